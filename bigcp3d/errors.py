@@ -1,0 +1,35 @@
+"""The error family: every message says what was found, what is allowed, and the cure.
+
+Each error is also a builtin error, so that callers who know nothing of bigcp3d can catch it, and
+carries the exit code with which the command line ends.
+"""
+
+from __future__ import annotations
+
+
+class BigCP3DError(Exception):
+    """Base of all errors that bigcp3d raises on purpose."""
+
+    exit_code = 1
+
+
+class InputError(BigCP3DError, ValueError):
+    """The image, a parameter, or their combination cannot be used. Nothing was written."""
+
+    exit_code = 2
+
+
+class ModelError(InputError):
+    """A model file cannot be read, or does not fit the image."""
+
+
+class TargetError(BigCP3DError, OSError):
+    """The place to write to exists already, cannot be written, or is full."""
+
+    exit_code = 3
+
+
+class BlockError(BigCP3DError, RuntimeError):
+    """Some blocks failed after their retries; what was finished is kept."""
+
+    exit_code = 4

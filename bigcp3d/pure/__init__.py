@@ -1,0 +1,1 @@
+"""Arrays in, arrays out: no zarr, no dask, no paths."""

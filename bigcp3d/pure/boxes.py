@@ -1,0 +1,117 @@
+"""Boxes and block grids: all geometry that the passes share.
+
+A *box* is a half-open range of voxels per axis, (z, y, x), in coordinates of the whole volume. A *block grid* cuts a
+volume into blocks; block ``(i, j, k)`` owns its *core* and may read a grown box, its *read region*::
+
+      read region = core grown by the halo, clipped to the volume
+      +-----------------+
+      |  +-----------+  |
+      |  |   core    |  |     cores tile the volume, so every voxel has one owner
+      |  +-----------+  |
+      +-----------------+
+
+Everything here is integer arithmetic on tuples; nothing touches an array.
+"""
+
+from __future__ import annotations
+
+import itertools
+from collections.abc import Iterator
+from dataclasses import dataclass
+
+Vec3 = tuple[int, int, int]
+
+
+def vec3(values: object) -> Vec3:
+    """Three integers as a tuple; accepts any sequence of length three."""
+    z, y, x = (int(v) for v in values)  # type: ignore[attr-defined]
+    return z, y, x
+
+
+@dataclass(frozen=True, order=True)
+class Box:
+    """Half-open box ``[start, stop)`` in voxels, axes (z, y, x)."""
+
+    start: Vec3
+    stop: Vec3
+
+    @classmethod
+    def of_shape(cls, shape: Vec3) -> Box:
+        """The box of a whole volume."""
+        return cls((0, 0, 0), shape)
+
+    @property
+    def shape(self) -> Vec3:
+        """Voxels per axis; 0 where the box is empty."""
+        return vec3(max(0, b - a) for a, b in zip(self.start, self.stop, strict=True))
+
+    @property
+    def size(self) -> int:
+        """Number of voxels."""
+        z, y, x = self.shape
+        return z * y * x
+
+    @property
+    def empty(self) -> bool:
+        """Whether the box holds no voxel."""
+        return self.size == 0
+
+    def grow(self, low: int | Vec3, high: int | Vec3 | None = None) -> Box:
+        """Grow by ``low`` voxels at the start and ``high`` (default: the same) at the stop of each axis."""
+        lo = (low,) * 3 if isinstance(low, int) else low
+        hi = lo if high is None else ((high,) * 3 if isinstance(high, int) else high)
+        return Box(
+            vec3(a - g for a, g in zip(self.start, lo, strict=True)),
+            vec3(b + g for b, g in zip(self.stop, hi, strict=True)),
+        )
+
+    def intersect(self, other: Box) -> Box:
+        """The common box; empty (stop <= start on an axis) where there is none."""
+        return Box(
+            vec3(max(a, b) for a, b in zip(self.start, other.start, strict=True)),
+            vec3(min(a, b) for a, b in zip(self.stop, other.stop, strict=True)),
+        )
+
+    def clip(self, shape: Vec3) -> Box:
+        """The part that lies in a volume of ``shape``."""
+        return self.intersect(Box.of_shape(shape))
+
+    def slices(self, origin: Vec3 = (0, 0, 0)) -> tuple[slice, slice, slice]:
+        """Slices into an array whose first voxel lies at ``origin``."""
+        z, y, x = (slice(a - o, b - o) for a, b, o in zip(self.start, self.stop, origin, strict=True))
+        return z, y, x
+
+
+@dataclass(frozen=True)
+class BlockGrid:
+    """A volume of ``shape`` cut into blocks of ``block`` voxels; the last block of an axis may be smaller."""
+
+    shape: Vec3
+    block: Vec3
+
+    @property
+    def counts(self) -> Vec3:
+        """Blocks per axis."""
+        return vec3(-(-s // b) for s, b in zip(self.shape, self.block, strict=True))
+
+    def __len__(self) -> int:
+        z, y, x = self.counts
+        return z * y * x
+
+    def __iter__(self) -> Iterator[Vec3]:
+        """Block indices in raster order."""
+        yield from itertools.product(*(range(n) for n in self.counts))
+
+    def core(self, index: Vec3) -> Box:
+        """The voxels that block ``index`` owns."""
+        start = vec3(i * b for i, b in zip(index, self.block, strict=True))
+        stop = vec3(a + b for a, b in zip(start, self.block, strict=True))
+        return Box(start, stop).clip(self.shape)
+
+    def touching(self, box: Box) -> list[Vec3]:
+        """Indices, in raster order, of the blocks whose cores meet ``box``."""
+        box = box.clip(self.shape)
+        if box.empty:
+            return []
+        ranges = (range(a // b, -(-c // b)) for a, c, b in zip(box.start, box.stop, self.block, strict=True))
+        return [vec3(i) for i in itertools.product(*ranges)]

@@ -1,0 +1,117 @@
+"""The working grid: the resolution on which a network finds cells of the size that it knows.
+
+Working voxel i lies at image position ``(i + 0.5) * f - 0.5``, with ``f`` image voxels per working voxel; the grid
+depends on the volume's origin alone. Reading interpolates with a triangle as wide as the coarser of the two samplings
+(linear where the image is the coarser, anti-aliased where it is the finer). Every output voxel is a fixed weighted sum
+of a few image voxels, evaluated in a fixed order, so a block's values are those of the whole volume to the bit.
+"""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+from bigcp3d.pure.boxes import Box, Vec3, vec3
+
+Factors = tuple[float, float, float]
+
+
+def working_shape(image_shape: Vec3, factors: Factors) -> Vec3:
+    """Shape of the working grid over an image."""
+    return vec3(max(1, math.floor(s / f + 0.5)) for s, f in zip(image_shape, factors, strict=True))
+
+
+@dataclass(frozen=True)
+class _Taps:
+    """Interpolation along one axis: output i is the sum over k of ``weight[i, k] * image[index[i, k]]``."""
+
+    index: NDArray[np.int64]
+    weight: NDArray[np.float32]
+
+
+def _taps(start: int, stop: int, factor: float, size: int) -> _Taps:
+    """Taps of working voxels [start, stop) on an image axis of ``size`` voxels; its border voxels extend outwards."""
+    width = max(1.0, factor)
+    position = (np.arange(start, stop) + 0.5) * factor - 0.5
+    number = 2 * math.ceil(width)
+    index = np.floor(position)[:, None].astype(np.int64) + np.arange(1 - number // 2, 1 + number // 2)
+    weight = np.maximum(0.0, 1.0 - np.abs(index - position[:, None]) / width)
+    weight /= weight.sum(axis=1, keepdims=True)
+    return _Taps(np.clip(index, 0, size - 1), weight.astype(np.float32))
+
+
+def image_box(box: Box, factors: Factors, image_shape: Vec3) -> Box:
+    """What must be read of the image for a box of the working grid."""
+    taps = [_taps(a, b, f, s) for a, b, f, s in zip(box.start, box.stop, factors, image_shape, strict=True)]
+    return Box(vec3(t.index.min() for t in taps), vec3(t.index.max() + 1 for t in taps))
+
+
+def resample(
+    image: NDArray[np.float32], region: Box, box: Box, factors: Factors, image_shape: Vec3
+) -> NDArray[np.float32]:
+    """Values of a box of the working grid.
+
+    Parameters
+    ----------
+    image : ndarray of float32, shape ``region.shape``
+        The image in ``region``; no NaN.
+    region : Box
+        What was read of the image; holds ``image_box(box, ...)``.
+    box : Box
+        What is wanted of the working grid.
+    factors : tuple of float
+        Image voxels per working voxel.
+    image_shape : tuple of int
+        The whole image, in voxels.
+
+    Returns
+    -------
+    values : ndarray of float32, shape ``box.shape``
+        The image itself, cut, where all factors are 1.
+
+    Notes
+    -----
+    Exact under blocking: taps follow from global indices, and sums run over them in order.
+    """
+    for axis in range(3):
+        if factors[axis] == 1.0:
+            cut = [slice(None)] * 3
+            cut[axis] = slice(box.start[axis] - region.start[axis], box.stop[axis] - region.start[axis])
+            image = image[tuple(cut)]
+            continue
+        taps = _taps(box.start[axis], box.stop[axis], factors[axis], image_shape[axis])
+        along = tuple(-1 if a == axis else 1 for a in range(3))
+        total: NDArray[np.float32] | None = None
+        for k in range(taps.index.shape[1]):
+            part = np.take(image, taps.index[:, k] - region.start[axis], axis=axis)
+            part *= taps.weight[:, k].reshape(along)
+            total = part if total is None else np.add(total, part, out=total)
+        image = total if total is not None else image
+    return np.ascontiguousarray(image)
+
+
+def nearest_working(start: int, stop: int, factor: float, size: int) -> NDArray[np.int64]:
+    """Working voxel of each image voxel [start, stop) on one axis of ``size`` working voxels."""
+    return np.clip(np.floor((np.arange(start, stop) + 0.5) / factor).astype(np.int64), 0, size - 1)
+
+
+def working_box(box: Box, factors: Factors, shape: Vec3) -> Box:
+    """The box of the working grid (of ``shape``) whose labels an image box takes."""
+    ends = [
+        nearest_working(a, b, f, s)[[0, -1]] for a, b, f, s in zip(box.start, box.stop, factors, shape, strict=True)
+    ]
+    return Box(vec3(e[0] for e in ends), vec3(e[1] + 1 for e in ends))
+
+
+def spread_labels(
+    labels: NDArray[np.unsignedinteger], region: Box, box: Box, factors: Factors, shape: Vec3
+) -> NDArray[np.unsignedinteger]:
+    """Labels of an image box from those of the working grid (of ``shape``) in ``region``, by nearest neighbour."""
+    for axis in range(3):
+        if factors[axis] != 1.0 or labels.shape[axis] != box.shape[axis]:
+            index = nearest_working(box.start[axis], box.stop[axis], factors[axis], shape[axis])
+            labels = np.take(labels, index - region.start[axis], axis=axis)
+    return labels

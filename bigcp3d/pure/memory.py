@@ -1,0 +1,113 @@
+"""Memory of each pass, from integers alone, before anything runs.
+
+Every figure is an upper bound on what one task adds to an idle worker: the arrays that live at the same time, named and
+counted in bytes per voxel of the box they cover. `BASE_BYTES` is what a worker holds before its first task (Python,
+dask, numba, torch and the network). The tests hold measured peaks against these figures.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping
+
+from bigcp3d.pure.boxes import Vec3, vec3
+
+BASE_BYTES = 500 * 2**20
+SLACK = 1.15
+"""Allocator overhead and small things, as a factor on the arrays."""
+
+SAMPLE_BYTES_PER_VOX = 24
+"""The normalisation's sample: raw values, float32, finite mask, partition."""
+
+TABLE_BYTES_PER_VOX = 2
+"""Sinks and components with their sums: about 150 bytes each, one for 75 voxels at the worst."""
+
+
+def _volume(shape: Vec3) -> int:
+    return math.prod(shape)
+
+
+def _grow(shape: Vec3, by: int) -> Vec3:
+    return vec3(s + 2 * by for s in shape)
+
+
+def network_bytes(patch: Vec3, features: int) -> int:
+    """Activations of one patch: at full resolution, the stem, a skip and two convolutions' inputs and outputs."""
+    return _volume(patch) * 4 * (6 * features + 6)
+
+
+def pass_bytes(
+    *,
+    block: Vec3,
+    read: Vec3,
+    patch_read: Vec3,
+    patch: Vec3,
+    features: int,
+    itemsize: int,
+    reach: int,
+    radius: int,
+    label_block: Vec3,
+    label_working: Vec3,
+    label_itemsize: int,
+    sample_vox: int,
+    network: bool,
+) -> dict[str, int]:
+    """Peak bytes that one task of each pass needs beyond an idle worker.
+
+    Parameters
+    ----------
+    block : tuple of int
+        Core of a block on the working grid, in voxels.
+    read, patch_read : tuple of int
+        Largest image region that ``predict`` reads, and its shape on the working grid.
+    patch, features : tuple of int, int
+        The network's window and its features at full resolution.
+    itemsize, label_itemsize : int
+        Bytes of an image voxel and of a label.
+    reach, radius : int
+        Of tracking and closing, in voxels.
+    label_block, label_working : tuple of int
+        A block of the label image, and what it reads on the working grid.
+    sample_vox : int
+        Voxels of the normalisation's sample.
+    network : bool
+        Whether ``predict`` runs at all.
+
+    Returns
+    -------
+    bytes : dict
+        By pass.
+    """
+    core, halo = _volume(block), _volume(_grow(block, reach + 1))
+    tables = TABLE_BYTES_PER_VOX * core
+    table = {
+        "normalise": SAMPLE_BYTES_PER_VOX * sample_vox,
+        # maps and their interleaved copy; offsets; slots of sinks; the image as read, resampled, quantised
+        "track": 12 * halo + (3 + itemsize + 16) * core + tables,
+        # painted and eroded masks; labels and two masks for the faces
+        "cluster": 2 * _volume(_grow(block, radius)) + 12 * core + 4 * tables,
+        "check": 12 * halo + 64 * core // 4,
+        # offsets, labels, ids of the sinks around, labels at the image's resolution twice
+        "label": (3 + label_itemsize) * _volume(label_working)
+        + label_itemsize * _volume(_grow(label_working, reach))
+        + 3 * label_itemsize * _volume(label_block),
+        "pyramid": (9 + 2) * label_itemsize * _volume(label_block),
+    }
+    if network:
+        table["predict"] = (
+            (itemsize + 12) * _volume(read) + 8 * _volume(patch_read) + 24 * core + network_bytes(patch, features)
+        )
+    return {name: int(SLACK * number) for name, number in table.items()}
+
+
+def worker_bytes(passes: Mapping[str, int]) -> int:
+    """Peak bytes of a worker that runs one task at a time."""
+    return BASE_BYTES + max(passes.values())
+
+
+def in_words(number: int) -> str:
+    """Bytes for people: "1.5 GiB"."""
+    value, units = float(number), ["B", "KiB", "MiB", "GiB", "TiB", "PiB"]
+    while value >= 1024 and len(units) > 1:
+        value, units = value / 1024, units[1:]
+    return f"{value:.0f} {units[0]}" if value >= 100 or units[0] == "B" else f"{value:.1f} {units[0]}"

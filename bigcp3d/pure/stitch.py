@@ -1,0 +1,66 @@
+"""Stitching: components that meet at a seam are one object.
+
+Two closed voxels in different blocks that are 26-neighbours join their components. Each block lists its closed voxels
+on its border planes; sorting all of them by raster index turns "is this neighbour closed, and whose is it?" into a
+binary search. The union itself is scipy's connected components over the pairs found.
+
+Invariant: the partition of the sinks is that of 26-connected components of the whole closed mask, in any block grid.
+"""
+
+from __future__ import annotations
+
+import itertools
+
+import numpy as np
+from numpy.typing import NDArray
+from scipy.sparse import coo_array
+from scipy.sparse.csgraph import connected_components
+
+from bigcp3d.pure.boxes import Vec3
+
+HALF_NEIGHBOURS = tuple(d for d in itertools.product((-1, 0, 1), repeat=3) if d > (0, 0, 0))
+"""The 13 neighbours that come later in raster order."""
+
+
+def _keys(voxel: NDArray[np.int64], shape: Vec3) -> NDArray[np.int64]:
+    """Raster index in the volume with one voxel of margin, where no neighbour wraps into the next row."""
+    keys: NDArray[np.int64] = (
+        (voxel[:, 0] + 1) * (shape[1] + 2) * (shape[2] + 2) + (voxel[:, 1] + 1) * (shape[2] + 2) + voxel[:, 2] + 1
+    )
+    return keys
+
+
+def seam_pairs(voxel: NDArray[np.int64], component: NDArray[np.int64], shape: Vec3) -> NDArray[np.int64]:
+    """Pairs of components with 26-neighbouring face voxels.
+
+    Parameters
+    ----------
+    voxel : ndarray of int64, shape (n, 3)
+        Closed voxels at the faces of all blocks, each once, in coordinates of the volume.
+    component : ndarray of int64, shape (n,)
+        The (global) component of each.
+    shape : tuple of int
+        The whole volume, in voxels.
+
+    Returns
+    -------
+    pairs : ndarray of int64, shape (m, 2)
+        Different components that touch; each pair once.
+    """
+    keys = _keys(voxel, shape)
+    order = np.argsort(keys)
+    keys, component = keys[order], component[order]
+    found = [np.empty((0, 2), np.int64)]
+    for dz, dy, dx in HALF_NEIGHBOURS:
+        wanted = keys + (dz * (shape[1] + 2) + dy) * (shape[2] + 2) + dx
+        at = np.minimum(np.searchsorted(keys, wanted), len(keys) - 1)
+        hit = np.flatnonzero((keys[at] == wanted) & (component[at] != component)) if len(keys) else at
+        found.append(np.unique(np.stack([component[hit], component[at[hit]]], axis=1), axis=0))
+    return np.unique(np.concatenate(found), axis=0)
+
+
+def join_components(pairs: NDArray[np.int64], n: int) -> tuple[NDArray[np.int64], int]:
+    """Object (0..m-1) of each of ``n`` components, given the pairs that touch; and m."""
+    graph = coo_array((np.ones(len(pairs), np.bool_), (pairs[:, 0], pairs[:, 1])), shape=(n, n))
+    m, objects = connected_components(graph, directed=False) if n else (0, np.empty(0, np.int64))
+    return objects.astype(np.int64), int(m)
