@@ -1,0 +1,1 @@
+"""One function a pass, and what else runs on files: training, simulation, evaluation. No dask."""
