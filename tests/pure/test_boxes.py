@@ -1,0 +1,92 @@
+"""Boxes and block grids against sets of voxels counted one by one."""
+
+from __future__ import annotations
+
+import itertools
+
+import numpy as np
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from bigcp3d.pure.boxes import BlockGrid, Box, Vec3, vec3
+
+sides = st.tuples(*[st.integers(1, 9)] * 3)
+corners = st.tuples(*[st.integers(-6, 14)] * 3)
+boxes = st.builds(Box, corners, corners)
+quick = settings(deadline=None, max_examples=60)
+
+
+def voxels(box: Box) -> set[Vec3]:
+    """Every voxel of a box, the slow way."""
+    return set(itertools.product(*(range(a, b) for a, b in zip(box.start, box.stop, strict=True))))
+
+
+@quick
+@given(sides, sides)
+def test_cores_tile_the_volume_exactly_once(shape: Vec3, block: Vec3) -> None:
+    grid = BlockGrid(shape, block)
+    owners = np.zeros(shape, int)
+    for index in grid:
+        assert not grid.core(index).empty
+        owners[grid.core(index).slices()] += 1
+    assert (owners == 1).all()
+    assert len(grid) == len(list(grid)) == int(np.prod(grid.counts))
+
+
+def test_control_a_grid_that_rounds_down_leaves_voxels_without_owner() -> None:
+    shape, block = (5, 4, 7), (2, 4, 3)
+    owners = np.zeros(shape, int)
+    for index in itertools.product(*(range(s // b) for s, b in zip(shape, block, strict=True))):
+        owners[BlockGrid(shape, block).core(vec3(index)).slices()] += 1
+    assert not (owners == 1).all()
+
+
+@quick
+@given(sides, sides, boxes)
+def test_touching_blocks_are_those_that_share_a_voxel(shape: Vec3, block: Vec3, box: Box) -> None:
+    grid = BlockGrid(shape, block)
+    assert grid.touching(box) == [index for index in grid if voxels(grid.core(index)) & voxels(box)]
+
+
+@quick
+@given(boxes, boxes)
+def test_boxes_intersect_as_sets_of_voxels(a: Box, b: Box) -> None:
+    assert voxels(a.intersect(b)) == voxels(a) & voxels(b)
+
+
+@quick
+@given(boxes, sides)
+def test_clipping_keeps_what_lies_in_the_volume(box: Box, shape: Vec3) -> None:
+    assert voxels(box.clip(shape)) == voxels(box) & voxels(Box.of_shape(shape))
+
+
+@quick
+@given(boxes)
+def test_size_and_shape_count_voxels(box: Box) -> None:
+    assert box.size == len(voxels(box)) == int(np.prod(box.shape))
+    assert box.empty == (not voxels(box))
+
+
+@quick
+@given(sides, sides, st.integers(0, 4), st.integers(0, 4))
+def test_a_grown_core_holds_the_chebyshev_neighbourhood(shape: Vec3, block: Vec3, low: int, high: int) -> None:
+    grid = BlockGrid(shape, block)
+    for index in itertools.islice(grid, 5):
+        core = grid.core(index)
+        moves = itertools.product(range(-low, high + 1), repeat=3)
+        ends = {vec3(a + m for a, m in zip(core.start, move, strict=True)) for move in moves}
+        assert core.grow(low, high).start == min(ends)
+        assert core.grow(low, high).shape == vec3(s + low + high for s in core.shape)
+        assert core.grow((low, high, 0)) == core.grow((low, high, 0), (low, high, 0))
+
+
+@quick
+@given(boxes, corners)
+def test_slices_count_from_the_origin(box: Box, origin: Vec3) -> None:
+    region = Box(origin, vec3(o + 25 for o in origin))
+    box = box.intersect(region)
+    if box.empty:
+        return
+    seen = np.zeros(region.shape, bool)
+    seen[box.slices(origin)] = True
+    assert {vec3(v) for v in np.argwhere(seen) + origin} == voxels(box)
