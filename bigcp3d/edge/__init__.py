@@ -1,0 +1,1 @@
+"""What touches the disk: OME-Zarr, model files, tables and records."""

@@ -1,0 +1,156 @@
+"""Opening a zarr node, and words for whatever was given in place of an OME-Zarr image.
+
+People give a TIFF, an array inside a store, a plate, or the folder above. Each gets a message that names what to give
+instead. Only metadata are read.
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import zarr
+from zarr.errors import BaseZarrError
+
+from bigcp3d.edge.metadata import first_multiscale, ome_part
+from bigcp3d.errors import InputError
+
+Node = zarr.Group | zarr.Array[Any]
+
+CONVERT = {
+    ".tif": "ngff-zarr -i IN.tif -o OUT.zarr",
+    ".tiff": "ngff-zarr -i IN.tif -o OUT.zarr",
+    ".n5": "export it as OME-Zarr with Fiji's N5 plugin",
+    ".h5": "read it with h5py and write it with ome_zarr.writer.write_image",
+    ".hdf5": "read it with h5py and write it with ome_zarr.writer.write_image",
+}
+CONVERT_OTHER = "bioformats2raw IN OUT.zarr, and give OUT.zarr/0"
+SHOWN = 5
+"""How many paths a message lists."""
+
+
+def open_node(where: str) -> Node:
+    """The zarr group or array in a folder, opened for reading; consolidated metadata are not trusted.
+
+    Raises
+    ------
+    InputError
+        Where there is no such folder, or no zarr in it.
+    """
+    path = Path(where)
+    if not os.path.exists(path):  # unlike Path.exists, false where a folder on the way cannot be entered
+        near = _existing_parent(path)
+        raise InputError(f"{where}: found nothing there (the path exists up to {near}); give an OME-Zarr group")
+    if path.is_file():
+        raise InputError(f"{where}: found a file; allowed are OME-Zarr folders; {_conversion(path)}")
+    zarr_format = 3 if (path / "zarr.json").exists() else 2
+    kind = "zarr.json" if zarr_format == 3 else ".zgroup or .zarray"
+    if zarr_format == 2 and not ((path / ".zgroup").exists() or (path / ".zarray").exists()):
+        raise InputError(_no_zarr(path))
+    try:
+        if zarr_format == 2 and not (path / ".zarray").exists():
+            return zarr.open_group(where, mode="r", zarr_format=2, use_consolidated=False)
+        return zarr.open(where, mode="r", zarr_format=zarr_format)  # type: ignore[arg-type]
+    except (ValueError, KeyError, TypeError, OSError, BaseZarrError) as error:
+        raise InputError(
+            f"{where}: found zarr metadata ({kind}) that cannot be read: {error}; allowed are zarr 2 and zarr 3; "
+            "check the permissions, or write the store again"
+        ) from error
+
+
+def _existing_parent(path: Path) -> Path:
+    while not os.path.exists(path) and path != path.parent:
+        path = path.parent
+    return path
+
+
+def _conversion(path: Path) -> str:
+    """The cure for a file of another format."""
+    if path.suffix.lower() in (".zip", ".ozx"):
+        return "unpack the archive"
+    if path.name in ("zarr.json", ".zattrs", ".zgroup", ".zarray"):
+        return f"give {path.parent}"
+    return f"convert it: {CONVERT.get(path.suffix.lower(), CONVERT_OTHER)}"
+
+
+def _no_zarr(path: Path) -> str:
+    """Message for a folder that is no zarr node."""
+    if path.suffix.lower() == ".n5" or (path / "attributes.json").exists():
+        return f"{path}: found an N5 container; allowed are OME-Zarr folders; convert it: {CONVERT['.n5']}"
+    image = _image_above(path)
+    if image is not None:
+        return f"{path}: found a folder inside an image that is no zarr group; give {image}"
+    try:
+        inside = sorted(p for p in path.iterdir() if (p / "zarr.json").exists() or (p / ".zgroup").exists())
+    except PermissionError:
+        return f"{path}: found a folder that cannot be read; allowed are readable folders; check the permissions"
+    if inside:
+        return f"{path}: found a folder of zarr stores; allowed is one OME-Zarr group; give one of {_some(inside)}"
+    return (
+        f"{path}: found a folder without zarr.json, .zgroup or .zarray; allowed are OME-Zarr groups; "
+        f"convert other formats: {CONVERT_OTHER}"
+    )
+
+
+def _some(paths: list[Any]) -> str:
+    """The first few of many paths."""
+    text = ", ".join(str(p) for p in paths[:SHOWN])
+    return text if len(paths) <= SHOWN else f"{text} and {len(paths) - SHOWN} more"
+
+
+def explain_folder(where: str, node: Node) -> str:
+    """Why a zarr node is no image, and what to give instead."""
+    if isinstance(node, zarr.Array):
+        image = _image_above(Path(where))
+        cure = f"give its image, {image}" if image else "write it as OME-Zarr with ome_zarr.writer.write_image"
+        return f"{where}: found a zarr array; allowed are OME-Zarr groups; {cure}"
+    ome = ome_part(node.attrs.asdict())
+    names = list(_images_inside(where, node))
+    inside = _some([f"{where}/{name}" for name in names]) or "an image group"
+    if "plate" in ome or "well" in ome:
+        kind = "a high-content screening " + ("plate" if "plate" in ome else "well")
+        return f"{where}: found {kind}; allowed is one image; give one of {inside}"
+    if "bioformats2raw.layout" in ome or "bioformats2raw.layout" in node.attrs:
+        return f"{where}: found a bioformats2raw collection; allowed is one image; give one of {inside}"
+    if isinstance(ome.get("labels"), list) or (names and all(name.startswith("labels/") for name in names)):
+        return f"{where}: found labels without an image; allowed is an image; give the one that {inside} belongs to"
+    return f"{where}: found a zarr group without multiscales; allowed are OME-Zarr images; give {inside}"
+
+
+def _image_above(path: Path) -> Path | None:
+    """The nearest folder above that is an image."""
+    return next((parent for parent in path.parents if _is_image(str(parent))), None)
+
+
+def _images_inside(where: str, group: zarr.Group) -> Iterator[str]:
+    """Paths, inside a group, of the images that it holds."""
+    ome = ome_part(group.attrs.asdict())
+    for well in (ome.get("plate") or {}).get("wells") or []:
+        yield f"{well.get('path')}/0"
+    for image in (ome.get("well") or {}).get("images") or []:
+        yield str(image.get("path"))
+    if "plate" in ome or "well" in ome:
+        return
+    for folder, names, _ in os.walk(where):
+        names.sort()
+        inside = os.path.relpath(folder, where)
+        if inside.count(os.sep) >= 2 or _is_array(folder):
+            names.clear()
+        elif inside != "." and _is_image(folder):
+            names.clear()
+            yield inside
+
+
+def _is_array(folder: str) -> bool:
+    return os.path.exists(os.path.join(folder, ".zarray"))
+
+
+def _is_image(folder: str) -> bool:
+    """Whether a folder is a multiscale group."""
+    try:
+        node = open_node(folder)
+    except InputError:
+        return False
+    return isinstance(node, zarr.Group) and first_multiscale(node.attrs.asdict(), folder) is not None

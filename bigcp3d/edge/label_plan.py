@@ -1,0 +1,190 @@
+"""What labels will look like, decided before anything is written: shapes, factors, scales, chunks and shards.
+
+Labels lie on the image's own pyramid: as many levels, of the same shapes, so that viewers switch levels of both
+together. Where the image states scales that its shapes bear out, labels take them; otherwise factors follow from the
+shapes. A label voxel stands for a window (`bigcp3d.pure.pooling`), so its centre is the window's:
+``translation_N = translation_0 + (scale_N - scale_0) / 2``.
+"""
+
+from __future__ import annotations
+
+import logging
+import re
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+
+from bigcp3d.edge.image import ImageInfo, Level, local_path
+from bigcp3d.edge.transforms import Float3, float3
+from bigcp3d.errors import InputError
+from bigcp3d.pure.boxes import Vec3, vec3
+
+LABEL_DTYPES = ("uint32", "uint64")
+CHUNK = 64
+"""Largest side of a chunk: 64 cubed is what viewers like."""
+BAD_NAME = re.compile(r"[/\\\x00-\x1f]|^\.|^__|^zarr\.json$|^\s|\s$")
+
+log = logging.getLogger(__name__)
+
+
+@dataclass(frozen=True)
+class LabelTarget:
+    """Where labels go, and how they are stored.
+
+    Attributes
+    ----------
+    image_path : str
+        The image group they belong to.
+    group : str
+        The group that gets ``labels/<name>``: the image's, or another store.
+    name : str
+        Of the labels.
+    version, zarr_format
+        ``"0.4"`` in zarr 2, ``"0.5"`` in zarr 3.
+    times : int or None
+        Length of the t axis; None where the image has none.
+    dtype : str
+        ``"uint32"`` or ``"uint64"``.
+    levels : tuple of Level
+        Finest first; ``scale_um`` is None where the image states none.
+    factors : tuple of tuple of float
+        For each level, voxels of the level below per voxel; ones for the first.
+    chunk, shard : tuple of int
+        Stored pieces, and the unit of writing, at every level.
+    units : tuple of str or None
+        The image's own words for z, y, x; scales are written in them, so that viewers that ignore units overlay both.
+    """
+
+    image_path: str
+    group: str
+    name: str
+    version: str
+    zarr_format: int
+    times: int | None
+    dtype: str
+    levels: tuple[Level, ...]
+    factors: tuple[Float3, ...]
+    chunk: Vec3
+    shard: Vec3
+    units: tuple[str | None, ...] = (None, None, None)
+
+    @property
+    def path(self) -> Path:
+        """Folder of the labels group."""
+        return Path(self.group) / "labels" / self.name
+
+    @property
+    def axes(self) -> tuple[str, ...]:
+        """Axis names of the arrays: no channel axis, which would put a stray slider into viewers."""
+        return ("z", "y", "x") if self.times is None else ("t", "z", "y", "x")
+
+
+def plan_labels(
+    image: ImageInfo, output: str | Path | None, name: str, *, dtype: str = "uint32", shard: Vec3
+) -> LabelTarget:
+    """Decide on the labels of an image; nothing is read or written.
+
+    Parameters
+    ----------
+    image : ImageInfo
+        From `open_image`.
+    output : str, Path or None
+        Another store that gets ``labels/<name>``; None for the image's own group.
+    name : str
+        Of the labels.
+    dtype : str
+        ``"uint32"`` or ``"uint64"``.
+    shard : tuple of int
+        Wanted unit of writing, in voxels; see `chunk_and_shard`.
+
+    Raises
+    ------
+    InputError
+        For a name that cannot be a folder of its own inside the store.
+    ValueError
+        For another dtype, or a shard without voxels.
+    """
+    if dtype not in LABEL_DTYPES:
+        raise ValueError(f"labels of {dtype}; allowed are {' and '.join(LABEL_DTYPES)}")
+    check_name(name)
+    chunk, shard = chunk_and_shard(shard, image.levels[0].shape)
+    cumulated = _cumulated_factors(image)
+    first = image.levels[0]
+    levels, factors = [], []
+    for i, level in enumerate(image.levels):
+        fine, coarse = cumulated[max(i - 1, 0)], cumulated[i]
+        factors.append(float3(b / a for a, b in zip(fine, coarse, strict=True)))
+        levels.append(_place(str(i), level.shape, first, coarse))
+    return LabelTarget(
+        image_path=image.path,
+        group=image.path if output is None else local_path(output),
+        name=name,
+        version="0.4" if image.zarr_format == 2 else "0.5",
+        zarr_format=image.zarr_format,
+        times=image.times if "t" in image.axes else None,
+        dtype=dtype,
+        levels=tuple(levels),
+        factors=tuple(factors),
+        chunk=chunk,
+        shard=shard,
+        units=image.units,
+    )
+
+
+def _place(path: str, shape: Vec3, first: Level, factors: Float3) -> Level:
+    """A level whose voxels are windows of ``factors`` voxels of the first."""
+    if first.scale_um is None:
+        return Level(path, shape, None, (0.0, 0.0, 0.0))
+    scale = float3(s * f for s, f in zip(first.scale_um, factors, strict=True))
+    shift = float3(t + (g - s) / 2 for t, g, s in zip(first.translation_um, scale, first.scale_um, strict=True))
+    return Level(path, shape, scale, shift)
+
+
+def check_name(name: str) -> None:
+    """Refuse names that would leave the store, hide, or clash with zarr's own files."""
+    if not name or len(name.encode()) > 200 or BAD_NAME.search(name):
+        raise InputError(
+            f"found the labels name {name!r}; allowed are names of 1 to 200 bytes without / and \\, that start "
+            "neither with a dot nor with __, and are not zarr.json; give another --name"
+        )
+
+
+def chunk_and_shard(shard: Vec3, shape: Vec3) -> tuple[Vec3, Vec3]:
+    """Chunks of at most 64 a side, and the shard as a multiple of them: the wanted one, or a few voxels more.
+
+    A shard larger than the volume is cut to it first, so that small volumes are one small piece.
+    """
+    if min(shard) < 1:
+        raise ValueError(f"shard {shard}; allowed are sides of 1 and more")
+    sides = [min(a, s) for a, s in zip(shard, shape, strict=True)]
+    counts = [-(-side // CHUNK) for side in sides]
+    chunk = vec3(-(-side // n) for side, n in zip(sides, counts, strict=True))
+    return chunk, vec3(c * n for c, n in zip(chunk, counts, strict=True))
+
+
+def _cumulated_factors(image: ImageInfo) -> list[Float3]:
+    """Voxels of level 0 per voxel of each level."""
+    first = image.levels[0]
+    factors = []
+    for level in image.levels:
+        guess = float3(_ratio(n, m) for n, m in zip(first.shape, level.shape, strict=True))
+        if first.scale_um and level.scale_um:
+            stated = float3(b / a for a, b in zip(first.scale_um, level.scale_um, strict=True))
+            if all(
+                abs(n - m * r) <= 1.01 * max(r, 1) for n, m, r in zip(first.shape, level.shape, stated, strict=True)
+            ):
+                guess = stated
+            else:
+                log.warning(
+                    "%s: level %s states %s voxels of level 0 per voxel, its shape says %s; labels follow the shape",
+                    *(image.path, level.path, stated, guess),
+                )
+        factors.append(guess)
+    return factors
+
+
+def _ratio(fine: int, coarse: int) -> float:
+    """The whole factor that turns one length into the other, rounding down or up; their ratio where there is none."""
+    whole = max(1, int(np.rint(fine / coarse)))
+    return float(whole) if coarse in (fine // whole, -(-fine // whole)) else fine / coarse

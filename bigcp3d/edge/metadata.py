@@ -1,0 +1,138 @@
+"""OME-Zarr metadata as plain data: versions and axes, from the JSON of a group.
+
+Versions differ in where things stand (0.5 and later: under ``ome``) and in how axes are said (0.1, 0.2: always t, c,
+z, y, x; 0.3: strings; 0.4, 0.5: objects; 0.6: inside ``coordinateSystems``). It knows JSON only: no store is opened
+here. What writers commonly get wrong is tolerated and logged; what would change the geometry silently is refused.
+"""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+from bigcp3d.errors import InputError
+
+Json = Mapping[str, Any]
+
+VERSIONS = ("0.1", "0.2", "0.3", "0.4", "0.5", "0.6")
+AXES = ("t", "c", "z", "y", "x")
+SPACE = ("z", "y", "x")
+AXIS_TYPES = {"t": "time", "c": "channel", "z": "space", "y": "space", "x": "space"}
+
+log = logging.getLogger(__name__)
+
+
+def ome_part(attributes: Json) -> Json:
+    """The OME-Zarr keys of a group: under ``ome`` (0.5 and later, and misplaced ones in zarr 2), or at the top."""
+    part = attributes.get("ome")
+    return part if isinstance(part, Mapping) else attributes
+
+
+def first_multiscale(attributes: Json, where: str) -> Json | None:
+    """The first entry of ``multiscales``, or None where there is none."""
+    entries = ome_part(attributes).get("multiscales")
+    if not isinstance(entries, Sequence) or not entries or not isinstance(entries[0], Mapping):
+        return None
+    if len(entries) > 1:
+        log.warning("%s: %d entries in multiscales; the first is used", where, len(entries))
+    entry: Json = entries[0]
+    return entry
+
+
+def read_version(attributes: Json, zarr_format: int, where: str) -> str:
+    """The OME-Zarr version, ``"0.1"`` to ``"0.6"``; guessed from the layout where it is not stated."""
+    ome = ome_part(attributes)
+    multiscale = first_multiscale(attributes, where) or {}
+    stated = ome.get("version") or multiscale.get("version")
+    if stated is None:
+        axes = multiscale.get("axes")
+        guess = "0.1" if axes is None else "0.4" if all(isinstance(a, Mapping) for a in axes) else "0.3"
+        guess = "0.5" if zarr_format == 3 else guess
+        log.info("%s: no OME-Zarr version stated; read as %s", where, guess)
+        return guess
+    version = next((v for v in VERSIONS if str(stated) == v or str(stated).startswith((v + ".", v + "-"))), None)
+    if version is None:
+        raise InputError(
+            f"{where}: found OME-Zarr version {stated!r}; allowed are {VERSIONS[0]} to {VERSIONS[-1]}; "
+            "convert the image to 0.5"
+        )
+    return version
+
+
+def axes_entries(multiscale: Json) -> Sequence[Any] | None:
+    """The list of axes as written; that of the datasets' output system in 0.6."""
+    systems = multiscale.get("coordinateSystems")
+    if isinstance(systems, Sequence) and systems:
+        steps = (multiscale.get("datasets") or [{}])[0].get("coordinateTransformations") or [{}]
+        output = steps[0].get("output")
+        output = output.get("name") if isinstance(output, Mapping) else output
+        chosen = next((s for s in systems if s.get("name") == output), systems[0])
+        return chosen.get("axes")  # type: ignore[no-any-return]
+    return multiscale.get("axes")
+
+
+def axis_name(entry: Any, where: str) -> str:
+    """One of t, c, z, y, x from a name or an object."""
+    if isinstance(entry, str):
+        entry = {"name": entry}
+    if not isinstance(entry, Mapping):
+        raise InputError(
+            f"{where}: found axis {entry!r}; allowed are names or objects with a name; correct the metadata"
+        )
+    name, kind = str(entry.get("name", "")).lower(), entry.get("type")
+    if kind in ("time", "channel"):
+        name = "t" if kind == "time" else "c"
+    if name not in AXES or kind not in (None, AXIS_TYPES[name]):
+        raise InputError(
+            f"{where}: found axis {entry.get('name')!r} of type {kind!r}; allowed are t (time), c (channel), "
+            "and z, y, x (space); take the other axes out of the image"
+        )
+    return name
+
+
+def read_axes(
+    multiscale: Json, version: str, dimension_names: Sequence[str | None] | None, ndim: int, where: str
+) -> tuple[str, ...]:
+    """Axis names in the order of the arrays.
+
+    Parameters
+    ----------
+    multiscale : mapping
+        The entry of ``multiscales``.
+    version : str
+        As from `read_version`.
+    dimension_names : sequence of str, or None
+        Of the array at the first level: used where the metadata name no axes.
+    ndim : int
+        Dimensions of that array.
+    where : str
+        The image's path, for messages.
+
+    Raises
+    ------
+    InputError
+        Where an axis is not t, c, z, y or x, one of z, y, x is missing, or the order is not t, c, z, y, x.
+    """
+    entries = None if version in ("0.1", "0.2") else axes_entries(multiscale)
+    if entries is None:
+        named = dimension_names is not None and all(isinstance(n, str) for n in dimension_names)
+        entries = list(dimension_names or ()) if named and version not in ("0.1", "0.2") else list(AXES)
+        if version not in ("0.1", "0.2"):
+            log.warning("%s: no axes stated; taken as %s", where, ",".join(map(str, entries)))
+    axes = tuple(axis_name(entry, where) for entry in entries)
+    text = ",".join(axes)
+    if any(name not in axes for name in SPACE):
+        missing = ", ".join(name for name in SPACE if name not in axes)
+        raise InputError(
+            f"{where}: found axes {text}, without {missing}; allowed are 3D images, axes z,y,x with t and c "
+            "before them where there are any; give a 3D volume"
+        )
+    if axes != tuple(name for name in AXES if name in axes) or len(set(axes)) != len(axes):
+        raise InputError(f"{where}: found axes in the order {text}; allowed is t,c,z,y,x; transpose the image")
+    if len(axes) != ndim:
+        raise InputError(
+            f"{where}: found {len(axes)} axes ({text}) for arrays of {ndim} dimensions; allowed is one axis a "
+            "dimension; correct the axes in the metadata"
+        )
+    return axes

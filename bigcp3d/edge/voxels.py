@@ -1,0 +1,111 @@
+"""Voxels of an image, box by box; and whether a level, time point or channel is there."""
+
+from __future__ import annotations
+
+import itertools
+import os
+from typing import Any
+
+import numpy as np
+import zarr
+from numpy.typing import NDArray
+
+from bigcp3d.edge.info import ImageInfo
+from bigcp3d.errors import InputError
+from bigcp3d.pure.boxes import Box
+
+
+def check_level(image: ImageInfo, level: int) -> int:
+    """A pyramid level that the image has.
+
+    Raises
+    ------
+    InputError
+        Where it is out of range.
+    """
+    return _in_range(image, "level", level, len(image.levels))
+
+
+def check_time(image: ImageInfo, time: int) -> int:
+    """A time point that the image has; `InputError` otherwise."""
+    return _in_range(image, "time point", time, image.times)
+
+
+def check_channel(image: ImageInfo, channel: int | str) -> int:
+    """Index of a channel given by index or by name; `InputError` where the image has none such."""
+    if isinstance(channel, str) and channel in image.channel_names:
+        return image.channel_names.index(channel)
+    if isinstance(channel, str) and not channel.isdecimal():
+        raise InputError(
+            f"{image.path}: found channel {channel!r}; allowed are 0 to {image.channels - 1}, "
+            f"by name: {', '.join(image.channel_names) or 'none is named'}; give one of these"
+        )
+    return _in_range(image, "channel", int(channel), image.channels)
+
+
+def _in_range(image: ImageInfo, what: str, number: int, count: int) -> int:
+    if not 0 <= number < count:
+        raise InputError(
+            f"{image.path}: found {what} {number}; allowed are 0 to {count - 1} "
+            f"(axes {','.join(image.axes)}); give one of these"
+        )
+    return number
+
+
+def read_box(image: ImageInfo, level: int, box: Box, *, channel: int = 0, time: int = 0) -> NDArray[Any]:
+    """The voxels of a box.
+
+    Parameters
+    ----------
+    image : ImageInfo
+        From `open_image` or `open_labels`.
+    level : int
+        Pyramid level, 0 the finest.
+    box : Box
+        Inside the level's shape, not empty.
+    channel, time : int
+        Indices on c and t.
+
+    Returns
+    -------
+    voxels : ndarray of ``image.dtype``, shape ``box.shape``
+        In native byte order. Chunks that the store lacks are the fill value.
+
+    Raises
+    ------
+    InputError
+        Where a stored chunk is damaged or unreadable.
+    ValueError
+        Where the box does not lie in the level.
+    """
+    check_level(image, level), check_time(image, time), check_channel(image, channel)
+    stored = image.levels[level]
+    if box.empty or box.clip(stored.shape) != box:
+        raise ValueError(f"{image.path}/{stored.path}: box {box} does not lie in shape {stored.shape}")
+    lead = tuple({"t": time, "c": channel}[name] for name in image.axes if name in "tc")
+    where = f"{image.path}/{stored.path}"
+    try:
+        array = zarr.open_array(where, mode="r", zarr_format=image.zarr_format)  # type: ignore[arg-type]
+        index: tuple[int | slice, ...] = (*lead, *box.slices())
+        _refuse_empty_shards(array, where, lead, box)
+        voxels = np.asarray(array[index])
+    except MemoryError:
+        raise
+    except Exception as error:
+        raise InputError(
+            f"{where}: found voxels that cannot be read in box {box.start} to {box.stop} (z, y, x), channel {channel}, "
+            f"time {time}: {type(error).__name__}: {error}; allowed are whole chunks; copy or write the image again"
+        ) from error
+    return voxels.astype(image.dtype, copy=False)
+
+
+def _refuse_empty_shards(array: zarr.Array[Any], where: str, lead: tuple[int, ...], box: Box) -> None:
+    """Raise for stored shards without a byte, which zarr takes for shards that are not there."""
+    if array.shards is None:
+        return
+    starts, stops = (*lead, *box.start), (*(i + 1 for i in lead), *box.stop)
+    pieces = (range(a // s, -(-b // s)) for a, b, s in zip(starts, stops, array.shards, strict=True))
+    for piece in itertools.product(*pieces):
+        path = os.path.join(where, array.metadata.encode_chunk_key(piece))
+        if os.path.exists(path) and os.path.getsize(path) == 0:
+            raise ValueError(f"the shard {path} is empty")

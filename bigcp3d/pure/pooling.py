@@ -1,0 +1,120 @@
+"""Label pooling: one coarser level of a label pyramid, without inventing an id.
+
+A coarse voxel looks at its *window* of finer voxels and takes the most frequent id there, the smaller one in a tie,
+provided that labelled voxels fill at least half of the window; otherwise it is 0. So an id is never interpolated, empty
+space and cells keep their proportions, and a cell smaller than half a window fades out rather than grow.
+
+On an axis with factor f, the window of coarse voxel i is ``[floor(i f), max(floor(i f) + 1, floor((i + 1) f)))``, cut
+at the volume's border: ::
+
+    f = 2.5   finer   | 0 1 | 2 3 4 | 5 6 | 7 8 9 |
+              coarse  |  0  |   1   |  2  |   3   |
+
+Windows follow from global indices, so blocks give the voxels of the whole.
+"""
+
+from __future__ import annotations
+
+from typing import TypeVar
+
+import numpy as np
+from numba import njit
+from numpy.typing import NDArray
+
+from bigcp3d.pure.boxes import Box, Vec3, vec3
+
+Factors = tuple[float, float, float]
+Id = TypeVar("Id", bound=np.integer)
+
+EDGE = 1e-6
+"""Added before flooring: a factor such as 25 / 12, rounded, must not move a window by a voxel."""
+
+
+def _windows(start: int, stop: int, factor: float, size: int) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
+    """Windows of coarse voxels [start, stop) on a finer axis of ``size`` voxels; each has at least one voxel."""
+    edges = np.floor(np.arange(start, stop + 1) * factor + EDGE).astype(np.int64)
+    first = np.minimum(edges[:-1], size - 1)
+    return first, np.minimum(np.maximum(first + 1, edges[1:]), size)
+
+
+def pool_read_box(box: Box, factors: Factors, below_shape: Vec3) -> Box:
+    """What a box of the coarser level needs of the level below.
+
+    Parameters
+    ----------
+    box : Box
+        Of the coarser level, not empty.
+    factors : tuple of float
+        Voxels of the level below per coarse voxel.
+    below_shape : tuple of int
+        The whole level below.
+    """
+    windows = [_windows(a, b, f, s) for a, b, f, s in zip(box.start, box.stop, factors, below_shape, strict=True)]
+    return Box(vec3(first[0] for first, _ in windows), vec3(stop[-1] for _, stop in windows))
+
+
+def pool_labels(finer: NDArray[Id], below: Box, box: Box, factors: Factors) -> NDArray[Id]:
+    """Labels of a box of the coarser level.
+
+    Parameters
+    ----------
+    finer : ndarray of int, shape ``below.shape``
+        Labels of the level below.
+    below : Box
+        Where they lie; ``pool_read_box(box, factors, below_shape)``.
+    box : Box
+        What is wanted.
+    factors : tuple of float
+        Voxels of the level below per coarse voxel; need not be whole.
+
+    Returns
+    -------
+    coarser : ndarray, shape ``box.shape``, dtype of ``finer``
+        Ids that stand in their own window, or 0.
+
+    Notes
+    -----
+    Exact under blocking; no halo; deterministic. Needs no memory beyond input and output.
+    """
+    if finer.shape != below.shape:
+        raise ValueError(f"labels of shape {finer.shape} for the box {below}; allowed is {below.shape}")
+    (z0, z1), (y0, y1), (x0, x1) = (
+        tuple(edge - origin for edge in _windows(a, b, f, stop))
+        for a, b, f, origin, stop in zip(box.start, box.stop, factors, below.start, below.stop, strict=True)
+    )
+    coarser = np.zeros(box.shape, finer.dtype)
+    largest = int(np.prod([max(1, (last - first).max(initial=1)) for first, last in ((z0, z1), (y0, y1), (x0, x1))]))
+    _pool(np.ascontiguousarray(finer), z0, z1, y0, y1, x0, x1, coarser, largest)
+    return coarser
+
+
+@njit(nogil=True, cache=True)
+def _pool(finer, z0, z1, y0, y1, x0, x1, coarser, largest):  # type: ignore[no-untyped-def]  # pragma: no cover
+    """Fill ``coarser``; ids of a window are few, so they are looked up in a short list."""
+    ids = np.empty(largest, finer.dtype)
+    counts = np.empty(largest, np.int64)
+    for i in range(coarser.shape[0]):
+        for j in range(coarser.shape[1]):
+            for k in range(coarser.shape[2]):
+                found, labelled = 0, 0
+                for z in range(z0[i], z1[i]):
+                    for y in range(y0[j], y1[j]):
+                        for x in range(x0[k], x1[k]):
+                            value = finer[z, y, x]
+                            if value == 0:
+                                continue
+                            labelled += 1
+                            n = 0
+                            while n < found and ids[n] != value:
+                                n += 1
+                            if n == found:
+                                ids[n], counts[n] = value, 0
+                                found += 1
+                            counts[n] += 1
+                if 2 * labelled < (z1[i] - z0[i]) * (y1[j] - y0[j]) * (x1[k] - x0[k]):
+                    continue
+                best = 0
+                for n in range(1, found):
+                    if counts[n] > counts[best] or (counts[n] == counts[best] and ids[n] < ids[best]):
+                        best = n
+                coarser[i, j, k] = ids[best]
