@@ -55,7 +55,8 @@ class Components:
     def from_arrays(cls, arrays: dict[str, NDArray[np.int64]]) -> Components:
         """Columns as `arrays` gave them."""
         names = ("sink_voxel", "sink_component", "face_voxel", "face_component")
-        return cls(*(arrays[name].astype(np.int32, copy=False) for name in names), Sums.from_arrays(arrays))
+        own = {name: arrays[name].astype(np.int32, copy=False) for name in names}
+        return cls(**own, sums=Sums.from_arrays(arrays))
 
 
 def _ball(radius: int) -> NDArray[np.int64]:
@@ -134,7 +135,7 @@ def close_sinks(voxel: NDArray[np.int32], core: Box, radius: int) -> NDArray[np.
     return np.ascontiguousarray(eroded[core.slices(region.start)])
 
 
-def _on_faces(labels: NDArray[np.uint32], core: Box) -> tuple[NDArray[np.int32], NDArray[np.int32]]:
+def _on_faces(labels: NDArray[np.unsignedinteger], core: Box) -> tuple[NDArray[np.int32], NDArray[np.int32]]:
     """Labelled voxels on the six border planes of the core: coordinates in the volume, and labels."""
     inner = np.zeros(labels.shape, bool)
     inner[1:-1, 1:-1, 1:-1] = True

@@ -95,7 +95,8 @@ def resample(
 
 def nearest_working(start: int, stop: int, factor: float, size: int) -> NDArray[np.int64]:
     """Working voxel of each image voxel [start, stop) on one axis of ``size`` working voxels."""
-    return np.clip(np.floor((np.arange(start, stop) + 0.5) / factor).astype(np.int64), 0, size - 1)
+    index: NDArray[np.int64] = np.floor((np.arange(start, stop) + 0.5) / factor).astype(np.int64)
+    return index.clip(0, size - 1)
 
 
 def working_box(box: Box, factors: Factors, shape: Vec3) -> Box:

@@ -31,11 +31,28 @@ SUB = 32
 
 @dataclass(frozen=True)
 class PatchGrid:
-    """Patches of ``patch`` voxels that overlap by twice ``margin``, over a volume of ``shape``."""
+    """Patches of ``patch`` voxels that overlap by twice ``margin``, over a volume of ``shape``.
+
+    Where there are several on an axis, cores are at least twice the margin, so that no more than two blend.
+
+    Raises
+    ------
+    ValueError
+        If cores are smaller: sums of more than two weights would overflow int32.
+    """
 
     shape: Vec3
     patch: Vec3
     margin: int
+
+    def __post_init__(self) -> None:
+        for size, side in zip(self.shape, self.patch, strict=True):
+            core = side - 2 * self.margin
+            if core < 1 or (size > core and core < 2 * self.margin):
+                raise ValueError(
+                    f"patches of {self.patch} voxels with margins of {self.margin} leave a core of {core}; "
+                    f"at least {2 * self.margin} are needed, for a side of {4 * self.margin}"
+                )
 
     @property
     def core(self) -> Vec3:
@@ -96,12 +113,14 @@ def axis_totals(size: int, patch: int, margin: int) -> NDArray[np.int64]:
 def choose_patch(shape: Vec3, largest: Vec3, margin: int, stride: int) -> Vec3:
     """Patch shape for a volume: at most ``largest``, a multiple of ``stride``, cores of about equal size.
 
+    ``largest`` is a multiple of ``stride``, and at least four margins.
+
     Depends on the volume and the model alone, never on blocks.
     """
     sides = []
     for size, most in zip(shape, largest, strict=True):
         number = -(-size // (most - 2 * margin))
-        core = -(-size // number)
+        core = max(-(-size // number), 2 * margin if number > 1 else 1)
         sides.append(min(most, math.ceil((core + 2 * margin) / stride) * stride))
     return vec3(sides)
 
@@ -132,7 +151,8 @@ def merge_patch(total: NDArray[np.int32], box: Box, window: Box, prediction: NDA
 def finish_merge(total: NDArray[np.int32], box: Box, grid: PatchGrid) -> NDArray[np.int8]:
     """Divide the sums of a box by the weights and round to the stored int8, half away from zero.
 
-    The weights of two patches that blend add up to 64 or 65, so no sum exceeds 127 * 32 * 65^3 < 2^31.
+    No more than two patches blend on an axis, and their weights add up to 64 or 65, so no sum exceeds
+    127 * 32 * 65^3 < 2^31.
     """
     weights = [
         axis_totals(s, p, grid.margin)[a:b]

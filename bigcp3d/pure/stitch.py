@@ -61,6 +61,6 @@ def seam_pairs(voxel: NDArray[np.int64], component: NDArray[np.int64], shape: Ve
 
 def join_components(pairs: NDArray[np.int64], n: int) -> tuple[NDArray[np.int64], int]:
     """Object (0..m-1) of each of ``n`` components, given the pairs that touch; and m."""
-    graph = coo_array((np.ones(len(pairs), np.bool_), (pairs[:, 0], pairs[:, 1])), shape=(n, n))
+    graph = coo_array((np.ones(len(pairs), np.int8), (pairs[:, 0], pairs[:, 1])), shape=(n, n))
     m, objects = connected_components(graph, directed=False) if n else (0, np.empty(0, np.int64))
     return objects.astype(np.int64), int(m)

@@ -2,15 +2,15 @@
 
 The maps are int8, so a step is a whole number of 1/127 voxels and a position, kept relative to the start, is three
 integers in that unit. Nothing is ever rounded: the walk of a voxel is the same in every block, on every machine.
-127 is odd, so the nearest voxel ``floor((p + 63) / 127)`` is never a tie.
+127 is odd, so the nearest voxel ``floor((p + 63) / 127)`` is never a tie. (-128 in the maps counts as -127.)
 
 Invariant: an end point depends on the flow within ``reach`` voxels of the start and on the volume's border, and on
 nothing else; so a block that reads its core grown by ``reach`` finds what the whole volume finds.
 
 The walk adds the flow (which points to the centre, see `bigcp3d.pure.targets`) and ends
 
-- where the flow is zero or pushes against the volume's border (a fixed point);
-- where a position comes back (a cycle): the end is the cycle's lowest position in raster order, whatever the phase;
+- where it has come to rest: 12 steps (`PAUSE`) have moved it by less than a fifth of a voxel (`STILL`), as at a fixed
+  point, in a short cycle, or circling a centre; the end is the lowest position of those steps in raster order;
 - after ``steps`` steps, where it happens to be;
 - nowhere, once the nearest voxel is further than ``reach`` from the start on any axis: the voxel is unassigned.
 
@@ -33,54 +33,67 @@ UNASSIGNED = -128
 
 MAX_REACH = 127
 
+PAUSE = 12
+"""Steps between two looks at whether a path has come to rest; cycles of 1, 2, 3, 4, 6 and 12 steps stand still."""
+
+STILL = 24
+"""A path is at rest when `PAUSE` steps move it by no more than this on any axis, in 1/127 voxel. At 2/127 voxel a
+step, what is left of 100 steps would move it by 1.6 voxels, less than the closing bridges."""
+
+HALF = UNIT // 2
+
 
 @njit(nogil=True, cache=True, inline="always")
-def _nearest(position: int) -> int:
-    """Voxel offset nearest to a position in 1/127 voxel."""
-    return (position + UNIT // 2) // UNIT
+def _move(voxel, rest, flow, low, high):  # type: ignore[no-untyped-def]
+    """One axis of a step, without division: nearest voxel, and -63..63 units from its centre; inside [low, high]."""
+    rest += flow
+    crossed = (rest > HALF) - (rest < -HALF)
+    voxel += crossed
+    rest -= UNIT * crossed
+    if voxel <= low and (voxel < low or rest < 0):
+        return low, 0
+    if voxel >= high and (voxel > high or rest > 0):
+        return high, 0
+    return voxel, rest
 
 
 @njit(nogil=True, cache=True, inline="always")
-def _clamp(value: int, low: int, high: int) -> int:
-    """Value moved into [low, high]."""
-    return low if value < low else (high if value > high else value)
+def _step(flow, at, low, high):  # type: ignore[no-untyped-def]
+    """Add the flow at the nearest voxel; ``at`` is (z, y, x, rest z, rest y, rest x)."""
+    here = flow[at[0], at[1], at[2]]
+    z, rz = _move(at[0], at[3], here[1], low[0], high[0])
+    y, ry = _move(at[1], at[4], here[2], low[1], high[1])
+    x, rx = _move(at[2], at[5], here[3], low[2], high[2])
+    return z, y, x, rz, ry, rx
 
 
-@njit(nogil=True, cache=True)
-def _step(flow, sz, sy, sx, pz, py, px, low, high):  # type: ignore[no-untyped-def]
-    """Add the flow at the voxel nearest to ``start + position``; stay inside the volume."""
-    here = flow[sz + _nearest(pz), sy + _nearest(py), sx + _nearest(px)]
-    return (
-        _clamp(pz + here[1], (low[0] - sz) * UNIT, (high[0] - 1 - sz) * UNIT),
-        _clamp(py + here[2], (low[1] - sy) * UNIT, (high[1] - 1 - sy) * UNIT),
-        _clamp(px + here[3], (low[2] - sx) * UNIT, (high[2] - 1 - sx) * UNIT),
-    )
+@njit(nogil=True, cache=True, inline="always")
+def _key(at):  # type: ignore[no-untyped-def]
+    """Position with the axes in order: smaller keys come first in raster order."""
+    return at[0] * UNIT + at[3], at[1] * UNIT + at[4], at[2] * UNIT + at[5]
 
 
 @njit(nogil=True, cache=True)
 def _walk(flow, sz, sy, sx, low, high, steps, reach):  # type: ignore[no-untyped-def]
     """End point of one voxel as an offset, or UNASSIGNED three times."""
-    pz = py = px = 0
-    mark_z = mark_y = mark_x = 0  # Brent's cycle search: a position to meet again, renewed at 1, 2, 4, ... steps
-    since, power = 0, 1
-    for _ in range(steps):
-        nz, ny, nx = _step(flow, sz, sy, sx, pz, py, px, low, high)
-        if nz == pz and ny == py and nx == px:
+    at = (sz, sy, sx, 0, 0, 0)
+    while steps > 0:
+        before = at
+        for _ in range(min(PAUSE, steps)):
+            at = _step(flow, at, low, high)
+            if abs(at[0] - sz) > reach or abs(at[1] - sy) > reach or abs(at[2] - sx) > reach:
+                return UNASSIGNED, UNASSIGNED, UNASSIGNED
+        steps -= PAUSE
+        was, now = _key(before), _key(at)
+        moved = max(abs(now[0] - was[0]), abs(now[1] - was[1]), abs(now[2] - was[2]))
+        if steps >= 0 and moved <= STILL:
+            at = before
+            for _ in range(PAUSE):  # the same steps again, to find the lowest position
+                before = _step(flow, before, low, high)
+                if _key(before) < _key(at):
+                    at = before
             break
-        pz, py, px = nz, ny, nx
-        if abs(_nearest(pz)) > reach or abs(_nearest(py)) > reach or abs(_nearest(px)) > reach:
-            return UNASSIGNED, UNASSIGNED, UNASSIGNED
-        since += 1
-        if pz == mark_z and py == mark_y and px == mark_x:
-            for _ in range(since):  # once around, to find the lowest position
-                nz, ny, nx = _step(flow, sz, sy, sx, nz, ny, nx, low, high)
-                if nz < pz or (nz == pz and (ny < py or (ny == py and nx < px))):
-                    pz, py, px = nz, ny, nx
-            break
-        if since == power:
-            mark_z, mark_y, mark_x = pz, py, px
-            since, power = 0, 2 * power
-    return _nearest(pz), _nearest(py), _nearest(px)
+    return at[0] - sz, at[1] - sy, at[2] - sx
 
 
 @njit(nogil=True, cache=True)
@@ -146,10 +159,10 @@ def track(
     needed = core.grow(reach).clip(shape)
     if region.intersect(needed) != needed:
         raise ValueError(f"tracking {core} with reach {reach} needs {needed}, but the maps cover {region} only")
-    flow = np.ascontiguousarray(np.moveaxis(maps, 0, -1))
+    flow = np.maximum(np.moveaxis(maps, 0, -1), -UNIT, order="C")
     offsets = np.full((3, *core.shape), UNASSIGNED, np.int8)
     core_start = tuple(a - b for a, b in zip(core.start, region.start, strict=True))
     low = tuple(-b for b in region.start)
-    high = tuple(s - b for s, b in zip(shape, region.start, strict=True))
+    high = tuple(s - b - 1 for s, b in zip(shape, region.start, strict=True))
     _walk_all(flow, core_start, offsets, low, high, foreground, steps, reach)
     return offsets

@@ -24,7 +24,7 @@ from bigcp3d.pure.labelling import label_box
 from bigcp3d.pure.objects import Filters, dense_ids, keep_objects
 from bigcp3d.pure.sinks import Sinks, Sums, collect_sinks
 from bigcp3d.pure.stitch import join_components, seam_pairs
-from bigcp3d.pure.tracking import track
+from bigcp3d.pure.tracking import PAUSE, STILL, track
 
 Maps = NDArray[np.int8]
 quick = settings(deadline=None, max_examples=50)
@@ -177,18 +177,16 @@ def reference(maps: Maps, chain: Chain) -> NDArray[np.int64]:
     moving = np.ones(len(start), bool)
     for t in range(1, chain.steps + 1):
         near = (at + 63) // 127
-        step = maps[1:][:, near[:, 0], near[:, 1], near[:, 2]].T
+        step = np.maximum(maps[1:][:, near[:, 0], near[:, 1], near[:, 2]].T, -127)
         at = np.clip(at + step, 0, 127 * (np.asarray(shape) - 1))
         path.append(at)
-        mark = 2 ** t.bit_length() // 2 - 1
-        still_there = (at == path[t - 1]).all(axis=1)
         left = (np.abs((at + 63) // 127 - start) > chain.reach).any(axis=1)
-        back = moving & ~still_there & ~left & (at == path[mark]).all(axis=1)
+        rest = moving & ~left & (t % PAUSE == 0) & (np.abs(at - path[max(0, t - PAUSE)]) <= STILL).all(axis=1)
         ends[moving] = ((at + 63) // 127)[moving]
-        for i in np.flatnonzero(back):
-            ends[i] = (np.array(min(p[i].tolist() for p in path[mark:])) + 63) // 127
-        inside &= ~(moving & left & ~still_there)
-        moving &= ~(still_there | left | back)
+        for i in np.flatnonzero(rest):
+            ends[i] = (np.array(min(p[i].tolist() for p in path[t - PAUSE :])) + 63) // 127
+        inside &= ~(moving & left)
+        moving &= ~(left | rest)
     start, ends = start[inside], ends[inside]
     mask = np.zeros(shape, np.uint8)
     mask[tuple(ends.T)] = 1
