@@ -1,0 +1,92 @@
+"""The network: a 3D U-Net, whole, from top to bottom.
+
+Cicek et al. 2016 in the form of Eschweiler and Stegmaier 2021, whose layout this follows. With w features at a level::
+
+    image -> stem f -------------------------------------- cat -> 3f -> f, f -> head -> foreground, flow z, y, x
+              \\ stride 2                                  / transposed, stride 2
+              level 2f --------------------------- cat -> 6f -> 2f, 2f
+                 \\                                /
+                 level 4f ---------------- cat -> 12f -> 4f, 4f
+                    \\                    /
+                     level 8f -----------
+
+Convolutions are 3 wide, those with stride 4; instance norm and LeakyReLU(0.2) follow each, and tanh ends it. The stem has
+no norm, so that faint and bright patches, and empty ones, can be told apart. With 16 features and depth 4: 1.98 million
+parameters.
+"""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor, nn
+
+
+def _block(convolution: nn.Module, features: int, norm: bool = True) -> list[nn.Module]:
+    """A convolution, its norm and its activation."""
+    return [convolution, *([nn.InstanceNorm3d(features)] if norm else []), nn.LeakyReLU(0.2, inplace=True)]
+
+
+def _widen(inputs: int, middle: int, outputs: int, norm: bool = True) -> nn.Sequential:
+    """Two convolutions at one resolution."""
+    return nn.Sequential(
+        *_block(nn.Conv3d(inputs, middle, 3, padding=1), middle, norm),
+        *_block(nn.Conv3d(middle, outputs, 3, padding=1), outputs, norm),
+    )
+
+
+def _down(features: int, norm: bool = True) -> nn.Sequential:
+    """Half the resolution."""
+    return nn.Sequential(*_block(nn.Conv3d(features, features, 4, stride=2, padding=1), features, norm))
+
+
+def _up(features: int) -> nn.Sequential:
+    """Twice the resolution."""
+    spread = nn.ConvTranspose3d(features, features, 3, stride=2, padding=1, output_padding=1)
+    return nn.Sequential(*_block(spread, features), *_block(nn.Conv3d(features, features, 1), features))
+
+
+class UNet3D(nn.Module):
+    """A 3D U-Net with four outputs in [-1, 1].
+
+    Parameters
+    ----------
+    channels : int
+        Of the input.
+    features : int
+        At full resolution; they double ``depth - 1`` times. An even number; multiples of 16 are fast.
+    depth : int
+        Levels of resolution, at least 2.
+
+    Attributes
+    ----------
+    stride : int
+        Sides of patches are multiples of it.
+
+    Notes
+    -----
+    Instance norm takes its mean and spread from the patch, so the answer depends weakly on all that a patch sees.
+    """
+
+    def __init__(self, channels: int = 1, features: int = 16, depth: int = 4) -> None:
+        super().__init__()
+        widths = [features * 2**level for level in range(depth)]
+        self.stride = 2 ** (depth - 1)
+        self.stem = _widen(channels, features // 2, features, norm=False)
+        self.down = nn.ModuleList(_down(w, norm=w > features) for w in widths[:-1])
+        self.levels = nn.ModuleList(_widen(w, w, 2 * w) for w in widths[:-1])
+        self.up = nn.ModuleList(_up(w) for w in reversed(widths[1:]))
+        self.merge = nn.ModuleList(_widen(3 * w, w, w) for w in reversed(widths[:-1]))
+        self.head = nn.Sequential(*_widen(features, features, features), nn.Conv3d(features, 4, 1))
+
+    def forward(self, x: Tensor) -> Tensor:
+        """Foreground and flow: (n, channels, z, y, x) to (n, 4, z, y, x); sides are multiples of ``stride``."""
+        x = self.stem(x)
+        skips = []
+        for down, level in zip(self.down, self.levels, strict=True):
+            skips.append(x)
+            x = level(down(x))
+        for up, merge in zip(self.up, self.merge, strict=True):
+            x = up(x)
+            x = torch.cat([x, skips.pop()], dim=1)
+            x = merge(x)
+        return torch.tanh(self.head(x))

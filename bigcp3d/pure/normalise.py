@@ -1,0 +1,131 @@
+"""Intensities: one range for a whole volume, from a fixed sample of it.
+
+Invariant: the sample depends on the volume's shape alone, and the range on the sample, so that every block, whoever
+computes it and in whatever order, sees the same intensities. NaN and infinities count as the lowest intensity.
+"""
+
+from __future__ import annotations
+
+import itertools
+import math
+from collections.abc import Iterable
+
+import numpy as np
+from numpy.typing import NDArray
+
+from bigcp3d.errors import InputError
+from bigcp3d.pure.boxes import Box, Vec3, vec3
+
+SAMPLE_VOX = 2**24
+"""Most voxels in a sample."""
+
+SAMPLE_BOX: Vec3 = (32, 64, 64)
+"""Boxes of a sample, where it is not the whole volume."""
+
+
+def sample_boxes(shape: Vec3) -> tuple[Box, ...]:
+    """The boxes whose voxels stand for the volume: the volume itself, or boxes spread evenly over it.
+
+    Parameters
+    ----------
+    shape : tuple of int
+        Of the volume, (z, y, x) in voxels.
+
+    Returns
+    -------
+    boxes : tuple of Box
+        Disjoint, at most `SAMPLE_VOX` voxels together; they depend on ``shape`` alone.
+    """
+    if math.prod(shape) <= SAMPLE_VOX:
+        return (Box.of_shape(shape),)
+    side = vec3(min(s, b) for s, b in zip(shape, SAMPLE_BOX, strict=True))
+    most = vec3(s // b for s, b in zip(shape, side, strict=True))
+    budget = SAMPLE_VOX // math.prod(side)
+    counts = [1, 1, 1]
+    while True:  # one box more on the axis with the widest gaps
+        gaps = [s / n if n < m else 0.0 for s, n, m in zip(shape, counts, most, strict=True)]
+        axis = max(range(3), key=lambda a: gaps[a])
+        more = [n + (a == axis) for a, n in enumerate(counts)]
+        if gaps[axis] == 0.0 or math.prod(more) > budget:
+            break
+        counts = more
+    starts = [
+        [(2 * i + 1) * s // (2 * n) - b // 2 for i in range(n)] for s, n, b in zip(shape, counts, side, strict=True)
+    ]
+    return tuple(
+        Box(vec3(a), vec3(i + b for i, b in zip(a, side, strict=True))) for a in itertools.product(*starts)
+    )
+
+
+def estimate_range(
+    sample: Iterable[NDArray[np.generic]], low_percentile: float, high_percentile: float
+) -> tuple[float, float, int]:
+    """Intensities that become 0 and 1.
+
+    Parameters
+    ----------
+    sample : iterable of ndarray
+        The voxels of `sample_boxes`, of any real dtype.
+    low_percentile, high_percentile : float
+        0 to 100.
+
+    Returns
+    -------
+    low, high : float
+        ``low < high``: the percentiles of the finite voxels, or the lowest and highest where those coincide.
+    nonfinite : int
+        NaN and infinities in the sample.
+
+    Raises
+    ------
+    InputError
+        If there are not two different finite intensities.
+    """
+    values = np.concatenate([np.asarray(part, dtype=np.float32).ravel() for part in sample])
+    finite = values[np.isfinite(values)]
+    if finite.size == 0:
+        raise InputError(
+            f"all {values.size} sampled voxels are NaN or infinite; an image with intensities is needed: check the "
+            "channel (--channel) and the file"
+        )
+    lowest, highest = float(finite.min()), float(finite.max())
+    if lowest == highest:
+        raise InputError(
+            f"all {finite.size} sampled voxels have the intensity {lowest:g}; at least two different ones are needed: "
+            "check the channel (--channel) and the file"
+        )
+    low, high = (float(v) for v in np.percentile(finite, [low_percentile, high_percentile]))
+    if not low < high:
+        low, high = lowest, highest
+    return low, high, values.size - finite.size
+
+
+def normalise_intensity(
+    array: NDArray[np.generic], low: float, high: float, clip: tuple[float, float]
+) -> NDArray[np.float32]:
+    """Intensities with ``low`` at 0 and ``high`` at 1, cut at ``clip``.
+
+    Parameters
+    ----------
+    array : ndarray of any real dtype
+    low, high : float
+        From `estimate_range`.
+    clip : tuple of float
+        Lowest and highest result. NaN and both infinities become the lowest.
+
+    Returns
+    -------
+    ndarray of float32, shape of ``array``
+
+    Notes
+    -----
+    Voxel by voxel, so exact under blocking.
+    """
+    values = array.astype(np.float32)
+    bad = None if array.dtype.kind in "iu" else ~np.isfinite(values)
+    values -= np.float32(low)
+    values *= np.float32(1.0 / (high - low))
+    np.clip(values, clip[0], clip[1], out=values)
+    if bad is not None:
+        values[bad] = clip[0]
+    return values
