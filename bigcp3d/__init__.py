@@ -1,0 +1,41 @@
+"""Segment every cell of a 3D microscopy volume that does not fit in memory.
+
+The labels are those of the whole volume, bit for bit, whatever the blocks, the workers or the order of the work.
+``import bigcp3d`` loads nothing heavy: each name below is imported when it is first used.
+"""
+
+from __future__ import annotations
+
+from importlib import import_module
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from bigcp3d.schedule.segment import plan_segmentation, segment
+    from bigcp3d.work.evaluate import evaluate
+    from bigcp3d.work.simulate import simulate
+    from bigcp3d.work.train import train
+
+__version__ = "0.1.0"
+__all__ = ["__version__", "evaluate", "plan_segmentation", "segment", "simulate", "train"]
+
+_HOMES = {
+    "segment": "bigcp3d.schedule.segment",
+    "plan_segmentation": "bigcp3d.schedule.segment",
+    "evaluate": "bigcp3d.work.evaluate",
+    "simulate": "bigcp3d.work.simulate",
+    "train": "bigcp3d.work.train",
+}
+
+
+def __getattr__(name: str) -> Any:
+    """Import a public name from its home on first use (PEP 562)."""
+    if name not in _HOMES:
+        raise AttributeError(f"module 'bigcp3d' has no attribute {name!r}; it has {', '.join(__all__)}")
+    value = getattr(import_module(_HOMES[name]), name)
+    globals()[name] = value
+    return value
+
+
+def __dir__() -> list[str]:
+    """The public names, loaded or not."""
+    return sorted(set(globals()) | set(__all__))

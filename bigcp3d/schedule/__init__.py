@@ -1,0 +1,1 @@
+"""The plan, the graph, the executors and the cluster."""

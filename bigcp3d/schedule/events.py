@@ -1,0 +1,118 @@
+"""What a run tells the one who watches it: frozen events while it goes, one summary when it ends.
+
+The executors call ``on_event(event)`` in the process that called `segment`, one event at a time and in the order things
+happen: ``RunPlanned``, then (on Dask only) ``ClusterReady``, then for each pass ``PassStarted`` and its ``BlockDone``;
+``Warned`` may come anywhere. Passes overlap on Dask, so ``BlockDone`` of several passes interleave; within a pass
+``done`` only grows.
+
+Invariant: nothing in here changes what a run computes. An observer that does nothing gives the same labels.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from bigcp3d.work.plan import Plan
+
+
+@dataclass(frozen=True)
+class RunPlanned:
+    """The plan stands and every check that needs no voxels has passed."""
+
+    plan: Plan
+
+
+@dataclass(frozen=True)
+class ClusterReady:
+    """A Dask cluster answers; ``dashboard`` is its address, empty where it has none."""
+
+    dashboard: str
+    workers: int
+
+
+@dataclass(frozen=True)
+class PassStarted:
+    """A pass begins; ``tasks`` counts all its blocks, those already done by an earlier run included."""
+
+    name: str
+    tasks: int
+
+
+@dataclass(frozen=True)
+class BlockDone:
+    """One block of one pass is finished.
+
+    Attributes
+    ----------
+    name : str
+        Pass.
+    index : tuple of int
+        Block index (z, y, x).
+    voxels : int
+        Voxels of the block's core.
+    seconds : float
+        Time the task took on its worker; 0 where an earlier run had done it.
+    done, total : int
+        Blocks of the pass finished so far, this one included, and all of them.
+    """
+
+    name: str
+    index: tuple[int, ...]
+    voxels: int
+    seconds: float
+    done: int
+    total: int
+
+
+@dataclass(frozen=True)
+class Warned:
+    """Something that a user should know and that does not end the run."""
+
+    message: str
+
+
+Event = RunPlanned | ClusterReady | PassStarted | BlockDone | Warned
+Observer = Callable[[Event], None]
+
+
+@dataclass(frozen=True)
+class Summary:
+    """What a run did.
+
+    Attributes
+    ----------
+    labels : str
+        Path of the labels group.
+    name : str
+        Name of the labels.
+    cells : int
+        Cells written.
+    removed : dict of str to int
+        Objects taken out, by filter.
+    unassigned_vox, foreground_vox, nonfinite_vox : int
+        Voxels of the working grid whose path left its reach; that are foreground; that were read from NaN or infinity.
+    blocks, voxels : int
+        Blocks of the working grid; voxels of the image.
+    seconds : float
+        Wall time.
+    pass_seconds : dict of str to float
+        Time spent in the tasks of each pass, summed over workers.
+    failed : list of str
+        Blocks that failed after their retries; empty where all is well.
+    """
+
+    labels: str
+    name: str
+    cells: int
+    removed: dict[str, int]
+    unassigned_vox: int
+    foreground_vox: int
+    nonfinite_vox: int
+    blocks: int
+    voxels: int
+    seconds: float
+    pass_seconds: dict[str, float]
+    failed: list[str] = field(default_factory=list)

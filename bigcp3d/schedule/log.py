@@ -1,0 +1,88 @@
+"""What happens in a run, added up: counts and seconds of each pass, events, errors of blocks, the summary."""
+
+from __future__ import annotations
+
+from collections import Counter
+from pathlib import Path
+
+from bigcp3d.errors import BigCP3DError, BlockError
+from bigcp3d.pure.boxes import Box
+from bigcp3d.schedule.events import BlockDone, Observer, PassStarted, Summary, Warned
+from bigcp3d.schedule.serial import Failures
+from bigcp3d.schedule.tasks import Task
+from bigcp3d.work.passes import Counts
+from bigcp3d.work.plan import Plan
+
+
+class RunLog:
+    """Adds up what tasks return, and tells the observer."""
+
+    def __init__(self, observe: Observer, plan: Plan) -> None:
+        self.observe, self.plan = observe, plan
+        self.totals: Counter[str] = Counter()
+        self.removed: Counter[str] = Counter()
+        self.seconds: Counter[str] = Counter()
+        self.done: Counter[str] = Counter()
+        self.all: Counter[str] = Counter()
+
+    def start(self, tasks: list[Task]) -> None:
+        """A phase begins."""
+        phase = Counter(task.key[0] for task in tasks)
+        self.all.update(phase)
+        for name, number in phase.items():
+            self.observe(PassStarted(name, number))
+
+    def add(self, task: Task, counts: Counts) -> None:
+        """One task is done."""
+        name, _, index = task.key
+        self.done[name] += 1
+        self.seconds[name] += counts["seconds"]
+        for key in ("foreground_vox", "unassigned_vox", "nonfinite_vox", "cells"):
+            self.totals[key] += counts.get(key, 0)
+        self.removed.update(counts.get("removed", {}))
+        self.observe(BlockDone(name, index, task.voxels, counts["seconds"], self.done[name], self.all[name]))
+
+    def summary(self, seconds: float) -> Summary:
+        """The run in numbers; warns of what the user should know."""
+        plan, totals = self.plan, self.totals
+        if totals["nonfinite_vox"]:
+            self.observe(
+                Warned(f"{totals['nonfinite_vox']} voxels are NaN or infinite and counted as the lowest intensity")
+            )
+        if totals["unassigned_vox"] > 0.01 * max(totals["foreground_vox"], 1):
+            self.observe(
+                Warned(
+                    f"{totals['unassigned_vox']} of {totals['foreground_vox']} foreground voxels lead further than "
+                    f"{plan.reach} voxels and stay unlabelled: cells may be larger than expected; "
+                    "give --diameter or a larger --radius"
+                )
+            )
+        return Summary(
+            labels=str(Path(plan.target.group) / "labels" / plan.target.name),
+            name=plan.target.name,
+            cells=totals["cells"],
+            removed=dict(self.removed),
+            unassigned_vox=totals["unassigned_vox"],
+            foreground_vox=totals["foreground_vox"],
+            nonfinite_vox=totals["nonfinite_vox"],
+            blocks=len(plan.grid) * len(plan.times),
+            voxels=Box.of_shape(plan.image_shape).size * len(plan.times),
+            seconds=seconds,
+            pass_seconds=dict(self.seconds),
+        )
+
+
+def block_error(failures: Failures, plan: Plan) -> BigCP3DError:
+    """The error for what failed: the task's own where it says what to do, else a list of blocks."""
+    if len(failures) == 1:
+        (error,) = failures.values()
+        if isinstance(error, BigCP3DError) and next(iter(failures))[0] == "normalise":
+            return error
+    lines = [f"  {name} of block {index}, time {time}: {error!r}" for (name, time, index), error in failures.items()]
+    more = [f"  and {len(lines) - 20} more"] if len(lines) > 20 else []
+    raised = BlockError(
+        f"{len(failures)} of the blocks failed after retries; what is done is kept in {plan.work_dir}, and the same "
+        "command carries on from there:\n" + "\n".join(lines[:20] + more)
+    )
+    raised.__cause__ = next(iter(failures.values()))
+    return raised

@@ -1,0 +1,281 @@
+"""Planning: from what a user asks to a frozen `Plan`, with every check that needs no voxels.
+
+Nothing is written here. What cannot work is refused with what was found, what is allowed, and the cure.
+"""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+from pathlib import Path
+
+import zarr
+
+from bigcp3d.edge.image import ImageInfo, check_channel, check_level, open_image
+from bigcp3d.edge.labels import plan_labels
+from bigcp3d.edge.models import ModelCard, load_card, model_hash
+from bigcp3d.errors import InputError, ModelError
+from bigcp3d.pure.boxes import Vec3, vec3
+from bigcp3d.pure.grid import Factors, working_shape
+from bigcp3d.pure.memory import in_words, worker_bytes
+from bigcp3d.pure.objects import Filters
+from bigcp3d.pure.patches import choose_patch
+from bigcp3d.pure.tracking import MAX_REACH
+from bigcp3d.schedule.cluster import default_workers, memory_per_worker
+from bigcp3d.work.plan import Plan
+
+LARGEST_BLOCK = 512
+SMALLEST_BLOCK = 64
+FACTOR_RANGE = (1 / 16, 16.0)
+MIN_VOLUME_SHARE = 0.05
+"""Smallest cell kept by default, as a share of the ball of the expected diameter."""
+
+
+@dataclass(frozen=True)
+class Request:
+    """What a user asks of a segmentation; the arguments of `bigcp3d.segment`, with their defaults."""
+
+    source: str | Path
+    output: str | Path | None = None
+    name: str = "cells"
+    model: str = "membrane"
+    diameter_um: float | None = None
+    scale_um: tuple[float, float, float] | None = None
+    block: Vec3 | None = None
+    channel: int | str = 0
+    level: int = 0
+    scheduler: str | None = None
+    workers: int | None = None
+    memory_limit: str | int | None = None
+    overwrite: bool = False
+    keep_maps: bool = False
+    work_dir: str | Path | None = None
+    maps: str | Path | None = None
+    executor: str = "dask"
+    foreground: float = 0.5
+    radius_vox: float | None = None
+    min_volume: float | None = None
+    max_volume: float | None = None
+    min_foreground: float = 0.0
+    max_elongation: float | None = None
+    max_flow_error: float | None = None
+
+    def check(self) -> None:
+        """Refuse values that no image could make right."""
+        positive = {
+            "diameter": self.diameter_um,
+            "radius": self.radius_vox,
+            "max volume": self.max_volume,
+            "max elongation": self.max_elongation,
+            "max flow error": self.max_flow_error,
+            "workers": self.workers,
+        }
+        for what, value in positive.items():
+            if value is not None and not (math.isfinite(value) and value > 0):
+                raise InputError(f"{what} is {value}; it must be a positive number")
+        for what, triple in (("scale", self.scale_um), ("block", self.block)):
+            if triple is not None and not all(math.isfinite(v) and v > 0 for v in triple):
+                raise InputError(f"{what} is {triple}; it must be three positive numbers, in the order z y x")
+        for what, share in (("foreground", self.foreground), ("min foreground", self.min_foreground)):
+            if not 0 <= share <= 1:
+                raise InputError(f"{what} is {share}; it must lie between 0 and 1")
+        if self.min_volume is not None and self.min_volume < 0:
+            raise InputError(f"min volume is {self.min_volume}; it must be 0 or more voxels")
+        if self.max_volume is not None and (self.min_volume or 0) > self.max_volume:
+            raise InputError(f"min volume {self.min_volume} is above max volume {self.max_volume}; swap them")
+        self.worker_limit_bytes()
+        if self.executor not in ("dask", "serial"):
+            raise InputError(f"executor is {self.executor!r}; 'dask' and 'serial' are known")
+
+    def worker_count(self) -> int:
+        """Workers of a local cluster."""
+        return 1 if self.executor == "serial" else (self.workers or default_workers())
+
+    def worker_limit_bytes(self) -> int:
+        """Memory limit of a local worker."""
+        if self.memory_limit is None:
+            return memory_per_worker(self.worker_count())
+        from dask.utils import parse_bytes
+
+        try:
+            return int(parse_bytes(self.memory_limit))
+        except ValueError as error:
+            raise InputError(f"memory limit is {self.memory_limit!r}; write it like 4GiB or 3.5GB") from error
+
+
+def make_plan(request: Request) -> Plan:
+    """Plan a run.
+
+    Raises
+    ------
+    InputError, ModelError, TargetError
+        For whatever can be known to fail before voxels are read. An existing target is not checked here, since
+        resuming depends on it (`bigcp3d.schedule.segment`).
+    """
+    from bigcp3d import __version__
+
+    request.check()
+    image = open_image(request.source)
+    check_level(image, request.level)
+    channel = check_channel(image, request.channel)
+    card = load_card(request.model)
+    if card.channels != 1:
+        raise ModelError(
+            f"model {request.model} takes {card.channels} input channels; segmentation reads one (--channel); "
+            "choose a model with one channel, `bigcp3d models` lists them"
+        )
+    factors = _factors(image, request, card)
+    shape = working_shape(image.levels[request.level].shape, factors)
+    ratio = _level_ratio(image, request.level)
+    label_factors: Factors = tuple(f * r for f, r in zip(factors, ratio, strict=True))  # type: ignore[assignment]
+    maps = None if request.maps is None else _check_maps(request.maps, shape)
+    radius = request.radius_vox or card.diameter_vox / 2
+    reach = math.ceil(3 * radius)
+    if reach > MAX_REACH:
+        raise InputError(
+            f"radius is {radius:g} working voxels, so paths of {reach}; paths are stored in int8, so the radius may "
+            f"be {MAX_REACH / 3:.0f} at most: give --diameter, which chooses a coarser working grid"
+        )
+    volume_factor = math.prod(label_factors)
+    ball = 4 / 3 * math.pi * radius**3
+    filters = Filters(
+        min_volume_vox=MIN_VOLUME_SHARE * ball if request.min_volume is None else request.min_volume / volume_factor,
+        max_volume_vox=None if request.max_volume is None else request.max_volume / volume_factor,
+        min_foreground=request.min_foreground or None,
+        max_elongation=request.max_elongation,
+        max_flow_error=request.max_flow_error,
+    )
+
+    def plan_with(block: Vec3) -> Plan:
+        target = plan_labels(image, request.output, request.name, shard=_label_block(block, label_factors))
+        return Plan(
+            image=image,
+            level=request.level,
+            channel=channel,
+            times=tuple(range(image.times)),
+            target=target,
+            work_dir=str(request.work_dir or default_work_dir(target.group, target.name)),
+            model=None if maps else str(request.model),
+            model_hash=None if maps else model_hash(request.model),
+            card=None if maps else card,
+            maps=maps,
+            factors=factors,
+            label_factors=label_factors,
+            shape=shape,
+            block=block,
+            patch=choose_patch(shape, card.patch, card.margin, card.stride),
+            margin=card.margin,
+            low_percentile=card.low_percentile,
+            high_percentile=card.high_percentile,
+            clip=card.clip,
+            foreground=max(1, round(request.foreground * 127)),
+            steps=max(50, math.ceil(10 * radius)),
+            reach=reach,
+            radius=int(radius) // 2,
+            representation=card.representation,
+            scale_vox=card.scale_vox,
+            filters=filters,
+            keep_maps=request.keep_maps,
+            version=__version__,
+        )
+
+    if request.block is not None:
+        return plan_with(vec3(min(b, s) for b, s in zip(request.block, shape, strict=True)))
+    return _choose_block(plan_with, shape, request)
+
+
+def _choose_block(plan_with, shape: Vec3, request: Request) -> Plan:  # type: ignore[no-untyped-def]
+    """The largest block that fits in memory and gives every worker one; halves the longest side until it does."""
+    block = vec3(min(s, LARGEST_BLOCK) for s in shape)
+    while True:
+        plan: Plan = plan_with(block)
+        fits = request.scheduler is not None or plan.worker_bytes() <= request.worker_limit_bytes()
+        longest = max(range(3), key=lambda axis: block[axis])
+        if (fits and len(plan.grid) >= request.worker_count()) or block[longest] <= SMALLEST_BLOCK:
+            return plan
+        half = -(-block[longest] // 2)
+        block = vec3(half if axis == longest else side for axis, side in enumerate(block))
+
+
+def _label_block(block: Vec3, factors: Factors) -> Vec3:
+    """A block of the label image that covers about a block of the working grid."""
+    return vec3(max(1, round(b * f)) for b, f in zip(block, factors, strict=True))
+
+
+def _factors(image: ImageInfo, request: Request, card: ModelCard) -> Factors:
+    """Image voxels per working voxel, so that a cell of the given diameter has the model's diameter."""
+    if request.diameter_um is None:
+        return (1.0, 1.0, 1.0)
+    scale = _scale(image, request)
+    working_um = request.diameter_um / card.diameter_vox
+    factors = tuple(working_um / s for s in scale)
+    for axis, factor in zip("zyx", factors, strict=True):
+        if not FACTOR_RANGE[0] <= factor <= FACTOR_RANGE[1]:
+            raise InputError(
+                f"diameter {request.diameter_um:g} um at {scale} um per voxel (z, y, x) asks for {factor:.3g} image "
+                f"voxels per working voxel on axis {axis}; {FACTOR_RANGE[0]:g} to {FACTOR_RANGE[1]:g} are allowed: "
+                "check --diameter and --scale, both in micrometres"
+            )
+    return factors  # type: ignore[return-value]
+
+
+def _scale(image: ImageInfo, request: Request) -> tuple[float, float, float]:
+    """Micrometres per voxel at the level that is read."""
+    if request.scale_um is not None:
+        ratio = _level_ratio(image, request.level)
+        return tuple(s / r for s, r in zip(request.scale_um, ratio, strict=True))  # type: ignore[return-value]
+    scale = image.levels[request.level].scale_um
+    if scale is None:
+        raise InputError(
+            f"{image.path} (OME-Zarr {image.version}) does not say how large its voxels are, so --diameter in "
+            "micrometres means nothing; add --scale Z Y X (micrometres per voxel of level 0), or leave --diameter out"
+        )
+    return scale
+
+
+def _level_ratio(image: ImageInfo, level: int) -> Factors:
+    """Level-0 voxels per voxel of a level: from the scales where both are known, else from the shapes."""
+    base, here = image.levels[0], image.levels[level]
+    if base.scale_um is not None and here.scale_um is not None:
+        ratio = tuple(h / b for b, h in zip(base.scale_um, here.scale_um, strict=True))
+    else:
+        ratio = tuple(b / h for b, h in zip(base.shape, here.shape, strict=True))
+    return ratio  # type: ignore[return-value]
+
+
+def _check_maps(maps: str | Path, shape: Vec3) -> str:
+    """The path of given maps, after a look at the array's metadata."""
+    expected = f"a zarr array of int8 with shape {(4, *shape)} (foreground, flow z, y, x, each times 127)"
+    try:
+        array = zarr.open_array(str(maps), mode="r")
+    except (OSError, ValueError, KeyError, TypeError) as error:
+        raise InputError(f"{maps} cannot be opened as maps; needed is {expected}") from error
+    if array.dtype != "int8" or array.shape != (4, *shape):
+        raise InputError(f"{maps} holds {array.dtype} with shape {array.shape}; needed is {expected}")
+    return str(maps)
+
+
+def default_work_dir(group: str, name: str) -> Path:
+    """Where intermediate arrays go: beside the store that gets the labels."""
+    store = Path(group)
+    return store.parent / f"{store.name.removesuffix('.zarr')}.bigcp3d" / name
+
+
+def check_memory(plan: Plan, limit_bytes: int, threads: int = 1) -> None:
+    """Refuse a plan whose tasks do not fit in a worker.
+
+    Raises
+    ------
+    InputError
+        If the worker's limit is below the plan's figure.
+    """
+    passes = plan.memory()
+    base = worker_bytes({"idle": 0})
+    needed = base + threads * (worker_bytes(passes) - base)
+    if needed > limit_bytes:
+        worst = max(passes, key=lambda name: passes[name])
+        raise InputError(
+            f"a worker of {in_words(limit_bytes)} and {threads} thread(s) is too small for blocks of "
+            f"{plan.block}: pass {worst} needs {in_words(needed)}; "
+            "give a smaller --block, fewer threads or --workers, or a larger --memory-limit"
+        )

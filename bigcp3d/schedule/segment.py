@@ -1,0 +1,179 @@
+"""A run from start to end: plan, objects, labels, finish; and again from where it stopped.
+
+Nothing is written before every check has passed. The labels are registered in the image only when all of them are
+there; until then the work directory holds what is done, and the same command carries on from it.
+"""
+
+from __future__ import annotations
+
+import time as clock
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any, Protocol
+
+from bigcp3d.edge.labels import create_labels, finish_labels
+from bigcp3d.edge.records import read_record, write_record
+from bigcp3d.errors import InputError
+from bigcp3d.schedule.events import ClusterReady, Observer, RunPlanned, Summary
+from bigcp3d.schedule.log import RunLog, block_error
+from bigcp3d.schedule.plan import Request, check_memory, make_plan
+from bigcp3d.schedule.serial import Done, Failures, execute_serially
+from bigcp3d.schedule.start import check_start, clean_up, prepare
+from bigcp3d.schedule.tasks import Task, label_tasks, object_tasks
+from bigcp3d.work.passes import Counts
+from bigcp3d.work.plan import Plan
+from bigcp3d.work.run import ONCE, Run
+
+UINT32_MAX = 2**32 - 1
+
+
+class Execute(Protocol):
+    """Runs tasks, reports each, returns the errors of those that failed themselves."""
+
+    def __call__(self, tasks: Iterable[Task], on_done: Done) -> Failures:
+        """Run ``tasks``."""
+
+
+def plan_segmentation(source: str | Path, *, on_event: Observer | None = None, **arguments: Any) -> Plan:
+    """Plan a segmentation without running it; the arguments are those of `segment`.
+
+    Raises
+    ------
+    InputError, ModelError, TargetError
+        As `segment` would before it starts.
+    """
+    return _plan_and_check(Request(source, **arguments))[0]
+
+
+def segment(source: str | Path, *, on_event: Observer | None = None, **arguments: Any) -> Summary:
+    """Segment an OME-Zarr image into OME-Zarr labels.
+
+    Parameters
+    ----------
+    source : str or Path
+        OME-Zarr image group, version 0.1 to 0.5.
+    on_event : callable, optional
+        Receives the events of `bigcp3d.schedule.events` as the run goes.
+    **arguments
+        As in `bigcp3d.schedule.plan.Request`: output, name, model, diameter_um, scale_um, block, channel, level,
+        scheduler, workers, memory_limit, overwrite, keep_maps, work_dir, maps, executor, foreground, radius_vox,
+        min_volume, max_volume, min_foreground, max_elongation, max_flow_error.
+
+    Returns
+    -------
+    Summary
+
+    Raises
+    ------
+    InputError, ModelError, TargetError
+        Before any work starts.
+    BlockError
+        If blocks failed after their retries; what is done is kept, and the same call carries on.
+    """
+    begin = clock.perf_counter()
+    request = Request(source, **arguments)
+    plan, resumed = _plan_and_check(request)
+    observe: Observer = on_event or (lambda event: None)
+    observe(RunPlanned(plan))
+    run, log = Run(plan), RunLog(observe, plan)
+    with _executor(plan, run, request, observe) as execute:
+        prepare(plan, run, resumed=resumed, overwrite=request.overwrite)
+        try:
+            _run_phase(execute, object_tasks(plan), log)
+        except InputError:  # seen only in the voxels, before anything was computed
+            if not resumed:
+                clean_up(plan, keep_maps=False)
+            raise
+        _create_labels(plan, run, overwrite=request.overwrite)
+        _run_phase(execute, label_tasks(plan), log)
+    summary = log.summary(clock.perf_counter() - begin)
+    finish_labels(run.target, attributes=_provenance(plan, summary))
+    clean_up(plan, keep_maps=plan.keep_maps and plan.maps is None)
+    return summary
+
+
+def _plan_and_check(request: Request) -> tuple[Plan, bool]:
+    """The plan, and whether an earlier run left some of it done; every check that needs no voxels."""
+    plan = make_plan(request)
+    if request.scheduler is None and request.executor == "dask":
+        check_memory(plan, request.worker_limit_bytes())
+    return plan, check_start(plan, overwrite=request.overwrite)
+
+
+def _run_phase(execute: Execute, tasks: Iterable[Task], log: RunLog) -> None:
+    """Run one phase of the graph; raise at its end if something failed."""
+    listed = list(tasks)
+    log.start(listed)
+    failures = execute(listed, log.add)
+    if failures:
+        raise block_error(failures, log.plan)
+
+
+@contextmanager
+def _executor(plan: Plan, run: Run, request: Request, observe: Observer) -> Iterator[Execute]:
+    """The serial executor, or Dask on a local or given cluster, with memory checked against the workers."""
+    if request.executor == "serial":
+        yield lambda tasks, on_done: execute_serially(run, tasks, on_done)
+        return
+    from bigcp3d.schedule.cluster import connect
+    from bigcp3d.schedule.distribute import execute_on_dask, run_on_workers
+
+    with connect(request.scheduler, request.worker_count(), request.worker_limit_bytes()) as client:
+        workers = client.scheduler_info(n_workers=-1)["workers"].values()
+        for worker in workers:
+            if worker["memory_limit"]:
+                check_memory(plan, worker["memory_limit"], worker["nthreads"])
+        observe(ClusterReady(client.dashboard_link or "", len(workers)))
+        with run_on_workers(client, plan) as (plugin, gpus):
+            yield lambda tasks, on_done: execute_on_dask(client, plugin, gpus, tasks, on_done)
+
+
+def _create_labels(plan: Plan, run: Run, *, overwrite: bool) -> None:
+    """Make the label arrays once the number of cells is known."""
+    records = Path(plan.work_dir) / "records"
+    if read_record(records, "create", ONCE) is not None:
+        return
+    most = max(_counts(run, time, "resolve")["cells"] for time in plan.times)
+    dtype = "uint32" if most <= UINT32_MAX else "uint64"
+    began = read_record(records, "creating", ONCE) is not None
+    write_record(records, "creating", ONCE, {"dtype": dtype})
+    create_labels(run.target_as(dtype), overwrite=overwrite or began)
+    write_record(records, "create", ONCE, {"dtype": dtype})
+
+
+def _counts(run: Run, time: int, name: str) -> Counts:
+    record = read_record(run.records(time), name, ONCE)
+    if record is None:
+        raise RuntimeError(f"pass {name} of time point {time} left no record in {run.records(time)}")
+    return record
+
+
+def _provenance(plan: Plan, summary: Summary) -> dict[str, Any]:
+    """What the labels' attributes say of how they were made."""
+    settings = plan.result_settings()
+    kept = ("level", "channel", "factors", "label_factors", "shape", "foreground", "steps", "reach", "radius")
+    more = (
+        "patch",
+        "margin",
+        "low_percentile",
+        "high_percentile",
+        "clip",
+        "representation",
+        "scale_vox",
+        "filters",
+        "maps",
+    )
+    return {
+        "bigcp3d": {
+            "version": plan.version,
+            "model": plan.card.name if plan.card else None,
+            "model_sha256": plan.model_hash,
+            "model_card": plan.card.model_dump(mode="json") if plan.card else None,
+            "source": plan.image.path,
+            "parameters": {name: settings[name] for name in (*kept, *more)},
+            "cells": summary.cells,
+            "removed": summary.removed,
+            "unassigned_vox": summary.unassigned_vox,
+        }
+    }

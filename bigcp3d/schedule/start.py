@@ -1,0 +1,83 @@
+"""The work directory over a run's life: begun, carried on, refused to others, removed.
+
+Invariant: a work directory belongs to one plan. It goes away when the labels are finished (all but the maps, where they
+are to be kept), or when the user says ``--overwrite``; nothing else removes what was computed.
+"""
+
+from __future__ import annotations
+
+import shutil
+from pathlib import Path
+
+from bigcp3d.edge.labels import check_target
+from bigcp3d.edge.records import read_record
+from bigcp3d.errors import TargetError
+from bigcp3d.work.plan import Plan
+from bigcp3d.work.run import ONCE, Run
+
+
+def check_start(plan: Plan, *, overwrite: bool) -> bool:
+    """Whether this plan was begun before; refuses a work directory or a target that belongs to something else."""
+    path = Path(plan.work_dir) / "plan.json"
+    resumed = False
+    if path.exists():
+        try:
+            other = Plan.model_validate_json(path.read_bytes())
+        except (ValueError, OSError):
+            other = None
+        finished = (Path(plan.work_dir) / "finished").exists()
+        resumed = other is not None and other.key == plan.key and not finished
+        if not resumed and not overwrite:
+            why = "; ".join(plan.differences(other)) if other else "its plan cannot be read"
+            raise TargetError(
+                f"{plan.work_dir} holds {'kept maps of a finished' if finished else 'an unfinished'} run"
+                f"{' with other settings (' + why + ')' if why else ''}; repeat the command that began it to carry on, "
+                "give another --name or --work-dir, or --overwrite to discard it"
+            )
+    elif Path(plan.work_dir).exists() and any(Path(plan.work_dir).iterdir()):
+        raise TargetError(f"work directory {plan.work_dir} is not empty and not bigcp3d's; give another --work-dir")
+    began = resumed and read_record(Path(plan.work_dir) / "records", "creating", ONCE) is not None
+    check_target(plan.target, overwrite=overwrite or began, need_bytes=_least_disk_bytes(plan))
+    return resumed
+
+
+def _least_disk_bytes(plan: Plan) -> int:
+    """What a run writes even if all compresses well: a tenth of the uncompressed size."""
+    return sum(plan.disk_bytes().values()) // 10
+
+
+def prepare(plan: Plan, run: Run, *, resumed: bool, overwrite: bool) -> None:
+    """Make the work directory, or keep the one that a run with this plan left.
+
+    Raises
+    ------
+    TargetError
+        If it cannot be written.
+    """
+    root = Path(plan.work_dir)
+    if not resumed and overwrite and (root / "plan.json").exists():
+        shutil.rmtree(root)
+    try:
+        root.mkdir(parents=True, exist_ok=True)
+        temporary = root / "plan.json.part"
+        temporary.write_text(plan.model_dump_json(indent=1))
+        temporary.replace(root / "plan.json")
+        for time in plan.times:
+            run.create_arrays(time)
+    except OSError as error:
+        raise TargetError(f"cannot write to work directory {root}: {error}; give another --work-dir") from error
+
+
+def clean_up(plan: Plan, *, keep_maps: bool) -> None:
+    """Remove the work directory, or all of it but kept maps."""
+    root = Path(plan.work_dir)
+    if not keep_maps:
+        shutil.rmtree(root)
+        if root.parent.name.endswith(".bigcp3d") and not any(root.parent.iterdir()):
+            root.parent.rmdir()
+        return
+    (root / "finished").touch()
+    for time in plan.times:
+        for child in (root / f"t{time}").iterdir():
+            if child.name not in ("maps", "objects.npz", "records"):
+                shutil.rmtree(child) if child.is_dir() else child.unlink()

@@ -1,0 +1,220 @@
+"""The passes: one function each, which reads, calls the pure layer, and writes its own block.
+
+A pass takes a `Run`, a time point and a block index and returns a few numbers for the summary. `perform` wraps it in
+the record that makes a run resumable. Who calls them, and in what order, is none of their business: any order that
+respects `bigcp3d.schedule.tasks` gives the same bytes.
+"""
+
+from __future__ import annotations
+
+import time as clock
+from collections.abc import Callable
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from bigcp3d.edge.image import read_box
+from bigcp3d.edge.labels import read_label_box, write_label_box
+from bigcp3d.edge.records import read_record, write_record
+from bigcp3d.edge.tables import read_table, write_table
+from bigcp3d.pure.boxes import Box, Vec3, vec3
+from bigcp3d.pure.cluster import Components, cluster_block
+from bigcp3d.pure.grid import image_box, resample, spread_labels, working_box
+from bigcp3d.pure.labelling import label_box
+from bigcp3d.pure.normalise import estimate_range, normalise_intensity, sample_boxes
+from bigcp3d.pure.objects import squared_flow_error
+from bigcp3d.pure.pooling import pool_labels, pool_read_box
+from bigcp3d.pure.sinks import INTENSITY_UNIT, Sinks, Sums, collect_sinks
+from bigcp3d.pure.tracking import track as track_paths
+from bigcp3d.work.resolve import join, read_bases, resolve
+from bigcp3d.work.run import ONCE, Run
+
+Counts = dict[str, Any]
+"""What a task returns: small numbers for the summary, by name."""
+
+
+def perform(run: Run, name: str, time: int, index: Vec3) -> Counts:
+    """Run one task of a pass, unless its record says that it is done; return its record."""
+    level, block = (index[0], vec3(index[1:])) if name == "pyramid" else (0, index)
+    folder = run.records(time)
+    label = f"pyramid{level}" if name == "pyramid" else name
+    done = read_record(folder, label, block)
+    if done is not None:
+        return {**done, "seconds": 0.0}
+    start = clock.perf_counter()
+    counts = pyramid(run, time, level, block) if name == "pyramid" else PASSES[name](run, time, block)
+    counts = {**counts, "seconds": clock.perf_counter() - start}
+    write_record(folder, label, block, counts)
+    return counts
+
+
+def normalise(run: Run, time: int, index: Vec3) -> Counts:
+    """Percentiles of the volume from a fixed sample of its voxels."""
+    plan = run.plan
+    sample = [
+        read_box(plan.image, plan.level, box, channel=plan.channel, time=time) for box in sample_boxes(plan.image_shape)
+    ]
+    low, high, nonfinite = estimate_range(sample, plan.low_percentile, plan.high_percentile)
+    return {"low": low, "high": high, "sample_nonfinite": nonfinite}
+
+
+def intensity_range(run: Run, time: int) -> tuple[float, float]:
+    """What `normalise` found."""
+    record = read_record(run.records(time), "normalise", ONCE)
+    if record is None:
+        raise RuntimeError(f"no record of the normalise pass in {run.records(time)}")
+    return record["low"], record["high"]
+
+
+def _read_working(
+    run: Run, time: int, box: Box, clip: tuple[float, float]
+) -> tuple[NDArray[np.float32], NDArray[Any], Box]:
+    """The normalised image on a box of the working grid; and the image as read, with its box."""
+    plan = run.plan
+    region = image_box(box, plan.factors, plan.image_shape)
+    raw = read_box(plan.image, plan.level, region, channel=plan.channel, time=time)
+    low, high = intensity_range(run, time)
+    image = normalise_intensity(raw, low, high, clip)
+    return resample(image, region, box, plan.factors, plan.image_shape), raw, region
+
+
+def predict(run: Run, time: int, index: Vec3) -> Counts:
+    """Image to maps."""
+    from bigcp3d.pure.predict import predict_block  # torch is not needed by the other passes
+
+    core, patches = run.plan.grid.core(index), run.plan.patches
+    region = patches.read_box(core)
+    image, _, _ = _read_working(run, time, region, run.plan.clip)
+    run.write("maps", time, core, predict_block(image, region, core, patches, run.network))
+    return {"voxels": core.size}
+
+
+def track(run: Run, time: int, index: Vec3) -> Counts:
+    """Maps to offsets and sinks."""
+    plan, core = run.plan, run.plan.grid.core(index)
+    region = core.grow(plan.reach).clip(plan.shape)
+    maps = run.read("maps", time, region)
+    foreground = maps[0][core.slices(region.start)]
+    offsets = track_paths(
+        maps, region, core, plan.shape, foreground=plan.foreground, steps=plan.steps, reach=plan.reach
+    )
+    image, raw, read = _read_working(run, time, core, (-1e5, 1e5))
+    intensity = np.rint(image * np.float32(INTENSITY_UNIT)).astype(np.int32)
+    sinks = collect_sinks(offsets, core, plan.shape, foreground=foreground, intensity=intensity, reach=plan.reach)
+    run.write("offsets", time, core, offsets)
+    write_table(run.table("sinks", time, index), voxel=sinks.voxel, **sinks.sums.arrays())
+    inside = int(np.count_nonzero(foreground >= plan.foreground))
+    return {
+        "voxels": core.size,
+        "foreground_vox": inside,
+        "unassigned_vox": inside - int(sinks.sums.count.sum()),
+        "nonfinite_vox": _count_nonfinite(run, core, raw, read),
+        "sinks": len(sinks.voxel),
+    }
+
+
+def _count_nonfinite(run: Run, core: Box, raw: NDArray[Any], read: Box) -> int:
+    """NaN and infinities among the image voxels that fall to this block, each voxel of the image to one block."""
+    if not np.issubdtype(raw.dtype, np.floating):
+        return 0
+    plan = run.plan
+    ends = [
+        (int(a * f), s if b == whole else int(b * f))
+        for a, b, f, s, whole in zip(core.start, core.stop, plan.factors, plan.image_shape, plan.shape, strict=True)
+    ]
+    own = Box(vec3(e[0] for e in ends), vec3(e[1] for e in ends)).intersect(read)
+    return int(np.count_nonzero(~np.isfinite(raw[own.slices(read.start)])))
+
+
+def _sinks_near(run: Run, time: int, box: Box) -> Sinks:
+    """All parts of the sinks whose voxels lie in ``box``, from every block whose paths may end there."""
+    parts = []
+    for other in run.plan.grid.touching(box.grow(run.plan.reach)):
+        table = read_table(run.table("sinks", time, other))
+        parts.append(Sinks(table["voxel"], Sums.from_arrays(table)).within(box))
+    return Sinks.concatenate(parts)
+
+
+def cluster(run: Run, time: int, index: Vec3) -> Counts:
+    """Sinks to components."""
+    plan, core = run.plan, run.plan.grid.core(index)
+    sinks = _sinks_near(run, time, core.grow(2 * plan.radius))
+    components = cluster_block(sinks, core, plan.shape, radius=plan.radius)
+    write_table(run.table("components", time, index), **components.arrays())
+    return {"voxels": core.size, "components": len(components)}
+
+
+def _label_working(
+    run: Run, time: int, box: Box, vector: str, add: int, dtype: str
+) -> NDArray[np.unsignedinteger[Any]]:
+    """Number of each voxel of a working box: what ``vector`` holds for its component, plus ``add``."""
+    plan, numbers = run.plan, run.array(vector, time)
+    bases = read_bases(run, time)
+    voxels, found = [np.empty((0, 3), np.int32)], [np.empty(0, np.int64)]
+    for index in plan.grid.touching(box.grow(plan.reach)):
+        components = Components.from_arrays(read_table(run.table("components", time, index)))
+        mine = np.asarray(numbers[bases[index] : bases[index] + len(components)], np.int64)
+        voxels.append(components.sink_voxel)
+        found.append(mine[components.sink_component - 1] + add)
+    return label_box(
+        run.read("offsets", time, box),
+        box,
+        plan.shape,
+        sink_voxel=np.concatenate(voxels),
+        sink_id=np.concatenate(found),
+        reach=plan.reach,
+        dtype=dtype,
+    )
+
+
+def check(run: Run, time: int, index: Vec3) -> Counts:
+    """Squared flow error of each object, over the voxels of one block."""
+    plan, core = run.plan, run.plan.grid.core(index)
+    objects = _label_working(run, time, core, "object", 1, "uint64")
+    flow = run.read("maps", time, core)[1:]
+    at = np.nonzero(objects)
+    present, local = np.unique(objects[at].astype(np.int64) - 1, return_inverse=True)
+    squares = squared_flow_error(
+        flow.reshape(3, -1)[:, np.flatnonzero(objects)],
+        local,
+        np.asarray(run.array("centre", time).oindex[present], np.float64).reshape(-1, 3),
+        np.stack(at, axis=1) + np.asarray(core.start),
+        representation=plan.representation,
+        scale_vox=plan.scale_vox,
+    )
+    write_table(run.table("flow_errors", time, index), object=present, squares=squares)
+    return {"voxels": core.size}
+
+
+def label(run: Run, time: int, index: Vec3) -> Counts:
+    """Offsets and ids to labels, at the resolution of the label image."""
+    plan, target = run.plan, run.target
+    core = plan.label_grid(0).core(index)
+    region = working_box(core, plan.label_factors, plan.shape)
+    labels = _label_working(run, time, region, "ids", 0, target.dtype)
+    labels = spread_labels(labels, region, core, plan.label_factors, plan.shape)
+    write_label_box(target, 0, core, labels, time=time)
+    return {"voxels": core.size}
+
+
+def pyramid(run: Run, time: int, level: int, index: Vec3) -> Counts:
+    """One block of a coarser level, from the level below."""
+    target = run.target
+    core = run.plan.label_grid(level).core(index)
+    below = pool_read_box(core, target.factors[level], target.levels[level - 1].shape)
+    finer = read_label_box(target, level - 1, below, time=time)
+    write_label_box(target, level, core, pool_labels(finer, below, core, target.factors[level]), time=time)
+    return {"voxels": core.size}
+
+
+PASSES: dict[str, Callable[[Run, int, Vec3], Counts]] = {
+    "normalise": normalise,
+    "predict": predict,
+    "track": track,
+    "cluster": cluster,
+    "join": join,
+    "check": check,
+    "resolve": resolve,
+    "label": label,
+}

@@ -1,0 +1,205 @@
+"""The plan: everything that a run is, as frozen data that fits in a page of JSON.
+
+A plan is made once (`bigcp3d.schedule.plan`), before any work starts, and handed to every worker. Two runs with equal
+`Plan.key` compute the same thing in the same blocks, so one may carry on where the other stopped; `Plan.differences`
+names what differs otherwise.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from pathlib import Path
+from typing import Any
+
+from pydantic import BaseModel, ConfigDict
+
+from bigcp3d.edge.image import ImageInfo
+from bigcp3d.edge.labels import LabelTarget
+from bigcp3d.edge.models import ModelCard
+from bigcp3d.pure.boxes import BlockGrid, Box, Vec3
+from bigcp3d.pure.grid import Factors, image_box, working_box
+from bigcp3d.pure.memory import in_words, pass_bytes, worker_bytes
+from bigcp3d.pure.normalise import sample_boxes
+from bigcp3d.pure.objects import Filters
+from bigcp3d.pure.patches import PatchGrid
+
+BLOCK_PASSES = ("predict", "track", "cluster", "check", "label", "pyramid")
+
+
+class Plan(BaseModel):
+    """A run, frozen.
+
+    Attributes
+    ----------
+    image, level, channel, times
+        What is read: the image, its pyramid level, one channel, and the time points.
+    target, work_dir
+        Where labels and intermediate arrays go.
+    model, model_hash, card
+        The network: name or path, sha256 of the file, metadata. None where ``maps`` is given.
+    maps : str or None
+        A zarr array int8 (4, Z, Y, X) on the working grid that takes the place of ``predict``.
+    factors, label_factors : tuple of float
+        Voxels of the image's level, and of the label image, per working voxel.
+    shape, block : tuple of int
+        The working grid and its blocks, in voxels.
+    patch, margin, low_percentile, high_percentile, clip
+        Prediction; from the model, and the patch from the volume's shape as well.
+    foreground : int
+        Threshold on the stored foreground, 1 to 127.
+    steps, reach, radius : int
+        Tracking steps, largest path, closing radius, in working voxels.
+    representation, scale_vox
+        What flow means, for the flow error.
+    filters : Filters
+        Which objects are kept.
+    keep_maps : bool
+        Whether the maps stay when the run is over.
+    version : str
+        bigcp3d's.
+    """
+
+    model_config = ConfigDict(frozen=True, extra="forbid", protected_namespaces=())
+
+    image: ImageInfo
+    level: int
+    channel: int
+    times: tuple[int, ...]
+    target: LabelTarget
+    work_dir: str
+    model: str | None
+    model_hash: str | None
+    card: ModelCard | None
+    maps: str | None
+    factors: Factors
+    label_factors: Factors
+    shape: Vec3
+    block: Vec3
+    patch: Vec3
+    margin: int
+    low_percentile: float
+    high_percentile: float
+    clip: tuple[float, float]
+    foreground: int
+    steps: int
+    reach: int
+    radius: int
+    representation: str
+    scale_vox: float
+    filters: Filters
+    keep_maps: bool
+    version: str
+
+    @property
+    def grid(self) -> BlockGrid:
+        """Blocks of the working grid."""
+        return BlockGrid(self.shape, self.block)
+
+    @property
+    def patches(self) -> PatchGrid:
+        """Patches of the network."""
+        return PatchGrid(self.shape, self.patch, self.margin)
+
+    @property
+    def image_shape(self) -> Vec3:
+        """Shape of the level that is read."""
+        return self.image.levels[self.level].shape
+
+    def label_grid(self, level: int) -> BlockGrid:
+        """Blocks of one level of the label image; each is one shard."""
+        return BlockGrid(self.target.levels[level].shape, self.target.shard)
+
+    @property
+    def checks_flow(self) -> bool:
+        """Whether the ``check`` pass runs."""
+        return self.filters.max_flow_error is not None
+
+    def result_settings(self) -> dict[str, Any]:
+        """All that decides the result or how it is cut into tasks."""
+        return self.model_dump(mode="json", exclude={"keep_maps", "work_dir", "model"})
+
+    @property
+    def key(self) -> str:
+        """Sha256 of `result_settings`."""
+        return hashlib.sha256(json.dumps(self.result_settings(), sort_keys=True).encode()).hexdigest()
+
+    def differences(self, other: Plan) -> list[str]:
+        """Settings in which two plans differ, as "name: theirs, ours" lines."""
+        mine, theirs = self.result_settings(), other.result_settings()
+        return [f"{name}: {theirs[name]} then, {mine[name]} now" for name in mine if mine[name] != theirs[name]]
+
+    def memory(self) -> dict[str, int]:
+        """Peak bytes of one task of each pass, beyond an idle worker."""
+        middle = self.grid.core(tuple(n // 2 for n in self.grid.counts))  # type: ignore[arg-type]
+        core = Box(middle.start, middle.stop)
+        patch_read = self.patches.read_box(core)
+        read = image_box(patch_read, self.factors, self.image_shape)
+        label_core = self.label_grid(0).core((0, 0, 0))
+        sample = sum(box.size for box in sample_boxes(self.image_shape))
+        return pass_bytes(
+            block=core.shape,
+            read=read.shape,
+            patch_read=patch_read.shape,
+            patch=self.patch,
+            features=self.card.features if self.card else 0,
+            itemsize=_itemsize(self.image.dtype),
+            reach=self.reach,
+            radius=self.radius,
+            label_block=label_core.shape,
+            label_working=working_box(label_core, self.label_factors, self.shape).shape,
+            label_itemsize=_itemsize(self.target.dtype),
+            sample_vox=sample,
+            network=self.maps is None,
+        )
+
+    def worker_bytes(self) -> int:
+        """Peak bytes of a worker that runs one task at a time."""
+        return worker_bytes(self.memory())
+
+    def disk_bytes(self) -> dict[str, int]:
+        """Upper bounds of what is written, uncompressed; typical volumes compress three to ten times."""
+        voxels = Box.of_shape(self.shape).size * len(self.times)
+        labels = sum(Box.of_shape(level.shape).size for level in self.target.levels) * len(self.times)
+        return {
+            "maps": 0 if self.maps else 4 * voxels,
+            "offsets": 3 * voxels,
+            "labels": labels * _itemsize(self.target.dtype),
+        }
+
+    def describe(self) -> str:
+        """The plan for people: what ``--dry-run`` prints."""
+        size, grid, memory, disk = Box.of_shape(self.shape).size, self.grid, self.memory(), self.disk_bytes()
+        lines = [
+            f"image      {self.image.path} (OME-Zarr {self.image.version}), level {self.level}, "
+            f"channel {self.channel}, {len(self.times)} time point(s), "
+            f"{_by(self.image_shape)} voxels of {self.image.dtype}",
+            f"model      {self.model or 'none: maps from ' + str(self.maps)}"
+            + (f" ({self.representation}, cells of {self.card.diameter_vox:g} voxels)" if self.card else ""),
+            f"grid       {_by(self.shape)} working voxels, {', '.join(f'{f:.3g}' for f in self.factors)} "
+            "image voxels per working voxel (z, y, x)",
+            f"blocks     {len(grid)} of {_by(self.block)} ({_by(grid.counts)}), {size / 1e6:.1f} Mvoxel",
+            f"halos      predict {self.margin} + patch {_by(self.patch)}, track {self.reach}, "
+            f"cluster {self.reach + 2 * self.radius}",
+            f"patches    {len(self.patches.cores)} of {_by(self.patch)}, overlapping by {2 * self.margin}",
+            f"tracking   {self.steps} steps, reach {self.reach}, closing radius {self.radius}, "
+            f"foreground at {self.foreground / 127:.2f}",
+            f"memory     {in_words(self.worker_bytes())} per worker; tasks need "
+            + ", ".join(f"{name} {in_words(number)}" for name, number in memory.items()),
+            "disk       at most " + ", ".join(f"{name} {in_words(number)}" for name, number in disk.items()),
+            f"labels     {Path(self.target.group) / 'labels' / self.target.name}, {self.target.dtype}, "
+            f"{len(self.target.levels)} level(s), shards of {_by(self.target.shard)}, "
+            f"chunks of {_by(self.target.chunk)}",
+            f"work       {self.work_dir}",
+        ]
+        return "\n".join(lines)
+
+
+def _itemsize(dtype: str) -> int:
+    import numpy as np
+
+    return int(np.dtype(dtype).itemsize)
+
+
+def _by(shape: Vec3) -> str:
+    return " x ".join(str(s) for s in shape)

@@ -1,0 +1,90 @@
+"""Resolve: the one step that sees all blocks. Components become objects, filters act, ids are given.
+
+It reads the components of all blocks (a few numbers each, never voxels), joins those that meet at seams, adds up their
+sums, filters whole cells, and writes the id of every component as one array that the ``label`` tasks read in slices.
+With a flow-error filter it runs in two halves, `join` before and `resolve` after the ``check`` pass.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from bigcp3d.edge.tables import read_table, write_table
+from bigcp3d.pure.boxes import Vec3
+from bigcp3d.pure.cluster import Components
+from bigcp3d.pure.objects import (
+    centroids,
+    dense_ids,
+    elongations,
+    keep_objects,
+    mean_foreground,
+)
+from bigcp3d.pure.sinks import Sums
+from bigcp3d.pure.stitch import join_components, seam_pairs
+from bigcp3d.work.run import Run
+
+
+def join(run: Run, time: int, index: Vec3) -> dict[str, Any]:
+    """Join components at the seams; write the object of each component, and the sums and centres of objects."""
+    grid = run.plan.grid
+    base, bases = 0, []
+    sums, voxels, owners = [], [np.empty((0, 3), np.int32)], [np.empty(0, np.int64)]
+    for block in grid:
+        components = Components.from_arrays(read_table(run.table("components", time, block)))
+        bases.append(base)
+        sums.append(components.sums)
+        voxels.append(components.face_voxel)
+        owners.append(components.face_component.astype(np.int64) - 1 + base)
+        base += len(components)
+    pairs = seam_pairs(np.concatenate(voxels).astype(np.int64), np.concatenate(owners), run.plan.shape)
+    objects, n = join_components(pairs, base)
+    total = Sums.concatenate(sums).group(objects, n)
+    write_table(run.folder(time) / "bases.npz", base=np.asarray(bases, np.int64))
+    write_table(run.folder(time) / "sums.npz", **total.arrays())
+    run.write_vector("object", time, objects)
+    run.write_vector("centre", time, centroids(total))
+    return {"components": base, "objects": n}
+
+
+def read_bases(run: Run, time: int) -> dict[Vec3, int]:
+    """Number of the first component of each block."""
+    base = read_table(run.folder(time) / "bases.npz")["base"]
+    return dict(zip(run.plan.grid, base.tolist(), strict=True))
+
+
+def resolve(run: Run, time: int, index: Vec3) -> dict[str, Any]:
+    """Filter objects, give ids, and write the id of each component and the object table."""
+    plan = run.plan
+    if not plan.checks_flow:
+        join(run, time, index)
+    sums = Sums.from_arrays(read_table(run.folder(time) / "sums.npz"))
+    squares = _flow_error_sums(run, time, len(sums)) if plan.checks_flow else None
+    keep, removed = keep_objects(sums, plan.filters, squares)
+    ids = dense_ids(sums, keep)
+    objects = np.asarray(run.array("object", time)[:], np.int64)
+    run.write_vector("ids", time, ids[objects] if len(ids) else ids)
+    _write_objects(run, time, sums.take(np.flatnonzero(keep)[np.argsort(ids[keep])]))
+    return {"cells": int(keep.sum()), "removed": removed}
+
+
+def _flow_error_sums(run: Run, time: int, n: int) -> NDArray[np.int64]:
+    """Squared flow error of each object over all blocks."""
+    squares = np.zeros(n, np.int64)
+    for block in run.plan.grid:
+        part = read_table(run.table("flow_errors", time, block))
+        np.add.at(squares, part["object"], part["squares"])
+    return squares
+
+
+def _write_objects(run: Run, time: int, sums: Sums) -> None:
+    """The kept objects, in the order of their ids: exact sums and what derives from them."""
+    write_table(
+        run.folder(time) / "objects.npz",
+        centroid=centroids(sums),
+        elongation=elongations(sums),
+        mean_foreground=mean_foreground(sums),
+        **sums.arrays(),
+    )

@@ -1,0 +1,143 @@
+"""A run as one worker sees it: the plan, the network held in memory, and the work directory.
+
+::
+
+    <work_dir>/plan.json                    the plan; a run with another key refuses to start here
+    <work_dir>/t0/maps      zarr int8 (4, z, y, x), one shard a block
+    <work_dir>/t0/offsets   zarr int8 (3, z, y, x), one shard a block
+    <work_dir>/t0/sinks/, components/       one table a block
+    <work_dir>/t0/bases.npz, sums.npz       first component of each block; sums of each object
+    <work_dir>/t0/object, centre, ids       zarr: component to object, object to centre, component to id
+    <work_dir>/t0/objects.npz               the table of the cells that were kept
+    <work_dir>/t0/records/<pass>/           one record a finished task
+
+Invariant: a task writes whole shards and whole files of its own block, then its record. A record that is there means
+that all it stands for is there; without it the task runs again and writes the same bytes.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+from functools import cached_property, lru_cache
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import zarr
+from numpy.typing import NDArray
+from zarr.codecs import ZstdCodec
+
+from bigcp3d.edge.labels import LabelTarget
+from bigcp3d.edge.records import read_record
+from bigcp3d.pure.boxes import Box, Vec3
+from bigcp3d.pure.tracking import UNASSIGNED
+from bigcp3d.work.plan import Plan
+
+if TYPE_CHECKING:
+    import torch
+
+VECTOR_CHUNK = 2**16
+
+ONCE: Vec3 = (0, 0, 0)
+"""Index of a pass that runs once."""
+
+
+def inner_side(side: int) -> int:
+    """Side of a chunk inside a shard: the largest divisor up to 64, or the whole side where that would be tiny."""
+    best = max(d for d in range(1, min(side, 64) + 1) if side % d == 0)
+    return best if best >= 24 else side
+
+
+class Run:
+    """Paths, arrays and the network of one plan; made once per worker."""
+
+    def __init__(self, plan: Plan) -> None:
+        self.plan = plan
+        self.root = Path(plan.work_dir)
+
+    @cached_property
+    def network(self) -> torch.nn.Module:
+        """The network on this worker's device, loaded on first use and kept."""
+        import torch
+
+        from bigcp3d.edge.models import load_network
+        from bigcp3d.pure.predict import use_one_thread
+
+        if self.plan.model is None:
+            raise ValueError("this run takes its maps from a store and has no model")
+        use_one_thread()
+        network, _ = load_network(self.plan.model, "cuda" if torch.cuda.is_available() else "cpu")
+        return network
+
+    @cached_property
+    def target(self) -> LabelTarget:
+        """The labels' target, with the dtype that the count of objects asked for."""
+        record = read_record(self.root / "records", "create", ONCE)
+        if record is None:
+            raise RuntimeError(f"the labels of {self.root} have not been created yet")
+        return self.target_as(record["dtype"])
+
+    def target_as(self, dtype: str) -> LabelTarget:
+        """The labels' target with a given dtype."""
+        return dataclasses.replace(self.plan.target, dtype=dtype)
+
+    def folder(self, time: int) -> Path:
+        """Where the intermediate arrays of a time point lie."""
+        return self.root / f"t{time}"
+
+    def records(self, time: int) -> Path:
+        """Where its records lie."""
+        return self.folder(time) / "records"
+
+    def table(self, kind: str, time: int, index: Vec3) -> Path:
+        """File of one block's sinks or components."""
+        return self.folder(time) / kind / f"{'.'.join(map(str, index))}.npz"
+
+    @lru_cache(maxsize=8)  # noqa: B019 - a Run lives as long as its worker
+    def array(self, name: str, time: int) -> zarr.Array[Any]:
+        """The zarr array ``maps`` or ``offsets``, or a vector that `write_vector` wrote."""
+        if name == "maps" and self.plan.maps is not None:
+            return zarr.open_array(self.plan.maps, mode="r")
+        return zarr.open_array(self.folder(time) / name, mode="r+", zarr_format=3)
+
+    def create_arrays(self, time: int) -> None:
+        """Make the empty arrays of a time point, where they are not there yet."""
+        for name, channels, fill in (("maps", 4, 0), ("offsets", 3, UNASSIGNED)):
+            if name == "maps" and self.plan.maps is not None:
+                continue
+            path = self.folder(time) / name
+            if (path / "zarr.json").exists():
+                continue
+            zarr.create_array(
+                path,
+                shape=(channels, *self.plan.shape),
+                shards=(channels, *self.plan.block),
+                chunks=(channels, *(inner_side(side) for side in self.plan.block)),
+                dtype="int8",
+                fill_value=fill,
+                compressors=ZstdCodec(level=1),
+                dimension_names=("channel", "z", "y", "x"),
+                zarr_format=3,
+            )
+
+    def write_vector(self, name: str, time: int, values: NDArray[Any]) -> None:
+        """Write rows that tasks will read in pieces."""
+        rows = max(len(values), 1)
+        array = zarr.create_array(
+            self.folder(time) / name,
+            shape=(rows, *values.shape[1:]),
+            chunks=(min(rows, VECTOR_CHUNK), *values.shape[1:]),
+            dtype=values.dtype,
+            zarr_format=3,
+            overwrite=True,
+        )
+        if len(values):
+            array[:] = values
+
+    def read(self, name: str, time: int, box: Box) -> NDArray[np.int8]:
+        """A box of ``maps`` or ``offsets``, all channels."""
+        return np.asarray(self.array(name, time)[(slice(None), *box.slices())], np.int8)
+
+    def write(self, name: str, time: int, box: Box, values: NDArray[np.int8]) -> None:
+        """Write a block's core: one whole shard."""
+        self.array(name, time)[(slice(None), *box.slices())] = values

@@ -1,0 +1,95 @@
+"""The promise: labels equal, bit for bit, to those of the whole volume, with the network in the loop.
+
+The reference is the serial executor with one block that holds the volume. A network with random weights gives ragged
+foreground and flows that cross every seam; the shipped one gives real cells, on seams, corners and the border.
+"""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+
+import bigcp3d
+
+from .conftest import SHAPE, read_labels
+
+BLOCKS = [(64, 64, 64), (17, 30, 26), (13, 31, 23), (34, 9, 40), (5, 40, 48), (21, 60, 11), (200, 300, 400)]
+WHOLE = (1000, 1000, 1000)
+
+
+def labels_of(store, model, output, *, block=WHOLE, executor="serial", **more):
+    """Segment into ``output``; the labels and the summary."""
+    settings = {"min_volume": 2, "max_flow_error": 2.0, "max_elongation": 20.0, **more}
+    summary = bigcp3d.segment(store, output=output, model=model, block=block, executor=executor, **settings)
+    return read_labels(output, "cells"), summary
+
+
+@pytest.fixture(scope="module", params=["random", "nuclei"])
+def case(request, tissue_store, random_model, tmp_path_factory):
+    """A store, a model, and the labels that every way of cutting must give."""
+    model = random_model if request.param == "random" else "nuclei"
+    expected, summary = labels_of(tissue_store, model, tmp_path_factory.mktemp("whole") / "out.zarr")
+    assert summary.blocks == 1
+    return tissue_store, model, expected
+
+
+def test_the_reference_has_cells_on_seams_border_and_none_in_the_empty_third(case):
+    _, model, labels = case
+    assert len(np.unique(labels)) > 8
+    for axis, seam in enumerate((17, 30, 26)):
+        below, above = np.take(labels, seam - 1, axis=axis), np.take(labels, seam, axis=axis)
+        assert np.any((below == above) & (below > 0)), f"no cell crosses the seam of axis {axis}"
+    assert (labels[0] > 0).any()
+    assert (labels[:, :, -1] > 0).any()
+    if model == "nuclei":
+        assert not labels[:, : SHAPE[1] // 6].any()
+
+
+@pytest.mark.parametrize("block", BLOCKS, ids=str)
+def test_labels_do_not_depend_on_the_block(case, block, tmp_path):
+    store, model, expected = case
+    labels, _ = labels_of(store, model, tmp_path / "out.zarr", block=block)
+    assert np.array_equal(labels, expected)
+
+
+@pytest.mark.parametrize("workers", [1, 2])
+def test_labels_do_not_depend_on_workers(case, workers, tmp_path):
+    store, model, expected = case
+    labels, summary = labels_of(
+        store, model, tmp_path / "out.zarr", block=(17, 30, 26), executor="dask", workers=workers, memory_limit="4GiB"
+    )
+    assert summary.blocks == 8
+    assert np.array_equal(labels, expected)
+
+
+@pytest.mark.parametrize("diameter_um", [2.0, 4.0])
+def test_labels_do_not_depend_on_the_block_on_a_working_grid(tissue_store, random_model, diameter_um, tmp_path):
+    expected, _ = labels_of(tissue_store, random_model, tmp_path / "whole.zarr", diameter_um=diameter_um)
+    assert expected.shape == SHAPE
+    assert expected.max() > 0
+    for i, block in enumerate([(13, 20, 17), (9, 64, 64)]):
+        labels, summary = labels_of(
+            tissue_store, random_model, tmp_path / f"{i}.zarr", diameter_um=diameter_um, block=block
+        )
+        assert summary.blocks > 1
+        assert np.array_equal(labels, expected)
+
+
+def test_ids_are_dense_and_in_raster_order(case):
+    _, _, labels = case
+    ids, first = np.unique(labels, return_index=True)
+    assert np.array_equal(ids, np.arange(labels.max() + 1))
+    assert np.all(np.diff(first[1:]) > 0)
+
+
+def test_a_halo_that_is_too_small_would_be_seen(tissue_store, random_model, tmp_path, monkeypatch):
+    """The control: the comparison above fails when clusters do not look at their neighbours' sinks."""
+    from bigcp3d.pure.boxes import Box, BlockGrid
+    from bigcp3d.work import passes
+
+    expected, _ = labels_of(tissue_store, random_model, tmp_path / "whole.zarr")
+    near = passes._sinks_near
+    monkeypatch.setattr(passes, "_sinks_near", lambda run, time, box: near(run, time, run.plan.grid.core((0, 0, 0))))
+    assert BlockGrid(SHAPE, (17, 30, 26)).core((0, 0, 0)) == Box((0, 0, 0), (17, 30, 26))
+    labels, _ = labels_of(tissue_store, random_model, tmp_path / "out.zarr", block=(17, 30, 26))
+    assert not np.array_equal(labels, expected)

@@ -1,0 +1,96 @@
+"""Out of core: what a worker holds stays under the plan's figure, and does not grow with the volume.
+
+The volumes here are given maps: a small tile of cells, repeated. The peak is the kernel's own (VmHWM) of the worker process.
+"""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+import zarr
+from distributed import Client, LocalCluster
+
+import bigcp3d
+from bigcp3d.edge.labels import create_image, write_image_box
+from bigcp3d.pure.boxes import BlockGrid
+
+RADIUS = 6.0
+
+
+def tile_of_cells(side: int) -> np.ndarray:
+    """Maps of balls on a lattice of 16 voxels, int8 (4, side, side, side)."""
+    at = np.indices((side, side, side)) % 16 - 7.5
+    maps = np.empty((4, side, side, side), np.int8)
+    maps[0] = np.where((at**2).sum(axis=0) < 49, 127, 0)
+    maps[1:] = np.rint(-127 * np.tanh(at / 3))
+    return maps
+
+
+def write_volume(folder: Path, counts: tuple[int, int, int], side: int) -> tuple[Path, Path]:
+    """An image and maps of ``counts`` tiles; returns their paths."""
+    shape = tuple(n * side for n in counts)
+    image = create_image(folder / "image.zarr", shape, "uint16", scale_um=(1, 1, 1), chunk=(64,) * 3, shard=(side,) * 3)
+    maps = zarr.create_array(
+        folder / "maps", shape=(4, *shape), dtype="int8", chunks=(4, 64, 64, 64), shards=(4, side, side, side)
+    )
+    tile = tile_of_cells(side)
+    light = (tile[0].astype(np.uint16) * 3 + 5).astype(np.uint16)
+    grid = BlockGrid(shape, (side,) * 3)
+    for index in grid:
+        core = grid.core(index)
+        write_image_box(image, core, light)
+        maps[(slice(None), *core.slices())] = tile
+    return folder / "image.zarr", folder / "maps"
+
+
+def peak_bytes() -> int:
+    """Largest resident size that this process ever had."""
+    status = Path("/proc/self/status").read_text()
+    return 1024 * int(next(line for line in status.splitlines() if line.startswith("VmHWM")).split()[1])
+
+
+def run(folder: Path, counts, *, side, workers=1, memory_limit="2GiB"):
+    """Segment from maps on fresh workers, a tile a block; the plan, the summary and the highest peak."""
+    image, maps = write_volume(folder, counts, side)
+    settings = {"maps": maps, "radius_vox": RADIUS, "block": (side,) * 3, "min_volume": 10}
+    plan = bigcp3d.plan_segmentation(image, memory_limit=memory_limit, workers=workers, **settings)
+    with (
+        LocalCluster(
+            n_workers=workers, threads_per_worker=1, memory_limit=memory_limit, dashboard_address="127.0.0.1:0"
+        ) as cluster,
+        Client(cluster, set_as_default=False) as client,
+    ):
+        summary = bigcp3d.segment(image, scheduler=cluster.scheduler_address, **settings)
+        peaks = client.run(peak_bytes)
+    return plan, summary, max(peaks.values())
+
+
+@pytest.mark.skipif(not Path("/proc/self/status").exists(), reason="peaks are read from Linux's /proc")
+def test_memory_stays_under_the_plan_and_does_not_grow_with_blocks(tmp_path):
+    small = run(tmp_path / "8", (2, 2, 2), side=64)
+    large = run(tmp_path / "64", (4, 4, 4), side=64)
+    for (plan, summary, peak), blocks in ((small, 8), (large, 64)):
+        assert summary.blocks == blocks
+        assert summary.cells == summary.voxels // 16**3
+        assert peak <= plan.worker_bytes()
+    assert large[2] < 1.1 * small[2]
+
+
+def test_the_plan_would_notice_a_pass_that_holds_the_volume(tmp_path):
+    """The control: the whole volume of 64 blocks at once is above the figure for one block."""
+    image, maps = write_volume(tmp_path, (2, 2, 2), side=64)
+    settings = {"maps": maps, "radius_vox": RADIUS}
+    one = bigcp3d.plan_segmentation(image, block=(32, 32, 32), **settings).memory()
+    whole = bigcp3d.plan_segmentation(image, block=(128, 128, 128), **settings).memory()
+    assert all(whole[name] > 4 * one[name] for name in ("track", "cluster"))
+
+
+@pytest.mark.slow
+def test_a_volume_four_times_the_memory_limit_runs_to_the_end(tmp_path):
+    plan, summary, peak = run(tmp_path, (8, 8, 8), side=128, workers=2, memory_limit="1GiB")
+    print(summary, peak)
+    assert 4 * summary.voxels >= 4 * 2**30, "the maps alone"
+    assert summary.cells == summary.voxels // 16**3
+    assert peak <= plan.worker_bytes() <= 2**30

@@ -1,0 +1,267 @@
+"""Whole runs: what is written, what is refused, what is kept when something fails, and how a run carries on."""
+
+from __future__ import annotations
+
+import errno
+import json
+import shutil
+from pathlib import Path
+
+import numpy as np
+import pytest
+import zarr
+
+import bigcp3d
+from bigcp3d.edge.image import open_image, open_labels
+from bigcp3d.errors import BlockError, InputError, ModelError, TargetError
+from bigcp3d.schedule import segment as segment_module
+from bigcp3d.schedule.events import BlockDone, PassStarted, RunPlanned, Warned
+from bigcp3d.work import passes
+
+from .conftest import read_labels, tissue_values, write_image
+
+SERIAL = {"executor": "serial", "block": (17, 30, 26), "min_volume": 2}
+
+
+@pytest.fixture
+def store(tmp_path, tissue_store) -> Path:
+    """A copy of the tissue that a test may write to."""
+    shutil.copytree(tissue_store, tmp_path / "image.zarr")
+    return tmp_path / "image.zarr"
+
+
+def everything(folder: Path) -> dict[str, bytes]:
+    """All files below a folder."""
+    return {str(p.relative_to(folder)): p.read_bytes() for p in sorted(folder.rglob("*")) if p.is_file()}
+
+
+def test_labels_are_registered_with_provenance_and_the_work_directory_goes(store, random_model):
+    summary = bigcp3d.segment(store, model=random_model, **SERIAL)
+    image = open_image(store)
+    assert image.label_names == ("cells",)
+    labels = open_labels(store, "cells")
+    assert [level.shape for level in labels.levels] == [level.shape for level in image.levels]
+    attributes = json.loads((store / "labels" / "cells" / "zarr.json").read_text())["attributes"]
+    said = attributes["bigcp3d"] if "bigcp3d" in attributes else attributes["ome"]["bigcp3d"]
+    assert said["version"] == bigcp3d.__version__
+    assert len(said["model_sha256"]) == 64
+    assert said["parameters"]["reach"] == 8
+    assert said["cells"] == summary.cells == read_labels(store, "cells").max()
+    assert sorted(p.name for p in store.parent.iterdir()) == ["image.zarr"]
+
+
+def test_what_is_written_validates(store, random_model):
+    import ome_zarr_models
+    import yaozarrs
+
+    bigcp3d.segment(store, model=random_model, **SERIAL)
+    image = ome_zarr_models.open_ome_zarr(zarr.open_group(store, mode="r"))
+    assert image.labels is not None
+    yaozarrs.validate_zarr_store(store)
+
+
+def test_output_goes_to_another_store_and_the_source_stays_untouched(store, random_model, tmp_path):
+    before = everything(store)
+    bigcp3d.segment(store, model=random_model, output=tmp_path / "out.zarr", name="nuclei", **SERIAL)
+    assert everything(store) == before
+    assert read_labels(tmp_path / "out.zarr", "nuclei").max() > 0
+
+
+def test_events_tell_of_every_pass_and_block(store, random_model):
+    events = []
+    bigcp3d.segment(store, model=random_model, on_event=events.append, **SERIAL)
+    assert isinstance(events[0], RunPlanned)
+    started = {e.name: e.tasks for e in events if isinstance(e, PassStarted)}
+    assert started == {"normalise": 1, "predict": 8, "track": 8, "cluster": 8, "resolve": 1, "label": 8}
+    done = [e for e in events if isinstance(e, BlockDone)]
+    assert len(done) == sum(started.values())
+    assert [e.done for e in done if e.name == "track"] == list(range(1, 9))
+
+
+def test_existing_labels_are_refused_and_kept_unless_overwrite(store, random_model):
+    bigcp3d.segment(store, model=random_model, **SERIAL)
+    before = everything(store)
+    with pytest.raises(TargetError, match="overwrite"):
+        bigcp3d.segment(store, model=random_model, **SERIAL)
+    assert everything(store) == before
+    bigcp3d.segment(store, model=random_model, overwrite=True, foreground=0.7, **SERIAL)
+    assert everything(store) != before
+
+
+def test_a_failed_block_is_named_and_the_same_command_carries_on(store, random_model, monkeypatch, tmp_path):
+    bigcp3d.segment(store, model=random_model, output=tmp_path / "whole.zarr", **SERIAL)
+    track = passes.PASSES["track"]
+
+    def fail(run, time, index):
+        if index == (1, 0, 1):
+            raise OSError("the disk hiccuped")
+        return track(run, time, index)
+
+    monkeypatch.setitem(passes.PASSES, "track", fail)
+    with pytest.raises(BlockError, match=r"track of block \(1, 0, 1\).*hiccuped") as caught:
+        bigcp3d.segment(store, model=random_model, **SERIAL)
+    assert caught.value.exit_code == 4
+    assert open_image(store).label_names == ()
+    computed = []
+    for name, function in list(passes.PASSES.items()):
+        monkeypatch.setitem(
+            passes.PASSES, name, lambda run, time, index, f=function, n=name: computed.append(n) or f(run, time, index)
+        )
+    monkeypatch.setitem(passes.PASSES, "track", lambda *a: computed.append("track") or track(*a))
+    bigcp3d.segment(store, model=random_model, **SERIAL)
+    assert computed.count("predict") == 0
+    assert computed.count("track") == 1
+    assert np.array_equal(read_labels(store, "cells"), read_labels(tmp_path / "whole.zarr", "cells"))
+
+
+def test_a_full_disk_loses_nothing_that_was_there(store, random_model, monkeypatch):
+    before = everything(store)
+
+    def full(*args, **kwargs):
+        raise OSError(errno.ENOSPC, "No space left on device")
+
+    monkeypatch.setattr(passes, "write_table", full)
+    with pytest.raises(BlockError, match="No space left on device"):
+        bigcp3d.segment(store, model=random_model, **SERIAL)
+    assert everything(store) == before
+    monkeypatch.undo()
+    assert bigcp3d.segment(store, model=random_model, **SERIAL).cells > 0
+
+
+def test_other_settings_are_refused_while_a_run_is_unfinished(store, random_model, monkeypatch):
+    monkeypatch.setitem(passes.PASSES, "cluster", lambda *a: 1 / 0)
+    with pytest.raises(BlockError):
+        bigcp3d.segment(store, model=random_model, **SERIAL)
+    monkeypatch.undo()
+    with pytest.raises(TargetError, match="foreground: 64 then, 89 now"):
+        bigcp3d.segment(store, model=random_model, foreground=0.7, **SERIAL)
+    assert bigcp3d.segment(store, model=random_model, foreground=0.7, overwrite=True, **SERIAL).cells >= 0
+
+
+@pytest.mark.parametrize("stage", ["label", "pyramid", "finish"])
+def test_a_run_stopped_among_the_labels_carries_on(tmp_path, random_model, monkeypatch, stage):
+    from bigcp3d.pure.boxes import Box
+
+    values = tissue_values()
+    write_image(tmp_path / "image.zarr", values)
+    expected = bigcp3d.segment(tmp_path / "image.zarr", model=random_model, name="whole", **SERIAL)
+    target = {"label": passes.PASSES, "pyramid": passes.__dict__, "finish": segment_module.__dict__}[stage]
+    name = {"label": "label", "pyramid": "write_label_box", "finish": "finish_labels"}[stage]
+
+    def stop(*args, **kwargs):
+        raise KeyboardInterrupt
+
+    with monkeypatch.context() as patch, pytest.raises(KeyboardInterrupt):
+        patch.setitem(target, name, stop)
+        bigcp3d.segment(tmp_path / "image.zarr", model=random_model, **SERIAL)
+    assert "cells" not in open_image(tmp_path / "image.zarr").label_names
+    assert bigcp3d.segment(tmp_path / "image.zarr", model=random_model, **SERIAL).cells == expected.cells
+    assert np.array_equal(read_labels(tmp_path / "image.zarr", "cells"), read_labels(tmp_path / "image.zarr", "whole"))
+    assert Box.of_shape(values.shape).size == read_labels(tmp_path / "image.zarr", "cells").size
+
+
+def test_kept_maps_give_the_same_labels_without_the_network(store, random_model, tmp_path):
+    bigcp3d.segment(store, model=random_model, keep_maps=True, work_dir=tmp_path / "work", **SERIAL)
+    maps = tmp_path / "work" / "t0" / "maps"
+    assert zarr.open_array(maps, mode="r").shape[0] == 4
+    assert not (tmp_path / "work" / "t0" / "offsets").exists()
+    bigcp3d.segment(store, model=random_model, maps=maps, name="again", **SERIAL)
+    assert np.array_equal(read_labels(store, "again"), read_labels(store, "cells"))
+    assert maps.exists()
+
+
+def test_nan_and_infinities_count_as_the_lowest_intensity_and_are_reported(tmp_path, random_model):
+    values = tissue_values().astype(np.float32)
+    spoiled = values.copy()
+    spoiled[3, 5, 7], spoiled[17, 29:31, 26] = np.nan, np.inf
+    values[~np.isfinite(spoiled)] = values.min()
+    write_image(tmp_path / "clean.zarr", values)
+    write_image(tmp_path / "spoiled.zarr", spoiled)
+    events = []
+    bigcp3d.segment(tmp_path / "clean.zarr", model=random_model, **SERIAL)
+    summary = bigcp3d.segment(tmp_path / "spoiled.zarr", model=random_model, on_event=events.append, **SERIAL)
+    assert summary.nonfinite_vox == 3
+    assert any("3 voxels are NaN or infinite" in e.message for e in events if isinstance(e, Warned))
+    assert summary.cells > 0
+
+
+def test_a_constant_volume_is_refused_and_leaves_nothing_behind(tmp_path, random_model):
+    write_image(tmp_path / "image.zarr", np.full((20, 30, 40), 7, np.uint16))
+    before = everything(tmp_path)
+    with pytest.raises(InputError, match="intensity 7"):
+        bigcp3d.segment(tmp_path / "image.zarr", model=random_model, **SERIAL)
+    assert everything(tmp_path) == before
+
+
+@pytest.mark.parametrize(
+    ("arguments", "error", "message"),
+    [
+        ({"channel": 3}, InputError, "channel"),
+        ({"level": 5}, InputError, "level"),
+        ({"name": "../up"}, InputError, "name"),
+        ({"diameter_um": -1.0}, InputError, "diameter"),
+        ({"diameter_um": 4000.0}, InputError, "--scale"),
+        ({"block": (0, 8, 8)}, InputError, "block"),
+        ({"foreground": 1.5}, InputError, "foreground"),
+        ({"radius_vox": 60.0}, InputError, "int8"),
+        ({"memory_limit": "much"}, InputError, "4GiB"),
+        ({"memory_limit": "100MiB", "executor": "dask"}, InputError, "memory"),
+        ({"model": "no-such-model"}, ModelError, "no-such-model"),
+        ({"maps": "nowhere.zarr"}, InputError, "int8"),
+    ],
+)
+def test_bad_arguments_are_refused_before_anything_is_written(store, random_model, arguments, error, message):
+    before = everything(store.parent)
+    with pytest.raises(error, match=message) as caught:
+        bigcp3d.segment(store, **{"model": random_model, **SERIAL, **arguments})
+    assert caught.value.exit_code == 2
+    assert everything(store.parent) == before
+
+
+def test_a_diameter_needs_a_scale(tmp_path, random_model):
+    values = tissue_values()
+    group = zarr.create_group(tmp_path / "old.zarr", zarr_format=2)
+    group.create_array("0", data=values[None, None], chunks=(1, 1, 20, 20, 20))
+    group.attrs["multiscales"] = [{"version": "0.1", "datasets": [{"path": "0"}]}]
+    with pytest.raises(InputError, match="--scale"):
+        bigcp3d.segment(tmp_path / "old.zarr", model=random_model, diameter_um=4.0, **SERIAL)
+    summary = bigcp3d.segment(
+        tmp_path / "old.zarr", model=random_model, diameter_um=4.0, scale_um=(1.0, 0.8, 0.8), **SERIAL
+    )
+    assert summary.cells > 0
+    assert open_labels(tmp_path / "old.zarr", "cells").levels[0].shape == values.shape
+
+
+def test_a_model_with_other_channels_is_refused(store, tmp_path, random_model):
+    from bigcp3d.edge.models import load_card, save_model
+    from bigcp3d.pure.network import UNet3D
+
+    card = load_card(random_model).model_copy(update={"channels": 2})
+    save_model(tmp_path / "two.safetensors", UNet3D(channels=2, features=2, depth=2), card)
+    with pytest.raises(ModelError, match="2 input channels"):
+        bigcp3d.segment(store, model=tmp_path / "two.safetensors", **SERIAL)
+
+
+def test_every_time_point_gets_its_own_labels(tmp_path, random_model):
+    values = tissue_values((20, 40, 40))
+    other = values[:, ::-1].copy()
+    group = zarr.create_group(tmp_path / "movie.zarr", zarr_format=2)
+    array = group.create_array("0", shape=(2, 1, *values.shape), dtype="uint16", chunks=(1, 1, 20, 20, 20))
+    array[0, 0], array[1, 0] = values, other
+    group.attrs["multiscales"] = [{"version": "0.1", "datasets": [{"path": "0"}]}]
+    bigcp3d.segment(tmp_path / "movie.zarr", model=random_model, executor="serial", block=(20, 20, 20))
+    labels = read_labels(tmp_path / "movie.zarr", "cells")
+    assert labels.shape == (2, *values.shape)
+    write_image(tmp_path / "second.zarr", other)
+    bigcp3d.segment(tmp_path / "second.zarr", model=random_model, executor="serial")
+    assert np.array_equal(labels[1], read_labels(tmp_path / "second.zarr", "cells"))
+
+
+def test_the_plan_describes_itself_and_writes_nothing(store, random_model):
+    before = everything(store.parent)
+    plan = bigcp3d.plan_segmentation(store, model=random_model, **SERIAL)
+    text = plan.describe()
+    for word in ("blocks", "halos", "patches", "memory", "disk", "8 of 17 x 30 x 26"):
+        assert word in text
+    assert type(plan).model_validate_json(plan.model_dump_json()) == plan
+    assert everything(store.parent) == before
