@@ -9,15 +9,16 @@ from __future__ import annotations
 import hashlib
 from importlib.resources import files
 from pathlib import Path
-from typing import Literal
+from typing import TYPE_CHECKING, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
 from safetensors import SafetensorError, safe_open
-from safetensors.torch import load_file, save_file
 
 from bigcp3d.errors import ModelError
 from bigcp3d.pure.boxes import Vec3
-from bigcp3d.pure.network import UNet3D
+
+if TYPE_CHECKING:  # torch takes seconds to import, and a card does not need it
+    from bigcp3d.pure.network import UNet3D
 
 KEY = "bigcp3d"
 
@@ -73,7 +74,9 @@ class ModelCard(BaseModel):
     @model_validator(mode="after")
     def _fits(self) -> ModelCard:
         if any(side % self.stride or side < max(4 * self.margin, 1) for side in self.patch):
-            raise ValueError(f"patch {self.patch} needs multiples of {self.stride} from {4 * self.margin} on (4 x margin)")
+            raise ValueError(
+                f"patch {self.patch} needs multiples of {self.stride} from {4 * self.margin} on (4 x margin)"
+            )
         if self.low_percentile >= self.high_percentile or self.clip[0] >= self.clip[1]:
             raise ValueError("percentiles and clip need the lower number first")
         return self
@@ -91,7 +94,8 @@ def find_model(model: str | Path) -> Path:
     path = shipped.get(str(model), Path(model).expanduser())
     if not path.is_file():
         raise ModelError(
-            f"{model}: found {'a folder' if path.is_dir() else 'no such file'}; allowed are a .safetensors file and the "
+            f"{model}: found {'a folder' if path.is_dir() else 'no such file'}; allowed are a .safetensors file and "
+            "the "
             f"shipped models {', '.join(shipped) or '(none)'}; give one of these"
         )
     return path
@@ -107,16 +111,18 @@ def load_card(model: str | Path) -> ModelCard:
     """
     path = find_model(model)
     try:
-        with safe_open(path, framework="pt") as file:
+        with safe_open(path, framework="np") as file:
             metadata = file.metadata() or {}
     except (SafetensorError, OSError) as error:
         raise ModelError(
-            f"{path}: found no readable safetensors file ({error}); allowed are models that bigcp3d wrote; other formats are "
+            f"{path}: found no readable safetensors file ({error}); allowed are models that bigcp3d wrote; other "
+            "formats are "
             "not opened, since they can run code: train a model with `bigcp3d train`"
         ) from error
     if KEY not in metadata:
         raise ModelError(
-            f"{path}: found no model card (metadata {sorted(metadata) or 'empty'}); allowed are files with the key {KEY!r}: "
+            f"{path}: found no model card (metadata {sorted(metadata) or 'empty'}); allowed are files with the key "
+            f"{KEY!r}: "
             "write it with bigcp3d.edge.models.save_model"
         )
     try:
@@ -137,13 +143,18 @@ def load_network(model: str | Path, device: str = "cpu") -> tuple[UNet3D, ModelC
     ModelError
         As `load_card`, or the weights do not fit the network that the card describes.
     """
+    from safetensors.torch import load_file
+
+    from bigcp3d.pure.network import UNet3D
+
     card, path = load_card(model), find_model(model)
     network = UNet3D(card.channels, card.features, card.depth)
     try:
         network.load_state_dict(load_file(path))
     except (RuntimeError, SafetensorError, OSError) as error:
         raise ModelError(
-            f"{path}: found weights that do not fit {card.channels} channels, {card.features} features, depth {card.depth} "
+            f"{path}: found weights that do not fit {card.channels} channels, {card.features} features, depth "
+            f"{card.depth} "
             f"({' '.join(str(error).split())[:300]}); allowed is the network of the card: get the file again"
         ) from error
     return network.to(device).eval().requires_grad_(False), card
@@ -151,6 +162,8 @@ def load_network(model: str | Path, device: str = "cpu") -> tuple[UNet3D, ModelC
 
 def save_model(path: str | Path, network: UNet3D, card: ModelCard) -> None:
     """Write weights and card; the file appears whole or not at all."""
+    from safetensors.torch import save_file
+
     target = Path(path)
     partial = target.with_name(f".{target.name}.partial")
     weights = {name: tensor.detach().cpu().contiguous() for name, tensor in network.state_dict().items()}
@@ -160,7 +173,8 @@ def save_model(path: str | Path, network: UNet3D, card: ModelCard) -> None:
         partial.replace(target)
     except (OSError, SafetensorError) as error:
         raise ModelError(
-            f"{target}: the model could not be written ({error}); a writable folder with space is needed: give another path"
+            f"{target}: the model could not be written ({error}); a writable folder with space is needed: give "
+            "another path"
         ) from error
 
 

@@ -1,18 +1,18 @@
-"""The network: a 3D U-Net, whole, from top to bottom.
+r"""The network: a 3D U-Net, whole, from top to bottom.
 
 Cicek et al. 2016 in the form of Eschweiler and Stegmaier 2021, whose layout this follows. With w features at a level::
 
     image -> stem f -------------------------------------- cat -> 3f -> f, f -> head -> foreground, flow z, y, x
-              \\ stride 2                                  / transposed, stride 2
+              \ stride 2                                 / transposed, stride 2
               level 2f --------------------------- cat -> 6f -> 2f, 2f
-                 \\                                /
+                 \                                /
                  level 4f ---------------- cat -> 12f -> 4f, 4f
-                    \\                    /
+                    \                    /
                      level 8f -----------
 
-Convolutions are 3 wide, those with stride 4; instance norm and LeakyReLU(0.2) follow each, and tanh ends it. The stem has
-no norm, so that faint and bright patches, and empty ones, can be told apart. With 16 features and depth 4: 1.98 million
-parameters.
+Convolutions are 3 wide, those with stride 4; instance norm and LeakyReLU(0.2) follow each, and tanh ends it. The stem
+has no norm, so that faint and bright patches, and empty ones, can be told apart. With 16 features and depth 4: 1.98
+million parameters.
 """
 
 from __future__ import annotations

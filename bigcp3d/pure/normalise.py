@@ -52,9 +52,7 @@ def sample_boxes(shape: Vec3) -> tuple[Box, ...]:
     starts = [
         [(2 * i + 1) * s // (2 * n) - b // 2 for i in range(n)] for s, n, b in zip(shape, counts, side, strict=True)
     ]
-    return tuple(
-        Box(vec3(a), vec3(i + b for i, b in zip(a, side, strict=True))) for a in itertools.product(*starts)
-    )
+    return tuple(Box(vec3(a), vec3(i + b for i, b in zip(a, side, strict=True))) for a in itertools.product(*starts))
 
 
 def estimate_range(
