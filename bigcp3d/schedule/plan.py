@@ -6,7 +6,6 @@ Nothing is written here. What cannot work is refused with what was found, what i
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass
 from pathlib import Path
 
 import zarr
@@ -21,7 +20,7 @@ from bigcp3d.pure.memory import in_words, worker_bytes
 from bigcp3d.pure.objects import Filters
 from bigcp3d.pure.patches import choose_patch
 from bigcp3d.pure.tracking import MAX_REACH
-from bigcp3d.schedule.cluster import default_workers, memory_per_worker
+from bigcp3d.schedule.request import Request
 from bigcp3d.work.plan import Plan
 
 LARGEST_BLOCK = 512
@@ -29,78 +28,6 @@ SMALLEST_BLOCK = 64
 FACTOR_RANGE = (1 / 16, 16.0)
 MIN_VOLUME_SHARE = 0.05
 """Smallest cell kept by default, as a share of the ball of the expected diameter."""
-
-
-@dataclass(frozen=True)
-class Request:
-    """What a user asks of a segmentation; the arguments of `bigcp3d.segment`, with their defaults."""
-
-    source: str | Path
-    output: str | Path | None = None
-    name: str = "cells"
-    model: str = "membrane"
-    diameter_um: float | None = None
-    scale_um: tuple[float, float, float] | None = None
-    block: Vec3 | None = None
-    channel: int | str = 0
-    level: int = 0
-    scheduler: str | None = None
-    workers: int | None = None
-    memory_limit: str | int | None = None
-    overwrite: bool = False
-    keep_maps: bool = False
-    work_dir: str | Path | None = None
-    maps: str | Path | None = None
-    executor: str = "dask"
-    foreground: float = 0.5
-    radius_vox: float | None = None
-    min_volume: float | None = None
-    max_volume: float | None = None
-    min_foreground: float = 0.0
-    max_elongation: float | None = None
-    max_flow_error: float | None = None
-
-    def check(self) -> None:
-        """Refuse values that no image could make right."""
-        positive = {
-            "diameter": self.diameter_um,
-            "radius": self.radius_vox,
-            "max volume": self.max_volume,
-            "max elongation": self.max_elongation,
-            "max flow error": self.max_flow_error,
-            "workers": self.workers,
-        }
-        for what, value in positive.items():
-            if value is not None and not (math.isfinite(value) and value > 0):
-                raise InputError(f"{what} is {value}; it must be a positive number")
-        for what, triple in (("scale", self.scale_um), ("block", self.block)):
-            if triple is not None and not all(math.isfinite(v) and v > 0 for v in triple):
-                raise InputError(f"{what} is {triple}; it must be three positive numbers, in the order z y x")
-        for what, share in (("foreground", self.foreground), ("min foreground", self.min_foreground)):
-            if not 0 <= share <= 1:
-                raise InputError(f"{what} is {share}; it must lie between 0 and 1")
-        if self.min_volume is not None and self.min_volume < 0:
-            raise InputError(f"min volume is {self.min_volume}; it must be 0 or more voxels")
-        if self.max_volume is not None and (self.min_volume or 0) > self.max_volume:
-            raise InputError(f"min volume {self.min_volume} is above max volume {self.max_volume}; swap them")
-        self.worker_limit_bytes()
-        if self.executor not in ("dask", "serial"):
-            raise InputError(f"executor is {self.executor!r}; 'dask' and 'serial' are known")
-
-    def worker_count(self) -> int:
-        """Workers of a local cluster."""
-        return 1 if self.executor == "serial" else (self.workers or default_workers())
-
-    def worker_limit_bytes(self) -> int:
-        """Memory limit of a local worker."""
-        if self.memory_limit is None:
-            return memory_per_worker(self.worker_count())
-        from dask.utils import parse_bytes
-
-        try:
-            return int(parse_bytes(self.memory_limit))
-        except ValueError as error:
-            raise InputError(f"memory limit is {self.memory_limit!r}; write it like 4GiB or 3.5GB") from error
 
 
 def make_plan(request: Request) -> Plan:

@@ -6,24 +6,29 @@ there; until then the work directory holds what is done, and the same command ca
 
 from __future__ import annotations
 
+import inspect
 import time as clock
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Any, Protocol
+from typing import Any, ParamSpec, Protocol, TypeVar
 
 from bigcp3d.edge.labels import create_labels, finish_labels
 from bigcp3d.edge.records import read_record, write_record
 from bigcp3d.errors import InputError
 from bigcp3d.schedule.events import ClusterReady, Observer, RunPlanned, Summary
 from bigcp3d.schedule.log import RunLog, block_error
-from bigcp3d.schedule.plan import Request, check_memory, make_plan
+from bigcp3d.schedule.plan import check_memory, make_plan
+from bigcp3d.schedule.request import Request
 from bigcp3d.schedule.serial import Done, Failures, execute_serially
 from bigcp3d.schedule.start import check_start, clean_up, prepare
 from bigcp3d.schedule.tasks import Task, label_tasks, object_tasks
 from bigcp3d.work.passes import Counts
 from bigcp3d.work.plan import Plan
 from bigcp3d.work.run import ONCE, Run
+
+P = ParamSpec("P")
+R = TypeVar("R")
 
 UINT32_MAX = 2**32 - 1
 
@@ -35,6 +40,16 @@ class Execute(Protocol):
         """Run ``tasks``."""
 
 
+def _takes_a_request(function: Callable[P, R]) -> Callable[P, R]:
+    """Let ``help()`` and editors show the arguments of `Request` in the place of ``**arguments``."""
+    own = inspect.signature(function)
+    asked = [p.replace(kind=p.KEYWORD_ONLY) for p in inspect.signature(Request).parameters.values()][1:]
+    source, observer = own.parameters["source"], own.parameters["on_event"]
+    function.__signature__ = own.replace(parameters=[source, *asked, observer])  # type: ignore[attr-defined]
+    return function
+
+
+@_takes_a_request
 def plan_segmentation(source: str | Path, *, on_event: Observer | None = None, **arguments: Any) -> Plan:
     """Plan a segmentation without running it; the arguments are those of `segment`.
 
@@ -46,6 +61,7 @@ def plan_segmentation(source: str | Path, *, on_event: Observer | None = None, *
     return _plan_and_check(Request(source, **arguments))[0]
 
 
+@_takes_a_request
 def segment(source: str | Path, *, on_event: Observer | None = None, **arguments: Any) -> Summary:
     """Segment an OME-Zarr image into OME-Zarr labels.
 
@@ -56,9 +72,7 @@ def segment(source: str | Path, *, on_event: Observer | None = None, **arguments
     on_event : callable, optional
         Receives the events of `bigcp3d.schedule.events` as the run goes.
     **arguments
-        As in `bigcp3d.schedule.plan.Request`: output, name, model, diameter_um, scale_um, block, channel, level,
-        scheduler, workers, memory_limit, overwrite, keep_maps, work_dir, maps, executor, foreground, radius_vox,
-        min_volume, max_volume, min_foreground, max_elongation, max_flow_error.
+        Those of `bigcp3d.schedule.request.Request`, which says what each means.
 
     Returns
     -------

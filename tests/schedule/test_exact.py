@@ -84,7 +84,7 @@ def test_ids_are_dense_and_in_raster_order(case):
 
 def test_a_halo_that_is_too_small_would_be_seen(tissue_store, random_model, tmp_path, monkeypatch):
     """The control: the comparison above fails when clusters do not look at their neighbours' sinks."""
-    from bigcp3d.pure.boxes import Box, BlockGrid
+    from bigcp3d.pure.boxes import BlockGrid, Box
     from bigcp3d.work import passes
 
     expected, _ = labels_of(tissue_store, random_model, tmp_path / "whole.zarr")

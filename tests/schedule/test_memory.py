@@ -1,6 +1,7 @@
 """Out of core: what a worker holds stays under the plan's figure, and does not grow with the volume.
 
-The volumes here are given maps: a small tile of cells, repeated. The peak is the kernel's own (VmHWM) of the worker process.
+The volumes here are given maps: a small tile of cells, repeated. The peak is the kernel's own figure (VmHWM) of the
+worker process.
 """
 
 from __future__ import annotations
@@ -51,10 +52,10 @@ def peak_bytes() -> int:
     return 1024 * int(next(line for line in status.splitlines() if line.startswith("VmHWM")).split()[1])
 
 
-def run(folder: Path, counts, *, side, workers=1, memory_limit="2GiB"):
+def run(folder: Path, counts, model: str, *, side, workers=1, memory_limit="2GiB"):
     """Segment from maps on fresh workers, a tile a block; the plan, the summary and the highest peak."""
     image, maps = write_volume(folder, counts, side)
-    settings = {"maps": maps, "radius_vox": RADIUS, "block": (side,) * 3, "min_volume": 10}
+    settings = {"maps": maps, "model": model, "radius_vox": RADIUS, "block": (side,) * 3, "min_volume": 10}
     plan = bigcp3d.plan_segmentation(image, memory_limit=memory_limit, workers=workers, **settings)
     with (
         LocalCluster(
@@ -68,9 +69,9 @@ def run(folder: Path, counts, *, side, workers=1, memory_limit="2GiB"):
 
 
 @pytest.mark.skipif(not Path("/proc/self/status").exists(), reason="peaks are read from Linux's /proc")
-def test_memory_stays_under_the_plan_and_does_not_grow_with_blocks(tmp_path):
-    small = run(tmp_path / "8", (2, 2, 2), side=64)
-    large = run(tmp_path / "64", (4, 4, 4), side=64)
+def test_memory_stays_under_the_plan_and_does_not_grow_with_blocks(tmp_path, random_model):
+    small = run(tmp_path / "8", (2, 2, 2), random_model, side=64)
+    large = run(tmp_path / "64", (4, 4, 4), random_model, side=64)
     for (plan, summary, peak), blocks in ((small, 8), (large, 64)):
         assert summary.blocks == blocks
         assert summary.cells == summary.voxels // 16**3
@@ -78,18 +79,18 @@ def test_memory_stays_under_the_plan_and_does_not_grow_with_blocks(tmp_path):
     assert large[2] < 1.1 * small[2]
 
 
-def test_the_plan_would_notice_a_pass_that_holds_the_volume(tmp_path):
+def test_the_plan_would_notice_a_pass_that_holds_the_volume(tmp_path, random_model):
     """The control: the whole volume of 64 blocks at once is above the figure for one block."""
     image, maps = write_volume(tmp_path, (2, 2, 2), side=64)
-    settings = {"maps": maps, "radius_vox": RADIUS}
+    settings = {"maps": maps, "model": random_model, "radius_vox": RADIUS}
     one = bigcp3d.plan_segmentation(image, block=(32, 32, 32), **settings).memory()
     whole = bigcp3d.plan_segmentation(image, block=(128, 128, 128), **settings).memory()
     assert all(whole[name] > 4 * one[name] for name in ("track", "cluster"))
 
 
 @pytest.mark.slow
-def test_a_volume_four_times_the_memory_limit_runs_to_the_end(tmp_path):
-    plan, summary, peak = run(tmp_path, (8, 8, 8), side=128, workers=2, memory_limit="1GiB")
+def test_a_volume_four_times_the_memory_limit_runs_to_the_end(tmp_path, random_model):
+    plan, summary, peak = run(tmp_path, (8, 8, 8), random_model, side=128, workers=2, memory_limit="1GiB")
     print(summary, peak)
     assert 4 * summary.voxels >= 4 * 2**30, "the maps alone"
     assert summary.cells == summary.voxels // 16**3

@@ -138,22 +138,23 @@ def test_other_settings_are_refused_while_a_run_is_unfinished(store, random_mode
     assert bigcp3d.segment(store, model=random_model, foreground=0.7, overwrite=True, **SERIAL).cells >= 0
 
 
-@pytest.mark.parametrize("stage", ["label", "pyramid", "finish"])
+@pytest.mark.parametrize("stage", ["label", "write", "finish"])
 def test_a_run_stopped_among_the_labels_carries_on(tmp_path, random_model, monkeypatch, stage):
     from bigcp3d.pure.boxes import Box
 
     values = tissue_values()
     write_image(tmp_path / "image.zarr", values)
     expected = bigcp3d.segment(tmp_path / "image.zarr", model=random_model, name="whole", **SERIAL)
-    target = {"label": passes.PASSES, "pyramid": passes.__dict__, "finish": segment_module.__dict__}[stage]
-    name = {"label": "label", "pyramid": "write_label_box", "finish": "finish_labels"}[stage]
+    target = {"label": passes.PASSES, "write": passes.__dict__, "finish": segment_module.__dict__}[stage]
+    name = {"label": "label", "write": "write_label_box", "finish": "finish_labels"}[stage]
 
     def stop(*args, **kwargs):
         raise KeyboardInterrupt
 
-    with monkeypatch.context() as patch, pytest.raises(KeyboardInterrupt):
+    with monkeypatch.context() as patch:
         patch.setitem(target, name, stop)
-        bigcp3d.segment(tmp_path / "image.zarr", model=random_model, **SERIAL)
+        with pytest.raises(KeyboardInterrupt):
+            bigcp3d.segment(tmp_path / "image.zarr", model=random_model, **SERIAL)
     assert "cells" not in open_image(tmp_path / "image.zarr").label_names
     assert bigcp3d.segment(tmp_path / "image.zarr", model=random_model, **SERIAL).cells == expected.cells
     assert np.array_equal(read_labels(tmp_path / "image.zarr", "cells"), read_labels(tmp_path / "image.zarr", "whole"))
@@ -255,6 +256,38 @@ def test_every_time_point_gets_its_own_labels(tmp_path, random_model):
     write_image(tmp_path / "second.zarr", other)
     bigcp3d.segment(tmp_path / "second.zarr", model=random_model, executor="serial")
     assert np.array_equal(labels[1], read_labels(tmp_path / "second.zarr", "cells"))
+
+
+def test_the_label_pyramid_lies_on_the_images_and_does_not_depend_on_blocks(tmp_path, random_model):
+    from bigcp3d.pure.boxes import Box
+    from bigcp3d.pure.pooling import pool_labels
+
+    values = tissue_values()
+    group = zarr.create_group(tmp_path / "image.zarr", zarr_format=2)
+    datasets = []
+    for level, step in enumerate((1, 2, 4)):
+        scale = {"type": "scale", "scale": [2.0 * step, 0.5 * step, 0.5 * step]}
+        group.create_array(str(level), data=values[::step, ::step, ::step], chunks=(16, 16, 16))
+        datasets.append({"path": str(level), "coordinateTransformations": [scale]})
+    axes = [{"name": name, "type": "space", "unit": "micrometer"} for name in "zyx"]
+    group.attrs["multiscales"] = [{"version": "0.4", "axes": axes, "datasets": datasets}]
+    for name, block in (("whole", (99, 99, 99)), ("blocks", (17, 16, 20))):
+        bigcp3d.segment(
+            tmp_path / "image.zarr", model=random_model, name=name, block=block, executor="serial", min_volume=2
+        )
+    image, labels = open_image(tmp_path / "image.zarr"), open_labels(tmp_path / "image.zarr", "blocks")
+    finer = None
+    for level, (ours, its) in enumerate(zip(labels.levels, image.levels, strict=True)):
+        found = [zarr.open_group(tmp_path / "image.zarr/labels" / n)[ours.path][...] for n in ("whole", "blocks")]
+        assert found[0].shape == its.shape
+        assert np.array_equal(found[0], found[1])
+        assert ours.scale_um == its.scale_um
+        assert ours.translation_um == pytest.approx(tuple((2**level - 1) * s / 2 for s in (2.0, 0.5, 0.5)))
+        if finer is not None:
+            pooled = pool_labels(finer, Box.of_shape(finer.shape), Box.of_shape(its.shape), (2.0, 2.0, 2.0))
+            assert np.array_equal(found[0], pooled)
+            assert found[0].max() > 0
+        finer = found[0]
 
 
 def test_the_plan_describes_itself_and_writes_nothing(store, random_model):

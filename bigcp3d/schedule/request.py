@@ -1,0 +1,130 @@
+"""What a user asks for, and what of it can be refused without looking at any image."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+from pathlib import Path
+
+from bigcp3d.errors import InputError
+from bigcp3d.pure.boxes import Vec3
+from bigcp3d.schedule.cluster import default_workers, memory_per_worker
+
+
+@dataclass(frozen=True)
+class Request:
+    """What a user asks of a segmentation; the arguments of `bigcp3d.segment`, with their defaults.
+
+    Attributes
+    ----------
+    source : str or Path
+        OME-Zarr image group, version 0.1 to 0.5.
+    output : str or Path, optional
+        Another store for the labels; None writes into the image's own group.
+    name : str
+        Of the labels.
+    model : str
+        A shipped model's name (``bigcp3d models``) or the path of a model file.
+    diameter_um : float, optional
+        Expected cell diameter in micrometres; with the image's scale it decides the working grid. None: no resampling.
+    scale_um : tuple of float, optional
+        Micrometres per voxel of level 0 (z, y, x), where the store has none or a wrong one.
+    block : tuple of int, optional
+        Block (z, y, x) in working voxels; None chooses what fits in memory. No label depends on it.
+    channel, level : int or str, int
+        Channel by index or name; pyramid level to read. Labels have the shape of level 0.
+    scheduler : str, optional
+        Address of a Dask scheduler; None starts a cluster on this machine.
+    workers, memory_limit : int, str or int, optional
+        Of the local cluster: worker processes (default: one a core), and memory of each, such as "4GiB".
+    overwrite : bool
+        Replace labels of this name, or discard an unfinished run with other settings.
+    keep_maps : bool
+        Leave the predicted maps in ``work_dir`` when the run is over.
+    work_dir : str or Path, optional
+        Intermediate arrays; default beside the store that gets the labels.
+    maps : str or Path, optional
+        Kept maps, or those of another tool: a zarr array int8 (4, Z, Y, X) on the working grid, foreground and flow
+        z, y, x (towards the centre, voxels per step), each times 127. Nothing is predicted then.
+    executor : {"dask", "serial"}
+        Serial runs in this process.
+    foreground : float
+        Threshold on the predicted foreground, 0 to 1.
+    radius_vox : float, optional
+        Expected radius in working voxels, default the model's; steps, reach (3 x) and closing (half) follow from it.
+    min_volume, max_volume : float, optional
+        Voxels of level 0; default at least a twentieth of the ball of the expected radius.
+    min_foreground : float
+        Smallest mean foreground of a cell, 0 to 1.
+    max_elongation : float, optional
+        Largest ratio of longest to shortest principal axis, from 1.
+    max_flow_error : float, optional
+        Largest mean squared difference between predicted flow and flow to the centre, (voxels per step) squared.
+    """
+
+    source: str | Path
+    output: str | Path | None = None
+    name: str = "cells"
+    model: str = "membrane"
+    diameter_um: float | None = None
+    scale_um: tuple[float, float, float] | None = None
+    block: Vec3 | None = None
+    channel: int | str = 0
+    level: int = 0
+    scheduler: str | None = None
+    workers: int | None = None
+    memory_limit: str | int | None = None
+    overwrite: bool = False
+    keep_maps: bool = False
+    work_dir: str | Path | None = None
+    maps: str | Path | None = None
+    executor: str = "dask"
+    foreground: float = 0.5
+    radius_vox: float | None = None
+    min_volume: float | None = None
+    max_volume: float | None = None
+    min_foreground: float = 0.0
+    max_elongation: float | None = None
+    max_flow_error: float | None = None
+
+    def check(self) -> None:
+        """Refuse values that no image could make right."""
+        positive = {
+            "diameter": self.diameter_um,
+            "radius": self.radius_vox,
+            "max volume": self.max_volume,
+            "max elongation": self.max_elongation,
+            "max flow error": self.max_flow_error,
+            "workers": self.workers,
+        }
+        for what, value in positive.items():
+            if value is not None and not (math.isfinite(value) and value > 0):
+                raise InputError(f"{what} is {value}; it must be a positive number")
+        for what, triple in (("scale", self.scale_um), ("block", self.block)):
+            if triple is not None and not all(math.isfinite(v) and v > 0 for v in triple):
+                raise InputError(f"{what} is {triple}; it must be three positive numbers, in the order z y x")
+        for what, share in (("foreground", self.foreground), ("min foreground", self.min_foreground)):
+            if not 0 <= share <= 1:
+                raise InputError(f"{what} is {share}; it must lie between 0 and 1")
+        if self.min_volume is not None and self.min_volume < 0:
+            raise InputError(f"min volume is {self.min_volume}; it must be 0 or more voxels")
+        if self.max_volume is not None and (self.min_volume or 0) > self.max_volume:
+            raise InputError(f"min volume {self.min_volume} is above max volume {self.max_volume}; swap them")
+        self.worker_limit_bytes()
+        if self.executor not in ("dask", "serial"):
+            raise InputError(f"executor is {self.executor!r}; 'dask' and 'serial' are known")
+
+    def worker_count(self) -> int:
+        """Workers of a local cluster."""
+        return 1 if self.executor == "serial" else (self.workers or default_workers())
+
+    def worker_limit_bytes(self) -> int:
+        """Memory limit of a local worker."""
+        if self.memory_limit is None:
+            return memory_per_worker(self.worker_count())
+        from dask.utils import parse_bytes
+
+        try:
+            return int(parse_bytes(self.memory_limit))
+        except ValueError as error:
+            raise InputError(f"memory limit is {self.memory_limit!r}; write it like 4GiB or 3.5GB") from error

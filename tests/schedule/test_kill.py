@@ -1,0 +1,45 @@
+"""A run that is killed, at any time, is carried on by the same call and gives the same labels."""
+
+from __future__ import annotations
+
+import signal
+import subprocess
+import sys
+import time
+
+import numpy as np
+import pytest
+
+import bigcp3d
+
+from .conftest import read_labels
+
+BLOCK = (12, 30, 26)
+SCRIPT = """
+import sys
+import bigcp3d
+store, model, output, work = sys.argv[1:]
+bigcp3d.segment(store, model=model, output=output, work_dir=work, executor="serial", block=(12, 30, 26), min_volume=2)
+"""
+
+
+@pytest.mark.parametrize("records", [3, 17, 31, 45])
+def test_a_killed_run_is_carried_on(tissue_store, random_model, tmp_path, records):
+    settings = {"model": random_model, "executor": "serial", "block": BLOCK, "min_volume": 2}
+    bigcp3d.segment(tissue_store, output=tmp_path / "whole.zarr", **settings)
+    work, output = tmp_path / "work", tmp_path / "out.zarr"
+    process = subprocess.Popen(
+        [sys.executable, "-c", SCRIPT, tissue_store, random_model, str(output), str(work)], stderr=subprocess.DEVNULL
+    )
+    while process.poll() is None and len(list(work.rglob("records/*/*.json"))) < records:
+        time.sleep(0.002)
+    process.send_signal(signal.SIGKILL)
+    assert process.wait() == -signal.SIGKILL, "the run was over before it was killed; the control of this test"
+    done = {p.name for p in work.rglob("records/predict/*.json")}
+
+    events = []
+    bigcp3d.segment(tissue_store, output=output, work_dir=work, on_event=events.append, **settings)
+    repeated = [e for e in events if getattr(e, "name", "") == "predict" and getattr(e, "seconds", 0) > 0]
+    assert len(repeated) == 12 - len(done)
+    assert np.array_equal(read_labels(output, "cells"), read_labels(tmp_path / "whole.zarr", "cells"))
+    assert not work.exists()
