@@ -16,10 +16,10 @@ from numpy.typing import NDArray
 from bigcp3d.errors import InputError
 from bigcp3d.pure.boxes import Box, Vec3, vec3
 
-SAMPLE_VOX = 2**24
+SAMPLE_VOX = 2**21
 """Most voxels in a sample."""
 
-SAMPLE_BOX: Vec3 = (32, 64, 64)
+SAMPLE_BOX: Vec3 = (16, 32, 32)
 """Boxes of a sample, where it is not the whole volume."""
 
 

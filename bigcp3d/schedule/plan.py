@@ -11,6 +11,7 @@ from pathlib import Path
 import zarr
 
 from bigcp3d.edge.image import ImageInfo, check_channel, check_level, open_image
+from bigcp3d.edge.label_plan import CHUNK
 from bigcp3d.edge.labels import plan_labels
 from bigcp3d.edge.models import ModelCard, load_card, model_hash
 from bigcp3d.errors import InputError, ModelError
@@ -125,8 +126,9 @@ def _choose_block(plan_with, shape: Vec3, request: Request) -> Plan:  # type: ig
 
 
 def _label_block(block: Vec3, factors: Factors) -> Vec3:
-    """A block of the label image that covers about a block of the working grid."""
-    return vec3(max(1, round(b * f)) for b, f in zip(block, factors, strict=True))
+    """A block of the label image that covers about a block of the working grid; whole chunks of 64 where it has any."""
+    sides = [max(1, round(b * f)) for b, f in zip(block, factors, strict=True)]
+    return vec3(CHUNK * round(side / CHUNK) if 4 * side >= 3 * CHUNK else side for side in sides)
 
 
 def _factors(image: ImageInfo, request: Request, card: ModelCard) -> Factors:

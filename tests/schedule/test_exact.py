@@ -62,12 +62,12 @@ def test_labels_do_not_depend_on_workers(case, workers, tmp_path):
     assert np.array_equal(labels, expected)
 
 
-@pytest.mark.parametrize("diameter_um", [2.0, 4.0])
+@pytest.mark.parametrize("diameter_um", [3.0, 6.0])
 def test_labels_do_not_depend_on_the_block_on_a_working_grid(tissue_store, random_model, diameter_um, tmp_path):
     expected, _ = labels_of(tissue_store, random_model, tmp_path / "whole.zarr", diameter_um=diameter_um)
     assert expected.shape == SHAPE
     assert expected.max() > 0
-    for i, block in enumerate([(13, 20, 17), (9, 64, 64)]):
+    for i, block in enumerate([(13, 30, 17), (9, 64, 64)]):
         labels, summary = labels_of(
             tissue_store, random_model, tmp_path / f"{i}.zarr", diameter_um=diameter_um, block=block
         )

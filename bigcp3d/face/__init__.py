@@ -1,0 +1,1 @@
+"""What a user meets: the command line, its progress, the demo and its picture. May import everything."""

@@ -1,0 +1,184 @@
+"""The command line: ``bigcp3d COMMAND``. Each command is a thin way from options to one function of the library.
+
+``--help``, of all or of a command, imports neither torch nor dask nor zarr: a test looks at ``sys.modules``.
+Results go to stdout; progress, warnings and errors to stderr. Exit codes: see `failures`.
+"""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+
+import bigcp3d
+from bigcp3d.errors import InputError
+from bigcp3d.face import options as o
+from bigcp3d.face.failures import Failing, set_up_logging
+from bigcp3d.face.segment_command import segment
+from bigcp3d.face.train_command import train
+
+app = typer.Typer(
+    cls=Failing,
+    no_args_is_help=True,
+    add_completion=False,
+    rich_markup_mode="markdown",
+    pretty_exceptions_enable=False,  # a plain traceback is what one pastes into a report
+    context_settings={"help_option_names": ["-h", "--help"]},
+)
+
+
+def _show_version(wanted: bool) -> None:
+    if wanted:
+        typer.echo(f"bigcp3d {bigcp3d.__version__}")
+        raise typer.Exit
+
+
+@app.callback()
+def root(
+    version: Annotated[
+        bool, typer.Option("--version", help="Show the version.", callback=_show_version, is_eager=True)
+    ] = False,
+) -> None:
+    """Segment every cell of a 3D microscopy volume that does not fit in memory.
+
+    The labels are those of the whole volume, bit for bit, whatever the blocks, the workers or the order of the work.
+    """
+
+
+app.command()(segment)
+
+
+@app.command()
+def demo(
+    folder: Annotated[Path, typer.Argument(metavar="[DIR]", help="Where to put it all.")] = Path("bigcp3d-demo"),
+    check: Annotated[
+        bool, typer.Option("--check", help="Segment once more, serially and in one block, and compare bit for bit.")
+    ] = False,
+    shape: Annotated[
+        tuple[int, int, int], typer.Option("--shape", metavar="Z Y X", help="Voxels of the simulated tissue.")
+    ] = (48, 192, 192),
+    stain: Annotated[
+        o.Stain, typer.Option("--stain", help="What is stained, and which model is used.")
+    ] = o.Stain.membrane,
+    workers: Annotated[int, typer.Option("--workers", metavar="N", help="Worker processes.")] = 2,
+    seed: o.Seed = 0,
+    verbose: o.Verbose = False,
+    quiet: o.Quiet = False,
+) -> None:
+    """Simulate a tissue, segment it in blocks on a local Dask cluster, compare with the truth, and draw it.
+
+    Needs no data and no download; a minute or two on two cores.
+    """
+    set_up_logging(verbose, quiet)
+    from bigcp3d.face.demo import Demo, run_demo
+
+    plan = Demo(folder, shape=shape, stain=stain.value, seed=seed, workers=workers, check=check)
+    typer.echo(describe_numbers(run_demo(plan, quiet=quiet, say=typer.echo)))
+
+
+@app.command()
+def simulate(
+    target: Annotated[Path, typer.Argument(metavar="OUT.zarr", help="OME-Zarr to write; must not exist.")],
+    shape: Annotated[tuple[int, int, int], typer.Option("--shape", metavar="Z Y X", help="Voxels of the volume.")] = (
+        64,
+        256,
+        256,
+    ),
+    diameter_voxels: Annotated[
+        float, typer.Option("--diameter-voxels", metavar="D", help="Mean cell diameter, in voxels of the finest axis.")
+    ] = 24.0,
+    stain: Annotated[o.Stain, typer.Option("--stain", help="What is stained.")] = o.Stain.membrane,
+    scale: Annotated[
+        tuple[float, float, float], typer.Option("--scale", metavar="Z Y X", help="Voxel size in micrometres.")
+    ] = (1.0, 1.0, 1.0),
+    seed: o.Seed = 0,
+    overwrite: Annotated[bool, typer.Option("--overwrite", help="Replace what is there.")] = False,
+    verbose: o.Verbose = False,
+) -> None:
+    """Write a simulated tissue, image and `labels/truth`, chunk by chunk: any size in little memory."""
+    set_up_logging(verbose, quiet=False)
+    from bigcp3d.pure.tissue import Tissue
+    from bigcp3d.work.simulate import simulate as run
+
+    tissue = Tissue(shape=shape, diameter_vox=diameter_voxels, stain=stain.value, seed=seed, scale=scale)
+    run(target, tissue, scale_um=scale, overwrite=overwrite)
+    typer.echo(f"{target}: {stain.value} image and labels/truth, {' x '.join(map(str, shape))} voxels, seed {seed}")
+
+
+app.command()(train)
+
+
+@app.command()
+def evaluate(
+    pred: Annotated[Path, typer.Argument(metavar="PRED.zarr", help="Image or labels group with the labels found.")],
+    truth: Annotated[Path, typer.Argument(metavar="TRUTH.zarr", help="Image or labels group with the true labels.")],
+    pred_name: Annotated[str, typer.Option("--pred-name", help="Name of the labels found.")] = "cells",
+    truth_name: Annotated[str, typer.Option("--truth-name", help="Name of the true labels.")] = "truth",
+    min_truth: Annotated[
+        int, typer.Option("--min-truth", metavar="VOX", help="True cells below this size count as background.")
+    ] = 0,
+    json_file: Annotated[
+        Path | None, typer.Option("--json", metavar="FILE", help="Write the numbers here too.")
+    ] = None,
+    verbose: o.Verbose = False,
+) -> None:
+    """Compare labels with the truth: mean Dice per true cell, AP = TP / (TP + FP + FN) at IoU 0.5."""
+    set_up_logging(verbose, quiet=False)
+    import json
+
+    from bigcp3d.work.evaluate import evaluate as run
+
+    numbers = run(pred, truth, pred_name=pred_name, truth_name=truth_name, min_truth_vox=min_truth)
+    if json_file is not None:
+        json_file.write_text(json.dumps(numbers, indent=2) + "\n")
+    typer.echo(describe_numbers(numbers))
+
+
+def describe_numbers(numbers: dict[str, Any]) -> str:
+    """The numbers of an evaluation, one a line, fractions with three digits."""
+    width = max(map(len, numbers), default=0)
+    return "\n".join(
+        f"{key:<{width}}  {value:.3f}" if isinstance(value, float) else f"{key:<{width}}  {value}"
+        for key, value in numbers.items()
+    )
+
+
+@app.command()
+def info(
+    source: Annotated[Path, typer.Argument(metavar="IN.zarr", help="An OME-Zarr image.")],
+    verbose: o.Verbose = False,
+) -> None:
+    """Say what a store is: version, axes, levels, scales, chunks, channels, labels, and what is wrong with it."""
+    set_up_logging(verbose, quiet=False)
+    from bigcp3d.face.info import describe_image
+
+    typer.echo(describe_image(source))
+
+
+@app.command()
+def models(
+    name: Annotated[
+        str | None, typer.Argument(help="A shipped model or a .safetensors file. Default: all shipped.")
+    ] = None,
+    verbose: o.Verbose = False,
+) -> None:
+    """Show the models that come with bigcp3d, with what each expects and was trained on."""
+    set_up_logging(verbose, quiet=False)
+    from bigcp3d.edge.models import load_card, shipped_models
+    from bigcp3d.face.info import describe_model
+
+    shipped = shipped_models()
+    chosen = shipped if name is None else {name: shipped.get(name, Path(name))}
+    if not chosen:
+        raise InputError("no model comes with this installation; train one with 'bigcp3d train', or reinstall bigcp3d")
+    typer.echo("\n\n".join(describe_model(key, path, load_card(path)) for key, path in chosen.items()))
+
+
+def main() -> None:
+    """Run the command line; the entry point of the installed ``bigcp3d``."""
+    app(prog_name="bigcp3d")
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,69 @@
+"""How a command ends badly: one clear message on stderr and an exit code that scripts can act upon.
+
+Every error that bigcp3d raises on purpose says what was found, what is allowed and the cure, so a traceback would only
+hide it; ``--verbose`` shows it nevertheless. Errors of any other kind are bugs, and keep their traceback.
+
+======  ================================================
+code    meaning
+======  ================================================
+0       done
+2       the command line, the image or a parameter cannot be used; nothing was written
+3       the place to write to exists already, cannot be written, or is full
+4       some blocks failed; the rest is kept, the same command carries on
+130     interrupted (Ctrl-C); the same command carries on
+======  ================================================
+"""
+
+from __future__ import annotations
+
+import logging
+import sys
+import traceback
+from typing import Any
+
+import typer
+from typer.core import TyperGroup
+
+from bigcp3d.errors import BigCP3DError
+
+INTERRUPTED = 130
+logger = logging.getLogger("bigcp3d")
+
+
+class Failing(TyperGroup):
+    """A group of commands whose errors become messages and exit codes."""
+
+    def invoke(self, ctx: Any) -> Any:
+        """Run the chosen command.
+
+        Raises
+        ------
+        typer.Exit
+            With the error's own exit code, or 130 after Ctrl-C.
+        """
+        try:
+            return super().invoke(ctx)
+        except BigCP3DError as error:
+            _say(f"{type(error).__name__}: {error}")
+            raise typer.Exit(error.exit_code) from error
+        except KeyboardInterrupt as error:
+            _say("interrupted; finished blocks are kept, and the same command carries on from there")
+            raise typer.Exit(INTERRUPTED) from error
+
+
+def _say(message: str) -> None:
+    """Write a message, and under ``--verbose`` the traceback of the error being handled before it, to stderr."""
+    if logger.isEnabledFor(logging.DEBUG):
+        traceback.print_exc(file=sys.stderr)
+    typer.echo(f"bigcp3d: {message}", err=True)
+
+
+def set_up_logging(verbose: bool, quiet: bool, usual: int = logging.WARNING) -> None:
+    """Show the library's log on stderr: from ``usual`` on; all of it with ``verbose``; with ``quiet`` errors alone."""
+    from rich.console import Console
+    from rich.logging import RichHandler
+
+    for handler in [h for h in logger.handlers if isinstance(h, RichHandler)]:
+        logger.removeHandler(handler)
+    logger.addHandler(RichHandler(console=Console(stderr=True), show_time=verbose, show_path=verbose))
+    logger.setLevel(logging.DEBUG if verbose else logging.ERROR if quiet else usual)

@@ -1,0 +1,213 @@
+"""The options that commands share, with their help: units and defaults in the words that a user reads.
+
+Kept apart from the commands, so that a command reads as its signature and an option is described once.
+"""
+
+from __future__ import annotations
+
+from enum import StrEnum
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+
+IMAGE = "What to segment"
+RESULT = "Where the labels go"
+CELLS = "Which cells are kept (measured on whole cells, never on pieces)"
+METHOD = "How cells are found"
+MACHINE = "Blocks and machines (none of these changes the labels)"
+RUN = "The run"
+
+
+def option(*names: str, panel: str, text: str, **more: Any) -> Any:
+    """An option under a heading of the help page."""
+    return typer.Option(*names, help=text, rich_help_panel=panel, **more)
+
+
+Source = Annotated[Path, typer.Argument(metavar="IN.zarr", help="OME-Zarr image (0.1 to 0.5).")]
+Diameter = Annotated[
+    float | None,
+    option(
+        "--diameter",
+        panel=IMAGE,
+        metavar="UM",
+        text="Expected cell diameter in micrometres. With the image's scale it decides how the image is resampled for "
+        "the model; without it the image is taken as it is.",
+    ),
+]
+Scale = Annotated[
+    tuple[float, float, float] | None,
+    option(
+        "--scale",
+        panel=IMAGE,
+        metavar="Z Y X",
+        text="Voxel size in micrometres, where the store has none or a wrong one. Default: what the store says.",
+    ),
+]
+Model = Annotated[
+    str,
+    option(
+        "--model",
+        panel=IMAGE,
+        metavar="NAME|PATH",
+        text="membrane, nuclei, or a .safetensors file (see: bigcp3d models).",
+    ),
+]
+Channel = Annotated[str, option("--channel", panel=IMAGE, metavar="N", text="Channel, from 0, or its name.")]
+Level = Annotated[
+    int,
+    option("--level", panel=IMAGE, metavar="N", text="Resolution to read, 0 the finest; labels come back at level 0."),
+]
+Output = Annotated[
+    Path | None,
+    option(
+        "--output",
+        panel=RESULT,
+        metavar="OUT.zarr",
+        text="Another store for the labels, which points back to its source. Default: the image's own group.",
+    ),
+]
+Name = Annotated[str, option("--name", panel=RESULT, text="Name of the labels: labels/NAME.")]
+Overwrite = Annotated[
+    bool, option("--overwrite", panel=RESULT, text="Replace labels of this name, and start from the first block.")
+]
+KeepMaps = Annotated[
+    bool,
+    option(
+        "--keep-maps",
+        panel=RESULT,
+        text="Keep the predicted maps (int8, 4 bytes a voxel) in WORK_DIR/t0/maps, to tune the later steps without "
+        "predicting again: --maps.",
+    ),
+]
+MinVolume = Annotated[
+    float | None,
+    option(
+        "--min-volume",
+        panel=CELLS,
+        metavar="VOX",
+        text="Smallest cell, in voxels of the image. Default: 5 % of a ball of the expected diameter; 0 keeps all.",
+    ),
+]
+MaxVolume = Annotated[
+    float | None, option("--max-volume", panel=CELLS, metavar="VOX", text="Largest cell, in voxels of the image.")
+]
+MinForeground = Annotated[
+    float,
+    option(
+        "--min-foreground",
+        panel=CELLS,
+        metavar="0..1",
+        text="Lowest mean predicted foreground over a cell: how surely the network calls it one.",
+    ),
+]
+MaxElongation = Annotated[
+    float | None,
+    option(
+        "--max-elongation", panel=CELLS, metavar="RATIO", text="Longest over shortest principal axis, 1 for a ball."
+    ),
+]
+MaxFlowError = Annotated[
+    float | None,
+    option(
+        "--max-flow-error",
+        panel=CELLS,
+        metavar="E",
+        text="Mean squared difference between the predicted flow and the flow of the cell found, in (voxels per step) "
+        "squared, 0 to about 4; costs one more pass.",
+    ),
+]
+Foreground = Annotated[
+    float,
+    option(
+        "--foreground",
+        panel=METHOD,
+        metavar="0..1",
+        text="Voxels with a predicted foreground above this belong to cells.",
+    ),
+]
+Radius = Annotated[
+    float | None,
+    option(
+        "--radius",
+        panel=METHOD,
+        metavar="VOX",
+        text="Expected cell radius in working voxels: sets steps, reach, closing. Default: half the model's diameter.",
+    ),
+]
+Maps = Annotated[
+    Path | None,
+    option(
+        "--maps",
+        panel=METHOD,
+        metavar="MAPS.zarr",
+        text="Start from maps kept by an earlier run; nothing is predicted.",
+    ),
+]
+Block = Annotated[
+    tuple[int, int, int] | None,
+    option(
+        "--block",
+        panel=MACHINE,
+        metavar="Z Y X",
+        text="Block in working voxels. Default: chosen from the volume and the memory limit.",
+    ),
+]
+Workers = Annotated[
+    int | None,
+    option(
+        "--workers",
+        panel=MACHINE,
+        metavar="N",
+        text="Worker processes of the local cluster. Default: one a core, as memory allows.",
+    ),
+]
+MemoryLimit = Annotated[
+    str | None,
+    option(
+        "--memory-limit",
+        panel=MACHINE,
+        metavar="SIZE",
+        text="Memory of one worker, such as 4GiB. Default: this machine's, shared among the workers.",
+    ),
+]
+Scheduler = Annotated[
+    str | None,
+    option(
+        "--scheduler",
+        panel=MACHINE,
+        metavar="ADDRESS",
+        text="A running Dask scheduler (tcp://host:8786). Its workers need the same files and packages. Default: a "
+        "cluster on this machine.",
+    ),
+]
+WorkDir = Annotated[
+    Path | None,
+    option(
+        "--work-dir",
+        panel=MACHINE,
+        metavar="DIR",
+        text="Where intermediate arrays and finished blocks lie, seen by all workers. Default: IN.bigcp3d/NAME.",
+    ),
+]
+Serial = Annotated[
+    bool, option("--serial", panel=MACHINE, text="One process, no Dask: the reference that Dask must equal.")
+]
+DryRun = Annotated[
+    bool,
+    option(
+        "--dry-run",
+        panel=RUN,
+        text="Check everything, print blocks, halos, patches, memory and disk, and write nothing.",
+    ),
+]
+Verbose = Annotated[bool, option("--verbose", "-v", panel=RUN, text="Log everything; show tracebacks.")]
+Quiet = Annotated[bool, option("--quiet", "-q", panel=RUN, text="No progress, no warnings.")]
+Seed = Annotated[int, typer.Option("--seed", metavar="N", help="The same seed gives the same tissue, voxel by voxel.")]
+
+
+class Stain(StrEnum):
+    """What a simulated tissue shows."""
+
+    membrane = "membrane"
+    nuclei = "nuclei"

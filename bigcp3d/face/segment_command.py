@@ -1,0 +1,107 @@
+"""``bigcp3d segment``: the way from the options to `bigcp3d.schedule.segment.segment`.
+
+Nothing is decided here: what an option means, allows and defaults to is the library's affair, which checks it before
+any work starts. Heavy imports are inside the functions, so that ``--help`` answers at once.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+import typer
+
+from bigcp3d.errors import BlockError, InputError
+from bigcp3d.face import options as o
+from bigcp3d.face.failures import set_up_logging
+
+
+def segment(
+    source: o.Source,
+    diameter: o.Diameter = None,
+    scale: o.Scale = None,
+    model: o.Model = "membrane",
+    channel: o.Channel = "0",
+    level: o.Level = 0,
+    output: o.Output = None,
+    name: o.Name = "cells",
+    overwrite: o.Overwrite = False,
+    keep_maps: o.KeepMaps = False,
+    min_volume: o.MinVolume = None,
+    max_volume: o.MaxVolume = None,
+    min_foreground: o.MinForeground = 0.0,
+    max_elongation: o.MaxElongation = None,
+    max_flow_error: o.MaxFlowError = None,
+    foreground: o.Foreground = 0.5,
+    radius: o.Radius = None,
+    maps: o.Maps = None,
+    block: o.Block = None,
+    workers: o.Workers = None,
+    memory_limit: o.MemoryLimit = None,
+    scheduler: o.Scheduler = None,
+    work_dir: o.WorkDir = None,
+    serial: o.Serial = False,
+    dry_run: o.DryRun = False,
+    verbose: o.Verbose = False,
+    quiet: o.Quiet = False,
+) -> None:
+    """Segment every cell of IN.zarr into OME-Zarr labels.
+
+    The labels are those of the whole volume, bit for bit, whatever the blocks and workers. An interrupted run is
+    carried on by the same command.
+    """
+    set_up_logging(verbose, quiet)
+    if serial and (scheduler or workers):
+        raise InputError("--serial was given with --scheduler or --workers; it runs in one process: leave one out")
+    run_or_plan(
+        source,
+        dry_run=dry_run,
+        quiet=quiet,
+        output=output,
+        name=name,
+        model=model,
+        diameter_um=diameter,
+        scale_um=scale,
+        block=block,
+        channel=int(channel) if channel.isdecimal() else channel,
+        level=level,
+        scheduler=scheduler,
+        workers=workers,
+        memory_limit=memory_limit,
+        overwrite=overwrite,
+        keep_maps=keep_maps,
+        work_dir=work_dir,
+        maps=maps,
+        executor="serial" if serial else "dask",
+        foreground=foreground,
+        radius_vox=radius,
+        min_volume=min_volume,
+        max_volume=max_volume,
+        min_foreground=min_foreground,
+        max_elongation=max_elongation,
+        max_flow_error=max_flow_error,
+    )
+
+
+def run_or_plan(source: Any, *, dry_run: bool, quiet: bool, **settings: Any) -> None:
+    """Print the plan where ``dry_run``; else run it under a progress display and print the summary.
+
+    Raises
+    ------
+    typer.Exit
+        With the code of a `BlockError` where blocks failed after their retries.
+    """
+    from bigcp3d.face.progress import describe_summary, watching
+    from bigcp3d.schedule.segment import plan_segmentation
+    from bigcp3d.schedule.segment import segment as run
+
+    if dry_run:
+        typer.echo(plan_segmentation(source, **settings).describe())
+        return
+    with watching(quiet) as observer:
+        summary = run(source, on_event=observer, **settings)
+    typer.echo(describe_summary(summary))
+    for block in summary.failed:
+        typer.echo(f"failed: {block}", err=True)
+    if summary.failed:
+        typer.echo("everything else is kept; the same command carries on from there", err=True)
+        raise typer.Exit(BlockError.exit_code)

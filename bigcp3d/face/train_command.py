@@ -1,0 +1,127 @@
+"""``bigcp3d train``: the way from the options to `bigcp3d.work.train.train`, which decides what they mean and allow."""
+
+from __future__ import annotations
+
+import logging
+from enum import StrEnum
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from bigcp3d.face.failures import set_up_logging
+from bigcp3d.face.options import Quiet, Stain, Verbose, option
+
+DATA = "What to learn from"
+MODEL = "The model"
+WORK = "The training"
+
+
+class Representation(StrEnum):
+    """What the flow of a model is: see bigcp3d/pure/targets.py."""
+
+    tanh = "tanh"
+    heat = "heat"
+
+
+def train(
+    output: Annotated[
+        Path, option("--output", panel=MODEL, metavar="MODEL.safetensors", text="The model file to write.")
+    ],
+    volumes: Annotated[
+        list[str] | None,
+        typer.Argument(metavar="IN.zarr", help="OME-Zarr images with labels, each PATH or PATH::LABELS."),
+    ] = None,
+    labels_name: Annotated[
+        str, option("--labels-name", panel=DATA, text="Labels to learn, where a volume does not name its own.")
+    ] = "truth",
+    diameter: Annotated[
+        float | None,
+        option("--diameter", panel=DATA, metavar="UM", text="Cell diameter in all volumes. Default: measured in each."),
+    ] = None,
+    painted: Annotated[
+        list[str] | None,
+        option("--painted", panel=DATA, metavar="IN.zarr", text="Labels to paint membranes around. May be repeated."),
+    ] = None,
+    simulate: Annotated[
+        Stain | None,
+        option("--simulate", panel=DATA, text="Mix in simulated tissue; with it, volumes may be left out."),
+    ] = None,
+    validation: Annotated[
+        list[str] | None,
+        option("--validation", panel=DATA, metavar="IN.zarr", text="A volume to measure on alone. May be repeated."),
+    ] = None,
+    holdout_x: Annotated[
+        float, option("--holdout-x", panel=DATA, metavar="0..1", text="Share of x of each volume to measure on alone.")
+    ] = 0.0,
+    min_cell: Annotated[
+        int, option("--min-cell", panel=DATA, metavar="VOX", text="Labels below this many voxels are not learned.")
+    ] = 50,
+    name: Annotated[str | None, option("--name", panel=MODEL, text="Default: the file's name.")] = None,
+    description: Annotated[
+        str, option("--description", panel=MODEL, text="Training data and licences, for the card.")
+    ] = "",
+    representation: Annotated[Representation, option("--representation", panel=MODEL, text="What the flow is.")] = (
+        Representation.tanh
+    ),
+    diameter_voxels: Annotated[
+        float, option("--diameter-voxels", panel=MODEL, metavar="VOX", text="Cell diameter that the network knows.")
+    ] = 16.0,
+    tanh_scale: Annotated[
+        float | None,
+        option(
+            "--tanh-scale", panel=MODEL, metavar="VOX", text="Scale s of the tanh. Default: a fifth of the diameter."
+        ),
+    ] = None,
+    features: Annotated[int, option("--features", panel=MODEL, text="Of the first level; they double below.")] = 16,
+    depth: Annotated[int, option("--depth", panel=MODEL, text="Levels of the network.")] = 4,
+    steps: Annotated[int, option("--steps", panel=WORK, text="Optimisation steps.")] = 2000,
+    patch: Annotated[
+        tuple[int, int, int], option("--patch", panel=WORK, metavar="Z Y X", text="Training patch in working voxels.")
+    ] = (48, 64, 64),
+    batch: Annotated[int, option("--batch", panel=WORK, text="Patches a step.")] = 2,
+    learning_rate: Annotated[float, option("--learning-rate", panel=WORK, text="Of RAdam, at the start.")] = 1e-3,
+    seed: Annotated[int, option("--seed", panel=WORK, text="Of patches and weights.")] = 0,
+    resume: Annotated[bool, option("--resume", panel=WORK, text="Go on from the checkpoint beside the model.")] = False,
+    overwrite: Annotated[bool, option("--overwrite", panel=WORK, text="Replace an existing model.")] = False,
+    verbose: Verbose = False,
+    quiet: Quiet = False,
+) -> None:
+    """Train a model from OME-Zarr images with labels.
+
+    Writes the model, and beside it the losses (CSV) and a checkpoint. Runs on the CPU; the default size takes an hour
+    or more on two cores.
+    """
+    set_up_logging(verbose, quiet, usual=logging.INFO)
+    from bigcp3d.errors import InputError
+    from bigcp3d.work.train import train as run
+
+    sources = volumes or []
+    if not sources and not painted and simulate is None:
+        raise InputError("there is nothing to learn from; give volumes with labels, --painted, or --simulate")
+    run(
+        sources,
+        output,
+        painted=painted or (),
+        validation=validation or (),
+        holdout_x=holdout_x,
+        diameters_um=None if diameter is None else dict.fromkeys(sources, diameter),
+        label_name=labels_name,
+        simulate=None if simulate is None else simulate.value,
+        name=name,
+        description=description,
+        representation=representation.value,
+        diameter_vox=diameter_voxels,
+        scale_vox=tanh_scale,
+        features=features,
+        depth=depth,
+        steps=steps,
+        patch=patch,
+        batch=batch,
+        lr=learning_rate,
+        seed=seed,
+        min_cell_vox=min_cell,
+        resume=resume,
+        overwrite=overwrite,
+    )
+    typer.echo(f"model: {output}")

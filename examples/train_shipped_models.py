@@ -1,0 +1,89 @@
+"""Train the shipped models again.
+
+    python examples/train_shipped_models.py nuclei --data ../shared/data --out nuclei.safetensors
+    python examples/train_shipped_models.py membrane --data ../shared/data --out membrane.safetensors
+
+About half an hour each on two free CPU cores with bfloat16. Needs the volumes of ../shared/data (sources and licences:
+its README). Held out: nuclei, the embryos emb01 and emb09 (all their time points); membrane, the last third of x of
+every volume.
+"""
+
+import argparse
+import logging
+from pathlib import Path
+
+import torch
+
+from bigcp3d.work.train import train
+
+STEPS = {"nuclei": 850, "membrane": 750}
+TRAINED_ON = {
+    "nuclei": "BBBC050 mouse embryo nuclei (Tokuoka et al. 2020, CC BY 3.0), embryos 02, 04 to 08 and 11; simulated "
+    "nuclei",
+    "membrane": "simulated tissue; walls painted around the cells of an Arabidopsis ovule (wolny/pytorch-3dunet, MIT); "
+    "confocal ovule (kreshuklab/plant-seg, MIT) and light-sheet lateral root (wolny/pytorch-3dunet, MIT); of each "
+    "volume "
+    "the first two thirds of x",
+}
+
+
+def train_nuclei(data: Path, out: Path, **options) -> None:
+    """Nuclei of 14 voxels: mouse embryos and simulated nuclei."""
+    held_out = ("emb01", "emb09")
+    volumes = sorted((data / "nuclei").glob("emb*.zarr"))
+    train(
+        [v for v in volumes if not v.name.startswith(held_out)],
+        out,
+        validation=[v for v in volumes if v.name.startswith(held_out)],
+        simulate="nuclei",
+        shares=(0.6, 0, 0.34, 0.06),
+        diameter_vox=14.0,
+        scale_vox=2.8,
+        percentiles=(1.0, 99.5),
+        description=TRAINED_ON["nuclei"],
+        **options,
+    )
+
+
+def train_membrane(data: Path, out: Path, **options) -> None:
+    """Cells of 20 voxels with stained membranes: simulated, painted around true shapes, and two plant volumes."""
+    folder = data / "membrane"
+    ovule, root = str(folder / "ovule.zarr"), str(folder / "root.zarr")
+    train(
+        [ovule, root],
+        out,
+        painted=[str(folder / "ovule_shapes.zarr")],
+        holdout_x=1 / 3,
+        diameters_um={ovule: 6.0, root: 7.5},  # nearly all cells are cut, so that their own volumes say too little
+        simulate="membrane",
+        shares=(0.3, 0.25, 0.4, 0.05),
+        diameter_vox=20.0,
+        scale_vox=4.0,
+        percentiles=(1.0, 99.0),
+        description=TRAINED_ON["membrane"],
+        **options,
+    )
+
+
+if __name__ == "__main__":
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("model", choices=("nuclei", "membrane"))
+    parser.add_argument("--data", type=Path, required=True)
+    parser.add_argument("--out", type=Path, required=True)
+    parser.add_argument("--steps", type=int, help="default: as the shipped model")
+    parser.add_argument("--features", type=int, default=16)
+    parser.add_argument("--threads", type=int, default=1, help="more only where the processor is idle")
+    parser.add_argument("--every", type=int, default=200)
+    parser.add_argument("--resume", action="store_true", help="go on from the checkpoint beside --out")
+    arguments = parser.parse_args()
+    logging.basicConfig(level=logging.INFO, format="%(asctime)s %(message)s")
+    torch.set_num_threads(arguments.threads)
+    run = train_nuclei if arguments.model == "nuclei" else train_membrane
+    run(
+        arguments.data,
+        arguments.out,
+        steps=arguments.steps or STEPS[arguments.model],
+        features=arguments.features,
+        every=arguments.every,
+        resume=arguments.resume,
+    )

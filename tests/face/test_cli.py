@@ -1,0 +1,273 @@
+"""The command line: what it answers at once, what it hands to the library, and how it ends badly."""
+
+import dataclasses
+import json
+import logging
+import subprocess
+import sys
+from pathlib import Path
+from types import SimpleNamespace
+
+import pytest
+from typer.testing import CliRunner
+
+from bigcp3d.errors import BlockError, InputError, ModelError, TargetError
+from bigcp3d.face.cli import app
+from bigcp3d.schedule.events import BlockDone, PassStarted, Summary
+
+COMMANDS = ("segment", "demo", "simulate", "train", "evaluate", "info", "models")
+HEAVY = ("torch", "dask", "distributed", "zarr", "numba", "scipy", "skimage", "matplotlib", "numpy")
+SUMMARY = Summary(
+    labels="in.zarr/labels/cells", name="cells", cells=12, removed={"too small": 3, "too long": 0}, unassigned_vox=5,
+    foreground_vox=1000, nonfinite_vox=0, blocks=8, voxels=2_000_000, seconds=4.0, pass_seconds={},
+)  # fmt: skip
+
+
+@pytest.fixture
+def run():
+    """Run a command line in this process; its exit code, stdout and stderr."""
+    yield CliRunner().invoke
+    logger = logging.getLogger("bigcp3d")
+    logger.setLevel(logging.NOTSET)
+    logger.handlers.clear()
+
+
+@pytest.fixture
+def library(monkeypatch):
+    """A stand-in for `bigcp3d.schedule.segment` that records its calls."""
+    calls = []
+
+    def segment(source, **options):
+        calls.append((source, options))
+        if (observer := options.get("on_event")) is not None:
+            observer(PassStarted("predict", 2))
+            observer(BlockDone("predict", (0, 0, 0), 1000, 0.5, 2, 2))
+        return SUMMARY
+
+    def plan_segmentation(source, **options):
+        calls.append((source, options))
+        return SimpleNamespace(describe=lambda: "8 blocks of 32 x 64 x 64")
+
+    module = SimpleNamespace(segment=segment, plan_segmentation=plan_segmentation, calls=calls)
+    monkeypatch.setitem(sys.modules, "bigcp3d.schedule.segment", module)
+    return module
+
+
+def loaded_after(code):
+    """The heavy modules that a fresh interpreter holds after running ``code``."""
+    tail = f"\nimport sys\nprint([m for m in {HEAVY!r} if m in sys.modules])"
+    done = subprocess.run([sys.executable, "-c", code + tail], capture_output=True, text=True, check=True)
+    return done.stdout.splitlines()[-1]
+
+
+def help_of(*command):
+    return (
+        "from typer.testing import CliRunner\nfrom bigcp3d.face.cli import app\n"
+        f"assert CliRunner().invoke(app, {[*command, '--help']!r}).exit_code == 0"
+    )
+
+
+def test_help_of_every_command_loads_nothing_heavy():
+    every = "\n".join([help_of(), *(help_of(command) for command in COMMANDS)])
+    assert loaded_after(every) == "[]"
+
+
+def test_importing_the_package_loads_nothing_heavy_and_using_it_does():
+    assert loaded_after("import bigcp3d; dir(bigcp3d); bigcp3d.__version__") == "[]"
+    assert "numpy" in loaded_after("import bigcp3d.pure.objects")  # the control: the look at sys.modules sees
+
+
+def test_every_public_name_can_be_had_from_the_top():
+    import bigcp3d
+
+    assert all(callable(getattr(bigcp3d, name)) for name in bigcp3d.__all__ if name != "__version__")
+    with pytest.raises(AttributeError, match=r"no attribute 'segmnt'; it has .*segment"):
+        _ = bigcp3d.segmnt
+
+
+@pytest.mark.parametrize(
+    ("command", "options"),
+    [
+        (
+            "segment",
+            "--output --name --model --diameter --block --channel --level --scheduler --workers --overwrite "
+            "--keep-maps --dry-run --scale --min-volume --max-volume --min-foreground --max-elongation "
+            "--max-flow-error --foreground --radius --memory-limit --work-dir --maps --serial --verbose --quiet",
+        ),
+        ("simulate", "--shape --diameter-voxels --stain --scale --seed"),
+        ("evaluate", "--pred-name --truth-name --json"),
+        ("demo", "--check"),
+        ("train", "--output"),
+    ],
+)
+def test_every_option_is_explained(run, command, options):
+    text = run(app, [command, "--help"], env={"COLUMNS": "200", "TERMINAL_WIDTH": "200"}).stdout
+    missing = [option for option in options.split() if option not in text]
+    assert missing == []
+
+
+def test_segment_hands_every_option_to_the_library(run, library):
+    words = (
+        "segment in.zarr --output out.zarr --name n --model nuclei --diameter 8.5 --scale 2 0.5 0.25 --block 32 64 128 "
+        "--channel 1 --level 2 --scheduler tcp://h:1 --workers 3 --memory-limit 4GiB --overwrite --keep-maps "
+        "--work-dir w --maps m --foreground 0.4 --radius 7 --min-volume 10 --max-volume 1000 --min-foreground 0.2 "
+        "--max-elongation 3 --max-flow-error 0.8 --quiet"
+    )
+    done = run(app, words.split())
+    assert done.exit_code == 0, done.output
+    assert library.calls == [
+        (
+            Path("in.zarr"),
+            {
+                "output": Path("out.zarr"), "name": "n", "model": "nuclei", "diameter_um": 8.5,
+                "scale_um": (2.0, 0.5, 0.25), "block": (32, 64, 128), "channel": 1, "level": 2,
+                "scheduler": "tcp://h:1", "workers": 3, "memory_limit": "4GiB", "overwrite": True, "keep_maps": True,
+                "work_dir": Path("w"), "maps": Path("m"), "executor": "dask", "foreground": 0.4, "radius_vox": 7.0,
+                "min_volume": 10.0, "max_volume": 1000.0, "min_foreground": 0.2, "max_elongation": 3.0,
+                "max_flow_error": 0.8, "on_event": None,
+            },
+        )
+    ]  # fmt: skip
+
+
+def test_segment_leaves_every_default_to_the_library(run, library):
+    from bigcp3d.schedule.request import Request
+
+    assert run(app, ["segment", "in.zarr", "--dry-run"]).exit_code == 0
+    given = library.calls[0][1]
+    assert given == {field.name: field.default for field in dataclasses.fields(Request) if field.name != "source"}
+
+
+def test_a_channel_may_be_named(run, library):
+    assert run(app, ["segment", "in.zarr", "--channel", "DAPI"]).exit_code == 0
+    assert library.calls[0][1]["channel"] == "DAPI"
+
+
+def test_a_run_reports_on_stderr_and_sums_up_in_one_line_on_stdout(run, library):
+    done = run(app, ["segment", "in.zarr", "--serial"])
+    assert library.calls[0][1]["executor"] == "serial"
+    assert done.stdout.splitlines() == [
+        "12 cells in in.zarr/labels/cells; 3 removed (too small); 0.50% of the foreground unassigned; "
+        "2 Mvoxel in 8 blocks took 0:04 (500 kvoxel/s)"
+    ]
+    assert "predict 2/2 blocks" in done.stderr
+
+
+def test_a_dry_run_prints_the_plan_and_does_not_segment(run, library):
+    done = run(app, ["segment", "in.zarr", "--dry-run"])
+    assert done.stdout == "8 blocks of 32 x 64 x 64\n"
+    assert "on_event" not in library.calls[0][1]
+
+
+@pytest.mark.parametrize(
+    ("error", "code"), [(InputError, 2), (ModelError, 2), (TargetError, 3), (BlockError, 4)], ids=lambda v: str(v)
+)
+def test_an_error_of_ours_is_one_message_on_stderr_and_its_own_exit_code(run, library, error, code):
+    def fail(*_, **__):
+        raise error("found this; allowed is that; do so")
+
+    library.segment = fail
+    done = run(app, ["segment", "in.zarr"])
+    assert done.exit_code == code
+    assert done.stdout == ""
+    assert done.stderr == f"bigcp3d: {error.__name__}: found this; allowed is that; do so\n"
+    assert "Traceback" in run(app, ["segment", "in.zarr", "--verbose"]).stderr
+
+
+def test_an_error_of_another_kind_keeps_its_traceback(run, library):
+    library.segment = lambda *_, **__: 1 / 0
+    assert isinstance(run(app, ["segment", "in.zarr"]).exception, ZeroDivisionError)
+
+
+def test_ctrl_c_ends_with_130_and_says_how_to_carry_on(run, library):
+    def interrupt(*_, **__):
+        raise KeyboardInterrupt
+
+    library.segment = interrupt
+    done = run(app, ["segment", "in.zarr"])
+    assert done.exit_code == 130
+    assert "the same command carries on" in done.stderr
+
+
+def test_failed_blocks_are_listed_and_give_exit_code_4(run, library):
+    library.segment = lambda *_, **__: dataclasses.replace(SUMMARY, failed=["track (0, 1, 2): disk full"])
+    done = run(app, ["segment", "in.zarr"])
+    assert done.exit_code == 4
+    assert "1 blocks FAILED" in done.stdout
+    assert "failed: track (0, 1, 2): disk full" in done.stderr
+
+
+@pytest.mark.parametrize(
+    "words",
+    [
+        "segment",
+        "segment in.zarr --block 1 2",
+        "segment in.zarr --block 1 2 x",
+        "segment in.zarr --level a",
+        "segment in.zarr --serial --workers 2",
+        "simulate out.zarr --stain blood",
+        "nonsense",
+    ],
+)
+def test_a_wrong_command_line_gives_exit_code_2(run, library, words):
+    done = run(app, words.split())
+    assert done.exit_code == 2
+    assert library.calls == []
+
+
+def test_evaluate_prints_its_numbers_and_writes_them_as_json(run, monkeypatch, tmp_path):
+    numbers = {"mean_dice": 0.91234, "true_cells": 12}
+    monkeypatch.setitem(sys.modules, "bigcp3d.work.evaluate", SimpleNamespace(evaluate=lambda *_, **__: numbers))
+    done = run(app, ["evaluate", "a", "b", "--json", str(tmp_path / "n.json")])
+    assert done.stdout == "mean_dice   0.912\ntrue_cells  12\n"
+    assert json.loads((tmp_path / "n.json").read_text()) == numbers
+
+
+def test_version_is_that_of_the_package(run):
+    import bigcp3d
+
+    assert run(app, ["--version"]).stdout == f"bigcp3d {bigcp3d.__version__}\n"
+
+
+def test_train_hands_every_option_to_the_library(run, monkeypatch):
+    calls = []
+    record = SimpleNamespace(train=lambda *given, **options: calls.append((given, options)))
+    monkeypatch.setitem(sys.modules, "bigcp3d.work.train", record)
+    words = (
+        "train a.zarr b.zarr::cells --output m.safetensors --labels-name t --diameter 9 --painted p.zarr "
+        "--validation v --simulate nuclei --holdout-x 0.2 --min-cell 9 --name n --description d --representation heat "
+        "--diameter-voxels 20 --tanh-scale 5 --features 8 --depth 3 --steps 7 --patch 16 32 32 --batch 1 "
+        "--learning-rate 0.01 --seed 4 --resume --overwrite"
+    )
+    done = run(app, words.split())
+    assert done.exit_code == 0, done.output
+    assert calls == [
+        (
+            (["a.zarr", "b.zarr::cells"], Path("m.safetensors")),
+            {
+                "painted": ["p.zarr"], "validation": ["v"], "holdout_x": 0.2, "label_name": "t", "simulate": "nuclei",
+                "diameters_um": {"a.zarr": 9.0, "b.zarr::cells": 9.0}, "name": "n", "description": "d",
+                "representation": "heat", "diameter_vox": 20.0, "scale_vox": 5.0, "features": 8, "depth": 3, "steps": 7,
+                "patch": (16, 32, 32), "batch": 1, "lr": 0.01, "seed": 4, "min_cell_vox": 9, "resume": True,
+                "overwrite": True,
+            },
+        )
+    ]  # fmt: skip
+
+
+def test_train_has_the_defaults_of_the_library(run, monkeypatch):
+    import inspect
+
+    import bigcp3d.work.train as module
+
+    defaults = {name: p.default for name, p in inspect.signature(module.train).parameters.items()}
+    calls = []
+    monkeypatch.setattr(module, "train", lambda *_, **options: calls.append(options))
+    assert run(app, ["train", "a.zarr", "--output", "m.safetensors"]).exit_code == 0
+    assert calls[0] == {name: defaults[name] for name in calls[0]}
+
+
+def test_training_on_nothing_is_refused(run):
+    done = run(app, ["train", "--output", "m.safetensors"])
+    assert done.exit_code == 2
+    assert "nothing to learn from" in done.stderr

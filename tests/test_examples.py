@@ -1,0 +1,58 @@
+"""The examples run as they stand, and say true things."""
+
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import numpy as np
+import pytest
+import tifffile
+
+from bigcp3d.edge.image import open_image, open_labels, read_box
+from bigcp3d.edge.models import load_card
+from bigcp3d.pure.boxes import Box
+
+EXAMPLES = Path(__file__).resolve().parents[1] / "examples"
+
+
+def run_example(name, *arguments):
+    """Run a script as a user would, warnings being errors; its output."""
+    environment = {**os.environ, "PYTHONWARNINGS": "error"}
+    command = [sys.executable, str(EXAMPLES / name), *map(str, arguments)]
+    done = subprocess.run(command, capture_output=True, text=True, check=False, env=environment)
+    assert done.returncode == 0, done.stderr
+    return done.stdout
+
+
+@pytest.fixture(scope="module")
+def quick_start(tmp_path_factory):
+    """What quick_start.py wrote, and its output."""
+    folder = tmp_path_factory.mktemp("quick_start")
+    return folder / "tissue.zarr", run_example("quick_start.py", folder, "--shape", 16, 64, 64)
+
+
+def test_the_quick_start_plans_segments_and_evaluates(quick_start):
+    path, text = quick_start
+    labels = open_labels(path, "cells")
+    ids = np.unique(read_box(labels, 0, Box.of_shape((16, 64, 64))))
+    assert f"{ids.max()} cells in" in text
+    assert "memory " in text
+    assert "dice" in text.lower()
+
+
+def test_the_results_can_be_read_without_bigcp3d(quick_start):
+    path, _ = quick_start
+    labels = read_box(open_labels(path, "cells"), 0, Box.of_shape((16, 64, 64)))
+    text = run_example("read_results.py", path)
+    assert f"{labels.max()} cells, {np.count_nonzero(labels == 0)} voxels of background" in text
+    assert f"model: {load_card('membrane').name}\n" in text
+
+
+def test_a_tiff_stack_becomes_an_image(tmp_path):
+    stack = np.random.default_rng(0).integers(0, 60000, (40, 30, 50), dtype=np.uint16)
+    tifffile.imwrite(tmp_path / "a.tif", stack, photometric="minisblack")
+    run_example("tiff_to_zarr.py", tmp_path / "a.tif", tmp_path / "a.zarr", 2.0, 0.5, 0.5)
+    image = open_image(tmp_path / "a.zarr")
+    assert image.levels[0].scale_um == (2.0, 0.5, 0.5)
+    assert np.array_equal(read_box(image, 0, Box.of_shape(stack.shape)), stack)
