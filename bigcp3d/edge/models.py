@@ -162,14 +162,14 @@ def load_network(model: str | Path, device: str = "cpu") -> tuple[UNet3D, ModelC
 
 def save_model(path: str | Path, network: UNet3D, card: ModelCard) -> None:
     """Write weights and card; the file appears whole or not at all."""
-    from safetensors.torch import save_file
+    from safetensors.torch import save
 
     target = Path(path)
     partial = target.with_name(f".{target.name}.partial")
     weights = {name: tensor.detach().cpu().contiguous() for name, tensor in network.state_dict().items()}
     try:
         target.parent.mkdir(parents=True, exist_ok=True)
-        save_file(weights, partial, metadata={KEY: card.model_dump_json()})
+        partial.write_bytes(save(weights, metadata={KEY: card.model_dump_json()}))
         partial.replace(target)
     except (OSError, SafetensorError) as error:
         raise ModelError(

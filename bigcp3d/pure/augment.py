@@ -150,6 +150,19 @@ def paint_walls(
     return painted
 
 
+def add_haze(
+    image: Float32, labels: NDArray[np.integer], rng: np.random.Generator, clip: tuple[float, float]
+) -> Float32:
+    """Four times in ten, light and grain outside the cells, as of medium that is brighter than the cells' insides."""
+    if rng.random() >= 0.4:
+        return image
+    outside = ndimage.gaussian_filter((labels == 0).astype(np.float32), rng.uniform(0.5, 2.0))
+    level, grain = rng.uniform(0.05, 0.6), rng.uniform(0.0, 0.5)
+    light = np.float32(level) * (1 + np.float32(grain) * rng.standard_normal(image.shape, np.float32))
+    hazy: Float32 = np.clip(image + outside * light, *clip, dtype=np.float32)
+    return hazy
+
+
 def pure_noise(shape: Vec3, rng: np.random.Generator) -> Float32:
     """An image of nothing: noise of the camera, a little blurred, and light that varies slowly; not normalised."""
     image = rng.standard_normal(shape, np.float32)

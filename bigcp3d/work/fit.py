@@ -168,7 +168,7 @@ def fit(
     saved, table = target.with_suffix(".checkpoint.pt"), target.with_suffix(".losses.csv")
     first = _restore(saved, parts) if resume and saved.exists() else 0
     if not first:
-        _append(table, COLUMNS, mode="w")
+        _append(table, COLUMNS if checks else COLUMNS[:3], mode="w")
     start, recent = time.monotonic(), []
     for step in range(first, schedule.steps):
         image, goal, known = make_batch(sources, (schedule.seed, step), schedule.batch, schedule.patch, card)

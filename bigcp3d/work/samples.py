@@ -19,7 +19,7 @@ from numpy.typing import NDArray
 
 from bigcp3d.edge.image import ImageInfo, read_box
 from bigcp3d.errors import InputError
-from bigcp3d.pure.augment import Sample, paint_walls, pure_noise
+from bigcp3d.pure.augment import Sample, add_haze, paint_walls, pure_noise
 from bigcp3d.pure.boxes import Box, Vec3, vec3
 from bigcp3d.pure.grid import Factors, image_box, resample, spread_labels, working_box, working_shape
 from bigcp3d.pure.normalise import estimate_range, normalise_intensity, sample_boxes
@@ -91,6 +91,7 @@ class VolumeSource:
         known = inside[0][:, None, None] & inside[1][:, None] & inside[2]
         if self.image is None:
             image = paint_walls(labels, rng, self.look.diameter_vox, self.look.clip)
+            image = add_haze(image, labels, rng, self.look.clip)
         else:
             image = self._read_image(self.image, region, factors)
         crumbs = np.isin(labels, self.crumbs)
@@ -185,11 +186,10 @@ class TissueSource:
         counts, labels = render(tissue, wanted)
         sample = [counts, *(render(tissue, box)[0] for box in boxes)]
         low, high, _ = estimate_range(sample, self.look.low_percentile, self.look.high_percentile)
-        return Sample(
-            normalise_intensity(counts, low, high, self.look.clip),
-            labels.astype(np.int32),
-            np.ones(shape, bool),
-        )
+        image = normalise_intensity(counts, low, high, self.look.clip)
+        if self.stain == "membrane":
+            image = add_haze(image, labels, rng, self.look.clip)
+        return Sample(image, labels.astype(np.int32), np.ones(shape, bool))
 
     def _place(self, rng: np.random.Generator, shape: Vec3) -> Box:
         """A box of ``shape`` somewhere in the tissue."""

@@ -70,7 +70,7 @@ def changed(**fields):
         (changed(diameter_vox=-1), "diameter_vox"),
         (changed(representation="distance"), "representation"),
         (changed(patch=[15, 16, 16]), "multiples of 2"),
-        (changed(patch=[8, 16, 16]), "2 x margin"),
+        (changed(patch=[8, 16, 16]), "4 x margin"),
         (changed(low_percentile=99.9), "lower number first"),
     ],
 )

@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from bigcp3d.pure.augment import Sample, coarsen_z, cut_border, degrade, paint_walls, pure_noise, turn
+from bigcp3d.pure.augment import Sample, add_haze, coarsen_z, cut_border, degrade, paint_walls, pure_noise, turn
 
 CLIP = (-0.5, 2.5)
 SHAPE = (10, 16, 16)
@@ -85,3 +85,16 @@ def test_painted_walls_are_bright_where_cells_meet():
     assert all(brighter)
     alone = paint_walls(np.where(labels > 0, 1, 0), generators(1)[0], 16.0, CLIP)
     assert alone[8:16, 19:21, 8:32].mean() < alone[8:16, 3:6, 8:32].mean()
+
+
+def test_haze_lies_outside_the_cells_and_comes_four_times_in_ten():
+    image, labels = np.zeros((24, 40, 40), np.float32), np.zeros((24, 40, 40), np.uint32)
+    labels[4:20, 4:20, 4:36] = 900
+    hazy = [add_haze(image, labels, rng, CLIP) for rng in generators(200)]
+    changed = [made for made in hazy if made.any()]
+    assert 50 < len(changed) < 110
+    for made in changed:
+        assert made[:, 30:].mean() > 0.04
+        assert np.abs(made[11:13, 11:13, 12:28]).max() < 0.01
+        assert made.max() <= CLIP[1]
+    assert not image.any()

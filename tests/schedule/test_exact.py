@@ -24,42 +24,47 @@ def labels_of(store, model, output, *, block=WHOLE, executor="serial", **more):
     return read_labels(output, "cells"), summary
 
 
-@pytest.fixture(scope="module", params=["random", "nuclei"])
-def case(request, tissue_store, random_model, tmp_path_factory):
-    """A store, a model, and the labels that every way of cutting must give."""
-    model = random_model if request.param == "random" else "nuclei"
-    expected, summary = labels_of(tissue_store, model, tmp_path_factory.mktemp("whole") / "out.zarr")
-    assert summary.blocks == 1
-    return tissue_store, model, expected
+@pytest.fixture(scope="module")
+def whole(tissue_store, random_model, tmp_path_factory):
+    """For the random and the shipped network: the labels that every way of cutting must give."""
+    labels = {}
+    for name, model in (("random", random_model), ("shipped", "nuclei")):
+        labels[name], summary = labels_of(tissue_store, model, tmp_path_factory.mktemp(name) / "out.zarr")
+        assert summary.blocks == 1
+    return labels
 
 
-def test_the_reference_has_cells_on_seams_border_and_none_in_the_empty_third(case):
-    _, model, labels = case
-    assert len(np.unique(labels)) > 8
+def test_the_reference_has_cells_on_seams_and_border_and_empty_blocks(whole):
+    labels = whole["random"]
+    assert labels.max() > 100
     for axis, seam in enumerate((17, 30, 26)):
         below, above = np.take(labels, seam - 1, axis=axis), np.take(labels, seam, axis=axis)
         assert np.any((below == above) & (below > 0)), f"no cell crosses the seam of axis {axis}"
-    assert (labels[0] > 0).any()
-    assert (labels[:, :, -1] > 0).any()
-    if model == "nuclei":
-        assert not labels[:, : SHAPE[1] // 6].any()
+        assert np.take(labels, 0, axis=axis).any(), f"no cell touches the border of axis {axis}"
+    cells = whole["shipped"]
+    assert cells.max() > 8
+    assert not cells[:, : SHAPE[1] // 6].any(), "the empty part holds no cell"
 
 
 @pytest.mark.parametrize("block", BLOCKS, ids=str)
-def test_labels_do_not_depend_on_the_block(case, block, tmp_path):
-    store, model, expected = case
-    labels, _ = labels_of(store, model, tmp_path / "out.zarr", block=block)
-    assert np.array_equal(labels, expected)
+def test_labels_do_not_depend_on_the_block(whole, tissue_store, random_model, block, tmp_path):
+    labels, _ = labels_of(tissue_store, random_model, tmp_path / "out.zarr", block=block)
+    assert np.array_equal(labels, whole["random"])
 
 
-@pytest.mark.parametrize("workers", [1, 2])
-def test_labels_do_not_depend_on_workers(case, workers, tmp_path):
-    store, model, expected = case
-    labels, summary = labels_of(
-        store, model, tmp_path / "out.zarr", block=(17, 30, 26), executor="dask", workers=workers, memory_limit="4GiB"
-    )
+def test_labels_of_the_shipped_model_do_not_depend_on_the_block(whole, tissue_store, tmp_path):
+    labels, summary = labels_of(tissue_store, "nuclei", tmp_path / "out.zarr", block=(34, 9, 26))
+    assert summary.blocks == 14
+    assert np.array_equal(labels, whole["shipped"])
+
+
+@pytest.mark.parametrize(("name", "workers"), [("random", 1), ("random", 2), ("shipped", 2)])
+def test_labels_do_not_depend_on_workers(whole, tissue_store, random_model, name, workers, tmp_path):
+    model = random_model if name == "random" else "nuclei"
+    settings = {"block": (17, 30, 26), "executor": "dask", "workers": workers, "memory_limit": "4GiB"}
+    labels, summary = labels_of(tissue_store, model, tmp_path / "out.zarr", **settings)
     assert summary.blocks == 8
-    assert np.array_equal(labels, expected)
+    assert np.array_equal(labels, whole[name])
 
 
 @pytest.mark.parametrize("diameter_um", [3.0, 6.0])
@@ -75,11 +80,11 @@ def test_labels_do_not_depend_on_the_block_on_a_working_grid(tissue_store, rando
         assert np.array_equal(labels, expected)
 
 
-def test_ids_are_dense_and_in_raster_order(case):
-    _, _, labels = case
-    ids, first = np.unique(labels, return_index=True)
-    assert np.array_equal(ids, np.arange(labels.max() + 1))
-    assert np.all(np.diff(first[1:]) > 0)
+def test_ids_are_dense_and_in_raster_order(whole):
+    for labels in whole.values():
+        ids, first = np.unique(labels, return_index=True)
+        assert np.array_equal(ids, np.arange(labels.max() + 1))
+        assert np.all(np.diff(first[1:]) > 0)
 
 
 def test_a_halo_that_is_too_small_would_be_seen(tissue_store, random_model, tmp_path, monkeypatch):

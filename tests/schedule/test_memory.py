@@ -89,9 +89,10 @@ def test_the_plan_would_notice_a_pass_that_holds_the_volume(tmp_path, random_mod
 
 
 @pytest.mark.slow
+@pytest.mark.timeout(3600)
 def test_a_volume_four_times_the_memory_limit_runs_to_the_end(tmp_path, random_model):
-    plan, summary, peak = run(tmp_path, (8, 8, 8), random_model, side=128, workers=2, memory_limit="1GiB")
+    plan, summary, peak = run(tmp_path, (6, 8, 8), random_model, side=128, workers=2, memory_limit="768MiB")
     print(summary, peak)
-    assert 4 * summary.voxels >= 4 * 2**30, "the maps alone"
+    assert 4 * summary.voxels >= 4 * 768 * 2**20, "the maps alone are four times what a worker may hold"
     assert summary.cells == summary.voxels // 16**3
-    assert peak <= plan.worker_bytes() <= 2**30
+    assert peak <= plan.worker_bytes() <= 768 * 2**20

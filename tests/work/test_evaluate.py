@@ -1,29 +1,14 @@
 """Labels on disk are compared block by block, with the numbers of the whole arrays."""
 
 import json
-from pathlib import Path
 
 import numpy as np
 import pytest
-import zarr
 
 from bigcp3d.errors import InputError
 from bigcp3d.pure.metrics import count_overlaps, score_overlaps
 from bigcp3d.work import evaluate as module
 from bigcp3d.work.evaluate import evaluate
-
-
-def write_labels(path: Path, labels: np.ndarray) -> Path:
-    """A labels group of its own, (z, y, x) or (t, z, y, x)."""
-    axes = ["t", "z", "y", "x"][-labels.ndim :]
-    kinds = [{"name": a, "type": "time" if a == "t" else "space"} for a in axes]
-    scale = [{"type": "scale", "scale": [1.0] * labels.ndim}]
-    group = zarr.open_group(path, mode="w", zarr_format=3)
-    multiscale = {"axes": kinds, "datasets": [{"path": "0", "coordinateTransformations": scale}]}
-    group.attrs["ome"] = {"version": "0.5", "multiscales": [multiscale], "image-label": {}}
-    array = zarr.create_array(path / "0", shape=labels.shape, dtype=labels.dtype, chunks="auto", dimension_names=axes)
-    array[...] = labels
-    return path
 
 
 def cells(seed: int, shape: tuple[int, ...] = (20, 30, 40)) -> np.ndarray:
@@ -37,7 +22,7 @@ def cells(seed: int, shape: tuple[int, ...] = (20, 30, 40)) -> np.ndarray:
 
 
 @pytest.mark.parametrize("block", [(64, 256, 256), (7, 11, 13), (1, 30, 3)])
-def test_the_numbers_are_those_of_the_whole_arrays(tmp_path, monkeypatch, block):
+def test_the_numbers_are_those_of_the_whole_arrays(tmp_path, monkeypatch, write_labels, block):
     truth = cells(0)
     pred = np.where(truth == 70001, 0, np.roll(truth, (0, 1, 2), (0, 1, 2))).astype(np.uint64)
     monkeypatch.setattr(module, "BLOCK", block)
@@ -47,7 +32,7 @@ def test_the_numbers_are_those_of_the_whole_arrays(tmp_path, monkeypatch, block)
     assert json.loads(json.dumps(numbers)) == numbers
 
 
-def test_labels_at_several_times_are_cells_of_their_own(tmp_path):
+def test_labels_at_several_times_are_cells_of_their_own(tmp_path, write_labels):
     truth = np.stack([cells(1), cells(2)])
     pred = np.stack([cells(1), np.zeros_like(cells(2))])
     numbers = evaluate(write_labels(tmp_path / "p", pred), write_labels(tmp_path / "t", truth))
@@ -55,7 +40,7 @@ def test_labels_at_several_times_are_cells_of_their_own(tmp_path):
     assert (numbers["true_cells"], numbers["tp"], numbers["fp"]) == (first + second, first, 0)
 
 
-def test_small_true_cells_can_be_left_out(tmp_path):
+def test_small_true_cells_can_be_left_out(tmp_path, write_labels):
     truth = np.zeros((4, 8, 8), np.int32)
     truth[0, 0, 0], truth[2:, 4:, 4:] = 1, 2
     path = write_labels(tmp_path / "t", truth)
@@ -63,7 +48,7 @@ def test_small_true_cells_can_be_left_out(tmp_path):
     assert evaluate(path, path, min_truth_vox=2)["true_cells"] == 1
 
 
-def test_shapes_and_times_that_differ_are_refused_with_both(tmp_path):
+def test_shapes_and_times_that_differ_are_refused_with_both(tmp_path, write_labels):
     whole = write_labels(tmp_path / "t", cells(0))
     with pytest.raises(InputError, match=r"\(20, 30, 39\).*\(20, 30, 40\)"):
         evaluate(write_labels(tmp_path / "p", cells(0)[..., :39]), whole)

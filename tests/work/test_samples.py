@@ -2,7 +2,6 @@
 
 import numpy as np
 import pytest
-from test_evaluate import write_labels
 
 from bigcp3d.edge.image import open_image, open_labels, read_box
 from bigcp3d.errors import InputError
@@ -103,7 +102,7 @@ def test_crumbs_are_neither_cell_nor_background(store):
     assert not plain.crumbs.size
 
 
-def test_what_cannot_be_learned_from_is_refused(store, tmp_path):
+def test_what_cannot_be_learned_from_is_refused(store, tmp_path, write_labels):
     empty = open_labels(write_labels(tmp_path / "e", np.zeros((5, 6, 7), np.uint8)), "")
     with pytest.raises(InputError, match="no labelled voxel"):
         open_source(None, empty, LOOK, part=Box.of_shape((5, 6, 7)), diameter_um=None, min_cell_vox=0)
