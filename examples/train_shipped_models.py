@@ -8,7 +8,10 @@ its README). Held out: nuclei, the embryos emb01 and emb09 (all their time point
 every volume.
 
 What comes out is not the shipped file to the bit: that was trained in pieces. Nuclei: the cosine of the learning rate
-was laid over 1200 steps until step 600, then over 850. Membrane: the first 200 steps ran at a rate of 1e-3.
+was laid over 1200 steps until step 600, then over 850. Membrane: 200 steps at a rate of 1e-3, then 3e-3 with the cosine
+laid over 750 steps, then 200 more, the cosine laid over 950; in these last
+200 haze was added to the samples, and the shares were changed from 0.3, 0.25, 0.4, 0.05. A whole run of the settings
+below has not been made.
 """
 
 import argparse
