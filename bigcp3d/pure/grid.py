@@ -99,6 +99,14 @@ def nearest_working(start: int, stop: int, factor: float, size: int) -> NDArray[
     return index.clip(0, size - 1)
 
 
+def image_copies(start: int, stop: int, factor: float, size: int, image_size: int) -> NDArray[np.int64]:
+    """How many voxels of an image axis take their label from each of the working voxels [start, stop) of ``size``."""
+    first = 0 if start == 0 else max(0, math.floor(start * factor) - 2)
+    last = image_size if stop == size else min(image_size, math.ceil(stop * factor) + 2)
+    taken = nearest_working(first, last, factor, size)
+    return np.bincount(taken[(taken >= start) & (taken < stop)] - start, minlength=stop - start).astype(np.int64)
+
+
 def working_box(box: Box, factors: Factors, shape: Vec3) -> Box:
     """The box of the working grid (of ``shape``) whose labels an image box takes."""
     ends = [

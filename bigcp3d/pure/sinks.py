@@ -39,6 +39,8 @@ class Sums:
         Sums of zz, yy, xx, zy, zx, yx.
     low, high : ndarray of int64, shape (n, 3)
         Bounding box, half open.
+    image_vox : ndarray of int64, shape (n,)
+        Voxels of the label image that take their label from these voxels.
     """
 
     count: NDArray[np.int64]
@@ -49,6 +51,7 @@ class Sums:
     products: NDArray[np.int64]
     low: NDArray[np.int64]
     high: NDArray[np.int64]
+    image_vox: NDArray[np.int64]
 
     @classmethod
     def empty(cls, n: int) -> Sums:
@@ -63,6 +66,7 @@ class Sums:
             products=zeros((n, 6), np.int64),
             low=np.full((n, 3), most, np.int64),
             high=zeros((n, 3), np.int64),
+            image_vox=zeros(n, np.int64),
         )
 
     def __len__(self) -> int:
@@ -138,7 +142,26 @@ def _number(offsets, start, slot):  # type: ignore[no-untyped-def]
 
 @njit(nogil=True, cache=True)
 def _add(  # type: ignore[no-untyped-def]
-    offsets, start, slot, core_start, shape, foreground, intensity, voxel, count, fg, light, first, coo, pro, low, high
+    offsets,
+    start,
+    slot,
+    core_start,
+    shape,
+    foreground,
+    intensity,
+    copies_z,
+    copies_y,
+    copies_x,
+    voxel,
+    count,
+    fg,
+    light,
+    first,
+    coo,
+    pro,
+    low,
+    high,
+    image_vox,
 ):
     """Add every assigned voxel of the core to the sums of its sink."""
     _, nz, ny, nx = offsets.shape
@@ -160,6 +183,7 @@ def _add(  # type: ignore[no-untyped-def]
                         voxel[i, a] = at[a] + offsets[a, z, y, x]
                     first[i] = raster  # the core is walked in raster order
                 count[i] += 1
+                image_vox[i] += copies_z[z] * copies_y[y] * copies_x[x]
                 fg[i] += foreground[z, y, x]
                 light[i] += intensity[z, y, x]
                 for a in range(3):
@@ -180,6 +204,7 @@ def collect_sinks(
     foreground: NDArray[np.int8],
     intensity: NDArray[np.int32],
     reach: int,
+    copies: tuple[NDArray[np.int64], NDArray[np.int64], NDArray[np.int64]] | None = None,
 ) -> Sinks:
     """Find the sinks of a block and sum over the voxels that end in each.
 
@@ -197,6 +222,9 @@ def collect_sinks(
         Intensity of the core in units of 1/4096 (`INTENSITY_UNIT`).
     reach : int
         Largest offset, in voxels.
+    copies : tuple of ndarray of int64, shapes (z,), (y,), (x,), optional
+        How many voxels of the label image take their label from each voxel of the core, by axis
+        (`bigcp3d.pure.grid.image_copies`); default one.
 
     Returns
     -------
@@ -213,6 +241,7 @@ def collect_sinks(
     n = _number(offsets, start, slot)
     sums = Sums.empty(n)
     voxel = np.empty((n, 3), np.int32)
-    _add(offsets, start, slot, core.start, shape, foreground, intensity, voxel, *sums.arrays().values())
+    z, y, x = copies or [np.ones(side, np.int64) for side in core.shape]
+    _add(offsets, start, slot, core.start, shape, foreground, intensity, z, y, x, voxel, *sums.arrays().values())
     order = np.lexsort((voxel[:, 2], voxel[:, 1], voxel[:, 0]))
     return Sinks(voxel[order], sums.take(order))

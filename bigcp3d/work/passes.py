@@ -101,7 +101,15 @@ def track(run: Run, time: int, index: Vec3) -> Counts:
     )
     image, raw, read = _read_working(run, time, core, (-1e5, 1e5))
     intensity = np.rint(image * np.float32(INTENSITY_UNIT)).astype(np.int32)
-    sinks = collect_sinks(offsets, core, plan.shape, foreground=foreground, intensity=intensity, reach=plan.reach)
+    sinks = collect_sinks(
+        offsets,
+        core,
+        plan.shape,
+        foreground=foreground,
+        intensity=intensity,
+        reach=plan.reach,
+        copies=plan.label_copies(core),
+    )
     run.write("offsets", time, core, offsets)
     write_table(run.table("sinks", time, index), voxel=sinks.voxel, **sinks.sums.arrays())
     inside = int(np.count_nonzero(foreground >= plan.foreground))

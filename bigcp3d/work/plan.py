@@ -12,13 +12,15 @@ import json
 from pathlib import Path
 from typing import Any
 
+import numpy as np
+from numpy.typing import NDArray
 from pydantic import BaseModel, ConfigDict
 
 from bigcp3d.edge.image import ImageInfo
 from bigcp3d.edge.labels import LabelTarget
 from bigcp3d.edge.models import ModelCard
 from bigcp3d.pure.boxes import BlockGrid, Box, Vec3
-from bigcp3d.pure.grid import Factors, image_box, working_box
+from bigcp3d.pure.grid import Factors, image_box, image_copies, working_box
 from bigcp3d.pure.memory import in_words, pass_bytes, worker_bytes
 from bigcp3d.pure.normalise import sample_boxes
 from bigcp3d.pure.objects import Filters
@@ -110,6 +112,12 @@ class Plan(BaseModel):
         """Blocks of one level of the label image; each is one shard."""
         return BlockGrid(self.target.levels[level].shape, self.target.shard)
 
+    def label_copies(self, box: Box) -> tuple[NDArray[np.int64], NDArray[np.int64], NDArray[np.int64]]:
+        """By axis, how many voxels of the label image take their label from each voxel of a working box."""
+        axes = zip(box.start, box.stop, self.label_factors, self.shape, self.target.levels[0].shape, strict=True)
+        z, y, x = (image_copies(*axis) for axis in axes)
+        return z, y, x
+
     @property
     def checks_flow(self) -> bool:
         """Whether the ``check`` pass runs."""
@@ -196,8 +204,6 @@ class Plan(BaseModel):
 
 
 def _itemsize(dtype: str) -> int:
-    import numpy as np
-
     return int(np.dtype(dtype).itemsize)
 
 

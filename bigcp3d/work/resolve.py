@@ -63,6 +63,10 @@ def resolve(run: Run, time: int, index: Vec3) -> dict[str, Any]:
     sums = Sums.from_arrays(read_table(run.folder(time) / "sums.npz"))
     squares = _flow_error_sums(run, time, len(sums)) if plan.checks_flow else None
     keep, removed = keep_objects(sums, plan.filters, squares)
+    unseen = keep & (sums.image_vox == 0)  # thinner than a voxel of a coarser label image
+    if unseen.any():
+        removed["between the image's voxels"] = int(np.count_nonzero(unseen))
+        keep &= ~unseen
     ids = dense_ids(sums, keep)
     objects = np.asarray(run.array("object", time)[:], np.int64)
     run.write_vector("ids", time, ids[objects] if len(ids) else ids)

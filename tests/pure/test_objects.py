@@ -38,6 +38,7 @@ def sums_of(voxel: NDArray[np.int64], group: NDArray[np.int64], n: int) -> Sums:
         "products": np.stack([voxel[:, a] * voxel[:, b] for a, b in PRODUCTS], axis=1),
         "low": voxel,
         "high": voxel + 1,
+        "image_vox": np.ones(len(voxel), np.int64),
     }
     return Sums.from_arrays(columns).group(group, n)
 

@@ -16,6 +16,8 @@ from distributed import Client, LocalCluster
 import bigcp3d
 from bigcp3d.edge.labels import create_image, write_image_box
 from bigcp3d.pure.boxes import BlockGrid
+from bigcp3d.pure.tissue import Tissue
+from bigcp3d.work.simulate import simulate
 
 RADIUS = 6.0
 
@@ -55,7 +57,13 @@ def peak_bytes() -> int:
 def run(folder: Path, counts, model: str, *, side, workers=1, memory_limit="2GiB"):
     """Segment from maps on fresh workers, a tile a block; the plan, the summary and the highest peak."""
     image, maps = write_volume(folder, counts, side)
-    settings = {"maps": maps, "model": model, "radius_vox": RADIUS, "block": (side,) * 3, "min_volume": 10}
+    return measure(
+        image, workers, memory_limit, maps=maps, model=model, radius_vox=RADIUS, block=(side,) * 3, min_volume=10
+    )
+
+
+def measure(image: Path, workers: int, memory_limit: str, **settings):
+    """Plan and run on fresh workers; the plan, the summary and the highest peak of a worker."""
     plan = bigcp3d.plan_segmentation(image, memory_limit=memory_limit, workers=workers, **settings)
     with (
         LocalCluster(
@@ -96,3 +104,14 @@ def test_a_volume_four_times_the_memory_limit_runs_to_the_end(tmp_path, random_m
     assert 4 * summary.voxels >= 4 * 768 * 2**20, "the maps alone are four times what a worker may hold"
     assert summary.cells == summary.voxels // 16**3
     assert peak <= plan.worker_bytes() <= 768 * 2**20
+
+
+@pytest.mark.slow
+@pytest.mark.timeout(3600)
+@pytest.mark.parametrize("shape", [(128, 128, 128), (128, 256, 512)], ids=str)
+def test_memory_with_the_network_stays_under_the_plan(tmp_path, shape):
+    simulate(tmp_path / "image.zarr", Tissue(shape=shape, diameter_vox=14.0, stain="nuclei", seed=1))
+    plan, summary, peak = measure(tmp_path / "image.zarr", 2, "1500MiB", model="nuclei", block=(64, 64, 64))
+    print(shape, summary, peak / 2**20, plan.worker_bytes() / 2**20)
+    assert summary.cells > 100
+    assert peak <= plan.worker_bytes()
