@@ -19,7 +19,7 @@ from pydantic import BaseModel, ConfigDict
 from bigcp3d.edge.image import ImageInfo
 from bigcp3d.edge.labels import LabelTarget
 from bigcp3d.edge.models import ModelCard
-from bigcp3d.pure.boxes import BlockGrid, Box, Vec3
+from bigcp3d.pure.boxes import BlockGrid, Box, Vec3, vec3
 from bigcp3d.pure.grid import Factors, image_box, image_copies, working_box
 from bigcp3d.pure.memory import in_words, pass_bytes, worker_bytes
 from bigcp3d.pure.normalise import sample_boxes
@@ -139,8 +139,7 @@ class Plan(BaseModel):
 
     def memory(self) -> dict[str, int]:
         """Peak bytes of one task of each pass, beyond an idle worker."""
-        middle = self.grid.core(tuple(n // 2 for n in self.grid.counts))  # type: ignore[arg-type]
-        core = Box(middle.start, middle.stop)
+        core = self.grid.core(vec3((n - 1) // 2 for n in self.grid.counts))  # never a cut one, inner where there is any
         patch_read = self.patches.read_box(core)
         read = image_box(patch_read, self.factors, self.image_shape)
         label_core = self.label_grid(0).core((0, 0, 0))

@@ -290,6 +290,14 @@ def test_the_label_pyramid_lies_on_the_images_and_does_not_depend_on_blocks(tmp_
         finer = found[0]
 
 
+def test_the_memory_plan_is_of_a_whole_block_and_not_of_a_cut_one(store, random_model):
+    """Blocks of 30 x 50 x 45 in 34 x 60 x 51 voxels: the last one of an axis is a sliver."""
+    settings = {"model": random_model, "executor": "serial"}
+    cut = bigcp3d.plan_segmentation(store, block=(30, 50, 45), **settings).memory()
+    smaller = bigcp3d.plan_segmentation(store, block=(17, 30, 26), **settings).memory()
+    assert all(cut[name] > smaller[name] for name in ("predict", "track", "cluster"))
+
+
 def test_the_plan_describes_itself_and_writes_nothing(store, random_model):
     before = everything(store.parent)
     plan = bigcp3d.plan_segmentation(store, model=random_model, **SERIAL)
