@@ -14,6 +14,7 @@ import typer
 import bigcp3d
 from bigcp3d.errors import InputError
 from bigcp3d.face import options as o
+from bigcp3d.face.evaluate_command import evaluate
 from bigcp3d.face.failures import Failing, set_up_logging
 from bigcp3d.face.segment_command import segment
 from bigcp3d.face.train_command import train
@@ -109,30 +110,7 @@ def simulate(
 app.command()(train)
 
 
-@app.command()
-def evaluate(
-    pred: Annotated[Path, typer.Argument(metavar="PRED.zarr", help="Image or labels group with the labels found.")],
-    truth: Annotated[Path, typer.Argument(metavar="TRUTH.zarr", help="Image or labels group with the true labels.")],
-    pred_name: Annotated[str, typer.Option("--pred-name", help="Name of the labels found.")] = "cells",
-    truth_name: Annotated[str, typer.Option("--truth-name", help="Name of the true labels.")] = "truth",
-    min_truth: Annotated[
-        int, typer.Option("--min-truth", metavar="VOX", help="True cells below this size count as background.")
-    ] = 0,
-    json_file: Annotated[
-        Path | None, typer.Option("--json", metavar="FILE", help="Write the numbers here too.")
-    ] = None,
-    verbose: o.Verbose = False,
-) -> None:
-    """Compare labels with the truth: mean Dice per true cell, AP = TP / (TP + FP + FN) at IoU 0.5."""
-    set_up_logging(verbose, quiet=False)
-    import json
-
-    from bigcp3d.work.evaluate import evaluate as run
-
-    numbers = run(pred, truth, pred_name=pred_name, truth_name=truth_name, min_truth_vox=min_truth)
-    if json_file is not None:
-        json_file.write_text(json.dumps(numbers, indent=2) + "\n")
-    typer.echo(describe_numbers(numbers))
+app.command()(evaluate)
 
 
 def describe_numbers(numbers: dict[str, Any]) -> str:

@@ -122,7 +122,7 @@ def run_demo(demo: Demo, *, quiet: bool, say: Callable[[str], None]) -> dict[str
     if summary.failed:
         raise BlockError(f"{len(summary.failed)} blocks failed: {', '.join(summary.failed[:5])}")
 
-    numbers: dict[str, Any] = evaluate(demo.tissue, demo.tissue, pred_name=NAME, truth_name="truth")
+    numbers = dict(evaluate(demo.tissue, demo.tissue, pred_name=NAME, truth_name="truth"))
     (demo.folder / MARKER).write_text(json.dumps(numbers, indent=2) + "\n")
     picture = demo.folder / "picture.png"
     planes = read_planes(open_image(demo.tissue), open_labels(demo.tissue, NAME), open_labels(demo.tissue, "truth"))

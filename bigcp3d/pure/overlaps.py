@@ -1,0 +1,164 @@
+"""The sparse table of overlaps: how many voxels each found label shares with each true one.
+
+Invariant: tables of disjoint parts add up, in any order and grouping, to that of the volume, as they hold integers. So
+a volume is compared block by block, on any machines, and the numbers that follow are those of the whole.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass
+from typing import Protocol, TypeVar
+
+import numpy as np
+from numpy.typing import NDArray
+
+Ids = NDArray[np.uint64]
+
+MERGE_ROWS = 1 << 20
+"""Rows that may wait before they are merged: 24 MiB of a table of overlaps."""
+
+
+class _Sized(Protocol):
+    def __len__(self) -> int: ...
+
+
+Table = TypeVar("Table", bound=_Sized)
+
+
+@dataclass(frozen=True)
+class Overlaps:
+    """Pairs of labels that share voxels, each once, sorted by found and then true label; 0 is background.
+
+    Attributes
+    ----------
+    pred, truth : ndarray of uint64, shape (n,)
+    count : ndarray of int64, shape (n,)
+        Voxels in common.
+    """
+
+    pred: Ids
+    truth: Ids
+    count: NDArray[np.int64]
+
+    def __len__(self) -> int:
+        return len(self.count)
+
+
+def run_starts(*labels: NDArray[np.integer]) -> NDArray[np.int64]:
+    """Raster index of the first voxel of every run: voxels of a row of x over which no labelling changes.
+
+    Parameters
+    ----------
+    *labels : ndarray of int, shape (z, y, x)
+        At least one, all of one shape.
+
+    Returns
+    -------
+    starts : ndarray of int64, shape (n,)
+        Ascending. Every row begins a run.
+    """
+    new = np.zeros(labels[0].shape, bool)
+    if new.size:
+        new[..., 0] = True
+    for array in labels:
+        new[..., 1:] |= array[..., 1:] != array[..., :-1]
+    return np.flatnonzero(new)
+
+
+def count_overlaps(pred: NDArray[np.integer], truth: NDArray[np.integer]) -> Overlaps:
+    """The table of two label arrays of one shape.
+
+    Parameters
+    ----------
+    pred, truth : ndarray of int, shape (..., x)
+        Ids of any integer dtype.
+
+    Raises
+    ------
+    ValueError
+        Where the shapes differ.
+
+    Notes
+    -----
+    Sorts runs and not voxels: about 0.1 s for 4 million voxels of tissue.
+    """
+    if pred.shape != truth.shape:
+        raise ValueError(f"labels of shapes {pred.shape} and {truth.shape} cannot be compared voxel by voxel")
+    starts = run_starts(pred, truth)
+    found, true = (np.ravel(array)[starts].astype(np.uint64) for array in (pred, truth))
+    return merge_overlaps([Overlaps(found, true, np.diff(starts, append=pred.size))])
+
+
+def add_overlaps(tables: Iterable[Overlaps]) -> Overlaps:
+    """The table of a volume from those of its disjoint parts; holds little more than the sum at any time."""
+    return merge_gradually(tables, merge_overlaps)
+
+
+def merge_overlaps(parts: list[Overlaps]) -> Overlaps:
+    """One table from several at once, each pair once."""
+    pred = np.concatenate([np.empty(0, np.uint64), *(part.pred for part in parts)])
+    truth = np.concatenate([np.empty(0, np.uint64), *(part.truth for part in parts)])
+    count = np.concatenate([np.empty(0, np.int64), *(part.count for part in parts)])
+    order = np.lexsort((truth, pred))
+    pred, truth, count = pred[order], truth[order], count[order]
+    new = np.ones(len(order), bool)
+    new[1:] = (pred[1:] != pred[:-1]) | (truth[1:] != truth[:-1])
+    first = np.flatnonzero(new)
+    total = np.add.reduceat(count, first) if len(first) else count
+    return Overlaps(pred[first], truth[first], total)
+
+
+def merge_gradually(parts: Iterable[Table], merge: Callable[[list[Table]], Table]) -> Table:
+    """Merge tables as they come, so that no more rows wait than are merged already (or `MERGE_ROWS`).
+
+    Parameters
+    ----------
+    parts : iterable of tables
+        Taken one by one.
+    merge : callable
+        One table from a list, which may be empty; associative, so that the grouping does not matter.
+    """
+    whole, waiting, rows = merge([]), list[Table](), 0
+    for part in parts:
+        waiting.append(part)
+        rows += len(part)
+        if rows > max(MERGE_ROWS, len(whole)):
+            whole, waiting, rows = merge([whole, *waiting]), [], 0
+    return merge([whole, *waiting])
+
+
+def drop_crumbs(overlaps: Overlaps, min_truth_vox: int) -> Overlaps:
+    """Leave small true cells out of the comparison: they are neither needed nor counted wrong.
+
+    Parameters
+    ----------
+    overlaps : Overlaps
+        Of a whole volume.
+    min_truth_vox : int
+        True cells with fewer voxels are crumbs.
+
+    Returns
+    -------
+    overlaps : Overlaps
+        Without the voxels of crumbs, as if they lay outside the volume. A found cell with at least half of its voxels
+        in crumbs found a crumb: what is left of it is background.
+    """
+    ids, row = np.unique(overlaps.truth, return_inverse=True)
+    voxels = _sum_rows(row, overlaps.count, len(ids))
+    crumb = ((voxels < min_truth_vox) & (ids > 0))[row]
+    if not crumb.any():
+        return overlaps
+    ids, row = np.unique(overlaps.pred, return_inverse=True)
+    inside = _sum_rows(row, np.where(crumb, overlaps.count, 0), len(ids))
+    found_crumb = (2 * inside >= _sum_rows(row, overlaps.count, len(ids)))[row]
+    kept = ~crumb
+    pred = np.where(found_crumb, np.uint64(0), overlaps.pred)
+    return merge_overlaps([Overlaps(pred[kept], overlaps.truth[kept], overlaps.count[kept])])
+
+
+def _sum_rows(row: NDArray[np.int64], count: NDArray[np.int64], rows: int) -> NDArray[np.int64]:
+    """Sum of the counts of each row, exact."""
+    total = np.zeros(rows, np.int64)
+    np.add.at(total, row, count)
+    return total
