@@ -1,8 +1,8 @@
 """Augmentation: what the network must not mind, drawn at random, on arrays that carry image and labels together.
 
-Geometry first (flips, quarter turns, a border of the volume), since targets are made from labels that have already been
-turned: a flow vector is then right by construction. What changes the image alone comes after: coarse z, blur, gamma,
-contrast, offset, noise. All randomness comes from the generator given, so a sample is a function of its seed.
+Geometry first (flips, quarter turns, a border of the volume; `bigcp3d.pure.anatomy` does more), since targets are made
+from labels that have already been turned: a flow vector is then right by construction. What changes the image alone
+comes after: light out of focus, coarse z, blur, gamma, contrast, offset, shadows, saturation, noise. All randomness comes from the generator given, so a sample is a function of its seed.
 """
 
 from __future__ import annotations
@@ -15,9 +15,6 @@ from scipy import ndimage
 
 from bigcp3d.pure.boxes import Vec3
 from bigcp3d.pure.patches import reflected
-from bigcp3d.pure.targets import dense_labels
-from bigcp3d.pure.tissue_fields import gaussian_taps
-from bigcp3d.pure.tissue_light import expose, stain_walls
 
 Float32 = NDArray[np.float32]
 
@@ -41,10 +38,10 @@ class Sample(NamedTuple):
 
 
 def turn(sample: Sample, rng: np.random.Generator) -> Sample:
-    """Flip each axis or not, and exchange y and x or not; y and x are equally long."""
+    """Flip each axis or not, and where y and x are equally long, exchange them or not."""
     flips = tuple(slice(None, None, -1) if rng.random() < 0.5 else slice(None) for _ in range(3))
-    order = (0, 2, 1) if rng.random() < 0.5 else (0, 1, 2)
     image, labels, known = sample
+    order = (0, 2, 1) if rng.random() < 0.5 and image.shape[1] == image.shape[2] else (0, 1, 2)
     return Sample(
         np.ascontiguousarray(image.transpose(order)[flips]),
         np.ascontiguousarray(labels.transpose(order)[flips]),
@@ -52,20 +49,28 @@ def turn(sample: Sample, rng: np.random.Generator) -> Sample:
     )
 
 
-def cut_border(sample: Sample, rng: np.random.Generator, probability: float = 0.2) -> Sample:
-    """Pretend that the volume ends at a plane of the sample: the image is reflected there, as in prediction.
+def cut_border(sample: Sample, rng: np.random.Generator, probability: float = 0.15) -> Sample:
+    """Pretend, on each axis with the given probability, that the volume ends at a plane of the sample, at either side.
 
-    Cells end at the plane, so their centres lie in the volume; nothing is known beyond it.
+    The image is reflected there, as in prediction. Cells end at the plane, so their centres lie in the volume; nothing
+    is known beyond it.
     """
-    if rng.random() >= probability:
-        return sample
-    axis = int(rng.integers(3))
+    for axis in range(3):
+        if rng.random() < probability:
+            length = sample.image.shape[axis]
+            cut, high = int(rng.integers(length // 5, length // 2)), rng.random() < 0.5
+            sample = _cut(sample, axis, cut, high)
+    return sample
+
+
+def _cut(sample: Sample, axis: int, cut: int, high: bool) -> Sample:
+    """End the volume ``cut`` voxels from the low or the high end of an axis."""
     length = sample.image.shape[axis]
-    cut = int(rng.integers(length // 5, length // 2))
-    index = reflected(-cut, length - cut, length - cut) + cut
+    index = reflected(0, length, length - cut) if high else reflected(-cut, length - cut, length - cut) + cut
     image = np.take(sample.image, index, axis=axis)
     labels, known = sample.labels.copy(), sample.known.copy()
-    beyond = tuple(slice(None, cut) if a == axis else slice(None) for a in range(3))
+    gone = slice(length - cut, None) if high else slice(None, cut)
+    beyond = tuple(gone if a == axis else slice(None) for a in range(3))
     labels[beyond], known[beyond] = 0, False
     return Sample(image, labels, known)
 
@@ -98,69 +103,30 @@ def degrade(image: Float32, rng: np.random.Generator, clip: tuple[float, float])
     -------
     ndarray of float32, shape (z, y, x)
     """
+    shape = image.shape
+    if rng.random() < 0.2:  # light from out of focus
+        image = image + np.float32(rng.uniform(0.1, 0.6)) * ndimage.uniform_filter(image, (15, 9, 9))
     if rng.random() < 0.35:
-        image = coarsen_z(image, int(rng.integers(2, 5)))
+        image = coarsen_z(image, int(rng.integers(2, 6)))
     if rng.random() < 0.3:
-        image = ndimage.gaussian_filter(image, rng.uniform(0.3, 1.0))
+        image = ndimage.gaussian_filter(image, rng.uniform(0.3, 1.0), truncate=3.0)
     if rng.random() < 0.5:
-        image = np.sign(image) * np.abs(image) ** np.float32(np.exp(rng.uniform(-0.4, 0.4)))
-    image = image * np.float32(np.exp(rng.normal(0, 0.2))) + np.float32(rng.normal(0, 0.05))
+        image = np.sign(image) * np.abs(image) ** np.float32(np.exp(rng.uniform(-0.5, 0.5)))
+    if rng.random() < 0.15:  # planes of uneven brightness, as of a flickering lamp
+        image = image * np.exp(rng.normal(0, 0.1, (shape[0], 1, 1))).astype(np.float32)
+    if rng.random() < 0.1:  # shadows along an axis, as of a light sheet
+        image = image * np.exp(rng.normal(0, 0.1, (shape[0], shape[1], 1))).astype(np.float32)
+    image = image * np.float32(np.exp(rng.normal(0, 0.3))) + np.float32(rng.normal(0, 0.06))
+    if rng.random() < 0.1:
+        image = np.minimum(image, np.float32(np.quantile(image, rng.uniform(0.9, 0.995))))
     if rng.random() < 0.6:
-        level = np.float32(np.exp(rng.uniform(np.log(0.01), np.log(0.15))))
-        image = image + level * rng.standard_normal(image.shape, np.float32)
+        level = np.float32(np.exp(rng.uniform(np.log(0.01), np.log(0.2))))
+        grain = rng.standard_normal(shape, np.float32)
+        if rng.random() < 0.25:  # noise that a camera's or a file's compression has smoothed
+            grain = ndimage.gaussian_filter(grain, (0, 0.7, 0.7), truncate=3.0) * 2
+        image = image + level * grain
     clipped: Float32 = np.clip(image, *clip, dtype=np.float32)
     return clipped
-
-
-def paint_walls(
-    labels: NDArray[np.integer], rng: np.random.Generator, diameter_vox: float, clip: tuple[float, float]
-) -> Float32:
-    """A membrane image of given cells, by the same optics as `bigcp3d.pure.tissue`, normalised by a random range.
-
-    Parameters
-    ----------
-    labels : ndarray of integers, shape (z, y, x)
-    rng : numpy.random.Generator
-    diameter_vox : float
-        Sets the length over which staining varies.
-    clip : tuple of float
-
-    Returns
-    -------
-    ndarray of float32, shape (z, y, x)
-    """
-    dense, ids = dense_labels(labels)
-    key, pitch = rng.integers(2**63, dtype=np.uint64), np.full(3, float(diameter_vox))
-    keys = rng.integers(2**63, size=len(ids) + 1, dtype=np.uint64)
-    blur = rng.uniform(0.4, 1.6)
-    sigma = (blur * rng.uniform(1.0, 2.0), blur, blur)
-    taps = gaussian_taps(sigma[2])
-    wall = np.full(3, 1 / float(taps[len(taps) // 2 : len(taps) // 2 + 2].sum()))
-    winner, start = np.pad(dense - 1, 1, mode="edge"), np.zeros(3, np.int64)
-    inside, staining, uneven = rng.uniform(0, 0.3), rng.uniform(0.1, 0.6), rng.uniform(0.1, 0.6)
-    light = stain_walls(winner, keys, start, pitch, key, wall, inside, staining, uneven)
-    light = ndimage.gaussian_filter(light, sigma)
-    signal, background = float(np.exp(rng.uniform(np.log(100), np.log(4000)))), rng.uniform(0, 300)
-    noise = float(np.exp(rng.uniform(np.log(0.02), np.log(0.25))))
-    fade = np.exp(-rng.uniform(0, 0.5) * np.arange(len(light)) / len(light))
-    counts = expose(light, fade, start, key, signal, background, noise).astype(np.float32)
-    low = background - 0.5 * noise * signal * rng.random()
-    normal = (counts - low) / (signal * rng.uniform(0.8, 1.6))
-    painted: Float32 = np.clip(normal, *clip, dtype=np.float32)
-    return painted
-
-
-def add_haze(
-    image: Float32, labels: NDArray[np.integer], rng: np.random.Generator, clip: tuple[float, float]
-) -> Float32:
-    """Four times in ten, light and grain outside the cells, as of medium that is brighter than the cells' insides."""
-    if rng.random() >= 0.4:
-        return image
-    outside = ndimage.gaussian_filter((labels == 0).astype(np.float32), rng.uniform(0.5, 2.0))
-    level, grain = rng.uniform(0.05, 0.6), rng.uniform(0.0, 0.5)
-    light = np.float32(level) * (1 + np.float32(grain) * rng.standard_normal(image.shape, np.float32))
-    hazy: Float32 = np.clip(image + outside * light, *clip, dtype=np.float32)
-    return hazy
 
 
 def pure_noise(shape: Vec3, rng: np.random.Generator) -> Float32:

@@ -40,16 +40,24 @@ def dense_labels(labels: Labels) -> tuple[NDArray[np.int32], Labels]:
 
 def centroids(dense: NDArray[np.int32], number: int) -> Float:
     """Centroids in voxels, float64 (number + 1, 3), of labels 1..number; row 0 means nothing."""
-    flat = dense.ravel()
-    count = np.maximum(np.bincount(flat, minlength=number + 1), 1)
-    sums = []
-    for axis, length in enumerate(dense.shape):
-        along = np.arange(length, dtype=np.float64).reshape([-1 if a == axis else 1 for a in range(3)])
-        sums.append(np.bincount(flat, np.broadcast_to(along, dense.shape).ravel(), number + 1))
-    return np.stack(sums, axis=1) / count[:, None]
+    sums = _sum_places(dense, number)
+    return sums[:, :3] / np.maximum(sums[:, 3:], 1)
 
 
-def tanh_flow(labels: Labels, scale_vox: float) -> NDArray[np.float32]:
+@njit(nogil=True, cache=True)
+def _sum_places(dense, number):  # type: ignore[no-untyped-def]
+    """Sums of z, y, x and 1 over the voxels of each label, float64 (number + 1, 4)."""
+    sums = np.zeros((number + 1, 4))
+    for z, y, x in np.ndindex(dense.shape):
+        row = sums[dense[z, y, x]]
+        row[0] += z
+        row[1] += y
+        row[2] += x
+        row[3] += 1
+    return sums
+
+
+def tanh_flow(labels: Labels, scale_vox: float, part: tuple[slice, slice, slice] | None = None) -> NDArray[np.float32]:
     """Flow by the tanh of the distance to the centroid, per axis.
 
     Parameters
@@ -58,10 +66,12 @@ def tanh_flow(labels: Labels, scale_vox: float) -> NDArray[np.float32]:
         0 is background.
     scale_vox : float
         s in ``-tanh((p - c) / s)``, in voxels.
+    part : tuple of slice, optional
+        Where the flow is wanted; centroids are those of the whole array.
 
     Returns
     -------
-    flow : ndarray of float32, shape (3, z, y, x)
+    flow : ndarray of float32, shape (3, z, y, x), or that of the part
         Points to the centroid, in voxels per step; each component within [-1, 1].
 
     Notes
@@ -70,11 +80,13 @@ def tanh_flow(labels: Labels, scale_vox: float) -> NDArray[np.float32]:
     """
     dense, ids = dense_labels(labels)
     centre = centroids(dense, len(ids)).astype(np.float32)
-    flow = np.zeros((3, *labels.shape), np.float32)
+    part = part or (slice(None), slice(None), slice(None))
+    inner = dense[part]
+    flow = np.zeros((3, *inner.shape), np.float32)
     for axis, length in enumerate(labels.shape):
-        along = np.arange(length, dtype=np.float32).reshape([-1 if a == axis else 1 for a in range(3)])
-        flow[axis] = np.tanh((centre[:, axis][dense] - along) / np.float32(scale_vox))
-    flow[:, dense == 0] = 0
+        along = np.arange(length, dtype=np.float32)[part[axis]].reshape([-1 if a == axis else 1 for a in range(3)])
+        flow[axis] = np.tanh((centre[:, axis][inner] - along) / np.float32(scale_vox))
+    flow[:, inner == 0] = 0
     return flow
 
 

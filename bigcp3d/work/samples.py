@@ -19,18 +19,26 @@ from numpy.typing import NDArray
 
 from bigcp3d.edge.image import ImageInfo, read_box
 from bigcp3d.errors import InputError
-from bigcp3d.pure.augment import Sample, add_haze, paint_walls, pure_noise
+from bigcp3d.pure.anatomy import carve, divide_cells, draw_warp, warp_array
+from bigcp3d.pure.augment import Sample, pure_noise
 from bigcp3d.pure.boxes import Box, Vec3, vec3
 from bigcp3d.pure.grid import Factors, image_box, resample, spread_labels, working_box, working_shape
 from bigcp3d.pure.normalise import estimate_range, normalise_intensity, sample_boxes
 from bigcp3d.pure.patches import reflected
+from bigcp3d.pure.stain import add_haze, paint_walls
 from bigcp3d.pure.tissue import random_tissue, render
 from bigcp3d.work.measure import Cells, measure_cells, measure_diameter
 
 log = logging.getLogger(__name__)
 
-SCALE_JITTER = (0.75, 1.35)
-"""Diameters shown in training, relative to the model's."""
+SCALE_JITTER = ((0.75, 1.35), (0.5, 1.9))
+"""Diameters shown in training, relative to the model's: half of the samples from each range."""
+
+
+def draw_zoom(rng: np.random.Generator) -> float:
+    """A diameter relative to the model's, uniform in its logarithm within one of the ranges `SCALE_JITTER`."""
+    low, high = SCALE_JITTER[int(rng.random() < 0.5)]
+    return float(np.exp(rng.uniform(np.log(low), np.log(high))))
 
 
 @dataclass(frozen=True)
@@ -69,12 +77,29 @@ class VolumeSource:
     jitter: bool = True
 
     def draw(self, rng: np.random.Generator, shape: Vec3) -> Sample:
-        """A sample around a random cell, or four times in ten anywhere."""
-        factors, size = self.factors, self.part.shape
-        if self.jitter:
-            zoom = np.exp(rng.uniform(*np.log(SCALE_JITTER))) * np.exp(rng.normal(0, 0.05, 3))
-            factors = tuple(float(f / z) for f, z in zip(factors, zoom, strict=True))  # type: ignore[assignment]
-        grid = working_shape(size, factors)
+        """A sample around a random cell, or four times in ten anywhere; with jitter of its size, turned and bent."""
+        if not self.jitter:
+            image, labels, known = self._cut_out(rng, shape, 1.0)
+            return Sample(self._paint(labels, rng) if image is None else image, labels, known)
+        zoom = draw_zoom(rng)
+        warp = draw_warp(rng, shape, self.look.diameter_vox * zoom, free=self.image is None)
+        image, labels, known = self._cut_out(rng, warp.source_shape, zoom)
+        labels, known = warp_array(labels, warp).astype(np.int32), warp_array(known, warp).astype(bool)
+        if image is not None:
+            return Sample(warp_array(image, warp, linear=True).astype(np.float32), labels, known)
+        labels = vary_cells(labels, rng, self.look.diameter_vox * zoom)
+        return Sample(self._paint(labels, rng), labels, known)
+
+    def _paint(self, labels: NDArray[np.int32], rng: np.random.Generator) -> NDArray[np.float32]:
+        image = paint_walls(labels, rng, self.look.diameter_vox, self.look.clip)
+        return add_haze(image, labels, rng, self.look.clip)
+
+    def _cut_out(
+        self, rng: np.random.Generator, shape: Vec3, zoom: float
+    ) -> tuple[NDArray[np.float32] | None, NDArray[np.int32], NDArray[np.bool_]]:
+        """Image (if there is one), labels and what is known, of a window; cells ``zoom`` times as large."""
+        factors: Factors = tuple(f / zoom for f in self.factors)  # type: ignore[assignment]
+        grid = working_shape(self.part.shape, factors)
         if len(self.cells.ids) and rng.random() < 0.6:
             cell = self.cells.centre[rng.integers(len(self.cells.ids))] - np.array(self.part.start)
             middle = cell / np.array(factors) + rng.uniform(-0.25, 0.25, 3) * np.array(shape)
@@ -89,14 +114,10 @@ class VolumeSource:
             (np.arange(a, a + n) >= 0) & (np.arange(a, a + n) < g) for a, n, g in zip(window, shape, grid, strict=True)
         ]
         known = inside[0][:, None, None] & inside[1][:, None] & inside[2]
-        if self.image is None:
-            image = paint_walls(labels, rng, self.look.diameter_vox, self.look.clip)
-            image = add_haze(image, labels, rng, self.look.clip)
-        else:
-            image = self._read_image(self.image, region, factors)
         crumbs = np.isin(labels, self.crumbs)
         labels[crumbs] = 0
-        return Sample(image[taken], np.where(known, labels[taken], 0), known & ~crumbs[taken])
+        image = None if self.image is None else self._read_image(self.image, region, factors)[taken]
+        return image, np.where(known, labels[taken], 0).astype(np.int32), known & ~crumbs[taken]
 
     def _read_image(self, info: ImageInfo, region: Box, factors: Factors) -> NDArray[np.float32]:
         """The image in a region of the model's grid, whose origin is that of `part`."""
@@ -169,6 +190,15 @@ def open_source(
     return VolumeSource(image, labels, part, factors, look, kept, cells.ids[~large], limits)
 
 
+def vary_cells(labels: NDArray[np.int32], rng: np.random.Generator, diameter_vox: float) -> NDArray[np.int32]:
+    """Some cells divided (three times in ten, twice over), some of the tissue emptied."""
+    if rng.random() < 0.5:
+        labels = divide_cells(labels, rng, float(rng.uniform(0.05, 0.5)), diameter_vox)
+        if rng.random() < 0.6:
+            labels = divide_cells(labels, rng, float(rng.uniform(0.05, 0.5)), 0.8 * diameter_vox)
+    return carve(labels, rng, diameter_vox) if rng.random() < 0.45 else labels
+
+
 @dataclass(frozen=True)
 class TissueSource:
     """Simulated tissue, a new one for each sample."""
@@ -178,18 +208,23 @@ class TissueSource:
     shape: Vec3 = (160, 256, 256)
 
     def draw(self, rng: np.random.Generator, shape: Vec3) -> Sample:
-        """A sample of a random tissue, normalised by a range estimated from a few boxes of it."""
-        zoom = np.exp(rng.uniform(*np.log(SCALE_JITTER)))
-        tissue = random_tissue(rng, self.shape, self.stain, float(self.look.diameter_vox * zoom))
-        boxes = [self._place(rng, (16, 40, 40)) for _ in range(8)]
+        """A sample of a random tissue, normalised by a range estimated from a few boxes of it.
+
+        Six times in ten, membranes are painted around its cells after these were divided and carved.
+        """
+        diameter = max(float(self.look.diameter_vox * draw_zoom(rng)), min(8.0, self.look.diameter_vox))
+        tissue = random_tissue(rng, self.shape, self.stain, diameter)
         wanted = self._place(rng, shape)
-        counts, labels = render(tissue, wanted)
-        sample = [counts, *(render(tissue, box)[0] for box in boxes)]
+        counts, found = render(tissue, wanted)
+        labels = found.astype(np.int32)
+        if self.stain == "membrane" and rng.random() < 0.6:
+            labels = vary_cells(labels, rng, diameter)
+            image = add_haze(paint_walls(labels, rng, diameter, self.look.clip), labels, rng, self.look.clip)
+            return Sample(image, labels, np.ones(shape, bool))
+        sample = [counts, *(render(tissue, self._place(rng, (16, 40, 40)))[0] for _ in range(8))]
         low, high, _ = estimate_range(sample, self.look.low_percentile, self.look.high_percentile)
         image = normalise_intensity(counts, low, high, self.look.clip)
-        if self.stain == "membrane":
-            image = add_haze(image, labels, rng, self.look.clip)
-        return Sample(image, labels.astype(np.int32), np.ones(shape, bool))
+        return Sample(add_haze(image, labels, rng, self.look.clip), labels, np.ones(shape, bool))
 
     def _place(self, rng: np.random.Generator, shape: Vec3) -> Box:
         """A box of ``shape`` somewhere in the tissue."""
