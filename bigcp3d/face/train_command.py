@@ -17,6 +17,28 @@ MODEL = "The model"
 WORK = "The training"
 
 
+class Architecture(StrEnum):
+    """Networks that can be trained: see bigcp3d/pure/network.py."""
+
+    eschweiler = "eschweiler"
+    half = "half"
+
+
+class Keep(StrEnum):
+    """Which model is written."""
+
+    best = "best"
+    last = "last"
+
+
+class Precision(StrEnum):
+    """Of the activations; weights are float32."""
+
+    auto = "auto"
+    float32 = "float32"
+    bfloat16 = "bfloat16"
+
+
 class Representation(StrEnum):
     """What the flow of a model is: see bigcp3d/pure/targets.py."""
 
@@ -73,27 +95,87 @@ def train(
             "--tanh-scale", panel=MODEL, metavar="VOX", text="Scale s of the tanh. Default: a fifth of the diameter."
         ),
     ] = None,
+    architecture: Annotated[
+        Architecture,
+        option(
+            "--architecture", panel=MODEL, text="The published 3D U-Net, or a faster one at half the resolution inside."
+        ),
+    ] = Architecture.eschweiler,
     features: Annotated[int, option("--features", panel=MODEL, text="Of the first level; they double below.")] = 16,
     depth: Annotated[int, option("--depth", panel=MODEL, text="Levels of the network.")] = 4,
     steps: Annotated[int, option("--steps", panel=WORK, text="Optimisation steps.")] = 2000,
     patch: Annotated[
-        tuple[int, int, int], option("--patch", panel=WORK, metavar="Z Y X", text="Training patch in working voxels.")
+        tuple[int, int, int],
+        option(
+            "--patch",
+            panel=WORK,
+            metavar="Z Y X",
+            text="Training patch in working voxels: multiples of 2 to the number of levels. Where Y and X are equal, "
+            "samples are turned by 90 degrees too.",
+        ),
     ] = (48, 64, 64),
     batch: Annotated[int, option("--batch", panel=WORK, text="Patches a step.")] = 2,
     learning_rate: Annotated[float, option("--learning-rate", panel=WORK, text="Of RAdam, at the start.")] = 1e-3,
     seed: Annotated[int, option("--seed", panel=WORK, text="Of patches and weights.")] = 0,
-    resume: Annotated[bool, option("--resume", panel=WORK, text="Go on from the checkpoint beside the model.")] = False,
-    overwrite: Annotated[bool, option("--overwrite", panel=WORK, text="Replace an existing model.")] = False,
+    every: Annotated[
+        int,
+        option(
+            "--every",
+            panel=WORK,
+            text="Steps between validations; each segments pieces of what is held out, and ends in a row of the "
+            "learning curve and a checkpoint.",
+        ),
+    ] = 250,
+    keep: Annotated[
+        Keep,
+        option(
+            "--keep",
+            panel=WORK,
+            text="The model of the best validation (mean of the cells' Dice and AP at IoU 0.5), or of the last step. "
+            "Where nothing is held out, the last.",
+        ),
+    ] = Keep.best,
+    patience: Annotated[
+        int, option("--patience", panel=WORK, text="End after so many validations without a gain. 0: never.")
+    ] = 0,
+    workers: Annotated[
+        int,
+        option(
+            "--workers", panel=WORK, metavar="N", text="Processes that make samples ahead, for a fast GPU. 0: none."
+        ),
+    ] = 0,
+    device: Annotated[
+        str | None, option("--device", panel=WORK, metavar="cpu|cuda", text="Default: cuda where there is one.")
+    ] = None,
+    precision: Annotated[
+        Precision,
+        option(
+            "--precision", panel=WORK, text="Of the activations. auto: bfloat16 where the processor is made for it."
+        ),
+    ] = Precision.auto,
+    resume: Annotated[
+        bool,
+        option(
+            "--resume",
+            panel=WORK,
+            text="Go on from the checkpoint beside the model, bit for bit; other settings are refused.",
+        ),
+    ] = False,
+    overwrite: Annotated[
+        bool, option("--overwrite", panel=WORK, text="Replace an existing model, and discard its checkpoint.")
+    ] = False,
     verbose: Verbose = False,
     quiet: Quiet = False,
 ) -> None:
     """Train a model from OME-Zarr images with labels.
 
-    Writes the model, and beside it the losses (CSV) and a checkpoint. Runs on the CPU; the default size takes an hour
-    or more on two cores.
+    Writes the model, and beside it the learning curve (.losses.csv, .losses.png) and a checkpoint (.checkpoint.pt).
+    The default size takes an hour or more on two CPU cores. What is held out (`--validation`, `--holdout-x`) chooses
+    the model that is kept, so its scores there are too good; measure it on other volumes with `bigcp3d evaluate`.
     """
     set_up_logging(verbose, quiet, usual=logging.INFO)
     from bigcp3d.errors import InputError
+    from bigcp3d.face.curves import picture_of, try_to_draw
     from bigcp3d.work.train import train as run
 
     sources = volumes or []
@@ -113,6 +195,7 @@ def train(
         representation=representation.value,
         diameter_vox=diameter_voxels,
         scale_vox=tanh_scale,
+        architecture=architecture.value,
         features=features,
         depth=depth,
         steps=steps,
@@ -121,7 +204,15 @@ def train(
         lr=learning_rate,
         seed=seed,
         min_cell_vox=min_cell,
+        every=every,
+        keep=keep.value,
+        patience=patience,
+        workers=workers,
+        device=device,
+        precision=precision.value,
         resume=resume,
         overwrite=overwrite,
+        watch=try_to_draw,
     )
     typer.echo(f"model: {output}")
+    typer.echo(f"learning curve: {picture_of(output.with_suffix('.losses.csv'))}")

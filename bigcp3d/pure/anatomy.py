@@ -88,7 +88,9 @@ def _warp(source, out, matrix, key, wavelength, strength, linear):  # type: igno
         for y in range(size[1]):
             if strength > 0:
                 for a in range(3):
-                    field_row(join(key, a), (z + 0.5) / wavelength, (y + 0.5) / wavelength, 0, wavelength, nodes, rows[a])
+                    field_row(
+                        join(key, a), (z + 0.5) / wavelength, (y + 0.5) / wavelength, 0, wavelength, nodes, rows[a]
+                    )
             for x in range(size[2]):
                 for a in range(3):
                     q[a] = (

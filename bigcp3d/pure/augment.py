@@ -2,7 +2,8 @@
 
 Geometry first (flips, quarter turns, a border of the volume; `bigcp3d.pure.anatomy` does more), since targets are made
 from labels that have already been turned: a flow vector is then right by construction. What changes the image alone
-comes after: light out of focus, coarse z, blur, gamma, contrast, offset, shadows, saturation, noise. All randomness comes from the generator given, so a sample is a function of its seed.
+comes after: light out of focus, coarse z, blur, gamma, contrast, offset, shadows, saturation, noise. All randomness
+comes from the generator given, so a sample is a function of its seed.
 """
 
 from __future__ import annotations

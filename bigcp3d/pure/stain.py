@@ -1,8 +1,8 @@
 """Membrane images painted around given cells, as many stains and microscopes would show them.
 
-What must not matter to a network is drawn from wide ranges: how walls vary from cell to cell and along themselves, thick
-and thin ones, gaps, the outer walls, cytoplasm, nuclei and vesicles inside, medium that is dark or bright, blur, fading
-and noise. The optics are those of `bigcp3d.pure.tissue`.
+What must not matter to a network is drawn from wide ranges: how walls vary from cell to cell and along themselves,
+thick and thin ones, gaps, the outer walls, cytoplasm, nuclei and vesicles inside, medium that is dark or bright, blur,
+fading and noise. The optics are those of `bigcp3d.pure.tissue`.
 """
 
 from __future__ import annotations
@@ -80,8 +80,9 @@ def paint_walls(
     low = background - 0.5 * noise * signal * rng.random()
     normal = (counts - low) / (signal * rng.uniform(0.7, 1.6))
     if rng.random() < 0.15:  # medium as bright as the walls
-        normal = normal + np.float32(rng.uniform(0.3, 1.0)) * (1 - ndimage.gaussian_filter(
-            (dense > 0).astype(np.float32), blur)) * (1 + 0.3 * draw_noise(rng, shape, diameter_vox))
+        outside = 1 - ndimage.gaussian_filter((dense > 0).astype(np.float32), blur)
+        level = np.float32(rng.uniform(0.3, 1.0)) * (1 + 0.3 * draw_noise(rng, shape, diameter_vox))
+        normal = normal + outside * level
     painted: Float32 = np.clip(normal, *clip, dtype=np.float32)
     return painted
 
@@ -110,8 +111,8 @@ def _paint_sharp(
         least, where = rng.uniform(0.05, 0.6), rng.uniform(-0.7, 0.2)
         share = np.clip((field - where) / 0.3 + 0.5, 0, 1) * np.float32(1 - least) + np.float32(least)
         light = base + (light - base) * share
-    made: Float32 = light.astype(np.float32, copy=False)
-    return made
+    stained: Float32 = light.astype(np.float32, copy=False)
+    return stained
 
 
 def _add_contents(
@@ -121,19 +122,20 @@ def _add_contents(
     shape = vec3(dense.shape)
     if rng.random() < 0.35:
         texture = draw_noise(rng, shape, float(rng.uniform(0.1, 0.4) * diameter_vox))
-        light = light + (dense > 0) * np.float32(rng.uniform(0.05, 0.35)) * (0.6 + 0.4 * texture)
+        level = np.float32(rng.uniform(0.05, 0.35))
+        light = light + (dense > 0) * level * (np.float32(0.6) + np.float32(0.4) * texture)
     if rng.random() < 0.3:
         count = np.bincount(dense.ravel(), minlength=number + 1)
         radius = 0.62 * np.cbrt(count) * rng.uniform(0.3, 0.65)
-        level = np.full(number + 1, rng.uniform(-0.4, 0.6)) * (rng.random(number + 1) < 0.9)
+        bright = np.full(number + 1, rng.uniform(-0.4, 0.6)) * (rng.random(number + 1) < 0.9)
         middle = centroids(dense, number) + rng.normal(0, 0.06 * diameter_vox, (number + 1, 3))
         light = light.astype(np.float32)
-        _add_bodies(light, dense, middle, radius, level.astype(np.float32))
+        _add_bodies(light, dense, middle, radius, bright.astype(np.float32))
     if rng.random() < 0.3:
         dots = rng.random(shape, np.float32) < _log_uniform(rng, 5e-5, 2e-3)
-        light = light + dots * np.float32(rng.uniform(1, 8))
-    made: Float32 = light.astype(np.float32, copy=False)
-    return made
+        light = light + (dots * np.float32(rng.uniform(1, 8))).astype(np.float32)
+    filled: Float32 = light.astype(np.float32, copy=False)
+    return filled
 
 
 def add_haze(

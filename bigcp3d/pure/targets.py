@@ -41,7 +41,8 @@ def dense_labels(labels: Labels) -> tuple[NDArray[np.int32], Labels]:
 def centroids(dense: NDArray[np.int32], number: int) -> Float:
     """Centroids in voxels, float64 (number + 1, 3), of labels 1..number; row 0 means nothing."""
     sums = _sum_places(dense, number)
-    return sums[:, :3] / np.maximum(sums[:, 3:], 1)
+    middle: Float = sums[:, :3] / np.maximum(sums[:, 3:], 1)
+    return middle
 
 
 @njit(nogil=True, cache=True)

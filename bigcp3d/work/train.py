@@ -8,23 +8,26 @@ of 20 voxels: the median Dice is 1.00 without a gap, and 0.83 with one voxel tak
 from __future__ import annotations
 
 import sys
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from datetime import date
 from pathlib import Path
 from typing import Literal
 
-import torch
-from pydantic import ValidationError
-
 from bigcp3d.edge.image import open_image, open_labels
-from bigcp3d.edge.models import ModelCard, save_model
-from bigcp3d.errors import InputError, TargetError
+from bigcp3d.edge.models import save_model
+from bigcp3d.errors import InputError
 from bigcp3d.pure.boxes import Box, Vec3
-from bigcp3d.work.fit import Schedule, fit, make_batch
-from bigcp3d.work.samples import Look, NoiseSource, Source, TissueSource, open_source
+from bigcp3d.work.batches import Recipe, make_batch
+from bigcp3d.work.fit import fit
+from bigcp3d.work.optimise import Schedule
+from bigcp3d.work.samples import Look, NoiseSource, Source, TissueSource, VolumeSource, open_source
+from bigcp3d.work.train_checks import check_numbers, check_target, choose_device, make_card
+from bigcp3d.work.validate import draw_regions
 
 CHECKS = 2
-"""Patches of each held-out volume on which the network is validated."""
+"""Patches of each held-out volume on which losses are measured."""
+
+REGION_SEED = 2**21
 
 
 def split_name(volume: str | Path, default: str) -> tuple[str, str]:
@@ -37,18 +40,6 @@ def part_of(shape: Vec3, holdout_x: float, *, held_out: bool) -> Box:
     """What of a volume is trained on, or held out: the last fraction ``holdout_x`` of x."""
     cut = max(1, shape[2] - round(holdout_x * shape[2]))
     return Box((0, 0, cut), shape) if held_out else Box((0, 0, 0), (shape[0], shape[1], cut))
-
-
-def choose_device(device: str | None) -> tuple[str, bool]:
-    """The kind of device ("cuda" where there is one, unless asked otherwise), and whether bfloat16 is fast on it.
-
-    Without instructions of the processor for bfloat16 torch emulates it, slowly.
-    """
-    kind = device or ("cuda" if torch.cuda.is_available() else "cpu")
-    if kind == "cuda":
-        return kind, torch.cuda.is_bf16_supported()
-    tests = (getattr(torch.cpu, name, None) for name in ("_is_avx512_bf16_supported", "_is_amx_tile_supported"))
-    return kind, kind == "cpu" and any(bool(test()) for test in tests if test is not None)
 
 
 def train(
@@ -67,6 +58,7 @@ def train(
     representation: Literal["tanh", "heat"] = "tanh",
     diameter_vox: float = 16.0,
     scale_vox: float | None = None,
+    architecture: Literal["eschweiler", "half"] = "eschweiler",
     features: int = 16,
     depth: int = 4,
     steps: int = 2000,
@@ -79,11 +71,16 @@ def train(
     prediction_patch: Vec3 = (96, 96, 96),
     margin: int = 12,
     every: int = 250,
+    keep: Literal["best", "last"] = "best",
+    patience: int = 0,
+    workers: int = 0,
     device: str | None = None,
+    precision: Literal["auto", "float32", "bfloat16"] = "auto",
     resume: bool = False,
     overwrite: bool = False,
+    watch: Callable[[Path], object] | None = None,
 ) -> Path:
-    """Train a network and write it with its card; beside it a CSV of the losses and a checkpoint.
+    """Train a network and write it with its card; beside it the learning curve (CSV) and a checkpoint.
 
     Parameters
     ----------
@@ -112,12 +109,14 @@ def train(
     representation : "tanh" or "heat"
     diameter_vox, scale_vox : float
         Diameter that the network shall know, and s of the tanh (default a fifth of it), in voxels.
+    architecture : "eschweiler" or "half"
+        `bigcp3d.pure.network.UNet3D`, or the faster `HalfUNet3D`.
     features, depth : int
         Of the network.
     steps, batch, lr, seed : int, int, float, int
         Optimisation.
     patch : tuple of int
-        Training patch (z, y, x), y and x equally long.
+        Training patch (z, y, x). Samples are turned by 90 degrees as well where y and x are equally long.
     min_cell_vox : int
         Smaller labels are not learned from.
     percentiles : tuple of float
@@ -125,11 +124,23 @@ def train(
     prediction_patch, margin : tuple of int, int
         For the card.
     every : int
-        Steps between validations and checkpoints.
+        Steps between validations, which end in a row of the learning curve and a checkpoint.
+    keep : "best" or "last"
+        The model of the best validation, by the mean of cells' Dice and AP at 0.5 on whole segmentations, or that of
+        the last step. Scores of a model that was chosen on held-out data are too good on these data: what it is worth
+        must be measured on others. Without held-out data the last is kept.
+    patience : int
+        Validations without a gain after which the training ends; 0: never.
+    workers : int
+        Processes that make samples ahead; 0: this one makes each before its step. No sample depends on it.
     device : str, optional
         Default: "cuda" where there is one, else "cpu".
+    precision : "auto", "float32" or "bfloat16"
+        Of the activations; auto is bfloat16 where the processor has instructions for it. Weights are float32.
     resume, overwrite : bool
-        Go on from the checkpoint; replace an existing model.
+        Go on from the checkpoint, where there is one; replace an existing model and checkpoint.
+    watch : callable, optional
+        Called with the path of the learning curve whenever that was written: to draw it, say.
 
     Returns
     -------
@@ -140,22 +151,26 @@ def train(
     ------
     InputError, ModelError, TargetError
         All before the training starts, but for a disk that fills.
+    BigCP3DError
+        The loss is no longer a number, or a worker died; the last checkpoint is kept.
 
     Notes
     -----
-    Weights are float32; activations bfloat16 where the processor has instructions for it. Repeatable on one machine
-    with one number of threads.
+    Repeatable to the bit on one machine with one number of threads. Volumes are read in pieces: one pass over the
+    labels measures the cells, and then each sample reads what it shows.
     """
     target = Path(out)
-    if target.exists() and not (overwrite or resume):
-        raise TargetError(f"{target} exists; nothing is overwritten unasked: give another path, or overwrite it")
+    check_target(target, resume=resume, overwrite=overwrite)
+    if not (volumes or painted or simulate):
+        raise InputError("found nothing to learn from; give volumes with labels, volumes to paint, or a tissue")
     look = Look(diameter_vox, *percentiles)
-    card = _make_card(
+    card = make_card(
         name=name or target.stem,
         representation=representation,
         scale_vox=scale_vox or diameter_vox / 5,
         diameter_vox=diameter_vox,
         channels=1,
+        architecture=architecture,
         features=features,
         depth=depth,
         patch=prediction_patch,
@@ -168,7 +183,10 @@ def train(
         bigcp3d_version=_version(),
         command=" ".join(sys.argv),
     )
-    _check(patch, card.stride, holdout_x, steps)
+    schedule = Schedule(steps, lr, every, *choose_device(device, precision), keep, patience, workers)
+    check_numbers(schedule, card, patch, batch, holdout_x, shares)
+    if patience and not (validation or holdout_x or simulate):
+        raise InputError(f"patience is {patience}, but nothing is held out; give validation volumes or holdout_x")
 
     def open_part(volume: str | Path, share: float, *, paint: bool = False, held_out: bool = False) -> Source:
         path, labels_name = split_name(volume, label_name)
@@ -184,46 +202,43 @@ def train(
         [TissueSource(simulate, look)] if simulate else [],
         [NoiseSource(look)],
     ]
-    sources = [(share / len(kind), s) for share, kind in zip(shares, kinds, strict=True) for s in kind if share > 0]
-    held: list[Source] = [open_part(v, 0.0) for v in validation]
+    weighted = [(share / len(kind), s) for share, kind in zip(shares, kinds, strict=True) for s in kind if share > 0]
+    held = [(str(v), open_part(v, 0.0)) for v in validation]
     if holdout_x > 0:
-        held += [open_part(v, holdout_x, held_out=True) for v in volumes]
-        held += [open_part(v, holdout_x, paint=True, held_out=True) for v in painted]
-    held += kinds[2]
+        held += [(str(v), open_part(v, holdout_x, held_out=True)) for v in volumes]
+        held += [(str(v), open_part(v, holdout_x, paint=True, held_out=True)) for v in painted]
+    held += [(f"simulated {simulate}", source) for source in kinds[2]]
     checks = [
         make_batch([(1.0, s)], (seed + 1, 2**20 + k), 1, patch, card, augment=False)
-        for s in held
+        for _, s in held
         for k in range(CHECKS)
     ]
+    settings = {
+        **{"steps": steps, "patch": patch, "batch": batch, "lr": lr, "seed": seed, "every": every},
+        **{"shares": shares, "simulate": simulate, "holdout_x": holdout_x, "min_cell_vox": min_cell_vox},
+        **card.model_dump(mode="json", exclude={"name", "patch", "training", "date", "bigcp3d_version", "command"}),
+        "prediction_patch": prediction_patch,
+        "volumes": _describe(volumes, kinds[0]),
+        "painted": _describe(painted, kinds[1]),
+        "validation": _describe(validation, [s for _, s in held]),
+    }
     target.parent.mkdir(parents=True, exist_ok=True)
-    schedule = Schedule(steps, patch, batch, lr, seed, every, *choose_device(device))
-    save_model(target, fit(sources, checks, target, card, schedule, resume=resume), card)
+    recipe = Recipe(tuple(weighted), seed, batch, patch, card)
+    regions = draw_regions(held, card, seed + REGION_SEED)
+    save_model(
+        target, fit(recipe, checks, regions, target, schedule, settings=settings, resume=resume, watch=watch), card
+    )
     return target
 
 
-def _make_card(**fields: object) -> ModelCard:
-    """A card; `InputError` where a value cannot be."""
-    try:
-        return ModelCard.model_validate(fields)
-    except ValidationError as error:
-        found = "; ".join(
-            f"{'.'.join(map(str, e['loc'])) or 'card'} {e['input']!r}: {e['msg']}" for e in error.errors()
-        )
-        raise InputError(f"the model cannot be as asked ({found}): change these values") from error
-
-
-def _check(patch: Vec3, stride: int, holdout_x: float, steps: int) -> None:
-    """Refuse what could only fail later."""
-    if patch[1] != patch[2] or any(side < stride or side % stride for side in patch):
-        raise InputError(
-            f"patch is {patch}; allowed are multiples of {stride} with y and x equal, since they are exchanged at "
-            "random: "
-            "choose such a patch"
-        )
-    if not 0 <= holdout_x < 1:
-        raise InputError(f"holdout_x is {holdout_x}; allowed is 0 to below 1: give the fraction of x to keep back")
-    if steps < 1:
-        raise InputError(f"steps is {steps}; allowed is 1 or more: give the number of optimisation steps")
+def _describe(volumes: Sequence[str | Path], sources: Sequence[Source]) -> list[str]:
+    """What a checkpoint remembers of volumes: what was measured in them, so that they may be moved but not changed."""
+    return [
+        f"{Path(str(volume)).name}: {len(source.cells.ids)} cells in {source.part.start} to {source.part.stop}, "
+        f"factors {tuple(round(f, 6) for f in source.factors)}, values {source.range}"
+        for volume, source in zip(volumes, sources, strict=False)
+        if isinstance(source, VolumeSource)
+    ]
 
 
 def _version() -> str:

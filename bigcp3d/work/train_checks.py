@@ -1,0 +1,92 @@
+"""What of a training is refused before it starts: targets, devices, cards, numbers."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import torch
+from pydantic import ValidationError
+
+from bigcp3d.edge.models import ModelCard
+from bigcp3d.errors import InputError, TargetError
+from bigcp3d.pure.boxes import Vec3
+from bigcp3d.pure.predict import fast_precision
+from bigcp3d.pure.tracking import MAX_REACH
+from bigcp3d.work.optimise import Schedule
+
+
+def check_target(target: Path, *, resume: bool, overwrite: bool) -> None:
+    """Nothing is overwritten unasked: neither a model, nor the checkpoint of hours of work."""
+    if target.is_dir():
+        raise TargetError(f"{target} is a folder; a model is one file: give its path, such as {target}/my.safetensors")
+    for path in (target, target.with_suffix(".checkpoint.pt")):
+        if path.exists() and not (overwrite or resume):
+            raise TargetError(
+                f"{path} exists; nothing is overwritten unasked: give another path, resume, or overwrite it"
+            )
+
+
+def choose_device(device: str | None, precision: str = "auto") -> tuple[str, bool]:
+    """The kind of device ("cuda" where there is one, unless asked otherwise), and whether activations are bfloat16.
+
+    With "auto" they are where the device has instructions for it; without, torch emulates it, slowly.
+
+    Raises
+    ------
+    InputError
+        The device is not there, or the precision is none.
+    """
+    kind = device or ("cuda" if torch.cuda.is_available() else "cpu")
+    if kind not in ("cpu", "cuda") or (kind == "cuda" and not torch.cuda.is_available()):
+        there = "cpu, cuda" if torch.cuda.is_available() else "cpu; torch finds no CUDA device here"
+        raise InputError(f"device is {kind!r}; allowed are {there}: choose one, or leave it out")
+    if precision not in ("auto", "float32", "bfloat16"):
+        raise InputError(f"precision is {precision!r}; allowed are auto, float32, bfloat16: choose one")
+    return kind, (fast_precision(kind) if precision == "auto" else precision) == "bfloat16"
+
+
+def make_card(**fields: object) -> ModelCard:
+    """A card; `InputError` where a value cannot be."""
+    try:
+        return ModelCard.model_validate(fields)
+    except ValidationError as error:
+        found = "; ".join(
+            f"{'.'.join(map(str, e['loc'])) or 'card'} {e['input']!r}: {e['msg']}" for e in error.errors()
+        )
+        raise InputError(f"the model cannot be as asked ({found}): change these values") from error
+
+
+def check_numbers(
+    schedule: Schedule, card: ModelCard, patch: Vec3, batch: int, holdout_x: float, shares: Sequence[float]
+) -> None:
+    """Refuse what could only fail later."""
+    if card.architecture not in ("eschweiler", "half"):
+        raise InputError(f"architecture is {card.architecture!r}; eschweiler and half can be trained here: choose one")
+    if card.diameter_vox > 2 * MAX_REACH / 3:
+        raise InputError(
+            f"diameter_vox is {card.diameter_vox:g}; allowed is up to {2 * MAX_REACH // 3}, since paths of three radii "
+            "are stored in int8: let the network know smaller cells, on a coarser grid"
+        )
+    if any(side < card.stride or side % card.stride for side in patch):
+        raise InputError(f"patch is {patch}; allowed are multiples of {card.stride}: choose such a patch")
+    if not 0 <= holdout_x < 1:
+        raise InputError(f"holdout_x is {holdout_x}; allowed is 0 to below 1: give the fraction of x to keep back")
+    least: dict[str, tuple[Any, int]] = {
+        "steps": (schedule.steps, 1),
+        "every": (schedule.every, 1),
+        "batch": (batch, 1),
+        "patience": (schedule.patience, 0),
+        "workers": (schedule.workers, 0),
+    }
+    for what, (found, lowest) in least.items():
+        if found < lowest:
+            raise InputError(f"{what} is {found}; allowed is {lowest} or more: give such a number")
+    if not (math.isfinite(schedule.lr) and schedule.lr > 0):
+        raise InputError(f"lr is {schedule.lr}; allowed are numbers above 0: give a learning rate, 1e-3 for a start")
+    if schedule.keep not in ("best", "last"):
+        raise InputError(f"keep is {schedule.keep!r}; allowed are best and last: choose one")
+    if len(shares) != 4 or min(shares) < 0 or max(shares) <= 0:
+        raise InputError(f"shares are {shares}; needed are four numbers from 0 on, one of them above: give such")
