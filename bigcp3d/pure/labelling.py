@@ -15,17 +15,17 @@ from bigcp3d.pure.tracking import UNASSIGNED
 
 
 @njit(nogil=True, cache=True)
-def _look_up(offsets, start, ids, labels):  # type: ignore[no-untyped-def]
+def _look_up(offsets, start, shape, ids, labels):  # type: ignore[no-untyped-def]
+    """``ids`` lie flat, of a box of ``shape`` that begins ``start`` before the labels."""
     _, nz, ny, nx = offsets.shape
     for z in range(nz):
         for y in range(ny):
+            oz, oy, ox, row = offsets[0, z, y], offsets[1, z, y], offsets[2, z, y], labels[z, y]
+            at = ((z + start[0]) * shape[1] + y + start[1]) * shape[2] + start[2]
             for x in range(nx):
-                if offsets[0, z, y, x] != UNASSIGNED:
-                    labels[z, y, x] = ids[
-                        z + start[0] + offsets[0, z, y, x],
-                        y + start[1] + offsets[1, z, y, x],
-                        x + start[2] + offsets[2, z, y, x],
-                    ]
+                dz = np.int64(oz[x])
+                if dz != UNASSIGNED:
+                    row[x] = ids[np.uint64(at + x + (dz * shape[1] + oy[x]) * shape[2] + ox[x])]
 
 
 def label_box(
@@ -70,5 +70,5 @@ def label_box(
     near = np.all((sink_voxel >= grown.start) & (sink_voxel < grown.stop), axis=1)
     ids[tuple((sink_voxel[near] - np.asarray(grown.start, np.int32)).T)] = sink_id[near]
     start = tuple(a - b for a, b in zip(box.start, grown.start, strict=True))
-    _look_up(offsets, start, ids, labels)
+    _look_up(offsets, start, grown.shape, ids.ravel(), labels)
     return labels

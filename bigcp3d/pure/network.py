@@ -142,9 +142,7 @@ class HalfUNet3D(nn.Module):
         self.down = nn.ModuleList(
             _pair(a, b, norm=b > features) for a, b in zip([features, *widths], widths, strict=False)
         )
-        self.up = nn.ModuleList(
-            _pair(a + b, b, norm=True) for a, b in zip(widths[:0:-1], widths[-2::-1], strict=True)
-        )
+        self.up = nn.ModuleList(_pair(a + b, b, norm=True) for a, b in zip(widths[:0:-1], widths[-2::-1], strict=True))
         self.head = nn.ConvTranspose3d(features, 4, 4, stride=2, padding=1)
 
     def forward(self, x: Tensor) -> Tensor:

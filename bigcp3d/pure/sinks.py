@@ -202,7 +202,7 @@ def collect_sinks(
     shape: Vec3,
     *,
     foreground: NDArray[np.int8],
-    intensity: NDArray[np.int32],
+    intensity: NDArray[np.int32] | None,
     reach: int,
     copies: tuple[NDArray[np.int64], NDArray[np.int64], NDArray[np.int64]] | None = None,
 ) -> Sinks:
@@ -218,8 +218,8 @@ def collect_sinks(
         The whole volume, in voxels.
     foreground : ndarray of int8, shape (z, y, x)
         Stored foreground of the core.
-    intensity : ndarray of int32, shape (z, y, x)
-        Intensity of the core in units of 1/4096 (`INTENSITY_UNIT`).
+    intensity : ndarray of int32, shape (z, y, x), or None
+        Intensity of the core in units of 1/4096 (`INTENSITY_UNIT`); None counts as 0 everywhere.
     reach : int
         Largest offset, in voxels.
     copies : tuple of ndarray of int64, shapes (z,), (y,), (x,), optional
@@ -241,6 +241,8 @@ def collect_sinks(
     n = _number(offsets, start, slot)
     sums = Sums.empty(n)
     voxel = np.empty((n, 3), np.int32)
+    if intensity is None:
+        intensity = np.broadcast_to(np.zeros(1, np.int32), core.shape)
     z, y, x = copies or [np.ones(side, np.int64) for side in core.shape]
     _add(offsets, start, slot, core.start, shape, foreground, intensity, z, y, x, voxel, *sums.arrays().values())
     order = np.lexsort((voxel[:, 2], voxel[:, 1], voxel[:, 0]))
