@@ -16,6 +16,9 @@ BASE_BYTES = 500 * 2**20
 SLACK = 1.15
 """Allocator overhead and small things, as a factor on the arrays."""
 
+SAM_BYTES = 4 * 2**30
+"""Cellpose-SAM: 300 million weights in float32, a copy while they are loaded, its planes (measured: 3.5e9)."""
+
 SAMPLE_BYTES_PER_VOX = 24
 """The normalisation's sample: raw values, float32, finite mask, partition."""
 
@@ -31,18 +34,34 @@ def _grow(shape: Vec3, by: int) -> Vec3:
     return vec3(s + 2 * by for s in shape)
 
 
-def network_bytes(patch: Vec3, features: int) -> int:
+def network_bytes(patch: Vec3, features: int, architecture: str = "eschweiler") -> int:
     """Activations of one patch: mostly those at full resolution, and the convolutions' own copies (measured: 8.6)."""
+    if architecture.startswith("cellpose"):
+        return _plane_bytes(patch, features, sam=architecture == "cellpose-sam")
     return _volume(patch) * 4 * (9 * features + 6) + 64 * 2**20
+
+
+def _plane_bytes(patch: Vec3, features: int, sam: bool) -> int:
+    """Answer and sums of one patch (measured: 45 a voxel); the planes that a 2D network sees at once (70 to 77)."""
+    from bigcp3d.pure.planes import PLANES  # needs torch, which a plan with another network does without
+
+    largest = max(patch[0] * patch[1], patch[0] * patch[2], patch[1] * patch[2])
+    planes = SAM_BYTES if sam else PLANES * largest * features * 80
+    return 52 * _volume(patch) + planes + 32 * 2**20
 
 
 def pass_bytes(
     *,
     block: Vec3,
-    read: Vec3,
-    patch_read: Vec3,
+    read_vox: int,
+    layer_vox: int,
+    extent_vox: int,
+    map_vox: int,
+    shell_vox: int,
+    hand_over: bool,
     patch: Vec3,
     features: int,
+    architecture: str,
     itemsize: int,
     reach: int,
     radius: int,
@@ -51,6 +70,7 @@ def pass_bytes(
     label_itemsize: int,
     sample_vox: int,
     network: bool,
+    maps_itemsize: int = 1,
 ) -> dict[str, int]:
     """Peak bytes that one task of each pass needs beyond an idle worker.
 
@@ -58,10 +78,15 @@ def pass_bytes(
     ----------
     block : tuple of int
         Core of a block on the working grid, in voxels.
-    read, patch_read : tuple of int
-        Largest image region that ``predict`` reads, and its shape on the working grid.
-    patch, features : tuple of int, int
-        The network's window and its features at full resolution.
+    read_vox, layer_vox : int
+        Largest image region that ``predict`` reads at once (a layer of patches), in voxels of the image and of the
+        working grid.
+    extent_vox, map_vox, shell_vox : int
+        Of a block of patches (`bigcp3d.pure.patch_blocks`): what they fill, its core, and what waits for neighbours.
+    hand_over : bool
+        Whether there are such neighbours.
+    patch, features, architecture : tuple of int, int, str
+        The network's window, its features at full resolution, and its kind.
     itemsize, label_itemsize : int
         Bytes of an image voxel and of a label.
     reach, radius : int
@@ -72,18 +97,22 @@ def pass_bytes(
         Voxels of the normalisation's sample.
     network : bool
         Whether ``predict`` runs at all.
+    maps_itemsize : int
+        Bytes of a stored value of the maps, where they are given.
 
     Returns
     -------
     bytes : dict
         By pass.
     """
+    given = 4 * maps_itemsize if maps_itemsize > 1 else 0  # read whole before they become int8
     core, halo = _volume(block), _volume(_grow(block, reach + 1))
     tables = TABLE_BYTES_PER_VOX * core
     table = {
         "normalise": SAMPLE_BYTES_PER_VOX * sample_vox,
-        # maps and their interleaved copy; offsets; slots of sinks; the image as read, resampled, quantised
-        "track": 12 * halo + (3 + itemsize + 16) * core + tables,
+        # maps, as stored where they are floats, and their interleaved copy; offsets; slots of sinks; the image as read,
+        # resampled, quantised
+        "track": (12 + given) * halo + (3 + itemsize + 16) * core + tables,
         # painted and eroded masks; labels and two masks for the faces
         "cluster": 2 * _volume(_grow(block, radius)) + 12 * core + 4 * tables,
         "check": 12 * halo + 64 * core // 4,
@@ -94,9 +123,16 @@ def pass_bytes(
         "pyramid": (9 + 2) * label_itemsize * _volume(label_block),
     }
     if network:
+        # the image as read and resampled; sums; maps, twice more where a shard is written; activations
         table["predict"] = (
-            (itemsize + 12) * _volume(read) + 8 * _volume(patch_read) + 24 * core + network_bytes(patch, features)
+            (itemsize + 12) * read_vox
+            + 8 * layer_vox
+            + 16 * extent_vox
+            + 12 * map_vox
+            + network_bytes(patch, features, architecture)
         )
+        if hand_over:  # own sums, those handed over (one file at a time); maps as kept and whole, and as a shard
+            table["merge"] = 16 * (shell_vox + extent_vox - map_vox) + 16 * map_vox
     return {name: int(SLACK * number) for name, number in table.items()}
 
 

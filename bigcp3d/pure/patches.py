@@ -15,6 +15,7 @@ Follows Eschweiler et al. 2021b (weighted merging of overlapping patches).
 from __future__ import annotations
 
 import math
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -69,13 +70,8 @@ class PatchGrid:
         start = vec3(i * c - self.margin for i, c in zip(index, self.core, strict=True))
         return Box(start, vec3(a + p for a, p in zip(start, self.patch, strict=True)))
 
-    def touching(self, box: Box) -> list[Vec3]:
-        """Patches, in raster order, whose windows meet ``box``."""
-        return self.cores.touching(box.clip(self.shape).grow(self.margin))
-
-    def read_box(self, box: Box) -> Box:
-        """All voxels of the volume that the patches of ``box`` see, reflected ones included."""
-        patches = self.touching(box)
+    def read_box(self, patches: Sequence[Vec3]) -> Box:
+        """All voxels of the volume that a box of patches, in raster order, sees, reflected ones included."""
         first, last = self.window(patches[0]), self.window(patches[-1])
         ends = [reflected(a, b, s) for a, b, s in zip(first.start, last.stop, self.shape, strict=True)]
         return Box(vec3(e.min() for e in ends), vec3(e.max() + 1 for e in ends))
@@ -164,4 +160,26 @@ def finish_merge(total: NDArray[np.int32], box: Box, grid: PatchGrid) -> NDArray
         divisor = plane * weight
         value = total[:, z].astype(np.int64)
         maps[:, z] = np.sign(value) * ((2 * np.abs(value) + divisor) // (2 * divisor))
+    return maps
+
+
+def finish_maps(total: NDArray[np.int32], box: Box, grid: PatchGrid) -> NDArray[np.int8]:
+    """Maps of a box from the sums of all patches that meet it.
+
+    Parameters
+    ----------
+    total : ndarray of int32, shape (4, *box.shape)
+        Complete sums.
+    box : Box
+        Where they lie.
+    grid : PatchGrid
+        The volume's patches.
+
+    Returns
+    -------
+    maps : ndarray of int8, shape (4, *box.shape)
+        Foreground (0..127) and flow z, y, x in voxels per step, times 127.
+    """
+    maps = finish_merge(total, box, grid)
+    np.maximum(maps[0], 0, out=maps[0])
     return maps

@@ -1,18 +1,20 @@
-"""Prediction of one block: all patches that meet it, through the network, merged into int8 maps.
+"""Prediction: patches through the network, and the weighted sums of what it says.
 
-Invariant: a voxel of the maps depends on the image, the normalisation, the network and the patch grid, never on the
-block. Every patch has the same shape, runs alone (batch 1) and on one thread, so that no sum inside the network is
-regrouped; merging is integer arithmetic.
+Invariant: a voxel of the maps depends on the image, the normalisation, the network, its precision and the patch grid,
+never on the block. Every patch has the same shape, runs alone (batch 1) and on one thread, so that no sum inside the
+network is regrouped; merging is integer arithmetic.
 """
 
 from __future__ import annotations
+
+from collections.abc import Callable, Sequence
 
 import numpy as np
 import torch
 from numpy.typing import NDArray
 
-from bigcp3d.pure.boxes import Box
-from bigcp3d.pure.patches import PatchGrid, finish_merge, merge_patch, reflected
+from bigcp3d.pure.boxes import Box, Vec3
+from bigcp3d.pure.patches import PatchGrid, merge_patch, reflected
 
 
 def take_patch(image: NDArray[np.float32], region: Box, window: Box, grid: PatchGrid) -> NDArray[np.float32]:
@@ -24,27 +26,34 @@ def take_patch(image: NDArray[np.float32], region: Box, window: Box, grid: Patch
 
 
 def run_network(network: torch.nn.Module, patch: NDArray[np.float32]) -> NDArray[np.float32]:
-    """Foreground and flow of one patch, float32 (4, z, y, x), foreground in [-1, 1] as the tanh gives it."""
-    device = next(network.parameters()).device
+    """Foreground and flow of one patch, float32 (4, z, y, x), foreground in [-1, 1] as the tanh gives it.
+
+    The network computes in the dtype of its parameters.
+    """
+    first = next(network.parameters())
     with torch.inference_mode():
-        output = network(torch.from_numpy(patch)[None, None].to(device))[0]
+        output = network(torch.from_numpy(patch)[None, None].to(first.device, first.dtype))[0]
     result: NDArray[np.float32] = output.float().cpu().numpy()
     return result
 
 
-def predict_block(
-    image: NDArray[np.float32], region: Box, box: Box, grid: PatchGrid, network: torch.nn.Module
-) -> NDArray[np.int8]:
-    """Foreground and flow of a block.
+def sum_patches(
+    read: Callable[[Box], NDArray[np.float32]],
+    layers: Sequence[Sequence[Vec3]],
+    box: Box,
+    grid: PatchGrid,
+    network: torch.nn.Module,
+) -> NDArray[np.int32]:
+    """Weighted sums of some patches' predictions.
 
     Parameters
     ----------
-    image : ndarray of float32, shape ``region.shape``
-        Normalised image on the working grid.
-    region : Box
-        Where it lies; holds ``grid.read_box(box)``.
+    read : callable
+        Gives the normalised image, float32, in a box of the working grid.
+    layers : sequence of sequences of patch indices
+        The patches; a layer is a box of them in raster order, and is read at once.
     box : Box
-        The block's core.
+        Where sums are wanted.
     grid : PatchGrid
         The volume's patches.
     network : torch.nn.Module
@@ -52,21 +61,34 @@ def predict_block(
 
     Returns
     -------
-    maps : ndarray of int8, shape (4, *box.shape)
-        Foreground (0..127) and flow z, y, x in voxels per step, times 127.
+    total : ndarray of int32, shape (4, *box.shape)
 
     Notes
     -----
-    Exact under blocking on machines of one kind; 20 bytes a voxel of the block, plus the activations of one patch.
+    Sums of any other patches may be added in any order. 16 bytes a voxel of the box, plus the image that a layer sees
+    and the activations of one patch.
     """
     total = np.zeros((4, *box.shape), np.int32)
-    for index in grid.touching(box):
-        window = grid.window(index)
-        prediction = run_network(network, take_patch(image, region, window, grid))
-        merge_patch(total, box, window, prediction, grid.margin)
-    maps = finish_merge(total, box, grid)
-    np.maximum(maps[0], 0, out=maps[0])
-    return maps
+    for layer in layers:
+        region = grid.read_box(layer)
+        image = read(region)
+        for index in layer:
+            window = grid.window(index)
+            prediction = run_network(network, take_patch(image, region, window, grid))
+            merge_patch(total, box, window, prediction, grid.margin)
+        del image  # before the next one is read
+    return total
+
+
+def fast_precision(device: str) -> str:
+    """``"bfloat16"`` where a device ("cpu" or "cuda") has instructions for it, else ``"float32"``.
+
+    Without them torch emulates bfloat16, slowly.
+    """
+    if device == "cuda":
+        return "bfloat16" if torch.cuda.get_device_capability() >= (8, 0) else "float32"
+    tests = (getattr(torch.cpu, name, None) for name in ("_is_avx512_bf16_supported", "_is_amx_tile_supported"))
+    return "bfloat16" if any(bool(test()) for test in tests if test is not None) else "float32"
 
 
 def use_one_thread() -> None:

@@ -8,11 +8,10 @@ from __future__ import annotations
 import math
 from pathlib import Path
 
-import zarr
-
 from bigcp3d.edge.image import ImageInfo, check_channel, check_level, open_image
 from bigcp3d.edge.label_plan import CHUNK
 from bigcp3d.edge.labels import plan_labels
+from bigcp3d.edge.maps import open_maps
 from bigcp3d.edge.models import ModelCard, load_card, model_hash
 from bigcp3d.errors import InputError, ModelError
 from bigcp3d.pure.boxes import Vec3, vec3
@@ -56,7 +55,8 @@ def make_plan(request: Request) -> Plan:
     shape = working_shape(image.levels[request.level].shape, factors)
     ratio = _level_ratio(image, request.level)
     label_factors: Factors = tuple(f * r for f, r in zip(factors, ratio, strict=True))  # type: ignore[assignment]
-    maps = None if request.maps is None else _check_maps(request.maps, shape)
+    maps = None if request.maps is None else str(request.maps)
+    stored = None if maps is None else open_maps(maps, shape, image.times)
     radius = request.radius_vox or card.diameter_vox / 2
     reach = math.ceil(3 * radius)
     if reach > MAX_REACH:
@@ -74,6 +74,8 @@ def make_plan(request: Request) -> Plan:
         max_flow_error=request.max_flow_error,
     )
 
+    precision = "float32" if maps else _precision(request, card)
+
     def plan_with(block: Vec3) -> Plan:
         target = plan_labels(image, request.output, request.name, shard=_label_block(block, label_factors))
         return Plan(
@@ -87,6 +89,7 @@ def make_plan(request: Request) -> Plan:
             model_hash=None if maps else model_hash(request.model),
             card=None if maps else card,
             maps=maps,
+            maps_itemsize=1 if stored is None else stored.dtype.itemsize,
             factors=factors,
             label_factors=label_factors,
             shape=shape,
@@ -96,6 +99,7 @@ def make_plan(request: Request) -> Plan:
             low_percentile=card.low_percentile,
             high_percentile=card.high_percentile,
             clip=card.clip,
+            precision=precision,
             foreground=max(1, round(request.foreground * 127)),
             steps=max(50, math.ceil(10 * radius)),
             reach=reach,
@@ -123,6 +127,19 @@ def _choose_block(plan_with, shape: Vec3, request: Request) -> Plan:  # type: ig
             return plan
         half = -(-block[longest] // 2)
         block = vec3(half if axis == longest else side for axis, side in enumerate(block))
+
+
+def _precision(request: Request, card: ModelCard) -> str:
+    """What the network computes in: as asked, else bfloat16 where this machine is fast in it."""
+    if request.precision != "auto":
+        return request.precision
+    if card.architecture == "cellpose":  # made for float32, with sums over a batch norm; Cellpose-SAM is for bfloat16
+        return "float32"
+    import torch  # takes seconds, and every other check comes first
+
+    from bigcp3d.pure.predict import fast_precision
+
+    return fast_precision("cuda" if torch.cuda.is_available() else "cpu")
 
 
 def _label_block(block: Vec3, factors: Factors) -> Vec3:
@@ -170,18 +187,6 @@ def _level_ratio(image: ImageInfo, level: int) -> Factors:
     else:
         ratio = tuple(b / h for b, h in zip(base.shape, here.shape, strict=True))
     return ratio  # type: ignore[return-value]
-
-
-def _check_maps(maps: str | Path, shape: Vec3) -> str:
-    """The path of given maps, after a look at the array's metadata."""
-    expected = f"a zarr array of int8 with shape {(4, *shape)} (foreground, flow z, y, x, each times 127)"
-    try:
-        array = zarr.open_array(str(maps), mode="r")
-    except (OSError, ValueError, KeyError, TypeError) as error:
-        raise InputError(f"{maps} cannot be opened as maps; needed is {expected}") from error
-    if array.dtype != "int8" or array.shape != (4, *shape):
-        raise InputError(f"{maps} holds {array.dtype} with shape {array.shape}; needed is {expected}")
-    return str(maps)
 
 
 def default_work_dir(group: str, name: str) -> Path:

@@ -24,7 +24,8 @@ class Request:
     name : str
         Of the labels.
     model : str
-        A shipped model's name (``bigcp3d models``) or the path of a model file.
+        A shipped model's name (``bigcp3d models``) or the path of a model file; ``cellpose:NAME`` or
+        ``cellpose:PATH`` for one of Cellpose's.
     diameter_um : float, optional
         Expected cell diameter in micrometres; with the image's scale it decides the working grid. None: no resampling.
     scale_um : tuple of float, optional
@@ -44,10 +45,15 @@ class Request:
     work_dir : str or Path, optional
         Intermediate arrays; default beside the store that gets the labels.
     maps : str or Path, optional
-        Kept maps, or those of another tool: a zarr array int8 (4, Z, Y, X) on the working grid, foreground and flow
-        z, y, x (towards the centre, voxels per step), each times 127. Nothing is predicted then.
+        Kept maps, or those of another tool: a zarr array or OME-Zarr image (4, Z, Y, X) on the working grid, or (T, 4,
+        Z, Y, X); foreground 0..1 and flow z, y, x in voxels per step, towards the centre (flows that point away are
+        stored as their negative). Float16, float32 or float64, cut to [-1, 1]; or int8, each value times 127. NaN is
+        refused. Nothing is predicted then; ``model`` still gives the diameter, where ``radius_vox`` does not.
     executor : {"dask", "serial"}
         Serial runs in this process.
+    precision : {"auto", "float32", "bfloat16"}
+        In which the network computes; auto takes bfloat16 where this machine has instructions for it. It changes maps
+        a little, so a run is carried on in the precision that it began with.
     foreground : float
         Threshold on the predicted foreground, 0 to 1.
     radius_vox : float, optional
@@ -79,6 +85,7 @@ class Request:
     work_dir: str | Path | None = None
     maps: str | Path | None = None
     executor: str = "dask"
+    precision: str = "auto"
     foreground: float = 0.5
     radius_vox: float | None = None
     min_volume: float | None = None
@@ -113,6 +120,8 @@ class Request:
         self.worker_limit_bytes()
         if self.executor not in ("dask", "serial"):
             raise InputError(f"executor is {self.executor!r}; 'dask' and 'serial' are known")
+        if self.precision not in ("auto", "float32", "bfloat16"):
+            raise InputError(f"precision is {self.precision!r}; 'auto', 'float32' and 'bfloat16' are known")
 
     def worker_count(self) -> int:
         """Workers of a local cluster."""

@@ -4,8 +4,8 @@ A task is a pass on a block. Its key says it all: ``(name, time, index)``. The l
 follows what it waits for, so the serial executor just walks it; Dask gets the same list. Neighbours follow from
 geometry (how far a pass reads) and not from counting to 27, so blocks may be thinner than a halo::
 
-    normalise -> predict -> track -> cluster -> [join -> check ->] resolve        phase "objects"
-    label -> pyramid                                                              phase "labels"
+    normalise -> predict -> [merge ->] track -> cluster -> [join -> check ->] resolve        phase "objects"
+    label -> pyramid                                                                         phase "labels"
 
 Between the phases the label arrays are made, since only then the number of cells, hence the dtype, is known.
 """
@@ -23,7 +23,7 @@ from bigcp3d.work.run import ONCE
 Key = tuple[str, int, tuple[int, ...]]
 """Pass, time point, block index (with the level in front for ``pyramid``)."""
 
-PRIORITY = {"normalise": 0, "predict": 1, "track": 2, "cluster": 3, "join": 4, "check": 5, "resolve": 6, "label": 7}
+PASS_ORDER = ("normalise", "predict", "merge", "track", "cluster", "join", "check", "resolve", "label", "pyramid")
 """Later passes first, so that intermediate arrays are used while they are warm and no pass waits for a whole one."""
 
 
@@ -38,12 +38,13 @@ class Task:
     @property
     def priority(self) -> int:
         """Larger runs first."""
-        return PRIORITY.get(self.key[0], 8)
+        return PASS_ORDER.index(self.key[0])
 
 
 def object_tasks(plan: Plan) -> Iterator[Task]:
     """From the image to the object table and ids, for every time point."""
     grid = plan.grid
+    maps_pass = "merge" if plan.patch_blocks.hand_over else "predict"
 
     def keys(name: str, time: int, box: Box) -> tuple[Key, ...]:
         return tuple((name, time, index) for index in grid.touching(box))
@@ -52,11 +53,13 @@ def object_tasks(plan: Plan) -> Iterator[Task]:
         yield Task(("normalise", time, ONCE), (), 0)
         start: tuple[Key, ...] = (("normalise", time, ONCE),)
         if plan.maps is None:
-            for index in grid:
-                yield Task(("predict", time, index), start, grid.core(index).size)
+            yield from _map_tasks(plan, time, start)
         for index in grid:
             core = grid.core(index)
-            needs = keys("predict", time, core.grow(plan.reach)) if plan.maps is None else start
+            needs = start
+            if plan.maps is None:
+                near = plan.patch_blocks.grid.touching(core.grow(plan.reach))
+                needs = tuple((maps_pass, time, other) for other in near)
             yield Task(("track", time, index), needs, core.size)
         for index in grid:
             core = grid.core(index)
@@ -69,6 +72,19 @@ def object_tasks(plan: Plan) -> Iterator[Task]:
                 yield Task(("check", time, index), (("join", time, ONCE),), grid.core(index).size)
             last = tuple(("check", time, index) for index in grid)
         yield Task(("resolve", time, ONCE), last, 0)
+
+
+def _map_tasks(plan: Plan, time: int, needs: tuple[Key, ...]) -> Iterator[Task]:
+    """From the image to maps; a block is merged as soon as its last neighbour is predicted, so that little waits."""
+    blocks = plan.patch_blocks
+    for index in blocks.grid:
+        yield Task(("predict", time, index), needs, blocks.grid.core(index).size)
+        if blocks.hand_over:
+            for other in blocks.meeting(index):
+                givers = blocks.meeting(other)
+                if givers[-1] == index:
+                    merged = tuple(("predict", time, giver) for giver in givers)
+                    yield Task(("merge", time, other), merged, blocks.grid.core(other).size)
 
 
 def label_tasks(plan: Plan) -> Iterator[Task]:

@@ -7,6 +7,7 @@ respects `bigcp3d.schedule.tasks` gives the same bytes.
 
 from __future__ import annotations
 
+import shutil
 import time as clock
 from collections.abc import Callable
 from typing import Any
@@ -20,15 +21,16 @@ from bigcp3d.edge.records import read_record, write_record
 from bigcp3d.edge.tables import read_table, write_table
 from bigcp3d.pure.boxes import Box, Vec3, vec3
 from bigcp3d.pure.cluster import Components, cluster_block
-from bigcp3d.pure.grid import image_box, resample, spread_labels, working_box
+from bigcp3d.pure.grid import spread_labels, working_box
 from bigcp3d.pure.labelling import label_box
-from bigcp3d.pure.normalise import estimate_range, normalise_intensity, sample_boxes
+from bigcp3d.pure.normalise import estimate_range, sample_boxes
 from bigcp3d.pure.objects import squared_flow_error
 from bigcp3d.pure.pooling import pool_labels, pool_read_box
 from bigcp3d.pure.sinks import INTENSITY_UNIT, Sinks, Sums, collect_sinks
 from bigcp3d.pure.tracking import track as track_paths
+from bigcp3d.work.predict import merge, predict, read_working
 from bigcp3d.work.resolve import join, read_bases, resolve
-from bigcp3d.work.run import ONCE, Run
+from bigcp3d.work.run import Run
 
 Counts = dict[str, Any]
 """What a task returns: small numbers for the summary, by name."""
@@ -46,6 +48,8 @@ def perform(run: Run, name: str, time: int, index: Vec3) -> Counts:
     counts = pyramid(run, time, level, block) if name == "pyramid" else PASSES[name](run, time, block)
     counts = {**counts, "seconds": clock.perf_counter() - start}
     write_record(folder, label, block, counts)
+    if name == "merge":  # what was handed over for this block alone
+        shutil.rmtree(run.parts(time, block), ignore_errors=True)
     return counts
 
 
@@ -59,37 +63,6 @@ def normalise(run: Run, time: int, index: Vec3) -> Counts:
     return {"low": low, "high": high, "sample_nonfinite": nonfinite}
 
 
-def intensity_range(run: Run, time: int) -> tuple[float, float]:
-    """What `normalise` found."""
-    record = read_record(run.records(time), "normalise", ONCE)
-    if record is None:
-        raise RuntimeError(f"no record of the normalise pass in {run.records(time)}")
-    return record["low"], record["high"]
-
-
-def _read_working(
-    run: Run, time: int, box: Box, clip: tuple[float, float]
-) -> tuple[NDArray[np.float32], NDArray[Any], Box]:
-    """The normalised image on a box of the working grid; and the image as read, with its box."""
-    plan = run.plan
-    region = image_box(box, plan.factors, plan.image_shape)
-    raw = read_box(plan.image, plan.level, region, channel=plan.channel, time=time)
-    low, high = intensity_range(run, time)
-    image = normalise_intensity(raw, low, high, clip)
-    return resample(image, region, box, plan.factors, plan.image_shape), raw, region
-
-
-def predict(run: Run, time: int, index: Vec3) -> Counts:
-    """Image to maps."""
-    from bigcp3d.pure.predict import predict_block  # torch is not needed by the other passes
-
-    core, patches = run.plan.grid.core(index), run.plan.patches
-    region = patches.read_box(core)
-    image, _, _ = _read_working(run, time, region, run.plan.clip)
-    run.write("maps", time, core, predict_block(image, region, core, patches, run.network))
-    return {"voxels": core.size}
-
-
 def track(run: Run, time: int, index: Vec3) -> Counts:
     """Maps to offsets and sinks."""
     plan, core = run.plan, run.plan.grid.core(index)
@@ -99,7 +72,7 @@ def track(run: Run, time: int, index: Vec3) -> Counts:
     offsets = track_paths(
         maps, region, core, plan.shape, foreground=plan.foreground, steps=plan.steps, reach=plan.reach
     )
-    image, raw, read = _read_working(run, time, core, (-1e5, 1e5))
+    image, raw, read = read_working(run, time, core, (-1e5, 1e5))
     intensity = np.rint(image * np.float32(INTENSITY_UNIT)).astype(np.int32)
     sinks = collect_sinks(
         offsets,
@@ -158,9 +131,10 @@ def _label_working(
 ) -> NDArray[np.unsignedinteger[Any]]:
     """Number of each voxel of a working box: what ``vector`` holds for its component, plus ``add``."""
     plan, numbers = run.plan, run.array(vector, time)
-    bases = read_bases(run, time)
+    blocks = plan.grid.touching(box.grow(plan.reach))
+    bases = read_bases(run, time, blocks)
     voxels, found = [np.empty((0, 3), np.int32)], [np.empty(0, np.int64)]
-    for index in plan.grid.touching(box.grow(plan.reach)):
+    for index in blocks:
         components = Components.from_arrays(read_table(run.table("components", time, index)))
         mine = np.asarray(numbers[bases[index] : bases[index] + len(components)], np.int64)
         voxels.append(components.sink_voxel)
@@ -219,6 +193,7 @@ def pyramid(run: Run, time: int, level: int, index: Vec3) -> Counts:
 PASSES: dict[str, Callable[[Run, int, Vec3], Counts]] = {
     "normalise": normalise,
     "predict": predict,
+    "merge": merge,
     "track": track,
     "cluster": cluster,
     "join": join,

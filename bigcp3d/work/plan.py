@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+import math
 from pathlib import Path
 from typing import Any
 
@@ -24,9 +25,10 @@ from bigcp3d.pure.grid import Factors, image_box, image_copies, working_box
 from bigcp3d.pure.memory import in_words, pass_bytes, worker_bytes
 from bigcp3d.pure.normalise import sample_boxes
 from bigcp3d.pure.objects import Filters
+from bigcp3d.pure.patch_blocks import PatchBlocks
 from bigcp3d.pure.patches import PatchGrid
 
-BLOCK_PASSES = ("predict", "track", "cluster", "check", "label", "pyramid")
+BLOCK_PASSES = ("predict", "merge", "track", "cluster", "check", "label", "pyramid")
 
 
 class Plan(BaseModel):
@@ -41,13 +43,17 @@ class Plan(BaseModel):
     model, model_hash, card
         The network: name or path, sha256 of the file, metadata. None where ``maps`` is given.
     maps : str or None
-        A zarr array int8 (4, Z, Y, X) on the working grid that takes the place of ``predict``.
+        A store of maps on the working grid (`bigcp3d.edge.maps`) that takes the place of ``predict``.
+    maps_itemsize : int
+        Bytes of a stored value of ``maps``, 1 for int8.
     factors, label_factors : tuple of float
         Voxels of the image's level, and of the label image, per working voxel.
     shape, block : tuple of int
         The working grid and its blocks, in voxels.
     patch, margin, low_percentile, high_percentile, clip
         Prediction; from the model, and the patch from the volume's shape as well.
+    precision : "float32" or "bfloat16"
+        In which the network computes.
     foreground : int
         Threshold on the stored foreground, 1 to 127.
     steps, reach, radius : int
@@ -74,6 +80,7 @@ class Plan(BaseModel):
     model_hash: str | None
     card: ModelCard | None
     maps: str | None
+    maps_itemsize: int = 1
     factors: Factors
     label_factors: Factors
     shape: Vec3
@@ -83,6 +90,7 @@ class Plan(BaseModel):
     low_percentile: float
     high_percentile: float
     clip: tuple[float, float]
+    precision: str
     foreground: int
     steps: int
     reach: int
@@ -102,6 +110,11 @@ class Plan(BaseModel):
     def patches(self) -> PatchGrid:
         """Patches of the network."""
         return PatchGrid(self.shape, self.patch, self.margin)
+
+    @property
+    def patch_blocks(self) -> PatchBlocks:
+        """Blocks of the maps: whole patches, each of which is computed once."""
+        return PatchBlocks.near(self.patches, self.block)
 
     @property
     def image_shape(self) -> Vec3:
@@ -139,17 +152,24 @@ class Plan(BaseModel):
 
     def memory(self) -> dict[str, int]:
         """Peak bytes of one task of each pass, beyond an idle worker."""
-        core = self.grid.core(vec3((n - 1) // 2 for n in self.grid.counts))  # never a cut one, inner where there is any
-        patch_read = self.patches.read_box(core)
-        read = image_box(patch_read, self.factors, self.image_shape)
+        core = self.grid.core(_inner(self.grid))
+        blocks = self.patch_blocks
+        most = _inner(blocks.grid)
+        layers = [self.patches.read_box(layer) for layer in blocks.layers(most)]
+        reads = [image_box(layer, self.factors, self.image_shape) for layer in layers]
         label_core = self.label_grid(0).core((0, 0, 0))
         sample = sum(box.size for box in sample_boxes(self.image_shape))
         return pass_bytes(
             block=core.shape,
-            read=read.shape,
-            patch_read=patch_read.shape,
+            read_vox=max(read.size for read in reads),
+            layer_vox=max(layer.size for layer in layers),
+            extent_vox=blocks.extent(most).size,
+            map_vox=blocks.grid.core(most).size,
+            shell_vox=sum(box.size for box in blocks.shell(most)),
+            hand_over=blocks.hand_over,
             patch=self.patch,
             features=self.card.features if self.card else 0,
+            architecture=self.card.architecture if self.card else "eschweiler",
             itemsize=_itemsize(self.image.dtype),
             reach=self.reach,
             radius=self.radius,
@@ -158,6 +178,7 @@ class Plan(BaseModel):
             label_itemsize=_itemsize(self.target.dtype),
             sample_vox=sample,
             network=self.maps is None,
+            maps_itemsize=self.maps_itemsize,
         )
 
     def worker_bytes(self) -> int:
@@ -168,8 +189,13 @@ class Plan(BaseModel):
         """Upper bounds of what is written, uncompressed; typical volumes compress three to ten times."""
         voxels = Box.of_shape(self.shape).size * len(self.times)
         labels = sum(Box.of_shape(level.shape).size for level in self.target.levels) * len(self.times)
+        blocks = self.patch_blocks
+        inner = _inner(blocks.grid)
+        final, extent = blocks.inner(inner).size, blocks.extent(inner).size
+        waiting = min(2 * math.prod(blocks.grid.counts[1:]), len(blocks.grid))  # two layers, in raster order
         return {
             "maps": 0 if self.maps else 4 * voxels,
+            "parts": waiting * (4 * final + 16 * (extent - final)) if blocks.hand_over and not self.maps else 0,
             "offsets": 3 * voxels,
             "labels": labels * _itemsize(self.target.dtype),
         }
@@ -186,9 +212,9 @@ class Plan(BaseModel):
             f"grid       {_by(self.shape)} working voxels, {', '.join(f'{f:.3g}' for f in self.factors)} "
             "image voxels per working voxel (z, y, x)",
             f"blocks     {len(grid)} of {_by(self.block)} ({_by(grid.counts)}), {size / 1e6:.1f} Mvoxel",
-            f"halos      predict {self.margin} + patch {_by(self.patch)}, track {self.reach}, "
-            f"cluster {self.reach + 2 * self.radius}",
-            f"patches    {len(self.patches.cores)} of {_by(self.patch)}, overlapping by {2 * self.margin}",
+            f"halos      predict {self.margin}, track {self.reach}, cluster {self.reach + 2 * self.radius}",
+            f"patches    {len(self.patches.cores)} of {_by(self.patch)}, overlapping by {2 * self.margin}, "
+            f"in {self.precision}; {_by(self.patch_blocks.per_block)} a task, each computed once",
             f"tracking   {self.steps} steps, reach {self.reach}, closing radius {self.radius}, "
             f"foreground at {self.foreground / 127:.2f}",
             f"memory     {in_words(self.worker_bytes())} per worker; tasks need "
@@ -200,6 +226,11 @@ class Plan(BaseModel):
             f"work       {self.work_dir}",
         ]
         return "\n".join(lines)
+
+
+def _inner(grid: BlockGrid) -> Vec3:
+    """A block that is never a cut one, and an inner one where there is any."""
+    return vec3((n - 1) // 2 for n in grid.counts)
 
 
 def _itemsize(dtype: str) -> int:

@@ -7,6 +7,7 @@ With a flow-error filter it runs in two halves, `join` before and `resolve` afte
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
@@ -42,17 +43,19 @@ def join(run: Run, time: int, index: Vec3) -> dict[str, Any]:
     pairs = seam_pairs(np.concatenate(voxels).astype(np.int64), np.concatenate(owners), run.plan.shape)
     objects, n = join_components(pairs, base)
     total = Sums.concatenate(sums).group(objects, n)
-    write_table(run.folder(time) / "bases.npz", base=np.asarray(bases, np.int64))
     write_table(run.folder(time) / "sums.npz", **total.arrays())
+    run.write_vector("bases", time, np.asarray(bases, np.int64))
     run.write_vector("object", time, objects)
     run.write_vector("centre", time, centroids(total))
     return {"components": base, "objects": n}
 
 
-def read_bases(run: Run, time: int) -> dict[Vec3, int]:
-    """Number of the first component of each block."""
-    base = read_table(run.folder(time) / "bases.npz")["base"]
-    return dict(zip(run.plan.grid, base.tolist(), strict=True))
+def read_bases(run: Run, time: int, blocks: Sequence[Vec3]) -> dict[Vec3, int]:
+    """Number of the first component of some blocks that lie near each other."""
+    rows = np.ravel_multi_index(tuple(np.reshape(blocks, (-1, 3)).T), run.plan.grid.counts)
+    first = int(rows.min(initial=0))
+    base = np.asarray(run.array("bases", time)[first : int(rows.max(initial=0)) + 1], np.int64)
+    return dict(zip(blocks, base[rows - first].tolist(), strict=True))
 
 
 def resolve(run: Run, time: int, index: Vec3) -> dict[str, Any]:

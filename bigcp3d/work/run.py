@@ -3,11 +3,13 @@
 ::
 
     <work_dir>/plan.json                    the plan; a run with another key refuses to start here
-    <work_dir>/t0/maps      zarr int8 (4, z, y, x), one shard a block
+    <work_dir>/t0/maps      zarr int8 (4, z, y, x), one shard a block of patches
+    <work_dir>/t0/parts/<block>/            what each block of patches hands to one of them; gone once merged
     <work_dir>/t0/offsets   zarr int8 (3, z, y, x), one shard a block
     <work_dir>/t0/sinks/, components/       one table a block
-    <work_dir>/t0/bases.npz, sums.npz       first component of each block; sums of each object
-    <work_dir>/t0/object, centre, ids       zarr: component to object, object to centre, component to id
+    <work_dir>/t0/sums.npz                  sums of each object
+    <work_dir>/t0/bases, object, centre, ids   zarr: first component of each block, component to object, object to
+                                            centre, component to id
     <work_dir>/t0/objects.npz               the table of the cells that were kept
     <work_dir>/t0/records/<pass>/           one record a finished task
 
@@ -28,7 +30,9 @@ from numpy.typing import NDArray
 from zarr.codecs import ZstdCodec
 
 from bigcp3d.edge.labels import LabelTarget
+from bigcp3d.edge.maps import open_maps, read_maps
 from bigcp3d.edge.records import read_record
+from bigcp3d.errors import ModelError
 from bigcp3d.pure.boxes import Box, Vec3
 from bigcp3d.pure.tracking import UNASSIGNED
 from bigcp3d.work.plan import Plan
@@ -57,17 +61,22 @@ class Run:
 
     @cached_property
     def network(self) -> torch.nn.Module:
-        """The network on this worker's device, loaded on first use and kept."""
+        """The network on this worker's device, in the plan's precision, loaded on first use and kept."""
         import torch
 
-        from bigcp3d.edge.models import load_network
+        from bigcp3d.edge.models import load_network, model_hash
         from bigcp3d.pure.predict import use_one_thread
 
         if self.plan.model is None:
             raise ValueError("this run takes its maps from a store and has no model")
+        if model_hash(self.plan.model) != self.plan.model_hash:
+            raise ModelError(
+                f"{self.plan.model}: found another file than the one that this run was planned with (sha256 "
+                f"{self.plan.model_hash}); allowed is that very file on every worker: copy it there, or start again"
+            )
         use_one_thread()
         network, _ = load_network(self.plan.model, "cuda" if torch.cuda.is_available() else "cpu")
-        return network
+        return network.to(getattr(torch, self.plan.precision))
 
     @cached_property
     def target(self) -> LabelTarget:
@@ -93,15 +102,24 @@ class Run:
         """File of one block's sinks or components."""
         return self.folder(time) / kind / f"{'.'.join(map(str, index))}.npz"
 
+    def parts(self, time: int, taker: Vec3) -> Path:
+        """Folder of what is handed over to one block of patches."""
+        return self.folder(time) / "parts" / ".".join(map(str, taker))
+
+    def part(self, time: int, giver: Vec3, taker: Vec3) -> Path:
+        """File of what one block of patches hands over to another, or keeps for itself until it is merged."""
+        return self.parts(time, taker) / f"{'.'.join(map(str, giver))}.npz"
+
     @lru_cache(maxsize=8)  # noqa: B019 - a Run lives as long as its worker
     def array(self, name: str, time: int) -> zarr.Array[Any]:
         """The zarr array ``maps`` or ``offsets``, or a vector that `write_vector` wrote."""
         if name == "maps" and self.plan.maps is not None:
-            return zarr.open_array(self.plan.maps, mode="r")
+            return open_maps(self.plan.maps, self.plan.shape, len(self.plan.times))
         return zarr.open_array(self.folder(time) / name, mode="r+", zarr_format=3)
 
     def create_arrays(self, time: int) -> None:
         """Make the empty arrays of a time point, where they are not there yet."""
+        blocks = {"maps": self.plan.patch_blocks.grid.block, "offsets": self.plan.block}
         for name, channels, fill in (("maps", 4, 0), ("offsets", 3, UNASSIGNED)):
             if name == "maps" and self.plan.maps is not None:
                 continue
@@ -111,8 +129,8 @@ class Run:
             zarr.create_array(
                 path,
                 shape=(channels, *self.plan.shape),
-                shards=(channels, *self.plan.block),
-                chunks=(channels, *(inner_side(side) for side in self.plan.block)),
+                shards=(channels, *blocks[name]),
+                chunks=(channels, *(inner_side(side) for side in blocks[name])),
                 dtype="int8",
                 fill_value=fill,
                 compressors=ZstdCodec(level=1),
@@ -135,7 +153,9 @@ class Run:
             array[:] = values
 
     def read(self, name: str, time: int, box: Box) -> NDArray[np.int8]:
-        """A box of ``maps`` or ``offsets``, all channels."""
+        """A box of ``maps`` or ``offsets``, all channels; given maps may have another dtype in their store."""
+        if name == "maps" and self.plan.maps is not None:
+            return read_maps(self.array(name, time), time, box)
         return np.asarray(self.array(name, time)[(slice(None), *box.slices())], np.int8)
 
     def write(self, name: str, time: int, box: Box, values: NDArray[np.int8]) -> None:

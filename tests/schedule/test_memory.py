@@ -6,6 +6,7 @@ worker process.
 
 from __future__ import annotations
 
+import tracemalloc
 from pathlib import Path
 
 import numpy as np
@@ -15,9 +16,17 @@ from distributed import Client, LocalCluster
 
 import bigcp3d
 from bigcp3d.edge.labels import create_image, write_image_box
+from bigcp3d.pure import predict
 from bigcp3d.pure.boxes import BlockGrid
+from bigcp3d.pure.memory import network_bytes
 from bigcp3d.pure.tissue import Tissue
+from bigcp3d.schedule.start import prepare
+from bigcp3d.schedule.tasks import object_tasks
+from bigcp3d.work.passes import perform
+from bigcp3d.work.run import Run
 from bigcp3d.work.simulate import simulate
+
+from .conftest import write_image
 
 RADIUS = 6.0
 
@@ -94,6 +103,31 @@ def test_the_plan_would_notice_a_pass_that_holds_the_volume(tmp_path, random_mod
     one = bigcp3d.plan_segmentation(image, block=(32, 32, 32), **settings).memory()
     whole = bigcp3d.plan_segmentation(image, block=(128, 128, 128), **settings).memory()
     assert all(whole[name] > 4 * one[name] for name in ("track", "cluster"))
+
+
+def test_arrays_of_predict_and_merge_stay_under_the_plan(tmp_path, random_model, monkeypatch):
+    """Blocks of 3 x 3 x 3 patches of noise, which nothing compresses; the activations, which torch holds, taken off."""
+    write_image(tmp_path / "image.zarr", np.random.default_rng(0).integers(0, 999, (120, 120, 120), np.uint16))
+    settings = {"model": random_model, "block": (60, 60, 60), "executor": "serial", "work_dir": tmp_path / "work"}
+    plan = bigcp3d.plan_segmentation(tmp_path / "image.zarr", output=tmp_path / "out.zarr", **settings)
+    assert plan.patch_blocks.per_block == (3, 3, 3)
+    run, rng = Run(plan), np.random.default_rng(1)
+    said = rng.uniform(-1, 1, (4, *plan.patch)).astype(np.float32)
+    monkeypatch.setattr(predict, "run_network", lambda network, patch: said.copy())
+    prepare(plan, run, resumed=False, overwrite=False)
+    peaks = {}
+    for task in object_tasks(plan):
+        name, time, index = task.key
+        if name == "track":
+            break
+        tracemalloc.start()
+        perform(run, name, time, index)
+        peaks[name] = max(peaks.get(name, 0), tracemalloc.get_traced_memory()[1])
+        tracemalloc.stop()
+    limits = plan.memory()
+    limits["predict"] -= network_bytes(plan.patch, plan.card.features)
+    for name in ("predict", "merge"):
+        assert 0.25 * limits[name] < peaks[name] <= limits[name]
 
 
 @pytest.mark.slow

@@ -1,0 +1,105 @@
+"""The passes before tracking: image to maps, every patch of the network computed once.
+
+`predict` of a block of patches sums what its own patches say. What falls on a neighbour's voxels is handed over as a
+file of that neighbour's; what neighbours will add to is kept as sums in a file of its own. `merge` adds what a block
+was handed and writes its maps. Where there is one block, `predict` writes the maps itself.
+
+Files handed to a block are read by its `merge` alone, and go when that is recorded (`bigcp3d.work.passes.perform`).
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from bigcp3d.edge.image import read_box
+from bigcp3d.edge.records import read_record
+from bigcp3d.edge.tables import read_table, write_table
+from bigcp3d.errors import InputError
+from bigcp3d.pure.boxes import Box, Vec3
+from bigcp3d.pure.grid import image_box, resample
+from bigcp3d.pure.normalise import normalise_intensity
+from bigcp3d.pure.patches import finish_maps
+from bigcp3d.work.run import ONCE, Run
+
+Counts = dict[str, Any]
+
+
+def intensity_range(run: Run, time: int) -> tuple[float, float]:
+    """What `normalise` found."""
+    record = read_record(run.records(time), "normalise", ONCE)
+    if record is None:
+        raise RuntimeError(f"no record of the normalise pass in {run.records(time)}")
+    return record["low"], record["high"]
+
+
+def read_working(
+    run: Run, time: int, box: Box, clip: tuple[float, float]
+) -> tuple[NDArray[np.float32], NDArray[Any], Box]:
+    """The normalised image on a box of the working grid; and the image as read, with its box."""
+    plan = run.plan
+    region = image_box(box, plan.factors, plan.image_shape)
+    raw = read_box(plan.image, plan.level, region, channel=plan.channel, time=time)
+    low, high = intensity_range(run, time)
+    image = normalise_intensity(raw, low, high, clip)
+    return resample(image, region, box, plan.factors, plan.image_shape), raw, region
+
+
+def predict(run: Run, time: int, index: Vec3) -> Counts:
+    """Image to the sums of a block's patches, or to maps where nothing is handed over."""
+    from bigcp3d.pure.predict import sum_patches  # torch is not needed by the other passes
+
+    blocks, patches = run.plan.patch_blocks, run.plan.patches
+    core, extent = blocks.grid.core(index), blocks.extent(index)
+    total = sum_patches(
+        lambda box: read_working(run, time, box, run.plan.clip)[0], blocks.layers(index), extent, patches, run.network
+    )
+
+    def part(box: Box) -> NDArray[np.int32]:
+        return total[(slice(None), *box.slices(extent.start))]
+
+    if blocks.hand_over:
+        for other in blocks.meeting(index):
+            if other != index:
+                write_table(run.part(time, index, other), sums=part(blocks.shared(index, other)))
+        inner, shell = blocks.inner(index), blocks.shell(index)
+        sums = {f"sums{i}": part(slab) for i, slab in enumerate(shell)}
+        write_table(run.part(time, index, index), maps=finish_maps(part(inner), inner, patches), **sums)
+    else:
+        run.write("maps", time, core, finish_maps(total, core, patches))
+    return {"voxels": core.size, "patches": len(blocks.owned(index))}
+
+
+def merge(run: Run, time: int, index: Vec3) -> Counts:
+    """A block's own sums and those that were handed over, to maps."""
+    blocks, patches = run.plan.patch_blocks, run.plan.patches
+    core, shell = blocks.grid.core(index), blocks.shell(index)
+    own = _read_part(run, time, index, index)
+    maps = np.empty((4, *core.shape), np.int8)
+    maps[(slice(None), *blocks.inner(index).slices(core.start))] = own.pop("maps")
+    for other in blocks.meeting(index):
+        if other != index:
+            shared = blocks.shared(other, index)
+            sums = _read_part(run, time, other, index)["sums"]
+            for i, slab in enumerate(shell):
+                both = slab.intersect(shared)
+                if not both.empty:
+                    own[f"sums{i}"][(slice(None), *both.slices(slab.start))] += sums[
+                        (slice(None), *both.slices(shared.start))
+                    ]
+    for i, slab in enumerate(shell):
+        maps[(slice(None), *slab.slices(core.start))] = finish_maps(own.pop(f"sums{i}"), slab, patches)
+    run.write("maps", time, core, maps)
+    return {"voxels": core.size}
+
+
+def _read_part(run: Run, time: int, giver: Vec3, taker: Vec3) -> dict[str, NDArray[Any]]:
+    """What was handed over; computed again where the file is gone or damaged, though `predict` was recorded."""
+    path = run.part(time, giver, taker)
+    try:
+        return read_table(path)
+    except (FileNotFoundError, InputError):
+        predict(run, time, giver)
+    return read_table(path)
