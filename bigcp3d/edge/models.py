@@ -18,7 +18,7 @@ from bigcp3d.errors import ModelError
 from bigcp3d.pure.boxes import Vec3
 
 if TYPE_CHECKING:  # torch takes seconds to import, and a card does not need it
-    from bigcp3d.pure.network import UNet3D
+    from torch import nn
 
 KEY = "bigcp3d"
 
@@ -35,6 +35,8 @@ class ModelCard(BaseModel):
         s of the tanh in working voxels; no meaning for heat.
     diameter_vox : float
         Diameter of the cells that it knows, in working voxels.
+    architecture : "eschweiler", "half", "cellpose" or "cellpose-sam"
+        Of the network (`bigcp3d.pure.network`; Cellpose's by `bigcp3d.pure.planes`).
     channels, features, depth : int
         Of the network.
     patch : tuple of int
@@ -53,6 +55,7 @@ class ModelCard(BaseModel):
     representation: Literal["tanh", "heat"]
     scale_vox: float = Field(gt=0)
     diameter_vox: float = Field(gt=0)
+    architecture: Literal["eschweiler", "half", "cellpose", "cellpose-sam"] = "eschweiler"
     channels: int = Field(ge=1)
     features: int = Field(ge=2, multiple_of=2)
     depth: int = Field(ge=2)
@@ -69,7 +72,7 @@ class ModelCard(BaseModel):
     @property
     def stride(self) -> int:
         """Sides of patches are multiples of it."""
-        return int(2 ** (self.depth - 1))
+        return int(2 ** (self.depth - (self.architecture == "eschweiler")))
 
     @model_validator(mode="after")
     def _fits(self) -> ModelCard:
@@ -88,8 +91,17 @@ def shipped_models() -> dict[str, Path]:
     return {path.stem: path for path in sorted(folder.glob("*.safetensors"))}
 
 
+def is_cellpose(model: str | Path) -> bool:
+    """Whether a model is one of Cellpose's, ``cellpose:NAME`` or ``cellpose:PATH`` (`bigcp3d.edge.cellpose`)."""
+    return str(model).startswith("cellpose:")
+
+
 def find_model(model: str | Path) -> Path:
     """File of a shipped model's name, or the path itself; `ModelError` where there is no such file."""
+    if is_cellpose(model):
+        from bigcp3d.edge.cellpose import find_cellpose
+
+        return find_cellpose(str(model))
     shipped = shipped_models()
     path = shipped.get(str(model), Path(model).expanduser())
     if not path.is_file():
@@ -109,6 +121,10 @@ def load_card(model: str | Path) -> ModelCard:
     ModelError
         No such file, no safetensors file, or no valid card in it.
     """
+    if is_cellpose(model):
+        from bigcp3d.edge.cellpose import cellpose_card
+
+        return cellpose_card(str(model))
     path = find_model(model)
     try:
         with safe_open(path, framework="np") as file:
@@ -135,7 +151,7 @@ def load_card(model: str | Path) -> ModelCard:
         ) from error
 
 
-def load_network(model: str | Path, device: str = "cpu") -> tuple[UNet3D, ModelCard]:
+def load_network(model: str | Path, device: str = "cpu") -> tuple[nn.Module, ModelCard]:
     """The network in eval mode on ``device``, and its card.
 
     Raises
@@ -145,10 +161,19 @@ def load_network(model: str | Path, device: str = "cpu") -> tuple[UNet3D, ModelC
     """
     from safetensors.torch import load_file
 
-    from bigcp3d.pure.network import UNet3D
+    from bigcp3d.pure.network import make_network
 
+    if is_cellpose(model):
+        from bigcp3d.edge.cellpose import load_cellpose
+
+        return load_cellpose(str(model), device)
     card, path = load_card(model), find_model(model)
-    network = UNet3D(card.channels, card.features, card.depth)
+    if card.architecture.startswith("cellpose"):
+        raise ModelError(
+            f"{path}: found a card of a {card.architecture} network in a safetensors file; allowed there are networks "
+            "of bigcp3d: give Cellpose's own file, --model cellpose:PATH"
+        )
+    network = make_network(card.architecture, card.channels, card.features, card.depth)
     try:
         network.load_state_dict(load_file(path))
     except (RuntimeError, SafetensorError, OSError) as error:
@@ -160,7 +185,7 @@ def load_network(model: str | Path, device: str = "cpu") -> tuple[UNet3D, ModelC
     return network.to(device).eval().requires_grad_(False), card
 
 
-def save_model(path: str | Path, network: UNet3D, card: ModelCard) -> None:
+def save_model(path: str | Path, network: nn.Module, card: ModelCard) -> None:
     """Write weights and card; the file appears whole or not at all."""
     from safetensors.torch import save
 
@@ -180,4 +205,5 @@ def save_model(path: str | Path, network: UNet3D, card: ModelCard) -> None:
 
 def model_hash(model: str | Path) -> str:
     """Sha256 of the model's file, in hexadecimal."""
-    return hashlib.sha256(find_model(model).read_bytes()).hexdigest()
+    with find_model(model).open("rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()

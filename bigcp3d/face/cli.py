@@ -137,20 +137,20 @@ def info(
 @app.command()
 def models(
     name: Annotated[
-        str | None, typer.Argument(help="A shipped model or a .safetensors file. Default: all shipped.")
+        str | None,
+        typer.Argument(help="A shipped model, a .safetensors file, or cellpose:NAME|PATH. Default: all shipped."),
     ] = None,
     verbose: o.Verbose = False,
 ) -> None:
     """Show the models that come with bigcp3d, with what each expects and was trained on."""
     set_up_logging(verbose, quiet=False)
-    from bigcp3d.edge.models import load_card, shipped_models
+    from bigcp3d.edge.models import find_model, load_card, shipped_models
     from bigcp3d.face.info import describe_model
 
-    shipped = shipped_models()
-    chosen = shipped if name is None else {name: shipped.get(name, Path(name))}
+    chosen = shipped_models() if name is None else {name: find_model(name)}
     if not chosen:
         raise InputError("no model comes with this installation; train one with 'bigcp3d train', or reinstall bigcp3d")
-    typer.echo("\n\n".join(describe_model(key, path, load_card(path)) for key, path in chosen.items()))
+    typer.echo("\n\n".join(describe_model(key, path, load_card(key)) for key, path in chosen.items()))
 
 
 def main() -> None:

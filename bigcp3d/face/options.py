@@ -50,7 +50,8 @@ Model = Annotated[
         "--model",
         panel=IMAGE,
         metavar="NAME|PATH",
-        text="membrane, nuclei, or a .safetensors file (see: bigcp3d models).",
+        text="membrane, nuclei, or a .safetensors file (see: bigcp3d models); cellpose:NAME or cellpose:PATH for a "
+        "Cellpose model, run on xy, xz and yz planes.",
     ),
 ]
 Channel = Annotated[str, option("--channel", panel=IMAGE, metavar="N", text="Channel, from 0, or its name.")]
@@ -141,7 +142,9 @@ Maps = Annotated[
         "--maps",
         panel=METHOD,
         metavar="MAPS.zarr",
-        text="Start from maps kept by an earlier run; nothing is predicted.",
+        text="Start from maps that an earlier run kept (--keep-maps) or another tool predicted: zarr or OME-Zarr, "
+        "(4, Z, Y, X), foreground 0..1 and flow z, y, x in voxels per step towards the cell's centre (store the "
+        "negative of flows that point away); floats, or int8 times 127. Give --radius with it.",
     ),
 ]
 Block = Annotated[
@@ -188,6 +191,16 @@ WorkDir = Annotated[
         panel=MACHINE,
         metavar="DIR",
         text="Where intermediate arrays and finished blocks lie, seen by all workers. Default: IN.bigcp3d/NAME.",
+    ),
+]
+Precision = Annotated[
+    str,
+    option(
+        "--precision",
+        panel=METHOD,
+        metavar="auto|float32|bfloat16",
+        text="In which the network computes. auto: bfloat16 where this machine has instructions for it, 2 to 4 times "
+        "as fast; it changes the maps a little. A run is carried on in the precision that it began with.",
     ),
 ]
 Serial = Annotated[

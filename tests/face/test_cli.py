@@ -1,7 +1,6 @@
 """The command line: what it answers at once, what it hands to the library, and how it ends badly."""
 
 import dataclasses
-import json
 import logging
 import subprocess
 import sys
@@ -95,7 +94,7 @@ def test_every_public_name_can_be_had_from_the_top():
             "--max-flow-error --foreground --radius --memory-limit --work-dir --maps --serial --verbose --quiet",
         ),
         ("simulate", "--shape --diameter-voxels --stain --scale --seed"),
-        ("evaluate", "--pred-name --truth-name --json"),
+        ("evaluate", "--pred-name --truth-name --min-cell-vox --blocks --csv --json --picture --overwrite"),
         ("demo", "--check"),
         ("train", "--output"),
     ],
@@ -110,8 +109,8 @@ def test_segment_hands_every_option_to_the_library(run, library):
     words = (
         "segment in.zarr --output out.zarr --name n --model nuclei --diameter 8.5 --scale 2 0.5 0.25 --block 32 64 128 "
         "--channel 1 --level 2 --scheduler tcp://h:1 --workers 3 --memory-limit 4GiB --overwrite --keep-maps "
-        "--work-dir w --maps m --foreground 0.4 --radius 7 --min-volume 10 --max-volume 1000 --min-foreground 0.2 "
-        "--max-elongation 3 --max-flow-error 0.8 --quiet"
+        "--work-dir w --maps m --precision float32 --foreground 0.4 --radius 7 --min-volume 10 --max-volume 1000 "
+        "--min-foreground 0.2 --max-elongation 3 --max-flow-error 0.8 --quiet"
     )
     done = run(app, words.split())
     assert done.exit_code == 0, done.output
@@ -122,7 +121,8 @@ def test_segment_hands_every_option_to_the_library(run, library):
                 "output": Path("out.zarr"), "name": "n", "model": "nuclei", "diameter_um": 8.5,
                 "scale_um": (2.0, 0.5, 0.25), "block": (32, 64, 128), "channel": 1, "level": 2,
                 "scheduler": "tcp://h:1", "workers": 3, "memory_limit": "4GiB", "overwrite": True, "keep_maps": True,
-                "work_dir": Path("w"), "maps": Path("m"), "executor": "dask", "foreground": 0.4, "radius_vox": 7.0,
+                "work_dir": Path("w"), "maps": Path("m"), "precision": "float32", "executor": "dask",
+                "foreground": 0.4, "radius_vox": 7.0,
                 "min_volume": 10.0, "max_volume": 1000.0, "min_foreground": 0.2, "max_elongation": 3.0,
                 "max_flow_error": 0.8, "on_event": None,
             },
@@ -215,59 +215,7 @@ def test_a_wrong_command_line_gives_exit_code_2(run, library, words):
     assert library.calls == []
 
 
-def test_evaluate_prints_its_numbers_and_writes_them_as_json(run, monkeypatch, tmp_path):
-    numbers = {"mean_dice": 0.91234, "true_cells": 12}
-    monkeypatch.setitem(sys.modules, "bigcp3d.work.evaluate", SimpleNamespace(evaluate=lambda *_, **__: numbers))
-    done = run(app, ["evaluate", "a", "b", "--json", str(tmp_path / "n.json")])
-    assert done.stdout == "mean_dice   0.912\ntrue_cells  12\n"
-    assert json.loads((tmp_path / "n.json").read_text()) == numbers
-
-
 def test_version_is_that_of_the_package(run):
     import bigcp3d
 
     assert run(app, ["--version"]).stdout == f"bigcp3d {bigcp3d.__version__}\n"
-
-
-def test_train_hands_every_option_to_the_library(run, monkeypatch):
-    calls = []
-    record = SimpleNamespace(train=lambda *given, **options: calls.append((given, options)))
-    monkeypatch.setitem(sys.modules, "bigcp3d.work.train", record)
-    words = (
-        "train a.zarr b.zarr::cells --output m.safetensors --labels-name t --diameter 9 --painted p.zarr "
-        "--validation v --simulate nuclei --holdout-x 0.2 --min-cell 9 --name n --description d --representation heat "
-        "--diameter-voxels 20 --tanh-scale 5 --features 8 --depth 3 --steps 7 --patch 16 32 32 --batch 1 "
-        "--learning-rate 0.01 --seed 4 --resume --overwrite"
-    )
-    done = run(app, words.split())
-    assert done.exit_code == 0, done.output
-    assert calls == [
-        (
-            (["a.zarr", "b.zarr::cells"], Path("m.safetensors")),
-            {
-                "painted": ["p.zarr"], "validation": ["v"], "holdout_x": 0.2, "label_name": "t", "simulate": "nuclei",
-                "diameters_um": {"a.zarr": 9.0, "b.zarr::cells": 9.0}, "name": "n", "description": "d",
-                "representation": "heat", "diameter_vox": 20.0, "scale_vox": 5.0, "features": 8, "depth": 3, "steps": 7,
-                "patch": (16, 32, 32), "batch": 1, "lr": 0.01, "seed": 4, "min_cell_vox": 9, "resume": True,
-                "overwrite": True,
-            },
-        )
-    ]  # fmt: skip
-
-
-def test_train_has_the_defaults_of_the_library(run, monkeypatch):
-    import inspect
-
-    import bigcp3d.work.train as module
-
-    defaults = {name: p.default for name, p in inspect.signature(module.train).parameters.items()}
-    calls = []
-    monkeypatch.setattr(module, "train", lambda *_, **options: calls.append(options))
-    assert run(app, ["train", "a.zarr", "--output", "m.safetensors"]).exit_code == 0
-    assert calls[0] == {name: defaults[name] for name in calls[0]}
-
-
-def test_training_on_nothing_is_refused(run):
-    done = run(app, ["train", "--output", "m.safetensors"])
-    assert done.exit_code == 2
-    assert "nothing to learn from" in done.stderr

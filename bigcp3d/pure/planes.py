@@ -1,0 +1,82 @@
+"""A 2D network on the planes of a patch: Cellpose's way to 3D, as a module that takes and gives what our networks do.
+
+The network sees every xy, xz and yz plane of the patch. Each axis is an in-plane axis of two of the three orientations,
+so a voxel gets two flows per axis and three foregrounds, which are averaged::
+
+    xy planes   flow y, x; logit        flow z = mean of xz, yz     flow y = mean of xy, yz     flow x = mean of xy, xz
+    xz planes   flow z, x; logit        foreground = sigmoid(mean of the three logits)
+    yz planes   flow z, y; logit
+
+Units. Cellpose trains on flows of length 5 and divides by 5 before it moves pixels, so ours are its flows / 5: one
+voxel per step, towards the centre in both. Its own 3D code adds the planes up instead of averaging them, so its paths
+are twice as fast and its threshold 0 on the sum of logits is our 0.5 on the foreground.
+
+Invariant: the answer depends on the patch alone. Whatever a network pools over a plane (Cellpose's style vector, a
+transformer's attention) it pools over a plane of the patch; patches lie on a grid fixed to the volume, so labels are
+exact all the same.
+"""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor, nn
+from torch.nn import functional
+
+FLOW_UNIT = 5.0
+"""Length that Cellpose's networks give to a flow of one voxel per step."""
+
+PLANES = 4
+"""Planes that the network sees at once; fixed, since it may decide how a sum inside the network is grouped."""
+
+
+class PlaneNetwork(nn.Module):
+    """A 2D network with Cellpose's outputs as a network on patches.
+
+    Parameters
+    ----------
+    network : nn.Module
+        Takes float (n, channels, rows, columns); returns (n, 3, rows, columns) or a tuple that begins with it: flow
+        along rows and columns, 5 per voxel and step, and the logit of the foreground.
+    channels : int
+        That ``network`` takes. The image is the first, the others are zero, as for Cellpose on a grey image.
+    side : int, optional
+        Side of the only planes that ``network`` takes; smaller ones are put in the middle of such a plane of zeros.
+    """
+
+    def __init__(self, network: nn.Module, channels: int, side: int | None = None) -> None:
+        super().__init__()
+        self.network, self.channels, self.side = network, channels, side
+
+    def forward(self, x: Tensor) -> Tensor:
+        """Foreground 0..1 and flow z, y, x in voxels per step: (n, 1, z, y, x) to float32 (n, 4, z, y, x)."""
+        answer = torch.zeros((len(x), 4, *x.shape[2:]), dtype=torch.float32, device=x.device)
+        for volume, sums in zip(x[:, 0], answer, strict=True):
+            self._add_planes(volume, sums)
+            torch.sigmoid_(sums[0].div_(3))  # volume by volume: on a part of a batch torch rounds it differently
+            sums[1:] /= 2 * FLOW_UNIT
+        return answer
+
+    def _add_planes(self, volume: Tensor, sums: Tensor) -> None:
+        """Add the logits and flows of all planes of a volume to ``sums``, float32 (4, z, y, x)."""
+        for normal in range(3):
+            rows, columns = (axis for axis in range(3) if axis != normal)
+            planes, by_plane = volume.movedim(normal, 0), sums.movedim(1 + normal, 1)
+            for first in range(0, len(planes), PLANES):
+                part = slice(first, first + PLANES)
+                flow_rows, flow_columns, logit = self._planes(planes[part]).unbind(1)
+                by_plane[1 + rows, part] += flow_rows
+                by_plane[1 + columns, part] += flow_columns
+                by_plane[0, part] += logit
+
+    def _planes(self, planes: Tensor) -> Tensor:
+        """The network's answer for planes (n, rows, columns), float32 (n, 3, rows, columns)."""
+        rows, columns = planes.shape[1:]
+        if self.side is None:
+            top = left = below = right = 0
+        else:
+            top, left = (self.side - rows) // 2, (self.side - columns) // 2
+            below, right = self.side - rows - top, self.side - columns - left
+        seen = functional.pad(planes[:, None], (left, right, top, below, 0, self.channels - 1))
+        answer = self.network(seen.to(next(self.network.parameters()).dtype))
+        answer = answer if isinstance(answer, Tensor) else answer[0]
+        return answer[:, :3, top : top + rows, left : left + columns].float()
