@@ -8,8 +8,10 @@ from pathlib import Path
 import numpy as np
 import pytest
 import tifffile
+import zarr
 
 from bigcp3d.edge.image import open_image, open_labels, read_box
+from bigcp3d.edge.labels import create_image, write_image_box
 from bigcp3d.edge.models import load_card
 from bigcp3d.pure.boxes import Box
 
@@ -56,3 +58,20 @@ def test_a_tiff_stack_becomes_an_image(tmp_path):
     image = open_image(tmp_path / "a.zarr")
     assert image.levels[0].scale_um == (2.0, 0.5, 0.5)
     assert np.array_equal(read_box(image, 0, Box.of_shape(stack.shape)), stack)
+
+
+def test_flows_of_cellpose_become_labels(tmp_path):
+    shape = (14, 24, 24)
+    at = np.indices(shape) % 12 - 5.5
+    ball, flow = (at**2).sum(axis=0) < 25, -np.tanh(at / 3)
+    image = create_image(tmp_path / "a.zarr", shape, "uint8", scale_um=(1, 1, 1), chunk=shape, shard=shape)
+    write_image_box(image, Box.of_shape(shape), ball.astype(np.uint8))
+    np.save(tmp_path / "dp.npy", (10 * flow).astype(np.float32))
+    np.save(tmp_path / "prob.npy", np.where(ball, 6000, -6000).astype(np.float32))
+    files = [tmp_path / name for name in ("a.zarr", "dp.npy", "prob.npy", "maps.zarr")]
+    assert "cells=4" in run_example("maps_from_cellpose.py", *files, 5)
+    maps = zarr.open_array(tmp_path / "maps.zarr", mode="r")
+    np.testing.assert_allclose(maps[:], np.stack([ball, *flow]), atol=1e-6)
+    labels = read_box(open_labels(tmp_path / "a.zarr", "cells_from_cellpose"), 0, Box.of_shape(shape))
+    assert np.array_equal(labels[:12] > 0, ball[:12])
+    assert len(np.unique(labels[:12, :12, :12])) == 2
