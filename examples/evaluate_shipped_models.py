@@ -111,7 +111,7 @@ def main() -> None:
         if test.group.startswith(arguments.only):
             found = score(test, arguments.model or arguments.kind, folder)
             rows.append({"group": test.group, "volume": test.volume, **found})
-            print(test.group, test.volume, {k: round(v, 3) for k, v in found.items()}, flush=True)
+            print(test.group, test.volume, {k: v if v is None else round(v, 3) for k, v in found.items()}, flush=True)
     with (arguments.out / f"{arguments.kind}.csv").open("w", newline="") as file:
         writer = csv.DictWriter(file, list(rows[0]))
         writer.writeheader()
@@ -127,11 +127,11 @@ def print_table(rows: list[dict]) -> None:
         of = [row for row in rows if row["group"] == group]
         cells = []
         for column in columns:
-            values = [row[column] for row in of]
+            values = [row[column] for row in of if row[column] is not None]
             if column.endswith("cells"):
                 cells.append(str(int(sum(values))))
             else:
-                cells.append(f"{np.mean(values):.2f} ({min(values):.2f} to {max(values):.2f})")
+                cells.append(f"{np.mean(values):.2f} ({min(values):.2f} to {max(values):.2f})" if values else "")
         print(f"| {group} | {' | '.join(cells)} |")
 
 

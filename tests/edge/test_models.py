@@ -126,7 +126,7 @@ def test_shipped_models_load_are_small_and_say_where_they_come_from(name):
     network, card = load_network(name)
     assert card == load_card(path)
     assert card.name == name
-    assert path.stat().st_size < 10e6
+    assert path.stat().st_size < 12e6  # 16 bits a weight
     assert network.stride == card.stride
     assert "CC BY" in card.training or "MIT" in card.training
     assert card.date
