@@ -77,6 +77,7 @@ if __name__ == "__main__":
     parser.add_argument("--steps", type=int, help="default: as the shipped model")
     parser.add_argument("--threads", type=int, default=1, help="more only where the processor is idle")
     parser.add_argument("--every", type=int, default=250)
+    parser.add_argument("--start", help="model to train on from; default: random weights")
     parser.add_argument("--resume", action="store_true", help="go on from the checkpoint beside --out")
     arguments = parser.parse_args()
     logging.basicConfig(level=logging.INFO, format="%(asctime)s %(message)s")
@@ -89,6 +90,7 @@ if __name__ == "__main__":
         every=arguments.every,
         keep="last",
         resume=arguments.resume,
+        start=arguments.start,
     )
     network, card = load_network(arguments.out)
     save_model(arguments.out, network.half(), card)

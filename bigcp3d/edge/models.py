@@ -45,6 +45,8 @@ class ModelCard(BaseModel):
         Voxels at a patch's border in which its prediction counts less.
     low_percentile, high_percentile, clip : float, float, tuple of float
         Normalisation of intensities (`bigcp3d.pure.normalise`).
+    border : "reflect" or "dark"
+        What the network sees beyond the volume: its reflection, or the lowest value of ``clip``.
     training, date, bigcp3d_version, command : str
         Training data with their licences; when, with what, and how it was trained.
     """
@@ -64,10 +66,16 @@ class ModelCard(BaseModel):
     low_percentile: float = Field(ge=0, lt=100)
     high_percentile: float = Field(gt=0, le=100)
     clip: tuple[float, float]
+    border: Literal["reflect", "dark"] = "reflect"
     training: str
     date: str
     bigcp3d_version: str
     command: str
+
+    @property
+    def beyond(self) -> float | None:
+        """Value that the network sees beyond the volume; None for the volume's reflection."""
+        return self.clip[0] if self.border == "dark" else None
 
     @property
     def stride(self) -> int:

@@ -79,16 +79,29 @@ def train(
     min_cell: Annotated[
         int, option("--min-cell", panel=DATA, metavar="VOX", text="Labels below this many voxels are not learned.")
     ] = 50,
+    start: Annotated[
+        str | None,
+        option(
+            "--start",
+            panel=MODEL,
+            metavar="NAME|PATH",
+            text="Train on from a model (see: bigcp3d models): few volumes of yours and a few hundred steps adapt it. "
+            "What is left out below is as in that model.",
+        ),
+    ] = None,
     name: Annotated[str | None, option("--name", panel=MODEL, text="Default: the file's name.")] = None,
     description: Annotated[
         str, option("--description", panel=MODEL, text="Training data and licences, for the card.")
     ] = "",
-    representation: Annotated[Representation, option("--representation", panel=MODEL, text="What the flow is.")] = (
-        Representation.tanh
-    ),
+    representation: Annotated[
+        Representation | None, option("--representation", panel=MODEL, text="What the flow is. Default: tanh.")
+    ] = None,
     diameter_voxels: Annotated[
-        float, option("--diameter-voxels", panel=MODEL, metavar="VOX", text="Cell diameter that the network knows.")
-    ] = 16.0,
+        float | None,
+        option(
+            "--diameter-voxels", panel=MODEL, metavar="VOX", text="Cell diameter that the network knows. Default: 16."
+        ),
+    ] = None,
     tanh_scale: Annotated[
         float | None,
         option(
@@ -96,13 +109,17 @@ def train(
         ),
     ] = None,
     architecture: Annotated[
-        Architecture,
+        Architecture | None,
         option(
-            "--architecture", panel=MODEL, text="The published 3D U-Net, or a faster one at half the resolution inside."
+            "--architecture",
+            panel=MODEL,
+            text="The published 3D U-Net (default), or a faster one at half the resolution inside.",
         ),
-    ] = Architecture.eschweiler,
-    features: Annotated[int, option("--features", panel=MODEL, text="Of the first level; they double below.")] = 16,
-    depth: Annotated[int, option("--depth", panel=MODEL, text="Levels of the network.")] = 4,
+    ] = None,
+    features: Annotated[
+        int | None, option("--features", panel=MODEL, text="Of the first level; they double below. Default: 16.")
+    ] = None,
+    depth: Annotated[int | None, option("--depth", panel=MODEL, text="Levels of the network. Default: 4.")] = None,
     steps: Annotated[int, option("--steps", panel=WORK, text="Optimisation steps.")] = 2000,
     patch: Annotated[
         tuple[int, int, int],
@@ -190,12 +207,13 @@ def train(
         diameters_um=None if diameter is None else dict.fromkeys(sources, diameter),
         label_name=labels_name,
         simulate=None if simulate is None else simulate.value,
+        start=start,
         name=name,
         description=description,
-        representation=representation.value,
+        representation=None if representation is None else representation.value,
         diameter_vox=diameter_voxels,
         scale_vox=tanh_scale,
-        architecture=architecture.value,
+        architecture=None if architecture is None else architecture.value,
         features=features,
         depth=depth,
         steps=steps,

@@ -8,7 +8,8 @@ comes from the generator given, so a sample is a function of its seed.
 
 from __future__ import annotations
 
-from typing import NamedTuple
+from collections.abc import Callable
+from typing import Any, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
@@ -30,50 +31,51 @@ class Sample(NamedTuple):
     labels : ndarray of int32, shape (z, y, x)
         0 is background.
     known : ndarray of bool, shape (z, y, x)
-        Where the labels are the truth; elsewhere no loss is taken.
+        Where the labels are the truth; elsewhere no loss is taken. Nothing is known outside the volume.
+    inside : ndarray of bool, shape (z, y, x)
+        Where the volume is; the image beyond it is a reflection.
     """
 
     image: Float32
     labels: NDArray[np.int32]
     known: NDArray[np.bool_]
+    inside: NDArray[np.bool_]
+
+    def each(self, change: Callable[[NDArray[Any]], NDArray[Any]]) -> Sample:
+        """The sample with all arrays changed alike."""
+        return Sample(*map(change, self))
 
 
 def turn(sample: Sample, rng: np.random.Generator) -> Sample:
     """Flip each axis or not, and where y and x are equally long, exchange them or not."""
     flips = tuple(slice(None, None, -1) if rng.random() < 0.5 else slice(None) for _ in range(3))
-    image, labels, known = sample
-    order = (0, 2, 1) if rng.random() < 0.5 and image.shape[1] == image.shape[2] else (0, 1, 2)
-    return Sample(
-        np.ascontiguousarray(image.transpose(order)[flips]),
-        np.ascontiguousarray(labels.transpose(order)[flips]),
-        np.ascontiguousarray(known.transpose(order)[flips]),
-    )
+    _, height, width = sample.image.shape
+    order = (0, 2, 1) if rng.random() < 0.5 and height == width else (0, 1, 2)
+    return sample.each(lambda array: np.ascontiguousarray(array.transpose(order)[flips]))
 
 
-def cut_border(sample: Sample, rng: np.random.Generator, probability: float = 0.15) -> Sample:
-    """Pretend, on each axis with the given probability, that the volume ends at a plane of the sample, at either side.
+def cut_border(sample: Sample, rng: np.random.Generator, probability: float = 0.12) -> Sample:
+    """Pretend, at each end of each axis with the given probability, that the volume ends at a plane of the sample.
 
-    The image is reflected there, as in prediction. Cells end at the plane, so their centres lie in the volume; nothing
-    is known beyond it.
+    The image is reflected there. Cells end at the plane, so their centres lie in the volume; nothing is known beyond.
     """
-    for axis in range(3):
-        if rng.random() < probability:
-            length = sample.image.shape[axis]
-            cut, high = int(rng.integers(length // 5, length // 2)), rng.random() < 0.5
-            sample = _cut(sample, axis, cut, high)
+    for axis, length in enumerate(sample.image.shape):
+        low, high = (
+            int(rng.integers(length // 5, 9 * length // 20)) if rng.random() < probability else 0 for _ in range(2)
+        )
+        sample = _cut(sample, axis, low, high) if low or high else sample
     return sample
 
 
-def _cut(sample: Sample, axis: int, cut: int, high: bool) -> Sample:
-    """End the volume ``cut`` voxels from the low or the high end of an axis."""
+def _cut(sample: Sample, axis: int, low: int, high: int) -> Sample:
+    """Begin the volume ``low`` voxels after, and end it ``high`` voxels before the ends of an axis."""
     length = sample.image.shape[axis]
-    index = reflected(0, length, length - cut) if high else reflected(-cut, length - cut, length - cut) + cut
-    image = np.take(sample.image, index, axis=axis)
-    labels, known = sample.labels.copy(), sample.known.copy()
-    gone = slice(length - cut, None) if high else slice(None, cut)
-    beyond = tuple(gone if a == axis else slice(None) for a in range(3))
-    labels[beyond], known[beyond] = 0, False
-    return Sample(image, labels, known)
+    image = np.take(sample.image, reflected(-low, length - low, length - low - high) + low, axis=axis)
+    labels, known, inside = sample.labels.copy(), sample.known.copy(), sample.inside.copy()
+    for gone in (slice(None, low), slice(length - high, None)):
+        beyond = tuple(gone if a == axis else slice(None) for a in range(3))
+        labels[beyond], known[beyond], inside[beyond] = 0, False, False
+    return Sample(image, labels, known, inside)
 
 
 def coarsen_z(image: Float32, step: int) -> Float32:

@@ -34,7 +34,8 @@ SUB = 32
 class PatchGrid:
     """Patches of ``patch`` voxels that overlap by twice ``margin``, over a volume of ``shape``.
 
-    Where there are several on an axis, cores are at least twice the margin, so that no more than two blend.
+    Where there are several on an axis, cores are at least twice the margin, so that no more than two blend. Beyond the
+    volume a patch sees the value ``beyond``, or where that is None the volume's reflection.
 
     Raises
     ------
@@ -45,6 +46,7 @@ class PatchGrid:
     shape: Vec3
     patch: Vec3
     margin: int
+    beyond: float | None = None
 
     def __post_init__(self) -> None:
         for size, side in zip(self.shape, self.patch, strict=True):

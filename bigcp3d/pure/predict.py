@@ -18,7 +18,12 @@ from bigcp3d.pure.patches import PatchGrid, merge_patch, reflected
 
 
 def take_patch(image: NDArray[np.float32], region: Box, window: Box, grid: PatchGrid) -> NDArray[np.float32]:
-    """The window's voxels, reflected where it sticks out of the volume; ``image`` covers ``region``."""
+    """The window's voxels, and what the grid says where it sticks out of the volume; ``image`` covers ``region``."""
+    if grid.beyond is not None:
+        inside = window.intersect(Box.of_shape(grid.shape))
+        patch = np.full(window.shape, grid.beyond, np.float32)
+        patch[inside.slices(window.start)] = image[inside.slices(region.start)]
+        return patch
     for axis in range(3):
         index = reflected(window.start[axis], window.stop[axis], grid.shape[axis])
         image = np.take(image, index - region.start[axis], axis=axis)

@@ -20,6 +20,7 @@ import numpy as np
 import torch
 from torch import nn
 
+from bigcp3d.edge.models import load_network
 from bigcp3d.errors import BigCP3DError
 from bigcp3d.work.batches import Batch, Recipe, make_batches
 from bigcp3d.work.checkpoint import Checkpoint, Row, list_differences, load_checkpoint, save_checkpoint
@@ -37,6 +38,7 @@ def fit(
     target: Path,
     schedule: Schedule,
     *,
+    start: str | Path | None = None,
     settings: Mapping[str, Any],
     resume: bool,
     watch: Callable[[Path], object] | None = None,
@@ -52,6 +54,8 @@ def fit(
     target : Path
         The model file to be; learning curve (``.losses.csv``) and checkpoint (``.checkpoint.pt``) lie beside it.
     schedule : Schedule
+    start : str or Path, optional
+        The model whose weights the training begins with; None: random ones.
     settings : mapping
         All that decides the result, JSON: a checkpoint with others is refused.
     resume : bool
@@ -72,7 +76,8 @@ def fit(
     TargetError
         A checkpoint cannot be written.
     """
-    parts, rows, best, first = Parts(recipe, schedule), list[Row](), None, 0
+    before = None if start is None else load_network(start)[0].state_dict()
+    parts, rows, best, first = Parts(recipe, schedule, before), list[Row](), None, 0
     saved, table = target.with_suffix(".checkpoint.pt"), target.with_suffix(".losses.csv")
     columns = ("step", *LOSSES, *(ON_PATCHES if checks else ()), *(ON_REGIONS if regions else ()))
     machine = describe_machine(schedule)
@@ -84,7 +89,7 @@ def fit(
         rows, best, first = checkpoint.rows, checkpoint.best, checkpoint.step
     write_curve(table, rows, columns)
     steps = range(first, 0 if _is_over(rows, schedule) else schedule.steps)
-    start, recent = time.monotonic(), []
+    began, recent = time.monotonic(), []
     with closing(make_batches(recipe, steps, schedule.workers)) as batches:
         for done, batch in zip(range(first + 1, schedule.steps + 1), batches, strict=False):
             recent.append(parts.step(batch, schedule))
@@ -101,7 +106,7 @@ def fit(
             rows.append({name: round(value, 5) for name, value in row.items()})
             if find_best(rows) == len(rows) - 1:
                 best = {name: tensor.detach().cpu().clone() for name, tensor in parts.model.state_dict().items()}
-            _report(rows[-1], schedule, (time.monotonic() - start) / (done - first))
+            _report(rows[-1], schedule, (time.monotonic() - began) / (done - first))
             save_checkpoint(saved, Checkpoint(done, dict(settings), machine, rows, parts.state(), best))
             write_curve(table, rows, columns)
             if watch is not None:

@@ -115,11 +115,13 @@ def _average(averaged: ParamList, current: ParamList, number: Tensor | int) -> N
 class Parts:
     """The parts of a training whose state changes with every step."""
 
-    def __init__(self, recipe: Recipe, schedule: Schedule) -> None:
+    def __init__(self, recipe: Recipe, schedule: Schedule, start: Mapping[str, Tensor] | None = None) -> None:
         card = recipe.card
         with torch.random.fork_rng(devices=[]):
             torch.manual_seed(recipe.seed)
             network = make_network(card.architecture, card.channels, card.features, card.depth)
+        if start is not None:
+            network.load_state_dict(start)
         self.network = network.to(schedule.device)
         self.smooth = AveragedModel(self.network, multi_avg_fn=_average)
         self.optimiser = torch.optim.RAdam(self.network.parameters(), lr=schedule.lr)

@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import Literal
 
 from bigcp3d.edge.image import open_image, open_labels
-from bigcp3d.edge.models import save_model
+from bigcp3d.edge.models import model_hash, save_model
 from bigcp3d.errors import InputError
 from bigcp3d.pure.boxes import Box, Vec3
 from bigcp3d.work.batches import Recipe, make_batch
@@ -53,23 +53,25 @@ def train(
     label_name: str = "truth",
     simulate: Literal["membrane", "nuclei"] | None = None,
     shares: tuple[float, float, float, float] = (0.5, 0.2, 0.25, 0.05),
+    start: str | Path | None = None,
     name: str | None = None,
     description: str = "",
-    representation: Literal["tanh", "heat"] = "tanh",
-    diameter_vox: float = 16.0,
+    representation: Literal["tanh", "heat"] | None = None,
+    diameter_vox: float | None = None,
     scale_vox: float | None = None,
-    architecture: Literal["eschweiler", "half"] = "eschweiler",
-    features: int = 16,
-    depth: int = 4,
+    architecture: Literal["eschweiler", "half"] | None = None,
+    features: int | None = None,
+    depth: int | None = None,
     steps: int = 2000,
     patch: Vec3 = (48, 64, 64),
     batch: int = 2,
     lr: float = 1e-3,
     seed: int = 0,
     min_cell_vox: int = 50,
-    percentiles: tuple[float, float] = (1.0, 99.5),
-    prediction_patch: Vec3 = (96, 96, 96),
-    margin: int = 12,
+    percentiles: tuple[float, float] | None = None,
+    prediction_patch: Vec3 | None = None,
+    margin: int | None = None,
+    border: Literal["dark", "reflect"] | None = None,
     every: int = 250,
     keep: Literal["best", "last"] = "best",
     patience: int = 0,
@@ -104,6 +106,11 @@ def train(
     shares : tuple of float
         Weight of the volumes, the painted ones, simulated tissue and noise among the samples; those absent count
         nothing.
+    start : str or Path, optional
+        A model whose weights are trained on, a shipped one's name or a file: to adapt it to another stain takes few
+        volumes and steps. What is left out of the arguments below, down to ``depth``, and of ``percentiles``,
+        ``prediction_patch``, ``margin`` and ``border``, is then as in its card; else as in
+        `bigcp3d.work.train_checks.STANDARD`.
     name, description : str
         For the card: default the file's name; training data and their licences.
     representation : "tanh" or "heat"
@@ -123,6 +130,9 @@ def train(
         Intensities that become 0 and 1.
     prediction_patch, margin : tuple of int, int
         For the card.
+    border : "dark" or "reflect"
+        What the network sees beyond a volume. Where it sees a reflection, the flow across the border vanishes on it,
+        and what lies there of a cell becomes a cell of its own.
     every : int
         Steps between validations, which end in a row of the learning curve and a checkpoint.
     keep : "best" or "last"
@@ -163,26 +173,27 @@ def train(
     check_target(target, resume=resume, overwrite=overwrite)
     if not (volumes or painted or simulate):
         raise InputError("found nothing to learn from; give volumes with labels, volumes to paint, or a tissue")
-    look = Look(diameter_vox, *percentiles)
+    low, high = percentiles or (None, None)
     card = make_card(
-        name=name or target.stem,
+        start,
         representation=representation,
-        scale_vox=scale_vox or diameter_vox / 5,
+        scale_vox=scale_vox,
         diameter_vox=diameter_vox,
-        channels=1,
         architecture=architecture,
         features=features,
         depth=depth,
         patch=prediction_patch,
         margin=margin,
-        low_percentile=look.low_percentile,
-        high_percentile=look.high_percentile,
-        clip=look.clip,
+        low_percentile=low,
+        high_percentile=high,
+        border=border,
+        name=name or target.stem,
         training=description or ", ".join(map(str, [*volumes, *painted])),
         date=date.today().isoformat(),
         bigcp3d_version=_version(),
         command=" ".join(sys.argv),
     )
+    look = Look(card.diameter_vox, card.low_percentile, card.high_percentile, card.clip)
     schedule = Schedule(steps, lr, every, *choose_device(device, precision), keep, patience, workers)
     check_numbers(schedule, card, patch, batch, holdout_x, shares)
     if patience and not (validation or holdout_x or simulate):
@@ -217,7 +228,8 @@ def train(
         **{"steps": steps, "patch": patch, "batch": batch, "lr": lr, "seed": seed, "every": every},
         **{"shares": shares, "simulate": simulate, "holdout_x": holdout_x, "min_cell_vox": min_cell_vox},
         **card.model_dump(mode="json", exclude={"name", "patch", "training", "date", "bigcp3d_version", "command"}),
-        "prediction_patch": prediction_patch,
+        "prediction_patch": card.patch,
+        "start": None if start is None else model_hash(start),
         "volumes": _describe(volumes, kinds[0]),
         "painted": _describe(painted, kinds[1]),
         "validation": _describe(validation, [s for _, s in held]),
@@ -225,9 +237,8 @@ def train(
     target.parent.mkdir(parents=True, exist_ok=True)
     recipe = Recipe(tuple(weighted), seed, batch, patch, card)
     regions = draw_regions(held, card, seed + REGION_SEED)
-    save_model(
-        target, fit(recipe, checks, regions, target, schedule, settings=settings, resume=resume, watch=watch), card
-    )
+    network = fit(recipe, checks, regions, target, schedule, start=start, settings=settings, resume=resume, watch=watch)
+    save_model(target, network, card)
     return target
 
 

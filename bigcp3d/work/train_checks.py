@@ -10,12 +10,20 @@ from typing import Any
 import torch
 from pydantic import ValidationError
 
-from bigcp3d.edge.models import ModelCard
+from bigcp3d.edge.models import ModelCard, load_card
 from bigcp3d.errors import InputError, TargetError
 from bigcp3d.pure.boxes import Vec3
 from bigcp3d.pure.predict import fast_precision
 from bigcp3d.pure.tracking import MAX_REACH
 from bigcp3d.work.optimise import Schedule
+
+STANDARD: dict[str, Any] = {
+    **{"representation": "tanh", "diameter_vox": 16.0, "scale_vox": None},
+    **{"architecture": "eschweiler", "channels": 1, "features": 16, "depth": 4},
+    **{"patch": (96, 96, 96), "margin": 12, "border": "dark"},
+    **{"low_percentile": 1.0, "high_percentile": 99.5, "clip": (-0.5, 2.5)},
+}
+"""A model's form where nothing else is said; ``scale_vox`` None is a fifth of the diameter."""
 
 
 def check_target(target: Path, *, resume: bool, overwrite: bool) -> None:
@@ -48,8 +56,24 @@ def choose_device(device: str | None, precision: str = "auto") -> tuple[str, boo
     return kind, (fast_precision(kind) if precision == "auto" else precision) == "bfloat16"
 
 
-def make_card(**fields: object) -> ModelCard:
-    """A card; `InputError` where a value cannot be."""
+def make_card(start: str | Path | None, **fields: object) -> ModelCard:
+    """A card; what is None is as in the card of ``start``, or where there is none as in `STANDARD`.
+
+    Raises
+    ------
+    InputError
+        A value cannot be, or the network would be another one than that of ``start``.
+    """
+    before = STANDARD if start is None else load_card(start).model_dump(include=set(STANDARD))
+    fields = {**before, **{name: value for name, value in fields.items() if value is not None}}
+    if not fields["scale_vox"]:
+        fields["scale_vox"] = fields["diameter_vox"] / 5  # type: ignore[operator]
+    for name in ("architecture", "features", "depth", "channels"):
+        if start is not None and fields[name] != before[name]:
+            raise InputError(
+                f"{name} is {fields[name]}, but the network to start from, {start}, has {before[name]}: leave it out, "
+                "or start from random weights"
+            )
     try:
         return ModelCard.model_validate(fields)
     except ValidationError as error:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import argparse
-import inspect
 import math
 import time
 from pathlib import Path
@@ -19,10 +18,9 @@ from bigcp3d.work.train import train
 
 def add_options(parser: argparse.ArgumentParser) -> None:
     """Of the network and its training."""
-    known = inspect.signature(train).parameters
-    parser.add_argument("--architecture", default=known["architecture"].default)
-    parser.add_argument("--features", type=int, default=12)
-    parser.add_argument("--patch", type=int, nargs=3, default=(48, 64, 64), metavar=("Z", "Y", "X"))
+    parser.add_argument("--architecture", default="half")
+    parser.add_argument("--features", type=int, default=32)
+    parser.add_argument("--patch", type=int, nargs=3, default=(64, 64, 64), metavar=("Z", "Y", "X"))
     parser.add_argument("--batch", type=int, default=2)
     parser.add_argument("--lr", type=float, default=2e-3)
 

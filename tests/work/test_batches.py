@@ -15,7 +15,7 @@ from bigcp3d.work.batches import Recipe, make_batches
 from bigcp3d.work.samples import Look, NoiseSource, open_source
 from bigcp3d.work.simulate import simulate
 
-CARD = SimpleNamespace(diameter_vox=8.0, scale_vox=1.6, representation="tanh", clip=(-0.5, 2.5))
+CARD = SimpleNamespace(diameter_vox=8.0, scale_vox=1.6, representation="tanh", clip=(-0.5, 2.5), beyond=None)
 
 
 class Fatal(NoiseSource):

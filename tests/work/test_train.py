@@ -220,7 +220,7 @@ def test_centres_are_those_of_whole_cells_not_of_the_patchs_pieces():
 
     from bigcp3d.pure.targets import tanh_flow
 
-    card = SimpleNamespace(diameter_vox=8.0, scale_vox=1.6, representation="tanh", clip=(-0.5, 2.5))
+    card = SimpleNamespace(diameter_vox=8.0, scale_vox=1.6, representation="tanh", clip=(-0.5, 2.5), beyond=None)
     source = TissueSource("membrane", Look(8.0), (48, 64, 64))
     image, target, known = make_batch([(1.0, source)], (0, 0), 1, (16, 24, 24), card, augment=False)
     rng = np.random.default_rng([0, 0])
