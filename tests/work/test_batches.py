@@ -1,5 +1,6 @@
 """Batches follow from the seed and their number alone, whoever makes them; patches may have any sides."""
 
+import dataclasses
 import os
 from contextlib import closing
 from types import SimpleNamespace
@@ -44,6 +45,20 @@ def test_workers_give_the_same_batches_in_the_same_order(tmp_path):
     with closing(make_batches(ours, range(3, 5), 0)) as later:
         assert np.array_equal(next(later)[0], alone[3][0])
     assert not np.array_equal(alone[0][0], alone[1][0])
+
+
+def test_beyond_the_volume_a_network_sees_what_its_card_says(tmp_path):
+    reflected = recipe(tmp_path)
+    dark = dataclasses.replace(reflected, card=SimpleNamespace(**{**vars(CARD), "beyond": -0.5}))
+    beyond = 0
+    for number in range(8):
+        (image, *targets), (other, *same) = reflected.make(number), dark.make(number)
+        assert all(np.array_equal(a, b) for a, b in zip(targets, same, strict=True))
+        changed = image != other
+        assert (other[changed] == -0.5).all()
+        assert not targets[1][changed].any()  # nothing is known there
+        beyond += int(changed.sum())
+    assert beyond > 1000
 
 
 def test_a_worker_that_dies_is_reported():

@@ -9,8 +9,8 @@ import torch
 import zarr
 
 from bigcp3d.edge.image import open_image, open_labels, read_box
-from bigcp3d.edge.models import load_card
-from bigcp3d.errors import InputError, TargetError
+from bigcp3d.edge.models import load_card, load_network
+from bigcp3d.errors import InputError, ModelError, TargetError
 from bigcp3d.pure.boxes import Box
 from bigcp3d.pure.tissue import Tissue
 from bigcp3d.work import measure, samples
@@ -103,6 +103,47 @@ def test_what_cannot_be_trained_is_refused_before_it_starts(store, tmp_path, wro
     with pytest.raises(InputError, match=message):
         train([store], tmp_path / "m.safetensors", **{"steps": 1, **SMALL, **wrong})
     assert not list(tmp_path.iterdir())
+
+
+def weights(path):
+    return load_network(path)[0].state_dict()
+
+
+def distance(one, other):
+    """Largest difference of any weight."""
+    return max(float((one[name] - other[name]).abs().max()) for name in one)
+
+
+def test_a_training_starts_from_the_weights_of_a_model_and_keeps_its_form(store, tmp_path):
+    small = {"patch": (16, 24, 24), "batch": 1, "every": 5, "lr": 1e-7}
+    form = {"features": 4, "depth": 2, "diameter_vox": 7.0, "prediction_patch": (48, 48, 48), "margin": 8}
+    form |= {"percentiles": (2.0, 98.0), "border": "reflect", "representation": "heat"}
+    first = train([store], tmp_path / "first.safetensors", steps=2, seed=1, **form, **small)
+    then = train([store], tmp_path / "then.safetensors", steps=2, start=first, border="dark", **small)
+    alone = train([store], tmp_path / "alone.safetensors", steps=2, **form, **small)
+    assert distance(weights(first), weights(then)) < 1e-4
+    assert distance(weights(first), weights(alone)) > 1e-2  # control: other weights at random
+    before, after = load_card(first), load_card(then)
+    same = {"representation", "diameter_vox", "scale_vox", "features", "depth", "patch", "margin", "low_percentile"}
+    assert before.model_dump(include=same) == after.model_dump(include=same)
+    assert (before.border, after.border) == ("reflect", "dark")
+
+
+def test_a_network_of_another_form_is_no_start(store, tmp_path):
+    first = train([store], tmp_path / "first.safetensors", steps=1, **SMALL)
+    with pytest.raises(InputError, match="features is 8, but the network to start from"):
+        train([store], tmp_path / "then.safetensors", start=first, features=8, steps=1)
+    with pytest.raises(ModelError, match="absent"):
+        train([store], tmp_path / "then.safetensors", start=tmp_path / "absent.safetensors", steps=1)
+    assert not list(tmp_path.glob("then*"))
+
+
+def test_a_checkpoint_of_another_start_is_refused(store, tmp_path):
+    first = train([store], tmp_path / "first.safetensors", steps=1, **SMALL)
+    out = tmp_path / "m.safetensors"
+    train([store], out, steps=1, **SMALL)
+    with pytest.raises(InputError, match="start"):
+        train([store], out, start=first, steps=1, resume=True, **SMALL)
 
 
 def test_a_folder_is_no_model(store, tmp_path):
