@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import logging
 import secrets
+from collections import defaultdict
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from typing import Any
@@ -69,32 +70,46 @@ def run_on_workers(client: Client, plan: Plan) -> Iterator[tuple[str, bool]]:
 
 
 def execute_on_dask(client: Client, plugin: str, gpus: bool, tasks: Iterable[Task], on_done: Done) -> Failures:
-    """Submit every task, report each as it finishes, and return the errors of those that failed themselves."""
+    """Submit every task, report each as it finishes, and return the errors of those that failed themselves.
+
+    Tasks are submitted pass by pass and their results fetched batch by batch: one message for many tasks.
+    """
     run_id = plugin.rpartition("-")[2]
     futures: dict[Key, Future[Counts]] = {}
     by_key: dict[str, Task] = {}
-    for task in tasks:
-        key = key_of(task, run_id)
-        by_key[key] = task
-        futures[task.key] = client.submit(
+    for batch in _by_pass(tasks):
+        keys = [key_of(task, run_id) for task in batch]
+        by_key |= zip(keys, batch, strict=True)
+        submitted = client.map(
             perform_on_worker,
-            plugin,
-            task.key,
-            [futures[need] for need in task.needs],
-            key=key,
-            priority=task.priority,
+            [plugin] * len(batch),
+            [task.key for task in batch],
+            [[futures[need] for need in task.needs] for task in batch],
+            key=keys,
+            priority=batch[0].priority,
             retries=RETRIES,
-            resources={"GPU": 1} if gpus and task.key[0] == "predict" else None,
-            pure=False,
+            resources={"GPU": 1} if gpus and batch[0].key[0] == "predict" else None,
         )
+        futures |= zip((task.key for task in batch), submitted, strict=True)
     failed: dict[Key, BaseException] = {}
-    for future in as_completed(list(futures.values()), loop=client.loop):
-        task = by_key[future.key]
-        if future.status == "finished":
-            on_done(task, future.result())
-        else:
-            failed[task.key] = future.exception() or RuntimeError(f"task {future.key} was {future.status}")
+    for finished in as_completed(list(futures.values()), loop=client.loop).batches():
+        good = [future for future in finished if future.status == "finished"]
+        for future, counts in zip(good, client.gather(good), strict=True):
+            on_done(by_key[future.key], counts)
+        for future in finished:
+            if future.status != "finished":
+                error = future.exception() or RuntimeError(f"task {future.key} was {future.status}")
+                failed[by_key[future.key].key] = error
     return {key: error for key, error in failed.items() if failed.keys().isdisjoint(_needs(by_key, key, run_id))}
+
+
+def _by_pass(tasks: Iterable[Task]) -> list[list[Task]]:
+    """Tasks of one pass together (of one level, of the pyramid); those that others wait for come first."""
+    batches: dict[tuple[str, int], list[Task]] = defaultdict(list)
+    for task in tasks:
+        name, _, index = task.key
+        batches[name, index[0] if name == "pyramid" else 0].append(task)
+    return [batch for _, batch in sorted(batches.items(), key=lambda item: (item[1][0].priority, item[0][1]))]
 
 
 def _needs(by_key: dict[str, Task], key: Key, run_id: str) -> tuple[Key, ...]:

@@ -10,10 +10,17 @@ from __future__ import annotations
 
 import argparse
 import shutil
+import subprocess
+import sys
 import tempfile
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 import numpy as np
+import psutil
+from distributed import Client, Scheduler
 from numpy.typing import NDArray
 
 import bigcp3d
@@ -75,26 +82,62 @@ def do_nothing() -> None:
     distribute.perform = lambda *_: {"voxels": 0}  # type: ignore[assignment]
 
 
-def scheduler(folder: Path, shape: Vec3, block: Vec3, model: str) -> list[Row]:
-    """CPU seconds of scheduler and client by block for the graph of a run; workers are processes of their own."""
-    from distributed import Client
+@contextmanager
+def cluster(folder: Path) -> Iterator[str]:
+    """A scheduler and a worker, processes of their own as on a cluster; the scheduler's address file."""
+    file, quiet = folder / "scheduler.json", {"stdout": subprocess.DEVNULL, "stderr": subprocess.DEVNULL}
+    dask, at = [sys.executable, "-m", "dask"], ["--host", "127.0.0.1", "--no-dashboard"]
+    started = [subprocess.Popen([*dask, "scheduler", *at, "--port", "0", "--scheduler-file", file], **quiet)]
+    try:
+        worker = ["worker", *at, "--scheduler-file", file, "--nthreads", "2", "--memory-limit", "0"]
+        started.append(subprocess.Popen([*dask, *worker, "--local-directory", folder], **quiet))
+        yield str(file)
+    finally:
+        for process in reversed(started):
+            process.terminate()
+            process.wait()
 
+
+def scheduler_used(dask_scheduler: Scheduler) -> tuple[float, float]:
+    """CPU seconds and MiB of the scheduler."""
+    return time.process_time(), psutil.Process().memory_info().rss / 2**20
+
+
+def scheduler(folder: Path, shape: Vec3, block: Vec3, model: str) -> list[Row]:
+    """CPU milliseconds of scheduler and client by block for the graph of a run whose tasks do nothing."""
     create_image(folder / "large.zarr", shape, "uint16", scale_um=(1, 1, 1), chunk=block, shard=block)
     plan = bigcp3d.plan_segmentation(folder / "large.zarr", model=model, block=block, executor="serial")
-    rows = []
-    with Client(n_workers=1, threads_per_worker=2, dashboard_address=None, memory_limit=0) as client:
+    number, rows = len(plan.grid), []
+    with cluster(folder) as file, Client(scheduler_file=file) as client:
+        client.wait_for_workers(1)
         client.run(do_nothing)
         with distribute.run_on_workers(client, plan) as (plugin, gpus):
             for phase, make in (("objects", object_tasks), ("labels", label_tasks)):
                 tasks, made = spend(lambda make=make: list(make(plan)))  # type: ignore[misc]
+                before = client.run_on_scheduler(scheduler_used)[0]
                 failed, spent = spend(
                     lambda tasks=tasks: distribute.execute_on_dask(client, plugin, gpus, tasks, lambda *_: None)  # type: ignore[misc]
                 )
                 assert not failed
-                number, needs = len(plan.grid), sum(len(task.needs) for task in tasks)
-                each = {"CPU ms/block": spent["cpu_s"] / number * 1e3, "wall ms/block": spent["wall_s"] / number * 1e3}
-                lists = {"listing them, CPU ms/block": made["cpu_s"] / number * 1e3}
-                rows.append({"phase": phase, "blocks": number, "tasks": len(tasks), "needs": needs, **lists, **each})
+                after, memory = client.run_on_scheduler(scheduler_used)
+                seconds = {
+                    "scheduler": after - before,
+                    "client": spent["cpu_s"],
+                    "listing": made["cpu_s"],
+                    "wall": spent["wall_s"],
+                }
+                each = {f"{who}, ms/block": value / number * 1e3 for who, value in seconds.items()}
+                needs = sum(len(task.needs) for task in tasks)
+                rows.append(
+                    {
+                        "phase": phase,
+                        "blocks": number,
+                        "tasks": len(tasks),
+                        "needs": needs,
+                        **each,
+                        "scheduler, MiB": memory,
+                    }
+                )
     return rows
 
 
