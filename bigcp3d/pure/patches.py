@@ -29,13 +29,19 @@ WEIGHT_UNIT = 64
 SUB = 32
 """Predictions are summed in units of 1 / (127 * SUB)."""
 
+MARK = 4.0
+"""Subtracted from the reflection beyond the volume, for networks that shall tell it from the volume."""
+
+MARKED_BELOW = -1.0
+"""What is lower is marked: intensities are clipped between this and ``MARKED_BELOW + MARK``."""
+
 
 @dataclass(frozen=True)
 class PatchGrid:
     """Patches of ``patch`` voxels that overlap by twice ``margin``, over a volume of ``shape``.
 
     Where there are several on an axis, cores are at least twice the margin, so that no more than two blend. Beyond the
-    volume a patch sees the value ``beyond``, or where that is None the volume's reflection.
+    volume a patch sees the volume's reflection, less ``mark`` (so that a network can tell it from the volume).
 
     Raises
     ------
@@ -46,7 +52,7 @@ class PatchGrid:
     shape: Vec3
     patch: Vec3
     margin: int
-    beyond: float | None = None
+    mark: float = 0.0
 
     def __post_init__(self) -> None:
         for size, side in zip(self.shape, self.patch, strict=True):

@@ -18,15 +18,15 @@ from bigcp3d.pure.patches import PatchGrid, merge_patch, reflected
 
 
 def take_patch(image: NDArray[np.float32], region: Box, window: Box, grid: PatchGrid) -> NDArray[np.float32]:
-    """The window's voxels, and what the grid says where it sticks out of the volume; ``image`` covers ``region``."""
-    if grid.beyond is not None:
-        inside = window.intersect(Box.of_shape(grid.shape))
-        patch = np.full(window.shape, grid.beyond, np.float32)
-        patch[inside.slices(window.start)] = image[inside.slices(region.start)]
-        return patch
+    """The window's voxels; outside the volume, the reflection less the mark. ``image`` covers ``region``."""
     for axis in range(3):
         index = reflected(window.start[axis], window.stop[axis], grid.shape[axis])
         image = np.take(image, index - region.start[axis], axis=axis)
+    inside = window.intersect(Box.of_shape(grid.shape))
+    if grid.mark and inside != window:
+        marked = image - np.float32(grid.mark)
+        marked[inside.slices(window.start)] = image[inside.slices(window.start)]
+        return marked
     return image
 
 

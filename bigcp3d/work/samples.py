@@ -3,9 +3,9 @@
 Every source answers `draw(rng, shape)` with a `Sample` of about the model's cell diameter, reading only that piece of
 its volume. Invariant: a sample is a function of the generator alone, so that training can be repeated and resumed.
 
-Volumes are resampled by the same code as in segmentation (`bigcp3d.pure.grid`), and reflected beyond their border (a
-model whose card asks for a dark border sees darkness there: `bigcp3d.work.batches`). Labels must come from cells that
-are whole, or their centres are wrong: so samples are asked for with a margin.
+Volumes are resampled by the same code as in segmentation (`bigcp3d.pure.grid`), and reflected beyond their border
+(`bigcp3d.work.batches` marks what is beyond). Labels must come from cells that are whole, or their centres are wrong:
+so samples are asked for with a margin.
 """
 
 from __future__ import annotations

@@ -71,7 +71,7 @@ def train(
     percentiles: tuple[float, float] | None = None,
     prediction_patch: Vec3 | None = None,
     margin: int | None = None,
-    border: Literal["dark", "reflect"] | None = None,
+    border: Literal["marked", "reflect"] | None = None,
     every: int = 250,
     keep: Literal["best", "last"] = "best",
     patience: int = 0,
@@ -130,9 +130,9 @@ def train(
         Intensities that become 0 and 1.
     prediction_patch, margin : tuple of int, int
         For the card.
-    border : "dark" or "reflect"
-        What the network sees beyond a volume. Where it sees a reflection, the flow across the border vanishes on it,
-        and what lies there of a cell becomes a cell of its own.
+    border : "marked" or "reflect"
+        What the network sees beyond a volume: its reflection, marked or not. Where it cannot tell them apart, the flow
+        across the border vanishes on it, and what lies there of a cell becomes a cell of its own.
     every : int
         Steps between validations, which end in a row of the learning curve and a checkpoint.
     keep : "best" or "last"

@@ -136,7 +136,7 @@ def segment_array(image: NDArray[np.float32], network: nn.Module, card: ModelCar
     """
     shape = vec3(image.shape)
     box = Box.of_shape(shape)
-    grid = PatchGrid(shape, choose_patch(shape, card.patch, card.margin, card.stride), card.margin, card.beyond)
+    grid = PatchGrid(shape, choose_patch(shape, card.patch, card.margin, card.stride), card.margin, card.mark)
     total = sum_patches(lambda part: image[part.slices()], [list(grid.cores)], box, grid, network)
     maps = finish_maps(total, box, grid)
     return label_maps(maps, card.diameter_vox / 2)

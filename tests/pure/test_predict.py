@@ -97,9 +97,9 @@ def test_patches_are_taken_with_reflection(image: NDArray[np.float32]) -> None:
             assert np.array_equal(patch, padded[window.slices((-40, -40, -40))])
 
 
-def test_patches_may_see_one_value_beyond_the_volume(image: NDArray[np.float32], network: torch.nn.Module) -> None:
-    for grid in (replace(grid, beyond=-0.5) for grid in GRIDS):
-        padded = np.pad(image, 40, constant_values=-0.5)
+def test_patches_carry_a_mark_beyond_the_volume(image: NDArray[np.float32], network: torch.nn.Module) -> None:
+    for grid in (replace(grid, mark=4.0) for grid in GRIDS):
+        padded = np.pad(image, 40, mode="reflect") - np.pad(np.zeros(SHAPE, np.float32), 40, constant_values=4)
         for index in grid.cores:
             window = grid.window(index)
             region = grid.read_box([index])
@@ -107,7 +107,7 @@ def test_patches_may_see_one_value_beyond_the_volume(image: NDArray[np.float32],
             assert np.array_equal(patch, padded[window.slices((-40, -40, -40))])
         whole = predict_all(image, grid, network)
         assert np.array_equal(predict_in((5, 8, 7), image, grid, network), whole)
-        assert not np.array_equal(predict_all(image, replace(grid, beyond=None), network), whole)  # control
+        assert not np.array_equal(predict_all(image, replace(grid, mark=0.0), network), whole)  # control
 
 
 def test_volumes_of_one_plane_are_predicted(network: torch.nn.Module) -> None:
