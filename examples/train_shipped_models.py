@@ -4,21 +4,23 @@
     python examples/train_shipped_models.py membrane --data ../shared/data --out membrane.safetensors
 
 Needs the volumes of ../shared/data (sources and licences: its README). Held out: nuclei, the embryos emb01 and emb09
-(all their time points); membrane, the last third of x of every volume. With ``--resume`` the same command goes on from
-the checkpoint beside ``--out``. The last network is kept, not the best on what was held out, which is for scores alone.
+(all their time points); membrane, the last third of x of every volume. Two stages, whose networks and learning curves
+stay beside ``--out``; with ``--resume`` the same command goes on where it stopped. The last network is kept, not the
+best on what was held out, which is for scores alone.
 The weights are written in float16, which halves the file; they are used in float32.
 """
 
 import argparse
 import logging
+from dataclasses import dataclass
 from pathlib import Path
+from typing import Any, Literal
 
 import torch
 
 from bigcp3d.edge.models import load_network, save_model
 from bigcp3d.work.train import train
 
-STEPS = {"nuclei": 5000, "membrane": 5000}
 TRAINED_ON = {
     "nuclei": "BBBC050 mouse embryo nuclei (Tokuoka et al. 2020, CC BY 3.0), embryos 02, 04 to 08 and 11; simulated "
     "nuclei",
@@ -26,10 +28,25 @@ TRAINED_ON = {
     "(wolny/pytorch-3dunet, MIT); confocal ovule (kreshuklab/plant-seg, MIT) and light-sheet lateral root "
     "(wolny/pytorch-3dunet, MIT); of each volume the first two thirds of x",
 }
-NETWORK = {"architecture": "half", "features": 32, "depth": 4, "patch": (64, 64, 64), "batch": 2, "lr": 2e-3}
+NETWORK = {"architecture": "half", "features": 32, "depth": 4}
+BATCHES = {"patch": (64, 64, 64), "batch": 2}
 
 
-def train_nuclei(data: Path, out: Path, **options) -> None:
+@dataclass(frozen=True)
+class Stage:
+    """A part of a training; the second goes on from the network of the first."""
+
+    steps: int
+    lr: float
+    border: Literal["reflect", "marked"]
+    nuclei_shares: tuple[float, float, float, float]
+
+
+STAGES = (Stage(5000, 2e-3, "reflect", (0.6, 0, 0.34, 0.06)), Stage(2600, 1.5e-3, "marked", (0.75, 0, 0.2, 0.05)))
+"""The first stage knew no marked borders; a training from the start would not need it, but this is what was done."""
+
+
+def train_nuclei(data: Path, out: Path, stage: Stage, **options: Any) -> None:
     """Nuclei of 14 voxels: mouse embryos and simulated nuclei."""
     held_out = ("emb01", "emb09")
     volumes = sorted((data / "nuclei").glob("emb*.zarr"))
@@ -38,17 +55,16 @@ def train_nuclei(data: Path, out: Path, **options) -> None:
         out,
         validation=[v for v in volumes if v.name.startswith(held_out)],
         simulate="nuclei",
-        shares=(0.6, 0, 0.34, 0.06),
+        shares=stage.nuclei_shares,
         diameter_vox=14.0,
         scale_vox=2.8,
         percentiles=(1.0, 99.5),
         description=TRAINED_ON["nuclei"],
-        **NETWORK,
         **options,
     )
 
 
-def train_membrane(data: Path, out: Path, **options) -> None:
+def train_membrane(data: Path, out: Path, stage: Stage, **options: Any) -> None:
     """Cells of 20 voxels with stained membranes: simulated, painted around true shapes, and two plant volumes."""
     folder = data / "membrane"
     ovule, root = str(folder / "ovule.zarr"), str(folder / "root.zarr")
@@ -64,33 +80,50 @@ def train_membrane(data: Path, out: Path, **options) -> None:
         scale_vox=4.0,
         percentiles=(1.0, 99.0),
         description=TRAINED_ON["membrane"],
-        **NETWORK,
         **options,
     )
 
 
-if __name__ == "__main__":
+def main() -> None:
+    """Command line."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("model", choices=("nuclei", "membrane"))
     parser.add_argument("--data", type=Path, required=True)
     parser.add_argument("--out", type=Path, required=True)
-    parser.add_argument("--steps", type=int, help="default: as the shipped model")
+    parser.add_argument("--steps", type=int, help="of each stage, for a try; default: as the shipped model")
     parser.add_argument("--threads", type=int, default=1, help="more only where the processor is idle")
     parser.add_argument("--every", type=int, default=250)
-    parser.add_argument("--start", help="model to train on from; default: random weights")
     parser.add_argument("--resume", action="store_true", help="go on from the checkpoint beside --out")
     arguments = parser.parse_args()
     logging.basicConfig(level=logging.INFO, format="%(asctime)s %(message)s")
     torch.set_num_threads(arguments.threads)
-    run = train_nuclei if arguments.model == "nuclei" else train_membrane
-    run(
-        arguments.data,
-        arguments.out,
-        steps=arguments.steps or STEPS[arguments.model],
-        every=arguments.every,
-        keep="last",
-        resume=arguments.resume,
-        start=arguments.start,
+    learn = train_nuclei if arguments.model == "nuclei" else train_membrane
+    start: Path | None = None
+    for number, stage in enumerate(STAGES, 1):
+        out = arguments.out.with_suffix(f".stage{number}.safetensors")
+        if not (arguments.resume and out.exists()):
+            learn(
+                arguments.data,
+                out,
+                stage,
+                start=start,
+                name=arguments.model,
+                steps=arguments.steps or stage.steps,
+                lr=stage.lr,
+                border=stage.border,
+                every=arguments.every,
+                keep="last",
+                resume=arguments.resume,
+                **NETWORK,
+                **BATCHES,
+            )
+        start = out
+    network, card = load_network(start)
+    command = (
+        f"examples/train_shipped_models.py {arguments.model} --data ../shared/data --out {arguments.model}.safetensors"
     )
-    network, card = load_network(arguments.out)
-    save_model(arguments.out, network.half(), card)
+    save_model(arguments.out, network.half(), card.model_copy(update={"command": command}))
+
+
+if __name__ == "__main__":
+    main()
