@@ -23,8 +23,8 @@ from bigcp3d.pure.boxes import Vec3, vec3
 log = logging.getLogger(__name__)
 
 
-def _path(folder: str | Path, pass_name: str, index: Vec3) -> Path:
-    return Path(folder) / pass_name / f"{'.'.join(map(str, index))}.json"
+def _path(folder: str | Path, pass_name: str, index: Vec3) -> str:
+    return f"{folder}/{pass_name}/{'.'.join(map(str, index))}.json"
 
 
 def _digest(data: dict[str, Any]) -> str:
@@ -54,7 +54,8 @@ def read_record(folder: str | Path, pass_name: str, index: Vec3) -> dict[str, An
     """What a task's record says; None where there is none, or none that is whole."""
     path = _path(folder, pass_name, index)
     try:
-        content = json.loads(path.read_bytes())
+        with open(path, "rb") as file:
+            content = json.loads(file.read())
         data: dict[str, Any] = content["data"]
         if content["sha256"] == _digest(data):
             return data

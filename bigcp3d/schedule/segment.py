@@ -103,7 +103,7 @@ def segment(source: str | Path, *, on_event: Observer | None = None, **arguments
         _run_phase(execute, label_tasks(plan), log)
     summary = log.summary(clock.perf_counter() - begin)
     finish_labels(run.target, attributes=_provenance(plan, summary))
-    clean_up(plan, keep_maps=plan.keep_maps and plan.maps is None)
+    clean_up(plan, keep_maps=plan.keeps_maps)
     return summary
 
 

@@ -1,7 +1,8 @@
 """The work directory over a run's life: begun, carried on, refused to others, removed.
 
 Invariant: a work directory belongs to one plan. It goes away when the labels are finished (all but the maps, where they
-are to be kept), or when the user says ``--overwrite``; nothing else removes what was computed.
+are to be kept), or when the user says ``--overwrite``; until then only what no task will read again goes
+(`bigcp3d.work.removal`).
 """
 
 from __future__ import annotations
@@ -26,9 +27,11 @@ def check_start(plan: Plan, *, overwrite: bool) -> bool:
         except (ValueError, OSError):
             other = None
         finished = (Path(plan.work_dir) / "finished").exists()
-        resumed = other is not None and other.key == plan.key and not finished
+        lost = other is not None and plan.keeps_maps and not other.keeps_maps
+        resumed = other is not None and other.key == plan.key and not finished and not lost
         if not resumed and not overwrite:
-            why = "; ".join(plan.differences(other)) if other else "its plan cannot be read"
+            more = ["--keep-maps now, but some may be gone"] if lost else []
+            why = "; ".join(plan.differences(other) + more) if other else "its plan cannot be read"
             raise TargetError(
                 f"{plan.work_dir} holds {'kept maps of a finished' if finished else 'an unfinished'} run"
                 f"{' with other settings (' + why + ')' if why else ''}; repeat the command that began it to carry on, "

@@ -2,7 +2,7 @@
 
 A task is a pass on a block. Its key says it all: ``(name, time, index)``. The list is in an order in which every task
 follows what it waits for, so the serial executor just walks it; Dask gets the same list. Neighbours follow from
-geometry (how far a pass reads) and not from counting to 27, so blocks may be thinner than a halo::
+geometry (how far a pass reads: `bigcp3d.work.inputs`), not from counting to 27, so blocks may be thinner than a halo::
 
     normalise -> predict -> [merge ->] track -> cluster -> [join -> check ->] resolve        phase "objects"
     label -> pyramid                                                                         phase "labels"
@@ -12,11 +12,13 @@ Between the phases the label arrays are made, since only then the number of cell
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
+from heapq import heappop, heappush
 
-from bigcp3d.pure.boxes import Box, Vec3
+from bigcp3d.pure.boxes import Vec3
 from bigcp3d.pure.pooling import pool_read_box
+from bigcp3d.work.inputs import Inputs
 from bigcp3d.work.plan import Plan
 from bigcp3d.work.run import ONCE
 
@@ -24,7 +26,7 @@ Key = tuple[str, int, tuple[int, ...]]
 """Pass, time point, block index (with the level in front for ``pyramid``)."""
 
 PASS_ORDER = ("normalise", "predict", "merge", "track", "cluster", "join", "check", "resolve", "label", "pyramid")
-"""Later passes first, so that intermediate arrays are used while they are warm and no pass waits for a whole one."""
+"""Later passes first: intermediates are used while they are warm, and go soon; no pass waits for a whole one."""
 
 
 @dataclass(frozen=True)
@@ -43,48 +45,58 @@ class Task:
 
 def object_tasks(plan: Plan) -> Iterator[Task]:
     """From the image to the object table and ids, for every time point."""
-    grid = plan.grid
-    maps_pass = "merge" if plan.patch_blocks.hand_over else "predict"
-
-    def keys(name: str, time: int, box: Box) -> tuple[Key, ...]:
-        return tuple((name, time, index) for index in grid.touching(box))
-
+    inputs = Inputs(plan)
     for time in plan.times:
-        yield Task(("normalise", time, ONCE), (), 0)
-        start: tuple[Key, ...] = (("normalise", time, ONCE),)
-        if plan.maps is None:
-            yield from _map_tasks(plan, time, start)
-        for index in grid:
-            core = grid.core(index)
-            needs = start
-            if plan.maps is None:
-                near = plan.patch_blocks.grid.touching(core.grow(plan.reach))
-                needs = tuple((maps_pass, time, other) for other in near)
-            yield Task(("track", time, index), needs, core.size)
-        for index in grid:
-            core = grid.core(index)
-            needs = keys("track", time, core.grow(plan.reach + 2 * plan.radius))
-            yield Task(("cluster", time, index), needs, core.size)
-        last = tuple(("cluster", time, index) for index in grid)
-        if plan.checks_flow:
-            yield Task(("join", time, ONCE), last, 0)
-            for index in grid:
-                yield Task(("check", time, index), (("join", time, ONCE),), grid.core(index).size)
-            last = tuple(("check", time, index) for index in grid)
-        yield Task(("resolve", time, ONCE), last, 0)
+        yield from _latest_first([*_map_tasks(plan, time), *_block_tasks(plan, inputs, time)])
 
 
-def _map_tasks(plan: Plan, time: int, needs: tuple[Key, ...]) -> Iterator[Task]:
-    """From the image to maps; a block is merged as soon as its last neighbour is predicted, so that little waits."""
+def _map_tasks(plan: Plan, time: int) -> Iterator[Task]:
+    """From the image to maps."""
+    yield Task(("normalise", time, ONCE), (), 0)
+    if plan.maps is not None:
+        return
     blocks = plan.patch_blocks
     for index in blocks.grid:
-        yield Task(("predict", time, index), needs, blocks.grid.core(index).size)
-        if blocks.hand_over:
-            for other in blocks.meeting(index):
-                givers = blocks.meeting(other)
-                if givers[-1] == index:
-                    merged = tuple(("predict", time, giver) for giver in givers)
-                    yield Task(("merge", time, other), merged, blocks.grid.core(other).size)
+        yield Task(("predict", time, index), (("normalise", time, ONCE),), blocks.grid.core(index).size)
+    for index in blocks.grid if blocks.hand_over else ():
+        givers = tuple(("predict", time, giver) for giver in blocks.meeting(index))
+        yield Task(("merge", time, index), givers, blocks.grid.core(index).size)
+
+
+def _block_tasks(plan: Plan, inputs: Inputs, time: int) -> Iterator[Task]:
+    """From maps to objects."""
+    grid = plan.grid
+    maps_pass = "merge" if plan.patch_blocks.hand_over else "predict"
+    for index in grid:
+        needs = tuple((maps_pass, time, other) for other in inputs.of("track", index).get("maps", ()))
+        yield Task(("track", time, index), needs or (("normalise", time, ONCE),), grid.core(index).size)
+    for index in grid:
+        needs = tuple(("track", time, other) for other in inputs.of("cluster", index)["sinks"])
+        yield Task(("cluster", time, index), needs, grid.core(index).size)
+    last = tuple(("cluster", time, index) for index in grid)
+    if plan.checks_flow:
+        yield Task(("join", time, ONCE), last, 0)
+        for index in grid:
+            yield Task(("check", time, index), (("join", time, ONCE),), grid.core(index).size)
+        last = tuple(("check", time, index) for index in grid)
+    yield Task(("resolve", time, ONCE), last, 0)
+
+
+def _latest_first(tasks: Sequence[Task]) -> Iterator[Task]:
+    """Of the tasks that wait for nothing more, always the first one of the latest pass; as Dask takes them too."""
+    waits = [len(task.needs) for task in tasks]
+    followers: dict[Key, list[int]] = {}
+    for number, task in enumerate(tasks):
+        for need in task.needs:
+            followers.setdefault(need, []).append(number)
+    ready = [(-task.priority, number) for number, task in enumerate(tasks) if not task.needs]
+    while ready:
+        _, number = heappop(ready)
+        yield tasks[number]
+        for follower in followers.get(tasks[number].key, ()):
+            waits[follower] -= 1
+            if not waits[follower]:
+                heappush(ready, (-tasks[follower].priority, follower))
 
 
 def label_tasks(plan: Plan) -> Iterator[Task]:

@@ -1,13 +1,12 @@
 """The passes: one function each, which reads, calls the pure layer, and writes its own block.
 
 A pass takes a `Run`, a time point and a block index and returns a few numbers for the summary. `perform` wraps it in
-the record that makes a run resumable. Who calls them, and in what order, is none of their business: any order that
-respects `bigcp3d.schedule.tasks` gives the same bytes.
+the record that makes a run resumable, and then lets go what no other task reads. Who calls them, and in what order, is
+none of their business: any order that respects `bigcp3d.schedule.tasks` gives the same bytes.
 """
 
 from __future__ import annotations
 
-import shutil
 import time as clock
 from collections.abc import Callable
 from typing import Any
@@ -29,6 +28,7 @@ from bigcp3d.pure.pooling import pool_labels, pool_read_box
 from bigcp3d.pure.sinks import INTENSITY_UNIT, Sinks, Sums, collect_sinks
 from bigcp3d.pure.tracking import track as track_paths
 from bigcp3d.work.predict import merge, predict, read_working
+from bigcp3d.work.removal import remove_unneeded
 from bigcp3d.work.resolve import join, read_bases, resolve
 from bigcp3d.work.run import Run
 
@@ -48,8 +48,7 @@ def perform(run: Run, name: str, time: int, index: Vec3) -> Counts:
     counts = pyramid(run, time, level, block) if name == "pyramid" else PASSES[name](run, time, block)
     counts = {**counts, "seconds": clock.perf_counter() - start}
     write_record(folder, label, block, counts)
-    if name == "merge":  # what was handed over for this block alone
-        shutil.rmtree(run.parts(time, block), ignore_errors=True)
+    remove_unneeded(run, name, time, block)
     return counts
 
 

@@ -63,7 +63,7 @@ class Plan(BaseModel):
     filters : Filters
         Which objects are kept.
     keep_maps : bool
-        Whether the maps stay when the run is over.
+        Whether the maps stay, rather than go when no pass needs them.
     version : str
         bigcp3d's.
     """
@@ -121,6 +121,10 @@ class Plan(BaseModel):
         """Shape of the level that is read."""
         return self.image.levels[self.level].shape
 
+    def intermediate_grid(self, kind: str) -> BlockGrid:
+        """Blocks of ``maps``, ``offsets``, ``sinks`` or ``components``; each is one file."""
+        return self.patch_blocks.grid if kind == "maps" else self.grid
+
     def label_grid(self, level: int) -> BlockGrid:
         """Blocks of one level of the label image; each is one shard."""
         return BlockGrid(self.target.levels[level].shape, self.target.shard)
@@ -135,6 +139,11 @@ class Plan(BaseModel):
     def checks_flow(self) -> bool:
         """Whether the ``check`` pass runs."""
         return self.filters.max_flow_error is not None
+
+    @property
+    def keeps_maps(self) -> bool:
+        """Whether the maps that it predicts are to stay."""
+        return self.keep_maps and self.maps is None
 
     def result_settings(self) -> dict[str, Any]:
         """All that decides the result or how it is cut into tasks."""

@@ -22,7 +22,7 @@ from __future__ import annotations
 import dataclasses
 from functools import cached_property, lru_cache
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, cast
 
 import numpy as np
 import zarr
@@ -35,12 +35,19 @@ from bigcp3d.edge.records import read_record
 from bigcp3d.errors import ModelError
 from bigcp3d.pure.boxes import Box, Vec3
 from bigcp3d.pure.tracking import UNASSIGNED
+from bigcp3d.work.inputs import Inputs
 from bigcp3d.work.plan import Plan
 
 if TYPE_CHECKING:
     import torch
 
 VECTOR_CHUNK = 2**16
+
+ARRAYS = ("maps", "offsets")
+"""Intermediates that are shards of an array; the others are tables."""
+
+ALL_SHARDS = "all_shards_are_written"
+"""Attribute of arrays in which shards that hold nothing but fill are written too."""
 
 ONCE: Vec3 = (0, 0, 0)
 """Index of a pass that runs once."""
@@ -58,6 +65,13 @@ class Run:
     def __init__(self, plan: Plan) -> None:
         self.plan = plan
         self.root = Path(plan.work_dir)
+        self.done: set[tuple[str, int, Vec3]] = set()
+        """Tasks whose records were seen; a record never goes."""
+
+    @cached_property
+    def inputs(self) -> Inputs:
+        """What tasks read of other blocks."""
+        return Inputs(self.plan)
 
     @cached_property
     def network(self) -> torch.nn.Module:
@@ -102,6 +116,22 @@ class Run:
         """File of one block's sinks or components."""
         return self.folder(time) / kind / f"{'.'.join(map(str, index))}.npz"
 
+    def intermediate(self, kind: str, time: int, index: Vec3) -> Path:
+        """File of one block's maps, offsets, sinks or components."""
+        if kind in ARRAYS:
+            return self.folder(time) / kind / self.array(kind, time).metadata.encode_chunk_key((0, *index))
+        return self.table(kind, time, index)
+
+    def keeps(self, kind: str, time: int) -> bool:
+        """Whether intermediates stay that nobody reads any more: as asked, or since their loss would not be seen."""
+        if kind == "maps" and self.plan.keeps_maps:
+            return True
+        return kind in ARRAYS and not self._has_all_shards(kind, time)
+
+    def _has_all_shards(self, name: str, time: int) -> bool:
+        """Whether a missing shard is one that was removed; arrays of earlier versions lack those that are all fill."""
+        return bool(self.array(name, time).attrs.get(ALL_SHARDS, False))
+
     def parts(self, time: int, taker: Vec3) -> Path:
         """Folder of what is handed over to one block of patches."""
         return self.folder(time) / "parts" / ".".join(map(str, taker))
@@ -115,7 +145,8 @@ class Run:
         """The zarr array ``maps`` or ``offsets``, or a vector that `write_vector` wrote."""
         if name == "maps" and self.plan.maps is not None:
             return open_maps(self.plan.maps, self.plan.shape, len(self.plan.times))
-        return zarr.open_array(self.folder(time) / name, mode="r+", zarr_format=3)
+        config = {"write_empty_chunks": name in ARRAYS}  # which `zarr.open_array` would not take
+        return cast("zarr.Array[Any]", zarr.open(self.folder(time) / name, mode="r+", zarr_format=3, config=config))
 
     def create_arrays(self, time: int) -> None:
         """Make the empty arrays of a time point, where they are not there yet."""
@@ -135,6 +166,7 @@ class Run:
                 fill_value=fill,
                 compressors=ZstdCodec(level=1),
                 dimension_names=("channel", "z", "y", "x"),
+                attributes={ALL_SHARDS: True},
                 zarr_format=3,
             )
 
@@ -153,10 +185,24 @@ class Run:
             array[:] = values
 
     def read(self, name: str, time: int, box: Box) -> NDArray[np.int8]:
-        """A box of ``maps`` or ``offsets``, all channels; given maps may have another dtype in their store."""
+        """A box of ``maps`` or ``offsets``, all channels; given maps may have another dtype in their store.
+
+        Raises
+        ------
+        FileNotFoundError
+            If a shard is gone, which zarr reads as fill. Looked at after reading, as it may go meanwhile.
+        """
         if name == "maps" and self.plan.maps is not None:
             return read_maps(self.array(name, time), time, box)
-        return np.asarray(self.array(name, time)[(slice(None), *box.slices())], np.int8)
+        values = np.asarray(self.array(name, time)[(slice(None), *box.slices())], np.int8)
+        if self._has_all_shards(name, time):
+            for index in self.plan.intermediate_grid(name).touching(box):
+                if not (path := self.intermediate(name, time, index)).exists():
+                    raise FileNotFoundError(
+                        f"{path} is gone, as it goes when all tasks that read it are recorded; run the same command "
+                        f"again, and if this returns, a record was damaged since: remove {self.root} and start again"
+                    )
+        return values
 
     def write(self, name: str, time: int, box: Box, values: NDArray[np.int8]) -> None:
         """Write a block's core: one whole shard."""

@@ -25,15 +25,37 @@ bigcp3d.segment(store, model=model, output=output, work_dir=work, executor="seri
 """
 
 
-@pytest.mark.parametrize("records", [3, 17, 31, 45])
-def test_a_killed_run_is_carried_on(tissue_store, random_model, tmp_path, records):
+def recorded(tasks: int):
+    """Whether so many tasks have their record."""
+    return lambda work: len(list(work.glob("t0/records/*/*.json"))) >= tasks
+
+
+def removed(kind: str, files: int):
+    """Whether so many of a kind of intermediate were written, and have gone since."""
+    seen: set = set()
+
+    def enough(work):
+        there = {path for path in work.glob(f"t0/{kind}/**/*") if path.suffix in ("", ".npz") and path.is_file()}
+        seen.update(there)
+        return len(seen - there) >= files
+
+    return enough
+
+
+MOMENTS = {f"{n} records": recorded(n) for n in (3, 17, 31, 45)} | {
+    f"{n} {kind} gone": removed(kind, n) for kind, n in (("maps", 1), ("maps", 6), ("sinks", 3), ("offsets", 2))
+}
+
+
+@pytest.mark.parametrize("moment", MOMENTS)
+def test_a_killed_run_is_carried_on(tissue_store, random_model, tmp_path, moment):
     settings = {"model": random_model, "executor": "serial", "block": BLOCK, "min_volume": 2}
     bigcp3d.segment(tissue_store, output=tmp_path / "whole.zarr", **settings)
     work, output = tmp_path / "work", tmp_path / "out.zarr"
     process = subprocess.Popen(
         [sys.executable, "-c", SCRIPT, tissue_store, random_model, str(output), str(work)], stderr=subprocess.DEVNULL
     )
-    while process.poll() is None and len(list(work.glob("t0/records/*/*.json"))) < records:
+    while process.poll() is None and not MOMENTS[moment](work):
         time.sleep(0.002)
     process.send_signal(signal.SIGKILL)
     assert process.wait() == -signal.SIGKILL, "the run was over before it was killed; the control of this test"

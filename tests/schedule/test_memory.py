@@ -118,8 +118,8 @@ def test_arrays_of_predict_and_merge_stay_under_the_plan(tmp_path, random_model,
     peaks = {}
     for task in object_tasks(plan):
         name, time, index = task.key
-        if name == "track":
-            break
+        if name not in ("normalise", "predict", "merge"):
+            continue
         tracemalloc.start()
         perform(run, name, time, index)
         peaks[name] = max(peaks.get(name, 0), tracemalloc.get_traced_memory()[1])

@@ -1,0 +1,74 @@
+"""Who reads whom: tasks on the blocks of one grid, files on the blocks of another.
+
+A task reads a box, and with it every block that the box meets. Boxes and blocks are products of intervals, and so is
+the relation: what a task reads along one axis depends on its index on that axis alone::
+
+    blocks     |  0  |  1  |  2  |  3  |         task 1 reads blocks 0 to 2;
+    box of task 1:  [-----------]                block 2 is read by the tasks whose boxes meet it
+
+Readers are found by turning the relation round, not by a geometry of their own, so the two can never disagree.
+"""
+
+from __future__ import annotations
+
+import itertools
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass
+
+from bigcp3d.pure.boxes import BlockGrid, Box, Vec3, vec3
+
+Axis = tuple[Sequence[int], ...]
+"""For each index on one axis, the indices that belong to it, ascending."""
+
+
+@dataclass(frozen=True)
+class Neighbours:
+    """Blocks by task and tasks by block, along z, y and x."""
+
+    reads: tuple[Axis, Axis, Axis]
+    read_by: tuple[Axis, Axis, Axis]
+
+    @classmethod
+    def of(cls, tasks: BlockGrid, blocks: BlockGrid, box_of: Callable[[Vec3], Box]) -> Neighbours:
+        """The relation in which task ``index`` reads the blocks that meet ``box_of(index)``.
+
+        Parameters
+        ----------
+        tasks, blocks : BlockGrid
+            What tasks run on, and what they read; the two may cover different volumes.
+        box_of : callable
+            A box of the volume of ``blocks``; on each axis it follows from the index on that axis.
+        """
+        reads = [_along(axis, tasks, blocks, box_of) for axis in range(3)]
+        z, y, x = (_turned(row, blocks.counts[axis]) for axis, row in enumerate(reads))
+        return cls((reads[0], reads[1], reads[2]), (z, y, x))
+
+    def read(self, task: Vec3) -> list[Vec3]:
+        """Blocks that a task reads, in raster order."""
+        return list(_product(self.reads, task))
+
+    def readers(self, block: Vec3) -> Iterator[Vec3]:
+        """Tasks that read a block, the last in raster order first: mostly the one that is waited for."""
+        return _product(self.read_by, block, step=-1)
+
+
+def _along(axis: int, tasks: BlockGrid, blocks: BlockGrid, box_of: Callable[[Vec3], Box]) -> Axis:
+    """Blocks that tasks read on one axis."""
+    rows = []
+    for i in range(tasks.counts[axis]):
+        index = vec3(i if a == axis else 0 for a in range(3))
+        rows.append(sorted({block[axis] for block in blocks.touching(box_of(index))}))
+    return tuple(rows)
+
+
+def _turned(reads: Axis, blocks: int) -> Axis:
+    """Tasks that read each block on one axis."""
+    rows: list[list[int]] = [[] for _ in range(blocks)]
+    for task, row in enumerate(reads):
+        for block in row:
+            rows[block].append(task)
+    return tuple(rows)
+
+
+def _product(axes: tuple[Axis, Axis, Axis], index: Vec3, *, step: int = 1) -> Iterator[Vec3]:
+    return itertools.product(*(axis[i][::step] for axis, i in zip(axes, index, strict=True)))  # type: ignore[return-value]

@@ -1,0 +1,68 @@
+"""Which intermediate of which blocks a task reads: the one geometry that orders tasks and lets files go.
+
+A block has up to four intermediates that are as large as the volume, in one file each. The tasks that read them::
+
+    pass      reads                of the blocks that meet
+    track     maps                 its block + reach
+    cluster   sinks                its block + reach + 2 x closing radius
+    check     maps, offsets        its block
+              components           its block + reach
+    label     offsets              what its block takes of the working grid
+              components           the same + reach
+
+`resolve` (or `join`) reads all components, and no ``label`` task begins before it is done, so it is never the last.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+from bigcp3d.pure.boxes import BlockGrid, Box, Vec3
+from bigcp3d.pure.grid import working_box
+from bigcp3d.pure.neighbours import Neighbours
+from bigcp3d.work.plan import Plan
+
+
+class Inputs:
+    """What tasks read, and who reads it; made once, since it looks at every block of an axis."""
+
+    def __init__(self, plan: Plan) -> None:
+        self.plan = plan
+        self._all = {(name, kind): self._neighbours(name, kind, by) for (name, kind), by in _halos(plan).items()}
+
+    def of(self, name: str, index: Vec3) -> dict[str, list[Vec3]]:
+        """Blocks whose intermediates a task reads, by kind; none for the passes before tracking and for pyramids."""
+        return {kind: near.read(index) for (reader, kind), near in self._all.items() if reader == name}
+
+    def readers(self, kind: str, block: Vec3) -> Iterator[tuple[str, Vec3]]:
+        """Passes and indices of the tasks that read a block's intermediate."""
+        for (name, read), near in self._all.items():
+            if read == kind:
+                for index in near.readers(block):
+                    yield name, index
+
+    def _neighbours(self, name: str, kind: str, by: int) -> Neighbours:
+        plan = self.plan
+        blocks = plan.intermediate_grid(kind)
+        if name != "label":
+            return Neighbours.of(plan.grid, blocks, lambda index: plan.grid.core(index).grow(by))
+        tasks = plan.label_grid(0)
+        return Neighbours.of(tasks, blocks, lambda index: _taken(plan, tasks, index).grow(by))
+
+
+def _taken(plan: Plan, tasks: BlockGrid, index: Vec3) -> Box:
+    """What a block of the label image takes of the working grid."""
+    return working_box(tasks.core(index), plan.label_factors, plan.shape)
+
+
+def _halos(plan: Plan) -> dict[tuple[str, str], int]:
+    """Voxels by which each pass reads beyond its block, for each kind that it reads; given maps are not ours."""
+    halos = {
+        ("track", "maps"): plan.reach,
+        ("cluster", "sinks"): plan.reach + 2 * plan.radius,
+        ("label", "offsets"): 0,
+        ("label", "components"): plan.reach,
+    }
+    if plan.checks_flow:
+        halos |= {("check", "maps"): 0, ("check", "offsets"): 0, ("check", "components"): plan.reach}
+    return {key: by for key, by in halos.items() if plan.maps is None or key[1] != "maps"}
