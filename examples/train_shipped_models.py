@@ -42,7 +42,7 @@ class Stage:
     nuclei_shares: tuple[float, float, float, float]
 
 
-STAGES = (Stage(5000, 2e-3, "reflect", (0.6, 0, 0.34, 0.06)), Stage(2600, 1.5e-3, "marked", (0.75, 0, 0.2, 0.05)))
+STAGES = (Stage(5000, 2e-3, "reflect", (0.6, 0, 0.34, 0.06)), Stage(2000, 1.5e-3, "marked", (0.75, 0, 0.2, 0.05)))
 """The first stage knew no marked borders; a training from the start would not need it, but this is what was done."""
 
 

@@ -142,7 +142,7 @@ def models(
     ] = None,
     verbose: o.Verbose = False,
 ) -> None:
-    """Show the models that come with bigcp3d, with what each expects and was trained on."""
+    """Show the models that come with bigcp3d, with what each expects and was trained on; of one, also its scores."""
     set_up_logging(verbose, quiet=False)
     from bigcp3d.edge.models import find_model, load_card, shipped_models
     from bigcp3d.face.info import describe_model
@@ -151,6 +151,9 @@ def models(
     if not chosen:
         raise InputError("no model comes with this installation; train one with 'bigcp3d train', or reinstall bigcp3d")
     typer.echo("\n\n".join(describe_model(key, path, load_card(key)) for key, path in chosen.items()))
+    for scores in (path.with_suffix(".md") for path in chosen.values() if name is not None):
+        if scores.is_file():
+            typer.echo("\n" + scores.read_text(encoding="utf-8").rstrip())
 
 
 def main() -> None:
