@@ -41,7 +41,7 @@ class Request:
     overwrite : bool
         Replace labels of this name, or discard an unfinished run with other settings.
     keep_maps : bool
-        Leave the predicted maps in ``work_dir`` when the run is over.
+        Leave the predicted maps in ``work_dir``; else they go as soon as no pass needs them.
     work_dir : str or Path, optional
         Intermediate arrays; default beside the store that gets the labels.
     maps : str or Path, optional

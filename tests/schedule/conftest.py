@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from pathlib import Path
 
 import numpy as np
@@ -9,6 +10,7 @@ import pytest
 import torch
 import zarr
 
+import bigcp3d
 from bigcp3d.edge.image import ImageInfo
 from bigcp3d.edge.labels import create_image, write_image_box
 from bigcp3d.edge.models import ModelCard, save_model
@@ -17,6 +19,9 @@ from bigcp3d.pure.network import UNet3D
 from bigcp3d.pure.tissue import Tissue, render
 
 SHAPE = (34, 60, 51)
+KINDS = ("maps", "offsets", "sinks", "components")
+CUT = {"block": (17, 30, 26), "min_volume": 2, "executor": "serial"}
+ERROR = {"max_flow_error": 2.0}
 
 
 def write_image(path: Path, values: np.ndarray, *, scale_um=(1.0, 1.0, 1.0), **more) -> ImageInfo:
@@ -82,3 +87,54 @@ def tissue_store(tmp_path_factory) -> str:
     path = tmp_path_factory.mktemp("tissue") / "image.zarr"
     write_image(path, tissue_values(), scale_um=(1.0, 0.5, 0.5))
     return str(path)
+
+
+def left(work: Path) -> Counter[str]:
+    """Files of each kind, over all time points."""
+    return Counter(
+        {kind: sum(p.is_file() and p.name != "zarr.json" for p in work.glob(f"t*/{kind}/**/*")) for kind in KINDS}
+    )
+
+
+@pytest.fixture(scope="session")
+def movie_store(tmp_path_factory) -> str:
+    """Two time points of a small tissue."""
+    path, values = tmp_path_factory.mktemp("movie") / "movie.zarr", tissue_values((20, 40, 40))
+    group = zarr.create_group(path, zarr_format=2)
+    array = group.create_array("0", shape=(2, 1, *values.shape), dtype="uint16", chunks=(1, 1, 20, 20, 20))
+    array[0, 0], array[1, 0] = values, values[:, ::-1]
+    group.attrs["multiscales"] = [{"version": "0.1", "datasets": [{"path": "0"}]}]
+    return str(path)
+
+
+class Case:
+    """One image and settings, segmented as often as a test likes."""
+
+    def __init__(self, store: str, model: str, folder: Path, **settings):
+        self.store, self.folder, self.work = store, folder, folder / "work"
+        self.settings = {**CUT, "model": model, **settings}
+
+    def plan(self, **more):
+        settings = {**self.settings, "output": self.folder / "out.zarr", "work_dir": self.work, **more}
+        return bigcp3d.plan_segmentation(self.store, **settings)
+
+    def segment(self, output: str = "out.zarr", **more) -> np.ndarray:
+        settings = {**self.settings, "output": self.folder / output, "work_dir": self.work, **more}
+        bigcp3d.segment(self.store, **settings)
+        return read_labels(self.folder / output, "cells")
+
+    def whole(self) -> np.ndarray:
+        """Labels of one block that holds the volume."""
+        return self.segment("whole.zarr", block=(999, 999, 999), work_dir=self.folder / "whole")
+
+
+@pytest.fixture(params=["plain", "flow error", "thin blocks on another grid", "two time points"])
+def case(request, tissue_store, movie_store, random_model, tmp_path) -> Case:
+    """Runs whose passes read different things."""
+    store, settings = {
+        "plain": (tissue_store, {}),
+        "flow error": (tissue_store, ERROR),
+        "thin blocks on another grid": (tissue_store, {**ERROR, "diameter_um": 3.0, "block": (30, 40, 5)}),
+        "two time points": (movie_store, {**ERROR, "block": (20, 20, 20)}),
+    }[request.param]
+    return Case(store, random_model, tmp_path, **settings)
