@@ -1,40 +1,46 @@
 """Prediction: patches through the network, and the weighted sums of what it says.
 
-Invariant: a voxel of the maps depends on the image, the normalisation, the network, its precision and the patch grid,
-never on the block. Every patch has the same shape, runs alone (batch 1) and on one thread, so that no sum inside the
-network is regrouped; merging is integer arithmetic.
+Invariant: a voxel of the maps depends on the image, the normalisation, the network, its precision, the kind of device
+and the patch grid, never on the block. Every patch has the same shape, runs alone (batch 1) and on one thread, so that
+no sum inside the network is regrouped; merging is integer arithmetic.
+
+Where the network lives on a GPU, everything from the image to the maps stays there: a layer of patches is uploaded
+at once, and the next one is read meanwhile.
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from contextlib import closing
 
 import numpy as np
 import torch
 from numpy.typing import NDArray
+from torch import Tensor, nn
 
+from bigcp3d.pure.ahead import read_each
 from bigcp3d.pure.boxes import Box, Vec3
-from bigcp3d.pure.patches import PatchGrid, merge_patch, reflected
+from bigcp3d.pure.patch_sums import DeviceSums, HostSums
+from bigcp3d.pure.patches import PatchGrid, reflected
 
 
-def take_patch(image: NDArray[np.float32], region: Box, window: Box, grid: PatchGrid) -> NDArray[np.float32]:
+def take_patch(image: Tensor, region: Box, window: Box, grid: PatchGrid) -> Tensor:
     """The window's voxels, reflected where it sticks out of the volume; ``image`` covers ``region``."""
     for axis in range(3):
-        index = reflected(window.start[axis], window.stop[axis], grid.shape[axis])
-        image = np.take(image, index - region.start[axis], axis=axis)
+        index = torch.from_numpy(reflected(window.start[axis], window.stop[axis], grid.shape[axis]))
+        image = image.index_select(axis, (index - region.start[axis]).to(image.device, non_blocking=True))
     return image
 
 
-def run_network(network: torch.nn.Module, patch: NDArray[np.float32]) -> NDArray[np.float32]:
+def run_network(network: nn.Module, patch: Tensor) -> Tensor:
     """Foreground and flow of one patch, float32 (4, z, y, x), foreground in [-1, 1] as the tanh gives it.
 
-    The network computes in the dtype of its parameters.
+    The network computes in the dtype, and on the device, of its parameters; the answer stays there.
     """
     first = next(network.parameters())
     with torch.inference_mode():
-        output = network(torch.from_numpy(patch)[None, None].to(first.device, first.dtype))[0]
-    result: NDArray[np.float32] = output.float().cpu().numpy()
-    return result
+        answer: Tensor = network(patch[None, None].to(first.device, first.dtype))[0]
+    return answer.float()
 
 
 def sum_patches(
@@ -42,8 +48,11 @@ def sum_patches(
     layers: Sequence[Sequence[Vec3]],
     box: Box,
     grid: PatchGrid,
-    network: torch.nn.Module,
-) -> NDArray[np.int32]:
+    network: nn.Module,
+    *,
+    on_device: bool | None = None,
+    ahead: bool | None = None,
+) -> HostSums | DeviceSums:
     """Weighted sums of some patches' predictions.
 
     Parameters
@@ -56,28 +65,35 @@ def sum_patches(
         Where sums are wanted.
     grid : PatchGrid
         The volume's patches.
-    network : torch.nn.Module
+    network : nn.Module
         Takes (1, 1, *grid.patch), returns (1, 4, *grid.patch) in [-1, 1].
+    on_device : bool, optional
+        Whether sums are held, and maps finished, by torch on the network's device. Default: where that is a GPU.
+    ahead : bool, optional
+        Whether a thread reads the next layer while this one is computed. Default: where the network is on a GPU.
 
     Returns
     -------
-    total : ndarray of int32, shape (4, *box.shape)
+    sums : HostSums or DeviceSums
+        Equal to the bit, whatever ``on_device`` and ``ahead``.
 
     Notes
     -----
-    Sums of any other patches may be added in any order. 16 bytes a voxel of the box, plus the image that a layer sees
-    and the activations of one patch.
+    Sums of any other patches may be added in any order. 16 bytes a voxel of the box, the image that a layer sees and
+    the activations of one patch, all on the network's device; ahead, the image that the next layer sees, on the host.
     """
-    total = np.zeros((4, *box.shape), np.int32)
-    for layer in layers:
-        region = grid.read_box(layer)
-        image = read(region)
-        for index in layer:
-            window = grid.window(index)
-            prediction = run_network(network, take_patch(image, region, window, grid))
-            merge_patch(total, box, window, prediction, grid.margin)
-        del image  # before the next one is read
-    return total
+    device = next(network.parameters()).device
+    gpu = device.type != "cpu"
+    sums = DeviceSums(box, grid, device) if (gpu if on_device is None else on_device) else HostSums(box, grid)
+    regions = [grid.read_box(layer) for layer in layers]
+    with closing(read_each(read, regions, ahead=gpu if ahead is None else ahead)) as images:
+        for layer, region in zip(layers, regions, strict=True):
+            image = torch.from_numpy(next(images)).to(device)
+            for index in layer:
+                window = grid.window(index)
+                sums.add(window, run_network(network, take_patch(image, region, window, grid)))
+            del image  # before the next one is asked for
+    return sums
 
 
 def fast_precision(device: str) -> str:
@@ -91,6 +107,12 @@ def fast_precision(device: str) -> str:
     return "bfloat16" if any(bool(test()) for test in tests if test is not None) else "float32"
 
 
-def use_one_thread() -> None:
-    """Let torch run every operation of this process on one thread; workers and patches are the parallelism."""
+def fix_arithmetic() -> None:
+    """Let this process compute the same numbers for the same patch, every time.
+
+    Every operation of torch runs on one thread; workers and patches are the parallelism. cuDNN takes kernels that are
+    deterministic, by the shape and not by a race between them, and float32 is float32, not TF32.
+    """
     torch.set_num_threads(1)
+    torch.backends.cudnn.deterministic, torch.backends.cudnn.benchmark = True, False
+    torch.backends.cudnn.allow_tf32 = torch.backends.cuda.matmul.allow_tf32 = False

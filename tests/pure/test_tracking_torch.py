@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import subprocess
+import sys
 from functools import partial
 
 import numpy as np
@@ -13,7 +15,7 @@ from numpy.typing import NDArray
 from bigcp3d.pure import tracking_torch
 from bigcp3d.pure.boxes import BlockGrid, Box, Vec3
 from bigcp3d.pure.lanes import PAUSE, STILL
-from bigcp3d.pure.tracking import UNASSIGNED, track
+from bigcp3d.pure.tracking import UNASSIGNED, choose_tracker, track
 from bigcp3d.pure.tracking_torch import track_on_device
 from tests.devices import on_devices
 from tests.pure.test_tracking import noise, seeds, stored, swirl
@@ -110,6 +112,19 @@ def test_words_hold_three_flows_and_minus_127_for_minus_128() -> None:
     words = tracking_torch.pack_words(maps, "cpu").numpy()
     assert words.dtype == np.int32
     assert words.view(np.int8).reshape(3, 4)[:, :3].tolist() == [[0, 0, 0], [-127, -127, -1], [1, 127, 0]]
+
+
+def test_a_worker_without_a_gpu_tracks_on_the_cpu_and_loads_no_torch() -> None:
+    assert choose_tracker("cpu") is track
+    chosen = choose_tracker("cuda")
+    assert isinstance(chosen, partial)
+    assert chosen.func is track_on_device
+    assert chosen.keywords == {"device": "cuda"}
+    code = (
+        "import sys, bigcp3d.work.passes as p; p.choose_tracker('cpu'); early = 'torch' in sys.modules;"
+        "p.choose_tracker('cuda'); sys.exit(early or 'torch' not in sys.modules)"
+    )
+    subprocess.run([sys.executable, "-c", code], check=True)
 
 
 @pytest.mark.parametrize("function", [on_cpu, track], ids=["device", "cpu"])
