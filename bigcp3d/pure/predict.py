@@ -1,8 +1,8 @@
 """Prediction: patches through the network, and the weighted sums of what it says.
 
 Invariant: a voxel of the maps depends on the image, the normalisation, the network, its precision, the kind of device
-and the patch grid, never on the block. Every patch has the same shape, runs alone (batch 1) and on one thread, so that
-no sum inside the network is regrouped; merging is integer arithmetic.
+and the patch grid, never on the block. Every patch has the same shape, runs alone (on a GPU: in a batch of one shape)
+and on one thread, so that no sum inside the network is regrouped; merging is integer arithmetic.
 
 Where the network lives on a GPU, everything from the image to the maps stays there: a layer of patches is uploaded
 at once, and the next one is read meanwhile.
@@ -32,15 +32,20 @@ def take_patch(image: Tensor, region: Box, window: Box, grid: PatchGrid) -> Tens
     return image
 
 
-def run_network(network: nn.Module, patch: Tensor) -> Tensor:
-    """Foreground and flow of one patch, float32 (4, z, y, x), foreground in [-1, 1] as the tanh gives it.
+def run_network(network: nn.Module, patches: Tensor) -> Tensor:
+    """Foreground and flow of patches (n, z, y, x): float32 (n, 4, z, y, x), in [-1, 1] as the tanh gives them.
 
-    The network computes in the dtype, and on the device, of its parameters; the answer stays there.
+    The network computes in the dtype, and on the device, of its parameters; the answers stay there.
     """
     first = next(network.parameters())
     with torch.inference_mode():
-        answer: Tensor = network(patch[None, None].to(first.device, first.dtype))[0]
-    return answer.float()
+        answers: Tensor = network(patches[:, None].to(first.device, first.dtype))
+    return answers.float()
+
+
+def _fill(patches: Sequence[Tensor], batch: int) -> Tensor:
+    """Patches as one batch, always of the same shape: zeros in the places that are left."""
+    return torch.stack([*patches, *[torch.zeros_like(patches[0])] * (batch - len(patches))])
 
 
 def sum_patches(
@@ -50,6 +55,7 @@ def sum_patches(
     grid: PatchGrid,
     network: nn.Module,
     *,
+    batch: int = 1,
     on_device: bool | None = None,
     ahead: bool | None = None,
 ) -> HostSums | DeviceSums:
@@ -66,7 +72,10 @@ def sum_patches(
     grid : PatchGrid
         The volume's patches.
     network : nn.Module
-        Takes (1, 1, *grid.patch), returns (1, 4, *grid.patch) in [-1, 1].
+        Takes (batch, 1, *grid.patch), returns (batch, 4, *grid.patch) in [-1, 1].
+    batch : int
+        Patches that go through the network together. Sums do not depend on the layers as long as answers do not
+        depend on places in a batch (`bigcp3d.pure.steady`).
     on_device : bool, optional
         Whether sums are held, and maps finished, by torch on the network's device. Default: where that is a GPU.
     ahead : bool, optional
@@ -80,7 +89,7 @@ def sum_patches(
     Notes
     -----
     Sums of any other patches may be added in any order. 16 bytes a voxel of the box, the image that a layer sees and
-    the activations of one patch, all on the network's device; ahead, the image that the next layer sees, on the host.
+    the activations of one batch, all on the network's device; ahead, the image that the next layer sees, on the host.
     """
     device = next(network.parameters()).device
     gpu = device.type != "cpu"
@@ -89,9 +98,11 @@ def sum_patches(
     with closing(read_each(read, regions, ahead=gpu if ahead is None else ahead)) as images:
         for layer, region in zip(layers, regions, strict=True):
             image = torch.from_numpy(next(images)).to(device)
-            for index in layer:
-                window = grid.window(index)
-                sums.add(window, run_network(network, take_patch(image, region, window, grid)))
+            for first in range(0, len(layer), batch):
+                windows = [grid.window(index) for index in layer[first : first + batch]]
+                patches = _fill([take_patch(image, region, window, grid) for window in windows], batch)
+                for window, answer in zip(windows, run_network(network, patches), strict=False):
+                    sums.add(window, answer)
             del image  # before the next one is asked for
     return sums
 

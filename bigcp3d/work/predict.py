@@ -54,9 +54,13 @@ def predict(run: Run, time: int, index: Vec3) -> Counts:
     blocks, patches = run.plan.patch_blocks, run.plan.patches
     core, extent = blocks.grid.core(index), blocks.extent(index)
     total = sum_patches(
-        lambda box: read_working(run, time, box, run.plan.clip)[0], blocks.layers(index), extent, patches, run.network
+        lambda box: read_working(run, time, box, run.plan.clip)[0],
+        blocks.layers(index),
+        extent,
+        patches,
+        run.network,
+        batch=run.batch,
     )
-
     if blocks.hand_over:
         for other in blocks.meeting(index):
             if other != index:

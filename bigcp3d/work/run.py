@@ -78,6 +78,14 @@ class Run:
         network, _ = load_network(self.plan.model, "cuda" if torch.cuda.is_available() else "cpu")
         return network.to(getattr(torch, self.plan.precision))
 
+    @cached_property
+    def batch(self) -> int:
+        """Patches that go through the network together on this worker."""
+        from bigcp3d.pure.steady import largest_batch, steady_batch
+
+        network = self.network
+        return steady_batch(network, self.plan.patch, largest_batch(self.device, self.plan.patch))
+
     @property
     def device(self) -> str:
         """Kind of device that this worker computes on: its network's, or "cpu" where it has not loaded one.

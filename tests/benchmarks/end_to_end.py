@@ -48,7 +48,7 @@ def run_patches(plan_json: str, image: np.ndarray, first: int, step: int) -> flo
     network, grid = Run(plan).network, plan.patches
     voxels = torch.from_numpy(image)
     for index in list(grid.cores)[first::step]:
-        run_network(network, take_patch(voxels, Box.of_shape(grid.shape), grid.window(index), grid))
+        run_network(network, take_patch(voxels, Box.of_shape(grid.shape), grid.window(index), grid)[None])
     return time.process_time()
 
 

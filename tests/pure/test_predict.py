@@ -112,10 +112,11 @@ def test_volumes_of_one_plane_are_predicted(network: torch.nn.Module) -> None:
 def test_the_network_sees_one_patch_at_a_time(network: torch.nn.Module) -> None:
     seen: list[tuple[int, ...]] = []
     hook = network.register_forward_pre_hook(lambda _, inputs: seen.append(tuple(inputs[0].shape)))
-    result = run_network(network, torch.zeros(8, 8, 8)).numpy()
+    result = run_network(network, torch.zeros(1, 8, 8, 8)).numpy()
+    sum_patches(lambda box: np.zeros(box.shape, np.float32), [[(0, 0, 0)]], Box.of_shape(SHAPE), GRIDS[0], network)
     hook.remove()
-    assert seen == [(1, 1, 8, 8, 8)]
-    assert result.shape == (4, 8, 8, 8)
+    assert seen == [(1, 1, 8, 8, 8), (1, 1, *GRIDS[0].patch)]
+    assert result.shape == (1, 4, 8, 8, 8)
     assert result.dtype == np.float32
     assert np.abs(result).max() <= 1
 

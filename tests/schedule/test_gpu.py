@@ -15,7 +15,7 @@ from distributed import Scheduler, SpecCluster, Worker, get_worker
 
 import bigcp3d
 from bigcp3d.edge.records import list_records
-from bigcp3d.pure import predict, tracking_torch
+from bigcp3d.pure import predict, steady, tracking_torch
 from bigcp3d.schedule.distribute import resources_of
 from bigcp3d.work import passes
 from bigcp3d.work.run import Run
@@ -44,6 +44,7 @@ def tracked(monkeypatch) -> list[str]:
         return on_device(*where, device="cpu", chunk=10_000, **limits)
 
     monkeypatch.setattr(Run, "device", "cuda")
+    monkeypatch.setattr(steady, "MOST", 1)  # what a CPU computes in batches may differ in the last bit
     monkeypatch.setattr(tracking_torch, "track_on_device", track)
     monkeypatch.setattr(predict, "sum_patches", partial(predict.sum_patches, on_device=True, ahead=True))
     return seen
@@ -57,6 +58,24 @@ def test_labels_of_a_run_on_the_device_are_those_of_the_cpu(
     summary = bigcp3d.segment(tissue_store, model=random_model, **settings)
     assert tracked == ["cuda"] * summary.blocks
     assert np.array_equal(read_labels(tmp_path / "out.zarr", "cells"), expected)
+
+
+def test_labels_of_patches_in_batches_do_not_depend_on_the_block(
+    tissue_store, random_model, tracked, tmp_path, monkeypatch
+):
+    monkeypatch.setattr(steady, "MOST", 3)
+    found, shapes = [], set()
+    run_network = predict.run_network
+    monkeypatch.setattr(predict, "run_network", lambda n, patches: shapes.add(patches.shape) or run_network(n, patches))
+    for i, block in enumerate([(17, 30, 26), (34, 9, 60), SHAPE]):
+        output = tmp_path / f"{i}.zarr"
+        settings = {**CUT, "block": block, "output": output, "executor": "serial"}
+        bigcp3d.segment(tissue_store, model=random_model, **settings)
+        found.append(read_labels(output, "cells"))
+    assert len(shapes) == 1  # of one patch each where a processor computes batches in another way
+    assert found[0].max() > 100
+    assert np.array_equal(found[0], found[2])
+    assert np.array_equal(found[1], found[2])
 
 
 def test_a_worker_computes_where_its_network_lies_and_on_the_cpu_until_it_has_one(tissue_store, random_model):

@@ -128,7 +128,7 @@ def test_arrays_of_predict_and_merge_stay_under_the_plan(tmp_path, random_model,
     assert plan.patch_blocks.per_block == (3, 3, 3)
     run, rng = Run(plan), np.random.default_rng(1)
     said = torch.from_numpy(rng.uniform(-1, 1, (4, *plan.patch)).astype(np.float32))
-    monkeypatch.setattr(predict, "run_network", lambda network, patch: said)
+    monkeypatch.setattr(predict, "run_network", lambda network, patches: said[None])
     prepare(plan, run, resumed=False, overwrite=False)
     peaks = {}
     for task in object_tasks(plan):
