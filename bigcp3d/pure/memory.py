@@ -123,14 +123,13 @@ def pass_bytes(
         "pyramid": (9 + 2) * label_itemsize * _volume(label_block),
     }
     if network:
-        # the image as read and resampled; sums; maps, twice more where a shard is written; activations
-        table["predict"] = (
-            (itemsize + 12) * read_vox
-            + 8 * layer_vox
-            + 16 * extent_vox
-            + 12 * map_vox
-            + network_bytes(patch, features, architecture)
-        )
+        # the image as read and resampled; maps, twice more where a shard is written
+        both = (itemsize + 12) * read_vox + 8 * layer_vox + 12 * map_vox
+        # the plan does not know who has a GPU, so the larger of two: sums and activations on a CPU; beside a GPU, where
+        # a layer is read ahead, the layer before it, and the sums that are handed over
+        on_cpu = 16 * extent_vox + network_bytes(patch, features, architecture)
+        beside_gpu = 4 * layer_vox + 16 * (shell_vox + extent_vox - map_vox)
+        table["predict"] = both + max(on_cpu, beside_gpu)
         if hand_over:  # own sums, those handed over (one file at a time); maps as kept and whole, and as a shard
             table["merge"] = 16 * (shell_vox + extent_vox - map_vox) + 16 * map_vox
     return {name: int(SLACK * number) for name, number in table.items()}

@@ -1,45 +1,56 @@
 """Prediction: patches through the network, and the weighted sums of what it says.
 
-Invariant: a voxel of the maps depends on the image, the normalisation, the network, its precision and the patch grid,
-never on the block. Every patch has the same shape, runs alone (batch 1) and on one thread, so that no sum inside the
-network is regrouped; merging is integer arithmetic.
+Invariant: a voxel of the maps depends on the image, the normalisation, the network, its precision, the kind of device
+and the patch grid, never on the block. Every patch has the same shape, runs alone (on a GPU: in a batch of one shape)
+and on one thread, so that no sum inside the network is regrouped; merging is integer arithmetic.
+
+Where the network lives on a GPU, everything from the image to the maps stays there: a layer of patches is uploaded
+at once, and the next one is read meanwhile.
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from contextlib import closing
 
 import numpy as np
 import torch
 from numpy.typing import NDArray
+from torch import Tensor, nn
 
+from bigcp3d.pure.ahead import read_each
 from bigcp3d.pure.boxes import Box, Vec3
-from bigcp3d.pure.patches import PatchGrid, merge_patch, reflected
+from bigcp3d.pure.patch_sums import DeviceSums, HostSums
+from bigcp3d.pure.patches import PatchGrid, reflected
 
 
-def take_patch(image: NDArray[np.float32], region: Box, window: Box, grid: PatchGrid) -> NDArray[np.float32]:
+def take_patch(image: Tensor, region: Box, window: Box, grid: PatchGrid) -> Tensor:
     """The window's voxels; outside the volume, the reflection less the mark. ``image`` covers ``region``."""
     for axis in range(3):
-        index = reflected(window.start[axis], window.stop[axis], grid.shape[axis])
-        image = np.take(image, index - region.start[axis], axis=axis)
+        index = torch.from_numpy(reflected(window.start[axis], window.stop[axis], grid.shape[axis]))
+        image = image.index_select(axis, (index - region.start[axis]).to(image.device, non_blocking=True))
     inside = window.intersect(Box.of_shape(grid.shape))
     if grid.mark and inside != window:
-        marked = image - np.float32(grid.mark)
+        marked = image - grid.mark
         marked[inside.slices(window.start)] = image[inside.slices(window.start)]
         return marked
     return image
 
 
-def run_network(network: torch.nn.Module, patch: NDArray[np.float32]) -> NDArray[np.float32]:
-    """Foreground and flow of one patch, float32 (4, z, y, x), foreground in [-1, 1] as the tanh gives it.
+def run_network(network: nn.Module, patches: Tensor) -> Tensor:
+    """Foreground and flow of patches (n, z, y, x): float32 (n, 4, z, y, x), in [-1, 1] as the tanh gives them.
 
-    The network computes in the dtype of its parameters.
+    The network computes in the dtype, and on the device, of its parameters; the answers stay there.
     """
     first = next(network.parameters())
     with torch.inference_mode():
-        output = network(torch.from_numpy(patch)[None, None].to(first.device, first.dtype))[0]
-    result: NDArray[np.float32] = output.float().cpu().numpy()
-    return result
+        answers: Tensor = network(patches[:, None].to(first.device, first.dtype))
+    return answers.float()
+
+
+def _fill(patches: Sequence[Tensor], batch: int) -> Tensor:
+    """Patches as one batch, always of the same shape: zeros in the places that are left."""
+    return torch.stack([*patches, *[torch.zeros_like(patches[0])] * (batch - len(patches))])
 
 
 def sum_patches(
@@ -47,8 +58,12 @@ def sum_patches(
     layers: Sequence[Sequence[Vec3]],
     box: Box,
     grid: PatchGrid,
-    network: torch.nn.Module,
-) -> NDArray[np.int32]:
+    network: nn.Module,
+    *,
+    batch: int = 1,
+    on_device: bool | None = None,
+    ahead: bool | None = None,
+) -> HostSums | DeviceSums:
     """Weighted sums of some patches' predictions.
 
     Parameters
@@ -61,28 +76,40 @@ def sum_patches(
         Where sums are wanted.
     grid : PatchGrid
         The volume's patches.
-    network : torch.nn.Module
-        Takes (1, 1, *grid.patch), returns (1, 4, *grid.patch) in [-1, 1].
+    network : nn.Module
+        Takes (batch, 1, *grid.patch), returns (batch, 4, *grid.patch) in [-1, 1].
+    batch : int
+        Patches that go through the network together. Sums do not depend on the layers as long as answers do not
+        depend on places in a batch (`bigcp3d.pure.steady`).
+    on_device : bool, optional
+        Whether sums are held, and maps finished, by torch on the network's device. Default: where that is a GPU.
+    ahead : bool, optional
+        Whether a thread reads the next layer while this one is computed. Default: where the network is on a GPU.
 
     Returns
     -------
-    total : ndarray of int32, shape (4, *box.shape)
+    sums : HostSums or DeviceSums
+        Equal to the bit, whatever ``on_device`` and ``ahead``.
 
     Notes
     -----
-    Sums of any other patches may be added in any order. 16 bytes a voxel of the box, plus the image that a layer sees
-    and the activations of one patch.
+    Sums of any other patches may be added in any order. 16 bytes a voxel of the box, the image that a layer sees and
+    the activations of one batch, all on the network's device; ahead, the image that the next layer sees, on the host.
     """
-    total = np.zeros((4, *box.shape), np.int32)
-    for layer in layers:
-        region = grid.read_box(layer)
-        image = read(region)
-        for index in layer:
-            window = grid.window(index)
-            prediction = run_network(network, take_patch(image, region, window, grid))
-            merge_patch(total, box, window, prediction, grid.margin)
-        del image  # before the next one is read
-    return total
+    device = next(network.parameters()).device
+    gpu = device.type != "cpu"
+    sums = DeviceSums(box, grid, device) if (gpu if on_device is None else on_device) else HostSums(box, grid)
+    regions = [grid.read_box(layer) for layer in layers]
+    with closing(read_each(read, regions, ahead=gpu if ahead is None else ahead)) as images:
+        for layer, region in zip(layers, regions, strict=True):
+            image = torch.from_numpy(next(images)).to(device)
+            for first in range(0, len(layer), batch):
+                windows = [grid.window(index) for index in layer[first : first + batch]]
+                patches = _fill([take_patch(image, region, window, grid) for window in windows], batch)
+                for window, answer in zip(windows, run_network(network, patches), strict=False):
+                    sums.add(window, answer)
+            del image  # before the next one is asked for
+    return sums
 
 
 def fast_precision(device: str) -> str:
@@ -96,6 +123,12 @@ def fast_precision(device: str) -> str:
     return "bfloat16" if any(bool(test()) for test in tests if test is not None) else "float32"
 
 
-def use_one_thread() -> None:
-    """Let torch run every operation of this process on one thread; workers and patches are the parallelism."""
+def fix_arithmetic() -> None:
+    """Let this process compute the same numbers for the same patch, every time.
+
+    Every operation of torch runs on one thread; workers and patches are the parallelism. cuDNN takes kernels that are
+    deterministic, by the shape and not by a race between them, and float32 is float32, not TF32.
+    """
     torch.set_num_threads(1)
+    torch.backends.cudnn.deterministic, torch.backends.cudnn.benchmark = True, False
+    torch.backends.cudnn.allow_tf32 = torch.backends.cuda.matmul.allow_tf32 = False

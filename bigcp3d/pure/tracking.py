@@ -14,7 +14,8 @@ The walk adds the flow (which points to the centre, see `bigcp3d.pure.targets`) 
 - after ``steps`` steps, where it happens to be;
 - nowhere, once the nearest voxel is further than ``reach`` from the start on any axis: the voxel is unassigned.
 
-How hundreds of walks are computed side by side stands in `bigcp3d.pure.lanes`. A block is walked tile by tile, which
+How hundreds of walks are computed side by side stands in `bigcp3d.pure.lanes`, and how a GPU computes millions in
+`bigcp3d.pure.tracking_torch`. A block is walked tile by tile, which
 changes no end point: what a tile sees stays in the caches, and a tile without foreground costs nothing.
 
 Follows Stringer et al. 2021 (Cellpose, Euler steps along the flow) and Eschweiler and Stegmaier 2021, section 2.
@@ -22,21 +23,50 @@ Follows Stringer et al. 2021 (Cellpose, Euler steps along the flow) and Eschweil
 
 from __future__ import annotations
 
+from functools import partial
+from typing import Protocol
+
 import numpy as np
 from numpy.typing import NDArray
 
 from bigcp3d.pure.boxes import BlockGrid, Box, Vec3, vec3
 from bigcp3d.pure.lanes import PAUSE, STILL, UNASSIGNED, UNIT, walk_tile
 
-__all__ = ["MAX_REACH", "PAUSE", "STILL", "UNASSIGNED", "UNIT", "tile_shape", "track"]
+__all__ = ["MAX_REACH", "PAUSE", "STILL", "UNASSIGNED", "UNIT", "check_reach", "choose_tracker", "tile_shape", "track"]
 
 MAX_REACH = 127
+
+
+class Tracker(Protocol):
+    """What `track` is, and what stands for it on other devices."""
+
+    def __call__(
+        self,
+        maps: NDArray[np.int8],
+        region: Box,
+        core: Box,
+        shape: Vec3,
+        *,
+        foreground: int,
+        steps: int,
+        reach: int,
+    ) -> NDArray[np.int8]:
+        """Walk every foreground voxel of ``core`` to its end point."""
 
 
 def tile_shape(reach: int) -> Vec3:
     """Tile in which a block is walked, in voxels; with what it sees around it, four to five times its volume."""
     side = max(64, 4 * reach)
     return side // 2, side, side
+
+
+def check_reach(region: Box, core: Box, shape: Vec3, reach: int) -> None:
+    """Raise `ValueError` if ``reach`` does not fit int8, or ``region`` is too small for ``core`` and ``reach``."""
+    if not 1 <= reach <= MAX_REACH:
+        raise ValueError(f"reach is {reach} voxels; offsets are stored in int8, so 1 to {MAX_REACH} are allowed")
+    needed = core.grow(reach).clip(shape)
+    if region.intersect(needed) != needed:
+        raise ValueError(f"tracking {core} with reach {reach} needs {needed}, but the maps cover {region} only")
 
 
 def track(
@@ -81,11 +111,7 @@ def track(
     Exact under blocking; halo ``reach``; deterministic. Beside the input 3 bytes a voxel of ``core``, and 4 bytes a
     voxel of what one tile sees (`tile_shape` grown by ``reach``, within ``region``).
     """
-    if not 1 <= reach <= MAX_REACH:
-        raise ValueError(f"reach is {reach} voxels; offsets are stored in int8, so 1 to {MAX_REACH} are allowed")
-    needed = core.grow(reach).clip(shape)
-    if region.intersect(needed) != needed:
-        raise ValueError(f"tracking {core} with reach {reach} needs {needed}, but the maps cover {region} only")
+    check_reach(region, core, shape, reach)
     offsets = np.full((3, *core.shape), UNASSIGNED, np.int8)
     own = maps[0][core.slices(region.start)]
     low = vec3(-b for b in region.start)
@@ -102,3 +128,12 @@ def track(
             limits = low, high, foreground, steps, reach
             walk_tile(maps, *sees, tile.start, tile.stop, origin, *limits, words, offsets)
     return offsets
+
+
+def choose_tracker(device: str) -> Tracker:
+    """`track`, or its equal on a device of torch other than "cpu"; offsets do not depend on which."""
+    if device == "cpu":
+        return track
+    from bigcp3d.pure.tracking_torch import track_on_device  # takes seconds, and who has a GPU has torch already
+
+    return partial(track_on_device, device=device)

@@ -2,7 +2,8 @@
 
 A worker plugin carries the plan to every worker, also to those that come later or come back, and loads the network once
 there. A task travels as a key and a few integers; what it returns are a few numbers. Key prefixes are the pass
-names, which is what the dashboard shows. Where workers offer the resource ``GPU``, prediction asks for one.
+names, which is what the dashboard shows. Where workers offer the resource ``GPU``, prediction asks for one. A worker
+with two threads and two of them predicts one block while it writes another.
 """
 
 from __future__ import annotations
@@ -55,6 +56,11 @@ def key_of(task: Task, run_id: str) -> str:
     return "-".join([name, run_id, str(time), *map(str, index)])
 
 
+def resources_of(name: str, gpus: bool) -> dict[str, float] | None:
+    """What a task of a pass asks of its worker: a GPU to predict, where there are any. Any worker tracks."""
+    return {"GPU": 1} if gpus and name == "predict" else None
+
+
 @contextmanager
 def run_on_workers(client: Client, plan: Plan) -> Iterator[tuple[str, bool]]:
     """Put the run on all workers while the context lasts; yield the plugin's name, and whether there are GPUs."""
@@ -88,7 +94,7 @@ def execute_on_dask(client: Client, plugin: str, gpus: bool, tasks: Iterable[Tas
             key=keys,
             priority=batch[0].priority,
             retries=RETRIES,
-            resources={"GPU": 1} if gpus and batch[0].key[0] == "predict" else None,
+            resources=resources_of(batch[0].key[0], gpus),
         )
         futures |= zip((task.key for task in batch), submitted, strict=True)
     failed: dict[Key, BaseException] = {}

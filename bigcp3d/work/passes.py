@@ -26,7 +26,7 @@ from bigcp3d.pure.normalise import estimate_range, sample_boxes
 from bigcp3d.pure.objects import squared_flow_error
 from bigcp3d.pure.pooling import pool_labels, pool_read_box
 from bigcp3d.pure.sinks import INTENSITY_UNIT, Sinks, Sums, collect_sinks
-from bigcp3d.pure.tracking import track as track_paths
+from bigcp3d.pure.tracking import choose_tracker
 from bigcp3d.work.predict import merge, predict, read_working
 from bigcp3d.work.removal import remove_unneeded
 from bigcp3d.work.resolve import join, read_bases, resolve
@@ -68,9 +68,8 @@ def track(run: Run, time: int, index: Vec3) -> Counts:
     region = core.grow(plan.reach).clip(plan.shape)
     maps = run.read("maps", time, region)
     foreground = maps[0][core.slices(region.start)]
-    offsets = track_paths(
-        maps, region, core, plan.shape, foreground=plan.foreground, steps=plan.steps, reach=plan.reach
-    )
+    limits = {"foreground": plan.foreground, "steps": plan.steps, "reach": plan.reach}
+    offsets = choose_tracker(run.device)(maps, region, core, plan.shape, **limits)
     image, raw, read = read_working(run, time, core, (-1e5, 1e5))
     intensity = np.rint(image * np.float32(INTENSITY_UNIT)).astype(np.int32)
     sinks = collect_sinks(

@@ -54,21 +54,22 @@ def predict(run: Run, time: int, index: Vec3) -> Counts:
     blocks, patches = run.plan.patch_blocks, run.plan.patches
     core, extent = blocks.grid.core(index), blocks.extent(index)
     total = sum_patches(
-        lambda box: read_working(run, time, box, run.plan.clip)[0], blocks.layers(index), extent, patches, run.network
+        lambda box: read_working(run, time, box, run.plan.clip)[0],
+        blocks.layers(index),
+        extent,
+        patches,
+        run.network,
+        batch=run.batch,
     )
-
-    def part(box: Box) -> NDArray[np.int32]:
-        return total[(slice(None), *box.slices(extent.start))]
-
     if blocks.hand_over:
         for other in blocks.meeting(index):
             if other != index:
-                write_table(run.part(time, index, other), sums=part(blocks.shared(index, other)))
+                write_table(run.part(time, index, other), sums=total.sums(blocks.shared(index, other)))
         inner, shell = blocks.inner(index), blocks.shell(index)
-        sums = {f"sums{i}": part(slab) for i, slab in enumerate(shell)}
-        write_table(run.part(time, index, index), maps=finish_maps(part(inner), inner, patches), **sums)
+        sums = {f"sums{i}": total.sums(slab) for i, slab in enumerate(shell)}
+        write_table(run.part(time, index, index), maps=total.maps(inner), **sums)
     else:
-        run.write("maps", time, core, finish_maps(total, core, patches))
+        run.write("maps", time, core, total.maps(core))
     return {"voxels": core.size, "patches": len(blocks.owned(index))}
 
 

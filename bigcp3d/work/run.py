@@ -79,7 +79,7 @@ class Run:
         import torch
 
         from bigcp3d.edge.models import load_network, model_hash
-        from bigcp3d.pure.predict import use_one_thread
+        from bigcp3d.pure.predict import fix_arithmetic
 
         if self.plan.model is None:
             raise ValueError("this run takes its maps from a store and has no model")
@@ -88,9 +88,26 @@ class Run:
                 f"{self.plan.model}: found another file than the one that this run was planned with (sha256 "
                 f"{self.plan.model_hash}); allowed is that very file on every worker: copy it there, or start again"
             )
-        use_one_thread()
+        fix_arithmetic()
         network, _ = load_network(self.plan.model, "cuda" if torch.cuda.is_available() else "cpu")
         return network.to(getattr(torch, self.plan.precision))
+
+    @cached_property
+    def batch(self) -> int:
+        """Patches that go through the network together on this worker."""
+        from bigcp3d.pure.steady import largest_batch, steady_batch
+
+        network = self.network
+        return steady_batch(network, self.plan.patch, largest_batch(self.device, self.plan.patch))
+
+    @property
+    def device(self) -> str:
+        """Kind of device that this worker computes on: its network's, or "cpu" where it has not loaded one.
+
+        Only a worker that holds a network has paid for torch, and for a place on a GPU.
+        """
+        network: torch.nn.Module | None = self.__dict__.get("network")
+        return "cpu" if network is None else next(network.parameters()).device.type
 
     @cached_property
     def target(self) -> LabelTarget:

@@ -39,13 +39,16 @@ def spent(into: dict[str, Any]) -> Iterator[None]:
 
 def run_patches(plan_json: str, image: np.ndarray, first: int, step: int) -> float:
     """Some of the plan's patches through its network; the CPU seconds of this process so far."""
+    import torch
+
     from bigcp3d.pure.predict import run_network, take_patch
     from bigcp3d.work.run import Run
 
     plan = Plan.model_validate_json(plan_json)
     network, grid = Run(plan).network, plan.patches
+    voxels = torch.from_numpy(image)
     for index in list(grid.cores)[first::step]:
-        run_network(network, take_patch(image, Box.of_shape(grid.shape), grid.window(index), grid))
+        run_network(network, take_patch(voxels, Box.of_shape(grid.shape), grid.window(index), grid)[None])
     return time.process_time()
 
 

@@ -11,8 +11,10 @@ import torch
 from numpy.typing import NDArray
 
 from bigcp3d.pure.boxes import BlockGrid, Box, Vec3
-from bigcp3d.pure.patches import PatchGrid, finish_maps
-from bigcp3d.pure.predict import fast_precision, run_network, sum_patches, take_patch, use_one_thread
+from bigcp3d.pure.patch_sums import DeviceSums, HostSums
+from bigcp3d.pure.patches import PatchGrid
+from bigcp3d.pure.predict import fast_precision, fix_arithmetic, run_network, sum_patches, take_patch
+from tests.devices import on_devices
 
 SHAPE: Vec3 = (11, 18, 15)
 GRIDS = [PatchGrid(SHAPE, (8, 12, 12), 2), PatchGrid(SHAPE, (16, 24, 8), 2), PatchGrid(SHAPE, (40, 32, 32), 4)]
@@ -20,7 +22,7 @@ GRIDS = [PatchGrid(SHAPE, (8, 12, 12), 2), PatchGrid(SHAPE, (16, 24, 8), 2), Pat
 
 @pytest.fixture(scope="module")
 def network() -> torch.nn.Module:
-    use_one_thread()
+    fix_arithmetic()
     torch.manual_seed(3)
     layers = [torch.nn.Conv3d(1, 6, 3, padding=1), torch.nn.InstanceNorm3d(6), torch.nn.LeakyReLU(0.2)]
     return torch.nn.Sequential(*layers, torch.nn.Conv3d(6, 4, 3, padding=1), torch.nn.Tanh()).eval()
@@ -31,21 +33,24 @@ def image() -> NDArray[np.float32]:
     return np.random.default_rng(0).normal(0, 1, SHAPE).astype(np.float32)
 
 
-def predict_box(image: NDArray[np.float32], box: Box, grid: PatchGrid, network: torch.nn.Module) -> NDArray[np.int8]:
+def predict_box(
+    image: NDArray[np.float32], box: Box, grid: PatchGrid, network: torch.nn.Module, **how: bool
+) -> NDArray[np.int8]:
     """Maps of a box, from all patches that meet it, each a layer of its own."""
     layers = [[patch] for patch in grid.cores if not grid.window(patch).intersect(box).empty]
-    total = sum_patches(lambda region: image[region.slices()].copy(), layers, box, grid, network)
-    return finish_maps(total, box, grid)
+    return sum_patches(lambda region: image[region.slices()].copy(), layers, box, grid, network, **how).maps(box)
 
 
-def predict_all(image: NDArray[np.float32], grid: PatchGrid, network: torch.nn.Module) -> NDArray[np.int8]:
-    return predict_box(image, Box.of_shape(grid.shape), grid, network)
+def predict_all(image: NDArray[np.float32], grid: PatchGrid, network: torch.nn.Module, **how: bool) -> NDArray[np.int8]:
+    return predict_box(image, Box.of_shape(grid.shape), grid, network, **how)
 
 
-def predict_in(block: Vec3, image: NDArray[np.float32], grid: PatchGrid, network: torch.nn.Module) -> NDArray[np.int8]:
+def predict_in(
+    block: Vec3, image: NDArray[np.float32], grid: PatchGrid, network: torch.nn.Module, **how: bool
+) -> NDArray[np.int8]:
     maps = np.full((4, *grid.shape), -128, np.int8)
     for box in map(BlockGrid(grid.shape, block).core, BlockGrid(grid.shape, block)):
-        maps[(slice(None), *box.slices())] = predict_box(image, box, grid, network)
+        maps[(slice(None), *box.slices())] = predict_box(image, box, grid, network, **how)
     return maps
 
 
@@ -93,8 +98,8 @@ def test_patches_are_taken_with_reflection(image: NDArray[np.float32]) -> None:
         padded = np.pad(image, 40, mode="reflect")
         for index in grid.cores:
             window = grid.window(index)
-            patch = take_patch(image, Box.of_shape(SHAPE), window, grid)
-            assert np.array_equal(patch, padded[window.slices((-40, -40, -40))])
+            patch = take_patch(torch.from_numpy(image), Box.of_shape(SHAPE), window, grid)
+            assert np.array_equal(patch.numpy(), padded[window.slices((-40, -40, -40))])
 
 
 def test_patches_carry_a_mark_beyond_the_volume(image: NDArray[np.float32], network: torch.nn.Module) -> None:
@@ -103,7 +108,7 @@ def test_patches_carry_a_mark_beyond_the_volume(image: NDArray[np.float32], netw
         for index in grid.cores:
             window = grid.window(index)
             region = grid.read_box([index])
-            patch = take_patch(image[region.slices()], region, window, grid)
+            patch = take_patch(torch.from_numpy(image[region.slices()]), region, window, grid).numpy()
             assert np.array_equal(patch, padded[window.slices((-40, -40, -40))])
         whole = predict_all(image, grid, network)
         assert np.array_equal(predict_in((5, 8, 7), image, grid, network), whole)
@@ -121,10 +126,11 @@ def test_volumes_of_one_plane_are_predicted(network: torch.nn.Module) -> None:
 def test_the_network_sees_one_patch_at_a_time(network: torch.nn.Module) -> None:
     seen: list[tuple[int, ...]] = []
     hook = network.register_forward_pre_hook(lambda _, inputs: seen.append(tuple(inputs[0].shape)))
-    result = run_network(network, np.zeros((8, 8, 8), np.float32))
+    result = run_network(network, torch.zeros(1, 8, 8, 8)).numpy()
+    sum_patches(lambda box: np.zeros(box.shape, np.float32), [[(0, 0, 0)]], Box.of_shape(SHAPE), GRIDS[0], network)
     hook.remove()
-    assert seen == [(1, 1, 8, 8, 8)]
-    assert result.shape == (4, 8, 8, 8)
+    assert seen == [(1, 1, 8, 8, 8), (1, 1, *GRIDS[0].patch)]
+    assert result.shape == (1, 4, 8, 8, 8)
     assert result.dtype == np.float32
     assert np.abs(result).max() <= 1
 
@@ -138,10 +144,55 @@ def test_a_layer_is_read_once_and_only_what_it_sees(image: NDArray[np.float32], 
 
     layers = [[patch for patch in grid.cores if patch[0] == z] for z in range(grid.cores.counts[0])]
     whole = Box.of_shape(SHAPE)
-    total = sum_patches(read, layers, whole, grid, network)
+    sums = sum_patches(read, layers, whole, grid, network)
     assert asked == [grid.read_box(layer) for layer in layers]
     assert asked[0].stop[0] < SHAPE[0]
-    assert np.array_equal(finish_maps(total, whole, grid), predict_all(image, grid, network))
+    assert np.array_equal(sums.maps(whole), predict_all(image, grid, network))
+
+
+@on_devices
+@pytest.mark.parametrize("grid", GRIDS, ids=["many", "uneven", "larger than the volume"])
+@pytest.mark.parametrize("precision", [torch.float32, torch.bfloat16], ids=str)
+def test_sums_on_the_device_and_on_the_host_and_reading_ahead_give_the_same_maps(
+    image: NDArray[np.float32], network: torch.nn.Module, precision: torch.dtype, grid: PatchGrid, device: str
+) -> None:
+    placed = copy.deepcopy(network).to(device, precision)
+    maps = predict_all(image, grid, placed, on_device=False, ahead=False)
+    for how in ({"on_device": True, "ahead": True}, {"on_device": True, "ahead": False}, {"on_device": False}, {}):
+        for block in ((50, 60, 70), (6, 9, 8)):
+            assert np.array_equal(predict_in(block, image, grid, placed, **how), maps)
+
+
+@on_devices
+def test_sums_lie_where_the_network_does_unless_asked_otherwise(
+    image: NDArray[np.float32], network: torch.nn.Module, device: str
+) -> None:
+    placed, grid, whole = copy.deepcopy(network).to(device), GRIDS[0], Box.of_shape(SHAPE)
+    for asked, kind in ((None, DeviceSums if device == "cuda" else HostSums), (True, DeviceSums), (False, HostSums)):
+        sums = sum_patches(lambda box: image[box.slices()], [[(0, 0, 0)]], whole, grid, placed, on_device=asked)
+        assert type(sums) is kind
+        part = Box((0, 2, 1), (5, 7, 9))
+        assert sums.sums(part).any()
+        assert np.array_equal(sums.sums(part), sums.sums(whole)[(slice(None), *part.slices())])
+
+
+@pytest.mark.parametrize("ahead", [True, False])
+def test_what_reading_raises_is_raised_and_the_network_runs_until_then(
+    image: NDArray[np.float32], network: torch.nn.Module, ahead: bool
+) -> None:
+    grid, seen = GRIDS[0], []
+
+    def read(box: Box) -> NDArray[np.float32]:
+        if box.start[0] > 0:
+            raise OSError("a chunk is damaged")
+        return image[box.slices()]
+
+    hook = network.register_forward_pre_hook(lambda *_: seen.append(1))
+    layers = [[(z, 0, 0)] for z in range(grid.cores.counts[0])]
+    with pytest.raises(OSError, match="damaged"):
+        sum_patches(read, layers, Box.of_shape(SHAPE), grid, network, ahead=ahead)
+    hook.remove()
+    assert len(seen) == 1
 
 
 def test_the_network_computes_in_the_dtype_of_its_parameters(

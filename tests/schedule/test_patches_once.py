@@ -6,6 +6,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+import torch
 import zarr
 
 import bigcp3d
@@ -23,11 +24,11 @@ PATCHES = 2 * 3 * 3
 
 
 @pytest.fixture
-def calls(monkeypatch) -> list[tuple[int, ...]]:
-    """Shapes of the patches that went through the network."""
+def calls(monkeypatch) -> list[torch.Tensor]:
+    """The patches that went through the network."""
     seen, run_network = [], pure_predict.run_network
     monkeypatch.setattr(
-        pure_predict, "run_network", lambda network, patch: seen.append(patch.shape) or run_network(network, patch)
+        pure_predict, "run_network", lambda network, patches: seen.extend(patches) or run_network(network, patches)
     )
     return seen
 
