@@ -29,6 +29,10 @@ from bigcp3d.pure.maps import quantise_maps, refuse_reason
 DTYPES = ("int8", "float16", "float32", "float64")
 
 
+MIN_FOREGROUND = "min_foreground"
+"""Attribute of maps that a run kept: what its model's card says of the filter of that name."""
+
+
 def open_maps(path: str | Path, shape: Vec3, times: int) -> zarr.Array[Any]:
     """The array of maps, after a look at its metadata.
 

@@ -48,6 +48,8 @@ class ModelCard(BaseModel):
         Normalisation of intensities (`bigcp3d.pure.normalise`).
     border : "reflect" or "marked"
         What the network sees beyond the volume: its reflection, or that less `MARK`, so that it knows the border.
+    min_foreground : float
+        What a cell's mean foreground must reach, where a user does not say; 0 keeps all.
     training, date, bigcp3d_version, command : str
         Training data with their licences; when, with what, and how it was trained.
     """
@@ -68,6 +70,7 @@ class ModelCard(BaseModel):
     high_percentile: float = Field(gt=0, le=100)
     clip: tuple[float, float]
     border: Literal["reflect", "marked"] = "reflect"
+    min_foreground: float = Field(default=0.0, ge=0, le=1)
     training: str
     date: str
     bigcp3d_version: str

@@ -94,12 +94,13 @@ MaxVolume = Annotated[
     float | None, option("--max-volume", panel=CELLS, metavar="VOX", text="Largest cell, in voxels of the image.")
 ]
 MinForeground = Annotated[
-    float,
+    float | None,
     option(
         "--min-foreground",
         panel=CELLS,
         metavar="0..1",
-        text="Lowest mean predicted foreground over a cell: how surely the network calls it one.",
+        text="Lowest mean predicted foreground over a cell: how surely the network calls it one. 0 keeps all. "
+        "Default: the model's.",
     ),
 ]
 MaxElongation = Annotated[

@@ -28,7 +28,7 @@ def segment(
     keep_maps: o.KeepMaps = False,
     min_volume: o.MinVolume = None,
     max_volume: o.MaxVolume = None,
-    min_foreground: o.MinForeground = 0.0,
+    min_foreground: o.MinForeground = None,
     max_elongation: o.MaxElongation = None,
     max_flow_error: o.MaxFlowError = None,
     foreground: o.Foreground = 0.5,

@@ -7,11 +7,14 @@ from __future__ import annotations
 
 import math
 from pathlib import Path
+from typing import Any
+
+import zarr
 
 from bigcp3d.edge.image import ImageInfo, check_channel, check_level, open_image
 from bigcp3d.edge.label_plan import CHUNK
 from bigcp3d.edge.labels import plan_labels
-from bigcp3d.edge.maps import open_maps
+from bigcp3d.edge.maps import MIN_FOREGROUND, open_maps
 from bigcp3d.edge.models import ModelCard, load_card, model_hash
 from bigcp3d.errors import InputError, ModelError
 from bigcp3d.pure.boxes import Vec3, vec3
@@ -69,7 +72,7 @@ def make_plan(request: Request) -> Plan:
     filters = Filters(
         min_volume_vox=MIN_VOLUME_SHARE * ball if request.min_volume is None else request.min_volume / volume_factor,
         max_volume_vox=None if request.max_volume is None else request.max_volume / volume_factor,
-        min_foreground=request.min_foreground or None,
+        min_foreground=_min_foreground(request, card, stored) or None,
         max_elongation=request.max_elongation,
         max_flow_error=request.max_flow_error,
     )
@@ -127,6 +130,13 @@ def _choose_block(plan_with, shape: Vec3, request: Request) -> Plan:  # type: ig
             return plan
         half = -(-block[longest] // 2)
         block = vec3(half if axis == longest else side for axis, side in enumerate(block))
+
+
+def _min_foreground(request: Request, card: ModelCard, stored: zarr.Array[Any] | None) -> float:
+    """As asked, else as the model's card says; for maps, that of the model that predicted them, if it was ours."""
+    if request.min_foreground is not None:
+        return request.min_foreground
+    return card.min_foreground if stored is None else float(stored.attrs.get(MIN_FOREGROUND, 0.0))  # type: ignore[arg-type]
 
 
 def _precision(request: Request, card: ModelCard) -> str:

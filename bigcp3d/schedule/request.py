@@ -60,8 +60,8 @@ class Request:
         Expected radius in working voxels, default the model's; steps, reach (3 x) and closing (half) follow from it.
     min_volume, max_volume : float, optional
         Voxels of level 0; default at least a twentieth of the ball of the expected radius.
-    min_foreground : float
-        Smallest mean foreground of a cell, 0 to 1.
+    min_foreground : float, optional
+        Smallest mean foreground of a cell, 0 (keeps all) to 1; default the model's.
     max_elongation : float, optional
         Largest ratio of longest to shortest principal axis, from 1.
     max_flow_error : float, optional
@@ -90,7 +90,7 @@ class Request:
     radius_vox: float | None = None
     min_volume: float | None = None
     max_volume: float | None = None
-    min_foreground: float = 0.0
+    min_foreground: float | None = None
     max_elongation: float | None = None
     max_flow_error: float | None = None
 
@@ -111,7 +111,7 @@ class Request:
             if triple is not None and not all(math.isfinite(v) and v > 0 for v in triple):
                 raise InputError(f"{what} is {triple}; it must be three positive numbers, in the order z y x")
         for what, share in (("foreground", self.foreground), ("min foreground", self.min_foreground)):
-            if not 0 <= share <= 1:
+            if share is not None and not 0 <= share <= 1:
                 raise InputError(f"{what} is {share}; it must lie between 0 and 1")
         if self.min_volume is not None and self.min_volume < 0:
             raise InputError(f"min volume is {self.min_volume}; it must be 0 or more voxels")

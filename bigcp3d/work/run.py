@@ -30,7 +30,7 @@ from numpy.typing import NDArray
 from zarr.codecs import ZstdCodec
 
 from bigcp3d.edge.labels import LabelTarget
-from bigcp3d.edge.maps import open_maps, read_maps
+from bigcp3d.edge.maps import MIN_FOREGROUND, open_maps, read_maps
 from bigcp3d.edge.records import read_record
 from bigcp3d.errors import ModelError
 from bigcp3d.pure.boxes import Box, Vec3
@@ -168,6 +168,7 @@ class Run:
     def create_arrays(self, time: int) -> None:
         """Make the empty arrays of a time point, where they are not there yet."""
         blocks = {"maps": self.plan.patch_blocks.grid.block, "offsets": self.plan.block}
+        said = {MIN_FOREGROUND: self.plan.card.min_foreground if self.plan.card else 0.0}
         for name, channels, fill in (("maps", 4, 0), ("offsets", 3, UNASSIGNED)):
             if name == "maps" and self.plan.maps is not None:
                 continue
@@ -183,7 +184,7 @@ class Run:
                 fill_value=fill,
                 compressors=ZstdCodec(level=1),
                 dimension_names=("channel", "z", "y", "x"),
-                attributes={ALL_SHARDS: True},
+                attributes={ALL_SHARDS: True, **(said if name == "maps" else {})},
                 zarr_format=3,
             )
 

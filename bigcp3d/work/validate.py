@@ -21,6 +21,7 @@ from bigcp3d.edge.models import ModelCard
 from bigcp3d.pure.augment import Sample
 from bigcp3d.pure.boxes import Box, Vec3, vec3
 from bigcp3d.pure.metrics import count_overlaps, score_overlaps
+from bigcp3d.pure.objects import Filters
 from bigcp3d.pure.patches import PatchGrid, choose_patch
 from bigcp3d.pure.predict import sum_patches
 from bigcp3d.pure.whole import MIN_VOLUME_SHARE, label_maps
@@ -138,7 +139,8 @@ def segment_array(image: NDArray[np.float32], network: nn.Module, card: ModelCar
     box = Box.of_shape(shape)
     grid = PatchGrid(shape, choose_patch(shape, card.patch, card.margin, card.stride), card.margin, card.mark)
     total = sum_patches(lambda part: image[part.slices()], [list(grid.cores)], box, grid, network)
-    return label_maps(total.maps(box), card.diameter_vox / 2)
+    filters = Filters(min_volume_vox=smallest_cell(card), min_foreground=card.min_foreground or None)
+    return label_maps(total.maps(box), card.diameter_vox / 2, filters=filters)
 
 
 def score_regions(network: nn.Module, regions: Sequence[Region], card: ModelCard) -> dict[str, float]:

@@ -13,6 +13,7 @@ import zarr
 
 import bigcp3d
 from bigcp3d.edge.image import open_image, open_labels
+from bigcp3d.edge.models import load_network, save_model
 from bigcp3d.errors import BlockError, InputError, ModelError, TargetError
 from bigcp3d.schedule import segment as segment_module
 from bigcp3d.schedule.events import BlockDone, PassStarted, RunPlanned, Warned
@@ -169,6 +170,19 @@ def test_kept_maps_give_the_same_labels_without_the_network(store, random_model,
     bigcp3d.segment(store, model=random_model, maps=maps, name="again", **SERIAL)
     assert np.array_equal(read_labels(store, "again"), read_labels(store, "cells"))
     assert maps.exists()
+
+
+def test_a_model_says_how_sure_of_a_cell_it_must_be_and_so_do_the_maps_that_it_left(store, random_model, tmp_path):
+    network, card = load_network(random_model)
+    sure = tmp_path / "sure.safetensors"
+    save_model(sure, network, card.model_copy(update={"min_foreground": 0.9}))
+    kept = tmp_path / "work" / "t0" / "maps"
+    summary = bigcp3d.segment(store, model=sure, keep_maps=True, work_dir=tmp_path / "work", **SERIAL)
+    assert summary.removed["weak foreground"] > 0
+    bigcp3d.segment(store, model=random_model, maps=kept, name="again", **SERIAL)
+    assert np.array_equal(read_labels(store, "again"), read_labels(store, "cells"))
+    lenient = bigcp3d.segment(store, model=random_model, maps=kept, name="all", min_foreground=0.0, **SERIAL)
+    assert lenient.cells == summary.cells + summary.removed["weak foreground"]
 
 
 def test_nan_and_infinities_count_as_the_lowest_intensity_and_are_reported(tmp_path, random_model):
