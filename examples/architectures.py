@@ -34,7 +34,7 @@ from bigcp3d.work.optimise import compute_loss
 from bigcp3d.work.samples import Look, TissueSource
 from bigcp3d.work.train import choose_device
 
-CARD = SimpleNamespace(diameter_vox=20.0, scale_vox=4.0, representation="tanh", clip=(-0.5, 2.5), mark=0.0)
+CARD = SimpleNamespace(diameter_vox=20.0, scale_vox=4.0, representation="tanh", clip=(-0.5, 2.5))
 PATCH, BATCH, RATE = (48, 64, 64), 2, 1e-3
 
 

@@ -14,7 +14,7 @@ import argparse
 import logging
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any
 
 import torch
 
@@ -41,12 +41,10 @@ class Stage:
 
     steps: int
     lr: float
-    border: Literal["reflect", "marked"]
     nuclei_shares: tuple[float, float, float, float]
 
 
-STAGES = (Stage(5000, 2e-3, "reflect", (0.6, 0, 0.34, 0.06)), Stage(2000, 1.5e-3, "marked", (0.75, 0, 0.2, 0.05)))
-"""The first stage knew no marked borders; a training from the start would not need it, but this is what was done."""
+STAGES = (Stage(5000, 2e-3, (0.6, 0, 0.34, 0.06)), Stage(2000, 1.5e-3, (0.75, 0, 0.2, 0.05)))
 
 
 def train_nuclei(data: Path, out: Path, stage: Stage, **options: Any) -> None:
@@ -113,7 +111,6 @@ def main() -> None:
                 name=arguments.model,
                 steps=arguments.steps or stage.steps,
                 lr=stage.lr,
-                border=stage.border,
                 every=arguments.every,
                 keep="last",
                 resume=arguments.resume,

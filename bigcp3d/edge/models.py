@@ -16,7 +16,6 @@ from safetensors import SafetensorError, safe_open
 
 from bigcp3d.errors import ModelError
 from bigcp3d.pure.boxes import Vec3
-from bigcp3d.pure.patches import MARK, MARKED_BELOW
 
 if TYPE_CHECKING:  # torch takes seconds to import, and a card does not need it
     from torch import nn
@@ -46,8 +45,6 @@ class ModelCard(BaseModel):
         Voxels at a patch's border in which its prediction counts less.
     low_percentile, high_percentile, clip : float, float, tuple of float
         Normalisation of intensities (`bigcp3d.pure.normalise`).
-    border : "reflect" or "marked"
-        What the network sees beyond the volume: its reflection, or that less `MARK`, so that it knows the border.
     min_foreground : float
         What a cell's mean foreground must reach, where a user does not say; 0 keeps all.
     training, date, bigcp3d_version, command : str
@@ -69,17 +66,11 @@ class ModelCard(BaseModel):
     low_percentile: float = Field(ge=0, lt=100)
     high_percentile: float = Field(gt=0, le=100)
     clip: tuple[float, float]
-    border: Literal["reflect", "marked"] = "reflect"
     min_foreground: float = Field(default=0.0, ge=0, le=1)
     training: str
     date: str
     bigcp3d_version: str
     command: str
-
-    @property
-    def mark(self) -> float:
-        """What is subtracted from the reflection that the network sees beyond the volume."""
-        return MARK if self.border == "marked" else 0.0
 
     @property
     def stride(self) -> int:
@@ -94,9 +85,6 @@ class ModelCard(BaseModel):
             )
         if self.low_percentile >= self.high_percentile or self.clip[0] >= self.clip[1]:
             raise ValueError("percentiles and clip need the lower number first")
-        lowest, highest = MARKED_BELOW, MARKED_BELOW + MARK
-        if self.border == "marked" and not lowest <= self.clip[0] < self.clip[1] < highest:
-            raise ValueError(f"clip {self.clip} must lie in {lowest} to {highest}, or a marked border is not seen")
         return self
 
 
@@ -188,7 +176,7 @@ def load_network(model: str | Path, device: str = "cpu") -> tuple[nn.Module, Mod
             f"{path}: found a card of a {card.architecture} network in a safetensors file; allowed there are networks "
             "of bigcp3d: give Cellpose's own file, --model cellpose:PATH"
         )
-    network = make_network(card.architecture, card.channels, card.features, card.depth, marked=card.mark > 0)
+    network = make_network(card.architecture, card.channels, card.features, card.depth)
     try:
         network.load_state_dict(load_file(path))
     except (RuntimeError, SafetensorError, OSError) as error:

@@ -31,15 +31,12 @@ class Sample(NamedTuple):
     labels : ndarray of int32, shape (z, y, x)
         0 is background.
     known : ndarray of bool, shape (z, y, x)
-        Where the labels are the truth; elsewhere no loss is taken. Nothing is known outside the volume.
-    inside : ndarray of bool, shape (z, y, x)
-        Where the volume is; the image beyond it is a reflection.
+        Where the labels are the truth; elsewhere no loss is taken.
     """
 
     image: Float32
     labels: NDArray[np.int32]
     known: NDArray[np.bool_]
-    inside: NDArray[np.bool_]
 
     def each(self, change: Callable[[NDArray[Any]], NDArray[Any]]) -> Sample:
         """The sample with all arrays changed alike."""
@@ -71,11 +68,11 @@ def _cut(sample: Sample, axis: int, low: int, high: int) -> Sample:
     """Begin the volume ``low`` voxels after, and end it ``high`` voxels before the ends of an axis."""
     length = sample.image.shape[axis]
     image = np.take(sample.image, reflected(-low, length - low, length - low - high) + low, axis=axis)
-    labels, known, inside = sample.labels.copy(), sample.known.copy(), sample.inside.copy()
+    labels, known = sample.labels.copy(), sample.known.copy()
     for gone in (slice(None, low), slice(length - high, None)):
         beyond = tuple(gone if a == axis else slice(None) for a in range(3))
-        labels[beyond], known[beyond], inside[beyond] = 0, False, False
-    return Sample(image, labels, known, inside)
+        labels[beyond], known[beyond] = 0, False
+    return Sample(image, labels, known)
 
 
 def coarsen_z(image: Float32, step: int) -> Float32:

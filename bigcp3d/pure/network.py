@@ -17,22 +17,15 @@ million parameters, 164 kFLOP a voxel.
 `HalfUNet3D` begins and ends at half the resolution, where all but an eighth of that work would be done: a strided
 convolution, a plain U-Net with max-pooling, a transposed convolution. With 32 features and depth 4: 5.88 million
 parameters, most of them where there are few voxels, and 74 kFLOP a voxel. `examples/architectures.py` compares them.
-
-What is beyond the volume may be marked (`bigcp3d.pure.patches`); the networks then read a second channel out of the
-marks. A network that sees a mere reflection cannot know where the volume ends, and by symmetry finds no flow across the
-border there: of each cell that the border cuts, a sheet of a voxel became a cell of its own.
 """
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from typing import Literal
 
 import torch
 from torch import Tensor, nn
 from torch.nn import functional
-
-from bigcp3d.pure.patches import MARK, MARKED_BELOW
 
 Architecture = Literal["eschweiler", "half"]
 """`UNet3D` or `HalfUNet3D`."""
@@ -69,8 +62,6 @@ class UNet3D(nn.Module):
     ----------
     channels : int
         Of the input.
-    marked : bool
-        Whether the input carries marks beyond the volume (`read_mark`).
     features : int
         At full resolution; they double ``depth - 1`` times. An even number; multiples of 16 are fast.
     depth : int
@@ -86,11 +77,11 @@ class UNet3D(nn.Module):
     Instance norm takes its mean and spread from the patch, so the answer depends weakly on all that a patch sees.
     """
 
-    def __init__(self, channels: int = 1, features: int = 16, depth: int = 4, *, marked: bool = False) -> None:
+    def __init__(self, channels: int = 1, features: int = 16, depth: int = 4) -> None:
         super().__init__()
         widths = [features * 2**level for level in range(depth)]
-        self.stride, self.marked = 2 ** (depth - 1), marked
-        self.stem = _widen(channels + marked, features // 2, features, norm=False)
+        self.stride = 2 ** (depth - 1)
+        self.stem = _widen(channels, features // 2, features, norm=False)
         self.down = nn.ModuleList(_down(w, norm=w > features) for w in widths[:-1])
         self.levels = nn.ModuleList(_widen(w, w, 2 * w) for w in widths[:-1])
         self.up = nn.ModuleList(_up(w) for w in reversed(widths[1:]))
@@ -99,7 +90,7 @@ class UNet3D(nn.Module):
 
     def forward(self, x: Tensor) -> Tensor:
         """Foreground and flow: (n, channels, z, y, x) to (n, 4, z, y, x); sides are multiples of ``stride``."""
-        x = self.stem(read_mark(x) if self.marked else x)
+        x = self.stem(x)
         skips = []
         for down, level in zip(self.down, self.levels, strict=True):
             skips.append(x)
@@ -128,8 +119,6 @@ class HalfUNet3D(nn.Module):
     ----------
     channels : int
         Of the input.
-    marked : bool
-        Whether the input carries marks beyond the volume (`read_mark`).
     features : int
         At half the resolution; they double ``depth - 1`` times. Multiples of 8 are fast.
     depth : int
@@ -145,11 +134,11 @@ class HalfUNet3D(nn.Module):
     The finest level has no norm, so that faint and bright patches, and empty ones, can be told apart.
     """
 
-    def __init__(self, channels: int = 1, features: int = 32, depth: int = 4, *, marked: bool = False) -> None:
+    def __init__(self, channels: int = 1, features: int = 32, depth: int = 4) -> None:
         super().__init__()
         widths = [features * 2**level for level in range(depth)]
-        self.stride, self.marked = 2**depth, marked
-        self.stem = nn.Sequential(nn.Conv3d(channels + marked, features, 4, stride=2, padding=1), nn.LeakyReLU(0.1))
+        self.stride = 2**depth
+        self.stem = nn.Sequential(nn.Conv3d(channels, features, 4, stride=2, padding=1), nn.LeakyReLU(0.1))
         self.down = nn.ModuleList(
             _pair(a, b, norm=b > features) for a, b in zip([features, *widths], widths, strict=False)
         )
@@ -161,7 +150,7 @@ class HalfUNet3D(nn.Module):
         if any(side % self.stride for side in x.shape[2:]):
             raise RuntimeError(f"sides {tuple(x.shape[2:])} are no multiples of {self.stride}")
         skips: list[Tensor] = []
-        x = self.stem(read_mark(x) if self.marked else x)
+        x = self.stem(x)
         for level, down in enumerate(self.down):
             x = down(functional.max_pool3d(x, 2) if level else x)
             skips.append(x)
@@ -172,19 +161,6 @@ class HalfUNet3D(nn.Module):
         return torch.tanh(self.head(x))
 
 
-def make_network(architecture: str, channels: int, features: int, depth: int, *, marked: bool = False) -> nn.Module:
+def make_network(architecture: str, channels: int, features: int, depth: int) -> nn.Module:
     """A network of an `Architecture` with random weights; a card may name others, which are not made here."""
-    return {"eschweiler": UNet3D, "half": HalfUNet3D}[architecture](channels, features, depth, marked=marked)
-
-
-def read_mark(x: Tensor) -> Tensor:
-    """Image, and one channel more: 1 beyond the volume, where the image came less `MARK`; else 0."""
-    beyond = (x[:, :1] < MARKED_BELOW).to(x.dtype)
-    return torch.cat([x + MARK * beyond, beyond], dim=1)
-
-
-def widen_input(weights: Mapping[str, Tensor], network: nn.Module) -> dict[str, Tensor]:
-    """Weights of a network without the channel of `read_mark` for one with it, which then ignores it at first."""
-    first = "stem.0.weight"
-    more = network.state_dict()[first].shape[1] - weights[first].shape[1]
-    return {**weights, first: functional.pad(weights[first], (0, 0, 0, 0, 0, 0, 0, more))}
+    return {"eschweiler": UNet3D, "half": HalfUNet3D}[architecture](channels, features, depth)

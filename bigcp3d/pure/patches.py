@@ -29,19 +29,12 @@ WEIGHT_UNIT = 64
 SUB = 32
 """Predictions are summed in units of 1 / (127 * SUB)."""
 
-MARK = 4.0
-"""Subtracted from the reflection beyond the volume, for networks that shall tell it from the volume."""
-
-MARKED_BELOW = -1.0
-"""What is lower is marked: intensities are clipped between this and ``MARKED_BELOW + MARK``."""
-
 
 @dataclass(frozen=True)
 class PatchGrid:
     """Patches of ``patch`` voxels that overlap by twice ``margin``, over a volume of ``shape``.
 
-    Where there are several on an axis, cores are at least twice the margin, so that no more than two blend. Beyond the
-    volume a patch sees the volume's reflection, less ``mark`` (so that a network can tell it from the volume).
+    Where there are several on an axis, cores are at least twice the margin, so that no more than two blend.
 
     Raises
     ------
@@ -52,7 +45,6 @@ class PatchGrid:
     shape: Vec3
     patch: Vec3
     margin: int
-    mark: float = 0.0
 
     def __post_init__(self) -> None:
         for size, side in zip(self.shape, self.patch, strict=True):

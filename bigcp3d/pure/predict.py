@@ -25,15 +25,10 @@ from bigcp3d.pure.patches import PatchGrid, reflected
 
 
 def take_patch(image: Tensor, region: Box, window: Box, grid: PatchGrid) -> Tensor:
-    """The window's voxels; outside the volume, the reflection less the mark. ``image`` covers ``region``."""
+    """The window's voxels, reflected where it sticks out of the volume; ``image`` covers ``region``."""
     for axis in range(3):
         index = torch.from_numpy(reflected(window.start[axis], window.stop[axis], grid.shape[axis]))
         image = image.index_select(axis, (index - region.start[axis]).to(image.device, non_blocking=True))
-    inside = window.intersect(Box.of_shape(grid.shape))
-    if grid.mark and inside != window:
-        marked = image - grid.mark
-        marked[inside.slices(window.start)] = image[inside.slices(window.start)]
-        return marked
     return image
 
 
@@ -46,6 +41,29 @@ def run_network(network: nn.Module, patches: Tensor) -> Tensor:
     with torch.inference_mode():
         answers: Tensor = network(patches[:, None].to(first.device, first.dtype))
     return answers.float()
+
+
+@torch.inference_mode()
+def mend_border(answer: Tensor, window: Box, shape: Vec3) -> None:
+    """On the outermost planes of the volume, take the flow across them from the next plane inside, in place.
+
+    A patch sees the volume's reflection beyond the border, and what is the same on both sides of a plane has no flow
+    across it: of each cell that the border cuts, that plane became a cell of its own.
+
+    Parameters
+    ----------
+    answer : Tensor, shape (4, *window.shape)
+        Foreground and flow of a patch.
+    window : Box
+        Where the patch lies.
+    shape : tuple of int
+        Of the volume.
+    """
+    for axis, size in enumerate(shape):
+        flow, first, last = answer[1 + axis], -window.start[axis], size - 1 - window.start[axis]
+        for plane, inside in ((first, first + 1), (last, last - 1)):
+            if min(plane, inside) >= 0 and max(plane, inside) < flow.shape[axis] and size > 1:
+                flow.select(axis, plane).copy_(flow.select(axis, inside))
 
 
 def _fill(patches: Sequence[Tensor], batch: int) -> Tensor:
@@ -107,6 +125,7 @@ def sum_patches(
                 windows = [grid.window(index) for index in layer[first : first + batch]]
                 patches = _fill([take_patch(image, region, window, grid) for window in windows], batch)
                 for window, answer in zip(windows, run_network(network, patches), strict=False):
+                    mend_border(answer, window, grid.shape)
                     sums.add(window, answer)
             del image  # before the next one is asked for
     return sums

@@ -84,8 +84,6 @@ def make_sample(
         flow = heat_flow(sample.labels)[(slice(None), *inner)]
     image = sample.image[inner]
     image = degrade(image, rng, card.clip) if augment else image
-    if card.mark:
-        image = np.where(sample.inside[inner], image, image - np.float32(card.mark))
     target = np.concatenate([(sample.labels[inner] > 0)[None].astype(np.float32), flow])
     return image, target, sample.known[inner].astype(np.float32)
 

@@ -17,7 +17,7 @@ import torch
 from torch import Tensor, nn
 from torch.optim.swa_utils import AveragedModel
 
-from bigcp3d.pure.network import make_network, widen_input
+from bigcp3d.pure.network import make_network
 from bigcp3d.work.batches import Batch, Recipe
 
 ParamList = tuple[Tensor, ...] | list[Tensor]
@@ -119,9 +119,9 @@ class Parts:
         card = recipe.card
         with torch.random.fork_rng(devices=[]):
             torch.manual_seed(recipe.seed)
-            network = make_network(card.architecture, card.channels, card.features, card.depth, marked=card.mark > 0)
+            network = make_network(card.architecture, card.channels, card.features, card.depth)
         if start is not None:
-            network.load_state_dict(widen_input(start, network))
+            network.load_state_dict(start)
         self.network = network.to(schedule.device)
         self.smooth = AveragedModel(self.network, multi_avg_fn=_average)
         self.optimiser = torch.optim.RAdam(self.network.parameters(), lr=schedule.lr)

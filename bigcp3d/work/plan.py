@@ -109,7 +109,7 @@ class Plan(BaseModel):
     @property
     def patches(self) -> PatchGrid:
         """Patches of the network."""
-        return PatchGrid(self.shape, self.patch, self.margin, self.card.mark if self.card else 0.0)
+        return PatchGrid(self.shape, self.patch, self.margin)
 
     @property
     def patch_blocks(self) -> PatchBlocks:

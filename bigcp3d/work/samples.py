@@ -3,9 +3,9 @@
 Every source answers `draw(rng, shape)` with a `Sample` of about the model's cell diameter, reading only that piece of
 its volume. Invariant: a sample is a function of the generator alone, so that training can be repeated and resumed.
 
-Volumes are resampled by the same code as in segmentation (`bigcp3d.pure.grid`), and reflected beyond their border
-(`bigcp3d.work.batches` marks what is beyond). Labels must come from cells that are whole, or their centres are wrong:
-so samples are asked for with a margin.
+Volumes are resampled by the same code as in segmentation (`bigcp3d.pure.grid`), and reflected beyond their border as in
+prediction. Labels must come from cells that are whole, or their centres are wrong: so samples are asked for with a
+margin.
 """
 
 from __future__ import annotations
@@ -79,17 +79,16 @@ class VolumeSource:
     def draw(self, rng: np.random.Generator, shape: Vec3) -> Sample:
         """A sample around a random cell, or four times in ten anywhere; with jitter of its size, turned and bent."""
         if not self.jitter:
-            image, labels, known, inside = self._cut_out(rng, shape, 1.0)
-            return Sample(self._paint(labels, rng) if image is None else image, labels, known, inside)
+            image, labels, known = self._cut_out(rng, shape, 1.0)
+            return Sample(self._paint(labels, rng) if image is None else image, labels, known)
         zoom = draw_zoom(rng)
         warp = draw_warp(rng, shape, self.look.diameter_vox * zoom, free=self.image is None)
-        image, labels, *masks = self._cut_out(rng, warp.source_shape, zoom)
-        labels = warp_array(labels, warp).astype(np.int32)
-        known, inside = (warp_array(mask, warp).astype(bool) for mask in masks)
+        image, labels, known = self._cut_out(rng, warp.source_shape, zoom)
+        labels, known = warp_array(labels, warp).astype(np.int32), warp_array(known, warp).astype(bool)
         if image is not None:
-            return Sample(warp_array(image, warp, linear=True).astype(np.float32), labels, known, inside)
+            return Sample(warp_array(image, warp, linear=True).astype(np.float32), labels, known)
         labels = vary_cells(labels, rng, self.look.diameter_vox * zoom)
-        return Sample(self._paint(labels, rng), labels, known, inside)
+        return Sample(self._paint(labels, rng), labels, known)
 
     def _paint(self, labels: NDArray[np.int32], rng: np.random.Generator) -> NDArray[np.float32]:
         image = paint_walls(labels, rng, self.look.diameter_vox, self.look.clip)
@@ -97,8 +96,8 @@ class VolumeSource:
 
     def _cut_out(
         self, rng: np.random.Generator, shape: Vec3, zoom: float
-    ) -> tuple[NDArray[np.float32] | None, NDArray[np.int32], NDArray[np.bool_], NDArray[np.bool_]]:
-        """Image (if there is one), labels, what is known, what exists, of a window; cells ``zoom`` times as large."""
+    ) -> tuple[NDArray[np.float32] | None, NDArray[np.int32], NDArray[np.bool_]]:
+        """Image (if there is one), labels and what is known, of a window; cells ``zoom`` times as large."""
         factors: Factors = tuple(f / zoom for f in self.factors)  # type: ignore[assignment]
         grid = working_shape(self.part.shape, factors)
         if len(self.cells.ids) and rng.random() < 0.6:
@@ -111,14 +110,14 @@ class VolumeSource:
         region = Box(vec3(i.min() for i in index), vec3(i.max() + 1 for i in index))
         labels = self._read_labels(region, factors)
         taken = np.ix_(*(i - a for i, a in zip(index, region.start, strict=True)))
-        z, y, x = (
+        inside = [
             (np.arange(a, a + n) >= 0) & (np.arange(a, a + n) < g) for a, n, g in zip(window, shape, grid, strict=True)
-        )
-        inside = z[:, None, None] & y[:, None] & x
+        ]
+        known = inside[0][:, None, None] & inside[1][:, None] & inside[2]
         crumbs = np.isin(labels, self.crumbs)
         labels[crumbs] = 0
         image = None if self.image is None else self._read_image(self.image, region, factors)[taken]
-        return image, np.where(inside, labels[taken], 0).astype(np.int32), inside & ~crumbs[taken], inside
+        return image, np.where(known, labels[taken], 0).astype(np.int32), known & ~crumbs[taken]
 
     def _read_image(self, info: ImageInfo, region: Box, factors: Factors) -> NDArray[np.float32]:
         """The image in a region of the model's grid, whose origin is that of `part`."""
@@ -221,12 +220,11 @@ class TissueSource:
         if self.stain == "membrane" and rng.random() < 0.6:
             labels = vary_cells(labels, rng, diameter)
             image = add_haze(paint_walls(labels, rng, diameter, self.look.clip), labels, rng, self.look.clip)
-            return Sample(image, labels, np.ones(shape, bool), np.ones(shape, bool))
+            return Sample(image, labels, np.ones(shape, bool))
         sample = [counts, *(render(tissue, self._place(rng, (16, 40, 40)))[0] for _ in range(8))]
         low, high, _ = estimate_range(sample, self.look.low_percentile, self.look.high_percentile)
         image = normalise_intensity(counts, low, high, self.look.clip)
-        everywhere = np.ones(shape, bool)
-        return Sample(add_haze(image, labels, rng, self.look.clip), labels, everywhere, everywhere)
+        return Sample(add_haze(image, labels, rng, self.look.clip), labels, np.ones(shape, bool))
 
     def _place(self, rng: np.random.Generator, shape: Vec3) -> Box:
         """A box of ``shape`` somewhere in the tissue."""
@@ -247,4 +245,4 @@ class NoiseSource:
         if rng.random() < 0.5:  # the empty corner of a volume that has cells elsewhere
             high += (high - low) * rng.uniform(1, 20)
         image = normalise_intensity(image, low, high, self.look.clip)
-        return Sample(image, np.zeros(shape, np.int32), np.ones(shape, bool), np.ones(shape, bool))
+        return Sample(image, np.zeros(shape, np.int32), np.ones(shape, bool))

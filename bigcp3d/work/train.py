@@ -71,7 +71,6 @@ def train(
     percentiles: tuple[float, float] | None = None,
     prediction_patch: Vec3 | None = None,
     margin: int | None = None,
-    border: Literal["marked", "reflect"] | None = None,
     every: int = 250,
     keep: Literal["best", "last"] = "best",
     patience: int = 0,
@@ -109,7 +108,7 @@ def train(
     start : str or Path, optional
         A model whose weights are trained on, a shipped one's name or a file: to adapt it to another stain takes few
         volumes and steps. What is left out of the arguments below, down to ``depth``, and of ``percentiles``,
-        ``prediction_patch``, ``margin`` and ``border``, is then as in its card; else as in
+        ``prediction_patch`` and ``margin``, is then as in its card; else as in
         `bigcp3d.work.train_checks.STANDARD`.
     name, description : str
         For the card: default the file's name; training data and their licences.
@@ -130,9 +129,6 @@ def train(
         Intensities that become 0 and 1.
     prediction_patch, margin : tuple of int, int
         For the card.
-    border : "marked" or "reflect"
-        What the network sees beyond a volume: its reflection, marked or not. Where it cannot tell them apart, the flow
-        across the border vanishes on it, and what lies there of a cell becomes a cell of its own.
     every : int
         Steps between validations, which end in a row of the learning curve and a checkpoint.
     keep : "best" or "last"
@@ -186,7 +182,6 @@ def train(
         margin=margin,
         low_percentile=low,
         high_percentile=high,
-        border=border,
         name=name or target.stem,
         training=description or ", ".join(map(str, [*volumes, *painted])),
         date=date.today().isoformat(),

@@ -105,10 +105,10 @@ def _draw_region(source: Source, card: ModelCard, seed: Sequence[int]) -> Sample
 
 
 def _cut_to_volume(sample: Sample) -> Sample:
-    """The part of a sample that lies in its volume."""
+    """The part of a sample that lies in its volume: what is beyond is a reflection, of which nothing is known."""
     ends = []
     for axis in range(3):
-        inside = np.flatnonzero(sample.inside.any(axis=tuple(a for a in range(3) if a != axis)))
+        inside = np.flatnonzero(sample.known.any(axis=tuple(a for a in range(3) if a != axis)))
         ends.append(slice(int(inside[0]), int(inside[-1]) + 1) if len(inside) else slice(0, 1))
     part = tuple(ends)
     return sample.each(lambda array: array[part].copy())
@@ -137,7 +137,7 @@ def segment_array(image: NDArray[np.float32], network: nn.Module, card: ModelCar
     """
     shape = vec3(image.shape)
     box = Box.of_shape(shape)
-    grid = PatchGrid(shape, choose_patch(shape, card.patch, card.margin, card.stride), card.margin, card.mark)
+    grid = PatchGrid(shape, choose_patch(shape, card.patch, card.margin, card.stride), card.margin)
     total = sum_patches(lambda part: image[part.slices()], [list(grid.cores)], box, grid, network)
     filters = Filters(min_volume_vox=smallest_cell(card), min_foreground=card.min_foreground or None)
     return label_maps(total.maps(box), card.diameter_vox / 2, filters=filters)
@@ -162,7 +162,7 @@ def score_regions(network: nn.Module, regions: Sequence[Region], card: ModelCard
     """
     found = []
     for region in regions:
-        image, labels, known, _ = region.sample
+        image, labels, known = region.sample
         overlaps = count_overlaps(segment_array(image, network, card)[known], labels[known])
         scores = score_overlaps(overlaps, min_truth_vox=math.ceil(smallest_cell(card)))
         found.append([float(scores[name] or 0) for name in ("mean_dice", "ap50")])

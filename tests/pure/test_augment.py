@@ -12,7 +12,7 @@ SHAPE = (10, 16, 16)
 def sample():
     """An image that names its voxels, labels that follow from it."""
     image = np.arange(np.prod(SHAPE), dtype=np.float32).reshape(SHAPE)
-    return Sample(image, image.astype(np.int32) // 7 + 1, image % 5 > 0, image > 0)
+    return Sample(image, image.astype(np.int32) // 7 + 1, image % 5 > 0)
 
 
 def generators(number=30):
@@ -24,7 +24,6 @@ def test_turning_moves_image_and_labels_alike():
         turned = turn(sample(), rng)
         assert np.array_equal(turned.labels, turned.image.astype(np.int32) // 7 + 1)
         assert np.array_equal(turned.known, turned.image % 5 > 0)
-        assert np.array_equal(turned.inside, turned.image > 0)
 
 
 def test_turning_reaches_all_sixteen_poses():
@@ -35,7 +34,7 @@ def test_a_pretended_border_reflects_the_image_and_hides_the_labels():
     seen = set()
     for rng in generators(150):
         cut = cut_border(sample(), rng, probability=0.3)
-        image, labels, known, inside = sample()
+        image, labels, known = sample()
         for axis in range(3):
             kept = np.flatnonzero(cut.labels.any(axis=tuple({0, 1, 2} - {axis})))
             low, high = int(kept[0]), SHAPE[axis] - 1 - int(kept[-1])
@@ -43,12 +42,12 @@ def test_a_pretended_border_reflects_the_image_and_hides_the_labels():
                 continue
             seen.add((axis, low > 0, high > 0))
             inner = slice(low, SHAPE[axis] - high)
-            image, *others = (np.moveaxis(part.copy(), axis, 0) for part in (image, labels, known, inside))
+            image, *others = (np.moveaxis(part.copy(), axis, 0) for part in (image, labels, known))
             image = np.pad(image[inner], ((low, high), (0, 0), (0, 0)), mode="reflect")
             for part in others:
                 part[:low] = part[inner.stop :] = 0
-            image, labels, known, inside = (np.moveaxis(part, 0, axis) for part in (image, *others))
-        for found, expected in zip(cut, (image, labels, known, inside), strict=True):
+            image, labels, known = (np.moveaxis(part, 0, axis) for part in (image, *others))
+        for found, expected in zip(cut, (image, labels, known), strict=True):
             assert np.array_equal(found, expected)
     assert len(seen) == 9  # the low end, the high end, both
 

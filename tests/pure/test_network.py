@@ -3,7 +3,7 @@
 import pytest
 import torch
 
-from bigcp3d.pure.network import HalfUNet3D, UNet3D, make_network, read_mark, widen_input
+from bigcp3d.pure.network import HalfUNet3D, UNet3D, make_network
 
 BOTH = pytest.mark.parametrize("kind", [UNet3D, HalfUNet3D])
 
@@ -75,22 +75,3 @@ def test_an_output_of_the_fast_one_belongs_to_its_own_place():
             weights = [change.sum(dim=[d for d in range(3) if d != axis]) for axis in range(3)]
             total += torch.stack([(w * torch.arange(16)).sum() / w.sum() for w in weights])
     assert torch.allclose(total / 2, torch.full((3,), 7.5), atol=1.0)
-
-
-def test_marks_become_a_channel_and_the_image_is_whole_again():
-    image, beyond = torch.rand(2, 1, 4, 4, 4) * 3 - 0.5, torch.rand(2, 1, 4, 4, 4) < 0.3
-    read = read_mark(torch.where(beyond, image - 4, image))
-    torch.testing.assert_close(read[:, :1], image)
-    assert torch.equal(read[:, 1:], beyond.float())
-
-
-@BOTH
-def test_a_network_that_learns_of_marks_ignores_them_at_first(kind):
-    plain, marked = kind(1, 4, 2).eval(), kind(1, 4, 2, marked=True).eval()
-    marked.load_state_dict(widen_input(plain.state_dict(), marked))
-    patch, beyond = torch.rand(1, 1, 8, 16, 16), torch.zeros(1, 1, 8, 16, 16)
-    beyond[..., :3] = 4
-    with torch.inference_mode():
-        torch.testing.assert_close(marked(patch - beyond), plain(patch), rtol=0, atol=1e-5)
-        marked.stem[0].weight[:, 1] += 1
-        assert not torch.allclose(marked(patch - beyond), marked(patch))  # control: it can tell

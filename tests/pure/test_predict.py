@@ -3,17 +3,17 @@
 from __future__ import annotations
 
 import copy
-from dataclasses import replace
 
 import numpy as np
 import pytest
 import torch
 from numpy.typing import NDArray
 
+from bigcp3d.pure import predict
 from bigcp3d.pure.boxes import BlockGrid, Box, Vec3
 from bigcp3d.pure.patch_sums import DeviceSums, HostSums
 from bigcp3d.pure.patches import PatchGrid
-from bigcp3d.pure.predict import fast_precision, fix_arithmetic, run_network, sum_patches, take_patch
+from bigcp3d.pure.predict import fast_precision, fix_arithmetic, mend_border, run_network, sum_patches, take_patch
 from tests.devices import on_devices
 
 SHAPE: Vec3 = (11, 18, 15)
@@ -82,6 +82,8 @@ def test_one_patch_over_the_volume_is_the_network_on_the_reflected_image(
         truth = network(torch.from_numpy(padded)[None, None])[0].numpy()
     cut = truth[(slice(None), *Box.of_shape(SHAPE).slices(window.start))] * 127
     cut[0] = np.maximum(cut[0], 0)
+    for axis, size in enumerate(SHAPE):  # the flow across the border is that of the next plane
+        cut[1 + axis] = np.take(cut[1 + axis], np.clip(np.arange(size), 1, size - 2), axis)
     assert np.abs(predict_all(image, grid, network) - cut).max() <= 0.5 + 1 / 32
 
 
@@ -102,17 +104,37 @@ def test_patches_are_taken_with_reflection(image: NDArray[np.float32]) -> None:
             assert np.array_equal(patch.numpy(), padded[window.slices((-40, -40, -40))])
 
 
-def test_patches_carry_a_mark_beyond_the_volume(image: NDArray[np.float32], network: torch.nn.Module) -> None:
-    for grid in (replace(grid, mark=4.0) for grid in GRIDS):
-        padded = np.pad(image, 40, mode="reflect") - np.pad(np.zeros(SHAPE, np.float32), 40, constant_values=4)
-        for index in grid.cores:
-            window = grid.window(index)
-            region = grid.read_box([index])
-            patch = take_patch(torch.from_numpy(image[region.slices()]), region, window, grid).numpy()
-            assert np.array_equal(patch, padded[window.slices((-40, -40, -40))])
-        whole = predict_all(image, grid, network)
-        assert np.array_equal(predict_in((5, 8, 7), image, grid, network), whole)
-        assert not np.array_equal(predict_all(image, replace(grid, mark=0.0), network), whole)  # control
+def test_the_flow_across_the_border_is_that_of_the_next_plane_inside() -> None:
+    rng = np.random.default_rng(3)
+    for shape in (SHAPE, (1, 2, 15)):
+        for grid in (PatchGrid(shape, grid.patch, grid.margin) for grid in GRIDS):
+            volume = rng.normal(0, 1, (4, *shape)).astype(np.float32)
+            mended = volume.copy()
+            for axis, size in enumerate(shape):
+                plane = [slice(None)] * 3
+                for border, inside in ((0, 1), (size - 1, size - 2)) if size > 1 else ():
+                    to, source = list(plane), list(plane)
+                    to[axis], source[axis] = border, inside
+                    mended[(1 + axis, *to)] = mended[(1 + axis, *source)]
+            for index in grid.cores:
+                window, wide = grid.window(index), ((0, 0), *((40, 40),) * 3)
+                at = (slice(None), *window.slices((-40, -40, -40)))
+                answer = torch.from_numpy(np.pad(volume, wide)[at].copy())
+                mend_border(answer, window, shape)
+                assert np.array_equal(answer.numpy(), np.pad(mended, wide)[at])
+
+
+def test_what_is_predicted_is_mended(
+    image: NDArray[np.float32], network: torch.nn.Module, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for grid in GRIDS:
+        mended = predict_all(image, grid, network)
+        with monkeypatch.context() as patch:
+            patch.setattr(predict, "mend_border", lambda *_: None)
+            raw = predict_all(image, grid, network)
+        assert np.array_equal(mended[:, 1:-1, 1:-1, 1:-1], raw[:, 1:-1, 1:-1, 1:-1])
+        assert np.array_equal(mended[0], raw[0])
+        assert all((mended[1 + axis] != raw[1 + axis]).any() for axis in range(3))
 
 
 def test_volumes_of_one_plane_are_predicted(network: torch.nn.Module) -> None:

@@ -1,6 +1,5 @@
 """Batches follow from the seed and their number alone, whoever makes them; patches may have any sides."""
 
-import dataclasses
 import os
 from contextlib import closing
 from types import SimpleNamespace
@@ -16,7 +15,7 @@ from bigcp3d.work.batches import Recipe, make_batches
 from bigcp3d.work.samples import Look, NoiseSource, open_source
 from bigcp3d.work.simulate import simulate
 
-CARD = SimpleNamespace(diameter_vox=8.0, scale_vox=1.6, representation="tanh", clip=(-0.5, 2.5), mark=0.0)
+CARD = SimpleNamespace(diameter_vox=8.0, scale_vox=1.6, representation="tanh", clip=(-0.5, 2.5))
 
 
 class Fatal(NoiseSource):
@@ -45,20 +44,6 @@ def test_workers_give_the_same_batches_in_the_same_order(tmp_path):
     with closing(make_batches(ours, range(3, 5), 0)) as later:
         assert np.array_equal(next(later)[0], alone[3][0])
     assert not np.array_equal(alone[0][0], alone[1][0])
-
-
-def test_a_network_can_tell_what_is_beyond_the_volume_where_its_card_says_so(tmp_path):
-    reflected = recipe(tmp_path)
-    marked = dataclasses.replace(reflected, card=SimpleNamespace(**{**vars(CARD), "mark": 4.0}))
-    beyond = 0
-    for number in range(8):
-        (image, *targets), (other, *same) = reflected.make(number), marked.make(number)
-        assert all(np.array_equal(a, b) for a, b in zip(targets, same, strict=True))
-        changed = image != other
-        assert np.array_equal(other[changed], image[changed] - 4)
-        assert not targets[1][changed].any()  # nothing is known there
-        beyond += int(changed.sum())
-    assert beyond > 1000
 
 
 def test_a_worker_that_dies_is_reported():

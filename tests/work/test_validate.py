@@ -112,11 +112,11 @@ def test_scores_are_those_of_whole_cells(monkeypatch):
     known[:, :, 38:] = False
     found[:, :, 38:] = 9  # nothing is known there
     monkeypatch.setattr(validate, "segment_array", lambda *_: found)
-    region = Region("a", Sample(np.zeros(truth.shape, np.float32), truth, known, known))
+    region = Region("a", Sample(np.zeros(truth.shape, np.float32), truth, known))
     scores = score_regions(torch.nn.Identity(), [region], CARD)
     assert scores["val_dice_cells"] == pytest.approx((2 * 8 / 18 + 1 + 0) / 3)
     assert scores["val_ap50"] == pytest.approx(2 / 3)
-    perfect = Region("b", Sample(np.zeros(truth.shape, np.float32), found.astype(np.int32), known, known))
+    perfect = Region("b", Sample(np.zeros(truth.shape, np.float32), found.astype(np.int32), known))
     both = score_regions(torch.nn.Identity(), [region, perfect], CARD)
     assert both["val_ap50"] == pytest.approx((2 / 3 + 1) / 2)
 
