@@ -28,7 +28,15 @@ from bigcp3d.edge.label_plan import LabelTarget, check_name, plan_labels
 from bigcp3d.edge.label_target import check_target
 from bigcp3d.edge.multiscale import Placed, describe_levels
 from bigcp3d.edge.new_image import create_image, write_image_box
-from bigcp3d.edge.stores import edit_group, is_group, keeping_consolidated, make_array, write_error, write_whole
+from bigcp3d.edge.stores import (
+    edit_group,
+    is_group,
+    keeping_consolidated,
+    make_array,
+    sync_box,
+    write_error,
+    write_whole,
+)
 from bigcp3d.edge.transforms import float3, units_um
 from bigcp3d.errors import InputError
 from bigcp3d.pure.boxes import Box
@@ -115,6 +123,7 @@ def write_label_box(target: LabelTarget, level: int, box: Box, array: NDArray[An
     lead = () if target.times is None else (time,)
     path = target.path / target.levels[level].path
     write_whole(path, target.zarr_format, lead, box, array, target.shard)
+    sync_box(path, target.zarr_format, lead, box)
 
 
 def read_label_box(target: LabelTarget, level: int, box: Box, *, time: int = 0) -> NDArray[Any]:

@@ -33,6 +33,12 @@ MIN_FOREGROUND = "min_foreground"
 """Attribute of maps that a run kept: what its model's card says of the filter of that name."""
 
 
+def default_min_foreground(maps: zarr.Array[Any]) -> float:
+    """What maps say of the filter of that name; 0 where they say nothing, or nothing that can be."""
+    said = maps.attrs.get(MIN_FOREGROUND, 0.0)
+    return float(said) if isinstance(said, int | float) and 0 <= said <= 1 else 0.0
+
+
 def open_maps(path: str | Path, shape: Vec3, times: int) -> zarr.Array[Any]:
     """The array of maps, after a look at its metadata.
 

@@ -13,8 +13,12 @@ from __future__ import annotations
 import hashlib
 import json
 import logging
+import os
+import shutil
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
+from uuid import uuid4
 
 from bigcp3d.edge.stores import plain_json
 from bigcp3d.edge.tables import write_atomically
@@ -48,6 +52,20 @@ def write_record(folder: str | Path, pass_name: str, index: Vec3, data: dict[str
     data = plain_json(data)
     text = json.dumps({"sha256": _digest(data), "data": data})
     write_atomically(_path(folder, pass_name, index), lambda file: file.write(text.encode()))
+
+
+def claim_record(folder: str | Path, pass_name: str, index: Vec3, data: dict[str, Any]) -> dict[str, Any]:
+    """Write a record unless there is one; what it says then. Of several that try at once, one succeeds."""
+    own = f"{pass_name}.{uuid4().hex}"
+    write_record(folder, own, index, data)
+    mine, shared = Path(_path(folder, own, index)), Path(_path(folder, pass_name, index))
+    shared.parent.mkdir(parents=True, exist_ok=True)
+    try:
+        with suppress(FileExistsError):
+            os.link(mine, shared)
+    finally:
+        shutil.rmtree(mine.parent, ignore_errors=True)
+    return read_record(folder, pass_name, index) or data
 
 
 def read_record(folder: str | Path, pass_name: str, index: Vec3) -> dict[str, Any] | None:

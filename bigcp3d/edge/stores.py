@@ -7,6 +7,7 @@ one shard they would lose each other's data. Pieces that are all zero are not st
 from __future__ import annotations
 
 import errno
+import itertools
 import json
 import warnings
 from collections.abc import Iterator, Mapping, Sequence
@@ -19,6 +20,7 @@ import zarr
 from numpy.typing import NDArray
 from zarr.codecs import ZstdCodec
 
+from bigcp3d.edge.tables import sync_file
 from bigcp3d.errors import TargetError
 from bigcp3d.pure.boxes import Box, Vec3
 
@@ -110,6 +112,14 @@ def write_whole(
         array[index] = np.ascontiguousarray(values)
     except OSError as error:
         raise write_error(array_path, error) from error
+
+
+def sync_box(array_path: Path, zarr_format: int, lead: tuple[int, ...], box: Box) -> None:
+    """Let what was written of a box survive a power cut, before a record says that it is there."""
+    array = zarr.open_array(str(array_path), mode="r", zarr_format=zarr_format)  # type: ignore[arg-type]
+    sides = zip(box.start, box.stop, (array.shards or array.chunks)[-3:], strict=True)
+    for index in itertools.product(*(range(a // side, -(-b // side)) for a, b, side in sides)):
+        sync_file(array_path / array.metadata.encode_chunk_key((*lead, *index)))
 
 
 def write_error(path: Path, error: OSError) -> TargetError:

@@ -43,6 +43,19 @@ def write_atomically(path: str | Path, write: Callable[[BinaryIO], object]) -> N
         temporary.unlink(missing_ok=True)
 
 
+def sync_file(path: str | Path) -> None:
+    """Wait until a file that is there, and its name in its folder, would survive a power cut."""
+    for name in (path, Path(path).parent):
+        try:
+            handle = os.open(name, os.O_RDONLY)
+        except FileNotFoundError:  # zarr writes no file for what is nothing but fill
+            continue
+        try:
+            os.fsync(handle)
+        finally:
+            os.close(handle)
+
+
 def write_table(path: str | Path, **arrays: ArrayLike) -> None:
     """Write named arrays to one file, replacing it in one step.
 
@@ -88,6 +101,6 @@ def read_table(path: str | Path) -> dict[str, NDArray[Any]]:
         KeyError,
     ) as error:
         raise InputError(
-            f"{path}: found a damaged table ({error}); allowed are whole npz files; delete it "
-            "and run the same command again"
+            f"{path}: found a damaged table ({error}); allowed are whole npz files; the disk lost it after it was "
+            "written: begin again with another --work-dir, or remove this one"
         ) from error

@@ -6,7 +6,6 @@ same; tiles are tracked, summed and labelled by threads, and what they find does
 
 from __future__ import annotations
 
-import math
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from typing import TypeVar
@@ -19,13 +18,11 @@ from bigcp3d.pure.boxes import BlockGrid, Box, Vec3, vec3
 from bigcp3d.pure.cluster import cluster_block
 from bigcp3d.pure.labelling import label_box
 from bigcp3d.pure.objects import Filters, dense_ids, keep_objects
+from bigcp3d.pure.radius import closing_radius, path_reach, path_steps, smallest_volume
 from bigcp3d.pure.sinks import Sinks, collect_sinks
 from bigcp3d.pure.tracking import MAX_REACH, UNIT, tile_shape, track
 
 T = TypeVar("T")
-
-MIN_VOLUME_SHARE = 0.05
-"""Smallest cell kept by default, as a share of the ball of the expected radius."""
 
 
 def label_maps(
@@ -66,10 +63,10 @@ def label_maps(
     About 16 bytes a voxel, the maps included. Deterministic; the number of threads does not matter.
     """
     shape, reach = _check(maps, radius_vox, filters)
-    steps, closing = max(50, math.ceil(10 * radius_vox)), int(radius_vox) // 2
+    steps, closing = path_steps(radius_vox), closing_radius(radius_vox)
     threshold, whole = max(1, round(foreground * UNIT)), Box.of_shape(shape)
     if filters is None:
-        filters = Filters(min_volume_vox=MIN_VOLUME_SHARE * 4 / 3 * math.pi * radius_vox**3)
+        filters = Filters(min_volume_vox=smallest_volume(radius_vox))
     offsets = np.empty((3, *shape), np.int8)
     labels = np.empty(shape, np.uint32)
 
@@ -113,7 +110,7 @@ def _check(maps: NDArray[np.int8], radius_vox: float, filters: Filters | None) -
         )
     if filters is not None and filters.max_flow_error is not None:
         raise InputError("a filter on the flow error needs a run: use `bigcp3d.segment(..., max_flow_error=...)`")
-    return vec3(maps.shape[1:]), math.ceil(3 * radius_vox)
+    return vec3(maps.shape[1:]), path_reach(radius_vox)
 
 
 def _each(task: Callable[[Box], T], boxes: list[Box], threads: int) -> list[T]:

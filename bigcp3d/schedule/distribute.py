@@ -99,13 +99,17 @@ def execute_on_dask(client: Client, plugin: str, gpus: bool, tasks: Iterable[Tas
         futures |= zip((task.key for task in batch), submitted, strict=True)
     failed: dict[Key, BaseException] = {}
     for finished in as_completed(list(futures.values()), loop=client.loop).batches():
-        good = [future for future in finished if future.status == "finished"]
-        for future, counts in zip(good, client.gather(good), strict=True):
+        bad = {future.key: future for future in finished if future.status in ("error", "cancelled")}
+        good = [future for future in finished if future.key not in bad]
+        results = client.gather(good, errors="skip")  # waits for those whose worker was lost meanwhile
+        if len(results) < len(good):  # some were computed again, and failed
+            bad |= {future.key: future for future in good if future.status in ("error", "cancelled")}
+            good = [future for future in good if future.key not in bad]
+            results = client.gather(good)
+        for future, counts in zip(good, results, strict=True):
             on_done(by_key[future.key], counts)
-        for future in finished:
-            if future.status != "finished":
-                error = future.exception() or RuntimeError(f"task {future.key} was {future.status}")
-                failed[by_key[future.key].key] = error
+        for key, future in bad.items():
+            failed[by_key[key].key] = future.exception() or RuntimeError(f"task {key} was {future.status}")
     return {key: error for key, error in failed.items() if failed.keys().isdisjoint(_needs(by_key, key, run_id))}
 
 

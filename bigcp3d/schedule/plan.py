@@ -14,7 +14,7 @@ import zarr
 from bigcp3d.edge.image import ImageInfo, check_channel, check_level, open_image
 from bigcp3d.edge.label_plan import CHUNK
 from bigcp3d.edge.labels import plan_labels
-from bigcp3d.edge.maps import MIN_FOREGROUND, open_maps
+from bigcp3d.edge.maps import default_min_foreground, open_maps
 from bigcp3d.edge.models import ModelCard, load_card, model_hash
 from bigcp3d.errors import InputError, ModelError
 from bigcp3d.pure.boxes import Vec3, vec3
@@ -22,6 +22,7 @@ from bigcp3d.pure.grid import Factors, working_shape
 from bigcp3d.pure.memory import in_words, worker_bytes
 from bigcp3d.pure.objects import Filters
 from bigcp3d.pure.patches import choose_patch
+from bigcp3d.pure.radius import closing_radius, path_reach, path_steps, smallest_volume
 from bigcp3d.pure.tracking import MAX_REACH
 from bigcp3d.schedule.request import Request
 from bigcp3d.work.plan import Plan
@@ -29,8 +30,6 @@ from bigcp3d.work.plan import Plan
 LARGEST_BLOCK = 512
 SMALLEST_BLOCK = 64
 FACTOR_RANGE = (1 / 16, 16.0)
-MIN_VOLUME_SHARE = 0.05
-"""Smallest cell kept by default, as a share of the ball of the expected diameter."""
 
 
 def make_plan(request: Request) -> Plan:
@@ -61,16 +60,15 @@ def make_plan(request: Request) -> Plan:
     maps = None if request.maps is None else str(request.maps)
     stored = None if maps is None else open_maps(maps, shape, image.times)
     radius = request.radius_vox or card.diameter_vox / 2
-    reach = math.ceil(3 * radius)
+    reach = path_reach(radius)
     if reach > MAX_REACH:
         raise InputError(
             f"radius is {radius:g} working voxels, so paths of {reach}; paths are stored in int8, so the radius may "
             f"be {MAX_REACH / 3:.0f} at most: give --diameter, which chooses a coarser working grid"
         )
     volume_factor = math.prod(label_factors)
-    ball = 4 / 3 * math.pi * radius**3
     filters = Filters(
-        min_volume_vox=MIN_VOLUME_SHARE * ball if request.min_volume is None else request.min_volume / volume_factor,
+        min_volume_vox=smallest_volume(radius) if request.min_volume is None else request.min_volume / volume_factor,
         max_volume_vox=None if request.max_volume is None else request.max_volume / volume_factor,
         min_foreground=_min_foreground(request, card, stored) or None,
         max_elongation=request.max_elongation,
@@ -104,9 +102,9 @@ def make_plan(request: Request) -> Plan:
             clip=card.clip,
             precision=precision,
             foreground=max(1, round(request.foreground * 127)),
-            steps=max(50, math.ceil(10 * radius)),
+            steps=path_steps(radius),
             reach=reach,
-            radius=int(radius) // 2,
+            radius=closing_radius(radius),
             representation=card.representation,
             scale_vox=card.scale_vox,
             filters=filters,
@@ -136,7 +134,7 @@ def _min_foreground(request: Request, card: ModelCard, stored: zarr.Array[Any] |
     """As asked, else as the model's card says; for maps, that of the model that predicted them, if it was ours."""
     if request.min_foreground is not None:
         return request.min_foreground
-    return card.min_foreground if stored is None else float(stored.attrs.get(MIN_FOREGROUND, 0.0))  # type: ignore[arg-type]
+    return card.min_foreground if stored is None else default_min_foreground(stored)
 
 
 def _precision(request: Request, card: ModelCard) -> str:

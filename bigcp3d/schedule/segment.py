@@ -95,8 +95,8 @@ def segment(source: str | Path, *, on_event: Observer | None = None, **arguments
         prepare(plan, run, resumed=resumed, overwrite=request.overwrite)
         try:
             _run_phase(execute, object_tasks(plan), log)
-        except InputError:  # seen only in the voxels, before anything was computed
-            if not resumed:
+        except InputError:  # seen only in the voxels; of one time point, before anything was computed
+            if not resumed and len(plan.times) == 1:
                 clean_up(plan, keep_maps=False)
             raise
         _create_labels(plan, run, overwrite=request.overwrite)

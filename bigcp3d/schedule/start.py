@@ -21,6 +21,11 @@ def check_start(plan: Plan, *, overwrite: bool) -> bool:
     """Whether this plan was begun before; refuses a work directory or a target that belongs to something else."""
     path = Path(plan.work_dir) / "plan.json"
     resumed = False
+    if plan.maps is not None and Path(plan.work_dir).resolve() in Path(plan.maps).resolve().parents:
+        raise TargetError(
+            f"the maps {plan.maps} lie in the work directory of this run, {plan.work_dir}, which is removed "
+            "when it begins; give another --name or --work-dir"
+        )
     if path.exists():
         try:
             other = Plan.model_validate_json(path.read_bytes())

@@ -1,7 +1,7 @@
 """Training from the first step, or from a checkpoint, to the last: steps, validations, checkpoints, the learning curve.
 
 Invariant: a run that was stopped and goes on from its checkpoint ends with the weights and the learning curve of one
-that was not, bit for bit on one machine. All that a step depends on is its batch, which follows from the seed and the
+that was not, bit for bit on one processor. All that a step depends on is its batch, which follows from the seed and the
 step (`bigcp3d.work.batches`), and what the checkpoint holds.
 """
 

@@ -17,7 +17,7 @@ from numpy.typing import NDArray
 from bigcp3d.edge.image import read_box
 from bigcp3d.edge.labels import read_label_box, write_label_box
 from bigcp3d.edge.records import read_record, write_record
-from bigcp3d.edge.tables import read_table, write_table
+from bigcp3d.edge.tables import write_table
 from bigcp3d.pure.boxes import Box, Vec3, vec3
 from bigcp3d.pure.cluster import Components, cluster_block
 from bigcp3d.pure.grid import spread_labels, working_box
@@ -110,7 +110,7 @@ def _sinks_near(run: Run, time: int, box: Box) -> Sinks:
     """All parts of the sinks whose voxels lie in ``box``, from every block whose paths may end there."""
     parts = []
     for other in run.plan.grid.touching(box.grow(run.plan.reach)):
-        table = read_table(run.table("sinks", time, other))
+        table = run.read_table("sinks", time, other)
         parts.append(Sinks(table["voxel"], Sums.from_arrays(table)).within(box))
     return Sinks.concatenate(parts)
 
@@ -133,7 +133,7 @@ def _label_working(
     bases = read_bases(run, time, blocks)
     voxels, found = [np.empty((0, 3), np.int32)], [np.empty(0, np.int64)]
     for index in blocks:
-        components = Components.from_arrays(read_table(run.table("components", time, index)))
+        components = Components.from_arrays(run.read_table("components", time, index))
         mine = np.asarray(numbers[bases[index] : bases[index] + len(components)], np.int64)
         voxels.append(components.sink_voxel)
         found.append(mine[components.sink_component - 1] + add)

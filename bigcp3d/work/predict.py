@@ -51,6 +51,7 @@ def predict(run: Run, time: int, index: Vec3) -> Counts:
     """Image to the sums of a block's patches, or to maps where nothing is handed over."""
     from bigcp3d.pure.predict import sum_patches  # torch is not needed by the other passes
 
+    run.claim_device()
     blocks, patches = run.plan.patch_blocks, run.plan.patches
     core, extent = blocks.grid.core(index), blocks.extent(index)
     total = sum_patches(

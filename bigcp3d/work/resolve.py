@@ -34,7 +34,7 @@ def join(run: Run, time: int, index: Vec3) -> dict[str, Any]:
     base, bases = 0, []
     sums, voxels, owners = [], [np.empty((0, 3), np.int32)], [np.empty(0, np.int64)]
     for block in grid:
-        components = Components.from_arrays(read_table(run.table("components", time, block)))
+        components = Components.from_arrays(run.read_table("components", time, block))
         bases.append(base)
         sums.append(components.sums)
         voxels.append(components.face_voxel)
@@ -81,7 +81,7 @@ def _flow_error_sums(run: Run, time: int, n: int) -> NDArray[np.int64]:
     """Squared flow error of each object over all blocks."""
     squares = np.zeros(n, np.int64)
     for block in run.plan.grid:
-        part = read_table(run.table("flow_errors", time, block))
+        part = run.read_table("flow_errors", time, block)
         np.add.at(squares, part["object"], part["squares"])
     return squares
 

@@ -20,6 +20,7 @@ that all it stands for is there; without it the task runs again and writes the s
 from __future__ import annotations
 
 import dataclasses
+from contextlib import suppress
 from functools import cached_property, lru_cache
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, cast
@@ -31,9 +32,10 @@ from zarr.codecs import ZstdCodec
 
 from bigcp3d.edge.labels import LabelTarget
 from bigcp3d.edge.maps import MIN_FOREGROUND, open_maps, read_maps
-from bigcp3d.edge.records import read_record
+from bigcp3d.edge.records import claim_record, read_record
+from bigcp3d.edge.tables import read_table, sync_file
 from bigcp3d.errors import ModelError
-from bigcp3d.pure.boxes import Box, Vec3
+from bigcp3d.pure.boxes import Box, Vec3, vec3
 from bigcp3d.pure.tracking import UNASSIGNED
 from bigcp3d.work.inputs import Inputs
 from bigcp3d.work.plan import Plan
@@ -91,6 +93,22 @@ class Run:
         fix_arithmetic()
         network, _ = load_network(self.plan.model, "cuda" if torch.cuda.is_available() else "cpu")
         return network.to(getattr(torch, self.plan.precision))
+
+    def claim_device(self) -> None:
+        """Let all of a run be predicted on one kind of device, since the last bits differ between kinds.
+
+        Raises
+        ------
+        ModelError
+            This worker's network is on another kind than that on which the run began.
+        """
+        device = next(self.network.parameters()).device.type
+        first = claim_record(self.root / "records", "device", ONCE, {"device": device})["device"]
+        if first != device:
+            raise ModelError(
+                f"found a worker that predicts on {device}, but this run began on {first}, and their last bits differ: "
+                'let only workers of one kind predict (dask worker --resources "GPU=1"), or start again'
+            )
 
     @cached_property
     def batch(self) -> int:
@@ -189,16 +207,19 @@ class Run:
             )
 
     def write_vector(self, name: str, time: int, values: NDArray[Any]) -> None:
-        """Write rows that tasks will read in pieces."""
-        rows = max(len(values), 1)
-        array = zarr.create_array(
-            self.folder(time) / name,
-            shape=(rows, *values.shape[1:]),
-            chunks=(min(rows, VECTOR_CHUNK), *values.shape[1:]),
-            dtype=values.dtype,
-            zarr_format=3,
-            overwrite=True,
-        )
+        """Write rows that tasks will read in pieces.
+
+        What an earlier try wrote is the same, and is written over chunk by chunk: others may be reading it.
+        """
+        rows, path = max(len(values), 1), self.folder(time) / name
+        shape, chunks = (rows, *values.shape[1:]), (min(rows, VECTOR_CHUNK), *values.shape[1:])
+        array: zarr.Array[Any] | None = None
+        with suppress(FileNotFoundError):
+            array = zarr.open_array(path, mode="r+", zarr_format=3)
+        if array is None or (array.shape, array.chunks, array.dtype) != (shape, chunks, values.dtype):
+            array = zarr.create_array(
+                path, shape=shape, chunks=chunks, dtype=values.dtype, zarr_format=3, overwrite=True
+            )
         if len(values):
             array[:] = values
 
@@ -215,13 +236,32 @@ class Run:
         values = np.asarray(self.array(name, time)[(slice(None), *box.slices())], np.int8)
         if self._has_all_shards(name, time):
             for index in self.plan.intermediate_grid(name).touching(box):
-                if not (path := self.intermediate(name, time, index)).exists():
-                    raise FileNotFoundError(
-                        f"{path} is gone, as it goes when all tasks that read it are recorded; run the same command "
-                        f"again, and if this returns, a record was damaged since: remove {self.root} and start again"
-                    )
+                path = self.intermediate(name, time, index)
+                if not path.exists() or path.stat().st_size == 0:
+                    raise self._is_gone(path)
         return values
 
+    def _is_gone(self, path: Path) -> FileNotFoundError:
+        return FileNotFoundError(
+            f"{path} is gone, as it goes when all tasks that read it are recorded; run the same command again, and if "
+            f"this returns, the disk has lost it or a record: remove {self.root} and start again"
+        )
+
+    def read_table(self, kind: str, time: int, index: Vec3) -> dict[str, NDArray[Any]]:
+        """One block's sinks, components or flow errors.
+
+        Raises
+        ------
+        FileNotFoundError, InputError
+            If it is gone, or damaged.
+        """
+        try:
+            return read_table(self.table(kind, time, index))
+        except FileNotFoundError:
+            raise self._is_gone(self.table(kind, time, index)) from None
+
     def write(self, name: str, time: int, box: Box, values: NDArray[np.int8]) -> None:
-        """Write a block's core: one whole shard."""
+        """Write a block's core, one whole shard, so that it survives a power cut."""
         self.array(name, time)[(slice(None), *box.slices())] = values
+        block = self.plan.intermediate_grid(name).block
+        sync_file(self.intermediate(name, time, vec3(a // b for a, b in zip(box.start, block, strict=True))))

@@ -209,6 +209,8 @@ def train(
         [NoiseSource(look)],
     ]
     weighted = [(share / len(kind), s) for share, kind in zip(shares, kinds, strict=True) for s in kind if share > 0]
+    if not any(share > 0 and kind for share, kind in zip(shares, kinds[:-1], strict=False)):
+        raise InputError(f"shares are {shares}, which leave nothing with cells to learn from; give other shares")
     held = [(str(v), open_part(v, 0.0)) for v in validation]
     if holdout_x > 0:
         held += [(str(v), open_part(v, holdout_x, held_out=True)) for v in volumes]

@@ -20,7 +20,7 @@ from bigcp3d.work.optimise import Schedule
 STANDARD: dict[str, Any] = {
     **{"representation": "tanh", "diameter_vox": 16.0, "scale_vox": None},
     **{"architecture": "eschweiler", "channels": 1, "features": 16, "depth": 4},
-    **{"patch": (96, 96, 96), "margin": 12, "min_foreground": 0.0},
+    **{"patch": (96, 96, 96), "margin": 12},
     **{"low_percentile": 1.0, "high_percentile": 99.5, "clip": (-0.5, 2.5)},
 }
 """A model's form where nothing else is said; ``scale_vox`` None is a fifth of the diameter."""

@@ -24,7 +24,8 @@ from bigcp3d.pure.metrics import count_overlaps, score_overlaps
 from bigcp3d.pure.objects import Filters
 from bigcp3d.pure.patches import PatchGrid, choose_patch
 from bigcp3d.pure.predict import sum_patches
-from bigcp3d.pure.whole import MIN_VOLUME_SHARE, label_maps
+from bigcp3d.pure.radius import smallest_volume
+from bigcp3d.pure.whole import label_maps
 from bigcp3d.work.samples import Source, VolumeSource
 
 log = logging.getLogger(__name__)
@@ -116,7 +117,7 @@ def _cut_to_volume(sample: Sample) -> Sample:
 
 def smallest_cell(card: ModelCard) -> float:
     """Smallest cell that is kept, in working voxels: a twentieth of the ball of the model's diameter."""
-    return MIN_VOLUME_SHARE * 4 / 3 * math.pi * (card.diameter_vox / 2) ** 3
+    return smallest_volume(card.diameter_vox / 2)
 
 
 def segment_array(image: NDArray[np.float32], network: nn.Module, card: ModelCard) -> NDArray[np.uint32]:

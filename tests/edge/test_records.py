@@ -1,11 +1,12 @@
 """A record counts when it is whole; otherwise the task runs again."""
 
 import json
+from concurrent.futures import ThreadPoolExecutor
 
 import numpy as np
 import pytest
 
-from bigcp3d.edge.records import list_records, read_record, write_record
+from bigcp3d.edge.records import claim_record, list_records, read_record, write_record
 
 DATA = {"voxels": np.int64(7), "seconds": 0.1 + 0.2, "removed": {"volume": 3}, "dtype": "uint32", "shape": (1, 2)}
 PLAIN = {"voxels": 7, "seconds": 0.1 + 0.2, "removed": {"volume": 3}, "dtype": "uint32", "shape": [1, 2]}
@@ -52,3 +53,11 @@ def test_what_json_does_not_know_is_refused(tmp_path):
 def test_a_record_is_plain_json_for_people(tmp_path):
     write_record(tmp_path, "track", (0, 0, 0), DATA)
     assert json.loads((tmp_path / "track" / "0.0.0.json").read_text())["data"] == PLAIN
+
+
+def test_of_several_that_claim_a_record_at_once_one_succeeds(tmp_path):
+    with ThreadPoolExecutor(8) as pool:
+        said = list(pool.map(lambda k: claim_record(tmp_path, "device", (0, 0, 0), {"device": k}), range(32)))
+    assert len({found["device"] for found in said}) == 1
+    assert read_record(tmp_path, "device", (0, 0, 0)) == said[0]
+    assert [path.name for path in tmp_path.iterdir()] == ["device"]

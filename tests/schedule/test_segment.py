@@ -14,10 +14,12 @@ import zarr
 import bigcp3d
 from bigcp3d.edge.image import open_image, open_labels
 from bigcp3d.edge.models import load_network, save_model
+from bigcp3d.edge.records import read_record, write_record
 from bigcp3d.errors import BlockError, InputError, ModelError, TargetError
 from bigcp3d.schedule import segment as segment_module
 from bigcp3d.schedule.events import BlockDone, PassStarted, RunPlanned, Warned
 from bigcp3d.work import passes
+from bigcp3d.work.run import Run
 
 from .conftest import read_labels, tissue_values, write_image
 
@@ -183,6 +185,63 @@ def test_a_model_says_how_sure_of_a_cell_it_must_be_and_so_do_the_maps_that_it_l
     assert np.array_equal(read_labels(store, "again"), read_labels(store, "cells"))
     lenient = bigcp3d.segment(store, model=random_model, maps=kept, name="all", min_foreground=0.0, **SERIAL)
     assert lenient.cells == summary.cells + summary.removed["weak foreground"]
+
+
+def test_maps_are_not_removed_by_the_run_that_is_given_them(store, random_model, tmp_path):
+    work = tmp_path / "work"
+    bigcp3d.segment(store, model=random_model, keep_maps=True, work_dir=work, **SERIAL)
+    before = everything(work)
+    again = {"maps": work / "t0" / "maps", "foreground": 0.4, "work_dir": work, "overwrite": True}
+    with pytest.raises(TargetError, match="lie in the work directory"):
+        bigcp3d.segment(store, model=random_model, **again, **SERIAL)
+    assert everything(work) == before
+
+
+def test_an_emptied_shard_is_never_read_as_background(store, random_model, tmp_path):
+    settings = {"model": random_model, "keep_maps": True, "work_dir": tmp_path / "work", **SERIAL}
+    run = Run(bigcp3d.plan_segmentation(store, **settings))
+    bigcp3d.segment(store, **settings)
+    block = run.plan.intermediate_grid("maps").core((0, 0, 0))
+    assert run.read("maps", 0, block).any()
+    run.intermediate("maps", 0, (0, 0, 0)).write_bytes(b"")
+    with pytest.raises(FileNotFoundError, match="is gone"):
+        run.read("maps", 0, block)
+
+
+def test_a_vector_that_is_written_again_is_never_seen_empty(store, random_model, tmp_path):
+    run = Run(bigcp3d.plan_segmentation(store, model=random_model, work_dir=tmp_path / "work", **SERIAL))
+    ids = np.arange(1, 200_000)
+    run.write_vector("ids", 0, ids)
+    files = {path: path.stat().st_ino for path in (tmp_path / "work" / "t0" / "ids" / "c").iterdir()}
+    open_handle = run.array("ids", 0)
+    run.write_vector("ids", 0, ids)
+    assert np.array_equal(open_handle[:], ids)
+    assert set((tmp_path / "work" / "t0" / "ids" / "c").iterdir()) == set(files)
+    run.write_vector("ids", 0, ids[:5])
+    assert np.array_equal(Run(run.plan).array("ids", 0)[:], ids[:5])
+
+
+def test_a_run_is_predicted_on_one_kind_of_device(store, random_model, tmp_path, monkeypatch):
+    settings = {"model": random_model, "work_dir": tmp_path / "work", **SERIAL}
+    with monkeypatch.context() as patch:
+        patch.setitem(passes.PASSES, "track", lambda *_: 1 / 0)
+        with pytest.raises(BlockError):
+            bigcp3d.segment(store, **settings)
+    records = tmp_path / "work" / "records"
+    assert read_record(records, "device", (0, 0, 0)) == {"device": "cpu"}
+    write_record(records, "device", (0, 0, 0), {"device": "cuda"})
+    shutil.rmtree(tmp_path / "work" / "t0" / "records" / "predict")
+    with pytest.raises(BlockError, match="this run began on cuda"):
+        bigcp3d.segment(store, **settings)
+
+
+def test_a_blank_time_point_costs_nothing_of_the_others(movie_store, random_model, tmp_path):
+    shutil.copytree(movie_store, tmp_path / "movie.zarr")
+    array = zarr.open_array(tmp_path / "movie.zarr" / "0", mode="r+")
+    array[1] = 7
+    with pytest.raises(InputError):
+        bigcp3d.segment(tmp_path / "movie.zarr", model=random_model, work_dir=tmp_path / "work", **SERIAL)
+    assert list((tmp_path / "work" / "t0" / "records" / "cluster").iterdir())
 
 
 def test_nan_and_infinities_count_as_the_lowest_intensity_and_are_reported(tmp_path, random_model):
