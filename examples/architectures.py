@@ -154,7 +154,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--minutes", type=float, default=6.0, help="of training, for each network")
     parser.add_argument("--batches", type=int, default=200, help="that are made once and shown to all")
-    parser.add_argument("--only", default="", help="only networks whose names hold this")
+    parser.add_argument("--only", nargs="*", default=[""], help="only networks whose names hold one of these")
     parser.add_argument("--out", type=Path, default=Path("architectures.csv"))
     arguments = parser.parse_args()
     torch.set_num_threads(1)
@@ -166,7 +166,7 @@ def main() -> None:
     ]
     rows = []
     for name, make in NETWORKS.items():
-        if arguments.only not in name:
+        if not any(part in name for part in arguments.only):
             continue
         torch.manual_seed(0)
         network = make()
