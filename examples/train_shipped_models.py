@@ -41,10 +41,13 @@ class Stage:
 
     steps: int
     lr: float
-    nuclei_shares: tuple[float, float, float, float]
+    shares: tuple[float, float, float, float]
 
 
-STAGES = (Stage(5000, 2e-3, (0.6, 0, 0.34, 0.06)), Stage(2000, 1.5e-3, (0.75, 0, 0.2, 0.05)))
+STAGES = {
+    "nuclei": (Stage(5000, 2e-3, (0.6, 0, 0.34, 0.06)), Stage(1000, 1e-3, (0.75, 0, 0.2, 0.05))),
+    "membrane": (Stage(5000, 2e-3, (0.22, 0.36, 0.36, 0.06)), Stage(2000, 1.5e-3, (0.22, 0.36, 0.36, 0.06))),
+}
 
 
 def train_nuclei(data: Path, out: Path, stage: Stage, **options: Any) -> None:
@@ -56,7 +59,7 @@ def train_nuclei(data: Path, out: Path, stage: Stage, **options: Any) -> None:
         out,
         validation=[v for v in volumes if v.name.startswith(held_out)],
         simulate="nuclei",
-        shares=stage.nuclei_shares,
+        shares=stage.shares,
         diameter_vox=14.0,
         scale_vox=2.8,
         percentiles=(1.0, 99.5),
@@ -76,7 +79,7 @@ def train_membrane(data: Path, out: Path, stage: Stage, **options: Any) -> None:
         holdout_x=1 / 3,
         diameters_um={ovule: 6.0, root: 7.5},  # nearly all cells are cut, so that their own volumes say too little
         simulate="membrane",
-        shares=(0.22, 0.36, 0.36, 0.06),
+        shares=stage.shares,
         diameter_vox=20.0,
         scale_vox=4.0,
         percentiles=(1.0, 99.0),
@@ -100,7 +103,7 @@ def main() -> None:
     torch.set_num_threads(arguments.threads)
     learn = train_nuclei if arguments.model == "nuclei" else train_membrane
     start: Path | None = None
-    for number, stage in enumerate(STAGES, 1):
+    for number, stage in enumerate(STAGES[arguments.model], 1):
         out = arguments.out.with_suffix(f".stage{number}.safetensors")
         if not (arguments.resume and out.exists()):
             learn(

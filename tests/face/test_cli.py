@@ -219,3 +219,12 @@ def test_version_is_that_of_the_package(run):
     import bigcp3d
 
     assert run(app, ["--version"]).stdout == f"bigcp3d {bigcp3d.__version__}\n"
+
+
+@pytest.mark.parametrize("name", ["membrane", "nuclei"])
+def test_a_shipped_model_is_shown_with_its_scores_and_failings(run, name):
+    done = run(app, ["models", name])
+    assert done.exit_code == 0
+    assert f"# Model card: `{name}`" in done.stdout
+    assert "What it fails on" in done.stdout
+    assert "Model card" not in run(app, ["models"]).stdout
