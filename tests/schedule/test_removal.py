@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 
 from bigcp3d.errors import BlockError
-from bigcp3d.pure.boxes import Box, vec3
+from bigcp3d.pure.boxes import Box
 from bigcp3d.schedule import segment as segment_module
 from bigcp3d.schedule.events import BlockDone
 from bigcp3d.schedule.start import prepare
@@ -71,15 +71,15 @@ def test_a_long_volume_never_holds_all_its_maps_unless_they_are_needed(long_stor
 
 def test_tasks_read_what_the_geometry_says_and_nothing_else(case, monkeypatch):
     found: dict[str, set] = {}
-    read, read_table, perform = Run.read, passes.read_table, passes.PASSES.copy()
+    read, read_table, perform = Run.read, Run.read_table, passes.PASSES.copy()
 
     def spy_read(run, name, time, box):
         found.setdefault(name, set()).update(run.plan.intermediate_grid(name).touching(box))
         return read(run, name, time, box)
 
-    def spy_table(path):
-        found.setdefault(path.parent.name, set()).add(vec3(path.stem.split(".")))
-        return read_table(path)
+    def spy_table(run, kind, time, index):
+        found.setdefault(kind, set()).add(index)
+        return read_table(run, kind, time, index)
 
     def spy(name):
         def task(run, time, index):
@@ -91,7 +91,7 @@ def test_tasks_read_what_the_geometry_says_and_nothing_else(case, monkeypatch):
         return task
 
     monkeypatch.setattr(Run, "read", spy_read)
-    monkeypatch.setattr(passes, "read_table", spy_table)
+    monkeypatch.setattr(Run, "read_table", spy_table)
     for name in ("track", "cluster", "check", "label"):
         monkeypatch.setitem(passes.PASSES, name, spy(name))
     case.segment()
