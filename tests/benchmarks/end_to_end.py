@@ -64,9 +64,13 @@ def run_network_alone(plan: Plan, image: np.ndarray, processes: int) -> float:
 
 def run_on_dask(source: Path, workers: int, settings: dict[str, Any]) -> tuple[bigcp3d.Summary, float]:
     """Segment on a cluster of its own; the summary, and the CPU seconds of the workers' lives, which none waits for."""
+    import dask
     from distributed import Client, LocalCluster
 
+    from bigcp3d.schedule.cluster import worker_environment
+
     with (
+        dask.config.set({"distributed.nanny.pre-spawn-environ": worker_environment()}),
         LocalCluster(n_workers=workers, threads_per_worker=1, host="127.0.0.1", dashboard_address=None) as cluster,
         Client(cluster, set_as_default=False) as client,
     ):
