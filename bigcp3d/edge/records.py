@@ -56,6 +56,8 @@ def write_record(folder: str | Path, pass_name: str, index: Vec3, data: dict[str
 
 def claim_record(folder: str | Path, pass_name: str, index: Vec3, data: dict[str, Any]) -> dict[str, Any]:
     """Write a record unless there is one; what it says then. Of several that try at once, one succeeds."""
+    if (found := read_record(folder, pass_name, index)) is not None:
+        return found
     own = f"{pass_name}.{uuid4().hex}"
     write_record(folder, own, index, data)
     mine, shared = Path(_path(folder, own, index)), Path(_path(folder, pass_name, index))
