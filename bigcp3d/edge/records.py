@@ -2,10 +2,11 @@
 
 ::
 
-    <folder>/<pass>/<z>.<y>.<x>.json        {"sha256": ..., "data": {...}}
+    <folder>/<pass>/<z>.<y>.<x>.json        {"sha256": ..., "data": {...}, "spent": {...}}
 
 A record is written after all that it stands for. It counts only when it is whole: one that is torn, edited or
-unreadable is as good as none, so the task runs again.
+unreadable is as good as none, so the task runs again. ``data`` is what the task counted, the same whoever ran it;
+``spent`` says how it was run (time, worker, memory), and no result depends on it.
 """
 
 from __future__ import annotations
@@ -15,6 +16,7 @@ import json
 import logging
 import os
 import shutil
+from collections.abc import Iterator
 from contextlib import suppress
 from pathlib import Path
 from typing import Any
@@ -31,11 +33,14 @@ def _path(folder: str | Path, pass_name: str, index: Vec3) -> str:
     return f"{folder}/{pass_name}/{'.'.join(map(str, index))}.json"
 
 
-def _digest(data: dict[str, Any]) -> str:
-    return hashlib.sha256(json.dumps(data, sort_keys=True).encode()).hexdigest()
+def _digest(data: dict[str, Any], spent: dict[str, Any] | None) -> str:
+    signed = data if spent is None else [data, spent]
+    return hashlib.sha256(json.dumps(signed, sort_keys=True).encode()).hexdigest()
 
 
-def write_record(folder: str | Path, pass_name: str, index: Vec3, data: dict[str, Any]) -> None:
+def write_record(
+    folder: str | Path, pass_name: str, index: Vec3, data: dict[str, Any], spent: dict[str, Any] | None = None
+) -> None:
     """Say that a task is done.
 
     Parameters
@@ -48,9 +53,12 @@ def write_record(folder: str | Path, pass_name: str, index: Vec3, data: dict[str
         The block.
     data : dict
         What JSON can hold; numpy numbers become Python's.
+    spent : dict, optional
+        How it was run; likewise.
     """
-    data = plain_json(data)
-    text = json.dumps({"sha256": _digest(data), "data": data})
+    data, spent = plain_json(data), plain_json(spent)
+    more = {} if spent is None else {"spent": spent}
+    text = json.dumps({"sha256": _digest(data, spent), "data": data, **more})
     write_atomically(_path(folder, pass_name, index), lambda file: file.write(text.encode()))
 
 
@@ -72,13 +80,19 @@ def claim_record(folder: str | Path, pass_name: str, index: Vec3, data: dict[str
 
 def read_record(folder: str | Path, pass_name: str, index: Vec3) -> dict[str, Any] | None:
     """What a task's record says; None where there is none, or none that is whole."""
+    found = read_whole_record(folder, pass_name, index)
+    return None if found is None else found[0]
+
+
+def read_whole_record(folder: str | Path, pass_name: str, index: Vec3) -> tuple[dict[str, Any], dict[str, Any]] | None:
+    """What a task counted, and how it was run (empty where the record does not say); None as `read_record`."""
     path = _path(folder, pass_name, index)
     try:
         with open(path, "rb") as file:
             content = json.loads(file.read())
-        data: dict[str, Any] = content["data"]
-        if content["sha256"] == _digest(data):
-            return data
+        data, spent = content["data"], content.get("spent")
+        if content["sha256"] == _digest(data, spent):
+            return data, spent or {}
     except FileNotFoundError:
         return None
     except (ValueError, KeyError, TypeError):
@@ -89,6 +103,18 @@ def read_record(folder: str | Path, pass_name: str, index: Vec3) -> dict[str, An
 
 def list_records(folder: str | Path, pass_name: str) -> list[Vec3]:
     """Blocks of a pass that have a whole record, in raster order."""
+    return [index for index, _, _ in read_records(folder, pass_name)]
+
+
+def read_records(folder: str | Path, pass_name: str) -> Iterator[tuple[Vec3, dict[str, Any], dict[str, Any]]]:
+    """Blocks of a pass that have a whole record, in raster order, with what was counted and how they were run."""
     names = (path.stem.split(".") for path in (Path(folder) / pass_name).glob("*.json"))
-    found = sorted(vec3(name) for name in names if len(name) == 3 and all(part.isdecimal() for part in name))
-    return [index for index in found if read_record(folder, pass_name, index) is not None]
+    for index in sorted(vec3(name) for name in names if len(name) == 3 and all(part.isdecimal() for part in name)):
+        found = read_whole_record(folder, pass_name, index)
+        if found is not None:
+            yield index, *found
+
+
+def list_passes(folder: str | Path) -> list[str]:
+    """Passes of which there are records."""
+    return sorted(path.name for path in Path(folder).glob("*") if path.is_dir())

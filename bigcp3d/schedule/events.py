@@ -14,6 +14,8 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
+from bigcp3d.work.spent import TaskSpent
+
 if TYPE_CHECKING:
     from bigcp3d.work.plan import Plan
 
@@ -102,6 +104,8 @@ class Summary:
         Time spent in the tasks of each pass, summed over workers.
     failed : list of str
         Blocks that failed after their retries; empty where all is well.
+    tasks : list of TaskSpent
+        When, how long, on which worker and with how much memory each task ran, those of earlier runs included.
     """
 
     labels: str
@@ -116,3 +120,4 @@ class Summary:
     seconds: float
     pass_seconds: dict[str, float]
     failed: list[str] = field(default_factory=list)
+    tasks: list[TaskSpent] = field(default_factory=list, repr=False)

@@ -12,6 +12,8 @@ from bigcp3d.schedule.serial import Failures
 from bigcp3d.schedule.tasks import Task
 from bigcp3d.work.passes import Counts
 from bigcp3d.work.plan import Plan
+from bigcp3d.work.run import Run
+from bigcp3d.work.spent import read_spent
 
 
 class RunLog:
@@ -69,6 +71,7 @@ class RunLog:
             voxels=Box.of_shape(plan.image_shape).size * len(plan.times),
             seconds=seconds,
             pass_seconds=dict(self.seconds),
+            tasks=read_spent(Run(plan)),
         )
 
 

@@ -7,7 +7,6 @@ none of their business: any order that respects `bigcp3d.schedule.tasks` gives t
 
 from __future__ import annotations
 
-import time as clock
 from collections.abc import Callable
 from typing import Any
 
@@ -31,25 +30,25 @@ from bigcp3d.work.predict import merge, predict, read_working
 from bigcp3d.work.removal import remove_unneeded
 from bigcp3d.work.resolve import join, read_bases, resolve
 from bigcp3d.work.run import Run
+from bigcp3d.work.spent import Meter
 
 Counts = dict[str, Any]
 """What a task returns: small numbers for the summary, by name."""
 
 
 def perform(run: Run, name: str, time: int, index: Vec3) -> Counts:
-    """Run one task of a pass, unless its record says that it is done; return its record."""
+    """Run one task of a pass, unless its record says that it is done; return what it counted, and its seconds now."""
     level, block = (index[0], vec3(index[1:])) if name == "pyramid" else (0, index)
     folder = run.records(time)
     label = f"pyramid{level}" if name == "pyramid" else name
     done = read_record(folder, label, block)
     if done is not None:
         return {**done, "seconds": 0.0}
-    start = clock.perf_counter()
-    counts = pyramid(run, time, level, block) if name == "pyramid" else PASSES[name](run, time, block)
-    counts = {**counts, "seconds": clock.perf_counter() - start}
-    write_record(folder, label, block, counts)
+    with Meter() as meter:
+        counts = pyramid(run, time, level, block) if name == "pyramid" else PASSES[name](run, time, block)
+    write_record(folder, label, block, counts, meter.spent())
     remove_unneeded(run, name, time, block)
-    return counts
+    return {**counts, "seconds": meter.seconds}
 
 
 def normalise(run: Run, time: int, index: Vec3) -> Counts:
