@@ -7,6 +7,9 @@
       channels 1-3   flow z, y, x, in voxels per step, towards the cell's centre
       dtype          float16, float32, float64; or int8, each value times 127
 
+Or the work directory of a run that kept its maps: a record says so (`bigcp3d.work.kept`), and each time point has an
+array of its own, ``t<time>/maps``.
+
 Sign: the tracker adds the flow, so it points to the centre. Where another tool's points away, store its negative.
 Chunks and shards are free. Shape and dtype are checked before a run starts; NaN and logits are found where they are
 read.
@@ -22,12 +25,15 @@ import zarr
 from numpy.typing import NDArray
 
 from bigcp3d.edge.image import open_image
+from bigcp3d.edge.records import read_record
 from bigcp3d.errors import InputError
 from bigcp3d.pure.boxes import Box, Vec3
 from bigcp3d.pure.maps import quantise_maps, refuse_reason
 
 DTYPES = ("int8", "float16", "float32", "float64")
 
+KEPT = "kept"
+"""Name of the record in a work directory in which maps are kept."""
 
 MIN_FOREGROUND = "min_foreground"
 """Attribute of maps that a run kept: what its model's card says of the filter of that name."""
@@ -39,23 +45,25 @@ def default_min_foreground(maps: zarr.Array[Any]) -> float:
     return float(said) if isinstance(said, int | float) and 0 <= said <= 1 else 0.0
 
 
-def open_maps(path: str | Path, shape: Vec3, times: int) -> zarr.Array[Any]:
-    """The array of maps, after a look at its metadata.
+def open_maps(path: str | Path, shape: Vec3, times: int, time: int = 0) -> zarr.Array[Any]:
+    """The array that holds the maps of a time point, after a look at its metadata.
 
     Parameters
     ----------
     path : str or Path
-        A zarr array, or an OME-Zarr image whose finest level it is.
+        A zarr array, or an OME-Zarr image whose finest level it is; or a work directory in which maps are kept.
     shape : tuple of int
         Of the working grid.
-    times : int
-        Time points of the image.
+    times, time : int
+        Time points of the image, and the one that is wanted.
 
     Raises
     ------
     InputError
         Where it cannot be opened or has another shape or dtype.
     """
+    if read_record(path, KEPT, (0, 0, 0)) is not None:
+        path, times = Path(path) / f"t{time}" / "maps", 1
     shapes = [f"({times}, 4, {', '.join(map(str, shape))})"] + [f"{(4, *shape)}"] * (times == 1)
     needed = (
         f"a zarr array or OME-Zarr image of {', '.join(DTYPES)} and shape {' or '.join(reversed(shapes))}: foreground "

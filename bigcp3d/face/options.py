@@ -77,8 +77,8 @@ KeepMaps = Annotated[
     option(
         "--keep-maps",
         panel=RESULT,
-        text="Keep the predicted maps (int8, 4 bytes a voxel) in WORK_DIR/t0/maps, to tune the later steps without "
-        "predicting again: --maps.",
+        text="Keep the predicted maps (int8, 4 bytes a voxel) in WORK_DIR, to tune the later steps without predicting "
+        "again: the same command with another threshold, radius, filter or --name finds them.",
     ),
 ]
 MinVolume = Annotated[
@@ -143,9 +143,20 @@ Maps = Annotated[
         "--maps",
         panel=METHOD,
         metavar="MAPS.zarr",
-        text="Start from maps that an earlier run kept (--keep-maps) or another tool predicted: zarr or OME-Zarr, "
+        text="Start from these maps, whatever they were predicted from: a WORK_DIR with kept ones, or those of another "
+        "tool, zarr or OME-Zarr, "
         "(4, Z, Y, X), foreground 0..1 and flow z, y, x in voxels per step towards the cell's centre (store the "
         "negative of flows that point away); floats, or int8 times 127. Give --radius with it.",
+    ),
+]
+Start = Annotated[
+    str,
+    option(
+        "--from",
+        panel=METHOD,
+        metavar="auto|maps|image",
+        text="Where to start. auto: from maps that an earlier run on this image kept (--keep-maps), if they are those "
+        "that this one would predict. maps: refuse where there are none, and say what differs. image: predict.",
     ),
 ]
 Block = Annotated[

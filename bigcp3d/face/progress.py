@@ -124,8 +124,9 @@ class Watcher:
     def __call__(self, event: Event) -> None:
         """Show one event."""
         match event:
-            case RunPlanned():
-                pass
+            case RunPlanned(plan):
+                if plan.reuses_maps:
+                    self._print(f"maps kept in {plan.maps} are used, nothing is predicted (--from image predicts)")
             case ClusterReady(dashboard, workers):
                 where = f"; dashboard: {dashboard}" if dashboard else ""
                 self._print(f"Dask cluster with {workers} worker{'s' if workers != 1 else ''}{where}")

@@ -6,7 +6,6 @@ Nothing is written here. What cannot work is refused with what was found, what i
 from __future__ import annotations
 
 import math
-from pathlib import Path
 from typing import Any
 
 import zarr
@@ -24,6 +23,7 @@ from bigcp3d.pure.objects import Filters
 from bigcp3d.pure.patches import choose_patch
 from bigcp3d.pure.radius import closing_radius, path_reach, path_steps, smallest_volume
 from bigcp3d.pure.tracking import MAX_REACH
+from bigcp3d.schedule.kept import default_work_dir, reuse_maps
 from bigcp3d.schedule.request import Request
 from bigcp3d.work.plan import Plan
 
@@ -58,7 +58,7 @@ def make_plan(request: Request) -> Plan:
     ratio = _level_ratio(image, request.level)
     label_factors: Factors = tuple(f * r for f, r in zip(factors, ratio, strict=True))  # type: ignore[assignment]
     maps = None if request.maps is None else str(request.maps)
-    stored = None if maps is None else open_maps(maps, shape, image.times)
+    stored = None if maps is None else [open_maps(maps, shape, image.times, time) for time in range(image.times)]
     radius = request.radius_vox or card.diameter_vox / 2
     reach = path_reach(radius)
     if reach > MAX_REACH:
@@ -90,7 +90,7 @@ def make_plan(request: Request) -> Plan:
             model_hash=None if maps else model_hash(request.model),
             card=None if maps else card,
             maps=maps,
-            maps_itemsize=1 if stored is None else stored.dtype.itemsize,
+            maps_itemsize=1 if stored is None else max(array.dtype.itemsize for array in stored),
             factors=factors,
             label_factors=label_factors,
             shape=shape,
@@ -113,8 +113,10 @@ def make_plan(request: Request) -> Plan:
         )
 
     if request.block is not None:
-        return plan_with(vec3(min(b, s) for b, s in zip(request.block, shape, strict=True)))
-    return _choose_block(plan_with, shape, request)
+        plan = plan_with(vec3(min(b, s) for b, s in zip(request.block, shape, strict=True)))
+    else:
+        plan = _choose_block(plan_with, shape, request)
+    return reuse_maps(plan, request)
 
 
 def _choose_block(plan_with, shape: Vec3, request: Request) -> Plan:  # type: ignore[no-untyped-def]
@@ -130,11 +132,11 @@ def _choose_block(plan_with, shape: Vec3, request: Request) -> Plan:  # type: ig
         block = vec3(half if axis == longest else side for axis, side in enumerate(block))
 
 
-def _min_foreground(request: Request, card: ModelCard, stored: zarr.Array[Any] | None) -> float:
+def _min_foreground(request: Request, card: ModelCard, stored: list[zarr.Array[Any]] | None) -> float:
     """As asked, else as the model's card says; for maps, that of the model that predicted them, if it was ours."""
     if request.min_foreground is not None:
         return request.min_foreground
-    return card.min_foreground if stored is None else default_min_foreground(stored)
+    return card.min_foreground if stored is None else default_min_foreground(stored[0])
 
 
 def _precision(request: Request, card: ModelCard) -> str:
@@ -195,12 +197,6 @@ def _level_ratio(image: ImageInfo, level: int) -> Factors:
     else:
         ratio = tuple(b / h for b, h in zip(base.shape, here.shape, strict=True))
     return ratio  # type: ignore[return-value]
-
-
-def default_work_dir(group: str, name: str) -> Path:
-    """Where intermediate arrays go: beside the store that gets the labels."""
-    store = Path(group)
-    return store.parent / f"{store.name.removesuffix('.zarr')}.bigcp3d" / name
 
 
 def check_memory(plan: Plan, limit_bytes: int, threads: int = 1) -> None:

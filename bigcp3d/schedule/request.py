@@ -45,10 +45,14 @@ class Request:
     work_dir : str or Path, optional
         Intermediate arrays; default beside the store that gets the labels.
     maps : str or Path, optional
-        Kept maps, or those of another tool: a zarr array or OME-Zarr image (4, Z, Y, X) on the working grid, or (T, 4,
+        Maps to take whatever they were predicted from: the work directory of a run that kept them, or those of another
+        tool, a zarr array or OME-Zarr image (4, Z, Y, X) on the working grid, or (T, 4,
         Z, Y, X); foreground 0..1 and flow z, y, x in voxels per step, towards the centre (flows that point away are
         stored as their negative). Float16, float32 or float64, cut to [-1, 1]; or int8, each value times 127. NaN is
         refused. Nothing is predicted then; ``model`` still gives the diameter, where ``radius_vox`` does not.
+    start : {"auto", "maps", "image"}
+        Where to start from. Auto takes maps that a finished run on this image has kept, if they are those that this
+        one would predict; "maps" refuses where there are none; "image" predicts. No label depends on it.
     executor : {"dask", "serial"}
         Serial runs in this process.
     precision : {"auto", "float32", "bfloat16"}
@@ -84,6 +88,7 @@ class Request:
     keep_maps: bool = False
     work_dir: str | Path | None = None
     maps: str | Path | None = None
+    start: str = "auto"
     executor: str = "dask"
     precision: str = "auto"
     foreground: float = 0.5
@@ -118,6 +123,10 @@ class Request:
         if self.max_volume is not None and (self.min_volume or 0) > self.max_volume:
             raise InputError(f"min volume {self.min_volume} is above max volume {self.max_volume}; swap them")
         self.worker_limit_bytes()
+        if self.start not in ("auto", "maps", "image"):
+            raise InputError(f"start is {self.start!r}; 'auto', 'maps' and 'image' are known")
+        if self.start == "image" and self.maps is not None:
+            raise InputError(f"maps are {self.maps}, and the start is the image; leave one of the two out")
         if self.executor not in ("dask", "serial"):
             raise InputError(f"executor is {self.executor!r}; 'dask' and 'serial' are known")
         if self.precision not in ("auto", "float32", "bfloat16"):

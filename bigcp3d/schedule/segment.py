@@ -97,13 +97,13 @@ def segment(source: str | Path, *, on_event: Observer | None = None, **arguments
             _run_phase(execute, object_tasks(plan), log)
         except InputError:  # seen only in the voxels; of one time point, before anything was computed
             if not resumed and len(plan.times) == 1:
-                clean_up(plan, keep_maps=False)
+                clean_up(plan, finished=False)
             raise
         _create_labels(plan, run, overwrite=request.overwrite)
         _run_phase(execute, label_tasks(plan), log)
     summary = log.summary(clock.perf_counter() - begin)
     finish_labels(run.target, attributes=_provenance(plan, summary))
-    clean_up(plan, keep_maps=plan.keeps_maps)
+    clean_up(plan)
     return summary
 
 

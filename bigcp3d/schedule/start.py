@@ -2,7 +2,8 @@
 
 Invariant: a work directory belongs to one plan. It goes away when the labels are finished (all but the maps, where they
 are to be kept), or when the user says ``--overwrite``; until then only what no task will read again goes
-(`bigcp3d.work.removal`).
+(`bigcp3d.work.removal`). Where a finished run has kept its maps, a run that starts from them may begin in their own
+directory; they outlive it, however it ends.
 """
 
 from __future__ import annotations
@@ -13,6 +14,7 @@ from pathlib import Path
 from bigcp3d.edge.labels import check_target
 from bigcp3d.edge.records import read_record
 from bigcp3d.errors import TargetError
+from bigcp3d.work.kept import read_kept, write_kept
 from bigcp3d.work.plan import Plan
 from bigcp3d.work.run import ONCE, Run
 
@@ -21,10 +23,11 @@ def check_start(plan: Plan, *, overwrite: bool) -> bool:
     """Whether this plan was begun before; refuses a work directory or a target that belongs to something else."""
     path = Path(plan.work_dir) / "plan.json"
     resumed = False
-    if plan.maps is not None and Path(plan.work_dir).resolve() in Path(plan.maps).resolve().parents:
+    own = _maps_lie_here(plan)
+    if plan.maps is not None and not own and Path(plan.work_dir).resolve() in Path(plan.maps).resolve().parents:
         raise TargetError(
             f"the maps {plan.maps} lie in the work directory of this run, {plan.work_dir}, which is removed "
-            "when it begins; give another --name or --work-dir"
+            "when it begins; give another --name or --work-dir, or leave --maps out: kept maps are found"
         )
     if path.exists():
         try:
@@ -34,7 +37,7 @@ def check_start(plan: Plan, *, overwrite: bool) -> bool:
         finished = (Path(plan.work_dir) / "finished").exists()
         lost = other is not None and plan.keeps_maps and not other.keeps_maps
         resumed = other is not None and other.key == plan.key and not finished and not lost
-        if not resumed and not overwrite:
+        if not resumed and not overwrite and not (own and finished):
             more = ["--keep-maps now, but some may be gone"] if lost else []
             why = "; ".join(plan.differences(other) + more) if other else "its plan cannot be read"
             raise TargetError(
@@ -47,6 +50,11 @@ def check_start(plan: Plan, *, overwrite: bool) -> bool:
     began = resumed and read_record(Path(plan.work_dir) / "records", "creating", ONCE) is not None
     check_target(plan.target, overwrite=overwrite or began, need_bytes=_least_disk_bytes(plan))
     return resumed
+
+
+def _maps_lie_here(plan: Plan) -> bool:
+    """Whether a run starts from maps that are kept in its own work directory."""
+    return plan.maps is not None and Path(plan.maps).resolve() == Path(plan.work_dir).resolve()
 
 
 def _least_disk_bytes(plan: Plan) -> int:
@@ -63,29 +71,41 @@ def prepare(plan: Plan, run: Run, *, resumed: bool, overwrite: bool) -> None:
         If it cannot be written.
     """
     root = Path(plan.work_dir)
-    if not resumed and overwrite and (root / "plan.json").exists():
+    if not resumed and _maps_lie_here(plan):
+        _remove_all_but(root, "maps")  # while the plan is still that of the run that has finished
+    elif not resumed and overwrite and (root / "plan.json").exists():
         shutil.rmtree(root)
     try:
         root.mkdir(parents=True, exist_ok=True)
         temporary = root / "plan.json.part"
         temporary.write_text(plan.model_dump_json(indent=1))
         temporary.replace(root / "plan.json")
+        (root / "finished").unlink(missing_ok=True)
         for time in plan.times:
             run.create_arrays(time)
     except OSError as error:
         raise TargetError(f"cannot write to work directory {root}: {error}; give another --work-dir") from error
 
 
-def clean_up(plan: Plan, *, keep_maps: bool) -> None:
-    """Remove the work directory, or all of it but kept maps."""
+def clean_up(plan: Plan, *, finished: bool = True) -> None:
+    """Remove the work directory, or all of it but kept maps: those of this run if it has finished, or an earlier one's.
+
+    What an earlier run has kept stays, as long as it may be used by others.
+    """
     root = Path(plan.work_dir)
-    if not keep_maps:
-        shutil.rmtree(root)
-        if root.parent.name.endswith(".bigcp3d") and not any(root.parent.iterdir()):
-            root.parent.rmdir()
+    if finished and plan.keeps_maps:
+        write_kept(Run(plan))
+    if read_kept(root) is not None:
+        (root / "finished").touch()
+        _remove_all_but(root, "maps", "objects.npz", "records")
         return
-    (root / "finished").touch()
-    for time in plan.times:
-        for child in (root / f"t{time}").iterdir():
-            if child.name not in ("maps", "objects.npz", "records"):
-                shutil.rmtree(child) if child.is_dir() else child.unlink()
+    shutil.rmtree(root)
+    if root.parent.name.endswith(".bigcp3d") and not any(root.parent.iterdir()):
+        root.parent.rmdir()
+
+
+def _remove_all_but(root: Path, *kept: str) -> None:
+    """Remove what lies beside some things in the folders of time points; and the records of the whole run."""
+    for child in [child for folder in root.glob("t*/") for child in folder.iterdir()] + [root / "records"]:
+        if child.name not in kept and child.exists():
+            shutil.rmtree(child) if child.is_dir() else child.unlink()

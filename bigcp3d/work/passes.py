@@ -7,6 +7,7 @@ none of their business: any order that respects `bigcp3d.schedule.tasks` gives t
 
 from __future__ import annotations
 
+import hashlib
 from collections.abc import Callable
 from typing import Any
 
@@ -26,6 +27,7 @@ from bigcp3d.pure.objects import squared_flow_error
 from bigcp3d.pure.pooling import pool_labels, pool_read_box
 from bigcp3d.pure.sinks import INTENSITY_UNIT, Sinks, Sums, collect_sinks
 from bigcp3d.pure.tracking import choose_tracker
+from bigcp3d.work.kept import check_sample
 from bigcp3d.work.predict import merge, predict, read_working
 from bigcp3d.work.removal import remove_unneeded
 from bigcp3d.work.resolve import join, read_bases, resolve
@@ -58,7 +60,11 @@ def normalise(run: Run, time: int, index: Vec3) -> Counts:
         read_box(plan.image, plan.level, box, channel=plan.channel, time=time) for box in sample_boxes(plan.image_shape)
     ]
     low, high, nonfinite = estimate_range(sample, plan.low_percentile, plan.high_percentile)
-    return {"low": low, "high": high, "sample_nonfinite": nonfinite}
+    digest = hashlib.sha256()
+    for part in sample:
+        digest.update(np.ascontiguousarray(part).tobytes())
+    check_sample(plan, time, digest.hexdigest())
+    return {"low": low, "high": high, "sample_nonfinite": nonfinite, "sample": digest.hexdigest()}
 
 
 def track(run: Run, time: int, index: Vec3) -> Counts:

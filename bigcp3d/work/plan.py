@@ -10,6 +10,7 @@ from __future__ import annotations
 import hashlib
 import json
 import math
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -28,6 +29,12 @@ from bigcp3d.pure.objects import Filters
 from bigcp3d.pure.patch_blocks import PatchBlocks
 from bigcp3d.pure.patches import PatchGrid
 
+AFTER_MAPS = frozenset(
+    {"times", "target", "work_dir", "model", "maps", "maps_itemsize", "label_factors", "block", "keep_maps"}
+    | {"foreground", "steps", "reach", "radius", "filters"}
+)
+"""Settings that the maps of a time point do not depend on. The model counts by its hash and card."""
+
 BLOCK_PASSES = ("predict", "merge", "track", "cluster", "check", "label", "pyramid")
 
 
@@ -41,9 +48,10 @@ class Plan(BaseModel):
     target, work_dir
         Where labels and intermediate arrays go.
     model, model_hash, card
-        The network: name or path, sha256 of the file, metadata. None where ``maps`` is given.
+        The network: name or path, sha256 of the file, metadata. None where a user gave ``maps``.
     maps : str or None
-        A store of maps on the working grid (`bigcp3d.edge.maps`) that takes the place of ``predict``.
+        A store of maps on the working grid (`bigcp3d.edge.maps`) that takes the place of ``predict``. With a ``model``
+        they are those that it predicted (`reuses_maps`).
     maps_itemsize : int
         Bytes of a stored value of ``maps``, 1 for int8.
     factors, label_factors : tuple of float
@@ -145,9 +153,25 @@ class Plan(BaseModel):
         """Whether the maps that it predicts are to stay."""
         return self.keep_maps and self.maps is None
 
+    @property
+    def reuses_maps(self) -> bool:
+        """Whether its maps are those that an earlier run predicted for it, rather than any that a user gave."""
+        return self.maps is not None and self.model is not None
+
+    def maps_settings(self) -> dict[str, Any]:
+        """All that decides the predicted maps of a time point: the settings, but for what only later passes read.
+
+        What is not known to come later counts, so a new setting can never be forgotten here.
+        """
+        settings = self.model_dump(mode="json", exclude=set(AFTER_MAPS))
+        del settings["image"]["label_names"]
+        return settings
+
     def result_settings(self) -> dict[str, Any]:
-        """All that decides the result or how it is cut into tasks."""
-        return self.model_dump(mode="json", exclude={"keep_maps", "work_dir", "model"})
+        """All that decides the result or how it is cut into tasks; not which labels the image has meanwhile."""
+        settings = self.model_dump(mode="json", exclude={"keep_maps", "work_dir", "model"})
+        del settings["image"]["label_names"]
+        return settings
 
     @property
     def key(self) -> str:
@@ -156,8 +180,7 @@ class Plan(BaseModel):
 
     def differences(self, other: Plan) -> list[str]:
         """Settings in which two plans differ, as "name: theirs, ours" lines."""
-        mine, theirs = self.result_settings(), other.result_settings()
-        return [f"{name}: {theirs[name]} then, {mine[name]} now" for name in mine if mine[name] != theirs[name]]
+        return name_differences(other.result_settings(), self.result_settings())
 
     def memory(self) -> dict[str, int]:
         """Peak bytes of one task of each pass, beyond an idle worker."""
@@ -217,6 +240,7 @@ class Plan(BaseModel):
             f"channel {self.channel}, {len(self.times)} time point(s), "
             f"{_by(self.image_shape)} voxels of {self.image.dtype}",
             f"model      {self.model or 'none: maps from ' + str(self.maps)}"
+            + (f", its maps kept in {self.maps}" if self.reuses_maps else "")
             + (f" ({self.representation}, cells of {self.card.diameter_vox:g} voxels)" if self.card else ""),
             f"grid       {_by(self.shape)} working voxels, {', '.join(f'{f:.3g}' for f in self.factors)} "
             "image voxels per working voxel (z, y, x)",
@@ -235,6 +259,18 @@ class Plan(BaseModel):
             f"work       {self.work_dir}",
         ]
         return "\n".join(lines)
+
+
+def name_differences(then: Mapping[str, Any], now: Mapping[str, Any]) -> list[str]:
+    """Settings that differ, as "name: then, now"; inside a group of settings, those of the group."""
+    found = []
+    for name in {**then, **now}:
+        old, new = then.get(name), now.get(name)
+        if isinstance(old, dict) and isinstance(new, dict):
+            found += [f"{name}.{line}" for line in name_differences(old, new)]
+        elif old != new:
+            found.append(f"{name}: {old} then, {new} now")
+    return found
 
 
 def _inner(grid: BlockGrid) -> Vec3:

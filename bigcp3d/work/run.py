@@ -12,6 +12,7 @@
                                             centre, component to id
     <work_dir>/t0/objects.npz               the table of the cells that were kept
     <work_dir>/t0/records/<pass>/           one record a finished task
+    <work_dir>/kept/                        a record: this run has finished, and its maps may be used by others
 
 Invariant: a task writes whole shards and whole files of its own block, then its record. A record that is there means
 that all it stands for is there; without it the task runs again and writes the same bytes.
@@ -179,7 +180,7 @@ class Run:
     def array(self, name: str, time: int) -> zarr.Array[Any]:
         """The zarr array ``maps`` or ``offsets``, or a vector that `write_vector` wrote."""
         if name == "maps" and self.plan.maps is not None:
-            return open_maps(self.plan.maps, self.plan.shape, len(self.plan.times))
+            return open_maps(self.plan.maps, self.plan.shape, len(self.plan.times), time)
         config = {"write_empty_chunks": name in ARRAYS}  # which `zarr.open_array` would not take
         return cast("zarr.Array[Any]", zarr.open(self.folder(time) / name, mode="r+", zarr_format=3, config=config))
 

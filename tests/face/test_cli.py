@@ -109,7 +109,7 @@ def test_segment_hands_every_option_to_the_library(run, library):
     words = (
         "segment in.zarr --output out.zarr --name n --model nuclei --diameter 8.5 --scale 2 0.5 0.25 --block 32 64 128 "
         "--channel 1 --level 2 --scheduler tcp://h:1 --workers 3 --memory-limit 4GiB --overwrite --keep-maps "
-        "--work-dir w --maps m --precision float32 --foreground 0.4 --radius 7 --min-volume 10 --max-volume 1000 "
+        "--work-dir w --maps m --from maps --precision float32 --foreground 0.4 --radius 7 --min-volume 10 --max-volume 1000 "
         "--min-foreground 0.2 --max-elongation 3 --max-flow-error 0.8 --quiet"
     )
     done = run(app, words.split())
@@ -121,7 +121,7 @@ def test_segment_hands_every_option_to_the_library(run, library):
                 "output": Path("out.zarr"), "name": "n", "model": "nuclei", "diameter_um": 8.5,
                 "scale_um": (2.0, 0.5, 0.25), "block": (32, 64, 128), "channel": 1, "level": 2,
                 "scheduler": "tcp://h:1", "workers": 3, "memory_limit": "4GiB", "overwrite": True, "keep_maps": True,
-                "work_dir": Path("w"), "maps": Path("m"), "precision": "float32", "executor": "dask",
+                "work_dir": Path("w"), "maps": Path("m"), "start": "maps", "precision": "float32", "executor": "dask",
                 "foreground": 0.4, "radius_vox": 7.0,
                 "min_volume": 10.0, "max_volume": 1000.0, "min_foreground": 0.2, "max_elongation": 3.0,
                 "max_flow_error": 0.8, "on_event": None,

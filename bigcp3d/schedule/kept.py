@@ -1,0 +1,99 @@
+"""Which kept maps a run starts from: those that it would predict itself, if a finished run has left them.
+
+They are looked for where runs on this image keep theirs by default, and beside this run's own work directory. Equal
+means equal in all that decides maps (`bigcp3d.work.kept`), so nothing about the labels depends on what is found.
+"""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Iterator
+from pathlib import Path
+
+from bigcp3d.errors import InputError
+from bigcp3d.schedule.request import Request
+from bigcp3d.work.kept import read_kept
+from bigcp3d.work.plan import Plan
+
+log = logging.getLogger(__name__)
+
+
+def default_work_dir(group: str, name: str) -> Path:
+    """Where intermediate arrays go: beside the store that gets the labels."""
+    store = Path(group)
+    return store.parent / f"{store.name.removesuffix('.zarr')}.bigcp3d" / name
+
+
+def reuse_maps(plan: Plan, request: Request) -> Plan:
+    """The plan, starting from kept maps where there are any that it would predict itself.
+
+    Parameters
+    ----------
+    plan : Plan
+        One that predicts.
+    request : Request
+        ``start`` says whether it may, or must, start from kept maps.
+
+    Returns
+    -------
+    plan : Plan
+        The same one where an unfinished run with this plan can be carried on, or nothing was found.
+
+    Raises
+    ------
+    InputError
+        If it must and cannot.
+    """
+    if request.start == "image" or plan.maps is not None:
+        return plan
+    unfinished = _read_unfinished(Path(plan.work_dir))
+    if request.start != "maps" and unfinished is not None and unfinished.key == plan.key:
+        return plan
+    device = _device_here() if request.scheduler is None else None
+    fitting, others = [], []
+    for folder in _candidates(plan):
+        kept = read_kept(folder)
+        if kept is None:
+            continue
+        differing = kept.differences(plan, device)
+        if differing:
+            others.append(f"{folder}: {'; '.join(differing)}")
+            log.info("kept maps are not used: %s (--maps takes them all the same)", others[-1])
+        else:
+            fitting.append(plan.model_copy(update={"maps": str(folder)}))
+    if request.start == "maps" and not fitting:
+        found = "\n  ".join(others) or f"no kept maps near {plan.work_dir}"
+        raise InputError(
+            f"there are no kept maps that this run would predict itself (--from maps). Found:\n  {found}\n"
+            "Give the settings that they were predicted with, or --maps DIR to take them all the same, or predict "
+            "(--keep-maps keeps them)"
+        )
+    begun = [other for other in fitting if unfinished is not None and other.key == unfinished.key]
+    return [*begun, *fitting, plan][0]
+
+
+def _candidates(plan: Plan) -> Iterator[Path]:
+    """Folders in which kept maps may lie: this run's own first, then others by name."""
+    own = Path(plan.work_dir)
+    homes = {own.parent, default_work_dir(plan.image.path, "cells").parent}
+    seen = [child for home in sorted(homes) if home.is_dir() for child in sorted(home.iterdir())]
+    for folder in dict.fromkeys([own, *seen]):
+        if folder.is_dir():
+            yield folder
+
+
+def _read_unfinished(work_dir: Path) -> Plan | None:
+    """The plan of a run that was begun there and not finished."""
+    if (work_dir / "finished").exists():
+        return None
+    try:
+        return Plan.model_validate_json((work_dir / "plan.json").read_bytes())
+    except (ValueError, OSError):
+        return None
+
+
+def _device_here() -> str:
+    """Kind of device that a local worker predicts on."""
+    import torch
+
+    return "cuda" if torch.cuda.is_available() else "cpu"

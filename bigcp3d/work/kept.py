@@ -1,0 +1,102 @@
+"""What a finished run has kept for others, and what decided it: a record in its work directory.
+
+::
+
+    <work_dir>/kept/0.0.0.json   written last; a folder without it holds nothing that may be relied upon
+    <work_dir>/t0/maps           one for each time point
+
+Maps depend on the image, the working grid, the network and the patches (`Plan.maps_settings`), on the kind of device,
+and on nothing that comes later: no block, no threshold. So a run whose settings are equal in these takes them, and its
+labels are those that it would have found from the image, bit for bit. That the image still holds the same voxels is
+seen by the sample that its percentiles come from (`Kept.samples`); a change outside of that sample is not seen.
+"""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+from pydantic import BaseModel, ConfigDict, ValidationError
+
+from bigcp3d.edge.maps import KEPT
+from bigcp3d.edge.records import read_record, write_record
+from bigcp3d.errors import InputError
+from bigcp3d.work.plan import Plan, name_differences
+from bigcp3d.work.run import ONCE, Run
+
+
+class Kept(BaseModel):
+    """What lies in a folder of kept maps.
+
+    Attributes
+    ----------
+    settings : dict
+        `Plan.maps_settings` of the run that predicted them.
+    times : tuple of int
+        Time points that are there.
+    device : str
+        Kind of device that predicted: "cpu" or "cuda".
+    samples : dict of int to str
+        By time point, sha256 of the voxels that the percentiles were taken from.
+    """
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    settings: dict[str, Any]
+    times: tuple[int, ...]
+    device: str
+    samples: dict[int, str]
+
+    def differences(self, plan: Plan, device: str | None) -> list[str]:
+        """Why these are not the maps that a plan would predict; empty where they are.
+
+        Parameters
+        ----------
+        plan : Plan
+        device : str or None
+            Kind of device that would predict; None where that is not known.
+        """
+        found = name_differences(self.settings, plan.maps_settings())
+        missing = sorted(set(plan.times) - set(self.times))
+        if missing:
+            found.append(f"time points {', '.join(map(str, missing))} are missing")
+        if device not in (None, self.device):
+            found.append(f"device: {self.device} then, {device} now")
+        return found
+
+
+def read_kept(folder: str | Path) -> Kept | None:
+    """What a folder says that it has kept; None where it says nothing, or nothing that this version understands."""
+    record = read_record(folder, KEPT, ONCE)
+    try:
+        return None if record is None else Kept.model_validate(record)
+    except ValidationError:
+        return None
+
+
+def write_kept(run: Run) -> None:
+    """Say what a run has kept; all of it is there."""
+    plan, device = run.plan, read_record(run.root / "records", "device", ONCE)
+    records = {time: read_record(run.records(time), "normalise", ONCE) or {} for time in plan.times}
+    kept = Kept(
+        settings=plan.maps_settings(),
+        times=plan.times,
+        device=(device or {}).get("device", "unknown"),
+        samples={time: record.get("sample", "") for time, record in records.items()},
+    )
+    write_record(run.root, KEPT, ONCE, kept.model_dump(mode="json"))
+
+
+def check_sample(plan: Plan, time: int, sample: str) -> None:
+    """Refuse maps that were predicted from other voxels; ``sample`` is the sha256 of those that are there now.
+
+    Raises
+    ------
+    InputError
+    """
+    kept = read_kept(plan.maps) if plan.maps is not None and plan.reuses_maps else None
+    if kept is not None and kept.samples[time] != sample:
+        raise InputError(
+            f"{plan.image.path}: found other voxels (time point {time}) than those that the maps in {plan.maps} were "
+            "predicted from; allowed is the same image: predict anew (--from image)"
+        )
