@@ -10,6 +10,7 @@ from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
+    from bigcp3d.face.progress import watching
     from bigcp3d.pure.whole import label_maps
     from bigcp3d.schedule.segment import plan_segmentation, segment
     from bigcp3d.work.evaluate import evaluate
@@ -17,7 +18,7 @@ if TYPE_CHECKING:
     from bigcp3d.work.train import train
 
 __version__ = "0.1.0"
-__all__ = ["__version__", "evaluate", "label_maps", "plan_segmentation", "segment", "simulate", "train"]
+__all__ = ["__version__", "evaluate", "label_maps", "plan_segmentation", "segment", "simulate", "train", "watching"]
 
 _HOMES = {
     "segment": "bigcp3d.schedule.segment",
@@ -26,6 +27,7 @@ _HOMES = {
     "label_maps": "bigcp3d.pure.whole",
     "simulate": "bigcp3d.work.simulate",
     "train": "bigcp3d.work.train",
+    "watching": "bigcp3d.face.progress",
 }
 
 

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from bigcp3d.errors import BigCP3DError
-from bigcp3d.face.progress import format_count
+from bigcp3d.face.pace import format_count
 from bigcp3d.pure.memory import in_words
 
 if TYPE_CHECKING:

@@ -228,6 +228,14 @@ DryRun = Annotated[
 ]
 Verbose = Annotated[bool, option("--verbose", "-v", panel=RUN, text="Log everything; show tracebacks.")]
 Quiet = Annotated[bool, option("--quiet", "-q", panel=RUN, text="No progress, no warnings.")]
+Json = Annotated[
+    bool,
+    option(
+        "--json",
+        panel=RUN,
+        text="For pipelines: events on stdout, one JSON object a line (fields: README, *Watching a run*).",
+    ),
+]
 Seed = Annotated[int, typer.Option("--seed", metavar="N", help="The same seed gives the same tissue, voxel by voxel.")]
 
 

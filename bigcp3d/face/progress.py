@@ -1,13 +1,14 @@
 """What one sees while a run goes: the dashboard's address, a bar for each pass, warnings, and a line at the end.
 
-Speed and time left come from blocks measured in this run: blocks that an earlier run had finished move the bar and do
-not count for speed. Passes overlap on Dask, so the clock of a pass starts with its first measured block and not when
-the pass was announced. On a terminal the passes are bars; elsewhere (a batch system's log) they are plain lines, one
-every few seconds. All of it goes to stderr, so that stdout holds results alone.
+Speed and time left are those of `bigcp3d.face.pace`. Passes overlap on Dask, so the clock of a pass starts with its
+first measured block and not when the pass was announced. On a terminal and in a notebook the passes are bars; elsewhere
+(a batch system's log, a notebook without ipywidgets) they are plain lines, one every few seconds. All of it goes to
+stderr, so that stdout holds results alone.
 """
 
 from __future__ import annotations
 
+import importlib.util
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -15,9 +16,12 @@ from dataclasses import dataclass, field
 
 from rich.console import Console
 from rich.progress import BarColumn, Progress, TaskID, TextColumn
+from rich.text import Text
 
+from bigcp3d.face.pace import Pace, format_count, format_time
 from bigcp3d.schedule.events import (
     BlockDone,
+    BlockFailed,
     ClusterReady,
     Event,
     Observer,
@@ -28,76 +32,6 @@ from bigcp3d.schedule.events import (
 )
 
 LINE_EVERY_S = 5.0
-COUNT_UNITS = ((1e12, "T"), (1e9, "G"), (1e6, "M"), (1e3, "k"))
-
-
-def format_count(value: float, unit: str) -> str:
-    """A count in three digits: ``1.24 Mvoxel``."""
-    for size, letter in COUNT_UNITS:
-        if value >= size * 0.9995:
-            return f"{value / size:.3g} {letter}{unit}"
-    return f"{value:.3g} {unit}"
-
-
-def format_time(seconds: float) -> str:
-    """A duration: ``0:42``, ``3:05:00``, ``2 d 3:05:00``."""
-    minutes, rest = divmod(round(max(0.0, seconds)), 60)
-    hours, minutes = divmod(minutes, 60)
-    days, hours = divmod(hours, 24)
-    clock = f"{hours}:{minutes:02d}:{rest:02d}" if hours or days else f"{minutes}:{rest:02d}"
-    return f"{days} d {clock}" if days else clock
-
-
-@dataclass
-class Pace:
-    """Speed of one pass, from the blocks that were measured in this run.
-
-    Attributes
-    ----------
-    total, done : int
-        Blocks of the pass; finished ones, those of earlier runs included.
-    voxels, measured : int
-        Voxels and blocks measured in this run.
-    began, latest : float
-        When the first measured block was started and the last one ended, in seconds of the caller's clock.
-    """
-
-    total: int
-    done: int = 0
-    voxels: int = 0
-    measured: int = 0
-    began: float = float("inf")
-    latest: float = 0.0
-
-    def count(self, event: BlockDone, now: float) -> None:
-        """Take one finished block into account."""
-        self.done, self.total = max(self.done, event.done), event.total
-        if event.seconds > 0:
-            self.voxels += event.voxels
-            self.measured += 1
-            self.began = min(self.began, now - event.seconds)
-            self.latest = now
-
-    @property
-    def voxels_per_second(self) -> float | None:
-        """Voxels per second of wall time over all workers; None before the first measured block."""
-        elapsed = self.latest - self.began
-        return self.voxels / elapsed if self.measured and elapsed > 0 else None
-
-    @property
-    def seconds_left(self) -> float | None:
-        """Wall time that the remaining blocks take at this run's mean pace; None before the first measured block."""
-        if self.done >= self.total:
-            return 0.0
-        return (self.latest - self.began) / self.measured * (self.total - self.done) if self.measured else None
-
-    def describe(self) -> str:
-        """Speed and time left as text: ``1.24 Mvoxel/s, 0:42 left``; empty where nothing was measured."""
-        speed, left = self.voxels_per_second, self.seconds_left
-        words = [format_count(speed, "voxel/s")] if speed else []
-        if left is not None and self.done < self.total:
-            words.append(f"{format_time(left)} left")
-        return ", ".join(words)
 
 
 @dataclass
@@ -118,6 +52,7 @@ class Watcher:
     bars: Progress | None = None
     clock: Callable[[], float] = time.monotonic
     paces: dict[str, Pace] = field(default_factory=dict)
+    workers: int = 1
     _tasks: dict[str, TaskID] = field(default_factory=dict)
     _said: dict[str, float] = field(default_factory=dict)
 
@@ -128,34 +63,52 @@ class Watcher:
                 if plan.reuses_maps:
                     self._print(f"maps kept in {plan.maps} are used, nothing is predicted (--from image predicts)")
             case ClusterReady(dashboard, workers):
-                where = f"; dashboard: {dashboard}" if dashboard else ""
-                self._print(f"Dask cluster with {workers} worker{'s' if workers != 1 else ''}{where}")
-            case PassStarted(name, tasks):
-                self._start(name, tasks)
+                self.workers = workers
+                self._print(describe_cluster(dashboard, workers))
+            case PassStarted(name, tasks, voxels):
+                self._start(name, tasks, voxels)
             case BlockDone():
                 self._advance(event)
+            case BlockFailed(name, when, index, error):
+                self._print(f"FAILED: {name} of block {index}, time {when}: {error}")
             case Warned(message):
                 self._print(f"warning: {message}")
+            case _:
+                pass
 
-    def _print(self, line: str) -> None:
+    def _print(self, line: str | Text) -> None:
         self.console.print(line, markup=False, highlight=False, soft_wrap=True)
 
-    def _start(self, name: str, tasks: int) -> None:
-        self.paces.setdefault(name, Pace(tasks))
+    def _start(self, name: str, tasks: int, voxels: int = 0) -> None:
+        self.paces.setdefault(name, Pace(tasks, voxels, self.workers))
         if self.bars is not None and name not in self._tasks:
-            self._tasks[name] = self.bars.add_task(name, total=tasks, pace="")
+            self._tasks[name] = self.bars.add_task(name, total=1.0, blocks=f"0/{tasks}", pace="")
 
     def _advance(self, event: BlockDone) -> None:
         now = self.clock()
         self._start(event.name, event.total)
         pace = self.paces[event.name]
         pace.count(event, now)
+        blocks = f"{pace.done}/{pace.total}"
         if self.bars is not None:
-            self.bars.update(self._tasks[event.name], completed=pace.done, total=pace.total, pace=pace.describe())
+            self.bars.update(self._tasks[event.name], completed=pace.fraction, blocks=blocks, pace=pace.describe())
         elif pace.done == pace.total or now - self._said.get(event.name, float("-inf")) >= LINE_EVERY_S:
             self._said[event.name] = now
             detail = pace.describe()
-            self._print(f"{event.name} {pace.done}/{pace.total} blocks" + (f", {detail}" if detail else ""))
+            self._print(f"{event.name} {blocks} blocks" + (f", {detail}" if detail else ""))
+
+
+def describe_cluster(dashboard: str, workers: int) -> Text:
+    """The cluster in a line; a terminal that knows links makes the address one."""
+    line = Text(f"Dask cluster with {workers} worker{'s' if workers != 1 else ''}")
+    if dashboard:
+        line.append("; dashboard: ").append(dashboard, style=f"link {dashboard}")
+    return line
+
+
+def in_plain_notebook(console: Console) -> bool:
+    """Whether this is a notebook in which nothing can be drawn again, since ipywidgets is missing."""
+    return console.is_jupyter and importlib.util.find_spec("ipywidgets") is None
 
 
 @contextmanager
@@ -170,17 +123,18 @@ def watching(quiet: bool = False, console: Console | None = None) -> Iterator[Ob
     console = console or Console(stderr=True)
     if quiet:
         yield None
-    elif not console.is_terminal:
+    elif not (console.is_terminal or console.is_jupyter) or in_plain_notebook(console):
         yield Watcher(console)
     else:
         columns = (
             TextColumn("{task.description:<9}"),
             BarColumn(),
-            TextColumn("{task.completed:.0f}/{task.total:.0f} blocks"),
+            TextColumn("{task.fields[blocks]} blocks"),
             TextColumn("{task.fields[pace]}"),
         )
         with Progress(*columns, console=console) as bars:
             yield Watcher(console, bars)
+            bars.refresh()  # in a notebook rich does not draw the last state by itself
 
 
 def describe_summary(summary: Summary) -> str:

@@ -6,13 +6,18 @@ any work starts. Heavy imports are inside the functions, so that ``--help`` answ
 
 from __future__ import annotations
 
-from typing import Any
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import TYPE_CHECKING, Any
 
 import typer
 
-from bigcp3d.errors import BlockError, InputError
+from bigcp3d.errors import BigCP3DError, BlockError, InputError
 from bigcp3d.face import options as o
 from bigcp3d.face.failures import set_up_logging
+
+if TYPE_CHECKING:
+    from bigcp3d.schedule.events import Observer
 
 
 def segment(
@@ -45,6 +50,7 @@ def segment(
     dry_run: o.DryRun = False,
     verbose: o.Verbose = False,
     quiet: o.Quiet = False,
+    json: o.Json = False,
 ) -> None:
     """Segment every cell of IN.zarr into OME-Zarr labels.
 
@@ -58,6 +64,7 @@ def segment(
         source,
         dry_run=dry_run,
         quiet=quiet,
+        json=json,
         output=output,
         name=name,
         model=model,
@@ -86,7 +93,7 @@ def segment(
     )
 
 
-def run_or_plan(source: Any, *, dry_run: bool, quiet: bool, **settings: Any) -> None:
+def run_or_plan(source: Any, *, dry_run: bool, quiet: bool, json: bool, **settings: Any) -> None:
     """Print the plan where ``dry_run``; else run it under a progress display and print the summary.
 
     Raises
@@ -101,11 +108,25 @@ def run_or_plan(source: Any, *, dry_run: bool, quiet: bool, **settings: Any) -> 
     if dry_run:
         typer.echo(plan_segmentation(source, **settings).describe())
         return
-    with watching(quiet) as observer:
+    with events_as_lines() if json else watching(quiet) as observer:
         summary = run(source, on_event=observer, **settings)
-    typer.echo(describe_summary(summary))
+    if not json:
+        typer.echo(describe_summary(summary))
     for block in summary.failed:
         typer.echo(f"failed: {block}", err=True)
     if summary.failed:
         typer.echo("everything else is kept; the same command carries on from there", err=True)
         raise typer.Exit(BlockError.exit_code)
+
+
+@contextmanager
+def events_as_lines() -> Iterator[Observer]:
+    """An observer that writes JSON lines to stdout; an error that ends the run is the last of them."""
+    from bigcp3d.face.event_lines import EventLines
+
+    lines = EventLines()
+    try:
+        yield lines
+    except BigCP3DError as error:
+        lines.write_error(error)
+        raise

@@ -17,7 +17,7 @@ from typing import Any
 
 from distributed import Client, Future, Worker, WorkerPlugin, as_completed, get_worker
 
-from bigcp3d.schedule.serial import Done, Failures
+from bigcp3d.schedule.serial import Done, Failed, Failures
 from bigcp3d.schedule.tasks import Key, Task
 from bigcp3d.work.passes import Counts, perform
 from bigcp3d.work.plan import Plan
@@ -75,7 +75,9 @@ def run_on_workers(client: Client, plan: Plan) -> Iterator[tuple[str, bool]]:
         client.unregister_worker_plugin(name)
 
 
-def execute_on_dask(client: Client, plugin: str, gpus: bool, tasks: Iterable[Task], on_done: Done) -> Failures:
+def execute_on_dask(
+    client: Client, plugin: str, gpus: bool, tasks: Iterable[Task], on_done: Done, on_failed: Failed
+) -> Failures:
     """Submit every task, report each as it finishes, and return the errors of those that failed themselves.
 
     Tasks are submitted pass by pass and their results fetched batch by batch: one message for many tasks.
@@ -109,7 +111,10 @@ def execute_on_dask(client: Client, plugin: str, gpus: bool, tasks: Iterable[Tas
         for future, counts in zip(good, results, strict=True):
             on_done(by_key[future.key], counts)
         for key, future in bad.items():
-            failed[by_key[key].key] = future.exception() or RuntimeError(f"task {key} was {future.status}")
+            task = by_key[key]
+            failed[task.key] = future.exception() or RuntimeError(f"task {key} was {future.status}")
+            if all(futures[need].status not in ("error", "cancelled") for need in task.needs):
+                on_failed(task, failed[task.key])
     return {key: error for key, error in failed.items() if failed.keys().isdisjoint(_needs(by_key, key, run_id))}
 
 

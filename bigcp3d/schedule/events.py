@@ -1,9 +1,9 @@
 """What a run tells the one who watches it: frozen events while it goes, one summary when it ends.
 
 The executors call ``on_event(event)`` in the process that called `segment`, one event at a time and in the order things
-happen: ``RunPlanned``, then (on Dask only) ``ClusterReady``, then for each pass ``PassStarted`` and its ``BlockDone``;
-``Warned`` may come anywhere. Passes overlap on Dask, so ``BlockDone`` of several passes interleave; within a pass
-``done`` only grows.
+happen: ``RunPlanned``, then (on Dask only) ``ClusterReady``, then for each pass ``PassStarted`` and its ``BlockDone``
+or ``BlockFailed``, then ``LabelsReady`` and ``RunFinished``; ``Warned`` may come anywhere. Passes overlap on Dask, so
+``BlockDone`` of several passes interleave; within a pass ``done`` only grows.
 
 Invariant: nothing in here changes what a run computes. An observer that does nothing gives the same labels.
 """
@@ -37,10 +37,11 @@ class ClusterReady:
 
 @dataclass(frozen=True)
 class PassStarted:
-    """A pass begins; ``tasks`` counts all its blocks, those already done by an earlier run included."""
+    """A pass begins; ``tasks`` and ``voxels`` count all its blocks, those already done by an earlier run included."""
 
     name: str
     tasks: int
+    voxels: int = 0
 
 
 @dataclass(frozen=True)
@@ -70,14 +71,28 @@ class BlockDone:
 
 
 @dataclass(frozen=True)
+class BlockFailed:
+    """One block of one pass failed after its retries; blocks that only wait for it are not told of.
+
+    Attributes
+    ----------
+    name, time, index
+        Pass, time point, block.
+    error : str
+        What the task raised.
+    """
+
+    name: str
+    time: int
+    index: tuple[int, ...]
+    error: str
+
+
+@dataclass(frozen=True)
 class Warned:
     """Something that a user should know and that does not end the run."""
 
     message: str
-
-
-Event = RunPlanned | ClusterReady | PassStarted | BlockDone | Warned
-Observer = Callable[[Event], None]
 
 
 @dataclass(frozen=True)
@@ -121,3 +136,22 @@ class Summary:
     pass_seconds: dict[str, float]
     failed: list[str] = field(default_factory=list)
     tasks: list[TaskSpent] = field(default_factory=list, repr=False)
+
+
+@dataclass(frozen=True)
+class LabelsReady:
+    """The labels are written and announced; the work directory is still there, with the table of the cells."""
+
+    plan: Plan
+    summary: Summary
+
+
+@dataclass(frozen=True)
+class RunFinished:
+    """The run is over."""
+
+    summary: Summary
+
+
+Event = RunPlanned | ClusterReady | PassStarted | BlockDone | BlockFailed | Warned | LabelsReady | RunFinished
+Observer = Callable[[Event], None]

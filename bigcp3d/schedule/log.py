@@ -7,7 +7,7 @@ from pathlib import Path
 
 from bigcp3d.errors import BigCP3DError, BlockError
 from bigcp3d.pure.boxes import Box
-from bigcp3d.schedule.events import BlockDone, Observer, PassStarted, Summary, Warned
+from bigcp3d.schedule.events import BlockDone, BlockFailed, Observer, PassStarted, Summary, Warned
 from bigcp3d.schedule.serial import Failures
 from bigcp3d.schedule.tasks import Task
 from bigcp3d.work.passes import Counts
@@ -29,10 +29,12 @@ class RunLog:
 
     def start(self, tasks: list[Task]) -> None:
         """A phase begins."""
-        phase = Counter(task.key[0] for task in tasks)
+        phase, voxels = Counter(task.key[0] for task in tasks), Counter[str]()
+        for task in tasks:
+            voxels[task.key[0]] += task.voxels
         self.all.update(phase)
         for name, number in phase.items():
-            self.observe(PassStarted(name, number))
+            self.observe(PassStarted(name, number, voxels[name]))
 
     def add(self, task: Task, counts: Counts) -> None:
         """One task is done."""
@@ -43,6 +45,11 @@ class RunLog:
             self.totals[key] += counts.get(key, 0)
         self.removed.update(counts.get("removed", {}))
         self.observe(BlockDone(name, index, task.voxels, counts["seconds"], self.done[name], self.all[name]))
+
+    def fail(self, task: Task, error: BaseException) -> None:
+        """One task failed after its retries."""
+        name, time, index = task.key
+        self.observe(BlockFailed(name, time, index, f"{type(error).__name__}: {error}"))
 
     def summary(self, seconds: float) -> Summary:
         """The run in numbers; warns of what the user should know."""

@@ -16,11 +16,11 @@ from typing import Any, ParamSpec, Protocol, TypeVar
 from bigcp3d.edge.labels import create_labels, finish_labels
 from bigcp3d.edge.records import read_record, write_record
 from bigcp3d.errors import InputError
-from bigcp3d.schedule.events import ClusterReady, Observer, RunPlanned, Summary
+from bigcp3d.schedule.events import ClusterReady, LabelsReady, Observer, RunFinished, RunPlanned, Summary
 from bigcp3d.schedule.log import RunLog, block_error
 from bigcp3d.schedule.plan import check_memory, make_plan
 from bigcp3d.schedule.request import Request
-from bigcp3d.schedule.serial import Done, Failures, execute_serially
+from bigcp3d.schedule.serial import Done, Failed, Failures, execute_serially
 from bigcp3d.schedule.start import check_start, clean_up, prepare
 from bigcp3d.schedule.tasks import Task, label_tasks, object_tasks
 from bigcp3d.work.passes import Counts
@@ -36,7 +36,7 @@ UINT32_MAX = 2**32 - 1
 class Execute(Protocol):
     """Runs tasks, reports each, returns the errors of those that failed themselves."""
 
-    def __call__(self, tasks: Iterable[Task], on_done: Done) -> Failures:
+    def __call__(self, tasks: Iterable[Task], on_done: Done, on_failed: Failed) -> Failures:
         """Run ``tasks``."""
 
 
@@ -103,7 +103,9 @@ def segment(source: str | Path, *, on_event: Observer | None = None, **arguments
         _run_phase(execute, label_tasks(plan), log)
     summary = log.summary(clock.perf_counter() - begin)
     finish_labels(run.target, attributes=_provenance(plan, summary))
+    observe(LabelsReady(plan, summary))
     clean_up(plan)
+    observe(RunFinished(summary))
     return summary
 
 
@@ -119,7 +121,7 @@ def _run_phase(execute: Execute, tasks: Iterable[Task], log: RunLog) -> None:
     """Run one phase of the graph; raise at its end if something failed."""
     listed = list(tasks)
     log.start(listed)
-    failures = execute(listed, log.add)
+    failures = execute(listed, log.add, log.fail)
     if failures:
         raise block_error(failures, log.plan)
 
@@ -128,7 +130,7 @@ def _run_phase(execute: Execute, tasks: Iterable[Task], log: RunLog) -> None:
 def _executor(plan: Plan, run: Run, request: Request, observe: Observer) -> Iterator[Execute]:
     """The serial executor, or Dask on a local or given cluster, with memory checked against the workers."""
     if request.executor == "serial":
-        yield lambda tasks, on_done: execute_serially(run, tasks, on_done)
+        yield lambda tasks, on_done, on_failed: execute_serially(run, tasks, on_done, on_failed)
         return
     from bigcp3d.schedule.cluster import connect
     from bigcp3d.schedule.distribute import execute_on_dask, run_on_workers
@@ -140,7 +142,7 @@ def _executor(plan: Plan, run: Run, request: Request, observe: Observer) -> Iter
                 check_memory(plan, worker["memory_limit"], worker["nthreads"])
         observe(ClusterReady(client.dashboard_link or "", len(workers)))
         with run_on_workers(client, plan) as (plugin, gpus):
-            yield lambda tasks, on_done: execute_on_dask(client, plugin, gpus, tasks, on_done)
+            yield lambda tasks, on_done, on_failed: execute_on_dask(client, plugin, gpus, tasks, on_done, on_failed)
 
 
 def _create_labels(plan: Plan, run: Run, *, overwrite: bool) -> None:

@@ -12,10 +12,11 @@ from bigcp3d.work.run import Run
 logger = logging.getLogger(__name__)
 
 Done = Callable[[Task, Counts], None]
+Failed = Callable[[Task, BaseException], None]
 Failures = dict[Key, BaseException]
 
 
-def execute_serially(run: Run, tasks: Iterable[Task], on_done: Done) -> Failures:
+def execute_serially(run: Run, tasks: Iterable[Task], on_done: Done, on_failed: Failed) -> Failures:
     """Run every task whose needs succeeded; return the errors of those that failed themselves."""
     failures: Failures = {}
     blocked: set[Key] = set()
@@ -29,6 +30,7 @@ def execute_serially(run: Run, tasks: Iterable[Task], on_done: Done) -> Failures
         except Exception as error:
             logger.debug("%s failed", task.key, exc_info=True)
             failures[task.key] = error
+            on_failed(task, error)
             blocked.add(task.key)
         else:
             on_done(task, counts)

@@ -116,7 +116,9 @@ def scheduler(folder: Path, shape: Vec3, block: Vec3, model: str) -> list[Row]:
                 tasks, made = spend(lambda make=make: list(make(plan)))  # type: ignore[misc]
                 before = client.run_on_scheduler(scheduler_used)[0]
                 failed, spent = spend(
-                    lambda tasks=tasks: distribute.execute_on_dask(client, plugin, gpus, tasks, lambda *_: None)  # type: ignore[misc]
+                    lambda tasks=tasks: distribute.execute_on_dask(
+                        client, plugin, gpus, tasks, lambda *_: None, lambda *_: None
+                    )  # type: ignore[misc]
                 )
                 assert not failed
                 after, memory = client.run_on_scheduler(scheduler_used)

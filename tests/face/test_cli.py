@@ -1,6 +1,7 @@
 """The command line: what it answers at once, what it hands to the library, and how it ends badly."""
 
 import dataclasses
+import json
 import logging
 import subprocess
 import sys
@@ -151,6 +152,24 @@ def test_a_run_reports_on_stderr_and_sums_up_in_one_line_on_stdout(run, library)
         "2 Mvoxel in 8 blocks took 0:04 (500 kvoxel/s)"
     ]
     assert "predict 2/2 blocks" in done.stderr
+
+
+def test_json_puts_events_and_nothing_else_on_stdout(run, library):
+    done = run(app, ["segment", "in.zarr", "--serial", "--json"])
+    assert [json.loads(line)["event"] for line in done.stdout.splitlines()] == ["pass", "progress"]
+    assert done.stderr == ""
+
+
+def test_json_ends_with_the_error_that_ended_the_run(run, library, monkeypatch):
+    def fail(*args, **options):
+        raise BlockError("2 blocks failed")
+
+    monkeypatch.setattr(library, "segment", fail)
+    done = run(app, ["segment", "in.zarr", "--json"])
+    last = json.loads(done.stdout.splitlines()[-1])
+    assert done.exit_code == BlockError.exit_code == last.pop("exit_code")
+    assert (last["event"], last["kind"], last["message"]) == ("error", "BlockError", "2 blocks failed")
+    assert "2 blocks failed" in done.stderr
 
 
 def test_a_dry_run_prints_the_plan_and_does_not_segment(run, library):
