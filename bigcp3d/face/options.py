@@ -59,6 +59,29 @@ Level = Annotated[
     int,
     option("--level", panel=IMAGE, metavar="N", text="Resolution to read, 0 the finest; labels come back at level 0."),
 ]
+Roi = Annotated[
+    str | None,
+    option(
+        "--roi",
+        panel=IMAGE,
+        metavar="Z0:Z1,Y0:Y1,X0:X1",
+        text="Label this region only, in voxels of level 0 (0:64,100:228,:), or in micrometres with um at its end. "
+        "Cells that lie inside are those of the whole volume, voxel by voxel; only their numbers differ.",
+    ),
+]
+Mask = Annotated[
+    Path | None,
+    option(
+        "--mask",
+        panel=IMAGE,
+        metavar="MASK.zarr",
+        text="Look for cells where this OME-Zarr image or labels group is above 0; any resolution, the same volume.",
+    ),
+]
+Time = Annotated[
+    str | None,
+    option("--time", panel=IMAGE, metavar="A:B", text="Time points: 5, or 3:10 for 3 to 9. Default: all."),
+]
 Output = Annotated[
     Path | None,
     option(

@@ -99,20 +99,24 @@ def nearest_working(start: int, stop: int, factor: float, size: int) -> NDArray[
     return index.clip(0, size - 1)
 
 
-def image_copies(start: int, stop: int, factor: float, size: int, image_size: int) -> NDArray[np.int64]:
-    """How many voxels of an image axis take their label from each of the working voxels [start, stop) of ``size``."""
-    first = 0 if start == 0 else max(0, math.floor(start * factor) - 2)
-    last = image_size if stop == size else min(image_size, math.ceil(stop * factor) + 2)
+def image_copies(start: int, stop: int, factor: float, size: int, low: int, high: int) -> NDArray[np.int64]:
+    """How many of the voxels [low, high) of an image axis take their label from each working voxel of [start, stop).
+
+    ``size`` is that of the working axis.
+    """
+    first = low if start == 0 else max(low, math.floor(start * factor) - 2)
+    last = max(first, high if stop == size else min(high, math.ceil(stop * factor) + 2))
     taken = nearest_working(first, last, factor, size)
     return np.bincount(taken[(taken >= start) & (taken < stop)] - start, minlength=stop - start).astype(np.int64)
 
 
 def working_box(box: Box, factors: Factors, shape: Vec3) -> Box:
-    """The box of the working grid (of ``shape``) whose labels an image box takes."""
-    ends = [
-        nearest_working(a, b, f, s)[[0, -1]] for a, b, f, s in zip(box.start, box.stop, factors, shape, strict=True)
-    ]
-    return Box(vec3(e[0] for e in ends), vec3(e[1] + 1 for e in ends))
+    """The box of the working grid (of ``shape``) whose labels an image box takes; empty where that is."""
+    ends = []
+    for a, b, factor, size in zip(box.start, box.stop, factors, shape, strict=True):
+        taken = nearest_working(a, b, factor, size)
+        ends.append((taken[0], taken[-1] + 1) if len(taken) else (0, 0))
+    return Box(vec3(e[0] for e in ends), vec3(e[1] for e in ends))
 
 
 def spread_labels(

@@ -37,7 +37,8 @@ class Neighbours:
         tasks, blocks : BlockGrid
             What tasks run on, and what they read; the two may cover different volumes.
         box_of : callable
-            A box of the volume of ``blocks``; on each axis it follows from the index on that axis.
+            A box of the volume of ``blocks``; on each axis it follows from the index on that axis, and is empty there
+            for tasks that are none.
         """
         reads = [_along(axis, tasks, blocks, box_of) for axis in range(3)]
         z, y, x = (_turned(row, blocks.counts[axis]) for axis, row in enumerate(reads))
@@ -56,9 +57,15 @@ def _along(axis: int, tasks: BlockGrid, blocks: BlockGrid, box_of: Callable[[Vec
     """Blocks that tasks read on one axis."""
     rows = []
     for i in range(tasks.counts[axis]):
-        index = vec3(i if a == axis else 0 for a in range(3))
-        rows.append(sorted({block[axis] for block in blocks.touching(box_of(index))}))
+        box = box_of(vec3(i if a == axis else 0 for a in range(3)))
+        along = Box(_on(axis, box.start, 0), _on(axis, box.stop, 1))
+        rows.append([block[axis] for block in blocks.touching(along)])
     return tuple(rows)
+
+
+def _on(axis: int, corner: Vec3, value: int) -> Vec3:
+    """A corner on one axis, ``value`` on the others."""
+    return vec3(v if a == axis else value for a, v in enumerate(corner))
 
 
 def _turned(reads: Axis, blocks: int) -> Axis:

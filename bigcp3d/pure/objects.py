@@ -88,7 +88,11 @@ def flow_errors(squares: NDArray[np.int64], sums: Sums) -> NDArray[np.float64]:
 
 
 def keep_objects(
-    sums: Sums, filters: Filters, squares: NDArray[np.int64] | None = None
+    sums: Sums,
+    filters: Filters,
+    squares: NDArray[np.int64] | None = None,
+    *,
+    among: NDArray[np.bool_] | None = None,
 ) -> tuple[NDArray[np.bool_], dict[str, int]]:
     """Apply the filters to whole objects.
 
@@ -100,6 +104,9 @@ def keep_objects(
         What is kept.
     squares : ndarray of int64, shape (n,), optional
         Sums of the squared flow error (`squared_flow_error`); needed where ``max_flow_error`` is set.
+
+    among : ndarray of bool, shape (n,), optional
+        Objects that are looked at; the others are not kept, and no filter is said to have removed them.
 
     Returns
     -------
@@ -120,7 +127,7 @@ def keep_objects(
         if squares is None:
             raise ValueError("the flow-error filter needs the sums of the check pass")
         tests.append(("flow error", flow_errors(squares, sums) <= filters.max_flow_error))
-    keep = sums.count > 0
+    keep = (sums.count > 0) & (True if among is None else among)
     removed = {}
     for name, passes in tests:
         removed[name] = int(np.count_nonzero(keep & ~passes))

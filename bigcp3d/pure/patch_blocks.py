@@ -54,9 +54,12 @@ class PatchBlocks:
         """The patches that a block computes, in raster order."""
         return self.patches.cores.touching(self.grid.core(index))
 
-    def layers(self, index: Vec3) -> list[list[Vec3]]:
-        """Its patches, layer by layer along z."""
-        return [list(layer) for _, layer in itertools.groupby(self.owned(index), key=lambda patch: patch[0])]
+    def layers(self, index: Vec3, within: Box | None = None) -> list[list[Vec3]]:
+        """Its patches, layer by layer along z; only those that fill voxels ``within`` a box, if one is given."""
+        core = self.grid.core(index)
+        part = core if within is None else core.intersect(within.grow(self.patches.margin))
+        patches = self.patches.cores.touching(part)
+        return [list(layer) for _, layer in itertools.groupby(patches, key=lambda patch: patch[0])]
 
     def extent(self, index: Vec3) -> Box:
         """The voxels of the volume that a block's patches fill."""
@@ -82,6 +85,10 @@ class PatchBlocks:
             slabs += [slab for slab in (below, above) if not slab.empty]
             rest = Box(_with(rest.start, axis, inner.start[axis]), _with(rest.stop, axis, inner.stop[axis]))
         return slabs
+
+    def filling(self, box: Box) -> list[Vec3]:
+        """The blocks whose patches fill voxels of a box, in raster order."""
+        return self.grid.touching(box.grow(self.patches.margin))
 
     def meeting(self, index: Vec3) -> list[Vec3]:
         """The blocks whose voxels a block fills, in raster order, itself included; they are those that fill its own."""

@@ -71,8 +71,8 @@ class PatchGrid:
         return Box(start, vec3(a + p for a, p in zip(start, self.patch, strict=True)))
 
     def read_box(self, patches: Sequence[Vec3]) -> Box:
-        """All voxels of the volume that a box of patches, in raster order, sees, reflected ones included."""
-        first, last = self.window(patches[0]), self.window(patches[-1])
+        """A box of the volume that holds all voxels that patches see, reflected ones included."""
+        first, last = (self.window(vec3(end(axis) for axis in zip(*patches, strict=True))) for end in (min, max))
         ends = [reflected(a, b, s) for a, b, s in zip(first.start, last.stop, self.shape, strict=True)]
         return Box(vec3(e.min() for e in ends), vec3(e.max() + 1 for e in ends))
 

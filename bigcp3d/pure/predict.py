@@ -89,7 +89,7 @@ def sum_patches(
     read : callable
         Gives the normalised image, float32, in a box of the working grid.
     layers : sequence of sequences of patch indices
-        The patches; a layer is a box of them in raster order, and is read at once.
+        The patches; the box that a layer sees is read at once.
     box : Box
         Where sums are wanted.
     grid : PatchGrid
@@ -111,24 +111,48 @@ def sum_patches(
 
     Notes
     -----
+    A patch that sees nothing but one value is not computed again: the network's answer to it follows from the value. So
+    empty space (padding, the outside of a stitched mosaic) costs next to nothing, and not a bit changes.
     Sums of any other patches may be added in any order. 16 bytes a voxel of the box, the image that a layer sees and
     the activations of one batch, all on the network's device; ahead, the image that the next layer sees, on the host.
     """
     device = next(network.parameters()).device
     gpu = device.type != "cpu"
     sums = DeviceSums(box, grid, device) if (gpu if on_device is None else on_device) else HostSums(box, grid)
+    layers = [layer for layer in layers if layer]
     regions = [grid.read_box(layer) for layer in layers]
+    known: dict[float, Tensor] = {}
+
+    def add(window: Box, answer: Tensor) -> None:
+        mend_border(answer, window, grid.shape)
+        sums.add(window, answer)
+
     with closing(read_each(read, regions, ahead=gpu if ahead is None else ahead)) as images:
         for layer, region in zip(layers, regions, strict=True):
-            image = torch.from_numpy(next(images)).to(device)
-            for first in range(0, len(layer), batch):
-                windows = [grid.window(index) for index in layer[first : first + batch]]
+            values = next(images)
+            same = {index: value for index in layer if (value := _only_value(values, region, index, grid)) is not None}
+            image = torch.from_numpy(values).to(device)
+            del values
+            for index, value in same.items():
+                if value not in known:
+                    patch = take_patch(image, region, grid.window(index), grid)
+                    known[value] = run_network(network, _fill([patch], batch))[0]
+                add(grid.window(index), known[value].clone())
+            rest = [grid.window(index) for index in layer if index not in same]
+            for first in range(0, len(rest), batch):
+                windows = rest[first : first + batch]
                 patches = _fill([take_patch(image, region, window, grid) for window in windows], batch)
                 for window, answer in zip(windows, run_network(network, patches), strict=False):
-                    mend_border(answer, window, grid.shape)
-                    sums.add(window, answer)
+                    add(window, answer)
             del image  # before the next one is asked for
     return sums
+
+
+def _only_value(image: NDArray[np.float32], region: Box, index: Vec3, grid: PatchGrid) -> float | None:
+    """The value of all voxels that a patch sees, or None where they differ; ``image`` covers ``region``."""
+    part = image[grid.read_box([index]).slices(region.start)]
+    first = part.flat[0]
+    return float(first) if part[-1, -1, -1] == first and (part == first).all() else None
 
 
 def fast_precision(device: str) -> str:

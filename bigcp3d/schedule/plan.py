@@ -25,6 +25,7 @@ from bigcp3d.pure.radius import closing_radius, path_reach, path_steps, smallest
 from bigcp3d.pure.tracking import MAX_REACH
 from bigcp3d.schedule.kept import default_work_dir, reuse_maps
 from bigcp3d.schedule.request import Request
+from bigcp3d.schedule.where import find_region, find_times, open_mask
 from bigcp3d.work.plan import Plan
 
 LARGEST_BLOCK = 512
@@ -75,6 +76,10 @@ def make_plan(request: Request) -> Plan:
         max_flow_error=request.max_flow_error,
     )
 
+    roi, times = find_region(request.roi, image), find_times(request.time, image)
+    mask, mask_level, mask_factors = (
+        (None, 0, (1.0, 1.0, 1.0)) if request.mask is None else open_mask(request.mask, image, label_factors)
+    )
     precision = "float32" if maps else _precision(request, card)
 
     def plan_with(block: Vec3) -> Plan:
@@ -83,7 +88,11 @@ def make_plan(request: Request) -> Plan:
             image=image,
             level=request.level,
             channel=channel,
-            times=tuple(range(image.times)),
+            times=times,
+            roi=roi,
+            mask=mask,
+            mask_level=mask_level,
+            mask_factors=mask_factors,
             target=target,
             work_dir=str(request.work_dir or default_work_dir(target.group, target.name)),
             model=None if maps else str(request.model),
@@ -126,7 +135,8 @@ def _choose_block(plan_with, shape: Vec3, request: Request) -> Plan:  # type: ig
         plan: Plan = plan_with(block)
         fits = request.scheduler is not None or plan.worker_bytes() <= request.worker_limit_bytes()
         longest = max(range(3), key=lambda axis: block[axis])
-        if (fits and len(plan.grid) >= request.worker_count()) or block[longest] <= SMALLEST_BLOCK:
+        blocks = len(plan.grid.touching(plan.scope.tracked))
+        if (fits and blocks >= request.worker_count()) or block[longest] <= SMALLEST_BLOCK:
             return plan
         half = -(-block[longest] // 2)
         block = vec3(half if axis == longest else side for axis, side in enumerate(block))

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -32,6 +33,13 @@ class Request:
         Micrometres per voxel of level 0 (z, y, x), where the store has none or a wrong one.
     block : tuple of int, optional
         Block (z, y, x) in working voxels; None chooses what fits in memory. No label depends on it.
+    roi : str or sequence of pairs, optional
+        Where labels are wanted: "Z0:Z1,Y0:Y1,X0:X1" in voxels of level 0, or in micrometres with "um" at its end; ends
+        may be left out. Cells that lie inside are those of the whole volume; ids count those of the region.
+    mask : str or Path, optional
+        OME-Zarr image or labels of the same volume at any resolution; cells are looked for where it is above 0.
+    time : str or int, optional
+        Time points: "5", "3:10" (3 to 9); default all. Labels of the others stay empty.
     channel, level : int or str, int
         Channel by index or name; pyramid level to read. Labels have the shape of level 0.
     scheduler : str, optional
@@ -79,6 +87,9 @@ class Request:
     diameter_um: float | None = None
     scale_um: tuple[float, float, float] | None = None
     block: Vec3 | None = None
+    roi: str | Sequence[tuple[float | None, float | None]] | None = None
+    mask: str | Path | None = None
+    time: str | int | None = None
     channel: int | str = 0
     level: int = 0
     scheduler: str | None = None

@@ -168,18 +168,9 @@ def _counts(run: Run, time: int, name: str) -> Counts:
 def _provenance(plan: Plan, summary: Summary) -> dict[str, Any]:
     """What the labels' attributes say of how they were made."""
     settings = plan.result_settings()
-    kept = ("level", "channel", "factors", "label_factors", "shape", "foreground", "steps", "reach", "radius")
-    more = (
-        "patch",
-        "margin",
-        "low_percentile",
-        "high_percentile",
-        "clip",
-        "representation",
-        "scale_vox",
-        "filters",
-        "maps",
-    )
+    kept = ["level", "channel", "times", "roi", "factors", "label_factors", "shape", "foreground", "steps", "reach"]
+    kept += ["radius", "patch", "margin", "low_percentile", "high_percentile", "clip", "representation", "scale_vox"]
+    kept += ["filters", "maps"]
     return {
         "bigcp3d": {
             "version": plan.version,
@@ -187,7 +178,8 @@ def _provenance(plan: Plan, summary: Summary) -> dict[str, Any]:
             "model_sha256": plan.model_hash,
             "model_card": plan.card.model_dump(mode="json") if plan.card else None,
             "source": plan.image.path,
-            "parameters": {name: settings[name] for name in (*kept, *more)},
+            "mask": plan.mask.path if plan.mask else None,
+            "parameters": {name: settings[name] for name in kept},
             "cells": summary.cells,
             "removed": summary.removed,
             "unassigned_vox": summary.unassigned_vox,

@@ -55,30 +55,33 @@ def _map_tasks(plan: Plan, time: int) -> Iterator[Task]:
     yield Task(("normalise", time, ONCE), (), 0)
     if plan.maps is not None:
         return
-    blocks = plan.patch_blocks
-    for index in blocks.grid:
+    blocks, mapped = plan.patch_blocks, plan.scope.mapped
+    predicted = blocks.filling(mapped)
+    for index in predicted:
         yield Task(("predict", time, index), (("normalise", time, ONCE),), blocks.grid.core(index).size)
-    for index in blocks.grid if blocks.hand_over else ():
-        givers = tuple(("predict", time, giver) for giver in blocks.meeting(index))
+    there = set(predicted)
+    for index in blocks.grid.touching(mapped) if blocks.hand_over else ():
+        givers = tuple(("predict", time, giver) for giver in blocks.meeting(index) if giver in there)
         yield Task(("merge", time, index), givers, blocks.grid.core(index).size)
 
 
 def _block_tasks(plan: Plan, inputs: Inputs, time: int) -> Iterator[Task]:
     """From maps to objects."""
-    grid = plan.grid
+    grid, scope = plan.grid, plan.scope
+    tracked, clustered = grid.touching(scope.tracked), grid.touching(scope.clustered)
     maps_pass = "merge" if plan.patch_blocks.hand_over else "predict"
-    for index in grid:
+    for index in tracked:
         needs = tuple((maps_pass, time, other) for other in inputs.of("track", index).get("maps", ()))
         yield Task(("track", time, index), needs or (("normalise", time, ONCE),), grid.core(index).size)
-    for index in grid:
+    for index in clustered:
         needs = tuple(("track", time, other) for other in inputs.of("cluster", index)["sinks"])
         yield Task(("cluster", time, index), needs, grid.core(index).size)
-    last = tuple(("cluster", time, index) for index in grid)
+    last = tuple(("cluster", time, index) for index in clustered)
     if plan.checks_flow:
         yield Task(("join", time, ONCE), last, 0)
-        for index in grid:
+        for index in tracked:
             yield Task(("check", time, index), (("join", time, ONCE),), grid.core(index).size)
-        last = tuple(("check", time, index) for index in grid)
+        last = tuple(("check", time, index) for index in tracked)
     yield Task(("resolve", time, ONCE), last, 0)
 
 
@@ -102,15 +105,19 @@ def _latest_first(tasks: Sequence[Task]) -> Iterator[Task]:
 def label_tasks(plan: Plan) -> Iterator[Task]:
     """From ids to labels and their pyramid, for every time point; the object phase is over."""
     for time in plan.times:
-        for index in plan.label_grid(0):
+        written = set(plan.label_grid(0).touching(plan.scope.wanted))
+        for index in sorted(written):
             yield Task(("label", time, index), (), plan.label_grid(0).core(index).size)
         for level in range(1, len(plan.target.levels)):
             grid, below = plan.label_grid(level), plan.label_grid(level - 1)
+            finer, written = written, set()
             for index in grid:
                 core = grid.core(index)
                 read = pool_read_box(core, plan.target.factors[level], plan.target.levels[level - 1].shape)
-                needs = tuple(_label_key(level - 1, time, other) for other in below.touching(read))
-                yield Task(_label_key(level, time, index), needs, core.size)
+                needs = tuple(_label_key(level - 1, time, other) for other in below.touching(read) if other in finer)
+                if needs:
+                    written.add(index)
+                    yield Task(_label_key(level, time, index), needs, core.size)
 
 
 def _label_key(level: int, time: int, index: Vec3) -> Key:

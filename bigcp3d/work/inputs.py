@@ -10,6 +10,8 @@ A block has up to four intermediates that are as large as the volume, in one fil
     label     offsets              what its block takes of the working grid
               components           the same + reach
 
+Where labels are wanted in a region only, tasks and what they read are cut to its boxes (`bigcp3d.work.scope`).
+
 `resolve` (or `join`) reads all components, and no ``label`` task begins before it is done, so it is never the last.
 """
 
@@ -17,7 +19,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
-from bigcp3d.pure.boxes import BlockGrid, Box, Vec3
+from bigcp3d.pure.boxes import Box, Vec3, vec3
 from bigcp3d.pure.grid import working_box
 from bigcp3d.pure.neighbours import Neighbours
 from bigcp3d.work.plan import Plan
@@ -42,17 +44,26 @@ class Inputs:
                     yield name, index
 
     def _neighbours(self, name: str, kind: str, by: int) -> Neighbours:
-        plan = self.plan
-        blocks = plan.intermediate_grid(kind)
-        if name != "label":
-            return Neighbours.of(plan.grid, blocks, lambda index: plan.grid.core(index).grow(by))
-        tasks = plan.label_grid(0)
-        return Neighbours.of(tasks, blocks, lambda index: _taken(plan, tasks, index).grow(by))
+        plan, scope = self.plan, self.plan.scope
+        there = {"maps": scope.mapped, "components": scope.clustered}.get(kind, scope.tracked)
+        own = {"cluster": scope.clustered, "label": scope.wanted}.get(name, scope.tracked)
+        tasks = plan.label_grid(0) if name == "label" else plan.grid
+
+        def seen(index: Vec3) -> Box:
+            part = tasks.core(index).intersect(own)
+            taken = working_box(part, plan.label_factors, plan.shape) if name == "label" else part
+            return _where_any(part, taken.grow(by).intersect(there))
+
+        return Neighbours.of(tasks, plan.intermediate_grid(kind), seen)
 
 
-def _taken(plan: Plan, tasks: BlockGrid, index: Vec3) -> Box:
-    """What a block of the label image takes of the working grid."""
-    return working_box(tasks.core(index), plan.label_factors, plan.shape)
+def _where_any(part: Box, box: Box) -> Box:
+    """A box, empty along the axes on which a task has nothing to do: then it is no task."""
+    some = [a < b for a, b in zip(part.start, part.stop, strict=True)]
+    return Box(
+        vec3(a if any_ else 0 for a, any_ in zip(box.start, some, strict=True)),
+        vec3(b if any_ else 0 for b, any_ in zip(box.stop, some, strict=True)),
+    )
 
 
 def _halos(plan: Plan) -> dict[tuple[str, str], int]:

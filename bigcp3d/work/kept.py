@@ -38,6 +38,8 @@ class Kept(BaseModel):
         Kind of device that predicted: "cpu" or "cuda".
     samples : dict of int to str
         By time point, sha256 of the voxels that the percentiles were taken from.
+    partial : bool
+        Whether a region or a mask decided which of the maps there are; nobody else starts from these.
     """
 
     model_config = ConfigDict(frozen=True, extra="forbid")
@@ -46,6 +48,7 @@ class Kept(BaseModel):
     times: tuple[int, ...]
     device: str
     samples: dict[int, str]
+    partial: bool = False
 
     def differences(self, plan: Plan, device: str | None) -> list[str]:
         """Why these are not the maps that a plan would predict; empty where they are.
@@ -57,6 +60,8 @@ class Kept(BaseModel):
             Kind of device that would predict; None where that is not known.
         """
         found = name_differences(self.settings, plan.maps_settings())
+        if self.partial:
+            found.append("predicted in a region or a mask only")
         missing = sorted(set(plan.times) - set(self.times))
         if missing:
             found.append(f"time points {', '.join(map(str, missing))} are missing")
@@ -82,6 +87,7 @@ def write_kept(run: Run) -> None:
         settings=plan.maps_settings(),
         times=plan.times,
         device=(device or {}).get("device", "unknown"),
+        partial=plan.roi is not None or plan.mask is not None,
         samples={time: record.get("sample", "") for time, record in records.items()},
     )
     write_record(run.root, KEPT, ONCE, kept.model_dump(mode="json"))

@@ -26,8 +26,9 @@ from bigcp3d.pure.normalise import estimate_range, sample_boxes
 from bigcp3d.pure.objects import squared_flow_error
 from bigcp3d.pure.pooling import pool_labels, pool_read_box
 from bigcp3d.pure.sinks import INTENSITY_UNIT, Sinks, Sums, collect_sinks
-from bigcp3d.pure.tracking import choose_tracker
+from bigcp3d.pure.tracking import UNASSIGNED, choose_tracker
 from bigcp3d.work.kept import check_sample
+from bigcp3d.work.mask import read_mask
 from bigcp3d.work.predict import merge, predict, read_working
 from bigcp3d.work.removal import remove_unneeded
 from bigcp3d.work.resolve import join, read_bases, resolve
@@ -69,10 +70,13 @@ def normalise(run: Run, time: int, index: Vec3) -> Counts:
 
 def track(run: Run, time: int, index: Vec3) -> Counts:
     """Maps to offsets and sinks."""
-    plan, core = run.plan, run.plan.grid.core(index)
+    plan, block = run.plan, run.plan.grid.core(index)
+    core = block.intersect(plan.scope.tracked)
     region = core.grow(plan.reach).clip(plan.shape)
     maps = run.read("maps", time, region)
     foreground = maps[0][core.slices(region.start)]
+    if plan.mask is not None:
+        foreground *= read_mask(run, time, core)
     limits = {"foreground": plan.foreground, "steps": plan.steps, "reach": plan.reach}
     offsets = choose_tracker(run.device)(maps, region, core, plan.shape, **limits)
     image, raw, read = read_working(run, time, core, (-1e5, 1e5))
@@ -86,7 +90,7 @@ def track(run: Run, time: int, index: Vec3) -> Counts:
         reach=plan.reach,
         copies=plan.label_copies(core),
     )
-    run.write("offsets", time, core, offsets)
+    run.write("offsets", time, block, _spread(offsets, core, block))
     write_table(run.table("sinks", time, index), voxel=sinks.voxel, **sinks.sums.arrays())
     inside = int(np.count_nonzero(foreground >= plan.foreground))
     return {
@@ -96,6 +100,15 @@ def track(run: Run, time: int, index: Vec3) -> Counts:
         "nonfinite_vox": _count_nonfinite(run, core, raw, read),
         "sinks": len(sinks.voxel),
     }
+
+
+def _spread(offsets: NDArray[np.int8], core: Box, block: Box) -> NDArray[np.int8]:
+    """Offsets of a block of which ``core`` was tracked."""
+    if core == block:
+        return offsets
+    whole = np.full((3, *block.shape), UNASSIGNED, np.int8)
+    whole[(slice(None), *core.slices(block.start))] = offsets
+    return whole
 
 
 def _count_nonfinite(run: Run, core: Box, raw: NDArray[Any], read: Box) -> int:
@@ -114,7 +127,7 @@ def _count_nonfinite(run: Run, core: Box, raw: NDArray[Any], read: Box) -> int:
 def _sinks_near(run: Run, time: int, box: Box) -> Sinks:
     """All parts of the sinks whose voxels lie in ``box``, from every block whose paths may end there."""
     parts = []
-    for other in run.plan.grid.touching(box.grow(run.plan.reach)):
+    for other in run.plan.grid.touching(box.grow(run.plan.reach).intersect(run.plan.scope.tracked)):
         table = run.read_table("sinks", time, other)
         parts.append(Sinks(table["voxel"], Sums.from_arrays(table)).within(box))
     return Sinks.concatenate(parts)
@@ -155,7 +168,7 @@ def _label_working(
 
 def check(run: Run, time: int, index: Vec3) -> Counts:
     """Squared flow error of each object, over the voxels of one block."""
-    plan, core = run.plan, run.plan.grid.core(index)
+    plan, core = run.plan, run.plan.grid.core(index).intersect(run.plan.scope.tracked)
     objects = _label_working(run, time, core, "object", 1, "uint64")
     flow = run.read("maps", time, core)[1:]
     at = np.nonzero(objects)
@@ -176,9 +189,11 @@ def label(run: Run, time: int, index: Vec3) -> Counts:
     """Offsets and ids to labels, at the resolution of the label image."""
     plan, target = run.plan, run.target
     core = plan.label_grid(0).core(index)
-    region = working_box(core, plan.label_factors, plan.shape)
-    labels = _label_working(run, time, region, "ids", 0, target.dtype)
-    labels = spread_labels(labels, region, core, plan.label_factors, plan.shape)
+    wanted = core.intersect(plan.scope.wanted)
+    region = working_box(wanted, plan.label_factors, plan.shape)
+    found = _label_working(run, time, region, "ids", 0, target.dtype)
+    labels = np.zeros(core.shape, target.dtype)
+    labels[wanted.slices(core.start)] = spread_labels(found, region, wanted, plan.label_factors, plan.shape)
     write_label_box(target, 0, core, labels, time=time)
     return {"voxels": core.size}
 

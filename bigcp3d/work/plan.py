@@ -11,6 +11,7 @@ import hashlib
 import json
 import math
 from collections.abc import Mapping
+from functools import cached_property
 from pathlib import Path
 from typing import Any
 
@@ -28,12 +29,27 @@ from bigcp3d.pure.normalise import sample_boxes
 from bigcp3d.pure.objects import Filters
 from bigcp3d.pure.patch_blocks import PatchBlocks
 from bigcp3d.pure.patches import PatchGrid
+from bigcp3d.work.scope import Scope
 
 AFTER_MAPS = frozenset(
-    {"times", "target", "work_dir", "model", "maps", "maps_itemsize", "label_factors", "block", "keep_maps"}
+    {
+        "times",
+        "roi",
+        "mask",
+        "mask_level",
+        "mask_factors",
+        "target",
+        "work_dir",
+        "model",
+        "maps",
+        "maps_itemsize",
+        "label_factors",
+        "block",
+        "keep_maps",
+    }
     | {"foreground", "steps", "reach", "radius", "filters"}
 )
-"""Settings that the maps of a time point do not depend on. The model counts by its hash and card."""
+"""Settings that the maps of a time point do not depend on, where they were predicted everywhere. The model counts by its hash and card."""
 
 BLOCK_PASSES = ("predict", "merge", "track", "cluster", "check", "label", "pyramid")
 
@@ -45,6 +61,10 @@ class Plan(BaseModel):
     ----------
     image, level, channel, times
         What is read: the image, its pyramid level, one channel, and the time points.
+    roi : Box or None
+        Where labels are wanted, in voxels of the label image; None: everywhere.
+    mask, mask_level, mask_factors
+        Where cells may be: a store whose voxels above 0 take part, its level, and voxels of that per working voxel.
     target, work_dir
         Where labels and intermediate arrays go.
     model, model_hash, card
@@ -82,6 +102,10 @@ class Plan(BaseModel):
     level: int
     channel: int
     times: tuple[int, ...]
+    roi: Box | None = None
+    mask: ImageInfo | None = None
+    mask_level: int = 0
+    mask_factors: Factors = (1.0, 1.0, 1.0)
     target: LabelTarget
     work_dir: str
     model: str | None
@@ -124,6 +148,12 @@ class Plan(BaseModel):
         """Blocks of the maps: whole patches, each of which is computed once."""
         return PatchBlocks.near(self.patches, self.block)
 
+    @cached_property
+    def scope(self) -> Scope:
+        """Which voxels each pass has to get right."""
+        wanted = Box.of_shape(self.target.levels[0].shape) if self.roi is None else self.roi
+        return Scope.of(wanted, self.label_factors, self.shape, reach=self.reach, radius=self.radius)
+
     @property
     def image_shape(self) -> Vec3:
         """Shape of the level that is read."""
@@ -138,8 +168,9 @@ class Plan(BaseModel):
         return BlockGrid(self.target.levels[level].shape, self.target.shard)
 
     def label_copies(self, box: Box) -> tuple[NDArray[np.int64], NDArray[np.int64], NDArray[np.int64]]:
-        """By axis, how many voxels of the label image take their label from each voxel of a working box."""
-        axes = zip(box.start, box.stop, self.label_factors, self.shape, self.target.levels[0].shape, strict=True)
+        """By axis, how many wanted voxels of the label image take their label from each voxel of a working box."""
+        wanted = self.scope.wanted
+        axes = zip(box.start, box.stop, self.label_factors, self.shape, wanted.start, wanted.stop, strict=True)
         z, y, x = (image_copies(*axis) for axis in axes)
         return z, y, x
 
@@ -219,22 +250,25 @@ class Plan(BaseModel):
 
     def disk_bytes(self) -> dict[str, int]:
         """Upper bounds of what is written, uncompressed; typical volumes compress three to ten times."""
-        voxels = Box.of_shape(self.shape).size * len(self.times)
+        scope, grid = self.scope, self.label_grid(0)
+        voxels, mapped = (box.size * len(self.times) for box in (scope.tracked, scope.mapped))
+        share = sum(grid.core(index).size for index in grid.touching(scope.wanted)) / Box.of_shape(grid.shape).size
         labels = sum(Box.of_shape(level.shape).size for level in self.target.levels) * len(self.times)
         blocks = self.patch_blocks
         inner = _inner(blocks.grid)
         final, extent = blocks.inner(inner).size, blocks.extent(inner).size
         waiting = min(2 * math.prod(blocks.grid.counts[1:]), len(blocks.grid))  # two layers, in raster order
         return {
-            "maps": 0 if self.maps else 4 * voxels,
+            "maps": 0 if self.maps else 4 * mapped,
             "parts": waiting * (4 * final + 16 * (extent - final)) if blocks.hand_over and not self.maps else 0,
             "offsets": 3 * voxels,
-            "labels": labels * _itemsize(self.target.dtype),
+            "labels": math.ceil(labels * share) * _itemsize(self.target.dtype),
         }
 
     def describe(self) -> str:
         """The plan for people: what ``--dry-run`` prints."""
-        size, grid, memory, disk = Box.of_shape(self.shape).size, self.grid, self.memory(), self.disk_bytes()
+        grid, memory, disk = self.grid, self.memory(), self.disk_bytes()
+        size, blocks = self.scope.tracked.size, len(grid.touching(self.scope.tracked))
         lines = [
             f"image      {self.image.path} (OME-Zarr {self.image.version}), level {self.level}, "
             f"channel {self.channel}, {len(self.times)} time point(s), "
@@ -242,9 +276,10 @@ class Plan(BaseModel):
             f"model      {self.model or 'none: maps from ' + str(self.maps)}"
             + (f", its maps kept in {self.maps}" if self.reuses_maps else "")
             + (f" ({self.representation}, cells of {self.card.diameter_vox:g} voxels)" if self.card else ""),
+            *self._describe_where(),
             f"grid       {_by(self.shape)} working voxels, {', '.join(f'{f:.3g}' for f in self.factors)} "
             "image voxels per working voxel (z, y, x)",
-            f"blocks     {len(grid)} of {_by(self.block)} ({_by(grid.counts)}), {size / 1e6:.1f} Mvoxel",
+            f"blocks     {blocks} of {_by(self.block)} ({_by(grid.counts)}), {size / 1e6:.1f} Mvoxel",
             f"halos      predict {self.margin}, track {self.reach}, cluster {self.reach + 2 * self.radius}",
             f"patches    {len(self.patches.cores)} of {_by(self.patch)}, overlapping by {2 * self.margin}, "
             f"in {self.precision}; {_by(self.patch_blocks.per_block)} a task, each computed once",
@@ -259,6 +294,17 @@ class Plan(BaseModel):
             f"work       {self.work_dir}",
         ]
         return "\n".join(lines)
+
+    def _describe_where(self) -> list[str]:
+        """Lines on the region of interest and the mask, if there are any."""
+        lines = []
+        if self.roi is not None:
+            ends = zip(self.roi.start, self.roi.stop, strict=True)
+            lines.append(f"region     {','.join(f'{a}:{b}' for a, b in ends)} (voxels z, y, x of the label image)")
+        if self.mask is not None:
+            size = _by(self.mask.levels[self.mask_level].shape)
+            lines.append(f"mask       {self.mask.path}, level {self.mask_level} ({size} voxels)")
+        return lines
 
 
 def name_differences(then: Mapping[str, Any], now: Mapping[str, Any]) -> list[str]:

@@ -22,6 +22,7 @@ from bigcp3d.pure.boxes import Box, Vec3
 from bigcp3d.pure.grid import image_box, resample
 from bigcp3d.pure.normalise import normalise_intensity
 from bigcp3d.pure.patches import finish_maps
+from bigcp3d.work.mask import needed_patches
 from bigcp3d.work.run import ONCE, Run
 
 Counts = dict[str, Any]
@@ -53,10 +54,11 @@ def predict(run: Run, time: int, index: Vec3) -> Counts:
 
     run.claim_device()
     blocks, patches = run.plan.patch_blocks, run.plan.patches
-    core, extent = blocks.grid.core(index), blocks.extent(index)
+    core, extent, scope = blocks.grid.core(index), blocks.extent(index), run.plan.scope
+    layers = needed_patches(run, time, blocks.layers(index, scope.mapped))
     total = sum_patches(
         lambda box: read_working(run, time, box, run.plan.clip)[0],
-        blocks.layers(index),
+        layers,
         extent,
         patches,
         run.network,
@@ -64,14 +66,14 @@ def predict(run: Run, time: int, index: Vec3) -> Counts:
     )
     if blocks.hand_over:
         for other in blocks.meeting(index):
-            if other != index:
+            if other != index and not blocks.grid.core(other).intersect(scope.mapped).empty:
                 write_table(run.part(time, index, other), sums=total.sums(blocks.shared(index, other)))
         inner, shell = blocks.inner(index), blocks.shell(index)
         sums = {f"sums{i}": total.sums(slab) for i, slab in enumerate(shell)}
         write_table(run.part(time, index, index), maps=total.maps(inner), **sums)
     else:
         run.write("maps", time, core, total.maps(core))
-    return {"voxels": core.size, "patches": len(blocks.owned(index))}
+    return {"voxels": core.size, "patches": sum(map(len, layers))}
 
 
 def merge(run: Run, time: int, index: Vec3) -> Counts:
@@ -81,8 +83,9 @@ def merge(run: Run, time: int, index: Vec3) -> Counts:
     own = _read_part(run, time, index, index)
     maps = np.empty((4, *core.shape), np.int8)
     maps[(slice(None), *blocks.inner(index).slices(core.start))] = own.pop("maps")
+    givers = blocks.filling(run.plan.scope.mapped)
     for other in blocks.meeting(index):
-        if other != index:
+        if other != index and other in givers:
             shared = blocks.shared(other, index)
             sums = _read_part(run, time, other, index)["sums"]
             for i, slab in enumerate(shell):

@@ -33,9 +33,12 @@ def join(run: Run, time: int, index: Vec3) -> dict[str, Any]:
     grid = run.plan.grid
     base, bases = 0, []
     sums, voxels, owners = [], [np.empty((0, 3), np.int32)], [np.empty(0, np.int64)]
+    there = set(grid.touching(run.plan.scope.clustered))
     for block in grid:
-        components = Components.from_arrays(run.read_table("components", time, block))
         bases.append(base)
+        if block not in there:
+            continue
+        components = Components.from_arrays(run.read_table("components", time, block))
         sums.append(components.sums)
         voxels.append(components.face_voxel)
         owners.append(components.face_component.astype(np.int64) - 1 + base)
@@ -65,11 +68,11 @@ def resolve(run: Run, time: int, index: Vec3) -> dict[str, Any]:
         join(run, time, index)
     sums = Sums.from_arrays(read_table(run.folder(time) / "sums.npz"))
     squares = _flow_error_sums(run, time, len(sums)) if plan.checks_flow else None
-    keep, removed = keep_objects(sums, plan.filters, squares)
-    unseen = keep & (sums.image_vox == 0)  # thinner than a voxel of a coarser label image
-    if unseen.any():
-        removed["between the image's voxels"] = int(np.count_nonzero(unseen))
-        keep &= ~unseen
+    seen = sums.image_vox > 0
+    keep, removed = keep_objects(sums, plan.filters, squares, among=None if plan.roi is None else seen)
+    if (keep & ~seen).any():  # thinner than a voxel of a coarser label image
+        removed["between the image's voxels"] = int(np.count_nonzero(keep & ~seen))
+        keep &= seen
     ids = dense_ids(sums, keep)
     objects = np.asarray(run.array("object", time)[:], np.int64)
     run.write_vector("ids", time, ids[objects] if len(ids) else ids)
@@ -80,7 +83,7 @@ def resolve(run: Run, time: int, index: Vec3) -> dict[str, Any]:
 def _flow_error_sums(run: Run, time: int, n: int) -> NDArray[np.int64]:
     """Squared flow error of each object over all blocks."""
     squares = np.zeros(n, np.int64)
-    for block in run.plan.grid:
+    for block in run.plan.grid.touching(run.plan.scope.tracked):
         part = run.read_table("flow_errors", time, block)
         np.add.at(squares, part["object"], part["squares"])
     return squares

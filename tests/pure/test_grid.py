@@ -153,4 +153,4 @@ def test_every_image_voxel_is_counted_for_the_working_voxel_that_labels_it(size:
     start = data.draw(st.integers(0, working - 1))
     stop = data.draw(st.integers(start + 1, working))
     expected = np.bincount(nearest_working(0, size, factor, working), minlength=working)
-    assert np.array_equal(image_copies(start, stop, factor, working, size), expected[start:stop])
+    assert np.array_equal(image_copies(start, stop, factor, working, 0, size), expected[start:stop])
