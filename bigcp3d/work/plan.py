@@ -49,7 +49,10 @@ AFTER_MAPS = frozenset(
     }
     | {"foreground", "steps", "reach", "radius", "filters"}
 )
-"""Settings that the maps of a time point do not depend on, where they were predicted everywhere. The model counts by its hash and card."""
+"""Settings that the maps of a time point do not depend on, where they were predicted everywhere.
+
+The model counts by its hash and card.
+"""
 
 BLOCK_PASSES = ("predict", "merge", "track", "cluster", "check", "label", "pyramid")
 
