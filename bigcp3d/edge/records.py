@@ -14,16 +14,12 @@ from __future__ import annotations
 import hashlib
 import json
 import logging
-import os
-import shutil
 from collections.abc import Iterator
-from contextlib import suppress
 from pathlib import Path
 from typing import Any
-from uuid import uuid4
 
 from bigcp3d.edge.stores import plain_json
-from bigcp3d.edge.tables import write_atomically
+from bigcp3d.edge.tables import create_atomically, write_atomically
 from bigcp3d.pure.boxes import Vec3, vec3
 
 log = logging.getLogger(__name__)
@@ -36,6 +32,12 @@ def _path(folder: str | Path, pass_name: str, index: Vec3) -> str:
 def _digest(data: dict[str, Any], spent: dict[str, Any] | None) -> str:
     signed = data if spent is None else [data, spent]
     return hashlib.sha256(json.dumps(signed, sort_keys=True).encode()).hexdigest()
+
+
+def _encode(data: dict[str, Any], spent: dict[str, Any] | None = None) -> bytes:
+    data, spent = plain_json(data), plain_json(spent)
+    more = {} if spent is None else {"spent": spent}
+    return json.dumps({"sha256": _digest(data, spent), "data": data, **more}).encode()
 
 
 def write_record(
@@ -56,25 +58,15 @@ def write_record(
     spent : dict, optional
         How it was run; likewise.
     """
-    data, spent = plain_json(data), plain_json(spent)
-    more = {} if spent is None else {"spent": spent}
-    text = json.dumps({"sha256": _digest(data, spent), "data": data, **more})
-    write_atomically(_path(folder, pass_name, index), lambda file: file.write(text.encode()))
+    content = _encode(data, spent)
+    write_atomically(_path(folder, pass_name, index), lambda file: file.write(content))
 
 
 def claim_record(folder: str | Path, pass_name: str, index: Vec3, data: dict[str, Any]) -> dict[str, Any]:
     """Write a record unless there is one; what it says then. Of several that try at once, one succeeds."""
     if (found := read_record(folder, pass_name, index)) is not None:
         return found
-    own = f"{pass_name}.{uuid4().hex}"
-    write_record(folder, own, index, data)
-    mine, shared = Path(_path(folder, own, index)), Path(_path(folder, pass_name, index))
-    shared.parent.mkdir(parents=True, exist_ok=True)
-    try:
-        with suppress(FileExistsError):
-            os.link(mine, shared)
-    finally:
-        shutil.rmtree(mine.parent, ignore_errors=True)
+    create_atomically(_path(folder, pass_name, index), lambda file: file.write(_encode(data)))
     return read_record(folder, pass_name, index) or data
 
 

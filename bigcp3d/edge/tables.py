@@ -43,6 +43,20 @@ def write_atomically(path: str | Path, write: Callable[[BinaryIO], object]) -> N
         temporary.unlink(missing_ok=True)
 
 
+def create_atomically(path: str | Path, write: Callable[[BinaryIO], object]) -> bool:
+    """Make a file as `write_atomically`, unless it is there; whether it was made. Of several at once, one succeeds."""
+    path = Path(path)
+    own = path.parent / f".{path.name}.{uuid4().hex}.own"
+    write_atomically(own, write)
+    try:
+        os.link(own, path)
+    except FileExistsError:
+        return False
+    finally:
+        own.unlink(missing_ok=True)
+    return True
+
+
 def sync_file(path: str | Path) -> None:
     """Wait until a file that is there, and its name in its folder, would survive a power cut."""
     for name in (path, Path(path).parent):

@@ -93,7 +93,13 @@ Output = Annotated[
 ]
 Name = Annotated[str, option("--name", panel=RESULT, text="Name of the labels: labels/NAME.")]
 Overwrite = Annotated[
-    bool, option("--overwrite", panel=RESULT, text="Replace labels of this name, and start from the first block.")
+    bool,
+    option(
+        "--overwrite",
+        panel=RESULT,
+        text="Replace labels of this name, and discard an unfinished run with other settings. One with "
+        "these settings is carried on.",
+    ),
 ]
 KeepMaps = Annotated[
     bool,

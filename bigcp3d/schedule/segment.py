@@ -17,6 +17,7 @@ from bigcp3d.edge.labels import create_labels, finish_labels
 from bigcp3d.edge.records import read_record, write_record
 from bigcp3d.errors import InputError
 from bigcp3d.schedule.events import ClusterReady, LabelsReady, Observer, RunFinished, RunPlanned, Summary
+from bigcp3d.schedule.lock import Hold, hold, refuse_if_held
 from bigcp3d.schedule.log import RunLog, block_error
 from bigcp3d.schedule.plan import check_memory, make_plan
 from bigcp3d.schedule.request import Request
@@ -87,25 +88,34 @@ def segment(source: str | Path, *, on_event: Observer | None = None, **arguments
     """
     begin = clock.perf_counter()
     request = Request(source, **arguments)
-    plan, resumed = _plan_and_check(request)
+    plan, _ = _plan_and_check(request)
     observe: Observer = on_event or (lambda event: None)
     observe(RunPlanned(plan))
-    run, log = Run(plan), RunLog(observe, plan)
-    with _executor(plan, run, request, observe) as execute:
+    with hold(plan) as held:
+        return _segment(plan, request, RunLog(observe, plan), held, begin)
+
+
+def _segment(plan: Plan, request: Request, log: RunLog, held: Hold, begin: float) -> Summary:
+    """The run, while its lock is held."""
+    run = Run(plan)
+    resumed = check_start(plan, overwrite=request.overwrite)  # again, since another run may have ended meanwhile
+    with _executor(plan, run, request, log.observe) as execute:
         prepare(plan, run, resumed=resumed, overwrite=request.overwrite)
         try:
-            _run_phase(execute, object_tasks(plan), log)
+            _run_phase(execute, object_tasks(plan), log, held)
         except InputError:  # seen only in the voxels; of one time point, before anything was computed
             if not resumed and len(plan.times) == 1:
                 clean_up(plan, finished=False)
             raise
+        held.check()
         _create_labels(plan, run, overwrite=request.overwrite)
-        _run_phase(execute, label_tasks(plan), log)
+        _run_phase(execute, label_tasks(plan), log, held)
     summary = log.summary(clock.perf_counter() - begin)
+    held.check()
     finish_labels(run.target, attributes=_provenance(plan, summary))
-    observe(LabelsReady(plan, summary))
+    log.observe(LabelsReady(plan, summary))
     clean_up(plan)
-    observe(RunFinished(summary))
+    log.observe(RunFinished(summary))
     return summary
 
 
@@ -114,14 +124,20 @@ def _plan_and_check(request: Request) -> tuple[Plan, bool]:
     plan = make_plan(request)
     if request.scheduler is None and request.executor == "dask":
         check_memory(plan, request.worker_limit_bytes())
+    refuse_if_held(plan)
     return plan, check_start(plan, overwrite=request.overwrite)
 
 
-def _run_phase(execute: Execute, tasks: Iterable[Task], log: RunLog) -> None:
-    """Run one phase of the graph; raise at its end if something failed."""
+def _run_phase(execute: Execute, tasks: Iterable[Task], log: RunLog, held: Hold) -> None:
+    """Run one phase of the graph; raise at its end if something failed, or at once where the lock was lost."""
+
+    def done(task: Task, counts: Counts) -> None:
+        held.check()
+        log.add(task, counts)
+
     listed = list(tasks)
     log.start(listed)
-    failures = execute(listed, log.add, log.fail)
+    failures = execute(listed, done, log.fail)
     if failures:
         raise block_error(failures, log.plan)
 

@@ -12,6 +12,7 @@ import shutil
 from pathlib import Path
 
 from bigcp3d.edge.labels import check_target
+from bigcp3d.edge.lock_file import LOCK
 from bigcp3d.edge.records import read_record
 from bigcp3d.errors import TargetError
 from bigcp3d.work.kept import read_kept, write_kept
@@ -21,8 +22,8 @@ from bigcp3d.work.run import ONCE, Run
 
 def check_start(plan: Plan, *, overwrite: bool) -> bool:
     """Whether this plan was begun before; refuses a work directory or a target that belongs to something else."""
-    path = Path(plan.work_dir) / "plan.json"
-    resumed = False
+    root, resumed = Path(plan.work_dir), False
+    path = root / "plan.json"
     own = _maps_lie_here(plan)
     if plan.maps is not None and not own and Path(plan.work_dir).resolve() in Path(plan.maps).resolve().parents:
         raise TargetError(
@@ -45,7 +46,7 @@ def check_start(plan: Plan, *, overwrite: bool) -> bool:
                 f"{' with other settings (' + why + ')' if why else ''}; repeat the command that began it to carry on, "
                 "give another --name or --work-dir, or --overwrite to discard it"
             )
-    elif Path(plan.work_dir).exists() and any(Path(plan.work_dir).iterdir()):
+    elif Path(plan.work_dir).exists() and any(not child.name.startswith(LOCK) for child in root.iterdir()):
         raise TargetError(f"work directory {plan.work_dir} is not empty and not bigcp3d's; give another --work-dir")
     began = resumed and read_record(Path(plan.work_dir) / "records", "creating", ONCE) is not None
     check_target(plan.target, overwrite=overwrite or began, need_bytes=_least_disk_bytes(plan))
@@ -74,7 +75,7 @@ def prepare(plan: Plan, run: Run, *, resumed: bool, overwrite: bool) -> None:
     if not resumed and _maps_lie_here(plan):
         _remove_all_but(root, "maps")  # while the plan is still that of the run that has finished
     elif not resumed and overwrite and (root / "plan.json").exists():
-        shutil.rmtree(root)
+        _empty(root)
     try:
         root.mkdir(parents=True, exist_ok=True)
         temporary = root / "plan.json.part"
@@ -88,7 +89,7 @@ def prepare(plan: Plan, run: Run, *, resumed: bool, overwrite: bool) -> None:
 
 
 def clean_up(plan: Plan, *, finished: bool = True) -> None:
-    """Remove the work directory, or all of it but kept maps: those of this run if it has finished, or an earlier one's.
+    """Empty the work directory, but for kept maps: those of this run if it has finished, or an earlier one's.
 
     What an earlier run has kept stays, as long as it may be used by others.
     """
@@ -99,9 +100,14 @@ def clean_up(plan: Plan, *, finished: bool = True) -> None:
         (root / "finished").touch()
         _remove_all_but(root, "maps", "objects.npz", "records")
         return
-    shutil.rmtree(root)
-    if root.parent.name.endswith(".bigcp3d") and not any(root.parent.iterdir()):
-        root.parent.rmdir()
+    _empty(root)
+
+
+def _empty(root: Path) -> None:
+    """Remove all but the lock, with which the directory itself goes (`bigcp3d.schedule.lock`)."""
+    for child in root.iterdir():
+        if not child.name.startswith(LOCK):
+            shutil.rmtree(child) if child.is_dir() else child.unlink()
 
 
 def _remove_all_but(root: Path, *kept: str) -> None:
