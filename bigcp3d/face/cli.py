@@ -18,6 +18,7 @@ from bigcp3d.face.evaluate_command import evaluate
 from bigcp3d.face.failures import Failing, set_up_logging
 from bigcp3d.face.segment_command import segment
 from bigcp3d.face.train_command import train
+from bigcp3d.face.view_command import view
 
 app = typer.Typer(
     cls=Failing,
@@ -111,6 +112,9 @@ app.command()(train)
 
 
 app.command()(evaluate)
+
+
+app.command()(view)
 
 
 def describe_numbers(numbers: dict[str, Any]) -> str:

@@ -1,0 +1,79 @@
+"""Which image and which labels belong together, whichever of them was given: what a viewer shows.
+
+::
+
+    given                        image                         labels
+    an image                     itself                        those in its list
+    a store from ``--output``    that of image-label.source    those in its list
+    one labels group             that of image-label.source    itself
+"""
+
+from __future__ import annotations
+
+import logging
+import os
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from bigcp3d.edge.diagnose import open_node
+from bigcp3d.edge.image import ImageInfo, local_path, open_image, open_labels
+from bigcp3d.edge.metadata import ome_part
+from bigcp3d.errors import InputError
+
+log = logging.getLogger(__name__)
+
+
+@dataclass(frozen=True)
+class Together:
+    """An image and its labels.
+
+    Attributes
+    ----------
+    image : ImageInfo or None
+        None where labels name a source that is not there.
+    labels : dict of str to ImageInfo
+        By name, in the order of the list: those finished last come last.
+    """
+
+    image: ImageInfo | None
+    labels: Mapping[str, ImageInfo]
+
+
+def open_together(path: str | Path) -> Together:
+    """Image and labels that belong to a store; metadata only.
+
+    Parameters
+    ----------
+    path : str or Path
+        An image group, a store of labels, or a labels group.
+
+    Raises
+    ------
+    InputError
+        Where the path is none of these.
+    """
+    info = open_image(path)
+    ome = ome_part(attributes_of(info.path))
+    labels = {name: found for name in info.label_names if (found := _tolerant(open_labels, path, name)) is not None}
+    if "image-label" not in ome:
+        return Together(info, labels)
+    source = (ome["image-label"].get("source") or {}).get("image")
+    image = _tolerant(open_image, os.path.normpath(os.path.join(info.path, source))) if source else None
+    return Together(image, labels or {Path(info.path).name: info})
+
+
+def attributes_of(path: str | Path) -> dict[str, Any]:
+    """Attributes of a zarr node; `InputError` where there is none."""
+    return dict(open_node(local_path(path)).attrs.asdict())
+
+
+def _tolerant(opens: Any, *arguments: Any) -> ImageInfo | None:
+    """What ``opens`` returns; None, with a word in the log, where it cannot: the rest can be shown without it."""
+    try:
+        info: ImageInfo = opens(*arguments)
+    except InputError as error:
+        log.warning("not shown: %s", error)
+        return None
+    return info

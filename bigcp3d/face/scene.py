@@ -1,0 +1,138 @@
+"""What a viewer is to show, as frozen data: layers with their contrast, from metadata and a small sample of voxels.
+
+No viewer is known here; `bigcp3d.face.neuroglancer_state` says a scene in Neuroglancer's words.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from bigcp3d.edge.image import ImageInfo, read_box
+from bigcp3d.edge.together import open_together
+from bigcp3d.errors import InputError
+from bigcp3d.pure.normalise import estimate_range, sample_boxes
+
+PERCENTILES = (1.0, 99.8)
+ENOUGH_VOX = 64**3
+"""Contrast is taken from the coarsest level that has as many voxels."""
+COLOURS = ("#00ff00", "#ff00ff", "#00ffff", "#ffff00", "#ff0000", "#0000ff")
+"""Of the channels, where there are several: pairs that stay apart for people who see few colours come first."""
+SHOWN_CHANNELS = 3
+"""Channels that are visible at the start."""
+
+
+@dataclass(frozen=True)
+class Channel:
+    """One channel of an image.
+
+    Attributes
+    ----------
+    name : str
+        Unique among the layers of a scene.
+    index : int
+        On c.
+    colour : str
+        ``"#rrggbb"`` of the brightest voxels.
+    low, high : float
+        Intensities shown black and in full colour; ``low < high``.
+    visible : bool
+        At the start.
+    """
+
+    name: str
+    index: int
+    colour: str
+    low: float
+    high: float
+    visible: bool = True
+
+
+@dataclass(frozen=True)
+class Images:
+    """Channels of one OME-Zarr image."""
+
+    info: ImageInfo
+    channels: tuple[Channel, ...]
+
+
+@dataclass(frozen=True)
+class Labels:
+    """Labels, and whether they are visible at the start."""
+
+    name: str
+    info: ImageInfo
+    visible: bool
+
+
+@dataclass(frozen=True)
+class Scene:
+    """What is shown; at least one group of images or labels."""
+
+    title: str
+    images: tuple[Images, ...]
+    labels: tuple[Labels, ...]
+
+    @property
+    def groups(self) -> tuple[ImageInfo, ...]:
+        """All groups; the first sets the voxel size and the extent."""
+        return (*(images.info for images in self.images), *(labels.info for labels in self.labels))
+
+
+def make_scene(path: str | Path, names: Sequence[str] = ()) -> Scene:
+    """The scene of a store.
+
+    Parameters
+    ----------
+    path : str or Path
+        An image, a store of labels, or a labels group.
+    names : sequence of str
+        Labels to show. Default: those finished last; the others are there as well, hidden.
+
+    Raises
+    ------
+    InputError
+        Where there is nothing to show, or no labels of such a name.
+    """
+    found = open_together(path)
+    for name in names:
+        if name not in found.labels:
+            there = ", ".join(found.labels) or "none"
+            raise InputError(f"{path}: found no labels {name!r}; there are: {there}; give one of these with --name")
+    shown = set(names or list(found.labels)[-1:])
+    labels = tuple(Labels(name, info, name in shown) for name, info in found.labels.items())
+    images = () if found.image is None else (Images(found.image, tuple(_channels(found.image, set(found.labels)))),)
+    return Scene(Path(path).name, images, labels)
+
+
+def _channels(info: ImageInfo, taken: set[str]) -> list[Channel]:
+    """All channels, with colours where there are several; none has the name of labels or of another channel."""
+    several = info.channels > 1
+    names = list(info.channel_names) or [f"channel {i}" if several else "image" for i in range(info.channels)]
+    channels = []
+    for index, name in enumerate(names):
+        name = name if name not in taken else f"{name} (channel {index})"
+        taken.add(name)
+        colour = COLOURS[index % len(COLOURS)] if several else "#ffffff"
+        channels.append(Channel(name, index, colour, *contrast(info, index), visible=index < SHOWN_CHANNELS))
+    return channels
+
+
+def contrast(info: ImageInfo, channel: int) -> tuple[float, float]:
+    """Percentiles of a coarse level at the first time point; (v, v + 1) where all of it is v, (0, 1) where nothing is.
+
+    Notes
+    -----
+    Reads at most 2 million voxels, whatever the size of the image.
+    """
+    sizes = [math.prod(level.shape) for level in info.levels]
+    level = max((i for i, size in enumerate(sizes) if size >= ENOUGH_VOX), default=0)
+    sample = [read_box(info, level, box, channel=channel) for box in sample_boxes(info.levels[level].shape)]
+    try:
+        low, high, _ = estimate_range(sample, *PERCENTILES)
+    except InputError:  # all voxels are equal, or none is a number
+        value = float(sample[0].flat[0])
+        return (value, value + 1) if math.isfinite(value) else (0.0, 1.0)
+    return low, high

@@ -1,0 +1,114 @@
+"""What the web server may read: the objects of one store, and metadata that stand in for the stored ones.
+
+Viewers differ in what they forgive: Neuroglancer refuses images of 0.1 to 0.3 and of 0.6, units that it does not know,
+levels without a scale. `bigcp3d` reads all of these, so a shelf shows each group's metadata as they were understood, in
+micrometres and in the version that goes with its zarr format. Voxels go through untouched.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import stat
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any, Protocol
+
+from bigcp3d.edge.info import ImageInfo
+from bigcp3d.edge.multiscale import describe_levels
+
+MICROMETRES = ("micrometer",) * 3
+
+
+class Place(Protocol):
+    """Where the objects of a store lie."""
+
+    def size(self, key: str) -> int | None:
+        """Bytes of an object; None where there is none of that key."""
+
+    def read(self, key: str, start: int, stop: int) -> bytes:
+        """Bytes ``start`` to ``stop`` of an object."""
+
+
+@dataclass(frozen=True)
+class Folder:
+    """A place on this machine. Links are followed as long as they stay inside it.
+
+    Attributes
+    ----------
+    root : Path
+        Nothing outside is ever read.
+    """
+
+    root: Path
+
+    def size(self, key: str) -> int | None:
+        """Bytes of a regular file; None for anything else, such as a folder, a pipe, or a way out."""
+        path = self._path(key)
+        try:
+            found = None if path is None else path.stat()
+        except OSError:
+            return None
+        return found.st_size if found is not None and stat.S_ISREG(found.st_mode) else None
+
+    def read(self, key: str, start: int, stop: int) -> bytes:
+        """Bytes of a file for which `size` gave a number."""
+        path = self._path(key)
+        if path is None:
+            return b""
+        with open(path, "rb") as file:
+            file.seek(start)
+            return file.read(stop - start)
+
+    def _path(self, key: str) -> Path | None:
+        """The file that a key stands for; None for keys that are not plain names, and where links lead outside."""
+        parts = key.split("/")
+        if any(part in ("", ".", "..") or "\\" in part or "\0" in part for part in parts):
+            return None
+        try:
+            root = os.path.realpath(self.root)
+            path = os.path.realpath(os.path.join(root, *parts))
+            return Path(path) if os.path.commonpath([root, path]) == root else None
+        except (OSError, ValueError):
+            return None
+
+
+@dataclass(frozen=True)
+class Shelf:
+    """Objects of one place, some of which are given here instead.
+
+    Attributes
+    ----------
+    place : Place
+        Where all other objects are.
+    instead : mapping of str to bytes
+        Objects by key.
+    """
+
+    place: Place
+    instead: Mapping[str, bytes] = field(default_factory=dict)
+
+    def size(self, key: str) -> int | None:
+        """Bytes of an object; None where there is none of that key."""
+        return len(self.instead[key]) if key in self.instead else self.place.size(key)
+
+    def read(self, key: str, start: int, stop: int) -> bytes:
+        """Bytes ``start`` to ``stop`` of an object."""
+        return self.instead[key][start:stop] if key in self.instead else self.place.read(key, start, stop)
+
+
+def shelf_of(info: ImageInfo) -> Shelf:
+    """The shelf of an image or labels group, with its metadata as bigcp3d understood them."""
+    levels = ((level.path, level.scale_um or (1.0,) * 3, level.translation_um) for level in info.levels)
+    version = "0.4" if info.zarr_format == 2 else "0.5"
+    multiscale = describe_levels(version, info.axes, MICROMETRES, levels)
+    return Shelf(Folder(Path(info.path)), group_metadata(info.zarr_format, {"multiscales": [multiscale]}))
+
+
+def group_metadata(zarr_format: int, ome: Mapping[str, Any]) -> dict[str, bytes]:
+    """The objects that make a group of OME-Zarr metadata: 0.4 in zarr 2, 0.5 in zarr 3."""
+    if zarr_format == 2:
+        return {".zgroup": b'{"zarr_format": 2}', ".zattrs": json.dumps(ome).encode()}
+    attributes = {"ome": {"version": "0.5", **ome}}
+    return {"zarr.json": json.dumps({"zarr_format": 3, "node_type": "group", "attributes": attributes}).encode()}

@@ -1,0 +1,85 @@
+"""``bigcp3d view``: image and labels in a browser, without a cloud and without a word to any other machine."""
+
+from __future__ import annotations
+
+import getpass
+import os
+import socket
+import sys
+import threading
+import webbrowser
+from contextlib import suppress
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from bigcp3d.face import options as o
+from bigcp3d.face.failures import set_up_logging
+
+Store = Annotated[
+    Path,
+    typer.Argument(metavar="STORE.zarr", help="An image with its labels, a store from --output, or one labels group."),
+]
+Names = Annotated[
+    list[str] | None,
+    typer.Option(
+        "--name",
+        metavar="NAME",
+        help="Labels to show; may be given several times. Default: those finished last. All others are there, hidden.",
+    ),
+]
+Port = Annotated[
+    int | None,
+    typer.Option(
+        "--port", metavar="N", min=1, max=65534, help="Port of the viewer; voxels take N + 1. Default: free ones."
+    ),
+]
+PrintUrl = Annotated[
+    bool,
+    typer.Option(
+        "--print-url",
+        help="On a remote machine: open nothing, and print the address and the ssh command that leads to it.",
+    ),
+]
+NoBrowser = Annotated[bool, typer.Option("--no-browser", help="Print the address and open nothing.")]
+
+
+def view(
+    store: Store,
+    names: Names = None,
+    port: Port = None,
+    print_url: PrintUrl = False,
+    no_browser: NoBrowser = False,
+    verbose: o.Verbose = False,
+    quiet: o.Quiet = False,
+) -> None:
+    """Look at an image and its labels in a browser: Neuroglancer, served from this machine, offline.
+
+    Double-click a cell to pick it; its id is the one in the table of cells. Nothing is written. Ctrl-C ends it.
+    """
+    set_up_logging(verbose, quiet)
+    from bigcp3d.face.neuroglancer_view import need_neuroglancer, serving
+    from bigcp3d.face.scene import make_scene
+
+    need_neuroglancer()
+    with suppress(KeyboardInterrupt), serving(make_scene(store, names or ()), port) as served:
+        typer.echo(served.url)
+        if print_url:
+            typer.echo(f"on your own machine: {ssh_command(served.ports)}\nthen open the address above there")
+        elif not no_browser and not (has_screen() and webbrowser.open(served.url)):
+            typer.echo("found no browser to open here: open the address yourself, or see --print-url", err=True)
+        typer.echo("Ctrl-C ends it", err=True)
+        threading.Event().wait()  # until Ctrl-C, which is the usual end and no failure
+    typer.echo("closed", err=True)
+
+
+def ssh_command(ports: tuple[int, int]) -> str:
+    """What to type on another machine, so that the same addresses lead here; its host may need to be corrected."""
+    tunnels = " ".join(f"-L {port}:127.0.0.1:{port}" for port in ports)
+    return f"ssh -N {tunnels} {getpass.getuser()}@{socket.gethostname()}"
+
+
+def has_screen() -> bool:
+    """Whether a browser can appear. On Linux without a display, Python would start one inside the terminal."""
+    return not sys.platform.startswith("linux") or bool(os.environ.get("DISPLAY") or os.environ.get("WAYLAND_DISPLAY"))
