@@ -12,19 +12,31 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from bigcp3d.face.progress import watching
     from bigcp3d.pure.whole import label_maps
+    from bigcp3d.schedule.measure import measure
     from bigcp3d.schedule.segment import plan_segmentation, segment
     from bigcp3d.work.evaluate import evaluate
     from bigcp3d.work.simulate import simulate
     from bigcp3d.work.train import train
 
 __version__ = "0.1.0"
-__all__ = ["__version__", "evaluate", "label_maps", "plan_segmentation", "segment", "simulate", "train", "watching"]
+__all__ = [
+    "__version__",
+    "evaluate",
+    "label_maps",
+    "measure",
+    "plan_segmentation",
+    "segment",
+    "simulate",
+    "train",
+    "watching",
+]
 
 _HOMES = {
     "segment": "bigcp3d.schedule.segment",
     "plan_segmentation": "bigcp3d.schedule.segment",
     "evaluate": "bigcp3d.work.evaluate",
     "label_maps": "bigcp3d.pure.whole",
+    "measure": "bigcp3d.schedule.measure",
     "simulate": "bigcp3d.work.simulate",
     "train": "bigcp3d.work.train",
     "watching": "bigcp3d.face.progress",

@@ -21,11 +21,21 @@ from bigcp3d.edge.diagnose import explain_folder, open_node
 from bigcp3d.edge.info import ImageInfo, Level
 from bigcp3d.edge.metadata import first_multiscale, ome_part, read_axes, read_version
 from bigcp3d.edge.transforms import read_transform, read_units
-from bigcp3d.edge.voxels import check_channel, check_level, check_time, read_box
+from bigcp3d.edge.voxels import check_channel, check_level, check_time, read_box, stored_chunk
 from bigcp3d.errors import InputError
 from bigcp3d.pure.boxes import vec3
 
-__all__ = ["ImageInfo", "Level", "check_channel", "check_level", "check_time", "open_image", "open_labels", "read_box"]
+__all__ = [
+    "ImageInfo",
+    "Level",
+    "check_channel",
+    "check_level",
+    "check_time",
+    "open_image",
+    "open_labels",
+    "read_box",
+    "stored_chunk",
+]
 
 log = logging.getLogger(__name__)
 

@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 
 from bigcp3d.edge.info import ImageInfo
 from bigcp3d.errors import InputError
-from bigcp3d.pure.boxes import Box
+from bigcp3d.pure.boxes import Box, Vec3, vec3
 
 
 def check_level(image: ImageInfo, level: int) -> int:
@@ -109,3 +109,10 @@ def _refuse_empty_shards(array: zarr.Array[Any], where: str, lead: tuple[int, ..
         path = os.path.join(where, array.metadata.encode_chunk_key(piece))
         if os.path.exists(path) and os.path.getsize(path) == 0:
             raise ValueError(f"the shard {path} is empty")
+
+
+def stored_chunk(image: ImageInfo, level: int) -> Vec3:
+    """Voxels (z, y, x) of the smallest piece that is read at once."""
+    stored = image.levels[level]
+    array = zarr.open_array(f"{image.path}/{stored.path}", mode="r", zarr_format=image.zarr_format)  # type: ignore[arg-type]
+    return vec3(array.chunks[-3:])

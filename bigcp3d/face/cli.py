@@ -16,6 +16,7 @@ from bigcp3d.errors import InputError
 from bigcp3d.face import options as o
 from bigcp3d.face.evaluate_command import evaluate
 from bigcp3d.face.failures import Failing, set_up_logging
+from bigcp3d.face.measure_command import measure
 from bigcp3d.face.segment_command import segment
 from bigcp3d.face.train_command import train
 from bigcp3d.face.view_command import view
@@ -115,6 +116,9 @@ app.command()(evaluate)
 
 
 app.command()(view)
+
+
+app.command()(measure)
 
 
 def describe_numbers(numbers: dict[str, Any]) -> str:

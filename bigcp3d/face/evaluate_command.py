@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
@@ -94,9 +94,10 @@ def evaluate(
     import json
 
     from bigcp3d.edge.tables import write_atomically
+    from bigcp3d.face.block_bar import BlockBar
     from bigcp3d.work.evaluate import evaluate as run
 
-    with _Progress(quiet) as progress:
+    with BlockBar("comparing", quiet) as progress:
         done = run(
             pred,
             truth,
@@ -177,25 +178,3 @@ def _in_words(value: Number) -> str:
     if value is None:
         return "-"
     return f"{value:,}" if isinstance(value, int) else f"{value:.3f}"
-
-
-class _Progress:
-    """A bar on stderr while blocks are read, if stderr is a terminal."""
-
-    def __init__(self, quiet: bool) -> None:
-        from rich.console import Console
-        from rich.progress import Progress
-
-        console = Console(stderr=True)
-        self.bar = Progress(console=console, transient=True, disable=quiet or not console.is_terminal)
-        self.task = self.bar.add_task("comparing", total=None)
-
-    def __enter__(self) -> _Progress:
-        self.bar.start()
-        return self
-
-    def __exit__(self, *_: Any) -> None:
-        self.bar.stop()
-
-    def __call__(self, done: int, total: int) -> None:
-        self.bar.update(self.task, completed=done, total=total)

@@ -110,6 +110,16 @@ KeepMaps = Annotated[
         "again: the same command with another threshold, radius, filter or --name finds them.",
     ),
 ]
+Table = Annotated[
+    str | None,
+    option(
+        "--table",
+        panel=RESULT,
+        metavar="FILE|zarr",
+        text="Measure the cells as well, one row each: FILE.csv, FILE.parquet, or zarr for a table inside the store "
+        "(see: bigcp3d measure).",
+    ),
+]
 MinVolume = Annotated[
     float | None,
     option(

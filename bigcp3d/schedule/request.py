@@ -61,6 +61,9 @@ class Request:
     start : {"auto", "maps", "image"}
         Where to start from. Auto takes maps that a finished run on this image has kept, if they are those that this
         one would predict; "maps" refuses where there are none; "image" predicts. No label depends on it.
+    table : str or Path, optional
+        Where a table of the cells goes when the labels are finished: a ``.csv`` or ``.parquet`` file, or "zarr" for one
+        inside the store (`bigcp3d.measure`). ``overwrite`` counts for it too.
     executor : {"dask", "serial"}
         Serial runs in this process.
     precision : {"auto", "float32", "bfloat16"}
@@ -100,6 +103,7 @@ class Request:
     work_dir: str | Path | None = None
     maps: str | Path | None = None
     start: str = "auto"
+    table: str | Path | None = None
     executor: str = "dask"
     precision: str = "auto"
     foreground: float = 0.5

@@ -19,6 +19,7 @@ from bigcp3d.errors import InputError
 from bigcp3d.schedule.events import ClusterReady, LabelsReady, Observer, RunFinished, RunPlanned, Summary
 from bigcp3d.schedule.lock import Hold, hold, refuse_if_held
 from bigcp3d.schedule.log import RunLog, block_error
+from bigcp3d.schedule.measure import check_output, measure_run
 from bigcp3d.schedule.plan import check_memory, make_plan
 from bigcp3d.schedule.request import Request
 from bigcp3d.schedule.serial import Done, Failed, Failures, execute_serially
@@ -113,6 +114,7 @@ def _segment(plan: Plan, request: Request, log: RunLog, held: Hold, begin: float
     summary = log.summary(clock.perf_counter() - begin)
     held.check()
     finish_labels(run.target, attributes=_provenance(plan, summary))
+    measure_run(plan, request, log.observe)
     log.observe(LabelsReady(plan, summary))
     clean_up(plan)
     log.observe(RunFinished(summary))
@@ -125,6 +127,8 @@ def _plan_and_check(request: Request) -> tuple[Plan, bool]:
     if request.scheduler is None and request.executor == "dask":
         check_memory(plan, request.worker_limit_bytes())
     refuse_if_held(plan)
+    if request.table is not None:
+        check_output(request.table, None, overwrite=request.overwrite)
     return plan, check_start(plan, overwrite=request.overwrite)
 
 

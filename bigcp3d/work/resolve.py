@@ -20,6 +20,7 @@ from bigcp3d.pure.objects import (
     centroids,
     dense_ids,
     elongations,
+    flow_errors,
     keep_objects,
     mean_foreground,
 )
@@ -76,7 +77,8 @@ def resolve(run: Run, time: int, index: Vec3) -> dict[str, Any]:
     ids = dense_ids(sums, keep)
     objects = np.asarray(run.array("object", time)[:], np.int64)
     run.write_vector("ids", time, ids[objects] if len(ids) else ids)
-    _write_objects(run, time, sums.take(np.flatnonzero(keep)[np.argsort(ids[keep])]))
+    order = np.flatnonzero(keep)[np.argsort(ids[keep])]
+    _write_objects(run, time, sums.take(order), None if squares is None else squares[order])
     return {"cells": int(keep.sum()), "removed": removed}
 
 
@@ -89,12 +91,14 @@ def _flow_error_sums(run: Run, time: int, n: int) -> NDArray[np.int64]:
     return squares
 
 
-def _write_objects(run: Run, time: int, sums: Sums) -> None:
+def _write_objects(run: Run, time: int, sums: Sums, squares: NDArray[np.int64] | None) -> None:
     """The kept objects, in the order of their ids: exact sums and what derives from them."""
+    checked = {} if squares is None else {"flow_error": flow_errors(squares, sums)}
     write_table(
         run.folder(time) / "objects.npz",
         centroid=centroids(sums),
         elongation=elongations(sums),
         mean_foreground=mean_foreground(sums),
+        **checked,
         **sums.arrays(),
     )

@@ -93,10 +93,11 @@ def test_every_public_name_can_be_had_from_the_top():
             "--output --name --model --diameter --block --channel --level --scheduler --workers --overwrite "
             "--keep-maps --dry-run --scale --min-volume --max-volume --min-foreground --max-elongation "
             "--max-flow-error --foreground --radius --memory-limit --work-dir --maps --serial --verbose --quiet "
-            "--roi --mask --time",
+            "--roi --mask --time --table",
         ),
         ("simulate", "--shape --diameter-voxels --stain --scale --seed"),
         ("evaluate", "--pred-name --truth-name --min-cell-vox --blocks --csv --json --picture --overwrite"),
+        ("measure", "--name --image --channel --output --work-dir --workers --overwrite"),
         ("demo", "--check"),
         ("train", "--output"),
     ],
@@ -113,7 +114,7 @@ def test_segment_hands_every_option_to_the_library(run, library):
         "--channel 1 --level 2 --scheduler tcp://h:1 --workers 3 --memory-limit 4GiB --overwrite --keep-maps "
         "--work-dir w --maps m --from maps --precision float32 --foreground 0.4 --radius 7 --min-volume 10 "
         "--max-volume 1000 --min-foreground 0.2 --max-elongation 3 --max-flow-error 0.8 --quiet "
-        "--roi 0:8,:,2:9 --mask k.zarr --time 3:5"
+        "--roi 0:8,:,2:9 --mask k.zarr --time 3:5 --table t.csv"
     )
     done = run(app, words.split())
     assert done.exit_code == 0, done.output
@@ -125,7 +126,7 @@ def test_segment_hands_every_option_to_the_library(run, library):
                 "scale_um": (2.0, 0.5, 0.25), "block": (32, 64, 128), "channel": 1, "level": 2,
                 "roi": "0:8,:,2:9",
                 "mask": Path("k.zarr"),
-                "time": "3:5",
+                "time": "3:5", "table": "t.csv",
                 "scheduler": "tcp://h:1", "workers": 3, "memory_limit": "4GiB", "overwrite": True, "keep_maps": True,
                 "work_dir": Path("w"), "maps": Path("m"), "start": "maps", "precision": "float32", "executor": "dask",
                 "foreground": 0.4, "radius_vox": 7.0,

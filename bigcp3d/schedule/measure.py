@@ -1,0 +1,223 @@
+"""A table of the cells of any labels: block by block, serially or on Dask, then written where it was asked for.
+
+Each block gives sums of its cells, which add up to the same table whatever the blocks and their order. They come back
+to this process, some 300 bytes a cell and block; the table is kept in memory, and no volume is.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+import bigcp3d
+from bigcp3d.edge.cell_files import check_cell_file, write_cell_file
+from bigcp3d.edge.label_table import check_label_table, table_path, write_label_table
+from bigcp3d.edge.tables import read_table
+from bigcp3d.pure.boxes import Vec3
+from bigcp3d.pure.cell_sums import CellSums
+from bigcp3d.pure.cell_table import Columns
+from bigcp3d.schedule.events import Observer, Warned
+from bigcp3d.schedule.request import Request
+from bigcp3d.work.measure import Measurement, measure_block, plan_measurement
+from bigcp3d.work.plan import Plan
+
+IN_STORE = "zarr"
+"""What asks for a table inside the store, where a file name could stand."""
+
+OnBlock = Callable[[int, int], None]
+Task = tuple[int, Vec3]
+"""Time point and block."""
+
+
+@dataclass(frozen=True, eq=False)
+class CellTable:
+    """The cells of labels; ``columns`` by name, one row a cell and time point, and what was measured."""
+
+    columns: Columns
+    what: Measurement
+
+    def __len__(self) -> int:
+        return len(self.columns["label"])
+
+    def about(self) -> dict[str, Any]:
+        """What the table is of."""
+        image = self.what.image
+        return {
+            "version": bigcp3d.__version__,
+            "labels": self.what.labels.path,
+            "image": None if image is None else image.path,
+            "scale_um": self.what.labels.levels[0].scale_um,
+        }
+
+    def write(self, output: str | Path) -> Path:
+        """Write it to a ``.csv`` or ``.parquet`` file, or into the store (``"zarr"``), in place of what is there."""
+        if str(output) == IN_STORE:
+            return write_label_table(self.what.labels, self.columns, self.about())
+        write_cell_file(output, self.columns, self.about())
+        return Path(output)
+
+
+def check_output(output: str | Path, what: Measurement | None, *, overwrite: bool) -> None:
+    """Refuse an output that could not be written, before anything is measured; in the store where labels are known."""
+    if str(output) != IN_STORE:
+        check_cell_file(output, overwrite=overwrite)
+    elif what is not None:
+        table_path(what.labels)
+        check_label_table(what.labels, overwrite=overwrite)
+
+
+def measure(
+    store: str | Path,
+    name: str = "cells",
+    *,
+    output: str | Path | None = None,
+    image: str | Path | None = None,
+    channels: Sequence[int | str] | None = None,
+    work_dir: str | Path | None = None,
+    block: Vec3 | None = None,
+    workers: int | None = None,
+    scheduler: str | None = None,
+    memory_limit: str | int | None = None,
+    overwrite: bool = False,
+    on_block: OnBlock | None = None,
+) -> CellTable:
+    """Measure every cell of labels.
+
+    Parameters
+    ----------
+    store : str or Path
+        An OME-Zarr image with labels, a labels group, or one labels image; ours or of another tool.
+    name : str
+        Of the labels.
+    output : str or Path, optional
+        A ``.csv`` or ``.parquet`` file, or "zarr" for a table inside the store (``tables/<name>``).
+    image, channels
+        Whose intensities are measured, default all channels of the labels' own image; see
+        `bigcp3d.work.measure.plan_measurement`.
+    work_dir : str or Path, optional
+        Of the run that made the labels, if it is kept: gives each cell's mean predicted foreground and flow error.
+    block : tuple of int, optional
+        No number depends on it.
+    workers, scheduler, memory_limit
+        A local Dask cluster of so many workers, or a running one; neither: serially, in this process.
+    overwrite : bool
+        Replace what is at ``output``.
+    on_block : callable, optional
+        Told after each block how many of how many are done.
+
+    Returns
+    -------
+    CellTable
+        Columns: `bigcp3d.pure.cell_table.tabulate_cells`; ``time`` in front where there are several time points.
+    """
+    what = plan_measurement(store, name, image=image, channels=channels, block=block)
+    if output is not None:
+        check_output(output, what, overwrite=overwrite)
+    tasks: list[Task] = [(time, index) for time in range(what.labels.times) for index in what.grid]
+    done = 0
+
+    def told(parts: Iterable[CellSums]) -> Iterator[CellSums]:
+        nonlocal done
+        for part in parts:
+            done += 1
+            if on_block is not None:
+                on_block(done, len(tasks))
+            yield part
+
+    def run(compute: Callable[[list[Task]], Iterable[CellSums]]) -> list[CellSums]:
+        times = range(what.labels.times)
+        return [what.merge(told(compute([task for task in tasks if task[0] == time]))) for time in times]
+
+    if workers is None and scheduler is None:
+        merged = run(lambda mine: (measure_block(what, *task) for task in mine))
+    else:
+        merged = _on_dask(what, run, workers, scheduler, memory_limit)
+    table = CellTable(_tabulate(what, merged, work_dir), what)
+    if output is not None:
+        table.write(output)
+    return table
+
+
+def _on_dask(
+    what: Measurement,
+    run: Callable[[Callable[[list[Task]], Iterable[CellSums]]], list[CellSums]],
+    workers: int | None,
+    scheduler: str | None,
+    memory_limit: str | int | None,
+) -> list[CellSums]:
+    """The same on a cluster; results are taken as they come."""
+    from dask.utils import parse_bytes
+    from distributed import as_completed
+
+    from bigcp3d.schedule.cluster import connect, default_workers, memory_per_worker
+
+    count = workers or default_workers()
+    limit = memory_per_worker(count) if memory_limit is None else int(parse_bytes(memory_limit))
+    with connect(scheduler, count, limit) as client:
+        shared = client.scatter(what, broadcast=True, hash=False)
+
+        def compute(tasks: list[Task]) -> Iterator[CellSums]:
+            times, blocks = zip(*tasks, strict=True)
+            futures = client.map(measure_block, [shared] * len(tasks), times, blocks, key="measure", pure=False)
+            for future in as_completed(futures, loop=client.loop):
+                yield future.result()
+                future.release()
+
+        return run(compute)
+
+
+def _tabulate(what: Measurement, merged: list[CellSums], work_dir: str | Path | None) -> Columns:
+    """The rows of all time points."""
+    tables = []
+    for time, cells in enumerate(merged):
+        columns = what.tabulate(cells)
+        if work_dir is not None:
+            columns |= recorded_columns(columns, Path(work_dir) / f"t{time}" / "objects.npz")
+        if what.labels.times > 1:
+            columns = {"time": np.full(len(columns["label"]), time), **columns}
+        tables.append(columns)
+    shared = [name for name in tables[0] if all(name in columns for columns in tables)]
+    return {name: np.concatenate([columns[name] for columns in tables]) for name in shared}
+
+
+def recorded_columns(columns: Columns, file: Path) -> Columns:
+    """What a run knew of its cells and labels do not hold: mean predicted foreground and flow error.
+
+    Cells with another volume than the run's are NaN: the labels were changed since. No columns where most are.
+    """
+    if not file.exists():
+        return {}
+    known = read_table(file)
+    row = columns["label"].astype(np.int64) - 1
+    same = row < len(known["count"])
+    same[same] = known["image_vox"][row[same]] == columns["volume_vox"][same]
+    found: Columns = {}
+    for name, column in (("foreground", "mean_foreground"), ("flow_error", "flow_error")):
+        if column in known and np.count_nonzero(same) * 2 > len(row):
+            values = np.full(len(row), np.nan)
+            values[same] = known[column][row[same]]
+            found[name] = values
+    return found
+
+
+def measure_run(plan: Plan, request: Request, observe: Observer) -> None:
+    """Measure the labels that a run has finished, if asked to, with what it knew of its cells; on as many workers."""
+    if request.table is not None:
+        serial = request.executor == "serial"
+        measure(
+            plan.target.path,
+            plan.target.name,
+            output=request.table,
+            image=plan.image.path,
+            work_dir=plan.work_dir,
+            workers=None if serial else request.worker_count(),
+            scheduler=None if serial else request.scheduler,
+            memory_limit=None if serial else request.memory_limit,
+            overwrite=True,  # asked before the run
+        )
+    elif (old := Path(plan.target.group) / "tables" / plan.target.name).exists():
+        observe(Warned(f"{old} describes earlier labels; renew it: bigcp3d measure {plan.target.path} --overwrite"))

@@ -1,0 +1,121 @@
+"""Tables of cells from stores: whatever the blocks and workers, with intensities of any kind, and from a run."""
+
+from __future__ import annotations
+
+import csv
+
+import numpy as np
+import pytest
+import zarr
+from skimage.measure import regionprops_table
+
+import bigcp3d
+from bigcp3d.errors import InputError, TargetError
+from bigcp3d.pure.boxes import Box
+from bigcp3d.pure.tissue import Tissue
+from bigcp3d.work.measure import choose_block, measure_block, plan_measurement
+from bigcp3d.work.simulate import simulate
+
+from .conftest import read_labels, write_image
+
+SHAPE, SCALE = (22, 44, 38), (2.0, 0.5, 0.5)
+
+
+@pytest.fixture(scope="module")
+def store(tmp_path_factory):
+    """Small cells in small shards."""
+    path = tmp_path_factory.mktemp("measure") / "tissue.zarr"
+    simulate(path, Tissue(SHAPE, 9.0, "membrane", seed=2, empty=0.1), scale_um=SCALE, shard=(16, 16, 16))
+    return path
+
+
+def same(one, other) -> bool:
+    return list(one) == list(other) and all(np.array_equal(one[n], other[n], equal_nan=True) for n in one)
+
+
+def test_tables_do_not_depend_on_blocks_or_workers(store):
+    whole = bigcp3d.measure(store, "truth", block=SHAPE).columns
+    assert len(whole["label"]) > 40
+    told: list[tuple[int, int]] = []
+    more = {"on_block": lambda *counts: told.append(counts)}
+    for settings in ({"block": (7, 44, 9), **more}, {"block": (10, 13, 38), "workers": 1, "memory_limit": "2GiB"}):
+        assert same(bigcp3d.measure(store, "truth", **settings).columns, whole), settings
+    assert told[-1] == (20, 20)
+    assert same(bigcp3d.measure(store, "truth").columns, whole)
+
+
+def test_a_block_that_is_lost_would_be_seen(store, monkeypatch):
+    """The control."""
+    whole = bigcp3d.measure(store, "truth").columns
+    first = measure_block(plan_measurement(store, "truth", block=(7, 44, 9)), 0, (0, 0, 0))
+    monkeypatch.setattr("bigcp3d.schedule.measure.measure_block", lambda what, time, index: first)
+    assert not same(bigcp3d.measure(store, "truth", block=(7, 44, 9)).columns, whole)
+
+
+@pytest.mark.parametrize("dtype", ["float32", "uint8", "int16", "uint32"])
+def test_intensities_of_any_dtype_are_measured(store, dtype, tmp_path):
+    labels = np.asarray(zarr.open_array(store / "labels" / "truth" / "0")[:])
+    rng = np.random.default_rng(1)
+    values = rng.normal(100, 20, SHAPE).clip(0, 200)
+    values = (values / 7 if dtype == "float32" else values * 1e6 if dtype == "uint32" else values).astype(dtype)
+    write_image(tmp_path / "image.zarr", values)
+    settings = {"image": tmp_path / "image.zarr"}
+    table = bigcp3d.measure(store, "truth", **settings).columns
+    expected = regionprops_table(labels, values, ("intensity_mean", "intensity_std"))
+    exact = {"rtol": 1e-3 if dtype in ("float32", "uint32") else 1e-9}
+    np.testing.assert_allclose(table["mean_channel0"], expected["intensity_mean"], rtol=exact["rtol"] / 10)
+    np.testing.assert_allclose(table["std_channel0"], expected["intensity_std"], atol=1e-6 * values.max(), **exact)
+    assert same(bigcp3d.measure(store, "truth", block=(5, 50, 11), **settings).columns, table)
+
+
+def test_every_time_point_has_its_rows(movie_store, random_model, tmp_path):
+    settings = {"model": random_model, "executor": "serial", "output": tmp_path / "out.zarr", "min_volume": 2}
+    bigcp3d.segment(movie_store, block=(20, 20, 20), table=tmp_path / "cells.csv", max_flow_error=2.0, **settings)
+    table = bigcp3d.measure(tmp_path / "out.zarr").columns
+    labels = read_labels(tmp_path / "out.zarr", "cells")
+    assert np.bincount(table["time"]).tolist() == [len(np.unique(t)) - 1 for t in labels]
+    assert "mean_channel0" in table, "the labels point to their image"
+    rows = list(csv.DictReader((tmp_path / "cells.csv").read_text().splitlines()))
+    assert [int(row["label"]) for row in rows] == table["label"].tolist()
+    foreground, error = (np.array([float(row[name]) for row in rows]) for name in ("foreground", "flow_error"))
+    assert np.all((foreground > 0.5) & (foreground <= 1))
+    assert np.all((error > 0) & (error <= 2.0))
+
+
+def test_what_a_run_knew_counts_only_for_cells_that_are_as_it_left_them(tissue_store, random_model, tmp_path):
+    out, work = tmp_path / "out.zarr", tmp_path / "work"
+    settings = {"model": random_model, "executor": "serial", "min_volume": 2, "work_dir": work}
+    bigcp3d.segment(tissue_store, output=out, keep_maps=True, table="zarr", **settings)
+    table = bigcp3d.measure(out, work_dir=work).columns
+    assert np.all(table["foreground"] > 0.5)
+    assert zarr.open_array(out / "tables" / "cells" / "obs" / "label").shape == table["label"].shape
+    array = zarr.open_array(out / "labels" / "cells" / "0")
+    values = np.asarray(array[:])
+    values[np.nonzero(values == 3)[0][:1], :, :] = 0
+    array[:] = values
+    changed = bigcp3d.measure(out, work_dir=work).columns
+    assert 0 < np.isnan(changed["foreground"]).sum() < len(changed["label"]) / 2
+
+
+def test_what_cannot_be_written_or_measured_is_refused_first(store, tmp_path):
+    (tmp_path / "there.csv").write_text("mine")
+    with pytest.raises(TargetError, match="--overwrite"):
+        bigcp3d.measure(store, "truth", output=tmp_path / "there.csv")
+    assert (tmp_path / "there.csv").read_text() == "mine"
+    with pytest.raises(InputError, match=r"\.csv and \.parquet"):
+        bigcp3d.measure(store, "truth", output=tmp_path / "cells.xlsx")
+    with pytest.raises(InputError, match="found channel 'DAPI'"):
+        bigcp3d.measure(store, "truth", channels=["DAPI"])
+    write_image(tmp_path / "other.zarr", np.zeros((4, 5, 6), np.uint8))
+    with pytest.raises(InputError, match="no level of"):
+        bigcp3d.measure(store, "truth", image=tmp_path / "other.zarr")
+    with pytest.raises(InputError, match="rename it"):
+        bigcp3d.segment(store, table="cells.txt", executor="serial")
+
+
+@pytest.mark.parametrize("chunk", [(64, 64, 64), (1, 2048, 2048), (300, 7, 9)])
+def test_blocks_are_whole_chunks_and_no_larger_than_memory_wants(chunk):
+    shape = (500, 3000, 4000)
+    block = choose_block(chunk, shape)
+    assert all(b % c == 0 or b == s for b, c, s in zip(block, chunk, shape, strict=True))
+    assert 2**22 <= Box.of_shape(block).size <= 2**24
