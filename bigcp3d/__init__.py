@@ -14,6 +14,7 @@ if TYPE_CHECKING:
     from bigcp3d.pure.whole import label_maps
     from bigcp3d.schedule.measure import measure
     from bigcp3d.schedule.segment import plan_segmentation, segment
+    from bigcp3d.schedule.update import update
     from bigcp3d.work.evaluate import evaluate
     from bigcp3d.work.simulate import simulate
     from bigcp3d.work.train import train
@@ -28,11 +29,13 @@ __all__ = [
     "segment",
     "simulate",
     "train",
+    "update",
     "watching",
 ]
 
 _HOMES = {
     "segment": "bigcp3d.schedule.segment",
+    "update": "bigcp3d.schedule.update",
     "plan_segmentation": "bigcp3d.schedule.segment",
     "evaluate": "bigcp3d.work.evaluate",
     "label_maps": "bigcp3d.pure.whole",

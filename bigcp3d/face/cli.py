@@ -19,6 +19,7 @@ from bigcp3d.face.failures import Failing, set_up_logging
 from bigcp3d.face.measure_command import measure
 from bigcp3d.face.segment_command import segment
 from bigcp3d.face.train_command import train
+from bigcp3d.face.update_command import update
 from bigcp3d.face.view_command import view
 
 app = typer.Typer(
@@ -50,6 +51,9 @@ def root(
 
 
 app.command()(segment)
+
+
+app.command()(update)
 
 
 @app.command()

@@ -15,7 +15,7 @@ from bigcp3d.errors import BlockError, InputError, ModelError, TargetError
 from bigcp3d.face.cli import app
 from bigcp3d.schedule.events import BlockDone, PassStarted, Summary
 
-COMMANDS = ("segment", "demo", "simulate", "train", "evaluate", "info", "models")
+COMMANDS = ("segment", "demo", "simulate", "train", "evaluate", "info", "models", "update")
 HEAVY = ("torch", "dask", "distributed", "zarr", "numba", "scipy", "skimage", "matplotlib", "numpy")
 SUMMARY = Summary(
     labels="in.zarr/labels/cells", name="cells", cells=12, removed={"too small": 3, "too long": 0}, unassigned_vox=5,

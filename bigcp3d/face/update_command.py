@@ -1,0 +1,89 @@
+"""``bigcp3d update``: a region of labels made again in place; see `bigcp3d.schedule.update`."""
+
+from __future__ import annotations
+
+from typing import Annotated, Any
+
+import typer
+
+from bigcp3d.face import options as o
+from bigcp3d.face.failures import set_up_logging
+
+NAMES = {"diameter": "diameter_um", "scale": "scale_um", "radius": "radius_vox"}
+"""Options that the library knows by another name; the others have the same."""
+
+Region = Annotated[
+    str,
+    o.option("--roi", panel=o.IMAGE, metavar="Z0:Z1,Y0:Y1,X0:X1", text="The region, in voxels of level 0, or with um."),
+]
+Edited = Annotated[
+    bool,
+    o.option(
+        "--edited",
+        panel=o.RESULT,
+        text="Level 0 was corrected by hand in the region: segment nothing, and make its coarser levels again.",
+    ),
+]
+
+
+def update(
+    context: typer.Context,
+    source: o.Source,
+    roi: Region,
+    edited: Edited = False,
+    diameter: o.Diameter = None,
+    scale: o.Scale = None,
+    model: o.Model = "membrane",
+    channel: o.Channel = "0",
+    level: o.Level = 0,
+    mask: o.Mask = None,
+    time: o.Time = None,
+    output: o.Output = None,
+    name: o.Name = "cells",
+    min_volume: o.MinVolume = None,
+    max_volume: o.MaxVolume = None,
+    min_foreground: o.MinForeground = None,
+    max_elongation: o.MaxElongation = None,
+    max_flow_error: o.MaxFlowError = None,
+    foreground: o.Foreground = 0.5,
+    radius: o.Radius = None,
+    maps: o.Maps = None,
+    start: o.Start = "auto",
+    precision: o.Precision = "auto",
+    block: o.Block = None,
+    workers: o.Workers = None,
+    memory_limit: o.MemoryLimit = None,
+    scheduler: o.Scheduler = None,
+    serial: o.Serial = False,
+    verbose: o.Verbose = False,
+    quiet: o.Quiet = False,
+) -> None:
+    """Change labels in a region: with other settings there, or after a correction by hand. All other ids stay.
+
+    Cells that lie inside the region are found anew and replace those that were there; cells that its border cuts stay
+    as they are. Give the settings of the first run, with those changed that shall be others. A cell that shares more
+    than half with an earlier one keeps its id.
+    """
+    set_up_logging(verbose, quiet)
+    from bigcp3d.face.progress import watching
+    from bigcp3d.schedule.update import update as run
+
+    with watching(quiet) as observer:
+        done = run(source, on_event=observer, **_settings(context.params))
+    if edited:
+        typer.echo(f"{done.labels}: coarser levels made again in the region")
+        return
+    typer.echo(
+        f"{done.labels}: {done.came} cells found in the region, {done.same} of them as they were; {done.gone} gone, "
+        f"{done.stayed} left alone at its border"
+    )
+
+
+def _settings(options: dict[str, Any]) -> dict[str, Any]:
+    """Arguments of the library from the options of the command."""
+    settings = {NAMES.get(name, name): value for name, value in options.items()}
+    for name in ("source", "verbose", "quiet"):
+        del settings[name]
+    channel = settings["channel"]
+    settings["channel"] = int(channel) if channel.isdecimal() else channel
+    return {**settings, "executor": "serial" if settings.pop("serial") else "dask"}

@@ -1,0 +1,98 @@
+"""Which cells a new segmentation of a region replaces, and what the others keep: ids.
+
+Old labels cover the volume, new ones a region and what lies around it. A cell is *inside* if none of its voxels lie
+outside of the region. Then
+
+- old cells that are not inside stay as they are, and new ones that are not inside are not taken: at its border the
+  region leaves everything as it was;
+- of the old cells inside, those stay whose largest part is claimed by a new cell that is not taken;
+- all other old cells inside go, and the new ones inside come, on voxels that no staying cell holds;
+- a new cell gets the id of the old one with which it shares more than half of their union, else one never used before.
+
+The rules look at tables of overlaps alone (`bigcp3d.pure.overlaps`), so it does not matter in which blocks these were
+counted. Applying a replacement twice changes nothing more, so an update that was stopped is simply applied again.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+from bigcp3d.pure.overlaps import Ids, Overlaps
+
+
+@dataclass(frozen=True)
+class Replacement:
+    """What to do with a region's voxels.
+
+    Attributes
+    ----------
+    staying : ndarray of uint64, shape (n,)
+        Old ids whose voxels keep them; ascending.
+    found, ids : ndarray of uint64, shape (m,)
+        New labels that come, ascending, and the ids that they get.
+    gone, same : int
+        Old cells without a successor; new ones that have exactly the voxels of an old one.
+    """
+
+    staying: Ids
+    found: Ids
+    ids: Ids
+    gone: int
+    same: int
+
+    def apply(self, old: NDArray[np.unsignedinteger], new: NDArray[np.unsignedinteger]) -> NDArray[np.unsignedinteger]:
+        """Labels of a piece of the region, in the dtype of ``old``; both arrays have one shape."""
+        ids = np.zeros_like(old)
+        if len(self.found):
+            row = np.minimum(np.searchsorted(self.found, new), len(self.found) - 1)
+            ids = np.where(self.found[row] == new, self.ids[row], 0).astype(old.dtype)
+        return np.where(np.isin(old, self.staying), old, ids)
+
+
+def plan_replacement(inside: Overlaps, old_outside: Ids, new_outside: Ids, next_id: int) -> Replacement:
+    """Decide which cells stay, go and come.
+
+    Parameters
+    ----------
+    inside : Overlaps
+        ``pred`` new and ``truth`` old, of the voxels of the region.
+    old_outside, new_outside : ndarray of uint64
+        Ids that have voxels outside of the region.
+    next_id : int
+        Smallest id that was never used.
+    """
+    old_ids, old_row, old_vox = _sizes(inside.truth, inside.count)
+    new_ids, new_row, new_vox = _sizes(inside.pred, inside.count)
+    comes = ~np.isin(new_ids, new_outside) & (new_ids > 0)
+    # the largest part of each old cell, background included; ties to what comes, then to the smaller id
+    order = np.lexsort((inside.pred, ~comes[new_row], -inside.count, old_row))
+    first = np.ones(len(order), bool)
+    first[1:] = old_row[order][1:] != old_row[order][:-1]
+    claimed = np.zeros(len(old_ids), np.uint64)
+    claimed[old_row[order][first]] = inside.pred[order][first]
+    not_taken = np.isin(claimed, new_ids[~comes & (new_ids > 0)])
+    stays = (np.isin(old_ids, old_outside) | not_taken) & (old_ids > 0)
+    union = old_vox[old_row] + new_vox[new_row] - inside.count
+    heir = (2 * inside.count > union) & comes[new_row] & ~stays[old_row] & (inside.truth > 0)
+    ids = np.zeros(len(new_ids), np.uint64)
+    ids[new_row[heir]] = inside.truth[heir]
+    fresh = comes & (ids == 0)
+    ids[fresh] = np.uint64(next_id) + np.arange(int(fresh.sum()), dtype=np.uint64)
+    return Replacement(
+        staying=old_ids[stays],
+        found=new_ids[comes],
+        ids=ids[comes],
+        gone=int(np.count_nonzero(~stays & (old_ids > 0))) - int(heir.sum()),
+        same=int(np.count_nonzero(heir & (inside.count == union))),
+    )
+
+
+def _sizes(labels: Ids, count: NDArray[np.int64]) -> tuple[Ids, NDArray[np.int64], NDArray[np.int64]]:
+    """The ids of a column, the row of each entry among them, and their voxels."""
+    ids, row = np.unique(labels, return_inverse=True)
+    voxels = np.zeros(len(ids), np.int64)
+    np.add.at(voxels, row, count)
+    return ids, row, voxels

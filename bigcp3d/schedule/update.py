@@ -1,0 +1,190 @@
+"""Labels of a region made again, in place: new parameters there, or a correction by hand; all other ids stay.
+
+::
+
+    <store>.bigcp3d/<name>.update/asked.json     the settings; an update with others is refused until this one has ended
+                                  found.zarr     the region, segmented anew
+                                  <time>.npz     which cells stay, come and go; decided once
+                                  lock.json
+
+The decision is written before the first voxel changes, and applying it again changes nothing more. So an update that
+was stopped is carried on by the same command.
+"""
+
+from __future__ import annotations
+
+import json
+import math
+import shutil
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any
+
+from bigcp3d.edge.image import open_image, open_labels
+from bigcp3d.edge.label_existing import largest_possible, note_update, open_target
+from bigcp3d.edge.labels import LabelTarget
+from bigcp3d.edge.tables import read_table, write_atomically, write_table
+from bigcp3d.errors import InputError, TargetError
+from bigcp3d.pure.boxes import Box, vec3
+from bigcp3d.pure.replacement import Replacement
+from bigcp3d.schedule.events import Observer
+from bigcp3d.schedule.kept import default_work_dir
+from bigcp3d.schedule.lock import hold
+from bigcp3d.schedule.plan import make_plan
+from bigcp3d.schedule.request import Request
+from bigcp3d.schedule.segment import segment
+from bigcp3d.schedule.where import find_region
+from bigcp3d.work.plan import Plan
+from bigcp3d.work.update import compare_region, find_largest_id, renew_pyramid, replace_region
+
+NO_PART = ("executor", "scheduler", "workers", "memory_limit", "block", "work_dir", "keep_maps", "overwrite", "start")
+"""Settings that do not change what an update does."""
+
+
+@dataclass(frozen=True)
+class Updated:
+    """What an update did.
+
+    Attributes
+    ----------
+    labels : str
+        Path of the labels group.
+    came, gone, same, stayed : int
+        Cells found inside the region; earlier ones there without a successor; those of ``came`` that have exactly the
+        voxels of an earlier one; and cells in the region that were left alone, as its border cuts them or what would
+        replace them.
+    """
+
+    labels: str
+    came: int
+    gone: int
+    same: int
+    stayed: int
+
+
+def update(
+    source: str | Path, *, roi: Any, edited: bool = False, on_event: Observer | None = None, **arguments: Any
+) -> Updated:
+    """Segment a region of labelled data anew, and put what lies inside it in the place of what was there.
+
+    Parameters
+    ----------
+    source : str or Path
+        The OME-Zarr image.
+    roi : str or sequence of pairs
+        The region, as to `bigcp3d.segment`. Cells that its border cuts are left as they are.
+    edited : bool
+        Level 0 of the labels was corrected by hand in the region: nothing is segmented, the coarser levels follow.
+    on_event : callable, optional
+        As to `bigcp3d.segment`.
+    **arguments
+        Those of `bigcp3d.segment`; ``output`` and ``name`` say which labels.
+
+    Returns
+    -------
+    Updated
+
+    Raises
+    ------
+    InputError, ModelError, TargetError
+        Before anything is changed.
+
+    Notes
+    -----
+    A cell inside the region that shares more than half with an earlier one keeps its id; others get ids that were
+    never used, for which all labels are read once. Ids are then no longer dense, nor in raster order. How far cells
+    that the border cuts are looked for follows from the radius, as in a segmentation of a region
+    (`bigcp3d.work.scope`).
+    """
+    request = Request(source, roi=roi, **arguments)
+    image = open_image(source)
+    target = open_target(image, request.output, request.name)
+    wanted = find_region(roi, image) or Box.of_shape(image.levels[0].shape)
+    home = default_work_dir(target.group, f"{target.name}.update")
+    plan = make_plan(Request(**{**asdict(request), "work_dir": home}))
+    with hold(plan):
+        if edited:
+            for time in plan.times:
+                renew_pyramid(target, wanted, time=time)
+            done = Updated(str(target.path), came=0, gone=0, same=0, stayed=0)
+        else:
+            done = _segment_and_replace(request, plan, target, home, wanted, on_event)
+        entry = {"roi": [*zip(wanted.start, wanted.stop, strict=True)], "times": plan.times, "edited": edited}
+        parameters = {"foreground": plan.foreground, "radius": plan.radius, "reach": plan.reach, "model": request.model}
+        counts = {name: number for name, number in asdict(done).items() if name != "labels"}
+        note_update(target, {**entry, **({} if edited else {**parameters, "filters": asdict(plan.filters)}), **counts})
+        for leftover in home.glob("*"):
+            if leftover.name != "lock.json":
+                shutil.rmtree(leftover) if leftover.is_dir() else leftover.unlink()
+    return done
+
+
+def _segment_and_replace(
+    request: Request, plan: Plan, target: LabelTarget, home: Path, wanted: Box, on_event: Observer | None
+) -> Updated:
+    """New labels of the region and what surrounds it; then the decision; then the voxels."""
+    _check_asked(request, home)
+    around = _label_box(plan)
+    store, decided = home / "found.zarr", {time: home / f"{time}.npz" for time in plan.times}
+    if not all(path.exists() for path in decided.values()):
+        if not _is_there(store):
+            ends = tuple(zip(around.start, around.stop, strict=True))
+            place = {"output": store, "name": "found", "work_dir": home.with_name(f"{home.name}-run"), "roi": ends}
+            arguments = {**asdict(request), **place, "overwrite": False}
+            segment(arguments.pop("source"), on_event=on_event, **arguments)
+        next_id = find_largest_id(target) + 1
+        for time, path in decided.items():
+            made = compare_region(target, open_labels(store, "found"), wanted, around, next_id=next_id, time=time)
+            next_id = max([next_id, *(int(i) + 1 for i in made.ids)])
+            if next_id - 1 > largest_possible(target):
+                raise TargetError(
+                    f"{target.path}: found labels of {target.dtype}, and new ids up to {next_id - 1}; allowed are ids "
+                    f"up to {largest_possible(target)}: convert the labels to a larger integer type"
+                )
+            write_table(path, **asdict(made))
+    found = open_labels(store, "found")
+    total = dict.fromkeys(("came", "gone", "same", "stayed"), 0)
+    for time, path in decided.items():
+        table = read_table(path)
+        made = Replacement(
+            table["staying"], table["found"], table["ids"], gone=int(table["gone"]), same=int(table["same"])
+        )
+        replace_region(target, found, wanted, made, time=time)
+        renew_pyramid(target, wanted, time=time)
+        more = {"came": len(made.ids), "gone": made.gone, "same": made.same, "stayed": len(made.staying)}
+        total = {name: total[name] + more[name] for name in total}
+    return Updated(str(target.path), **total)
+
+
+def _is_there(store: Path) -> bool:
+    """Whether the region was segmented to the end: labels are listed last."""
+    try:
+        open_labels(store, "found")
+    except InputError:
+        return False
+    return True
+
+
+def _label_box(plan: Plan) -> Box:
+    """Voxels of the label image over all that is tracked for the region."""
+    tracked, size = plan.scope.tracked, plan.target.levels[0].shape
+    start = vec3(math.floor(a * f) for a, f in zip(tracked.start, plan.label_factors, strict=True))
+    stop = vec3(math.ceil(b * f) for b, f in zip(tracked.stop, plan.label_factors, strict=True))
+    return Box(start, stop).clip(size)
+
+
+def _check_asked(request: Request, home: Path) -> None:
+    """Write down what was asked, or refuse where an unfinished update asked for something else."""
+    asked = {name: value for name, value in asdict(request).items() if name not in NO_PART}
+    text = json.dumps(asked, default=str, sort_keys=True)
+    path = home / "asked.json"
+    if not path.exists():
+        write_atomically(path, lambda file: file.write(text.encode()))
+        return
+    then, now = json.loads(path.read_bytes()), json.loads(text)
+    if then != now:
+        changed = [f"{name}: {then.get(name)} then, {now[name]} now" for name in now if then.get(name) != now[name]]
+        raise TargetError(
+            f"{home} holds an unfinished update with other settings ({'; '.join(changed)}); repeat the command that "
+            "began it, so that the labels are whole, and then give this one"
+        )

@@ -1,0 +1,159 @@
+"""A region of labels made again in place: all other cells keep their voxels and ids."""
+
+from __future__ import annotations
+
+import shutil
+
+import numpy as np
+import pytest
+import zarr
+
+import bigcp3d
+from bigcp3d.edge.image import open_image
+from bigcp3d.edge.label_existing import open_target
+from bigcp3d.errors import InputError, TargetError
+from bigcp3d.pure.boxes import Box
+from bigcp3d.pure.pooling import pool_labels, pool_read_box
+from bigcp3d.schedule import update as module
+
+from .conftest import read_labels, tissue_values, write_image
+
+ROI = "4:30,22:52,8:44"
+INSIDE = (slice(4, 30), slice(22, 52), slice(8, 44))
+SETTINGS = {"block": (17, 30, 26), "min_volume": 2, "executor": "serial"}
+
+
+def add_levels(path):
+    """Two coarser levels of an image."""
+    group = zarr.open_group(path, mode="r+")
+    ome, values = group.attrs["ome"], np.asarray(group["0"][...])
+    datasets = ome["multiscales"][0]["datasets"]
+    for level in (1, 2):
+        values = values[::2, ::2, ::2]
+        group.create_array(str(level), data=values, chunks=(8, 8, 8), dimension_names=("z", "y", "x"))
+        scale = [side * 2**level for side in (1.0, 0.5, 0.5)]
+        datasets.append({"path": str(level), "coordinateTransformations": [{"type": "scale", "scale": scale}]})
+    group.attrs["ome"] = ome
+
+
+@pytest.fixture(scope="module")
+def labelled(random_model, tmp_path_factory):
+    """An image with a pyramid and labels of a random network."""
+    path = tmp_path_factory.mktemp("labelled") / "image.zarr"
+    write_image(path, tissue_values(), scale_um=(1.0, 0.5, 0.5))
+    add_levels(path)
+    bigcp3d.segment(path, model=random_model, keep_maps=True, **SETTINGS)
+    return path
+
+
+@pytest.fixture
+def store(labelled, tmp_path):
+    """A copy of it, with its kept maps."""
+    shutil.copytree(labelled.parent, tmp_path / "copy")
+    return tmp_path / "copy" / "image.zarr"
+
+
+def levels_of(store, name="cells"):
+    """All levels of labels."""
+    group = zarr.open_group(f"{store}/labels/{name}", mode="r")
+    return [np.asarray(group[str(i)][...]) for i in range(3)]
+
+
+def check_pyramid(store):
+    """Every coarser level is that of the level below."""
+    target, levels = open_target(open_image(store), None, "cells"), levels_of(store)
+    for level in (1, 2):
+        box, shape = Box.of_shape(levels[level].shape), levels[level - 1].shape
+        factors = target.factors[level]
+        assert pool_read_box(box, factors, shape) == Box.of_shape(shape)
+        assert np.array_equal(levels[level], pool_labels(levels[level - 1], Box.of_shape(shape), box, factors))
+
+
+def crossing(labels):
+    """Ids of cells that have voxels outside the region."""
+    outside = labels.copy()
+    outside[INSIDE] = 0
+    return np.setdiff1d(np.unique(outside), [0])
+
+
+def test_the_same_settings_change_nothing(store, random_model):
+    before = levels_of(store)
+    done = bigcp3d.update(store, roi=ROI, model=random_model, **SETTINGS)
+    assert done.came == done.same > 10
+    assert done.gone == 0
+    for old, new in zip(before, levels_of(store), strict=True):
+        assert np.array_equal(old, new)
+
+
+def test_other_settings_change_the_cells_inside_and_nothing_else(store, random_model, tmp_path):
+    before = read_labels(store, "cells")
+    done = bigcp3d.update(store, roi=ROI, model=random_model, foreground=0.7, **SETTINGS)
+    after = read_labels(store, "cells")
+    assert done.came > 10
+    assert done.stayed > 0
+    assert not np.array_equal(before[INSIDE], after[INSIDE])
+    for i in crossing(before):
+        assert np.array_equal(before == i, after == i)
+    # what came are cells of the whole volume, segmented with the new settings
+    bigcp3d.segment(store, output=tmp_path / "o.zarr", model=random_model, foreground=0.7, **SETTINGS)
+    whole = read_labels(tmp_path / "o.zarr", "cells")
+    kept = np.isin(after, crossing(before))
+    for i in np.setdiff1d(np.unique(after), np.append(np.unique(before), 0)):
+        there = after == i
+        mother = np.unique(whole[there])
+        assert len(mother) == 1
+        assert np.array_equal(there, (whole == mother[0]) & ~kept)
+    check_pyramid(store)
+    said = zarr.open_group(f"{store}/labels/cells", mode="r").attrs["bigcp3d"]["updates"]
+    assert [(entry["came"], entry["roi"]) for entry in said] == [(done.came, [[4, 30], [22, 52], [8, 44]])]
+
+
+def test_ids_that_come_were_never_used(store, random_model):
+    before = read_labels(store, "cells")
+    bigcp3d.update(store, roi=ROI, model=random_model, foreground=0.7, **SETTINGS)
+    after = read_labels(store, "cells")
+    new = np.setdiff1d(np.unique(after), np.unique(before))
+    assert len(new) > 0
+    assert new.min() > before.max()
+
+
+def test_a_correction_by_hand_reaches_the_coarser_levels(store, random_model):
+    group = zarr.open_group(f"{store}/labels/cells", mode="r+")
+    painted = np.asarray(group["0"][...])
+    painted[10:20, 30:46, 12:30] = 7777
+    group["0"][...] = painted
+    bigcp3d.update(store, roi=ROI, edited=True, model=random_model, **SETTINGS)
+    assert np.array_equal(read_labels(store, "cells"), painted)
+    assert 7777 in levels_of(store)[2]
+    check_pyramid(store)
+
+
+@pytest.mark.parametrize("stop_in", ["compare_region", "replace_region", "renew_pyramid"])
+def test_an_update_that_was_stopped_is_carried_on(store, random_model, tmp_path, monkeypatch, stop_in):
+    shutil.copytree(store.parent, tmp_path / "other")
+    other = tmp_path / "other" / "image.zarr"
+    arguments = {"roi": ROI, "model": random_model, "foreground": 0.7, **SETTINGS}
+    bigcp3d.update(other, **arguments)
+    real = getattr(module, stop_in)
+
+    def stop(*args, **kw):
+        if stop_in == "replace_region":  # with some of its voxels written
+            target, found, wanted, replacement = args
+            real(target, found, Box(wanted.start, (17, 52, 44)), replacement, **kw)
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(module, stop_in, stop)
+    with pytest.raises(KeyboardInterrupt):
+        bigcp3d.update(store, **arguments)
+    monkeypatch.setattr(module, stop_in, real)
+    with pytest.raises(TargetError, match=r"foreground: 0.7 then, 0.6 now"):
+        bigcp3d.update(store, **{**arguments, "foreground": 0.6})
+    bigcp3d.update(store, **arguments)
+    for mine, theirs in zip(levels_of(store), levels_of(other), strict=True):
+        assert np.array_equal(mine, theirs)
+    assert not (store.parent / "image.bigcp3d" / "cells.update").exists()
+
+
+def test_labels_that_are_not_there_are_refused(store, random_model):
+    with pytest.raises(InputError, match="nothing"):
+        bigcp3d.update(store, roi=ROI, name="nothing", model=random_model, **SETTINGS)
