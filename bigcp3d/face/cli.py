@@ -16,6 +16,7 @@ from bigcp3d.errors import InputError
 from bigcp3d.face import options as o
 from bigcp3d.face.evaluate_command import evaluate
 from bigcp3d.face.failures import Failing, set_up_logging
+from bigcp3d.face.manual import manual
 from bigcp3d.face.measure_command import measure
 from bigcp3d.face.segment_command import segment
 from bigcp3d.face.train_command import train
@@ -166,6 +167,9 @@ def models(
     for scores in (path.with_suffix(".md") for path in chosen.values() if name is not None):
         if scores.is_file():
             typer.echo("\n" + scores.read_text(encoding="utf-8").rstrip())
+
+
+app.command()(manual)
 
 
 def main() -> None:

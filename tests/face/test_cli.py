@@ -9,13 +9,14 @@ from pathlib import Path
 from types import SimpleNamespace
 
 import pytest
+import typer.main
 from typer.testing import CliRunner
 
 from bigcp3d.errors import BlockError, InputError, ModelError, TargetError
 from bigcp3d.face.cli import app
 from bigcp3d.schedule.events import BlockDone, PassStarted, Summary
 
-COMMANDS = ("segment", "demo", "simulate", "train", "evaluate", "info", "models", "update")
+COMMANDS = tuple(typer.main.get_command(app).commands)
 HEAVY = ("torch", "dask", "distributed", "zarr", "numba", "scipy", "skimage", "matplotlib", "numpy")
 SUMMARY = Summary(
     labels="in.zarr/labels/cells", name="cells", cells=12, removed={"too small": 3, "too long": 0}, unassigned_vox=5,
@@ -106,6 +107,20 @@ def test_every_option_is_explained(run, command, options):
     text = run(app, [command, "--help"], env={"COLUMNS": "200", "TERMINAL_WIDTH": "200"}).stdout
     missing = [option for option in options.split() if option not in text]
     assert missing == []
+
+
+def test_the_manual_explains_every_option_of_every_command(run):
+    commands = typer.main.get_command(app).commands
+    text = run(app, ["manual"]).stdout
+    for name, command in commands.items():
+        assert f"## `bigcp3d {name}`" in text
+        for option in (p for p in command.params if p.param_type_name == "option"):
+            assert option.opts[0] in text
+            assert option.name == "help" or option.help, f"{name} {option.opts[0]} has no help"
+    one = run(app, ["manual", "segment"]).stdout
+    assert "--min-volume VOX" in one
+    assert "bigcp3d train" not in one
+    assert run(app, ["manual", "sgment"]).exit_code == InputError.exit_code
 
 
 def test_segment_hands_every_option_to_the_library(run, library):
