@@ -85,7 +85,7 @@ def read_whole_record(folder: str | Path, pass_name: str, index: Vec3) -> tuple[
         data, spent = content["data"], content.get("spent")
         if content["sha256"] == _digest(data, spent):
             return data, spent or {}
-    except FileNotFoundError:
+    except (FileNotFoundError, NotADirectoryError):
         return None
     except (ValueError, KeyError, TypeError):
         pass

@@ -23,7 +23,7 @@ from bigcp3d.schedule.measure import check_output, measure_run
 from bigcp3d.schedule.plan import check_memory, make_plan
 from bigcp3d.schedule.request import Request
 from bigcp3d.schedule.serial import Done, Failed, Failures, execute_serially
-from bigcp3d.schedule.start import check_start, clean_up, prepare
+from bigcp3d.schedule.start import check_start, clean_up, prepare, read_ended, write_ended
 from bigcp3d.schedule.tasks import Task, label_tasks, object_tasks
 from bigcp3d.work.passes import Counts
 from bigcp3d.work.plan import Plan
@@ -100,6 +100,8 @@ def _segment(plan: Plan, request: Request, log: RunLog, held: Hold, begin: float
     """The run, while its lock is held."""
     run = Run(plan)
     resumed = check_start(plan, overwrite=request.overwrite)  # again, since another run may have ended meanwhile
+    if (ended := read_ended(plan)) is not None:
+        return _end(plan, ended, log)
     with _executor(plan, run, request, log.observe) as execute:
         prepare(plan, run, resumed=resumed, overwrite=request.overwrite)
         try:
@@ -116,6 +118,12 @@ def _segment(plan: Plan, request: Request, log: RunLog, held: Hold, begin: float
     finish_labels(run.target, attributes=_provenance(plan, summary))
     measure_run(plan, request, log.observe)
     log.observe(LabelsReady(plan, summary))
+    write_ended(plan, summary)
+    return _end(plan, summary, log)
+
+
+def _end(plan: Plan, summary: Summary, log: RunLog) -> Summary:
+    """The labels are finished; what is left of the work goes."""
     clean_up(plan)
     log.observe(RunFinished(summary))
     return summary
@@ -150,7 +158,11 @@ def _run_phase(execute: Execute, tasks: Iterable[Task], log: RunLog, held: Hold)
 def _executor(plan: Plan, run: Run, request: Request, observe: Observer) -> Iterator[Execute]:
     """The serial executor, or Dask on a local or given cluster, with memory checked against the workers."""
     if request.executor == "serial":
-        yield lambda tasks, on_done, on_failed: execute_serially(run, tasks, on_done, on_failed)
+        run.log.open()
+        try:
+            yield lambda tasks, on_done, on_failed: execute_serially(run, tasks, on_done, on_failed)
+        finally:
+            run.log.close()
         return
     from bigcp3d.schedule.cluster import connect
     from bigcp3d.schedule.distribute import execute_on_dask, run_on_workers

@@ -9,19 +9,27 @@ directory; they outlive it, however it ends.
 from __future__ import annotations
 
 import shutil
+from dataclasses import asdict
 from pathlib import Path
 
 from bigcp3d.edge.labels import check_target
 from bigcp3d.edge.lock_file import LOCK
-from bigcp3d.edge.records import read_record
+from bigcp3d.edge.records import read_record, write_record
 from bigcp3d.errors import TargetError
+from bigcp3d.schedule.events import Summary
 from bigcp3d.work.kept import read_kept, write_kept
 from bigcp3d.work.plan import Plan
 from bigcp3d.work.run import ONCE, Run
+from bigcp3d.work.spent import TaskSpent
+
+ENDED = "ended"
+PLAN_PART = "plan.json.part"
 
 
 def check_start(plan: Plan, *, overwrite: bool) -> bool:
     """Whether this plan was begun before; refuses a work directory or a target that belongs to something else."""
+    if read_ended(plan) is not None:
+        return True
     root, resumed = Path(plan.work_dir), False
     path = root / "plan.json"
     own = _maps_lie_here(plan)
@@ -46,7 +54,7 @@ def check_start(plan: Plan, *, overwrite: bool) -> bool:
                 f"{' with other settings (' + why + ')' if why else ''}; repeat the command that began it to carry on, "
                 "give another --name or --work-dir, or --overwrite to discard it"
             )
-    elif Path(plan.work_dir).exists() and any(not child.name.startswith(LOCK) for child in root.iterdir()):
+    elif root.exists() and any(child.name not in (ENDED, PLAN_PART) for child in _contents(root)):
         raise TargetError(f"work directory {plan.work_dir} is not empty and not bigcp3d's; give another --work-dir")
     began = resumed and read_record(Path(plan.work_dir) / "records", "creating", ONCE) is not None
     check_target(plan.target, overwrite=overwrite or began, need_bytes=_least_disk_bytes(plan))
@@ -78,7 +86,8 @@ def prepare(plan: Plan, run: Run, *, resumed: bool, overwrite: bool) -> None:
         _empty(root)
     try:
         root.mkdir(parents=True, exist_ok=True)
-        temporary = root / "plan.json.part"
+        shutil.rmtree(root / ENDED, ignore_errors=True)  # of a run with other settings
+        temporary = root / PLAN_PART
         temporary.write_text(plan.model_dump_json(indent=1))
         temporary.replace(root / "plan.json")
         (root / "finished").unlink(missing_ok=True)
@@ -99,19 +108,40 @@ def clean_up(plan: Plan, *, finished: bool = True) -> None:
     if read_kept(root) is not None:
         (root / "finished").touch()
         _remove_all_but(root, "maps", "objects.npz", "records")
+        shutil.rmtree(root / ENDED, ignore_errors=True)
         return
     _empty(root)
 
 
+def _contents(root: Path) -> list[Path]:
+    """All but the lock, with which the directory itself goes (`bigcp3d.schedule.lock`)."""
+    return [child for child in root.iterdir() if not child.name.startswith(LOCK)]
+
+
 def _empty(root: Path) -> None:
-    """Remove all but the lock, with which the directory itself goes (`bigcp3d.schedule.lock`)."""
-    for child in root.iterdir():
-        if not child.name.startswith(LOCK):
-            shutil.rmtree(child) if child.is_dir() else child.unlink()
+    """Remove what is in a work directory; what says whose it is goes last, since this may be killed too."""
+    last = ("logs", "plan.json", ENDED)
+    for child in sorted(_contents(root), key=lambda child: last.index(child.name) if child.name in last else -1):
+        shutil.rmtree(child) if child.is_dir() else child.unlink()
+
+
+def write_ended(plan: Plan, summary: Summary) -> None:
+    """Say that the labels are finished: all that is left to do is to clean up."""
+    write_record(plan.work_dir, ENDED, ONCE, {"key": plan.key, "summary": asdict(summary)})
+
+
+def read_ended(plan: Plan) -> Summary | None:
+    """What a run with this plan did, where it was killed while it cleaned up; else None."""
+    record = read_record(plan.work_dir, ENDED, ONCE)
+    if record is None or record["key"] != plan.key or not plan.target.path.exists():
+        return None
+    tasks = [TaskSpent(**{**task, "index": tuple(task["index"])}) for task in record["summary"].pop("tasks")]
+    return Summary(**record["summary"], tasks=tasks)
 
 
 def _remove_all_but(root: Path, *kept: str) -> None:
     """Remove what lies beside some things in the folders of time points; and the records of the whole run."""
-    for child in [child for folder in root.glob("t*/") for child in folder.iterdir()] + [root / "records"]:
+    inside = [child for folder in root.glob("t*/") for child in folder.iterdir()]
+    for child in [*inside, root / "records", root / "logs"]:
         if child.name not in kept and child.exists():
             shutil.rmtree(child) if child.is_dir() else child.unlink()

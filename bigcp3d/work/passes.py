@@ -33,7 +33,6 @@ from bigcp3d.work.predict import merge, predict, read_working
 from bigcp3d.work.removal import remove_unneeded
 from bigcp3d.work.resolve import join, read_bases, resolve
 from bigcp3d.work.run import Run
-from bigcp3d.work.spent import Meter
 
 Counts = dict[str, Any]
 """What a task returns: small numbers for the summary, by name."""
@@ -47,7 +46,7 @@ def perform(run: Run, name: str, time: int, index: Vec3) -> Counts:
     done = read_record(folder, label, block)
     if done is not None:
         return {**done, "seconds": 0.0}
-    with Meter() as meter:
+    with run.log.task(name, time, index) as meter:
         counts = pyramid(run, time, level, block) if name == "pyramid" else PASSES[name](run, time, block)
     write_record(folder, label, block, counts, meter.spent())
     remove_unneeded(run, name, time, block)

@@ -12,6 +12,7 @@
                                             centre, component to id
     <work_dir>/t0/objects.npz               the table of the cells that were kept
     <work_dir>/t0/records/<pass>/           one record a finished task
+    <work_dir>/logs/                        one file a worker
     <work_dir>/kept/                        a record: this run has finished, and its maps may be used by others
 
 Invariant: a task writes whole shards and whole files of its own block, then its record. A record that is there means
@@ -40,6 +41,7 @@ from bigcp3d.pure.boxes import Box, Vec3, vec3
 from bigcp3d.pure.tracking import UNASSIGNED
 from bigcp3d.work.inputs import Inputs
 from bigcp3d.work.plan import Plan
+from bigcp3d.work.task_log import TaskLog
 
 if TYPE_CHECKING:
     import torch
@@ -68,6 +70,7 @@ class Run:
     def __init__(self, plan: Plan) -> None:
         self.plan = plan
         self.root = Path(plan.work_dir)
+        self.log = TaskLog(self.root / "logs")
         self.done: set[tuple[str, int, Vec3]] = set()
         """Tasks whose records were seen; a record never goes."""
 

@@ -14,11 +14,13 @@ import time as clock
 from contextlib import suppress
 from dataclasses import dataclass
 from types import TracebackType
-from typing import Any, Self
+from typing import TYPE_CHECKING, Any, Self
 
 from bigcp3d.edge.records import list_passes, read_records
 from bigcp3d.pure.boxes import Vec3
-from bigcp3d.work.run import Run
+
+if TYPE_CHECKING:
+    from bigcp3d.work.run import Run
 
 
 @dataclass(frozen=True)

@@ -50,15 +50,13 @@ def read_labels(store: str | Path, name: str) -> np.ndarray:
     return np.asarray(group[multiscales["datasets"][0]["path"]][...])
 
 
-@pytest.fixture(scope="session")
-def random_model(tmp_path_factory) -> str:
+def save_random_model(path: Path) -> None:
     """A network with random weights: ragged maps that cross every seam, which no trained network would give."""
     torch.manual_seed(5)
     network = UNet3D(channels=1, features=2, depth=2)
     with torch.no_grad():
         network.head[-1].weight *= 3
         network.head[-1].bias[:] = torch.tensor([0.6, 0, 0, 0])  # mostly foreground
-    path = tmp_path_factory.mktemp("model") / "random.safetensors"
     card = ModelCard(
         name="random",
         representation="tanh",
@@ -78,6 +76,13 @@ def random_model(tmp_path_factory) -> str:
         command="tests/schedule/conftest.py",
     )
     save_model(path, network, card)
+
+
+@pytest.fixture(scope="session")
+def random_model(tmp_path_factory) -> str:
+    """Path of `save_random_model`."""
+    path = tmp_path_factory.mktemp("model") / "random.safetensors"
+    save_random_model(path)
     return str(path)
 
 

@@ -68,3 +68,33 @@ def test_a_killed_run_is_carried_on(tissue_store, random_model, tmp_path, moment
         assert repeated[name] == tasks - done[name]
     assert np.array_equal(read_labels(output, "cells"), read_labels(tmp_path / "whole.zarr", "cells"))
     assert not work.exists()
+
+
+@pytest.mark.parametrize("after", [1, 60])
+def test_a_run_that_is_killed_while_it_cleans_up_has_ended(tissue_store, random_model, tmp_path, after):
+    """The same call again finds finished labels, removes what is left, and says what the run did."""
+    output, work = tmp_path / "out.zarr", tmp_path / "work"
+    killed = SCRIPT.replace(
+        "import bigcp3d\n",
+        "import bigcp3d, os, pathlib, shutil, signal\n"
+        "from bigcp3d.schedule import start\n"
+        "removed, unlink, end = [], os.unlink, start.clean_up\n"
+        "def counting(*a, **k):\n"
+        f"    removed.append(1) or len(removed) < {after} or os.kill(os.getpid(), signal.SIGKILL)\n"
+        "    return unlink(*a, **k)\n"
+        "def patched(*a, **k):\n"
+        "    os.unlink = counting\n"
+        "    return end(*a, **k)\n"
+        "import bigcp3d.schedule.segment as module; module.clean_up = patched\n",
+    )
+    process = subprocess.run([sys.executable, "-c", killed, tissue_store, random_model, str(output), str(work)])
+    assert process.returncode == -signal.SIGKILL
+    labels = read_labels(output, "cells")
+    settings = {"model": random_model, "executor": "serial", "block": BLOCK, "min_volume": 2}
+    events = []
+    summary = bigcp3d.segment(tissue_store, output=output, work_dir=work, on_event=events.append, **settings)
+    assert not [e for e in events if isinstance(e, BlockDone)]
+    assert summary.cells == labels.max()
+    assert {row.name for row in summary.tasks} >= {"predict", "label"}
+    assert np.array_equal(labels, read_labels(output, "cells"))
+    assert not work.exists()
