@@ -51,10 +51,33 @@ def test_the_results_can_be_read_without_bigcp3d(quick_start):
     assert f"model: {load_card('membrane').name}\n" in text
 
 
-def test_a_tiff_stack_becomes_an_image(tmp_path):
+def write_source(folder, kind, stack):
+    """A volume in another format, and what to_zarr.py is given for it."""
+    path = folder / kind
+    if kind == "a.tif":
+        tifffile.imwrite(path, stack, photometric="minisblack")
+        return path, ()
+    if kind == "planes":
+        path.mkdir()
+        for z, plane in enumerate(stack):
+            tifffile.imwrite(path / f"z{z}.tif", plane, photometric="minisblack")  # z10 follows z9
+        return path, ()
+    if kind == "a.h5":
+        with pytest.importorskip("h5py").File(path, "w") as file:
+            file["some/raw"] = stack
+        return path, ("some/raw",)
+    tensorstore = pytest.importorskip("tensorstore")
+    metadata = {"dataType": "uint16", "dimensions": stack.shape[::-1], "blockSize": [16, 16, 8]}
+    spec = {"driver": "n5", "kvstore": f"file://{path}/raw", "metadata": {**metadata, "compression": {"type": "raw"}}}
+    tensorstore.open(spec, create=True).result().write(stack.T).result()
+    return path, ("raw",)
+
+
+@pytest.mark.parametrize("kind", ["a.tif", "planes", "a.h5", "a.n5"])
+def test_other_formats_become_an_image(kind, tmp_path):
     stack = np.random.default_rng(0).integers(0, 60000, (40, 30, 50), dtype=np.uint16)
-    tifffile.imwrite(tmp_path / "a.tif", stack, photometric="minisblack")
-    run_example("tiff_to_zarr.py", tmp_path / "a.tif", tmp_path / "a.zarr", 2.0, 0.5, 0.5)
+    path, more = write_source(tmp_path, kind, stack)
+    run_example("to_zarr.py", path, tmp_path / "a.zarr", 2.0, 0.5, 0.5, *more)
     image = open_image(tmp_path / "a.zarr")
     assert image.levels[0].scale_um == (2.0, 0.5, 0.5)
     assert np.array_equal(read_box(image, 0, Box.of_shape(stack.shape)), stack)

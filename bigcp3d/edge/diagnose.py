@@ -14,19 +14,12 @@ from typing import Any
 import zarr
 from zarr.errors import BaseZarrError
 
+from bigcp3d.edge.foreign import describe_file, describe_folder
 from bigcp3d.edge.metadata import first_multiscale, ome_part
 from bigcp3d.errors import InputError
 
 Node = zarr.Group | zarr.Array[Any]
 
-CONVERT = {
-    ".tif": "ngff-zarr -i IN.tif -o OUT.zarr",
-    ".tiff": "ngff-zarr -i IN.tif -o OUT.zarr",
-    ".n5": "export it as OME-Zarr with Fiji's N5 plugin",
-    ".h5": "read it with h5py and write it with ome_zarr.writer.write_image",
-    ".hdf5": "read it with h5py and write it with ome_zarr.writer.write_image",
-}
-CONVERT_OTHER = "bioformats2raw IN OUT.zarr, and give OUT.zarr/0"
 SHOWN = 5
 """How many paths a message lists."""
 
@@ -44,7 +37,10 @@ def open_node(where: str) -> Node:
         near = _existing_parent(path)
         raise InputError(f"{where}: found nothing there (the path exists up to {near}); give an OME-Zarr group")
     if path.is_file():
-        raise InputError(f"{where}: found a file; allowed are OME-Zarr folders; {_conversion(path)}")
+        kind, cure = describe_file(path)
+        if path.name in ("zarr.json", ".zattrs", ".zgroup", ".zarray"):
+            kind, cure = "a file", f"give {path.parent}"
+        raise InputError(f"{where}: found {kind}; allowed are OME-Zarr folders; {cure}")
     zarr_format = 3 if (path / "zarr.json").exists() else 2
     kind = "zarr.json" if zarr_format == 3 else ".zgroup or .zarray"
     if zarr_format == 2 and not ((path / ".zgroup").exists() or (path / ".zarray").exists()):
@@ -66,23 +62,14 @@ def _existing_parent(path: Path) -> Path:
     return path
 
 
-def _conversion(path: Path) -> str:
-    """The cure for a file of another format."""
-    if path.suffix.lower() in (".zip", ".ozx"):
-        return "unpack the archive"
-    if path.name in ("zarr.json", ".zattrs", ".zgroup", ".zarray"):
-        return f"give {path.parent}"
-    return f"convert it: {CONVERT.get(path.suffix.lower(), CONVERT_OTHER)}"
-
-
 def _no_zarr(path: Path) -> str:
     """Message for a folder that is no zarr node."""
-    if path.suffix.lower() == ".n5" or (path / "attributes.json").exists():
-        return f"{path}: found an N5 container; allowed are OME-Zarr folders; convert it: {CONVERT['.n5']}"
     image = _image_above(path)
     if image is not None:
         return f"{path}: found a folder inside an image that is no zarr group; give {image}"
     try:
+        if known := describe_folder(path):
+            return f"{path}: found {known[0]}; allowed are OME-Zarr folders; {known[1]}"
         inside = sorted(p for p in path.iterdir() if (p / "zarr.json").exists() or (p / ".zgroup").exists())
     except PermissionError:
         return f"{path}: found a folder that cannot be read; allowed are readable folders; check the permissions"
@@ -90,7 +77,7 @@ def _no_zarr(path: Path) -> str:
         return f"{path}: found a folder of zarr stores; allowed is one OME-Zarr group; give one of {_some(inside)}"
     return (
         f"{path}: found a folder without zarr.json, .zgroup or .zarray; allowed are OME-Zarr groups; "
-        f"convert other formats: {CONVERT_OTHER}"
+        "convert other formats: bioformats2raw IN OUT.zarr, and give OUT.zarr/0"
     )
 
 

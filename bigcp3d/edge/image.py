@@ -124,7 +124,7 @@ def label_names(where: str, group: zarr.Group) -> tuple[str, ...]:
     """Names in a group's labels list that stand for groups; of its own list where it is a labels group itself."""
     labels = _member(f"{where}/labels")
     holder = where if labels is None else f"{where}/labels"
-    listed = ome_part((labels or group).attrs.asdict()).get("labels")
+    listed = ome_part((group if labels is None else labels).attrs.asdict()).get("labels")
     names = [str(name) for name in listed] if isinstance(listed, list) else []
     found = tuple(name for name in names if _member(f"{holder}/{name}") is not None)
     if len(found) < len(names):

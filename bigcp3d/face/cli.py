@@ -138,13 +138,24 @@ def describe_numbers(numbers: dict[str, Any]) -> str:
 @app.command()
 def info(
     source: Annotated[Path, typer.Argument(metavar="IN.zarr", help="An OME-Zarr image.")],
+    check: Annotated[
+        bool,
+        typer.Option("--check", help="Read every chunk of the image and its labels, and name those that are torn."),
+    ] = False,
     verbose: o.Verbose = False,
+    quiet: o.Quiet = False,
 ) -> None:
-    """Say what a store is: version, axes, levels, scales, chunks, channels, labels, and what is wrong with it."""
-    set_up_logging(verbose, quiet=False)
-    from bigcp3d.face.info import describe_image
+    """Say what a store is, what would be done with it, and what is wrong with it.
 
-    typer.echo(describe_image(source))
+    Version, axes, levels, scales, chunks, channels; labels, tables, unfinished runs and kept maps; blocks, memory and
+    disk of a segmentation. With --check the exit code is 2 where chunks are torn.
+    """
+    set_up_logging(verbose, quiet)
+    from bigcp3d.face.info import check_chunks, describe_image
+
+    typer.echo(describe_image(source, plan=True))
+    if check:
+        check_chunks(source, quiet=quiet)
 
 
 @app.command()

@@ -1,6 +1,6 @@
 """What a store is, in words, and what is wrong with it; what the shipped models are.
 
-Only metadata is read here, never a voxel, so that a store of terabytes answers at once.
+Only metadata is read here, never a voxel, so that a store of terabytes answers at once; unless ``--check`` asks.
 """
 
 from __future__ import annotations
@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from bigcp3d.errors import BigCP3DError
+from bigcp3d.errors import BigCP3DError, InputError
 from bigcp3d.face.pace import format_count
 from bigcp3d.pure.memory import in_words
 
@@ -20,16 +20,20 @@ if TYPE_CHECKING:
     from bigcp3d.edge.image import ImageInfo, Level
     from bigcp3d.edge.models import ModelCard
 
+ANISOTROPY = 1.5
+"""Ratio of voxel sides above which it matters."""
 COMMON_DTYPES = ("uint8", "uint16", "uint32", "int16", "int32", "float32", "float64")
 
 
-def describe_image(path: str | Path) -> str:
+def describe_image(path: str | Path, *, plan: bool = False) -> str:
     """Version, axes, channels, levels, chunks, dtype and labels of an OME-Zarr image, and what is wrong with it.
 
     Parameters
     ----------
     path : str or Path
         An OME-Zarr image group.
+    plan : bool
+        Whether to say what a segmentation of it would be like.
 
     Returns
     -------
@@ -41,7 +45,8 @@ def describe_image(path: str | Path) -> str:
     InputError
         Where the store cannot be used at all.
     """
-    from bigcp3d.edge.image import open_image, open_labels
+    from bigcp3d.edge.image import open_image
+    from bigcp3d.schedule.leftovers import find_leftovers
 
     image = open_image(path)
     voxels = math.prod(image.levels[0].shape)
@@ -55,15 +60,66 @@ def describe_image(path: str | Path) -> str:
         f"{_plural(image.times, 'time')}, {channels}",
     ]
     lines += [f"level {i}: {_describe_level(image, level)}" for i, level in enumerate(image.levels)]
+    lines += _describe_labels(image)
+    lines += [leftover.describe() for leftover in find_leftovers(image.path)]
+    lines += describe_plan(image) if plan else []
+    return "\n  ".join([image.path, *lines, *(f"warning: {text}" for text in find_faults(image))])
+
+
+def _describe_labels(image: ImageInfo) -> Iterator[str]:
+    """Each labels of the image: what they are, who made them, and what is wrong with them."""
+    from bigcp3d.edge.image import open_labels
+
     for name in image.label_names:
         try:
-            labels = open_labels(path, name)
+            labels = open_labels(image.path, name)
         except BigCP3DError as error:
-            lines.append(f"labels/{name}: cannot be read: {error}")
-        else:
-            levels = _plural(len(labels.levels), "level")
-            lines.append(f"labels/{name}: {labels.dtype}, {levels}, {_by(labels.levels[0].shape)}")
-    return "\n  ".join([image.path, *lines, *(f"warning: {text}" for text in find_faults(image))])
+            yield f"labels/{name}: cannot be read: {error}"
+            continue
+        made = _provenance(labels)
+        levels = _plural(len(labels.levels), "level")
+        table = ", a table in the store" if (Path(image.path) / "tables" / name).is_dir() else ""
+        yield f"labels/{name}: {labels.dtype}, {levels}, {_by(labels.levels[0].shape)}{made}{table}"
+        shapes, others = ([level.shape for level in info.levels] for info in (labels, image))
+        if shapes[0] not in others:
+            yield f"warning: labels/{name} lie on no level of the image, whose shapes are {', '.join(map(_by, others))}"
+        elif shapes != others:
+            yield f"warning: labels/{name} do not have the image's levels; viewers may show them shifted or coarse"
+    folder = Path(image.path) / "labels"
+    unlisted = {path.name for path in folder.glob("*") if path.is_dir()} - set(image.label_names)
+    for name in sorted(unlisted):
+        yield f"warning: labels/{name} is not in the list of labels: unfinished, or left by a run that was stopped"
+
+
+def _provenance(labels: ImageInfo) -> str:
+    """By whom labels were made, if they say so."""
+    import zarr
+
+    made = zarr.open_group(labels.path, mode="r", use_consolidated=False).attrs.asdict().get("bigcp3d")
+    if not isinstance(made, dict):
+        return ""
+    model = f", model {made['model']}" if made.get("model") else ""
+    cells = f", {made['cells']:,} cells" if isinstance(made.get("cells"), int) else ""
+    return f", by bigcp3d {made.get('version', '?')}{model}{cells}"
+
+
+def describe_plan(image: ImageInfo) -> list[str]:
+    """What `bigcp3d segment` would do with the image as it is, and which cells its models look for in it."""
+    from bigcp3d.edge.models import load_card, shipped_models
+    from bigcp3d.schedule.segment import plan_segmentation
+
+    lines = []
+    scale = image.levels[0].scale_um
+    for name in shipped_models():
+        card = load_card(name)
+        size = "" if scale is None else f" ({_by(tuple(card.diameter_vox * s for s in scale))} um)"
+        lines.append(f"model {name}: looks for cells of {card.diameter_vox:g} voxels{size}; others need --diameter")
+    try:
+        told = plan_segmentation(image.path, precision="float32", overwrite=True).describe().splitlines()
+    except BigCP3DError as error:
+        return [*lines, f"bigcp3d segment would be refused: {error}"]
+    wanted = ("grid", "blocks", "memory", "disk")
+    return [*lines, *(f"bigcp3d segment: {line}" for line in told if line.startswith(wanted))]
 
 
 def _plural(count: int, noun: str) -> str:
@@ -96,6 +152,12 @@ def find_faults(image: ImageInfo) -> Iterator[str]:
         yield "the store does not say its voxel size; give --scale Z Y X (micrometres) where --diameter is used"
     elif set(finest.scale_um) == {1.0}:
         yield "every scale is exactly 1, which often means that it was never set; check it, or give --scale Z Y X"
+    elif max(finest.scale_um) / min(finest.scale_um) >= ANISOTROPY:
+        z, y, x = finest.scale_um
+        yield (
+            f"voxels are {max(finest.scale_um) / min(finest.scale_um):.3g} times as long on one axis as on another "
+            f"({z:.3g} x {y:.3g} x {x:.3g} um); give --diameter, which resamples to cells that are round in voxels"
+        )
     if image.times > 1:
         yield f"{image.times} time points; each is segmented for itself, nothing is linked over time"
     if image.dtype not in COMMON_DTYPES:
@@ -113,6 +175,32 @@ def _scales_agree(lower: Level, upper: Level) -> bool:
         return True
     pairs = zip(lower.shape, lower.scale_um, upper.shape, upper.scale_um, strict=True)
     return all(abs(n * a - m * b) <= 1.01 * b for n, a, m, b in pairs)
+
+
+def check_chunks(path: str | Path, *, quiet: bool) -> None:
+    """Read all that an image and its labels hold; print what is torn.
+
+    Raises
+    ------
+    InputError
+        Where anything is.
+    """
+    import typer
+
+    from bigcp3d.edge.chunks import find_torn_chunks
+    from bigcp3d.edge.image import open_image, open_labels
+    from bigcp3d.face.block_bar import BlockBar
+
+    image = open_image(path)
+    torn = 0
+    for info in (image, *(open_labels(path, name) for name in image.label_names)):
+        with BlockBar("reading", quiet) as bar:
+            for fault in find_torn_chunks(info, bar):
+                torn += 1
+                typer.echo(f"torn: {fault}")
+    if torn:
+        raise InputError(f"{path}: found {torn} piece(s) that cannot be read; copy or write the store again")
+    typer.echo("every chunk can be read")
 
 
 def describe_model(name: str, path: Path, card: ModelCard) -> str:

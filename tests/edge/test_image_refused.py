@@ -125,30 +125,6 @@ def test_a_group_where_a_level_should_be_is_refused(stores):
         open_image(path)
 
 
-@pytest.mark.parametrize(
-    ("name", "cure"),
-    [
-        ("a.tif", "convert it: ngff-zarr"),
-        ("a.ome.tiff", "convert it: ngff-zarr"),
-        ("a.czi", "convert it: bioformats2raw"),
-        ("a.lif", "convert it: bioformats2raw"),
-        ("a.h5", "convert it: read it with h5py"),
-        ("a.zarr.zip", "unpack the archive"),
-    ],
-)
-def test_files_of_other_formats_get_a_hint(tmp_path, name, cure):
-    (tmp_path / name).write_bytes(b"II*\0")
-    with pytest.raises(InputError, match=f"{name}: found a file; allowed are OME-Zarr folders; {cure}"):
-        open_image(tmp_path / name)
-
-
-def test_an_n5_container_gets_a_hint(tmp_path):
-    (tmp_path / "a.n5").mkdir()
-    (tmp_path / "a.n5" / "attributes.json").write_text('{"n5": "4.0.0"}')
-    with pytest.raises(InputError, match=r"found an N5 container; .* convert it: export it as OME-Zarr with Fiji"):
-        open_image(tmp_path / "a.n5")
-
-
 def test_a_path_that_does_not_exist_says_how_far_it_does(tmp_path):
     (tmp_path / "there").mkdir()
     with pytest.raises(InputError, match=rf"found nothing there .*up to {tmp_path}/there\); give an OME-Zarr group"):
