@@ -5,12 +5,15 @@ What it reads from OME-Zarr are scales and translations; contrast, colours and w
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Mapping
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
 
 from bigcp3d.edge.info import ImageInfo
+from bigcp3d.errors import InputError
 from bigcp3d.face.scene import Channel, Scene
 
 Json = dict[str, Any]
@@ -22,7 +25,33 @@ void main() {{ emitRGB(colour * contrast()); }}
 PIXELS = 500
 """About the width of a panel: the image's longest side fills it at the start."""
 LABEL_ALPHA = 0.4
+OTHERS_ALPHA = 0.1
+"""Of cells that are not picked, once some are; until then all have `LABEL_ALPHA`."""
 METRES_PER_UM = 1e-6
+SHOWN_DTYPES = ("uint8", "uint16", "uint32", "uint64", "int8", "int16", "int32", "float32")
+"""Of images. It shows no error for others: int64 comes out wrong, float16 and float64 never."""
+DTYPES = ", ".join(SHOWN_DTYPES)
+
+log = logging.getLogger(__name__)
+
+
+def only_shown(scene: Scene) -> Scene:
+    """A scene without what Neuroglancer cannot show, each with a word in the log: images of some dtypes.
+
+    Raises
+    ------
+    InputError
+        Where nothing is left.
+    """
+    images = []
+    for group in scene.images:
+        if group.info.dtype in SHOWN_DTYPES:
+            images.append(group)
+        else:
+            log.warning("not shown: %s: found %s; the browser shows %s", *(group.info.path, group.info.dtype, DTYPES))
+    if not images and not scene.labels:
+        raise InputError(f"{scene.title}: found an image of a dtype that the browser does not show; try --napari")
+    return replace(scene, images=tuple(images))
 
 
 def describe_state(scene: Scene, urls: Mapping[str, str]) -> Json:
@@ -49,10 +78,11 @@ def describe_state(scene: Scene, urls: Mapping[str, str]) -> Json:
                 "source": _source(labels.info, urls[labels.info.path]),
                 "visible": labels.visible,
                 "selectedAlpha": LABEL_ALPHA,
+                "notSelectedAlpha": OTHERS_ALPHA,
                 "tab": "segments",
             }
         )
-    first = scene.groups[0]
+    first = scene.groups[0].info
     level = first.levels[0]
     scale_um = level.scale_um or (1.0,) * 3
     smallest = min(scale_um)

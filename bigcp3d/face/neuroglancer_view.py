@@ -14,9 +14,8 @@ from typing import Any
 from urllib.parse import urlsplit
 
 from bigcp3d.errors import InputError
-from bigcp3d.face.neuroglancer_state import describe_state
+from bigcp3d.face.neuroglancer_state import describe_state, only_shown
 from bigcp3d.face.scene import Scene
-from bigcp3d.face.shelves import shelf_of
 from bigcp3d.face.store_server import HOST, StoreServer
 
 
@@ -69,9 +68,9 @@ def serving(scene: Scene, port: int | None = None) -> Iterator[Served]:
         Where Neuroglancer is not installed, or a port cannot be used.
     """
     neuroglancer = need_neuroglancer()
-    groups = {info.path: info for info in scene.groups}
-    names = {path: str(number) for number, path in enumerate(groups)}
-    shelves = {names[path]: shelf_of(info) for path, info in groups.items()}
+    scene = only_shown(scene)
+    names = {group.info.path: str(number) for number, group in enumerate(scene.groups)}
+    shelves = {names[group.info.path]: group.shelf for group in scene.groups}
     with StoreServer(shelves, 0 if port is None else port + 1) as voxels:
         neuroglancer.set_server_bind_address(HOST, port or 0)
         try:

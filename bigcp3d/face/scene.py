@@ -13,6 +13,7 @@ from pathlib import Path
 from bigcp3d.edge.image import ImageInfo, read_box
 from bigcp3d.edge.together import open_together
 from bigcp3d.errors import InputError
+from bigcp3d.face.shelves import Shelf, shelf_of
 from bigcp3d.pure.normalise import estimate_range, sample_boxes
 
 PERCENTILES = (1.0, 99.8)
@@ -52,19 +53,21 @@ class Channel:
 
 @dataclass(frozen=True)
 class Images:
-    """Channels of one OME-Zarr image."""
+    """Channels of one OME-Zarr image, and what a viewer may read of it."""
 
     info: ImageInfo
     channels: tuple[Channel, ...]
+    shelf: Shelf
 
 
 @dataclass(frozen=True)
 class Labels:
-    """Labels, and whether they are visible at the start."""
+    """Labels, whether they are visible at the start, and what a viewer may read of them."""
 
     name: str
     info: ImageInfo
     visible: bool
+    shelf: Shelf
 
 
 @dataclass(frozen=True)
@@ -76,12 +79,12 @@ class Scene:
     labels: tuple[Labels, ...]
 
     @property
-    def groups(self) -> tuple[ImageInfo, ...]:
+    def groups(self) -> tuple[Images | Labels, ...]:
         """All groups; the first sets the voxel size and the extent."""
-        return (*(images.info for images in self.images), *(labels.info for labels in self.labels))
+        return (*self.images, *self.labels)
 
 
-def make_scene(path: str | Path, names: Sequence[str] = ()) -> Scene:
+def make_scene(path: str | Path, names: Sequence[str] = (), *, as_written: bool = False) -> Scene:
     """The scene of a store.
 
     Parameters
@@ -90,6 +93,8 @@ def make_scene(path: str | Path, names: Sequence[str] = ()) -> Scene:
         An image, a store of labels, or a labels group.
     names : sequence of str
         Labels to show. Default: those finished last; the others are there as well, hidden.
+    as_written : bool
+        Whether a viewer gets the metadata of the store, and not those that bigcp3d makes of them.
 
     Raises
     ------
@@ -102,9 +107,14 @@ def make_scene(path: str | Path, names: Sequence[str] = ()) -> Scene:
             there = ", ".join(found.labels) or "none"
             raise InputError(f"{path}: found no labels {name!r}; there are: {there}; give one of these with --name")
     shown = set(names or list(found.labels)[-1:])
-    labels = tuple(Labels(name, info, name in shown) for name, info in found.labels.items())
-    images = () if found.image is None else (Images(found.image, tuple(_channels(found.image, set(found.labels)))),)
-    return Scene(Path(path).name, images, labels)
+    labels = tuple(
+        Labels(name, info, name in shown, shelf_of(info, as_written=as_written)) for name, info in found.labels.items()
+    )
+    images = []
+    if found.image is not None:
+        channels = tuple(_channels(found.image, set(found.labels)))
+        images.append(Images(found.image, channels, shelf_of(found.image, as_written=as_written)))
+    return Scene(Path(path).name, tuple(images), labels)
 
 
 def _channels(info: ImageInfo, taken: set[str]) -> list[Channel]:

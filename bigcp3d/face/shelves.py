@@ -13,7 +13,7 @@ import stat
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, Protocol
+from typing import Protocol
 
 from bigcp3d.edge.info import ImageInfo
 from bigcp3d.edge.multiscale import describe_levels
@@ -76,39 +76,64 @@ class Folder:
 
 @dataclass(frozen=True)
 class Shelf:
-    """Objects of one place, some of which are given here instead.
+    """Objects of one group, from one place or several, some of which are given here instead.
 
     Attributes
     ----------
-    place : Place
-        Where all other objects are.
+    places : mapping of str to Place
+        By what the keys of their objects begin with on this shelf, and not there; "" for all keys.
     instead : mapping of str to bytes
         Objects by key.
     """
 
-    place: Place
+    places: Mapping[str, Place]
     instead: Mapping[str, bytes] = field(default_factory=dict)
 
     def size(self, key: str) -> int | None:
         """Bytes of an object; None where there is none of that key."""
-        return len(self.instead[key]) if key in self.instead else self.place.size(key)
+        if key in self.instead:
+            return len(self.instead[key])
+        found = self._find(key)
+        return None if found is None else found[0].size(found[1])
 
     def read(self, key: str, start: int, stop: int) -> bytes:
         """Bytes ``start`` to ``stop`` of an object."""
-        return self.instead[key][start:stop] if key in self.instead else self.place.read(key, start, stop)
+        if key in self.instead:
+            return self.instead[key][start:stop]
+        found = self._find(key)
+        return b"" if found is None else found[0].read(found[1], start, stop)
+
+    def _find(self, key: str) -> tuple[Place, str] | None:
+        """The place of a key, and the key there; that of the longest beginning, where several fit."""
+        beginnings = [beginning for beginning in self.places if key.startswith(beginning)]
+        longest = max(beginnings, key=len, default=None)
+        return None if longest is None else (self.places[longest], key[len(longest) :])
 
 
-def shelf_of(info: ImageInfo) -> Shelf:
-    """The shelf of an image or labels group, with its metadata as bigcp3d understood them."""
+def shelf_of(info: ImageInfo, *, as_written: bool = False) -> Shelf:
+    """The shelf of an image or labels group, with its metadata as bigcp3d understood them, or as they are."""
+    place = Folder(Path(info.path))
+    if as_written:
+        return Shelf({"": place})
+    unsigned = _as_unsigned(info, place) if (info.dtype, info.zarr_format) == ("int64", 3) else {}
+    return Shelf({"": place}, {**group_metadata_of(info), **unsigned})
+
+
+def _as_unsigned(info: ImageInfo, place: Place) -> dict[str, bytes]:
+    """Metadata of int64 arrays that call them uint64: the same bytes for ids, and a type that Neuroglancer knows."""
+    instead = {}
+    for key in (f"{level.path}/zarr.json" for level in info.levels):
+        node = json.loads(place.read(key, 0, place.size(key) or 0))
+        instead[key] = json.dumps({**node, "data_type": "uint64"}).encode()
+    return instead
+
+
+def group_metadata_of(info: ImageInfo) -> dict[str, bytes]:
+    """The objects that make a group of this image: OME-Zarr 0.4 in zarr 2, 0.5 in zarr 3, in micrometres."""
     levels = ((level.path, level.scale_um or (1.0,) * 3, level.translation_um) for level in info.levels)
     version = "0.4" if info.zarr_format == 2 else "0.5"
-    multiscale = describe_levels(version, info.axes, MICROMETRES, levels)
-    return Shelf(Folder(Path(info.path)), group_metadata(info.zarr_format, {"multiscales": [multiscale]}))
-
-
-def group_metadata(zarr_format: int, ome: Mapping[str, Any]) -> dict[str, bytes]:
-    """The objects that make a group of OME-Zarr metadata: 0.4 in zarr 2, 0.5 in zarr 3."""
-    if zarr_format == 2:
+    ome = {"multiscales": [describe_levels(version, info.axes, MICROMETRES, levels)]}
+    if info.zarr_format == 2:
         return {".zgroup": b'{"zarr_format": 2}', ".zattrs": json.dumps(ome).encode()}
-    attributes = {"ome": {"version": "0.5", **ome}}
-    return {"zarr.json": json.dumps({"zarr_format": 3, "node_type": "group", "attributes": attributes}).encode()}
+    node = {"zarr_format": 3, "node_type": "group", "attributes": {"ome": {"version": version, **ome}}}
+    return {"zarr.json": json.dumps(node).encode()}

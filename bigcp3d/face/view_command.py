@@ -35,6 +35,16 @@ Port = Annotated[
         "--port", metavar="N", min=1, max=65534, help="Port of the viewer; voxels take N + 1. Default: free ones."
     ),
 ]
+Maps = Annotated[
+    bool,
+    typer.Option(
+        "--maps", help="Add the predicted foreground and flow that the labels were made from (segment --keep-maps)."
+    ),
+]
+WorkDir = Annotated[
+    Path | None,
+    typer.Option("--work-dir", metavar="DIR", help="Where these maps were kept. Default: where the run kept them."),
+]
 PrintUrl = Annotated[
     bool,
     typer.Option(
@@ -48,6 +58,8 @@ NoBrowser = Annotated[bool, typer.Option("--no-browser", help="Print the address
 def view(
     store: Store,
     names: Names = None,
+    maps: Maps = False,
+    work_dir: WorkDir = None,
     port: Port = None,
     print_url: PrintUrl = False,
     no_browser: NoBrowser = False,
@@ -63,7 +75,12 @@ def view(
     from bigcp3d.face.scene import make_scene
 
     need_neuroglancer()
-    with suppress(KeyboardInterrupt), serving(make_scene(store, names or ()), port) as served:
+    scene = make_scene(store, names or ())
+    if maps or work_dir is not None:
+        from bigcp3d.face.maps_shelf import with_maps
+
+        scene = with_maps(scene, work_dir)
+    with suppress(KeyboardInterrupt), serving(scene, port) as served:
         typer.echo(served.url)
         if print_url:
             typer.echo(f"on your own machine: {ssh_command(served.ports)}\nthen open the address above there")

@@ -40,8 +40,8 @@ class Sight:
         state = copy.deepcopy(self.served.viewer.state.to_json())  # which would be changed in place, unseen
         for layer in state["layers"]:
             layer |= {"visible": layer["name"] in show, "selectedAlpha": 1}
-        level = self.level
-        (_, ny, nx), place = level.shape, [t / s for t, s in zip(level.translation_um, level.scale_um, strict=True)]
+        level, scale = self.level, self.level.scale_um or (1.0, 1.0, 1.0)
+        (_, ny, nx), place = level.shape, [t / s for t, s in zip(level.translation_um, scale, strict=True)]
         centre = [a + b for a, b in zip(place, (z, (ny - 1) / 2, (nx - 1) / 2), strict=True)]
         state |= {
             "position": [*reversed(centre), *([] if time is None else [time])],
@@ -69,6 +69,25 @@ class Sight:
                 return pixels
         raise AssertionError(f"a picture of {pixels.shape} for {size}")
 
+    def pick(self, y: int, x: int) -> set[int]:
+        """Ids that are picked after a double click on a voxel of the plane that was looked at last."""
+        with self.served.viewer.config_state.txn() as config:
+            config.show_ui_controls, config.show_panel_borders, config.viewer_size = True, True, None
+        self.page.wait_for_timeout(500)
+        panel = self.page.locator(".neuroglancer-rendered-data-panel").bounding_box()
+        (_, ny, nx), middle = self.level.shape, (panel["x"] + panel["width"] / 2, panel["y"] + panel["height"] / 2)
+        at = (middle[0] + PIXELS * (x - (nx - 1) / 2), middle[1] + PIXELS * (y - (ny - 1) / 2))
+        self.page.mouse.move(*at)
+        self.page.wait_for_timeout(500)
+        self.page.mouse.dblclick(*at)
+        for _ in range(20 * PATIENCE_S):
+            layers = self.served.viewer.state.to_json()["layers"]
+            picked = {int(number) for layer in layers for number in layer.get("segments", ())}
+            if picked:
+                break
+            self.page.wait_for_timeout(50)
+        return picked
+
     def _shot(self):
         """One picture, when all that it shows has arrived."""
         done, taken = threading.Event(), []
@@ -90,7 +109,7 @@ def seeing(browser, scene, **settings):
             page = context.new_page()
             page.on("request", lambda request: requests.append(request.url))
             page.goto(served.url)
-            yield Sight(served, page, scene.groups[0].levels[0], requests)
+            yield Sight(served, page, scene.groups[0].info.levels[0], requests)
             page.close()
     finally:
         context.close()
@@ -110,3 +129,9 @@ def colours_of(ids: np.ndarray) -> np.ndarray:
 def wrong_voxels(seen: np.ndarray, ids: np.ndarray) -> int:
     """Voxels that do not show their id's colour; graphics round it their own way."""
     return int((abs(seen.astype(int) - colours_of(ids)) > 1).any(axis=-1).sum())
+
+
+def far_voxels(seen: np.ndarray, values: np.ndarray, low: float, high: float) -> int:
+    """Voxels whose brightness (0 to 255) is not that of their value between low and high, by more than rounding."""
+    expected = 255 * np.clip((values.astype(float) - low) / (high - low), 0, 1)
+    return int((abs(seen - expected) > 2).sum())

@@ -1,49 +1,146 @@
-"""What ``bigcp3d view`` shows in a browser: every label where it is, in the colour of its id, over its image."""
+"""What ``bigcp3d view`` shows in a browser: every label where it is, in the colour of its id, over its image.
+
+All on what ``bigcp3d segment`` wrote, in headless chromium; `tests.face.sight` compares voxel by voxel.
+"""
+
+import json
+import shutil
+from pathlib import Path
 
 import numpy as np
 import pytest
 import zarr
 
 import bigcp3d
+from bigcp3d.edge.image import open_image
+from bigcp3d.edge.labels import create_image, write_image_box
+from bigcp3d.face.maps_shelf import with_maps
 from bigcp3d.face.scene import make_scene
-from tests.schedule.conftest import read_labels, write_image
+from bigcp3d.pure.boxes import Box
+from tests.schedule.conftest import read_labels
 
 pytest.importorskip("neuroglancer", reason="neuroglancer is not installed")
-from tests.face.sight import seeing, wrong_voxels
+from tests.face.sight import far_voxels, seeing, wrong_voxels
 
 SHAPE = (20, 48, 64)
 SIDE = 12
 SCALE = (1.5, 0.5, 0.5)
+SETTINGS = {"executor": "serial", "radius_vox": 5.0, "min_volume": 10, "block": (10, 30, 26)}
 PLANES = (3, 10)
 
 
-def balls():
-    """Maps (4, *SHAPE) of balls on a lattice, and an image of them over a slope that tells all columns apart."""
-    at = np.indices(SHAPE) % SIDE - (SIDE - 1) / 2
-    inside = (at**2).sum(axis=0) < 25
+def ball_maps(shape=SHAPE, sides=(SIDE,) * 3):
+    """Maps int8 (4, *shape) of balls on a lattice, with flows towards their centres."""
+    at = np.stack([i % s - (s - 1) / 2 for i, s in zip(np.indices(shape), sides, strict=True)])
+    inside = sum((a / (s / 2.4)) ** 2 for a, s in zip(at, sides, strict=True)) < 1
+    return np.rint(127 * np.concatenate([inside[None], -np.tanh(at / 3)])).astype("i1")
+
+
+def voxels(channel=0):
+    """An image of the balls over a slope, so that no two neighbouring voxels are equal on any axis."""
     z, y, x = np.indices(SHAPE)
-    return np.concatenate([inside[None].astype("f4"), -np.tanh(at / 3)]), (z + 2 * y + 2 * x + 20 * inside).astype("u2")
+    return (3 * z + 2 * y + x + 60 * (1 + channel) * (ball_maps()[0] > 0)).astype("u2")
 
 
-def segmented(folder, version, **more):
-    """An image with the labels that ``bigcp3d segment`` finds from given maps; paths of the image and of the maps."""
-    maps, voxels = balls()
-    write_image(folder / "image.zarr", voxels, scale_um=SCALE, version=version)
-    zarr.create_array(folder / "maps.zarr", data=np.rint(127 * maps).astype("i1"))
-    settings = {"executor": "serial", "radius_vox": 5.0, "min_volume": 10, "block": (10, 30, 26), **more}
-    summary = bigcp3d.segment(folder / "image.zarr", maps=folder / "maps.zarr", **settings)
-    assert summary.cells > 20
-    return folder / "image.zarr"
+def write_image(path, version, **more):
+    """Levels, translation and channels as real images have them."""
+    size = (10, 24, 32)
+    create_image(path, SHAPE, "uint16", scale_um=SCALE, version=version, chunk=size, shard=SHAPE, channels=2, **more)
+    for channel in range(2):
+        write_image_box(open_image(path), Box.of_shape(SHAPE), voxels(channel), channel=channel)
 
 
-@pytest.mark.parametrize("version", ["0.4", "0.5"])
-def test_every_label_has_the_colour_of_its_id_and_shifted_labels_do_not(chromium, tmp_path, version):
-    store = segmented(tmp_path, version)
-    labels = read_labels(store, "cells")
-    with seeing(chromium, make_scene(store)) as sight:
+def add_level(path, translation=(30.0, -4.0, 7.0)):
+    """A second level by means of 1 x 2 x 2 voxels, and a place on the microscope's stage."""
+    three = (path / "zarr.json").exists()
+    file = path / ("zarr.json" if three else ".zattrs")
+    node = json.loads(file.read_text())
+    multiscale = (node["attributes"]["ome"] if three else node)["multiscales"][0]
+    first = zarr.open_array(path / "0", mode="r")
+    values = np.asarray(first[...]).reshape(2, SHAPE[0], SHAPE[1] // 2, 2, SHAPE[2] // 2, 2).mean(axis=(3, 5))
+    options = {"zarr_format": 3, "dimension_names": list("czyx")} if three else {"zarr_format": 2}
+    if not three:
+        options["chunk_key_encoding"] = {"name": "v2", "separator": "/"}
+    zarr.create_array(path / "1", data=values.astype("u2"), chunks=(1, 10, 24, 32), **options)
+    steps = lambda f, shift: [  # noqa: E731
+        {"type": "scale", "scale": [1.0, SCALE[0], SCALE[1] * f, SCALE[2] * f]},
+        {"type": "translation", "translation": [0.0, *shift]},
+    ]
+    z, y, x = translation
+    coarse = (z, y + SCALE[1] / 2, x + SCALE[2] / 2)
+    multiscale["datasets"] = [
+        {"path": "0", "coordinateTransformations": steps(1, translation)},
+        {"path": "1", "coordinateTransformations": steps(2, coarse)},
+    ]
+    file.write_text(json.dumps(node))
+
+
+def make_store(folder: Path, version: str) -> Path:
+    """A two-channel image of two levels away from the origin, with its labels, made from maps."""
+    store, maps = folder / "image.zarr", folder / "maps.zarr"
+    write_image(store, version)
+    add_level(store)
+    zarr.create_array(maps, data=ball_maps(), chunks=(4, 10, 20, 20))
+    assert bigcp3d.segment(store, maps=maps, **SETTINGS).cells > 20
+    return store
+
+
+@pytest.fixture(scope="module", params=["0.4", "0.5"])
+def store(request, tmp_path_factory):
+    return make_store(tmp_path_factory.mktemp("view"), request.param)
+
+
+def test_every_label_has_the_colour_of_its_id_over_its_image(chromium, store):
+    """With no more than the metadata that was written; the control is the same check on labels a voxel further on."""
+    labels, image = read_labels(store, "cells"), voxels()
+    scene = make_scene(store, as_written=True)
+    first = scene.images[0].channels[0]
+    with seeing(chromium, scene) as sight:
         assert not any(sight.errors().values())
         for z in PLANES:
+            seen = sight.plane(z, show=[first.name])[..., 1]
+            assert far_voxels(seen, image[z], first.low, first.high) == 0
+            for axis in range(3):
+                assert far_voxels(seen, np.roll(image, 1, axis)[z], first.low, first.high) > 100
             seen = sight.plane(z, show=["cells"])
             assert wrong_voxels(seen, labels[z]) == 0
             for axis in range(3):
-                assert wrong_voxels(seen, np.roll(labels, 1, axis)[z]) > 100, "the control: labels shifted by a voxel"
+                assert wrong_voxels(seen, np.roll(labels, 1, axis)[z]) > 100
+        y, x = (int(i) for i in np.argwhere(labels[z] > 0)[7])
+        assert sight.pick(y, x) == {labels[z, y, x]}
+
+
+def test_labels_whose_metadata_are_a_voxel_off_are_seen_to_be_off(chromium, store, tmp_path):
+    """The other control: voxels untouched, translation a voxel further on x."""
+    shutil.copytree(store, tmp_path / "off.zarr")
+    group = tmp_path / "off.zarr" / "labels" / "cells"
+    file = group / ("zarr.json" if (group / "zarr.json").exists() else ".zattrs")
+    node = json.loads(file.read_text())
+    for dataset in node.get("attributes", {}).get("ome", node)["multiscales"][0]["datasets"]:
+        dataset["coordinateTransformations"][1]["translation"][-1] += SCALE[2]
+    file.write_text(json.dumps(node))
+    labels = read_labels(store, "cells")
+    with seeing(chromium, make_scene(tmp_path / "off.zarr")) as sight:
+        seen = sight.plane(10, show=["cells"])
+        assert wrong_voxels(seen, labels[10]) > 100
+        assert wrong_voxels(seen[:, 1:], labels[10][:, :-1]) == 0
+
+
+def test_a_movie_of_0_1_its_labels_elsewhere_and_its_kept_maps(chromium, movie_store, random_model, tmp_path):
+    """No scale, no axes, labels in a store of their own; maps on a coarser grid, one array a time point."""
+    out, work = tmp_path / "out.zarr", tmp_path / "work"
+    settings = {"diameter_um": 10.0, "scale_um": (1.0, 1.0, 1.0), "min_volume": 2, "block": (20, 20, 20)}
+    more = {"keep_maps": True, "executor": "serial", "output": out, "work_dir": work}
+    bigcp3d.segment(movie_store, model=random_model, **settings, **more)
+    labels, z = read_labels(out, "cells"), 5
+    with seeing(chromium, with_maps(make_scene(out), work)) as sight:
+        assert not any(sight.errors().values())
+        for time in (1, 0):
+            assert wrong_voxels(sight.plane(z, show=["cells"], time=time), labels[time, z]) == 0
+            maps = zarr.open_array(work / f"t{time}" / "maps", mode="r")[:, z // 2].repeat(2, 1).repeat(2, 2)
+            seen = sight.plane(z, show=["cells: foreground"], time=time)[..., 0]
+            assert far_voxels(seen, maps[0], 0, 127) == 0
+            assert far_voxels(seen, np.roll(maps[0], 1, axis=1), 0, 127) > 50
+        seen = sight.plane(z, show=["cells: flow z", "cells: flow y", "cells: flow x"], time=0)
+        assert [far_voxels(seen[..., i], maps[1 + i], -127, 127) for i in range(3)] == [0, 0, 0]
+    assert not np.array_equal(labels[0, z], labels[1, z])
