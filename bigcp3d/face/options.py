@@ -208,12 +208,13 @@ Block = Annotated[
     ),
 ]
 Workers = Annotated[
-    int | None,
+    str | None,
     option(
         "--workers",
         panel=MACHINE,
-        metavar="N",
-        text="Worker processes of the local cluster. Default: one a core, as memory allows.",
+        metavar="N|MIN:MAX",
+        text="Worker processes of the cluster that is started; with MIN:MAX as many as there is work for. Default: one "
+        "a core of this machine.",
     ),
 ]
 MemoryLimit = Annotated[
@@ -232,7 +233,35 @@ Scheduler = Annotated[
         panel=MACHINE,
         metavar="ADDRESS",
         text="A running Dask scheduler (tcp://host:8786). Its workers need the same files and packages. Default: a "
-        "cluster on this machine.",
+        "cluster is started.",
+    ),
+]
+Cluster = Annotated[
+    str,
+    option(
+        "--cluster",
+        panel=MACHINE,
+        metavar="KIND",
+        text="Where a cluster is started: local (this machine), slurm, lsf, pbs, ssh or kubernetes; all but local "
+        "need --cluster-config. deploy/README.md says which to pick.",
+    ),
+]
+ClusterConfig = Annotated[
+    Path | None,
+    option(
+        "--cluster-config",
+        panel=MACHINE,
+        metavar="FILE.yaml",
+        text="What the cluster needs to know: memory of a worker, queue, hosts. Examples: deploy/*.yaml.",
+    ),
+]
+Tls = Annotated[
+    Path | None,
+    option(
+        "--tls",
+        panel=MACHINE,
+        metavar="DIR",
+        text="Encrypt all that Dask says and refuse strangers; DIR holds ca.pem, cert.pem and key.pem.",
     ),
 ]
 WorkDir = Annotated[

@@ -49,6 +49,9 @@ def segment(
     workers: o.Workers = None,
     memory_limit: o.MemoryLimit = None,
     scheduler: o.Scheduler = None,
+    cluster: o.Cluster = "local",
+    cluster_config: o.ClusterConfig = None,
+    tls: o.Tls = None,
     work_dir: o.WorkDir = None,
     serial: o.Serial = False,
     dry_run: o.DryRun = False,
@@ -62,8 +65,10 @@ def segment(
     carried on by the same command.
     """
     set_up_logging(verbose, quiet)
-    if serial and (scheduler or workers):
-        raise InputError("--serial was given with --scheduler or --workers; it runs in one process: leave one out")
+    if serial and (scheduler or workers or cluster != "local"):
+        raise InputError(
+            "--serial was given with --scheduler, --cluster or --workers; it runs in one process: leave one out"
+        )
     run_or_plan(
         source,
         dry_run=dry_run,
@@ -81,6 +86,9 @@ def segment(
         mask=mask,
         time=time,
         scheduler=scheduler,
+        cluster=cluster,
+        cluster_config=cluster_config,
+        tls=tls,
         workers=workers,
         memory_limit=memory_limit,
         overwrite=overwrite,

@@ -67,11 +67,14 @@ def resources_of(name: str, gpus: bool) -> dict[str, float] | None:
 
 
 @contextmanager
-def run_on_workers(client: Client, plan: Plan) -> Iterator[tuple[str, bool]]:
-    """Put the run on all workers while the context lasts; yield the plugin's name, and whether there are GPUs."""
+def run_on_workers(client: Client, plan: Plan, *, gpus: bool = False) -> Iterator[tuple[str, bool]]:
+    """Put the run on all workers while the context lasts; yield the plugin's name, and whether there are GPUs.
+
+    ``gpus`` says that workers with GPUs will come, where a queue has not started them yet.
+    """
     run_id = f"r0{secrets.token_hex(4)}"
     workers = client.scheduler_info(n_workers=-1)["workers"].values()
-    gpus = any("GPU" in worker.get("resources", {}) for worker in workers)
+    gpus = gpus or any("GPU" in worker.get("resources", {}) for worker in workers)
     name = f"bigcp3d-{run_id}"
     client.register_plugin(RunPlugin(plan.model_dump_json(), name, gpus), name=name)
     try:

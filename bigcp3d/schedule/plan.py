@@ -217,13 +217,21 @@ def check_memory(plan: Plan, limit_bytes: int, threads: int = 1) -> None:
     InputError
         If the worker's limit is below the plan's figure.
     """
-    passes = plan.memory()
-    base = worker_bytes({"idle": 0})
-    needed = base + threads * (worker_bytes(passes) - base)
-    if needed > limit_bytes:
+    if not fits_memory(plan, limit_bytes, threads):
+        passes = plan.memory()
         worst = max(passes, key=lambda name: passes[name])
         raise InputError(
             f"a worker of {in_words(limit_bytes)} and {threads} thread(s) is too small for blocks of "
-            f"{plan.block}: pass {worst} needs {in_words(needed)}; "
-            "give a smaller --block, fewer threads or --workers, or a larger --memory-limit"
+            f"{plan.block}: pass {worst} needs {in_words(_needed_bytes(plan, threads))}; give a smaller --block, fewer "
+            "threads or --workers, or a larger --memory-limit (memory in the file of --cluster-config)"
         )
+
+
+def fits_memory(plan: Plan, limit_bytes: int, threads: int) -> bool:
+    """Whether a worker can run so many tasks at once."""
+    return _needed_bytes(plan, threads) <= limit_bytes
+
+
+def _needed_bytes(plan: Plan, threads: int) -> int:
+    base = worker_bytes({"idle": 0})
+    return base + threads * (worker_bytes(plan.memory()) - base)

@@ -5,11 +5,14 @@ from __future__ import annotations
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import cached_property
 from pathlib import Path
 
 from bigcp3d.errors import InputError
 from bigcp3d.pure.boxes import Vec3
-from bigcp3d.schedule.cluster import default_workers, memory_per_worker
+from bigcp3d.schedule.clusters.config import KINDS, ClusterConfig, SshConfig, read_config
+from bigcp3d.schedule.clusters.machine import default_workers, memory_per_worker
+from bigcp3d.schedule.clusters.size import Size, parse_size
 
 
 @dataclass(frozen=True)
@@ -43,9 +46,19 @@ class Request:
     channel, level : int or str, int
         Channel by index or name; pyramid level to read. Labels have the shape of level 0.
     scheduler : str, optional
-        Address of a Dask scheduler; None starts a cluster on this machine.
-    workers, memory_limit : int, str or int, optional
-        Of the local cluster: worker processes (default: one a core), and memory of each, such as "4GiB".
+        Address of a Dask scheduler that runs already; None starts a cluster.
+    cluster : {"local", "slurm", "lsf", "pbs", "ssh", "kubernetes"}
+        Where it is started.
+    cluster_config : str or Path, optional
+        YAML file that says what such a cluster needs to know (`bigcp3d.schedule.clusters.config`; examples in
+        ``deploy/``); for all but "local".
+    workers : int or str, optional
+        Worker processes, or "MIN:MAX" for as many as there is work for. Default: one a core of this machine; over SSH
+        the file says how many.
+    tls : str or Path, optional
+        Folder with ca.pem, cert.pem and key.pem: all that Dask says is encrypted, and others are refused.
+    memory_limit : str or int, optional
+        Memory of each local worker, such as "4GiB".
     overwrite : bool
         Replace labels of this name, or discard an unfinished run with other settings.
     keep_maps : bool
@@ -96,7 +109,10 @@ class Request:
     channel: int | str = 0
     level: int = 0
     scheduler: str | None = None
-    workers: int | None = None
+    cluster: str = "local"
+    cluster_config: str | Path | None = None
+    workers: int | str | None = None
+    tls: str | Path | None = None
     memory_limit: str | int | None = None
     overwrite: bool = False
     keep_maps: bool = False
@@ -122,7 +138,6 @@ class Request:
             "max volume": self.max_volume,
             "max elongation": self.max_elongation,
             "max flow error": self.max_flow_error,
-            "workers": self.workers,
         }
         for what, value in positive.items():
             if value is not None and not (math.isfinite(value) and value > 0):
@@ -137,7 +152,7 @@ class Request:
             raise InputError(f"min volume is {self.min_volume}; it must be 0 or more voxels")
         if self.max_volume is not None and (self.min_volume or 0) > self.max_volume:
             raise InputError(f"min volume {self.min_volume} is above max volume {self.max_volume}; swap them")
-        self.worker_limit_bytes()
+        self.check_machines()
         if self.start not in ("auto", "maps", "image"):
             raise InputError(f"start is {self.start!r}; 'auto', 'maps' and 'image' are known")
         if self.start == "image" and self.maps is not None:
@@ -147,12 +162,65 @@ class Request:
         if self.precision not in ("auto", "float32", "bfloat16"):
             raise InputError(f"precision is {self.precision!r}; 'auto', 'float32' and 'bfloat16' are known")
 
+    def check_machines(self) -> None:
+        """Refuse what contradicts itself in where to run."""
+        if self.cluster not in KINDS:
+            raise InputError(f"cluster is {self.cluster!r}; known are {', '.join(KINDS)}")
+        if self.scheduler is not None and (self.cluster != "local" or self.cluster_config is not None):
+            raise InputError("--scheduler and --cluster were both given: it runs already, or is started; leave one out")
+        if self.cluster == "local" and self.cluster_config is not None:
+            raise InputError(f"--cluster-config {self.cluster_config} was given without --cluster; say which it is for")
+        if self.cluster != "local" and self.memory_limit is not None:
+            raise InputError(f"--memory-limit is for workers of this machine; write memory into {self.cluster_config}")
+        if self.cluster == "kubernetes" and self.tls is not None:
+            raise InputError(
+                "--tls with --cluster kubernetes is not there yet; start the pods yourself and give --scheduler"
+            )
+        _ = self.size
+        self.worker_limit_bytes()
+
+    @cached_property
+    def config(self) -> ClusterConfig | None:
+        """What the cluster's file says; None for a cluster on this machine, or a scheduler that runs already."""
+        return None if self.cluster == "local" else read_config(self.cluster, self.cluster_config)
+
+    @cached_property
+    def size(self) -> Size:
+        """How many workers a cluster gets that is started; those with a GPU of its file's section are not counted."""
+        if isinstance(self.config, SshConfig):
+            if self.workers is not None:
+                raise InputError(
+                    f"--workers is {self.workers}; over SSH {self.cluster_config} says how many a host gets"
+                )
+            return parse_size(len(self.config.hosts) * self.config.workers_per_host)
+        if self.workers is not None:
+            size = parse_size(self.workers)
+        elif self.config is None:
+            size = parse_size(default_workers())
+        else:
+            raise InputError(f"cluster {self.cluster} needs --workers N, or MIN:MAX for as many as there is work for")
+        if self.config is not None and self.config.gpu is not None and size.adaptive:
+            raise InputError(
+                f"--workers {self.workers} is adaptive, and {self.cluster_config} has workers with GPUs, which would "
+                "be sent away when they wait: give one number"
+            )
+        return size
+
+    @property
+    def promises_gpus(self) -> bool:
+        """Whether workers with GPUs will come, though none may be there yet."""
+        return self.config is not None and self.config.gpu is not None
+
     def worker_count(self) -> int:
-        """Workers of a local cluster."""
-        return 1 if self.executor == "serial" else (self.workers or default_workers())
+        """Workers for which there should be blocks."""
+        return 1 if self.executor == "serial" else self.size.most
 
     def worker_limit_bytes(self) -> int:
-        """Memory limit of a local worker."""
+        """Memory that a task may take: of the smallest worker of a cluster that is started."""
+        if self.config is not None:
+            gpu = self.config.gpu
+            per_task = [int(self.config.memory)] + ([int(gpu.memory) // gpu.threads] if gpu else [])
+            return min(per_task)
         if self.memory_limit is None:
             return memory_per_worker(self.worker_count())
         from dask.utils import parse_bytes

@@ -164,16 +164,16 @@ def _executor(plan: Plan, run: Run, request: Request, observe: Observer) -> Iter
         finally:
             run.log.close()
         return
-    from bigcp3d.schedule.cluster import connect
+    from bigcp3d.schedule.clusters.connect import connect
     from bigcp3d.schedule.distribute import execute_on_dask, run_on_workers
 
-    with connect(request.scheduler, request.worker_count(), request.worker_limit_bytes()) as client:
+    with connect(request, plan) as client:
         workers = client.scheduler_info(n_workers=-1)["workers"].values()
         for worker in workers:
             if worker["memory_limit"]:
                 check_memory(plan, worker["memory_limit"], worker["nthreads"])
         observe(ClusterReady(client.dashboard_link or "", len(workers)))
-        with run_on_workers(client, plan) as (plugin, gpus):
+        with run_on_workers(client, plan, gpus=request.promises_gpus) as (plugin, gpus):
             yield lambda tasks, on_done, on_failed: execute_on_dask(client, plugin, gpus, tasks, on_done, on_failed)
 
 

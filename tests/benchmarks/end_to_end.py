@@ -67,10 +67,11 @@ def run_on_dask(source: Path, workers: int, settings: dict[str, Any]) -> tuple[b
     import dask
     from distributed import Client, LocalCluster
 
-    from bigcp3d.schedule.cluster import worker_environment
+    from bigcp3d.schedule.clusters.machine import WORKER_ENVIRONMENT
 
+    environ = {**dask.config.get("distributed.nanny.pre-spawn-environ"), **WORKER_ENVIRONMENT}
     with (
-        dask.config.set({"distributed.nanny.pre-spawn-environ": worker_environment()}),
+        dask.config.set({"distributed.nanny.pre-spawn-environ": environ}),
         LocalCluster(n_workers=workers, threads_per_worker=1, host="127.0.0.1", dashboard_address=None) as cluster,
         Client(cluster, set_as_default=False) as client,
     ):

@@ -129,7 +129,7 @@ def test_segment_hands_every_option_to_the_library(run, library):
         "--channel 1 --level 2 --scheduler tcp://h:1 --workers 3 --memory-limit 4GiB --overwrite --keep-maps "
         "--work-dir w --maps m --from maps --precision float32 --foreground 0.4 --radius 7 --min-volume 10 "
         "--max-volume 1000 --min-foreground 0.2 --max-elongation 3 --max-flow-error 0.8 --quiet "
-        "--roi 0:8,:,2:9 --mask k.zarr --time 3:5 --table t.csv"
+        "--roi 0:8,:,2:9 --mask k.zarr --time 3:5 --table t.csv --cluster slurm --cluster-config s.yaml --tls t"
     )
     done = run(app, words.split())
     assert done.exit_code == 0, done.output
@@ -142,7 +142,8 @@ def test_segment_hands_every_option_to_the_library(run, library):
                 "roi": "0:8,:,2:9",
                 "mask": Path("k.zarr"),
                 "time": "3:5", "table": "t.csv",
-                "scheduler": "tcp://h:1", "workers": 3, "memory_limit": "4GiB", "overwrite": True, "keep_maps": True,
+                "cluster": "slurm", "cluster_config": Path("s.yaml"), "tls": Path("t"),
+                "scheduler": "tcp://h:1", "workers": "3", "memory_limit": "4GiB", "overwrite": True, "keep_maps": True,
                 "work_dir": Path("w"), "maps": Path("m"), "start": "maps", "precision": "float32", "executor": "dask",
                 "foreground": 0.4, "radius_vox": 7.0,
                 "min_volume": 10.0, "max_volume": 1000.0, "min_foreground": 0.2, "max_elongation": 3.0,

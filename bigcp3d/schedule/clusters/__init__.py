@@ -1,0 +1,1 @@
+"""Where a run runs: on this machine, on a scheduler that runs already, or on a cluster started for it."""

@@ -1,0 +1,176 @@
+"""The YAML file of ``--cluster-config``: what a cluster needs to know of the place, checked before anything starts.
+
+One small form a kind of cluster. Unknown keys are refused with those that are known, and only plain values are read
+(``yaml.safe_load``), so a file cannot run anything here. Memory and threads are those of one worker, since that is what
+a plan is checked against; jobs ask their queue for the sum over their workers.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Annotated, Any, Literal
+
+import yaml
+from pydantic import BaseModel, ByteSize, ConfigDict, Field, PositiveInt, ValidationError
+
+from bigcp3d.errors import InputError
+
+KINDS = ("local", "slurm", "lsf", "pbs", "ssh", "kubernetes")
+QUEUES = ("slurm", "lsf", "pbs")
+
+Line = Annotated[str, Field(pattern=r"^[^\n\r]*$")]
+Lines = tuple[Line, ...]
+Word = Annotated[str, Field(pattern=r"^[^\s;&|<>`$'\"\\]+$")]
+"""What goes into a command line of another machine: nothing that a shell would take for more than a word."""
+
+
+class Form(BaseModel):
+    """Strict and frozen: what a file may say, and nothing else."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+
+class Workers(Form):
+    """What all workers of a kind have: the memory of one. It runs one task at a time."""
+
+    memory: ByteSize
+
+
+class GpuWorkers(Workers):
+    """Workers that hold one GPU each; with two threads one predicts a block while it writes another."""
+
+    threads: Literal[1, 2] = 1
+
+
+class QueueGpu(GpuWorkers):
+    """Jobs of one worker with one GPU, beside those without."""
+
+    workers: PositiveInt
+    queue: Word | None = None
+    walltime: Word | None = None
+    directives: Lines = ()
+    prologue: Lines | None = None
+
+
+class QueueConfig(Workers):
+    """A queue of jobs: SLURM, LSF, PBS."""
+
+    interface: Word
+    scheduler_interface: Word | None = None
+    workers_per_job: PositiveInt = 1
+    queue: Word | None = None
+    account: Word | None = None
+    walltime: Word | None = None
+    directives: Lines = ()
+    skip_directives: Lines = ()
+    prologue: Lines = ()
+    python: Word | None = None
+    local_directory: Word | None = None
+    log_directory: Word = "bigcp3d-jobs"
+    gpu: QueueGpu | None = None
+
+
+class SshGpu(GpuWorkers):
+    """Machines with GPUs."""
+
+    hosts: Annotated[tuple[Word, ...], Field(min_length=1)]
+    gpus_per_host: PositiveInt = 1
+
+
+class SshConfig(Workers):
+    """Machines that can be reached over SSH."""
+
+    hosts: Annotated[tuple[Word, ...], Field(min_length=1)]
+    workers_per_host: PositiveInt = 1
+    scheduler: Word | None = None
+    user: Word | None = None
+    port: PositiveInt = 22
+    key: Path | None = None
+    known_hosts: Path | None = None
+    python: Word | None = None
+    local_directory: Word | None = None
+    gpu: SshGpu | None = None
+
+
+class PodGpu(GpuWorkers):
+    """Pods with one GPU each."""
+
+    workers: PositiveInt
+    resource: Word = "nvidia.com/gpu"
+
+
+class KubernetesConfig(Workers):
+    """A Kubernetes cluster with the Dask operator."""
+
+    image: Word
+    namespace: Word | None = None
+    claims: dict[Word, Word]
+    service_account: Word | None = None
+    cpus: PositiveInt = 1
+    node_selector: dict[str, str] = {}
+    gpu: PodGpu | None = None
+
+
+ClusterConfig = QueueConfig | SshConfig | KubernetesConfig
+FORMS: Mapping[str, type[ClusterConfig]] = {
+    **dict.fromkeys(QUEUES, QueueConfig),
+    "ssh": SshConfig,
+    "kubernetes": KubernetesConfig,
+}
+
+
+def read_config(kind: str, path: str | Path | None) -> ClusterConfig:
+    """Read the file of a kind of cluster.
+
+    Raises
+    ------
+    InputError
+        If it is missing, is no YAML, or holds a key or a value that is not allowed.
+    """
+    form = FORMS[kind]
+    if path is None:
+        raise InputError(
+            f"cluster {kind} needs --cluster-config FILE.yaml; required: {_required(form)}; there is an example in "
+            f"deploy/{kind}.yaml"
+        )
+    try:
+        content = yaml.safe_load(Path(path).read_bytes())
+    except OSError as error:
+        raise InputError(f"cannot read the cluster's file {path}: {error.strerror or error}") from error
+    except yaml.YAMLError as error:
+        raise InputError(f"{path} is no YAML: {' '.join(str(error).split())}") from error
+    if not isinstance(content, dict):
+        raise InputError(f"{path} holds {type(content).__name__}; a cluster's file has one `key: value` a line")
+    try:
+        return form.model_validate(content)
+    except ValidationError as error:
+        raise InputError(f"{path}, for cluster {kind}: {'; '.join(_complaints(form, error))}") from error
+
+
+def _required(form: type[Form]) -> str:
+    return ", ".join(name for name, field in form.model_fields.items() if field.is_required())
+
+
+def _complaints(form: type[Form], error: ValidationError) -> list[str]:
+    """Each error in words: the key, what is wrong, and for unknown keys those that are known there."""
+    said = []
+    for item in error.errors():
+        where = [part for part in item["loc"] if isinstance(part, str)]
+        key = ".".join(where)
+        if item["type"] == "extra_forbidden":
+            known = _form_at(form, where[:-1]).model_fields
+            said.append(f"unknown key {key!r}; known are {', '.join(sorted(known))}")
+        elif item["type"] == "missing":
+            said.append(f"{key!r} is missing")
+        else:
+            said.append(f"{key!r} is {item['input']!r}: {item['msg']}")
+    return said
+
+
+def _form_at(form: type[Form], where: list[str]) -> type[Form]:
+    """The form of a section: ``gpu`` is the only one."""
+    for name in where:
+        inner: Any = form.model_fields[name].annotation
+        form = next(kind for kind in getattr(inner, "__args__", (inner,)) if issubclass(kind, Form))
+    return form

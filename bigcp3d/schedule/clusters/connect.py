@@ -1,0 +1,114 @@
+"""A client of the cluster on which a run runs, whatever its kind; with what is to be closed afterwards."""
+
+from __future__ import annotations
+
+import contextlib
+import logging
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import Any
+
+import dask
+from distributed import Client, Security
+
+from bigcp3d.errors import InputError
+from bigcp3d.schedule.clusters.config import KubernetesConfig, QueueConfig, SshConfig
+from bigcp3d.schedule.clusters.machine import WORKER_ENVIRONMENT, visible_gpus
+from bigcp3d.schedule.clusters.tls import as_dask_settings, load_security
+from bigcp3d.schedule.plan import fits_memory
+from bigcp3d.schedule.request import Request
+from bigcp3d.work.plan import Plan
+
+logger = logging.getLogger(__name__)
+
+LOST_WORKERS = 20
+"""A task may lose so many workers before it is called bad: on a queue they leave for reasons of their own."""
+
+WAIT_S = 60
+
+
+@contextmanager
+def connect(request: Request, plan: Plan) -> Iterator[Client]:
+    """A client of the scheduler that was given, or of a cluster started for this run and closed after it.
+
+    Raises
+    ------
+    InputError
+        If no scheduler answers, or the cluster cannot be started.
+    """
+    security = load_security(request.tls)
+    with contextlib.ExitStack() as stack:
+        if request.scheduler is not None:
+            yield stack.enter_context(_client_of(request.scheduler, security))
+            return
+        stack.enter_context(dask.config.set(settings_of(request, security)))
+        cluster = stack.enter_context(_start(request, plan, security))
+        client = stack.enter_context(Client(cluster, security=security, set_as_default=False))
+        _wait_for_one(client, request.cluster)
+        yield client
+
+
+def settings_of(request: Request, security: Security | None) -> dict[str, Any]:
+    """Dask's configuration for a cluster that is started here; processes over SSH inherit it."""
+    environ = {**dask.config.get("distributed.nanny.pre-spawn-environ"), **WORKER_ENVIRONMENT}
+    settings = {"distributed.nanny.pre-spawn-environ": environ, **as_dask_settings(security)}
+    if request.cluster != "local":
+        settings["distributed.scheduler.allowed-failures"] = LOST_WORKERS
+    return settings
+
+
+def _start(request: Request, plan: Plan, security: Security | None) -> Any:
+    """The cluster, by its kind; packages of the others stay unimported."""
+    config = request.config
+    if isinstance(config, QueueConfig):
+        from bigcp3d.schedule.clusters.jobs import start_jobs
+
+        return start_jobs(request.cluster, config, request.size, security)
+    if isinstance(config, SshConfig):
+        from bigcp3d.schedule.clusters.ssh import start_over_ssh
+
+        return start_over_ssh(config, security)
+    if isinstance(config, KubernetesConfig):
+        from bigcp3d.schedule.clusters.kubernetes import start_pods
+
+        return start_pods(config, request.size)
+    from bigcp3d.schedule.clusters.local import LocalWorkers
+
+    limit = request.worker_limit_bytes()
+    gpus = [] if plan.maps else visible_gpus()
+    return LocalWorkers(request.size, limit, gpus, 2 if fits_memory(plan, limit, threads=2) else 1, security)
+
+
+def _client_of(address: str, security: Security | None) -> Client:
+    """A client of a scheduler that runs already."""
+    scheme = address.partition("://")[0] if "://" in address else None
+    if security is not None and scheme not in (None, "tls"):
+        raise InputError(f"--tls was given with the scheduler {address}; with TLS its address is tls://host:port")
+    if security is None and scheme == "tls":
+        raise InputError(f"the scheduler {address} speaks TLS; give --tls DIR with ca.pem, cert.pem and key.pem")
+    where = f"tls://{address}" if security is not None and scheme is None else address
+    try:
+        return Client(where, timeout="20s", set_as_default=False, security=security)
+    except (OSError, ValueError, TimeoutError) as error:
+        raise InputError(
+            f"no Dask scheduler answers at {address!r}; give the address that `dask scheduler` prints, such as "
+            "tcp://host:8786, or leave --scheduler out for a cluster on this machine"
+            + ("; does it know the authority in ca.pem?" if security else "")
+        ) from error
+
+
+def _wait_for_one(client: Client, kind: str) -> None:
+    """Until the first worker is there; says so each minute, since a queue may be long and a job may have failed."""
+    minutes = 0
+    while True:
+        try:
+            client.wait_for_workers(1, timeout=WAIT_S)
+        except TimeoutError:
+            minutes += WAIT_S // 60
+            logger.warning(
+                "no worker of cluster %s has come for %d min; look at the queue, and at what its jobs wrote",
+                kind,
+                minutes,
+            )
+        else:
+            return

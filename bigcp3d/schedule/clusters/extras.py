@@ -1,0 +1,28 @@
+"""What a cluster needs beside bigcp3d: packages that are extras, and commands of the machine; missed by name."""
+
+from __future__ import annotations
+
+import importlib.util
+import shutil
+
+from bigcp3d.errors import InputError
+
+EXTRA_OF = {"dask_jobqueue": "jobqueue", "asyncssh": "ssh", "dask_kubernetes": "kubernetes"}
+
+
+def require(module: str, kind: str) -> None:
+    """Refuse a cluster whose package is not installed, with the command that installs it."""
+    if importlib.util.find_spec(module) is None:
+        raise InputError(
+            f"cluster {kind} needs the package {module.replace('_', '-')}, which is not installed; "
+            f"pip install 'bigcp3d[{EXTRA_OF[module]}]'"
+        )
+
+
+def require_command(command: str, kind: str) -> None:
+    """Refuse a cluster whose queue has no commands here."""
+    if shutil.which(command) is None:
+        raise InputError(
+            f"cluster {kind} needs the command {command}, which is not on this machine's PATH; run bigcp3d where jobs "
+            "are submitted, or start workers by hand and give --scheduler"
+        )

@@ -1,0 +1,133 @@
+"""Clusters of a queue: each worker, or a few, is a job that dask-jobqueue submits to SLURM, LSF or PBS.
+
+The scheduler runs in this process, on the interface that the file names. Jobs with GPUs are a second form of job of the
+same cluster; they offer the resource ``GPU``.
+"""
+
+from __future__ import annotations
+
+import importlib
+import re
+from typing import Any
+
+from distributed import Security, SpecCluster
+
+from bigcp3d.errors import InputError
+from bigcp3d.schedule.clusters.config import QueueConfig
+from bigcp3d.schedule.clusters.extras import require, require_command
+from bigcp3d.schedule.clusters.keeper import Keeper
+from bigcp3d.schedule.clusters.machine import WORKER_ENVIRONMENT
+from bigcp3d.schedule.clusters.size import Size
+
+CLASSES = {"slurm": "SLURMCluster", "lsf": "LSFCluster", "pbs": "PBSCluster"}
+COMMANDS = {"slurm": "sbatch", "lsf": "bsub", "pbs": "qsub"}
+LEAVE_BEFORE_S = 120
+"""A worker hands over and leaves so long before its job's time limit."""
+
+
+def start_jobs(kind: str, config: QueueConfig, size: Size, security: Security | None) -> SpecCluster:
+    """Start a scheduler here and submit the first jobs.
+
+    Raises
+    ------
+    InputError
+        Where dask-jobqueue or the queue's commands are missing, or the queue refuses a job.
+    """
+    require("dask_jobqueue", kind)
+    require_command(COMMANDS[kind], kind)
+    cls = getattr(importlib.import_module("dask_jobqueue"), CLASSES[kind])
+    interface = config.scheduler_interface or config.interface
+    cluster: SpecCluster = cls(
+        scheduler_options={"interface": interface, "dashboard_address": "127.0.0.1:0", "port": 0},
+        security=security,
+        **job_options(kind, config),
+    )
+    try:
+        jobs = -(-size.least // config.workers_per_job)
+        for number in range(config.gpu.workers if config.gpu else 0):
+            options = {**cluster.new_spec["options"], **gpu_options(kind, config)}
+            cluster.worker_spec[f"gpu-{number}"] = {"cls": cluster.new_spec["cls"], "options": options}
+        for _ in range(jobs):
+            cluster.worker_spec.update(cluster.new_worker_spec())
+        cluster.sync(_started, cluster)
+    except RuntimeError as error:
+        cluster.close()
+        raise InputError(f"the queue took no job: {' '.join(str(error).split())}") from error
+    keep(cluster, config, size)
+    return cluster
+
+
+async def _started(cluster: SpecCluster) -> None:
+    """Submit what is planned; errors of the queue are raised here, where ``scale`` would only log them."""
+    await cluster
+
+
+def keep(cluster: SpecCluster, config: QueueConfig, size: Size) -> None:
+    """Keep as many workers as asked, jobs with GPUs included."""
+    gpus = config.gpu.workers if config.gpu else 0
+    whole = [-(-number // config.workers_per_job) * config.workers_per_job + gpus for number in (size.least, size.most)]
+    cluster.adapt(Adaptive=Keeper, minimum=whole[0], maximum=whole[1])
+
+
+def job_options(kind: str, config: QueueConfig) -> dict[str, Any]:
+    """What a job asks of its queue, in dask-jobqueue's words."""
+    workers = config.workers_per_job
+    options: dict[str, Any] = {
+        "cores": workers,
+        "processes": workers,
+        "memory": f"{workers * int(config.memory)}B",
+        "interface": config.interface,
+        "queue": config.queue,
+        "walltime": config.walltime,
+        ("project" if kind == "lsf" else "account"): config.account,
+        "python": config.python,
+        "local_directory": config.local_directory,
+        "log_directory": config.log_directory,
+        "job_name": "bigcp3d",
+        "job_extra_directives": list(config.directives),
+        "job_directives_skip": list(config.skip_directives),
+        "job_script_prologue": [*_exports(), *config.prologue],
+        "worker_extra_args": ["--no-dashboard", *_lifetime(kind, config.walltime)],
+    }
+    return {name: value for name, value in options.items() if value is not None}
+
+
+def gpu_options(kind: str, config: QueueConfig) -> dict[str, Any]:
+    """What differs for a job with a GPU: one worker, which offers it."""
+    gpu = config.gpu
+    if gpu is None:
+        raise ValueError("this cluster has no section gpu")
+    walltime = gpu.walltime or config.walltime
+    options: dict[str, Any] = {
+        "cores": gpu.threads,
+        "processes": 1,
+        "memory": f"{int(gpu.memory)}B",
+        "queue": gpu.queue or config.queue,
+        "walltime": walltime,
+        "job_name": "bigcp3d-gpu",
+        "job_extra_directives": [*config.directives, *gpu.directives],
+        "job_script_prologue": [*_exports(), *(config.prologue if gpu.prologue is None else gpu.prologue)],
+        "worker_extra_args": ["--no-dashboard", *_lifetime(kind, walltime), "--resources", f"GPU={gpu.threads}"],
+    }
+    return {name: value for name, value in options.items() if value is not None}
+
+
+def _exports() -> list[str]:
+    return [f"export {name}={value}" for name, value in WORKER_ENVIRONMENT.items()]
+
+
+def _lifetime(kind: str, walltime: str | None) -> list[str]:
+    """Leave in order before the queue ends the job, where its limit is known and not tiny."""
+    seconds = walltime_seconds(kind, walltime) if walltime else None
+    if seconds is None or seconds < 5 * LEAVE_BEFORE_S:
+        return []
+    return ["--lifetime", f"{seconds - LEAVE_BEFORE_S}s", "--lifetime-stagger", "30s"]
+
+
+def walltime_seconds(kind: str, walltime: str) -> int | None:
+    """Seconds of ``HH:MM`` for LSF, and of ``HH:MM:SS`` with or without ``D-`` before it for the others; else None."""
+    found = re.fullmatch(r"(\d+):(\d\d)" if kind == "lsf" else r"(?:(\d+)-)?(\d+):(\d\d):(\d\d)", walltime)
+    if found is None:
+        return None
+    days, hours, minutes, seconds = (0, *found.groups(), 0) if kind == "lsf" else found.groups()
+    return ((int(days or 0) * 24 + int(hours)) * 60 + int(minutes)) * 60 + int(seconds)

@@ -1,0 +1,57 @@
+"""TLS for all that Dask says between client, scheduler and workers, from one folder of three files.
+
+``ca.pem`` signs whoever may take part, ``cert.pem`` and ``key.pem`` are ours. Everyone shows a certificate of that
+authority to everyone, so a client without one is refused; names of hosts are not compared, as Dask does not.
+"""
+
+from __future__ import annotations
+
+import ssl
+from pathlib import Path
+from typing import Any
+
+from distributed import Security
+
+from bigcp3d.errors import InputError
+
+FILES = {"ca_file": "ca.pem", "cert": "cert.pem", "key": "key.pem"}
+ROLES = ("client", "scheduler", "worker")
+
+
+def load_security(folder: str | Path | None) -> Security | None:
+    """Dask's settings for TLS; None where no folder is given.
+
+    Raises
+    ------
+    InputError
+        If a file is missing, is no certificate or key, or the key is not the certificate's.
+    """
+    if folder is None:
+        return None
+    paths = {what: Path(folder).expanduser().resolve() / name for what, name in FILES.items()}
+    missing = [str(path) for path in paths.values() if not path.is_file()]
+    if missing:
+        raise InputError(
+            f"TLS needs {', '.join(FILES.values())} in one folder; missing: {', '.join(missing)}; deploy/README.md "
+            "says how to make them"
+        )
+    try:
+        context = ssl.create_default_context(cafile=str(paths["ca_file"]))
+        context.load_cert_chain(paths["cert"], paths["key"])
+    except (ssl.SSLError, OSError) as error:
+        raise InputError(f"the TLS files in {folder} cannot be used: {error}") from error
+    ours = {f"tls_{role}_{what}": str(paths[what]) for role in ROLES for what in ("cert", "key")}
+    return Security(require_encryption=True, tls_ca_file=str(paths["ca_file"]), **ours)
+
+
+def as_dask_settings(security: Security | None) -> dict[str, Any]:
+    """The same as Dask's configuration, for processes that inherit it."""
+    if security is None:
+        return {}
+    settings: dict[str, Any] = {"distributed.comm.require-encryption": True}
+    for role in ROLES:
+        for what, value in security.get_tls_config_for_role(role).items():
+            if what in FILES and what != "ca_file":
+                settings[f"distributed.comm.tls.{role}.{what}"] = value
+    settings["distributed.comm.tls.ca-file"] = security.get_tls_config_for_role("client")["ca_file"]
+    return settings

@@ -1,0 +1,120 @@
+"""Workers of this machine: one to a GPU, none sees another's, they come and go, and the labels stay.
+
+No test here needs a GPU; what torch would say of some is replaced.
+"""
+
+from __future__ import annotations
+
+import os
+import time
+from threading import Thread
+
+import numpy as np
+import pytest
+from distributed import Client
+
+import bigcp3d
+from bigcp3d.schedule.clusters import connect, machine
+from bigcp3d.schedule.clusters.local import LocalWorkers
+from bigcp3d.schedule.clusters.size import Size
+from bigcp3d.schedule.request import Request
+
+from ..conftest import read_labels
+
+LIMIT = 4 * 2**30
+CUT = {"block": (17, 30, 26), "min_volume": 2}
+
+
+def seen(dask_worker) -> tuple[str | None, float, int]:
+    """On a worker: the GPUs that it sees, those that it offers, and its threads."""
+    state = dask_worker.state
+    return os.environ.get("CUDA_VISIBLE_DEVICES"), state.total_resources.get("GPU", 0), state.nthreads
+
+
+def test_each_gpu_has_one_worker_that_sees_it_alone_and_the_others_see_none():
+    with (
+        LocalWorkers(Size(3, 3), LIMIT, ["2", "GPU-5"], 2, None) as cluster,
+        Client(cluster, set_as_default=False) as client,
+    ):
+        assert sorted(client.run(seen).values()) == [("", 0, 1), ("2", 2, 2), ("GPU-5", 2, 2)]
+        cluster.scale(4)
+        client.wait_for_workers(4, timeout=60)
+        assert sorted(client.run(seen).values())[:2] == [("", 0, 1), ("", 0, 1)]
+        gone = next(name for name, spec in cluster.worker_spec.items() if spec["options"].get("resources"))
+        del cluster.worker_spec[gone]
+        assert cluster._next_spec()["options"]["env"] == {"CUDA_VISIBLE_DEVICES": "2"}, "its GPU is free again"
+
+
+def test_without_gpus_nothing_is_said_of_them():
+    spec = LocalWorkers._next_spec
+    holder = type("", (), {"worker_spec": {}, "gpus": (), "gpu_threads": 1, "common": {}})()
+    assert spec(holder)["options"] == {"nthreads": 1}
+
+
+@pytest.mark.parametrize(
+    ("environment", "count", "expected"),
+    [(None, 2, ["0", "1"]), ("3,7", 2, ["3", "7"]), ("GPU-a, GPU-b", 2, ["GPU-a", "GPU-b"]), (None, 0, [])],
+)
+def test_gpus_are_named_as_the_environment_names_them(monkeypatch, environment, count, expected):
+    import torch
+
+    monkeypatch.setattr(torch.cuda, "is_available", lambda: count > 0)
+    monkeypatch.setattr(torch.cuda, "device_count", lambda: count)
+    monkeypatch.delenv("CUDA_VISIBLE_DEVICES", raising=False)
+    if environment is not None:
+        monkeypatch.setenv("CUDA_VISIBLE_DEVICES", environment)
+    assert machine.visible_gpus() == expected
+
+
+@pytest.fixture(scope="module")
+def whole(tissue_store, random_model, tmp_path_factory):
+    output = tmp_path_factory.mktemp("whole") / "out.zarr"
+    bigcp3d.segment(
+        tissue_store, model=random_model, output=output, block=(99, 99, 99), min_volume=2, executor="serial"
+    )
+    return read_labels(output, "cells")
+
+
+def test_workers_that_come_and_go_change_no_label(whole, tissue_store, random_model, tmp_path, monkeypatch):
+    """One worker more and one fewer, again and again, while the run goes."""
+    counts, clusters, over = set(), [], []
+    start = connect._start
+
+    def start_and_keep(*where):
+        clusters.append(start(*where))
+        return clusters[0]
+
+    def shake():
+        while not clusters:
+            time.sleep(0.05)
+        for n in (2, 1) * 20:
+            if over:
+                break
+            clusters[0].scale(n)
+            for _ in range(15):
+                counts.add(len(clusters[0].scheduler_info["workers"]))
+                time.sleep(0.1)
+
+    monkeypatch.setattr(connect, "_start", start_and_keep)
+    shaker = Thread(target=shake)
+    shaker.start()
+    settings = {"model": random_model, "output": tmp_path / "out.zarr", "workers": 1, "memory_limit": "4GiB"}
+    try:
+        bigcp3d.segment(tissue_store, **settings, block=(12, 20, 17), min_volume=2)
+    finally:
+        over.append(True)
+        shaker.join()
+    assert {1, 2} <= counts, "the control: a worker came, and one left"
+    assert np.array_equal(read_labels(tmp_path / "out.zarr", "cells"), whole)
+
+
+def test_an_adaptive_cluster_gives_the_same_labels(whole, tissue_store, random_model, tmp_path):
+    settings = {"model": random_model, "output": tmp_path / "out.zarr", "workers": "1:2", "memory_limit": "4GiB"}
+    bigcp3d.segment(tissue_store, **settings, **CUT)
+    assert np.array_equal(read_labels(tmp_path / "out.zarr", "cells"), whole)
+
+
+def test_local_workers_keep_the_memory_of_a_patch():
+    settings = connect.settings_of(Request(""), None)["distributed.nanny.pre-spawn-environ"]
+    assert settings.items() >= machine.WORKER_ENVIRONMENT.items()
+    assert "OMP_NUM_THREADS" in settings, "what Dask sets stays"
