@@ -20,6 +20,7 @@ from bigcp3d.edge.tables import read_table
 from bigcp3d.pure.boxes import Vec3
 from bigcp3d.pure.cell_sums import CellSums
 from bigcp3d.pure.cell_table import Columns
+from bigcp3d.schedule.clusters.machines import Machines
 from bigcp3d.schedule.events import Observer, Warned
 from bigcp3d.schedule.request import Request
 from bigcp3d.work.measure import Measurement, measure_block, plan_measurement
@@ -82,6 +83,7 @@ def measure(
     workers: int | None = None,
     scheduler: str | None = None,
     memory_limit: str | int | None = None,
+    machines: Machines | None = None,
     overwrite: bool = False,
     on_block: OnBlock | None = None,
 ) -> CellTable:
@@ -104,6 +106,8 @@ def measure(
         No number depends on it.
     workers, scheduler, memory_limit
         A local Dask cluster of so many workers, or a running one; neither: serially, in this process.
+    machines : Machines, optional
+        In the place of these three: any cluster.
     overwrite : bool
         Replace what is at ``output``.
     on_block : callable, optional
@@ -132,10 +136,12 @@ def measure(
         times = range(what.labels.times)
         return [what.merge(told(compute([task for task in tasks if task[0] == time]))) for time in times]
 
-    if workers is None and scheduler is None:
+    if machines is None and (workers, scheduler) != (None, None):
+        machines = Machines(scheduler, workers=workers, memory_limit=memory_limit)
+    if machines is None:
         merged = run(lambda mine: (measure_block(what, *task) for task in mine))
     else:
-        merged = _on_dask(what, run, workers, scheduler, memory_limit)
+        merged = _on_dask(what, run, machines)
     table = CellTable(_tabulate(what, merged, work_dir), what)
     if output is not None:
         table.write(output)
@@ -145,19 +151,15 @@ def measure(
 def _on_dask(
     what: Measurement,
     run: Callable[[Callable[[list[Task]], Iterable[CellSums]]], list[CellSums]],
-    workers: int | None,
-    scheduler: str | None,
-    memory_limit: str | int | None,
+    machines: Machines,
 ) -> list[CellSums]:
     """The same on a cluster; results are taken as they come."""
-    from dask.utils import parse_bytes
     from distributed import as_completed
 
-    from bigcp3d.schedule.cluster import connect, default_workers, memory_per_worker
+    from bigcp3d.schedule.clusters.connect import connect
 
-    count = workers or default_workers()
-    limit = memory_per_worker(count) if memory_limit is None else int(parse_bytes(memory_limit))
-    with connect(scheduler, count, limit) as client:
+    machines.check()
+    with connect(machines) as client:
         shared = client.scatter(what, broadcast=True, hash=False)
 
         def compute(tasks: list[Task]) -> Iterator[CellSums]:
@@ -214,9 +216,7 @@ def measure_run(plan: Plan, request: Request, observe: Observer) -> None:
             output=request.table,
             image=plan.image.path,
             work_dir=plan.work_dir,
-            workers=None if serial else request.worker_count(),
-            scheduler=None if serial else request.scheduler,
-            memory_limit=None if serial else request.memory_limit,
+            machines=None if serial else request.machines,
             overwrite=True,  # asked before the run
         )
     elif (old := Path(plan.target.group) / "tables" / plan.target.name).exists():

@@ -133,10 +133,10 @@ def _choose_block(plan_with, shape: Vec3, request: Request) -> Plan:  # type: ig
     block = vec3(min(s, LARGEST_BLOCK) for s in shape)
     while True:
         plan: Plan = plan_with(block)
-        fits = request.scheduler is not None or plan.worker_bytes() <= request.worker_limit_bytes()
+        fits = request.scheduler is not None or plan.worker_bytes() <= request.machines.limit_bytes
         longest = max(range(3), key=lambda axis: block[axis])
         blocks = len(plan.grid.touching(plan.scope.tracked))
-        if (fits and blocks >= request.worker_count()) or block[longest] <= SMALLEST_BLOCK:
+        if (fits and blocks >= request.machines.size.most) or block[longest] <= SMALLEST_BLOCK:
             return plan
         half = -(-block[longest] // 2)
         block = vec3(half if axis == longest else side for axis, side in enumerate(block))

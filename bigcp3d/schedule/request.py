@@ -10,9 +10,7 @@ from pathlib import Path
 
 from bigcp3d.errors import InputError
 from bigcp3d.pure.boxes import Vec3
-from bigcp3d.schedule.clusters.config import KINDS, ClusterConfig, SshConfig, read_config
-from bigcp3d.schedule.clusters.machine import default_workers, memory_per_worker
-from bigcp3d.schedule.clusters.size import Size, parse_size
+from bigcp3d.schedule.clusters.machines import Machines
 
 
 @dataclass(frozen=True)
@@ -152,7 +150,7 @@ class Request:
             raise InputError(f"min volume is {self.min_volume}; it must be 0 or more voxels")
         if self.max_volume is not None and (self.min_volume or 0) > self.max_volume:
             raise InputError(f"min volume {self.min_volume} is above max volume {self.max_volume}; swap them")
-        self.check_machines()
+        self.machines.check()
         if self.start not in ("auto", "maps", "image"):
             raise InputError(f"start is {self.start!r}; 'auto', 'maps' and 'image' are known")
         if self.start == "image" and self.maps is not None:
@@ -162,70 +160,8 @@ class Request:
         if self.precision not in ("auto", "float32", "bfloat16"):
             raise InputError(f"precision is {self.precision!r}; 'auto', 'float32' and 'bfloat16' are known")
 
-    def check_machines(self) -> None:
-        """Refuse what contradicts itself in where to run."""
-        if self.cluster not in KINDS:
-            raise InputError(f"cluster is {self.cluster!r}; known are {', '.join(KINDS)}")
-        if self.scheduler is not None and (self.cluster != "local" or self.cluster_config is not None):
-            raise InputError("--scheduler and --cluster were both given: it runs already, or is started; leave one out")
-        if self.cluster == "local" and self.cluster_config is not None:
-            raise InputError(f"--cluster-config {self.cluster_config} was given without --cluster; say which it is for")
-        if self.cluster != "local" and self.memory_limit is not None:
-            raise InputError(f"--memory-limit is for workers of this machine; write memory into {self.cluster_config}")
-        if self.cluster == "kubernetes" and self.tls is not None:
-            raise InputError(
-                "--tls with --cluster kubernetes is not there yet; start the pods yourself and give --scheduler"
-            )
-        _ = self.size
-        self.worker_limit_bytes()
-
     @cached_property
-    def config(self) -> ClusterConfig | None:
-        """What the cluster's file says; None for a cluster on this machine, or a scheduler that runs already."""
-        return None if self.cluster == "local" else read_config(self.cluster, self.cluster_config)
-
-    @cached_property
-    def size(self) -> Size:
-        """How many workers a cluster gets that is started; those with a GPU of its file's section are not counted."""
-        if isinstance(self.config, SshConfig):
-            if self.workers is not None:
-                raise InputError(
-                    f"--workers is {self.workers}; over SSH {self.cluster_config} says how many a host gets"
-                )
-            return parse_size(len(self.config.hosts) * self.config.workers_per_host)
-        if self.workers is not None:
-            size = parse_size(self.workers)
-        elif self.config is None:
-            size = parse_size(default_workers())
-        else:
-            raise InputError(f"cluster {self.cluster} needs --workers N, or MIN:MAX for as many as there is work for")
-        if self.config is not None and self.config.gpu is not None and size.adaptive:
-            raise InputError(
-                f"--workers {self.workers} is adaptive, and {self.cluster_config} has workers with GPUs, which would "
-                "be sent away when they wait: give one number"
-            )
-        return size
-
-    @property
-    def promises_gpus(self) -> bool:
-        """Whether workers with GPUs will come, though none may be there yet."""
-        return self.config is not None and self.config.gpu is not None
-
-    def worker_count(self) -> int:
-        """Workers for which there should be blocks."""
-        return 1 if self.executor == "serial" else self.size.most
-
-    def worker_limit_bytes(self) -> int:
-        """Memory that a task may take: of the smallest worker of a cluster that is started."""
-        if self.config is not None:
-            gpu = self.config.gpu
-            per_task = [int(self.config.memory)] + ([int(gpu.memory) // gpu.threads] if gpu else [])
-            return min(per_task)
-        if self.memory_limit is None:
-            return memory_per_worker(self.worker_count())
-        from dask.utils import parse_bytes
-
-        try:
-            return int(parse_bytes(self.memory_limit))
-        except ValueError as error:
-            raise InputError(f"memory limit is {self.memory_limit!r}; write it like 4GiB or 3.5GB") from error
+    def machines(self) -> Machines:
+        """Where it runs; in this process alone, the machine is one worker."""
+        workers = 1 if self.executor == "serial" else self.workers
+        return Machines(self.scheduler, self.cluster, self.cluster_config, workers, self.tls, self.memory_limit)

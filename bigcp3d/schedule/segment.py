@@ -20,7 +20,7 @@ from bigcp3d.schedule.events import ClusterReady, LabelsReady, Observer, RunFini
 from bigcp3d.schedule.lock import Hold, hold, refuse_if_held
 from bigcp3d.schedule.log import RunLog, block_error
 from bigcp3d.schedule.measure import check_output, measure_run
-from bigcp3d.schedule.plan import check_memory, make_plan
+from bigcp3d.schedule.plan import check_memory, fits_memory, make_plan
 from bigcp3d.schedule.request import Request
 from bigcp3d.schedule.serial import Done, Failed, Failures, execute_serially
 from bigcp3d.schedule.start import check_start, clean_up, prepare, read_ended, write_ended
@@ -133,7 +133,7 @@ def _plan_and_check(request: Request) -> tuple[Plan, bool]:
     """The plan, and whether an earlier run left some of it done; every check that needs no voxels."""
     plan = make_plan(request)
     if request.scheduler is None and request.executor == "dask":
-        check_memory(plan, request.worker_limit_bytes())
+        check_memory(plan, request.machines.limit_bytes)
     refuse_if_held(plan)
     if request.table is not None:
         check_output(request.table, None, overwrite=request.overwrite)
@@ -167,13 +167,14 @@ def _executor(plan: Plan, run: Run, request: Request, observe: Observer) -> Iter
     from bigcp3d.schedule.clusters.connect import connect
     from bigcp3d.schedule.distribute import execute_on_dask, run_on_workers
 
-    with connect(request, plan) as client:
+    gpu_threads = 0 if plan.maps else 2 if fits_memory(plan, request.machines.limit_bytes, threads=2) else 1
+    with connect(request.machines, gpu_threads=gpu_threads) as client:
         workers = client.scheduler_info(n_workers=-1)["workers"].values()
         for worker in workers:
             if worker["memory_limit"]:
                 check_memory(plan, worker["memory_limit"], worker["nthreads"])
         observe(ClusterReady(client.dashboard_link or "", len(workers)))
-        with run_on_workers(client, plan, gpus=request.promises_gpus) as (plugin, gpus):
+        with run_on_workers(client, plan, gpus=request.machines.promises_gpus) as (plugin, gpus):
             yield lambda tasks, on_done, on_failed: execute_on_dask(client, plugin, gpus, tasks, on_done, on_failed)
 
 

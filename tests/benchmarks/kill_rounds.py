@@ -34,7 +34,7 @@ import psutil
 import torch  # noqa: F401 - here, so that no forked process pays for it
 
 import bigcp3d
-import bigcp3d.schedule.cluster
+import bigcp3d.schedule.clusters.connect
 import bigcp3d.schedule.distribute
 import bigcp3d.schedule.segment
 from bigcp3d.pure.whole import label_maps

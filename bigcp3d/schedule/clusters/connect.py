@@ -14,10 +14,8 @@ from distributed import Client, Security
 from bigcp3d.errors import InputError
 from bigcp3d.schedule.clusters.config import KubernetesConfig, QueueConfig, SshConfig
 from bigcp3d.schedule.clusters.machine import WORKER_ENVIRONMENT, visible_gpus
+from bigcp3d.schedule.clusters.machines import Machines
 from bigcp3d.schedule.clusters.tls import as_dask_settings, load_security
-from bigcp3d.schedule.plan import fits_memory
-from bigcp3d.schedule.request import Request
-from bigcp3d.work.plan import Plan
 
 logger = logging.getLogger(__name__)
 
@@ -28,42 +26,49 @@ WAIT_S = 60
 
 
 @contextmanager
-def connect(request: Request, plan: Plan) -> Iterator[Client]:
-    """A client of the scheduler that was given, or of a cluster started for this run and closed after it.
+def connect(machines: Machines, *, gpu_threads: int = 0) -> Iterator[Client]:
+    """A client of the scheduler that was given, or of a cluster started now and closed afterwards.
+
+    Parameters
+    ----------
+    machines : Machines
+        What was asked for, checked.
+    gpu_threads : int
+        Tasks that share a GPU of this machine; 0 where none of them could use one.
 
     Raises
     ------
     InputError
         If no scheduler answers, or the cluster cannot be started.
     """
-    security = load_security(request.tls)
+    security = load_security(machines.tls)
     with contextlib.ExitStack() as stack:
-        if request.scheduler is not None:
-            yield stack.enter_context(_client_of(request.scheduler, security))
+        if machines.scheduler is not None:
+            yield stack.enter_context(_client_of(machines.scheduler, security))
             return
-        stack.enter_context(dask.config.set(settings_of(request, security)))
-        cluster = stack.enter_context(_start(request, plan, security))
+        stack.enter_context(dask.config.set(settings_of(machines, security)))
+        cluster = stack.enter_context(_start(machines, gpu_threads, security))
         client = stack.enter_context(Client(cluster, security=security, set_as_default=False))
-        _wait_for_one(client, request.cluster)
+        _wait_for_one(client, machines.cluster)
         yield client
 
 
-def settings_of(request: Request, security: Security | None) -> dict[str, Any]:
+def settings_of(machines: Machines, security: Security | None) -> dict[str, Any]:
     """Dask's configuration for a cluster that is started here; processes over SSH inherit it."""
     environ = {**dask.config.get("distributed.nanny.pre-spawn-environ"), **WORKER_ENVIRONMENT}
     settings = {"distributed.nanny.pre-spawn-environ": environ, **as_dask_settings(security)}
-    if request.cluster != "local":
+    if machines.cluster != "local":
         settings["distributed.scheduler.allowed-failures"] = LOST_WORKERS
     return settings
 
 
-def _start(request: Request, plan: Plan, security: Security | None) -> Any:
+def _start(machines: Machines, gpu_threads: int, security: Security | None) -> Any:
     """The cluster, by its kind; packages of the others stay unimported."""
-    config = request.config
+    config = machines.config
     if isinstance(config, QueueConfig):
         from bigcp3d.schedule.clusters.jobs import start_jobs
 
-        return start_jobs(request.cluster, config, request.size, security)
+        return start_jobs(machines.cluster, config, machines.size, security)
     if isinstance(config, SshConfig):
         from bigcp3d.schedule.clusters.ssh import start_over_ssh
 
@@ -71,12 +76,11 @@ def _start(request: Request, plan: Plan, security: Security | None) -> Any:
     if isinstance(config, KubernetesConfig):
         from bigcp3d.schedule.clusters.kubernetes import start_pods
 
-        return start_pods(config, request.size)
+        return start_pods(config, machines.size)
     from bigcp3d.schedule.clusters.local import LocalWorkers
 
-    limit = request.worker_limit_bytes()
-    gpus = [] if plan.maps else visible_gpus()
-    return LocalWorkers(request.size, limit, gpus, 2 if fits_memory(plan, limit, threads=2) else 1, security)
+    gpus = visible_gpus() if gpu_threads else []
+    return LocalWorkers(machines.size, machines.limit_bytes, gpus, gpu_threads, security)
 
 
 def _client_of(address: str, security: Security | None) -> Client:

@@ -10,8 +10,8 @@ import bigcp3d
 from bigcp3d.errors import InputError
 from bigcp3d.schedule.clusters import config as forms
 from bigcp3d.schedule.clusters.config import QUEUES, read_config
+from bigcp3d.schedule.clusters.machines import Machines
 from bigcp3d.schedule.clusters.size import Size, parse_size
-from bigcp3d.schedule.request import Request
 
 DEPLOY = Path(__file__).parents[3] / "deploy"
 SLURM = "memory: 4GiB\ninterface: lo\n"
@@ -82,7 +82,7 @@ def test_other_workers_are_refused(asked):
         ({"cluster": "slurm", "cluster_config": "none.yaml", "workers": 1}, "cannot read the cluster's file none.yaml"),
         ({"cluster": "slurm", "cluster_config": DEPLOY / "slurm.yaml"}, "cluster slurm needs --workers"),
         ({"cluster": "slurm", "cluster_config": DEPLOY / "slurm.yaml", "workers": "1:4"}, "workers with GPUs"),
-        ({"cluster": "ssh", "cluster_config": DEPLOY / "ssh.yaml", "workers": 2}, "says how many a host gets"),
+        ({"cluster": "ssh", "cluster_config": DEPLOY / "ssh.yaml", "workers": 2}, "has workers_per_host"),
         (
             {"cluster": "pbs", "cluster_config": DEPLOY / "pbs.yaml", "workers": 2, "memory_limit": "4GiB"},
             "write memory",
@@ -96,7 +96,7 @@ def test_other_workers_are_refused(asked):
 )
 def test_what_contradicts_itself_is_refused(settings, words):
     with pytest.raises(InputError, match=words):
-        Request("image.zarr", **settings).check()
+        Machines(**settings).check()
 
 
 def test_the_plan_is_held_against_the_memory_of_the_file_before_anything_is_submitted(
@@ -112,10 +112,7 @@ def test_the_plan_is_held_against_the_memory_of_the_file_before_anything_is_subm
 
 def test_a_gpu_worker_of_two_threads_counts_for_two(written):
     text = SLURM + "gpu:\n  workers: 1\n  memory: 6GiB\n  threads: {}\n"
-    limits = [
-        Request("", cluster="slurm", cluster_config=written(text.format(n)), workers=1).worker_limit_bytes()
-        for n in (1, 2)
-    ]
+    limits = [Machines(cluster="slurm", cluster_config=written(text.format(n)), workers=1).limit_bytes for n in (1, 2)]
     assert limits == [4 * 2**30, 3 * 2**30]
 
 

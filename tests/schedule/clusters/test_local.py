@@ -16,8 +16,8 @@ from distributed import Client
 import bigcp3d
 from bigcp3d.schedule.clusters import connect, machine
 from bigcp3d.schedule.clusters.local import LocalWorkers
+from bigcp3d.schedule.clusters.machines import Machines
 from bigcp3d.schedule.clusters.size import Size
-from bigcp3d.schedule.request import Request
 
 from ..conftest import read_labels
 
@@ -115,6 +115,6 @@ def test_an_adaptive_cluster_gives_the_same_labels(whole, tissue_store, random_m
 
 
 def test_local_workers_keep_the_memory_of_a_patch():
-    settings = connect.settings_of(Request(""), None)["distributed.nanny.pre-spawn-environ"]
+    settings = connect.settings_of(Machines(), None)["distributed.nanny.pre-spawn-environ"]
     assert settings.items() >= machine.WORKER_ENVIRONMENT.items()
     assert "OMP_NUM_THREADS" in settings, "what Dask sets stays"

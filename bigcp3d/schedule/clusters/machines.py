@@ -1,0 +1,93 @@
+"""What a user asks for in machines, and what of it can be refused before anything starts."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from functools import cached_property
+from pathlib import Path
+
+from bigcp3d.errors import InputError
+from bigcp3d.schedule.clusters.config import KINDS, ClusterConfig, SshConfig, read_config
+from bigcp3d.schedule.clusters.machine import default_workers, memory_per_worker
+from bigcp3d.schedule.clusters.size import Size, parse_size
+
+
+@dataclass(frozen=True)
+class Machines:
+    """Where tasks run; the arguments of `bigcp3d.segment` of these names, which `Request` describes."""
+
+    scheduler: str | None = None
+    cluster: str = "local"
+    cluster_config: str | Path | None = None
+    workers: int | str | None = None
+    tls: str | Path | None = None
+    memory_limit: str | int | None = None
+
+    def check(self) -> None:
+        """Refuse what contradicts itself.
+
+        Raises
+        ------
+        InputError
+            With what was found, and the cure.
+        """
+        if self.cluster not in KINDS:
+            raise InputError(f"cluster is {self.cluster!r}; known are {', '.join(KINDS)}")
+        if self.scheduler is not None and (self.cluster != "local" or self.cluster_config is not None):
+            raise InputError("--scheduler and --cluster were both given: it runs already, or is started; leave one out")
+        if self.cluster == "local" and self.cluster_config is not None:
+            raise InputError(f"--cluster-config {self.cluster_config} was given without --cluster; say which it is for")
+        if self.cluster != "local" and self.memory_limit is not None:
+            raise InputError(f"--memory-limit is for workers of this machine; write memory into {self.cluster_config}")
+        if self.cluster == "kubernetes" and self.tls is not None:
+            raise InputError(
+                "--tls with --cluster kubernetes is not there yet; start the pods yourself and give --scheduler"
+            )
+        _ = self.size, self.limit_bytes
+
+    @cached_property
+    def config(self) -> ClusterConfig | None:
+        """What the cluster's file says; None for a cluster on this machine, or a scheduler that runs already."""
+        return None if self.cluster == "local" else read_config(self.cluster, self.cluster_config)
+
+    @cached_property
+    def size(self) -> Size:
+        """How many workers a cluster gets that is started; those with a GPU of its file's section are not counted."""
+        if isinstance(self.config, SshConfig):
+            if self.workers is not None:
+                raise InputError(
+                    f"--workers is {self.workers}; over SSH {self.cluster_config} says how many a host gets"
+                )
+            return parse_size(len(self.config.hosts) * self.config.workers_per_host)
+        if self.workers is not None:
+            size = parse_size(self.workers)
+        elif self.config is None:
+            size = parse_size(default_workers())
+        else:
+            raise InputError(f"cluster {self.cluster} needs --workers N, or MIN:MAX for as many as there is work for")
+        if self.promises_gpus and size.adaptive:
+            raise InputError(
+                f"--workers {self.workers} is adaptive, and {self.cluster_config} has workers with GPUs, which would "
+                "be sent away when they wait: give one number"
+            )
+        return size
+
+    @property
+    def promises_gpus(self) -> bool:
+        """Whether workers with GPUs will come, though none may be there yet."""
+        return self.config is not None and self.config.gpu is not None
+
+    @cached_property
+    def limit_bytes(self) -> int:
+        """Memory that a task may take: of the smallest worker of a cluster that is started."""
+        if self.config is not None:
+            gpu = self.config.gpu
+            return min([int(self.config.memory)] + ([int(gpu.memory) // gpu.threads] if gpu else []))
+        if self.memory_limit is None:
+            return memory_per_worker(self.size.most)
+        from dask.utils import parse_bytes
+
+        try:
+            return int(parse_bytes(self.memory_limit))
+        except ValueError as error:
+            raise InputError(f"memory limit is {self.memory_limit!r}; write it like 4GiB or 3.5GB") from error
