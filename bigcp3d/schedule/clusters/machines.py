@@ -55,9 +55,7 @@ class Machines:
         """How many workers a cluster gets that is started; those with a GPU of its file's section are not counted."""
         if isinstance(self.config, SshConfig):
             if self.workers is not None:
-                raise InputError(
-                    f"--workers is {self.workers}; over SSH {self.cluster_config} says how many a host gets"
-                )
+                raise InputError(f"--workers is {self.workers}; over SSH, {self.cluster_config} has workers_per_host")
             return parse_size(len(self.config.hosts) * self.config.workers_per_host)
         if self.workers is not None:
             size = parse_size(self.workers)
