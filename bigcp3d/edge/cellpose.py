@@ -111,6 +111,13 @@ def cellpose_card(model: str) -> ModelCard:
     )
 
 
+def cellpose_channels(model: str) -> int:
+    """Channels that a model's network takes: for the U-Net, what shall be found (cytoplasm), then nuclei."""
+    path = find_cellpose(model)
+    weights = _read_weights(path, _stamp(path))
+    return 3 if _is_sam(weights, path) else _widths(weights)[0]
+
+
 def load_cellpose(model: str, device: str = "cpu") -> tuple[PlaneNetwork, ModelCard]:
     """The network on ``device``, in eval mode, as one that takes patches; and its card.
 
@@ -135,7 +142,7 @@ def load_cellpose(model: str, device: str = "cpu") -> tuple[PlaneNetwork, ModelC
             f"import ({error}); needed is a Cellpose that has it: pip install '{cure}'"
         ) from error
     _fill(network, weights, path)
-    planes = PlaneNetwork(network, 3 if sam else _widths(weights)[0], SAM_SIDE if sam else None)
+    planes = PlaneNetwork(network, cellpose_channels(model), SAM_SIDE if sam else None)
     return planes.to(device).eval().requires_grad_(False), card
 
 

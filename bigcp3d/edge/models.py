@@ -39,6 +39,8 @@ class ModelCard(BaseModel):
         Of the network (`bigcp3d.pure.network`; Cellpose's by `bigcp3d.pure.planes`).
     channels, features, depth : int
         Of the network.
+    channel_names : tuple of str
+        What each channel shows, in order; empty where nobody said.
     patch : tuple of int
         Largest patch for prediction, in voxels.
     margin : int
@@ -59,6 +61,7 @@ class ModelCard(BaseModel):
     diameter_vox: float = Field(gt=0)
     architecture: Literal["eschweiler", "half", "cellpose", "cellpose-sam"] = "eschweiler"
     channels: int = Field(ge=1)
+    channel_names: tuple[str, ...] = ()
     features: int = Field(ge=2, multiple_of=2)
     depth: int = Field(ge=2)
     patch: Vec3
@@ -83,6 +86,8 @@ class ModelCard(BaseModel):
             raise ValueError(
                 f"patch {self.patch} needs multiples of {self.stride} from {4 * self.margin} on (4 x margin)"
             )
+        if self.channel_names and len(self.channel_names) != self.channels:
+            raise ValueError(f"{self.channels} channels, but {len(self.channel_names)} names of channels")
         if self.low_percentile >= self.high_percentile or self.clip[0] >= self.clip[1]:
             raise ValueError("percentiles and clip need the lower number first")
         return self

@@ -54,7 +54,16 @@ Model = Annotated[
         "Cellpose model, run on xy, xz and yz planes.",
     ),
 ]
-Channel = Annotated[str, option("--channel", panel=IMAGE, metavar="N", text="Channel, from 0, or its name.")]
+Channel = Annotated[
+    list[str] | None,
+    option(
+        "--channel",
+        panel=IMAGE,
+        metavar="N|NAME",
+        text="Channel, from 0, or its name. Once for each channel that the model takes, in its order (see: bigcp3d "
+        "models). Default: the first; for a model with several, those of the same names.",
+    ),
+]
 Level = Annotated[
     int,
     option("--level", panel=IMAGE, metavar="N", text="Resolution to read, 0 the finest; labels come back at level 0."),
@@ -305,6 +314,11 @@ Json = Annotated[
     ),
 ]
 Seed = Annotated[int, typer.Option("--seed", metavar="N", help="The same seed gives the same tissue, voxel by voxel.")]
+
+
+def read_channels(given: list[str] | None) -> tuple[int | str, ...] | None:
+    """What ``--channel`` says: numbers are indices, all else is a name."""
+    return tuple(int(channel) if channel.isdecimal() else channel for channel in given) if given else None
 
 
 class Stain(StrEnum):

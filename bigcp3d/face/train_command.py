@@ -10,7 +10,7 @@ from typing import Annotated
 import typer
 
 from bigcp3d.face.failures import set_up_logging
-from bigcp3d.face.options import Quiet, Stain, Verbose, option
+from bigcp3d.face.options import Quiet, Stain, Verbose, option, read_channels
 
 DATA = "What to learn from"
 MODEL = "The model"
@@ -57,6 +57,16 @@ def train(
     labels_name: Annotated[
         str, option("--labels-name", panel=DATA, text="Labels to learn, where a volume does not name its own.")
     ] = "truth",
+    channel: Annotated[
+        list[str] | None,
+        option(
+            "--channel",
+            panel=DATA,
+            metavar="N|NAME",
+            text="Channel of the volumes, from 0, or its name. May be repeated: the model then takes several, in this "
+            "order. Default: the first.",
+        ),
+    ] = None,
     diameter: Annotated[
         float | None,
         option("--diameter", panel=DATA, metavar="UM", text="Cell diameter in all volumes. Default: measured in each."),
@@ -206,6 +216,7 @@ def train(
         holdout_x=holdout_x,
         diameters_um=None if diameter is None else dict.fromkeys(sources, diameter),
         label_name=labels_name,
+        channels=read_channels(channel),
         simulate=None if simulate is None else simulate.value,
         start=start,
         name=name,

@@ -26,8 +26,8 @@ class Sample(NamedTuple):
 
     Attributes
     ----------
-    image : ndarray of float32, shape (z, y, x)
-        Normalised.
+    image : ndarray of float32, shape (c, z, y, x)
+        Normalised, channel by channel.
     labels : ndarray of int32, shape (z, y, x)
         0 is background.
     known : ndarray of bool, shape (z, y, x)
@@ -39,14 +39,14 @@ class Sample(NamedTuple):
     known: NDArray[np.bool_]
 
     def each(self, change: Callable[[NDArray[Any]], NDArray[Any]]) -> Sample:
-        """The sample with all arrays changed alike."""
-        return Sample(*map(change, self))
+        """The sample with all arrays (z, y, x), each channel of the image among them, changed alike."""
+        return Sample(np.stack([change(channel) for channel in self.image]), change(self.labels), change(self.known))
 
 
 def turn(sample: Sample, rng: np.random.Generator) -> Sample:
     """Flip each axis or not, and where y and x are equally long, exchange them or not."""
     flips = tuple(slice(None, None, -1) if rng.random() < 0.5 else slice(None) for _ in range(3))
-    _, height, width = sample.image.shape
+    _, height, width = sample.labels.shape
     order = (0, 2, 1) if rng.random() < 0.5 and height == width else (0, 1, 2)
     return sample.each(lambda array: np.ascontiguousarray(array.transpose(order)[flips]))
 
@@ -56,7 +56,7 @@ def cut_border(sample: Sample, rng: np.random.Generator, probability: float = 0.
 
     The image is reflected there. Cells end at the plane, so their centres lie in the volume; nothing is known beyond.
     """
-    for axis, length in enumerate(sample.image.shape):
+    for axis, length in enumerate(sample.labels.shape):
         low, high = (
             int(rng.integers(length // 5, 9 * length // 20)) if rng.random() < probability else 0 for _ in range(2)
         )
@@ -66,8 +66,8 @@ def cut_border(sample: Sample, rng: np.random.Generator, probability: float = 0.
 
 def _cut(sample: Sample, axis: int, low: int, high: int) -> Sample:
     """Begin the volume ``low`` voxels after, and end it ``high`` voxels before the ends of an axis."""
-    length = sample.image.shape[axis]
-    image = np.take(sample.image, reflected(-low, length - low, length - low - high) + low, axis=axis)
+    length = sample.labels.shape[axis]
+    image = np.take(sample.image, reflected(-low, length - low, length - low - high) + low, axis=1 + axis)
     labels, known = sample.labels.copy(), sample.known.copy()
     for gone in (slice(None, low), slice(length - high, None)):
         beyond = tuple(gone if a == axis else slice(None) for a in range(3))

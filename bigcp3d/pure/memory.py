@@ -34,11 +34,11 @@ def _grow(shape: Vec3, by: int) -> Vec3:
     return vec3(s + 2 * by for s in shape)
 
 
-def network_bytes(patch: Vec3, features: int, architecture: str = "eschweiler") -> int:
+def network_bytes(patch: Vec3, features: int, architecture: str = "eschweiler", channels: int = 1) -> int:
     """Activations of one patch: mostly those at full resolution, and the convolutions' own copies (measured: 8.6)."""
     if architecture.startswith("cellpose"):
-        return _plane_bytes(patch, features, sam=architecture == "cellpose-sam")
-    return _volume(patch) * 4 * (9 * features + 6) + 64 * 2**20
+        return _plane_bytes(patch, features, sam=architecture == "cellpose-sam") + 8 * (channels - 1) * _volume(patch)
+    return _volume(patch) * 4 * (9 * features + 5 + channels) + 64 * 2**20
 
 
 def _plane_bytes(patch: Vec3, features: int, sam: bool) -> int:
@@ -71,6 +71,7 @@ def pass_bytes(
     sample_vox: int,
     network: bool,
     maps_itemsize: int = 1,
+    channels: int = 1,
 ) -> dict[str, int]:
     """Peak bytes that one task of each pass needs beyond an idle worker.
 
@@ -99,6 +100,8 @@ def pass_bytes(
         Whether ``predict`` runs at all.
     maps_itemsize : int
         Bytes of a stored value of the maps, where they are given.
+    channels : int
+        That the network reads; each is resampled by itself.
 
     Returns
     -------
@@ -124,11 +127,12 @@ def pass_bytes(
     }
     if network:
         # the image as read and resampled; maps, twice more where a shard is written
-        both = (itemsize + 12) * read_vox + 8 * layer_vox + 12 * map_vox
+        more = 4 * layer_vox * channels if channels > 1 else 0
+        both = (itemsize + 12) * read_vox + 8 * layer_vox + more + 12 * map_vox
         # the plan does not know who has a GPU, so the larger of two: sums and activations on a CPU; beside a GPU, where
         # a layer is read ahead, the layer before it, and the sums that are handed over
-        on_cpu = 16 * extent_vox + network_bytes(patch, features, architecture)
-        beside_gpu = 4 * layer_vox + 16 * (shell_vox + extent_vox - map_vox)
+        on_cpu = 16 * extent_vox + network_bytes(patch, features, architecture, channels)
+        beside_gpu = 4 * layer_vox * channels + 16 * (shell_vox + extent_vox - map_vox)
         table["predict"] = both + max(on_cpu, beside_gpu)
         if hand_over:  # own sums, those handed over (one file at a time); maps as kept and whole, and as a shard
             table["merge"] = 16 * (shell_vox + extent_vox - map_vox) + 16 * map_vox

@@ -38,7 +38,8 @@ class PlaneNetwork(nn.Module):
         Takes float (n, channels, rows, columns); returns (n, 3, rows, columns) or a tuple that begins with it: flow
         along rows and columns, 5 per voxel and step, and the logit of the foreground.
     channels : int
-        That ``network`` takes. The image is the first, the others are zero, as for Cellpose on a grey image.
+        That ``network`` takes. The image's channels are the first, in their order; the others are zero, as for Cellpose
+        on a grey image.
     side : int, optional
         Side of the only planes that ``network`` takes; smaller ones are put in the middle of such a plane of zeros.
     """
@@ -48,19 +49,19 @@ class PlaneNetwork(nn.Module):
         self.network, self.channels, self.side = network, channels, side
 
     def forward(self, x: Tensor) -> Tensor:
-        """Foreground 0..1 and flow z, y, x in voxels per step: (n, 1, z, y, x) to float32 (n, 4, z, y, x)."""
+        """Foreground 0..1 and flow z, y, x in voxels per step: (n, c, z, y, x) to float32 (n, 4, z, y, x)."""
         answer = torch.zeros((len(x), 4, *x.shape[2:]), dtype=torch.float32, device=x.device)
-        for volume, sums in zip(x[:, 0], answer, strict=True):
+        for volume, sums in zip(x, answer, strict=True):
             self._add_planes(volume, sums)
             torch.sigmoid_(sums[0].div_(3))  # volume by volume: on a part of a batch torch rounds it differently
             sums[1:] /= 2 * FLOW_UNIT
         return answer
 
     def _add_planes(self, volume: Tensor, sums: Tensor) -> None:
-        """Add the logits and flows of all planes of a volume to ``sums``, float32 (4, z, y, x)."""
+        """Add the logits and flows of all planes of a volume (c, z, y, x) to ``sums``, float32 (4, z, y, x)."""
         for normal in range(3):
             rows, columns = (axis for axis in range(3) if axis != normal)
-            planes, by_plane = volume.movedim(normal, 0), sums.movedim(1 + normal, 1)
+            planes, by_plane = volume.movedim(1 + normal, 0), sums.movedim(1 + normal, 1)
             for first in range(0, len(planes), PLANES):
                 part = slice(first, first + PLANES)
                 flow_rows, flow_columns, logit = self._planes(planes[part]).unbind(1)
@@ -69,14 +70,14 @@ class PlaneNetwork(nn.Module):
                 by_plane[0, part] += logit
 
     def _planes(self, planes: Tensor) -> Tensor:
-        """The network's answer for planes (n, rows, columns), float32 (n, 3, rows, columns)."""
-        rows, columns = planes.shape[1:]
+        """The network's answer for planes (n, c, rows, columns), float32 (n, 3, rows, columns)."""
+        rows, columns = planes.shape[2:]
         if self.side is None:
             top = left = below = right = 0
         else:
             top, left = (self.side - rows) // 2, (self.side - columns) // 2
             below, right = self.side - rows - top, self.side - columns - left
-        seen = functional.pad(planes[:, None], (left, right, top, below, 0, self.channels - 1))
+        seen = functional.pad(planes, (left, right, top, below, 0, self.channels - planes.shape[1]))
         answer = self.network(seen.to(next(self.network.parameters()).dtype))
         answer = answer if isinstance(answer, Tensor) else answer[0]
         return answer[:, :3, top : top + rows, left : left + columns].float()

@@ -25,21 +25,21 @@ from bigcp3d.pure.patches import PatchGrid, reflected
 
 
 def take_patch(image: Tensor, region: Box, window: Box, grid: PatchGrid) -> Tensor:
-    """The window's voxels, reflected where it sticks out of the volume; ``image`` covers ``region``."""
+    """The window's voxels (c, z, y, x), reflected where it sticks out of the volume; ``image`` covers ``region``."""
     for axis in range(3):
         index = torch.from_numpy(reflected(window.start[axis], window.stop[axis], grid.shape[axis]))
-        image = image.index_select(axis, (index - region.start[axis]).to(image.device, non_blocking=True))
+        image = image.index_select(1 + axis, (index - region.start[axis]).to(image.device, non_blocking=True))
     return image
 
 
 def run_network(network: nn.Module, patches: Tensor) -> Tensor:
-    """Foreground and flow of patches (n, z, y, x): float32 (n, 4, z, y, x), in [-1, 1] as the tanh gives them.
+    """Foreground and flow of patches (n, c, z, y, x): float32 (n, 4, z, y, x), in [-1, 1] as the tanh gives them.
 
     The network computes in the dtype, and on the device, of its parameters; the answers stay there.
     """
     first = next(network.parameters())
     with torch.inference_mode():
-        answers: Tensor = network(patches[:, None].to(first.device, first.dtype))
+        answers: Tensor = network(patches.to(first.device, first.dtype))
     return answers.float()
 
 
@@ -87,7 +87,7 @@ def sum_patches(
     Parameters
     ----------
     read : callable
-        Gives the normalised image, float32, in a box of the working grid.
+        Gives the normalised image, float32 (c, z, y, x), in a box of the working grid.
     layers : sequence of sequences of patch indices
         The patches; the box that a layer sees is read at once.
     box : Box
@@ -95,7 +95,7 @@ def sum_patches(
     grid : PatchGrid
         The volume's patches.
     network : nn.Module
-        Takes (batch, 1, *grid.patch), returns (batch, 4, *grid.patch) in [-1, 1].
+        Takes (batch, c, *grid.patch), returns (batch, 4, *grid.patch) in [-1, 1].
     batch : int
         Patches that go through the network together. Sums do not depend on the layers as long as answers do not
         depend on places in a batch (`bigcp3d.pure.steady`).
@@ -111,8 +111,9 @@ def sum_patches(
 
     Notes
     -----
-    A patch that sees nothing but one value is not computed again: the network's answer to it follows from the value. So
-    empty space (padding, the outside of a stitched mosaic) costs next to nothing, and not a bit changes.
+    A patch that sees nothing but one value in each channel is not computed again: the network's answer to it follows
+    from the values. So empty space (padding, the outside of a stitched mosaic) costs next to nothing, and not a bit
+    changes.
     Sums of any other patches may be added in any order. 16 bytes a voxel of the box, the image that a layer sees and
     the activations of one batch, all on the network's device; ahead, the image that the next layer sees, on the host.
     """
@@ -121,7 +122,7 @@ def sum_patches(
     sums = DeviceSums(box, grid, device) if (gpu if on_device is None else on_device) else HostSums(box, grid)
     layers = [layer for layer in layers if layer]
     regions = [grid.read_box(layer) for layer in layers]
-    known: dict[float, Tensor] = {}
+    known: dict[tuple[float, ...], Tensor] = {}
 
     def add(window: Box, answer: Tensor) -> None:
         mend_border(answer, window, grid.shape)
@@ -130,7 +131,7 @@ def sum_patches(
     with closing(read_each(read, regions, ahead=gpu if ahead is None else ahead)) as images:
         for layer, region in zip(layers, regions, strict=True):
             values = next(images)
-            same = {index: value for index in layer if (value := _only_value(values, region, index, grid)) is not None}
+            same = {index: value for index in layer if (value := _only_values(values, region, index, grid)) is not None}
             image = torch.from_numpy(values).to(device)
             del values
             for index, value in same.items():
@@ -148,11 +149,12 @@ def sum_patches(
     return sums
 
 
-def _only_value(image: NDArray[np.float32], region: Box, index: Vec3, grid: PatchGrid) -> float | None:
-    """The value of all voxels that a patch sees, or None where they differ; ``image`` covers ``region``."""
-    part = image[grid.read_box([index]).slices(region.start)]
-    first = part.flat[0]
-    return float(first) if part[-1, -1, -1] == first and (part == first).all() else None
+def _only_values(image: NDArray[np.float32], region: Box, index: Vec3, grid: PatchGrid) -> tuple[float, ...] | None:
+    """The value of all voxels that a patch sees, by channel; None where they differ. ``image`` covers ``region``."""
+    part = image[(slice(None), *grid.read_box([index]).slices(region.start))]
+    first = part[:, :1, :1, :1]
+    constant = bool((part[:, -1:, -1:, -1:] == first).all()) and bool((part == first).all())
+    return tuple(first.ravel().tolist()) if constant else None
 
 
 def fast_precision(device: str) -> str:

@@ -10,12 +10,12 @@ from typing import Any
 
 import zarr
 
-from bigcp3d.edge.image import ImageInfo, check_channel, check_level, open_image
+from bigcp3d.edge.image import ImageInfo, check_level, open_image
 from bigcp3d.edge.label_plan import CHUNK
 from bigcp3d.edge.labels import plan_labels
 from bigcp3d.edge.maps import default_min_foreground, open_maps
-from bigcp3d.edge.models import ModelCard, load_card, model_hash
-from bigcp3d.errors import InputError, ModelError
+from bigcp3d.edge.models import ModelCard, model_hash
+from bigcp3d.errors import InputError
 from bigcp3d.pure.boxes import Vec3, vec3
 from bigcp3d.pure.grid import Factors, working_shape
 from bigcp3d.pure.memory import in_words, worker_bytes
@@ -23,6 +23,7 @@ from bigcp3d.pure.objects import Filters
 from bigcp3d.pure.patches import choose_patch
 from bigcp3d.pure.radius import closing_radius, path_reach, path_steps, smallest_volume
 from bigcp3d.pure.tracking import MAX_REACH
+from bigcp3d.schedule.channels import choose_channels
 from bigcp3d.schedule.kept import default_work_dir, reuse_maps
 from bigcp3d.schedule.request import Request
 from bigcp3d.schedule.where import find_region, find_times, open_mask
@@ -47,13 +48,7 @@ def make_plan(request: Request) -> Plan:
     request.check()
     image = open_image(request.source)
     check_level(image, request.level)
-    channel = check_channel(image, request.channel)
-    card = load_card(request.model)
-    if card.channels != 1:
-        raise ModelError(
-            f"model {request.model} takes {card.channels} input channels; segmentation reads one (--channel); "
-            "choose a model with one channel, `bigcp3d models` lists them"
-        )
+    card, channels = choose_channels(image, request)
     factors = _factors(image, request, card)
     shape = working_shape(image.levels[request.level].shape, factors)
     ratio = _level_ratio(image, request.level)
@@ -87,7 +82,7 @@ def make_plan(request: Request) -> Plan:
         return Plan(
             image=image,
             level=request.level,
-            channel=channel,
+            channels=channels,
             times=times,
             roi=roi,
             mask=mask,

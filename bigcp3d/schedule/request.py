@@ -41,8 +41,11 @@ class Request:
         OME-Zarr image or labels of the same volume at any resolution; cells are looked for where it is above 0.
     time : str or int, optional
         Time points: "5", "3:10" (3 to 9); default all. Labels of the others stay empty.
-    channel, level : int or str, int
-        Channel by index or name; pyramid level to read. Labels have the shape of level 0.
+    channel : int or str, or a sequence of these, optional
+        Channels by index or name, as many as the model takes and in its order. Default: the first for a model that
+        takes one, else those that bear the names of the model's.
+    level : int
+        Pyramid level to read. Labels have the shape of level 0.
     scheduler : str, optional
         Address of a Dask scheduler that runs already; None starts a cluster.
     cluster : {"local", "slurm", "lsf", "pbs", "ssh", "kubernetes"}
@@ -104,7 +107,7 @@ class Request:
     roi: str | Sequence[tuple[float | None, float | None]] | None = None
     mask: str | Path | None = None
     time: str | int | None = None
-    channel: int | str = 0
+    channel: int | str | Sequence[int | str] | None = None
     level: int = 0
     scheduler: str | None = None
     cluster: str = "local"

@@ -201,7 +201,7 @@ def _counts(run: Run, time: int, name: str) -> Counts:
 def _provenance(plan: Plan, summary: Summary) -> dict[str, Any]:
     """What the labels' attributes say of how they were made."""
     settings = plan.result_settings()
-    kept = ["level", "channel", "times", "roi", "factors", "label_factors", "shape", "foreground", "steps", "reach"]
+    kept = ["level", "channels", "times", "roi", "factors", "label_factors", "shape", "foreground", "steps", "reach"]
     kept += ["radius", "patch", "margin", "low_percentile", "high_percentile", "clip", "representation", "scale_vox"]
     kept += ["filters", "maps"]
     return {

@@ -32,7 +32,7 @@ from bigcp3d.work.samples import Source
 Float32 = NDArray[np.float32]
 
 Batch = tuple[Float32, Float32, Float32]
-"""Images (n, 1, z, y, x), targets (n, 4, z, y, x), and where these are known (n, 1, z, y, x)."""
+"""Images (n, c, z, y, x), targets (n, 4, z, y, x), and where these are known (n, 1, z, y, x)."""
 
 AHEAD = 2
 """Batches that wait for the network, for each worker."""
@@ -68,10 +68,11 @@ class Recipe:
 def make_sample(
     source: Source, rng: np.random.Generator, patch: Vec3, card: ModelCard, *, augment: bool = True
 ) -> tuple[Float32, Float32, Float32]:
-    """Image (z, y, x), target (4, z, y, x) and known (z, y, x) of one patch.
+    """Image (c, z, y, x), target (4, z, y, x) and known (z, y, x) of one patch.
 
     Drawn larger by a cell, so that the centre of a cell that the patch cuts is that of the whole cell; and turned and
-    cut before the target is made, so that the flow is right by construction.
+    cut before the target is made, so that the flow is right by construction. What changes intensities is drawn for each
+    channel anew, as stains and cameras have nothing to do with each other.
     """
     margin = math.ceil(card.diameter_vox)
     sample = source.draw(rng, vec3(p + 2 * margin for p in patch))
@@ -82,8 +83,9 @@ def make_sample(
         flow = tanh_flow(sample.labels, card.scale_vox, inner)
     else:
         flow = heat_flow(sample.labels)[(slice(None), *inner)]
-    image = sample.image[inner]
-    image = degrade(image, rng, card.clip) if augment else image
+    image = sample.image[(slice(None), *inner)]
+    if augment:
+        image = np.stack([degrade(channel, rng, card.clip) for channel in image])
     target = np.concatenate([(sample.labels[inner] > 0)[None].astype(np.float32), flow])
     return image, target, sample.known[inner].astype(np.float32)
 
@@ -103,7 +105,7 @@ def make_batch(
     chosen = rng.choice(len(sources), size=batch, p=weights / weights.sum())
     parts = [make_sample(sources[i][1], rng, patch, card, augment=augment) for i in chosen]
     image, target, known = (np.stack(part) for part in zip(*parts, strict=True))
-    return image[:, None], target, known[:, None]
+    return image, target, known[:, None]
 
 
 def make_batches(recipe: Recipe, numbers: Iterable[int], workers: int) -> Generator[Batch, None, None]:

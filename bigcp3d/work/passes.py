@@ -18,6 +18,7 @@ from bigcp3d.edge.image import read_box
 from bigcp3d.edge.labels import read_label_box, write_label_box
 from bigcp3d.edge.records import read_record, write_record
 from bigcp3d.edge.tables import write_table
+from bigcp3d.errors import InputError
 from bigcp3d.pure.boxes import Box, Vec3, vec3
 from bigcp3d.pure.cluster import Components, cluster_block
 from bigcp3d.pure.grid import spread_labels, working_box
@@ -29,7 +30,7 @@ from bigcp3d.pure.sinks import INTENSITY_UNIT, Sinks, Sums, collect_sinks
 from bigcp3d.pure.tracking import UNASSIGNED, choose_tracker
 from bigcp3d.work.kept import check_sample
 from bigcp3d.work.mask import read_mask
-from bigcp3d.work.predict import merge, predict, read_working
+from bigcp3d.work.predict import merge, predict, read_channel
 from bigcp3d.work.removal import remove_unneeded
 from bigcp3d.work.resolve import join, read_bases, resolve
 from bigcp3d.work.run import Run
@@ -54,17 +55,20 @@ def perform(run: Run, name: str, time: int, index: Vec3) -> Counts:
 
 
 def normalise(run: Run, time: int, index: Vec3) -> Counts:
-    """Percentiles of the volume from a fixed sample of its voxels."""
-    plan = run.plan
-    sample = [
-        read_box(plan.image, plan.level, box, channel=plan.channel, time=time) for box in sample_boxes(plan.image_shape)
-    ]
-    low, high, nonfinite = estimate_range(sample, plan.low_percentile, plan.high_percentile)
-    digest = hashlib.sha256()
-    for part in sample:
-        digest.update(np.ascontiguousarray(part).tobytes())
+    """Percentiles of each channel from a fixed sample of its voxels."""
+    plan, digest, ranges = run.plan, hashlib.sha256(), []
+    for channel in plan.channels:
+        boxes = sample_boxes(plan.image_shape)
+        sample = [read_box(plan.image, plan.level, box, channel=channel, time=time) for box in boxes]
+        try:
+            ranges.append(estimate_range(sample, plan.low_percentile, plan.high_percentile))
+        except InputError as error:
+            raise InputError(f"{plan.image.path}, channel {channel}, time point {time}: {error}") from error
+        for part in sample:
+            digest.update(np.ascontiguousarray(part).tobytes())
     check_sample(plan, time, digest.hexdigest())
-    return {"low": low, "high": high, "sample_nonfinite": nonfinite, "sample": digest.hexdigest()}
+    low, high, nonfinite = zip(*ranges, strict=True)
+    return {"low": low, "high": high, "sample_nonfinite": sum(nonfinite), "sample": digest.hexdigest()}
 
 
 def track(run: Run, time: int, index: Vec3) -> Counts:
@@ -78,7 +82,7 @@ def track(run: Run, time: int, index: Vec3) -> Counts:
         foreground *= read_mask(run, time, core)
     limits = {"foreground": plan.foreground, "steps": plan.steps, "reach": plan.reach}
     offsets = choose_tracker(run.device)(maps, region, core, plan.shape, **limits)
-    image, raw, read = read_working(run, time, core, (-1e5, 1e5))
+    image, raw, read = read_channel(run, time, core, (-1e5, 1e5))
     intensity = np.rint(image * np.float32(INTENSITY_UNIT)).astype(np.int32)
     sinks = collect_sinks(
         offsets,
@@ -96,7 +100,7 @@ def track(run: Run, time: int, index: Vec3) -> Counts:
         "voxels": core.size,
         "foreground_vox": inside,
         "unassigned_vox": inside - int(sinks.sums.count.sum()),
-        "nonfinite_vox": _count_nonfinite(run, core, raw, read),
+        "nonfinite_vox": _count_nonfinite(run, time, core, raw, read),
         "sinks": len(sinks.voxel),
     }
 
@@ -110,8 +114,11 @@ def _spread(offsets: NDArray[np.int8], core: Box, block: Box) -> NDArray[np.int8
     return whole
 
 
-def _count_nonfinite(run: Run, core: Box, raw: NDArray[Any], read: Box) -> int:
-    """NaN and infinities among the image voxels that fall to this block, each voxel of the image to one block."""
+def _count_nonfinite(run: Run, time: int, core: Box, raw: NDArray[Any], read: Box) -> int:
+    """NaN and infinities among the image voxels that fall to this block, each voxel of the image to one block.
+
+    ``raw`` is the first channel in the box ``read``; of the others, what falls to the block is read here.
+    """
     if not np.issubdtype(raw.dtype, np.floating):
         return 0
     plan = run.plan
@@ -120,7 +127,10 @@ def _count_nonfinite(run: Run, core: Box, raw: NDArray[Any], read: Box) -> int:
         for a, b, f, s, whole in zip(core.start, core.stop, plan.factors, plan.image_shape, plan.shape, strict=True)
     ]
     own = Box(vec3(e[0] for e in ends), vec3(e[1] for e in ends)).intersect(read)
-    return int(np.count_nonzero(~np.isfinite(raw[own.slices(read.start)])))
+    if own.empty:
+        return 0
+    others = [read_box(plan.image, plan.level, own, channel=other, time=time) for other in plan.channels[1:]]
+    return sum(int(np.count_nonzero(~np.isfinite(part))) for part in (raw[own.slices(read.start)], *others))
 
 
 def _sinks_near(run: Run, time: int, box: Box) -> Sinks:

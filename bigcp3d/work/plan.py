@@ -62,8 +62,9 @@ class Plan(BaseModel):
 
     Attributes
     ----------
-    image, level, channel, times
-        What is read: the image, its pyramid level, one channel, and the time points.
+    image, level, channels, times
+        What is read: the image, its pyramid level, the channels in the order in which the network takes them (the
+        first one's intensity is measured), and the time points.
     roi : Box or None
         Where labels are wanted, in voxels of the label image; None: everywhere.
     mask, mask_level, mask_factors
@@ -103,7 +104,7 @@ class Plan(BaseModel):
 
     image: ImageInfo
     level: int
-    channel: int
+    channels: tuple[int, ...]
     times: tuple[int, ...]
     roi: Box | None = None
     mask: ImageInfo | None = None
@@ -245,6 +246,7 @@ class Plan(BaseModel):
             sample_vox=sample,
             network=self.maps is None,
             maps_itemsize=self.maps_itemsize,
+            channels=len(self.channels),
         )
 
     def worker_bytes(self) -> int:
@@ -274,7 +276,7 @@ class Plan(BaseModel):
         size, blocks = self.scope.tracked.size, len(grid.touching(self.scope.tracked))
         lines = [
             f"image      {self.image.path} (OME-Zarr {self.image.version}), level {self.level}, "
-            f"channel {self.channel}, {len(self.times)} time point(s), "
+            f"channel {', '.join(map(str, self.channels))}, {len(self.times)} time point(s), "
             f"{_by(self.image_shape)} voxels of {self.image.dtype}",
             f"model      {self.model or 'none: maps from ' + str(self.maps)}"
             + (f", its maps kept in {self.maps}" if self.reuses_maps else "")

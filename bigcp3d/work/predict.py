@@ -28,24 +28,35 @@ from bigcp3d.work.run import ONCE, Run
 Counts = dict[str, Any]
 
 
-def intensity_range(run: Run, time: int) -> tuple[float, float]:
-    """What `normalise` found."""
+def intensity_range(run: Run, time: int, number: int) -> tuple[float, float]:
+    """What `normalise` found for one of the plan's channels."""
     record = read_record(run.records(time), "normalise", ONCE)
     if record is None:
         raise RuntimeError(f"no record of the normalise pass in {run.records(time)}")
-    return record["low"], record["high"]
+    return record["low"][number], record["high"][number]
 
 
-def read_working(
-    run: Run, time: int, box: Box, clip: tuple[float, float]
+def read_channel(
+    run: Run, time: int, box: Box, clip: tuple[float, float], number: int = 0
 ) -> tuple[NDArray[np.float32], NDArray[Any], Box]:
-    """The normalised image on a box of the working grid; and the image as read, with its box."""
+    """One of the plan's channels on a box of the working grid, normalised; and the image as read, with its box."""
     plan = run.plan
     region = image_box(box, plan.factors, plan.image_shape)
-    raw = read_box(plan.image, plan.level, region, channel=plan.channel, time=time)
-    low, high = intensity_range(run, time)
+    raw = read_box(plan.image, plan.level, region, channel=plan.channels[number], time=time)
+    low, high = intensity_range(run, time, number)
     image = normalise_intensity(raw, low, high, clip)
     return resample(image, region, box, plan.factors, plan.image_shape), raw, region
+
+
+def read_channels(run: Run, time: int, box: Box) -> NDArray[np.float32]:
+    """All of the plan's channels, in their order, as the network sees them: (c, z, y, x)."""
+    clip, number = run.plan.clip, len(run.plan.channels)
+    if number == 1:
+        return read_channel(run, time, box, clip)[0][None]
+    image = np.empty((number, *box.shape), np.float32)
+    for i in range(number):
+        image[i] = read_channel(run, time, box, clip, i)[0]
+    return image
 
 
 def predict(run: Run, time: int, index: Vec3) -> Counts:
@@ -57,7 +68,7 @@ def predict(run: Run, time: int, index: Vec3) -> Counts:
     core, extent, scope = blocks.grid.core(index), blocks.extent(index), run.plan.scope
     layers = needed_patches(run, time, blocks.layers(index, scope.mapped))
     total = sum_patches(
-        lambda box: read_working(run, time, box, run.plan.clip)[0],
+        lambda box: read_channels(run, time, box),
         layers,
         extent,
         patches,

@@ -119,8 +119,8 @@ class Run:
         """Patches that go through the network together on this worker."""
         from bigcp3d.pure.steady import largest_batch, steady_batch
 
-        network = self.network
-        return steady_batch(network, self.plan.patch, largest_batch(self.device, self.plan.patch))
+        network, patch = self.network, self.plan.patch
+        return steady_batch(network, patch, largest_batch(self.device, patch), len(self.plan.channels))
 
     @property
     def device(self) -> str:

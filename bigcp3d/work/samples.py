@@ -11,13 +11,14 @@ margin.
 from __future__ import annotations
 
 import logging
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Protocol
 
 import numpy as np
 from numpy.typing import NDArray
 
-from bigcp3d.edge.image import ImageInfo, read_box
+from bigcp3d.edge.image import ImageInfo, check_channel, read_box
 from bigcp3d.errors import InputError
 from bigcp3d.pure.anatomy import carve, divide_cells, draw_warp, warp_array
 from bigcp3d.pure.augment import Sample, pure_noise
@@ -63,7 +64,8 @@ class Source(Protocol):
 class VolumeSource:
     """A labelled volume; where ``image`` is None, membranes are painted around the labelled cells.
 
-    ``part`` is what may be read of it; ``factors`` are image voxels per voxel of the model's grid.
+    ``part`` is what may be read of it; ``factors`` are image voxels per voxel of the model's grid; ``ranges`` are the
+    intensities of each of the ``channels`` that become 0 and 1.
     """
 
     image: ImageInfo | None
@@ -73,7 +75,8 @@ class VolumeSource:
     look: Look
     cells: Cells
     crumbs: NDArray[np.int64]
-    range: tuple[float, float] = (0.0, 1.0)
+    ranges: tuple[tuple[float, float], ...] = ()
+    channels: tuple[int, ...] = ()
     jitter: bool = True
 
     def draw(self, rng: np.random.Generator, shape: Vec3) -> Sample:
@@ -86,13 +89,14 @@ class VolumeSource:
         image, labels, known = self._cut_out(rng, warp.source_shape, zoom)
         labels, known = warp_array(labels, warp).astype(np.int32), warp_array(known, warp).astype(bool)
         if image is not None:
-            return Sample(warp_array(image, warp, linear=True).astype(np.float32), labels, known)
+            bent = [warp_array(channel, warp, linear=True).astype(np.float32) for channel in image]
+            return Sample(np.stack(bent), labels, known)
         labels = vary_cells(labels, rng, self.look.diameter_vox * zoom)
         return Sample(self._paint(labels, rng), labels, known)
 
     def _paint(self, labels: NDArray[np.int32], rng: np.random.Generator) -> NDArray[np.float32]:
         image = paint_walls(labels, rng, self.look.diameter_vox, self.look.clip)
-        return add_haze(image, labels, rng, self.look.clip)
+        return add_haze(image, labels, rng, self.look.clip)[None]
 
     def _cut_out(
         self, rng: np.random.Generator, shape: Vec3, zoom: float
@@ -116,15 +120,19 @@ class VolumeSource:
         known = inside[0][:, None, None] & inside[1][:, None] & inside[2]
         crumbs = np.isin(labels, self.crumbs)
         labels[crumbs] = 0
-        image = None if self.image is None else self._read_image(self.image, region, factors)[taken]
+        image = None if self.image is None else self._read_image(self.image, region, factors, taken)
         return image, np.where(known, labels[taken], 0).astype(np.int32), known & ~crumbs[taken]
 
-    def _read_image(self, info: ImageInfo, region: Box, factors: Factors) -> NDArray[np.float32]:
-        """The image in a region of the model's grid, whose origin is that of `part`."""
-        size = self.part.shape
+    def _read_image(
+        self, info: ImageInfo, region: Box, factors: Factors, taken: tuple[NDArray[np.intp], ...]
+    ) -> NDArray[np.float32]:
+        """What is taken of each channel in a region of the model's grid, whose origin is that of `part`."""
+        size, channels = self.part.shape, []
         box = image_box(region, factors, size)
-        raw = normalise_intensity(read_box(info, 0, self._shift(box)), *self.range, self.look.clip)
-        return resample(raw, box, region, factors, size)
+        for channel, limits in zip(self.channels, self.ranges, strict=True):
+            raw = normalise_intensity(read_box(info, 0, self._shift(box), channel=channel), *limits, self.look.clip)
+            channels.append(resample(raw, box, region, factors, size)[taken])
+        return np.stack(channels)
 
     def _read_labels(self, region: Box, factors: Factors) -> NDArray[np.int32]:
         """Labels at the voxels nearest to those of a region of the model's grid."""
@@ -148,7 +156,14 @@ def _place(middle: float, length: int, size: int) -> int:
 
 
 def open_source(
-    image: ImageInfo | None, labels: ImageInfo, look: Look, *, part: Box, diameter_um: float | None, min_cell_vox: int
+    image: ImageInfo | None,
+    labels: ImageInfo,
+    look: Look,
+    *,
+    part: Box,
+    diameter_um: float | None,
+    min_cell_vox: int,
+    channels: Sequence[int | str] = (0,),
 ) -> VolumeSource:
     """Measure a volume's cells and intensities, and make a source of it.
 
@@ -163,11 +178,13 @@ def open_source(
         Of its cells, in the units of the labels' scale (voxels where it has none); None: measured.
     min_cell_vox : int
         Cells with fewer voxels are unknown territory: neither cell nor background.
+    channels : sequence of int or str
+        Of the image, in the order of the model's.
 
     Raises
     ------
     InputError
-        Shapes differ, or there is no cell.
+        Shapes differ, a channel is missing, or there is no cell.
     """
     shape = labels.levels[0].shape
     if image is not None and image.levels[0].shape != shape:
@@ -182,12 +199,14 @@ def open_source(
     kept = Cells(cells.ids[large], cells.count[large], cells.centre[large], cells.cut[large])
     diameter = measure_diameter(kept, scale, labels.path) if diameter_um is None else diameter_um
     factors: Factors = tuple(diameter / s / look.diameter_vox for s in scale)  # type: ignore[assignment]
-    limits = (0.0, 1.0)
+    ranges: list[tuple[float, float]] = []
+    chosen = () if image is None else tuple(check_channel(image, channel) for channel in channels)
     if image is not None:
-        sample = [read_box(image, 0, box) for box in sample_boxes(shape)]
-        limits = estimate_range(sample, look.low_percentile, look.high_percentile)[:2]
+        for channel in chosen:
+            sample = [read_box(image, 0, box, channel=channel) for box in sample_boxes(shape)]
+            ranges.append(estimate_range(sample, look.low_percentile, look.high_percentile)[:2])
     log.info("%s: %d cells of %.1f um, factors %s", labels.path, len(kept.ids), diameter, np.round(factors, 2))
-    return VolumeSource(image, labels, part, factors, look, kept, cells.ids[~large], limits)
+    return VolumeSource(image, labels, part, factors, look, kept, cells.ids[~large], tuple(ranges), chosen)
 
 
 def vary_cells(labels: NDArray[np.int32], rng: np.random.Generator, diameter_vox: float) -> NDArray[np.int32]:
@@ -220,11 +239,11 @@ class TissueSource:
         if self.stain == "membrane" and rng.random() < 0.6:
             labels = vary_cells(labels, rng, diameter)
             image = add_haze(paint_walls(labels, rng, diameter, self.look.clip), labels, rng, self.look.clip)
-            return Sample(image, labels, np.ones(shape, bool))
+            return Sample(image[None], labels, np.ones(shape, bool))
         sample = [counts, *(render(tissue, self._place(rng, (16, 40, 40)))[0] for _ in range(8))]
         low, high, _ = estimate_range(sample, self.look.low_percentile, self.look.high_percentile)
         image = normalise_intensity(counts, low, high, self.look.clip)
-        return Sample(add_haze(image, labels, rng, self.look.clip), labels, np.ones(shape, bool))
+        return Sample(add_haze(image, labels, rng, self.look.clip)[None], labels, np.ones(shape, bool))
 
     def _place(self, rng: np.random.Generator, shape: Vec3) -> Box:
         """A box of ``shape`` somewhere in the tissue."""
@@ -237,12 +256,16 @@ class NoiseSource:
     """Images without any cell; a norm makes noise loud, and the answer to it must be background."""
 
     look: Look
+    channels: int = 1
 
     def draw(self, rng: np.random.Generator, shape: Vec3) -> Sample:
-        """Noise, normalised as a whole volume of noise would be."""
+        """Noise in each channel, normalised as a whole volume of noise would be."""
+        image = np.stack([self._draw_channel(rng, shape) for _ in range(self.channels)])
+        return Sample(image, np.zeros(shape, np.int32), np.ones(shape, bool))
+
+    def _draw_channel(self, rng: np.random.Generator, shape: Vec3) -> NDArray[np.float32]:
         image = pure_noise(shape, rng)
         low, high, _ = estimate_range([image], self.look.low_percentile, self.look.high_percentile)
         if rng.random() < 0.5:  # the empty corner of a volume that has cells elsewhere
             high += (high - low) * rng.uniform(1, 20)
-        image = normalise_intensity(image, low, high, self.look.clip)
-        return Sample(image, np.zeros(shape, np.int32), np.ones(shape, bool))
+        return normalise_intensity(image, low, high, self.look.clip)

@@ -21,7 +21,7 @@ from bigcp3d.work.batches import Recipe, make_batch
 from bigcp3d.work.fit import fit
 from bigcp3d.work.optimise import Schedule
 from bigcp3d.work.samples import Look, NoiseSource, Source, TissueSource, VolumeSource, open_source
-from bigcp3d.work.train_checks import check_numbers, check_target, choose_device, make_card
+from bigcp3d.work.train_checks import check_channels, check_numbers, check_target, choose_device, make_card
 from bigcp3d.work.validate import draw_regions
 
 CHECKS = 2
@@ -51,6 +51,7 @@ def train(
     holdout_x: float = 0.0,
     diameters_um: Mapping[str, float] | None = None,
     label_name: str = "truth",
+    channels: Sequence[int | str] | None = None,
     simulate: Literal["membrane", "nuclei"] | None = None,
     shares: tuple[float, float, float, float] = (0.5, 0.2, 0.25, 0.05),
     start: str | Path | None = None,
@@ -100,6 +101,9 @@ def train(
         cells.
     label_name : str
         Where a volume does not name its labels.
+    channels : sequence of int or str, optional
+        Of the volumes, by index or name: the model's input channels, in this order. Default: those that ``start``
+        names, else the first. With several, nothing is painted or simulated, as these show one stain.
     simulate : "membrane" or "nuclei", optional
         Mix in simulated tissue.
     shares : tuple of float
@@ -169,6 +173,7 @@ def train(
     check_target(target, resume=resume, overwrite=overwrite)
     if not (volumes or painted or simulate):
         raise InputError("found nothing to learn from; give volumes with labels, volumes to paint, or a tissue")
+    chosen = check_channels(channels, start, painted=painted, simulate=simulate)
     low, high = percentiles or (None, None)
     card = make_card(
         start,
@@ -178,6 +183,8 @@ def train(
         architecture=architecture,
         features=features,
         depth=depth,
+        channels=len(chosen),
+        channel_names=tuple(map(str, chosen)) if all(isinstance(channel, str) for channel in chosen) else None,
         patch=prediction_patch,
         margin=margin,
         low_percentile=low,
@@ -200,13 +207,15 @@ def train(
         part = part_of(labels.levels[0].shape, share, held_out=held_out)
         diameter = (diameters_um or {}).get(str(volume))
         image = None if paint else open_image(path)
-        return open_source(image, labels, look, part=part, diameter_um=diameter, min_cell_vox=min_cell_vox)
+        return open_source(
+            image, labels, look, part=part, diameter_um=diameter, min_cell_vox=min_cell_vox, channels=chosen
+        )
 
     kinds: list[list[Source]] = [
         [open_part(v, holdout_x) for v in volumes],
         [open_part(v, holdout_x, paint=True) for v in painted],
         [TissueSource(simulate, look)] if simulate else [],
-        [NoiseSource(look)],
+        [NoiseSource(look, len(chosen))],
     ]
     weighted = [(share / len(kind), s) for share, kind in zip(shares, kinds, strict=True) for s in kind if share > 0]
     if not any(share > 0 and kind for share, kind in zip(shares, kinds[:-1], strict=False)):
@@ -226,6 +235,7 @@ def train(
         **{"shares": shares, "simulate": simulate, "holdout_x": holdout_x, "min_cell_vox": min_cell_vox},
         **card.model_dump(mode="json", exclude={"name", "patch", "training", "date", "bigcp3d_version", "command"}),
         "prediction_patch": card.patch,
+        "channels_read": list(chosen),
         "start": None if start is None else model_hash(start),
         "volumes": _describe(volumes, kinds[0]),
         "painted": _describe(painted, kinds[1]),
@@ -243,7 +253,8 @@ def _describe(volumes: Sequence[str | Path], sources: Sequence[Source]) -> list[
     """What a checkpoint remembers of volumes: what was measured in them, so that they may be moved but not changed."""
     return [
         f"{Path(str(volume)).name}: {len(source.cells.ids)} cells in {source.part.start} to {source.part.stop}, "
-        f"factors {tuple(round(f, 6) for f in source.factors)}, values {source.range}"
+        f"factors {tuple(round(f, 6) for f in source.factors)}, "
+        f"values {source.ranges}"
         for volume, source in zip(volumes, sources, strict=False)
         if isinstance(source, VolumeSource)
     ]

@@ -19,7 +19,7 @@ from bigcp3d.work.optimise import Schedule
 
 STANDARD: dict[str, Any] = {
     **{"representation": "tanh", "diameter_vox": 16.0, "scale_vox": None},
-    **{"architecture": "eschweiler", "channels": 1, "features": 16, "depth": 4},
+    **{"architecture": "eschweiler", "channels": 1, "channel_names": (), "features": 16, "depth": 4},
     **{"patch": (96, 96, 96), "margin": 12},
     **{"low_percentile": 1.0, "high_percentile": 99.5, "clip": (-0.5, 2.5)},
 }
@@ -54,6 +54,33 @@ def choose_device(device: str | None, precision: str = "auto") -> tuple[str, boo
     if precision not in ("auto", "float32", "bfloat16"):
         raise InputError(f"precision is {precision!r}; allowed are auto, float32, bfloat16: choose one")
     return kind, (fast_precision(kind) if precision == "auto" else precision) == "bfloat16"
+
+
+def check_channels(
+    channels: Sequence[int | str] | None, start: str | Path | None, *, painted: Sequence[object], simulate: str | None
+) -> tuple[int | str, ...]:
+    """The channels of the volumes that are read: as asked, else those that the model to start from names.
+
+    Raises
+    ------
+    InputError
+        There are several, and something that shows one stain is to be learned from as well; or they must be said.
+    """
+    before = None if start is None else load_card(start)
+    number = 1 if before is None else before.channels
+    named = before.channel_names if before is not None and number > 1 else ()
+    chosen = tuple(channels or named or range(number))
+    if before is not None and len(chosen) != before.channels:
+        raise InputError(
+            f"{len(chosen)} channels were given, but {start} takes {before.channels}: give as many, in its order "
+            f"({', '.join(before.channel_names) or 'its card names none'})"
+        )
+    if len(chosen) > 1 and (painted or simulate):
+        raise InputError(
+            f"{len(chosen)} channels were given, and {'painted' if painted else 'simulated'} tissue shows one stain: "
+            "leave that out, or train with one channel"
+        )
+    return chosen
 
 
 def make_card(start: str | Path | None, **fields: object) -> ModelCard:

@@ -125,8 +125,8 @@ def segment_array(image: NDArray[np.float32], network: nn.Module, card: ModelCar
 
     Parameters
     ----------
-    image : ndarray of float32, shape (z, y, x)
-        Normalised, on the working grid.
+    image : ndarray of float32, shape (c, z, y, x)
+        Normalised, on the working grid; the channels of the card.
     network : nn.Module
         Computes in the dtype of its parameters.
     card : ModelCard
@@ -136,10 +136,10 @@ def segment_array(image: NDArray[np.float32], network: nn.Module, card: ModelCar
     -------
     labels : ndarray of uint32, shape (z, y, x)
     """
-    shape = vec3(image.shape)
+    shape = vec3(image.shape[1:])
     box = Box.of_shape(shape)
     grid = PatchGrid(shape, choose_patch(shape, card.patch, card.margin, card.stride), card.margin)
-    total = sum_patches(lambda part: image[part.slices()], [list(grid.cores)], box, grid, network)
+    total = sum_patches(lambda part: image[(slice(None), *part.slices())], [list(grid.cores)], box, grid, network)
     filters = Filters(min_volume_vox=smallest_cell(card), min_foreground=card.min_foreground or None)
     return label_maps(total.maps(box), card.diameter_vox / 2, filters=filters)
 

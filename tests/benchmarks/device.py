@@ -47,7 +47,7 @@ def predict_rows(model: str, device: str, patch: Vec3, batches: list[int], compi
     rows = []
     for name, network in networks(model, device, compiled).items():
         for batch in batches:
-            patches = torch.randn((batch, *patch), generator=torch.Generator().manual_seed(1)).to(device)
+            patches = torch.randn((batch, 1, *patch), generator=torch.Generator().manual_seed(1)).to(device)
 
             def answer(network: Any = network, patches: torch.Tensor = patches) -> float:
                 return float(run_network(network, patches).sum())  # waits for the device

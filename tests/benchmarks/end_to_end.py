@@ -46,7 +46,7 @@ def run_patches(plan_json: str, image: np.ndarray, first: int, step: int) -> flo
 
     plan = Plan.model_validate_json(plan_json)
     network, grid = Run(plan).network, plan.patches
-    voxels = torch.from_numpy(image)
+    voxels = torch.from_numpy(image)[None]
     for index in list(grid.cores)[first::step]:
         run_network(network, take_patch(voxels, Box.of_shape(grid.shape), grid.window(index), grid)[None])
     return time.process_time()

@@ -138,7 +138,7 @@ def test_segment_hands_every_option_to_the_library(run, library):
             Path("in.zarr"),
             {
                 "output": Path("out.zarr"), "name": "n", "model": "nuclei", "diameter_um": 8.5,
-                "scale_um": (2.0, 0.5, 0.25), "block": (32, 64, 128), "channel": 1, "level": 2,
+                "scale_um": (2.0, 0.5, 0.25), "block": (32, 64, 128), "channel": (1,), "level": 2,
                 "roi": "0:8,:,2:9",
                 "mask": Path("k.zarr"),
                 "time": "3:5", "table": "t.csv",
@@ -162,8 +162,8 @@ def test_segment_leaves_every_default_to_the_library(run, library):
 
 
 def test_a_channel_may_be_named(run, library):
-    assert run(app, ["segment", "in.zarr", "--channel", "DAPI"]).exit_code == 0
-    assert library.calls[0][1]["channel"] == "DAPI"
+    assert run(app, ["segment", "in.zarr", "--channel", "DAPI", "--channel", "0"]).exit_code == 0
+    assert library.calls[0][1]["channel"] == ("DAPI", 0)
 
 
 def test_a_run_reports_on_stderr_and_sums_up_in_one_line_on_stdout(run, library):

@@ -16,10 +16,11 @@ from bigcp3d.face.cli import app
 from bigcp3d.face.curves import draw_curve, picture_of, read_curve, try_to_draw
 
 ALL = (
-    "train a.zarr b.zarr::cells --output m.safetensors --labels-name t --diameter 9 --painted p.zarr "
-    "--validation v --simulate nuclei --start membrane --holdout-x 0.2 --min-cell 9 --name n --description d "
-    "--representation heat --diameter-voxels 20 --tanh-scale 5 --architecture half --features 8 --depth 3 --steps 7 "
-    "--patch 16 32 32 --batch 1 --learning-rate 0.01 --seed 4 --every 5 --keep last --patience 3 --workers 2 "
+    "train a.zarr b.zarr::cells --output m.safetensors --labels-name t --channel 1 --channel DAPI --diameter 9 "
+    "--painted p.zarr --validation v --simulate nuclei --start membrane --holdout-x 0.2 --min-cell 9 --name n "
+    "--description d --representation heat --diameter-voxels 20 --tanh-scale 5 --architecture half --features 8 "
+    "--depth 3 --steps 7 --patch 16 32 32 --batch 1 --learning-rate 0.01 --seed 4 --every 5 --keep last --patience 3 "
+    "--workers 2 "
     "--device cpu --precision float32 --resume --overwrite"
 )
 
@@ -40,6 +41,7 @@ def test_every_option_reaches_the_library(run, monkeypatch):
     assert options.pop("watch") is try_to_draw
     assert options == {
         "painted": ["p.zarr"], "validation": ["v"], "holdout_x": 0.2, "label_name": "t", "simulate": "nuclei",
+            "channels": (1, "DAPI"),
         "diameters_um": {"a.zarr": 9.0, "b.zarr::cells": 9.0}, "start": "membrane", "name": "n", "description": "d",
         "representation": "heat", "diameter_vox": 20.0, "scale_vox": 5.0, "architecture": "half", "features": 8,
         "depth": 3, "steps": 7, "patch": (16, 32, 32), "batch": 1, "lr": 0.01, "seed": 4, "min_cell_vox": 9,

@@ -12,7 +12,7 @@ SHAPE = (10, 16, 16)
 def sample():
     """An image that names its voxels, labels that follow from it."""
     image = np.arange(np.prod(SHAPE), dtype=np.float32).reshape(SHAPE)
-    return Sample(image, image.astype(np.int32) // 7 + 1, image % 5 > 0)
+    return Sample(image[None], image.astype(np.int32) // 7 + 1, image % 5 > 0)
 
 
 def generators(number=30):
@@ -22,8 +22,8 @@ def generators(number=30):
 def test_turning_moves_image_and_labels_alike():
     for rng in generators():
         turned = turn(sample(), rng)
-        assert np.array_equal(turned.labels, turned.image.astype(np.int32) // 7 + 1)
-        assert np.array_equal(turned.known, turned.image % 5 > 0)
+        assert np.array_equal(turned.labels, turned.image[0].astype(np.int32) // 7 + 1)
+        assert np.array_equal(turned.known, turned.image[0] % 5 > 0)
 
 
 def test_turning_reaches_all_sixteen_poses():
@@ -34,7 +34,7 @@ def test_a_pretended_border_reflects_the_image_and_hides_the_labels():
     seen = set()
     for rng in generators(150):
         cut = cut_border(sample(), rng, probability=0.3)
-        image, labels, known = sample()
+        (image,), labels, known = sample()
         for axis in range(3):
             kept = np.flatnonzero(cut.labels.any(axis=tuple({0, 1, 2} - {axis})))
             low, high = int(kept[0]), SHAPE[axis] - 1 - int(kept[-1])
@@ -47,7 +47,7 @@ def test_a_pretended_border_reflects_the_image_and_hides_the_labels():
             for part in others:
                 part[:low] = part[inner.stop :] = 0
             image, labels, known = (np.moveaxis(part, 0, axis) for part in (image, *others))
-        for found, expected in zip(cut, (image, labels, known), strict=True):
+        for found, expected in zip(cut, (image[None], labels, known), strict=True):
             assert np.array_equal(found, expected)
     assert len(seen) == 9  # the low end, the high end, both
 
@@ -62,7 +62,7 @@ def test_coarse_planes_keep_what_varies_linearly_and_lose_what_varies_fast():
 
 
 @pytest.mark.parametrize("make", [
-    lambda rng: degrade(sample().image / 1000, rng, CLIP),
+    lambda rng: degrade(sample().image[0] / 1000, rng, CLIP),
     lambda rng: pure_noise(SHAPE, rng),
 ])  # fmt: skip
 def test_images_follow_from_the_seed_and_vary_with_it(make):
@@ -73,7 +73,7 @@ def test_images_follow_from_the_seed_and_vary_with_it(make):
 
 
 def test_degraded_images_stay_within_the_clip_and_leave_their_input():
-    image = sample().image
+    (image,) = sample().image
     for rng in generators():
         assert CLIP[0] <= degrade(image, rng, CLIP).min() <= degrade(image, rng, CLIP).max() <= CLIP[1]
-    assert np.array_equal(image, sample().image)
+    assert np.array_equal(image, sample().image[0])

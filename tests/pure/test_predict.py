@@ -38,7 +38,7 @@ def predict_box(
 ) -> NDArray[np.int8]:
     """Maps of a box, from all patches that meet it, each a layer of its own."""
     layers = [[patch] for patch in grid.cores if not grid.window(patch).intersect(box).empty]
-    return sum_patches(lambda region: image[region.slices()].copy(), layers, box, grid, network, **how).maps(box)
+    return sum_patches(lambda region: image[region.slices()].copy()[None], layers, box, grid, network, **how).maps(box)
 
 
 def predict_all(image: NDArray[np.float32], grid: PatchGrid, network: torch.nn.Module, **how: bool) -> NDArray[np.int8]:
@@ -100,8 +100,8 @@ def test_patches_are_taken_with_reflection(image: NDArray[np.float32]) -> None:
         padded = np.pad(image, 40, mode="reflect")
         for index in grid.cores:
             window = grid.window(index)
-            patch = take_patch(torch.from_numpy(image), Box.of_shape(SHAPE), window, grid)
-            assert np.array_equal(patch.numpy(), padded[window.slices((-40, -40, -40))])
+            patch = take_patch(torch.from_numpy(image)[None], Box.of_shape(SHAPE), window, grid)
+            assert np.array_equal(patch[0].numpy(), padded[window.slices((-40, -40, -40))])
 
 
 def test_the_flow_across_the_border_is_that_of_the_next_plane_inside() -> None:
@@ -148,8 +148,9 @@ def test_volumes_of_one_plane_are_predicted(network: torch.nn.Module) -> None:
 def test_the_network_sees_one_patch_at_a_time(network: torch.nn.Module) -> None:
     seen: list[tuple[int, ...]] = []
     hook = network.register_forward_pre_hook(lambda _, inputs: seen.append(tuple(inputs[0].shape)))
-    result = run_network(network, torch.zeros(1, 8, 8, 8)).numpy()
-    sum_patches(lambda box: np.zeros(box.shape, np.float32), [[(0, 0, 0)]], Box.of_shape(SHAPE), GRIDS[0], network)
+    result = run_network(network, torch.zeros(1, 1, 8, 8, 8)).numpy()
+    zeros = np.zeros((1, *SHAPE), np.float32)
+    sum_patches(lambda box: zeros[(0, *box.slices())][None], [[(0, 0, 0)]], Box.of_shape(SHAPE), GRIDS[0], network)
     hook.remove()
     assert seen == [(1, 1, 8, 8, 8), (1, 1, *GRIDS[0].patch)]
     assert result.shape == (1, 4, 8, 8, 8)
@@ -162,7 +163,7 @@ def test_a_layer_is_read_once_and_only_what_it_sees(image: NDArray[np.float32], 
 
     def read(box: Box) -> NDArray[np.float32]:
         asked.append(box)
-        return image[box.slices()]
+        return image[box.slices()][None]
 
     layers = [[patch for patch in grid.cores if patch[0] == z] for z in range(grid.cores.counts[0])]
     whole = Box.of_shape(SHAPE)
@@ -191,7 +192,7 @@ def test_sums_lie_where_the_network_does_unless_asked_otherwise(
 ) -> None:
     placed, grid, whole = copy.deepcopy(network).to(device), GRIDS[0], Box.of_shape(SHAPE)
     for asked, kind in ((None, DeviceSums if device == "cuda" else HostSums), (True, DeviceSums), (False, HostSums)):
-        sums = sum_patches(lambda box: image[box.slices()], [[(0, 0, 0)]], whole, grid, placed, on_device=asked)
+        sums = sum_patches(lambda box: image[box.slices()][None], [[(0, 0, 0)]], whole, grid, placed, on_device=asked)
         assert type(sums) is kind
         part = Box((0, 2, 1), (5, 7, 9))
         assert sums.sums(part).any()
@@ -207,7 +208,7 @@ def test_what_reading_raises_is_raised_and_the_network_runs_until_then(
     def read(box: Box) -> NDArray[np.float32]:
         if box.start[0] > 0:
             raise OSError("a chunk is damaged")
-        return image[box.slices()]
+        return image[box.slices()][None]
 
     hook = network.register_forward_pre_hook(lambda *_: seen.append(1))
     layers = [[(z, 0, 0)] for z in range(grid.cores.counts[0])]

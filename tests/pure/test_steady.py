@@ -47,7 +47,7 @@ def maps_in(block: Vec3, network: nn.Module, batch: int) -> np.ndarray:
     for box in map(BlockGrid(GRID.shape, block).core, BlockGrid(GRID.shape, block)):
         touching = [patch for patch in GRID.cores if not GRID.window(patch).intersect(box).empty]
         layers = [list(layer) for _, layer in itertools.groupby(touching, key=lambda patch: patch[0])]
-        sums = sum_patches(lambda part: image[part.slices()], layers, box, GRID, network, batch=batch)
+        sums = sum_patches(lambda part: image[part.slices()][None], layers, box, GRID, network, batch=batch)
         maps[(slice(None), *box.slices())] = sums.maps(box)
     return maps
 

@@ -50,10 +50,10 @@ def read_labels(store: str | Path, name: str) -> np.ndarray:
     return np.asarray(group[multiscales["datasets"][0]["path"]][...])
 
 
-def save_random_model(path: Path) -> None:
+def save_random_model(path: Path, *, channels: int = 1, **more) -> str:
     """A network with random weights: ragged maps that cross every seam, which no trained network would give."""
     torch.manual_seed(5)
-    network = UNet3D(channels=1, features=2, depth=2)
+    network = UNet3D(channels=channels, features=2, depth=2)
     with torch.no_grad():
         network.head[-1].weight *= 3
         network.head[-1].bias[:] = torch.tensor([0.6, 0, 0, 0])  # mostly foreground
@@ -62,7 +62,7 @@ def save_random_model(path: Path) -> None:
         representation="tanh",
         scale_vox=4.0,
         diameter_vox=5.0,
-        channels=1,
+        channels=channels,
         features=2,
         depth=2,
         patch=(32, 32, 32),
@@ -74,16 +74,23 @@ def save_random_model(path: Path) -> None:
         date="2026-11-23",
         bigcp3d_version="0.1.0",
         command="tests/schedule/conftest.py",
+        **more,
     )
     save_model(path, network, card)
+    return str(path)
 
 
 @pytest.fixture(scope="session")
 def random_model(tmp_path_factory) -> str:
-    """Path of `save_random_model`."""
-    path = tmp_path_factory.mktemp("model") / "random.safetensors"
-    save_random_model(path)
-    return str(path)
+    """A network of one channel with random weights."""
+    return save_random_model(tmp_path_factory.mktemp("model") / "random.safetensors")
+
+
+@pytest.fixture(scope="session")
+def two_channel_model(tmp_path_factory) -> str:
+    """A network of two channels with random weights, which names them."""
+    path = tmp_path_factory.mktemp("model") / "two.safetensors"
+    return save_random_model(path, channels=2, channel_names=("membrane", "nuclei"))
 
 
 @pytest.fixture(scope="session")

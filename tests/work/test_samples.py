@@ -69,14 +69,16 @@ def test_image_and_labels_lie_on_each_other_and_nothing_is_known_beyond_the_volu
         sample = source.draw(np.random.default_rng(seed), (32, 48, 48))
         again = source.draw(np.random.default_rng(seed), (32, 48, 48))
         assert all(np.array_equal(a, b) for a, b in zip(sample, again, strict=True))
-        assert sample.image.shape == sample.labels.shape == sample.known.shape == (32, 48, 48)
+        assert sample.image.shape[1:] == sample.labels.shape == sample.known.shape == (32, 48, 48)
+        assert len(sample.image) == 1
         assert not sample.labels[~sample.known].any()
         unknown += int((~sample.known).sum())
         if image and (sample.labels > 0).sum() > 500:
-            bright = sample.image[sample.labels > 0].mean() - sample.image[(sample.labels == 0) & sample.known].mean()
+            (seen,) = sample.image
+            bright = seen[sample.labels > 0].mean() - seen[(sample.labels == 0) & sample.known].mean()
             turned = sample.labels[::-1, ::-1]
             assert bright > 0.15
-            assert bright > sample.image[turned > 0].mean() - sample.image[turned == 0].mean()
+            assert bright > seen[turned > 0].mean() - seen[turned == 0].mean()
     assert unknown > 0
 
 
