@@ -78,7 +78,7 @@ def measure(
             name,
             output=output,
             image=image,
-            channels=[int(c) if c.isdecimal() else c for c in channel] if channel else None,
+            channels=o.read_channels(channel),
             work_dir=work_dir,
             workers=workers,
             scheduler=scheduler,

@@ -34,7 +34,7 @@ def update(
     diameter: o.Diameter = None,
     scale: o.Scale = None,
     model: o.Model = "membrane",
-    channel: o.Channel = "0",
+    channel: o.Channel = None,
     level: o.Level = 0,
     mask: o.Mask = None,
     time: o.Time = None,
@@ -84,6 +84,5 @@ def _settings(options: dict[str, Any]) -> dict[str, Any]:
     settings = {NAMES.get(name, name): value for name, value in options.items()}
     for name in ("source", "verbose", "quiet"):
         del settings[name]
-    channel = settings["channel"]
-    settings["channel"] = int(channel) if channel.isdecimal() else channel
+    settings["channel"] = o.read_channels(settings["channel"])
     return {**settings, "executor": "serial" if settings.pop("serial") else "dask"}
