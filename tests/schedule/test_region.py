@@ -163,7 +163,7 @@ def test_empty_space_is_predicted_once(random_model, tmp_path, monkeypatch):
     monkeypatch.setattr(predict, "run_network", lambda net, patches: (counts.append(1), real(net, patches))[1])
     case = Case(str(tmp_path / "mosaic.zarr"), random_model, tmp_path, block=(40, 50, 50))
     found, skipping = case.segment(), len(counts)
-    monkeypatch.setattr(predict, "_only_value", lambda *args: None)
+    monkeypatch.setattr(predict, "_only_values", lambda *args: None)
     expected = case.segment("all.zarr", work_dir=tmp_path / "w")
     assert skipping < (len(counts) - skipping) * 0.7
     assert np.array_equal(found, expected)
