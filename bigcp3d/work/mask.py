@@ -14,17 +14,27 @@ from bigcp3d.pure.boxes import Box, Vec3
 from bigcp3d.pure.grid import Factors, spread_labels, working_box
 from bigcp3d.work.run import Run
 
+SLAB_VOX = 2**22
+
 
 def read_mask(run: Run, time: int, box: Box) -> NDArray[np.bool_]:
-    """Which voxels of a working box take part; all where no mask was given."""
+    """Which voxels of a working box take part; all where no mask was given.
+
+    A mask may be much finer than the working grid, so it is read a few planes at a time, about `SLAB_VOX` voxels.
+    """
     mask, level = run.plan.mask, run.plan.mask_level
+    inside = np.ones(box.shape, bool)
     if mask is None or box.empty:
-        return np.ones(box.shape, bool)
+        return inside
     inverse: Factors = tuple(1 / f for f in run.plan.mask_factors)  # type: ignore[assignment]
     size = mask.levels[level].shape
-    region = working_box(box, inverse, size)
-    inside = (read_box(mask, level, region, time=time if mask.times > 1 else 0) > 0).astype(np.uint8)
-    return spread_labels(inside, region, box, inverse, size).astype(bool)
+    planes = max(1, SLAB_VOX * box.shape[0] // working_box(box, inverse, size).size)
+    for first in range(box.start[0], box.stop[0], planes):
+        slab = Box((first, *box.start[1:]), (min(first + planes, box.stop[0]), *box.stop[1:]))
+        region = working_box(slab, inverse, size)
+        found = (read_box(mask, level, region, time=time if mask.times > 1 else 0) > 0).view(np.uint8)
+        inside[slab.slices(box.start)] = spread_labels(found, region, slab, inverse, size)
+    return inside
 
 
 def needed_patches(run: Run, time: int, layers: list[list[Vec3]]) -> list[list[Vec3]]:

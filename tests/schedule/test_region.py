@@ -245,3 +245,20 @@ def test_maps_of_the_whole_volume_serve_a_region_and_not_the_other_way_round(tis
     case.segment("part.zarr", roi=REGIONS[0], keep_maps=True, work_dir=part / "cells")
     with pytest.raises(InputError, match="in a region or a mask only"):
         case.plan(start="maps", work_dir=part / "other")
+
+
+@pytest.mark.parametrize("slab", [1, 700, 2**22])
+def test_a_mask_is_read_in_planes_that_do_not_matter(
+    tissue_store, random_model, mask_store, tmp_path, monkeypatch, slab
+):
+    from bigcp3d.pure.boxes import Box
+    from bigcp3d.work import mask as module
+    from bigcp3d.work.run import Run
+
+    folder, inside_mask = mask_store
+    case = Case(tissue_store, random_model, tmp_path)
+    monkeypatch.setattr(module, "SLAB_VOX", slab)
+    for name in ("fine", "coarse"):
+        run = Run(case.plan(mask=folder / f"{name}.zarr"))
+        box = Box((3, 5, 7), (31, 58, 40))
+        assert np.array_equal(module.read_mask(run, 0, box), inside_mask[box.slices()])
