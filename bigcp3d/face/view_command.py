@@ -14,6 +14,7 @@ from typing import Annotated
 
 import typer
 
+from bigcp3d.errors import InputError
 from bigcp3d.face import options as o
 from bigcp3d.face.failures import set_up_logging
 
@@ -45,6 +46,9 @@ WorkDir = Annotated[
     Path | None,
     typer.Option("--work-dir", metavar="DIR", help="Where these maps were kept. Default: where the run kept them."),
 ]
+Napari = Annotated[
+    bool, typer.Option("--napari", help="Open napari instead of a browser (needs napari and napari-ome-zarr).")
+]
 PrintUrl = Annotated[
     bool,
     typer.Option(
@@ -60,6 +64,7 @@ def view(
     names: Names = None,
     maps: Maps = False,
     work_dir: WorkDir = None,
+    napari: Napari = False,
     port: Port = None,
     print_url: PrintUrl = False,
     no_browser: NoBrowser = False,
@@ -71,11 +76,17 @@ def view(
     Double-click a cell to pick it; its id is the one in the table of cells. Nothing is written. Ctrl-C ends it.
     """
     set_up_logging(verbose, quiet)
+    if napari and (maps or work_dir is not None or port is not None or print_url or no_browser):
+        raise InputError("--napari opens a window here, with image and labels; leave out the options of the browser")
+    from bigcp3d.face.napari_view import need_napari, open_in_napari
     from bigcp3d.face.neuroglancer_view import need_neuroglancer, serving
     from bigcp3d.face.scene import make_scene
 
-    need_neuroglancer()
+    need_napari() if napari else need_neuroglancer()
     scene = make_scene(store, names or ())
+    if napari:
+        open_in_napari(scene)
+        return
     if maps or work_dir is not None:
         from bigcp3d.face.maps_shelf import with_maps
 

@@ -5,84 +5,21 @@ All on what ``bigcp3d segment`` wrote, in headless chromium; `tests.face.sight` 
 
 import json
 import shutil
-from pathlib import Path
 
 import numpy as np
 import pytest
 import zarr
 
 import bigcp3d
-from bigcp3d.edge.image import open_image
-from bigcp3d.edge.labels import create_image, write_image_box
 from bigcp3d.face.maps_shelf import with_maps
 from bigcp3d.face.scene import make_scene
-from bigcp3d.pure.boxes import Box
+from tests.face.balls import SCALE, ball_maps, make_store, voxels
 from tests.schedule.conftest import read_labels
 
 pytest.importorskip("neuroglancer", reason="neuroglancer is not installed")
 from tests.face.sight import far_voxels, seeing, wrong_voxels
 
-SHAPE = (20, 48, 64)
-SIDE = 12
-SCALE = (1.5, 0.5, 0.5)
-SETTINGS = {"executor": "serial", "radius_vox": 5.0, "min_volume": 10, "block": (10, 30, 26)}
 PLANES = (3, 10)
-
-
-def ball_maps(shape=SHAPE, sides=(SIDE,) * 3):
-    """Maps int8 (4, *shape) of balls on a lattice, with flows towards their centres."""
-    at = np.stack([i % s - (s - 1) / 2 for i, s in zip(np.indices(shape), sides, strict=True)])
-    inside = sum((a / (s / 2.4)) ** 2 for a, s in zip(at, sides, strict=True)) < 1
-    return np.rint(127 * np.concatenate([inside[None], -np.tanh(at / 3)])).astype("i1")
-
-
-def voxels(channel=0):
-    """An image of the balls over a slope, so that no two neighbouring voxels are equal on any axis."""
-    z, y, x = np.indices(SHAPE)
-    return (3 * z + 2 * y + x + 60 * (1 + channel) * (ball_maps()[0] > 0)).astype("u2")
-
-
-def write_image(path, version, **more):
-    """Levels, translation and channels as real images have them."""
-    size = (10, 24, 32)
-    create_image(path, SHAPE, "uint16", scale_um=SCALE, version=version, chunk=size, shard=SHAPE, channels=2, **more)
-    for channel in range(2):
-        write_image_box(open_image(path), Box.of_shape(SHAPE), voxels(channel), channel=channel)
-
-
-def add_level(path, translation=(30.0, -4.0, 7.0)):
-    """A second level by means of 1 x 2 x 2 voxels, and a place on the microscope's stage."""
-    three = (path / "zarr.json").exists()
-    file = path / ("zarr.json" if three else ".zattrs")
-    node = json.loads(file.read_text())
-    multiscale = (node["attributes"]["ome"] if three else node)["multiscales"][0]
-    first = zarr.open_array(path / "0", mode="r")
-    values = np.asarray(first[...]).reshape(2, SHAPE[0], SHAPE[1] // 2, 2, SHAPE[2] // 2, 2).mean(axis=(3, 5))
-    options = {"zarr_format": 3, "dimension_names": list("czyx")} if three else {"zarr_format": 2}
-    if not three:
-        options["chunk_key_encoding"] = {"name": "v2", "separator": "/"}
-    zarr.create_array(path / "1", data=values.astype("u2"), chunks=(1, 10, 24, 32), **options)
-    steps = lambda f, shift: [  # noqa: E731
-        {"type": "scale", "scale": [1.0, SCALE[0], SCALE[1] * f, SCALE[2] * f]},
-        {"type": "translation", "translation": [0.0, *shift]},
-    ]
-    z, y, x = translation
-    coarse = (z, y + SCALE[1] / 2, x + SCALE[2] / 2)
-    multiscale["datasets"] = [
-        {"path": "0", "coordinateTransformations": steps(1, translation)},
-        {"path": "1", "coordinateTransformations": steps(2, coarse)},
-    ]
-    file.write_text(json.dumps(node))
-
-
-def make_store(folder: Path, version: str) -> Path:
-    """A two-channel image of two levels away from the origin, with its labels, made from maps."""
-    store, maps = folder / "image.zarr", folder / "maps.zarr"
-    write_image(store, version)
-    add_level(store)
-    zarr.create_array(maps, data=ball_maps(), chunks=(4, 10, 20, 20))
-    assert bigcp3d.segment(store, maps=maps, **SETTINGS).cells > 20
-    return store
 
 
 @pytest.fixture(scope="module", params=["0.4", "0.5"])
@@ -93,6 +30,7 @@ def store(request, tmp_path_factory):
 def test_every_label_has_the_colour_of_its_id_over_its_image(chromium, store):
     """With no more than the metadata that was written; the control is the same check on labels a voxel further on."""
     labels, image = read_labels(store, "cells"), voxels()
+    assert np.array_equal(labels > 0, ball_maps()[0] > 0)
     scene = make_scene(store, as_written=True)
     first = scene.images[0].channels[0]
     with seeing(chromium, scene) as sight:
