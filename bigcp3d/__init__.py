@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from bigcp3d.face.progress import watching
+    from bigcp3d.face.report.write import write_report
     from bigcp3d.pure.whole import label_maps
     from bigcp3d.schedule.measure import measure
     from bigcp3d.schedule.segment import plan_segmentation, segment
@@ -31,6 +32,7 @@ __all__ = [
     "train",
     "update",
     "watching",
+    "write_report",
 ]
 
 _HOMES = {
@@ -43,6 +45,7 @@ _HOMES = {
     "simulate": "bigcp3d.work.simulate",
     "train": "bigcp3d.work.train",
     "watching": "bigcp3d.face.progress",
+    "write_report": "bigcp3d.face.report.write",
 }
 
 

@@ -18,6 +18,7 @@ from bigcp3d.face.evaluate_command import evaluate
 from bigcp3d.face.failures import Failing, set_up_logging
 from bigcp3d.face.manual import manual
 from bigcp3d.face.measure_command import measure
+from bigcp3d.face.report_command import report
 from bigcp3d.face.segment_command import segment
 from bigcp3d.face.train_command import train
 from bigcp3d.face.update_command import update
@@ -124,6 +125,9 @@ app.command()(view)
 
 
 app.command()(measure)
+
+
+app.command()(report)
 
 
 def describe_numbers(numbers: dict[str, Any]) -> str:

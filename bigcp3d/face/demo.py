@@ -19,7 +19,7 @@ from typing import Any
 import numpy as np
 
 from bigcp3d.errors import BlockError, TargetError
-from bigcp3d.face.progress import describe_summary, watching
+from bigcp3d.face.progress import describe_summary, together, watching
 from bigcp3d.pure.boxes import Box, Vec3
 
 MARKER = "demo.json"
@@ -32,6 +32,7 @@ WRITTEN = {
     "serial.bigcp3d",
     "serial.zarr",
     "tissue.bigcp3d",
+    "tissue.cells.report.html",
     "tissue.zarr",
     ".tissue.zarr.partial",
 }
@@ -105,6 +106,7 @@ def run_demo(demo: Demo, *, quiet: bool, say: Callable[[str], None]) -> dict[str
     """
     from bigcp3d.edge.image import open_image, open_labels
     from bigcp3d.face.picture import draw, read_planes
+    from bigcp3d.face.report.write import ReportWriter
     from bigcp3d.pure.tissue import Tissue
     from bigcp3d.schedule.segment import plan_segmentation, segment
     from bigcp3d.work.evaluate import evaluate
@@ -116,7 +118,9 @@ def run_demo(demo: Demo, *, quiet: bool, say: Callable[[str], None]) -> dict[str
     say(f"simulated {' x '.join(map(str, demo.shape))} voxels of {demo.stain}: {demo.tissue}")
 
     block = quarter(plan_segmentation(demo.tissue, **demo.settings).shape)
-    with watching(quiet) as observer:
+    report = ReportWriter()
+    with watching(quiet) as watch:
+        observer = together(report, watch)
         summary = segment(demo.tissue, block=block, workers=demo.workers, on_event=observer, **demo.settings)
     say(describe_summary(summary))
     if summary.failed:
@@ -130,6 +134,8 @@ def run_demo(demo: Demo, *, quiet: bool, say: Callable[[str], None]) -> dict[str
     if demo.check:
         say(check_against_serial(demo))
     say(f"picture: {picture}")
+    if report.path is not None:
+        say(f"report: {report.path}")
     return numbers
 
 

@@ -12,6 +12,7 @@ progress    pass, blocks_done, blocks, voxels_done, voxels, voxels_per_second, s
             at most one a second and pass, and one when it is complete
 failed      pass, t, block, error: a block failed after its retries
 warning     message
+report      path: the report was written
 finished    cells, labels, removed (by filter), unassigned_vox, foreground_vox, nonfinite_vox, blocks, voxels, seconds,
             pass_seconds (over all workers), failed
 error       kind, message, exit_code: the run ended badly; the last line
@@ -38,6 +39,7 @@ from bigcp3d.schedule.events import (
     ClusterReady,
     Event,
     PassStarted,
+    ReportWritten,
     RunFinished,
     RunPlanned,
     Summary,
@@ -91,6 +93,8 @@ class EventLines:
                 self.write("failed", **{"pass": name}, t=when, block=index, error=error)
             case Warned(message):
                 self.write("warning", message=message)
+            case ReportWritten(path):
+                self.write("report", path=path)
             case RunFinished(summary):
                 self.write("finished", **summary_fields(summary))
 

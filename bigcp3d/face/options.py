@@ -305,6 +305,14 @@ DryRun = Annotated[
 ]
 Verbose = Annotated[bool, option("--verbose", "-v", panel=RUN, text="Log everything; show tracebacks.")]
 Quiet = Annotated[bool, option("--quiet", "-q", panel=RUN, text="No progress, no warnings.")]
+NoReport = Annotated[
+    bool,
+    option(
+        "--no-report",
+        panel=RESULT,
+        text="Write no report. Else it lies beside the store, STORE.NAME.report.html: slices, cells, seams, time.",
+    ),
+]
 Json = Annotated[
     bool,
     option(

@@ -111,6 +111,19 @@ def in_plain_notebook(console: Console) -> bool:
     return console.is_jupyter and importlib.util.find_spec("ipywidgets") is None
 
 
+def together(*observers: Observer | None) -> Observer | None:
+    """One observer that tells each of those that are there, in order; None where none is."""
+    there = [observer for observer in observers if observer is not None]
+    if not there:
+        return None
+
+    def tell(event: Event) -> None:
+        for observer in there:
+            observer(event)
+
+    return tell
+
+
 @contextmanager
 def watching(quiet: bool = False, console: Console | None = None) -> Iterator[Observer | None]:
     """Observe a run on stderr: bars on a terminal, lines elsewhere, nothing where ``quiet``.

@@ -58,6 +58,7 @@ def segment(
     verbose: o.Verbose = False,
     quiet: o.Quiet = False,
     json: o.Json = False,
+    no_report: o.NoReport = False,
 ) -> None:
     """Segment every cell of IN.zarr into OME-Zarr labels.
 
@@ -74,6 +75,7 @@ def segment(
         dry_run=dry_run,
         quiet=quiet,
         json=json,
+        report=not no_report,
         output=output,
         name=name,
         model=model,
@@ -109,7 +111,7 @@ def segment(
     )
 
 
-def run_or_plan(source: Any, *, dry_run: bool, quiet: bool, json: bool, **settings: Any) -> None:
+def run_or_plan(source: Any, *, dry_run: bool, quiet: bool, json: bool, report: bool, **settings: Any) -> None:
     """Print the plan where ``dry_run``; else run it under a progress display and print the summary.
 
     Raises
@@ -117,17 +119,22 @@ def run_or_plan(source: Any, *, dry_run: bool, quiet: bool, json: bool, **settin
     typer.Exit
         With the code of a `BlockError` where blocks failed after their retries.
     """
-    from bigcp3d.face.progress import describe_summary, watching
+    from bigcp3d.face.progress import describe_summary, together, watching
+    from bigcp3d.face.report.write import ReportWriter
     from bigcp3d.schedule.segment import plan_segmentation
     from bigcp3d.schedule.segment import segment as run
 
     if dry_run:
         typer.echo(plan_segmentation(source, **settings).describe())
         return
+    writer = ReportWriter()
     with events_as_lines() if json else watching(quiet) as observer:
-        summary = run(source, on_event=observer, **settings)
+        writer.then = observer
+        summary = run(source, on_event=together(writer if report else None, observer), **settings)
     if not json:
         typer.echo(describe_summary(summary))
+        if writer.path is not None:
+            typer.echo(f"report: {writer.path}")
     for block in summary.failed:
         typer.echo(f"failed: {block}", err=True)
     if summary.failed:

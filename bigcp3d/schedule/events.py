@@ -147,11 +147,28 @@ class LabelsReady:
 
 
 @dataclass(frozen=True)
+class ReportWritten:
+    """An observer has written the report of the run."""
+
+    path: str
+
+
+@dataclass(frozen=True)
 class RunFinished:
     """The run is over."""
 
     summary: Summary
 
 
-Event = RunPlanned | ClusterReady | PassStarted | BlockDone | BlockFailed | Warned | LabelsReady | RunFinished
+Event = (
+    RunPlanned
+    | ClusterReady
+    | PassStarted
+    | BlockDone
+    | BlockFailed
+    | Warned
+    | LabelsReady
+    | ReportWritten
+    | RunFinished
+)
 Observer = Callable[[Event], None]

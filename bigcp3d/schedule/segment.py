@@ -25,6 +25,7 @@ from bigcp3d.schedule.request import Request
 from bigcp3d.schedule.serial import Done, Failed, Failures, execute_serially
 from bigcp3d.schedule.start import check_start, clean_up, prepare, read_ended, write_ended
 from bigcp3d.schedule.tasks import Task, label_tasks, object_tasks
+from bigcp3d.work.effort import sum_up_effort
 from bigcp3d.work.passes import Counts
 from bigcp3d.work.plan import Plan
 from bigcp3d.work.run import ONCE, Run
@@ -216,5 +217,8 @@ def _provenance(plan: Plan, summary: Summary) -> dict[str, Any]:
             "cells": summary.cells,
             "removed": summary.removed,
             "unassigned_vox": summary.unassigned_vox,
+            "foreground_vox": summary.foreground_vox,
+            "nonfinite_vox": summary.nonfinite_vox,
+            "run": sum_up_effort(summary.tasks, plan, summary.seconds).model_dump(mode="json"),
         }
     }

@@ -128,7 +128,7 @@ def test_segment_hands_every_option_to_the_library(run, library):
         "segment in.zarr --output out.zarr --name n --model nuclei --diameter 8.5 --scale 2 0.5 0.25 --block 32 64 128 "
         "--channel 1 --level 2 --scheduler tcp://h:1 --workers 3 --memory-limit 4GiB --overwrite --keep-maps "
         "--work-dir w --maps m --from maps --precision float32 --foreground 0.4 --radius 7 --min-volume 10 "
-        "--max-volume 1000 --min-foreground 0.2 --max-elongation 3 --max-flow-error 0.8 --quiet "
+        "--max-volume 1000 --min-foreground 0.2 --max-elongation 3 --max-flow-error 0.8 --quiet --no-report "
         "--roi 0:8,:,2:9 --mask k.zarr --time 3:5 --table t.csv --cluster slurm --cluster-config s.yaml --tls t"
     )
     done = run(app, words.split())

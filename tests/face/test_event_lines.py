@@ -9,7 +9,16 @@ import pytest
 import bigcp3d.face.event_lines as event_lines
 from bigcp3d.errors import InputError
 from bigcp3d.face.event_lines import EventLines
-from bigcp3d.schedule.events import BlockDone, BlockFailed, ClusterReady, PassStarted, RunFinished, Summary, Warned
+from bigcp3d.schedule.events import (
+    BlockDone,
+    BlockFailed,
+    ClusterReady,
+    PassStarted,
+    ReportWritten,
+    RunFinished,
+    Summary,
+    Warned,
+)
 
 SUMMARY = Summary("a.zarr/labels/cells", "cells", 3, {"too small": 1}, 5, 100, 0, 2, 2000, 4.0, {"predict": 3.0})
 
@@ -37,6 +46,7 @@ def test_what_is_written_is_what_is_documented(lines):
         BlockDone("predict", (0, 0, 0), 1000, 2.0, 1, 2),
         BlockFailed("predict", 0, (0, 0, 1), "OSError: disk"),
         Warned("look"),
+        ReportWritten("a.cells.report.html"),
         RunFinished(SUMMARY),
     ):
         observer(event)

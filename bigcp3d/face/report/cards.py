@@ -1,0 +1,116 @@
+"""Views and cells as the page shows them: pictures with their size on the screen, scale bars, captions, alt texts."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+
+from bigcp3d.face.report.facts import Facts
+from bigcp3d.face.report.pictures import draw_view
+from bigcp3d.face.report.views import AXES, View, cell_planes, contrast, middle_planes, round_length
+from bigcp3d.pure.cell_digest import CellRows
+
+PLANE_BYTES = 350_000
+"""Most bytes of either part of a plane's picture, so three planes take at most 2.8 MB in the page."""
+
+CARD_BYTES = 6_000
+"""The same for a plane of a cell; 3 planes of 35 cells take at most 1.7 MB in the page."""
+
+PAGE_PX, CARD_PX, CARD_HEIGHT_PX = 720.0, 430.0, 170.0
+
+WORDS = {
+    "elongation": "elongated",
+    "fill": "not a convex body",
+    "foreground": "the network was unsure",
+}
+
+
+def plane_cards(facts: Facts) -> list[dict[str, Any]]:
+    """The three planes through the middle, all on one scale."""
+    views = list(middle_planes(facts.source, facts.time))
+    shown = contrast(views)
+    scale = PAGE_PX / max(max(view.size) for view in views)
+    cards = []
+    for view in views:
+        cells = len(np.unique(view.labels[view.labels > 0]))
+        down, right = (a for k, a in enumerate(AXES) if k != view.axis)
+        zoom = 2 if scale * min(view.pixel) < 3 else 4
+        alt = f"Slice across {AXES[view.axis]} at {view.name}: image in grey, outlines of {cells:,} cells in colour."
+        card = _show(view, shown, scale, zoom=zoom, limit=PLANE_BYTES, alt=alt)
+        height, width = view.labels.shape
+        where = f"{view.name}. {down} downwards, {right} to the right"
+        card["caption"] = f"{where}, {height} × {width} voxels, {cells:,} cells."
+        cards.append(card)
+    return cards
+
+
+def cell_cards(facts: Facts, rows: CellRows, why: Sequence[str] = ()) -> list[dict[str, Any]]:
+    """Cells, each cut in three directions, on its own scale and with its own contrast."""
+    return [_cell_card(facts, rows, row, why[row] if why else None) for row in range(len(rows))]
+
+
+def _cell_card(facts: Facts, rows: CellRows, row: int, why: str | None) -> dict[str, Any]:
+    label, time = int(rows.ids[row]), int(rows.time[row])
+    views = cell_planes(facts.source, label, time, rows.low[row].tolist(), rows.high[row].tolist())
+    shown = contrast(views)
+    wide, high = sum(view.size[1] for view in views), max(view.size[0] for view in views)
+    scale = min((CARD_PX - 12) / wide, CARD_HEIGHT_PX / high)
+    cards = []
+    for k, view in enumerate(views):
+        zoom = int(np.clip(round(2 * scale * min(view.pixel)), 2, 8))
+        alt = f"Cell {label} across {AXES[view.axis]} at {view.name}, outlined in white among its neighbours."
+        card = _show(view, shown, scale, zoom=zoom, limit=CARD_BYTES, alt=alt, chosen=label)
+        cards.append(card if k == 0 else {**card, "bar": None})
+    title = f"{label}" + (f", time {time}" if len(facts.times) > 1 else "")
+    lines = [describe_volume(facts, int(rows.volume[row]))]
+    if why is not None:
+        lines.append(f"{WORDS[why]}: {_reason(facts, rows, row, why)}")
+    elif rows.border[row]:
+        lines.append("cut by the border of the volume")
+    return {"title": title, "lines": lines, "views": cards}
+
+
+def _reason(facts: Facts, rows: CellRows, row: int, why: str) -> str:
+    value, median = float(getattr(rows, why)[row]), facts.digest.median[why]
+    if why == "elongation":
+        return f"{value:.2g} times as long as wide (median {median:.2g})"
+    if why == "fill":
+        return f"fills {value:.0%} of its ellipsoid (median {median:.0%})"
+    return f"mean foreground {value:.2f} (median {median:.2f})"
+
+
+def describe_volume(facts: Facts, voxels: int) -> str:
+    """A volume in cubic micrometres and voxels."""
+    if facts.voxel_um3 is None:
+        return f"{voxels:,} voxels"
+    return f"{format_um3(voxels * facts.voxel_um3)} µm³, {voxels:,} voxels"
+
+
+def format_um3(value: float) -> str:
+    """Cubic micrometres in three digits, or all of them."""
+    return f"{value:,.0f}" if value >= 100 else f"{value:.3g}"
+
+
+def _show(view: View, shown: tuple[float, float], scale: float, **drawing: Any) -> dict[str, Any]:
+    """A view as the template takes it; ``scale`` is in pixels of the screen by unit."""
+    alt = drawing.pop("alt")
+    picture = draw_view(view, shown, **drawing)
+    height, width = view.size
+    bar = round_length(width)
+    return {
+        "axis": view.axis,
+        "level": view.level,
+        "time": view.time,
+        "start": " ".join(map(str, view.box.start)),
+        "stop": " ".join(map(str, view.box.stop)),
+        "zoom": picture.zoom,
+        "width": max(round(width * scale, 1), 1),
+        "height": max(round(height * scale, 1), 1),
+        "grey": picture.grey,
+        "lines": picture.lines,
+        "alt": alt,
+        "bar": f"{bar:g} {view.unit}",
+        "bar_width": round(100 * bar / width, 2),
+    }

@@ -1,0 +1,111 @@
+"""All that a report tells, gathered from labels, their attributes and their cells, before anything is drawn."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from bigcp3d.edge.diagnose import open_node
+from bigcp3d.edge.image import open_labels
+from bigcp3d.edge.label_source import source_image
+from bigcp3d.face.report.views import Source
+from bigcp3d.pure.boxes import Box, vec3
+from bigcp3d.pure.cell_digest import Digest, Parts, digest_cells
+from bigcp3d.work.effort import RunEffort, effort_of
+from bigcp3d.work.report_cells import cells_of_labels
+from bigcp3d.work.report_seams import Seams, look_at_seams
+
+
+@dataclass(frozen=True, eq=False)
+class Facts:
+    """What a report tells.
+
+    Attributes
+    ----------
+    name : str
+        Of the labels.
+    source : Source
+        Labels and image.
+    time : int
+        Time point that is shown.
+    times : tuple of int
+        Those that were segmented.
+    run : dict
+        What the labels' attributes say of their run; empty where bigcp3d did not make them.
+    digest : Digest
+    seams : list of (Seams, Seams)
+        For each axis that has any: at seams, and halfway.
+    effort : RunEffort or None
+    """
+
+    name: str
+    source: Source
+    time: int
+    times: tuple[int, ...]
+    run: Mapping[str, Any]
+    digest: Digest
+    seams: list[tuple[Seams, Seams]]
+    effort: RunEffort | None
+
+    @property
+    def parameters(self) -> Mapping[str, Any]:
+        """Of the run."""
+        found = self.run.get("parameters")
+        return found if isinstance(found, Mapping) else {}
+
+    @property
+    def voxel_um3(self) -> float | None:
+        """Cubic micrometres of a voxel of the labels."""
+        scale = self.source.labels.levels[0].scale_um
+        return None if scale is None else scale[0] * scale[1] * scale[2]
+
+
+def gather(store: str | Path, name: str, parts: Parts | None = None) -> Facts:
+    """Gather all facts.
+
+    Parameters
+    ----------
+    store : str or Path
+        An image with labels, a store of labels, or one labels group.
+    name : str
+        Of the labels.
+    parts : callable, optional
+        Gives the rows of all cells, where a run has them; else the labels are measured.
+
+    Raises
+    ------
+    InputError
+        There are no such labels, or they cannot be read.
+    """
+    labels = open_labels(store, name)
+    found = open_node(labels.path).attrs.asdict().get("bigcp3d")
+    run: dict[str, Any] = found if isinstance(found, dict) else {}
+    parameters = run.get("parameters") or {}
+    times = tuple(parameters.get("times") or range(labels.times))
+    roi = parameters.get("roi")
+    wanted = Box(vec3(roi["start"]), vec3(roi["stop"])) if roi else Box.of_shape(labels.levels[0].shape)
+    if parts is None:
+        rows = list(cells_of_labels(labels, wanted))
+
+        def parts_of_labels() -> Any:
+            return iter(rows)
+
+        parts = parts_of_labels
+    effort, seams = effort_of(run), []
+    if effort is not None:
+        grid = {"shape": vec3(parameters["shape"]), "factors": tuple(parameters["label_factors"])}
+        seams = look_at_seams(labels, parts, block=effort.block, **grid)
+    channels = parameters.get("channels") or [0]
+    source = Source.of(labels, source_image(labels), int(channels[0]), wanted)
+    return Facts(
+        name=Path(labels.path).name,
+        source=source,
+        time=times[len(times) // 2],
+        times=times,
+        run=run,
+        digest=digest_cells(parts),
+        seams=seams,
+        effort=effort,
+    )

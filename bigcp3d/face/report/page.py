@@ -1,0 +1,324 @@
+"""The page: facts in the words and numbers of a reader. Its form is `page.html.j2`, beside this file."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any
+
+from jinja2 import Environment, PackageLoader, StrictUndefined
+from markupsafe import Markup
+
+from bigcp3d import __version__
+from bigcp3d.face.pace import format_count, format_time
+from bigcp3d.face.report.cards import cell_cards, describe_volume, format_um3, plane_cards
+from bigcp3d.face.report.facts import Facts
+from bigcp3d.face.report.plots import colour_of, plot_crossings, plot_volumes, plot_workers
+from bigcp3d.face.report.views import AXES
+from bigcp3d.pure.cell_digest import CellRows
+from bigcp3d.pure.memory import in_words
+from bigcp3d.pure.seam_cells import FLAT
+from bigcp3d.work.effort import RunEffort
+from bigcp3d.work.report_seams import Seams, total
+
+GENERATOR = "bigcp3d"
+"""Tells a report from other files of that name."""
+
+MOST_FLAT = 5
+"""Cells with a flat end at a seam that are shown."""
+
+LIMITS = {
+    "too small": ("min_volume_vox", "at least {:,.6g} working voxels"),
+    "too large": ("max_volume_vox", "at most {:,.6g} working voxels"),
+    "weak foreground": ("min_foreground", "mean foreground at least {:.3g}"),
+    "too long": ("max_elongation", "at most {:.3g} times as long as wide"),
+    "flow error": ("max_flow_error", "at most {:.3g} (voxels per step)²"),
+}
+
+
+def render(facts: Facts) -> str:
+    """The whole page."""
+    loader = PackageLoader("bigcp3d.face.report", ".")
+    environment = Environment(loader=loader, autoescape=True, undefined=StrictUndefined, trim_blocks=False)
+    return environment.get_template("page.html.j2").render(context(facts))
+
+
+def context(facts: Facts) -> dict[str, Any]:
+    """What the template shows."""
+    digest = facts.digest
+    return {
+        "generator": f"{GENERATOR} {__version__}",
+        "title": _title(facts),
+        "subtitle": _subtitle(facts),
+        "figures": list(_figures(facts)),
+        "warnings": list(_warnings(facts)),
+        "slices_text": _slices_text(facts),
+        "planes": plane_cards(facts),
+        "cells": digest.cells,
+        "volumes": Markup(_volumes(facts)) if digest.cells else "",
+        "volumes_text": _volumes_text(facts),
+        "removed": list(_removed(facts)),
+        "unassigned_text": _unassigned(facts),
+        "galleries": list(_galleries(facts)),
+        "flat": FLAT,
+        **_seams(facts),
+        "effort": facts.effort is not None,
+        **(_effort(facts.effort) if facts.effort is not None else {}),
+        "parameters": list(_parameters(facts)),
+    }
+
+
+def _title(facts: Facts) -> str:
+    over = f" over {len(facts.times)} time points" if len(facts.times) > 1 else ""
+    store = Path(facts.source.labels.path).parent.parent.name
+    return f"{facts.digest.cells:,} cells{over} in {store}, labels {facts.name}"
+
+
+def _subtitle(facts: Facts) -> str:
+    labels = facts.source.labels
+    level = labels.levels[0]
+    size = " × ".join(f"{s:,}" for s in level.shape)
+    words = [f"{labels.path}", f"{size} voxels (z, y, x)"]
+    if level.scale_um is not None:
+        words.append("voxel " + " × ".join(f"{s:.4g}" for s in level.scale_um) + " µm")
+    return "; ".join([*words, f"report written {datetime.now(UTC):%d %B %Y, %H:%M} UTC"])
+
+
+def _figures(facts: Facts) -> Iterator[dict[str, str]]:
+    """The numbers at the top."""
+    digest, effort = facts.digest, facts.effort
+    border = f"{digest.border:,} touch the border"
+    yield {"name": "cells", "value": f"{digest.cells:,}", "note": border}
+    if digest.cells:
+        voxels = digest.median["volume"]
+        if facts.voxel_um3 is not None:
+            yield {
+                "name": "median volume",
+                "value": f"{format_um3(voxels * facts.voxel_um3)} µm³",
+                "note": f"{voxels:,.6g} voxels",
+            }
+        else:
+            yield {"name": "median volume", "value": f"{voxels:,.6g} voxels", "note": "the store states no voxel size"}
+    share = digest.voxels / (facts.source.wanted.size * max(len(facts.times), 1))
+    yield {
+        "name": "labelled",
+        "value": f"{share:.1%}",
+        "note": f"of {format_count(facts.source.wanted.size, 'voxel')}s",
+    }
+    if (foreground := int(facts.run.get("foreground_vox") or 0)) > 0:
+        lost = int(facts.run.get("unassigned_vox") or 0)
+        yield {"name": "foreground unassigned", "value": f"{lost / foreground:.2%}", "note": f"{lost:,} working voxels"}
+    if effort is not None:
+        voxels = facts.source.wanted.size * len(facts.times)
+        speed = format_count(voxels / max(effort.seconds, 1e-9), "voxel/s")
+        yield {"name": "wall time", "value": format_time(effort.seconds), "note": speed}
+        if peak := max((p.peak_bytes for p in effort.passes), default=0):
+            note = f"at the peak; planned {in_words(effort.planned_bytes)}"
+            yield {"name": "memory of a worker", "value": in_words(peak), "note": note}
+
+
+def _warnings(facts: Facts) -> Iterator[str]:
+    if not facts.run:
+        yield (
+            "These labels do not say that bigcp3d made them, so nothing is known of filters, seams, time and "
+            "parameters."
+        )
+    if (bad := int(facts.run.get("nonfinite_vox") or 0)) > 0:
+        yield f"{bad:,} voxels of the image are NaN or infinite and counted as the lowest intensity."
+    if facts.source.image is None:
+        yield "The image of these labels cannot be read, so outlines are shown alone."
+
+
+def _slices_text(facts: Facts) -> str:
+    words = (
+        "Each cell has an outline, drawn on the inner side of its border, in a colour that follows from its id. Grey "
+        "values lie between the 1st and the 99.8th percentile of these slices."
+    )
+    channels = facts.parameters.get("channels") or [0]
+    words += f" Channel {channels[0]}, the first of {len(channels)}." if len(channels) > 1 else ""
+    return words + (f" Time point {facts.time}." if len(facts.times) > 1 else "")
+
+
+def _volumes(facts: Facts) -> str:
+    digest, voxel = facts.digest, facts.voxel_um3
+    factor, unit = (1.0, "voxels") if voxel is None else (voxel, "µm³")
+    return plot_volumes(digest.edges * factor, digest.counts, digest.median["volume"] * factor, unit)
+
+
+def _volumes_text(facts: Facts) -> str:
+    digest = facts.digest
+    if not digest.cells:
+        return ""
+    small, large = int(digest.smallest.volume[0]), int(digest.largest.volume[0])
+    return (
+        f"Volumes of all {digest.cells:,} cells, those cut by the border included. Smallest: "
+        f"{describe_volume(facts, small)}. Largest: {describe_volume(facts, large)}."
+    )
+
+
+def _removed(facts: Facts) -> Iterator[dict[str, str]]:
+    filters = facts.parameters.get("filters") or {}
+    for name, count in dict(facts.run.get("removed") or {}).items():
+        key, words = LIMITS.get(name, ("", ""))
+        limit = filters.get(key)
+        yield {"name": name, "limit": words.format(limit) if limit is not None else "", "count": f"{int(count):,}"}
+
+
+def _unassigned(facts: Facts) -> str:
+    foreground = int(facts.run.get("foreground_vox") or 0)
+    if not foreground:
+        return ""
+    lost, reach = int(facts.run.get("unassigned_vox") or 0), facts.parameters.get("reach")
+    return (
+        f"Of {foreground:,} foreground voxels of the working grid, {lost:,} ({lost / foreground:.2%}) lead further "
+        f"than {reach} voxels and have no cell. Many of them mean cells larger than expected: give a larger --diameter "
+        "or --radius."
+    )
+
+
+def _galleries(facts: Facts) -> Iterator[dict[str, Any]]:
+    digest = facts.digest
+    how = (
+        "Each is cut across z, y and x where most of it lies; its outline is white, those of others coloured. Scale "
+        "and contrast are each cell's own; the bar holds for all three pictures."
+    )
+    if digest.cells:
+        yield {"title": "Largest cells", "text": how, "cards": cell_cards(facts, digest.largest)}
+        yield {
+            "title": "Smallest cells",
+            "text": "Most of them are often pieces that the border of the volume cuts off.",
+            "cards": cell_cards(facts, digest.smallest),
+        }
+    if len(digest.oddest):
+        yield {
+            "title": "Oddest cells",
+            "text": "Cells that no border cuts and that lie furthest from the others, in robust standard deviations: "
+            "much longer than wide, bad at filling the ellipsoid of their moments (two cells in one, branches, "
+            "hollows), or with little foreground. Look here first for errors.",
+            "cards": cell_cards(facts, digest.oddest, digest.why),
+        }
+
+
+def _seams(facts: Facts) -> dict[str, Any]:
+    if not facts.seams:
+        text = "The volume was one block, so there are no seams." if facts.effort else "Nothing is known of blocks."
+        return {"seams": [], "seams_text": text, "seam_plots": [], "flat_cards": []}
+    rows, plots = [], []
+    for pair in facts.seams:
+        axis = AXES[pair[0].crossings.planes.axis]
+        for kind, look in zip(("seams", "halfway"), pair, strict=True):
+            rows.append({"axis": axis, "kind": kind, **_seam_row(look)})
+        length = facts.source.labels.levels[0].shape[pair[0].crossings.planes.axis]
+        plots.append(Markup(plot_crossings(axis, length, *(_points(look) for look in pair))))
+    flat = flat_cells(facts)
+    cards = cell_cards(facts, flat) if flat is not None else []
+    return {"seams": rows, "seams_text": _seams_text(facts), "seam_plots": plots, "flat_cards": cards}
+
+
+def _points(look: Seams) -> list[tuple[int, int]]:
+    return list(zip(look.crossings.planes.at, look.crossings.cells.tolist(), strict=True))
+
+
+def _seam_row(look: Seams) -> dict[str, str]:
+    crossings = look.crossings
+    return {
+        "planes": f"{len(crossings.planes.at):,}",
+        "cells": f"{int(crossings.cells.sum()):,}",
+        "ends": f"{crossings.ends:,}",
+        "looked": f"{look.looked:,}",
+        "flat": f"{len(look.flat):,}",
+    }
+
+
+def _seams_text(facts: Facts) -> str:
+    at, between = ([pair[k] for pair in facts.seams] for k in (0, 1))
+    flat, other = (sum(len(look.flat) for look in looks) for looks in (at, between))
+    return (
+        "Labels do not depend on blocks, so seams must look like any other plane. "
+        f"Of {total(at, 'looked'):,} ends of cells at seams that were looked at, {flat:,} "
+        f"{'is' if flat == 1 else 'are'} flat, as if cut; of {total(between, 'looked'):,} at planes halfway between "
+        f"seams, {other:,}."
+    )
+
+
+def flat_cells(facts: Facts) -> CellRows | None:
+    """Cells with a flat end at a seam, the flattest first."""
+    found = [
+        (float(v), look.flat.take(slice(k, k + 1))) for look, _ in facts.seams for k, v in enumerate(look.flatness)
+    ]
+    found.sort(key=lambda item: -item[0])
+    return CellRows.concatenate([rows for _, rows in found[:MOST_FLAT]]) if found else None
+
+
+def _effort(effort: RunEffort) -> dict[str, Any]:
+    used = sum(p.seconds for p in effort.passes)
+    return {
+        "effort_text": f"{format_time(used)} in tasks over {len(effort.workers) + effort.more_workers} worker "
+        f"processes; {format_time(effort.seconds)} on the clock for the call that finished the run. Memory is the "
+        "largest resident size of a worker while it ran a task of the pass, network and libraries included; the plan "
+        f"allowed for {in_words(effort.planned_bytes)}.",
+        "workers_plot": Markup(plot_workers(effort)),
+        "passes": [
+            {
+                "name": p.name,
+                "colour": colour_of(p.name),
+                "tasks": f"{p.tasks:,}",
+                "seconds": _seconds(p.seconds),
+                "longest": _seconds(p.longest_seconds),
+                "speed": format_count(p.voxels / p.seconds, "voxel/s") if p.voxels and p.seconds else "",
+                "peak": _peak(p.peak_bytes),
+            }
+            for p in effort.passes
+        ],
+        "workers": [
+            {
+                "name": w.name,
+                "tasks": f"{w.tasks:,}",
+                "seconds": _seconds(w.seconds),
+                "peak": _peak(w.peak_bytes),
+            }
+            for w in effort.workers
+        ],
+        "more_workers": f"; the busiest, and there were {effort.more_workers:,} more" if effort.more_workers else "",
+    }
+
+
+def _peak(count: int) -> str:
+    return in_words(count) if count else ""
+
+
+def _seconds(seconds: float) -> str:
+    return f"{seconds:.2g} s" if seconds < 10 else format_time(seconds)
+
+
+def _parameters(facts: Facts) -> Iterator[tuple[str, str]]:
+    run = facts.run
+    yield "labels", facts.source.labels.path
+    if facts.source.image is not None:
+        yield "image", facts.source.image.path
+    for name in ("version", "model", "model_sha256", "source", "mask"):
+        if run.get(name) is not None:
+            yield ("bigcp3d" if name == "version" else name), str(run[name])
+    if facts.effort is not None:
+        yield "block", _plain(facts.effort.block)
+        yield "first task began", f"{datetime.fromtimestamp(facts.effort.began, UTC):%Y-%m-%d %H:%M:%S} UTC"
+    yield from _flattened("", facts.parameters)
+    if facts.effort is not None:
+        yield from facts.effort.versions.items()
+
+
+def _flattened(prefix: str, values: Mapping[str, Any]) -> Iterator[tuple[str, str]]:
+    for name, value in values.items():
+        if isinstance(value, Mapping):
+            yield from _flattened(f"{prefix}{name}.", value)
+        else:
+            yield f"{prefix}{name}", _plain(value)
+
+
+def _plain(value: Any) -> str:
+    if isinstance(value, (list, tuple)):
+        if len(value) > 12:
+            return f"{len(value)} values from {value[0]} to {value[-1]}"
+        return ", ".join(_plain(v) for v in value)
+    return f"{value:.6g}" if isinstance(value, float) else "none" if value is None else str(value)

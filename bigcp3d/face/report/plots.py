@@ -1,0 +1,185 @@
+"""Plots as SVG, drawn by hand so that they follow the page's colours in light and dark, and need no script.
+
+Text is real text, sizes are those of the page, and every plot says in a title what it shows.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from html import escape
+
+import numpy as np
+from numpy.typing import NDArray
+
+from bigcp3d.face.pace import format_count, format_time
+from bigcp3d.work.effort import RunEffort
+
+WIDTH, HEIGHT = 640, 240
+LEFT, RIGHT, TOP, BOTTOM = 64, 12, 12, 44
+
+PASS_COLOURS = {
+    "normalise": "#999999", "predict": "#4477aa", "merge": "#66aadd", "track": "#228833", "cluster": "#ccbb44",
+    "join": "#bb8833", "check": "#aa7744", "resolve": "#ee6677", "label": "#aa3377", "pyramid": "#ee99cc",
+}  # fmt: skip
+OTHER_COLOUR = "#777777"
+
+
+@dataclass
+class Plot:
+    """Axes and marks of one plot.
+
+    Attributes
+    ----------
+    title : str
+        What it shows, for those who cannot see it.
+    x_name, y_name : str
+        Quantity and unit.
+    x_range, y_range : tuple of float
+    x_log : bool
+        Whether x is logarithmic.
+    """
+
+    title: str
+    x_name: str
+    y_name: str
+    x_range: tuple[float, float]
+    y_range: tuple[float, float]
+    x_log: bool = False
+    width: int = WIDTH
+    height: int = HEIGHT
+    marks: list[str] = field(default_factory=list)
+
+    def x(self, value: float) -> float:
+        """Place of a value on x."""
+        low, high = self.x_range
+        if self.x_log:
+            low, high, value = math.log(low), math.log(high), math.log(value)
+        return LEFT + (value - low) / max(high - low, 1e-12) * (self.width - LEFT - RIGHT)
+
+    def y(self, value: float) -> float:
+        """Place of a value on y."""
+        low, high = self.y_range
+        return self.height - BOTTOM - (value - low) / max(high - low, 1e-12) * (self.height - TOP - BOTTOM)
+
+    def add(self, mark: str) -> None:
+        """Add a mark."""
+        self.marks.append(mark)
+
+    def svg(self) -> str:
+        """The plot."""
+        floor, right = self.height - BOTTOM, self.width - RIGHT
+        parts = [
+            f'<svg class="plot" viewBox="0 0 {self.width} {self.height}" role="img" aria-label="{escape(self.title)}">',
+            f"<title>{escape(self.title)}</title>",
+        ]
+        for value in y_ticks(*self.y_range):
+            at = self.y(value)
+            parts.append(f'<line class="grid" x1="{LEFT}" x2="{right}" y1="{at:.1f}" y2="{at:.1f}"/>')
+            parts.append(f'<text x="{LEFT - 6}" y="{at + 4:.1f}" text-anchor="end">{short(value)}</text>')
+        parts += self.marks
+        parts.append(f'<line class="axis" x1="{LEFT}" x2="{right}" y1="{floor}" y2="{floor}"/>')
+        for value in log_ticks(*self.x_range) if self.x_log else y_ticks(*self.x_range):
+            at = self.x(value)
+            parts.append(f'<line class="axis" x1="{at:.1f}" x2="{at:.1f}" y1="{floor}" y2="{floor + 4}"/>')
+            parts.append(f'<text x="{at:.1f}" y="{floor + 17}" text-anchor="middle">{short(value)}</text>')
+        middle = (LEFT + right) / 2
+        parts.append(f'<text x="{middle}" y="{self.height - 8}" text-anchor="middle">{escape(self.x_name)}</text>')
+        turn = f"translate(14 {(TOP + floor) / 2}) rotate(-90)"
+        parts.append(f'<text transform="{turn}" text-anchor="middle">{escape(self.y_name)}</text></svg>')
+        return "".join(parts)
+
+
+def short(value: float) -> str:
+    """A tick's number: ``0``, ``2.5``, ``40``, ``1.2k``."""
+    return format_count(value, "").replace(" ", "") if abs(value) >= 10_000 else f"{value:,.6g}"
+
+
+def y_ticks(low: float, high: float) -> list[float]:
+    """About five round numbers."""
+    span = max(high - low, 1e-12)
+    power = 10.0 ** math.floor(math.log10(span / 4))
+    step = next(s * power for s in (1, 2, 5, 10) if span / (s * power) <= 5)
+    first = math.ceil(low / step - 1e-9)
+    return [k * step for k in range(first, math.floor(high / step + 1e-9) + 1)]
+
+
+def log_ticks(low: float, high: float) -> list[float]:
+    """1, 2 and 5 times powers of ten; only powers where there would be too many."""
+    powers = range(math.floor(math.log10(low)), math.ceil(math.log10(high)) + 1)
+    for steps in ((1, 2, 5), (1,)):
+        found = [s * 10.0**p for p in powers for s in steps if low <= s * 10.0**p <= high]
+        if len(found) <= 10:
+            break
+    return found or [low]
+
+
+def plot_volumes(edges: NDArray[np.float64], counts: NDArray[np.int64], median: float, unit: str) -> str:
+    """Histogram of volumes, with the median."""
+    cells, most = int(counts.sum()), int(counts.max(initial=1))
+    title = f"Volumes of {cells:,} cells, from {edges[0]:.4g} to {edges[-1]:.4g} {unit}; median {median:.4g}"
+    plot = Plot(title, f"volume ({unit}, logarithmic)", "cells", (edges[0], edges[-1]), (0, most * 1.05), x_log=True)
+    for low, high, count in zip(edges, edges[1:], counts.tolist(), strict=False):
+        if count:
+            x, y = plot.x(low), plot.y(count)
+            size = f'width="{max(plot.x(high) - x - 1, 0.5):.1f}" height="{plot.y(0) - y:.1f}"'
+            plot.add(
+                f'<rect class="bar" x="{x:.1f}" y="{y:.1f}" {size}>'
+                f"<title>{count:,} cells of {low:.4g} to {high:.4g} {unit}</title></rect>"
+            )
+    if edges[0] <= median <= edges[-1]:
+        x = plot.x(median)
+        plot.add(f'<line class="mark" x1="{x:.1f}" x2="{x:.1f}" y1="{TOP}" y2="{plot.y(0)}"/>')
+        side, shift = ("start", 5) if x < WIDTH * 0.7 else ("end", -5)
+        plot.add(f'<text x="{x + shift:.1f}" y="{TOP + 12}" text-anchor="{side}">median {median:.4g} {unit}</text>')
+    return plot.svg()
+
+
+def plot_crossings(axis: str, length: int, seams: Sequence[tuple[int, int]], halfway: Sequence[tuple[int, int]]) -> str:
+    """Cells across each plane of one axis: seams as discs, planes halfway as rings; each given as (place, cells)."""
+    most = max((cells for _, cells in (*seams, *halfway)), default=1)
+    title = (
+        f"Cells across planes perpendicular to {axis}: {len(seams)} seams, and {len(halfway)} planes halfway between"
+    )
+    plot = Plot(title, f"{axis} (voxels)", "cells across", (0, length), (0, max(most, 1) * 1.1), width=340, height=220)
+    for kind, points in (("halfway", halfway), ("seam", seams)):
+        for at, cells in thinned(points, 400):
+            words = f"{kind} {axis} = {at}: {cells:,} cells"
+            place = f'cx="{plot.x(at):.1f}" cy="{plot.y(cells):.1f}" r="4.5"'
+            plot.add(f'<circle class="{kind}" {place}><title>{words}</title></circle>')
+    return plot.svg()
+
+
+def thinned(points: Sequence[tuple[int, int]], most: int) -> Sequence[tuple[int, int]]:
+    """An even choice of so many at most."""
+    return points[:: -(-len(points) // most)] if points else points
+
+
+def plot_workers(effort: RunEffort) -> str:
+    """How many workers were at each pass, over time, one pass on top of the other."""
+    length = effort.bin_seconds * max((len(p.busy) for p in effort.passes), default=1)
+    heights = np.array([p.busy for p in effort.passes]).reshape(len(effort.passes), -1)
+    most = float(heights.sum(axis=0).max(initial=1))
+    minutes = length >= 300
+    unit, scale = ("minutes", 60.0) if minutes else ("seconds", 1.0)
+    title = f"Workers busy with each pass over the {format_time(length)} of the run"
+    name = f"time since the first task began ({unit})"
+    plot = Plot(title, name, "workers busy", (0, length / scale), (0, most * 1.05))
+    below = np.zeros(heights.shape[1])
+    for row, one in zip(heights, effort.passes, strict=True):
+        above = below + row
+        up, down = [], []
+        for k in range(len(row)):
+            a, b = plot.x(k * effort.bin_seconds / scale), plot.x((k + 1) * effort.bin_seconds / scale)
+            up += [f"{a:.1f},{plot.y(above[k]):.1f}", f"{b:.1f},{plot.y(above[k]):.1f}"]
+            down += [f"{a:.1f},{plot.y(below[k]):.1f}", f"{b:.1f},{plot.y(below[k]):.1f}"]
+        points = " ".join([*up, *reversed(down)])
+        plot.add(f'<polygon fill="{colour_of(one.name)}" points="{points}"><title>{one.name}</title></polygon>')
+        below = above
+    return plot.svg()
+
+
+def colour_of(name: str) -> str:
+    """Colour of a pass, the same wherever it is shown."""
+    return PASS_COLOURS.get(name, OTHER_COLOUR)

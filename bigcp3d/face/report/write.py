@@ -1,0 +1,125 @@
+"""Writing a report: where it goes, and that it never harms the run it tells of."""
+
+from __future__ import annotations
+
+import logging
+from pathlib import Path
+
+from bigcp3d.edge.image import open_labels
+from bigcp3d.edge.stores import is_group
+from bigcp3d.edge.tables import write_atomically
+from bigcp3d.errors import TargetError
+from bigcp3d.face.report.page import GENERATOR
+from bigcp3d.pure.cell_digest import Parts
+from bigcp3d.schedule.events import Event, LabelsReady, Observer, ReportWritten
+
+log = logging.getLogger(__name__)
+
+
+def write_report(
+    store: str | Path, name: str = "cells", *, output: str | Path | None = None, parts: Parts | None = None
+) -> Path:
+    """Write the report of labels: one HTML file that needs nothing else, under 5 MB.
+
+    Parameters
+    ----------
+    store : str or Path
+        An image with labels, a store of labels, or one labels group.
+    name : str
+        Of the labels.
+    output : str or Path, optional
+        The file; default beside the store: ``STORE.NAME.report.html``. An older report there is replaced.
+    parts : callable, optional
+        Gives the rows of all cells, where a run has them; else the labels are read, once and block by block.
+
+    Returns
+    -------
+    path : Path
+
+    Raises
+    ------
+    InputError
+        There are no such labels, or they cannot be read.
+    TargetError
+        The file cannot be written, or is something else than a report.
+    """
+    from bigcp3d.face.report.facts import gather
+    from bigcp3d.face.report.page import render
+
+    labels = open_labels(store, name)
+    path = Path(output) if output is not None else path_of(Path(labels.path))
+    check_place(path)
+    text = render(gather(store, name, parts)).encode()
+    try:
+        write_atomically(path, lambda file: file.write(text))
+    except OSError as error:
+        raise TargetError(f"{path}: cannot be written: {error.strerror or error}; give another --output") from error
+    return path
+
+
+def path_of(labels: Path) -> Path:
+    """Where the report of a labels group goes: beside the outermost store, never inside one.
+
+    ``/data/embryo.zarr/labels/cells`` gives ``/data/embryo.cells.report.html``, and a well of a plate
+    ``/data/plate.A.1.0.cells.report.html``.
+    """
+    words, folder = [labels.name], labels.parent
+    while is_group(folder):
+        if folder.name != "labels":
+            words.insert(0, folder.name.removesuffix(".zarr"))
+        folder = folder.parent
+    return folder / f"{'.'.join(words)}.report.html"
+
+
+def check_place(path: Path) -> None:
+    """Refuse to replace a file that is no report.
+
+    Raises
+    ------
+    TargetError
+        It is something else.
+    """
+    if not path.exists():
+        return
+    try:
+        head = path.read_bytes()[:2000] if path.is_file() else b""
+    except OSError as error:
+        raise TargetError(f"{path}: cannot be read: {error.strerror or error}; give another --output") from error
+    if f'name="generator" content="{GENERATOR} '.encode() not in head:
+        raise TargetError(f"{path} is there already and is no report; move it away, or give another --output")
+
+
+class ReportWriter:
+    """An observer of a run that writes its report while the table of its cells is there.
+
+    Whatever goes wrong is logged: the labels are finished, and `bigcp3d report` can make the report again.
+
+    Attributes
+    ----------
+    path : Path or None
+        Of the report, once it is written.
+    then : callable or None
+        Receives `ReportWritten`.
+    """
+
+    path: Path | None = None
+    then: Observer | None = None
+
+    def __call__(self, event: Event) -> None:
+        """Write the report when the labels are ready."""
+        if not isinstance(event, LabelsReady):
+            return
+        plan = event.plan
+        try:
+            from bigcp3d.work.report_cells import cells_of_run
+
+            self.path = write_report(plan.target.group, plan.target.name, parts=lambda: cells_of_run(plan))
+            if self.then is not None:
+                self.then(ReportWritten(str(self.path)))
+        except Exception as error:
+            log.warning(
+                "the labels are finished, but their report could not be written: %s: %s; "
+                "bigcp3d report %s --name %s tries again",
+                *(type(error).__name__, error, plan.target.group, plan.target.name),
+            )
+            log.debug("the report failed", exc_info=True)
