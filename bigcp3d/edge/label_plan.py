@@ -81,7 +81,7 @@ class LabelTarget:
 
 
 def plan_labels(
-    image: ImageInfo, output: str | Path | None, name: str, *, dtype: str = "uint32", shard: Vec3
+    image: ImageInfo, output: str | Path | None, name: str, *, dtype: str = "uint32", shard: Vec3, level: int = 0
 ) -> LabelTarget:
     """Decide on the labels of an image; nothing is read or written.
 
@@ -97,6 +97,8 @@ def plan_labels(
         ``"uint32"`` or ``"uint64"``.
     shard : tuple of int
         Wanted unit of writing, in voxels; see `chunk_and_shard`.
+    level : int
+        Level of the image on which the finest labels lie.
 
     Raises
     ------
@@ -108,14 +110,14 @@ def plan_labels(
     if dtype not in LABEL_DTYPES:
         raise ValueError(f"labels of {dtype}; allowed are {' and '.join(LABEL_DTYPES)}")
     check_name(name)
-    chunk, shard = chunk_and_shard(shard, image.levels[0].shape)
+    chunk, shard = chunk_and_shard(shard, image.levels[level].shape)
     cumulated = _cumulated_factors(image)
     first = image.levels[0]
     levels, factors = [], []
-    for i, level in enumerate(image.levels):
-        fine, coarse = cumulated[max(i - 1, 0)], cumulated[i]
+    for i, stored in enumerate(image.levels[level:], start=level):
+        fine, coarse = cumulated[max(i - 1, level)], cumulated[i]
         factors.append(float3(b / a for a, b in zip(fine, coarse, strict=True)))
-        levels.append(_place(str(i), level.shape, first, coarse))
+        levels.append(_place(str(i - level), stored.shape, first, coarse))
     return LabelTarget(
         image_path=image.path,
         group=image.path if output is None else local_path(output),

@@ -35,6 +35,15 @@ Diameter = Annotated[
         "the model; without it the image is taken as it is.",
     ),
 ]
+DiameterVoxels = Annotated[
+    float | None,
+    option(
+        "--diameter-voxels",
+        panel=IMAGE,
+        metavar="VOX",
+        text="The same in voxels of level 0, along its finest axis; other axes follow from the scale.",
+    ),
+]
 Scale = Annotated[
     tuple[float, float, float] | None,
     option(
@@ -65,8 +74,13 @@ Channel = Annotated[
     ),
 ]
 Level = Annotated[
-    int,
-    option("--level", panel=IMAGE, metavar="N", text="Resolution to read, 0 the finest; labels come back at level 0."),
+    int | None,
+    option(
+        "--level",
+        panel=IMAGE,
+        metavar="N",
+        text="Resolution to read, 0 the finest. Default: with a diameter the coarsest that is fine enough, else 0.",
+    ),
 ]
 Roi = Annotated[
     str | None,
@@ -90,6 +104,15 @@ Mask = Annotated[
 Time = Annotated[
     str | None,
     option("--time", panel=IMAGE, metavar="A:B", text="Time points: 5, or 3:10 for 3 to 9. Default: all."),
+]
+LabelsLevel = Annotated[
+    int,
+    option(
+        "--labels-level",
+        panel=RESULT,
+        metavar="N",
+        text="Resolution of the image on which the labels lie, 0 the finest; coarser labels are smaller files.",
+    ),
 ]
 Output = Annotated[
     Path | None,

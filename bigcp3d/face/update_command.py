@@ -35,7 +35,7 @@ def update(
     scale: o.Scale = None,
     model: o.Model = "membrane",
     channel: o.Channel = None,
-    level: o.Level = 0,
+    level: o.Level = None,
     mask: o.Mask = None,
     time: o.Time = None,
     output: o.Output = None,

@@ -10,20 +10,21 @@ from typing import Any
 
 import zarr
 
-from bigcp3d.edge.image import ImageInfo, check_level, open_image
+from bigcp3d.edge.image import open_image
 from bigcp3d.edge.label_plan import CHUNK
 from bigcp3d.edge.labels import plan_labels
 from bigcp3d.edge.maps import default_min_foreground, open_maps
 from bigcp3d.edge.models import ModelCard, model_hash
 from bigcp3d.errors import InputError
 from bigcp3d.pure.boxes import Vec3, vec3
-from bigcp3d.pure.grid import Factors, working_shape
+from bigcp3d.pure.grid import Factors
 from bigcp3d.pure.memory import in_words, worker_bytes
 from bigcp3d.pure.objects import Filters
 from bigcp3d.pure.patches import choose_patch
 from bigcp3d.pure.radius import closing_radius, path_reach, path_steps, smallest_volume
 from bigcp3d.pure.tracking import MAX_REACH
 from bigcp3d.schedule.channels import choose_channels
+from bigcp3d.schedule.grids import choose_grids
 from bigcp3d.schedule.kept import default_work_dir, reuse_maps
 from bigcp3d.schedule.request import Request
 from bigcp3d.schedule.where import find_region, find_times, open_mask
@@ -31,7 +32,6 @@ from bigcp3d.work.plan import Plan
 
 LARGEST_BLOCK = 512
 SMALLEST_BLOCK = 64
-FACTOR_RANGE = (1 / 16, 16.0)
 
 
 def make_plan(request: Request) -> Plan:
@@ -47,12 +47,9 @@ def make_plan(request: Request) -> Plan:
 
     request.check()
     image = open_image(request.source)
-    check_level(image, request.level)
     card, channels = choose_channels(image, request)
-    factors = _factors(image, request, card)
-    shape = working_shape(image.levels[request.level].shape, factors)
-    ratio = _level_ratio(image, request.level)
-    label_factors: Factors = tuple(f * r for f, r in zip(factors, ratio, strict=True))  # type: ignore[assignment]
+    grids = choose_grids(image, request, card)
+    shape = grids.shape
     maps = None if request.maps is None else str(request.maps)
     stored = None if maps is None else [open_maps(maps, shape, image.times, time) for time in range(image.times)]
     radius = request.radius_vox or card.diameter_vox / 2
@@ -62,7 +59,7 @@ def make_plan(request: Request) -> Plan:
             f"radius is {radius:g} working voxels, so paths of {reach}; paths are stored in int8, so the radius may "
             f"be {MAX_REACH / 3:.0f} at most: give --diameter, which chooses a coarser working grid"
         )
-    volume_factor = math.prod(label_factors)
+    volume_factor = math.prod(grids.image_factors)
     filters = Filters(
         min_volume_vox=smallest_volume(radius) if request.min_volume is None else request.min_volume / volume_factor,
         max_volume_vox=None if request.max_volume is None else request.max_volume / volume_factor,
@@ -71,17 +68,18 @@ def make_plan(request: Request) -> Plan:
         max_flow_error=request.max_flow_error,
     )
 
-    roi, times = find_region(request.roi, image), find_times(request.time, image)
+    roi, times = grids.to_labels(find_region(request.roi, image), image), find_times(request.time, image)
     mask, mask_level, mask_factors = (
-        (None, 0, (1.0, 1.0, 1.0)) if request.mask is None else open_mask(request.mask, image, label_factors)
+        (None, 0, (1.0, 1.0, 1.0)) if request.mask is None else open_mask(request.mask, image, grids.image_factors)
     )
     precision = "float32" if maps else _precision(request, card)
 
     def plan_with(block: Vec3) -> Plan:
-        target = plan_labels(image, request.output, request.name, shard=_label_block(block, label_factors))
+        shard = _label_block(block, grids.label_factors)
+        target = plan_labels(image, request.output, request.name, shard=shard, level=grids.labels_level)
         return Plan(
             image=image,
-            level=request.level,
+            level=grids.level,
             channels=channels,
             times=times,
             roi=roi,
@@ -95,8 +93,8 @@ def make_plan(request: Request) -> Plan:
             card=None if maps else card,
             maps=maps,
             maps_itemsize=1 if stored is None else max(array.dtype.itemsize for array in stored),
-            factors=factors,
-            label_factors=label_factors,
+            factors=grids.factors,
+            label_factors=grids.label_factors,
             shape=shape,
             block=block,
             patch=choose_patch(shape, card.patch, card.margin, card.stride),
@@ -161,47 +159,6 @@ def _label_block(block: Vec3, factors: Factors) -> Vec3:
     """A block of the label image that covers about a block of the working grid; whole chunks of 64 where it has any."""
     sides = [max(1, round(b * f)) for b, f in zip(block, factors, strict=True)]
     return vec3(CHUNK * round(side / CHUNK) if 4 * side >= 3 * CHUNK else side for side in sides)
-
-
-def _factors(image: ImageInfo, request: Request, card: ModelCard) -> Factors:
-    """Image voxels per working voxel, so that a cell of the given diameter has the model's diameter."""
-    if request.diameter_um is None:
-        return (1.0, 1.0, 1.0)
-    scale = _scale(image, request)
-    working_um = request.diameter_um / card.diameter_vox
-    factors = tuple(working_um / s for s in scale)
-    for axis, factor in zip("zyx", factors, strict=True):
-        if not FACTOR_RANGE[0] <= factor <= FACTOR_RANGE[1]:
-            raise InputError(
-                f"diameter {request.diameter_um:g} um at {scale} um per voxel (z, y, x) asks for {factor:.3g} image "
-                f"voxels per working voxel on axis {axis}; {FACTOR_RANGE[0]:g} to {FACTOR_RANGE[1]:g} are allowed: "
-                "check --diameter and --scale, both in micrometres"
-            )
-    return factors  # type: ignore[return-value]
-
-
-def _scale(image: ImageInfo, request: Request) -> tuple[float, float, float]:
-    """Micrometres per voxel at the level that is read."""
-    if request.scale_um is not None:
-        ratio = _level_ratio(image, request.level)
-        return tuple(s / r for s, r in zip(request.scale_um, ratio, strict=True))  # type: ignore[return-value]
-    scale = image.levels[request.level].scale_um
-    if scale is None:
-        raise InputError(
-            f"{image.path} (OME-Zarr {image.version}) does not say how large its voxels are, so --diameter in "
-            "micrometres means nothing; add --scale Z Y X (micrometres per voxel of level 0), or leave --diameter out"
-        )
-    return scale
-
-
-def _level_ratio(image: ImageInfo, level: int) -> Factors:
-    """Level-0 voxels per voxel of a level: from the scales where both are known, else from the shapes."""
-    base, here = image.levels[0], image.levels[level]
-    if base.scale_um is not None and here.scale_um is not None:
-        ratio = tuple(h / b for b, h in zip(base.scale_um, here.scale_um, strict=True))
-    else:
-        ratio = tuple(b / h for b, h in zip(base.shape, here.shape, strict=True))
-    return ratio  # type: ignore[return-value]
 
 
 def check_memory(plan: Plan, limit_bytes: int, threads: int = 1) -> None:

@@ -30,6 +30,9 @@ class Request:
         ``cellpose:PATH`` for one of Cellpose's.
     diameter_um : float, optional
         Expected cell diameter in micrometres; with the image's scale it decides the working grid. None: no resampling.
+    diameter_vox : float, optional
+        The same in voxels of level 0, along its finest axis; where the image does not say its voxel size, voxels are
+        taken as cubes.
     scale_um : tuple of float, optional
         Micrometres per voxel of level 0 (z, y, x), where the store has none or a wrong one.
     block : tuple of int, optional
@@ -44,8 +47,11 @@ class Request:
     channel : int or str, or a sequence of these, optional
         Channels by index or name, as many as the model takes and in its order. Default: the first for a model that
         takes one, else those that bear the names of the model's.
-    level : int
-        Pyramid level to read. Labels have the shape of level 0.
+    level : int, optional
+        Pyramid level to read. Default: the coarsest that is no coarser than the working grid where a diameter is
+        given, else 0.
+    labels_level : int
+        Level of the image on which the labels lie; their coarser levels follow.
     scheduler : str, optional
         Address of a Dask scheduler that runs already; None starts a cluster.
     cluster : {"local", "slurm", "lsf", "pbs", "ssh", "kubernetes"}
@@ -102,13 +108,15 @@ class Request:
     name: str = "cells"
     model: str = "membrane"
     diameter_um: float | None = None
+    diameter_vox: float | None = None
     scale_um: tuple[float, float, float] | None = None
     block: Vec3 | None = None
     roi: str | Sequence[tuple[float | None, float | None]] | None = None
     mask: str | Path | None = None
     time: str | int | None = None
     channel: int | str | Sequence[int | str] | None = None
-    level: int = 0
+    level: int | None = None
+    labels_level: int = 0
     scheduler: str | None = None
     cluster: str = "local"
     cluster_config: str | Path | None = None
@@ -135,6 +143,7 @@ class Request:
         """Refuse values that no image could make right."""
         positive = {
             "diameter": self.diameter_um,
+            "diameter in voxels": self.diameter_vox,
             "radius": self.radius_vox,
             "max volume": self.max_volume,
             "max elongation": self.max_elongation,
@@ -143,6 +152,8 @@ class Request:
         for what, value in positive.items():
             if value is not None and not (math.isfinite(value) and value > 0):
                 raise InputError(f"{what} is {value}; it must be a positive number")
+        if self.diameter_um is not None and self.diameter_vox is not None:
+            raise InputError("a diameter was given in micrometres and one in voxels; leave one out")
         for what, triple in (("scale", self.scale_um), ("block", self.block)):
             if triple is not None and not all(math.isfinite(v) and v > 0 for v in triple):
                 raise InputError(f"{what} is {triple}; it must be three positive numbers, in the order z y x")

@@ -91,7 +91,8 @@ def test_every_public_name_can_be_had_from_the_top():
     [
         (
             "segment",
-            "--output --name --model --diameter --block --channel --level --scheduler --workers --overwrite "
+            "--output --name --model --diameter --diameter-voxels --block --channel --level --labels-level "
+            "--scheduler --workers --overwrite "
             "--keep-maps --dry-run --scale --min-volume --max-volume --min-foreground --max-elongation "
             "--max-flow-error --foreground --radius --memory-limit --work-dir --maps --serial --verbose --quiet "
             "--roi --mask --time --table",
@@ -126,8 +127,8 @@ def test_the_manual_explains_every_option_of_every_command(run):
 def test_segment_hands_every_option_to_the_library(run, library):
     words = (
         "segment in.zarr --output out.zarr --name n --model nuclei --diameter 8.5 --scale 2 0.5 0.25 --block 32 64 128 "
-        "--channel 1 --level 2 --scheduler tcp://h:1 --workers 3 --memory-limit 4GiB --overwrite --keep-maps "
-        "--work-dir w --maps m --from maps --precision float32 --foreground 0.4 --radius 7 --min-volume 10 "
+        "--channel 1 --level 2 --labels-level 1 --scheduler tcp://h:1 --workers 3 --memory-limit 4GiB --overwrite "
+        "--keep-maps --work-dir w --maps m --from maps --precision float32 --foreground 0.4 --radius 7 --min-volume 10 "
         "--max-volume 1000 --min-foreground 0.2 --max-elongation 3 --max-flow-error 0.8 --quiet --no-report "
         "--roi 0:8,:,2:9 --mask k.zarr --time 3:5 --table t.csv --cluster slurm --cluster-config s.yaml --tls t"
     )
@@ -137,8 +138,8 @@ def test_segment_hands_every_option_to_the_library(run, library):
         (
             Path("in.zarr"),
             {
-                "output": Path("out.zarr"), "name": "n", "model": "nuclei", "diameter_um": 8.5,
-                "scale_um": (2.0, 0.5, 0.25), "block": (32, 64, 128), "channel": (1,), "level": 2,
+                "output": Path("out.zarr"), "name": "n", "model": "nuclei", "diameter_um": 8.5, "diameter_vox": None,
+                "scale_um": (2.0, 0.5, 0.25), "block": (32, 64, 128), "channel": (1,), "level": 2, "labels_level": 1,
                 "roi": "0:8,:,2:9",
                 "mask": Path("k.zarr"),
                 "time": "3:5", "table": "t.csv",
