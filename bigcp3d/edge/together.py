@@ -11,7 +11,6 @@
 from __future__ import annotations
 
 import logging
-import os
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -19,6 +18,7 @@ from typing import Any
 
 from bigcp3d.edge.diagnose import open_node
 from bigcp3d.edge.image import ImageInfo, local_path, open_image, open_labels
+from bigcp3d.edge.label_source import source_image
 from bigcp3d.edge.metadata import ome_part
 from bigcp3d.errors import InputError
 
@@ -55,12 +55,12 @@ def open_together(path: str | Path) -> Together:
         Where the path is none of these.
     """
     info = open_image(path)
-    ome = ome_part(attributes_of(info.path))
-    labels = {name: found for name in info.label_names if (found := _tolerant(open_labels, path, name)) is not None}
-    if "image-label" not in ome:
+    labels = {name: found for name in info.label_names if (found := _tolerant(path, name)) is not None}
+    if "image-label" not in ome_part(attributes_of(info.path)):
         return Together(info, labels)
-    source = (ome["image-label"].get("source") or {}).get("image")
-    image = _tolerant(open_image, os.path.normpath(os.path.join(info.path, source))) if source else None
+    image = source_image(info)
+    if image is None:
+        log.warning("%s: the image of these labels cannot be read; they are shown without it", info.path)
     return Together(image, labels or {Path(info.path).name: info})
 
 
@@ -69,11 +69,10 @@ def attributes_of(path: str | Path) -> dict[str, Any]:
     return dict(open_node(local_path(path)).attrs.asdict())
 
 
-def _tolerant(opens: Any, *arguments: Any) -> ImageInfo | None:
-    """What ``opens`` returns; None, with a word in the log, where it cannot: the rest can be shown without it."""
+def _tolerant(path: str | Path, name: str) -> ImageInfo | None:
+    """Labels; None, with a word in the log, where they cannot be opened: the rest can be shown without them."""
     try:
-        info: ImageInfo = opens(*arguments)
+        return open_labels(path, name)
     except InputError as error:
         log.warning("not shown: %s", error)
         return None
-    return info

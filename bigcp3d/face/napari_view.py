@@ -41,11 +41,14 @@ def open_in_napari(scene: Scene) -> None:
     """
     napari, _ = need_napari()
     try:
+        from napari.qt import run
+
         viewer = napari.Viewer(title=f"bigcp3d: {scene.title}")
     except (ImportError, RuntimeError) as error:
-        raise InputError(f"napari cannot open a window ({error}); {INSTALL}, or look in the browser") from error
+        why = str(error).strip().splitlines()[0]
+        raise InputError(f"napari cannot open a window ({why}); {INSTALL}, or look in the browser") from error
     add_layers(viewer, scene)
-    napari.run()
+    run()
 
 
 def add_layers(viewer: Any, scene: Scene) -> None:

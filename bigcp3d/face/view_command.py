@@ -78,6 +78,8 @@ def view(
     set_up_logging(verbose, quiet)
     if napari and (maps or work_dir is not None or port is not None or print_url or no_browser):
         raise InputError("--napari opens a window here, with image and labels; leave out the options of the browser")
+    if napari and not has_screen():
+        raise InputError("found no display for the window of napari; look in the browser: --print-url leads to it")
     from bigcp3d.face.napari_view import need_napari, open_in_napari
     from bigcp3d.face.neuroglancer_view import need_neuroglancer, serving
     from bigcp3d.face.scene import make_scene
