@@ -102,17 +102,20 @@ class Chain:
     def records(self) -> dict[Path, bytes]:
         """Records that are there, with what they say."""
         found = {}
-        for path in self.work.glob("t*/records/*/*.json"):
-            with suppress(FileNotFoundError):  # the run has ended, and cleans up
-                found[path] = path.read_bytes()
+        for folder, _, names in os.walk(self.work):  # which, as the run may clean up meanwhile, passes over errors
+            if "/records/" in folder:
+                for path in (Path(folder) / name for name in names if name.endswith(".json")):
+                    with suppress(FileNotFoundError):
+                        found[path] = path.read_bytes()
         return found
 
     def begun(self) -> int:
         """Tasks that began in attempts whose logs are there."""
         number = 0
-        for path in self.work.glob("logs/*.log"):
-            with suppress(FileNotFoundError):
-                number += path.read_text().count(": begins\n")
+        for folder, _, names in os.walk(self.work / "logs"):
+            for name in names:
+                with suppress(FileNotFoundError):
+                    number += (Path(folder) / name).read_text().count(": begins\n")
         return number
 
     def run(self, rng: random.Random, usual_s: float) -> list[str]:
