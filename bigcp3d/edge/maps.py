@@ -27,7 +27,7 @@ from numpy.typing import NDArray
 from bigcp3d.edge.image import open_image
 from bigcp3d.edge.records import read_record
 from bigcp3d.errors import InputError
-from bigcp3d.pure.boxes import Box, Vec3
+from bigcp3d.pure.boxes import Box, Vec3, vec3
 from bigcp3d.pure.maps import quantise_maps, refuse_reason
 
 DTYPES = ("int8", "float16", "float32", "float64")
@@ -120,12 +120,25 @@ def read_maps(array: zarr.Array[Any], time: int, box: Box) -> NDArray[np.int8]:
     Raises
     ------
     InputError
-        Where values are NaN, infinite, or a foreground that is no probability.
+        Where a stored chunk cannot be read, or values are NaN, infinite, or a foreground that is no probability.
     """
-    values = np.asarray(array[(time,) * (array.ndim == 5) + (slice(None), *box.slices())])
+    try:
+        values = np.asarray(array[(time,) * (array.ndim == 5) + (slice(None), *box.slices())])
+    except MemoryError:
+        raise
+    except Exception as error:
+        raise InputError(
+            f"{array.store_path}: found maps that cannot be read in box {box.start} to {box.stop} (z, y, x), time "
+            f"{time}: {type(error).__name__}: {error}; allowed are whole chunks; copy or write the maps again"
+        ) from error
     if values.dtype == np.int8:
         return np.ascontiguousarray(np.concatenate([np.maximum(values[:1], 0), values[1:]]))
     reason = refuse_reason(values)
     if reason is not None:
         raise InputError(f"{array.store_path}: found, in box {box.start} to {box.stop} (z, y, x), {reason}")
     return quantise_maps(values)
+
+
+def maps_chunk(array: zarr.Array[Any]) -> Vec3:
+    """Voxels (z, y, x) of the smallest piece that is read at once."""
+    return vec3(array.chunks[-3:])

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import itertools
 import os
 from typing import Any
@@ -9,10 +10,11 @@ from typing import Any
 import numpy as np
 import zarr
 from numpy.typing import NDArray
+from zarr.core.sync import sync
 
 from bigcp3d.edge.info import ImageInfo
 from bigcp3d.errors import InputError
-from bigcp3d.pure.boxes import Box, Vec3, vec3
+from bigcp3d.pure.boxes import BlockGrid, Box, Vec3, vec3
 
 
 def check_level(image: ImageInfo, level: int) -> int:
@@ -116,3 +118,25 @@ def stored_chunk(image: ImageInfo, level: int) -> Vec3:
     stored = image.levels[level]
     array = zarr.open_array(f"{image.path}/{stored.path}", mode="r", zarr_format=image.zarr_format)  # type: ignore[arg-type]
     return vec3(array.chunks[-3:])
+
+
+def missing_chunks(image: ImageInfo, level: int, box: Box, *, channel: int = 0, time: int = 0) -> list[Box]:
+    """Boxes (z, y, x) of the stored objects that a box needs and the store lacks, which zarr reads as the fill value.
+
+    Where an array has shards, these are the stored objects.
+    """
+    stored = image.levels[level]
+    array = zarr.open_array(f"{image.path}/{stored.path}", mode="r", zarr_format=image.zarr_format)  # type: ignore[arg-type]
+    lead = tuple({"t": time, "c": channel}[name] for name in image.axes if name in "tc")
+    side = array.shards or array.chunks
+    first = tuple(i // s for i, s in zip(lead, side, strict=False))
+    grid = BlockGrid(stored.shape, vec3(side[-3:]))
+    indices = grid.touching(box)
+    keys = [array.metadata.encode_chunk_key((*first, *index)) for index in indices]
+    there = sync(_exist(array, keys))
+    return [grid.core(index) for index, found in zip(indices, there, strict=True) if not found]
+
+
+async def _exist(array: zarr.Array[Any], keys: list[str]) -> list[bool]:
+    """Whether objects of an array are in its store; asked all at once."""
+    return list(await asyncio.gather(*((array.store_path / key).exists() for key in keys)))

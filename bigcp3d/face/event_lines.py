@@ -14,7 +14,8 @@ failed      pass, t, block, error: a block failed after its retries
 warning     message
 report      path: the report was written
 finished    cells, labels, removed (by filter), unassigned_vox, foreground_vox, nonfinite_vox, blocks, voxels, seconds,
-            pass_seconds (over all workers), failed
+            pass_seconds (over all workers), lost,
+            missing_chunks
 error       kind, message, exit_code: the run ended badly; the last line
 ==========  ==========================================================================================================
 """
@@ -49,7 +50,7 @@ from bigcp3d.schedule.events import (
 EVERY_S = 1.0
 SUMMARY_FIELDS = (
     "cells", "labels", "removed", "unassigned_vox", "foreground_vox", "nonfinite_vox", "blocks", "voxels", "seconds",
-    "pass_seconds", "failed",
+    "pass_seconds", "lost", "missing_chunks",
 )  # fmt: skip
 
 

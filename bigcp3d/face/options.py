@@ -133,6 +133,26 @@ Overwrite = Annotated[
         "these settings is carried on.",
     ),
 ]
+OnError = Annotated[
+    str,
+    option(
+        "--on-error",
+        panel=RUN,
+        metavar="fail|skip",
+        text="Where a chunk of the input cannot be read: fail its block and finish what does not depend on it, or take "
+        "the chunk for background (label 0) and list it.",
+    ),
+]
+MissingChunks = Annotated[
+    str,
+    option(
+        "--missing-chunks",
+        panel=RUN,
+        metavar="fill|fail",
+        text="Chunks of the image that are not in the store: the fill value, as Zarr has it (they are counted), or "
+        "chunks that cannot be read, for images that are known to be whole.",
+    ),
+]
 KeepMaps = Annotated[
     bool,
     option(

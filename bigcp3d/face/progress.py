@@ -161,6 +161,8 @@ def describe_summary(summary: Summary) -> str:
     speed = format_count(summary.voxels / max(summary.seconds, 1e-9), "voxel/s")
     size = f"{format_count(summary.voxels, 'voxel')} in {summary.blocks:,} blocks"
     words.append(f"{size} took {format_time(summary.seconds)} ({speed})")
-    if summary.failed:
-        words.append(f"{len(summary.failed)} blocks FAILED")
+    if summary.missing_chunks:
+        words.append(f"{summary.missing_chunks:,} chunks not in the store")
+    if summary.lost:
+        words.append(f"{len(summary.lost):,} chunks could NOT BE READ and are background")
     return "; ".join(words)

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 
 import typer
 
-from bigcp3d.errors import BigCP3DError, BlockError, InputError
+from bigcp3d.errors import BigCP3DError, InputError
 from bigcp3d.face import options as o
 from bigcp3d.face.failures import set_up_logging
 
@@ -56,6 +56,8 @@ def segment(
     tls: o.Tls = None,
     work_dir: o.WorkDir = None,
     serial: o.Serial = False,
+    on_error: o.OnError = "fail",
+    missing_chunks: o.MissingChunks = "fill",
     dry_run: o.DryRun = False,
     verbose: o.Verbose = False,
     quiet: o.Quiet = False,
@@ -99,6 +101,8 @@ def segment(
         memory_limit=memory_limit,
         overwrite=overwrite,
         keep_maps=keep_maps,
+        on_error=on_error,
+        missing_chunks=missing_chunks,
         table=table,
         work_dir=work_dir,
         maps=maps,
@@ -116,13 +120,7 @@ def segment(
 
 
 def run_or_plan(source: Any, *, dry_run: bool, quiet: bool, json: bool, report: bool, **settings: Any) -> None:
-    """Print the plan where ``dry_run``; else run it under a progress display and print the summary.
-
-    Raises
-    ------
-    typer.Exit
-        With the code of a `BlockError` where blocks failed after their retries.
-    """
+    """Print the plan where ``dry_run``; else run it under a progress display and print the summary."""
     from bigcp3d.face.progress import describe_summary, together, watching
     from bigcp3d.face.report.write import ReportWriter
     from bigcp3d.schedule.segment import plan_segmentation
@@ -139,11 +137,8 @@ def run_or_plan(source: Any, *, dry_run: bool, quiet: bool, json: bool, report: 
         typer.echo(describe_summary(summary))
         if writer.path is not None:
             typer.echo(f"report: {writer.path}")
-    for block in summary.failed:
-        typer.echo(f"failed: {block}", err=True)
-    if summary.failed:
-        typer.echo("everything else is kept; the same command carries on from there", err=True)
-        raise typer.Exit(BlockError.exit_code)
+    for piece in summary.lost:
+        typer.echo(f"could not be read, and is background: {piece}", err=True)
 
 
 @contextmanager

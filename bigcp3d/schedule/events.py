@@ -117,8 +117,10 @@ class Summary:
         Wall time.
     pass_seconds : dict of str to float
         Time spent in the tasks of each pass, summed over workers.
-    failed : list of str
-        Blocks that failed after their retries; empty where all is well.
+    lost : list of str
+        Chunks of the input that could not be read and are background (``on_error="skip"``); empty where all is well.
+    missing_chunks : int
+        Chunks of the image that are not in the store, and were read as the fill value.
     tasks : list of TaskSpent
         When, how long, on which worker and with how much memory each task ran, those of earlier runs included.
     """
@@ -134,7 +136,8 @@ class Summary:
     voxels: int
     seconds: float
     pass_seconds: dict[str, float]
-    failed: list[str] = field(default_factory=list)
+    lost: list[str] = field(default_factory=list)
+    missing_chunks: int = 0
     tasks: list[TaskSpent] = field(default_factory=list, repr=False)
 
 

@@ -10,6 +10,7 @@ from bigcp3d.pure.boxes import Box
 from bigcp3d.schedule.events import BlockDone, BlockFailed, Observer, PassStarted, Summary, Warned
 from bigcp3d.schedule.serial import Failures
 from bigcp3d.schedule.tasks import Task
+from bigcp3d.work.lost import read_lost
 from bigcp3d.work.passes import Counts
 from bigcp3d.work.plan import Plan
 from bigcp3d.work.run import Run
@@ -41,7 +42,7 @@ class RunLog:
         name, _, index = task.key
         self.done[name] += 1
         self.seconds[name] += counts["seconds"]
-        for key in ("foreground_vox", "unassigned_vox", "nonfinite_vox", "cells"):
+        for key in ("foreground_vox", "unassigned_vox", "nonfinite_vox", "missing_chunks", "cells"):
             self.totals[key] += counts.get(key, 0)
         self.removed.update(counts.get("removed", {}))
         self.observe(BlockDone(name, index, task.voxels, counts["seconds"], self.done[name], self.all[name]))
@@ -58,6 +59,16 @@ class RunLog:
             self.observe(
                 Warned(f"{totals['nonfinite_vox']} voxels are NaN or infinite and counted as the lowest intensity")
             )
+        if totals["missing_chunks"]:
+            self.observe(
+                Warned(
+                    f"{totals['missing_chunks']} chunks of the image are not in its store and were read as the fill "
+                    "value, as Zarr has it; if none should be missing, the image is not whole (--missing-chunks fail)"
+                )
+            )
+        lost = [str(piece) for piece in read_lost(Run(plan))]
+        if lost:
+            self.observe(Warned(f"{len(lost)} chunks could not be read and are background: {'; '.join(lost[:5])}"))
         if totals["unassigned_vox"] > 0.01 * max(totals["foreground_vox"], 1):
             self.observe(
                 Warned(
@@ -78,6 +89,8 @@ class RunLog:
             voxels=(Box.of_shape(plan.image_shape) if plan.roi is None else plan.roi).size * len(plan.times),
             seconds=seconds,
             pass_seconds=dict(self.seconds),
+            lost=lost,
+            missing_chunks=totals["missing_chunks"],
             tasks=read_spent(Run(plan)),
         )
 

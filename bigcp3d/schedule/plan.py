@@ -111,6 +111,8 @@ def make_plan(request: Request) -> Plan:
             scale_vox=card.scale_vox,
             filters=filters,
             keep_maps=request.keep_maps,
+            on_error=request.on_error,
+            missing=request.missing_chunks,
             version=__version__,
         )
 

@@ -68,6 +68,11 @@ class Request:
         Memory of each local worker, such as "4GiB".
     overwrite : bool
         Replace labels of this name, or discard an unfinished run with other settings.
+    on_error : {"fail", "skip"}
+        Where a chunk of the image, or of ``maps``, cannot be read: its block fails, and what does not depend on it is
+        finished; or its voxels become background, and the summary and the labels' attributes list it.
+    missing_chunks : {"fill", "fail"}
+        Chunks that the store lacks are the fill value, as Zarr defines, and are counted; or they cannot be read.
     keep_maps : bool
         Leave the predicted maps in ``work_dir``; else they go as soon as no pass needs them.
     work_dir : str or Path, optional
@@ -124,6 +129,8 @@ class Request:
     tls: str | Path | None = None
     memory_limit: str | int | None = None
     overwrite: bool = False
+    on_error: str = "fail"
+    missing_chunks: str = "fill"
     keep_maps: bool = False
     work_dir: str | Path | None = None
     maps: str | Path | None = None
@@ -171,6 +178,12 @@ class Request:
             raise InputError(f"maps are {self.maps}, and the start is the image; leave one of the two out")
         if self.executor not in ("dask", "serial"):
             raise InputError(f"executor is {self.executor!r}; 'dask' and 'serial' are known")
+        for what, said, known in (
+            ("on error", self.on_error, ("fail", "skip")),
+            ("missing chunks", self.missing_chunks, ("fill", "fail")),
+        ):
+            if said not in known:
+                raise InputError(f"{what} is {said!r}; {known[0]!r} and {known[1]!r} are known")
         if self.precision not in ("auto", "float32", "bfloat16"):
             raise InputError(f"precision is {self.precision!r}; 'auto', 'float32' and 'bfloat16' are known")
 

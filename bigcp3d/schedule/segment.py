@@ -10,6 +10,7 @@ import inspect
 import time as clock
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
+from dataclasses import asdict
 from pathlib import Path
 from typing import Any, ParamSpec, Protocol, TypeVar
 
@@ -26,6 +27,7 @@ from bigcp3d.schedule.serial import Done, Failed, Failures, execute_serially
 from bigcp3d.schedule.start import check_start, clean_up, prepare, read_ended, write_ended
 from bigcp3d.schedule.tasks import Task, label_tasks, object_tasks
 from bigcp3d.work.effort import sum_up_effort
+from bigcp3d.work.lost import read_lost
 from bigcp3d.work.passes import Counts
 from bigcp3d.work.plan import Plan
 from bigcp3d.work.run import ONCE, Run
@@ -220,5 +222,7 @@ def _provenance(plan: Plan, summary: Summary) -> dict[str, Any]:
             "foreground_vox": summary.foreground_vox,
             "nonfinite_vox": summary.nonfinite_vox,
             "run": sum_up_effort(summary.tasks, plan, summary.seconds).model_dump(mode="json"),
+            "missing_chunks": summary.missing_chunks,
+            "lost": [asdict(piece) for piece in read_lost(Run(plan))],
         }
     }

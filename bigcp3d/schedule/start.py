@@ -18,6 +18,7 @@ from bigcp3d.edge.records import read_record, write_record
 from bigcp3d.errors import TargetError
 from bigcp3d.schedule.events import Summary
 from bigcp3d.work.kept import read_kept, write_kept
+from bigcp3d.work.lost import read_lost
 from bigcp3d.work.plan import Plan
 from bigcp3d.work.run import ONCE, Run
 from bigcp3d.work.spent import TaskSpent
@@ -56,6 +57,11 @@ def check_start(plan: Plan, *, overwrite: bool) -> bool:
             )
     elif root.exists() and any(child.name not in (ENDED, PLAN_PART) for child in _contents(root)):
         raise TargetError(f"work directory {plan.work_dir} is not empty and not bigcp3d's; give another --work-dir")
+    if resumed and plan.on_error == "fail" and (given_up := read_lost(Run(plan))):
+        raise TargetError(
+            f"{plan.work_dir} holds an unfinished run that has given up {len(given_up)} chunks ({given_up[0]}); "
+            "carry on with --on-error skip, or remove that directory to begin anew"
+        )
     began = resumed and read_record(Path(plan.work_dir) / "records", "creating", ONCE) is not None
     check_target(plan.target, overwrite=overwrite or began, need_bytes=_least_disk_bytes(plan))
     return resumed

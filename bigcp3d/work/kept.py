@@ -21,6 +21,7 @@ from pydantic import BaseModel, ConfigDict, ValidationError
 from bigcp3d.edge.maps import KEPT
 from bigcp3d.edge.records import read_record, write_record
 from bigcp3d.errors import InputError
+from bigcp3d.work.lost import read_lost
 from bigcp3d.work.plan import Plan, name_differences
 from bigcp3d.work.run import ONCE, Run
 
@@ -83,8 +84,9 @@ def write_kept(run: Run) -> None:
     """Say what a run has kept; all of it is there."""
     plan, device = run.plan, read_record(run.root / "records", "device", ONCE)
     records = {time: read_record(run.records(time), "normalise", ONCE) or {} for time in plan.times}
+    lost = len(read_lost(run))
     kept = Kept(
-        settings=plan.maps_settings(),
+        settings=plan.maps_settings() | ({"chunks of the image that could not be read": lost} if lost else {}),
         times=plan.times,
         device=(device or {}).get("device", "unknown"),
         partial=plan.roi is not None or plan.mask is not None,

@@ -7,28 +7,25 @@ none of their business: any order that respects `bigcp3d.schedule.tasks` gives t
 
 from __future__ import annotations
 
-import hashlib
 from collections.abc import Callable
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
-from bigcp3d.edge.image import read_box
 from bigcp3d.edge.labels import read_label_box, write_label_box
 from bigcp3d.edge.records import read_record, write_record
 from bigcp3d.edge.tables import write_table
-from bigcp3d.errors import InputError
 from bigcp3d.pure.boxes import Box, Vec3, vec3
 from bigcp3d.pure.cluster import Components, cluster_block
 from bigcp3d.pure.grid import spread_labels, working_box
 from bigcp3d.pure.labelling import label_box
-from bigcp3d.pure.normalise import estimate_range, sample_boxes
 from bigcp3d.pure.objects import squared_flow_error
 from bigcp3d.pure.pooling import pool_labels, pool_read_box
 from bigcp3d.pure.sinks import INTENSITY_UNIT, Sinks, Sums, collect_sinks
 from bigcp3d.pure.tracking import UNASSIGNED, choose_tracker
-from bigcp3d.work.kept import check_sample
+from bigcp3d.work.intake import check_same_image, count_missing, count_nonfinite, normalise
+from bigcp3d.work.lost import lost_voxels, read_maps
 from bigcp3d.work.mask import read_mask
 from bigcp3d.work.predict import merge, predict, read_channel
 from bigcp3d.work.removal import remove_unneeded
@@ -46,6 +43,8 @@ def perform(run: Run, name: str, time: int, index: Vec3) -> Counts:
     label = f"pyramid{level}" if name == "pyramid" else name
     done = read_record(folder, label, block)
     if done is not None:
+        if name == "normalise":
+            check_same_image(run, time, done)
         return {**done, "seconds": 0.0}
     with run.log.task(name, time, index) as meter:
         counts = pyramid(run, time, level, block) if name == "pyramid" else PASSES[name](run, time, block)
@@ -54,35 +53,20 @@ def perform(run: Run, name: str, time: int, index: Vec3) -> Counts:
     return {**counts, "seconds": meter.seconds}
 
 
-def normalise(run: Run, time: int, index: Vec3) -> Counts:
-    """Percentiles of each channel from a fixed sample of its voxels."""
-    plan, digest, ranges = run.plan, hashlib.sha256(), []
-    for channel in plan.channels:
-        boxes = sample_boxes(plan.image_shape)
-        sample = [read_box(plan.image, plan.level, box, channel=channel, time=time) for box in boxes]
-        try:
-            ranges.append(estimate_range(sample, plan.low_percentile, plan.high_percentile))
-        except InputError as error:
-            raise InputError(f"{plan.image.path}, channel {channel}, time point {time}: {error}") from error
-        for part in sample:
-            digest.update(np.ascontiguousarray(part).tobytes())
-    check_sample(plan, time, digest.hexdigest())
-    low, high, nonfinite = zip(*ranges, strict=True)
-    return {"low": low, "high": high, "sample_nonfinite": sum(nonfinite), "sample": digest.hexdigest()}
-
-
 def track(run: Run, time: int, index: Vec3) -> Counts:
     """Maps to offsets and sinks."""
     plan, block = run.plan, run.plan.grid.core(index)
     core = block.intersect(plan.scope.tracked)
     region = core.grow(plan.reach).clip(plan.shape)
-    maps = run.read("maps", time, region)
+    maps = read_maps(run, time, region)
     foreground = maps[0][core.slices(region.start)]
     if plan.mask is not None:
         foreground *= read_mask(run, time, core)
+    image, raw, read = read_channel(run, time, core, (-1e5, 1e5))
+    for box in lost_voxels(run, time, core):
+        foreground[box.slices(core.start)] = 0
     limits = {"foreground": plan.foreground, "steps": plan.steps, "reach": plan.reach}
     offsets = choose_tracker(run.device)(maps, region, core, plan.shape, **limits)
-    image, raw, read = read_channel(run, time, core, (-1e5, 1e5))
     intensity = np.rint(image * np.float32(INTENSITY_UNIT)).astype(np.int32)
     sinks = collect_sinks(
         offsets,
@@ -100,7 +84,8 @@ def track(run: Run, time: int, index: Vec3) -> Counts:
         "voxels": core.size,
         "foreground_vox": inside,
         "unassigned_vox": inside - int(sinks.sums.count.sum()),
-        "nonfinite_vox": _count_nonfinite(run, time, core, raw, read),
+        "nonfinite_vox": count_nonfinite(run, time, core, raw, read),
+        "missing_chunks": count_missing(run, time, core),
         "sinks": len(sinks.voxel),
     }
 
@@ -112,25 +97,6 @@ def _spread(offsets: NDArray[np.int8], core: Box, block: Box) -> NDArray[np.int8
     whole = np.full((3, *block.shape), UNASSIGNED, np.int8)
     whole[(slice(None), *core.slices(block.start))] = offsets
     return whole
-
-
-def _count_nonfinite(run: Run, time: int, core: Box, raw: NDArray[Any], read: Box) -> int:
-    """NaN and infinities among the image voxels that fall to this block, each voxel of the image to one block.
-
-    ``raw`` is the first channel in the box ``read``; of the others, what falls to the block is read here.
-    """
-    if not np.issubdtype(raw.dtype, np.floating):
-        return 0
-    plan = run.plan
-    ends = [
-        (int(a * f), s if b == whole else int(b * f))
-        for a, b, f, s, whole in zip(core.start, core.stop, plan.factors, plan.image_shape, plan.shape, strict=True)
-    ]
-    own = Box(vec3(e[0] for e in ends), vec3(e[1] for e in ends)).intersect(read)
-    if own.empty:
-        return 0
-    others = [read_box(plan.image, plan.level, own, channel=other, time=time) for other in plan.channels[1:]]
-    return sum(int(np.count_nonzero(~np.isfinite(part))) for part in (raw[own.slices(read.start)], *others))
 
 
 def _sinks_near(run: Run, time: int, box: Box) -> Sinks:
@@ -179,7 +145,7 @@ def check(run: Run, time: int, index: Vec3) -> Counts:
     """Squared flow error of each object, over the voxels of one block."""
     plan, core = run.plan, run.plan.grid.core(index).intersect(run.plan.scope.tracked)
     objects = _label_working(run, time, core, "object", 1, "uint64")
-    flow = run.read("maps", time, core)[1:]
+    flow = read_maps(run, time, core)[1:]
     at = np.nonzero(objects)
     present, local = np.unique(objects[at].astype(np.int64) - 1, return_inverse=True)
     squares = squared_flow_error(

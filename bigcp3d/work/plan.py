@@ -46,10 +46,12 @@ AFTER_MAPS = frozenset(
         "label_factors",
         "block",
         "keep_maps",
+        "on_error",
+        "missing",
     }
     | {"foreground", "steps", "reach", "radius", "filters"}
 )
-"""Settings that the maps of a time point do not depend on, where they were predicted everywhere.
+"""Settings that the maps of a time point do not depend on, where they were predicted everywhere and nothing was lost.
 
 The model counts by its hash and card.
 """
@@ -96,6 +98,10 @@ class Plan(BaseModel):
         Which objects are kept.
     keep_maps : bool
         Whether the maps stay, rather than go when no pass needs them.
+    on_error : "fail" or "skip"
+        What becomes of input that cannot be read (`bigcp3d.work.lost`).
+    missing : "fill" or "fail"
+        Whether chunks that the store lacks are the fill value, or input that cannot be read.
     version : str
         bigcp3d's.
     """
@@ -135,6 +141,8 @@ class Plan(BaseModel):
     scale_vox: float
     filters: Filters
     keep_maps: bool
+    on_error: str = "fail"
+    missing: str = "fill"
     version: str
 
     @property
@@ -204,7 +212,7 @@ class Plan(BaseModel):
 
     def result_settings(self) -> dict[str, Any]:
         """All that decides the result or how it is cut into tasks; not which labels the image has meanwhile."""
-        settings = self.model_dump(mode="json", exclude={"keep_maps", "work_dir", "model"})
+        settings = self.model_dump(mode="json", exclude={"keep_maps", "work_dir", "model", "on_error"})
         del settings["image"]["label_names"]
         return settings
 

@@ -9,12 +9,12 @@ Files handed to a block are read by its `merge` alone, and go when that is recor
 
 from __future__ import annotations
 
+import math
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
-from bigcp3d.edge.image import read_box
 from bigcp3d.edge.records import read_record
 from bigcp3d.edge.tables import read_table, write_table
 from bigcp3d.errors import InputError
@@ -22,6 +22,7 @@ from bigcp3d.pure.boxes import Box, Vec3
 from bigcp3d.pure.grid import image_box, resample
 from bigcp3d.pure.normalise import normalise_intensity
 from bigcp3d.pure.patches import finish_maps
+from bigcp3d.work.lost import read_image
 from bigcp3d.work.mask import needed_patches
 from bigcp3d.work.run import ONCE, Run
 
@@ -39,11 +40,16 @@ def intensity_range(run: Run, time: int, number: int) -> tuple[float, float]:
 def read_channel(
     run: Run, time: int, box: Box, clip: tuple[float, float], number: int = 0
 ) -> tuple[NDArray[np.float32], NDArray[Any], Box]:
-    """One of the plan's channels on a box of the working grid, normalised; and the image as read, with its box."""
+    """One of the plan's channels on a box of the working grid, normalised; and the image as read, with its box.
+
+    Chunks of the image that are lost are the low percentile in both.
+    """
     plan = run.plan
     region = image_box(box, plan.factors, plan.image_shape)
-    raw = read_box(plan.image, plan.level, region, channel=plan.channels[number], time=time)
+    raw, lost = read_image(run, time, plan.channels[number], region)
     low, high = intensity_range(run, time, number)
+    for chunk in lost:
+        raw[chunk.intersect(region).slices(region.start)] = math.floor(low) if raw.dtype.kind in "iu" else low
     image = normalise_intensity(raw, low, high, clip)
     return resample(image, region, box, plan.factors, plan.image_shape), raw, region
 

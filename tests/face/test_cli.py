@@ -231,12 +231,15 @@ def test_ctrl_c_ends_with_130_and_says_how_to_carry_on(run, library):
     assert "the same command carries on" in done.stderr
 
 
-def test_failed_blocks_are_listed_and_give_exit_code_4(run, library):
-    library.segment = lambda *_, **__: dataclasses.replace(SUMMARY, failed=["track (0, 1, 2): disk full"])
-    done = run(app, ["segment", "in.zarr"])
-    assert done.exit_code == 4
-    assert "1 blocks FAILED" in done.stdout
-    assert "failed: track (0, 1, 2): disk full" in done.stderr
+def test_chunks_that_were_given_up_are_listed(run, library):
+    library.segment = lambda *_, **__: dataclasses.replace(
+        SUMMARY, lost=["image, time 0, voxels (0, 0, 0) to (1, 1, 1)"]
+    )
+    done = run(app, ["segment", "in.zarr", "--on-error", "skip"])
+    assert done.exit_code == 0
+    assert library.asked["on_error"] == "skip"
+    assert "1 chunks could NOT BE READ" in done.stdout
+    assert "could not be read, and is background: image, time 0" in done.stderr
 
 
 @pytest.mark.parametrize(

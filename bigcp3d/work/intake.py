@@ -1,0 +1,101 @@
+"""What reading the image tells of it: its range of intensities, whether it is still the same, what is wrong in it.
+
+The sample from which the percentiles come stands for the image as well: its sha256 is in the record of `normalise`, and
+is compared when a run is carried on and when kept maps are used.
+"""
+
+from __future__ import annotations
+
+import hashlib
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from bigcp3d.edge.voxels import missing_chunks
+from bigcp3d.errors import InputError
+from bigcp3d.pure.boxes import Box, Vec3, vec3
+from bigcp3d.pure.normalise import estimate_range, sample_boxes
+from bigcp3d.work.kept import check_sample
+from bigcp3d.work.lost import read_image
+from bigcp3d.work.run import Run
+
+
+def normalise(run: Run, time: int, index: Vec3) -> dict[str, Any]:
+    """Percentiles of each channel from a fixed sample of its voxels."""
+    plan, samples, ranges = run.plan, hashlib.sha256(), []
+    for channel in plan.channels:
+        sample, digest = _sample(run, time, channel)
+        try:
+            ranges.append(estimate_range(sample, plan.low_percentile, plan.high_percentile))
+        except InputError as error:
+            raise InputError(f"{plan.image.path}, channel {channel}, time point {time}: {error}") from error
+        samples.update(digest)
+    check_sample(plan, time, samples.hexdigest())
+    low, high, nonfinite = zip(*ranges, strict=True)
+    return {"low": low, "high": high, "sample_nonfinite": sum(nonfinite), "sample": samples.hexdigest()}
+
+
+def check_same_image(run: Run, time: int, record: dict[str, Any]) -> None:
+    """Refuse to carry on with an image that is not the one with which the run began, as far as the sample shows.
+
+    Raises
+    ------
+    InputError
+    """
+    samples = hashlib.sha256()
+    for channel in run.plan.channels:
+        samples.update(_sample(run, time, channel)[1])
+    if samples.hexdigest() != record.get("sample"):
+        raise InputError(
+            f"{run.plan.image.path}: found other voxels (time point {time}) than those that this run began with; "
+            f"allowed is the same image: put it back, or remove {run.root} to begin anew"
+        )
+
+
+def _sample(run: Run, time: int, channel: int) -> tuple[list[NDArray[Any]], bytes]:
+    """The voxels of the sample that can be read, and the sha256 of all (of 0 where they cannot)."""
+    sample, digest = [], hashlib.sha256()
+    for box in sample_boxes(run.plan.image_shape):
+        voxels, lost = read_image(run, time, channel, box)
+        digest.update(np.ascontiguousarray(voxels).tobytes())
+        there = np.ones(box.shape, bool)
+        for chunk in lost:
+            there[chunk.intersect(box).slices(box.start)] = False
+        sample.append(voxels[there])
+    return sample, digest.digest()
+
+
+def _own_voxels(run: Run, core: Box) -> Box:
+    """Image voxels that fall to a working block, each voxel of the image to one block."""
+    plan = run.plan
+    ends = [
+        (int(a * f), s if b == whole else int(b * f))
+        for a, b, f, s, whole in zip(core.start, core.stop, plan.factors, plan.image_shape, plan.shape, strict=True)
+    ]
+    return Box(vec3(e[0] for e in ends), vec3(e[1] for e in ends))
+
+
+def count_nonfinite(run: Run, time: int, core: Box, raw: NDArray[Any], read: Box) -> int:
+    """NaN and infinities among the image voxels that fall to this block.
+
+    ``raw`` is the first channel in the box ``read``; of the others, what falls to the block is read here.
+    """
+    own = _own_voxels(run, core).intersect(read)
+    if not np.issubdtype(raw.dtype, np.floating) or own.empty:
+        return 0
+    others = [read_image(run, time, other, own)[0] for other in run.plan.channels[1:]]
+    return sum(int(np.count_nonzero(~np.isfinite(part))) for part in (raw[own.slices(read.start)], *others))
+
+
+def count_missing(run: Run, time: int, core: Box) -> int:
+    """Chunks of the image that the store lacks, and that begin in the voxels of this block."""
+    plan, own = run.plan, _own_voxels(run, core)
+    if own.empty:
+        return 0
+    missing = [
+        vec3(box.start)
+        for channel in plan.channels
+        for box in missing_chunks(plan.image, plan.level, own, channel=channel, time=time)
+    ]
+    return sum(not Box(start, vec3(a + 1 for a in start)).intersect(own).empty for start in missing)
