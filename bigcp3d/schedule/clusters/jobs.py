@@ -10,7 +10,7 @@ import importlib
 import re
 from typing import Any
 
-from distributed import Security, SpecCluster
+from distributed import Security, SpecCluster, Status
 
 from bigcp3d.errors import InputError
 from bigcp3d.schedule.clusters.config import QueueConfig
@@ -21,6 +21,9 @@ from bigcp3d.schedule.clusters.size import Size
 
 CLASSES = {"slurm": "SLURMCluster", "lsf": "LSFCluster", "pbs": "PBSCluster"}
 COMMANDS = {"slurm": "sbatch", "lsf": "bsub", "pbs": "qsub"}
+PRIVATE = ["--dashboard-address", "127.0.0.1:0"]
+"""Of a worker: with ``--no-dashboard`` its HTTP server would listen on all interfaces."""
+
 LEAVE_BEFORE_S = 120
 """A worker hands over and leaves so long before its job's time limit."""
 
@@ -51,6 +54,9 @@ def start_jobs(kind: str, config: QueueConfig, size: Size, security: Security | 
             cluster.worker_spec.update(cluster.new_worker_spec())
         cluster.sync(_started, cluster)
     except RuntimeError as error:
+        for job in cluster.workers.values():
+            if job.status == Status.created:  # Dask asserts that none is left so
+                job.status = Status.failed
         cluster.close()
         raise InputError(f"the queue took no job: {' '.join(str(error).split())}") from error
     keep(cluster, config, size)
@@ -87,7 +93,7 @@ def job_options(kind: str, config: QueueConfig) -> dict[str, Any]:
         "job_extra_directives": list(config.directives),
         "job_directives_skip": list(config.skip_directives),
         "job_script_prologue": [*_exports(), *config.prologue],
-        "worker_extra_args": ["--no-dashboard", *_lifetime(kind, config.walltime)],
+        "worker_extra_args": [*PRIVATE, *_lifetime(kind, config.walltime)],
     }
     return {name: value for name, value in options.items() if value is not None}
 
@@ -107,7 +113,7 @@ def gpu_options(kind: str, config: QueueConfig) -> dict[str, Any]:
         "job_name": "bigcp3d-gpu",
         "job_extra_directives": [*config.directives, *gpu.directives],
         "job_script_prologue": [*_exports(), *(config.prologue if gpu.prologue is None else gpu.prologue)],
-        "worker_extra_args": ["--no-dashboard", *_lifetime(kind, walltime), "--resources", f"GPU={gpu.threads}"],
+        "worker_extra_args": [*PRIVATE, *_lifetime(kind, walltime), "--resources", f"GPU={gpu.threads}"],
     }
     return {name: value for name, value in options.items() if value is not None}
 

@@ -85,8 +85,8 @@ def worker_pod(config: KubernetesConfig, *, gpu: bool) -> dict[str, Any]:
     """One worker a pod, with the data where the file says; the pod may take a little more than the worker's limit."""
     part = config.gpu if gpu and config.gpu else config
     threads = config.gpu.threads if gpu and config.gpu else 1
-    command = ["dask", "worker", "--name", "$(DASK_WORKER_NAME)", "--nthreads", str(threads), "--no-dashboard"]
-    command += ["--memory-limit", f"{int(part.memory)}B"]
+    command = ["dask", "worker", "--name", "$(DASK_WORKER_NAME)", "--nthreads", str(threads)]
+    command += ["--memory-limit", f"{int(part.memory)}B", "--dashboard-address", "127.0.0.1:0"]
     resources = {"cpu": str(max(config.cpus, threads)), "memory": str(int(1.05 * int(part.memory)))}
     if gpu and config.gpu:
         command += ["--resources", f"GPU={threads}"]

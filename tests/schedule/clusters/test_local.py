@@ -20,9 +20,9 @@ from bigcp3d.schedule.clusters.machines import Machines
 from bigcp3d.schedule.clusters.size import Size
 
 from ..conftest import read_labels
+from .conftest import CUT
 
 LIMIT = 4 * 2**30
-CUT = {"block": (17, 30, 26), "min_volume": 2}
 
 
 def seen(dask_worker) -> tuple[str | None, float, int]:
@@ -64,15 +64,6 @@ def test_gpus_are_named_as_the_environment_names_them(monkeypatch, environment, 
     if environment is not None:
         monkeypatch.setenv("CUDA_VISIBLE_DEVICES", environment)
     assert machine.visible_gpus() == expected
-
-
-@pytest.fixture(scope="module")
-def whole(tissue_store, random_model, tmp_path_factory):
-    output = tmp_path_factory.mktemp("whole") / "out.zarr"
-    bigcp3d.segment(
-        tissue_store, model=random_model, output=output, block=(99, 99, 99), min_volume=2, executor="serial"
-    )
-    return read_labels(output, "cells")
 
 
 def test_workers_that_come_and_go_change_no_label(whole, tissue_store, random_model, tmp_path, monkeypatch):
