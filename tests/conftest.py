@@ -1,8 +1,13 @@
 """What all tests share: the real volumes beside the checkout, where there are any."""
 
+import os
+from collections.abc import Iterator
 from pathlib import Path
+from uuid import uuid4
 
 import pytest
+
+from tests.object_stores import ENVIRONMENT, forget_connections, make_bucket, moto
 
 SHARED = Path(__file__).resolve().parents[2] / "shared" / "data"
 
@@ -13,3 +18,26 @@ def shared_data() -> Path:
     if not SHARED.is_dir():
         pytest.skip(f"no real volumes at {SHARED}")
     return SHARED
+
+
+@pytest.fixture(scope="session")
+def s3_server() -> Iterator[str]:
+    """Address of an S3 server in memory."""
+    with moto() as endpoint:
+        yield endpoint
+
+
+@pytest.fixture
+def s3(s3_server: str, monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Iterator[str]:
+    """A new bucket, ``s3://...``; endpoint and credentials are in the environment, and nowhere else."""
+    for name in [name for name in os.environ if name.startswith("AWS_")]:
+        monkeypatch.delenv(name)
+    for name, value in {**ENVIRONMENT, "AWS_ENDPOINT_URL": s3_server}.items():
+        monkeypatch.setenv(name, value)
+    monkeypatch.setenv("AWS_CONFIG_FILE", str(tmp_path / "no-config"))
+    monkeypatch.setenv("AWS_SHARED_CREDENTIALS_FILE", str(tmp_path / "no-credentials"))
+    forget_connections()
+    bucket = f"bucket-{uuid4().hex}"
+    make_bucket(s3_server, bucket)
+    yield f"s3://{bucket}"
+    forget_connections()

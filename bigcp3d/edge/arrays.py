@@ -10,6 +10,8 @@ from typing import Any
 
 import zarr
 
+from bigcp3d.edge.clients import in_words, shown_cause
+from bigcp3d.edge.places import zarr_store
 from bigcp3d.errors import InputError
 
 Levels = dict[str, zarr.Array[Any]]
@@ -30,13 +32,13 @@ def open_levels(group: zarr.Group, multiscale: Mapping[str, Any], where: str) ->
     for dataset in datasets:
         path = str(dataset["path"])
         try:
-            array = zarr.open_array(f"{where}/{path}", mode="r", zarr_format=group.metadata.zarr_format)
+            array = zarr.open_array(zarr_store(f"{where}/{path}"), mode="r", zarr_format=group.metadata.zarr_format)
         except Exception as error:
-            paths = ", ".join(str(d["path"]) for d in datasets)
+            said, paths = in_words(error), ", ".join(str(d["path"]) for d in datasets)
             raise InputError(
-                f"{where}: found no readable array at level path {path!r} ({error}); allowed is one array for each of "
+                f"{where}: found no readable array at level path {path!r} ({said}); allowed is one array for each of "
                 f"{paths}; write the image again, or take the level out of its metadata"
-            ) from error
+            ) from shown_cause(error)
         arrays[path] = array
     return arrays
 

@@ -8,20 +8,27 @@ from __future__ import annotations
 
 import os
 from collections.abc import Iterator
+from itertools import islice
 from pathlib import Path
 from typing import Any
 
 import zarr
 from zarr.errors import BaseZarrError
 
+from bigcp3d.edge.clients import in_words, is_remote_error, shown_cause
 from bigcp3d.edge.foreign import describe_file, describe_folder
 from bigcp3d.edge.metadata import first_multiscale, ome_part
+from bigcp3d.edge.places import Place, is_address, place, zarr_store
+from bigcp3d.edge.remote import Remote
 from bigcp3d.errors import InputError
 
 Node = zarr.Group | zarr.Array[Any]
 
 SHOWN = 5
 """How many paths a message lists."""
+
+REQUESTS = 50
+"""How many objects are looked at for a message."""
 
 
 def open_node(where: str) -> Node:
@@ -32,7 +39,53 @@ def open_node(where: str) -> Node:
     InputError
         Where there is no such folder, or no zarr in it.
     """
-    path = Path(where)
+    spot = place(where)
+    if isinstance(spot, Path):
+        _refuse_files(spot, where)
+    found = metadata_file(spot)
+    if found is None:
+        raise InputError(_no_zarr(spot))
+    zarr_format, store = 3 if found == "zarr.json" else 2, zarr_store(spot)
+    kind = "zarr.json" if zarr_format == 3 else ".zgroup or .zarray"
+    try:
+        if found == ".zgroup":
+            return zarr.open_group(store, mode="r", zarr_format=2, use_consolidated=False)
+        return zarr.open(store, mode="r", zarr_format=zarr_format)  # type: ignore[arg-type]
+    except Exception as error:
+        if not isinstance(error, ValueError | KeyError | TypeError | OSError | BaseZarrError) and not is_remote_error(
+            error
+        ):
+            raise
+        raise InputError(
+            f"{where}: found zarr metadata ({kind}) that cannot be read: {in_words(error)}; allowed are zarr 2 and "
+            "zarr 3; check the permissions, or write the store again"
+        ) from shown_cause(error)
+
+
+def metadata_file(spot: Place) -> str | None:
+    """The file that makes a folder a zarr node: ``zarr.json``, ``.zarray`` or ``.zgroup``; None where there is none.
+
+    Raises
+    ------
+    InputError
+        Where a store lets us see none of them, and denied a look at one: it may do so for what is not there.
+    """
+    denied: InputError | None = None
+    for name in ("zarr.json", ".zarray", ".zgroup"):
+        try:
+            if (spot / name).exists() if isinstance(spot, Path) else (spot / name).is_file():
+                return name
+        except InputError as error:
+            denied = denied or error
+            if "denied" not in str(error):
+                break
+    if denied is not None:
+        raise denied
+    return None
+
+
+def _refuse_files(path: Path, where: str) -> None:
+    """Say what is there in place of a folder."""
     if not os.path.exists(path):  # unlike Path.exists, false where a folder on the way cannot be entered
         near = _existing_parent(path)
         raise InputError(f"{where}: found nothing there (the path exists up to {near}); give an OME-Zarr group")
@@ -41,19 +94,6 @@ def open_node(where: str) -> Node:
         if path.name in ("zarr.json", ".zattrs", ".zgroup", ".zarray"):
             kind, cure = "a file", f"give {path.parent}"
         raise InputError(f"{where}: found {kind}; allowed are OME-Zarr folders; {cure}")
-    zarr_format = 3 if (path / "zarr.json").exists() else 2
-    kind = "zarr.json" if zarr_format == 3 else ".zgroup or .zarray"
-    if zarr_format == 2 and not ((path / ".zgroup").exists() or (path / ".zarray").exists()):
-        raise InputError(_no_zarr(path))
-    try:
-        if zarr_format == 2 and not (path / ".zarray").exists():
-            return zarr.open_group(where, mode="r", zarr_format=2, use_consolidated=False)
-        return zarr.open(where, mode="r", zarr_format=zarr_format)  # type: ignore[arg-type]
-    except (ValueError, KeyError, TypeError, OSError, BaseZarrError) as error:
-        raise InputError(
-            f"{where}: found zarr metadata ({kind}) that cannot be read: {error}; allowed are zarr 2 and zarr 3; "
-            "check the permissions, or write the store again"
-        ) from error
 
 
 def _existing_parent(path: Path) -> Path:
@@ -62,15 +102,22 @@ def _existing_parent(path: Path) -> Path:
     return path
 
 
-def _no_zarr(path: Path) -> str:
+def _no_zarr(path: Place) -> str:
     """Message for a folder that is no zarr node."""
+    if isinstance(path, Remote) and not path.exists():
+        return f"{path}: found nothing there; give an OME-Zarr group"
+    if isinstance(path, Remote) and path.is_file():
+        ours = path.name in ("zarr.json", ".zattrs", ".zgroup", ".zarray")
+        cure = f"give {path.parent}" if ours else "copy it to a local disk and convert it there"
+        return f"{path}: found a file; allowed are OME-Zarr folders; {cure}"
     image = _image_above(path)
     if image is not None:
         return f"{path}: found a folder inside an image that is no zarr group; give {image}"
     try:
-        if known := describe_folder(path):
+        if isinstance(path, Path) and (known := describe_folder(path)):
             return f"{path}: found {known[0]}; allowed are OME-Zarr folders; {known[1]}"
-        inside = sorted(p for p in path.iterdir() if (p / "zarr.json").exists() or (p / ".zgroup").exists())
+        children: Iterator[Place] = islice(path.iterdir(), None if isinstance(path, Path) else REQUESTS)
+        inside = sorted(str(child) for child in children if metadata_file(child) is not None)
     except PermissionError:
         return f"{path}: found a folder that cannot be read; allowed are readable folders; check the permissions"
     if inside:
@@ -90,7 +137,7 @@ def _some(paths: list[Any]) -> str:
 def explain_folder(where: str, node: Node) -> str:
     """Why a zarr node is no image, and what to give instead."""
     if isinstance(node, zarr.Array):
-        image = _image_above(Path(where))
+        image = _image_above(place(where))
         cure = f"give its image, {image}" if image else "write it as OME-Zarr with ome_zarr.writer.write_image"
         return f"{where}: found a zarr array; allowed are OME-Zarr groups; {cure}"
     ome = ome_part(node.attrs.asdict())
@@ -106,7 +153,7 @@ def explain_folder(where: str, node: Node) -> str:
     return f"{where}: found a zarr group without multiscales; allowed are OME-Zarr images; give {inside}"
 
 
-def _image_above(path: Path) -> Path | None:
+def _image_above(path: Place) -> Place | None:
     """The nearest folder above that is an image."""
     return next((parent for parent in path.parents if _is_image(str(parent))), None)
 
@@ -119,6 +166,8 @@ def _images_inside(where: str, group: zarr.Group) -> Iterator[str]:
     for image in (ome.get("well") or {}).get("images") or []:
         yield str(image.get("path"))
     if "plate" in ome or "well" in ome:
+        return
+    if is_address(where):  # no walk through what may be a million objects
         return
     for folder, names, _ in os.walk(where):
         names.sort()

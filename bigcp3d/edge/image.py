@@ -8,9 +8,7 @@ to workers. Invariant: whatever the version, the axes, the chunks or the byte or
 from __future__ import annotations
 
 import logging
-import os
 from collections.abc import Mapping
-from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -20,6 +18,7 @@ from bigcp3d.edge.arrays import check_arrays, open_levels
 from bigcp3d.edge.diagnose import explain_folder, open_node
 from bigcp3d.edge.info import ImageInfo, Level
 from bigcp3d.edge.metadata import first_multiscale, ome_part, read_axes, read_version
+from bigcp3d.edge.places import Place, place
 from bigcp3d.edge.transforms import read_transform, read_units
 from bigcp3d.edge.voxels import check_channel, check_level, check_time, read_box, stored_chunk
 from bigcp3d.errors import InputError
@@ -40,23 +39,7 @@ __all__ = [
 log = logging.getLogger(__name__)
 
 
-def local_path(path: str | Path) -> str:
-    """An absolute path without a trailing slash, with ``~`` expanded; links are kept.
-
-    Raises
-    ------
-    InputError
-        For addresses such as ``s3://``.
-    """
-    if "://" in str(path):
-        raise InputError(
-            f"{path}: found an address; allowed are folders on a file system that every worker sees; "
-            "copy the store there, or mount it"
-        )
-    return os.path.abspath(os.path.expanduser(str(path)))
-
-
-def open_image(path: str | Path) -> ImageInfo:
+def open_image(path: str | Place) -> ImageInfo:
     """Metadata of an OME-Zarr image; no voxel is read.
 
     Raises
@@ -64,14 +47,14 @@ def open_image(path: str | Path) -> ImageInfo:
     InputError
         Where the path is no OME-Zarr image, or one that cannot be used.
     """
-    where = local_path(path)
+    where = str(place(path))
     group = open_node(where)
     if isinstance(group, zarr.Array) or first_multiscale(group.attrs.asdict(), where) is None:
         raise InputError(explain_folder(where, group))
     return _describe(group, where)
 
 
-def open_labels(path: str | Path, name: str) -> ImageInfo:
+def open_labels(path: str | Place, name: str) -> ImageInfo:
     """Metadata of labels: ``labels/<name>`` of an image group, ``<name>`` of a labels group, or the group itself.
 
     Raises
@@ -79,7 +62,7 @@ def open_labels(path: str | Path, name: str) -> ImageInfo:
     InputError
         Where there are no such labels, or they are not integers.
     """
-    where = local_path(path)
+    where = str(place(path))
     group = open_node(where)
     if isinstance(group, zarr.Array):
         raise InputError(explain_folder(where, group))

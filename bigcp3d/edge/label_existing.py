@@ -8,8 +8,9 @@ from pathlib import Path
 import numpy as np
 import zarr
 
-from bigcp3d.edge.image import ImageInfo, local_path, open_labels
+from bigcp3d.edge.image import ImageInfo, open_labels
 from bigcp3d.edge.label_plan import LabelTarget, plan_labels
+from bigcp3d.edge.places import place, zarr_store
 from bigcp3d.edge.stores import edit_group
 from bigcp3d.errors import TargetError
 from bigcp3d.pure.boxes import Vec3, vec3
@@ -32,7 +33,7 @@ def open_target(image: ImageInfo, output: str | Path | None, name: str) -> Label
     TargetError
         Where they have other voxels than the image, or levels that are stored in pieces of different sizes.
     """
-    group = image.path if output is None else local_path(output)
+    group = image.path if output is None else str(place(output))
     labels = open_labels(group, name)
     if labels.path != f"{group}/labels/{name}" or labels.levels[0].shape != image.levels[0].shape:
         raise TargetError(
@@ -65,7 +66,7 @@ def open_target(image: ImageInfo, output: str | Path | None, name: str) -> Label
 
 def _pieces(labels: ImageInfo, level: str) -> tuple[Vec3, Vec3]:
     """Chunk, and what is written at once, of a level."""
-    array = zarr.open_array(f"{labels.path}/{level}", mode="r", zarr_format=labels.zarr_format)  # type: ignore[arg-type]
+    array = zarr.open_array(zarr_store(f"{labels.path}/{level}"), mode="r", zarr_format=labels.zarr_format)  # type: ignore[arg-type]
     return vec3(array.chunks[-3:]), vec3((array.shards or array.chunks)[-3:])
 
 

@@ -9,16 +9,13 @@ several names it shows the last one finished. A root with an image of its own is
 from __future__ import annotations
 
 import logging
-import os
-from collections.abc import Mapping
-from pathlib import Path
+from collections.abc import Callable, Mapping
 from typing import Any
-
-import zarr
 
 from bigcp3d.edge.label_plan import LabelTarget
 from bigcp3d.edge.metadata import first_multiscale, ome_part
-from bigcp3d.edge.stores import edit_group, is_group
+from bigcp3d.edge.places import Place, path_between, place, same_place
+from bigcp3d.edge.stores import edit_attributes, is_group
 
 log = logging.getLogger(__name__)
 
@@ -28,14 +25,9 @@ def versioned(target: LabelTarget, metadata: Mapping[str, Any]) -> dict[str, Any
     return dict(metadata) if target.zarr_format == 2 else {"ome": {"version": target.version, **metadata}}
 
 
-def source_path(target: LabelTarget, group: Path) -> str:
-    """Path from a group to the image: ``../../`` inside it, relative where they share a drive."""
-    if os.path.realpath(target.group) == os.path.realpath(target.image_path):
-        return "../../"
-    try:
-        return Path(os.path.relpath(target.image_path, group)).as_posix()
-    except ValueError:
-        return Path(target.image_path).as_posix()
+def source_path(target: LabelTarget, group: Place) -> str:
+    """Path from a group to the image: ``../../`` inside it, relative where they share a drive or a bucket."""
+    return "../../" if same_place(target.group, target.image_path) else path_between(group, target.image_path)
 
 
 def enter_label(target: LabelTarget) -> None:
@@ -48,11 +40,14 @@ def withdraw_label(target: LabelTarget) -> None:
     if not is_group(target.path.parent):
         return
     _edit_list(target, lambda names: [name for name in names if name != target.name])
-    root = Path(target.group)
-    attributes = _attributes(root, target.zarr_format)
-    if shown_at_root(attributes) == target.name:
+
+    def hide(attributes: Mapping[str, Any]) -> Mapping[str, Any]:
+        if shown_at_root(attributes) != target.name:
+            return attributes
         ome = {k: v for k, v in ome_part(attributes).items() if k not in ("multiscales", "image-label")}
-        _replace(root, target.zarr_format, ome if target.zarr_format == 2 else {**attributes, "ome": ome})
+        return ome if target.zarr_format == 2 else {**attributes, "ome": ome}
+
+    edit_attributes(place(target.group), target.zarr_format, hide)
 
 
 def shown_at_root(attributes: Mapping[str, Any]) -> str | None:
@@ -64,14 +59,17 @@ def shown_at_root(attributes: Mapping[str, Any]) -> str | None:
 
 def show_at_root(target: LabelTarget, multiscale: Mapping[str, Any]) -> None:
     """Let a root without an image of its own show the labels that ``multiscale`` describes."""
-    root = Path(target.group)
-    attributes = _attributes(root, target.zarr_format)
-    if first_multiscale(attributes, str(root)) is not None and shown_at_root(attributes) is None:
-        return
+    root = place(target.group)
     datasets = [{**d, "path": f"labels/{target.name}/{d['path']}"} for d in multiscale["datasets"]]
     label = {"version": target.version, "source": {"image": source_path(target, root)}}
     shown = {"multiscales": [{**multiscale, "datasets": datasets}], "image-label": label}
-    edit_group(root, target.zarr_format, versioned(target, {**_ome_only(attributes), **shown}))
+
+    def show(attributes: Mapping[str, Any]) -> Mapping[str, Any]:
+        if first_multiscale(attributes, str(root)) is not None and shown_at_root(attributes) is None:
+            return attributes
+        return {**attributes, **versioned(target, {**_ome_only(attributes), **shown})}
+
+    edit_attributes(root, target.zarr_format, show)
 
 
 def _ome_only(attributes: Mapping[str, Any]) -> Mapping[str, Any]:
@@ -79,25 +77,19 @@ def _ome_only(attributes: Mapping[str, Any]) -> Mapping[str, Any]:
     return ome_part(attributes) if "ome" in attributes else {}
 
 
-def _attributes(path: Path, zarr_format: int) -> dict[str, Any]:
-    return edit_group(path, zarr_format, {}).attrs.asdict()
-
-
-def _replace(path: Path, zarr_format: int, attributes: Mapping[str, Any]) -> None:
-    zarr.open_group(str(path), mode="r+", zarr_format=zarr_format, use_consolidated=False).attrs.put(dict(attributes))  # type: ignore[arg-type]
-
-
-def _edit_list(target: LabelTarget, edit: Any) -> None:
+def _edit_list(target: LabelTarget, edit: Callable[[list[str]], list[str]]) -> None:
     """Change the list of names; those that have no group behind them are taken out, since validators refuse them."""
     path = target.path.parent
-    attributes = _attributes(path, target.zarr_format)
-    ome = ome_part(attributes)
-    listed = [str(name) for name in ome.get("labels") or []]
-    names = [name for name in edit(listed) if name == target.name or is_group(path / name)]
-    dangling = sorted(set(listed) - set(names) - {target.name})
-    if dangling:
-        log.warning("%s: the list names %s, which are not there; taken out", path, ", ".join(dangling))
-    if target.zarr_format == 2 and "ome" not in attributes:
-        edit_group(path, 2, {"labels": names})
-    else:
-        edit_group(path, target.zarr_format, {"ome": {"version": target.version, **ome, "labels": names}})
+
+    def change(attributes: Mapping[str, Any]) -> Mapping[str, Any]:
+        ome = ome_part(attributes)
+        listed = [str(name) for name in ome.get("labels") or []]
+        names = [name for name in edit(listed) if name == target.name or is_group(path / name)]
+        dangling = sorted(set(listed) - set(names) - {target.name})
+        if dangling:
+            log.warning("%s: the list names %s, which are not there; taken out", path, ", ".join(dangling))
+        if target.zarr_format == 2 and "ome" not in attributes:
+            return {**attributes, "labels": names}
+        return {**attributes, "ome": {"version": target.version, **ome, "labels": names}}
+
+    edit_attributes(path, target.zarr_format, change)

@@ -11,11 +11,11 @@ from __future__ import annotations
 import logging
 import re
 from dataclasses import dataclass
-from pathlib import Path
 
 import numpy as np
 
-from bigcp3d.edge.image import ImageInfo, Level, local_path
+from bigcp3d.edge.image import ImageInfo, Level
+from bigcp3d.edge.places import Place, is_address, place
 from bigcp3d.edge.transforms import Float3, float3
 from bigcp3d.errors import InputError
 from bigcp3d.pure.boxes import Vec3, vec3
@@ -70,9 +70,9 @@ class LabelTarget:
     units: tuple[str | None, ...] = (None, None, None)
 
     @property
-    def path(self) -> Path:
+    def path(self) -> Place:
         """Folder of the labels group."""
-        return Path(self.group) / "labels" / self.name
+        return place(self.group) / "labels" / self.name
 
     @property
     def axes(self) -> tuple[str, ...]:
@@ -81,7 +81,7 @@ class LabelTarget:
 
 
 def plan_labels(
-    image: ImageInfo, output: str | Path | None, name: str, *, dtype: str = "uint32", shard: Vec3, level: int = 0
+    image: ImageInfo, output: str | Place | None, name: str, *, dtype: str = "uint32", shard: Vec3, level: int = 0
 ) -> LabelTarget:
     """Decide on the labels of an image; nothing is read or written.
 
@@ -110,6 +110,11 @@ def plan_labels(
     if dtype not in LABEL_DTYPES:
         raise ValueError(f"labels of {dtype}; allowed are {' and '.join(LABEL_DTYPES)}")
     check_name(name)
+    if output is None and is_address(image.path) and not image.path.startswith("s3:"):
+        raise InputError(
+            f"{image.path}: found an image on a web server, into which no labels can be written; give --output, a "
+            "local path or s3://"
+        )
     chunk, shard = chunk_and_shard(shard, image.levels[level].shape)
     cumulated = _cumulated_factors(image)
     first = image.levels[0]
@@ -120,7 +125,7 @@ def plan_labels(
         levels.append(_place(str(i - level), stored.shape, first, coarse))
     return LabelTarget(
         image_path=image.path,
-        group=image.path if output is None else local_path(output),
+        group=image.path if output is None else str(place(output)),
         name=name,
         version="0.4" if image.zarr_format == 2 else "0.5",
         zarr_format=image.zarr_format,

@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 import logging
-import os
 
 from bigcp3d.edge.diagnose import open_node
 from bigcp3d.edge.image import ImageInfo, open_image
 from bigcp3d.edge.metadata import ome_part
+from bigcp3d.edge.places import follow
 from bigcp3d.errors import InputError
 
 log = logging.getLogger(__name__)
@@ -18,7 +18,7 @@ def source_image(labels: ImageInfo) -> ImageInfo | None:
     entry = ome_part(open_node(labels.path).attrs.asdict()).get("image-label")
     source = entry.get("source") if isinstance(entry, dict) else None
     named = source.get("image") if isinstance(source, dict) else None
-    path = os.path.normpath(os.path.join(labels.path, str(named or "../../")))
+    path = str(follow(labels.path, str(named or "../../")))
     try:
         if "image-label" in ome_part(open_node(path).attrs.asdict()):  # a store of labels, which shows them at its root
             return None

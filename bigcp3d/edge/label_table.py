@@ -14,9 +14,7 @@ format of the store. Attributes come last, so a table that was not finished is n
 
 from __future__ import annotations
 
-import shutil
 from collections.abc import Mapping
-from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -25,14 +23,15 @@ from numpy.typing import NDArray
 
 from bigcp3d.edge.image import ImageInfo
 from bigcp3d.edge.metadata import ome_part
-from bigcp3d.edge.stores import edit_group, keeping_consolidated, write_error
+from bigcp3d.edge.places import Place, place, remove
+from bigcp3d.edge.stores import edit_group, keeping_consolidated, writing
 from bigcp3d.errors import InputError, TargetError
 
 ROWS = 1 << 16
 """Rows of a chunk."""
 
 
-def table_path(labels: ImageInfo) -> Path:
+def table_path(labels: ImageInfo) -> Place:
     """Where the table of labels goes: ``tables/<name>`` beside ``labels/<name>``.
 
     Raises
@@ -40,7 +39,7 @@ def table_path(labels: ImageInfo) -> Path:
     InputError
         The labels do not lie in a ``labels`` group.
     """
-    path = Path(labels.path)
+    path = place(labels.path)
     if path.parent.name != "labels":
         raise InputError(
             f"{path}: found labels outside a labels group, so a store has no place for their table; give a file: "
@@ -58,7 +57,7 @@ def check_label_table(labels: ImageInfo, *, overwrite: bool) -> None:
         )
 
 
-def write_label_table(labels: ImageInfo, columns: Mapping[str, NDArray[Any]], about: Mapping[str, Any]) -> Path:
+def write_label_table(labels: ImageInfo, columns: Mapping[str, NDArray[Any]], about: Mapping[str, Any]) -> Place:
     """Write the table of labels into their store, in place of one that is there.
 
     Parameters
@@ -72,7 +71,7 @@ def write_label_table(labels: ImageInfo, columns: Mapping[str, NDArray[Any]], ab
 
     Returns
     -------
-    path : Path
+    path : Place
         Of the table's group.
     """
     path = table_path(labels)
@@ -83,27 +82,23 @@ def write_label_table(labels: ImageInfo, columns: Mapping[str, NDArray[Any]], ab
     names = columns["label"].astype(str)
     if "time" in columns:
         names = np.char.add(np.char.add(columns["time"].astype(str), "-"), names)
-    try:
-        with keeping_consolidated(path.parent.parent):
-            tables = edit_group(path.parent, zarr_format, {})
-            if path.exists():
-                shutil.rmtree(path)
-            root = edit_group(path, zarr_format, {})
-            matrix = np.empty((rows, len(features)))
-            for k, column in enumerate(features.values()):
-                matrix[:, k] = column
-            _array(root, "X", matrix)
-            obs = {"label": columns["label"].astype(np.int64), **observed}
-            _frame(root, "obs", names, obs, ["label", "region", *observed])
-            _categories(root["obs"], "region", path.name, rows)
-            _frame(root, "var", np.array(list(features), dtype=str), {}, [])
-            for group in ("layers", "obsm", "obsp", "uns", "varm", "varp"):
-                _group(root, group, "dict", "0.1.0")
-            _spatialdata(root["uns"], path.name)
-            root.attrs.update({**_ngio(path.name), "bigcp3d": dict(about)})
-            _enter(tables, path.name)
-    except OSError as error:
-        raise write_error(path, error) from error
+    with writing(path), keeping_consolidated(path.parent.parent):
+        tables = edit_group(path.parent, zarr_format, {})
+        remove(path)
+        root = edit_group(path, zarr_format, {})
+        matrix = np.empty((rows, len(features)))
+        for k, column in enumerate(features.values()):
+            matrix[:, k] = column
+        _array(root, "X", matrix)
+        obs = {"label": columns["label"].astype(np.int64), **observed}
+        _frame(root, "obs", names, obs, ["label", "region", *observed])
+        _categories(root["obs"], "region", path.name, rows)
+        _frame(root, "var", np.array(list(features), dtype=str), {}, [])
+        for group in ("layers", "obsm", "obsp", "uns", "varm", "varp"):
+            _group(root, group, "dict", "0.1.0")
+        _spatialdata(root["uns"], path.name)
+        root.attrs.update({**_ngio(path.name), "bigcp3d": dict(about)})
+        _enter(tables, path.name)
     return path
 
 

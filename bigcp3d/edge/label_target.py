@@ -16,6 +16,7 @@ from bigcp3d.edge.diagnose import open_node
 from bigcp3d.edge.image import open_image
 from bigcp3d.edge.label_plan import LabelTarget
 from bigcp3d.edge.metadata import first_multiscale
+from bigcp3d.edge.places import place, same_place
 from bigcp3d.errors import InputError, TargetError
 
 
@@ -42,15 +43,24 @@ def check_target(target: LabelTarget, *, overwrite: bool, need_bytes: int = 0) -
         raise TargetError(
             f"{path}: found labels of that name; allowed is a name that is free; give another --name, or --overwrite"
         )
-    nearest = path.parent
-    while not nearest.exists():
-        nearest = nearest.parent
-    for folder in (nearest, path):
+    if isinstance(path, Path):
+        _check_folder(path)
+        check_space(path, need_bytes)
+
+
+def _check_folder(path: Path) -> None:
+    """Refuse a folder without permission; whether a bucket may be written to shows when a run begins."""
+    for folder in (_nearest(path.parent), path):
         if folder.exists() and not (folder.is_dir() and os.access(folder, os.W_OK | os.X_OK)):
             raise TargetError(
                 f"{path}: found {folder}, which cannot be written; allowed are folders with write permission; "
                 "give another --output, or change the permissions"
             )
+
+
+def check_space(path: Path, need_bytes: int) -> None:
+    """Refuse a disk with less free space than needed (`TargetError`)."""
+    nearest = _nearest(path.parent)
     free = shutil.disk_usage(nearest).free
     if free < need_bytes:
         raise TargetError(
@@ -59,10 +69,17 @@ def check_target(target: LabelTarget, *, overwrite: bool, need_bytes: int = 0) -
         )
 
 
+def _nearest(path: Path) -> Path:
+    """The folder itself, or the first above it that is there."""
+    while not path.exists():
+        path = path.parent
+    return path
+
+
 def _check_store(target: LabelTarget) -> None:
     """Refuse a store that is no zarr group of the right version, or an image whose levels are others."""
-    group = Path(target.group)
-    if not group.exists() or (group.is_dir() and not any(group.iterdir())):
+    group = place(target.group)
+    if not group.exists() or (group.is_dir() and not any(True for _ in group.iterdir())):
         return
     try:
         node = open_node(str(group))
@@ -74,10 +91,7 @@ def _check_store(target: LabelTarget) -> None:
             f"{group}: found a zarr {node.metadata.zarr_format} {kind}; allowed is a zarr {target.zarr_format} group, "
             "as the image is; give another --output"
         )
-    if (
-        group.resolve() == Path(target.image_path).resolve()
-        or first_multiscale(node.attrs.asdict(), str(group)) is None
-    ):
+    if same_place(group, target.image_path) or first_multiscale(node.attrs.asdict(), str(group)) is None:
         return
     found = [level.shape for level in open_image(group).levels]
     allowed = [level.shape for level in target.levels]

@@ -13,9 +13,7 @@ scale, a labels group carries its own version, and readers and validators look a
 
 from __future__ import annotations
 
-import shutil
 from collections.abc import Iterator, Mapping
-from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -23,19 +21,21 @@ import zarr
 from numpy.typing import NDArray
 
 from bigcp3d import __version__
+from bigcp3d.edge.clients import in_words, shown_cause
 from bigcp3d.edge.label_list import enter_label, show_at_root, source_path, versioned, withdraw_label
 from bigcp3d.edge.label_plan import LabelTarget, check_name, plan_labels
 from bigcp3d.edge.label_target import check_target
 from bigcp3d.edge.multiscale import Placed, describe_levels
 from bigcp3d.edge.new_image import create_image, write_image_box
+from bigcp3d.edge.places import place, remove, zarr_store
 from bigcp3d.edge.stores import (
     edit_group,
     is_group,
     keeping_consolidated,
     make_array,
     sync_box,
-    write_error,
     write_whole,
+    writing,
 )
 from bigcp3d.edge.transforms import float3, units_um
 from bigcp3d.errors import InputError
@@ -73,28 +73,24 @@ def create_labels(target: LabelTarget, *, overwrite: bool) -> None:
         As `check_target`; and where the store cannot be written after all.
     """
     check_target(target, overwrite=overwrite)
-    root, labels = Path(target.group), Path(target.group) / "labels"
-    try:
-        with keeping_consolidated(labels):
-            withdraw_label(target)
-            if target.path.exists():
-                shutil.rmtree(target.path)
-            if not is_group(root):
-                edit_group(root, target.zarr_format, versioned(target, {}))
-            edit_group(labels, target.zarr_format, {})
-            edit_group(target.path, target.zarr_format, {})
-            for level in target.levels:
-                make_array(
-                    target.path / level.path,
-                    (level.shape if target.times is None else (target.times, *level.shape)),
-                    target.dtype,
-                    axes=target.axes,
-                    chunk=target.chunk,
-                    shard=target.shard,
-                    zarr_format=target.zarr_format,
-                )
-    except OSError as error:
-        raise write_error(target.path, error) from error
+    root, labels = place(target.group), place(target.group) / "labels"
+    with writing(target.path), keeping_consolidated(labels):
+        withdraw_label(target)
+        remove(target.path)
+        if not is_group(root):
+            edit_group(root, target.zarr_format, versioned(target, {}))
+        edit_group(labels, target.zarr_format, {})
+        edit_group(target.path, target.zarr_format, {})
+        for level in target.levels:
+            make_array(
+                target.path / level.path,
+                (level.shape if target.times is None else (target.times, *level.shape)),
+                target.dtype,
+                axes=target.axes,
+                chunk=target.chunk,
+                shard=target.shard,
+                zarr_format=target.zarr_format,
+            )
 
 
 def write_label_box(target: LabelTarget, level: int, box: Box, array: NDArray[Any], *, time: int = 0) -> None:
@@ -138,13 +134,13 @@ def read_label_box(target: LabelTarget, level: int, box: Box, *, time: int = 0) 
     lead = () if target.times is None else (time,)
     index: tuple[int | slice, ...] = (*lead, *box.slices())
     try:
-        array = zarr.open_array(str(path), mode="r", zarr_format=target.zarr_format)  # type: ignore[arg-type]
+        array = zarr.open_array(zarr_store(path), mode="r", zarr_format=target.zarr_format)  # type: ignore[arg-type]
         return np.asarray(array[index], target.dtype)
     except Exception as error:
         raise InputError(
-            f"{path}: found labels that cannot be read in box {box.start} to {box.stop}, time {time}: {error}; "
-            "allowed are whole chunks; run again with --overwrite"
-        ) from error
+            f"{path}: found labels that cannot be read in box {box.start} to {box.stop}, time {time}: "
+            f"{in_words(error)}; allowed are whole chunks; run again with --overwrite"
+        ) from shown_cause(error)
 
 
 def finish_labels(target: LabelTarget, *, attributes: Mapping[str, Any]) -> None:
@@ -178,13 +174,10 @@ def finish_labels(target: LabelTarget, *, attributes: Mapping[str, Any]) -> None
     multiscale = describe_levels(target.version, target.axes, units, _placed(target), **more)
     label = {"version": target.version, "source": {"image": source_path(target, target.path)}}
     metadata = versioned(target, {"multiscales": [multiscale], "image-label": label})
-    try:
-        with keeping_consolidated(target.path):
-            edit_group(target.path, target.zarr_format, {**metadata, **attributes})
-            enter_label(target)
-            show_at_root(target, multiscale)
-    except OSError as error:
-        raise write_error(target.path, error) from error
+    with writing(target.path), keeping_consolidated(target.path):
+        edit_group(target.path, target.zarr_format, {**metadata, **attributes})
+        enter_label(target)
+        show_at_root(target, multiscale)
 
 
 def _placed(target: LabelTarget) -> Iterator[Placed]:

@@ -17,7 +17,6 @@ read.
 
 from __future__ import annotations
 
-from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -25,6 +24,7 @@ import zarr
 from numpy.typing import NDArray
 
 from bigcp3d.edge.image import open_image
+from bigcp3d.edge.places import Place, is_address, place, zarr_store
 from bigcp3d.edge.records import read_record
 from bigcp3d.errors import InputError
 from bigcp3d.pure.boxes import Box, Vec3, vec3
@@ -45,7 +45,7 @@ def default_min_foreground(maps: zarr.Array[Any]) -> float:
     return float(said) if isinstance(said, int | float) and 0 <= said <= 1 else 0.0
 
 
-def open_maps(path: str | Path, shape: Vec3, times: int, time: int = 0) -> zarr.Array[Any]:
+def open_maps(path: str | Place, shape: Vec3, times: int, time: int = 0) -> zarr.Array[Any]:
     """The array that holds the maps of a time point, after a look at its metadata.
 
     Parameters
@@ -62,8 +62,8 @@ def open_maps(path: str | Path, shape: Vec3, times: int, time: int = 0) -> zarr.
     InputError
         Where it cannot be opened or has another shape or dtype.
     """
-    if read_record(path, KEPT, (0, 0, 0)) is not None:
-        path, times = Path(path) / f"t{time}" / "maps", 1
+    if not is_address(path) and read_record(str(path), KEPT, (0, 0, 0)) is not None:
+        path, times = place(path) / f"t{time}" / "maps", 1
     shapes = [f"({times}, 4, {', '.join(map(str, shape))})"] + [f"{(4, *shape)}"] * (times == 1)
     needed = (
         f"a zarr array or OME-Zarr image of {', '.join(DTYPES)} and shape {' or '.join(reversed(shapes))}: foreground "
@@ -80,10 +80,10 @@ def open_maps(path: str | Path, shape: Vec3, times: int, time: int = 0) -> zarr.
     return array
 
 
-def _open(path: str | Path, needed: str) -> zarr.Array[Any]:
+def _open(path: str | Place, needed: str) -> zarr.Array[Any]:
     """The array itself, or the finest level of an OME-Zarr image."""
     try:
-        node = zarr.open(str(path), mode="r")
+        node = zarr.open(zarr_store(path), mode="r")
     except Exception as error:
         raise InputError(
             f"{path}: found no zarr array that can be opened ({type(error).__name__}); needed is {needed}; check the "
@@ -97,7 +97,7 @@ def _open(path: str | Path, needed: str) -> zarr.Array[Any]:
             f"{path}: found an OME-Zarr image with axes {','.join(image.axes)}; needed is {needed}, axes c,z,y,x or "
             "t,c,z,y,x; write it again"
         )
-    return zarr.open_array(f"{image.path}/{image.levels[0].path}", mode="r")
+    return zarr.open_array(zarr_store(f"{image.path}/{image.levels[0].path}"), mode="r")
 
 
 def read_maps(array: zarr.Array[Any], time: int, box: Box) -> NDArray[np.int8]:

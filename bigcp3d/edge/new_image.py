@@ -9,9 +9,10 @@ import numpy as np
 import zarr
 from numpy.typing import NDArray
 
-from bigcp3d.edge.image import ImageInfo, check_channel, local_path, open_image
+from bigcp3d.edge.image import ImageInfo, check_channel, open_image
 from bigcp3d.edge.multiscale import describe_levels
-from bigcp3d.edge.stores import edit_group, make_array, write_error, write_whole
+from bigcp3d.edge.places import Place, place, zarr_store
+from bigcp3d.edge.stores import edit_group, make_array, write_whole, writing
 from bigcp3d.edge.transforms import Float3, float3
 from bigcp3d.errors import TargetError
 from bigcp3d.pure.boxes import Box, Vec3, vec3
@@ -20,7 +21,7 @@ FORMATS = {"0.4": 2, "0.5": 3}
 
 
 def create_image(
-    path: str | Path,
+    path: str | Place,
     shape: Vec3,
     dtype: str,
     *,
@@ -57,7 +58,7 @@ def create_image(
     TargetError
         Where something is there already, or the place cannot be written.
     """
-    where = Path(local_path(path))
+    where = place(path)
     if where.exists():
         raise TargetError(f"{where}: found something there already; give another path, or delete it")
     zarr_format = FORMATS[version]
@@ -66,13 +67,12 @@ def create_image(
     placed = [("0", float3(scale_um or (1, 1, 1)), (0.0, 0.0, 0.0))]
     multiscales = [describe_levels(version, axes, (unit,) * 3, placed, name=name)]
     full = (channels, *shape) if channels > 1 else shape
-    try:
-        where.parent.mkdir(parents=True, exist_ok=True)
+    with writing(where):
+        if isinstance(where, Path):
+            where.parent.mkdir(parents=True, exist_ok=True)
         metadata = {"multiscales": multiscales}
         edit_group(where, zarr_format, metadata if zarr_format == 2 else {"ome": {"version": version, **metadata}})
         make_array(where / "0", full, dtype, axes=axes, chunk=chunk, shard=shard, zarr_format=zarr_format)
-    except OSError as error:
-        raise write_error(where, error) from error
     return open_image(where)
 
 
@@ -95,8 +95,8 @@ def write_image_box(image: ImageInfo, box: Box, array: NDArray[Any], *, channel:
     ValueError
         For any other box, shape or dtype.
     """
-    path = Path(image.path) / image.levels[0].path
+    path = place(image.path) / image.levels[0].path
     lead = (check_channel(image, channel),) if "c" in image.axes else ()
-    stored = zarr.open_array(str(path), mode="r", zarr_format=image.zarr_format)  # type: ignore[arg-type]
+    stored = zarr.open_array(zarr_store(path), mode="r", zarr_format=image.zarr_format)  # type: ignore[arg-type]
     unit = vec3((stored.shards or stored.chunks)[-3:])
     write_whole(path, image.zarr_format, lead, box, np.asarray(array), unit)

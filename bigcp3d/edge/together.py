@@ -13,13 +13,13 @@ from __future__ import annotations
 import logging
 from collections.abc import Mapping
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Any
 
 from bigcp3d.edge.diagnose import open_node
-from bigcp3d.edge.image import ImageInfo, local_path, open_image, open_labels
+from bigcp3d.edge.image import ImageInfo, open_image, open_labels
 from bigcp3d.edge.label_source import source_image
 from bigcp3d.edge.metadata import ome_part
+from bigcp3d.edge.places import Place, place
 from bigcp3d.errors import InputError
 
 log = logging.getLogger(__name__)
@@ -41,7 +41,7 @@ class Together:
     labels: Mapping[str, ImageInfo]
 
 
-def open_together(path: str | Path) -> Together:
+def open_together(path: str | Place) -> Together:
     """Image and labels that belong to a store; metadata only.
 
     Parameters
@@ -61,15 +61,15 @@ def open_together(path: str | Path) -> Together:
     image = source_image(info)
     if image is None:
         log.warning("%s: the image of these labels cannot be read; they are shown without it", info.path)
-    return Together(image, labels or {Path(info.path).name: info})
+    return Together(image, labels or {place(info.path).name: info})
 
 
-def attributes_of(path: str | Path) -> dict[str, Any]:
+def attributes_of(path: str | Place) -> dict[str, Any]:
     """Attributes of a zarr node; `InputError` where there is none."""
-    return dict(open_node(local_path(path)).attrs.asdict())
+    return dict(open_node(str(place(path))).attrs.asdict())
 
 
-def _tolerant(path: str | Path, name: str) -> ImageInfo | None:
+def _tolerant(path: str | Place, name: str) -> ImageInfo | None:
     """Labels; None, with a word in the log, where they cannot be opened: the rest can be shown without them."""
     try:
         return open_labels(path, name)

@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import asyncio
-import itertools
 import os
+from collections.abc import Iterator
 from typing import Any
 
 import numpy as np
@@ -12,7 +12,10 @@ import zarr
 from numpy.typing import NDArray
 from zarr.core.sync import sync
 
+from bigcp3d.edge.clients import in_words, shown_cause
 from bigcp3d.edge.info import ImageInfo
+from bigcp3d.edge.places import is_address, place, zarr_store
+from bigcp3d.edge.remote import Remote
 from bigcp3d.errors import InputError
 from bigcp3d.pure.boxes import BlockGrid, Box, Vec3, vec3
 
@@ -87,36 +90,62 @@ def read_box(image: ImageInfo, level: int, box: Box, *, channel: int = 0, time: 
     lead = tuple({"t": time, "c": channel}[name] for name in image.axes if name in "tc")
     where = f"{image.path}/{stored.path}"
     try:
-        array = zarr.open_array(where, mode="r", zarr_format=image.zarr_format)  # type: ignore[arg-type]
+        array = zarr.open_array(zarr_store(where), mode="r", zarr_format=image.zarr_format)  # type: ignore[arg-type]
         index: tuple[int | slice, ...] = (*lead, *box.slices())
         _refuse_empty_shards(array, where, lead, box)
         voxels = np.asarray(array[index])
+        _refuse_empty_objects(array, where, lead, box, voxels)
     except MemoryError:
         raise
     except Exception as error:
         raise InputError(
             f"{where}: found voxels that cannot be read in box {box.start} to {box.stop} (z, y, x), channel {channel}, "
-            f"time {time}: {type(error).__name__}: {error}; allowed are whole chunks; copy or write the image again"
-        ) from error
+            f"time {time}: {type(error).__name__}: {in_words(error)}; allowed are whole chunks; copy or write the "
+            "image again"
+        ) from shown_cause(error)
     return voxels.astype(image.dtype, copy=False)
 
 
 def _refuse_empty_shards(array: zarr.Array[Any], where: str, lead: tuple[int, ...], box: Box) -> None:
     """Raise for stored shards without a byte, which zarr takes for shards that are not there."""
-    if array.shards is None:
+    if is_address(where):
         return
-    starts, stops = (*lead, *box.start), (*(i + 1 for i in lead), *box.stop)
-    pieces = (range(a // s, -(-b // s)) for a, b, s in zip(starts, stops, array.shards, strict=True))
-    for piece in itertools.product(*pieces):
+    for piece, _ in _shards(array, lead, box):
         path = os.path.join(where, array.metadata.encode_chunk_key(piece))
         if os.path.exists(path) and os.path.getsize(path) == 0:
             raise ValueError(f"the shard {path} is empty")
 
 
+def _refuse_empty_objects(
+    array: zarr.Array[Any], where: str, lead: tuple[int, ...], box: Box, voxels: NDArray[Any]
+) -> None:
+    """The same for an object store, which is asked only about shards of which nothing but fill was read."""
+    if not is_address(where):
+        return
+    for piece, part in _shards(array, lead, box):
+        if np.any(voxels[part.slices(box.start)] != array.fill_value):
+            continue
+        spot = place(where) / array.metadata.encode_chunk_key(piece)
+        if isinstance(spot, Remote) and spot.size() == 0:
+            raise ValueError(f"the shard {spot} is empty")
+
+
+def _shards(array: zarr.Array[Any], lead: tuple[int, ...], box: Box) -> Iterator[tuple[tuple[int, ...], Box]]:
+    """Index of each shard that a box meets, and what of the box lies in it."""
+    if array.shards is None:
+        return
+    sides = array.shards[-3:]
+    own = tuple(i // s for i, s in zip(lead, array.shards[:-3], strict=True))
+    for index in BlockGrid(vec3(array.shape[-3:]), vec3(sides)).touching(box):
+        start = vec3(i * s for i, s in zip(index, sides, strict=True))
+        shard = Box(start, vec3(a + s for a, s in zip(start, sides, strict=True)))
+        yield (*own, *index), shard.intersect(box)
+
+
 def stored_chunk(image: ImageInfo, level: int) -> Vec3:
     """Voxels (z, y, x) of the smallest piece that is read at once."""
     stored = image.levels[level]
-    array = zarr.open_array(f"{image.path}/{stored.path}", mode="r", zarr_format=image.zarr_format)  # type: ignore[arg-type]
+    array = zarr.open_array(zarr_store(f"{image.path}/{stored.path}"), mode="r", zarr_format=image.zarr_format)  # type: ignore[arg-type]
     return vec3(array.chunks[-3:])
 
 
@@ -126,7 +155,7 @@ def missing_chunks(image: ImageInfo, level: int, box: Box, *, channel: int = 0, 
     Where an array has shards, these are the stored objects.
     """
     stored = image.levels[level]
-    array = zarr.open_array(f"{image.path}/{stored.path}", mode="r", zarr_format=image.zarr_format)  # type: ignore[arg-type]
+    array = zarr.open_array(zarr_store(f"{image.path}/{stored.path}"), mode="r", zarr_format=image.zarr_format)  # type: ignore[arg-type]
     lead = tuple({"t": time, "c": channel}[name] for name in image.axes if name in "tc")
     side = array.shards or array.chunks
     first = tuple(i // s for i, s in zip(lead, side, strict=False))

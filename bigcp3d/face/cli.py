@@ -141,7 +141,7 @@ def describe_numbers(numbers: dict[str, Any]) -> str:
 
 @app.command()
 def info(
-    source: Annotated[Path, typer.Argument(metavar="IN.zarr", help="An OME-Zarr image.")],
+    source: Annotated[str, typer.Argument(metavar="IN.zarr", help="An OME-Zarr image.")],
     check: Annotated[
         bool,
         typer.Option("--check", help="Read every chunk of the image and its labels, and name those that are torn."),

@@ -40,8 +40,8 @@ SHOWN = {
 
 
 def evaluate(
-    pred: Annotated[Path, typer.Argument(metavar="PRED.zarr", help="Image or labels group with the labels found.")],
-    truth: Annotated[Path, typer.Argument(metavar="TRUTH.zarr", help="Image or labels group with the true labels.")],
+    pred: Annotated[str, typer.Argument(metavar="PRED.zarr", help="Image or labels group with the labels found.")],
+    truth: Annotated[str, typer.Argument(metavar="TRUTH.zarr", help="Image or labels group with the true labels.")],
     pred_name: Annotated[str, option("--pred-name", panel=WHAT, text="Name of the labels found.")] = "cells",
     truth_name: Annotated[str, option("--truth-name", panel=WHAT, text="Name of the true labels.")] = "truth",
     min_cell: Annotated[

@@ -69,7 +69,9 @@ def describe_image(path: str | Path, *, plan: bool = False) -> str:
 def _describe_labels(image: ImageInfo) -> Iterator[str]:
     """Each labels of the image: what they are, who made them, and what is wrong with them."""
     from bigcp3d.edge.image import open_labels
+    from bigcp3d.edge.places import place
 
+    root = place(image.path)
     for name in image.label_names:
         try:
             labels = open_labels(image.path, name)
@@ -78,15 +80,15 @@ def _describe_labels(image: ImageInfo) -> Iterator[str]:
             continue
         made = _provenance(labels)
         levels = _plural(len(labels.levels), "level")
-        table = ", a table in the store" if (Path(image.path) / "tables" / name).is_dir() else ""
+        table = ", a table in the store" if (root / "tables" / name).exists() else ""
         yield f"labels/{name}: {labels.dtype}, {levels}, {_by(labels.levels[0].shape)}{made}{table}"
         shapes, others = ([level.shape for level in info.levels] for info in (labels, image))
         if shapes[0] not in others:
             yield f"warning: labels/{name} lie on no level of the image, whose shapes are {', '.join(map(_by, others))}"
         elif shapes != others:
             yield f"warning: labels/{name} do not have the image's levels; viewers may show them shifted or coarse"
-    folder = Path(image.path) / "labels"
-    unlisted = {path.name for path in folder.glob("*") if path.is_dir()} - set(image.label_names)
+    inside = (root / "labels").iterdir() if (root / "labels").exists() else ()
+    unlisted = {path.name for path in inside if path.is_dir()} - set(image.label_names)
     for name in sorted(unlisted):
         yield f"warning: labels/{name} is not in the list of labels: unfinished, or left by a run that was stopped"
 
@@ -95,7 +97,9 @@ def _provenance(labels: ImageInfo) -> str:
     """By whom labels were made, if they say so."""
     import zarr
 
-    made = zarr.open_group(labels.path, mode="r", use_consolidated=False).attrs.asdict().get("bigcp3d")
+    from bigcp3d.edge.places import zarr_store
+
+    made = zarr.open_group(zarr_store(labels.path), mode="r", use_consolidated=False).attrs.asdict().get("bigcp3d")
     if not isinstance(made, dict):
         return ""
     model = f", model {made['model']}" if made.get("model") else ""
@@ -133,7 +137,9 @@ def _by(values: tuple[float, ...]) -> str:
 def _describe_level(image: ImageInfo, level: Level) -> str:
     import zarr
 
-    array = zarr.open_array(f"{image.path}/{level.path}", mode="r")
+    from bigcp3d.edge.places import zarr_store
+
+    array = zarr.open_array(zarr_store(f"{image.path}/{level.path}"), mode="r")
     stored = f"chunks {_by(array.chunks)}" + (f" in shards {_by(array.shards)}" if array.shards else "")
     scale = f"voxel {_by(level.scale_um)} um" if level.scale_um else "no scale"
     return f"{level.path!r}, {_by(level.shape)} (z y x), {scale}, {stored}"

@@ -24,7 +24,9 @@ def option(*names: str, panel: str, text: str, **more: Any) -> Any:
     return typer.Option(*names, help=text, rich_help_panel=panel, **more)
 
 
-Source = Annotated[Path, typer.Argument(metavar="IN.zarr", help="OME-Zarr image (0.1 to 0.5).")]
+Source = Annotated[
+    str, typer.Argument(metavar="IN.zarr", help="OME-Zarr image (0.1 to 0.5): a path, s3://BUCKET/PATH or https://.")
+]
 Diameter = Annotated[
     float | None,
     option(
@@ -93,7 +95,7 @@ Roi = Annotated[
     ),
 ]
 Mask = Annotated[
-    Path | None,
+    str | None,
     option(
         "--mask",
         panel=IMAGE,
@@ -115,7 +117,7 @@ LabelsLevel = Annotated[
     ),
 ]
 Output = Annotated[
-    Path | None,
+    str | None,
     option(
         "--output",
         panel=RESULT,
@@ -229,7 +231,7 @@ Radius = Annotated[
     ),
 ]
 Maps = Annotated[
-    Path | None,
+    str | None,
     option(
         "--maps",
         panel=METHOD,

@@ -7,9 +7,11 @@ means equal in all that decides maps (`bigcp3d.work.kept`), so nothing about the
 from __future__ import annotations
 
 import logging
+import re
 from collections.abc import Iterator
 from pathlib import Path
 
+from bigcp3d.edge.places import place
 from bigcp3d.errors import InputError
 from bigcp3d.schedule.request import Request
 from bigcp3d.work.kept import read_kept
@@ -19,9 +21,12 @@ log = logging.getLogger(__name__)
 
 
 def default_work_dir(group: str, name: str) -> Path:
-    """Where intermediate arrays go: beside the store that gets the labels."""
-    store = Path(group)
-    return store.parent / f"{store.name.removesuffix('.zarr')}.bigcp3d" / name
+    """Where intermediate arrays go: beside the store that gets the labels; in the current directory for an address."""
+    store = place(group)
+    if isinstance(store, Path):
+        return store.parent / f"{store.name.removesuffix('.zarr')}.bigcp3d" / name
+    address = str(store).partition("://")[2].removesuffix(".zarr")
+    return Path.cwd() / f"{re.sub(r'[^A-Za-z0-9._-]', '-', address)}.bigcp3d" / name
 
 
 def reuse_maps(plan: Plan, request: Request) -> Plan:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections import Counter
-from pathlib import Path
 
 from bigcp3d.errors import BigCP3DError, BlockError
 from bigcp3d.pure.boxes import Box
@@ -78,7 +77,7 @@ class RunLog:
                 )
             )
         return Summary(
-            labels=str(Path(plan.target.group) / "labels" / plan.target.name),
+            labels=str(plan.target.path),
             name=plan.target.name,
             cells=totals["cells"],
             removed=dict(self.removed),

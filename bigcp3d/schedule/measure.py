@@ -16,6 +16,7 @@ import numpy as np
 import bigcp3d
 from bigcp3d.edge.cell_files import check_cell_file, write_cell_file
 from bigcp3d.edge.label_table import check_label_table, table_path, write_label_table
+from bigcp3d.edge.places import Place, place
 from bigcp3d.edge.tables import read_table
 from bigcp3d.pure.boxes import Vec3
 from bigcp3d.pure.cell_sums import CellSums
@@ -54,7 +55,7 @@ class CellTable:
             "scale_um": self.what.labels.levels[0].scale_um,
         }
 
-    def write(self, output: str | Path) -> Path:
+    def write(self, output: str | Path) -> Place:
         """Write it to a ``.csv`` or ``.parquet`` file, or into the store (``"zarr"``), in place of what is there."""
         if str(output) == IN_STORE:
             return write_label_table(self.what.labels, self.columns, self.about())
@@ -211,7 +212,7 @@ def measure_run(plan: Plan, request: Request, observe: Observer) -> None:
     if request.table is not None:
         serial = request.executor == "serial"
         measure(
-            plan.target.path,
+            str(plan.target.path),
             plan.target.name,
             output=request.table,
             image=plan.image.path,
@@ -219,5 +220,5 @@ def measure_run(plan: Plan, request: Request, observe: Observer) -> None:
             machines=None if serial else request.machines,
             overwrite=True,  # asked before the run
         )
-    elif (old := Path(plan.target.group) / "tables" / plan.target.name).exists():
+    elif (old := place(plan.target.group) / "tables" / plan.target.name).exists():
         observe(Warned(f"{old} describes earlier labels; renew it: bigcp3d measure {plan.target.path} --overwrite"))

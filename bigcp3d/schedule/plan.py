@@ -15,6 +15,7 @@ from bigcp3d.edge.label_plan import CHUNK
 from bigcp3d.edge.labels import plan_labels
 from bigcp3d.edge.maps import default_min_foreground, open_maps
 from bigcp3d.edge.models import ModelCard, model_hash
+from bigcp3d.edge.places import is_address, place, refuse_address
 from bigcp3d.errors import InputError
 from bigcp3d.pure.boxes import Vec3, vec3
 from bigcp3d.pure.grid import Factors
@@ -46,11 +47,12 @@ def make_plan(request: Request) -> Plan:
     from bigcp3d import __version__
 
     request.check()
+    refuse_address(request.work_dir, "--work-dir", "on a cluster, a folder of a file system that all workers share")
     image = open_image(request.source)
     card, channels = choose_channels(image, request)
     grids = choose_grids(image, request, card)
     shape = grids.shape
-    maps = None if request.maps is None else str(request.maps)
+    maps = None if request.maps is None else str(place(request.maps)) if is_address(request.maps) else str(request.maps)
     stored = None if maps is None else [open_maps(maps, shape, image.times, time) for time in range(image.times)]
     radius = request.radius_vox or card.diameter_vox / 2
     reach = path_reach(radius)

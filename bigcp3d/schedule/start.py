@@ -12,9 +12,12 @@ import shutil
 from dataclasses import asdict
 from pathlib import Path
 
+from bigcp3d.edge.label_target import check_space
 from bigcp3d.edge.labels import check_target
 from bigcp3d.edge.lock_file import LOCK
+from bigcp3d.edge.places import is_address, place, same_place
 from bigcp3d.edge.records import read_record, write_record
+from bigcp3d.edge.remote import Remote
 from bigcp3d.errors import TargetError
 from bigcp3d.schedule.events import Summary
 from bigcp3d.work.kept import read_kept, write_kept
@@ -34,7 +37,8 @@ def check_start(plan: Plan, *, overwrite: bool) -> bool:
     root, resumed = Path(plan.work_dir), False
     path = root / "plan.json"
     own = _maps_lie_here(plan)
-    if plan.maps is not None and not own and Path(plan.work_dir).resolve() in Path(plan.maps).resolve().parents:
+    maps = None if plan.maps is None or is_address(plan.maps) else Path(plan.maps)
+    if maps is not None and not own and root.resolve() in maps.resolve().parents:
         raise TargetError(
             f"the maps {plan.maps} lie in the work directory of this run, {plan.work_dir}, which is removed "
             "when it begins; give another --name or --work-dir, or leave --maps out: kept maps are found"
@@ -64,12 +68,14 @@ def check_start(plan: Plan, *, overwrite: bool) -> bool:
         )
     began = resumed and read_record(Path(plan.work_dir) / "records", "creating", ONCE) is not None
     check_target(plan.target, overwrite=overwrite or began, need_bytes=_least_disk_bytes(plan))
+    if is_address(plan.target.group):
+        check_space(root, _least_disk_bytes(plan))
     return resumed
 
 
 def _maps_lie_here(plan: Plan) -> bool:
     """Whether a run starts from maps that are kept in its own work directory."""
-    return plan.maps is not None and Path(plan.maps).resolve() == Path(plan.work_dir).resolve()
+    return plan.maps is not None and same_place(plan.maps, plan.work_dir)
 
 
 def _least_disk_bytes(plan: Plan) -> int:
@@ -83,9 +89,11 @@ def prepare(plan: Plan, run: Run, *, resumed: bool, overwrite: bool) -> None:
     Raises
     ------
     TargetError
-        If it cannot be written.
+        If it cannot be written, or the store of the labels cannot.
     """
-    root = Path(plan.work_dir)
+    root, group = Path(plan.work_dir), place(plan.target.group)
+    if isinstance(group, Remote):
+        group.check_writable()
     if not resumed and _maps_lie_here(plan):
         _remove_all_but(root, "maps")  # while the plan is still that of the run that has finished
     elif not resumed and overwrite and (root / "plan.json").exists():

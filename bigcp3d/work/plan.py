@@ -12,7 +12,6 @@ import json
 import math
 from collections.abc import Mapping
 from functools import cached_property
-from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -301,7 +300,7 @@ class Plan(BaseModel):
             f"memory     {in_words(self.worker_bytes())} per worker; tasks need "
             + ", ".join(f"{name} {in_words(number)}" for name, number in memory.items()),
             "disk       at most " + ", ".join(f"{name} {in_words(number)}" for name, number in disk.items()),
-            f"labels     {Path(self.target.group) / 'labels' / self.target.name}, {self.target.dtype}, "
+            f"labels     {self.target.path}, {self.target.dtype}, "
             f"{len(self.target.levels)} level(s), shards of {_by(self.target.shard)}, "
             f"chunks of {_by(self.target.chunk)}",
             f"work       {self.work_dir}",

@@ -17,7 +17,7 @@ from dataclasses import asdict
 from pathlib import Path
 
 import bigcp3d
-from bigcp3d.edge.image import ImageInfo, local_path, open_image
+from bigcp3d.edge.image import ImageInfo, open_image
 from bigcp3d.edge.label_plan import chunk_and_shard
 from bigcp3d.edge.labels import (
     LabelTarget,
@@ -29,6 +29,7 @@ from bigcp3d.edge.labels import (
     write_image_box,
     write_label_box,
 )
+from bigcp3d.edge.places import refuse_address
 from bigcp3d.errors import InputError, TargetError
 from bigcp3d.pure.boxes import BlockGrid, Vec3
 from bigcp3d.pure.tissue import Tissue, render
@@ -84,7 +85,8 @@ def simulate(
     -----
     Memory: `shard_bytes` for each thread. Disk: about 2 bytes a voxel; the truth packs well.
     """
-    where = Path(local_path(path))
+    refuse_address(path, "the place of a simulation", "simulate into a local folder and copy that")
+    where = Path(os.path.abspath(os.path.expanduser(path)))
     _check(where, scale_um, overwrite)
     chunk, shard = _pieces(tissue.shape, chunk, shard)
     partial = where.with_name(f".{where.name}.partial")

@@ -1,0 +1,171 @@
+"""Servers for tests, on loopback and in memory: S3 by moto, plain files over HTTP, and a proxy that misbehaves."""
+
+from __future__ import annotations
+
+import http.client
+import logging
+import os
+import re
+import threading
+import time
+from collections import Counter
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from http.server import BaseHTTPRequestHandler, SimpleHTTPRequestHandler, ThreadingHTTPServer
+from pathlib import Path
+from typing import Any
+
+from bigcp3d.edge import clients
+
+KEY, SECRET = "AKIABIGCP3DTESTKEY42", "test/Secret+that.must-appear.nowhere"
+ENVIRONMENT = {"AWS_ACCESS_KEY_ID": KEY, "AWS_SECRET_ACCESS_KEY": SECRET, "AWS_REGION": "us-east-1"}
+
+
+@contextmanager
+def moto() -> Iterator[str]:
+    """An S3 server; its address."""
+    from moto.server import ThreadedMotoServer
+
+    logging.getLogger("werkzeug").setLevel(logging.ERROR)
+    server = ThreadedMotoServer("127.0.0.1", 0, verbose=False)
+    server.start()
+    try:
+        host, port = server.get_host_and_port()
+        yield f"http://{host}:{port}"
+    finally:
+        server.stop()
+
+
+@contextmanager
+def serving(handler: Callable[..., BaseHTTPRequestHandler]) -> Iterator[str]:
+    """A threaded server on loopback; its address."""
+    server = ThreadingHTTPServer(("127.0.0.1", 0), handler)
+    thread = threading.Thread(target=server.serve_forever, kwargs={"poll_interval": 0.02}, daemon=True)
+    thread.start()
+    try:
+        yield f"http://127.0.0.1:{server.server_address[1]}"
+    finally:
+        server.shutdown()
+        server.server_close()
+        thread.join()
+
+
+class Proxy:
+    """Passes requests on to an S3 server, counts them, and misbehaves as told.
+
+    Attributes
+    ----------
+    requests : list of (method, path, range)
+        All that came, in order.
+    fail_every : int
+        Every so many requests are answered 503; 0: none.
+    delay_s : float
+        Time before every answer.
+    deny : tuple of str
+        Methods that are answered 403.
+    """
+
+    def __init__(self, upstream: str) -> None:
+        self.upstream = upstream.removeprefix("http://")
+        self.requests: list[tuple[str, str, str]] = []
+        self.failed = 0
+        self.fail_every, self.delay_s, self.deny = 0, 0.0, ()
+        self.lock = threading.Lock()
+
+    def count(self, method: str, part: str) -> Counter[tuple[str, str]]:
+        """How often each path with ``part`` in it was asked for, by its range."""
+        return Counter((path, span) for m, path, span in self.requests if m == method and part in path)
+
+    def handler(self) -> type[BaseHTTPRequestHandler]:
+        """For `serving`."""
+        proxy = self
+
+        class Handler(BaseHTTPRequestHandler):
+            protocol_version = "HTTP/1.1"
+
+            def _pass_on(self) -> None:
+                body = self.rfile.read(int(self.headers.get("Content-Length") or 0))
+                with proxy.lock:
+                    proxy.requests.append((self.command, self.path, self.headers.get("Range") or ""))
+                    fails = proxy.fail_every and len(proxy.requests) % proxy.fail_every == 0
+                    proxy.failed += bool(fails)
+                time.sleep(proxy.delay_s)
+                if fails or self.command in proxy.deny:
+                    self._answer(503 if fails else 403, {}, b"" if fails else b"<Code>AccessDenied</Code>")
+                    return
+                connection = http.client.HTTPConnection(proxy.upstream, timeout=60)
+                connection.request(self.command, self.path, body, dict(self.headers))
+                answer = connection.getresponse()
+                self._answer(answer.status, dict(answer.getheaders()), answer.read())
+                connection.close()
+
+            def _answer(self, status: int, headers: dict[str, str], content: bytes) -> None:
+                self.send_response(status)
+                for name, value in headers.items():
+                    if name.lower() not in ("connection", "transfer-encoding", "content-length", "date", "server"):
+                        self.send_header(name, value)
+                length = headers.get("Content-Length") if self.command == "HEAD" else None
+                self.send_header("Content-Length", length or str(len(content)))
+                self.end_headers()
+                if self.command != "HEAD":
+                    self.wfile.write(content)
+
+            do_GET = do_HEAD = do_PUT = do_POST = do_DELETE = _pass_on
+
+            def log_message(self, *_: Any) -> None:
+                pass
+
+        return Handler
+
+
+def files_of(folder: Path) -> type[SimpleHTTPRequestHandler]:
+    """Files of a folder, with ranges, as a plain web server gives them; for `serving`."""
+
+    class Files(SimpleHTTPRequestHandler):
+        protocol_version = "HTTP/1.1"
+
+        def __init__(self, *arguments: Any) -> None:
+            super().__init__(*arguments, directory=str(folder))
+
+        def do_GET(self) -> None:
+            asked = re.fullmatch(r"bytes=(\d*)-(\d*)", self.headers.get("Range") or "")
+            path = self.translate_path(self.path)
+            if asked is None or not os.path.isfile(path):
+                super().do_GET()
+                return
+            content = Path(path).read_bytes()
+            first, last = asked.groups()
+            start = int(first) if first else max(0, len(content) - int(last))
+            stop = min(int(last) + 1, len(content)) if first and last else len(content)
+            self.send_response(206)
+            self.send_header("Content-Range", f"bytes {start}-{stop - 1}/{len(content)}")
+            self.send_header("Content-Length", str(stop - start))
+            self.end_headers()
+            self.wfile.write(content[start:stop])
+
+        def log_message(self, *_: Any) -> None:
+            pass
+
+    return Files
+
+
+def make_bucket(endpoint: str, bucket: str) -> None:
+    """A new bucket on a server."""
+    import boto3
+
+    boto3.client("s3", endpoint_url=endpoint).create_bucket(Bucket=bucket)
+
+
+def make_public(endpoint: str, address: str) -> None:
+    """Let anyone read what a bucket holds now."""
+    import boto3
+
+    client, bucket = boto3.client("s3", endpoint_url=endpoint), address.removeprefix("s3://")
+    for found in client.list_objects_v2(Bucket=bucket)["Contents"]:
+        client.put_object_acl(Bucket=bucket, Key=found["Key"], ACL="public-read")
+
+
+def forget_connections() -> None:
+    """Let the environment be read again."""
+    clients.connect.cache_clear()
+    clients._session.cache_clear()
