@@ -137,16 +137,16 @@ def test_segment_hands_every_option_to_the_library(run, library):
     assert done.exit_code == 0, done.output
     assert library.calls == [
         (
-            Path("in.zarr"),
+            "in.zarr",
             {
-                "output": Path("out.zarr"), "name": "n", "model": "nuclei", "diameter_um": 8.5, "diameter_vox": None,
+                "output": "out.zarr", "name": "n", "model": "nuclei", "diameter_um": 8.5, "diameter_vox": None,
                 "scale_um": (2.0, 0.5, 0.25), "block": (32, 64, 128), "channel": (1,), "level": 2, "labels_level": 1,
                 "roi": "0:8,:,2:9",
-                "mask": Path("k.zarr"),
+                "mask": "k.zarr",
                 "time": "3:5", "table": "t.csv",
                 "cluster": "slurm", "cluster_config": Path("s.yaml"), "tls": Path("t"),
                 "scheduler": "tcp://h:1", "workers": "3", "memory_limit": "4GiB", "overwrite": True, "keep_maps": True,
-                "work_dir": Path("w"), "maps": Path("m"), "start": "maps", "precision": "float32", "executor": "dask",
+                "work_dir": Path("w"), "maps": "m", "start": "maps", "precision": "float32", "executor": "dask",
                 "foreground": 0.4, "radius_vox": 7.0,
                 "min_volume": 10.0, "max_volume": 1000.0, "min_foreground": 0.2, "max_elongation": 3.0,
                 "max_flow_error": 0.8, "on_error": "skip", "missing_chunks": "fail", "on_event": None,
