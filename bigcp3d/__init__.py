@@ -15,6 +15,7 @@ if TYPE_CHECKING:
     from bigcp3d.pure.whole import label_maps
     from bigcp3d.schedule.measure import measure
     from bigcp3d.schedule.segment import plan_segmentation, segment
+    from bigcp3d.schedule.sweep import plan_sweep
     from bigcp3d.schedule.update import update
     from bigcp3d.work.evaluate import evaluate
     from bigcp3d.work.simulate import simulate
@@ -27,6 +28,7 @@ __all__ = [
     "label_maps",
     "measure",
     "plan_segmentation",
+    "plan_sweep",
     "segment",
     "simulate",
     "train",
@@ -43,6 +45,7 @@ _HOMES = {
     "label_maps": "bigcp3d.pure.whole",
     "measure": "bigcp3d.schedule.measure",
     "simulate": "bigcp3d.work.simulate",
+    "plan_sweep": "bigcp3d.schedule.sweep",
     "train": "bigcp3d.work.train",
     "watching": "bigcp3d.face.progress",
     "write_report": "bigcp3d.face.report.write",

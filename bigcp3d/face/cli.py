@@ -20,6 +20,7 @@ from bigcp3d.face.manual import manual
 from bigcp3d.face.measure_command import measure
 from bigcp3d.face.report_command import report
 from bigcp3d.face.segment_command import segment
+from bigcp3d.face.sweep_command import sweep
 from bigcp3d.face.train_command import train
 from bigcp3d.face.update_command import update
 from bigcp3d.face.view_command import view
@@ -56,6 +57,9 @@ app.command()(segment)
 
 
 app.command()(update)
+
+
+app.command()(sweep)
 
 
 @app.command()

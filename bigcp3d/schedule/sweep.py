@@ -1,0 +1,267 @@
+"""Many settings of the later passes on one region: predicted once, then tracked, grouped and filtered in memory.
+
+Invariant: the labels of a trial are those that ``bigcp3d segment --roi`` writes in the region with the same settings,
+element by element. So cells that lie inside the region are those of the whole run, and nothing is promised of cells
+that its border cuts. The boxes around the region are those of `bigcp3d.work.scope`, and the functions those of the
+passes (`bigcp3d.pure.whole`).
+"""
+
+from __future__ import annotations
+
+import itertools
+import math
+import tempfile
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from bigcp3d.edge.image import ImageInfo, open_labels, read_box
+from bigcp3d.errors import BigCP3DError, BlockError, InputError
+from bigcp3d.pure.boxes import Box
+from bigcp3d.pure.grid import spread_labels
+from bigcp3d.pure.memory import in_words
+from bigcp3d.pure.metrics import Number, count_overlaps, score_overlaps
+from bigcp3d.pure.objects import dense_ids, keep_objects
+from bigcp3d.pure.whole import Limits, Objects, find_objects
+from bigcp3d.schedule.events import Observer, RunPlanned
+from bigcp3d.schedule.log import RunLog
+from bigcp3d.schedule.plan import make_plan
+from bigcp3d.schedule.request import Request
+from bigcp3d.schedule.serial import execute_serially
+from bigcp3d.schedule.start import prepare
+from bigcp3d.schedule.tasks import object_tasks
+from bigcp3d.work.plan import Plan
+from bigcp3d.work.run import Run
+
+SWEPT = (
+    "foreground",
+    "radius_vox",
+    "min_volume",
+    "max_volume",
+    "min_foreground",
+    "max_elongation",
+    "max_flow_error",
+)
+"""Settings of `Request` that may take several values."""
+
+MOST_TRIALS = 1000
+
+BYTES_PER_VOX = (20, 16)
+"""Of a voxel that is predicted: maps, offsets, scratch arrays; of one of the region: labels, truth, their overlaps."""
+
+
+@dataclass(frozen=True, eq=False)
+class Trial:
+    """One combination of settings.
+
+    Attributes
+    ----------
+    settings : dict
+        The settings that were swept, by name of `Request`.
+    labels : ndarray of uint32, shape of the region
+        In voxels of the image's level 0.
+    cells : int
+        With a voxel in the region.
+    removed : dict of str to int
+        Objects taken out, by filter.
+    volumes : ndarray of float, shape (cells,)
+        Of each cell, whole, in voxels of level 0 (from those of the working grid).
+    foreground_vox, unassigned_vox : int
+        Voxels of the working grid, region and surroundings, that walked; that found no end within reach.
+    scores : dict or None
+        With truth: `bigcp3d.pure.metrics`, in the region; pieces of cells at its border count as cells.
+    """
+
+    settings: dict[str, float]
+    labels: NDArray[np.uint32]
+    cells: int
+    removed: dict[str, int]
+    volumes: NDArray[np.float64]
+    foreground_vox: int
+    unassigned_vox: int
+    scores: dict[str, Number] | None
+
+
+@dataclass(frozen=True)
+class Sweep:
+    """What is tried: the plans, in the order of the combinations, and the one that predicts for all."""
+
+    request: Request
+    settings: tuple[dict[str, float], ...]
+    plans: tuple[Plan, ...]
+    widest: int
+    truth: ImageInfo | None
+
+    @property
+    def plan(self) -> Plan:
+        """The plan that needs maps in the largest box."""
+        return self.plans[self.widest]
+
+    @property
+    def region(self) -> Box:
+        """Where labels are wanted, in voxels of level 0."""
+        return self.plan.scope.wanted
+
+    @property
+    def time(self) -> int:
+        """The time point."""
+        return self.plan.times[0]
+
+    def run(
+        self, *, on_event: Observer | None = None, scratch: str | Path | None = None, threads: int = 1
+    ) -> Iterator[Trial]:
+        """Predict, then try one combination after the other.
+
+        Parameters
+        ----------
+        on_event : callable, optional
+            Receives the events of the prediction.
+        scratch : str or Path, optional
+            An existing folder for the maps of the region, which are removed in the end. Default: the system's.
+        threads : int
+            For the later passes.
+
+        Yields
+        ------
+        Trial
+            In the order of `settings`.
+
+        Raises
+        ------
+        BlockError, InputError
+            Prediction failed.
+        """
+        maps, mapped = self._read_maps(on_event or (lambda event: None), scratch)
+        image = None if self.truth is None else read_box(self.truth, 0, self.region, time=self._truth_time())
+        key = None
+        for settings, plan in zip(self.settings, self.plans, strict=True):
+            limits = Limits(plan.foreground, plan.steps, plan.reach, plan.radius)
+            if limits != key:
+                key, squares = limits, None
+                objects = find_objects(
+                    maps, mapped, plan.scope.tracked, plan.shape, limits, copies=plan.label_copies, threads=threads
+                )
+            if plan.checks_flow and squares is None:
+                squares = objects.squares(plan.representation, plan.scale_vox)
+            yield _try(plan, settings, objects, squares if plan.checks_flow else None, image)
+
+    def _truth_time(self) -> int:
+        return self.time if self.truth is not None and self.truth.times > 1 else 0
+
+    def _read_maps(self, observe: Observer, scratch: str | Path | None) -> tuple[NDArray[np.int8], Box]:
+        """The maps of the widest box: kept ones, given ones, or predicted now."""
+        plan, mapped = self.plan, self.plan.scope.mapped
+        if plan.maps is not None:
+            observe(RunPlanned(plan))
+            return Run(plan).read("maps", self.time, mapped), mapped
+        with tempfile.TemporaryDirectory(prefix="bigcp3d-sweep-", dir=scratch) as folder:
+            plan = plan.model_copy(update={"work_dir": folder})
+            run, log = Run(plan), RunLog(observe, plan)
+            observe(RunPlanned(plan))
+            prepare(plan, run, resumed=False, overwrite=False)
+            tasks = [task for task in object_tasks(plan) if task.key[0] in ("normalise", "predict", "merge")]
+            log.start(tasks)
+            failures = execute_serially(run, tasks, log.add, log.fail)
+            for error in failures.values():
+                if isinstance(error, BigCP3DError):
+                    raise error
+                raise BlockError(f"the region could not be predicted ({type(error).__name__}: {error})") from error
+            return run.read("maps", self.time, mapped), mapped
+
+
+def plan_sweep(
+    source: str | Path, values: Mapping[str, Sequence[float]], *, truth: str | None = None, **arguments: Any
+) -> Sweep:
+    """Plan a sweep: all combinations of values, each checked before anything is predicted.
+
+    Parameters
+    ----------
+    source : str or Path
+        OME-Zarr image.
+    values : mapping
+        By name (one of `SWEPT`), the values to try. Combinations come in the order of `SWEPT`, the last name varying
+        fastest.
+    truth : str, optional
+        Labels of the image with the truth.
+    **arguments
+        Of `Request`: ``roi``, ``model``, ``diameter_um``, ``channel``, ``time``, ``maps``, ``start`` and others.
+
+    Raises
+    ------
+    InputError, ModelError
+        Unknown names, no values, too many combinations, values that cannot be, or a region too large for the memory.
+    """
+    unknown = [name for name in values if name not in SWEPT]
+    empty = [name for name, tried in values.items() if not len(tried)]
+    if unknown or empty:
+        raise InputError(f"cannot sweep {', '.join(unknown + empty)}; give values of some of {', '.join(SWEPT)}")
+    values = {name: values[name] for name in SWEPT if name in values}  # what is found again and again changes least
+    combined = list(itertools.product(*values.values()))
+    if len(combined) > MOST_TRIALS:
+        raise InputError(f"{len(combined)} combinations were asked for; {MOST_TRIALS} are allowed: give fewer values")
+    base = Request(source, **{"time": 0, **arguments, "executor": "serial", "keep_maps": False})
+    if base.mask is not None:
+        raise InputError("a sweep takes no mask; give a region (--roi)")
+    settings = [dict(zip(values, combination, strict=True)) for combination in combined]
+    later = replace(base, start="auto" if base.maps else "image")  # who predicts, or from what, is decided once
+    plans = [make_plan(replace(later, **one)) for one in settings]  # type: ignore[arg-type]
+    widest = max(range(len(plans)), key=lambda number: plans[number].scope.mapped.size)
+    plans[widest] = make_plan(replace(base, **settings[widest]))  # type: ignore[arg-type]
+    sweep = Sweep(base, tuple(settings), tuple(plans), widest, _open_truth(plans[widest], truth))
+    _check(sweep)
+    return sweep
+
+
+def _open_truth(plan: Plan, name: str | None) -> ImageInfo | None:
+    """The labels with the truth, which lie on the image's voxels."""
+    if name is None:
+        return None
+    truth, shape = open_labels(plan.image.path, name), plan.image.levels[0].shape
+    if truth.levels[0].shape != shape:
+        raise InputError(f"{truth.path}: found labels of {truth.levels[0].shape} voxels for an image of {shape}")
+    return truth
+
+
+def _check(sweep: Sweep) -> None:
+    """Refuse several time points, and a region that does not fit in memory."""
+    plan = sweep.plan
+    if len(plan.times) > 1:
+        raise InputError(f"{len(plan.times)} time points were asked for; a sweep looks at one: give one (--time)")
+    per_map, per_label = BYTES_PER_VOX
+    needed = plan.worker_bytes() + per_map * plan.scope.mapped.size + per_label * sweep.region.size
+    limit = sweep.request.machines.limit_bytes
+    if needed > limit:
+        raise InputError(
+            f"a region of {sweep.region.shape} voxels (z, y, x), with what it sees around it, needs {in_words(needed)} "
+            f"of memory, and {in_words(limit)} are there; give a smaller --roi"
+        )
+
+
+def _try(
+    plan: Plan,
+    settings: dict[str, float],
+    objects: Objects,
+    squares: NDArray[np.int64] | None,
+    truth: NDArray[Any] | None,
+) -> Trial:
+    """Filter what was found, name it, and compare it with the truth."""
+    sums, scope = objects.components.sums, plan.scope
+    keep, removed = keep_objects(sums, plan.filters, squares, among=sums.image_vox > 0)
+    ids = dense_ids(sums, keep)
+    working = objects.label(scope.labelled, ids)
+    labels = spread_labels(working, scope.labelled, scope.wanted, plan.label_factors, plan.shape).astype(np.uint32)
+    volumes = np.asarray(sums.count[keep] * math.prod(plan.label_factors), np.float64)
+    return Trial(
+        settings=settings,
+        labels=labels,
+        cells=int(keep.sum()),
+        removed=removed,
+        volumes=volumes,
+        foreground_vox=objects.foreground_vox,
+        unassigned_vox=objects.foreground_vox - int(sums.count.sum()),
+        scores=None if truth is None else score_overlaps(count_overlaps(labels, truth)),
+    )

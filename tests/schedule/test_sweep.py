@@ -1,0 +1,134 @@
+"""A sweep finds in its region what `segment --roi` writes there, predicts once, and scores as `evaluate` does."""
+
+from __future__ import annotations
+
+import itertools
+import shutil
+from pathlib import Path
+
+import numpy as np
+import pytest
+import zarr
+
+import bigcp3d
+from bigcp3d.edge.image import open_image
+from bigcp3d.errors import InputError
+from bigcp3d.pure import predict
+from bigcp3d.schedule.sweep import plan_sweep
+from bigcp3d.work import passes
+
+from .conftest import CUT, SHAPE, read_labels
+
+ROI = "4:30,22:58,6:40"
+BOX = (slice(4, 30), slice(22, 58), slice(6, 40))
+VALUES = {"foreground": [0.4, 0.6], "radius_vox": [2.5, 4.0], "min_volume": [2, 60]}
+
+
+@pytest.fixture
+def store(tmp_path, tissue_store) -> Path:
+    shutil.copytree(tissue_store, tmp_path / "image.zarr")
+    return tmp_path / "image.zarr"
+
+
+@pytest.mark.parametrize(
+    ("values", "more"),
+    [
+        ({**VALUES, "foreground": [0.4]}, {}),
+        ({"foreground": [0.4, 0.6], "min_volume": [2], "max_flow_error": [0.6, 1.5]}, {}),
+        (
+            {"radius_vox": [2.5], "min_volume": [9], "max_elongation": [2.0, 9.0]},
+            {"diameter_um": 3.0},
+        ),
+    ],
+    ids=["volumes", "flow errors", "another grid"],
+)
+def test_labels_are_those_of_segment_in_the_region(store, random_model, tmp_path, values, more):
+    settings = {"model": random_model, "roi": ROI, **more}
+    sweep = plan_sweep(store, values, **settings)
+    trials = list(sweep.run(threads=2))
+    combinations = [dict(zip(values, one, strict=True)) for one in itertools.product(*values.values())]
+    assert sorted(map(str, sweep.settings)) == sorted(map(str, combinations))
+    whole, kept = tmp_path / "whole.zarr", tmp_path / "kept" / "work"
+    bigcp3d.segment(store, output=whole, keep_maps=True, work_dir=kept, model=random_model, **more, **CUT)
+    seen = set()
+    for i, trial in enumerate(trials):
+        output = tmp_path / f"{i}.zarr"
+        again = {**settings, **CUT, "block": (20, 31, 40), **trial.settings}
+        summary = bigcp3d.segment(store, output=output, maps=kept, **again)
+        labels = read_labels(output, "cells")
+        assert np.array_equal(trial.labels, labels[BOX])
+        assert trial.cells == summary.cells == len(trial.volumes) == trial.labels.max()
+        assert trial.removed == {name: summary.removed.get(name, 0) for name in trial.removed}
+        assert (trial.foreground_vox, trial.unassigned_vox) == (summary.foreground_vox, summary.unassigned_vox)
+        seen.add(trial.labels.tobytes())
+    assert len(seen) == len(trials), "the control: every setting matters"
+    assert not list(tmp_path.glob("*bigcp3d*")), "nothing is left"
+
+
+def test_a_region_is_predicted_once_or_not_at_all(store, random_model, tmp_path, monkeypatch):
+    calls, real = [], predict.run_network
+    monkeypatch.setattr(predict, "run_network", lambda net, patches: (calls.append(1), real(net, patches))[1])
+    settings = {"model": random_model, "roi": ROI}
+    before = [trial.labels for trial in plan_sweep(store, VALUES, **settings).run()]
+    once = len(calls)
+    assert 0 < once <= len(bigcp3d.plan_segmentation(store, **settings).patches.cores)
+    bigcp3d.segment(store, keep_maps=True, model=random_model, **CUT)
+    calls.clear()
+    sweep = plan_sweep(store, VALUES, **settings)
+    assert sweep.plan.reuses_maps
+    after = [trial.labels for trial in sweep.run()]
+    assert not calls
+    assert all(np.array_equal(a, b) for a, b in zip(before, after, strict=True))
+    given = plan_sweep(store, VALUES, maps=store.parent / "image.bigcp3d" / "cells", **settings)
+    assert all(np.array_equal(a.labels, b) for a, b in zip(given.run(), before, strict=True))
+    assert not calls
+    list(plan_sweep(store, VALUES, start="image", **settings).run())
+    assert len(calls) == once
+
+
+def test_whole_objects_are_found_once_for_all_filters(store, random_model, monkeypatch):
+    from bigcp3d.schedule import sweep as module
+
+    found, real = [], module.find_objects
+    monkeypatch.setattr(module, "find_objects", lambda *given, **more: (found.append(1), real(*given, **more))[1])
+    trials = list(plan_sweep(store, {**VALUES, "min_foreground": [0, 0.7]}, model=random_model, roi=ROI).run())
+    assert (len(trials), len(found)) == (16, 4)
+
+
+def test_scores_are_those_of_evaluate_and_the_best_is_the_truth_itself(store, random_model, tmp_path):
+    best = {"foreground": 0.4, "radius_vox": 4.0, "min_volume": 2}
+    bigcp3d.segment(store, name="truth", roi=ROI, model=random_model, **{**CUT, **best})
+    trials = list(plan_sweep(store, VALUES, truth="truth", model=random_model, roi=ROI).run())
+    for i, trial in enumerate(trials[:2]):
+        settings = {**CUT, **trial.settings}
+        bigcp3d.segment(store, output=tmp_path / f"{i}.zarr", roi=ROI, model=random_model, **settings)
+        scores = bigcp3d.evaluate(tmp_path / f"{i}.zarr", store, pred_name="cells", truth_name="truth")
+        assert {name: trial.scores[name] for name in ("mean_dice", "ap50", "true_cells")} == {
+            name: scores[name] for name in ("mean_dice", "ap50", "true_cells")
+        }
+    perfect = [trial.settings for trial in trials if trial.scores["ap50"] == 1.0]
+    assert perfect == [best]
+
+
+def test_what_cannot_be_swept_is_refused_before_anything_is_predicted(store, random_model, movie_store, monkeypatch):
+    monkeypatch.setitem(passes.PASSES, "predict", lambda *_: pytest.fail("predicted"))
+    model = {"model": random_model}
+    with pytest.raises(InputError, match="cannot sweep block; give values of some of foreground"):
+        plan_sweep(store, {"block": [1]}, **model)
+    with pytest.raises(InputError, match="cannot sweep foreground"):
+        plan_sweep(store, {"foreground": []}, **model)
+    with pytest.raises(InputError, match=r"foreground is 1\.5"):
+        plan_sweep(store, {"foreground": [0.5, 1.5]}, **model)
+    with pytest.raises(InputError, match="1200 combinations"):
+        plan_sweep(store, {"foreground": np.linspace(0.1, 0.9, 30), "min_volume": range(40)}, **model)
+    with pytest.raises(InputError, match="found no labels 'truth'"):
+        plan_sweep(store, VALUES, truth="truth", **model)
+    with pytest.raises(InputError, match="2 time points"):
+        plan_sweep(movie_store, VALUES, time="0:2", **model)
+    with pytest.raises(InputError, match="are there; give a smaller --roi"):
+        plan_sweep(store, VALUES, memory_limit="100MiB", **model)
+    with pytest.raises(InputError, match="takes no mask"):
+        plan_sweep(store, VALUES, mask=store, **model)
+    assert plan_sweep(movie_store, VALUES, time=1, **model).time == 1
+    assert open_image(store).levels[0].shape == SHAPE
+    assert zarr.open_array(f"{store}/0").shape == SHAPE
