@@ -46,7 +46,7 @@ def open_together(path: str | Place) -> Together:
 
     Parameters
     ----------
-    path : str or Path
+    path : str, Path or Remote
         An image group, a store of labels, or a labels group.
 
     Raises

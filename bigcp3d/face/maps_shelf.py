@@ -17,13 +17,16 @@ from typing import Any
 
 import zarr
 
+from bigcp3d.edge.diagnose import open_node
+from bigcp3d.edge.image import open_image
 from bigcp3d.edge.info import ImageInfo, Level
 from bigcp3d.edge.maps import open_maps
+from bigcp3d.edge.places import is_address, place
 from bigcp3d.edge.together import attributes_of
 from bigcp3d.edge.transforms import float3
 from bigcp3d.errors import InputError
 from bigcp3d.face.scene import Channel, Images, Labels, Scene
-from bigcp3d.face.shelves import Folder, Place, Shelf, group_metadata_of
+from bigcp3d.face.shelves import Objects, Shelf, group_metadata_of, objects_at
 from bigcp3d.pure.boxes import vec3
 from bigcp3d.schedule.kept import default_work_dir
 
@@ -31,7 +34,7 @@ LAYERS = (("foreground", "#ffffff"), ("flow z", "#ff0000"), ("flow y", "#00ff00"
 """Channels of maps: the three flows together, each from -1 to 1, make one picture of directions."""
 
 
-def with_maps(scene: Scene, work_dir: Path | None = None) -> Scene:
+def with_maps(scene: Scene, work_dir: str | Path | None = None) -> Scene:
     """A scene with the maps of its visible labels as well; `InputError` where there are none."""
     if not scene.images or not any(labels.visible for labels in scene.labels):
         raise InputError(f"{scene.title}: found no labels over an image; maps are shown with both: leave out --maps")
@@ -40,7 +43,7 @@ def with_maps(scene: Scene, work_dir: Path | None = None) -> Scene:
     return replace(scene, images=(*scene.images, *added))
 
 
-def maps_of(labels: Labels, image: ImageInfo, work_dir: Path | None = None) -> Images:
+def maps_of(labels: Labels, image: ImageInfo, work_dir: str | Path | None = None) -> Images:
     """The maps that labels were made from, hidden at the start but for the foreground.
 
     Parameters
@@ -57,13 +60,13 @@ def maps_of(labels: Labels, image: ImageInfo, work_dir: Path | None = None) -> I
     InputError
         Where there are no maps.
     """
-    path = Path(labels.info.path)
+    path = place(labels.info.path)
     settings = (attributes_of(path).get("bigcp3d") or {}).get("parameters")
     if not isinstance(settings, Mapping) or "factors" not in settings:
         raise InputError(
             f"{path}: found labels that 'bigcp3d segment' did not write; they have no maps: leave out --maps"
         )
-    where = work_dir or Path(settings.get("maps") or default_work_dir(str(path.parent.parent), labels.name))
+    where = str(work_dir or settings.get("maps") or default_work_dir(str(path.parent.parent), labels.name))
     times = [int(time) for time in settings.get("times") or range(image.times)]
     try:
         arrays = {time: open_maps(where, vec3(settings["shape"]), image.times, time) for time in times}
@@ -84,13 +87,13 @@ def _place(level: Level, settings: Mapping[str, Any]) -> Level:
     return Level("0", vec3(settings["shape"]), scale, shift)
 
 
-def _images(where: Path, arrays: Mapping[int, zarr.Array[Any]], name: str, level: Level, times: int) -> Images:
+def _images(where: str, arrays: Mapping[int, zarr.Array[Any]], name: str, level: Level, times: int) -> Images:
     """One group of all time points, and its four layers."""
     first = next(iter(arrays.values()))
     dtype = first.dtype.name
     one_each = first.ndim == 4 and times > 1
     info = ImageInfo(
-        path=str(where),
+        path=where,
         version="0.5",
         zarr_format=first.metadata.zarr_format,
         axes=("t", "c", "z", "y", "x") if first.ndim == 5 or one_each else ("c", "z", "y", "x"),
@@ -102,10 +105,10 @@ def _images(where: Path, arrays: Mapping[int, zarr.Array[Any]], name: str, level
         label_names=(),
     )
     instead = group_metadata_of(info)
-    places: dict[str, Place] = {f"{level.path}/": Folder(_folder(first))}
+    places = {f"{level.path}/": _objects(where, first)}
     if one_each:
         instead[f"{level.path}/zarr.json"] = json.dumps(_with_time(first, times)).encode()
-        places = {f"{level.path}/c/{time}/": Folder(_folder(array) / "c") for time, array in arrays.items()}
+        places = {f"{level.path}/c/{time}/": objects_at(_folder(array) / "c") for time, array in arrays.items()}
     full = 127.0 if dtype == "int8" else 1.0
     channels = [
         Channel(f"{name}: {layer}", i, colour, -full if i else 0.0, full, visible=i == 0)
@@ -115,7 +118,16 @@ def _images(where: Path, arrays: Mapping[int, zarr.Array[Any]], name: str, level
 
 
 def _folder(array: zarr.Array[Any]) -> Path:
+    """Where an array of this machine lies."""
     return Path(str(array.store_path).removeprefix("file://"))
+
+
+def _objects(where: str, array: zarr.Array[Any]) -> Objects:
+    """The objects of an array, on this machine or at an address: all of it, or the first level of an image."""
+    if not is_address(where):
+        return objects_at(_folder(array))
+    node = open_node(where)
+    return objects_at(place(where) if isinstance(node, zarr.Array) else place(where) / open_image(where).levels[0].path)
 
 
 def _with_time(array: zarr.Array[Any], times: int) -> dict[str, Any]:

@@ -13,6 +13,7 @@ from typing import Any
 
 import zarr
 
+from bigcp3d.edge.places import zarr_store
 from bigcp3d.errors import InputError
 from bigcp3d.face.scene import Scene
 
@@ -58,13 +59,13 @@ def add_layers(viewer: Any, scene: Scene) -> None:
     """
     _, reader = need_napari()
     for images in scene.images:
-        node = reader.Multiscales(zarr.open_group(images.info.path, mode="r", use_consolidated=False))
+        node = reader.Multiscales(zarr.open_group(zarr_store(images.info.path), mode="r", use_consolidated=False))
         added = viewer.add_image(node.data(), **node.metadata())
         layers = added if isinstance(added, list) else [added]
         for layer, channel in zip(layers, images.channels, strict=True):
             layer.name, layer.visible = channel.name, channel.visible
             layer.contrast_limits = channel.low, channel.high
     for labels in scene.labels:
-        node = reader.Label(zarr.open_group(labels.info.path, mode="r", use_consolidated=False))
+        node = reader.Label(zarr.open_group(zarr_store(labels.info.path), mode="r", use_consolidated=False))
         data, metadata = node.data(), {**node.metadata(), "name": labels.name, "visible": labels.visible}
         viewer.add_labels(data, **metadata)

@@ -8,9 +8,9 @@ from __future__ import annotations
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass
-from pathlib import Path
 
 from bigcp3d.edge.image import ImageInfo, read_box
+from bigcp3d.edge.places import Place, place
 from bigcp3d.edge.together import open_together
 from bigcp3d.errors import InputError
 from bigcp3d.face.shelves import Shelf, shelf_of
@@ -84,12 +84,12 @@ class Scene:
         return (*self.images, *self.labels)
 
 
-def make_scene(path: str | Path, names: Sequence[str] = (), *, as_written: bool = False) -> Scene:
+def make_scene(path: str | Place, names: Sequence[str] = (), *, as_written: bool = False) -> Scene:
     """The scene of a store.
 
     Parameters
     ----------
-    path : str or Path
+    path : str, Path or Remote
         An image, a store of labels, or a labels group.
     names : sequence of str
         Labels to show. Default: those finished last; the others are there as well, hidden.
@@ -114,7 +114,7 @@ def make_scene(path: str | Path, names: Sequence[str] = (), *, as_written: bool 
     if found.image is not None:
         channels = tuple(_channels(found.image, set(found.labels)))
         images.append(Images(found.image, channels, shelf_of(found.image, as_written=as_written)))
-    return Scene(Path(path).name, tuple(images), labels)
+    return Scene(place(path).name, tuple(images), labels)
 
 
 def _channels(info: ImageInfo, taken: set[str]) -> list[Channel]:

@@ -17,12 +17,14 @@ from typing import Protocol
 
 from bigcp3d.edge.info import ImageInfo
 from bigcp3d.edge.multiscale import describe_levels
+from bigcp3d.edge.places import Place, place
+from bigcp3d.edge.remote import Remote
 
 MICROMETRES = ("micrometer",) * 3
 
 
-class Place(Protocol):
-    """Where the objects of a store lie."""
+class Objects(Protocol):
+    """Objects by key, with names as a path has them."""
 
     def size(self, key: str) -> int | None:
         """Bytes of an object; None where there is none of that key."""
@@ -33,7 +35,7 @@ class Place(Protocol):
 
 @dataclass(frozen=True)
 class Folder:
-    """A place on this machine. Links are followed as long as they stay inside it.
+    """The files below a folder. Links are followed as long as they stay inside it.
 
     Attributes
     ----------
@@ -63,15 +65,40 @@ class Folder:
 
     def _path(self, key: str) -> Path | None:
         """The file that a key stands for; None for keys that are not plain names, and where links lead outside."""
-        parts = key.split("/")
-        if any(part in ("", ".", "..") or "\\" in part or "\0" in part for part in parts):
+        if not is_plain(key):
             return None
         try:
             root = os.path.realpath(self.root)
-            path = os.path.realpath(os.path.join(root, *parts))
+            path = os.path.realpath(os.path.join(root, *key.split("/")))
             return Path(path) if os.path.commonpath([root, path]) == root else None
         except (OSError, ValueError):
             return None
+
+
+@dataclass(frozen=True)
+class Bucket:
+    """The objects below an address, in S3 or on a web server; read with this machine's credentials."""
+
+    root: Remote
+
+    def size(self, key: str) -> int | None:
+        """Bytes of an object; None where there is none."""
+        return (self.root / key).size() if is_plain(key) else None
+
+    def read(self, key: str, start: int, stop: int) -> bytes:
+        """Bytes of an object for which `size` gave a number."""
+        return (self.root / key).read_range(start, stop) if stop > start else b""
+
+
+def is_plain(key: str) -> bool:
+    """Whether a key is made of names alone, so that it leads down and nowhere else."""
+    return not any(part in ("", ".", "..") or "\\" in part or "\0" in part for part in key.split("/"))
+
+
+def objects_at(where: str | Place) -> Objects:
+    """What lies at a place."""
+    spot = place(where)
+    return Folder(spot) if isinstance(spot, Path) else Bucket(spot)
 
 
 @dataclass(frozen=True)
@@ -80,13 +107,13 @@ class Shelf:
 
     Attributes
     ----------
-    places : mapping of str to Place
+    places : mapping of str to Objects
         By what the keys of their objects begin with on this shelf, and not there; "" for all keys.
     instead : mapping of str to bytes
         Objects by key.
     """
 
-    places: Mapping[str, Place]
+    places: Mapping[str, Objects]
     instead: Mapping[str, bytes] = field(default_factory=dict)
 
     def size(self, key: str) -> int | None:
@@ -103,7 +130,7 @@ class Shelf:
         found = self._find(key)
         return b"" if found is None else found[0].read(found[1], start, stop)
 
-    def _find(self, key: str) -> tuple[Place, str] | None:
+    def _find(self, key: str) -> tuple[Objects, str] | None:
         """The place of a key, and the key there; that of the longest beginning, where several fit."""
         beginnings = [beginning for beginning in self.places if key.startswith(beginning)]
         longest = max(beginnings, key=len, default=None)
@@ -112,18 +139,18 @@ class Shelf:
 
 def shelf_of(info: ImageInfo, *, as_written: bool = False) -> Shelf:
     """The shelf of an image or labels group, with its metadata as bigcp3d understood them, or as they are."""
-    place = Folder(Path(info.path))
+    objects = objects_at(info.path)
     if as_written:
-        return Shelf({"": place})
-    unsigned = _as_unsigned(info, place) if (info.dtype, info.zarr_format) == ("int64", 3) else {}
-    return Shelf({"": place}, {**group_metadata_of(info), **unsigned})
+        return Shelf({"": objects})
+    unsigned = _as_unsigned(info, objects) if (info.dtype, info.zarr_format) == ("int64", 3) else {}
+    return Shelf({"": objects}, {**group_metadata_of(info), **unsigned})
 
 
-def _as_unsigned(info: ImageInfo, place: Place) -> dict[str, bytes]:
+def _as_unsigned(info: ImageInfo, objects: Objects) -> dict[str, bytes]:
     """Metadata of int64 arrays that call them uint64: the same bytes for ids, and a type that Neuroglancer knows."""
     instead = {}
     for key in (f"{level.path}/zarr.json" for level in info.levels):
-        node = json.loads(place.read(key, 0, place.size(key) or 0))
+        node = json.loads(objects.read(key, 0, objects.size(key) or 0))
         instead[key] = json.dumps({**node, "data_type": "uint64"}).encode()
     return instead
 

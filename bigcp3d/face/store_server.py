@@ -25,7 +25,7 @@ from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from typing import Any, Self
 from urllib.parse import unquote
 
-from bigcp3d.errors import InputError
+from bigcp3d.errors import BigCP3DError, InputError
 from bigcp3d.face.shelves import Shelf
 
 HOST = "127.0.0.1"
@@ -110,7 +110,13 @@ class _Handler(BaseHTTPRequestHandler):
         self._send(HTTPStatus.NO_CONTENT)
 
     def _answer(self) -> None:
-        found = self._find()
+        try:
+            self._answer_with(self._find())
+        except BigCP3DError as error:  # a bucket that cannot be reached
+            log.warning("%s", error)
+            self._send(HTTPStatus.BAD_GATEWAY)
+
+    def _answer_with(self, found: tuple[Shelf, str] | None) -> None:
         size = None if found is None else found[0].size(found[1])
         if found is None or size is None:
             self._send(HTTPStatus.NOT_FOUND)

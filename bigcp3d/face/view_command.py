@@ -19,8 +19,11 @@ from bigcp3d.face import options as o
 from bigcp3d.face.failures import set_up_logging
 
 Store = Annotated[
-    Path,
-    typer.Argument(metavar="STORE.zarr", help="An image with its labels, a store from --output, or one labels group."),
+    str,
+    typer.Argument(
+        metavar="STORE.zarr",
+        help="An image with its labels, a store from --output, or one labels group: a path, s3://BUCKET/PATH or https://.",
+    ),
 ]
 Names = Annotated[
     list[str] | None,

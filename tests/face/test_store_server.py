@@ -198,6 +198,16 @@ def test_a_file_that_shrinks_meanwhile_is_asked_for_again(folder):
         assert ask(server, "a/0/c/0")[0] == 503
 
 
+def test_a_bucket_that_cannot_be_reached_is_an_error_of_the_way_there(folder, caplog):
+    class Away(Folder):
+        def size(self, key):
+            raise InputError("s3://bucket: cannot be reached")
+
+    with StoreServer({"a": Shelf({"": Away(folder)})}) as server:
+        assert ask(server, "a/0/c/0")[0] == 502
+    assert "cannot be reached" in caplog.text
+
+
 def test_it_listens_on_this_machine_alone_and_lets_go_of_its_port(folder):
     with StoreServer({"a": Shelf({"": Folder(folder)})}) as server:
         assert server.server_address[0] == "127.0.0.1"

@@ -11,6 +11,7 @@ import pytest
 import zarr
 
 import bigcp3d
+from bigcp3d.edge.places import place
 from bigcp3d.face.maps_shelf import with_maps
 from bigcp3d.face.scene import make_scene
 from tests.face.balls import SCALE, ball_maps, make_store, voxels
@@ -82,3 +83,20 @@ def test_a_movie_of_0_1_its_labels_elsewhere_and_its_kept_maps(chromium, movie_s
         seen = sight.plane(z, show=["cells: flow z", "cells: flow y", "cells: flow x"], time=0)
         assert [far_voxels(seen[..., i], maps[1 + i], -127, 127) for i in range(3)] == [0, 0, 0]
     assert not np.array_equal(labels[0, z], labels[1, z])
+
+
+def test_a_store_in_s3_is_shown_through_this_machine(chromium, store, s3):
+    """The browser asks 127.0.0.1 alone (`seeing` looks), so it needs neither credentials nor a bucket's permission."""
+    address, maps = f"{s3}/some/image.zarr", f"{s3}/maps.zarr"
+    for folder, there in ((store, address), (store.parent / "maps.zarr", maps)):
+        for path in (path for path in folder.rglob("*") if path.is_file()):
+            (place(there) / path.relative_to(folder).as_posix()).write_bytes(path.read_bytes())
+    labels, image, z = read_labels(store, "cells"), voxels(1), 10
+    with seeing(chromium, with_maps(make_scene(address), maps)) as sight:
+        assert not any(sight.errors().values())
+        assert wrong_voxels(sight.plane(z, show=["cells"]), labels[z]) == 0
+        channel = make_scene(address).images[0].channels[1]
+        colour = sight.plane(z, show=[channel.name])
+        assert far_voxels(colour[..., 0], image[z], channel.low, channel.high) == 0
+        foreground = sight.plane(z, show=["cells: foreground"])[..., 0]
+        assert far_voxels(foreground, ball_maps()[0][z], 0, 127) == 0
