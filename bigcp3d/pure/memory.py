@@ -123,6 +123,7 @@ def pass_bytes(
         "label": (3 + label_itemsize) * _volume(label_working)
         + label_itemsize * _volume(_grow(label_working, reach))
         + 3 * label_itemsize * _volume(label_block),
+        "vote": 11 * _volume(label_working) + 8 * _volume(_grow(label_working, reach)) + 24 * _volume(label_block),
         "pyramid": (9 + 2) * label_itemsize * _volume(label_block),
     }
     if network:

@@ -16,15 +16,13 @@ from dataclasses import dataclass
 
 from bigcp3d.edge.image import ImageInfo, check_level
 from bigcp3d.edge.models import ModelCard
+from bigcp3d.edge.pyramid import level_ratio, nearest_level
 from bigcp3d.errors import InputError
 from bigcp3d.pure.boxes import Box, Vec3, vec3
 from bigcp3d.pure.grid import Factors, working_shape
 from bigcp3d.schedule.request import Request
 
 FACTOR_RANGE = (1 / 16, 16.0)
-
-ROUNDING = 1e-3
-"""A level counts as no coarser than the working grid if it is so to this share of a voxel."""
 
 log = logging.getLogger(__name__)
 
@@ -90,31 +88,6 @@ def choose_grids(image: ImageInfo, request: Request, card: ModelCard) -> Grids:
         label_factors=_per_voxel(image_factors, level_ratio(image, request.labels_level)),
         shape=working_shape(image.levels[level].shape, factors),
     )
-
-
-def nearest_level(image: ImageInfo, image_factors: Factors) -> int:
-    """The coarsest level that is no coarser than the working grid on any axis, and covers the volume of level 0."""
-    best = 0
-    for number, level in enumerate(image.levels):
-        ratio = level_ratio(image, number)
-        covers = all(
-            abs(n * r - m) <= 1.01 * max(r, 1)
-            for n, r, m in zip(level.shape, ratio, image.levels[0].shape, strict=True)
-        )
-        fine = all(f / r >= 1 - ROUNDING for f, r in zip(image_factors, ratio, strict=True))
-        if covers and fine and math.prod(level.shape) < math.prod(image.levels[best].shape):
-            best = number
-    return best
-
-
-def level_ratio(image: ImageInfo, level: int) -> Factors:
-    """Level-0 voxels per voxel of a level: from the scales where both are known, else from the shapes."""
-    base, here = image.levels[0], image.levels[level]
-    if base.scale_um is not None and here.scale_um is not None:
-        ratio = tuple(h / b for b, h in zip(base.scale_um, here.scale_um, strict=True))
-    else:
-        ratio = tuple(b / h for b, h in zip(base.shape, here.shape, strict=True))
-    return ratio  # type: ignore[return-value]
 
 
 def _per_voxel(image_factors: Factors, ratio: Factors) -> Factors:

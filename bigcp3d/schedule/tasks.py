@@ -4,7 +4,7 @@ A task is a pass on a block. Its key says it all: ``(name, time, index)``. The l
 follows what it waits for, so the serial executor just walks it; Dask gets the same list. Neighbours follow from
 geometry (how far a pass reads: `bigcp3d.work.inputs`), not from counting to 27, so blocks may be thinner than a halo::
 
-    normalise -> predict -> [merge ->] track -> cluster -> [join -> check ->] resolve        phase "objects"
+    normalise -> predict -> [merge ->] track -> cluster -> [join -> check, vote ->] resolve   phase "objects"
     label -> pyramid                                                                         phase "labels"
 
 Between the phases the label arrays are made, since only then the number of cells, hence the dtype, is known.
@@ -25,7 +25,19 @@ from bigcp3d.work.run import ONCE
 Key = tuple[str, int, tuple[int, ...]]
 """Pass, time point, block index (with the level in front for ``pyramid``)."""
 
-PASS_ORDER = ("normalise", "predict", "merge", "track", "cluster", "join", "check", "resolve", "label", "pyramid")
+PASS_ORDER = (
+    "normalise",
+    "predict",
+    "merge",
+    "track",
+    "cluster",
+    "join",
+    "check",
+    "vote",
+    "resolve",
+    "label",
+    "pyramid",
+)
 """Later passes first: intermediates are used while they are warm, and go soon; no pass waits for a whole one."""
 
 
@@ -77,11 +89,17 @@ def _block_tasks(plan: Plan, inputs: Inputs, time: int) -> Iterator[Task]:
         needs = tuple(("track", time, other) for other in inputs.of("cluster", index)["sinks"])
         yield Task(("cluster", time, index), needs, grid.core(index).size)
     last = tuple(("cluster", time, index) for index in clustered)
-    if plan.checks_flow:
-        yield Task(("join", time, ONCE), last, 0)
-        for index in tracked:
-            yield Task(("check", time, index), (("join", time, ONCE),), grid.core(index).size)
-        last = tuple(("check", time, index) for index in tracked)
+    if plan.joins_first:
+        joined = ("join", time, ONCE)
+        yield Task(joined, last, 0)
+        checks = [("check", time, index) for index in (tracked if plan.checks_flow else ())]
+        voting = plan.label_grid(0).touching(scope.wanted) if plan.votes else []
+        ballots = [("vote", time, index) for index in voting]
+        for key in checks:
+            yield Task(key, (joined,), grid.core(key[2]).size)
+        for key in ballots:
+            yield Task(key, (joined,), plan.label_grid(0).core(key[2]).size)
+        last = (*checks, *ballots)
     yield Task(("resolve", time, ONCE), last, 0)
 
 

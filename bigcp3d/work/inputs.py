@@ -7,6 +7,8 @@ A block has up to four intermediates that are as large as the volume, in one fil
     cluster   sinks                its block + reach + 2 x closing radius
     check     maps, offsets        its block
               components           its block + reach
+    vote      offsets              what its block takes of the working grid, where that is finer than the labels
+              components           the same + reach
     label     offsets              what its block takes of the working grid
               components           the same + reach
 
@@ -20,8 +22,8 @@ from __future__ import annotations
 from collections.abc import Iterator
 
 from bigcp3d.pure.boxes import Box, Vec3, vec3
-from bigcp3d.pure.grid import working_box
 from bigcp3d.pure.neighbours import Neighbours
+from bigcp3d.pure.vote import voting_box
 from bigcp3d.work.plan import Plan
 
 
@@ -46,12 +48,13 @@ class Inputs:
     def _neighbours(self, name: str, kind: str, by: int) -> Neighbours:
         plan, scope = self.plan, self.plan.scope
         there = {"maps": scope.mapped, "components": scope.clustered}.get(kind, scope.tracked)
-        own = {"cluster": scope.clustered, "label": scope.wanted}.get(name, scope.tracked)
-        tasks = plan.label_grid(0) if name == "label" else plan.grid
+        on_image = name in ("vote", "label")
+        own = {"cluster": scope.clustered}.get(name, scope.wanted if on_image else scope.tracked)
+        tasks = plan.label_grid(0) if on_image else plan.grid
 
         def seen(index: Vec3) -> Box:
             part = tasks.core(index).intersect(own)
-            taken = working_box(part, plan.label_factors, plan.shape) if name == "label" else part
+            taken = voting_box(part, plan.label_factors, plan.shape) if on_image else part
             return _where_any(part, taken.grow(by).intersect(there))
 
         return Neighbours.of(tasks, plan.intermediate_grid(kind), seen)
@@ -76,4 +79,6 @@ def _halos(plan: Plan) -> dict[tuple[str, str], int]:
     }
     if plan.checks_flow:
         halos |= {("check", "maps"): 0, ("check", "offsets"): 0, ("check", "components"): plan.reach}
+    if plan.votes:
+        halos |= {("vote", "offsets"): 0, ("vote", "components"): plan.reach}
     return {key: by for key, by in halos.items() if plan.maps is None or key[1] != "maps"}

@@ -18,12 +18,13 @@ from bigcp3d.edge.records import read_record, write_record
 from bigcp3d.edge.tables import write_table
 from bigcp3d.pure.boxes import Box, Vec3, vec3
 from bigcp3d.pure.cluster import Components, cluster_block
-from bigcp3d.pure.grid import spread_labels, working_box
+from bigcp3d.pure.grid import spread_labels
 from bigcp3d.pure.labelling import label_box
 from bigcp3d.pure.objects import squared_flow_error
 from bigcp3d.pure.pooling import pool_labels, pool_read_box
 from bigcp3d.pure.sinks import INTENSITY_UNIT, Sinks, Sums, collect_sinks
 from bigcp3d.pure.tracking import UNASSIGNED, choose_tracker
+from bigcp3d.pure.vote import vote_labels, voting_box
 from bigcp3d.work.intake import check_same_image, count_missing, count_nonfinite, normalise
 from bigcp3d.work.lost import lost_voxels, read_maps
 from bigcp3d.work.mask import read_mask
@@ -160,15 +161,37 @@ def check(run: Run, time: int, index: Vec3) -> Counts:
     return {"voxels": core.size}
 
 
+def _vote_objects(run: Run, time: int, box: Box) -> NDArray[np.unsignedinteger[Any]]:
+    """Number of the object, plus one, that wins each voxel of a box of the label image; filters come later."""
+    plan = run.plan
+    region = voting_box(box, plan.label_factors, plan.shape)
+    objects = _label_working(run, time, region, "object", 1, "uint64")
+    return vote_labels(objects, region, box, plan.label_factors, plan.shape)
+
+
+def vote(run: Run, time: int, index: Vec3) -> Counts:
+    """How many voxels of the label image each object wins, where working voxels are finer: those that win none go."""
+    core = run.plan.label_grid(0).core(index).intersect(run.plan.scope.wanted)
+    won, count = np.unique(_vote_objects(run, time, core), return_counts=True)
+    write_table(run.table("votes", time, index), object=won[won > 0].astype(np.int64) - 1, count=count[won > 0])
+    return {"voxels": core.size}
+
+
 def label(run: Run, time: int, index: Vec3) -> Counts:
     """Offsets and ids to labels, at the resolution of the label image."""
     plan, target = run.plan, run.target
     core = plan.label_grid(0).core(index)
     wanted = core.intersect(plan.scope.wanted)
-    region = working_box(wanted, plan.label_factors, plan.shape)
-    found = _label_working(run, time, region, "ids", 0, target.dtype)
     labels = np.zeros(core.shape, target.dtype)
-    labels[wanted.slices(core.start)] = spread_labels(found, region, wanted, plan.label_factors, plan.shape)
+    if plan.votes:
+        present, local = np.unique(_vote_objects(run, time, wanted), return_inverse=True)
+        ids = np.zeros(len(present), target.dtype)  # of no object, where there is any background: 0
+        ids[present > 0] = run.array("object_ids", time).oindex[present[present > 0].astype(np.int64) - 1]
+        labels[wanted.slices(core.start)] = ids[local].reshape(wanted.shape)
+    else:
+        region = voting_box(wanted, plan.label_factors, plan.shape)
+        found = _label_working(run, time, region, "ids", 0, target.dtype)
+        labels[wanted.slices(core.start)] = spread_labels(found, region, wanted, plan.label_factors, plan.shape)
     write_label_box(target, 0, core, labels, time=time)
     return {"voxels": core.size}
 
@@ -191,6 +214,7 @@ PASSES: dict[str, Callable[[Run, int, Vec3], Counts]] = {
     "cluster": cluster,
     "join": join,
     "check": check,
+    "vote": vote,
     "resolve": resolve,
     "label": label,
 }

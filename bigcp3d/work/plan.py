@@ -22,12 +22,13 @@ from bigcp3d.edge.image import ImageInfo
 from bigcp3d.edge.labels import LabelTarget
 from bigcp3d.edge.models import ModelCard
 from bigcp3d.pure.boxes import BlockGrid, Box, Vec3, vec3
-from bigcp3d.pure.grid import Factors, image_box, image_copies, working_box
+from bigcp3d.pure.grid import Factors, image_box, image_copies
 from bigcp3d.pure.memory import in_words, pass_bytes, worker_bytes
 from bigcp3d.pure.normalise import sample_boxes
 from bigcp3d.pure.objects import Filters
 from bigcp3d.pure.patch_blocks import PatchBlocks
 from bigcp3d.pure.patches import PatchGrid
+from bigcp3d.pure.vote import votes, voting_box
 from bigcp3d.work.scope import Scope
 
 AFTER_MAPS = frozenset(
@@ -55,7 +56,7 @@ AFTER_MAPS = frozenset(
 The model counts by its hash and card.
 """
 
-BLOCK_PASSES = ("predict", "merge", "track", "cluster", "check", "label", "pyramid")
+BLOCK_PASSES = ("predict", "merge", "track", "cluster", "check", "vote", "label", "pyramid")
 
 
 class Plan(BaseModel):
@@ -191,6 +192,16 @@ class Plan(BaseModel):
         return self.filters.max_flow_error is not None
 
     @property
+    def votes(self) -> bool:
+        """Whether voxels of the label image hold several working voxels, so that the ``vote`` pass runs."""
+        return votes(self.label_factors)
+
+    @property
+    def joins_first(self) -> bool:
+        """Whether passes need whole objects before they are resolved."""
+        return self.checks_flow or self.votes
+
+    @property
     def keeps_maps(self) -> bool:
         """Whether the maps that it predicts are to stay."""
         return self.keep_maps and self.maps is None
@@ -248,8 +259,8 @@ class Plan(BaseModel):
             reach=self.reach,
             radius=self.radius,
             label_block=label_core.shape,
-            label_working=working_box(label_core, self.label_factors, self.shape).shape,
-            label_itemsize=_itemsize(self.target.dtype),
+            label_working=voting_box(label_core, self.label_factors, self.shape).shape,
+            label_itemsize=8 if self.votes else _itemsize(self.target.dtype),
             sample_vox=sample,
             network=self.maps is None,
             maps_itemsize=self.maps_itemsize,

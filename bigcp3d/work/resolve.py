@@ -2,11 +2,12 @@
 
 It reads the components of all blocks (a few numbers each, never voxels), joins those that meet at seams, adds up their
 sums, filters whole cells, and writes the id of every component as one array that the ``label`` tasks read in slices.
-With a flow-error filter it runs in two halves, `join` before and `resolve` after the ``check`` pass.
+Where passes need whole objects it runs in two halves, `join` before and `resolve` after ``check`` and ``vote``.
 """
 
 from __future__ import annotations
 
+import dataclasses
 from collections.abc import Sequence
 from typing import Any
 
@@ -65,9 +66,11 @@ def read_bases(run: Run, time: int, blocks: Sequence[Vec3]) -> dict[Vec3, int]:
 def resolve(run: Run, time: int, index: Vec3) -> dict[str, Any]:
     """Filter objects, give ids, and write the id of each component and the object table."""
     plan = run.plan
-    if not plan.checks_flow:
+    if not plan.joins_first:
         join(run, time, index)
     sums = Sums.from_arrays(read_table(run.folder(time) / "sums.npz"))
+    if plan.votes:
+        sums = dataclasses.replace(sums, image_vox=_count_votes(run, time, len(sums)))
     squares = _flow_error_sums(run, time, len(sums)) if plan.checks_flow else None
     seen = sums.image_vox > 0
     keep, removed = keep_objects(sums, plan.filters, squares, among=None if plan.roi is None else seen)
@@ -77,6 +80,8 @@ def resolve(run: Run, time: int, index: Vec3) -> dict[str, Any]:
     ids = dense_ids(sums, keep)
     objects = np.asarray(run.array("object", time)[:], np.int64)
     run.write_vector("ids", time, ids[objects] if len(ids) else ids)
+    if plan.votes:
+        run.write_vector("object_ids", time, ids)
     order = np.flatnonzero(keep)[np.argsort(ids[keep])]
     _write_objects(run, time, sums.take(order), None if squares is None else squares[order])
     return {"cells": int(keep.sum()), "removed": removed}
@@ -89,6 +94,15 @@ def _flow_error_sums(run: Run, time: int, n: int) -> NDArray[np.int64]:
         part = run.read_table("flow_errors", time, block)
         np.add.at(squares, part["object"], part["squares"])
     return squares
+
+
+def _count_votes(run: Run, time: int, n: int) -> NDArray[np.int64]:
+    """Voxels of the label image that each object won, over all blocks."""
+    won = np.zeros(n, np.int64)
+    for block in run.plan.label_grid(0).touching(run.plan.scope.wanted):
+        part = run.read_table("votes", time, block)
+        np.add.at(won, part["object"], part["count"])
+    return won
 
 
 def _write_objects(run: Run, time: int, sums: Sums, squares: NDArray[np.int64] | None) -> None:

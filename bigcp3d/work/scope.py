@@ -21,7 +21,8 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from bigcp3d.pure.boxes import Box, Vec3
-from bigcp3d.pure.grid import Factors, working_box
+from bigcp3d.pure.grid import Factors
+from bigcp3d.pure.vote import voting_box
 
 
 @dataclass(frozen=True)
@@ -45,7 +46,7 @@ class Scope:
     @classmethod
     def of(cls, wanted: Box, label_factors: Factors, shape: Vec3, *, reach: int, radius: int) -> Scope:
         """What labels in ``wanted`` need, on a working grid of ``shape``."""
-        labelled = working_box(wanted, label_factors, shape)
+        labelled = voting_box(wanted, label_factors, shape)
         tracked = labelled.grow(2 * reach + 3 * radius).clip(shape)
         return cls(
             wanted=wanted,

@@ -115,7 +115,7 @@ def test_control_a_reader_that_is_left_out_fails_loudly(case, monkeypatch, kind,
         return [reader for reader in found[1:] if reader[0] == name] if of == kind else found
 
     monkeypatch.setattr(Inputs, "readers", fewer)
-    with pytest.raises(BlockError, match=rf"{name} of block[\s\S]*(is gone|No such file)"):
+    with pytest.raises(BlockError, match=rf"({name}|check|vote) of block[\s\S]*(is gone|No such file)"):
         case.segment()
 
 

@@ -21,7 +21,8 @@ LEFT, RIGHT, TOP, BOTTOM = 64, 12, 12, 44
 
 PASS_COLOURS = {
     "normalise": "#999999", "predict": "#4477aa", "merge": "#66aadd", "track": "#228833", "cluster": "#ccbb44",
-    "join": "#bb8833", "check": "#aa7744", "resolve": "#ee6677", "label": "#aa3377", "pyramid": "#ee99cc",
+    "join": "#bb8833", "check": "#aa7744", "vote": "#997766", "resolve": "#ee6677", "label": "#aa3377",
+    "pyramid": "#ee99cc",
 }  # fmt: skip
 OTHER_COLOUR = "#777777"
 
