@@ -11,6 +11,7 @@ from typing import Any
 import zarr
 
 from bigcp3d.edge.clients import in_words, shown_cause
+from bigcp3d.edge.metadata import stays_inside
 from bigcp3d.edge.places import zarr_store
 from bigcp3d.errors import InputError
 
@@ -31,6 +32,11 @@ def open_levels(group: zarr.Group, multiscale: Mapping[str, Any], where: str) ->
     arrays: Levels = {}
     for dataset in datasets:
         path = str(dataset["path"])
+        if not stays_inside(path):
+            raise InputError(
+                f"{where}: found level path {path!r}, which leaves the store; allowed are paths below its group; "
+                "correct the metadata"
+            )
         try:
             array = zarr.open_array(zarr_store(f"{where}/{path}"), mode="r", zarr_format=group.metadata.zarr_format)
         except Exception as error:

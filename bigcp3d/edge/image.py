@@ -17,7 +17,7 @@ import zarr
 from bigcp3d.edge.arrays import check_arrays, open_levels
 from bigcp3d.edge.diagnose import explain_folder, open_node
 from bigcp3d.edge.info import ImageInfo, Level
-from bigcp3d.edge.metadata import first_multiscale, ome_part, read_axes, read_version
+from bigcp3d.edge.metadata import first_multiscale, ome_part, read_axes, read_version, stays_inside
 from bigcp3d.edge.places import Place, place
 from bigcp3d.edge.transforms import read_transform, read_units
 from bigcp3d.edge.voxels import check_channel, check_level, check_time, read_box, stored_chunk
@@ -109,7 +109,7 @@ def label_names(where: str, group: zarr.Group) -> tuple[str, ...]:
     holder = where if labels is None else f"{where}/labels"
     listed = ome_part((group if labels is None else labels).attrs.asdict()).get("labels")
     names = [str(name) for name in listed] if isinstance(listed, list) else []
-    found = tuple(name for name in names if _member(f"{holder}/{name}") is not None)
+    found = tuple(name for name in names if stays_inside(name) and _member(f"{holder}/{name}") is not None)
     if len(found) < len(names):
         missing = ", ".join(sorted(set(names) - set(found)))
         log.info("%s: the labels list names %s, which are not there", holder, missing)

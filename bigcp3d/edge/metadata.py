@@ -29,6 +29,11 @@ def ome_part(attributes: Json) -> Json:
     return part if isinstance(part, Mapping) else attributes
 
 
+def stays_inside(path: str) -> bool:
+    """Whether a path that metadata name lies below their group: a store from a stranger must not point elsewhere."""
+    return not (path.startswith(("/", "~")) or "\\" in path or ":" in path or ".." in path.split("/"))
+
+
 def first_multiscale(attributes: Json, where: str) -> Json | None:
     """The first entry of ``multiscales``, or None where there is none."""
     entries = ome_part(attributes).get("multiscales")
