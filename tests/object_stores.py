@@ -16,6 +16,7 @@ from pathlib import Path
 from typing import Any
 
 from bigcp3d.edge import clients
+from bigcp3d.edge.remote import Remote
 
 KEY, SECRET = "AKIABIGCP3DTESTKEY42", "test/Secret+that.must-appear.nowhere"
 ENVIRONMENT = {"AWS_ACCESS_KEY_ID": KEY, "AWS_SECRET_ACCESS_KEY": SECRET, "AWS_REGION": "us-east-1"}
@@ -61,15 +62,17 @@ class Proxy:
         Every so many requests are answered 503; 0: none.
     delay_s : float
         Time before every answer.
-    deny : tuple of str
-        Methods that are answered 403.
+    deny, deny_path : tuple of str, str
+        Methods that are answered 403; and writing to what has this in its path.
     """
 
     def __init__(self, upstream: str) -> None:
         self.upstream = upstream.removeprefix("http://")
         self.requests: list[tuple[str, str, str]] = []
         self.failed = 0
-        self.fail_every, self.delay_s, self.deny = 0, 0.0, ()
+        self.fail_every, self.delay_s = 0, 0.0
+        self.deny: tuple[str, ...] = ()
+        self.deny_path = ""
         self.lock = threading.Lock()
 
     def count(self, method: str, part: str) -> Counter[tuple[str, str]]:
@@ -90,7 +93,8 @@ class Proxy:
                     fails = proxy.fail_every and len(proxy.requests) % proxy.fail_every == 0
                     proxy.failed += bool(fails)
                 time.sleep(proxy.delay_s)
-                if fails or self.command in proxy.deny:
+                denied = self.command == "PUT" and proxy.deny_path and proxy.deny_path in self.path
+                if fails or denied or self.command in proxy.deny:
                     self._answer(503 if fails else 403, {}, b"" if fails else b"<Code>AccessDenied</Code>")
                     return
                 connection = http.client.HTTPConnection(proxy.upstream, timeout=60)
@@ -147,6 +151,13 @@ def files_of(folder: Path) -> type[SimpleHTTPRequestHandler]:
             pass
 
     return Files
+
+
+def copy_store(local: Path, spot: Remote) -> None:
+    """Files into an object store."""
+    for path in local.rglob("*"):
+        if path.is_file():
+            (spot / path.relative_to(local).as_posix()).write_bytes(path.read_bytes())
 
 
 def make_bucket(endpoint: str, bucket: str) -> None:

@@ -24,7 +24,7 @@ INSTALL = "pip install 'bigcp3d[s3]'"
 
 QUICK: dict[str, Any] = {"max_retries": 3, "retry_timeout": timedelta(seconds=15)}
 PATIENT: dict[str, Any] = {"max_retries": 8, "retry_timeout": timedelta(minutes=2)}
-"""With pauses of 0.2 s that double up to 10 s, about half a minute for a server that is too busy."""
+"""With pauses of 0.1 s that double up to 10 s, about twenty seconds for a server that is too busy."""
 
 XML_CODE = re.compile(r"<Code>(\w+)</Code>")
 
@@ -44,7 +44,7 @@ def connect(root: str, key: str = "", *, patient: bool) -> Any:
     except ImportError as error:
         raise InputError(f"{root}: found no {error.name}, which object stores need; install it: {INSTALL}") from error
     limits = QUICK if patient is False else PATIENT
-    backoff = {"init_backoff": timedelta(seconds=0.2), "max_backoff": timedelta(seconds=10), "base": 2}
+    backoff = {"init_backoff": timedelta(seconds=0.1), "max_backoff": timedelta(seconds=10), "base": 2}
     options: Any = {"connect_timeout": "5s", "timeout": "120s" if patient else "30s"}
     more: dict[str, Any] = {"retry_config": {"backoff": backoff, **limits}}
     if not root.startswith("s3:"):

@@ -78,10 +78,10 @@ def place(where: str | Path | Remote) -> Place:
     return Remote(f"{scheme}://{host}", "/".join(parts))
 
 
-def zarr_store(where: str | Place) -> str | StorePath:
-    """What zarr opens: the path itself, or a path in a store of ours that answers like a local one."""
+def zarr_store(where: str | Place, *, remember: bool = False) -> str | StorePath:
+    """What zarr opens: the path itself, or a store that answers for an address (`Remote.zarr_store`)."""
     spot = place(where)
-    return str(spot) if isinstance(spot, Path) else spot.zarr_store()
+    return str(spot) if isinstance(spot, Path) else spot.zarr_store(remember=remember)
 
 
 def remove(spot: Place) -> None:

@@ -79,11 +79,17 @@ class Remote:
         """A connection that soon gives up: for checks."""
         return connect(self.root, patient=False)
 
-    def zarr_store(self) -> StorePath:
-        """What zarr opens; it ends here, since zarr would make groups of all folders above."""
+    def zarr_store(self, *, remember: bool = False) -> StorePath:
+        """What zarr opens; it ends here, since zarr would make groups of all folders above.
+
+        With ``remember``, a task asks for nothing twice (`bigcp3d.edge.remembered`).
+        """
         from zarr.storage import ObjectStore, StorePath
 
-        return StorePath(ObjectStore(connect(self.root, self.key, patient=True), read_only=self.read_only))
+        from bigcp3d.edge.remembered import RememberingStore
+
+        kind = RememberingStore if remember else ObjectStore
+        return StorePath(kind(connect(self.root, self.key, patient=True), read_only=self.read_only))
 
     def is_file(self) -> bool:
         """Whether there is an object of this very name."""

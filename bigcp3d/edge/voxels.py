@@ -90,7 +90,8 @@ def read_box(image: ImageInfo, level: int, box: Box, *, channel: int = 0, time: 
     lead = tuple({"t": time, "c": channel}[name] for name in image.axes if name in "tc")
     where = f"{image.path}/{stored.path}"
     try:
-        array = zarr.open_array(zarr_store(where), mode="r", zarr_format=image.zarr_format)  # type: ignore[arg-type]
+        store = zarr_store(where, remember=True)
+        array = zarr.open_array(store, mode="r", zarr_format=image.zarr_format)  # type: ignore[arg-type]
         index: tuple[int | slice, ...] = (*lead, *box.slices())
         _refuse_empty_shards(array, where, lead, box)
         voxels = np.asarray(array[index])

@@ -15,6 +15,7 @@ from numpy.typing import NDArray
 
 from bigcp3d.edge.labels import read_label_box, write_label_box
 from bigcp3d.edge.records import read_record, write_record
+from bigcp3d.edge.remembered import remembering
 from bigcp3d.edge.tables import write_table
 from bigcp3d.pure.boxes import Box, Vec3, vec3
 from bigcp3d.pure.cluster import Components, cluster_block
@@ -47,7 +48,7 @@ def perform(run: Run, name: str, time: int, index: Vec3) -> Counts:
         if name == "normalise":
             check_same_image(run, time, done)
         return {**done, "seconds": 0.0}
-    with run.log.task(name, time, index) as meter:
+    with run.log.task(name, time, index) as meter, remembering():
         counts = pyramid(run, time, level, block) if name == "pyramid" else PASSES[name](run, time, block)
     write_record(folder, label, block, counts, meter.spent())
     remove_unneeded(run, name, time, block)

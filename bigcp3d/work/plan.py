@@ -21,6 +21,8 @@ from pydantic import BaseModel, ConfigDict
 from bigcp3d.edge.image import ImageInfo
 from bigcp3d.edge.labels import LabelTarget
 from bigcp3d.edge.models import ModelCard
+from bigcp3d.edge.places import is_address
+from bigcp3d.edge.remembered import REMEMBERED_BYTES
 from bigcp3d.pure.boxes import BlockGrid, Box, Vec3, vec3
 from bigcp3d.pure.grid import Factors, image_box, image_copies
 from bigcp3d.pure.memory import in_words, pass_bytes, worker_bytes
@@ -57,6 +59,10 @@ The model counts by its hash and card.
 """
 
 BLOCK_PASSES = ("predict", "merge", "track", "cluster", "check", "vote", "label", "pyramid")
+
+
+READ_IMAGE = ("normalise", "predict", "track")
+"""Passes that read the image; from an object store they keep a little of it (`bigcp3d.edge.remembered`)."""
 
 
 class Plan(BaseModel):
@@ -244,7 +250,8 @@ class Plan(BaseModel):
         reads = [image_box(layer, self.factors, self.image_shape) for layer in layers]
         label_core = self.label_grid(0).core((0, 0, 0))
         sample = sum(box.size for box in sample_boxes(self.image_shape))
-        return pass_bytes(
+        remembered = REMEMBERED_BYTES if is_address(self.image.path) else 0
+        passes = pass_bytes(
             block=core.shape,
             read_vox=max(read.size for read in reads),
             layer_vox=max(layer.size for layer in layers),
@@ -266,6 +273,7 @@ class Plan(BaseModel):
             maps_itemsize=self.maps_itemsize,
             channels=len(self.channels),
         )
+        return {name: need + (remembered if name in READ_IMAGE else 0) for name, need in passes.items()}
 
     def worker_bytes(self) -> int:
         """Peak bytes of a worker that runs one task at a time."""

@@ -16,7 +16,7 @@ from bigcp3d.edge.places import follow, path_between, place, remove, same_place
 from bigcp3d.edge.remote import Remote
 from bigcp3d.errors import InputError, TargetError
 from bigcp3d.pure.boxes import Box
-from tests.object_stores import KEY, SECRET, Proxy, files_of, forget_connections, make_public, serving
+from tests.object_stores import KEY, SECRET, Proxy, copy_store, files_of, forget_connections, make_public, serving
 
 
 def test_a_path_stays_a_path(tmp_path, monkeypatch):
@@ -125,21 +125,15 @@ def test_an_array_is_made_where_it_was_asked_for_and_nowhere_else(s3):
 @pytest.mark.parametrize("version", ["0.4", "0.5"])
 def test_voxels_from_an_object_store_are_those_of_the_file(stores, s3, version):
     local = stores.image(version, "tczyx", shards=(14, 24, 26) if version == "0.5" else None)
-    copy_to(local, place(s3) / "image.zarr")
+    copy_store(local, place(s3) / "image.zarr")
     image, remote = open_image(local), open_image(f"{s3}/image.zarr/")
     assert (remote.path, remote.levels, remote.dtype) == (f"{s3}/image.zarr", image.levels, image.dtype)
     box = Box((3, 5, 7), (12, 20, 21))
     assert np.array_equal(*(read_box(info, 0, box, channel=2, time=1) for info in (image, remote)))
 
 
-def copy_to(local: Path, spot: Remote) -> None:
-    for path in local.rglob("*"):
-        if path.is_file():
-            (spot / path.relative_to(local).as_posix()).write_bytes(path.read_bytes())
-
-
 def test_what_is_wrong_with_a_store_is_one_line_that_names_it(stores, s3, s3_server, monkeypatch):
-    copy_to(stores.image("0.5"), place(s3) / "image.zarr")
+    copy_store(stores.image("0.5"), place(s3) / "image.zarr")
     cases = {
         "s3://no-such-bucket-here/a.zarr": "found no such bucket",
         f"{s3}/none.zarr": "found nothing there",
@@ -168,7 +162,7 @@ def check_refused(where: str, said: str) -> None:
 
 
 def test_a_damaged_object_is_told_with_its_box(stores, s3):
-    copy_to(stores.image("0.5", shards=(14, 24, 26)), place(s3) / "image.zarr")
+    copy_store(stores.image("0.5", shards=(14, 24, 26)), place(s3) / "image.zarr")
     image = open_image(f"{s3}/image.zarr")
     (place(s3) / "image.zarr" / "0" / "c" / "0" / "0" / "0").write_bytes(b"")
     for box, said in ((Box.of_shape((12, 20, 22)), r"c/0/0/0 is empty"), (Box((0, 0, 0), (9, 9, 9)), "file is empty")):
@@ -177,7 +171,7 @@ def test_a_damaged_object_is_told_with_its_box(stores, s3):
 
 
 def test_without_credentials_requests_are_not_signed(stores, s3, s3_server, monkeypatch):
-    copy_to(stores.image("0.5"), place(s3) / "image.zarr")
+    copy_store(stores.image("0.5"), place(s3) / "image.zarr")
     make_public(s3_server, s3)
     for name in ("AWS_ACCESS_KEY_ID", "AWS_SECRET_ACCESS_KEY"):
         monkeypatch.delenv(name)
