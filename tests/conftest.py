@@ -7,6 +7,7 @@ from uuid import uuid4
 
 import pytest
 
+from tests.browser import chromium  # noqa: F401 - a fixture of all tests
 from tests.object_stores import ENVIRONMENT, forget_connections, make_bucket, moto
 
 SHARED = Path(__file__).resolve().parents[2] / "shared" / "data"

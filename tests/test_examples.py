@@ -9,6 +9,7 @@ import numpy as np
 import pytest
 import tifffile
 import zarr
+from PIL import Image
 
 from bigcp3d.edge.image import open_image, open_labels, read_box
 from bigcp3d.edge.labels import create_image, write_image_box
@@ -98,3 +99,13 @@ def test_flows_of_cellpose_become_labels(tmp_path):
     labels = read_box(open_labels(tmp_path / "a.zarr", "cells_from_cellpose"), 0, Box.of_shape(shape))
     assert np.array_equal(labels[:12] > 0, ball[:12])
     assert len(np.unique(labels[:12, :12, :12])) == 2
+
+
+def test_the_viewer_has_its_picture_taken(chromium, quick_start, tmp_path):
+    """Of cells in colours, and not of a black or an empty page."""
+    text = run_example("viewer_pictures.py", quick_start[0], "--out", tmp_path)
+    assert "image and labels" in text
+    pixels = np.asarray(Image.open(tmp_path / "view.jpg")).astype(int)
+    assert pixels.shape == (800, 1280, 3)
+    coloured = (pixels.max(axis=2) - pixels.min(axis=2) > 40).mean()
+    assert 0.05 < coloured < 0.9

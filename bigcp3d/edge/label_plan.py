@@ -116,13 +116,13 @@ def plan_labels(
             "local path or s3://"
         )
     chunk, shard = chunk_and_shard(shard, image.levels[level].shape)
-    cumulated = _cumulated_factors(image)
+    cumulated = cumulated_factors(image)
     first = image.levels[0]
     levels, factors = [], []
     for i, stored in enumerate(image.levels[level:], start=level):
         fine, coarse = cumulated[max(i - 1, level)], cumulated[i]
         factors.append(float3(b / a for a, b in zip(fine, coarse, strict=True)))
-        levels.append(_place(str(i - level), stored.shape, first, coarse))
+        levels.append(place_level(str(i - level), stored.shape, first, coarse))
     return LabelTarget(
         image_path=image.path,
         group=image.path if output is None else str(place(output)),
@@ -139,7 +139,7 @@ def plan_labels(
     )
 
 
-def _place(path: str, shape: Vec3, first: Level, factors: Float3) -> Level:
+def place_level(path: str, shape: Vec3, first: Level, factors: Float3) -> Level:
     """A level whose voxels are windows of ``factors`` voxels of the first."""
     if first.scale_um is None:
         return Level(path, shape, None, (0.0, 0.0, 0.0))
@@ -170,7 +170,7 @@ def chunk_and_shard(shard: Vec3, shape: Vec3) -> tuple[Vec3, Vec3]:
     return chunk, vec3(c * n for c, n in zip(chunk, counts, strict=True))
 
 
-def _cumulated_factors(image: ImageInfo) -> list[Float3]:
+def cumulated_factors(image: ImageInfo) -> list[Float3]:
     """Voxels of level 0 per voxel of each level."""
     first = image.levels[0]
     factors = []

@@ -22,8 +22,8 @@ SHADER = """#uicontrol invlerp contrast
 #uicontrol vec3 colour color(default="{colour}")
 void main() {{ emitRGB(colour * contrast()); }}
 """
-PIXELS = 500
-"""About the width of a panel: the image's longest side fills it at the start."""
+PIXELS = 340
+"""About the lower side of a panel: the longest side of the image fills it at the start."""
 LABEL_ALPHA = 0.4
 OTHERS_ALPHA = 0.1
 """Of cells that are not picked, once some are; until then all have `LABEL_ALPHA`."""

@@ -10,8 +10,10 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from bigcp3d.edge.image import ImageInfo, read_box
+from bigcp3d.edge.placed import placed
 from bigcp3d.edge.places import Place, place
 from bigcp3d.edge.together import open_together
+from bigcp3d.edge.transforms import Float3
 from bigcp3d.errors import InputError
 from bigcp3d.face.shelves import Shelf, shelf_of
 from bigcp3d.pure.normalise import estimate_range, sample_boxes
@@ -84,7 +86,9 @@ class Scene:
         return (*self.images, *self.labels)
 
 
-def make_scene(path: str | Place, names: Sequence[str] = (), *, as_written: bool = False) -> Scene:
+def make_scene(
+    path: str | Place, names: Sequence[str] = (), *, scale_um: Float3 | None = None, as_written: bool = False
+) -> Scene:
     """The scene of a store.
 
     Parameters
@@ -93,6 +97,8 @@ def make_scene(path: str | Place, names: Sequence[str] = (), *, as_written: bool
         An image, a store of labels, or a labels group.
     names : sequence of str
         Labels to show. Default: those finished last; the others are there as well, hidden.
+    scale_um : tuple of float, optional
+        Micrometres per voxel of level 0, where the store has none or a wrong one.
     as_written : bool
         Whether a viewer gets the metadata of the store, and not those that bigcp3d makes of them.
 
@@ -102,19 +108,21 @@ def make_scene(path: str | Place, names: Sequence[str] = (), *, as_written: bool
         Where there is nothing to show, or no labels of such a name.
     """
     found = open_together(path)
+    image = None if found.image is None else placed(found.image, scale_um)
     for name in names:
         if name not in found.labels:
             there = ", ".join(found.labels) or "none"
             raise InputError(f"{path}: found no labels {name!r}; there are: {there}; give one of these with --name")
     shown = set(names or list(found.labels)[-1:])
-    labels = tuple(
-        Labels(name, info, name in shown, shelf_of(info, as_written=as_written)) for name, info in found.labels.items()
-    )
+    labels = []
+    for name, info in found.labels.items():
+        info = placed(info, scale_um)
+        labels.append(Labels(name, info, name in shown, shelf_of(info, as_written=as_written)))
     images = []
-    if found.image is not None:
-        channels = tuple(_channels(found.image, set(found.labels)))
-        images.append(Images(found.image, channels, shelf_of(found.image, as_written=as_written)))
-    return Scene(place(path).name, tuple(images), labels)
+    if image is not None:
+        channels = tuple(_channels(image, set(found.labels)))
+        images.append(Images(image, channels, shelf_of(image, as_written=as_written)))
+    return Scene(place(path).name, tuple(images), tuple(labels))
 
 
 def _channels(info: ImageInfo, taken: set[str]) -> list[Channel]:

@@ -65,6 +65,7 @@ NoBrowser = Annotated[bool, typer.Option("--no-browser", help="Print the address
 def view(
     store: Store,
     names: Names = None,
+    scale: o.Scale = None,
     maps: Maps = False,
     work_dir: WorkDir = None,
     napari: Napari = False,
@@ -79,8 +80,8 @@ def view(
     Double-click a cell to pick it; its id is the one in the table of cells. Nothing is written. Ctrl-C ends it.
     """
     set_up_logging(verbose, quiet)
-    if napari and (maps or work_dir is not None or port is not None or print_url or no_browser):
-        raise InputError("--napari opens a window here, with image and labels; leave out the options of the browser")
+    if napari and (maps or work_dir is not None or scale is not None or port is not None or print_url or no_browser):
+        raise InputError("--napari opens image and labels in a window; it was given with options of the browser alone")
     if napari and not has_screen():
         raise InputError("found no display for the window of napari; look in the browser: --print-url leads to it")
     from bigcp3d.face.napari_view import need_napari, open_in_napari
@@ -88,7 +89,7 @@ def view(
     from bigcp3d.face.scene import make_scene
 
     need_napari() if napari else need_neuroglancer()
-    scene = make_scene(store, names or ())
+    scene = make_scene(store, names or (), scale_um=scale)
     if napari:
         open_in_napari(scene)
         return

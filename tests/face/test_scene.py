@@ -105,7 +105,7 @@ def test_images_of_a_dtype_that_the_browser_lacks_are_named_and_left_out(stores,
     ("version", "options"),
     [
         ("0.1", {"axes": "tczyx"}),
-        ("0.3", {"axes": "czyx"}),
+        ("0.3", {"axes": "czyx", "levels": 3}),
         ("0.4", {"axes": "czyx", "unit": "nm", "levels": 2}),
         ("0.5", {"scale": None}),
         ("0.5", {"unit": "pixel"}),
@@ -122,9 +122,10 @@ def test_metadata_go_out_in_micrometres_and_in_a_version_that_viewers_know(store
     assert again.version == ("0.4" if image.zarr_format == 2 else "0.5")
     assert again.axes == image.axes
     assert again.units == ("micrometer",) * 3
-    for level, was in zip(again.levels, image.levels, strict=True):
-        assert np.allclose(level.scale_um, was.scale_um or (1, 1, 1))
-        assert np.allclose(level.translation_um, was.translation_um)
+    for factor, level, was in zip((1, 2, 4), again.levels, image.levels, strict=False):
+        assert np.allclose(level.scale_um, was.scale_um or (1, factor, factor))
+        shift = was.translation_um if was.scale_um else (0, (factor - 1) / 2, (factor - 1) / 2)
+        assert np.allclose(level.translation_um, shift)
 
 
 def test_int64_labels_of_zarr_3_go_out_as_uint64(stores):
@@ -146,3 +147,12 @@ def test_maps_that_are_not_there_are_asked_for_with_the_cure(stores):
     zarr.open_group(path, mode="r+").attrs["bigcp3d"] = {"parameters": settings}
     with pytest.raises(InputError, match=r"image\.bigcp3d/cells: found no maps .*--keep-maps.*--work-dir"):
         with_maps(make_scene(image))
+
+
+def test_a_scale_that_is_given_is_that_of_image_and_labels(stores):
+    image = stores.image("0.4", levels=2)
+    write_labels(image)
+    for group in make_scene(image, scale_um=(1.0, 0.3, 0.2)).groups:
+        scales = [level.scale_um for level in group.info.levels]
+        assert np.allclose(scales, [(1, 0.3, 0.2), (1, 0.6, 0.4)])
+        assert np.allclose(group.info.levels[1].translation_um, (0, 0.15, 0.1))
