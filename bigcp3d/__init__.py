@@ -13,6 +13,7 @@ if TYPE_CHECKING:
     from bigcp3d.face.progress import watching
     from bigcp3d.face.report.write import write_report
     from bigcp3d.pure.whole import label_maps
+    from bigcp3d.schedule.estimate import estimate_diameter
     from bigcp3d.schedule.measure import measure
     from bigcp3d.schedule.segment import plan_segmentation, segment
     from bigcp3d.schedule.sweep import plan_sweep
@@ -24,6 +25,7 @@ if TYPE_CHECKING:
 __version__ = "0.1.0"
 __all__ = [
     "__version__",
+    "estimate_diameter",
     "evaluate",
     "label_maps",
     "measure",
@@ -41,6 +43,7 @@ _HOMES = {
     "segment": "bigcp3d.schedule.segment",
     "update": "bigcp3d.schedule.update",
     "plan_segmentation": "bigcp3d.schedule.segment",
+    "estimate_diameter": "bigcp3d.schedule.estimate",
     "evaluate": "bigcp3d.work.evaluate",
     "label_maps": "bigcp3d.pure.whole",
     "measure": "bigcp3d.schedule.measure",

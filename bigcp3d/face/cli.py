@@ -14,6 +14,7 @@ import typer
 import bigcp3d
 from bigcp3d.errors import InputError
 from bigcp3d.face import options as o
+from bigcp3d.face.estimate_command import estimate_diameter
 from bigcp3d.face.evaluate_command import evaluate
 from bigcp3d.face.failures import Failing, set_up_logging
 from bigcp3d.face.manual import manual
@@ -129,6 +130,9 @@ app.command()(view)
 
 
 app.command()(measure)
+
+
+app.command()(estimate_diameter)
 
 
 app.command()(report)

@@ -1,0 +1,64 @@
+"""A first guess of the cell diameter, with a model on this machine; the cheap step before a run."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from pathlib import Path
+
+from bigcp3d.edge.image import open_image
+from bigcp3d.schedule.channels import choose_channels
+from bigcp3d.schedule.request import Request
+from bigcp3d.work.estimate import Estimate, Trial
+from bigcp3d.work.estimate import estimate_diameter as guess
+
+
+def estimate_diameter(
+    source: str | Path,
+    *,
+    model: str = "membrane",
+    channel: int | str | Sequence[int | str] | None = None,
+    scale_um: tuple[float, float, float] | None = None,
+    on_trial: Callable[[Trial], None] | None = None,
+) -> Estimate:
+    """Guess the diameter of an image's cells: the one at which the model finds cells of that diameter.
+
+    Parameters
+    ----------
+    source : str or Path
+        OME-Zarr image; of a time series, the first time point is looked at.
+    model, channel, scale_um
+        As to `bigcp3d.segment`.
+    on_trial : callable, optional
+        Told of each diameter that was tried.
+
+    Returns
+    -------
+    Estimate
+        ``diameter`` with its spread, in micrometres, or in voxels where the image does not say its voxel size.
+
+    Raises
+    ------
+    InputError, ModelError
+        The image or model cannot be used, or there is no such diameter.
+    """
+    request = Request(source, model=model, channel=channel, scale_um=scale_um)
+    request.check()
+    card, channels = choose_channels(open_image(source), request)
+    import torch
+
+    from bigcp3d.edge.models import load_network
+    from bigcp3d.pure.predict import fast_precision, fix_arithmetic
+    from bigcp3d.work.validate import segment_array
+
+    fix_arithmetic()
+    device = "cuda" if torch.cuda.is_available() else "cpu"
+    precision = "float32" if card.architecture == "cellpose" else fast_precision(device)
+    network = load_network(model, device)[0].to(getattr(torch, precision))
+    return guess(
+        source,
+        card,
+        lambda crop: segment_array(crop, network, card),
+        channels=channels,
+        scale_um=scale_um,
+        on_trial=on_trial,
+    )
