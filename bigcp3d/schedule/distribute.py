@@ -10,13 +10,16 @@ from __future__ import annotations
 
 import logging
 import secrets
+import threading
 from collections import defaultdict
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from typing import Any
 
-from distributed import Client, Future, Worker, WorkerPlugin, as_completed, get_worker
+from distributed import CancelledError, Client, Future, KilledWorker, Worker, WorkerPlugin, as_completed, get_worker
+from distributed.comm.core import CommClosedError
 
+from bigcp3d.errors import BlockError
 from bigcp3d.schedule.serial import Done, Failed, Failures
 from bigcp3d.schedule.tasks import Key, Task
 from bigcp3d.work.passes import Counts, perform
@@ -80,7 +83,8 @@ def run_on_workers(client: Client, plan: Plan, *, gpus: bool = False) -> Iterato
     try:
         yield name, gpus
     finally:
-        client.unregister_worker_plugin(name)
+        if client.status == "running":  # else its scheduler is lost, and the workers' plugins with it
+            client.unregister_worker_plugin(name)
 
 
 def execute_on_dask(
@@ -108,22 +112,75 @@ def execute_on_dask(
         )
         futures |= zip((task.key for task in batch), submitted, strict=True)
     failed: dict[Key, BaseException] = {}
-    for finished in as_completed(list(futures.values()), loop=client.loop).batches():
+    for finished in _batches(client, list(futures.values())):
         bad = {future.key: future for future in finished if future.status in ("error", "cancelled")}
         good = [future for future in finished if future.key not in bad]
-        results = client.gather(good, errors="skip")  # waits for those whose worker was lost meanwhile
+        results = _gather(client, good, errors="skip")  # waits for those whose worker was lost meanwhile
         if len(results) < len(good):  # some were computed again, and failed
             bad |= {future.key: future for future in good if future.status in ("error", "cancelled")}
             good = [future for future in good if future.key not in bad]
-            results = client.gather(good)
+            results = _gather(client, good)
         for future, counts in zip(good, results, strict=True):
             on_done(by_key[future.key], counts)
+        if bad:
+            _refuse_lost_scheduler(client)
         for key, future in bad.items():
             task = by_key[key]
-            failed[task.key] = future.exception() or RuntimeError(f"task {key} was {future.status}")
+            failed[task.key] = _in_words(future.exception()) or RuntimeError(f"task {key} was {future.status}")
             if all(futures[need].status not in ("error", "cancelled") for need in task.needs):
                 on_failed(task, failed[task.key])
     return {key: error for key, error in failed.items() if failed.keys().isdisjoint(_needs(by_key, key, run_id))}
+
+
+def _batches(client: Client, futures: list[Future[Counts]]) -> Iterator[list[Any]]:
+    """Futures as they finish. Dask would wait for ever where its scheduler is lost, so a thread looks for that."""
+    waiting, over = as_completed(futures, loop=client.loop), threading.Event()
+
+    def watch() -> None:
+        while not over.wait(0.5):
+            if client.status != "running":
+                waiting.clear()  # which ends the loop below
+
+    watcher = threading.Thread(target=watch, name="bigcp3d-scheduler", daemon=True)
+    watcher.start()
+    try:
+        for batch in waiting.batches():
+            _refuse_lost_scheduler(client)
+            yield list(batch)
+        _refuse_lost_scheduler(client)
+    finally:
+        over.set()
+        watcher.join()
+
+
+def _gather(client: Client, futures: list[Future[Counts]], errors: str = "raise") -> list[Counts]:
+    try:
+        return list(client.gather(futures, errors=errors))
+    except (CommClosedError, CancelledError):
+        _refuse_lost_scheduler(client, seen=True)
+        raise
+
+
+def _refuse_lost_scheduler(client: Client, *, seen: bool = False) -> None:
+    """Raise where the scheduler is gone: all that is not done is then cancelled, and no block is to blame."""
+    if seen or client.status != "running":
+        logging.getLogger("distributed.client").setLevel(logging.CRITICAL)  # it logs how it fails to connect again
+        address = client._start_arg if isinstance(client._start_arg, str) else "of this run"
+        raise BlockError(
+            f"the Dask scheduler {address} was lost; what is done is kept, and the same command carries on from there: "
+            "start a scheduler and workers again where they are yours to start"
+        )
+
+
+def _in_words(error: BaseException | None) -> BaseException | None:
+    """An error of Dask's for the user; others as they are."""
+    if not isinstance(error, KilledWorker):
+        return error
+    return RuntimeError(
+        f"the worker that ran it was lost {error.allowed_failures + 1} times (last {error.last_worker.address}), most "
+        "often since it needs more memory than it may have: give a smaller --block, a larger --memory-limit, or fewer "
+        "--workers; the logs in the work directory say what each worker was at"
+    )
 
 
 def _by_pass(tasks: Iterable[Task]) -> list[list[Task]]:

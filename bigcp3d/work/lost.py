@@ -153,7 +153,7 @@ def _read(
 ) -> tuple[NDArray[Any], list[Box]]:
     """What ``read`` gives, or what can be read of it, chunk by chunk."""
     if run.plan.on_error == "fail":
-        return read(box), []
+        return _read_patiently(read, box), []
     known = set(list_records(run.root / "records", label))
     if not known:
         try:
@@ -175,16 +175,22 @@ def _try_to_read(
     run: Run, label: str, grid: BlockGrid, index: Vec3, piece: Box, read: Callable[[Box], NDArray[Any]]
 ) -> NDArray[Any] | None:
     """A piece of one chunk; None where it was given up, now or by another task."""
-    for left in reversed(range(TRIES)):
+    try:
+        return _read_patiently(read, piece)
+    except InputError as error:
+        core, cause = grid.core(index), error.__cause__ or error
+        said = {"start": core.start, "stop": core.stop, "error": f"{type(cause).__name__}: {cause}"}
+        claim_record(run.root / "records", label, index, said)
+        log.warning("%s: chunk %s is given up: %s", label, index, error)
+        return None
+
+
+def _read_patiently(read: Callable[[Box], NDArray[Any]], box: Box) -> NDArray[Any]:
+    """Read, and again after a pause where a store errs now and then."""
+    for _ in range(TRIES - 1):
         try:
-            return read(piece)
+            return read(box)
         except InputError as error:
-            if left:
-                clock.sleep(PAUSE_S)
-                continue
-            core = grid.core(index)
-            cause = error.__cause__ or error
-            said = {"start": core.start, "stop": core.stop, "error": f"{type(cause).__name__}: {cause}"}
-            claim_record(run.root / "records", label, index, said)
-            log.warning("%s: chunk %s is given up: %s", label, index, error)
-    return None
+            log.info("read again: %s", error)
+            clock.sleep(PAUSE_S)
+    return read(box)
