@@ -107,6 +107,8 @@ class KubernetesConfig(Workers):
     namespace: Word | None = None
     claims: dict[Word, Word]
     service_account: Word | None = None
+    user: PositiveInt = 1000
+    group: PositiveInt = 1000
     cpus: PositiveInt = 1
     node_selector: dict[str, str] = {}
     gpu: PodGpu | None = None

@@ -39,9 +39,8 @@ def start_pods(config: KubernetesConfig, size: Size) -> Any:
             quiet=True,
         )
         if config.gpu:
-            cluster.add_worker_group(
-                name=f"{name}-gpu", n_workers=config.gpu.workers, custom_spec=worker_pod(config, gpu=True)
-            )
+            group = gpu_group_manifest(config, name)["spec"]["worker"]
+            cluster.add_worker_group("gpu", n_workers=config.gpu.workers, custom_spec=group)
     except Exception as error:  # of httpx, kr8s, the operator: whatever it is, the user reads its words
         raise InputError(f"no cluster could be made in Kubernetes: {' '.join(str(error).split())}") from error
     if size.adaptive:
@@ -52,12 +51,11 @@ def start_pods(config: KubernetesConfig, size: Size) -> Any:
 def cluster_manifest(config: KubernetesConfig, name: str, workers: int) -> dict[str, Any]:
     """A DaskCluster: a scheduler that the cluster reaches by name, and ``workers`` pods without a GPU."""
     labels = {"dask.org/cluster-name": name, "dask.org/component": "scheduler"}
-    metadata = {"name": name, **({"namespace": config.namespace} if config.namespace else {})}
     service_ports = [{"name": n, "protocol": "TCP", "port": port, "targetPort": n} for n, port in PORTS.items()]
     return {
         "apiVersion": API,
         "kind": "DaskCluster",
-        "metadata": metadata,
+        "metadata": _metadata(config, name),
         "spec": {
             "worker": {"replicas": workers, "spec": worker_pod(config, gpu=False)},
             "scheduler": {
@@ -68,12 +66,27 @@ def cluster_manifest(config: KubernetesConfig, name: str, workers: int) -> dict[
     }
 
 
+def gpu_group_manifest(config: KubernetesConfig, cluster: str) -> dict[str, Any]:
+    """A DaskWorkerGroup of that cluster: pods with a GPU each."""
+    replicas = config.gpu.workers if config.gpu else 0
+    return {
+        "apiVersion": API,
+        "kind": "DaskWorkerGroup",
+        "metadata": _metadata(config, f"{cluster}-gpu"),
+        "spec": {"cluster": cluster, "worker": {"replicas": replicas, "spec": worker_pod(config, gpu=True)}},
+    }
+
+
+def _metadata(config: KubernetesConfig, name: str) -> dict[str, Any]:
+    return {"name": name, **({"namespace": config.namespace} if config.namespace else {})}
+
+
 def scheduler_pod(config: KubernetesConfig) -> dict[str, Any]:
-    """It holds no voxels: half a gigabyte and a core."""
+    """It holds no voxels, only the graph."""
     container = {
         "name": "scheduler",
         "image": config.image,
-        "args": ["dask", "scheduler"],
+        "args": ["dask", "scheduler", "--host", "0.0.0.0"],
         "ports": [{"name": name, "containerPort": port, "protocol": "TCP"} for name, port in PORTS.items()],
         "readinessProbe": {"httpGet": {"port": "http-dashboard", "path": "/health"}, "periodSeconds": 10},
         "resources": _asked({"cpu": "1", "memory": "2Gi"}),
@@ -112,8 +125,12 @@ def _asked(resources: dict[str, str]) -> dict[str, Any]:
 
 
 def _placed(config: KubernetesConfig) -> dict[str, Any]:
-    """Where a pod may run, and as whom: never as root, with no token of the cluster unless an account is named."""
-    placed: dict[str, Any] = {"automountServiceAccountToken": config.service_account is not None}
+    """Where a pod may run, and as whom: as the owner of the data, never as root, and with no token of the cluster."""
+    user = {"runAsNonRoot": True, "runAsUser": config.user, "runAsGroup": config.group, "fsGroup": config.group}
+    placed: dict[str, Any] = {
+        "automountServiceAccountToken": False,
+        "securityContext": {**user, "seccompProfile": {"type": "RuntimeDefault"}},
+    }
     if config.service_account:
         placed["serviceAccountName"] = config.service_account
     if config.node_selector:
