@@ -12,11 +12,15 @@ from bigcp3d.face.failures import set_up_logging
 
 
 def report(
-    store: Annotated[Path, typer.Argument(metavar="STORE.zarr", help="Image with labels, or a store of labels.")],
+    store: Annotated[str, typer.Argument(metavar="STORE.zarr", help="Image with labels, or a store of labels.")],
     name: Annotated[str, typer.Option("--name", help="Name of the labels: labels/NAME.")] = "cells",
     output: Annotated[
         Path | None,
-        typer.Option("--output", metavar="FILE.html", help="Default: beside the store, STORE.NAME.report.html."),
+        typer.Option(
+            "--output",
+            metavar="FILE.html",
+            help="Default: STORE.NAME.report.html beside the store, or here if that is no folder.",
+        ),
     ] = None,
     verbose: o.Verbose = False,
 ) -> None:

@@ -60,6 +60,12 @@ class BlockDone:
         Time the task took on its worker; 0 where an earlier run had done it.
     done, total : int
         Blocks of the pass finished so far, this one included, and all of them.
+    time : int
+        Time point.
+    worker : str
+        ``host:pid``; empty where an earlier run had done it.
+    gpu_peak_bytes : int
+        Most memory that it has held on the worker's GPU; 0 without one.
     """
 
     name: str
@@ -68,6 +74,9 @@ class BlockDone:
     seconds: float
     done: int
     total: int
+    time: int = 0
+    worker: str = ""
+    gpu_peak_bytes: int = 0
 
 
 @dataclass(frozen=True)
@@ -157,6 +166,13 @@ class ReportWritten:
 
 
 @dataclass(frozen=True)
+class PageServed:
+    """An observer serves a page on which the run can be watched, as long as it goes."""
+
+    address: str
+
+
+@dataclass(frozen=True)
 class RunFinished:
     """The run is over."""
 
@@ -172,6 +188,7 @@ Event = (
     | Warned
     | LabelsReady
     | ReportWritten
+    | PageServed
     | RunFinished
 )
 Observer = Callable[[Event], None]

@@ -38,13 +38,14 @@ class RunLog:
 
     def add(self, task: Task, counts: Counts) -> None:
         """One task is done."""
-        name, _, index = task.key
+        name, time, index = task.key
         self.done[name] += 1
         self.seconds[name] += counts["seconds"]
         for key in ("foreground_vox", "unassigned_vox", "nonfinite_vox", "missing_chunks", "cells"):
             self.totals[key] += counts.get(key, 0)
         self.removed.update(counts.get("removed", {}))
-        self.observe(BlockDone(name, index, task.voxels, counts["seconds"], self.done[name], self.all[name]))
+        ran = {"worker": counts.get("worker", ""), "gpu_peak_bytes": counts.get("gpu_peak_bytes", 0), "time": time}
+        self.observe(BlockDone(name, index, task.voxels, counts["seconds"], self.done[name], self.all[name], **ran))
 
     def fail(self, task: Task, error: BaseException) -> None:
         """One task failed after its retries."""

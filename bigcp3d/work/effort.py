@@ -31,7 +31,9 @@ class _Frozen(BaseModel):
 
 
 class PassEffort(_Frozen):
-    """One pass: tasks, voxels, time over all workers, longest task, largest memory of a worker (0 where unknown).
+    """One pass: tasks, voxels, time over all workers, longest task, largest memory of a worker and of a GPU.
+
+    Bytes are 0 where they are not known, or where there is no GPU.
 
     ``busy`` holds, for each of the pieces of ``RunEffort.bin_seconds``, how many workers were at it on average.
     """
@@ -42,16 +44,18 @@ class PassEffort(_Frozen):
     seconds: float
     longest_seconds: float
     peak_bytes: int
+    gpu_peak_bytes: int = 0
     busy: tuple[float, ...]
 
 
 class WorkerEffort(_Frozen):
-    """One worker process: tasks, time in them, largest memory."""
+    """One worker process: tasks, time in them, largest memory, also on its GPU."""
 
     name: str
     tasks: int
     seconds: float
     peak_bytes: int
+    gpu_peak_bytes: int = 0
 
 
 class RunEffort(_Frozen):
@@ -103,6 +107,7 @@ def sum_up_effort(tasks: Sequence[TaskSpent], plan: Plan, seconds: float) -> Run
             seconds=sum(row.seconds for row in rows),
             longest_seconds=max(row.seconds for row in rows),
             peak_bytes=max(row.peak_bytes for row in rows),
+            gpu_peak_bytes=max(row.gpu_peak_bytes for row in rows),
             busy=_busy(rows, began, width),
         )
         for name, rows in by_pass.items()
@@ -113,6 +118,7 @@ def sum_up_effort(tasks: Sequence[TaskSpent], plan: Plan, seconds: float) -> Run
             tasks=len(rows),
             seconds=sum(row.seconds for row in rows),
             peak_bytes=max(row.peak_bytes for row in rows),
+            gpu_peak_bytes=max(row.gpu_peak_bytes for row in rows),
         )
         for name, rows in by_worker.items()
     ]

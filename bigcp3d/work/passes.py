@@ -39,7 +39,7 @@ Counts = dict[str, Any]
 
 
 def perform(run: Run, name: str, time: int, index: Vec3) -> Counts:
-    """Run one task of a pass, unless its record says that it is done; return what it counted, and its seconds now."""
+    """Run one task of a pass, unless its record says that it is done; return what it counted, and how it ran now."""
     level, block = (index[0], vec3(index[1:])) if name == "pyramid" else (0, index)
     folder = run.records(time)
     label = f"pyramid{level}" if name == "pyramid" else name
@@ -52,7 +52,7 @@ def perform(run: Run, name: str, time: int, index: Vec3) -> Counts:
         counts = pyramid(run, time, level, block) if name == "pyramid" else PASSES[name](run, time, block)
     write_record(folder, label, block, counts, meter.spent())
     remove_unneeded(run, name, time, block)
-    return {**counts, "seconds": meter.seconds}
+    return {**counts, **{name: meter.spent()[name] for name in ("seconds", "worker", "gpu_peak_bytes")}}
 
 
 def track(run: Run, time: int, index: Vec3) -> Counts:

@@ -40,6 +40,8 @@ class TaskSpent:
     peak_bytes : int
         Largest resident size of the worker while the task ran; on systems other than Linux, since the worker started.
         0 where a record does not say.
+    gpu_peak_bytes : int
+        Most memory that torch has held on the GPU while the task ran; 0 without one.
     """
 
     name: str
@@ -50,6 +52,7 @@ class TaskSpent:
     seconds: float
     worker: str
     peak_bytes: int
+    gpu_peak_bytes: int = 0
 
 
 class Meter:
@@ -63,11 +66,15 @@ class Meter:
 
     def __enter__(self) -> Self:
         _forget_peak()
+        if (cuda := _cuda()) is not None:
+            cuda.reset_peak_memory_stats()
         self.began, self._start = clock.time(), clock.perf_counter()
         return self
 
     def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, at: TracebackType | None) -> None:
         self.seconds, self.peak_bytes = clock.perf_counter() - self._start, _peak_bytes()
+        cuda = _cuda()
+        self.gpu_peak_bytes = 0 if cuda is None else int(cuda.max_memory_reserved())
 
     def spent(self) -> dict[str, Any]:
         """What a record takes."""
@@ -76,12 +83,19 @@ class Meter:
             "seconds": self.seconds,
             "worker": this_worker(),
             "peak_bytes": self.peak_bytes,
+            "gpu_peak_bytes": self.gpu_peak_bytes,
         }
 
 
 def this_worker() -> str:
     """Name of the calling process for others: ``host:pid``."""
     return f"{socket.gethostname()}:{os.getpid()}"
+
+
+def _cuda() -> Any:
+    """CUDA as torch has it, where this process uses a GPU; torch is not imported for the question."""
+    torch = sys.modules.get("torch")
+    return torch.cuda if torch is not None and torch.cuda.is_initialized() else None
 
 
 def _forget_peak() -> None:
@@ -126,4 +140,5 @@ def _row(label: str, time: int, block: Vec3, counts: dict[str, Any], spent: dict
         seconds=float(spent.get("seconds", counts.get("seconds", 0.0))),
         worker=str(spent.get("worker", "")),
         peak_bytes=int(spent.get("peak_bytes", 0)),
+        gpu_peak_bytes=int(spent.get("gpu_peak_bytes", 0)),
     )

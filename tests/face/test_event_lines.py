@@ -13,6 +13,7 @@ from bigcp3d.schedule.events import (
     BlockDone,
     BlockFailed,
     ClusterReady,
+    PageServed,
     PassStarted,
     ReportWritten,
     RunFinished,
@@ -46,6 +47,7 @@ def test_what_is_written_is_what_is_documented(lines):
         BlockDone("predict", (0, 0, 0), 1000, 2.0, 1, 2),
         BlockFailed("predict", 0, (0, 0, 1), "OSError: disk"),
         Warned("look"),
+        PageServed("http://127.0.0.1:8788/"),
         ReportWritten("a.cells.report.html"),
         RunFinished(SUMMARY),
     ):

@@ -238,10 +238,12 @@ def test_a_file_that_is_no_report_is_not_replaced_and_a_report_is(run, tmp_path)
         write_report(run[0], "cels")
 
 
-def test_the_report_lies_beside_the_outermost_store(run, tmp_path):
+def test_the_report_lies_beside_the_outermost_store(run, tmp_path, monkeypatch):
     assert run[2] == run[0].parent / "out.cells.report.html"
     well = zarr.create_group(tmp_path / "plate.zarr").create_group("A/1/0/labels/cells")
-    assert path_of(tmp_path / "plate.zarr" / well.path) == tmp_path / "plate.A.1.0.cells.report.html"
+    assert path_of(f"{tmp_path}/plate.zarr/{well.path}") == tmp_path / "plate.A.1.0.cells.report.html"
+    monkeypatch.chdir(tmp_path)
+    assert path_of("s3://bucket/a/embryo.zarr/labels/cells") == tmp_path / "embryo.cells.report.html"
 
 
 @pytest.fixture

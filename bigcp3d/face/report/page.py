@@ -12,9 +12,10 @@ from markupsafe import Markup
 
 from bigcp3d import __version__
 from bigcp3d.face.pace import format_count, format_time
+from bigcp3d.face.pass_colours import colour_of
 from bigcp3d.face.report.cards import cell_cards, describe_volume, format_um3, plane_cards
 from bigcp3d.face.report.facts import Facts
-from bigcp3d.face.report.plots import colour_of, plot_crossings, plot_volumes, plot_workers
+from bigcp3d.face.report.plots import plot_crossings, plot_volumes, plot_workers
 from bigcp3d.face.report.views import AXES
 from bigcp3d.pure.cell_digest import CellRows
 from bigcp3d.pure.memory import in_words
@@ -258,6 +259,7 @@ def _effort(effort: RunEffort) -> dict[str, Any]:
         f"processes; {format_time(effort.seconds)} on the clock for the call that finished the run. Memory is the "
         "largest resident size of a worker while it ran a task of the pass, network and libraries included; the plan "
         f"allowed for {in_words(effort.planned_bytes)}.",
+        "gpus": any(w.gpu_peak_bytes for w in effort.workers),
         "workers_plot": Markup(plot_workers(effort)),
         "passes": [
             {
@@ -268,6 +270,7 @@ def _effort(effort: RunEffort) -> dict[str, Any]:
                 "longest": _seconds(p.longest_seconds),
                 "speed": format_count(p.voxels / p.seconds, "voxel/s") if p.voxels and p.seconds else "",
                 "peak": _peak(p.peak_bytes),
+                "gpu": _peak(p.gpu_peak_bytes),
             }
             for p in effort.passes
         ],
@@ -277,6 +280,7 @@ def _effort(effort: RunEffort) -> dict[str, Any]:
                 "tasks": f"{w.tasks:,}",
                 "seconds": _seconds(w.seconds),
                 "peak": _peak(w.peak_bytes),
+                "gpu": _peak(w.gpu_peak_bytes),
             }
             for w in effort.workers
         ],

@@ -14,17 +14,11 @@ import numpy as np
 from numpy.typing import NDArray
 
 from bigcp3d.face.pace import format_count, format_time
+from bigcp3d.face.pass_colours import colour_of
 from bigcp3d.work.effort import RunEffort
 
 WIDTH, HEIGHT = 640, 240
 LEFT, RIGHT, TOP, BOTTOM = 64, 12, 12, 44
-
-PASS_COLOURS = {
-    "normalise": "#999999", "predict": "#4477aa", "merge": "#66aadd", "track": "#228833", "cluster": "#ccbb44",
-    "join": "#bb8833", "check": "#aa7744", "vote": "#997766", "resolve": "#ee6677", "label": "#aa3377",
-    "pyramid": "#ee99cc",
-}  # fmt: skip
-OTHER_COLOUR = "#777777"
 
 
 @dataclass
@@ -179,8 +173,3 @@ def plot_workers(effort: RunEffort) -> str:
         plot.add(f'<polygon fill="{colour_of(one.name)}" points="{points}"><title>{one.name}</title></polygon>')
         below = above
     return plot.svg()
-
-
-def colour_of(name: str) -> str:
-    """Colour of a pass, the same wherever it is shown."""
-    return PASS_COLOURS.get(name, OTHER_COLOUR)

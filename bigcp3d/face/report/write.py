@@ -6,6 +6,7 @@ import logging
 from pathlib import Path
 
 from bigcp3d.edge.image import open_labels
+from bigcp3d.edge.places import is_address, place
 from bigcp3d.edge.stores import is_group
 from bigcp3d.edge.tables import write_atomically
 from bigcp3d.errors import TargetError
@@ -47,7 +48,7 @@ def write_report(
     from bigcp3d.face.report.page import render
 
     labels = open_labels(store, name)
-    path = Path(output) if output is not None else path_of(Path(labels.path))
+    path = Path(output) if output is not None else path_of(labels.path)
     check_place(path)
     text = render(gather(store, name, parts)).encode()
     try:
@@ -57,12 +58,16 @@ def write_report(
     return path
 
 
-def path_of(labels: Path) -> Path:
+def path_of(where: str) -> Path:
     """Where the report of a labels group goes: beside the outermost store, never inside one.
 
     ``/data/embryo.zarr/labels/cells`` gives ``/data/embryo.cells.report.html``, and a well of a plate
-    ``/data/plate.A.1.0.cells.report.html``.
+    ``/data/plate.A.1.0.cells.report.html``. For an address it goes into the current folder.
     """
+    if is_address(where):
+        spot = place(where)
+        return Path.cwd() / f"{spot.parent.parent.name.removesuffix('.zarr')}.{spot.name}.report.html"
+    labels = Path(where)
     words, folder = [labels.name], labels.parent
     while is_group(folder):
         if folder.name != "labels":
