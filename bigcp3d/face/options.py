@@ -174,6 +174,15 @@ Table = Annotated[
         "(see: bigcp3d measure).",
     ),
 ]
+KeepOffsets = Annotated[
+    bool,
+    option(
+        "--keep-offsets",
+        panel=RESULT,
+        text="Keep maps and what tracking finds (3 bytes a voxel more): other filters and another --closing then start "
+        "from there.",
+    ),
+]
 MinVolume = Annotated[
     float | None,
     option(
@@ -230,6 +239,16 @@ Radius = Annotated[
         text="Expected cell radius in working voxels: sets steps, reach, closing. Default: half the model's diameter.",
     ),
 ]
+Closing = Annotated[
+    int | None,
+    option(
+        "--closing",
+        panel=METHOD,
+        metavar="VOX",
+        text="End points of paths nearer than about twice this are one cell, in working voxels, 0 to 21. Default: half "
+        "the radius.",
+    ),
+]
 Maps = Annotated[
     str | None,
     option(
@@ -247,9 +266,9 @@ Start = Annotated[
     option(
         "--from",
         panel=METHOD,
-        metavar="auto|maps|image",
-        text="Where to start. auto: from maps that an earlier run on this image kept (--keep-maps), if they are those "
-        "that this one would predict. maps: refuse where there are none, and say what differs. image: predict.",
+        metavar="auto|offsets|maps|image",
+        text="Where to start. auto: from what an earlier run on this image kept (--keep-offsets, --keep-maps), if it "
+        "is what this one would find. offsets, maps: refuse where there is none, and say what differs. image: predict.",
     ),
 ]
 Block = Annotated[

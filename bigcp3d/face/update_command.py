@@ -9,7 +9,7 @@ import typer
 from bigcp3d.face import options as o
 from bigcp3d.face.failures import set_up_logging
 
-NAMES = {"diameter": "diameter_um", "scale": "scale_um", "radius": "radius_vox"}
+NAMES = {"diameter": "diameter_um", "scale": "scale_um", "radius": "radius_vox", "closing": "closing_vox"}
 """Options that the library knows by another name; the others have the same."""
 
 Region = Annotated[
@@ -47,6 +47,7 @@ def update(
     max_flow_error: o.MaxFlowError = None,
     foreground: o.Foreground = 0.5,
     radius: o.Radius = None,
+    closing: o.Closing = None,
     maps: o.Maps = None,
     start: o.Start = "auto",
     precision: o.Precision = "auto",

@@ -9,6 +9,7 @@ from bigcp3d.pure.boxes import Box
 from bigcp3d.schedule.events import BlockDone, BlockFailed, Observer, PassStarted, Summary, Warned
 from bigcp3d.schedule.serial import Failures
 from bigcp3d.schedule.tasks import Task
+from bigcp3d.work.kept import read_kept
 from bigcp3d.work.lost import read_lost
 from bigcp3d.work.passes import Counts
 from bigcp3d.work.plan import Plan
@@ -21,7 +22,8 @@ class RunLog:
 
     def __init__(self, observe: Observer, plan: Plan) -> None:
         self.observe, self.plan = observe, plan
-        self.totals: Counter[str] = Counter()
+        kept = None if plan.tracked is None else read_kept(plan.tracked)
+        self.totals: Counter[str] = Counter(kept.offsets.counts if kept and kept.offsets else {})
         self.removed: Counter[str] = Counter()
         self.seconds: Counter[str] = Counter()
         self.done: Counter[str] = Counter()

@@ -26,7 +26,7 @@ from bigcp3d.pure.radius import closing_radius, path_reach, path_steps, smallest
 from bigcp3d.pure.tracking import MAX_REACH
 from bigcp3d.schedule.channels import choose_channels
 from bigcp3d.schedule.grids import choose_grids
-from bigcp3d.schedule.kept import default_work_dir, reuse_maps
+from bigcp3d.schedule.kept import default_work_dir, reuse_kept
 from bigcp3d.schedule.request import Request
 from bigcp3d.schedule.where import find_region, find_times, open_mask
 from bigcp3d.work.plan import Plan
@@ -108,11 +108,12 @@ def make_plan(request: Request) -> Plan:
             foreground=max(1, round(request.foreground * 127)),
             steps=path_steps(radius),
             reach=reach,
-            radius=closing_radius(radius),
+            radius=closing_radius(radius) if request.closing_vox is None else request.closing_vox,
             representation=card.representation,
             scale_vox=card.scale_vox,
             filters=filters,
-            keep_maps=request.keep_maps,
+            keep_maps=request.keep_maps or request.keep_offsets,
+            keep_offsets=request.keep_offsets,
             on_error=request.on_error,
             missing=request.missing_chunks,
             version=__version__,
@@ -122,7 +123,7 @@ def make_plan(request: Request) -> Plan:
         plan = plan_with(vec3(min(b, s) for b, s in zip(request.block, shape, strict=True)))
     else:
         plan = _choose_block(plan_with, shape, request)
-    return reuse_maps(plan, request)
+    return reuse_kept(plan, request)
 
 
 def _choose_block(plan_with, shape: Vec3, request: Request) -> Plan:  # type: ignore[no-untyped-def]

@@ -12,6 +12,11 @@ from bigcp3d.errors import InputError
 from bigcp3d.pure.boxes import Vec3
 from bigcp3d.schedule.clusters.machines import Machines
 
+STARTS = ("auto", "offsets", "maps", "image")
+
+LARGEST_CLOSING = 21
+"""That of the largest radius whose paths can be stored."""
+
 
 @dataclass(frozen=True)
 class Request:
@@ -75,6 +80,8 @@ class Request:
         Chunks that the store lacks are the fill value, as Zarr defines, and are counted; or they cannot be read.
     keep_maps : bool
         Leave the predicted maps in ``work_dir``; else they go as soon as no pass needs them.
+    keep_offsets : bool
+        Leave what tracking finds there as well, so that other filters and another closing start from it.
     work_dir : str or Path, optional
         Intermediate arrays; default beside the store that gets the labels.
     maps : str or Path, optional
@@ -83,9 +90,10 @@ class Request:
         Z, Y, X); foreground 0..1 and flow z, y, x in voxels per step, towards the centre (flows that point away are
         stored as their negative). Float16, float32 or float64, cut to [-1, 1]; or int8, each value times 127. NaN is
         refused. Nothing is predicted then; ``model`` still gives the diameter, where ``radius_vox`` does not.
-    start : {"auto", "maps", "image"}
-        Where to start from. Auto takes maps that a finished run on this image has kept, if they are those that this
-        one would predict; "maps" refuses where there are none; "image" predicts. No label depends on it.
+    start : {"auto", "offsets", "maps", "image"}
+        Where to start from. Auto takes what a finished run on this image has kept, tracking or maps, if it is what this
+        one would find; "offsets" and "maps" refuse where there is none; "maps" tracks anew; "image" predicts. No label
+        depends on it.
     table : str or Path, optional
         Where a table of the cells goes when the labels are finished: a ``.csv`` or ``.parquet`` file, or "zarr" for one
         inside the store (`bigcp3d.measure`). ``overwrite`` counts for it too.
@@ -98,6 +106,8 @@ class Request:
         Threshold on the predicted foreground, 0 to 1.
     radius_vox : float, optional
         Expected radius in working voxels, default the model's; steps, reach (3 x) and closing (half) follow from it.
+    closing_vox : int, optional
+        Radius of the closing that joins end points, in working voxels, 0 to 21; default half the radius.
     min_volume, max_volume : float, optional
         Voxels of level 0; default at least a twentieth of the ball of the expected radius.
     min_foreground : float, optional
@@ -132,6 +142,7 @@ class Request:
     on_error: str = "fail"
     missing_chunks: str = "fill"
     keep_maps: bool = False
+    keep_offsets: bool = False
     work_dir: str | Path | None = None
     maps: str | Path | None = None
     start: str = "auto"
@@ -140,6 +151,7 @@ class Request:
     precision: str = "auto"
     foreground: float = 0.5
     radius_vox: float | None = None
+    closing_vox: int | None = None
     min_volume: float | None = None
     max_volume: float | None = None
     min_foreground: float | None = None
@@ -172,10 +184,14 @@ class Request:
         if self.max_volume is not None and (self.min_volume or 0) > self.max_volume:
             raise InputError(f"min volume {self.min_volume} is above max volume {self.max_volume}; swap them")
         self.machines.check()
-        if self.start not in ("auto", "maps", "image"):
-            raise InputError(f"start is {self.start!r}; 'auto', 'maps' and 'image' are known")
-        if self.start == "image" and self.maps is not None:
-            raise InputError(f"maps are {self.maps}, and the start is the image; leave one of the two out")
+        if self.start not in STARTS:
+            raise InputError(f"start is {self.start!r}; {', '.join(STARTS)} are known")
+        if self.start in ("image", "offsets") and self.maps is not None:
+            raise InputError(f"maps are {self.maps}, and the start is {self.start}; leave one of the two out")
+        if self.keep_offsets and (self.maps is not None or self.roi is not None or self.mask is not None):
+            raise InputError("offsets are kept of whole volumes without given maps; leave --maps, --roi, --mask out")
+        if self.closing_vox is not None and not 0 <= self.closing_vox <= LARGEST_CLOSING:
+            raise InputError(f"closing is {self.closing_vox}; it must be 0 to {LARGEST_CLOSING} working voxels")
         if self.executor not in ("dask", "serial"):
             raise InputError(f"executor is {self.executor!r}; 'dask' and 'serial' are known")
         for what, said, known in (

@@ -20,10 +20,10 @@ from bigcp3d.edge.records import read_record, write_record
 from bigcp3d.edge.remote import Remote
 from bigcp3d.errors import TargetError
 from bigcp3d.schedule.events import Summary
-from bigcp3d.work.kept import read_kept, write_kept
+from bigcp3d.work.kept import forget_offsets, read_kept, write_kept
 from bigcp3d.work.lost import read_lost
 from bigcp3d.work.plan import Plan
-from bigcp3d.work.run import ONCE, Run
+from bigcp3d.work.run import ONCE, TRACKED_FOLDER, Run
 from bigcp3d.work.spent import TaskSpent
 
 ENDED = "ended"
@@ -36,7 +36,7 @@ def check_start(plan: Plan, *, overwrite: bool) -> bool:
         return True
     root, resumed = Path(plan.work_dir), False
     path = root / "plan.json"
-    own = _maps_lie_here(plan)
+    own = _starts_here(plan)
     maps = None if plan.maps is None or is_address(plan.maps) else Path(plan.maps)
     if maps is not None and not own and root.resolve() in maps.resolve().parents:
         raise TargetError(
@@ -73,9 +73,9 @@ def check_start(plan: Plan, *, overwrite: bool) -> bool:
     return resumed
 
 
-def _maps_lie_here(plan: Plan) -> bool:
-    """Whether a run starts from maps that are kept in its own work directory."""
-    return plan.maps is not None and same_place(plan.maps, plan.work_dir)
+def _starts_here(plan: Plan) -> bool:
+    """Whether a run starts from what is kept in its own work directory."""
+    return any(start is not None and same_place(start, plan.work_dir) for start in (plan.maps, plan.tracked))
 
 
 def _least_disk_bytes(plan: Plan) -> int:
@@ -94,8 +94,10 @@ def prepare(plan: Plan, run: Run, *, resumed: bool, overwrite: bool) -> None:
     root, group = Path(plan.work_dir), place(plan.target.group)
     if isinstance(group, Remote):
         group.check_writable()
-    if not resumed and _maps_lie_here(plan):
-        _remove_all_but(root, "maps")  # while the plan is still that of the run that has finished
+    if not resumed and _starts_here(plan):  # while the plan is still that of the run that has finished
+        if plan.keeps_offsets:
+            forget_offsets(root)
+        _remove_all_but(root, "maps", *([] if plan.keeps_offsets else [TRACKED_FOLDER]))
     elif not resumed and overwrite and (root / "plan.json").exists():
         _empty(root)
     try:
@@ -117,11 +119,11 @@ def clean_up(plan: Plan, *, finished: bool = True) -> None:
     What an earlier run has kept stays, as long as it may be used by others.
     """
     root = Path(plan.work_dir)
-    if finished and plan.keeps_maps:
+    if finished and (plan.keeps_maps or plan.keeps_offsets):
         write_kept(Run(plan))
     if read_kept(root) is not None:
         (root / "finished").touch()
-        _remove_all_but(root, "maps", "objects.npz", "records")
+        _remove_all_but(root, "maps", TRACKED_FOLDER, "objects.npz", "records")
         shutil.rmtree(root / ENDED, ignore_errors=True)
         return
     _empty(root)

@@ -82,12 +82,12 @@ def _block_tasks(plan: Plan, inputs: Inputs, time: int) -> Iterator[Task]:
     grid, scope = plan.grid, plan.scope
     tracked, clustered = grid.touching(scope.tracked), grid.touching(scope.clustered)
     maps_pass = "merge" if plan.patch_blocks.hand_over else "predict"
-    for index in tracked:
+    for index in tracked if plan.tracked is None else ():
         needs = tuple((maps_pass, time, other) for other in inputs.of("track", index).get("maps", ()))
         yield Task(("track", time, index), needs or (("normalise", time, ONCE),), grid.core(index).size)
     for index in clustered:
-        needs = tuple(("track", time, other) for other in inputs.of("cluster", index)["sinks"])
-        yield Task(("cluster", time, index), needs, grid.core(index).size)
+        needs = tuple(("track", time, other) for other in inputs.of("cluster", index).get("sinks", ()))
+        yield Task(("cluster", time, index), needs or (("normalise", time, ONCE),), grid.core(index).size)
     last = tuple(("cluster", time, index) for index in clustered)
     if plan.joins_first:
         joined = ("join", time, ONCE)

@@ -70,7 +70,7 @@ def _where_any(part: Box, box: Box) -> Box:
 
 
 def _halos(plan: Plan) -> dict[tuple[str, str], int]:
-    """Voxels by which each pass reads beyond its block, for each kind that it reads; given maps are not ours."""
+    """Voxels by which each pass reads beyond its block, for each kind that it reads; what is given is not ours."""
     halos = {
         ("track", "maps"): plan.reach,
         ("cluster", "sinks"): plan.reach + 2 * plan.radius,
@@ -81,4 +81,5 @@ def _halos(plan: Plan) -> dict[tuple[str, str], int]:
         halos |= {("check", "maps"): 0, ("check", "offsets"): 0, ("check", "components"): plan.reach}
     if plan.votes:
         halos |= {("vote", "offsets"): 0, ("vote", "components"): plan.reach}
-    return {key: by for key, by in halos.items() if plan.maps is None or key[1] != "maps"}
+    given = [*(["maps"] if plan.maps is not None else []), *(["offsets", "sinks"] if plan.tracked is not None else [])]
+    return {key: by for key, by in halos.items() if key[1] not in given}

@@ -103,8 +103,8 @@ def _spread(offsets: NDArray[np.int8], core: Box, block: Box) -> NDArray[np.int8
 
 def _sinks_near(run: Run, time: int, box: Box) -> Sinks:
     """All parts of the sinks whose voxels lie in ``box``, from every block whose paths may end there."""
-    parts = []
-    for other in run.plan.grid.touching(box.grow(run.plan.reach).intersect(run.plan.scope.tracked)):
+    parts, near = [], box.grow(run.plan.reach).intersect(run.plan.scope.tracked)
+    for other in run.plan.intermediate_grid("sinks").touching(near):
         table = run.read_table("sinks", time, other)
         parts.append(Sinks(table["voxel"], Sums.from_arrays(table)).within(box))
     return Sinks.concatenate(parts)

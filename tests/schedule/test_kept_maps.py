@@ -13,7 +13,7 @@ import zarr
 import bigcp3d
 from bigcp3d.edge.models import load_network, save_model
 from bigcp3d.edge.records import list_records
-from bigcp3d.errors import InputError, TargetError
+from bigcp3d.errors import BlockError, InputError, TargetError
 from bigcp3d.work import passes
 
 from .conftest import CUT, read_labels
@@ -42,7 +42,7 @@ def test_labels_from_kept_maps_are_those_from_the_image(store, random_model, pre
     bigcp3d.segment(store, name="anew", start="image", **{**settings, **later, "block": (99, 99, 99)})
     assert predicted, "the control: from the image all is predicted"
     predicted.clear()
-    for block in ((13, 31, 23), (34, 20, 40)):
+    for block in ((20, 31, 40), (34, 20, 51)):
         name, again = f"cut{block[0]}", {**settings, **later, "block": block}
         assert bigcp3d.plan_segmentation(store, name=name, **again).reuses_maps
         bigcp3d.segment(store, name=name, **again)
@@ -114,7 +114,7 @@ def test_maps_of_other_settings_are_not_taken_and_what_differs_is_named(store, r
         wanted = {**settings, "precision": "float32", **change}
         with caplog.at_level(logging.INFO, logger="bigcp3d"):
             assert not bigcp3d.plan_segmentation(store, **wanted).reuses_maps
-        assert "kept maps are not used" in caplog.text
+        assert "not used: " in caplog.text
         with pytest.raises(InputError, match=message):
             bigcp3d.plan_segmentation(store, start="maps", **wanted)
     kept = store.parent / "image.bigcp3d" / "cells"
@@ -170,3 +170,86 @@ def test_kept_maps_of_a_time_series_are_found_and_may_be_given(movie_store, rand
     shutil.rmtree(work / "t1" / "maps")
     with pytest.raises(InputError, match=r"t1.maps"):
         bigcp3d.plan_segmentation(store, name="less", maps=work, **settings)
+
+
+@pytest.fixture
+def tracked(monkeypatch) -> list:
+    """Blocks that are tracked from here on."""
+    calls, track = [], passes.PASSES["track"]
+    monkeypatch.setitem(passes.PASSES, "track", lambda *task: [calls.append(task[1:]), track(*task)][1])
+    return calls
+
+
+@pytest.mark.parametrize("later", [{"closing_vox": 0, "max_flow_error": 1.0}, {"closing_vox": 4, "min_volume": 30}])
+def test_labels_from_kept_offsets_are_those_from_the_image(store, random_model, predicted, tracked, later):
+    settings = {"model": random_model, **CUT}
+    bigcp3d.segment(store, keep_offsets=True, **settings)
+    assert len(tracked) == 8
+    anew = bigcp3d.segment(store, name="anew", start="image", **{**settings, **later, "block": (99, 99, 99)})
+    assert predicted.pop()
+    predicted.clear(), tracked.clear()
+    for block in ((20, 31, 40), (17, 30, 26)):
+        name = f"cut{block[0]}"
+        summary = bigcp3d.segment(store, name=name, **{**settings, **later, "block": block})
+        assert (summary.cells, summary.removed) == (anew.cells, anew.removed)
+        assert (summary.foreground_vox, summary.unassigned_vox) == (anew.foreground_vox, anew.unassigned_vox)
+        assert np.array_equal(read_labels(store, name), read_labels(store, "anew"))
+    assert not predicted
+    assert not tracked
+    assert not np.array_equal(read_labels(store, name), read_labels(store, "cells")), "the settings matter"
+    bigcp3d.segment(store, name="maps", start="maps", **settings)
+    assert len(tracked) == 8, "the control: from maps all is tracked"
+
+
+def test_offsets_of_another_threshold_are_not_taken_but_the_maps_are(store, random_model, tracked):
+    settings = {"model": random_model, **CUT}
+    bigcp3d.segment(store, keep_offsets=True, **settings)
+    plan = bigcp3d.plan_segmentation(store, name="more", foreground=0.3, **settings)
+    assert plan.reuses_maps
+    assert plan.tracked is None
+    for change, message in (
+        ({"foreground": 0.3}, "offsets: foreground: 64 then, 38 now"),
+        ({"radius_vox": 4.0}, "offsets: .*reach: 8 then, 12 now"),
+        ({"roi": "0:20,:,:"}, "offsets: a region or a mask is asked for"),
+    ):
+        with pytest.raises(InputError, match=message):
+            bigcp3d.plan_segmentation(store, name="more", start="offsets", **{**settings, **change})
+    for wrong in ({"roi": "0:20,:,:"}, {"maps": store.parent / "image.bigcp3d" / "cells"}):
+        with pytest.raises(InputError, match="offsets are kept of whole volumes"):
+            bigcp3d.plan_segmentation(store, name="more", keep_offsets=True, **wrong, **settings)
+    with pytest.raises(InputError, match="closing is 22; it must be 0 to 21"):
+        bigcp3d.plan_segmentation(store, closing_vox=22, **settings)
+
+
+def test_offsets_may_be_kept_beside_maps_that_were_kept_before_and_replaced_in_place(
+    store, random_model, predicted, tracked
+):
+    settings = {"model": random_model, **CUT}
+    bigcp3d.segment(store, keep_maps=True, **settings)
+    predicted.clear()
+    bigcp3d.segment(store, name="sure", foreground=0.6, keep_offsets=True, **settings)
+    tracked.clear()
+    other = {**settings, "foreground": 0.6, "max_flow_error": 1.0, "block": (20, 31, 40)}
+    bigcp3d.segment(store, name="found", start="offsets", **other)
+    assert not tracked
+    bigcp3d.segment(store, name="tracked", start="maps", **other)
+    assert tracked
+    assert np.array_equal(read_labels(store, "found"), read_labels(store, "tracked"))
+    work = store.parent / "image.bigcp3d"
+    assert not (work / "sure" / "t0" / "maps").exists()
+    for name in ("cells", "sure"):  # in the directory of the maps, and in that of other offsets
+        more = {"name": name, "overwrite": True, "foreground": 0.4, "keep_offsets": True}
+        bigcp3d.segment(store, **{**settings, **more})
+        plan = bigcp3d.plan_segmentation(store, name="more", start="offsets", **{**settings, "foreground": 0.4})
+        assert plan.tracked is not None
+    assert not predicted
+    with pytest.raises(InputError, match="there are no kept offsets"):
+        bigcp3d.plan_segmentation(store, name="more", start="offsets", **{**settings, "foreground": 0.6})
+
+
+def test_a_shard_of_kept_maps_that_is_gone_is_never_read_as_background(store, random_model):
+    settings = {"model": random_model, **CUT}
+    bigcp3d.segment(store, keep_maps=True, **settings)
+    next(path for path in sorted((store.parent / "image.bigcp3d").rglob("maps/c/0/*/*/*"))).unlink()
+    with pytest.raises(BlockError, match="shard of kept maps that is gone; predict anew"):
+        bigcp3d.segment(store, name="more", **settings)
