@@ -307,16 +307,6 @@ def test_a_diameter_needs_a_scale(tmp_path, random_model):
     assert open_labels(tmp_path / "old.zarr", "cells").levels[0].shape == values.shape
 
 
-def test_a_model_with_other_channels_is_refused(store, tmp_path, random_model):
-    from bigcp3d.edge.models import load_card, save_model
-    from bigcp3d.pure.network import UNet3D
-
-    card = load_card(random_model).model_copy(update={"channels": 2})
-    save_model(tmp_path / "two.safetensors", UNet3D(channels=2, features=2, depth=2), card)
-    with pytest.raises(ModelError, match="2 input channels"):
-        bigcp3d.segment(store, model=tmp_path / "two.safetensors", **SERIAL)
-
-
 def test_every_time_point_gets_its_own_labels(tmp_path, random_model):
     values = tissue_values((20, 40, 40))
     other = values[:, ::-1].copy()
