@@ -26,6 +26,8 @@ from bigcp3d.pure.grid import spread_labels
 from bigcp3d.pure.memory import in_words
 from bigcp3d.pure.metrics import Number, count_overlaps, score_overlaps
 from bigcp3d.pure.objects import dense_ids, keep_objects
+from bigcp3d.pure.sinks import Sums
+from bigcp3d.pure.vote import vote_labels, voting_box
 from bigcp3d.pure.whole import Limits, Objects, find_objects
 from bigcp3d.schedule.events import Observer, RunPlanned
 from bigcp3d.schedule.log import RunLog
@@ -141,13 +143,15 @@ class Sweep:
         for settings, plan in zip(self.settings, self.plans, strict=True):
             limits = Limits(plan.foreground, plan.steps, plan.reach, plan.radius)
             if limits != key:
-                key, squares = limits, None
+                key, squares, won = limits, None, None
                 objects = find_objects(
                     maps, mapped, plan.scope.tracked, plan.shape, limits, copies=plan.label_copies, threads=threads
                 )
             if plan.checks_flow and squares is None:
                 squares = objects.squares(plan.representation, plan.scale_vox)
-            yield _try(plan, settings, objects, squares if plan.checks_flow else None, image)
+            if plan.votes and won is None:
+                won = _vote(plan, objects)
+            yield _try(plan, settings, objects, squares if plan.checks_flow else None, won, image)
 
     def _truth_time(self) -> int:
         return self.time if self.truth is not None and self.truth.times > 1 else 0
@@ -241,23 +245,44 @@ def _check(sweep: Sweep) -> None:
         )
 
 
+def _number(sums: Sums) -> NDArray[np.int64]:
+    """Number of each object, from 1: by first voxels, as a run numbers them."""
+    return dense_ids(sums, np.ones(len(sums), bool))
+
+
+def _vote(plan: Plan, objects: Objects) -> NDArray[np.unsignedinteger[Any]]:
+    """Number of the object that wins each voxel of the region, where working voxels are finer; filters come later."""
+    seen = voting_box(plan.scope.wanted, plan.label_factors, plan.shape)
+    numbers = objects.label(seen, _number(objects.components.sums))
+    return vote_labels(numbers, seen, plan.scope.wanted, plan.label_factors, plan.shape)
+
+
 def _try(
     plan: Plan,
     settings: dict[str, float],
     objects: Objects,
     squares: NDArray[np.int64] | None,
+    won: NDArray[np.unsignedinteger[Any]] | None,
     truth: NDArray[Any] | None,
 ) -> Trial:
     """Filter what was found, name it, and compare it with the truth."""
     sums, scope = objects.components.sums, plan.scope
+    if won is not None:
+        voxels = np.bincount(won.ravel(), minlength=len(sums) + 1)
+        sums = replace(sums, image_vox=voxels[_number(sums)])
     keep, removed = keep_objects(sums, plan.filters, squares, among=sums.image_vox > 0)
     ids = dense_ids(sums, keep)
-    working = objects.label(scope.labelled, ids)
-    labels = spread_labels(working, scope.labelled, scope.wanted, plan.label_factors, plan.shape).astype(np.uint32)
+    if won is None:
+        seen = voting_box(scope.wanted, plan.label_factors, plan.shape)
+        labels = spread_labels(objects.label(seen, ids), seen, scope.wanted, plan.label_factors, plan.shape)
+    else:
+        table = np.zeros(len(sums) + 1, np.uint32)
+        table[_number(sums)] = ids
+        labels = table[won]
     volumes = np.asarray(sums.count[keep] * math.prod(plan.label_factors), np.float64)
     return Trial(
         settings=settings,
-        labels=labels,
+        labels=labels.astype(np.uint32),
         cells=int(keep.sum()),
         removed=removed,
         volumes=volumes,

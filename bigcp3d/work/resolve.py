@@ -31,7 +31,10 @@ from bigcp3d.work.run import Run
 
 
 def join(run: Run, time: int, index: Vec3) -> dict[str, Any]:
-    """Join components at the seams; write the object of each component, and the sums and centres of objects."""
+    """Join components at the seams; write the object of each component, and the sums and centres of objects.
+
+    Objects are numbered by their first voxels in raster order, not by blocks: a tied vote is decided by the number.
+    """
     grid = run.plan.grid
     base, bases = 0, []
     sums, voxels, owners = [], [np.empty((0, 3), np.int32)], [np.empty(0, np.int64)]
@@ -48,6 +51,8 @@ def join(run: Run, time: int, index: Vec3) -> dict[str, Any]:
     pairs = seam_pairs(np.concatenate(voxels).astype(np.int64), np.concatenate(owners), run.plan.shape)
     objects, n = join_components(pairs, base)
     total = Sums.concatenate(sums).group(objects, n)
+    number = dense_ids(total, np.ones(n, bool)) - 1
+    objects, total = number[objects], total.take(np.argsort(number))
     write_table(run.folder(time) / "sums.npz", **total.arrays())
     run.write_vector("bases", time, np.asarray(bases, np.int64))
     run.write_vector("object", time, objects)

@@ -99,3 +99,11 @@ def test_a_halo_that_is_too_small_would_be_seen(tissue_store, random_model, tmp_
     assert BlockGrid(SHAPE, (17, 30, 26)).core((0, 0, 0)) == Box((0, 0, 0), (17, 30, 26))
     labels, _ = labels_of(tissue_store, random_model, tmp_path / "out.zarr", block=(17, 30, 26))
     assert not np.array_equal(labels, expected)
+
+
+def test_tied_votes_of_working_voxels_do_not_depend_on_the_block(tissue_store, random_model, tmp_path):
+    """Image voxels of many fine working voxels: cells tie often, and must do so by something that no block decides."""
+    settings = {"diameter_um": 1.25, "max_flow_error": None, "max_elongation": None, "foreground": 0.3}
+    expected, _ = labels_of(tissue_store, random_model, tmp_path / "whole.zarr", **settings)
+    labels, _ = labels_of(tissue_store, random_model, tmp_path / "cut.zarr", block=(140, 60, 40), **settings)
+    assert np.array_equal(labels, expected)
