@@ -134,6 +134,7 @@ def run_demo(demo: Demo, *, quiet: bool, say: Callable[[str], None]) -> dict[str
     say(f"picture: {picture}")
     if report.path is not None:
         say(f"report: {report.path}")
+    say(f"look at it: bigcp3d view {demo.tissue}")
     return numbers
 
 

@@ -25,6 +25,7 @@ def test_the_demo_segments_draws_and_reports(demo):
     assert json.loads((folder / MARKER).read_text()).keys()
     assert "cells in" in done.stdout
     assert "4 blocks" in done.stdout
+    assert f"bigcp3d view {folder / 'tissue.zarr'}" in done.stdout
     assert "dashboard: http://127.0.0.1" in done.stderr
     assert "all 65,536 voxels equal those of the serial run" in done.stdout
 
