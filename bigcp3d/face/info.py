@@ -118,6 +118,7 @@ def describe_plan(image: ImageInfo) -> list[str]:
         card = load_card(name)
         size = "" if scale is None else f" ({_by(tuple(card.diameter_vox * s for s in scale))} um)"
         lines.append(f"model {name}: looks for cells of {card.diameter_vox:g} voxels{size}; others need --diameter")
+    lines.append(f"a first guess of it: bigcp3d estimate-diameter {image.path} --model NAME")
     try:
         told = plan_segmentation(image.path, precision="float32", overwrite=True).describe().splitlines()
     except BigCP3DError as error:

@@ -72,6 +72,7 @@ def pass_bytes(
     network: bool,
     maps_itemsize: int = 1,
     channels: int = 1,
+    votes: bool = False,
 ) -> dict[str, int]:
     """Peak bytes that one task of each pass needs beyond an idle worker.
 
@@ -102,6 +103,8 @@ def pass_bytes(
         Bytes of a stored value of the maps, where they are given.
     channels : int
         That the network reads; each is resampled by itself.
+    votes : bool
+        Whether labels are coarser than the working grid.
 
     Returns
     -------
@@ -123,9 +126,12 @@ def pass_bytes(
         "label": (3 + label_itemsize) * _volume(label_working)
         + label_itemsize * _volume(_grow(label_working, reach))
         + 3 * label_itemsize * _volume(label_block),
-        "vote": 11 * _volume(label_working) + 8 * _volume(_grow(label_working, reach)) + 24 * _volume(label_block),
         "pyramid": (9 + 2) * label_itemsize * _volume(label_block),
     }
+    if votes:  # offsets, numbers of objects; ids of the sinks around; what wins, and sorted to be counted
+        table["vote"] = (
+            11 * _volume(label_working) + 8 * _volume(_grow(label_working, reach)) + 24 * _volume(label_block)
+        )
     if network:
         # the image as read and resampled; maps, twice more where a shard is written
         more = 4 * layer_vox * channels if channels > 1 else 0

@@ -12,6 +12,7 @@ volume. Not from small diameters upwards: there a crop holds few whole cells, an
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
@@ -37,6 +38,9 @@ CENTRES = ((0.5, 0.5, 0.5), (0.3, 0.3, 0.7), (0.7, 0.7, 0.3))
 ENOUGH_CELLS = 20
 """A diameter that fewer cells agree with is taken only if no other is found."""
 
+DOUBTFUL_VOX = 6.0
+"""Voxels of the finest axis below which a guess is hardly of cells: noise is found at any size that it is told."""
+
 FEW_CELLS = 5
 """Whole cells that a diameter is judged by; fewer, and those that the crop's border cuts count as well."""
 
@@ -45,6 +49,8 @@ LARGEST_FACTOR = 4.0
 
 CLOSE, MOST_TRIALS = 0.03, 12
 """The found diameter is the told one if they differ by no more than this share."""
+
+log = logging.getLogger(__name__)
 
 Segment = Callable[[NDArray[np.float32]], NDArray[np.uint32]]
 """From a normalised crop on the working grid, (c, z, y, x), to labels."""
@@ -148,6 +154,12 @@ def estimate_diameter(
             told = now.median or told / 2
     if agreed:
         best = max(agreed, key=lambda trial: len(trial.found))
+        if best.median < DOUBTFUL_VOX * min(scale):
+            log.warning(
+                "%s: found cells of %.2g voxels, as noise has; the model may not know this stain: check --model and "
+                "--channel",
+                *(image.path, best.median / min(scale)),
+            )
         low, middle, high = (float(d) for d in np.percentile(best.found, [10, 50, 90]))
         return Estimate(middle, low, high, len(best.found), stated is not None, tuple(trials))
     raise InputError(

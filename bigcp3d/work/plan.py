@@ -290,6 +290,7 @@ class Plan(BaseModel):
             radius=self.radius,
             label_block=label_core.shape,
             label_working=voting_box(label_core, self.label_factors, self.shape).shape,
+            votes=self.votes,
             label_itemsize=8 if self.votes else _itemsize(self.target.dtype),
             sample_vox=sample,
             network=self.maps is None,

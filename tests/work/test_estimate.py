@@ -78,6 +78,28 @@ def test_a_few_pieces_that_agree_by_chance_are_not_taken(tmp_path):
     assert found.diameter == pytest.approx(DIAMETER_UM, rel=0.07)
 
 
+def cubes(crop, side):
+    """Cells of one size wherever one looks, as a network that does not know the stain may find."""
+    index = [np.arange(n) // (side + 1) for n in crop.shape[1:]]
+    gap = [np.arange(n) % (side + 1) == side for n in crop.shape[1:]]
+    counts = [int(i[-1]) + 1 for i in index]
+    number = np.ravel_multi_index(tuple(np.meshgrid(*index, indexing="ij")), counts) + 1
+    return np.where(np.any(np.meshgrid(*gap, indexing="ij"), axis=0), 0, number).astype(np.uint32)
+
+
+@pytest.mark.parametrize(("small_at_first", "doubted"), [(0, False), (3, True)])
+def test_cells_as_small_as_noise_are_doubted(tmp_path, caplog, small_at_first, doubted):
+    calls = []
+
+    def network(crop):
+        calls.append(crop)
+        return cubes(crop, 5 if len(calls) <= len(CENTRES) * small_at_first else 11)
+
+    found = estimate_diameter(write_balls(tmp_path / "a.zarr", (1.0, 1.0, 1.0)), CARD, network)
+    assert (found.diameter < 6) == doubted
+    assert ("as noise has" in caplog.text) == doubted
+
+
 def test_where_no_cell_is_found_it_says_so(tmp_path):
     path = write_balls(tmp_path / "a.zarr", (1.0, 1.0, 1.0))
     with pytest.raises(InputError, match=r"found no diameter .*; look at a few cells in a viewer"):
