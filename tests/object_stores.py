@@ -180,3 +180,10 @@ def forget_connections() -> None:
     """Let the environment be read again."""
     clients.connect.cache_clear()
     clients._session.cache_clear()
+
+
+def slowed(upstream: str, delay_s: float) -> type[BaseHTTPRequestHandler]:
+    """A proxy that takes its time; for `serving`."""
+    proxy = Proxy(upstream)
+    proxy.delay_s = delay_s
+    return proxy.handler()

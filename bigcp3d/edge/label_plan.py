@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import logging
 import re
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 
 import numpy as np
 
@@ -117,9 +117,7 @@ def plan_labels(
         )
     chunk, shard = chunk_and_shard(shard, image.levels[level].shape)
     cumulated = cumulated_factors(image)
-    first, units = image.levels[0], image.units
-    if first.scale_um is None and level > 0:  # viewers take a voxel of level 0 for 1, and labels lie on another level
-        first, units = replace(first, scale_um=(1.0, 1.0, 1.0)), (None, None, None)
+    first = image.levels[0]
     levels, factors = [], []
     for i, stored in enumerate(image.levels[level:], start=level):
         fine, coarse = cumulated[max(i - 1, level)], cumulated[i]
@@ -137,7 +135,7 @@ def plan_labels(
         factors=tuple(factors),
         chunk=chunk,
         shard=shard,
-        units=units,
+        units=image.units,
     )
 
 

@@ -122,7 +122,8 @@ Output = Annotated[
         "--output",
         panel=RESULT,
         metavar="OUT.zarr",
-        text="Another store for the labels, which points back to its source. Default: the image's own group.",
+        text="Another store for the labels, a path or s3://BUCKET/PATH, which points back to its source. Default: the "
+        "image's own group.",
     ),
 ]
 Name = Annotated[str, option("--name", panel=RESULT, text="Name of the labels: labels/NAME.")]
@@ -343,7 +344,8 @@ WorkDir = Annotated[
         "--work-dir",
         panel=MACHINE,
         metavar="DIR",
-        text="Where intermediate arrays and finished blocks lie, seen by all workers. Default: IN.bigcp3d/NAME.",
+        text="Where intermediate arrays and finished blocks lie, seen by all workers; a file system. Default: "
+        "IN.bigcp3d/NAME; for s3:// targets BUCKET-IN.bigcp3d/NAME in the current directory.",
     ),
 ]
 Precision = Annotated[

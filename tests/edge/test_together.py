@@ -2,7 +2,6 @@
 
 import shutil
 
-import numpy as np
 import pytest
 
 from bigcp3d.edge.image import open_image
@@ -57,17 +56,3 @@ def test_what_is_neither_is_refused(stores):
     for given in ("nothing.zarr", "image.zarr/labels", "image.zarr/0"):
         with pytest.raises(InputError):
             open_together(stores.folder / given)
-
-
-@pytest.mark.parametrize("scale", [None, (2.0, 0.5, 0.25)])
-def test_labels_on_a_coarser_level_lie_on_the_image_also_where_it_states_no_scale(stores, scale):
-    image = stores.image("0.4", levels=3, scale=scale)
-    target = plan_labels(open_image(image), None, "cells", shard=(64, 64, 64), level=1)
-    create_labels(target, overwrite=False)
-    finish_labels(target, attributes={})
-    levels = open_together(image).labels["cells"].levels
-    own = np.array(scale or (1.0, 1.0, 1.0))
-    for factor, level in zip((2, 4), levels, strict=True):
-        grown = own * (1, factor, factor)
-        assert np.allclose(level.scale_um, grown)
-        assert np.allclose(level.translation_um, (grown - own) / 2)
