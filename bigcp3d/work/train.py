@@ -21,7 +21,14 @@ from bigcp3d.work.batches import Recipe, make_batch
 from bigcp3d.work.fit import fit
 from bigcp3d.work.optimise import Schedule
 from bigcp3d.work.samples import Look, NoiseSource, Source, TissueSource, VolumeSource, open_source
-from bigcp3d.work.train_checks import check_channels, check_numbers, check_target, choose_device, make_card
+from bigcp3d.work.train_checks import (
+    avoid_wrong_gradients,
+    check_channels,
+    check_numbers,
+    check_target,
+    choose_device,
+    make_card,
+)
 from bigcp3d.work.validate import draw_regions
 
 CHECKS = 2
@@ -198,6 +205,7 @@ def train(
     look = Look(card.diameter_vox, card.low_percentile, card.high_percentile, card.clip)
     schedule = Schedule(steps, lr, every, *choose_device(device, precision), keep, patience, workers)
     check_numbers(schedule, card, patch, batch, holdout_x, shares)
+    schedule = avoid_wrong_gradients(schedule, card, patch, precision)
     if patience and not (validation or holdout_x or simulate):
         raise InputError(f"patience is {patience}, but nothing is held out; give validation volumes or holdout_x")
 

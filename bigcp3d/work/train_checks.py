@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import logging
 import math
 from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -16,6 +18,8 @@ from bigcp3d.pure.boxes import Vec3
 from bigcp3d.pure.predict import fast_precision
 from bigcp3d.pure.tracking import MAX_REACH
 from bigcp3d.work.optimise import Schedule
+
+log = logging.getLogger(__name__)
 
 STANDARD: dict[str, Any] = {
     **{"representation": "tanh", "diameter_vox": 16.0, "scale_vox": None},
@@ -54,6 +58,30 @@ def choose_device(device: str | None, precision: str = "auto") -> tuple[str, boo
     if precision not in ("auto", "float32", "bfloat16"):
         raise InputError(f"precision is {precision!r}; allowed are auto, float32, bfloat16: choose one")
     return kind, (fast_precision(kind) if precision == "auto" else precision) == "bfloat16"
+
+
+def avoid_wrong_gradients(schedule: Schedule, card: ModelCard, patch: Vec3, precision: str) -> Schedule:
+    """The schedule, in float32 where bfloat16 would learn from noise.
+
+    In bfloat16 on a processor, torch 2.13 (through oneDNN) computes the weights' gradient of a 3 x 3 x 3 convolution
+    wrongly where its input is two voxels deep: numbers up to 1e38 or NaN, while the output and the loss look right.
+    Width and height do not matter, nor does any other depth. Networks halve a patch, so shallow ones get there.
+
+    Raises
+    ------
+    InputError
+        bfloat16 was asked for by name.
+    """
+    if schedule.device != "cpu" or not schedule.bfloat16 or patch[0] > 2 * card.stride:
+        return schedule
+    cure = f"a patch of more than {2 * card.stride} voxels in z can be trained in bfloat16"
+    if precision == "bfloat16":
+        raise InputError(
+            f"patch is {patch}, which the network sees two voxels deep, and gradients of that are wrong in bfloat16 on "
+            f"a processor: leave the precision out (float32), or make it deeper: {cure}"
+        )
+    log.warning("patch %s is shallow, so training is in float32; %s, which is faster", patch, cure)
+    return replace(schedule, bfloat16=False)
 
 
 def check_channels(

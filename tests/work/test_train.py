@@ -2,6 +2,7 @@
 
 import csv
 import dataclasses
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
@@ -15,10 +16,11 @@ from bigcp3d.pure.boxes import Box
 from bigcp3d.pure.tissue import Tissue
 from bigcp3d.work import measure, samples
 from bigcp3d.work.batches import make_batch
-from bigcp3d.work.optimise import ON_PATCHES, compute_loss
+from bigcp3d.work.optimise import ON_PATCHES, Schedule, compute_loss
 from bigcp3d.work.samples import Look, TissueSource
 from bigcp3d.work.simulate import simulate
 from bigcp3d.work.train import part_of, split_name, train
+from bigcp3d.work.train_checks import avoid_wrong_gradients
 from bigcp3d.work.validate import ON_REGIONS
 
 SMALL = {
@@ -281,3 +283,33 @@ def test_the_held_out_part_is_the_rest():
     kept, held = part_of((4, 5, 100), 0.3, held_out=False), part_of((4, 5, 100), 0.3, held_out=True)
     assert (kept.stop, held.start) == ((4, 5, 70), (0, 0, 70))
     assert kept.size + held.size == 2000
+
+
+def gradient_of_weights(depth, dtype):
+    """Of a convolution whose input is so deep, by torch."""
+    generator = torch.Generator().manual_seed(0)
+    image, weight = (torch.randn(*shape, generator=generator) for shape in ((1, 16, depth, 8, 8), (16, 16, 3, 3, 3)))
+    weight.requires_grad_()
+    output = torch.nn.functional.conv3d(image.to(dtype), weight.to(dtype), padding=1)
+    output.float().square().mean().backward()
+    return weight.grad
+
+
+@pytest.mark.parametrize("stride", [8, 16])
+def test_patches_that_the_network_sees_two_voxels_deep_are_not_trained_in_bfloat16(stride, caplog):
+    card = SimpleNamespace(stride=stride)
+    fast = Schedule(1, 1e-3, 1, "cpu", True)
+    for z in (card.stride, 2 * card.stride):
+        assert not avoid_wrong_gradients(fast, card, (z, 64, 64), "auto").bfloat16
+        assert "float32" in caplog.text
+        with pytest.raises(InputError, match="two voxels deep"):
+            avoid_wrong_gradients(fast, card, (z, 64, 64), "bfloat16")
+        on_gpu = dataclasses.replace(fast, device="cuda")
+        assert avoid_wrong_gradients(on_gpu, card, (z, 64, 64), "bfloat16") is on_gpu
+    assert avoid_wrong_gradients(fast, card, (3 * card.stride, 32, 32), "auto") is fast
+
+
+@pytest.mark.parametrize("depth", [1, 3, 4, 6])
+def test_gradients_of_all_other_depths_are_right_in_bfloat16(depth):
+    true, found = (gradient_of_weights(depth, dtype) for dtype in (torch.float32, torch.bfloat16))
+    assert (found - true).abs().max() < 0.05 * true.abs().max()
