@@ -2,8 +2,9 @@
 
     python examples/read_results.py IMAGE.zarr [NAME]
 
-Needs nothing of bigcp3d: labels are plain OME-Zarr. To look at them, drop the image on napari (with the napari-ome-zarr
-plugin) and switch the labels layer on; to compute with Dask: ``dask.array.from_zarr(f"{path}/labels/{name}/0")``.
+Needs nothing of bigcp3d: labels are plain OME-Zarr, for any tool. To compute with Dask:
+``dask.array.from_zarr(f"{path}/labels/{name}/0")``. More numbers of each cell: results_in_pandas.py; to look at them:
+results_in_napari.py.
 """
 
 import sys

@@ -1,11 +1,14 @@
 """The examples run as they stand, and say true things."""
 
 import os
+import re
 import subprocess
 import sys
+import warnings
 from pathlib import Path
 
 import numpy as np
+import psutil
 import pytest
 import tifffile
 import zarr
@@ -19,11 +22,18 @@ from bigcp3d.pure.boxes import Box
 EXAMPLES = Path(__file__).resolve().parents[1] / "examples"
 
 
+def start_example(name, *arguments, **environment):
+    """Run a script as a user would, warnings being errors, with this Python's commands first on the path."""
+    path = os.pathsep.join([str(Path(sys.executable).parent), os.environ["PATH"]])
+    environment = {**os.environ, "PYTHONWARNINGS": "error", "PATH": path, **environment}
+    interpreter = "bash" if name.endswith(".sh") else sys.executable
+    command = [interpreter, str(EXAMPLES / name), *map(str, arguments)]
+    return subprocess.run(command, capture_output=True, text=True, check=False, env=environment)
+
+
 def run_example(name, *arguments):
-    """Run a script as a user would, warnings being errors; its output."""
-    environment = {**os.environ, "PYTHONWARNINGS": "error"}
-    command = [sys.executable, str(EXAMPLES / name), *map(str, arguments)]
-    done = subprocess.run(command, capture_output=True, text=True, check=False, env=environment)
+    """Run a script that should succeed; its output."""
+    done = start_example(name, *arguments)
     assert done.returncode == 0, done.stderr
     return done.stdout
 
@@ -50,6 +60,91 @@ def test_the_results_can_be_read_without_bigcp3d(quick_start):
     text = run_example("read_results.py", path)
     assert f"{labels.max()} cells, {np.count_nonzero(labels == 0)} voxels of background" in text
     assert f"model: {load_card('membrane').name}\n" in text
+
+
+def test_tuning_predicts_once_and_scores_each_try(quick_start):
+    path, _ = quick_start
+    text = run_example("tuning.py", path, 12, "truth")
+    assert "predicted once" in text
+    tries = re.findall(r"^try_(\S+)_(\d+): (\d+) cells.*mean Dice (\S+), AP", text, re.MULTILINE)
+    assert [(foreground, smallest) for foreground, smallest, *_ in tries] == [
+        (foreground, smallest) for foreground in ("0.3", "0.5", "0.7") for smallest in ("50", "200")
+    ]
+    cells = {(foreground, smallest): int(count) for foreground, smallest, count, _ in tries}
+    assert all(cells[f, "200"] <= cells[f, "50"] for f in ("0.3", "0.5", "0.7"))  # a larger least volume removes more
+    best = open_labels(path, "try_0.5_50")
+    assert read_box(best, 0, Box.of_shape((16, 64, 64))).max() == cells["0.5", "50"]
+
+
+def test_a_cluster_that_the_script_starts_gives_the_same_labels_and_ends(quick_start, tmp_path):
+    path, _ = quick_start
+    mark = str(tmp_path)  # in the command lines of scheduler and workers, whose folder lies here
+    done = start_example(
+        "cluster_run.sh", path, "--diameter", 12, "--block", 16, 32, 32, "--name", "on_cluster", TMPDIR=mark
+    )
+    assert done.returncode == 0, done.stderr
+    assert "Dask cluster with" in done.stderr
+    ours, theirs = (read_box(open_labels(path, n), 0, Box.of_shape((16, 64, 64))) for n in ("cells", "on_cluster"))
+    assert np.array_equal(ours, theirs)
+    assert [p for p in psutil.process_iter(["cmdline"]) if mark in " ".join(p.info["cmdline"] or ())] == []
+
+
+def test_the_cluster_script_says_how_it_is_used():
+    done = start_example("cluster_run.sh")
+    assert done.returncode == 2
+    assert "bash examples/cluster_run.sh IMAGE.zarr" in done.stdout
+    assert "--cluster slurm" in done.stdout
+    assert "set -euo" not in done.stdout
+
+
+@pytest.mark.parametrize("suffix", ["csv", "parquet"])
+def test_the_table_of_cells_becomes_a_data_frame(quick_start, tmp_path, suffix):
+    path, _ = quick_start
+    count = read_box(open_labels(path, "cells"), 0, Box.of_shape((16, 64, 64))).max()
+    text = run_example("results_in_pandas.py", path, tmp_path / f"cells.{suffix}")
+    assert f"{count} cells; columns: volume_vox, " in text
+    assert "brightness" in text
+
+
+def test_without_napari_its_example_says_what_to_install(quick_start, tmp_path):
+    (tmp_path / "napari.py").write_text("raise ModuleNotFoundError(\"No module named 'napari'\")")
+    done = start_example("results_in_napari.py", quick_start[0], PYTHONPATH=_before_others(tmp_path))
+    assert done.returncode == 1
+    assert "No module named 'napari'\ninstall what is missing: pip install 'napari[all]'" in done.stderr
+
+
+def test_a_few_steps_of_training_leave_a_model_its_curve_and_scores_of_both_models(tmp_path):
+    text = run_example("train_on_own_labels.py", tmp_path, "--steps", 6, "--patch", 48, 48, 48)
+    assert load_card(tmp_path / "mine.safetensors").name == "mine"
+    assert (tmp_path / "mine.losses.png").stat().st_size > 10000
+    scores = dict(re.findall(r"^(shipped|mine): mean Dice (\S+), AP", text, re.MULTILINE))
+    assert all(0.3 < float(score) < 1 for score in scores.values())
+    assert list(scores) == ["shipped", "mine"]
+
+
+def test_the_notebook_runs_and_is_kept_without_outputs():
+    nbclient = pytest.importorskip("nbclient")
+    notebook = nbclient.client.nbformat.read(EXAMPLES / "walkthrough.ipynb", as_version=4)
+    code = [cell for cell in notebook.cells if cell.cell_type == "code"]
+    assert all(not cell.outputs and cell.execution_count is None for cell in code)
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # of Jupyter's own; those of bigcp3d are errors in the other tests
+        done = nbclient.NotebookClient(notebook, timeout=240, kernel_name="python3").execute()
+    outputs = [output for cell in done.cells for output in cell.get("outputs", ())]
+    assert sum("image/png" in output.get("data", ()) for output in outputs) == 2
+    table = next(o.data["text/plain"] for o in outputs if "touches_border" in o.get("data", {}).get("text/plain", ""))
+    assert "volume_um3" in table
+
+
+def test_the_list_of_examples_is_complete():
+    text = (EXAMPLES / "README.md").read_text()
+    named = set(re.findall(r"\]\(([^)]+)\)", text))
+    there = {f.name for f in EXAMPLES.iterdir() if f.suffix in (".py", ".sh", ".ipynb")} | {"paper/README.md"}
+    assert named == there
+
+
+def _before_others(folder):
+    return os.pathsep.join([str(folder), *filter(None, [os.environ.get("PYTHONPATH")])])
 
 
 def write_source(folder, kind, stack):
