@@ -46,7 +46,7 @@ def main() -> None:
         lr=3e-4,  # lower than from scratch: the network should bend, not forget
         diameters_um={f"{learn}::truth": 20.0},  # without it, measured from the cells that no border cuts
         holdout_x=0.25,
-        every=max(1, arguments.steps // 6),  # rows of the curve
+        every=max(10, arguments.steps // 6),  # steps between rows of the curve
         watch=try_to_draw,
     )
     print(f"the learning curve: {model.with_suffix('.losses.png')}")

@@ -114,7 +114,7 @@ def test_without_napari_its_example_says_what_to_install(quick_start, tmp_path):
 
 
 def test_a_few_steps_of_training_leave_a_model_its_curve_and_scores_of_both_models(tmp_path):
-    text = run_example("train_on_own_labels.py", tmp_path, "--steps", 6, "--patch", 48, 48, 48)
+    text = run_example("train_on_own_labels.py", tmp_path, "--steps", 12, "--patch", 48, 48, 48)
     assert load_card(tmp_path / "mine.safetensors").name == "mine"
     assert (tmp_path / "mine.losses.png").stat().st_size > 10000
     scores = dict(re.findall(r"^(shipped|mine): mean Dice (\S+), AP", text, re.MULTILINE))
@@ -124,7 +124,7 @@ def test_a_few_steps_of_training_leave_a_model_its_curve_and_scores_of_both_mode
 
 def test_the_notebook_runs_and_is_kept_without_outputs():
     nbclient = pytest.importorskip("nbclient")
-    notebook = nbclient.client.nbformat.read(EXAMPLES / "walkthrough.ipynb", as_version=4)
+    notebook = pytest.importorskip("nbformat").read(EXAMPLES / "walkthrough.ipynb", as_version=4)
     code = [cell for cell in notebook.cells if cell.cell_type == "code"]
     assert all(not cell.outputs and cell.execution_count is None for cell in code)
     with warnings.catch_warnings():
