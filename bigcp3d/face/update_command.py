@@ -86,4 +86,5 @@ def _settings(options: dict[str, Any]) -> dict[str, Any]:
     for name in ("source", "verbose", "quiet"):
         del settings[name]
     settings["channel"] = o.read_channels(settings["channel"])
-    return {**settings, "executor": "serial" if settings.pop("serial") else "dask"}
+    settings["executor"] = "serial" if settings.pop("serial") else "dask"
+    return settings
