@@ -80,7 +80,13 @@ def _start(machines: Machines, gpu_threads: int, security: Security | None) -> A
     from bigcp3d.schedule.clusters.local import LocalWorkers
 
     gpus = visible_gpus() if gpu_threads else []
-    return LocalWorkers(machines.size, machines.limit_bytes, gpus, gpu_threads, security)
+    try:
+        return LocalWorkers(machines.size, machines.limit_bytes, gpus, gpu_threads, security)
+    except RuntimeError as error:  # each worker runs the script that started it, and would start a run of its own
+        raise InputError(
+            f"no worker process came up ({error}); a script that calls bigcp3d needs the line "
+            '`if __name__ == "__main__":` before what it does (examples/quick_start.py), or executor="serial"'
+        ) from error
 
 
 def _client_of(address: str, security: Security | None) -> Client:

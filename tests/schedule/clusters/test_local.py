@@ -8,12 +8,14 @@ from __future__ import annotations
 import os
 import time
 from threading import Thread
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
 from distributed import Client
 
 import bigcp3d
+from bigcp3d.errors import InputError
 from bigcp3d.schedule.clusters import connect, machine
 from bigcp3d.schedule.clusters.local import LocalWorkers
 from bigcp3d.schedule.clusters.machines import Machines
@@ -29,6 +31,16 @@ def seen(dask_worker) -> tuple[str | None, float, int]:
     """On a worker: the GPUs that it sees, those that it offers, and its threads."""
     state = dask_worker.state
     return os.environ.get("CUDA_VISIBLE_DEVICES"), state.total_resources.get("GPU", 0), state.nthreads
+
+
+def test_where_no_worker_comes_up_the_line_that_scripts_need_is_named(monkeypatch):
+    def fail(*_):
+        raise RuntimeError("Nanny failed to start.")
+
+    monkeypatch.setattr("bigcp3d.schedule.clusters.local.LocalWorkers", fail)
+    asked = SimpleNamespace(cluster="local", config=None, size=Size(1, 1), limit_bytes=LIMIT)
+    with pytest.raises(InputError, match=r'Nanny failed to start.*`if __name__ == "__main__":`.*executor="serial"'):
+        connect._start(asked, 0, None)
 
 
 def test_each_gpu_has_one_worker_that_sees_it_alone_and_the_others_see_none():
