@@ -18,9 +18,9 @@ FLAGS = [
 ]
 
 
-@pytest.fixture(scope="session")
+@pytest.fixture(scope="module")
 def chromium():
-    """Debian's chromium, driven by playwright."""
+    """Debian's chromium, driven by playwright; for no longer than a module, since its event loop runs all the while."""
     sync_api = pytest.importorskip("playwright.sync_api", reason="playwright is not installed")
     pytest.importorskip("neuroglancer", reason="neuroglancer is not installed")
     path = shutil.which("chromium") or shutil.which("chromium-browser") or shutil.which("google-chrome")
