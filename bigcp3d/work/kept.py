@@ -94,7 +94,12 @@ class Kept(BaseModel):
         device : str or None
             Kind of device that would predict; None where that is not known.
         """
-        found = name_differences(self.settings, plan.maps_settings())
+        now = plain_json(plan.maps_settings())
+        found = name_differences(self.settings, now)
+        if self.settings.get("model_hash") != now["model_hash"]:  # its name says more than all that its card says
+            names = [(settings.get("card") or {}).get("name") for settings in (self.settings, now)]
+            found = [line for line in found if not line.startswith(("model_hash", "card"))]
+            found.insert(0, f"model: the file of {names[0]} then, another file of {names[1]} now")
         if self.partial:
             found.append("predicted in a region or a mask only")
         missing = sorted(set(plan.times) - set(self.times))

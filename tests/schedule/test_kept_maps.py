@@ -107,7 +107,10 @@ def test_maps_of_other_settings_are_not_taken_and_what_differs_is_named(store, r
     settings = {"model": random_model, "name": "more", **CUT}
     bigcp3d.segment(store, model=random_model, keep_maps=True, precision="float32", **CUT)
     for change, message in {
-        "model": ({"model": str(other)}, r"model_hash: .*card.low_percentile: 1.0 then, 5.0 now"),
+        "model": (
+            {"model": str(other)},
+            r"model: the file of random then, another file of random now; low_percentile: 1.0 then, 5.0 now",
+        ),
         "diameter": ({"diameter_um": 3.0}, r"factors: \[1.0, 1.0, 1.0\] then"),
         "precision": ({"precision": "bfloat16"}, "precision: float32 then, bfloat16 now"),
     }.values():
