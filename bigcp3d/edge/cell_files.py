@@ -12,6 +12,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from bigcp3d.edge.cell_list import write_cell_list
+from bigcp3d.edge.places import refuse_address
 from bigcp3d.edge.tables import write_atomically
 from bigcp3d.errors import InputError, TargetError
 
@@ -28,6 +29,7 @@ def check_cell_file(path: str | Path, *, overwrite: bool) -> None:
     TargetError
         It is there already, or a folder.
     """
+    refuse_address(path, "a file of cells", "write it there and copy it")
     path = Path(path)
     suffix = path.suffix.lower()
     if suffix not in SUFFIXES:

@@ -146,4 +146,7 @@ def in_words(error: BaseException) -> str:
         return f"the server does not answer ({first}); check the network, and AWS_ENDPOINT_URL where one is used"
     if "Received non-partial response" in text:
         return "the file is empty, or the server sends whole files where a part was asked for, and shards need ranges"
-    return f"the server answered with an error{said} ({first}); run the same command again, or ask its keeper"
+    return (
+        f"the server answered with an error{said} ({first}); check AWS_ENDPOINT_URL where one is used, run the same "
+        "command again, or ask its keeper"
+    )

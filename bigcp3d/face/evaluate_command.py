@@ -129,7 +129,10 @@ def check_files(files: list[Path], *, overwrite: bool) -> None:
     TargetError
         A file is a folder, or there already and not to be replaced.
     """
+    from bigcp3d.edge.places import refuse_address
+
     for file in files:
+        refuse_address(file, "a file", "write it there and copy it")
         if file.is_dir():
             raise TargetError(f"{file}: found a folder; allowed is a file; give another name")
         if file.exists() and not overwrite:

@@ -13,6 +13,7 @@ import torch
 from pydantic import ValidationError
 
 from bigcp3d.edge.models import ModelCard, load_card
+from bigcp3d.edge.places import refuse_address
 from bigcp3d.errors import InputError, TargetError
 from bigcp3d.pure.boxes import Vec3
 from bigcp3d.pure.predict import fast_precision
@@ -32,6 +33,7 @@ STANDARD: dict[str, Any] = {
 
 def check_target(target: Path, *, resume: bool, overwrite: bool) -> None:
     """Nothing is overwritten unasked: neither a model, nor the checkpoint of hours of work."""
+    refuse_address(target, "the model's file", "write it there and copy it")
     if target.is_dir():
         raise TargetError(f"{target} is a folder; a model is one file: give its path, such as {target}/my.safetensors")
     for path in (target, target.with_suffix(".checkpoint.pt")):

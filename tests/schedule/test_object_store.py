@@ -11,12 +11,14 @@ import yaozarrs
 from ome_zarr_models import open_ome_zarr
 
 import bigcp3d
+from bigcp3d.edge.cell_files import check_cell_file
 from bigcp3d.edge.image import open_image, open_labels, read_box
 from bigcp3d.edge.label_list import enter_label
 from bigcp3d.edge.new_image import create_image, write_image_box
 from bigcp3d.edge.places import place
 from bigcp3d.errors import InputError, TargetError
 from bigcp3d.pure.boxes import Box
+from bigcp3d.pure.tissue import Tissue
 from tests.object_stores import KEY, SECRET, Proxy, copy_store, files_of, forget_connections, serving
 from tests.schedule.conftest import CUT, tissue_values, write_image
 
@@ -182,8 +184,7 @@ def test_a_bucket_that_cannot_be_written_is_refused_before_any_work(
         bigcp3d.segment(f"{s3}/image.zarr", **CUT, model=random_model, output="s3://no-such-bucket-here/out.zarr")
 
 
-@pytest.mark.parametrize("remembered", [True, False])
-@pytest.mark.parametrize("version", ["0.4", "0.5"])
+@pytest.mark.parametrize(("version", "remembered"), [("0.4", True), ("0.5", True), ("0.5", False)])
 def test_no_chunk_is_read_twice_by_one_task(s3, s3_server, version, remembered, random_model, tmp_path, monkeypatch):
     """Two layers of patches a block, in chunks that fit neither; and the control, in which nothing is remembered."""
     from bigcp3d.edge import remembered as memory
@@ -243,6 +244,18 @@ def test_credentials_are_written_nowhere(s3, values, random_model, tmp_path, cap
         assert secret.encode() not in text
         assert not any(secret.encode() in content for content in written)
     assert os.environ["AWS_SECRET_ACCESS_KEY"] == SECRET
+
+
+def test_files_that_are_no_stores_stay_on_a_disk(s3, tmp_path, monkeypatch):
+    """Refused before anything is read; and no folder named ``s3:`` is made."""
+    monkeypatch.chdir(tmp_path)
+    with pytest.raises(InputError, match="address as the model's file"):
+        bigcp3d.train([f"{s3}/a.zarr"], f"{s3}/mine.safetensors")
+    with pytest.raises(InputError, match="address as a file of cells"):
+        check_cell_file(f"{s3}/cells.csv", overwrite=False)
+    with pytest.raises(InputError, match="address as the place of a simulation"):
+        bigcp3d.simulate(f"{s3}/t.zarr", Tissue(shape=(8, 8, 8)))
+    assert not list(tmp_path.iterdir())
 
 
 def test_two_that_finish_at_once_are_both_listed(s3, values):
