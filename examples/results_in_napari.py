@@ -24,12 +24,13 @@ except ImportError as error:
 def main(image: str, name: str = "cells") -> None:
     viewer = napari.Viewer()
     viewer.open(image, plugin="napari-ome-zarr")  # pyramids are read as they are looked at, so any size opens
-    layer = next(layer for layer in viewer.layers if layer.name.endswith(name))
+    layer = next(layer for layer in viewer.layers if layer.name.endswith(f"/{name}"))
     layer.visible = True
 
     # Features are shown for the cell under the pointer; napari finds its row by the column named index.
     cells = pd.DataFrame(bigcp3d.measure(image, name).columns)
-    layer.features = cells.rename(columns={"label": "index"})
+    shown = cells[["label", "volume_um3", "elongation", "neighbours", "touches_border"]]
+    layer.features = shown.rename(columns={"label": "index"})
 
     # From blue (small) to yellow, by rank, so that a few giants do not make all others alike.
     rank = cells["volume_vox"].rank(pct=True).to_numpy()[:, None]

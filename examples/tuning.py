@@ -3,8 +3,10 @@
     python examples/tuning.py IMAGE.zarr DIAMETER_UM [TRUTH]
 
 TRUTH is the name of labels in IMAGE.zarr that are right, if you have any: even ten cells in a corner tell more than a
-look. Without it, compare the tries in ``bigcp3d view IMAGE.zarr --name try_0.3_50``. Take a piece of a large volume
-(``roi="0:64,0:256,0:256"`` in every call): cells inside it are those of the whole volume.
+look. Without it, compare the tries in ``bigcp3d view IMAGE.zarr --name try_0.3_50``. A large volume is tuned on a
+piece, whose cells are those of the whole volume; this tries all combinations there, writes no labels, and draws each:
+
+    bigcp3d sweep IMAGE.zarr --diameter 8 --roi 0:64,0:256,0:256 --foreground 0.3,0.5,0.7 --min-volume 50,200
 """
 
 import sys

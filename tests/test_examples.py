@@ -118,8 +118,8 @@ def test_a_few_steps_of_training_leave_a_model_its_curve_and_scores_of_both_mode
     assert load_card(tmp_path / "mine.safetensors").name == "mine"
     assert (tmp_path / "mine.losses.png").stat().st_size > 10000
     scores = dict(re.findall(r"^(shipped|mine): mean Dice (\S+), AP", text, re.MULTILINE))
-    assert all(0.3 < float(score) < 1 for score in scores.values())
     assert list(scores) == ["shipped", "mine"]
+    assert all(0.1 < float(score) < 1 for score in scores.values())
 
 
 def test_the_notebook_runs_and_is_kept_without_outputs():
