@@ -69,7 +69,9 @@ class StoreServer(ThreadingHTTPServer):
         try:
             super().__init__((HOST, port), _Handler)
         except (OSError, OverflowError) as error:
-            raise InputError(f"found port {port}, which cannot be used ({error}); give another --port") from error
+            raise InputError(
+                f"found port {port}, which cannot be used ({error}); give another --port (the next one is used too)"
+            ) from error
 
     @property
     def url(self) -> str:
