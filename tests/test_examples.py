@@ -2,6 +2,7 @@
 
 import os
 import re
+import shutil
 import subprocess
 import sys
 import warnings
@@ -204,3 +205,12 @@ def test_the_viewer_has_its_picture_taken(chromium, quick_start, tmp_path):
     assert pixels.shape == (800, 1280, 3)
     coloured = (pixels.max(axis=2) - pixels.min(axis=2) > 40).mean()
     assert 0.05 < coloured < 0.9
+
+
+@pytest.mark.skipif(not shutil.which("chromium"), reason="no chromium on this machine (apt-get install chromium)")
+def test_the_pages_of_a_run_are_photographed(tmp_path):
+    pytest.importorskip("playwright.sync_api")
+    text = run_example("dashboard_screenshot.py", tmp_path, "--shape", 24, 64, 64)
+    assert "pictures taken after 16 blocks" in text
+    for name in ("dask", "blocks"):
+        assert (tmp_path / f"{name}.png").read_bytes().startswith(b"\x89PNG")

@@ -7,7 +7,7 @@ any work starts. Heavy imports are inside the functions, so that ``--help`` answ
 from __future__ import annotations
 
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, nullcontext
 from typing import TYPE_CHECKING, Any
 
 import typer
@@ -127,11 +127,17 @@ def run_or_plan(source: Any, *, dry_run: bool, quiet: bool, json: bool, report: 
     """Print the plan where ``dry_run``; else run it under a progress display and print the summary."""
     from bigcp3d.face.progress import describe_summary, together, watching
     from bigcp3d.face.report.write import ReportWriter
+    from bigcp3d.schedule.events import RunPlanned
     from bigcp3d.schedule.segment import plan_segmentation
     from bigcp3d.schedule.segment import segment as run
 
     if dry_run:
-        typer.echo(plan_segmentation(source, **settings).describe())
+        with events_as_lines() if json else nullcontext() as lines:
+            plan = plan_segmentation(source, **settings)
+            if lines is None:
+                typer.echo(plan.describe())
+            else:
+                lines(RunPlanned(plan))
         return
     writer = ReportWriter()
     with events_as_lines() if json else watching(quiet) as observer:

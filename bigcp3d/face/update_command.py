@@ -67,10 +67,13 @@ def update(
     """
     set_up_logging(verbose, quiet)
     from bigcp3d.face.progress import watching
+    from bigcp3d.face.report.write import path_of
     from bigcp3d.schedule.update import update as run
 
     with watching(quiet) as observer:
         done = run(source, on_event=observer, **_settings(context.params))
+    if (report := path_of(str(done.labels))).exists():
+        typer.echo(f"{report} tells of the labels before; renew it: bigcp3d report {done.labels}", err=True)
     if edited:
         typer.echo(f"{done.labels}: coarser levels made again in the region")
         return

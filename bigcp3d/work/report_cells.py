@@ -28,7 +28,10 @@ ROWS = 2**20
 
 
 def cells_of_run(plan: Plan, rows: int = ROWS) -> Iterator[CellRows]:
-    """The kept cells of a run whose work directory is still there, ``rows`` at a time."""
+    """The kept cells of a run whose work directory is still there, ``rows`` at a time.
+
+    Where the labels have another grid than the working grid, boxes are true to a voxel.
+    """
     run, label_shape, wanted = Run(plan), plan.target.levels[0].shape, plan.scope.wanted
     first, stop = [], []
     for axis in range(3):

@@ -204,6 +204,15 @@ def test_a_dry_run_prints_the_plan_and_does_not_segment(run, library):
     assert "on_event" not in library.calls[0][1]
 
 
+def test_a_dry_run_for_pipelines_is_one_line(run, tissue_store, random_model, tmp_path):
+    output = str(tmp_path / "o.zarr")
+    done = run(app, ["segment", tissue_store, "--model", random_model, "--output", output, "--dry-run", "--json"])
+    (line,) = done.stdout.splitlines()
+    assert json.loads(line)["event"] == "planned"
+    assert json.loads(line)["labels"] == f"{output}/labels/cells"
+    assert list(tmp_path.iterdir()) == []
+
+
 @pytest.mark.parametrize(
     ("error", "code"), [(InputError, 2), (ModelError, 2), (TargetError, 3), (BlockError, 4)], ids=lambda v: str(v)
 )

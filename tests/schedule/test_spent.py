@@ -70,3 +70,18 @@ def test_a_peak_is_that_of_its_own_task():
     with Meter() as small:
         pass
     assert large.peak_bytes > small.peak_bytes + 2**26
+
+
+def test_memory_of_a_gpu_is_what_torch_held_while_the_task_ran(monkeypatch):
+    import torch
+
+    with Meter() as none:
+        pass
+    assert none.spent()["gpu_peak_bytes"] == 0
+    held = [7 * 2**30]
+    monkeypatch.setattr(torch.cuda, "is_initialized", lambda: True)
+    monkeypatch.setattr(torch.cuda, "reset_peak_memory_stats", lambda: held.__setitem__(0, 2**20))
+    monkeypatch.setattr(torch.cuda, "max_memory_reserved", lambda: held[0])
+    with Meter() as some:
+        held[0] = max(held[0], 3 * 2**30)
+    assert some.spent()["gpu_peak_bytes"] == 3 * 2**30  # not what an earlier task had held

@@ -129,6 +129,8 @@ def _warnings(facts: Facts) -> Iterator[str]:
         yield f"{bad:,} voxels of the image are NaN or infinite and counted as the lowest intensity."
     if facts.source.image is None:
         yield "The image of these labels cannot be read, so outlines are shown alone."
+    elif not any(level is not None for level in facts.source.levels):
+        yield "No level of the image has the shape of the labels, so outlines are shown alone."
 
 
 def _slices_text(facts: Facts) -> str:
