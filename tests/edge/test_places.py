@@ -5,6 +5,7 @@ from __future__ import annotations
 import pickle
 import sys
 import threading
+import warnings
 from pathlib import Path
 
 import numpy as np
@@ -12,7 +13,8 @@ import pytest
 import zarr
 
 from bigcp3d.edge.image import open_image, read_box
-from bigcp3d.edge.places import follow, path_between, place, remove, same_place
+from bigcp3d.edge.labels import create_labels, finish_labels, plan_labels, write_label_box
+from bigcp3d.edge.places import follow, path_between, place, remove, same_place, zarr_store
 from bigcp3d.edge.remote import Remote
 from bigcp3d.errors import InputError, TargetError
 from bigcp3d.pure.boxes import Box
@@ -223,3 +225,22 @@ def test_missing_libraries_are_named_with_the_command(monkeypatch):
     forget_connections()
     with pytest.raises(InputError, match=r"needs?.*pip install 'bigcp3d\[s3\]'"):
         open_image("s3://bucket/a.zarr")
+
+
+@pytest.mark.parametrize("version", ["0.4", "0.5"])
+def test_a_consolidated_store_in_a_bucket_is_consolidated_again(stores, s3, version):
+    path = stores.image(version)
+    zarr_format = 3 if version == "0.5" else 2
+    with warnings.catch_warnings():
+        warnings.filterwarnings("ignore", message="Consolidated metadata")
+        zarr.consolidate_metadata(path, zarr_format=zarr_format)
+    copy_store(path, place(s3) / "image.zarr")
+    image = open_image(f"{s3}/image.zarr")
+    target = plan_labels(image, None, "cells", shard=(12, 20, 22))
+    create_labels(target, overwrite=False)
+    write_label_box(target, 0, Box.of_shape((12, 20, 22)), np.ones((12, 20, 22), np.uint32))
+    finish_labels(target, attributes={})
+    group = zarr.open_group(zarr_store(image.path), mode="r", zarr_format=zarr_format)
+    assert group.metadata.consolidated_metadata is not None
+    assert "labels/cells/0" in group.metadata.consolidated_metadata.flattened_metadata
+    assert [spot.name for spot in place(s3).iterdir()] == ["image.zarr"]
