@@ -40,6 +40,7 @@ def start_jobs(kind: str, config: QueueConfig, size: Size, security: Security | 
     require_command(COMMANDS[kind], kind)
     cls = getattr(importlib.import_module("dask_jobqueue"), CLASSES[kind])
     interface = config.scheduler_interface or config.interface
+    _check_interface(interface)
     cluster: SpecCluster = cls(
         scheduler_options={"interface": interface, "dashboard_address": "127.0.0.1:0", "port": 0},
         security=security,
@@ -61,6 +62,18 @@ def start_jobs(kind: str, config: QueueConfig, size: Size, security: Security | 
         raise InputError(f"the queue took no job: {' '.join(str(error).split())}") from error
     keep(cluster, config, size)
     return cluster
+
+
+def _check_interface(interface: str) -> None:
+    """Refuse an interface that this machine, where the scheduler runs, does not have."""
+    import psutil
+
+    known = sorted(psutil.net_if_addrs())
+    if interface not in known:
+        raise InputError(
+            f"interface {interface!r} is not on this machine, which has {', '.join(known)}; give the one that the nodes "
+            "reach as scheduler_interface (interface where it has the same name on the nodes)"
+        )
 
 
 async def _started(cluster: SpecCluster) -> None:

@@ -11,6 +11,7 @@ from contextlib import ExitStack
 from ipaddress import ip_address
 from pathlib import Path
 from threading import Thread
+from types import SimpleNamespace
 
 import numpy as np
 import psutil
@@ -19,7 +20,7 @@ from distributed import Client
 
 import bigcp3d
 from bigcp3d.errors import InputError
-from bigcp3d.schedule.clusters.connect import connect
+from bigcp3d.schedule.clusters.connect import _wait_for_one, connect
 from bigcp3d.schedule.clusters.machines import Machines
 from bigcp3d.schedule.clusters.tls import load_security
 
@@ -34,9 +35,9 @@ def dask(*words: str) -> list[str]:
     return [sys.executable, "-W", "ignore", "-m", "dask", *words]
 
 
-def start(stack: ExitStack, *more: str, protocol: str = "tcp") -> str:
-    """A scheduler on loopback; its address."""
-    words = ["scheduler", "--host", "127.0.0.1", "--port", "0", *PRIVATE, "--protocol", protocol, *more]
+def start(stack: ExitStack, *more: str) -> str:
+    """A scheduler on loopback that speaks TLS; its address."""
+    words = ["scheduler", "--host", "127.0.0.1", "--port", "0", *PRIVATE, "--protocol", "tls", *more]
     process = stack.enter_context(running(dask(*words), stderr=subprocess.PIPE))
     for line in process.stderr:
         if found := re.search(r"Scheduler at:\s+(\S+)", line):
@@ -49,43 +50,6 @@ def join(stack: ExitStack, address: str, *more: str) -> None:
     """A worker of it, with a nanny."""
     words = ["worker", address, "--host", "127.0.0.1", "--nthreads", "1", "--memory-limit", "4GiB", *PRIVATE]
     stack.enter_context(running(dask(*words, *more), stderr=subprocess.DEVNULL))
-
-
-@pytest.fixture(scope="module")
-def mixed():
-    """A scheduler with a worker that offers a GPU and one that does not."""
-    with ExitStack() as stack:
-        address = start(stack)
-        join(stack, address, "--name", "gpu", "--resources", "GPU=1")
-        join(stack, address, "--name", "cpu")
-        with Client(address, set_as_default=False) as client:
-            client.wait_for_workers(2, timeout=60)
-        yield address
-
-
-def test_on_a_mixed_cluster_one_worker_predicts_and_the_labels_are_the_same(
-    mixed, whole, tissue_store, random_model, tmp_path
-):
-    settings = {"model": random_model, "output": tmp_path / "out.zarr", "block": (12, 20, 17), "min_volume": 2}
-    summary = bigcp3d.segment(tissue_store, scheduler=mixed, **settings)
-    assert np.array_equal(read_labels(tmp_path / "out.zarr", "cells"), whole)
-    with Client(mixed, set_as_default=False) as client:
-        names = {worker["name"]: address for address, worker in client.scheduler_info()["workers"].items()}
-        pids = {name: client.run(os.getpid, workers=[address])[address] for name, address in names.items()}
-    assert pids.keys() == {"gpu", "cpu"}
-    assert {row.worker.rpartition(":")[2] for row in summary.tasks if row.name == "predict"} == {str(pids["gpu"])}
-
-
-def test_clusters_listen_on_loopback_alone(mixed):
-    """One started by a run, and one started as deploy/README.md says."""
-    with connect(Machines(workers=1)) as client:
-        me = psutil.Process()
-        family = [me, *me.children(recursive=True)]
-        assert sum("dask" in process.cmdline() for process in family) == 3
-        addresses = listening(family)
-        assert client.dashboard_link.startswith("http://127.0.0.1:")
-    assert len(addresses) >= 10, "the control: scheduler, dashboards, nannies and workers were seen"
-    assert all(ip_address(address).is_loopback for address, port in addresses), addresses
 
 
 @pytest.fixture(scope="module")
@@ -123,21 +87,51 @@ def tls_words(folder: Path) -> list[str]:
     return ["--tls-ca-file", f"{folder}/ca.pem", "--tls-cert", f"{folder}/cert.pem", "--tls-key", f"{folder}/key.pem"]
 
 
-def test_a_run_over_tls_gives_the_same_labels_and_strangers_are_refused(
-    authority, whole, tissue_store, random_model, tmp_path
-):
-    ours, theirs = authority
-    settings = {"model": random_model, "output": tmp_path / "out.zarr", **CUT}
+@pytest.fixture(scope="module")
+def mixed(authority):
+    """A scheduler that speaks TLS, with a worker that offers a GPU and one that does not."""
+    ours = authority[0]
     with ExitStack() as stack:
-        address = start(stack, *tls_words(ours), protocol="tls")
-        join(stack, address, *tls_words(ours))
-        for folder in (theirs, None):
-            with pytest.raises(InputError, match=r"no Dask scheduler answers|give --tls DIR"):
-                bigcp3d.segment(tissue_store, scheduler=address, tls=folder, **settings)
-        with pytest.raises(OSError, match=STRANGER):
-            Client(address.replace("tls://", "tcp://"), timeout="2s", set_as_default=False)
-        bigcp3d.segment(tissue_store, scheduler=address, tls=ours, **settings)
+        address = start(stack, *tls_words(ours))
+        join(stack, address, *tls_words(ours), "--name", "gpu", "--resources", "GPU=1")
+        join(stack, address, *tls_words(ours), "--name", "cpu")
+        with Client(address, set_as_default=False, security=load_security(ours)) as client:
+            client.wait_for_workers(2, timeout=60)
+        yield address
+
+
+def test_on_a_mixed_cluster_over_tls_one_worker_predicts_and_the_labels_are_the_same(
+    mixed, authority, whole, tissue_store, random_model, tmp_path
+):
+    settings = {"model": random_model, "output": tmp_path / "out.zarr", **CUT}
+    summary = bigcp3d.segment(tissue_store, scheduler=mixed, tls=authority[0], **settings)
     assert np.array_equal(read_labels(tmp_path / "out.zarr", "cells"), whole)
+    with Client(mixed, set_as_default=False, security=load_security(authority[0])) as client:
+        names = {worker["name"]: address for address, worker in client.scheduler_info()["workers"].items()}
+        pids = {name: client.run(os.getpid, workers=[address])[address] for name, address in names.items()}
+    assert pids.keys() == {"gpu", "cpu"}
+    assert {row.worker.rpartition(":")[2] for row in summary.tasks if row.name == "predict"} == {str(pids["gpu"])}
+
+
+def test_clusters_listen_on_loopback_alone(mixed):
+    """One started by a run, and one started as deploy/README.md says."""
+    with connect(Machines(workers=1)) as client:
+        me = psutil.Process()
+        family = [me, *me.children(recursive=True)]
+        assert sum("dask" in process.cmdline() for process in family) == 3
+        addresses = listening(family)
+        assert client.dashboard_link.startswith("http://127.0.0.1:")
+    assert len(addresses) >= 10, "the control: scheduler, dashboards, nannies and workers were seen"
+    assert all(ip_address(address).is_loopback for address, port in addresses), addresses
+
+
+def test_strangers_are_refused(mixed, authority, tissue_store, random_model, tmp_path):
+    settings = {"model": random_model, "output": tmp_path / "out.zarr", **CUT}
+    for folder in (authority[1], None):
+        with pytest.raises(InputError, match=r"no Dask scheduler answers|give --tls DIR"):
+            bigcp3d.segment(tissue_store, scheduler=mixed, tls=folder, **settings)
+    with pytest.raises(OSError, match=STRANGER):
+        Client(mixed.replace("tls://", "tcp://"), timeout="2s", set_as_default=False)
 
 
 def test_a_local_cluster_speaks_tls_where_it_is_asked_to(authority):
@@ -165,3 +159,14 @@ def test_addresses_and_tls_that_do_not_fit_are_refused(authority):
     ):
         with pytest.raises(InputError, match=words), connect(Machines(scheduler=address, tls=tls)):
             pass
+
+
+def test_a_cluster_without_a_worker_is_told_each_minute_and_waited_for(caplog):
+    waits = iter([TimeoutError, TimeoutError, None])
+
+    def wait(count, timeout):
+        if (error := next(waits)) is not None:
+            raise error
+
+    _wait_for_one(SimpleNamespace(wait_for_workers=wait), "slurm")
+    assert [record.args for record in caplog.records] == [("slurm", 1), ("slurm", 2)]

@@ -7,8 +7,9 @@ import re
 import dask_jobqueue
 import pytest
 
+from bigcp3d.errors import InputError
 from bigcp3d.schedule.clusters.config import QUEUES, read_config
-from bigcp3d.schedule.clusters.jobs import gpu_options, job_options, walltime_seconds
+from bigcp3d.schedule.clusters.jobs import _check_interface, gpu_options, job_options, walltime_seconds
 from bigcp3d.schedule.clusters.machine import WORKER_ENVIRONMENT
 
 from .conftest import ROOT
@@ -68,6 +69,12 @@ def test_a_job_with_a_gpu_has_one_worker_that_offers_it(kind, tmp_path, monkeypa
 )
 def test_a_time_limit_is_read_as_its_queue_reads_it(kind, walltime, seconds):
     assert walltime_seconds(kind, walltime) == seconds
+
+
+def test_an_interface_that_is_not_there_is_refused_with_those_that_are():
+    _check_interface("lo")
+    with pytest.raises(InputError, match=r"interface 'nope0' is not on this machine, which has .*lo"):
+        _check_interface("nope0")
 
 
 def test_what_a_dockerfile_copies_is_there():

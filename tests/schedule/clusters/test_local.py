@@ -43,24 +43,28 @@ def test_where_no_worker_comes_up_the_line_that_scripts_need_is_named(monkeypatc
         connect._start(asked, 0, None)
 
 
-def test_each_gpu_has_one_worker_that_sees_it_alone_and_the_others_see_none():
+def test_a_gpu_has_one_worker_that_sees_it_alone_and_the_others_see_none():
     with (
-        LocalWorkers(Size(3, 3), LIMIT, ["2", "GPU-5"], 2, None) as cluster,
+        LocalWorkers(Size(2, 2), LIMIT, ["GPU-5"], 2, None) as cluster,
         Client(cluster, set_as_default=False) as client,
     ):
-        assert sorted(client.run(seen).values()) == [("", 0, 1), ("2", 2, 2), ("GPU-5", 2, 2)]
-        cluster.scale(4)
-        client.wait_for_workers(4, timeout=60)
-        assert sorted(client.run(seen).values())[:2] == [("", 0, 1), ("", 0, 1)]
-        gone = next(name for name, spec in cluster.worker_spec.items() if spec["options"].get("resources"))
-        del cluster.worker_spec[gone]
-        assert cluster._next_spec()["options"]["env"] == {"CUDA_VISIBLE_DEVICES": "2"}, "its GPU is free again"
+        assert sorted(client.run(seen).values()) == [("", 0, 1), ("GPU-5", 2, 2)]
+
+
+def test_gpus_are_given_out_one_by_one_and_taken_back():
+    holder = SimpleNamespace(worker_spec={}, gpus=("2", "3"), gpu_threads=1, common={})
+    for name in range(3):
+        holder.worker_spec[name] = LocalWorkers._next_spec(holder)
+    options = [spec["options"] for spec in holder.worker_spec.values()]
+    assert [o["env"]["CUDA_VISIBLE_DEVICES"] for o in options] == ["2", "3", ""]
+    assert [o.get("resources") for o in options] == [{"GPU": 1}, {"GPU": 1}, None]
+    del holder.worker_spec[0]
+    assert LocalWorkers._next_spec(holder)["options"]["env"] == {"CUDA_VISIBLE_DEVICES": "2"}
 
 
 def test_without_gpus_nothing_is_said_of_them():
-    spec = LocalWorkers._next_spec
-    holder = type("", (), {"worker_spec": {}, "gpus": (), "gpu_threads": 1, "common": {}})()
-    assert spec(holder)["options"] == {"nthreads": 1}
+    holder = SimpleNamespace(worker_spec={}, gpus=(), gpu_threads=1, common={})
+    assert LocalWorkers._next_spec(holder)["options"] == {"nthreads": 1}
 
 
 @pytest.mark.parametrize(
