@@ -71,8 +71,8 @@ def _check_interface(interface: str) -> None:
     known = sorted(psutil.net_if_addrs())
     if interface not in known:
         raise InputError(
-            f"interface {interface!r} is not on this machine, which has {', '.join(known)}; give the one that the nodes "
-            "reach as scheduler_interface (interface where it has the same name on the nodes)"
+            f"interface {interface!r} is not on this machine, which has {', '.join(known)}; give the one that the "
+            "nodes reach as scheduler_interface (interface where it has the same name on the nodes)"
         )
 
 
