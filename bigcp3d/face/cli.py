@@ -21,6 +21,7 @@ from bigcp3d.face.manual import manual
 from bigcp3d.face.measure_command import measure
 from bigcp3d.face.report_command import report
 from bigcp3d.face.segment_command import segment
+from bigcp3d.face.status_command import status
 from bigcp3d.face.sweep_command import sweep
 from bigcp3d.face.train_command import train
 from bigcp3d.face.update_command import update
@@ -124,6 +125,9 @@ app.command()(train)
 
 
 app.command()(evaluate)
+
+
+app.command()(status)
 
 
 app.command()(view)

@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 from collections import Counter
+from contextlib import suppress
 
+from bigcp3d.edge.records import write_record
 from bigcp3d.errors import BigCP3DError, BlockError
-from bigcp3d.pure.boxes import Box
+from bigcp3d.pure.boxes import Box, vec3
 from bigcp3d.schedule.events import BlockDone, BlockFailed, Observer, PassStarted, Summary, Warned
 from bigcp3d.schedule.serial import Failures
 from bigcp3d.schedule.tasks import Task
@@ -15,6 +17,9 @@ from bigcp3d.work.passes import Counts
 from bigcp3d.work.plan import Plan
 from bigcp3d.work.run import Run
 from bigcp3d.work.spent import read_spent
+
+FAILURES = "failures"
+"""Folder of a time point in which failed tasks are told to others (`bigcp3d.schedule.status`)."""
 
 
 class RunLog:
@@ -52,6 +57,10 @@ class RunLog:
     def fail(self, task: Task, error: BaseException) -> None:
         """One task failed after its retries."""
         name, time, index = task.key
+        level, block = (index[0], vec3(index[1:])) if name == "pyramid" else ("", vec3(index))
+        said = {"pass": name, "index": index, "error": f"{type(error).__name__}: {error}"}
+        with suppress(OSError):  # a full disk; then it is told here alone
+            write_record(Run(self.plan).folder(time) / FAILURES, f"{name}{level}", block, said)
         self.observe(BlockFailed(name, time, index, f"{type(error).__name__}: {error}"))
 
     def summary(self, seconds: float) -> Summary:

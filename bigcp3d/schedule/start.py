@@ -20,6 +20,7 @@ from bigcp3d.edge.records import read_record, write_record
 from bigcp3d.edge.remote import Remote
 from bigcp3d.errors import TargetError
 from bigcp3d.schedule.events import Summary
+from bigcp3d.schedule.log import FAILURES
 from bigcp3d.work.kept import forget_offsets, read_kept, write_kept
 from bigcp3d.work.lost import read_lost
 from bigcp3d.work.plan import Plan
@@ -108,6 +109,7 @@ def prepare(plan: Plan, run: Run, *, resumed: bool, overwrite: bool) -> None:
         temporary.replace(root / "plan.json")
         (root / "finished").unlink(missing_ok=True)
         for time in plan.times:
+            shutil.rmtree(run.folder(time) / FAILURES, ignore_errors=True)  # they are tried again
             run.create_arrays(time)
     except OSError as error:
         raise TargetError(f"cannot write to work directory {root}: {error}; give another --work-dir") from error

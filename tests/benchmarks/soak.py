@@ -59,7 +59,8 @@ class Sampler(threading.Thread):
 
 def compare(name: str, values: list[int]) -> Row:
     """The last quarter of a series beside its first, after a tenth for warming up."""
-    rest = np.asarray(values[len(values) // 10 :], float) / 2**20
+    mib = np.asarray(values, float) / 2**20
+    rest = mib[len(values) // 10 :]
     quarter = max(1, len(rest) // 4)
     first, last = rest[:quarter], rest[-quarter:]
     return {
@@ -69,6 +70,7 @@ def compare(name: str, values: list[int]) -> Row:
         "last median, MiB": float(np.median(last)),
         "median, last / first": float(np.median(last) / np.median(first)),
         "max, last / first": float(last.max() / first.max()),
+        "medians by tenths, MiB": " ".join(f"{np.median(part):.0f}" for part in np.array_split(mib, 10)),
     }
 
 
