@@ -118,7 +118,7 @@ def _segment(plan: Plan, request: Request, log: RunLog, held: Hold, begin: float
         _run_phase(execute, label_tasks(plan), log, held)
     summary = log.summary(clock.perf_counter() - begin)
     held.check()
-    finish_labels(run.target, attributes=_provenance(plan, summary))
+    finish_labels(run.target, attributes=_provenance(plan, request, summary))
     measure_run(plan, request, log.observe)
     log.observe(LabelsReady(plan, summary))
     write_ended(plan, summary)
@@ -201,8 +201,10 @@ def _counts(run: Run, time: int, name: str) -> Counts:
     return record
 
 
-def _provenance(plan: Plan, summary: Summary) -> dict[str, Any]:
-    """What the labels' attributes say of how they were made."""
+def _provenance(plan: Plan, request: Request, summary: Summary) -> dict[str, Any]:
+    """What the labels' attributes say of how they were made; ``scale_um`` is that of their voxels, as given."""
+    ratio = [a / b for a, b in zip(plan.image.levels[0].shape, plan.target.levels[0].shape, strict=True)]
+    scale = request.scale_um and [s * r for s, r in zip(request.scale_um, ratio, strict=True)]
     settings = plan.result_settings()
     kept = ["level", "channels", "times", "roi", "factors", "label_factors", "shape", "foreground", "steps", "reach"]
     kept += ["radius", "patch", "margin", "low_percentile", "high_percentile", "clip", "representation", "scale_vox"]
@@ -214,6 +216,7 @@ def _provenance(plan: Plan, summary: Summary) -> dict[str, Any]:
             "model_sha256": plan.model_hash,
             "model_card": plan.card.model_dump(mode="json") if plan.card else None,
             "source": plan.image.path,
+            "scale_um": scale,
             "mask": plan.mask.path if plan.mask else None,
             "parameters": {name: settings[name] for name in kept},
             "cells": summary.cells,

@@ -39,8 +39,11 @@ def cells_of_run(plan: Plan, rows: int = ROWS) -> Iterator[CellRows]:
         edges = np.searchsorted(taken, np.arange(plan.shape[axis] + 1))
         first.append(edges[:-1])
         stop.append(edges[1:])
-    scale = plan.target.levels[0].scale_um or (1.0, 1.0, 1.0)
-    size = [s * f for s, f in zip(scale, plan.label_factors, strict=True)]
+    size = plan.label_factors  # with a diameter the working grid has cubic voxels, whatever the store says
+    if plan.factors != (1.0, 1.0, 1.0):
+        size = (1.0, 1.0, 1.0)
+    elif (scale := plan.target.levels[0].scale_um) is not None:
+        size = (scale[0] * size[0], scale[1] * size[1], scale[2] * size[2])
     for time in plan.times:
         done = 0
         for part in _read_sums(run.folder(time) / "objects.npz", rows):

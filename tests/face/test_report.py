@@ -203,6 +203,16 @@ def test_labels_of_another_tool_get_what_can_be_known(run, tmp_path):
     assert outlines_fit(Page(text), read_labels(run[0], "cells"))
 
 
+def test_micrometres_follow_the_scale_that_was_given(tissue_store, random_model, tmp_path):
+    writer, settings = ReportWriter(), {"model": random_model, "executor": "serial", "output": tmp_path / "o.zarr"}
+    bigcp3d.segment(tissue_store, on_event=writer, scale_um=(2.0, 1.5, 1.0), min_volume=10, **settings)
+    _, volumes = np.unique(read_labels(tmp_path / "o.zarr", "cells"), return_counts=True)
+    page = Page(writer.path.read_text())
+    assert page.number("median volume") == f"{np.median(volumes[1:]) * 3:.3g} µm³"  # the store says 0.25
+    assert "voxel 2 × 1.5 × 1 µm" in page.text
+    assert "not from what the store says" in page.text
+
+
 def test_no_cells_are_a_report_too(tissue_store, random_model, tmp_path):
     writer = ReportWriter()
     settings = {"model": random_model, "executor": "serial", "output": tmp_path / "o.zarr", "min_volume": 10**6}

@@ -127,6 +127,8 @@ def _warnings(facts: Facts) -> Iterator[str]:
         )
     if (bad := int(facts.run.get("nonfinite_vox") or 0)) > 0:
         yield f"{bad:,} voxels of the image are NaN or infinite and counted as the lowest intensity."
+    if facts.run.get("scale_um"):
+        yield "Micrometres follow from the voxel size that was given (--scale), not from what the store says."
     if facts.source.image is None:
         yield "The image of these labels cannot be read, so outlines are shown alone."
     elif not any(level is not None for level in facts.source.levels):
