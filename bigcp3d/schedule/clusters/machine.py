@@ -4,10 +4,19 @@ from __future__ import annotations
 
 import os
 
-WORKER_ENVIRONMENT = {"MALLOC_TRIM_THRESHOLD_": str(2**28), "MALLOC_MMAP_THRESHOLD_": str(2**25)}
+WORKER_ENVIRONMENT = {
+    "MALLOC_TRIM_THRESHOLD_": str(2**28),
+    "MALLOC_MMAP_THRESHOLD_": str(2**25),
+    "MALLOC_ARENA_MAX": "1",
+    "DASK_DISTRIBUTED__WORKER__PROFILE__ENABLED": "False",
+}
 """Lets workers reuse the memory of a patch for the next: Dask's own setting returns it to the system each time.
 
 Measured, CPU seconds a patch of the shipped network: 0.31 as Dask starts a worker, 0.23 so, 0.20 without Dask.
+
+The last two keep a worker's memory flat over thousands of blocks: each thread's own arena, and Dask's profiler, which
+keeps a tree of calls for each second of an hour, let it grow by a fifth to a third in ten minutes
+(`tests.benchmarks.soak`).
 """
 
 
