@@ -73,7 +73,7 @@ def test_every_import_points_down():
 
 
 def test_every_module_belongs_to_a_layer():
-    loose = {path.stem for path in PACKAGE.glob("*.py")} - {"__init__", *BESIDE}
+    loose = {path.stem for path in PACKAGE.glob("*.py")} - {"__init__", "__main__", *BESIDE}
     folders = {path.name for path in PACKAGE.iterdir() if any(path.glob("*.py"))}
     assert not loose
     assert folders == set(LAYERS)

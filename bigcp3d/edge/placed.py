@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from dataclasses import replace
 
+from bigcp3d.edge.diagnose import open_node
 from bigcp3d.edge.info import ImageInfo, Level
 from bigcp3d.edge.label_plan import cumulated_factors, place_level
 from bigcp3d.edge.transforms import Float3, float3
@@ -32,3 +33,13 @@ def placed(info: ImageInfo, scale_um: Float3 | None = None) -> ImageInfo:
     factors = cumulated_factors(info)
     levels = [place_level(a.path, a.shape, start, f) for a, f in zip(info.levels, factors, strict=True)]
     return replace(info, levels=tuple(levels))
+
+
+def as_told(labels: ImageInfo) -> ImageInfo:
+    """Labels of ours with the voxel size that the user gave (``--scale``) when they were made, where one was given.
+
+    Their metadata follow the image's, so that viewers lay one over the other; what is measured follows the user.
+    """
+    made = open_node(labels.path).attrs.asdict().get("bigcp3d")
+    scale = made.get("scale_um") if isinstance(made, dict) else None
+    return placed(labels, float3(scale)) if isinstance(scale, list) and len(scale) == 3 else labels

@@ -15,6 +15,7 @@ import numpy as np
 
 import bigcp3d
 from bigcp3d.edge.cell_files import check_cell_file, write_cell_file
+from bigcp3d.edge.label_plan import LabelTarget
 from bigcp3d.edge.label_table import check_label_table, table_path, write_label_table
 from bigcp3d.edge.places import Place, place
 from bigcp3d.edge.tables import read_table
@@ -220,5 +221,11 @@ def measure_run(plan: Plan, request: Request, observe: Observer) -> None:
             machines=None if serial else request.machines,
             overwrite=True,  # asked before the run
         )
-    elif (old := place(plan.target.group) / "tables" / plan.target.name).exists():
-        observe(Warned(f"{old} describes earlier labels; renew it: bigcp3d measure {plan.target.path} --overwrite"))
+    else:
+        warn_of_old_table(plan.target, observe)
+
+
+def warn_of_old_table(target: LabelTarget, observe: Observer) -> None:
+    """Say that a table in the store is that of labels before these, where there is one."""
+    if (old := place(target.group) / "tables" / target.name).exists():
+        observe(Warned(f"{old} describes earlier labels; renew it: bigcp3d measure {target.path} --overwrite"))

@@ -30,6 +30,7 @@ from bigcp3d.pure.replacement import Replacement
 from bigcp3d.schedule.events import Observer
 from bigcp3d.schedule.kept import default_work_dir
 from bigcp3d.schedule.lock import hold
+from bigcp3d.schedule.measure import warn_of_old_table
 from bigcp3d.schedule.plan import make_plan
 from bigcp3d.schedule.request import Request
 from bigcp3d.schedule.segment import segment
@@ -113,6 +114,7 @@ def update(
         parameters = {"foreground": plan.foreground, "radius": plan.radius, "reach": plan.reach, "model": request.model}
         counts = {name: number for name, number in asdict(done).items() if name != "labels"}
         note_update(target, {**entry, **({} if edited else {**parameters, "filters": asdict(plan.filters)}), **counts})
+        warn_of_old_table(target, on_event or (lambda event: None))
         for leftover in home.glob("*"):
             if leftover.name != "lock.json":
                 shutil.rmtree(leftover) if leftover.is_dir() else leftover.unlink()

@@ -18,6 +18,7 @@ from numpy.typing import NDArray
 
 from bigcp3d.edge.image import ImageInfo, check_channel, open_image, open_labels, read_box, stored_chunk
 from bigcp3d.edge.label_source import matching_level, source_image
+from bigcp3d.edge.placed import as_told
 from bigcp3d.errors import InputError
 from bigcp3d.pure.boxes import BlockGrid, Box, Vec3, vec3
 from bigcp3d.pure.cell_sums import CellSums, merge_cell_sums, sum_cells
@@ -104,7 +105,7 @@ def plan_measurement(
     InputError
         There are no such labels, image or channels, or an image that was asked for has another shape.
     """
-    labels = open_labels(store, name)
+    labels = as_told(open_labels(store, name))
     found = open_image(image) if image is not None else source_image(labels)
     level = None if found is None else matching_level(labels, found)
     if found is not None and level is None:

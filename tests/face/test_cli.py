@@ -284,3 +284,8 @@ def test_a_shipped_model_is_shown_with_its_scores_and_failings(run, name):
     assert f"# Model card: `{name}`" in done.stdout
     assert "What it fails on" in done.stdout
     assert "Model card" not in run(app, ["models"]).stdout
+
+
+def test_the_package_runs_as_a_module():
+    done = subprocess.run([sys.executable, "-m", "bigcp3d", "--version"], capture_output=True, text=True, check=False)
+    assert done.stdout.startswith("bigcp3d "), done.stderr

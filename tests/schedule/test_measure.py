@@ -119,3 +119,11 @@ def test_blocks_are_whole_chunks_and_no_larger_than_memory_wants(chunk):
     block = choose_block(chunk, shape)
     assert all(b % c == 0 or b == s for b, c, s in zip(block, chunk, shape, strict=True))
     assert 2**22 <= Box.of_shape(block).size <= 2**24
+
+
+def test_micrometres_are_those_that_the_user_gave(tissue_store, random_model, tmp_path):
+    settings = {"model": random_model, "min_volume": 10, "executor": "serial", "scale_um": (2.0, 1.5, 1.0)}
+    bigcp3d.segment(tissue_store, output=tmp_path / "told.zarr", **settings)
+    columns = bigcp3d.measure(tmp_path / "told.zarr").columns
+    assert len(columns["label"]) > 10
+    np.testing.assert_allclose(columns["volume_um3"], 3.0 * columns["volume_vox"])

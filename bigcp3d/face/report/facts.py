@@ -2,14 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, replace
+from collections.abc import Mapping
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 from bigcp3d.edge.diagnose import open_node
-from bigcp3d.edge.image import ImageInfo, open_labels
+from bigcp3d.edge.image import open_labels
 from bigcp3d.edge.label_source import source_image
+from bigcp3d.edge.placed import as_told
 from bigcp3d.face.report.views import Source
 from bigcp3d.pure.boxes import Box, vec3
 from bigcp3d.pure.cell_digest import Digest, Parts, digest_cells
@@ -62,16 +63,6 @@ class Facts:
         return None if scale is None else scale[0] * scale[1] * scale[2]
 
 
-def with_scale(labels: ImageInfo, scale: Sequence[float]) -> ImageInfo:
-    """Labels with the size of voxels that the user gave, where the store states none or a wrong one."""
-    fine = labels.levels[0].shape
-    levels = []
-    for level in labels.levels:
-        z, y, x = (s * a / b for s, a, b in zip(scale, fine, level.shape, strict=True))
-        levels.append(replace(level, scale_um=(z, y, x)))
-    return replace(labels, levels=tuple(levels))
-
-
 def gather(store: str | Path, name: str, parts: Parts | None = None) -> Facts:
     """Gather all facts.
 
@@ -89,11 +80,9 @@ def gather(store: str | Path, name: str, parts: Parts | None = None) -> Facts:
     InputError
         There are no such labels, or they cannot be read.
     """
-    labels = open_labels(store, name)
+    labels = as_told(open_labels(store, name))
     found = open_node(labels.path).attrs.asdict().get("bigcp3d")
     run: dict[str, Any] = found if isinstance(found, dict) else {}
-    if run.get("scale_um"):
-        labels = with_scale(labels, run["scale_um"])
     parameters = run.get("parameters") or {}
     times = tuple(parameters.get("times") or range(labels.times))
     roi = parameters.get("roi")
