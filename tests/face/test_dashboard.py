@@ -137,4 +137,5 @@ def test_a_browser_shows_blocks_in_the_colours_of_their_passes(plan, chromium):
     assert drawn["track"] > 5 * drawn["failed"] > 5 * legend > 0
     assert words == [1, 1]
     assert {url.split("/")[2].split(":")[0] for url in asked if "://" in url} == {"127.0.0.1"}
-    assert [message.text for message in said] == []
+    texts = [message.text for message in said]
+    assert [text for text in texts if "could not set initial ranges" not in text] == []  # bokeh, of a plot without data

@@ -29,12 +29,10 @@ class RunPage:
             ColumnDataSource,
             DataRange1d,
             FactorRange,
-            FixedTicker,
             NumeralTickFormatter,
             Range1d,
             SingleIntervalTicker,
         )
-        from bokeh.models.annotations import ColorBar
         from bokeh.models.mappers import LinearColorMapper
         from bokeh.models.widgets import Div
         from bokeh.plotting import figure
@@ -52,16 +50,15 @@ class RunPage:
             y_range=self.range["y"],
             title="Blocks, layer by layer along z: the latest pass that has done them",
             tools="pan,wheel_zoom,reset,save",
+            toolbar_location="above",
+            frame_width=round(WIDE),
+            frame_height=round(HIGH),
         )
         blocks.image("image", "x", "y", "dw", "dh", source=self.map, color_mapper=colours)
         blocks.text("x", "y", "text", source=self.layers, text_font_size="11px", text_baseline="bottom")
         blocks.axis.visible, blocks.outline_line_color = False, None
         blocks.grid.ticker, blocks.grid.level = SingleIntervalTicker(interval=1), "overlay"
         blocks.grid.grid_line_color = "white"
-        names = dict(enumerate(("waiting", *MAPPED, "failed")))
-        bar: Any = ColorBar(color_mapper=colours, ticker=FixedTicker(ticks=list(names)))
-        bar.major_label_overrides, bar.major_tick_line_color = names, None
-        blocks.add_layout(bar, "right")
         self.blocks = blocks
         speed: Any = figure(
             title="Voxels a second of each pass, all workers together; colours as above",
@@ -86,7 +83,7 @@ class RunPage:
             visible=False,
         )
         self.gpu.hbar("worker", right="gib", source=self.gpus, height=0.7, color=colour_of("predict"))
-        self.shown = [self.head, self.passes, blocks, speed, self.gpu, self.failures]
+        self.shown = [self.head, self.passes, blocks, Div(text=_legend()), speed, self.gpu, self.failures]
 
     def add_to(self, document: Document) -> None:
         """Show it in a browser's document, and keep it true."""
@@ -111,11 +108,11 @@ class RunPage:
             shape = state.cell_shape()
         picture, places = lay_out(cells, WIDE / HIGH * shape[0] / shape[1])
         height, width = picture.shape
-        self._fit(height * shape[0], width * shape[1], cells.size)
+        self._fit(height, width, shape)
+        self.blocks.grid.visible = cells.size <= MOST_LINED
         self.map.data = {"image": [picture], "x": [0], "y": [0], "dw": [width], "dh": [height]}
         rows = [(column, row, f"z {number}") for number, row, column in places] if len(places) > 1 else []
         self.layers.data = {k: [row[i] for row in rows] for i, k in enumerate(("x", "y", "text"))}
-        self.range["x"].end, self.range["y"].start, self.range["y"].end = width, height, -0.08 * height
         none = np.full(len(seconds), np.nan)
         self.speeds.data = {"seconds": seconds, **{name: series.get(name, none) / 1e6 for name in MAPPED}}
         self.gpu.visible = bool(gpus)
@@ -123,13 +120,19 @@ class RunPage:
             self.workers.factors = sorted(gpus)
             self.gpus.data = {"worker": list(gpus), "gib": [value / 2**30 for value in gpus.values()]}
 
-    def _fit(self, height: float, width: float, cells: int) -> None:
-        """Give the map true proportions in the room that it has, and lines between its cells while they are few."""
-        scale = min(WIDE / width, HIGH / height)
-        size = round(scale * width), round(scale * height * 1.08)
-        if (self.blocks.frame_width, self.blocks.frame_height) != size:
-            self.blocks.frame_width, self.blocks.frame_height = size
-        self.blocks.grid.visible = cells <= MOST_LINED
+    def _fit(self, height: int, width: int, shape: tuple[float, float]) -> None:
+        """Give a map of so many blocks true proportions in the room that it has, with a line of words above it."""
+        above = 0.08 * height
+        scale = min(WIDE / (width * shape[1]), HIGH / ((height + above) * shape[0]))
+        self.range["x"].end = WIDE / (scale * shape[1])
+        self.range["y"].start, self.range["y"].end = HIGH / (scale * shape[0]) - above, -above
+
+
+def _legend() -> str:
+    """What the colours of the map mean."""
+    square = '<span style="display:inline-block;width:1em;height:1em;margin:0 .4em 0 1.2em;background:{}"></span>{}'
+    names = zip(PALETTE, ("waiting", *MAPPED, "failed"), strict=True)
+    return '<div style="margin-left:3rem">' + "".join(square.format(*name) for name in names) + "</div>"
 
 
 def _head(state: RunState) -> str:
