@@ -80,8 +80,8 @@ def _starts(plan: Plan, start: str, folder: Path, kept: Kept, device: str | None
     """The plan, starting from what a folder holds; and why not from all of it."""
     differing = kept.differences(plan, device)
     maps = Path(kept.maps or folder)
-    if kept.maps is not None and getattr(read_kept(maps), "settings", None) != kept.settings:
-        differing.append(f"its maps in {maps} have gone")
+    if kept.maps is not None and not kept.same_maps(read_kept(maps)):
+        differing.append(f"its maps in {maps} have gone, or are others now")
     if differing:
         return [], differing
     from_maps = plan.model_copy(update={"maps": str(maps)})

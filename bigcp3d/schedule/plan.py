@@ -70,7 +70,8 @@ def make_plan(request: Request) -> Plan:
         max_flow_error=request.max_flow_error,
     )
 
-    roi, times = grids.to_labels(find_region(request.roi, image), image), find_times(request.time, image)
+    roi = grids.to_labels(find_region(request.roi, image, request.scale_um), image)
+    times = find_times(request.time, image)
     mask, mask_level, mask_factors = (
         (None, 0, (1.0, 1.0, 1.0)) if request.mask is None else open_mask(request.mask, image, grids.image_factors)
     )

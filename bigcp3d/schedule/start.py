@@ -137,7 +137,15 @@ def _contents(root: Path) -> list[Path]:
 
 
 def _empty(root: Path) -> None:
-    """Remove what is in a work directory; what says whose it is goes last, since this may be killed too."""
+    """Remove what is in a work directory; what says whose it is goes last, since this may be killed too.
+
+    Records go first, at once, and those of time points before those of the run: where another run carries on with what
+    a kill has left, no task counts as done whose files have gone.
+    """
+    for records in [*root.glob("t*/records"), root / "records"]:
+        if records.exists():
+            shutil.rmtree(gone := records.with_name("records.gone"), ignore_errors=True)
+            records.replace(gone)
     last = ("logs", "plan.json", ENDED)
     for child in sorted(_contents(root), key=lambda child: last.index(child.name) if child.name in last else -1):
         shutil.rmtree(child) if child.is_dir() else child.unlink()
@@ -160,6 +168,6 @@ def read_ended(plan: Plan) -> Summary | None:
 def _remove_all_but(root: Path, *kept: str) -> None:
     """Remove what lies beside some things in the folders of time points; and the records of the whole run."""
     inside = [child for folder in root.glob("t*/") for child in folder.iterdir()]
-    for child in [*inside, root / "records", root / "logs"]:
+    for child in [*inside, *(root / name for name in ("records", "records.gone", "logs"))]:
         if child.name not in kept and child.exists():
             shutil.rmtree(child) if child.is_dir() else child.unlink()

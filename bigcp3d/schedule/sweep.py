@@ -36,8 +36,9 @@ from bigcp3d.schedule.request import Request
 from bigcp3d.schedule.serial import execute_serially
 from bigcp3d.schedule.start import prepare
 from bigcp3d.schedule.tasks import object_tasks
+from bigcp3d.work.intake import normalise
 from bigcp3d.work.plan import Plan
-from bigcp3d.work.run import Run
+from bigcp3d.work.run import ONCE, Run
 
 SWEPT = (
     "foreground",
@@ -161,6 +162,8 @@ class Sweep:
         plan, mapped = self.plan, self.plan.scope.mapped
         if plan.maps is not None:
             observe(RunPlanned(plan))
+            if plan.reuses_maps:
+                normalise(Run(plan), self.time, ONCE)  # which refuses maps of other voxels
             return Run(plan).read("maps", self.time, mapped), mapped
         with tempfile.TemporaryDirectory(prefix="bigcp3d-sweep-", dir=scratch) as folder:
             plan = plan.model_copy(update={"work_dir": folder})
@@ -208,8 +211,10 @@ def plan_sweep(
     if len(combined) > MOST_TRIALS:
         raise InputError(f"{len(combined)} combinations were asked for; {MOST_TRIALS} are allowed: give fewer values")
     base = Request(source, **{"time": 0, **arguments, "executor": "serial", "keep_maps": False})
-    if base.mask is not None:
-        raise InputError("a sweep takes no mask; give a region (--roi)")
+    refused = {"mask": base.mask, "labels_level": base.labels_level, "on_error": base.on_error == "skip"}
+    for name, asked in refused.items():
+        if asked:
+            raise InputError(f"a sweep takes no {name}; leave it out, and give a region (--roi)")
     settings = [dict(zip(values, combination, strict=True)) for combination in combined]
     later = replace(base, start="auto" if base.maps else "image")  # who predicts, or from what, is decided once
     plans = [make_plan(replace(later, **one)) for one in settings]  # type: ignore[arg-type]

@@ -8,6 +8,8 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from bigcp3d.edge.image import ImageInfo, check_time, open_image
+from bigcp3d.edge.placed import placed
+from bigcp3d.edge.transforms import Float3
 from bigcp3d.errors import InputError
 from bigcp3d.pure.boxes import Box, vec3
 from bigcp3d.pure.grid import Factors
@@ -17,7 +19,7 @@ Ends = Sequence[tuple[float | None, float | None]]
 ROI_FORM = "write Z0:Z1,Y0:Y1,X0:X1 in voxels of level 0, such as 0:64,100:228,:, with um at its end for micrometres"
 
 
-def find_region(roi: str | Ends | None, image: ImageInfo) -> Box | None:
+def find_region(roi: str | Ends | None, image: ImageInfo, scale_um: Float3 | None = None) -> Box | None:
     """A region of interest as a box of voxels of level 0.
 
     Parameters
@@ -26,6 +28,8 @@ def find_region(roi: str | Ends | None, image: ImageInfo) -> Box | None:
         "Z0:Z1,Y0:Y1,X0:X1", half open, ends may be left out; with "um" at its end in micrometres, in the image's own
         coordinates (its translation included): a voxel belongs to it if its centre does. Pairs are in voxels.
     image : ImageInfo
+    scale_um : tuple of float, optional
+        Micrometres per voxel of level 0, as a user gives them where the image states none or wrong ones.
 
     Raises
     ------
@@ -37,11 +41,11 @@ def find_region(roi: str | Ends | None, image: ImageInfo) -> Box | None:
     ends, micrometres = _parse(roi) if isinstance(roi, str) else (list(roi), False)
     if len(ends) != 3 or any(len(pair) != 2 for pair in ends):
         raise InputError(f"found the region {roi!r}; {ROI_FORM}")
-    level = image.levels[0]
+    level = (image if scale_um is None else placed(image, scale_um)).levels[0]
     if micrometres and level.scale_um is None:
         raise InputError(
             f"{image.path} does not say how large its voxels are, so a region in micrometres means nothing; "
-            "give --roi in voxels"
+            "give --scale, or --roi in voxels"
         )
     start, stop = [], []
     for axis, (low, high) in enumerate(ends):

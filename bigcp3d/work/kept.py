@@ -30,7 +30,7 @@ from bigcp3d.work.lost import read_lost
 from bigcp3d.work.plan import Plan, name_differences
 from bigcp3d.work.run import ONCE, Run
 
-COUNTED = ("foreground_vox", "unassigned_vox", "nonfinite_vox")
+COUNTED = ("foreground_vox", "unassigned_vox", "nonfinite_vox", "missing_chunks")
 """What ``track`` counts for the summary."""
 
 
@@ -51,6 +51,10 @@ class KeptOffsets(BaseModel):
             found.append(f"times: {list(self.times)} then, {list(plan.times)} now")
         if plan.roi is not None or plan.mask is not None:
             found.append("a region or a mask is asked for")
+        if plan.missing == "fail" and self.counts.get("missing_chunks"):
+            found.append(
+                f"{self.counts['missing_chunks']} chunks were not in the store then, and all are asked for now"
+            )
         return found
 
 
@@ -84,6 +88,11 @@ class Kept(BaseModel):
     partial: bool = False
     maps: str | None = None
     offsets: KeptOffsets | None = None
+
+    def same_maps(self, other: Kept | None) -> bool:
+        """Whether another folder's maps are these: of the same settings, voxels and kind of device."""
+        own = {"maps": None, "offsets": None}
+        return other is not None and self.model_copy(update=own) == other.model_copy(update=own)
 
     def differences(self, plan: Plan, device: str | None) -> list[str]:
         """Why these are not the maps that a plan would predict; empty where they are.

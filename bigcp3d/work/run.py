@@ -196,7 +196,7 @@ class Run:
     def array(self, name: str, time: int) -> zarr.Array[Any]:
         """The zarr array ``maps`` or ``offsets``, or a vector that `write_vector` wrote."""
         if name == "maps" and self.plan.maps is not None:
-            return open_maps(self.plan.maps, self.plan.shape, len(self.plan.times), time)
+            return open_maps(self.plan.maps, self.plan.shape, self.plan.image.times, time)
         config = {"write_empty_chunks": name in ARRAYS}  # which `zarr.open_array` would not take
         return cast("zarr.Array[Any]", zarr.open(self.home(name, time), mode="r+", zarr_format=3, config=config))
 

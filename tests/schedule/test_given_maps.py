@@ -106,3 +106,13 @@ def test_memory_is_planned_for_the_dtype(image, tmp_path):
         needs.append(plan.memory()["track"])
         assert plan.maps_itemsize == np.dtype(dtype).itemsize
     assert needs[0] + 16 * np.prod(SHAPE) < needs[1] < needs[2]
+
+
+def test_maps_of_many_time_points_serve_one_of_them(movie_store, tmp_path):
+    random = np.random.default_rng(1).random((2, 4, 20, 40, 40), np.float32)
+    maps = write(tmp_path / "maps.zarr", random, chunks=(1, 4, 20, 20, 20))
+    both, _ = run(movie_store, maps, tmp_path / "both.zarr")
+    one, _ = run(movie_store, maps, tmp_path / "one.zarr", time="1")
+    assert one[1].any()
+    assert np.array_equal(one[1], both[1])
+    assert not one[0].any()

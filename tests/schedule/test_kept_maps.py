@@ -250,6 +250,30 @@ def test_offsets_may_be_kept_beside_maps_that_were_kept_before_and_replaced_in_p
         bigcp3d.plan_segmentation(store, name="more", start="offsets", **{**settings, "foreground": 0.6})
 
 
+def test_offsets_beside_maps_that_another_image_has_replaced_are_not_taken(store, random_model):
+    settings = {"model": random_model, **CUT}
+    bigcp3d.segment(store, keep_maps=True, **settings)
+    bigcp3d.segment(store, name="sure", keep_offsets=True, **settings)
+    assert bigcp3d.plan_segmentation(store, name="new", **settings).tracked, "the control"
+    image = zarr.open_group(store, mode="r+")["0"]
+    image[...] = np.asarray(image[...])[:, ::-1]
+    bigcp3d.segment(store, keep_maps=True, overwrite=True, start="image", **settings)
+    bigcp3d.segment(store, name="new", **settings)
+    assert np.array_equal(read_labels(store, "new"), read_labels(store, "cells"))
+    with pytest.raises(InputError, match="have gone, or are others now"):
+        bigcp3d.plan_segmentation(store, name="more", start="offsets", **settings)
+
+
+def test_missing_chunks_are_counted_where_offsets_were_kept(store, random_model):
+    (store / "0" / "c" / "1" / "1" / "1").unlink()
+    settings = {"model": random_model, **CUT}
+    first = bigcp3d.segment(store, keep_offsets=True, **settings)
+    again = bigcp3d.segment(store, name="again", start="offsets", **settings)
+    assert first.missing_chunks == again.missing_chunks == 1
+    with pytest.raises(InputError, match="1 chunks were not in the store then, and all are asked for now"):
+        bigcp3d.plan_segmentation(store, name="more", start="offsets", missing_chunks="fail", **settings)
+
+
 def test_a_shard_of_kept_maps_that_is_gone_is_never_read_as_background(store, random_model):
     settings = {"model": random_model, **CUT}
     bigcp3d.segment(store, keep_maps=True, **settings)

@@ -8,10 +8,11 @@ import numpy as np
 import pytest
 import zarr
 
+import bigcp3d
 from bigcp3d.errors import InputError
 from bigcp3d.schedule.tasks import label_tasks, object_tasks
 
-from .conftest import ERROR, KINDS, SHAPE, Case, left, write_image
+from .conftest import CUT, ERROR, KINDS, SHAPE, Case, left, write_image
 
 REGIONS = ["5:30,8:50,10:45", "0:34,20:60,0:20", "12:13,:,:", "0:17,30:60,26:51"]
 """Odd, at the border, one plane thick, and blocks exactly."""
@@ -214,6 +215,13 @@ def test_micrometres_are_those_of_the_image(tissue_store, random_model, tmp_path
     case = Case(tissue_store, random_model, tmp_path)
     plan = case.plan(roi="5:30,4:25,5:22.5um")
     assert plan.roi == case.plan(roi="5:30,8:50,10:45").roi
+
+
+def test_micrometres_are_those_that_the_user_says(tissue_store, random_model, tmp_path):
+    settings = {"model": random_model, "output": tmp_path / "o.zarr", **CUT}
+    for scale, stop in ((None, (10, 20, 20)), ((2.0, 2.0, 1.0), (5, 5, 10))):
+        plan = bigcp3d.plan_segmentation(tissue_store, roi="0:10,0:10,0:10um", scale_um=scale, **settings)
+        assert plan.roi.stop == stop
 
 
 def test_labels_of_a_region_survive_a_stop(tissue_store, random_model, tmp_path, monkeypatch):

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import shutil
 from collections import Counter
 from concurrent.futures import ThreadPoolExecutor
 
@@ -119,6 +120,35 @@ def test_two_readers_that_finish_at_once_both_remove(tissue_store, random_model,
         list(pool.map(lambda key: removal.remove_unneeded(Run(case.plan()), *key), keys * 3))
     assert left(case.work)["maps"] == left(case.work)["sinks"] == 0
     assert np.array_equal(case.segment(), case.whole())
+
+
+def test_a_directory_that_was_half_removed_is_begun_anew(tissue_store, random_model, tmp_path, monkeypatch):
+    """A run stopped among its labels; then --overwrite with other settings, killed while it emptied the directory."""
+    case = Case(tissue_store, random_model, tmp_path)
+    whole, label, rmtree = case.whole(), passes.PASSES["label"], shutil.rmtree
+
+    def stop_last(run, time, index):
+        if index == (1, 1, 1):
+            raise KeyboardInterrupt
+        return label(run, time, index)
+
+    def stop(path, **more):
+        if path.name == "t0":  # the records of the run have gone already, as they may
+            rmtree(case.work / "records", ignore_errors=True)
+            (case.work / "t0" / "maps" / "zarr.json").unlink()
+            rmtree(case.work / "t0" / "ids" / "c")
+            raise KeyboardInterrupt
+        rmtree(path, **more)
+
+    with monkeypatch.context() as patch:
+        patch.setitem(passes.PASSES, "label", stop_last)
+        with pytest.raises(KeyboardInterrupt):
+            case.segment()
+    with monkeypatch.context() as patch:
+        patch.setattr(shutil, "rmtree", stop)
+        with pytest.raises(KeyboardInterrupt):
+            case.segment(overwrite=True, foreground=0.4)
+    assert np.array_equal(case.segment(overwrite=True), whole)
 
 
 def test_a_worker_that_was_given_up_and_goes_on_writes_nothing(tissue_store, random_model, tmp_path, monkeypatch):

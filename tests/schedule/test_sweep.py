@@ -127,8 +127,17 @@ def test_what_cannot_be_swept_is_refused_before_anything_is_predicted(store, ran
         plan_sweep(movie_store, VALUES, time="0:2", **model)
     with pytest.raises(InputError, match="are there; give a smaller --roi"):
         plan_sweep(store, VALUES, memory_limit="100MiB", **model)
-    with pytest.raises(InputError, match="takes no mask"):
-        plan_sweep(store, VALUES, mask=store, **model)
+    for name, asked in {"mask": store, "labels_level": 1, "on_error": "skip"}.items():
+        with pytest.raises(InputError, match=f"takes no {name}"):
+            plan_sweep(store, VALUES, **{name: asked}, **model)
     assert plan_sweep(movie_store, VALUES, time=1, **model).time == 1
     assert open_image(store).levels[0].shape == SHAPE
     assert zarr.open_array(f"{store}/0").shape == SHAPE
+
+
+def test_kept_maps_of_an_image_that_was_changed_since_are_refused(store, random_model):
+    bigcp3d.segment(store, keep_maps=True, model=random_model, **CUT)
+    image = zarr.open_group(store, mode="r+")["0"]
+    image[...] = np.asarray(image[...])[:, ::-1]
+    with pytest.raises(InputError, match="found other voxels"):
+        list(plan_sweep(store, {"foreground": [0.5]}, roi=ROI, model=random_model).run())
