@@ -12,9 +12,10 @@ import numpy as np
 from numpy.typing import NDArray
 
 from bigcp3d.edge.cell_list import write_cell_list
-from bigcp3d.edge.places import refuse_address
+from bigcp3d.edge.files import check_file
+from bigcp3d.edge.stores import writing
 from bigcp3d.edge.tables import write_atomically
-from bigcp3d.errors import InputError, TargetError
+from bigcp3d.errors import InputError
 
 SUFFIXES = (".csv", ".parquet")
 
@@ -27,9 +28,8 @@ def check_cell_file(path: str | Path, *, overwrite: bool) -> None:
     InputError
         Its name ends in something else, or Parquet is wanted and pyarrow is not there.
     TargetError
-        It is there already, or a folder.
+        It is there already, a folder, or where nothing can be written.
     """
-    refuse_address(path, "a file of cells", "write it there and copy it")
     path = Path(path)
     suffix = path.suffix.lower()
     if suffix not in SUFFIXES:
@@ -39,10 +39,7 @@ def check_cell_file(path: str | Path, *, overwrite: bool) -> None:
             f"{path}: Parquet is written by pyarrow, which is not installed; pip install 'bigcp3d[parquet]', "
             "or give a name that ends in .csv"
         )
-    if path.is_dir():
-        raise TargetError(f"{path}: found a folder; allowed is a file; give another name")
-    if path.exists() and not overwrite:
-        raise TargetError(f"{path}: found something there already; give --overwrite to replace it, or another name")
+    check_file(path, overwrite=overwrite)
 
 
 def write_cell_file(path: str | Path, columns: Mapping[str, NDArray[Any]], about: Mapping[str, Any]) -> None:
@@ -56,10 +53,20 @@ def write_cell_file(path: str | Path, columns: Mapping[str, NDArray[Any]], about
         Numbers and truth values.
     about : mapping
         What the table is of; Parquet keeps it as ``bigcp3d`` in the metadata of its schema, CSV has no place for it.
+
+    Raises
+    ------
+    TargetError
+        The disk is full, or the file cannot be written after all.
     """
-    if Path(path).suffix.lower() == ".csv":
-        write_cell_list(path, columns)
-        return
+    with writing(Path(path)):
+        if Path(path).suffix.lower() == ".csv":
+            write_cell_list(path, columns)
+        else:
+            _write_parquet(path, columns, about)
+
+
+def _write_parquet(path: str | Path, columns: Mapping[str, NDArray[Any]], about: Mapping[str, Any]) -> None:
     import pyarrow
     from pyarrow import parquet
 

@@ -50,11 +50,14 @@ def table_path(labels: ImageInfo) -> Place:
 
 def check_label_table(labels: ImageInfo, *, overwrite: bool) -> None:
     """Refuse a table that is there already (`TargetError`), unless it may be replaced."""
-    path = table_path(labels)
-    if path.exists() and not overwrite:
-        raise TargetError(
-            f"{path}: found a table there already; give --overwrite to replace it, or --output TABLE.csv|.parquet"
-        )
+    if not overwrite:
+        refuse_table(table_path(labels))
+
+
+def refuse_table(path: Place) -> None:
+    """Refuse a table that is there already (`TargetError`)."""
+    if path.exists():
+        raise TargetError(f"{path}: found a table there already; give --overwrite to replace it, or a file: TABLE.csv")
 
 
 def write_label_table(labels: ImageInfo, columns: Mapping[str, NDArray[Any]], about: Mapping[str, Any]) -> Place:

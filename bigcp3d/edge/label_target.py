@@ -6,18 +6,19 @@ without permission and a disk without space are each told with the cure.
 
 from __future__ import annotations
 
-import os
 import shutil
 from pathlib import Path
 
 import zarr
 
 from bigcp3d.edge.diagnose import open_node
+from bigcp3d.edge.files import check_folder, nearest_there
 from bigcp3d.edge.image import open_image
 from bigcp3d.edge.label_plan import LabelTarget
 from bigcp3d.edge.metadata import first_multiscale
 from bigcp3d.edge.places import place, same_place
 from bigcp3d.errors import InputError, TargetError
+from bigcp3d.pure.memory import in_words
 
 
 def check_target(target: LabelTarget, *, overwrite: bool, need_bytes: int = 0) -> None:
@@ -50,30 +51,19 @@ def check_target(target: LabelTarget, *, overwrite: bool, need_bytes: int = 0) -
 
 def _check_folder(path: Path) -> None:
     """Refuse a folder without permission; whether a bucket may be written to shows when a run begins."""
-    for folder in (_nearest(path.parent), path):
-        if folder.exists() and not (folder.is_dir() and os.access(folder, os.W_OK | os.X_OK)):
-            raise TargetError(
-                f"{path}: found {folder}, which cannot be written; allowed are folders with write permission; "
-                "give another --output, or change the permissions"
-            )
+    for folder in (path.parent, path):
+        check_folder(folder, path, cure="give another --output")
 
 
 def check_space(path: Path, need_bytes: int) -> None:
     """Refuse a disk with less free space than needed (`TargetError`)."""
-    nearest = _nearest(path.parent)
+    nearest = nearest_there(path.parent)
     free = shutil.disk_usage(nearest).free
     if free < need_bytes:
         raise TargetError(
-            f"{path}: found {_in_words(free)} free on the disk of {nearest}; needed are about {_in_words(need_bytes)}; "
+            f"{path}: found {in_words(free)} free on the disk of {nearest}; needed are about {in_words(need_bytes)}; "
             "free space, or give another --output"
         )
-
-
-def _nearest(path: Path) -> Path:
-    """The folder itself, or the first above it that is there."""
-    while not path.exists():
-        path = path.parent
-    return path
 
 
 def _check_store(target: LabelTarget) -> None:
@@ -100,13 +90,3 @@ def _check_store(target: LabelTarget) -> None:
             f"{group}: found an image with levels of {found}; allowed are those of the source, {allowed}; "
             "give another --output"
         )
-
-
-def _in_words(count: int) -> str:
-    """Bytes in binary units."""
-    value, unit = float(count), "B"
-    for unit in ("B", "KiB", "MiB", "GiB", "TiB"):
-        if value < 1024 or unit == "TiB":
-            break
-        value /= 1024
-    return f"{value:.3g} {unit}"

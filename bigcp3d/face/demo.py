@@ -18,6 +18,8 @@ from typing import Any
 
 import numpy as np
 
+from bigcp3d.edge.files import check_folder
+from bigcp3d.edge.stores import writing
 from bigcp3d.errors import BlockError, TargetError
 from bigcp3d.face.progress import describe_summary, together, watching
 from bigcp3d.pure.boxes import Box, Vec3
@@ -68,7 +70,9 @@ def prepare_folder(folder: Path) -> None:
     TargetError
         If the folder holds anything that no demo put there.
     """
-    folder.mkdir(parents=True, exist_ok=True)
+    check_folder(folder, cure="give another DIR")
+    with writing(folder):
+        folder.mkdir(parents=True, exist_ok=True)
     inside = sorted(folder.iterdir())
     own = any(path.name == MARKER for path in inside)
     foreign = [path.name for path in inside if not (own and path.name in WRITTEN)]

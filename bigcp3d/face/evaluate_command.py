@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from bigcp3d.errors import InputError, TargetError
+from bigcp3d.errors import InputError
 from bigcp3d.face.failures import set_up_logging
 from bigcp3d.face.options import Quiet, Verbose, option
 
@@ -88,11 +88,16 @@ def evaluate(
     TP / (TP + FP + FN) of one-to-one matches. Memory grows with the cells, not with the voxels.
     """
     set_up_logging(verbose, quiet)
-    check_files([file for file in (csv_file, json_file, picture) if file], overwrite=overwrite)
+    from bigcp3d.edge.files import check_file
+
+    for file in (csv_file, json_file, picture):
+        if file is not None:
+            check_file(file, overwrite=overwrite)
     if picture is not None and picture.suffix.lower() not in PICTURES:
         raise InputError(f"--picture {picture}: found '{picture.suffix}'; allowed are {', '.join(PICTURES)}; rename it")
     import json
 
+    from bigcp3d.edge.stores import writing
     from bigcp3d.edge.tables import write_atomically
     from bigcp3d.face.block_bar import BlockBar
     from bigcp3d.work.evaluate import evaluate as run
@@ -107,36 +112,21 @@ def evaluate(
             blocks=blocks,
             on_block=progress,
         )
+    show(done)
     if csv_file is not None:
         from bigcp3d.edge.cell_list import write_cell_list
 
-        write_cell_list(csv_file, done.columns())
+        with writing(csv_file):
+            write_cell_list(csv_file, done.columns())
     if json_file is not None:
         text = json.dumps(done.as_json(), indent=2) + "\n"
-        write_atomically(json_file, lambda file: file.write(text.encode()))
+        with writing(json_file):
+            write_atomically(json_file, lambda file: file.write(text.encode()))
     if picture is not None:
         from bigcp3d.face.evaluate_picture import draw_evaluation
 
-        draw_evaluation(done, picture, f"{pred} ({pred_name}) against {truth} ({truth_name})")
-    show(done)
-
-
-def check_files(files: list[Path], *, overwrite: bool) -> None:
-    """Refuse files that cannot be written, before anything is read.
-
-    Raises
-    ------
-    TargetError
-        A file is a folder, or there already and not to be replaced.
-    """
-    from bigcp3d.edge.places import refuse_address
-
-    for file in files:
-        refuse_address(file, "a file", "write it there and copy it")
-        if file.is_dir():
-            raise TargetError(f"{file}: found a folder; allowed is a file; give another name")
-        if file.exists() and not overwrite:
-            raise TargetError(f"{file}: found something there already; give --overwrite to replace it, or another name")
+        with writing(picture):
+            draw_evaluation(done, picture, f"{pred} ({pred_name}) against {truth} ({truth_name})")
 
 
 def show(evaluation: Evaluation) -> None:

@@ -10,7 +10,7 @@ code    meaning
 2       the command line, the image or a parameter cannot be used; nothing was written
 3       the place to write to exists already, cannot be written, or is full
 4       some blocks failed; the rest is kept, the same command carries on
-130     interrupted (Ctrl-C); the same command carries on
+130     interrupted (Ctrl-C); `segment` and `update` are carried on by the same command
 ======  ================================================
 """
 
@@ -27,6 +27,12 @@ from typer.core import TyperGroup
 from bigcp3d.errors import BigCP3DError
 
 INTERRUPTED = 130
+CARRIES_ON = {
+    "segment": "; finished blocks are kept, and the same command carries on from there",
+    "update": "; finished blocks are kept, and the same command carries on from there",
+    "train": "; the last checkpoint is kept: --resume goes on from there",
+}
+"""Commands that leave something to go on from; all others begin anew."""
 logger = logging.getLogger("bigcp3d")
 
 
@@ -47,7 +53,7 @@ class Failing(TyperGroup):
             _say(f"{type(error).__name__}: {error}")
             raise typer.Exit(error.exit_code) from error
         except KeyboardInterrupt as error:
-            _say("interrupted; finished blocks are kept, and the same command carries on from there")
+            _say(f"interrupted{CARRIES_ON.get(ctx.invoked_subcommand, '')}")
             raise typer.Exit(INTERRUPTED) from error
 
 

@@ -376,8 +376,8 @@ NoReport = Annotated[
     option(
         "--no-report",
         panel=RESULT,
-        text="Write no report. Else STORE.NAME.report.html lies beside the store (here, if that is an address): "
-        "slices, cells, seams, time.",
+        text="Write no report. Else STORE.NAME.report.html lies beside the store (for an address here, as "
+        "BUCKET-STORE.NAME.report.html): slices, cells, seams, time.",
     ),
 ]
 Json = Annotated[

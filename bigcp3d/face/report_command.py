@@ -19,7 +19,8 @@ def report(
         typer.Option(
             "--output",
             metavar="FILE.html",
-            help="Default: STORE.NAME.report.html beside the store, or here if that is no folder.",
+            help="Default: STORE.NAME.report.html beside the store; for an address here, as "
+            "BUCKET-STORE.NAME.report.html.",
         ),
     ] = None,
     verbose: o.Verbose = False,

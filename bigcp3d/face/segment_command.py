@@ -14,7 +14,7 @@ import typer
 
 from bigcp3d.errors import BigCP3DError, InputError
 from bigcp3d.face import options as o
-from bigcp3d.face.failures import set_up_logging
+from bigcp3d.face.failures import INTERRUPTED, set_up_logging
 
 if TYPE_CHECKING:
     from bigcp3d.schedule.events import Observer
@@ -73,9 +73,11 @@ def segment(
     """
     set_up_logging(verbose, quiet)
     if serial and (scheduler or workers or cluster != "local"):
-        raise InputError(
+        error = InputError(
             "--serial was given with --scheduler, --cluster or --workers; it runs in one process: leave one out"
         )
+        with events_as_lines() if json else nullcontext():
+            raise error
     run_or_plan(
         source,
         dry_run=dry_run,
@@ -164,4 +166,7 @@ def events_as_lines() -> Iterator[Observer]:
             yield together(lines, page) or lines
     except BigCP3DError as error:
         lines.write_error(error)
+        raise
+    except KeyboardInterrupt:
+        lines.write("error", kind="KeyboardInterrupt", message="interrupted", exit_code=INTERRUPTED)
         raise

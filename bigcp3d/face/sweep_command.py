@@ -64,7 +64,7 @@ def sweep(
     scale: o.Scale = None,
     model: o.Model = "membrane",
     channel: o.Channel = None,
-    level: o.Level = 0,
+    level: o.Level = None,
     time: o.Time = "0",
     maps: o.Maps = None,
     start: o.Start = "auto",
@@ -81,6 +81,7 @@ def sweep(
     with each other only. No label is written.
     """
     set_up_logging(verbose, quiet)
+    from bigcp3d.edge.stores import writing
     from bigcp3d.face.progress import watching
     from bigcp3d.face.sweep_picture import Tile, draw_tiles, tile_of
     from bigcp3d.schedule.sweep import plan_sweep
@@ -105,14 +106,16 @@ def sweep(
         precision=precision,
         memory_limit=memory_limit,
     )
-    output.mkdir(parents=True, exist_ok=True)
+    with writing(output):
+        output.mkdir(parents=True, exist_ok=True)
     rows: list[tuple[Trial, Tile]] = []
     with watching(quiet) as observer:
         for trial in planned.run(on_event=observer, scratch=output, threads=os.cpu_count() or 1):
             rows.append((replace(trial, labels=trial.labels[:0]), tile_of(trial)))  # planes are enough to be drawn
     rows.sort(key=lambda row: -_score(row[0]))
-    _write_table(table, [trial for trial, _ in rows])
-    draw_tiles(planned, [tile for _, tile in rows], picture)
+    with writing(output):
+        _write_table(table, [trial for trial, _ in rows])
+        draw_tiles(planned, [tile for _, tile in rows], picture)
     typer.echo(_describe(planned, [trial for trial, _ in rows]))
     typer.echo(f"{table}, {picture}")
 
@@ -125,8 +128,9 @@ NAMES = {
 
 
 def _check_target(folder: Path, files: Sequence[Path], *, overwrite: bool) -> None:
-    if folder.exists() and not folder.is_dir():
-        raise TargetError(f"{folder} is a file; give a folder: --output DIR")
+    from bigcp3d.edge.files import check_folder
+
+    check_folder(folder, cure="give another --output DIR")
     for path in files:
         if path.exists() and not overwrite:
             raise TargetError(f"{path} exists; give another --output, or --overwrite to replace it")

@@ -16,8 +16,9 @@ import numpy as np
 import bigcp3d
 from bigcp3d.edge.cell_files import check_cell_file, write_cell_file
 from bigcp3d.edge.label_plan import LabelTarget
-from bigcp3d.edge.label_table import check_label_table, table_path, write_label_table
+from bigcp3d.edge.label_table import check_label_table, refuse_table, table_path, write_label_table
 from bigcp3d.edge.places import Place, place
+from bigcp3d.edge.records import read_record, write_record
 from bigcp3d.edge.tables import read_table
 from bigcp3d.pure.boxes import Vec3
 from bigcp3d.pure.cell_sums import CellSums
@@ -27,9 +28,13 @@ from bigcp3d.schedule.events import Observer, Warned
 from bigcp3d.schedule.request import Request
 from bigcp3d.work.measure import Measurement, measure_block, plan_measurement
 from bigcp3d.work.plan import Plan
+from bigcp3d.work.run import ONCE
 
 IN_STORE = "zarr"
 """What asks for a table inside the store, where a file name could stand."""
+
+TABLE = "table"
+"""Record that a run has begun to write its table, so that what lies there is its own."""
 
 OnBlock = Callable[[int, int], None]
 Task = tuple[int, Vec3]
@@ -64,11 +69,11 @@ class CellTable:
         return Path(output)
 
 
-def check_output(output: str | Path, what: Measurement | None, *, overwrite: bool) -> None:
-    """Refuse an output that could not be written, before anything is measured; in the store where labels are known."""
+def check_output(output: str | Path, what: Measurement, *, overwrite: bool) -> None:
+    """Refuse an output that could not be written, before anything is measured."""
     if str(output) != IN_STORE:
         check_cell_file(output, overwrite=overwrite)
-    elif what is not None:
+    else:
         table_path(what.labels)
         check_label_table(what.labels, overwrite=overwrite)
 
@@ -208,9 +213,22 @@ def recorded_columns(columns: Columns, file: Path) -> Columns:
     return found
 
 
+def check_run_table(plan: Plan, request: Request) -> None:
+    """Refuse a table that a run could not write in the end, or that is there and not this very run's own."""
+    if request.table is None:
+        return
+    said = read_record(f"{plan.work_dir}/records", TABLE, ONCE)
+    overwrite = request.overwrite or (said is not None and said["output"] == str(request.table))
+    if request.table != IN_STORE:
+        check_cell_file(request.table, overwrite=overwrite)
+    elif not overwrite:
+        refuse_table(place(plan.target.group) / "tables" / plan.target.name)
+
+
 def measure_run(plan: Plan, request: Request, observe: Observer) -> None:
     """Measure the labels that a run has finished, if asked to, with what it knew of its cells; on as many workers."""
     if request.table is not None:
+        write_record(f"{plan.work_dir}/records", TABLE, ONCE, {"output": str(request.table)})
         serial = request.executor == "serial"
         measure(
             str(plan.target.path),

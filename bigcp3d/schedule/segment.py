@@ -20,7 +20,7 @@ from bigcp3d.errors import InputError
 from bigcp3d.schedule.events import ClusterReady, LabelsReady, Observer, RunFinished, RunPlanned, Summary
 from bigcp3d.schedule.lock import Hold, hold, refuse_if_held
 from bigcp3d.schedule.log import RunLog, block_error
-from bigcp3d.schedule.measure import check_output, measure_run
+from bigcp3d.schedule.measure import check_run_table, measure_run
 from bigcp3d.schedule.plan import check_memory, fits_memory, make_plan
 from bigcp3d.schedule.request import Request
 from bigcp3d.schedule.serial import Done, Failed, Failures, execute_serially
@@ -138,8 +138,8 @@ def _plan_and_check(request: Request) -> tuple[Plan, bool]:
     if request.scheduler is None and request.executor == "dask":
         check_memory(plan, request.machines.limit_bytes)
     refuse_if_held(plan)
-    if request.table is not None:
-        check_output(request.table, None, overwrite=request.overwrite)
+    if read_ended(plan) is None:
+        check_run_table(plan, request)
     return plan, check_start(plan, overwrite=request.overwrite)
 
 

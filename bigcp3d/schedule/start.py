@@ -12,6 +12,7 @@ import shutil
 from dataclasses import asdict
 from pathlib import Path
 
+from bigcp3d.edge.files import check_folder
 from bigcp3d.edge.label_target import check_space
 from bigcp3d.edge.labels import check_target
 from bigcp3d.edge.lock_file import LOCK
@@ -36,6 +37,7 @@ def check_start(plan: Plan, *, overwrite: bool) -> bool:
     if read_ended(plan) is not None:
         return True
     root, resumed = Path(plan.work_dir), False
+    check_folder(root, cure="give another --work-dir")
     path = root / "plan.json"
     own = _starts_here(plan)
     maps = None if plan.maps is None or is_address(plan.maps) else Path(plan.maps)

@@ -12,6 +12,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from bigcp3d.edge.lock_file import LockFile
+from bigcp3d.edge.places import place
 from bigcp3d.edge.records import list_passes, read_records
 from bigcp3d.errors import InputError
 from bigcp3d.schedule.kept import default_work_dir
@@ -72,17 +73,17 @@ def find_runs(path: str | Path) -> list[Path]:
     InputError
         Where there is none.
     """
-    path = Path(path).expanduser().absolute()
-    if (path / "plan.json").is_file():
-        return [path]
-    if path.parent.name == "labels":
-        default = default_work_dir(str(path.parent.parent), path.name)
+    spot = place(path)
+    if isinstance(spot, Path) and (spot / "plan.json").is_file():
+        return [spot]
+    if spot.parent.name == "labels":
+        default = default_work_dir(str(spot.parent.parent), spot.name)
         if (default / "plan.json").is_file():
             return [default]
-    found = sorted(plan.parent for plan in default_work_dir(str(path), "x").parent.glob("*/plan.json"))
+    found = sorted(plan.parent for plan in default_work_dir(str(spot), "x").parent.glob("*/plan.json"))
     if not found:
         raise InputError(
-            f"{path}: found no run that is unfinished; needed is a work directory, the path of its labels, or the "
+            f"{spot}: found no run that is unfinished; needed is a work directory, the path of its labels, or the "
             "store that gets them. A run that has ended well leaves none; one with --work-dir is found by that"
         )
     return found
@@ -113,7 +114,7 @@ def read_status(work_dir: Path) -> RunStatus:
     finished = (work_dir / "finished").exists()
     return RunStatus(
         work_dir=str(work_dir),
-        labels=str(Path(plan.target.group) / "labels" / plan.target.name),
+        labels=str(plan.target.path),
         state="running" if lives else "finished" if finished else "stopped",
         holder=holder,
         since=held[0].since if lives and held is not None and held[0] is not None else 0.0,

@@ -12,6 +12,7 @@ from typing import Any
 import torch
 from pydantic import ValidationError
 
+from bigcp3d.edge.files import check_folder
 from bigcp3d.edge.models import ModelCard, load_card
 from bigcp3d.edge.places import refuse_address
 from bigcp3d.errors import InputError, TargetError
@@ -41,6 +42,7 @@ def check_target(target: Path, *, resume: bool, overwrite: bool) -> None:
             raise TargetError(
                 f"{path} exists; nothing is overwritten unasked: give another path, resume, or overwrite it"
             )
+    check_folder(target.parent, target)
 
 
 def choose_device(device: str | None, precision: str = "auto") -> tuple[str, bool]:

@@ -1,6 +1,7 @@
 """The command line: what it answers at once, what it hands to the library, and how it ends badly."""
 
 import dataclasses
+import inspect
 import json
 import logging
 import subprocess
@@ -14,6 +15,9 @@ from typer.testing import CliRunner
 
 from bigcp3d.errors import BlockError, InputError, ModelError, TargetError
 from bigcp3d.face.cli import app
+from bigcp3d.face.segment_command import segment
+from bigcp3d.face.sweep_command import sweep
+from bigcp3d.face.update_command import update
 from bigcp3d.schedule.events import BlockDone, PassStarted, Summary
 
 COMMANDS = tuple(typer.main.get_command(app).commands)
@@ -241,6 +245,42 @@ def test_ctrl_c_ends_with_130_and_says_how_to_carry_on(run, library):
     done = run(app, ["segment", "in.zarr"])
     assert done.exit_code == 130
     assert "the same command carries on" in done.stderr
+
+
+def test_ctrl_c_promises_to_carry_on_only_where_that_is_so(run, monkeypatch):
+    def interrupt(*_, **__):
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr("bigcp3d.schedule.measure.measure", interrupt)
+    done = run(app, ["measure", "in.zarr"])
+    assert (done.exit_code, done.stdout) == (130, "")
+    assert "bigcp3d: interrupted\n" in done.stderr
+
+
+def test_json_tells_of_every_end_in_its_last_line(run, library):
+    def interrupt(*_, **__):
+        raise KeyboardInterrupt
+
+    library.segment = interrupt
+    for words, kind, code in (
+        (["--serial"], "KeyboardInterrupt", 130),
+        (["--serial", "--workers", "2"], "InputError", 2),
+    ):
+        done = run(app, ["segment", "in.zarr", "--json", *words])
+        last = json.loads(done.stdout.splitlines()[-1])
+        assert (last["event"], last["kind"], last["exit_code"], done.exit_code) == ("error", kind, code, code)
+
+
+def test_options_that_commands_share_have_one_default():
+    """A sweep, or an update, must do what `segment` does with the same words."""
+    defaults = {name: parameter.default for name, parameter in inspect.signature(segment).parameters.items()}
+    differ = {
+        (command.__name__, name)
+        for command in (sweep, update)
+        for name, parameter in inspect.signature(command).parameters.items()
+        if name in defaults and parameter.default != defaults[name]
+    }
+    assert differ == {("update", "roi"), ("sweep", "foreground"), ("sweep", "output"), ("sweep", "time")}
 
 
 def test_chunks_that_were_given_up_are_listed(run, library):

@@ -253,7 +253,8 @@ def test_the_report_lies_beside_the_outermost_store(run, tmp_path, monkeypatch):
     well = zarr.create_group(tmp_path / "plate.zarr").create_group("A/1/0/labels/cells")
     assert path_of(f"{tmp_path}/plate.zarr/{well.path}") == tmp_path / "plate.A.1.0.cells.report.html"
     monkeypatch.chdir(tmp_path)
-    assert path_of("s3://bucket/a/embryo.zarr/labels/cells") == tmp_path / "embryo.cells.report.html"
+    assert path_of("s3://bucket/a/embryo.zarr/labels/cells") == tmp_path / "bucket-a-embryo.cells.report.html"
+    assert path_of("s3://bucket/b/embryo.zarr/labels/cells") != path_of("s3://bucket/a/embryo.zarr/labels/cells")
 
 
 @pytest.fixture

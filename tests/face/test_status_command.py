@@ -112,3 +112,13 @@ def test_where_there_is_no_run_the_message_says_what_is_needed(tmp_path):
     done = CliRunner().invoke(app, ["status", str(tmp_path)])
     assert done.exit_code == 2
     assert "needed is a work directory" in done.stderr
+
+
+def test_a_run_on_an_address_is_found_where_it_works(case, monkeypatch, tmp_path):
+    monkeypatch.chdir(tmp_path)
+    stop_in_track(case, monkeypatch, work_dir=tmp_path / "bucket-deep-image.bigcp3d" / "cells")
+    for where in ("s3://bucket/deep/image.zarr", "s3://bucket/deep/image.zarr/labels/cells"):
+        assert "stopped" in ask(where)
+    other = CliRunner().invoke(app, ["status", "s3://bucket/other.zarr"])
+    assert other.exit_code == 2
+    assert "s3://bucket/other.zarr: found no run" in other.stderr

@@ -10,6 +10,7 @@ from ome_zarr_models.v05.image_label import ImageLabel
 import bigcp3d
 from bigcp3d.edge.image import open_labels
 from bigcp3d.errors import InputError
+from bigcp3d.schedule.sweep import plan_sweep
 
 from .conftest import SHAPE, read_labels, tissue_values
 
@@ -74,6 +75,16 @@ def test_the_coarsest_level_that_is_fine_enough_is_read(pyramid, random_model, d
     assert chosen.label_factors == pytest.approx([f * r for f, r in zip(factors, ratio, strict=True)])
     assert plan(pyramid, random_model, diameter_um=diameter, level=0).level == 0, "as asked"
     assert plan(pyramid, random_model, level=1).label_factors == (1.0, 2.0, 2.0)
+
+
+def test_a_sweep_reads_the_level_that_a_run_reads(pyramid, random_model, tmp_path):
+    settings = {"diameter_um": 10.0, "model": random_model, "roi": "4:30,6:40,5:44"}
+    sweep = plan_sweep(pyramid, {"min_volume": [2]}, **settings)
+    assert sweep.plan.level == 1
+    (trial,) = sweep.run()
+    bigcp3d.segment(pyramid, output=tmp_path / "out.zarr", executor="serial", min_volume=2, **settings)
+    assert trial.cells > 5
+    assert np.array_equal(trial.labels, read_labels(tmp_path / "out.zarr", "cells")[sweep.region.slices()])
 
 
 @pytest.fixture(scope="module")

@@ -13,6 +13,7 @@ import bigcp3d
 from bigcp3d.errors import InputError, TargetError
 from bigcp3d.pure.boxes import Box
 from bigcp3d.pure.tissue import Tissue
+from bigcp3d.schedule.events import LabelsReady
 from bigcp3d.work.measure import choose_block, measure_block, plan_measurement
 from bigcp3d.work.simulate import simulate
 
@@ -127,3 +128,33 @@ def test_micrometres_are_those_that_the_user_gave(tissue_store, random_model, tm
     columns = bigcp3d.measure(tmp_path / "told.zarr").columns
     assert len(columns["label"]) > 10
     np.testing.assert_allclose(columns["volume_um3"], 3.0 * columns["volume_vox"])
+
+
+def test_a_table_in_the_store_is_not_replaced_unasked_by_a_run(tissue_store, random_model, tmp_path):
+    out = tmp_path / "out.zarr"
+    settings = {"model": random_model, "executor": "serial", "min_volume": 2, "table": "zarr"}
+    bigcp3d.segment(tissue_store, output=out, **settings)
+    (out / "tables" / "cells").rename(out / "tables" / "other")  # another tool's, say, of labels that are yet to come
+    before = {path: path.read_bytes() for path in (out / "tables" / "other").rglob("*") if path.is_file()}
+    with pytest.raises(TargetError, match="other: found a table there already; give --overwrite"):
+        bigcp3d.segment(tissue_store, output=out, name="other", **settings)
+    assert {path: path.read_bytes() for path in before} == before
+    bigcp3d.segment(tissue_store, output=out, name="other", overwrite=True, **settings)
+    assert not all(path.exists() and path.read_bytes() == content for path, content in before.items()), "the control"
+
+
+@pytest.mark.parametrize("table", ["cells.csv", "zarr"])
+def test_a_run_that_was_stopped_after_its_table_is_carried_on(tissue_store, random_model, tmp_path, monkeypatch, table):
+    monkeypatch.chdir(tmp_path)
+    out = tmp_path / "out.zarr"
+    settings = {"model": random_model, "executor": "serial", "min_volume": 2, "table": table, "output": out}
+
+    def stop(event):
+        if isinstance(event, LabelsReady):
+            raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        bigcp3d.segment(tissue_store, on_event=stop, **settings)
+    summary = bigcp3d.segment(tissue_store, **settings)
+    assert summary.cells == len(bigcp3d.measure(out).columns["label"])
+    assert list(tmp_path.glob("*.bigcp3d")) == []

@@ -251,7 +251,7 @@ def test_files_that_are_no_stores_stay_on_a_disk(s3, tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     with pytest.raises(InputError, match="address as the model's file"):
         bigcp3d.train([f"{s3}/a.zarr"], f"{s3}/mine.safetensors")
-    with pytest.raises(InputError, match="address as a file of cells"):
+    with pytest.raises(InputError, match="address as a file"):
         check_cell_file(f"{s3}/cells.csv", overwrite=False)
     with pytest.raises(InputError, match="address as the place of a simulation"):
         bigcp3d.simulate(f"{s3}/t.zarr", Tissue(shape=(8, 8, 8)))

@@ -13,6 +13,7 @@ from bigcp3d.errors import TargetError
 from bigcp3d.face.report.page import GENERATOR
 from bigcp3d.pure.cell_digest import Parts
 from bigcp3d.schedule.events import Event, LabelsReady, Observer, ReportWritten
+from bigcp3d.schedule.kept import default_work_dir
 
 log = logging.getLogger(__name__)
 
@@ -62,11 +63,13 @@ def path_of(where: str) -> Path:
     """Where the report of a labels group goes: beside the outermost store, never inside one.
 
     ``/data/embryo.zarr/labels/cells`` gives ``/data/embryo.cells.report.html``, and a well of a plate
-    ``/data/plate.A.1.0.cells.report.html``. For an address it goes into the current folder.
+    ``/data/plate.A.1.0.cells.report.html``. For an address it goes into the current folder, by a name made of all of
+    the address, as that of the work directory is: two stores of one name do not share a report.
     """
     if is_address(where):
         spot = place(where)
-        return Path.cwd() / f"{spot.parent.parent.name.removesuffix('.zarr')}.{spot.name}.report.html"
+        work = default_work_dir(str(spot.parent.parent), spot.name)
+        return work.parent.parent / f"{work.parent.name.removesuffix('.bigcp3d')}.{spot.name}.report.html"
     labels = Path(where)
     words, folder = [labels.name], labels.parent
     while is_group(folder):
