@@ -1,5 +1,6 @@
 """What all tests share: the real volumes beside the checkout, where there are any."""
 
+import logging
 import os
 from collections.abc import Iterator
 from pathlib import Path
@@ -19,6 +20,16 @@ def shared_data() -> Path:
     if not SHARED.is_dir():
         pytest.skip(f"no real volumes at {SHARED}")
     return SHARED
+
+
+@pytest.fixture(autouse=True)
+def log_as_it_was() -> Iterator[None]:
+    """Commands set up the package's log for their process; the next test finds it as if there had been none."""
+    logger = logging.getLogger("bigcp3d")
+    level, handlers, propagate = logger.level, [*logger.handlers], logger.propagate
+    yield
+    logger.setLevel(level)
+    logger.handlers[:], logger.propagate = handlers, propagate
 
 
 @pytest.fixture(scope="session")

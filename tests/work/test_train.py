@@ -228,6 +228,7 @@ def test_a_large_volume_is_read_in_pieces(tmp_path, monkeypatch):
 
     monkeypatch.setattr(samples, "read_box", read)
     monkeypatch.setattr(measure, "read_box", read)
+    monkeypatch.setattr(measure, "BLOCK_VOX", 2**21)  # as the volume is small for a test's sake
     labels = open_labels(tmp_path / "big.zarr", "truth")
     source = samples.open_source(
         open_image(tmp_path / "big.zarr"), labels, Look(8.0), part=Box.of_shape(shape), diameter_um=None, min_cell_vox=5

@@ -14,6 +14,7 @@ from __future__ import annotations
 
 import logging
 import socket
+import warnings
 from collections.abc import Sequence
 from typing import Any
 
@@ -52,13 +53,15 @@ class LocalWorkers(SpecCluster):
         self.worker_spec: dict[Any, Any] = {}
         for number in range(size.least):
             self.worker_spec[number] = self._next_spec()
-        super().__init__(  # type: ignore[no-untyped-call]
-            scheduler={"cls": Scheduler, "options": {**shared, "port": 0, **dashboard}},
-            workers=self.worker_spec,
-            worker={"cls": Nanny, "options": self.common},
-            security=security,
-            silence_logs=logging.WARNING,
-        )
+        with warnings.catch_warnings():  # another run may take the port between our look at it and Dask's
+            warnings.filterwarnings("ignore", message="Port 8787 is already in use")
+            super().__init__(  # type: ignore[no-untyped-call]
+                scheduler={"cls": Scheduler, "options": {**shared, "port": 0, **dashboard}},
+                workers=self.worker_spec,
+                worker={"cls": Nanny, "options": self.common},
+                security=security,
+                silence_logs=logging.WARNING,
+            )
         if size.adaptive:
             self.adapt(Adaptive=Keeper, minimum=size.least, maximum=size.most)
 
