@@ -3,15 +3,18 @@
 from __future__ import annotations
 
 import dataclasses
+import hashlib
+import json
 from pathlib import Path
 
 import numpy as np
 import zarr
 
+from bigcp3d.edge.diagnose import open_node
 from bigcp3d.edge.image import ImageInfo, open_labels
 from bigcp3d.edge.label_plan import LabelTarget, plan_labels
 from bigcp3d.edge.places import place, zarr_store
-from bigcp3d.edge.stores import edit_group
+from bigcp3d.edge.stores import edit_group, plain_json
 from bigcp3d.errors import TargetError
 from bigcp3d.pure.boxes import Vec3, vec3
 
@@ -68,6 +71,15 @@ def _pieces(labels: ImageInfo, level: str) -> tuple[Vec3, Vec3]:
     """Chunk, and what is written at once, of a level."""
     array = zarr.open_array(zarr_store(f"{labels.path}/{level}"), mode="r", zarr_format=labels.zarr_format)  # type: ignore[arg-type]
     return vec3(array.chunks[-3:]), vec3((array.shards or array.chunks)[-3:])
+
+
+def identify(target: LabelTarget) -> str:
+    """Sha256 of what the labels say of how they were made, updates left out: other labels in their place say others."""
+    said = open_node(str(target.path)).attrs.asdict()
+    made = said.get("bigcp3d")
+    if isinstance(made, dict):
+        said["bigcp3d"] = {name: value for name, value in made.items() if name != "updates"}
+    return hashlib.sha256(json.dumps(plain_json(said), sort_keys=True).encode()).hexdigest()
 
 
 def note_update(target: LabelTarget, entry: dict[str, object]) -> None:

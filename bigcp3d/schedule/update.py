@@ -3,17 +3,19 @@
 ::
 
     <store>.bigcp3d/<name>.update/asked.json     the settings; an update with others is refused until this one has ended
+                                  ended.json     it has, and all that lies here is to be removed
                                   found.zarr     the region, segmented anew
                                   <time>.npz     which cells stay, come and go; decided once
                                   lock.json
 
 The decision is written before the first voxel changes, and applying it again changes nothing more. So an update that
-was stopped is carried on by the same command.
+was stopped is carried on by the same command; one of labels that were replaced since is forgotten.
 """
 
 from __future__ import annotations
 
 import json
+import logging
 import math
 import shutil
 from dataclasses import asdict, dataclass
@@ -21,8 +23,9 @@ from pathlib import Path
 from typing import Any
 
 from bigcp3d.edge.image import open_image, open_labels
-from bigcp3d.edge.label_existing import largest_possible, note_update, open_target
+from bigcp3d.edge.label_existing import identify, largest_possible, note_update, open_target
 from bigcp3d.edge.labels import LabelTarget
+from bigcp3d.edge.lock_file import LOCK
 from bigcp3d.edge.tables import read_table, write_atomically, write_table
 from bigcp3d.errors import InputError, TargetError
 from bigcp3d.pure.boxes import Box, vec3
@@ -38,8 +41,15 @@ from bigcp3d.schedule.where import find_region
 from bigcp3d.work.plan import Plan
 from bigcp3d.work.update import compare_region, find_largest_id, renew_pyramid, replace_region
 
-NO_PART = ("executor", "scheduler", "workers", "memory_limit", "block", "work_dir", "keep_maps", "overwrite", "start")
+NO_PART = (
+    *("executor", "scheduler", "cluster", "cluster_config", "workers", "tls", "memory_limit"),
+    *("block", "work_dir", "keep_maps", "overwrite", "start"),
+)
 """Settings that do not change what an update does."""
+
+ASKED, ENDED = "asked.json", "ended.json"
+
+log = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True)
@@ -98,12 +108,18 @@ def update(
     (`bigcp3d.work.scope`).
     """
     request = Request(source, roi=roi, **arguments)
+    if request.labels_level or request.table is not None:
+        raise InputError(
+            "found a level for labels, or a table, in an update; allowed are labels of level 0, without a table: leave "
+            "it out, and renew a table afterwards (bigcp3d measure)"
+        )
     image = open_image(source)
     target = open_target(image, request.output, request.name)
-    wanted = find_region(roi, image) or Box.of_shape(image.levels[0].shape)
+    wanted = find_region(roi, image, request.scale_um) or Box.of_shape(image.levels[0].shape)
     home = default_work_dir(target.group, f"{target.name}.update")
     plan = make_plan(Request(**{**asdict(request), "work_dir": home}))
     with hold(plan):
+        _begin(request, home, identify(target), edited=edited)
         if edited:
             for time in plan.times:
                 renew_pyramid(target, wanted, time=time)
@@ -115,9 +131,8 @@ def update(
         counts = {name: number for name, number in asdict(done).items() if name != "labels"}
         note_update(target, {**entry, **({} if edited else {**parameters, "filters": asdict(plan.filters)}), **counts})
         warn_of_old_table(target, on_event or (lambda event: None))
-        for leftover in home.glob("*"):
-            if leftover.name != "lock.json":
-                shutil.rmtree(leftover) if leftover.is_dir() else leftover.unlink()
+        (home / ASKED).replace(home / ENDED)
+        _clear(home)
     return done
 
 
@@ -125,13 +140,12 @@ def _segment_and_replace(
     request: Request, plan: Plan, target: LabelTarget, home: Path, wanted: Box, on_event: Observer | None
 ) -> Updated:
     """New labels of the region and what surrounds it; then the decision; then the voxels."""
-    _check_asked(request, home)
     around = _label_box(plan)
     store, decided = home / "found.zarr", {time: home / f"{time}.npz" for time in plan.times}
     if not all(path.exists() for path in decided.values()):
         if not _is_there(store):
             ends = tuple(zip(around.start, around.stop, strict=True))
-            place = {"output": store, "name": "found", "work_dir": home.with_name(f"{home.name}-run"), "roi": ends}
+            place = {"output": store, "name": "found", "work_dir": _run_folder(home), "roi": ends}
             arguments = {**asdict(request), **place, "overwrite": False}
             segment(arguments.pop("source"), on_event=on_event, **arguments)
         next_id = find_largest_id(target) + 1
@@ -175,18 +189,36 @@ def _label_box(plan: Plan) -> Box:
     return Box(start, stop).clip(size)
 
 
-def _check_asked(request: Request, home: Path) -> None:
-    """Write down what was asked, or refuse where an unfinished update asked for something else."""
+def _begin(request: Request, home: Path, labels: str, *, edited: bool) -> None:
+    """Write down what was asked, of which labels; or refuse where an unfinished update asked for something else."""
+    if (home / ENDED).exists():  # of an update that was stopped while it cleaned up
+        _clear(home)
     asked = {name: value for name, value in asdict(request).items() if name not in NO_PART}
-    text = json.dumps(asked, default=str, sort_keys=True)
-    path = home / "asked.json"
-    if not path.exists():
-        write_atomically(path, lambda file: file.write(text.encode()))
-        return
-    then, now = json.loads(path.read_bytes()), json.loads(text)
-    if then != now:
-        changed = [f"{name}: {then.get(name)} then, {now[name]} now" for name in now if then.get(name) != now[name]]
-        raise TargetError(
-            f"{home} holds an unfinished update with other settings ({'; '.join(changed)}); repeat the command that "
-            "began it, so that the labels are whole, and then give this one"
-        )
+    text = json.dumps({**asked, "edited": edited, "labels": labels}, default=str, sort_keys=True)
+    path = home / ASKED
+    if path.exists():
+        then, now = json.loads(path.read_bytes()), json.loads(text)
+        if then["labels"] != labels:
+            log.warning("%s: an unfinished update of labels that were replaced since is forgotten", home)
+            path.replace(home / ENDED)
+            shutil.rmtree(_run_folder(home), ignore_errors=True)
+            _clear(home)
+        elif then != now:
+            changed = [f"{name}: {then.get(name)} then, {now[name]} now" for name in now if then.get(name) != now[name]]
+            raise TargetError(
+                f"{home} holds an unfinished update with other settings ({'; '.join(changed)}); repeat the command "
+                "that began it, so that the labels are whole, and then give this one"
+            )
+    write_atomically(path, lambda file: file.write(text.encode()))
+
+
+def _run_folder(home: Path) -> Path:
+    """Work directory of the run that segments the region."""
+    return home.with_name(f"{home.name}-run")
+
+
+def _clear(home: Path) -> None:
+    """Remove what an update has left that has ended; what says so goes last."""
+    leftovers = [path for path in home.iterdir() if path.name != ENDED and not path.name.startswith(LOCK)]
+    for leftover in [*leftovers, home / ENDED]:
+        shutil.rmtree(leftover) if leftover.is_dir() else leftover.unlink()

@@ -157,3 +157,65 @@ def test_an_update_that_was_stopped_is_carried_on(store, random_model, tmp_path,
 def test_labels_that_are_not_there_are_refused(store, random_model):
     with pytest.raises(InputError, match="nothing"):
         bigcp3d.update(store, roi=ROI, name="nothing", model=random_model, **SETTINGS)
+
+
+def stopped(monkeypatch, place, name, action):
+    """Run something that is stopped where it calls a function."""
+
+    def stop(*_, **__):
+        raise KeyboardInterrupt
+
+    with monkeypatch.context() as patch:
+        patch.setattr(place, name, stop)
+        with pytest.raises(KeyboardInterrupt):
+            action()
+
+
+def test_a_correction_waits_for_an_unfinished_update(store, random_model, monkeypatch):
+    arguments = {"roi": ROI, "model": random_model, "foreground": 0.7, **SETTINGS}
+    stopped(monkeypatch, module, "renew_pyramid", lambda: bigcp3d.update(store, **arguments))
+    with pytest.raises(TargetError, match="edited: False then, True now"):
+        bigcp3d.update(store, edited=True, **arguments)
+    bigcp3d.update(store, **arguments)
+    check_pyramid(store)
+    bigcp3d.update(store, edited=True, **arguments)
+
+
+def test_an_unfinished_update_is_not_carried_on_in_labels_that_were_made_since(
+    store, random_model, monkeypatch, tmp_path
+):
+    arguments = {"roi": ROI, "model": random_model, "foreground": 0.7, **SETTINGS}
+    stopped(monkeypatch, module, "replace_region", lambda: bigcp3d.update(store, **arguments))
+    bigcp3d.segment(store, model=random_model, overwrite=True, **{**SETTINGS, "foreground": 0.4})
+    shutil.copytree(store, tmp_path / "fresh.zarr")
+    bigcp3d.update(store, **arguments)
+    bigcp3d.update(tmp_path / "fresh.zarr", **arguments)
+    assert np.array_equal(read_labels(store, "cells"), read_labels(tmp_path / "fresh.zarr", "cells"))
+
+
+def test_an_update_that_was_stopped_while_it_cleaned_up_has_ended(store, random_model, monkeypatch):
+    arguments = {"roi": ROI, "model": random_model, "foreground": 0.7, **SETTINGS}
+    rmtree = shutil.rmtree
+
+    def stop(path, **more):
+        if path.name == "found.zarr":
+            rmtree(path / "labels" / "found" / "0" / "c")
+            raise KeyboardInterrupt
+        rmtree(path, **more)
+
+    with monkeypatch.context() as patch:
+        patch.setattr(shutil, "rmtree", stop)
+        with pytest.raises(KeyboardInterrupt):
+            bigcp3d.update(store, **arguments)
+    before = read_labels(store, "cells")
+    bigcp3d.update(store, **arguments)
+    assert np.array_equal(read_labels(store, "cells"), before)
+    assert not (store.parent / "image.bigcp3d" / "cells.update").exists()
+
+
+@pytest.mark.parametrize("more", [{"labels_level": 1}, {"table": "cells.csv"}])
+def test_what_an_update_does_not_do_is_refused(store, random_model, more):
+    before = read_labels(store, "cells")
+    with pytest.raises(InputError, match="allowed are labels of level 0, without a table"):
+        bigcp3d.update(store, roi=ROI, model=random_model, **more, **SETTINGS)
+    assert np.array_equal(read_labels(store, "cells"), before)
