@@ -30,7 +30,9 @@ if TYPE_CHECKING:
     Weights = dict[str, Tensor]
 
 PREFIX = "cellpose:"
-INSTALL = "pip install 'bigcp3d[cellpose]', or Cellpose 3 without torchvision as the README says"
+INSTALL = (
+    "pip install 'bigcp3d[cellpose]', or, beside a newer numpy, pip install --no-deps 'cellpose<4' and what it imports"
+)
 
 PATCH, SAM_SIDE = 192, 256
 """Largest patch of the U-Net; side of the planes of Cellpose-SAM, which knows no other."""

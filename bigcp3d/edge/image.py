@@ -60,9 +60,13 @@ def open_labels(path: str | Place, name: str) -> ImageInfo:
     Raises
     ------
     InputError
-        Where there are no such labels, or they are not integers.
+        Where there are no such labels, the name leads out of the store, or they are not integers.
     """
     where = str(place(path))
+    if not stays_inside(name):
+        raise InputError(
+            f"{where}: found the labels name {name!r}; allowed are names inside the store; give its own path"
+        )
     group = open_node(where)
     if isinstance(group, zarr.Array):
         raise InputError(explain_folder(where, group))
@@ -150,6 +154,9 @@ def _describe(group: zarr.Group, where: str) -> ImageInfo:
 
 def _channel_names(attributes: Mapping[str, Any], channels: int) -> tuple[str, ...]:
     """Labels of the omero channels; empty unless there is one for each channel."""
-    entries = (ome_part(attributes).get("omero") or {}).get("channels") or []
+    omero = ome_part(attributes).get("omero")
+    entries = omero.get("channels") if isinstance(omero, Mapping) else None
+    if not isinstance(entries, list):  # names are a courtesy, and no reason to refuse an image
+        return ()
     names = tuple(str(e.get("label") or i) for i, e in enumerate(entries) if isinstance(e, Mapping))
     return names if len(names) == channels else ()

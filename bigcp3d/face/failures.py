@@ -30,7 +30,7 @@ INTERRUPTED = 130
 CARRIES_ON = {
     "segment": "; finished blocks are kept, and the same command carries on from there",
     "update": "; finished blocks are kept, and the same command carries on from there",
-    "train": "; the last checkpoint is kept: --resume goes on from there",
+    "train": "; --resume goes on from the last checkpoint",
 }
 """Commands that leave something to go on from; all others begin anew."""
 logger = logging.getLogger("bigcp3d")

@@ -20,6 +20,7 @@ from bigcp3d.edge.label_table import check_label_table, refuse_table, table_path
 from bigcp3d.edge.places import Place, place
 from bigcp3d.edge.records import read_record, write_record
 from bigcp3d.edge.tables import read_table
+from bigcp3d.errors import InputError
 from bigcp3d.pure.boxes import Vec3
 from bigcp3d.pure.cell_sums import CellSums
 from bigcp3d.pure.cell_table import Columns
@@ -126,6 +127,11 @@ def measure(
         Columns: `bigcp3d.pure.cell_table.tabulate_cells`; ``time`` in front where there are several time points.
     """
     what = plan_measurement(store, name, image=image, channels=channels, block=block)
+    if work_dir is not None and not any(Path(work_dir).glob("t*/objects.npz")):
+        raise InputError(
+            f"{work_dir}: found no cells of a run; needed is a work directory that 'bigcp3d segment --keep-maps' left; "
+            "give it, or leave --work-dir out"
+        )
     if output is not None:
         check_output(output, what, overwrite=overwrite)
     tasks: list[Task] = [(time, index) for time in range(what.labels.times) for index in what.grid]

@@ -152,6 +152,8 @@ def no_type(ome):
 
 FLAWS = {
     "omero is null": lambda ome: ome.update(omero=None),
+    "omero is text": lambda ome: ome.update(omero="none"),
+    "omero's channels are a number": lambda ome: ome.update(omero={"channels": 2}),
     "axes without types": no_type,
     "axes in capitals": lambda ome: [axis.update(name=axis["name"].upper()) for axis in ome["multiscales"][0]["axes"]],
     "axes missing": lambda ome: ome["multiscales"][0].pop("axes"),

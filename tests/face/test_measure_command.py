@@ -38,3 +38,18 @@ def test_what_is_there_already_stays_and_the_exit_code_says_so(store, tmp_path):
     done = run(store, "--name", "truth", "--output", tmp_path / "cells.csv")
     assert (done.exit_code, (tmp_path / "cells.csv").read_text()) == (3, "mine")
     assert run(store, "--name", "nothing", "--output", tmp_path / "new.csv").exit_code == 2
+
+
+def test_a_name_that_leads_out_of_the_store_is_refused(store, tmp_path):
+    other = tmp_path / "other.zarr"
+    simulate(other, Tissue((8, 20, 20), 10.0, "nuclei"))
+    done = run(store, "--name", f"../../../{tmp_path.name}/other.zarr/labels/truth")
+    assert done.exit_code == 2
+    assert "names inside the store" in done.stderr
+    assert not (other / "tables").exists()
+
+
+def test_a_folder_without_what_a_run_knew_is_refused(store, tmp_path):
+    done = run(store, "--name", "truth", "--work-dir", tmp_path, "--output", tmp_path / "cells.csv")
+    assert done.exit_code == 2
+    assert "found no cells of a run" in done.stderr
