@@ -57,7 +57,7 @@ __all__ = [
 RESERVED = ("ome", "multiscales", "image-label", "labels")
 
 
-def create_labels(target: LabelTarget, *, overwrite: bool) -> None:
+def create_labels(target: LabelTarget, *, overwrite: bool, attributes: Mapping[str, Any] | None = None) -> None:
     """Make the arrays of the labels, all zero; readers do not find them yet.
 
     Parameters
@@ -66,6 +66,8 @@ def create_labels(target: LabelTarget, *, overwrite: bool) -> None:
         From `plan_labels`.
     overwrite : bool
         Whether labels of that name may be removed first; nothing else ever is.
+    attributes : mapping, optional
+        Of the labels group, until `finish_labels` gives others of the same keys.
 
     Raises
     ------
@@ -80,7 +82,7 @@ def create_labels(target: LabelTarget, *, overwrite: bool) -> None:
         if not is_group(root):
             edit_group(root, target.zarr_format, versioned(target, {}))
         edit_group(labels, target.zarr_format, {})
-        edit_group(target.path, target.zarr_format, {})
+        edit_group(target.path, target.zarr_format, attributes or {})
         for level in target.levels:
             make_array(
                 target.path / level.path,

@@ -13,6 +13,7 @@ from contextlib import contextmanager
 from dataclasses import asdict
 from pathlib import Path
 from typing import Any, ParamSpec, Protocol, TypeVar
+from uuid import uuid4
 
 from bigcp3d.edge.labels import create_labels, finish_labels
 from bigcp3d.edge.records import read_record, write_record
@@ -190,8 +191,9 @@ def _create_labels(plan: Plan, run: Run, *, overwrite: bool) -> None:
     dtype = "uint32" if most <= UINT32_MAX else "uint64"
     began = read_record(records, "creating", ONCE) is not None
     write_record(records, "creating", ONCE, {"dtype": dtype})
-    create_labels(run.target_as(dtype), overwrite=overwrite or began)
-    write_record(records, "create", ONCE, {"dtype": dtype})
+    made = {"id": uuid4().hex}
+    create_labels(run.target_as(dtype), overwrite=overwrite or began, attributes={"bigcp3d": made})
+    write_record(records, "create", ONCE, {"dtype": dtype, **made})
 
 
 def _counts(run: Run, time: int, name: str) -> Counts:
@@ -211,6 +213,7 @@ def _provenance(plan: Plan, request: Request, summary: Summary) -> dict[str, Any
     kept += ["filters", "maps"]
     return {
         "bigcp3d": {
+            "id": (read_record(Path(plan.work_dir) / "records", "create", ONCE) or {}).get("id"),
             "version": plan.version,
             "model": plan.card.name if plan.card else None,
             "model_sha256": plan.model_hash,

@@ -12,6 +12,7 @@ import shutil
 from dataclasses import asdict
 from pathlib import Path
 
+from bigcp3d.edge.diagnose import open_node
 from bigcp3d.edge.files import check_folder
 from bigcp3d.edge.label_target import check_space
 from bigcp3d.edge.labels import check_target
@@ -69,11 +70,27 @@ def check_start(plan: Plan, *, overwrite: bool) -> bool:
             f"{plan.work_dir} holds an unfinished run that has given up {len(given_up)} chunks ({given_up[0]}); "
             "carry on with --on-error skip, or remove that directory to begin anew"
         )
+    if resumed:
+        _refuse_labels_of_others(plan)
     began = resumed and read_record(Path(plan.work_dir) / "records", "creating", ONCE) is not None
     check_target(plan.target, overwrite=overwrite or began, need_bytes=_least_disk_bytes(plan))
     if is_address(plan.target.group):
         check_space(root, _least_disk_bytes(plan))
     return resumed
+
+
+def _refuse_labels_of_others(plan: Plan) -> None:
+    """Refuse to write into arrays that another run, with another work directory, has put in the place of this one's."""
+    made = read_record(Path(plan.work_dir) / "records", "create", ONCE)
+    if made is None:
+        return
+    path = plan.target.path
+    said = open_node(str(path)).attrs.asdict().get("bigcp3d") if path.exists() else None
+    if not isinstance(said, dict) or said.get("id") != made.get("id"):
+        raise TargetError(
+            f"{path}: found {'labels of another run' if path.exists() else 'nothing'} in the place of those that the "
+            f"unfinished run in {plan.work_dir} had begun to write; remove that directory, or give another --name"
+        )
 
 
 def _starts_here(plan: Plan) -> bool:

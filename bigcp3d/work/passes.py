@@ -27,7 +27,7 @@ from bigcp3d.pure.sinks import INTENSITY_UNIT, Sinks, Sums, collect_sinks
 from bigcp3d.pure.tracking import UNASSIGNED, choose_tracker
 from bigcp3d.pure.vote import vote_labels, voting_box
 from bigcp3d.work.intake import check_same_image, count_missing, count_nonfinite, normalise
-from bigcp3d.work.lost import lost_voxels, read_maps
+from bigcp3d.work.lost import lost_voxels, read_image, read_maps
 from bigcp3d.work.mask import read_mask
 from bigcp3d.work.predict import merge, predict, read_channel
 from bigcp3d.work.removal import remove_unneeded
@@ -65,6 +65,9 @@ def track(run: Run, time: int, index: Vec3) -> Counts:
     if plan.mask is not None:
         foreground *= read_mask(run, time, core)
     image, raw, read = read_channel(run, time, core, (-1e5, 1e5))
+    if plan.maps is not None and plan.on_error == "skip":  # no network reads the other channels, so nobody else looks
+        for channel in plan.channels[1:]:
+            read_image(run, time, channel, read)
     for box in lost_voxels(run, time, core):
         foreground[box.slices(core.start)] = 0
     limits = {"foreground": plan.foreground, "steps": plan.steps, "reach": plan.reach}

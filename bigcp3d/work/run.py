@@ -32,6 +32,7 @@ import numpy as np
 import zarr
 from numpy.typing import NDArray
 from zarr.codecs import ZstdCodec
+from zarr.storage import LocalStore
 
 from bigcp3d.edge.labels import LabelTarget
 from bigcp3d.edge.maps import MIN_FOREGROUND, open_maps, read_maps
@@ -250,7 +251,7 @@ class Run:
         """
         if name == "maps" and self.plan.maps is not None:
             values = read_maps(self.array(name, time), time, box)
-            if self.plan.reuses_maps:
+            if self._has_all_shards(name, time):
                 self._check_kept(time, box)
             return values
         values = np.asarray(self.array(name, time)[(slice(None), *box.slices())], np.int8)
@@ -262,13 +263,15 @@ class Run:
         return values
 
     def _check_kept(self, time: int, box: Box) -> None:
-        """Look that the shards of kept maps are there; any blocks may have made them."""
+        """Look that the shards of kept maps are there; any blocks may have made them, of a region perhaps."""
         array = self.array("maps", time)
-        folder = Path(str(self.plan.maps)) / f"t{time}" / "maps"
+        if not isinstance(array.store, LocalStore):
+            return
+        folder = array.store.root / array.store_path.path
         for index in BlockGrid(self.plan.shape, vec3((array.shards or array.chunks)[1:])).touching(box):
             path = folder / array.metadata.encode_chunk_key((0, *index))
             if not path.exists() or path.stat().st_size == 0:
-                raise InputError(f"{path}: found a shard of kept maps that is gone; predict anew (--from image)")
+                raise InputError(f"{path}: found no such shard of kept maps; predict anew (--from image)")
 
     def _is_gone(self, path: Path) -> FileNotFoundError:
         return FileNotFoundError(

@@ -171,6 +171,26 @@ def test_given_maps_that_are_damaged_fail_or_are_background(case):
     assert np.array_equal(labels, case.segment("one.zarr", on_error="skip", **settings, **WHOLE))
 
 
+def test_a_channel_that_only_kept_maps_had_seen_is_lost_in_all_blocks_alike(
+    small_sample, two_channel_model, tmp_path, monkeypatch
+):
+    store = tmp_path / "image.zarr"
+    create_image(store, SHAPE, "float32", scale_um=(1.0, 0.5, 0.5), channels=2, chunk=CHUNK, shard=CHUNK)
+    array = zarr.open_array(store / "0", mode="r+")
+    array[0], array[1] = tissue_values(), tissue_values(stain="membrane")
+    settings = {"model": two_channel_model, "channel": (0, 1), "min_volume": 2, "executor": "serial"}
+    bigcp3d.segment(store, keep_maps=True, **settings, **WHOLE)
+    truncate(store / "0" / "c" / "1" / "1" / "2" / "1")
+    found = {}
+    for name, block in {"whole": (99, 99, 99), "cut": (17, 30, 26)}.items():
+        summary = bigcp3d.segment(store, name=name, on_error="skip", block=block, **settings)
+        assert len(summary.lost) == 1
+        found[name] = read_labels(store, name)
+    assert np.array_equal(found["cut"], found["whole"])
+    assert not found["whole"][chunk_box()].any()
+    assert read_labels(store, "cells")[chunk_box()].any()
+
+
 def test_missing_chunks_are_the_fill_value_and_counted_or_refused(small_sample, case):
     """Zarr says so, and writers leave out chunks of nothing but fill; only the user can know that none should be."""
     expected = case.segment("dense.zarr")

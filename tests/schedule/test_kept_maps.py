@@ -274,9 +274,18 @@ def test_missing_chunks_are_counted_where_offsets_were_kept(store, random_model)
         bigcp3d.plan_segmentation(store, name="more", start="offsets", missing_chunks="fail", **settings)
 
 
+def test_maps_of_a_region_are_not_background_elsewhere(store, random_model, tmp_path):
+    bigcp3d.segment(store, keep_maps=True, roi="0:8,0:60,0:8", work_dir=tmp_path / "kept", model=random_model, **CUT)
+    again = {**CUT, "maps": tmp_path / "kept", "radius_vox": 2.5}
+    bigcp3d.segment(store, name="same", roi="0:8,0:60,0:8", **again)
+    assert np.array_equal(read_labels(store, "same"), read_labels(store, "cells"))
+    with pytest.raises(BlockError, match="found no such shard of kept maps"):
+        bigcp3d.segment(store, name="more", **again)
+
+
 def test_a_shard_of_kept_maps_that_is_gone_is_never_read_as_background(store, random_model):
     settings = {"model": random_model, **CUT}
     bigcp3d.segment(store, keep_maps=True, **settings)
     next(path for path in sorted((store.parent / "image.bigcp3d").rglob("maps/c/0/*/*/*"))).unlink()
-    with pytest.raises(BlockError, match="shard of kept maps that is gone; predict anew"):
+    with pytest.raises(BlockError, match="found no such shard of kept maps; predict anew"):
         bigcp3d.segment(store, name="more", **settings)

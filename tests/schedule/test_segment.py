@@ -164,6 +164,25 @@ def test_a_run_stopped_among_the_labels_carries_on(tmp_path, random_model, monke
     assert Box.of_shape(values.shape).size == read_labels(tmp_path / "image.zarr", "cells").size
 
 
+def test_a_run_does_not_write_into_labels_that_another_has_made_since(store, random_model, monkeypatch, tmp_path):
+    settings, label = {"model": random_model, "block": (17, 30, 26), "executor": "serial"}, passes.PASSES["label"]
+
+    def stop(run, time, index):
+        if index == (1, 1, 1):
+            raise KeyboardInterrupt
+        return label(run, time, index)
+
+    monkeypatch.setitem(passes.PASSES, "label", stop)
+    with pytest.raises(KeyboardInterrupt):
+        bigcp3d.segment(store, work_dir=tmp_path / "one", **settings)
+    monkeypatch.setitem(passes.PASSES, "label", label)
+    bigcp3d.segment(store, work_dir=tmp_path / "other", overwrite=True, foreground=0.3, **settings)
+    before = read_labels(store, "cells")
+    with pytest.raises(TargetError, match="found labels of another run in the place"):
+        bigcp3d.segment(store, work_dir=tmp_path / "one", **settings)
+    assert np.array_equal(read_labels(store, "cells"), before)
+
+
 def test_kept_maps_give_the_same_labels_without_the_network(store, random_model, tmp_path):
     bigcp3d.segment(store, model=random_model, keep_maps=True, work_dir=tmp_path / "work", **SERIAL)
     maps = tmp_path / "work" / "t0" / "maps"
