@@ -11,6 +11,8 @@ from typing import Annotated, Any
 
 import typer
 
+from bigcp3d.errors import InputError
+
 IMAGE = "What to segment"
 RESULT = "Where the labels go"
 CELLS = "Which cells are kept (measured on whole cells, never on pieces)"
@@ -394,6 +396,14 @@ Seed = Annotated[int, typer.Option("--seed", metavar="N", help="The same seed gi
 def read_channels(given: list[str] | None) -> tuple[int | str, ...] | None:
     """What ``--channel`` says: numbers are indices, all else is a name."""
     return tuple(int(channel) if channel.isdecimal() else channel for channel in given) if given else None
+
+
+def refuse_serial_beside(serial: bool, machines: object) -> None:
+    """Refuse ``--serial`` where workers or machines were asked for as well (`InputError`)."""
+    if serial and machines:
+        raise InputError(
+            "--serial was given with --scheduler, --cluster or --workers; it runs in one process: leave one out"
+        )
 
 
 class Stain(StrEnum):

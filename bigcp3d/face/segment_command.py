@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 
 import typer
 
-from bigcp3d.errors import BigCP3DError, InputError
+from bigcp3d.errors import BigCP3DError
 from bigcp3d.face import options as o
 from bigcp3d.face.failures import INTERRUPTED, set_up_logging
 
@@ -72,12 +72,8 @@ def segment(
     carried on by the same command.
     """
     set_up_logging(verbose, quiet)
-    if serial and (scheduler or workers or cluster != "local"):
-        error = InputError(
-            "--serial was given with --scheduler, --cluster or --workers; it runs in one process: leave one out"
-        )
-        with events_as_lines() if json else nullcontext():
-            raise error
+    with events_as_lines() if json else nullcontext():
+        o.refuse_serial_beside(serial, scheduler or workers or cluster != "local")
     run_or_plan(
         source,
         dry_run=dry_run,

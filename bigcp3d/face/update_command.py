@@ -66,6 +66,7 @@ def update(
     than half with an earlier one keeps its id.
     """
     set_up_logging(verbose, quiet)
+    o.refuse_serial_beside(serial, scheduler or workers)
     from bigcp3d.face.progress import watching
     from bigcp3d.face.report.write import path_of
     from bigcp3d.schedule.update import update as run

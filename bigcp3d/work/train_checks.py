@@ -37,12 +37,18 @@ def check_target(target: Path, *, resume: bool, overwrite: bool) -> None:
     refuse_address(target, "the model's file", "write it there and copy it")
     if target.is_dir():
         raise TargetError(f"{target} is a folder; a model is one file: give its path, such as {target}/my.safetensors")
-    for path in (target, target.with_suffix(".checkpoint.pt")):
+    curve = target.with_suffix(".losses.csv")
+    for path in (target, target.with_suffix(".checkpoint.pt"), *([curve] if _has_rows(curve) else [])):
         if path.exists() and not (overwrite or resume):
             raise TargetError(
                 f"{path} exists; nothing is overwritten unasked: give another path, resume, or overwrite it"
             )
     check_folder(target.parent, target)
+
+
+def _has_rows(curve: Path) -> bool:
+    """Whether a learning curve holds more than its heading, as one that was stopped at once does."""
+    return curve.is_file() and len(curve.read_bytes().splitlines()) > 1
 
 
 def choose_device(device: str | None, precision: str = "auto") -> tuple[str, bool]:

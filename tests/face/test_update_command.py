@@ -29,3 +29,10 @@ def test_every_option_is_an_argument_of_the_library(options, meant, monkeypatch)
     (given,) = calls
     request = Request("a.zarr", **{name: value for name, value in given.items() if name not in own})  # refuses others
     assert {name: getattr(request, name) for name in meant} == meant
+
+
+def test_one_process_and_many_are_not_asked_for_at_once(monkeypatch):
+    monkeypatch.setattr(module, "update", lambda *_, **__: pytest.fail("ran"))
+    done = CliRunner().invoke(app, ["update", "a.zarr", "--roi", "0:4,0:4,0:4", "--serial", "--workers", "2"])
+    assert done.exit_code == 2
+    assert "leave one out" in done.stderr

@@ -182,6 +182,18 @@ def test_a_damaged_checkpoint_is_refused_and_runs_no_code(store, tmp_path, conte
     assert out.with_suffix(".checkpoint.pt").read_bytes() == content
 
 
+def test_a_learning_curve_with_rows_is_not_overwritten_unasked(store, tmp_path, monkeypatch):
+    out, table = tmp_path / "m.safetensors", tmp_path / "m.losses.csv"
+    table.write_text("step,foreground,flow\n1,0.5,0.5\n")  # its model was moved away
+    with pytest.raises(TargetError, match=r"losses\.csv exists"):
+        train([store], out, **SMALL)
+    assert table.read_text().endswith("1,0.5,0.5\n")
+    table.write_text("step,foreground,flow\n")  # of a training that was stopped at once: no obstacle
+    monkeypatch.setattr("bigcp3d.work.train.fit", lambda *_, **__: pytest.fail("began"))
+    with pytest.raises(pytest.fail.Exception, match="began"):
+        train([store], out, **SMALL)
+
+
 def test_a_checkpoint_is_not_overwritten_unasked(store, tmp_path):
     out = tmp_path / "m.safetensors"
     out.with_suffix(".checkpoint.pt").write_bytes(b"precious")
