@@ -82,6 +82,16 @@ def identify(target: LabelTarget) -> str:
     return hashlib.sha256(json.dumps(plain_json(said), sort_keys=True).encode()).hexdigest()
 
 
+def largest_noted(target: LabelTarget) -> int:
+    """The largest id that the labels say was ever given, also where its cell has gone since; 0 where they say none."""
+    made = open_node(str(target.path)).attrs.asdict().get("bigcp3d")
+    if not isinstance(made, dict):
+        return 0
+    updates = made.get("updates")
+    noted = [entry.get("largest_id") for entry in updates or [] if isinstance(entry, dict)]
+    return max([0, *(number for number in [made.get("cells"), *noted] if isinstance(number, int))])
+
+
 def note_update(target: LabelTarget, entry: dict[str, object]) -> None:
     """Add a line to what the labels say of how they were made."""
     group = edit_group(target.path, target.zarr_format, {})

@@ -23,7 +23,7 @@ from pathlib import Path
 from typing import Any
 
 from bigcp3d.edge.image import open_image, open_labels
-from bigcp3d.edge.label_existing import identify, largest_possible, note_update, open_target
+from bigcp3d.edge.label_existing import identify, largest_noted, largest_possible, note_update, open_target
 from bigcp3d.edge.labels import LabelTarget
 from bigcp3d.edge.lock_file import LOCK
 from bigcp3d.edge.tables import read_table, write_atomically, write_table
@@ -103,8 +103,9 @@ def update(
     Notes
     -----
     A cell inside the region that shares more than half with an earlier one keeps its id; others get ids that were
-    never used, for which all labels are read once. Ids are then no longer dense, nor in raster order. How far cells
-    that the border cuts are looked for follows from the radius, as in a segmentation of a region
+    never used, for which all labels are read once, and what earlier updates have noted. Ids are then no longer dense,
+    nor in raster order. How far cells that the border cuts are looked for follows from the radius, as in a segmentation
+    of a region
     (`bigcp3d.work.scope`).
     """
     request = Request(source, roi=roi, **arguments)
@@ -129,6 +130,7 @@ def update(
         entry = {"roi": [*zip(wanted.start, wanted.stop, strict=True)], "times": plan.times, "edited": edited}
         parameters = {"foreground": plan.foreground, "radius": plan.radius, "reach": plan.reach, "model": request.model}
         counts = {name: number for name, number in asdict(done).items() if name != "labels"}
+        counts["largest_id"] = max([0, *(int(read_table(path)["largest"]) for path in home.glob("*.npz"))])
         note_update(target, {**entry, **({} if edited else {**parameters, "filters": asdict(plan.filters)}), **counts})
         warn_of_old_table(target, on_event or (lambda event: None))
         (home / ASKED).replace(home / ENDED)
@@ -148,7 +150,7 @@ def _segment_and_replace(
             place = {"output": store, "name": "found", "work_dir": _run_folder(home), "roi": ends}
             arguments = {**asdict(request), **place, "overwrite": False}
             segment(arguments.pop("source"), on_event=on_event, **arguments)
-        next_id = find_largest_id(target) + 1
+        next_id = max(find_largest_id(target), largest_noted(target)) + 1
         for time, path in decided.items():
             made = compare_region(target, open_labels(store, "found"), wanted, around, next_id=next_id, time=time)
             next_id = max([next_id, *(int(i) + 1 for i in made.ids)])
@@ -157,7 +159,7 @@ def _segment_and_replace(
                     f"{target.path}: found labels of {target.dtype}, and new ids up to {next_id - 1}; allowed are ids "
                     f"up to {largest_possible(target)}: convert the labels to a larger integer type"
                 )
-            write_table(path, **asdict(made))
+            write_table(path, largest=next_id - 1, **asdict(made))
     found = open_labels(store, "found")
     total = dict.fromkeys(("came", "gone", "same", "stayed"), 0)
     for time, path in decided.items():

@@ -117,6 +117,21 @@ def test_ids_that_come_were_never_used(store, random_model):
     assert new.min() > before.max()
 
 
+def test_ids_of_cells_that_have_gone_are_not_given_again(store, random_model):
+    before = np.unique(read_labels(store, "cells"))
+    last = before.max()
+    for smallest in (60, 2, 60, 2):
+        bigcp3d.update(store, roi=":,:,:", model=random_model, **{**SETTINGS, "min_volume": smallest})
+        after = np.unique(read_labels(store, "cells"))
+        new = np.setdiff1d(after, before)
+        if smallest == 60:
+            assert after.max() < last, "the control: the last id has gone"
+        else:
+            assert new.min() > last
+            last = after.max()
+        before = after
+
+
 def test_a_correction_by_hand_reaches_the_coarser_levels(store, random_model):
     group = zarr.open_group(f"{store}/labels/cells", mode="r+")
     painted = np.asarray(group["0"][...])
