@@ -41,13 +41,15 @@ class Together:
     labels: Mapping[str, ImageInfo]
 
 
-def open_together(path: str | Place) -> Together:
+def open_together(path: str | Place, image: str | Place | None = None) -> Together:
     """Image and labels that belong to a store; metadata only.
 
     Parameters
     ----------
     path : str, Path or Remote
         An image group, a store of labels, or a labels group.
+    image : str, Path or Remote, optional
+        The image of labels, where they name none that is read unasked (`source_image`).
 
     Raises
     ------
@@ -58,10 +60,10 @@ def open_together(path: str | Place) -> Together:
     labels = {name: found for name in info.label_names if (found := _tolerant(path, name)) is not None}
     if "image-label" not in ome_part(attributes_of(info.path)):
         return Together(info, labels)
-    image = source_image(info)
-    if image is None:
+    source = source_image(info, image)
+    if source is None:
         log.warning("%s: the image of these labels cannot be read; they are shown without it", info.path)
-    return Together(image, labels or {place(info.path).name: info})
+    return Together(source, labels or {place(info.path).name: info})
 
 
 def attributes_of(path: str | Place) -> dict[str, Any]:

@@ -118,6 +118,15 @@ LabelsLevel = Annotated[
         text="Resolution of the image on which the labels lie, 0 the finest; coarser labels are smaller files.",
     ),
 ]
+ImageOfLabels = Annotated[
+    str | None,
+    typer.Option(
+        "--image",
+        metavar="IMAGE.zarr",
+        help="The image of the labels. Default: the one that they name; an address that they name is only asked where "
+        "they lie under it themselves.",
+    ),
+]
 Output = Annotated[
     str | None,
     option(

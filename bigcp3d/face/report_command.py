@@ -23,6 +23,7 @@ def report(
             "BUCKET-STORE.NAME.report.html.",
         ),
     ] = None,
+    image: o.ImageOfLabels = None,
     verbose: o.Verbose = False,
 ) -> None:
     """Write the report of labels as one HTML file: slices, cells, volumes, seams, time and memory.
@@ -33,4 +34,4 @@ def report(
     set_up_logging(verbose, quiet=False)
     from bigcp3d.face.report.write import write_report
 
-    typer.echo(f"report: {write_report(store, name, output=output)}")
+    typer.echo(f"report: {write_report(store, name, output=output, image=image)}")

@@ -87,7 +87,12 @@ class Scene:
 
 
 def make_scene(
-    path: str | Place, names: Sequence[str] = (), *, scale_um: Float3 | None = None, as_written: bool = False
+    path: str | Place,
+    names: Sequence[str] = (),
+    *,
+    image: str | Place | None = None,
+    scale_um: Float3 | None = None,
+    as_written: bool = False,
 ) -> Scene:
     """The scene of a store.
 
@@ -97,6 +102,8 @@ def make_scene(
         An image, a store of labels, or a labels group.
     names : sequence of str
         Labels to show. Default: those finished last; the others are there as well, hidden.
+    image : str, Path or Remote, optional
+        Of labels, where they name none, or one that is not read unasked.
     scale_um : tuple of float, optional
         Micrometres per voxel of level 0, where the store has none or a wrong one.
     as_written : bool
@@ -107,8 +114,8 @@ def make_scene(
     InputError
         Where there is nothing to show, or no labels of such a name.
     """
-    found = open_together(path)
-    image = None if found.image is None else placed(found.image, scale_um)
+    found = open_together(path, image)
+    shown_image = None if found.image is None else placed(found.image, scale_um)
     for name in names:
         if name not in found.labels:
             there = ", ".join(found.labels) or "none"
@@ -119,9 +126,9 @@ def make_scene(
         info = placed(info, scale_um)
         labels.append(Labels(name, info, name in shown, shelf_of(info, as_written=as_written)))
     images = []
-    if image is not None:
-        channels = tuple(_channels(image, set(found.labels)))
-        images.append(Images(image, channels, shelf_of(image, as_written=as_written)))
+    if shown_image is not None:
+        channels = tuple(_channels(shown_image, set(found.labels)))
+        images.append(Images(shown_image, channels, shelf_of(shown_image, as_written=as_written)))
     return Scene(place(path).name, tuple(images), tuple(labels))
 
 

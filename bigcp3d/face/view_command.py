@@ -65,6 +65,7 @@ NoBrowser = Annotated[bool, typer.Option("--no-browser", help="Print the address
 def view(
     store: Store,
     names: Names = None,
+    image: o.ImageOfLabels = None,
     scale: o.Scale = None,
     maps: Maps = False,
     work_dir: WorkDir = None,
@@ -89,7 +90,7 @@ def view(
     from bigcp3d.face.scene import make_scene
 
     need_napari() if napari else need_neuroglancer()
-    scene = make_scene(store, names or (), scale_um=scale)
+    scene = make_scene(store, names or (), image=image, scale_um=scale)
     if napari:
         open_in_napari(scene)
         return

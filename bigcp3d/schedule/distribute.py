@@ -13,7 +13,7 @@ import secrets
 import threading
 from collections import defaultdict
 from collections.abc import Iterable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from typing import Any
 
 from distributed import CancelledError, Client, Future, KilledWorker, Worker, WorkerPlugin, as_completed, get_worker
@@ -83,8 +83,10 @@ def run_on_workers(client: Client, plan: Plan, *, gpus: bool = False) -> Iterato
     try:
         yield name, gpus
     finally:
-        if client.status == "running":  # else its scheduler is lost, and the workers' plugins with it
-            client.unregister_worker_plugin(name)
+        # a scheduler that is lost, seen or not yet, has taken the workers' plugins with it: the run's own error counts
+        with suppress(OSError, CancelledError):
+            if client.status == "running":
+                client.unregister_worker_plugin(name)
 
 
 def execute_on_dask(

@@ -115,6 +115,14 @@ def test_a_worker_killed_in_each_pass_costs_the_task_that_it_was_at(faulty, whol
     assert faulty.begun() - len(tasks) <= len(PASSES) * WORKERS
 
 
+def test_workers_that_take_long_to_come_back_are_waited_for(faulty, whole):
+    """Dask gives a lost worker up after a time, and with the last one the run would wait for ever."""
+    impatient = {"DASK_DISTRIBUTED__DEPLOY__LOST_WORKER_TIMEOUT": "1ms"}
+    code, said = faulty.run(faults="kill track,kill cluster,kill label", **impatient)
+    assert code == 0, said
+    assert np.array_equal(read_labels(faulty.folder / "out.zarr", "cells"), whole)
+
+
 @pytest.mark.parametrize(
     "fault", ["kill-all cluster", *(pytest.param(f"kill-client {p}", marks=pytest.mark.slow) for p in PASSES[1:])]
 )

@@ -63,7 +63,7 @@ class Facts:
         return None if scale is None else scale[0] * scale[1] * scale[2]
 
 
-def gather(store: str | Path, name: str, parts: Parts | None = None) -> Facts:
+def gather(store: str | Path, name: str, parts: Parts | None = None, image: str | None = None) -> Facts:
     """Gather all facts.
 
     Parameters
@@ -74,6 +74,8 @@ def gather(store: str | Path, name: str, parts: Parts | None = None) -> Facts:
         Of the labels.
     parts : callable, optional
         Gives the rows of all cells, where a run has them; else the labels are measured.
+    image : str, optional
+        Of the labels; default the one that they name.
 
     Raises
     ------
@@ -99,7 +101,7 @@ def gather(store: str | Path, name: str, parts: Parts | None = None) -> Facts:
         grid = {"shape": vec3(parameters["shape"]), "factors": tuple(parameters["label_factors"])}
         seams = look_at_seams(labels, parts, block=effort.block, **grid)
     channels = parameters.get("channels") or [0]
-    source = Source.of(labels, source_image(labels), int(channels[0]), wanted)
+    source = Source.of(labels, source_image(labels, image), int(channels[0]), wanted)
     return Facts(
         name=Path(labels.path).name,
         source=source,

@@ -19,7 +19,12 @@ log = logging.getLogger(__name__)
 
 
 def write_report(
-    store: str | Path, name: str = "cells", *, output: str | Path | None = None, parts: Parts | None = None
+    store: str | Path,
+    name: str = "cells",
+    *,
+    output: str | Path | None = None,
+    image: str | None = None,
+    parts: Parts | None = None,
 ) -> Path:
     """Write the report of labels: one HTML file that needs nothing else, under 5 MB.
 
@@ -31,6 +36,8 @@ def write_report(
         Of the labels.
     output : str or Path, optional
         The file; default beside the store: ``STORE.NAME.report.html``. An older report there is replaced.
+    image : str, optional
+        The image of the labels, where they name none, or an address elsewhere (`bigcp3d.edge.label_source`).
     parts : callable, optional
         Gives the rows of all cells, where a run has them; else the labels are read, once and block by block.
 
@@ -51,7 +58,7 @@ def write_report(
     labels = open_labels(store, name)
     path = Path(output) if output is not None else path_of(labels.path)
     check_place(path)
-    text = render(gather(store, name, parts)).encode()
+    text = render(gather(store, name, parts, image)).encode()
     try:
         write_atomically(path, lambda file: file.write(text))
     except OSError as error:
@@ -121,7 +128,9 @@ class ReportWriter:
         try:
             from bigcp3d.work.report_cells import cells_of_run
 
-            self.path = write_report(plan.target.group, plan.target.name, parts=lambda: cells_of_run(plan))
+            self.path = write_report(
+                plan.target.group, plan.target.name, image=plan.image.path, parts=lambda: cells_of_run(plan)
+            )
             if self.then is not None:
                 self.then(ReportWritten(str(self.path)))
         except Exception as error:

@@ -22,6 +22,10 @@ logger = logging.getLogger(__name__)
 LOST_WORKERS = 20
 """A task may lose so many workers before it is called bad: on a queue they leave for reasons of their own."""
 
+PATIENCE = "1 day"
+"""A worker that died is started again by its nanny; a cluster that gave it up before (Dask: after 15 s) would stay
+without one, and a run on a busy machine would wait for ever."""
+
 WAIT_S = 60
 
 
@@ -57,7 +61,9 @@ def settings_of(machines: Machines, security: Security | None) -> dict[str, Any]
     """Dask's configuration for a cluster that is started here; processes over SSH inherit it."""
     environ = {**dask.config.get("distributed.nanny.pre-spawn-environ"), **WORKER_ENVIRONMENT}
     settings = {"distributed.nanny.pre-spawn-environ": environ, **as_dask_settings(security)}
-    if machines.cluster != "local":
+    if machines.cluster == "local":
+        settings["distributed.deploy.lost-worker-timeout"] = PATIENCE
+    else:
         settings["distributed.scheduler.allowed-failures"] = LOST_WORKERS
     return settings
 

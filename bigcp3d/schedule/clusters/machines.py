@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
@@ -10,6 +11,9 @@ from bigcp3d.errors import InputError
 from bigcp3d.schedule.clusters.config import KINDS, ClusterConfig, SshConfig, read_config
 from bigcp3d.schedule.clusters.machine import default_workers, memory_per_worker
 from bigcp3d.schedule.clusters.size import Size, parse_size
+
+ADDRESS = re.compile(r"\w+://\S+|[^\s:/]+:\d+")
+"""Of a scheduler; Dask takes others for names and waits for them."""
 
 
 @dataclass(frozen=True)
@@ -31,6 +35,10 @@ class Machines:
         InputError
             With what was found, and the cure.
         """
+        if self.scheduler is not None and not ADDRESS.fullmatch(self.scheduler):
+            raise InputError(
+                f"scheduler is {self.scheduler!r}; give the address that `dask scheduler` prints, such as tcp://host:8786"
+            )
         if self.cluster not in KINDS:
             raise InputError(f"cluster is {self.cluster!r}; known are {', '.join(KINDS)}")
         if self.scheduler is not None and (self.cluster != "local" or self.cluster_config is not None):
