@@ -49,7 +49,7 @@ class Replacement:
         if len(self.found):
             row = np.minimum(np.searchsorted(self.found, new), len(self.found) - 1)
             ids = np.where(self.found[row] == new, self.ids[row], 0).astype(old.dtype)
-        return np.where(np.isin(old, self.staying), old, ids)
+        return np.where(np.isin(old.astype(np.uint64), self.staying), old, ids)
 
 
 def plan_replacement(inside: Overlaps, old_outside: Ids, new_outside: Ids, next_id: int) -> Replacement:
