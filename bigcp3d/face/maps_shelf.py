@@ -66,7 +66,12 @@ def maps_of(labels: Labels, image: ImageInfo, work_dir: str | Path | None = None
         raise InputError(
             f"{path}: found labels that 'bigcp3d segment' did not write; they have no maps: leave out --maps"
         )
-    where = str(work_dir or settings.get("maps") or default_work_dir(str(path.parent.parent), labels.name))
+    said = settings.get("maps")
+    if work_dir is None and is_address(str(said)):  # labels may come from strangers: nobody is asked for their sake
+        raise InputError(
+            f"{path}: its maps are said to lie at {said}, which is not asked; give --work-dir where they are"
+        )
+    where = str(work_dir or said or default_work_dir(str(path.parent.parent), labels.name))
     times = [int(time) for time in settings.get("times") or range(image.times)]
     try:
         arrays = {time: open_maps(where, vec3(settings["shape"]), image.times, time) for time in times}

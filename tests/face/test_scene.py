@@ -147,6 +147,10 @@ def test_maps_that_are_not_there_are_asked_for_with_the_cure(stores):
     zarr.open_group(path, mode="r+").attrs["bigcp3d"] = {"parameters": settings}
     with pytest.raises(InputError, match=r"image\.bigcp3d/cells: found no maps .*--keep-maps.*--work-dir"):
         with_maps(make_scene(image))
+    elsewhere = {**settings, "maps": "s3://of-a-stranger/maps"}
+    zarr.open_group(path, mode="r+").attrs["bigcp3d"] = {"parameters": elsewhere}
+    with pytest.raises(InputError, match=r"s3://of-a-stranger/maps, which is not asked; give --work-dir"):
+        with_maps(make_scene(image))
 
 
 def test_a_scale_that_is_given_is_that_of_image_and_labels(stores):
