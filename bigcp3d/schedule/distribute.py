@@ -83,9 +83,10 @@ def run_on_workers(client: Client, plan: Plan, *, gpus: bool = False) -> Iterato
     try:
         yield name, gpus
     finally:
-        # a scheduler that is lost, seen or not yet, has taken the workers' plugins with it: the run's own error counts
+        # Plugins go with a cluster that was started for the run, and tasks that still begin while it ends find theirs.
+        # A scheduler that is lost, seen or not yet, has taken them with it: the run's own error counts.
         with suppress(OSError, CancelledError):
-            if client.status == "running":
+            if client.status == "running" and client.cluster is None:
                 client.unregister_worker_plugin(name)
 
 

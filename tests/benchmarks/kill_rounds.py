@@ -129,6 +129,8 @@ class Chain:
                 over = self.strike(pid, victim)
             after = self.records()
             wrong += [f"written again: {path}" for path in before if path in after and after[path] != before[path]]
+            if over and not os.WIFSIGNALED(over) and self.had_ended():
+                return wrong
             if over is not None and over != 0 and not os.WIFSIGNALED(over):
                 wrong.append(f"ended by itself with status {over}: {(self.folder / 'errors.txt').read_text()}")
                 return wrong
@@ -140,6 +142,11 @@ class Chain:
                 self.again, self.tasks = extra, end["tasks"]
                 return wrong
             seen = max(seen, self.begun())
+
+    def had_ended(self) -> bool:
+        """Whether an attempt was killed after it had finished the labels and emptied its work directory."""
+        said = (self.folder / "errors.txt").read_text()
+        return "found labels of that name" in said and not (self.work / "plan.json").exists()
 
     def wait(self, pid: int, rng: random.Random, usual_s: float, records: int) -> int | None:
         """Until a random moment: some time, or some records more; the exit status where the run ends before."""

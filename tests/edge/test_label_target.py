@@ -58,7 +58,10 @@ def test_a_full_disk_is_refused(stores, contents, monkeypatch):
     monkeypatch.setattr(shutil, "disk_usage", lambda path: Usage(100, 0, 3 * 2**30))
     check_target(target, overwrite=False, need_bytes=3 * 2**30)
     refused(
-        target, contents, r"found 3 GiB free on the disk of .*; needed are about 4 GiB; free space", need_bytes=2**32
+        target,
+        contents,
+        r"found 3.0 GiB free on the disk of .*; needed are about 4.0 GiB; free space",
+        need_bytes=2**32,
     )
 
 
