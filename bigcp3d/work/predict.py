@@ -100,9 +100,8 @@ def merge(run: Run, time: int, index: Vec3) -> Counts:
     own = _read_part(run, time, index, index)
     maps = np.empty((4, *core.shape), np.int8)
     maps[(slice(None), *blocks.inner(index).slices(core.start))] = own.pop("maps")
-    givers = blocks.filling(run.plan.scope.mapped)
     for other in blocks.meeting(index):
-        if other != index and other in givers:
+        if other != index and not blocks.extent(other).intersect(run.plan.scope.mapped).empty:
             shared = blocks.shared(other, index)
             sums = _read_part(run, time, other, index)["sums"]
             for i, slab in enumerate(shell):
