@@ -420,3 +420,24 @@ class Stain(StrEnum):
 
     membrane = "membrane"
     nuclei = "nuclei"
+
+
+NAMES = {
+    "diameter": "diameter_um",
+    "diameter_voxels": "diameter_vox",
+    "scale": "scale_um",
+    "radius": "radius_vox",
+    "closing": "closing_vox",
+}
+"""Options that the library knows by another name; the others have the same."""
+
+OF_THE_SCREEN = ("source", "dry_run", "verbose", "quiet", "json", "no_report")
+"""What a command keeps to itself, or hands on in its own way."""
+
+
+def library_arguments(options: dict[str, Any]) -> dict[str, Any]:
+    """Arguments of `bigcp3d.segment` and `bigcp3d.update` from the options of their commands."""
+    settings = {NAMES.get(name, name): value for name, value in options.items() if name not in OF_THE_SCREEN}
+    settings["channel"] = read_channels(settings["channel"])
+    settings["executor"] = "serial" if settings.pop("serial") else "dask"
+    return settings

@@ -2,15 +2,12 @@
 
 from __future__ import annotations
 
-from typing import Annotated, Any
+from typing import Annotated
 
 import typer
 
 from bigcp3d.face import options as o
 from bigcp3d.face.failures import set_up_logging
-
-NAMES = {"diameter": "diameter_um", "scale": "scale_um", "radius": "radius_vox", "closing": "closing_vox"}
-"""Options that the library knows by another name; the others have the same."""
 
 Region = Annotated[
     str,
@@ -72,7 +69,7 @@ def update(
     from bigcp3d.schedule.update import update as run
 
     with watching(quiet) as observer:
-        done = run(source, on_event=observer, **_settings(context.params))
+        done = run(source, on_event=observer, **o.library_arguments(context.params))
     if (report := path_of(str(done.labels))).exists():
         typer.echo(f"{report} tells of the labels before; renew it: bigcp3d report {done.labels}", err=True)
     if edited:
@@ -82,13 +79,3 @@ def update(
         f"{done.labels}: {done.came} cells found in the region, {done.same} of them as they were; {done.gone} gone, "
         f"{done.stayed} left alone at its border"
     )
-
-
-def _settings(options: dict[str, Any]) -> dict[str, Any]:
-    """Arguments of the library from the options of the command."""
-    settings = {NAMES.get(name, name): value for name, value in options.items()}
-    for name in ("source", "verbose", "quiet"):
-        del settings[name]
-    settings["channel"] = o.read_channels(settings["channel"])
-    settings["executor"] = "serial" if settings.pop("serial") else "dask"
-    return settings
