@@ -7,6 +7,7 @@ hide it; ``--verbose`` shows it nevertheless. Errors of any other kind are bugs,
 code    meaning
 ======  ================================================
 0       done
+1       a bug: an error of another kind, with its traceback
 2       the command line, the image or a parameter cannot be used; nothing was written
 3       the place to write to exists already, cannot be written, or is full
 4       some blocks failed; the rest is kept, the same command carries on
@@ -27,6 +28,7 @@ from typer.core import TyperGroup
 from bigcp3d.errors import BigCP3DError
 
 INTERRUPTED = 130
+UNFORESEEN = 1
 CARRIES_ON = {
     "segment": "; finished blocks are kept, and the same command carries on from there",
     "update": "; finished blocks are kept, and the same command carries on from there",

@@ -14,7 +14,7 @@ import typer
 
 from bigcp3d.errors import BigCP3DError
 from bigcp3d.face import options as o
-from bigcp3d.face.failures import INTERRUPTED, set_up_logging
+from bigcp3d.face.failures import INTERRUPTED, UNFORESEEN, set_up_logging
 
 if TYPE_CHECKING:
     from bigcp3d.schedule.events import Observer
@@ -129,4 +129,7 @@ def events_as_lines() -> Iterator[Observer]:
         raise
     except KeyboardInterrupt:
         lines.write("error", kind="KeyboardInterrupt", message="interrupted", exit_code=INTERRUPTED)
+        raise
+    except Exception as error:  # a bug: its traceback goes to stderr, and whoever reads the lines learns of it too
+        lines.write("error", kind=type(error).__name__, message=str(error), exit_code=UNFORESEEN)
         raise

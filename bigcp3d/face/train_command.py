@@ -89,6 +89,15 @@ def train(
     min_cell: Annotated[
         int, option("--min-cell", panel=DATA, metavar="VOX", text="Labels below this many voxels are not learned.")
     ] = 50,
+    balance: Annotated[
+        float,
+        option(
+            "--balance",
+            panel=WORK,
+            metavar="0..1",
+            text="How far small cells and slivers at a border count: from 0, by their voxels, to 1, as whole cells.",
+        ),
+    ] = 0.0,
     start: Annotated[
         str | None,
         option(
@@ -233,6 +242,7 @@ def train(
         lr=learning_rate,
         seed=seed,
         min_cell_vox=min_cell,
+        balance=balance,
         every=every,
         keep=keep.value,
         patience=patience,

@@ -20,6 +20,9 @@ from bigcp3d.pure.patches import reflected
 
 Float32 = NDArray[np.float32]
 
+SAME = 0.25
+"""Share of the samples whose image is left as good as it is: a network that sees worse ones alone is too careful."""
+
 
 class Sample(NamedTuple):
     """A piece of a volume to train on.
@@ -89,7 +92,7 @@ def coarsen_z(image: Float32, step: int) -> Float32:
 
 
 def degrade(image: Float32, rng: np.random.Generator, clip: tuple[float, float]) -> Float32:
-    """Another microscope's image of the same thing.
+    """Another microscope's image of the same thing; one time in four the same one's, of another brightness.
 
     Parameters
     ----------
@@ -104,6 +107,9 @@ def degrade(image: Float32, rng: np.random.Generator, clip: tuple[float, float])
     ndarray of float32, shape (z, y, x)
     """
     shape = image.shape
+    if rng.random() < SAME:
+        shown: Float32 = np.clip(_expose(image, rng), *clip, dtype=np.float32)
+        return shown
     if rng.random() < 0.2:  # light from out of focus
         image = image + np.float32(rng.uniform(0.1, 0.6)) * ndimage.uniform_filter(image, (15, 9, 9))
     if rng.random() < 0.35:
@@ -116,7 +122,7 @@ def degrade(image: Float32, rng: np.random.Generator, clip: tuple[float, float])
         image = image * np.exp(rng.normal(0, 0.1, (shape[0], 1, 1))).astype(np.float32)
     if rng.random() < 0.1:  # shadows along an axis, as of a light sheet
         image = image * np.exp(rng.normal(0, 0.1, (shape[0], shape[1], 1))).astype(np.float32)
-    image = image * np.float32(np.exp(rng.normal(0, 0.3))) + np.float32(rng.normal(0, 0.06))
+    image = _expose(image, rng)
     if rng.random() < 0.1:
         image = np.minimum(image, np.float32(np.quantile(image, rng.uniform(0.9, 0.995))))
     if rng.random() < 0.6:
@@ -127,6 +133,12 @@ def degrade(image: Float32, rng: np.random.Generator, clip: tuple[float, float])
         image = image + level * grain
     clipped: Float32 = np.clip(image, *clip, dtype=np.float32)
     return clipped
+
+
+def _expose(image: Float32, rng: np.random.Generator) -> Float32:
+    """Another contrast and offset, as of another normalisation."""
+    exposed: Float32 = image * np.float32(np.exp(rng.normal(0, 0.3))) + np.float32(rng.normal(0, 0.06))
+    return exposed
 
 
 def pure_noise(shape: Vec3, rng: np.random.Generator) -> Float32:

@@ -11,6 +11,9 @@ import numpy as np
 from bigcp3d.pure.boxes import Vec3
 from bigcp3d.pure.tissue_settings import Float3, Tissue, mean_diameter, three
 
+LONG = 0.3
+"""Share of the membrane tissues whose cells are long or flat, as in roots and epithelia: up to four to one."""
+
 
 def random_tissue(
     rng: np.random.Generator,
@@ -29,7 +32,7 @@ def random_tissue(
         Voxels (z, y, x).
     stain : "membrane" or "nuclei"
     diameter_vox : float or tuple of float
-        See `Tissue`. The axes are stretched against each other a little, at the same volume.
+        See `Tissue`. The axes are stretched against each other, at the same volume: a little, or as `LONG` says.
     scale : tuple of float
         See `Tissue`.
 
@@ -39,10 +42,11 @@ def random_tissue(
         Blur scales with the diameter: between a fiftieth and an eighth of it, and up to 2.2 times as much along z.
     """
     draw, nuclei = rng.uniform, stain == "nuclei"
-    stretch = np.exp(rng.normal(0.0, 0.05 if nuclei else 0.15, 3))
+    long = not nuclei and rng.random() < LONG
+    stretch = np.exp(np.clip(rng.normal(0.0, 0.4 if long else 0.05 if nuclei else 0.15, 3), -0.7, 0.7))
     sizes = np.array(mean_diameter(diameter_vox, scale)) * stretch / stretch.prod() ** (1 / 3)
     finest = min(scale)
-    blur = min(10.0, max(0.5, float(sizes.max()) * (0.02 + 0.11 * rng.random() ** 1.5)))
+    blur = min(10.0, max(0.5, max(mean_diameter(diameter_vox, scale)) * (0.02 + 0.11 * rng.random() ** 1.5)))
     blur_z = min(10.0, blur * draw(1.0, 2.2) * finest / scale[0])
     return Tissue(
         shape=shape,

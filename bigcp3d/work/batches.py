@@ -26,13 +26,14 @@ from bigcp3d.edge.models import ModelCard
 from bigcp3d.errors import BigCP3DError
 from bigcp3d.pure.augment import cut_border, degrade, turn
 from bigcp3d.pure.boxes import Vec3, vec3
-from bigcp3d.pure.targets import heat_flow, tanh_flow
+from bigcp3d.pure.targets import heat_flow, size_weights, tanh_flow
 from bigcp3d.work.samples import Source
 
 Float32 = NDArray[np.float32]
 
 Batch = tuple[Float32, Float32, Float32]
-"""Images (n, c, z, y, x), targets (n, 4, z, y, x), and where these are known (n, 1, z, y, x)."""
+"""Images (n, c, z, y, x), targets (n, 4, z, y, x), and how much each voxel counts (n, 1, z, y, x): 0 where its target
+is not known."""
 
 AHEAD = 2
 """Batches that wait for the network, for each worker."""
@@ -52,6 +53,8 @@ class Recipe:
         Shape of a sample, (z, y, x).
     card : ModelCard
         Says what the targets are.
+    balance : float
+        How far small cells count as much as large ones: `bigcp3d.pure.targets.size_weights`.
     """
 
     sources: tuple[tuple[float, Source], ...]
@@ -59,16 +62,17 @@ class Recipe:
     batch: int
     patch: Vec3
     card: ModelCard
+    balance: float = 0.0
 
     def make(self, number: int) -> Batch:
         """Batch ``number``."""
-        return make_batch(self.sources, (self.seed, number), self.batch, self.patch, self.card)
+        return make_batch(self.sources, (self.seed, number), self.batch, self.patch, self.card, self.balance)
 
 
 def make_sample(
-    source: Source, rng: np.random.Generator, patch: Vec3, card: ModelCard, *, augment: bool = True
+    source: Source, rng: np.random.Generator, patch: Vec3, card: ModelCard, balance: float = 0, *, augment: bool = True
 ) -> tuple[Float32, Float32, Float32]:
-    """Image (c, z, y, x), target (4, z, y, x) and known (z, y, x) of one patch.
+    """Image (c, z, y, x), target (4, z, y, x) and weights (z, y, x) of one patch.
 
     Drawn larger by a cell, so that the centre of a cell that the patch cuts is that of the whole cell; and turned and
     cut before the target is made, so that the flow is right by construction. What changes intensities is drawn for each
@@ -87,7 +91,8 @@ def make_sample(
     if augment:
         image = np.stack([degrade(channel, rng, card.clip) for channel in image])
     target = np.concatenate([(sample.labels[inner] > 0)[None].astype(np.float32), flow])
-    return image, target, sample.known[inner].astype(np.float32)
+    weights = size_weights(sample.labels, card.diameter_vox, balance, inner)
+    return image, target, weights * sample.known[inner]
 
 
 def make_batch(
@@ -96,6 +101,7 @@ def make_batch(
     batch: int,
     patch: Vec3,
     card: ModelCard,
+    balance: float = 0,
     *,
     augment: bool = True,
 ) -> Batch:
@@ -103,9 +109,9 @@ def make_batch(
     rng = np.random.default_rng(list(seed))
     weights = np.array([weight for weight, _ in sources])
     chosen = rng.choice(len(sources), size=batch, p=weights / weights.sum())
-    parts = [make_sample(sources[i][1], rng, patch, card, augment=augment) for i in chosen]
-    image, target, known = (np.stack(part) for part in zip(*parts, strict=True))
-    return image, target, known[:, None]
+    parts = [make_sample(sources[i][1], rng, patch, card, balance, augment=augment) for i in chosen]
+    image, target, weights = (np.stack(part) for part in zip(*parts, strict=True))
+    return image, target, weights[:, None]
 
 
 def make_batches(recipe: Recipe, numbers: Iterable[int], workers: int) -> Generator[Batch, None, None]:

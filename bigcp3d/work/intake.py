@@ -7,7 +7,8 @@ is compared when a run is carried on and when kept maps are used.
 from __future__ import annotations
 
 import hashlib
-from typing import Any
+from collections.abc import Iterable, Iterator
+from typing import Any, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
@@ -23,47 +24,62 @@ from bigcp3d.work.run import Run
 
 def normalise(run: Run, time: int, index: Vec3) -> dict[str, Any]:
     """Percentiles of each channel from a fixed sample of its voxels."""
-    plan, samples, ranges = run.plan, hashlib.sha256(), []
+    plan, pieces, ranges = run.plan, list[Piece](), []
     for channel in plan.channels:
-        sample, digest = _sample(run, time, channel)
+        found = list(_sample(run, time, channel))
         try:
-            ranges.append(estimate_range(sample, plan.low_percentile, plan.high_percentile))
+            ranges.append(estimate_range([piece.there for piece in found], plan.low_percentile, plan.high_percentile))
         except InputError as error:
             raise InputError(f"{plan.image.path}, channel {channel}, time point {time}: {error}") from error
-        samples.update(digest)
-    check_sample(plan, time, samples.hexdigest())
+        pieces += found
+    sample = _digest(pieces)
+    check_sample(plan, time, sample)
     low, high, nonfinite = zip(*ranges, strict=True)
-    return {"low": low, "high": high, "sample_nonfinite": sum(nonfinite), "sample": samples.hexdigest()}
+    whole = [None if piece.lost else piece.digest for piece in pieces]
+    return {"low": low, "high": high, "sample_nonfinite": sum(nonfinite), "sample": sample, "sample_boxes": whole}
 
 
 def check_same_image(run: Run, time: int, record: dict[str, Any]) -> None:
     """Refuse to carry on with an image that is not the one with which the run began, as far as the sample shows.
 
+    Where errors are skipped, a piece of the sample of which a chunk can no longer be read says nothing. (A chunk that
+    was given up once stays so in this run, even if it can be read again.)
+
     Raises
     ------
     InputError
     """
-    samples = hashlib.sha256()
-    for channel in run.plan.channels:
-        samples.update(_sample(run, time, channel)[1])
-    if samples.hexdigest() != record.get("sample"):
+    before: list[str | None] = record["sample_boxes"]
+    pieces = [piece for channel in run.plan.channels for piece in _sample(run, time, channel)]
+    if any(not piece.lost and piece.digest != then for piece, then in zip(pieces, before, strict=True)):
         raise InputError(
             f"{run.plan.image.path}: found other voxels (time point {time}) than those that this run began with; "
             f"allowed is the same image: put it back, or remove {run.root} to begin anew"
         )
 
 
-def _sample(run: Run, time: int, channel: int) -> tuple[list[NDArray[Any]], bytes]:
-    """The voxels of the sample that can be read, and the sha256 of all (of 0 where they cannot)."""
-    sample, digest = [], hashlib.sha256()
+class Piece(NamedTuple):
+    """A box of the sample: the voxels that can be read, the sha256 of all (0 where they cannot), whether any cannot."""
+
+    there: NDArray[Any]
+    digest: str
+    lost: bool
+
+
+def _sample(run: Run, time: int, channel: int) -> Iterator[Piece]:
+    """The pieces of the sample of a channel."""
     for box in sample_boxes(run.plan.image_shape):
         voxels, lost = read_image(run, time, channel, box)
-        digest.update(np.ascontiguousarray(voxels).tobytes())
         there = np.ones(box.shape, bool)
         for chunk in lost:
             there[chunk.intersect(box).slices(box.start)] = False
-        sample.append(voxels[there])
-    return sample, digest.digest()
+        digest = hashlib.sha256(np.ascontiguousarray(voxels).tobytes()).hexdigest()
+        yield Piece(voxels[there], digest, bool(lost))
+
+
+def _digest(pieces: Iterable[Piece]) -> str:
+    """What stands for the whole sample."""
+    return hashlib.sha256("".join(piece.digest for piece in pieces).encode()).hexdigest()
 
 
 def _own_voxels(run: Run, core: Box) -> Box:

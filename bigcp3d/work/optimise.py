@@ -61,33 +61,33 @@ class Schedule:
     workers: int = 0
 
 
-def compute_loss(output: Tensor, target: Tensor, known: Tensor) -> tuple[Tensor, Tensor]:
+def compute_loss(output: Tensor, target: Tensor, weights: Tensor) -> tuple[Tensor, Tensor]:
     """Foreground and flow loss.
 
     Parameters
     ----------
     output, target : Tensor, shape (n, 4, z, y, x)
         Foreground and flow.
-    known : Tensor, shape (n, 1, z, y, x)
-        1 where the target is the truth, else 0.
+    weights : Tensor, shape (n, 1, z, y, x)
+        How much each voxel counts; 0 where the target is not known.
 
     Returns
     -------
     foreground, flow : Tensor
         L1; and squared error with weight 1 on cells and 0.01 on background, averaged over the axes.
     """
-    foreground = ((output[:, :1] - target[:, :1]).abs() * known).sum() / known.sum().clamp(min=1)
-    weight = target[:, :1].clamp(min=0.01) * known
+    foreground = ((output[:, :1] - target[:, :1]).abs() * weights).sum() / weights.sum().clamp(min=1)
+    weight = target[:, :1].clamp(min=0.01) * weights
     flow = (torch.square(output[:, 1:] - target[:, 1:]) * weight).sum() / (3 * weight.sum().clamp(min=1))
     return foreground, flow
 
 
 def _losses(network: nn.Module, batch: Batch, schedule: Schedule) -> tuple[Tensor, Tensor, Tensor]:
     """Output and losses of a batch."""
-    image, target, known = (torch.from_numpy(part).to(schedule.device) for part in batch)
+    image, target, weights = (torch.from_numpy(part).to(schedule.device) for part in batch)
     with torch.autocast(schedule.device, torch.bfloat16, enabled=schedule.bfloat16):
         output: Tensor = network(image)
-    return (output.float(), *compute_loss(output.float(), target, known))
+    return (output.float(), *compute_loss(output.float(), target, weights))
 
 
 def measure(network: nn.Module, batches: Sequence[Batch], schedule: Schedule) -> dict[str, float]:

@@ -32,7 +32,7 @@ from bigcp3d.work.measure import Cells, measure_cells, measure_diameter
 
 log = logging.getLogger(__name__)
 
-SCALE_JITTER = ((0.75, 1.35), (0.5, 1.9))
+SCALE_JITTER = ((0.75, 1.35), (0.45, 2.0))
 """Diameters shown in training, relative to the model's: half of the samples from each range."""
 
 

@@ -75,6 +75,7 @@ def train(
     batch: int = 2,
     lr: float = 1e-3,
     seed: int = 0,
+    balance: float = 0.0,
     min_cell_vox: int = 50,
     percentiles: tuple[float, float] | None = None,
     prediction_patch: Vec3 | None = None,
@@ -134,6 +135,10 @@ def train(
         Optimisation.
     patch : tuple of int
         Training patch (z, y, x). Samples are turned by 90 degrees as well where y and x are equally long.
+    balance : float
+        From 0 (each voxel of a cell counts alike in the loss) to 1 (each cell does): how much small cells, and slivers
+        at a volume's border, are looked after; `bigcp3d.pure.targets.size_weights`. 0.5 is a good choice where the
+        smallest labels are cells, and not crumbs of the annotation.
     min_cell_vox : int
         Smaller labels are not learned from.
     percentiles : tuple of float
@@ -204,7 +209,7 @@ def train(
     )
     look = Look(card.diameter_vox, card.low_percentile, card.high_percentile, card.clip)
     schedule = Schedule(steps, lr, every, *choose_device(device, precision), keep, patience, workers)
-    check_numbers(schedule, card, patch, batch, holdout_x, shares)
+    check_numbers(schedule, card, patch, batch, holdout_x, shares, balance)
     schedule = avoid_wrong_gradients(schedule, card, patch, precision)
     if patience and not (validation or holdout_x or simulate):
         raise InputError(f"patience is {patience}, but nothing is held out; give validation volumes or holdout_x")
@@ -241,6 +246,7 @@ def train(
     settings = {
         **{"steps": steps, "patch": patch, "batch": batch, "lr": lr, "seed": seed, "every": every},
         **{"shares": shares, "simulate": simulate, "holdout_x": holdout_x, "min_cell_vox": min_cell_vox},
+        "balance": balance,
         **card.model_dump(mode="json", exclude={"name", "patch", "training", "date", "bigcp3d_version", "command"}),
         "prediction_patch": card.patch,
         "channels_read": list(chosen),
@@ -250,7 +256,7 @@ def train(
         "validation": _describe(validation, [s for _, s in held]),
     }
     target.parent.mkdir(parents=True, exist_ok=True)
-    recipe = Recipe(tuple(weighted), seed, batch, patch, card)
+    recipe = Recipe(tuple(weighted), seed, batch, patch, card, balance)
     regions = draw_regions(held, card, seed + REGION_SEED)
     network = fit(recipe, checks, regions, target, schedule, start=start, settings=settings, resume=resume, watch=watch)
     save_model(target, network, card)

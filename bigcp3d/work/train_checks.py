@@ -37,6 +37,8 @@ def check_target(target: Path, *, resume: bool, overwrite: bool) -> None:
     refuse_address(target, "the model's file", "write it there and copy it")
     if target.is_dir():
         raise TargetError(f"{target} is a folder; a model is one file: give its path, such as {target}/my.safetensors")
+    if target.suffix != ".safetensors":
+        raise TargetError(f"{target}: a model is a .safetensors file: give such a name, {target.name}.safetensors say")
     curve = target.with_suffix(".losses.csv")
     for path in (target, target.with_suffix(".checkpoint.pt"), *([curve] if _has_rows(curve) else [])):
         if path.exists() and not (overwrite or resume):
@@ -149,7 +151,13 @@ def make_card(start: str | Path | None, **fields: object) -> ModelCard:
 
 
 def check_numbers(
-    schedule: Schedule, card: ModelCard, patch: Vec3, batch: int, holdout_x: float, shares: Sequence[float]
+    schedule: Schedule,
+    card: ModelCard,
+    patch: Vec3,
+    batch: int,
+    holdout_x: float,
+    shares: Sequence[float],
+    balance: float = 0.0,
 ) -> None:
     """Refuse what could only fail later."""
     if card.architecture not in ("eschweiler", "half"):
@@ -163,6 +171,8 @@ def check_numbers(
         raise InputError(f"patch is {patch}; allowed are multiples of {card.stride}: choose such a patch")
     if not 0 <= holdout_x < 1:
         raise InputError(f"holdout_x is {holdout_x}; allowed is 0 to below 1: give the fraction of x to keep back")
+    if not 0 <= balance <= 1:
+        raise InputError(f"balance is {balance}; allowed is 0 to 1: give 0.5 to look after small cells")
     least: dict[str, tuple[Any, int]] = {
         "steps": (schedule.steps, 1),
         "every": (schedule.every, 1),

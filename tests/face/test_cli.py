@@ -271,6 +271,14 @@ def test_json_tells_of_every_end_in_its_last_line(run, library):
         assert (last["event"], last["kind"], last["exit_code"], done.exit_code) == ("error", kind, code, code)
 
 
+def test_json_tells_of_a_bug_too(run, library):
+    library.segment = lambda *_, **__: 1 / 0
+    done = run(app, ["segment", "in.zarr", "--json"])
+    last = json.loads(done.stdout.splitlines()[-1])
+    assert (last["event"], last["kind"], last["exit_code"], done.exit_code) == ("error", "ZeroDivisionError", 1, 1)
+    assert isinstance(done.exception, ZeroDivisionError)
+
+
 def test_options_that_commands_share_have_one_default():
     """A sweep, or an update, must do what `segment` does with the same words."""
     defaults = {name: parameter.default for name, parameter in inspect.signature(segment).parameters.items()}

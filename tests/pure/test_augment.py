@@ -77,3 +77,14 @@ def test_degraded_images_stay_within_the_clip_and_leave_their_input():
     for rng in generators():
         assert CLIP[0] <= degrade(image, rng, CLIP).min() <= degrade(image, rng, CLIP).max() <= CLIP[1]
     assert np.array_equal(image, sample().image[0])
+
+
+def test_a_quarter_of_the_images_changes_in_brightness_alone():
+    image = sample().image[0] / 1000
+    image = (image - image.mean()) / (4 * image.std()) + 0.5  # inside the clip
+
+    def is_linear(rng):
+        found = degrade(image, rng, (-9, 9))
+        return np.corrcoef(found.ravel(), image.ravel())[0, 1] > 1 - 1e-6
+
+    assert 0.15 < np.mean([is_linear(rng) for rng in generators(200)]) < 0.4

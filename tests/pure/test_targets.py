@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from bigcp3d.pure.targets import dense_labels, heat_flow, tanh_flow
+from bigcp3d.pure.targets import MOST_WEIGHT, dense_labels, heat_flow, size_weights, tanh_flow
 
 
 def balls(shape=(18, 24, 26), ids=(3, 70000, 9)):
@@ -100,3 +100,30 @@ def test_dense_labels_keep_the_order_of_ids():
     assert dense.tolist() == [[[0, 2, 1, 2, 3]]]
     assert ids.tolist() == [17, 900, 2**40]
     assert dense_labels(labels % 1000 % 900)[0].tolist() == [[[0, 0, 1, 0, 2]]]
+
+
+@pytest.mark.parametrize("dtype", [np.uint8, np.int32, np.uint64])
+def test_dense_labels_of_any_dtype_keep_it(dtype):
+    labels = np.array([[[0, 9, 3], [9, 9, 0]]], dtype)
+    dense, ids = dense_labels(labels)
+    assert dense.tolist() == [[[0, 2, 1], [2, 2, 0]]]
+    assert (dense.dtype, ids.dtype, ids.tolist()) == (np.int32, dtype, [3, 9])
+    nothing, none = dense_labels(np.zeros((0, 2, 2), dtype))
+    assert nothing.shape == (0, 2, 2)
+    assert none.size == 0
+
+
+def test_small_cells_weigh_more_and_as_much_as_large_ones_where_balance_is_one():
+    labels = np.zeros((10, 10, 20), np.int32)
+    labels[:5, :5, :10], labels[5:, :5, :20], labels[9, 9, 19] = 7, 4, 2  # 250 and 500 voxels, and a crumb
+    diameter = (500 * 6 / np.pi) ** (1 / 3)
+    whole = size_weights(labels, diameter, 1.0)
+    assert whole.dtype == np.float32
+    assert whole[labels == 7].sum() == pytest.approx(whole[labels == 4].sum()) == pytest.approx(500)
+    assert np.unique(whole[labels == 2]) == MOST_WEIGHT
+    assert np.unique(whole[labels == 0]) == 1
+    assert np.unique(size_weights(labels, diameter, 0.5)[labels == 7]) == pytest.approx(2**0.5)
+    assert (size_weights(labels, diameter, 0.0) == 1).all()
+    assert (size_weights(labels, diameter / 2, 1.0)[labels == 4] == 1).all()  # large cells are not weighed down
+    part = (slice(0, 6), slice(2, 6), slice(8, 20))  # a cell's size is that of the whole of it
+    assert np.array_equal(size_weights(labels, diameter, 0.7, part), size_weights(labels, diameter, 0.7)[part])

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import math
 
 import cc3d
 import numpy as np
@@ -228,6 +229,17 @@ def test_a_random_tissue_is_drawn_from_the_generator_alone(stain: str) -> None:
         )
         assert image.shape == labels.shape
         assert image.std() > 0
+
+
+def test_membrane_tissues_have_long_cells_now_and_then_and_nuclei_never() -> None:
+    def ratios(stain: str) -> np.ndarray:
+        drawn = [random_tissue(np.random.default_rng(seed), (24, 32, 32), stain, 20.0) for seed in range(200)]
+        assert all(math.prod(tissue.diameter) == pytest.approx(20.0**3) for tissue in drawn)
+        return np.array([max(tissue.diameter) / min(tissue.diameter) for tissue in drawn])
+
+    assert 0.1 < np.mean(ratios("membrane") > 1.8) < 0.4
+    assert ratios("membrane").max() <= np.exp(1.4)
+    assert ratios("nuclei").max() < 1.5
 
 
 @pytest.mark.parametrize(

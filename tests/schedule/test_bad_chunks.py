@@ -229,6 +229,15 @@ def test_another_image_in_the_same_place_is_refused(small_sample, case, monkeypa
     assert np.array_equal(case.segment(), case.whole())
 
 
+def test_a_chunk_of_the_sample_that_dies_between_two_starts_is_skipped_as_any_other(small_sample, case, monkeypatch):
+    with monkeypatch.context() as patch:
+        patch.setitem(passes.PASSES, "resolve", lambda *_: 1 / 0)
+        with pytest.raises(BlockError):
+            case.segment(on_error="skip")
+    truncate(chunk(case, (0, 1, 0)))
+    assert case.segment(on_error="skip").any()
+
+
 def test_a_damaged_sample_ends_a_run_that_may_not_skip(small_sample, case):
     whole = case.whole()
     truncate(chunk(case, (0, 1, 0)))

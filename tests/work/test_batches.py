@@ -1,5 +1,6 @@
 """Batches follow from the seed and their number alone, whoever makes them; patches may have any sides."""
 
+import dataclasses
 import os
 from contextlib import closing
 from types import SimpleNamespace
@@ -61,3 +62,17 @@ def test_a_patch_may_have_any_sides(tmp_path, patch):
         assert target.shape == (2, 4, *patch)
         inside = target[:, 0] > 0
         assert not target[:, 1:].transpose(0, 2, 3, 4, 1)[~inside].any()
+
+
+def test_small_cells_count_as_the_balance_says(tmp_path):
+    plain = recipe(tmp_path)
+    balanced = dataclasses.replace(plain, balance=0.5)
+    for number in range(4):
+        (image, target, known), (same, as_well, weights) = plain.make(number), balanced.make(number)
+        assert np.array_equal(image, same)
+        assert np.array_equal(target, as_well)
+        assert np.unique(known).tolist() in ([0, 1], [1])
+        assert np.array_equal(weights > 0, known > 0)
+        assert (weights[target[:, :1] == 0] <= 1).all()
+    cells = np.concatenate([balanced.make(n)[2].ravel() for n in range(4)])
+    assert cells.max() > 1.2

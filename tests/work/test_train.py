@@ -84,6 +84,7 @@ def test_an_existing_model_is_replaced_only_when_asked(store, tmp_path):
         ({"every": 0}, "every is 0"),
         ({"workers": -1}, "workers is -1"),
         ({"patience": -1}, "patience is -1"),
+        ({"balance": 1.5}, "balance is 1.5"),
         ({"patience": 2}, "nothing is held out"),
         ({"lr": 0.0}, "lr is 0"),
         ({"lr": float("nan")}, "lr is nan"),
@@ -150,6 +151,12 @@ def test_a_checkpoint_of_another_start_is_refused(store, tmp_path):
 def test_a_folder_is_no_model(store, tmp_path):
     with pytest.raises(TargetError, match="is a folder"):
         train([store], tmp_path, steps=1, **SMALL)
+
+
+def test_a_model_file_has_the_name_of_one(store, tmp_path):
+    with pytest.raises(TargetError, match=r"m.txt: a model is a .safetensors file"):
+        train([store], tmp_path / "m.txt", steps=1, **SMALL)
+    assert list(tmp_path.iterdir()) == []
 
 
 def test_nothing_to_learn_from_is_refused(tmp_path):
