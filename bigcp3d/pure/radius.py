@@ -7,8 +7,9 @@ from __future__ import annotations
 
 import math
 
-MIN_VOLUME_SHARE = 0.05
-"""Smallest cell kept by default, as a share of the ball of the expected radius."""
+MIN_VOLUME_SHARE = 1 / 80
+"""Smallest cell kept by default, as a share of the ball of the expected radius: what a volume's border leaves of a cell
+may be small. See the design page for what a twentieth lost."""
 
 
 def path_reach(radius_vox: float) -> int:

@@ -29,6 +29,7 @@ from bigcp3d.schedule.grids import choose_grids
 from bigcp3d.schedule.kept import default_work_dir, reuse_kept
 from bigcp3d.schedule.request import Request
 from bigcp3d.schedule.where import find_region, find_times, open_mask
+from bigcp3d.work.kept import read_kept
 from bigcp3d.work.plan import Plan
 
 LARGEST_BLOCK = 512
@@ -53,6 +54,8 @@ def make_plan(request: Request) -> Plan:
     grids = choose_grids(image, request, card)
     shape = grids.shape
     maps = None if request.maps is None else str(place(request.maps)) if is_address(request.maps) else str(request.maps)
+    if maps is not None and request.roi is None and request.mask is None:
+        _refuse_partial(maps)
     stored = None if maps is None else [open_maps(maps, shape, image.times, time) for time in range(image.times)]
     radius = request.radius_vox or card.diameter_vox / 2
     reach = path_reach(radius)
@@ -139,6 +142,16 @@ def _choose_block(plan_with, shape: Vec3, request: Request) -> Plan:  # type: ig
             return plan
         half = -(-block[longest] // 2)
         block = vec3(half if axis == longest else side for axis, side in enumerate(block))
+
+
+def _refuse_partial(maps: str) -> None:
+    """Maps that a run of a region or a mask kept are empty elsewhere: without one, all of that would be background."""
+    kept = None if is_address(maps) else read_kept(maps)
+    if kept is not None and kept.partial:
+        raise InputError(
+            f"{maps}: found maps that were kept by a run of a region or a mask, and hold nothing outside it; needed are "
+            "those of the whole volume: give that --roi or --mask again, or leave --maps out"
+        )
 
 
 def _min_foreground(request: Request, card: ModelCard, stored: list[zarr.Array[Any]] | None) -> float:

@@ -80,6 +80,10 @@ def test_the_summary_is_that_of_the_cells(out):
         dice = np.array([float(c["dice"]) for c in cells if c["experiment"] == row["experiment"]])
         assert len(dice) == int(row["true_cells"]) > 50
         assert float(row["mean_dice"]) == pytest.approx(dice.mean())
+        of = [c for c in cells if c["experiment"] == row["experiment"]]
+        large = dice[[int(c["cell_vox"]) >= 0.25 * np.pi / 6 * 12**3 for c in of]]
+        assert 0 < len(large) == int(row["large_cells"]) < len(dice)
+        assert float(row["large_mean_dice"]) == pytest.approx(large.mean())
         for name, percent in SPREAD.items():
             assert float(row[name]) == pytest.approx(np.percentile(dice, percent))
 
@@ -92,7 +96,7 @@ def test_the_boxes_are_those_of_the_summary(out, tmp_path, monkeypatch):
     drawn, draw = [], Axes.bxp
     monkeypatch.setattr(Axes, "bxp", lambda self, stats, **more: drawn.extend(stats) or draw(self, stats, **more))
     rows = [read_row(out / "tiny" / name, "tiny", name) for name in ("exp3", "exp4")]
-    draw_boxes([summarise(row) for row in rows], tmp_path / "dice.png", "")
+    draw_boxes([summarise(row, {"tissue1": 900.0}) for row in rows], tmp_path / "dice.png", "")
     assert len(drawn) == len(rows)
     for box, row in zip(drawn, rows, strict=True):
         low, q1, median, q3, high = np.percentile(row.dice, (5, 25, 50, 75, 95))

@@ -253,6 +253,10 @@ def test_maps_of_the_whole_volume_serve_a_region_and_not_the_other_way_round(tis
     case.segment("part.zarr", roi=REGIONS[0], keep_maps=True, work_dir=part / "cells")
     with pytest.raises(InputError, match="in a region or a mask only"):
         case.plan(start="maps", work_dir=part / "other")
+    with pytest.raises(InputError, match="hold nothing outside it"):
+        case.plan(maps=part / "cells", work_dir=part / "other", radius_vox=2.5)
+    found = case.segment("f.zarr", roi=REGIONS[0], maps=part / "cells", work_dir=tmp_path / "v", radius_vox=2.5)
+    assert np.array_equal(found, expected)
 
 
 @pytest.mark.parametrize("slab", [1, 700, 2**22])
