@@ -149,8 +149,8 @@ def _refuse_partial(maps: str) -> None:
     kept = None if is_address(maps) else read_kept(maps)
     if kept is not None and kept.partial:
         raise InputError(
-            f"{maps}: found maps that were kept by a run of a region or a mask, and hold nothing outside it; needed are "
-            "those of the whole volume: give that --roi or --mask again, or leave --maps out"
+            f"{maps}: found maps that were kept by a run of a region or a mask, and hold nothing outside it; needed "
+            "are those of the whole volume: give that --roi or --mask again, or leave --maps out"
         )
 
 

@@ -135,8 +135,8 @@ def write_report(folder: Path, split: Split, summaries: list[dict[str, Any]]) ->
     lines += ["## Notes", "", *notes, ""] if notes else []
     lines += [
         "Dice of each true cell with the found cell that shares most voxels with it, 0 where none does. Boxes: "
-        "quartiles and median; whiskers: 5th and 95th percentile; diamond: mean. Large: of at least a quarter of a ball "
-        "of the expected diameter, so that what a border leaves of a cell counts where it can be seen.",
+        "quartiles and median; whiskers: 5th and 95th percentile; diamond: mean. Large: of at least a quarter of a "
+        "ball of the expected diameter, so that what a border leaves of a cell counts where it can be seen.",
         "",
         "![Dice per cell](dice.png)",
         "",

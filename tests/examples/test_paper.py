@@ -219,3 +219,15 @@ def test_cellpose_is_trained_and_its_file_serves_as_pretrained_weights(tmp_path)
     assert f"weights: {weights}" in (tmp_path / "quick" / "report.md").read_text()
     for end in ("", "_ours"):  # the same network: the same cells
         assert summary[f"exp1{end}"]["mean_dice"] == summary[f"exp2{end}"]["mean_dice"] != ""
+
+
+def test_the_bound_is_what_the_true_maps_give(tmp_path, capsys):
+    from bound import main
+
+    main(["--split", "quick", "--data", str(tmp_path), "--out", str(tmp_path / "o")])
+    rows = [line.split(" | ") for line in capsys.readouterr().out.splitlines()[2:]]
+    assert [row[1] for row in rows] == ["heat", "tanh"]
+    for _, _, every, large, ap50 in rows:
+        assert 0.5 < float(every) < float(large)  # slivers are lost
+        assert float(large) > 0.95
+        assert float(ap50.rstrip(" |")) < 1
