@@ -181,7 +181,7 @@ def test_other_formats_become_an_image(kind, tmp_path):
 
 
 def test_flows_of_cellpose_become_labels(tmp_path):
-    shape = (14, 24, 24)
+    shape = (13, 24, 24)
     at = np.indices(shape) % 12 - 5.5
     ball, flow = (at**2).sum(axis=0) < 25, -np.tanh(at / 3)
     image = create_image(tmp_path / "a.zarr", shape, "uint8", scale_um=(1, 1, 1), chunk=shape, shard=shape)

@@ -201,7 +201,7 @@ MinVolume = Annotated[
         "--min-volume",
         panel=CELLS,
         metavar="VOX",
-        text="Smallest cell, in voxels of the image. Default: 1/80 of a ball of the expected diameter; 0 keeps all.",
+        text="Smallest cell, in voxels of the image. Default: 1/40 of a ball of the expected diameter; 0 keeps all.",
     ),
 ]
 MaxVolume = Annotated[

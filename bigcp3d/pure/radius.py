@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import math
 
-MIN_VOLUME_SHARE = 1 / 80
+MIN_VOLUME_SHARE = 1 / 40
 """Smallest cell kept by default, as a share of the ball of the expected radius: what a volume's border leaves of a cell
 may be small. See the design page for what a twentieth lost."""
 

@@ -179,7 +179,7 @@ def label_maps(
     foreground : float
         A voxel is foreground where the predicted foreground is at least this, 0 to 1.
     filters : Filters, optional
-        Which cells are kept; default those of at least an eightieth of the volume of a ball of the expected radius.
+        Which cells are kept; default those of at least a fortieth of the volume of a ball of the expected radius.
     threads : int
         Threads to use.
 

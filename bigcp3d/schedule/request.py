@@ -109,7 +109,7 @@ class Request:
     closing_vox : int, optional
         Radius of the closing that joins end points, in working voxels, 0 to 21; default half the radius.
     min_volume, max_volume : float, optional
-        Voxels of level 0; default at least an eightieth of the ball of the expected radius.
+        Voxels of level 0; default at least a fortieth of the ball of the expected radius.
     min_foreground : float, optional
         Smallest mean foreground of a cell, 0 (keeps all) to 1; default the model's.
     max_elongation : float, optional

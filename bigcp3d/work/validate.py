@@ -116,7 +116,7 @@ def _cut_to_volume(sample: Sample) -> Sample:
 
 
 def smallest_cell(card: ModelCard) -> float:
-    """Smallest cell that is kept, in working voxels: an eightieth of the ball of the model's diameter."""
+    """Smallest cell that is kept, in working voxels: a fortieth of the ball of the model's diameter."""
     return smallest_volume(card.diameter_vox / 2)
 
 

@@ -39,7 +39,7 @@ def test_it_serves_until_it_is_interrupted_and_ends_cleanly(image):
         while "Ctrl-C" not in began.stderr.readline():
             pass
         began.send_signal(signal.SIGINT)
-        words = began.communicate(timeout=30)[1]
+        words = began.communicate(timeout=120)[1]
         assert (began.returncode, words.strip().splitlines()[-1]) == (0, "closed")
     finally:
         began.kill()

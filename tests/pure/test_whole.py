@@ -30,7 +30,7 @@ def chain(filters: Filters) -> Chain:
 @pytest.mark.parametrize("threads", [1, 3])
 def test_labels_are_those_of_the_passes_on_blocks(threads: int, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(whole, "tile_shape", lambda reach: (11, 23, 9))
-    kept = Filters(min_volume_vox=4 / 3 / 80 * math.pi * RADIUS**3)
+    kept = Filters(min_volume_vox=4 / 3 / 40 * math.pi * RADIUS**3)
     labels = label_maps(cells(), RADIUS, threads=threads)
     assert labels.dtype == np.uint32
     assert labels.max() > 10

@@ -121,8 +121,8 @@ def test_scores_are_those_of_whole_cells(monkeypatch):
     assert both["val_ap50"] == pytest.approx((2 / 3 + 1) / 2)
 
 
-def test_cells_below_an_eightieth_of_the_ball_do_not_count():
-    assert smallest_cell(CARD) == pytest.approx(1 / 80 * np.pi / 6 * 8**3)
+def test_cells_below_a_fortieth_of_the_ball_do_not_count():
+    assert smallest_cell(CARD) == pytest.approx(1 / 40 * np.pi / 6 * 8**3)
 
 
 def test_a_region_holds_about_four_cells_a_side_in_whole_patches():
