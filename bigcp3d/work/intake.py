@@ -7,7 +7,6 @@ is compared when a run is carried on and when kept maps are used.
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Iterable, Iterator
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -24,19 +23,19 @@ from bigcp3d.work.run import Run
 
 def normalise(run: Run, time: int, index: Vec3) -> dict[str, Any]:
     """Percentiles of each channel from a fixed sample of its voxels."""
-    plan, pieces, ranges = run.plan, list[Piece](), []
+    plan, samples, ranges, boxes = run.plan, hashlib.sha256(), [], list[str | None]()
     for channel in plan.channels:
-        found = list(_sample(run, time, channel))
+        pieces, digest = _sample(run, time, channel)
         try:
-            ranges.append(estimate_range([piece.there for piece in found], plan.low_percentile, plan.high_percentile))
+            ranges.append(estimate_range([piece.there for piece in pieces], plan.low_percentile, plan.high_percentile))
         except InputError as error:
             raise InputError(f"{plan.image.path}, channel {channel}, time point {time}: {error}") from error
-        pieces += found
-    sample = _digest(pieces)
-    check_sample(plan, time, sample)
+        samples.update(digest)
+        boxes += [piece.digest for piece in pieces]
+    check_sample(plan, time, samples.hexdigest())
     low, high, nonfinite = zip(*ranges, strict=True)
-    whole = [None if piece.lost else piece.digest for piece in pieces]
-    return {"low": low, "high": high, "sample_nonfinite": sum(nonfinite), "sample": sample, "sample_boxes": whole}
+    whole = {"sample": samples.hexdigest(), "sample_boxes": boxes}
+    return {"low": low, "high": high, "sample_nonfinite": sum(nonfinite), **whole}
 
 
 def check_same_image(run: Run, time: int, record: dict[str, Any]) -> None:
@@ -49,9 +48,15 @@ def check_same_image(run: Run, time: int, record: dict[str, Any]) -> None:
     ------
     InputError
     """
-    before: list[str | None] = record["sample_boxes"]
-    pieces = [piece for channel in run.plan.channels for piece in _sample(run, time, channel)]
-    if any(not piece.lost and piece.digest != then for piece, then in zip(pieces, before, strict=True)):
+    samples, now = hashlib.sha256(), list[str | None]()
+    for channel in run.plan.channels:
+        pieces, digest = _sample(run, time, channel)
+        samples.update(digest)
+        now += [piece.digest for piece in pieces]
+    if samples.hexdigest() == record.get("sample"):
+        return
+    then = record.get("sample_boxes") or [None] * len(now)
+    if any(piece is not None and piece != before for piece, before in zip(now, then, strict=True)):
         raise InputError(
             f"{run.plan.image.path}: found other voxels (time point {time}) than those that this run began with; "
             f"allowed is the same image: put it back, or remove {run.root} to begin anew"
@@ -59,27 +64,24 @@ def check_same_image(run: Run, time: int, record: dict[str, Any]) -> None:
 
 
 class Piece(NamedTuple):
-    """A box of the sample: the voxels that can be read, the sha256 of all (0 where they cannot), whether any cannot."""
+    """A box of the sample: the voxels that can be read, and the sha256 of all; None where some cannot."""
 
     there: NDArray[Any]
-    digest: str
-    lost: bool
+    digest: str | None
 
 
-def _sample(run: Run, time: int, channel: int) -> Iterator[Piece]:
-    """The pieces of the sample of a channel."""
+def _sample(run: Run, time: int, channel: int) -> tuple[list[Piece], bytes]:
+    """The pieces of the sample of a channel, and the sha256 of all of its voxels (0 where they cannot be read)."""
+    pieces, whole = [], hashlib.sha256()
     for box in sample_boxes(run.plan.image_shape):
         voxels, lost = read_image(run, time, channel, box)
+        content = np.ascontiguousarray(voxels).tobytes()
+        whole.update(content)
         there = np.ones(box.shape, bool)
         for chunk in lost:
             there[chunk.intersect(box).slices(box.start)] = False
-        digest = hashlib.sha256(np.ascontiguousarray(voxels).tobytes()).hexdigest()
-        yield Piece(voxels[there], digest, bool(lost))
-
-
-def _digest(pieces: Iterable[Piece]) -> str:
-    """What stands for the whole sample."""
-    return hashlib.sha256("".join(piece.digest for piece in pieces).encode()).hexdigest()
+        pieces.append(Piece(voxels[there], None if lost else hashlib.sha256(content).hexdigest()))
+    return pieces, whole.digest()
 
 
 def _own_voxels(run: Run, core: Box) -> Box:
