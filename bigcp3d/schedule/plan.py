@@ -54,8 +54,6 @@ def make_plan(request: Request) -> Plan:
     grids = choose_grids(image, request, card)
     shape = grids.shape
     maps = None if request.maps is None else str(place(request.maps)) if is_address(request.maps) else str(request.maps)
-    if maps is not None and request.roi is None and request.mask is None:
-        _refuse_partial(maps)
     stored = None if maps is None else [open_maps(maps, shape, image.times, time) for time in range(image.times)]
     radius = request.radius_vox or card.diameter_vox / 2
     reach = path_reach(radius)
@@ -127,6 +125,8 @@ def make_plan(request: Request) -> Plan:
         plan = plan_with(vec3(min(b, s) for b, s in zip(request.block, shape, strict=True)))
     else:
         plan = _choose_block(plan_with, shape, request)
+    if maps is not None:
+        _refuse_partial(maps, plan)
     return reuse_kept(plan, request)
 
 
@@ -144,13 +144,14 @@ def _choose_block(plan_with, shape: Vec3, request: Request) -> Plan:  # type: ig
         block = vec3(half if axis == longest else side for axis, side in enumerate(block))
 
 
-def _refuse_partial(maps: str) -> None:
-    """Maps that a run of a region or a mask kept are empty elsewhere: without one, all of that would be background."""
+def _refuse_partial(maps: str, plan: Plan) -> None:
+    """Maps that a run of a region or a mask kept are empty elsewhere: all of that would be background."""
     kept = None if is_address(maps) else read_kept(maps)
-    if kept is not None and kept.partial:
+    if kept is not None and kept.partial and (kept.part is None or not kept.part.holds(plan)):
         raise InputError(
             f"{maps}: found maps that were kept by a run of a region or a mask, and hold nothing outside it; needed "
-            "are those of the whole volume: give that --roi or --mask again, or leave --maps out"
+            "are those of all that is asked for: give the same --roi and --mask and no larger --radius, or leave "
+            "--maps out"
         )
 
 

@@ -74,8 +74,9 @@ def make_sample(
 ) -> tuple[Float32, Float32, Float32]:
     """Image (c, z, y, x), target (4, z, y, x) and weights (z, y, x) of one patch.
 
-    Drawn larger by a cell, so that the centre of a cell that the patch cuts is that of the whole cell; and turned and
-    cut before the target is made, so that the flow is right by construction. What changes intensities is drawn for each
+    Drawn larger by a cell, so that the centre and the size of a cell that the patch cuts are those of the whole cell
+    (of a cell that leaves the sample as well, those of what is there); and turned and cut before the target is made, so
+    that the flow is right by construction. What changes intensities is drawn for each
     channel anew, as stains and cameras have nothing to do with each other.
     """
     margin = math.ceil(card.diameter_vox)

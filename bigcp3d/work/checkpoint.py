@@ -22,8 +22,8 @@ from bigcp3d.edge.stores import plain_json
 from bigcp3d.edge.tables import write_atomically
 from bigcp3d.errors import InputError, TargetError
 
-FORMAT = 2
-"""Of the file; 1 had no settings."""
+FORMAT = 3
+"""Of the file and of the samples that it goes on with: 1 had no settings; 2 drew other samples."""
 
 Row = dict[str, float]
 """One validation: column to number, with "step" first."""

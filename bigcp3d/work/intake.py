@@ -7,81 +7,89 @@ is compared when a run is carried on and when kept maps are used.
 from __future__ import annotations
 
 import hashlib
-from typing import Any, NamedTuple
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
-from bigcp3d.edge.voxels import missing_chunks
+from bigcp3d.edge.voxels import missing_chunks, stored_chunk
 from bigcp3d.errors import InputError
-from bigcp3d.pure.boxes import Box, Vec3, vec3
+from bigcp3d.pure.boxes import BlockGrid, Box, Vec3, vec3
 from bigcp3d.pure.normalise import estimate_range, sample_boxes
 from bigcp3d.work.kept import check_sample
 from bigcp3d.work.lost import read_image
 from bigcp3d.work.run import Run
 
+LOST = "lost"
+"""In place of the sha256 of a chunk that cannot be read."""
+
 
 def normalise(run: Run, time: int, index: Vec3) -> dict[str, Any]:
     """Percentiles of each channel from a fixed sample of its voxels."""
-    plan, samples, ranges, boxes = run.plan, hashlib.sha256(), [], list[str | None]()
+    plan, samples, ranges, known = run.plan, hashlib.sha256(), [], list[str]()
     for channel in plan.channels:
-        pieces, digest = _sample(run, time, channel)
+        sample, digest, chunks = _sample(run, time, channel)
         try:
-            ranges.append(estimate_range([piece.there for piece in pieces], plan.low_percentile, plan.high_percentile))
+            ranges.append(estimate_range(sample, plan.low_percentile, plan.high_percentile))
         except InputError as error:
             raise InputError(f"{plan.image.path}, channel {channel}, time point {time}: {error}") from error
         samples.update(digest)
-        boxes += [piece.digest for piece in pieces]
+        known += chunks
     check_sample(plan, time, samples.hexdigest())
     low, high, nonfinite = zip(*ranges, strict=True)
-    whole = {"sample": samples.hexdigest(), "sample_boxes": boxes}
+    whole = {"sample": samples.hexdigest(), "sample_chunks": known}
     return {"low": low, "high": high, "sample_nonfinite": sum(nonfinite), **whole}
 
 
 def check_same_image(run: Run, time: int, record: dict[str, Any]) -> None:
     """Refuse to carry on with an image that is not the one with which the run began, as far as the sample shows.
 
-    Where errors are skipped, a piece of the sample of which a chunk can no longer be read says nothing. (A chunk that
-    was given up once stays so in this run, even if it can be read again.)
+    Where errors are skipped, a chunk that can no longer be read says nothing, and those beside it do. (A chunk that was
+    given up once stays so in this run, even if it can be read again.)
 
     Raises
     ------
     InputError
     """
-    samples, now = hashlib.sha256(), list[str | None]()
+    samples, now = hashlib.sha256(), list[str]()
     for channel in run.plan.channels:
-        pieces, digest = _sample(run, time, channel)
+        _, digest, chunks = _sample(run, time, channel)
         samples.update(digest)
-        now += [piece.digest for piece in pieces]
+        now += chunks
     if samples.hexdigest() == record.get("sample"):
         return
-    then = record.get("sample_boxes") or [None] * len(now)
-    if any(piece is not None and piece != before for piece, before in zip(now, then, strict=True)):
+    then = record.get("sample_chunks", [])
+    if (
+        not now
+        or len(now) != len(then)
+        or any(chunk not in (LOST, before) for chunk, before in zip(now, then, strict=True))
+    ):
         raise InputError(
             f"{run.plan.image.path}: found other voxels (time point {time}) than those that this run began with; "
             f"allowed is the same image: put it back, or remove {run.root} to begin anew"
         )
 
 
-class Piece(NamedTuple):
-    """A box of the sample: the voxels that can be read, and the sha256 of all; None where some cannot."""
+def _sample(run: Run, time: int, channel: int) -> tuple[list[NDArray[Any]], bytes, list[str]]:
+    """The voxels of a channel's sample that can be read, the sha256 of all (0 for those that cannot), and of chunks.
 
-    there: NDArray[Any]
-    digest: str | None
-
-
-def _sample(run: Run, time: int, channel: int) -> tuple[list[Piece], bytes]:
-    """The pieces of the sample of a channel, and the sha256 of all of its voxels (0 where they cannot be read)."""
-    pieces, whole = [], hashlib.sha256()
-    for box in sample_boxes(run.plan.image_shape):
+    Those of single chunks only where errors are skipped, `LOST` for chunks that cannot be read.
+    """
+    plan, sample, whole, chunks = run.plan, [], hashlib.sha256(), list[str]()
+    for box in sample_boxes(plan.image_shape):
         voxels, lost = read_image(run, time, channel, box)
-        content = np.ascontiguousarray(voxels).tobytes()
-        whole.update(content)
-        there = np.ones(box.shape, bool)
+        whole.update(np.ascontiguousarray(voxels).tobytes())
+        there, gone = np.ones(box.shape, bool), {chunk.start for chunk in lost}
         for chunk in lost:
             there[chunk.intersect(box).slices(box.start)] = False
-        pieces.append(Piece(voxels[there], None if lost else hashlib.sha256(content).hexdigest()))
-    return pieces, whole.digest()
+        sample.append(voxels[there])
+        if plan.on_error == "fail":
+            continue
+        grid = BlockGrid(plan.image_shape, stored_chunk(plan.image, plan.level))
+        for chunk in (grid.core(index) for index in grid.touching(box)):
+            part = np.ascontiguousarray(voxels[chunk.intersect(box).slices(box.start)])
+            chunks.append(LOST if chunk.start in gone else hashlib.sha256(part.tobytes()).hexdigest())
+    return sample, whole.digest(), chunks
 
 
 def _own_voxels(run: Run, core: Box) -> Box:

@@ -25,7 +25,7 @@ from bigcp3d.edge.places import same_place
 from bigcp3d.edge.records import read_record, read_records, write_record
 from bigcp3d.edge.stores import plain_json
 from bigcp3d.errors import InputError
-from bigcp3d.pure.boxes import Vec3
+from bigcp3d.pure.boxes import Box, Vec3, vec3
 from bigcp3d.work.lost import read_lost
 from bigcp3d.work.plan import Plan, name_differences
 from bigcp3d.work.run import ONCE, Run
@@ -58,6 +58,32 @@ class KeptOffsets(BaseModel):
         return found
 
 
+class KeptPart(BaseModel):
+    """What of the working grid was predicted: a box, perhaps only within ``reach`` of a mask."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    start: Vec3
+    stop: Vec3
+    mask: str | None
+    reach: int
+
+    @classmethod
+    def of(cls, plan: Plan) -> KeptPart | None:
+        """That of a run; None for the whole volume."""
+        if plan.roi is None and plan.mask is None:
+            return None
+        mapped, mask = plan.scope.mapped, None if plan.mask is None else f"{plan.mask.path}, level {plan.mask_level}"
+        return cls(start=vec3(mapped.start), stop=vec3(mapped.stop), mask=mask, reach=plan.reach)
+
+    def holds(self, plan: Plan) -> bool:
+        """Whether all that a plan needs is in it."""
+        own, mapped, wanted = Box(self.start, self.stop), plan.scope.mapped, KeptPart.of(plan)
+        if mapped.intersect(own) != mapped:
+            return False
+        return self.mask is None or (wanted is not None and wanted.mask == self.mask and wanted.reach <= self.reach)
+
+
 class Kept(BaseModel):
     """What lies in a folder of kept maps.
 
@@ -73,6 +99,8 @@ class Kept(BaseModel):
         By time point, sha256 of the voxels that the percentiles were taken from.
     partial : bool
         Whether a region or a mask decided which of the maps there are; nobody else starts from these.
+    part : KeptPart or None
+        Then, what was predicted; None where an earlier version did not say.
     maps : str or None
         The folder in which the maps are; None: in this one.
     offsets : KeptOffsets or None
@@ -86,6 +114,7 @@ class Kept(BaseModel):
     device: str
     samples: dict[int, str]
     partial: bool = False
+    part: KeptPart | None = None
     maps: str | None = None
     offsets: KeptOffsets | None = None
 
@@ -140,6 +169,7 @@ def write_kept(run: Run) -> None:
             times=plan.times,
             device=(device or {}).get("device", "unknown"),
             partial=plan.roi is not None or plan.mask is not None,
+            part=KeptPart.of(plan),
             samples={time: record.get("sample", "") for time, record in records.items()},
         )
     else:

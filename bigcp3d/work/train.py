@@ -239,7 +239,7 @@ def train(
         held += [(str(v), open_part(v, holdout_x, paint=True, held_out=True)) for v in painted]
     held += [(f"simulated {simulate}", source) for source in kinds[2]]
     checks = [
-        make_batch([(1.0, s)], (seed + 1, 2**20 + k), 1, patch, card, augment=False)
+        make_batch([(1.0, s)], (seed + 1, 2**20 + k), 1, patch, card, balance, augment=False)
         for _, s in held
         for k in range(CHECKS)
     ]

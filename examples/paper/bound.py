@@ -1,10 +1,11 @@
-"""What would a perfect network reach? The true maps of the test volumes, through the same tracking and grouping.
+"""What do true maps give? Those of the test volumes, through the same tracking and grouping as predicted ones.
 
     python examples/paper/bound.py --data ../shared/data
 
 Maps are made of the truth on the grid on which the networks see a volume, and rounded as predicted ones are; the labels
-are scored at the volume's own resolution, as those of the experiments. What is lost here no training gains: pieces that
-a border leaves thinner than a voxel of the grid, and cells so bent that the straight way to their centre leaves them.
+are scored at the volume's own resolution, as those of the experiments. What is lost here is not the network's fault:
+pieces that a border leaves thinner than a voxel of the grid, and cells so bent that the straight way to their centre
+leaves them.
 """
 
 from __future__ import annotations

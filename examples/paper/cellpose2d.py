@@ -25,6 +25,7 @@ from unet3d import segment_ours
 
 from bigcp3d.edge.image import open_image, open_labels
 from bigcp3d.errors import BigCP3DError
+from bigcp3d.pure.radius import MIN_VOLUME_SHARE
 
 log = logging.getLogger(__name__)
 
@@ -150,7 +151,7 @@ def segment_in_3d(job: Job, training: Training, volume: Volume, store: Path) -> 
         do_3D=True,
         anisotropy=scale[0] / scale[2],
         diameter=volume.diameter_um / scale[2],
-        min_size=max(15, round(ball / 20)),
+        min_size=max(15, round(ball * MIN_VOLUME_SHARE)),
         bsize=job.arguments.bsize,
     )[0]
     write_labels(store, info, np.asarray(masks), "cells")

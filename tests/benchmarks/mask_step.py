@@ -35,7 +35,7 @@ CRUMB = round(0.05 * 4 / 3 * math.pi * RADIUS**3)
 
 
 def _quality(labels: NDArray[Any], truth: NDArray[Any]) -> Row:
-    """Of all true cells, and of those that the volume filter would keep: the others are cut by the border."""
+    """Of all true cells, and of those of at least a twentieth of a ball: the others are cut by the border."""
     overlaps = count_overlaps(labels, truth)
     scores, whole = score_overlaps(overlaps), score_overlaps(overlaps, min_truth_vox=CRUMB)
     kept = {"dice, cells > 5 %": whole["mean_dice"], "ap50, cells > 5 %": whole["ap50"]}

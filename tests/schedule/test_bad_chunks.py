@@ -15,7 +15,7 @@ import zarr
 import bigcp3d
 from bigcp3d.edge.labels import create_image, write_image_box
 from bigcp3d.errors import BlockError, InputError, TargetError
-from bigcp3d.pure.boxes import BlockGrid
+from bigcp3d.pure.boxes import BlockGrid, Box
 from bigcp3d.schedule.events import BlockDone, Warned
 from bigcp3d.work import intake, lost, passes
 from bigcp3d.work import run as run_module
@@ -229,13 +229,22 @@ def test_another_image_in_the_same_place_is_refused(small_sample, case, monkeypa
     assert np.array_equal(case.segment(), case.whole())
 
 
-def test_a_chunk_of_the_sample_that_dies_between_two_starts_is_skipped_as_any_other(small_sample, case, monkeypatch):
+def test_a_chunk_of_the_sample_may_die_between_two_starts_and_no_other_may_change(case, monkeypatch):
+    boxes = (BlockGrid(SHAPE, CHUNK).core((0, 1, 0)), Box((0, 15, 20), (17, 30, 40)))  # the second has two chunks
+    monkeypatch.setattr(intake, "sample_boxes", lambda shape: boxes)
+    expected = case.segment("whole.zarr")
     with monkeypatch.context() as patch:
         patch.setitem(passes.PASSES, "resolve", lambda *_: 1 / 0)
         with pytest.raises(BlockError):
             case.segment(on_error="skip")
-    truncate(chunk(case, (0, 1, 0)))
-    assert case.segment(on_error="skip").any()
+    truncate(chunk(case, (0, 1, 1)))
+    beside = chunk(case, (0, 1, 2))
+    good = beside.read_bytes()
+    beside.write_bytes(chunk(case, (0, 2, 2)).read_bytes())
+    with pytest.raises(InputError, match="found other voxels"):
+        case.segment(on_error="skip")
+    beside.write_bytes(good)
+    assert np.array_equal(case.segment(on_error="skip"), expected)  # all had been read before
 
 
 def test_a_damaged_sample_ends_a_run_that_may_not_skip(small_sample, case):

@@ -253,10 +253,19 @@ def test_maps_of_the_whole_volume_serve_a_region_and_not_the_other_way_round(tis
     case.segment("part.zarr", roi=REGIONS[0], keep_maps=True, work_dir=part / "cells")
     with pytest.raises(InputError, match="in a region or a mask only"):
         case.plan(start="maps", work_dir=part / "other")
-    with pytest.raises(InputError, match="hold nothing outside it"):
-        case.plan(maps=part / "cells", work_dir=part / "other", radius_vox=2.5)
     found = case.segment("f.zarr", roi=REGIONS[0], maps=part / "cells", work_dir=tmp_path / "v", radius_vox=2.5)
     assert np.array_equal(found, expected)
+
+
+def test_maps_of_a_mask_serve_that_mask_alone(tissue_store, random_model, mask_store, tmp_path):
+    case = Case(tissue_store, random_model, tmp_path)
+    fine, coarse = (mask_store[0] / f"{name}.zarr" for name in ("fine", "coarse"))
+    expected = case.segment("kept.zarr", mask=fine, keep_maps=True, work_dir=tmp_path / "kept", radius_vox=2.5)
+    again = {"maps": tmp_path / "kept", "radius_vox": 2.5}
+    assert np.array_equal(case.segment("a.zarr", mask=fine, work_dir=tmp_path / "a", **again), expected)
+    for more in ({}, {"mask": coarse}, {"mask": fine, "radius_vox": 3.5}):
+        with pytest.raises(InputError, match="hold nothing outside it"):
+            case.plan(work_dir=tmp_path / "b", **{**again, **more})
 
 
 @pytest.mark.parametrize("slab", [1, 700, 2**22])

@@ -10,9 +10,10 @@ import pytest
 
 from bigcp3d.edge.image import open_image, open_labels
 from bigcp3d.errors import BigCP3DError
+from bigcp3d.pure.augment import Sample
 from bigcp3d.pure.boxes import Box
 from bigcp3d.pure.tissue import Tissue
-from bigcp3d.work.batches import Recipe, make_batches
+from bigcp3d.work.batches import Recipe, make_batches, make_sample
 from bigcp3d.work.samples import Look, NoiseSource, open_source
 from bigcp3d.work.simulate import simulate
 
@@ -76,3 +77,21 @@ def test_small_cells_count_as_the_balance_says(tmp_path):
         assert (weights[target[:, :1] == 0] <= 1).all()
     cells = np.concatenate([balanced.make(n)[2].ravel() for n in range(4)])
     assert cells.max() > 1.2
+
+
+class Bar(NoiseSource):
+    """A bar along x that leaves the patch, in the middle of every sample."""
+
+    def draw(self, rng, shape):
+        labels = np.zeros(shape, np.int32)
+        z, y, x = (n // 2 for n in shape)
+        labels[z - 1 : z + 1, y - 1 : y + 1, x - 12 : x + 12] = 5
+        return Sample(np.zeros((1, *shape), np.float32), labels, np.ones(shape, bool))
+
+
+def test_a_cell_that_the_patch_cuts_weighs_as_the_whole_of_it():
+    card = SimpleNamespace(**{**vars(CARD), "diameter_vox": 12.0})
+    _, target, weights = make_sample(Bar(Look(12.0)), np.random.default_rng(0), (8, 8, 8), card, 0.5, augment=False)
+    ball, whole = np.pi / 6 * 12**3, 2 * 2 * 24
+    assert np.unique(weights[target[0] > 0]) == pytest.approx((ball / whole) ** 0.5)
+    assert np.unique(weights[target[0] == 0]) == 1
