@@ -112,7 +112,7 @@ def degrade(image: Float32, rng: np.random.Generator, clip: tuple[float, float])
         return shown
     if rng.random() < 0.2:  # light from out of focus
         image = image + np.float32(rng.uniform(0.1, 0.6)) * ndimage.uniform_filter(image, (15, 9, 9))
-    if rng.random() < 0.6:
+    if rng.random() < 0.35:
         image = coarsen_z(image, int(rng.integers(2, 6)))
     if rng.random() < 0.3:
         image = ndimage.gaussian_filter(image, rng.uniform(0.3, 1.0), truncate=3.0)
