@@ -28,7 +28,7 @@ from bigcp3d.pure.metrics import count_overlaps, score_overlaps
 from bigcp3d.pure.tissue import Tissue
 
 sys.path.insert(0, str(Path(__file__).parent / "paper"))
-from splits import HARD
+from splits import HARD, ball_vox
 
 NUCLEI = Tissue((64, 128, 128), 14.0, "nuclei", blur_vox=(2.0, 1.2, 1.2), noise=0.3, attenuation=0.5, staining=0.5)
 WORKERS = 2
@@ -49,6 +49,11 @@ class Test:
     path: Path | Tissue
     diameter_um: float | None = None
     first_x: float = 0.0
+
+    @property
+    def store(self) -> str:
+        """Name of the store with what is found, without its ending."""
+        return f"{self.group} {self.volume}".replace(",", "").replace(" ", "_")
 
 
 def membrane_tests(data: Path) -> list[Test]:
@@ -76,10 +81,9 @@ def nuclei_tests(data: Path) -> list[Test]:
 
 def score(test: Test, model: str, folder: Path) -> dict[str, float]:
     """Segment a volume and compare it with its truth; crumbs of the truth are ignored."""
-    name = f"{test.group} {test.volume}".replace(",", "").replace(" ", "_")
-    source, output = test.path, folder / f"{name}.zarr"
+    source, output = test.path, folder / f"{test.store}.zarr"
     if isinstance(source, Tissue):
-        source = folder / f"{name}_image.zarr"
+        source = folder / f"{test.store}_image.zarr"
         if not source.exists():
             bigcp3d.simulate(source, test.path)
     bigcp3d.segment(source, model=model, diameter_um=test.diameter_um, output=output, workers=WORKERS, overwrite=True)
@@ -92,19 +96,12 @@ def score(test: Test, model: str, folder: Path) -> dict[str, float]:
     overlaps = count_overlaps(found, truth)
     numbers = score_overlaps(overlaps, min_truth_vox=SMALLEST)
     row = {"cells": numbers["true_cells"], **{key: numbers[key] for key in SHARES}}
-    numbers = score_overlaps(overlaps, min_truth_vox=max(SMALLEST, round(SEEN * ball_vox(test))))
+    numbers = score_overlaps(
+        overlaps, min_truth_vox=max(SMALLEST, round(SEEN * ball_vox(test.path, test.diameter_um or 0.0)))
+    )
     row |= {f"seen_{key}": numbers[key] for key in ("true_cells", "mean_dice", "ap50")}
     numbers = score_overlaps(count_overlaps(*leave_whole(found, truth)), min_truth_vox=SMALLEST)
     return row | {f"whole_{key}": numbers[key] for key in ("true_cells", "mean_dice", "ap50")}
-
-
-def ball_vox(test: Test) -> float:
-    """Voxels of the image in a ball of the diameter that is expected."""
-    if isinstance(test.path, Tissue):
-        return float(np.pi / 6 * np.prod(test.path.diameter))
-    scale = open_image(test.path).levels[0].scale_um or (1.0, 1.0, 1.0)
-    assert test.diameter_um is not None
-    return float(np.pi / 6 * test.diameter_um**3 / np.prod(scale))
 
 
 def leave_whole(found: np.ndarray, truth: np.ndarray) -> tuple[np.ndarray, np.ndarray]:

@@ -11,26 +11,25 @@ import argparse
 from pathlib import Path
 
 import numpy as np
+from evaluate_shipped_models import SMALLEST, nuclei_tests
 from numpy.typing import NDArray
 from PIL import Image, ImageDraw
 from skimage.segmentation import find_boundaries
 
 from bigcp3d.edge.image import open_image, open_labels, read_box
 from bigcp3d.pure.boxes import Box
+from bigcp3d.pure.matching import number_cells
+from bigcp3d.pure.metrics import list_cells
+from bigcp3d.pure.overlaps import count_overlaps
 
-EMBRYOS = ("emb01_t451", "emb01_t501", "emb09_t501")
-SMALLEST = 50
 HALF, ZOOM, ROWS = 22, 5, 7
 """Half the side of a cut-out and its enlargement; rows of a picture."""
 
 
-def find_missed(truth: NDArray[np.int64], found: NDArray[np.int64]) -> list[int]:
+def find_missed(truth: NDArray[np.uint32], found: NDArray[np.uint32]) -> list[int]:
     """True cells of which no found one shares an IoU of a half."""
-    sizes, others = np.bincount(truth.ravel()), np.bincount(found.ravel())
-    shared = np.bincount((truth * len(others) + found).ravel(), minlength=sizes.size * others.size)
-    shared = shared.reshape(sizes.size, others.size)[:, 1:]
-    best = (shared / (sizes[:, None] + others[None, 1:] - shared)).max(axis=1)
-    return [cell for cell in range(1, sizes.size) if sizes[cell] >= SMALLEST and best[cell] < 0.5]
+    cells = list_cells(number_cells([count_overlaps(found, truth)]))
+    return [int(cell) for cell in cells.cell[(cells.cell_vox >= SMALLEST) & (cells.iou < 0.5)]]
 
 
 def draw_cut(
@@ -49,7 +48,7 @@ def draw_cut(
 
 
 def draw_cell(
-    image: NDArray[np.floating], truth: NDArray[np.int64], found: NDArray[np.int64], cell: int, ratio: float
+    image: NDArray[np.floating], truth: NDArray[np.uint32], found: NDArray[np.uint32], cell: int, ratio: float
 ) -> NDArray[np.uint8]:
     """A row of six cuts through the voxel of a cell that lies nearest to its centroid."""
     points = np.argwhere(truth == cell)
@@ -77,18 +76,15 @@ def main() -> None:
     arguments = parser.parse_args()
     arguments.out.mkdir(parents=True, exist_ok=True)
     rows = []
-    for name in EMBRYOS:
-        store = open_image(arguments.data / "nuclei" / f"{name}.zarr")
+    for test in (test for test in nuclei_tests(arguments.data) if isinstance(test.path, Path)):
+        store, name = open_image(test.path), test.volume
         box, scale = Box.of_shape(store.levels[0].shape), store.levels[0].scale_um or (1.0, 1.0, 1.0)
         values = read_box(store, 0, box).astype(float)
         low, high = np.percentile(values, (1, 99.7))
         image = np.clip((values - low) / (high - low), 0, 1)
         truth, found = (
-            read_box(open_labels(path, label), 0, box).astype(np.int64)
-            for path, label in (
-                (store.path, "truth"),
-                (arguments.scores / "nuclei" / f"embryos_held_out_{name}.zarr", "cells"),
-            )
+            read_box(open_labels(path, label), 0, box).astype(np.uint32)
+            for path, label in ((test.path, "truth"), (arguments.scores / "nuclei" / f"{test.store}.zarr", "cells"))
         )
         for cell in find_missed(truth, found):
             row = Image.fromarray(draw_cell(image, truth, found, cell, scale[0] / scale[2]))

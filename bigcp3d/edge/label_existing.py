@@ -13,6 +13,7 @@ import zarr
 from bigcp3d.edge.diagnose import open_node
 from bigcp3d.edge.image import ImageInfo, open_labels
 from bigcp3d.edge.label_plan import LabelTarget, plan_labels
+from bigcp3d.edge.metadata import own_part
 from bigcp3d.edge.places import place, zarr_store
 from bigcp3d.edge.stores import edit_group, plain_json
 from bigcp3d.errors import TargetError
@@ -76,17 +77,14 @@ def _pieces(labels: ImageInfo, level: str) -> tuple[Vec3, Vec3]:
 def identify(target: LabelTarget) -> str:
     """Sha256 of what the labels say of how they were made, updates left out: other labels in their place say others."""
     said = open_node(str(target.path)).attrs.asdict()
-    made = said.get("bigcp3d")
-    if isinstance(made, dict):
+    if made := own_part(said):
         said["bigcp3d"] = {name: value for name, value in made.items() if name != "updates"}
     return hashlib.sha256(json.dumps(plain_json(said), sort_keys=True).encode()).hexdigest()
 
 
 def largest_noted(target: LabelTarget) -> int:
     """The largest id that the labels say was ever given, also where its cell has gone since; 0 where they say none."""
-    made = open_node(str(target.path)).attrs.asdict().get("bigcp3d")
-    if not isinstance(made, dict):
-        return 0
+    made = own_part(open_node(str(target.path)).attrs.asdict())
     updates = made.get("updates")
     noted = [entry.get("largest_id") for entry in updates or [] if isinstance(entry, dict)]
     return max([0, *(number for number in [made.get("cells"), *noted] if isinstance(number, int))])
@@ -95,8 +93,7 @@ def largest_noted(target: LabelTarget) -> int:
 def note_update(target: LabelTarget, entry: dict[str, object]) -> None:
     """Add a line to what the labels say of how they were made."""
     group = edit_group(target.path, target.zarr_format, {})
-    said = group.attrs.asdict().get("bigcp3d")
-    said = dict(said) if isinstance(said, dict) else {}
+    said = own_part(group.attrs.asdict())
     before = said.get("updates")
     updates = [*(before if isinstance(before, list) else []), entry]
     edit_group(target.path, target.zarr_format, {"bigcp3d": {**said, "updates": updates}})

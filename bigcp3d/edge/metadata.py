@@ -29,6 +29,12 @@ def ome_part(attributes: Json) -> Json:
     return part if isinstance(part, Mapping) else attributes
 
 
+def own_part(attributes: Json) -> dict[str, Any]:
+    """What labels say of how bigcp3d made them; empty where it did not."""
+    part = attributes.get("bigcp3d")
+    return dict(part) if isinstance(part, Mapping) else {}
+
+
 def stays_inside(path: str) -> bool:
     """Whether a path that metadata name lies below their group: a store from a stranger must not point elsewhere."""
     return not (path.startswith(("/", "~")) or "\\" in path or ":" in path or ".." in path.split("/"))

@@ -10,6 +10,7 @@ from dataclasses import replace
 from bigcp3d.edge.diagnose import open_node
 from bigcp3d.edge.info import ImageInfo, Level
 from bigcp3d.edge.label_plan import cumulated_factors, place_level
+from bigcp3d.edge.metadata import own_part
 from bigcp3d.edge.transforms import Float3, float3
 
 
@@ -40,6 +41,5 @@ def as_told(labels: ImageInfo) -> ImageInfo:
 
     Their metadata follow the image's, so that viewers lay one over the other; what is measured follows the user.
     """
-    made = open_node(labels.path).attrs.asdict().get("bigcp3d")
-    scale = made.get("scale_um") if isinstance(made, dict) else None
+    scale = own_part(open_node(labels.path).attrs.asdict()).get("scale_um")
     return placed(labels, float3(scale)) if isinstance(scale, list) and len(scale) == 3 else labels

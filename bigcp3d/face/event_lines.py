@@ -33,7 +33,7 @@ from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from typing import Any, TextIO
 
-from bigcp3d.errors import BigCP3DError
+from bigcp3d.face.failures import exit_code_of
 from bigcp3d.face.pace import Pace
 from bigcp3d.schedule.events import (
     BlockDone,
@@ -109,9 +109,10 @@ class EventLines:
         self.stream.write(json.dumps({"event": event, "time": now, **fields}) + "\n")
         self.stream.flush()
 
-    def write_error(self, error: BigCP3DError) -> None:
-        """Write how the run ended badly."""
-        self.write("error", kind=type(error).__name__, message=str(error), exit_code=error.exit_code)
+    def write_error(self, error: BaseException) -> None:
+        """Write how the run ended badly: by an error of ours, Ctrl-C or a bug."""
+        message = "interrupted" if isinstance(error, KeyboardInterrupt) else str(error)
+        self.write("error", kind=type(error).__name__, message=message, exit_code=exit_code_of(error))
 
     def _advance(self, event: BlockDone) -> None:
         now, name = self.clock(), event.name

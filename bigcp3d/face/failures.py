@@ -38,6 +38,13 @@ CARRIES_ON = {
 logger = logging.getLogger("bigcp3d")
 
 
+def exit_code_of(error: BaseException) -> int:
+    """The code with which a command ends."""
+    if isinstance(error, BigCP3DError):
+        return error.exit_code
+    return INTERRUPTED if isinstance(error, KeyboardInterrupt) else UNFORESEEN
+
+
 class Failing(TyperGroup):
     """A group of commands whose errors become messages and exit codes."""
 

@@ -97,10 +97,11 @@ def _provenance(labels: ImageInfo) -> str:
     """By whom labels were made, if they say so."""
     import zarr
 
+    from bigcp3d.edge.metadata import own_part
     from bigcp3d.edge.places import zarr_store
 
-    made = zarr.open_group(zarr_store(labels.path), mode="r", use_consolidated=False).attrs.asdict().get("bigcp3d")
-    if not isinstance(made, dict):
+    made = own_part(zarr.open_group(zarr_store(labels.path), mode="r", use_consolidated=False).attrs.asdict())
+    if not made:
         return ""
     model = f", model {made['model']}" if made.get("model") else ""
     cells = f", {made['cells']:,} cells" if isinstance(made.get("cells"), int) else ""

@@ -21,6 +21,7 @@ from bigcp3d.edge.diagnose import open_node
 from bigcp3d.edge.image import open_image
 from bigcp3d.edge.info import ImageInfo, Level
 from bigcp3d.edge.maps import open_maps
+from bigcp3d.edge.metadata import own_part
 from bigcp3d.edge.places import is_address, place
 from bigcp3d.edge.together import attributes_of
 from bigcp3d.edge.transforms import float3
@@ -61,7 +62,7 @@ def maps_of(labels: Labels, image: ImageInfo, work_dir: str | Path | None = None
         Where there are no maps.
     """
     path = place(labels.info.path)
-    settings = (attributes_of(path).get("bigcp3d") or {}).get("parameters")
+    settings = own_part(attributes_of(path)).get("parameters")
     if not isinstance(settings, Mapping) or "factors" not in settings:
         raise InputError(
             f"{path}: found labels that 'bigcp3d segment' did not write; they have no maps: leave out --maps"

@@ -12,9 +12,8 @@ from typing import TYPE_CHECKING, Any
 
 import typer
 
-from bigcp3d.errors import BigCP3DError
 from bigcp3d.face import options as o
-from bigcp3d.face.failures import INTERRUPTED, UNFORESEEN, set_up_logging
+from bigcp3d.face.failures import set_up_logging
 
 if TYPE_CHECKING:
     from bigcp3d.schedule.events import Observer
@@ -124,12 +123,6 @@ def events_as_lines() -> Iterator[Observer]:
     try:
         with PageServer(then=lines) as page:
             yield together(lines, page) or lines
-    except BigCP3DError as error:
+    except (Exception, KeyboardInterrupt) as error:  # of a bug too: its traceback goes to stderr alone
         lines.write_error(error)
-        raise
-    except KeyboardInterrupt:
-        lines.write("error", kind="KeyboardInterrupt", message="interrupted", exit_code=INTERRUPTED)
-        raise
-    except Exception as error:  # a bug: its traceback goes to stderr, and whoever reads the lines learns of it too
-        lines.write("error", kind=type(error).__name__, message=str(error), exit_code=UNFORESEEN)
         raise

@@ -44,9 +44,10 @@ def random_tissue(
     draw, nuclei = rng.uniform, stain == "nuclei"
     long = not nuclei and rng.random() < LONG
     stretch = np.exp(np.clip(rng.normal(0.0, 0.4 if long else 0.05 if nuclei else 0.15, 3), -0.7, 0.7))
-    sizes = np.array(mean_diameter(diameter_vox, scale)) * stretch / stretch.prod() ** (1 / 3)
+    mean = np.array(mean_diameter(diameter_vox, scale))
+    sizes = mean * stretch / stretch.prod() ** (1 / 3)
     finest = min(scale)
-    blur = min(10.0, max(0.5, max(mean_diameter(diameter_vox, scale)) * (0.02 + 0.11 * rng.random() ** 1.5)))
+    blur = min(10.0, max(0.5, float(mean.max()) * (0.02 + 0.11 * rng.random() ** 1.5)))
     blur_z = min(10.0, blur * draw(1.0, 2.2) * finest / scale[0])
     return Tissue(
         shape=shape,

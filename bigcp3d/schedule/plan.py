@@ -147,7 +147,7 @@ def _choose_block(plan_with, shape: Vec3, request: Request) -> Plan:  # type: ig
 def _refuse_partial(maps: str, plan: Plan) -> None:
     """Maps that a run of a region or a mask kept are empty elsewhere: all of that would be background."""
     kept = None if is_address(maps) else read_kept(maps)
-    if kept is not None and kept.partial and (kept.part is None or not kept.part.holds(plan)):
+    if kept is not None and not kept.holds(plan):
         raise InputError(
             f"{maps}: found maps that were kept by a run of a region or a mask, and hold nothing outside it; needed "
             "are those of all that is asked for: give the same --roi and --mask and no larger --radius, or leave "

@@ -17,6 +17,7 @@ from bigcp3d.edge.files import check_folder
 from bigcp3d.edge.label_target import check_space
 from bigcp3d.edge.labels import check_target
 from bigcp3d.edge.lock_file import LOCK
+from bigcp3d.edge.metadata import own_part
 from bigcp3d.edge.places import is_address, place, same_place
 from bigcp3d.edge.records import read_record, write_record
 from bigcp3d.edge.remote import Remote
@@ -85,8 +86,8 @@ def _refuse_labels_of_others(plan: Plan) -> None:
     if made is None:
         return
     path = plan.target.path
-    said = open_node(str(path)).attrs.asdict().get("bigcp3d") if path.exists() else None
-    if not isinstance(said, dict) or said.get("id") != made.get("id"):
+    said = own_part(open_node(str(path)).attrs.asdict()) if path.exists() else {}
+    if not said or said.get("id") != made.get("id"):
         raise TargetError(
             f"{path}: found {'labels of another run' if path.exists() else 'nothing'} in the place of those that the "
             f"unfinished run in {plan.work_dir} had begun to write; remove that directory, or give another --name"

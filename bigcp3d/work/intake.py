@@ -76,6 +76,8 @@ def _sample(run: Run, time: int, channel: int) -> tuple[list[NDArray[Any]], byte
     Those of single chunks only where errors are skipped, `LOST` for chunks that cannot be read.
     """
     plan, sample, whole, chunks = run.plan, [], hashlib.sha256(), list[str]()
+    skips = plan.on_error == "skip"
+    grid = BlockGrid(plan.image_shape, stored_chunk(plan.image, plan.level)) if skips else None
     for box in sample_boxes(plan.image_shape):
         voxels, lost = read_image(run, time, channel, box)
         whole.update(np.ascontiguousarray(voxels).tobytes())
@@ -83,10 +85,7 @@ def _sample(run: Run, time: int, channel: int) -> tuple[list[NDArray[Any]], byte
         for chunk in lost:
             there[chunk.intersect(box).slices(box.start)] = False
         sample.append(voxels[there])
-        if plan.on_error == "fail":
-            continue
-        grid = BlockGrid(plan.image_shape, stored_chunk(plan.image, plan.level))
-        for chunk in (grid.core(index) for index in grid.touching(box)):
+        for chunk in (grid.core(index) for index in grid.touching(box)) if grid else ():
             part = np.ascontiguousarray(voxels[chunk.intersect(box).slices(box.start)])
             chunks.append(LOST if chunk.start in gone else hashlib.sha256(part.tobytes()).hexdigest())
     return sample, whole.digest(), chunks

@@ -118,6 +118,10 @@ class Kept(BaseModel):
     maps: str | None = None
     offsets: KeptOffsets | None = None
 
+    def holds(self, plan: Plan) -> bool:
+        """Whether all maps that a plan needs are there."""
+        return not self.partial or (self.part is not None and self.part.holds(plan))
+
     def same_maps(self, other: Kept | None) -> bool:
         """Whether another folder's maps are these: of the same settings, voxels and kind of device."""
         own = {"maps": None, "offsets": None}

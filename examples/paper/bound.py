@@ -11,16 +11,17 @@ leaves them.
 from __future__ import annotations
 
 import argparse
+import math
 from pathlib import Path
 
 import numpy as np
-from material import prepare_test, read_resampled, read_whole
-from report import LARGE, ball_vox
+from material import grid_factors, prepare_test, read_resampled, read_whole
+from report import LARGE, ball_of
 from splits import NAMES, Split, open_split
 
 from bigcp3d.edge.image import open_labels
 from bigcp3d.pure.boxes import Box
-from bigcp3d.pure.grid import Factors, spread_labels
+from bigcp3d.pure.grid import spread_labels
 from bigcp3d.pure.maps import quantise_maps
 from bigcp3d.pure.metrics import count_overlaps, score_overlaps
 from bigcp3d.pure.targets import heat_flow, tanh_flow
@@ -33,20 +34,16 @@ def score_truth(split: Split, folder: Path) -> dict[tuple[str, str], tuple[float
     for item in dict.fromkeys(item for fold in split.folds for item in fold.test):
         volume = prepare_test(item, folder)
         labels = open_labels(volume.path, "truth")
-        level = labels.levels[0]
+        level, truth = labels.levels[0], read_whole(labels).astype(np.uint32)
         _, coarse = read_resampled(None, labels, volume.diameter_um, split.diameter_vox)
-        factors: Factors = tuple(volume.diameter_um / s / split.diameter_vox for s in level.scale_um or (1.0, 1.0, 1.0))  # type: ignore[assignment]
+        factors = grid_factors(level.scale_um, volume.diameter_um, split.diameter_vox)
+        whole, grid = Box.of_shape(level.shape), Box.of_shape(coarse.shape)
+        large_vox = math.ceil(LARGE * ball_of(item))
         for name, flow in (("heat", heat_flow(coarse)), ("tanh", tanh_flow(coarse, split.diameter_vox / 5))):
             maps = quantise_maps(np.concatenate([(coarse > 0)[None].astype(np.float32), flow]))
             found = label_maps(maps, split.diameter_vox / 2)
-            whole, grid = Box.of_shape(level.shape), Box.of_shape(coarse.shape)  # type: ignore[arg-type]
-            overlaps = count_overlaps(
-                spread_labels(found, grid, whole, factors, grid.shape), read_whole(labels).astype(np.uint32)
-            )
-            every, large = (
-                score_overlaps(overlaps, min_truth_vox=smallest)
-                for smallest in (volume.crumbs_vox, int(np.ceil(LARGE * ball_vox(item))))
-            )
+            overlaps = count_overlaps(spread_labels(found, grid, whole, factors, grid.shape), truth)
+            every, large = (score_overlaps(overlaps, min_truth_vox=vox) for vox in (volume.crumbs_vox, large_vox))
             scores[item.name, name] = (every["mean_dice"] or 0.0, large["mean_dice"] or 0.0, every["ap50"] or 0.0)
     return scores
 

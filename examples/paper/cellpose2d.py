@@ -20,7 +20,7 @@ import torch
 from experiment import Job, Missing, Training, choose_steps
 from material import read_whole, write_labels
 from numpy.typing import NDArray
-from splits import Volume
+from splits import Volume, ball_vox
 from unet3d import segment_ours
 
 from bigcp3d.edge.image import open_image, open_labels
@@ -143,7 +143,6 @@ def segment_in_3d(job: Job, training: Training, volume: Volume, store: Path) -> 
     info = open_image(volume.path)
     model = open_model(models, training.model)
     scale = info.levels[0].scale_um or (1.0, 1.0, 1.0)
-    ball = math.pi / 6 * volume.diameter_um**3 / math.prod(scale)
     masks = model.eval(
         read_whole(info),
         channels=[0, 0],
@@ -151,7 +150,7 @@ def segment_in_3d(job: Job, training: Training, volume: Volume, store: Path) -> 
         do_3D=True,
         anisotropy=scale[0] / scale[2],
         diameter=volume.diameter_um / scale[2],
-        min_size=max(15, round(ball * MIN_VOLUME_SHARE)),
+        min_size=max(15, round(ball_vox(volume.path, volume.diameter_um) * MIN_VOLUME_SHARE)),
         bsize=job.arguments.bsize,
     )[0]
     write_labels(store, info, np.asarray(masks), "cells")

@@ -67,12 +67,18 @@ def read_whole(info: ImageInfo) -> NDArray[Any]:
     return read_box(info, 0, Box.of_shape(info.levels[0].shape))
 
 
+def grid_factors(scale_um: tuple[float, float, float] | None, diameter_um: float, diameter_vox: float) -> Factors:
+    """Voxels of an image per voxel of the common grid, along each axis."""
+    z, y, x = (diameter_um / s / diameter_vox for s in scale_um or (1.0, 1.0, 1.0))
+    return z, y, x
+
+
 def read_resampled(
     image: ImageInfo | None, labels: ImageInfo, diameter_um: float, diameter_vox: float
 ) -> tuple[NDArray[np.float32] | None, NDArray[np.uint32]]:
     """Image (where there is one) and labels of a whole volume on the common grid."""
     level = (image or labels).levels[0]
-    factors: Factors = tuple(diameter_um / s / diameter_vox for s in level.scale_um or (1.0, 1.0, 1.0))  # type: ignore[assignment]
+    factors = grid_factors(level.scale_um, diameter_um, diameter_vox)
     whole, target = Box.of_shape(level.shape), Box.of_shape(working_shape(level.shape, factors))
     inverse: Factors = tuple(1 / f for f in factors)  # type: ignore[assignment]
     truth = spread_labels(read_whole(labels).astype(np.uint32), whole, target, inverse, level.shape)

@@ -20,9 +20,7 @@ import numpy as np
 from drawing import draw_boxes, draw_slices
 from experiment import TITLES
 from numpy.typing import NDArray
-from splits import NAMES, Simulation, Split, Volume, open_split
-
-from bigcp3d.edge.image import open_image
+from splits import NAMES, Simulation, Split, Volume, ball_vox, open_split
 
 PAPER = {"exp1": (0.656, 0.383), "exp2": (0.723, 0.877), "exp3": (0.905, 0.883), "exp4": (0.897, 0.883)}
 """Mean Dice in the paper (its table): on the kind of data trained on, and on another data set."""
@@ -62,18 +60,15 @@ def read_row(folder: Path, fold: str, name: str) -> Row:
     return Row(fold, name, "", result, cells)
 
 
-def ball_vox(item: Volume | Simulation) -> float:
-    """Voxels of a ball of a volume's expected diameter."""
-    if isinstance(item, Simulation):
-        return float(np.pi / 6 * np.prod(item.tissue.diameter))
-    scale = open_image(item.path).levels[0].scale_um or (1.0, 1.0, 1.0)
-    return float(np.pi / 6 * item.diameter_um**3 / np.prod(scale))
+def ball_of(item: Volume | Simulation) -> float:
+    """Voxels in a ball of a volume's expected diameter."""
+    return ball_vox(item.tissue) if isinstance(item, Simulation) else ball_vox(item.path, item.diameter_um)
 
 
 def summarise(row: Row, balls: dict[str, float]) -> dict[str, Any]:
     """The numbers of a row: spread of Dice over all cells of the fold, AP of its volumes together, cost.
 
-    ``balls`` has `ball_vox` of each volume.
+    ``balls`` has `ball_of` each volume.
     """
     if row.result is None:
         return {"fold": row.fold, "experiment": row.name, "missing": row.missing}
@@ -176,7 +171,7 @@ def report(out: Path, split: Split) -> Path | None:
     ]
     if all(row.missing for row in rows):
         return None
-    balls = {item.name: ball_vox(item) for fold in split.folds for item in fold.test}
+    balls = {item.name: ball_of(item) for fold in split.folds for item in fold.test}
     summaries = [summarise(row, balls) for row in rows]
     write_tables(folder, rows, summaries)
     write_report(folder, split, summaries)

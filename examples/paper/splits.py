@@ -7,9 +7,11 @@ test volume, or the tests' scores, before it is scored on it.
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass, replace
 from pathlib import Path
 
+from bigcp3d.edge.image import open_image
 from bigcp3d.errors import InputError
 from bigcp3d.pure.tissue import Tissue
 
@@ -144,6 +146,13 @@ def quick(data: Path) -> Split:
     train = (Simulation("tissue0", tissue),)
     test = (Simulation("tissue1", replace(tissue, shape=(20, 40, 40), seed=1)),)
     return Split("quick", "a tiny simulation", 12.0, (1.0, 99.0), (Fold("tiny", train, test),), "A test run.")
+
+
+def ball_vox(source: Path | Tissue, diameter_um: float = 0.0) -> float:
+    """Voxels of an image, or of a tissue, in a ball of the diameter that is expected (a tissue knows its own)."""
+    if isinstance(source, Tissue):
+        return math.pi / 6 * math.prod(source.diameter)
+    return math.pi / 6 * diameter_um**3 / math.prod(open_image(source).levels[0].scale_um or (1.0, 1.0, 1.0))
 
 
 def open_split(name: str, data: Path) -> Split:

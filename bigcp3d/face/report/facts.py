@@ -10,6 +10,7 @@ from typing import Any
 from bigcp3d.edge.diagnose import open_node
 from bigcp3d.edge.image import open_labels
 from bigcp3d.edge.label_source import source_image
+from bigcp3d.edge.metadata import own_part
 from bigcp3d.edge.placed import as_told
 from bigcp3d.face.report.views import Source
 from bigcp3d.pure.boxes import Box, vec3
@@ -83,8 +84,7 @@ def gather(store: str | Path, name: str, parts: Parts | None = None, image: str 
         There are no such labels, or they cannot be read.
     """
     labels = as_told(open_labels(store, name))
-    found = open_node(labels.path).attrs.asdict().get("bigcp3d")
-    run: dict[str, Any] = found if isinstance(found, dict) else {}
+    run = own_part(open_node(labels.path).attrs.asdict())
     parameters = run.get("parameters") or {}
     times = tuple(parameters.get("times") or range(labels.times))
     roi = parameters.get("roi")
