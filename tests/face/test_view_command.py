@@ -4,6 +4,7 @@ import os
 import signal
 import subprocess
 import sys
+from functools import partial
 from urllib.request import urlopen
 
 import pytest
@@ -30,7 +31,10 @@ def run(*words):
 def test_it_serves_until_it_is_interrupted_and_ends_cleanly(image):
     pytest.importorskip("neuroglancer")
     command = [sys.executable, "-m", "bigcp3d.face.cli", "view", str(image), "--print-url"]
-    began = subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, env={**os.environ})
+    heeds = partial(signal.signal, signal.SIGINT, signal.SIG_DFL)  # a job in a shell's background ignores Ctrl-C
+    began = subprocess.Popen(
+        command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, env={**os.environ}, preexec_fn=heeds
+    )
     try:
         url = began.stdout.readline().strip()
         with urlopen(url, timeout=20) as page:
@@ -39,7 +43,7 @@ def test_it_serves_until_it_is_interrupted_and_ends_cleanly(image):
         while "Ctrl-C" not in began.stderr.readline():
             pass
         began.send_signal(signal.SIGINT)
-        words = began.communicate(timeout=120)[1]
+        words = began.communicate(timeout=30)[1]
         assert (began.returncode, words.strip().splitlines()[-1]) == (0, "closed")
     finally:
         began.kill()
