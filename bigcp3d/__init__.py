@@ -10,17 +10,17 @@ from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from bigcp3d.face.progress import watching
+    from bigcp3d.face.progress.progress import watching
     from bigcp3d.face.report.write import write_report
-    from bigcp3d.pure.whole import label_maps
+    from bigcp3d.pure.in_memory import label_maps
     from bigcp3d.schedule.estimate import estimate_diameter
     from bigcp3d.schedule.measure import measure
     from bigcp3d.schedule.segment import plan_segmentation, segment
     from bigcp3d.schedule.sweep import plan_sweep
     from bigcp3d.schedule.update import update
-    from bigcp3d.work.evaluate import evaluate
+    from bigcp3d.work.analyse.evaluate import evaluate
     from bigcp3d.work.simulate import simulate
-    from bigcp3d.work.train import train
+    from bigcp3d.work.train.train import train
 
 __version__ = "0.1.0"
 __all__ = [
@@ -44,13 +44,13 @@ _HOMES = {
     "update": "bigcp3d.schedule.update",
     "plan_segmentation": "bigcp3d.schedule.segment",
     "estimate_diameter": "bigcp3d.schedule.estimate",
-    "evaluate": "bigcp3d.work.evaluate",
-    "label_maps": "bigcp3d.pure.whole",
+    "evaluate": "bigcp3d.work.analyse.evaluate",
+    "label_maps": "bigcp3d.pure.in_memory",
     "measure": "bigcp3d.schedule.measure",
     "simulate": "bigcp3d.work.simulate",
     "plan_sweep": "bigcp3d.schedule.sweep",
-    "train": "bigcp3d.work.train",
-    "watching": "bigcp3d.face.progress",
+    "train": "bigcp3d.work.train.train",
+    "watching": "bigcp3d.face.progress.progress",
     "write_report": "bigcp3d.face.report.write",
 }
 

@@ -24,15 +24,15 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from bigcp3d.pure.boxes import Box
-from bigcp3d.pure.metrics import count_overlaps, score_overlaps
-from bigcp3d.pure.network import HalfUNet3D, UNet3D
-from bigcp3d.pure.normalise import estimate_range, normalise_intensity
-from bigcp3d.pure.tissue import render
-from bigcp3d.pure.whole import label_maps
-from bigcp3d.work.batches import Batch, make_batch
-from bigcp3d.work.optimise import compute_loss
-from bigcp3d.work.samples import Look, TissueSource
-from bigcp3d.work.train import choose_device
+from bigcp3d.pure.in_memory import label_maps
+from bigcp3d.pure.predict.network import HalfUNet3D, UNet3D
+from bigcp3d.pure.predict.normalise import estimate_range, normalise_intensity
+from bigcp3d.pure.score.metrics import count_overlaps, score_overlaps
+from bigcp3d.pure.tissue.tissue import render
+from bigcp3d.work.train.batches import Batch, make_batch
+from bigcp3d.work.train.optimise import compute_loss
+from bigcp3d.work.train.samples import Look, TissueSource
+from bigcp3d.work.train.train import choose_device
 
 CARD = SimpleNamespace(diameter_vox=20.0, scale_vox=4.0, representation="tanh", clip=(-0.5, 2.5))
 PATCH, BATCH, RATE = (48, 64, 64), 2, 1e-3

@@ -14,9 +14,9 @@ from playwright.sync_api import sync_playwright
 
 import bigcp3d
 from bigcp3d.face.dashboard.server import PageServer
-from bigcp3d.face.progress import together
-from bigcp3d.pure.tissue import Tissue
-from bigcp3d.schedule.events import BlockDone, PassStarted
+from bigcp3d.face.progress.progress import together
+from bigcp3d.pure.tissue.tissue import Tissue
+from bigcp3d.schedule.running.events import BlockDone, PassStarted
 
 SCALE_UM = (1.0, 0.5, 0.5)
 FLAGS = ["--headless=new", "--no-sandbox", "--disable-gpu", "--use-angle=swiftshader", "--disable-dev-shm-usage"]

@@ -16,11 +16,11 @@ from numpy.typing import NDArray
 from PIL import Image, ImageDraw
 from skimage.segmentation import find_boundaries
 
-from bigcp3d.edge.image import open_image, open_labels, read_box
+from bigcp3d.edge.image.image import open_image, open_labels, read_box
 from bigcp3d.pure.boxes import Box
-from bigcp3d.pure.matching import number_cells
-from bigcp3d.pure.metrics import list_cells
-from bigcp3d.pure.overlaps import count_overlaps
+from bigcp3d.pure.score.matching import number_cells
+from bigcp3d.pure.score.metrics import list_cells
+from bigcp3d.pure.score.overlaps import count_overlaps
 
 HALF, ZOOM, ROWS = 22, 5, 7
 """Half the side of a cut-out and its enlargement; rows of a picture."""

@@ -9,7 +9,7 @@ import argparse
 from pathlib import Path
 
 import bigcp3d
-from bigcp3d.pure.tissue import Tissue
+from bigcp3d.pure.tissue.tissue import Tissue
 
 SCALE_UM = (1.0, 0.5, 0.5)  # micrometres per voxel: planes lie further apart than pixels, as in most microscopes
 DIAMETER_VOX = 24.0  # of a cell, in voxels of the finest axis

@@ -13,8 +13,8 @@ from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
 
 import bigcp3d
-from bigcp3d.edge.image import open_image, open_labels
-from bigcp3d.face.picture import colour_labels, outline, read_planes
+from bigcp3d.edge.image.image import open_image, open_labels
+from bigcp3d.face.pictures.planes_picture import colour_labels, outline, read_planes
 
 SCALE_UM = (0.5, 0.36, 0.36)  # the store says nothing of it
 DAPI = 1

@@ -21,8 +21,8 @@ from pathlib import Path
 import zarr
 
 import bigcp3d
-from bigcp3d.face.curves import try_to_draw
-from bigcp3d.pure.tissue import Tissue
+from bigcp3d.face.pictures.learning_curve_picture import try_to_draw
+from bigcp3d.pure.tissue.tissue import Tissue
 
 
 def main() -> None:

@@ -18,8 +18,8 @@ from typing import Any
 
 import torch
 
-from bigcp3d.edge.models import load_network, save_model
-from bigcp3d.work.train import train
+from bigcp3d.edge.models.model_files import load_network, save_model
+from bigcp3d.work.train.train import train
 
 TRAINED_ON = {
     "nuclei": "BBBC050 mouse embryo nuclei (Tokuoka et al. 2020, CC BY 3.0), embryos 02, 04 to 08 and 11; simulated "

@@ -16,10 +16,10 @@ import tempfile
 from pathlib import Path
 
 import bigcp3d
-from bigcp3d.face.maps_shelf import with_maps
-from bigcp3d.face.neuroglancer_view import serving
-from bigcp3d.face.scene import make_scene
-from bigcp3d.pure.tissue import Tissue
+from bigcp3d.face.view.maps_layers import with_maps
+from bigcp3d.face.view.neuroglancer_view import serving
+from bigcp3d.face.view.scene import make_scene
+from bigcp3d.pure.tissue.tissue import Tissue
 
 # Neuroglancer draws with WebGL, which chromium can do on a processor alone.
 FLAGS = [

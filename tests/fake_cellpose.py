@@ -1,7 +1,7 @@
 """A stand-in for the package Cellpose 3, where it is not installed: names, download and the network's interface.
 
-Its network has the tensors by which `bigcp3d.edge.cellpose` knows Cellpose's U-Net, one convolution a level, and pools
-over the plane as the style vector does.
+Its network has the tensors by which `bigcp3d.edge.models.cellpose` knows Cellpose's U-Net, one convolution a level, and
+pools over the plane as the style vector does.
 """
 
 from __future__ import annotations
@@ -65,7 +65,7 @@ def install(monkeypatch, tmp_path, version="3.1.1.3"):
         monkeypatch.delitem(sys.modules, name)
     for module in (package, package.models, package.resnet_torch):
         monkeypatch.setitem(sys.modules, module.__name__, module)
-    monkeypatch.setattr("bigcp3d.edge.cellpose._installed_version", lambda model: version)
+    monkeypatch.setattr("bigcp3d.edge.models.cellpose._installed_version", lambda model: version)
     return folder
 
 

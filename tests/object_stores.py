@@ -15,8 +15,8 @@ from http.server import BaseHTTPRequestHandler, SimpleHTTPRequestHandler, Thread
 from pathlib import Path
 from typing import Any
 
-from bigcp3d.edge import clients
-from bigcp3d.edge.remote import Remote
+from bigcp3d.edge.stores import clients
+from bigcp3d.edge.stores.remote import Remote
 
 KEY, SECRET = "AKIABIGCP3DTESTKEY42", "test/Secret+that.must-appear.nowhere"
 ENVIRONMENT = {"AWS_ACCESS_KEY_ID": KEY, "AWS_SECRET_ACCESS_KEY": SECRET, "AWS_REGION": "us-east-1"}

@@ -3,7 +3,7 @@
 It needs a virtual environment of its own, memcached, and a disk with extended attributes::
 
     python3 -m venv ~/swift && ~/swift/bin/pip install swift==2.38.3 && apt-get install memcached
-    BIGCP3D_SWIFT=~/swift pytest -m slow tests/schedule/test_object_store_slow.py
+    BIGCP3D_SWIFT=~/swift pytest -m slow tests/schedule/running/test_object_store_slow.py
 """
 
 from __future__ import annotations

@@ -15,9 +15,9 @@ import tifffile
 import zarr
 from PIL import Image
 
-from bigcp3d.edge.image import open_image, open_labels, read_box
-from bigcp3d.edge.labels import create_image, write_image_box
-from bigcp3d.edge.models import load_card
+from bigcp3d.edge.image.image import open_image, open_labels, read_box
+from bigcp3d.edge.labels.labels import create_image, write_image_box
+from bigcp3d.edge.models.model_files import load_card
 from bigcp3d.pure.boxes import Box
 
 EXAMPLES = Path(__file__).resolve().parents[1] / "examples"

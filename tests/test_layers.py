@@ -84,16 +84,16 @@ def test_every_module_belongs_to_a_layer():
     [
         ("bigcp3d.pure.a", "import zarr"),
         ("bigcp3d.pure.a", "from pathlib import Path"),
-        ("bigcp3d.pure.a", "from bigcp3d.edge.image import open_image"),
+        ("bigcp3d.pure.a", "from bigcp3d.edge.image.image import open_image"),
         ("bigcp3d.edge.a", "from bigcp3d import work"),
         ("bigcp3d.edge.a", "from bigcp3d import segment"),
         ("bigcp3d.work.a", "def f():\n    import dask.array as da"),
         (
             "bigcp3d.work.a",
-            "from typing import TYPE_CHECKING\nif TYPE_CHECKING:\n    from bigcp3d.schedule.plan import Plan",
+            "from typing import TYPE_CHECKING\nif TYPE_CHECKING:\n    from bigcp3d.schedule.segment import Plan",
         ),
         ("bigcp3d.work.a", "from ..schedule import plan"),
-        ("bigcp3d.schedule.a", "from bigcp3d.face.progress import Pace"),
+        ("bigcp3d.schedule.a", "from bigcp3d.face.progress.progress import Pace"),
         ("bigcp3d.schedule.a", "import rich"),
     ],
 )

@@ -21,14 +21,14 @@ import yaml
 import zarr
 
 import bigcp3d
-from bigcp3d.edge.image import open_image, open_labels
-from bigcp3d.edge.models import load_card, load_network
-from bigcp3d.edge.records import read_record
-from bigcp3d.edge.tables import read_table
+from bigcp3d.edge.image.image import open_image, open_labels
+from bigcp3d.edge.models.model_files import load_card, load_network
+from bigcp3d.edge.workdir.records import read_record
+from bigcp3d.edge.workdir.tables import read_table
 from bigcp3d.errors import InputError
 from bigcp3d.schedule.clusters.config import read_config
-from bigcp3d.work.checkpoint import load_checkpoint
-from bigcp3d.work.plan import Plan
+from bigcp3d.work.plan.plan import Plan
+from bigcp3d.work.train.checkpoint import load_checkpoint
 
 PACKAGE = Path(bigcp3d.__file__).parent
 EXAMPLES = PACKAGE.parent / "examples"

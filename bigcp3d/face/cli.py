@@ -14,18 +14,18 @@ import typer
 import bigcp3d
 from bigcp3d.errors import InputError
 from bigcp3d.face import options as o
-from bigcp3d.face.estimate_command import estimate_diameter
-from bigcp3d.face.evaluate_command import evaluate
-from bigcp3d.face.failures import Failing, set_up_logging
-from bigcp3d.face.manual import manual
-from bigcp3d.face.measure_command import measure
-from bigcp3d.face.report_command import report
-from bigcp3d.face.segment_command import segment
-from bigcp3d.face.status_command import status
-from bigcp3d.face.sweep_command import sweep
-from bigcp3d.face.train_command import train
-from bigcp3d.face.update_command import update
-from bigcp3d.face.view_command import view
+from bigcp3d.face.commands.estimate_diameter import estimate_diameter
+from bigcp3d.face.commands.evaluate import evaluate
+from bigcp3d.face.commands.manual import manual
+from bigcp3d.face.commands.measure import measure
+from bigcp3d.face.commands.report import report
+from bigcp3d.face.commands.segment import segment
+from bigcp3d.face.commands.status import status
+from bigcp3d.face.commands.sweep import sweep
+from bigcp3d.face.commands.train import train
+from bigcp3d.face.commands.update import update
+from bigcp3d.face.commands.view import view
+from bigcp3d.face.exit_codes import Failing, set_up_logging
 
 app = typer.Typer(
     cls=Failing,
@@ -86,7 +86,7 @@ def demo(
     Needs no data and no download; a minute or two on two cores.
     """
     set_up_logging(verbose, quiet)
-    from bigcp3d.face.demo import Demo, run_demo
+    from bigcp3d.face.commands.run_demo import Demo, run_demo
 
     plan = Demo(folder, shape=shape, stain=stain.value, seed=seed, workers=workers, check=check)
     typer.echo(describe_numbers(run_demo(plan, quiet=quiet, say=typer.echo)))
@@ -113,7 +113,7 @@ def simulate(
 ) -> None:
     """Write a simulated tissue, image and `labels/truth`, chunk by chunk: any size in little memory."""
     set_up_logging(verbose, quiet=False)
-    from bigcp3d.pure.tissue import Tissue
+    from bigcp3d.pure.tissue.tissue import Tissue
     from bigcp3d.work.simulate import simulate as run
 
     tissue = Tissue(shape=shape, diameter_vox=diameter_voxels, stain=stain.value, seed=seed, scale=scale)
@@ -167,7 +167,7 @@ def info(
     disk of a segmentation. With --check the exit code is 2 where chunks are torn.
     """
     set_up_logging(verbose, quiet)
-    from bigcp3d.face.info import check_chunks, describe_image
+    from bigcp3d.face.describe_store import check_chunks, describe_image
 
     typer.echo(describe_image(source, plan=True))
     if check:
@@ -184,8 +184,8 @@ def models(
 ) -> None:
     """Show the models that come with bigcp3d, with what each expects and was trained on; of one, also its scores."""
     set_up_logging(verbose, quiet=False)
-    from bigcp3d.edge.models import find_model, load_card, shipped_models
-    from bigcp3d.face.info import describe_model
+    from bigcp3d.edge.models.model_files import find_model, load_card, shipped_models
+    from bigcp3d.face.describe_store import describe_model
 
     chosen = shipped_models() if name is None else {name: find_model(name)}
     if not chosen:

@@ -43,7 +43,9 @@ def network_bytes(patch: Vec3, features: int, architecture: str = "eschweiler", 
 
 def _plane_bytes(patch: Vec3, features: int, sam: bool) -> int:
     """Answer and sums of one patch (measured: 45 a voxel); the planes that a 2D network sees at once (70 to 77)."""
-    from bigcp3d.pure.planes import PLANES  # needs torch, which a plan with another network does without
+    from bigcp3d.pure.predict.cellpose_planes import (
+        PLANES,  # needs torch, which a plan with another network does without
+    )
 
     largest = max(patch[0] * patch[1], patch[0] * patch[2], patch[1] * patch[2])
     planes = SAM_BYTES if sam else PLANES * largest * features * 80
@@ -84,7 +86,8 @@ def pass_bytes(
         Largest image region that ``predict`` reads at once (a layer of patches), in voxels of the image and of the
         working grid.
     extent_vox, map_vox, shell_vox : int
-        Of a block of patches (`bigcp3d.pure.patch_blocks`): what they fill, its core, and what waits for neighbours.
+        Of a block of patches (`bigcp3d.pure.predict.patch_blocks`): what they fill, its core, and what waits for
+        neighbours.
     hand_over : bool
         Whether there are such neighbours.
     patch, features, architecture : tuple of int, int, str

@@ -9,8 +9,8 @@ outside of the region. Then
 - all other old cells inside go, and the new ones inside come, on voxels that no staying cell holds;
 - a new cell gets the id of the old one with which it shares more than half of their union, else one never used before.
 
-The rules look at tables of overlaps alone (`bigcp3d.pure.overlaps`), so it does not matter in which blocks these were
-counted. Applying a replacement twice changes nothing more, so an update that was stopped is simply applied again.
+The rules look at tables of overlaps alone (`bigcp3d.pure.score.overlaps`), so it does not matter in which blocks these
+were counted. Applying a replacement twice changes nothing more, so an update that was stopped is simply applied again.
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from bigcp3d.pure.overlaps import Ids, Overlaps
+from bigcp3d.pure.score.overlaps import Ids, Overlaps
 
 
 @dataclass(frozen=True)

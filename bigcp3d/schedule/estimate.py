@@ -5,11 +5,11 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from pathlib import Path
 
-from bigcp3d.edge.image import open_image
-from bigcp3d.schedule.channels import choose_channels
-from bigcp3d.schedule.request import Request
-from bigcp3d.work.estimate import Estimate, Trial
-from bigcp3d.work.estimate import estimate_diameter as guess
+from bigcp3d.edge.image.image import open_image
+from bigcp3d.schedule.planning.channels import choose_channels
+from bigcp3d.schedule.planning.request import Request
+from bigcp3d.work.analyse.estimate_diameter import Estimate, Trial
+from bigcp3d.work.analyse.estimate_diameter import estimate_diameter as guess
 
 
 def estimate_diameter(
@@ -46,9 +46,9 @@ def estimate_diameter(
     card, channels = choose_channels(open_image(source), request)
     import torch
 
-    from bigcp3d.edge.models import load_network
-    from bigcp3d.pure.predict import fast_precision, fix_arithmetic
-    from bigcp3d.work.validate import segment_array
+    from bigcp3d.edge.models.model_files import load_network
+    from bigcp3d.pure.predict.run_network import fast_precision, fix_arithmetic
+    from bigcp3d.work.train.validate import segment_array
 
     fix_arithmetic()
     device = "cuda" if torch.cuda.is_available() else "cpu"

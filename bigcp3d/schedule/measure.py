@@ -14,22 +14,22 @@ from typing import Any
 import numpy as np
 
 import bigcp3d
-from bigcp3d.edge.cell_files import check_cell_file, write_cell_file
-from bigcp3d.edge.label_plan import LabelTarget
-from bigcp3d.edge.label_table import check_label_table, refuse_table, table_path, write_label_table
-from bigcp3d.edge.places import Place, place
-from bigcp3d.edge.records import read_record, write_record
-from bigcp3d.edge.tables import read_table
+from bigcp3d.edge.cell_tables.cell_files import check_cell_file, write_cell_file
+from bigcp3d.edge.cell_tables.label_table import check_label_table, refuse_table, table_path, write_label_table
+from bigcp3d.edge.labels.label_plan import LabelTarget
+from bigcp3d.edge.stores.places import Place, place
+from bigcp3d.edge.workdir.records import read_record, write_record
+from bigcp3d.edge.workdir.tables import read_table
 from bigcp3d.errors import InputError
 from bigcp3d.pure.boxes import Vec3
-from bigcp3d.pure.cell_sums import CellSums
-from bigcp3d.pure.cell_table import Columns
+from bigcp3d.pure.cells.cell_sums import CellSums
+from bigcp3d.pure.cells.cell_table import Columns
 from bigcp3d.schedule.clusters.machines import Machines
-from bigcp3d.schedule.events import Observer, Warned
-from bigcp3d.schedule.request import Request
-from bigcp3d.work.measure import Measurement, measure_block, plan_measurement
-from bigcp3d.work.plan import Plan
-from bigcp3d.work.run import ONCE
+from bigcp3d.schedule.planning.request import Request
+from bigcp3d.schedule.running.events import Observer, Warned
+from bigcp3d.work.analyse.measure import Measurement, measure_block, plan_measurement
+from bigcp3d.work.plan.plan import Plan
+from bigcp3d.work.run.run import ONCE
 
 IN_STORE = "zarr"
 """What asks for a table inside the store, where a file name could stand."""
@@ -107,7 +107,7 @@ def measure(
         A ``.csv`` or ``.parquet`` file, or "zarr" for a table inside the store (``tables/<name>``).
     image, channels
         Whose intensities are measured, default all channels of the labels' own image; see
-        `bigcp3d.work.measure.plan_measurement`.
+        `bigcp3d.work.analyse.measure.plan_measurement`.
     work_dir : str or Path, optional
         Of the run that made the labels, if it is kept: gives each cell's mean predicted foreground and flow error.
     block : tuple of int, optional
@@ -124,7 +124,7 @@ def measure(
     Returns
     -------
     CellTable
-        Columns: `bigcp3d.pure.cell_table.tabulate_cells`; ``time`` in front where there are several time points.
+        Columns: `bigcp3d.pure.cells.cell_table.tabulate_cells`; ``time`` in front where there are several time points.
     """
     what = plan_measurement(store, name, image=image, channels=channels, block=block)
     if work_dir is not None and not any(Path(work_dir).glob("t*/objects.npz")):

@@ -15,23 +15,23 @@ from pathlib import Path
 from typing import Any, ParamSpec, Protocol, TypeVar
 from uuid import uuid4
 
-from bigcp3d.edge.labels import create_labels, finish_labels
-from bigcp3d.edge.records import read_record, write_record
+from bigcp3d.edge.labels.labels import create_labels, finish_labels
+from bigcp3d.edge.workdir.records import read_record, write_record
 from bigcp3d.errors import InputError
-from bigcp3d.schedule.events import ClusterReady, LabelsReady, Observer, RunFinished, RunPlanned, Summary
-from bigcp3d.schedule.lock import Hold, hold, refuse_if_held
-from bigcp3d.schedule.log import RunLog, block_error
 from bigcp3d.schedule.measure import check_run_table, measure_run
-from bigcp3d.schedule.plan import check_memory, fits_memory, make_plan
-from bigcp3d.schedule.request import Request
-from bigcp3d.schedule.serial import Done, Failed, Failures, execute_serially
-from bigcp3d.schedule.start import check_start, clean_up, prepare, read_ended, write_ended
-from bigcp3d.schedule.tasks import Task, label_tasks, object_tasks
-from bigcp3d.work.effort import sum_up_effort
-from bigcp3d.work.lost import read_lost
-from bigcp3d.work.passes import Counts
-from bigcp3d.work.plan import Plan
-from bigcp3d.work.run import ONCE, Run
+from bigcp3d.schedule.planning.make_plan import check_memory, fits_memory, make_plan
+from bigcp3d.schedule.planning.request import Request
+from bigcp3d.schedule.running.events import ClusterReady, LabelsReady, Observer, RunFinished, RunPlanned, Summary
+from bigcp3d.schedule.running.lock import Hold, hold, refuse_if_held
+from bigcp3d.schedule.running.run_log import RunLog, block_error
+from bigcp3d.schedule.running.serial import Done, Failed, Failures, execute_serially
+from bigcp3d.schedule.running.start import check_start, clean_up, prepare, read_ended, write_ended
+from bigcp3d.schedule.running.tasks import Task, label_tasks, object_tasks
+from bigcp3d.work.passes.passes import Counts
+from bigcp3d.work.plan.plan import Plan
+from bigcp3d.work.run.run import ONCE, Run
+from bigcp3d.work.run.run_costs import sum_up_effort
+from bigcp3d.work.run.unreadable_input import read_lost
 
 P = ParamSpec("P")
 R = TypeVar("R")
@@ -76,9 +76,9 @@ def segment(source: str | Path, *, on_event: Observer | None = None, **arguments
     source : str or Path
         OME-Zarr image group, version 0.1 to 0.5.
     on_event : callable, optional
-        Receives the events of `bigcp3d.schedule.events` as the run goes.
+        Receives the events of `bigcp3d.schedule.running.events` as the run goes.
     **arguments
-        Those of `bigcp3d.schedule.request.Request`, which says what each means.
+        Those of `bigcp3d.schedule.planning.request.Request`, which says what each means.
 
     Returns
     -------
@@ -169,7 +169,7 @@ def _executor(plan: Plan, run: Run, request: Request, observe: Observer) -> Iter
             run.log.close()
         return
     from bigcp3d.schedule.clusters.connect import connect
-    from bigcp3d.schedule.distribute import execute_on_dask, run_on_workers
+    from bigcp3d.schedule.running.distribute import execute_on_dask, run_on_workers
 
     gpu_threads = 0 if plan.maps else 2 if fits_memory(plan, request.machines.limit_bytes, threads=2) else 1
     with connect(request.machines, gpu_threads=gpu_threads) as client:

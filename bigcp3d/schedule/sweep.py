@@ -2,8 +2,8 @@
 
 Invariant: the labels of a trial are those that ``bigcp3d segment --roi`` writes in the region with the same settings,
 element by element. So cells that lie inside the region are those of the whole run, and nothing is promised of cells
-that its border cuts. The boxes around the region are those of `bigcp3d.work.scope`, and the functions those of the
-passes (`bigcp3d.pure.whole`).
+that its border cuts. The boxes around the region are those of `bigcp3d.work.plan.scope`, and the functions those of the
+passes (`bigcp3d.pure.in_memory`).
 """
 
 from __future__ import annotations
@@ -19,26 +19,26 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from bigcp3d.edge.image import ImageInfo, open_labels, read_box
+from bigcp3d.edge.image.image import ImageInfo, open_labels, read_box
 from bigcp3d.errors import BigCP3DError, BlockError, InputError
 from bigcp3d.pure.boxes import Box
 from bigcp3d.pure.grid import spread_labels
+from bigcp3d.pure.group.objects import dense_ids, keep_objects
+from bigcp3d.pure.in_memory import Limits, Objects, find_objects
+from bigcp3d.pure.label.vote import vote_labels, voting_box
 from bigcp3d.pure.memory import in_words
-from bigcp3d.pure.metrics import Number, count_overlaps, score_overlaps
-from bigcp3d.pure.objects import dense_ids, keep_objects
-from bigcp3d.pure.sinks import Sums
-from bigcp3d.pure.vote import vote_labels, voting_box
-from bigcp3d.pure.whole import Limits, Objects, find_objects
-from bigcp3d.schedule.events import Observer, RunPlanned
-from bigcp3d.schedule.log import RunLog
-from bigcp3d.schedule.plan import make_plan
-from bigcp3d.schedule.request import Request
-from bigcp3d.schedule.serial import execute_serially
-from bigcp3d.schedule.start import prepare
-from bigcp3d.schedule.tasks import object_tasks
-from bigcp3d.work.intake import normalise
-from bigcp3d.work.plan import Plan
-from bigcp3d.work.run import ONCE, Run
+from bigcp3d.pure.score.metrics import Number, count_overlaps, score_overlaps
+from bigcp3d.pure.track.sinks import Sums
+from bigcp3d.schedule.planning.make_plan import make_plan
+from bigcp3d.schedule.planning.request import Request
+from bigcp3d.schedule.running.events import Observer, RunPlanned
+from bigcp3d.schedule.running.run_log import RunLog
+from bigcp3d.schedule.running.serial import execute_serially
+from bigcp3d.schedule.running.start import prepare
+from bigcp3d.schedule.running.tasks import object_tasks
+from bigcp3d.work.passes.intake import normalise
+from bigcp3d.work.plan.plan import Plan
+from bigcp3d.work.run.run import ONCE, Run
 
 SWEPT = (
     "foreground",
@@ -76,7 +76,7 @@ class Trial:
     foreground_vox, unassigned_vox : int
         Voxels of the working grid, region and surroundings, that walked; that found no end within reach.
     scores : dict or None
-        With truth: `bigcp3d.pure.metrics`, in the region; pieces of cells at its border count as cells.
+        With truth: `bigcp3d.pure.score.metrics`, in the region; pieces of cells at its border count as cells.
     """
 
     settings: dict[str, float]

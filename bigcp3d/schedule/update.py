@@ -22,24 +22,25 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
-from bigcp3d.edge.image import open_image, open_labels
-from bigcp3d.edge.label_existing import identify, largest_noted, largest_possible, note_update, open_target
-from bigcp3d.edge.labels import LabelTarget
-from bigcp3d.edge.lock_file import LOCK
-from bigcp3d.edge.tables import read_table, write_atomically, write_table
+from bigcp3d.edge.image.image import open_image, open_labels
+from bigcp3d.edge.labels.existing_labels import identify, largest_noted, largest_possible, note_update, open_target
+from bigcp3d.edge.labels.labels import LabelTarget
+from bigcp3d.edge.stores.atomic_files import write_atomically
+from bigcp3d.edge.workdir.lock_file import LOCK
+from bigcp3d.edge.workdir.tables import read_table, write_table
 from bigcp3d.errors import InputError, TargetError
 from bigcp3d.pure.boxes import Box, vec3
 from bigcp3d.pure.replacement import Replacement
-from bigcp3d.schedule.events import Observer
-from bigcp3d.schedule.kept import default_work_dir
-from bigcp3d.schedule.lock import hold
 from bigcp3d.schedule.measure import warn_of_old_table
-from bigcp3d.schedule.plan import make_plan
-from bigcp3d.schedule.request import Request
+from bigcp3d.schedule.planning.find_kept_maps import default_work_dir
+from bigcp3d.schedule.planning.make_plan import make_plan
+from bigcp3d.schedule.planning.region import find_region
+from bigcp3d.schedule.planning.request import Request
+from bigcp3d.schedule.running.events import Observer
+from bigcp3d.schedule.running.lock import hold
 from bigcp3d.schedule.segment import segment
-from bigcp3d.schedule.where import find_region
-from bigcp3d.work.plan import Plan
-from bigcp3d.work.update import compare_region, find_largest_id, renew_pyramid, replace_region
+from bigcp3d.work.plan.plan import Plan
+from bigcp3d.work.update_labels import compare_region, find_largest_id, renew_pyramid, replace_region
 
 NO_PART = (
     *("executor", "scheduler", "cluster", "cluster_config", "workers", "tls", "memory_limit"),
@@ -106,7 +107,7 @@ def update(
     never used, for which all labels are read once, and what earlier updates have noted. Ids are then no longer dense,
     nor in raster order. How far cells that the border cuts are looked for follows from the radius, as in a segmentation
     of a region
-    (`bigcp3d.work.scope`).
+    (`bigcp3d.work.plan.scope`).
     """
     request = Request(source, roi=roi, **arguments)
     if request.labels_level or request.table is not None:

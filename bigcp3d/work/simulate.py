@@ -1,8 +1,8 @@
 """Writing a simulated tissue: an OME-Zarr image and its truth, shard by shard, in bounded memory.
 
 Every shard is rendered once and both its image and its labels are written from that; a voxel depends on the tissue
-alone (`bigcp3d.pure.tissue`), so shards need nothing of each other and the store holds the same voxels whatever its
-chunks and however many threads wrote it. The store grows beside its target, under a hidden name, and is moved there
+alone (`bigcp3d.pure.tissue.tissue`), so shards need nothing of each other and the store holds the same voxels whatever
+its chunks and however many threads wrote it. The store grows beside its target, under a hidden name, and is moved there
 when it is whole: a simulation that was killed leaves nothing that could be taken for an image.
 """
 
@@ -17,9 +17,9 @@ from dataclasses import asdict
 from pathlib import Path
 
 import bigcp3d
-from bigcp3d.edge.image import ImageInfo, open_image
-from bigcp3d.edge.label_plan import chunk_and_shard
-from bigcp3d.edge.labels import (
+from bigcp3d.edge.image.image import ImageInfo, open_image
+from bigcp3d.edge.labels.label_plan import chunk_and_shard
+from bigcp3d.edge.labels.labels import (
     LabelTarget,
     check_target,
     create_image,
@@ -29,10 +29,10 @@ from bigcp3d.edge.labels import (
     write_image_box,
     write_label_box,
 )
-from bigcp3d.edge.places import refuse_address
+from bigcp3d.edge.stores.places import refuse_address
 from bigcp3d.errors import InputError, TargetError
 from bigcp3d.pure.boxes import BlockGrid, Vec3
-from bigcp3d.pure.tissue import Tissue, render
+from bigcp3d.pure.tissue.tissue import Tissue, render
 
 log = logging.getLogger(__name__)
 

@@ -32,7 +32,7 @@ from material import prepare, prepare_test
 from splits import NAMES, Fold, Split, Volume, open_split
 
 from bigcp3d.errors import BigCP3DError, InputError
-from bigcp3d.work.evaluate import Evaluation, evaluate
+from bigcp3d.work.analyse.evaluate import Evaluation, evaluate
 
 log = logging.getLogger(__name__)
 

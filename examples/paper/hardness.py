@@ -23,9 +23,9 @@ from scipy import ndimage
 from skimage.segmentation import find_boundaries
 from splits import HARD, Volume, membrane
 
-from bigcp3d.edge.image import open_image, open_labels
+from bigcp3d.edge.image.image import open_image, open_labels
 from bigcp3d.pure.boxes import Box
-from bigcp3d.pure.tissue import render
+from bigcp3d.pure.tissue.tissue import render
 
 BINS = np.linspace(0, 0.3, 13)
 """Distances from the border, in cell diameters."""

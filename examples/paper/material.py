@@ -20,9 +20,9 @@ from numpy.typing import NDArray
 from splits import Item, Painting, Simulation, Volume
 
 import bigcp3d
-from bigcp3d.edge.image import ImageInfo, open_image, open_labels, read_box
-from bigcp3d.edge.label_plan import chunk_and_shard
-from bigcp3d.edge.labels import (
+from bigcp3d.edge.image.image import ImageInfo, open_image, open_labels, read_box
+from bigcp3d.edge.labels.label_plan import chunk_and_shard
+from bigcp3d.edge.labels.labels import (
     create_image,
     create_labels,
     finish_labels,
@@ -32,7 +32,7 @@ from bigcp3d.edge.labels import (
 )
 from bigcp3d.pure.boxes import BlockGrid, Box
 from bigcp3d.pure.grid import Factors, resample, spread_labels, working_shape
-from bigcp3d.pure.stain import add_haze, paint_walls
+from bigcp3d.pure.tissue.stain import add_haze, paint_walls
 
 CLIP = (-0.5, 2.5)
 COUNTS = 10_000

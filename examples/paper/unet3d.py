@@ -12,8 +12,8 @@ from experiment import Experiment, Job, Training, choose_steps
 from splits import Volume
 
 import bigcp3d
-from bigcp3d.edge.models import load_network
-from bigcp3d.work.train import train
+from bigcp3d.edge.models.model_files import load_network
+from bigcp3d.work.train.train import train
 
 
 def add_options(parser: argparse.ArgumentParser) -> None:

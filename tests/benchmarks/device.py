@@ -17,12 +17,12 @@ from typing import Any
 import numpy as np
 import torch
 
-from bigcp3d.edge.models import load_network
+from bigcp3d.edge.models.model_files import load_network
 from bigcp3d.pure.boxes import Box, Vec3, vec3
-from bigcp3d.pure.predict import fix_arithmetic, run_network
-from bigcp3d.pure.steady import is_steady
-from bigcp3d.pure.tracking import track
-from bigcp3d.pure.tracking_torch import track_on_device
+from bigcp3d.pure.predict.batch_check import is_steady
+from bigcp3d.pure.predict.run_network import fix_arithmetic, run_network
+from bigcp3d.pure.track.tracking import track
+from bigcp3d.pure.track.tracking_torch import track_on_device
 from tests.benchmarks.cases import RADIUS, make_case
 from tests.benchmarks.report import Row, show, spend, write_json
 

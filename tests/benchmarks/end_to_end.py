@@ -24,7 +24,7 @@ import numpy as np
 
 import bigcp3d
 from bigcp3d.pure.boxes import Box, Vec3
-from bigcp3d.work.plan import Plan
+from bigcp3d.work.plan.plan import Plan
 
 SHAPE: Vec3 = (144, 216, 216)
 
@@ -41,8 +41,8 @@ def run_patches(plan_json: str, image: np.ndarray, first: int, step: int) -> flo
     """Some of the plan's patches through its network; the CPU seconds of this process so far."""
     import torch
 
-    from bigcp3d.pure.predict import run_network, take_patch
-    from bigcp3d.work.run import Run
+    from bigcp3d.pure.predict.run_network import run_network, take_patch
+    from bigcp3d.work.run.run import Run
 
     plan = Plan.model_validate_json(plan_json)
     network, grid = Run(plan).network, plan.patches
@@ -84,7 +84,7 @@ def run_on_dask(source: Path, workers: int, settings: dict[str, Any]) -> tuple[b
 
 def measure(folder: Path, shape: Vec3, model: str, precision: str, block: Vec3 | None) -> list[dict[str, Any]]:
     """A row a run: what it cost, and that by what its network alone cost."""
-    from bigcp3d.pure.tissue import Tissue
+    from bigcp3d.pure.tissue.tissue import Tissue
     from bigcp3d.work.simulate import simulate
 
     source = folder / "image.zarr"

@@ -24,14 +24,14 @@ from distributed import Client, Scheduler
 from numpy.typing import NDArray
 
 import bigcp3d
-from bigcp3d.edge.labels import create_image
+from bigcp3d.edge.labels.labels import create_image
 from bigcp3d.pure.boxes import Vec3
-from bigcp3d.pure.objects import Filters, dense_ids, keep_objects
-from bigcp3d.pure.sinks import Sums
-from bigcp3d.pure.stitch import join_components, seam_pairs
-from bigcp3d.pure.whole import label_maps
-from bigcp3d.schedule import distribute
-from bigcp3d.schedule.tasks import label_tasks, object_tasks
+from bigcp3d.pure.group.objects import Filters, dense_ids, keep_objects
+from bigcp3d.pure.group.stitch import join_components, seam_pairs
+from bigcp3d.pure.in_memory import label_maps
+from bigcp3d.pure.track.sinks import Sums
+from bigcp3d.schedule.running import distribute
+from bigcp3d.schedule.running.tasks import label_tasks, object_tasks
 from tests.benchmarks.cases import make_case
 from tests.benchmarks.report import Row, show, spend, write_json
 from tests.benchmarks.through_zarr import run
@@ -157,7 +157,7 @@ def synthetic(n: int) -> tuple[Sums, NDArray[np.int64], Vec3]:
 
 
 def resolve(counts: tuple[int, ...]) -> list[Row]:
-    """What `bigcp3d.work.resolve` does with the components of all blocks, without its files."""
+    """What `bigcp3d.work.passes.resolve` does with the components of all blocks, without its files."""
     rows = []
     for n in counts:
         sums, voxel, shape = synthetic(n)

@@ -35,9 +35,9 @@ import torch  # noqa: F401 - here, so that no forked process pays for it
 
 import bigcp3d
 import bigcp3d.schedule.clusters.connect
-import bigcp3d.schedule.distribute
+import bigcp3d.schedule.running.distribute
 import bigcp3d.schedule.segment
-from bigcp3d.pure.whole import label_maps
+from bigcp3d.pure.in_memory import label_maps
 from tests.schedule.conftest import read_labels, save_random_model, tissue_values, write_image
 
 WORKERS = 2

@@ -18,15 +18,15 @@ import numpy as np
 from numpy.typing import NDArray
 
 from bigcp3d.pure.boxes import BlockGrid, Box, Vec3, vec3
-from bigcp3d.pure.closing import close_sinks
-from bigcp3d.pure.cluster import cluster_block
-from bigcp3d.pure.labelling import label_box
-from bigcp3d.pure.metrics import count_overlaps, score_overlaps
-from bigcp3d.pure.objects import Filters
-from bigcp3d.pure.sinks import Sinks, collect_sinks
-from bigcp3d.pure.stitch import join_components, seam_pairs
-from bigcp3d.pure.tracking import track
-from bigcp3d.pure.whole import label_maps
+from bigcp3d.pure.group.closing import close_sinks
+from bigcp3d.pure.group.cluster import cluster_block
+from bigcp3d.pure.group.objects import Filters
+from bigcp3d.pure.group.stitch import join_components, seam_pairs
+from bigcp3d.pure.in_memory import label_maps
+from bigcp3d.pure.label.labelling import label_box
+from bigcp3d.pure.score.metrics import count_overlaps, score_overlaps
+from bigcp3d.pure.track.sinks import Sinks, collect_sinks
+from bigcp3d.pure.track.tracking import track
 from tests.benchmarks.cases import RADIUS, make_case
 from tests.benchmarks.report import Row, peak_bytes, show, spend, write_json
 

@@ -20,7 +20,7 @@ import numpy as np
 import zarr
 from zarr.storage import FsspecStore
 
-from bigcp3d.edge.places import zarr_store
+from bigcp3d.edge.stores.places import zarr_store
 from tests.benchmarks.report import Row, show, spend, write_json
 from tests.object_stores import ENVIRONMENT, forget_connections, make_bucket, moto, serving, slowed
 

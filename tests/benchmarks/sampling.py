@@ -18,8 +18,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 import bigcp3d
-from bigcp3d.edge.image import open_image, open_labels, read_box
-from bigcp3d.edge.labels import (
+from bigcp3d.edge.image.image import open_image, open_labels, read_box
+from bigcp3d.edge.labels.labels import (
     create_image,
     create_labels,
     finish_labels,
@@ -27,12 +27,12 @@ from bigcp3d.edge.labels import (
     write_image_box,
     write_label_box,
 )
-from bigcp3d.edge.models import load_card
+from bigcp3d.edge.models.model_files import load_card
 from bigcp3d.pure.boxes import Box, Vec3
-from bigcp3d.pure.metrics import score_overlaps
-from bigcp3d.pure.overlaps import count_overlaps
-from bigcp3d.pure.pooling import pool_labels
-from bigcp3d.pure.tissue import Tissue, render
+from bigcp3d.pure.label.pooling import pool_labels
+from bigcp3d.pure.score.metrics import score_overlaps
+from bigcp3d.pure.score.overlaps import count_overlaps
+from bigcp3d.pure.tissue.tissue import Tissue, render
 from tests.benchmarks.report import Row, show, write_json
 
 SAMPLINGS: dict[str, Vec3] = {

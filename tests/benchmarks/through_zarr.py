@@ -21,11 +21,11 @@ from numpy.typing import NDArray
 from zarr.codecs import BloscCodec, ZstdCodec
 
 import bigcp3d
-from bigcp3d.edge.labels import create_image, write_image_box
+from bigcp3d.edge.labels.labels import create_image, write_image_box
 from bigcp3d.pure.boxes import Box, Vec3
-from bigcp3d.pure.tracking import track
-from bigcp3d.schedule import serial
-from bigcp3d.work.passes import perform
+from bigcp3d.pure.track.tracking import track
+from bigcp3d.schedule.running import serial
+from bigcp3d.work.passes.passes import perform
 from tests.benchmarks.cases import RADIUS, make_case
 from tests.benchmarks.report import Row, show, spend, write_json
 

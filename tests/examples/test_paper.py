@@ -11,7 +11,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from bigcp3d.edge.image import open_image, open_labels
+from bigcp3d.edge.image.image import open_image, open_labels
 from bigcp3d.errors import InputError
 
 PAPER = Path(__file__).resolve().parents[2] / "examples" / "paper"

@@ -15,10 +15,10 @@ from typer.testing import CliRunner
 
 from bigcp3d.errors import BlockError, InputError, ModelError, TargetError
 from bigcp3d.face.cli import app
-from bigcp3d.face.segment_command import segment
-from bigcp3d.face.sweep_command import sweep
-from bigcp3d.face.update_command import update
-from bigcp3d.schedule.events import BlockDone, PassStarted, Summary
+from bigcp3d.face.commands.segment import segment
+from bigcp3d.face.commands.sweep import sweep
+from bigcp3d.face.commands.update import update
+from bigcp3d.schedule.running.events import BlockDone, PassStarted, Summary
 
 COMMANDS = tuple(typer.main.get_command(app).commands)
 HEAVY = ("torch", "dask", "distributed", "zarr", "numba", "scipy", "skimage", "matplotlib", "numpy")
@@ -79,7 +79,7 @@ def test_help_of_every_command_loads_nothing_heavy():
 
 def test_importing_the_package_loads_nothing_heavy_and_using_it_does():
     assert loaded_after("import bigcp3d; dir(bigcp3d); bigcp3d.__version__") == "[]"
-    assert "numpy" in loaded_after("import bigcp3d.pure.objects")  # the control: the look at sys.modules sees
+    assert "numpy" in loaded_after("import bigcp3d.pure.group.objects")  # the control: the look at sys.modules sees
 
 
 def test_every_public_name_can_be_had_from_the_top():
@@ -162,7 +162,7 @@ def test_segment_hands_every_option_to_the_library(run, library):
 
 
 def test_segment_leaves_every_default_to_the_library(run, library):
-    from bigcp3d.schedule.request import Request
+    from bigcp3d.schedule.planning.request import Request
 
     assert run(app, ["segment", "in.zarr", "--dry-run"]).exit_code == 0
     given = library.calls[0][1]

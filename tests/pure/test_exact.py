@@ -17,14 +17,14 @@ from numpy.typing import NDArray
 from skimage.measure import label
 from skimage.morphology import ball, closing
 
-from bigcp3d.pure import stitch
 from bigcp3d.pure.boxes import BlockGrid, Box, Vec3, vec3
-from bigcp3d.pure.cluster import cluster_block
-from bigcp3d.pure.labelling import label_box
-from bigcp3d.pure.objects import Filters, dense_ids, keep_objects
-from bigcp3d.pure.sinks import Sinks, Sums, collect_sinks
-from bigcp3d.pure.stitch import join_components, seam_pairs
-from bigcp3d.pure.tracking import PAUSE, STILL, track
+from bigcp3d.pure.group import stitch
+from bigcp3d.pure.group.cluster import cluster_block
+from bigcp3d.pure.group.objects import Filters, dense_ids, keep_objects
+from bigcp3d.pure.group.stitch import join_components, seam_pairs
+from bigcp3d.pure.label.labelling import label_box
+from bigcp3d.pure.track.sinks import Sinks, Sums, collect_sinks
+from bigcp3d.pure.track.tracking import PAUSE, STILL, track
 
 Maps = NDArray[np.int8]
 quick = settings(deadline=None, max_examples=50)

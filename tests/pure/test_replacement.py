@@ -7,8 +7,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from bigcp3d.pure.overlaps import count_overlaps
 from bigcp3d.pure.replacement import plan_replacement
+from bigcp3d.pure.score.overlaps import count_overlaps
 
 REGION = slice(3, 17)
 

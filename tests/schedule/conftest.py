@@ -11,12 +11,12 @@ import torch
 import zarr
 
 import bigcp3d
-from bigcp3d.edge.image import ImageInfo
-from bigcp3d.edge.labels import create_image, write_image_box
-from bigcp3d.edge.models import ModelCard, save_model
+from bigcp3d.edge.image.image import ImageInfo
+from bigcp3d.edge.labels.labels import create_image, write_image_box
+from bigcp3d.edge.models.model_files import ModelCard, save_model
 from bigcp3d.pure.boxes import Box
-from bigcp3d.pure.network import UNet3D
-from bigcp3d.pure.tissue import Tissue, render
+from bigcp3d.pure.predict.network import UNet3D
+from bigcp3d.pure.tissue.tissue import Tissue, render
 
 SHAPE = (34, 60, 51)
 KINDS = ("maps", "offsets", "sinks", "components")

@@ -7,11 +7,10 @@ import pytest
 
 import bigcp3d
 from bigcp3d.errors import ModelError, TargetError
-from bigcp3d.work.plan import Plan
-from bigcp3d.work.run import Run
+from bigcp3d.work.plan.plan import Plan
+from bigcp3d.work.run.run import Run
 from tests.fake_cellpose import CPnet, install, write_weights
-
-from .conftest import SHAPE, read_labels
+from tests.schedule.conftest import SHAPE, read_labels
 
 BLOCKS = [(17, 30, 26), (34, 9, 40), (13, 31, 23)]
 WHOLE = (1000, 1000, 1000)
@@ -20,7 +19,7 @@ WHOLE = (1000, 1000, 1000)
 @pytest.fixture(params=["stand-in", "Cellpose 3"])
 def network_class(request, monkeypatch, tmp_path):
     """The network of the stand-in, and of the package where it is installed; patches small enough to have seams."""
-    monkeypatch.setattr("bigcp3d.edge.cellpose.PATCH", 32)
+    monkeypatch.setattr("bigcp3d.edge.models.cellpose.PATCH", 32)
     if request.param == "stand-in":
         install(monkeypatch, tmp_path)
         return CPnet
@@ -60,7 +59,7 @@ def test_labels_do_not_depend_on_workers_which_hold_the_network(tissue_store, tm
     pytest.importorskip("cellpose.resnet_torch", reason="Cellpose 3 is not installed: workers cannot import it")
     from cellpose.resnet_torch import CPnet as Real
 
-    monkeypatch.setattr("bigcp3d.edge.cellpose.PATCH", 32)
+    monkeypatch.setattr("bigcp3d.edge.models.cellpose.PATCH", 32)
     weights = write_weights(tmp_path / "weights", Real)
     whole, _ = labels_of(tissue_store, weights, tmp_path / "whole.zarr")
     dask = {"executor": "dask", "workers": 2, "memory_limit": "4GiB", "block": (17, 30, 26)}
@@ -100,7 +99,7 @@ def test_memory_is_planned_for_the_planes(tissue_store, monkeypatch, tmp_path):
 
 
 def test_a_changed_file_is_refused_when_the_run_is_carried_on(tissue_store, fake_weights, tmp_path, monkeypatch):
-    from bigcp3d.work import passes
+    from bigcp3d.work.passes import passes
 
     def broken(*args, **more):
         raise RuntimeError("stopped here")
@@ -115,7 +114,7 @@ def test_a_changed_file_is_refused_when_the_run_is_carried_on(tissue_store, fake
     with pytest.raises(TargetError, match="model_hash"):
         labels_of(tissue_store, fake_weights, tmp_path / "out.zarr", work_dir=tmp_path / "work")
     fake_weights.write_bytes(original)
-    monkeypatch.setattr("bigcp3d.edge.cellpose.load_cellpose", broken)  # predictions are kept
+    monkeypatch.setattr("bigcp3d.edge.models.cellpose.load_cellpose", broken)  # predictions are kept
     labels, _ = labels_of(tissue_store, fake_weights, tmp_path / "out.zarr", work_dir=tmp_path / "work")
     assert labels.max() > 0
 

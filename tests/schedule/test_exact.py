@@ -10,8 +10,7 @@ import numpy as np
 import pytest
 
 import bigcp3d
-
-from .conftest import SHAPE, read_labels
+from tests.schedule.conftest import SHAPE, read_labels
 
 BLOCKS = [(64, 64, 64), (17, 30, 26), (13, 31, 23), (34, 9, 40), (5, 40, 48), (21, 60, 11), (200, 300, 400)]
 WHOLE = (1000, 1000, 1000)
@@ -91,7 +90,7 @@ def test_ids_are_dense_and_in_raster_order(whole):
 def test_a_halo_that_is_too_small_would_be_seen(tissue_store, random_model, tmp_path, monkeypatch):
     """The control: the comparison above fails when clusters do not look at their neighbours' sinks."""
     from bigcp3d.pure.boxes import BlockGrid, Box
-    from bigcp3d.work import passes
+    from bigcp3d.work.passes import passes
 
     expected, _ = labels_of(tissue_store, random_model, tmp_path / "whole.zarr")
     near = passes._sinks_near

@@ -8,9 +8,8 @@ import zarr
 
 import bigcp3d
 from bigcp3d.errors import InputError
-from bigcp3d.schedule.events import Warned
-
-from .conftest import read_labels, write_image
+from bigcp3d.schedule.running.events import Warned
+from tests.schedule.conftest import read_labels, write_image
 
 
 def rods(n: int, side: int, spacing: int) -> tuple[np.ndarray, np.ndarray]:

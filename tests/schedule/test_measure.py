@@ -12,12 +12,11 @@ from skimage.measure import regionprops_table
 import bigcp3d
 from bigcp3d.errors import InputError, TargetError
 from bigcp3d.pure.boxes import Box
-from bigcp3d.pure.tissue import Tissue
-from bigcp3d.schedule.events import LabelsReady
-from bigcp3d.work.measure import choose_block, measure_block, plan_measurement
+from bigcp3d.pure.tissue.tissue import Tissue
+from bigcp3d.schedule.running.events import LabelsReady
+from bigcp3d.work.analyse.measure import choose_block, measure_block, plan_measurement
 from bigcp3d.work.simulate import simulate
-
-from .conftest import read_labels, write_image
+from tests.schedule.conftest import read_labels, write_image
 
 SHAPE, SCALE = (22, 44, 38), (2.0, 0.5, 0.5)
 

@@ -12,16 +12,15 @@ import pytest
 import zarr
 
 import bigcp3d
-from bigcp3d.edge.image import open_image, open_labels
-from bigcp3d.edge.models import load_network, save_model
-from bigcp3d.edge.records import read_record, write_record
+from bigcp3d.edge.image.image import open_image, open_labels
+from bigcp3d.edge.models.model_files import load_network, save_model
+from bigcp3d.edge.workdir.records import read_record, write_record
 from bigcp3d.errors import BlockError, InputError, ModelError, TargetError
 from bigcp3d.schedule import segment as segment_module
-from bigcp3d.schedule.events import BlockDone, PassStarted, RunPlanned, Warned
-from bigcp3d.work import passes
-from bigcp3d.work.run import Run
-
-from .conftest import read_labels, tissue_values, write_image
+from bigcp3d.schedule.running.events import BlockDone, PassStarted, RunPlanned, Warned
+from bigcp3d.work.passes import passes
+from bigcp3d.work.run.run import Run
+from tests.schedule.conftest import read_labels, tissue_values, write_image
 
 SERIAL = {"executor": "serial", "block": (17, 30, 26), "min_volume": 2}
 
@@ -343,7 +342,7 @@ def test_every_time_point_gets_its_own_labels(tmp_path, random_model):
 
 def test_the_label_pyramid_lies_on_the_images_and_does_not_depend_on_blocks(tmp_path, random_model):
     from bigcp3d.pure.boxes import Box
-    from bigcp3d.pure.pooling import pool_labels
+    from bigcp3d.pure.label.pooling import pool_labels
 
     values = tissue_values()
     group = zarr.create_group(tmp_path / "image.zarr", zarr_format=2)

@@ -11,13 +11,12 @@ import pytest
 import zarr
 
 import bigcp3d
-from bigcp3d.edge.image import open_image
+from bigcp3d.edge.image.image import open_image
 from bigcp3d.errors import InputError
-from bigcp3d.pure import predict
+from bigcp3d.pure.predict.run_network import run_network as predict
 from bigcp3d.schedule.sweep import plan_sweep
-from bigcp3d.work import passes
-
-from .conftest import CUT, SHAPE, read_labels
+from bigcp3d.work.passes import passes
+from tests.schedule.conftest import CUT, SHAPE, read_labels
 
 ROI = "4:30,22:58,6:40"
 BOX = (slice(4, 30), slice(22, 58), slice(6, 40))

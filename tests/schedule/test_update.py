@@ -9,14 +9,13 @@ import pytest
 import zarr
 
 import bigcp3d
-from bigcp3d.edge.image import open_image
-from bigcp3d.edge.label_existing import open_target
+from bigcp3d.edge.image.image import open_image
+from bigcp3d.edge.labels.existing_labels import open_target
 from bigcp3d.errors import InputError, TargetError
 from bigcp3d.pure.boxes import Box
-from bigcp3d.pure.pooling import pool_labels, pool_read_box
+from bigcp3d.pure.label.pooling import pool_labels, pool_read_box
 from bigcp3d.schedule import update as module
-
-from .conftest import read_labels, tissue_values, write_image
+from tests.schedule.conftest import read_labels, tissue_values, write_image
 
 ROI = "4:30,22:52,8:44"
 INSIDE = (slice(4, 30), slice(22, 52), slice(8, 44))

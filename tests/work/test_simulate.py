@@ -13,10 +13,10 @@ import pytest
 import zarr
 from ome_zarr_models.v05 import Image, ImageLabel
 
-from bigcp3d.edge.image import open_image, open_labels, read_box
+from bigcp3d.edge.image.image import open_image, open_labels, read_box
 from bigcp3d.errors import InputError, TargetError
 from bigcp3d.pure.boxes import Box, Vec3
-from bigcp3d.pure.tissue import Tissue, render
+from bigcp3d.pure.tissue.tissue import Tissue, render
 from bigcp3d.work import simulate as simulate_module
 from bigcp3d.work.simulate import simulate
 
@@ -114,7 +114,7 @@ def test_a_simulation_that_fails_leaves_nothing_and_keeps_what_was_there(tmp_pat
 
 MEASURE = """
 import sys
-from bigcp3d.pure.tissue import Tissue
+from bigcp3d.pure.tissue.tissue import Tissue
 from bigcp3d.work.simulate import shard_bytes, simulate
 
 def peak():  # of this process; ru_maxrss would start from the parent's

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from bigcp3d.face.dashboard.state import FAILED, MAPPED, RunState, lay_out
-from bigcp3d.face.pass_colours import colour_of
+from bigcp3d.face.progress.pass_colours import colour_of
 
 if TYPE_CHECKING:
     from bokeh.document import Document

@@ -15,7 +15,7 @@ from contextlib import AbstractContextManager, contextmanager, suppress
 from typing import Any
 
 from bigcp3d.face.dashboard.state import RunState
-from bigcp3d.schedule.events import ClusterReady, Event, Observer, PageServed
+from bigcp3d.schedule.running.events import ClusterReady, Event, Observer, PageServed
 
 HOST, PORT = "127.0.0.1", 8788
 log = logging.getLogger(__name__)

@@ -17,10 +17,10 @@ from dataclasses import dataclass, field
 import numpy as np
 from numpy.typing import NDArray
 
-from bigcp3d.face.pace import Pace
+from bigcp3d.face.progress.pace import Pace
 from bigcp3d.pure.boxes import BlockGrid, vec3
-from bigcp3d.schedule.events import BlockDone, BlockFailed, ClusterReady, Event, PassStarted, RunPlanned
-from bigcp3d.work.plan import Plan
+from bigcp3d.schedule.running.events import BlockDone, BlockFailed, ClusterReady, Event, PassStarted, RunPlanned
+from bigcp3d.work.plan.plan import Plan
 
 MAPPED = ("predict", "merge", "track", "cluster", "check", "vote", "label")
 """Passes on the map, in the order in which a block goes through them."""

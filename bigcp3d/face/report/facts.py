@@ -7,17 +7,17 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from bigcp3d.edge.diagnose import open_node
-from bigcp3d.edge.image import open_labels
-from bigcp3d.edge.label_source import source_image
-from bigcp3d.edge.metadata import own_part
-from bigcp3d.edge.placed import as_told
+from bigcp3d.edge.image.diagnose import open_node
+from bigcp3d.edge.image.image import open_labels
+from bigcp3d.edge.image.metadata import own_part
+from bigcp3d.edge.image.placement import as_told
+from bigcp3d.edge.labels.label_source import source_image
 from bigcp3d.face.report.views import Source
 from bigcp3d.pure.boxes import Box, vec3
-from bigcp3d.pure.cell_digest import Digest, Parts, digest_cells
-from bigcp3d.work.effort import RunEffort, effort_of
-from bigcp3d.work.report_cells import cells_of_labels
-from bigcp3d.work.report_seams import Seams, look_at_seams
+from bigcp3d.pure.cells.cell_digest import Digest, Parts, digest_cells
+from bigcp3d.work.analyse.report_cells import cells_of_labels
+from bigcp3d.work.analyse.report_seams import Seams, look_at_seams
+from bigcp3d.work.run.run_costs import RunEffort, effort_of
 
 
 @dataclass(frozen=True, eq=False)

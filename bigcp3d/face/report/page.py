@@ -11,17 +11,17 @@ from jinja2 import Environment, PackageLoader, StrictUndefined
 from markupsafe import Markup
 
 from bigcp3d import __version__
-from bigcp3d.face.pace import format_count, format_time
-from bigcp3d.face.pass_colours import colour_of
+from bigcp3d.face.progress.pace import format_count, format_time
+from bigcp3d.face.progress.pass_colours import colour_of
 from bigcp3d.face.report.cards import cell_cards, describe_volume, format_um3, plane_cards
 from bigcp3d.face.report.facts import Facts
 from bigcp3d.face.report.plots import plot_crossings, plot_volumes, plot_workers
 from bigcp3d.face.report.views import AXES
-from bigcp3d.pure.cell_digest import CellRows
+from bigcp3d.pure.cells.cell_digest import CellRows
+from bigcp3d.pure.cells.seam_cells import FLAT
 from bigcp3d.pure.memory import in_words
-from bigcp3d.pure.seam_cells import FLAT
-from bigcp3d.work.effort import RunEffort
-from bigcp3d.work.report_seams import Seams, total
+from bigcp3d.work.analyse.report_seams import Seams, total
+from bigcp3d.work.run.run_costs import RunEffort
 
 GENERATOR = "bigcp3d"
 """Tells a report from other files of that name."""

@@ -13,9 +13,9 @@ from html import escape
 import numpy as np
 from numpy.typing import NDArray
 
-from bigcp3d.face.pace import format_count, format_time
-from bigcp3d.face.pass_colours import colour_of
-from bigcp3d.work.effort import RunEffort
+from bigcp3d.face.progress.pace import format_count, format_time
+from bigcp3d.face.progress.pass_colours import colour_of
+from bigcp3d.work.run.run_costs import RunEffort
 
 WIDTH, HEIGHT = 640, 240
 LEFT, RIGHT, TOP, BOTTOM = 64, 12, 12, 44

@@ -5,15 +5,15 @@ from __future__ import annotations
 import logging
 from pathlib import Path
 
-from bigcp3d.edge.image import open_labels
-from bigcp3d.edge.places import is_address, place
-from bigcp3d.edge.stores import is_group
-from bigcp3d.edge.tables import write_atomically
+from bigcp3d.edge.image.image import open_labels
+from bigcp3d.edge.stores.atomic_files import write_atomically
+from bigcp3d.edge.stores.places import is_address, place
+from bigcp3d.edge.stores.stores import is_group
 from bigcp3d.errors import TargetError
 from bigcp3d.face.report.page import GENERATOR
-from bigcp3d.pure.cell_digest import Parts
-from bigcp3d.schedule.events import Event, LabelsReady, Observer, ReportWritten
-from bigcp3d.schedule.kept import default_work_dir
+from bigcp3d.pure.cells.cell_digest import Parts
+from bigcp3d.schedule.planning.find_kept_maps import default_work_dir
+from bigcp3d.schedule.running.events import Event, LabelsReady, Observer, ReportWritten
 
 log = logging.getLogger(__name__)
 
@@ -37,7 +37,7 @@ def write_report(
     output : str or Path, optional
         The file; default beside the store: ``STORE.NAME.report.html``. An older report there is replaced.
     image : str, optional
-        The image of the labels, where they name none, or an address elsewhere (`bigcp3d.edge.label_source`).
+        The image of the labels, where they name none, or an address elsewhere (`bigcp3d.edge.labels.label_source`).
     parts : callable, optional
         Gives the rows of all cells, where a run has them; else the labels are read, once and block by block.
 
@@ -126,7 +126,7 @@ class ReportWriter:
             return
         plan = event.plan
         try:
-            from bigcp3d.work.report_cells import cells_of_run
+            from bigcp3d.work.analyse.report_cells import cells_of_run
 
             self.path = write_report(
                 plan.target.group, plan.target.name, image=plan.image.path, parts=lambda: cells_of_run(plan)

@@ -15,8 +15,7 @@ import psutil
 import pytest
 
 import bigcp3d
-
-from ..conftest import read_labels
+from tests.schedule.conftest import read_labels
 
 ROOT = Path(bigcp3d.__file__).parents[1]
 CUT = {"block": (17, 30, 26), "min_volume": 2}

@@ -23,9 +23,8 @@ from bigcp3d.errors import InputError
 from bigcp3d.schedule.clusters.connect import _wait_for_one, connect
 from bigcp3d.schedule.clusters.machines import Machines
 from bigcp3d.schedule.clusters.tls import load_security
-
-from ..conftest import read_labels
-from .conftest import CUT, listening, running
+from tests.schedule.clusters.conftest import CUT, listening, running
+from tests.schedule.conftest import read_labels
 
 STRANGER = r"Timed out|handshake|reset by peer|does not match"
 PRIVATE = ["--dashboard-address", "127.0.0.1:0"]  # as deploy/README.md says

@@ -11,8 +11,7 @@ from bigcp3d.errors import InputError
 from bigcp3d.schedule.clusters.config import QUEUES, read_config
 from bigcp3d.schedule.clusters.jobs import _check_interface, gpu_options, job_options, walltime_seconds
 from bigcp3d.schedule.clusters.machine import WORKER_ENVIRONMENT
-
-from .conftest import ROOT
+from tests.schedule.clusters.conftest import ROOT
 
 HEADS = {
     "slurm": ["-J bigcp3d", "-p compute", "-A my-project", "--cpus-per-task=8", "--mem=64G", "-t 08:00:00"],

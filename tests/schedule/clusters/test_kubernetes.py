@@ -19,8 +19,7 @@ from bigcp3d.errors import InputError
 from bigcp3d.schedule.clusters import kubernetes
 from bigcp3d.schedule.clusters.config import read_config
 from bigcp3d.schedule.clusters.size import Size
-
-from .conftest import ROOT
+from tests.schedule.clusters.conftest import ROOT
 
 DEPLOY = ROOT / "deploy"
 VERSION = kubernetes_validate.latest_version()

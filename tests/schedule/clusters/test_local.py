@@ -20,9 +20,8 @@ from bigcp3d.schedule.clusters import connect, machine
 from bigcp3d.schedule.clusters.local import LocalWorkers
 from bigcp3d.schedule.clusters.machines import Machines
 from bigcp3d.schedule.clusters.size import Size
-
-from ..conftest import read_labels
-from .conftest import CUT
+from tests.schedule.clusters.conftest import CUT
+from tests.schedule.conftest import read_labels
 
 LIMIT = 4 * 2**30
 

@@ -14,10 +14,9 @@ import yaml
 
 import bigcp3d
 from bigcp3d.errors import InputError
-from bigcp3d.schedule.events import BlockDone
-
-from ..conftest import read_labels
-from .conftest import CUT, ROOT, listening
+from bigcp3d.schedule.running.events import BlockDone
+from tests.schedule.clusters.conftest import CUT, ROOT, listening
+from tests.schedule.conftest import read_labels
 
 
 @pytest.fixture

@@ -10,9 +10,8 @@ import yaml
 
 import bigcp3d
 from bigcp3d.errors import InputError
-
-from ..conftest import read_labels
-from .conftest import CUT
+from tests.schedule.clusters.conftest import CUT
+from tests.schedule.conftest import read_labels
 
 
 @pytest.fixture

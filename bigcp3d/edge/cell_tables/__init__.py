@@ -1,0 +1,1 @@
+"""Tables of cells as files, or inside the store."""

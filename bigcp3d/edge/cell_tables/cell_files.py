@@ -1,0 +1,79 @@
+"""A table of cells as a file: CSV for spreadsheets, Parquet for data frames; what cannot be written is known before."""
+
+from __future__ import annotations
+
+import importlib.util
+import json
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any, BinaryIO
+
+import numpy as np
+from numpy.typing import NDArray
+
+from bigcp3d.edge.cell_tables.score_list import write_cell_list
+from bigcp3d.edge.stores.atomic_files import write_atomically
+from bigcp3d.edge.stores.files import check_file
+from bigcp3d.edge.stores.stores import writing
+from bigcp3d.errors import InputError
+
+SUFFIXES = (".csv", ".parquet")
+
+
+def check_cell_file(path: str | Path, *, overwrite: bool) -> None:
+    """Refuse a file that could not be written; nothing is.
+
+    Raises
+    ------
+    InputError
+        Its name ends in something else, or Parquet is wanted and pyarrow is not there.
+    TargetError
+        It is there already, a folder, or where nothing can be written.
+    """
+    path = Path(path)
+    suffix = path.suffix.lower()
+    if suffix not in SUFFIXES:
+        raise InputError(f"{path}: found '{path.suffix}'; allowed are {' and '.join(SUFFIXES)}; rename it")
+    if suffix == ".parquet" and importlib.util.find_spec("pyarrow") is None:
+        raise InputError(
+            f"{path}: Parquet is written by pyarrow, which is not installed; pip install 'bigcp3d[parquet]', "
+            "or give a name that ends in .csv"
+        )
+    check_file(path, overwrite=overwrite)
+
+
+def write_cell_file(path: str | Path, columns: Mapping[str, NDArray[Any]], about: Mapping[str, Any]) -> None:
+    """Write a table, whole or not at all.
+
+    Parameters
+    ----------
+    path : str or Path
+        Ends in ``.csv`` or ``.parquet``.
+    columns : mapping of str to ndarray, shape (n,)
+        Numbers and truth values.
+    about : mapping
+        What the table is of; Parquet keeps it as ``bigcp3d`` in the metadata of its schema, CSV has no place for it.
+
+    Raises
+    ------
+    TargetError
+        The disk is full, or the file cannot be written after all.
+    """
+    with writing(Path(path)):
+        if Path(path).suffix.lower() == ".csv":
+            write_cell_list(path, columns)
+        else:
+            _write_parquet(path, columns, about)
+
+
+def _write_parquet(path: str | Path, columns: Mapping[str, NDArray[Any]], about: Mapping[str, Any]) -> None:
+    import pyarrow
+    from pyarrow import parquet
+
+    table = pyarrow.table({name: pyarrow.array(np.asarray(column)) for name, column in columns.items()})
+    table = table.replace_schema_metadata({"bigcp3d": json.dumps(dict(about))})
+
+    def write(file: BinaryIO) -> None:
+        parquet.write_table(table, file, compression="zstd")
+
+    write_atomically(path, write)

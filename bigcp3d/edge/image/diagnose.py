@@ -1,0 +1,192 @@
+"""Opening a zarr node, and words for whatever was given in place of an OME-Zarr image.
+
+People give a TIFF, an array inside a store, a plate, or the folder above. Each gets a message that names what to give
+instead. Only metadata are read.
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterator
+from itertools import islice
+from pathlib import Path
+from typing import Any
+
+import zarr
+from zarr.errors import BaseZarrError
+
+from bigcp3d.edge.image.metadata import first_multiscale, ome_part
+from bigcp3d.edge.image.other_formats import describe_file, describe_folder
+from bigcp3d.edge.stores.clients import in_words, is_remote_error, shown_cause
+from bigcp3d.edge.stores.places import Place, is_address, place, zarr_store
+from bigcp3d.edge.stores.remote import Remote
+from bigcp3d.errors import InputError
+
+Node = zarr.Group | zarr.Array[Any]
+
+SHOWN = 5
+"""How many paths a message lists."""
+
+REQUESTS = 50
+"""How many objects are looked at for a message."""
+
+
+def open_node(where: str) -> Node:
+    """The zarr group or array in a folder, opened for reading; consolidated metadata are not trusted.
+
+    Raises
+    ------
+    InputError
+        Where there is no such folder, or no zarr in it.
+    """
+    spot = place(where)
+    if isinstance(spot, Path):
+        _refuse_files(spot, where)
+    found = metadata_file(spot)
+    if found is None:
+        raise InputError(_no_zarr(spot))
+    zarr_format, store = 3 if found == "zarr.json" else 2, zarr_store(spot)
+    kind = "zarr.json" if zarr_format == 3 else ".zgroup or .zarray"
+    try:
+        if found == ".zgroup":
+            return zarr.open_group(store, mode="r", zarr_format=2, use_consolidated=False)
+        return zarr.open(store, mode="r", zarr_format=zarr_format)  # type: ignore[arg-type]
+    except Exception as error:
+        if not isinstance(error, ValueError | KeyError | TypeError | OSError | BaseZarrError) and not is_remote_error(
+            error
+        ):
+            raise
+        raise InputError(
+            f"{where}: found zarr metadata ({kind}) that cannot be read: {in_words(error)}; allowed are zarr 2 and "
+            "zarr 3; check the permissions, or write the store again"
+        ) from shown_cause(error)
+
+
+def metadata_file(spot: Place) -> str | None:
+    """The file that makes a folder a zarr node: ``zarr.json``, ``.zarray`` or ``.zgroup``; None where there is none.
+
+    Raises
+    ------
+    InputError
+        Where a store lets us see none of them, and denied a look at one: it may do so for what is not there.
+    """
+    denied: InputError | None = None
+    for name in ("zarr.json", ".zarray", ".zgroup"):
+        try:
+            if (spot / name).exists() if isinstance(spot, Path) else (spot / name).is_file():
+                return name
+        except InputError as error:
+            denied = denied or error
+            if "denied" not in str(error):
+                break
+    if denied is not None:
+        raise denied
+    return None
+
+
+def _refuse_files(path: Path, where: str) -> None:
+    """Say what is there in place of a folder."""
+    if not os.path.exists(path):  # unlike Path.exists, false where a folder on the way cannot be entered
+        near = _existing_parent(path)
+        raise InputError(f"{where}: found nothing there (the path exists up to {near}); give an OME-Zarr group")
+    if path.is_file():
+        kind, cure = describe_file(path)
+        if path.name in ("zarr.json", ".zattrs", ".zgroup", ".zarray"):
+            kind, cure = "a file", f"give {path.parent}"
+        raise InputError(f"{where}: found {kind}; allowed are OME-Zarr folders; {cure}")
+
+
+def _existing_parent(path: Path) -> Path:
+    while not os.path.exists(path) and path != path.parent:
+        path = path.parent
+    return path
+
+
+def _no_zarr(path: Place) -> str:
+    """Message for a folder that is no zarr node."""
+    if isinstance(path, Remote) and not path.exists():
+        return f"{path}: found nothing there; give an OME-Zarr group"
+    if isinstance(path, Remote) and path.is_file():
+        ours = path.name in ("zarr.json", ".zattrs", ".zgroup", ".zarray")
+        cure = f"give {path.parent}" if ours else "copy it to a local disk and convert it there"
+        return f"{path}: found a file; allowed are OME-Zarr folders; {cure}"
+    image = _image_above(path)
+    if image is not None:
+        return f"{path}: found a folder inside an image that is no zarr group; give {image}"
+    try:
+        if isinstance(path, Path) and (known := describe_folder(path)):
+            return f"{path}: found {known[0]}; allowed are OME-Zarr folders; {known[1]}"
+        children: Iterator[Place] = islice(path.iterdir(), None if isinstance(path, Path) else REQUESTS)
+        inside = sorted(str(child) for child in children if metadata_file(child) is not None)
+    except PermissionError:
+        return f"{path}: found a folder that cannot be read; allowed are readable folders; check the permissions"
+    if inside:
+        return f"{path}: found a folder of zarr stores; allowed is one OME-Zarr group; give one of {_some(inside)}"
+    return (
+        f"{path}: found a folder without zarr.json, .zgroup or .zarray; allowed are OME-Zarr groups; "
+        "convert other formats: bioformats2raw IN OUT.zarr, and give OUT.zarr/0"
+    )
+
+
+def _some(paths: list[Any]) -> str:
+    """The first few of many paths."""
+    text = ", ".join(str(p) for p in paths[:SHOWN])
+    return text if len(paths) <= SHOWN else f"{text} and {len(paths) - SHOWN} more"
+
+
+def explain_folder(where: str, node: Node) -> str:
+    """Why a zarr node is no image, and what to give instead."""
+    if isinstance(node, zarr.Array):
+        image = _image_above(place(where))
+        cure = f"give its image, {image}" if image else "write it as OME-Zarr with ome_zarr.writer.write_image"
+        return f"{where}: found a zarr array; allowed are OME-Zarr groups; {cure}"
+    ome = ome_part(node.attrs.asdict())
+    names = list(_images_inside(where, node))
+    inside = _some([f"{where}/{name}" for name in names]) or "an image group"
+    if "plate" in ome or "well" in ome:
+        kind = "a high-content screening " + ("plate" if "plate" in ome else "well")
+        return f"{where}: found {kind}; allowed is one image; give one of {inside}"
+    if "bioformats2raw.layout" in ome or "bioformats2raw.layout" in node.attrs:
+        return f"{where}: found a bioformats2raw collection; allowed is one image; give one of {inside}"
+    if isinstance(ome.get("labels"), list) or (names and all(name.startswith("labels/") for name in names)):
+        return f"{where}: found labels without an image; allowed is an image; give the one that {inside} belongs to"
+    return f"{where}: found a zarr group without multiscales; allowed are OME-Zarr images; give {inside}"
+
+
+def _image_above(path: Place) -> Place | None:
+    """The nearest folder above that is an image."""
+    return next((parent for parent in path.parents if _is_image(str(parent))), None)
+
+
+def _images_inside(where: str, group: zarr.Group) -> Iterator[str]:
+    """Paths, inside a group, of the images that it holds."""
+    ome = ome_part(group.attrs.asdict())
+    for well in (ome.get("plate") or {}).get("wells") or []:
+        yield f"{well.get('path')}/0"
+    for image in (ome.get("well") or {}).get("images") or []:
+        yield str(image.get("path"))
+    if "plate" in ome or "well" in ome:
+        return
+    if is_address(where):  # no walk through what may be a million objects
+        return
+    for folder, names, _ in os.walk(where):
+        names.sort()
+        inside = os.path.relpath(folder, where)
+        if inside.count(os.sep) >= 2 or _is_array(folder):
+            names.clear()
+        elif inside != "." and _is_image(folder):
+            names.clear()
+            yield inside
+
+
+def _is_array(folder: str) -> bool:
+    return os.path.exists(os.path.join(folder, ".zarray"))
+
+
+def _is_image(folder: str) -> bool:
+    """Whether a folder is a multiscale group."""
+    try:
+        node = open_node(folder)
+    except InputError:
+        return False
+    return isinstance(node, zarr.Group) and first_multiscale(node.attrs.asdict(), folder) is not None

@@ -1,0 +1,59 @@
+"""Reading everything that a store holds, to find what is torn: on request, since it takes as long as reading does."""
+
+from __future__ import annotations
+
+import itertools
+from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
+
+from bigcp3d.edge.image.image import ImageInfo, read_box, stored_chunk
+from bigcp3d.errors import InputError
+from bigcp3d.pure.boxes import BlockGrid, Vec3, vec3
+
+THREADS = 4
+PIECE_VOX = 2**22
+"""Voxels that are read at a time, about."""
+
+
+def find_torn_chunks(image: ImageInfo, on_piece: Callable[[int, int], None] | None = None) -> Iterator[str]:
+    """Read every voxel of every level, channel and time point.
+
+    Parameters
+    ----------
+    image : ImageInfo
+        Of an image or labels.
+    on_piece : callable, optional
+        Told after each piece how many of how many are done.
+
+    Yields
+    ------
+    fault : str
+        Of each piece that cannot be read, what and where.
+    """
+    grids = [BlockGrid(level.shape, _piece(image, i)) for i, level in enumerate(image.levels)]
+    pieces = [
+        (level, index, channel, time)
+        for level, grid in enumerate(grids)
+        for time, channel, index in itertools.product(range(image.times), range(image.channels), grid)
+    ]
+
+    def read(piece: tuple[int, Vec3, int, int]) -> str | None:
+        level, index, channel, time = piece
+        try:
+            read_box(image, level, grids[level].core(index), channel=channel, time=time)
+        except InputError as error:
+            return str(error)
+        return None
+
+    with ThreadPoolExecutor(THREADS) as pool:
+        for done, fault in enumerate(pool.map(read, pieces), start=1):
+            if on_piece is not None:
+                on_piece(done, len(pieces))
+            if fault is not None:
+                yield fault
+
+
+def _piece(image: ImageInfo, level: int) -> Vec3:
+    """A chunk, or a row of them where they are small."""
+    z, y, x = chunk = stored_chunk(image, level)
+    return vec3((z, y, x * max(1, PIECE_VOX // (z * y * x)))) if min(chunk) > 0 else chunk

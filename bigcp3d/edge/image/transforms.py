@@ -1,0 +1,150 @@
+"""Units and coordinate transformations of OME-Zarr, in micrometres.
+
+A level's voxel i lies at ``scale * i + translation`` of its axis. Datasets and the multiscale may each state steps;
+they are applied in the order of the specification, the dataset's first.
+"""
+
+from __future__ import annotations
+
+import logging
+import math
+from collections.abc import Iterable, Mapping, Sequence
+from typing import Any
+
+from bigcp3d.edge.image.metadata import SPACE, Json, axes_entries, axis_name
+from bigcp3d.errors import InputError
+
+Float3 = tuple[float, float, float]
+
+UNITS_UM = {
+    "angstrom": 1e-4,
+    "picometer": 1e-6,
+    "nanometer": 1e-3,
+    "micrometer": 1.0,
+    "millimeter": 1e3,
+    "centimeter": 1e4,
+    "decimeter": 1e5,
+    "meter": 1e6,
+    "inch": 25400.0,
+}
+SHORT_UNITS = {
+    "pm": "picometer",
+    "nm": "nanometer",
+    "um": "micrometer",
+    "µm": "micrometer",
+    "μm": "micrometer",
+    "micron": "micrometer",
+    "mm": "millimeter",
+    "cm": "centimeter",
+    "dm": "decimeter",
+    "m": "meter",
+}
+
+log = logging.getLogger(__name__)
+
+
+def float3(values: Iterable[float]) -> Float3:
+    """Three floats as a tuple."""
+    z, y, x = (float(v) for v in values)
+    return z, y, x
+
+
+def read_units(multiscale: Json, where: str) -> tuple[str | None, ...] | None:
+    """Units of z, y and x, in the specification's words; None for an axis that states none.
+
+    Returns
+    -------
+    units : tuple of str or None; or None
+        None where a unit is not a length.
+    """
+    entries = axes_entries(multiscale) or []
+    stated = {axis_name(e, where): e.get("unit") for e in entries if isinstance(e, Mapping)}
+    units: list[str | None] = []
+    for name in SPACE:
+        unit = stated.get(name)
+        if unit is None:
+            log.info("%s: axis %s has no unit; taken as micrometres", where, name)
+            units.append(None)
+            continue
+        word = SHORT_UNITS.get(str(unit), str(unit).lower().replace("metre", "meter").removesuffix("s"))
+        word = SHORT_UNITS.get(word, word)
+        if word not in UNITS_UM:
+            log.warning("%s: axis %s has the unit %r, no length; the voxel size counts as unknown", where, name, unit)
+            return None
+        units.append(word)
+    return tuple(units)
+
+
+def units_um(units: Sequence[str | None]) -> Float3:
+    """Micrometres per unit; a unit that is not stated counts as a micrometre."""
+    return float3(UNITS_UM[unit] if unit else 1.0 for unit in units)
+
+
+def _flatten(steps: Any) -> list[Json]:
+    """Coordinate transformations as a flat list; 0.6 nests them in sequences."""
+    flat: list[Json] = []
+    for step in steps or []:
+        if isinstance(step, Mapping) and step.get("type") == "sequence":
+            flat += _flatten(step.get("transformations"))
+        elif isinstance(step, Mapping):
+            flat.append(step)
+    return flat
+
+
+def _numbers(step: Json, kind: str, axes: Sequence[str], where: str) -> list[float]:
+    """The vector of one transformation, checked: as many numbers as axes, finite, and scales above 0."""
+    values = step.get(kind)
+    if not isinstance(values, Sequence) or isinstance(values, str) or len(values) != len(axes):
+        raise InputError(
+            f"{where}: found {kind} {values!r} for axes {','.join(axes)}; allowed is one number an axis; "
+            "correct the metadata"
+        )
+    checked = []
+    for name, value in zip(axes, values, strict=True):
+        number = float(value) if isinstance(value, int | float) and not isinstance(value, bool) else math.nan
+        if name in SPACE and (not math.isfinite(number) or (kind == "scale" and number <= 0)):
+            allowed = "a finite number above 0" if kind == "scale" else "a finite number"
+            raise InputError(
+                f"{where}: found {kind} {value!r} on axis {name}; allowed is {allowed}; "
+                "correct the coordinateTransformations"
+            )
+        checked.append(number)
+    return checked
+
+
+def read_transform(
+    multiscale: Json, dataset: Json, axes: Sequence[str], units: Sequence[str | None] | None, where: str
+) -> tuple[Float3 | None, Float3]:
+    """Scale and translation of one level in micrometres, (z, y, x): the dataset's steps, then those of the multiscale.
+
+    Returns
+    -------
+    scale_um : tuple of float, or None
+        Micrometres per voxel; None where no scale is stated, or its unit is no length.
+    translation_um : tuple of float
+        Position of the centre of the first voxel; zeros where nothing is stated.
+    """
+    scale, shift, stated = [1.0] * 3, [0.0] * 3, False
+    steps = _flatten(dataset.get("coordinateTransformations")) + _flatten(multiscale.get("coordinateTransformations"))
+    for step in steps:
+        kind = step.get("type")
+        if kind == "identity":
+            continue
+        if kind not in ("scale", "translation"):
+            raise InputError(
+                f"{where}: found a coordinate transformation of type {kind!r}; allowed are scale and translation; "
+                "resample the image to an upright grid"
+            )
+        values = _numbers(step, str(kind), axes, where)[-3:]
+        if kind == "scale":
+            stated = True
+            scale = [a * b for a, b in zip(scale, values, strict=True)]
+            shift = [a * b for a, b in zip(shift, values, strict=True)]
+        else:
+            shift = [a + b for a, b in zip(shift, values, strict=True)]
+    if not stated or units is None:
+        return None, (0.0, 0.0, 0.0)
+    unit = units_um(units)
+    return float3(a * u for a, u in zip(scale, unit, strict=True)), float3(
+        a * u for a, u in zip(shift, unit, strict=True)
+    )

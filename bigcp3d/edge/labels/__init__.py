@@ -1,0 +1,1 @@
+"""OME-Zarr labels: planned, written, announced, found again."""

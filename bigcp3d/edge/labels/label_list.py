@@ -1,0 +1,95 @@
+"""Announcing labels: the list of names, and the root of a store that holds labels alone.
+
+A store given with ``--output`` has no image of its own, and tools that open stores expect one at the root. So its root
+is a label image too: its ``multiscales`` name the arrays of ``labels/<name>``, and its ``image-label`` the source.
+Nothing is stored twice; validators accept it, and viewers given either path show the labels over the source. With
+several names it shows the last one finished. A root with an image of its own is never touched.
+"""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Callable, Mapping
+from typing import Any
+
+from bigcp3d.edge.image.metadata import first_multiscale, ome_part
+from bigcp3d.edge.labels.label_plan import LabelTarget
+from bigcp3d.edge.stores.places import Place, path_between, place, same_place
+from bigcp3d.edge.stores.stores import edit_attributes, is_group
+
+log = logging.getLogger(__name__)
+
+
+def versioned(target: LabelTarget, metadata: Mapping[str, Any]) -> dict[str, Any]:
+    """OME-Zarr metadata where the version wants them: under ``ome`` in zarr 3, at the top in zarr 2."""
+    return dict(metadata) if target.zarr_format == 2 else {"ome": {"version": target.version, **metadata}}
+
+
+def source_path(target: LabelTarget, group: Place) -> str:
+    """Path from a group to the image: ``../../`` inside it, relative where they share a drive or a bucket."""
+    return "../../" if same_place(target.group, target.image_path) else path_between(group, target.image_path)
+
+
+def enter_label(target: LabelTarget) -> None:
+    """Put the name into the list, at the end where it is new."""
+    _edit_list(target, lambda names: names if target.name in names else [*names, target.name])
+
+
+def withdraw_label(target: LabelTarget) -> None:
+    """Take the name out of the list, and off the root where that shows it."""
+    if not is_group(target.path.parent):
+        return
+    _edit_list(target, lambda names: [name for name in names if name != target.name])
+
+    def hide(attributes: Mapping[str, Any]) -> Mapping[str, Any]:
+        if shown_at_root(attributes) != target.name:
+            return attributes
+        ome = {k: v for k, v in ome_part(attributes).items() if k not in ("multiscales", "image-label")}
+        return ome if target.zarr_format == 2 else {**attributes, "ome": ome}
+
+    edit_attributes(place(target.group), target.zarr_format, hide)
+
+
+def shown_at_root(attributes: Mapping[str, Any]) -> str | None:
+    """Name of the labels that a root shows; None where it has an image of its own, or nothing."""
+    multiscale = first_multiscale(attributes, "root") or {}
+    parts = str((multiscale.get("datasets") or [{}])[0].get("path", "")).split("/")
+    return parts[1] if "image-label" in ome_part(attributes) and len(parts) == 3 and parts[0] == "labels" else None
+
+
+def show_at_root(target: LabelTarget, multiscale: Mapping[str, Any]) -> None:
+    """Let a root without an image of its own show the labels that ``multiscale`` describes."""
+    root = place(target.group)
+    datasets = [{**d, "path": f"labels/{target.name}/{d['path']}"} for d in multiscale["datasets"]]
+    label = {"version": target.version, "source": {"image": source_path(target, root)}}
+    shown = {"multiscales": [{**multiscale, "datasets": datasets}], "image-label": label}
+
+    def show(attributes: Mapping[str, Any]) -> Mapping[str, Any]:
+        if first_multiscale(attributes, str(root)) is not None and shown_at_root(attributes) is None:
+            return attributes
+        return {**attributes, **versioned(target, {**_ome_only(attributes), **shown})}
+
+    edit_attributes(root, target.zarr_format, show)
+
+
+def _ome_only(attributes: Mapping[str, Any]) -> Mapping[str, Any]:
+    """What stands under ``ome``, if anything."""
+    return ome_part(attributes) if "ome" in attributes else {}
+
+
+def _edit_list(target: LabelTarget, edit: Callable[[list[str]], list[str]]) -> None:
+    """Change the list of names; those that have no group behind them are taken out, since validators refuse them."""
+    path = target.path.parent
+
+    def change(attributes: Mapping[str, Any]) -> Mapping[str, Any]:
+        ome = ome_part(attributes)
+        listed = [str(name) for name in ome.get("labels") or []]
+        names = [name for name in edit(listed) if name == target.name or is_group(path / name)]
+        dangling = sorted(set(listed) - set(names) - {target.name})
+        if dangling:
+            log.warning("%s: the list names %s, which are not there; taken out", path, ", ".join(dangling))
+        if target.zarr_format == 2 and "ome" not in attributes:
+            return {**attributes, "labels": names}
+        return {**attributes, "ome": {"version": target.version, **ome, "labels": names}}
+
+    edit_attributes(path, target.zarr_format, change)

@@ -1,0 +1,160 @@
+"""What labels will look like, decided before anything is written: shapes, factors, scales, chunks and shards.
+
+Labels lie on the image's own pyramid: as many levels, of the same shapes, so that viewers switch levels of both
+together. Where the image states scales that its shapes bear out, labels take them; otherwise factors follow from the
+shapes. A label voxel stands for a window (`bigcp3d.pure.label.pooling`), so its centre is the window's:
+``translation_N = translation_0 + (scale_N - scale_0) / 2``.
+"""
+
+from __future__ import annotations
+
+import logging
+import re
+from dataclasses import dataclass
+
+from bigcp3d.edge.image.image import ImageInfo, Level
+from bigcp3d.edge.image.levels import cumulated_factors, place_level
+from bigcp3d.edge.image.transforms import Float3, float3
+from bigcp3d.edge.stores.places import Place, is_address, place
+from bigcp3d.errors import InputError
+from bigcp3d.pure.boxes import Vec3, vec3
+
+LABEL_DTYPES = ("uint32", "uint64")
+CHUNK = 64
+"""Largest side of a chunk: 64 cubed is what viewers like."""
+BAD_NAME = re.compile(r"[/\\\x00-\x1f]|^\.|^__|^zarr\.json$|^\s|\s$")
+
+log = logging.getLogger(__name__)
+
+
+@dataclass(frozen=True)
+class LabelTarget:
+    """Where labels go, and how they are stored.
+
+    Attributes
+    ----------
+    image_path : str
+        The image group they belong to.
+    group : str
+        The group that gets ``labels/<name>``: the image's, or another store.
+    name : str
+        Of the labels.
+    version, zarr_format
+        ``"0.4"`` in zarr 2, ``"0.5"`` in zarr 3.
+    times : int or None
+        Length of the t axis; None where the image has none.
+    dtype : str
+        ``"uint32"`` or ``"uint64"``.
+    levels : tuple of Level
+        Finest first; ``scale_um`` is None where the image states none.
+    factors : tuple of tuple of float
+        For each level, voxels of the level below per voxel; ones for the first.
+    chunk, shard : tuple of int
+        Stored pieces, and the unit of writing, at every level.
+    units : tuple of str or None
+        The image's own words for z, y, x; scales are written in them, so that viewers that ignore units overlay both.
+    """
+
+    image_path: str
+    group: str
+    name: str
+    version: str
+    zarr_format: int
+    times: int | None
+    dtype: str
+    levels: tuple[Level, ...]
+    factors: tuple[Float3, ...]
+    chunk: Vec3
+    shard: Vec3
+    units: tuple[str | None, ...] = (None, None, None)
+
+    @property
+    def path(self) -> Place:
+        """Folder of the labels group."""
+        return place(self.group) / "labels" / self.name
+
+    @property
+    def axes(self) -> tuple[str, ...]:
+        """Axis names of the arrays: no channel axis, which would put a stray slider into viewers."""
+        return ("z", "y", "x") if self.times is None else ("t", "z", "y", "x")
+
+
+def plan_labels(
+    image: ImageInfo, output: str | Place | None, name: str, *, dtype: str = "uint32", shard: Vec3, level: int = 0
+) -> LabelTarget:
+    """Decide on the labels of an image; nothing is read or written.
+
+    Parameters
+    ----------
+    image : ImageInfo
+        From `open_image`.
+    output : str, Path or None
+        Another store that gets ``labels/<name>``; None for the image's own group.
+    name : str
+        Of the labels.
+    dtype : str
+        ``"uint32"`` or ``"uint64"``.
+    shard : tuple of int
+        Wanted unit of writing, in voxels; see `chunk_and_shard`.
+    level : int
+        Level of the image on which the finest labels lie.
+
+    Raises
+    ------
+    InputError
+        For a name that cannot be a folder of its own inside the store.
+    ValueError
+        For another dtype, or a shard without voxels.
+    """
+    if dtype not in LABEL_DTYPES:
+        raise ValueError(f"labels of {dtype}; allowed are {' and '.join(LABEL_DTYPES)}")
+    check_name(name)
+    if output is None and is_address(image.path) and not image.path.startswith("s3:"):
+        raise InputError(
+            f"{image.path}: found an image on a web server, into which no labels can be written; give --output, a "
+            "local path or s3://"
+        )
+    chunk, shard = chunk_and_shard(shard, image.levels[level].shape)
+    cumulated = cumulated_factors(image)
+    first = image.levels[0]
+    levels, factors = [], []
+    for i, stored in enumerate(image.levels[level:], start=level):
+        fine, coarse = cumulated[max(i - 1, level)], cumulated[i]
+        factors.append(float3(b / a for a, b in zip(fine, coarse, strict=True)))
+        levels.append(place_level(str(i - level), stored.shape, first, coarse))
+    return LabelTarget(
+        image_path=image.path,
+        group=image.path if output is None else str(place(output)),
+        name=name,
+        version="0.4" if image.zarr_format == 2 else "0.5",
+        zarr_format=image.zarr_format,
+        times=image.times if "t" in image.axes else None,
+        dtype=dtype,
+        levels=tuple(levels),
+        factors=tuple(factors),
+        chunk=chunk,
+        shard=shard,
+        units=image.units,
+    )
+
+
+def check_name(name: str) -> None:
+    """Refuse names that would leave the store, hide, or clash with zarr's own files."""
+    if not name or len(name.encode()) > 200 or BAD_NAME.search(name):
+        raise InputError(
+            f"found the labels name {name!r}; allowed are names of 1 to 200 bytes without / and \\, that start "
+            "neither with a dot nor with __, and are not zarr.json; give another --name"
+        )
+
+
+def chunk_and_shard(shard: Vec3, shape: Vec3) -> tuple[Vec3, Vec3]:
+    """Chunks of at most 64 a side, and the shard as a multiple of them: the wanted one, or a few voxels more.
+
+    A shard larger than the volume is cut to it first, so that small volumes are one small piece.
+    """
+    if min(shard) < 1:
+        raise ValueError(f"shard {shard}; allowed are sides of 1 and more")
+    sides = [min(a, s) for a, s in zip(shard, shape, strict=True)]
+    counts = [-(-side // CHUNK) for side in sides]
+    chunk = vec3(-(-side // n) for side, n in zip(sides, counts, strict=True))
+    return chunk, vec3(c * n for c, n in zip(chunk, counts, strict=True))

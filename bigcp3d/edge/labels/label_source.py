@@ -1,0 +1,54 @@
+"""From labels to the image that they were made from."""
+
+from __future__ import annotations
+
+import logging
+
+from bigcp3d.edge.image.diagnose import open_node
+from bigcp3d.edge.image.image import ImageInfo, open_image
+from bigcp3d.edge.image.metadata import ome_part
+from bigcp3d.edge.stores.places import Place, follow, place
+from bigcp3d.edge.stores.remote import Remote
+from bigcp3d.errors import InputError
+
+log = logging.getLogger(__name__)
+
+
+def source_image(labels: ImageInfo, image: str | Place | None = None) -> ImageInfo | None:
+    """The image that labels name as their source, or that holds them; None where there is none to be read.
+
+    Parameters
+    ----------
+    labels : ImageInfo
+    image : str, Path or Remote, optional
+        The image, where the user names it; then labels are not asked.
+
+    Notes
+    -----
+    Labels may come from strangers. So an address that they name is only asked where they lie under the same root
+    themselves: a server elsewhere learns nothing of who opens them, and gets no request with the user's signature.
+    """
+    if image is not None:
+        return open_image(image)
+    entry = ome_part(open_node(labels.path).attrs.asdict()).get("image-label")
+    source = entry.get("source") if isinstance(entry, dict) else None
+    named = source.get("image") if isinstance(source, dict) else None
+    found, own = follow(labels.path, str(named or "../../")), place(labels.path)
+    if isinstance(found, Remote) and not (isinstance(own, Remote) and own.root == found.root):
+        log.warning("%s: its image is said to lie at %s, which is not asked; give --image to read it", own, found)
+        return None
+    path = str(found)
+    try:
+        if "image-label" in ome_part(open_node(path).attrs.asdict()):  # a store of labels, which shows them at its root
+            return None
+        return open_image(path)
+    except InputError as error:
+        log.info("%s: its image cannot be read: %s", labels.path, error)
+        return None
+
+
+def matching_level(labels: ImageInfo, image: ImageInfo) -> int | None:
+    """The image's level with the shape of the labels, or None."""
+    shapes = [level.shape for level in image.levels]
+    shape = labels.levels[0].shape
+    return shapes.index(shape) if shape in shapes and image.times == labels.times else None

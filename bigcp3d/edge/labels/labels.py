@@ -1,0 +1,195 @@
+"""Writing labels into an OME-Zarr store: made empty, filled shard by shard, and announced last.
+
+::
+
+    <group>/labels              the list of names; ``name`` enters it in `finish_labels`
+    <group>/labels/<name>       multiscales and image-label, written in `finish_labels`
+    <group>/labels/<name>/0..   one array a level, all zero until written
+
+Invariant: until `finish_labels`, no reader finds the labels; and nothing but ``labels/<name>`` and the list is touched.
+Labels of zarr 2 images are OME-Zarr 0.4, also where the image is 0.1 to 0.3: those versions have no way to state a
+scale, a labels group carries its own version, and readers and validators look at that.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from typing import Any
+
+import numpy as np
+import zarr
+from numpy.typing import NDArray
+
+from bigcp3d import __version__
+from bigcp3d.edge.image.multiscale import Placed, describe_levels
+from bigcp3d.edge.image.new_image import create_image, write_image_box
+from bigcp3d.edge.image.transforms import float3, units_um
+from bigcp3d.edge.labels.label_list import enter_label, show_at_root, source_path, versioned, withdraw_label
+from bigcp3d.edge.labels.label_plan import LabelTarget, check_name, plan_labels
+from bigcp3d.edge.labels.label_target import check_target
+from bigcp3d.edge.stores.clients import in_words, shown_cause
+from bigcp3d.edge.stores.places import place, remove, zarr_store
+from bigcp3d.edge.stores.stores import (
+    edit_group,
+    is_group,
+    keeping_consolidated,
+    make_array,
+    sync_box,
+    write_whole,
+    writing,
+)
+from bigcp3d.errors import InputError
+from bigcp3d.pure.boxes import Box
+
+__all__ = [
+    "LabelTarget",
+    "check_name",
+    "check_target",
+    "create_image",
+    "create_labels",
+    "finish_labels",
+    "plan_labels",
+    "read_label_box",
+    "write_image_box",
+    "write_label_box",
+]
+
+RESERVED = ("ome", "multiscales", "image-label", "labels")
+
+
+def create_labels(target: LabelTarget, *, overwrite: bool, attributes: Mapping[str, Any] | None = None) -> None:
+    """Make the arrays of the labels, all zero; readers do not find them yet.
+
+    Parameters
+    ----------
+    target : LabelTarget
+        From `plan_labels`.
+    overwrite : bool
+        Whether labels of that name may be removed first; nothing else ever is.
+    attributes : mapping, optional
+        Of the labels group, until `finish_labels` gives others of the same keys.
+
+    Raises
+    ------
+    TargetError
+        As `check_target`; and where the store cannot be written after all.
+    """
+    check_target(target, overwrite=overwrite)
+    root, labels = place(target.group), place(target.group) / "labels"
+    with writing(target.path), keeping_consolidated(labels):
+        withdraw_label(target)
+        remove(target.path)
+        if not is_group(root):
+            edit_group(root, target.zarr_format, versioned(target, {}))
+        edit_group(labels, target.zarr_format, {})
+        edit_group(target.path, target.zarr_format, attributes or {})
+        for level in target.levels:
+            make_array(
+                target.path / level.path,
+                (level.shape if target.times is None else (target.times, *level.shape)),
+                target.dtype,
+                axes=target.axes,
+                chunk=target.chunk,
+                shard=target.shard,
+                zarr_format=target.zarr_format,
+            )
+
+
+def write_label_box(target: LabelTarget, level: int, box: Box, array: NDArray[Any], *, time: int = 0) -> None:
+    """Write one or more whole shards of a level; may be repeated.
+
+    Parameters
+    ----------
+    target : LabelTarget
+        Made by `create_labels`.
+    level : int
+        Index into ``target.levels``.
+    box : Box
+        On every axis from a multiple of ``target.shard`` to another, or to the end.
+    array : ndarray of ``target.dtype``, shape ``box.shape``
+        Ids; 0 for none.
+    time : int
+        Index on t.
+
+    Raises
+    ------
+    ValueError
+        For any other box, shape or dtype.
+    TargetError
+        Where the disk is full.
+    """
+    lead = () if target.times is None else (time,)
+    path = target.path / target.levels[level].path
+    write_whole(path, target.zarr_format, lead, box, array, target.shard)
+    sync_box(path, target.zarr_format, lead, box)
+
+
+def read_label_box(target: LabelTarget, level: int, box: Box, *, time: int = 0) -> NDArray[Any]:
+    """Read a box of labels that are being written; dtype ``target.dtype``, shape ``box.shape``.
+
+    Raises
+    ------
+    InputError
+        Where a stored piece is damaged.
+    """
+    path = target.path / target.levels[level].path
+    lead = () if target.times is None else (time,)
+    index: tuple[int | slice, ...] = (*lead, *box.slices())
+    try:
+        array = zarr.open_array(zarr_store(path), mode="r", zarr_format=target.zarr_format)  # type: ignore[arg-type]
+        return np.asarray(array[index], target.dtype)
+    except Exception as error:
+        raise InputError(
+            f"{path}: found labels that cannot be read in box {box.start} to {box.stop}, time {time}: "
+            f"{in_words(error)}; allowed are whole chunks; run again with --overwrite"
+        ) from shown_cause(error)
+
+
+def finish_labels(target: LabelTarget, *, attributes: Mapping[str, Any]) -> None:
+    """Write the metadata and enter the labels in the list; may be repeated.
+
+    Parameters
+    ----------
+    target : LabelTarget
+        All levels of which are written.
+    attributes : mapping
+        More attributes of the labels group, by key: provenance. What JSON knows, and numpy numbers.
+
+    Raises
+    ------
+    ValueError
+        For keys that belong to OME-Zarr.
+    TargetError
+        Where the store cannot be written.
+    """
+    clash = sorted(set(attributes) & set(RESERVED))
+    if clash:
+        raise ValueError(f"attributes {clash} belong to OME-Zarr")
+    pooling = {
+        "description": "most frequent id of the labelled voxels of a window that is at least half labelled; "
+        "ties to the smaller id; otherwise 0",
+        "method": "bigcp3d.pure.label.pooling.pool_labels",
+        "version": __version__,
+    }
+    units = target.units if target.levels[0].scale_um else (None, None, None)
+    more = {"name": target.name, "type": "mode", "metadata": pooling}
+    multiscale = describe_levels(target.version, target.axes, units, _placed(target), **more)
+    label = {"version": target.version, "source": {"image": source_path(target, target.path)}}
+    metadata = versioned(target, {"multiscales": [multiscale], "image-label": label})
+    with writing(target.path), keeping_consolidated(target.path):
+        edit_group(target.path, target.zarr_format, {**metadata, **attributes})
+        enter_label(target)
+        show_at_root(target, multiscale)
+
+
+def _placed(target: LabelTarget) -> Iterator[Placed]:
+    """Where each level lies, in the image's units; from a voxel of 1 where the image states no scale."""
+    unit = units_um(target.units)
+    grown = [1.0, 1.0, 1.0]
+    for level, factors in zip(target.levels, target.factors, strict=True):
+        grown = [g * f for g, f in zip(grown, factors, strict=True)]
+        if level.scale_um is None:
+            yield level.path, float3(grown), float3((g - 1) / 2 for g in grown)
+        else:
+            scale = float3(s / u for s, u in zip(level.scale_um, unit, strict=True))
+            yield level.path, scale, float3(t / u for t, u in zip(level.translation_um, unit, strict=True))

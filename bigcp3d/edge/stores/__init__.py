@@ -1,0 +1,1 @@
+"""Paths, object stores and web servers, and zarr stores in them."""

@@ -1,0 +1,59 @@
+"""Files that are there whole or not at all, even after a power cut."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable
+from pathlib import Path
+from typing import BinaryIO
+from uuid import uuid4
+
+
+def write_atomically(path: str | Path, write: Callable[[BinaryIO], object]) -> None:
+    """Make a file that is there whole or not at all, even after a power cut.
+
+    Parameters
+    ----------
+    path : str or Path
+        The file; its folder is made where it is missing.
+    write : callable
+        Writes the content into the open file that it is given.
+    """
+    path = Path(path)
+    path.parent.mkdir(parents=True, exist_ok=True)
+    temporary = path.parent / f".{path.name}.{uuid4().hex}.tmp"
+    try:
+        with open(temporary, "xb") as file:
+            write(file)
+            file.flush()
+            os.fsync(file.fileno())
+        os.replace(temporary, path)
+    finally:
+        temporary.unlink(missing_ok=True)
+
+
+def create_atomically(path: str | Path, write: Callable[[BinaryIO], object]) -> bool:
+    """Make a file as `write_atomically`, unless it is there; whether it was made. Of several at once, one succeeds."""
+    path = Path(path)
+    own = path.parent / f".{path.name}.{uuid4().hex}.own"
+    write_atomically(own, write)
+    try:
+        os.link(own, path)
+    except FileExistsError:
+        return False
+    finally:
+        own.unlink(missing_ok=True)
+    return True
+
+
+def sync_file(path: str | Path) -> None:
+    """Wait until a file that is there, and its name in its folder, would survive a power cut."""
+    for name in (path, Path(path).parent):
+        try:
+            handle = os.open(name, os.O_RDONLY)
+        except FileNotFoundError:  # zarr writes no file for what is nothing but fill
+            continue
+        try:
+            os.fsync(handle)
+        finally:
+            os.close(handle)

@@ -1,0 +1,83 @@
+"""What one task has read from an object store is kept until it ends, so that it asks for nothing twice.
+
+Layers of patches overlap, and end inside chunks; a file system hands the shared chunks out of memory, an object store
+sends and charges them again. So while a task runs, objects (and parts of them: chunks of a shard, its index) stay as
+they came, compressed, the least used going first beyond `REMEMBERED_BYTES`. Images alone are read this way
+(`bigcp3d.edge.image.voxels.read_box`), never what a run is writing; and nothing outlives the tasks that run at once.
+"""
+
+from __future__ import annotations
+
+import threading
+from collections import OrderedDict
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import Any
+
+from zarr.abc.store import ByteRequest
+from zarr.core.buffer import Buffer, BufferPrototype
+from zarr.storage import ObjectStore
+
+REMEMBERED_BYTES = 2**27
+"""Of one worker: two and a half times the planes that layers of 512 x 512 voxels of uint16 share, uncompressed."""
+
+
+class _Memory:
+    """Buffers by place and part, while a task is under way."""
+
+    def __init__(self) -> None:
+        self.lock = threading.Lock()
+        self.tasks = 0
+        self.size = 0
+        self.kept: OrderedDict[Any, tuple[Buffer, Any]] = OrderedDict()
+
+    def enter(self, by: int) -> None:
+        with self.lock:
+            self.tasks += by
+            if self.tasks == 0:
+                self.kept.clear()
+                self.size = 0
+
+    def get(self, key: Any) -> Buffer | None:
+        with self.lock:
+            if key not in self.kept:
+                return None
+            self.kept.move_to_end(key)
+            return self.kept[key][0]
+
+    def put(self, key: Any, buffer: Buffer, client: Any) -> None:
+        """Keep a buffer; and the client, whose id is in the key and must not be another's meanwhile."""
+        with self.lock:
+            if self.tasks == 0 or key in self.kept:
+                return
+            self.kept[key] = buffer, client
+            self.size += len(buffer)
+            while self.size > REMEMBERED_BYTES:
+                self.size -= len(self.kept.popitem(last=False)[1][0])
+
+
+_memory = _Memory()
+
+
+@contextmanager
+def remembering() -> Iterator[None]:
+    """Keep what is read from images in object stores, for as long as this or another task runs in the process."""
+    _memory.enter(1)
+    try:
+        yield
+    finally:
+        _memory.enter(-1)
+
+
+class RememberingStore(ObjectStore[Any]):
+    """An object store that is asked once for each object, or part of one, while `remembering`."""
+
+    async def get(self, key: str, prototype: BufferPrototype, byte_range: ByteRequest | None = None) -> Buffer | None:
+        """As a store does."""
+        place = (id(self.store), key, byte_range)
+        found = _memory.get(place)
+        if found is None:
+            found = await super().get(key, prototype, byte_range)
+            if found is not None:
+                _memory.put(place, found, self.store)
+        return found

@@ -1,0 +1,112 @@
+"""Records: a small JSON file says that one task is done, and what it counted.
+
+::
+
+    <folder>/<pass>/<z>.<y>.<x>.json        {"sha256": ..., "data": {...}, "spent": {...}}
+
+A record is written after all that it stands for. It counts only when it is whole: one that is torn, edited or
+unreadable is as good as none, so the task runs again. ``data`` is what the task counted, the same whoever ran it;
+``spent`` says how it was run (time, worker, memory), and no result depends on it.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import logging
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+from bigcp3d.edge.stores.atomic_files import create_atomically, write_atomically
+from bigcp3d.edge.stores.stores import plain_json
+from bigcp3d.pure.boxes import Vec3, vec3
+
+log = logging.getLogger(__name__)
+
+
+def _path(folder: str | Path, pass_name: str, index: Vec3) -> str:
+    return f"{folder}/{pass_name}/{'.'.join(map(str, index))}.json"
+
+
+def _digest(data: dict[str, Any], spent: dict[str, Any] | None) -> str:
+    signed = data if spent is None else [data, spent]
+    return hashlib.sha256(json.dumps(signed, sort_keys=True).encode()).hexdigest()
+
+
+def _encode(data: dict[str, Any], spent: dict[str, Any] | None = None) -> bytes:
+    data, spent = plain_json(data), plain_json(spent)
+    more = {} if spent is None else {"spent": spent}
+    return json.dumps({"sha256": _digest(data, spent), "data": data, **more}).encode()
+
+
+def write_record(
+    folder: str | Path, pass_name: str, index: Vec3, data: dict[str, Any], spent: dict[str, Any] | None = None
+) -> None:
+    """Say that a task is done.
+
+    Parameters
+    ----------
+    folder : str or Path
+        Of all records.
+    pass_name : str
+        ``"track"``, ``"pyramid1"``.
+    index : tuple of int
+        The block.
+    data : dict
+        What JSON can hold; numpy numbers become Python's.
+    spent : dict, optional
+        How it was run; likewise.
+    """
+    content = _encode(data, spent)
+    write_atomically(_path(folder, pass_name, index), lambda file: file.write(content))
+
+
+def claim_record(folder: str | Path, pass_name: str, index: Vec3, data: dict[str, Any]) -> dict[str, Any]:
+    """Write a record unless there is one; what it says then. Of several that try at once, one succeeds."""
+    if (found := read_record(folder, pass_name, index)) is not None:
+        return found
+    create_atomically(_path(folder, pass_name, index), lambda file: file.write(_encode(data)))
+    return read_record(folder, pass_name, index) or data
+
+
+def read_record(folder: str | Path, pass_name: str, index: Vec3) -> dict[str, Any] | None:
+    """What a task's record says; None where there is none, or none that is whole."""
+    found = read_whole_record(folder, pass_name, index)
+    return None if found is None else found[0]
+
+
+def read_whole_record(folder: str | Path, pass_name: str, index: Vec3) -> tuple[dict[str, Any], dict[str, Any]] | None:
+    """What a task counted, and how it was run (empty where the record does not say); None as `read_record`."""
+    path = _path(folder, pass_name, index)
+    try:
+        with open(path, "rb") as file:
+            content = json.loads(file.read())
+        data, spent = content["data"], content.get("spent")
+        if content["sha256"] == _digest(data, spent):
+            return data, spent or {}
+    except (FileNotFoundError, NotADirectoryError):
+        return None
+    except (ValueError, KeyError, TypeError):
+        pass
+    log.warning("%s: the record is damaged; its task runs again", path)
+    return None
+
+
+def list_records(folder: str | Path, pass_name: str) -> list[Vec3]:
+    """Blocks of a pass that have a whole record, in raster order."""
+    return [index for index, _, _ in read_records(folder, pass_name)]
+
+
+def read_records(folder: str | Path, pass_name: str) -> Iterator[tuple[Vec3, dict[str, Any], dict[str, Any]]]:
+    """Blocks of a pass that have a whole record, in raster order, with what was counted and how they were run."""
+    names = (path.stem.split(".") for path in (Path(folder) / pass_name).glob("*.json"))
+    for index in sorted(vec3(name) for name in names if len(name) == 3 and all(part.isdecimal() for part in name)):
+        found = read_whole_record(folder, pass_name, index)
+        if found is not None:
+            yield index, *found
+
+
+def list_passes(folder: str | Path) -> list[str]:
+    """Passes of which there are records."""
+    return sorted(path.name for path in Path(folder).glob("*") if path.is_dir())

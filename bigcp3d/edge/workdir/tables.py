@@ -1,0 +1,68 @@
+"""Tables: named arrays in one file, all or nothing.
+
+A table is an uncompressed npz without pickles. It is written beside its place and moved there in one step, so a killed
+worker leaves the old file or the new one; what a disk did to it later is found by the checksums of the zip.
+"""
+
+from __future__ import annotations
+
+import zipfile
+import zlib
+from pathlib import Path
+from typing import Any, BinaryIO
+
+import numpy as np
+from numpy.typing import ArrayLike, NDArray
+
+from bigcp3d.edge.stores.atomic_files import write_atomically
+from bigcp3d.errors import InputError
+
+
+def write_table(path: str | Path, **arrays: ArrayLike) -> None:
+    """Write named arrays to one file, replacing it in one step.
+
+    Raises
+    ------
+    ValueError
+        For arrays of Python objects.
+    """
+    numbers = {name: np.asarray(array) for name, array in arrays.items()}
+
+    def write(file: BinaryIO) -> None:
+        with zipfile.ZipFile(file, "w", zipfile.ZIP_STORED) as archive:
+            for name, array in numbers.items():
+                with archive.open(f"{name}.npy", "w", force_zip64=True) as member:
+                    np.lib.format.write_array(member, array, allow_pickle=False)
+
+    write_atomically(path, write)
+
+
+def read_table(path: str | Path) -> dict[str, NDArray[Any]]:
+    """The arrays of a file that `write_table` wrote.
+
+    Raises
+    ------
+    FileNotFoundError
+        Where there is no such file.
+    InputError
+        Where the file is torn, truncated or something else; it names the file.
+    """
+    try:
+        with open(path, "rb") as file, np.load(file, allow_pickle=False) as archive:
+            return {name: archive[name] for name in archive.files}
+    except FileNotFoundError:
+        raise
+    except (
+        zipfile.BadZipFile,
+        zlib.error,
+        ValueError,
+        OSError,
+        EOFError,
+        TypeError,
+        AttributeError,
+        KeyError,
+    ) as error:
+        raise InputError(
+            f"{path}: found a damaged table ({error}); allowed are whole npz files; the disk lost it after it was "
+            "written: begin again with another --work-dir, or remove this one"
+        ) from error

@@ -1,0 +1,49 @@
+"""``bigcp3d estimate-diameter``: a first guess, and what to type next."""
+
+from __future__ import annotations
+
+import logging
+from typing import TYPE_CHECKING
+
+import typer
+
+from bigcp3d.face import options as o
+from bigcp3d.face.exit_codes import set_up_logging
+
+if TYPE_CHECKING:
+    from bigcp3d.work.analyse.estimate_diameter import Estimate, Trial
+
+log = logging.getLogger(__name__)
+
+
+def estimate_diameter(
+    source: o.Source,
+    model: o.Model = "membrane",
+    channel: o.Channel = None,
+    scale: o.Scale = None,
+    verbose: o.Verbose = False,
+    quiet: o.Quiet = False,
+) -> None:
+    """Guess the cell diameter of IN.zarr: the one at which the model finds cells of that diameter, on a few crops.
+
+    Takes some seconds to a minute, whatever the volume. A first guess: look at the result in a viewer.
+    """
+    set_up_logging(verbose, quiet)
+    from bigcp3d.schedule.estimate import estimate_diameter as run
+
+    found = run(source, model=model, channel=o.read_channels(channel), scale_um=scale, on_trial=_tell)
+    typer.echo(describe_estimate(found, str(source), model))
+
+
+def _tell(trial: Trial) -> None:
+    """One diameter that was tried, for ``--verbose``."""
+    log.debug("told %.3g, found %.3g (median of %d cells)", trial.told, trial.median, len(trial.found))
+
+
+def describe_estimate(found: Estimate, source: str, model: str) -> str:
+    """The guess, its spread, and the command that takes it."""
+    unit, option = ("micrometres", "--diameter") if found.in_um else ("voxels", "--diameter-voxels")
+    return (
+        f"about {found.diameter:.3g} {unit} (10 to 90 % of {found.cells} cells: {found.low:.3g} to {found.high:.3g})\n"
+        f"bigcp3d segment {source} --model {model} {option} {found.diameter:.3g}"
+    )

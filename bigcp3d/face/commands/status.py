@@ -1,0 +1,88 @@
+"""``bigcp3d status``: how far a run is, from another terminal or another machine that sees its work directory."""
+
+from __future__ import annotations
+
+import json as to_json
+from dataclasses import asdict
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+from bigcp3d.face import options as o
+from bigcp3d.face.exit_codes import set_up_logging
+
+if TYPE_CHECKING:
+    from bigcp3d.face.progress.pace import Pace
+    from bigcp3d.schedule.running.status import RunStatus
+
+
+def status(
+    run: Annotated[
+        Path,
+        typer.Argument(metavar="RUN", help="A work directory, the path of its labels, or the store that gets them."),
+    ],
+    json: Annotated[bool, typer.Option("--json", help="One object a run, as JSON, on stdout.")] = False,
+    verbose: o.Verbose = False,
+) -> None:
+    """Say how far a run is: blocks done, rate, time left, failed blocks, and whether it lives.
+
+    Reads records only, and never touches the run.
+    """
+    set_up_logging(verbose, quiet=False)
+    from bigcp3d.schedule.running.status import find_runs, read_status
+
+    for work_dir in find_runs(run):
+        found = read_status(work_dir)
+        typer.echo(to_json.dumps(status_fields(found)) if json else describe_status(found))
+
+
+def paces(found: RunStatus) -> dict[str, Pace]:
+    """The pace of each pass: what is done, and the rate since the process that runs it began."""
+    from bigcp3d.face.progress.pace import Pace
+    from bigcp3d.schedule.running.events import BlockDone
+
+    workers = len({task.worker for task in found.done if task.began >= found.since})
+    all_of = {each.name: Pace(each.tasks, each.voxels, max(1, workers)) for each in found.passes}
+    for task in sorted(found.done, key=lambda task: task.began + task.seconds):
+        pace = all_of[task.name]
+        seconds = task.seconds if task.began >= found.since else 0.0
+        event = BlockDone(task.name, task.index, task.voxels, seconds, pace.done + 1, pace.total)
+        pace.count(event, task.began + task.seconds)
+    return all_of
+
+
+def describe_status(found: RunStatus) -> str:
+    """A run in a few lines."""
+    who = f": {found.holder}" if found.holder else ""
+    carry = "; the same command carries on" if found.state == "stopped" else ""
+    lines = [
+        f"{found.labels}: {found.state}{who if found.state == 'running' else carry}",
+        f"  work in {found.work_dir}",
+    ]
+    for name, pace in paces(found).items():
+        detail = pace.describe() if found.state == "running" else ""
+        lines.append(f"  {name:<9} {pace.done}/{pace.total} blocks" + (f", {detail}" if detail else ""))
+    lines += [f"  failed: {line}" for line in found.failed[:20]]
+    if len(found.failed) > 20:
+        lines.append(f"  and {len(found.failed) - 20} more failed")
+    return "\n".join(lines)
+
+
+def status_fields(found: RunStatus) -> dict[str, Any]:
+    """The same as fields: rates in voxels a second, times in seconds, null where not known."""
+    fields = asdict(found)
+    del fields["done"]
+    fields["passes"] = [
+        {
+            "name": name,
+            "done": pace.done,
+            "total": pace.total,
+            "voxels_done": pace.done_vox,
+            "voxels": pace.total_vox,
+            "voxels_per_second": pace.voxels_per_second,
+            "seconds_left": pace.seconds_left,
+        }
+        for name, pace in paces(found).items()
+    ]
+    return fields

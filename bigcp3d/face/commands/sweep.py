@@ -1,0 +1,183 @@
+"""``bigcp3d sweep``: many settings of the later passes on one region; a table and a picture of what each gives."""
+
+from __future__ import annotations
+
+import csv
+import os
+from collections.abc import Sequence
+from dataclasses import replace
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+from bigcp3d.errors import InputError, TargetError
+from bigcp3d.face import options as o
+from bigcp3d.face.exit_codes import set_up_logging
+
+if TYPE_CHECKING:
+    from bigcp3d.schedule.sweep import Sweep, Trial
+
+TRIED = "What is tried (one value or several: 0.3,0.5,0.7)"
+RESULT = "What is written"
+SCORES = ("mean_dice", "ap50", "precision", "recall", "f1", "true_cells")
+
+
+def _values(name: str, metavar: str, text: str) -> Any:
+    return o.option(name, panel=TRIED, metavar=metavar, text=text)
+
+
+Foregrounds = Annotated[str, _values("--foreground", "0..1,...", "Thresholds on the predicted foreground.")]
+Radii = Annotated[
+    str | None, _values("--radius", "VOX,...", "Expected radii in working voxels. Default: half the model's diameter.")
+]
+Smallest = Annotated[str | None, _values("--min-volume", "VOX,...", "Smallest cell, in voxels of the image.")]
+Largest = Annotated[str | None, _values("--max-volume", "VOX,...", "Largest cell, in voxels of the image.")]
+Surest = Annotated[str | None, _values("--min-foreground", "0..1,...", "Lowest mean predicted foreground over a cell.")]
+Longest = Annotated[str | None, _values("--max-elongation", "RATIO,...", "Longest over shortest principal axis.")]
+Straightest = Annotated[
+    str | None, _values("--max-flow-error", "E,...", "Mean squared flow error of a cell, (voxels per step) squared.")
+]
+Truth = Annotated[
+    str | None,
+    o.option("--truth", panel=RESULT, metavar="NAME", text="Labels of the image with the truth: scores, best first."),
+]
+Output = Annotated[Path, o.option("--output", panel=RESULT, metavar="DIR", text="Folder for sweep.csv and sweep.png.")]
+Overwrite = Annotated[bool, o.option("--overwrite", panel=RESULT, text="Replace an earlier table and picture.")]
+
+
+def sweep(
+    context: typer.Context,
+    source: o.Source,
+    roi: o.Roi = None,
+    foreground: Foregrounds = "0.5",
+    radius: Radii = None,
+    min_volume: Smallest = None,
+    max_volume: Largest = None,
+    min_foreground: Surest = None,
+    max_elongation: Longest = None,
+    max_flow_error: Straightest = None,
+    truth: Truth = None,
+    output: Output = Path("bigcp3d-sweep"),
+    overwrite: Overwrite = False,
+    diameter: o.Diameter = None,
+    scale: o.Scale = None,
+    model: o.Model = "membrane",
+    channel: o.Channel = None,
+    level: o.Level = None,
+    time: o.Time = "0",
+    maps: o.Maps = None,
+    start: o.Start = "auto",
+    precision: o.Precision = "auto",
+    memory_limit: o.MemoryLimit = None,
+    verbose: o.Verbose = False,
+    quiet: o.Quiet = False,
+) -> None:
+    """Try many thresholds, radii and filters on a region: predicted once, one row and one picture for each.
+
+    Each trial finds in the region what `bigcp3d segment --roi` with its settings writes there: cells that lie inside
+    are those of a run on the whole volume; of cells that the region's border cuts nothing is promised. With `--truth`
+    the best is first, by the mean of Dice and AP in the region, where pieces at its border count as cells: compare them
+    with each other only. No label is written.
+    """
+    set_up_logging(verbose, quiet)
+    from bigcp3d.edge.stores.stores import writing
+    from bigcp3d.face.pictures.sweep_picture import Tile, draw_tiles, tile_of
+    from bigcp3d.face.progress.progress import watching
+    from bigcp3d.schedule.sweep import plan_sweep
+
+    table, picture = output / "sweep.csv", output / "sweep.png"
+    _check_target(output, [table, picture], overwrite=overwrite)
+    options = context.params
+    tried = {name: options[option] for option, name in NAMES.items() if options[option] is not None}
+    planned = plan_sweep(
+        source,
+        {name: _read_numbers(name, text) for name, text in tried.items()},
+        truth=truth,
+        roi=roi,
+        diameter_um=diameter,
+        scale_um=scale,
+        model=model,
+        channel=o.read_channels(channel),
+        level=level,
+        time=time,
+        maps=maps,
+        start=start,
+        precision=precision,
+        memory_limit=memory_limit,
+    )
+    with writing(output):
+        output.mkdir(parents=True, exist_ok=True)
+    rows: list[tuple[Trial, Tile]] = []
+    with watching(quiet) as observer:
+        for trial in planned.run(on_event=observer, scratch=output, threads=os.cpu_count() or 1):
+            rows.append((replace(trial, labels=trial.labels[:0]), tile_of(trial)))  # planes are enough to be drawn
+    rows.sort(key=lambda row: -_score(row[0]))
+    with writing(output):
+        _write_table(table, [trial for trial, _ in rows])
+        draw_tiles(planned, [tile for _, tile in rows], picture)
+    typer.echo(_describe(planned, [trial for trial, _ in rows]))
+    typer.echo(f"{table}, {picture}")
+
+
+NAMES = {
+    "foreground": "foreground",
+    "radius": "radius_vox",
+    **{name: name for name in ("min_volume", "max_volume", "min_foreground", "max_elongation", "max_flow_error")},
+}
+
+
+def _check_target(folder: Path, files: Sequence[Path], *, overwrite: bool) -> None:
+    from bigcp3d.edge.stores.files import check_folder
+
+    check_folder(folder, cure="give another --output DIR")
+    for path in files:
+        if path.exists() and not overwrite:
+            raise TargetError(f"{path} exists; give another --output, or --overwrite to replace it")
+
+
+def _read_numbers(name: str, text: str) -> list[float]:
+    """Numbers with commas between them, each once."""
+    try:
+        return list(dict.fromkeys(float(part) for part in text.split(",")))
+    except ValueError as error:
+        raise InputError(f"found {text!r} for {name}; write numbers with commas between them: 0.3,0.5,0.7") from error
+
+
+def _score(trial: Trial) -> float:
+    """Mean of Dice and AP, by which the best is chosen; 0 without truth, so that the order stays."""
+    scores = trial.scores or {}
+    return sum(float(scores.get(name) or 0) for name in ("mean_dice", "ap50")) / 2
+
+
+def _row(trial: Trial) -> dict[str, Any]:
+    import numpy as np
+
+    names = ("volume_q1", "volume_median", "volume_q3")
+    quartiles = np.percentile(trial.volumes, (25, 50, 75)) if trial.cells else [None] * 3
+    return {
+        **trial.settings,
+        "cells": trial.cells,
+        **dict(zip(names, quartiles, strict=True)),
+        **{f"removed, {name}": number for name, number in trial.removed.items()},
+        "foreground_vox": trial.foreground_vox,
+        "unassigned_vox": trial.unassigned_vox,
+        **{name: trial.scores[name] for name in SCORES if trial.scores},
+    }
+
+
+def _write_table(path: Path, trials: Sequence[Trial]) -> None:
+    rows = [_row(trial) for trial in trials]
+    with path.open("w", newline="") as file:
+        writer = csv.DictWriter(file, list(dict.fromkeys(name for row in rows for name in row)))
+        writer.writeheader()
+        writer.writerows(rows)
+
+
+def _describe(planned: Sweep, trials: Sequence[Trial], most: int = 10) -> str:
+    """The first trials, one a line."""
+    from bigcp3d.face.pictures.sweep_picture import name_trial
+
+    lines = [f"{len(trials)} trials in a region of {' x '.join(map(str, planned.region.shape))} voxels"]
+    lines += [f"  {name_trial(trial)}" for trial in trials[:most]]
+    return "\n".join(lines + ([f"  and {len(trials) - most} more"] if len(trials) > most else []))

@@ -1,0 +1,120 @@
+"""``bigcp3d view``: image and labels in a browser, without a cloud and without a word to any other machine."""
+
+from __future__ import annotations
+
+import getpass
+import os
+import socket
+import sys
+import threading
+import webbrowser
+from contextlib import suppress
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from bigcp3d.errors import InputError
+from bigcp3d.face import options as o
+from bigcp3d.face.exit_codes import set_up_logging
+
+Store = Annotated[
+    str,
+    typer.Argument(
+        metavar="STORE.zarr",
+        help="An image with its labels, a store from --output, or one labels group: a path, s3://BUCKET/PATH or https://.",
+    ),
+]
+Names = Annotated[
+    list[str] | None,
+    typer.Option(
+        "--name",
+        metavar="NAME",
+        help="Labels to show; may be given several times. Default: those finished last. All others are there, hidden.",
+    ),
+]
+Port = Annotated[
+    int | None,
+    typer.Option(
+        "--port", metavar="N", min=1, max=65534, help="Port of the viewer; voxels take N + 1. Default: free ones."
+    ),
+]
+Maps = Annotated[
+    bool,
+    typer.Option(
+        "--maps", help="Add the predicted foreground and flow that the labels were made from (segment --keep-maps)."
+    ),
+]
+WorkDir = Annotated[
+    Path | None,
+    typer.Option("--work-dir", metavar="DIR", help="Where these maps were kept. Default: where the run kept them."),
+]
+Napari = Annotated[
+    bool, typer.Option("--napari", help="Open napari instead of a browser (needs napari and napari-ome-zarr).")
+]
+PrintUrl = Annotated[
+    bool,
+    typer.Option(
+        "--print-url",
+        help="On a remote machine: open nothing, and print the address and the ssh command that leads to it.",
+    ),
+]
+NoBrowser = Annotated[bool, typer.Option("--no-browser", help="Print the address and open nothing.")]
+
+
+def view(
+    store: Store,
+    names: Names = None,
+    image: o.ImageOfLabels = None,
+    scale: o.Scale = None,
+    maps: Maps = False,
+    work_dir: WorkDir = None,
+    napari: Napari = False,
+    port: Port = None,
+    print_url: PrintUrl = False,
+    no_browser: NoBrowser = False,
+    verbose: o.Verbose = False,
+    quiet: o.Quiet = False,
+) -> None:
+    """Look at an image and its labels in a browser: Neuroglancer, served from this machine, offline.
+
+    Double-click a cell to pick it; its id is the one in the table of cells. Nothing is written. Ctrl-C ends it.
+    """
+    set_up_logging(verbose, quiet)
+    if napari and (maps or work_dir is not None or scale is not None or port is not None or print_url or no_browser):
+        raise InputError("--napari opens image and labels in a window; it was given with options of the browser alone")
+    if napari and not has_screen():
+        raise InputError("found no display for the window of napari; look in the browser: --print-url leads to it")
+    from bigcp3d.face.view.napari_view import need_napari, open_in_napari
+    from bigcp3d.face.view.neuroglancer_view import need_neuroglancer, serving
+    from bigcp3d.face.view.scene import make_scene
+
+    need_napari() if napari else need_neuroglancer()
+    scene = make_scene(store, names or (), image=image, scale_um=scale)
+    if napari:
+        open_in_napari(scene)
+        return
+    if maps or work_dir is not None:
+        from bigcp3d.face.view.maps_layers import with_maps
+
+        scene = with_maps(scene, work_dir)
+    with suppress(KeyboardInterrupt), serving(scene, port) as served:
+        typer.echo(served.url)
+        if print_url:
+            typer.echo(f"on your own machine: {ssh_command(served.ports)}\nthen open the address above there")
+        elif not no_browser and not (has_screen() and webbrowser.open(served.url)):
+            typer.echo("found no browser to open here: open the address yourself, or see --print-url", err=True)
+        typer.echo("Ctrl-C ends it", err=True)
+        threading.Event().wait()  # until Ctrl-C, which is the usual end and no failure
+    typer.echo("closed", err=True)
+
+
+def ssh_command(ports: tuple[int, int]) -> str:
+    """What to type on another machine, so that the same addresses lead here; its host may need to be corrected."""
+    tunnels = " ".join(f"-L {port}:127.0.0.1:{port}" for port in ports)
+    return f"ssh -N {tunnels} {getpass.getuser()}@{socket.gethostname()}"
+
+
+def has_screen() -> bool:
+    """Whether a browser can appear. On Linux without a display, Python would start one inside the terminal."""
+    return not sys.platform.startswith("linux") or bool(os.environ.get("DISPLAY") or os.environ.get("WAYLAND_DISPLAY"))

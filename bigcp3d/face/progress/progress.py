@@ -1,0 +1,179 @@
+"""What one sees while a run goes: the dashboard's address, a bar for each pass, warnings, and a line at the end.
+
+Speed and time left are those of `bigcp3d.face.progress.pace`. Passes overlap on Dask, so the clock of a pass starts
+with its first measured block and not when the pass was announced. On a terminal and in a notebook the passes are bars;
+elsewhere (a batch system's log, a notebook without ipywidgets) they are plain lines, one every few seconds. All of it
+goes to stderr, so that stdout holds results alone.
+"""
+
+from __future__ import annotations
+
+import importlib.util
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+
+from rich.console import Console
+from rich.progress import BarColumn, Progress, TaskID, TextColumn
+from rich.text import Text
+
+from bigcp3d.face.dashboard.server import PageServer
+from bigcp3d.face.progress.pace import Pace, format_count, format_time
+from bigcp3d.schedule.running.events import (
+    BlockDone,
+    BlockFailed,
+    ClusterReady,
+    Event,
+    Observer,
+    PageServed,
+    PassStarted,
+    RunPlanned,
+    Summary,
+    Warned,
+)
+
+LINE_EVERY_S = 5.0
+
+
+@dataclass
+class Watcher:
+    """An observer of a run: keeps the pace of each pass and shows it.
+
+    Attributes
+    ----------
+    console : rich.console.Console
+        Where to write.
+    bars : rich.progress.Progress, optional
+        The bars, on a terminal; None writes plain lines.
+    clock : callable
+        Seconds that only grow.
+    """
+
+    console: Console
+    bars: Progress | None = None
+    clock: Callable[[], float] = time.monotonic
+    paces: dict[str, Pace] = field(default_factory=dict)
+    workers: int = 1
+    _tasks: dict[str, TaskID] = field(default_factory=dict)
+    _said: dict[str, float] = field(default_factory=dict)
+
+    def __call__(self, event: Event) -> None:
+        """Show one event."""
+        match event:
+            case RunPlanned(plan):
+                if plan.tracked is not None:
+                    self._print(f"offsets kept in {plan.tracked} are used, nothing is tracked (--from maps tracks)")
+                elif plan.reuses_maps:
+                    self._print(f"maps kept in {plan.maps} are used, nothing is predicted (--from image predicts)")
+            case ClusterReady(dashboard, workers):
+                self.workers = workers
+                self._print(describe_cluster(dashboard, workers))
+            case PassStarted(name, tasks, voxels):
+                self._start(name, tasks, voxels)
+            case BlockDone():
+                self._advance(event)
+            case BlockFailed(name, when, index, error):
+                self._print(f"FAILED: {name} of block {index}, time {when}: {error}")
+            case Warned(message):
+                self._print(f"warning: {message}")
+            case PageServed(address):
+                self._print(Text("blocks and speeds: ").append(address, style=f"link {address}"))
+            case _:
+                pass
+
+    def _print(self, line: str | Text) -> None:
+        self.console.print(line, markup=False, highlight=False, soft_wrap=True)
+
+    def _start(self, name: str, tasks: int, voxels: int = 0) -> None:
+        self.paces.setdefault(name, Pace(tasks, voxels, self.workers))
+        if self.bars is not None and name not in self._tasks:
+            self._tasks[name] = self.bars.add_task(name, total=1.0, blocks=f"0/{tasks}", pace="")
+
+    def _advance(self, event: BlockDone) -> None:
+        now = self.clock()
+        self._start(event.name, event.total)
+        pace = self.paces[event.name]
+        pace.count(event, now)
+        blocks = f"{pace.done}/{pace.total}"
+        if self.bars is not None:
+            self.bars.update(self._tasks[event.name], completed=pace.fraction, blocks=blocks, pace=pace.describe())
+        elif pace.done == pace.total or now - self._said.get(event.name, float("-inf")) >= LINE_EVERY_S:
+            self._said[event.name] = now
+            detail = pace.describe()
+            self._print(f"{event.name} {blocks} blocks" + (f", {detail}" if detail else ""))
+
+
+def describe_cluster(dashboard: str, workers: int) -> Text:
+    """The cluster in a line; a terminal that knows links makes the address one."""
+    line = Text(f"Dask cluster with {workers} worker{'s' if workers != 1 else ''}")
+    if dashboard:
+        line.append("; dashboard: ").append(dashboard, style=f"link {dashboard}")
+    return line
+
+
+def in_plain_notebook(console: Console) -> bool:
+    """Whether this is a notebook in which nothing can be drawn again, since ipywidgets is missing."""
+    return console.is_jupyter and importlib.util.find_spec("ipywidgets") is None
+
+
+def together(*observers: Observer | None) -> Observer | None:
+    """One observer that tells each of those that are there, in order; None where none is."""
+    there = [observer for observer in observers if observer is not None]
+    if not there:
+        return None
+
+    def tell(event: Event) -> None:
+        for observer in there:
+            observer(event)
+
+    return tell
+
+
+@contextmanager
+def watching(quiet: bool = False, console: Console | None = None) -> Iterator[Observer | None]:
+    """Observe a run on stderr: bars on a terminal, lines elsewhere, nothing where ``quiet``.
+
+    A run on Dask is also shown on a page of its own (`bigcp3d.face.dashboard`) as long as the context lasts.
+
+    Yields
+    ------
+    observer : callable or None
+        To be given to `segment` as ``on_event``.
+    """
+    console = console or Console(stderr=True)
+    if quiet:
+        yield None
+    elif not (console.is_terminal or console.is_jupyter) or in_plain_notebook(console):
+        with PageServer() as page:
+            page.then = Watcher(console)
+            yield together(page.then, page)
+    else:
+        columns = (
+            TextColumn("{task.description:<9}"),
+            BarColumn(),
+            TextColumn("{task.fields[blocks]} blocks"),
+            TextColumn("{task.fields[pace]}"),
+        )
+        with PageServer() as page, Progress(*columns, console=console) as bars:
+            page.then = Watcher(console, bars)
+            yield together(page.then, page)
+            bars.refresh()  # in a notebook rich does not draw the last state by itself
+
+
+def describe_summary(summary: Summary) -> str:
+    """The run in one line: cells, where they are, what filters took out, size and speed."""
+    words = [f"{summary.cells:,} cells in {summary.labels}"]
+    words += [f"{count:,} removed ({name})" for name, count in summary.removed.items() if count]
+    if summary.unassigned_vox:
+        words.append(f"{summary.unassigned_vox / max(1, summary.foreground_vox):.2%} of the foreground unassigned")
+    if summary.nonfinite_vox:
+        words.append(f"{summary.nonfinite_vox:,} NaN or infinite voxels taken as the lowest intensity")
+    speed = format_count(summary.voxels / max(summary.seconds, 1e-9), "voxel/s")
+    size = f"{format_count(summary.voxels, 'voxel')} in {summary.blocks:,} blocks"
+    words.append(f"{size} took {format_time(summary.seconds)} ({speed})")
+    if summary.missing_chunks:
+        words.append(f"{summary.missing_chunks:,} chunks not in the store")
+    if summary.lost:
+        words.append(f"{len(summary.lost):,} chunks could NOT BE READ and are background")
+    return "; ".join(words)

@@ -1,0 +1,1 @@
+"""Image and labels in Neuroglancer or napari."""

@@ -1,0 +1,149 @@
+"""The maps that labels were made from, as layers: foreground and flow, on their own grid, over the image.
+
+Maps are bare arrays, one a time point, on the working grid. Here they become one OME-Zarr group of axes (t), c, z, y,
+x, without a voxel being copied: metadata that place the grid over the image, and chunk keys that lead to each time
+point's own array. With working voxel i at image voxel ``(i + 0.5) * f - 0.5``::
+
+    scale = f * scale of the level        translation = that of the level + (scale - scale of the level) / 2
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import zarr
+
+from bigcp3d.edge.image.diagnose import open_node
+from bigcp3d.edge.image.given_maps import open_maps
+from bigcp3d.edge.image.image import open_image
+from bigcp3d.edge.image.image_info import ImageInfo, Level
+from bigcp3d.edge.image.metadata import own_part
+from bigcp3d.edge.image.transforms import float3
+from bigcp3d.edge.labels.image_and_labels import attributes_of
+from bigcp3d.edge.stores.places import is_address, place
+from bigcp3d.errors import InputError
+from bigcp3d.face.view.scene import Channel, Images, Labels, Scene
+from bigcp3d.face.view.served_objects import Objects, Shelf, group_metadata_of, objects_at
+from bigcp3d.pure.boxes import vec3
+from bigcp3d.schedule.planning.find_kept_maps import default_work_dir
+
+LAYERS = (("foreground", "#ffffff"), ("flow z", "#ff0000"), ("flow y", "#00ff00"), ("flow x", "#0000ff"))
+"""Channels of maps: the three flows together, each from -1 to 1, make one picture of directions."""
+
+
+def with_maps(scene: Scene, work_dir: str | Path | None = None) -> Scene:
+    """A scene with the maps of its visible labels as well; `InputError` where there are none."""
+    if not scene.images or not any(labels.visible for labels in scene.labels):
+        raise InputError(f"{scene.title}: found no labels over an image; maps are shown with both: leave out --maps")
+    image = scene.images[0].info
+    added = tuple(maps_of(labels, image, work_dir) for labels in scene.labels if labels.visible)
+    return replace(scene, images=(*scene.images, *added))
+
+
+def maps_of(labels: Labels, image: ImageInfo, work_dir: str | Path | None = None) -> Images:
+    """The maps that labels were made from, hidden at the start but for the foreground.
+
+    Parameters
+    ----------
+    labels : Labels
+        Written by ``bigcp3d segment``.
+    image : ImageInfo
+        Their image.
+    work_dir : Path, optional
+        Where they were kept, where that is not the default place.
+
+    Raises
+    ------
+    InputError
+        Where there are no maps.
+    """
+    path = place(labels.info.path)
+    settings = own_part(attributes_of(path)).get("parameters")
+    if not isinstance(settings, Mapping) or "factors" not in settings:
+        raise InputError(
+            f"{path}: found labels that 'bigcp3d segment' did not write; they have no maps: leave out --maps"
+        )
+    said = settings.get("maps")
+    if work_dir is None and is_address(str(said)):  # labels may come from strangers: nobody is asked for their sake
+        raise InputError(
+            f"{path}: its maps are said to lie at {said}, which is not asked; give --work-dir where they are"
+        )
+    where = str(work_dir or said or default_work_dir(str(path.parent.parent), labels.name))
+    times = [int(time) for time in settings.get("times") or range(image.times)]
+    try:
+        arrays = {time: open_maps(where, vec3(settings["shape"]), image.times, time) for time in times}
+    except InputError as error:
+        raise InputError(
+            f"{where}: found no maps of the labels {labels.name!r}; they are kept by 'bigcp3d segment --keep-maps'; "
+            f"where that had a --work-dir, give it here as well ({error})"
+        ) from error
+    level = image.levels[min(int(settings["level"]), len(image.levels) - 1)]
+    return _images(where, arrays, labels.name, _place(level, settings), image.times)
+
+
+def _place(level: Level, settings: Mapping[str, Any]) -> Level:
+    """Where the working grid lies."""
+    own = level.scale_um or (1.0, 1.0, 1.0)
+    scale = float3(s * f for s, f in zip(own, settings["factors"], strict=True))
+    shift = float3(t + (g - s) / 2 for t, g, s in zip(level.translation_um, scale, own, strict=True))
+    return Level("0", vec3(settings["shape"]), scale, shift)
+
+
+def _images(where: str, arrays: Mapping[int, zarr.Array[Any]], name: str, level: Level, times: int) -> Images:
+    """One group of all time points, and its four layers."""
+    first = next(iter(arrays.values()))
+    dtype = first.dtype.name
+    one_each = first.ndim == 4 and times > 1
+    info = ImageInfo(
+        path=where,
+        version="0.5",
+        zarr_format=first.metadata.zarr_format,
+        axes=("t", "c", "z", "y", "x") if first.ndim == 5 or one_each else ("c", "z", "y", "x"),
+        levels=(level,),
+        dtype=dtype,
+        channels=4,
+        times=times,
+        channel_names=(),
+        label_names=(),
+    )
+    instead = group_metadata_of(info)
+    places = {f"{level.path}/": _objects(where, first)}
+    if one_each:
+        instead[f"{level.path}/zarr.json"] = json.dumps(_with_time(first, times)).encode()
+        places = {f"{level.path}/c/{time}/": objects_at(_folder(array) / "c") for time, array in arrays.items()}
+    full = 127.0 if dtype == "int8" else 1.0
+    channels = [
+        Channel(f"{name}: {layer}", i, colour, -full if i else 0.0, full, visible=i == 0)
+        for i, (layer, colour) in enumerate(LAYERS)
+    ]
+    return Images(info, tuple(channels), Shelf(places, instead))
+
+
+def _folder(array: zarr.Array[Any]) -> Path:
+    """Where an array of this machine lies."""
+    return Path(str(array.store_path).removeprefix("file://"))
+
+
+def _objects(where: str, array: zarr.Array[Any]) -> Objects:
+    """The objects of an array, on this machine or at an address: all of it, or the first level of an image."""
+    if not is_address(where):
+        return objects_at(_folder(array))
+    node = open_node(where)
+    return objects_at(place(where) if isinstance(node, zarr.Array) else place(where) / open_image(where).levels[0].path)
+
+
+def _with_time(array: zarr.Array[Any], times: int) -> dict[str, Any]:
+    """Metadata of an array (t, c, z, y, x) whose chunks are those of arrays (c, z, y, x): a chunk a time point."""
+    metadata = dict(array.metadata.to_dict())
+    metadata |= {"shape": [times, *array.shape], "dimension_names": ["t", "c", "z", "y", "x"], "attributes": {}}
+    pieces = array.shards or array.chunks
+    metadata["chunk_grid"] = {"name": "regular", "configuration": {"chunk_shape": [1, *pieces]}}
+    if array.shards:
+        codecs = json.loads(json.dumps(metadata["codecs"], default=lambda value: value.to_dict()))
+        codecs[0]["configuration"]["chunk_shape"] = [1, *array.chunks]
+        metadata["codecs"] = codecs
+    return json.loads(json.dumps(metadata, default=lambda value: value.to_dict()))  # type: ignore[no-any-return]

@@ -1,0 +1,71 @@
+"""A scene in napari, with what napari-ome-zarr makes of each group.
+
+Each group is given to napari-ome-zarr by itself: its way to open labels looks for an image two folders above them, and
+(0.10) leaves an empty zarr group there where it finds none. Of scales and translations it takes the first scale alone,
+of images as of labels, so these lie on each other all the same.
+"""
+
+from __future__ import annotations
+
+import warnings
+from types import ModuleType
+from typing import Any
+
+import zarr
+
+from bigcp3d.edge.stores.places import zarr_store
+from bigcp3d.errors import InputError
+from bigcp3d.face.view.scene import Scene
+
+INSTALL = "install them: pip install 'napari[all]' napari-ome-zarr"
+
+
+def need_napari() -> tuple[ModuleType, ModuleType]:
+    """napari, and the reader of napari-ome-zarr; `InputError` with the command that installs them."""
+    try:
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")
+            import napari
+            from napari_ome_zarr import ome_zarr_reader
+    except ImportError as error:
+        raise InputError(f"--napari needs napari and napari-ome-zarr ({error}); {INSTALL}") from error
+    return napari, ome_zarr_reader
+
+
+def open_in_napari(scene: Scene) -> None:
+    """Show a scene in a window; returns when that is closed.
+
+    Raises
+    ------
+    InputError
+        Where napari is not installed, or has no window system to open on.
+    """
+    napari, _ = need_napari()
+    try:
+        from napari.qt import run
+
+        viewer = napari.Viewer(title=f"bigcp3d: {scene.title}")
+    except (ImportError, RuntimeError) as error:
+        why = str(error).strip().splitlines()[0]
+        raise InputError(f"napari cannot open a window ({why}); {INSTALL}, or look in the browser") from error
+    add_layers(viewer, scene)
+    run()
+
+
+def add_layers(viewer: Any, scene: Scene) -> None:
+    """Add all layers of a scene to a viewer, or to a ``ViewerModel``, which needs no window.
+
+    Contrast comes from the data, and visible are the layers that the scene says.
+    """
+    _, reader = need_napari()
+    for images in scene.images:
+        node = reader.Multiscales(zarr.open_group(zarr_store(images.info.path), mode="r", use_consolidated=False))
+        added = viewer.add_image(node.data(), **node.metadata())
+        layers = added if isinstance(added, list) else [added]
+        for layer, channel in zip(layers, images.channels, strict=True):
+            layer.name, layer.visible = channel.name, channel.visible
+            layer.contrast_limits = channel.low, channel.high
+    for labels in scene.labels:
+        node = reader.Label(zarr.open_group(zarr_store(labels.info.path), mode="r", use_consolidated=False))
+        data, metadata = node.data(), {**node.metadata(), "name": labels.name, "visible": labels.visible}
+        viewer.add_labels(data, **metadata)

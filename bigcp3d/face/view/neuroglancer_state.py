@@ -1,0 +1,134 @@
+"""A scene in Neuroglancer's words: the JSON state of its viewer. Neuroglancer itself is not needed here.
+
+What it reads from OME-Zarr are scales and translations; contrast, colours and which layers overlap are said here.
+"""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Mapping
+from dataclasses import replace
+from typing import Any
+
+import numpy as np
+
+from bigcp3d.edge.image.image_info import ImageInfo
+from bigcp3d.errors import InputError
+from bigcp3d.face.view.scene import Channel, Scene
+
+Json = dict[str, Any]
+
+SHADER = """#uicontrol invlerp contrast
+#uicontrol vec3 colour color(default="{colour}")
+void main() {{ emitRGB(colour * contrast()); }}
+"""
+PIXELS = 340
+"""About the lower side of a panel: the longest side of the image fills it at the start."""
+LABEL_ALPHA = 0.4
+OTHERS_ALPHA = 0.1
+"""Of cells that are not picked, once some are; until then all have `LABEL_ALPHA`."""
+METRES_PER_UM = 1e-6
+SHOWN_DTYPES = ("uint8", "uint16", "uint32", "uint64", "int8", "int16", "int32", "float32")
+"""Of images. It shows no error for others: int64 comes out wrong, float16 and float64 never."""
+DTYPES = ", ".join(SHOWN_DTYPES)
+
+log = logging.getLogger(__name__)
+
+
+def only_shown(scene: Scene) -> Scene:
+    """A scene without what Neuroglancer cannot show, each with a word in the log: images of some dtypes.
+
+    Raises
+    ------
+    InputError
+        Where nothing is left.
+    """
+    images = []
+    for group in scene.images:
+        if group.info.dtype in SHOWN_DTYPES:
+            images.append(group)
+        else:
+            log.warning("not shown: %s: found %s; the browser shows %s", *(group.info.path, group.info.dtype, DTYPES))
+    if not images and not scene.labels:
+        raise InputError(f"{scene.title}: found an image of a dtype that the browser does not show; try --napari")
+    return replace(scene, images=tuple(images))
+
+
+def describe_state(scene: Scene, urls: Mapping[str, str]) -> Json:
+    """The state that shows a scene.
+
+    Parameters
+    ----------
+    scene : Scene
+        What is shown.
+    urls : mapping of str to str
+        Where each group of the scene is served, by its path.
+
+    Returns
+    -------
+    state : dict
+        What ``neuroglancer.ViewerState`` takes.
+    """
+    layers = [_image_layer(c, images.info, urls[images.info.path]) for images in scene.images for c in images.channels]
+    for labels in scene.labels:
+        layers.append(
+            {
+                "type": "segmentation",
+                "name": labels.name,
+                "source": _source(labels.info, urls[labels.info.path]),
+                "visible": labels.visible,
+                "selectedAlpha": LABEL_ALPHA,
+                "notSelectedAlpha": OTHERS_ALPHA,
+                "tab": "segments",
+            }
+        )
+    first = scene.groups[0].info
+    level = first.levels[0]
+    scale_um = level.scale_um or (1.0,) * 3
+    smallest = min(scale_um)
+    extent = max(n * s for n, s in zip(level.shape, scale_um, strict=True)) / smallest
+    centre = [t / s + (n - 1) / 2 for t, s, n in zip(level.translation_um, scale_um, level.shape, strict=True)]
+    dimensions = {name: [scale * METRES_PER_UM, "m"] for name, scale in zip("xyz", reversed(scale_um), strict=True)}
+    state: Json = {
+        "title": scene.title,
+        "dimensions": {**dimensions, **({"t": [1, ""]} if first.times > 1 else {})},
+        "position": [*reversed(centre), *([0] if first.times > 1 else [])],
+        "crossSectionScale": extent / PIXELS,
+        "projectionScale": 2 * extent,
+        "layers": layers,
+        "layout": "4panel",
+    }
+    visible = next((labels.name for labels in scene.labels if labels.visible), None)
+    return {**state, "selectedLayer": {"layer": visible, "visible": True}} if visible else state
+
+
+def _source(info: ImageInfo, url: str) -> str:
+    return f"{url}|zarr{info.zarr_format}:"
+
+
+def _image_layer(channel: Channel, info: ImageInfo, url: str) -> Json:
+    layer: Json = {
+        "type": "image",
+        "name": channel.name,
+        "source": _source(info, url),
+        "shader": SHADER.format(colour=channel.colour),
+        "shaderControls": {"contrast": _contrast(channel, np.dtype(info.dtype))},
+        "blend": "additive",
+        "opacity": 1,
+        "visible": channel.visible,
+    }
+    if "c" in info.axes:
+        layer |= {"localDimensions": {"c'": [1, ""]}, "localPosition": [channel.index]}
+    return layer
+
+
+def _contrast(channel: Channel, dtype: np.dtype[Any]) -> Json:
+    """The range, and the wider window in which it can be dragged; of whole numbers, and none that the dtype lacks."""
+    span = channel.high - channel.low
+    numbers = [channel.low, channel.high, channel.low - span / 4, channel.high + span]
+    if dtype.kind == "f":
+        return {"range": numbers[:2], "window": numbers[2:]}
+    limits = np.iinfo(dtype)
+    low, high, lowest, highest = (int(min(max(round(v), limits.min), limits.max)) for v in numbers)
+    high = max(high, low + 1)
+    return {"range": [low, high], "window": [lowest, max(high, highest)]}

@@ -1,0 +1,86 @@
+"""A scene in Neuroglancer, served to a browser on this machine or at the near end of an ssh tunnel.
+
+Two servers on the loopback address: ours for voxels (`bigcp3d.face.view.store_server`), and that of Neuroglancer's
+Python package for the viewer itself, which brings its client along: nothing is fetched from anywhere else.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from types import ModuleType
+from typing import Any
+from urllib.parse import urlsplit
+
+from bigcp3d.errors import InputError
+from bigcp3d.face.view.neuroglancer_state import describe_state, only_shown
+from bigcp3d.face.view.scene import Scene
+from bigcp3d.face.view.store_server import HOST, StoreServer
+
+
+@dataclass(frozen=True)
+class Served:
+    """A scene that a browser can open.
+
+    Attributes
+    ----------
+    url : str
+        Of the viewer.
+    ports : tuple of int
+        Of the viewer and of the voxels: what a tunnel must carry.
+    viewer : neuroglancer.Viewer
+        To read or change what is shown.
+    """
+
+    url: str
+    ports: tuple[int, int]
+    viewer: Any
+
+
+def need_neuroglancer() -> ModuleType:
+    """The package; `InputError` with the command that installs it where it is missing."""
+    try:
+        import neuroglancer
+    except ImportError as error:
+        raise InputError(
+            f"the viewer in the browser needs neuroglancer, which is not here ({error}); "
+            "install it: pip install 'bigcp3d[view]' (in a clone: pip install '.[view]'), or use --napari"
+        ) from error
+    module: ModuleType = neuroglancer
+    return module
+
+
+@contextmanager
+def serving(scene: Scene, port: int | None = None) -> Iterator[Served]:
+    """Serve a scene while the block runs.
+
+    Parameters
+    ----------
+    scene : Scene
+        What is shown.
+    port : int, optional
+        Of the viewer; the voxels take the next one. Default: free ones.
+
+    Raises
+    ------
+    InputError
+        Where Neuroglancer is not installed, or a port cannot be used.
+    """
+    neuroglancer = need_neuroglancer()
+    scene = only_shown(scene)
+    names = {group.info.path: str(number) for number, group in enumerate(scene.groups)}
+    shelves = {names[group.info.path]: group.shelf for group in scene.groups}
+    with StoreServer(shelves, 0 if port is None else port + 1) as voxels:
+        neuroglancer.set_server_bind_address(HOST, port or 0)
+        try:
+            viewer = neuroglancer.Viewer(allow_credentials=False)
+        except OSError as error:
+            raise InputError(f"found port {port}, which cannot be used ({error}); give another --port") from error
+        try:
+            urls = {path: f"{voxels.url}{name}/" for path, name in names.items()}
+            viewer.set_state(neuroglancer.ViewerState(describe_state(scene, urls)))
+            url = viewer.get_viewer_url()
+            yield Served(url, (urlsplit(url).port or 0, voxels.server_port), viewer)
+        finally:
+            neuroglancer.stop()

@@ -1,0 +1,191 @@
+"""A read-only web server for stores: what a viewer in the browser reads its voxels from.
+
+::
+
+    GET http://127.0.0.1:PORT/TOKEN/SHELF/KEY
+                              |     |     +-- of a stored object: zarr.json, 0/c/0/1/2
+                              |     +-------- which store
+                              +-------------- a random word, so that no other user or web page can guess the address
+
+It listens on the loopback address alone and only ever reads. Invariant: no answer comes from outside a shelf; see
+`bigcp3d.face.view.served_objects`. Of HTTP it speaks what zarr in a browser needs: HEAD, one range a request (from the
+start or, as shards need it, from the end), permission for pages of another origin, 404 for chunks that are not stored,
+and connections that stay open. Python's own server does none of ranges and permission.
+"""
+
+from __future__ import annotations
+
+import logging
+import re
+import secrets
+import threading
+from collections.abc import Mapping
+from http import HTTPStatus
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from typing import Any, Self
+from urllib.parse import unquote
+
+from bigcp3d.errors import BigCP3DError, InputError
+from bigcp3d.face.view.served_objects import Shelf
+
+HOST = "127.0.0.1"
+POLL_S = 0.05
+"""How long the end of the ``with`` block may wait."""
+RANGE = re.compile(r"bytes=(\d*)-(\d*)")
+CORS = {
+    "Access-Control-Allow-Origin": "*",
+    "Access-Control-Allow-Methods": "GET, HEAD, OPTIONS",
+    "Access-Control-Allow-Headers": "Range",
+    "Access-Control-Allow-Private-Network": "true",
+    "Access-Control-Expose-Headers": "Accept-Ranges, Content-Length, Content-Range",
+    "Access-Control-Max-Age": "600",
+}
+"""Any page may read, if it knows the token; only the viewer's does."""
+
+log = logging.getLogger(__name__)
+
+
+class StoreServer(ThreadingHTTPServer):
+    """Serves shelves from a thread while the ``with`` block runs.
+
+    Parameters
+    ----------
+    shelves : mapping of str to Shelf
+        By the word that stands for each in addresses.
+    port : int
+        0 for a free one.
+
+    Raises
+    ------
+    InputError
+        Where the port is taken or not allowed.
+    """
+
+    daemon_threads = True
+
+    def __init__(self, shelves: Mapping[str, Shelf], port: int = 0) -> None:
+        self.shelves = dict(shelves)
+        self.token = secrets.token_urlsafe(16)
+        try:
+            super().__init__((HOST, port), _Handler)
+        except (OSError, OverflowError) as error:
+            raise InputError(
+                f"found port {port}, which cannot be used ({error}); give another --port (the next one is used too)"
+            ) from error
+
+    @property
+    def url(self) -> str:
+        """Address above the shelves, with a slash at its end."""
+        return f"http://{HOST}:{self.server_port}/{self.token}/"
+
+    def __enter__(self) -> Self:
+        threading.Thread(target=self.serve_forever, args=(POLL_S,), name="bigcp3d-stores", daemon=True).start()
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.shutdown()
+        self.server_close()
+
+    def handle_error(self, request: Any, client_address: Any) -> None:
+        """Log what went wrong with one connection; browsers break them off all the time."""
+        log.debug("a connection from %s ended badly", client_address, exc_info=True)
+
+
+class _Handler(BaseHTTPRequestHandler):
+    """Answers the requests of one connection."""
+
+    server: StoreServer
+    protocol_version = "HTTP/1.1"
+    disable_nagle_algorithm = True  # else the body of a small answer waits for the browser to confirm its head
+    timeout = 60  # an idle connection gives its thread back
+
+    def do_GET(self) -> None:
+        """Send an object, or the part of it that was asked for."""
+        self._answer()
+
+    def do_HEAD(self) -> None:
+        """Say how long an object is."""
+        self._answer()
+
+    def do_OPTIONS(self) -> None:
+        """Permit what a page of another origin asks permission for: a range from the end, for example."""
+        self._send(HTTPStatus.NO_CONTENT)
+
+    def _answer(self) -> None:
+        try:
+            self._answer_with(self._find())
+        except BigCP3DError as error:  # a bucket that cannot be reached
+            log.warning("%s", error)
+            self._send(HTTPStatus.BAD_GATEWAY)
+
+    def _answer_with(self, found: tuple[Shelf, str] | None) -> None:
+        size = None if found is None else found[0].size(found[1])
+        if found is None or size is None:
+            self._send(HTTPStatus.NOT_FOUND)
+            return
+        shelf, key = found
+        span = parse_range(self.headers.get("Range"), size)
+        if span is None:
+            self._send(HTTPStatus.REQUESTED_RANGE_NOT_SATISFIABLE, {"Content-Range": f"bytes */{size}"})
+            return
+        start, stop, partial = span
+        more = {"Content-Range": f"bytes {start}-{stop - 1}/{size}"} if partial else {}
+        status = HTTPStatus.PARTIAL_CONTENT if partial else HTTPStatus.OK
+        if self.command == "HEAD":
+            self._send(status, more, length=stop - start)
+            return
+        body = shelf.read(key, start, stop)
+        if len(body) != stop - start:  # the file was replaced between the two looks at it: let the browser ask again
+            self._send(HTTPStatus.SERVICE_UNAVAILABLE)
+            return
+        self._send(status, more, body)
+
+    def _find(self) -> tuple[Shelf, str] | None:
+        """The shelf and the key of the address; None where it has another form, token or shelf."""
+        token, _, rest = self.path.partition("?")[0].lstrip("/").partition("/")
+        name, _, key = rest.partition("/")
+        shelf = self.server.shelves.get(unquote(name))
+        if shelf is None or not secrets.compare_digest(token.encode(), self.server.token.encode()):
+            return None
+        return shelf, unquote(key)
+
+    def _send(
+        self, status: HTTPStatus, more: Mapping[str, str] | None = None, body: bytes = b"", *, length: int | None = None
+    ) -> None:
+        self.send_response(status)
+        headers = {"Accept-Ranges": "bytes", "Cache-Control": "no-cache", "Content-Type": "application/octet-stream"}
+        if status != HTTPStatus.NO_CONTENT:
+            headers |= {"Content-Length": str(len(body) if length is None else length)}
+        for name, value in {**CORS, **headers, **(more or {})}.items():
+            self.send_header(name, value)
+        self.end_headers()
+        self.wfile.write(body)
+
+    def log_message(self, format: str, *args: Any) -> None:
+        """Requests are for ``--verbose``; and without the token, since logs get passed on."""
+        log.debug("%s", (format % args).replace(self.server.token, "TOKEN"))
+
+
+def parse_range(header: str | None, size: int) -> tuple[int, int, bool] | None:
+    """Bytes that a ``Range`` header asks for of an object of ``size`` bytes.
+
+    Returns
+    -------
+    start, stop : int
+        Half open.
+    partial : bool
+        False for the whole object: without a header, or with one that is not a single range of bytes.
+    None
+        Where no byte of the range is there.
+    """
+    match = RANGE.fullmatch((header or "").strip())
+    if match is None or match.group() == "bytes=-":
+        return 0, size, False
+    first, last = match.groups()
+    if not first:
+        length = min(int(last), size)
+        return (size - length, size, True) if length else None
+    start, stop = int(first), min(int(last) + 1, size) if last else size
+    if last and int(last) < int(first):
+        return 0, size, False  # no range at all: to be ignored
+    return (start, stop, True) if start < size else None

@@ -1,0 +1,1 @@
+"""Measurements of cells: size, shape, surface, neighbours."""

@@ -1,0 +1,219 @@
+"""Sums over the cells of labels, block by block: all that a table of cells is made of.
+
+A block is its core and one voxel around it, zeros beyond the volume::
+
+      0 0 0 0 0 0
+      0 a a b b b      each voxel of the core looks at 13 of its 26 neighbours, those that follow it in raster order;
+      0 a a b b b      the other 13 look at it, so every pair of voxels is seen once, by the block of its first one
+
+Invariant: every number is an integer, and each voxel and pair belongs to one block, so tables of blocks that tile a
+volume merge, in any order and grouping, to that of the volume.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+from numba import njit
+from numpy.typing import NDArray
+
+from bigcp3d.pure.boxes import Vec3
+from bigcp3d.pure.score.overlaps import Ids, Overlaps, merge_overlaps, run_starts
+from bigcp3d.pure.track.sinks import Sums
+
+DIRECTIONS = tuple((z, y, x) for z in (0, 1) for y in (-1, 0, 1) for x in (-1, 0, 1) if (z, y, x) > (0, 0, 0))
+"""The 13 ways to a neighbour that follows in raster order."""
+
+
+@dataclass(frozen=True, eq=False)
+class CellSums:
+    """Sums over n cells, sorted by id, and which of them touch.
+
+    Attributes
+    ----------
+    ids : ndarray of uint64, shape (n,)
+    sums : Sums
+        Voxels, coordinates and their products, boxes, first voxels; foreground and intensity stay 0.
+    exits : ndarray of int64, shape (n, 13)
+        Voxels of the cell whose neighbour in a direction (`DIRECTIONS`) is not of the cell.
+    light, squares : ndarray of int64, shape (n, c)
+        Sums of whole-number intensities and of their squares, by channel.
+    contacts : Overlaps
+        Pairs of cells that share faces of voxels (6-neighbours), the smaller id first, and the number of these faces.
+    """
+
+    ids: Ids
+    sums: Sums
+    exits: NDArray[np.int64]
+    light: NDArray[np.int64]
+    squares: NDArray[np.int64]
+    contacts: Overlaps
+
+    def __len__(self) -> int:
+        return len(self.ids) + len(self.contacts)
+
+
+def sum_cells(labels: NDArray[np.integer], start: Vec3, shape: Vec3, light: Sequence[NDArray[np.integer]]) -> CellSums:
+    """Sums of one block.
+
+    Parameters
+    ----------
+    labels : ndarray of int, shape (z + 2, y + 2, x + 2)
+        Ids of the core and one voxel around it, 0 beyond the volume.
+    start : tuple of int
+        Where the core begins in the volume.
+    shape : tuple of int
+        Of the volume.
+    light : sequence of ndarray of int, shape (z, y, x)
+        Intensities of the core, a channel each, as whole numbers.
+
+    Returns
+    -------
+    CellSums
+        Of the cells of the core; ``contacts`` may name cells of the halo.
+
+    Notes
+    -----
+    Exact under blocking; halo 1. 4 bytes a voxel beside the input.
+    """
+    begin = run_starts(labels)
+    ids, row = np.unique(np.ravel(labels)[begin], return_inverse=True)
+    first = int(np.searchsorted(ids, 0, side="right"))  # negative ids are background too
+    number = np.maximum(row - first + 1, 0).astype(np.int32)
+    rows = np.repeat(number, np.diff(begin, append=labels.size)).reshape(labels.shape)
+    n = len(ids) - first
+    sums, exits = Sums.empty(n), np.zeros((n, len(DIRECTIONS)), np.int64)
+    bright, squares = np.zeros((2, n, len(light)), np.int64)
+    _add_runs(rows, start, shape, sums.count, sums.coordinates, sums.products, sums.low, sums.high, sums.first)
+    for channel, values in enumerate(light):
+        _add_light(rows, values, bright[:, channel], squares[:, channel])
+    pairs = _find_contacts(rows, n, exits)
+    kept, names = np.flatnonzero(sums.count), ids[first:].astype(np.uint64)
+    one, other = names[pairs[:, 0] - 1], names[pairs[:, 1] - 1]
+    touching = merge_overlaps([Overlaps(np.minimum(one, other), np.maximum(one, other), pairs[:, 2])])
+    return CellSums(names[kept], sums.take(kept), exits[kept], bright[kept], squares[kept], touching)
+
+
+def merge_cell_sums(parts: Sequence[CellSums], channels: int) -> CellSums:
+    """The table of a volume, or of a part of it, from those of disjoint blocks."""
+    ids, group = np.unique(np.concatenate([np.empty(0, np.uint64), *(p.ids for p in parts)]), return_inverse=True)
+    wide = {"exits": len(DIRECTIONS), "light": channels, "squares": channels}
+    added = {}
+    for name, columns in wide.items():
+        total = np.zeros((len(ids), columns), np.int64)
+        rows = np.concatenate([np.empty((0, columns), np.int64), *(getattr(p, name) for p in parts)])
+        np.add.at(total, group, rows)
+        added[name] = total
+    sums = Sums.concatenate([p.sums for p in parts]).group(group, len(ids))
+    return CellSums(ids, sums, contacts=merge_overlaps([p.contacts for p in parts]), **added)
+
+
+@njit(nogil=True, cache=True)
+def _add_runs(rows, start, shape, count, coordinates, products, low, high, first):  # type: ignore[no-untyped-def]
+    """Geometry of the core, run by run along x."""
+    nz, ny, nx = rows.shape
+    for z in range(1, nz - 1):
+        gz = z - 1 + start[0]
+        for y in range(1, ny - 1):
+            gy = y - 1 + start[1]
+            x = 1
+            while x < nx - 1:
+                own = rows[z, y, x]
+                a = x
+                while x < nx - 1 and rows[z, y, x] == own:
+                    x += 1
+                if own == 0:
+                    continue
+                i, n = own - 1, np.int64(x - a)
+                low_x, high_x = np.int64(a - 1 + start[2]), np.int64(x - 1 + start[2])
+                sum_x = (low_x + high_x - 1) * n // 2
+                square_x = ((high_x - 1) * high_x * (2 * high_x - 1) - (low_x - 1) * low_x * (2 * low_x - 1)) // 6
+                count[i] += n
+                coordinates[i, 0] += gz * n
+                coordinates[i, 1] += gy * n
+                coordinates[i, 2] += sum_x
+                products[i, 0] += gz * gz * n
+                products[i, 1] += gy * gy * n
+                products[i, 2] += square_x
+                products[i, 3] += gz * gy * n
+                products[i, 4] += gz * sum_x
+                products[i, 5] += gy * sum_x
+                low[i, 0], high[i, 0] = min(low[i, 0], gz), max(high[i, 0], gz + 1)
+                low[i, 1], high[i, 1] = min(low[i, 1], gy), max(high[i, 1], gy + 1)
+                low[i, 2], high[i, 2] = min(low[i, 2], low_x), max(high[i, 2], high_x)
+                first[i] = min(first[i], (gz * shape[1] + gy) * shape[2] + low_x)
+
+
+@njit(nogil=True, cache=True)
+def _add_light(rows, values, light, squares):  # type: ignore[no-untyped-def]
+    """Intensities of the core's cells, and their squares."""
+    for z in range(values.shape[0]):
+        for y in range(values.shape[1]):
+            for x in range(values.shape[2]):
+                own = rows[z + 1, y + 1, x + 1]
+                if own > 0:
+                    value = np.int64(values[z, y, x])
+                    light[own - 1] += value
+                    squares[own - 1] += value * value
+
+
+def _find_contacts(rows: NDArray[np.int32], n: int, exits: NDArray[np.int64]) -> NDArray[np.int64]:
+    """Pairs of rows that share faces, and how many, shape (m, 3); ``exits`` is added to."""
+    steps = np.array(DIRECTIONS)
+    size = 1 << max(10, int(16 * n).bit_length())
+    while True:
+        keys, counts = np.full(size, -1, np.int64), np.zeros(size, np.int64)
+        found = np.zeros_like(exits)
+        if _touch(rows, steps, np.abs(steps).sum(axis=1) == 1, n, found, keys, counts):
+            exits += found
+            at = np.flatnonzero(keys >= 0)
+            return np.stack([keys[at] // (n + 1), keys[at] % (n + 1), counts[at]], axis=1)
+        size *= 4
+
+
+@njit(nogil=True, cache=True)
+def _touch(rows, steps, face, n, exits, keys, counts):  # type: ignore[no-untyped-def]
+    """Count exits and pairs that share a ``face``; False where the table of pairs is too small."""
+    nz, ny, nx = rows.shape
+    room = len(keys) // 2
+    mask = len(keys) - 1
+    for z in range(1, nz - 1):
+        for y in range(1, ny - 1):
+            x = 1
+            while x < nx - 1:
+                own = rows[z, y, x]
+                a = x
+                while x < nx - 1 and rows[z, y, x] == own:
+                    x += 1
+                if own == 0:
+                    continue
+                for d in range(len(steps)):
+                    near, shift = rows[z + steps[d, 0], y + steps[d, 1]], steps[d, 2]
+                    differ = 0
+                    for k in range(a + shift, x + shift):
+                        differ += near[k] != own
+                    if differ == 0:
+                        continue
+                    exits[own - 1, d] += differ
+                    if not face[d]:
+                        continue
+                    last, slot = own, 0
+                    for k in range(a + shift, x + shift):
+                        other = near[k]
+                        if other == own or other == 0:
+                            continue
+                        if other != last:
+                            last = other
+                            key = np.int64(min(own, other)) * (n + 1) + max(own, other)
+                            slot = ((key * np.int64(0x9E3779B1)) >> 7) & mask
+                            while keys[slot] != key and keys[slot] >= 0:
+                                slot = (slot + 1) & mask
+                            if keys[slot] < 0:
+                                keys[slot] = key
+                                room -= 1
+                                if room == 0:
+                                    return False
+                        counts[slot] += 1
+    return True

@@ -1,0 +1,122 @@
+"""From sums to the columns of a table of cells: numbers that people know, in voxels and in micrometres.
+
+Every column is a function of one cell's integer sums, so it does not depend on blocks. Names end in their unit.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+from bigcp3d.pure.boxes import Vec3
+from bigcp3d.pure.cells.cell_sums import CellSums
+from bigcp3d.pure.cells.surface import surfaces
+from bigcp3d.pure.group.objects import centroids, covariances
+
+Columns = dict[str, NDArray[np.generic]]
+
+AXES = ("z", "y", "x")
+INT64_MAX = float(np.iinfo(np.int64).max)
+
+
+@dataclass(frozen=True)
+class Channel:
+    """How a channel's intensities were made whole numbers: ``value = zero + unit * number``."""
+
+    name: str
+    zero: float = 0.0
+    unit: float = 1.0
+
+
+def tabulate_cells(
+    cells: CellSums,
+    shape: Vec3,
+    channels: Sequence[Channel] = (),
+    *,
+    scale_um: Sequence[float] | None = None,
+    translation_um: Sequence[float] = (0.0, 0.0, 0.0),
+) -> Columns:
+    """One row a cell, in the order of ids.
+
+    Parameters
+    ----------
+    cells : CellSums
+        Of a whole volume.
+    shape : tuple of int
+        Of the volume.
+    channels : sequence of Channel
+        What the columns of ``cells.light`` are.
+    scale_um : sequence of float, optional
+        Size of a voxel, (z, y, x). Without it there are no columns in micrometres; surface and axes are in voxels.
+    translation_um : sequence of float
+        Position of the centre of the first voxel.
+
+    Returns
+    -------
+    columns : dict of str to ndarray, shape (n,)
+        label; volume, centroid, box (half open; its faces in micrometres), surface (`bigcp3d.pure.cells.surface`),
+        diameter of the ball of equal volume, lengths of the axes of the ellipsoid with equal second moments, elongation
+        (longest over shortest axis, voxels counted as boxes so that flat cells have a thickness), whether it touches
+        the volume's border, number of cells that it shares voxel faces with, mean and spread of each channel.
+
+    Notes
+    -----
+    Equal to `skimage.measure.regionprops_table` with ``spacing``, where that has the number.
+    """
+    sums = cells.sums
+    centre, count = centroids(sums), sums.count
+    columns: Columns = {"label": cells.ids, "volume_vox": count}
+    columns |= {f"centroid_{axis}_vox": centre[:, i] for i, axis in enumerate(AXES)}
+    for i, axis in enumerate(AXES):
+        columns |= {f"box_{axis}_start_vox": sums.low[:, i], f"box_{axis}_stop_vox": sums.high[:, i]}
+    unit, size = ("um", scale_um) if scale_um is not None else ("vox", (1.0, 1.0, 1.0))
+    if scale_um is not None:
+        columns |= _in_micrometres(cells, centre, scale_um, translation_um)
+    volume = count * float(np.prod(size))
+    columns[f"surface_{unit}2"] = surfaces(cells.exits, size)
+    columns[f"equivalent_diameter_{unit}"] = (6 / np.pi * volume) ** (1 / 3)
+    lengths, elongation = _principal_axes(cells, size)
+    columns |= {f"axis_{name}_{unit}": lengths[:, k] for k, name in enumerate(("major", "middle", "minor"))}
+    columns["elongation"] = elongation
+    columns["touches_border"] = np.any((sums.low == 0) | (sums.high == np.asarray(shape)), axis=1)
+    ends = np.concatenate([cells.contacts.pred, cells.contacts.truth])
+    columns["neighbours"] = np.bincount(np.searchsorted(cells.ids, ends), minlength=len(count)).astype(np.int64)
+    for k, channel in enumerate(channels):
+        mean = cells.light[:, k] / np.maximum(count, 1)
+        variance = cells.squares[:, k] / np.maximum(count, 1) - mean**2
+        columns[f"mean_{channel.name}"] = channel.zero + channel.unit * mean
+        columns[f"std_{channel.name}"] = channel.unit * np.sqrt(np.maximum(variance, 0))
+    return columns
+
+
+def _in_micrometres(
+    cells: CellSums, centre: NDArray[np.float64], scale: Sequence[float], translation: Sequence[float]
+) -> Columns:
+    """Volume, centroid and box: voxel i spans ``scale * (i -+ 1/2) + translation``."""
+    columns: Columns = {"volume_um3": cells.sums.count * float(np.prod(scale))}
+    for i, axis in enumerate(AXES):
+        columns[f"centroid_{axis}_um"] = centre[:, i] * scale[i] + translation[i]
+    for i, axis in enumerate(AXES):
+        for end, edge in (("start", cells.sums.low), ("stop", cells.sums.high)):
+            columns[f"box_{axis}_{end}_um"] = (edge[:, i] - 0.5) * scale[i] + translation[i]
+    return columns
+
+
+def _principal_axes(cells: CellSums, scale: Sequence[float]) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
+    """Full lengths of the three axes, longest first, shape (n, 3), and elongations; NaN where sums overflowed.
+
+    Lengths are those of voxels as points, as in scikit-image; elongations those of voxels as boxes, never infinite.
+    """
+    if not len(cells.ids):
+        return np.empty((0, 3)), np.empty(0)
+    size = np.asarray(scale, np.float64)
+    boxes = covariances(cells.sums) * np.outer(size, size)
+    thick, points = np.linalg.eigvalsh(boxes), np.linalg.eigvalsh(boxes - np.diag(size**2 / 12))
+    lengths = 2 * np.sqrt(5 * np.maximum(points[:, ::-1], 0))
+    elongation = np.sqrt(thick[:, 2] / thick[:, 0])
+    lost = cells.sums.count * cells.sums.high.max(axis=1).astype(np.float64) ** 2 > INT64_MAX
+    lengths[lost], elongation[lost] = np.nan, np.nan
+    return lengths, elongation

@@ -1,0 +1,114 @@
+"""Clustering of one block: sinks that lie close together belong to one cell.
+
+The sink mask is closed morphologically with a ball (`bigcp3d.pure.group.closing`) and split into 26-connected
+components. A closed voxel depends on the mask within twice the radius, so a block needs the sinks of its core grown by
+that, and nothing else. What leaves the block:
+
+- ``sink_component``: for each sink voxel of the core, its local component (1..n);
+- ``sums``: of each local component, over the parts of all sinks in it;
+- ``face_voxel``, ``face_component``: closed voxels on the core's border planes, from which `stitch` joins blocks.
+
+Because sinks are stitched, and not touching cells, dense tissue cannot over-merge.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import cc3d
+import numpy as np
+from numpy.typing import NDArray
+
+from bigcp3d.pure.boxes import Box, Vec3
+from bigcp3d.pure.group.closing import close_sinks
+from bigcp3d.pure.track.sinks import Sinks, Sums
+
+
+@dataclass(frozen=True, eq=False)
+class Components:
+    """Components of one block; see the module's text. Coordinates are those of the volume."""
+
+    sink_voxel: NDArray[np.int32]
+    sink_component: NDArray[np.int32]
+    face_voxel: NDArray[np.int32]
+    face_component: NDArray[np.int32]
+    sums: Sums
+
+    def __len__(self) -> int:
+        return len(self.sums)
+
+    def arrays(self) -> dict[str, NDArray[np.int64] | NDArray[np.int32]]:
+        """The columns by name, as they are stored."""
+        return {
+            "sink_voxel": self.sink_voxel,
+            "sink_component": self.sink_component,
+            "face_voxel": self.face_voxel,
+            "face_component": self.face_component,
+            **self.sums.arrays(),
+        }
+
+    @classmethod
+    def from_arrays(cls, arrays: dict[str, NDArray[np.int64]]) -> Components:
+        """Columns as `arrays` gave them."""
+        names = ("sink_voxel", "sink_component", "face_voxel", "face_component")
+        own = {name: arrays[name].astype(np.int32, copy=False) for name in names}
+        return cls(**own, sums=Sums.from_arrays(arrays))
+
+
+def _on_faces(labels: NDArray[np.unsignedinteger], core: Box) -> tuple[NDArray[np.int32], NDArray[np.int32]]:
+    """Labelled voxels on the six border planes of the core, each once: coordinates in the volume, and labels."""
+    inner = [slice(None)] * 3
+    voxels, found = [], []
+    for axis, side in enumerate(labels.shape):
+        for at in sorted({0, side - 1}):
+            plane = [*inner]
+            plane[axis] = slice(at, at + 1)
+            part = labels[tuple(plane)]
+            where = np.nonzero(part)
+            origin = [a + (cut.start or 0) for a, cut in zip(core.start, plane, strict=True)]
+            voxels.append(np.stack(where, axis=1) + np.asarray(origin))
+            found.append(part[where])
+        inner[axis] = slice(1, max(1, side - 1))
+    return np.concatenate(voxels).astype(np.int32), np.concatenate(found).astype(np.int32)
+
+
+def cluster_block(sinks: Sinks, core: Box, shape: Vec3, *, radius: int) -> Components:
+    """Group the sinks of one block into components.
+
+    Parameters
+    ----------
+    sinks : Sinks
+        All (parts of) sinks within ``core`` grown by ``2 * radius``, from whatever block.
+    core : Box
+        The block.
+    shape : tuple of int
+        The whole volume, in voxels.
+    radius : int
+        Of the closing, in voxels.
+
+    Returns
+    -------
+    Components
+
+    Notes
+    -----
+    Exact under blocking once `bigcp3d.pure.group.stitch` has joined the components at the seams. About 6 bytes a voxel
+    of the core. Empty blocks cost nothing.
+    """
+    if len(sinks.voxel) == 0:
+        none = np.empty((0, 3), np.int32)
+        return Components(none, np.empty(0, np.int32), none, np.empty(0, np.int32), Sums.empty(0))
+    closed = close_sinks(sinks.voxel, core, radius)
+    labels, n = cc3d.connected_components(closed, connectivity=26, return_N=True, out_dtype=np.uint32)
+    own = sinks.within(core)
+    local = labels[tuple((own.voxel - np.asarray(core.start, np.int32)).T)].astype(np.int64)
+    face_voxel, face_component = _on_faces(labels, core)
+    raster = np.ravel_multi_index(tuple((own.voxel - np.asarray(core.start, np.int32)).T), core.shape)
+    _, first_row = np.unique(raster, return_index=True)
+    return Components(
+        sink_voxel=own.voxel[first_row],
+        sink_component=local[first_row].astype(np.int32),
+        face_voxel=face_voxel,
+        face_component=face_component,
+        sums=own.sums.group(local - 1, n),
+    )

@@ -1,0 +1,198 @@
+"""Objects: what is known of whole cells before a label is written; filters; final ids.
+
+Everything derives from `Sums`, which are exact integers over whole cells, so no filter depends on blocks. Ids are
+dense, 1..n, in the order of each object's first voxel in raster order: adding or removing blocks cannot renumber them.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+from bigcp3d.pure.track.sinks import INTENSITY_UNIT, PRODUCTS, Sums
+from bigcp3d.pure.track.tracking import UNIT
+
+
+@dataclass(frozen=True)
+class Filters:
+    """Which objects are kept; None switches a filter off.
+
+    Attributes
+    ----------
+    min_volume_vox, max_volume_vox : float
+        Volume in voxels of the working grid, inclusive.
+    min_foreground : float
+        Mean predicted foreground over the cell's voxels, 0 to 1: how surely the network calls the cell a cell.
+    max_elongation : float
+        Longest over shortest principal axis, 1 for a ball.
+    max_flow_error : float
+        Mean squared difference between the predicted flow and the straight flow to the object's centre, in
+        (voxels per step) squared, summed over the axes.
+    """
+
+    min_volume_vox: float | None = None
+    max_volume_vox: float | None = None
+    min_foreground: float | None = None
+    max_elongation: float | None = None
+    max_flow_error: float | None = None
+
+
+def centroids(sums: Sums) -> NDArray[np.float64]:
+    """Mean z, y, x of each object, shape (n, 3), in voxels of the working grid."""
+    means: NDArray[np.float64] = sums.coordinates / np.maximum(sums.count, 1)[:, None]
+    return means
+
+
+def covariances(sums: Sums) -> NDArray[np.float64]:
+    """Covariance of the voxels' extents, shape (n, 3, 3), in voxels squared.
+
+    The centred products are found in exact arithmetic where float64 would cancel: coordinates are shifted to the
+    bounding box first. A voxel counts as a cube (1/12 on the diagonal), so that flat objects have some thickness.
+    """
+    count = np.maximum(sums.count, 1)
+    shift = np.where(sums.count[:, None] > 0, sums.low, 0)
+    coo = sums.coordinates - shift * count[:, None]
+    matrix = np.empty((len(count), 3, 3))
+    for i, (a, b) in enumerate(PRODUCTS):
+        product = sums.products[:, i] - shift[:, a] * sums.coordinates[:, b] - shift[:, b] * coo[:, a]
+        centred = product / count - (coo[:, a] / count) * (coo[:, b] / count)
+        matrix[:, a, b] = matrix[:, b, a] = centred + (1 / 12 if a == b else 0)
+    return matrix
+
+
+def elongations(sums: Sums) -> NDArray[np.float64]:
+    """Longest over shortest principal axis of each object, shape (n,); 1 for a ball or a cube."""
+    eigen = np.linalg.eigvalsh(covariances(sums)) if len(sums) else np.empty((0, 3))
+    ratios: NDArray[np.float64] = np.sqrt(eigen[:, 2] / np.maximum(eigen[:, 0], 1e-12))
+    return ratios
+
+
+def ellipsoid_fill(sums: Sums) -> NDArray[np.float64]:
+    """Volume of each object over that of the ellipsoid with equal second moments, shape (n,).
+
+    1 for an ellipsoid, 0.89 for a box, less for two cells in one, branches and hollows. Stretching an axis changes
+    nothing, so it does not depend on the voxel's shape.
+    """
+    spread = np.sqrt(np.maximum(np.linalg.det(covariances(sums)), 1e-30)) if len(sums) else np.empty(0)
+    shares: NDArray[np.float64] = sums.count / (4 / 3 * np.pi * 5**1.5 * spread)
+    return shares
+
+
+def mean_foreground(sums: Sums) -> NDArray[np.float64]:
+    """Mean predicted foreground of each object, shape (n,), 0 to 1."""
+    means: NDArray[np.float64] = sums.foreground / np.maximum(sums.count, 1) / UNIT
+    return means
+
+
+def mean_intensity(sums: Sums, low: float, high: float) -> NDArray[np.float64]:
+    """Mean intensity of each object in the image's unit; ``low`` and ``high`` are the volume's percentiles."""
+    means: NDArray[np.float64] = low + sums.intensity / np.maximum(sums.count, 1) / INTENSITY_UNIT * (high - low)
+    return means
+
+
+def flow_errors(squares: NDArray[np.int64], sums: Sums) -> NDArray[np.float64]:
+    """Mean squared flow error of each object from its sum over voxels in units of (1/127)^2."""
+    errors: NDArray[np.float64] = squares / np.maximum(sums.count, 1) / UNIT**2
+    return errors
+
+
+def keep_objects(
+    sums: Sums,
+    filters: Filters,
+    squares: NDArray[np.int64] | None = None,
+    *,
+    among: NDArray[np.bool_] | None = None,
+) -> tuple[NDArray[np.bool_], dict[str, int]]:
+    """Apply the filters to whole objects.
+
+    Parameters
+    ----------
+    sums : Sums
+        Of n objects.
+    filters : Filters
+        What is kept.
+    squares : ndarray of int64, shape (n,), optional
+        Sums of the squared flow error (`squared_flow_error`); needed where ``max_flow_error`` is set.
+
+    among : ndarray of bool, shape (n,), optional
+        Objects that are looked at; the others are not kept, and no filter is said to have removed them.
+
+    Returns
+    -------
+    keep : ndarray of bool, shape (n,)
+    removed : dict
+        Number of objects that each filter removed; an object counts for the first filter that it fails.
+    """
+    tests: list[tuple[str, NDArray[np.bool_]]] = []
+    if filters.min_volume_vox is not None:
+        tests.append(("too small", sums.count >= filters.min_volume_vox))
+    if filters.max_volume_vox is not None:
+        tests.append(("too large", sums.count <= filters.max_volume_vox))
+    if filters.min_foreground is not None:
+        tests.append(("weak foreground", mean_foreground(sums) >= filters.min_foreground))
+    if filters.max_elongation is not None:
+        tests.append(("too long", elongations(sums) <= filters.max_elongation))
+    if filters.max_flow_error is not None:
+        if squares is None:
+            raise ValueError("the flow-error filter needs the sums of the check pass")
+        tests.append(("flow error", flow_errors(squares, sums) <= filters.max_flow_error))
+    keep = (sums.count > 0) & (True if among is None else among)
+    removed = {}
+    for name, passes in tests:
+        removed[name] = int(np.count_nonzero(keep & ~passes))
+        keep = keep & passes
+    return keep, removed
+
+
+def dense_ids(sums: Sums, keep: NDArray[np.bool_]) -> NDArray[np.int64]:
+    """Final id of each object: 1..n over those kept, by their first voxel in raster order; 0 for the others."""
+    ids = np.zeros(len(sums), np.int64)
+    kept = np.flatnonzero(keep)
+    ids[kept[np.argsort(sums.first[kept])]] = np.arange(1, len(kept) + 1)
+    return ids
+
+
+def squared_flow_error(
+    flow: NDArray[np.int8],
+    index: NDArray[np.int64],
+    centre: NDArray[np.float64],
+    voxel: NDArray[np.int64],
+    *,
+    representation: str,
+    scale_vox: float,
+) -> NDArray[np.int64]:
+    """Squared difference between the predicted flow and the straight flow to the object's centre, summed by object.
+
+    Parameters
+    ----------
+    flow : ndarray of int8, shape (3, n)
+        Stored flow of n voxels.
+    index : ndarray of int64, shape (n,)
+        Object of each voxel.
+    centre : ndarray of float64, shape (m, 3)
+        Centroid of each object.
+    voxel : ndarray of int64, shape (n, 3)
+        Where the voxels lie in the volume.
+    representation : {"tanh", "heat"}
+        What the model predicts. For tanh the flow of the found object is its training target. For heat it is taken
+        as the unit vector to the centroid, which a compact cell's diffusion follows closely and which, unlike
+        diffusion, can be had for a cell that no block holds whole.
+    scale_vox : float
+        The tanh's scale, in voxels.
+
+    Returns
+    -------
+    squares : ndarray of int64, shape (m,)
+        In units of (1/127)^2, so that sums over blocks are exact.
+    """
+    way = centre[index] - voxel
+    if representation == "tanh":
+        target = np.tanh(way / scale_vox)
+    else:
+        target = way / np.maximum(np.linalg.norm(way, axis=1, keepdims=True), 1e-12)
+    difference = flow.T.astype(np.int64) - np.rint(target * UNIT).astype(np.int64)
+    squares = np.zeros(len(centre), np.int64)
+    np.add.at(squares, index, np.einsum("ij,ij->i", difference, difference))
+    return squares

@@ -1,0 +1,241 @@
+"""From maps to labels in memory: the passes of a run on one block, without a file; of a volume, or of a box of it.
+
+Invariant: the labels are those that `bigcp3d.segment` writes for the same maps and settings. The functions are the
+same; tiles are tracked, summed and labelled by threads, and what they find does not depend on tiles.
+
+Tracking and grouping come first and take nearly all of the time (`find_objects`); filters and ids follow from sums of
+whole objects, so that other filters cost next to nothing.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
+from typing import TypeVar
+
+import numpy as np
+from numpy.typing import NDArray
+
+from bigcp3d.errors import InputError
+from bigcp3d.pure.boxes import BlockGrid, Box, Vec3, vec3
+from bigcp3d.pure.group.cluster import Components, cluster_block
+from bigcp3d.pure.group.objects import Filters, centroids, dense_ids, keep_objects, squared_flow_error
+from bigcp3d.pure.label.labelling import label_box
+from bigcp3d.pure.track.radius import closing_radius, path_reach, path_steps, smallest_volume
+from bigcp3d.pure.track.sinks import Sinks, collect_sinks
+from bigcp3d.pure.track.tracking import MAX_REACH, UNIT, tile_shape, track
+
+T = TypeVar("T")
+
+Copies = tuple[NDArray[np.int64], NDArray[np.int64], NDArray[np.int64]]
+
+
+@dataclass(frozen=True)
+class Limits:
+    """What tracking and closing are told: threshold 1 to 127, steps, reach and closing radius in voxels."""
+
+    foreground: int
+    steps: int
+    reach: int
+    radius: int
+
+
+@dataclass(frozen=True, eq=False)
+class Objects:
+    """What was found in a box of a volume, before any filter.
+
+    Attributes
+    ----------
+    maps : ndarray of int8, shape (4, z, y, x)
+        Of ``region``.
+    region, box : Box
+        What the maps cover; what was tracked.
+    shape : tuple of int
+        The whole volume.
+    limits : Limits
+    offsets : ndarray of int8, shape (3, z, y, x)
+        Of ``box``.
+    components : Components
+        All of them, each one object.
+    """
+
+    maps: NDArray[np.int8]
+    region: Box
+    box: Box
+    shape: Vec3
+    limits: Limits
+    offsets: NDArray[np.int8]
+    components: Components
+
+    @property
+    def foreground_vox(self) -> int:
+        """Voxels of the box that walked."""
+        return int(np.count_nonzero(self.maps[0][self.box.slices(self.region.start)] >= self.limits.foreground))
+
+    def squares(self, representation: str, scale_vox: float) -> NDArray[np.int64]:
+        """Squared flow error of each object, summed over its voxels; see `bigcp3d.pure.group.objects`."""
+        sums, total = self.components.sums, np.zeros(len(self.components), np.int64)
+        grid = BlockGrid(self.box.shape, tile_shape(self.limits.reach))
+        for tile in (grid.core(index) for index in grid):
+            core = Box(_add(tile.start, self.box.start), _add(tile.stop, self.box.start))
+            objects = self.label(core, np.arange(1, len(sums) + 1))
+            at = np.nonzero(objects)
+            present, local = np.unique(objects[at].astype(np.int64) - 1, return_inverse=True)
+            flow = self.maps[(slice(1, None), *core.slices(self.region.start))].reshape(3, -1)
+            total[present] += squared_flow_error(
+                flow[:, np.flatnonzero(objects)],
+                local,
+                centroids(sums.take(present)),
+                np.stack(at, axis=1) + np.asarray(core.start),
+                representation=representation,
+                scale_vox=scale_vox,
+            )
+        return total
+
+    def label(self, core: Box, ids: NDArray[np.int64]) -> NDArray[np.uint32]:
+        """Labels in ``core``, which lies in the box; ``ids`` has one for each object, 0 where it is not kept."""
+        labels: NDArray[np.uint32] = label_box(
+            self.offsets[(slice(None), *core.slices(self.box.start))],
+            core,
+            self.shape,
+            sink_voxel=self.components.sink_voxel,
+            sink_id=ids[self.components.sink_component.astype(np.int64) - 1],
+            reach=self.limits.reach,
+        )
+        return labels
+
+
+def find_objects(
+    maps: NDArray[np.int8],
+    region: Box,
+    box: Box,
+    shape: Vec3,
+    limits: Limits,
+    *,
+    copies: Callable[[Box], Copies] | None = None,
+    threads: int = 1,
+) -> Objects:
+    """Track the voxels of a box and group their end points; voxels outside count as background.
+
+    Parameters
+    ----------
+    maps : ndarray of int8, shape (4, z, y, x)
+        Of ``region``.
+    region, box : Box
+        What the maps cover: ``box`` grown by the reach, clipped to the volume, or more; and what is tracked.
+    shape : tuple of int
+        The whole volume, in voxels.
+    limits : Limits
+    copies : callable, optional
+        For a box, how many voxels of the label image take their label from each of its voxels, by axis; default one.
+    threads : int
+        The result does not depend on it.
+
+    Notes
+    -----
+    About 16 bytes a voxel, the maps included.
+    """
+    offsets = np.empty((3, *box.shape), np.int8)
+    how = {"foreground": limits.foreground, "steps": limits.steps, "reach": limits.reach}
+
+    def follow(tile: Box) -> Sinks:
+        core = Box(_add(tile.start, box.start), _add(tile.stop, box.start))
+        found = track(maps, region, core, shape, **how)
+        offsets[(slice(None), *tile.slices())] = found
+        return collect_sinks(
+            found,
+            core,
+            shape,
+            foreground=maps[0][core.slices(region.start)],
+            intensity=None,
+            reach=limits.reach,
+            copies=copies(core) if copies else None,
+        )
+
+    grid = BlockGrid(box.shape, tile_shape(limits.reach))
+    sinks = Sinks.concatenate(_each(follow, [grid.core(index) for index in grid], threads))
+    around = box.grow(limits.reach + limits.radius).clip(shape)
+    components = cluster_block(sinks, around, shape, radius=limits.radius)
+    return Objects(maps, region, box, shape, limits, offsets, components)
+
+
+def label_maps(
+    maps: NDArray[np.int8],
+    radius_vox: float,
+    *,
+    foreground: float = 0.5,
+    filters: Filters | None = None,
+    threads: int = 1,
+) -> NDArray[np.uint32]:
+    """Label the cells of a volume from its predicted maps, in memory.
+
+    Parameters
+    ----------
+    maps : ndarray of int8, shape (4, z, y, x)
+        Foreground and flow (z, y, x; to the cell's centre, in voxels per step), each times 127.
+    radius_vox : float
+        Expected radius of a cell in voxels, up to 42. Paths take 10 times as many steps, and reach 3 times as far.
+    foreground : float
+        A voxel is foreground where the predicted foreground is at least this, 0 to 1.
+    filters : Filters, optional
+        Which cells are kept; default those of at least a fortieth of the volume of a ball of the expected radius.
+    threads : int
+        Threads to use.
+
+    Returns
+    -------
+    labels : ndarray of uint32, shape (z, y, x)
+        0 is background; cells have 1..n in the order of their first voxels in raster order.
+
+    Raises
+    ------
+    InputError
+        Maps of another dtype or shape, a radius out of range, or a filter on the flow error, which needs a run.
+
+    Notes
+    -----
+    About 16 bytes a voxel, the maps included. Deterministic; the number of threads does not matter.
+    """
+    shape, reach = _check(maps, radius_vox, filters)
+    limits = Limits(max(1, round(foreground * UNIT)), path_steps(radius_vox), reach, closing_radius(radius_vox))
+    if filters is None:
+        filters = Filters(min_volume_vox=smallest_volume(radius_vox))
+    whole = Box.of_shape(shape)
+    objects = find_objects(maps, whole, whole, shape, limits, threads=threads)
+    ids = dense_ids(objects.components.sums, keep_objects(objects.components.sums, filters)[0])
+    labels = np.empty(shape, np.uint32)
+
+    def name(tile: Box) -> None:
+        labels[tile.slices()] = objects.label(tile, ids)
+
+    grid = BlockGrid(shape, tile_shape(reach))
+    _each(name, [grid.core(index) for index in grid], threads)
+    return labels
+
+
+def _add(a: Vec3, b: Vec3) -> Vec3:
+    return vec3(i + j for i, j in zip(a, b, strict=True))
+
+
+def _check(maps: NDArray[np.int8], radius_vox: float, filters: Filters | None) -> tuple[Vec3, int]:
+    """Shape of the volume, and how far paths reach; or an error."""
+    if maps.dtype != np.int8 or maps.ndim != 4 or maps.shape[0] != 4:
+        raise InputError(
+            f"maps are {maps.dtype} of shape {maps.shape}; needed is int8 of shape (4, z, y, x): foreground and flow "
+            "z, y, x, each times 127 and rounded"
+        )
+    if not 0 < radius_vox <= MAX_REACH / 3:
+        raise InputError(
+            f"radius is {radius_vox:g} voxels; allowed is up to {MAX_REACH // 3}, since paths are stored in int8: "
+            "predict the maps on a coarser grid"
+        )
+    if filters is not None and filters.max_flow_error is not None:
+        raise InputError("a filter on the flow error needs a run: use `bigcp3d.segment(..., max_flow_error=...)`")
+    return vec3(maps.shape[1:]), path_reach(radius_vox)
+
+
+def _each(task: Callable[[Box], T], boxes: list[Box], threads: int) -> list[T]:
+    """Call a function on every box, by threads; results in the order of the boxes."""
+    with ThreadPoolExecutor(threads) as pool:
+        return list(pool.map(task, boxes))

@@ -1,0 +1,1 @@
+"""Every voxel gets the id of its cell; label pyramids."""

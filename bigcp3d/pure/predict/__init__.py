@@ -1,0 +1,1 @@
+"""From image to maps: patches, the network, intensities."""

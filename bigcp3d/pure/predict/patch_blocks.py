@@ -1,0 +1,103 @@
+"""Who computes which patch, and what is handed over: blocks of whole patches.
+
+A block of the maps is a whole number of patch cores, so every patch belongs to one block and is computed once. Patches
+see and fill ``margin`` voxels beyond their cores, so a block's sums cover its *extent*; its core is complete only with
+what its neighbours' patches add near the faces, and its *inner* part is complete by itself::
+
+      extent = core grown by the margin, clipped to the volume
+      +-----------------------+
+      |   +---------------+   |    margin outside the core: handed over to the neighbours
+      |   |   +-------+   |   |    margin inside the core (the shell): waits for theirs
+      |   |   | inner |   |   |    inner: final
+      |   |   +-------+   |   |
+      |   +--- core ------+   |
+      +-----------------------+
+
+Sums are integers (`bigcp3d.pure.predict.patches`), so it does not matter who adds them, or when. The cores of several
+patches on an axis are at least two margins wide, so an extent never reaches beyond the next block.
+"""
+
+from __future__ import annotations
+
+import itertools
+from dataclasses import dataclass
+
+from bigcp3d.pure.boxes import BlockGrid, Box, Vec3, vec3
+from bigcp3d.pure.predict.patches import PatchGrid
+
+
+@dataclass(frozen=True)
+class PatchBlocks:
+    """Blocks of ``per_block`` patches (z, y, x) each."""
+
+    patches: PatchGrid
+    per_block: Vec3
+
+    @classmethod
+    def near(cls, patches: PatchGrid, block: Vec3) -> PatchBlocks:
+        """Blocks of whole patches, about as large as ``block``: on no axis more of them, and at least a patch each."""
+        numbers = zip(patches.cores.counts, BlockGrid(patches.shape, block).counts, strict=True)
+        return cls(patches, vec3(-(-count // blocks) for count, blocks in numbers))
+
+    @property
+    def grid(self) -> BlockGrid:
+        """The cores of the blocks, which tile the volume."""
+        block = vec3(n * c for n, c in zip(self.per_block, self.patches.core, strict=True))
+        return BlockGrid(self.patches.shape, block)
+
+    @property
+    def hand_over(self) -> bool:
+        """Whether any block fills voxels of another one."""
+        return len(self.grid) > 1 and self.patches.margin > 0
+
+    def owned(self, index: Vec3) -> list[Vec3]:
+        """The patches that a block computes, in raster order."""
+        return self.patches.cores.touching(self.grid.core(index))
+
+    def layers(self, index: Vec3, within: Box | None = None) -> list[list[Vec3]]:
+        """Its patches, layer by layer along z; only those that fill voxels ``within`` a box, if one is given."""
+        core = self.grid.core(index)
+        part = core if within is None else core.intersect(within.grow(self.patches.margin))
+        patches = self.patches.cores.touching(part)
+        return [list(layer) for _, layer in itertools.groupby(patches, key=lambda patch: patch[0])]
+
+    def extent(self, index: Vec3) -> Box:
+        """The voxels of the volume that a block's patches fill."""
+        return self.grid.core(index).grow(self.patches.margin).clip(self.patches.shape)
+
+    def inner(self, index: Vec3) -> Box:
+        """The voxels of a block that no other block's patch fills; may be empty."""
+        core, margin = self.grid.core(index), self.patches.margin
+        box = Box(
+            vec3(0 if a == 0 else a + margin for a in core.start),
+            vec3(b if b == s else b - margin for b, s in zip(core.stop, self.patches.shape, strict=True)),
+        )
+        return Box(core.start, core.start) if box.empty else box
+
+    def shell(self, index: Vec3) -> list[Box]:
+        """The rest of the block, as boxes without overlap: slabs below and above the inner part on z, y and x."""
+        rest, inner, slabs = self.grid.core(index), self.inner(index), []
+        if inner.empty:
+            return [rest]
+        for axis in range(3):
+            below = Box(rest.start, _with(rest.stop, axis, inner.start[axis]))
+            above = Box(_with(rest.start, axis, inner.stop[axis]), rest.stop)
+            slabs += [slab for slab in (below, above) if not slab.empty]
+            rest = Box(_with(rest.start, axis, inner.start[axis]), _with(rest.stop, axis, inner.stop[axis]))
+        return slabs
+
+    def filling(self, box: Box) -> list[Vec3]:
+        """The blocks whose patches fill voxels of a box, in raster order."""
+        return self.grid.touching(box.grow(self.patches.margin))
+
+    def meeting(self, index: Vec3) -> list[Vec3]:
+        """The blocks whose voxels a block fills, in raster order, itself included; they are those that fill its own."""
+        return self.grid.touching(self.extent(index))
+
+    def shared(self, giver: Vec3, taker: Vec3) -> Box:
+        """What ``giver`` fills of ``taker``'s core."""
+        return self.extent(giver).intersect(self.grid.core(taker))
+
+
+def _with(corner: Vec3, axis: int, value: int) -> Vec3:
+    return vec3(value if a == axis else v for a, v in enumerate(corner))

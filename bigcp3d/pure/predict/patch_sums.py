@@ -1,0 +1,84 @@
+"""Weighted sums of patches, held where the network computes: on the host, or on a device of torch.
+
+Invariant: sums and maps are those of `bigcp3d.pure.predict.patches`, to the bit. Predictions are rounded half to even
+in float32 before they are summed (IEEE, in torch as in numpy); all that follows is integers.
+
+On a GPU nothing but maps as int8, and sums at seams, is copied back to the host.
+"""
+
+from __future__ import annotations
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor
+
+from bigcp3d.pure.boxes import Box
+from bigcp3d.pure.predict.patches import SUB, PatchGrid, axis_totals, axis_weights, finish_maps, merge_patch
+
+
+class HostSums:
+    """Sums of ``box`` in an array of numpy: 16 bytes a voxel."""
+
+    def __init__(self, box: Box, grid: PatchGrid) -> None:
+        self.box, self.grid = box, grid
+        self.total = np.zeros((4, *box.shape), np.int32)
+
+    def add(self, window: Box, prediction: Tensor) -> None:
+        """Add a patch's prediction, float32 (4, *window.shape) in [-1, 1]."""
+        merge_patch(self.total, self.box, window, prediction.cpu().numpy(), self.grid.margin)
+
+    def sums(self, box: Box) -> NDArray[np.int32]:
+        """Sums of a box inside, int32 (4, *box.shape); may be a view."""
+        return self.total[(slice(None), *box.slices(self.box.start))]
+
+    def maps(self, box: Box) -> NDArray[np.int8]:
+        """Maps of a box inside, int8 (4, *box.shape), where its sums are complete."""
+        return finish_maps(self.sums(box), box, self.grid)
+
+
+class DeviceSums:
+    """Sums of ``box`` in a tensor on ``device``: 16 bytes a voxel there.
+
+    Nothing waits for the device before `sums` or `maps` are asked for.
+    """
+
+    def __init__(self, box: Box, grid: PatchGrid, device: torch.device) -> None:
+        self.box, self.grid = box, grid
+        self.total = torch.zeros((4, *box.shape), dtype=torch.int32, device=device)
+        sides = (axis_weights(side, grid.margin).astype(np.int32) for side in grid.patch)
+        self.weights = [torch.from_numpy(side).to(device) for side in sides]
+
+    def add(self, window: Box, prediction: Tensor) -> None:
+        """Add a patch's prediction, float32 (4, *window.shape) in [-1, 1]."""
+        common = self.box.intersect(window)
+        inside = common.slices(window.start)
+        part = prediction[(slice(None), *inside)]
+        quantised = (part.clamp(-1, 1) * (127 * SUB)).round().int()
+        z, y, x = (weights[side] for weights, side in zip(self.weights, inside, strict=True))
+        quantised *= z[:, None, None]
+        quantised *= y[:, None]
+        quantised *= x
+        self.total[(slice(None), *common.slices(self.box.start))] += quantised
+
+    def sums(self, box: Box) -> NDArray[np.int32]:
+        """Sums of a box inside, int32 (4, *box.shape); may be a view."""
+        part: NDArray[np.int32] = self.total[(slice(None), *box.slices(self.box.start))].cpu().numpy()
+        return part
+
+    def maps(self, box: Box) -> NDArray[np.int8]:
+        """Maps of a box inside, int8 (4, *box.shape), where its sums are complete.
+
+        Divided as in `bigcp3d.pure.predict.patches.finish_merge`: half away from zero, a plane at a time, in int64.
+        """
+        grid, total = self.grid, self.total[(slice(None), *box.slices(self.box.start))]
+        sides = zip(grid.shape, grid.patch, box.start, box.stop, strict=True)
+        weights = [axis_totals(s, p, grid.margin)[a:b] for s, p, a, b in sides]
+        plane = torch.from_numpy(weights[1][:, None] * weights[2] * SUB).to(total.device)
+        maps = torch.empty(total.shape, dtype=torch.int8, device=total.device)
+        for z, weight in enumerate(weights[0].tolist()):
+            divisor, value = plane * weight, total[:, z].long()
+            maps[:, z] = value.sign() * ((2 * value.abs() + divisor) // (2 * divisor))
+        maps[0].clamp_(min=0)
+        found: NDArray[np.int8] = maps.cpu().numpy()
+        return found

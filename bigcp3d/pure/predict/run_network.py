@@ -1,0 +1,179 @@
+"""Prediction: patches through the network, and the weighted sums of what it says.
+
+Invariant: a voxel of the maps depends on the image, the normalisation, the network, its precision, the kind of device
+and the patch grid, never on the block. Every patch has the same shape, runs alone (on a GPU: in a batch of one shape)
+and on one thread, so that no sum inside the network is regrouped; merging is integer arithmetic.
+
+Where the network lives on a GPU, everything from the image to the maps stays there: a layer of patches is uploaded
+at once, and the next one is read meanwhile.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from contextlib import closing
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor, nn
+
+from bigcp3d.pure.boxes import Box, Vec3
+from bigcp3d.pure.predict.patch_sums import DeviceSums, HostSums
+from bigcp3d.pure.predict.patches import PatchGrid, reflected
+from bigcp3d.pure.predict.read_ahead import read_each
+
+
+def take_patch(image: Tensor, region: Box, window: Box, grid: PatchGrid) -> Tensor:
+    """The window's voxels (c, z, y, x), reflected where it sticks out of the volume; ``image`` covers ``region``."""
+    for axis in range(3):
+        index = torch.from_numpy(reflected(window.start[axis], window.stop[axis], grid.shape[axis]))
+        image = image.index_select(1 + axis, (index - region.start[axis]).to(image.device, non_blocking=True))
+    return image
+
+
+def run_network(network: nn.Module, patches: Tensor) -> Tensor:
+    """Foreground and flow of patches (n, c, z, y, x): float32 (n, 4, z, y, x), in [-1, 1] as the tanh gives them.
+
+    The network computes in the dtype, and on the device, of its parameters; the answers stay there.
+    """
+    first = next(network.parameters())
+    with torch.inference_mode():
+        answers: Tensor = network(patches.to(first.device, first.dtype))
+    return answers.float()
+
+
+@torch.inference_mode()
+def mend_border(answer: Tensor, window: Box, shape: Vec3) -> None:
+    """On the outermost planes of the volume, take the flow across them from the next plane inside, in place.
+
+    A patch sees the volume's reflection beyond the border, and what is the same on both sides of a plane has no flow
+    across it: of each cell that the border cuts, that plane became a cell of its own.
+
+    Parameters
+    ----------
+    answer : Tensor, shape (4, *window.shape)
+        Foreground and flow of a patch.
+    window : Box
+        Where the patch lies.
+    shape : tuple of int
+        Of the volume.
+    """
+    for axis, size in enumerate(shape):
+        flow, first, last = answer[1 + axis], -window.start[axis], size - 1 - window.start[axis]
+        for plane, inside in ((first, first + 1), (last, last - 1)):
+            if min(plane, inside) >= 0 and max(plane, inside) < flow.shape[axis] and size > 1:
+                flow.select(axis, plane).copy_(flow.select(axis, inside))
+
+
+def _fill(patches: Sequence[Tensor], batch: int) -> Tensor:
+    """Patches as one batch, always of the same shape: zeros in the places that are left."""
+    return torch.stack([*patches, *[torch.zeros_like(patches[0])] * (batch - len(patches))])
+
+
+def sum_patches(
+    read: Callable[[Box], NDArray[np.float32]],
+    layers: Sequence[Sequence[Vec3]],
+    box: Box,
+    grid: PatchGrid,
+    network: nn.Module,
+    *,
+    batch: int = 1,
+    on_device: bool | None = None,
+    ahead: bool | None = None,
+) -> HostSums | DeviceSums:
+    """Weighted sums of some patches' predictions.
+
+    Parameters
+    ----------
+    read : callable
+        Gives the normalised image, float32 (c, z, y, x), in a box of the working grid.
+    layers : sequence of sequences of patch indices
+        The patches; the box that a layer sees is read at once.
+    box : Box
+        Where sums are wanted.
+    grid : PatchGrid
+        The volume's patches.
+    network : nn.Module
+        Takes (batch, c, *grid.patch), returns (batch, 4, *grid.patch) in [-1, 1].
+    batch : int
+        Patches that go through the network together. Sums do not depend on the layers as long as answers do not
+        depend on places in a batch (`bigcp3d.pure.predict.batch_check`).
+    on_device : bool, optional
+        Whether sums are held, and maps finished, by torch on the network's device. Default: where that is a GPU.
+    ahead : bool, optional
+        Whether a thread reads the next layer while this one is computed. Default: where the network is on a GPU.
+
+    Returns
+    -------
+    sums : HostSums or DeviceSums
+        Equal to the bit, whatever ``on_device`` and ``ahead``.
+
+    Notes
+    -----
+    A patch that sees nothing but one value in each channel is not computed again: the network's answer to it follows
+    from the values. So empty space (padding, the outside of a stitched mosaic) costs next to nothing, and not a bit
+    changes.
+    Sums of any other patches may be added in any order. 16 bytes a voxel of the box, the image that a layer sees and
+    the activations of one batch, all on the network's device; ahead, the image that the next layer sees, on the host.
+    """
+    device = next(network.parameters()).device
+    gpu = device.type != "cpu"
+    sums = DeviceSums(box, grid, device) if (gpu if on_device is None else on_device) else HostSums(box, grid)
+    layers = [layer for layer in layers if layer]
+    regions = [grid.read_box(layer) for layer in layers]
+    known: dict[tuple[float, ...], Tensor] = {}
+
+    def add(window: Box, answer: Tensor) -> None:
+        mend_border(answer, window, grid.shape)
+        sums.add(window, answer)
+
+    with closing(read_each(read, regions, ahead=gpu if ahead is None else ahead)) as images:
+        for layer, region in zip(layers, regions, strict=True):
+            values = next(images)
+            same = {index: value for index in layer if (value := _only_values(values, region, index, grid)) is not None}
+            image = torch.from_numpy(values).to(device)
+            del values
+            for index, value in same.items():
+                if value not in known:
+                    patch = take_patch(image, region, grid.window(index), grid)
+                    known[value] = run_network(network, _fill([patch], batch))[0]
+                add(grid.window(index), known[value].clone())
+            rest = [grid.window(index) for index in layer if index not in same]
+            for first in range(0, len(rest), batch):
+                windows = rest[first : first + batch]
+                patches = _fill([take_patch(image, region, window, grid) for window in windows], batch)
+                for window, answer in zip(windows, run_network(network, patches), strict=False):
+                    add(window, answer)
+            del image  # before the next one is asked for
+    return sums
+
+
+def _only_values(image: NDArray[np.float32], region: Box, index: Vec3, grid: PatchGrid) -> tuple[float, ...] | None:
+    """The value of all voxels that a patch sees, by channel; None where they differ. ``image`` covers ``region``."""
+    part = image[(slice(None), *grid.read_box([index]).slices(region.start))]
+    first = part[:, :1, :1, :1]
+    constant = bool((part[:, -1:, -1:, -1:] == first).all()) and bool((part == first).all())
+    return tuple(first.ravel().tolist()) if constant else None
+
+
+def fast_precision(device: str) -> str:
+    """``"bfloat16"`` where a device ("cpu" or "cuda") has instructions for it, else ``"float32"``.
+
+    Without them torch emulates bfloat16, slowly.
+    """
+    if device == "cuda":
+        return "bfloat16" if torch.cuda.get_device_capability() >= (8, 0) else "float32"
+    tests = (getattr(torch.cpu, name, None) for name in ("_is_avx512_bf16_supported", "_is_amx_tile_supported"))
+    return "bfloat16" if any(bool(test()) for test in tests if test is not None) else "float32"
+
+
+def fix_arithmetic() -> None:
+    """Let this process compute the same numbers for the same patch, every time.
+
+    Every operation of torch runs on one thread; workers and patches are the parallelism. cuDNN takes kernels that are
+    deterministic, by the shape and not by a race between them, and float32 is float32, not TF32.
+    """
+    torch.set_num_threads(1)
+    torch.backends.cudnn.deterministic, torch.backends.cudnn.benchmark = True, False
+    torch.backends.cudnn.allow_tf32 = torch.backends.cuda.matmul.allow_tf32 = False

@@ -1,0 +1,162 @@
+"""Which found cell belongs to which true cell: the best of each true cell, and pairs in which no cell comes twice.
+
+Cells of all time points are numbered densely, 0 is background. The numbers follow time and id alone, so all that is
+derived from them is the same whatever blocks the overlaps were counted in.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+from scipy.sparse import csr_array
+from scipy.sparse.csgraph import maximum_bipartite_matching
+
+from bigcp3d.pure.score.overlaps import Ids, Overlaps
+
+IOU_TENTHS = tuple(range(1, 10))
+"""Thresholds of IoU in tenths: comparisons of integers have no rounding."""
+
+Rows = NDArray[np.int64]
+Mask = NDArray[np.bool_]
+
+
+@dataclass(frozen=True)
+class Contingency:
+    """Overlaps of numbered cells.
+
+    Attributes
+    ----------
+    true_ids, found_ids : ndarray of uint64, shape (T + 1,), (F + 1,)
+        Ids, sorted within each time point; entry 0 is background.
+    true_time, found_time : ndarray of int64, shape (T + 1,), (F + 1,)
+        Time point of each.
+    true_vox, found_vox : ndarray of int64, shape (T + 1,), (F + 1,)
+        Voxels of each cell; 0 for background.
+    true, found, count : ndarray of int64, shape (n,)
+        Pairs of rows, and their voxels in common. Background comes here too, once for each time point.
+    """
+
+    true_ids: Ids
+    found_ids: Ids
+    true_time: Rows
+    found_time: Rows
+    true_vox: NDArray[np.int64]
+    found_vox: NDArray[np.int64]
+    true: Rows
+    found: Rows
+    count: NDArray[np.int64]
+
+    @property
+    def cells(self) -> Contingency:
+        """The pairs of two cells, without those of a cell and background."""
+        return self.select((self.true > 0) & (self.found > 0))
+
+    def select(self, pairs: Mask | Rows) -> Contingency:
+        """Some of the pairs, with the cells as they are."""
+        return Contingency(
+            self.true_ids, self.found_ids, self.true_time, self.found_time, self.true_vox, self.found_vox,
+            self.true[pairs], self.found[pairs], self.count[pairs],
+        )  # fmt: skip
+
+    def matches_at(self, tenths: int) -> Mask:
+        """Whether each pair has an IoU of at least ``tenths / 10``."""
+        union = self.true_vox[self.true] + self.found_vox[self.found] - self.count
+        matches: Mask = (10 * self.count >= tenths * union) & (self.true > 0) & (self.found > 0)
+        return matches
+
+
+def number_cells(times: Sequence[Overlaps]) -> Contingency:
+    """Number the cells of the overlaps of each time point; a label is one cell at each of them."""
+    count = np.concatenate([np.empty(0, np.int64), *(table.count for table in times)])
+    true_ids, true_time, true = _number([table.truth for table in times])
+    found_ids, found_time, found = _number([table.pred for table in times])
+    true_vox, found_vox = np.zeros(len(true_ids), np.int64), np.zeros(len(found_ids), np.int64)
+    np.add.at(true_vox, true, count)
+    np.add.at(found_vox, found, count)
+    true_vox[0] = found_vox[0] = 0
+    return Contingency(true_ids, found_ids, true_time, found_time, true_vox, found_vox, true, found, count)
+
+
+def _number(ids: Sequence[Ids]) -> tuple[Ids, Rows, Rows]:
+    """Ids and time of each row, and the row of each id given."""
+    names, times, rows, count = [np.zeros(1, np.uint64)], [np.zeros(1, np.int64)], [np.empty(0, np.int64)], 1
+    for time, own in enumerate(ids):
+        cells = np.unique(own[own > 0])
+        names.append(cells)
+        times.append(np.full(len(cells), time, np.int64))
+        rows.append(np.where(own > 0, np.searchsorted(cells, own) + count, 0))
+        count += len(cells)
+    return np.concatenate(names), np.concatenate(times), np.concatenate(rows)
+
+
+def find_best(by: Rows, other: Rows, count: NDArray[np.int64], rows: int) -> Rows:
+    """The pair in which each row has most voxels in common; of equals the one with the lower other row.
+
+    Parameters
+    ----------
+    by, other, count : ndarray of int64, shape (n,)
+        Pairs of cells.
+    rows : int
+        How many rows ``by`` refers to.
+
+    Returns
+    -------
+    pair : ndarray of int64, shape (rows,)
+        Index of the pair; -1 where there is none.
+    """
+    order = np.lexsort((other, -count, by))
+    pair = np.full(rows, -1, np.int64)
+    sorted_by = by[order]
+    first = np.flatnonzero(np.diff(sorted_by, prepend=-1))
+    pair[sorted_by[first]] = order[first]
+    return pair
+
+
+def match_one_to_one(table: Contingency, tenths: int) -> tuple[Mask, Mask]:
+    """Match as many cells as can be at an IoU of at least ``tenths / 10``, none of them twice.
+
+    Returns
+    -------
+    true, found : ndarray of bool, shape (T + 1,), (F + 1,)
+        Which cells have a partner; the two have equally many.
+
+    Notes
+    -----
+    Above 0.5 a cell can have one partner only, so there is nothing to choose. At and below, the number of matches is
+    the largest possible (Hopcroft and Karp 1973), never that of a greedy choice; which cells they are may then be one
+    of several answers, the same for the same ids.
+    """
+    good = table.matches_at(tenths)
+    matched, taken = np.zeros(len(table.true_vox), bool), np.zeros(len(table.found_vox), bool)
+    if good.any():
+        pairs = (table.true[good], table.found[good])
+        graph = csr_array((np.ones(int(good.sum()), np.int8), pairs), shape=(len(matched), len(taken)))
+        partner = maximum_bipartite_matching(graph, perm_type="column")
+        matched = partner >= 0
+        taken[partner[matched]] = True
+    return matched, taken
+
+
+def follow_truth(table: Contingency, true: Mask, own: Mask) -> Mask:
+    """Group of the found cells: that of the true cell which they share most voxels with, or else their own.
+
+    Parameters
+    ----------
+    table : Contingency
+    true : ndarray of bool, shape (T + 1,)
+        True cells in the group.
+    own : ndarray of bool, shape (F + 1,)
+        Found cells that are in it where they meet no true cell.
+
+    Notes
+    -----
+    So the halves of a cell that was cut at a seam count against the cells at seams, though neither half crosses it.
+    """
+    cells = table.cells
+    pair = find_best(cells.found, cells.true, cells.count, len(own))
+    group, hit = own.copy(), pair >= 0
+    group[hit] = true[cells.true[pair[hit]]]
+    return group

@@ -1,0 +1,230 @@
+"""How well labels agree with the truth: the numbers that follow from the table of overlaps.
+
+Every number comes from integers that do not depend on blocks, in one order, so it does not depend on them either.
+
+=====================  ==============================================================================================
+``mean_dice`` etc.     Over true cells: Dice of each with the found cell that shares most voxels with it (the lower id
+                       of equals), 0 where none does. Two true cells may have the same found cell. ``dice_q1`` and
+                       ``dice_q3`` are quartiles, ``dice_p5`` and ``dice_p95`` percentiles (linear, as numpy's).
+``ap50`` etc.          One-to-one matches (TP) at IoU >= 0.5: AP = TP / (TP + FP + FN), ``precision``, ``recall``,
+                       ``f1``. `by_iou` has them at 0.1 to 0.9.
+``seg``                Mean over true cells of the IoU with the found cell that holds more than half of it, else 0: SEG
+                       of the Cell Tracking Challenge (Maska et al. 2014).
+``adapted_rand_error`` 1 - F of pairs of voxels (Arganda-Carreras et al. 2015); ``voi_split`` = H(found | truth) and
+``voi_split``,         ``voi_merge`` = H(truth | found), in bits (Meila 2007). Of the voxels of true cells alone, where
+``voi_merge``          found background is one more region: scikit-image with ``ignore_labels=(0,)``.
+``foreground_dice``    Of "in a cell" as a mask.
+=====================  ==============================================================================================
+
+None stands where a ratio has nothing under its line.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+from bigcp3d.pure.score.matching import IOU_TENTHS, Contingency, Mask, find_best, match_one_to_one, number_cells
+from bigcp3d.pure.score.overlaps import Ids, Overlaps, add_overlaps, count_overlaps, drop_crumbs
+
+__all__ = [
+    "CellTable", "Ids", "Number", "Overlaps", "Scores", "add_overlaps", "count_overlaps", "drop_crumbs", "list_cells",
+    "score_groups", "score_overlaps",
+]  # fmt: skip
+
+Number = float | int | None
+
+
+@dataclass(frozen=True)
+class CellTable:
+    """One row for each true cell, by time point and id.
+
+    Attributes
+    ----------
+    time : ndarray of int64, shape (n,)
+    cell, found : ndarray of uint64, shape (n,)
+        Id of the true cell, and of the found cell that shares most voxels with it; 0 where none does.
+    cell_vox, found_vox, overlap_vox : ndarray of int64, shape (n,)
+        Voxels of each and of both.
+    dice, iou : ndarray of float64, shape (n,)
+        Of the two; 0 where there is no found cell.
+    """
+
+    time: NDArray[np.int64]
+    cell: Ids
+    found: Ids
+    cell_vox: NDArray[np.int64]
+    found_vox: NDArray[np.int64]
+    overlap_vox: NDArray[np.int64]
+    dice: NDArray[np.float64]
+    iou: NDArray[np.float64]
+
+
+@dataclass(frozen=True)
+class Scores:
+    """How well the cells of a group were found.
+
+    Attributes
+    ----------
+    numbers : dict
+        By name, see the head of this module; with the counts ``true_cells``, ``found_cells``, ``tp``, ``fp``, ``fn``
+        (at IoU 0.5). JSON as it stands.
+    by_iou : tuple of dict
+        ``iou``, ``ap``, ``precision``, ``recall``, ``f1``, ``tp``, ``fp``, ``fn`` at each threshold.
+    dice : ndarray of float64, shape (true_cells,)
+        Of each true cell of the group, in the order of `CellTable`.
+    """
+
+    numbers: dict[str, Number]
+    by_iou: tuple[dict[str, Number], ...]
+    dice: NDArray[np.float64]
+
+
+def score_overlaps(overlaps: Overlaps, *, min_truth_vox: int = 0) -> dict[str, Number]:
+    """Numbers that say how well labels agree with the truth.
+
+    Parameters
+    ----------
+    overlaps : Overlaps
+        Of a whole volume.
+    min_truth_vox : int
+        Smaller true cells are ignored: `drop_crumbs`.
+
+    Returns
+    -------
+    numbers : dict
+        See `Scores`.
+    """
+    table = number_cells([drop_crumbs(overlaps, min_truth_vox)])
+    return score_groups(table, list_cells(table), [None])[0].numbers
+
+
+def list_cells(table: Contingency) -> CellTable:
+    """Each true cell with the found cell that shares most voxels with it."""
+    cells = table.cells
+    pair = find_best(cells.true, cells.found, cells.count, len(table.true_vox))[1:]
+    hit = pair >= 0
+    row, overlap = np.zeros(len(pair), np.int64), np.zeros(len(pair), np.int64)
+    row[hit], overlap[hit] = cells.found[pair[hit]], cells.count[pair[hit]]
+    own, other = table.true_vox[1:], table.found_vox[row]
+    return CellTable(
+        time=table.true_time[1:],
+        cell=table.true_ids[1:],
+        found=table.found_ids[row],
+        cell_vox=own,
+        found_vox=other,
+        overlap_vox=overlap,
+        dice=2 * overlap / (own + other),
+        iou=overlap / (own + other - overlap),
+    )
+
+
+def score_groups(table: Contingency, cells: CellTable, groups: Sequence[tuple[Mask, Mask] | None]) -> list[Scores]:
+    """Scores of groups of cells; cells are matched once, among all.
+
+    Parameters
+    ----------
+    table : Contingency
+        Of all cells.
+    cells : CellTable
+        `list_cells` of it.
+    groups : sequence
+        Masks of bool, shapes (T + 1,) and (F + 1,): rows of true and of found cells in the group; None for all.
+
+    Returns
+    -------
+    scores : list of Scores
+        Where groups are disjoint and cover all, their counts add up to those of all. Voxels count in the group of their
+        true cell, those of true background in that of their found cell.
+    """
+    chosen = [
+        (np.ones(len(table.true_vox), bool), np.ones(len(table.found_vox), bool)) if group is None else group
+        for group in groups
+    ]
+    by_iou: list[list[dict[str, Number]]] = [[] for _ in chosen]
+    for tenths in IOU_TENTHS:
+        matched, taken = match_one_to_one(table, tenths)
+        for (true, found), rows in zip(chosen, by_iou, strict=True):
+            tp = int(np.count_nonzero((true & matched)[1:]))
+            fp, fn = int(np.count_nonzero((found & ~taken)[1:])), int(np.count_nonzero((true & ~matched)[1:]))
+            rows.append({"iou": tenths / 10, **_rates(tp, fp, fn)})
+    scores = []
+    for (true, found), rows in zip(chosen, by_iou, strict=True):
+        dice = cells.dice[true[1:]]
+        half = rows[IOU_TENTHS.index(5)]
+        pairs = table.select(np.where(table.true > 0, true[table.true], (table.found > 0) & found[table.found]))
+        numbers = {
+            **_spread(dice),
+            "ap50": half["ap"],
+            **{key: half[key] for key in ("precision", "recall", "f1")},
+            "seg": _mean(np.where(2 * cells.overlap_vox > cells.cell_vox, cells.iou, 0)[true[1:]]),
+            **_compare_partitions(pairs),
+            "foreground_dice": _foreground_dice(pairs),
+            "true_cells": len(dice),
+            "found_cells": int(np.count_nonzero(found[1:])),
+            **{key: half[key] for key in ("tp", "fp", "fn")},
+        }
+        scores.append(Scores(numbers, tuple(rows), dice))
+    return scores
+
+
+def _rates(tp: int, fp: int, fn: int) -> dict[str, Number]:
+    """AP, precision, recall and F1 of counts, and the counts."""
+    return {
+        "ap": _ratio(tp, tp + fp + fn),
+        "precision": _ratio(tp, tp + fp),
+        "recall": _ratio(tp, tp + fn),
+        "f1": _ratio(2 * tp, 2 * tp + fp + fn),
+        "tp": tp,
+        "fp": fp,
+        "fn": fn,
+    }
+
+
+def _spread(dice: NDArray[np.float64]) -> dict[str, Number]:
+    """Mean, median, quartiles and whiskers."""
+    names = {"dice_p5": 5, "dice_q1": 25, "median_dice": 50, "dice_q3": 75, "dice_p95": 95}
+    values = np.percentile(dice, list(names.values())).tolist() if len(dice) else [None] * len(names)
+    spread = dict(zip(names, values, strict=True))
+    first = {"mean_dice": _mean(dice), "median_dice": spread.pop("median_dice")}
+    return {**first, **spread}
+
+
+def _compare_partitions(pairs: Contingency) -> dict[str, Number]:
+    """Adapted Rand error and variation of information over the voxels of true cells."""
+    inside = pairs.true > 0
+    count = pairs.count[inside].astype(np.float64)
+    total = float(count.sum())
+    if not total:
+        return {"adapted_rand_error": None, "voi_split": None, "voi_merge": None}
+    sums = []
+    for row in (pairs.true[inside], pairs.found[inside]):
+        voxels = np.zeros(int(row.max()) + 1)
+        np.add.at(voxels, row, count)  # whole numbers, exact below 2 ** 53
+        sums.append((voxels, voxels[row]))
+    (true, of_true), (found, of_found) = sums
+    together, in_true, in_found = (float((v * (v - 1)).sum()) for v in (count, true, found))
+    return {
+        "adapted_rand_error": None if in_true + in_found == 0 else 1 - 2 * together / (in_true + in_found),
+        "voi_split": float(-(count * np.log2(count / of_true)).sum() / total) + 0.0,
+        "voi_merge": float(-(count * np.log2(count / of_found)).sum() / total) + 0.0,
+    }
+
+
+def _foreground_dice(pairs: Contingency) -> float | None:
+    """Dice of the two foregrounds."""
+    true, found = pairs.true > 0, pairs.found > 0
+    both, one, other = (int(pairs.count[mask].sum()) for mask in (true & found, true, found))
+    return _ratio(2 * both, one + other)
+
+
+def _mean(values: NDArray[np.float64]) -> float | None:
+    return float(values.mean()) if len(values) else None
+
+
+def _ratio(part: int, whole: int) -> float | None:
+    """``part / whole``, None for 0 / 0."""
+    return part / whole if whole else None

@@ -1,0 +1,1 @@
+"""Simulated tissue, rendered box by box."""

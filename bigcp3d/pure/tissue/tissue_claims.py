@@ -1,0 +1,113 @@
+"""Which cell a voxel belongs to: the one of the lowest claim below the limit; of equal ones the first in raster order.
+
+No claim of a cell more than `REACH` sites away can be below the limit (the ranges in
+`bigcp3d.pure.tissue.tissue_settings` see to it: on some axis its seed is 1.6 sites away or more), so the winner is that
+of the endless tissue and no box can change it. To be fast, space is cut into bins, and each bin lists the few cells
+that can win in it. Before claims are compared, space is bent by a smooth warp, which makes walls curved and shapes
+natural.
+"""
+
+from __future__ import annotations
+
+import math
+
+import numpy as np
+from numba import njit
+
+from bigcp3d.pure.tissue.tissue_cells import LIMIT
+from bigcp3d.pure.tissue.tissue_fields import field_row, join
+
+REACH = 2
+WARP_SITES = 1.6
+"""Wavelength of the warp in sites."""
+
+
+@njit(nogil=True, cache=True, inline="always")
+def _claim(seed, form, bias, z, y, x):  # type: ignore[no-untyped-def]
+    """The claim of one cell on a point."""
+    dz, dy, dx = z - seed[0], y - seed[1], x - seed[2]
+    square = form[0] * dz * dz + form[1] * dy * dy + form[2] * dx * dx
+    return square + 2.0 * (form[3] * dz * dy + form[4] * dz * dx + form[5] * dy * dx) - bias
+
+
+@njit(nogil=True, cache=True)
+def list_rivals(cells, fineness):  # type: ignore[no-untyped-def]
+    """For each bin of 1 / fineness sites: the cells whose claim can be the lowest there, and below the limit.
+
+    A claim plus b is a squared length, and between a bin's middle and its corner a length changes by at most the half
+    diagonal times the square root of the trace of M. Returns (first, rivals): those of bin n are
+    ``rivals[first[n]:first[n + 1]]``, as flat indices into the cells, in raster order. Sites nearer than `REACH` to the
+    edge of the box of sites have no bins.
+    """
+    ni, nj, nk = cells.bias.shape
+    inner = (ni - 2 * REACH, nj - 2 * REACH, nk - 2 * REACH)
+    side = 2 * REACH + 1
+    shape = (inner[0] * fineness, inner[1] * fineness, inner[2] * fineness)
+    first = np.zeros(shape[0] * shape[1] * shape[2] + 1, np.int64)
+    rivals = np.empty(4 * first.size + side**3, np.int32)
+    low = np.empty(side**3)
+    who = np.empty(side**3, np.int32)
+    half = 0.5 * math.sqrt(3.0) / fineness
+    used = 0
+    for n, (bz, by, bx) in enumerate(np.ndindex(shape)):
+        z = cells.low[0] + REACH + (bz + 0.5) / fineness
+        y = cells.low[1] + REACH + (by + 0.5) / fineness
+        x = cells.low[2] + REACH + (bx + 0.5) / fineness
+        found, best = 0, LIMIT
+        si, sj, sk = bz // fineness, by // fineness, bx // fineness
+        for i in range(si, si + 2 * REACH + 1):
+            for j in range(sj, sj + 2 * REACH + 1):
+                for k in range(sk, sk + 2 * REACH + 1):
+                    form, bias = cells.form[i, j, k], cells.bias[i, j, k]
+                    slack = half * math.sqrt(form[0] + form[1] + form[2])
+                    length = math.sqrt(_claim(cells.seed[i, j, k], form, 0.0, z, y, x))
+                    least = max(0.0, length - slack) ** 2 - bias
+                    if least <= best + 1e-9:
+                        low[found], who[found] = least, (i * nj + j) * nk + k
+                        found += 1
+                        best = min(best, (length + slack) ** 2 - bias)
+        if used + found > rivals.size:
+            rivals = np.concatenate((rivals, np.empty(rivals.size, np.int32)))
+        for m in range(found):
+            if low[m] <= best + 1e-9:
+                rivals[used] = who[m]
+                used += 1
+        first[n + 1] = used
+    return first, rivals[:used]
+
+
+@njit(nogil=True, cache=True)
+def paint_cells(cells, first, rivals, fineness, start, pitch, warp, key, winner, claim):  # type: ignore[no-untyped-def]
+    """Write into ``winner`` (int32) the flat index of each voxel's cell, -1 for none, and its claim into ``claim``.
+
+    ``start`` is the global index of the first voxel, ``warp`` the largest displacement in sites.
+    """
+    nz, ny, nx = winner.shape
+    _, nj, nk = cells.bias.shape
+    shape_y, shape_x = (nj - 2 * REACH) * fineness, (nk - 2 * REACH) * fineness
+    wave = pitch * WARP_SITES
+    nodes = np.empty(np.int64(nx / wave[2]) + 4)
+    bend = np.empty((3, nx))
+    seed, form = cells.seed.reshape(-1, 3), cells.form.reshape(-1, 6)
+    bias, alive = cells.bias.ravel(), cells.alive.ravel()
+    for pz in range(nz):
+        for py in range(ny):
+            gz, gy = start[0] + pz + 0.5, start[1] + py + 0.5
+            for axis in range(3):
+                field_row(join(key, axis), gz / wave[0], gy / wave[1], start[2], wave[2], nodes, bend[axis])
+            for px in range(nx):
+                z = gz / pitch[0] + warp * bend[0, px]
+                y = gy / pitch[1] + warp * bend[1, px]
+                x = (start[2] + px + 0.5) / pitch[2] + warp * bend[2, px]
+                bz = np.int64((z - cells.low[0] - REACH) * fineness)
+                by = np.int64((y - cells.low[1] - REACH) * fineness)
+                bx = np.int64((x - cells.low[2] - REACH) * fineness)
+                bin_ = (bz * shape_y + by) * shape_x + bx
+                best, who = LIMIT, -1
+                for n in range(first[bin_], first[bin_ + 1]):
+                    c = rivals[n]
+                    mine = _claim(seed[c], form[c], bias[c], z, y, x)
+                    if mine < best:
+                        best, who = mine, c
+                winner[pz, py, px] = who if who >= 0 and alive[who] else -1
+                claim[pz, py, px] = best

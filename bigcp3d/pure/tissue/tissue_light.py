@@ -1,0 +1,101 @@
+"""What the microscope sees: stain on the cells' labels, then the camera's counts with their noise.
+
+Between the two lies the blur (`bigcp3d.pure.tissue.tissue_fields.blur_valid`). Stain and counts of a voxel depend on
+the cells at it and at its six neighbours, on smooth fields, and on hashes of its global index, never on the box.
+"""
+
+from __future__ import annotations
+
+import math
+
+import numpy as np
+from numba import njit
+
+from bigcp3d.pure.tissue.tissue_fields import bell, field_row, join, signed
+
+UNEVEN_SITES = 2.5
+"""Wavelength of slow unevenness in sites."""
+GRAIN_SITES = 0.22
+"""Wavelength of chromatin in nuclear diameters."""
+UNEVEN, GRAIN, CAMERA, PAIR, CELL = 101, 102, 103, 104, 105
+
+
+@njit(nogil=True, cache=True)
+def stain_walls(winner, keys, start, pitch, key, face, inside, staining, uneven):  # type: ignore[no-untyped-def]
+    """Light from cells with stained membranes, float32, one voxel shorter on every side than ``winner``.
+
+    A voxel is wall where a neighbour across a face belongs to another cell or to none, as bright as ``face`` says for
+    the axis of that face, so that a wall is two voxels thick. Each cell and each pair of cells has its own brightness.
+    """
+    nz, ny, nx = winner.shape[0] - 2, winner.shape[1] - 2, winner.shape[2] - 2
+    out = np.zeros((nz, ny, nx), np.float32)
+    wave = pitch * UNEVEN_SITES
+    nodes, field = np.empty(np.int64(nx / wave[2]) + 4), np.empty(nx)
+    beside = np.empty(6, np.int64)
+    for z in range(nz):
+        for y in range(ny):
+            gz, gy = start[0] + z + 1.5, start[1] + y + 1.5
+            field_row(join(key, UNEVEN), gz / wave[0], gy / wave[1], start[2] + 1, wave[2], nodes, field)
+            for x in range(nx):
+                own = winner[z + 1, y + 1, x + 1]
+                if own < 0:
+                    continue
+                cell = 1.0 + staining * signed(join(keys[own], CELL))
+                value = inside * cell
+                beside[0], beside[1] = winner[z, y + 1, x + 1], winner[z + 2, y + 1, x + 1]
+                beside[2], beside[3] = winner[z + 1, y, x + 1], winner[z + 1, y + 2, x + 1]
+                beside[4], beside[5] = winner[z + 1, y + 1, x], winner[z + 1, y + 1, x + 2]
+                for side in range(6):
+                    other = beside[side]
+                    if other != own:
+                        pair = keys[own] ^ keys[other] if other >= 0 else keys[own]
+                        wall = face[side // 2] * (1.0 + staining * signed(join(pair, PAIR))) * (0.5 + 0.5 * cell)
+                        value = max(value, wall)
+                out[z, y, x] = value * (1.0 + uneven * field[x])
+    return out
+
+
+@njit(nogil=True, cache=True)
+def stain_nuclei(winner, claim, keys, start, pitch, grain_vox, key, rim, texture, staining, uneven):  # type: ignore[no-untyped-def]
+    """Light from stained nuclei, float32, shape of ``winner``: chromatin grain inside, ``rim`` of it at the surface.
+
+    ``claim`` is the squared distance from the centre in half axes: the rim is where it is above 0.6.
+    """
+    nz, ny, nx = winner.shape
+    out = np.zeros((nz, ny, nx), np.float32)
+    wave = pitch * UNEVEN_SITES
+    nodes = np.empty(np.int64(nx / min(wave[2], grain_vox[2])) + 4)
+    field, grain = np.empty(nx), np.empty(nx)
+    for z in range(nz):
+        for y in range(ny):
+            gz, gy = start[0] + z + 0.5, start[1] + y + 0.5
+            if winner[z, y].max() < 0:
+                continue
+            field_row(join(key, UNEVEN), gz / wave[0], gy / wave[1], start[2], wave[2], nodes, field)
+            field_row(join(key, GRAIN), gz / grain_vox[0], gy / grain_vox[1], start[2], grain_vox[2], nodes, grain)
+            for x in range(nx):
+                own = winner[z, y, x]
+                if own < 0:
+                    continue
+                cell = 1.0 + staining * signed(join(keys[own], CELL))
+                shell = (1.0 - rim) + rim * (1.5 if claim[z, y, x] > 0.6 else 0.15)
+                out[z, y, x] = cell * shell * (1.0 + texture * grain[x]) * (1.0 + uneven * field[x])
+    return out
+
+
+@njit(nogil=True, cache=True)
+def expose(light, fade, start, key, signal, background, noise):  # type: ignore[no-untyped-def]
+    """Camera counts, uint16, from blurred light (1: full stain).
+
+    Light fades with depth (``fade``, one factor a plane). The variance of the noise is ``(noise x signal)**2`` at full
+    stain and falls with the light to a twentieth of that in the dark: shot and read noise.
+    """
+    out = np.empty(light.shape, np.uint16)
+    for z, y in np.ndindex(light.shape[:2]):
+        row = join(join(join(key, CAMERA), start[0] + z), start[1] + y)
+        for x in range(light.shape[2]):
+            value = np.float64(light[z, y, x]) * fade[z]
+            spread = noise * math.sqrt(0.05 + 0.95 * value)
+            count = background + signal * (value + spread * bell(join(row, start[2] + x)))
+            out[z, y, x] = np.uint16(min(max(count + 0.5, 0.0), 65535.0))
+    return out

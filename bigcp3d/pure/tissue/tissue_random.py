@@ -1,0 +1,72 @@
+"""Tissues drawn at random, to train networks on.
+
+A network learns what varies. So everything that must not matter to it is drawn from wide ranges: contrast, blur (more
+of it along z), noise, background, fading, unevenness, how densely the cells lie and how far the stain keeps to rims.
+"""
+
+from __future__ import annotations
+
+import numpy as np
+
+from bigcp3d.pure.boxes import Vec3
+from bigcp3d.pure.tissue.tissue_settings import Float3, Tissue, mean_diameter, three
+
+LONG = 0.3
+"""Share of the membrane tissues whose cells are long or flat, as in roots and epithelia: up to four to one."""
+
+
+def random_tissue(
+    rng: np.random.Generator,
+    shape: Vec3,
+    stain: str,
+    diameter_vox: float | Float3,
+    *,
+    scale: Float3 = (1.0, 1.0, 1.0),
+) -> Tissue:
+    """Draw a tissue of cells of about the given diameter.
+
+    Parameters
+    ----------
+    rng : numpy.random.Generator
+    shape : tuple of int
+        Voxels (z, y, x).
+    stain : "membrane" or "nuclei"
+    diameter_vox : float or tuple of float
+        See `Tissue`. The axes are stretched against each other, at the same volume: a little, or as `LONG` says.
+    scale : tuple of float
+        See `Tissue`.
+
+    Returns
+    -------
+    Tissue
+        Blur scales with the diameter: between a fiftieth and an eighth of it, and up to 2.2 times as much along z.
+    """
+    draw, nuclei = rng.uniform, stain == "nuclei"
+    long = not nuclei and rng.random() < LONG
+    stretch = np.exp(np.clip(rng.normal(0.0, 0.4 if long else 0.05 if nuclei else 0.15, 3), -0.7, 0.7))
+    mean = np.array(mean_diameter(diameter_vox, scale))
+    sizes = mean * stretch / stretch.prod() ** (1 / 3)
+    finest = min(scale)
+    blur = min(10.0, max(0.5, float(mean.max()) * (0.02 + 0.11 * rng.random() ** 1.5)))
+    blur_z = min(10.0, blur * draw(1.0, 2.2) * finest / scale[0])
+    return Tissue(
+        shape=shape,
+        diameter_vox=three(sizes),
+        stain=stain,
+        seed=int(rng.integers(2**63)),
+        scale=scale,
+        blur_vox=(blur_z, blur, blur),
+        noise=float(np.exp(draw(np.log(0.02), np.log(0.5 if nuclei else 0.25)))),
+        attenuation=draw(0.0, 0.7),
+        staining=draw(0.1, 0.6),
+        uneven=draw(0.1, 0.6),
+        background=draw(0.0, 300.0),
+        signal=float(np.exp(draw(np.log(100.0), np.log(4000.0)))),
+        inside=draw(0.0, 0.4),
+        empty=0.0 if rng.random() < 0.3 else draw(0.05, 0.6),
+        jitter=draw(0.25 if nuclei else 0.15, 0.4),
+        irregularity=draw(0.15, 0.65),
+        spacing=float(np.exp(draw(np.log(1.0), np.log(2.2)))),
+        texture=draw(0.1, 0.9),
+        rim=draw(0.3, 1.0) if nuclei and rng.random() < 0.2 else 0.0,
+    )

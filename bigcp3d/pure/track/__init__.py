@@ -1,0 +1,1 @@
+"""Voxels follow the flow to the points where they come to rest."""

@@ -1,0 +1,249 @@
+"""Sinks: the voxels in which paths end, each with the sums over the voxels that end in it.
+
+There are about a thousand times fewer sinks than voxels, and every number in a sink is an integer, so sums of sums do
+not depend on who adds first. A sink may be reached from several blocks: each block writes its own part, and whoever
+needs the sink adds the parts. Volume, centroid, axes, box, foreground and intensity of a cell are known before a
+single label is written, and every filter acts on whole cells.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, fields
+
+import numpy as np
+from numba import njit
+from numpy.typing import NDArray
+
+from bigcp3d.pure.boxes import Box, Vec3
+from bigcp3d.pure.track.tracking import UNASSIGNED
+
+PRODUCTS = ((0, 0), (1, 1), (2, 2), (0, 1), (0, 2), (1, 2))
+"""Pairs of axes, in the order in which `Sums.products` holds them."""
+
+INTENSITY_UNIT = 4096
+"""Intensities are summed as whole numbers of 1/4096 of the volume's percentile range."""
+
+
+@dataclass(frozen=True, eq=False)
+class Sums:
+    """Sums over the voxels of n things (sinks, components or objects); row i belongs to thing i.
+
+    Attributes
+    ----------
+    count, foreground, intensity, first : ndarray of int64, shape (n,)
+        Voxels; stored foreground (times 127); intensity in units of 1/4096; lowest raster index of a voxel.
+    coordinates : ndarray of int64, shape (n, 3)
+        Sums of z, y, x.
+    products : ndarray of int64, shape (n, 6)
+        Sums of zz, yy, xx, zy, zx, yx.
+    low, high : ndarray of int64, shape (n, 3)
+        Bounding box, half open.
+    image_vox : ndarray of int64, shape (n,)
+        Voxels of the label image that take their label from these voxels.
+    """
+
+    count: NDArray[np.int64]
+    foreground: NDArray[np.int64]
+    intensity: NDArray[np.int64]
+    first: NDArray[np.int64]
+    coordinates: NDArray[np.int64]
+    products: NDArray[np.int64]
+    low: NDArray[np.int64]
+    high: NDArray[np.int64]
+    image_vox: NDArray[np.int64]
+
+    @classmethod
+    def empty(cls, n: int) -> Sums:
+        """Sums over no voxels, for n things."""
+        most, zeros = np.iinfo(np.int64).max, np.zeros
+        return cls(
+            count=zeros(n, np.int64),
+            foreground=zeros(n, np.int64),
+            intensity=zeros(n, np.int64),
+            first=np.full(n, most, np.int64),
+            coordinates=zeros((n, 3), np.int64),
+            products=zeros((n, 6), np.int64),
+            low=np.full((n, 3), most, np.int64),
+            high=zeros((n, 3), np.int64),
+            image_vox=zeros(n, np.int64),
+        )
+
+    def __len__(self) -> int:
+        return len(self.count)
+
+    def arrays(self) -> dict[str, NDArray[np.int64]]:
+        """The columns by name, as they are stored."""
+        return {field.name: getattr(self, field.name) for field in fields(self)}
+
+    @classmethod
+    def from_arrays(cls, arrays: dict[str, NDArray[np.int64]]) -> Sums:
+        """Columns as `arrays` gave them; other keys are ignored."""
+        return cls(**{field.name: arrays[field.name] for field in fields(cls)})
+
+    def take(self, rows: NDArray[np.int64] | NDArray[np.bool_]) -> Sums:
+        """Some rows."""
+        return Sums(**{name: column[rows] for name, column in self.arrays().items()})
+
+    def group(self, group: NDArray[np.int64], n: int) -> Sums:
+        """Add up rows: row i goes to thing ``group[i]`` of ``n``. Order does not matter."""
+        total = Sums.empty(n)
+        columns = self.arrays()
+        for name, column in total.arrays().items():
+            combine = {"first": np.minimum, "low": np.minimum, "high": np.maximum}.get(name, np.add)
+            combine.at(column, group, columns[name])
+        return total
+
+    @classmethod
+    def concatenate(cls, parts: Sequence[Sums]) -> Sums:
+        """Rows of all parts, one after the other."""
+        if not parts:
+            return cls.empty(0)
+        return cls(**{f.name: np.concatenate([getattr(p, f.name) for p in parts]) for f in fields(cls)})
+
+
+@dataclass(frozen=True, eq=False)
+class Sinks:
+    """Sinks reached from one block: ``voxel`` (int32, shape (n, 3), coordinates of the volume) and their sums."""
+
+    voxel: NDArray[np.int32]
+    sums: Sums
+
+    def within(self, box: Box) -> Sinks:
+        """Those whose voxel lies in ``box``."""
+        inside = np.all((self.voxel >= box.start) & (self.voxel < box.stop), axis=1)
+        return Sinks(self.voxel[inside], self.sums.take(inside))
+
+    @classmethod
+    def concatenate(cls, parts: Sequence[Sinks]) -> Sinks:
+        """All rows; a voxel reached from several blocks stands there several times."""
+        voxel = np.concatenate([np.empty((0, 3), np.int32), *(p.voxel for p in parts)])
+        return cls(voxel, Sums.concatenate([p.sums for p in parts]))
+
+
+@njit(nogil=True, cache=True)
+def _number(offsets, start, slot):  # type: ignore[no-untyped-def]
+    """Give each end voxel a number in ``slot`` (over the core grown by the reach); return how many there are."""
+    n = 0
+    _, nz, ny, nx = offsets.shape
+    for z in range(nz):
+        for y in range(ny):
+            for x in range(nx):
+                if offsets[0, z, y, x] == UNASSIGNED:
+                    continue
+                ez = z + start[0] + offsets[0, z, y, x]
+                ey = y + start[1] + offsets[1, z, y, x]
+                ex = x + start[2] + offsets[2, z, y, x]
+                if slot[ez, ey, ex] < 0:
+                    slot[ez, ey, ex] = n
+                    n += 1
+    return n
+
+
+@njit(nogil=True, cache=True)
+def _add(  # type: ignore[no-untyped-def]
+    offsets,
+    start,
+    slot,
+    core_start,
+    shape,
+    foreground,
+    intensity,
+    copies_z,
+    copies_y,
+    copies_x,
+    voxel,
+    count,
+    fg,
+    light,
+    first,
+    coo,
+    pro,
+    low,
+    high,
+    image_vox,
+):
+    """Add every assigned voxel of the core to the sums of its sink."""
+    _, nz, ny, nx = offsets.shape
+    at = np.empty(3, np.int64)
+    for z in range(nz):
+        for y in range(ny):
+            for x in range(nx):
+                if offsets[0, z, y, x] == UNASSIGNED:
+                    continue
+                at[0], at[1], at[2] = z + core_start[0], y + core_start[1], x + core_start[2]
+                i = slot[
+                    z + start[0] + offsets[0, z, y, x],
+                    y + start[1] + offsets[1, z, y, x],
+                    x + start[2] + offsets[2, z, y, x],
+                ]
+                raster = (at[0] * shape[1] + at[1]) * shape[2] + at[2]
+                if count[i] == 0:
+                    for a in range(3):
+                        voxel[i, a] = at[a] + offsets[a, z, y, x]
+                    first[i] = raster  # the core is walked in raster order
+                count[i] += 1
+                image_vox[i] += copies_z[z] * copies_y[y] * copies_x[x]
+                fg[i] += foreground[z, y, x]
+                light[i] += intensity[z, y, x]
+                for a in range(3):
+                    coo[i, a] += at[a]
+                    pro[i, a] += at[a] * at[a]
+                    low[i, a] = min(low[i, a], at[a])
+                    high[i, a] = max(high[i, a], at[a] + 1)
+                pro[i, 3] += at[0] * at[1]
+                pro[i, 4] += at[0] * at[2]
+                pro[i, 5] += at[1] * at[2]
+
+
+def collect_sinks(
+    offsets: NDArray[np.int8],
+    core: Box,
+    shape: Vec3,
+    *,
+    foreground: NDArray[np.int8],
+    intensity: NDArray[np.int32] | None,
+    reach: int,
+    copies: tuple[NDArray[np.int64], NDArray[np.int64], NDArray[np.int64]] | None = None,
+) -> Sinks:
+    """Find the sinks of a block and sum over the voxels that end in each.
+
+    Parameters
+    ----------
+    offsets : ndarray of int8, shape (3, z, y, x)
+        As `bigcp3d.pure.track.tracking.track` returns them, for ``core``.
+    core : Box
+        Where the offsets lie in the volume.
+    shape : tuple of int
+        The whole volume, in voxels.
+    foreground : ndarray of int8, shape (z, y, x)
+        Stored foreground of the core.
+    intensity : ndarray of int32, shape (z, y, x), or None
+        Intensity of the core in units of 1/4096 (`INTENSITY_UNIT`); None counts as 0 everywhere.
+    reach : int
+        Largest offset, in voxels.
+    copies : tuple of ndarray of int64, shapes (z,), (y,), (x,), optional
+        How many voxels of the label image take their label from each voxel of the core, by axis
+        (`bigcp3d.pure.grid.image_copies`); default one.
+
+    Returns
+    -------
+    Sinks
+        In raster order of their voxels.
+
+    Notes
+    -----
+    Exact: integers only. 4 bytes a voxel of the core grown by ``reach``.
+    """
+    grown = core.grow(reach).clip(shape)
+    slot = np.full(grown.shape, -1, np.int32)
+    start = tuple(a - b for a, b in zip(core.start, grown.start, strict=True))
+    n = _number(offsets, start, slot)
+    sums = Sums.empty(n)
+    voxel = np.empty((n, 3), np.int32)
+    if intensity is None:
+        intensity = np.broadcast_to(np.zeros(1, np.int32), core.shape)
+    z, y, x = copies or [np.ones(side, np.int64) for side in core.shape]
+    _add(offsets, start, slot, core.start, shape, foreground, intensity, z, y, x, voxel, *sums.arrays().values())
+    order = np.lexsort((voxel[:, 2], voxel[:, 1], voxel[:, 0]))
+    return Sinks(voxel[order], sums.take(order))

@@ -1,0 +1,65 @@
+"""Which channels of the image go into which input of the network."""
+
+from __future__ import annotations
+
+import logging
+
+from bigcp3d.edge.image.image import ImageInfo, check_channel
+from bigcp3d.edge.models.model_files import ModelCard, is_cellpose, load_card
+from bigcp3d.errors import InputError
+from bigcp3d.schedule.planning.request import Request
+
+log = logging.getLogger(__name__)
+
+
+def choose_channels(image: ImageInfo, request: Request) -> tuple[ModelCard, tuple[int, ...]]:
+    """The model's card, and the image's channels in the order in which its network takes them.
+
+    Raises
+    ------
+    InputError, ModelError
+        The image lacks a channel, the model takes another number of them, or they must be said and are not.
+    """
+    asked = request.channel
+    wanted = [asked] if isinstance(asked, int | str) else list(asked or ())
+    card = load_card(request.model)
+    if is_cellpose(request.model) and len(wanted) > 1:  # fewer than its network takes are allowed: zeros follow
+        card = card.model_copy(update={"channels": min(len(wanted), _cellpose_channels(request.model))})
+    if not wanted:
+        wanted = _usual_channels(image, card)
+    channels = tuple(check_channel(image, channel) for channel in wanted)
+    if request.maps is not None:
+        return card, channels
+    named = ", ".join(card.channel_names)
+    if len(channels) != card.channels:
+        raise InputError(
+            f"model {request.model} takes {card.channels} input channel(s){f' ({named})' if named else ''}, and "
+            f"{len(channels)} were given; give --channel once for each, in this order ({_choice(image)})"
+        )
+    if named and set(wanted) == set(card.channel_names) and list(wanted) != list(card.channel_names):
+        log.warning("model %s takes the channels %s, which were given in another order", request.model, named)
+    return card, channels
+
+
+def _usual_channels(image: ImageInfo, card: ModelCard) -> list[int | str]:
+    """The first channel, or those that have the names of the model's."""
+    if card.channels == 1:
+        return [0]
+    if card.channel_names and set(card.channel_names) <= set(image.channel_names):
+        return list(card.channel_names)
+    named = f": {', '.join(card.channel_names)}" if card.channel_names else ""
+    raise InputError(
+        f"model {card.name} takes {card.channels} input channels{named}; which are they in {image.path}? "
+        f"Give --channel once for each, in this order ({_choice(image)})"
+    )
+
+
+def _choice(image: ImageInfo) -> str:
+    names = f", or {', '.join(image.channel_names)}" if image.channel_names else ""
+    return f"0 to {image.channels - 1}{names}"
+
+
+def _cellpose_channels(model: str) -> int:
+    from bigcp3d.edge.models.cellpose import cellpose_channels
+
+    return cellpose_channels(model)

@@ -1,0 +1,131 @@
+"""The grids of a run: which level of the pyramid is read, on which working grid it is computed, where labels lie.
+
+All three follow from the image's metadata and what the user says of the cells; nothing depends on blocks. ::
+
+    level 0  ............  --roi, --min-volume and positions are counted in its voxels
+    level L  . . . . . .   read: the coarsest that is no coarser than the working grid on any axis
+    working  .  .  .  .    where a cell has the model's diameter
+    labels   ............  level 0, or --labels-level
+"""
+
+from __future__ import annotations
+
+import logging
+import math
+from dataclasses import dataclass
+
+from bigcp3d.edge.image.image import ImageInfo, check_level
+from bigcp3d.edge.image.levels import level_ratio, nearest_level
+from bigcp3d.edge.models.model_files import ModelCard
+from bigcp3d.errors import InputError
+from bigcp3d.pure.boxes import Box, Vec3, vec3
+from bigcp3d.pure.grid import Factors, working_shape
+from bigcp3d.schedule.planning.request import Request
+
+FACTOR_RANGE = (1 / 16, 16.0)
+
+log = logging.getLogger(__name__)
+
+
+@dataclass(frozen=True)
+class Grids:
+    """Levels and factors of a run.
+
+    Attributes
+    ----------
+    level, labels_level : int
+        What is read, and where the labels begin.
+    factors, image_factors, label_factors : tuple of float
+        Voxels of the level that is read, of level 0, and of the labels per working voxel.
+    shape : tuple of int
+        The working grid.
+    """
+
+    level: int
+    labels_level: int
+    factors: Factors
+    image_factors: Factors
+    label_factors: Factors
+    shape: Vec3
+
+    def to_labels(self, roi: Box | None, image: ImageInfo) -> Box | None:
+        """A region in voxels of level 0 as the voxels of the labels that meet it."""
+        if roi is None or self.labels_level == 0:
+            return roi
+        ratio = level_ratio(image, self.labels_level)
+        grown = Box(
+            vec3(math.floor(a / r) for a, r in zip(roi.start, ratio, strict=True)),
+            vec3(math.ceil(b / r) for b, r in zip(roi.stop, ratio, strict=True)),
+        )
+        return grown.clip(image.levels[self.labels_level].shape)
+
+
+def choose_grids(image: ImageInfo, request: Request, card: ModelCard) -> Grids:
+    """Decide on the grids; no voxel is read.
+
+    Raises
+    ------
+    InputError
+        A level that is not there, a diameter in micrometres for an image without a scale, or cells so much larger or
+        smaller than the model's that something must be wrong.
+    """
+    check_level(image, request.labels_level)
+    base = _base_factors(image, request, card)
+    if request.level is not None:
+        level = check_level(image, request.level)
+        if base is None:
+            base = level_ratio(image, level)
+    else:
+        level = 0 if base is None else nearest_level(image, base)
+    image_factors: Factors = base or (1.0, 1.0, 1.0)
+    factors = _per_voxel(image_factors, level_ratio(image, level))
+    _check_range(image, factors, level)
+    return Grids(
+        level=level,
+        labels_level=request.labels_level,
+        factors=factors,
+        image_factors=image_factors,
+        label_factors=_per_voxel(image_factors, level_ratio(image, request.labels_level)),
+        shape=working_shape(image.levels[level].shape, factors),
+    )
+
+
+def _per_voxel(image_factors: Factors, ratio: Factors) -> Factors:
+    """Factors counted in the voxels of a level; 1 where it is that but for rounding."""
+    factors = tuple(f / r for f, r in zip(image_factors, ratio, strict=True))
+    return tuple(1.0 if abs(f - 1) < 1e-9 else f for f in factors)  # type: ignore[return-value]
+
+
+def _base_factors(image: ImageInfo, request: Request, card: ModelCard) -> Factors | None:
+    """Level-0 voxels per working voxel, so that a cell of the given diameter has the model's; None where none is given.
+
+    A diameter in voxels counts along the finest axis; other axes follow from the scale, or are taken as alike.
+    """
+    if request.diameter_um is None and request.diameter_vox is None:
+        return None
+    scale = request.scale_um or image.levels[0].scale_um
+    if request.diameter_vox is not None:
+        if scale is None:
+            log.warning("%s does not say its voxel size; voxels are taken as cubes, or give --scale", image.path)
+        scale = scale or (1.0, 1.0, 1.0)
+        diameter = request.diameter_vox * min(scale)
+    elif scale is None:
+        raise InputError(
+            f"{image.path} (OME-Zarr {image.version}) does not say how large its voxels are, so --diameter in "
+            "micrometres means nothing; add --scale Z Y X (micrometres per voxel of level 0), give --diameter-voxels, "
+            "or leave --diameter out"
+        )
+    else:
+        diameter = request.diameter_um or 0.0
+    return tuple(diameter / card.diameter_vox / s for s in scale)  # type: ignore[return-value]
+
+
+def _check_range(image: ImageInfo, factors: Factors, level: int) -> None:
+    """Refuse what can only be a wrong diameter or scale."""
+    for axis, factor in zip("zyx", factors, strict=True):
+        if not FACTOR_RANGE[0] <= factor <= FACTOR_RANGE[1]:
+            raise InputError(
+                f"{image.path}: the diameter asks for {factor:.3g} voxels of level {level} per working voxel on axis "
+                f"{axis}, where the scale of level 0 is {image.levels[0].scale_um} um (z, y, x); allowed are "
+                f"{FACTOR_RANGE[0]:g} to {FACTOR_RANGE[1]:g}: check --diameter and --scale, both in micrometres"
+            )

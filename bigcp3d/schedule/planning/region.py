@@ -1,0 +1,138 @@
+"""Where to work, in a user's words: a region of interest, time points, a mask; turned into boxes of voxels."""
+
+from __future__ import annotations
+
+import math
+import re
+from collections.abc import Sequence
+from pathlib import Path
+
+from bigcp3d.edge.image.image import ImageInfo, check_time, open_image
+from bigcp3d.edge.image.placement import placed
+from bigcp3d.edge.image.transforms import Float3
+from bigcp3d.errors import InputError
+from bigcp3d.pure.boxes import Box, vec3
+from bigcp3d.pure.grid import Factors
+
+Ends = Sequence[tuple[float | None, float | None]]
+
+ROI_FORM = "write Z0:Z1,Y0:Y1,X0:X1 in voxels of level 0, such as 0:64,100:228,:, with um at its end for micrometres"
+
+
+def find_region(roi: str | Ends | None, image: ImageInfo, scale_um: Float3 | None = None) -> Box | None:
+    """A region of interest as a box of voxels of level 0.
+
+    Parameters
+    ----------
+    roi : str or sequence of pairs, optional
+        "Z0:Z1,Y0:Y1,X0:X1", half open, ends may be left out; with "um" at its end in micrometres, in the image's own
+        coordinates (its translation included): a voxel belongs to it if its centre does. Pairs are in voxels.
+    image : ImageInfo
+    scale_um : tuple of float, optional
+        Micrometres per voxel of level 0, as a user gives them where the image states none or wrong ones.
+
+    Raises
+    ------
+    InputError
+        Where it cannot be read, or holds no voxel of the image.
+    """
+    if roi is None:
+        return None
+    ends, micrometres = _parse(roi) if isinstance(roi, str) else (list(roi), False)
+    if len(ends) != 3 or any(len(pair) != 2 for pair in ends):
+        raise InputError(f"found the region {roi!r}; {ROI_FORM}")
+    level = (image if scale_um is None else placed(image, scale_um)).levels[0]
+    if micrometres and level.scale_um is None:
+        raise InputError(
+            f"{image.path} does not say how large its voxels are, so a region in micrometres means nothing; "
+            "give --scale, or --roi in voxels"
+        )
+    start, stop = [], []
+    for axis, (low, high) in enumerate(ends):
+        size = level.shape[axis]
+        if micrometres and level.scale_um is not None:
+            scale, origin = level.scale_um[axis], level.translation_um[axis]
+            low, high = (None if end is None else math.ceil((end - origin) / scale) for end in (low, high))
+        start.append(0 if low is None else max(0, int(low)))
+        stop.append(size if high is None else min(size, int(high)))
+    box = Box(vec3(start), vec3(stop))
+    if box.empty:
+        raise InputError(
+            f"{image.path}: found the region {roi!r}, which holds no voxel of {level.shape} (z, y, x); {ROI_FORM}"
+        )
+    return None if box == Box.of_shape(level.shape) else box
+
+
+def _parse(text: str) -> tuple[list[tuple[float | None, float | None]], bool]:
+    """Ends along z, y and x, and whether they are micrometres."""
+    match = re.fullmatch(r"\s*(.*?)\s*(um|µm)?\s*", text)
+    body, unit = match.groups() if match else ("", None)
+    number = r"[+-]?\d+(?:\.\d+)?" if unit else r"\d+"
+    ends: list[tuple[float | None, float | None]] = []
+    for part in body.split(","):
+        found = re.fullmatch(rf"\s*({number})?\s*:\s*({number})?\s*", part)
+        if found is None:
+            raise InputError(f"found the region {text!r}; {ROI_FORM}")
+        low, high = (None if end is None else float(end) for end in found.groups())
+        ends.append((low, high))
+    return ends, unit is not None
+
+
+def find_times(times: str | int | None, image: ImageInfo) -> tuple[int, ...]:
+    """Time points: all, one ("5"), or a half-open range ("3:10").
+
+    Raises
+    ------
+    InputError
+        Where it cannot be read, or names none of the image's.
+    """
+    if times is None:
+        return tuple(range(image.times))
+    found = re.fullmatch(r"\s*(\d+)?\s*(:)?\s*(\d+)?\s*", str(times))
+    form = f"allowed are 0 to {image.times - 1}: write 5, 3:10 (3 to 9), 3: or :10"
+    if found is None or (found[2] is None and (found[1] is None or found[3] is not None)):
+        raise InputError(f"{image.path}: found time points {times!r}; {form}")
+    if found[2] is None:
+        return (check_time(image, int(found[1])),)
+    chosen = range(image.times)[int(found[1]) if found[1] else None : int(found[3]) if found[3] else None]
+    if not chosen:
+        raise InputError(f"{image.path}: found time points {times!r}, which are none; {form}")
+    return tuple(chosen)
+
+
+def open_mask(path: str | Path, image: ImageInfo, label_factors: Factors) -> tuple[ImageInfo, int, Factors]:
+    """A mask, the level of it to read, and its voxels per working voxel.
+
+    The coarsest level is taken whose voxels are not larger than a working voxel, else the finest.
+
+    Raises
+    ------
+    InputError
+        If it is no OME-Zarr image or labels, has several channels, other time points, or covers another volume.
+    """
+    mask = open_image(path)
+    if mask.channels != 1:
+        raise InputError(f"{mask.path}: found a mask of {mask.channels} channels; allowed is one; choose one of them")
+    if mask.times not in (1, image.times):
+        raise InputError(
+            f"{mask.path}: found a mask of {mask.times} time points for an image of {image.times}; allowed are 1 and "
+            f"{image.times}"
+        )
+    base = image.levels[0]
+    choices: list[Factors] = []
+    for level in mask.levels:
+        if base.scale_um is not None and level.scale_um is not None:
+            ratio = tuple(m / b for m, b in zip(level.scale_um, base.scale_um, strict=True))
+        else:
+            ratio = tuple(b / m for b, m in zip(base.shape, level.shape, strict=True))
+        covered = tuple(m * r for m, r in zip(level.shape, ratio, strict=True))
+        if any(abs(c - b) > 1.01 * max(r, 1) for c, b, r in zip(covered, base.shape, ratio, strict=True)):
+            raise InputError(
+                f"{mask.path}: found a mask that covers {tuple(round(c, 1) for c in covered)} voxels (z, y, x) of an "
+                f"image of {base.shape}; allowed is the same volume, at any resolution: cut or pad the mask, or "
+                "mend its scale"
+            )
+        choices.append(tuple(f / r for f, r in zip(label_factors, ratio, strict=True)))  # type: ignore[arg-type]
+    fine = [number for number, factors in enumerate(choices) if min(factors) >= 1 - 1e-9]
+    number = max(fine, default=0)
+    return mask, number, choices[number]

@@ -1,0 +1,1 @@
+"""Tasks, executors, locks, events: a plan is carried out."""

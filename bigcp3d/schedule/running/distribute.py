@@ -1,0 +1,199 @@
+"""The Dask executor: the same tasks on a cluster, with a run's state held by its workers.
+
+A worker plugin carries the plan to every worker, also to those that come later or come back, and loads the network once
+there. A task travels as a key and a few integers; what it returns are a few numbers. Key prefixes are the pass
+names, which is what the dashboard shows. Where workers offer the resource ``GPU``, prediction asks for one. A worker
+with two threads and two of them predicts one block while it writes another.
+"""
+
+from __future__ import annotations
+
+import logging
+import secrets
+import threading
+from collections import defaultdict
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager, suppress
+from typing import Any
+
+from distributed import CancelledError, Client, Future, KilledWorker, Worker, WorkerPlugin, as_completed, get_worker
+from distributed.comm.core import CommClosedError
+
+from bigcp3d.errors import BlockError
+from bigcp3d.schedule.running.serial import Done, Failed, Failures
+from bigcp3d.schedule.running.tasks import Key, Task
+from bigcp3d.work.passes.passes import Counts, perform
+from bigcp3d.work.plan.plan import Plan
+from bigcp3d.work.run.run import Run
+
+logger = logging.getLogger(__name__)
+
+RETRIES = 2
+
+
+class RunPlugin(WorkerPlugin):
+    """Holds the run, and its network where the worker may predict, on a worker."""
+
+    def __init__(self, plan_json: str, name: str, gpus_only: bool) -> None:
+        self.plan_json = plan_json
+        self.name = name
+        self.gpus_only = gpus_only
+
+    def setup(self, worker: Worker) -> None:
+        """Called by Dask when the plugin reaches a worker, and when a worker starts."""
+        self.run = Run(Plan.model_validate_json(self.plan_json))
+        self.run.log.open()
+        if self.run.plan.maps is None and (not self.gpus_only or "GPU" in worker.state.total_resources):
+            _ = self.run.network
+
+    def teardown(self, worker: Worker) -> None:
+        """Called by Dask when the run ends."""
+        self.run.log.close()
+
+
+def perform_on_worker(plugin: str, key: Key, needs: list[Counts]) -> Counts:
+    """Run one task with the run that this worker holds; ``needs`` only carries the order."""
+    name, time, index = key
+    held: Any = get_worker().plugins[plugin]
+    return perform(held.run, name, time, index)  # type: ignore[arg-type]
+
+
+def key_of(task: Task, run_id: str) -> str:
+    """The task's key on the scheduler: pass first, for the dashboard groups by it; then the run, to make it unique."""
+    name, time, index = task.key
+    return "-".join([name, run_id, str(time), *map(str, index)])
+
+
+def resources_of(name: str, gpus: bool) -> dict[str, float] | None:
+    """What a task of a pass asks of its worker: a GPU to predict, where there are any. Any worker tracks."""
+    return {"GPU": 1} if gpus and name == "predict" else None
+
+
+@contextmanager
+def run_on_workers(client: Client, plan: Plan, *, gpus: bool = False) -> Iterator[tuple[str, bool]]:
+    """Put the run on all workers while the context lasts; yield the plugin's name, and whether there are GPUs.
+
+    ``gpus`` says that workers with GPUs will come, where a queue has not started them yet.
+    """
+    run_id = f"r0{secrets.token_hex(4)}"
+    workers = client.scheduler_info(n_workers=-1)["workers"].values()
+    gpus = gpus or any("GPU" in worker.get("resources", {}) for worker in workers)
+    name = f"bigcp3d-{run_id}"
+    client.register_plugin(RunPlugin(plan.model_dump_json(), name, gpus), name=name)
+    try:
+        yield name, gpus
+    finally:
+        # Plugins go with a cluster that was started for the run, and tasks that still begin while it ends find theirs.
+        # A scheduler that is lost, seen or not yet, has taken them with it: the run's own error counts.
+        with suppress(OSError, CancelledError):
+            if client.status == "running" and client.cluster is None:
+                client.unregister_worker_plugin(name)
+
+
+def execute_on_dask(
+    client: Client, plugin: str, gpus: bool, tasks: Iterable[Task], on_done: Done, on_failed: Failed
+) -> Failures:
+    """Submit every task, report each as it finishes, and return the errors of those that failed themselves.
+
+    Tasks are submitted pass by pass and their results fetched batch by batch: one message for many tasks.
+    """
+    run_id = plugin.rpartition("-")[2]
+    futures: dict[Key, Future[Counts]] = {}
+    by_key: dict[str, Task] = {}
+    for batch in _by_pass(tasks):
+        keys = [key_of(task, run_id) for task in batch]
+        by_key |= zip(keys, batch, strict=True)
+        submitted = client.map(
+            perform_on_worker,
+            [plugin] * len(batch),
+            [task.key for task in batch],
+            [[futures[need] for need in task.needs] for task in batch],
+            key=keys,
+            priority=batch[0].priority,
+            retries=RETRIES,
+            resources=resources_of(batch[0].key[0], gpus),
+        )
+        futures |= zip((task.key for task in batch), submitted, strict=True)
+    failed: dict[Key, BaseException] = {}
+    for finished in _batches(client, list(futures.values())):
+        bad = {future.key: future for future in finished if future.status in ("error", "cancelled")}
+        good = [future for future in finished if future.key not in bad]
+        results = _gather(client, good, errors="skip")  # waits for those whose worker was lost meanwhile
+        if len(results) < len(good):  # some were computed again, and failed
+            bad |= {future.key: future for future in good if future.status in ("error", "cancelled")}
+            good = [future for future in good if future.key not in bad]
+            results = _gather(client, good)
+        for future, counts in zip(good, results, strict=True):
+            on_done(by_key[future.key], counts)
+        if bad:
+            _refuse_lost_scheduler(client)
+        for key, future in bad.items():
+            task = by_key[key]
+            failed[task.key] = _in_words(future.exception()) or RuntimeError(f"task {key} was {future.status}")
+            if all(futures[need].status not in ("error", "cancelled") for need in task.needs):
+                on_failed(task, failed[task.key])
+    return {key: error for key, error in failed.items() if failed.keys().isdisjoint(_needs(by_key, key, run_id))}
+
+
+def _batches(client: Client, futures: list[Future[Counts]]) -> Iterator[list[Any]]:
+    """Futures as they finish. Dask would wait for ever where its scheduler is lost, so a thread looks for that."""
+    waiting, over = as_completed(futures, loop=client.loop), threading.Event()
+
+    def watch() -> None:
+        while not over.wait(0.5):
+            if client.status != "running":
+                waiting.clear()  # which ends the loop below
+
+    watcher = threading.Thread(target=watch, name="bigcp3d-scheduler", daemon=True)
+    watcher.start()
+    try:
+        for batch in waiting.batches():
+            _refuse_lost_scheduler(client)
+            yield list(batch)
+        _refuse_lost_scheduler(client)
+    finally:
+        over.set()
+        watcher.join()
+
+
+def _gather(client: Client, futures: list[Future[Counts]], errors: str = "raise") -> list[Counts]:
+    try:
+        return list(client.gather(futures, errors=errors))
+    except (CommClosedError, CancelledError):
+        _refuse_lost_scheduler(client, seen=True)
+        raise
+
+
+def _refuse_lost_scheduler(client: Client, *, seen: bool = False) -> None:
+    """Raise where the scheduler is gone: all that is not done is then cancelled, and no block is to blame."""
+    if seen or client.status != "running":
+        logging.getLogger("distributed.client").setLevel(logging.CRITICAL)  # it logs how it fails to connect again
+        address = client._start_arg if isinstance(client._start_arg, str) else "of this run"
+        raise BlockError(
+            f"the Dask scheduler {address} was lost; what is done is kept, and the same command carries on from there: "
+            "start a scheduler and workers again where they are yours to start"
+        )
+
+
+def _in_words(error: BaseException | None) -> BaseException | None:
+    """An error of Dask's for the user; others as they are."""
+    if not isinstance(error, KilledWorker):
+        return error
+    return RuntimeError(
+        f"the worker that ran it was lost {error.allowed_failures + 1} times (last {error.last_worker.address}), most "
+        "often since it needs more memory than it may have: give a smaller --block, a larger --memory-limit, or fewer "
+        "--workers; the logs in the work directory say what each worker was at"
+    )
+
+
+def _by_pass(tasks: Iterable[Task]) -> list[list[Task]]:
+    """Tasks of one pass together (of one level, of the pyramid); those that others wait for come first."""
+    batches: dict[tuple[str, int], list[Task]] = defaultdict(list)
+    for task in tasks:
+        name, _, index = task.key
+        batches[name, index[0] if name == "pyramid" else 0].append(task)
+    return [batch for _, batch in sorted(batches.items(), key=lambda item: (item[1][0].priority, item[0][1]))]
+
+
+def _needs(by_key: dict[str, Task], key: Key, run_id: str) -> tuple[Key, ...]:
+    return by_key[key_of(Task(key, (), 0), run_id)].needs

@@ -1,0 +1,194 @@
+"""What a run tells the one who watches it: frozen events while it goes, one summary when it ends.
+
+The executors call ``on_event(event)`` in the process that called `segment`, one event at a time and in the order things
+happen: ``RunPlanned``, then (on Dask only) ``ClusterReady``, then for each pass ``PassStarted`` and its ``BlockDone``
+or ``BlockFailed``, then ``LabelsReady`` and ``RunFinished``; ``Warned`` may come anywhere. Passes overlap on Dask, so
+``BlockDone`` of several passes interleave; within a pass ``done`` only grows.
+
+Invariant: nothing in here changes what a run computes. An observer that does nothing gives the same labels.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING
+
+from bigcp3d.work.run.task_costs import TaskSpent
+
+if TYPE_CHECKING:
+    from bigcp3d.work.plan.plan import Plan
+
+
+@dataclass(frozen=True)
+class RunPlanned:
+    """The plan stands and every check that needs no voxels has passed."""
+
+    plan: Plan
+
+
+@dataclass(frozen=True)
+class ClusterReady:
+    """A Dask cluster answers; ``dashboard`` is its address, empty where it has none."""
+
+    dashboard: str
+    workers: int
+
+
+@dataclass(frozen=True)
+class PassStarted:
+    """A pass begins; ``tasks`` and ``voxels`` count all its blocks, those already done by an earlier run included."""
+
+    name: str
+    tasks: int
+    voxels: int = 0
+
+
+@dataclass(frozen=True)
+class BlockDone:
+    """One block of one pass is finished.
+
+    Attributes
+    ----------
+    name : str
+        Pass.
+    index : tuple of int
+        Block index (z, y, x).
+    voxels : int
+        Voxels of the block's core.
+    seconds : float
+        Time the task took on its worker; 0 where an earlier run had done it.
+    done, total : int
+        Blocks of the pass finished so far, this one included, and all of them.
+    time : int
+        Time point.
+    worker : str
+        ``host:pid``; empty where an earlier run had done it.
+    gpu_peak_bytes : int
+        Most memory that it has held on the worker's GPU; 0 without one.
+    """
+
+    name: str
+    index: tuple[int, ...]
+    voxels: int
+    seconds: float
+    done: int
+    total: int
+    time: int = 0
+    worker: str = ""
+    gpu_peak_bytes: int = 0
+
+
+@dataclass(frozen=True)
+class BlockFailed:
+    """One block of one pass failed after its retries; blocks that only wait for it are not told of.
+
+    Attributes
+    ----------
+    name, time, index
+        Pass, time point, block.
+    error : str
+        What the task raised.
+    """
+
+    name: str
+    time: int
+    index: tuple[int, ...]
+    error: str
+
+
+@dataclass(frozen=True)
+class Warned:
+    """Something that a user should know and that does not end the run."""
+
+    message: str
+
+
+@dataclass(frozen=True)
+class Summary:
+    """What a run did.
+
+    Attributes
+    ----------
+    labels : str
+        Path of the labels group.
+    name : str
+        Name of the labels.
+    cells : int
+        Cells written.
+    removed : dict of str to int
+        Objects taken out, by filter.
+    unassigned_vox, foreground_vox, nonfinite_vox : int
+        Voxels of the working grid whose path left its reach; that are foreground; that were read from NaN or infinity.
+    blocks, voxels : int
+        Blocks of the working grid; voxels of the image.
+    seconds : float
+        Wall time.
+    pass_seconds : dict of str to float
+        Time spent in the tasks of each pass, summed over workers.
+    lost : list of str
+        Chunks of the input that could not be read and are background (``on_error="skip"``); empty where all is well.
+    missing_chunks : int
+        Chunks of the image that are not in the store, and were read as the fill value.
+    tasks : list of TaskSpent
+        When, how long, on which worker and with how much memory each task ran, those of earlier runs included.
+    """
+
+    labels: str
+    name: str
+    cells: int
+    removed: dict[str, int]
+    unassigned_vox: int
+    foreground_vox: int
+    nonfinite_vox: int
+    blocks: int
+    voxels: int
+    seconds: float
+    pass_seconds: dict[str, float]
+    lost: list[str] = field(default_factory=list)
+    missing_chunks: int = 0
+    tasks: list[TaskSpent] = field(default_factory=list, repr=False)
+
+
+@dataclass(frozen=True)
+class LabelsReady:
+    """The labels are written and announced; the work directory is still there, with the table of the cells."""
+
+    plan: Plan
+    summary: Summary
+
+
+@dataclass(frozen=True)
+class ReportWritten:
+    """An observer has written the report of the run."""
+
+    path: str
+
+
+@dataclass(frozen=True)
+class PageServed:
+    """An observer serves a page on which the run can be watched, as long as it goes."""
+
+    address: str
+
+
+@dataclass(frozen=True)
+class RunFinished:
+    """The run is over."""
+
+    summary: Summary
+
+
+Event = (
+    RunPlanned
+    | ClusterReady
+    | PassStarted
+    | BlockDone
+    | BlockFailed
+    | Warned
+    | LabelsReady
+    | ReportWritten
+    | PageServed
+    | RunFinished
+)
+Observer = Callable[[Event], None]

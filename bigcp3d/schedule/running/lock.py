@@ -1,0 +1,237 @@
+"""One run at a time: on a work directory, and on the labels that it writes.
+
+A run holds a lock in its work directory and, where that is elsewhere, in the directory that runs on these labels have
+by default. A second run is refused while the first lives, and takes over from one that is dead:
+
+- **On the same machine** the process is looked up, by number and by the time when it began. That is certain.
+- **From another machine** (another host, container, or the same one started again) only signs of life are seen: a
+  holder gives one every 15 seconds. One that is at most a minute old by the clock here means that it lives. An older
+  one may be a clock that differs, so it is watched for a minute, and taken for dead if nothing comes.
+
+Limits: a holder that is stopped for longer than that (a laptop that sleeps) loses its lock to a run on *another*
+machine. It sees so with its next sign of life, and ends with the next task, without harm to the labels: tasks of equal
+settings write equal bytes. A file system that shows changes later than after a minute is not supported.
+"""
+
+from __future__ import annotations
+
+import logging
+import os
+import socket
+import threading
+import time as clock
+from collections.abc import Iterator
+from contextlib import ExitStack, contextmanager, suppress
+from pathlib import Path
+from uuid import uuid4
+
+import psutil
+
+from bigcp3d.edge.workdir.lock_file import Holder, LockFile
+from bigcp3d.errors import TargetError
+from bigcp3d.schedule.planning.find_kept_maps import default_work_dir
+from bigcp3d.work.plan.plan import Plan
+
+log = logging.getLogger(__name__)
+
+SIGN_EVERY_S = 15.0
+STALE_S = 60.0
+
+
+class Hold:
+    """Locks that this run holds; a thread gives their signs of life."""
+
+    def __init__(self, locks: list[LockFile], holder: Holder) -> None:
+        self.locks, self.holder = locks, holder
+        self._ended, self._lost = threading.Event(), threading.Event()
+        self._thread = threading.Thread(target=self._live, name="bigcp3d-lock", daemon=True)
+        self._thread.start()
+
+    def check(self) -> None:
+        """Raise where another run has taken over.
+
+        Raises
+        ------
+        TargetError
+        """
+        if self._lost.is_set():
+            raise TargetError(
+                f"{self.locks[0]}: another run has taken over, as this one gave no sign of life for over "
+                f"{STALE_S:g} s; wait until that one has ended (bigcp3d status)"
+            )
+
+    def release(self) -> None:
+        """Let go of what is still ours."""
+        self._ended.set()
+        self._thread.join()
+        for lock in self.locks:
+            found = lock.read()
+            if found is not None and found[0] == self.holder:
+                lock.remove()
+
+    def _live(self) -> None:
+        while not self._ended.wait(SIGN_EVERY_S):
+            for lock in self.locks:
+                with suppress(OSError):  # a file system that is away for a while; the next sign may succeed
+                    found = lock.read()
+                    if found is None or found[0] != self.holder:
+                        self._lost.set()
+                    else:
+                        lock.touch()
+
+
+def describe_holder(lock: LockFile) -> tuple[str, bool] | None:
+    """Who holds a lock, in words, and whether it lives as far as can be seen at once; None where nobody holds it."""
+    found = lock.read()
+    if found is None:
+        return None
+    holder, sign = found
+    age = clock.time() - sign
+    ago = f"last sign of life {age:.0f} s ago"
+    if holder is None:
+        return f"a holder that cannot be read, {ago}", abs(age) <= STALE_S
+    since = clock.strftime("%Y-%m-%d %H:%M:%S", clock.localtime(holder.since))
+    words = f"process {holder.pid} on {holder.host} since {since}"
+    if holder.machine == _machine():
+        return words, _is_running(holder)
+    return f"{words}, {ago}", abs(age) <= STALE_S
+
+
+def locks_of(plan: Plan) -> list[LockFile]:
+    """The locks that a run takes: its work directory's, then that of the labels."""
+    folders = [Path(plan.work_dir), default_work_dir(plan.target.group, plan.target.name)]
+    return [LockFile(folder) for folder in dict.fromkeys(folder.absolute() for folder in folders)]
+
+
+def refuse_if_held(plan: Plan) -> None:
+    """Refuse a run where another lives; nothing is written.
+
+    Raises
+    ------
+    TargetError
+    """
+    for lock in locks_of(plan):
+        found = describe_holder(lock)
+        if found is not None and found[1]:
+            raise _held(lock, found[0])
+
+
+@contextmanager
+def hold(plan: Plan) -> Iterator[Hold]:
+    """Hold the locks of a run.
+
+    Raises
+    ------
+    TargetError
+        Where another run lives, or the work directory cannot be written.
+    """
+    holder = Holder(
+        id=uuid4().hex,
+        host=socket.gethostname(),
+        machine=_machine(),
+        pid=os.getpid(),
+        started=psutil.Process().create_time(),
+        since=clock.time(),
+    )
+    with ExitStack() as taken:
+        own, *others = locks_of(plan)
+        _take(own, holder)
+        taken.callback(own.remove)
+        for lock in list(others):
+            try:
+                _take(lock, holder)
+            except TargetError as error:
+                if not isinstance(error.__cause__, OSError):
+                    raise
+                log.warning("%s cannot be written, so another run with these labels would not be seen", lock)
+                others.remove(lock)
+            else:
+                taken.callback(lock.remove)
+        taken.pop_all()
+        held = Hold([own, *others], holder)
+    try:
+        yield held
+    finally:
+        held.release()
+
+
+def _take(lock: LockFile, holder: Holder) -> None:
+    """Take one lock, from nobody or from a dead holder."""
+    for _ in range(100):
+        try:
+            if lock.create(holder):
+                return
+        except OSError as error:
+            raise TargetError(f"cannot write to {lock}: {error.strerror}; give another --work-dir") from error
+        found = lock.read()
+        if found is None:
+            continue
+        words = _refuse_living(lock)
+        if _take_over(lock, found[0], holder):
+            log.warning("took over from a run that is dead: %s", words)
+            return
+    raise _held(lock, "others that come and go")
+
+
+def _refuse_living(lock: LockFile) -> str:
+    """The dead holder in words; raises where it lives. A holder elsewhere whose signs are old is watched first."""
+    found = describe_holder(lock)
+    if found is None:
+        return "one that has just ended"
+    if found[1]:
+        raise _held(lock, found[0])
+    before = lock.read()
+    if before is not None and (before[0] is None or before[0].machine != _machine()):
+        log.warning("%s is held by %s: watching for %g s whether it lives", lock, found[0], STALE_S)
+        until = clock.monotonic() + STALE_S
+        while clock.monotonic() < until:
+            clock.sleep(min(1.0, STALE_S / 4))
+            if lock.read() != before:
+                raise _held(lock, found[0] + ", and one just now")
+    return found[0]
+
+
+def _take_over(lock: LockFile, dead: Holder | None, holder: Holder) -> bool:
+    """Replace a dead holder; of several that try at once, one succeeds."""
+    claim = LockFile(lock.path.parent, f"{lock.path.name}.after-{dead.id if dead else 'unknown'}")
+    if not claim.create(holder):
+        found = describe_holder(claim)
+        if found is not None and not found[1]:  # who claimed it has died since
+            claim.path.unlink(missing_ok=True)
+        clock.sleep(0.05)
+        return False
+    try:
+        found_now = lock.read()
+        if found_now is None or found_now[0] != dead:
+            return False
+        lock.replace(holder)
+        return True
+    finally:
+        claim.path.unlink(missing_ok=True)
+
+
+def _held(lock: LockFile, who: str) -> TargetError:
+    return TargetError(
+        f"another run is at work: {who}; it holds {lock}. Wait for it (bigcp3d status), stop it, or give another --name"
+    )
+
+
+def _is_running(holder: Holder) -> bool:
+    """Whether a process of this machine is still there, and not another one with its number."""
+    try:
+        process = psutil.Process(holder.pid)
+        return bool(process.status() != psutil.STATUS_ZOMBIE and abs(process.create_time() - holder.started) < 2.0)
+    except psutil.NoSuchProcess:
+        return False
+    except psutil.AccessDenied:  # another user's, and there
+        return True
+
+
+def _machine() -> str:
+    """Host, its start, and its space of process numbers: where these are equal, a process number means the same."""
+    parts = [socket.gethostname()]
+    with suppress(OSError):
+        parts.append(Path("/proc/sys/kernel/random/boot_id").read_text().strip())
+    with suppress(OSError):
+        parts.append(os.readlink("/proc/self/ns/pid"))
+    return " ".join(parts)

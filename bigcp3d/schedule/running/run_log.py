@@ -1,0 +1,122 @@
+"""What happens in a run, added up: counts and seconds of each pass, events, errors of blocks, the summary."""
+
+from __future__ import annotations
+
+from collections import Counter
+from contextlib import suppress
+
+from bigcp3d.edge.workdir.records import write_record
+from bigcp3d.errors import BigCP3DError, BlockError
+from bigcp3d.pure.boxes import Box, vec3
+from bigcp3d.schedule.running.events import BlockDone, BlockFailed, Observer, PassStarted, Summary, Warned
+from bigcp3d.schedule.running.serial import Failures
+from bigcp3d.schedule.running.tasks import Task
+from bigcp3d.work.passes.passes import Counts
+from bigcp3d.work.plan.plan import Plan
+from bigcp3d.work.run.kept_maps import read_kept
+from bigcp3d.work.run.run import Run
+from bigcp3d.work.run.task_costs import read_spent
+from bigcp3d.work.run.unreadable_input import read_lost
+
+FAILURES = "failures"
+"""Folder of a time point in which failed tasks are told to others (`bigcp3d.schedule.running.status`)."""
+
+
+class RunLog:
+    """Adds up what tasks return, and tells the observer."""
+
+    def __init__(self, observe: Observer, plan: Plan) -> None:
+        self.observe, self.plan = observe, plan
+        kept = None if plan.tracked is None else read_kept(plan.tracked)
+        self.totals: Counter[str] = Counter(kept.offsets.counts if kept and kept.offsets else {})
+        self.removed: Counter[str] = Counter()
+        self.seconds: Counter[str] = Counter()
+        self.done: Counter[str] = Counter()
+        self.all: Counter[str] = Counter()
+
+    def start(self, tasks: list[Task]) -> None:
+        """A phase begins."""
+        phase, voxels = Counter(task.key[0] for task in tasks), Counter[str]()
+        for task in tasks:
+            voxels[task.key[0]] += task.voxels
+        self.all.update(phase)
+        for name, number in phase.items():
+            self.observe(PassStarted(name, number, voxels[name]))
+
+    def add(self, task: Task, counts: Counts) -> None:
+        """One task is done."""
+        name, time, index = task.key
+        self.done[name] += 1
+        self.seconds[name] += counts["seconds"]
+        for key in ("foreground_vox", "unassigned_vox", "nonfinite_vox", "missing_chunks", "cells"):
+            self.totals[key] += counts.get(key, 0)
+        self.removed.update(counts.get("removed", {}))
+        ran = {"worker": counts.get("worker", ""), "gpu_peak_bytes": counts.get("gpu_peak_bytes", 0), "time": time}
+        self.observe(BlockDone(name, index, task.voxels, counts["seconds"], self.done[name], self.all[name], **ran))
+
+    def fail(self, task: Task, error: BaseException) -> None:
+        """One task failed after its retries."""
+        name, time, index = task.key
+        level, block = (index[0], vec3(index[1:])) if name == "pyramid" else ("", vec3(index))
+        said = {"pass": name, "index": index, "error": f"{type(error).__name__}: {error}"}
+        with suppress(OSError):  # a full disk; then it is told here alone
+            write_record(Run(self.plan).folder(time) / FAILURES, f"{name}{level}", block, said)
+        self.observe(BlockFailed(name, time, index, f"{type(error).__name__}: {error}"))
+
+    def summary(self, seconds: float) -> Summary:
+        """The run in numbers; warns of what the user should know."""
+        plan, totals = self.plan, self.totals
+        if totals["nonfinite_vox"]:
+            self.observe(
+                Warned(f"{totals['nonfinite_vox']} voxels are NaN or infinite and counted as the lowest intensity")
+            )
+        if totals["missing_chunks"]:
+            self.observe(
+                Warned(
+                    f"{totals['missing_chunks']} chunks of the image are not in its store and were read as the fill "
+                    "value, as Zarr has it; if none should be missing, the image is not whole (--missing-chunks fail)"
+                )
+            )
+        lost = [str(piece) for piece in read_lost(Run(plan))]
+        if lost:
+            self.observe(Warned(f"{len(lost)} chunks could not be read and are background: {'; '.join(lost[:5])}"))
+        if totals["unassigned_vox"] > 0.01 * max(totals["foreground_vox"], 1):
+            self.observe(
+                Warned(
+                    f"{totals['unassigned_vox']} of {totals['foreground_vox']} foreground voxels lead further than "
+                    f"{plan.reach} voxels and stay unlabelled: cells may be larger than expected; "
+                    "give --diameter or a larger --radius"
+                )
+            )
+        return Summary(
+            labels=str(plan.target.path),
+            name=plan.target.name,
+            cells=totals["cells"],
+            removed=dict(self.removed),
+            unassigned_vox=totals["unassigned_vox"],
+            foreground_vox=totals["foreground_vox"],
+            nonfinite_vox=totals["nonfinite_vox"],
+            blocks=len(plan.grid.touching(plan.scope.tracked)) * len(plan.times),
+            voxels=(Box.of_shape(plan.image_shape) if plan.roi is None else plan.roi).size * len(plan.times),
+            seconds=seconds,
+            pass_seconds=dict(self.seconds),
+            lost=lost,
+            missing_chunks=totals["missing_chunks"],
+            tasks=read_spent(Run(plan)),
+        )
+
+
+def block_error(failures: Failures, plan: Plan) -> BigCP3DError:
+    """The error for what failed: the task's own where it says what to do, else a list of blocks."""
+    if len(failures) == 1:
+        (error,) = failures.values()
+        if isinstance(error, BigCP3DError) and next(iter(failures))[0] == "normalise":
+            return error
+    lines = [f"  {name} of block {index}, time {time}: {error!r}" for (name, time, index), error in failures.items()]
+    more = [f"  and {len(lines) - 20} more"] if len(lines) > 20 else []
+    raised = BlockError(
+        f"{len(failures)} of the blocks failed after retries; what is done is kept in {plan.work_dir}, and the same "
+        "command carries on from there:\n" + "\n".join(lines[:20] + more)
+    )
+    raised.__cause__ = next(iter(failures.values()))
+    return raised

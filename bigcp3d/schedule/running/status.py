@@ -1,0 +1,135 @@
+"""What a run has done so far, read from its records and its lock by anyone, without touching it.
+
+A run is found by its work directory, by the path of its labels, or by the store that gets them; the last two where the
+work directory is the default one.
+"""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+from bigcp3d.edge.stores.places import place
+from bigcp3d.edge.workdir.lock_file import LockFile
+from bigcp3d.edge.workdir.records import list_passes, read_records
+from bigcp3d.errors import InputError
+from bigcp3d.schedule.planning.find_kept_maps import default_work_dir
+from bigcp3d.schedule.running.lock import describe_holder
+from bigcp3d.schedule.running.run_log import FAILURES
+from bigcp3d.schedule.running.tasks import label_tasks, object_tasks
+from bigcp3d.work.plan.plan import Plan
+from bigcp3d.work.run.run import Run
+from bigcp3d.work.run.task_costs import TaskSpent, read_spent
+
+
+@dataclass(frozen=True)
+class PassTotal:
+    """Tasks of a pass, and their voxels."""
+
+    name: str
+    tasks: int
+    voxels: int
+
+
+@dataclass(frozen=True)
+class RunStatus:
+    """A run as its records show it.
+
+    Attributes
+    ----------
+    work_dir, labels : str
+        Where it works, and where the labels go.
+    state : "running", "stopped" or "finished"
+        Finished: only kept maps are left. Stopped: the same command carries on.
+    holder : str
+        Which process runs it, since when; or what ran it last, where that left its lock; else empty.
+    since : float
+        When the process that runs it began, in seconds since 1970; 0 where none does.
+    passes : list of PassTotal
+        All that there is to do, in order.
+    done : list of TaskSpent
+        Finished tasks, in the order in which they began.
+    failed : list of str
+        Tasks that failed and are not done, with their errors.
+    """
+
+    work_dir: str
+    labels: str
+    state: str
+    holder: str
+    since: float
+    passes: list[PassTotal]
+    done: list[TaskSpent]
+    failed: list[str]
+
+
+def find_runs(path: str | Path) -> list[Path]:
+    """Work directories that a path stands for.
+
+    Raises
+    ------
+    InputError
+        Where there is none.
+    """
+    spot = place(path)
+    if isinstance(spot, Path) and (spot / "plan.json").is_file():
+        return [spot]
+    if spot.parent.name == "labels":
+        default = default_work_dir(str(spot.parent.parent), spot.name)
+        if (default / "plan.json").is_file():
+            return [default]
+    found = sorted(plan.parent for plan in default_work_dir(str(spot), "x").parent.glob("*/plan.json"))
+    if not found:
+        raise InputError(
+            f"{spot}: found no run that is unfinished; needed is a work directory, the path of its labels, or the "
+            "store that gets them. A run that has ended well leaves none; one with --work-dir is found by that"
+        )
+    return found
+
+
+def read_status(work_dir: Path) -> RunStatus:
+    """What the run of a work directory has done; records are read, and nothing else is touched.
+
+    Raises
+    ------
+    InputError
+        Where its plan cannot be read.
+    """
+    try:
+        plan = Plan.model_validate_json((work_dir / "plan.json").read_bytes())
+    except (ValueError, OSError) as error:
+        raise InputError(f"{work_dir}: its plan cannot be read ({type(error).__name__}): another version?") from error
+    run, lock = Run(plan), LockFile(work_dir)
+    run.root = work_dir  # it may be seen under another path here
+    holder, lives = describe_holder(lock) or ("", False)
+    held = lock.read()
+    tasks, voxels = Counter[str](), Counter[str]()
+    for make in (object_tasks, label_tasks):
+        for task in make(plan):
+            tasks[task.key[0]] += 1
+            voxels[task.key[0]] += task.voxels
+    done = read_spent(run)
+    finished = (work_dir / "finished").exists()
+    return RunStatus(
+        work_dir=str(work_dir),
+        labels=str(plan.target.path),
+        state="running" if lives else "finished" if finished else "stopped",
+        holder=holder,
+        since=held[0].since if lives and held is not None and held[0] is not None else 0.0,
+        passes=[PassTotal(name, count, voxels[name]) for name, count in tasks.items()],
+        done=done,
+        failed=list(_failures(run, {(task.name, task.time, task.index) for task in done})),
+    )
+
+
+def _failures(run: Run, done: set[tuple[str, int, tuple[int, ...]]]) -> Iterator[str]:
+    """Failed tasks that are not done since."""
+    for time in run.plan.times:
+        folder = run.folder(time) / FAILURES
+        for label in list_passes(folder):
+            for _, data, _ in read_records(folder, label):
+                index = tuple(data["index"])
+                if (data["pass"], time, index) not in done:
+                    yield f"{data['pass']} of block {index}, time {time}: {data['error']}"

@@ -1,0 +1,143 @@
+"""The graph as data: which tasks a plan has, and what each waits for.
+
+A task is a pass on a block. Its key says it all: ``(name, time, index)``. The list is in an order in which every task
+follows what it waits for, so the serial executor just walks it; Dask gets the same list. Neighbours follow from
+geometry (how far a pass reads: `bigcp3d.work.plan.blocks_read`), not from counting to 27, so blocks may be thinner than
+a halo::
+
+    normalise -> predict -> [merge ->] track -> cluster -> [join -> check, vote ->] resolve   phase "objects"
+    label -> pyramid                                                                         phase "labels"
+
+Between the phases the label arrays are made, since only then the number of cells, hence the dtype, is known.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from heapq import heappop, heappush
+
+from bigcp3d.pure.boxes import Vec3
+from bigcp3d.pure.label.pooling import pool_read_box
+from bigcp3d.work.plan.blocks_read import Inputs
+from bigcp3d.work.plan.plan import Plan
+from bigcp3d.work.run.run import ONCE
+
+Key = tuple[str, int, tuple[int, ...]]
+"""Pass, time point, block index (with the level in front for ``pyramid``)."""
+
+PASS_ORDER = (
+    "normalise",
+    "predict",
+    "merge",
+    "track",
+    "cluster",
+    "join",
+    "check",
+    "vote",
+    "resolve",
+    "label",
+    "pyramid",
+)
+"""Later passes first: intermediates are used while they are warm, and go soon; no pass waits for a whole one."""
+
+
+@dataclass(frozen=True)
+class Task:
+    """One pass on one block, and the keys that it waits for."""
+
+    key: Key
+    needs: tuple[Key, ...]
+    voxels: int
+
+    @property
+    def priority(self) -> int:
+        """Larger runs first."""
+        return PASS_ORDER.index(self.key[0])
+
+
+def object_tasks(plan: Plan) -> Iterator[Task]:
+    """From the image to the object table and ids, for every time point."""
+    inputs = Inputs(plan)
+    for time in plan.times:
+        yield from _latest_first([*_map_tasks(plan, time), *_block_tasks(plan, inputs, time)])
+
+
+def _map_tasks(plan: Plan, time: int) -> Iterator[Task]:
+    """From the image to maps."""
+    yield Task(("normalise", time, ONCE), (), 0)
+    if plan.maps is not None:
+        return
+    blocks, mapped = plan.patch_blocks, plan.scope.mapped
+    predicted = blocks.filling(mapped)
+    for index in predicted:
+        yield Task(("predict", time, index), (("normalise", time, ONCE),), blocks.grid.core(index).size)
+    there = set(predicted)
+    for index in blocks.grid.touching(mapped) if blocks.hand_over else ():
+        givers = tuple(("predict", time, giver) for giver in blocks.meeting(index) if giver in there)
+        yield Task(("merge", time, index), givers, blocks.grid.core(index).size)
+
+
+def _block_tasks(plan: Plan, inputs: Inputs, time: int) -> Iterator[Task]:
+    """From maps to objects."""
+    grid, scope = plan.grid, plan.scope
+    tracked, clustered = grid.touching(scope.tracked), grid.touching(scope.clustered)
+    maps_pass = "merge" if plan.patch_blocks.hand_over else "predict"
+    for index in tracked if plan.tracked is None else ():
+        needs = tuple((maps_pass, time, other) for other in inputs.of("track", index).get("maps", ()))
+        yield Task(("track", time, index), needs or (("normalise", time, ONCE),), grid.core(index).size)
+    for index in clustered:
+        needs = tuple(("track", time, other) for other in inputs.of("cluster", index).get("sinks", ()))
+        yield Task(("cluster", time, index), needs or (("normalise", time, ONCE),), grid.core(index).size)
+    last = tuple(("cluster", time, index) for index in clustered)
+    if plan.joins_first:
+        joined = ("join", time, ONCE)
+        yield Task(joined, last, 0)
+        checks = [("check", time, index) for index in (tracked if plan.checks_flow else ())]
+        voting = plan.label_grid(0).touching(scope.wanted) if plan.votes else []
+        ballots = [("vote", time, index) for index in voting]
+        for key in checks:
+            yield Task(key, (joined,), grid.core(key[2]).size)
+        for key in ballots:
+            yield Task(key, (joined,), plan.label_grid(0).core(key[2]).size)
+        last = (*checks, *ballots)
+    yield Task(("resolve", time, ONCE), last, 0)
+
+
+def _latest_first(tasks: Sequence[Task]) -> Iterator[Task]:
+    """Of the tasks that wait for nothing more, always the first one of the latest pass; as Dask takes them too."""
+    waits = [len(task.needs) for task in tasks]
+    followers: dict[Key, list[int]] = {}
+    for number, task in enumerate(tasks):
+        for need in task.needs:
+            followers.setdefault(need, []).append(number)
+    ready = [(-task.priority, number) for number, task in enumerate(tasks) if not task.needs]
+    while ready:
+        _, number = heappop(ready)
+        yield tasks[number]
+        for follower in followers.get(tasks[number].key, ()):
+            waits[follower] -= 1
+            if not waits[follower]:
+                heappush(ready, (-tasks[follower].priority, follower))
+
+
+def label_tasks(plan: Plan) -> Iterator[Task]:
+    """From ids to labels and their pyramid, for every time point; the object phase is over."""
+    for time in plan.times:
+        written = set(plan.label_grid(0).touching(plan.scope.wanted))
+        for index in sorted(written):
+            yield Task(("label", time, index), (), plan.label_grid(0).core(index).size)
+        for level in range(1, len(plan.target.levels)):
+            grid, below = plan.label_grid(level), plan.label_grid(level - 1)
+            finer, written = written, set()
+            for index in grid:
+                core = grid.core(index)
+                read = pool_read_box(core, plan.target.factors[level], plan.target.levels[level - 1].shape)
+                needs = tuple(_label_key(level - 1, time, other) for other in below.touching(read) if other in finer)
+                if needs:
+                    written.add(index)
+                    yield Task(_label_key(level, time, index), needs, core.size)
+
+
+def _label_key(level: int, time: int, index: Vec3) -> Key:
+    return ("pyramid", time, (level, *index)) if level else ("label", time, index)

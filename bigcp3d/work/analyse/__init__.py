@@ -1,0 +1,1 @@
+"""Evaluation, measurement and reports of labels on disk."""

@@ -1,0 +1,237 @@
+"""Evaluation of labels on disk against the truth, block by block.
+
+What is read makes sparse tables of integers that add up in any order, so memory grows with the cells and not with the
+voxels, and the numbers are those of the whole volume.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass, fields
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from bigcp3d.edge.image.image import ImageInfo, open_labels, read_box
+from bigcp3d.errors import InputError
+from bigcp3d.pure.boxes import BlockGrid, Vec3
+from bigcp3d.pure.score.bounding_boxes import Extents, cross_seams, find_extents, look_up_extents, merge_extents
+from bigcp3d.pure.score.matching import follow_truth, number_cells
+from bigcp3d.pure.score.metrics import CellTable, Number, Scores, list_cells, score_groups
+from bigcp3d.pure.score.overlaps import Overlaps, count_overlaps, drop_crumbs, merge_gradually, merge_overlaps
+
+BLOCK: Vec3 = (64, 256, 256)
+"""Voxels that are compared at a time."""
+
+SCALE_TOLERANCE = 0.01
+"""Relative difference of voxel sizes that is taken for rounding."""
+
+Grid = tuple[float, float, float]
+
+
+@dataclass(frozen=True, eq=False)
+class Evaluation(Mapping[str, Number]):
+    """The numbers of an evaluation by name, and what lies behind them.
+
+    Attributes
+    ----------
+    whole : Scores
+        Of all cells; its numbers are also this object's: ``evaluation["mean_dice"]``.
+    cells : CellTable
+        One row a true cell.
+    start, stop : ndarray of int64, shape (n, 3)
+        Half-open boxes around the true cells, (z, y, x).
+    blocks : tuple of float, or None
+        The block grid that was asked about.
+    at_seam : ndarray of bool, shape (n,), or None
+        Which true cells it cuts.
+    seam, elsewhere : Scores, or None
+        Of the cells that it cuts, and of the others.
+    """
+
+    whole: Scores
+    cells: CellTable
+    start: NDArray[np.int64]
+    stop: NDArray[np.int64]
+    blocks: Grid | None = None
+    at_seam: NDArray[np.bool_] | None = None
+    seam: Scores | None = None
+    elsewhere: Scores | None = None
+
+    def __getitem__(self, name: str) -> Number:
+        return self.whole.numbers[name]
+
+    def __iter__(self) -> Iterator[str]:
+        return iter(self.whole.numbers)
+
+    def __len__(self) -> int:
+        return len(self.whole.numbers)
+
+    def __repr__(self) -> str:
+        return f"Evaluation({self.whole.numbers})"
+
+    @property
+    def dice(self) -> NDArray[np.float64]:
+        """Dice of each true cell, shape (n,)."""
+        return self.cells.dice
+
+    @property
+    def groups(self) -> dict[str, Scores]:
+        """The scores of each group of cells, by its name in words."""
+        named = {"all cells": self.whole, "at seams": self.seam, "elsewhere": self.elsewhere}
+        return {name: scores for name, scores in named.items() if scores is not None}
+
+    def columns(self) -> dict[str, NDArray[Any]]:
+        """The list of true cells by column; half-open boxes as ``z0`` to ``x1``, ``at_seam`` where blocks are known."""
+        columns: dict[str, NDArray[Any]] = {field.name: getattr(self.cells, field.name) for field in fields(CellTable)}
+        if self.at_seam is not None:
+            columns["at_seam"] = self.at_seam
+        corners = (("0", self.start), ("1", self.stop))
+        return columns | {axis + end: box[:, k] for end, box in corners for k, axis in enumerate("zyx")}
+
+    def as_json(self) -> dict[str, Any]:
+        """All numbers, ready for `json.dumps`: those of all cells, ``by_iou``, and with blocks the same for groups."""
+        numbers: dict[str, Any] = {**self.whole.numbers, "by_iou": list(self.whole.by_iou)}
+        if self.seam is not None and self.elsewhere is not None and self.blocks is not None:
+            numbers["blocks"] = list(self.blocks)
+            for name, scores in (("at_seam", self.seam), ("elsewhere", self.elsewhere)):
+                numbers[name] = {**scores.numbers, "by_iou": list(scores.by_iou)}
+        return numbers
+
+
+@dataclass(frozen=True)
+class _Table:
+    """What is known of a time point, or of a part of it."""
+
+    overlaps: Overlaps
+    true: Extents
+    found: Extents
+
+    def __len__(self) -> int:
+        return len(self.overlaps)
+
+
+def evaluate(
+    pred: str | Path,
+    truth: str | Path,
+    *,
+    pred_name: str = "cells",
+    truth_name: str = "truth",
+    min_truth_vox: int = 0,
+    blocks: Grid | None = None,
+    on_block: Callable[[int, int], None] | None = None,
+) -> Evaluation:
+    """Compare labels with the truth.
+
+    Parameters
+    ----------
+    pred, truth : str or Path
+        Image or labels groups; the finest level is compared.
+    pred_name, truth_name : str
+        Which labels.
+    min_truth_vox : int
+        True cells with fewer voxels are ignored: neither needed nor counted wrong
+        (`bigcp3d.pure.score.overlaps.drop_crumbs`).
+    blocks : tuple of float, optional
+        Voxels of a block, (z, y, x): cells that this grid cuts are scored apart from the others as well. May be a
+        fraction, for blocks of a working grid: see `bigcp3d.pure.score.bounding_boxes.cross_seams`.
+    on_block : callable, optional
+        Told after each block how many of how many are done.
+
+    Returns
+    -------
+    evaluation : Evaluation
+        A mapping from the names of numbers (`bigcp3d.pure.score.metrics`) to their values, with the list of cells.
+        Cells of several time points count together.
+
+    Raises
+    ------
+    InputError
+        There are no such labels, their shapes, times or voxel sizes differ, or a block has no size.
+
+    Notes
+    -----
+    Needs memory for one block (`BLOCK`), and about 1 KB a cell for the tables. Blocks are independent of each other,
+    and their shape changes no number.
+    """
+    if blocks is not None and not min(blocks) > 0:
+        raise InputError(f"found blocks of {blocks} voxels; allowed are sizes above 0 on z, y and x; give such")
+    found, true = open_labels(pred, pred_name), open_labels(truth, truth_name)
+    check_alike(found, true)
+    done = 0
+    grid = BlockGrid(true.levels[0].shape, BLOCK)
+
+    def read(time: int) -> Iterator[_Table]:
+        nonlocal done
+        for index in grid:
+            box = grid.core(index)
+            p, t = (read_box(info, 0, box, time=time) for info in (found, true))
+            yield _Table(count_overlaps(p, t), find_extents(t, box.start), find_extents(p, box.start))
+            done += 1
+            if on_block is not None:
+                on_block(done, len(grid) * true.times)
+
+    return _score([_join(read(time)) for time in range(true.times)], min_truth_vox, blocks)
+
+
+def check_alike(found: ImageInfo, true: ImageInfo) -> None:
+    """Refuse labels that cannot be compared voxel by voxel.
+
+    Raises
+    ------
+    InputError
+        Shapes or numbers of time points differ; or voxel sizes, by more than `SCALE_TOLERANCE`, on an axis for which
+        both stores state a unit.
+    """
+    first, second = found.levels[0], true.levels[0]
+    for what, a, b in (
+        ("shape (z, y, x)", first.shape, second.shape),
+        ("number of time points", found.times, true.times),
+    ):
+        if a != b:
+            raise InputError(
+                f"{found.path}: found {what} {a}, where {true.path} has {b}; allowed are equal ones: compare labels "
+                "of the same image at the same resolution"
+            )
+    stated = [bool(a and b) for a, b in zip(found.units, true.units, strict=True)]
+    one, other = (np.array(level.scale_um or (1.0, 1.0, 1.0))[stated] for level in (first, second))
+    if not np.allclose(one, other, rtol=SCALE_TOLERANCE, atol=0):
+        raise InputError(
+            f"{found.path}: found voxels of {first.scale_um} um (z, y, x), where {true.path} has {second.scale_um}; "
+            f"allowed are equal ones, to {SCALE_TOLERANCE:.0%}: compare labels of the same image, or correct the "
+            "scale in the metadata that is wrong"
+        )
+
+
+def _join(parts: Iterator[_Table]) -> _Table:
+    """The table of a time point."""
+
+    def merge(tables: list[_Table]) -> _Table:
+        return _Table(
+            merge_overlaps([table.overlaps for table in tables]),
+            merge_extents([table.true for table in tables]),
+            merge_extents([table.found for table in tables]),
+        )
+
+    return merge_gradually(parts, merge)
+
+
+def _score(times: list[_Table], min_truth_vox: int, blocks: Grid | None) -> Evaluation:
+    """All numbers from the tables of all time points."""
+    table = number_cells([drop_crumbs(time.overlaps, min_truth_vox) for time in times])
+    start, stop = look_up_extents(table.true_ids[1:], table.true_time[1:], [time.true for time in times])
+    cells = list_cells(table)
+    if blocks is None:
+        return Evaluation(score_groups(table, cells, [None])[0], cells, start, stop)
+    true = _with_background(cross_seams(start, stop, blocks))
+    boxes = look_up_extents(table.found_ids[1:], table.found_time[1:], [time.found for time in times])
+    found = follow_truth(table, true, _with_background(cross_seams(*boxes, blocks)))
+    scores = score_groups(table, cells, [None, (true, found), (~true, ~found)])
+    return Evaluation(scores[0], cells, start, stop, blocks, true[1:], scores[1], scores[2])
+
+
+def _with_background(cells: NDArray[np.bool_]) -> NDArray[np.bool_]:
+    """With an entry for row 0."""
+    return np.concatenate([np.zeros(1, bool), cells])

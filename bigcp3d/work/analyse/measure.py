@@ -1,0 +1,229 @@
+"""The cells of labels, measured block by block: what a table of cells needs, and what training needs.
+
+`plan_measurement` says what is read and in which blocks, as frozen data that travels to workers; `measure_block` reads
+one block with one voxel around it. Sums of blocks add up, so the numbers do not depend on the blocks, and memory holds
+one block and one row a cell.
+"""
+
+from __future__ import annotations
+
+import logging
+import math
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+from numpy.typing import NDArray
+
+from bigcp3d.edge.image.image import ImageInfo, check_channel, open_image, open_labels, read_box, stored_chunk
+from bigcp3d.edge.image.placement import as_told
+from bigcp3d.edge.labels.label_source import matching_level, source_image
+from bigcp3d.errors import InputError
+from bigcp3d.pure.boxes import BlockGrid, Box, Vec3, vec3
+from bigcp3d.pure.cells.cell_sums import CellSums, merge_cell_sums, sum_cells
+from bigcp3d.pure.cells.cell_table import Channel, Columns, tabulate_cells
+from bigcp3d.pure.group.objects import centroids
+from bigcp3d.pure.predict.normalise import estimate_range, sample_boxes
+from bigcp3d.pure.score.overlaps import merge_gradually
+
+BLOCK_VOX = 2**24
+"""Voxels of a block, about; a worker holds some 15 to 20 bytes for each."""
+
+LARGEST_NUMBER = 2**20
+"""Intensities that had to be made whole numbers are cut at 64 times the volume's range on either side."""
+
+log = logging.getLogger(__name__)
+
+
+@dataclass(frozen=True)
+class Measurement:
+    """What is measured: labels, the image's channels as whole numbers, and the blocks. Frozen; goes to workers.
+
+    Attributes
+    ----------
+    labels : ImageInfo
+    image : ImageInfo or None
+        None where intensities are not measured.
+    level : int
+        Of the image; it has the shape of the labels.
+    indices, channels : tuple
+        Channels of the image, and how each becomes whole numbers.
+    block : tuple of int
+        Whole chunks of the labels; no number depends on it.
+    """
+
+    labels: ImageInfo
+    image: ImageInfo | None
+    level: int
+    indices: tuple[int, ...]
+    channels: tuple[Channel, ...]
+    block: Vec3
+
+    @property
+    def grid(self) -> BlockGrid:
+        """The blocks."""
+        return BlockGrid(self.labels.levels[0].shape, self.block)
+
+    def merge(self, parts: Iterable[CellSums]) -> CellSums:
+        """Add up blocks as they come; holds little more than the sum."""
+        return merge_gradually(parts, lambda tables: merge_cell_sums(tables, len(self.channels)))
+
+    def tabulate(self, cells: CellSums) -> Columns:
+        """The table of a time point."""
+        level = self.labels.levels[0]
+        return tabulate_cells(
+            cells, level.shape, self.channels, scale_um=level.scale_um, translation_um=level.translation_um
+        )
+
+
+def plan_measurement(
+    store: str | Path,
+    name: str = "cells",
+    *,
+    image: str | Path | None = None,
+    channels: Sequence[int | str] | None = None,
+    block: Vec3 | None = None,
+) -> Measurement:
+    """Open labels and their image, and decide on the blocks.
+
+    Parameters
+    ----------
+    store : str or Path
+        An image with labels, a labels group, or one labels image.
+    name : str
+        Of the labels.
+    image : str or Path, optional
+        Whose intensities are measured; the image that the labels belong to where not given.
+    channels : sequence of int or str, optional
+        Which of its channels; all where not given, none where empty.
+    block : tuple of int, optional
+        For tests; about 2^24 voxels of whole chunks where not given.
+
+    Raises
+    ------
+    InputError
+        There are no such labels, image or channels, or an image that was asked for has another shape.
+    """
+    labels = as_told(open_labels(store, name))
+    found = open_image(image) if image is not None else source_image(labels)
+    level = None if found is None else matching_level(labels, found)
+    if found is not None and level is None:
+        text = (
+            f"{labels.path}: found labels of {labels.levels[0].shape} voxels (z, y, x) and {labels.times} time "
+            f"point(s); no level of {found.path} is like that"
+        )
+        if image is not None or channels:
+            raise InputError(f"{text}; allowed are labels of one of its levels: give their image")
+        log.warning("%s, so no intensities are measured", text)
+    if found is None or level is None:
+        if channels:
+            raise InputError(f"{labels.path}: found no image whose channels could be measured; give --image")
+        found, level, channels = None, 0, ()
+    indices: tuple[int, ...] = ()
+    if found is not None:
+        wanted = range(found.channels) if channels is None else channels
+        indices = tuple(check_channel(found, channel) for channel in wanted)
+    chosen = tuple(_as_numbers(found, level, index) for index in indices) if found is not None else ()
+    block = block or choose_block(stored_chunk(labels, 0), labels.levels[0].shape)
+    return Measurement(labels, found if indices else None, level, indices, chosen, block)
+
+
+def choose_block(chunk: Vec3, shape: Vec3) -> Vec3:
+    """About `BLOCK_VOX` voxels of whole chunks, as near to a cube as these allow."""
+    block = [min(c, s) for c, s in zip(chunk, shape, strict=True)]
+    while True:
+        open_axes = [a for a in range(3) if block[a] < shape[a]]
+        if not open_axes:
+            return vec3(block)
+        axis = min(open_axes, key=lambda a: block[a])
+        wider = [min(2 * b, s) if a == axis else b for a, (b, s) in enumerate(zip(block, shape, strict=True))]
+        if math.prod(wider) > BLOCK_VOX:
+            return vec3(block)
+        block = wider
+
+
+def _as_numbers(image: ImageInfo, level: int, index: int) -> Channel:
+    """How a channel becomes whole numbers: as it is, or in 2^-14 of the range of a sample, rounded to a power of 2."""
+    name = image.channel_names[index] if image.channel_names else f"channel{index}"
+    if np.dtype(image.dtype).kind in "iu" and np.dtype(image.dtype).itemsize <= 2:
+        return Channel(name)
+    sample = [read_box(image, level, box, channel=index) for box in sample_boxes(image.levels[level].shape)]
+    try:
+        low, high, _ = estimate_range(sample, 1.0, 99.0)
+    except InputError:  # nothing, or nothing but one value
+        return Channel(name, zero=float(np.nan_to_num(sample[0].flat[0], posinf=0.0, neginf=0.0)))
+    unit = 2.0 ** math.ceil(math.log2((high - low) / 2**14))
+    return Channel(name, zero=unit * round(low / unit), unit=unit)
+
+
+def measure_block(what: Measurement, time: int, index: Vec3) -> CellSums:
+    """Sums of one block."""
+    core = what.grid.core(index)
+    light = []
+    if what.image is not None:
+        for number, channel in zip(what.indices, what.channels, strict=True):
+            light.append(_whole_numbers(read_box(what.image, what.level, core, channel=number, time=time), channel))
+    shape = what.labels.levels[0].shape
+    return sum_cells(_read_around(what.labels, core, Box.of_shape(shape), time), core.start, shape, light)
+
+
+def _whole_numbers(values: NDArray[np.generic], channel: Channel) -> NDArray[np.integer]:
+    """Intensities in a channel's units; NaN and infinities count as its zero."""
+    if values.dtype.kind in "iu" and values.dtype.itemsize <= 2:
+        return values  # type: ignore[return-value]
+    numbers = (values.astype(np.float64) - channel.zero) / channel.unit
+    numbers[~np.isfinite(numbers)] = 0
+    rounded: NDArray[np.int32] = np.rint(numbers.clip(-LARGEST_NUMBER, LARGEST_NUMBER)).astype(np.int32)
+    return rounded
+
+
+def _read_around(labels: ImageInfo, core: Box, whole: Box, time: int = 0) -> NDArray[np.integer]:
+    """Labels of a box and one voxel around it, 0 beyond ``whole``."""
+    seen = core.grow(1).intersect(whole)
+    before = (a - b + 1 for a, b in zip(seen.start, core.start, strict=True))
+    after = (b - a + 1 for a, b in zip(seen.stop, core.stop, strict=True))
+    return np.pad(read_box(labels, 0, seen, time=time), list(zip(before, after, strict=True)))
+
+
+@dataclass(frozen=True)
+class Cells:
+    """Ids, voxels, centroids (n, 3) in voxels, and whether a cell touches the border, of all cells of a volume."""
+
+    ids: NDArray[np.int64]
+    count: NDArray[np.int64]
+    centre: NDArray[np.float64]
+    cut: NDArray[np.bool_]
+
+
+def measure_cells(labels: ImageInfo, box: Box) -> Cells:
+    """Measure the cells in a box of a label image, block by block; the box counts as the whole volume."""
+    grid = BlockGrid(box.shape, choose_block(stored_chunk(labels, 0), box.shape))
+    shape = labels.levels[0].shape
+
+    def read(index: Vec3) -> CellSums:
+        core = grid.core(index)
+        where = Box(_shifted(core.start, box.start), _shifted(core.stop, box.start))
+        return sum_cells(_read_around(labels, where, box), where.start, shape, [])
+
+    found = merge_gradually(map(read, grid), lambda parts: merge_cell_sums(parts, 0))
+    sums = found.sums
+    cut = np.any((sums.low == box.start) | (sums.high == box.stop), axis=1)
+    return Cells(found.ids.astype(np.int64), sums.count, centroids(sums), cut)
+
+
+def _shifted(corner: Vec3, by: Vec3) -> Vec3:
+    return vec3(a + b for a, b in zip(corner, by, strict=True))
+
+
+def measure_diameter(cells: Cells, scale: Sequence[float], name: str) -> float:
+    """Median diameter, as a ball, of the whole cells (of all, if under five are whole), in units of ``scale``."""
+    if len(cells.ids) == 0:
+        raise InputError(f"{name}: found no labelled voxel; training needs cells: check the labels' name")
+    whole = ~cells.cut
+    if whole.sum() < 5:
+        log.warning(
+            "%s: only %d cells are whole; the diameter is that of cut cells: give --diameter", name, whole.sum()
+        )
+        whole[:] = True
+    return float(np.median((6 / np.pi * cells.count[whole] * np.prod(scale)) ** (1 / 3)))

@@ -1,0 +1,134 @@
+"""The cells that a report tells of, as rows: from the table of a run that has just ended, or from labels.
+
+A run's table lies in its work directory until that is removed; it is read a million rows at a time, so that hundreds of
+millions of cells take little memory here. Labels alone are measured block by block.
+"""
+
+from __future__ import annotations
+
+import zipfile
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+from typing import BinaryIO, cast
+
+import numpy as np
+from numpy.typing import NDArray
+
+from bigcp3d.edge.image.image import ImageInfo
+from bigcp3d.pure.boxes import Box
+from bigcp3d.pure.cells.cell_digest import CellRows
+from bigcp3d.pure.grid import nearest_working
+from bigcp3d.pure.group.objects import covariances, ellipsoid_fill, elongations, mean_foreground
+from bigcp3d.pure.track.sinks import Sums
+from bigcp3d.work.analyse.measure import measure_block, plan_measurement
+from bigcp3d.work.plan.plan import Plan
+from bigcp3d.work.run.run import Run
+
+ROWS = 2**20
+
+
+def cells_of_run(plan: Plan, rows: int = ROWS) -> Iterator[CellRows]:
+    """The kept cells of a run whose work directory is still there, ``rows`` at a time.
+
+    Where the labels have another grid than the working grid, boxes are true to a voxel.
+    """
+    run, label_shape, wanted = Run(plan), plan.target.levels[0].shape, plan.scope.wanted
+    first, stop = [], []
+    for axis in range(3):
+        taken = nearest_working(0, label_shape[axis], plan.label_factors[axis], plan.shape[axis])
+        edges = np.searchsorted(taken, np.arange(plan.shape[axis] + 1))
+        first.append(edges[:-1])
+        stop.append(edges[1:])
+    size = plan.label_factors  # with a diameter the working grid has cubic voxels, whatever the store says
+    if plan.factors != (1.0, 1.0, 1.0):
+        size = (1.0, 1.0, 1.0)
+    elif (scale := plan.target.levels[0].scale_um) is not None:
+        size = (scale[0] * size[0], scale[1] * size[1], scale[2] * size[2])
+    for time in plan.times:
+        done = 0
+        for part in _read_sums(run.folder(time) / "objects.npz", rows):
+            low = np.stack([first[a][part.low[:, a]] for a in range(3)], axis=1)
+            high = np.stack([stop[a][part.high[:, a] - 1] for a in range(3)], axis=1)
+            ids = np.arange(done + 1, done + len(part) + 1)
+            done += len(part)
+            yield _rows(time, ids, part, part.image_vox, low, high, size, mean_foreground(part), wanted)
+
+
+def cells_of_labels(labels: ImageInfo, wanted: Box | None = None) -> Iterator[CellRows]:
+    """The cells of labels, measured block by block; a part is a time point. ``wanted``: where a run has labelled."""
+    what = plan_measurement(labels.path, "", channels=())
+    level = labels.levels[0]
+    for time in range(labels.times):
+        cells = what.merge(measure_block(what, time, index) for index in what.grid)
+        sums, unknown = cells.sums, np.full(len(cells.ids), np.nan)
+        size = level.scale_um or (1.0, 1.0, 1.0)
+        yield _rows(
+            time,
+            cells.ids.astype(np.int64),
+            sums,
+            sums.count,
+            sums.low,
+            sums.high,
+            size,
+            unknown,
+            wanted or Box.of_shape(level.shape),
+        )
+
+
+def _rows(
+    time: int,
+    ids: NDArray[np.int64],
+    sums: Sums,
+    volume: NDArray[np.int64],
+    low: NDArray[np.int64],
+    high: NDArray[np.int64],
+    size: Sequence[float],
+    foreground: NDArray[np.float64],
+    wanted: Box,
+) -> CellRows:
+    return CellRows(
+        time=np.full(len(ids), time, np.int64),
+        ids=ids,
+        volume=volume,
+        low=np.maximum(low, wanted.start),
+        high=np.minimum(high, wanted.stop),
+        elongation=_elongations(sums, size),
+        fill=ellipsoid_fill(sums),
+        foreground=foreground,
+        border=np.any((low <= wanted.start) | (high >= wanted.stop), axis=1),
+    )
+
+
+def _elongations(sums: Sums, size: Sequence[float]) -> NDArray[np.float64]:
+    """Longest over shortest axis in true proportions, ``size`` being that of a voxel of the sums' grid."""
+    if len(set(size)) == 1 or not len(sums):
+        return elongations(sums)
+    eigen = np.linalg.eigvalsh(covariances(sums) * np.outer(size, size))
+    ratios: NDArray[np.float64] = np.sqrt(eigen[:, 2] / np.maximum(eigen[:, 0], 1e-12))
+    return ratios
+
+
+def _read_sums(path: Path, rows: int) -> Iterator[Sums]:
+    """A table of sums, some rows at a time, without ever holding a whole column."""
+    names = list(Sums.empty(0).arrays())
+    with zipfile.ZipFile(path) as archive:
+        members = [archive.open(f"{name}.npy") for name in names]
+        heads = [_read_head(cast(BinaryIO, member)) for member in members]
+        left = heads[0][0][0]
+        while left > 0:
+            n = min(rows, left)
+            columns = {}
+            for name, member, (shape, dtype) in zip(names, members, heads, strict=True):
+                count = n * int(np.prod(shape[1:], dtype=np.int64))
+                columns[name] = np.frombuffer(member.read(count * dtype.itemsize), dtype).reshape(n, *shape[1:])
+            left -= n
+            yield Sums(**columns)
+
+
+def _read_head(member: BinaryIO) -> tuple[tuple[int, ...], np.dtype[np.int64]]:
+    """Shape and dtype of an array in C order."""
+    np.lib.format.read_magic(member)
+    shape, fortran, dtype = np.lib.format.read_array_header_1_0(member)
+    if fortran:
+        raise ValueError("found a column in Fortran order; allowed is what bigcp3d.edge.workdir.tables writes")
+    return shape, dtype

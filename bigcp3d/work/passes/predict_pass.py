@@ -1,0 +1,127 @@
+"""The passes before tracking: image to maps, every patch of the network computed once.
+
+`predict` of a block of patches sums what its own patches say. What falls on a neighbour's voxels is handed over as a
+file of that neighbour's; what neighbours will add to is kept as sums in a file of its own. `merge` adds what a block
+was handed and writes its maps. Where there is one block, `predict` writes the maps itself.
+
+Files handed to a block are read by its `merge` alone, and go when that is recorded
+(`bigcp3d.work.passes.passes.perform`).
+"""
+
+from __future__ import annotations
+
+import math
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from bigcp3d.edge.workdir.records import read_record
+from bigcp3d.edge.workdir.tables import read_table, write_table
+from bigcp3d.errors import InputError
+from bigcp3d.pure.boxes import Box, Vec3
+from bigcp3d.pure.grid import image_box, resample
+from bigcp3d.pure.predict.normalise import normalise_intensity
+from bigcp3d.pure.predict.patches import finish_maps
+from bigcp3d.work.passes.mask import needed_patches
+from bigcp3d.work.run.run import ONCE, Run
+from bigcp3d.work.run.unreadable_input import read_image
+
+Counts = dict[str, Any]
+
+
+def intensity_range(run: Run, time: int, number: int) -> tuple[float, float]:
+    """What `normalise` found for one of the plan's channels."""
+    record = read_record(run.records(time), "normalise", ONCE)
+    if record is None:
+        raise RuntimeError(f"no record of the normalise pass in {run.records(time)}")
+    return record["low"][number], record["high"][number]
+
+
+def read_channel(
+    run: Run, time: int, box: Box, clip: tuple[float, float], number: int = 0
+) -> tuple[NDArray[np.float32], NDArray[Any], Box]:
+    """One of the plan's channels on a box of the working grid, normalised; and the image as read, with its box.
+
+    Chunks of the image that are lost are the low percentile in both.
+    """
+    plan = run.plan
+    region = image_box(box, plan.factors, plan.image_shape)
+    raw, lost = read_image(run, time, plan.channels[number], region)
+    low, high = intensity_range(run, time, number)
+    for chunk in lost:
+        raw[chunk.intersect(region).slices(region.start)] = math.floor(low) if raw.dtype.kind in "iu" else low
+    image = normalise_intensity(raw, low, high, clip)
+    return resample(image, region, box, plan.factors, plan.image_shape), raw, region
+
+
+def read_channels(run: Run, time: int, box: Box) -> NDArray[np.float32]:
+    """All of the plan's channels, in their order, as the network sees them: (c, z, y, x)."""
+    clip, number = run.plan.clip, len(run.plan.channels)
+    if number == 1:
+        return read_channel(run, time, box, clip)[0][None]
+    image = np.empty((number, *box.shape), np.float32)
+    for i in range(number):
+        image[i] = read_channel(run, time, box, clip, i)[0]
+    return image
+
+
+def predict(run: Run, time: int, index: Vec3) -> Counts:
+    """Image to the sums of a block's patches, or to maps where nothing is handed over."""
+    from bigcp3d.pure.predict.run_network import sum_patches  # torch is not needed by the other passes
+
+    run.claim_device()
+    blocks, patches = run.plan.patch_blocks, run.plan.patches
+    core, extent, scope = blocks.grid.core(index), blocks.extent(index), run.plan.scope
+    layers = needed_patches(run, time, blocks.layers(index, scope.mapped))
+    total = sum_patches(
+        lambda box: read_channels(run, time, box),
+        layers,
+        extent,
+        patches,
+        run.network,
+        batch=run.batch,
+    )
+    if blocks.hand_over:
+        for other in blocks.meeting(index):
+            if other != index and not blocks.grid.core(other).intersect(scope.mapped).empty:
+                write_table(run.part(time, index, other), sums=total.sums(blocks.shared(index, other)))
+        inner, shell = blocks.inner(index), blocks.shell(index)
+        sums = {f"sums{i}": total.sums(slab) for i, slab in enumerate(shell)}
+        write_table(run.part(time, index, index), maps=total.maps(inner), **sums)
+    else:
+        run.write("maps", time, core, total.maps(core))
+    return {"voxels": core.size, "patches": sum(map(len, layers))}
+
+
+def merge(run: Run, time: int, index: Vec3) -> Counts:
+    """A block's own sums and those that were handed over, to maps."""
+    blocks, patches = run.plan.patch_blocks, run.plan.patches
+    core, shell = blocks.grid.core(index), blocks.shell(index)
+    own = _read_part(run, time, index, index)
+    maps = np.empty((4, *core.shape), np.int8)
+    maps[(slice(None), *blocks.inner(index).slices(core.start))] = own.pop("maps")
+    for other in blocks.meeting(index):
+        if other != index and not blocks.extent(other).intersect(run.plan.scope.mapped).empty:
+            shared = blocks.shared(other, index)
+            sums = _read_part(run, time, other, index)["sums"]
+            for i, slab in enumerate(shell):
+                both = slab.intersect(shared)
+                if not both.empty:
+                    own[f"sums{i}"][(slice(None), *both.slices(slab.start))] += sums[
+                        (slice(None), *both.slices(shared.start))
+                    ]
+    for i, slab in enumerate(shell):
+        maps[(slice(None), *slab.slices(core.start))] = finish_maps(own.pop(f"sums{i}"), slab, patches)
+    run.write("maps", time, core, maps)
+    return {"voxels": core.size}
+
+
+def _read_part(run: Run, time: int, giver: Vec3, taker: Vec3) -> dict[str, NDArray[Any]]:
+    """What was handed over; computed again where the file is gone or damaged, though `predict` was recorded."""
+    path = run.part(time, giver, taker)
+    try:
+        return read_table(path)
+    except (FileNotFoundError, InputError):
+        predict(run, time, giver)
+    return read_table(path)

@@ -1,0 +1,123 @@
+"""Resolve: the one step that sees all blocks. Components become objects, filters act, ids are given.
+
+It reads the components of all blocks (a few numbers each, never voxels), joins those that meet at seams, adds up their
+sums, filters whole cells, and writes the id of every component as one array that the ``label`` tasks read in slices.
+Where passes need whole objects it runs in two halves, `join` before and `resolve` after ``check`` and ``vote``.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from bigcp3d.edge.workdir.tables import read_table, write_table
+from bigcp3d.pure.boxes import Vec3
+from bigcp3d.pure.group.cluster import Components
+from bigcp3d.pure.group.objects import (
+    centroids,
+    dense_ids,
+    elongations,
+    flow_errors,
+    keep_objects,
+    mean_foreground,
+)
+from bigcp3d.pure.group.stitch import join_components, seam_pairs
+from bigcp3d.pure.track.sinks import Sums
+from bigcp3d.work.run.run import Run
+
+
+def join(run: Run, time: int, index: Vec3) -> dict[str, Any]:
+    """Join components at the seams; write the object of each component, and the sums and centres of objects.
+
+    Objects are numbered by their first voxels in raster order, not by blocks: a tied vote is decided by the number.
+    """
+    grid = run.plan.grid
+    base, bases = 0, []
+    sums, voxels, owners = [], [np.empty((0, 3), np.int32)], [np.empty(0, np.int64)]
+    there = set(grid.touching(run.plan.scope.clustered))
+    for block in grid:
+        bases.append(base)
+        if block not in there:
+            continue
+        components = Components.from_arrays(run.read_table("components", time, block))
+        sums.append(components.sums)
+        voxels.append(components.face_voxel)
+        owners.append(components.face_component.astype(np.int64) - 1 + base)
+        base += len(components)
+    pairs = seam_pairs(np.concatenate(voxels).astype(np.int64), np.concatenate(owners), run.plan.shape)
+    objects, n = join_components(pairs, base)
+    total = Sums.concatenate(sums).group(objects, n)
+    number = dense_ids(total, np.ones(n, bool)) - 1
+    objects, total = number[objects], total.take(np.argsort(number))
+    write_table(run.folder(time) / "sums.npz", **total.arrays())
+    run.write_vector("bases", time, np.asarray(bases, np.int64))
+    run.write_vector("object", time, objects)
+    run.write_vector("centre", time, centroids(total))
+    return {"components": base, "objects": n}
+
+
+def read_bases(run: Run, time: int, blocks: Sequence[Vec3]) -> dict[Vec3, int]:
+    """Number of the first component of some blocks that lie near each other."""
+    rows = np.ravel_multi_index(tuple(np.reshape(blocks, (-1, 3)).T), run.plan.grid.counts)
+    first = int(rows.min(initial=0))
+    base = np.asarray(run.array("bases", time)[first : int(rows.max(initial=0)) + 1], np.int64)
+    return dict(zip(blocks, base[rows - first].tolist(), strict=True))
+
+
+def resolve(run: Run, time: int, index: Vec3) -> dict[str, Any]:
+    """Filter objects, give ids, and write the id of each component and the object table."""
+    plan = run.plan
+    if not plan.joins_first:
+        join(run, time, index)
+    sums = Sums.from_arrays(read_table(run.folder(time) / "sums.npz"))
+    if plan.votes:
+        sums = dataclasses.replace(sums, image_vox=_count_votes(run, time, len(sums)))
+    squares = _flow_error_sums(run, time, len(sums)) if plan.checks_flow else None
+    seen = sums.image_vox > 0
+    keep, removed = keep_objects(sums, plan.filters, squares, among=None if plan.roi is None else seen)
+    if (keep & ~seen).any():  # thinner than a voxel of a coarser label image
+        removed["between the image's voxels"] = int(np.count_nonzero(keep & ~seen))
+        keep &= seen
+    ids = dense_ids(sums, keep)
+    objects = np.asarray(run.array("object", time)[:], np.int64)
+    run.write_vector("ids", time, ids[objects] if len(ids) else ids)
+    if plan.votes:
+        run.write_vector("object_ids", time, ids)
+    order = np.flatnonzero(keep)[np.argsort(ids[keep])]
+    _write_objects(run, time, sums.take(order), None if squares is None else squares[order])
+    return {"cells": int(keep.sum()), "removed": removed}
+
+
+def _flow_error_sums(run: Run, time: int, n: int) -> NDArray[np.int64]:
+    """Squared flow error of each object over all blocks."""
+    squares = np.zeros(n, np.int64)
+    for block in run.plan.grid.touching(run.plan.scope.tracked):
+        part = run.read_table("flow_errors", time, block)
+        np.add.at(squares, part["object"], part["squares"])
+    return squares
+
+
+def _count_votes(run: Run, time: int, n: int) -> NDArray[np.int64]:
+    """Voxels of the label image that each object won, over all blocks."""
+    won = np.zeros(n, np.int64)
+    for block in run.plan.label_grid(0).touching(run.plan.scope.wanted):
+        part = run.read_table("votes", time, block)
+        np.add.at(won, part["object"], part["count"])
+    return won
+
+
+def _write_objects(run: Run, time: int, sums: Sums, squares: NDArray[np.int64] | None) -> None:
+    """The kept objects, in the order of their ids: exact sums and what derives from them."""
+    checked = {} if squares is None else {"flow_error": flow_errors(squares, sums)}
+    write_table(
+        run.folder(time) / "objects.npz",
+        centroid=centroids(sums),
+        elongation=elongations(sums),
+        mean_foreground=mean_foreground(sums),
+        **checked,
+        **sums.arrays(),
+    )

@@ -1,0 +1,1 @@
+"""The plan of a run, and which blocks each task reads."""

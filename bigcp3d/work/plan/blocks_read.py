@@ -1,0 +1,85 @@
+"""Which intermediate of which blocks a task reads: the one geometry that orders tasks and lets files go.
+
+A block has up to four intermediates that are as large as the volume, in one file each. The tasks that read them::
+
+    pass      reads                of the blocks that meet
+    track     maps                 its block + reach
+    cluster   sinks                its block + reach + 2 x closing radius
+    check     maps, offsets        its block
+              components           its block + reach
+    vote      offsets              what its block takes of the working grid, where that is finer than the labels
+              components           the same + reach
+    label     offsets              what its block takes of the working grid
+              components           the same + reach
+
+Where labels are wanted in a region only, tasks and what they read are cut to its boxes (`bigcp3d.work.plan.scope`).
+
+`resolve` (or `join`) reads all components, and no ``label`` task begins before it is done, so it is never the last.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+from bigcp3d.pure.boxes import Box, Vec3, vec3
+from bigcp3d.pure.label.vote import voting_box
+from bigcp3d.pure.neighbours import Neighbours
+from bigcp3d.work.plan.plan import Plan
+
+
+class Inputs:
+    """What tasks read, and who reads it; made once, since it looks at every block of an axis."""
+
+    def __init__(self, plan: Plan) -> None:
+        self.plan = plan
+        self._all = {(name, kind): self._neighbours(name, kind, by) for (name, kind), by in _halos(plan).items()}
+
+    def of(self, name: str, index: Vec3) -> dict[str, list[Vec3]]:
+        """Blocks whose intermediates a task reads, by kind; none for the passes before tracking and for pyramids."""
+        return {kind: near.read(index) for (reader, kind), near in self._all.items() if reader == name}
+
+    def readers(self, kind: str, block: Vec3) -> Iterator[tuple[str, Vec3]]:
+        """Passes and indices of the tasks that read a block's intermediate."""
+        for (name, read), near in self._all.items():
+            if read == kind:
+                for index in near.readers(block):
+                    yield name, index
+
+    def _neighbours(self, name: str, kind: str, by: int) -> Neighbours:
+        plan, scope = self.plan, self.plan.scope
+        there = {"maps": scope.mapped, "components": scope.clustered}.get(kind, scope.tracked)
+        on_image = name in ("vote", "label")
+        own = {"cluster": scope.clustered}.get(name, scope.wanted if on_image else scope.tracked)
+        tasks = plan.label_grid(0) if on_image else plan.grid
+
+        def seen(index: Vec3) -> Box:
+            part = tasks.core(index).intersect(own)
+            taken = voting_box(part, plan.label_factors, plan.shape) if on_image else part
+            return _where_any(part, taken.grow(by).intersect(there))
+
+        return Neighbours.of(tasks, plan.intermediate_grid(kind), seen)
+
+
+def _where_any(part: Box, box: Box) -> Box:
+    """A box, empty along the axes on which a task has nothing to do: then it is no task."""
+    some = [a < b for a, b in zip(part.start, part.stop, strict=True)]
+    return Box(
+        vec3(a if any_ else 0 for a, any_ in zip(box.start, some, strict=True)),
+        vec3(b if any_ else 0 for b, any_ in zip(box.stop, some, strict=True)),
+    )
+
+
+def _halos(plan: Plan) -> dict[tuple[str, str], int]:
+    """Voxels by which each pass reads beyond its block, for each kind that it reads; what is given is not ours."""
+    halos = {
+        ("track", "maps"): plan.reach,
+        ("cluster", "sinks"): plan.reach + 2 * plan.radius,
+        ("label", "offsets"): 0,
+        ("label", "components"): plan.reach,
+    }
+    if plan.checks_flow:
+        halos |= {("check", "maps"): 0, ("check", "offsets"): 0, ("check", "components"): plan.reach}
+    if plan.votes:
+        halos |= {("vote", "offsets"): 0, ("vote", "components"): plan.reach}
+    given = [*(["maps"] if plan.maps is not None else []), *(["offsets", "sinks"] if plan.tracked is not None else [])]
+    return {key: by for key, by in halos.items() if key[1] not in given}

@@ -1,0 +1,175 @@
+"""What a run took, in a few numbers that fit in the labels' attributes: by pass, by worker, over time.
+
+It is made from the rows of all tasks (`bigcp3d.work.run.task_costs`), and is as large for a million tasks as for ten.
+"""
+
+from __future__ import annotations
+
+import importlib.metadata
+import platform
+from collections import defaultdict
+from collections.abc import Iterable, Sequence
+from typing import Any
+
+from pydantic import BaseModel, ConfigDict
+
+from bigcp3d.pure.boxes import Vec3
+from bigcp3d.work.plan.plan import Plan
+from bigcp3d.work.run.task_costs import TaskSpent
+
+BINS = 60
+"""Pieces of the time that a run took."""
+
+MOST_WORKERS = 40
+"""Workers that are listed; the busiest, where there are more."""
+
+PACKAGES = ("numpy", "torch", "zarr", "dask", "distributed", "numba", "scipy", "connected-components-3d")
+
+
+class _Frozen(BaseModel):
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+
+class PassEffort(_Frozen):
+    """One pass: tasks, voxels, time over all workers, longest task, largest memory of a worker and of a GPU.
+
+    Bytes are 0 where they are not known, or where there is no GPU.
+
+    ``busy`` holds, for each of the pieces of ``RunEffort.bin_seconds``, how many workers were at it on average.
+    """
+
+    name: str
+    tasks: int
+    voxels: int
+    seconds: float
+    longest_seconds: float
+    peak_bytes: int
+    gpu_peak_bytes: int = 0
+    busy: tuple[float, ...]
+
+
+class WorkerEffort(_Frozen):
+    """One worker process: tasks, time in them, largest memory, also on its GPU."""
+
+    name: str
+    tasks: int
+    seconds: float
+    peak_bytes: int
+    gpu_peak_bytes: int = 0
+
+
+class RunEffort(_Frozen):
+    """A run.
+
+    Attributes
+    ----------
+    began : float
+        Of the first task, in seconds since 1970.
+    seconds : float
+        Wall time of the call that finished the run.
+    bin_seconds : float
+        Length of a piece of time; pieces begin with the first task and may span several calls.
+    block : tuple of int
+        Block of the working grid.
+    planned_bytes : int
+        What a worker was planned to need at most.
+    passes, workers
+        In the order in which they began; the busiest first.
+    more_workers : int
+        Workers that are not listed.
+    versions : dict of str to str
+        Of Python, of the packages that compute, and of the system.
+    """
+
+    began: float
+    seconds: float
+    bin_seconds: float
+    block: Vec3
+    planned_bytes: int
+    passes: tuple[PassEffort, ...]
+    workers: tuple[WorkerEffort, ...]
+    more_workers: int
+    versions: dict[str, str]
+
+
+def sum_up_effort(tasks: Sequence[TaskSpent], plan: Plan, seconds: float) -> RunEffort:
+    """Sum up what all tasks of a run took."""
+    timed = [task for task in tasks if task.began > 0]
+    began = min((task.began for task in timed), default=0.0)
+    length = max((task.began + task.seconds for task in timed), default=0.0) - began
+    width = max(length / BINS, 1e-6)
+    by_pass, by_worker = _grouped(tasks, "name"), _grouped(tasks, "worker")
+    passes = [
+        PassEffort(
+            name=name,
+            tasks=len(rows),
+            voxels=sum(row.voxels for row in rows),
+            seconds=sum(row.seconds for row in rows),
+            longest_seconds=max(row.seconds for row in rows),
+            peak_bytes=max(row.peak_bytes for row in rows),
+            gpu_peak_bytes=max(row.gpu_peak_bytes for row in rows),
+            busy=_busy(rows, began, width),
+        )
+        for name, rows in by_pass.items()
+    ]
+    workers = [
+        WorkerEffort(
+            name=name or "unknown",
+            tasks=len(rows),
+            seconds=sum(row.seconds for row in rows),
+            peak_bytes=max(row.peak_bytes for row in rows),
+            gpu_peak_bytes=max(row.gpu_peak_bytes for row in rows),
+        )
+        for name, rows in by_worker.items()
+    ]
+    workers.sort(key=lambda worker: -worker.seconds)
+    return RunEffort(
+        began=began,
+        seconds=seconds,
+        bin_seconds=width,
+        block=plan.block,
+        planned_bytes=plan.worker_bytes(),
+        passes=tuple(passes),
+        workers=tuple(workers[:MOST_WORKERS]),
+        more_workers=max(0, len(workers) - MOST_WORKERS),
+        versions=versions(),
+    )
+
+
+def _grouped(tasks: Iterable[TaskSpent], by: str) -> dict[str, list[TaskSpent]]:
+    """Rows by a column, in the order in which its values first come."""
+    groups: dict[str, list[TaskSpent]] = defaultdict(list)
+    for task in tasks:
+        groups[getattr(task, by)].append(task)
+    return groups
+
+
+def _busy(rows: Sequence[TaskSpent], began: float, width: float) -> tuple[float, ...]:
+    """Workers at a pass, on average over each piece of time."""
+    busy = [0.0] * BINS
+    for row in rows:
+        if row.began <= 0:
+            continue
+        start, stop = (row.began - began) / width, (row.began - began + row.seconds) / width
+        for k in range(max(0, int(start)), min(BINS, int(stop) + 1)):
+            busy[k] += max(0.0, min(stop, k + 1) - max(start, k))
+    return tuple(round(value, 3) for value in busy)
+
+
+def versions() -> dict[str, str]:
+    """What computes here."""
+    found = {"Python": platform.python_version()}
+    for name in PACKAGES:
+        try:
+            found[name] = importlib.metadata.version(name)
+        except importlib.metadata.PackageNotFoundError:
+            continue
+    return {**found, "system": f"{platform.system()} {platform.machine()}"}
+
+
+def effort_of(attributes: dict[str, Any]) -> RunEffort | None:
+    """What labels say of their run; None where they say nothing, or nothing that can be read."""
+    try:
+        return RunEffort.model_validate(attributes["run"])
+    except (KeyError, TypeError, ValueError):
+        return None

@@ -1,0 +1,145 @@
+"""What each task of a run took: when it began, how long it ran, on which worker, with how much memory.
+
+A finished task's record carries it beside what the task counted, apart, so that neither results nor resuming know of
+it. `read_spent` gives the rows of all records of a run; at the end of a run they are in its summary, since records go
+with the work directory.
+"""
+
+from __future__ import annotations
+
+import os
+import socket
+import sys
+import time as clock
+from contextlib import suppress
+from dataclasses import dataclass
+from types import TracebackType
+from typing import TYPE_CHECKING, Any, Self
+
+from bigcp3d.edge.workdir.records import list_passes, read_records
+from bigcp3d.pure.boxes import Vec3
+
+if TYPE_CHECKING:
+    from bigcp3d.work.run.run import Run
+
+
+@dataclass(frozen=True)
+class TaskSpent:
+    """One finished task.
+
+    Attributes
+    ----------
+    name, time, index
+        Pass, time point, block; for ``pyramid`` the level stands before the block, as in
+        `bigcp3d.schedule.running.tasks.Key`.
+    voxels : int
+        Of the block's core.
+    began, seconds : float
+        Seconds since 1970 on the worker's clock, and how long it ran.
+    worker : str
+        ``host:pid``. A worker process that was replaced has another.
+    peak_bytes : int
+        Largest resident size of the worker while the task ran; on systems other than Linux, since the worker started.
+        0 where a record does not say.
+    gpu_peak_bytes : int
+        Most memory that torch has held on the GPU while the task ran; 0 without one.
+    """
+
+    name: str
+    time: int
+    index: tuple[int, ...]
+    voxels: int
+    began: float
+    seconds: float
+    worker: str
+    peak_bytes: int
+    gpu_peak_bytes: int = 0
+
+
+class Meter:
+    """Measures what happens in its context.
+
+    Notes
+    -----
+    The peak is the process's, so with two threads a task's figure holds what the other thread needed; where one begins
+    while the other runs, Linux starts to look anew, and the earlier peak is in the figure of neither.
+    """
+
+    def __enter__(self) -> Self:
+        _forget_peak()
+        if (cuda := _cuda()) is not None:
+            cuda.reset_peak_memory_stats()
+        self.began, self._start = clock.time(), clock.perf_counter()
+        return self
+
+    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, at: TracebackType | None) -> None:
+        self.seconds, self.peak_bytes = clock.perf_counter() - self._start, _peak_bytes()
+        cuda = _cuda()
+        self.gpu_peak_bytes = 0 if cuda is None else int(cuda.max_memory_reserved())
+
+    def spent(self) -> dict[str, Any]:
+        """What a record takes."""
+        return {
+            "began": self.began,
+            "seconds": self.seconds,
+            "worker": this_worker(),
+            "peak_bytes": self.peak_bytes,
+            "gpu_peak_bytes": self.gpu_peak_bytes,
+        }
+
+
+def this_worker() -> str:
+    """Name of the calling process for others: ``host:pid``."""
+    return f"{socket.gethostname()}:{os.getpid()}"
+
+
+def _cuda() -> Any:
+    """CUDA as torch has it, where this process uses a GPU; torch is not imported for the question."""
+    torch = sys.modules.get("torch")
+    return torch.cuda if torch is not None and torch.cuda.is_initialized() else None
+
+
+def _forget_peak() -> None:
+    """Let Linux look anew for the peak of this process."""
+    with suppress(OSError), open("/proc/self/clear_refs", "w") as file:
+        file.write("5")
+
+
+def _peak_bytes() -> int:
+    """Peak resident size of this process, from Linux's own figure where there is one."""
+    with suppress(OSError, StopIteration), open("/proc/self/status") as status:
+        return 1024 * int(next(line for line in status if line.startswith("VmHWM")).split()[1])
+    try:
+        import resource
+    except ImportError:  # Windows
+        return 0
+    most = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+    return int(most) * (1 if sys.platform == "darwin" else 1024)
+
+
+def read_spent(run: Run) -> list[TaskSpent]:
+    """Every finished task of a run, in the order in which they began; reads records only."""
+    rows = [
+        _row(label, time, *found)
+        for time in run.plan.times
+        for label in list_passes(run.records(time))
+        for found in read_records(run.records(time), label)
+    ]
+    return sorted(rows, key=lambda row: row.began)
+
+
+def _row(label: str, time: int, block: Vec3, counts: dict[str, Any], spent: dict[str, Any]) -> TaskSpent:
+    """A record as a row; ``pyramid2`` is level 2 of the pass ``pyramid``."""
+    name = label.rstrip("0123456789")
+    index = (int(label[len(name) :]), *block) if name != label else block
+    return TaskSpent(
+        name=name,
+        time=time,
+        index=index,
+        voxels=int(counts.get("voxels", 0)),
+        began=float(spent.get("began", 0.0)),
+        seconds=float(spent.get("seconds", counts.get("seconds", 0.0))),
+        worker=str(spent.get("worker", "")),
+        peak_bytes=int(spent.get("peak_bytes", 0)),
+        gpu_peak_bytes=int(spent.get("gpu_peak_bytes", 0)),
+    )

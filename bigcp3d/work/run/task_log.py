@@ -1,0 +1,72 @@
+"""The log of a worker: a line when a task begins, and one when it is done or fails; and what the library warns of.
+
+::
+
+    <work_dir>/logs/<host>-<pid>.log
+    2026-11-25 16:02:11 INFO track of block (0, 1, 2), time 0: begins
+    2026-11-25 16:02:12 INFO track of block (0, 1, 2), time 0: done, 0.8 s, 412 MiB
+
+The last line of a worker that was killed says what it was at. Lines are appended one by one, nothing stays open, and a
+line that cannot be written (a full disk) is lost without harm. Logs go with the work directory when the run ends well.
+"""
+
+from __future__ import annotations
+
+import logging
+import time as clock
+import traceback
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
+from pathlib import Path
+
+from bigcp3d.pure.memory import in_words
+from bigcp3d.work.run.task_costs import Meter, this_worker
+
+
+class TaskLog:
+    """The log of the calling process for one run."""
+
+    def __init__(self, folder: Path) -> None:
+        self.path = folder / f"{this_worker().replace(':', '-')}.log"
+        self._handler = _Lines(self)
+
+    def open(self) -> None:
+        """From now on it also takes what the library says to the log of the process."""
+        logging.getLogger("bigcp3d").addHandler(self._handler)
+
+    def close(self) -> None:
+        """The end of `open`."""
+        logging.getLogger("bigcp3d").removeHandler(self._handler)
+
+    def write(self, level: str, text: str) -> None:
+        """Append a line; the folder appears with the first."""
+        with suppress(OSError):
+            if not self.path.parent.exists():
+                self.path.parent.mkdir(parents=True, exist_ok=True)
+            with open(self.path, "a", encoding="utf-8") as file:
+                file.write(f"{clock.strftime('%Y-%m-%d %H:%M:%S')} {level} {text}\n")
+
+    @contextmanager
+    def task(self, name: str, time: int, index: tuple[int, ...]) -> Iterator[Meter]:
+        """Log a task, and measure it."""
+        what = f"{name} of block {index}, time {time}"
+        self.write("INFO", f"{what}: begins")
+        try:
+            with Meter() as meter:
+                yield meter
+        except BaseException as error:
+            self.write("ERROR", f"{what}: failed: {type(error).__name__}: {error}\n{traceback.format_exc()}")
+            raise
+        self.write("INFO", f"{what}: done, {meter.seconds:.3g} s, {in_words(meter.peak_bytes)}")
+
+
+class _Lines(logging.Handler):
+    """Hands log records of the library to a `TaskLog`."""
+
+    def __init__(self, to: TaskLog) -> None:
+        super().__init__()
+        self.to = to
+
+    def emit(self, record: logging.LogRecord) -> None:
+        """Called by logging."""
+        self.to.write(record.levelname, self.format(record))

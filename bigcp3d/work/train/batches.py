@@ -1,0 +1,184 @@
+"""Training batches, made in this process or ahead of the network by others.
+
+Invariant: batch n of a recipe depends on the recipe and n alone. So a run that was stopped goes on with what it would
+have seen, and any number of workers gives the same batches in the same order.
+
+Nothing here imports torch, so that a worker starts in a second and holds little memory.
+"""
+
+from __future__ import annotations
+
+import math
+import multiprocessing
+import os
+import signal
+import threading
+from collections import deque
+from collections.abc import Generator, Iterable, Sequence
+from concurrent.futures import Future, ProcessPoolExecutor
+from concurrent.futures.process import BrokenProcessPool
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+from bigcp3d.edge.models.model_files import ModelCard
+from bigcp3d.errors import BigCP3DError
+from bigcp3d.pure.boxes import Vec3, vec3
+from bigcp3d.pure.learn.augment import cut_border, degrade, turn
+from bigcp3d.pure.learn.targets import heat_flow, size_weights, tanh_flow
+from bigcp3d.work.train.samples import Source
+
+Float32 = NDArray[np.float32]
+
+Batch = tuple[Float32, Float32, Float32]
+"""Images (n, c, z, y, x), targets (n, 4, z, y, x), and how much each voxel counts (n, 1, z, y, x): 0 where its target
+is not known."""
+
+AHEAD = 2
+"""Batches that wait for the network, for each worker."""
+
+
+@dataclass(frozen=True)
+class Recipe:
+    """All that a batch follows from, but its number.
+
+    Attributes
+    ----------
+    sources : tuple of (float, Source)
+        With their weights, drawn by these.
+    seed, batch : int, int
+        Of the samples; how many a batch holds.
+    patch : tuple of int
+        Shape of a sample, (z, y, x).
+    card : ModelCard
+        Says what the targets are.
+    balance : float
+        How far small cells count as much as large ones: `bigcp3d.pure.learn.targets.size_weights`.
+    """
+
+    sources: tuple[tuple[float, Source], ...]
+    seed: int
+    batch: int
+    patch: Vec3
+    card: ModelCard
+    balance: float = 0.0
+
+    def make(self, number: int) -> Batch:
+        """Batch ``number``."""
+        return make_batch(self.sources, (self.seed, number), self.batch, self.patch, self.card, self.balance)
+
+
+def make_sample(
+    source: Source, rng: np.random.Generator, patch: Vec3, card: ModelCard, balance: float = 0, *, augment: bool = True
+) -> tuple[Float32, Float32, Float32]:
+    """Image (c, z, y, x), target (4, z, y, x) and weights (z, y, x) of one patch.
+
+    Drawn larger by a cell, so that the centre and the size of a cell that the patch cuts are those of the whole cell
+    (of a cell that leaves the sample as well, those of what is there); and turned and cut before the target is made, so
+    that the flow is right by construction. What changes intensities is drawn for each
+    channel anew, as stains and cameras have nothing to do with each other.
+    """
+    margin = math.ceil(card.diameter_vox)
+    sample = source.draw(rng, vec3(p + 2 * margin for p in patch))
+    if augment:
+        sample = cut_border(turn(sample, rng), rng)
+    inner = (slice(margin, margin + patch[0]), slice(margin, margin + patch[1]), slice(margin, margin + patch[2]))
+    if card.representation == "tanh":
+        flow = tanh_flow(sample.labels, card.scale_vox, inner)
+    else:
+        flow = heat_flow(sample.labels)[(slice(None), *inner)]
+    image = sample.image[(slice(None), *inner)]
+    if augment:
+        image = np.stack([degrade(channel, rng, card.clip) for channel in image])
+    target = np.concatenate([(sample.labels[inner] > 0)[None].astype(np.float32), flow])
+    weights = size_weights(sample.labels, card.diameter_vox, balance, inner)
+    return image, target, weights * sample.known[inner]
+
+
+def make_batch(
+    sources: Sequence[tuple[float, Source]],
+    seed: Sequence[int],
+    batch: int,
+    patch: Vec3,
+    card: ModelCard,
+    balance: float = 0,
+    *,
+    augment: bool = True,
+) -> Batch:
+    """``batch`` patches, from sources that are drawn by their weights."""
+    rng = np.random.default_rng(list(seed))
+    weights = np.array([weight for weight, _ in sources])
+    chosen = rng.choice(len(sources), size=batch, p=weights / weights.sum())
+    parts = [make_sample(sources[i][1], rng, patch, card, balance, augment=augment) for i in chosen]
+    image, target, weights = (np.stack(part) for part in zip(*parts, strict=True))
+    return image, target, weights[:, None]
+
+
+def make_batches(recipe: Recipe, numbers: Iterable[int], workers: int) -> Generator[Batch, None, None]:
+    """Batches in the order of their numbers.
+
+    Parameters
+    ----------
+    recipe : Recipe
+    numbers : iterable of int
+    workers : int
+        Processes that make them ahead, ``AHEAD`` each; 0 makes each here, when it is asked for.
+
+    Yields
+    ------
+    Batch
+
+    Raises
+    ------
+    BigCP3DError
+        A worker died.
+
+    Notes
+    -----
+    Close the generator (`contextlib.closing`) to end the workers. They are started afresh ("spawn"), since a fork of
+    a process that runs torch may hang; so a script that trains with workers needs ``if __name__ == "__main__":``.
+    """
+    if not workers:
+        yield from map(recipe.make, numbers)
+        return
+    context = multiprocessing.get_context("spawn")
+    pool = ProcessPoolExecutor(workers, mp_context=context, initializer=_start_worker, initargs=(recipe,))
+    try:
+        waiting: deque[Future[Batch]] = deque()
+        for number in numbers:
+            waiting.append(pool.submit(_make, number))
+            if len(waiting) > AHEAD * workers:
+                yield waiting.popleft().result()
+        while waiting:
+            yield waiting.popleft().result()
+    except BrokenProcessPool as error:
+        raise BigCP3DError(
+            f"found that one of {workers} workers that make samples has ended; they need memory for a volume's cells "
+            'and a few samples each, and a script that trains needs `if __name__ == "__main__":`; give fewer workers '
+            "(0: none) and resume from the checkpoint"
+        ) from error
+    finally:
+        pool.shutdown(wait=True, cancel_futures=True)
+
+
+_recipe: list[Recipe] = []
+"""A worker's recipe, sent once and not with every number."""
+
+
+def _start_worker(recipe: Recipe) -> None:
+    """Keep the recipe; leave Ctrl-C to the main process, and end when that is killed."""
+    signal.signal(signal.SIGINT, signal.SIG_IGN)
+    _recipe[:] = [recipe]
+    threading.Thread(target=_end_with_parent, daemon=True).start()
+
+
+def _end_with_parent() -> None:
+    parent = multiprocessing.parent_process()
+    if parent is not None:
+        parent.join()
+        os._exit(1)
+
+
+def _make(number: int) -> Batch:
+    return _recipe[0].make(number)

@@ -1,0 +1,117 @@
+"""Checkpoints: all of a training at one step, in one file that is there whole or not at all.
+
+Weights, their average, the state of the optimiser, the best weights so far and the rows of the learning curve are
+written together. So a run that goes on cannot mix the parts of two steps, and writes no row twice.
+
+A checkpoint belongs to the settings it was made with: others are refused by the names of those that differ. It holds
+tensors, numbers and text, and is read without running code.
+"""
+
+from __future__ import annotations
+
+import json
+import pickle
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from bigcp3d.edge.stores.atomic_files import write_atomically
+from bigcp3d.edge.stores.stores import plain_json
+from bigcp3d.errors import InputError, TargetError
+
+FORMAT = 3
+"""Of the file and of the samples that it goes on with: 1 had no settings; 2 drew other samples."""
+
+Row = dict[str, float]
+"""One validation: column to number, with "step" first."""
+
+
+@dataclass(frozen=True)
+class Checkpoint:
+    """A training after some steps.
+
+    Attributes
+    ----------
+    step : int
+        Steps that were done.
+    settings : dict
+        All that decides the result; JSON.
+    machine : dict
+        What decides the last bits: versions, device, threads; JSON.
+    rows : list of dict
+        The learning curve.
+    state : dict
+        ``state_dict()`` of each part.
+    best : dict or None
+        Averaged weights at the best validation.
+    """
+
+    step: int
+    settings: dict[str, Any]
+    machine: dict[str, Any]
+    rows: list[Row]
+    state: dict[str, Any]
+    best: dict[str, Tensor] | None
+
+
+def save_checkpoint(path: Path, checkpoint: Checkpoint) -> None:
+    """Write a checkpoint, replacing an older one in one step.
+
+    Raises
+    ------
+    TargetError
+        It cannot be written; the older one is still there.
+    """
+    content = {
+        "format": FORMAT,
+        "step": checkpoint.step,
+        "text": json.dumps([checkpoint.settings, checkpoint.machine, checkpoint.rows]),
+        "state": checkpoint.state,
+        "best": checkpoint.best,
+    }
+    try:
+        write_atomically(path, lambda file: torch.save(content, file))
+    except (OSError, RuntimeError) as error:  # torch turns a full disk into a RuntimeError
+        raise TargetError(
+            f"{path}: the checkpoint could not be written ({error}); the one before it is kept; a writable folder with "
+            "space is needed: make room, and resume"
+        ) from error
+
+
+def load_checkpoint(path: Path, settings: dict[str, Any]) -> Checkpoint:
+    """The checkpoint of a run with these settings.
+
+    Raises
+    ------
+    InputError
+        The file is damaged or of another kind, or was made with other settings.
+    """
+    try:
+        content = torch.load(path, map_location="cpu", weights_only=True)
+        if content["format"] != FORMAT:
+            raise ValueError(f"format {content['format']}")
+        then, machine, rows = json.loads(content["text"])
+        found = Checkpoint(content["step"], then, machine, rows, content["state"], content["best"])
+    except (OSError, RuntimeError, ValueError, KeyError, TypeError, EOFError, pickle.UnpicklingError) as error:
+        raise InputError(
+            f"{path}: found no checkpoint that can be used ({' '.join(str(error).split())[:200]}); allowed are whole "
+            "files of this version of bigcp3d: train without resuming, and with overwriting"
+        ) from error
+    differing = list_differences(then, plain_json(settings))
+    if differing:
+        raise InputError(
+            f"{path}: found a checkpoint of a run with other settings ({'; '.join(differing)}); only the same run can "
+            "go on: give the same settings, or train without resuming, and with overwriting"
+        )
+    return found
+
+
+def list_differences(then: dict[str, Any], now: dict[str, Any]) -> list[str]:
+    """Settings in which two runs differ, as "name: theirs then, ours now"."""
+    names = dict.fromkeys([*now, *then])
+    return [
+        f"{name}: {then.get(name)!r} then, {now.get(name)!r} now" for name in names if then.get(name) != now.get(name)
+    ]

@@ -1,0 +1,156 @@
+"""What one step of a training does: losses, gradients, the running average of the weights; and losses on held-out data.
+
+Follows Eschweiler and Stegmaier 2021: L1 loss on the foreground, foreground-weighted squared error on the flow, RAdam.
+The learning rate falls along a cosine; the model is a running average of the weights. No step draws random numbers:
+what it does follows from the state of the parts and the batch.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any, Literal
+
+import numpy as np
+import torch
+from torch import Tensor, nn
+from torch.optim.swa_utils import AveragedModel
+
+from bigcp3d.pure.predict.network import make_network
+from bigcp3d.work.train.batches import Batch, Recipe
+
+ParamList = tuple[Tensor, ...] | list[Tensor]
+
+AVERAGE = 0.998
+"""How much of the running average stays at each step, once there were enough."""
+
+LOSSES = ("foreground", "flow")
+ON_PATCHES = ("val_foreground", "val_flow", "val_dice")
+
+
+@dataclass(frozen=True)
+class Schedule:
+    """How long and how to optimise.
+
+    Attributes
+    ----------
+    steps, lr : int, float
+        Optimisation steps; learning rate at the start.
+    every : int
+        Steps between validations; each ends in a row of the learning curve and a checkpoint.
+    device : str
+        "cpu" or "cuda".
+    bfloat16 : bool
+        Whether activations are bfloat16 (weights are float32).
+    keep : "best" or "last"
+        Which model is returned; the last where nothing was validated.
+    patience : int
+        Validations without a gain after which the training ends; 0: never.
+    workers : int
+        Processes that make batches ahead.
+    """
+
+    steps: int
+    lr: float
+    every: int
+    device: str
+    bfloat16: bool
+    keep: Literal["best", "last"] = "best"
+    patience: int = 0
+    workers: int = 0
+
+
+def compute_loss(output: Tensor, target: Tensor, weights: Tensor) -> tuple[Tensor, Tensor]:
+    """Foreground and flow loss.
+
+    Parameters
+    ----------
+    output, target : Tensor, shape (n, 4, z, y, x)
+        Foreground and flow.
+    weights : Tensor, shape (n, 1, z, y, x)
+        How much each voxel counts; 0 where the target is not known.
+
+    Returns
+    -------
+    foreground, flow : Tensor
+        L1; and squared error with weight 1 on cells and 0.01 on background, averaged over the axes.
+    """
+    foreground = ((output[:, :1] - target[:, :1]).abs() * weights).sum() / weights.sum().clamp(min=1)
+    weight = target[:, :1].clamp(min=0.01) * weights
+    flow = (torch.square(output[:, 1:] - target[:, 1:]) * weight).sum() / (3 * weight.sum().clamp(min=1))
+    return foreground, flow
+
+
+def _losses(network: nn.Module, batch: Batch, schedule: Schedule) -> tuple[Tensor, Tensor, Tensor]:
+    """Output and losses of a batch."""
+    image, target, weights = (torch.from_numpy(part).to(schedule.device) for part in batch)
+    with torch.autocast(schedule.device, torch.bfloat16, enabled=schedule.bfloat16):
+        output: Tensor = network(image)
+    return (output.float(), *compute_loss(output.float(), target, weights))
+
+
+def measure(network: nn.Module, batches: Sequence[Batch], schedule: Schedule) -> dict[str, float]:
+    """Mean losses, and the Dice of the foreground over all voxels together."""
+    losses, overlap, total = [], 0, 0
+    with torch.inference_mode():
+        for batch in batches:
+            output, *parts = _losses(network, batch, schedule)
+            losses.append([loss.item() for loss in parts])
+            inside = batch[2][:, 0] > 0
+            found, true = (output[:, 0].cpu().numpy() > 0.5) & inside, (batch[1][:, 0] > 0.5) & inside
+            overlap += 2 * int((found & true).sum())
+            total += int(found.sum()) + int(true.sum())
+    foreground, flow = np.mean(losses, axis=0)
+    return dict(zip(ON_PATCHES, (float(foreground), float(flow), overlap / max(total, 1)), strict=True))
+
+
+@torch.no_grad()
+def _average(averaged: ParamList, current: ParamList, number: Tensor | int) -> None:
+    """Move the averaged weights towards the current ones, faster while there were few."""
+    n = float(number)
+    torch._foreach_lerp_(averaged, current, 1 - min(AVERAGE, (1 + n) / (10 + n)))
+
+
+class Parts:
+    """The parts of a training whose state changes with every step."""
+
+    def __init__(self, recipe: Recipe, schedule: Schedule, start: Mapping[str, Tensor] | None = None) -> None:
+        card = recipe.card
+        with torch.random.fork_rng(devices=[]):
+            torch.manual_seed(recipe.seed)
+            network = make_network(card.architecture, card.channels, card.features, card.depth)
+        if start is not None:
+            network.load_state_dict(start)
+        self.network = network.to(schedule.device)
+        self.smooth = AveragedModel(self.network, multi_avg_fn=_average)
+        self.optimiser = torch.optim.RAdam(self.network.parameters(), lr=schedule.lr)
+        self.decay = torch.optim.lr_scheduler.LambdaLR(
+            self.optimiser, lambda n: 0.5 + 0.5 * math.cos(math.pi * min(1.0, n / schedule.steps))
+        )
+
+    def state(self) -> dict[str, Any]:
+        """State of each part, by name."""
+        return {name: part.state_dict() for name, part in vars(self).items()}
+
+    def restore(self, state: Mapping[str, Any]) -> None:
+        """Take over what `state` gave."""
+        for name, part in vars(self).items():
+            part.load_state_dict(state[name])
+
+    def step(self, batch: Batch, schedule: Schedule) -> tuple[float, float]:
+        """One step of the optimisation; its losses."""
+        _, foreground, flow = _losses(self.network, batch, schedule)
+        self.optimiser.zero_grad(set_to_none=True)
+        (foreground + flow).backward()  # type: ignore[no-untyped-call]
+        nn.utils.clip_grad_norm_(self.network.parameters(), 1.0)
+        self.optimiser.step()
+        self.decay.step()
+        self.smooth.update_parameters(self.network)
+        return foreground.item(), flow.item()
+
+    @property
+    def model(self) -> nn.Module:
+        """The network with the averaged weights."""
+        averaged: nn.Module = self.smooth.module
+        return averaged

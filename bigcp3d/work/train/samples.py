@@ -1,0 +1,271 @@
+"""Where training samples come from: volumes with labels, labels alone, simulated tissue, noise.
+
+Every source answers `draw(rng, shape)` with a `Sample` of about the model's cell diameter, reading only that piece of
+its volume. Invariant: a sample is a function of the generator alone, so that training can be repeated and resumed.
+
+Volumes are resampled by the same code as in segmentation (`bigcp3d.pure.grid`), and reflected beyond their border as in
+prediction. Labels must come from cells that are whole, or their centres are wrong: so samples are asked for with a
+margin.
+"""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Protocol
+
+import numpy as np
+from numpy.typing import NDArray
+
+from bigcp3d.edge.image.image import ImageInfo, check_channel, read_box
+from bigcp3d.errors import InputError
+from bigcp3d.pure.boxes import Box, Vec3, vec3
+from bigcp3d.pure.grid import Factors, image_box, resample, spread_labels, working_box, working_shape
+from bigcp3d.pure.learn.augment import Sample, pure_noise
+from bigcp3d.pure.predict.normalise import estimate_range, normalise_intensity, sample_boxes
+from bigcp3d.pure.predict.patches import reflected
+from bigcp3d.pure.tissue.deform import carve, divide_cells, draw_warp, warp_array
+from bigcp3d.pure.tissue.stain import add_haze, paint_walls
+from bigcp3d.pure.tissue.tissue import random_tissue, render
+from bigcp3d.work.analyse.measure import Cells, measure_cells, measure_diameter
+
+log = logging.getLogger(__name__)
+
+SCALE_JITTER = ((0.75, 1.35), (0.45, 2.0))
+"""Diameters shown in training, relative to the model's: half of the samples from each range."""
+
+
+def draw_zoom(rng: np.random.Generator) -> float:
+    """A diameter relative to the model's, uniform in its logarithm within one of the ranges `SCALE_JITTER`."""
+    low, high = SCALE_JITTER[int(rng.random() < 0.5)]
+    return float(np.exp(rng.uniform(np.log(low), np.log(high))))
+
+
+@dataclass(frozen=True)
+class Look:
+    """How intensities are normalised, and the diameter that the network shall know, in voxels."""
+
+    diameter_vox: float
+    low_percentile: float = 1.0
+    high_percentile: float = 99.8
+    clip: tuple[float, float] = (-0.5, 2.5)
+
+
+class Source(Protocol):
+    """Something to draw samples from."""
+
+    def draw(self, rng: np.random.Generator, shape: Vec3) -> Sample:
+        """A sample of ``shape`` voxels."""
+        ...
+
+
+@dataclass(frozen=True)
+class VolumeSource:
+    """A labelled volume; where ``image`` is None, membranes are painted around the labelled cells.
+
+    ``part`` is what may be read of it; ``factors`` are image voxels per voxel of the model's grid; ``ranges`` are the
+    intensities of each of the ``channels`` that become 0 and 1.
+    """
+
+    image: ImageInfo | None
+    labels: ImageInfo
+    part: Box
+    factors: Factors
+    look: Look
+    cells: Cells
+    crumbs: NDArray[np.int64]
+    ranges: tuple[tuple[float, float], ...] = ()
+    channels: tuple[int, ...] = ()
+    jitter: bool = True
+
+    def draw(self, rng: np.random.Generator, shape: Vec3) -> Sample:
+        """A sample around a random cell, or four times in ten anywhere; with jitter of its size, turned and bent."""
+        if not self.jitter:
+            image, labels, known = self._cut_out(rng, shape, 1.0)
+            return Sample(self._paint(labels, rng) if image is None else image, labels, known)
+        zoom = draw_zoom(rng)
+        warp = draw_warp(rng, shape, self.look.diameter_vox * zoom, free=self.image is None)
+        image, labels, known = self._cut_out(rng, warp.source_shape, zoom)
+        labels, known = warp_array(labels, warp).astype(np.int32), warp_array(known, warp).astype(bool)
+        if image is not None:
+            bent = [warp_array(channel, warp, linear=True).astype(np.float32) for channel in image]
+            return Sample(np.stack(bent), labels, known)
+        labels = vary_cells(labels, rng, self.look.diameter_vox * zoom)
+        return Sample(self._paint(labels, rng), labels, known)
+
+    def _paint(self, labels: NDArray[np.int32], rng: np.random.Generator) -> NDArray[np.float32]:
+        image = paint_walls(labels, rng, self.look.diameter_vox, self.look.clip)
+        return add_haze(image, labels, rng, self.look.clip)[None]
+
+    def _cut_out(
+        self, rng: np.random.Generator, shape: Vec3, zoom: float
+    ) -> tuple[NDArray[np.float32] | None, NDArray[np.int32], NDArray[np.bool_]]:
+        """Image (if there is one), labels and what is known, of a window; cells ``zoom`` times as large."""
+        factors: Factors = tuple(f / zoom for f in self.factors)  # type: ignore[assignment]
+        grid = working_shape(self.part.shape, factors)
+        if len(self.cells.ids) and rng.random() < 0.6:
+            cell = self.cells.centre[rng.integers(len(self.cells.ids))] - np.array(self.part.start)
+            middle = cell / np.array(factors) + rng.uniform(-0.25, 0.25, 3) * np.array(shape)
+        else:
+            middle = rng.uniform(0, 1, 3) * np.array(grid)
+        window = [_place(float(m), n, g) for m, n, g in zip(middle, shape, grid, strict=True)]
+        index = [reflected(a, a + n, g) for a, n, g in zip(window, shape, grid, strict=True)]
+        region = Box(vec3(i.min() for i in index), vec3(i.max() + 1 for i in index))
+        labels = self._read_labels(region, factors)
+        taken = np.ix_(*(i - a for i, a in zip(index, region.start, strict=True)))
+        inside = [
+            (np.arange(a, a + n) >= 0) & (np.arange(a, a + n) < g) for a, n, g in zip(window, shape, grid, strict=True)
+        ]
+        known = inside[0][:, None, None] & inside[1][:, None] & inside[2]
+        crumbs = np.isin(labels, self.crumbs)
+        labels[crumbs] = 0
+        image = None if self.image is None else self._read_image(self.image, region, factors, taken)
+        return image, np.where(known, labels[taken], 0).astype(np.int32), known & ~crumbs[taken]
+
+    def _read_image(
+        self, info: ImageInfo, region: Box, factors: Factors, taken: tuple[NDArray[np.intp], ...]
+    ) -> NDArray[np.float32]:
+        """What is taken of each channel in a region of the model's grid, whose origin is that of `part`."""
+        size, channels = self.part.shape, []
+        box = image_box(region, factors, size)
+        for channel, limits in zip(self.channels, self.ranges, strict=True):
+            raw = normalise_intensity(read_box(info, 0, self._shift(box), channel=channel), *limits, self.look.clip)
+            channels.append(resample(raw, box, region, factors, size)[taken])
+        return np.stack(channels)
+
+    def _read_labels(self, region: Box, factors: Factors) -> NDArray[np.int32]:
+        """Labels at the voxels nearest to those of a region of the model's grid."""
+        inverse: Factors = tuple(1 / f for f in factors)  # type: ignore[assignment]
+        size = self.part.shape
+        box = working_box(region, inverse, size)
+        raw = read_box(self.labels, 0, self._shift(box)).astype(np.int32)
+        return spread_labels(raw, box, region, inverse, size).astype(np.int32)  # type: ignore[arg-type]
+
+    def _shift(self, box: Box) -> Box:
+        """A box of the part as a box of the volume."""
+        start = vec3(a + o for a, o in zip(box.start, self.part.start, strict=True))
+        return Box(start, vec3(a + n for a, n in zip(start, box.shape, strict=True)))
+
+
+def _place(middle: float, length: int, size: int) -> int:
+    """Start of a window about ``middle``, at most a quarter of it beyond an end of the volume where that can be."""
+    low, high = -(length // 4), size - length + length // 4
+    start = round(middle) - length // 2
+    return min(max(start, low), high) if low <= high else (size - length) // 2
+
+
+def open_source(
+    image: ImageInfo | None,
+    labels: ImageInfo,
+    look: Look,
+    *,
+    part: Box,
+    diameter_um: float | None,
+    min_cell_vox: int,
+    channels: Sequence[int | str] = (0,),
+) -> VolumeSource:
+    """Measure a volume's cells and intensities, and make a source of it.
+
+    Parameters
+    ----------
+    image, labels : ImageInfo
+        Of one shape; no image: membranes are painted.
+    look : Look
+    part : Box
+        What may be read.
+    diameter_um : float or None
+        Of its cells, in the units of the labels' scale (voxels where it has none); None: measured.
+    min_cell_vox : int
+        Cells with fewer voxels are unknown territory: neither cell nor background.
+    channels : sequence of int or str
+        Of the image, in the order of the model's.
+
+    Raises
+    ------
+    InputError
+        Shapes differ, a channel is missing, or there is no cell.
+    """
+    shape = labels.levels[0].shape
+    if image is not None and image.levels[0].shape != shape:
+        raise InputError(
+            f"{labels.path}: found labels of {shape} voxels (z, y, x) for an image of {image.levels[0].shape}; "
+            "allowed are "
+            "equal shapes: resample the labels"
+        )
+    scale = (image or labels).levels[0].scale_um or (1.0, 1.0, 1.0)
+    cells = measure_cells(labels, part)
+    large = cells.count >= min_cell_vox
+    kept = Cells(cells.ids[large], cells.count[large], cells.centre[large], cells.cut[large])
+    diameter = measure_diameter(kept, scale, labels.path) if diameter_um is None else diameter_um
+    factors: Factors = tuple(diameter / s / look.diameter_vox for s in scale)  # type: ignore[assignment]
+    ranges: list[tuple[float, float]] = []
+    chosen = () if image is None else tuple(check_channel(image, channel) for channel in channels)
+    if image is not None:
+        for channel in chosen:
+            sample = [read_box(image, 0, box, channel=channel) for box in sample_boxes(shape)]
+            ranges.append(estimate_range(sample, look.low_percentile, look.high_percentile)[:2])
+    log.info("%s: %d cells of %.1f um, factors %s", labels.path, len(kept.ids), diameter, np.round(factors, 2))
+    return VolumeSource(image, labels, part, factors, look, kept, cells.ids[~large], tuple(ranges), chosen)
+
+
+def vary_cells(labels: NDArray[np.int32], rng: np.random.Generator, diameter_vox: float) -> NDArray[np.int32]:
+    """Some cells divided (three times in ten, twice over), some of the tissue emptied."""
+    if rng.random() < 0.5:
+        labels = divide_cells(labels, rng, float(rng.uniform(0.05, 0.5)), diameter_vox)
+        if rng.random() < 0.6:
+            labels = divide_cells(labels, rng, float(rng.uniform(0.05, 0.5)), 0.8 * diameter_vox)
+    return carve(labels, rng, diameter_vox) if rng.random() < 0.45 else labels
+
+
+@dataclass(frozen=True)
+class TissueSource:
+    """Simulated tissue, a new one for each sample."""
+
+    stain: str
+    look: Look
+    shape: Vec3 = (160, 256, 256)
+
+    def draw(self, rng: np.random.Generator, shape: Vec3) -> Sample:
+        """A sample of a random tissue, normalised by a range estimated from a few boxes of it.
+
+        Six times in ten, membranes are painted around its cells after these were divided and carved.
+        """
+        diameter = max(float(self.look.diameter_vox * draw_zoom(rng)), min(8.0, self.look.diameter_vox))
+        tissue = random_tissue(rng, self.shape, self.stain, diameter)
+        wanted = self._place(rng, shape)
+        counts, found = render(tissue, wanted)
+        labels = found.astype(np.int32)
+        if self.stain == "membrane" and rng.random() < 0.6:
+            labels = vary_cells(labels, rng, diameter)
+            image = add_haze(paint_walls(labels, rng, diameter, self.look.clip), labels, rng, self.look.clip)
+            return Sample(image[None], labels, np.ones(shape, bool))
+        sample = [counts, *(render(tissue, self._place(rng, (16, 40, 40)))[0] for _ in range(8))]
+        low, high, _ = estimate_range(sample, self.look.low_percentile, self.look.high_percentile)
+        image = normalise_intensity(counts, low, high, self.look.clip)
+        return Sample(add_haze(image, labels, rng, self.look.clip)[None], labels, np.ones(shape, bool))
+
+    def _place(self, rng: np.random.Generator, shape: Vec3) -> Box:
+        """A box of ``shape`` somewhere in the tissue."""
+        start = vec3(rng.integers(0, max(1, s - n + 1)) for s, n in zip(self.shape, shape, strict=True))
+        return Box(start, vec3(a + n for a, n in zip(start, shape, strict=True)))
+
+
+@dataclass(frozen=True)
+class NoiseSource:
+    """Images without any cell; a norm makes noise loud, and the answer to it must be background."""
+
+    look: Look
+    channels: int = 1
+
+    def draw(self, rng: np.random.Generator, shape: Vec3) -> Sample:
+        """Noise in each channel, normalised as a whole volume of noise would be."""
+        image = np.stack([self._draw_channel(rng, shape) for _ in range(self.channels)])
+        return Sample(image, np.zeros(shape, np.int32), np.ones(shape, bool))
+
+    def _draw_channel(self, rng: np.random.Generator, shape: Vec3) -> NDArray[np.float32]:
+        image = pure_noise(shape, rng)
+        low, high, _ = estimate_range([image], self.look.low_percentile, self.look.high_percentile)
+        if rng.random() < 0.5:  # the empty corner of a volume that has cells elsewhere
+            high += (high - low) * rng.uniform(1, 20)
+        return normalise_intensity(image, low, high, self.look.clip)

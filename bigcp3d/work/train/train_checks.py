@@ -1,0 +1,191 @@
+"""What of a training is refused before it starts: targets, devices, cards, numbers."""
+
+from __future__ import annotations
+
+import logging
+import math
+from collections.abc import Sequence
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import torch
+from pydantic import ValidationError
+
+from bigcp3d.edge.models.model_files import ModelCard, load_card
+from bigcp3d.edge.stores.files import check_folder
+from bigcp3d.edge.stores.places import refuse_address
+from bigcp3d.errors import InputError, TargetError
+from bigcp3d.pure.boxes import Vec3
+from bigcp3d.pure.predict.run_network import fast_precision
+from bigcp3d.pure.track.tracking import MAX_REACH
+from bigcp3d.work.train.optimise import Schedule
+
+log = logging.getLogger(__name__)
+
+STANDARD: dict[str, Any] = {
+    **{"representation": "tanh", "diameter_vox": 16.0, "scale_vox": None},
+    **{"architecture": "eschweiler", "channels": 1, "channel_names": (), "features": 16, "depth": 4},
+    **{"patch": (96, 96, 96), "margin": 12},
+    **{"low_percentile": 1.0, "high_percentile": 99.5, "clip": (-0.5, 2.5)},
+}
+"""A model's form where nothing else is said; ``scale_vox`` None is a fifth of the diameter."""
+
+
+def check_target(target: Path, *, resume: bool, overwrite: bool) -> None:
+    """Nothing is overwritten unasked: neither a model, nor the checkpoint of hours of work."""
+    refuse_address(target, "the model's file", "write it there and copy it")
+    if target.is_dir():
+        raise TargetError(f"{target} is a folder; a model is one file: give its path, such as {target}/my.safetensors")
+    if target.suffix != ".safetensors":
+        raise TargetError(f"{target}: a model is a .safetensors file: give such a name, {target.name}.safetensors say")
+    curve = target.with_suffix(".losses.csv")
+    for path in (target, target.with_suffix(".checkpoint.pt"), *([curve] if _has_rows(curve) else [])):
+        if path.exists() and not (overwrite or resume):
+            raise TargetError(
+                f"{path} exists; nothing is overwritten unasked: give another path, resume, or overwrite it"
+            )
+    check_folder(target.parent, target)
+
+
+def _has_rows(curve: Path) -> bool:
+    """Whether a learning curve holds more than its heading, as one that was stopped at once does."""
+    return curve.is_file() and len(curve.read_bytes().splitlines()) > 1
+
+
+def choose_device(device: str | None, precision: str = "auto") -> tuple[str, bool]:
+    """The kind of device ("cuda" where there is one, unless asked otherwise), and whether activations are bfloat16.
+
+    With "auto" they are where the device has instructions for it; without, torch emulates it, slowly.
+
+    Raises
+    ------
+    InputError
+        The device is not there, or the precision is none.
+    """
+    kind = device or ("cuda" if torch.cuda.is_available() else "cpu")
+    if kind not in ("cpu", "cuda") or (kind == "cuda" and not torch.cuda.is_available()):
+        there = "cpu, cuda" if torch.cuda.is_available() else "cpu; torch finds no CUDA device here"
+        raise InputError(f"device is {kind!r}; allowed are {there}: choose one, or leave it out")
+    if precision not in ("auto", "float32", "bfloat16"):
+        raise InputError(f"precision is {precision!r}; allowed are auto, float32, bfloat16: choose one")
+    return kind, (fast_precision(kind) if precision == "auto" else precision) == "bfloat16"
+
+
+def avoid_wrong_gradients(schedule: Schedule, card: ModelCard, patch: Vec3, precision: str) -> Schedule:
+    """The schedule, in float32 where bfloat16 would learn from noise.
+
+    In bfloat16 on a processor, torch 2.13 (through oneDNN) computes the weights' gradient of a 3 x 3 x 3 convolution
+    wrongly where its input is two voxels deep: numbers up to 1e38 or NaN, while the output and the loss look right.
+    Width and height do not matter, nor does any other depth. Networks halve a patch, so shallow ones get there.
+
+    Raises
+    ------
+    InputError
+        bfloat16 was asked for by name.
+    """
+    if schedule.device != "cpu" or not schedule.bfloat16 or patch[0] > 2 * card.stride:
+        return schedule
+    cure = f"a patch of more than {2 * card.stride} voxels in z can be trained in bfloat16"
+    if precision == "bfloat16":
+        raise InputError(
+            f"patch is {patch}, which the network sees two voxels deep, and gradients of that are wrong in bfloat16 on "
+            f"a processor: leave the precision out (float32), or make it deeper: {cure}"
+        )
+    log.warning("patch %s is shallow, so training is in float32; %s, which is faster", patch, cure)
+    return replace(schedule, bfloat16=False)
+
+
+def check_channels(
+    channels: Sequence[int | str] | None, start: str | Path | None, *, painted: Sequence[object], simulate: str | None
+) -> tuple[int | str, ...]:
+    """The channels of the volumes that are read: as asked, else those that the model to start from names.
+
+    Raises
+    ------
+    InputError
+        There are several, and something that shows one stain is to be learned from as well; or they must be said.
+    """
+    before = None if start is None else load_card(start)
+    number = 1 if before is None else before.channels
+    named = before.channel_names if before is not None and number > 1 else ()
+    chosen = tuple(channels or named or range(number))
+    if before is not None and len(chosen) != before.channels:
+        raise InputError(
+            f"{len(chosen)} channels were given, but {start} takes {before.channels}: give as many, in its order "
+            f"({', '.join(before.channel_names) or 'its card names none'})"
+        )
+    if len(chosen) > 1 and (painted or simulate):
+        raise InputError(
+            f"{len(chosen)} channels were given, and {'painted' if painted else 'simulated'} tissue shows one stain: "
+            "leave that out, or train with one channel"
+        )
+    return chosen
+
+
+def make_card(start: str | Path | None, **fields: object) -> ModelCard:
+    """A card; what is None is as in the card of ``start``, or where there is none as in `STANDARD`.
+
+    Raises
+    ------
+    InputError
+        A value cannot be, or the network would be another one than that of ``start``.
+    """
+    before = STANDARD if start is None else load_card(start).model_dump(include=set(STANDARD))
+    fields = {**before, **{name: value for name, value in fields.items() if value is not None}}
+    if not fields["scale_vox"]:
+        fields["scale_vox"] = fields["diameter_vox"] / 5  # type: ignore[operator]
+    for name in ("architecture", "features", "depth", "channels"):
+        if start is not None and fields[name] != before[name]:
+            raise InputError(
+                f"{name} is {fields[name]}, but the network to start from, {start}, has {before[name]}: leave it out, "
+                "or start from random weights"
+            )
+    try:
+        return ModelCard.model_validate(fields)
+    except ValidationError as error:
+        found = "; ".join(
+            f"{'.'.join(map(str, e['loc'])) or 'card'} {e['input']!r}: {e['msg']}" for e in error.errors()
+        )
+        raise InputError(f"the model cannot be as asked ({found}): change these values") from error
+
+
+def check_numbers(
+    schedule: Schedule,
+    card: ModelCard,
+    patch: Vec3,
+    batch: int,
+    holdout_x: float,
+    shares: Sequence[float],
+    balance: float = 0.0,
+) -> None:
+    """Refuse what could only fail later."""
+    if card.architecture not in ("eschweiler", "half"):
+        raise InputError(f"architecture is {card.architecture!r}; eschweiler and half can be trained here: choose one")
+    if card.diameter_vox > 2 * MAX_REACH / 3:
+        raise InputError(
+            f"diameter_vox is {card.diameter_vox:g}; allowed is up to {2 * MAX_REACH // 3}, since paths of three radii "
+            "are stored in int8: let the network know smaller cells, on a coarser grid"
+        )
+    if any(side < card.stride or side % card.stride for side in patch):
+        raise InputError(f"patch is {patch}; allowed are multiples of {card.stride}: choose such a patch")
+    if not 0 <= holdout_x < 1:
+        raise InputError(f"holdout_x is {holdout_x}; allowed is 0 to below 1: give the fraction of x to keep back")
+    if not 0 <= balance <= 1:
+        raise InputError(f"balance is {balance}; allowed is 0 to 1: give 0.5 to look after small cells")
+    least: dict[str, tuple[Any, int]] = {
+        "steps": (schedule.steps, 1),
+        "every": (schedule.every, 1),
+        "batch": (batch, 1),
+        "patience": (schedule.patience, 0),
+        "workers": (schedule.workers, 0),
+    }
+    for what, (found, lowest) in least.items():
+        if found < lowest:
+            raise InputError(f"{what} is {found}; allowed is {lowest} or more: give such a number")
+    if not (math.isfinite(schedule.lr) and schedule.lr > 0):
+        raise InputError(f"lr is {schedule.lr}; allowed are numbers above 0: give a learning rate, 1e-3 for a start")
+    if schedule.keep not in ("best", "last"):
+        raise InputError(f"keep is {schedule.keep!r}; allowed are best and last: choose one")
+    if len(shares) != 4 or min(shares) < 0 or max(shares) <= 0:
+        raise InputError(f"shares are {shares}; needed are four numbers from 0 on, one of them above: give such")

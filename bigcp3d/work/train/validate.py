@@ -1,0 +1,171 @@
+"""Validation of a network in training: pieces of held-out volumes are segmented in memory and scored by cells.
+
+The loss does not say whether cells come apart, which is what a model is for. A region is segmented by the functions of
+the passes, as one block and with their default settings: as `bigcp3d.segment` would segment a volume of that size. A
+test holds the two to the same labels.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import logging
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+from torch import nn
+
+from bigcp3d.edge.models.model_files import ModelCard
+from bigcp3d.pure.boxes import Box, Vec3, vec3
+from bigcp3d.pure.group.objects import Filters
+from bigcp3d.pure.in_memory import label_maps
+from bigcp3d.pure.learn.augment import Sample
+from bigcp3d.pure.predict.patches import PatchGrid, choose_patch
+from bigcp3d.pure.predict.run_network import sum_patches
+from bigcp3d.pure.score.metrics import count_overlaps, score_overlaps
+from bigcp3d.pure.track.radius import smallest_volume
+from bigcp3d.work.train.samples import Source, VolumeSource
+
+log = logging.getLogger(__name__)
+
+MOST_REGIONS = 8
+"""Regions at a validation: each costs about as much as one step of two patches of its size."""
+
+MOST_OF_ONE = 3
+"""Regions of one source."""
+
+LONGEST_SIDE = 96
+"""Of a region, in working voxels."""
+
+TRIES = 4
+"""Places that are looked at for a region; the first with `FEW_CELLS` is taken, else the one with most."""
+
+FEW_CELLS = 5
+
+ON_REGIONS = ("val_dice_cells", "val_ap50")
+"""What `score_regions` gives."""
+
+
+@dataclass(frozen=True)
+class Region:
+    """A piece of a held-out volume on the working grid: what it is of, and the sample."""
+
+    name: str
+    sample: Sample
+
+
+def region_shape(card: ModelCard) -> Vec3:
+    """About four cells a side, in whole cores of the model's patches, so that few voxels are predicted twice."""
+    cores = (side - 2 * card.margin for side in card.patch)
+    return vec3(min(LONGEST_SIDE, core * max(1, round(4 * card.diameter_vox / core))) for core in cores)
+
+
+def draw_regions(sources: Sequence[tuple[str, Source]], card: ModelCard, seed: int) -> list[Region]:
+    """Regions of each held-out source (of some, evenly spread, where there are many), by the seed.
+
+    Parameters
+    ----------
+    sources : sequence of (str, Source)
+        With their names.
+    card : ModelCard
+    seed : int
+
+    Returns
+    -------
+    regions : list of Region
+        Unbent and of the model's diameter; cut where the volume ends. Sources that show no cell are left out.
+    """
+    chosen = np.unique(np.linspace(0, len(sources) - 1, min(len(sources), MOST_REGIONS)).round().astype(int))
+    each = min(MOST_OF_ONE, MOST_REGIONS // max(1, len(chosen)))
+    regions = []
+    for number in chosen.tolist():
+        name, source = sources[number]
+        found = [_draw_region(source, card, (seed, number, k)) for k in range(each)]
+        regions += [Region(name, sample) for sample in found if sample is not None]
+        if not any(sample is not None for sample in found):
+            log.warning("%s: no cell in held-out pieces of %s voxels; not validated", name, region_shape(card))
+    return regions
+
+
+def _draw_region(source: Source, card: ModelCard, seed: Sequence[int]) -> Sample | None:
+    """A piece with a few cells; None where there are none."""
+    if isinstance(source, VolumeSource):
+        source = dataclasses.replace(source, jitter=False)
+    best, most = None, 0
+    for attempt in range(TRIES):
+        sample = _cut_to_volume(source.draw(np.random.default_rng([*seed, attempt]), region_shape(card)))
+        voxels = np.unique(sample.labels[sample.known & (sample.labels > 0)], return_counts=True)[1]
+        cells = int(np.count_nonzero(voxels >= smallest_cell(card)))
+        if cells > most:
+            best, most = sample, cells
+        if cells >= FEW_CELLS:
+            break
+    return best
+
+
+def _cut_to_volume(sample: Sample) -> Sample:
+    """The part of a sample that lies in its volume: what is beyond is a reflection, of which nothing is known."""
+    ends = []
+    for axis in range(3):
+        inside = np.flatnonzero(sample.known.any(axis=tuple(a for a in range(3) if a != axis)))
+        ends.append(slice(int(inside[0]), int(inside[-1]) + 1) if len(inside) else slice(0, 1))
+    part = tuple(ends)
+    return sample.each(lambda array: array[part].copy())
+
+
+def smallest_cell(card: ModelCard) -> float:
+    """Smallest cell that is kept, in working voxels: a fortieth of the ball of the model's diameter."""
+    return smallest_volume(card.diameter_vox / 2)
+
+
+def segment_array(image: NDArray[np.float32], network: nn.Module, card: ModelCard) -> NDArray[np.uint32]:
+    """Segment a whole volume in memory.
+
+    Parameters
+    ----------
+    image : ndarray of float32, shape (c, z, y, x)
+        Normalised, on the working grid; the channels of the card.
+    network : nn.Module
+        Computes in the dtype of its parameters.
+    card : ModelCard
+        Of the network.
+
+    Returns
+    -------
+    labels : ndarray of uint32, shape (z, y, x)
+    """
+    shape = vec3(image.shape[1:])
+    box = Box.of_shape(shape)
+    grid = PatchGrid(shape, choose_patch(shape, card.patch, card.margin, card.stride), card.margin)
+    total = sum_patches(lambda part: image[(slice(None), *part.slices())], [list(grid.cores)], box, grid, network)
+    filters = Filters(min_volume_vox=smallest_cell(card), min_foreground=card.min_foreground or None)
+    return label_maps(total.maps(box), card.diameter_vox / 2, filters=filters)
+
+
+def score_regions(network: nn.Module, regions: Sequence[Region], card: ModelCard) -> dict[str, float]:
+    """How well a network finds the cells of some regions.
+
+    Parameters
+    ----------
+    network, card : nn.Module, ModelCard
+        As in `segment_array`.
+    regions : sequence of Region
+        At least one.
+
+    Returns
+    -------
+    scores : dict
+        ``val_dice_cells`` (mean Dice of the true cells) and ``val_ap50`` (AP at IoU 0.5), each the mean over the
+        regions, so that a large region does not outweigh a small one. Pieces of cells at a region's border count as
+        cells, but for those below `smallest_cell`; voxels whose truth is unknown do not count.
+    """
+    found = []
+    for region in regions:
+        image, labels, known = region.sample
+        overlaps = count_overlaps(segment_array(image, network, card)[known], labels[known])
+        scores = score_overlaps(overlaps, min_truth_vox=math.ceil(smallest_cell(card)))
+        found.append([float(scores[name] or 0) for name in ("mean_dice", "ap50")])
+    dice, ap50 = np.mean(found, axis=0)
+    return dict(zip(ON_REGIONS, (float(dice), float(ap50)), strict=True))

@@ -1,0 +1,81 @@
+"""A table inside the store: AnnData's encoding, ngio's attributes, SpatialData's keys; and as a file.
+
+anndata 0.12, ngio 1.1 and spatialdata 0.7 open both formats; they were tried by hand, being too large for every test.
+"""
+
+from __future__ import annotations
+
+import json
+
+import numpy as np
+import pytest
+import zarr
+
+from bigcp3d.edge.cell_tables.cell_files import write_cell_file
+from bigcp3d.edge.cell_tables.label_table import check_label_table, write_label_table
+from bigcp3d.edge.image.image import open_labels
+from bigcp3d.errors import InputError, TargetError
+
+COLUMNS = {
+    "label": np.array([3, 7], np.uint64),
+    "volume_vox": np.array([10, 2**40]),
+    "mean_DAPI": np.array([1.5, np.nan]),
+    "touches_border": np.array([True, False]),
+}
+
+
+def labels_in(stores, version: str):
+    """Labels of a store of either zarr format."""
+    path = stores.image(version)
+    key = "labels"
+    stores.folder = path
+    stores.image(version, name=f"{key}/cells", dtype="uint32")
+    listed = {key: ["cells"]}
+    group = zarr.open_group(path / key, mode="a", zarr_format=2 if version == "0.4" else 3)
+    group.attrs.update(listed if version == "0.4" else {"ome": {"version": version, **listed}})
+    return open_labels(path, "cells")
+
+
+@pytest.mark.parametrize("version", ["0.4", "0.5"])
+def test_a_table_lies_beside_the_labels_as_anndata_ngio_and_spatialdata_read_it(stores, version):
+    labels = labels_in(stores, version)
+    path = write_label_table(labels, COLUMNS, {"version": "1"})
+    tables = zarr.open_group(path.parent, mode="r")
+    assert tables.attrs["tables"] == ["cells"]
+    table = tables["cells"]
+    assert table.metadata.zarr_format == labels.zarr_format
+    assert table.attrs["encoding-type"] == "anndata"
+    assert (table.attrs["type"], table.attrs["region"]) == ("feature_table", {"path": "../labels/cells"})
+    np.testing.assert_array_equal(table["X"][:], [[10, 1.5], [2.0**40, np.nan]])
+    assert list(table["var/_index"][:]) == ["volume_vox", "mean_DAPI"]
+    assert table["obs"].attrs["column-order"] == ["label", "region", "touches_border"]
+    assert table["obs/label"][:].tolist() == [3, 7]
+    assert list(table["obs/_index"][:]) == ["3", "7"]
+    assert list(table["obs/region/categories"][:]) == ["cells"]
+    assert table["uns/spatialdata_attrs/instance_key"][()] == "label"
+    assert {"layers", "obsm", "obsp", "varm", "varp"} < set(table.group_keys())
+
+
+def test_a_table_is_replaced_only_if_asked(stores):
+    labels = labels_in(stores, "0.5")
+    write_label_table(labels, COLUMNS, {})
+    with pytest.raises(TargetError, match="--overwrite"):
+        check_label_table(labels, overwrite=False)
+    path = write_label_table(labels, {name: column[:1] for name, column in COLUMNS.items()}, {})
+    assert zarr.open_group(path)["obs/label"].shape == (1,)
+
+
+def test_labels_that_lie_in_no_labels_group_have_no_place_for_a_table(stores):
+    path = stores.image("0.5", edit=lambda ome: ome.update({"image-label": {}}))
+    with pytest.raises(InputError, match=r"--output TABLE\.csv"):
+        write_label_table(open_labels(path, "cells"), COLUMNS, {})
+
+
+def test_parquet_keeps_types_and_what_the_table_is_of(tmp_path):
+    parquet = pytest.importorskip("pyarrow.parquet")
+    write_cell_file(tmp_path / "t.parquet", COLUMNS, {"labels": "here"})
+    table = parquet.read_table(tmp_path / "t.parquet")
+    assert json.loads(table.schema.metadata[b"bigcp3d"]) == {"labels": "here"}
+    for name, column in COLUMNS.items():
+        np.testing.assert_array_equal(table[name].to_numpy(), column)
+        assert table[name].to_numpy().dtype == column.dtype

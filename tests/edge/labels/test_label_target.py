@@ -1,0 +1,106 @@
+"""A place that cannot take labels is refused before anything is written."""
+
+import os
+import shutil
+from collections import namedtuple
+
+import pytest
+import zarr
+
+from bigcp3d.edge.image.image import open_image
+from bigcp3d.edge.labels.labels import check_target, create_labels, finish_labels, plan_labels
+from bigcp3d.errors import TargetError
+
+Usage = namedtuple("Usage", "total used free")
+
+
+def plan(stores, output=None, name="cells", **options):
+    return plan_labels(open_image(stores.image(**options)), output, name, shard=(64, 64, 64))
+
+
+def refused(target, contents, message, **options):
+    """The message, and that the check and the making leave everything as it was."""
+    before = contents()
+    with pytest.raises(TargetError, match=message):
+        check_target(target, overwrite=options.pop("overwrite", False), **options)
+    assert contents() == before
+
+
+def test_a_free_place_passes(stores, contents):
+    target = plan(stores)
+    before = contents()
+    check_target(target, overwrite=False, need_bytes=1)
+    check_target(plan(stores, stores.folder / "new" / "out.zarr"), overwrite=False)
+    assert contents() == before
+
+
+@pytest.mark.parametrize("finished", [True, False])
+def test_labels_of_the_same_name_need_to_be_overwritten_on_purpose(stores, contents, finished):
+    target = plan(stores)
+    create_labels(target, overwrite=False)
+    if finished:
+        finish_labels(target, attributes={})
+    refused(target, contents, "labels/cells: found labels of that name; .*give another --name, or --overwrite")
+    check_target(target, overwrite=True)
+
+
+@pytest.mark.parametrize("output", [None, "new/out.zarr"])
+def test_a_place_without_permission_is_refused(stores, contents, monkeypatch, output):
+    target = plan(stores, output and stores.folder / output)
+    monkeypatch.setattr(os, "access", lambda path, mode: False)
+    refused(
+        target, contents, "which cannot be written; allowed are folders with write permission; give another --output"
+    )
+
+
+def test_a_full_disk_is_refused(stores, contents, monkeypatch):
+    target = plan(stores)
+    monkeypatch.setattr(shutil, "disk_usage", lambda path: Usage(100, 0, 3 * 2**30))
+    check_target(target, overwrite=False, need_bytes=3 * 2**30)
+    refused(
+        target,
+        contents,
+        r"found 3.0 GiB free on the disk of .*; needed are about 4.0 GiB; free space",
+        need_bytes=2**32,
+    )
+
+
+def test_something_else_in_place_of_the_store_is_refused(stores, contents):
+    (stores.folder / "out.txt").write_text("text")
+    (stores.folder / "folder").mkdir()
+    (stores.folder / "folder" / "notes.txt").write_text("text")
+    for name in ("out.txt", "folder"):
+        refused(
+            plan(stores, stores.folder / name), contents, "found something that is no zarr group; give another --output"
+        )
+
+
+def test_an_empty_folder_becomes_the_store(stores):
+    (stores.folder / "out.zarr").mkdir()
+    target = plan(stores, stores.folder / "out.zarr")
+    check_target(target, overwrite=False)
+    create_labels(target, overwrite=False)
+
+
+def test_a_store_of_the_other_zarr_version_is_refused(stores, contents):
+    other = stores.image("0.4", name="other.zarr")
+    refused(plan(stores, other), contents, "found a zarr 2 group; allowed is a zarr 3 group, as the image is")
+
+
+def test_an_array_in_place_of_the_store_is_refused(stores, contents):
+    zarr.create_array(stores.folder / "array.zarr", shape=(2,), dtype="u1")
+    refused(plan(stores, stores.folder / "array.zarr"), contents, "found a zarr 3 array; allowed is a zarr 3 group")
+
+
+def test_an_image_with_other_levels_is_refused(stores, contents):
+    other = stores.image(name="other.zarr", shape=(12, 20, 24))
+    refused(plan(stores, other), contents, r"levels of \[\(12, 20, 24\)\]; allowed .* \[\(12, 20, 22\)\]")
+
+
+@pytest.mark.parametrize("overwrite", [True, False])
+def test_making_labels_checks_the_same(stores, contents, overwrite):
+    target = plan(stores, stores.image("0.4", name="other.zarr"))
+    before = contents()
+    with pytest.raises(TargetError, match="found a zarr 2 group"):
+        create_labels(target, overwrite=overwrite)
+    assert contents() == before

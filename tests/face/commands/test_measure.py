@@ -1,0 +1,55 @@
+"""``bigcp3d measure`` from the command line."""
+
+from __future__ import annotations
+
+import csv
+
+import pytest
+from typer.testing import CliRunner
+
+from bigcp3d.face.cli import app
+from bigcp3d.pure.tissue.tissue import Tissue
+from bigcp3d.work.simulate import simulate
+
+
+@pytest.fixture(scope="module")
+def store(tmp_path_factory):
+    path = tmp_path_factory.mktemp("measure") / "tissue.zarr"
+    simulate(path, Tissue((16, 40, 40), 12.0, "nuclei"), scale_um=(1.0, 1.0, 1.0))
+    return path
+
+
+def run(*words):
+    return CliRunner().invoke(app, ["measure", *map(str, words)])
+
+
+def test_a_table_is_written_where_it_was_asked_for_and_said_in_a_line(store, tmp_path):
+    done = run(store, "--name", "truth", "--output", tmp_path / "cells.csv")
+    assert done.exit_code == 0, done.output
+    rows = list(csv.DictReader((tmp_path / "cells.csv").read_text().splitlines()))
+    assert f"{len(rows)} cells" in done.stdout
+    assert {"label", "volume_um3", "neighbours", "mean_channel0", "touches_border"} < set(rows[0])
+    assert run(store, "--name", "truth").exit_code == 0
+    assert (store / "tables" / "truth").is_dir()
+
+
+def test_what_is_there_already_stays_and_the_exit_code_says_so(store, tmp_path):
+    (tmp_path / "cells.csv").write_text("mine")
+    done = run(store, "--name", "truth", "--output", tmp_path / "cells.csv")
+    assert (done.exit_code, (tmp_path / "cells.csv").read_text()) == (3, "mine")
+    assert run(store, "--name", "nothing", "--output", tmp_path / "new.csv").exit_code == 2
+
+
+def test_a_name_that_leads_out_of_the_store_is_refused(store, tmp_path):
+    other = tmp_path / "other.zarr"
+    simulate(other, Tissue((8, 20, 20), 10.0, "nuclei"))
+    done = run(store, "--name", f"../../../{tmp_path.name}/other.zarr/labels/truth")
+    assert done.exit_code == 2
+    assert "names inside the store" in done.stderr
+    assert not (other / "tables").exists()
+
+
+def test_a_folder_without_what_a_run_knew_is_refused(store, tmp_path):
+    done = run(store, "--name", "truth", "--work-dir", tmp_path, "--output", tmp_path / "cells.csv")
+    assert done.exit_code == 2
+    assert "found no cells of a run" in done.stderr

@@ -1,0 +1,124 @@
+"""A run seen from another terminal: counts, rate, failures, and whether it lives; nothing is touched."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import pytest
+from typer.testing import CliRunner
+
+from bigcp3d.edge.workdir.lock_file import LockFile
+from bigcp3d.errors import BlockError
+from bigcp3d.face.cli import app
+from bigcp3d.schedule.running import lock
+from bigcp3d.work.passes import passes
+from tests.schedule.conftest import Case, save_random_model, tissue_values, write_image
+
+
+@pytest.fixture
+def case(tmp_path) -> Case:
+    write_image(tmp_path / "image.zarr", tissue_values())
+    save_random_model(tmp_path / "random.safetensors")
+    return Case(str(tmp_path / "image.zarr"), str(tmp_path / "random.safetensors"), tmp_path)
+
+
+def ask(*words: object) -> str:
+    done = CliRunner().invoke(app, ["status", *map(str, words)])
+    assert done.exit_code == 0, done.output
+    return done.stdout
+
+
+def files(folder: Path) -> dict[Path, tuple[bytes, int]]:
+    return {path: (path.read_bytes(), path.stat().st_mtime_ns) for path in folder.rglob("*") if path.is_file()}
+
+
+def stop_in_track(case: Case, monkeypatch, **more) -> None:
+    """Leave a run in which one block failed."""
+
+    def fail(run, time, index):
+        if index == (1, 0, 1):
+            raise OSError("the disk hiccuped")
+        return track(run, time, index)
+
+    track = passes.PASSES["track"]
+    with monkeypatch.context() as patch:
+        patch.setitem(passes.PASSES, "track", fail)
+        with pytest.raises(BlockError):
+            case.segment(**more)
+
+
+def test_a_stopped_run_tells_its_counts_and_its_failures_and_is_not_touched(case, monkeypatch):
+    stop_in_track(case, monkeypatch)
+    before = files(case.folder)
+    said = ask(case.work)
+    assert "labels/cells: stopped; the same command carries on" in said
+    assert "predict   8/8 blocks\n" in said
+    assert "track     7/8 blocks\n" in said
+    assert "label     0/8 blocks\n" in said
+    assert "failed: track of block (1, 0, 1), time 0: OSError: the disk hiccuped" in said
+    told = json.loads(ask(case.work, "--json"))
+    assert told["state"] == "stopped"
+    assert {p["name"]: (p["done"], p["total"]) for p in told["passes"]}["track"] == (7, 8)
+    assert files(case.folder) == before
+
+
+def test_a_run_is_found_by_its_store_and_by_its_labels(case, monkeypatch):
+    stop_in_track(case, monkeypatch, output="other.zarr", work_dir=None)
+    store = case.folder / "other.zarr"
+    assert ask(store) == ask(store / "labels" / "cells") == ask(case.folder / "other.bigcp3d" / "cells")
+
+
+def test_a_living_run_tells_who_runs_it_and_how_fast(case, monkeypatch):
+    seen, track = [], passes.PASSES["track"]
+
+    def look(run, time, index):
+        if index == (1, 0, 1):
+            seen.extend([ask(case.work), json.loads(ask(case.work, "--json"))])
+        return track(run, time, index)
+
+    monkeypatch.setitem(passes.PASSES, "track", look)
+    case.segment()
+    said, told = seen
+    assert "labels/cells: running: process " in said
+    assert "voxel/s" in said
+    assert told["state"] == "running"
+    assert told["since"] > 0
+    predict = next(p for p in told["passes"] if p["name"] == "predict")
+    assert predict["voxels_per_second"] > 0
+    assert predict["voxels_done"] <= predict["voxels"]
+
+
+def test_a_run_that_is_dead_does_not_live(case, monkeypatch):
+    stop_in_track(case, monkeypatch)
+    with lock.hold(case.plan()) as held:
+        monkeypatch.setattr(lock, "_is_running", lambda holder: False)
+        LockFile(case.work).replace(held.holder)
+        assert "stopped" in ask(case.work)
+
+
+def test_what_failed_and_was_done_since_is_not_told(case, monkeypatch):
+    stop_in_track(case, monkeypatch)
+    with monkeypatch.context() as patch:
+        patch.setitem(passes.PASSES, "resolve", lambda *_: 1 / 0)
+        with pytest.raises(BlockError):
+            case.segment()
+    said = ask(case.work)
+    assert "hiccuped" not in said
+    assert "failed: resolve of block (0, 0, 0), time 0: ZeroDivisionError" in said
+
+
+def test_where_there_is_no_run_the_message_says_what_is_needed(tmp_path):
+    done = CliRunner().invoke(app, ["status", str(tmp_path)])
+    assert done.exit_code == 2
+    assert "needed is a work directory" in done.stderr
+
+
+def test_a_run_on_an_address_is_found_where_it_works(case, monkeypatch, tmp_path):
+    monkeypatch.chdir(tmp_path)
+    stop_in_track(case, monkeypatch, work_dir=tmp_path / "bucket-deep-image.bigcp3d" / "cells")
+    for where in ("s3://bucket/deep/image.zarr", "s3://bucket/deep/image.zarr/labels/cells"):
+        assert "stopped" in ask(where)
+    other = CliRunner().invoke(app, ["status", "s3://bucket/other.zarr"])
+    assert other.exit_code == 2
+    assert "s3://bucket/other.zarr: found no run" in other.stderr

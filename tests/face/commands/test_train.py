@@ -1,0 +1,116 @@
+"""``bigcp3d train`` hands its options to the library, with the library's defaults, and draws what it learned."""
+
+import csv
+import inspect
+import sys
+from pathlib import Path
+from types import SimpleNamespace
+
+import numpy as np
+import pytest
+from matplotlib.image import imread
+from typer.testing import CliRunner
+
+import bigcp3d.work.train.train as module
+from bigcp3d.face.cli import app
+from bigcp3d.face.pictures.learning_curve_picture import draw_curve, picture_of, read_curve, try_to_draw
+
+ALL = (
+    "train a.zarr b.zarr::cells --output m.safetensors --labels-name t --channel 1 --channel DAPI --diameter 9 "
+    "--painted p.zarr --validation v --simulate nuclei --start membrane --holdout-x 0.2 --min-cell 9 --name n "
+    "--description d --representation heat --diameter-voxels 20 --tanh-scale 5 --architecture half --features 8 "
+    "--depth 3 --steps 7 --patch 16 32 32 --batch 1 --learning-rate 0.01 --seed 4 --every 5 --keep last --patience 3 "
+    "--workers 2 --balance 0.5 "
+    "--device cpu --precision float32 --resume --overwrite"
+)
+
+
+@pytest.fixture
+def run():
+    return CliRunner().invoke
+
+
+def test_every_option_reaches_the_library(run, monkeypatch):
+    calls = []
+    record = SimpleNamespace(train=lambda *given, **options: calls.append((given, options)))
+    monkeypatch.setitem(sys.modules, "bigcp3d.work.train.train", record)
+    done = run(app, ALL.split())
+    assert done.exit_code == 0, done.output
+    given, options = calls[0]
+    assert given == (["a.zarr", "b.zarr::cells"], Path("m.safetensors"))
+    assert options.pop("watch") is try_to_draw
+    assert options == {
+        "painted": ["p.zarr"], "validation": ["v"], "holdout_x": 0.2, "label_name": "t", "simulate": "nuclei",
+            "channels": (1, "DAPI"),
+        "diameters_um": {"a.zarr": 9.0, "b.zarr::cells": 9.0}, "start": "membrane", "name": "n", "description": "d",
+        "representation": "heat", "diameter_vox": 20.0, "scale_vox": 5.0, "architecture": "half", "features": 8,
+        "depth": 3, "steps": 7, "patch": (16, 32, 32), "batch": 1, "lr": 0.01, "seed": 4, "min_cell_vox": 9,
+        "every": 5, "keep": "last", "patience": 3, "workers": 2, "device": "cpu", "precision": "float32",
+        "balance": 0.5, "resume": True, "overwrite": True,
+    }  # fmt: skip
+    assert "m.losses.png" in done.stdout
+
+
+def test_defaults_are_those_of_the_library(run, monkeypatch):
+    defaults = {name: p.default for name, p in inspect.signature(module.train).parameters.items()}
+    calls = []
+    monkeypatch.setattr(module, "train", lambda *_, **options: calls.append(options))
+    assert run(app, ["train", "a.zarr", "--output", "m.safetensors"]).exit_code == 0
+    assert calls[0].pop("watch") is try_to_draw
+    assert calls[0] == {name: defaults[name] for name in calls[0]}
+
+
+def test_training_on_nothing_is_refused(run):
+    done = run(app, ["train", "--output", "m.safetensors"])
+    assert done.exit_code == 2
+    assert "nothing to learn from" in done.stderr
+
+
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        (["--keep", "first"], "keep"),
+        (["--simulate", "nuclei", "--patch", "16", "20", "20"], "multiples of 8"),
+        (["--simulate", "nuclei", "--workers", "-1"], "workers is -1"),
+        (["--simulate", "nuclei", "--every", "0"], "every is 0"),
+        (["--simulate", "nuclei", "--device", "tpu"], "device is 'tpu'"),
+        (["no.zarr"], "no.zarr"),
+    ],
+)
+def test_what_cannot_be_is_refused_in_one_message_before_anything_is_written(run, tmp_path, options, message):
+    done = run(app, ["train", *options, "--output", str(tmp_path / "m.safetensors")])
+    assert done.exit_code == 2
+    assert message in done.stderr
+    assert "Traceback" not in done.stderr
+    assert not list(tmp_path.iterdir())
+
+
+def write(table, columns, rows):
+    with table.open("w", newline="") as file:
+        csv.writer(file).writerows([columns, *rows])
+
+
+@pytest.mark.parametrize("scores", [True, False])
+def test_the_learning_curve_is_drawn_beside_it(tmp_path, scores):
+    table = tmp_path / "m.losses.csv"
+    columns = ["step", "foreground", "flow", *(["val_dice_cells", "val_ap50"] if scores else [])]
+    rows = [[n * 10, 1 / n, 0.5 / n, *([0.1 * n, 0.08 * n] if scores else [])] for n in range(1, 6)]
+    write(table, columns, rows)
+    assert read_curve(table)["step"] == [10, 20, 30, 40, 50]
+    assert picture_of(table) == tmp_path / "m.losses.png"
+    try_to_draw(table)
+    picture = imread(tmp_path / "m.losses.png")
+    assert picture.shape[0] > (500 if scores else 200)
+    assert len(np.unique((picture[..., :3] * 7).astype(int).reshape(-1, 3), axis=0)) > 5  # lines of several colours
+    changed = [[*row[:2], 2 * row[2], *row[3:]] for row in rows]
+    write(table, columns, changed)
+    draw_curve(table, tmp_path / "other.png")
+    assert not np.array_equal(imread(tmp_path / "other.png"), picture)
+
+
+def test_a_picture_that_cannot_be_written_does_not_end_a_training(tmp_path, caplog):
+    table = tmp_path / "m.losses.csv"
+    write(table, ["step", "foreground", "flow"], [[1, 0.5, 0.5]])
+    picture_of(table).mkdir()
+    try_to_draw(table)
+    assert "could not be drawn" in caplog.text

@@ -1,0 +1,301 @@
+"""The report: what it shows is what is in the store, to the voxel; it is small, asks for nothing, and harms no run."""
+
+from __future__ import annotations
+
+import base64
+import io
+import logging
+import re
+from dataclasses import dataclass, field
+from html.parser import HTMLParser
+from pathlib import Path
+
+import numpy as np
+import pytest
+import zarr
+from PIL import Image
+from typer.testing import CliRunner
+
+import bigcp3d
+from bigcp3d.edge.image.image import open_image, open_labels, read_box
+from bigcp3d.errors import InputError, TargetError
+from bigcp3d.face.cli import app
+from bigcp3d.face.report import views, write
+from bigcp3d.face.report.write import ReportWriter, path_of, write_report
+from bigcp3d.pure.boxes import Box
+from tests.schedule.conftest import read_labels
+
+
+@dataclass
+class Shown:
+    """One view of a page: where it says that it lies, and its two pictures."""
+
+    place: dict[str, str]
+    pictures: list[np.ndarray] = field(default_factory=list)
+
+    def numbers(self, name: str) -> tuple[int, ...]:
+        return tuple(int(word) for word in self.place[f"data-{name}"].split())
+
+    @property
+    def box(self) -> Box:
+        return Box(self.numbers("start"), self.numbers("stop"))
+
+
+class Page(HTMLParser):
+    """Views, images, tags and text of a report."""
+
+    def __init__(self, text: str) -> None:
+        super().__init__()
+        self.text, self.views, self.images, self.tags, self.words = text, [], [], set(), []
+        self.feed(text)
+
+    def handle_starttag(self, tag, attrs):
+        attributes = dict(attrs)
+        self.tags.add(tag)
+        if "data-start" in attributes:
+            self.views.append(Shown(attributes))
+        if tag == "img":
+            self.images.append(attributes)
+            content = base64.b64decode(attributes["src"].partition("base64,")[2])
+            self.views[-1].pictures.append(np.asarray(Image.open(io.BytesIO(content)).convert("RGBA")))
+
+    def handle_data(self, data):
+        self.words.append(data.strip())
+
+    def number(self, name: str) -> str:
+        """The figure under a name at the page's top."""
+        return self.words[self.words.index(name) + 1]
+
+
+@pytest.fixture(scope="module")
+def run(tissue_store, random_model, tmp_path_factory):
+    """A run in blocks: its store, summary and report."""
+    folder, writer = tmp_path_factory.mktemp("run"), ReportWriter()
+    settings = {"model": random_model, "block": (17, 30, 26), "executor": "serial"}
+    store = folder / "out.zarr"
+    summary = bigcp3d.segment(tissue_store, output=store, min_volume=10, on_event=writer, **settings)
+    return store, summary, writer.path
+
+
+@pytest.fixture(scope="module")
+def page(run) -> Page:
+    return Page(run[2].read_text())
+
+
+def expected_lines(labels: np.ndarray, zoom: int) -> np.ndarray:
+    """Where outlines have to be, voxel by voxel: along each side of a labelled voxel whose neighbour there differs."""
+    padded = np.pad(labels, 1, mode="edge")
+    lines = np.zeros((labels.shape[0] * zoom, labels.shape[1] * zoom), bool)
+    for row, column in np.argwhere(labels):
+        own, r, c = labels[row, column], row * zoom, column * zoom
+        lines[r, c : c + zoom] |= padded[row, column + 1] != own
+        lines[r + zoom - 1, c : c + zoom] |= padded[row + 2, column + 1] != own
+        lines[r : r + zoom, c] |= padded[row + 1, column] != own
+        lines[r : r + zoom, c + zoom - 1] |= padded[row + 1, column + 2] != own
+    return lines
+
+
+def outlines_fit(page: Page, labels: np.ndarray) -> bool:
+    """Whether all outlines of the page lie where labels change, and all changes have outlines.
+
+    The outline of the cell that a picture is of is two pixels wide; its second pixel is left out of account.
+    """
+    fit = []
+    for shown in page.views:
+        plane = labels[shown.box.slices()].squeeze(int(shown.place["data-axis"]))
+        drawn = shown.pictures[1]
+        there, white = drawn[..., 3] > 0, np.all(drawn == 255, axis=-1)
+        lines = expected_lines(plane, int(shown.place["data-zoom"]))
+        fit.append(np.array_equal(there & ~(white & ~lines), lines) and lines.any())
+    return all(fit)
+
+
+def test_outlines_lie_where_the_labels_change_and_not_one_voxel_beside(run, page):
+    labels = read_labels(run[0], "cells")
+    assert {shown.place["data-axis"] for shown in page.views} == {"0", "1", "2"}
+    assert len(page.views) >= 3 + 3 * 20
+    assert outlines_fit(page, labels)
+    for axis in range(3):  # the control: labels shifted by one voxel
+        for shift in (1, -1):
+            assert not outlines_fit(page, np.roll(labels, shift, axis))
+
+
+def test_the_image_under_the_outlines_is_that_of_the_place(tissue_store, page):
+    image = open_image(tissue_store)
+    for shown in page.views[:3]:
+        axis = int(shown.place["data-axis"])
+        grey = shown.pictures[0][..., 0].astype(float)
+
+        def likeness(row=0, column=0, box=shown.box, axis=axis, grey=grey):
+            plane = read_box(image, 0, box).squeeze(axis)
+            inner = (slice(2, -2), slice(2, -2))
+            return np.corrcoef(np.roll(plane, (row, column), (0, 1))[inner].ravel(), grey[inner].ravel())[0, 1]
+
+        assert likeness() > 0.95
+        assert all(likeness(*shift) < likeness() - 0.02 for shift in ((1, 0), (-1, 0), (0, 1), (0, -1)))
+
+
+def test_numbers_equal_those_counted_on_all_voxels(run, page):
+    store, summary, _ = run
+    labels = read_labels(store, "cells")
+    ids, volumes = np.unique(labels[labels > 0], return_counts=True)
+    assert page.number("cells") == f"{len(ids):,}" == f"{summary.cells:,}"
+    assert page.number("median volume") == f"{np.median(volumes) * 0.25:.3g} µm³"
+    assert page.number("labelled") == f"{np.count_nonzero(labels) / labels.size:.1%}"
+    bars = re.findall(r"<title>([\d,]+) cells of ", page.text)
+    assert sum(int(bar.replace(",", "")) for bar in bars) == len(ids)
+    for name, count in summary.removed.items():
+        at = page.words.index(name)
+        assert f"{count:,}" in page.words[at : at + 6]
+    largest = volumes.max()
+    assert f"{largest * 0.25:,.0f} µm³, {largest:,} voxels" in page.text
+    for axis, plane in (("z", 17), ("y", 30), ("x", 26)):
+        before, after = np.split(labels, [plane], "zyx".index(axis))
+        across = np.intersect1d(before[before > 0], after[after > 0])
+        assert f"seam {axis} = {plane}: {len(across):,} cells" in page.text
+    assert [row for row in ("predict", "track", "cluster", "label") if row not in page.words] == []
+    assert page.number("foreground unassigned") == f"{summary.unassigned_vox / summary.foreground_vox:.2%}"
+
+
+def test_the_page_needs_nothing_else(page):
+    assert "script" not in page.tags
+    assert not {"link", "iframe", "object", "video"} & page.tags
+    assert all(image["src"].startswith("data:image/") for image in page.images)
+    addresses = re.findall(r"(?:https?:)?//[^\s\"'<]+", re.sub(r'src="data:[^"]*"', "", page.text))
+    assert [a for a in addresses if "w3.org" not in a] == []
+    assert "url(" not in page.text
+    assert "@import" not in page.text
+
+
+def test_those_who_cannot_see_are_told_what_is_shown(page):
+    assert all("alt" in image for image in page.images)
+    told = [image["alt"] for image in page.images if image["alt"]]
+    assert len(told) == len(page.views)
+    assert re.fullmatch(r"Slice across z at z = 17: image in grey, outlines of \d+ cells in colour\.", told[0])
+    assert page.text.count("<svg") == len(re.findall(r'<svg[^>]* role="img" aria-label="[^"]{20,}"', page.text)) >= 3
+
+
+def test_the_same_report_is_made_again_from_the_labels(run, page, tmp_path):
+    done = CliRunner().invoke(app, ["report", str(run[0]), "--output", str(tmp_path / "again.html")])
+    assert done.exit_code == 0, done.output
+    assert done.stdout == f"report: {tmp_path / 'again.html'}\n"
+    again = Page((tmp_path / "again.html").read_text())
+    labels = read_labels(run[0], "cells")
+    assert outlines_fit(again, labels)
+    for name in ("cells", "median volume", "labelled", "wall time", "memory of a worker"):
+        assert again.number(name) == page.number(name)
+    seams = [re.findall(r"(?:seam|halfway) . = \d+: [\d,]+ cells", text) for text in (page.text, again.text)]
+    assert seams[0] == seams[1]
+    assert len(seams[0]) == 6
+
+
+def test_labels_of_another_tool_get_what_can_be_known(run, tmp_path):
+    labels = open_labels(run[0], "cells")
+    group = zarr.open_group(labels.path, mode="r")
+    other = zarr.create_group(tmp_path / "other.zarr")
+    multiscale = group.attrs["ome"]["multiscales"][0]
+    multiscale = {"axes": multiscale["axes"], "datasets": multiscale["datasets"][:1]}
+    other.attrs["ome"] = {"multiscales": [multiscale], "version": "0.5", "image-label": {}}
+    other.create_array("0", data=read_labels(run[0], "cells"), chunks=(17, 30, 26))
+    text = write_report(tmp_path / "other.zarr", "").read_text()
+    assert "do not say that bigcp3d made them" in text
+    assert "cannot be read, so outlines are shown alone" in text
+    assert outlines_fit(Page(text), read_labels(run[0], "cells"))
+
+
+def test_micrometres_follow_the_scale_that_was_given(tissue_store, random_model, tmp_path):
+    writer, settings = ReportWriter(), {"model": random_model, "executor": "serial", "output": tmp_path / "o.zarr"}
+    bigcp3d.segment(tissue_store, on_event=writer, scale_um=(2.0, 1.5, 1.0), min_volume=10, **settings)
+    _, volumes = np.unique(read_labels(tmp_path / "o.zarr", "cells"), return_counts=True)
+    page = Page(writer.path.read_text())
+    assert page.number("median volume") == f"{np.median(volumes[1:]) * 3:.3g} µm³"  # the store says 0.25
+    assert "voxel 2 × 1.5 × 1 µm" in page.text
+    assert "not from what the store says" in page.text
+
+
+def test_no_cells_are_a_report_too(tissue_store, random_model, tmp_path):
+    writer = ReportWriter()
+    settings = {"model": random_model, "executor": "serial", "output": tmp_path / "o.zarr", "min_volume": 10**6}
+    assert bigcp3d.segment(tissue_store, on_event=writer, **settings).cells == 0
+    assert "There are no cells." in writer.path.read_text()
+
+
+def test_a_report_that_fails_leaves_the_run_finished_and_says_so(
+    tissue_store, random_model, tmp_path, monkeypatch, caplog
+):
+    def fail(*args, **more):
+        raise RuntimeError("no ink")
+
+    monkeypatch.setattr(write, "write_report", fail)
+    settings = {"model": random_model, "executor": "serial", "output": tmp_path / "o.zarr"}
+    with caplog.at_level(logging.WARNING, "bigcp3d"):
+        summary = bigcp3d.segment(tissue_store, on_event=ReportWriter(), min_volume=10, **settings)
+    assert "no ink" in caplog.text
+    assert open_labels(tmp_path / "o.zarr", "cells").levels[0].shape == (34, 60, 51)
+    assert read_labels(tmp_path / "o.zarr", "cells").max() == summary.cells
+    assert list(tmp_path.glob("*.bigcp3d")) == []  # its work directory went as ever
+
+
+def test_a_file_that_is_no_report_is_not_replaced_and_a_report_is(run, tmp_path):
+    target = tmp_path / "mine.html"
+    target.write_text("<html>my thesis</html>")
+    with pytest.raises(TargetError, match="is no report"):
+        write_report(run[0], "cells", output=target)
+    assert target.read_text() == "<html>my thesis</html>"
+    write_report(run[0], "cells", output=tmp_path / "r.html")
+    write_report(run[0], "cells", output=tmp_path / "r.html")
+    with pytest.raises(InputError, match="no labels 'cels'"):
+        write_report(run[0], "cels")
+
+
+def test_the_report_lies_beside_the_outermost_store(run, tmp_path, monkeypatch):
+    assert run[2] == run[0].parent / "out.cells.report.html"
+    well = zarr.create_group(tmp_path / "plate.zarr").create_group("A/1/0/labels/cells")
+    assert path_of(f"{tmp_path}/plate.zarr/{well.path}") == tmp_path / "plate.A.1.0.cells.report.html"
+    monkeypatch.chdir(tmp_path)
+    assert path_of("s3://bucket/a/embryo.zarr/labels/cells") == tmp_path / "bucket-a-embryo.cells.report.html"
+    assert path_of("s3://bucket/b/embryo.zarr/labels/cells") != path_of("s3://bucket/a/embryo.zarr/labels/cells")
+
+
+@pytest.fixture
+def huge(tmp_path) -> Path:
+    """Labels and image of 10^13 voxels in one level, of which nothing is stored."""
+    root = zarr.create_group(tmp_path / "huge.zarr")
+    for group, dtype in ((root, "uint16"), (root.create_group("labels/cells"), "uint32")):
+        scale = [{"type": "scale", "scale": [1.0, 0.5, 0.5]}]
+        axes = [{"name": name, "type": "space", "unit": "micrometer"} for name in "zyx"]
+        multiscale = {"axes": axes, "datasets": [{"path": "0", "coordinateTransformations": scale}]}
+        label = {} if group is root else {"image-label": {"source": {"image": "../../"}}}
+        group.attrs["ome"] = {"version": "0.5", "multiscales": [multiscale], **label}
+        group.create_array("0", shape=(20_000, 40_000, 12_500), dtype=dtype, chunks=(64, 64, 64), fill_value=0)
+    root["labels"].attrs["ome"] = {"version": "0.5", "labels": ["cells"]}
+    return tmp_path / "huge.zarr"
+
+
+def test_a_report_stays_small_and_reads_little_of_any_volume(huge, monkeypatch):
+    from tests.pure.cells.test_cell_digest import in_parts, make_rows
+
+    read, rng = [], np.random.default_rng(0)
+
+    def noise(image, level, box, **more):  # nothing is harder to compress
+        read.append(box.size)
+        return rng.integers(0, np.iinfo(image.dtype).max, box.shape, image.dtype)
+
+    monkeypatch.setattr(views, "read_box", noise)
+    low = rng.integers((2_000, 2_000, 2_000), (18_000, 38_000, 10_000), (40, 3))
+    rows = make_rows(40, low=low, high=low + np.array([1, 900, 900]), border=np.zeros(40, bool))
+    path = write_report(huge, "cells", parts=in_parts(rows))
+    assert len(Page(path.read_text()).views) == 3 + 3 * 30
+    assert 3e6 < path.stat().st_size < 5e6
+    assert sum(read) <= 2 * (3 * views.PLANE_SIDE**2 + 30 * views.CROP_SIDE**3)  # image and labels
+
+
+def test_segment_writes_a_report_and_names_it_unless_told_not_to(tissue_store, random_model, tmp_path):
+    command = ["segment", tissue_store, "--model", random_model, "--serial", "--min-volume", "10"]
+    with_it = CliRunner().invoke(app, [*command, "--output", str(tmp_path / "a.zarr")])
+    assert with_it.exit_code == 0, with_it.output
+    assert f"report: {tmp_path / 'a.cells.report.html'}" in with_it.stdout
+    without = CliRunner().invoke(app, [*command, "--output", str(tmp_path / "b.zarr"), "--no-report", "--quiet"])
+    assert without.exit_code == 0, without.output
+    assert "report:" not in without.stdout
+    assert {path.name for path in tmp_path.iterdir()} == {"a.zarr", "a.cells.report.html", "b.zarr"}

@@ -1,0 +1,141 @@
+"""What a store is, in words, and what is wrong with it."""
+
+import dataclasses
+import re
+
+import numpy as np
+import pytest
+import zarr
+from typer.testing import CliRunner
+
+import bigcp3d
+from bigcp3d.edge.image.image import ImageInfo, Level
+from bigcp3d.errors import InputError
+from bigcp3d.face.cli import app
+from bigcp3d.face.describe_store import describe_image, find_faults
+from bigcp3d.pure.tissue.tissue import Tissue
+from bigcp3d.schedule.running.start import prepare
+from bigcp3d.work.passes.passes import perform
+from bigcp3d.work.run.run import Run
+
+FINE = Level("0", (64, 128, 128), (0.7, 0.5, 0.5), (0.0, 0.0, 0.0))
+COARSE = Level("1", (64, 64, 64), (0.7, 1.0, 1.0), (0.0, 0.25, 0.25))
+SOUND = ImageInfo("in.zarr", "0.5", 3, ("c", "z", "y", "x"), (FINE, COARSE), "uint16", 2, 1, ("LaminB1", "DAPI"), ())
+
+
+def faults(**changes):
+    return list(find_faults(dataclasses.replace(SOUND, **changes)))
+
+
+def test_a_sound_store_has_no_fault():
+    assert faults() == []
+    assert faults(levels=(FINE, dataclasses.replace(COARSE, shape=(64, 63, 65)))) == []  # rounding is no fault
+
+
+@pytest.mark.parametrize(
+    ("changes", "words"),
+    [
+        ({"levels": (dataclasses.replace(FINE, scale_um=None),)}, "--scale Z Y X"),
+        ({"levels": (dataclasses.replace(FINE, scale_um=(1.0, 1.0, 1.0)),)}, "exactly 1"),
+        ({"times": 5}, "5 time points"),
+        ({"dtype": "int64"}, "unusual dtype int64"),
+        ({"levels": (COARSE, FINE)}, "level '0' is larger than level '1'"),
+        ({"levels": (FINE, dataclasses.replace(COARSE, scale_um=(2.0, 2.0, 2.0)))}, "scale and shape disagree"),
+    ],
+)
+def test_each_fault_is_named_with_its_cure(changes, words):
+    (fault,) = faults(**changes)
+    assert words in fault
+
+
+@pytest.fixture
+def store(tmp_path):
+    """An OME-Zarr 0.4 image of two channels, made with zarr alone."""
+    group = zarr.create_group(tmp_path / "in.zarr", zarr_format=2)
+    group.create_array("0", shape=(2, 8, 16, 16), chunks=(1, 8, 8, 16), dtype=np.uint16)
+    axes = [{"name": "c", "type": "channel"}] + [
+        {"name": name, "type": "space", "unit": "micrometer"} for name in "zyx"
+    ]
+    scale = {"type": "scale", "scale": [1.0, 2.0, 0.5, 0.5]}
+    datasets = [{"path": "0", "coordinateTransformations": [scale]}]
+    group.attrs["multiscales"] = [{"version": "0.4", "axes": axes, "datasets": datasets}]
+    group.attrs["omero"] = {"channels": [{"label": "LaminB1"}, {"label": "DAPI"}]}
+    return tmp_path / "in.zarr"
+
+
+def test_a_store_is_described_from_its_metadata(store):
+    lines = [line.strip() for line in describe_image(store).splitlines()]
+    *told, anisotropy = lines
+    assert "4 times as long" in anisotropy
+    assert told == [
+        str(store),
+        "OME-Zarr 0.4 (zarr 2), axes c,z,y,x, uint16",
+        "2.05 kvoxel a channel and time, 8.0 KiB uncompressed at level 0",
+        "1 time, 2 channels: 0 LaminB1, 1 DAPI",
+        "level 0: '0', 8 x 16 x 16 (z y x), voxel 2 x 0.5 x 0.5 um, chunks 1 x 8 x 8 x 16",
+    ]
+
+
+def test_labels_that_cannot_be_read_do_not_hide_the_rest(store):
+    labels = zarr.open_group(store / "labels", mode="w", zarr_format=2)
+    labels.attrs["labels"] = ["broken"]
+    labels.create_group("broken")
+    text = describe_image(store)
+    assert "labels/broken: cannot be read" in text
+    assert "level 0" in text
+
+
+def test_a_store_that_is_no_image_is_refused(tmp_path):
+    zarr.create_group(tmp_path / "a.zarr")
+    with pytest.raises(InputError, match="multiscales"):
+        describe_image(tmp_path / "a.zarr")
+
+
+def test_every_real_volume_can_be_described(shared_data):
+    images = sorted(path for path in shared_data.rglob("*.zarr") if path.name != "ovule_shapes.zarr")
+    assert len(images) > 10
+    assert all("level 0" in describe_image(path) for path in images)
+    assert "0 LaminB1, 1 Dapi" in describe_image(shared_data / "blastocyst.zarr")
+    with pytest.raises(InputError, match="labels/truth"):  # it has no image, and says what to give instead
+        describe_image(shared_data / "membrane" / "ovule_shapes.zarr")
+
+
+def test_anisotropy_is_told():
+    (fault,) = faults(levels=(dataclasses.replace(FINE, scale_um=(2.0, 0.5, 0.5)),))
+    assert "4 times as long" in fault
+    assert "--diameter" in fault
+
+
+@pytest.fixture
+def segmented(tmp_path):
+    """A small image with a finished run that kept its maps, and a run that was stopped."""
+    path = tmp_path / "in.zarr"
+    bigcp3d.simulate(path, Tissue((16, 32, 32), 10.0, "nuclei"))
+    bigcp3d.segment(path, model="nuclei", executor="serial", keep_maps=True, table="zarr")
+    plan = bigcp3d.plan_segmentation(path, model="nuclei", name="more", executor="serial", start="image")
+    prepare(plan, Run(plan), resumed=False, overwrite=False)
+    perform(Run(plan), "normalise", 0, (0, 0, 0))
+    (path / "labels" / "stopped").mkdir()
+    return path
+
+
+def test_labels_runs_and_the_plan_are_told(segmented):
+    text = describe_image(segmented, plan=True)
+    assert re.search(
+        r"labels/cells: uint32, 1 level, 16 x 32 x 32, by bigcp3d .*, model nuclei.*, \d+ cells, a ta", text
+    )
+    assert "warning: labels/stopped is not in the list" in text
+    assert re.search(r"in.bigcp3d/cells: kept maps of labels 'cells'", text)
+    assert re.search(r"in.bigcp3d/more: unfinished run of labels 'more', 1 block\(s\); recorded: normalise 1;", text)
+    assert re.search(r"model membrane: looks for cells of \d+ voxels \(\d+ x \d+ x \d+ um\)", text)
+    assert re.search(r"bigcp3d segment: blocks +\d of", text)
+
+
+def test_torn_chunks_are_named_on_request(segmented):
+    run = CliRunner()
+    assert run.invoke(app, ["info", str(segmented), "--check"]).exit_code == 0, "the control"
+    chunk = segmented / "labels" / "cells" / "0" / "c" / "0" / "0" / "0"
+    chunk.write_bytes(chunk.read_bytes()[:-40])
+    done = run.invoke(app, ["info", str(segmented), "--check"])
+    assert done.exit_code == 2
+    assert re.search(r"torn: .*labels/cells/0: found voxels that cannot be read in box \(0, 0, 0\)", done.stdout)

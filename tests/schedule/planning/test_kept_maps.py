@@ -1,0 +1,291 @@
+"""Maps that a run kept are found by the next one, if they are those that it would predict; labels are the same."""
+
+from __future__ import annotations
+
+import logging
+import shutil
+from pathlib import Path
+
+import numpy as np
+import pytest
+import zarr
+
+import bigcp3d
+from bigcp3d.edge.models.model_files import load_network, save_model
+from bigcp3d.edge.workdir.records import list_records
+from bigcp3d.errors import BlockError, InputError, TargetError
+from bigcp3d.work.passes import passes
+from tests.schedule.conftest import CUT, read_labels
+
+
+@pytest.fixture
+def store(tmp_path, tissue_store) -> Path:
+    shutil.copytree(tissue_store, tmp_path / "image.zarr")
+    return tmp_path / "image.zarr"
+
+
+@pytest.fixture
+def predicted(monkeypatch) -> list:
+    """Blocks that are predicted from here on."""
+    calls, predict = [], passes.PASSES["predict"]
+    monkeypatch.setitem(passes.PASSES, "predict", lambda *task: [calls.append(task[1:]), predict(*task)][1])
+    return calls
+
+
+@pytest.mark.parametrize("later", [{"foreground": 0.4, "max_flow_error": 1.0}, {"radius_vox": 4.0, "min_volume": 30}])
+def test_labels_from_kept_maps_are_those_from_the_image(store, random_model, predicted, later):
+    settings = {"model": random_model, **CUT}
+    bigcp3d.segment(store, keep_maps=True, **settings)
+    assert predicted
+    predicted.clear()
+    bigcp3d.segment(store, name="anew", start="image", **{**settings, **later, "block": (99, 99, 99)})
+    assert predicted, "the control: from the image all is predicted"
+    predicted.clear()
+    for block in ((20, 31, 40), (34, 20, 51)):
+        name, again = f"cut{block[0]}", {**settings, **later, "block": block}
+        assert bigcp3d.plan_segmentation(store, name=name, **again).reuses_maps
+        bigcp3d.segment(store, name=name, **again)
+        assert np.array_equal(read_labels(store, name), read_labels(store, "anew"))
+    assert not predicted
+    assert not np.array_equal(read_labels(store, name), read_labels(store, "cells")), "the settings matter"
+
+
+def test_a_run_of_the_same_name_starts_from_the_maps_in_its_own_directory(store, random_model, predicted):
+    settings = {"model": random_model, **CUT}
+    bigcp3d.segment(store, keep_maps=True, **settings)
+    work, before = store.parent / "image.bigcp3d" / "cells", read_labels(store, "cells")
+    maps = {path: path.read_bytes() for path in (work / "t0" / "maps").rglob("*") if path.is_file()}
+    predicted.clear()
+    with pytest.raises(TargetError, match="overwrite"):
+        bigcp3d.segment(store, foreground=0.3, **settings)
+    for foreground in (0.3, 0.5):
+        bigcp3d.segment(store, foreground=foreground, overwrite=True, **settings)
+        assert all(path.read_bytes() == content for path, content in maps.items())
+        assert sorted(p.name for p in (work / "t0").iterdir()) == ["maps", "objects.npz", "records"]
+        assert np.array_equal(read_labels(store, "cells"), before) == (foreground == 0.5)
+    assert not predicted
+    bigcp3d.segment(store, start="image", overwrite=True, **settings)
+    assert predicted
+    assert not work.exists(), "asked to begin from the image, and to keep nothing"
+
+
+@pytest.mark.parametrize("where", ["cluster", "resolve", "label"])
+def test_a_run_that_stops_in_the_directory_of_its_maps_is_carried_on(
+    store, random_model, predicted, monkeypatch, where
+):
+    settings = {"model": random_model, **CUT}
+    bigcp3d.segment(store, keep_maps=True, **settings)
+    bigcp3d.segment(store, name="whole", foreground=0.3, **settings)
+    predicted.clear()
+    again = {**settings, "foreground": 0.3, "overwrite": True}
+
+    def stop(*_):
+        raise KeyboardInterrupt
+
+    with monkeypatch.context() as patch:
+        patch.setitem(passes.PASSES, where, stop)
+        with pytest.raises(KeyboardInterrupt):
+            bigcp3d.segment(store, **again)
+    work = store.parent / "image.bigcp3d" / "cells"
+    done = list_records(work / "t0" / "records", "track")
+    assert done
+    assert not (work / "finished").exists()
+    tracked, track = [], passes.PASSES["track"]
+    monkeypatch.setitem(passes.PASSES, "track", lambda *task: [tracked.append(task[2]), track(*task)][1])
+    bigcp3d.segment(store, **again)
+    assert not set(tracked) & set(done)
+    assert not predicted
+    assert np.array_equal(read_labels(store, "cells"), read_labels(store, "whole"))
+    assert bigcp3d.plan_segmentation(store, name="more", **settings).reuses_maps, "the maps are still there"
+
+
+def test_maps_of_other_settings_are_not_taken_and_what_differs_is_named(store, random_model, tmp_path, caplog):
+    other = tmp_path / "other.safetensors"
+    network, card = load_network(random_model)
+    save_model(other, network, card.model_copy(update={"low_percentile": 5.0}))
+    settings = {"model": random_model, "name": "more", **CUT}
+    bigcp3d.segment(store, model=random_model, keep_maps=True, precision="float32", **CUT)
+    for change, message in {
+        "model": (
+            {"model": str(other)},
+            r"model: the file of random then, another file of random now; low_percentile: 1.0 then, 5.0 now",
+        ),
+        "diameter": ({"diameter_um": 3.0}, r"factors: \[1.0, 1.0, 1.0\] then"),
+        "precision": ({"precision": "bfloat16"}, "precision: float32 then, bfloat16 now"),
+    }.values():
+        wanted = {**settings, "precision": "float32", **change}
+        with caplog.at_level(logging.INFO, logger="bigcp3d"):
+            assert not bigcp3d.plan_segmentation(store, **wanted).reuses_maps
+        assert "not used: " in caplog.text
+        with pytest.raises(InputError, match=message):
+            bigcp3d.plan_segmentation(store, start="maps", **wanted)
+    kept = store.parent / "image.bigcp3d" / "cells"
+    assert bigcp3d.plan_segmentation(store, maps=kept, **settings).maps == str(kept), "--maps takes them all the same"
+    shutil.rmtree(kept / "kept")
+    with pytest.raises(InputError, match="no kept maps near"):
+        bigcp3d.plan_segmentation(store, start="maps", precision="float32", **settings)
+
+
+def test_maps_of_an_image_that_has_changed_are_refused_before_anything_is_written(store, random_model):
+    settings = {"model": random_model, **CUT}
+    bigcp3d.segment(store, keep_maps=True, **settings)
+    array = zarr.open_array(f"{store}/0", mode="r+")
+    array[3, 4, 5] = array[3, 4, 5] + 1
+    kept = store.parent / "image.bigcp3d" / "cells" / "t0" / "maps" / "zarr.json"
+    for more in ({"name": "more"}, {"overwrite": True}):
+        with pytest.raises(InputError, match=r"found other voxels .*--from image"):
+            bigcp3d.segment(store, foreground=0.4, **more, **settings)
+        assert kept.exists()
+    assert not (store.parent / "image.bigcp3d" / "more").exists()
+    bigcp3d.segment(store, name="more", start="image", **settings)
+
+
+def test_an_unfinished_run_that_predicts_is_carried_on_though_maps_are_kept_elsewhere(store, random_model, monkeypatch):
+    settings = {"model": random_model, **CUT}
+
+    def stop(*_):
+        raise KeyboardInterrupt
+
+    with monkeypatch.context() as patch:
+        patch.setitem(passes.PASSES, "cluster", stop)
+        with pytest.raises(KeyboardInterrupt):
+            bigcp3d.segment(store, name="first", **settings)
+    bigcp3d.segment(store, name="second", keep_maps=True, **settings)
+    assert not bigcp3d.plan_segmentation(store, name="first", **settings).reuses_maps
+    bigcp3d.segment(store, name="first", **settings)
+    assert np.array_equal(read_labels(store, "first"), read_labels(store, "second"))
+
+
+def test_kept_maps_of_a_time_series_are_found_and_may_be_given(movie_store, random_model, tmp_path, predicted):
+    shutil.copytree(movie_store, tmp_path / "movie.zarr")
+    store, work = tmp_path / "movie.zarr", tmp_path / "work"
+    settings = {"model": random_model, **CUT, "block": (20, 20, 20)}
+    bigcp3d.segment(store, keep_maps=True, work_dir=work, **settings)
+    predicted.clear()
+    bigcp3d.segment(store, name="given", maps=work, work_dir=tmp_path / "given", **settings)
+    bigcp3d.segment(store, name="found", start="maps", work_dir=tmp_path / "found", **settings)
+    assert not predicted
+    cells = read_labels(store, "cells")
+    assert cells[0].max() != cells[1].max()
+    assert np.array_equal(read_labels(store, "given"), cells)
+    assert np.array_equal(read_labels(store, "found"), cells)
+    shutil.rmtree(work / "t1" / "maps")
+    with pytest.raises(InputError, match=r"t1.maps"):
+        bigcp3d.plan_segmentation(store, name="less", maps=work, **settings)
+
+
+@pytest.fixture
+def tracked(monkeypatch) -> list:
+    """Blocks that are tracked from here on."""
+    calls, track = [], passes.PASSES["track"]
+    monkeypatch.setitem(passes.PASSES, "track", lambda *task: [calls.append(task[1:]), track(*task)][1])
+    return calls
+
+
+@pytest.mark.parametrize("later", [{"closing_vox": 0, "max_flow_error": 1.0}, {"closing_vox": 4, "min_volume": 30}])
+def test_labels_from_kept_offsets_are_those_from_the_image(store, random_model, predicted, tracked, later):
+    settings = {"model": random_model, **CUT}
+    bigcp3d.segment(store, keep_offsets=True, **settings)
+    assert len(tracked) == 8
+    anew = bigcp3d.segment(store, name="anew", start="image", **{**settings, **later, "block": (99, 99, 99)})
+    assert predicted.pop()
+    predicted.clear(), tracked.clear()
+    for block in ((20, 31, 40), (17, 30, 26)):
+        name = f"cut{block[0]}"
+        summary = bigcp3d.segment(store, name=name, **{**settings, **later, "block": block})
+        assert (summary.cells, summary.removed) == (anew.cells, anew.removed)
+        assert (summary.foreground_vox, summary.unassigned_vox) == (anew.foreground_vox, anew.unassigned_vox)
+        assert np.array_equal(read_labels(store, name), read_labels(store, "anew"))
+    assert not predicted
+    assert not tracked
+    assert not np.array_equal(read_labels(store, name), read_labels(store, "cells")), "the settings matter"
+    bigcp3d.segment(store, name="maps", start="maps", **settings)
+    assert len(tracked) == 8, "the control: from maps all is tracked"
+
+
+def test_offsets_of_another_threshold_are_not_taken_but_the_maps_are(store, random_model, tracked):
+    settings = {"model": random_model, **CUT}
+    bigcp3d.segment(store, keep_offsets=True, **settings)
+    plan = bigcp3d.plan_segmentation(store, name="more", foreground=0.3, **settings)
+    assert plan.reuses_maps
+    assert plan.tracked is None
+    for change, message in (
+        ({"foreground": 0.3}, "offsets: foreground: 64 then, 38 now"),
+        ({"radius_vox": 4.0}, "offsets: .*reach: 8 then, 12 now"),
+        ({"roi": "0:20,:,:"}, "offsets: a region or a mask is asked for"),
+    ):
+        with pytest.raises(InputError, match=message):
+            bigcp3d.plan_segmentation(store, name="more", start="offsets", **{**settings, **change})
+    for wrong in ({"roi": "0:20,:,:"}, {"maps": store.parent / "image.bigcp3d" / "cells"}):
+        with pytest.raises(InputError, match="offsets are kept of whole volumes"):
+            bigcp3d.plan_segmentation(store, name="more", keep_offsets=True, **wrong, **settings)
+    with pytest.raises(InputError, match="closing is 22; it must be 0 to 21"):
+        bigcp3d.plan_segmentation(store, closing_vox=22, **settings)
+
+
+def test_offsets_may_be_kept_beside_maps_that_were_kept_before_and_replaced_in_place(
+    store, random_model, predicted, tracked
+):
+    settings = {"model": random_model, **CUT}
+    bigcp3d.segment(store, keep_maps=True, **settings)
+    predicted.clear()
+    bigcp3d.segment(store, name="sure", foreground=0.6, keep_offsets=True, **settings)
+    tracked.clear()
+    other = {**settings, "foreground": 0.6, "max_flow_error": 1.0, "block": (20, 31, 40)}
+    bigcp3d.segment(store, name="found", start="offsets", **other)
+    assert not tracked
+    bigcp3d.segment(store, name="tracked", start="maps", **other)
+    assert tracked
+    assert np.array_equal(read_labels(store, "found"), read_labels(store, "tracked"))
+    work = store.parent / "image.bigcp3d"
+    assert not (work / "sure" / "t0" / "maps").exists()
+    for name in ("cells", "sure"):  # in the directory of the maps, and in that of other offsets
+        more = {"name": name, "overwrite": True, "foreground": 0.4, "keep_offsets": True}
+        bigcp3d.segment(store, **{**settings, **more})
+        plan = bigcp3d.plan_segmentation(store, name="more", start="offsets", **{**settings, "foreground": 0.4})
+        assert plan.tracked is not None
+    assert not predicted
+    with pytest.raises(InputError, match="there are no kept offsets"):
+        bigcp3d.plan_segmentation(store, name="more", start="offsets", **{**settings, "foreground": 0.6})
+
+
+def test_offsets_beside_maps_that_another_image_has_replaced_are_not_taken(store, random_model):
+    settings = {"model": random_model, **CUT}
+    bigcp3d.segment(store, keep_maps=True, **settings)
+    bigcp3d.segment(store, name="sure", keep_offsets=True, **settings)
+    assert bigcp3d.plan_segmentation(store, name="new", **settings).tracked, "the control"
+    image = zarr.open_group(store, mode="r+")["0"]
+    image[...] = np.asarray(image[...])[:, ::-1]
+    bigcp3d.segment(store, keep_maps=True, overwrite=True, start="image", **settings)
+    bigcp3d.segment(store, name="new", **settings)
+    assert np.array_equal(read_labels(store, "new"), read_labels(store, "cells"))
+    with pytest.raises(InputError, match="have gone, or are others now"):
+        bigcp3d.plan_segmentation(store, name="more", start="offsets", **settings)
+
+
+def test_missing_chunks_are_counted_where_offsets_were_kept(store, random_model):
+    (store / "0" / "c" / "1" / "1" / "1").unlink()
+    settings = {"model": random_model, **CUT}
+    first = bigcp3d.segment(store, keep_offsets=True, **settings)
+    again = bigcp3d.segment(store, name="again", start="offsets", **settings)
+    assert first.missing_chunks == again.missing_chunks == 1
+    with pytest.raises(InputError, match="1 chunks were not in the store then, and all are asked for now"):
+        bigcp3d.plan_segmentation(store, name="more", start="offsets", missing_chunks="fail", **settings)
+
+
+def test_maps_of_a_region_are_not_background_elsewhere(store, random_model, tmp_path):
+    bigcp3d.segment(store, keep_maps=True, roi="0:8,0:60,0:8", work_dir=tmp_path / "kept", model=random_model, **CUT)
+    again = {**CUT, "maps": tmp_path / "kept", "radius_vox": 2.5}
+    bigcp3d.segment(store, name="same", roi="0:8,0:60,0:8", **again)
+    assert np.array_equal(read_labels(store, "same"), read_labels(store, "cells"))
+    for more in ({}, {"roi": "0:8,0:60,20:40"}, {"roi": "0:8,0:60,0:8", "radius_vox": 4.0}):
+        with pytest.raises(InputError, match="hold nothing outside it"):
+            bigcp3d.segment(store, name="more", **{**again, **more})
+
+
+def test_a_shard_of_kept_maps_that_is_gone_is_never_read_as_background(store, random_model):
+    settings = {"model": random_model, **CUT}
+    bigcp3d.segment(store, keep_maps=True, **settings)
+    next(path for path in sorted((store.parent / "image.bigcp3d").rglob("maps/c/0/*/*/*"))).unlink()
+    with pytest.raises(BlockError, match="found no such shard of kept maps; predict anew"):
+        bigcp3d.segment(store, name="more", **settings)

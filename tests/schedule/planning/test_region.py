@@ -1,0 +1,284 @@
+"""Where to work: regions, masks and time points give what the whole volume's run gives there."""
+
+from __future__ import annotations
+
+import itertools
+
+import numpy as np
+import pytest
+import zarr
+
+import bigcp3d
+from bigcp3d.errors import InputError
+from bigcp3d.schedule.running.tasks import label_tasks, object_tasks
+from tests.schedule.conftest import CUT, ERROR, KINDS, SHAPE, Case, left, write_image
+
+REGIONS = ["5:30,8:50,10:45", "0:34,20:60,0:20", "12:13,:,:", "0:17,30:60,26:51"]
+"""Odd, at the border, one plane thick, and blocks exactly."""
+
+
+def box_of(region: str) -> tuple[slice, ...]:
+    parts = [part.split(":") for part in region.split(",")]
+    return tuple(slice(int(a or 0), int(b) if b else None) for a, b in parts)
+
+
+def inside(labels: np.ndarray, box: tuple[slice, ...]) -> dict[int, frozenset[int]]:
+    """Voxels of each cell that lies in the box whole."""
+    outside = labels.copy()
+    outside[box] = 0
+    ids = np.setdiff1d(np.unique(labels[box]), np.append(np.unique(outside), 0))
+    return {int(i): frozenset(np.flatnonzero(labels == i).tolist()) for i in ids}
+
+
+def voxels_of(labels: np.ndarray) -> set[frozenset[int]]:
+    """Voxels of each cell."""
+    return {frozenset(np.flatnonzero(labels == i).tolist()) for i in np.unique(labels)}
+
+
+@pytest.mark.parametrize("region", REGIONS)
+@pytest.mark.parametrize("more", [{}, ERROR], ids=["plain", "flow error"])
+def test_cells_inside_a_region_are_those_of_the_whole_volume(tissue_store, random_model, tmp_path, region, more):
+    case = Case(tissue_store, random_model, tmp_path, **more)
+    whole, box = case.whole(), box_of(region)
+    found = case.segment(roi=region)
+    expected = inside(whole, box)
+    assert region == "12:13,:,:" or len(expected) > 3, "the test has cells to look at"
+    assert set(expected.values()) <= voxels_of(found)
+    outside = found.copy()
+    outside[box] = 0
+    assert not outside.any(), "nothing is written outside the region"
+    assert np.array_equal(np.unique(found), np.arange(found.max() + 1)), "ids are dense"
+
+
+def test_the_whole_region_changes_nothing(tissue_store, random_model, tmp_path):
+    case = Case(tissue_store, random_model, tmp_path)
+    assert case.plan(roi="0:34,:,:").key == case.plan().key
+
+
+@pytest.mark.parametrize("diameter_um", [None, 3.0])
+def test_a_region_does_not_depend_on_the_block(tissue_store, random_model, tmp_path, diameter_um):
+    settings = {**ERROR, "roi": REGIONS[0], "diameter_um": diameter_um}
+    case = Case(tissue_store, random_model, tmp_path, **settings)
+    expected = case.whole()
+    assert expected.max() > 20
+    for i, block in enumerate([(17, 30, 26), (9, 13, 51), (34, 60, 5)]):
+        assert np.array_equal(case.segment(f"{i}.zarr", block=block, work_dir=tmp_path / f"w{i}"), expected)
+
+
+def test_a_region_too_narrow_for_what_its_cells_need_would_be_seen(tissue_store, random_model, tmp_path, monkeypatch):
+    from bigcp3d.work.plan.scope import Scope
+
+    case = Case(tissue_store, random_model, tmp_path)
+    expected = inside(case.whole(), box_of(REGIONS[0]))
+    tight = Scope.of
+    monkeypatch.setattr(Scope, "of", lambda *args, **kw: tight(*args, reach=1, radius=0))
+    try:
+        found = case.segment(roi=REGIONS[0])
+    except FileNotFoundError:
+        return
+    assert not set(expected.values()) <= voxels_of(found)
+
+
+def test_a_region_computes_only_the_patches_that_it_needs(tissue_store, random_model, tmp_path):
+    case = Case(tissue_store, random_model, tmp_path, radius_vox=1.0)
+    plan = case.plan(roi="0:6,0:6,0:6")
+    names = [task.key[0] for task in [*object_tasks(plan), *label_tasks(plan)]]
+    everything = [task.key[0] for task in [*object_tasks(case.plan()), *label_tasks(case.plan())]]
+    assert names.count("predict") < everything.count("predict")
+    assert names.count("label") == 1 < everything.count("label")
+
+
+def test_intermediates_of_a_region_go_too(tissue_store, random_model, tmp_path, monkeypatch):
+    from bigcp3d.schedule import segment as module
+
+    case = Case(tissue_store, random_model, tmp_path, **ERROR)
+    seen = []
+    real = module.clean_up
+    monkeypatch.setattr(module, "clean_up", lambda plan, **kw: (seen.append(left(case.work)), real(plan, **kw)))
+    case.segment(roi=REGIONS[0])
+    assert [seen[0][kind] for kind in KINDS] == [0, 0, 0, 0]
+
+
+@pytest.fixture(scope="module")
+def mask_store(tmp_path_factory):
+    """Masks that cross every seam: at the image's resolution, and at half of it."""
+    rng = np.random.default_rng(0)
+    coarse = np.zeros((17, 30, 26), np.uint8)
+    for _ in range(6):
+        corner = [int(rng.integers(0, s - 6)) for s in coarse.shape]
+        coarse[tuple(slice(a, a + int(rng.integers(4, 14))) for a in corner)] = 200
+    fine = coarse.repeat(2, 0).repeat(2, 1).repeat(2, 2)[tuple(slice(s) for s in SHAPE)]
+    folder = tmp_path_factory.mktemp("masks")
+    write_image(folder / "fine.zarr", fine, scale_um=(1.0, 0.5, 0.5))
+    write_image(folder / "coarse.zarr", coarse, scale_um=(2.0, 1.0, 1.0))
+    return folder, fine > 0
+
+
+@pytest.mark.parametrize("name", ["fine", "coarse"])
+def test_a_mask_gives_the_labels_of_maps_without_foreground_outside_it(
+    tissue_store, random_model, mask_store, tmp_path, name
+):
+    folder, inside_mask = mask_store
+    case = Case(tissue_store, random_model, tmp_path, **ERROR, block=(34, 60, 51))
+    case.segment("kept.zarr", keep_maps=True, work_dir=tmp_path / "kept")
+    maps = np.asarray(zarr.open_array(tmp_path / "kept" / "t0" / "maps", mode="r")[...])
+    maps[0] *= inside_mask
+    zarr.save_array(tmp_path / "masked.zarr", maps)
+    expected = case.segment("given.zarr", maps=tmp_path / "masked.zarr", work_dir=tmp_path / "given", radius_vox=2.5)
+    assert expected.max() > 20
+    assert expected.max() < case.whole().max()
+    for i, block in enumerate([(34, 60, 51), (17, 30, 26), (13, 31, 23)]):
+        found = case.segment(f"{i}.zarr", mask=folder / f"{name}.zarr", block=block, work_dir=tmp_path / f"w{i}")
+        assert np.array_equal(found, expected)
+
+
+def test_patches_far_from_the_mask_are_not_computed(tissue_store, random_model, tmp_path, monkeypatch):
+    from bigcp3d.pure.predict.run_network import run_network as predict
+
+    corner = np.zeros(SHAPE, np.uint8)
+    corner[:4, :4, :4] = 1
+    write_image(tmp_path / "corner.zarr", corner, scale_um=(1.0, 0.5, 0.5))
+    counts = []
+    real = predict.run_network
+    monkeypatch.setattr(predict, "run_network", lambda net, patches: (counts.append(1), real(net, patches))[1])
+    case = Case(tissue_store, random_model, tmp_path, radius_vox=1.0)
+    case.segment()
+    everything = len(counts)
+    case.segment("corner_out.zarr", mask=tmp_path / "corner.zarr", work_dir=tmp_path / "w")
+    assert 0 < len(counts) - everything < everything
+
+
+def test_empty_space_is_predicted_once(random_model, tmp_path, monkeypatch):
+    """A mosaic with empty corners: fewer runs of the network, and the labels are those of all the runs."""
+    from bigcp3d.pure.predict.run_network import run_network as predict
+
+    from .conftest import tissue_values
+
+    values = tissue_values((40, 100, 100))
+    values[:, 40:] = 0
+    values[:, :, 60:] = 0
+    write_image(tmp_path / "mosaic.zarr", values)
+    counts = []
+    real = predict.run_network
+    monkeypatch.setattr(predict, "run_network", lambda net, patches: (counts.append(1), real(net, patches))[1])
+    case = Case(str(tmp_path / "mosaic.zarr"), random_model, tmp_path, block=(40, 50, 50))
+    found, skipping = case.segment(), len(counts)
+    monkeypatch.setattr(predict, "_only_values", lambda *args: None)
+    expected = case.segment("all.zarr", work_dir=tmp_path / "w")
+    assert skipping < (len(counts) - skipping) * 0.7
+    assert np.array_equal(found, expected)
+    assert found.max() > 20
+
+
+@pytest.mark.parametrize(("time", "present"), [("1", [1]), ("0:1", [0]), (":", [0, 1]), ("1:", [1])])
+def test_a_subset_of_time_points_gives_their_labels_alone(movie_store, random_model, tmp_path, time, present):
+    case = Case(movie_store, random_model, tmp_path, block=(20, 20, 20))
+    whole, found = case.whole(), case.segment(time=time)
+    for t in range(2):
+        assert np.array_equal(found[t], whole[t] if t in present else np.zeros_like(whole[t]))
+
+
+def test_a_region_on_workers_of_dask(tissue_store, random_model, mask_store, tmp_path):
+    case = Case(tissue_store, random_model, tmp_path, **ERROR, roi=REGIONS[0], mask=mask_store[0] / "coarse.zarr")
+    expected = case.whole()
+    assert expected.any()
+    found = case.segment(executor="dask", workers=2, memory_limit="4GiB")
+    assert np.array_equal(found, expected)
+
+
+@pytest.mark.parametrize(
+    ("settings", "said"),
+    [
+        ({"roi": "5:30,8:50"}, "Z0:Z1"),
+        ({"roi": "5:30,8:50,a:b"}, "Z0:Z1"),
+        ({"roi": "30:5,8:50,10:45"}, "holds no voxel"),
+        ({"roi": "100:130,8:50,10:45"}, "holds no voxel"),
+        ({"time": "7"}, "time point 7"),
+        ({"time": "3:x"}, "allowed are 0 to 0"),
+        ({"time": "4:9"}, "which are none"),
+        ({"mask": "/nowhere.zarr"}, "nowhere"),
+    ],
+)
+def test_what_names_no_voxel_is_refused(tissue_store, random_model, tmp_path, settings, said):
+    with pytest.raises(InputError, match=said):
+        Case(tissue_store, random_model, tmp_path).plan(**settings)
+
+
+def test_a_mask_of_another_volume_is_refused(tissue_store, random_model, tmp_path):
+    write_image(tmp_path / "other.zarr", np.ones((20, 60, 51), np.uint8), scale_um=(1.0, 0.5, 0.5))
+    with pytest.raises(InputError, match="covers"):
+        Case(tissue_store, random_model, tmp_path).plan(mask=tmp_path / "other.zarr")
+
+
+def test_micrometres_are_those_of_the_image(tissue_store, random_model, tmp_path):
+    case = Case(tissue_store, random_model, tmp_path)
+    plan = case.plan(roi="5:30,4:25,5:22.5um")
+    assert plan.roi == case.plan(roi="5:30,8:50,10:45").roi
+
+
+def test_micrometres_are_those_that_the_user_says(tissue_store, random_model, tmp_path):
+    settings = {"model": random_model, "output": tmp_path / "o.zarr", **CUT}
+    for scale, stop in ((None, (10, 20, 20)), ((2.0, 2.0, 1.0), (5, 5, 10))):
+        plan = bigcp3d.plan_segmentation(tissue_store, roi="0:10,0:10,0:10um", scale_um=scale, **settings)
+        assert plan.roi.stop == stop
+
+
+def test_labels_of_a_region_survive_a_stop(tissue_store, random_model, tmp_path, monkeypatch):
+    from bigcp3d.schedule.running import serial
+
+    case = Case(tissue_store, random_model, tmp_path, roi=REGIONS[0])
+    expected, calls = case.whole(), itertools.count()
+    real = serial.perform
+
+    def stop_after(*args, **kw):
+        if next(calls) == 9:
+            raise KeyboardInterrupt
+        return real(*args, **kw)
+
+    monkeypatch.setattr(serial, "perform", stop_after)
+    with pytest.raises(KeyboardInterrupt):
+        case.segment()
+    monkeypatch.setattr(serial, "perform", real)
+    assert np.array_equal(case.segment(), expected)
+
+
+def test_maps_of_the_whole_volume_serve_a_region_and_not_the_other_way_round(tissue_store, random_model, tmp_path):
+    case = Case(tissue_store, random_model, tmp_path)
+    expected = case.segment("anew.zarr", roi=REGIONS[0], work_dir=tmp_path / "anew")
+    case.segment("kept.zarr", keep_maps=True, work_dir=tmp_path / "kept")
+    found = case.segment("from.zarr", roi=REGIONS[0], maps=tmp_path / "kept", work_dir=tmp_path / "w", radius_vox=2.5)
+    assert np.array_equal(found, expected)
+    part = tmp_path / "part.bigcp3d"
+    case.segment("part.zarr", roi=REGIONS[0], keep_maps=True, work_dir=part / "cells")
+    with pytest.raises(InputError, match="in a region or a mask only"):
+        case.plan(start="maps", work_dir=part / "other")
+    found = case.segment("f.zarr", roi=REGIONS[0], maps=part / "cells", work_dir=tmp_path / "v", radius_vox=2.5)
+    assert np.array_equal(found, expected)
+
+
+def test_maps_of_a_mask_serve_that_mask_alone(tissue_store, random_model, mask_store, tmp_path):
+    case = Case(tissue_store, random_model, tmp_path)
+    fine, coarse = (mask_store[0] / f"{name}.zarr" for name in ("fine", "coarse"))
+    expected = case.segment("kept.zarr", mask=fine, keep_maps=True, work_dir=tmp_path / "kept", radius_vox=2.5)
+    again = {"maps": tmp_path / "kept", "radius_vox": 2.5}
+    assert np.array_equal(case.segment("a.zarr", mask=fine, work_dir=tmp_path / "a", **again), expected)
+    for more in ({}, {"mask": coarse}, {"mask": fine, "radius_vox": 3.5}):
+        with pytest.raises(InputError, match="hold nothing outside it"):
+            case.plan(work_dir=tmp_path / "b", **{**again, **more})
+
+
+@pytest.mark.parametrize("slab", [1, 700, 2**22])
+def test_a_mask_is_read_in_planes_that_do_not_matter(
+    tissue_store, random_model, mask_store, tmp_path, monkeypatch, slab
+):
+    from bigcp3d.pure.boxes import Box
+    from bigcp3d.work.passes.passes import mask as module
+    from bigcp3d.work.run.run import Run
+
+    folder, inside_mask = mask_store
+    case = Case(tissue_store, random_model, tmp_path)
+    monkeypatch.setattr(module, "SLAB_VOX", slab)
+    for name in ("fine", "coarse"):
+        run = Run(case.plan(mask=folder / f"{name}.zarr"))
+        box = Box((3, 5, 7), (31, 58, 40))
+        assert np.array_equal(module.read_mask(run, 0, box), inside_mask[box.slices()])

@@ -1,0 +1,259 @@
+"""Chunks of the input that are damaged or missing: the block fails by name, or what is lost is background.
+
+What is skipped are stored chunks, so the labels are those of the whole volume without these chunks, for all blocks.
+"""
+
+from __future__ import annotations
+
+import shutil
+from pathlib import Path
+
+import numpy as np
+import pytest
+import zarr
+
+import bigcp3d
+from bigcp3d.edge.labels.labels import create_image, write_image_box
+from bigcp3d.errors import BlockError, InputError, TargetError
+from bigcp3d.pure.boxes import BlockGrid, Box
+from bigcp3d.schedule.running.events import BlockDone, Warned
+from bigcp3d.work.passes import intake, passes
+from bigcp3d.work.run import run as run_module
+from bigcp3d.work.run import unreadable_input as lost
+from tests.schedule.conftest import SHAPE, Case, read_labels, tissue_values
+
+CHUNK = (17, 15, 17)
+WHOLE = {"block": (99, 99, 99)}
+
+
+def truncate(path: Path) -> None:
+    path.write_bytes(path.read_bytes()[: path.stat().st_size // 2])
+
+
+def empty(path: Path) -> None:
+    path.write_bytes(b"")
+
+
+def scramble(path: Path) -> None:
+    path.write_bytes(np.random.default_rng(0).bytes(path.stat().st_size))
+
+
+DAMAGES = [truncate, empty, scramble]
+
+
+@pytest.fixture
+def case(random_model, tmp_path) -> Case:
+    """A tissue in chunks that fit no block."""
+    store = tmp_path / "image.zarr"
+    image = create_image(store, SHAPE, "uint16", scale_um=(1.0, 0.5, 0.5), chunk=CHUNK, shard=CHUNK)
+    grid, values = BlockGrid(SHAPE, CHUNK), tissue_values()
+    for index in grid:
+        write_image_box(image, grid.core(index), values[grid.core(index).slices()])
+    return Case(str(store), random_model, tmp_path)
+
+
+@pytest.fixture
+def small_sample(monkeypatch):
+    """The percentiles come from one chunk, as in a volume that is larger than its sample."""
+    one = (BlockGrid(SHAPE, CHUNK).core((0, 1, 0)),)
+    monkeypatch.setattr(intake, "sample_boxes", lambda shape: one)
+
+
+def chunk(case: Case, index=(1, 2, 1)) -> Path:
+    return Path(case.store) / "0" / "c" / "/".join(map(str, index))
+
+
+def chunk_box(index=(1, 2, 1)) -> tuple[slice, ...]:
+    return BlockGrid(SHAPE, CHUNK).core(index).slices()
+
+
+@pytest.mark.parametrize("damage", DAMAGES)
+def test_a_damaged_chunk_fails_its_blocks_by_name_and_all_else_is_finished(small_sample, case, damage):
+    whole = case.whole()
+    last = chunk(case, (1, 3, 2))
+    good = last.read_bytes()
+    damage(last)
+    with pytest.raises(
+        BlockError, match=r"predict of block \(1, 1, 1\).*image.zarr/0: found voxels that cannot"
+    ) as failed:
+        case.segment()
+    assert failed.value.exit_code == 4
+    done = {path.stem for path in case.work.glob("t0/records/predict/*.json")}
+    assert done == {"0.0.0", "0.0.1", "1.0.0", "1.0.1"}
+
+    assert failed.value.__cause__ is not None
+    last.write_bytes(good)
+    events = []
+    assert np.array_equal(case.segment(on_event=events.append), whole)
+    again = {
+        ".".join(map(str, e.index)) for e in events if isinstance(e, BlockDone) and e.seconds and e.name == "predict"
+    }
+    assert again.isdisjoint(done)
+
+
+@pytest.mark.parametrize("settings", [{}, {"diameter_um": 3.0, "block": (30, 40, 5), "max_flow_error": 2.0}])
+def test_skipped_chunks_are_background_and_the_rest_does_not_depend_on_blocks(case, settings):
+    whole = case.segment("without.zarr", **{**settings, **WHOLE})
+    for index, damage in zip(((1, 2, 1), (0, 1, 2)), DAMAGES, strict=False):
+        damage(chunk(case, index))
+    labels = {}
+    dask = {"executor": "dask", "workers": 2} if not settings else {}
+    for name, more in (("one", WHOLE), ("blocks", dask)):
+        events = []
+        more = {**settings, **more, "on_error": "skip", "on_event": events.append}
+        labels[name] = case.segment(f"{name}.zarr", **more)
+        assert any("2 chunks could not be read" in e.message for e in events if isinstance(e, Warned))
+    for index in ((1, 2, 1), (0, 1, 2)):
+        assert not labels["one"][chunk_box(index)].any()
+        assert whole[chunk_box(index)].any(), "the control: there were cells"
+    assert labels["one"].any()
+    assert np.array_equal(labels["one"], labels["blocks"])
+    said = zarr.open_group(case.folder / "one.zarr" / "labels" / "cells").attrs["bigcp3d"]["lost"]
+    assert [piece["start"] for piece in said] == [[0, 15, 34], [17, 30, 17]]
+    assert all(piece["error"] for piece in said)
+
+
+def test_a_run_that_failed_is_carried_on_with_skip_and_not_back(small_sample, case, monkeypatch):
+    truncate(chunk(case))
+    with pytest.raises(BlockError):
+        case.segment()
+    with monkeypatch.context() as patch:
+        patch.setitem(passes.PASSES, "cluster", lambda *_: 1 / 0)
+        with pytest.raises(BlockError):
+            case.segment(on_error="skip")
+    with pytest.raises(TargetError, match=r"given up 1 chunks \(image, channel 0, time 0, voxels \(17, 30, 17\)"):
+        case.segment()
+    assert np.array_equal(case.segment(on_error="skip"), case.segment("one.zarr", on_error="skip", **WHOLE))
+
+
+def test_what_was_given_up_once_is_given_up_for_all(case, monkeypatch):
+    """A chunk that comes back: the task that saw it away decides, since others would see another image."""
+    read, tries = lost.read_box, []
+
+    def flaky(image, level, box, **more):
+        if not box.intersect(BlockGrid(SHAPE, CHUNK).core((1, 2, 1))).empty and len(tries) < 1 + lost.TRIES:
+            tries.append(box)
+            raise InputError("away")
+        return read(image, level, box, **more)
+
+    monkeypatch.setattr(lost, "read_box", flaky)
+    labels = case.segment(on_error="skip")
+    assert not labels[chunk_box()].any()
+    monkeypatch.undo()
+    truncate(chunk(case))
+
+
+def test_a_chunk_that_fails_now_and_then_is_read_again(case, monkeypatch):
+    whole, read, tries = case.whole(), lost.read_box, []
+
+    def flaky(image, level, box, **more):
+        tries.append(box)
+        if len(tries) % 3 == 0:
+            raise InputError("away")
+        return read(image, level, box, **more)
+
+    monkeypatch.setattr(lost, "read_box", flaky)
+    assert np.array_equal(case.segment(on_error="skip"), whole)
+
+
+def test_given_maps_that_are_damaged_fail_or_are_background(case):
+    case.segment("kept.zarr", keep_maps=True, work_dir=case.folder / "kept")
+    maps = shutil.copytree(case.folder / "kept" / "t0" / "maps", case.folder / "maps.zarr")
+    settings = {"maps": maps, "radius_vox": 3.0}
+    case.segment(**settings)
+    shards = zarr.open_array(maps).shards[1:]
+    truncate(maps / "c" / "0" / "1" / "1" / "1")
+    with pytest.raises(BlockError, match=r"track of block \(1, 1, 1\).*found maps that cannot be read"):
+        case.segment("failed.zarr", **settings)
+    shutil.rmtree(case.work)
+    labels = case.segment("skipped.zarr", on_error="skip", **settings)
+    assert not labels[BlockGrid(SHAPE, shards).core((1, 1, 1)).slices()].any()
+    assert np.array_equal(labels, case.segment("one.zarr", on_error="skip", **settings, **WHOLE))
+
+
+def test_a_channel_that_only_kept_maps_had_seen_is_lost_in_all_blocks_alike(
+    small_sample, two_channel_model, tmp_path, monkeypatch
+):
+    store = tmp_path / "image.zarr"
+    create_image(store, SHAPE, "float32", scale_um=(1.0, 0.5, 0.5), channels=2, chunk=CHUNK, shard=CHUNK)
+    array = zarr.open_array(store / "0", mode="r+")
+    array[0], array[1] = tissue_values(), tissue_values(stain="membrane")
+    settings = {"model": two_channel_model, "channel": (0, 1), "min_volume": 2, "executor": "serial"}
+    bigcp3d.segment(store, keep_maps=True, **settings, **WHOLE)
+    truncate(store / "0" / "c" / "1" / "1" / "2" / "1")
+    found = {}
+    for name, block in {"whole": (99, 99, 99), "cut": (17, 30, 26)}.items():
+        summary = bigcp3d.segment(store, name=name, on_error="skip", block=block, **settings)
+        assert len(summary.lost) == 1
+        found[name] = read_labels(store, name)
+    assert np.array_equal(found["cut"], found["whole"])
+    assert not found["whole"][chunk_box()].any()
+    assert read_labels(store, "cells")[chunk_box()].any()
+
+
+def test_missing_chunks_are_the_fill_value_and_counted_or_refused(small_sample, case):
+    """Zarr says so, and writers leave out chunks of nothing but fill; only the user can know that none should be."""
+    expected = case.segment("dense.zarr")
+    gone = [chunk(case), chunk(case, (0, 2, 0))]
+    for path in gone:
+        path.unlink()
+    events = []
+    summary = bigcp3d.segment(
+        case.store, **case.settings, output=case.folder / "f.zarr", work_dir=case.work, on_event=events.append
+    )
+    assert summary.missing_chunks == 2
+    assert any("2 chunks of the image are not in its store" in e.message for e in events if isinstance(e, Warned))
+    filled = read_labels(case.folder / "f.zarr", "cells")
+    assert not np.array_equal(filled, expected)
+    assert np.array_equal(filled, case.segment("one.zarr", **WHOLE))
+    with pytest.raises(BlockError, match=r"no chunk in the store for voxels \(17, 30, 17\).*--missing-chunks fail"):
+        case.segment("strict.zarr", missing_chunks="fail")
+    skipped = case.segment("strict.zarr", missing_chunks="fail", on_error="skip")
+    assert not skipped[chunk_box()].any()
+    assert not skipped[chunk_box((0, 2, 0))].any()
+
+
+def test_another_image_in_the_same_place_is_refused(small_sample, case, monkeypatch):
+    with monkeypatch.context() as patch:
+        patch.setitem(passes.PASSES, "resolve", lambda *_: 1 / 0)
+        with pytest.raises(BlockError):
+            case.segment()
+    good = {path: path.read_bytes() for path in (chunk(case, (0, 1, 0)), chunk(case, (0, 0, 0)))}
+    chunk(case, (0, 1, 0)).write_bytes(chunk(case, (0, 1, 1)).read_bytes())
+    with pytest.raises(
+        InputError, match=r"image.zarr: found other voxels \(time point 0\) than those that this run began"
+    ):
+        case.segment()
+    for path, content in good.items():
+        path.write_bytes(content)
+    assert np.array_equal(case.segment(), case.whole())
+
+
+def test_a_chunk_of_the_sample_may_die_between_two_starts_and_no_other_may_change(case, monkeypatch):
+    boxes = (BlockGrid(SHAPE, CHUNK).core((0, 1, 0)), Box((0, 15, 20), (17, 30, 40)))  # the second has two chunks
+    monkeypatch.setattr(intake, "sample_boxes", lambda shape: boxes)
+    expected = case.segment("whole.zarr")
+    with monkeypatch.context() as patch:
+        patch.setitem(passes.PASSES, "resolve", lambda *_: 1 / 0)
+        with pytest.raises(BlockError):
+            case.segment(on_error="skip")
+    truncate(chunk(case, (0, 1, 1)))
+    beside = chunk(case, (0, 1, 2))
+    good = beside.read_bytes()
+    beside.write_bytes(chunk(case, (0, 2, 2)).read_bytes())
+    with pytest.raises(InputError, match="found other voxels"):
+        case.segment(on_error="skip")
+    beside.write_bytes(good)
+    assert np.array_equal(case.segment(on_error="skip"), expected)  # all had been read before
+
+
+def test_a_damaged_sample_ends_a_run_that_may_not_skip(small_sample, case):
+    whole = case.whole()
+    truncate(chunk(case, (0, 1, 0)))
+    with pytest.raises(InputError, match="cannot be read"):
+        case.segment()
+    assert not case.work.exists()
+    with pytest.raises(InputError, match="sampled voxels"):  # all of the sample
+        case.segment(on_error="skip")
+    assert whole.any()
+    assert run_module.ONCE == (0, 0, 0)

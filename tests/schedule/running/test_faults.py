@@ -1,0 +1,296 @@
+"""What happens on clusters, to runs from the command line: what they say, how they end, and what carrying on makes.
+
+After each fault the same command gives the labels of the undisturbed run, element by element, and tasks that were
+finished are not computed again: over both runs at most those begin once more that were in flight.
+"""
+
+from __future__ import annotations
+
+import errno
+import json
+import os
+import random
+import signal
+import subprocess
+import sys
+import threading
+import time
+from contextlib import contextmanager, suppress
+from pathlib import Path
+
+import numpy as np
+import psutil
+import pytest
+from zarr.storage import LocalStore
+
+import bigcp3d
+from bigcp3d.errors import BigCP3DError, BlockError
+from bigcp3d.schedule.running.events import BlockDone
+from bigcp3d.schedule.running.tasks import label_tasks, object_tasks
+from bigcp3d.work.run import unreadable_input as lost
+from tests.schedule.conftest import ERROR, SHAPE, Case, read_labels
+
+PASSES = ("normalise", "predict", "merge", "track", "cluster", "join", "check", "resolve", "label")
+WORKERS = 2
+
+
+class Faulty(Case):
+    """A run from the command line, on workers that have faults."""
+
+    def __init__(self, store: str, model: str, folder: Path) -> None:
+        super().__init__(store, model, folder, **ERROR, block=(17, 30, 26))
+        self.faults = folder / "faults"
+        self.faults.mkdir()
+
+    def start(self, *options: str, faults: str = "", **environment: str) -> subprocess.Popen[str]:
+        command = [sys.executable, "-m", "bigcp3d.face.cli", "segment", self.store, "--model", self.settings["model"]]
+        command += ["--output", str(self.folder / "out.zarr"), "--work-dir", str(self.work), "--no-report"]
+        command += ["--block", "17", "30", "26", "--min-volume", "2", "--max-flow-error", "2", *options]
+        preload = {
+            "DASK_DISTRIBUTED__WORKER__PRELOAD": "['tests.schedule.running.faulty']",
+            "PYTHONPATH": str(Path(__file__).resolve().parents[3]),
+            "FAULTS": faults,
+            "FAULT_FOLDER": str(self.faults),
+            "OMP_NUM_THREADS": "1",
+        }
+        process = subprocess.Popen(
+            command,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.PIPE,
+            text=True,
+            env={**os.environ, **preload, **environment},
+            start_new_session=True,
+        )
+        (self.faults / "client").write_text(str(process.pid))
+        return process
+
+    def run(self, *options: str, **more: str) -> tuple[int, str]:
+        """Exit code, and what it said on stderr."""
+        process = self.start(*(options or ("--workers", str(WORKERS))), **more)
+        _, said = process.communicate(timeout=240)
+        return process.returncode, said
+
+    def begun(self) -> int:
+        return len((self.faults / "begun").read_text().splitlines())
+
+    def finish(self, *, in_flight: int) -> np.ndarray:
+        """The same run in this process, without faults; checks how much began again."""
+        before, events = self.begun(), []
+        labels = self.segment(on_event=events.append)
+        now = sum(isinstance(event, BlockDone) and event.seconds > 0 for event in events)
+        tasks = [task for make in (object_tasks, label_tasks) for task in make(self.plan())]
+        assert now < len(tasks), "something was done before"
+        assert 0 <= before + now - len(tasks) <= in_flight
+        return labels
+
+    def plan(self):
+        """Of the same run into another place, for what is finished is refused."""
+        return super().plan(output=self.folder / "other.zarr", work_dir=self.folder / "other")
+
+
+@pytest.fixture(scope="module")
+def whole(tissue_store, random_model, tmp_path_factory) -> np.ndarray:
+    return Case(tissue_store, random_model, tmp_path_factory.mktemp("whole"), **ERROR).whole()
+
+
+@pytest.fixture
+def faulty(tissue_store, random_model, tmp_path) -> Faulty:
+    return Faulty(tissue_store, random_model, tmp_path)
+
+
+def wait_until(condition, seconds: float = 60.0) -> None:
+    until = time.monotonic() + seconds
+    while not condition():
+        assert time.monotonic() < until
+        time.sleep(0.02)
+
+
+def test_a_worker_killed_in_each_pass_costs_the_task_that_it_was_at(faulty, whole):
+    code, said = faulty.run(faults=",".join(f"kill {name}" for name in PASSES))
+    assert code == 0, said
+    assert all((faulty.faults / f"kill {name}").exists() for name in PASSES)
+    assert np.array_equal(read_labels(faulty.folder / "out.zarr", "cells"), whole)
+    tasks = [task for make in (object_tasks, label_tasks) for task in make(faulty.plan())]
+    assert faulty.begun() - len(tasks) <= len(PASSES) * WORKERS
+
+
+def test_workers_that_take_long_to_come_back_are_waited_for(faulty, whole):
+    """Dask gives a lost worker up after a time, and with the last one the run would wait for ever."""
+    impatient = {"DASK_DISTRIBUTED__DEPLOY__LOST_WORKER_TIMEOUT": "1ms"}
+    code, said = faulty.run(faults="kill track,kill cluster,kill label", **impatient)
+    assert code == 0, said
+    assert np.array_equal(read_labels(faulty.folder / "out.zarr", "cells"), whole)
+
+
+@pytest.mark.parametrize(
+    "fault", ["kill-all cluster", *(pytest.param(f"kill-client {p}", marks=pytest.mark.slow) for p in PASSES[1:])]
+)
+def test_a_killed_client_or_all_at_once_is_carried_on(faulty, whole, fault):
+    code, _ = faulty.run(faults=fault)
+    assert code == -signal.SIGKILL
+    assert np.array_equal(faulty.finish(in_flight=WORKERS), whole)
+
+
+@contextmanager
+def cluster(faulty: Faulty, faults: str):
+    """A scheduler and two workers on loopback; the scheduler's address."""
+    dask, at = [sys.executable, "-m", "dask"], ["--host", "127.0.0.1", "--no-dashboard"]
+    file = faulty.folder / "scheduler.json"
+    environment = {
+        **os.environ,
+        "DASK_DISTRIBUTED__WORKER__PRELOAD": "['tests.schedule.running.faulty']",
+        "PYTHONPATH": str(Path(__file__).resolve().parents[3]),
+        "FAULTS": faults,
+        "FAULT_FOLDER": str(faulty.faults),
+    }
+    quiet = {"stdout": subprocess.DEVNULL, "stderr": subprocess.DEVNULL, "env": environment}
+    started = [subprocess.Popen([*dask, "scheduler", *at, "--port", "0", "--scheduler-file", str(file)], **quiet)]
+    try:
+        (faulty.faults / "scheduler").write_text(str(started[0].pid))
+        worker = ["worker", *at, "--scheduler-file", str(file), "--nworkers", "2", "--nthreads", "1"]
+        started.append(subprocess.Popen([*dask, *worker, "--death-timeout", "10"], cwd=faulty.folder, **quiet))
+        wait_until(lambda: file.exists() and "address" in file.read_text())
+        yield json.loads(file.read_text())["address"]
+    finally:
+        for process in started:
+            for child in psutil.Process(process.pid).children(recursive=True) if process.poll() is None else []:
+                child.kill()
+            process.kill()
+            process.wait()
+
+
+def test_a_killed_scheduler_is_told_in_a_line_and_the_run_carried_on(faulty, whole):
+    with cluster(faulty, "kill-scheduler track") as address:
+        code, said = faulty.run("--scheduler", address)
+    assert code == 4, said
+    assert f"the Dask scheduler {address} was lost" in said
+    assert "the same command carries on" in said
+    assert "Traceback" not in said
+    assert np.array_equal(faulty.finish(in_flight=WORKERS), whole)
+
+
+@pytest.mark.parametrize(
+    "given_up", [False, pytest.param(True, marks=pytest.mark.slow)], ids=["waited for", "given up"]
+)
+def test_a_worker_that_is_frozen_and_comes_back_does_no_harm(faulty, whole, given_up):
+    """Given up: its task runs elsewhere, and then it goes on and writes the same."""
+    patience = {"DASK_DISTRIBUTED__SCHEDULER__WORKER_TTL": "2s"} if given_up else {}
+    process = faulty.start("--workers", "2", faults="freeze track", **patience)
+    wait_until(lambda: (faulty.faults / "freeze track").exists() and (faulty.faults / "freeze track").read_text())
+    time.sleep(6.0 if given_up else 1.0)
+    try:
+        os.kill(int((faulty.faults / "freeze track").read_text()), signal.SIGCONT)
+    except ProcessLookupError:
+        assert given_up
+    _, said = process.communicate(timeout=120)
+    assert process.returncode == 0, said
+    assert np.array_equal(read_labels(faulty.folder / "out.zarr", "cells"), whole)
+
+
+def test_a_worker_over_its_memory_limit_is_replaced_and_the_run_ends_well(faulty, whole):
+    code, said = faulty.run("--workers", "2", "--memory-limit", "1300MiB", faults="hog track")
+    assert code == 0, said
+    assert (faulty.faults / "hog track").exists()
+    assert np.array_equal(read_labels(faulty.folder / "out.zarr", "cells"), whole)
+
+
+@pytest.mark.slow
+def test_a_task_that_always_needs_too_much_memory_fails_by_name_with_the_cure(faulty, whole):
+    code, said = faulty.run("--workers", "2", "--memory-limit", "1300MiB", faults="always hog resolve")
+    assert code == 4, said
+    assert "resolve of block (0, 0, 0)" in said
+    assert "the worker that ran it was lost" in said
+    assert "--memory-limit" in said
+    assert np.array_equal(faulty.finish(in_flight=4), whole)
+
+
+def test_ctrl_c_ends_with_130_in_a_line_and_leaves_nothing_running(faulty, whole):
+    process = faulty.start("--workers", "2", faults="interrupt track")
+    group = []
+
+    def watch():
+        while process.poll() is None:
+            for child in psutil.Process(process.pid).children(recursive=True):
+                if child not in group:
+                    group.append(child)
+            time.sleep(0.1)
+
+    def quietly():
+        with suppress(psutil.Error):
+            watch()
+
+    watcher = threading.Thread(target=quietly)
+    watcher.start()
+    _, said = process.communicate(timeout=60)
+    watcher.join()
+    assert process.returncode == 130, said
+    assert "interrupted; finished blocks are kept, and the same command carries on" in said
+    assert "Traceback" not in said
+    wait_until(lambda: not any(child.is_running() for child in group), 20)
+    assert np.array_equal(faulty.finish(in_flight=WORKERS), whole)
+
+
+@pytest.fixture
+def small_disk(tmp_path):
+    """A file system of half a megabyte, and how to make it larger."""
+    mount = tmp_path / "disk"
+    mount.mkdir()
+    if subprocess.run(["mount", "-t", "tmpfs", "-o", "size=512k", "tmpfs", mount], capture_output=True).returncode:
+        pytest.skip("only root may mount a small disk")
+    yield mount, lambda: subprocess.run(["mount", "-o", "remount,size=64m", mount], check=True)
+    subprocess.run(["umount", "-l", mount], check=False)
+
+
+def test_a_disk_that_fills_fails_by_name_and_is_carried_on_with_space(faulty, whole, small_disk, monkeypatch):
+    disk, enlarge = small_disk
+    monkeypatch.setattr(bigcp3d.schedule.running.start, "_least_disk_bytes", lambda plan: 0)
+    faulty.work = disk / "work"
+    with pytest.raises(BlockError, match=r"of block \(\d, \d, \d\).*(No space left|Errno 28)") as failed:
+        faulty.segment()
+    assert failed.value.exit_code == 4
+    done = sorted(faulty.work.glob("t0/records/*/*.json"))
+    enlarge()
+    assert np.array_equal(faulty.segment(), whole)
+    assert done
+
+
+def test_a_store_that_errs_now_and_then_and_is_slow_costs_time_alone(faulty, whole, monkeypatch):
+    """Every read of zarr, of image and intermediates, may fail or take a while; a run may end, and is carried on."""
+    rng, get, errors = random.Random(0), LocalStore.get, []
+
+    async def flaky(store, key, *arguments, **more):
+        draw = rng.random()
+        if draw < 0.02:
+            errors.append(key)
+            raise OSError(errno.EIO, "Input/output error")
+        if draw < 0.05:
+            time.sleep(0.01)
+        return await get(store, key, *arguments, **more)
+
+    monkeypatch.setattr(LocalStore, "get", flaky)
+    ended = []
+    for _ in range(30):
+        try:
+            bigcp3d.segment(faulty.store, **faulty.settings, output=faulty.folder / "out.zarr", work_dir=faulty.work)
+            break
+        except BigCP3DError as error:
+            ended.append(str(error))
+    monkeypatch.undo()
+    labels = read_labels(faulty.folder / "out.zarr", "cells")
+    assert all("Input/output error" in said for said in ended)
+    assert len(errors) > 3
+    assert np.array_equal(labels, whole)
+
+
+def test_reading_the_image_is_tried_again_before_a_block_fails(faulty, whole, monkeypatch):
+    read, calls = lost.read_box, []
+
+    def flaky(*arguments, **more):
+        calls.append(1)
+        if len(calls) % lost.TRIES:
+            raise bigcp3d.errors.InputError("away")
+        return read(*arguments, **more)
+
+    monkeypatch.setattr(lost, "read_box", flaky)
+    assert np.array_equal(faulty.segment(), whole)
+    assert whole.shape == SHAPE

@@ -1,0 +1,141 @@
+"""Every patch of the network is computed once, whatever the blocks; what is handed over goes, and can be lost."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+import zarr
+
+import bigcp3d
+from bigcp3d.edge.workdir.records import list_records, read_record
+from bigcp3d.errors import BlockError, TargetError
+from bigcp3d.pure.predict.run_network import run_network as pure_predict
+from bigcp3d.schedule.running.events import BlockDone
+from bigcp3d.work.passes import passes
+from tests.schedule.conftest import SHAPE, read_labels
+
+BLOCKS = [(17, 30, 26), (13, 31, 23), (5, 40, 48), (9, 14, 60), (34, 9, 60), (200, 300, 400)]
+CUT = {"block": (17, 30, 26), "executor": "serial", "min_volume": 2}
+PATCHES = 2 * 3 * 3
+
+
+@pytest.fixture
+def calls(monkeypatch) -> list[torch.Tensor]:
+    """The patches that went through the network."""
+    seen, run_network = [], pure_predict.run_network
+    monkeypatch.setattr(
+        pure_predict, "run_network", lambda network, patches: seen.extend(patches) or run_network(network, patches)
+    )
+    return seen
+
+
+def segment_kept(store, model, folder: Path, **settings):
+    """Segment, keep the work directory's maps; the plan and the maps."""
+    settings = {**CUT, **settings, "model": model, "output": folder / "out.zarr", "work_dir": folder / "work"}
+    plan = bigcp3d.plan_segmentation(store, keep_maps=True, **settings)
+    bigcp3d.segment(store, keep_maps=True, **settings)
+    return plan, zarr.open_array(folder / "work" / "t0" / "maps", mode="r")[...]
+
+
+@pytest.fixture(scope="module")
+def whole_maps(tissue_store, random_model, tmp_path_factory):
+    """Maps of one block that holds the volume."""
+    return segment_kept(tissue_store, random_model, tmp_path_factory.mktemp("whole"), block=SHAPE)[1]
+
+
+@pytest.mark.parametrize("block", BLOCKS, ids=str)
+def test_every_patch_is_computed_once_and_maps_are_those_of_the_volume(
+    whole_maps, tissue_store, random_model, tmp_path, calls, block
+):
+    plan, maps = segment_kept(tissue_store, random_model, tmp_path, block=block)
+    assert len(calls) == len(plan.patches.cores) == PATCHES
+    records = tmp_path / "work" / "t0" / "records"
+    counts = [read_record(records, "predict", index)["patches"] for index in list_records(records, "predict")]
+    assert len(counts) == len(plan.patch_blocks.grid)
+    assert sum(counts) == PATCHES
+    assert np.array_equal(maps, whole_maps)
+
+
+def test_control_blocks_that_compute_all_that_touches_them_compute_more(tissue_store, random_model):
+    plan = bigcp3d.plan_segmentation(tissue_store, model=random_model, **CUT)
+    touching = [plan.patches.cores.touching(plan.grid.core(index).grow(plan.margin)) for index in plan.grid]
+    assert sum(map(len, touching)) > 1.5 * PATCHES
+
+
+def test_one_block_merges_nothing(tissue_store, random_model, tmp_path):
+    events = []
+    bigcp3d.segment(
+        tissue_store, model=random_model, output=tmp_path / "o.zarr", executor="serial", on_event=events.append
+    )
+    assert "merge" not in {e.name for e in events if isinstance(e, BlockDone)}
+
+
+def interrupted(tissue_store, random_model, folder: Path, monkeypatch, name: str, fails) -> Path:
+    """A run in which a pass fails on the blocks for which ``fails`` holds; the folder of its time point."""
+    function = passes.PASSES[name]
+    with monkeypatch.context() as patch:
+        patch.setitem(passes.PASSES, name, lambda run, time, i: 1 / 0 if fails(i) else function(run, time, i))
+        with pytest.raises(BlockError):
+            segment_kept(tissue_store, random_model, folder)
+    return folder / "work" / "t0"
+
+
+def test_what_is_handed_over_goes_when_it_is_merged(tissue_store, random_model, tmp_path, monkeypatch, calls):
+    folder = interrupted(tissue_store, random_model, tmp_path, monkeypatch, "merge", lambda index: index == (1, 1, 0))
+    assert [path.name for path in (folder / "parts").iterdir()] == ["1.1.0"]
+    assert len(list((folder / "parts" / "1.1.0").iterdir())) == 8
+    segment_kept(tissue_store, random_model, tmp_path)
+    assert len(calls) == PATCHES
+    assert not (folder / "parts").exists()
+
+
+@pytest.mark.parametrize("damage", ["gone", "torn"])
+def test_a_part_that_is_lost_is_computed_again(
+    whole_maps, tissue_store, random_model, tmp_path, monkeypatch, calls, damage
+):
+    folder = interrupted(tissue_store, random_model, tmp_path, monkeypatch, "merge", lambda index: index == (0, 1, 1))
+    part = folder / "parts" / "0.1.1" / "0.0.1.npz"
+    if damage == "gone":
+        part.unlink()
+    else:
+        part.write_bytes(part.read_bytes()[:-1000])
+    _, maps = segment_kept(tissue_store, random_model, tmp_path)
+    assert PATCHES < len(calls) <= PATCHES + 4
+    assert np.array_equal(maps, whole_maps)
+
+
+def test_a_damaged_record_of_a_merge_is_no_dead_end(whole_maps, tissue_store, random_model, tmp_path, monkeypatch):
+    folder = interrupted(tissue_store, random_model, tmp_path, monkeypatch, "track", lambda index: True)
+    (folder / "records" / "merge" / "1.0.1.json").write_text("{}")
+    assert np.array_equal(segment_kept(tissue_store, random_model, tmp_path)[1], whole_maps)
+
+
+def test_the_precision_is_part_of_the_plan_and_a_run_is_not_carried_on_in_another(
+    tissue_store, random_model, tmp_path, monkeypatch
+):
+    folder = interrupted(tissue_store, random_model, tmp_path, monkeypatch, "cluster", lambda index: True)
+    auto = bigcp3d.plan_segmentation(tissue_store, model=random_model, **CUT).precision
+    assert auto == pure_predict.fast_precision("cpu")
+    other = {"float32": "bfloat16", "bfloat16": "float32"}[auto]
+    with pytest.raises(TargetError, match=f"precision: {auto} then, {other} now"):
+        segment_kept(tissue_store, random_model, tmp_path, precision=other)
+    assert segment_kept(tissue_store, random_model, tmp_path, precision=auto)[1].any()
+    assert folder.exists()
+
+
+def test_labels_in_each_precision_do_not_depend_on_the_block(tissue_store, random_model, tmp_path):
+    labels = {}
+    for precision in ("float32", "bfloat16"):
+        found = []
+        for i, block in enumerate([SHAPE, (17, 30, 26)]):
+            output = tmp_path / f"{precision}{i}.zarr"
+            bigcp3d.segment(
+                tissue_store, model=random_model, output=output, precision=precision, **{**CUT, "block": block}
+            )
+            found.append(read_labels(output, "cells"))
+        assert np.array_equal(*found)
+        labels[precision] = found[0]
+    assert not np.array_equal(labels["float32"], labels["bfloat16"])  # control: the option reaches the network

@@ -1,0 +1,198 @@
+"""Runs from which intermediates were removed, stopped at any moment and carried on: the labels are the same."""
+
+from __future__ import annotations
+
+import json
+import shutil
+from collections import Counter
+from concurrent.futures import ThreadPoolExecutor
+
+import numpy as np
+import pytest
+
+from bigcp3d.errors import BlockError, TargetError
+from bigcp3d.schedule import segment as segment_module
+from bigcp3d.schedule.running.start import prepare
+from bigcp3d.schedule.running.tasks import object_tasks
+from bigcp3d.work.passes import passes, removal
+from bigcp3d.work.run.run import Run
+from tests.schedule.conftest import Case, left
+
+
+@pytest.mark.parametrize("seed", range(2))
+def test_a_run_that_is_stopped_around_removals_gives_the_same_labels(case, monkeypatch, seed):
+    """Stopped again and again: before a task's removals, between two of them, after them."""
+    rng = np.random.default_rng(seed)
+    remove, intermediate = removal.remove_unneeded, Run.intermediate
+    rounds = Counter()
+
+    def stop_amid(run, name, time, index):
+        removed = []
+
+        def second(*key):
+            removed.append(key)
+            if len(removed) > 1:
+                raise KeyboardInterrupt
+            return intermediate(*key)
+
+        with monkeypatch.context() as patch:
+            patch.setattr(Run, "intermediate", second)
+            remove(run, name, time, index)
+
+    for _ in range(200):
+        wait, moment = int(rng.integers(1, 10)), str(rng.choice(["before", "amid", "after"]))
+        calls = []
+
+        def stopping(*key, wait=wait, moment=moment, calls=calls):
+            calls.append(key)
+            if len(calls) < wait:
+                return remove(*key)
+            if moment == "before":
+                raise KeyboardInterrupt
+            if moment == "amid":
+                return stop_amid(*key)
+            before = left(case.work)
+            remove(*key)
+            if left(case.work) != before:
+                raise KeyboardInterrupt
+            return None
+
+        with monkeypatch.context() as patch:
+            patch.setattr(passes, "remove_unneeded", stopping)
+            try:
+                labels = case.segment()
+                break
+            except KeyboardInterrupt:
+                rounds[moment] += 1
+    assert sum(rounds.values()) >= 4
+    assert np.array_equal(labels, case.whole())
+
+
+@pytest.mark.parametrize("first", ["serial", "dask"])
+def test_another_executor_carries_on_after_removals(tissue_store, random_model, tmp_path, first):
+    """A block fails, here and on workers: a directory stands where its table should be written."""
+    case = Case(tissue_store, random_model, tmp_path, block=(12, 20, 17))
+    dask = {"executor": "dask", "workers": 2, "memory_limit": "4GiB"}
+    plan = case.plan()
+    prepare(plan, Run(plan), resumed=False, overwrite=False)
+    (case.work / "t0" / "sinks" / "2.2.2.npz").mkdir(parents=True)
+    with pytest.raises(BlockError, match=r"track of block \(2, 2, 2\)"):
+        case.segment(**(dask if first == "dask" else {}))
+    assert 0 < left(case.work)["maps"] < len(plan.patch_blocks.grid) / 2
+    (case.work / "t0" / "sinks" / "2.2.2.npz").rmdir()
+    assert np.array_equal(case.segment(**(dask if first == "serial" else {})), case.whole())
+
+
+def stop_before_labels(case: Case, monkeypatch, *, remove: bool) -> None:
+    """Leave a run whose objects are done, with or without removals."""
+    with monkeypatch.context() as patch:
+        if not remove:
+            patch.setattr(passes, "remove_unneeded", lambda *key: None)
+        patch.setattr(segment_module, "_create_labels", lambda *args, **more: 1 / 0)
+        with pytest.raises(ZeroDivisionError):
+            case.segment()
+
+
+def test_what_a_task_with_a_damaged_record_reads_stays(tissue_store, random_model, tmp_path, monkeypatch):
+    case = Case(tissue_store, random_model, tmp_path)
+    stop_before_labels(case, monkeypatch, remove=False)
+    (case.work / "t0" / "records" / "track" / "0.1.0.json").write_text("{}")
+    removal.remove_unneeded(Run(case.plan()), "track", 0, (0, 0, 0))
+    assert left(case.work)["maps"] == 8
+    assert np.array_equal(case.segment(), case.whole())
+
+
+def test_a_record_damaged_after_its_input_went_fails_loudly(tissue_store, random_model, tmp_path, monkeypatch):
+    case = Case(tissue_store, random_model, tmp_path)
+    stop_before_labels(case, monkeypatch, remove=True)
+    (case.work / "t0" / "records" / "track" / "0.1.0.json").write_text("{}")
+    with pytest.raises(BlockError, match=r"track of block \(0, 1, 0\).*maps/c/0/\d/\d/\d is gone.*start again"):
+        case.segment()
+
+
+def test_two_readers_that_finish_at_once_both_remove(tissue_store, random_model, tmp_path, monkeypatch):
+    case = Case(tissue_store, random_model, tmp_path)
+    stop_before_labels(case, monkeypatch, remove=False)
+    assert left(case.work)["maps"] == left(case.work)["sinks"] == 8
+    keys = [task.key for task in object_tasks(case.plan()) if task.key[0] in ("track", "cluster")]
+    with ThreadPoolExecutor(8) as pool:
+        list(pool.map(lambda key: removal.remove_unneeded(Run(case.plan()), *key), keys * 3))
+    assert left(case.work)["maps"] == left(case.work)["sinks"] == 0
+    assert np.array_equal(case.segment(), case.whole())
+
+
+def test_a_directory_that_was_half_removed_is_begun_anew(tissue_store, random_model, tmp_path, monkeypatch):
+    """A run stopped among its labels; then --overwrite with other settings, killed while it emptied the directory."""
+    case = Case(tissue_store, random_model, tmp_path)
+    whole, label, rmtree = case.whole(), passes.PASSES["label"], shutil.rmtree
+
+    def stop_last(run, time, index):
+        if index == (1, 1, 1):
+            raise KeyboardInterrupt
+        return label(run, time, index)
+
+    def stop(path, **more):
+        if path.name == "t0":  # the records of the run have gone already, as they may
+            rmtree(case.work / "records", ignore_errors=True)
+            (case.work / "t0" / "maps" / "zarr.json").unlink()
+            rmtree(case.work / "t0" / "ids" / "c")
+            raise KeyboardInterrupt
+        rmtree(path, **more)
+
+    with monkeypatch.context() as patch:
+        patch.setitem(passes.PASSES, "label", stop_last)
+        with pytest.raises(KeyboardInterrupt):
+            case.segment()
+    with monkeypatch.context() as patch:
+        patch.setattr(shutil, "rmtree", stop)
+        with pytest.raises(KeyboardInterrupt):
+            case.segment(overwrite=True, foreground=0.4)
+    assert np.array_equal(case.segment(overwrite=True), whole)
+
+
+def test_a_worker_that_was_given_up_and_goes_on_writes_nothing(tissue_store, random_model, tmp_path, monkeypatch):
+    case = Case(tissue_store, random_model, tmp_path)
+    with monkeypatch.context() as patch:
+        label = passes.PASSES["label"]
+        patch.setitem(passes.PASSES, "label", lambda run, time, i: 1 / 0 if i == (1, 1, 1) else label(run, time, i))
+        with pytest.raises(BlockError):
+            case.segment()
+    before = {path: path.read_bytes() for path in tmp_path.rglob("*") if path.is_file()}
+    for name in ("track", "cluster", "label"):
+        with pytest.raises(FileNotFoundError):
+            passes.PASSES[name](Run(case.plan()), 0, (0, 0, 0))
+    assert {path: path.read_bytes() for path in tmp_path.rglob("*") if path.is_file()} == before
+    assert np.array_equal(case.segment(), case.whole())
+
+
+def test_a_run_begun_before_intermediates_went_is_carried_on(tissue_store, random_model, tmp_path, monkeypatch):
+    """Its arrays may lack shards of fill, so they are left as they are."""
+    case = Case(tissue_store, random_model, tmp_path)
+    with monkeypatch.context() as patch:
+        patch.setattr(passes, "remove_unneeded", lambda *key: None)
+        patch.setitem(passes.PASSES, "track", lambda *key: 1 / 0)
+        with pytest.raises(BlockError):
+            case.segment()
+    for path in case.work.glob("t0/*/zarr.json"):
+        metadata = json.loads(path.read_text())
+        metadata["attributes"] = {}
+        path.write_text(json.dumps(metadata))
+    seen = []
+    finish = segment_module.finish_labels
+    monkeypatch.setattr(
+        segment_module, "finish_labels", lambda *a, **m: seen.append(left(case.work)) or finish(*a, **m)
+    )
+    labels = case.segment()
+    assert seen == [{"maps": 8, "offsets": 8, "sinks": 0, "components": 0}]
+    assert np.array_equal(labels, case.whole())
+
+
+def test_maps_are_not_kept_by_a_run_that_may_have_removed_some(tissue_store, random_model, tmp_path, monkeypatch):
+    case = Case(tissue_store, random_model, tmp_path)
+    with monkeypatch.context() as patch:
+        patch.setitem(passes.PASSES, "cluster", lambda *key: 1 / 0)
+        with pytest.raises(BlockError):
+            case.segment()
+    with pytest.raises(TargetError, match="--keep-maps now, but some may be gone"):
+        case.segment(keep_maps=True)
+    assert np.array_equal(case.segment(), case.whole())

@@ -1,0 +1,48 @@
+"""The cells of a report: a run's table and its labels tell the same, and so does a count of all voxels."""
+
+import numpy as np
+import pytest
+from skimage.measure import regionprops_table
+
+import bigcp3d
+from bigcp3d.edge.image.image import open_labels
+from bigcp3d.pure.cells.cell_digest import CellRows
+from bigcp3d.schedule.running.events import LabelsReady
+from bigcp3d.work.analyse.report_cells import cells_of_labels, cells_of_run
+from tests.schedule.conftest import random_model, read_labels, tissue_store  # noqa: F401
+
+
+@pytest.mark.parametrize("more", [{}, {"diameter_um": 4.0}, {"roi": "3:30,8:51,5:44"}], ids=str)
+def test_table_and_labels_and_all_voxels_agree(tissue_store, random_model, tmp_path, more):  # noqa: F811
+    kept = {}
+
+    def keep(event):
+        if isinstance(event, LabelsReady):
+            kept["rows"] = CellRows.concatenate(list(cells_of_run(event.plan, rows=3)))
+            kept["wanted"] = event.plan.scope.wanted
+
+    settings = {"model": random_model, "output": tmp_path / "o.zarr", "block": (17, 30, 26), "executor": "serial"}
+    bigcp3d.segment(tissue_store, on_event=keep, min_volume=4, **settings, **more)
+    rows, wanted = kept["rows"], kept["wanted"]
+    labels = open_labels(tmp_path / "o.zarr", "cells")
+    (again,) = cells_of_labels(labels, wanted)
+    dense = read_labels(tmp_path / "o.zarr", "cells")
+    table = regionprops_table(dense, properties=("label", "area", "bbox"))
+    assert len(rows) == len(table["label"]) > 10
+    for found in (rows, again):
+        assert np.array_equal(found.ids, table["label"])
+        assert np.array_equal(found.volume, table["area"])
+    for found in (again,) if "diameter_um" in more or "roi" in more else (rows, again):
+        for axis in range(3):
+            assert np.array_equal(found.low[:, axis], table[f"bbox-{axis}"])
+            assert np.array_equal(found.high[:, axis], table[f"bbox-{axis + 3}"])
+        assert found.border.tolist() == [
+            any(
+                table[f"bbox-{a}"][i] == wanted.start[a] or table[f"bbox-{a + 3}"][i] == wanted.stop[a]
+                for a in range(3)
+            )
+            for i in range(len(found))
+        ]
+    if not more:
+        assert np.allclose(rows.elongation, again.elongation)
+        assert np.allclose(rows.fill, again.fill)

@@ -1,0 +1,129 @@
+"""Samples show cells of the model's diameter, with labels that fit the image, and say where nothing is known."""
+
+import numpy as np
+import pytest
+
+from bigcp3d.edge.image.image import open_image, open_labels, read_box
+from bigcp3d.errors import InputError
+from bigcp3d.pure.boxes import Box
+from bigcp3d.pure.tissue.tissue import Tissue
+from bigcp3d.work.analyse.measure import measure_cells, measure_diameter
+from bigcp3d.work.simulate import simulate
+from bigcp3d.work.train.samples import Look, NoiseSource, TissueSource, open_source
+
+SHAPE = (30, 70, 60)
+SCALE = (2.0, 1.0, 1.0)
+LOOK = Look(8.0)
+
+
+@pytest.fixture(scope="module")
+def store(tmp_path_factory):
+    """Nuclei of about 10 micrometres, 5 voxels in z and 10 in y and x."""
+    path = tmp_path_factory.mktemp("samples") / "nuclei.zarr"
+    tissue = Tissue(SHAPE, 10.0, "nuclei", seed=3, scale=SCALE, empty=0.2, noise=0.05)
+    simulate(path, tissue, scale_um=SCALE)
+    return path
+
+
+def opened(store, *, image=True, part=None, diameter=None, smallest=0):
+    labels = open_labels(store, "truth")
+    return open_source(
+        open_image(store) if image else None, labels, LOOK, part=part or Box.of_shape(SHAPE), diameter_um=diameter,
+        min_cell_vox=smallest,
+    )  # fmt: skip
+
+
+def test_cells_are_measured_as_on_the_whole_array(store):
+    box = Box((3, 0, 10), (29, 70, 55))
+    array = read_box(open_labels(store, "truth"), 0, box)
+    cells = measure_cells(open_labels(store, "truth"), box)
+    assert cells.ids.tolist() == np.unique(array[array > 0]).tolist()
+    for key, count, centre, cut in zip(cells.ids, cells.count, cells.centre, cells.cut, strict=True):
+        points = np.argwhere(array == key)
+        assert count == len(points)
+        np.testing.assert_allclose(centre, points.mean(axis=0) + box.start)
+        assert cut == bool((points == 0).any() or (points == np.array(array.shape) - 1).any())
+
+
+def test_the_diameter_is_the_median_of_whole_cells(store):
+    cells = measure_cells(open_labels(store, "truth"), Box.of_shape(SHAPE))
+    whole = np.cbrt(6 / np.pi * 2.0 * cells.count[~cells.cut])
+    assert measure_diameter(cells, SCALE, "") == pytest.approx(np.median(whole))
+    assert measure_diameter(cells, (1, 1, 1), "") < np.median(whole)
+    assert opened(store, diameter=16.0).factors == (1.0, 2.0, 2.0)
+
+
+def test_samples_have_the_models_diameter_whatever_the_voxels(store):
+    source = opened(store)
+    sample = source.draw(np.random.default_rng(0), (40, 60, 60))
+    counts = np.bincount(sample.labels.ravel())[1:]
+    whole = counts[counts > 100]
+    assert np.cbrt(6 / np.pi * np.median(whole)) == pytest.approx(8.0, rel=0.5)
+
+
+@pytest.mark.parametrize("image", [True, False])
+def test_image_and_labels_lie_on_each_other_and_nothing_is_known_beyond_the_volume(store, image):
+    source = opened(store, image=image)
+    unknown = 0
+    for seed in range(6):
+        sample = source.draw(np.random.default_rng(seed), (32, 48, 48))
+        again = source.draw(np.random.default_rng(seed), (32, 48, 48))
+        assert all(np.array_equal(a, b) for a, b in zip(sample, again, strict=True))
+        assert sample.image.shape[1:] == sample.labels.shape == sample.known.shape == (32, 48, 48)
+        assert len(sample.image) == 1
+        assert not sample.labels[~sample.known].any()
+        unknown += int((~sample.known).sum())
+        if image and (sample.labels > 0).sum() > 500:
+            (seen,) = sample.image
+            bright = seen[sample.labels > 0].mean() - seen[(sample.labels == 0) & sample.known].mean()
+            turned = sample.labels[::-1, ::-1]
+            assert bright > 0.15
+            assert bright > seen[turned > 0].mean() - seen[turned == 0].mean()
+    assert unknown > 0
+
+
+def test_a_part_is_all_that_is_seen(store):
+    part = Box((0, 0, 0), (30, 70, 20))
+    array = read_box(open_labels(store, "truth"), 0, part)
+    seen = set()
+    for seed in range(8):
+        seen |= set(np.unique(opened(store, part=part).draw(np.random.default_rng(seed), (32, 48, 48)).labels).tolist())
+    assert seen - {0} <= set(np.unique(array).tolist())
+    assert set(np.unique(read_box(open_labels(store, "truth"), 0, Box.of_shape(SHAPE))).tolist()) - seen
+
+
+def test_crumbs_are_neither_cell_nor_background(store):
+    sizes = measure_cells(open_labels(store, "truth"), Box.of_shape(SHAPE))
+    limit = int(np.median(sizes.count))
+    source, plain = opened(store, diameter=10.0, smallest=limit), opened(store, diameter=10.0)
+    small = set(sizes.ids[sizes.count < limit].tolist())
+    for seed in range(4):
+        sample = source.draw(np.random.default_rng(seed), (32, 48, 48))
+        assert not small & set(np.unique(sample.labels).tolist())
+    assert set(source.crumbs.tolist()) == small
+    assert not plain.crumbs.size
+
+
+def test_what_cannot_be_learned_from_is_refused(store, tmp_path, write_labels):
+    empty = open_labels(write_labels(tmp_path / "e", np.zeros((5, 6, 7), np.uint8)), "")
+    with pytest.raises(InputError, match="no labelled voxel"):
+        open_source(None, empty, LOOK, part=Box.of_shape((5, 6, 7)), diameter_um=None, min_cell_vox=0)
+    with pytest.raises(InputError, match=r"\(5, 6, 7\).*\(30, 70, 60\)"):
+        open_source(open_image(store), empty, LOOK, part=Box.of_shape((5, 6, 7)), diameter_um=None, min_cell_vox=0)
+
+
+@pytest.mark.parametrize("stain", ["membrane", "nuclei"])
+def test_simulated_samples_hold_cells_and_follow_from_the_seed(stain):
+    source = TissueSource(stain, LOOK, (64, 96, 96))
+    samples = [source.draw(np.random.default_rng(seed), (24, 32, 32)) for seed in (0, 1, 2, 0)]
+    assert all(np.array_equal(a, b) for a, b in zip(samples[0], samples[3], strict=True))
+    assert not np.array_equal(samples[0].image, samples[1].image)
+    assert any(sample.labels.any() for sample in samples)
+    assert all(sample.known.all() for sample in samples)
+
+
+def test_noise_holds_nothing():
+    sample = NoiseSource(LOOK).draw(np.random.default_rng(0), (16, 24, 24))
+    assert not sample.labels.any()
+    assert sample.known.all()
+    assert sample.image.std() > 0
