@@ -6,6 +6,7 @@ import itertools
 
 import numpy as np
 import pytest
+import torch
 import zarr
 
 import bigcp3d
@@ -65,18 +66,37 @@ def test_a_region_does_not_depend_on_the_block(tissue_store, random_model, tmp_p
         assert np.array_equal(case.segment(f"{i}.zarr", block=block, work_dir=tmp_path / f"w{i}"), expected)
 
 
-def test_a_region_too_narrow_for_what_its_cells_need_would_be_seen(tissue_store, random_model, tmp_path, monkeypatch):
+def drift(network, patches):
+    """In the network's place: bright voxels are cells, and bright and dim ones flow down along x."""
+    still = torch.zeros_like(patches)
+    return torch.cat([(patches > 0.75).float(), still, still, -(patches > 0.25).float()], dim=1)
+
+
+def test_a_region_too_narrow_for_what_its_cells_need_would_be_seen(random_model, tmp_path, monkeypatch):
+    """The control: pairs of touching cells at the region's border, whose paths end five voxels apart outside it.
+
+    Where the region is too narrow, the patch in which the longer paths end is not computed. They stop beside the
+    shorter ones, and each pair becomes one cell.
+    """
+    from bigcp3d.pure.predict import run_network as predict
     from bigcp3d.work.plan.scope import Scope
 
-    case = Case(tissue_store, random_model, tmp_path)
-    expected = inside(case.whole(), box_of(REGIONS[0]))
-    tight = Scope.of
-    monkeypatch.setattr(Scope, "of", lambda *args, **kw: tight(*args, reach=1, radius=0))
-    try:
-        found = case.segment(roi=REGIONS[0])
-    except FileNotFoundError:
-        return
-    assert not set(expected.values()) <= voxels_of(found)
+    values, region = np.zeros(SHAPE, np.uint16), "5:30,8:50,28:51"
+    for z, y in itertools.product((8, 14, 20), (10, 20, 30, 40)):
+        values[z : z + 3, y : y + 6, 28:30] = 1000
+        values[z : z + 3, y : y + 3, 9:28] = values[z : z + 3, y + 3 : y + 6, 14:28] = 500
+    write_image(tmp_path / "pairs.zarr", values)
+    monkeypatch.setattr(predict, "run_network", drift)
+    settings = {"radius_vox": 7.0, "closing_vox": 1, "block": (17, 30, 51)}
+    case = Case(str(tmp_path / "pairs.zarr"), random_model, tmp_path, **settings)
+    expected = inside(case.whole(), box_of(region))
+    assert len(expected) == 24
+    assert set(expected.values()) <= voxels_of(case.segment("wide.zarr", roi=region))
+    enough = Scope.of
+    monkeypatch.setattr(Scope, "of", lambda *args, **kw: enough(*args, reach=1, radius=0))
+    narrow = case.segment("narrow.zarr", roi=region)
+    assert narrow.max() == 12
+    assert not set(expected.values()) & voxels_of(narrow)
 
 
 def test_a_region_computes_only_the_patches_that_it_needs(tissue_store, random_model, tmp_path):
