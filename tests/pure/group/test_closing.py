@@ -23,6 +23,23 @@ def test_rows_that_cross_two_word_borders_are_closed_as_by_scikit_image(radius: 
     assert np.array_equal(close_sinks(voxels_of(mask), Box.of_shape((9, 9, 150)), radius), truth)
 
 
+@pytest.mark.parametrize("wide", [63, 64, 65, 127, 128, 129])
+def test_what_is_read_may_end_anywhere_in_a_word(wide: int) -> None:
+    """``wide`` is the width of the core and what is read beside it: the last word is short, full, or has one voxel."""
+    radius = 2
+    shape = (7, 7, wide - 4 * radius)
+    mask = sparse(shape, wide, 0.15)
+    closed = close_sinks(voxels_of(mask), Box.of_shape(shape), radius)
+    assert np.array_equal(closed, closed_by_skimage(mask, radius))
+
+
+def test_sinks_at_the_end_of_what_is_read_stay_in_their_row() -> None:
+    core = Box((0, 0, 0), (5, 5, 57))
+    sinks = np.argwhere(np.ones((5, 5, 65))).astype(np.int32) - np.array([0, 0, 4], np.int32)
+    assert close_sinks(sinks[sinks[:, 2] > 57], core, 2).sum() == 0
+    assert close_sinks(sinks, core, 2).all()  # control
+
+
 @pytest.mark.parametrize("first", [0, 1, 60, 63, 64, 65, 127])
 def test_a_wide_core_anywhere_in_the_volume_is_closed_as_the_whole(first: int) -> None:
     radius, shape = 2, (7, 7, 330)

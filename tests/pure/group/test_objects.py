@@ -96,7 +96,7 @@ def test_ellipsoid_fill_is_one_for_a_ball_and_less_for_a_box_and_for_two_cells_i
     grid = np.argwhere(np.ones((31, 31, 31))) - 15
     ball = grid[(grid**2).sum(axis=1) <= 15**2]
     box = np.argwhere(np.ones((10, 20, 30)))
-    parts = [ball, ball * [1, 1, 2], box, np.concatenate([ball, ball + [0, 0, 40]])]
+    parts = [ball, ball * [1, 1, 2], box, np.concatenate([ball, ball + np.array([0, 0, 40])])]
     parts[1] = np.concatenate([parts[1], parts[1] + [0, 0, 1]])  # the ball, twice as long
     group = np.repeat(np.arange(4), [len(p) for p in parts])
     fill = ellipsoid_fill(sums_of(np.concatenate(parts) + 50, group, 4))
@@ -162,6 +162,8 @@ def test_a_single_voxel_has_its_own_place_extent_foreground_intensity_and_error(
     assert mean_foreground(sums)[0] == 100 / 127
     assert mean_intensity(sums, 200, 250)[0] == 200 + 50 * 3
     assert flow_errors(np.array([127**2]), sums)[0] == 1
+    assert ellipsoid_fill(sums)[0] == pytest.approx(12**1.5 / (4 / 3 * np.pi * 5**1.5), rel=1e-9)  # that of any box
+    assert keep_objects(sums, Filters())[0].all()
 
 
 def test_only_objects_that_are_looked_at_are_kept_or_counted_as_removed() -> None:
@@ -210,6 +212,15 @@ def test_flow_errors_are_those_of_the_definition_and_zero_for_the_target(represe
         truth = ((flow.T[group == i] / 127 - target[group == i]) ** 2).sum(axis=1).mean()
         assert np.isclose(flow_errors(squares, sums_of(voxel, group, n))[i], truth, atol=0.02)
     assert (squared_flow_error(-exact, group, centre, voxel, **settings_) > 0).all()  # control: the other sign
+
+
+def test_close_to_the_centre_the_straight_flow_of_heat_is_a_unit_vector() -> None:
+    voxel, centre = np.array([[4, 4, 4], [5, 4, 4]]), np.array([[4.25, 4, 4]])
+    flow = np.array([[127, 0, 0], [-127, 0, 0]], np.int8).T
+    index = np.zeros(2, np.int64)
+    settings_ = {"representation": "heat", "scale_vox": 4.0}
+    assert squared_flow_error(flow, index, centre, voxel, **settings_).tolist() == [0]
+    assert squared_flow_error(-flow, index, centre, voxel, **settings_).tolist() == [2 * 254**2]
 
 
 @pytest.mark.parametrize("representation", ["tanh", "heat"])
