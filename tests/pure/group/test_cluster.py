@@ -177,6 +177,15 @@ def test_face_voxels_are_all_closed_voxels_on_the_border_planes(shape: Vec3, see
     assert not faces or same_partition(got.face_component, truth[tuple(found.T)])
 
 
+@pytest.mark.parametrize("shape", [(2, 3, 4), (3, 2, 4), (4, 3, 2), (2, 2, 2), (1, 2, 3), (1, 1, 1)])
+def test_face_voxels_of_thin_blocks_are_listed_once(shape: Vec3) -> None:
+    mask = np.ones(shape, bool)
+    found = cluster_block(unit_sinks(mask), Box.of_shape(shape), shape, radius=0).face_voxel.tolist()
+    inner = np.zeros(shape, bool)
+    inner[1:-1, 1:-1, 1:-1] = True
+    assert sorted(found) == np.argwhere(~inner).tolist()
+
+
 def test_a_block_without_sinks_of_its_own_still_has_its_closed_voxels() -> None:
     """A ring of sinks around a block can close it: its voxels join the ring's parts in other blocks."""
     mask = np.zeros((5, 5, 5), bool)

@@ -14,6 +14,7 @@ from bigcp3d.pure.group.objects import (
     centroids,
     covariances,
     dense_ids,
+    ellipsoid_fill,
     elongations,
     flow_errors,
     keep_objects,
@@ -91,6 +92,20 @@ def test_elongation_knows_balls_rods_sheets_and_single_voxels() -> None:
     assert len(elongations(Sums.empty(0))) == 0
 
 
+def test_ellipsoid_fill_is_one_for_a_ball_and_less_for_a_box_and_for_two_cells_in_one() -> None:
+    grid = np.argwhere(np.ones((31, 31, 31))) - 15
+    ball = grid[(grid**2).sum(axis=1) <= 15**2]
+    box = np.argwhere(np.ones((10, 20, 30)))
+    parts = [ball, ball * [1, 1, 2], box, np.concatenate([ball, ball + np.array([0, 0, 40])])]
+    parts[1] = np.concatenate([parts[1], parts[1] + [0, 0, 1]])  # the ball, twice as long
+    group = np.repeat(np.arange(4), [len(p) for p in parts])
+    fill = ellipsoid_fill(sums_of(np.concatenate(parts) + 50, group, 4))
+    assert fill[:2] == pytest.approx([1, 1], abs=0.01)
+    assert fill[2] == pytest.approx(12**1.5 / (4 / 3 * np.pi * 5**1.5), rel=1e-9)  # a box of any sides
+    assert fill[3] < 0.9
+    assert len(ellipsoid_fill(Sums.empty(0))) == 0
+
+
 def test_mean_foreground_and_intensity_are_means_over_voxels() -> None:
     voxel, group, n = blobs(4)
     sums = sums_of(voxel, group, n)
@@ -103,6 +118,8 @@ def test_objects_without_voxels_give_numbers_and_are_never_kept() -> None:
     nothing = Sums.empty(2)
     for values in (centroids(nothing), elongations(nothing), mean_foreground(nothing), mean_intensity(nothing, 0, 1)):
         assert np.isfinite(values).all()
+    assert np.array_equal(covariances(nothing), np.stack([np.eye(3) / 12] * 2))
+    assert flow_errors(np.zeros(2, np.int64), nothing).tolist() == [0, 0]
     assert not keep_objects(nothing, Filters())[0].any()
 
 
@@ -122,10 +139,39 @@ def test_each_filter_removes_what_it_names_and_is_counted_once() -> None:
 
 
 def test_limits_are_inclusive() -> None:
+    voxel = np.argwhere(np.ones((2, 2, 3)))
+    sums = sums_of(voxel, np.zeros(12, int), 1)
+    squares = np.array([12 * 127**2 * 3])
+    limits = {
+        "min_volume_vox": 12.0,
+        "max_volume_vox": 12.0,
+        "min_foreground": mean_foreground(sums)[0],
+        "max_elongation": elongations(sums)[0],
+        "max_flow_error": flow_errors(squares, sums)[0],
+    }
+    assert keep_objects(sums, Filters(**limits), squares)[0].all()
+    for name, limit in limits.items():  # control: the next number beyond
+        beyond = np.nextafter(limit, np.inf if name.startswith("min") else -np.inf)
+        assert not keep_objects(sums, Filters(**{name: beyond}), squares)[0].any()
+
+
+def test_a_single_voxel_has_its_own_place_extent_foreground_intensity_and_error() -> None:
+    sums = sums_of(np.array([[3, 70, 500]]), np.zeros(1, int), 1)
+    assert centroids(sums).tolist() == [[3, 70, 500]]
+    assert np.array_equal(covariances(sums)[0], np.eye(3) / 12)
+    assert mean_foreground(sums)[0] == 100 / 127
+    assert mean_intensity(sums, 200, 250)[0] == 200 + 50 * 3
+    assert flow_errors(np.array([127**2]), sums)[0] == 1
+    assert ellipsoid_fill(sums)[0] == pytest.approx(12**1.5 / (4 / 3 * np.pi * 5**1.5), rel=1e-9)  # that of any box
+    assert keep_objects(sums, Filters())[0].all()
+
+
+def test_only_objects_that_are_looked_at_are_kept_or_counted_as_removed() -> None:
     voxel = np.argwhere(np.ones((2, 2, 2)))
-    sums = sums_of(voxel, np.zeros(8, int), 1)
-    assert keep_objects(sums, Filters(min_volume_vox=8, max_volume_vox=8))[0].all()
-    assert not keep_objects(sums, Filters(min_volume_vox=8.01))[0].any()
+    sums = sums_of(np.concatenate([voxel, voxel + 9, voxel[:1] + 20]), np.repeat([0, 1, 2], [8, 8, 1]), 3)
+    keep, removed = keep_objects(sums, Filters(min_volume_vox=2), among=np.array([True, False, False]))
+    assert keep.tolist() == [True, False, False]
+    assert removed == {"too small": 0}
 
 
 def test_the_flow_error_filter_without_its_sums_is_refused() -> None:
@@ -166,6 +212,15 @@ def test_flow_errors_are_those_of_the_definition_and_zero_for_the_target(represe
         truth = ((flow.T[group == i] / 127 - target[group == i]) ** 2).sum(axis=1).mean()
         assert np.isclose(flow_errors(squares, sums_of(voxel, group, n))[i], truth, atol=0.02)
     assert (squared_flow_error(-exact, group, centre, voxel, **settings_) > 0).all()  # control: the other sign
+
+
+def test_close_to_the_centre_the_straight_flow_of_heat_is_a_unit_vector() -> None:
+    voxel, centre = np.array([[4, 4, 4], [5, 4, 4]]), np.array([[4.25, 4, 4]])
+    flow = np.array([[127, 0, 0], [-127, 0, 0]], np.int8).T
+    index = np.zeros(2, np.int64)
+    settings_ = {"representation": "heat", "scale_vox": 4.0}
+    assert squared_flow_error(flow, index, centre, voxel, **settings_).tolist() == [0]
+    assert squared_flow_error(-flow, index, centre, voxel, **settings_).tolist() == [2 * 254**2]
 
 
 @pytest.mark.parametrize("representation", ["tanh", "heat"])

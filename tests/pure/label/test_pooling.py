@@ -93,6 +93,11 @@ def test_a_factor_with_a_rounding_error_moves_no_window():
         assert windows[-1].stop[2] == 25
 
 
+def test_a_box_needs_its_own_windows_and_no_others():
+    assert pool_read_box(Box((1, 0, 3), (2, 1, 5)), (2, 1, 2.5), (9, 9, 19)) == Box((2, 0, 7), (4, 1, 12))
+    assert pool_read_box(Box((4, 8, 6), (5, 9, 8)), (2, 1, 2.5), (9, 9, 19)) == Box((8, 8, 15), (9, 9, 19))  # cut off
+
+
 def test_odd_sides_leave_the_last_window_short_or_out():
     finer = np.arange(1, 6, dtype="uint32").reshape(1, 1, 5)
     np.testing.assert_array_equal(pool(finer, (1, 1, 2), (1, 1, 2)), [[[1, 3]]])

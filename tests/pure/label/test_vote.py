@@ -57,6 +57,12 @@ def test_votes_follow_the_rule_and_no_block(shape, factors, block, seed):
         assert np.array_equal(part, whole[box.slices()])
 
 
+@pytest.mark.parametrize("factors", [(0.5, 1.0, 1.0), (2.0, 0.99, 1.0), (1.0, 3.0, 0.25)])
+def test_one_axis_with_a_factor_below_one_is_enough_for_a_vote(factors):
+    assert votes(factors)
+    assert not votes(tuple(max(1 - 1e-9, f) for f in factors))  # a rounded 1 is 1
+
+
 def test_what_votes_on_nothing_is_nothing():
     box = voting_box(Box((3, 0, 8), (9, 5, 4)), (0.5, 1.0, 0.5), (20, 20, 20))
     assert (box.start, box.stop) == ((6, 0, 0), (18, 5, 0))

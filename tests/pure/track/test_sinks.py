@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 from skimage.measure import regionprops
 
 from bigcp3d.pure.boxes import BlockGrid, Box, Vec3
-from bigcp3d.pure.track.sinks import PRODUCTS, Sinks, Sums, collect_sinks
+from bigcp3d.pure.track.sinks import INTENSITY_UNIT, PRODUCTS, Sinks, Sums, collect_sinks
 from bigcp3d.pure.track.tracking import UNASSIGNED
 
 quick = settings(deadline=None, max_examples=25)
@@ -133,6 +133,37 @@ def test_no_voxels_give_no_sinks(parts: list[Sinks]) -> None:
     zeros = np.zeros(core.shape, np.int8)
     found = collect_sinks(offsets, core, core.shape, foreground=zeros, intensity=zeros.astype(np.int32), reach=1)
     assert len(found.voxel) == len(found.sums) == 0
+
+
+def test_image_voxels_are_products_of_the_copies_along_each_axis() -> None:
+    shape: Vec3 = (5, 6, 7)
+    offsets, foreground, intensity = scene(shape, 8)
+    copies = tuple(np.arange(side) + 2 * axis + 2 for axis, side in enumerate(shape))
+    whole = Box.of_shape(shape)
+    rest = {"foreground": foreground, "intensity": intensity, "reach": REACH}
+    sums = collect_sinks(offsets, whole, shape, copies=copies, **rest).sums  # type: ignore[arg-type]
+    assigned = offsets[0] != UNASSIGNED
+    assert sums.image_vox.sum() == np.einsum("i,j,k->ijk", *copies)[assigned].sum()
+    default = collect_sinks(offsets, whole, shape, **rest).sums  # type: ignore[arg-type]
+    assert np.array_equal(default.image_vox, default.count)
+    assert sums.count.sum() == assigned.sum()
+
+
+def test_without_an_image_every_intensity_is_zero() -> None:
+    shape: Vec3 = (4, 5, 6)
+    offsets, foreground, intensity = scene(shape, 9)
+    found, other = (
+        collect_sinks(offsets, Box.of_shape(shape), shape, foreground=foreground, intensity=values, reach=REACH)
+        for values in (None, intensity)
+    )
+    assert not found.sums.intensity.any()
+    assert other.sums.intensity.any()
+    assert np.array_equal(found.sums.foreground, other.sums.foreground)
+
+
+def test_the_unit_of_stored_intensities_is_fixed() -> None:
+    """Sums of runs that go on after an update are read in the unit in which they were written."""
+    assert INTENSITY_UNIT == 4096
 
 
 def test_a_sink_outside_its_block_keeps_its_place_in_the_volume() -> None:

@@ -11,7 +11,8 @@ from hypothesis import strategies as st
 from numpy.typing import NDArray
 
 from bigcp3d.pure.boxes import BlockGrid, Box, Vec3
-from bigcp3d.pure.track.tracking import PAUSE, STILL, UNASSIGNED, track
+from bigcp3d.pure.track.tracking import MAX_REACH, PAUSE, STILL, UNASSIGNED, UNIT, tile_shape, track
+from bigcp3d.pure.track.tracking_numba import LANES
 
 quick = settings(deadline=None, max_examples=15)
 seeds = st.integers(0, 2**32 - 1)
@@ -96,6 +97,8 @@ def test_a_cycle_ends_at_its_lowest_position_wherever_it_is_entered() -> None:
     maps[3, 0, 0] = [127, 127, 127, 127, -127, -127, -127, -127]  # 3 -> 4 -> 3: a cycle of two voxels
     for steps in (30, 31, 60):
         assert (track_all(maps, steps=steps)[2, 0, 0] + np.arange(8) == 3).all()
+    for steps in (PAUSE, 2 * PAUSE):  # the last steps of all show that these two are at rest
+        assert track_all(maps, steps=steps)[2, 0, 0, 3:5].tolist() == [0, -1]
     ends = {int(e) for n in (10, 11) for e in track_all(maps, steps=n)[2, 0, 0] + np.arange(8)}
     assert ends == {3, 4}  # control: cut off before it was seen to rest, a path is where it happens to be
 
@@ -159,6 +162,68 @@ def test_maps_at_the_reach_matter_and_maps_beyond_do_not() -> None:
         changed[3, 0, 0, stop] = 0
         ends.append(int(track_all(changed, reach=reach)[2, 0, 0, 0]))
     assert ends == [reach, UNASSIGNED]
+
+
+def path_along(axis: int, way: int, steps: tuple[int, int]) -> tuple[NDArray[np.int8], tuple[int, ...]]:
+    """A row of seven voxels whose middle one sends its walker ``steps[0]``, its neighbours ``steps[1]``; the middle."""
+    shape = [1, 1, 1]
+    shape[axis] = 7
+    maps = stored(np.zeros((3, *shape)))
+    row = maps[1 + axis].reshape(-1)
+    row[:] = way * steps[1]
+    row[3] = way * steps[0]
+    middle = [0, 0, 0]
+    middle[axis] = 3
+    return maps, tuple(middle)
+
+
+both_ways = pytest.mark.parametrize(("axis", "way"), [(a, w) for a in range(3) for w in (-1, 1)])
+
+
+@both_ways
+def test_a_walker_within_half_a_voxel_of_the_reach_is_inside_and_one_beyond_never_comes_back(
+    axis: int, way: int
+) -> None:
+    """64 + 63 + 63 is 1.5 voxels less 1/254; 65 + 63 + 63 is just beyond, and nothing moves the walker from there."""
+    maps, middle = path_along(axis, way, (64, 63))
+    assert track_all(maps, steps=3, reach=1)[(axis, *middle)] == way
+    maps, middle = path_along(axis, way, (65, 63))
+    for steps in (3, 4, 5, PAUSE):
+        assert track_all(maps, steps=steps, reach=1)[(axis, *middle)] == UNASSIGNED
+    assert track_all(maps, steps=2, reach=1)[(axis, *middle)] == way  # control
+
+
+def test_several_tiles_of_a_core_anywhere_in_its_region_are_the_plain_euler_loop() -> None:
+    """The core has eight tiles; it begins and ends at another distance from its region's border on every axis."""
+    shape: Vec3 = (44, 79, 83)
+    region, core, reach = Box((1, 0, 2), (44, 79, 82)), Box((4, 5, 9), (41, 74, 79)), 2
+    assert all(tile < side for tile, side in zip(tile_shape(reach), core.shape, strict=True))
+    maps = noise(shape, 11, 60)
+    maps[0, np.random.default_rng(1).random(shape) < 0.997] = 0
+    for corner in (core.start, (35, 68, 72), tuple(s - 1 for s in core.stop)):
+        maps[(0, *(slice(c - 1, c + 2) for c in corner))] = 127
+    part = maps[(slice(None), *region.slices())]
+    offsets = track(part, region, core, shape, foreground=64, steps=25, reach=reach)
+    walked = np.argwhere(maps[0] >= 64)
+    walked = walked[((walked >= core.start) & (walked < core.stop)).all(axis=1)]
+    assert len(walked) > 200
+    assert (offsets[0] != UNASSIGNED).sum() <= len(walked)
+    for start in walked.tolist():
+        here = tuple(s - c for s, c in zip(start, core.start, strict=True))
+        assert tuple(offsets[(slice(None), *here)]) == exact_walk(maps, tuple(start), 25, reach)
+
+
+@pytest.mark.parametrize("steps", [1, 13])
+def test_more_walkers_than_lanes_are_the_plain_euler_loop(steps: int) -> None:
+    maps = noise((9, 10, 12), steps, 90)
+    maps[0] = 127
+    assert maps[0].size > 2 * LANES
+    assert np.array_equal(track_all(maps, 64, steps, 6), exact_track(maps, 64, steps, 6))
+
+
+def test_the_numbers_that_decide_where_a_path_ends_are_fixed() -> None:
+    """Labels depend on each: whoever changes one makes other labels, and stored offsets invalid."""
+    assert (UNIT, UNASSIGNED, PAUSE, STILL, MAX_REACH) == (127, -128, 12, 24, 127)
 
 
 def test_a_region_that_is_one_voxel_too_small_is_refused() -> None:

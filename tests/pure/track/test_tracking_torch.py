@@ -18,7 +18,7 @@ from bigcp3d.pure.track.tracking import UNASSIGNED, choose_tracker, track
 from bigcp3d.pure.track.tracking_numba import PAUSE, STILL
 from bigcp3d.pure.track.tracking_torch import track_on_device
 from tests.devices import on_devices
-from tests.pure.track.test_tracking import noise, seeds, stored, swirl
+from tests.pure.track.test_tracking import both_ways, noise, path_along, seeds, stored, swirl
 
 quick = settings(deadline=None, max_examples=25)
 on_cpu = partial(track_on_device, device="cpu")
@@ -96,6 +96,16 @@ def test_paths_stop_at_the_volume_s_border_and_not_at_a_block_s() -> None:
         assert np.array_equal(found, expected)
     assert (ends[12][0] == UNASSIGNED).all()
     assert ends[9][0][2, 0, 0].tolist() == [UNASSIGNED, 4]  # control: a volume that ends there
+
+
+@both_ways
+@pytest.mark.parametrize("first", [64, 65])
+def test_the_reach_ends_half_a_voxel_on_as_on_the_cpu(axis: int, way: int, first: int) -> None:
+    maps, middle = path_along(axis, way, (first, 63))
+    whole = Box.of_shape(maps.shape[1:])  # type: ignore[arg-type]
+    found, expected = both(maps, whole, whole, whole.shape, foreground=64, steps=3, reach=1)
+    assert np.array_equal(found, expected)
+    assert found[(axis, *middle)] == (way if first == 64 else UNASSIGNED)
 
 
 @pytest.mark.parametrize("change", ["STILL", "PAUSE"])
