@@ -36,7 +36,6 @@ def segment(
     name: o.Name = "cells",
     overwrite: o.Overwrite = False,
     keep_maps: o.KeepMaps = False,
-    keep_offsets: o.KeepOffsets = False,
     table: o.Table = None,
     min_volume: o.MinVolume = None,
     max_volume: o.MaxVolume = None,

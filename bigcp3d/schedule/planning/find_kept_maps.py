@@ -1,4 +1,4 @@
-"""Which kept maps and offsets a run starts from: those that it would find itself, if a finished run has left them.
+"""Which kept maps a run starts from: those that it would find itself, if a finished run has left them.
 
 They are looked for where runs on this image keep theirs by default, and beside this run's own work directory. Equal
 means equal in all that decides maps (`bigcp3d.work.run.kept_maps`), so nothing about the labels depends on what is
@@ -16,7 +16,7 @@ from bigcp3d.edge.stores.places import place
 from bigcp3d.errors import InputError
 from bigcp3d.schedule.planning.request import Request
 from bigcp3d.work.plan.plan import Plan
-from bigcp3d.work.run.kept_maps import Kept, read_kept
+from bigcp3d.work.run.kept_maps import read_kept
 
 log = logging.getLogger(__name__)
 
@@ -31,7 +31,7 @@ def default_work_dir(group: str, name: str) -> Path:
 
 
 def reuse_kept(plan: Plan, request: Request) -> Plan:
-    """The plan, starting from kept offsets or maps where there are any that it would find itself.
+    """The plan, starting from kept maps where there are any that it would predict itself.
 
     Parameters
     ----------
@@ -60,39 +60,21 @@ def reuse_kept(plan: Plan, request: Request) -> Plan:
     for folder in _candidates(plan):
         kept = read_kept(folder)
         if kept is not None:
-            found, differing = _starts(plan, request.start, folder, kept, device)
-            fitting += found
-            others += [f"{folder}: {'; '.join(differing)}"] if differing else []
+            if differing := kept.differences(plan, device):
+                others.append(f"{folder}: {'; '.join(differing)}")
+            else:
+                fitting.append(plan.model_copy(update={"maps": str(folder)}))
     for other in others:
         log.info("not used: %s (--maps DIR takes maps all the same)", other)
-    if request.start in ("maps", "offsets") and not fitting:
-        found_text = "\n  ".join(others) or f"no kept {request.start} near {plan.work_dir}"
+    if request.start == "maps" and not fitting:
+        found_text = "\n  ".join(others) or f"no kept maps near {plan.work_dir}"
         raise InputError(
-            f"there are no kept {request.start} that this run would find itself (--from {request.start}). Found:\n"
-            f"  {found_text}\nGive the settings that they were found with, or --maps DIR to take maps all the same, or "
-            "leave --from out (--keep-maps and --keep-offsets keep them)"
+            "there are no kept maps that this run would predict itself (--from maps). Found:\n"
+            f"  {found_text}\nGive the settings that they were predicted with, or --maps DIR to take maps all the "
+            "same, or leave --from out (--keep-maps keeps them)"
         )
-    fitting.sort(key=lambda other: other.tracked is None)  # the latest pass first
     begun = [other for other in fitting if unfinished is not None and other.key == unfinished.key]
     return [*begun, *fitting, plan][0]
-
-
-def _starts(plan: Plan, start: str, folder: Path, kept: Kept, device: str | None) -> tuple[list[Plan], list[str]]:
-    """The plan, starting from what a folder holds; and why not from all of it."""
-    differing = kept.differences(plan, device)
-    maps = Path(kept.maps or folder)
-    if kept.maps is not None and not kept.same_maps(read_kept(maps)):
-        differing.append(f"its maps in {maps} have gone, or are others now")
-    if differing:
-        return [], differing
-    from_maps = plan.model_copy(update={"maps": str(maps)})
-    found = [] if start == "offsets" else [from_maps]
-    if kept.offsets is None or start == "maps":
-        return found, ["offsets were not kept"] if start == "offsets" else []
-    differing = kept.offsets.differences(plan)
-    if not differing:
-        found.append(from_maps.model_copy(update={"tracked": str(folder), "tracked_block": kept.offsets.block}))
-    return found, [f"offsets: {line}" for line in differing]
 
 
 def _candidates(plan: Plan) -> Iterator[Path]:

@@ -13,7 +13,6 @@ from bigcp3d.schedule.running.serial import Failures
 from bigcp3d.schedule.running.tasks import Task
 from bigcp3d.work.passes.passes import Counts
 from bigcp3d.work.plan.plan import Plan
-from bigcp3d.work.run.kept_maps import read_kept
 from bigcp3d.work.run.run import Run
 from bigcp3d.work.run.task_costs import read_spent
 from bigcp3d.work.run.unreadable_input import read_lost
@@ -27,8 +26,7 @@ class RunLog:
 
     def __init__(self, observe: Observer, plan: Plan) -> None:
         self.observe, self.plan = observe, plan
-        kept = None if plan.tracked is None else read_kept(plan.tracked)
-        self.totals: Counter[str] = Counter(kept.offsets.counts if kept and kept.offsets else {})
+        self.totals: Counter[str] = Counter()
         self.removed: Counter[str] = Counter()
         self.seconds: Counter[str] = Counter()
         self.done: Counter[str] = Counter()

@@ -25,8 +25,8 @@ from bigcp3d.errors import TargetError
 from bigcp3d.schedule.running.events import Summary
 from bigcp3d.schedule.running.run_log import FAILURES
 from bigcp3d.work.plan.plan import Plan
-from bigcp3d.work.run.kept_maps import forget_offsets, read_kept, write_kept
-from bigcp3d.work.run.run import ONCE, TRACKED_FOLDER, Run
+from bigcp3d.work.run.kept_maps import read_kept, write_kept
+from bigcp3d.work.run.run import ONCE, Run
 from bigcp3d.work.run.task_costs import TaskSpent
 from bigcp3d.work.run.unreadable_input import read_lost
 
@@ -96,7 +96,7 @@ def _refuse_labels_of_others(plan: Plan) -> None:
 
 def _starts_here(plan: Plan) -> bool:
     """Whether a run starts from what is kept in its own work directory."""
-    return any(start is not None and same_place(start, plan.work_dir) for start in (plan.maps, plan.tracked))
+    return plan.maps is not None and same_place(plan.maps, plan.work_dir)
 
 
 def _least_disk_bytes(plan: Plan) -> int:
@@ -116,9 +116,7 @@ def prepare(plan: Plan, run: Run, *, resumed: bool, overwrite: bool) -> None:
     if isinstance(group, Remote):
         group.check_writable()
     if not resumed and _starts_here(plan):  # while the plan is still that of the run that has finished
-        if plan.keeps_offsets:
-            forget_offsets(root)
-        _remove_all_but(root, "maps", *([] if plan.keeps_offsets else [TRACKED_FOLDER]))
+        _remove_all_but(root, "maps")
     elif not resumed and overwrite and (root / "plan.json").exists():
         _empty(root)
     try:
@@ -141,11 +139,11 @@ def clean_up(plan: Plan, *, finished: bool = True) -> None:
     What an earlier run has kept stays, as long as it may be used by others.
     """
     root = Path(plan.work_dir)
-    if finished and (plan.keeps_maps or plan.keeps_offsets):
+    if finished and plan.keeps_maps:
         write_kept(Run(plan))
     if read_kept(root) is not None:
         (root / "finished").touch()
-        _remove_all_but(root, "maps", TRACKED_FOLDER, "objects.npz", "records")
+        _remove_all_but(root, "maps", "objects.npz", "records")
         shutil.rmtree(root / ENDED, ignore_errors=True)
         return
     _empty(root)

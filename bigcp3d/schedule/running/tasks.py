@@ -83,7 +83,7 @@ def _block_tasks(plan: Plan, inputs: Inputs, time: int) -> Iterator[Task]:
     grid, scope = plan.grid, plan.scope
     tracked, clustered = grid.touching(scope.tracked), grid.touching(scope.clustered)
     maps_pass = "merge" if plan.patch_blocks.hand_over else "predict"
-    for index in tracked if plan.tracked is None else ():
+    for index in tracked:
         needs = tuple((maps_pass, time, other) for other in inputs.of("track", index).get("maps", ()))
         yield Task(("track", time, index), needs or (("normalise", time, ONCE),), grid.core(index).size)
     for index in clustered:

@@ -81,5 +81,4 @@ def _halos(plan: Plan) -> dict[tuple[str, str], int]:
         halos |= {("check", "maps"): 0, ("check", "offsets"): 0, ("check", "components"): plan.reach}
     if plan.votes:
         halos |= {("vote", "offsets"): 0, ("vote", "components"): plan.reach}
-    given = [*(["maps"] if plan.maps is not None else []), *(["offsets", "sinks"] if plan.tracked is not None else [])]
-    return {key: by for key, by in halos.items() if key[1] not in given}
+    return {key: by for key, by in halos.items() if plan.maps is None or key[1] != "maps"}

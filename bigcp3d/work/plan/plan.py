@@ -48,9 +48,6 @@ AFTER_MAPS = frozenset(
         "label_factors",
         "block",
         "keep_maps",
-        "keep_offsets",
-        "tracked",
-        "tracked_block",
         "on_error",
         "missing",
     }
@@ -107,10 +104,6 @@ class Plan(BaseModel):
         Which objects are kept.
     keep_maps : bool
         Whether the maps stay, rather than go when no pass needs them.
-    keep_offsets : bool
-        Whether what tracking finds stays, in a place of its own.
-    tracked, tracked_block : str and tuple of int, or None
-        A work directory whose offsets and sinks take the place of ``track``, and their blocks.
     on_error : "fail" or "skip"
         What becomes of input that cannot be read (`bigcp3d.work.run.unreadable_input`).
     missing : "fill" or "fail"
@@ -154,9 +147,6 @@ class Plan(BaseModel):
     scale_vox: float
     filters: Filters
     keep_maps: bool
-    keep_offsets: bool = False
-    tracked: str | None = None
-    tracked_block: Vec3 | None = None
     on_error: str = "fail"
     missing: str = "fill"
     version: str
@@ -189,8 +179,6 @@ class Plan(BaseModel):
 
     def intermediate_grid(self, kind: str) -> BlockGrid:
         """Blocks of ``maps``, ``offsets``, ``sinks`` or ``components``; each is one file."""
-        if kind in ("offsets", "sinks") and self.tracked_block is not None:
-            return BlockGrid(self.shape, self.tracked_block)
         return self.patch_blocks.grid if kind == "maps" else self.grid
 
     def label_grid(self, level: int) -> BlockGrid:
@@ -237,17 +225,6 @@ class Plan(BaseModel):
         settings = self.model_dump(mode="json", exclude=set(AFTER_MAPS))
         del settings["image"]["label_names"]
         return settings
-
-    def offsets_settings(self) -> dict[str, Any]:
-        """All that decides offsets and sinks of a whole volume, beside the blocks in which they are stored."""
-        later = {name: getattr(self, name) for name in ("foreground", "steps", "reach")}
-        seen = {"label_factors": list(self.label_factors), "label_shape": list(self.target.levels[0].shape)}
-        return {**self.maps_settings(), **later, **seen}
-
-    @property
-    def keeps_offsets(self) -> bool:
-        """Whether offsets and sinks that it finds are to stay."""
-        return self.keep_offsets and self.tracked is None
 
     def result_settings(self) -> dict[str, Any]:
         """All that decides the result or how it is cut into tasks; not which labels the image has meanwhile."""
@@ -316,7 +293,7 @@ class Plan(BaseModel):
         return {
             "maps": 0 if self.maps else 4 * mapped,
             "parts": waiting * (4 * final + 16 * (extent - final)) if blocks.hand_over and not self.maps else 0,
-            "offsets": 0 if self.tracked else 3 * voxels,
+            "offsets": 3 * voxels,
             "labels": math.ceil(labels * share) * _itemsize(self.target.dtype),
         }
 
@@ -330,7 +307,6 @@ class Plan(BaseModel):
             f"{_by(self.image_shape)} voxels of {self.image.dtype}",
             f"model      {self.model or 'none: maps from ' + str(self.maps)}"
             + (f", its maps kept in {self.maps}" if self.reuses_maps else "")
-            + (f", tracked in {self.tracked}" if self.tracked else "")
             + (f" ({self.representation}, cells of {self.card.diameter_vox:g} voxels)" if self.card else ""),
             *self._describe_where(),
             f"grid       {_by(self.shape)} working voxels, {', '.join(f'{f:.3g}' for f in self.factors)} "

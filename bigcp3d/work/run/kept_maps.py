@@ -4,7 +4,6 @@
 
     <work_dir>/kept/0.0.0.json   written last; a folder without it holds nothing that may be relied upon
     <work_dir>/t0/maps           one for each time point
-    <work_dir>/t0/tracked/       offsets and sinks, if they were to be kept as well
 
 Maps depend on the image, the working grid, the network and the patches (`Plan.maps_settings`), on the kind of device,
 and on nothing that comes later: no block, no threshold. So a run whose settings are equal in these takes them, and its
@@ -14,48 +13,19 @@ seen by the sample that its percentiles come from (`Kept.samples`); a change out
 
 from __future__ import annotations
 
-from collections import Counter
 from pathlib import Path
 from typing import Any
 
 from pydantic import BaseModel, ConfigDict, ValidationError
 
 from bigcp3d.edge.image.given_maps import KEPT
-from bigcp3d.edge.stores.places import same_place
 from bigcp3d.edge.stores.stores import plain_json
-from bigcp3d.edge.workdir.records import read_record, read_records, write_record
+from bigcp3d.edge.workdir.records import read_record, write_record
 from bigcp3d.errors import InputError
 from bigcp3d.pure.boxes import Box, Vec3, vec3
 from bigcp3d.work.plan.plan import Plan, name_differences
 from bigcp3d.work.run.run import ONCE, Run
 from bigcp3d.work.run.unreadable_input import read_lost
-
-COUNTED = ("foreground_vox", "unassigned_vox", "nonfinite_vox", "missing_chunks")
-"""What ``track`` counts for the summary."""
-
-
-class KeptOffsets(BaseModel):
-    """Kept offsets and sinks: `Plan.offsets_settings`, time points, blocks, and what ``track`` counted in all."""
-
-    model_config = ConfigDict(frozen=True, extra="forbid")
-
-    settings: dict[str, Any]
-    times: tuple[int, ...]
-    block: Vec3
-    counts: dict[str, int]
-
-    def differences(self, plan: Plan) -> list[str]:
-        """Why these are not what a plan would find; empty where they are."""
-        found = name_differences(self.settings, plain_json(plan.offsets_settings()))
-        if tuple(plan.times) != tuple(self.times):
-            found.append(f"times: {list(self.times)} then, {list(plan.times)} now")
-        if plan.roi is not None or plan.mask is not None:
-            found.append("a region or a mask is asked for")
-        if plan.missing == "fail" and self.counts.get("missing_chunks"):
-            found.append(
-                f"{self.counts['missing_chunks']} chunks were not in the store then, and all are asked for now"
-            )
-        return found
 
 
 class KeptPart(BaseModel):
@@ -101,10 +71,6 @@ class Kept(BaseModel):
         Whether a region or a mask decided which of the maps there are; nobody else starts from these.
     part : KeptPart or None
         Then, what was predicted; None where an earlier version did not say.
-    maps : str or None
-        The folder in which the maps are; None: in this one.
-    offsets : KeptOffsets or None
-        What was kept of tracking.
     """
 
     model_config = ConfigDict(frozen=True, extra="forbid")
@@ -115,17 +81,10 @@ class Kept(BaseModel):
     samples: dict[int, str]
     partial: bool = False
     part: KeptPart | None = None
-    maps: str | None = None
-    offsets: KeptOffsets | None = None
 
     def holds(self, plan: Plan) -> bool:
         """Whether all maps that a plan needs are there."""
         return not self.partial or (self.part is not None and self.part.holds(plan))
-
-    def same_maps(self, other: Kept | None) -> bool:
-        """Whether another folder's maps are these: of the same settings, voxels and kind of device."""
-        own = {"maps": None, "offsets": None}
-        return other is not None and self.model_copy(update=own) == other.model_copy(update=own)
 
     def differences(self, plan: Plan, device: str | None) -> list[str]:
         """Why these are not the maps that a plan would predict; empty where they are.
@@ -164,38 +123,17 @@ def read_kept(folder: str | Path) -> Kept | None:
 def write_kept(run: Run) -> None:
     """Say what a run has kept; all of it is there."""
     plan, lost = run.plan, len(read_lost(run))
-    before = read_kept(plan.maps) if plan.maps is not None and plan.reuses_maps else None
-    if before is None:
-        device = read_record(run.root / "records", "device", ONCE)
-        records = {time: read_record(run.records(time), "normalise", ONCE) or {} for time in plan.times}
-        kept = Kept(
-            settings=plan.maps_settings() | ({"chunks of the image that could not be read": lost} if lost else {}),
-            times=plan.times,
-            device=(device or {}).get("device", "unknown"),
-            partial=plan.roi is not None or plan.mask is not None,
-            part=KeptPart.of(plan),
-            samples={time: record.get("sample", "") for time, record in records.items()},
-        )
-    else:
-        here = plan.maps is None or same_place(plan.maps, run.root)
-        kept = before.model_copy(update={"maps": None if here else str(plan.maps)})
-    if plan.keeps_offsets and not lost:
-        counts = Counter[str]()
-        for time in plan.times:
-            for _, count, _ in read_records(run.records(time), "track"):
-                counts.update({name: count[name] for name in COUNTED})
-        offsets = KeptOffsets(
-            settings=plain_json(plan.offsets_settings()), times=plan.times, block=plan.block, counts=dict(counts)
-        )
-        kept = kept.model_copy(update={"offsets": offsets})
+    device = read_record(run.root / "records", "device", ONCE)
+    records = {time: read_record(run.records(time), "normalise", ONCE) or {} for time in plan.times}
+    kept = Kept(
+        settings=plan.maps_settings() | ({"chunks of the image that could not be read": lost} if lost else {}),
+        times=plan.times,
+        device=(device or {}).get("device", "unknown"),
+        partial=plan.roi is not None or plan.mask is not None,
+        part=KeptPart.of(plan),
+        samples={time: record.get("sample", "") for time, record in records.items()},
+    )
     write_record(run.root, KEPT, ONCE, kept.model_dump(mode="json"))
-
-
-def forget_offsets(folder: str | Path) -> None:
-    """Say that what was kept of tracking is no longer there; before it goes."""
-    kept = read_kept(folder)
-    if kept is not None and kept.offsets is not None:
-        write_record(folder, KEPT, ONCE, kept.model_copy(update={"offsets": None}).model_dump(mode="json"))
 
 
 def check_sample(plan: Plan, time: int, sample: str) -> None:

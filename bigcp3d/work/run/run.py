@@ -7,7 +7,6 @@
     <work_dir>/t0/parts/<block>/            what each block of patches hands to one of them; gone once merged
     <work_dir>/t0/offsets   zarr int8 (3, z, y, x), one shard a block
     <work_dir>/t0/sinks/, components/       one table a block
-    <work_dir>/t0/tracked/  offsets and sinks, where they are kept
     <work_dir>/t0/sums.npz                  sums of each object
     <work_dir>/t0/bases, object, centre, ids   zarr: first component of each block, component to object, object to
                                             centre, component to id
@@ -53,10 +52,6 @@ VECTOR_CHUNK = 2**16
 
 ARRAYS = ("maps", "offsets")
 """Intermediates that are shards of an array; the others are tables."""
-
-TRACKED = ("offsets", "sinks")
-TRACKED_FOLDER = "tracked"
-"""What tracking finds, and where that lies if it is kept: apart, so that another run beside it can track anew."""
 
 ALL_SHARDS = "all_shards_are_written"
 """Attribute of arrays in which shards that hold nothing but fill are written too."""
@@ -158,27 +153,19 @@ class Run:
         """Where its records lie."""
         return self.folder(time) / "records"
 
-    def home(self, kind: str, time: int) -> Path:
-        """Folder of one kind of intermediate: offsets and sinks may be those that another run kept."""
-        if kind in TRACKED and self.plan.tracked is not None:
-            return Path(self.plan.tracked) / f"t{time}" / TRACKED_FOLDER / kind
-        if kind in TRACKED and self.plan.keeps_offsets:
-            return self.folder(time) / TRACKED_FOLDER / kind
-        return self.folder(time) / kind
-
     def table(self, kind: str, time: int, index: Vec3) -> Path:
         """File of one block's sinks or components."""
-        return self.home(kind, time) / f"{'.'.join(map(str, index))}.npz"
+        return self.folder(time) / kind / f"{'.'.join(map(str, index))}.npz"
 
     def intermediate(self, kind: str, time: int, index: Vec3) -> Path:
         """File of one block's maps, offsets, sinks or components."""
         if kind in ARRAYS:
-            return self.home(kind, time) / self.array(kind, time).metadata.encode_chunk_key((0, *index))
+            return self.folder(time) / kind / self.array(kind, time).metadata.encode_chunk_key((0, *index))
         return self.table(kind, time, index)
 
     def keeps(self, kind: str, time: int) -> bool:
         """Whether intermediates stay that nobody reads any more: as asked, or since their loss would not be seen."""
-        if (kind == "maps" and self.plan.keeps_maps) or (kind in TRACKED and self.plan.keeps_offsets):
+        if kind == "maps" and self.plan.keeps_maps:
             return True
         return kind in ARRAYS and not self._has_all_shards(kind, time)
 
@@ -200,17 +187,15 @@ class Run:
         if name == "maps" and self.plan.maps is not None:
             return open_maps(self.plan.maps, self.plan.shape, self.plan.image.times, time)
         config = {"write_empty_chunks": name in ARRAYS}  # which `zarr.open_array` would not take
-        return cast("zarr.Array[Any]", zarr.open(self.home(name, time), mode="r+", zarr_format=3, config=config))
+        return cast("zarr.Array[Any]", zarr.open(self.folder(time) / name, mode="r+", zarr_format=3, config=config))
 
     def create_arrays(self, time: int) -> None:
         """Make the empty arrays of a time point, where they are not there yet."""
         blocks = {"maps": self.plan.patch_blocks.grid.block, "offsets": self.plan.block}
         said = {MIN_FOREGROUND: self.plan.card.min_foreground if self.plan.card else 0.0}
         for name, channels, fill in (("maps", 4, 0), ("offsets", 3, UNASSIGNED)):
-            if (self.plan.maps if name == "maps" else self.plan.tracked) is not None:
-                continue
-            path = self.home(name, time)
-            if (path / "zarr.json").exists():
+            path = self.folder(time) / name
+            if (name == "maps" and self.plan.maps is not None) or (path / "zarr.json").exists():
                 continue
             zarr.create_array(
                 path,
