@@ -63,7 +63,9 @@ class Watcher:
         match event:
             case RunPlanned(plan):
                 if plan.reuses_maps:
-                    self._print(f"maps kept in {plan.maps} are used, nothing is predicted (--from image predicts)")
+                    self._print(
+                        f"maps kept in {plan.given.maps} are used, nothing is predicted (--from image predicts)"
+                    )
             case ClusterReady(dashboard, workers):
                 self.workers = workers
                 self._print(describe_cluster(dashboard, workers))

@@ -12,11 +12,13 @@ import re
 from collections.abc import Iterator
 from pathlib import Path
 
+from bigcp3d.edge.image.given_maps import KEPT
 from bigcp3d.edge.stores.places import place
 from bigcp3d.errors import InputError
 from bigcp3d.schedule.planning.request import Request
-from bigcp3d.work.plan.plan import Plan
+from bigcp3d.work.plan.plan import Given, Plan, read_plan
 from bigcp3d.work.run.kept_maps import read_kept
+from bigcp3d.work.run.work_dir import WorkDir
 
 log = logging.getLogger(__name__)
 
@@ -50,24 +52,22 @@ def reuse_kept(plan: Plan, request: Request) -> Plan:
     InputError
         If it must and cannot.
     """
-    if request.start == "image" or plan.maps is not None:
+    if request.start == "image" or not plan.predicts:
         return plan
-    unfinished = _read_unfinished(Path(plan.work_dir))
+    unfinished = _read_unfinished(WorkDir.of(plan))
     if request.start == "auto" and unfinished is not None and unfinished.key == plan.key:
         return plan
     device = _device_here() if request.scheduler is None else None
     fitting, others = [], []
     for folder in _candidates(plan):
-        kept = read_kept(folder)
-        if kept is not None:
-            if differing := kept.differences(plan, device):
-                others.append(f"{folder}: {'; '.join(differing)}")
-            else:
-                fitting.append(plan.model_copy(update={"maps": str(folder)}))
+        if differing := _why_not(plan, folder, device):
+            others.append(f"{folder}: {'; '.join(differing)}")
+        else:
+            fitting.append(_from_maps(plan, folder))
     for other in others:
         log.info("not used: %s (--maps DIR takes maps all the same)", other)
     if request.start == "maps" and not fitting:
-        found_text = "\n  ".join(others) or f"no kept maps near {plan.work_dir}"
+        found_text = "\n  ".join(others) or f"no kept maps near {plan.storage.work_dir}"
         raise InputError(
             "there are no kept maps that this run would predict itself (--from maps). Found:\n"
             f"  {found_text}\nGive the settings that they were predicted with, or --maps DIR to take maps all the "
@@ -77,23 +77,36 @@ def reuse_kept(plan: Plan, request: Request) -> Plan:
     return [*begun, *fitting, plan][0]
 
 
+def _from_maps(plan: Plan, folder: Path) -> Plan:
+    """The same run, from maps that a folder holds."""
+    storage = plan.storage.model_copy(update={"keep_maps": False})
+    return plan.model_copy(update={"given": Given(maps=str(folder)), "storage": storage})
+
+
+def _why_not(plan: Plan, folder: Path, device: str | None) -> list[str]:
+    """Why the maps that a folder keeps are not those that the plan would predict; empty where they are."""
+    try:
+        kept = read_kept(folder)
+    except InputError as error:
+        return [str(error).removeprefix(f"{folder}: ")]
+    return [] if kept is None else kept.differences(plan, device)
+
+
 def _candidates(plan: Plan) -> Iterator[Path]:
-    """Folders in which kept maps may lie: this run's own first, then others by name."""
-    own = Path(plan.work_dir)
-    homes = {own.parent, default_work_dir(plan.image.path, "cells").parent}
+    """Folders in which maps are kept: this run's own first, then others by name."""
+    own = Path(plan.storage.work_dir)
+    homes = {own.parent, default_work_dir(plan.source.image.path, "cells").parent}
     seen = [child for home in sorted(homes) if home.is_dir() for child in sorted(home.iterdir())]
     for folder in dict.fromkeys([own, *seen]):
-        if folder.is_dir():
+        if (folder / KEPT).is_dir():
             yield folder
 
 
-def _read_unfinished(work_dir: Path) -> Plan | None:
+def _read_unfinished(work: WorkDir) -> Plan | None:
     """The plan of a run that was begun there and not finished."""
-    if (work_dir / "finished").exists():
-        return None
     try:
-        return Plan.model_validate_json((work_dir / "plan.json").read_bytes())
-    except (ValueError, OSError):
+        return None if work.finished.exists() else read_plan(work.root)
+    except InputError:
         return None
 
 

@@ -43,7 +43,7 @@ class RunPlugin(WorkerPlugin):
         """Called by Dask when the plugin reaches a worker, and when a worker starts."""
         self.run = Run(Plan.model_validate_json(self.plan_json))
         self.run.log.open()
-        if self.run.plan.maps is None and (not self.gpus_only or "GPU" in worker.state.total_resources):
+        if self.run.plan.given.maps is None and (not self.gpus_only or "GPU" in worker.state.total_resources):
             _ = self.run.network
 
     def teardown(self, worker: Worker) -> None:

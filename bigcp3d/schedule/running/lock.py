@@ -99,7 +99,7 @@ def describe_holder(lock: LockFile) -> tuple[str, bool] | None:
 
 def locks_of(plan: Plan) -> list[LockFile]:
     """The locks that a run takes: its work directory's, then that of the labels."""
-    folders = [Path(plan.work_dir), default_work_dir(plan.target.group, plan.target.name)]
+    folders = [Path(plan.storage.work_dir), default_work_dir(plan.output.target.group, plan.output.target.name)]
     return [LockFile(folder) for folder in dict.fromkeys(folder.absolute() for folder in folders)]
 
 

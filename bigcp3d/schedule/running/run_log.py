@@ -13,19 +13,16 @@ from bigcp3d.schedule.running.serial import Failures
 from bigcp3d.schedule.running.tasks import Task
 from bigcp3d.work.passes.passes import Counts
 from bigcp3d.work.plan.plan import Plan
-from bigcp3d.work.run.run import Run
 from bigcp3d.work.run.task_costs import read_spent
 from bigcp3d.work.run.unreadable_input import read_lost
-
-FAILURES = "failures"
-"""Folder of a time point in which failed tasks are told to others (`bigcp3d.schedule.running.status`)."""
+from bigcp3d.work.run.work_dir import WorkDir
 
 
 class RunLog:
     """Adds up what tasks return, and tells the observer."""
 
     def __init__(self, observe: Observer, plan: Plan) -> None:
-        self.observe, self.plan = observe, plan
+        self.observe, self.plan, self.work = observe, plan, WorkDir.of(plan)
         self.totals: Counter[str] = Counter()
         self.removed: Counter[str] = Counter()
         self.seconds: Counter[str] = Counter()
@@ -58,7 +55,7 @@ class RunLog:
         level, block = (index[0], vec3(index[1:])) if name == "pyramid" else ("", vec3(index))
         said = {"pass": name, "index": index, "error": f"{type(error).__name__}: {error}"}
         with suppress(OSError):  # a full disk; then it is told here alone
-            write_record(Run(self.plan).folder(time) / FAILURES, f"{name}{level}", block, said)
+            write_record(self.work.failures(time), f"{name}{level}", block, said)
         self.observe(BlockFailed(name, time, index, f"{type(error).__name__}: {error}"))
 
     def summary(self, seconds: float) -> Summary:
@@ -75,32 +72,33 @@ class RunLog:
                     "value, as Zarr has it; if none should be missing, the image is not whole (--missing-chunks fail)"
                 )
             )
-        lost = [str(piece) for piece in read_lost(Run(plan))]
+        lost = [str(piece) for piece in read_lost(self.work, plan)]
         if lost:
             self.observe(Warned(f"{len(lost)} chunks could not be read and are background: {'; '.join(lost[:5])}"))
         if totals["unassigned_vox"] > 0.01 * max(totals["foreground_vox"], 1):
             self.observe(
                 Warned(
                     f"{totals['unassigned_vox']} of {totals['foreground_vox']} foreground voxels lead further than "
-                    f"{plan.reach} voxels and stay unlabelled: cells may be larger than expected; "
+                    f"{plan.tracking.reach} voxels and stay unlabelled: cells may be larger than expected; "
                     "give --diameter or a larger --radius"
                 )
             )
         return Summary(
-            labels=str(plan.target.path),
-            name=plan.target.name,
+            labels=str(plan.output.target.path),
+            name=plan.output.target.name,
             cells=totals["cells"],
             removed=dict(self.removed),
             unassigned_vox=totals["unassigned_vox"],
             foreground_vox=totals["foreground_vox"],
             nonfinite_vox=totals["nonfinite_vox"],
-            blocks=len(plan.grid.touching(plan.scope.tracked)) * len(plan.times),
-            voxels=(Box.of_shape(plan.image_shape) if plan.roi is None else plan.roi).size * len(plan.times),
+            blocks=len(plan.grid.touching(plan.scope.tracked)) * len(plan.where.times),
+            voxels=(Box.of_shape(plan.image_shape) if plan.where.roi is None else plan.where.roi).size
+            * len(plan.where.times),
             seconds=seconds,
             pass_seconds=dict(self.seconds),
             lost=lost,
             missing_chunks=totals["missing_chunks"],
-            tasks=read_spent(Run(plan)),
+            tasks=read_spent(self.work, plan.where.times),
         )
 
 
@@ -113,8 +111,8 @@ def block_error(failures: Failures, plan: Plan) -> BigCP3DError:
     lines = [f"  {name} of block {index}, time {time}: {error!r}" for (name, time, index), error in failures.items()]
     more = [f"  and {len(lines) - 20} more"] if len(lines) > 20 else []
     raised = BlockError(
-        f"{len(failures)} of the blocks failed after retries; what is done is kept in {plan.work_dir}, and the same "
-        "command carries on from there:\n" + "\n".join(lines[:20] + more)
+        f"{len(failures)} of the blocks failed after retries; what is done is kept in {plan.storage.work_dir}, and the "
+        "same command carries on from there:\n" + "\n".join(lines[:20] + more)
     )
     raised.__cause__ = next(iter(failures.values()))
     return raised

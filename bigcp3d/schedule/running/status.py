@@ -17,11 +17,10 @@ from bigcp3d.edge.workdir.records import list_passes, read_records
 from bigcp3d.errors import InputError
 from bigcp3d.schedule.planning.find_kept_maps import default_work_dir
 from bigcp3d.schedule.running.lock import describe_holder
-from bigcp3d.schedule.running.run_log import FAILURES
 from bigcp3d.schedule.running.tasks import label_tasks, object_tasks
-from bigcp3d.work.plan.plan import Plan
-from bigcp3d.work.run.run import Run
+from bigcp3d.work.plan.plan import PLAN_FILE, Plan, read_plan
 from bigcp3d.work.run.task_costs import TaskSpent, read_spent
+from bigcp3d.work.run.work_dir import WorkDir, find_work_dirs
 
 
 @dataclass(frozen=True)
@@ -74,13 +73,13 @@ def find_runs(path: str | Path) -> list[Path]:
         Where there is none.
     """
     spot = place(path)
-    if isinstance(spot, Path) and (spot / "plan.json").is_file():
+    if isinstance(spot, Path) and (spot / PLAN_FILE).is_file():
         return [spot]
     if spot.parent.name == "labels":
         default = default_work_dir(str(spot.parent.parent), spot.name)
-        if (default / "plan.json").is_file():
+        if (default / PLAN_FILE).is_file():
             return [default]
-    found = sorted(plan.parent for plan in default_work_dir(str(spot), "x").parent.glob("*/plan.json"))
+    found = [work.root for work in find_work_dirs(default_work_dir(str(spot), "x").parent)]
     if not found:
         raise InputError(
             f"{spot}: found no run that is unfinished; needed is a work directory, the path of its labels, or the "
@@ -97,12 +96,8 @@ def read_status(work_dir: Path) -> RunStatus:
     InputError
         Where its plan cannot be read.
     """
-    try:
-        plan = Plan.model_validate_json((work_dir / "plan.json").read_bytes())
-    except (ValueError, OSError) as error:
-        raise InputError(f"{work_dir}: its plan cannot be read ({type(error).__name__}): another version?") from error
-    run, lock = Run(plan), LockFile(work_dir)
-    run.root = work_dir  # it may be seen under another path here
+    plan, lock = read_plan(work_dir), LockFile(work_dir)
+    work = WorkDir(work_dir)  # not the plan's: it may be seen under another path here
     holder, lives = describe_holder(lock) or ("", False)
     held = lock.read()
     tasks, voxels = Counter[str](), Counter[str]()
@@ -110,24 +105,23 @@ def read_status(work_dir: Path) -> RunStatus:
         for task in make(plan):
             tasks[task.key[0]] += 1
             voxels[task.key[0]] += task.voxels
-    done = read_spent(run)
-    finished = (work_dir / "finished").exists()
+    done = read_spent(work, plan.where.times)
     return RunStatus(
         work_dir=str(work_dir),
-        labels=str(plan.target.path),
-        state="running" if lives else "finished" if finished else "stopped",
+        labels=str(plan.output.target.path),
+        state="running" if lives else "finished" if work.finished.exists() else "stopped",
         holder=holder,
         since=held[0].since if lives and held is not None and held[0] is not None else 0.0,
         passes=[PassTotal(name, count, voxels[name]) for name, count in tasks.items()],
         done=done,
-        failed=list(_failures(run, {(task.name, task.time, task.index) for task in done})),
+        failed=list(_failures(work, plan, {(task.name, task.time, task.index) for task in done})),
     )
 
 
-def _failures(run: Run, done: set[tuple[str, int, tuple[int, ...]]]) -> Iterator[str]:
+def _failures(work: WorkDir, plan: Plan, done: set[tuple[str, int, tuple[int, ...]]]) -> Iterator[str]:
     """Failed tasks that are not done since."""
-    for time in run.plan.times:
-        folder = run.folder(time) / FAILURES
+    for time in plan.where.times:
+        folder = work.failures(time)
         for label in list_passes(folder):
             for _, data, _ in read_records(folder, label):
                 index = tuple(data["index"])

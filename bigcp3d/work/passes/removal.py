@@ -32,19 +32,19 @@ def remove_unneeded(run: Run, name: str, time: int, index: Vec3) -> None:
     record that was seen is remembered, since records stay.
     """
     if name == "merge":  # handed over for this block alone
-        shutil.rmtree(run.parts(time, index), ignore_errors=True)
+        shutil.rmtree(run.dir.parts(time, index), ignore_errors=True)
     for kind, blocks in run.inputs.of(name, index).items():
-        if run.keeps(kind, time):
+        if run.keeps(kind):
             continue
         for block in blocks:
             if all(_is_done(run, time, *reader) for reader in run.inputs.readers(kind, block)):
                 with suppress(OSError):  # gone already, or held open; then it goes with the work directory
-                    run.intermediate(kind, time, block).unlink()
+                    run.dir.intermediate(kind, time, block).unlink()
 
 
 def _is_done(run: Run, time: int, name: str, index: Vec3) -> bool:
     """Whether a task has a whole record."""
     key = (name, time, index)
-    if key not in run.done and read_record(run.records(time), name, index) is not None:
+    if key not in run.done and read_record(run.dir.records(time), name, index) is not None:
         run.done.add(key)
     return key in run.done

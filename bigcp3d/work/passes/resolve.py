@@ -53,10 +53,10 @@ def join(run: Run, time: int, index: Vec3) -> dict[str, Any]:
     total = Sums.concatenate(sums).group(objects, n)
     number = dense_ids(total, np.ones(n, bool)) - 1
     objects, total = number[objects], total.take(np.argsort(number))
-    write_table(run.folder(time) / "sums.npz", **total.arrays())
-    run.write_vector("bases", time, np.asarray(bases, np.int64))
-    run.write_vector("object", time, objects)
-    run.write_vector("centre", time, centroids(total))
+    write_table(run.dir.sums(time), **total.arrays())
+    run.dir.write_vector("bases", time, np.asarray(bases, np.int64))
+    run.dir.write_vector("object", time, objects)
+    run.dir.write_vector("centre", time, centroids(total))
     return {"components": base, "objects": n}
 
 
@@ -73,20 +73,20 @@ def resolve(run: Run, time: int, index: Vec3) -> dict[str, Any]:
     plan = run.plan
     if not plan.joins_first:
         join(run, time, index)
-    sums = Sums.from_arrays(read_table(run.folder(time) / "sums.npz"))
+    sums = Sums.from_arrays(read_table(run.dir.sums(time)))
     if plan.votes:
         sums = dataclasses.replace(sums, image_vox=_count_votes(run, time, len(sums)))
     squares = _flow_error_sums(run, time, len(sums)) if plan.checks_flow else None
     seen = sums.image_vox > 0
-    keep, removed = keep_objects(sums, plan.filters, squares, among=None if plan.roi is None else seen)
+    keep, removed = keep_objects(sums, plan.filters, squares, among=None if plan.where.roi is None else seen)
     if (keep & ~seen).any():  # thinner than a voxel of a coarser label image
         removed["between the image's voxels"] = int(np.count_nonzero(keep & ~seen))
         keep &= seen
     ids = dense_ids(sums, keep)
     objects = np.asarray(run.array("object", time)[:], np.int64)
-    run.write_vector("ids", time, ids[objects] if len(ids) else ids)
+    run.dir.write_vector("ids", time, ids[objects] if len(ids) else ids)
     if plan.votes:
-        run.write_vector("object_ids", time, ids)
+        run.dir.write_vector("object_ids", time, ids)
     order = np.flatnonzero(keep)[np.argsort(ids[keep])]
     _write_objects(run, time, sums.take(order), None if squares is None else squares[order])
     return {"cells": int(keep.sum()), "removed": removed}
@@ -114,7 +114,7 @@ def _write_objects(run: Run, time: int, sums: Sums, squares: NDArray[np.int64] |
     """The kept objects, in the order of their ids: exact sums and what derives from them."""
     checked = {} if squares is None else {"flow_error": flow_errors(squares, sums)}
     write_table(
-        run.folder(time) / "objects.npz",
+        run.dir.objects(time),
         centroid=centroids(sums),
         elongation=elongations(sums),
         mean_foreground=mean_foreground(sums),

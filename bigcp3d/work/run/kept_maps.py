@@ -5,10 +5,11 @@
     <work_dir>/kept/0.0.0.json   written last; a folder without it holds nothing that may be relied upon
     <work_dir>/t0/maps           one for each time point
 
-Maps depend on the image, the working grid, the network and the patches (`Plan.maps_settings`), on the kind of device,
-and on nothing that comes later: no block, no threshold. So a run whose settings are equal in these takes them, and its
-labels are those that it would have found from the image, bit for bit. That the image still holds the same voxels is
-seen by the sample that its percentiles come from (`Kept.samples`); a change outside of that sample is not seen.
+Maps depend on the image, the working grid, the network and the patches (the plan's sections
+`bigcp3d.work.plan.plan.MAPS`) and on the kind of device, not on blocks or thresholds. So a run in which these are equal
+takes the maps, and its labels are those that it would find from the image, bit for bit. Whether the image still holds
+the same voxels is checked with the sample that its percentiles come from (`Kept.samples`); a change elsewhere goes
+unseen.
 """
 
 from __future__ import annotations
@@ -19,13 +20,12 @@ from typing import Any
 from pydantic import BaseModel, ConfigDict, ValidationError
 
 from bigcp3d.edge.image.given_maps import KEPT
-from bigcp3d.edge.stores.stores import plain_json
 from bigcp3d.edge.workdir.records import read_record, write_record
 from bigcp3d.errors import InputError
 from bigcp3d.pure.boxes import Box, Vec3, vec3
-from bigcp3d.work.plan.plan import Plan, name_differences
-from bigcp3d.work.run.run import ONCE, Run
+from bigcp3d.work.plan.plan import MAPS, Plan, name_differences
 from bigcp3d.work.run.unreadable_input import read_lost
+from bigcp3d.work.run.work_dir import ONCE, WorkDir
 
 
 class KeptPart(BaseModel):
@@ -41,10 +41,13 @@ class KeptPart(BaseModel):
     @classmethod
     def of(cls, plan: Plan) -> KeptPart | None:
         """That of a run; None for the whole volume."""
-        if plan.roi is None and plan.mask is None:
+        if plan.where.roi is None and plan.where.mask is None:
             return None
-        mapped, mask = plan.scope.mapped, None if plan.mask is None else f"{plan.mask.path}, level {plan.mask_level}"
-        return cls(start=vec3(mapped.start), stop=vec3(mapped.stop), mask=mask, reach=plan.reach)
+        mapped, mask = (
+            plan.scope.mapped,
+            None if plan.where.mask is None else f"{plan.where.mask.path}, level {plan.where.mask_level}",
+        )
+        return cls(start=vec3(mapped.start), stop=vec3(mapped.stop), mask=mask, reach=plan.tracking.reach)
 
     def holds(self, plan: Plan) -> bool:
         """Whether all that a plan needs is in it."""
@@ -60,7 +63,7 @@ class Kept(BaseModel):
     Attributes
     ----------
     settings : dict
-        `Plan.maps_settings` of the run that predicted them.
+        The sections `MAPS` of the plan that predicted them.
     times : tuple of int
         Time points that are there.
     device : str
@@ -95,15 +98,16 @@ class Kept(BaseModel):
         device : str or None
             Kind of device that would predict; None where that is not known.
         """
-        now = plain_json(plan.maps_settings())
+        now = plan.sections(MAPS)
         found = name_differences(self.settings, now)
-        if self.settings.get("model_hash") != now["model_hash"]:  # its name says more than all that its card says
-            names = [(settings.get("card") or {}).get("name") for settings in (self.settings, now)]
-            found = [line for line in found if not line.startswith(("model_hash", "card"))]
+        then = self.settings["prediction"]
+        if then["model_hash"] != now["prediction"]["model_hash"]:  # its name says more than all that its card says
+            names = [(section["card"] or {}).get("name") for section in (then, now["prediction"])]
+            found = [line for line in found if not line.startswith(("prediction.model_hash", "prediction.card"))]
             found.insert(0, f"model: the file of {names[0]} then, another file of {names[1]} now")
         if self.partial:
             found.append("predicted in a region or a mask only")
-        missing = sorted(set(plan.times) - set(self.times))
+        missing = sorted(set(plan.where.times) - set(self.times))
         if missing:
             found.append(f"time points {', '.join(map(str, missing))} are missing")
         if device not in (None, self.device):
@@ -112,28 +116,42 @@ class Kept(BaseModel):
 
 
 def read_kept(folder: str | Path) -> Kept | None:
-    """What a folder says that it has kept; None where it says nothing, or nothing that this version understands."""
+    """What a folder says that it has kept; None where it says nothing.
+
+    Raises
+    ------
+    InputError
+        Where another version of bigcp3d kept it.
+    """
     record = read_record(folder, KEPT, ONCE)
-    try:
-        return None if record is None else Kept.model_validate(record)
-    except ValidationError:
+    if record is None:
         return None
-
-
-def write_kept(run: Run) -> None:
-    """Say what a run has kept; all of it is there."""
-    plan, lost = run.plan, len(read_lost(run))
-    device = read_record(run.root / "records", "device", ONCE)
-    records = {time: read_record(run.records(time), "normalise", ONCE) or {} for time in plan.times}
-    kept = Kept(
-        settings=plan.maps_settings() | ({"chunks of the image that could not be read": lost} if lost else {}),
-        times=plan.times,
-        device=(device or {}).get("device", "unknown"),
-        partial=plan.roi is not None or plan.mask is not None,
-        part=KeptPart.of(plan),
-        samples={time: record.get("sample", "") for time, record in records.items()},
+    try:
+        kept = Kept.model_validate(record)
+        if kept.settings.keys() >= set(MAPS):
+            return kept
+    except ValidationError:
+        pass
+    raise InputError(
+        f"{folder}: another version of bigcp3d kept these maps, which this one does not understand; remove the folder, "
+        "or predict anew (--from image; --overwrite where it is the work directory)"
     )
-    write_record(run.root, KEPT, ONCE, kept.model_dump(mode="json"))
+
+
+def write_kept(plan: Plan) -> None:
+    """Say what a run has kept; all of it is there."""
+    work = WorkDir.of(plan)
+    lost = len(read_lost(work, plan))
+    samples = {time: (work.read_once("normalise", time) or {}).get("sample", "") for time in plan.where.times}
+    kept = Kept(
+        settings=plan.sections(MAPS) | ({"chunks of the image that could not be read": lost} if lost else {}),
+        times=plan.where.times,
+        device=(work.read_once("device") or {}).get("device", "unknown"),
+        partial=plan.where.roi is not None or plan.where.mask is not None,
+        part=KeptPart.of(plan),
+        samples=samples,
+    )
+    write_record(work.root, KEPT, ONCE, kept.model_dump(mode="json"))
 
 
 def check_sample(plan: Plan, time: int, sample: str) -> None:
@@ -143,9 +161,9 @@ def check_sample(plan: Plan, time: int, sample: str) -> None:
     ------
     InputError
     """
-    kept = read_kept(plan.maps) if plan.maps is not None and plan.reuses_maps else None
+    kept = read_kept(plan.given.maps) if plan.given.maps is not None and plan.reuses_maps else None
     if kept is not None and kept.samples[time] != sample:
         raise InputError(
-            f"{plan.image.path}: found other voxels (time point {time}) than those that the maps in {plan.maps} were "
-            "predicted from; allowed is the same image: predict anew (--from image)"
+            f"{plan.source.image.path}: found other voxels (time point {time}) than those that the maps in "
+            f"{plan.given.maps} were predicted from; allowed is the same image: predict anew (--from image)"
         )

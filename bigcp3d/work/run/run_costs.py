@@ -14,6 +14,7 @@ from typing import Any
 from pydantic import BaseModel, ConfigDict
 
 from bigcp3d.pure.boxes import Vec3
+from bigcp3d.work.plan.memory_and_disk import worker_bytes
 from bigcp3d.work.plan.plan import Plan
 from bigcp3d.work.run.task_costs import TaskSpent
 
@@ -127,8 +128,8 @@ def sum_up_effort(tasks: Sequence[TaskSpent], plan: Plan, seconds: float) -> Run
         began=began,
         seconds=seconds,
         bin_seconds=width,
-        block=plan.block,
-        planned_bytes=plan.worker_bytes(),
+        block=plan.execution.block,
+        planned_bytes=worker_bytes(plan),
         passes=tuple(passes),
         workers=tuple(workers[:MOST_WORKERS]),
         more_workers=max(0, len(workers) - MOST_WORKERS),

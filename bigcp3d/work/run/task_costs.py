@@ -11,16 +11,15 @@ import os
 import socket
 import sys
 import time as clock
+from collections.abc import Iterable
 from contextlib import suppress
 from dataclasses import dataclass
 from types import TracebackType
-from typing import TYPE_CHECKING, Any, Self
+from typing import Any, Self
 
 from bigcp3d.edge.workdir.records import list_passes, read_records
 from bigcp3d.pure.boxes import Vec3
-
-if TYPE_CHECKING:
-    from bigcp3d.work.run.run import Run
+from bigcp3d.work.run.work_dir import WorkDir
 
 
 @dataclass(frozen=True)
@@ -117,13 +116,13 @@ def _peak_bytes() -> int:
     return int(most) * (1 if sys.platform == "darwin" else 1024)
 
 
-def read_spent(run: Run) -> list[TaskSpent]:
-    """Every finished task of a run, in the order in which they began; reads records only."""
+def read_spent(work: WorkDir, times: Iterable[int]) -> list[TaskSpent]:
+    """Every finished task of some time points, in the order in which they began; reads records only."""
     rows = [
         _row(label, time, *found)
-        for time in run.plan.times
-        for label in list_passes(run.records(time))
-        for found in read_records(run.records(time), label)
+        for time in times
+        for label in list_passes(work.records(time))
+        for found in read_records(work.records(time), label)
     ]
     return sorted(rows, key=lambda row: row.began)
 

@@ -108,7 +108,7 @@ def test_maps_of_other_settings_are_not_taken_and_what_differs_is_named(store, r
     for change, message in {
         "model": (
             {"model": str(other)},
-            r"model: the file of random then, another file of random now; low_percentile: 1.0 then, 5.0 now",
+            r"model: the file of random then, another file of random now; prediction.low_percentile: 1.0 then, 5.0 now",
         ),
         "diameter": ({"diameter_um": 3.0}, r"factors: \[1.0, 1.0, 1.0\] then"),
         "precision": ({"precision": "bfloat16"}, "precision: float32 then, bfloat16 now"),
@@ -120,7 +120,9 @@ def test_maps_of_other_settings_are_not_taken_and_what_differs_is_named(store, r
         with pytest.raises(InputError, match=message):
             bigcp3d.plan_segmentation(store, start="maps", **wanted)
     kept = store.parent / "image.bigcp3d" / "cells"
-    assert bigcp3d.plan_segmentation(store, maps=kept, **settings).maps == str(kept), "--maps takes them all the same"
+    assert bigcp3d.plan_segmentation(store, maps=kept, **settings).given.maps == str(kept), (
+        "--maps takes them all the same"
+    )
     shutil.rmtree(kept / "kept")
     with pytest.raises(InputError, match="no kept maps near"):
         bigcp3d.plan_segmentation(store, start="maps", precision="float32", **settings)
@@ -199,7 +201,7 @@ def test_a_closing_that_paths_cannot_have_is_refused(store, random_model):
 def test_maps_that_another_image_has_replaced_are_not_taken(store, random_model):
     settings = {"model": random_model, **CUT}
     bigcp3d.segment(store, keep_maps=True, **settings)
-    assert bigcp3d.plan_segmentation(store, name="new", **settings).maps, "the control"
+    assert bigcp3d.plan_segmentation(store, name="new", **settings).given.maps, "the control"
     image = zarr.open_group(store, mode="r+")["0"]
     image[...] = np.asarray(image[...])[:, ::-1]
     bigcp3d.segment(store, keep_maps=True, overwrite=True, start="image", **settings)

@@ -16,6 +16,7 @@ from bigcp3d.schedule.running.start import prepare
 from bigcp3d.schedule.running.tasks import object_tasks
 from bigcp3d.work.passes import passes, removal
 from bigcp3d.work.run.run import Run
+from bigcp3d.work.run.work_dir import WorkDir
 from tests.schedule.conftest import Case, left
 
 
@@ -23,7 +24,7 @@ from tests.schedule.conftest import Case, left
 def test_a_run_that_is_stopped_around_removals_gives_the_same_labels(case, monkeypatch, seed):
     """Stopped again and again: before a task's removals, between two of them, after them."""
     rng = np.random.default_rng(seed)
-    remove, intermediate = removal.remove_unneeded, Run.intermediate
+    remove, intermediate = removal.remove_unneeded, WorkDir.intermediate
     rounds = Counter()
 
     def stop_amid(run, name, time, index):
@@ -36,7 +37,7 @@ def test_a_run_that_is_stopped_around_removals_gives_the_same_labels(case, monke
             return intermediate(*key)
 
         with monkeypatch.context() as patch:
-            patch.setattr(Run, "intermediate", second)
+            patch.setattr(WorkDir, "intermediate", second)
             remove(run, name, time, index)
 
     for _ in range(200):
@@ -74,7 +75,7 @@ def test_another_executor_carries_on_after_removals(tissue_store, random_model, 
     case = Case(tissue_store, random_model, tmp_path, block=(12, 20, 17))
     dask = {"executor": "dask", "workers": 2, "memory_limit": "4GiB"}
     plan = case.plan()
-    prepare(plan, Run(plan), resumed=False, overwrite=False)
+    prepare(plan, resumed=False, overwrite=False)
     (case.work / "t0" / "sinks" / "2.2.2.npz").mkdir(parents=True)
     with pytest.raises(BlockError, match=r"track of block \(2, 2, 2\)"):
         case.segment(**(dask if first == "dask" else {}))
