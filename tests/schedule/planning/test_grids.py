@@ -50,7 +50,7 @@ def test_a_diameter_in_voxels_counts_along_the_finest_axis(pyramid, random_model
     assert in_vox.output.label_factors == pytest.approx((0.4, 1.6, 1.6))  # the model knows cells of 5 voxels
     bare = write_pyramid(tmp_path / "bare.zarr", scale=None)
     assert plan(bare, random_model, diameter_vox=10.0).output.label_factors == (2.0, 2.0, 2.0)
-    assert plan(bare, random_model, diameter_vox=10.0, scale_um=(4, 1, 1)).label_factors == (0.5, 2.0, 2.0)
+    assert plan(bare, random_model, diameter_vox=10.0, scale_um=(4, 1, 1)).output.label_factors == (0.5, 2.0, 2.0)
     with pytest.raises(InputError, match="--diameter-voxels"):
         plan(bare, random_model, diameter_um=10.0)
     with pytest.raises(InputError, match="leave one out"):
