@@ -1,7 +1,7 @@
-"""A run from start to end: plan, objects, labels, finish; and again from where it stopped.
+"""A run from start to end, or from where it stopped: plan, objects, labels.
 
-Nothing is written before every check has passed. The labels are registered in the image only when all of them are
-there; until then the work directory holds what is done, and the same command carries on from it.
+Nothing is written before every check has passed. Labels are listed in the image only when all of them are written.
+Until then the work directory holds what is done, and the same command carries on from there.
 """
 
 from __future__ import annotations

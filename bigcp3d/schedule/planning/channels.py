@@ -13,13 +13,7 @@ log = logging.getLogger(__name__)
 
 
 def choose_channels(image: ImageInfo, request: Request) -> tuple[ModelCard, tuple[int, ...]]:
-    """The model's card, and the image's channels in the order in which its network takes them.
-
-    Raises
-    ------
-    InputError, ModelError
-        The image lacks a channel, the model takes another number of them, or they must be said and are not.
-    """
+    """The model's card, and the image's channels in the order in which its network takes them."""
     asked = request.channel
     wanted = [asked] if isinstance(asked, int | str) else list(asked or ())
     card = load_card(request.model)

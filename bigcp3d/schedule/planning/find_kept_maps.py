@@ -35,22 +35,8 @@ def default_work_dir(group: str, name: str) -> Path:
 def reuse_kept(plan: Plan, request: Request) -> Plan:
     """The plan, starting from kept maps where there are any that it would predict itself.
 
-    Parameters
-    ----------
-    plan : Plan
-        One that predicts.
-    request : Request
-        ``start`` says whether it may, or must, start from what was kept.
-
-    Returns
-    -------
-    plan : Plan
-        The same one where an unfinished run with this plan can be carried on, or nothing was found.
-
-    Raises
-    ------
-    InputError
-        If it must and cannot.
+    ``request.start`` says whether it may, or must ("maps"), start from these. A run that was begun is carried on as it
+    was begun.
     """
     if request.start == "image" or not plan.predicts:
         return plan

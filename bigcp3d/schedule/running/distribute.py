@@ -1,9 +1,9 @@
-"""The Dask executor: the same tasks on a cluster, with a run's state held by its workers.
+"""The Dask executor: the tasks of a run on a cluster.
 
-A worker plugin carries the plan to every worker, also to those that come later or come back, and loads the network once
-there. A task travels as a key and a few integers; what it returns are a few numbers. Key prefixes are the pass
-names, which is what the dashboard shows. Where workers offer the resource ``GPU``, prediction asks for one. A worker
-with two threads and two of them predicts one block while it writes another.
+A worker plugin brings the plan to every worker, also to those that join later, and loads the network there once. A task
+is sent as a key and a few integers, and returns a few numbers. Keys begin with the name of the pass, which the
+dashboard shows. Where workers offer the resource ``GPU``, prediction asks for one; a worker with two threads and two of
+them predicts one block while it writes another.
 """
 
 from __future__ import annotations

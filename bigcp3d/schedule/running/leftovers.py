@@ -17,19 +17,8 @@ from bigcp3d.work.run.work_dir import find_work_dirs
 class Leftover:
     """One work directory.
 
-    Attributes
-    ----------
-    path : Path
-    name : str
-        Of the labels that the run makes or made.
-    finished : bool
-        Whether the labels are written, and only maps were kept.
-    plan : Plan or None
-        None where it cannot be read.
-    records : dict of str to int
-        Tasks that are recorded, by pass, over all time points.
-    problem : str
-        Why the plan cannot be read.
+    ``name`` is that of the labels; ``finished``: they are written, and only maps were kept. ``plan`` is None where it
+    cannot be read, which ``problem`` explains. ``records`` counts finished tasks by pass, over all time points.
     """
 
     path: Path

@@ -1,8 +1,9 @@
-"""What happens in a run, added up: counts and seconds of each pass, events, errors of blocks, the summary."""
+"""Adds up what the tasks of a run return, sends events to the observer, and makes the summary."""
 
 from __future__ import annotations
 
 from collections import Counter
+from collections.abc import Iterator
 from contextlib import suppress
 
 from bigcp3d.edge.workdir.records import write_record
@@ -19,7 +20,7 @@ from bigcp3d.work.run.work_dir import WorkDir
 
 
 class RunLog:
-    """Adds up what tasks return, and tells the observer."""
+    """Counts of one run."""
 
     def __init__(self, observe: Observer, plan: Plan) -> None:
         self.observe, self.plan, self.work = observe, plan, WorkDir.of(plan)
@@ -61,28 +62,9 @@ class RunLog:
     def summary(self, seconds: float) -> Summary:
         """The run in numbers; warns of what the user should know."""
         plan, totals = self.plan, self.totals
-        if totals["nonfinite_vox"]:
-            self.observe(
-                Warned(f"{totals['nonfinite_vox']} voxels are NaN or infinite and counted as the lowest intensity")
-            )
-        if totals["missing_chunks"]:
-            self.observe(
-                Warned(
-                    f"{totals['missing_chunks']} chunks of the image are not in its store and were read as the fill "
-                    "value, as Zarr has it; if none should be missing, the image is not whole (--missing-chunks fail)"
-                )
-            )
         lost = [str(piece) for piece in read_lost(self.work, plan)]
-        if lost:
-            self.observe(Warned(f"{len(lost)} chunks could not be read and are background: {'; '.join(lost[:5])}"))
-        if totals["unassigned_vox"] > 0.01 * max(totals["foreground_vox"], 1):
-            self.observe(
-                Warned(
-                    f"{totals['unassigned_vox']} of {totals['foreground_vox']} foreground voxels lead further than "
-                    f"{plan.tracking.reach} voxels and stay unlabelled: cells may be larger than expected; "
-                    "give --diameter or a larger --radius"
-                )
-            )
+        for warning in self._warnings(lost):
+            self.observe(Warned(warning))
         return Summary(
             labels=str(plan.output.target.path),
             name=plan.output.target.name,
@@ -100,6 +82,23 @@ class RunLog:
             missing_chunks=totals["missing_chunks"],
             tasks=read_spent(self.work, plan.where.times),
         )
+
+    def _warnings(self, lost: list[str]) -> Iterator[str]:
+        totals, reach = self.totals, self.plan.tracking.reach
+        if totals["nonfinite_vox"]:
+            yield f"{totals['nonfinite_vox']} voxels are NaN or infinite and counted as the lowest intensity"
+        if totals["missing_chunks"]:
+            yield (
+                f"{totals['missing_chunks']} chunks of the image are not in its store and were read as the fill value, "
+                "as Zarr has it; if none should be missing, the image is not whole (--missing-chunks fail)"
+            )
+        if lost:
+            yield f"{len(lost)} chunks could not be read and are background: {'; '.join(lost[:5])}"
+        if totals["unassigned_vox"] > 0.01 * max(totals["foreground_vox"], 1):
+            yield (
+                f"{totals['unassigned_vox']} of {totals['foreground_vox']} foreground voxels lead further than {reach} "
+                "voxels and stay unlabelled: cells may be larger than expected; give --diameter or a larger --radius"
+            )
 
 
 def block_error(failures: Failures, plan: Plan) -> BigCP3DError:

@@ -1,9 +1,8 @@
-"""The work directory over a run's life: begun, carried on, refused to others, removed.
+"""How a run begins, carries on and ends in its work directory, and why it may be refused.
 
-Invariant: a work directory belongs to one plan. It goes away when the labels are finished (all but the maps, where they
-are to be kept), or when the user says ``--overwrite``; until then only what no task will read again goes
-(`bigcp3d.work.passes.removal`). Where a finished run has kept its maps, a run that starts from them may begin in their
-own directory; they outlive it, however it ends.
+Invariant: a work directory belongs to one plan. It is removed when the labels are finished (all but kept maps), or with
+``--overwrite``; until then only files that no task will read again go (`bigcp3d.work.passes.removal`). A run that
+starts from kept maps may begin in their directory; they stay, however it ends.
 """
 
 from __future__ import annotations
@@ -66,12 +65,7 @@ def find_state(plan: Plan) -> State:
 
 
 def check_start(plan: Plan, *, overwrite: bool) -> bool:
-    """Whether this plan was begun before; refuses a work directory or a target that belongs to something else.
-
-    Raises
-    ------
-    TargetError
-    """
+    """Whether this plan was begun before; refuses a work directory or a target that belongs to something else."""
     root, state = Path(plan.storage.work_dir), find_state(plan)
     if state is State.ENDED:
         return True
@@ -160,13 +154,7 @@ def _least_disk_bytes(plan: Plan) -> int:
 
 
 def prepare(plan: Plan, *, resumed: bool, overwrite: bool) -> None:
-    """Make the work directory, or keep the one that a run with this plan left.
-
-    Raises
-    ------
-    TargetError
-        If it cannot be written, or the store of the labels cannot.
-    """
+    """Make the work directory, or keep the one that a run with this plan left."""
     work, group = WorkDir.of(plan), place(plan.output.target.group)
     if isinstance(group, Remote):
         group.check_writable()
@@ -189,10 +177,7 @@ def prepare(plan: Plan, *, resumed: bool, overwrite: bool) -> None:
 
 
 def clean_up(plan: Plan, *, finished: bool = True) -> None:
-    """Empty the work directory, but for kept maps: those of this run if it has finished, or an earlier one's.
-
-    What an earlier run has kept stays, as long as it may be used by others.
-    """
+    """Empty the work directory, but for kept maps: those of this run if it has finished, or an earlier one's."""
     work = WorkDir.of(plan)
     if finished and plan.storage.keep_maps:
         write_kept(plan)
@@ -205,15 +190,15 @@ def clean_up(plan: Plan, *, finished: bool = True) -> None:
 
 
 def _contents(root: Path) -> list[Path]:
-    """All but the lock, with which the directory itself goes (`bigcp3d.schedule.running.lock`)."""
+    """All but the lock, which takes the directory with it (`bigcp3d.schedule.running.lock`)."""
     return [child for child in root.iterdir() if not child.name.startswith(LOCK)]
 
 
 def _empty(root: Path) -> None:
-    """Remove what is in a work directory; what says whose it is goes last, since this may be killed too.
+    """Remove what is in a work directory, in an order in which a kill at any moment does no harm.
 
-    Records go first, at once, and those of time points before those of the run: where another run carries on with what
-    a kill has left, no task counts as done whose files have gone.
+    Records go first, each folder at once, so that no task counts as done whose files have gone. The files that identify
+    the run go last.
     """
     for records in [*root.glob("t*/records"), root / "records"]:
         if records.exists():

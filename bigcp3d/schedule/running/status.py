@@ -36,22 +36,10 @@ class PassTotal:
 class RunStatus:
     """A run as its records show it.
 
-    Attributes
-    ----------
-    work_dir, labels : str
-        Where it works, and where the labels go.
-    state : "running", "stopped" or "finished"
-        Finished: only kept maps are left. Stopped: the same command carries on.
-    holder : str
-        Which process runs it, since when; or what ran it last, where that left its lock; else empty.
-    since : float
-        When the process that runs it began, in seconds since 1970; 0 where none does.
-    passes : list of PassTotal
-        All that there is to do, in order.
-    done : list of TaskSpent
-        Finished tasks, in the order in which they began.
-    failed : list of str
-        Tasks that failed and are not done, with their errors.
+    ``state`` is "running", "stopped" (the same command carries on) or "finished" (only kept maps are left). ``holder``
+    says which process runs it, or ran it last where that left its lock; ``since`` is when the process that runs it
+    began, in seconds since 1970, 0 where none does. ``passes`` are all there is to do, in order; ``done`` are finished
+    tasks in the order in which they began, and ``failed`` those that failed and are not done since, with their errors.
     """
 
     work_dir: str

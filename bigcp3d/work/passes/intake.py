@@ -1,7 +1,7 @@
-"""What reading the image tells of it: its range of intensities, whether it is still the same, what is wrong in it.
+"""Checks on the image as it is read: its percentiles, whether it is still the same, NaN and missing chunks.
 
-The sample from which the percentiles come stands for the image as well: its sha256 is in the record of `normalise`, and
-is compared when a run is carried on and when kept maps are used.
+The sha256 of the sample from which the percentiles come is in the record of `normalise`. It is compared when a run is
+carried on and when kept maps are used; changes elsewhere go unseen.
 """
 
 from __future__ import annotations
@@ -44,12 +44,7 @@ def normalise(run: Run, time: int, index: Vec3) -> dict[str, Any]:
 def check_same_image(run: Run, time: int, record: dict[str, Any]) -> None:
     """Refuse to carry on with an image that is not the one with which the run began, as far as the sample shows.
 
-    Where errors are skipped, a chunk that can no longer be read says nothing, and those beside it do. (A chunk that was
-    given up once stays so in this run, even if it can be read again.)
-
-    Raises
-    ------
-    InputError
+    Where errors are skipped, chunks that can no longer be read are left out of the comparison.
     """
     samples, now = hashlib.sha256(), list[str]()
     for channel in run.plan.source.channels:

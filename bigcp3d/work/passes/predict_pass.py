@@ -1,11 +1,8 @@
-"""The passes before tracking: image to maps, every patch of the network computed once.
+"""The passes that predict maps from the image; each patch of the network is computed once.
 
-`predict` of a block of patches sums what its own patches say. What falls on a neighbour's voxels is handed over as a
-file of that neighbour's; what neighbours will add to is kept as sums in a file of its own. `merge` adds what a block
-was handed and writes its maps. Where there is one block, `predict` writes the maps itself.
-
-Files handed to a block are read by its `merge` alone, and go when that is recorded
-(`bigcp3d.work.passes.passes.perform`).
+`predict` sums the answers of a block's own patches. Sums on a neighbour's voxels are written to a file for that
+neighbour, and sums to which neighbours will add to a file of its own. `merge` adds all files for a block and writes its
+maps; they are removed when it is recorded. Where there is one block, `predict` writes the maps itself.
 """
 
 from __future__ import annotations

@@ -60,20 +60,10 @@ class KeptPart(BaseModel):
 class Kept(BaseModel):
     """What lies in a folder of kept maps.
 
-    Attributes
-    ----------
-    settings : dict
-        The sections `MAPS` of the plan that predicted them.
-    times : tuple of int
-        Time points that are there.
-    device : str
-        Kind of device that predicted: "cpu" or "cuda".
-    samples : dict of int to str
-        By time point, sha256 of the voxels that the percentiles were taken from.
-    partial : bool
-        Whether a region or a mask decided which of the maps there are; nobody else starts from these.
-    part : KeptPart or None
-        Then, what was predicted; None where an earlier version did not say.
+    ``settings`` are the sections `MAPS` of the plan that predicted them, on a kind of ``device`` ("cpu" or "cuda").
+    ``samples`` has, for each time point, the sha256 of the voxels that the percentiles were taken from. Where a region
+    or a mask decided which maps there are, they are ``partial``: ``part`` says what was predicted, and only runs that
+    name the folder (--maps) start from them.
     """
 
     model_config = ConfigDict(frozen=True, extra="forbid")
@@ -90,14 +80,7 @@ class Kept(BaseModel):
         return not self.partial or (self.part is not None and self.part.holds(plan))
 
     def differences(self, plan: Plan, device: str | None) -> list[str]:
-        """Why these are not the maps that a plan would predict; empty where they are.
-
-        Parameters
-        ----------
-        plan : Plan
-        device : str or None
-            Kind of device that would predict; None where that is not known.
-        """
+        """Why these are not the maps that a plan would predict on a kind of device (None: not known); else empty."""
         now = plan.sections(MAPS)
         found = name_differences(self.settings, now)
         then = self.settings["prediction"]
@@ -155,12 +138,7 @@ def write_kept(plan: Plan) -> None:
 
 
 def check_sample(plan: Plan, time: int, sample: str) -> None:
-    """Refuse maps that were predicted from other voxels; ``sample`` is the sha256 of those that are there now.
-
-    Raises
-    ------
-    InputError
-    """
+    """Refuse maps that were predicted from other voxels; ``sample`` is the sha256 of those that are there now."""
     kept = read_kept(plan.given.maps) if plan.given.maps is not None and plan.reuses_maps else None
     if kept is not None and kept.samples[time] != sample:
         raise InputError(

@@ -68,13 +68,7 @@ class Run:
         return network.to(getattr(torch, self.plan.prediction.precision))
 
     def claim_device(self) -> None:
-        """Let all of a run be predicted on one kind of device, since the last bits differ between kinds.
-
-        Raises
-        ------
-        ModelError
-            This worker's network is on another kind than that on which the run began.
-        """
+        """Refuse to predict on another kind of device than that on which the run began: the last bits differ."""
         device = next(self.network.parameters()).device.type
         first = claim_record(self.dir.records(), "device", ONCE, {"device": device})["device"]
         if first != device:
@@ -152,13 +146,7 @@ class Run:
         )
 
     def read_table(self, kind: str, time: int, index: Vec3) -> dict[str, NDArray[Any]]:
-        """One block's sinks, components or flow errors.
-
-        Raises
-        ------
-        FileNotFoundError, InputError
-            If it is gone, or damaged.
-        """
+        """One block's table of sinks, components, flow errors or votes."""
         try:
             return read_table(self.dir.table(kind, time, index))
         except FileNotFoundError:

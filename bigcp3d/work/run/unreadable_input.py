@@ -1,16 +1,15 @@
-"""Pieces of the input that cannot be read: an error of the block that needs them, or background where the user says so.
+"""Reads the image and given maps where chunks may be unreadable: an error, or background with ``--on-error skip``.
 
-With ``--on-error skip`` a stored chunk that cannot be read, three times in a row, is lost:
+With "skip" a stored chunk that cannot be read three times in a row is lost:
 
-- the network and the statistics see the channel's low percentile in its voxels, and the sample that gives the
-  percentiles leaves them out; of given maps, foreground and flow are 0 there;
-- its voxels are labelled 0, whichever channel was lost, and so is each working voxel that one of them would take its
-  label from.
+- The network sees the channel's low percentile in its voxels, and the sample that gives the percentiles leaves them
+  out. Of given maps, foreground and flow are 0 there.
+- Its voxels are labelled 0, whichever channel was lost, and so are working voxels from which one of them would take its
+  label.
 
-Invariant: what is lost is whole stored chunks, never a block, so the labels are the same for all blocks, workers and
-orders, as long as the same chunks cannot be read. The first task that gives a chunk up writes a record, and from then
-on no task reads it. A chunk that can be read now and then may have been seen by a task before; which patches saw it
-then depends on the order, and the record says that it was given up.
+Invariant: whole stored chunks are lost, never blocks, so labels do not depend on blocks, workers or order, as long as
+the same chunks cannot be read. The first task that gives a chunk up writes a record, and from then on no task reads it.
+A chunk that can be read now and then may have been seen before by some tasks, which depends on their order.
 """
 
 from __future__ import annotations
@@ -44,18 +43,9 @@ PAUSE_S = 0.05
 
 @dataclass(frozen=True)
 class LostPiece:
-    """A stored chunk that was given up.
+    """A stored chunk of the "image" or of "maps" (channel 0) that was given up, and the error of who did so first.
 
-    Attributes
-    ----------
-    what : "image" or "maps"
-    channel : int
-        Of the image; 0 for maps.
-    time : int
-    start, stop : tuple of int
-        Voxels (z, y, x) of the level that is read, or of the working grid for maps.
-    error : str
-        What the first task that gave it up saw.
+    Voxels are (z, y, x) of the level that is read, or of the working grid for maps.
     """
 
     what: str
@@ -72,24 +62,12 @@ class LostPiece:
 
 
 def read_image(run: Run, time: int, channel: int, box: Box) -> tuple[NDArray[Any], list[Box]]:
-    """Voxels of a channel of the image; and the chunks in it that are lost, whose voxels are 0.
-
-    Raises
-    ------
-    InputError
-        Where something cannot be read and errors are not skipped.
-    """
+    """Voxels of a channel of the image; and the chunks in it that are lost, whose voxels are 0."""
     return _Image(run, time, channel).read(box)
 
 
 def read_maps(run: Run, time: int, box: Box) -> NDArray[np.int8]:
-    """All channels of the maps, 0 where given maps are lost.
-
-    Raises
-    ------
-    InputError, FileNotFoundError
-        Where something cannot be read and errors are not skipped.
-    """
+    """All channels of the maps, 0 where given maps are lost."""
     return run.read("maps", time, box) if run.plan.predicts else _GivenMaps(run, time, 0).read(box)[0]
 
 
