@@ -9,8 +9,8 @@ refused while the first lives, and takes over from a dead one:
   is watched for a minute before the holder is taken for dead.
 
 A holder that is stopped for longer (a laptop that sleeps) may lose its lock to another machine. It notices with its
-next sign of life and ends with the next task. The labels are unharmed, as tasks of equal settings write equal bytes. A file
-system that shows changes later than after a minute is not supported.
+next sign of life and ends with the next task. The labels are unharmed, as tasks of equal settings write equal bytes. A
+file system that shows changes later than after a minute is not supported.
 """
 
 from __future__ import annotations
