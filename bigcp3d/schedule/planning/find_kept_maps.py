@@ -1,8 +1,7 @@
-"""Which kept maps a run starts from: those that it would find itself, if a finished run has left them.
+"""Finds maps that a finished run kept and that this run would predict itself.
 
-They are looked for where runs on this image keep theirs by default, and beside this run's own work directory. Equal
-means equal in all that decides maps (`bigcp3d.work.run.kept_maps`), so nothing about the labels depends on what is
-found.
+They are looked for in the default place of runs on this image, and beside this run's own work directory. They must be
+equal in all that decides maps (`bigcp3d.work.run.kept_maps`), so no label depends on what is found.
 """
 
 from __future__ import annotations

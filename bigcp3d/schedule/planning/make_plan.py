@@ -1,7 +1,4 @@
-"""Planning: from what a user asks to a frozen `Plan`, with every check that needs no voxels.
-
-Nothing is written here. What cannot work is refused with what was found, what is allowed, and the cure.
-"""
+"""Makes the frozen `Plan` from what a user asks, with every check that needs no voxels. Nothing is written here."""
 
 from __future__ import annotations
 
@@ -50,13 +47,9 @@ SMALLEST_BLOCK = 64
 
 
 def make_plan(request: Request) -> Plan:
-    """Plan a run.
+    """Plan a run; refuses whatever can be known to fail before voxels are read.
 
-    Raises
-    ------
-    InputError, ModelError, TargetError
-        For whatever can be known to fail before voxels are read. An existing target is not checked here, since
-        resuming depends on it (`bigcp3d.schedule.segment`).
+    An existing target is checked later (`bigcp3d.schedule.running.start`), since a run may be carried on.
     """
     from bigcp3d import __version__
 
@@ -218,13 +211,7 @@ def _label_block(block: Vec3, factors: Factors) -> Vec3:
 
 
 def check_memory(plan: Plan, limit_bytes: int, threads: int = 1) -> None:
-    """Refuse a plan whose tasks do not fit in a worker.
-
-    Raises
-    ------
-    InputError
-        If the worker's limit is below the plan's figure.
-    """
+    """Refuse a plan whose tasks do not fit in a worker."""
     if not fits_memory(plan, limit_bytes, threads):
         passes = task_bytes(plan)
         worst = max(passes, key=lambda name: passes[name])

@@ -1,7 +1,7 @@
-"""What a run has done so far, read from its records and its lock by anyone, without touching it.
+"""What a run has done so far, from its records and its lock; nothing is changed.
 
-A run is found by its work directory, by the path of its labels, or by the store that gets them; the last two where the
-work directory is the default one.
+A run is found by its work directory. In the default place it is also found by its labels, or by the store that gets
+them.
 """
 
 from __future__ import annotations
@@ -53,13 +53,7 @@ class RunStatus:
 
 
 def find_runs(path: str | Path) -> list[Path]:
-    """Work directories that a path stands for.
-
-    Raises
-    ------
-    InputError
-        Where there is none.
-    """
+    """Work directories that a path stands for; at least one, or an `InputError`."""
     spot = place(path)
     if isinstance(spot, Path) and (spot / PLAN_FILE).is_file():
         return [spot]
@@ -77,13 +71,7 @@ def find_runs(path: str | Path) -> list[Path]:
 
 
 def read_status(work_dir: Path) -> RunStatus:
-    """What the run of a work directory has done; records are read, and nothing else is touched.
-
-    Raises
-    ------
-    InputError
-        Where its plan cannot be read.
-    """
+    """What the run of a work directory has done; an `InputError` where its plan cannot be read."""
     plan, lock = read_plan(work_dir), LockFile(work_dir)
     work = WorkDir(work_dir)  # not the plan's: it may be seen under another path here
     holder, lives = describe_holder(lock) or ("", False)

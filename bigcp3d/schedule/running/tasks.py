@@ -1,9 +1,8 @@
-"""The graph as data: which tasks a plan has, and what each waits for.
+"""The tasks of a plan, and which tasks each waits for.
 
-A task is a pass on a block. Its key says it all: ``(name, time, index)``. The list is in an order in which every task
-follows what it waits for, so the serial executor just walks it; Dask gets the same list. Neighbours follow from
-geometry (how far a pass reads: `bigcp3d.work.plan.blocks_read`), not from counting to 27, so blocks may be thinner than
-a halo::
+A task is a pass on a block, with the key ``(name, time, index)``. In the list every task follows those that it waits
+for, so the serial executor walks it from start to end; Dask gets the same list. Which blocks a task reads follows from
+geometry (`bigcp3d.work.plan.blocks_read`), so blocks may be thinner than a halo::
 
     normalise -> predict -> [merge ->] track -> cluster -> [join -> check, vote ->] resolve   phase "objects"
     label -> pyramid                                                                         phase "labels"

@@ -1,8 +1,8 @@
-"""The passes: one function each, which reads, calls the pure layer, and writes its own block.
+"""The passes, one function each: it reads, calls the pure layer, and writes its own block.
 
-A pass takes a `Run`, a time point and a block index and returns a few numbers for the summary. `perform` wraps it in
-the record that makes a run resumable, and then lets go what no other task reads. Who calls them, and in what order, is
-none of their business: any order that respects `bigcp3d.schedule.running.tasks` gives the same bytes.
+A pass takes a `Run`, a time point and a block index, and returns a few numbers for the summary. `perform` runs it,
+records it, and removes what no other task will read. Any order that respects `bigcp3d.schedule.running.tasks` gives the
+same bytes.
 """
 
 from __future__ import annotations

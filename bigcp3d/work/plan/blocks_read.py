@@ -1,4 +1,4 @@
-"""Which intermediate of which blocks a task reads: the one geometry that orders tasks and lets files go.
+"""Which files of which blocks a task reads. The order of tasks and the removal of files follow from it.
 
 A block has up to four intermediates that are as large as the volume, in one file each. The tasks that read them::
 

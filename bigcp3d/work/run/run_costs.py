@@ -1,7 +1,4 @@
-"""What a run took, in a few numbers that fit in the labels' attributes: by pass, by worker, over time.
-
-It is made from the rows of all tasks (`bigcp3d.work.run.task_costs`), and is as large for a million tasks as for ten.
-"""
+"""Sums up what all tasks of a run took, by pass, by worker and over time, small enough for the labels' attributes."""
 
 from __future__ import annotations
 
