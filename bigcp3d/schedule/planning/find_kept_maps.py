@@ -74,7 +74,7 @@ def _why_not(plan: Plan, folder: Path, device: str | None) -> list[str]:
         kept = read_kept(folder)
     except InputError as error:
         return [str(error).removeprefix(f"{folder}: ")]
-    return [] if kept is None else kept.differences(plan, device)
+    return ["what it keeps is not known, as its record is damaged"] if kept is None else kept.differences(plan, device)
 
 
 def _candidates(plan: Plan) -> Iterator[Path]:

@@ -103,18 +103,17 @@ class _Input(ABC):
     """A channel of the image, or given maps, at a time point: read whole, or chunk by chunk where chunks are lost."""
 
     what: str
+    stacked: tuple[int, ...] = ()
+    """Channels that are read together."""
 
     def __init__(self, run: Run, time: int, channel: int) -> None:
         self.run, self.plan, self.time, self.channel = run, run.plan, time, channel
         self.label = _label(self.what, channel, time)
+        self.dtype = run.plan.source.image.dtype if self.what == "image" else "int8"
 
     @abstractmethod
     def read_box(self, box: Box) -> NDArray[Any]:
         """Voxels of a box; an `InputError` where they cannot be read."""
-
-    @abstractmethod
-    def empty(self, shape: Vec3) -> NDArray[Any]:
-        """Zeros in the place of a box."""
 
     @abstractmethod
     def chunks(self) -> BlockGrid:
@@ -128,7 +127,8 @@ class _Input(ABC):
         if not known:
             with suppress(InputError):
                 return self.read_box(box), []
-        grid, values, lost = self.chunks(), self.empty(box.shape), []
+        grid, lost = self.chunks(), []
+        values = np.zeros((*self.stacked, *box.shape), self.dtype)
         for index in grid.touching(box):
             piece = grid.core(index).intersect(box)
             try:
@@ -165,11 +165,8 @@ class _Image(_Input):
 
     def read_box(self, box: Box) -> NDArray[Any]:
         """Refuses chunks that are not in the store, where the user says that all are."""
-        image, level, where = (
-            self.plan.source.image,
-            self.plan.source.level,
-            {"channel": self.channel, "time": self.time},
-        )
+        image, level = self.plan.source.image, self.plan.source.level
+        where = {"channel": self.channel, "time": self.time}
         if self.plan.execution.missing_chunks == "fail" and (missing := missing_chunks(image, level, box, **where)):
             raise InputError(
                 f"{image.path}: found no chunk in the store for voxels {missing[0].start} to {missing[0].stop} "
@@ -178,21 +175,16 @@ class _Image(_Input):
             )
         return read_box(image, level, box, **where)
 
-    def empty(self, shape: Vec3) -> NDArray[Any]:
-        return np.zeros(shape, self.plan.source.image.dtype)
-
     def chunks(self) -> BlockGrid:
         return BlockGrid(self.plan.image_shape, stored_chunk(self.plan.source.image, self.plan.source.level))
 
 
 class _GivenMaps(_Input):
     what = "maps"
+    stacked = (4,)
 
     def read_box(self, box: Box) -> NDArray[Any]:
         return self.run.read("maps", self.time, box)
-
-    def empty(self, shape: Vec3) -> NDArray[Any]:
-        return np.zeros((4, *shape), np.int8)
 
     def chunks(self) -> BlockGrid:
         return BlockGrid(self.plan.shape, maps_chunk(self.run.array("maps", self.time)))

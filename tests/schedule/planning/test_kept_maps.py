@@ -193,6 +193,16 @@ def test_labels_from_kept_maps_with_other_filters_are_those_from_the_image(store
     assert not np.array_equal(read_labels(store, name), read_labels(store, "cells")), "the settings matter"
 
 
+def test_maps_whose_record_is_damaged_are_not_taken(store, random_model):
+    settings = {"model": random_model, **CUT}
+    bigcp3d.segment(store, keep_maps=True, **settings)
+    record = store.parent / "image.bigcp3d" / "cells" / "kept" / "0.0.0.json"
+    record.write_bytes(record.read_bytes()[:-9])
+    assert bigcp3d.plan_segmentation(store, name="more", **settings).predicts
+    with pytest.raises(InputError, match="its record is damaged"):
+        bigcp3d.plan_segmentation(store, name="more", start="maps", **settings)
+
+
 def test_a_closing_that_paths_cannot_have_is_refused(store, random_model):
     with pytest.raises(InputError, match="closing is 22; it must be 0 to 21"):
         bigcp3d.plan_segmentation(store, closing_vox=22, model=random_model, **CUT)
