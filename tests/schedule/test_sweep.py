@@ -13,7 +13,7 @@ import zarr
 import bigcp3d
 from bigcp3d.edge.image.image import open_image
 from bigcp3d.errors import InputError
-from bigcp3d.pure.predict.run_network import run_network as predict
+from bigcp3d.pure.predict import run_network as predict
 from bigcp3d.schedule.sweep import plan_sweep
 from bigcp3d.work.passes import passes
 from tests.schedule.conftest import CUT, SHAPE, read_labels

@@ -10,6 +10,7 @@ import torch
 from numpy.typing import NDArray
 
 from bigcp3d.pure.boxes import BlockGrid, Box, Vec3
+from bigcp3d.pure.predict import run_network as predict
 from bigcp3d.pure.predict.patch_sums import DeviceSums, HostSums
 from bigcp3d.pure.predict.patches import PatchGrid
 from bigcp3d.pure.predict.run_network import (
@@ -20,7 +21,6 @@ from bigcp3d.pure.predict.run_network import (
     sum_patches,
     take_patch,
 )
-from bigcp3d.pure.predict.run_network import run_network as predict
 from tests.devices import on_devices
 
 SHAPE: Vec3 = (11, 18, 15)

@@ -133,7 +133,7 @@ def test_a_mask_gives_the_labels_of_maps_without_foreground_outside_it(
 
 
 def test_patches_far_from_the_mask_are_not_computed(tissue_store, random_model, tmp_path, monkeypatch):
-    from bigcp3d.pure.predict.run_network import run_network as predict
+    from bigcp3d.pure.predict import run_network as predict
 
     corner = np.zeros(SHAPE, np.uint8)
     corner[:4, :4, :4] = 1
@@ -150,9 +150,8 @@ def test_patches_far_from_the_mask_are_not_computed(tissue_store, random_model, 
 
 def test_empty_space_is_predicted_once(random_model, tmp_path, monkeypatch):
     """A mosaic with empty corners: fewer runs of the network, and the labels are those of all the runs."""
-    from bigcp3d.pure.predict.run_network import run_network as predict
-
-    from .conftest import tissue_values
+    from bigcp3d.pure.predict import run_network as predict
+    from tests.schedule.conftest import tissue_values
 
     values = tissue_values((40, 100, 100))
     values[:, 40:] = 0
@@ -272,7 +271,7 @@ def test_a_mask_is_read_in_planes_that_do_not_matter(
     tissue_store, random_model, mask_store, tmp_path, monkeypatch, slab
 ):
     from bigcp3d.pure.boxes import Box
-    from bigcp3d.work.passes.passes import mask as module
+    from bigcp3d.work.passes import mask as module
     from bigcp3d.work.run.run import Run
 
     folder, inside_mask = mask_store
