@@ -71,7 +71,7 @@ def test_a_region_too_narrow_for_what_its_cells_need_would_be_seen(tissue_store,
     case = Case(tissue_store, random_model, tmp_path)
     expected = inside(case.whole(), box_of(REGIONS[0]))
     tight = Scope.of
-    monkeypatch.setattr(Scope, "of", lambda *args, **kw: tight(*args, reach=1, radius=0))
+    monkeypatch.setattr(Scope, "of", lambda *args, **kw: tight(*args, reach=1, closing=0))
     try:
         found = case.segment(roi=REGIONS[0])
     except FileNotFoundError:

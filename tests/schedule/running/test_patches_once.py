@@ -12,7 +12,7 @@ import zarr
 import bigcp3d
 from bigcp3d.edge.workdir.records import list_records, read_record
 from bigcp3d.errors import BlockError, TargetError
-from bigcp3d.pure.predict.run_network import run_network as pure_predict
+from bigcp3d.pure.predict import run_network as pure_predict
 from bigcp3d.schedule.running.events import BlockDone
 from bigcp3d.work.passes import passes
 from tests.schedule.conftest import SHAPE, read_labels

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import shutil
 from collections import Counter
 from concurrent.futures import ThreadPoolExecutor
@@ -164,28 +163,6 @@ def test_a_worker_that_was_given_up_and_goes_on_writes_nothing(tissue_store, ran
             passes.PASSES[name](Run(case.plan()), 0, (0, 0, 0))
     assert {path: path.read_bytes() for path in tmp_path.rglob("*") if path.is_file()} == before
     assert np.array_equal(case.segment(), case.whole())
-
-
-def test_a_run_begun_before_intermediates_went_is_carried_on(tissue_store, random_model, tmp_path, monkeypatch):
-    """Its arrays may lack shards of fill, so they are left as they are."""
-    case = Case(tissue_store, random_model, tmp_path)
-    with monkeypatch.context() as patch:
-        patch.setattr(passes, "remove_unneeded", lambda *key: None)
-        patch.setitem(passes.PASSES, "track", lambda *key: 1 / 0)
-        with pytest.raises(BlockError):
-            case.segment()
-    for path in case.work.glob("t0/*/zarr.json"):
-        metadata = json.loads(path.read_text())
-        metadata["attributes"] = {}
-        path.write_text(json.dumps(metadata))
-    seen = []
-    finish = segment_module.finish_labels
-    monkeypatch.setattr(
-        segment_module, "finish_labels", lambda *a, **m: seen.append(left(case.work)) or finish(*a, **m)
-    )
-    labels = case.segment()
-    assert seen == [{"maps": 8, "offsets": 8, "sinks": 0, "components": 0}]
-    assert np.array_equal(labels, case.whole())
 
 
 def test_maps_are_not_kept_by_a_run_that_may_have_removed_some(tissue_store, random_model, tmp_path, monkeypatch):
