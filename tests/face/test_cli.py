@@ -51,10 +51,11 @@ def library(monkeypatch):
 
     def plan_segmentation(source, **options):
         calls.append((source, options))
-        return SimpleNamespace(describe=lambda: "8 blocks of 32 x 64 x 64")
+        return "8 blocks of 32 x 64 x 64"
 
     module = SimpleNamespace(segment=segment, plan_segmentation=plan_segmentation, calls=calls)
     monkeypatch.setitem(sys.modules, "bigcp3d.schedule.segment", module)
+    monkeypatch.setattr("bigcp3d.face.describe_plan.describe_plan", str)
     return module
 
 
