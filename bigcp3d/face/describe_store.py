@@ -62,7 +62,7 @@ def describe_image(path: str | Path, *, plan: bool = False) -> str:
     lines += [f"level {i}: {_describe_level(image, level)}" for i, level in enumerate(image.levels)]
     lines += _describe_labels(image)
     lines += [leftover.describe() for leftover in find_leftovers(image.path)]
-    lines += describe_plan(image) if plan else []
+    lines += describe_default_run(image) if plan else []
     return "\n  ".join([image.path, *lines, *(f"warning: {text}" for text in find_faults(image))])
 
 
@@ -108,9 +108,10 @@ def _provenance(labels: ImageInfo) -> str:
     return f", by bigcp3d {made.get('version', '?')}{model}{cells}"
 
 
-def describe_plan(image: ImageInfo) -> list[str]:
+def describe_default_run(image: ImageInfo) -> list[str]:
     """What `bigcp3d segment` would do with the image as it is, and which cells its models look for in it."""
     from bigcp3d.edge.models.model_files import load_card, shipped_models
+    from bigcp3d.face.describe_plan import describe_plan
     from bigcp3d.schedule.segment import plan_segmentation
 
     lines = []
@@ -121,10 +122,11 @@ def describe_plan(image: ImageInfo) -> list[str]:
         lines.append(f"model {name}: looks for cells of {card.diameter_vox:g} voxels{size}; others need --diameter")
     lines.append(f"a first guess of it: bigcp3d estimate-diameter {image.path} --model NAME")
     try:
-        told = plan_segmentation(image.path, precision="float32", overwrite=True).describe().splitlines()
+        plan = plan_segmentation(image.path, precision="float32", overwrite=True)
     except BigCP3DError as error:
         return [*lines, f"bigcp3d segment would be refused: {error}"]
     wanted = ("grid", "blocks", "memory", "disk")
+    told = describe_plan(plan).splitlines()
     return [*lines, *(f"bigcp3d segment: {line}" for line in told if line.startswith(wanted))]
 
 

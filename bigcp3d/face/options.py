@@ -186,15 +186,6 @@ Table = Annotated[
         "(see: bigcp3d measure).",
     ),
 ]
-KeepOffsets = Annotated[
-    bool,
-    option(
-        "--keep-offsets",
-        panel=RESULT,
-        text="Keep maps and what tracking finds (3 bytes a voxel more): other filters and another --closing then start "
-        "from there.",
-    ),
-]
 MinVolume = Annotated[
     float | None,
     option(
@@ -278,9 +269,9 @@ Start = Annotated[
     option(
         "--from",
         panel=METHOD,
-        metavar="auto|offsets|maps|image",
-        text="Where to start. auto: from what an earlier run on this image kept (--keep-offsets, --keep-maps), if it "
-        "is what this one would find. offsets, maps: refuse where there is none, and say what differs. image: predict.",
+        metavar="auto|maps|image",
+        text="Where to start. auto: from maps that an earlier run on this image kept (--keep-maps), if they are what "
+        "this one would predict. maps: refuse where there are none, and say what differs. image: predict.",
     ),
 ]
 Block = Annotated[

@@ -18,7 +18,7 @@ from bigcp3d.edge.cell_tables.cell_files import check_cell_file, write_cell_file
 from bigcp3d.edge.cell_tables.label_table import check_label_table, refuse_table, table_path, write_label_table
 from bigcp3d.edge.labels.label_plan import LabelTarget
 from bigcp3d.edge.stores.places import Place, place
-from bigcp3d.edge.workdir.records import read_record, write_record
+from bigcp3d.edge.workdir.records import write_record
 from bigcp3d.edge.workdir.tables import read_table
 from bigcp3d.errors import InputError
 from bigcp3d.pure.boxes import Vec3
@@ -29,7 +29,7 @@ from bigcp3d.schedule.planning.request import Request
 from bigcp3d.schedule.running.events import Observer, Warned
 from bigcp3d.work.analyse.measure import Measurement, measure_block, plan_measurement
 from bigcp3d.work.plan.plan import Plan
-from bigcp3d.work.run.run import ONCE
+from bigcp3d.work.run.work_dir import ONCE, WorkDir
 
 IN_STORE = "zarr"
 """What asks for a table inside the store, where a file name could stand."""
@@ -223,30 +223,30 @@ def check_run_table(plan: Plan, request: Request) -> None:
     """Refuse a table that a run could not write in the end, or that is there and not this very run's own."""
     if request.table is None:
         return
-    said = read_record(f"{plan.work_dir}/records", TABLE, ONCE)
+    said = WorkDir.of(plan).read_once(TABLE)
     overwrite = request.overwrite or (said is not None and said["output"] == str(request.table))
     if request.table != IN_STORE:
         check_cell_file(request.table, overwrite=overwrite)
     elif not overwrite:
-        refuse_table(place(plan.target.group) / "tables" / plan.target.name)
+        refuse_table(place(plan.output.target.group) / "tables" / plan.output.target.name)
 
 
 def measure_run(plan: Plan, request: Request, observe: Observer) -> None:
     """Measure the labels that a run has finished, if asked to, with what it knew of its cells; on as many workers."""
     if request.table is not None:
-        write_record(f"{plan.work_dir}/records", TABLE, ONCE, {"output": str(request.table)})
+        write_record(WorkDir.of(plan).records(), TABLE, ONCE, {"output": str(request.table)})
         serial = request.executor == "serial"
         measure(
-            str(plan.target.path),
-            plan.target.name,
+            str(plan.output.target.path),
+            plan.output.target.name,
             output=request.table,
-            image=plan.image.path,
-            work_dir=plan.work_dir,
+            image=plan.source.image.path,
+            work_dir=plan.storage.work_dir,
             machines=None if serial else request.machines,
             overwrite=True,  # asked before the run
         )
     else:
-        warn_of_old_table(plan.target, observe)
+        warn_of_old_table(plan.output.target, observe)
 
 
 def warn_of_old_table(target: LabelTarget, observe: Observer) -> None:

@@ -1,7 +1,7 @@
-"""A run from start to end: plan, objects, labels, finish; and again from where it stopped.
+"""A run from start to end, or from where it stopped: plan, objects, labels.
 
-Nothing is written before every check has passed. The labels are registered in the image only when all of them are
-there; until then the work directory holds what is done, and the same command carries on from it.
+Nothing is written before every check has passed. Labels are listed in the image only when all of them are written.
+Until then the work directory holds what is done, and the same command carries on from there.
 """
 
 from __future__ import annotations
@@ -16,7 +16,7 @@ from typing import Any, ParamSpec, Protocol, TypeVar
 from uuid import uuid4
 
 from bigcp3d.edge.labels.labels import create_labels, finish_labels
-from bigcp3d.edge.workdir.records import read_record, write_record
+from bigcp3d.edge.workdir.records import write_record
 from bigcp3d.errors import InputError
 from bigcp3d.schedule.measure import check_run_table, measure_run
 from bigcp3d.schedule.planning.make_plan import check_memory, fits_memory, make_plan
@@ -28,10 +28,11 @@ from bigcp3d.schedule.running.serial import Done, Failed, Failures, execute_seri
 from bigcp3d.schedule.running.start import check_start, clean_up, prepare, read_ended, write_ended
 from bigcp3d.schedule.running.tasks import Task, label_tasks, object_tasks
 from bigcp3d.work.passes.passes import Counts
-from bigcp3d.work.plan.plan import Plan
-from bigcp3d.work.run.run import ONCE, Run
+from bigcp3d.work.plan.plan import RESULT, Plan
+from bigcp3d.work.run.run import Run
 from bigcp3d.work.run.run_costs import sum_up_effort
 from bigcp3d.work.run.unreadable_input import read_lost
+from bigcp3d.work.run.work_dir import ONCE, WorkDir
 
 P = ParamSpec("P")
 R = TypeVar("R")
@@ -107,11 +108,11 @@ def _segment(plan: Plan, request: Request, log: RunLog, held: Hold, begin: float
     if (ended := read_ended(plan)) is not None:
         return _end(plan, ended, log)
     with _executor(plan, run, request, log.observe) as execute:
-        prepare(plan, run, resumed=resumed, overwrite=request.overwrite)
+        prepare(plan, resumed=resumed, overwrite=request.overwrite)
         try:
             _run_phase(execute, object_tasks(plan), log, held)
         except InputError:  # seen only in the voxels; of one time point, before anything was computed
-            if not resumed and len(plan.times) == 1:
+            if not resumed and len(plan.where.times) == 1:
                 clean_up(plan, finished=False)
             raise
         held.check()
@@ -171,7 +172,7 @@ def _executor(plan: Plan, run: Run, request: Request, observe: Observer) -> Iter
     from bigcp3d.schedule.clusters.connect import connect
     from bigcp3d.schedule.running.distribute import execute_on_dask, run_on_workers
 
-    gpu_threads = 0 if plan.maps else 2 if fits_memory(plan, request.machines.limit_bytes, threads=2) else 1
+    gpu_threads = 0 if plan.given.maps else 2 if fits_memory(plan, request.machines.limit_bytes, threads=2) else 1
     with connect(request.machines, gpu_threads=gpu_threads) as client:
         workers = client.scheduler_info(n_workers=-1)["workers"].values()
         for worker in workers:
@@ -184,44 +185,36 @@ def _executor(plan: Plan, run: Run, request: Request, observe: Observer) -> Iter
 
 def _create_labels(plan: Plan, run: Run, *, overwrite: bool) -> None:
     """Make the label arrays once the number of cells is known."""
-    records = Path(plan.work_dir) / "records"
-    if read_record(records, "create", ONCE) is not None:
+    work = run.dir
+    if work.read_once("create") is not None:
         return
-    most = max(_counts(run, time, "resolve")["cells"] for time in plan.times)
+    resolved = [work.read_once("resolve", time) for time in plan.where.times]
+    most = max(record["cells"] for record in resolved if record is not None)
     dtype = "uint32" if most <= UINT32_MAX else "uint64"
-    began = read_record(records, "creating", ONCE) is not None
-    write_record(records, "creating", ONCE, {"dtype": dtype})
+    began = work.read_once("creating") is not None
+    write_record(work.records(), "creating", ONCE, {"dtype": dtype})
     made = {"id": uuid4().hex}
     create_labels(run.target_as(dtype), overwrite=overwrite or began, attributes={"bigcp3d": made})
-    write_record(records, "create", ONCE, {"dtype": dtype, **made})
-
-
-def _counts(run: Run, time: int, name: str) -> Counts:
-    record = read_record(run.records(time), name, ONCE)
-    if record is None:
-        raise RuntimeError(f"pass {name} of time point {time} left no record in {run.records(time)}")
-    return record
+    write_record(work.records(), "create", ONCE, {"dtype": dtype, **made})
 
 
 def _provenance(plan: Plan, request: Request, summary: Summary) -> dict[str, Any]:
     """What the labels' attributes say of how they were made; ``scale_um`` is that of their voxels, as given."""
-    ratio = [a / b for a, b in zip(plan.image.levels[0].shape, plan.target.levels[0].shape, strict=True)]
+    image, card, work = plan.source.image, plan.prediction.card, WorkDir.of(plan)
+    ratio = [a / b for a, b in zip(image.levels[0].shape, plan.output.target.levels[0].shape, strict=True)]
     scale = request.scale_um and [s * r for s, r in zip(request.scale_um, ratio, strict=True)]
-    settings = plan.result_settings()
-    kept = ["level", "channels", "times", "roi", "factors", "label_factors", "shape", "foreground", "steps", "reach"]
-    kept += ["radius", "patch", "margin", "low_percentile", "high_percentile", "clip", "representation", "scale_vox"]
-    kept += ["filters", "maps"]
     return {
         "bigcp3d": {
-            "id": (read_record(Path(plan.work_dir) / "records", "create", ONCE) or {}).get("id"),
+            "id": (work.read_once("create") or {}).get("id"),
             "version": plan.version,
-            "model": plan.card.name if plan.card else None,
-            "model_sha256": plan.model_hash,
-            "model_card": plan.card.model_dump(mode="json") if plan.card else None,
-            "source": plan.image.path,
+            "model": card.name if card else None,
+            "model_sha256": plan.prediction.model_hash,
+            "model_card": card.model_dump(mode="json") if card else None,
+            "source": image.path,
             "scale_um": scale,
-            "mask": plan.mask.path if plan.mask else None,
-            "parameters": {name: settings[name] for name in kept},
+            "mask": plan.where.mask.path if plan.where.mask else None,
+            "asked": {"command": plan.asked.command, **plan.asked.settings},
+            "parameters": _parameters(plan),
             "cells": summary.cells,
             "removed": summary.removed,
             "unassigned_vox": summary.unassigned_vox,
@@ -229,6 +222,15 @@ def _provenance(plan: Plan, request: Request, summary: Summary) -> dict[str, Any
             "nonfinite_vox": summary.nonfinite_vox,
             "run": sum_up_effort(summary.tasks, plan, summary.seconds).model_dump(mode="json"),
             "missing_chunks": summary.missing_chunks,
-            "lost": [asdict(piece) for piece in read_lost(Run(plan))],
+            "lost": [asdict(piece) for piece in read_lost(work, plan)],
         }
     }
+
+
+def _parameters(plan: Plan) -> dict[str, Any]:
+    """The settings that decide the labels, but for what stands beside them: image, mask, model, target."""
+    settings = plan.sections(RESULT)
+    filters = settings.pop("filters")
+    flat = {name: value for section in settings.values() for name, value in section.items()}
+    beside = ("image", "mask", "model_hash", "card", "target")
+    return {name: value for name, value in flat.items() if name not in beside} | {"filters": filters}

@@ -37,8 +37,10 @@ from bigcp3d.schedule.running.serial import execute_serially
 from bigcp3d.schedule.running.start import prepare
 from bigcp3d.schedule.running.tasks import object_tasks
 from bigcp3d.work.passes.intake import normalise
+from bigcp3d.work.plan.memory_and_disk import worker_bytes
 from bigcp3d.work.plan.plan import Plan
-from bigcp3d.work.run.run import ONCE, Run
+from bigcp3d.work.run.run import Run
+from bigcp3d.work.run.work_dir import ONCE
 
 SWEPT = (
     "foreground",
@@ -112,7 +114,7 @@ class Sweep:
     @property
     def time(self) -> int:
         """The time point."""
-        return self.plan.times[0]
+        return self.plan.where.times[0]
 
     def run(
         self, *, on_event: Observer | None = None, scratch: str | Path | None = None, threads: int = 1
@@ -142,14 +144,16 @@ class Sweep:
         image = None if self.truth is None else read_box(self.truth, 0, self.region, time=self._truth_time())
         key = None
         for settings, plan in zip(self.settings, self.plans, strict=True):
-            limits = Limits(plan.foreground, plan.steps, plan.reach, plan.radius)
+            limits = Limits(
+                plan.tracking.foreground, plan.tracking.steps, plan.tracking.reach, plan.grouping.closing_vox
+            )
             if limits != key:
                 key, squares, won = limits, None, None
                 objects = find_objects(
                     maps, mapped, plan.scope.tracked, plan.shape, limits, copies=plan.label_copies, threads=threads
                 )
             if plan.checks_flow and squares is None:
-                squares = objects.squares(plan.representation, plan.scale_vox)
+                squares = objects.squares(plan.prediction.representation, plan.prediction.scale_vox)
             if plan.votes and won is None:
                 won = _vote(plan, objects)
             yield _try(plan, settings, objects, squares if plan.checks_flow else None, won, image)
@@ -160,16 +164,16 @@ class Sweep:
     def _read_maps(self, observe: Observer, scratch: str | Path | None) -> tuple[NDArray[np.int8], Box]:
         """The maps of the widest box: kept ones, given ones, or predicted now."""
         plan, mapped = self.plan, self.plan.scope.mapped
-        if plan.maps is not None:
+        if plan.given.maps is not None:
             observe(RunPlanned(plan))
             if plan.reuses_maps:
                 normalise(Run(plan), self.time, ONCE)  # which refuses maps of other voxels
             return Run(plan).read("maps", self.time, mapped), mapped
         with tempfile.TemporaryDirectory(prefix="bigcp3d-sweep-", dir=scratch) as folder:
-            plan = plan.model_copy(update={"work_dir": folder})
+            plan = plan.model_copy(update={"storage": plan.storage.model_copy(update={"work_dir": folder})})
             run, log = Run(plan), RunLog(observe, plan)
             observe(RunPlanned(plan))
-            prepare(plan, run, resumed=False, overwrite=False)
+            prepare(plan, resumed=False, overwrite=False)
             tasks = [task for task in object_tasks(plan) if task.key[0] in ("normalise", "predict", "merge")]
             log.start(tasks)
             failures = execute_serially(run, tasks, log.add, log.fail)
@@ -229,7 +233,7 @@ def _open_truth(plan: Plan, name: str | None) -> ImageInfo | None:
     """The labels with the truth, which lie on the image's voxels."""
     if name is None:
         return None
-    truth, shape = open_labels(plan.image.path, name), plan.image.levels[0].shape
+    truth, shape = open_labels(plan.source.image.path, name), plan.source.image.levels[0].shape
     if truth.levels[0].shape != shape:
         raise InputError(f"{truth.path}: found labels of {truth.levels[0].shape} voxels for an image of {shape}")
     return truth
@@ -238,10 +242,10 @@ def _open_truth(plan: Plan, name: str | None) -> ImageInfo | None:
 def _check(sweep: Sweep) -> None:
     """Refuse several time points, and a region that does not fit in memory."""
     plan = sweep.plan
-    if len(plan.times) > 1:
-        raise InputError(f"{len(plan.times)} time points were asked for; a sweep looks at one: give one (--time)")
+    if len(plan.where.times) > 1:
+        raise InputError(f"{len(plan.where.times)} time points were asked for; a sweep looks at one: give one (--time)")
     per_map, per_label = BYTES_PER_VOX
-    needed = plan.worker_bytes() + per_map * plan.scope.mapped.size + per_label * sweep.region.size
+    needed = worker_bytes(plan) + per_map * plan.scope.mapped.size + per_label * sweep.region.size
     limit = sweep.request.machines.limit_bytes
     if needed > limit:
         raise InputError(
@@ -257,9 +261,9 @@ def _number(sums: Sums) -> NDArray[np.int64]:
 
 def _vote(plan: Plan, objects: Objects) -> NDArray[np.unsignedinteger[Any]]:
     """Number of the object that wins each voxel of the region, where working voxels are finer; filters come later."""
-    seen = voting_box(plan.scope.wanted, plan.label_factors, plan.shape)
+    seen = voting_box(plan.scope.wanted, plan.output.label_factors, plan.shape)
     numbers = objects.label(seen, _number(objects.components.sums))
-    return vote_labels(numbers, seen, plan.scope.wanted, plan.label_factors, plan.shape)
+    return vote_labels(numbers, seen, plan.scope.wanted, plan.output.label_factors, plan.shape)
 
 
 def _try(
@@ -278,13 +282,13 @@ def _try(
     keep, removed = keep_objects(sums, plan.filters, squares, among=sums.image_vox > 0)
     ids = dense_ids(sums, keep)
     if won is None:
-        seen = voting_box(scope.wanted, plan.label_factors, plan.shape)
-        labels = spread_labels(objects.label(seen, ids), seen, scope.wanted, plan.label_factors, plan.shape)
+        seen = voting_box(scope.wanted, plan.output.label_factors, plan.shape)
+        labels = spread_labels(objects.label(seen, ids), seen, scope.wanted, plan.output.label_factors, plan.shape)
     else:
         table = np.zeros(len(sums) + 1, np.uint32)
         table[_number(sums)] = ids
         labels = table[won]
-    volumes = np.asarray(sums.count[keep] * math.prod(plan.label_factors), np.float64)
+    volumes = np.asarray(sums.count[keep] * math.prod(plan.output.label_factors), np.float64)
     return Trial(
         settings=settings,
         labels=labels.astype(np.uint32),

@@ -123,13 +123,18 @@ def update(
     with hold(plan):
         _begin(request, home, identify(target), edited=edited)
         if edited:
-            for time in plan.times:
+            for time in plan.where.times:
                 renew_pyramid(target, wanted, time=time)
             done = Updated(str(target.path), came=0, gone=0, same=0, stayed=0)
         else:
             done = _segment_and_replace(request, plan, target, home, wanted, on_event)
-        entry = {"roi": [*zip(wanted.start, wanted.stop, strict=True)], "times": plan.times, "edited": edited}
-        parameters = {"foreground": plan.foreground, "radius": plan.radius, "reach": plan.reach, "model": request.model}
+        entry = {"roi": [*zip(wanted.start, wanted.stop, strict=True)], "times": plan.where.times, "edited": edited}
+        parameters = {
+            "foreground": plan.tracking.foreground,
+            "closing_vox": plan.grouping.closing_vox,
+            "reach": plan.tracking.reach,
+            "model": request.model,
+        }
         counts = {name: number for name, number in asdict(done).items() if name != "labels"}
         counts["largest_id"] = max([0, *(int(read_table(path)["largest"]) for path in home.glob("*.npz"))])
         note_update(target, {**entry, **({} if edited else {**parameters, "filters": asdict(plan.filters)}), **counts})
@@ -144,7 +149,7 @@ def _segment_and_replace(
 ) -> Updated:
     """New labels of the region and what surrounds it; then the decision; then the voxels."""
     around = _label_box(plan)
-    store, decided = home / "found.zarr", {time: home / f"{time}.npz" for time in plan.times}
+    store, decided = home / "found.zarr", {time: home / f"{time}.npz" for time in plan.where.times}
     if not all(path.exists() for path in decided.values()):
         if not _is_there(store):
             ends = tuple(zip(around.start, around.stop, strict=True))
@@ -186,9 +191,9 @@ def _is_there(store: Path) -> bool:
 
 def _label_box(plan: Plan) -> Box:
     """Voxels of the label image over all that is tracked for the region."""
-    tracked, size = plan.scope.tracked, plan.target.levels[0].shape
-    start = vec3(math.floor(a * f) for a, f in zip(tracked.start, plan.label_factors, strict=True))
-    stop = vec3(math.ceil(b * f) for b, f in zip(tracked.stop, plan.label_factors, strict=True))
+    tracked, size = plan.scope.tracked, plan.output.target.levels[0].shape
+    start = vec3(math.floor(a * f) for a, f in zip(tracked.start, plan.output.label_factors, strict=True))
+    stop = vec3(math.ceil(b * f) for b, f in zip(tracked.stop, plan.output.label_factors, strict=True))
     return Box(start, stop).clip(size)
 
 

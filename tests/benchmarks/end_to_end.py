@@ -75,7 +75,7 @@ def run_on_dask(source: Path, workers: int, settings: dict[str, Any]) -> tuple[b
         LocalCluster(n_workers=workers, threads_per_worker=1, host="127.0.0.1", dashboard_address=None) as cluster,
         Client(cluster, set_as_default=False) as client,
     ):
-        block = bigcp3d.plan_segmentation(source, **settings).block
+        block = bigcp3d.plan_segmentation(source, **settings).execution.block
         summary = bigcp3d.segment(
             source, scheduler=cluster.scheduler_address, **{**settings, "workers": None, "block": block}
         )
@@ -112,7 +112,7 @@ def measure(folder: Path, shape: Vec3, model: str, precision: str, block: Vec3 |
             {
                 "executor": executor,
                 "processes": workers,
-                "precision": plan.precision,
+                "precision": plan.prediction.precision,
                 "shape": list(shape),
                 "blocks": summary.blocks,
                 "patches": len(plan.patches.cores),

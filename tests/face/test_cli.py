@@ -51,10 +51,11 @@ def library(monkeypatch):
 
     def plan_segmentation(source, **options):
         calls.append((source, options))
-        return SimpleNamespace(describe=lambda: "8 blocks of 32 x 64 x 64")
+        return "8 blocks of 32 x 64 x 64"
 
     module = SimpleNamespace(segment=segment, plan_segmentation=plan_segmentation, calls=calls)
     monkeypatch.setitem(sys.modules, "bigcp3d.schedule.segment", module)
+    monkeypatch.setattr("bigcp3d.face.describe_plan.describe_plan", str)
     return module
 
 
@@ -132,7 +133,7 @@ def test_segment_hands_every_option_to_the_library(run, library):
     words = (
         "segment in.zarr --output out.zarr --name n --model nuclei --diameter 8.5 --scale 2 0.5 0.25 --block 32 64 128 "
         "--channel 1 --level 2 --labels-level 1 --scheduler tcp://h:1 --workers 3 --memory-limit 4GiB --overwrite "
-        "--keep-maps --keep-offsets --work-dir w --maps m --from maps --precision float32 --foreground 0.4 --radius 7 "
+        "--keep-maps --work-dir w --maps m --from maps --precision float32 --foreground 0.4 --radius 7 "
         "--closing 2 --min-volume 10 "
         "--max-volume 1000 --min-foreground 0.2 --max-elongation 3 --max-flow-error 0.8 --quiet --no-report "
         "--on-error skip --missing-chunks fail "
@@ -151,7 +152,7 @@ def test_segment_hands_every_option_to_the_library(run, library):
                 "time": "3:5", "table": "t.csv",
                 "cluster": "slurm", "cluster_config": Path("s.yaml"), "tls": Path("t"),
                 "scheduler": "tcp://h:1", "workers": "3", "memory_limit": "4GiB", "overwrite": True,
-                "keep_maps": True, "keep_offsets": True, "closing_vox": 2,
+                "keep_maps": True, "closing_vox": 2,
                 "work_dir": Path("w"), "maps": "m", "start": "maps", "precision": "float32", "executor": "dask",
                 "foreground": 0.4, "radius_vox": 7.0,
                 "min_volume": 10.0, "max_volume": 1000.0, "min_foreground": 0.2, "max_elongation": 3.0,

@@ -118,7 +118,7 @@ def segmented(tmp_path):
     bigcp3d.simulate(path, Tissue((16, 32, 32), 10.0, "nuclei"))
     bigcp3d.segment(path, model="nuclei", executor="serial", keep_maps=True, table="zarr")
     plan = bigcp3d.plan_segmentation(path, model="nuclei", name="more", executor="serial", start="image")
-    prepare(plan, Run(plan), resumed=False, overwrite=False)
+    prepare(plan, resumed=False, overwrite=False)
     perform(Run(plan), "normalise", 0, (0, 0, 0))
     (path / "labels" / "stopped").mkdir()
     return path

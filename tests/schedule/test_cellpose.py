@@ -7,6 +7,8 @@ import pytest
 
 import bigcp3d
 from bigcp3d.errors import ModelError, TargetError
+from bigcp3d.face.describe_plan import describe_plan
+from bigcp3d.work.plan.memory_and_disk import task_bytes
 from bigcp3d.work.plan.plan import Plan
 from bigcp3d.work.run.run import Run
 from tests.fake_cellpose import CPnet, install, write_weights
@@ -76,14 +78,17 @@ def fake_weights(monkeypatch, tmp_path):
 
 def test_the_plan_names_the_model_and_what_it_expects(tissue_store, fake_weights, tmp_path):
     plan = bigcp3d.plan_segmentation(tissue_store, model=f"cellpose:{fake_weights}", output=tmp_path / "o.zarr")
-    assert f"cellpose:{fake_weights} (heat, cells of 6 voxels)" in plan.describe()
-    assert plan.precision == "float32"
-    assert (plan.low_percentile, plan.high_percentile, plan.representation) == (1.0, 99.0, "heat")
+    assert f"cellpose:{fake_weights} (heat, cells of 6 voxels)" in describe_plan(plan)
+    predicted = plan.prediction
+    assert predicted.precision == "float32"
+    assert (predicted.low_percentile, predicted.high_percentile, predicted.representation) == (1.0, 99.0, "heat")
     assert Plan.model_validate_json(plan.model_dump_json()) == plan
     asked = {"model": f"cellpose:{fake_weights}", "output": tmp_path / "o.zarr"}
     small = bigcp3d.plan_segmentation(tissue_store, diameter_um=6.0, **asked)
-    assert small.factors == (1.0, 2.0, 2.0), "cells of 6 um become cells of 6 working voxels, at 1, 0.5, 0.5 um"
-    assert small.radius == 1
+    assert small.sampling.factors == (1.0, 2.0, 2.0), (
+        "cells of 6 um become cells of 6 working voxels, at 1, 0.5, 0.5 um"
+    )
+    assert small.grouping.closing_vox == 1
 
 
 def test_memory_is_planned_for_the_planes(tissue_store, monkeypatch, tmp_path):
@@ -92,7 +97,8 @@ def test_memory_is_planned_for_the_planes(tissue_store, monkeypatch, tmp_path):
     needs = []
     for features in (8, 64):
         path = write_weights(tmp_path / f"w{features}", widths=(2, features, features, features))
-        needs.append(bigcp3d.plan_segmentation(tissue_store, model=f"cellpose:{path}", **asked).memory()["predict"])
+        plan = bigcp3d.plan_segmentation(tissue_store, model=f"cellpose:{path}", **asked)
+        needs.append(task_bytes(plan)["predict"])
     assert needs[1] > needs[0] + 4 * SHAPE[1] * SHAPE[2] * 56 * 70
     with pytest.raises(bigcp3d.errors.InputError, match="pass predict needs"):
         bigcp3d.plan_segmentation(tissue_store, model=f"cellpose:{path}", workers=1, memory_limit="530MiB", **asked)

@@ -16,9 +16,11 @@ from bigcp3d.edge.image.image import open_image, open_labels
 from bigcp3d.edge.models.model_files import load_network, save_model
 from bigcp3d.edge.workdir.records import read_record, write_record
 from bigcp3d.errors import BlockError, InputError, ModelError, TargetError
+from bigcp3d.face.describe_plan import describe_plan
 from bigcp3d.schedule import segment as segment_module
 from bigcp3d.schedule.running.events import BlockDone, PassStarted, RunPlanned, Warned
 from bigcp3d.work.passes import passes
+from bigcp3d.work.plan.memory_and_disk import task_bytes
 from bigcp3d.work.run.run import Run
 from tests.schedule.conftest import read_labels, tissue_values, write_image
 
@@ -135,7 +137,7 @@ def test_other_settings_are_refused_while_a_run_is_unfinished(store, random_mode
     with pytest.raises(BlockError):
         bigcp3d.segment(store, model=random_model, **SERIAL)
     monkeypatch.undo()
-    with pytest.raises(TargetError, match="foreground: 64 then, 89 now"):
+    with pytest.raises(TargetError, match=r"with other settings \(foreground not given then, 0.7 now\)"):
         bigcp3d.segment(store, model=random_model, foreground=0.7, **SERIAL)
     assert bigcp3d.segment(store, model=random_model, foreground=0.7, overwrite=True, **SERIAL).cells >= 0
 
@@ -221,7 +223,7 @@ def test_an_emptied_shard_is_never_read_as_background(store, random_model, tmp_p
     bigcp3d.segment(store, **settings)
     block = run.plan.intermediate_grid("maps").core((0, 0, 0))
     assert run.read("maps", 0, block).any()
-    run.intermediate("maps", 0, (0, 0, 0)).write_bytes(b"")
+    run.dir.intermediate("maps", 0, (0, 0, 0)).write_bytes(b"")
     with pytest.raises(FileNotFoundError, match="is gone"):
         run.read("maps", 0, block)
 
@@ -229,13 +231,13 @@ def test_an_emptied_shard_is_never_read_as_background(store, random_model, tmp_p
 def test_a_vector_that_is_written_again_is_never_seen_empty(store, random_model, tmp_path):
     run = Run(bigcp3d.plan_segmentation(store, model=random_model, work_dir=tmp_path / "work", **SERIAL))
     ids = np.arange(1, 200_000)
-    run.write_vector("ids", 0, ids)
+    run.dir.write_vector("ids", 0, ids)
     files = {path: path.stat().st_ino for path in (tmp_path / "work" / "t0" / "ids" / "c").iterdir()}
     open_handle = run.array("ids", 0)
-    run.write_vector("ids", 0, ids)
+    run.dir.write_vector("ids", 0, ids)
     assert np.array_equal(open_handle[:], ids)
     assert set((tmp_path / "work" / "t0" / "ids" / "c").iterdir()) == set(files)
-    run.write_vector("ids", 0, ids[:5])
+    run.dir.write_vector("ids", 0, ids[:5])
     assert np.array_equal(Run(run.plan).array("ids", 0)[:], ids[:5])
 
 
@@ -378,13 +380,13 @@ def test_the_memory_plan_is_of_a_whole_block_and_not_of_a_cut_one(store, random_
     cut = bigcp3d.plan_segmentation(store, block=(30, 50, 45), **settings)
     smaller = bigcp3d.plan_segmentation(store, block=(17, 20, 17), **settings)
     assert (cut.patch_blocks.per_block, smaller.patch_blocks.per_block) == ((1, 2, 2), (1, 1, 1))
-    assert all(cut.memory()[name] > smaller.memory()[name] for name in ("predict", "merge", "track", "cluster"))
+    assert all(task_bytes(cut)[name] > task_bytes(smaller)[name] for name in ("predict", "merge", "track", "cluster"))
 
 
 def test_the_plan_describes_itself_and_writes_nothing(store, random_model):
     before = everything(store.parent)
     plan = bigcp3d.plan_segmentation(store, model=random_model, **SERIAL)
-    text = plan.describe()
+    text = describe_plan(plan)
     for word in ("blocks", "halos", "patches", "memory", "disk", "8 of 17 x 30 x 26"):
         assert word in text
     assert type(plan).model_validate_json(plan.model_dump_json()) == plan

@@ -64,7 +64,7 @@ def open_maps(path: str | Place, shape: Vec3, times: int, time: int = 0) -> zarr
     """
     kept = None if is_address(path) else read_record(str(path), KEPT, (0, 0, 0))
     if kept is not None:
-        path, times = place(kept.get("maps") or path) / f"t{time}" / "maps", 1
+        path, times = place(path) / f"t{time}" / "maps", 1
     shapes = [f"({times}, 4, {', '.join(map(str, shape))})"] + [f"{(4, *shape)}"] * (times == 1)
     needed = (
         f"a zarr array or OME-Zarr image of {', '.join(DTYPES)} and shape {' or '.join(reversed(shapes))}: foreground "

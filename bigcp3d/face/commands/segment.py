@@ -36,7 +36,6 @@ def segment(
     name: o.Name = "cells",
     overwrite: o.Overwrite = False,
     keep_maps: o.KeepMaps = False,
-    keep_offsets: o.KeepOffsets = False,
     table: o.Table = None,
     min_volume: o.MinVolume = None,
     max_volume: o.MaxVolume = None,
@@ -86,6 +85,7 @@ def segment(
 
 def run_or_plan(source: Any, *, dry_run: bool, quiet: bool, json: bool, report: bool, **settings: Any) -> None:
     """Print the plan where ``dry_run``; else run it under a progress display and print the summary."""
+    from bigcp3d.face.describe_plan import describe_plan
     from bigcp3d.face.progress.progress import describe_summary, together, watching
     from bigcp3d.face.report.write import ReportWriter
     from bigcp3d.schedule.running.events import RunPlanned
@@ -96,7 +96,7 @@ def run_or_plan(source: Any, *, dry_run: bool, quiet: bool, json: bool, report: 
         with events_as_lines() if json else nullcontext() as lines:
             plan = plan_segmentation(source, **settings)
             if lines is None:
-                typer.echo(plan.describe())
+                typer.echo(describe_plan(plan))
             else:
                 lines(RunPlanned(plan))
         return

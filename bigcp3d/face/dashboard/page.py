@@ -140,11 +140,11 @@ def _head(state: RunState) -> str:
     plan = state.plan
     if plan is None:
         return "<b>bigcp3d</b>: nothing is planned yet"
-    when = f", time point {state.time}" if len(plan.times) > 1 else ""
+    when = f", time point {state.time}" if len(plan.where.times) > 1 else ""
     link = f'; <a href="{escape(state.dashboard)}">tasks and workers</a>' if state.dashboard else ""
     shape = " × ".join(map(str, plan.grid.counts))
     return (
-        f'<div style="font-size:1.1rem"><b>{escape("/".join(str(plan.target.path).split("/")[-3:]))}</b>{when}: '
+        f'<div style="font-size:1.1rem"><b>{escape("/".join(str(plan.output.target.path).split("/")[-3:]))}</b>{when}: '
         f"{len(plan.grid):,} blocks ({shape}), {state.workers} workers{link}</div>"
     )
 

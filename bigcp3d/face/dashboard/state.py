@@ -145,8 +145,8 @@ class RunState:
         plan = self.plan
         if plan is None:
             return 1.0, 1.0
-        scale = plan.target.levels[0].scale_um or (1.0, 1.0, 1.0)
-        size = [b * f * s for b, f, s in zip(plan.block, plan.label_factors, scale, strict=True)]
+        scale = plan.output.target.levels[0].scale_um or (1.0, 1.0, 1.0)
+        size = [b * f * s for b, f, s in zip(plan.execution.block, plan.output.label_factors, scale, strict=True)]
         return size[1], size[2]
 
     def _blocks_at_centres(self, name: str) -> list[NDArray[np.int64]]:
@@ -156,9 +156,9 @@ class RunState:
             return []
         grid, axes = self._grid(name), []
         for axis in range(3):
-            start = np.arange(plan.grid.counts[axis]) * plan.block[axis]
-            middle = (start + np.minimum(start + plan.block[axis], plan.shape[axis])) / 2
-            factor = plan.label_factors[axis] if name in LABELLED else 1.0
+            start = np.arange(plan.grid.counts[axis]) * plan.execution.block[axis]
+            middle = (start + np.minimum(start + plan.execution.block[axis], plan.shape[axis])) / 2
+            factor = plan.output.label_factors[axis] if name in LABELLED else 1.0
             axes.append(np.minimum((middle * factor).astype(np.int64) // grid.block[axis], grid.counts[axis] - 1))
         return axes
 

@@ -61,7 +61,7 @@ def draw_tiles(sweep: Sweep, tiles: list[Tile], target: Path) -> None:
     if sweep.truth is not None:
         truth = tuple(_read(sweep, box, truth=True).squeeze(axis) for axis, box in zip(AXES, planes, strict=True))
         shown = [Tile("truth\n", truth), *shown]
-    scale = sweep.plan.image.levels[0].scale_um or (1.0, 1.0, 1.0)
+    scale = sweep.plan.source.image.levels[0].scale_um or (1.0, 1.0, 1.0)
     aspects = [scale[1] / scale[2], scale[0] / scale[2]]
     heights = [part.shape[0] * aspect / part.shape[1] for part, aspect in zip(image, aspects, strict=True)]
     columns = min(COLUMNS, len(shown))
@@ -81,7 +81,7 @@ def draw_tiles(sweep: Sweep, tiles: list[Tile], target: Path) -> None:
             if k == 0:
                 axis.set_title(tile.title, fontsize=8)
     hidden = f"; the first {MOST_TILES} of {len(tiles)}" if len(tiles) > MOST_TILES else ""
-    figure.suptitle(f"{Path(sweep.plan.image.path).name}, middle planes across z and y{hidden}", fontsize=10)
+    figure.suptitle(f"{Path(sweep.plan.source.image.path).name}, middle planes across z and y{hidden}", fontsize=10)
     figure.savefig(target, dpi=110)
 
 
@@ -102,4 +102,4 @@ def _read(sweep: Sweep, box: Box, *, truth: bool = False) -> NDArray[Any]:
 
     if truth and sweep.truth is not None:
         return read_box(sweep.truth, 0, box, time=sweep.time if sweep.truth.times > 1 else 0)
-    return read_box(sweep.plan.image, 0, box, channel=sweep.plan.channels[0], time=sweep.time)
+    return read_box(sweep.plan.source.image, 0, box, channel=sweep.plan.source.channels[0], time=sweep.time)

@@ -78,11 +78,21 @@ class EventLines:
         """Write one event."""
         match event:
             case RunPlanned(plan):
-                labels, shape = str(plan.target.path), plan.image_shape
-                more = {"image": plan.image.path, "labels": labels, "work_dir": plan.work_dir, "shape": plan.shape}
-                count = math.prod(shape) * len(plan.times)
+                labels, shape = str(plan.output.target.path), plan.image_shape
+                more = {
+                    "image": plan.source.image.path,
+                    "labels": labels,
+                    "work_dir": plan.storage.work_dir,
+                    "shape": plan.shape,
+                }
+                count = math.prod(shape) * len(plan.where.times)
                 self.write(
-                    "planned", version=plan.version, **more, block=plan.block, blocks=len(plan.grid), voxels=count
+                    "planned",
+                    version=plan.version,
+                    **more,
+                    block=plan.execution.block,
+                    blocks=len(plan.grid),
+                    voxels=count,
                 )
             case ClusterReady(dashboard, workers):
                 self.workers = workers

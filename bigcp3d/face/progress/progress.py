@@ -62,10 +62,10 @@ class Watcher:
         """Show one event."""
         match event:
             case RunPlanned(plan):
-                if plan.tracked is not None:
-                    self._print(f"offsets kept in {plan.tracked} are used, nothing is tracked (--from maps tracks)")
-                elif plan.reuses_maps:
-                    self._print(f"maps kept in {plan.maps} are used, nothing is predicted (--from image predicts)")
+                if plan.reuses_maps:
+                    self._print(
+                        f"maps kept in {plan.given.maps} are used, nothing is predicted (--from image predicts)"
+                    )
             case ClusterReady(dashboard, workers):
                 self.workers = workers
                 self._print(describe_cluster(dashboard, workers))

@@ -308,6 +308,8 @@ def _parameters(facts: Facts) -> Iterator[tuple[str, str]]:
     for name in ("version", "model", "model_sha256", "source", "mask"):
         if run.get(name) is not None:
             yield ("bigcp3d" if name == "version" else name), str(run[name])
+    for name, said in (run.get("asked") or {}).items():
+        yield f"asked: {name}", _plain(said)
     if facts.effort is not None:
         yield "block", _plain(facts.effort.block)
         yield "first task began", f"{datetime.fromtimestamp(facts.effort.began, UTC):%Y-%m-%d %H:%M:%S} UTC"

@@ -124,12 +124,15 @@ class ReportWriter:
         """Write the report when the labels are ready."""
         if not isinstance(event, LabelsReady):
             return
-        plan = event.plan
+        plan, target = event.plan, event.plan.output.target
         try:
             from bigcp3d.work.analyse.report_cells import cells_of_run
 
             self.path = write_report(
-                plan.target.group, plan.target.name, image=plan.image.path, parts=lambda: cells_of_run(plan)
+                plan.output.target.group,
+                plan.output.target.name,
+                image=plan.source.image.path,
+                parts=lambda: cells_of_run(plan),
             )
             if self.then is not None:
                 self.then(ReportWritten(str(self.path)))
@@ -137,6 +140,6 @@ class ReportWriter:
             log.warning(
                 "the labels are finished, but their report could not be written: %s: %s; "
                 "bigcp3d report %s --name %s tries again",
-                *(type(error).__name__, error, plan.target.group, plan.target.name),
+                *(type(error).__name__, error, target.group, target.name),
             )
             log.debug("the report failed", exc_info=True)

@@ -13,18 +13,14 @@ log = logging.getLogger(__name__)
 
 
 def choose_channels(image: ImageInfo, request: Request) -> tuple[ModelCard, tuple[int, ...]]:
-    """The model's card, and the image's channels in the order in which its network takes them.
-
-    Raises
-    ------
-    InputError, ModelError
-        The image lacks a channel, the model takes another number of them, or they must be said and are not.
-    """
+    """The model's card, and the image's channels in the order in which its network takes them."""
     asked = request.channel
     wanted = [asked] if isinstance(asked, int | str) else list(asked or ())
     card = load_card(request.model)
     if is_cellpose(request.model) and len(wanted) > 1:  # fewer than its network takes are allowed: zeros follow
-        card = card.model_copy(update={"channels": min(len(wanted), _cellpose_channels(request.model))})
+        from bigcp3d.edge.models.cellpose import cellpose_channels
+
+        card = card.model_copy(update={"channels": min(len(wanted), cellpose_channels(request.model))})
     if not wanted:
         wanted = _usual_channels(image, card)
     channels = tuple(check_channel(image, channel) for channel in wanted)
@@ -57,9 +53,3 @@ def _usual_channels(image: ImageInfo, card: ModelCard) -> list[int | str]:
 def _choice(image: ImageInfo) -> str:
     names = f", or {', '.join(image.channel_names)}" if image.channel_names else ""
     return f"0 to {image.channels - 1}{names}"
-
-
-def _cellpose_channels(model: str) -> int:
-    from bigcp3d.edge.models.cellpose import cellpose_channels
-
-    return cellpose_channels(model)

@@ -1,8 +1,7 @@
-"""Which kept maps and offsets a run starts from: those that it would find itself, if a finished run has left them.
+"""Finds maps that a finished run kept and that this run would predict itself.
 
-They are looked for where runs on this image keep theirs by default, and beside this run's own work directory. Equal
-means equal in all that decides maps (`bigcp3d.work.run.kept_maps`), so nothing about the labels depends on what is
-found.
+They are looked for in the default place of runs on this image, and beside this run's own work directory. They must be
+equal in all that decides maps (`bigcp3d.work.run.kept_maps`), so no label depends on what is found.
 """
 
 from __future__ import annotations
@@ -12,11 +11,13 @@ import re
 from collections.abc import Iterator
 from pathlib import Path
 
+from bigcp3d.edge.image.given_maps import KEPT
 from bigcp3d.edge.stores.places import place
 from bigcp3d.errors import InputError
 from bigcp3d.schedule.planning.request import Request
-from bigcp3d.work.plan.plan import Plan
-from bigcp3d.work.run.kept_maps import Kept, read_kept
+from bigcp3d.work.plan.plan import Given, Plan, read_plan
+from bigcp3d.work.run.kept_maps import read_kept
+from bigcp3d.work.run.work_dir import WorkDir
 
 log = logging.getLogger(__name__)
 
@@ -31,87 +32,66 @@ def default_work_dir(group: str, name: str) -> Path:
 
 
 def reuse_kept(plan: Plan, request: Request) -> Plan:
-    """The plan, starting from kept offsets or maps where there are any that it would find itself.
+    """The plan, starting from kept maps where there are any that it would predict itself.
 
-    Parameters
-    ----------
-    plan : Plan
-        One that predicts.
-    request : Request
-        ``start`` says whether it may, or must, start from what was kept.
-
-    Returns
-    -------
-    plan : Plan
-        The same one where an unfinished run with this plan can be carried on, or nothing was found.
-
-    Raises
-    ------
-    InputError
-        If it must and cannot.
+    ``request.start`` says whether it may, or must ("maps"), start from these. A run that was begun is carried on as it
+    was begun.
     """
-    if request.start == "image" or plan.maps is not None:
+    if request.start == "image" or not plan.predicts:
         return plan
-    unfinished = _read_unfinished(Path(plan.work_dir))
+    unfinished = _read_unfinished(WorkDir.of(plan))
     if request.start == "auto" and unfinished is not None and unfinished.key == plan.key:
         return plan
     device = _device_here() if request.scheduler is None else None
     fitting, others = [], []
     for folder in _candidates(plan):
-        kept = read_kept(folder)
-        if kept is not None:
-            found, differing = _starts(plan, request.start, folder, kept, device)
-            fitting += found
-            others += [f"{folder}: {'; '.join(differing)}"] if differing else []
+        if differing := _why_not(plan, folder, device):
+            others.append(f"{folder}: {'; '.join(differing)}")
+        else:
+            fitting.append(_from_maps(plan, folder))
     for other in others:
         log.info("not used: %s (--maps DIR takes maps all the same)", other)
-    if request.start in ("maps", "offsets") and not fitting:
-        found_text = "\n  ".join(others) or f"no kept {request.start} near {plan.work_dir}"
+    if request.start == "maps" and not fitting:
+        found_text = "\n  ".join(others) or f"no kept maps near {plan.storage.work_dir}"
         raise InputError(
-            f"there are no kept {request.start} that this run would find itself (--from {request.start}). Found:\n"
-            f"  {found_text}\nGive the settings that they were found with, or --maps DIR to take maps all the same, or "
-            "leave --from out (--keep-maps and --keep-offsets keep them)"
+            "there are no kept maps that this run would predict itself (--from maps). Found:\n"
+            f"  {found_text}\nGive the settings that they were predicted with, or --maps DIR to take maps all the "
+            "same, or leave --from out (--keep-maps keeps them)"
         )
-    fitting.sort(key=lambda other: other.tracked is None)  # the latest pass first
     begun = [other for other in fitting if unfinished is not None and other.key == unfinished.key]
     return [*begun, *fitting, plan][0]
 
 
-def _starts(plan: Plan, start: str, folder: Path, kept: Kept, device: str | None) -> tuple[list[Plan], list[str]]:
-    """The plan, starting from what a folder holds; and why not from all of it."""
-    differing = kept.differences(plan, device)
-    maps = Path(kept.maps or folder)
-    if kept.maps is not None and not kept.same_maps(read_kept(maps)):
-        differing.append(f"its maps in {maps} have gone, or are others now")
-    if differing:
-        return [], differing
-    from_maps = plan.model_copy(update={"maps": str(maps)})
-    found = [] if start == "offsets" else [from_maps]
-    if kept.offsets is None or start == "maps":
-        return found, ["offsets were not kept"] if start == "offsets" else []
-    differing = kept.offsets.differences(plan)
-    if not differing:
-        found.append(from_maps.model_copy(update={"tracked": str(folder), "tracked_block": kept.offsets.block}))
-    return found, [f"offsets: {line}" for line in differing]
+def _from_maps(plan: Plan, folder: Path) -> Plan:
+    """The same run, from maps that a folder holds."""
+    storage = plan.storage.model_copy(update={"keep_maps": False})
+    return plan.model_copy(update={"given": Given(maps=str(folder)), "storage": storage})
+
+
+def _why_not(plan: Plan, folder: Path, device: str | None) -> list[str]:
+    """Why the maps that a folder keeps are not those that the plan would predict; empty where they are."""
+    try:
+        kept = read_kept(folder)
+    except InputError as error:
+        return [str(error).removeprefix(f"{folder}: ")]
+    return ["what it keeps is not known, as its record is damaged"] if kept is None else kept.differences(plan, device)
 
 
 def _candidates(plan: Plan) -> Iterator[Path]:
-    """Folders in which kept maps may lie: this run's own first, then others by name."""
-    own = Path(plan.work_dir)
-    homes = {own.parent, default_work_dir(plan.image.path, "cells").parent}
+    """Folders in which maps are kept: this run's own first, then others by name."""
+    own = Path(plan.storage.work_dir)
+    homes = {own.parent, default_work_dir(plan.source.image.path, "cells").parent}
     seen = [child for home in sorted(homes) if home.is_dir() for child in sorted(home.iterdir())]
     for folder in dict.fromkeys([own, *seen]):
-        if folder.is_dir():
+        if (folder / KEPT).is_dir():
             yield folder
 
 
-def _read_unfinished(work_dir: Path) -> Plan | None:
+def _read_unfinished(work: WorkDir) -> Plan | None:
     """The plan of a run that was begun there and not finished."""
-    if (work_dir / "finished").exists():
-        return None
     try:
-        return Plan.model_validate_json((work_dir / "plan.json").read_bytes())
-    except (ValueError, OSError):
+        return None if work.finished.exists() else read_plan(work.root)
+    except InputError:
         return None
 
 

@@ -29,16 +29,9 @@ log = logging.getLogger(__name__)
 
 @dataclass(frozen=True)
 class Grids:
-    """Levels and factors of a run.
+    """Levels that are read and labelled, the working grid's shape, and voxels of a level per working voxel.
 
-    Attributes
-    ----------
-    level, labels_level : int
-        What is read, and where the labels begin.
-    factors, image_factors, label_factors : tuple of float
-        Voxels of the level that is read, of level 0, and of the labels per working voxel.
-    shape : tuple of int
-        The working grid.
+    ``factors`` count voxels of the level that is read, ``image_factors`` of level 0, ``label_factors`` of the labels.
     """
 
     level: int
@@ -61,14 +54,7 @@ class Grids:
 
 
 def choose_grids(image: ImageInfo, request: Request, card: ModelCard) -> Grids:
-    """Decide on the grids; no voxel is read.
-
-    Raises
-    ------
-    InputError
-        A level that is not there, a diameter in micrometres for an image without a scale, or cells so much larger or
-        smaller than the model's that something must be wrong.
-    """
+    """Decide on the grids from metadata; refuses what cannot be, such as cells 16 times larger than the model's."""
     check_level(image, request.labels_level)
     base = _base_factors(image, request, card)
     if request.level is not None:

@@ -20,21 +20,11 @@ ROI_FORM = "write Z0:Z1,Y0:Y1,X0:X1 in voxels of level 0, such as 0:64,100:228,:
 
 
 def find_region(roi: str | Ends | None, image: ImageInfo, scale_um: Float3 | None = None) -> Box | None:
-    """A region of interest as a box of voxels of level 0.
+    """A region of interest as a box of voxels of level 0; None where it is the whole image.
 
-    Parameters
-    ----------
-    roi : str or sequence of pairs, optional
-        "Z0:Z1,Y0:Y1,X0:X1", half open, ends may be left out; with "um" at its end in micrometres, in the image's own
-        coordinates (its translation included): a voxel belongs to it if its centre does. Pairs are in voxels.
-    image : ImageInfo
-    scale_um : tuple of float, optional
-        Micrometres per voxel of level 0, as a user gives them where the image states none or wrong ones.
-
-    Raises
-    ------
-    InputError
-        Where it cannot be read, or holds no voxel of the image.
+    Ends are half open and may be left out. In micrometres they are in the image's own coordinates, its translation
+    included, and a voxel belongs to the region if its centre does. ``scale_um`` is what a user gives in the place of
+    the image's.
     """
     if roi is None:
         return None
@@ -79,13 +69,7 @@ def _parse(text: str) -> tuple[list[tuple[float | None, float | None]], bool]:
 
 
 def find_times(times: str | int | None, image: ImageInfo) -> tuple[int, ...]:
-    """Time points: all, one ("5"), or a half-open range ("3:10").
-
-    Raises
-    ------
-    InputError
-        Where it cannot be read, or names none of the image's.
-    """
+    """Time points: all, one ("5"), or a half-open range ("3:10")."""
     if times is None:
         return tuple(range(image.times))
     found = re.fullmatch(r"\s*(\d+)?\s*(:)?\s*(\d+)?\s*", str(times))
@@ -104,11 +88,6 @@ def open_mask(path: str | Path, image: ImageInfo, label_factors: Factors) -> tup
     """A mask, the level of it to read, and its voxels per working voxel.
 
     The coarsest level is taken whose voxels are not larger than a working voxel, else the finest.
-
-    Raises
-    ------
-    InputError
-        If it is no OME-Zarr image or labels, has several channels, other time points, or covers another volume.
     """
     mask = open_image(path)
     if mask.channels != 1:

@@ -12,7 +12,7 @@ from bigcp3d.errors import InputError
 from bigcp3d.pure.boxes import Vec3
 from bigcp3d.schedule.clusters.machines import Machines
 
-STARTS = ("auto", "offsets", "maps", "image")
+STARTS = ("auto", "maps", "image")
 
 LARGEST_CLOSING = 21
 """That of the largest radius whose paths can be stored."""
@@ -80,8 +80,6 @@ class Request:
         Chunks that the store lacks are the fill value, as Zarr defines, and are counted; or they cannot be read.
     keep_maps : bool
         Leave the predicted maps in ``work_dir``; else they go as soon as no pass needs them.
-    keep_offsets : bool
-        Leave what tracking finds there as well, so that other filters and another closing start from it.
     work_dir : str or Path, optional
         Intermediate arrays; default beside the store that gets the labels.
     maps : str or Path, optional
@@ -90,10 +88,9 @@ class Request:
         Z, Y, X); foreground 0..1 and flow z, y, x in voxels per step, towards the centre (flows that point away are
         stored as their negative). Float16, float32 or float64, cut to [-1, 1]; or int8, each value times 127. NaN is
         refused. Nothing is predicted then; ``model`` still gives the diameter, where ``radius_vox`` does not.
-    start : {"auto", "offsets", "maps", "image"}
-        Where to start from. Auto takes what a finished run on this image has kept, tracking or maps, if it is what this
-        one would find; "offsets" and "maps" refuse where there is none; "maps" tracks anew; "image" predicts. No label
-        depends on it.
+    start : {"auto", "maps", "image"}
+        Where to start from. Auto takes maps that a finished run on this image has kept, if they are what this one would
+        predict; "maps" refuses where there are none; "image" predicts. No label depends on it.
     table : str or Path, optional
         Where a table of the cells goes when the labels are finished: a ``.csv`` or ``.parquet`` file, or "zarr" for one
         inside the store (`bigcp3d.measure`). ``overwrite`` counts for it too.
@@ -142,7 +139,6 @@ class Request:
     on_error: str = "fail"
     missing_chunks: str = "fill"
     keep_maps: bool = False
-    keep_offsets: bool = False
     work_dir: str | Path | None = None
     maps: str | Path | None = None
     start: str = "auto"
@@ -186,10 +182,8 @@ class Request:
         self.machines.check()
         if self.start not in STARTS:
             raise InputError(f"start is {self.start!r}; {', '.join(STARTS)} are known")
-        if self.start in ("image", "offsets") and self.maps is not None:
+        if self.start == "image" and self.maps is not None:
             raise InputError(f"maps are {self.maps}, and the start is {self.start}; leave one of the two out")
-        if self.keep_offsets and (self.maps is not None or self.roi is not None or self.mask is not None):
-            raise InputError("offsets are kept of whole volumes without given maps; leave --maps, --roi, --mask out")
         if self.closing_vox is not None and not 0 <= self.closing_vox <= LARGEST_CLOSING:
             raise InputError(f"closing is {self.closing_vox}; it must be 0 to {LARGEST_CLOSING} working voxels")
         if self.executor not in ("dask", "serial"):

@@ -1,9 +1,9 @@
-"""The Dask executor: the same tasks on a cluster, with a run's state held by its workers.
+"""The Dask executor: the tasks of a run on a cluster.
 
-A worker plugin carries the plan to every worker, also to those that come later or come back, and loads the network once
-there. A task travels as a key and a few integers; what it returns are a few numbers. Key prefixes are the pass
-names, which is what the dashboard shows. Where workers offer the resource ``GPU``, prediction asks for one. A worker
-with two threads and two of them predicts one block while it writes another.
+A worker plugin brings the plan to every worker, also to those that join later, and loads the network there once. A task
+is sent as a key and a few integers, and returns a few numbers. Keys begin with the name of the pass, which the
+dashboard shows. Where workers offer the resource ``GPU``, prediction asks for one; a worker with two threads and two of
+them predicts one block while it writes another.
 """
 
 from __future__ import annotations
@@ -43,7 +43,7 @@ class RunPlugin(WorkerPlugin):
         """Called by Dask when the plugin reaches a worker, and when a worker starts."""
         self.run = Run(Plan.model_validate_json(self.plan_json))
         self.run.log.open()
-        if self.run.plan.maps is None and (not self.gpus_only or "GPU" in worker.state.total_resources):
+        if self.run.plan.given.maps is None and (not self.gpus_only or "GPU" in worker.state.total_resources):
             _ = self.run.network
 
     def teardown(self, worker: Worker) -> None:

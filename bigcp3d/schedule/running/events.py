@@ -1,11 +1,8 @@
-"""What a run tells the one who watches it: frozen events while it goes, one summary when it ends.
+"""Events that a run sends to its observer (``on_event``), and the summary at its end.
 
-The executors call ``on_event(event)`` in the process that called `segment`, one event at a time and in the order things
-happen: ``RunPlanned``, then (on Dask only) ``ClusterReady``, then for each pass ``PassStarted`` and its ``BlockDone``
-or ``BlockFailed``, then ``LabelsReady`` and ``RunFinished``; ``Warned`` may come anywhere. Passes overlap on Dask, so
-``BlockDone`` of several passes interleave; within a pass ``done`` only grows.
-
-Invariant: nothing in here changes what a run computes. An observer that does nothing gives the same labels.
+They arrive one at a time, in the process that called `segment`: ``RunPlanned``, on Dask ``ClusterReady``, then for each
+pass ``PassStarted`` and its ``BlockDone`` or ``BlockFailed``, then ``LabelsReady`` and ``RunFinished``. ``Warned`` may
+come anywhere. On Dask the passes overlap; within a pass ``done`` only grows. No label depends on an observer.
 """
 
 from __future__ import annotations
@@ -48,24 +45,10 @@ class PassStarted:
 class BlockDone:
     """One block of one pass is finished.
 
-    Attributes
-    ----------
-    name : str
-        Pass.
-    index : tuple of int
-        Block index (z, y, x).
-    voxels : int
-        Voxels of the block's core.
-    seconds : float
-        Time the task took on its worker; 0 where an earlier run had done it.
-    done, total : int
-        Blocks of the pass finished so far, this one included, and all of them.
-    time : int
-        Time point.
-    worker : str
-        ``host:pid``; empty where an earlier run had done it.
-    gpu_peak_bytes : int
-        Most memory that it has held on the worker's GPU; 0 without one.
+    ``index`` is (z, y, x), with the level in front for ``pyramid``; ``voxels`` are those of the block's core.
+    ``seconds`` is the time on the ``worker`` (``host:pid``): 0 and empty where an earlier run had done it. ``done`` of
+    ``total`` blocks of the pass are finished now, this one included. ``gpu_peak_bytes`` is the most memory that was
+    held on the worker's GPU.
     """
 
     name: str
@@ -81,15 +64,7 @@ class BlockDone:
 
 @dataclass(frozen=True)
 class BlockFailed:
-    """One block of one pass failed after its retries; blocks that only wait for it are not told of.
-
-    Attributes
-    ----------
-    name, time, index
-        Pass, time point, block.
-    error : str
-        What the task raised.
-    """
+    """A block failed after its retries; blocks that only wait for it are not told of."""
 
     name: str
     time: int

@@ -1,16 +1,16 @@
-"""One run at a time: on a work directory, and on the labels that it writes.
+"""Locks: one run at a time on a work directory, and on the labels that it writes.
 
-A run holds a lock in its work directory and, where that is elsewhere, in the directory that runs on these labels have
-by default. A second run is refused while the first lives, and takes over from one that is dead:
+A run locks its work directory and, where that is another one, the default work directory of its labels. A second run is
+refused while the first lives, and takes over from a dead one:
 
-- **On the same machine** the process is looked up, by number and by the time when it began. That is certain.
-- **From another machine** (another host, container, or the same one started again) only signs of life are seen: a
-  holder gives one every 15 seconds. One that is at most a minute old by the clock here means that it lives. An older
-  one may be a clock that differs, so it is watched for a minute, and taken for dead if nothing comes.
+- On the same machine the process is looked up, by its number and the time when it began.
+- From another machine (another host or container, or after a restart) only signs of life are seen, one every 15
+  seconds. If the last one is at most a minute old, the holder lives. If it is older, the clocks may differ, so the lock
+  is watched for a minute before the holder is taken for dead.
 
-Limits: a holder that is stopped for longer than that (a laptop that sleeps) loses its lock to a run on *another*
-machine. It sees so with its next sign of life, and ends with the next task, without harm to the labels: tasks of equal
-settings write equal bytes. A file system that shows changes later than after a minute is not supported.
+A holder that is stopped for longer (a laptop that sleeps) may lose its lock to another machine. It notices with its
+next sign of life and ends with the next task. The labels are unharmed, as tasks of equal settings write equal bytes. A
+file system that shows changes later than after a minute is not supported.
 """
 
 from __future__ import annotations
@@ -48,12 +48,7 @@ class Hold:
         self._thread.start()
 
     def check(self) -> None:
-        """Raise where another run has taken over.
-
-        Raises
-        ------
-        TargetError
-        """
+        """Raise a `TargetError` where another run has taken over."""
         if self._lost.is_set():
             raise TargetError(
                 f"{self.locks[0]}: another run has taken over, as this one gave no sign of life for over "
@@ -99,17 +94,12 @@ def describe_holder(lock: LockFile) -> tuple[str, bool] | None:
 
 def locks_of(plan: Plan) -> list[LockFile]:
     """The locks that a run takes: its work directory's, then that of the labels."""
-    folders = [Path(plan.work_dir), default_work_dir(plan.target.group, plan.target.name)]
+    folders = [Path(plan.storage.work_dir), default_work_dir(plan.output.target.group, plan.output.target.name)]
     return [LockFile(folder) for folder in dict.fromkeys(folder.absolute() for folder in folders)]
 
 
 def refuse_if_held(plan: Plan) -> None:
-    """Refuse a run where another lives; nothing is written.
-
-    Raises
-    ------
-    TargetError
-    """
+    """Refuse a run where another lives; nothing is written."""
     for lock in locks_of(plan):
         found = describe_holder(lock)
         if found is not None and found[1]:
@@ -118,13 +108,7 @@ def refuse_if_held(plan: Plan) -> None:
 
 @contextmanager
 def hold(plan: Plan) -> Iterator[Hold]:
-    """Hold the locks of a run.
-
-    Raises
-    ------
-    TargetError
-        Where another run lives, or the work directory cannot be written.
-    """
+    """Hold the locks of a run, unless another run lives or the work directory cannot be written (`TargetError`)."""
     holder = Holder(
         id=uuid4().hex,
         host=socket.gethostname(),

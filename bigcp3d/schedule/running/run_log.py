@@ -1,8 +1,9 @@
-"""What happens in a run, added up: counts and seconds of each pass, events, errors of blocks, the summary."""
+"""Adds up what the tasks of a run return, sends events to the observer, and makes the summary."""
 
 from __future__ import annotations
 
 from collections import Counter
+from collections.abc import Iterator
 from contextlib import suppress
 
 from bigcp3d.edge.workdir.records import write_record
@@ -13,22 +14,17 @@ from bigcp3d.schedule.running.serial import Failures
 from bigcp3d.schedule.running.tasks import Task
 from bigcp3d.work.passes.passes import Counts
 from bigcp3d.work.plan.plan import Plan
-from bigcp3d.work.run.kept_maps import read_kept
-from bigcp3d.work.run.run import Run
 from bigcp3d.work.run.task_costs import read_spent
 from bigcp3d.work.run.unreadable_input import read_lost
-
-FAILURES = "failures"
-"""Folder of a time point in which failed tasks are told to others (`bigcp3d.schedule.running.status`)."""
+from bigcp3d.work.run.work_dir import WorkDir
 
 
 class RunLog:
-    """Adds up what tasks return, and tells the observer."""
+    """Counts of one run."""
 
     def __init__(self, observe: Observer, plan: Plan) -> None:
-        self.observe, self.plan = observe, plan
-        kept = None if plan.tracked is None else read_kept(plan.tracked)
-        self.totals: Counter[str] = Counter(kept.offsets.counts if kept and kept.offsets else {})
+        self.observe, self.plan, self.work = observe, plan, WorkDir.of(plan)
+        self.totals: Counter[str] = Counter()
         self.removed: Counter[str] = Counter()
         self.seconds: Counter[str] = Counter()
         self.done: Counter[str] = Counter()
@@ -60,50 +56,49 @@ class RunLog:
         level, block = (index[0], vec3(index[1:])) if name == "pyramid" else ("", vec3(index))
         said = {"pass": name, "index": index, "error": f"{type(error).__name__}: {error}"}
         with suppress(OSError):  # a full disk; then it is told here alone
-            write_record(Run(self.plan).folder(time) / FAILURES, f"{name}{level}", block, said)
+            write_record(self.work.failures(time), f"{name}{level}", block, said)
         self.observe(BlockFailed(name, time, index, f"{type(error).__name__}: {error}"))
 
     def summary(self, seconds: float) -> Summary:
         """The run in numbers; warns of what the user should know."""
         plan, totals = self.plan, self.totals
-        if totals["nonfinite_vox"]:
-            self.observe(
-                Warned(f"{totals['nonfinite_vox']} voxels are NaN or infinite and counted as the lowest intensity")
-            )
-        if totals["missing_chunks"]:
-            self.observe(
-                Warned(
-                    f"{totals['missing_chunks']} chunks of the image are not in its store and were read as the fill "
-                    "value, as Zarr has it; if none should be missing, the image is not whole (--missing-chunks fail)"
-                )
-            )
-        lost = [str(piece) for piece in read_lost(Run(plan))]
-        if lost:
-            self.observe(Warned(f"{len(lost)} chunks could not be read and are background: {'; '.join(lost[:5])}"))
-        if totals["unassigned_vox"] > 0.01 * max(totals["foreground_vox"], 1):
-            self.observe(
-                Warned(
-                    f"{totals['unassigned_vox']} of {totals['foreground_vox']} foreground voxels lead further than "
-                    f"{plan.reach} voxels and stay unlabelled: cells may be larger than expected; "
-                    "give --diameter or a larger --radius"
-                )
-            )
+        lost = [str(piece) for piece in read_lost(self.work, plan)]
+        for warning in self._warnings(lost):
+            self.observe(Warned(warning))
         return Summary(
-            labels=str(plan.target.path),
-            name=plan.target.name,
+            labels=str(plan.output.target.path),
+            name=plan.output.target.name,
             cells=totals["cells"],
             removed=dict(self.removed),
             unassigned_vox=totals["unassigned_vox"],
             foreground_vox=totals["foreground_vox"],
             nonfinite_vox=totals["nonfinite_vox"],
-            blocks=len(plan.grid.touching(plan.scope.tracked)) * len(plan.times),
-            voxels=(Box.of_shape(plan.image_shape) if plan.roi is None else plan.roi).size * len(plan.times),
+            blocks=len(plan.grid.touching(plan.scope.tracked)) * len(plan.where.times),
+            voxels=(Box.of_shape(plan.image_shape) if plan.where.roi is None else plan.where.roi).size
+            * len(plan.where.times),
             seconds=seconds,
             pass_seconds=dict(self.seconds),
             lost=lost,
             missing_chunks=totals["missing_chunks"],
-            tasks=read_spent(Run(plan)),
+            tasks=read_spent(self.work, plan.where.times),
         )
+
+    def _warnings(self, lost: list[str]) -> Iterator[str]:
+        totals, reach = self.totals, self.plan.tracking.reach
+        if totals["nonfinite_vox"]:
+            yield f"{totals['nonfinite_vox']} voxels are NaN or infinite and counted as the lowest intensity"
+        if totals["missing_chunks"]:
+            yield (
+                f"{totals['missing_chunks']} chunks of the image are not in its store and were read as the fill value, "
+                "as Zarr has it; if none should be missing, the image is not whole (--missing-chunks fail)"
+            )
+        if lost:
+            yield f"{len(lost)} chunks could not be read and are background: {'; '.join(lost[:5])}"
+        if totals["unassigned_vox"] > 0.01 * max(totals["foreground_vox"], 1):
+            yield (
+                f"{totals['unassigned_vox']} of {totals['foreground_vox']} foreground voxels lead further than {reach} "
+                "voxels and stay unlabelled: cells may be larger than expected; give --diameter or a larger --radius"
+            )
 
 
 def block_error(failures: Failures, plan: Plan) -> BigCP3DError:
@@ -115,8 +110,8 @@ def block_error(failures: Failures, plan: Plan) -> BigCP3DError:
     lines = [f"  {name} of block {index}, time {time}: {error!r}" for (name, time, index), error in failures.items()]
     more = [f"  and {len(lines) - 20} more"] if len(lines) > 20 else []
     raised = BlockError(
-        f"{len(failures)} of the blocks failed after retries; what is done is kept in {plan.work_dir}, and the same "
-        "command carries on from there:\n" + "\n".join(lines[:20] + more)
+        f"{len(failures)} of the blocks failed after retries; what is done is kept in {plan.storage.work_dir}, and the "
+        "same command carries on from there:\n" + "\n".join(lines[:20] + more)
     )
     raised.__cause__ = next(iter(failures.values()))
     return raised

@@ -1,9 +1,8 @@
-"""The graph as data: which tasks a plan has, and what each waits for.
+"""The tasks of a plan, and which tasks each waits for.
 
-A task is a pass on a block. Its key says it all: ``(name, time, index)``. The list is in an order in which every task
-follows what it waits for, so the serial executor just walks it; Dask gets the same list. Neighbours follow from
-geometry (how far a pass reads: `bigcp3d.work.plan.blocks_read`), not from counting to 27, so blocks may be thinner than
-a halo::
+A task is a pass on a block, with the key ``(name, time, index)``. In the list every task follows those that it waits
+for, so the serial executor walks it from start to end; Dask gets the same list. Which blocks a task reads follows from
+geometry (`bigcp3d.work.plan.blocks_read`), so blocks may be thinner than a halo::
 
     normalise -> predict -> [merge ->] track -> cluster -> [join -> check, vote ->] resolve   phase "objects"
     label -> pyramid                                                                         phase "labels"
@@ -21,7 +20,7 @@ from bigcp3d.pure.boxes import Vec3
 from bigcp3d.pure.label.pooling import pool_read_box
 from bigcp3d.work.plan.blocks_read import Inputs
 from bigcp3d.work.plan.plan import Plan
-from bigcp3d.work.run.run import ONCE
+from bigcp3d.work.run.work_dir import ONCE
 
 Key = tuple[str, int, tuple[int, ...]]
 """Pass, time point, block index (with the level in front for ``pyramid``)."""
@@ -59,14 +58,14 @@ class Task:
 def object_tasks(plan: Plan) -> Iterator[Task]:
     """From the image to the object table and ids, for every time point."""
     inputs = Inputs(plan)
-    for time in plan.times:
+    for time in plan.where.times:
         yield from _latest_first([*_map_tasks(plan, time), *_block_tasks(plan, inputs, time)])
 
 
 def _map_tasks(plan: Plan, time: int) -> Iterator[Task]:
     """From the image to maps."""
     yield Task(("normalise", time, ONCE), (), 0)
-    if plan.maps is not None:
+    if plan.given.maps is not None:
         return
     blocks, mapped = plan.patch_blocks, plan.scope.mapped
     predicted = blocks.filling(mapped)
@@ -83,7 +82,7 @@ def _block_tasks(plan: Plan, inputs: Inputs, time: int) -> Iterator[Task]:
     grid, scope = plan.grid, plan.scope
     tracked, clustered = grid.touching(scope.tracked), grid.touching(scope.clustered)
     maps_pass = "merge" if plan.patch_blocks.hand_over else "predict"
-    for index in tracked if plan.tracked is None else ():
+    for index in tracked:
         needs = tuple((maps_pass, time, other) for other in inputs.of("track", index).get("maps", ()))
         yield Task(("track", time, index), needs or (("normalise", time, ONCE),), grid.core(index).size)
     for index in clustered:
@@ -123,16 +122,17 @@ def _latest_first(tasks: Sequence[Task]) -> Iterator[Task]:
 
 def label_tasks(plan: Plan) -> Iterator[Task]:
     """From ids to labels and their pyramid, for every time point; the object phase is over."""
-    for time in plan.times:
+    target = plan.output.target
+    for time in plan.where.times:
         written = set(plan.label_grid(0).touching(plan.scope.wanted))
         for index in sorted(written):
             yield Task(("label", time, index), (), plan.label_grid(0).core(index).size)
-        for level in range(1, len(plan.target.levels)):
+        for level in range(1, len(target.levels)):
             grid, below = plan.label_grid(level), plan.label_grid(level - 1)
             finer, written = written, set()
             for index in grid:
                 core = grid.core(index)
-                read = pool_read_box(core, plan.target.factors[level], plan.target.levels[level - 1].shape)
+                read = pool_read_box(core, target.factors[level], target.levels[level - 1].shape)
                 needs = tuple(_label_key(level - 1, time, other) for other in below.touching(read) if other in finer)
                 if needs:
                     written.add(index)

@@ -22,7 +22,7 @@ from bigcp3d.pure.group.objects import covariances, ellipsoid_fill, elongations,
 from bigcp3d.pure.track.sinks import Sums
 from bigcp3d.work.analyse.measure import measure_block, plan_measurement
 from bigcp3d.work.plan.plan import Plan
-from bigcp3d.work.run.run import Run
+from bigcp3d.work.run.work_dir import WorkDir
 
 ROWS = 2**20
 
@@ -32,21 +32,21 @@ def cells_of_run(plan: Plan, rows: int = ROWS) -> Iterator[CellRows]:
 
     Where the labels have another grid than the working grid, boxes are true to a voxel.
     """
-    run, label_shape, wanted = Run(plan), plan.target.levels[0].shape, plan.scope.wanted
+    label_shape, wanted = plan.output.target.levels[0].shape, plan.scope.wanted
     first, stop = [], []
     for axis in range(3):
-        taken = nearest_working(0, label_shape[axis], plan.label_factors[axis], plan.shape[axis])
+        taken = nearest_working(0, label_shape[axis], plan.output.label_factors[axis], plan.shape[axis])
         edges = np.searchsorted(taken, np.arange(plan.shape[axis] + 1))
         first.append(edges[:-1])
         stop.append(edges[1:])
-    size = plan.label_factors  # with a diameter the working grid has cubic voxels, whatever the store says
-    if plan.factors != (1.0, 1.0, 1.0):
+    size = plan.output.label_factors  # with a diameter the working grid has cubic voxels, whatever the store says
+    if plan.sampling.factors != (1.0, 1.0, 1.0):
         size = (1.0, 1.0, 1.0)
-    elif (scale := plan.target.levels[0].scale_um) is not None:
+    elif (scale := plan.output.target.levels[0].scale_um) is not None:
         size = (scale[0] * size[0], scale[1] * size[1], scale[2] * size[2])
-    for time in plan.times:
+    for time in plan.where.times:
         done = 0
-        for part in _read_sums(run.folder(time) / "objects.npz", rows):
+        for part in _read_sums(WorkDir.of(plan).objects(time), rows):
             low = np.stack([first[a][part.low[:, a]] for a in range(3)], axis=1)
             high = np.stack([stop[a][part.high[:, a] - 1] for a in range(3)], axis=1)
             ids = np.arange(done + 1, done + len(part) + 1)

@@ -1,7 +1,7 @@
-"""What reading the image tells of it: its range of intensities, whether it is still the same, what is wrong in it.
+"""Checks on the image as it is read: its percentiles, whether it is still the same, NaN and missing chunks.
 
-The sample from which the percentiles come stands for the image as well: its sha256 is in the record of `normalise`, and
-is compared when a run is carried on and when kept maps are used.
+The sha256 of the sample from which the percentiles come is in the record of `normalise`. It is compared when a run is
+carried on and when kept maps are used; changes elsewhere go unseen.
 """
 
 from __future__ import annotations
@@ -27,12 +27,12 @@ LOST = "lost"
 def normalise(run: Run, time: int, index: Vec3) -> dict[str, Any]:
     """Percentiles of each channel from a fixed sample of its voxels."""
     plan, samples, ranges, known = run.plan, hashlib.sha256(), [], list[str]()
-    for channel in plan.channels:
+    for channel in plan.source.channels:
         sample, digest, chunks = _sample(run, time, channel)
         try:
-            ranges.append(estimate_range(sample, plan.low_percentile, plan.high_percentile))
+            ranges.append(estimate_range(sample, plan.prediction.low_percentile, plan.prediction.high_percentile))
         except InputError as error:
-            raise InputError(f"{plan.image.path}, channel {channel}, time point {time}: {error}") from error
+            raise InputError(f"{plan.source.image.path}, channel {channel}, time point {time}: {error}") from error
         samples.update(digest)
         known += chunks
     check_sample(plan, time, samples.hexdigest())
@@ -44,29 +44,21 @@ def normalise(run: Run, time: int, index: Vec3) -> dict[str, Any]:
 def check_same_image(run: Run, time: int, record: dict[str, Any]) -> None:
     """Refuse to carry on with an image that is not the one with which the run began, as far as the sample shows.
 
-    Where errors are skipped, a chunk that can no longer be read says nothing, and those beside it do. (A chunk that was
-    given up once stays so in this run, even if it can be read again.)
-
-    Raises
-    ------
-    InputError
+    Where errors are skipped, chunks that can no longer be read are left out of the comparison.
     """
     samples, now = hashlib.sha256(), list[str]()
-    for channel in run.plan.channels:
+    for channel in run.plan.source.channels:
         _, digest, chunks = _sample(run, time, channel)
         samples.update(digest)
         now += chunks
     if samples.hexdigest() == record.get("sample"):
         return
     then = record.get("sample_chunks", [])
-    if (
-        not now
-        or len(now) != len(then)
-        or any(chunk not in (LOST, before) for chunk, before in zip(now, then, strict=True))
-    ):
+    same = len(now) == len(then) and all(chunk in (LOST, before) for chunk, before in zip(now, then, strict=True))
+    if not now or not same:
         raise InputError(
-            f"{run.plan.image.path}: found other voxels (time point {time}) than those that this run began with; "
-            f"allowed is the same image: put it back, or remove {run.root} to begin anew"
+            f"{run.plan.source.image.path}: found other voxels (time point {time}) than those that this run began "
+            f"with; allowed is the same image: put it back, or remove {run.dir.root} to begin anew"
         )
 
 
@@ -76,8 +68,8 @@ def _sample(run: Run, time: int, channel: int) -> tuple[list[NDArray[Any]], byte
     Those of single chunks only where errors are skipped, `LOST` for chunks that cannot be read.
     """
     plan, sample, whole, chunks = run.plan, [], hashlib.sha256(), list[str]()
-    skips = plan.on_error == "skip"
-    grid = BlockGrid(plan.image_shape, stored_chunk(plan.image, plan.level)) if skips else None
+    skips = plan.storage.on_error == "skip"
+    grid = BlockGrid(plan.image_shape, stored_chunk(plan.source.image, plan.source.level)) if skips else None
     for box in sample_boxes(plan.image_shape):
         voxels, lost = read_image(run, time, channel, box)
         whole.update(np.ascontiguousarray(voxels).tobytes())
@@ -96,7 +88,9 @@ def _own_voxels(run: Run, core: Box) -> Box:
     plan = run.plan
     ends = [
         (int(a * f), s if b == whole else int(b * f))
-        for a, b, f, s, whole in zip(core.start, core.stop, plan.factors, plan.image_shape, plan.shape, strict=True)
+        for a, b, f, s, whole in zip(
+            core.start, core.stop, plan.sampling.factors, plan.image_shape, plan.shape, strict=True
+        )
     ]
     return Box(vec3(e[0] for e in ends), vec3(e[1] for e in ends))
 
@@ -109,7 +103,7 @@ def count_nonfinite(run: Run, time: int, core: Box, raw: NDArray[Any], read: Box
     own = _own_voxels(run, core).intersect(read)
     if not np.issubdtype(raw.dtype, np.floating) or own.empty:
         return 0
-    others = [read_image(run, time, other, own)[0] for other in run.plan.channels[1:]]
+    others = [read_image(run, time, other, own)[0] for other in run.plan.source.channels[1:]]
     return sum(int(np.count_nonzero(~np.isfinite(part))) for part in (raw[own.slices(read.start)], *others))
 
 
@@ -120,7 +114,7 @@ def count_missing(run: Run, time: int, core: Box) -> int:
         return 0
     missing = [
         vec3(box.start)
-        for channel in plan.channels
-        for box in missing_chunks(plan.image, plan.level, own, channel=channel, time=time)
+        for channel in plan.source.channels
+        for box in missing_chunks(plan.source.image, plan.source.level, own, channel=channel, time=time)
     ]
     return sum(not Box(start, vec3(a + 1 for a in start)).intersect(own).empty for start in missing)

@@ -22,11 +22,11 @@ def read_mask(run: Run, time: int, box: Box) -> NDArray[np.bool_]:
 
     A mask may be much finer than the working grid, so it is read a few planes at a time, about `SLAB_VOX` voxels.
     """
-    mask, level = run.plan.mask, run.plan.mask_level
+    mask, level = run.plan.where.mask, run.plan.where.mask_level
     inside = np.ones(box.shape, bool)
     if mask is None or box.empty:
         return inside
-    inverse: Factors = tuple(1 / f for f in run.plan.mask_factors)  # type: ignore[assignment]
+    inverse: Factors = tuple(1 / f for f in run.plan.where.mask_factors)  # type: ignore[assignment]
     size = mask.levels[level].shape
     planes = max(1, SLAB_VOX * box.shape[0] // working_box(box, inverse, size).size)
     for first in range(box.start[0], box.stop[0], planes):
@@ -43,11 +43,11 @@ def needed_patches(run: Run, time: int, layers: list[list[Vec3]]) -> list[list[V
     Decided for each patch by itself, so that it does not matter whose block it lies in.
     """
     plan = run.plan
-    if plan.mask is None:
+    if plan.where.mask is None:
         return layers
     kept = []
     for layer in layers:
-        seen = [plan.patches.window(patch).clip(plan.shape).grow(plan.reach) for patch in layer]
+        seen = [plan.patches.window(patch).clip(plan.shape).grow(plan.tracking.reach) for patch in layer]
         kept.append(
             [
                 patch

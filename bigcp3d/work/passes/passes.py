@@ -1,8 +1,8 @@
-"""The passes: one function each, which reads, calls the pure layer, and writes its own block.
+"""The passes, one function each: it reads, calls the pure layer, and writes its own block.
 
-A pass takes a `Run`, a time point and a block index and returns a few numbers for the summary. `perform` wraps it in
-the record that makes a run resumable, and then lets go what no other task reads. Who calls them, and in what order, is
-none of their business: any order that respects `bigcp3d.schedule.running.tasks` gives the same bytes.
+A pass takes a `Run`, a time point and a block index, and returns a few numbers for the summary. `perform` runs it,
+records it, and removes what no other task will read. Any order that respects `bigcp3d.schedule.running.tasks` gives the
+same bytes.
 """
 
 from __future__ import annotations
@@ -41,7 +41,7 @@ Counts = dict[str, Any]
 def perform(run: Run, name: str, time: int, index: Vec3) -> Counts:
     """Run one task of a pass, unless its record says that it is done; return what it counted, and how it ran now."""
     level, block = (index[0], vec3(index[1:])) if name == "pyramid" else (0, index)
-    folder = run.records(time)
+    folder = run.dir.records(time)
     label = f"pyramid{level}" if name == "pyramid" else name
     done = read_record(folder, label, block)
     if done is not None:
@@ -59,19 +59,18 @@ def track(run: Run, time: int, index: Vec3) -> Counts:
     """Maps to offsets and sinks."""
     plan, block = run.plan, run.plan.grid.core(index)
     core = block.intersect(plan.scope.tracked)
-    region = core.grow(plan.reach).clip(plan.shape)
+    region = core.grow(plan.tracking.reach).clip(plan.shape)
     maps = read_maps(run, time, region)
-    foreground = maps[0][core.slices(region.start)]
-    if plan.mask is not None:
-        foreground *= read_mask(run, time, core)
     image, raw, read = read_channel(run, time, core, (-1e5, 1e5))
-    if plan.maps is not None and plan.on_error == "skip":  # no network reads the other channels, so nobody else looks
-        for channel in plan.channels[1:]:
+    if not plan.predicts and plan.storage.on_error == "skip":  # no network reads the other channels, so nobody looks
+        for channel in plan.source.channels[1:]:
             read_image(run, time, channel, read)
+    allowed = read_mask(run, time, core)
     for box in lost_voxels(run, time, core):
-        foreground[box.slices(core.start)] = 0
-    limits = {"foreground": plan.foreground, "steps": plan.steps, "reach": plan.reach}
-    offsets = choose_tracker(run.device)(maps, region, core, plan.shape, **limits)
+        allowed[box.slices(core.start)] = False
+    foreground = np.where(allowed, maps[0][core.slices(region.start)], np.int8(0))
+    maps[0][core.slices(region.start)] = foreground
+    offsets = choose_tracker(run.device)(maps, region, core, plan.shape, **plan.tracking.model_dump())
     intensity = np.rint(image * np.float32(INTENSITY_UNIT)).astype(np.int32)
     sinks = collect_sinks(
         offsets,
@@ -79,12 +78,12 @@ def track(run: Run, time: int, index: Vec3) -> Counts:
         plan.shape,
         foreground=foreground,
         intensity=intensity,
-        reach=plan.reach,
+        reach=plan.tracking.reach,
         copies=plan.label_copies(core),
     )
     run.write("offsets", time, block, _spread(offsets, core, block))
-    write_table(run.table("sinks", time, index), voxel=sinks.voxel, **sinks.sums.arrays())
-    inside = int(np.count_nonzero(foreground >= plan.foreground))
+    write_table(run.dir.table("sinks", time, index), voxel=sinks.voxel, **sinks.sums.arrays())
+    inside = int(np.count_nonzero(foreground >= plan.tracking.foreground))
     return {
         "voxels": core.size,
         "foreground_vox": inside,
@@ -106,7 +105,7 @@ def _spread(offsets: NDArray[np.int8], core: Box, block: Box) -> NDArray[np.int8
 
 def _sinks_near(run: Run, time: int, box: Box) -> Sinks:
     """All parts of the sinks whose voxels lie in ``box``, from every block whose paths may end there."""
-    parts, near = [], box.grow(run.plan.reach).intersect(run.plan.scope.tracked)
+    parts, near = [], box.grow(run.plan.tracking.reach).intersect(run.plan.scope.tracked)
     for other in run.plan.intermediate_grid("sinks").touching(near):
         table = run.read_table("sinks", time, other)
         parts.append(Sinks(table["voxel"], Sums.from_arrays(table)).within(box))
@@ -116,9 +115,9 @@ def _sinks_near(run: Run, time: int, box: Box) -> Sinks:
 def cluster(run: Run, time: int, index: Vec3) -> Counts:
     """Sinks to components."""
     plan, core = run.plan, run.plan.grid.core(index)
-    sinks = _sinks_near(run, time, core.grow(2 * plan.radius))
-    components = cluster_block(sinks, core, plan.shape, radius=plan.radius)
-    write_table(run.table("components", time, index), **components.arrays())
+    sinks = _sinks_near(run, time, core.grow(2 * plan.grouping.closing_vox))
+    components = cluster_block(sinks, core, plan.shape, radius=plan.grouping.closing_vox)
+    write_table(run.dir.table("components", time, index), **components.arrays())
     return {"voxels": core.size, "components": len(components)}
 
 
@@ -127,7 +126,7 @@ def _label_working(
 ) -> NDArray[np.unsignedinteger[Any]]:
     """Number of each voxel of a working box: what ``vector`` holds for its component, plus ``add``."""
     plan, numbers = run.plan, run.array(vector, time)
-    blocks = plan.grid.touching(box.grow(plan.reach))
+    blocks = plan.grid.touching(box.grow(plan.tracking.reach))
     bases = read_bases(run, time, blocks)
     voxels, found = [np.empty((0, 3), np.int32)], [np.empty(0, np.int64)]
     for index in blocks:
@@ -141,7 +140,7 @@ def _label_working(
         plan.shape,
         sink_voxel=np.concatenate(voxels),
         sink_id=np.concatenate(found),
-        reach=plan.reach,
+        reach=plan.tracking.reach,
         dtype=dtype,
     )
 
@@ -158,26 +157,26 @@ def check(run: Run, time: int, index: Vec3) -> Counts:
         local,
         np.asarray(run.array("centre", time).oindex[present], np.float64).reshape(-1, 3),
         np.stack(at, axis=1) + np.asarray(core.start),
-        representation=plan.representation,
-        scale_vox=plan.scale_vox,
+        representation=plan.prediction.representation,
+        scale_vox=plan.prediction.scale_vox,
     )
-    write_table(run.table("flow_errors", time, index), object=present, squares=squares)
+    write_table(run.dir.table("flow_errors", time, index), object=present, squares=squares)
     return {"voxels": core.size}
 
 
 def _vote_objects(run: Run, time: int, box: Box) -> NDArray[np.unsignedinteger[Any]]:
     """Number of the object, plus one, that wins each voxel of a box of the label image; filters come later."""
     plan = run.plan
-    region = voting_box(box, plan.label_factors, plan.shape)
+    region = voting_box(box, plan.output.label_factors, plan.shape)
     objects = _label_working(run, time, region, "object", 1, "uint64")
-    return vote_labels(objects, region, box, plan.label_factors, plan.shape)
+    return vote_labels(objects, region, box, plan.output.label_factors, plan.shape)
 
 
 def vote(run: Run, time: int, index: Vec3) -> Counts:
     """How many voxels of the label image each object wins, where working voxels are finer: those that win none go."""
     core = run.plan.label_grid(0).core(index).intersect(run.plan.scope.wanted)
     won, count = np.unique(_vote_objects(run, time, core), return_counts=True)
-    write_table(run.table("votes", time, index), object=won[won > 0].astype(np.int64) - 1, count=count[won > 0])
+    write_table(run.dir.table("votes", time, index), object=won[won > 0].astype(np.int64) - 1, count=count[won > 0])
     return {"voxels": core.size}
 
 
@@ -193,9 +192,9 @@ def label(run: Run, time: int, index: Vec3) -> Counts:
         ids[present > 0] = run.array("object_ids", time).oindex[present[present > 0].astype(np.int64) - 1]
         labels[wanted.slices(core.start)] = ids[local].reshape(wanted.shape)
     else:
-        region = voting_box(wanted, plan.label_factors, plan.shape)
+        region = voting_box(wanted, plan.output.label_factors, plan.shape)
         found = _label_working(run, time, region, "ids", 0, target.dtype)
-        labels[wanted.slices(core.start)] = spread_labels(found, region, wanted, plan.label_factors, plan.shape)
+        labels[wanted.slices(core.start)] = spread_labels(found, region, wanted, plan.output.label_factors, plan.shape)
     write_label_box(target, 0, core, labels, time=time)
     return {"voxels": core.size}
 

@@ -1,11 +1,8 @@
-"""The passes before tracking: image to maps, every patch of the network computed once.
+"""The passes that predict maps from the image; each patch of the network is computed once.
 
-`predict` of a block of patches sums what its own patches say. What falls on a neighbour's voxels is handed over as a
-file of that neighbour's; what neighbours will add to is kept as sums in a file of its own. `merge` adds what a block
-was handed and writes its maps. Where there is one block, `predict` writes the maps itself.
-
-Files handed to a block are read by its `merge` alone, and go when that is recorded
-(`bigcp3d.work.passes.passes.perform`).
+`predict` sums the answers of a block's own patches. Sums on a neighbour's voxels are written to a file for that
+neighbour, and sums to which neighbours will add to a file of its own. `merge` adds all files for a block and writes its
+maps; they are removed when it is recorded. Where there is one block, `predict` writes the maps itself.
 """
 
 from __future__ import annotations
@@ -16,7 +13,6 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from bigcp3d.edge.workdir.records import read_record
 from bigcp3d.edge.workdir.tables import read_table, write_table
 from bigcp3d.errors import InputError
 from bigcp3d.pure.boxes import Box, Vec3
@@ -24,7 +20,7 @@ from bigcp3d.pure.grid import image_box, resample
 from bigcp3d.pure.predict.normalise import normalise_intensity
 from bigcp3d.pure.predict.patches import finish_maps
 from bigcp3d.work.passes.mask import needed_patches
-from bigcp3d.work.run.run import ONCE, Run
+from bigcp3d.work.run.run import Run
 from bigcp3d.work.run.unreadable_input import read_image
 
 Counts = dict[str, Any]
@@ -32,9 +28,9 @@ Counts = dict[str, Any]
 
 def intensity_range(run: Run, time: int, number: int) -> tuple[float, float]:
     """What `normalise` found for one of the plan's channels."""
-    record = read_record(run.records(time), "normalise", ONCE)
+    record = run.dir.read_once("normalise", time)
     if record is None:
-        raise RuntimeError(f"no record of the normalise pass in {run.records(time)}")
+        raise RuntimeError(f"no record of the normalise pass in {run.dir.records(time)}")
     return record["low"][number], record["high"][number]
 
 
@@ -46,18 +42,18 @@ def read_channel(
     Chunks of the image that are lost are the low percentile in both.
     """
     plan = run.plan
-    region = image_box(box, plan.factors, plan.image_shape)
-    raw, lost = read_image(run, time, plan.channels[number], region)
+    region = image_box(box, plan.sampling.factors, plan.image_shape)
+    raw, lost = read_image(run, time, plan.source.channels[number], region)
     low, high = intensity_range(run, time, number)
     for chunk in lost:
         raw[chunk.intersect(region).slices(region.start)] = math.floor(low) if raw.dtype.kind in "iu" else low
     image = normalise_intensity(raw, low, high, clip)
-    return resample(image, region, box, plan.factors, plan.image_shape), raw, region
+    return resample(image, region, box, plan.sampling.factors, plan.image_shape), raw, region
 
 
 def read_channels(run: Run, time: int, box: Box) -> NDArray[np.float32]:
     """All of the plan's channels, in their order, as the network sees them: (c, z, y, x)."""
-    clip, number = run.plan.clip, len(run.plan.channels)
+    clip, number = run.plan.prediction.clip, len(run.plan.source.channels)
     if number == 1:
         return read_channel(run, time, box, clip)[0][None]
     image = np.empty((number, *box.shape), np.float32)
@@ -85,10 +81,10 @@ def predict(run: Run, time: int, index: Vec3) -> Counts:
     if blocks.hand_over:
         for other in blocks.meeting(index):
             if other != index and not blocks.grid.core(other).intersect(scope.mapped).empty:
-                write_table(run.part(time, index, other), sums=total.sums(blocks.shared(index, other)))
+                write_table(run.dir.part(time, index, other), sums=total.sums(blocks.shared(index, other)))
         inner, shell = blocks.inner(index), blocks.shell(index)
         sums = {f"sums{i}": total.sums(slab) for i, slab in enumerate(shell)}
-        write_table(run.part(time, index, index), maps=total.maps(inner), **sums)
+        write_table(run.dir.part(time, index, index), maps=total.maps(inner), **sums)
     else:
         run.write("maps", time, core, total.maps(core))
     return {"voxels": core.size, "patches": sum(map(len, layers))}
@@ -119,7 +115,7 @@ def merge(run: Run, time: int, index: Vec3) -> Counts:
 
 def _read_part(run: Run, time: int, giver: Vec3, taker: Vec3) -> dict[str, NDArray[Any]]:
     """What was handed over; computed again where the file is gone or damaged, though `predict` was recorded."""
-    path = run.part(time, giver, taker)
+    path = run.dir.part(time, giver, taker)
     try:
         return read_table(path)
     except (FileNotFoundError, InputError):

@@ -1,16 +1,15 @@
-"""Intermediates go when the last task that reads them is recorded.
+"""Removes intermediate files when the last task that reads them is recorded.
 
-A finished task looks, after its record, at each file that it has read: where every reader's record is there, the file
-goes. So whichever reader is last removes it, and nobody has to be told. Why this is safe:
+A task, once recorded, looks at each file that it has read, and removes it where all its readers are recorded. This is
+safe:
 
-- A task whose record is there never runs again, and a file goes only when the records of all its readers are there.
-- Two readers that finish at once both find all records and both remove; the second finds nothing, which is no error.
-- A worker that was given up but goes on may still be reading. `Run.read` looks again after it has read, and tables
-  are opened whole or not at all, so such a worker fails and writes nothing.
+- A recorded task never runs again.
+- If two readers finish at once, both try to remove, and the second finds nothing, which is no error.
+- A worker that was given up but goes on may still be reading. `Run.read` checks again after it has read, and tables are
+  opened whole, so such a worker fails and writes nothing.
 - A task killed between its record and the removal leaves files behind. They go with the work directory.
 
-Vectors and sums of objects stay until then: a few bytes for each component, and zarr reads a missing chunk of a vector
-as zeros.
+Vectors and sums of objects stay until then: they are small, and zarr reads a missing chunk of a vector as zeros.
 """
 
 from __future__ import annotations
@@ -24,27 +23,21 @@ from bigcp3d.work.run.run import Run
 
 
 def remove_unneeded(run: Run, name: str, time: int, index: Vec3) -> None:
-    """Remove what a task has read and nobody will read again; the task's own record is written.
-
-    Notes
-    -----
-    Looks at about one missing record for each file that the task read, and at all readers of those that go; a
-    record that was seen is remembered, since records stay.
-    """
+    """Remove what a task has read and nobody will read again; the task's own record is written."""
     if name == "merge":  # handed over for this block alone
-        shutil.rmtree(run.parts(time, index), ignore_errors=True)
+        shutil.rmtree(run.dir.parts(time, index), ignore_errors=True)
     for kind, blocks in run.inputs.of(name, index).items():
-        if run.keeps(kind, time):
+        if run.keeps(kind):
             continue
         for block in blocks:
             if all(_is_done(run, time, *reader) for reader in run.inputs.readers(kind, block)):
                 with suppress(OSError):  # gone already, or held open; then it goes with the work directory
-                    run.intermediate(kind, time, block).unlink()
+                    run.dir.intermediate(kind, time, block).unlink()
 
 
 def _is_done(run: Run, time: int, name: str, index: Vec3) -> bool:
     """Whether a task has a whole record."""
     key = (name, time, index)
-    if key not in run.done and read_record(run.records(time), name, index) is not None:
+    if key not in run.done and read_record(run.dir.records(time), name, index) is not None:
         run.done.add(key)
     return key in run.done

@@ -1,14 +1,14 @@
-"""Resolve: the one step that sees all blocks. Components become objects, filters act, ids are given.
+"""The passes that see all blocks: `join` makes objects of components, `resolve` filters them and gives ids.
 
-It reads the components of all blocks (a few numbers each, never voxels), joins those that meet at seams, adds up their
-sums, filters whole cells, and writes the id of every component as one array that the ``label`` tasks read in slices.
-Where passes need whole objects it runs in two halves, `join` before and `resolve` after ``check`` and ``vote``.
+They read the components of all blocks (a few numbers each, never voxels) and write the id of every component as one
+array, of which ``label`` tasks read slices. Where ``check`` or ``vote`` need whole objects, `join` runs before them and
+`resolve` after them; else `resolve` does both.
 """
 
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from typing import Any
 
 import numpy as np
@@ -53,10 +53,10 @@ def join(run: Run, time: int, index: Vec3) -> dict[str, Any]:
     total = Sums.concatenate(sums).group(objects, n)
     number = dense_ids(total, np.ones(n, bool)) - 1
     objects, total = number[objects], total.take(np.argsort(number))
-    write_table(run.folder(time) / "sums.npz", **total.arrays())
-    run.write_vector("bases", time, np.asarray(bases, np.int64))
-    run.write_vector("object", time, objects)
-    run.write_vector("centre", time, centroids(total))
+    write_table(run.dir.sums(time), **total.arrays())
+    run.dir.write_vector("bases", time, np.asarray(bases, np.int64))
+    run.dir.write_vector("object", time, objects)
+    run.dir.write_vector("centre", time, centroids(total))
     return {"components": base, "objects": n}
 
 
@@ -73,48 +73,43 @@ def resolve(run: Run, time: int, index: Vec3) -> dict[str, Any]:
     plan = run.plan
     if not plan.joins_first:
         join(run, time, index)
-    sums = Sums.from_arrays(read_table(run.folder(time) / "sums.npz"))
+    sums = Sums.from_arrays(read_table(run.dir.sums(time)))
     if plan.votes:
-        sums = dataclasses.replace(sums, image_vox=_count_votes(run, time, len(sums)))
-    squares = _flow_error_sums(run, time, len(sums)) if plan.checks_flow else None
+        blocks = plan.label_grid(0).touching(plan.scope.wanted)
+        sums = dataclasses.replace(sums, image_vox=_add_up(run, time, "votes", "count", blocks, len(sums)))
+    squares = None
+    if plan.checks_flow:
+        blocks = plan.grid.touching(plan.scope.tracked)
+        squares = _add_up(run, time, "flow_errors", "squares", blocks, len(sums))
     seen = sums.image_vox > 0
-    keep, removed = keep_objects(sums, plan.filters, squares, among=None if plan.roi is None else seen)
+    keep, removed = keep_objects(sums, plan.filters, squares, among=None if plan.where.roi is None else seen)
     if (keep & ~seen).any():  # thinner than a voxel of a coarser label image
         removed["between the image's voxels"] = int(np.count_nonzero(keep & ~seen))
         keep &= seen
     ids = dense_ids(sums, keep)
     objects = np.asarray(run.array("object", time)[:], np.int64)
-    run.write_vector("ids", time, ids[objects] if len(ids) else ids)
+    run.dir.write_vector("ids", time, ids[objects] if len(ids) else ids)
     if plan.votes:
-        run.write_vector("object_ids", time, ids)
+        run.dir.write_vector("object_ids", time, ids)
     order = np.flatnonzero(keep)[np.argsort(ids[keep])]
     _write_objects(run, time, sums.take(order), None if squares is None else squares[order])
     return {"cells": int(keep.sum()), "removed": removed}
 
 
-def _flow_error_sums(run: Run, time: int, n: int) -> NDArray[np.int64]:
-    """Squared flow error of each object over all blocks."""
-    squares = np.zeros(n, np.int64)
-    for block in run.plan.grid.touching(run.plan.scope.tracked):
-        part = run.read_table("flow_errors", time, block)
-        np.add.at(squares, part["object"], part["squares"])
-    return squares
-
-
-def _count_votes(run: Run, time: int, n: int) -> NDArray[np.int64]:
-    """Voxels of the label image that each object won, over all blocks."""
-    won = np.zeros(n, np.int64)
-    for block in run.plan.label_grid(0).touching(run.plan.scope.wanted):
-        part = run.read_table("votes", time, block)
-        np.add.at(won, part["object"], part["count"])
-    return won
+def _add_up(run: Run, time: int, kind: str, column: str, blocks: Iterable[Vec3], n: int) -> NDArray[np.int64]:
+    """A column of the tables of all blocks, added up for each object."""
+    total = np.zeros(n, np.int64)
+    for block in blocks:
+        part = run.read_table(kind, time, block)
+        np.add.at(total, part["object"], part[column])
+    return total
 
 
 def _write_objects(run: Run, time: int, sums: Sums, squares: NDArray[np.int64] | None) -> None:
     """The kept objects, in the order of their ids: exact sums and what derives from them."""
     checked = {} if squares is None else {"flow_error": flow_errors(squares, sums)}
     write_table(
-        run.folder(time) / "objects.npz",
+        run.dir.objects(time),
         centroid=centroids(sums),
         elongation=elongations(sums),
         mean_foreground=mean_foreground(sums),

@@ -1,4 +1,4 @@
-"""Which intermediate of which blocks a task reads: the one geometry that orders tasks and lets files go.
+"""Which files of which blocks a task reads. The order of tasks and the removal of files follow from it.
 
 A block has up to four intermediates that are as large as the volume, in one file each. The tasks that read them::
 
@@ -54,7 +54,7 @@ class Inputs:
 
         def seen(index: Vec3) -> Box:
             part = tasks.core(index).intersect(own)
-            taken = voting_box(part, plan.label_factors, plan.shape) if on_image else part
+            taken = voting_box(part, plan.output.label_factors, plan.shape) if on_image else part
             return _where_any(part, taken.grow(by).intersect(there))
 
         return Neighbours.of(tasks, plan.intermediate_grid(kind), seen)
@@ -72,14 +72,13 @@ def _where_any(part: Box, box: Box) -> Box:
 def _halos(plan: Plan) -> dict[tuple[str, str], int]:
     """Voxels by which each pass reads beyond its block, for each kind that it reads; what is given is not ours."""
     halos = {
-        ("track", "maps"): plan.reach,
-        ("cluster", "sinks"): plan.reach + 2 * plan.radius,
+        ("track", "maps"): plan.tracking.reach,
+        ("cluster", "sinks"): plan.tracking.reach + 2 * plan.grouping.closing_vox,
         ("label", "offsets"): 0,
-        ("label", "components"): plan.reach,
+        ("label", "components"): plan.tracking.reach,
     }
     if plan.checks_flow:
-        halos |= {("check", "maps"): 0, ("check", "offsets"): 0, ("check", "components"): plan.reach}
+        halos |= {("check", "maps"): 0, ("check", "offsets"): 0, ("check", "components"): plan.tracking.reach}
     if plan.votes:
-        halos |= {("vote", "offsets"): 0, ("vote", "components"): plan.reach}
-    given = [*(["maps"] if plan.maps is not None else []), *(["offsets", "sinks"] if plan.tracked is not None else [])]
-    return {key: by for key, by in halos.items() if key[1] not in given}
+        halos |= {("vote", "offsets"): 0, ("vote", "components"): plan.tracking.reach}
+    return {key: by for key, by in halos.items() if plan.predicts or key[1] != "maps"}

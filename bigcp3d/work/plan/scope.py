@@ -1,18 +1,19 @@
 """Which voxels a run has to get right, and so which blocks have tasks: all, or what a region of interest needs.
 
-Labels are wanted in a box. A voxel's end point lies within ``reach`` of it; a closed voxel lies within ``radius`` of an
-end point and depends on those within ``2 * radius``; an end point is known once all voxels within ``reach`` of it are
-tracked; and tracking reads maps within ``reach``. So boxes grow as one goes back through the passes::
+Labels are wanted in a box. A voxel's end point lies within ``reach`` of it. A closed voxel lies within the closing
+radius ``closing`` of an end point and depends on those within ``2 * closing``. An end point is known once all voxels
+within ``reach`` of it are tracked, and tracking reads maps within ``reach``. So boxes grow from each pass to the one
+before it::
 
     labelled    the wanted box on the working grid
-    tracked     labelled + 2 x reach + 3 x radius      voxels that walk; the others count as background
+    tracked     labelled + 2 x reach + 3 x closing     voxels that walk; the others count as background
     mapped      tracked + reach                        voxels whose maps are complete
-    clustered   tracked + reach + radius               all closed voxels of what was tracked
+    clustered   tracked + reach + closing              all closed voxels of what was tracked
 
 What lies in these boxes follows from the wanted box alone, never from blocks; where the box is the volume, so are they.
 
 A cell whose voxels all lie in the wanted box is therefore the cell of the whole volume, and passes or fails the filters
-as there (provided that its closed end points lie within ``reach + radius`` of the box, as those of its voxels do). A
+as there (provided that its closed end points lie within ``reach + closing`` of the box, as those of its voxels do). A
 cell that the box cuts is that of a volume whose foreground ends at ``tracked``.
 """
 
@@ -44,14 +45,14 @@ class Scope:
     clustered: Box
 
     @classmethod
-    def of(cls, wanted: Box, label_factors: Factors, shape: Vec3, *, reach: int, radius: int) -> Scope:
+    def of(cls, wanted: Box, label_factors: Factors, shape: Vec3, *, reach: int, closing: int) -> Scope:
         """What labels in ``wanted`` need, on a working grid of ``shape``."""
         labelled = voting_box(wanted, label_factors, shape)
-        tracked = labelled.grow(2 * reach + 3 * radius).clip(shape)
+        tracked = labelled.grow(2 * reach + 3 * closing).clip(shape)
         return cls(
             wanted=wanted,
             labelled=labelled,
             tracked=tracked,
             mapped=tracked.grow(reach).clip(shape),
-            clustered=tracked.grow(reach + radius).clip(shape),
+            clustered=tracked.grow(reach + closing).clip(shape),
         )

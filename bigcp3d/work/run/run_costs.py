@@ -1,7 +1,4 @@
-"""What a run took, in a few numbers that fit in the labels' attributes: by pass, by worker, over time.
-
-It is made from the rows of all tasks (`bigcp3d.work.run.task_costs`), and is as large for a million tasks as for ten.
-"""
+"""Sums up what all tasks of a run took, by pass, by worker and over time, small enough for the labels' attributes."""
 
 from __future__ import annotations
 
@@ -14,6 +11,7 @@ from typing import Any
 from pydantic import BaseModel, ConfigDict
 
 from bigcp3d.pure.boxes import Vec3
+from bigcp3d.work.plan.memory_and_disk import worker_bytes
 from bigcp3d.work.plan.plan import Plan
 from bigcp3d.work.run.task_costs import TaskSpent
 
@@ -26,60 +24,36 @@ MOST_WORKERS = 40
 PACKAGES = ("numpy", "torch", "zarr", "dask", "distributed", "numba", "scipy", "connected-components-3d")
 
 
-class _Frozen(BaseModel):
+class WorkerEffort(BaseModel):
+    """One worker process: tasks, seconds in them, largest memory, also on its GPU; bytes are 0 where not known."""
+
     model_config = ConfigDict(frozen=True, extra="forbid")
-
-
-class PassEffort(_Frozen):
-    """One pass: tasks, voxels, time over all workers, longest task, largest memory of a worker and of a GPU.
-
-    Bytes are 0 where they are not known, or where there is no GPU.
-
-    ``busy`` holds, for each of the pieces of ``RunEffort.bin_seconds``, how many workers were at it on average.
-    """
 
     name: str
     tasks: int
-    voxels: int
     seconds: float
-    longest_seconds: float
     peak_bytes: int
     gpu_peak_bytes: int = 0
+
+
+class PassEffort(WorkerEffort):
+    """One pass, over all workers; ``busy`` has, for each piece of time, how many workers were at it on average."""
+
+    voxels: int
+    longest_seconds: float
     busy: tuple[float, ...]
 
 
-class WorkerEffort(_Frozen):
-    """One worker process: tasks, time in them, largest memory, also on its GPU."""
-
-    name: str
-    tasks: int
-    seconds: float
-    peak_bytes: int
-    gpu_peak_bytes: int = 0
-
-
-class RunEffort(_Frozen):
+class RunEffort(BaseModel):
     """A run.
 
-    Attributes
-    ----------
-    began : float
-        Of the first task, in seconds since 1970.
-    seconds : float
-        Wall time of the call that finished the run.
-    bin_seconds : float
-        Length of a piece of time; pieces begin with the first task and may span several calls.
-    block : tuple of int
-        Block of the working grid.
-    planned_bytes : int
-        What a worker was planned to need at most.
-    passes, workers
-        In the order in which they began; the busiest first.
-    more_workers : int
-        Workers that are not listed.
-    versions : dict of str to str
-        Of Python, of the packages that compute, and of the system.
+    ``began`` is that of the first task, in seconds since 1970, and ``seconds`` the wall time of the call that finished
+    the run. Pieces of time, ``bin_seconds`` long, begin with the first task and may span several calls.
+    ``planned_bytes`` is what a worker was planned to need at most. Passes are in the order in which they began, workers
+    the busiest first, with ``more_workers`` that are not listed.
     """
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
 
     began: float
     seconds: float
@@ -98,42 +72,38 @@ def sum_up_effort(tasks: Sequence[TaskSpent], plan: Plan, seconds: float) -> Run
     began = min((task.began for task in timed), default=0.0)
     length = max((task.began + task.seconds for task in timed), default=0.0) - began
     width = max(length / BINS, 1e-6)
-    by_pass, by_worker = _grouped(tasks, "name"), _grouped(tasks, "worker")
     passes = [
         PassEffort(
-            name=name,
-            tasks=len(rows),
+            **_totals(name, rows),
             voxels=sum(row.voxels for row in rows),
-            seconds=sum(row.seconds for row in rows),
             longest_seconds=max(row.seconds for row in rows),
-            peak_bytes=max(row.peak_bytes for row in rows),
-            gpu_peak_bytes=max(row.gpu_peak_bytes for row in rows),
             busy=_busy(rows, began, width),
         )
-        for name, rows in by_pass.items()
+        for name, rows in _grouped(tasks, "name").items()
     ]
-    workers = [
-        WorkerEffort(
-            name=name or "unknown",
-            tasks=len(rows),
-            seconds=sum(row.seconds for row in rows),
-            peak_bytes=max(row.peak_bytes for row in rows),
-            gpu_peak_bytes=max(row.gpu_peak_bytes for row in rows),
-        )
-        for name, rows in by_worker.items()
-    ]
+    workers = [WorkerEffort(**_totals(name or "unknown", rows)) for name, rows in _grouped(tasks, "worker").items()]
     workers.sort(key=lambda worker: -worker.seconds)
     return RunEffort(
         began=began,
         seconds=seconds,
         bin_seconds=width,
-        block=plan.block,
-        planned_bytes=plan.worker_bytes(),
+        block=plan.execution.block,
+        planned_bytes=worker_bytes(plan),
         passes=tuple(passes),
         workers=tuple(workers[:MOST_WORKERS]),
         more_workers=max(0, len(workers) - MOST_WORKERS),
         versions=versions(),
     )
+
+
+def _totals(name: str, rows: Sequence[TaskSpent]) -> dict[str, Any]:
+    return {
+        "name": name,
+        "tasks": len(rows),
+        "seconds": sum(row.seconds for row in rows),
+        "peak_bytes": max(row.peak_bytes for row in rows),
+        "gpu_peak_bytes": max(row.gpu_peak_bytes for row in rows),
+    }
 
 
 def _grouped(tasks: Iterable[TaskSpent], by: str) -> dict[str, list[TaskSpent]]:

@@ -1,8 +1,7 @@
 """What each task of a run took: when it began, how long it ran, on which worker, with how much memory.
 
-A finished task's record carries it beside what the task counted, apart, so that neither results nor resuming know of
-it. `read_spent` gives the rows of all records of a run; at the end of a run they are in its summary, since records go
-with the work directory.
+A task's record holds it apart from what the task counted, so neither results nor resuming depend on it. Records go with
+the work directory, so `read_spent` puts all rows into the run's summary.
 """
 
 from __future__ import annotations
@@ -11,38 +10,25 @@ import os
 import socket
 import sys
 import time as clock
+from collections.abc import Iterable
 from contextlib import suppress
 from dataclasses import dataclass
 from types import TracebackType
-from typing import TYPE_CHECKING, Any, Self
+from typing import Any, Self
 
 from bigcp3d.edge.workdir.records import list_passes, read_records
 from bigcp3d.pure.boxes import Vec3
-
-if TYPE_CHECKING:
-    from bigcp3d.work.run.run import Run
+from bigcp3d.work.run.work_dir import WorkDir
 
 
 @dataclass(frozen=True)
 class TaskSpent:
     """One finished task.
 
-    Attributes
-    ----------
-    name, time, index
-        Pass, time point, block; for ``pyramid`` the level stands before the block, as in
-        `bigcp3d.schedule.running.tasks.Key`.
-    voxels : int
-        Of the block's core.
-    began, seconds : float
-        Seconds since 1970 on the worker's clock, and how long it ran.
-    worker : str
-        ``host:pid``. A worker process that was replaced has another.
-    peak_bytes : int
-        Largest resident size of the worker while the task ran; on systems other than Linux, since the worker started.
-        0 where a record does not say.
-    gpu_peak_bytes : int
-        Most memory that torch has held on the GPU while the task ran; 0 without one.
+    ``name``, ``time`` and ``index`` are its key (`bigcp3d.schedule.running.tasks.Key`); ``voxels`` are those of the
+    block's core. ``began`` is in seconds since 1970 on the clock of ``worker`` (``host:pid``). ``peak_bytes`` is the
+    largest resident size of the worker while the task ran (outside Linux: since the worker started), and
+    ``gpu_peak_bytes`` the most memory that torch held on the GPU. Both are 0 where they are not known.
     """
 
     name: str
@@ -57,13 +43,7 @@ class TaskSpent:
 
 
 class Meter:
-    """Measures what happens in its context.
-
-    Notes
-    -----
-    The peak is the process's, so with two threads a task's figure holds what the other thread needed; where one begins
-    while the other runs, Linux starts to look anew, and the earlier peak is in the figure of neither.
-    """
+    """Measures what happens in its context; the peak is the process's, so it holds what other threads needed too."""
 
     def __enter__(self) -> Self:
         _forget_peak()
@@ -79,13 +59,8 @@ class Meter:
 
     def spent(self) -> dict[str, Any]:
         """What a record takes."""
-        return {
-            "began": self.began,
-            "seconds": self.seconds,
-            "worker": this_worker(),
-            "peak_bytes": self.peak_bytes,
-            "gpu_peak_bytes": self.gpu_peak_bytes,
-        }
+        measured = {name: getattr(self, name) for name in ("began", "seconds", "peak_bytes", "gpu_peak_bytes")}
+        return {**measured, "worker": this_worker()}
 
 
 def this_worker() -> str:
@@ -117,13 +92,13 @@ def _peak_bytes() -> int:
     return int(most) * (1 if sys.platform == "darwin" else 1024)
 
 
-def read_spent(run: Run) -> list[TaskSpent]:
-    """Every finished task of a run, in the order in which they began; reads records only."""
+def read_spent(work: WorkDir, times: Iterable[int]) -> list[TaskSpent]:
+    """Every finished task of some time points, in the order in which they began; reads records only."""
     rows = [
         _row(label, time, *found)
-        for time in run.plan.times
-        for label in list_passes(run.records(time))
-        for found in read_records(run.records(time), label)
+        for time in times
+        for label in list_passes(work.records(time))
+        for found in read_records(work.records(time), label)
     ]
     return sorted(rows, key=lambda row: row.began)
 

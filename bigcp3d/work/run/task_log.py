@@ -6,8 +6,8 @@
     2026-11-25 16:02:11 INFO track of block (0, 1, 2), time 0: begins
     2026-11-25 16:02:12 INFO track of block (0, 1, 2), time 0: done, 0.8 s, 412 MiB
 
-The last line of a worker that was killed says what it was at. Lines are appended one by one, nothing stays open, and a
-line that cannot be written (a full disk) is lost without harm. Logs go with the work directory when the run ends well.
+The last line of a worker that was killed says which task it ran. The file is opened for each line, and a line that
+cannot be written (a full disk) is lost. Logs go with the work directory when the run ends well.
 """
 
 from __future__ import annotations

@@ -32,7 +32,8 @@ def test_a_cell_of_the_map_shows_the_latest_pass_that_has_done_its_centre(plan):
     run, rng, voxels = RunState(), np.random.default_rng(0), np.zeros(plan.shape, np.uint8)
     run(RunPlanned(plan))
     label_at = [
-        np.floor((np.arange(s) + 0.5) * f).astype(int) for s, f in zip(plan.shape, plan.label_factors, strict=True)
+        np.floor((np.arange(s) + 0.5) * f).astype(int)
+        for s, f in zip(plan.shape, plan.output.label_factors, strict=True)
     ]
     for name, grid in (("predict", plan.patch_blocks.grid), ("track", plan.grid), ("label", plan.label_grid(0))):
         for index in grid:

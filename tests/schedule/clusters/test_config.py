@@ -12,6 +12,7 @@ from bigcp3d.schedule.clusters import config as forms
 from bigcp3d.schedule.clusters.config import QUEUES, read_config
 from bigcp3d.schedule.clusters.machines import Machines
 from bigcp3d.schedule.clusters.size import Size, parse_size
+from bigcp3d.work.plan.memory_and_disk import worker_bytes
 
 DEPLOY = Path(__file__).parents[3] / "deploy"
 SLURM = "memory: 4GiB\ninterface: lo\n"
@@ -107,7 +108,7 @@ def test_the_plan_is_held_against_the_memory_of_the_file_before_anything_is_subm
     with pytest.raises(InputError, match=r"a worker of 300 MiB .* too small.*memory in the file of --cluster-config"):
         bigcp3d.segment(tissue_store, cluster_config=small, **settings)
     plan = bigcp3d.plan_segmentation(tissue_store, cluster_config=written(SLURM), **settings)
-    assert plan.worker_bytes() < 4 * 2**30
+    assert worker_bytes(plan) < 4 * 2**30
 
 
 def test_a_gpu_worker_of_two_threads_counts_for_two(written):

@@ -8,6 +8,7 @@ import zarr
 
 import bigcp3d
 from bigcp3d.errors import BlockError, InputError
+from bigcp3d.work.plan.memory_and_disk import task_bytes
 from tests.schedule.conftest import SHAPE, read_labels, write_image
 
 SIDE = 12
@@ -102,8 +103,8 @@ def test_memory_is_planned_for_the_dtype(image, tmp_path):
     for dtype in ("int8", "float32", "float64"):
         maps = write(tmp_path / f"{dtype}.zarr", np.zeros((4, *SHAPE), dtype))
         plan = bigcp3d.plan_segmentation(image, maps=maps, output=tmp_path / "o.zarr", radius_vox=5.0)
-        needs.append(plan.memory()["track"])
-        assert plan.maps_itemsize == np.dtype(dtype).itemsize
+        needs.append(task_bytes(plan)["track"])
+        assert plan.given.itemsize == np.dtype(dtype).itemsize
     assert needs[0] + 16 * np.prod(SHAPE) < needs[1] < needs[2]
 
 

@@ -47,10 +47,10 @@ def plan(store, model, **settings):
 def test_a_diameter_in_voxels_counts_along_the_finest_axis(pyramid, random_model, tmp_path):
     in_um, in_vox = (plan(pyramid, random_model, **d) for d in ({"diameter_um": 4.0}, {"diameter_vox": 8.0}))
     assert in_um.key == in_vox.key
-    assert in_vox.label_factors == pytest.approx((0.4, 1.6, 1.6))  # the model knows cells of 5 voxels
+    assert in_vox.output.label_factors == pytest.approx((0.4, 1.6, 1.6))  # the model knows cells of 5 voxels
     bare = write_pyramid(tmp_path / "bare.zarr", scale=None)
-    assert plan(bare, random_model, diameter_vox=10.0).label_factors == (2.0, 2.0, 2.0)
-    assert plan(bare, random_model, diameter_vox=10.0, scale_um=(4, 1, 1)).label_factors == (0.5, 2.0, 2.0)
+    assert plan(bare, random_model, diameter_vox=10.0).output.label_factors == (2.0, 2.0, 2.0)
+    assert plan(bare, random_model, diameter_vox=10.0, scale_um=(4, 1, 1)).output.label_factors == (0.5, 2.0, 2.0)
     with pytest.raises(InputError, match="--diameter-voxels"):
         plan(bare, random_model, diameter_um=10.0)
     with pytest.raises(InputError, match="leave one out"):
@@ -69,17 +69,17 @@ def test_a_diameter_in_voxels_counts_along_the_finest_axis(pyramid, random_model
 )
 def test_the_coarsest_level_that_is_fine_enough_is_read(pyramid, random_model, diameter, level, factors):
     chosen = plan(pyramid, random_model, diameter_um=diameter)
-    assert (chosen.level, chosen.factors) == (level, pytest.approx(factors))
+    assert (chosen.source.level, chosen.sampling.factors) == (level, pytest.approx(factors))
     ratio = (1, 1, 1) if level == 0 else (1, 2, 2) if level == 1 else (2, 4, 4)
-    assert chosen.label_factors == pytest.approx([f * r for f, r in zip(factors, ratio, strict=True)])
-    assert plan(pyramid, random_model, diameter_um=diameter, level=0).level == 0, "as asked"
-    assert plan(pyramid, random_model, level=1).label_factors == (1.0, 2.0, 2.0)
+    assert chosen.output.label_factors == pytest.approx([f * r for f, r in zip(factors, ratio, strict=True)])
+    assert plan(pyramid, random_model, diameter_um=diameter, level=0).source.level == 0, "as asked"
+    assert plan(pyramid, random_model, level=1).output.label_factors == (1.0, 2.0, 2.0)
 
 
 def test_a_sweep_reads_the_level_that_a_run_reads(pyramid, random_model, tmp_path):
     settings = {"diameter_um": 10.0, "model": random_model, "roi": "4:30,6:40,5:44"}
     sweep = plan_sweep(pyramid, {"min_volume": [2]}, **settings)
-    assert sweep.plan.level == 1
+    assert sweep.plan.source.level == 1
     (trial,) = sweep.run()
     bigcp3d.segment(pyramid, output=tmp_path / "out.zarr", executor="serial", min_volume=2, **settings)
     assert trial.cells > 5
@@ -132,11 +132,11 @@ def test_labels_on_a_coarser_level_lie_where_the_image_has_it(pyramid, at_level_
 
 def test_a_region_is_given_in_voxels_of_level_0_whatever_the_labels_level(pyramid, random_model):
     chosen = plan(pyramid, random_model, diameter_um=10.0, labels_level=1, roi="0:10,11:40,8:30")
-    assert (chosen.roi.start, chosen.roi.stop) == ((0, 5, 4), (10, 20, 15))
+    assert (chosen.where.roi.start, chosen.where.roi.stop) == ((0, 5, 4), (10, 20, 15))
 
 
 def test_a_diameter_that_asks_too_much_of_every_level_is_refused(pyramid, random_model):
-    assert plan(pyramid, random_model, diameter_um=100.0).factors == (5.0, 10.0, 10.0)
+    assert plan(pyramid, random_model, diameter_um=100.0).sampling.factors == (5.0, 10.0, 10.0)
     with pytest.raises(InputError, match="20 voxels of level 2 per working voxel on axis y"):
         plan(pyramid, random_model, diameter_um=200.0)
 

@@ -108,7 +108,7 @@ def test_maps_of_other_settings_are_not_taken_and_what_differs_is_named(store, r
     for change, message in {
         "model": (
             {"model": str(other)},
-            r"model: the file of random then, another file of random now; low_percentile: 1.0 then, 5.0 now",
+            r"model: the file of random then, another file of random now; prediction.low_percentile: 1.0 then, 5.0 now",
         ),
         "diameter": ({"diameter_um": 3.0}, r"factors: \[1.0, 1.0, 1.0\] then"),
         "precision": ({"precision": "bfloat16"}, "precision: float32 then, bfloat16 now"),
@@ -120,7 +120,9 @@ def test_maps_of_other_settings_are_not_taken_and_what_differs_is_named(store, r
         with pytest.raises(InputError, match=message):
             bigcp3d.plan_segmentation(store, start="maps", **wanted)
     kept = store.parent / "image.bigcp3d" / "cells"
-    assert bigcp3d.plan_segmentation(store, maps=kept, **settings).maps == str(kept), "--maps takes them all the same"
+    assert bigcp3d.plan_segmentation(store, maps=kept, **settings).given.maps == str(kept), (
+        "--maps takes them all the same"
+    )
     shutil.rmtree(kept / "kept")
     with pytest.raises(InputError, match="no kept maps near"):
         bigcp3d.plan_segmentation(store, start="maps", precision="float32", **settings)
@@ -174,22 +176,13 @@ def test_kept_maps_of_a_time_series_are_found_and_may_be_given(movie_store, rand
         bigcp3d.plan_segmentation(store, name="less", maps=work, **settings)
 
 
-@pytest.fixture
-def tracked(monkeypatch) -> list:
-    """Blocks that are tracked from here on."""
-    calls, track = [], passes.PASSES["track"]
-    monkeypatch.setitem(passes.PASSES, "track", lambda *task: [calls.append(task[1:]), track(*task)][1])
-    return calls
-
-
 @pytest.mark.parametrize("later", [{"closing_vox": 0, "max_flow_error": 1.0}, {"closing_vox": 4, "min_volume": 30}])
-def test_labels_from_kept_offsets_are_those_from_the_image(store, random_model, predicted, tracked, later):
+def test_labels_from_kept_maps_with_other_filters_are_those_from_the_image(store, random_model, predicted, later):
     settings = {"model": random_model, **CUT}
-    bigcp3d.segment(store, keep_offsets=True, **settings)
-    assert len(tracked) == 8
+    bigcp3d.segment(store, keep_maps=True, **settings)
     anew = bigcp3d.segment(store, name="anew", start="image", **{**settings, **later, "block": (99, 99, 99)})
     assert predicted.pop()
-    predicted.clear(), tracked.clear()
+    predicted.clear()
     for block in ((20, 31, 40), (17, 30, 26)):
         name = f"cut{block[0]}"
         summary = bigcp3d.segment(store, name=name, **{**settings, **later, "block": block})
@@ -197,80 +190,41 @@ def test_labels_from_kept_offsets_are_those_from_the_image(store, random_model, 
         assert (summary.foreground_vox, summary.unassigned_vox) == (anew.foreground_vox, anew.unassigned_vox)
         assert np.array_equal(read_labels(store, name), read_labels(store, "anew"))
     assert not predicted
-    assert not tracked
     assert not np.array_equal(read_labels(store, name), read_labels(store, "cells")), "the settings matter"
-    bigcp3d.segment(store, name="maps", start="maps", **settings)
-    assert len(tracked) == 8, "the control: from maps all is tracked"
 
 
-def test_offsets_of_another_threshold_are_not_taken_but_the_maps_are(store, random_model, tracked):
+def test_maps_whose_record_is_damaged_are_not_taken(store, random_model):
     settings = {"model": random_model, **CUT}
-    bigcp3d.segment(store, keep_offsets=True, **settings)
-    plan = bigcp3d.plan_segmentation(store, name="more", foreground=0.3, **settings)
-    assert plan.reuses_maps
-    assert plan.tracked is None
-    for change, message in (
-        ({"foreground": 0.3}, "offsets: foreground: 64 then, 38 now"),
-        ({"radius_vox": 4.0}, "offsets: .*reach: 8 then, 12 now"),
-        ({"roi": "0:20,:,:"}, "offsets: a region or a mask is asked for"),
-    ):
-        with pytest.raises(InputError, match=message):
-            bigcp3d.plan_segmentation(store, name="more", start="offsets", **{**settings, **change})
-    for wrong in ({"roi": "0:20,:,:"}, {"maps": store.parent / "image.bigcp3d" / "cells"}):
-        with pytest.raises(InputError, match="offsets are kept of whole volumes"):
-            bigcp3d.plan_segmentation(store, name="more", keep_offsets=True, **wrong, **settings)
+    bigcp3d.segment(store, keep_maps=True, **settings)
+    record = store.parent / "image.bigcp3d" / "cells" / "kept" / "0.0.0.json"
+    record.write_bytes(record.read_bytes()[:-9])
+    assert bigcp3d.plan_segmentation(store, name="more", **settings).predicts
+    with pytest.raises(InputError, match="its record is damaged"):
+        bigcp3d.plan_segmentation(store, name="more", start="maps", **settings)
+
+
+def test_a_closing_that_paths_cannot_have_is_refused(store, random_model):
     with pytest.raises(InputError, match="closing is 22; it must be 0 to 21"):
-        bigcp3d.plan_segmentation(store, closing_vox=22, **settings)
+        bigcp3d.plan_segmentation(store, closing_vox=22, model=random_model, **CUT)
 
 
-def test_offsets_may_be_kept_beside_maps_that_were_kept_before_and_replaced_in_place(
-    store, random_model, predicted, tracked
-):
+def test_maps_that_another_image_has_replaced_are_not_taken(store, random_model):
     settings = {"model": random_model, **CUT}
     bigcp3d.segment(store, keep_maps=True, **settings)
-    predicted.clear()
-    bigcp3d.segment(store, name="sure", foreground=0.6, keep_offsets=True, **settings)
-    tracked.clear()
-    other = {**settings, "foreground": 0.6, "max_flow_error": 1.0, "block": (20, 31, 40)}
-    bigcp3d.segment(store, name="found", start="offsets", **other)
-    assert not tracked
-    bigcp3d.segment(store, name="tracked", start="maps", **other)
-    assert tracked
-    assert np.array_equal(read_labels(store, "found"), read_labels(store, "tracked"))
-    work = store.parent / "image.bigcp3d"
-    assert not (work / "sure" / "t0" / "maps").exists()
-    for name in ("cells", "sure"):  # in the directory of the maps, and in that of other offsets
-        more = {"name": name, "overwrite": True, "foreground": 0.4, "keep_offsets": True}
-        bigcp3d.segment(store, **{**settings, **more})
-        plan = bigcp3d.plan_segmentation(store, name="more", start="offsets", **{**settings, "foreground": 0.4})
-        assert plan.tracked is not None
-    assert not predicted
-    with pytest.raises(InputError, match="there are no kept offsets"):
-        bigcp3d.plan_segmentation(store, name="more", start="offsets", **{**settings, "foreground": 0.6})
-
-
-def test_offsets_beside_maps_that_another_image_has_replaced_are_not_taken(store, random_model):
-    settings = {"model": random_model, **CUT}
-    bigcp3d.segment(store, keep_maps=True, **settings)
-    bigcp3d.segment(store, name="sure", keep_offsets=True, **settings)
-    assert bigcp3d.plan_segmentation(store, name="new", **settings).tracked, "the control"
+    assert bigcp3d.plan_segmentation(store, name="new", **settings).given.maps, "the control"
     image = zarr.open_group(store, mode="r+")["0"]
     image[...] = np.asarray(image[...])[:, ::-1]
     bigcp3d.segment(store, keep_maps=True, overwrite=True, start="image", **settings)
     bigcp3d.segment(store, name="new", **settings)
     assert np.array_equal(read_labels(store, "new"), read_labels(store, "cells"))
-    with pytest.raises(InputError, match="have gone, or are others now"):
-        bigcp3d.plan_segmentation(store, name="more", start="offsets", **settings)
 
 
-def test_missing_chunks_are_counted_where_offsets_were_kept(store, random_model):
+def test_missing_chunks_are_counted_where_maps_were_kept(store, random_model):
     (store / "0" / "c" / "1" / "1" / "1").unlink()
     settings = {"model": random_model, **CUT}
-    first = bigcp3d.segment(store, keep_offsets=True, **settings)
-    again = bigcp3d.segment(store, name="again", start="offsets", **settings)
+    first = bigcp3d.segment(store, keep_maps=True, **settings)
+    again = bigcp3d.segment(store, name="again", start="maps", **settings)
     assert first.missing_chunks == again.missing_chunks == 1
-    with pytest.raises(InputError, match="1 chunks were not in the store then, and all are asked for now"):
-        bigcp3d.plan_segmentation(store, name="more", start="offsets", missing_chunks="fail", **settings)
 
 
 def test_maps_of_a_region_are_not_background_elsewhere(store, random_model, tmp_path):

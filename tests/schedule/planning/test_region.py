@@ -93,7 +93,7 @@ def test_a_region_too_narrow_for_what_its_cells_need_would_be_seen(random_model,
     assert len(expected) == 24
     assert set(expected.values()) <= voxels_of(case.segment("wide.zarr", roi=region))
     enough = Scope.of
-    monkeypatch.setattr(Scope, "of", lambda *args, **kw: enough(*args, reach=1, radius=0))
+    monkeypatch.setattr(Scope, "of", lambda *args, **kw: enough(*args, reach=1, closing=0))
     narrow = case.segment("narrow.zarr", roi=region)
     assert narrow.max() == 12
     assert not set(expected.values()) & voxels_of(narrow)
@@ -232,14 +232,14 @@ def test_a_mask_of_another_volume_is_refused(tissue_store, random_model, tmp_pat
 def test_micrometres_are_those_of_the_image(tissue_store, random_model, tmp_path):
     case = Case(tissue_store, random_model, tmp_path)
     plan = case.plan(roi="5:30,4:25,5:22.5um")
-    assert plan.roi == case.plan(roi="5:30,8:50,10:45").roi
+    assert plan.where.roi == case.plan(roi="5:30,8:50,10:45").where.roi
 
 
 def test_micrometres_are_those_that_the_user_says(tissue_store, random_model, tmp_path):
     settings = {"model": random_model, "output": tmp_path / "o.zarr", **CUT}
     for scale, stop in ((None, (10, 20, 20)), ((2.0, 2.0, 1.0), (5, 5, 10))):
         plan = bigcp3d.plan_segmentation(tissue_store, roi="0:10,0:10,0:10um", scale_um=scale, **settings)
-        assert plan.roi.stop == stop
+        assert plan.where.roi.stop == stop
 
 
 def test_labels_of_a_region_survive_a_stop(tissue_store, random_model, tmp_path, monkeypatch):

@@ -26,6 +26,7 @@ from bigcp3d.pure.tissue.tissue import Tissue
 from bigcp3d.schedule.running.start import prepare
 from bigcp3d.schedule.running.tasks import object_tasks
 from bigcp3d.work.passes.passes import perform
+from bigcp3d.work.plan.memory_and_disk import task_bytes, worker_bytes
 from bigcp3d.work.run.run import Run
 from bigcp3d.work.simulate import simulate
 from tests.schedule.conftest import write_image
@@ -94,7 +95,7 @@ def test_memory_stays_under_the_plan_and_does_not_grow_with_blocks(tmp_path, ran
     for (plan, summary, peak), blocks in ((small, 8), (large, 64)):
         assert summary.blocks == blocks
         assert summary.cells == summary.voxels // 16**3
-        assert peak <= plan.worker_bytes()
+        assert peak <= worker_bytes(plan)
     assert large[2] < 1.1 * small[2]
 
 
@@ -102,8 +103,8 @@ def test_the_plan_would_notice_a_pass_that_holds_the_volume(tmp_path, random_mod
     """The control: the whole volume of 64 blocks at once is above the figure for one block."""
     image, maps = write_volume(tmp_path, (2, 2, 2), side=64)
     settings = {"maps": maps, "model": random_model, "radius_vox": RADIUS}
-    one = bigcp3d.plan_segmentation(image, block=(32, 32, 32), **settings).memory()
-    whole = bigcp3d.plan_segmentation(image, block=(128, 128, 128), **settings).memory()
+    one = task_bytes(bigcp3d.plan_segmentation(image, block=(32, 32, 32), **settings))
+    whole = task_bytes(bigcp3d.plan_segmentation(image, block=(128, 128, 128), **settings))
     assert all(whole[name] > 4 * one[name] for name in ("track", "cluster"))
 
 
@@ -130,9 +131,9 @@ def test_arrays_of_predict_and_merge_stay_under_the_plan(
     plan = bigcp3d.plan_segmentation(tmp_path / "image.zarr", output=tmp_path / "out.zarr", **settings)
     assert plan.patch_blocks.per_block == (3, 3, 3)
     run, rng = Run(plan), np.random.default_rng(1)
-    said = torch.from_numpy(rng.uniform(-1, 1, (4, *plan.patch)).astype(np.float32))
+    said = torch.from_numpy(rng.uniform(-1, 1, (4, *plan.prediction.patch)).astype(np.float32))
     monkeypatch.setattr(predict, "run_network", lambda network, patches: said[None])
-    prepare(plan, run, resumed=False, overwrite=False)
+    prepare(plan, resumed=False, overwrite=False)
     peaks = {}
     for task in object_tasks(plan):
         name, time, index = task.key
@@ -142,8 +143,9 @@ def test_arrays_of_predict_and_merge_stay_under_the_plan(
         perform(run, name, time, index)
         peaks[name] = max(peaks.get(name, 0), tracemalloc.get_traced_memory()[1])
         tracemalloc.stop()
-    limits = plan.memory()
-    limits["predict"] -= network_bytes(plan.patch, plan.card.features, channels=plan.card.channels)
+    limits = task_bytes(plan)
+    card = plan.prediction.card
+    limits["predict"] -= network_bytes(plan.prediction.patch, card.features, channels=card.channels)
     least = {"predict": 0.1 if where == "beside a gpu" else 0.25, "merge": 0.25}  # beside a GPU there are no sums
     for name, share in least.items():
         assert share * limits[name] < peaks[name] <= limits[name]
@@ -156,7 +158,7 @@ def test_a_volume_four_times_the_memory_limit_runs_to_the_end(tmp_path, random_m
     print(summary, peak)
     assert 4 * summary.voxels >= 4 * 768 * 2**20, "the maps alone are four times what a worker may hold"
     assert summary.cells == summary.voxels // 16**3
-    assert peak <= plan.worker_bytes() <= 768 * 2**20
+    assert peak <= worker_bytes(plan) <= 768 * 2**20
 
 
 @pytest.mark.slow
@@ -165,6 +167,6 @@ def test_a_volume_four_times_the_memory_limit_runs_to_the_end(tmp_path, random_m
 def test_memory_with_the_network_stays_under_the_plan(tmp_path, shape):
     simulate(tmp_path / "image.zarr", Tissue(shape=shape, diameter_vox=14.0, stain="nuclei", seed=1))
     plan, summary, peak = measure(tmp_path / "image.zarr", 2, "1500MiB", model="nuclei", block=(48, 64, 64))
-    print(shape, summary, peak / 2**20, plan.worker_bytes() / 2**20)
+    print(shape, summary, peak / 2**20, worker_bytes(plan) / 2**20)
     assert summary.cells > 50
-    assert peak <= plan.worker_bytes()
+    assert peak <= worker_bytes(plan)

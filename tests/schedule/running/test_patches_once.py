@@ -12,7 +12,7 @@ import zarr
 import bigcp3d
 from bigcp3d.edge.workdir.records import list_records, read_record
 from bigcp3d.errors import BlockError, TargetError
-from bigcp3d.pure.predict.run_network import run_network as pure_predict
+from bigcp3d.pure.predict import run_network as pure_predict
 from bigcp3d.schedule.running.events import BlockDone
 from bigcp3d.work.passes import passes
 from tests.schedule.conftest import SHAPE, read_labels
@@ -61,7 +61,7 @@ def test_every_patch_is_computed_once_and_maps_are_those_of_the_volume(
 
 def test_control_blocks_that_compute_all_that_touches_them_compute_more(tissue_store, random_model):
     plan = bigcp3d.plan_segmentation(tissue_store, model=random_model, **CUT)
-    touching = [plan.patches.cores.touching(plan.grid.core(index).grow(plan.margin)) for index in plan.grid]
+    touching = [plan.patches.cores.touching(plan.grid.core(index).grow(plan.prediction.margin)) for index in plan.grid]
     assert sum(map(len, touching)) > 1.5 * PATCHES
 
 
@@ -117,10 +117,10 @@ def test_the_precision_is_part_of_the_plan_and_a_run_is_not_carried_on_in_anothe
     tissue_store, random_model, tmp_path, monkeypatch
 ):
     folder = interrupted(tissue_store, random_model, tmp_path, monkeypatch, "cluster", lambda index: True)
-    auto = bigcp3d.plan_segmentation(tissue_store, model=random_model, **CUT).precision
+    auto = bigcp3d.plan_segmentation(tissue_store, model=random_model, **CUT).prediction.precision
     assert auto == pure_predict.fast_precision("cpu")
     other = {"float32": "bfloat16", "bfloat16": "float32"}[auto]
-    with pytest.raises(TargetError, match=f"precision: {auto} then, {other} now"):
+    with pytest.raises(TargetError, match=f"precision not given then, {other} now"):
         segment_kept(tissue_store, random_model, tmp_path, precision=other)
     assert segment_kept(tissue_store, random_model, tmp_path, precision=auto)[1].any()
     assert folder.exists()

@@ -15,6 +15,7 @@ from bigcp3d.schedule.running.start import prepare
 from bigcp3d.schedule.running.tasks import label_tasks, object_tasks
 from bigcp3d.work.passes import passes
 from bigcp3d.work.plan.blocks_read import Inputs
+from bigcp3d.work.run import run as run_module
 from bigcp3d.work.run.run import Run
 from tests.schedule.conftest import ERROR, Case, left, tissue_values, write_image
 
@@ -42,7 +43,7 @@ def test_maps_and_sinks_are_gone_when_labels_begin_and_all_when_they_are_written
         monkeypatch.setattr(segment_module, name, spy)
     plan = case.plan()
     case.segment(keep_maps=keep)
-    times = len(plan.times)
+    times = len(plan.where.times)
     maps, blocks = len(plan.patch_blocks.grid) * times * keep, len(plan.grid) * times
     gone = {"maps": maps, "sinks": 0, "offsets": 0, "components": 0}
     assert seen["objects"] == gone | {"offsets": blocks, "components": blocks}
@@ -122,8 +123,7 @@ def test_control_without_looking_the_labels_would_be_wrong(tissue_store, random_
     """What the error above stands for: zarr reads a shard that is gone as zeros."""
     case, readers = Case(tissue_store, random_model, tmp_path), Inputs.readers
     monkeypatch.setattr(Inputs, "readers", lambda self, k, b: list(readers(self, k, b))[k == "maps" :])
-    monkeypatch.setattr(Run, "keeps", lambda self, kind, time: False)
-    monkeypatch.setattr(Run, "_has_all_shards", lambda self, name, time: False)
+    monkeypatch.setattr(run_module, "_missing_shard", lambda array, box: None)
     labels = case.segment()
     monkeypatch.undo()
     assert not np.array_equal(labels, case.whole())
@@ -134,19 +134,20 @@ def test_a_shard_of_fill_is_written_and_one_that_goes_while_it_is_read_is_notice
 ):
     plan = Case(tissue_store, random_model, tmp_path).plan()
     run = Run(plan)
-    prepare(plan, run, resumed=False, overwrite=False)
+    prepare(plan, resumed=False, overwrite=False)
     for name, channels, fill in (("maps", 4, 0), ("offsets", 3, -128)):
         core = plan.intermediate_grid(name).core((0, 0, 0))
         run.write(name, 0, core, np.full((channels, *core.shape), fill, np.int8))
         assert np.all(run.read(name, 0, core) == fill)
         with pytest.raises(FileNotFoundError, match=r"c/0/\d/\d/\d is gone.*same command"):
             run.read(name, 0, Box((0, 0, 0), plan.shape))
-        array, path = run.array(name, 0), run.intermediate(name, 0, (0, 0, 0))
+        array, path = run.array(name, 0), run.dir.intermediate(name, 0, (0, 0, 0))
 
         class Going:
             """Loses a shard just before it is read."""
 
-            metadata, attrs = array.metadata, array.attrs
+            def __getattr__(self, name, array=array):
+                return getattr(array, name)
 
             def __getitem__(self, box, array=array, path=path):
                 path.unlink()

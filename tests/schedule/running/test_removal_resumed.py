@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import shutil
 from collections import Counter
 from concurrent.futures import ThreadPoolExecutor
@@ -16,6 +15,7 @@ from bigcp3d.schedule.running.start import prepare
 from bigcp3d.schedule.running.tasks import object_tasks
 from bigcp3d.work.passes import passes, removal
 from bigcp3d.work.run.run import Run
+from bigcp3d.work.run.work_dir import WorkDir
 from tests.schedule.conftest import Case, left
 
 
@@ -23,7 +23,7 @@ from tests.schedule.conftest import Case, left
 def test_a_run_that_is_stopped_around_removals_gives_the_same_labels(case, monkeypatch, seed):
     """Stopped again and again: before a task's removals, between two of them, after them."""
     rng = np.random.default_rng(seed)
-    remove, intermediate = removal.remove_unneeded, Run.intermediate
+    remove, intermediate = removal.remove_unneeded, WorkDir.intermediate
     rounds = Counter()
 
     def stop_amid(run, name, time, index):
@@ -36,7 +36,7 @@ def test_a_run_that_is_stopped_around_removals_gives_the_same_labels(case, monke
             return intermediate(*key)
 
         with monkeypatch.context() as patch:
-            patch.setattr(Run, "intermediate", second)
+            patch.setattr(WorkDir, "intermediate", second)
             remove(run, name, time, index)
 
     for _ in range(200):
@@ -74,7 +74,7 @@ def test_another_executor_carries_on_after_removals(tissue_store, random_model, 
     case = Case(tissue_store, random_model, tmp_path, block=(12, 20, 17))
     dask = {"executor": "dask", "workers": 2, "memory_limit": "4GiB"}
     plan = case.plan()
-    prepare(plan, Run(plan), resumed=False, overwrite=False)
+    prepare(plan, resumed=False, overwrite=False)
     (case.work / "t0" / "sinks" / "2.2.2.npz").mkdir(parents=True)
     with pytest.raises(BlockError, match=r"track of block \(2, 2, 2\)"):
         case.segment(**(dask if first == "dask" else {}))
@@ -163,28 +163,6 @@ def test_a_worker_that_was_given_up_and_goes_on_writes_nothing(tissue_store, ran
             passes.PASSES[name](Run(case.plan()), 0, (0, 0, 0))
     assert {path: path.read_bytes() for path in tmp_path.rglob("*") if path.is_file()} == before
     assert np.array_equal(case.segment(), case.whole())
-
-
-def test_a_run_begun_before_intermediates_went_is_carried_on(tissue_store, random_model, tmp_path, monkeypatch):
-    """Its arrays may lack shards of fill, so they are left as they are."""
-    case = Case(tissue_store, random_model, tmp_path)
-    with monkeypatch.context() as patch:
-        patch.setattr(passes, "remove_unneeded", lambda *key: None)
-        patch.setitem(passes.PASSES, "track", lambda *key: 1 / 0)
-        with pytest.raises(BlockError):
-            case.segment()
-    for path in case.work.glob("t0/*/zarr.json"):
-        metadata = json.loads(path.read_text())
-        metadata["attributes"] = {}
-        path.write_text(json.dumps(metadata))
-    seen = []
-    finish = segment_module.finish_labels
-    monkeypatch.setattr(
-        segment_module, "finish_labels", lambda *a, **m: seen.append(left(case.work)) or finish(*a, **m)
-    )
-    labels = case.segment()
-    assert seen == [{"maps": 8, "offsets": 8, "sinks": 0, "components": 0}]
-    assert np.array_equal(labels, case.whole())
 
 
 def test_maps_are_not_kept_by_a_run_that_may_have_removed_some(tissue_store, random_model, tmp_path, monkeypatch):

@@ -17,6 +17,7 @@ from bigcp3d.schedule.running.tasks import label_tasks, object_tasks
 from bigcp3d.work.passes import passes
 from bigcp3d.work.run.run import Run
 from bigcp3d.work.run.task_costs import Meter, TaskSpent, read_spent
+from bigcp3d.work.run.work_dir import WorkDir
 from tests.schedule.conftest import Case
 
 
@@ -41,7 +42,7 @@ def test_rows_of_an_earlier_run_stay_as_they_were(tissue_store, random_model, tm
         patch.setitem(passes.PASSES, "resolve", lambda *_: 1 / 0)
         with pytest.raises(BlockError):
             case.segment()
-    earlier = read_spent(Run(case.plan()))
+    earlier = read_spent(WorkDir(case.work), case.plan().where.times)
     assert {row.name for row in earlier} == {"normalise", "predict", "merge", "track", "cluster"}
     summary = bigcp3d.segment(tissue_store, **case.settings, output=tmp_path / "out.zarr", work_dir=case.work)
     assert set(earlier) < set(summary.tasks)
@@ -50,8 +51,8 @@ def test_rows_of_an_earlier_run_stay_as_they_were(tissue_store, random_model, tm
 def test_records_without_what_was_spent_are_rows_and_count(tmp_path, tissue_store, random_model):
     """As earlier versions wrote them."""
     run = Run(Case(tissue_store, random_model, tmp_path).plan())
-    write_record(run.records(0), "pyramid12", (0, 1, 2), {"voxels": 7, "seconds": 0.5})
-    assert read_spent(run) == [TaskSpent("pyramid", 0, (12, 0, 1, 2), 7, 0.0, 0.5, "", 0)]
+    write_record(run.dir.records(0), "pyramid12", (0, 1, 2), {"voxels": 7, "seconds": 0.5})
+    assert read_spent(run.dir, [0]) == [TaskSpent("pyramid", 0, (12, 0, 1, 2), 7, 0.0, 0.5, "", 0)]
 
 
 def test_what_was_spent_is_apart_from_what_was_counted_and_as_whole(tmp_path):

@@ -65,7 +65,7 @@ def test_a_network_of_two_channels_is_trained_and_used(store, tmp_path):
     assert load_card(again).channel_names == ("membrane", "nuclei"), "taken over, as is what they are called"
     assert any(not torch.equal(value, start[name]) for name, value in load_network(again)[0].state_dict().items())
     plan = bigcp3d.plan_segmentation(store, model=out, output=tmp_path / "o.zarr")
-    assert plan.channels == (1, 0), "found in the image by their names"
+    assert plan.source.channels == (1, 0), "found in the image by their names"
     exchanged = train(
         [store], tmp_path / "x.safetensors", channels=("nuclei", "membrane"), steps=6, holdout_x=0.4, **SMALL
     )

@@ -1,0 +1,87 @@
+"""How much memory the tasks of a plan need, and how much disk space a run takes; known before anything runs."""
+
+from __future__ import annotations
+
+import math
+
+import numpy as np
+
+from bigcp3d.edge.stores.places import is_address
+from bigcp3d.edge.stores.read_cache import REMEMBERED_BYTES
+from bigcp3d.pure import memory
+from bigcp3d.pure.boxes import BlockGrid, Box, Vec3, vec3
+from bigcp3d.pure.grid import image_box
+from bigcp3d.pure.label.vote import voting_box
+from bigcp3d.pure.predict.normalise import sample_boxes
+from bigcp3d.work.plan.plan import Plan
+
+READ_IMAGE = ("normalise", "predict", "track")
+"""Passes that read the image; from an object store they keep a little of it (`bigcp3d.edge.stores.read_cache`)."""
+
+
+def task_bytes(plan: Plan) -> dict[str, int]:
+    """Peak bytes of one task of each pass, beyond an idle worker."""
+    image, card, target = plan.source.image, plan.prediction.card, plan.output.target
+    core = plan.grid.core(_inner(plan.grid))
+    blocks = plan.patch_blocks
+    most = _inner(blocks.grid)
+    layers = [plan.patches.read_box(layer) for layer in blocks.layers(most)]
+    reads = [image_box(layer, plan.sampling.factors, plan.image_shape) for layer in layers]
+    label_core = plan.label_grid(0).core((0, 0, 0))
+    passes = memory.pass_bytes(
+        block=core.shape,
+        read_vox=max(read.size for read in reads),
+        layer_vox=max(layer.size for layer in layers),
+        extent_vox=blocks.extent(most).size,
+        map_vox=blocks.grid.core(most).size,
+        shell_vox=sum(box.size for box in blocks.shell(most)),
+        hand_over=blocks.hand_over,
+        patch=plan.prediction.patch,
+        features=card.features if card else 0,
+        architecture=card.architecture if card else "eschweiler",
+        itemsize=_itemsize(image.dtype),
+        reach=plan.tracking.reach,
+        radius=plan.grouping.closing_vox,
+        label_block=label_core.shape,
+        label_working=voting_box(label_core, plan.output.label_factors, plan.shape).shape,
+        votes=plan.votes,
+        label_itemsize=8 if plan.votes else _itemsize(target.dtype),
+        sample_vox=sum(box.size for box in sample_boxes(plan.image_shape)),
+        network=plan.predicts,
+        maps_itemsize=plan.given.itemsize,
+        channels=len(plan.source.channels),
+    )
+    remembered = REMEMBERED_BYTES if is_address(image.path) else 0
+    return {name: need + (remembered if name in READ_IMAGE else 0) for name, need in passes.items()}
+
+
+def worker_bytes(plan: Plan, threads: int = 1) -> int:
+    """Peak bytes of a worker that runs so many tasks at once."""
+    base = memory.worker_bytes({"idle": 0})
+    return base + threads * (memory.worker_bytes(task_bytes(plan)) - base)
+
+
+def disk_bytes(plan: Plan) -> dict[str, int]:
+    """Upper bounds of what is written, uncompressed; typical volumes compress three to ten times."""
+    scope, grid, target, times = plan.scope, plan.label_grid(0), plan.output.target, len(plan.where.times)
+    share = sum(grid.core(index).size for index in grid.touching(scope.wanted)) / Box.of_shape(grid.shape).size
+    labels = sum(Box.of_shape(level.shape).size for level in target.levels) * times
+    blocks = plan.patch_blocks
+    inner = _inner(blocks.grid)
+    final, extent = blocks.inner(inner).size, blocks.extent(inner).size
+    waiting = min(2 * math.prod(blocks.grid.counts[1:]), len(blocks.grid))  # two layers, in raster order
+    return {
+        "maps": 4 * scope.mapped.size * times if plan.predicts else 0,
+        "parts": waiting * (4 * final + 16 * (extent - final)) if blocks.hand_over and plan.predicts else 0,
+        "offsets": 3 * scope.tracked.size * times,
+        "labels": math.ceil(labels * share) * _itemsize(target.dtype),
+    }
+
+
+def _inner(grid: BlockGrid) -> Vec3:
+    """A block that is never a cut one, and an inner one where there is any."""
+    return vec3((n - 1) // 2 for n in grid.counts)
+
+
+def _itemsize(dtype: str) -> int:
+    return int(np.dtype(dtype).itemsize)

@@ -1,0 +1,168 @@
+"""The layout of a work directory: which file lies where, and how the arrays are made.
+
+::
+
+    plan.json                    the plan; a run with another one refuses to start here
+    records/, t0/records/        what was done, for the run and for each time point
+    t0/maps                      zarr int8 (4, z, y, x), one shard a block of patches
+    t0/parts/<block>/            what each block of patches hands to one of them; gone once merged
+    t0/offsets                   zarr int8 (3, z, y, x), one shard a block
+    t0/sinks/, components/, flow_errors/, votes/    one table a block
+    t0/sums.npz                  sums of each object
+    t0/bases, object, centre, ids, object_ids    zarr: first component of each block, component to object, object to
+                                 centre, component to id, object to id
+    t0/objects.npz               the table of the cells that were kept
+    t0/failures/                 tasks that failed
+    logs/                        one file a worker
+    ended/                       a record: the labels are finished, and the rest may go
+    finished, kept/              this run has finished, and others may use its maps
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import suppress
+from pathlib import Path
+from typing import Any
+
+import zarr
+from numpy.typing import NDArray
+from zarr.codecs import ZstdCodec
+
+from bigcp3d.edge.image.given_maps import MIN_FOREGROUND
+from bigcp3d.edge.workdir.records import read_record
+from bigcp3d.pure.boxes import Vec3
+from bigcp3d.pure.track.tracking import UNASSIGNED
+from bigcp3d.work.plan.plan import PLAN_FILE, Plan
+
+VECTOR_CHUNK = 2**16
+
+ARRAYS = ("maps", "offsets")
+"""Intermediates that are shards of an array; the others are tables."""
+
+ALL_SHARDS = "all_shards_are_written"
+"""Attribute of arrays in which shards that hold nothing but fill are written too."""
+
+ONCE: Vec3 = (0, 0, 0)
+"""Index of a pass that runs once."""
+
+
+class WorkDir:
+    """Paths in a work directory."""
+
+    def __init__(self, root: str | Path) -> None:
+        self.root = Path(root)
+        self.plan = self.root / PLAN_FILE
+        self.logs = self.root / "logs"
+        self.finished = self.root / "finished"
+
+    @classmethod
+    def of(cls, plan: Plan) -> WorkDir:
+        """That of a plan."""
+        return cls(plan.storage.work_dir)
+
+    def folder(self, time: int) -> Path:
+        """Of a time point."""
+        return self.root / f"t{time}"
+
+    def records(self, time: int | None = None) -> Path:
+        """Folder of the records of a time point, or of those of the whole run."""
+        return (self.root if time is None else self.folder(time)) / "records"
+
+    def read_once(self, name: str, time: int | None = None) -> dict[str, Any] | None:
+        """The record of something that is done once, for a time point or the whole run; None where it is not done."""
+        return read_record(self.records(time), name, ONCE)
+
+    def failures(self, time: int) -> Path:
+        """Folder in which failed tasks are told to others (`bigcp3d.schedule.running.status`)."""
+        return self.folder(time) / "failures"
+
+    def sums(self, time: int) -> Path:
+        """Table of the sums of all objects."""
+        return self.folder(time) / "sums.npz"
+
+    def objects(self, time: int) -> Path:
+        """Table of the cells that were kept."""
+        return self.folder(time) / "objects.npz"
+
+    def array(self, name: str, time: int) -> Path:
+        """The array ``maps`` or ``offsets``, or a vector."""
+        return self.folder(time) / name
+
+    def table(self, kind: str, time: int, index: Vec3) -> Path:
+        """File of one block's sinks, components, flow errors or votes."""
+        return self.folder(time) / kind / f"{_name(index)}.npz"
+
+    def intermediate(self, kind: str, time: int, index: Vec3) -> Path:
+        """File of one block's maps, offsets, sinks or components."""
+        if kind in ARRAYS:
+            return self.array(kind, time).joinpath("c", "0", *map(str, index))
+        return self.table(kind, time, index)
+
+    def parts(self, time: int, taker: Vec3) -> Path:
+        """Folder of what is handed over to one block of patches."""
+        return self.folder(time) / "parts" / _name(taker)
+
+    def part(self, time: int, giver: Vec3, taker: Vec3) -> Path:
+        """File of what one block of patches hands over to another, or keeps for itself until it is merged."""
+        return self.parts(time, taker) / f"{_name(giver)}.npz"
+
+    def create_arrays(self, plan: Plan) -> None:
+        """Make the empty arrays of all time points, where they are not there yet."""
+        card, maps_block = plan.prediction.card, plan.patch_blocks.grid.block
+        said = {MIN_FOREGROUND: card.min_foreground if card else 0.0}
+        for time in plan.where.times:
+            if plan.predicts:
+                self._create("maps", time, (4, *plan.shape), maps_block, fill=0, said=said)
+            self._create("offsets", time, (3, *plan.shape), plan.execution.block, fill=UNASSIGNED, said={})
+
+    def _create(
+        self, name: str, time: int, shape: tuple[int, ...], block: Vec3, *, fill: int, said: dict[str, float]
+    ) -> None:
+        path = self.array(name, time)
+        if not (path / "zarr.json").exists():
+            zarr.create_array(
+                path,
+                shape=shape,
+                shards=(shape[0], *block),
+                chunks=(shape[0], *map(inner_side, block)),
+                dtype="int8",
+                fill_value=fill,
+                compressors=ZstdCodec(level=1),
+                dimension_names=("channel", "z", "y", "x"),
+                attributes={ALL_SHARDS: True, **said},
+                zarr_format=3,
+            )
+
+    def write_vector(self, name: str, time: int, values: NDArray[Any]) -> None:
+        """Write rows that tasks will read in pieces.
+
+        What an earlier try wrote is the same, and is written over chunk by chunk: others may be reading it.
+        """
+        rows, path = max(len(values), 1), self.array(name, time)
+        shape, chunks = (rows, *values.shape[1:]), (min(rows, VECTOR_CHUNK), *values.shape[1:])
+        array: zarr.Array[Any] | None = None
+        with suppress(FileNotFoundError):
+            array = zarr.open_array(path, mode="r+", zarr_format=3)
+        if array is None or (array.shape, array.chunks, array.dtype) != (shape, chunks, values.dtype):
+            array = zarr.create_array(
+                path, shape=shape, chunks=chunks, dtype=values.dtype, zarr_format=3, overwrite=True
+            )
+        if len(values):
+            array[:] = values
+
+
+def find_work_dirs(home: Path) -> Iterator[WorkDir]:
+    """Work directories in a folder, by name."""
+    for path in sorted(home.glob(f"*/{PLAN_FILE}")):
+        yield WorkDir(path.parent)
+
+
+def inner_side(side: int) -> int:
+    """Side of a chunk inside a shard: the largest divisor up to 64, or the whole side where that would be tiny."""
+    best = max(d for d in range(1, min(side, 64) + 1) if side % d == 0)
+    return best if best >= 24 else side
+
+
+def _name(index: Vec3) -> str:
+    return ".".join(map(str, index))
