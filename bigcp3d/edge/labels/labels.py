@@ -20,7 +20,6 @@ import numpy as np
 import zarr
 from numpy.typing import NDArray
 
-from bigcp3d import __version__
 from bigcp3d.edge.image.multiscale import Placed, describe_levels
 from bigcp3d.edge.image.new_image import create_image, write_image_box
 from bigcp3d.edge.image.transforms import float3, units_um
@@ -40,6 +39,7 @@ from bigcp3d.edge.stores.stores import (
 )
 from bigcp3d.errors import InputError
 from bigcp3d.pure.boxes import Box
+from bigcp3d.version import __version__
 
 __all__ = [
     "LabelTarget",

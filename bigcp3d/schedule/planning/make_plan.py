@@ -29,6 +29,7 @@ from bigcp3d.schedule.planning.find_kept_maps import default_work_dir, reuse_kep
 from bigcp3d.schedule.planning.grids import choose_grids
 from bigcp3d.schedule.planning.region import find_region, find_times, open_mask
 from bigcp3d.schedule.planning.request import Request
+from bigcp3d.version import __version__
 from bigcp3d.work.plan.plan import Plan
 from bigcp3d.work.run.kept_maps import read_kept
 
@@ -45,8 +46,6 @@ def make_plan(request: Request) -> Plan:
         For whatever can be known to fail before voxels are read. An existing target is not checked here, since
         resuming depends on it (`bigcp3d.schedule.segment`).
     """
-    from bigcp3d import __version__
-
     request.check()
     refuse_address(request.work_dir, "--work-dir", "on a cluster, a folder of a file system that all workers share")
     image = open_image(request.source)
