@@ -22,7 +22,7 @@ import zarr
 
 import bigcp3d
 from bigcp3d.edge.image.image import open_image, open_labels
-from bigcp3d.edge.models.model_files import load_card, load_network
+from bigcp3d.edge.models.model_families import load_card, load_network
 from bigcp3d.edge.workdir.records import read_record
 from bigcp3d.edge.workdir.tables import read_table
 from bigcp3d.errors import InputError

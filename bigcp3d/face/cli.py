@@ -184,7 +184,8 @@ def models(
 ) -> None:
     """Show the models that come with bigcp3d, with what each expects and was trained on; of one, also its scores."""
     set_up_logging(verbose, quiet=False)
-    from bigcp3d.edge.models.model_files import find_model, load_card, shipped_models
+    from bigcp3d.edge.models.model_families import find_model, load_card
+    from bigcp3d.edge.models.model_files import shipped_models
     from bigcp3d.face.describe_store import describe_model
 
     chosen = shipped_models() if name is None else {name: find_model(name)}

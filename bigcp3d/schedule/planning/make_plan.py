@@ -14,7 +14,8 @@ from bigcp3d.edge.image.given_maps import default_min_foreground, open_maps
 from bigcp3d.edge.image.image import open_image
 from bigcp3d.edge.labels.label_plan import CHUNK
 from bigcp3d.edge.labels.labels import plan_labels
-from bigcp3d.edge.models.model_files import ModelCard, model_hash
+from bigcp3d.edge.models.model_card import ModelCard
+from bigcp3d.edge.models.model_families import model_hash
 from bigcp3d.edge.stores.places import is_address, place, refuse_address
 from bigcp3d.errors import InputError
 from bigcp3d.pure.boxes import Vec3, vec3
@@ -162,11 +163,10 @@ def _min_foreground(request: Request, card: ModelCard, stored: list[zarr.Array[A
 
 
 def _precision(request: Request, card: ModelCard) -> str:
-    """What the network computes in: as asked, else bfloat16 where this machine is fast in it."""
-    if request.precision != "auto":
-        return request.precision
-    if card.architecture == "cellpose":  # made for float32, with sums over a batch norm; Cellpose-SAM is for bfloat16
-        return "float32"
+    """What the network computes in: as asked, else as the card says, else bfloat16 where this machine is fast in it."""
+    precision = card.precision if request.precision == "auto" else request.precision
+    if precision != "auto":
+        return precision
     import torch  # takes seconds, and every other check comes first
 
     from bigcp3d.pure.predict.run_network import fast_precision

@@ -20,7 +20,7 @@ from pydantic import BaseModel, ConfigDict
 
 from bigcp3d.edge.image.image import ImageInfo
 from bigcp3d.edge.labels.labels import LabelTarget
-from bigcp3d.edge.models.model_files import ModelCard
+from bigcp3d.edge.models.model_card import ModelCard
 from bigcp3d.edge.stores.places import is_address
 from bigcp3d.edge.stores.read_cache import REMEMBERED_BYTES
 from bigcp3d.pure.boxes import BlockGrid, Box, Vec3, vec3
@@ -282,9 +282,7 @@ class Plan(BaseModel):
             map_vox=blocks.grid.core(most).size,
             shell_vox=sum(box.size for box in blocks.shell(most)),
             hand_over=blocks.hand_over,
-            patch=self.patch,
-            features=self.card.features if self.card else 0,
-            architecture=self.card.architecture if self.card else "eschweiler",
+            patch_bytes=self.card.patch_bytes(self.patch, len(self.channels)) if self.card else 0,
             itemsize=_itemsize(self.image.dtype),
             reach=self.reach,
             radius=self.radius,

@@ -14,7 +14,8 @@ from pathlib import Path
 from typing import Literal
 
 from bigcp3d.edge.image.image import open_image, open_labels
-from bigcp3d.edge.models.model_files import model_hash, save_model
+from bigcp3d.edge.models.model_families import model_hash
+from bigcp3d.edge.models.model_files import save_model
 from bigcp3d.errors import InputError
 from bigcp3d.pure.boxes import Box, Vec3
 from bigcp3d.version import __version__

@@ -13,7 +13,7 @@ import zarr
 import bigcp3d
 from bigcp3d.edge.image.image import open_image, open_labels, read_box
 from bigcp3d.edge.labels.labels import create_image
-from bigcp3d.edge.models.model_files import load_card, load_network
+from bigcp3d.edge.models.model_families import load_card, load_network
 from bigcp3d.errors import InputError
 from bigcp3d.pure.boxes import Box
 from bigcp3d.pure.learn.augment import Sample
