@@ -11,7 +11,7 @@ from typing import Any
 import zarr
 
 from bigcp3d.edge.image.metadata import stays_inside
-from bigcp3d.edge.stores.clients import in_words, shown_cause
+from bigcp3d.edge.stores.clients import describe_error, shown_cause
 from bigcp3d.edge.stores.places import zarr_store
 from bigcp3d.errors import InputError
 
@@ -40,7 +40,7 @@ def open_levels(group: zarr.Group, multiscale: Mapping[str, Any], where: str) ->
         try:
             array = zarr.open_array(zarr_store(f"{where}/{path}"), mode="r", zarr_format=group.metadata.zarr_format)
         except Exception as error:
-            said, paths = in_words(error), ", ".join(str(d["path"]) for d in datasets)
+            said, paths = describe_error(error), ", ".join(str(d["path"]) for d in datasets)
             raise InputError(
                 f"{where}: found no readable array at level path {path!r} ({said}); allowed is one array for each of "
                 f"{paths}; write the image again, or take the level out of its metadata"

@@ -17,7 +17,7 @@ from zarr.errors import BaseZarrError
 
 from bigcp3d.edge.image.metadata import first_multiscale, ome_part
 from bigcp3d.edge.image.other_formats import describe_file, describe_folder
-from bigcp3d.edge.stores.clients import in_words, is_remote_error, shown_cause
+from bigcp3d.edge.stores.clients import describe_error, is_remote_error, shown_cause
 from bigcp3d.edge.stores.places import Place, is_address, place, zarr_store
 from bigcp3d.edge.stores.remote import Remote
 from bigcp3d.errors import InputError
@@ -57,7 +57,7 @@ def open_node(where: str) -> Node:
         ):
             raise
         raise InputError(
-            f"{where}: found zarr metadata ({kind}) that cannot be read: {in_words(error)}; allowed are zarr 2 and "
+            f"{where}: found zarr metadata ({kind}) that cannot be read: {describe_error(error)}; allowed are zarr 2 and "
             "zarr 3; check the permissions, or write the store again"
         ) from shown_cause(error)
 

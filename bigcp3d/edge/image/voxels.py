@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 from zarr.core.sync import sync
 
 from bigcp3d.edge.image.image_info import ImageInfo
-from bigcp3d.edge.stores.clients import in_words, shown_cause
+from bigcp3d.edge.stores.clients import describe_error, shown_cause
 from bigcp3d.edge.stores.places import is_address, place, zarr_store
 from bigcp3d.edge.stores.remote import Remote
 from bigcp3d.errors import InputError
@@ -101,7 +101,7 @@ def read_box(image: ImageInfo, level: int, box: Box, *, channel: int = 0, time: 
     except Exception as error:
         raise InputError(
             f"{where}: found voxels that cannot be read in box {box.start} to {box.stop} (z, y, x), channel {channel}, "
-            f"time {time}: {type(error).__name__}: {in_words(error)}; allowed are whole chunks; copy or write the "
+            f"time {time}: {type(error).__name__}: {describe_error(error)}; allowed are whole chunks; copy or write the "
             "image again"
         ) from shown_cause(error)
     return voxels.astype(image.dtype, copy=False)

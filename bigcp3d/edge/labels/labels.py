@@ -26,7 +26,7 @@ from bigcp3d.edge.image.transforms import float3, units_um
 from bigcp3d.edge.labels.label_list import enter_label, show_at_root, source_path, versioned, withdraw_label
 from bigcp3d.edge.labels.label_plan import LabelTarget, check_name, plan_labels
 from bigcp3d.edge.labels.label_target import check_target
-from bigcp3d.edge.stores.clients import in_words, shown_cause
+from bigcp3d.edge.stores.clients import describe_error, shown_cause
 from bigcp3d.edge.stores.places import place, remove, zarr_store
 from bigcp3d.edge.stores.stores import (
     edit_group,
@@ -141,7 +141,7 @@ def read_label_box(target: LabelTarget, level: int, box: Box, *, time: int = 0) 
     except Exception as error:
         raise InputError(
             f"{path}: found labels that cannot be read in box {box.start} to {box.stop}, time {time}: "
-            f"{in_words(error)}; allowed are whole chunks; run again with --overwrite"
+            f"{describe_error(error)}; allowed are whole chunks; run again with --overwrite"
         ) from shown_cause(error)
 
 

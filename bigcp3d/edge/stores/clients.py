@@ -113,7 +113,7 @@ def reaching(where: object, kind: type[BigCP3DError] = InputError) -> Iterator[N
             raise
         if not is_remote_error(error):
             raise
-        raise kind(f"{where}: {in_words(error)}") from None  # whose text may hold what the server was sent
+        raise kind(f"{where}: {describe_error(error)}") from None  # whose text may hold what the server was sent
 
 
 def is_remote_error(error: BaseException) -> bool:
@@ -126,7 +126,7 @@ def shown_cause(error: BaseException) -> BaseException | None:
     return None if is_remote_error(error) else error
 
 
-def in_words(error: BaseException) -> str:
+def describe_error(error: BaseException) -> str:
     """An error in one line: what was found, and the cure. For errors of an object store, without what was sent."""
     if not is_remote_error(error):
         return str(error)

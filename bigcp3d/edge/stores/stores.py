@@ -20,7 +20,7 @@ from numpy.typing import NDArray
 from zarr.codecs import ZstdCodec
 
 from bigcp3d.edge.stores.atomic_files import sync_file
-from bigcp3d.edge.stores.clients import in_words, is_remote_error
+from bigcp3d.edge.stores.clients import describe_error, is_remote_error
 from bigcp3d.edge.stores.places import Place, zarr_store
 from bigcp3d.edge.stores.remote import Remote
 from bigcp3d.errors import BigCP3DError, InputError, TargetError
@@ -136,7 +136,7 @@ def writing(path: Place) -> Iterator[None]:
         raise
     except Exception as error:
         if is_remote_error(error):
-            raise TargetError(f"{path}: cannot be written: {in_words(error)}") from None
+            raise TargetError(f"{path}: cannot be written: {describe_error(error)}") from None
         if isinstance(error, OSError):
             raise write_error(path, error) from error
         raise
