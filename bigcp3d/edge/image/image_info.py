@@ -1,7 +1,4 @@
-"""What is known of an image without reading voxels: frozen data that travels to workers.
-
-Level and ImageInfo hold no open handle and no voxel. A level speaks of (z, y, x) only, in micrometres.
-"""
+"""What is known of an image without reading voxels: frozen data without open handles, which travels to workers."""
 
 from __future__ import annotations
 
@@ -35,7 +32,7 @@ class Level:
 
 @dataclass(frozen=True)
 class ImageInfo:
-    """What is known of an image without reading voxels; no open handles.
+    """What is known of an image without reading voxels.
 
     Attributes
     ----------
@@ -51,10 +48,8 @@ class ImageInfo:
         numpy's name: ``"uint16"``.
     channels, times : int
         1 where there is no such axis.
-    channel_names : tuple of str
-        Empty where the store names none.
-    label_names : tuple of str
-        The labels that the image has.
+    channel_names, label_names : tuple of str
+        Empty where the store names no channels or holds no labels.
     units : tuple of str or None
         Units of z, y, x as the store words them; None where it states none, or none that is a length.
     """

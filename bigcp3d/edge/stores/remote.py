@@ -1,8 +1,7 @@
-"""A place in an object store (``s3://``) or on a web server (``http://``, ``https://``), with the names of a path.
+"""A place in an object store (``s3://``) or on a web server (``http://``, ``https://``), with the methods of a path.
 
 Nothing is cached and no handle is kept: a `Remote` is two texts, compares by them, and travels to workers. An object
-is written whole or not at all, so a shard or a file needs no second name that is then moved. A web server is read only
-and cannot be listed.
+is written whole or not at all. A web server is read only and cannot be listed.
 """
 
 from __future__ import annotations
@@ -12,7 +11,7 @@ from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
-from bigcp3d.edge.stores.clients import connect, reaching
+from bigcp3d.edge.stores.connections import connect, reaching
 from bigcp3d.errors import InputError, TargetError
 
 if TYPE_CHECKING:
@@ -29,15 +28,7 @@ EDITS = 20
 
 @dataclass(frozen=True)
 class Remote:
-    """An address.
-
-    Attributes
-    ----------
-    root : str
-        ``"s3://bucket"`` or ``"https://host:port"``.
-    key : str
-        What follows, without slashes at its ends.
-    """
+    """An address: ``root`` as ``"s3://bucket"`` or ``"https://host:port"``, and a key without slashes at its ends."""
 
     root: str
     key: str
@@ -96,13 +87,7 @@ class Remote:
         return self.size() is not None
 
     def exists(self) -> bool:
-        """Whether there is such an object, or any below it.
-
-        Raises
-        ------
-        InputError
-            Also where there is no such bucket.
-        """
+        """Whether there is such an object, or any below it; `InputError` where there is no such bucket."""
         if self.read_only:
             return any((self / name).is_file() for name in METADATA) or (bool(self.key) and self.is_file())
         import obstore
@@ -127,12 +112,7 @@ class Remote:
             yield Remote(self.root, key.strip("/"))
 
     def read_bytes(self) -> bytes:
-        """The content of an object.
-
-        Raises
-        ------
-        FileNotFoundError
-        """
+        """The content of an object; `FileNotFoundError` where there is none."""
         import obstore
 
         with reaching(self):
@@ -213,10 +193,8 @@ class Remote:
                         raise
                 obstore.put(self._quick, self.key, new)
                 return
-        raise TargetError(f"{self}: others change it all the time ({EDITS} tries); run the same command again")
+        raise TargetError(f"{self}: others keep changing it ({EDITS} tries); run the same command again")
 
     def _refuse_read_only(self) -> None:
         if self.read_only:
-            raise InputError(
-                f"{self}: found a place on a web server; allowed there is reading; give --output, a local path or s3://"
-            )
+            raise InputError(f"{self}: a web server can only be read from; give --output, a local path or s3://")

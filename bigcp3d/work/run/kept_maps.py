@@ -22,7 +22,7 @@ from pydantic import BaseModel, ConfigDict, ValidationError
 
 from bigcp3d.edge.image.given_maps import KEPT
 from bigcp3d.edge.stores.places import same_place
-from bigcp3d.edge.stores.stores import plain_json
+from bigcp3d.edge.stores.zarr_write import plain_json
 from bigcp3d.edge.workdir.records import read_record, read_records, write_record
 from bigcp3d.errors import InputError
 from bigcp3d.pure.boxes import Box, Vec3, vec3

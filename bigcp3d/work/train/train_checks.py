@@ -14,7 +14,7 @@ from pydantic import ValidationError
 
 from bigcp3d.edge.models.model_card import OWN_ARCHITECTURES, ModelCard
 from bigcp3d.edge.models.model_families import load_card
-from bigcp3d.edge.stores.files import check_folder
+from bigcp3d.edge.stores.check_writable import check_folder
 from bigcp3d.edge.stores.places import refuse_address
 from bigcp3d.errors import InputError, TargetError
 from bigcp3d.pure.boxes import Vec3

@@ -116,7 +116,7 @@ def test_a_list_that_many_change_at_once_loses_nothing(s3):
 
 
 def test_an_array_is_made_where_it_was_asked_for_and_nowhere_else(s3):
-    from bigcp3d.edge.stores.stores import make_array
+    from bigcp3d.edge.stores.zarr_write import make_array
 
     spot = place(s3) / "a" / "b"
     make_array(spot, (4, 4, 4), "uint8", axes="zyx", chunk=(2, 2, 2), shard=(4, 4, 4), zarr_format=3)

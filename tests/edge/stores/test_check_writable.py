@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from bigcp3d.edge.stores.files import check_file, check_folder, nearest_there
+from bigcp3d.edge.stores.check_writable import check_file, check_folder, nearest_there
 from bigcp3d.errors import InputError, TargetError
 
 
