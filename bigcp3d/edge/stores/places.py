@@ -118,4 +118,4 @@ def follow(start: str | Place, way: str) -> Place:
 def refuse_address(where: Any, what: str, cure: str) -> None:
     """Refuse an address where only a local path will do (`InputError`)."""
     if where is not None and is_address(where):
-        raise InputError(f"{place(where)}: {what} cannot be an address; give a local path: {cure}")
+        raise InputError(f"{place(where)}: this is an address, and {what} must be a local path: {cure}")
