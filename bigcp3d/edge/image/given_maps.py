@@ -45,14 +45,8 @@ def default_min_foreground(maps: zarr.Array[Any]) -> float:
 def open_maps(path: str | Place, shape: Vec3, times: int, time: int = 0) -> zarr.Array[Any]:
     """The array that holds the maps of a time point; `InputError` where it has another shape or dtype, or is none.
 
-    Parameters
-    ----------
-    path : str or Path
-        A zarr array, or an OME-Zarr image whose finest level it is; or a work directory in which maps are kept.
-    shape : tuple of int
-        Of the working grid.
-    times, time : int
-        Time points of the image, and the one that is wanted.
+    ``path`` is a zarr array, an OME-Zarr image whose finest level it is, or a work directory in which maps are kept;
+    ``shape`` is that of the working grid, ``times`` the image's number of time points.
     """
     kept = None if is_address(path) else read_record(str(path), KEPT, (0, 0, 0))
     if kept is not None:

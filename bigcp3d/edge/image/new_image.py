@@ -34,23 +34,8 @@ def create_image(
 ) -> ImageInfo:
     """Make an image of one level, all zero; `TargetError` where something is there, or the place cannot be written.
 
-    Parameters
-    ----------
-    path : str, Path or Remote
-    shape : tuple of int
-        (z, y, x), in voxels.
-    dtype : str
-        numpy's name.
-    scale_um : tuple of float, or None
-        Micrometres per voxel; None writes 1 without a unit.
-    channels : int
-        More than 1 makes an axis c.
-    version : str
-        ``"0.4"`` or ``"0.5"``.
-    chunk, shard : tuple of int
-        Shard a multiple of chunk. 0.4 has chunks only.
-    name : str
-        Written into the metadata.
+    ``shape``, ``chunk`` and ``shard`` (a multiple of chunk; 0.4 has none) are voxels (z, y, x), ``dtype`` is numpy's
+    name, ``scale_um`` micrometres per voxel; without it, 1 is written without a unit. Several channels make an axis c.
     """
     where = place(path)
     if where.exists():

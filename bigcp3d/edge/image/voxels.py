@@ -53,19 +53,7 @@ def _in_range(image: ImageInfo, what: str, number: int, count: int) -> int:
 def read_box(image: ImageInfo, level: int, box: Box, *, channel: int = 0, time: int = 0) -> NDArray[Any]:
     """The voxels of a box, (z, y, x), in native byte order; chunks that the store lacks are the fill value.
 
-    Parameters
-    ----------
-    image : ImageInfo
-    level : int
-        Pyramid level, 0 the finest.
-    box : Box
-        Inside the level's shape, not empty; `ValueError` otherwise.
-    channel, time : int
-
-    Raises
-    ------
-    InputError
-        A stored chunk is damaged or unreadable.
+    `InputError` where a stored chunk is damaged or unreadable; `ValueError` where the box does not lie in the level.
     """
     check_level(image, level), check_time(image, time), check_channel(image, channel)
     shape, where = image.levels[level].shape, f"{image.path}/{image.levels[level].path}"

@@ -29,42 +29,20 @@ log = logging.getLogger(__name__)
 
 @dataclass(frozen=True)
 class LabelTarget:
-    """Where labels go, and how they are stored.
+    """Where labels go, and how they are stored."""
 
-    Attributes
-    ----------
-    image_path : str
-        The image group they belong to.
-    group : str
-        The group that gets ``labels/<name>``: the image's, or another store.
-    version, zarr_format
-        ``"0.4"`` in zarr 2, ``"0.5"`` in zarr 3.
-    times : int or None
-        Length of the t axis; None where the image has none.
-    dtype : str
-        ``"uint32"`` or ``"uint64"``.
-    levels : tuple of Level
-        Finest first; ``scale_um`` is None where the image states none.
-    factors : tuple of tuple of float
-        For each level, voxels of the level below per voxel; ones for the first.
-    chunk, shard : tuple of int
-        Stored pieces, and the unit of writing, at every level.
-    units : tuple of str or None
-        The image's own words for z, y, x; scales are written in them, so that viewers that ignore units overlay both.
-    """
-
-    image_path: str
-    group: str
+    image_path: str  # the image group they belong to
+    group: str  # that gets ``labels/<name>``: the image's, or another store
     name: str
-    version: str
+    version: str  # "0.4" in zarr 2, "0.5" in zarr 3
     zarr_format: int
-    times: int | None
-    dtype: str
-    levels: tuple[Level, ...]
-    factors: tuple[Float3, ...]
-    chunk: Vec3
-    shard: Vec3
-    units: tuple[str | None, ...] = (None, None, None)
+    times: int | None  # length of the t axis; None where the image has none
+    dtype: str  # "uint32" or "uint64"
+    levels: tuple[Level, ...]  # finest first
+    factors: tuple[Float3, ...]  # for each level, voxels of the level below per voxel; ones for the first
+    chunk: Vec3  # stored pieces, at every level
+    shard: Vec3  # unit of writing, at every level
+    units: tuple[str | None, ...] = (None, None, None)  # the image's words for z, y, x, in which scales are written
 
     @property
     def path(self) -> Place:
@@ -82,17 +60,8 @@ def plan_labels(
 ) -> LabelTarget:
     """Decide on the labels of an image; nothing is read or written. `InputError` for a name that cannot be a folder.
 
-    Parameters
-    ----------
-    image : ImageInfo
-    output : str, Path or None
-        Another store that gets ``labels/<name>``; None for the image's own group.
-    name, dtype : str
-        ``dtype`` is ``"uint32"`` or ``"uint64"``.
-    shard : tuple of int
-        Wanted unit of writing, in voxels; see `chunk_and_shard`.
-    level : int
-        Level of the image on which the finest labels lie.
+    ``output`` is another store that gets ``labels/<name>``, None the image's own group; the finest labels lie on
+    ``level`` of the image; ``shard`` is the wanted unit of writing in voxels (`chunk_and_shard`).
     """
     if dtype not in LABEL_DTYPES:
         raise ValueError(f"labels of {dtype}; allowed are {' and '.join(LABEL_DTYPES)}")

@@ -43,13 +43,7 @@ SAM_BYTES = 4 * 2**30
 
 
 def find_file(name: str) -> Path:
-    """The weight file of a path or of a name, whose file is fetched by Cellpose's own code.
-
-    Raises
-    ------
-    ModelError
-        Cellpose is not installed, or there is no such name or file, or it cannot be fetched.
-    """
+    """The weight file of a path, or of a name, whose file is fetched by Cellpose's own code."""
     model = PREFIX + name
     version = _installed_version(model)
     path = Path(name).expanduser()
@@ -121,13 +115,7 @@ def _memory(widths: list[int], sam: bool) -> PatchMemory:
 
 
 def read_network(name: str, device: str) -> nn.Module:
-    """The network, in eval mode, as one that takes patches.
-
-    Raises
-    ------
-    ModelError
-        As `read_card`, or the installed Cellpose lacks the network, or the weights do not fit it.
-    """
+    """The network, in eval mode, as one that takes patches; `ModelError` also where weights or Cellpose do not fit."""
     from bigcp3d.pure.predict.cellpose_planes import PlaneNetwork
 
     path = find_file(name)
@@ -137,7 +125,7 @@ def read_network(name: str, device: str) -> nn.Module:
     try:
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")
-            network = _sam_network() if sam else _u_network(_widths(weights))
+            network = _make_network(weights, sam)
     except ImportError as error:
         raise ModelError(
             f"{path}: this is {kind}, which the installed Cellpose {_installed_version(PREFIX + name)} does not have "
@@ -217,19 +205,19 @@ def _diameter(weights: Weights, path: Path) -> float:
     return diameter
 
 
-def _u_network(widths: list[int]) -> nn.Module:
-    from cellpose.resnet_torch import CPnet
+def _make_network(weights: Weights, sam: bool) -> nn.Module:
+    """Cellpose's network with random weights; ImportError where this Cellpose lacks it."""
+    network: nn.Module
+    if not sam:
+        from cellpose.resnet_torch import CPnet
 
-    network: nn.Module = CPnet(list(widths), 3, 3, mkldnn=False)
-    return network
-
-
-def _sam_network() -> nn.Module:
+        network = CPnet(_widths(weights), 3, 3, mkldnn=False)
+        return network
     try:
         from cellpose.vit import CPSAM as Sam
     except ImportError:
         from cellpose.vit_sam import Transformer as Sam  # up to 4.1
-    network: nn.Module = Sam()
+    network = Sam()
     return network
 
 

@@ -15,89 +15,46 @@ OWN_ARCHITECTURES = ("eschweiler", "half")
 
 
 class PatchMemory(BaseModel):
-    """Bytes that a network needs for one patch: a fixed part, and more for each voxel of the patch.
-
-    Attributes
-    ----------
-    fixed : int
-    per_voxel : int
-        Of the patch; for each channel after the first, 8 more are counted.
-    per_plane_voxel : int
-        Of the largest plane of the patch.
-    """
+    """Bytes that a network needs for one patch."""
 
     model_config = ConfigDict(frozen=True, extra="forbid")
 
     fixed: int = Field(ge=0)
     per_voxel: int = Field(ge=0)
-    per_plane_voxel: int = Field(default=0, ge=0)
+    per_plane_voxel: int = Field(default=0, ge=0)  # of the patch's largest plane
 
     def count(self, patch: Vec3, channels: int) -> int:
-        """Bytes for a patch of so many channels."""
+        """Bytes for a patch; each channel after the first adds 8 a voxel."""
         voxels = math.prod(patch)
         return self.fixed + voxels * (self.per_voxel + 8 * (channels - 1)) + voxels // min(patch) * self.per_plane_voxel
 
 
 class ModelCard(BaseModel):
-    """What a network expects, what it needs, and where it comes from.
-
-    Attributes
-    ----------
-    name : str
-    representation : "tanh" or "heat"
-        Form of the flow (`bigcp3d.pure.learn.targets`).
-    scale_vox : float
-        s of the tanh in working voxels; no meaning for heat.
-    diameter_vox : float
-        Diameter of the cells that it knows, in working voxels.
-    architecture : str
-        "eschweiler" or "half" for our networks (`bigcp3d.pure.predict.network`); other families have their own words.
-    channels : int
-        That the network takes.
-    optional_channels : int
-        That it can take after these; zeros where the user gives none.
-    features, depth : int
-        Of the network. Sides of patches are multiples of 2 to the depth (to the depth - 1 for "eschweiler").
-    channel_names : tuple of str
-        What each channel shows, in order; empty where nobody said.
-    patch : tuple of int
-        Largest patch for prediction, in voxels.
-    margin : int
-        Voxels at a patch's border in which its prediction counts less.
-    low_percentile, high_percentile, clip : float, float, tuple of float
-        Normalisation of intensities (`bigcp3d.pure.predict.normalise`).
-    min_foreground : float
-        What a cell's mean foreground must reach, where a user does not say; 0 keeps all.
-    precision : "auto", "float32" or "bfloat16"
-        In which the network computes, where a user does not say; "auto" is bfloat16 on a machine that is fast in it.
-    memory : PatchMemory or None
-        What the network needs; None for our networks, whose need follows from their features.
-    training, date, bigcp3d_version, command : str
-        Training data with their licences; when, with what, and how it was trained.
-    """
+    """What a network expects, what it needs, and where it comes from; (z, y, x), in working voxels."""
 
     model_config = ConfigDict(frozen=True, extra="forbid")
 
     name: str
-    representation: Literal["tanh", "heat"]
-    scale_vox: float = Field(gt=0)
-    diameter_vox: float = Field(gt=0)
-    architecture: str = "eschweiler"
-    channels: int = Field(ge=1)
-    optional_channels: int = Field(default=0, ge=0)
-    channel_names: tuple[str, ...] = ()
+    representation: Literal["tanh", "heat"]  # form of the flow (`bigcp3d.pure.learn.targets`)
+    scale_vox: float = Field(gt=0)  # s of the tanh; no meaning for heat
+    diameter_vox: float = Field(gt=0)  # of the cells that it knows
+    architecture: str = "eschweiler"  # one of OWN_ARCHITECTURES, or another family's own word
+    channels: int = Field(ge=1)  # that the network takes
+    optional_channels: int = Field(default=0, ge=0)  # that it can take after these; zeros where the user gives none
+    channel_names: tuple[str, ...] = ()  # what each channel shows, in order; empty where nobody said
     features: int = Field(default=0, ge=0)
-    depth: int = Field(default=0, ge=0)
-    patch: Vec3
-    margin: int = Field(ge=0)
-    low_percentile: float = Field(ge=0, lt=100)
+    depth: int = Field(default=0, ge=0)  # levels of the network; decides `stride`
+    patch: Vec3  # largest patch for prediction
+    margin: int = Field(ge=0)  # voxels at a patch's border in which its prediction counts less
+    low_percentile: float = Field(ge=0, lt=100)  # normalisation of intensities (`bigcp3d.pure.predict.normalise`)
     high_percentile: float = Field(gt=0, le=100)
     clip: tuple[float, float]
-    min_foreground: float = Field(default=0.0, ge=0, le=1)
-    precision: Literal["auto", "float32", "bfloat16"] = "auto"
-    memory: PatchMemory | None = None
-    training: str
-    date: str
+    # the next two hold where the user does not say
+    min_foreground: float = Field(default=0.0, ge=0, le=1)  # least mean foreground of a cell; 0 keeps all
+    precision: Literal["auto", "float32", "bfloat16"] = "auto"  # auto: bfloat16 on a machine that is fast in it
+    memory: PatchMemory | None = None  # None: our networks' need follows from their features
+    training: str  # training data, with their licences
+    date: str  # when, with what, and how it was trained
     bigcp3d_version: str
     command: str
 
@@ -108,7 +65,7 @@ class ModelCard(BaseModel):
 
     @property
     def stride(self) -> int:
-        """Sides of patches are multiples of it."""
+        """Sides of patches are multiples of it: 2 to the depth, or to the depth - 1 for "eschweiler"."""
         return int(2 ** (self.depth - (self.architecture == "eschweiler")))
 
     def patch_bytes(self, patch: Vec3, channels: int) -> int:

@@ -23,26 +23,14 @@ LOCK = "lock.json"
 
 @dataclass(frozen=True)
 class Holder:
-    """Who holds a lock.
+    """Who holds a lock."""
 
-    Attributes
-    ----------
-    id : str
-        Of this one holding; no two are equal.
-    host, pid : str, int
-        Where the run was started.
-    machine : str
-        Equal where ``pid`` means the same process: host, its start, the space of its process numbers.
-    started, since : float
-        When the process began, and when it took the lock, in seconds since 1970.
-    """
-
-    id: str
+    id: str  # of this one holding; no two are equal
     host: str
-    machine: str
+    machine: str  # equal where ``pid`` means the same process: host, its start, the space of its process numbers
     pid: int
-    started: float
-    since: float
+    started: float  # when the process began, in seconds since 1970
+    since: float  # when it took the lock
 
 
 class LockFile:
