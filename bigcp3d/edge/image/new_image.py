@@ -6,13 +6,13 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-import zarr
 from numpy.typing import NDArray
 
 from bigcp3d.edge.image.image import ImageInfo, check_channel, open_image
 from bigcp3d.edge.image.multiscale import describe_levels
 from bigcp3d.edge.image.transforms import Float3, float3
-from bigcp3d.edge.stores.places import Place, place, zarr_store
+from bigcp3d.edge.image.voxels import open_level
+from bigcp3d.edge.stores.places import Place, place
 from bigcp3d.edge.stores.zarr_write import edit_group, make_array, write_whole, writing
 from bigcp3d.errors import TargetError
 from bigcp3d.pure.boxes import Box, Vec3, vec3
@@ -62,6 +62,6 @@ def write_image_box(image: ImageInfo, box: Box, array: NDArray[Any], *, channel:
     """
     path = place(image.path) / image.levels[0].path
     lead = (check_channel(image, channel),) if "c" in image.axes else ()
-    stored = zarr.open_array(zarr_store(path), mode="r", zarr_format=image.zarr_format)  # type: ignore[arg-type]
+    stored = open_level(image, 0)
     unit = vec3((stored.shards or stored.chunks)[-3:])
     write_whole(path, image.zarr_format, lead, box, np.asarray(array), unit)

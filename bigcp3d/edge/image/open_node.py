@@ -16,6 +16,7 @@ from zarr.errors import BaseZarrError
 
 from bigcp3d.edge.image.conversion_advice import describe_file, describe_folder
 from bigcp3d.edge.image.metadata import first_multiscale, ome_part
+from bigcp3d.edge.stores.check_writable import nearest_there
 from bigcp3d.edge.stores.connections import describe_error, is_remote_error, shown_cause
 from bigcp3d.edge.stores.places import Place, is_address, place, zarr_store
 from bigcp3d.edge.stores.remote import METADATA, Remote
@@ -82,19 +83,14 @@ def metadata_file(spot: Place) -> str | None:
 def _refuse_files(path: Path, where: str) -> None:
     """Say what is there in place of a folder."""
     if not os.path.exists(path):  # unlike Path.exists, false where a folder on the way cannot be entered
-        near = _existing_parent(path)
-        raise InputError(f"{where}: there is nothing (the path exists up to {near}); give an OME-Zarr group")
+        raise InputError(
+            f"{where}: there is nothing (the path exists up to {nearest_there(path)}); give an OME-Zarr group"
+        )
     if path.is_file():
         kind, cure = describe_file(path)
         if path.name in METADATA:
             kind, cure = "a file", f"give {path.parent}"
         raise InputError(f"{where}: this is {kind}, not an OME-Zarr folder; {cure}")
-
-
-def _existing_parent(path: Path) -> Path:
-    while not os.path.exists(path) and path != path.parent:
-        path = path.parent
-    return path
 
 
 def _no_zarr(path: Place) -> str:

@@ -61,7 +61,7 @@ def read_box(image: ImageInfo, level: int, box: Box, *, channel: int = 0, time: 
         raise ValueError(f"{where}: box {box} does not lie in shape {shape}")
     lead = _leading_index(image, channel, time)
     try:
-        array = _open_level(image, level, remember=True)
+        array = open_level(image, level, remember=True)
         index: tuple[int | slice, ...] = (*lead, *box.slices())
         _refuse_empty_shards(array, where, lead, box)
         voxels = np.asarray(array[index])
@@ -76,7 +76,8 @@ def read_box(image: ImageInfo, level: int, box: Box, *, channel: int = 0, time: 
     return voxels.astype(image.dtype, copy=False)
 
 
-def _open_level(image: ImageInfo, level: int, *, remember: bool = False) -> zarr.Array[Any]:
+def open_level(image: ImageInfo, level: int, *, remember: bool = False) -> zarr.Array[Any]:
+    """The array of a level; with ``remember``, a task asks an object store for nothing twice."""
     store = zarr_store(f"{image.path}/{image.levels[level].path}", remember=remember)
     return zarr.open_array(store, mode="r", zarr_format=image.zarr_format)  # type: ignore[arg-type]
 
@@ -124,12 +125,12 @@ def _shards(array: zarr.Array[Any], lead: tuple[int, ...], box: Box) -> Iterator
 
 def stored_chunk(image: ImageInfo, level: int) -> Vec3:
     """Voxels (z, y, x) of the smallest piece that is read at once."""
-    return vec3(_open_level(image, level).chunks[-3:])
+    return vec3(open_level(image, level).chunks[-3:])
 
 
 def missing_chunks(image: ImageInfo, level: int, box: Box, *, channel: int = 0, time: int = 0) -> list[Box]:
     """Boxes (z, y, x) of the stored objects (shards, or else chunks) that a box needs and the store lacks."""
-    array = _open_level(image, level)
+    array = open_level(image, level)
     side = array.shards or array.chunks
     first = tuple(i // s for i, s in zip(_leading_index(image, channel, time), side, strict=False))
     grid = BlockGrid(image.levels[level].shape, vec3(side[-3:]))

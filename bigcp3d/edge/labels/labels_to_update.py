@@ -2,22 +2,22 @@
 
 from __future__ import annotations
 
-import dataclasses
 import hashlib
 import json
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
-import zarr
 
 from bigcp3d.edge.image.image import ImageInfo, open_labels
 from bigcp3d.edge.image.metadata import own_part
 from bigcp3d.edge.image.open_node import read_attributes
+from bigcp3d.edge.image.voxels import open_level
 from bigcp3d.edge.labels.label_plan import LabelTarget, plan_labels
-from bigcp3d.edge.stores.places import place, zarr_store
+from bigcp3d.edge.stores.places import place
 from bigcp3d.edge.stores.zarr_write import edit_group, plain_json
 from bigcp3d.errors import TargetError
-from bigcp3d.pure.boxes import Vec3, vec3
+from bigcp3d.pure.boxes import vec3
 
 
 def open_target(image: ImageInfo, output: str | Path | None, name: str) -> LabelTarget:
@@ -33,34 +33,20 @@ def open_target(image: ImageInfo, output: str | Path | None, name: str) -> Label
             f"{labels.path}: these labels have {labels.levels[0].shape} voxels, and the image {image.levels[0].shape}; "
             f"give --output and --name as to segment, so that {group}/labels holds labels of the image's voxels"
         )
-    pieces = [_pieces(labels, level.path) for level in labels.levels]
-    chunk, shard = pieces[0]
-    for level, (_, piece) in zip(labels.levels, pieces, strict=True):
+    arrays = [open_level(labels, level) for level in range(len(labels.levels))]
+    pieces = [vec3((array.shards or array.chunks)[-3:]) for array in arrays]
+    chunk, shard = vec3(arrays[0].chunks[-3:]), pieces[0]
+    for level, piece in zip(labels.levels, pieces, strict=True):
         if piece != tuple(min(a, b) for a, b in zip(shard, level.shape, strict=True)) and piece != shard:
             raise TargetError(
                 f"{labels.path}: its levels are stored in pieces of {shard} and {piece} voxels (z, y, x); write the "
                 "labels again with one chunk size at all levels"
             )
     planned = plan_labels(labels, None, name, shard=shard)
-    levels = [
-        dataclasses.replace(level, path=own.path) for level, own in zip(planned.levels, labels.levels, strict=True)
-    ]
-    return dataclasses.replace(
-        planned,
-        image_path=image.path,
-        group=group,
-        version=labels.version,
-        dtype=labels.dtype,
-        levels=tuple(levels),
-        chunk=chunk,
-        shard=shard,
-    )
-
-
-def _pieces(labels: ImageInfo, level: str) -> tuple[Vec3, Vec3]:
-    """Chunk, and what is written at once, of a level."""
-    array = zarr.open_array(zarr_store(f"{labels.path}/{level}"), mode="r", zarr_format=labels.zarr_format)  # type: ignore[arg-type]
-    return vec3(array.chunks[-3:]), vec3((array.shards or array.chunks)[-3:])
+    own = zip(planned.levels, labels.levels, strict=True)
+    levels = tuple(replace(level, path=stored.path) for level, stored in own)
+    given = replace(planned, image_path=image.path, group=group, version=labels.version, dtype=labels.dtype)
+    return replace(given, levels=levels, chunk=chunk, shard=shard)
 
 
 def identify(target: LabelTarget) -> str:
