@@ -24,7 +24,9 @@ def check_folder(folder: Path, what: Path | None = None, *, cure: str = "give an
     """Refuse a folder, there or not, in which nothing can be made; the message names ``what`` is to be made there."""
     nearest = nearest_there(folder)
     if not (nearest.is_dir() and os.access(nearest, os.W_OK | os.X_OK)):
-        raise TargetError(f"{what or folder}: {nearest} cannot be written; {cure}, or change the permissions")
+        raise TargetError(
+            f"{what or folder}: {nearest} is no folder with write permission; {cure}, or change the permissions"
+        )
 
 
 def nearest_there(path: Path) -> Path:

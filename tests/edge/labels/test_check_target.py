@@ -50,7 +50,7 @@ def test_labels_of_the_same_name_need_to_be_overwritten_on_purpose(stores, conte
 def test_a_place_without_permission_is_refused(stores, contents, monkeypatch, output):
     target = plan(stores, output and stores.folder / output)
     monkeypatch.setattr(os, "access", lambda path, mode: False)
-    refused(target, contents, "cannot be written; give another --output")
+    refused(target, contents, "is no folder with write permission; give another --output")
 
 
 def test_a_full_disk_is_refused(stores, contents, monkeypatch):

@@ -58,7 +58,7 @@ def test_the_way_from_another_machine_carries_both_ports():
 @pytest.mark.parametrize(
     ("words", "message"),
     [
-        (["--name", "nuclei"], "there are no labels 'nuclei'; use one of these: cells"),
+        (["--name", "nuclei"], "found no labels 'nuclei'; there are: cells"),
         (["--maps"], "did not write"),
         (["--napari", "--port", "80"], "options of the browser alone"),
     ],
