@@ -37,7 +37,7 @@ def living_run(case: Case, **more):
     """Another process in the middle of a run: it waits in `track`."""
     settings = {**case.settings, "output": str(case.folder / "out.zarr"), "work_dir": str(case.work), **more}
     script = (
-        "import pathlib, time, bigcp3d; from bigcp3d.work import passes\n"
+        "import pathlib, time, bigcp3d; from bigcp3d.work.passes import passes\n"
         f"passes.PASSES['track'] = lambda *_: (pathlib.Path({str(case.folder / 'waits')!r}).touch(), time.sleep(600))\n"
         f"bigcp3d.segment({case.store!r}, **{settings!r})"
     )
