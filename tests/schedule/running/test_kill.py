@@ -76,7 +76,7 @@ def test_a_run_that_is_killed_while_it_cleans_up_has_ended(tissue_store, random_
     killed = SCRIPT.replace(
         "import bigcp3d\n",
         "import bigcp3d, os, pathlib, shutil, signal\n"
-        "from bigcp3d.schedule import start\n"
+        "from bigcp3d.schedule.running import start\n"
         "removed, unlink, end = [], os.unlink, start.clean_up\n"
         "def counting(*a, **k):\n"
         f"    removed.append(1) or len(removed) < {after} or os.kill(os.getpid(), signal.SIGKILL)\n"
