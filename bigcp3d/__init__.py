@@ -9,6 +9,8 @@ from __future__ import annotations
 from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
+from bigcp3d.version import __version__
+
 if TYPE_CHECKING:
     from bigcp3d.face.progress.progress import watching
     from bigcp3d.face.report.write import write_report
@@ -22,7 +24,6 @@ if TYPE_CHECKING:
     from bigcp3d.work.simulate import simulate
     from bigcp3d.work.train.train import train
 
-__version__ = "0.1.0"
 __all__ = [
     "__version__",
     "estimate_diameter",

@@ -18,7 +18,8 @@ from typing import Any
 
 import torch
 
-from bigcp3d.edge.models.model_files import load_network, save_model
+from bigcp3d.edge.models.model_families import load_network
+from bigcp3d.edge.models.model_files import save_model
 from bigcp3d.work.train.train import train
 
 TRAINED_ON = {

@@ -15,7 +15,7 @@ from http.server import BaseHTTPRequestHandler, SimpleHTTPRequestHandler, Thread
 from pathlib import Path
 from typing import Any
 
-from bigcp3d.edge.stores import clients
+from bigcp3d.edge.stores import connections
 from bigcp3d.edge.stores.remote import Remote
 
 KEY, SECRET = "AKIABIGCP3DTESTKEY42", "test/Secret+that.must-appear.nowhere"
@@ -178,8 +178,8 @@ def make_public(endpoint: str, address: str) -> None:
 
 def forget_connections() -> None:
     """Let the environment be read again."""
-    clients.connect.cache_clear()
-    clients._session.cache_clear()
+    connections.connect.cache_clear()
+    connections._session.cache_clear()
 
 
 def slowed(upstream: str, delay_s: float) -> type[BaseHTTPRequestHandler]:

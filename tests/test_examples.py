@@ -17,7 +17,7 @@ from PIL import Image
 
 from bigcp3d.edge.image.image import open_image, open_labels, read_box
 from bigcp3d.edge.labels.labels import create_image, write_image_box
-from bigcp3d.edge.models.model_files import load_card
+from bigcp3d.edge.models.model_families import load_card
 from bigcp3d.pure.boxes import Box
 
 EXAMPLES = Path(__file__).resolve().parents[1] / "examples"
@@ -195,6 +195,42 @@ def test_flows_of_cellpose_become_labels(tmp_path):
     labels = read_box(open_labels(tmp_path / "a.zarr", "cells_from_cellpose"), 0, Box.of_shape(shape))
     assert np.array_equal(labels[:12] > 0, ball[:12])
     assert len(np.unique(labels[:12, :12, :12])) == 2
+
+
+def test_a_family_of_models_from_another_package_segments(tmp_path):
+    """In a process of its own, that finds the family as an installed package's: by its entry point."""
+    site = tmp_path / "site"
+    (site / "bright_cells-1.0.dist-info").mkdir(parents=True)
+    (site / "bright_cells-1.0.dist-info" / "METADATA").write_text(
+        "Metadata-Version: 2.1\nName: bright-cells\nVersion: 1.0\n"
+    )
+    (site / "bright_cells-1.0.dist-info" / "entry_points.txt").write_text("[bigcp3d.models]\nbright = custom_model\n")
+    shutil.copy(EXAMPLES / "custom_model.py", site)
+    shape = (26, 39, 39)
+    ball = ((np.indices(shape) % 13 - 6.0) ** 2).sum(axis=0) < 17
+    image = create_image(tmp_path / "a.zarr", shape, "uint8", scale_um=(1, 1, 1), chunk=shape, shard=shape)
+    write_image_box(image, Box.of_shape(shape), 200 * ball.astype(np.uint8))
+
+    def python(*arguments):
+        environment = {**os.environ, "PYTHONPATH": _before_others(site)}
+        command = [sys.executable, *map(str, arguments)]
+        return subprocess.run(command, capture_output=True, text=True, check=False, env=environment)
+
+    for name, block in (("whole", shape), ("blocks", (11, 17, 39))):
+        asked = {"model": "bright:8", "name": name, "block": block, "executor": "serial", "min_volume": 10}
+        done = python("-c", f"import bigcp3d; bigcp3d.segment({str(image.path)!r}, **{asked})")
+        assert done.returncode == 0, done.stderr
+    whole, blocks = (read_box(open_labels(image.path, name), 0, Box.of_shape(shape)) for name in ("whole", "blocks"))
+    assert np.array_equal(whole, blocks)
+    middles = whole[6::13, 6::13, 6::13]
+    assert len(np.unique(middles)) == middles.size == 18, "one cell for each ball"
+    assert middles.min() > 0
+    assert whole.max() == 18
+    assert "bright:8" in python("-m", "bigcp3d", "models", "bright:8").stdout
+    for wrong, said in (("bright:x", "'x' is no diameter"), ("no-such", "one of membrane, nuclei, bright:NAME")):
+        refused = python("-m", "bigcp3d", "models", wrong)
+        assert refused.returncode == 2
+        assert said in " ".join(refused.stderr.split())
 
 
 def test_the_viewer_has_its_picture_taken(chromium, quick_start, tmp_path):

@@ -11,7 +11,6 @@ from typing import Annotated, Any
 
 import typer
 
-import bigcp3d
 from bigcp3d.errors import InputError
 from bigcp3d.face import options as o
 from bigcp3d.face.commands.estimate_diameter import estimate_diameter
@@ -26,6 +25,7 @@ from bigcp3d.face.commands.train import train
 from bigcp3d.face.commands.update import update
 from bigcp3d.face.commands.view import view
 from bigcp3d.face.exit_codes import Failing, set_up_logging
+from bigcp3d.version import __version__
 
 app = typer.Typer(
     cls=Failing,
@@ -39,7 +39,7 @@ app = typer.Typer(
 
 def _show_version(wanted: bool) -> None:
     if wanted:
-        typer.echo(f"bigcp3d {bigcp3d.__version__}")
+        typer.echo(f"bigcp3d {__version__}")
         raise typer.Exit
 
 
@@ -184,7 +184,8 @@ def models(
 ) -> None:
     """Show the models that come with bigcp3d, with what each expects and was trained on; of one, also its scores."""
     set_up_logging(verbose, quiet=False)
-    from bigcp3d.edge.models.model_files import find_model, load_card, shipped_models
+    from bigcp3d.edge.models.model_families import find_model, load_card
+    from bigcp3d.edge.models.model_files import shipped_models
     from bigcp3d.face.describe_store import describe_model
 
     chosen = shipped_models() if name is None else {name: find_model(name)}

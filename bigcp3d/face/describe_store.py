@@ -18,7 +18,7 @@ from bigcp3d.pure.memory import in_words
 
 if TYPE_CHECKING:
     from bigcp3d.edge.image.image import ImageInfo, Level
-    from bigcp3d.edge.models.model_files import ModelCard
+    from bigcp3d.edge.models.model_card import ModelCard
 
 ANISOTROPY = 1.5
 """Ratio of voxel sides above which it matters."""
@@ -110,7 +110,8 @@ def _provenance(labels: ImageInfo) -> str:
 
 def describe_default_run(image: ImageInfo) -> list[str]:
     """What `bigcp3d segment` would do with the image as it is, and which cells its models look for in it."""
-    from bigcp3d.edge.models.model_files import load_card, shipped_models
+    from bigcp3d.edge.models.model_families import load_card
+    from bigcp3d.edge.models.model_files import shipped_models
     from bigcp3d.face.describe_plan import describe_plan
     from bigcp3d.schedule.segment import plan_segmentation
 

@@ -16,9 +16,6 @@ BASE_BYTES = 500 * 2**20
 SLACK = 1.15
 """Allocator overhead and small things, as a factor on the arrays."""
 
-SAM_BYTES = 4 * 2**30
-"""Cellpose-SAM: 300 million weights in float32, a copy while they are loaded, its planes (measured: 3.5e9)."""
-
 SAMPLE_BYTES_PER_VOX = 24
 """The normalisation's sample: raw values, float32, finite mask, partition."""
 
@@ -34,22 +31,12 @@ def _grow(shape: Vec3, by: int) -> Vec3:
     return vec3(s + 2 * by for s in shape)
 
 
-def network_bytes(patch: Vec3, features: int, architecture: str = "eschweiler", channels: int = 1) -> int:
-    """Activations of one patch: mostly those at full resolution, and the convolutions' own copies (measured: 8.6)."""
-    if architecture.startswith("cellpose"):
-        return _plane_bytes(patch, features, sam=architecture == "cellpose-sam") + 8 * (channels - 1) * _volume(patch)
+def network_bytes(patch: Vec3, features: int, channels: int = 1) -> int:
+    """One patch in one of our networks: mostly activations at full resolution and the convolutions' own copies.
+
+    Measured: 8.6 for each feature and voxel, times four bytes.
+    """
     return _volume(patch) * 4 * (9 * features + 5 + channels) + 64 * 2**20
-
-
-def _plane_bytes(patch: Vec3, features: int, sam: bool) -> int:
-    """Answer and sums of one patch (measured: 45 a voxel); the planes that a 2D network sees at once (70 to 77)."""
-    from bigcp3d.pure.predict.cellpose_planes import (
-        PLANES,  # needs torch, which a plan with another network does without
-    )
-
-    largest = max(patch[0] * patch[1], patch[0] * patch[2], patch[1] * patch[2])
-    planes = SAM_BYTES if sam else PLANES * largest * features * 80
-    return 52 * _volume(patch) + planes + 32 * 2**20
 
 
 def pass_bytes(
@@ -61,9 +48,7 @@ def pass_bytes(
     map_vox: int,
     shell_vox: int,
     hand_over: bool,
-    patch: Vec3,
-    features: int,
-    architecture: str,
+    patch_bytes: int,
     itemsize: int,
     reach: int,
     radius: int,
@@ -90,8 +75,8 @@ def pass_bytes(
         neighbours.
     hand_over : bool
         Whether there are such neighbours.
-    patch, features, architecture : tuple of int, int, str
-        The network's window, its features at full resolution, and its kind.
+    patch_bytes : int
+        What the network needs for one patch.
     itemsize, label_itemsize : int
         Bytes of an image voxel and of a label.
     reach, radius : int
@@ -141,7 +126,7 @@ def pass_bytes(
         both = (itemsize + 12) * read_vox + 8 * layer_vox + more + 12 * map_vox
         # the plan does not know who has a GPU, so the larger of two: sums and activations on a CPU; beside a GPU, where
         # a layer is read ahead, the layer before it, and the sums that are handed over
-        on_cpu = 16 * extent_vox + network_bytes(patch, features, architecture, channels)
+        on_cpu = 16 * extent_vox + patch_bytes
         beside_gpu = 4 * layer_vox * channels + 16 * (shell_vox + extent_vox - map_vox)
         table["predict"] = both + max(on_cpu, beside_gpu)
         if hand_over:  # own sums, those handed over (one file at a time); maps as kept and whole, and as a shard

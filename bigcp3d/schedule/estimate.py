@@ -46,13 +46,13 @@ def estimate_diameter(
     card, channels = choose_channels(open_image(source), request)
     import torch
 
-    from bigcp3d.edge.models.model_files import load_network
+    from bigcp3d.edge.models.model_families import load_network
     from bigcp3d.pure.predict.run_network import fast_precision, fix_arithmetic
     from bigcp3d.work.train.validate import segment_array
 
     fix_arithmetic()
     device = "cuda" if torch.cuda.is_available() else "cpu"
-    precision = "float32" if card.architecture == "cellpose" else fast_precision(device)
+    precision = fast_precision(device) if card.precision == "auto" else card.precision
     network = load_network(model, device)[0].to(getattr(torch, precision))
     return guess(
         source,

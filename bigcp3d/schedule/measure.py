@@ -13,7 +13,6 @@ from typing import Any
 
 import numpy as np
 
-import bigcp3d
 from bigcp3d.edge.cell_tables.cell_files import check_cell_file, write_cell_file
 from bigcp3d.edge.cell_tables.label_table import check_label_table, refuse_table, table_path, write_label_table
 from bigcp3d.edge.labels.label_plan import LabelTarget
@@ -27,6 +26,7 @@ from bigcp3d.pure.cells.cell_table import Columns
 from bigcp3d.schedule.clusters.machines import Machines
 from bigcp3d.schedule.planning.request import Request
 from bigcp3d.schedule.running.events import Observer, Warned
+from bigcp3d.version import __version__
 from bigcp3d.work.analyse.measure import Measurement, measure_block, plan_measurement
 from bigcp3d.work.plan.plan import Plan
 from bigcp3d.work.run.work_dir import ONCE, WorkDir
@@ -56,7 +56,7 @@ class CellTable:
         """What the table is of."""
         image = self.what.image
         return {
-            "version": bigcp3d.__version__,
+            "version": __version__,
             "labels": self.what.labels.path,
             "image": None if image is None else image.path,
             "scale_um": self.what.labels.levels[0].scale_um,

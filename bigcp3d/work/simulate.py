@@ -16,7 +16,6 @@ from concurrent.futures import ThreadPoolExecutor
 from dataclasses import asdict
 from pathlib import Path
 
-import bigcp3d
 from bigcp3d.edge.image.image import ImageInfo, open_image
 from bigcp3d.edge.labels.label_plan import chunk_and_shard
 from bigcp3d.edge.labels.labels import (
@@ -33,6 +32,7 @@ from bigcp3d.edge.stores.places import refuse_address
 from bigcp3d.errors import InputError, TargetError
 from bigcp3d.pure.boxes import BlockGrid, Vec3
 from bigcp3d.pure.tissue.tissue import Tissue, render
+from bigcp3d.version import __version__
 
 log = logging.getLogger(__name__)
 
@@ -99,7 +99,7 @@ def simulate(
         check_target(target, overwrite=False, need_bytes=2 * math.prod(tissue.shape))
         create_labels(target, overwrite=False)
         _fill(image, target, tissue, threads or min(4, os.cpu_count() or 1))
-        provenance = {"version": bigcp3d.__version__, "command": "simulate", "tissue": asdict(tissue)}
+        provenance = {"version": __version__, "command": "simulate", "tissue": asdict(tissue)}
         finish_labels(target, attributes={"bigcp3d": provenance})
         _move(partial, where)
     finally:

@@ -12,7 +12,7 @@ from experiment import Experiment, Job, Training, choose_steps
 from splits import Volume
 
 import bigcp3d
-from bigcp3d.edge.models.model_files import load_network
+from bigcp3d.edge.models.model_families import load_network
 from bigcp3d.work.train.train import train
 
 

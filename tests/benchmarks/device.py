@@ -17,7 +17,7 @@ from typing import Any
 import numpy as np
 import torch
 
-from bigcp3d.edge.models.model_files import load_network
+from bigcp3d.edge.models.model_families import load_network
 from bigcp3d.pure.boxes import Box, Vec3, vec3
 from bigcp3d.pure.predict.batch_check import is_steady
 from bigcp3d.pure.predict.run_network import fix_arithmetic, run_network

@@ -146,7 +146,7 @@ class Chain:
     def had_ended(self) -> bool:
         """Whether an attempt was killed after it had finished the labels and emptied its work directory."""
         said = (self.folder / "errors.txt").read_text()
-        return "found labels of that name" in said and not (self.work / "plan.json").exists()
+        return "there are labels of that name" in said and not (self.work / "plan.json").exists()
 
     def wait(self, pid: int, rng: random.Random, usual_s: float, records: int) -> int | None:
         """Until a random moment: some time, or some records more; the exit status where the run ends before."""

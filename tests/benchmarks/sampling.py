@@ -27,7 +27,7 @@ from bigcp3d.edge.labels.labels import (
     write_image_box,
     write_label_box,
 )
-from bigcp3d.edge.models.model_files import load_card
+from bigcp3d.edge.models.model_families import load_card
 from bigcp3d.pure.boxes import Box, Vec3
 from bigcp3d.pure.label.pooling import pool_labels
 from bigcp3d.pure.score.metrics import score_overlaps

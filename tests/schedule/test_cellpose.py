@@ -120,7 +120,7 @@ def test_a_changed_file_is_refused_when_the_run_is_carried_on(tissue_store, fake
     with pytest.raises(TargetError, match="model_hash"):
         labels_of(tissue_store, fake_weights, tmp_path / "out.zarr", work_dir=tmp_path / "work")
     fake_weights.write_bytes(original)
-    monkeypatch.setattr("bigcp3d.edge.models.cellpose.load_cellpose", broken)  # predictions are kept
+    monkeypatch.setattr("bigcp3d.edge.models.cellpose.read_network", broken)  # predictions are kept
     labels, _ = labels_of(tissue_store, fake_weights, tmp_path / "out.zarr", work_dir=tmp_path / "work")
     assert labels.max() > 0
 

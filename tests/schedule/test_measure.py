@@ -104,7 +104,7 @@ def test_what_cannot_be_written_or_measured_is_refused_first(store, tmp_path):
     assert (tmp_path / "there.csv").read_text() == "mine"
     with pytest.raises(InputError, match=r"\.csv and \.parquet"):
         bigcp3d.measure(store, "truth", output=tmp_path / "cells.xlsx")
-    with pytest.raises(InputError, match="found channel 'DAPI'"):
+    with pytest.raises(InputError, match="there is no channel 'DAPI'"):
         bigcp3d.measure(store, "truth", channels=["DAPI"])
     write_image(tmp_path / "other.zarr", np.zeros((4, 5, 6), np.uint8))
     with pytest.raises(InputError, match="no level of"):

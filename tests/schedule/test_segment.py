@@ -13,7 +13,8 @@ import zarr
 
 import bigcp3d
 from bigcp3d.edge.image.image import open_image, open_labels
-from bigcp3d.edge.models.model_files import load_network, save_model
+from bigcp3d.edge.models.model_families import load_network
+from bigcp3d.edge.models.model_files import save_model
 from bigcp3d.edge.workdir.records import read_record, write_record
 from bigcp3d.errors import BlockError, InputError, ModelError, TargetError
 from bigcp3d.face.describe_plan import describe_plan

@@ -120,7 +120,7 @@ def test_what_cannot_be_swept_is_refused_before_anything_is_predicted(store, ran
         plan_sweep(store, {"foreground": [0.5, 1.5]}, **model)
     with pytest.raises(InputError, match="1200 combinations"):
         plan_sweep(store, {"foreground": np.linspace(0.1, 0.9, 30), "min_volume": range(40)}, **model)
-    with pytest.raises(InputError, match="found no labels 'truth'"):
+    with pytest.raises(InputError, match="there are no labels 'truth'"):
         plan_sweep(store, VALUES, truth="truth", **model)
     with pytest.raises(InputError, match="2 time points"):
         plan_sweep(movie_store, VALUES, time="0:2", **model)

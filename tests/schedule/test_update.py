@@ -10,7 +10,7 @@ import zarr
 
 import bigcp3d
 from bigcp3d.edge.image.image import open_image
-from bigcp3d.edge.labels.existing_labels import open_target
+from bigcp3d.edge.labels.labels_to_update import open_target
 from bigcp3d.errors import InputError, TargetError
 from bigcp3d.pure.boxes import Box
 from bigcp3d.pure.label.pooling import pool_labels, pool_read_box

@@ -13,8 +13,8 @@ from numpy.typing import NDArray
 
 from bigcp3d.edge.cell_tables.score_list import write_cell_list
 from bigcp3d.edge.stores.atomic_files import write_atomically
-from bigcp3d.edge.stores.files import check_file
-from bigcp3d.edge.stores.stores import writing
+from bigcp3d.edge.stores.check_writable import check_file
+from bigcp3d.edge.stores.zarr_write import writing
 from bigcp3d.errors import InputError
 
 SUFFIXES = (".csv", ".parquet")

@@ -24,7 +24,7 @@ from numpy.typing import NDArray
 from bigcp3d.edge.image.image import ImageInfo
 from bigcp3d.edge.image.metadata import ome_part
 from bigcp3d.edge.stores.places import Place, place, remove
-from bigcp3d.edge.stores.stores import edit_group, keeping_consolidated, writing
+from bigcp3d.edge.stores.zarr_write import edit_group, keeping_consolidated, writing
 from bigcp3d.errors import InputError, TargetError
 
 ROWS = 1 << 16

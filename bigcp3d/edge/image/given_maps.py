@@ -4,15 +4,12 @@
 
     MAPS.zarr   zarr 2 or 3 array (4, z, y, x), or (t, 4, z, y, x); or an OME-Zarr image with axes czyx or tczyx
       channel 0      foreground, 0..1
-      channels 1-3   flow z, y, x, in voxels per step, towards the cell's centre
+      channels 1-3   flow z, y, x, in voxels per step, towards the cell's centre; negate flow that points away
       dtype          float16, float32, float64; or int8, each value times 127
 
 Or the work directory of a run that kept its maps: a record says so (`bigcp3d.work.run.kept_maps`), and each time point
-has an array of its own, ``t<time>/maps``.
-
-Sign: the tracker adds the flow, so it points to the centre. Where another tool's points away, store its negative.
-Chunks and shards are free. Shape and dtype are checked before a run starts; NaN and logits are found where they are
-read.
+has an array of its own, ``t<time>/maps``. Chunks and shards are free. Shape and dtype are checked before a run starts;
+NaN and logits are found where they are read.
 """
 
 from __future__ import annotations
@@ -40,27 +37,16 @@ MIN_FOREGROUND = "min_foreground"
 
 
 def default_min_foreground(maps: zarr.Array[Any]) -> float:
-    """What maps say of the filter of that name; 0 where they say nothing, or nothing that can be."""
+    """What maps say of the filter of that name; 0 where they say nothing that can be used."""
     said = maps.attrs.get(MIN_FOREGROUND, 0.0)
     return float(said) if isinstance(said, int | float) and 0 <= said <= 1 else 0.0
 
 
 def open_maps(path: str | Place, shape: Vec3, times: int, time: int = 0) -> zarr.Array[Any]:
-    """The array that holds the maps of a time point, after a look at its metadata.
+    """The array that holds the maps of a time point; `InputError` where it has another shape or dtype, or is none.
 
-    Parameters
-    ----------
-    path : str or Path
-        A zarr array, or an OME-Zarr image whose finest level it is; or a work directory in which maps are kept.
-    shape : tuple of int
-        Of the working grid.
-    times, time : int
-        Time points of the image, and the one that is wanted.
-
-    Raises
-    ------
-    InputError
-        Where it cannot be opened or has another shape or dtype.
+    ``path`` is a zarr array, an OME-Zarr image whose finest level it is, or a work directory in which maps are kept;
+    ``shape`` is that of the working grid, ``times`` the image's number of time points.
     """
     kept = None if is_address(path) else read_record(str(path), KEPT, (0, 0, 0))
     if kept is not None:
@@ -72,11 +58,11 @@ def open_maps(path: str | Place, shape: Vec3, times: int, time: int = 0) -> zarr
     )
     array = _open(path, needed)
     if array.dtype.newbyteorder("=").name not in DTYPES:
-        raise InputError(f"{path}: found maps of {array.dtype}; needed is {needed}; convert them")
+        raise InputError(f"{path}: these maps are {array.dtype}; convert them to {needed}")
     if array.shape != (times, 4, *shape) and (array.shape != (4, *shape) or times != 1):
         raise InputError(
-            f"{path}: found maps of shape {array.shape}; needed is {needed}; maps lie on the working grid, which is "
-            "the image's own where no --diameter is given, and --level names another resolution"
+            f"{path}: these maps have the shape {array.shape}; needed is {needed}; maps lie on the working grid, which "
+            "is the image's own where no --diameter is given, and --level names another resolution"
         )
     return array
 
@@ -87,41 +73,24 @@ def _open(path: str | Place, needed: str) -> zarr.Array[Any]:
         node = zarr.open(zarr_store(path), mode="r")
     except Exception as error:
         raise InputError(
-            f"{path}: found no zarr array that can be opened ({type(error).__name__}); needed is {needed}; check the "
-            "path"
+            f"{path}: no zarr array can be opened ({type(error).__name__}); needed is {needed}; check the path"
         ) from error
     if isinstance(node, zarr.Array):
         return node
     image = open_image(path)
     if image.axes not in (("c", "z", "y", "x"), ("t", "c", "z", "y", "x")):
         raise InputError(
-            f"{path}: found an OME-Zarr image with axes {','.join(image.axes)}; needed is {needed}, axes c,z,y,x or "
-            "t,c,z,y,x; write it again"
+            f"{path}: this is an OME-Zarr image with axes {','.join(image.axes)}; write it again with axes c,z,y,x or "
+            f"t,c,z,y,x; needed is {needed}"
         )
     return zarr.open_array(zarr_store(f"{image.path}/{image.levels[0].path}"), mode="r")
 
 
 def read_maps(array: zarr.Array[Any], time: int, box: Box) -> NDArray[np.int8]:
-    """All four channels of a box, as int8.
+    """All four channels of a box, int8 of shape (4, *box.shape): foreground (0 and more) and flow z, y, x, times 127.
 
-    Parameters
-    ----------
-    array : zarr.Array
-        From `open_maps`.
-    time : int
-        Time point.
-    box : Box
-        Inside the working grid.
-
-    Returns
-    -------
-    maps : ndarray of int8, shape (4, *box.shape)
-        Foreground (0 and more) and flow z, y, x, times 127.
-
-    Raises
-    ------
-    InputError
-        Where a stored chunk cannot be read, or values are NaN, infinite, or a foreground that is no probability.
+    `InputError` where a stored chunk cannot be read, or values are NaN, infinite, or a foreground that is no
+    probability.
     """
     try:
         values = np.asarray(array[(time,) * (array.ndim == 5) + (slice(None), *box.slices())])
@@ -129,8 +98,8 @@ def read_maps(array: zarr.Array[Any], time: int, box: Box) -> NDArray[np.int8]:
         raise
     except Exception as error:
         raise InputError(
-            f"{array.store_path}: found maps that cannot be read in box {box.start} to {box.stop} (z, y, x), time "
-            f"{time}: {type(error).__name__}: {error}; allowed are whole chunks; copy or write the maps again"
+            f"{array.store_path}: maps cannot be read in box {box.start} to {box.stop} (z, y, x), time {time}: "
+            f"{type(error).__name__}: {error}; copy or write them again"
         ) from error
     if values.dtype == np.int8:
         return np.ascontiguousarray(np.concatenate([np.maximum(values[:1], 0), values[1:]]))

@@ -1,8 +1,7 @@
-"""Reading OME-Zarr images and labels: what is in a store, and boxes of voxels from it.
+"""Opens OME-Zarr images and labels: all that their metadata say, checked, as frozen data that travels to workers.
 
-`open_image` reads metadata only, and refuses whatever cannot be segmented; what it returns is frozen data that travels
-to workers. Invariant: whatever the version, the axes, the chunks or the byte order of a store, `read_box` gives
-(z, y, x) in the machine's byte order, and a level's scale and translation are in micrometres.
+Invariant: whatever the version, the axes, the chunks or the byte order of a store, `read_box` gives (z, y, x) in the
+machine's byte order, and a level's scale and translation are in micrometres.
 """
 
 from __future__ import annotations
@@ -14,10 +13,10 @@ from typing import Any
 import numpy as np
 import zarr
 
-from bigcp3d.edge.image.arrays import check_arrays, open_levels
-from bigcp3d.edge.image.diagnose import explain_folder, open_node
 from bigcp3d.edge.image.image_info import ImageInfo, Level
+from bigcp3d.edge.image.level_arrays import check_arrays, open_levels
 from bigcp3d.edge.image.metadata import first_multiscale, ome_part, read_axes, read_version, stays_inside
+from bigcp3d.edge.image.open_node import explain_folder, open_node
 from bigcp3d.edge.image.transforms import read_transform, read_units
 from bigcp3d.edge.image.voxels import check_channel, check_level, check_time, read_box, stored_chunk
 from bigcp3d.edge.stores.places import Place, place
@@ -40,13 +39,7 @@ log = logging.getLogger(__name__)
 
 
 def open_image(path: str | Place) -> ImageInfo:
-    """Metadata of an OME-Zarr image; no voxel is read.
-
-    Raises
-    ------
-    InputError
-        Where the path is no OME-Zarr image, or one that cannot be used.
-    """
+    """Metadata of an OME-Zarr image; `InputError` where the path is none, or one that cannot be segmented."""
     where = str(place(path))
     group = open_node(where)
     if isinstance(group, zarr.Array) or first_multiscale(group.attrs.asdict(), where) is None:
@@ -57,16 +50,11 @@ def open_image(path: str | Place) -> ImageInfo:
 def open_labels(path: str | Place, name: str) -> ImageInfo:
     """Metadata of labels: ``labels/<name>`` of an image group, ``<name>`` of a labels group, or the group itself.
 
-    Raises
-    ------
-    InputError
-        Where there are no such labels, the name leads out of the store, or they are not integers.
+    `InputError` where there are no such labels, the name leads out of the store, or they are not integers.
     """
     where = str(place(path))
     if not stays_inside(name):
-        raise InputError(
-            f"{where}: found the labels name {name!r}; allowed are names inside the store; give its own path"
-        )
+        raise InputError(f"{where}: the labels name {name!r} leads out of the store; give the labels' own path")
     group = open_node(where)
     if isinstance(group, zarr.Array):
         raise InputError(explain_folder(where, group))
@@ -75,31 +63,26 @@ def open_labels(path: str | Place, name: str) -> ImageInfo:
         node = _member(f"{where}/{inside}") if name else None
         if node is not None and first_multiscale(node.attrs.asdict(), where) is not None:
             return _check_labels(_describe(node, f"{where}/{inside}"))
-    if (
-        not names
-        and "image-label" in ome_part(group.attrs.asdict())
-        and first_multiscale(group.attrs.asdict(), where) is not None
-    ):
+    attributes = group.attrs.asdict()
+    if not names and "image-label" in ome_part(attributes) and first_multiscale(attributes, where) is not None:
         return _check_labels(_describe(group, where))
     raise InputError(
-        f"{where}: found no labels {name!r}; there are: {', '.join(names) or 'none'}; "
-        "name one of them, or give the path of a labels group"
+        f"{where}: there are no labels {name!r}; use one of these: {', '.join(names) or 'none'}, or give the path of a "
+        "labels group"
     )
 
 
 def _check_labels(info: ImageInfo) -> ImageInfo:
     """Refuse labels that are no integers, or have several channels."""
     if np.dtype(info.dtype).kind not in "iu":
-        raise InputError(f"{info.path}: found labels of {info.dtype}; allowed are integers; convert the labels")
+        raise InputError(f"{info.path}: these labels are {info.dtype}; convert them to integers")
     if info.channels != 1:
-        raise InputError(
-            f"{info.path}: found labels with {info.channels} channels on axis c; allowed is one; split the labels"
-        )
+        raise InputError(f"{info.path}: these labels have {info.channels} channels on axis c; split them")
     return info
 
 
 def _member(path: str) -> zarr.Group | None:
-    """A group inside a store, opened for itself so that no consolidated metadata hide it; None where there is none."""
+    """A group inside a store, opened by itself so that no consolidated metadata hide it; None where there is none."""
     try:
         node = open_node(path)
     except InputError:

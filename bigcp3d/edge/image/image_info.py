@@ -1,7 +1,4 @@
-"""What is known of an image without reading voxels: frozen data that travels to workers.
-
-Level and ImageInfo hold no open handle and no voxel. A level speaks of (z, y, x) only, in micrometres.
-"""
+"""What is known of an image without reading voxels: frozen data without open handles, which travels to workers."""
 
 from __future__ import annotations
 
@@ -13,60 +10,26 @@ from bigcp3d.pure.boxes import Vec3
 
 @dataclass(frozen=True)
 class Level:
-    """One resolution of an image or labels; (z, y, x) only.
+    """One resolution of an image or labels; (z, y, x) only."""
 
-    Attributes
-    ----------
-    path : str
-        Of the array inside the group: ``"0"``, ``"s0"``.
-    shape : tuple of int
-        Voxels.
-    scale_um : tuple of float, or None
-        Micrometres per voxel; None where the store does not say.
-    translation_um : tuple of float
-        Position of the first voxel's centre; zeros where the store does not say.
-    """
-
-    path: str
+    path: str  # of the array inside the group: "0", "s0"
     shape: Vec3
-    scale_um: Float3 | None
-    translation_um: Float3
+    scale_um: Float3 | None  # micrometres per voxel; None where the store does not say
+    translation_um: Float3  # of the first voxel's centre; zeros where the store does not say
 
 
 @dataclass(frozen=True)
 class ImageInfo:
-    """What is known of an image without reading voxels; no open handles.
+    """What is known of an image without reading voxels."""
 
-    Attributes
-    ----------
-    path : str
-        The group, absolute.
-    version, zarr_format
-        OME-Zarr ``"0.1"`` to ``"0.6"``; zarr 2 or 3.
-    axes : tuple of str
-        Names in order.
-    levels : tuple of Level
-        Finest first.
-    dtype : str
-        numpy's name: ``"uint16"``.
-    channels, times : int
-        1 where there is no such axis.
-    channel_names : tuple of str
-        Empty where the store names none.
-    label_names : tuple of str
-        The labels that the image has.
-    units : tuple of str or None
-        Units of z, y, x as the store words them; None where it states none, or none that is a length.
-    """
-
-    path: str
-    version: str
-    zarr_format: int
+    path: str  # of the group, absolute
+    version: str  # of OME-Zarr, "0.1" to "0.6"
+    zarr_format: int  # 2 or 3
     axes: tuple[str, ...]
-    levels: tuple[Level, ...]
-    dtype: str
-    channels: int
+    levels: tuple[Level, ...]  # finest first
+    dtype: str  # numpy's name: "uint16"
+    channels: int  # 1 where there is no such axis, as for times
     times: int
-    channel_names: tuple[str, ...]
+    channel_names: tuple[str, ...]  # empty where the store names none
     label_names: tuple[str, ...]
-    units: tuple[str | None, ...] = (None, None, None)
+    units: tuple[str | None, ...] = (None, None, None)  # of z, y, x in the store's words; None where it is no length

@@ -1,8 +1,8 @@
-"""OME-Zarr metadata as plain data: versions and axes, from the JSON of a group.
+"""OME-Zarr metadata as plain data: version and axes from the JSON of a group. No store is opened here.
 
 Versions differ in where things stand (0.5 and later: under ``ome``) and in how axes are said (0.1, 0.2: always t, c,
-z, y, x; 0.3: strings; 0.4, 0.5: objects; 0.6: inside ``coordinateSystems``). It knows JSON only: no store is opened
-here. What writers commonly get wrong is tolerated and logged; what would change the geometry silently is refused.
+z, y, x; 0.3: strings; 0.4, 0.5: objects; 0.6: inside ``coordinateSystems``). Common mistakes of writers are tolerated
+and logged; what would silently change the geometry is refused.
 """
 
 from __future__ import annotations
@@ -36,7 +36,7 @@ def own_part(attributes: Json) -> dict[str, Any]:
 
 
 def stays_inside(path: str) -> bool:
-    """Whether a path that metadata name lies below their group: a store from a stranger must not point elsewhere."""
+    """Whether a path in metadata lies below their group: a store from a stranger must not point elsewhere."""
     return not (path.startswith(("/", "~")) or "\\" in path or ":" in path or ".." in path.split("/"))
 
 
@@ -65,8 +65,8 @@ def read_version(attributes: Json, zarr_format: int, where: str) -> str:
     version = next((v for v in VERSIONS if str(stated) == v or str(stated).startswith((v + ".", v + "-"))), None)
     if version is None:
         raise InputError(
-            f"{where}: found OME-Zarr version {stated!r}; allowed are {VERSIONS[0]} to {VERSIONS[-1]}; "
-            "convert the image to 0.5"
+            f"{where}: it is of OME-Zarr version {stated!r}; {VERSIONS[0]} to {VERSIONS[-1]} can be read: convert it "
+            "to 0.5"
         )
     return version
 
@@ -88,16 +88,14 @@ def axis_name(entry: Any, where: str) -> str:
     if isinstance(entry, str):
         entry = {"name": entry}
     if not isinstance(entry, Mapping):
-        raise InputError(
-            f"{where}: found axis {entry!r}; allowed are names or objects with a name; correct the metadata"
-        )
+        raise InputError(f"{where}: the axis {entry!r} is no name or object with a name; correct the metadata")
     name, kind = str(entry.get("name", "")).lower(), entry.get("type")
     if kind in ("time", "channel"):
         name = "t" if kind == "time" else "c"
     if name not in AXES or kind not in (None, AXIS_TYPES[name]):
         raise InputError(
-            f"{where}: found axis {entry.get('name')!r} of type {kind!r}; allowed are t (time), c (channel), "
-            "and z, y, x (space); take the other axes out of the image"
+            f"{where}: it has an axis {entry.get('name')!r} of type {kind!r}; take out all axes but t (time), c "
+            "(channel), and z, y, x (space)"
         )
     return name
 
@@ -107,23 +105,8 @@ def read_axes(
 ) -> tuple[str, ...]:
     """Axis names in the order of the arrays.
 
-    Parameters
-    ----------
-    multiscale : mapping
-        The entry of ``multiscales``.
-    version : str
-        As from `read_version`.
-    dimension_names : sequence of str, or None
-        Of the array at the first level: used where the metadata name no axes.
-    ndim : int
-        Dimensions of that array.
-    where : str
-        The image's path, for messages.
-
-    Raises
-    ------
-    InputError
-        Where an axis is not t, c, z, y or x, one of z, y, x is missing, or the order is not t, c, z, y, x.
+    ``dimension_names`` of the first level's array are used where the metadata name no axes. `InputError` where an axis
+    is not t, c, z, y or x, one of z, y, x is missing, or the order is another.
     """
     entries = None if version in ("0.1", "0.2") else axes_entries(multiscale)
     if entries is None:
@@ -136,14 +119,14 @@ def read_axes(
     if any(name not in axes for name in SPACE):
         missing = ", ".join(name for name in SPACE if name not in axes)
         raise InputError(
-            f"{where}: found axes {text}, without {missing}; allowed are 3D images, axes z,y,x with t and c "
-            "before them where there are any; give a 3D volume"
+            f"{where}: its axes are {text}, without {missing}; give a 3D volume, with axes z,y,x and t and c before "
+            "them where there are any"
         )
     if axes != tuple(name for name in AXES if name in axes) or len(set(axes)) != len(axes):
-        raise InputError(f"{where}: found axes in the order {text}; allowed is t,c,z,y,x; transpose the image")
+        raise InputError(f"{where}: its axes are in the order {text}; transpose it to t,c,z,y,x")
     if len(axes) != ndim:
         raise InputError(
-            f"{where}: found {len(axes)} axes ({text}) for arrays of {ndim} dimensions; allowed is one axis a "
-            "dimension; correct the axes in the metadata"
+            f"{where}: it names {len(axes)} axes ({text}) for arrays of {ndim} dimensions; correct the axes in the "
+            "metadata"
         )
     return axes

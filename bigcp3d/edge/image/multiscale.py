@@ -15,20 +15,9 @@ Placed = tuple[str, Float3, Float3]
 def describe_levels(
     version: str, axes: Sequence[str], units: Sequence[str | None], levels: Iterable[Placed], **more: Any
 ) -> dict[str, Any]:
-    """Axes, and for each level one scale and then one translation.
+    """Axes, and for each level one scale and then one translation; ``more`` are other keys of the entry.
 
-    Parameters
-    ----------
-    version : str
-        ``"0.4"`` stands in the entry itself; later versions stand in the group.
-    axes : sequence of str
-        Names in order.
-    units : sequence of str or None
-        Of z, y, x.
-    levels : iterable of (path, scale, translation)
-        Finest first.
-    **more
-        Other keys: ``name``, ``type``, ``metadata``.
+    In 0.4 the version stands in the entry itself; in later versions it stands in the group.
     """
     unit = dict(zip(SPACE, units, strict=True))
     lead = len(axes) - 3

@@ -1,4 +1,4 @@
-"""Making an OME-Zarr image, and filling it shard by shard: what the simulator writes."""
+"""Makes an OME-Zarr image and fills it shard by shard; the simulator writes this way."""
 
 from __future__ import annotations
 
@@ -6,14 +6,14 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-import zarr
 from numpy.typing import NDArray
 
 from bigcp3d.edge.image.image import ImageInfo, check_channel, open_image
 from bigcp3d.edge.image.multiscale import describe_levels
 from bigcp3d.edge.image.transforms import Float3, float3
-from bigcp3d.edge.stores.places import Place, place, zarr_store
-from bigcp3d.edge.stores.stores import edit_group, make_array, write_whole, writing
+from bigcp3d.edge.image.voxels import open_level
+from bigcp3d.edge.stores.places import Place, place
+from bigcp3d.edge.stores.zarr_write import edit_group, make_array, write_whole, writing
 from bigcp3d.errors import TargetError
 from bigcp3d.pure.boxes import Box, Vec3, vec3
 
@@ -32,35 +32,14 @@ def create_image(
     shard: Vec3,
     name: str = "image",
 ) -> ImageInfo:
-    """Make an image of one level, all zero.
+    """Make an image of one level, all zero; `TargetError` where something is there, or the place cannot be written.
 
-    Parameters
-    ----------
-    path : str or Path
-        A group that is not there yet.
-    shape : tuple of int
-        (z, y, x), in voxels.
-    dtype : str
-        numpy's name.
-    scale_um : tuple of float, or None
-        Micrometres per voxel; None leaves the unit away and writes 1.
-    channels : int
-        More than 1 makes an axis c.
-    version : str
-        ``"0.4"`` or ``"0.5"``.
-    chunk, shard : tuple of int
-        Shard a multiple of chunk. 0.4 has chunks only.
-    name : str
-        Written into the metadata.
-
-    Raises
-    ------
-    TargetError
-        Where something is there already, or the place cannot be written.
+    ``shape``, ``chunk`` and ``shard`` (a multiple of chunk; 0.4 has none) are voxels (z, y, x), ``dtype`` is numpy's
+    name, ``scale_um`` micrometres per voxel; without it, 1 is written without a unit. Several channels make an axis c.
     """
     where = place(path)
     if where.exists():
-        raise TargetError(f"{where}: found something there already; give another path, or delete it")
+        raise TargetError(f"{where}: there is something already; give another path, or delete it")
     zarr_format = FORMATS[version]
     axes = ("c", "z", "y", "x") if channels > 1 else ("z", "y", "x")
     unit = "micrometer" if scale_um else None
@@ -77,26 +56,12 @@ def create_image(
 
 
 def write_image_box(image: ImageInfo, box: Box, array: NDArray[Any], *, channel: int = 0) -> None:
-    """Write whole shards (0.4: chunks) of the finest level; may be repeated.
+    """Write whole shards (0.4: chunks) of the finest level; may be repeated; `ValueError` for any other box or dtype.
 
-    Parameters
-    ----------
-    image : ImageInfo
-        From `create_image`.
-    box : Box
-        On every axis from a multiple of the shard to another, or to the end.
-    array : ndarray, shape ``box.shape``
-        Voxels; their dtype is the image's.
-    channel : int
-        Index on c.
-
-    Raises
-    ------
-    ValueError
-        For any other box, shape or dtype.
+    On every axis the box goes from a multiple of the shard to another, or to the end.
     """
     path = place(image.path) / image.levels[0].path
     lead = (check_channel(image, channel),) if "c" in image.axes else ()
-    stored = zarr.open_array(zarr_store(path), mode="r", zarr_format=image.zarr_format)  # type: ignore[arg-type]
+    stored = open_level(image, 0)
     unit = vec3((stored.shards or stored.chunks)[-3:])
     write_whole(path, image.zarr_format, lead, box, np.asarray(array), unit)

@@ -1,4 +1,4 @@
-"""Reading everything that a store holds, to find what is torn: on request, since it takes as long as reading does."""
+"""Reads everything that a store holds, to find damaged chunks. Takes as long as reading does, so only on request."""
 
 from __future__ import annotations
 
@@ -16,19 +16,9 @@ PIECE_VOX = 2**22
 
 
 def find_torn_chunks(image: ImageInfo, on_piece: Callable[[int, int], None] | None = None) -> Iterator[str]:
-    """Read every voxel of every level, channel and time point.
+    """Read every voxel of every level, channel and time point; yield what cannot be read, and where.
 
-    Parameters
-    ----------
-    image : ImageInfo
-        Of an image or labels.
-    on_piece : callable, optional
-        Told after each piece how many of how many are done.
-
-    Yields
-    ------
-    fault : str
-        Of each piece that cannot be read, what and where.
+    ``on_piece`` is told after each piece how many of how many are done.
     """
     grids = [BlockGrid(level.shape, _piece(image, i)) for i, level in enumerate(image.levels)]
     pieces = [

@@ -17,27 +17,12 @@ from bigcp3d.errors import InputError
 Float3 = tuple[float, float, float]
 
 UNITS_UM = {
-    "angstrom": 1e-4,
-    "picometer": 1e-6,
-    "nanometer": 1e-3,
-    "micrometer": 1.0,
-    "millimeter": 1e3,
-    "centimeter": 1e4,
-    "decimeter": 1e5,
-    "meter": 1e6,
-    "inch": 25400.0,
+    **{"angstrom": 1e-4, "picometer": 1e-6, "nanometer": 1e-3, "micrometer": 1.0, "millimeter": 1e3},
+    **{"centimeter": 1e4, "decimeter": 1e5, "meter": 1e6, "inch": 25400.0},
 }
 SHORT_UNITS = {
-    "pm": "picometer",
-    "nm": "nanometer",
-    "um": "micrometer",
-    "µm": "micrometer",
-    "μm": "micrometer",
-    "micron": "micrometer",
-    "mm": "millimeter",
-    "cm": "centimeter",
-    "dm": "decimeter",
-    "m": "meter",
+    **{"pm": "picometer", "nm": "nanometer", "mm": "millimeter", "cm": "centimeter", "dm": "decimeter", "m": "meter"},
+    **dict.fromkeys(("um", "µm", "μm", "micron"), "micrometer"),
 }
 
 log = logging.getLogger(__name__)
@@ -50,13 +35,7 @@ def float3(values: Iterable[float]) -> Float3:
 
 
 def read_units(multiscale: Json, where: str) -> tuple[str | None, ...] | None:
-    """Units of z, y and x, in the specification's words; None for an axis that states none.
-
-    Returns
-    -------
-    units : tuple of str or None; or None
-        None where a unit is not a length.
-    """
+    """Units of z, y and x in the specification's words, None where not stated; None alone where one is no length."""
     entries = axes_entries(multiscale) or []
     stated = {axis_name(e, where): e.get("unit") for e in entries if isinstance(e, Mapping)}
     units: list[str | None] = []
@@ -96,17 +75,16 @@ def _numbers(step: Json, kind: str, axes: Sequence[str], where: str) -> list[flo
     values = step.get(kind)
     if not isinstance(values, Sequence) or isinstance(values, str) or len(values) != len(axes):
         raise InputError(
-            f"{where}: found {kind} {values!r} for axes {','.join(axes)}; allowed is one number an axis; "
-            "correct the metadata"
+            f"{where}: its {kind} is {values!r} for axes {','.join(axes)}; correct the metadata: one number for each "
+            "axis"
         )
     checked = []
     for name, value in zip(axes, values, strict=True):
         number = float(value) if isinstance(value, int | float) and not isinstance(value, bool) else math.nan
         if name in SPACE and (not math.isfinite(number) or (kind == "scale" and number <= 0)):
-            allowed = "a finite number above 0" if kind == "scale" else "a finite number"
             raise InputError(
-                f"{where}: found {kind} {value!r} on axis {name}; allowed is {allowed}; "
-                "correct the coordinateTransformations"
+                f"{where}: its {kind} is {value!r} on axis {name}, not a finite number"
+                f"{' above 0' if kind == 'scale' else ''}; correct the coordinateTransformations"
             )
         checked.append(number)
     return checked
@@ -117,12 +95,7 @@ def read_transform(
 ) -> tuple[Float3 | None, Float3]:
     """Scale and translation of one level in micrometres, (z, y, x): the dataset's steps, then those of the multiscale.
 
-    Returns
-    -------
-    scale_um : tuple of float, or None
-        Micrometres per voxel; None where no scale is stated, or its unit is no length.
-    translation_um : tuple of float
-        Position of the centre of the first voxel; zeros where nothing is stated.
+    The scale is None where none is stated, or its unit is no length; the translation is then zeros.
     """
     scale, shift, stated = [1.0] * 3, [0.0] * 3, False
     steps = _flatten(dataset.get("coordinateTransformations")) + _flatten(multiscale.get("coordinateTransformations"))
@@ -132,8 +105,8 @@ def read_transform(
             continue
         if kind not in ("scale", "translation"):
             raise InputError(
-                f"{where}: found a coordinate transformation of type {kind!r}; allowed are scale and translation; "
-                "resample the image to an upright grid"
+                f"{where}: it has a coordinate transformation of type {kind!r}, and only scale and translation can be "
+                "used; resample the image to an upright grid"
             )
         values = _numbers(step, str(kind), axes, where)[-3:]
         if kind == "scale":
@@ -145,6 +118,5 @@ def read_transform(
     if not stated or units is None:
         return None, (0.0, 0.0, 0.0)
     unit = units_um(units)
-    return float3(a * u for a, u in zip(scale, unit, strict=True)), float3(
-        a * u for a, u in zip(shift, unit, strict=True)
-    )
+    scale_um, shift_um = (float3(a * u for a, u in zip(values, unit, strict=True)) for values in (scale, shift))
+    return scale_um, shift_um

@@ -1,4 +1,4 @@
-"""Voxels of an image, box by box; and whether a level, time point or channel is there."""
+"""Reads boxes of voxels from an image; checks that a level, time point or channel is there."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 from zarr.core.sync import sync
 
 from bigcp3d.edge.image.image_info import ImageInfo
-from bigcp3d.edge.stores.clients import in_words, shown_cause
+from bigcp3d.edge.stores.connections import describe_error, shown_cause
 from bigcp3d.edge.stores.places import is_address, place, zarr_store
 from bigcp3d.edge.stores.remote import Remote
 from bigcp3d.errors import InputError
@@ -21,13 +21,7 @@ from bigcp3d.pure.boxes import BlockGrid, Box, Vec3, vec3
 
 
 def check_level(image: ImageInfo, level: int) -> int:
-    """A pyramid level that the image has.
-
-    Raises
-    ------
-    InputError
-        Where it is out of range.
-    """
+    """A pyramid level that the image has; `InputError` otherwise."""
     return _in_range(image, "level", level, len(image.levels))
 
 
@@ -42,8 +36,8 @@ def check_channel(image: ImageInfo, channel: int | str) -> int:
         return image.channel_names.index(channel)
     if isinstance(channel, str) and not channel.isdecimal():
         raise InputError(
-            f"{image.path}: found channel {channel!r}; allowed are 0 to {image.channels - 1}, "
-            f"by name: {', '.join(image.channel_names) or 'none is named'}; give one of these"
+            f"{image.path}: there is no channel {channel!r}; use one of 0 to {image.channels - 1}, or a name: "
+            f"{', '.join(image.channel_names) or 'none is named'}"
         )
     return _in_range(image, "channel", int(channel), image.channels)
 
@@ -51,47 +45,23 @@ def check_channel(image: ImageInfo, channel: int | str) -> int:
 def _in_range(image: ImageInfo, what: str, number: int, count: int) -> int:
     if not 0 <= number < count:
         raise InputError(
-            f"{image.path}: found {what} {number}; allowed are 0 to {count - 1} "
-            f"(axes {','.join(image.axes)}); give one of these"
+            f"{image.path}: there is no {what} {number} (axes {','.join(image.axes)}); use one of 0 to {count - 1}"
         )
     return number
 
 
 def read_box(image: ImageInfo, level: int, box: Box, *, channel: int = 0, time: int = 0) -> NDArray[Any]:
-    """The voxels of a box.
+    """The voxels of a box, (z, y, x), in native byte order; chunks that the store lacks are the fill value.
 
-    Parameters
-    ----------
-    image : ImageInfo
-        From `open_image` or `open_labels`.
-    level : int
-        Pyramid level, 0 the finest.
-    box : Box
-        Inside the level's shape, not empty.
-    channel, time : int
-        Indices on c and t.
-
-    Returns
-    -------
-    voxels : ndarray of ``image.dtype``, shape ``box.shape``
-        In native byte order. Chunks that the store lacks are the fill value.
-
-    Raises
-    ------
-    InputError
-        Where a stored chunk is damaged or unreadable.
-    ValueError
-        Where the box does not lie in the level.
+    `InputError` where a stored chunk is damaged or unreadable; `ValueError` where the box does not lie in the level.
     """
     check_level(image, level), check_time(image, time), check_channel(image, channel)
-    stored = image.levels[level]
-    if box.empty or box.clip(stored.shape) != box:
-        raise ValueError(f"{image.path}/{stored.path}: box {box} does not lie in shape {stored.shape}")
-    lead = tuple({"t": time, "c": channel}[name] for name in image.axes if name in "tc")
-    where = f"{image.path}/{stored.path}"
+    shape, where = image.levels[level].shape, f"{image.path}/{image.levels[level].path}"
+    if box.empty or box.clip(shape) != box:
+        raise ValueError(f"{where}: box {box} does not lie in shape {shape}")
+    lead = _leading_index(image, channel, time)
     try:
-        store = zarr_store(where, remember=True)
-        array = zarr.open_array(store, mode="r", zarr_format=image.zarr_format)  # type: ignore[arg-type]
+        array = open_level(image, level, remember=True)
         index: tuple[int | slice, ...] = (*lead, *box.slices())
         _refuse_empty_shards(array, where, lead, box)
         voxels = np.asarray(array[index])
@@ -100,15 +70,25 @@ def read_box(image: ImageInfo, level: int, box: Box, *, channel: int = 0, time: 
         raise
     except Exception as error:
         raise InputError(
-            f"{where}: found voxels that cannot be read in box {box.start} to {box.stop} (z, y, x), channel {channel}, "
-            f"time {time}: {type(error).__name__}: {in_words(error)}; allowed are whole chunks; copy or write the "
-            "image again"
+            f"{where}: voxels cannot be read in box {box.start} to {box.stop} (z, y, x), channel {channel}, time "
+            f"{time}: {type(error).__name__}: {describe_error(error)}; copy or write the image again"
         ) from shown_cause(error)
     return voxels.astype(image.dtype, copy=False)
 
 
+def open_level(image: ImageInfo, level: int, *, remember: bool = False) -> zarr.Array[Any]:
+    """The array of a level; with ``remember``, a task asks an object store for nothing twice."""
+    store = zarr_store(f"{image.path}/{image.levels[level].path}", remember=remember)
+    return zarr.open_array(store, mode="r", zarr_format=image.zarr_format)  # type: ignore[arg-type]
+
+
+def _leading_index(image: ImageInfo, channel: int, time: int) -> tuple[int, ...]:
+    """Indices on the axes before z."""
+    return tuple({"t": time, "c": channel}[name] for name in image.axes if name in "tc")
+
+
 def _refuse_empty_shards(array: zarr.Array[Any], where: str, lead: tuple[int, ...], box: Box) -> None:
-    """Raise for stored shards without a byte, which zarr takes for shards that are not there."""
+    """Raise for stored shards of no bytes, which zarr takes for missing ones."""
     if is_address(where):
         return
     for piece, _ in _shards(array, lead, box):
@@ -120,7 +100,7 @@ def _refuse_empty_shards(array: zarr.Array[Any], where: str, lead: tuple[int, ..
 def _refuse_empty_objects(
     array: zarr.Array[Any], where: str, lead: tuple[int, ...], box: Box, voxels: NDArray[Any]
 ) -> None:
-    """The same for an object store, which is asked only about shards of which nothing but fill was read."""
+    """The same in an object store, which is asked only about shards where nothing but fill was read."""
     if not is_address(where):
         return
     for piece, part in _shards(array, lead, box):
@@ -145,22 +125,15 @@ def _shards(array: zarr.Array[Any], lead: tuple[int, ...], box: Box) -> Iterator
 
 def stored_chunk(image: ImageInfo, level: int) -> Vec3:
     """Voxels (z, y, x) of the smallest piece that is read at once."""
-    stored = image.levels[level]
-    array = zarr.open_array(zarr_store(f"{image.path}/{stored.path}"), mode="r", zarr_format=image.zarr_format)  # type: ignore[arg-type]
-    return vec3(array.chunks[-3:])
+    return vec3(open_level(image, level).chunks[-3:])
 
 
 def missing_chunks(image: ImageInfo, level: int, box: Box, *, channel: int = 0, time: int = 0) -> list[Box]:
-    """Boxes (z, y, x) of the stored objects that a box needs and the store lacks, which zarr reads as the fill value.
-
-    Where an array has shards, these are the stored objects.
-    """
-    stored = image.levels[level]
-    array = zarr.open_array(zarr_store(f"{image.path}/{stored.path}"), mode="r", zarr_format=image.zarr_format)  # type: ignore[arg-type]
-    lead = tuple({"t": time, "c": channel}[name] for name in image.axes if name in "tc")
+    """Boxes (z, y, x) of the stored objects (shards, or else chunks) that a box needs and the store lacks."""
+    array = open_level(image, level)
     side = array.shards or array.chunks
-    first = tuple(i // s for i, s in zip(lead, side, strict=False))
-    grid = BlockGrid(stored.shape, vec3(side[-3:]))
+    first = tuple(i // s for i, s in zip(_leading_index(image, channel, time), side, strict=False))
+    grid = BlockGrid(image.levels[level].shape, vec3(side[-3:]))
     indices = grid.touching(box)
     keys = [array.metadata.encode_chunk_key((*first, *index)) for index in indices]
     there = sync(_exist(array, keys))

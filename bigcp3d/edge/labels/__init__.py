@@ -1,1 +1,1 @@
-"""OME-Zarr labels: planned, written, announced, found again."""
+"""OME-Zarr labels: planned, checked, written, listed, found again."""

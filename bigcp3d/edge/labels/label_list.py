@@ -1,9 +1,9 @@
-"""Announcing labels: the list of names, and the root of a store that holds labels alone.
+"""The list of labels in a store, and the root of a store that holds labels alone.
 
-A store given with ``--output`` has no image of its own, and tools that open stores expect one at the root. So its root
+A store given with ``--output`` has no image of its own, but tools that open stores expect one at the root. So its root
 is a label image too: its ``multiscales`` name the arrays of ``labels/<name>``, and its ``image-label`` the source.
 Nothing is stored twice; validators accept it, and viewers given either path show the labels over the source. With
-several names it shows the last one finished. A root with an image of its own is never touched.
+several names it shows the last one finished. A root with an image of its own is never changed.
 """
 
 from __future__ import annotations
@@ -15,7 +15,7 @@ from typing import Any
 from bigcp3d.edge.image.metadata import first_multiscale, ome_part
 from bigcp3d.edge.labels.label_plan import LabelTarget
 from bigcp3d.edge.stores.places import Place, path_between, place, same_place
-from bigcp3d.edge.stores.stores import edit_attributes, is_group
+from bigcp3d.edge.stores.zarr_write import edit_attributes, is_group
 
 log = logging.getLogger(__name__)
 
@@ -78,7 +78,7 @@ def _ome_only(attributes: Mapping[str, Any]) -> Mapping[str, Any]:
 
 
 def _edit_list(target: LabelTarget, edit: Callable[[list[str]], list[str]]) -> None:
-    """Change the list of names; those that have no group behind them are taken out, since validators refuse them."""
+    """Change the list of names; names without a group are taken out, since validators refuse them."""
     path = target.path.parent
 
     def change(attributes: Mapping[str, Any]) -> Mapping[str, Any]:

@@ -1,9 +1,9 @@
 """What labels will look like, decided before anything is written: shapes, factors, scales, chunks and shards.
 
-Labels lie on the image's own pyramid: as many levels, of the same shapes, so that viewers switch levels of both
-together. Where the image states scales that its shapes bear out, labels take them; otherwise factors follow from the
-shapes. A label voxel stands for a window (`bigcp3d.pure.label.pooling`), so its centre is the window's:
-``translation_N = translation_0 + (scale_N - scale_0) / 2``.
+Labels have the image's own levels, of the same shapes, so that viewers switch levels of both together. Where the image
+states scales that fit its shapes, labels take them; otherwise factors follow from the shapes. A label voxel stands for
+a window (`bigcp3d.pure.label.pooling`), so its centre is the window's: ``translation_N = translation_0 + (scale_N -
+scale_0) / 2``.
 """
 
 from __future__ import annotations
@@ -13,7 +13,7 @@ import re
 from dataclasses import dataclass
 
 from bigcp3d.edge.image.image import ImageInfo, Level
-from bigcp3d.edge.image.levels import cumulated_factors, place_level
+from bigcp3d.edge.image.level_geometry import cumulated_factors, place_level
 from bigcp3d.edge.image.transforms import Float3, float3
 from bigcp3d.edge.stores.places import Place, is_address, place
 from bigcp3d.errors import InputError
@@ -29,44 +29,20 @@ log = logging.getLogger(__name__)
 
 @dataclass(frozen=True)
 class LabelTarget:
-    """Where labels go, and how they are stored.
+    """Where labels go, and how they are stored."""
 
-    Attributes
-    ----------
-    image_path : str
-        The image group they belong to.
-    group : str
-        The group that gets ``labels/<name>``: the image's, or another store.
-    name : str
-        Of the labels.
-    version, zarr_format
-        ``"0.4"`` in zarr 2, ``"0.5"`` in zarr 3.
-    times : int or None
-        Length of the t axis; None where the image has none.
-    dtype : str
-        ``"uint32"`` or ``"uint64"``.
-    levels : tuple of Level
-        Finest first; ``scale_um`` is None where the image states none.
-    factors : tuple of tuple of float
-        For each level, voxels of the level below per voxel; ones for the first.
-    chunk, shard : tuple of int
-        Stored pieces, and the unit of writing, at every level.
-    units : tuple of str or None
-        The image's own words for z, y, x; scales are written in them, so that viewers that ignore units overlay both.
-    """
-
-    image_path: str
-    group: str
+    image_path: str  # the image group they belong to
+    group: str  # that gets ``labels/<name>``: the image's, or another store
     name: str
-    version: str
+    version: str  # "0.4" in zarr 2, "0.5" in zarr 3
     zarr_format: int
-    times: int | None
-    dtype: str
-    levels: tuple[Level, ...]
-    factors: tuple[Float3, ...]
-    chunk: Vec3
-    shard: Vec3
-    units: tuple[str | None, ...] = (None, None, None)
+    times: int | None  # length of the t axis; None where the image has none
+    dtype: str  # "uint32" or "uint64"
+    levels: tuple[Level, ...]  # finest first
+    factors: tuple[Float3, ...]  # for each level, voxels of the level below per voxel; ones for the first
+    chunk: Vec3  # stored pieces, at every level
+    shard: Vec3  # unit of writing, at every level
+    units: tuple[str | None, ...] = (None, None, None)  # the image's words for z, y, x, in which scales are written
 
     @property
     def path(self) -> Place:
@@ -75,44 +51,25 @@ class LabelTarget:
 
     @property
     def axes(self) -> tuple[str, ...]:
-        """Axis names of the arrays: no channel axis, which would put a stray slider into viewers."""
+        """Axis names of the arrays; without channels, which would put a needless slider into viewers."""
         return ("z", "y", "x") if self.times is None else ("t", "z", "y", "x")
 
 
 def plan_labels(
     image: ImageInfo, output: str | Place | None, name: str, *, dtype: str = "uint32", shard: Vec3, level: int = 0
 ) -> LabelTarget:
-    """Decide on the labels of an image; nothing is read or written.
+    """Decide on the labels of an image; nothing is read or written. `InputError` for a name that cannot be a folder.
 
-    Parameters
-    ----------
-    image : ImageInfo
-        From `open_image`.
-    output : str, Path or None
-        Another store that gets ``labels/<name>``; None for the image's own group.
-    name : str
-        Of the labels.
-    dtype : str
-        ``"uint32"`` or ``"uint64"``.
-    shard : tuple of int
-        Wanted unit of writing, in voxels; see `chunk_and_shard`.
-    level : int
-        Level of the image on which the finest labels lie.
-
-    Raises
-    ------
-    InputError
-        For a name that cannot be a folder of its own inside the store.
-    ValueError
-        For another dtype, or a shard without voxels.
+    ``output`` is another store that gets ``labels/<name>``, None the image's own group; the finest labels lie on
+    ``level`` of the image; ``shard`` is the wanted unit of writing in voxels (`chunk_and_shard`).
     """
     if dtype not in LABEL_DTYPES:
         raise ValueError(f"labels of {dtype}; allowed are {' and '.join(LABEL_DTYPES)}")
     check_name(name)
     if output is None and is_address(image.path) and not image.path.startswith("s3:"):
         raise InputError(
-            f"{image.path}: found an image on a web server, into which no labels can be written; give --output, a "
-            "local path or s3://"
+            f"{image.path}: this image is on a web server, where no labels can be written; give --output, a local path "
+            "or s3://"
         )
     chunk, shard = chunk_and_shard(shard, image.levels[level].shape)
     cumulated = cumulated_factors(image)
@@ -142,8 +99,8 @@ def check_name(name: str) -> None:
     """Refuse names that would leave the store, hide, or clash with zarr's own files."""
     if not name or len(name.encode()) > 200 or BAD_NAME.search(name):
         raise InputError(
-            f"found the labels name {name!r}; allowed are names of 1 to 200 bytes without / and \\, that start "
-            "neither with a dot nor with __, and are not zarr.json; give another --name"
+            f"{name!r} cannot name labels; give a --name of 1 to 200 bytes without / and \\, that starts neither with "
+            "a dot nor with __, and is not zarr.json"
         )
 
 

@@ -1,12 +1,12 @@
-"""From labels to the image that they were made from."""
+"""Finds the image that labels were made from."""
 
 from __future__ import annotations
 
 import logging
 
-from bigcp3d.edge.image.diagnose import open_node
 from bigcp3d.edge.image.image import ImageInfo, open_image
 from bigcp3d.edge.image.metadata import ome_part
+from bigcp3d.edge.image.open_node import read_attributes
 from bigcp3d.edge.stores.places import Place, follow, place
 from bigcp3d.edge.stores.remote import Remote
 from bigcp3d.errors import InputError
@@ -15,22 +15,15 @@ log = logging.getLogger(__name__)
 
 
 def source_image(labels: ImageInfo, image: str | Place | None = None) -> ImageInfo | None:
-    """The image that labels name as their source, or that holds them; None where there is none to be read.
+    """The image that labels name as their source, or that holds them; None where it cannot be read.
 
-    Parameters
-    ----------
-    labels : ImageInfo
-    image : str, Path or Remote, optional
-        The image, where the user names it; then labels are not asked.
-
-    Notes
-    -----
-    Labels may come from strangers. So an address that they name is only asked where they lie under the same root
-    themselves: a server elsewhere learns nothing of who opens them, and gets no request with the user's signature.
+    ``image`` is the one that the user names; then labels are not asked. Labels may come from strangers, so an address
+    that they name is only asked where they lie under the same root themselves: a server elsewhere learns nothing of who
+    opens them, and gets no request with the user's signature.
     """
     if image is not None:
         return open_image(image)
-    entry = ome_part(open_node(labels.path).attrs.asdict()).get("image-label")
+    entry = ome_part(read_attributes(labels.path)).get("image-label")
     source = entry.get("source") if isinstance(entry, dict) else None
     named = source.get("image") if isinstance(source, dict) else None
     found, own = follow(labels.path, str(named or "../../")), place(labels.path)
@@ -39,7 +32,7 @@ def source_image(labels: ImageInfo, image: str | Place | None = None) -> ImageIn
         return None
     path = str(found)
     try:
-        if "image-label" in ome_part(open_node(path).attrs.asdict()):  # a store of labels, which shows them at its root
+        if "image-label" in ome_part(read_attributes(path)):  # a store of labels, which shows them at its root
             return None
         return open_image(path)
     except InputError as error:

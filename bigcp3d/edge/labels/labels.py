@@ -1,4 +1,4 @@
-"""Writing labels into an OME-Zarr store: made empty, filled shard by shard, and announced last.
+"""Writes labels into an OME-Zarr store: made empty, filled shard by shard, and listed last.
 
 ::
 
@@ -6,9 +6,9 @@
     <group>/labels/<name>       multiscales and image-label, written in `finish_labels`
     <group>/labels/<name>/0..   one array a level, all zero until written
 
-Invariant: until `finish_labels`, no reader finds the labels; and nothing but ``labels/<name>`` and the list is touched.
-Labels of zarr 2 images are OME-Zarr 0.4, also where the image is 0.1 to 0.3: those versions have no way to state a
-scale, a labels group carries its own version, and readers and validators look at that.
+Invariant: until `finish_labels`, no reader finds the labels; and nothing but ``labels/<name>`` and the list is changed.
+Labels of zarr 2 images are OME-Zarr 0.4, also where the image is 0.1 to 0.3: those versions cannot state a scale, a
+labels group carries its own version, and readers and validators look at that.
 """
 
 from __future__ import annotations
@@ -20,16 +20,15 @@ import numpy as np
 import zarr
 from numpy.typing import NDArray
 
-from bigcp3d import __version__
 from bigcp3d.edge.image.multiscale import Placed, describe_levels
 from bigcp3d.edge.image.new_image import create_image, write_image_box
 from bigcp3d.edge.image.transforms import float3, units_um
+from bigcp3d.edge.labels.check_target import check_target
 from bigcp3d.edge.labels.label_list import enter_label, show_at_root, source_path, versioned, withdraw_label
 from bigcp3d.edge.labels.label_plan import LabelTarget, check_name, plan_labels
-from bigcp3d.edge.labels.label_target import check_target
-from bigcp3d.edge.stores.clients import in_words, shown_cause
+from bigcp3d.edge.stores.connections import describe_error, shown_cause
 from bigcp3d.edge.stores.places import place, remove, zarr_store
-from bigcp3d.edge.stores.stores import (
+from bigcp3d.edge.stores.zarr_write import (
     edit_group,
     is_group,
     keeping_consolidated,
@@ -40,6 +39,7 @@ from bigcp3d.edge.stores.stores import (
 )
 from bigcp3d.errors import InputError
 from bigcp3d.pure.boxes import Box
+from bigcp3d.version import __version__
 
 __all__ = [
     "LabelTarget",
@@ -58,21 +58,10 @@ RESERVED = ("ome", "multiscales", "image-label", "labels")
 
 
 def create_labels(target: LabelTarget, *, overwrite: bool, attributes: Mapping[str, Any] | None = None) -> None:
-    """Make the arrays of the labels, all zero; readers do not find them yet.
+    """Make the arrays of the labels, all zero; readers do not find them yet. `TargetError` as `check_target`.
 
-    Parameters
-    ----------
-    target : LabelTarget
-        From `plan_labels`.
-    overwrite : bool
-        Whether labels of that name may be removed first; nothing else ever is.
-    attributes : mapping, optional
-        Of the labels group, until `finish_labels` gives others of the same keys.
-
-    Raises
-    ------
-    TargetError
-        As `check_target`; and where the store cannot be written after all.
+    ``overwrite`` lets labels of that name be removed first; nothing else ever is. ``attributes`` of the labels group
+    stay until `finish_labels` gives others of the same keys.
     """
     check_target(target, overwrite=overwrite)
     root, labels = place(target.group), place(target.group) / "labels"
@@ -96,27 +85,10 @@ def create_labels(target: LabelTarget, *, overwrite: bool, attributes: Mapping[s
 
 
 def write_label_box(target: LabelTarget, level: int, box: Box, array: NDArray[Any], *, time: int = 0) -> None:
-    """Write one or more whole shards of a level; may be repeated.
+    """Write one or more whole shards of a level; may be repeated. `TargetError` where the disk is full.
 
-    Parameters
-    ----------
-    target : LabelTarget
-        Made by `create_labels`.
-    level : int
-        Index into ``target.levels``.
-    box : Box
-        On every axis from a multiple of ``target.shard`` to another, or to the end.
-    array : ndarray of ``target.dtype``, shape ``box.shape``
-        Ids; 0 for none.
-    time : int
-        Index on t.
-
-    Raises
-    ------
-    ValueError
-        For any other box, shape or dtype.
-    TargetError
-        Where the disk is full.
+    On every axis the box goes from a multiple of ``target.shard`` to another, or to the end. Ids are of
+    ``target.dtype``, 0 for none. When this returns, what was written would survive a power cut.
     """
     lead = () if target.times is None else (time,)
     path = target.path / target.levels[level].path
@@ -125,13 +97,7 @@ def write_label_box(target: LabelTarget, level: int, box: Box, array: NDArray[An
 
 
 def read_label_box(target: LabelTarget, level: int, box: Box, *, time: int = 0) -> NDArray[Any]:
-    """Read a box of labels that are being written; dtype ``target.dtype``, shape ``box.shape``.
-
-    Raises
-    ------
-    InputError
-        Where a stored piece is damaged.
-    """
+    """Read a box of labels that are being written; `InputError` where a stored piece is damaged."""
     path = target.path / target.levels[level].path
     lead = () if target.times is None else (time,)
     index: tuple[int | slice, ...] = (*lead, *box.slices())
@@ -140,27 +106,15 @@ def read_label_box(target: LabelTarget, level: int, box: Box, *, time: int = 0) 
         return np.asarray(array[index], target.dtype)
     except Exception as error:
         raise InputError(
-            f"{path}: found labels that cannot be read in box {box.start} to {box.stop}, time {time}: "
-            f"{in_words(error)}; allowed are whole chunks; run again with --overwrite"
+            f"{path}: labels cannot be read in box {box.start} to {box.stop}, time {time}: {describe_error(error)}; "
+            "run again with --overwrite"
         ) from shown_cause(error)
 
 
 def finish_labels(target: LabelTarget, *, attributes: Mapping[str, Any]) -> None:
-    """Write the metadata and enter the labels in the list; may be repeated.
+    """Write the metadata and enter the labels in the list; may be repeated; `TargetError` where it cannot be written.
 
-    Parameters
-    ----------
-    target : LabelTarget
-        All levels of which are written.
-    attributes : mapping
-        More attributes of the labels group, by key: provenance. What JSON knows, and numpy numbers.
-
-    Raises
-    ------
-    ValueError
-        For keys that belong to OME-Zarr.
-    TargetError
-        Where the store cannot be written.
+    ``attributes`` are further ones of the labels group, by key: how the labels were made.
     """
     clash = sorted(set(attributes) & set(RESERVED))
     if clash:

@@ -1,1 +1,1 @@
-"""Model files and their cards."""
+"""Models: their files and cards, and the families that find and load them."""

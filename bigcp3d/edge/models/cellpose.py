@@ -1,12 +1,12 @@
-"""Cellpose's models as models of ours: ``cellpose:NAME`` or ``cellpose:PATH`` to a card and a network on patches.
+"""Cellpose's models: ``cellpose:NAME`` or ``cellpose:PATH`` to a card and a network on patches. A model family.
 
-Names are Cellpose's own, and its own code fetches the weights; files are what it writes when it trains. Two kinds are
-known by what a file holds: the residual U-Net of Cellpose 1 to 3, and Cellpose-SAM of Cellpose 4. Each needs a Cellpose
-that has its network; nothing else of Cellpose is used (`bigcp3d.pure.predict.cellpose_planes` runs the planes).
+Names are Cellpose's own, and its code fetches their weights; paths are of files that it wrote when it trained. What a
+file holds tells two networks apart: the residual U-Net of Cellpose 1 to 3, and Cellpose-SAM of Cellpose 4. Each needs
+a Cellpose that has this network; nothing else of Cellpose is used (`bigcp3d.pure.predict.cellpose_planes`).
 
-Weights are read by torch with ``weights_only=True`` and put into a network made here, so a file from a stranger runs no
-code. Cellpose 3 does the same; Cellpose 4 first looks at a file without it, which torch before 2.6 unpickles, so its
-loader is not used. A name that Cellpose does not know is refused, where Cellpose would take its default model.
+torch reads the weights with ``weights_only=True``, so a file from a stranger runs no code. Cellpose 3 does the same.
+Cellpose 4 first looks at a file without it, so its loader is not used. Where Cellpose does not know a name it takes its
+default model; here the name is refused.
 """
 
 from __future__ import annotations
@@ -19,13 +19,11 @@ from importlib import metadata
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from bigcp3d.edge.models.model_files import ModelCard
+from bigcp3d.edge.models.model_card import ModelCard, PatchMemory
 from bigcp3d.errors import ModelError
 
 if TYPE_CHECKING:
     from torch import Tensor, nn
-
-    from bigcp3d.pure.predict.cellpose_planes import PlaneNetwork
 
     Weights = dict[str, Tensor]
 
@@ -40,19 +38,16 @@ PATCH, SAM_SIDE = 192, 256
 NUCLEI_FILE, NUCLEI_DIAMETER, USUAL_DIAMETER = "nucleitorch_0", 17.0, 30.0
 """The shipped nuclei model, whose file may not say its diameter; what Cellpose takes where a file says nothing."""
 
+SAM_BYTES = 4 * 2**30
+"""300 million weights in float32, a copy while they are loaded, its planes (measured: 3.5e9)."""
 
-def find_cellpose(model: str) -> Path:
-    """The weight file of ``cellpose:NAME`` or ``cellpose:PATH``; a name's file is fetched by Cellpose's own code.
 
-    Raises
-    ------
-    ModelError
-        Cellpose is not installed, or there is no such name or file, or it cannot be fetched.
-    """
-    wanted = model.removeprefix(PREFIX)
+def find_file(name: str) -> Path:
+    """The weight file of a path, or of a name, whose file is fetched by Cellpose's own code."""
+    model = PREFIX + name
     version = _installed_version(model)
-    path = Path(wanted).expanduser()
-    if wanted and path.is_file():
+    path = Path(name).expanduser()
+    if name and path.is_file():
         return path
     try:
         with warnings.catch_warnings():
@@ -60,18 +55,18 @@ def find_cellpose(model: str) -> Path:
             from cellpose import models
     except Exception as error:
         raise ModelError(
-            f"{model}: Cellpose {version} cannot be imported ({type(error).__name__}: {error}); needed is a Cellpose "
-            f"that works: {INSTALL}"
+            f"{model}: Cellpose {version} cannot be imported ({type(error).__name__}: {error}); install it again: "
+            f"{INSTALL}"
         ) from error
     names = [*models.MODEL_NAMES, *models.get_user_models()]
-    if wanted not in names:
+    if name not in names:
         raise ModelError(
-            f"{model}: found neither a file {wanted!r} nor a model of Cellpose {version} of that name; allowed are a "
-            f"weight file and {', '.join(names)}; give one of these"
+            f"{model}: there is neither a file {name!r} nor a model of Cellpose {version} of that name; use a weight "
+            f"file or one of {', '.join(names)}"
         )
     fetch = getattr(models, "model_path", None) or models.cache_model_path
     try:
-        return Path(fetch(wanted))
+        return Path(fetch(name))
     except Exception as error:
         raise ModelError(
             f"{model}: Cellpose {version} could not fetch its weights ({type(error).__name__}: {error}); connect to "
@@ -79,80 +74,73 @@ def find_cellpose(model: str) -> Path:
         ) from error
 
 
-def cellpose_card(model: str) -> ModelCard:
-    """What a Cellpose model expects, in the words of our cards.
-
-    Raises
-    ------
-    ModelError
-        As `find_cellpose`, or the file is none of the two kinds.
-    """
-    path = find_cellpose(model)
+def read_card(name: str) -> ModelCard:
+    """What a Cellpose model expects, in the words of our cards; `ModelError` also for files of other networks."""
+    path = find_file(name)
     weights = _read_weights(path, _stamp(path))
     sam = _is_sam(weights, path)
+    widths = _widths(weights)
     diameter = _diameter(weights, path)
-    margin = min(math.ceil(2 * diameter / 3), 24)  # as much as Cellpose's own tiles overlap, for cells of 30
     return ModelCard(
-        name=PREFIX + path.name if Path(model.removeprefix(PREFIX)).expanduser() == path else model,
+        name=PREFIX + (path.name if Path(name).expanduser() == path else name),
         representation="heat",
         scale_vox=1.0,
         diameter_vox=diameter,
         architecture="cellpose-sam" if sam else "cellpose",
         channels=1,
-        features=1024 if sam else _widths(weights)[1],
-        depth=3 if sam else len(_widths(weights)) - 2,
+        optional_channels=_channels(weights, sam) - 1,
+        features=1024 if sam else widths[1],
+        depth=3 if sam else len(widths) - 2,
         patch=(SAM_SIDE,) * 3 if sam else (PATCH,) * 3,
-        margin=margin,
+        margin=min(math.ceil(2 * diameter / 3), 24),  # as much as Cellpose's own tiles overlap, for cells of 30
         low_percentile=1.0,
         high_percentile=99.0,
         clip=(-1.0, 100.0),  # Cellpose cuts nothing; NaN must count as something low
+        precision="auto" if sam else "float32",  # the U-Net was made for float32, with sums over a batch norm
+        memory=_memory(widths, sam),
         training="Cellpose's or its user's own; see where the weights come from",
         date="unknown",
         bigcp3d_version="none",
-        command=f"Cellpose {_installed_version(model)}, {path.name}",
+        command=f"Cellpose {_installed_version(PREFIX + name)}, {path.name}",
     )
 
 
-def cellpose_channels(model: str) -> int:
-    """Channels that a model's network takes: for the U-Net, what shall be found (cytoplasm), then nuclei."""
-    path = find_cellpose(model)
-    weights = _read_weights(path, _stamp(path))
-    return 3 if _is_sam(weights, path) else _widths(weights)[0]
+def _memory(widths: list[int], sam: bool) -> PatchMemory:
+    """Answer and sums of a patch (measured: 45 a voxel); the planes that the network sees at once (70 to 77)."""
+    from bigcp3d.pure.predict.cellpose_planes import PLANES
+
+    if sam:
+        return PatchMemory(fixed=32 * 2**20 + SAM_BYTES, per_voxel=52)
+    return PatchMemory(fixed=32 * 2**20, per_voxel=52, per_plane_voxel=PLANES * widths[1] * 80)
 
 
-def load_cellpose(model: str, device: str = "cpu") -> tuple[PlaneNetwork, ModelCard]:
-    """The network on ``device``, in eval mode, as one that takes patches; and its card.
-
-    Raises
-    ------
-    ModelError
-        As `cellpose_card`, or the installed Cellpose lacks the network, or the weights do not fit it.
-    """
+def read_network(name: str, device: str) -> nn.Module:
+    """The network, in eval mode, as one that takes patches; `ModelError` also where weights or Cellpose do not fit."""
     from bigcp3d.pure.predict.cellpose_planes import PlaneNetwork
 
-    card, path = cellpose_card(model), find_cellpose(model)
+    path = find_file(name)
     weights = _read_weights(path, _stamp(path))
-    sam = card.architecture == "cellpose-sam"
+    sam = _is_sam(weights, path)
     kind, cure = ("Cellpose-SAM", "cellpose>=4") if sam else ("the residual U-Net of Cellpose 1 to 3", "cellpose<4")
     try:
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")
-            network = _sam_network() if sam else _u_network(_widths(weights))
+            network = _make_network(weights, sam)
     except ImportError as error:
         raise ModelError(
-            f"{path}: found {kind}, which the installed Cellpose {_installed_version(model)} does not have or cannot "
-            f"import ({error}); needed is a Cellpose that has it: pip install '{cure}'"
+            f"{path}: this is {kind}, which the installed Cellpose {_installed_version(PREFIX + name)} does not have "
+            f"or cannot import ({error}); install one that has it: pip install '{cure}'"
         ) from error
     _fill(network, weights, path)
-    planes = PlaneNetwork(network, cellpose_channels(model), SAM_SIDE if sam else None)
-    return planes.to(device).eval().requires_grad_(False), card
+    planes = PlaneNetwork(network, _channels(weights, sam), SAM_SIDE if sam else None)
+    return planes.to(device).eval().requires_grad_(False)
 
 
 def _installed_version(model: str) -> str:
     try:
         return metadata.version("cellpose")
     except metadata.PackageNotFoundError as error:
-        raise ModelError(f"{model}: Cellpose is not installed; needed is Cellpose 3 or 4: {INSTALL}") from error
+        raise ModelError(f"{model}: Cellpose is not installed; install Cellpose 3 or 4: {INSTALL}") from error
 
 
 def _stamp(path: Path) -> tuple[int, int]:
@@ -170,13 +158,12 @@ def _read_weights(path: Path, stamp: tuple[int, int]) -> Weights:
         found: Any = torch.load(path, map_location="cpu", weights_only=True, mmap=zipfile.is_zipfile(path))
     except Exception as error:  # torch raises whatever the bytes lead it to
         raise ModelError(
-            f"{path}: found no weights that can be read without running code ({' '.join(str(error).split())[:200]}); "
-            "allowed are files that Cellpose wrote: train it again, or get the file again"
+            f"{path}: its weights cannot be read without running code ({' '.join(str(error).split())[:200]}); use a "
+            "file that Cellpose wrote: train it again, or get the file again"
         ) from error
     if not isinstance(found, dict) or not all(isinstance(value, torch.Tensor) for value in found.values()):
         raise ModelError(
-            f"{path}: found a {type(found).__name__} that is no table of weights; allowed are files that Cellpose "
-            "wrote: give one of these"
+            f"{path}: this is a {type(found).__name__} that is no table of weights; use a file that Cellpose wrote"
         )
     return {name.removeprefix("module."): value for name, value in found.items()}
 
@@ -189,10 +176,15 @@ def _is_sam(weights: Weights, path: Path) -> bool:
     if head is not None and len(head) == 3 and _widths(weights):
         return False
     raise ModelError(
-        f"{path}: found {len(weights)} tensors ({', '.join(list(weights)[:3])}, ...) of another network; allowed are "
-        "the residual U-Net of Cellpose 1 to 3 (2D, with flows and a probability) and Cellpose-SAM; run another model "
-        "with its own tool and give its maps: --maps, see examples/maps_from_cellpose.py"
+        f"{path}: its {len(weights)} tensors ({', '.join(list(weights)[:3])}, ...) are of another network than the "
+        "residual U-Net of Cellpose 1 to 3 (2D, with flows and a probability) and Cellpose-SAM; run it with its own "
+        "tool and give its maps: --maps, see examples/maps_from_cellpose.py"
     )
+
+
+def _channels(weights: Weights, sam: bool) -> int:
+    """Channels that the network takes: for the U-Net, what shall be found (cytoplasm), then nuclei."""
+    return 3 if sam else _widths(weights)[0]
 
 
 def _widths(weights: Weights) -> list[int]:
@@ -209,23 +201,23 @@ def _diameter(weights: Weights, path: Path) -> float:
         return NUCLEI_DIAMETER
     diameter = USUAL_DIAMETER if said is None else float(said.reshape(-1)[0])
     if not (math.isfinite(diameter) and diameter > 0):
-        raise ModelError(f"{path}: found a diameter (diam_mean) of {diameter}; it must be above 0: get the file again")
+        raise ModelError(f"{path}: its diameter (diam_mean) is {diameter}, not above 0; get the file again")
     return diameter
 
 
-def _u_network(widths: list[int]) -> nn.Module:
-    from cellpose.resnet_torch import CPnet
+def _make_network(weights: Weights, sam: bool) -> nn.Module:
+    """Cellpose's network with random weights; ImportError where this Cellpose lacks it."""
+    network: nn.Module
+    if not sam:
+        from cellpose.resnet_torch import CPnet
 
-    network: nn.Module = CPnet(list(widths), 3, 3, mkldnn=False)
-    return network
-
-
-def _sam_network() -> nn.Module:
+        network = CPnet(_widths(weights), 3, 3, mkldnn=False)
+        return network
     try:
         from cellpose.vit import CPSAM as Sam
     except ImportError:
         from cellpose.vit_sam import Transformer as Sam  # up to 4.1
-    network: nn.Module = Sam()
+    network = Sam()
     return network
 
 
@@ -235,12 +227,12 @@ def _fill(network: nn.Module, weights: Weights, path: Path) -> None:
         missing = network.load_state_dict(weights, strict=False).missing_keys
     except RuntimeError as error:
         raise ModelError(
-            f"{path}: found weights that do not fit Cellpose's network ({' '.join(str(error).split())[:300]}); "
-            "allowed are files that Cellpose wrote: get the file again"
+            f"{path}: its weights do not fit Cellpose's network ({' '.join(str(error).split())[:300]}); use a file "
+            "that Cellpose wrote: get it again"
         ) from error
     lacking = [name for name in missing if not name.endswith(("diam_mean", "diam_labels", "num_batches_tracked"))]
     if lacking:
         raise ModelError(
-            f"{path}: found no weights for {', '.join(lacking[:3])} ({len(lacking)} are missing); allowed are whole "
-            "files that Cellpose wrote: get the file again"
+            f"{path}: there are no weights for {', '.join(lacking[:3])} ({len(lacking)} are missing); use a whole file "
+            "that Cellpose wrote: get it again"
         )

@@ -1,4 +1,4 @@
-"""Files that are there whole or not at all, even after a power cut."""
+"""Writes files that are there whole or not at all, even after a power cut."""
 
 from __future__ import annotations
 
@@ -10,15 +10,7 @@ from uuid import uuid4
 
 
 def write_atomically(path: str | Path, write: Callable[[BinaryIO], object]) -> None:
-    """Make a file that is there whole or not at all, even after a power cut.
-
-    Parameters
-    ----------
-    path : str or Path
-        The file; its folder is made where it is missing.
-    write : callable
-        Writes the content into the open file that it is given.
-    """
+    """Make a file, and its folder, so that it is there whole or not at all; ``write`` fills the open file."""
     path = Path(path)
     path.parent.mkdir(parents=True, exist_ok=True)
     temporary = path.parent / f".{path.name}.{uuid4().hex}.tmp"
@@ -33,7 +25,7 @@ def write_atomically(path: str | Path, write: Callable[[BinaryIO], object]) -> N
 
 
 def create_atomically(path: str | Path, write: Callable[[BinaryIO], object]) -> bool:
-    """Make a file as `write_atomically`, unless it is there; whether it was made. Of several at once, one succeeds."""
+    """As `write_atomically`, unless the file is there; whether it was made. Of several at once, one succeeds."""
     path = Path(path)
     own = path.parent / f".{path.name}.{uuid4().hex}.own"
     write_atomically(own, write)

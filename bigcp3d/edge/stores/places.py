@@ -8,12 +8,11 @@
     spot.name, spot.parent, spot.exists(), spot.is_file(), spot.iterdir()
     remove(spot)                                # with all that is in it
 
-A place is a `pathlib.Path`, or a `Remote`, which answers to the same names. So whatever is done to local files is done
-as ever, and code that means either takes a `Place`. Between functions and in plans a place travels as its text, and
-``f"{where}/{name}"`` joins both kinds.
+A place is a `pathlib.Path`, or a `Remote` with the same methods. Between functions and in plans a place travels as its
+text, and ``f"{where}/{name}"`` joins both kinds.
 
 Invariant: the text of a place holds no secret. Credentials come from the standard places alone
-(`bigcp3d.edge.stores.clients`); addresses that carry some are refused, and the message does not repeat them.
+(`bigcp3d.edge.stores.connections`); addresses that carry some are refused, and the message does not repeat them.
 """
 
 from __future__ import annotations
@@ -50,10 +49,7 @@ def is_address(where: str | Path | Remote) -> bool:
 def place(where: str | Path | Remote) -> Place:
     """The place that a text means: local paths absolute, with ``~`` expanded and links kept.
 
-    Raises
-    ------
-    InputError
-        For addresses of other kinds than ``s3://``, ``http://`` and ``https://``, and for such as carry credentials.
+    `InputError` for addresses other than ``s3://``, ``http://`` and ``https://``, and for such as carry credentials.
     """
     found = ADDRESS.match(str(where))
     if found is None:
@@ -61,20 +57,20 @@ def place(where: str | Path | Remote) -> Place:
     scheme, rest = found[1].lower(), found[2]
     if scheme not in SCHEMES:
         raise InputError(
-            f"{scheme}://: found an address of this kind; allowed are local folders, s3://, and http:// or https:// to "
-            "read from; copy the store there, or mount it"
+            f"{scheme}://: addresses of this kind cannot be read; use a local folder, s3://, or http(s):// to read "
+            "from: copy the store there, or mount it"
         )
     host, _, key = rest.partition("/")
     if not HOST[scheme].match(host) or "?" in key or "#" in key:
         raise InputError(
-            f"{scheme}://: found an address without a {'bucket' if scheme == 's3' else 'host'}, or with credentials, a "
-            f"query or a fragment, which would be written down with the labels; allowed is {scheme}://NAME/PATH; "
-            "give credentials in the environment (AWS_ACCESS_KEY_ID, AWS_PROFILE, ...), and for public data none"
+            f"{scheme}://: the address lacks a {'bucket' if scheme == 's3' else 'host'}, or has credentials, a query "
+            f"or a fragment, which would be written down with the labels; use {scheme}://NAME/PATH, and give "
+            "credentials in the environment (AWS_ACCESS_KEY_ID, AWS_PROFILE, ...), for public data none"
         )
     key = key if scheme == "s3" else unquote(key)
     parts = [part for part in key.split("/") if part]
     if any(part in (".", "..") for part in parts):
-        raise InputError(f"{where}: found . or .. in an address; allowed are plain names; write it out")
+        raise InputError(f"{where}: an address cannot contain . or ..; write it out")
     return Remote(f"{scheme}://{host}", "/".join(parts))
 
 
@@ -122,4 +118,4 @@ def follow(start: str | Place, way: str) -> Place:
 def refuse_address(where: Any, what: str, cure: str) -> None:
     """Refuse an address where only a local path will do (`InputError`)."""
     if where is not None and is_address(where):
-        raise InputError(f"{place(where)}: found an address as {what}; allowed is a local path; {cure}")
+        raise InputError(f"{place(where)}: this is an address, and {what} must be a local path: {cure}")

@@ -1,9 +1,8 @@
-"""What one task has read from an object store is kept until it ends, so that it asks for nothing twice.
+"""Keeps what one task has read from an object store until the task ends, so that it asks for nothing twice.
 
-Layers of patches overlap, and end inside chunks; a file system hands the shared chunks out of memory, an object store
-sends and charges them again. So while a task runs, objects (and parts of them: chunks of a shard, its index) stay as
-they came, compressed, the least used going first beyond `REMEMBERED_BYTES`. Images alone are read this way
-(`bigcp3d.edge.image.voxels.read_box`), never what a run is writing; and nothing outlives the tasks that run at once.
+Layers of patches overlap, and end inside chunks; an object store would send and charge the shared chunks again. So
+while a task runs, objects and parts of them stay as they came, compressed; beyond `REMEMBERED_BYTES` the least used
+goes first. Only images are read this way (`bigcp3d.edge.image.voxels.read_box`), never what a run is writing.
 """
 
 from __future__ import annotations

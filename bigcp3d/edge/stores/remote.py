@@ -1,8 +1,7 @@
-"""A place in an object store (``s3://``) or on a web server (``http://``, ``https://``), with the names of a path.
+"""A place in an object store (``s3://``) or on a web server (``http://``, ``https://``), with the methods of a path.
 
 Nothing is cached and no handle is kept: a `Remote` is two texts, compares by them, and travels to workers. An object
-is written whole or not at all, so a shard or a file needs no second name that is then moved. A web server is read only
-and cannot be listed.
+is written whole or not at all. A web server is read only and cannot be listed.
 """
 
 from __future__ import annotations
@@ -12,7 +11,7 @@ from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
-from bigcp3d.edge.stores.clients import connect, reaching
+from bigcp3d.edge.stores.connections import connect, reaching
 from bigcp3d.errors import InputError, TargetError
 
 if TYPE_CHECKING:
@@ -29,15 +28,7 @@ EDITS = 20
 
 @dataclass(frozen=True)
 class Remote:
-    """An address.
-
-    Attributes
-    ----------
-    root : str
-        ``"s3://bucket"`` or ``"https://host:port"``.
-    key : str
-        What follows, without slashes at its ends.
-    """
+    """An address: ``root`` as ``"s3://bucket"`` or ``"https://host:port"``, and a key without slashes at its ends."""
 
     root: str
     key: str
@@ -79,6 +70,11 @@ class Remote:
         """A connection that soon gives up: for checks."""
         return connect(self.root, patient=False)
 
+    @property
+    def _below(self) -> str | None:
+        """What the keys below it begin with."""
+        return f"{self.key}/" if self.key else None
+
     def zarr_store(self, *, remember: bool = False) -> StorePath:
         """What zarr opens; it ends here, since zarr would make groups of all folders above.
 
@@ -96,19 +92,11 @@ class Remote:
         return self.size() is not None
 
     def exists(self) -> bool:
-        """Whether there is such an object, or any below it.
-
-        Raises
-        ------
-        InputError
-            Also where there is no such bucket.
-        """
+        """Whether there is such an object, or any below it; `InputError` where there is no such bucket."""
         if self.read_only:
             return any((self / name).is_file() for name in METADATA) or (bool(self.key) and self.is_file())
-        import obstore
-
         with reaching(self):
-            below = next(iter(obstore.list(self._quick, f"{self.key}/" if self.key else None, chunk_size=1)), [])
+            below: Any = next(iter(self._quick.list(self._below, chunk_size=1)), [])
         return len(below) > 0 or (bool(self.key) and self.is_file())
 
     def is_dir(self) -> bool:
@@ -119,67 +107,48 @@ class Remote:
         """What lies directly below it, by name; nothing on a web server, which cannot be listed."""
         if self.read_only:
             return
-        import obstore
-
         with reaching(self):
-            found = obstore.list_with_delimiter(self._quick, f"{self.key}/" if self.key else None)
+            found = self._quick.list_with_delimiter(self._below)
         for key in sorted([*found["common_prefixes"], *(meta["path"] for meta in found["objects"])]):
             yield Remote(self.root, key.strip("/"))
 
     def read_bytes(self) -> bytes:
-        """The content of an object.
-
-        Raises
-        ------
-        FileNotFoundError
-        """
-        import obstore
-
+        """The content of an object; `FileNotFoundError` where there is none."""
         with reaching(self):
-            return bytes(obstore.get(self._quick, self.key).bytes())
+            return bytes(self._quick.get(self.key).bytes())
 
     def size(self) -> int | None:
         """Bytes of an object; None where there is none."""
-        import obstore
-
         with reaching(self):
             try:
-                return int(obstore.head(self._quick, self.key)["size"])
+                return int(self._quick.head(self.key)["size"])
             except FileNotFoundError:
                 return None
 
     def read_range(self, start: int, stop: int) -> bytes:
         """Bytes ``start`` to ``stop`` of an object that has them."""
-        import obstore
-
         with reaching(self):
-            return bytes(obstore.get_range(self._quick, self.key, start=start, end=stop))
+            return bytes(self._quick.get_range(self.key, start=start, end=stop))
 
     def write_bytes(self, content: bytes) -> None:
         """Write an object, whole or not at all, in place of one that is there."""
-        import obstore
-
         self._refuse_read_only()
         with reaching(self, TargetError):
-            obstore.put(self._quick, self.key, content)
+            self._quick.put(self.key, content)
 
     def remove(self) -> None:
         """Remove it, with all that is below it."""
-        import obstore
-
         self._refuse_read_only()
         with reaching(self, TargetError):
-            for found in obstore.list(self._quick, f"{self.key}/"):
-                obstore.delete(self._quick, [meta["path"] for meta in found])
+            for found in self._quick.list(f"{self.key}/"):
+                self._quick.delete([meta["path"] for meta in found])
 
     def check_writable(self) -> None:
         """Write an object below it and remove it again; `TargetError` where that cannot be done."""
-        import obstore
-
         probe = self / ".bigcp3d-may-write"
         probe.write_bytes(b"")
         with reaching(probe, TargetError):
-            obstore.delete(self._quick, probe.key)
+            self._quick.delete(probe.key)
 
     def edit_json(self, edit: Callable[[dict[str, Any]], Mapping[str, Any]]) -> None:
         """Change a JSON file that others may be changing too: none of the changes is lost.
@@ -187,7 +156,6 @@ class Remote:
         The file is written on the condition that it is still what was read, and read again otherwise. A server that
         knows no such condition ignores or refuses it; there the last writer wins.
         """
-        import obstore
         from obstore.exceptions import AlreadyExistsError, PreconditionError
 
         self._refuse_read_only()
@@ -196,7 +164,7 @@ class Remote:
                 mode: Any = "create"
                 content: dict[str, Any] = {}
                 try:
-                    found = obstore.get(self._quick, self.key)
+                    found = self._quick.get(self.key)
                     content = json.loads(bytes(found.bytes()))
                     tags = {"e_tag": found.meta["e_tag"], "version": found.meta["version"]}
                     mode = {key: tag for key, tag in tags.items() if tag is not None}
@@ -204,19 +172,17 @@ class Remote:
                     pass
                 new = json.dumps(edit(content)).encode()
                 try:
-                    obstore.put(self._quick, self.key, new, mode=mode)
+                    self._quick.put(self.key, new, mode=mode)
                     return
                 except (AlreadyExistsError, PreconditionError):
                     continue
                 except Exception as error:
                     if "NotImplemented" not in str(error):
                         raise
-                obstore.put(self._quick, self.key, new)
+                self._quick.put(self.key, new)
                 return
-        raise TargetError(f"{self}: others change it all the time ({EDITS} tries); run the same command again")
+        raise TargetError(f"{self}: others keep changing it ({EDITS} tries); run the same command again")
 
     def _refuse_read_only(self) -> None:
         if self.read_only:
-            raise InputError(
-                f"{self}: found a place on a web server; allowed there is reading; give --output, a local path or s3://"
-            )
+            raise InputError(f"{self}: a web server can only be read from; give --output, a local path or s3://")

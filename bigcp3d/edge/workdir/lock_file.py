@@ -4,8 +4,8 @@
 
     <folder>/lock.json      {"id", "host", "machine", "pid", "started", "since"}; its mtime is the last sign of life
 
-What a holder does with it is `bigcp3d.schedule.running.lock`; this is all that it needs of a store, so that another
-kind of store may take this one's place: make it unless it is there, read it, replace it, touch it, remove it.
+What a holder does with it is in `bigcp3d.schedule.running.lock`. These five operations are all that it needs of a
+store.
 """
 
 from __future__ import annotations
@@ -23,28 +23,14 @@ LOCK = "lock.json"
 
 @dataclass(frozen=True)
 class Holder:
-    """Who holds a lock.
+    """Who holds a lock."""
 
-    Attributes
-    ----------
-    id : str
-        Of this one holding; no two are equal.
-    host, pid : str, int
-        Where the run was started.
-    machine : str
-        What must be equal for ``pid`` to mean the same process: host, its start, the space of its process numbers.
-    started : float
-        When the process began, in seconds since 1970.
-    since : float
-        When it took the lock.
-    """
-
-    id: str
+    id: str  # of this one holding; no two are equal
     host: str
-    machine: str
+    machine: str  # equal where ``pid`` means the same process: host, its start, the space of its process numbers
     pid: int
-    started: float
-    since: float
+    started: float  # when the process began, in seconds since 1970
+    since: float  # when it took the lock
 
 
 class LockFile:
@@ -61,7 +47,7 @@ class LockFile:
         return create_atomically(self.path, lambda file: file.write(_encode(holder)))
 
     def read(self) -> tuple[Holder | None, float] | None:
-        """The holder (None where that cannot be read) and its last sign of life; None where there is no lock."""
+        """The holder (None where it cannot be read) and its last sign of life; None where there is no lock."""
         try:
             text, sign = self.path.read_bytes(), self.path.stat().st_mtime
         except (FileNotFoundError, NotADirectoryError):
@@ -79,7 +65,7 @@ class LockFile:
         os.utime(self.path)
 
     def remove(self) -> None:
-        """Let go, and remove the folder where nothing else is in it, with an empty home of such folders."""
+        """Let go, and remove the folder where nothing else is in it, with an empty ``.bigcp3d`` folder above."""
         with suppress(OSError):
             self.path.unlink(missing_ok=True)
             self.path.parent.rmdir()

@@ -4,9 +4,9 @@
 
     <folder>/<pass>/<z>.<y>.<x>.json        {"sha256": ..., "data": {...}, "spent": {...}}
 
-A record is written after all that it stands for. It counts only when it is whole: one that is torn, edited or
-unreadable is as good as none, so the task runs again. ``data`` is what the task counted, the same whoever ran it;
-``spent`` says how it was run (time, worker, memory), and no result depends on it.
+A record is written after all that it stands for. One that is torn, edited or unreadable counts as none, so the task
+runs again. ``data`` is what the task counted, the same whoever ran it; ``spent`` says how it was run (time, worker,
+memory), and no result depends on it.
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ from pathlib import Path
 from typing import Any
 
 from bigcp3d.edge.stores.atomic_files import create_atomically, write_atomically
-from bigcp3d.edge.stores.stores import plain_json
+from bigcp3d.edge.stores.zarr_write import plain_json
 from bigcp3d.pure.boxes import Vec3, vec3
 
 log = logging.getLogger(__name__)
@@ -43,21 +43,7 @@ def _encode(data: dict[str, Any], spent: dict[str, Any] | None = None) -> bytes:
 def write_record(
     folder: str | Path, pass_name: str, index: Vec3, data: dict[str, Any], spent: dict[str, Any] | None = None
 ) -> None:
-    """Say that a task is done.
-
-    Parameters
-    ----------
-    folder : str or Path
-        Of all records.
-    pass_name : str
-        ``"track"``, ``"pyramid1"``.
-    index : tuple of int
-        The block.
-    data : dict
-        What JSON can hold; numpy numbers become Python's.
-    spent : dict, optional
-        How it was run; likewise.
-    """
+    """Say that a task is done, what it counted, and how it was run; numpy numbers become Python's."""
     content = _encode(data, spent)
     write_atomically(_path(folder, pass_name, index), lambda file: file.write(content))
 

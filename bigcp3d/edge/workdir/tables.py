@@ -1,7 +1,7 @@
-"""Tables: named arrays in one file, all or nothing.
+"""Tables: named arrays in one file, whole or not at all.
 
-A table is an uncompressed npz without pickles. It is written beside its place and moved there in one step, so a killed
-worker leaves the old file or the new one; what a disk did to it later is found by the checksums of the zip.
+A table is an uncompressed npz without pickles. A killed worker leaves the old file or the new one; the checksums of the
+zip find later damage by a disk.
 """
 
 from __future__ import annotations
@@ -17,15 +17,12 @@ from numpy.typing import ArrayLike, NDArray
 from bigcp3d.edge.stores.atomic_files import write_atomically
 from bigcp3d.errors import InputError
 
+DAMAGED = (zipfile.BadZipFile, zlib.error, ValueError, OSError, EOFError, TypeError, AttributeError, KeyError)
+"""What numpy and zipfile raise for a file that is torn."""
+
 
 def write_table(path: str | Path, **arrays: ArrayLike) -> None:
-    """Write named arrays to one file, replacing it in one step.
-
-    Raises
-    ------
-    ValueError
-        For arrays of Python objects.
-    """
+    """Write named arrays to one file, replacing it in one step."""
     numbers = {name: np.asarray(array) for name, array in arrays.items()}
 
     def write(file: BinaryIO) -> None:
@@ -38,31 +35,14 @@ def write_table(path: str | Path, **arrays: ArrayLike) -> None:
 
 
 def read_table(path: str | Path) -> dict[str, NDArray[Any]]:
-    """The arrays of a file that `write_table` wrote.
-
-    Raises
-    ------
-    FileNotFoundError
-        Where there is no such file.
-    InputError
-        Where the file is torn, truncated or something else; it names the file.
-    """
+    """The arrays of a file that `write_table` wrote; `FileNotFoundError`, or `InputError` where it is damaged."""
     try:
         with open(path, "rb") as file, np.load(file, allow_pickle=False) as archive:
             return {name: archive[name] for name in archive.files}
     except FileNotFoundError:
         raise
-    except (
-        zipfile.BadZipFile,
-        zlib.error,
-        ValueError,
-        OSError,
-        EOFError,
-        TypeError,
-        AttributeError,
-        KeyError,
-    ) as error:
+    except DAMAGED as error:
         raise InputError(
-            f"{path}: found a damaged table ({error}); allowed are whole npz files; the disk lost it after it was "
-            "written: begin again with another --work-dir, or remove this one"
+            f"{path}: this table was damaged after it was written ({error}); begin again with another --work-dir, or "
+            "remove this one"
         ) from error

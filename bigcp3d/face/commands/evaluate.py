@@ -88,7 +88,7 @@ def evaluate(
     TP / (TP + FP + FN) of one-to-one matches. Memory grows with the cells, not with the voxels.
     """
     set_up_logging(verbose, quiet)
-    from bigcp3d.edge.stores.files import check_file
+    from bigcp3d.edge.stores.check_writable import check_file
 
     for file in (csv_file, json_file, picture):
         if file is not None:
@@ -98,7 +98,7 @@ def evaluate(
     import json
 
     from bigcp3d.edge.stores.atomic_files import write_atomically
-    from bigcp3d.edge.stores.stores import writing
+    from bigcp3d.edge.stores.zarr_write import writing
     from bigcp3d.face.progress.block_bar import BlockBar
     from bigcp3d.work.analyse.evaluate import evaluate as run
 

@@ -18,8 +18,8 @@ from typing import Any
 
 import numpy as np
 
-from bigcp3d.edge.stores.files import check_folder
-from bigcp3d.edge.stores.stores import writing
+from bigcp3d.edge.stores.check_writable import check_folder
+from bigcp3d.edge.stores.zarr_write import writing
 from bigcp3d.errors import BlockError, TargetError
 from bigcp3d.face.progress.progress import describe_summary, together, watching
 from bigcp3d.pure.boxes import Box, Vec3

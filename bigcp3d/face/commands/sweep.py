@@ -81,7 +81,7 @@ def sweep(
     with each other only. No label is written.
     """
     set_up_logging(verbose, quiet)
-    from bigcp3d.edge.stores.stores import writing
+    from bigcp3d.edge.stores.zarr_write import writing
     from bigcp3d.face.pictures.sweep_picture import Tile, draw_tiles, tile_of
     from bigcp3d.face.progress.progress import watching
     from bigcp3d.schedule.sweep import plan_sweep
@@ -128,7 +128,7 @@ NAMES = {
 
 
 def _check_target(folder: Path, files: Sequence[Path], *, overwrite: bool) -> None:
-    from bigcp3d.edge.stores.files import check_folder
+    from bigcp3d.edge.stores.check_writable import check_folder
 
     check_folder(folder, cure="give another --output DIR")
     for path in files:

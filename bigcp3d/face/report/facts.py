@@ -7,10 +7,10 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from bigcp3d.edge.image.diagnose import open_node
 from bigcp3d.edge.image.image import open_labels
+from bigcp3d.edge.image.level_geometry import with_told_scale
 from bigcp3d.edge.image.metadata import own_part
-from bigcp3d.edge.image.placement import as_told
+from bigcp3d.edge.image.open_node import open_node
 from bigcp3d.edge.labels.label_source import source_image
 from bigcp3d.face.report.views import Source
 from bigcp3d.pure.boxes import Box, vec3
@@ -83,7 +83,7 @@ def gather(store: str | Path, name: str, parts: Parts | None = None, image: str 
     InputError
         There are no such labels, or they cannot be read.
     """
-    labels = as_told(open_labels(store, name))
+    labels = with_told_scale(open_labels(store, name))
     run = own_part(open_node(labels.path).attrs.asdict())
     parameters = run.get("parameters") or {}
     times = tuple(parameters.get("times") or range(labels.times))

@@ -10,7 +10,6 @@ from typing import Any
 from jinja2 import Environment, PackageLoader, StrictUndefined
 from markupsafe import Markup
 
-from bigcp3d import __version__
 from bigcp3d.face.progress.pace import format_count, format_time
 from bigcp3d.face.progress.pass_colours import colour_of
 from bigcp3d.face.report.cards import cell_cards, describe_volume, format_um3, plane_cards
@@ -20,6 +19,7 @@ from bigcp3d.face.report.views import AXES
 from bigcp3d.pure.cells.cell_digest import CellRows
 from bigcp3d.pure.cells.seam_cells import FLAT
 from bigcp3d.pure.memory import in_words
+from bigcp3d.version import __version__
 from bigcp3d.work.analyse.report_seams import Seams, total
 from bigcp3d.work.run.run_costs import RunEffort
 

@@ -8,7 +8,7 @@ from pathlib import Path
 from bigcp3d.edge.image.image import open_labels
 from bigcp3d.edge.stores.atomic_files import write_atomically
 from bigcp3d.edge.stores.places import is_address, place
-from bigcp3d.edge.stores.stores import is_group
+from bigcp3d.edge.stores.zarr_write import is_group
 from bigcp3d.errors import TargetError
 from bigcp3d.face.report.page import GENERATOR
 from bigcp3d.pure.cells.cell_digest import Parts

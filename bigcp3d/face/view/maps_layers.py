@@ -17,13 +17,12 @@ from typing import Any
 
 import zarr
 
-from bigcp3d.edge.image.diagnose import open_node
 from bigcp3d.edge.image.given_maps import open_maps
 from bigcp3d.edge.image.image import open_image
 from bigcp3d.edge.image.image_info import ImageInfo, Level
 from bigcp3d.edge.image.metadata import own_part
+from bigcp3d.edge.image.open_node import open_node, read_attributes
 from bigcp3d.edge.image.transforms import float3
-from bigcp3d.edge.labels.image_and_labels import attributes_of
 from bigcp3d.edge.stores.places import is_address, place
 from bigcp3d.errors import InputError
 from bigcp3d.face.view.scene import Channel, Images, Labels, Scene
@@ -62,7 +61,7 @@ def maps_of(labels: Labels, image: ImageInfo, work_dir: str | Path | None = None
         Where there are no maps.
     """
     path = place(labels.info.path)
-    settings = own_part(attributes_of(path)).get("parameters")
+    settings = own_part(read_attributes(path)).get("parameters")
     if not isinstance(settings, Mapping) or "factors" not in settings:
         raise InputError(
             f"{path}: found labels that 'bigcp3d segment' did not write; they have no maps: leave out --maps"

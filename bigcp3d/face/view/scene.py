@@ -10,9 +10,9 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from bigcp3d.edge.image.image import ImageInfo, read_box
-from bigcp3d.edge.image.placement import placed
+from bigcp3d.edge.image.level_geometry import placed
 from bigcp3d.edge.image.transforms import Float3
-from bigcp3d.edge.labels.image_and_labels import open_together
+from bigcp3d.edge.labels.image_and_labels import open_image_and_labels
 from bigcp3d.edge.stores.places import Place, place
 from bigcp3d.errors import InputError
 from bigcp3d.face.view.served_objects import Shelf, shelf_of
@@ -114,7 +114,7 @@ def make_scene(
     InputError
         Where there is nothing to show, or no labels of such a name.
     """
-    found = open_together(path, image)
+    found = open_image_and_labels(path, image)
     shown_image = None if found.image is None else placed(found.image, scale_um)
     for name in names:
         if name not in found.labels:

@@ -8,7 +8,7 @@ import sys
 from pathlib import Path
 from typing import Any
 
-from bigcp3d.edge.stores.stores import plain_json
+from bigcp3d.edge.stores.zarr_write import plain_json
 from bigcp3d.schedule.planning.request import Request
 from bigcp3d.work.plan.plan import Asked
 

@@ -5,7 +5,8 @@ from __future__ import annotations
 import logging
 
 from bigcp3d.edge.image.image import ImageInfo, check_channel
-from bigcp3d.edge.models.model_files import ModelCard, is_cellpose, load_card
+from bigcp3d.edge.models.model_card import ModelCard
+from bigcp3d.edge.models.model_families import load_card
 from bigcp3d.errors import InputError
 from bigcp3d.schedule.planning.request import Request
 
@@ -17,10 +18,8 @@ def choose_channels(image: ImageInfo, request: Request) -> tuple[ModelCard, tupl
     asked = request.channel
     wanted = [asked] if isinstance(asked, int | str) else list(asked or ())
     card = load_card(request.model)
-    if is_cellpose(request.model) and len(wanted) > 1:  # fewer than its network takes are allowed: zeros follow
-        from bigcp3d.edge.models.cellpose import cellpose_channels
-
-        card = card.model_copy(update={"channels": min(len(wanted), cellpose_channels(request.model))})
+    more = min(max(len(wanted) - card.channels, 0), card.optional_channels)
+    card = card.model_copy(update={"channels": card.channels + more})
     if not wanted:
         wanted = _usual_channels(image, card)
     channels = tuple(check_channel(image, channel) for channel in wanted)

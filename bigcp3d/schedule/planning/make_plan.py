@@ -10,7 +10,8 @@ from bigcp3d.edge.image.given_maps import default_min_foreground, open_maps
 from bigcp3d.edge.image.image import ImageInfo, open_image
 from bigcp3d.edge.labels.label_plan import CHUNK
 from bigcp3d.edge.labels.labels import plan_labels
-from bigcp3d.edge.models.model_files import ModelCard, model_hash
+from bigcp3d.edge.models.model_card import ModelCard
+from bigcp3d.edge.models.model_families import model_hash
 from bigcp3d.edge.stores.places import is_address, place, refuse_address
 from bigcp3d.errors import InputError
 from bigcp3d.pure.boxes import Vec3, vec3
@@ -26,6 +27,7 @@ from bigcp3d.schedule.planning.find_kept_maps import default_work_dir, reuse_kep
 from bigcp3d.schedule.planning.grids import Grids, choose_grids
 from bigcp3d.schedule.planning.region import find_region, find_times, open_mask
 from bigcp3d.schedule.planning.request import Request
+from bigcp3d.version import __version__
 from bigcp3d.work.plan.memory_and_disk import task_bytes, worker_bytes
 from bigcp3d.work.plan.plan import (
     Execution,
@@ -51,8 +53,6 @@ def make_plan(request: Request) -> Plan:
 
     An existing target is checked later (`bigcp3d.schedule.running.start`), since a run may be carried on.
     """
-    from bigcp3d import __version__
-
     request.check()
     refuse_address(request.work_dir, "--work-dir", "on a cluster, a folder of a file system that all workers share")
     image = open_image(request.source)
@@ -192,11 +192,10 @@ def _refuse_partial(plan: Plan) -> None:
 
 
 def _precision(request: Request, card: ModelCard) -> str:
-    """What the network computes in: as asked, else bfloat16 where this machine is fast in it."""
-    if request.precision != "auto":
-        return request.precision
-    if card.architecture == "cellpose":  # made for float32, with sums over a batch norm; Cellpose-SAM is for bfloat16
-        return "float32"
+    """What the network computes in: as asked, else as the card says, else bfloat16 where this machine is fast in it."""
+    precision = card.precision if request.precision == "auto" else request.precision
+    if precision != "auto":
+        return precision
     import torch  # takes seconds, and every other check comes first
 
     from bigcp3d.pure.predict.run_network import fast_precision

@@ -8,7 +8,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from bigcp3d.edge.image.image import ImageInfo, check_time, open_image
-from bigcp3d.edge.image.placement import placed
+from bigcp3d.edge.image.level_geometry import placed
 from bigcp3d.edge.image.transforms import Float3
 from bigcp3d.errors import InputError
 from bigcp3d.pure.boxes import Box, vec3

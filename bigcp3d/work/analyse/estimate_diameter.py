@@ -21,8 +21,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from bigcp3d.edge.image.image import ImageInfo, check_time, open_image, read_box
-from bigcp3d.edge.image.levels import level_ratio, nearest_level
-from bigcp3d.edge.models.model_files import ModelCard
+from bigcp3d.edge.image.level_geometry import level_ratio, nearest_level
+from bigcp3d.edge.models.model_card import ModelCard
 from bigcp3d.errors import InputError
 from bigcp3d.pure.boxes import Box, Vec3, vec3
 from bigcp3d.pure.cells.cell_sums import sum_cells

@@ -17,7 +17,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from bigcp3d.edge.image.image import ImageInfo, check_channel, open_image, open_labels, read_box, stored_chunk
-from bigcp3d.edge.image.placement import as_told
+from bigcp3d.edge.image.level_geometry import with_told_scale
 from bigcp3d.edge.labels.label_source import matching_level, source_image
 from bigcp3d.errors import InputError
 from bigcp3d.pure.boxes import BlockGrid, Box, Vec3, vec3
@@ -105,7 +105,7 @@ def plan_measurement(
     InputError
         There are no such labels, image or channels, or an image that was asked for has another shape.
     """
-    labels = as_told(open_labels(store, name))
+    labels = with_told_scale(open_labels(store, name))
     found = open_image(image) if image is not None else source_image(labels)
     level = None if found is None else matching_level(labels, found)
     if found is not None and level is None:

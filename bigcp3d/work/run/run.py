@@ -52,7 +52,7 @@ class Run:
         """The network on this worker's device, in the plan's precision, loaded on first use and kept."""
         import torch
 
-        from bigcp3d.edge.models.model_files import load_network, model_hash
+        from bigcp3d.edge.models.model_families import load_network, model_hash
         from bigcp3d.pure.predict.run_network import fix_arithmetic
 
         model, planned = self.plan.storage.model, self.plan.prediction.model_hash

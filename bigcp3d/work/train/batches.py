@@ -22,7 +22,7 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from bigcp3d.edge.models.model_files import ModelCard
+from bigcp3d.edge.models.model_card import ModelCard
 from bigcp3d.errors import BigCP3DError
 from bigcp3d.pure.boxes import Vec3, vec3
 from bigcp3d.pure.learn.augment import cut_border, degrade, turn

@@ -19,7 +19,7 @@ import torch
 from torch import Tensor
 
 from bigcp3d.edge.stores.atomic_files import write_atomically
-from bigcp3d.edge.stores.stores import plain_json
+from bigcp3d.edge.stores.zarr_write import plain_json
 from bigcp3d.errors import InputError, TargetError
 
 FORMAT = 3

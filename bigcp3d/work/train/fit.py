@@ -20,7 +20,7 @@ import numpy as np
 import torch
 from torch import nn
 
-from bigcp3d.edge.models.model_files import load_network
+from bigcp3d.edge.models.model_families import load_network
 from bigcp3d.errors import BigCP3DError
 from bigcp3d.work.train.batches import Batch, Recipe, make_batches
 from bigcp3d.work.train.checkpoint import Checkpoint, Row, list_differences, load_checkpoint, save_checkpoint

@@ -14,9 +14,11 @@ from pathlib import Path
 from typing import Literal
 
 from bigcp3d.edge.image.image import open_image, open_labels
-from bigcp3d.edge.models.model_files import model_hash, save_model
+from bigcp3d.edge.models.model_families import model_hash
+from bigcp3d.edge.models.model_files import save_model
 from bigcp3d.errors import InputError
 from bigcp3d.pure.boxes import Box, Vec3
+from bigcp3d.version import __version__
 from bigcp3d.work.train.batches import Recipe, make_batch
 from bigcp3d.work.train.fit import fit
 from bigcp3d.work.train.optimise import Schedule
@@ -204,7 +206,7 @@ def train(
         name=name or target.stem,
         training=description or ", ".join(map(str, [*volumes, *painted])),
         date=date.today().isoformat(),
-        bigcp3d_version=_version(),
+        bigcp3d_version=__version__,
         command=" ".join(sys.argv),
     )
     look = Look(card.diameter_vox, card.low_percentile, card.high_percentile, card.clip)
@@ -272,9 +274,3 @@ def _describe(volumes: Sequence[str | Path], sources: Sequence[Source]) -> list[
         for volume, source in zip(volumes, sources, strict=False)
         if isinstance(source, VolumeSource)
     ]
-
-
-def _version() -> str:
-    from bigcp3d import __version__
-
-    return __version__

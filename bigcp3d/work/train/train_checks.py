@@ -12,8 +12,9 @@ from typing import Any
 import torch
 from pydantic import ValidationError
 
-from bigcp3d.edge.models.model_files import ModelCard, load_card
-from bigcp3d.edge.stores.files import check_folder
+from bigcp3d.edge.models.model_card import OWN_ARCHITECTURES, ModelCard
+from bigcp3d.edge.models.model_families import load_card
+from bigcp3d.edge.stores.check_writable import check_folder
 from bigcp3d.edge.stores.places import refuse_address
 from bigcp3d.errors import InputError, TargetError
 from bigcp3d.pure.boxes import Vec3
@@ -135,6 +136,11 @@ def make_card(start: str | Path | None, **fields: object) -> ModelCard:
     fields = {**before, **{name: value for name, value in fields.items() if value is not None}}
     if not fields["scale_vox"]:
         fields["scale_vox"] = fields["diameter_vox"] / 5  # type: ignore[operator]
+    if fields["architecture"] not in OWN_ARCHITECTURES:
+        raise InputError(
+            f"architecture is {fields['architecture']!r}; {' and '.join(OWN_ARCHITECTURES)} can be trained here: "
+            "choose one"
+        )
     for name in ("architecture", "features", "depth", "channels"):
         if start is not None and fields[name] != before[name]:
             raise InputError(
@@ -160,8 +166,6 @@ def check_numbers(
     balance: float = 0.0,
 ) -> None:
     """Refuse what could only fail later."""
-    if card.architecture not in ("eschweiler", "half"):
-        raise InputError(f"architecture is {card.architecture!r}; eschweiler and half can be trained here: choose one")
     if card.diameter_vox > 2 * MAX_REACH / 3:
         raise InputError(
             f"diameter_vox is {card.diameter_vox:g}; allowed is up to {2 * MAX_REACH // 3}, since paths of three radii "

@@ -17,7 +17,7 @@ import numpy as np
 from numpy.typing import NDArray
 from torch import nn
 
-from bigcp3d.edge.models.model_files import ModelCard
+from bigcp3d.edge.models.model_card import ModelCard
 from bigcp3d.pure.boxes import Box, Vec3, vec3
 from bigcp3d.pure.group.objects import Filters
 from bigcp3d.pure.in_memory import label_maps

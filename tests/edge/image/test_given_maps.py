@@ -65,14 +65,16 @@ def test_an_ome_zarr_image_is_read_at_its_finest_level(tmp_path):
     expected = maps()
     array = open_maps(multiscale(tmp_path / "m.ome.zarr", (expected / 127).astype("f4"), "czyx"), SHAPE, times=1)
     assert np.array_equal(read_maps(array, 0, Box.of_shape(SHAPE)), expected)
-    with pytest.raises(InputError, match=r"axes z,y,x; needed .* axes c,z,y,x"):
+    with pytest.raises(InputError, match=r"axes z,y,x; write it again with axes c,z,y,x"):
         open_maps(multiscale(tmp_path / "zyx.zarr", expected[0], "zyx"), SHAPE, times=1)
 
 
 @pytest.mark.parametrize("dtype", ["uint8", "int16", "bool"])
 def test_other_dtypes_are_refused(tmp_path, dtype):
     path = write(tmp_path / "m.zarr", np.zeros((4, *SHAPE), dtype))
-    with pytest.raises(InputError, match=rf"found maps of {dtype}; needed .* int8, float16.*towards the centre"):
+    with pytest.raises(
+        InputError, match=rf"these maps are {dtype}; convert them to .* int8, float16.*towards the centre"
+    ):
         open_maps(path, SHAPE, times=1)
 
 
@@ -87,7 +89,7 @@ def test_other_shapes_are_refused(tmp_path, shape):
 def test_what_is_no_zarr_is_refused(tmp_path):
     (tmp_path / "folder").mkdir()
     for path in (tmp_path / "missing.zarr", tmp_path / "folder"):
-        with pytest.raises(InputError, match="no zarr array that can be opened"):
+        with pytest.raises(InputError, match="no zarr array can be opened"):
             open_maps(path, SHAPE, times=1)
     zarr.create_group(tmp_path / "group.zarr")
     with pytest.raises(InputError, match=r"group\.zarr"):

@@ -234,7 +234,7 @@ def test_labels_are_found_from_the_image_the_list_or_themselves(stores):
     stores.write(labels, attributes)
     found = [open_labels(path, "cells"), open_labels(path / "labels", "cells"), open_labels(labels, "any")]
     assert [info.path for info in found] == [str(labels)] * 3
-    with pytest.raises(InputError, match=r"no labels 'others'; there are: cells; name one"):
+    with pytest.raises(InputError, match=r"no labels 'others'; use one of these: cells"):
         open_labels(path, "others")
 
 
@@ -289,6 +289,6 @@ def test_labels_without_an_image_can_be_read(shared_data):
     info = open_labels(shared_data / "membrane" / "ovule_shapes.zarr", "truth")
     assert info.levels[0].shape == (151, 326, 566)
     with pytest.raises(
-        InputError, match=r"labels without an image; .* give the one that .*ovule_shapes.zarr/labels/truth"
+        InputError, match=r"labels without an image; give the image that .*ovule_shapes.zarr/labels/truth"
     ):
         open_image(shared_data / "membrane" / "ovule_shapes.zarr")

@@ -10,7 +10,7 @@ import pytest
 import zarr
 
 from bigcp3d.edge.image.image import open_image, open_labels
-from bigcp3d.edge.labels.image_and_labels import open_together
+from bigcp3d.edge.labels.image_and_labels import open_image_and_labels
 from bigcp3d.edge.labels.label_source import source_image
 
 
@@ -53,7 +53,7 @@ def test_an_address_that_local_labels_name_is_not_asked(tmp_path, server, caplog
     address, asked = server
     labels = write_labels(tmp_path / "labels.zarr", f"{address}/image.zarr")
     assert source_image(open_labels(labels, "")) is None
-    assert open_together(labels).image is None
+    assert open_image_and_labels(labels).image is None
     assert asked == []
     assert f"{address}/image.zarr, which is not asked; give --image" in caplog.text
 

@@ -8,8 +8,7 @@ from types import SimpleNamespace
 import pytest
 import torch
 
-from bigcp3d.edge.models.cellpose import cellpose_card, find_cellpose, load_cellpose
-from bigcp3d.edge.models.model_files import find_model, load_card, load_network, model_hash
+from bigcp3d.edge.models.model_families import find_model, load_card, load_network, model_hash
 from bigcp3d.errors import InputError, ModelError
 from tests.fake_cellpose import CPnet, install, write_weights
 
@@ -27,7 +26,7 @@ def weights(folder, tmp_path):
 
 def test_a_file_becomes_a_card_and_a_network_on_patches(weights):
     network, card = load_network(f"cellpose:{weights}")
-    assert card == load_card(f"cellpose:{weights}") == cellpose_card(f"cellpose:{weights}")
+    assert card == load_card(f"cellpose:{weights}")
     assert (card.architecture, card.representation, card.channels) == ("cellpose", "heat", 1)
     assert (card.diameter_vox, card.features, card.stride) == (12.5, 4, 4)
     assert (card.low_percentile, card.high_percentile) == (1.0, 99.0)
@@ -42,7 +41,7 @@ def test_a_file_becomes_a_card_and_a_network_on_patches(weights):
 
 
 def test_the_weights_are_those_of_the_file(weights):
-    network, _ = load_cellpose(f"cellpose:{weights}")
+    network, _ = load_network(f"cellpose:{weights}")
     for name, tensor in torch.load(weights, weights_only=True).items():
         assert torch.equal(network.network.state_dict()[name], tensor), name
 
@@ -59,8 +58,8 @@ def test_a_name_is_resolved_by_cellpose_itself(folder):
 
 @pytest.mark.parametrize("wrong", ["cyto9", "no/such/file", ""])
 def test_an_unknown_name_is_refused_where_cellpose_would_take_its_default(folder, wrong):
-    with pytest.raises(ModelError, match="cyto3, nuclei, mine; give one of these"):
-        find_cellpose(f"cellpose:{wrong}")
+    with pytest.raises(ModelError, match="use a weight file or one of cyto3, nuclei, mine"):
+        find_model(f"cellpose:{wrong}")
 
 
 def test_the_nuclei_model_knows_smaller_cells(folder):
@@ -154,15 +153,17 @@ def test_a_missing_cellpose_is_named(monkeypatch, tmp_path):
 
 
 def test_a_card_of_cellpose_in_a_safetensors_file_is_refused(tmp_path):
-    from bigcp3d.edge.models.model_files import ModelCard, save_model
+    from bigcp3d.edge.models.model_card import ModelCard, PatchMemory
+    from bigcp3d.edge.models.model_files import save_model
 
     card = ModelCard(
         name="x", representation="heat", scale_vox=1.0, diameter_vox=10.0, architecture="cellpose", channels=1,
         features=4, depth=2, patch=(16, 16, 16), margin=4, low_percentile=1.0, high_percentile=99.0, clip=(-1.0, 9.0),
+        memory=PatchMemory(fixed=0, per_voxel=1),
         training="", date="", bigcp3d_version="", command="",
     )  # fmt: skip
     save_model(tmp_path / "x.safetensors", CPnet([1, 4], 3, 3), card)
-    with pytest.raises(ModelError, match="give Cellpose's own file"):
+    with pytest.raises(ModelError, match="use the file of that family"):
         load_network(tmp_path / "x.safetensors")
 
 
@@ -194,8 +195,8 @@ def test_the_names_of_the_installed_cellpose_are_known(monkeypatch, tmp_path):
 
     monkeypatch.setattr(models.utils, "download_url_to_file", no_network)
     with pytest.raises(ModelError, match=r"could not fetch its weights .*no network here"):
-        find_cellpose(f"cellpose:{name}")
+        find_model(f"cellpose:{name}")
     (tmp_path / name).write_bytes(b"weights")
-    assert find_cellpose(f"cellpose:{name}") == tmp_path / name
+    assert find_model(f"cellpose:{name}") == tmp_path / name
     with pytest.raises(ModelError, match=name):
-        find_cellpose("cellpose:no-such-name")
+        find_model("cellpose:no-such-name")

@@ -9,7 +9,9 @@ import pytest
 import torch
 from safetensors.torch import load_file, save_file
 
-from bigcp3d.edge.models.model_files import ModelCard, load_card, load_network, model_hash, save_model, shipped_models
+from bigcp3d.edge.models.model_card import ModelCard
+from bigcp3d.edge.models.model_families import load_card, load_network, model_hash
+from bigcp3d.edge.models.model_files import save_model, shipped_models
 from bigcp3d.errors import InputError, ModelError
 from bigcp3d.pure.predict.network import UNet3D
 
@@ -65,10 +67,13 @@ def changed(**fields):
     ("metadata", "message"),
     [
         (None, "no model card"),
-        ({"bigcp3d": "{"}, "card that cannot be used"),
+        ({"bigcp3d": "{"}, "card cannot be used"),
         (changed(surprise=1), "surprise"),
         (changed(diameter_vox=-1), "diameter_vox"),
         (changed(representation="distance"), "representation"),
+        (changed(features=3), "even number"),
+        (changed(architecture="another"), "nothing is known of the network"),
+        (changed(architecture="another", memory={"fixed": 0, "per_voxel": 1}), "use the file of that family"),
         (changed(patch=[15, 16, 16]), "multiples of 2"),
         (changed(patch=[8, 16, 16]), "4 x margin"),
         (changed(low_percentile=99.9), "lower number first"),
@@ -110,7 +115,7 @@ def test_what_is_no_model_is_refused_and_never_unpickled(tmp_path):
 
 def test_an_unwritable_place_is_refused(tmp_path):
     (tmp_path / "file").write_text("")
-    with pytest.raises(ModelError, match="could not be written"):
+    with pytest.raises(ModelError, match="cannot be written"):
         save_model(tmp_path / "file" / "m.safetensors", UNet3D(1, 4, 2), CARD)
 
 
@@ -134,5 +139,5 @@ def test_shipped_models_load_are_small_and_say_where_they_come_from(name):
 
 
 def test_a_card_is_read_without_torch(model):
-    load = f"import sys; from bigcp3d.edge.models.model_files import load_card; load_card({str(model)!r})"
+    load = f"import sys; from bigcp3d.edge.models.model_families import load_card; load_card({str(model)!r})"
     subprocess.run([sys.executable, "-c", load + "; assert 'torch' not in sys.modules"], check=True)

@@ -59,7 +59,7 @@ def test_a_truncated_table_is_an_error_that_names_the_file(tmp_path, share):
     write_table(path, **ARRAYS)
     content = path.read_bytes()
     path.write_bytes(content[: int(share * len(content))])
-    with pytest.raises(InputError, match=r"t.npz: found a damaged table .* begin again"):
+    with pytest.raises(InputError, match=r"t.npz: this table was damaged .* begin again"):
         read_table(path)
 
 
@@ -70,7 +70,7 @@ def test_a_flipped_byte_is_noticed(tmp_path, share):
     content = bytearray(path.read_bytes())
     content[int(share * len(content))] ^= 0xFF
     path.write_bytes(content)
-    with pytest.raises(InputError, match=r"t.npz: found a damaged table"):
+    with pytest.raises(InputError, match=r"t.npz: this table was damaged"):
         read_table(path)
 
 
@@ -84,5 +84,5 @@ def test_objects_are_neither_written_nor_read(tmp_path):
         write_table(tmp_path / "t.npz", a=np.array([{}], object))
     assert list(tmp_path.iterdir()) == []
     np.savez(tmp_path / "t.npz", a=np.array([{}], object))
-    with pytest.raises(InputError, match="damaged table"):
+    with pytest.raises(InputError, match="this table was damaged"):
         read_table(tmp_path / "t.npz")

@@ -74,7 +74,7 @@ def test_trials_without_truth_stay_in_their_order_and_a_few_are_drawn(store, tmp
         (["--foreground", "0.3;0.5"], 2, "found '0.3;0.5' for foreground; write numbers with commas"),
         (["--radius", "5,99"], 2, "the radius may be"),
         (["--roi", "90:99,:,:"], 2, "holds no voxel"),
-        (["--truth", "none"], 2, "found no labels 'none'"),
+        (["--truth", "none"], 2, "there are no labels 'none'"),
         (["--from", "maps"], 2, "no kept maps"),
     ],
 )

@@ -13,7 +13,8 @@ import zarr
 import bigcp3d
 from bigcp3d.edge.image.image import open_image
 from bigcp3d.edge.labels.labels import create_image, write_image_box
-from bigcp3d.edge.models.model_files import load_card, load_network, save_model
+from bigcp3d.edge.models.model_families import load_card, load_network
+from bigcp3d.edge.models.model_files import save_model
 from bigcp3d.edge.workdir.records import read_record
 from bigcp3d.errors import InputError, ModelError
 from bigcp3d.pure.boxes import Box
@@ -129,7 +130,7 @@ def test_channels_that_cannot_be_are_refused_before_anything_is_written(
         plan(store, model=random_model, channel=(0, 1), **more)
     with pytest.raises(InputError, match=r"takes 2 input channels: membrane, nuclei; which are they"):
         plan(tissue_store, model=two_channel_model, **more)
-    with pytest.raises(InputError, match="'actin'; allowed are 0 to 2, by name: DAPI, nuclei, membrane"):
+    with pytest.raises(InputError, match="'actin'; use one of 0 to 2, or a name: DAPI, nuclei, membrane"):
         plan(store, model=two_channel_model, channel=("membrane", "actin"), **more)
     with pytest.raises(InputError, match=r"channel 0.*all .* voxels have the intensity 0"):
         bigcp3d.segment(store, model=two_channel_model, channel=(2, 0), **more, **CUT)

@@ -11,7 +11,8 @@ import pytest
 import zarr
 
 import bigcp3d
-from bigcp3d.edge.models.model_files import load_network, save_model
+from bigcp3d.edge.models.model_families import load_network
+from bigcp3d.edge.models.model_files import save_model
 from bigcp3d.edge.workdir.records import list_records
 from bigcp3d.errors import BlockError, InputError, TargetError
 from bigcp3d.work.passes import passes

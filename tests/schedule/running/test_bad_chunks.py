@@ -73,9 +73,7 @@ def test_a_damaged_chunk_fails_its_blocks_by_name_and_all_else_is_finished(small
     last = chunk(case, (1, 3, 2))
     good = last.read_bytes()
     damage(last)
-    with pytest.raises(
-        BlockError, match=r"predict of block \(1, 1, 1\).*image.zarr/0: found voxels that cannot"
-    ) as failed:
+    with pytest.raises(BlockError, match=r"predict of block \(1, 1, 1\).*image.zarr/0: voxels cannot") as failed:
         case.segment()
     assert failed.value.exit_code == 4
     done = {path.stem for path in case.work.glob("t0/records/predict/*.json")}
@@ -163,7 +161,7 @@ def test_given_maps_that_are_damaged_fail_or_are_background(case):
     case.segment(**settings)
     shards = zarr.open_array(maps).shards[1:]
     truncate(maps / "c" / "0" / "1" / "1" / "1")
-    with pytest.raises(BlockError, match=r"track of block \(1, 1, 1\).*found maps that cannot be read"):
+    with pytest.raises(BlockError, match=r"track of block \(1, 1, 1\).*maps cannot be read"):
         case.segment("failed.zarr", **settings)
     shutil.rmtree(case.work)
     labels = case.segment("skipped.zarr", on_error="skip", **settings)

@@ -72,7 +72,7 @@ def test_labels_in_a_bucket_are_those_of_the_local_run(s3, version, values, loca
     assert open_image(source).label_names == ("cells",)
     assert not list(tmp_path.glob("*.bigcp3d")), "the work directory in the current directory has gone"
     assert [spot.name for spot in place(s3).iterdir()] == ["lab"]
-    with pytest.raises(TargetError, match="found labels of that name"):
+    with pytest.raises(TargetError, match="there are labels of that name"):
         bigcp3d.segment(source, **CUT, model=random_model)
     bigcp3d.segment(source, **{**CUT, "block": (30, 20, 40)}, model=random_model, overwrite=True)
     assert np.array_equal(labels_of(source), local)
@@ -142,7 +142,7 @@ def test_labels_go_to_another_bucket_and_maps_come_from_one(s3, values, local, r
 def test_a_web_server_is_read_and_labels_go_elsewhere(values, local, random_model, tmp_path):
     write_image(tmp_path / "web" / "image.zarr", values)
     with serving(files_of(tmp_path / "web")) as host:
-        with pytest.raises(InputError, match=r"found an image on a web server, .* give --output"):
+        with pytest.raises(InputError, match=r"this image is on a web server, .* give --output"):
             bigcp3d.segment(f"{host}/image.zarr", **CUT, model=random_model)
         bigcp3d.segment(f"{host}/image.zarr", **CUT, model=random_model, output=tmp_path / "out.zarr")
     forget_connections()
@@ -178,7 +178,7 @@ def test_a_bucket_that_cannot_be_written_is_refused_before_any_work(
     monkeypatch.setenv("AWS_ENDPOINT_URL", s3_server)
     forget_connections()
     assert not (tmp_path / "work" / "t0").exists()
-    with pytest.raises(InputError, match=r"address as --work-dir; .* local path"):
+    with pytest.raises(InputError, match=r"address, and --work-dir must be a local path"):
         bigcp3d.segment(f"{s3}/image.zarr", **CUT, model=random_model, work_dir=f"{s3}/work")
     with pytest.raises(InputError, match="no such bucket"):
         bigcp3d.segment(f"{s3}/image.zarr", **CUT, model=random_model, output="s3://no-such-bucket-here/out.zarr")
@@ -249,11 +249,11 @@ def test_credentials_are_written_nowhere(s3, values, random_model, tmp_path, cap
 def test_files_that_are_no_stores_stay_on_a_disk(s3, tmp_path, monkeypatch):
     """Refused before anything is read; and no folder named ``s3:`` is made."""
     monkeypatch.chdir(tmp_path)
-    with pytest.raises(InputError, match="address as the model's file"):
+    with pytest.raises(InputError, match="address, and the model's file must be"):
         bigcp3d.train([f"{s3}/a.zarr"], f"{s3}/mine.safetensors")
-    with pytest.raises(InputError, match="address as a file"):
+    with pytest.raises(InputError, match="address, and a file must be"):
         check_cell_file(f"{s3}/cells.csv", overwrite=False)
-    with pytest.raises(InputError, match="address as the place of a simulation"):
+    with pytest.raises(InputError, match="address, and the place of a simulation must be"):
         bigcp3d.simulate(f"{s3}/t.zarr", Tissue(shape=(8, 8, 8)))
     assert not list(tmp_path.iterdir())
 

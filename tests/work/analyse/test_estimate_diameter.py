@@ -11,7 +11,7 @@ from scipy import ndimage
 from typer.testing import CliRunner
 
 from bigcp3d.edge.labels.labels import create_image, write_image_box
-from bigcp3d.edge.models.model_files import load_card
+from bigcp3d.edge.models.model_families import load_card
 from bigcp3d.errors import InputError
 from bigcp3d.face.cli import app
 from bigcp3d.pure.boxes import Box

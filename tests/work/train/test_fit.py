@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 import torch
 
-from bigcp3d.edge.models.model_files import load_card, load_network
+from bigcp3d.edge.models.model_families import load_card, load_network
 from bigcp3d.errors import BigCP3DError, InputError, TargetError
 from bigcp3d.pure.tissue.tissue import Tissue
 from bigcp3d.work.simulate import simulate

@@ -13,7 +13,7 @@ import zarr
 import bigcp3d
 from bigcp3d.edge.image.image import open_image, open_labels, read_box
 from bigcp3d.edge.labels.labels import create_image
-from bigcp3d.edge.models.model_files import load_card, load_network
+from bigcp3d.edge.models.model_families import load_card, load_network
 from bigcp3d.errors import InputError
 from bigcp3d.pure.boxes import Box
 from bigcp3d.pure.learn.augment import Sample
@@ -116,7 +116,7 @@ def test_intensities_change_in_each_channel_by_itself_and_places_in_all_alike(st
 def test_what_has_one_stain_is_refused(store, tmp_path):
     simulate(tmp_path / "one.zarr", Tissue(SHAPE, 12.0, "membrane", seed=3, empty=0.0))
     two = {"channels": (0, 1), "steps": 1, **SMALL}
-    with pytest.raises(InputError, match=r"one\.zarr: found channel 1"):
+    with pytest.raises(InputError, match=r"one\.zarr: there is no channel 1"):
         train([store, tmp_path / "one.zarr"], tmp_path / "m.safetensors", **two)
     for more in ({"simulate": "nuclei"}, {"painted": [store]}):
         with pytest.raises(InputError, match="shows one stain"):

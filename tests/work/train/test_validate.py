@@ -6,7 +6,9 @@ import torch
 
 import bigcp3d
 from bigcp3d.edge.image.image import open_image, open_labels, read_box
-from bigcp3d.edge.models.model_files import ModelCard, load_network, save_model
+from bigcp3d.edge.models.model_card import ModelCard
+from bigcp3d.edge.models.model_families import load_network
+from bigcp3d.edge.models.model_files import save_model
 from bigcp3d.pure.boxes import Box
 from bigcp3d.pure.learn.augment import Sample
 from bigcp3d.pure.predict.network import UNet3D

@@ -1,7 +1,6 @@
-"""Opening a zarr node, and words for whatever was given in place of an OME-Zarr image.
+"""Opens a zarr group or array, and says what else a path is and what to give instead.
 
-People give a TIFF, an array inside a store, a plate, or the folder above. Each gets a message that names what to give
-instead. Only metadata are read.
+People give a TIFF, an array inside a store, a plate, or the folder above. Only metadata are read.
 """
 
 from __future__ import annotations
@@ -15,11 +14,12 @@ from typing import Any
 import zarr
 from zarr.errors import BaseZarrError
 
+from bigcp3d.edge.image.conversion_advice import describe_file, describe_folder
 from bigcp3d.edge.image.metadata import first_multiscale, ome_part
-from bigcp3d.edge.image.other_formats import describe_file, describe_folder
-from bigcp3d.edge.stores.clients import in_words, is_remote_error, shown_cause
+from bigcp3d.edge.stores.check_writable import nearest_there
+from bigcp3d.edge.stores.connections import describe_error, is_remote_error, shown_cause
 from bigcp3d.edge.stores.places import Place, is_address, place, zarr_store
-from bigcp3d.edge.stores.remote import Remote
+from bigcp3d.edge.stores.remote import METADATA, Remote
 from bigcp3d.errors import InputError
 
 Node = zarr.Group | zarr.Array[Any]
@@ -32,13 +32,7 @@ REQUESTS = 50
 
 
 def open_node(where: str) -> Node:
-    """The zarr group or array in a folder, opened for reading; consolidated metadata are not trusted.
-
-    Raises
-    ------
-    InputError
-        Where there is no such folder, or no zarr in it.
-    """
+    """The zarr group or array at a path, opened for reading without consolidated metadata; `InputError` if none."""
     spot = place(where)
     if isinstance(spot, Path):
         _refuse_files(spot, where)
@@ -57,18 +51,20 @@ def open_node(where: str) -> Node:
         ):
             raise
         raise InputError(
-            f"{where}: found zarr metadata ({kind}) that cannot be read: {in_words(error)}; allowed are zarr 2 and "
-            "zarr 3; check the permissions, or write the store again"
+            f"{where}: its zarr metadata ({kind}) cannot be read: {describe_error(error)}; use zarr 2 or 3: check the "
+            "permissions, or write the store again"
         ) from shown_cause(error)
+
+
+def read_attributes(where: str | Place) -> dict[str, Any]:
+    """Attributes of a zarr group or array; `InputError` where there is none."""
+    return dict(open_node(str(place(where))).attrs.asdict())
 
 
 def metadata_file(spot: Place) -> str | None:
     """The file that makes a folder a zarr node: ``zarr.json``, ``.zarray`` or ``.zgroup``; None where there is none.
 
-    Raises
-    ------
-    InputError
-        Where a store lets us see none of them, and denied a look at one: it may do so for what is not there.
+    `InputError` where a store denies a look at one and shows no other: it may do so for what is not there.
     """
     denied: InputError | None = None
     for name in ("zarr.json", ".zarray", ".zgroup"):
@@ -87,44 +83,38 @@ def metadata_file(spot: Place) -> str | None:
 def _refuse_files(path: Path, where: str) -> None:
     """Say what is there in place of a folder."""
     if not os.path.exists(path):  # unlike Path.exists, false where a folder on the way cannot be entered
-        near = _existing_parent(path)
-        raise InputError(f"{where}: found nothing there (the path exists up to {near}); give an OME-Zarr group")
+        raise InputError(
+            f"{where}: there is nothing (the path exists up to {nearest_there(path)}); give an OME-Zarr group"
+        )
     if path.is_file():
         kind, cure = describe_file(path)
-        if path.name in ("zarr.json", ".zattrs", ".zgroup", ".zarray"):
+        if path.name in METADATA:
             kind, cure = "a file", f"give {path.parent}"
-        raise InputError(f"{where}: found {kind}; allowed are OME-Zarr folders; {cure}")
-
-
-def _existing_parent(path: Path) -> Path:
-    while not os.path.exists(path) and path != path.parent:
-        path = path.parent
-    return path
+        raise InputError(f"{where}: this is {kind}, not an OME-Zarr folder; {cure}")
 
 
 def _no_zarr(path: Place) -> str:
     """Message for a folder that is no zarr node."""
     if isinstance(path, Remote) and not path.exists():
-        return f"{path}: found nothing there; give an OME-Zarr group"
+        return f"{path}: there is nothing; give an OME-Zarr group"
     if isinstance(path, Remote) and path.is_file():
-        ours = path.name in ("zarr.json", ".zattrs", ".zgroup", ".zarray")
-        cure = f"give {path.parent}" if ours else "copy it to a local disk and convert it there"
-        return f"{path}: found a file; allowed are OME-Zarr folders; {cure}"
+        cure = f"give {path.parent}" if path.name in METADATA else "copy it to a local disk and convert it there"
+        return f"{path}: this is a file, not an OME-Zarr folder; {cure}"
     image = _image_above(path)
     if image is not None:
-        return f"{path}: found a folder inside an image that is no zarr group; give {image}"
+        return f"{path}: this is a folder inside an image, and no zarr group; give {image}"
     try:
         if isinstance(path, Path) and (known := describe_folder(path)):
-            return f"{path}: found {known[0]}; allowed are OME-Zarr folders; {known[1]}"
+            return f"{path}: this is {known[0]}, not an OME-Zarr folder; {known[1]}"
         children: Iterator[Place] = islice(path.iterdir(), None if isinstance(path, Path) else REQUESTS)
         inside = sorted(str(child) for child in children if metadata_file(child) is not None)
     except PermissionError:
-        return f"{path}: found a folder that cannot be read; allowed are readable folders; check the permissions"
+        return f"{path}: this folder cannot be read; check the permissions"
     if inside:
-        return f"{path}: found a folder of zarr stores; allowed is one OME-Zarr group; give one of {_some(inside)}"
+        return f"{path}: this is a folder of zarr stores; give one of {_some(inside)}"
     return (
-        f"{path}: found a folder without zarr.json, .zgroup or .zarray; allowed are OME-Zarr groups; "
-        "convert other formats: bioformats2raw IN OUT.zarr, and give OUT.zarr/0"
+        f"{path}: this folder has no zarr.json, .zgroup or .zarray, so it is no OME-Zarr group; convert other formats: "
+        "bioformats2raw IN OUT.zarr, and give OUT.zarr/0"
     )
 
 
@@ -139,18 +129,18 @@ def explain_folder(where: str, node: Node) -> str:
     if isinstance(node, zarr.Array):
         image = _image_above(place(where))
         cure = f"give its image, {image}" if image else "write it as OME-Zarr with ome_zarr.writer.write_image"
-        return f"{where}: found a zarr array; allowed are OME-Zarr groups; {cure}"
+        return f"{where}: this is a zarr array, not an OME-Zarr group; {cure}"
     ome = ome_part(node.attrs.asdict())
     names = list(_images_inside(where, node))
     inside = _some([f"{where}/{name}" for name in names]) or "an image group"
     if "plate" in ome or "well" in ome:
-        kind = "a high-content screening " + ("plate" if "plate" in ome else "well")
-        return f"{where}: found {kind}; allowed is one image; give one of {inside}"
+        kind = "plate" if "plate" in ome else "well"
+        return f"{where}: this is a high-content screening {kind}; give one image of it: {inside}"
     if "bioformats2raw.layout" in ome or "bioformats2raw.layout" in node.attrs:
-        return f"{where}: found a bioformats2raw collection; allowed is one image; give one of {inside}"
+        return f"{where}: this is a bioformats2raw collection; give one image of it: {inside}"
     if isinstance(ome.get("labels"), list) or (names and all(name.startswith("labels/") for name in names)):
-        return f"{where}: found labels without an image; allowed is an image; give the one that {inside} belongs to"
-    return f"{where}: found a zarr group without multiscales; allowed are OME-Zarr images; give {inside}"
+        return f"{where}: these are labels without an image; give the image that {inside} belongs to"
+    return f"{where}: this zarr group has no multiscales, so it is no OME-Zarr image; give {inside}"
 
 
 def _image_above(path: Place) -> Place | None:
@@ -165,22 +155,16 @@ def _images_inside(where: str, group: zarr.Group) -> Iterator[str]:
         yield f"{well.get('path')}/0"
     for image in (ome.get("well") or {}).get("images") or []:
         yield str(image.get("path"))
-    if "plate" in ome or "well" in ome:
-        return
-    if is_address(where):  # no walk through what may be a million objects
+    if "plate" in ome or "well" in ome or is_address(where):  # no walk through what may be a million objects
         return
     for folder, names, _ in os.walk(where):
         names.sort()
         inside = os.path.relpath(folder, where)
-        if inside.count(os.sep) >= 2 or _is_array(folder):
+        if inside.count(os.sep) >= 2 or os.path.exists(os.path.join(folder, ".zarray")):
             names.clear()
         elif inside != "." and _is_image(folder):
             names.clear()
             yield inside
-
-
-def _is_array(folder: str) -> bool:
-    return os.path.exists(os.path.join(folder, ".zarray"))
 
 
 def _is_image(folder: str) -> bool:

@@ -1,7 +1,4 @@
-"""The arrays of an image's levels, opened and checked before a voxel is read.
-
-No validator notices levels of mixed dtypes or missing arrays, and a run would find out hours later.
-"""
+"""Opens the arrays of an image's levels, and checks dtypes and shapes before a voxel is read."""
 
 from __future__ import annotations
 
@@ -11,7 +8,7 @@ from typing import Any
 import zarr
 
 from bigcp3d.edge.image.metadata import stays_inside
-from bigcp3d.edge.stores.clients import in_words, shown_cause
+from bigcp3d.edge.stores.connections import describe_error, shown_cause
 from bigcp3d.edge.stores.places import zarr_store
 from bigcp3d.errors import InputError
 
@@ -27,23 +24,22 @@ def open_levels(group: zarr.Group, multiscale: Mapping[str, Any], where: str) ->
         or not datasets
     ):
         raise InputError(
-            f"{where}: found datasets {datasets!r}; allowed is a list of objects with a path; write it again"
+            f"{where}: its datasets are {datasets!r}, not a list of objects with a path; write the image again"
         )
     arrays: Levels = {}
     for dataset in datasets:
         path = str(dataset["path"])
         if not stays_inside(path):
             raise InputError(
-                f"{where}: found level path {path!r}, which leaves the store; allowed are paths below its group; "
-                "correct the metadata"
+                f"{where}: the level path {path!r} leaves the store; correct the metadata: paths lie below the group"
             )
         try:
             array = zarr.open_array(zarr_store(f"{where}/{path}"), mode="r", zarr_format=group.metadata.zarr_format)
         except Exception as error:
-            said, paths = in_words(error), ", ".join(str(d["path"]) for d in datasets)
+            said, paths = describe_error(error), ", ".join(str(d["path"]) for d in datasets)
             raise InputError(
-                f"{where}: found no readable array at level path {path!r} ({said}); allowed is one array for each of "
-                f"{paths}; write the image again, or take the level out of its metadata"
+                f"{where}: there is no readable array at level path {path!r} ({said}); its metadata name the levels "
+                f"{paths}: write the image again, or take this level out"
             ) from shown_cause(error)
         arrays[path] = array
     return arrays
@@ -54,24 +50,22 @@ def check_arrays(arrays: Levels, axes: Sequence[str], where: str) -> None:
     (first_path, first), *others = arrays.items()
     if first.dtype.kind not in "iuf":
         raise InputError(
-            f"{where}/{first_path}: found dtype {first.dtype}; allowed are integers and floating point numbers; "
-            "convert the image"
+            f"{where}/{first_path}: its dtype is {first.dtype}; convert it to integers or floating point numbers"
         )
     for path, array in others:
         if array.dtype.newbyteorder("=") != first.dtype.newbyteorder("=") or array.ndim != first.ndim:
             raise InputError(
-                f"{where}/{path}: found {array.ndim} dimensions of {array.dtype}, where level {first_path!r} has "
-                f"{first.ndim} of {first.dtype}; allowed are levels that agree; write the pyramid again"
+                f"{where}/{path}: this level has {array.ndim} dimensions of {array.dtype}, but level {first_path!r} "
+                f"has {first.ndim} of {first.dtype}; write the pyramid again"
             )
     for path, array in arrays.items():
         for name, length, finest in zip(axes, array.shape, first.shape, strict=True):
             if length == 0:
                 raise InputError(
-                    f"{where}/{path}: found 0 voxels on axis {name} (shape {array.shape}); allowed is 1 or more; "
-                    "write the image again"
+                    f"{where}/{path}: there are no voxels on axis {name} (shape {array.shape}); write the image again"
                 )
             if name in "tc" and length != finest:
                 raise InputError(
-                    f"{where}/{path}: found {length} on axis {name}, where level {first_path!r} has {finest}; "
-                    "allowed are levels that agree; write the pyramid again"
+                    f"{where}/{path}: axis {name} has {length}, but level {first_path!r} has {finest}; write the "
+                    "pyramid again"
                 )

@@ -1,4 +1,4 @@
-"""Making zarr groups and arrays, and writing whole pieces of them.
+"""Makes zarr groups and arrays, and writes whole pieces of them.
 
 Invariant: one call writes whole shards (or chunks, in zarr 2), so that two writers never share a stored object: in
 one shard they would lose each other's data. Pieces that are all zero are not stored.
@@ -20,7 +20,7 @@ from numpy.typing import NDArray
 from zarr.codecs import ZstdCodec
 
 from bigcp3d.edge.stores.atomic_files import sync_file
-from bigcp3d.edge.stores.clients import in_words, is_remote_error
+from bigcp3d.edge.stores.connections import describe_error, is_remote_error
 from bigcp3d.edge.stores.places import Place, zarr_store
 from bigcp3d.edge.stores.remote import Remote
 from bigcp3d.errors import BigCP3DError, InputError, TargetError
@@ -40,7 +40,7 @@ def plain_json(value: Any) -> Any:
 def _plain(value: Any) -> Any:
     if hasattr(value, "tolist"):
         return value.tolist()
-    raise TypeError(f"found {value!r} of {type(value)}; allowed is what JSON knows, and numpy numbers and arrays")
+    raise TypeError(f"{value!r} of {type(value)} cannot be written as JSON")
 
 
 def make_array(
@@ -60,42 +60,20 @@ def make_array(
     lead = (1,) * (len(shape) - 3)
     inner = tuple(min(c, s) for c, s in zip(chunk, shape[-3:], strict=True))
     outer = tuple(i if i == s else b for i, s, b in zip(inner, shape[-3:], shard, strict=True))
+    of_format: dict[str, Any] = {"shards": lead + outer, "compressors": ZstdCodec(level=ZSTD_LEVEL)}
+    of_format["dimension_names"] = tuple(axes)
     if zarr_format == 2:
-        zarr.create_array(
-            zarr_store(path),
-            shape=tuple(shape),
-            dtype=dtype,
-            chunks=lead + inner,
-            compressors=BLOSC_ZSTD,
-            fill_value=0,
-            zarr_format=2,
-            chunk_key_encoding={"name": "v2", "separator": "/"},
-        )
-        return
-    zarr.create_array(
-        zarr_store(path),
-        shape=tuple(shape),
-        dtype=dtype,
-        chunks=lead + inner,
-        shards=lead + outer,
-        compressors=ZstdCodec(level=ZSTD_LEVEL),
-        fill_value=0,
-        zarr_format=3,
-        dimension_names=tuple(axes),
-    )
+        of_format = {"compressors": BLOSC_ZSTD, "chunk_key_encoding": {"name": "v2", "separator": "/"}}
+    common: dict[str, Any] = {"dtype": dtype, "chunks": lead + inner, "fill_value": 0, "zarr_format": zarr_format}
+    zarr.create_array(zarr_store(path), shape=tuple(shape), **common, **of_format)
 
 
 def write_whole(
     array_path: Place, zarr_format: int, lead: tuple[int, ...], box: Box, values: NDArray[Any], unit: Vec3
 ) -> None:
-    """Write a box of whole units of writing.
+    """Write a box of whole units of writing; `TargetError` where the disk is full or the store cannot be written.
 
-    Raises
-    ------
-    ValueError
-        Where the box is not made of whole units, or values have another shape or dtype than their place.
-    TargetError
-        Where the disk is full or the store cannot be written.
+    `ValueError` where the box is not made of whole units, or values have another shape or dtype than their place.
     """
     array = zarr.open_array(zarr_store(array_path), mode="r+", zarr_format=zarr_format)  # type: ignore[arg-type]
     shape = array.shape[-3:]
@@ -115,10 +93,7 @@ def write_whole(
 
 
 def sync_box(array_path: Place, zarr_format: int, lead: tuple[int, ...], box: Box) -> None:
-    """Let what was written of a box survive a power cut, before a record says that it is there.
-
-    An object store has said so when it took the object.
-    """
+    """Let what was written of a box survive a power cut. An object store has said so when it took the object."""
     if isinstance(array_path, Remote):
         return
     array = zarr.open_array(zarr_store(array_path), mode="r", zarr_format=zarr_format)  # type: ignore[arg-type]
@@ -136,7 +111,7 @@ def writing(path: Place) -> Iterator[None]:
         raise
     except Exception as error:
         if is_remote_error(error):
-            raise TargetError(f"{path}: cannot be written: {in_words(error)}") from None
+            raise TargetError(f"{path}: cannot be written: {describe_error(error)}") from None
         if isinstance(error, OSError):
             raise write_error(path, error) from error
         raise
@@ -176,12 +151,7 @@ def edit_attributes(
     """
     if isinstance(path, Remote):
         _edit_remote(path, zarr_format, edit)
-    group = zarr.open_group(
-        zarr_store(path),
-        mode="a",
-        zarr_format=zarr_format,  # type: ignore[arg-type]
-        use_consolidated=False,
-    )
+    group = zarr.open_group(zarr_store(path), mode="a", zarr_format=zarr_format, use_consolidated=False)  # type: ignore[arg-type]
     old = group.attrs.asdict()
     new = plain_json(edit(old))
     if new != old and not isinstance(path, Remote):

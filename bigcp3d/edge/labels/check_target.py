@@ -1,7 +1,7 @@
-"""Whether labels can be written where they shall go; found out before any work, and before anything is removed.
+"""Checks that labels can be written where they shall go, before any work and before anything is removed.
 
 Only metadata are read. A store of another zarr version, an image of other levels, labels of the same name, a folder
-without permission and a disk without space are each told with the cure.
+without permission and a disk without space are each refused with the cure.
 """
 
 from __future__ import annotations
@@ -11,48 +11,29 @@ from pathlib import Path
 
 import zarr
 
-from bigcp3d.edge.image.diagnose import open_node
 from bigcp3d.edge.image.image import open_image
 from bigcp3d.edge.image.metadata import first_multiscale
+from bigcp3d.edge.image.open_node import open_node
 from bigcp3d.edge.labels.label_plan import LabelTarget
-from bigcp3d.edge.stores.files import check_folder, nearest_there
+from bigcp3d.edge.stores.check_writable import check_folder, nearest_there
 from bigcp3d.edge.stores.places import place, same_place
 from bigcp3d.errors import InputError, TargetError
 from bigcp3d.pure.memory import in_words
 
 
 def check_target(target: LabelTarget, *, overwrite: bool, need_bytes: int = 0) -> None:
-    """Refuse a target that cannot take the labels; nothing is written.
+    """Refuse (`TargetError`) a target that cannot take the labels; nothing is written.
 
-    Parameters
-    ----------
-    target : LabelTarget
-        From `plan_labels`.
-    overwrite : bool
-        Whether labels of that name may stand there already.
-    need_bytes : int
-        Estimate of what will be written there.
-
-    Raises
-    ------
-    TargetError
-        Where the place is taken, of another kind, without permission, or the disk has not that much space.
+    ``overwrite`` says whether labels of that name may be there already; ``need_bytes`` is about what will be written.
     """
     _check_store(target)
     path = target.path
     if path.exists() and not overwrite:
-        raise TargetError(
-            f"{path}: found labels of that name; allowed is a name that is free; give another --name, or --overwrite"
-        )
+        raise TargetError(f"{path}: there are labels of that name already; give another --name, or --overwrite")
     if isinstance(path, Path):
-        _check_folder(path)
+        for folder in (path.parent, path):  # whether a bucket may be written to shows when a run begins
+            check_folder(folder, path, cure="give another --output")
         check_space(path, need_bytes)
-
-
-def _check_folder(path: Path) -> None:
-    """Refuse a folder without permission; whether a bucket may be written to shows when a run begins."""
-    for folder in (path.parent, path):
-        check_folder(folder, path, cure="give another --output")
 
 
 def check_space(path: Path, need_bytes: int) -> None:
@@ -61,25 +42,27 @@ def check_space(path: Path, need_bytes: int) -> None:
     free = shutil.disk_usage(nearest).free
     if free < need_bytes:
         raise TargetError(
-            f"{path}: found {in_words(free)} free on the disk of {nearest}; needed are about {in_words(need_bytes)}; "
+            f"{path}: about {in_words(need_bytes)} are needed, and {in_words(free)} are free on the disk of {nearest}; "
             "free space, or give another --output"
         )
 
 
 def _check_store(target: LabelTarget) -> None:
-    """Refuse a store that is no zarr group of the right version, or an image whose levels are others."""
+    """Refuse a store that is no zarr group of the right version, or an image with other levels."""
     group = place(target.group)
     if not group.exists() or (group.is_dir() and not any(True for _ in group.iterdir())):
         return
     try:
         node = open_node(str(group))
     except InputError as error:
-        raise TargetError(f"{group}: found something that is no zarr group; give another --output ({error})") from error
+        raise TargetError(
+            f"{group}: there is something that is no zarr group; give another --output ({error})"
+        ) from error
     if isinstance(node, zarr.Array) or node.metadata.zarr_format != target.zarr_format:
         kind = "array" if isinstance(node, zarr.Array) else "group"
         raise TargetError(
-            f"{group}: found a zarr {node.metadata.zarr_format} {kind}; allowed is a zarr {target.zarr_format} group, "
-            "as the image is; give another --output"
+            f"{group}: this is a zarr {node.metadata.zarr_format} {kind}, and the image is a zarr {target.zarr_format} "
+            "group; give another --output"
         )
     if same_place(group, target.image_path) or first_multiscale(node.attrs.asdict(), str(group)) is None:
         return
@@ -87,6 +70,6 @@ def _check_store(target: LabelTarget) -> None:
     allowed = [level.shape for level in target.levels]
     if found != allowed:
         raise TargetError(
-            f"{group}: found an image with levels of {found}; allowed are those of the source, {allowed}; "
-            "give another --output"
+            f"{group}: this is an image with levels of {found}, and those of the source are {allowed}; give another "
+            "--output"
         )

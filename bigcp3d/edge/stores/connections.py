@@ -1,10 +1,10 @@
-"""Connections to object stores and web servers: one a process and bucket, and their errors in words.
+"""Connections to object stores and web servers: one for a process and bucket, and their errors in words.
 
 Endpoint, region and credentials come from where Amazon's own tools look: the environment (``AWS_ENDPOINT_URL``,
-``AWS_REGION``, ``AWS_ACCESS_KEY_ID``, ...), ``~/.aws`` with ``AWS_PROFILE``, or the role of the machine. Where there
-are no credentials, requests are not signed: public buckets can be read. Nothing of this is kept in a plan or shown.
+``AWS_REGION``, ``AWS_ACCESS_KEY_ID``, ...), ``~/.aws`` with ``AWS_PROFILE``, or the role of the machine. Without
+credentials, requests are not signed: public buckets can be read. None of this is kept in a plan or shown.
 
-Answers 5xx, lost connections and reads that take too long are asked for again by the library, with growing pauses.
+After answers 5xx, lost connections and slow reads the library asks again, with growing pauses.
 """
 
 from __future__ import annotations
@@ -31,19 +31,13 @@ XML_CODE = re.compile(r"<Code>(\w+)</Code>")
 
 @lru_cache(maxsize=64)  # a client takes 6 ms to make, and keeps its connections open
 def connect(root: str, key: str = "", *, patient: bool) -> Any:
-    """The client of a bucket or host, or of a folder there.
-
-    Raises
-    ------
-    InputError
-        Where the libraries are not installed, or the configuration cannot be used.
-    """
+    """The client of a bucket or host, or of a folder there; `InputError` without the libraries or usable settings."""
     try:
         import boto3  # noqa: F401 - looked for before anything is done
         import obstore.store
     except ImportError as error:
-        raise InputError(f"{root}: found no {error.name}, which object stores need; install it: {INSTALL}") from error
-    limits = QUICK if patient is False else PATIENT
+        raise InputError(f"{root}: object stores need {error.name}, which is not installed: {INSTALL}") from error
+    limits = PATIENT if patient else QUICK
     backoff = {"init_backoff": timedelta(seconds=0.1), "max_backoff": timedelta(seconds=10), "base": 2}
     options: Any = {"connect_timeout": "5s", "timeout": "120s" if patient else "30s"}
     more: dict[str, Any] = {"retry_config": {"backoff": backoff, **limits}}
@@ -59,8 +53,8 @@ def connect(root: str, key: str = "", *, patient: bool) -> Any:
     except (BotoCoreError, ValueError) as error:
         said = f": profile {os.environ.get('AWS_PROFILE')!r}" if type(error).__name__ == "ProfileNotFound" else ""
         raise InputError(
-            f"{root}: found AWS settings that cannot be used ({type(error).__name__}{said}); check the environment "
-            "(AWS_...) and ~/.aws"
+            f"{root}: the AWS settings cannot be used ({type(error).__name__}{said}); check the environment (AWS_...) "
+            "and ~/.aws"
         ) from None
     if endpoint is not None:
         more["endpoint"] = endpoint
@@ -82,7 +76,7 @@ def _endpoint(session: Any) -> str | None:
     named = os.environ.get("AWS_ENDPOINT_URL_S3") or os.environ.get("AWS_ENDPOINT_URL")
     endpoint = named or session._session.get_scoped_config().get("endpoint_url")
     if endpoint and ("@" in endpoint or "?" in endpoint):
-        raise InputError("AWS_ENDPOINT_URL: found an address with credentials; allowed is http(s)://HOST:PORT")
+        raise InputError("AWS_ENDPOINT_URL is an address with credentials; give http(s)://HOST:PORT")
     return endpoint.rstrip("/") if endpoint else None
 
 
@@ -97,13 +91,7 @@ def _signed(session: Any) -> dict[str, Any]:
 
 @contextmanager
 def reaching(where: object, kind: type[BigCP3DError] = InputError) -> Iterator[None]:
-    """Turn what a store answers into an error of ours; that something is not there stays `FileNotFoundError`.
-
-    Raises
-    ------
-    InputError, TargetError
-        As ``kind`` says: no such bucket, no permission, no answer.
-    """
+    """Turn what a store answers into an error of ``kind``; that something is not there stays `FileNotFoundError`."""
     try:
         yield
     except BigCP3DError:
@@ -113,7 +101,7 @@ def reaching(where: object, kind: type[BigCP3DError] = InputError) -> Iterator[N
             raise
         if not is_remote_error(error):
             raise
-        raise kind(f"{where}: {in_words(error)}") from None  # whose text may hold what the server was sent
+        raise kind(f"{where}: {describe_error(error)}") from None  # whose text may hold what the server was sent
 
 
 def is_remote_error(error: BaseException) -> bool:
@@ -122,19 +110,19 @@ def is_remote_error(error: BaseException) -> bool:
 
 
 def shown_cause(error: BaseException) -> BaseException | None:
-    """What a traceback may show as the cause: not what a server answered, which may repeat what it was sent."""
+    """What a traceback may show as the cause: not a server's answer, which may repeat what it was sent."""
     return None if is_remote_error(error) else error
 
 
-def in_words(error: BaseException) -> str:
-    """An error in one line: what was found, and the cure. For errors of an object store, without what was sent."""
+def describe_error(error: BaseException) -> str:
+    """An error in one line, with the cure; of an object store's errors, without what was sent to it."""
     if not is_remote_error(error):
         return str(error)
     text, name = str(error), type(error).__name__
     code = XML_CODE.search(text)
     said = f" ({code[1]})" if code else ""
     if "NoSuchBucket" in text:
-        return "found no such bucket; check its name, and AWS_ENDPOINT_URL where the store is not Amazon's"
+        return "there is no such bucket; check its name, and AWS_ENDPOINT_URL where the store is not Amazon's"
     if name in ("PermissionDeniedError", "UnauthenticatedError"):
         return (
             f"access was denied{said}; give credentials that may do this: AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY, "

@@ -1,7 +1,7 @@
-"""Words for files of other formats: the one line that makes an OME-Zarr of each.
+"""For files of other formats: what they are, and the command that makes an OME-Zarr of each.
 
-A format is seen from the name, and from the first bytes where the name says nothing. ``examples/to_zarr.py`` takes what
-is one volume in one piece; what has channels, times and a scale goes through bioformats2raw, which keeps them.
+The name tells the format, or the first bytes where the name says nothing. ``examples/to_zarr.py`` takes single volumes;
+bioformats2raw takes files with channels, times and a scale, and keeps them.
 """
 
 from __future__ import annotations
@@ -13,26 +13,14 @@ HDF5 = {".h5": "/DATASET", ".hdf5": "/DATASET", ".ims": "'DataSet/ResolutionLeve
 """HDF5 by any name, and where the volume lies in it."""
 TIFF = (".tif", ".tiff", ".btf", ".tf8")
 MICROSCOPES = {
-    ".czi": "Zeiss",
-    ".lif": "Leica",
-    ".lof": "Leica",
-    ".xlef": "Leica",
-    ".nd2": "Nikon",
-    ".oib": "Olympus",
-    ".oif": "Olympus",
-    ".oir": "Olympus",
-    ".vsi": "Olympus",
-    ".lsm": "Zeiss",
-    ".dv": "DeltaVision",
-    ".stk": "MetaMorph",
+    **dict.fromkeys((".czi", ".lsm"), "Zeiss"),
+    **dict.fromkeys((".lif", ".lof", ".xlef"), "Leica"),
+    **dict.fromkeys((".oib", ".oif", ".oir", ".vsi"), "Olympus"),
+    **{".nd2": "Nikon", ".dv": "DeltaVision", ".stk": "MetaMorph"},
 }
 MAGIC = {
-    b"II*\0": ".tif",
-    b"MM\0*": ".tif",
-    b"II+\0": ".tif",
-    b"\x89HDF": ".h5",
-    b"PK\3\4": ".zip",
-    b"ZISRAWFI": ".czi",
+    **dict.fromkeys((b"II*\0", b"MM\0*", b"II+\0"), ".tif"),
+    **{b"\x89HDF": ".h5", b"PK\3\4": ".zip", b"ZISRAWFI": ".czi"},
 }
 """First bytes of files whose name says nothing."""
 
@@ -40,13 +28,7 @@ SCRIPT = "python examples/to_zarr.py"
 
 
 def describe_file(path: Path) -> tuple[str, str]:
-    """What a file is, and its cure: "a TIFF file", "convert it: ...".
-
-    Parameters
-    ----------
-    path : Path
-        A file that is no part of a zarr store.
-    """
+    """What a file outside of any zarr store is, and its cure: "a TIFF file", "convert it: ..."."""
     suffix = _suffix(path)
     source, target = shlex.quote(str(path)), shlex.quote(f"{path.name.split('.')[0]}.zarr")
     if suffix in (".zip", ".ozx"):

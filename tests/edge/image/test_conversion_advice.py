@@ -28,23 +28,27 @@ FILES = {
 def test_a_file_of_another_format_gets_its_line(tmp_path, name):
     kind, cure = FILES[name]
     (tmp_path / name).write_bytes(b"II*\0")
-    with pytest.raises(InputError, match=f"{name}: found {kind}; allowed are OME-Zarr folders; .*{cure}"):
+    with pytest.raises(InputError, match=f"{name}: this is {kind}, not an OME-Zarr folder; .*{cure}"):
         open_image(tmp_path / name)
 
 
 @pytest.mark.parametrize(
     ("files", "kind", "cure"),
     [
-        (["z1.tif", "z2.TIF", "notes.txt"], r"a folder of 2 TIFF file\(s\)", f"{SCRIPT} .* where each file is a plane"),
-        (["attributes.json"], "an N5 container", f"{SCRIPT} .* DATASET"),
-        (["a.czi", "b.czi"], "a folder of files, a.czi among them, a Zeiss file", "bioformats2raw .*a.czi"),
-        (["notes.txt"], "a folder without zarr.json", "bioformats2raw IN OUT.zarr"),
+        (
+            ["z1.tif", "z2.TIF", "notes.txt"],
+            r"this is a folder of 2 TIFF file\(s\)",
+            f"{SCRIPT} .* where each file is a plane",
+        ),
+        (["attributes.json"], "this is an N5 container", f"{SCRIPT} .* DATASET"),
+        (["a.czi", "b.czi"], "this is a folder of files, a.czi among them, a Zeiss file", "bioformats2raw .*a.czi"),
+        (["notes.txt"], "no OME-Zarr group", "bioformats2raw IN OUT.zarr"),
     ],
 )
 def test_a_folder_of_another_format_gets_its_line(tmp_path, files, kind, cure):
     for name in files:
         (tmp_path / name).write_text("{}")
-    with pytest.raises(InputError, match=f"found {kind}.*{cure}"):
+    with pytest.raises(InputError, match=f"{kind}.*{cure}"):
         open_image(tmp_path)
 
 

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from bigcp3d.edge.stores.files import check_file, check_folder, nearest_there
+from bigcp3d.edge.stores.check_writable import check_file, check_folder, nearest_there
 from bigcp3d.errors import InputError, TargetError
 
 
@@ -17,13 +17,13 @@ def test_a_file_or_a_folder_in_the_way_is_refused_and_a_free_place_is_not(tmp_pa
     check_file(tmp_path / "taken", overwrite=True)
     for wrong, said in (
         (tmp_path / "taken", "--overwrite"),
-        (tmp_path / "taken" / "cells.csv", "taken, which cannot be written"),
-        (tmp_path / "taken" / "deep" / "cells.csv", "taken, which cannot be written"),
-        (tmp_path, "found a folder"),
+        (tmp_path / "taken" / "cells.csv", "taken is no folder with write permission"),
+        (tmp_path / "taken" / "deep" / "cells.csv", "taken is no folder with write permission"),
+        (tmp_path, "this is a folder"),
     ):
         with pytest.raises(TargetError, match=said):
             check_file(wrong, overwrite=False)
-    with pytest.raises(InputError, match="address as a file"):
+    with pytest.raises(InputError, match="address, and a file must be"):
         check_file("s3://bucket/cells.csv", overwrite=True)
     assert [path.name for path in tmp_path.iterdir()] == ["taken"]
     assert (tmp_path / "taken").read_text() == "mine"
@@ -32,7 +32,10 @@ def test_a_file_or_a_folder_in_the_way_is_refused_and_a_free_place_is_not(tmp_pa
 def test_a_folder_without_permission_is_refused_with_the_cure(tmp_path, monkeypatch):
     check_folder(tmp_path / "new")
     monkeypatch.setattr(os, "access", lambda path, mode: path != tmp_path)  # root may write anywhere
-    with pytest.raises(TargetError, match=r"new: found .*; give another --work-dir, or change the permissions"):
+    with pytest.raises(
+        TargetError,
+        match=r"new: .* is no folder with write permission; give another --work-dir, or change the permissions",
+    ):
         check_folder(tmp_path / "new", cure="give another --work-dir")
 
 

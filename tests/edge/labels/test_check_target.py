@@ -40,7 +40,9 @@ def test_labels_of_the_same_name_need_to_be_overwritten_on_purpose(stores, conte
     create_labels(target, overwrite=False)
     if finished:
         finish_labels(target, attributes={})
-    refused(target, contents, "labels/cells: found labels of that name; .*give another --name, or --overwrite")
+    refused(
+        target, contents, "labels/cells: there are labels of that name already; give another --name, or --overwrite"
+    )
     check_target(target, overwrite=True)
 
 
@@ -48,9 +50,7 @@ def test_labels_of_the_same_name_need_to_be_overwritten_on_purpose(stores, conte
 def test_a_place_without_permission_is_refused(stores, contents, monkeypatch, output):
     target = plan(stores, output and stores.folder / output)
     monkeypatch.setattr(os, "access", lambda path, mode: False)
-    refused(
-        target, contents, "which cannot be written; allowed are folders with write permission; give another --output"
-    )
+    refused(target, contents, "is no folder with write permission; give another --output")
 
 
 def test_a_full_disk_is_refused(stores, contents, monkeypatch):
@@ -60,7 +60,7 @@ def test_a_full_disk_is_refused(stores, contents, monkeypatch):
     refused(
         target,
         contents,
-        r"found 3.0 GiB free on the disk of .*; needed are about 4.0 GiB; free space",
+        r"about 4.0 GiB are needed, and 3.0 GiB are free on the disk of .*; free space",
         need_bytes=2**32,
     )
 
@@ -71,7 +71,9 @@ def test_something_else_in_place_of_the_store_is_refused(stores, contents):
     (stores.folder / "folder" / "notes.txt").write_text("text")
     for name in ("out.txt", "folder"):
         refused(
-            plan(stores, stores.folder / name), contents, "found something that is no zarr group; give another --output"
+            plan(stores, stores.folder / name),
+            contents,
+            "there is something that is no zarr group; give another --output",
         )
 
 
@@ -84,23 +86,27 @@ def test_an_empty_folder_becomes_the_store(stores):
 
 def test_a_store_of_the_other_zarr_version_is_refused(stores, contents):
     other = stores.image("0.4", name="other.zarr")
-    refused(plan(stores, other), contents, "found a zarr 2 group; allowed is a zarr 3 group, as the image is")
+    refused(plan(stores, other), contents, "this is a zarr 2 group, and the image is a zarr 3 group")
 
 
 def test_an_array_in_place_of_the_store_is_refused(stores, contents):
     zarr.create_array(stores.folder / "array.zarr", shape=(2,), dtype="u1")
-    refused(plan(stores, stores.folder / "array.zarr"), contents, "found a zarr 3 array; allowed is a zarr 3 group")
+    refused(
+        plan(stores, stores.folder / "array.zarr"), contents, "this is a zarr 3 array, and the image is a zarr 3 group"
+    )
 
 
 def test_an_image_with_other_levels_is_refused(stores, contents):
     other = stores.image(name="other.zarr", shape=(12, 20, 24))
-    refused(plan(stores, other), contents, r"levels of \[\(12, 20, 24\)\]; allowed .* \[\(12, 20, 22\)\]")
+    refused(
+        plan(stores, other), contents, r"levels of \[\(12, 20, 24\)\], and those of the source are \[\(12, 20, 22\)\]"
+    )
 
 
 @pytest.mark.parametrize("overwrite", [True, False])
 def test_making_labels_checks_the_same(stores, contents, overwrite):
     target = plan(stores, stores.image("0.4", name="other.zarr"))
     before = contents()
-    with pytest.raises(TargetError, match="found a zarr 2 group"):
+    with pytest.raises(TargetError, match="this is a zarr 2 group"):
         create_labels(target, overwrite=overwrite)
     assert contents() == before

@@ -1,0 +1,79 @@
+"""Labels that are there already, ours or another tool's, opened so that parts of them can be written again."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+
+from bigcp3d.edge.image.image import ImageInfo, open_labels
+from bigcp3d.edge.image.metadata import own_part
+from bigcp3d.edge.image.open_node import read_attributes
+from bigcp3d.edge.image.voxels import open_level
+from bigcp3d.edge.labels.label_plan import LabelTarget, plan_labels
+from bigcp3d.edge.stores.places import place
+from bigcp3d.edge.stores.zarr_write import edit_group, plain_json
+from bigcp3d.errors import TargetError
+from bigcp3d.pure.boxes import vec3
+
+
+def open_target(image: ImageInfo, output: str | Path | None, name: str) -> LabelTarget:
+    """The labels ``name`` of an image, in its own store or in ``output``, with the pieces in which they are stored.
+
+    `InputError` where there are none; `TargetError` where they have other voxels than the image, or levels stored in
+    pieces of different sizes.
+    """
+    group = image.path if output is None else str(place(output))
+    labels = open_labels(group, name)
+    if labels.path != f"{group}/labels/{name}" or labels.levels[0].shape != image.levels[0].shape:
+        raise TargetError(
+            f"{labels.path}: these labels have {labels.levels[0].shape} voxels, and the image {image.levels[0].shape}; "
+            f"give --output and --name as to segment, so that {group}/labels holds labels of the image's voxels"
+        )
+    arrays = [open_level(labels, level) for level in range(len(labels.levels))]
+    pieces = [vec3((array.shards or array.chunks)[-3:]) for array in arrays]
+    chunk, shard = vec3(arrays[0].chunks[-3:]), pieces[0]
+    for level, piece in zip(labels.levels, pieces, strict=True):
+        if piece != tuple(min(a, b) for a, b in zip(shard, level.shape, strict=True)) and piece != shard:
+            raise TargetError(
+                f"{labels.path}: its levels are stored in pieces of {shard} and {piece} voxels (z, y, x); write the "
+                "labels again with one chunk size at all levels"
+            )
+    planned = plan_labels(labels, None, name, shard=shard)
+    own = zip(planned.levels, labels.levels, strict=True)
+    levels = tuple(replace(level, path=stored.path) for level, stored in own)
+    given = replace(planned, image_path=image.path, group=group, version=labels.version, dtype=labels.dtype)
+    return replace(given, levels=levels, chunk=chunk, shard=shard)
+
+
+def identify(target: LabelTarget) -> str:
+    """Sha256 of what the labels say of how they were made, without updates; other labels in their place have others."""
+    said = read_attributes(target.path)
+    if made := own_part(said):
+        said["bigcp3d"] = {name: value for name, value in made.items() if name != "updates"}
+    return hashlib.sha256(json.dumps(plain_json(said), sort_keys=True).encode()).hexdigest()
+
+
+def largest_noted(target: LabelTarget) -> int:
+    """The largest id that the labels say was ever given, even if its cell has gone since; 0 where they say none."""
+    made = own_part(read_attributes(target.path))
+    updates = made.get("updates")
+    noted = [entry.get("largest_id") for entry in updates or [] if isinstance(entry, dict)]
+    return max([0, *(number for number in [made.get("cells"), *noted] if isinstance(number, int))])
+
+
+def note_update(target: LabelTarget, entry: dict[str, object]) -> None:
+    """Add an entry to what the labels say of how they were made."""
+    group = edit_group(target.path, target.zarr_format, {})
+    said = own_part(group.attrs.asdict())
+    before = said.get("updates")
+    updates = [*(before if isinstance(before, list) else []), entry]
+    edit_group(target.path, target.zarr_format, {"bigcp3d": {**said, "updates": updates}})
+
+
+def largest_possible(target: LabelTarget) -> int:
+    """The largest id that the labels' dtype holds."""
+    return int(np.iinfo(target.dtype).max)

@@ -1,0 +1,91 @@
+"""The model card: what a network expects, what it needs, and where it comes from."""
+
+from __future__ import annotations
+
+import math
+from typing import Literal
+
+from pydantic import BaseModel, ConfigDict, Field, model_validator
+
+from bigcp3d.pure.boxes import Vec3
+from bigcp3d.pure.memory import network_bytes
+
+OWN_ARCHITECTURES = ("eschweiler", "half")
+"""Networks of `bigcp3d.pure.predict.network`, which ``bigcp3d train`` trains."""
+
+
+class PatchMemory(BaseModel):
+    """Bytes that a network needs for one patch."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    fixed: int = Field(ge=0)
+    per_voxel: int = Field(ge=0)
+    per_plane_voxel: int = Field(default=0, ge=0)  # of the patch's largest plane
+
+    def count(self, patch: Vec3, channels: int) -> int:
+        """Bytes for a patch; each channel after the first adds 8 a voxel."""
+        voxels = math.prod(patch)
+        return self.fixed + voxels * (self.per_voxel + 8 * (channels - 1)) + voxels // min(patch) * self.per_plane_voxel
+
+
+class ModelCard(BaseModel):
+    """What a network expects, what it needs, and where it comes from; (z, y, x), in working voxels."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    name: str
+    representation: Literal["tanh", "heat"]  # form of the flow (`bigcp3d.pure.learn.targets`)
+    scale_vox: float = Field(gt=0)  # s of the tanh; no meaning for heat
+    diameter_vox: float = Field(gt=0)  # of the cells that it knows
+    architecture: str = "eschweiler"  # one of OWN_ARCHITECTURES, or another family's own word
+    channels: int = Field(ge=1)  # that the network takes
+    optional_channels: int = Field(default=0, ge=0)  # that it can take after these; zeros where the user gives none
+    channel_names: tuple[str, ...] = ()  # what each channel shows, in order; empty where nobody said
+    features: int = Field(default=0, ge=0)
+    depth: int = Field(default=0, ge=0)  # levels of the network; decides `stride`
+    patch: Vec3  # largest patch for prediction
+    margin: int = Field(ge=0)  # voxels at a patch's border in which its prediction counts less
+    low_percentile: float = Field(ge=0, lt=100)  # normalisation of intensities (`bigcp3d.pure.predict.normalise`)
+    high_percentile: float = Field(gt=0, le=100)
+    clip: tuple[float, float]
+    # the next two hold where the user does not say
+    min_foreground: float = Field(default=0.0, ge=0, le=1)  # least mean foreground of a cell; 0 keeps all
+    precision: Literal["auto", "float32", "bfloat16"] = "auto"  # auto: bfloat16 on a machine that is fast in it
+    memory: PatchMemory | None = None  # None: our networks' need follows from their features
+    training: str  # training data, with their licences
+    date: str  # when, with what, and how it was trained
+    bigcp3d_version: str
+    command: str
+
+    @property
+    def is_own(self) -> bool:
+        """Whether this is one of our networks."""
+        return self.architecture in OWN_ARCHITECTURES
+
+    @property
+    def stride(self) -> int:
+        """Sides of patches are multiples of it: 2 to the depth, or to the depth - 1 for "eschweiler"."""
+        return int(2 ** (self.depth - (self.architecture == "eschweiler")))
+
+    def patch_bytes(self, patch: Vec3, channels: int) -> int:
+        """Bytes that the network needs for one patch."""
+        if self.memory is None:
+            return network_bytes(patch, self.features, channels)
+        return self.memory.count(patch, channels)
+
+    @model_validator(mode="after")
+    def _fits(self) -> ModelCard:
+        if self.is_own and (self.depth < 2 or self.features < 2 or self.features % 2):
+            raise ValueError(f"features {self.features} and depth {self.depth}: use an even number and 2 or more")
+        if not self.is_own and self.memory is None:
+            raise ValueError(f"memory is missing, and nothing is known of the network {self.architecture!r}")
+        if any(side % self.stride or side < max(4 * self.margin, 1) for side in self.patch):
+            raise ValueError(
+                f"patch {self.patch} needs multiples of {self.stride} from {4 * self.margin} on (4 x margin)"
+            )
+        if self.channel_names and len(self.channel_names) != self.channels:
+            raise ValueError(f"{self.channels} channels, but {len(self.channel_names)} names of channels")
+        if self.low_percentile >= self.high_percentile or self.clip[0] >= self.clip[1]:
+            raise ValueError("percentiles and clip need the lower number first")
+        return self

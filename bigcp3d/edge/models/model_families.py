@@ -1,0 +1,94 @@
+"""Finds and loads a model of any family: our own, Cellpose's, and those that other packages add.
+
+A family is a module (or an object) with the three functions of `ModelFamily`. Its package names it in an entry point::
+
+    [project.entry-points."bigcp3d.models"]
+    bright = "my_package.bright_spots"
+
+Then ``--model bright:NAME`` reaches it; NAME is the family's own affair. A model without such a prefix belongs to the
+family ``bigcp3d`` (`bigcp3d.edge.models.model_files`). A family is imported when one of its models is asked for.
+`examples/custom_model.py` is a whole family.
+"""
+
+from __future__ import annotations
+
+import hashlib
+from importlib.metadata import entry_points
+from pathlib import Path
+from typing import TYPE_CHECKING, Protocol
+
+from bigcp3d.edge.models.model_card import ModelCard
+from bigcp3d.errors import ModelError
+
+if TYPE_CHECKING:  # torch takes seconds to import, and a card does not need it
+    from torch import nn
+
+GROUP, OWN = "bigcp3d.models", "bigcp3d"
+
+
+class ModelFamily(Protocol):
+    """What bigcp3d asks of a family. ``name`` is the model without prefix: ``cyto3`` of ``cellpose:cyto3``."""
+
+    def find_file(self, name: str) -> Path:
+        """The file that decides what the network answers; its hash is kept with the labels. `ModelError` if missing."""
+
+    def read_card(self, name: str) -> ModelCard:
+        """What the network expects; this should not import torch if it can be helped."""
+
+    def read_network(self, name: str, device: str) -> nn.Module:
+        """The network, in eval mode and without gradients, on a device of torch.
+
+        It has at least one parameter or weight, takes patches (n, channels, z, y, x) and returns (n, 4, z, y, x):
+        foreground 0..1, then flow z, y, x towards the cell's centre as the card's representation says. The same patch
+        must always give the same bits, or labels depend on how the work was divided.
+        """
+
+
+def find_model(model: str | Path) -> Path:
+    """The file of a model; `ModelError` where there is none."""
+    family, name = _find_family(model)
+    return family.find_file(name)
+
+
+def load_card(model: str | Path) -> ModelCard:
+    """The card of a model; `ModelError` where there is no such model, or its file or card cannot be used."""
+    family, name = _find_family(model)
+    return family.read_card(name)
+
+
+def load_network(model: str | Path, device: str = "cpu") -> tuple[nn.Module, ModelCard]:
+    """The network in eval mode on ``device``, and its card; `ModelError` as `load_card`, or for unfit weights."""
+    family, name = _find_family(model)
+    return family.read_network(name, device), family.read_card(name)
+
+
+def model_hash(model: str | Path) -> str:
+    """Sha256 of the model's file, in hexadecimal."""
+    with find_model(model).open("rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()
+
+
+def _find_family(model: str | Path) -> tuple[ModelFamily, str]:
+    """The family of a model, and the model's name without prefix."""
+    prefix, colon, name = str(model).partition(":")
+    found = list(entry_points(group=GROUP, name=prefix)) if colon else []
+    if not found:
+        prefix, name = OWN, str(model)
+        found = list(entry_points(group=GROUP, name=OWN))
+    if len(found) != 1:
+        packages = ", ".join(entry.dist.name for entry in found if entry.dist) or "none"
+        raise ModelError(
+            f"{model}: one installed package must offer the model family {prefix!r}; these do: {packages}; "
+            "reinstall bigcp3d, or uninstall the others"
+        )
+    try:
+        family: ModelFamily = found[0].load()
+        missing = [what for what in ("find_file", "read_card", "read_network") if not hasattr(family, what)]
+        if missing:
+            raise AttributeError(f"it lacks {', '.join(missing)}")
+    except Exception as error:  # of a package that we do not know
+        raise ModelError(
+            f"{model}: the model family {prefix!r} ({found[0].value}) cannot be used: {type(error).__name__}: {error}; "
+            "install its package again"
+        ) from error
+    return family, name
