@@ -47,10 +47,10 @@ def main() -> None:
         start="membrane",
         steps=arguments.steps,
         patch=tuple(arguments.patch),
-        diameters_um={f"{learn}::truth": 20.0},  # without it, measured from the cells that no border cuts
+        diameter_um={f"{learn}::truth": 20.0},  # without it, measured from the cells that no border cuts
         holdout_x=0.25,
         every=max(10, arguments.steps // 6),  # steps between rows of the curve
-        watch=try_to_draw,
+        on_event=lambda event: try_to_draw(event.curve),
     )
     print(f"the learning curve: {model.with_suffix('.losses.png')}")
 

@@ -203,7 +203,7 @@ def check_chunks(path: str | Path, *, quiet: bool) -> None:
     torn = 0
     for info in (image, *(open_labels(path, name) for name in image.label_names)):
         with BlockBar("reading", quiet) as bar:
-            for fault in find_torn_chunks(info, bar):
+            for fault in find_torn_chunks(info, bar.move):
                 torn += 1
                 typer.echo(f"torn: {fault}")
     if torn:

@@ -21,6 +21,7 @@ from numpy.typing import NDArray
 
 from bigcp3d.edge.image.image import ImageInfo, open_labels, read_box
 from bigcp3d.errors import BigCP3DError, BlockError, InputError
+from bigcp3d.option import takes
 from bigcp3d.pure.boxes import Box
 from bigcp3d.pure.grid import spread_labels
 from bigcp3d.pure.group.objects import dense_ids, keep_objects
@@ -30,7 +31,7 @@ from bigcp3d.pure.memory import in_words
 from bigcp3d.pure.score.metrics import Number, count_overlaps, score_overlaps
 from bigcp3d.pure.track.sinks import Sums
 from bigcp3d.schedule.planning.make_plan import make_plan
-from bigcp3d.schedule.planning.request import Request
+from bigcp3d.schedule.planning.request import SWEPT, Request
 from bigcp3d.schedule.running.events import Observer, RunPlanned
 from bigcp3d.schedule.running.run_log import RunLog
 from bigcp3d.schedule.running.serial import execute_serially
@@ -39,17 +40,6 @@ from bigcp3d.schedule.running.tasks import object_tasks
 from bigcp3d.work.passes.intake import normalise
 from bigcp3d.work.plan.plan import Plan
 from bigcp3d.work.run.run import ONCE, Run
-
-SWEPT = (
-    "foreground",
-    "radius_vox",
-    "min_volume",
-    "max_volume",
-    "min_foreground",
-    "max_elongation",
-    "max_flow_error",
-)
-"""Settings of `Request` that may take several values."""
 
 MOST_TRIALS = 1000
 
@@ -180,6 +170,7 @@ class Sweep:
             return run.read("maps", self.time, mapped), mapped
 
 
+@takes(Request)
 def plan_sweep(
     source: str | Path, values: Mapping[str, Sequence[float]], *, truth: str | None = None, **arguments: Any
 ) -> Sweep:
@@ -187,15 +178,12 @@ def plan_sweep(
 
     Parameters
     ----------
-    source : str or Path
-        OME-Zarr image.
     values : mapping
-        By name (one of `SWEPT`), the values to try. Combinations come in the order of `SWEPT`, the last name varying
-        fastest.
+        Values to try, by name (``foreground``, ``radius_vox`` or a filter). Combinations come in the order of
+        `bigcp3d.schedule.planning.request.SWEPT`, the last name varying fastest.
     truth : str, optional
         Labels of the image with the truth.
     **arguments
-        Of `Request`: ``roi``, ``model``, ``diameter_um``, ``channel``, ``time``, ``maps``, ``start`` and others.
 
     Raises
     ------

@@ -41,7 +41,7 @@ SHARD = (128, 128, 128)
 
 
 def simulate(
-    path: str | Path,
+    output: str | Path,
     tissue: Tissue,
     *,
     scale_um: tuple[float, float, float] = (1.0, 1.0, 1.0),
@@ -54,7 +54,7 @@ def simulate(
 
     Parameters
     ----------
-    path : str or Path
+    output : str or Path
         Where the image group goes.
     tissue : Tissue
         What to write; all its parameters are recorded in the labels' attributes.
@@ -67,7 +67,7 @@ def simulate(
     threads : int, optional
         Shards at work at once; the machine's cores, but at most 4, where not given. No voxel depends on it.
     overwrite : bool
-        Whether a zarr group at ``path`` may be replaced, once the new one is whole.
+        Whether a zarr group at ``output`` may be replaced, once the new one is whole.
 
     Returns
     -------
@@ -79,14 +79,14 @@ def simulate(
     InputError
         A scale that is not positive, or a chunk that does not divide the shard.
     TargetError
-        Something is at ``path`` already, the place cannot be written, or the disk is full.
+        Something is at ``output`` already, the place cannot be written, or the disk is full.
 
     Notes
     -----
     Memory: `shard_bytes` for each thread. Disk: about 2 bytes a voxel; the truth packs well.
     """
-    refuse_address(path, "the place of a simulation", "simulate into a local folder and copy that")
-    where = Path(os.path.abspath(os.path.expanduser(path)))
+    refuse_address(output, "the place of a simulation", "simulate into a local folder and copy that")
+    where = Path(os.path.abspath(os.path.expanduser(output)))
     _check(where, scale_um, overwrite)
     chunk, shard = _pieces(tissue.shape, chunk, shard)
     partial = where.with_name(f".{where.name}.partial")

@@ -203,7 +203,7 @@ def _segment_and_score(segment: Segment, job: Job, training: Training, volume: V
 
 def score(store: Path, volume: Volume) -> Evaluation:
     """Compare ``labels/cells`` of a store with a volume's truth."""
-    return evaluate(store, volume.path, pred_name="cells", truth_name="truth", min_truth_vox=volume.crumbs_vox)
+    return evaluate(store, volume.path, pred_name="cells", truth_name="truth", min_cell_vox=volume.crumbs_vox)
 
 
 def _keep_settings(folder: Path, arguments: argparse.Namespace) -> None:

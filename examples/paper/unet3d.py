@@ -43,16 +43,16 @@ def _train(job: Job, representation: str) -> Training:
         patch, features, extra = (16, 32, 32), 4, {"depth": 2, "prediction_patch": (32, 32, 32), "margin": 4}
     diameter = job.split.diameter_vox
     settings: dict[str, Any] = {
-        "diameters_um": {str(v.path): v.diameter_um for v in job.volumes},
+        "diameter_um": {str(v.path): v.diameter_um for v in job.volumes},
         "shares": (1.0, 0.0, 0.0, 0.0),
         "representation": representation,
         "diameter_vox": diameter,
-        "scale_vox": diameter / 5,
+        "tanh_scale_vox": diameter / 5,
         "architecture": arguments.architecture,
         "features": features,
         "patch": patch,
         "batch": arguments.batch,
-        "lr": arguments.lr,
+        "learning_rate": arguments.lr,
         "seed": arguments.seed,
         "min_cell_vox": max([1, *(v.crumbs_vox for v in job.volumes)]),
         "percentiles": job.split.percentiles,

@@ -17,6 +17,7 @@ import typer
 from bigcp3d.errors import InputError
 from bigcp3d.face import options as o
 from bigcp3d.face.exit_codes import set_up_logging
+from bigcp3d.schedule.planning.request import Request
 
 Store = Annotated[
     str,
@@ -62,11 +63,12 @@ PrintUrl = Annotated[
 NoBrowser = Annotated[bool, typer.Option("--no-browser", help="Print the address and open nothing.")]
 
 
+@o.with_options(o.choose_settings(Request, only=["scale_um"]))
 def view(
+    arguments: o.Arguments,
     store: Store,
     names: Names = None,
     image: o.ImageOfLabels = None,
-    scale: o.Scale = None,
     maps: Maps = False,
     work_dir: WorkDir = None,
     napari: Napari = False,
@@ -81,6 +83,7 @@ def view(
     Double-click a cell to pick it; its id is the one in the table of cells. Nothing is written. Ctrl-C ends it.
     """
     set_up_logging(verbose, quiet)
+    scale = arguments["scale_um"]
     if napari and (maps or work_dir is not None or scale is not None or port is not None or print_url or no_browser):
         raise InputError("--napari opens image and labels in a window; it was given with options of the browser alone")
     if napari and not has_screen():

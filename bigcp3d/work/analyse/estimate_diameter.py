@@ -57,7 +57,7 @@ Segment = Callable[[NDArray[np.float32]], NDArray[np.uint32]]
 
 
 @dataclass(frozen=True)
-class Trial:
+class DiameterTrial:
     """What came of one diameter: ``found`` holds those of the cells, in the unit of ``told``."""
 
     told: float
@@ -83,7 +83,7 @@ class Estimate:
         Cells that it rests on.
     in_um : bool
         The unit.
-    trials : tuple of Trial
+    trials : tuple of DiameterTrial
         In the order in which they were tried.
     """
 
@@ -92,7 +92,7 @@ class Estimate:
     high: float
     cells: int
     in_um: bool
-    trials: tuple[Trial, ...]
+    trials: tuple[DiameterTrial, ...]
 
 
 def estimate_diameter(
@@ -103,7 +103,7 @@ def estimate_diameter(
     channels: tuple[int, ...] = (0,),
     time: int = 0,
     scale_um: tuple[float, float, float] | None = None,
-    on_trial: Callable[[Trial], None] | None = None,
+    on_event: Callable[[DiameterTrial], None] | None = None,
 ) -> Estimate:
     """Guess the diameter of the cells of an image.
 
@@ -119,7 +119,7 @@ def estimate_diameter(
         What is looked at.
     scale_um : tuple of float, optional
         Micrometres per voxel of level 0, where the image has none or a wrong one.
-    on_trial : callable, optional
+    on_event : callable, optional
         Told of each diameter that was tried.
 
     Returns
@@ -136,15 +136,15 @@ def estimate_diameter(
     stated = scale_um or image.levels[0].scale_um
     scale = stated or (1.0, 1.0, 1.0)
     limits = [_range(image, channel, time, card) for channel in channels]
-    trials: list[Trial] = []
-    agreed: list[Trial] = []
+    trials: list[DiameterTrial] = []
+    agreed: list[DiameterTrial] = []
     told = _largest(image, scale, card)
     while len(trials) < MOST_TRIALS and _fits(image, told, scale, card):
         found = [_find(image, told, scale, centre, card, segment, channels, limits, time) for centre in CENTRES]
-        now = Trial(told, np.concatenate(found))
+        now = DiameterTrial(told, np.concatenate(found))
         trials.append(now)
-        if on_trial is not None:
-            on_trial(now)
+        if on_event is not None:
+            on_event(now)
         if abs(now.median - told) <= CLOSE * told:
             agreed.append(now)
             if len(now.found) >= ENOUGH_CELLS:
