@@ -23,8 +23,8 @@ from evaluate_shipped_models import HARD, leave_whole
 from torch import Tensor, nn
 from torch.nn import functional
 
+from bigcp3d import label_maps
 from bigcp3d.pure.boxes import Box
-from bigcp3d.pure.in_memory import label_maps
 from bigcp3d.pure.predict.network import HalfUNet3D, UNet3D
 from bigcp3d.pure.predict.normalise import estimate_range, normalise_intensity
 from bigcp3d.pure.score.metrics import count_overlaps, score_overlaps

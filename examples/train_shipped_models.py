@@ -18,8 +18,8 @@ from typing import Any
 
 import torch
 
+import bigcp3d
 from bigcp3d.edge.models.model_files import load_network, save_model
-from bigcp3d.work.train.train import train
 
 TRAINED_ON = {
     "nuclei": "BBBC050 mouse embryo nuclei (Tokuoka et al. 2020, CC BY 3.0), embryos 02, 04 to 08 and 11; simulated "
@@ -56,7 +56,7 @@ def train_nuclei(data: Path, out: Path, stage: Stage, **options: Any) -> None:
     """Nuclei of 14 voxels: mouse embryos and simulated nuclei."""
     held_out = ("emb01", "emb09")
     volumes = sorted((data / "nuclei").glob("emb*.zarr"))
-    train(
+    bigcp3d.train(
         [v for v in volumes if not v.name.startswith(held_out)],
         out,
         validation=[v for v in volumes if v.name.startswith(held_out)],
@@ -75,7 +75,7 @@ def train_membrane(data: Path, out: Path, stage: Stage, **options: Any) -> None:
     """Cells of 20 voxels with stained membranes: simulated, painted around true shapes, and two plant volumes."""
     folder = data / "membrane"
     ovule, root = str(folder / "ovule.zarr"), str(folder / "root.zarr")
-    train(
+    bigcp3d.train(
         [ovule, root],
         out,
         painted=[str(folder / "ovule_shapes.zarr")],

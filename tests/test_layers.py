@@ -15,7 +15,7 @@ LAYERS = (
     "schedule",
     "face",
 )  # lowest first; a layer may import itself and what stands before it
-BESIDE = ("errors",)
+BESIDE = ("errors", "option")
 SCREEN = {"typer", "click", "rich", "matplotlib"}
 SCHEDULING = {"dask", "distributed"}
 PATHS = {"os", "pathlib", "shutil", "tempfile", "glob"}

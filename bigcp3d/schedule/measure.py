@@ -103,6 +103,12 @@ def measure(
     -------
     MeasuredCells
         Columns: `bigcp3d.pure.cells.cell_table.tabulate_cells`; ``time`` in front where there are several time points.
+
+    Examples
+    --------
+    >>> cells = bigcp3d.measure("tissue.zarr", "cells", output="cells.csv")
+    >>> len(cells) == len(cells.columns["volume_um3"]) > 10
+    True
     """
     request = MeasureRequest(store, name, **arguments)
     machines = None

@@ -45,7 +45,7 @@ class Execute(Protocol):
 
 @takes(Request)
 def plan_segmentation(source: str | Path, *, on_event: Observer | None = None, **arguments: Any) -> Plan:
-    """Plan a segmentation without running it.
+    """Plan a segmentation without running it: blocks, halos, memory and disk are in `Plan.describe`.
 
     Parameters
     ----------
@@ -61,6 +61,12 @@ def plan_segmentation(source: str | Path, *, on_event: Observer | None = None, *
     ------
     InputError, ModelError, TargetError
         As `segment` would before it starts.
+
+    Examples
+    --------
+    >>> plan = bigcp3d.plan_segmentation("tissue.zarr", model="nuclei", diameter_um=14.0, block=(24, 32, 32))
+    >>> plan.shape, plan.block
+    ((24, 64, 64), (24, 32, 32))
     """
     return _plan_and_check(Request(source, **arguments))[0]
 
@@ -85,6 +91,14 @@ def segment(source: str | Path, *, on_event: Observer | None = None, **arguments
         Before any work starts.
     BlockError
         If blocks failed after their retries; what is done is kept, and the same call carries on.
+
+    Examples
+    --------
+    >>> summary = bigcp3d.segment("tissue.zarr", model="nuclei", diameter_um=14.0, executor="serial")
+    >>> summary.labels
+    '.../tissue.zarr/labels/cells'
+    >>> summary.cells > 10
+    True
     """
     begin = clock.perf_counter()
     request = Request(source, **arguments)

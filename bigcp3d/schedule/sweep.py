@@ -189,6 +189,12 @@ def plan_sweep(
     ------
     InputError, ModelError
         Unknown names, no values, too many combinations, values that cannot be, or a region too large for the memory.
+
+    Examples
+    --------
+    >>> sweep = bigcp3d.plan_sweep("tissue.zarr", {"foreground": [0.4, 0.6]}, roi=":,0:32,0:32", model="nuclei")
+    >>> [trial.settings for trial in sweep.run()]
+    [{'foreground': 0.4}, {'foreground': 0.6}]
     """
     unknown = [name for name in values if name not in SWEPT]
     empty = [name for name, tried in values.items() if not len(tried)]

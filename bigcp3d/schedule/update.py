@@ -100,8 +100,15 @@ def update(source: str | Path, *, roi: Roi, on_event: Observer | None = None, **
     A cell inside the region that shares more than half with an earlier one keeps its id; others get ids that were
     never used, for which all labels are read once, and what earlier updates have noted. Ids are then no longer dense,
     nor in raster order. How far cells that the border cuts are looked for follows from the radius, as in a segmentation
-    of a region
-    (`bigcp3d.work.plan.scope`).
+    of a region (`bigcp3d.work.plan.scope`).
+
+    Examples
+    --------
+    >>> done = bigcp3d.update(
+    ...     "tissue.zarr", roi=":,0:40,0:40", model="nuclei", diameter_um=14.0, foreground=0.6, executor="serial"
+    ... )
+    >>> done.came >= done.same
+    True
     """
     request = UpdateRequest(source, roi=roi, **arguments)
     request.check()

@@ -84,6 +84,13 @@ def simulate(
     Notes
     -----
     Memory: `shard_bytes` for each thread. Disk: about 2 bytes a voxel; the truth packs well.
+
+    Examples
+    --------
+    >>> tissue = bigcp3d.Tissue((24, 64, 64), diameter_vox=14.0, stain="nuclei", seed=1)
+    >>> image = bigcp3d.simulate("tissue.zarr", tissue, scale_um=(1.0, 1.0, 1.0))
+    >>> image.levels[0].shape
+    (24, 64, 64)
     """
     refuse_address(output, "the place of a simulation", "simulate into a local folder and copy that")
     where = Path(os.path.abspath(os.path.expanduser(output)))

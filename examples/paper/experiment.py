@@ -31,8 +31,7 @@ import torch
 from material import prepare, prepare_test
 from splits import NAMES, Fold, Split, Volume, open_split
 
-from bigcp3d.errors import BigCP3DError, InputError
-from bigcp3d.work.analyse.evaluate import Evaluation, evaluate
+from bigcp3d import BigCP3DError, Evaluation, InputError, evaluate
 
 log = logging.getLogger(__name__)
 

@@ -136,6 +136,13 @@ def watching(quiet: bool = False, console: Console | None = None) -> Iterator[Ob
 
     A run on Dask is also shown on a page of its own (`bigcp3d.face.dashboard`) as long as the context lasts.
 
+    Parameters
+    ----------
+    quiet : bool, default False
+        Show nothing.
+    console : rich.console.Console, optional
+        Where to write. Default: stderr.
+
     Yields
     ------
     observer : callable or None

@@ -147,6 +147,12 @@ def evaluate(
     -----
     Needs memory for one block (`BLOCK`), and about 1 KB a cell for the tables. Blocks are independent of each other,
     and their shape changes no number.
+
+    Examples
+    --------
+    >>> scores = bigcp3d.evaluate("tissue.zarr", "tissue.zarr", pred_name="cells", truth_name="truth")
+    >>> scores["mean_dice"] > 0.7
+    True
     """
     settings = EvaluateSettings(pred, truth, **arguments)
     settings.check()
