@@ -1,7 +1,7 @@
-"""A table of the cells of any labels: block by block, serially or on Dask, then written where it was asked for.
+"""Makes a table of the cells of any labels, block by block, serially or on Dask.
 
-Each block gives sums of its cells, which add up to the same table whatever the blocks and their order. They come back
-to this process, some 300 bytes a cell and block; the table is kept in memory, and no volume is.
+Each block gives sums of its cells, about 300 bytes a cell, which add up to the same table whatever the blocks and their
+order. The table is kept in memory, and no volume is.
 """
 
 from __future__ import annotations
@@ -35,10 +35,10 @@ from bigcp3d.work.plan.plan import Plan
 from bigcp3d.work.run.run import ONCE
 
 IN_STORE = "zarr"
-"""What asks for a table inside the store, where a file name could stand."""
+"""Stands for a table inside the store, in the place of a file name."""
 
 TABLE = "table"
-"""Record that a run has begun to write its table, so that what lies there is its own."""
+"""Record that a run has begun to write its table, so that a table found there is its own."""
 
 Compute = Callable[[int], Iterable[CellSums]]
 """Gives the sums of all blocks of a time point, in any order."""
@@ -126,8 +126,8 @@ def measure_on(
     )
     if request.work_dir is not None and not any(Path(request.work_dir).glob("t*/objects.npz")):
         raise InputError(
-            f"{request.work_dir}: found no cells of a run; needed is a work directory that 'bigcp3d segment "
-            "--keep-maps' left; give it, or leave --work-dir out"
+            f"{request.work_dir}: found no cells of a run; give a work directory that 'bigcp3d segment --keep-maps' "
+            "left, or leave --work-dir out"
         )
     if request.output is not None:
         check_output(request.output, what, overwrite=request.overwrite)
@@ -191,9 +191,9 @@ def _tabulate(what: Measurement, merged: list[CellSums], work_dir: str | Path | 
 
 
 def recorded_columns(columns: Columns, file: Path) -> Columns:
-    """What a run knew of its cells and labels do not hold: mean predicted foreground and flow error.
+    """Mean predicted foreground and flow error, which a run knew of its cells.
 
-    Cells with another volume than the run's are NaN: the labels were changed since. No columns where most are.
+    NaN for cells whose volume is not that of the run: the labels were changed since. No columns where most are.
     """
     if not file.exists():
         return {}

@@ -1,9 +1,9 @@
-"""Many settings of the later passes on one region: predicted once, then tracked, grouped and filtered in memory.
+"""Tries many settings of the later passes on one region: predicted once, then tracked, grouped and filtered in memory.
 
-Invariant: the labels of a trial are those that ``bigcp3d segment --roi`` writes in the region with the same settings,
-element by element. So cells that lie inside the region are those of the whole run, and nothing is promised of cells
-that its border cuts. The boxes around the region are those of `bigcp3d.work.plan.scope`, and the functions those of the
-passes (`bigcp3d.pure.in_memory`).
+The labels of a trial are those that ``bigcp3d segment --roi`` writes in the region with the same settings, voxel by
+voxel: the boxes around the region are those of `bigcp3d.work.plan.scope`, and the functions those of the passes
+(`bigcp3d.pure.in_memory`). Cells inside the region are those of the whole volume; nothing is promised about cells that
+its border cuts.
 """
 
 from __future__ import annotations
@@ -199,7 +199,7 @@ def plan_sweep(
     unknown = [name for name in values if name not in SWEPT]
     empty = [name for name, tried in values.items() if not len(tried)]
     if unknown or empty:
-        raise InputError(f"cannot sweep {', '.join(unknown + empty)}; give values of some of {', '.join(SWEPT)}")
+        raise InputError(f"cannot try {', '.join(unknown + empty)}; give values of some of {', '.join(SWEPT)}")
     values = {name: values[name] for name in SWEPT if name in values}  # what is found again and again changes least
     combined = list(itertools.product(*values.values()))
     if len(combined) > MOST_TRIALS:

@@ -1,4 +1,4 @@
-"""Labels of a region made again, in place: new parameters there, or a correction by hand; all other ids stay.
+"""Makes the labels of a region again in place, with other settings or after a correction by hand; all other ids stay.
 
 ::
 
@@ -8,8 +8,8 @@
                                   <time>.npz     which cells stay, come and go; decided once
                                   lock.json
 
-The decision is written before the first voxel changes, and applying it again changes nothing more. So an update that
-was stopped is carried on by the same command; one of labels that were replaced since is forgotten.
+What will change is written down before the first voxel changes, and applying it twice is the same as once. So an
+update that was stopped is carried on by the same command; if the labels were replaced since, it is forgotten.
 """
 
 from __future__ import annotations
@@ -114,8 +114,7 @@ def update(source: str | Path, *, roi: Roi, on_event: Observer | None = None, **
     request.check()
     if request.labels_level or request.table is not None:
         raise InputError(
-            "found a level for labels, or a table, in an update; allowed are labels of level 0, without a table: leave "
-            "it out, and renew a table afterwards (bigcp3d measure)"
+            "an update takes no labels_level and no table; leave them out, and renew a table afterwards: measure"
         )
     image = open_image(source)
     target = open_target(image, request.output, request.name)
@@ -198,7 +197,7 @@ def _label_box(plan: Plan) -> Box:
 
 
 def _begin(request: UpdateRequest, home: Path, labels: str) -> None:
-    """Write down what was asked, of which labels; or refuse where an unfinished update asked for something else."""
+    """Write down the settings and the labels; refuse where an unfinished update has other settings."""
     if (home / ENDED).exists():  # of an update that was stopped while it cleaned up
         _clear(home)
     asked = {name: value for name, value in asdict(request).items() if name not in NO_PART}
@@ -226,7 +225,7 @@ def _run_folder(home: Path) -> Path:
 
 
 def _clear(home: Path) -> None:
-    """Remove what an update has left that has ended; what says so goes last."""
+    """Remove the files of an update that has ended; the mark that it has goes last."""
     leftovers = [path for path in home.iterdir() if path.name != ENDED and not path.name.startswith(LOCK)]
     for leftover in [*leftovers, home / ENDED]:
         shutil.rmtree(leftover) if leftover.is_dir() else leftover.unlink()

@@ -1,9 +1,8 @@
-"""Writing a simulated tissue: an OME-Zarr image and its truth, shard by shard, in bounded memory.
+"""Writes a simulated tissue as an OME-Zarr image with its truth, shard by shard, in bounded memory.
 
-Every shard is rendered once and both its image and its labels are written from that; a voxel depends on the tissue
-alone (`bigcp3d.pure.tissue.tissue`), so shards need nothing of each other and the store holds the same voxels whatever
-its chunks and however many threads wrote it. The store grows beside its target, under a hidden name, and is moved there
-when it is whole: a simulation that was killed leaves nothing that could be taken for an image.
+A voxel depends on the tissue alone (`bigcp3d.pure.tissue.tissue`), so the store holds the same voxels whatever its
+chunks and the number of threads. It is written beside its target, under a hidden name, and moved there when it is
+complete: a simulation that was killed leaves nothing that looks like an image.
 """
 
 from __future__ import annotations
@@ -125,28 +124,24 @@ def shard_bytes(tissue: Tissue, shard: Vec3) -> int:
 
 
 def _check(where: Path, scale_um: tuple[float, float, float], overwrite: bool) -> None:
-    """Refuse a scale that is none, and a target that must not be replaced."""
+    """Refuse a wrong scale, and a target that must not be replaced."""
     if not all(math.isfinite(s) and s > 0 for s in scale_um):
-        raise InputError(
-            f"found a scale of {scale_um} um per voxel; allowed are positive numbers; give another --scale"
-        )
+        raise InputError(f"scale is {scale_um} um per voxel; give positive numbers (--scale)")
     if not where.exists():
         return
     if not overwrite:
-        raise TargetError(f"{where}: found something there already; allowed is a free path; give another, or delete it")
+        raise TargetError(f"{where} exists already; give another path, or --overwrite")
     if not any((where / name).is_file() for name in ("zarr.json", ".zgroup")):
-        raise TargetError(f"{where}: found something that is no zarr group; only these are replaced; give another path")
+        raise TargetError(f"{where} exists and is no zarr group, and only zarr groups are replaced; give another path")
 
 
 def _pieces(shape: Vec3, chunk: Vec3 | None, shard: Vec3) -> tuple[Vec3, Vec3]:
     """Chunk and shard of the image; the shard is that which the labels will have."""
     if min(shard) < 1:
-        raise InputError(f"found a shard of {shard} voxels; allowed are sides of 1 and more; give another")
+        raise InputError(f"shard is {shard}; give sides of 1 voxel or more")
     default, unit = chunk_and_shard(shard, shape)
     if chunk is not None and (min(chunk) < 1 or any(s % c for s, c in zip(unit, chunk, strict=True))):
-        raise InputError(
-            f"found chunks of {chunk} voxels in shards of {unit}; allowed are sides that divide these; give others"
-        )
+        raise InputError(f"chunk is {chunk} voxels in shards of {unit}; give sides that divide those of the shard")
     return chunk or default, unit
 
 

@@ -1,4 +1,4 @@
-"""``bigcp3d estimate-diameter``: a first guess, and what to type next."""
+"""``bigcp3d estimate-diameter``: prints a first guess, and the command that uses it."""
 
 from __future__ import annotations
 

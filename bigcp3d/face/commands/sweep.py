@@ -1,4 +1,4 @@
-"""``bigcp3d sweep``: many settings of the later passes on one region; a table and a picture of what each gives."""
+"""``bigcp3d sweep``: tries many settings of the later passes on one region; writes a table and a picture."""
 
 from __future__ import annotations
 

@@ -1,7 +1,7 @@
-"""Evaluation of labels on disk against the truth, block by block.
+"""Compares labels on disk with the truth, block by block.
 
-What is read makes sparse tables of integers that add up in any order, so memory grows with the cells and not with the
-voxels, and the numbers are those of the whole volume.
+Blocks give sparse tables of integers, which add up in any order. So the numbers are those of the whole volume, and
+memory grows with the cells and not with the voxels.
 """
 
 from __future__ import annotations

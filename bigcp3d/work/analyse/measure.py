@@ -1,8 +1,7 @@
-"""The cells of labels, measured block by block: what a table of cells needs, and what training needs.
+"""Measures the cells of labels block by block, for tables of cells and for training.
 
-`plan_measurement` says what is read and in which blocks, as frozen data that travels to workers; `measure_block` reads
-one block with one voxel around it. Sums of blocks add up, so the numbers do not depend on the blocks, and memory holds
-one block and one row a cell.
+`plan_measurement` decides what is read and in which blocks, as frozen data for workers; `measure_block` reads one block
+with one voxel around it. Sums of blocks add up, so the numbers do not depend on the blocks.
 """
 
 from __future__ import annotations

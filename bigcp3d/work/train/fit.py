@@ -1,8 +1,8 @@
-"""Training from the first step, or from a checkpoint, to the last: steps, validations, checkpoints, the learning curve.
+"""The loop of a training: steps, validations, checkpoints and the learning curve.
 
-Invariant: a run that was stopped and goes on from its checkpoint ends with the weights and the learning curve of one
-that was not, bit for bit on one processor. All that a step depends on is its batch, which follows from the seed and the
-step (`bigcp3d.work.train.batches`), and what the checkpoint holds.
+A training that was stopped and resumed ends with the weights and the learning curve of one that was not, bit for bit on
+one processor: a step depends only on its batch, which follows from the seed and its number
+(`bigcp3d.work.train.batches`), and on what the checkpoint holds.
 """
 
 from __future__ import annotations

@@ -1,8 +1,8 @@
 """What one step of a training does: losses, gradients, the running average of the weights; and losses on held-out data.
 
-Follows Eschweiler and Stegmaier 2021: L1 loss on the foreground, foreground-weighted squared error on the flow, RAdam.
-The learning rate falls along a cosine; the model is a running average of the weights. No step draws random numbers:
-what it does follows from the state of the parts and the batch.
+As in Eschweiler and Stegmaier 2021: L1 loss on the foreground, squared error on the flow weighted by the foreground,
+RAdam. The learning rate falls along a cosine, and the model is a running average of the weights. A step draws no random
+numbers: its result follows from the parts' state and the batch.
 """
 
 from __future__ import annotations
@@ -24,7 +24,7 @@ from bigcp3d.work.train.settings import TrainSettings
 ParamList = tuple[Tensor, ...] | list[Tensor]
 
 AVERAGE = 0.998
-"""How much of the running average stays at each step, once there were enough."""
+"""Weight of the running average at each step, after the first few thousand."""
 
 LOSSES = ("foreground", "flow")
 ON_PATCHES = ("val_foreground", "val_flow", "val_dice")
@@ -39,19 +39,9 @@ class Device:
 
 
 def compute_loss(output: Tensor, target: Tensor, weights: Tensor) -> tuple[Tensor, Tensor]:
-    """Foreground and flow loss.
+    """Foreground loss (L1), and flow loss (squared error, weight 1 on cells and 0.01 on background, mean of the axes).
 
-    Parameters
-    ----------
-    output, target : Tensor, shape (n, 4, z, y, x)
-        Foreground and flow.
-    weights : Tensor, shape (n, 1, z, y, x)
-        How much each voxel counts; 0 where the target is not known.
-
-    Returns
-    -------
-    foreground, flow : Tensor
-        L1; and squared error with weight 1 on cells and 0.01 on background, averaged over the axes.
+    ``output`` and ``target`` have the shape (n, 4, z, y, x), ``weights`` (n, 1, z, y, x): 0 where nothing is known.
     """
     foreground = ((output[:, :1] - target[:, :1]).abs() * weights).sum() / weights.sum().clamp(min=1)
     weight = target[:, :1].clamp(min=0.01) * weights

@@ -1,4 +1,4 @@
-"""What of a training is refused before it starts: targets, devices, cards, numbers."""
+"""Checks before a training starts: where the model goes, the device, the channels, the card."""
 
 from __future__ import annotations
 
@@ -32,7 +32,7 @@ STANDARD: dict[str, Any] = {
 
 
 def check_target(target: Path, *, resume: bool, overwrite: bool) -> None:
-    """Nothing is overwritten unasked: neither a model, nor the checkpoint of hours of work."""
+    """Refuse to overwrite a model, a learning curve or a checkpoint unasked (`TargetError`)."""
     refuse_address(target, "the model's file", "write it there and copy it")
     if target.is_dir():
         raise TargetError(f"{target} is a folder; a model is one file: give its path, such as {target}/my.safetensors")
@@ -41,14 +41,12 @@ def check_target(target: Path, *, resume: bool, overwrite: bool) -> None:
     curve = target.with_suffix(".losses.csv")
     for path in (target, target.with_suffix(".checkpoint.pt"), *([curve] if _has_rows(curve) else [])):
         if path.exists() and not (overwrite or resume):
-            raise TargetError(
-                f"{path} exists; nothing is overwritten unasked: give another path, resume, or overwrite it"
-            )
+            raise TargetError(f"{path} exists; give another path, resume, or overwrite it")
     check_folder(target.parent, target)
 
 
 def _has_rows(curve: Path) -> bool:
-    """Whether a learning curve holds more than its heading, as one that was stopped at once does."""
+    """Whether a learning curve holds more than its heading."""
     return curve.is_file() and len(curve.read_bytes().splitlines()) > 1
 
 
