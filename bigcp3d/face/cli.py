@@ -63,9 +63,7 @@ def demo(
     shape: Annotated[
         tuple[int, int, int], typer.Option("--shape", metavar="Z Y X", help="Voxels of the simulated tissue.")
     ] = (48, 192, 192),
-    stain: Annotated[
-        o.Stain, typer.Option("--stain", help="What is stained, and which model is used.")
-    ] = o.Stain.membrane,
+    stain: Annotated[o.Stain, typer.Option("--stain", help="What is stained, and which model is used.")] = "membrane",
     workers: Annotated[int, typer.Option("--workers", metavar="N", help="Worker processes.")] = 2,
     seed: o.Seed = 0,
     verbose: o.Verbose = False,
@@ -78,7 +76,7 @@ def demo(
     set_up_logging(verbose, quiet)
     from bigcp3d.face.commands.run_demo import Demo, run_demo
 
-    plan = Demo(folder, shape=shape, stain=stain.value, seed=seed, workers=workers, check=check)
+    plan = Demo(folder, shape=shape, stain=stain, seed=seed, workers=workers, check=check)
     typer.echo(describe_numbers(run_demo(plan, quiet=quiet, say=typer.echo)))
 
 
@@ -92,7 +90,7 @@ def simulate(
     diameter_voxels: Annotated[
         float, typer.Option("--diameter-voxels", metavar="D", help="Mean cell diameter, in voxels of the finest axis.")
     ] = 24.0,
-    stain: Annotated[o.Stain, typer.Option("--stain", help="What is stained.")] = o.Stain.membrane,
+    stain: Annotated[o.Stain, typer.Option("--stain", help="What is stained.")] = "membrane",
     scale: Annotated[
         tuple[float, float, float], typer.Option("--scale", metavar="Z Y X", help="Voxel size in micrometres.")
     ] = (1.0, 1.0, 1.0),
@@ -105,9 +103,9 @@ def simulate(
     from bigcp3d.pure.tissue.tissue import Tissue
     from bigcp3d.work.simulate import simulate as run
 
-    tissue = Tissue(shape=shape, diameter_vox=diameter_voxels, stain=stain.value, seed=seed, scale=scale)
+    tissue = Tissue(shape=shape, diameter_vox=diameter_voxels, stain=stain, seed=seed, scale=scale)
     run(target, tissue, scale_um=scale, overwrite=overwrite)
-    typer.echo(f"{target}: {stain.value} image and labels/truth, {' x '.join(map(str, shape))} voxels, seed {seed}")
+    typer.echo(f"{target}: {stain} image and labels/truth, {' x '.join(map(str, shape))} voxels, seed {seed}")
 
 
 def describe_numbers(numbers: dict[str, Any]) -> str:

@@ -5,9 +5,8 @@ from __future__ import annotations
 import inspect
 from collections.abc import Callable, Iterable
 from dataclasses import MISSING
-from enum import StrEnum
 from functools import wraps
-from typing import Annotated, Any, get_origin, get_type_hints
+from typing import Annotated, Any, Literal, get_origin, get_type_hints
 
 import typer
 
@@ -60,13 +59,7 @@ ImageOfLabels = Annotated[
     ),
 ]
 Seed = Annotated[int, typer.Option("--seed", metavar="N", help="The same seed gives the same tissue, voxel by voxel.")]
-
-
-class Stain(StrEnum):
-    """What a simulated tissue shows."""
-
-    membrane = "membrane"
-    nuclei = "nuclei"
+Stain = Literal["membrane", "nuclei"]
 
 
 def choose_settings(owner: type, *, only: Iterable[str] = (), without: Iterable[str] = ()) -> list[Setting]:

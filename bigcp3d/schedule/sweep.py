@@ -44,29 +44,29 @@ from bigcp3d.work.run.run import ONCE, Run
 MOST_TRIALS = 1000
 
 BYTES_PER_VOX = (20, 16)
-"""Of a voxel that is predicted: maps, offsets, scratch arrays; of one of the region: labels, truth, their overlaps."""
+"""For a predicted voxel (maps, offsets, scratch arrays), and for one of the region (labels, truth, their overlaps)."""
 
 
 @dataclass(frozen=True, eq=False)
 class Trial:
-    """One combination of settings.
+    """What one combination of settings gives in the region.
 
     Attributes
     ----------
     settings : dict
-        The settings that were swept, by name of `Request`.
-    labels : ndarray of uint32, shape of the region
-        In voxels of the image's level 0.
+        Those that were tried, by name of `Request`.
+    labels : ndarray of uint32
+        Of the region, in voxels of the image's level 0.
     cells : int
         With a voxel in the region.
     removed : dict of str to int
-        Objects taken out, by filter.
+        Objects that each filter took out.
     volumes : ndarray of float, shape (cells,)
-        Of each cell, whole, in voxels of level 0 (from those of the working grid).
+        Of whole cells, in voxels of level 0 (from those of the working grid).
     foreground_vox, unassigned_vox : int
-        Voxels of the working grid, region and surroundings, that walked; that found no end within reach.
+        Working voxels of the region and its surroundings that are foreground; that reached no cell.
     scores : dict or None
-        With truth: `bigcp3d.pure.score.metrics`, in the region; pieces of cells at its border count as cells.
+        With a truth: `bigcp3d.pure.score.metrics` in the region, where pieces of cells at its border count as cells.
     """
 
     settings: dict[str, float]

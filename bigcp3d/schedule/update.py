@@ -97,10 +97,8 @@ def update(source: str | Path, *, roi: Roi, on_event: Observer | None = None, **
 
     Notes
     -----
-    A cell inside the region that shares more than half with an earlier one keeps its id; others get ids that were
-    never used, for which all labels are read once, and what earlier updates have noted. Ids are then no longer dense,
-    nor in raster order. How far cells that the border cuts are looked for follows from the radius, as in a segmentation
-    of a region (`bigcp3d.work.plan.scope`).
+    A cell inside the region that shares more than half with an earlier one keeps its id. Others get ids that were never
+    used: all labels are read once to find them. Ids are then no longer dense, nor in raster order.
 
     Examples
     --------
@@ -129,17 +127,21 @@ def update(source: str | Path, *, roi: Roi, on_event: Observer | None = None, **
             done = Updated(str(target.path), came=0, gone=0, same=0, stayed=0)
         else:
             done = _segment_and_replace(request, plan, target, home, wanted, on_event)
-        entry = {"roi": [*zip(wanted.start, wanted.stop, strict=True)], "times": plan.times, "edited": request.edited}
-        parameters = {"foreground": plan.foreground, "radius": plan.radius, "reach": plan.reach, "model": request.model}
-        counts = {name: number for name, number in asdict(done).items() if name != "labels"}
-        counts["largest_id"] = max([0, *(int(read_table(path)["largest"]) for path in home.glob("*.npz"))])
-        if not request.edited:
-            entry |= {**parameters, "filters": asdict(plan.filters)}
-        note_update(target, entry | counts)
+        note_update(target, _describe(request, plan, home, wanted, done))
         warn_of_old_table(target, on_event or (lambda event: None))
         (home / ASKED).replace(home / ENDED)
         _clear(home)
     return done
+
+
+def _describe(request: UpdateRequest, plan: Plan, home: Path, wanted: Box, done: Updated) -> dict[str, Any]:
+    """What the labels' attributes say about an update."""
+    entry = {"roi": [*zip(wanted.start, wanted.stop, strict=True)], "times": plan.times, "edited": request.edited}
+    if not request.edited:
+        entry |= {"foreground": plan.foreground, "radius": plan.radius, "reach": plan.reach, "model": request.model}
+        entry |= {"filters": asdict(plan.filters)}
+    entry |= {name: number for name, number in asdict(done).items() if name != "labels"}
+    return entry | {"largest_id": max([0, *(int(read_table(path)["largest"]) for path in home.glob("*.npz"))])}
 
 
 def _segment_and_replace(

@@ -19,7 +19,6 @@ import bigcp3d
 from bigcp3d.edge.image.image import ImageInfo, open_image
 from bigcp3d.edge.labels.label_plan import chunk_and_shard
 from bigcp3d.edge.labels.labels import (
-    LabelTarget,
     check_target,
     create_image,
     create_labels,
@@ -49,7 +48,7 @@ def simulate(
     threads: int | None = None,
     overwrite: bool = False,
 ) -> ImageInfo:
-    """Write a tissue as an OME-Zarr 0.5 image with ``labels/truth``.
+    """Write a tissue as an OME-Zarr 0.5 image with ``labels/truth``, which takes about 2 bytes a voxel.
 
     Parameters
     ----------
@@ -59,14 +58,12 @@ def simulate(
         What to write; all its parameters are recorded in the labels' attributes.
     scale_um : tuple of float
         Micrometres per voxel, (z, y, x). Written into the metadata only: ``tissue.scale`` decides on the cells' shape.
-    chunk : tuple of int, optional
-        Of the image; divides the shard. At most 64 a side where not given.
-    shard : tuple of int
-        Unit of writing, cut to the volume and rounded up to whole chunks.
+    chunk, shard : tuple of int, optional
+        Of the image; a shard is written at a time, and holds whole chunks. Default: at most 64 and 128 a side.
     threads : int, optional
-        Shards at work at once; the machine's cores, but at most 4, where not given. No voxel depends on it.
+        Shards that are made at once; no voxel depends on it. Default: the machine's cores, at most 4.
     overwrite : bool
-        Whether a zarr group at ``output`` may be replaced, once the new one is whole.
+        Replace a zarr group at ``output``, once the new one is complete.
 
     Returns
     -------
@@ -75,14 +72,8 @@ def simulate(
 
     Raises
     ------
-    InputError
-        A scale that is not positive, or a chunk that does not divide the shard.
-    TargetError
-        Something is at ``output`` already, the place cannot be written, or the disk is full.
-
-    Notes
-    -----
-    Memory: `shard_bytes` for each thread. Disk: about 2 bytes a voxel; the truth packs well.
+    InputError, TargetError
+        The scale or the chunk is wrong; ``output`` exists already, or cannot be written.
 
     Examples
     --------
@@ -101,12 +92,7 @@ def simulate(
         image = create_image(
             partial, tissue.shape, "uint16", scale_um=scale_um, chunk=chunk, shard=shard, name=where.stem
         )
-        target = plan_labels(image, None, TRUTH, shard=shard)
-        check_target(target, overwrite=False, need_bytes=2 * math.prod(tissue.shape))
-        create_labels(target, overwrite=False)
-        _fill(image, target, tissue, threads or min(4, os.cpu_count() or 1))
-        provenance = {"version": bigcp3d.__version__, "command": "simulate", "tissue": asdict(tissue)}
-        finish_labels(target, attributes={"bigcp3d": provenance})
+        _fill(image, tissue, shard, threads or min(4, os.cpu_count() or 1))
         _move(partial, where)
     finally:
         shutil.rmtree(partial, ignore_errors=True)
@@ -145,8 +131,11 @@ def _pieces(shape: Vec3, chunk: Vec3 | None, shard: Vec3) -> tuple[Vec3, Vec3]:
     return chunk or default, unit
 
 
-def _fill(image: ImageInfo, target: LabelTarget, tissue: Tissue, threads: int) -> None:
+def _fill(image: ImageInfo, tissue: Tissue, shard: Vec3, threads: int) -> None:
     """Render every shard once, and write image and truth from it."""
+    target = plan_labels(image, None, TRUTH, shard=shard)
+    check_target(target, overwrite=False, need_bytes=2 * math.prod(tissue.shape))
+    create_labels(target, overwrite=False)
     grid = BlockGrid(tissue.shape, target.shard)
 
     def write(index: Vec3) -> None:
@@ -162,6 +151,8 @@ def _fill(image: ImageInfo, target: LabelTarget, tissue: Tissue, threads: int) -
         except BaseException:
             pool.shutdown(cancel_futures=True)
             raise
+    provenance = {"version": bigcp3d.__version__, "command": "simulate", "tissue": asdict(tissue)}
+    finish_labels(target, attributes={"bigcp3d": provenance})
 
 
 def _move(partial: Path, where: Path) -> None:

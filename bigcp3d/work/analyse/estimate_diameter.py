@@ -1,13 +1,13 @@
-"""A first guess of the cell diameter, from the image alone: the one at which a model finds cells of that diameter.
+"""Guesses the cell diameter from the image alone: the one at which a model finds cells of that diameter.
 
-A network knows cells of one diameter. Told one that is too large, it finds the cells all the same, or pieces of them;
-so what it finds is told to it next, from a large diameter downwards, until it finds what it is told::
+A network knows cells of one diameter. If it is told a larger one, it still finds the cells, or pieces of them. So it is
+told next what it found, from a large diameter downwards, until both agree::
 
     told      31.0    16.6    15.5        micrometres; nuclei of 15.3 (from their labels)
     found     16.6    15.5    15.4
 
-It is tried on a few crops, each as large in working voxels whatever the diameter, so the work does not grow with the
-volume. Not from small diameters upwards: there a crop holds few whole cells, and noise looks like cells.
+A few crops are tried, always of the same size in working voxels, so the work does not grow with the volume. Small
+diameters do not come first, since a crop then holds few whole cells, and noise looks like cells.
 """
 
 from __future__ import annotations
@@ -105,31 +105,12 @@ def estimate_diameter(
     scale_um: tuple[float, float, float] | None = None,
     on_event: Callable[[DiameterTrial], None] | None = None,
 ) -> Estimate:
-    """Guess the diameter of the cells of an image.
-
-    Parameters
-    ----------
-    source : str or Path
-        OME-Zarr image.
-    card : ModelCard
-        Of the network in ``segment``.
-    segment : callable
-        See `Segment`; `bigcp3d.work.train.validate.segment_array` with a network.
-    channels, time : tuple of int, int
-        What is looked at.
-    scale_um : tuple of float, optional
-        Micrometres per voxel of level 0, where the image has none or a wrong one.
-    on_event : callable, optional
-        Told of each diameter that was tried.
-
-    Returns
-    -------
-    Estimate
+    """Guess the diameter of the cells of an image, with the model of ``card`` in ``segment``.
 
     Raises
     ------
     InputError
-        No diameter is found at which the model finds cells of that diameter.
+        There is no diameter at which the model finds cells of that diameter.
     """
     image = open_image(source)
     check_time(image, time)
