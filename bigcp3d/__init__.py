@@ -6,25 +6,48 @@ The labels are those of the whole volume, bit for bit, whatever the blocks, the 
 
 from __future__ import annotations
 
-from importlib import import_module
-from typing import TYPE_CHECKING, Any
+from importlib import import_module as _import_module
+from typing import TYPE_CHECKING
 
 from bigcp3d.version import __version__
 
 if TYPE_CHECKING:
+    from typing import Any
+
+    from bigcp3d.errors import BigCP3DError, BlockError, InputError, ModelError, TargetError
     from bigcp3d.face.progress.progress import watching
     from bigcp3d.face.report.write import write_report
+    from bigcp3d.pure.group.objects import Filters
     from bigcp3d.pure.in_memory import label_maps
+    from bigcp3d.pure.tissue.tissue import Tissue
     from bigcp3d.schedule.estimate import estimate_diameter
-    from bigcp3d.schedule.measure import measure
+    from bigcp3d.schedule.measure import MeasuredCells, measure
+    from bigcp3d.schedule.running.events import Summary
     from bigcp3d.schedule.segment import plan_segmentation, segment
-    from bigcp3d.schedule.sweep import plan_sweep
-    from bigcp3d.schedule.update import update
-    from bigcp3d.work.analyse.evaluate import evaluate
+    from bigcp3d.schedule.sweep import Sweep, Trial, plan_sweep
+    from bigcp3d.schedule.update import Updated, update
+    from bigcp3d.work.analyse.estimate_diameter import Estimate
+    from bigcp3d.work.analyse.evaluate import Evaluation, evaluate
+    from bigcp3d.work.plan.plan import Plan
     from bigcp3d.work.simulate import simulate
     from bigcp3d.work.train.train import train
 
 __all__ = [
+    "BigCP3DError",
+    "BlockError",
+    "Estimate",
+    "Evaluation",
+    "Filters",
+    "InputError",
+    "MeasuredCells",
+    "ModelError",
+    "Plan",
+    "Summary",
+    "Sweep",
+    "TargetError",
+    "Tissue",
+    "Trial",
+    "Updated",
     "__version__",
     "estimate_diameter",
     "evaluate",
@@ -41,30 +64,42 @@ __all__ = [
 ]
 
 _HOMES = {
-    "segment": "bigcp3d.schedule.segment",
-    "update": "bigcp3d.schedule.update",
-    "plan_segmentation": "bigcp3d.schedule.segment",
-    "estimate_diameter": "bigcp3d.schedule.estimate",
-    "evaluate": "bigcp3d.work.analyse.evaluate",
-    "label_maps": "bigcp3d.pure.in_memory",
-    "measure": "bigcp3d.schedule.measure",
+    **dict.fromkeys(("BigCP3DError", "BlockError", "InputError", "ModelError", "TargetError"), "bigcp3d.errors"),
     "simulate": "bigcp3d.work.simulate",
+    "Tissue": "bigcp3d.pure.tissue.tissue",
+    "estimate_diameter": "bigcp3d.schedule.estimate",
+    "Estimate": "bigcp3d.work.analyse.estimate_diameter",
+    "plan_segmentation": "bigcp3d.schedule.segment",
+    "Plan": "bigcp3d.work.plan.plan",
+    "segment": "bigcp3d.schedule.segment",
+    "Summary": "bigcp3d.schedule.running.events",
+    "measure": "bigcp3d.schedule.measure",
+    "MeasuredCells": "bigcp3d.schedule.measure",
+    "evaluate": "bigcp3d.work.analyse.evaluate",
+    "Evaluation": "bigcp3d.work.analyse.evaluate",
     "plan_sweep": "bigcp3d.schedule.sweep",
+    "Sweep": "bigcp3d.schedule.sweep",
+    "Trial": "bigcp3d.schedule.sweep",
+    "update": "bigcp3d.schedule.update",
+    "Updated": "bigcp3d.schedule.update",
     "train": "bigcp3d.work.train.train",
+    "label_maps": "bigcp3d.pure.in_memory",
+    "Filters": "bigcp3d.pure.group.objects",
     "watching": "bigcp3d.face.progress.progress",
     "write_report": "bigcp3d.face.report.write",
 }
+"""Where each public name comes from, in the order in which their examples run."""
 
 
 def __getattr__(name: str) -> Any:
     """Import a public name from its home on first use (PEP 562)."""
     if name not in _HOMES:
         raise AttributeError(f"module 'bigcp3d' has no attribute {name!r}; it has {', '.join(__all__)}")
-    value = getattr(import_module(_HOMES[name]), name)
+    value = getattr(_import_module(_HOMES[name]), name)
     globals()[name] = value
     return value
 
 
 def __dir__() -> list[str]:
     """The public names, loaded or not."""
-    return sorted(set(globals()) | set(__all__))
+    return __all__

@@ -23,8 +23,8 @@ from evaluate_shipped_models import HARD, leave_whole
 from torch import Tensor, nn
 from torch.nn import functional
 
+from bigcp3d import label_maps
 from bigcp3d.pure.boxes import Box
-from bigcp3d.pure.in_memory import label_maps
 from bigcp3d.pure.predict.network import HalfUNet3D, UNet3D
 from bigcp3d.pure.predict.normalise import estimate_range, normalise_intensity
 from bigcp3d.pure.score.metrics import count_overlaps, score_overlaps
@@ -32,7 +32,7 @@ from bigcp3d.pure.tissue.tissue import render
 from bigcp3d.work.train.batches import Batch, make_batch
 from bigcp3d.work.train.optimise import compute_loss
 from bigcp3d.work.train.samples import Look, TissueSource
-from bigcp3d.work.train.train import choose_device
+from bigcp3d.work.train.train_checks import choose_device
 
 CARD = SimpleNamespace(diameter_vox=20.0, scale_vox=4.0, representation="tanh", clip=(-0.5, 2.5))
 PATCH, BATCH, RATE = (48, 64, 64), 2, 1e-3
@@ -158,7 +158,7 @@ def main() -> None:
     parser.add_argument("--out", type=Path, default=Path("architectures.csv"))
     arguments = parser.parse_args()
     torch.set_num_threads(1)
-    bfloat16 = choose_device("cpu")[1]
+    bfloat16 = choose_device("cpu").bfloat16
     source = TissueSource("membrane", Look(CARD.diameter_vox, 1.0, 99.0))
     batches = [
         tuple(part.astype(np.float16) for part in make_batch([(1.0, source)], (7, n), BATCH, PATCH, CARD))

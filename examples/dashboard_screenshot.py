@@ -15,7 +15,6 @@ from playwright.sync_api import sync_playwright
 import bigcp3d
 from bigcp3d.face.dashboard.server import PageServer
 from bigcp3d.face.progress.progress import together
-from bigcp3d.pure.tissue.tissue import Tissue
 from bigcp3d.schedule.running.events import BlockDone, PassStarted
 
 SCALE_UM = (1.0, 0.5, 0.5)
@@ -50,7 +49,7 @@ def main():
     options = parser.parse_args()
     options.folder.mkdir(parents=True, exist_ok=True)
     store = options.folder / "tissue.zarr"
-    tissue = Tissue(shape=tuple(options.shape), diameter_vox=24.0, stain="membrane", seed=0, scale=SCALE_UM)
+    tissue = bigcp3d.Tissue(shape=tuple(options.shape), diameter_vox=24.0, stain="membrane", seed=0, scale=SCALE_UM)
     bigcp3d.simulate(store, tissue, scale_um=SCALE_UM)
     settings = {"diameter_um": 12.0, "workers": 2}
     shape = bigcp3d.plan_segmentation(store, **settings).shape

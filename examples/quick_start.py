@@ -9,7 +9,6 @@ import argparse
 from pathlib import Path
 
 import bigcp3d
-from bigcp3d.pure.tissue.tissue import Tissue
 
 SCALE_UM = (1.0, 0.5, 0.5)  # micrometres per voxel: planes lie further apart than pixels, as in most microscopes
 DIAMETER_VOX = 24.0  # of a cell, in voxels of the finest axis
@@ -23,7 +22,9 @@ def main() -> None:
     source = arguments.folder / "tissue.zarr"
 
     # 1. An image, with its truth in labels/truth.
-    tissue = Tissue(shape=tuple(arguments.shape), diameter_vox=DIAMETER_VOX, stain="membrane", seed=1, scale=SCALE_UM)
+    tissue = bigcp3d.Tissue(
+        shape=tuple(arguments.shape), diameter_vox=DIAMETER_VOX, stain="membrane", seed=1, scale=SCALE_UM
+    )
     bigcp3d.simulate(source, tissue, scale_um=SCALE_UM)
 
     # 2. What would be done: blocks, halos, memory, disk. Nothing is written, and bad input is refused here already.

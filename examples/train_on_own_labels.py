@@ -22,7 +22,6 @@ import zarr
 
 import bigcp3d
 from bigcp3d.face.pictures.learning_curve_picture import try_to_draw
-from bigcp3d.pure.tissue.tissue import Tissue
 
 
 def main() -> None:
@@ -36,7 +35,7 @@ def main() -> None:
 
     # 1. Two volumes with labels/truth, of a stain that no shipped model knows: bright cells, dark borders.
     for seed, path in enumerate((learn, judge)):
-        bigcp3d.simulate(path, Tissue((48, 96, 128), 20.0, "membrane", seed=seed))
+        bigcp3d.simulate(path, bigcp3d.Tissue((48, 96, 128), 20.0, "membrane", seed=seed))
         voxels = zarr.open_array(path / "0", mode="r+")
         voxels[:] = voxels[:].max() - voxels[:]
 
@@ -47,10 +46,10 @@ def main() -> None:
         start="membrane",
         steps=arguments.steps,
         patch=tuple(arguments.patch),
-        diameters_um={f"{learn}::truth": 20.0},  # without it, measured from the cells that no border cuts
+        diameter_um={f"{learn}::truth": 20.0},  # without it, measured from the cells that no border cuts
         holdout_x=0.25,
         every=max(10, arguments.steps // 6),  # steps between rows of the curve
-        watch=try_to_draw,
+        on_event=lambda event: try_to_draw(event.curve),
     )
     print(f"the learning curve: {model.with_suffix('.losses.png')}")
 

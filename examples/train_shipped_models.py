@@ -18,9 +18,9 @@ from typing import Any
 
 import torch
 
+import bigcp3d
 from bigcp3d.edge.models.model_families import load_network
 from bigcp3d.edge.models.model_files import save_model
-from bigcp3d.work.train.train import train
 
 TRAINED_ON = {
     "nuclei": "BBBC050 mouse embryo nuclei (Tokuoka et al. 2020, CC BY 3.0), embryos 02, 04 to 08 and 11; simulated "
@@ -57,7 +57,7 @@ def train_nuclei(data: Path, out: Path, stage: Stage, **options: Any) -> None:
     """Nuclei of 14 voxels: mouse embryos and simulated nuclei."""
     held_out = ("emb01", "emb09")
     volumes = sorted((data / "nuclei").glob("emb*.zarr"))
-    train(
+    bigcp3d.train(
         [v for v in volumes if not v.name.startswith(held_out)],
         out,
         validation=[v for v in volumes if v.name.startswith(held_out)],
@@ -65,7 +65,7 @@ def train_nuclei(data: Path, out: Path, stage: Stage, **options: Any) -> None:
         shares=stage.shares,
         balance=stage.balance,
         diameter_vox=14.0,
-        scale_vox=2.8,
+        tanh_scale_vox=2.8,
         percentiles=(1.0, 99.5),
         description=TRAINED_ON["nuclei"],
         **options,
@@ -76,17 +76,17 @@ def train_membrane(data: Path, out: Path, stage: Stage, **options: Any) -> None:
     """Cells of 20 voxels with stained membranes: simulated, painted around true shapes, and two plant volumes."""
     folder = data / "membrane"
     ovule, root = str(folder / "ovule.zarr"), str(folder / "root.zarr")
-    train(
+    bigcp3d.train(
         [ovule, root],
         out,
         painted=[str(folder / "ovule_shapes.zarr")],
         holdout_x=1 / 3,
-        diameters_um={ovule: 6.0, root: 7.5},  # nearly all cells are cut, so that their own volumes say too little
+        diameter_um={ovule: 6.0, root: 7.5},  # nearly all cells are cut, so that their own volumes say too little
         simulate="membrane",
         shares=stage.shares,
         balance=stage.balance,
         diameter_vox=20.0,
-        scale_vox=4.0,
+        tanh_scale_vox=4.0,
         percentiles=(1.0, 99.0),
         description=TRAINED_ON["membrane"],
         **options,
@@ -118,7 +118,7 @@ def main() -> None:
                 start=start,
                 name=arguments.model,
                 steps=arguments.steps or stage.steps,
-                lr=stage.lr,
+                learning_rate=stage.lr,
                 every=arguments.every,
                 keep="last",
                 resume=arguments.resume,

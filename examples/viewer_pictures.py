@@ -19,7 +19,6 @@ import bigcp3d
 from bigcp3d.face.view.maps_layers import with_maps
 from bigcp3d.face.view.neuroglancer_view import serving
 from bigcp3d.face.view.scene import make_scene
-from bigcp3d.pure.tissue.tissue import Tissue
 
 # Neuroglancer draws with WebGL, which chromium can do on a processor alone.
 FLAGS = [
@@ -41,7 +40,9 @@ SETTLE_MS = 1500  # what comes into sight last: coarser levels make way for fine
 def segmented_tissue(folder: Path) -> Path:
     """A simulated tissue with its cells, and the maps that they came from."""
     store, scale = folder / "tissue.zarr", (1.0, 0.5, 0.5)
-    bigcp3d.simulate(store, Tissue(shape=(32, 128, 128), diameter_vox=24.0, seed=1, scale=scale), scale_um=scale)
+    bigcp3d.simulate(
+        store, bigcp3d.Tissue(shape=(32, 128, 128), diameter_vox=24.0, seed=1, scale=scale), scale_um=scale
+    )
     bigcp3d.segment(store, model="membrane", diameter_um=12.0, keep_maps=True, executor="serial")
     return store
 

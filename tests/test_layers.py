@@ -15,7 +15,7 @@ LAYERS = (
     "schedule",
     "face",
 )  # lowest first; a layer may import itself and what stands before it
-BESIDE = ("errors", "version")
+BESIDE = ("errors", "option", "version")
 SCREEN = {"typer", "click", "rich", "matplotlib"}
 SCHEDULING = {"dask", "distributed"}
 PATHS = {"os", "pathlib", "shutil", "tempfile", "glob"}

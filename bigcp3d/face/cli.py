@@ -1,7 +1,7 @@
-"""The command line: ``bigcp3d COMMAND``. Each command is a thin way from options to one function of the library.
+"""The command line: ``bigcp3d COMMAND``. Each command calls one function of the library.
 
-``--help``, of all or of a command, imports neither torch nor dask nor zarr: a test looks at ``sys.modules``.
-Results go to stdout; progress, warnings and errors to stderr. Exit codes: see `failures`.
+``--help`` imports neither torch nor dask nor zarr (a test checks this). Results go to stdout; progress, warnings and
+errors to stderr. Exit codes: `bigcp3d.face.exit_codes`.
 """
 
 from __future__ import annotations
@@ -55,16 +55,6 @@ def root(
     """
 
 
-app.command()(segment)
-
-
-app.command()(update)
-
-
-app.command()(sweep)
-
-
-@app.command()
 def demo(
     folder: Annotated[Path, typer.Argument(metavar="[DIR]", help="Where to put it all.")] = Path("bigcp3d-demo"),
     check: Annotated[
@@ -73,9 +63,7 @@ def demo(
     shape: Annotated[
         tuple[int, int, int], typer.Option("--shape", metavar="Z Y X", help="Voxels of the simulated tissue.")
     ] = (48, 192, 192),
-    stain: Annotated[
-        o.Stain, typer.Option("--stain", help="What is stained, and which model is used.")
-    ] = o.Stain.membrane,
+    stain: Annotated[o.Stain, typer.Option("--stain", help="What is stained, and which model is used.")] = "membrane",
     workers: Annotated[int, typer.Option("--workers", metavar="N", help="Worker processes.")] = 2,
     seed: o.Seed = 0,
     verbose: o.Verbose = False,
@@ -88,11 +76,10 @@ def demo(
     set_up_logging(verbose, quiet)
     from bigcp3d.face.commands.run_demo import Demo, run_demo
 
-    plan = Demo(folder, shape=shape, stain=stain.value, seed=seed, workers=workers, check=check)
+    plan = Demo(folder, shape=shape, stain=stain, seed=seed, workers=workers, check=check)
     typer.echo(describe_numbers(run_demo(plan, quiet=quiet, say=typer.echo)))
 
 
-@app.command()
 def simulate(
     target: Annotated[Path, typer.Argument(metavar="OUT.zarr", help="OME-Zarr to write; must not exist.")],
     shape: Annotated[tuple[int, int, int], typer.Option("--shape", metavar="Z Y X", help="Voxels of the volume.")] = (
@@ -103,7 +90,7 @@ def simulate(
     diameter_voxels: Annotated[
         float, typer.Option("--diameter-voxels", metavar="D", help="Mean cell diameter, in voxels of the finest axis.")
     ] = 24.0,
-    stain: Annotated[o.Stain, typer.Option("--stain", help="What is stained.")] = o.Stain.membrane,
+    stain: Annotated[o.Stain, typer.Option("--stain", help="What is stained.")] = "membrane",
     scale: Annotated[
         tuple[float, float, float], typer.Option("--scale", metavar="Z Y X", help="Voxel size in micrometres.")
     ] = (1.0, 1.0, 1.0),
@@ -116,30 +103,9 @@ def simulate(
     from bigcp3d.pure.tissue.tissue import Tissue
     from bigcp3d.work.simulate import simulate as run
 
-    tissue = Tissue(shape=shape, diameter_vox=diameter_voxels, stain=stain.value, seed=seed, scale=scale)
+    tissue = Tissue(shape=shape, diameter_vox=diameter_voxels, stain=stain, seed=seed, scale=scale)
     run(target, tissue, scale_um=scale, overwrite=overwrite)
-    typer.echo(f"{target}: {stain.value} image and labels/truth, {' x '.join(map(str, shape))} voxels, seed {seed}")
-
-
-app.command()(train)
-
-
-app.command()(evaluate)
-
-
-app.command()(status)
-
-
-app.command()(view)
-
-
-app.command()(measure)
-
-
-app.command()(estimate_diameter)
-
-
-app.command()(report)
+    typer.echo(f"{target}: {stain} image and labels/truth, {' x '.join(map(str, shape))} voxels, seed {seed}")
 
 
 def describe_numbers(numbers: dict[str, Any]) -> str:
@@ -151,20 +117,21 @@ def describe_numbers(numbers: dict[str, Any]) -> str:
     )
 
 
-@app.command()
 def info(
     source: Annotated[str, typer.Argument(metavar="IN.zarr", help="An OME-Zarr image.")],
     check: Annotated[
         bool,
-        typer.Option("--check", help="Read every chunk of the image and its labels, and name those that are torn."),
+        typer.Option(
+            "--check", help="Read every chunk of the image and its labels, and list those that cannot be read."
+        ),
     ] = False,
     verbose: o.Verbose = False,
     quiet: o.Quiet = False,
 ) -> None:
-    """Say what a store is, what would be done with it, and what is wrong with it.
+    """Describe a store: what it holds, what a segmentation would do with it, and what is wrong with it.
 
     Version, axes, levels, scales, chunks, channels; labels, tables, unfinished runs and kept maps; blocks, memory and
-    disk of a segmentation. With --check the exit code is 2 where chunks are torn.
+    disk of a segmentation. With --check the exit code is 2 where a chunk cannot be read.
     """
     set_up_logging(verbose, quiet)
     from bigcp3d.face.describe_store import check_chunks, describe_image
@@ -174,7 +141,6 @@ def info(
         check_chunks(source, quiet=quiet)
 
 
-@app.command()
 def models(
     name: Annotated[
         str | None,
@@ -197,7 +163,11 @@ def models(
             typer.echo("\n" + scores.read_text(encoding="utf-8").rstrip())
 
 
-app.command()(manual)
+for each in (
+    *(segment, update, sweep, demo, simulate, train, evaluate, status, view, measure, estimate_diameter, report),
+    *(info, models, manual),
+):
+    app.command()(each)
 
 
 def main() -> None:

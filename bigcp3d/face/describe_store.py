@@ -1,6 +1,6 @@
-"""What a store is, in words, and what is wrong with it; what the shipped models are.
+"""Descriptions of stores and their faults, and of models, as text.
 
-Only metadata is read here, never a voxel, so that a store of terabytes answers at once; unless ``--check`` asks.
+Only metadata are read, so a store of terabytes is described at once; ``--check`` reads every chunk.
 """
 
 from __future__ import annotations
@@ -26,24 +26,9 @@ COMMON_DTYPES = ("uint8", "uint16", "uint32", "int16", "int32", "float32", "floa
 
 
 def describe_image(path: str | Path, *, plan: bool = False) -> str:
-    """Version, axes, channels, levels, chunks, dtype and labels of an OME-Zarr image, and what is wrong with it.
+    """Version, axes, channels, levels, chunks, dtype and labels of an OME-Zarr image, in lines; faults come last.
 
-    Parameters
-    ----------
-    path : str or Path
-        An OME-Zarr image group.
-    plan : bool
-        Whether to say what a segmentation of it would be like.
-
-    Returns
-    -------
-    text : str
-        Several lines, the last of which are warnings.
-
-    Raises
-    ------
-    InputError
-        Where the store cannot be used at all.
+    With ``plan``, also what a segmentation would do.
     """
     from bigcp3d.edge.image.image import open_image
     from bigcp3d.schedule.running.leftovers import find_leftovers
@@ -67,7 +52,7 @@ def describe_image(path: str | Path, *, plan: bool = False) -> str:
 
 
 def _describe_labels(image: ImageInfo) -> Iterator[str]:
-    """Each labels of the image: what they are, who made them, and what is wrong with them."""
+    """The image's labels: type, levels, who made them, and faults."""
     from bigcp3d.edge.image.image import open_labels
     from bigcp3d.edge.stores.places import place
 
@@ -94,7 +79,7 @@ def _describe_labels(image: ImageInfo) -> Iterator[str]:
 
 
 def _provenance(labels: ImageInfo) -> str:
-    """By whom labels were made, if they say so."""
+    """Who made labels, if their attributes say so."""
     import zarr
 
     from bigcp3d.edge.image.metadata import own_part
@@ -151,13 +136,7 @@ def _describe_level(image: ImageInfo, level: Level) -> str:
 
 
 def find_faults(image: ImageInfo) -> Iterator[str]:
-    """What a user should know before a run: each fault with its cure.
-
-    Yields
-    ------
-    fault : str
-        One sentence.
-    """
+    """What a user should know before a run: each fault with its cure, in one sentence."""
     finest = image.levels[0]
     if finest.scale_um is None:
         yield "the store does not say its voxel size; give --scale Z Y X (micrometres) where --diameter is used"
@@ -189,13 +168,7 @@ def _scales_agree(lower: Level, upper: Level) -> bool:
 
 
 def check_chunks(path: str | Path, *, quiet: bool) -> None:
-    """Read all that an image and its labels hold; print what is torn.
-
-    Raises
-    ------
-    InputError
-        Where anything is.
-    """
+    """Read every chunk of an image and its labels; list those that cannot be read, and raise `InputError` then."""
     import typer
 
     from bigcp3d.edge.image.image import open_image, open_labels
@@ -206,7 +179,7 @@ def check_chunks(path: str | Path, *, quiet: bool) -> None:
     torn = 0
     for info in (image, *(open_labels(path, name) for name in image.label_names)):
         with BlockBar("reading", quiet) as bar:
-            for fault in find_torn_chunks(info, bar):
+            for fault in find_torn_chunks(info, bar.move):
                 torn += 1
                 typer.echo(f"torn: {fault}")
     if torn:

@@ -1,7 +1,7 @@
-"""How a command ends badly: one clear message on stderr and an exit code that scripts can act upon.
+"""Error messages and exit codes of the commands.
 
-Every error that bigcp3d raises on purpose says what was found, what is allowed and the cure, so a traceback would only
-hide it; ``--verbose`` shows it nevertheless. Errors of any other kind are bugs, and keep their traceback.
+An error of bigcp3d is one message on stderr, with its traceback only under ``--verbose``. Errors of any other kind are
+bugs, and keep their traceback.
 
 ======  ================================================
 code    meaning
@@ -34,7 +34,7 @@ CARRIES_ON = {
     "update": "; finished blocks are kept, and the same command carries on from there",
     "train": "; --resume goes on from the last checkpoint",
 }
-"""Commands that leave something to go on from; all others begin anew."""
+"""Commands that go on after Ctrl-C; all others begin anew."""
 logger = logging.getLogger("bigcp3d")
 
 
@@ -49,13 +49,7 @@ class Failing(TyperGroup):
     """A group of commands whose errors become messages and exit codes."""
 
     def invoke(self, ctx: Any) -> Any:
-        """Run the chosen command.
-
-        Raises
-        ------
-        typer.Exit
-            With the error's own exit code, or 130 after Ctrl-C.
-        """
+        """Run the chosen command; an error ends it with its own exit code, Ctrl-C with 130."""
         try:
             return super().invoke(ctx)
         except BigCP3DError as error:
@@ -74,7 +68,7 @@ def _say(message: str) -> None:
 
 
 def set_up_logging(verbose: bool, quiet: bool, usual: int = logging.WARNING) -> None:
-    """Show the library's log on stderr: from ``usual`` on; all of it with ``verbose``; with ``quiet`` errors alone."""
+    """Show the library's log on stderr, from the level ``usual`` on; all of it, or only errors, where asked."""
     from rich.console import Console
     from rich.logging import RichHandler
 

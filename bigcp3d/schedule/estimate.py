@@ -6,29 +6,30 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 
 from bigcp3d.edge.image.image import open_image
+from bigcp3d.option import takes
 from bigcp3d.schedule.planning.channels import choose_channels
 from bigcp3d.schedule.planning.request import Request
-from bigcp3d.work.analyse.estimate_diameter import Estimate, Trial
+from bigcp3d.work.analyse.estimate_diameter import DiameterTrial, Estimate
 from bigcp3d.work.analyse.estimate_diameter import estimate_diameter as guess
 
 
+@takes(Request, only=("source", "model", "channel", "scale_um"))
 def estimate_diameter(
     source: str | Path,
     *,
-    model: str = "membrane",
-    channel: int | str | Sequence[int | str] | None = None,
-    scale_um: tuple[float, float, float] | None = None,
-    on_trial: Callable[[Trial], None] | None = None,
+    model: str = Request.model,
+    channel: int | str | Sequence[int | str] | None = Request.channel,
+    scale_um: tuple[float, float, float] | None = Request.scale_um,
+    on_event: Callable[[DiameterTrial], None] | None = None,
 ) -> Estimate:
     """Guess the diameter of an image's cells: the one at which the model finds cells of that diameter.
 
+    Of a time series, the first time point is looked at.
+
     Parameters
     ----------
-    source : str or Path
-        OME-Zarr image; of a time series, the first time point is looked at.
-    model, channel, scale_um
-        As to `bigcp3d.segment`.
-    on_trial : callable, optional
+    **arguments
+    on_event : callable, optional
         Told of each diameter that was tried.
 
     Returns
@@ -60,5 +61,5 @@ def estimate_diameter(
         lambda crop: segment_array(crop, network, card),
         channels=channels,
         scale_um=scale_um,
-        on_trial=on_trial,
+        on_event=on_event,
     )

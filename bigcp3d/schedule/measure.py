@@ -1,12 +1,13 @@
-"""A table of the cells of any labels: block by block, serially or on Dask, then written where it was asked for.
+"""Makes a table of the cells of any labels, block by block, serially or on Dask.
 
-Each block gives sums of its cells, which add up to the same table whatever the blocks and their order. They come back
-to this process, some 300 bytes a cell and block; the table is kept in memory, and no volume is.
+Each block gives sums of its cells, about 300 bytes a cell, which add up to the same table whatever the blocks and their
+order. The table is kept in memory, and no volume is.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -20,30 +21,31 @@ from bigcp3d.edge.stores.places import Place, place
 from bigcp3d.edge.workdir.records import write_record
 from bigcp3d.edge.workdir.tables import read_table
 from bigcp3d.errors import InputError
-from bigcp3d.pure.boxes import Vec3
+from bigcp3d.option import takes
 from bigcp3d.pure.cells.cell_sums import CellSums
 from bigcp3d.pure.cells.cell_table import Columns
 from bigcp3d.schedule.clusters.machines import Machines
+from bigcp3d.schedule.planning.measure_request import MeasureRequest
 from bigcp3d.schedule.planning.request import Request
 from bigcp3d.schedule.running.events import Observer, Warned
 from bigcp3d.version import __version__
+from bigcp3d.work.analyse.blocks_read import BlocksRead
 from bigcp3d.work.analyse.measure import Measurement, measure_block, plan_measurement
 from bigcp3d.work.plan.plan import Plan
 from bigcp3d.work.run.work_dir import ONCE, WorkDir
 
 IN_STORE = "zarr"
-"""What asks for a table inside the store, where a file name could stand."""
+"""Stands for a table inside the store, in the place of a file name."""
 
 TABLE = "table"
-"""Record that a run has begun to write its table, so that what lies there is its own."""
+"""Record that a run has begun to write its table, so that a table found there is its own."""
 
-OnBlock = Callable[[int, int], None]
-Task = tuple[int, Vec3]
-"""Time point and block."""
+Compute = Callable[[int], Iterable[CellSums]]
+"""Gives the sums of all blocks of a time point, in any order."""
 
 
 @dataclass(frozen=True, eq=False)
-class CellTable:
+class MeasuredCells:
     """The cells of labels; ``columns`` by name, one row a cell and time point, and what was measured."""
 
     columns: Columns
@@ -79,93 +81,81 @@ def check_output(output: str | Path, what: Measurement, *, overwrite: bool) -> N
         check_label_table(what.labels, overwrite=overwrite)
 
 
+@takes(MeasureRequest)
 def measure(
     store: str | Path,
-    name: str = "cells",
+    name: str = MeasureRequest.name,
     *,
-    output: str | Path | None = None,
-    image: str | Path | None = None,
-    channels: Sequence[int | str] | None = None,
-    work_dir: str | Path | None = None,
-    block: Vec3 | None = None,
-    workers: int | None = None,
-    scheduler: str | None = None,
-    memory_limit: str | int | None = None,
-    machines: Machines | None = None,
-    overwrite: bool = False,
-    on_block: OnBlock | None = None,
-) -> CellTable:
+    on_event: Callable[[BlocksRead], None] | None = None,
+    **arguments: Any,
+) -> MeasuredCells:
     """Measure every cell of labels.
+
+    Without ``workers`` and ``scheduler`` all is done in this process.
 
     Parameters
     ----------
-    store : str or Path
-        An OME-Zarr image with labels, a labels group, or one labels image; ours or of another tool.
-    name : str
-        Of the labels.
-    output : str or Path, optional
-        A ``.csv`` or ``.parquet`` file, or "zarr" for a table inside the store (``tables/<name>``).
-    image, channels
-        Whose intensities are measured, default all channels of the labels' own image; see
-        `bigcp3d.work.analyse.measure.plan_measurement`.
-    work_dir : str or Path, optional
-        Of the run that made the labels, if it is kept: gives each cell's mean predicted foreground and flow error.
-    block : tuple of int, optional
-        No number depends on it.
-    workers, scheduler, memory_limit
-        A local Dask cluster of so many workers, or a running one; neither: serially, in this process.
-    machines : Machines, optional
-        In the place of these three: any cluster.
-    overwrite : bool
-        Replace what is at ``output``.
-    on_block : callable, optional
+    **arguments
+    on_event : callable, optional
         Told after each block how many of how many are done.
 
     Returns
     -------
-    CellTable
+    MeasuredCells
         Columns: `bigcp3d.pure.cells.cell_table.tabulate_cells`; ``time`` in front where there are several time points.
+
+    Examples
+    --------
+    >>> cells = bigcp3d.measure("tissue.zarr", "cells", output="cells.csv")
+    >>> len(cells) == len(cells.columns["volume_um3"]) > 10
+    True
     """
-    what = plan_measurement(store, name, image=image, channels=channels, block=block)
-    if work_dir is not None and not any(Path(work_dir).glob("t*/objects.npz")):
+    request = MeasureRequest(store, name, **arguments)
+    machines = None
+    if (request.workers, request.scheduler) != (None, None):
+        machines = Machines(request.scheduler, workers=request.workers, memory_limit=request.memory_limit)
+    return measure_on(machines, request, on_event)
+
+
+def measure_on(
+    machines: Machines | None, request: MeasureRequest, on_event: Callable[[BlocksRead], None] | None = None
+) -> MeasuredCells:
+    """Measure on a cluster, or in this process where there is none."""
+    what = plan_measurement(
+        request.store, request.name, image=request.image, channel=request.channel, block=request.block
+    )
+    if request.work_dir is not None and not any(Path(request.work_dir).glob("t*/objects.npz")):
         raise InputError(
-            f"{work_dir}: found no cells of a run; needed is a work directory that 'bigcp3d segment --keep-maps' left; "
-            "give it, or leave --work-dir out"
+            f"{request.work_dir}: found no cells of a run; give a work directory that 'bigcp3d segment --keep-maps' "
+            "left, or leave --work-dir out"
         )
-    if output is not None:
-        check_output(output, what, overwrite=overwrite)
-    tasks: list[Task] = [(time, index) for time in range(what.labels.times) for index in what.grid]
+    if request.output is not None:
+        check_output(request.output, what, overwrite=request.overwrite)
     done = 0
 
     def told(parts: Iterable[CellSums]) -> Iterator[CellSums]:
         nonlocal done
         for part in parts:
             done += 1
-            if on_block is not None:
-                on_block(done, len(tasks))
+            if on_event is not None:
+                on_event(BlocksRead(done, len(what.grid) * what.labels.times))
             yield part
 
-    def run(compute: Callable[[list[Task]], Iterable[CellSums]]) -> list[CellSums]:
-        times = range(what.labels.times)
-        return [what.merge(told(compute([task for task in tasks if task[0] == time]))) for time in times]
-
-    if machines is None and (workers, scheduler) != (None, None):
-        machines = Machines(scheduler, workers=workers, memory_limit=memory_limit)
-    if machines is None:
-        merged = run(lambda mine: (measure_block(what, *task) for task in mine))
-    else:
-        merged = _on_dask(what, run, machines)
-    table = CellTable(_tabulate(what, merged, work_dir), what)
-    if output is not None:
-        table.write(output)
-    return table
+    with _compute_here(what) if machines is None else _compute_on_dask(what, machines) as compute:
+        merged = [what.merge(told(compute(time))) for time in range(what.labels.times)]
+    cells = MeasuredCells(_tabulate(what, merged, request.work_dir), what)
+    if request.output is not None:
+        cells.write(request.output)
+    return cells
 
 
-def _on_dask(
-    what: Measurement,
-    run: Callable[[Callable[[list[Task]], Iterable[CellSums]]], list[CellSums]],
-    machines: Machines,
-) -> list[CellSums]:
+@contextmanager
+def _compute_here(what: Measurement) -> Iterator[Compute]:
+    yield lambda time: (measure_block(what, time, index) for index in what.grid)
+
+
+@contextmanager
+def _compute_on_dask(what: Measurement, machines: Machines) -> Iterator[Compute]:
     """The same on a cluster; results are taken as they come."""
     from distributed import as_completed
 
@@ -175,14 +165,15 @@ def _on_dask(
     with connect(machines) as client:
         shared = client.scatter(what, broadcast=True, hash=False)
 
-        def compute(tasks: list[Task]) -> Iterator[CellSums]:
-            times, blocks = zip(*tasks, strict=True)
-            futures = client.map(measure_block, [shared] * len(tasks), times, blocks, key="measure", pure=False)
+        def compute(time: int) -> Iterator[CellSums]:
+            blocks = list(what.grid)
+            again = len(blocks)
+            futures = client.map(measure_block, [shared] * again, [time] * again, blocks, key="measure", pure=False)
             for future in as_completed(futures, loop=client.loop):
                 yield future.result()
                 future.release()
 
-        return run(compute)
+        yield compute
 
 
 def _tabulate(what: Measurement, merged: list[CellSums], work_dir: str | Path | None) -> Columns:
@@ -200,9 +191,9 @@ def _tabulate(what: Measurement, merged: list[CellSums], work_dir: str | Path | 
 
 
 def recorded_columns(columns: Columns, file: Path) -> Columns:
-    """What a run knew of its cells and labels do not hold: mean predicted foreground and flow error.
+    """Mean predicted foreground and flow error, which a run knew of its cells.
 
-    Cells with another volume than the run's are NaN: the labels were changed since. No columns where most are.
+    NaN for cells whose volume is not that of the run: the labels were changed since. No columns where most are.
     """
     if not file.exists():
         return {}
@@ -235,16 +226,15 @@ def measure_run(plan: Plan, request: Request, observe: Observer) -> None:
     """Measure the labels that a run has finished, if asked to, with what it knew of its cells; on as many workers."""
     if request.table is not None:
         write_record(WorkDir.of(plan).records(), TABLE, ONCE, {"output": str(request.table)})
-        serial = request.executor == "serial"
-        measure(
+        asked = MeasureRequest(
             str(plan.output.target.path),
             plan.output.target.name,
             output=request.table,
             image=plan.source.image.path,
             work_dir=plan.storage.work_dir,
-            machines=None if serial else request.machines,
             overwrite=True,  # asked before the run
         )
+        measure_on(None if request.executor == "serial" else request.machines, asked)
     else:
         warn_of_old_table(plan.output.target, observe)
 

@@ -6,18 +6,18 @@ Until then the work directory holds what is done, and the same command carries o
 
 from __future__ import annotations
 
-import inspect
 import time as clock
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from dataclasses import asdict
 from pathlib import Path
-from typing import Any, ParamSpec, Protocol, TypeVar
+from typing import Any, Protocol
 from uuid import uuid4
 
 from bigcp3d.edge.labels.labels import create_labels, finish_labels
 from bigcp3d.edge.workdir.records import write_record
 from bigcp3d.errors import InputError
+from bigcp3d.option import takes
 from bigcp3d.schedule.measure import check_run_table, measure_run
 from bigcp3d.schedule.planning.make_plan import check_memory, fits_memory, make_plan
 from bigcp3d.schedule.planning.request import Request
@@ -34,9 +34,6 @@ from bigcp3d.work.run.run_costs import sum_up_effort
 from bigcp3d.work.run.unreadable_input import read_lost
 from bigcp3d.work.run.work_dir import ONCE, WorkDir
 
-P = ParamSpec("P")
-R = TypeVar("R")
-
 UINT32_MAX = 2**32 - 1
 
 
@@ -47,39 +44,43 @@ class Execute(Protocol):
         """Run ``tasks``."""
 
 
-def _takes_a_request(function: Callable[P, R]) -> Callable[P, R]:
-    """Let ``help()`` and editors show the arguments of `Request` in the place of ``**arguments``."""
-    own = inspect.signature(function)
-    asked = [p.replace(kind=p.KEYWORD_ONLY) for p in inspect.signature(Request).parameters.values()][1:]
-    source, observer = own.parameters["source"], own.parameters["on_event"]
-    function.__signature__ = own.replace(parameters=[source, *asked, observer])  # type: ignore[attr-defined]
-    return function
-
-
-@_takes_a_request
+@takes(Request)
 def plan_segmentation(source: str | Path, *, on_event: Observer | None = None, **arguments: Any) -> Plan:
-    """Plan a segmentation without running it; the arguments are those of `segment`.
+    """Plan a segmentation without running it: blocks, halos, memory and disk are in `Plan.describe`.
+
+    Parameters
+    ----------
+    **arguments
+    on_event : callable, optional
+        Ignored; so that the same arguments serve `segment`.
+
+    Returns
+    -------
+    Plan
 
     Raises
     ------
     InputError, ModelError, TargetError
         As `segment` would before it starts.
+
+    Examples
+    --------
+    >>> plan = bigcp3d.plan_segmentation("tissue.zarr", model="nuclei", diameter_um=14.0, block=(24, 32, 32))
+    >>> plan.shape, plan.block
+    ((24, 64, 64), (24, 32, 32))
     """
     return _plan_and_check(Request(source, **arguments))[0]
 
 
-@_takes_a_request
+@takes(Request)
 def segment(source: str | Path, *, on_event: Observer | None = None, **arguments: Any) -> Summary:
     """Segment an OME-Zarr image into OME-Zarr labels.
 
     Parameters
     ----------
-    source : str or Path
-        OME-Zarr image group, version 0.1 to 0.5.
+    **arguments
     on_event : callable, optional
         Receives the events of `bigcp3d.schedule.running.events` as the run goes.
-    **arguments
-        Those of `bigcp3d.schedule.planning.request.Request`, which says what each means.
 
     Returns
     -------
@@ -91,6 +92,14 @@ def segment(source: str | Path, *, on_event: Observer | None = None, **arguments
         Before any work starts.
     BlockError
         If blocks failed after their retries; what is done is kept, and the same call carries on.
+
+    Examples
+    --------
+    >>> summary = bigcp3d.segment("tissue.zarr", model="nuclei", diameter_um=14.0, executor="serial")
+    >>> summary.labels
+    '.../tissue.zarr/labels/cells'
+    >>> summary.cells > 10
+    True
     """
     begin = clock.perf_counter()
     request = Request(source, **arguments)

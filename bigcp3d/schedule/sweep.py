@@ -1,9 +1,9 @@
-"""Many settings of the later passes on one region: predicted once, then tracked, grouped and filtered in memory.
+"""Tries many settings of the later passes on one region: predicted once, then tracked, grouped and filtered in memory.
 
-Invariant: the labels of a trial are those that ``bigcp3d segment --roi`` writes in the region with the same settings,
-element by element. So cells that lie inside the region are those of the whole run, and nothing is promised of cells
-that its border cuts. The boxes around the region are those of `bigcp3d.work.plan.scope`, and the functions those of the
-passes (`bigcp3d.pure.in_memory`).
+The labels of a trial are those that ``bigcp3d segment --roi`` writes in the region with the same settings, voxel by
+voxel: the boxes around the region are those of `bigcp3d.work.plan.scope`, and the functions those of the passes
+(`bigcp3d.pure.in_memory`). Cells inside the region are those of the whole volume; nothing is promised about cells that
+its border cuts.
 """
 
 from __future__ import annotations
@@ -21,6 +21,7 @@ from numpy.typing import NDArray
 
 from bigcp3d.edge.image.image import ImageInfo, open_labels, read_box
 from bigcp3d.errors import BigCP3DError, BlockError, InputError
+from bigcp3d.option import takes
 from bigcp3d.pure.boxes import Box
 from bigcp3d.pure.grid import spread_labels
 from bigcp3d.pure.group.objects import dense_ids, keep_objects
@@ -30,7 +31,7 @@ from bigcp3d.pure.memory import in_words
 from bigcp3d.pure.score.metrics import Number, count_overlaps, score_overlaps
 from bigcp3d.pure.track.sinks import Sums
 from bigcp3d.schedule.planning.make_plan import make_plan
-from bigcp3d.schedule.planning.request import Request
+from bigcp3d.schedule.planning.request import SWEPT, Request
 from bigcp3d.schedule.running.events import Observer, RunPlanned
 from bigcp3d.schedule.running.run_log import RunLog
 from bigcp3d.schedule.running.serial import execute_serially
@@ -42,43 +43,32 @@ from bigcp3d.work.plan.plan import Plan
 from bigcp3d.work.run.run import Run
 from bigcp3d.work.run.work_dir import ONCE
 
-SWEPT = (
-    "foreground",
-    "radius_vox",
-    "min_volume",
-    "max_volume",
-    "min_foreground",
-    "max_elongation",
-    "max_flow_error",
-)
-"""Settings of `Request` that may take several values."""
-
 MOST_TRIALS = 1000
 
 BYTES_PER_VOX = (20, 16)
-"""Of a voxel that is predicted: maps, offsets, scratch arrays; of one of the region: labels, truth, their overlaps."""
+"""For a predicted voxel (maps, offsets, scratch arrays), and for one of the region (labels, truth, their overlaps)."""
 
 
 @dataclass(frozen=True, eq=False)
 class Trial:
-    """One combination of settings.
+    """What one combination of settings gives in the region.
 
     Attributes
     ----------
     settings : dict
-        The settings that were swept, by name of `Request`.
-    labels : ndarray of uint32, shape of the region
-        In voxels of the image's level 0.
+        Those that were tried, by name of `Request`.
+    labels : ndarray of uint32
+        Of the region, in voxels of the image's level 0.
     cells : int
         With a voxel in the region.
     removed : dict of str to int
-        Objects taken out, by filter.
+        Objects that each filter took out.
     volumes : ndarray of float, shape (cells,)
-        Of each cell, whole, in voxels of level 0 (from those of the working grid).
+        Of whole cells, in voxels of level 0 (from those of the working grid).
     foreground_vox, unassigned_vox : int
-        Voxels of the working grid, region and surroundings, that walked; that found no end within reach.
+        Working voxels of the region and its surroundings that are foreground; that reached no cell.
     scores : dict or None
-        With truth: `bigcp3d.pure.score.metrics`, in the region; pieces of cells at its border count as cells.
+        With a truth: `bigcp3d.pure.score.metrics` in the region, where pieces of cells at its border count as cells.
     """
 
     settings: dict[str, float]
@@ -184,6 +174,7 @@ class Sweep:
             return run.read("maps", self.time, mapped), mapped
 
 
+@takes(Request)
 def plan_sweep(
     source: str | Path, values: Mapping[str, Sequence[float]], *, truth: str | None = None, **arguments: Any
 ) -> Sweep:
@@ -191,25 +182,28 @@ def plan_sweep(
 
     Parameters
     ----------
-    source : str or Path
-        OME-Zarr image.
     values : mapping
-        By name (one of `SWEPT`), the values to try. Combinations come in the order of `SWEPT`, the last name varying
-        fastest.
+        Values to try, by name (``foreground``, ``radius_vox`` or a filter). Combinations come in the order of
+        `bigcp3d.schedule.planning.request.SWEPT`, the last name varying fastest.
     truth : str, optional
         Labels of the image with the truth.
     **arguments
-        Of `Request`: ``roi``, ``model``, ``diameter_um``, ``channel``, ``time``, ``maps``, ``start`` and others.
 
     Raises
     ------
     InputError, ModelError
         Unknown names, no values, too many combinations, values that cannot be, or a region too large for the memory.
+
+    Examples
+    --------
+    >>> sweep = bigcp3d.plan_sweep("tissue.zarr", {"foreground": [0.4, 0.6]}, roi=":,0:32,0:32", model="nuclei")
+    >>> [trial.settings for trial in sweep.run()]
+    [{'foreground': 0.4}, {'foreground': 0.6}]
     """
     unknown = [name for name in values if name not in SWEPT]
     empty = [name for name, tried in values.items() if not len(tried)]
     if unknown or empty:
-        raise InputError(f"cannot sweep {', '.join(unknown + empty)}; give values of some of {', '.join(SWEPT)}")
+        raise InputError(f"cannot try {', '.join(unknown + empty)}; give values of some of {', '.join(SWEPT)}")
     values = {name: values[name] for name in SWEPT if name in values}  # what is found again and again changes least
     combined = list(itertools.product(*values.values()))
     if len(combined) > MOST_TRIALS:

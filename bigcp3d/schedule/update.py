@@ -1,4 +1,4 @@
-"""Labels of a region made again, in place: new parameters there, or a correction by hand; all other ids stay.
+"""Makes the labels of a region again in place, with other settings or after a correction by hand; all other ids stay.
 
 ::
 
@@ -8,8 +8,8 @@
                                   <time>.npz     which cells stay, come and go; decided once
                                   lock.json
 
-The decision is written before the first voxel changes, and applying it again changes nothing more. So an update that
-was stopped is carried on by the same command; one of labels that were replaced since is forgotten.
+What will change is written down before the first voxel changes, and applying it twice is the same as once. So an
+update that was stopped is carried on by the same command; if the labels were replaced since, it is forgotten.
 """
 
 from __future__ import annotations
@@ -18,7 +18,7 @@ import json
 import logging
 import math
 import shutil
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -29,23 +29,22 @@ from bigcp3d.edge.stores.atomic_files import write_atomically
 from bigcp3d.edge.workdir.lock_file import LOCK
 from bigcp3d.edge.workdir.tables import read_table, write_table
 from bigcp3d.errors import InputError, TargetError
+from bigcp3d.option import settings_of, takes
 from bigcp3d.pure.boxes import Box, vec3
 from bigcp3d.pure.replacement import Replacement
 from bigcp3d.schedule.measure import warn_of_old_table
 from bigcp3d.schedule.planning.find_kept_maps import default_work_dir
 from bigcp3d.schedule.planning.make_plan import make_plan
 from bigcp3d.schedule.planning.region import find_region
-from bigcp3d.schedule.planning.request import Request
+from bigcp3d.schedule.planning.request import MACHINE, Roi, UpdateRequest
 from bigcp3d.schedule.running.events import Observer
 from bigcp3d.schedule.running.lock import hold
 from bigcp3d.schedule.segment import segment
 from bigcp3d.work.plan.plan import Plan
 from bigcp3d.work.update_labels import compare_region, find_largest_id, renew_pyramid, replace_region
 
-NO_PART = (
-    *("executor", "scheduler", "cluster", "cluster_config", "workers", "tls", "memory_limit"),
-    *("block", "work_dir", "keep_maps", "overwrite", "start"),
-)
+NO_PART = {each.name for each in settings_of(UpdateRequest).values() if each.option.panel == MACHINE}
+NO_PART |= {"keep_maps", "overwrite", "start"}
 """Settings that do not change what an update does."""
 
 ASKED, ENDED = "asked.json", "ended.json"
@@ -74,23 +73,18 @@ class Updated:
     stayed: int
 
 
-def update(
-    source: str | Path, *, roi: Any, edited: bool = False, on_event: Observer | None = None, **arguments: Any
-) -> Updated:
+@takes(UpdateRequest)
+def update(source: str | Path, *, roi: Roi, on_event: Observer | None = None, **arguments: Any) -> Updated:
     """Segment a region of labelled data anew, and put what lies inside it in the place of what was there.
+
+    ``output`` and ``name`` say which labels; they have level 0, and no table is written. Cells that the region's border
+    cuts are left as they are.
 
     Parameters
     ----------
-    source : str or Path
-        The OME-Zarr image.
-    roi : str or sequence of pairs
-        The region, as to `bigcp3d.segment`. Cells that its border cuts are left as they are.
-    edited : bool
-        Level 0 of the labels was corrected by hand in the region: nothing is segmented, the coarser levels follow.
-    on_event : callable, optional
-        As to `bigcp3d.segment`.
     **arguments
-        Those of `bigcp3d.segment`; ``output`` and ``name`` say which labels.
+    on_event : callable, optional
+        Receives the events of the segmentation.
 
     Returns
     -------
@@ -103,49 +97,56 @@ def update(
 
     Notes
     -----
-    A cell inside the region that shares more than half with an earlier one keeps its id; others get ids that were
-    never used, for which all labels are read once, and what earlier updates have noted. Ids are then no longer dense,
-    nor in raster order. How far cells that the border cuts are looked for follows from the radius, as in a segmentation
-    of a region
-    (`bigcp3d.work.plan.scope`).
+    A cell inside the region that shares more than half with an earlier one keeps its id. Others get ids that were never
+    used: all labels are read once to find them. Ids are then no longer dense, nor in raster order.
+
+    Examples
+    --------
+    >>> done = bigcp3d.update(
+    ...     "tissue.zarr", roi=":,0:40,0:40", model="nuclei", diameter_um=14.0, foreground=0.6, executor="serial"
+    ... )
+    >>> done.came >= done.same
+    True
     """
-    request = Request(source, roi=roi, **arguments)
+    request = UpdateRequest(source, roi=roi, **arguments)
+    request.check()
     if request.labels_level or request.table is not None:
         raise InputError(
-            "found a level for labels, or a table, in an update; allowed are labels of level 0, without a table: leave "
-            "it out, and renew a table afterwards (bigcp3d measure)"
+            "an update takes no labels_level and no table; leave them out, and renew a table afterwards: measure"
         )
     image = open_image(source)
     target = open_target(image, request.output, request.name)
     wanted = find_region(roi, image, request.scale_um) or Box.of_shape(image.levels[0].shape)
     home = default_work_dir(target.group, f"{target.name}.update")
-    plan = make_plan(Request(**{**asdict(request), "work_dir": home}))
+    plan = make_plan(replace(request, work_dir=home))
     with hold(plan):
-        _begin(request, home, identify(target), edited=edited)
-        if edited:
+        _begin(request, home, identify(target))
+        if request.edited:
             for time in plan.where.times:
                 renew_pyramid(target, wanted, time=time)
             done = Updated(str(target.path), came=0, gone=0, same=0, stayed=0)
         else:
             done = _segment_and_replace(request, plan, target, home, wanted, on_event)
-        entry = {"roi": [*zip(wanted.start, wanted.stop, strict=True)], "times": plan.where.times, "edited": edited}
-        parameters = {
-            "foreground": plan.tracking.foreground,
-            "closing_vox": plan.grouping.closing_vox,
-            "reach": plan.tracking.reach,
-            "model": request.model,
-        }
-        counts = {name: number for name, number in asdict(done).items() if name != "labels"}
-        counts["largest_id"] = max([0, *(int(read_table(path)["largest"]) for path in home.glob("*.npz"))])
-        note_update(target, {**entry, **({} if edited else {**parameters, "filters": asdict(plan.filters)}), **counts})
+        note_update(target, _describe(request, plan, home, wanted, done))
         warn_of_old_table(target, on_event or (lambda event: None))
         (home / ASKED).replace(home / ENDED)
         _clear(home)
     return done
 
 
+def _describe(request: UpdateRequest, plan: Plan, home: Path, wanted: Box, done: Updated) -> dict[str, Any]:
+    """What the labels' attributes say about an update."""
+    entry = {"roi": [*zip(wanted.start, wanted.stop, strict=True)], "times": plan.where.times, "edited": request.edited}
+    if not request.edited:
+        entry |= {"foreground": plan.tracking.foreground, "closing_vox": plan.grouping.closing_vox}
+        entry |= {"reach": plan.tracking.reach, "model": request.model}
+        entry |= {"filters": asdict(plan.filters)}
+    entry |= {name: number for name, number in asdict(done).items() if name != "labels"}
+    return entry | {"largest_id": max([0, *(int(read_table(path)["largest"]) for path in home.glob("*.npz"))])}
+
+
 def _segment_and_replace(
-    request: Request, plan: Plan, target: LabelTarget, home: Path, wanted: Box, on_event: Observer | None
+    request: UpdateRequest, plan: Plan, target: LabelTarget, home: Path, wanted: Box, on_event: Observer | None
 ) -> Updated:
     """New labels of the region and what surrounds it; then the decision; then the voxels."""
     around = _label_box(plan)
@@ -155,7 +156,8 @@ def _segment_and_replace(
             ends = tuple(zip(around.start, around.stop, strict=True))
             place = {"output": store, "name": "found", "work_dir": _run_folder(home), "roi": ends}
             arguments = {**asdict(request), **place, "overwrite": False}
-            segment(arguments.pop("source"), on_event=on_event, **arguments)
+            del arguments["edited"]
+            segment(**arguments, on_event=on_event)
         next_id = max(find_largest_id(target), largest_noted(target)) + 1
         for time, path in decided.items():
             made = compare_region(target, open_labels(store, "found"), wanted, around, next_id=next_id, time=time)
@@ -197,12 +199,12 @@ def _label_box(plan: Plan) -> Box:
     return Box(start, stop).clip(size)
 
 
-def _begin(request: Request, home: Path, labels: str, *, edited: bool) -> None:
-    """Write down what was asked, of which labels; or refuse where an unfinished update asked for something else."""
+def _begin(request: UpdateRequest, home: Path, labels: str) -> None:
+    """Write down the settings and the labels; refuse where an unfinished update has other settings."""
     if (home / ENDED).exists():  # of an update that was stopped while it cleaned up
         _clear(home)
     asked = {name: value for name, value in asdict(request).items() if name not in NO_PART}
-    text = json.dumps({**asked, "edited": edited, "labels": labels}, default=str, sort_keys=True)
+    text = json.dumps({**asked, "labels": labels}, default=str, sort_keys=True)
     path = home / ASKED
     if path.exists():
         then, now = json.loads(path.read_bytes()), json.loads(text)
@@ -226,7 +228,7 @@ def _run_folder(home: Path) -> Path:
 
 
 def _clear(home: Path) -> None:
-    """Remove what an update has left that has ended; what says so goes last."""
+    """Remove the files of an update that has ended; the mark that it has goes last."""
     leftovers = [path for path in home.iterdir() if path.name != ENDED and not path.name.startswith(LOCK)]
     for leftover in [*leftovers, home / ENDED]:
         shutil.rmtree(leftover) if leftover.is_dir() else leftover.unlink()

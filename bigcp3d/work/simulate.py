@@ -1,9 +1,8 @@
-"""Writing a simulated tissue: an OME-Zarr image and its truth, shard by shard, in bounded memory.
+"""Writes a simulated tissue as an OME-Zarr image with its truth, shard by shard, in bounded memory.
 
-Every shard is rendered once and both its image and its labels are written from that; a voxel depends on the tissue
-alone (`bigcp3d.pure.tissue.tissue`), so shards need nothing of each other and the store holds the same voxels whatever
-its chunks and however many threads wrote it. The store grows beside its target, under a hidden name, and is moved there
-when it is whole: a simulation that was killed leaves nothing that could be taken for an image.
+A voxel depends on the tissue alone (`bigcp3d.pure.tissue.tissue`), so the store holds the same voxels whatever its
+chunks and the number of threads. It is written beside its target, under a hidden name, and moved there when it is
+complete: a simulation that was killed leaves nothing that looks like an image.
 """
 
 from __future__ import annotations
@@ -19,7 +18,6 @@ from pathlib import Path
 from bigcp3d.edge.image.image import ImageInfo, open_image
 from bigcp3d.edge.labels.label_plan import chunk_and_shard
 from bigcp3d.edge.labels.labels import (
-    LabelTarget,
     check_target,
     create_image,
     create_labels,
@@ -41,7 +39,7 @@ SHARD = (128, 128, 128)
 
 
 def simulate(
-    path: str | Path,
+    output: str | Path,
     tissue: Tissue,
     *,
     scale_um: tuple[float, float, float] = (1.0, 1.0, 1.0),
@@ -50,24 +48,22 @@ def simulate(
     threads: int | None = None,
     overwrite: bool = False,
 ) -> ImageInfo:
-    """Write a tissue as an OME-Zarr 0.5 image with ``labels/truth``.
+    """Write a tissue as an OME-Zarr 0.5 image with ``labels/truth``, which takes about 2 bytes a voxel.
 
     Parameters
     ----------
-    path : str or Path
+    output : str or Path
         Where the image group goes.
     tissue : Tissue
         What to write; all its parameters are recorded in the labels' attributes.
     scale_um : tuple of float
         Micrometres per voxel, (z, y, x). Written into the metadata only: ``tissue.scale`` decides on the cells' shape.
-    chunk : tuple of int, optional
-        Of the image; divides the shard. At most 64 a side where not given.
-    shard : tuple of int
-        Unit of writing, cut to the volume and rounded up to whole chunks.
+    chunk, shard : tuple of int, optional
+        Of the image; a shard is written at a time, and holds whole chunks. Default: at most 64 and 128 a side.
     threads : int, optional
-        Shards at work at once; the machine's cores, but at most 4, where not given. No voxel depends on it.
+        Shards that are made at once; no voxel depends on it. Default: the machine's cores, at most 4.
     overwrite : bool
-        Whether a zarr group at ``path`` may be replaced, once the new one is whole.
+        Replace a zarr group at ``output``, once the new one is complete.
 
     Returns
     -------
@@ -76,17 +72,18 @@ def simulate(
 
     Raises
     ------
-    InputError
-        A scale that is not positive, or a chunk that does not divide the shard.
-    TargetError
-        Something is at ``path`` already, the place cannot be written, or the disk is full.
+    InputError, TargetError
+        The scale or the chunk is wrong; ``output`` exists already, or cannot be written.
 
-    Notes
-    -----
-    Memory: `shard_bytes` for each thread. Disk: about 2 bytes a voxel; the truth packs well.
+    Examples
+    --------
+    >>> tissue = bigcp3d.Tissue((24, 64, 64), diameter_vox=14.0, stain="nuclei", seed=1)
+    >>> image = bigcp3d.simulate("tissue.zarr", tissue, scale_um=(1.0, 1.0, 1.0))
+    >>> image.levels[0].shape
+    (24, 64, 64)
     """
-    refuse_address(path, "the place of a simulation", "simulate into a local folder and copy that")
-    where = Path(os.path.abspath(os.path.expanduser(path)))
+    refuse_address(output, "the place of a simulation", "simulate into a local folder and copy that")
+    where = Path(os.path.abspath(os.path.expanduser(output)))
     _check(where, scale_um, overwrite)
     chunk, shard = _pieces(tissue.shape, chunk, shard)
     partial = where.with_name(f".{where.name}.partial")
@@ -95,12 +92,7 @@ def simulate(
         image = create_image(
             partial, tissue.shape, "uint16", scale_um=scale_um, chunk=chunk, shard=shard, name=where.stem
         )
-        target = plan_labels(image, None, TRUTH, shard=shard)
-        check_target(target, overwrite=False, need_bytes=2 * math.prod(tissue.shape))
-        create_labels(target, overwrite=False)
-        _fill(image, target, tissue, threads or min(4, os.cpu_count() or 1))
-        provenance = {"version": __version__, "command": "simulate", "tissue": asdict(tissue)}
-        finish_labels(target, attributes={"bigcp3d": provenance})
+        _fill(image, tissue, shard, threads or min(4, os.cpu_count() or 1))
         _move(partial, where)
     finally:
         shutil.rmtree(partial, ignore_errors=True)
@@ -118,33 +110,32 @@ def shard_bytes(tissue: Tissue, shard: Vec3) -> int:
 
 
 def _check(where: Path, scale_um: tuple[float, float, float], overwrite: bool) -> None:
-    """Refuse a scale that is none, and a target that must not be replaced."""
+    """Refuse a wrong scale, and a target that must not be replaced."""
     if not all(math.isfinite(s) and s > 0 for s in scale_um):
-        raise InputError(
-            f"found a scale of {scale_um} um per voxel; allowed are positive numbers; give another --scale"
-        )
+        raise InputError(f"scale is {scale_um} um per voxel; give positive numbers (--scale)")
     if not where.exists():
         return
     if not overwrite:
-        raise TargetError(f"{where}: found something there already; allowed is a free path; give another, or delete it")
+        raise TargetError(f"{where} exists already; give another path, or --overwrite")
     if not any((where / name).is_file() for name in ("zarr.json", ".zgroup")):
-        raise TargetError(f"{where}: found something that is no zarr group; only these are replaced; give another path")
+        raise TargetError(f"{where} exists and is no zarr group, and only zarr groups are replaced; give another path")
 
 
 def _pieces(shape: Vec3, chunk: Vec3 | None, shard: Vec3) -> tuple[Vec3, Vec3]:
     """Chunk and shard of the image; the shard is that which the labels will have."""
     if min(shard) < 1:
-        raise InputError(f"found a shard of {shard} voxels; allowed are sides of 1 and more; give another")
+        raise InputError(f"shard is {shard}; give sides of 1 voxel or more")
     default, unit = chunk_and_shard(shard, shape)
     if chunk is not None and (min(chunk) < 1 or any(s % c for s, c in zip(unit, chunk, strict=True))):
-        raise InputError(
-            f"found chunks of {chunk} voxels in shards of {unit}; allowed are sides that divide these; give others"
-        )
+        raise InputError(f"chunk is {chunk} voxels in shards of {unit}; give sides that divide those of the shard")
     return chunk or default, unit
 
 
-def _fill(image: ImageInfo, target: LabelTarget, tissue: Tissue, threads: int) -> None:
+def _fill(image: ImageInfo, tissue: Tissue, shard: Vec3, threads: int) -> None:
     """Render every shard once, and write image and truth from it."""
+    target = plan_labels(image, None, TRUTH, shard=shard)
+    check_target(target, overwrite=False, need_bytes=2 * math.prod(tissue.shape))
+    create_labels(target, overwrite=False)
     grid = BlockGrid(tissue.shape, target.shard)
 
     def write(index: Vec3) -> None:
@@ -160,6 +151,8 @@ def _fill(image: ImageInfo, target: LabelTarget, tissue: Tissue, threads: int) -
         except BaseException:
             pool.shutdown(cancel_futures=True)
             raise
+    provenance = {"version": __version__, "command": "simulate", "tissue": asdict(tissue)}
+    finish_labels(target, attributes={"bigcp3d": provenance})
 
 
 def _move(partial: Path, where: Path) -> None:

@@ -19,10 +19,10 @@ from material import grid_factors, prepare_test, read_resampled, read_whole
 from report import LARGE, ball_of
 from splits import NAMES, Split, open_split
 
+from bigcp3d import label_maps
 from bigcp3d.edge.image.image import open_labels
 from bigcp3d.pure.boxes import Box
 from bigcp3d.pure.grid import spread_labels
-from bigcp3d.pure.in_memory import label_maps
 from bigcp3d.pure.learn.targets import heat_flow, tanh_flow
 from bigcp3d.pure.predict.given_maps import quantise_maps
 from bigcp3d.pure.score.metrics import count_overlaps, score_overlaps

@@ -23,8 +23,8 @@ from numpy.typing import NDArray
 from splits import Volume, ball_vox
 from unet3d import segment_ours
 
+from bigcp3d import BigCP3DError
 from bigcp3d.edge.image.image import open_image, open_labels
-from bigcp3d.errors import BigCP3DError
 from bigcp3d.pure.track.radius import MIN_VOLUME_SHARE
 
 log = logging.getLogger(__name__)

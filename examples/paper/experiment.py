@@ -31,8 +31,7 @@ import torch
 from material import prepare, prepare_test
 from splits import NAMES, Fold, Split, Volume, open_split
 
-from bigcp3d.errors import BigCP3DError, InputError
-from bigcp3d.work.analyse.evaluate import Evaluation, evaluate
+from bigcp3d import BigCP3DError, Evaluation, InputError, evaluate
 
 log = logging.getLogger(__name__)
 
@@ -203,7 +202,7 @@ def _segment_and_score(segment: Segment, job: Job, training: Training, volume: V
 
 def score(store: Path, volume: Volume) -> Evaluation:
     """Compare ``labels/cells`` of a store with a volume's truth."""
-    return evaluate(store, volume.path, pred_name="cells", truth_name="truth", min_truth_vox=volume.crumbs_vox)
+    return evaluate(store, volume.path, pred_name="cells", truth_name="truth", min_cell_vox=volume.crumbs_vox)
 
 
 def _keep_settings(folder: Path, arguments: argparse.Namespace) -> None:

@@ -11,9 +11,8 @@ import math
 from dataclasses import dataclass, replace
 from pathlib import Path
 
+from bigcp3d import InputError, Tissue
 from bigcp3d.edge.image.image import open_image
-from bigcp3d.errors import InputError
-from bigcp3d.pure.tissue.tissue import Tissue
 
 
 @dataclass(frozen=True)

@@ -13,7 +13,6 @@ from splits import Volume
 
 import bigcp3d
 from bigcp3d.edge.models.model_families import load_network
-from bigcp3d.work.train.train import train
 
 
 def add_options(parser: argparse.ArgumentParser) -> None:
@@ -43,16 +42,16 @@ def _train(job: Job, representation: str) -> Training:
         patch, features, extra = (16, 32, 32), 4, {"depth": 2, "prediction_patch": (32, 32, 32), "margin": 4}
     diameter = job.split.diameter_vox
     settings: dict[str, Any] = {
-        "diameters_um": {str(v.path): v.diameter_um for v in job.volumes},
+        "diameter_um": {str(v.path): v.diameter_um for v in job.volumes},
         "shares": (1.0, 0.0, 0.0, 0.0),
         "representation": representation,
         "diameter_vox": diameter,
-        "scale_vox": diameter / 5,
+        "tanh_scale_vox": diameter / 5,
         "architecture": arguments.architecture,
         "features": features,
         "patch": patch,
         "batch": arguments.batch,
-        "lr": arguments.lr,
+        "learning_rate": arguments.lr,
         "seed": arguments.seed,
         "min_cell_vox": max([1, *(v.crumbs_vox for v in job.volumes)]),
         "percentiles": job.split.percentiles,
@@ -63,7 +62,9 @@ def _train(job: Job, representation: str) -> Training:
     volumes = [v.path for v in job.volumes for _ in range(v.weight)]
 
     def rehearse(steps: int) -> None:
-        train(volumes, job.folder / "rehearsal.safetensors", steps=steps, every=steps, overwrite=True, **settings)
+        bigcp3d.train(
+            volumes, job.folder / "rehearsal.safetensors", steps=steps, every=steps, overwrite=True, **settings
+        )
 
     steps = choose_steps(job, rehearse)
     for path in job.folder.glob("rehearsal.*"):
@@ -73,7 +74,7 @@ def _train(job: Job, representation: str) -> Training:
     note = "went on from a checkpoint: times are of the last part" if saved.exists() else ""
     begin, cpu = time.perf_counter(), time.process_time()
     every = max(1, steps // 10)
-    train(volumes, model, steps=steps, every=every, resume=saved.exists(), overwrite=True, **settings)
+    bigcp3d.train(volumes, model, steps=steps, every=every, resume=saved.exists(), overwrite=True, **settings)
     seconds, cpu_seconds = time.perf_counter() - begin, time.process_time() - cpu
     parameters = sum(p.numel() for p in load_network(model)[0].parameters())
     seen = steps * arguments.batch * math.prod(patch)

@@ -2,11 +2,11 @@
 
 import dataclasses
 import inspect
+import itertools
 import json
 import logging
 import subprocess
 import sys
-from pathlib import Path
 from types import SimpleNamespace
 
 import pytest
@@ -18,6 +18,8 @@ from bigcp3d.face.cli import app
 from bigcp3d.face.commands.segment import segment
 from bigcp3d.face.commands.sweep import sweep
 from bigcp3d.face.commands.update import update
+from bigcp3d.option import settings_of
+from bigcp3d.schedule.planning.request import Request
 from bigcp3d.schedule.running.events import BlockDone, PassStarted, Summary
 
 COMMANDS = tuple(typer.main.get_command(app).commands)
@@ -129,42 +131,49 @@ def test_the_manual_explains_every_option_of_every_command(run):
     assert run(app, ["manual", "sgment"]).exit_code == InputError.exit_code
 
 
+def sample(setting):
+    """Words that say something else than the default, and the value that the library gets."""
+    if setting.option.positional:
+        return ["in.zarr"], "in.zarr"
+    if setting.option.switch is not None:
+        return [setting.flag], setting.option.switch
+    if setting.option.many:
+        return [setting.flag, "DAPI", setting.flag, "2"], ("DAPI", 2)
+    if setting.choices:
+        return [setting.flag, setting.choices[-1]], setting.choices[-1]
+    for kind, words, value in (
+        (bool, [], True),
+        (str, ["7"], "7"),
+        (int, ["7"], 7),
+        (float, ["0.25"], 0.25),
+        (tuple[int, int, int], ["4", "5", "6"], (4, 5, 6)),
+        (tuple[float, float, float], ["4", "5.5", "6"], (4.0, 5.5, 6.0)),
+    ):
+        if kind in setting.members:
+            return [setting.flag, *words], value
+    raise AssertionError(setting)
+
+
 def test_segment_hands_every_option_to_the_library(run, library):
-    words = (
-        "segment in.zarr --output out.zarr --name n --model nuclei --diameter 8.5 --scale 2 0.5 0.25 --block 32 64 128 "
-        "--channel 1 --level 2 --labels-level 1 --scheduler tcp://h:1 --workers 3 --memory-limit 4GiB --overwrite "
-        "--keep-maps --work-dir w --maps m --from maps --precision float32 --foreground 0.4 --radius 7 "
-        "--closing 2 --min-volume 10 "
-        "--max-volume 1000 --min-foreground 0.2 --max-elongation 3 --max-flow-error 0.8 --quiet --no-report "
-        "--on-error skip --missing-chunks fail "
-        "--roi 0:8,:,2:9 --mask k.zarr --time 3:5 --table t.csv --cluster slurm --cluster-config s.yaml --tls t"
-    )
-    done = run(app, words.split())
+    known = settings_of(Request)
+    words, values = zip(*(sample(setting) for setting in known.values()), strict=True)
+    done = run(app, ["segment", *itertools.chain(*words), "--quiet", "--no-report"])
     assert done.exit_code == 0, done.output
-    assert library.calls == [
-        (
-            "in.zarr",
-            {
-                "output": "out.zarr", "name": "n", "model": "nuclei", "diameter_um": 8.5, "diameter_vox": None,
-                "scale_um": (2.0, 0.5, 0.25), "block": (32, 64, 128), "channel": (1,), "level": 2, "labels_level": 1,
-                "roi": "0:8,:,2:9",
-                "mask": "k.zarr",
-                "time": "3:5", "table": "t.csv",
-                "cluster": "slurm", "cluster_config": Path("s.yaml"), "tls": Path("t"),
-                "scheduler": "tcp://h:1", "workers": "3", "memory_limit": "4GiB", "overwrite": True,
-                "keep_maps": True, "closing_vox": 2,
-                "work_dir": Path("w"), "maps": "m", "start": "maps", "precision": "float32", "executor": "dask",
-                "foreground": 0.4, "radius_vox": 7.0,
-                "min_volume": 10.0, "max_volume": 1000.0, "min_foreground": 0.2, "max_elongation": 3.0,
-                "max_flow_error": 0.8, "on_error": "skip", "missing_chunks": "fail", "on_event": None,
-            },
-        )
-    ]  # fmt: skip
+    ((source, given),) = library.calls
+    assert {"source": source, **given} == {**dict(zip(known, values, strict=True)), "on_event": None}
+
+
+def test_options_have_the_names_that_the_library_gives_them():
+    """A control of the test above, by hand: units in the name of the argument, not of the option."""
+    flags = {setting.flag: name for name, setting in settings_of(Request).items()}
+    by_hand = {
+        "--diameter": "diameter_um", "--diameter-voxels": "diameter_vox", "--scale": "scale_um", "--from": "start",
+        "--radius": "radius_vox", "--closing": "closing_vox", "--serial": "executor", "--labels-level": "labels_level",
+    }  # fmt: skip
+    assert {flag: flags[flag] for flag in by_hand} == by_hand
 
 
 def test_segment_leaves_every_default_to_the_library(run, library):
-    from bigcp3d.schedule.planning.request import Request
-
     assert run(app, ["segment", "in.zarr", "--dry-run"]).exit_code == 0
     given = library.calls[0][1]
     assert given == {field.name: field.default for field in dataclasses.fields(Request) if field.name != "source"}
@@ -262,11 +271,14 @@ def test_json_tells_of_every_end_in_its_last_line(run, library):
     def interrupt(*_, **__):
         raise KeyboardInterrupt
 
-    library.segment = interrupt
-    for words, kind, code in (
-        (["--serial"], "KeyboardInterrupt", 130),
-        (["--serial", "--workers", "2"], "InputError", 2),
+    def refuse(**arguments):
+        Request(**{name: value for name, value in arguments.items() if name != "on_event"}).check()
+
+    for words, stand_in, kind, code in (
+        (["--serial"], interrupt, "KeyboardInterrupt", 130),
+        (["--serial", "--workers", "2"], refuse, "InputError", 2),
     ):
+        library.segment = stand_in
         done = run(app, ["segment", "in.zarr", "--json", *words])
         last = json.loads(done.stdout.splitlines()[-1])
         assert (last["event"], last["kind"], last["exit_code"], done.exit_code) == ("error", kind, code, code)
@@ -309,7 +321,6 @@ def test_chunks_that_were_given_up_are_listed(run, library):
         "segment in.zarr --block 1 2",
         "segment in.zarr --block 1 2 x",
         "segment in.zarr --level a",
-        "segment in.zarr --serial --workers 2",
         "simulate out.zarr --stain blood",
         "nonsense",
     ],

@@ -37,7 +37,7 @@ def test_tables_do_not_depend_on_blocks_or_workers(store):
     whole = bigcp3d.measure(store, "truth", block=SHAPE).columns
     assert len(whole["label"]) > 40
     told: list[tuple[int, int]] = []
-    more = {"on_block": lambda *counts: told.append(counts)}
+    more = {"on_event": lambda event: told.append((event.done, event.total))}
     for settings in ({"block": (7, 44, 9), **more}, {"block": (10, 13, 38), "workers": 1, "memory_limit": "2GiB"}):
         assert same(bigcp3d.measure(store, "truth", **settings).columns, whole), settings
     assert told[-1] == (20, 20)
@@ -105,7 +105,7 @@ def test_what_cannot_be_written_or_measured_is_refused_first(store, tmp_path):
     with pytest.raises(InputError, match=r"\.csv and \.parquet"):
         bigcp3d.measure(store, "truth", output=tmp_path / "cells.xlsx")
     with pytest.raises(InputError, match="there is no channel 'DAPI'"):
-        bigcp3d.measure(store, "truth", channels=["DAPI"])
+        bigcp3d.measure(store, "truth", channel="DAPI")
     write_image(tmp_path / "other.zarr", np.zeros((4, 5, 6), np.uint8))
     with pytest.raises(InputError, match="no level of"):
         bigcp3d.measure(store, "truth", image=tmp_path / "other.zarr")

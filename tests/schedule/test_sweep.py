@@ -112,9 +112,9 @@ def test_scores_are_those_of_evaluate_and_the_best_is_the_truth_itself(store, ra
 def test_what_cannot_be_swept_is_refused_before_anything_is_predicted(store, random_model, movie_store, monkeypatch):
     monkeypatch.setitem(passes.PASSES, "predict", lambda *_: pytest.fail("predicted"))
     model = {"model": random_model}
-    with pytest.raises(InputError, match="cannot sweep block; give values of some of foreground"):
+    with pytest.raises(InputError, match="cannot try block; give values of some of foreground"):
         plan_sweep(store, {"block": [1]}, **model)
-    with pytest.raises(InputError, match="cannot sweep foreground"):
+    with pytest.raises(InputError, match="cannot try foreground"):
         plan_sweep(store, {"foreground": []}, **model)
     with pytest.raises(InputError, match=r"foreground is 1\.5"):
         plan_sweep(store, {"foreground": [0.5, 1.5]}, **model)

@@ -230,6 +230,6 @@ def test_an_update_that_was_stopped_while_it_cleaned_up_has_ended(store, random_
 @pytest.mark.parametrize("more", [{"labels_level": 1}, {"table": "cells.csv"}])
 def test_what_an_update_does_not_do_is_refused(store, random_model, more):
     before = read_labels(store, "cells")
-    with pytest.raises(InputError, match="allowed are labels of level 0, without a table"):
+    with pytest.raises(InputError, match="an update takes no labels_level and no table"):
         bigcp3d.update(store, roi=ROI, model=random_model, **more, **SETTINGS)
     assert np.array_equal(read_labels(store, "cells"), before)

@@ -142,10 +142,10 @@ def test_memory_stays_under_its_estimate_and_does_not_grow_with_the_volume(tmp_p
 @pytest.mark.parametrize(
     ("settings", "words"),
     [
-        ({"scale_um": (1.0, 0.0, 1.0)}, "allowed are positive"),
-        ({"scale_um": (1.0, float("nan"), 1.0)}, "allowed are positive"),
+        ({"scale_um": (1.0, 0.0, 1.0)}, "give positive numbers"),
+        ({"scale_um": (1.0, float("nan"), 1.0)}, "give positive numbers"),
         ({"chunk": (7, 16, 16), "shard": (16, 16, 16)}, "sides that divide"),
-        ({"shard": (0, 16, 16)}, "sides of 1 and more"),
+        ({"shard": (0, 16, 16)}, "sides of 1 voxel or more"),
     ],
 )
 def test_settings_that_cannot_be_are_refused_before_anything_is_written(tmp_path: Path, settings, words: str) -> None:

@@ -1,4 +1,4 @@
-"""``bigcp3d estimate-diameter``: a first guess, and what to type next."""
+"""``bigcp3d estimate-diameter``: prints a first guess, and the command that uses it."""
 
 from __future__ import annotations
 
@@ -9,21 +9,16 @@ import typer
 
 from bigcp3d.face import options as o
 from bigcp3d.face.exit_codes import set_up_logging
+from bigcp3d.schedule.planning.request import Request
 
 if TYPE_CHECKING:
-    from bigcp3d.work.analyse.estimate_diameter import Estimate, Trial
+    from bigcp3d.work.analyse.estimate_diameter import DiameterTrial, Estimate
 
 log = logging.getLogger(__name__)
 
 
-def estimate_diameter(
-    source: o.Source,
-    model: o.Model = "membrane",
-    channel: o.Channel = None,
-    scale: o.Scale = None,
-    verbose: o.Verbose = False,
-    quiet: o.Quiet = False,
-) -> None:
+@o.with_options(o.choose_settings(Request, only=("source", "model", "channel", "scale_um")))
+def estimate_diameter(arguments: o.Arguments, verbose: o.Verbose = False, quiet: o.Quiet = False) -> None:
     """Guess the cell diameter of IN.zarr: the one at which the model finds cells of that diameter, on a few crops.
 
     Takes some seconds to a minute, whatever the volume. A first guess: look at the result in a viewer.
@@ -31,11 +26,11 @@ def estimate_diameter(
     set_up_logging(verbose, quiet)
     from bigcp3d.schedule.estimate import estimate_diameter as run
 
-    found = run(source, model=model, channel=o.read_channels(channel), scale_um=scale, on_trial=_tell)
-    typer.echo(describe_estimate(found, str(source), model))
+    found = run(**arguments, on_event=_tell)
+    typer.echo(describe_estimate(found, arguments["source"], arguments["model"]))
 
 
-def _tell(trial: Trial) -> None:
+def _tell(trial: DiameterTrial) -> None:
     """One diameter that was tried, for ``--verbose``."""
     log.debug("told %.3g, found %.3g (median of %d cells)", trial.told, trial.median, len(trial.found))
 

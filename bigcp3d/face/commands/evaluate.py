@@ -5,11 +5,10 @@ from __future__ import annotations
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
-import typer
-
 from bigcp3d.errors import InputError
+from bigcp3d.face import options as o
 from bigcp3d.face.exit_codes import set_up_logging
-from bigcp3d.face.options import Quiet, Verbose, option
+from bigcp3d.work.analyse.evaluate_settings import EvaluateSettings
 
 if TYPE_CHECKING:
     from rich.table import Table
@@ -17,7 +16,6 @@ if TYPE_CHECKING:
     from bigcp3d.pure.score.metrics import Number
     from bigcp3d.work.analyse.evaluate import Evaluation
 
-WHAT = "What is compared"
 FILES = "What is written"
 PICTURES = (".png", ".pdf", ".svg")
 SHOWN = {
@@ -39,48 +37,27 @@ SHOWN = {
 }
 
 
+@o.with_options(o.choose_settings(EvaluateSettings))
 def evaluate(
-    pred: Annotated[str, typer.Argument(metavar="PRED.zarr", help="Image or labels group with the labels found.")],
-    truth: Annotated[str, typer.Argument(metavar="TRUTH.zarr", help="Image or labels group with the true labels.")],
-    pred_name: Annotated[str, option("--pred-name", panel=WHAT, text="Name of the labels found.")] = "cells",
-    truth_name: Annotated[str, option("--truth-name", panel=WHAT, text="Name of the true labels.")] = "truth",
-    min_cell: Annotated[
-        int,
-        option(
-            "--min-cell-vox",
-            panel=WHAT,
-            metavar="VOX",
-            text="True cells below this size are ignored: neither needed nor counted wrong.",
-        ),
-    ] = 0,
-    blocks: Annotated[
-        tuple[float, float, float] | None,
-        option(
-            "--blocks",
-            panel=WHAT,
-            metavar="Z Y X",
-            text="Score cells that this block grid cuts apart from the others; in voxels of the labels. For a run with "
-            "--diameter: the working block times its factor, which may be a fraction.",
-        ),
-    ] = None,
+    arguments: o.Arguments,
     csv_file: Annotated[
-        Path | None, option("--csv", panel=FILES, metavar="FILE", text="One row for each true cell.")
+        Path | None, o.option("--csv", panel=FILES, metavar="FILE", text="One row for each true cell.")
     ] = None,
     json_file: Annotated[
-        Path | None, option("--json", panel=FILES, metavar="FILE", text="All numbers, at IoU 0.1 to 0.9.")
+        Path | None, o.option("--json", panel=FILES, metavar="FILE", text="All numbers, at IoU 0.1 to 0.9.")
     ] = None,
     picture: Annotated[
         Path | None,
-        option(
+        o.option(
             "--picture",
             panel=FILES,
             metavar="FILE.png",
             text="Box plot of Dice, AP against IoU, Dice against cell volume.",
         ),
     ] = None,
-    overwrite: Annotated[bool, option("--overwrite", panel=FILES, text="Replace files that are there.")] = False,
-    verbose: Verbose = False,
-    quiet: Quiet = False,
+    overwrite: Annotated[bool, o.option("--overwrite", panel=FILES, text="Replace files that are there.")] = False,
+    verbose: o.Verbose = False,
+    quiet: o.Quiet = False,
 ) -> None:
     """Compare labels with the truth, block by block, whatever their size.
 
@@ -102,16 +79,8 @@ def evaluate(
     from bigcp3d.face.progress.block_bar import BlockBar
     from bigcp3d.work.analyse.evaluate import evaluate as run
 
-    with BlockBar("comparing", quiet) as progress:
-        done = run(
-            pred,
-            truth,
-            pred_name=pred_name,
-            truth_name=truth_name,
-            min_truth_vox=min_cell,
-            blocks=blocks,
-            on_block=progress,
-        )
+    with BlockBar("comparing", quiet) as bar:
+        done = run(**arguments, on_event=bar)
     show(done)
     if csv_file is not None:
         from bigcp3d.edge.cell_tables.score_list import write_cell_list
@@ -126,7 +95,7 @@ def evaluate(
         from bigcp3d.face.pictures.evaluate_picture import draw_evaluation
 
         with writing(picture):
-            draw_evaluation(done, picture, f"{pred} ({pred_name}) against {truth} ({truth_name})")
+            draw_evaluation(done, picture, "{pred} ({pred_name}) against {truth} ({truth_name})".format_map(arguments))
 
 
 def show(evaluation: Evaluation) -> None:

@@ -1,4 +1,4 @@
-"""The manual: every command and option, written from the code that runs them, so that it cannot fall behind."""
+"""``bigcp3d manual``: prints every command and option as Markdown, from the code that runs them."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""``bigcp3d report``: makes the report of labels again, or for the first time, from what is in the store."""
+"""``bigcp3d report``: writes the report of labels from what is in the store."""
 
 from __future__ import annotations
 
@@ -28,8 +28,8 @@ def report(
 ) -> None:
     """Write the report of labels as one HTML file: slices, cells, volumes, seams, time and memory.
 
-    `segment` writes one for each run. This makes it again from the labels, which are read once, block by block; and it
-    does so for labels of any other tool, where it knows nothing of seams, time and parameters.
+    `segment` writes one for each run. This makes it again from the labels, which are read once, block by block. It also
+    works for labels of any other tool, without seams, time and parameters.
     """
     set_up_logging(verbose, quiet=False)
     from bigcp3d.face.report.write import write_report

@@ -1,10 +1,7 @@
-"""The demo: a tissue made here, segmented in blocks on a local Dask cluster, compared with its truth, and drawn.
+"""``bigcp3d demo``: simulates a tissue, segments it in blocks on a local Dask cluster, compares and draws it.
 
-It shows the whole way on data that nobody has to download, and with ``check`` the promise itself: the labels of the
-block-wise run on several workers equal those of one serial run over one block, bit for bit.
-
-The folder belongs to the demo: a file in it says so. Only such a folder is cleared for the next demo, and only of what
-a demo writes.
+With ``check``, a serial run over one block follows, and every voxel must be the same. A file in the folder marks it as
+a demo's. Only such a folder is cleared for the next demo, and only of files that a demo writes.
 """
 
 from __future__ import annotations
@@ -63,13 +60,7 @@ class Demo:
 
 
 def prepare_folder(folder: Path) -> None:
-    """Make an empty folder, clearing what an earlier demo left.
-
-    Raises
-    ------
-    TargetError
-        If the folder holds anything that no demo put there.
-    """
+    """Make an empty folder, or clear an earlier demo; `TargetError` where it holds anything else."""
     check_folder(folder, cure="give another DIR")
     with writing(folder):
         folder.mkdir(parents=True, exist_ok=True)
@@ -78,7 +69,7 @@ def prepare_folder(folder: Path) -> None:
     foreign = [path.name for path in inside if not (own and path.name in WRITTEN)]
     if foreign:
         raise TargetError(
-            f"{folder} holds what no demo wrote: {', '.join(foreign[:5])}; the demo clears its folder: give a new or "
+            f"{folder} holds files that no demo wrote: {', '.join(foreign[:5])}; the demo clears its folder: give an "
             "empty one, bigcp3d demo DIR"
         )
     for path in inside:
@@ -89,24 +80,12 @@ def prepare_folder(folder: Path) -> None:
 def run_demo(demo: Demo, *, quiet: bool, say: Callable[[str], None]) -> dict[str, Any]:
     """Simulate, segment, evaluate, draw, and compare with the serial run where asked.
 
-    Parameters
-    ----------
-    demo : Demo
-        What to do.
-    quiet : bool
-        No progress display.
-    say : callable
-        Takes each line of the report.
-
-    Returns
-    -------
-    numbers : dict
-        The evaluation, which also lies in ``demo.json``.
+    ``say`` takes each line of the report; the numbers of the evaluation come back, and lie in ``demo.json``.
 
     Raises
     ------
     BlockError
-        If a block failed, or, with ``check``, if the block-wise labels differ from the serial ones.
+        A block failed, or the labels differ from the serial ones.
     """
     from bigcp3d.edge.image.image import open_image, open_labels
     from bigcp3d.face.pictures.planes_picture import draw, read_planes
@@ -143,19 +122,13 @@ def run_demo(demo: Demo, *, quiet: bool, say: Callable[[str], None]) -> dict[str
 
 
 def quarter(shape: Vec3) -> Vec3:
-    """Half of y and of x: four blocks, so that even a small demo has seams, which meet in its middle."""
+    """Half of y and of x: four blocks, whose borders meet in the middle."""
     z, y, x = shape
     return z, -(-y // 2), -(-x // 2)
 
 
 def check_against_serial(demo: Demo) -> str:
-    """Segment once more, serially and in one block, and compare every voxel.
-
-    Raises
-    ------
-    BlockError
-        If a single voxel differs.
-    """
+    """Segment once more, serially and in one block; `BlockError` where a single voxel differs."""
     from bigcp3d.edge.image.image import open_labels, read_box
     from bigcp3d.schedule.segment import segment
 

@@ -1,4 +1,4 @@
-"""``bigcp3d status``: how far a run is, from another terminal or another machine that sees its work directory."""
+"""``bigcp3d status``: how far a run is, seen from any terminal or machine that can read its work directory."""
 
 from __future__ import annotations
 
@@ -25,9 +25,9 @@ def status(
     json: Annotated[bool, typer.Option("--json", help="One object a run, as JSON, on stdout.")] = False,
     verbose: o.Verbose = False,
 ) -> None:
-    """Say how far a run is: blocks done, rate, time left, failed blocks, and whether it lives.
+    """Show how far a run is: blocks done, rate, time left, failed blocks, and whether it still runs.
 
-    Reads records only, and never touches the run.
+    Only reads, so it never disturbs the run.
     """
     set_up_logging(verbose, quiet=False)
     from bigcp3d.schedule.running.status import find_runs, read_status
@@ -70,7 +70,7 @@ def describe_status(found: RunStatus) -> str:
 
 
 def status_fields(found: RunStatus) -> dict[str, Any]:
-    """The same as fields: rates in voxels a second, times in seconds, null where not known."""
+    """A run as JSON: rates in voxels a second, times in seconds, null where not known."""
     fields = asdict(found)
     del fields["done"]
     fields["passes"] = [

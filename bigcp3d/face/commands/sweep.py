@@ -1,4 +1,4 @@
-"""``bigcp3d sweep``: many settings of the later passes on one region; a table and a picture of what each gives."""
+"""``bigcp3d sweep``: tries many settings of the later passes on one region; writes a table and a picture."""
 
 from __future__ import annotations
 
@@ -14,6 +14,8 @@ import typer
 from bigcp3d.errors import InputError, TargetError
 from bigcp3d.face import options as o
 from bigcp3d.face.exit_codes import set_up_logging
+from bigcp3d.option import Setting
+from bigcp3d.schedule.planning.request import SWEPT, Request
 
 if TYPE_CHECKING:
     from bigcp3d.schedule.sweep import Sweep, Trial
@@ -21,64 +23,46 @@ if TYPE_CHECKING:
 TRIED = "What is tried (one value or several: 0.3,0.5,0.7)"
 RESULT = "What is written"
 SCORES = ("mean_dice", "ap50", "precision", "recall", "f1", "true_cells")
+SHARED = ("diameter_um", "scale_um", "model", "channel", "level", "time", "maps", "start", "precision", "memory_limit")
 
 
-def _values(name: str, metavar: str, text: str) -> Any:
-    return o.option(name, panel=TRIED, metavar=metavar, text=text)
+def _several(each: Setting) -> Setting:
+    """The setting, for several values with commas between them."""
+    option = replace(each.option, panel=TRIED, metavar=f"{each.option.metavar},...")
+    return replace(each, type=str, default=None if each.default is None else str(each.default), option=option)
 
 
-Foregrounds = Annotated[str, _values("--foreground", "0..1,...", "Thresholds on the predicted foreground.")]
-Radii = Annotated[
-    str | None, _values("--radius", "VOX,...", "Expected radii in working voxels. Default: half the model's diameter.")
+SETTINGS = [
+    *o.choose_settings(Request, only=("source", "roi")),
+    *map(_several, o.choose_settings(Request, only=SWEPT)),
+    *(replace(s, default="0") if s.name == "time" else s for s in o.choose_settings(Request, only=SHARED)),
 ]
-Smallest = Annotated[str | None, _values("--min-volume", "VOX,...", "Smallest cell, in voxels of the image.")]
-Largest = Annotated[str | None, _values("--max-volume", "VOX,...", "Largest cell, in voxels of the image.")]
-Surest = Annotated[str | None, _values("--min-foreground", "0..1,...", "Lowest mean predicted foreground over a cell.")]
-Longest = Annotated[str | None, _values("--max-elongation", "RATIO,...", "Longest over shortest principal axis.")]
-Straightest = Annotated[
-    str | None, _values("--max-flow-error", "E,...", "Mean squared flow error of a cell, (voxels per step) squared.")
-]
-Truth = Annotated[
-    str | None,
-    o.option("--truth", panel=RESULT, metavar="NAME", text="Labels of the image with the truth: scores, best first."),
-]
-Output = Annotated[Path, o.option("--output", panel=RESULT, metavar="DIR", text="Folder for sweep.csv and sweep.png.")]
-Overwrite = Annotated[bool, o.option("--overwrite", panel=RESULT, text="Replace an earlier table and picture.")]
 
 
+@o.with_options(SETTINGS)
 def sweep(
-    context: typer.Context,
-    source: o.Source,
-    roi: o.Roi = None,
-    foreground: Foregrounds = "0.5",
-    radius: Radii = None,
-    min_volume: Smallest = None,
-    max_volume: Largest = None,
-    min_foreground: Surest = None,
-    max_elongation: Longest = None,
-    max_flow_error: Straightest = None,
-    truth: Truth = None,
-    output: Output = Path("bigcp3d-sweep"),
-    overwrite: Overwrite = False,
-    diameter: o.Diameter = None,
-    scale: o.Scale = None,
-    model: o.Model = "membrane",
-    channel: o.Channel = None,
-    level: o.Level = None,
-    time: o.Time = "0",
-    maps: o.Maps = None,
-    start: o.Start = "auto",
-    precision: o.Precision = "auto",
-    memory_limit: o.MemoryLimit = None,
+    arguments: o.Arguments,
+    truth: Annotated[
+        str | None,
+        o.option(
+            "--truth", panel=RESULT, metavar="NAME", text="Labels of the image with the truth: scores, best first."
+        ),
+    ] = None,
+    output: Annotated[
+        Path, o.option("--output", panel=RESULT, metavar="DIR", text="Folder for sweep.csv and sweep.png.")
+    ] = Path("bigcp3d-sweep"),
+    overwrite: Annotated[
+        bool, o.option("--overwrite", panel=RESULT, text="Replace an earlier table and picture.")
+    ] = False,
     verbose: o.Verbose = False,
     quiet: o.Quiet = False,
 ) -> None:
     """Try many thresholds, radii and filters on a region: predicted once, one row and one picture for each.
 
     Each trial finds in the region what `bigcp3d segment --roi` with its settings writes there: cells that lie inside
-    are those of a run on the whole volume; of cells that the region's border cuts nothing is promised. With `--truth`
-    the best is first, by the mean of Dice and AP in the region, where pieces at its border count as cells: compare them
-    with each other only. No label is written.
+    are those of a run on the whole volume; nothing is promised about cells that the region's border cuts. With
+    `--truth` the best is first, by the mean of Dice and AP in the region, where pieces at its border count as cells:
+    compare them with each other only. No label is written.
     """
     set_up_logging(verbose, quiet)
     from bigcp3d.edge.stores.zarr_write import writing
@@ -88,24 +72,9 @@ def sweep(
 
     table, picture = output / "sweep.csv", output / "sweep.png"
     _check_target(output, [table, picture], overwrite=overwrite)
-    options = context.params
-    tried = {name: options[option] for option, name in NAMES.items() if options[option] is not None}
-    planned = plan_sweep(
-        source,
-        {name: _read_numbers(name, text) for name, text in tried.items()},
-        truth=truth,
-        roi=roi,
-        diameter_um=diameter,
-        scale_um=scale,
-        model=model,
-        channel=o.read_channels(channel),
-        level=level,
-        time=time,
-        maps=maps,
-        start=start,
-        precision=precision,
-        memory_limit=memory_limit,
-    )
+    said = {name: arguments.pop(name) for name in SWEPT}
+    values = {name: _read_numbers(name, text) for name, text in said.items() if text is not None}
+    planned = plan_sweep(**arguments, values=values, truth=truth)
     with writing(output):
         output.mkdir(parents=True, exist_ok=True)
     rows: list[tuple[Trial, Tile]] = []
@@ -118,13 +87,6 @@ def sweep(
         draw_tiles(planned, [tile for _, tile in rows], picture)
     typer.echo(_describe(planned, [trial for trial, _ in rows]))
     typer.echo(f"{table}, {picture}")
-
-
-NAMES = {
-    "foreground": "foreground",
-    "radius": "radius_vox",
-    **{name: name for name in ("min_volume", "max_volume", "min_foreground", "max_elongation", "max_flow_error")},
-}
 
 
 def _check_target(folder: Path, files: Sequence[Path], *, overwrite: bool) -> None:
@@ -141,7 +103,7 @@ def _read_numbers(name: str, text: str) -> list[float]:
     try:
         return list(dict.fromkeys(float(part) for part in text.split(",")))
     except ValueError as error:
-        raise InputError(f"found {text!r} for {name}; write numbers with commas between them: 0.3,0.5,0.7") from error
+        raise InputError(f"{name} is {text!r}; write numbers with commas between them: 0.3,0.5,0.7") from error
 
 
 def _score(trial: Trial) -> float:

@@ -1,4 +1,4 @@
-"""``bigcp3d view``: image and labels in a browser, without a cloud and without a word to any other machine."""
+"""``bigcp3d view``: shows image and labels in a browser, served from this machine only."""
 
 from __future__ import annotations
 
@@ -17,6 +17,7 @@ import typer
 from bigcp3d.errors import InputError
 from bigcp3d.face import options as o
 from bigcp3d.face.exit_codes import set_up_logging
+from bigcp3d.schedule.planning.request import Request
 
 Store = Annotated[
     str,
@@ -62,11 +63,12 @@ PrintUrl = Annotated[
 NoBrowser = Annotated[bool, typer.Option("--no-browser", help="Print the address and open nothing.")]
 
 
+@o.with_options(o.choose_settings(Request, only=["scale_um"]))
 def view(
+    arguments: o.Arguments,
     store: Store,
     names: Names = None,
     image: o.ImageOfLabels = None,
-    scale: o.Scale = None,
     maps: Maps = False,
     work_dir: WorkDir = None,
     napari: Napari = False,
@@ -81,10 +83,14 @@ def view(
     Double-click a cell to pick it; its id is the one in the table of cells. Nothing is written. Ctrl-C ends it.
     """
     set_up_logging(verbose, quiet)
+    scale = arguments["scale_um"]
     if napari and (maps or work_dir is not None or scale is not None or port is not None or print_url or no_browser):
-        raise InputError("--napari opens image and labels in a window; it was given with options of the browser alone")
+        raise InputError(
+            "--napari opens a window; leave out the options of the browser: --maps, --work-dir, --scale, --port, "
+            "--print-url, --no-browser"
+        )
     if napari and not has_screen():
-        raise InputError("found no display for the window of napari; look in the browser: --print-url leads to it")
+        raise InputError("there is no display for the window of napari; use the browser: --print-url shows its address")
     from bigcp3d.face.view.napari_view import need_napari, open_in_napari
     from bigcp3d.face.view.neuroglancer_view import need_neuroglancer, serving
     from bigcp3d.face.view.scene import make_scene
@@ -103,18 +109,18 @@ def view(
         if print_url:
             typer.echo(f"on your own machine: {ssh_command(served.ports)}\nthen open the address above there")
         elif not no_browser and not (has_screen() and webbrowser.open(served.url)):
-            typer.echo("found no browser to open here: open the address yourself, or see --print-url", err=True)
+            typer.echo("no browser can be opened here: open the address yourself, or see --print-url", err=True)
         typer.echo("Ctrl-C ends it", err=True)
         threading.Event().wait()  # until Ctrl-C, which is the usual end and no failure
     typer.echo("closed", err=True)
 
 
 def ssh_command(ports: tuple[int, int]) -> str:
-    """What to type on another machine, so that the same addresses lead here; its host may need to be corrected."""
+    """What to type on another machine, so that the same addresses lead here; the host name may need a correction."""
     tunnels = " ".join(f"-L {port}:127.0.0.1:{port}" for port in ports)
     return f"ssh -N {tunnels} {getpass.getuser()}@{socket.gethostname()}"
 
 
 def has_screen() -> bool:
-    """Whether a browser can appear. On Linux without a display, Python would start one inside the terminal."""
+    """Whether a browser can open. On Linux without a display, Python would start one inside the terminal."""
     return not sys.platform.startswith("linux") or bool(os.environ.get("DISPLAY") or os.environ.get("WAYLAND_DISPLAY"))

@@ -18,7 +18,7 @@ NAMES = {
     "val_dice_cells": "mean Dice of the cells",
     "val_ap50": "AP at IoU 0.5",
 }
-"""Columns of the CSV, in the words of the picture; the first four are losses, the others scores."""
+"""Columns of the CSV and their names in the picture; the first four are losses, the others scores."""
 
 
 def read_curve(table: Path) -> dict[str, list[float]]:
@@ -34,15 +34,7 @@ def picture_of(table: Path) -> Path:
 
 
 def draw_curve(table: Path, target: Path) -> None:
-    """Draw a learning curve as PNG.
-
-    Parameters
-    ----------
-    table : Path
-        The CSV, with at least one row.
-    target : Path
-        The picture.
-    """
+    """Draw a learning curve, a CSV with at least one row, as PNG."""
     from matplotlib.backends.backend_agg import FigureCanvasAgg
     from matplotlib.figure import Figure
 

@@ -7,8 +7,8 @@
     y       ( z, x )              ...
     x       ( z, y )
 
-Only planes are read, never a volume, so the picture of a large result costs little. A label has the same colour in
-every plane, and ids near each other have hues far apart, so that cells that were fused or cut can be seen.
+Only planes are read, so the picture of a large result costs little. A label has the same colour in every plane, and
+neighbouring ids have very different hues, so that fused and cut cells are seen.
 """
 
 from __future__ import annotations
@@ -28,24 +28,12 @@ if TYPE_CHECKING:
     from bigcp3d.edge.image.image import ImageInfo
 
 GOLDEN = 0.6180339887498949
-"""Steps of the golden section around the colour circle never come close to an earlier one soon."""
+"""Steps of the golden ratio around the colour circle give hues far from the ones before."""
 
 
 @dataclass(frozen=True)
 class Plane:
-    """One plane through a volume.
-
-    Attributes
-    ----------
-    title : str
-        Which plane.
-    aspect : float
-        Height of a pixel over its width, in micrometres over micrometres.
-    image, labels : ndarray, shape (h, w)
-        Intensities and ids found.
-    truth : ndarray, shape (h, w), optional
-        True ids.
-    """
+    """One plane through a volume: intensities, ids found, true ids; ``aspect`` is a pixel's height over its width."""
 
     title: str
     aspect: float
@@ -88,18 +76,7 @@ def read_planes(
 
 
 def colour_labels(labels: NDArray[np.integer]) -> NDArray[np.uint8]:
-    """Colour ids: 0 is black, each other id has its own hue.
-
-    Parameters
-    ----------
-    labels : ndarray of int, shape (...)
-        Ids.
-
-    Returns
-    -------
-    colours : ndarray of uint8, shape (..., 3)
-        The same id has the same colour in every call.
-    """
+    """Colours of ids, with a last axis of RGB: 0 is black; an id has the same colour in every call."""
     ids, inverse = np.unique(labels, return_inverse=True)
     table = np.zeros((len(ids), 3))
     for row, label in enumerate(ids.tolist()):
@@ -110,13 +87,7 @@ def colour_labels(labels: NDArray[np.integer]) -> NDArray[np.uint8]:
 
 
 def outline(image: NDArray[np.generic], labels: NDArray[np.integer]) -> NDArray[np.uint8]:
-    """Draw the labels' borders in yellow over a grey image.
-
-    Returns
-    -------
-    colours : ndarray of uint8, shape (h, w, 3)
-        The image is stretched from its 1st to its 99.8th percentile.
-    """
+    """The labels' borders in yellow over a grey image, stretched from its 1st to its 99.8th percentile."""
     values = np.nan_to_num(np.asarray(image, np.float32))
     low, high = np.percentile(values, (1, 99.8))
     grey = np.clip((values - low) / max(high - low, 1e-9), 0, 1) * 255

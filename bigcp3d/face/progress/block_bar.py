@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
-from typing import Any
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from bigcp3d.work.analyse.blocks_read import BlocksRead
 
 
 class BlockBar:
-    """Called with how many of how many blocks are done; a context that shows the bar while it lasts."""
+    """An observer of blocks, and a context that shows the bar while it lasts."""
 
     def __init__(self, what: str, quiet: bool) -> None:
         from rich.console import Console
@@ -23,6 +26,10 @@ class BlockBar:
     def __exit__(self, *_: Any) -> None:
         self.bar.stop()
 
-    def __call__(self, done: int, total: int) -> None:
+    def __call__(self, event: BlocksRead) -> None:
         """Move the bar."""
+        self.move(event.done, event.total)
+
+    def move(self, done: int, total: int) -> None:
+        """Show how many of how many blocks are done."""
         self.bar.update(self.task, completed=done, total=total)

@@ -1,4 +1,4 @@
-"""Events for pipelines: ``--json`` writes one JSON object a line to stdout, and nothing else goes there.
+"""Events for pipelines: ``--json`` writes one JSON object a line, and nothing else, to stdout.
 
 Every line has ``event`` and ``time`` (UTC, ISO 8601). Fields may be added in later versions; none is renamed.
 
@@ -15,15 +15,13 @@ page        address: the page with the map of blocks and the speeds is served
 warning     message
 report      path: the report was written
 finished    cells, labels, removed (by filter), unassigned_vox, foreground_vox, nonfinite_vox, blocks, voxels, seconds,
-            pass_seconds (over all workers), lost,
-            missing_chunks
-error       kind, message, exit_code: the run ended badly; the last line
+            pass_seconds (over all workers), lost, missing_chunks
+error       kind, message, exit_code: an error, a bug or Ctrl-C ended the run; the last line
 ==========  ==========================================================================================================
 """
 
 from __future__ import annotations
 
-import dataclasses
 import json
 import math
 import sys
@@ -58,15 +56,7 @@ SUMMARY_FIELDS = (
 
 @dataclass
 class EventLines:
-    """An observer of a run that writes each event as a line of JSON.
-
-    Attributes
-    ----------
-    stream : file
-        Where to write; flushed after every line, so that a pipe sees it at once.
-    clock : callable
-        Seconds that only grow.
-    """
+    """An observer that writes each event as a line of JSON, flushed at once for pipes; ``clock`` never goes back."""
 
     stream: TextIO = field(default_factory=lambda: sys.stdout)
     clock: Callable[[], float] = time.monotonic
@@ -120,7 +110,7 @@ class EventLines:
         self.stream.flush()
 
     def write_error(self, error: BaseException) -> None:
-        """Write how the run ended badly: by an error of ours, Ctrl-C or a bug."""
+        """Write the error, bug or Ctrl-C that ended the run."""
         message = "interrupted" if isinstance(error, KeyboardInterrupt) else str(error)
         self.write("error", kind=type(error).__name__, message=message, exit_code=exit_code_of(error))
 
@@ -144,6 +134,5 @@ class EventLines:
 
 
 def summary_fields(summary: Summary) -> dict[str, Any]:
-    """A run's summary as JSON knows it."""
-    values = {f.name: getattr(summary, f.name) for f in dataclasses.fields(summary)}
-    return {name: values[name] for name in SUMMARY_FIELDS}
+    """A run's summary as JSON."""
+    return {name: getattr(summary, name) for name in SUMMARY_FIELDS}

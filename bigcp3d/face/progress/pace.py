@@ -1,8 +1,7 @@
-"""How fast a pass goes and how long it will still take, from measured blocks; and numbers as people read them.
+"""Speed and time left of a pass, from measured blocks; and counts and durations as people read them.
 
-Blocks differ: those at the volume's end are smaller, and with several workers many are under way at a time. So speed
-is voxels over wall time, from the moment when the first measured block was begun until the last one ended, over all
-workers; and what is left is counted in voxels. Blocks that an earlier run had finished count as done and not as speed.
+Speed is voxels over wall time and all workers, from the start of the first measured block to the end of the last one,
+since blocks differ in size and several run at a time. Blocks that an earlier run finished are done, but not measured.
 """
 
 from __future__ import annotations
@@ -35,18 +34,9 @@ def format_time(seconds: float) -> str:
 class Pace:
     """Speed of one pass.
 
-    Attributes
-    ----------
-    total, done : int
-        Blocks of the pass; finished ones, those of earlier runs included.
-    total_vox, done_vox : int
-        The same in voxels; no voxels for a pass that runs once.
-    workers : int
-        How many blocks may be under way at a time.
-    voxels, measured : int
-        Voxels and blocks measured in this run.
-    began, latest : float
-        When the first measured block was started and the last one ended, in seconds of the caller's clock.
+    ``total`` and ``done`` count blocks, those of earlier runs included, ``total_vox`` and ``done_vox`` their voxels
+    (none for a pass that runs once). ``measured`` blocks with ``voxels`` were done in this run, from ``began`` to
+    ``latest`` on the caller's clock.
     """
 
     total: int
@@ -83,11 +73,10 @@ class Pace:
 
     @property
     def seconds_left(self) -> float | None:
-        """Wall time that the remaining voxels take at this run's mean pace; None while too little was measured.
+        """Wall time that the remaining voxels take at this run's mean pace.
 
-        While the first blocks of several workers are under way together, only one is finished, and the time would come
-        out several times too long. So there is none before as many are measured as there are workers, or a quarter of
-        all.
+        None before each worker could finish a block (or a quarter of all are done): the first block alone would give a
+        time several times too long.
         """
         if self.done >= self.total:
             return 0.0

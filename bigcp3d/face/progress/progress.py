@@ -1,9 +1,7 @@
-"""What one sees while a run goes: the dashboard's address, a bar for each pass, warnings, and a line at the end.
+"""The progress display of a run: the dashboard's address, a bar for each pass, warnings, and a line at the end.
 
-Speed and time left are those of `bigcp3d.face.progress.pace`. Passes overlap on Dask, so the clock of a pass starts
-with its first measured block and not when the pass was announced. On a terminal and in a notebook the passes are bars;
-elsewhere (a batch system's log, a notebook without ipywidgets) they are plain lines, one every few seconds. All of it
-goes to stderr, so that stdout holds results alone.
+On a terminal and in a notebook the passes are bars; elsewhere (a batch system's log, a notebook without ipywidgets)
+they are plain lines, one every few seconds. All of it goes to stderr, so that stdout holds results only.
 """
 
 from __future__ import annotations
@@ -38,17 +36,7 @@ LINE_EVERY_S = 5.0
 
 @dataclass
 class Watcher:
-    """An observer of a run: keeps the pace of each pass and shows it.
-
-    Attributes
-    ----------
-    console : rich.console.Console
-        Where to write.
-    bars : rich.progress.Progress, optional
-        The bars, on a terminal; None writes plain lines.
-    clock : callable
-        Seconds that only grow.
-    """
+    """An observer that shows the pace of each pass: as bars, or as plain lines where there are none."""
 
     console: Console
     bars: Progress | None = None
@@ -113,12 +101,12 @@ def describe_cluster(dashboard: str, workers: int) -> Text:
 
 
 def in_plain_notebook(console: Console) -> bool:
-    """Whether this is a notebook in which nothing can be drawn again, since ipywidgets is missing."""
+    """Whether this is a notebook without ipywidgets, which cannot draw a bar again."""
     return console.is_jupyter and importlib.util.find_spec("ipywidgets") is None
 
 
 def together(*observers: Observer | None) -> Observer | None:
-    """One observer that tells each of those that are there, in order; None where none is."""
+    """One observer for all that are not None, told in this order; None where none is left."""
     there = [observer for observer in observers if observer is not None]
     if not there:
         return None
@@ -135,6 +123,13 @@ def watching(quiet: bool = False, console: Console | None = None) -> Iterator[Ob
     """Observe a run on stderr: bars on a terminal, lines elsewhere, nothing where ``quiet``.
 
     A run on Dask is also shown on a page of its own (`bigcp3d.face.dashboard`) as long as the context lasts.
+
+    Parameters
+    ----------
+    quiet : bool, default False
+        Show nothing.
+    console : rich.console.Console, optional
+        Where to write. Default: stderr.
 
     Yields
     ------

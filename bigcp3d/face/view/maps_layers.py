@@ -1,8 +1,8 @@
 """The maps that labels were made from, as layers: foreground and flow, on their own grid, over the image.
 
-Maps are bare arrays, one a time point, on the working grid. Here they become one OME-Zarr group of axes (t), c, z, y,
-x, without a voxel being copied: metadata that place the grid over the image, and chunk keys that lead to each time
-point's own array. With working voxel i at image voxel ``(i + 0.5) * f - 0.5``::
+Maps are bare arrays on the working grid, one for each time point. Here they become one OME-Zarr group with axes (t), c,
+z, y, x, without copying a voxel: metadata place the grid over the image, and chunk keys lead to the array of each time
+point. Working voxel i lies at image voxel ``(i + 0.5) * f - 0.5``::
 
     scale = f * scale of the level        translation = that of the level + (scale - scale of the level) / 2
 """
@@ -31,11 +31,11 @@ from bigcp3d.pure.boxes import vec3
 from bigcp3d.schedule.planning.find_kept_maps import default_work_dir
 
 LAYERS = (("foreground", "#ffffff"), ("flow z", "#ff0000"), ("flow y", "#00ff00"), ("flow x", "#0000ff"))
-"""Channels of maps: the three flows together, each from -1 to 1, make one picture of directions."""
+"""Channels of maps; the three flows, each from -1 to 1, add up to one picture of directions."""
 
 
 def with_maps(scene: Scene, work_dir: str | Path | None = None) -> Scene:
-    """A scene with the maps of its visible labels as well; `InputError` where there are none."""
+    """The scene with the maps of its visible labels; `InputError` where there are none."""
     if not scene.images or not any(labels.visible for labels in scene.labels):
         raise InputError(f"{scene.title}: found no labels over an image; maps are shown with both: leave out --maps")
     image = scene.images[0].info
@@ -44,21 +44,14 @@ def with_maps(scene: Scene, work_dir: str | Path | None = None) -> Scene:
 
 
 def maps_of(labels: Labels, image: ImageInfo, work_dir: str | Path | None = None) -> Images:
-    """The maps that labels were made from, hidden at the start but for the foreground.
+    """The maps that labels of ``bigcp3d segment`` were made from; at the start only the foreground is visible.
 
-    Parameters
-    ----------
-    labels : Labels
-        Written by ``bigcp3d segment``.
-    image : ImageInfo
-        Their image.
-    work_dir : Path, optional
-        Where they were kept, where that is not the default place.
+    ``work_dir`` is where they were kept, if that is not the default place.
 
     Raises
     ------
     InputError
-        Where there are no maps.
+        There are no maps.
     """
     path = place(labels.info.path)
     settings = own_part(read_attributes(path)).get("parameters")
@@ -67,9 +60,9 @@ def maps_of(labels: Labels, image: ImageInfo, work_dir: str | Path | None = None
             f"{path}: found labels that 'bigcp3d segment' did not write; they have no maps: leave out --maps"
         )
     said = settings.get("maps")
-    if work_dir is None and is_address(str(said)):  # labels may come from strangers: nobody is asked for their sake
+    if work_dir is None and is_address(str(said)):  # labels may come from strangers: no address of theirs is opened
         raise InputError(
-            f"{path}: its maps are said to lie at {said}, which is not asked; give --work-dir where they are"
+            f"{path}: its maps are said to lie at {said}, and no address is opened unasked; give it as --work-dir"
         )
     where = str(work_dir or said or default_work_dir(str(path.parent.parent), labels.name))
     times = [int(time) for time in settings.get("times") or range(image.times)]
@@ -136,7 +129,7 @@ def _objects(where: str, array: zarr.Array[Any]) -> Objects:
 
 
 def _with_time(array: zarr.Array[Any], times: int) -> dict[str, Any]:
-    """Metadata of an array (t, c, z, y, x) whose chunks are those of arrays (c, z, y, x): a chunk a time point."""
+    """Metadata of an array (t, c, z, y, x) made of the chunks of arrays (c, z, y, x), one time point each."""
     metadata = dict(array.metadata.to_dict())
     metadata |= {"shape": [times, *array.shape], "dimension_names": ["t", "c", "z", "y", "x"], "attributes": {}}
     pieces = array.shards or array.chunks

@@ -1,8 +1,8 @@
-"""A scene in napari, with what napari-ome-zarr makes of each group.
+"""A scene in napari, through napari-ome-zarr.
 
-Each group is given to napari-ome-zarr by itself: its way to open labels looks for an image two folders above them, and
-(0.10) leaves an empty zarr group there where it finds none. Of scales and translations it takes the first scale alone,
-of images as of labels, so these lie on each other all the same.
+Each group is opened by itself: to open labels, napari-ome-zarr 0.10 looks for an image two folders above them, and
+leaves an empty zarr group there if it finds none. It uses only the first scale, of images as of labels, so these still
+lie on each other.
 """
 
 from __future__ import annotations
@@ -33,13 +33,7 @@ def need_napari() -> tuple[ModuleType, ModuleType]:
 
 
 def open_in_napari(scene: Scene) -> None:
-    """Show a scene in a window; returns when that is closed.
-
-    Raises
-    ------
-    InputError
-        Where napari is not installed, or has no window system to open on.
-    """
+    """Show a scene in a window until that is closed; `InputError` where napari or a window system is missing."""
     napari, _ = need_napari()
     try:
         from napari.qt import run
@@ -53,10 +47,7 @@ def open_in_napari(scene: Scene) -> None:
 
 
 def add_layers(viewer: Any, scene: Scene) -> None:
-    """Add all layers of a scene to a viewer, or to a ``ViewerModel``, which needs no window.
-
-    Contrast comes from the data, and visible are the layers that the scene says.
-    """
+    """Add all layers of a scene to a viewer, or to a ``ViewerModel``, which needs no window."""
     _, reader = need_napari()
     for images in scene.images:
         node = reader.Multiscales(zarr.open_group(zarr_store(images.info.path), mode="r", use_consolidated=False))

@@ -1,6 +1,6 @@
-"""A scene in Neuroglancer's words: the JSON state of its viewer. Neuroglancer itself is not needed here.
+"""A scene as the JSON state of Neuroglancer's viewer, which itself is not needed here.
 
-What it reads from OME-Zarr are scales and translations; contrast, colours and which layers overlap are said here.
+Neuroglancer reads scales and translations from OME-Zarr; contrast and colours are set here.
 """
 
 from __future__ import annotations
@@ -23,26 +23,20 @@ SHADER = """#uicontrol invlerp contrast
 void main() {{ emitRGB(colour * contrast()); }}
 """
 PIXELS = 340
-"""About the lower side of a panel: the longest side of the image fills it at the start."""
+"""About the shorter side of a panel, which the image's longest side fills at the start."""
 LABEL_ALPHA = 0.4
 OTHERS_ALPHA = 0.1
-"""Of cells that are not picked, once some are; until then all have `LABEL_ALPHA`."""
+"""Of the other cells, once some are picked."""
 METRES_PER_UM = 1e-6
 SHOWN_DTYPES = ("uint8", "uint16", "uint32", "uint64", "int8", "int16", "int32", "float32")
-"""Of images. It shows no error for others: int64 comes out wrong, float16 and float64 never."""
+"""Types of images that it shows. For others it gives no error: int64 looks wrong, float16 and float64 stay empty."""
 DTYPES = ", ".join(SHOWN_DTYPES)
 
 log = logging.getLogger(__name__)
 
 
 def only_shown(scene: Scene) -> Scene:
-    """A scene without what Neuroglancer cannot show, each with a word in the log: images of some dtypes.
-
-    Raises
-    ------
-    InputError
-        Where nothing is left.
-    """
+    """The scene without images of a type that Neuroglancer cannot show; `InputError` where nothing is left."""
     images = []
     for group in scene.images:
         if group.info.dtype in SHOWN_DTYPES:
@@ -55,20 +49,7 @@ def only_shown(scene: Scene) -> Scene:
 
 
 def describe_state(scene: Scene, urls: Mapping[str, str]) -> Json:
-    """The state that shows a scene.
-
-    Parameters
-    ----------
-    scene : Scene
-        What is shown.
-    urls : mapping of str to str
-        Where each group of the scene is served, by its path.
-
-    Returns
-    -------
-    state : dict
-        What ``neuroglancer.ViewerState`` takes.
-    """
+    """What ``neuroglancer.ViewerState`` takes to show a scene; ``urls`` say where each group is served, by its path."""
     layers = [_image_layer(c, images.info, urls[images.info.path]) for images in scene.images for c in images.channels]
     for labels in scene.labels:
         layers.append(
@@ -123,7 +104,7 @@ def _image_layer(channel: Channel, info: ImageInfo, url: str) -> Json:
 
 
 def _contrast(channel: Channel, dtype: np.dtype[Any]) -> Json:
-    """The range, and the wider window in which it can be dragged; of whole numbers, and none that the dtype lacks."""
+    """The range, and the wider window in which it can be dragged, in numbers that the dtype has."""
     span = channel.high - channel.low
     numbers = [channel.low, channel.high, channel.low - span / 4, channel.high + span]
     if dtype.kind == "f":

@@ -1,7 +1,7 @@
 """A scene in Neuroglancer, served to a browser on this machine or at the near end of an ssh tunnel.
 
-Two servers on the loopback address: ours for voxels (`bigcp3d.face.view.store_server`), and that of Neuroglancer's
-Python package for the viewer itself, which brings its client along: nothing is fetched from anywhere else.
+Two servers listen on the loopback address: ours for voxels (`bigcp3d.face.view.store_server`), and that of
+Neuroglancer's Python package for the viewer, which is part of the package: nothing comes from another machine.
 """
 
 from __future__ import annotations
@@ -21,17 +21,7 @@ from bigcp3d.face.view.store_server import HOST, StoreServer
 
 @dataclass(frozen=True)
 class Served:
-    """A scene that a browser can open.
-
-    Attributes
-    ----------
-    url : str
-        Of the viewer.
-    ports : tuple of int
-        Of the viewer and of the voxels: what a tunnel must carry.
-    viewer : neuroglancer.Viewer
-        To read or change what is shown.
-    """
+    """A scene that a browser can open: the viewer, its address, and the ports (viewer, voxels) for a tunnel."""
 
     url: str
     ports: tuple[int, int]
@@ -53,19 +43,12 @@ def need_neuroglancer() -> ModuleType:
 
 @contextmanager
 def serving(scene: Scene, port: int | None = None) -> Iterator[Served]:
-    """Serve a scene while the block runs.
-
-    Parameters
-    ----------
-    scene : Scene
-        What is shown.
-    port : int, optional
-        Of the viewer; the voxels take the next one. Default: free ones.
+    """Serve a scene while the block runs, at ``port`` and the next one, or at free ports.
 
     Raises
     ------
     InputError
-        Where Neuroglancer is not installed, or a port cannot be used.
+        Neuroglancer is not installed, or a port cannot be used.
     """
     neuroglancer = need_neuroglancer()
     scene = only_shown(scene)
@@ -76,7 +59,7 @@ def serving(scene: Scene, port: int | None = None) -> Iterator[Served]:
         try:
             viewer = neuroglancer.Viewer(allow_credentials=False)
         except OSError as error:
-            raise InputError(f"found port {port}, which cannot be used ({error}); give another --port") from error
+            raise InputError(f"port {port} cannot be used ({error}); give another --port") from error
         try:
             urls = {path: f"{voxels.url}{name}/" for path, name in names.items()}
             viewer.set_state(neuroglancer.ViewerState(describe_state(scene, urls)))

@@ -1,6 +1,6 @@
-"""What a viewer is to show, as frozen data: layers with their contrast, from metadata and a small sample of voxels.
+"""What a viewer shows, as frozen data: layers with their contrast, from metadata and a small sample of voxels.
 
-No viewer is known here; `bigcp3d.face.view.neuroglancer_state` says a scene in Neuroglancer's words.
+`bigcp3d.face.view.neuroglancer_state` and `bigcp3d.face.view.napari_view` show a scene in their viewers.
 """
 
 from __future__ import annotations
@@ -22,27 +22,16 @@ PERCENTILES = (1.0, 99.8)
 ENOUGH_VOX = 64**3
 """Contrast is taken from the coarsest level that has as many voxels."""
 COLOURS = ("#00ff00", "#ff00ff", "#00ffff", "#ffff00", "#ff0000", "#0000ff")
-"""Of the channels, where there are several: pairs that stay apart for people who see few colours come first."""
+"""Of several channels; the first pairs can be told apart by colour-blind people."""
 SHOWN_CHANNELS = 3
 """Channels that are visible at the start."""
 
 
 @dataclass(frozen=True)
 class Channel:
-    """One channel of an image.
+    """One channel of an image, ``index`` on axis c, under a name that no other layer of the scene has.
 
-    Attributes
-    ----------
-    name : str
-        Unique among the layers of a scene.
-    index : int
-        On c.
-    colour : str
-        ``"#rrggbb"`` of the brightest voxels.
-    low, high : float
-        Intensities shown black and in full colour; ``low < high``.
-    visible : bool
-        At the start.
+    Intensities from ``low`` to ``high`` go from black to ``colour`` (``"#rrggbb"``); ``visible`` is how it starts.
     """
 
     name: str
@@ -94,25 +83,16 @@ def make_scene(
     scale_um: Float3 | None = None,
     as_written: bool = False,
 ) -> Scene:
-    """The scene of a store.
+    """The scene of an image, a store of labels, or a labels group.
 
-    Parameters
-    ----------
-    path : str, Path or Remote
-        An image, a store of labels, or a labels group.
-    names : sequence of str
-        Labels to show. Default: those finished last; the others are there as well, hidden.
-    image : str, Path or Remote, optional
-        Of labels, where they name none, or one that is not read unasked.
-    scale_um : tuple of float, optional
-        Micrometres per voxel of level 0, where the store has none or a wrong one.
-    as_written : bool
-        Whether a viewer gets the metadata of the store, and not those that bigcp3d makes of them.
+    Labels of these ``names`` are shown, by default those finished last; the others are there, hidden. ``image`` is that
+    of labels which name none, or one that is not read unasked. With ``as_written``, viewers get the stored metadata and
+    not those that bigcp3d makes of them.
 
     Raises
     ------
     InputError
-        Where there is nothing to show, or no labels of such a name.
+        There is nothing to show, or no labels of such a name.
     """
     found = open_image_and_labels(path, image)
     shown_image = None if found.image is None else placed(found.image, scale_um)
@@ -146,11 +126,9 @@ def _channels(info: ImageInfo, taken: set[str]) -> list[Channel]:
 
 
 def contrast(info: ImageInfo, channel: int) -> tuple[float, float]:
-    """Percentiles of a coarse level at the first time point; (v, v + 1) where all of it is v, (0, 1) where nothing is.
+    """Percentiles of at most 2 million voxels of a coarse level at the first time point.
 
-    Notes
-    -----
-    Reads at most 2 million voxels, whatever the size of the image.
+    (v, v + 1) where all voxels have the value v, (0, 1) where none is a number.
     """
     sizes = [math.prod(level.shape) for level in info.levels]
     level = max((i for i, size in enumerate(sizes) if size >= ENOUGH_VOX), default=0)

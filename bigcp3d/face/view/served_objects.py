@@ -1,8 +1,8 @@
-"""What the web server may read: the objects of one store, and metadata that stand in for the stored ones.
+"""What the web server may read: the objects of one store, and metadata that replace the stored ones.
 
-Viewers differ in what they forgive: Neuroglancer refuses images of 0.1 to 0.3 and of 0.6, units that it does not know,
-levels without a scale. `bigcp3d` reads all of these, so a shelf shows each group's metadata as they were understood, in
-micrometres and in the version that goes with its zarr format. Voxels go through untouched.
+Neuroglancer refuses images of versions 0.1 to 0.3 and 0.6, units that it does not know, and levels without a scale;
+`bigcp3d` reads all of these. So a shelf shows the metadata of each group as bigcp3d understood them, in micrometres and
+in the version that goes with its zarr format. Voxels are passed on as they are.
 """
 
 from __future__ import annotations
@@ -24,7 +24,7 @@ MICROMETRES = ("micrometer",) * 3
 
 
 class Objects(Protocol):
-    """Objects by key, with names as a path has them."""
+    """Objects by key, which is a relative path."""
 
     def size(self, key: str) -> int | None:
         """Bytes of an object; None where there is none of that key."""
@@ -35,13 +35,7 @@ class Objects(Protocol):
 
 @dataclass(frozen=True)
 class Folder:
-    """The files below a folder. Links are followed as long as they stay inside it.
-
-    Attributes
-    ----------
-    root : Path
-        Nothing outside is ever read.
-    """
+    """The files below a folder. Links are followed if they stay inside it; nothing outside is ever read."""
 
     root: Path
 
@@ -64,7 +58,7 @@ class Folder:
             return file.read(stop - start)
 
     def _path(self, key: str) -> Path | None:
-        """The file that a key stands for; None for keys that are not plain names, and where links lead outside."""
+        """The file of a key; None for keys that are not plain, and where links lead outside."""
         if not is_plain(key):
             return None
         try:
@@ -103,14 +97,10 @@ def objects_at(where: str | Place) -> Objects:
 
 @dataclass(frozen=True)
 class Shelf:
-    """Objects of one group, from one place or several, some of which are given here instead.
+    """Objects of one group, from one place or several.
 
-    Attributes
-    ----------
-    places : mapping of str to Objects
-        By what the keys of their objects begin with on this shelf, and not there; "" for all keys.
-    instead : mapping of str to bytes
-        Objects by key.
+    ``places`` go by a prefix, which keys have on this shelf and not there ("" for all keys); ``instead`` holds objects
+    that are given here.
     """
 
     places: Mapping[str, Objects]
@@ -131,14 +121,13 @@ class Shelf:
         return b"" if found is None else found[0].read(found[1], start, stop)
 
     def _find(self, key: str) -> tuple[Objects, str] | None:
-        """The place of a key, and the key there; that of the longest beginning, where several fit."""
-        beginnings = [beginning for beginning in self.places if key.startswith(beginning)]
-        longest = max(beginnings, key=len, default=None)
+        """The place of a key, and the key there; of several prefixes the longest counts."""
+        longest = max((prefix for prefix in self.places if key.startswith(prefix)), key=len, default=None)
         return None if longest is None else (self.places[longest], key[len(longest) :])
 
 
 def shelf_of(info: ImageInfo, *, as_written: bool = False) -> Shelf:
-    """The shelf of an image or labels group, with its metadata as bigcp3d understood them, or as they are."""
+    """The shelf of an image or labels group, with its metadata as bigcp3d understood them, or ``as_written``."""
     objects = objects_at(info.path)
     if as_written:
         return Shelf({"": objects})
@@ -147,7 +136,7 @@ def shelf_of(info: ImageInfo, *, as_written: bool = False) -> Shelf:
 
 
 def _as_unsigned(info: ImageInfo, objects: Objects) -> dict[str, bytes]:
-    """Metadata of int64 arrays that call them uint64: the same bytes for ids, and a type that Neuroglancer knows."""
+    """Metadata that call int64 arrays uint64: ids have the same bytes, and Neuroglancer knows the type."""
     instead = {}
     for key in (f"{level.path}/zarr.json" for level in info.levels):
         node = json.loads(objects.read(key, 0, objects.size(key) or 0))

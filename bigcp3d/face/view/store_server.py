@@ -7,10 +7,10 @@
                               |     +-------- which store
                               +-------------- a random word, so that no other user or web page can guess the address
 
-It listens on the loopback address alone and only ever reads. Invariant: no answer comes from outside a shelf; see
-`bigcp3d.face.view.served_objects`. Of HTTP it speaks what zarr in a browser needs: HEAD, one range a request (from the
-start or, as shards need it, from the end), permission for pages of another origin, 404 for chunks that are not stored,
-and connections that stay open. Python's own server does none of ranges and permission.
+It listens on the loopback address only, and only reads; no answer comes from outside a shelf
+(`bigcp3d.face.view.served_objects`). It knows the part of HTTP that zarr in a browser needs: HEAD, one range a request
+(shards are read from the end), permission for pages of another origin, 404 for chunks that are not stored, and
+connections that stay open. Python's own server has neither ranges nor permission.
 """
 
 from __future__ import annotations
@@ -46,19 +46,12 @@ log = logging.getLogger(__name__)
 
 
 class StoreServer(ThreadingHTTPServer):
-    """Serves shelves from a thread while the ``with`` block runs.
-
-    Parameters
-    ----------
-    shelves : mapping of str to Shelf
-        By the word that stands for each in addresses.
-    port : int
-        0 for a free one.
+    """Serves shelves, by their name in addresses, from a thread while the ``with`` block runs; port 0 is a free one.
 
     Raises
     ------
     InputError
-        Where the port is taken or not allowed.
+        The port is taken or not allowed.
     """
 
     daemon_threads = True
@@ -70,7 +63,7 @@ class StoreServer(ThreadingHTTPServer):
             super().__init__((HOST, port), _Handler)
         except (OSError, OverflowError) as error:
             raise InputError(
-                f"found port {port}, which cannot be used ({error}); give another --port (the next one is used too)"
+                f"port {port} cannot be used ({error}); give another --port (the one after it is used too)"
             ) from error
 
     @property
@@ -87,7 +80,7 @@ class StoreServer(ThreadingHTTPServer):
         self.server_close()
 
     def handle_error(self, request: Any, client_address: Any) -> None:
-        """Log what went wrong with one connection; browsers break them off all the time."""
+        """Log a connection that broke; browsers do that all the time."""
         log.debug("a connection from %s ended badly", client_address, exc_info=True)
 
 
@@ -108,7 +101,7 @@ class _Handler(BaseHTTPRequestHandler):
         self._answer()
 
     def do_OPTIONS(self) -> None:
-        """Permit what a page of another origin asks permission for: a range from the end, for example."""
+        """Permit requests of pages of another origin."""
         self._send(HTTPStatus.NO_CONTENT)
 
     def _answer(self) -> None:
@@ -162,21 +155,14 @@ class _Handler(BaseHTTPRequestHandler):
         self.wfile.write(body)
 
     def log_message(self, format: str, *args: Any) -> None:
-        """Requests are for ``--verbose``; and without the token, since logs get passed on."""
+        """Log a request under ``--verbose``, without the token, since logs get passed on."""
         log.debug("%s", (format % args).replace(self.server.token, "TOKEN"))
 
 
 def parse_range(header: str | None, size: int) -> tuple[int, int, bool] | None:
-    """Bytes that a ``Range`` header asks for of an object of ``size`` bytes.
+    """Start, stop and whether that is a part, of what a ``Range`` header asks of ``size`` bytes; None if it has none.
 
-    Returns
-    -------
-    start, stop : int
-        Half open.
-    partial : bool
-        False for the whole object: without a header, or with one that is not a single range of bytes.
-    None
-        Where no byte of the range is there.
+    Without a header, or with one that is not a single range of bytes, that is the whole object.
     """
     match = RANGE.fullmatch((header or "").strip())
     if match is None or match.group() == "bytes=-":

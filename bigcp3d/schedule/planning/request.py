@@ -1,161 +1,337 @@
-"""What a user asks for, and what of it can be refused without looking at any image."""
+"""What a user asks of a segmentation: every option once, and what is refused before any image is opened.
+
+Imports nothing heavy, since the command line reads the options from here whenever it shows its help.
+"""
 
 from __future__ import annotations
 
 import math
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import cached_property
 from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Literal
 
 from bigcp3d.errors import InputError
+from bigcp3d.option import Option, check_choices
 from bigcp3d.pure.boxes import Vec3
-from bigcp3d.schedule.clusters.machines import Machines
 
-STARTS = ("auto", "maps", "image")
+if TYPE_CHECKING:
+    from bigcp3d.schedule.clusters.machines import Machines
+
+IMAGE = "What to segment"
+RESULT = "Where the labels go"
+CELLS = "Which cells are kept (measured on whole cells, never on pieces)"
+METHOD = "How cells are found"
+MACHINE = "Blocks and machines (none of these changes the labels)"
+RUN = "The run"
 
 LARGEST_CLOSING = 21
-"""That of the largest radius whose paths can be stored."""
+"""The closing of the largest radius whose paths can be stored."""
+
+SWEPT = ("foreground", "radius_vox", "min_volume", "max_volume", "min_foreground", "max_elongation", "max_flow_error")
+"""Settings of which a sweep tries several values."""
+
+Roi = str | Sequence[tuple[float | None, float | None]]
+MemoryLimit = Annotated[
+    str | int | None,
+    Option(
+        "Memory of one worker, such as 4GiB. Default: this machine's memory, divided among the workers.",
+        MACHINE,
+        "SIZE",
+    ),
+]
+Scheduler = Annotated[
+    str | None,
+    Option(
+        "Address of a running Dask scheduler (tcp://host:8786). Its workers need the same files and packages. Default: "
+        "a cluster is started.",
+        MACHINE,
+        "ADDRESS",
+    ),
+]
 
 
 @dataclass(frozen=True)
 class Request:
-    """What a user asks of a segmentation; the arguments of `bigcp3d.segment`, with their defaults.
+    """The options of a segmentation; the arguments of `bigcp3d.segment`."""
 
-    Attributes
-    ----------
-    source : str or Path
-        OME-Zarr image group, version 0.1 to 0.5.
-    output : str or Path, optional
-        Another store for the labels; None writes into the image's own group.
-    name : str
-        Of the labels.
-    model : str
-        A shipped model's name (``bigcp3d models``) or the path of a model file; ``cellpose:NAME`` or
-        ``cellpose:PATH`` for one of Cellpose's.
-    diameter_um : float, optional
-        Expected cell diameter in micrometres; with the image's scale it decides the working grid. None: no resampling.
-    diameter_vox : float, optional
-        The same in voxels of level 0, along its finest axis; where the image does not say its voxel size, voxels are
-        taken as cubes.
-    scale_um : tuple of float, optional
-        Micrometres per voxel of level 0 (z, y, x), where the store has none or a wrong one.
-    block : tuple of int, optional
-        Block (z, y, x) in working voxels; None chooses what fits in memory. No label depends on it.
-    roi : str or sequence of pairs, optional
-        Where labels are wanted: "Z0:Z1,Y0:Y1,X0:X1" in voxels of level 0, or in micrometres with "um" at its end; ends
-        may be left out. Cells that lie inside are those of the whole volume; ids count those of the region.
-    mask : str or Path, optional
-        OME-Zarr image or labels of the same volume at any resolution; cells are looked for where it is above 0.
-    time : str or int, optional
-        Time points: "5", "3:10" (3 to 9); default all. Labels of the others stay empty.
-    channel : int or str, or a sequence of these, optional
-        Channels by index or name, as many as the model takes and in its order. Default: the first for a model that
-        takes one, else those that bear the names of the model's.
-    level : int, optional
-        Pyramid level to read. Default: the coarsest that is no coarser than the working grid where a diameter is
-        given, else 0.
-    labels_level : int
-        Level of the image on which the labels lie; their coarser levels follow.
-    scheduler : str, optional
-        Address of a Dask scheduler that runs already; None starts a cluster.
-    cluster : {"local", "slurm", "lsf", "pbs", "ssh", "kubernetes"}
-        Where it is started.
-    cluster_config : str or Path, optional
-        YAML file that says what such a cluster needs to know (`bigcp3d.schedule.clusters.config`; examples in
-        ``deploy/``); for all but "local".
-    workers : int or str, optional
-        Worker processes, or "MIN:MAX" for as many as there is work for. Default: one a core of this machine; over SSH
-        the file says how many.
-    tls : str or Path, optional
-        Folder with ca.pem, cert.pem and key.pem: all that Dask says is encrypted, and others are refused.
-    memory_limit : str or int, optional
-        Memory of each local worker, such as "4GiB".
-    overwrite : bool
-        Replace labels of this name, or discard an unfinished run with other settings.
-    on_error : {"fail", "skip"}
-        Where a chunk of the image, or of ``maps``, cannot be read: its block fails, and what does not depend on it is
-        finished; or its voxels become background, and the summary and the labels' attributes list it.
-    missing_chunks : {"fill", "fail"}
-        Chunks that the store lacks are the fill value, as Zarr defines, and are counted; or they cannot be read.
-    keep_maps : bool
-        Leave the predicted maps in ``work_dir``; else they go as soon as no pass needs them.
-    work_dir : str or Path, optional
-        Intermediate arrays; default beside the store that gets the labels.
-    maps : str or Path, optional
-        Maps to take whatever they were predicted from: the work directory of a run that kept them, or those of another
-        tool, a zarr array or OME-Zarr image (4, Z, Y, X) on the working grid, or (T, 4,
-        Z, Y, X); foreground 0..1 and flow z, y, x in voxels per step, towards the centre (flows that point away are
-        stored as their negative). Float16, float32 or float64, cut to [-1, 1]; or int8, each value times 127. NaN is
-        refused. Nothing is predicted then; ``model`` still gives the diameter, where ``radius_vox`` does not.
-    start : {"auto", "maps", "image"}
-        Where to start from. Auto takes maps that a finished run on this image has kept, if they are what this one would
-        predict; "maps" refuses where there are none; "image" predicts. No label depends on it.
-    table : str or Path, optional
-        Where a table of the cells goes when the labels are finished: a ``.csv`` or ``.parquet`` file, or "zarr" for one
-        inside the store (`bigcp3d.measure`). ``overwrite`` counts for it too.
-    executor : {"dask", "serial"}
-        Serial runs in this process.
-    precision : {"auto", "float32", "bfloat16"}
-        In which the network computes; auto takes bfloat16 where this machine has instructions for it. It changes maps
-        a little, so a run is carried on in the precision that it began with.
-    foreground : float
-        Threshold on the predicted foreground, 0 to 1.
-    radius_vox : float, optional
-        Expected radius in working voxels, default the model's; steps, reach (3 x) and closing (half) follow from it.
-    closing_vox : int, optional
-        Radius of the closing that joins end points, in working voxels, 0 to 21; default half the radius.
-    min_volume, max_volume : float, optional
-        Voxels of level 0; default at least a fortieth of the ball of the expected radius.
-    min_foreground : float, optional
-        Smallest mean foreground of a cell, 0 (keeps all) to 1; default the model's.
-    max_elongation : float, optional
-        Largest ratio of longest to shortest principal axis, from 1.
-    max_flow_error : float, optional
-        Largest mean squared difference between predicted flow and flow to the centre, (voxels per step) squared.
-    """
-
-    source: str | Path
-    output: str | Path | None = None
-    name: str = "cells"
-    model: str = "membrane"
-    diameter_um: float | None = None
-    diameter_vox: float | None = None
-    scale_um: tuple[float, float, float] | None = None
-    block: Vec3 | None = None
-    roi: str | Sequence[tuple[float | None, float | None]] | None = None
-    mask: str | Path | None = None
-    time: str | int | None = None
-    channel: int | str | Sequence[int | str] | None = None
-    level: int | None = None
-    labels_level: int = 0
-    scheduler: str | None = None
-    cluster: str = "local"
-    cluster_config: str | Path | None = None
-    workers: int | str | None = None
-    tls: str | Path | None = None
-    memory_limit: str | int | None = None
-    overwrite: bool = False
-    on_error: str = "fail"
-    missing_chunks: str = "fill"
-    keep_maps: bool = False
-    work_dir: str | Path | None = None
-    maps: str | Path | None = None
-    start: str = "auto"
-    table: str | Path | None = None
-    executor: str = "dask"
-    precision: str = "auto"
-    foreground: float = 0.5
-    radius_vox: float | None = None
-    closing_vox: int | None = None
-    min_volume: float | None = None
-    max_volume: float | None = None
-    min_foreground: float | None = None
-    max_elongation: float | None = None
-    max_flow_error: float | None = None
+    source: Annotated[
+        str | Path,
+        Option(
+            "OME-Zarr image (0.1 to 0.5): a path, s3://BUCKET/PATH or https://.", metavar="IN.zarr", positional=True
+        ),
+    ]
+    diameter_um: Annotated[
+        float | None,
+        Option(
+            "Expected cell diameter in micrometres. The image is resampled so that cells have the diameter that the "
+            "model knows. Default: the image is taken as it is.",
+            IMAGE,
+            "UM",
+        ),
+    ] = None
+    diameter_vox: Annotated[
+        float | None,
+        Option(
+            "The same in voxels of level 0, along its finest axis. The other axes follow from the scale; without a "
+            "scale, voxels are cubes.",
+            IMAGE,
+            "VOX",
+            "--diameter-voxels",
+        ),
+    ] = None
+    scale_um: Annotated[
+        tuple[float, float, float] | None,
+        Option(
+            "Voxel size of level 0 in micrometres, where the store has none or a wrong one. Default: what the store "
+            "says.",
+            IMAGE,
+            "Z Y X",
+        ),
+    ] = None
+    model: Annotated[
+        str,
+        Option(
+            "membrane, nuclei, or a .safetensors file (see: bigcp3d models); cellpose:NAME or cellpose:PATH for a "
+            "Cellpose model, run on xy, xz and yz planes.",
+            IMAGE,
+            "NAME|PATH",
+        ),
+    ] = "membrane"
+    channel: Annotated[
+        int | str | Sequence[int | str] | None,
+        Option(
+            "Channel, from 0, or its name. Several for a model that takes several, in its order (see: bigcp3d models). "
+            "Default: the first; for a model with several, the channels of the same names.",
+            IMAGE,
+            "N|NAME",
+            many=True,
+        ),
+    ] = None
+    level: Annotated[
+        int | None,
+        Option(
+            "Resolution to read, 0 the finest. Default: with a diameter the coarsest that is fine enough, else 0.",
+            IMAGE,
+            "N",
+        ),
+    ] = None
+    roi: Annotated[
+        Roi | None,
+        Option(
+            "Label this region only, in voxels of level 0 (0:64,100:228,:), or in micrometres with um at its end. "
+            "Cells inside are those of the whole volume, voxel by voxel; only their numbers differ.",
+            IMAGE,
+            "Z0:Z1,Y0:Y1,X0:X1",
+        ),
+    ] = None
+    mask: Annotated[
+        str | Path | None,
+        Option(
+            "Look for cells where this OME-Zarr image or labels group is above 0. It shows the same volume at any "
+            "resolution.",
+            IMAGE,
+            "MASK.zarr",
+        ),
+    ] = None
+    time: Annotated[
+        str | int | None,
+        Option(
+            "Time points: 5, or 3:10 for 3 to 9. Labels of the others stay empty. Default: all.", IMAGE, metavar="A:B"
+        ),
+    ] = None
+    output: Annotated[
+        str | Path | None,
+        Option(
+            "Another store for the labels, a path or s3://BUCKET/PATH, which points back to its source. Default: the "
+            "image's own group.",
+            RESULT,
+            "OUT.zarr",
+        ),
+    ] = None
+    labels_level: Annotated[
+        int,
+        Option(
+            "Resolution of the image on which the labels lie, 0 the finest. Coarser labels are smaller files.",
+            RESULT,
+            "N",
+        ),
+    ] = 0
+    name: Annotated[str, Option("Name of the labels: labels/NAME.", RESULT)] = "cells"
+    overwrite: Annotated[
+        bool,
+        Option(
+            "Replace labels of this name, and the table; discard an unfinished run with other settings. A run with the "
+            "same settings is carried on.",
+            RESULT,
+        ),
+    ] = False
+    keep_maps: Annotated[
+        bool,
+        Option(
+            "Keep the predicted maps (int8, 4 bytes a voxel) in WORK_DIR, to tune the later steps without predicting "
+            "again: the same command with another threshold, radius, filter or --name finds them.",
+            RESULT,
+        ),
+    ] = False
+    table: Annotated[
+        str | Path | None,
+        Option(
+            "Measure the cells as well, one row each: FILE.csv, FILE.parquet, or zarr for a table inside the store "
+            "(see: bigcp3d measure).",
+            RESULT,
+            "FILE|zarr",
+        ),
+    ] = None
+    min_volume: Annotated[
+        float | None,
+        Option(
+            "Smallest cell, in voxels of the image. Default: 1/40 of a ball of the expected diameter; 0 keeps all.",
+            CELLS,
+            "VOX",
+        ),
+    ] = None
+    max_volume: Annotated[float | None, Option("Largest cell, in voxels of the image.", CELLS, "VOX")] = None
+    min_foreground: Annotated[
+        float | None,
+        Option(
+            "Lowest mean predicted foreground of a cell: how sure the network is of it. 0 keeps all. Default: the "
+            "model's.",
+            CELLS,
+            "0..1",
+        ),
+    ] = None
+    max_elongation: Annotated[
+        float | None, Option("Longest over shortest principal axis, 1 for a ball.", CELLS, "RATIO")
+    ] = None
+    max_flow_error: Annotated[
+        float | None,
+        Option(
+            "Mean squared difference between the predicted flow and the flow of the cell found, in (voxels per step) "
+            "squared, 0 to about 4. Costs one more pass.",
+            CELLS,
+            "E",
+        ),
+    ] = None
+    foreground: Annotated[
+        float, Option("Voxels with a predicted foreground above this belong to cells.", METHOD, "0..1")
+    ] = 0.5
+    radius_vox: Annotated[
+        float | None,
+        Option(
+            "Expected cell radius in working voxels. Steps, reach (3 x) and closing follow from it. Default: half the "
+            "model's diameter.",
+            METHOD,
+            "VOX",
+        ),
+    ] = None
+    closing_vox: Annotated[
+        int | None,
+        Option(
+            "End points of paths nearer than about twice this are one cell, in working voxels, 0 to 21. Default: half "
+            "the radius.",
+            METHOD,
+            "VOX",
+        ),
+    ] = None
+    maps: Annotated[
+        str | Path | None,
+        Option(
+            "Start from these maps, whatever they were predicted from: a WORK_DIR with kept maps, or maps of another "
+            "tool, zarr or OME-Zarr, (4, Z, Y, X) or (T, 4, Z, Y, X), foreground 0..1 and flow z, y, x in voxels per "
+            "step towards the cell's centre (store the negative of flows that point away); floats, cut to -1..1, or "
+            "int8 times 127; no NaN. Give --radius with it.",
+            METHOD,
+            "MAPS.zarr",
+        ),
+    ] = None
+    start: Annotated[
+        Literal["auto", "maps", "image"],
+        Option(
+            "Where to start. auto: from maps that an earlier run on this image kept (--keep-maps), if they are those that "
+            "this run would predict. maps: stop where there are none, and list what differs. image: predict.",
+            METHOD,
+            flag="--from",
+        ),
+    ] = "auto"
+    precision: Annotated[
+        Literal["auto", "float32", "bfloat16"],
+        Option(
+            "In which the network computes. auto: bfloat16 where this machine has instructions for it, 2 to 4 times as "
+            "fast. It changes the maps a little. A run is carried on in the precision in which it began.",
+            METHOD,
+        ),
+    ] = "auto"
+    block: Annotated[
+        Vec3 | None,
+        Option("Block in working voxels. Default: chosen from the volume and the memory limit.", MACHINE, "Z Y X"),
+    ] = None
+    workers: Annotated[
+        int | str | None,
+        Option(
+            "Worker processes of the cluster that is started; with MIN:MAX as many as there is work for. Default: one "
+            "a core of this machine.",
+            MACHINE,
+            "N|MIN:MAX",
+        ),
+    ] = None
+    memory_limit: MemoryLimit = None
+    scheduler: Scheduler = None
+    cluster: Annotated[
+        str,
+        Option(
+            "Where a cluster is started: local (this machine), slurm, lsf, pbs, ssh or kubernetes; all but local "
+            "need --cluster-config. deploy/README.md says which to pick.",
+            MACHINE,
+            "KIND",
+        ),
+    ] = "local"
+    cluster_config: Annotated[
+        str | Path | None,
+        Option(
+            "What the cluster needs to know: memory of a worker, queue, hosts. Examples: deploy/*.yaml.",
+            MACHINE,
+            "FILE.yaml",
+        ),
+    ] = None
+    tls: Annotated[
+        str | Path | None,
+        Option("Encrypt Dask's connections and refuse others; DIR holds ca.pem, cert.pem and key.pem.", MACHINE, "DIR"),
+    ] = None
+    work_dir: Annotated[
+        str | Path | None,
+        Option(
+            "Folder for intermediate arrays and finished blocks, seen by all workers; a file system. Default: "
+            "IN.bigcp3d/NAME; for s3:// targets BUCKET-IN.bigcp3d/NAME in the current directory.",
+            MACHINE,
+            "DIR",
+        ),
+    ] = None
+    executor: Annotated[
+        Literal["dask", "serial"],
+        Option("One process, no Dask: the reference that Dask must equal.", MACHINE, flag="--serial", switch="serial"),
+    ] = "dask"
+    on_error: Annotated[
+        Literal["fail", "skip"],
+        Option(
+            "Where a chunk of the input cannot be read. fail: its block fails, and blocks that do not need it are "
+            "finished. skip: the chunk becomes background (label 0) and is listed.",
+            RUN,
+        ),
+    ] = "fail"
+    missing_chunks: Annotated[
+        Literal["fill", "fail"],
+        Option(
+            "Chunks of the image that are not in the store. fill: they have the fill value, as Zarr defines, and are "
+            "counted. fail: they cannot be read; for images that are known to be whole.",
+            RUN,
+        ),
+    ] = "fill"
 
     def check(self) -> None:
         """Refuse values that no image could make right."""
+        check_choices(self)
         positive = {
             "diameter": self.diameter_um,
             "diameter in voxels": self.diameter_vox,
@@ -179,26 +355,33 @@ class Request:
             raise InputError(f"min volume is {self.min_volume}; it must be 0 or more voxels")
         if self.max_volume is not None and (self.min_volume or 0) > self.max_volume:
             raise InputError(f"min volume {self.min_volume} is above max volume {self.max_volume}; swap them")
-        self.machines.check()
-        if self.start not in STARTS:
-            raise InputError(f"start is {self.start!r}; {', '.join(STARTS)} are known")
-        if self.start == "image" and self.maps is not None:
-            raise InputError(f"maps are {self.maps}, and the start is {self.start}; leave one of the two out")
         if self.closing_vox is not None and not 0 <= self.closing_vox <= LARGEST_CLOSING:
             raise InputError(f"closing is {self.closing_vox}; it must be 0 to {LARGEST_CLOSING} working voxels")
-        if self.executor not in ("dask", "serial"):
-            raise InputError(f"executor is {self.executor!r}; 'dask' and 'serial' are known")
-        for what, said, known in (
-            ("on error", self.on_error, ("fail", "skip")),
-            ("missing chunks", self.missing_chunks, ("fill", "fail")),
-        ):
-            if said not in known:
-                raise InputError(f"{what} is {said!r}; {known[0]!r} and {known[1]!r} are known")
-        if self.precision not in ("auto", "float32", "bfloat16"):
-            raise InputError(f"precision is {self.precision!r}; 'auto', 'float32' and 'bfloat16' are known")
+        if self.start == "image" and self.maps is not None:
+            raise InputError(f"maps are {self.maps}, and the start is {self.start}; leave one of the two out")
+        if self.executor == "serial" and (self.scheduler or self.workers or self.cluster != "local"):
+            raise InputError(
+                "--serial was given with --scheduler, --cluster or --workers; it runs in one process: leave one out"
+            )
+        self.machines.check()
 
     @cached_property
     def machines(self) -> Machines:
         """Where it runs; in this process alone, the machine is one worker."""
+        from bigcp3d.schedule.clusters.machines import Machines
+
         workers = 1 if self.executor == "serial" else self.workers
         return Machines(self.scheduler, self.cluster, self.cluster_config, workers, self.tls, self.memory_limit)
+
+
+@dataclass(frozen=True, kw_only=True)
+class UpdateRequest(Request):
+    """The options of an update: a segmentation of a region of labels that are there."""
+
+    roi: Annotated[Roi, Option("The region, in voxels of level 0, or with um.", IMAGE, "Z0:Z1,Y0:Y1,X0:X1")] = field()
+    edited: Annotated[
+        bool,
+        Option(
+            "Level 0 was corrected by hand in the region: segment nothing, and make its coarser levels again.", RESULT
+        ),
+    ] = False

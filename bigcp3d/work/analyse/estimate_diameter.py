@@ -1,13 +1,13 @@
-"""A first guess of the cell diameter, from the image alone: the one at which a model finds cells of that diameter.
+"""Guesses the cell diameter from the image alone: the one at which a model finds cells of that diameter.
 
-A network knows cells of one diameter. Told one that is too large, it finds the cells all the same, or pieces of them;
-so what it finds is told to it next, from a large diameter downwards, until it finds what it is told::
+A network knows cells of one diameter. If it is told a larger one, it still finds the cells, or pieces of them. So it is
+told next what it found, from a large diameter downwards, until both agree::
 
     told      31.0    16.6    15.5        micrometres; nuclei of 15.3 (from their labels)
     found     16.6    15.5    15.4
 
-It is tried on a few crops, each as large in working voxels whatever the diameter, so the work does not grow with the
-volume. Not from small diameters upwards: there a crop holds few whole cells, and noise looks like cells.
+A few crops are tried, always of the same size in working voxels, so the work does not grow with the volume. Small
+diameters do not come first, since a crop then holds few whole cells, and noise looks like cells.
 """
 
 from __future__ import annotations
@@ -57,7 +57,7 @@ Segment = Callable[[NDArray[np.float32]], NDArray[np.uint32]]
 
 
 @dataclass(frozen=True)
-class Trial:
+class DiameterTrial:
     """What came of one diameter: ``found`` holds those of the cells, in the unit of ``told``."""
 
     told: float
@@ -83,7 +83,7 @@ class Estimate:
         Cells that it rests on.
     in_um : bool
         The unit.
-    trials : tuple of Trial
+    trials : tuple of DiameterTrial
         In the order in which they were tried.
     """
 
@@ -92,7 +92,7 @@ class Estimate:
     high: float
     cells: int
     in_um: bool
-    trials: tuple[Trial, ...]
+    trials: tuple[DiameterTrial, ...]
 
 
 def estimate_diameter(
@@ -103,48 +103,29 @@ def estimate_diameter(
     channels: tuple[int, ...] = (0,),
     time: int = 0,
     scale_um: tuple[float, float, float] | None = None,
-    on_trial: Callable[[Trial], None] | None = None,
+    on_event: Callable[[DiameterTrial], None] | None = None,
 ) -> Estimate:
-    """Guess the diameter of the cells of an image.
-
-    Parameters
-    ----------
-    source : str or Path
-        OME-Zarr image.
-    card : ModelCard
-        Of the network in ``segment``.
-    segment : callable
-        See `Segment`; `bigcp3d.work.train.validate.segment_array` with a network.
-    channels, time : tuple of int, int
-        What is looked at.
-    scale_um : tuple of float, optional
-        Micrometres per voxel of level 0, where the image has none or a wrong one.
-    on_trial : callable, optional
-        Told of each diameter that was tried.
-
-    Returns
-    -------
-    Estimate
+    """Guess the diameter of the cells of an image, with the model of ``card`` in ``segment``.
 
     Raises
     ------
     InputError
-        No diameter is found at which the model finds cells of that diameter.
+        There is no diameter at which the model finds cells of that diameter.
     """
     image = open_image(source)
     check_time(image, time)
     stated = scale_um or image.levels[0].scale_um
     scale = stated or (1.0, 1.0, 1.0)
     limits = [_range(image, channel, time, card) for channel in channels]
-    trials: list[Trial] = []
-    agreed: list[Trial] = []
+    trials: list[DiameterTrial] = []
+    agreed: list[DiameterTrial] = []
     told = _largest(image, scale, card)
     while len(trials) < MOST_TRIALS and _fits(image, told, scale, card):
         found = [_find(image, told, scale, centre, card, segment, channels, limits, time) for centre in CENTRES]
-        now = Trial(told, np.concatenate(found))
+        now = DiameterTrial(told, np.concatenate(found))
         trials.append(now)
-        if on_trial is not None:
-            on_trial(now)
+        if on_event is not None:
+            on_event(now)
         if abs(now.median - told) <= CLOSE * told:
             agreed.append(now)
             if len(now.found) >= ENOUGH_CELLS:

@@ -1,7 +1,7 @@
-"""Evaluation of labels on disk against the truth, block by block.
+"""Compares labels on disk with the truth, block by block.
 
-What is read makes sparse tables of integers that add up in any order, so memory grows with the cells and not with the
-voxels, and the numbers are those of the whole volume.
+Blocks give sparse tables of integers, which add up in any order. So the numbers are those of the whole volume, and
+memory grows with the cells and not with the voxels.
 """
 
 from __future__ import annotations
@@ -16,11 +16,14 @@ from numpy.typing import NDArray
 
 from bigcp3d.edge.image.image import ImageInfo, open_labels, read_box
 from bigcp3d.errors import InputError
+from bigcp3d.option import takes
 from bigcp3d.pure.boxes import BlockGrid, Vec3
 from bigcp3d.pure.score.bounding_boxes import Extents, cross_seams, find_extents, look_up_extents, merge_extents
 from bigcp3d.pure.score.matching import follow_truth, number_cells
 from bigcp3d.pure.score.metrics import CellTable, Number, Scores, list_cells, score_groups
 from bigcp3d.pure.score.overlaps import Overlaps, count_overlaps, drop_crumbs, merge_gradually, merge_overlaps
+from bigcp3d.work.analyse.blocks_read import BlocksRead
+from bigcp3d.work.analyse.evaluate_settings import EvaluateSettings
 
 BLOCK: Vec3 = (64, 256, 256)
 """Voxels that are compared at a time."""
@@ -113,31 +116,20 @@ class _Table:
         return len(self.overlaps)
 
 
+@takes(EvaluateSettings)
 def evaluate(
     pred: str | Path,
     truth: str | Path,
     *,
-    pred_name: str = "cells",
-    truth_name: str = "truth",
-    min_truth_vox: int = 0,
-    blocks: Grid | None = None,
-    on_block: Callable[[int, int], None] | None = None,
+    on_event: Callable[[BlocksRead], None] | None = None,
+    **arguments: Any,
 ) -> Evaluation:
-    """Compare labels with the truth.
+    """Compare labels with the truth, at their finest level.
 
     Parameters
     ----------
-    pred, truth : str or Path
-        Image or labels groups; the finest level is compared.
-    pred_name, truth_name : str
-        Which labels.
-    min_truth_vox : int
-        True cells with fewer voxels are ignored: neither needed nor counted wrong
-        (`bigcp3d.pure.score.overlaps.drop_crumbs`).
-    blocks : tuple of float, optional
-        Voxels of a block, (z, y, x): cells that this grid cuts are scored apart from the others as well. May be a
-        fraction, for blocks of a working grid: see `bigcp3d.pure.score.bounding_boxes.cross_seams`.
-    on_block : callable, optional
+    **arguments
+    on_event : callable, optional
         Told after each block how many of how many are done.
 
     Returns
@@ -155,10 +147,16 @@ def evaluate(
     -----
     Needs memory for one block (`BLOCK`), and about 1 KB a cell for the tables. Blocks are independent of each other,
     and their shape changes no number.
+
+    Examples
+    --------
+    >>> scores = bigcp3d.evaluate("tissue.zarr", "tissue.zarr", pred_name="cells", truth_name="truth")
+    >>> scores["mean_dice"] > 0.7
+    True
     """
-    if blocks is not None and not min(blocks) > 0:
-        raise InputError(f"found blocks of {blocks} voxels; allowed are sizes above 0 on z, y and x; give such")
-    found, true = open_labels(pred, pred_name), open_labels(truth, truth_name)
+    settings = EvaluateSettings(pred, truth, **arguments)
+    settings.check()
+    found, true = open_labels(pred, settings.pred_name), open_labels(truth, settings.truth_name)
     check_alike(found, true)
     done = 0
     grid = BlockGrid(true.levels[0].shape, BLOCK)
@@ -170,10 +168,10 @@ def evaluate(
             p, t = (read_box(info, 0, box, time=time) for info in (found, true))
             yield _Table(count_overlaps(p, t), find_extents(t, box.start), find_extents(p, box.start))
             done += 1
-            if on_block is not None:
-                on_block(done, len(grid) * true.times)
+            if on_event is not None:
+                on_event(BlocksRead(done, len(grid) * true.times))
 
-    return _score([_join(read(time)) for time in range(true.times)], min_truth_vox, blocks)
+    return _score([_join(read(time)) for time in range(true.times)], settings.min_cell_vox, settings.blocks)
 
 
 def check_alike(found: ImageInfo, true: ImageInfo) -> None:
@@ -218,9 +216,9 @@ def _join(parts: Iterator[_Table]) -> _Table:
     return merge_gradually(parts, merge)
 
 
-def _score(times: list[_Table], min_truth_vox: int, blocks: Grid | None) -> Evaluation:
+def _score(times: list[_Table], min_cell_vox: int, blocks: Grid | None) -> Evaluation:
     """All numbers from the tables of all time points."""
-    table = number_cells([drop_crumbs(time.overlaps, min_truth_vox) for time in times])
+    table = number_cells([drop_crumbs(time.overlaps, min_cell_vox) for time in times])
     start, stop = look_up_extents(table.true_ids[1:], table.true_time[1:], [time.true for time in times])
     cells = list_cells(table)
     if blocks is None:

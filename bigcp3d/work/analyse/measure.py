@@ -1,8 +1,7 @@
-"""The cells of labels, measured block by block: what a table of cells needs, and what training needs.
+"""Measures the cells of labels block by block, for tables of cells and for training.
 
-`plan_measurement` says what is read and in which blocks, as frozen data that travels to workers; `measure_block` reads
-one block with one voxel around it. Sums of blocks add up, so the numbers do not depend on the blocks, and memory holds
-one block and one row a cell.
+`plan_measurement` decides what is read and in which blocks, as frozen data for workers; `measure_block` reads one block
+with one voxel around it. Sums of blocks add up, so the numbers do not depend on the blocks.
 """
 
 from __future__ import annotations
@@ -82,29 +81,19 @@ def plan_measurement(
     name: str = "cells",
     *,
     image: str | Path | None = None,
-    channels: Sequence[int | str] | None = None,
+    channel: int | str | Sequence[int | str] | None = None,
     block: Vec3 | None = None,
 ) -> Measurement:
     """Open labels and their image, and decide on the blocks.
 
-    Parameters
-    ----------
-    store : str or Path
-        An image with labels, a labels group, or one labels image.
-    name : str
-        Of the labels.
-    image : str or Path, optional
-        Whose intensities are measured; the image that the labels belong to where not given.
-    channels : sequence of int or str, optional
-        Which of its channels; all where not given, none where empty.
-    block : tuple of int, optional
-        For tests; about 2^24 voxels of whole chunks where not given.
+    ``image`` is by default the one that the labels belong to, ``channel`` all of its channels (none where empty).
 
     Raises
     ------
     InputError
         There are no such labels, image or channels, or an image that was asked for has another shape.
     """
+    channels = (channel,) if isinstance(channel, int | str) else channel
     labels = with_told_scale(open_labels(store, name))
     found = open_image(image) if image is not None else source_image(labels)
     level = None if found is None else matching_level(labels, found)

@@ -56,7 +56,7 @@ def cells_of_run(plan: Plan, rows: int = ROWS) -> Iterator[CellRows]:
 
 def cells_of_labels(labels: ImageInfo, wanted: Box | None = None) -> Iterator[CellRows]:
     """The cells of labels, measured block by block; a part is a time point. ``wanted``: where a run has labelled."""
-    what = plan_measurement(labels.path, "", channels=())
+    what = plan_measurement(labels.path, "", channel=())
     level = labels.levels[0]
     for time in range(labels.times):
         cells = what.merge(measure_block(what, time, index) for index in what.grid)

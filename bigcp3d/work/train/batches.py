@@ -1,9 +1,8 @@
-"""Training batches, made in this process or ahead of the network by others.
+"""Training batches, made in this process or ahead of time by worker processes.
 
-Invariant: batch n of a recipe depends on the recipe and n alone. So a run that was stopped goes on with what it would
-have seen, and any number of workers gives the same batches in the same order.
-
-Nothing here imports torch, so that a worker starts in a second and holds little memory.
+Batch n depends on the recipe and n alone. So a resumed training sees the batches that it would have seen, and any
+number of workers gives the same batches in the same order. Nothing here imports torch: a worker starts in a second and
+needs little memory.
 """
 
 from __future__ import annotations
@@ -41,20 +40,9 @@ AHEAD = 2
 
 @dataclass(frozen=True)
 class Recipe:
-    """All that a batch follows from, but its number.
+    """What decides a batch, apart from its number: weighted sources, seed, size, patch, targets (by the card).
 
-    Attributes
-    ----------
-    sources : tuple of (float, Source)
-        With their weights, drawn by these.
-    seed, batch : int, int
-        Of the samples; how many a batch holds.
-    patch : tuple of int
-        Shape of a sample, (z, y, x).
-    card : ModelCard
-        Says what the targets are.
-    balance : float
-        How far small cells count as much as large ones: `bigcp3d.pure.learn.targets.size_weights`.
+    ``balance`` is that of `bigcp3d.pure.learn.targets.size_weights`.
     """
 
     sources: tuple[tuple[float, Source], ...]
@@ -74,10 +62,9 @@ def make_sample(
 ) -> tuple[Float32, Float32, Float32]:
     """Image (c, z, y, x), target (4, z, y, x) and weights (z, y, x) of one patch.
 
-    Drawn larger by a cell, so that the centre and the size of a cell that the patch cuts are those of the whole cell
-    (of a cell that leaves the sample as well, those of what is there); and turned and cut before the target is made, so
-    that the flow is right by construction. What changes intensities is drawn for each
-    channel anew, as stains and cameras have nothing to do with each other.
+    The sample is larger than the patch by a cell on each side, so that a cell which the patch cuts keeps the centre and
+    the size of the whole cell. It is turned and cut before the target is made, so the flow is right by construction.
+    Changes of intensity are drawn for each channel by itself, since stains and cameras are independent.
     """
     margin = math.ceil(card.diameter_vox)
     sample = source.draw(rng, vec3(p + 2 * margin for p in patch))
@@ -106,7 +93,7 @@ def make_batch(
     *,
     augment: bool = True,
 ) -> Batch:
-    """``batch`` patches, from sources that are drawn by their weights."""
+    """``batch`` patches from sources drawn by their weights."""
     rng = np.random.default_rng(list(seed))
     weights = np.array([weight for weight, _ in sources])
     chosen = rng.choice(len(sources), size=batch, p=weights / weights.sum())
@@ -116,28 +103,15 @@ def make_batch(
 
 
 def make_batches(recipe: Recipe, numbers: Iterable[int], workers: int) -> Generator[Batch, None, None]:
-    """Batches in the order of their numbers.
+    """Batches in the order of their numbers, made ahead by ``workers`` processes (0: here, one by one).
 
-    Parameters
-    ----------
-    recipe : Recipe
-    numbers : iterable of int
-    workers : int
-        Processes that make them ahead, ``AHEAD`` each; 0 makes each here, when it is asked for.
-
-    Yields
-    ------
-    Batch
+    Close the generator (`contextlib.closing`) to end the workers. They are started with "spawn", since a fork of a
+    process that runs torch may hang; so a script that trains with workers needs ``if __name__ == "__main__":``.
 
     Raises
     ------
     BigCP3DError
         A worker died.
-
-    Notes
-    -----
-    Close the generator (`contextlib.closing`) to end the workers. They are started afresh ("spawn"), since a fork of
-    a process that runs torch may hang; so a script that trains with workers needs ``if __name__ == "__main__":``.
     """
     if not workers:
         yield from map(recipe.make, numbers)
@@ -154,8 +128,8 @@ def make_batches(recipe: Recipe, numbers: Iterable[int], workers: int) -> Genera
             yield waiting.popleft().result()
     except BrokenProcessPool as error:
         raise BigCP3DError(
-            f"found that one of {workers} workers that make samples has ended; they need memory for a volume's cells "
-            'and a few samples each, and a script that trains needs `if __name__ == "__main__":`; give fewer workers '
+            f"one of the {workers} workers that make samples has died; each needs memory for the cells of all volumes "
+            'and a few samples, and a script that trains needs `if __name__ == "__main__":`; give fewer workers '
             "(0: none) and resume from the checkpoint"
         ) from error
     finally:
@@ -167,7 +141,7 @@ _recipe: list[Recipe] = []
 
 
 def _start_worker(recipe: Recipe) -> None:
-    """Keep the recipe; leave Ctrl-C to the main process, and end when that is killed."""
+    """Keep the recipe; leave Ctrl-C to the main process, and end when it does."""
     signal.signal(signal.SIGINT, signal.SIG_IGN)
     _recipe[:] = [recipe]
     threading.Thread(target=_end_with_parent, daemon=True).start()

@@ -1,10 +1,8 @@
-"""Checkpoints: all of a training at one step, in one file that is there whole or not at all.
+"""Checkpoints: the whole state of a training after a step, written to one file at once.
 
 Weights, their average, the state of the optimiser, the best weights so far and the rows of the learning curve are
-written together. So a run that goes on cannot mix the parts of two steps, and writes no row twice.
-
-A checkpoint belongs to the settings it was made with: others are refused by the names of those that differ. It holds
-tensors, numbers and text, and is read without running code.
+written together, so a resumed training never mixes two steps and writes no row twice. A checkpoint made with other
+settings is refused, and the message lists those that differ. Reading one runs no code.
 """
 
 from __future__ import annotations
@@ -22,8 +20,8 @@ from bigcp3d.edge.stores.atomic_files import write_atomically
 from bigcp3d.edge.stores.zarr_write import plain_json
 from bigcp3d.errors import InputError, TargetError
 
-FORMAT = 3
-"""Of the file and of the samples that it goes on with: 1 had no settings; 2 drew other samples."""
+FORMAT = 4
+"""Rises with each change of the file, of the settings in it, or of the samples that a seed gives."""
 
 Row = dict[str, float]
 """One validation: column to number, with "step" first."""
@@ -31,22 +29,10 @@ Row = dict[str, float]
 
 @dataclass(frozen=True)
 class Checkpoint:
-    """A training after some steps.
+    """A training after ``step`` steps.
 
-    Attributes
-    ----------
-    step : int
-        Steps that were done.
-    settings : dict
-        All that decides the result; JSON.
-    machine : dict
-        What decides the last bits: versions, device, threads; JSON.
-    rows : list of dict
-        The learning curve.
-    state : dict
-        ``state_dict()`` of each part.
-    best : dict or None
-        Averaged weights at the best validation.
+    ``settings`` decide the result and ``machine`` its last bits (both JSON); ``rows`` are the learning curve, ``state``
+    the ``state_dict()`` of each part, ``best`` the averaged weights at the best validation.
     """
 
     step: int
@@ -58,13 +44,7 @@ class Checkpoint:
 
 
 def save_checkpoint(path: Path, checkpoint: Checkpoint) -> None:
-    """Write a checkpoint, replacing an older one in one step.
-
-    Raises
-    ------
-    TargetError
-        It cannot be written; the older one is still there.
-    """
+    """Write a checkpoint in the place of an older one, which stays if this fails (`TargetError`)."""
     content = {
         "format": FORMAT,
         "step": checkpoint.step,
@@ -82,13 +62,7 @@ def save_checkpoint(path: Path, checkpoint: Checkpoint) -> None:
 
 
 def load_checkpoint(path: Path, settings: dict[str, Any]) -> Checkpoint:
-    """The checkpoint of a run with these settings.
-
-    Raises
-    ------
-    InputError
-        The file is damaged or of another kind, or was made with other settings.
-    """
+    """Read a checkpoint; one that is damaged, or was made with other settings, is refused (`InputError`)."""
     try:
         content = torch.load(path, map_location="cpu", weights_only=True)
         if content["format"] != FORMAT:

@@ -1,8 +1,8 @@
-"""Training from the first step, or from a checkpoint, to the last: steps, validations, checkpoints, the learning curve.
+"""The loop of a training: steps, validations, checkpoints and the learning curve.
 
-Invariant: a run that was stopped and goes on from its checkpoint ends with the weights and the learning curve of one
-that was not, bit for bit on one processor. All that a step depends on is its batch, which follows from the seed and the
-step (`bigcp3d.work.train.batches`), and what the checkpoint holds.
+A training that was stopped and resumed ends with the weights and the learning curve of one that was not, bit for bit on
+one processor: a step depends only on its batch, which follows from the seed and its number
+(`bigcp3d.work.train.batches`), and on what the checkpoint holds.
 """
 
 from __future__ import annotations
@@ -13,37 +13,119 @@ import math
 import time
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import closing
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import torch
-from torch import nn
+from torch import Tensor, nn
 
 from bigcp3d.edge.models.model_families import load_network
 from bigcp3d.errors import BigCP3DError
 from bigcp3d.work.train.batches import Batch, Recipe, make_batches
 from bigcp3d.work.train.checkpoint import Checkpoint, Row, list_differences, load_checkpoint, save_checkpoint
 from bigcp3d.work.train.learning_curve import find_best, stale, write_curve
-from bigcp3d.work.train.optimise import LOSSES, ON_PATCHES, Parts, Schedule, measure
+from bigcp3d.work.train.optimise import LOSSES, ON_PATCHES, Device, Parts, losses_on
+from bigcp3d.work.train.settings import TrainSettings
 from bigcp3d.work.train.validate import ON_REGIONS, Region, score_regions
 
 log = logging.getLogger(__name__)
+
+
+@dataclass(frozen=True)
+class Validated:
+    """A validation is over: its row of the learning curve, and the CSV file that now ends with it."""
+
+    row: Row
+    curve: Path
+
+
+class Training:
+    """A training between two steps: its parts, the learning curve, the best weights so far, and where they are kept."""
+
+    def __init__(
+        self,
+        recipe: Recipe,
+        checks: Sequence[Batch],
+        regions: Sequence[Region],
+        settings: TrainSettings,
+        device: Device,
+        identity: Mapping[str, Any],
+    ) -> None:
+        before = None if settings.start is None else load_network(settings.start)[0].state_dict()
+        self.recipe, self.checks, self.regions, self.settings, self.device = recipe, checks, regions, settings, device
+        self.identity, self.machine = dict(identity), describe_machine(device)
+        self.parts = Parts(recipe, settings, device, before)
+        self.rows: list[Row] = []
+        self.best: dict[str, Tensor] | None = None
+        self.done = 0
+        self.checkpoint = Path(settings.output).with_suffix(".checkpoint.pt")
+        self.curve = Path(settings.output).with_suffix(".losses.csv")
+
+    def restore(self) -> None:
+        """Go back to the checkpoint."""
+        checkpoint = load_checkpoint(self.checkpoint, self.identity)
+        for difference in list_differences(checkpoint.machine, self.machine):
+            log.warning("goes on, but perhaps not to the last bit: %s", difference)
+        self.parts.restore(checkpoint.state)
+        self.rows, self.best, self.done = checkpoint.rows, checkpoint.best, checkpoint.step
+
+    def validate(self, losses: Sequence[tuple[float, float]]) -> Row:
+        """Validate after a stretch of steps with these losses, and note the row."""
+        row = {"step": self.done, **dict(zip(LOSSES, np.mean(losses, axis=0).tolist(), strict=True))}
+        if not math.isfinite(row["foreground"] + row["flow"]):
+            raise BigCP3DError(
+                f"the loss is no longer a number at step {self.done}; the checkpoint before it is kept: give a "
+                f"learning rate below {self.settings.learning_rate:g}, and resume"
+            )
+        if self.checks:
+            row |= losses_on(self.parts.model, self.checks, self.device)
+        if self.regions:  # predicted in the precision that trains
+            dtype = torch.bfloat16 if self.device.bfloat16 else torch.float32
+            row |= score_regions(copy.deepcopy(self.parts.model).to(dtype), self.regions, self.recipe.card)
+        self.rows.append({name: round(value, 5) for name, value in row.items()})
+        if find_best(self.rows) == len(self.rows) - 1:
+            self.best = {name: tensor.detach().cpu().clone() for name, tensor in self.parts.model.state_dict().items()}
+        return self.rows[-1]
+
+    def save(self) -> None:
+        """Write the checkpoint, and then the learning curve."""
+        state = Checkpoint(self.done, self.identity, self.machine, self.rows, self.parts.state(), self.best)
+        save_checkpoint(self.checkpoint, state)
+        self.write_curve()
+
+    def write_curve(self) -> None:
+        """Write the learning curve anew."""
+        columns = (*LOSSES, *(ON_PATCHES if self.checks else ()), *(ON_REGIONS if self.regions else ()))
+        write_curve(self.curve, self.rows, ("step", *columns))
+
+    def is_over(self) -> bool:
+        """Whether patience has run out."""
+        over = 0 < self.settings.patience <= stale(self.rows)
+        if over:
+            log.info("no gain in %d validations: the training ends at step %d", stale(self.rows), self.done)
+        return over
+
+    def choose_model(self) -> nn.Module:
+        """The network with the best weights, or the last ones."""
+        if self.settings.keep == "best" and self.best is not None:
+            self.parts.model.load_state_dict(self.best)
+            log.info("the model is that of step %d", self.rows[find_best(self.rows) or 0]["step"])
+        return self.parts.model
 
 
 def fit(
     recipe: Recipe,
     checks: Sequence[Batch],
     regions: Sequence[Region],
-    target: Path,
-    schedule: Schedule,
+    settings: TrainSettings,
+    device: Device,
     *,
-    start: str | Path | None = None,
-    settings: Mapping[str, Any],
-    resume: bool,
-    watch: Callable[[Path], object] | None = None,
+    identity: Mapping[str, Any],
+    on_event: Callable[[Validated], object] | None = None,
 ) -> nn.Module:
-    """Optimise a network.
+    """Optimise a network, from the first step or from the checkpoint beside the model.
 
     Parameters
     ----------
@@ -51,21 +133,11 @@ def fit(
         Of the batches.
     checks, regions : sequence of Batch, sequence of Region
         To measure losses on, and to segment; may be empty.
-    target : Path
-        The model file to be; learning curve (``.losses.csv``) and checkpoint (``.checkpoint.pt``) lie beside it.
-    schedule : Schedule
-    start : str or Path, optional
-        The model whose weights the training begins with; None: random ones.
-    settings : mapping
-        All that decides the result, JSON: a checkpoint with others is refused.
-    resume : bool
-        Go on from the checkpoint, where there is one.
-    watch : callable, optional
-        Called with the path of the learning curve whenever that was written.
-
-    Returns
-    -------
-    nn.Module
+    settings, device : TrainSettings, Device
+    identity : mapping
+        All that decides the result, JSON: a checkpoint with other values is refused.
+    on_event : callable, optional
+        Told of each validation.
 
     Raises
     ------
@@ -76,78 +148,35 @@ def fit(
     TargetError
         A checkpoint cannot be written.
     """
-    before = None if start is None else load_network(start)[0].state_dict()
-    parts, rows, best, first = Parts(recipe, schedule, before), list[Row](), None, 0
-    saved, table = target.with_suffix(".checkpoint.pt"), target.with_suffix(".losses.csv")
-    columns = ("step", *LOSSES, *(ON_PATCHES if checks else ()), *(ON_REGIONS if regions else ()))
-    machine = describe_machine(schedule)
-    if resume and saved.exists():
-        checkpoint = load_checkpoint(saved, dict(settings))
-        for difference in list_differences(checkpoint.machine, machine):
-            log.warning("goes on, but perhaps not to the last bit: %s", difference)
-        parts.restore(checkpoint.state)
-        rows, best, first = checkpoint.rows, checkpoint.best, checkpoint.step
-    write_curve(table, rows, columns)
-    steps = range(first, 0 if _is_over(rows, schedule) else schedule.steps)
-    began, recent = time.monotonic(), []
-    with closing(make_batches(recipe, steps, schedule.workers)) as batches:
-        for done, batch in zip(range(first + 1, schedule.steps + 1), batches, strict=False):
-            recent.append(parts.step(batch, schedule))
-            if done % schedule.every and done != schedule.steps:
+    training = Training(recipe, checks, regions, settings, device, identity)
+    if settings.resume and training.checkpoint.exists():
+        training.restore()
+    training.write_curve()
+    first, began, losses = training.done, time.monotonic(), list[tuple[float, float]]()
+    steps = range(first, 0 if training.is_over() else settings.steps)
+    with closing(make_batches(recipe, steps, settings.workers)) as batches:
+        for training.done, batch in zip(range(first + 1, settings.steps + 1), batches, strict=False):
+            losses.append(training.parts.step(batch, device))
+            if training.done % settings.every and training.done != settings.steps:
                 continue
-            row = {"step": done, **dict(zip(LOSSES, np.mean(recent, axis=0).tolist(), strict=True))}
-            recent = []
-            if not math.isfinite(row["foreground"] + row["flow"]):
-                raise BigCP3DError(
-                    f"found a loss that is no number by step {done}; finite ones are needed, and the checkpoint before "
-                    f"it is kept: give a learning rate below {schedule.lr:g}"
-                )
-            row |= _validate(parts.model, checks, regions, recipe, schedule)
-            rows.append({name: round(value, 5) for name, value in row.items()})
-            if find_best(rows) == len(rows) - 1:
-                best = {name: tensor.detach().cpu().clone() for name, tensor in parts.model.state_dict().items()}
-            _report(rows[-1], schedule, (time.monotonic() - began) / (done - first))
-            save_checkpoint(saved, Checkpoint(done, dict(settings), machine, rows, parts.state(), best))
-            write_curve(table, rows, columns)
-            if watch is not None:
-                watch(table)
-            if _is_over(rows, schedule):
+            row = training.validate(losses)
+            losses.clear()
+            numbers = ", ".join(f"{name} {value:.4g}" for name, value in row.items() if name != "step")
+            pace = (time.monotonic() - began) / (training.done - first)
+            log.info("step %d of %d, %.2f s each: %s", row["step"], settings.steps, pace, numbers)
+            training.save()
+            if on_event is not None:
+                on_event(Validated(row, training.curve))
+            if training.is_over():
                 break
-    if schedule.keep == "best" and best is not None:
-        parts.model.load_state_dict(best)
-        log.info("the model is that of step %d", rows[find_best(rows) or 0]["step"])
-    return parts.model
+    return training.choose_model()
 
 
-def _is_over(rows: Sequence[Row], schedule: Schedule) -> bool:
-    """Whether patience has run out."""
-    over = 0 < schedule.patience <= stale(rows)
-    if over:
-        log.info("no gain in %d validations: the training ends at step %d", stale(rows), rows[-1]["step"])
-    return over
-
-
-def _validate(
-    model: nn.Module, checks: Sequence[Batch], regions: Sequence[Region], recipe: Recipe, schedule: Schedule
-) -> dict[str, float]:
-    """Losses on the checks, scores of the regions; regions are predicted in the precision that trains."""
-    found = measure(model, checks, schedule) if checks else {}
-    if regions:
-        fast = copy.deepcopy(model).to(torch.bfloat16 if schedule.bfloat16 else torch.float32)
-        found |= score_regions(fast, regions, recipe.card)
-    return found
-
-
-def _report(row: Row, schedule: Schedule, pace: float) -> None:
-    numbers = ", ".join(f"{name} {value:.4g}" for name, value in row.items() if name != "step")
-    log.info("step %d of %d, %.2f s each: %s", row["step"], schedule.steps, pace, numbers)
-
-
-def describe_machine(schedule: Schedule) -> dict[str, Any]:
+def describe_machine(device: Device) -> dict[str, Any]:
     """What may change the last bits of a sum."""
     return {
         "torch": torch.__version__,
-        "device": schedule.device,
-        "bfloat16": schedule.bfloat16,
+        "device": device.kind,
+        "bfloat16": device.bfloat16,
         "threads": torch.get_num_threads(),
     }

@@ -1,8 +1,8 @@
 """What one step of a training does: losses, gradients, the running average of the weights; and losses on held-out data.
 
-Follows Eschweiler and Stegmaier 2021: L1 loss on the foreground, foreground-weighted squared error on the flow, RAdam.
-The learning rate falls along a cosine; the model is a running average of the weights. No step draws random numbers:
-what it does follows from the state of the parts and the batch.
+As in Eschweiler and Stegmaier 2021: L1 loss on the foreground, squared error on the flow weighted by the foreground,
+RAdam. The learning rate falls along a cosine, and the model is a running average of the weights. A step draws no random
+numbers: its result follows from the parts' state and the batch.
 """
 
 from __future__ import annotations
@@ -10,7 +10,7 @@ from __future__ import annotations
 import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any, Literal
+from typing import Any
 
 import numpy as np
 import torch
@@ -19,62 +19,29 @@ from torch.optim.swa_utils import AveragedModel
 
 from bigcp3d.pure.predict.network import make_network
 from bigcp3d.work.train.batches import Batch, Recipe
+from bigcp3d.work.train.settings import TrainSettings
 
 ParamList = tuple[Tensor, ...] | list[Tensor]
 
 AVERAGE = 0.998
-"""How much of the running average stays at each step, once there were enough."""
+"""Weight of the running average at each step, after the first few thousand."""
 
 LOSSES = ("foreground", "flow")
 ON_PATCHES = ("val_foreground", "val_flow", "val_dice")
 
 
 @dataclass(frozen=True)
-class Schedule:
-    """How long and how to optimise.
+class Device:
+    """Where a network is trained ("cpu" or "cuda"), and whether activations are bfloat16 (weights are float32)."""
 
-    Attributes
-    ----------
-    steps, lr : int, float
-        Optimisation steps; learning rate at the start.
-    every : int
-        Steps between validations; each ends in a row of the learning curve and a checkpoint.
-    device : str
-        "cpu" or "cuda".
-    bfloat16 : bool
-        Whether activations are bfloat16 (weights are float32).
-    keep : "best" or "last"
-        Which model is returned; the last where nothing was validated.
-    patience : int
-        Validations without a gain after which the training ends; 0: never.
-    workers : int
-        Processes that make batches ahead.
-    """
-
-    steps: int
-    lr: float
-    every: int
-    device: str
+    kind: str
     bfloat16: bool
-    keep: Literal["best", "last"] = "best"
-    patience: int = 0
-    workers: int = 0
 
 
 def compute_loss(output: Tensor, target: Tensor, weights: Tensor) -> tuple[Tensor, Tensor]:
-    """Foreground and flow loss.
+    """Foreground loss (L1), and flow loss (squared error, weight 1 on cells and 0.01 on background, mean of the axes).
 
-    Parameters
-    ----------
-    output, target : Tensor, shape (n, 4, z, y, x)
-        Foreground and flow.
-    weights : Tensor, shape (n, 1, z, y, x)
-        How much each voxel counts; 0 where the target is not known.
-
-    Returns
-    -------
-    foreground, flow : Tensor
-        L1; and squared error with weight 1 on cells and 0.01 on background, averaged over the axes.
+    ``output`` and ``target`` have the shape (n, 4, z, y, x), ``weights`` (n, 1, z, y, x): 0 where nothing is known.
     """
     foreground = ((output[:, :1] - target[:, :1]).abs() * weights).sum() / weights.sum().clamp(min=1)
     weight = target[:, :1].clamp(min=0.01) * weights
@@ -82,27 +49,28 @@ def compute_loss(output: Tensor, target: Tensor, weights: Tensor) -> tuple[Tenso
     return foreground, flow
 
 
-def _losses(network: nn.Module, batch: Batch, schedule: Schedule) -> tuple[Tensor, Tensor, Tensor]:
+def _losses(network: nn.Module, batch: Batch, device: Device) -> tuple[Tensor, Tensor, Tensor]:
     """Output and losses of a batch."""
-    image, target, weights = (torch.from_numpy(part).to(schedule.device) for part in batch)
-    with torch.autocast(schedule.device, torch.bfloat16, enabled=schedule.bfloat16):
+    image, target, weights = (torch.from_numpy(part).to(device.kind) for part in batch)
+    with torch.autocast(device.kind, torch.bfloat16, enabled=device.bfloat16):
         output: Tensor = network(image)
     return (output.float(), *compute_loss(output.float(), target, weights))
 
 
-def measure(network: nn.Module, batches: Sequence[Batch], schedule: Schedule) -> dict[str, float]:
-    """Mean losses, and the Dice of the foreground over all voxels together."""
+def losses_on(network: nn.Module, batches: Sequence[Batch], device: Device) -> dict[str, float]:
+    """Mean losses on batches, and the Dice of the foreground over all their voxels together."""
     losses, overlap, total = [], 0, 0
     with torch.inference_mode():
         for batch in batches:
-            output, *parts = _losses(network, batch, schedule)
-            losses.append([loss.item() for loss in parts])
-            inside = batch[2][:, 0] > 0
-            found, true = (output[:, 0].cpu().numpy() > 0.5) & inside, (batch[1][:, 0] > 0.5) & inside
+            _, target, weights = batch
+            output, foreground, flow = _losses(network, batch, device)
+            losses.append((foreground.item(), flow.item()))
+            inside = weights[:, 0] > 0
+            found, true = (output[:, 0].cpu().numpy() > 0.5) & inside, (target[:, 0] > 0.5) & inside
             overlap += 2 * int((found & true).sum())
             total += int(found.sum()) + int(true.sum())
-    foreground, flow = np.mean(losses, axis=0)
-    return dict(zip(ON_PATCHES, (float(foreground), float(flow), overlap / max(total, 1)), strict=True))
+    mean_foreground, mean_flow = np.mean(losses, axis=0).tolist()
+    return dict(zip(ON_PATCHES, (mean_foreground, mean_flow, overlap / max(total, 1)), strict=True))
 
 
 @torch.no_grad()
@@ -115,18 +83,20 @@ def _average(averaged: ParamList, current: ParamList, number: Tensor | int) -> N
 class Parts:
     """The parts of a training whose state changes with every step."""
 
-    def __init__(self, recipe: Recipe, schedule: Schedule, start: Mapping[str, Tensor] | None = None) -> None:
+    def __init__(
+        self, recipe: Recipe, settings: TrainSettings, device: Device, start: Mapping[str, Tensor] | None = None
+    ) -> None:
         card = recipe.card
         with torch.random.fork_rng(devices=[]):
             torch.manual_seed(recipe.seed)
             network = make_network(card.architecture, card.channels, card.features, card.depth)
         if start is not None:
             network.load_state_dict(start)
-        self.network = network.to(schedule.device)
+        self.network = network.to(device.kind)
         self.smooth = AveragedModel(self.network, multi_avg_fn=_average)
-        self.optimiser = torch.optim.RAdam(self.network.parameters(), lr=schedule.lr)
+        self.optimiser = torch.optim.RAdam(self.network.parameters(), lr=settings.learning_rate)
         self.decay = torch.optim.lr_scheduler.LambdaLR(
-            self.optimiser, lambda n: 0.5 + 0.5 * math.cos(math.pi * min(1.0, n / schedule.steps))
+            self.optimiser, lambda n: 0.5 + 0.5 * math.cos(math.pi * min(1.0, n / settings.steps))
         )
 
     def state(self) -> dict[str, Any]:
@@ -138,9 +108,9 @@ class Parts:
         for name, part in vars(self).items():
             part.load_state_dict(state[name])
 
-    def step(self, batch: Batch, schedule: Schedule) -> tuple[float, float]:
+    def step(self, batch: Batch, device: Device) -> tuple[float, float]:
         """One step of the optimisation; its losses."""
-        _, foreground, flow = _losses(self.network, batch, schedule)
+        _, foreground, flow = _losses(self.network, batch, device)
         self.optimiser.zero_grad(set_to_none=True)
         (foreground + flow).backward()  # type: ignore[no-untyped-call]
         nn.utils.clip_grad_norm_(self.network.parameters(), 1.0)

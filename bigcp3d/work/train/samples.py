@@ -1,11 +1,8 @@
 """Where training samples come from: volumes with labels, labels alone, simulated tissue, noise.
 
-Every source answers `draw(rng, shape)` with a `Sample` of about the model's cell diameter, reading only that piece of
-its volume. Invariant: a sample is a function of the generator alone, so that training can be repeated and resumed.
-
-Volumes are resampled by the same code as in segmentation (`bigcp3d.pure.grid`), and reflected beyond their border as in
-prediction. Labels must come from cells that are whole, or their centres are wrong: so samples are asked for with a
-margin.
+Every source answers `draw(rng, shape)` with a `Sample` whose cells have about the model's diameter, and reads only that
+piece of its volume. A sample depends on the generator alone, so that a training can be repeated and resumed. Volumes
+are resampled by the same code as in segmentation (`bigcp3d.pure.grid`), and reflected beyond their border.
 """
 
 from __future__ import annotations
@@ -165,21 +162,10 @@ def open_source(
     min_cell_vox: int,
     channels: Sequence[int | str] = (0,),
 ) -> VolumeSource:
-    """Measure a volume's cells and intensities, and make a source of it.
+    """Measure a volume's cells and intensities, and make a source of ``part`` of it.
 
-    Parameters
-    ----------
-    image, labels : ImageInfo
-        Of one shape; no image: membranes are painted.
-    look : Look
-    part : Box
-        What may be read.
-    diameter_um : float or None
-        Of its cells, in the units of the labels' scale (voxels where it has none); None: measured.
-    min_cell_vox : int
-        Cells with fewer voxels are unknown territory: neither cell nor background.
-    channels : sequence of int or str
-        Of the image, in the order of the model's.
+    Without an image, membranes are painted around the cells. The diameter is measured where None is given; it is in
+    the units of the scale, or in voxels without one. Cells below ``min_cell_vox`` are neither cell nor background.
 
     Raises
     ------
@@ -190,8 +176,7 @@ def open_source(
     if image is not None and image.levels[0].shape != shape:
         raise InputError(
             f"{labels.path}: found labels of {shape} voxels (z, y, x) for an image of {image.levels[0].shape}; "
-            "allowed are "
-            "equal shapes: resample the labels"
+            "resample the labels to the image's shape"
         )
     scale = (image or labels).levels[0].scale_um or (1.0, 1.0, 1.0)
     cells = measure_cells(labels, part)

@@ -1,10 +1,8 @@
-"""What of a training is refused before it starts: targets, devices, cards, numbers."""
+"""Checks before a training starts: where the model goes, the device, the channels, the card."""
 
 from __future__ import annotations
 
 import logging
-import math
-from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -20,7 +18,8 @@ from bigcp3d.errors import InputError, TargetError
 from bigcp3d.pure.boxes import Vec3
 from bigcp3d.pure.predict.run_network import fast_precision
 from bigcp3d.pure.track.tracking import MAX_REACH
-from bigcp3d.work.train.optimise import Schedule
+from bigcp3d.work.train.optimise import Device
+from bigcp3d.work.train.settings import TrainSettings
 
 log = logging.getLogger(__name__)
 
@@ -34,7 +33,7 @@ STANDARD: dict[str, Any] = {
 
 
 def check_target(target: Path, *, resume: bool, overwrite: bool) -> None:
-    """Nothing is overwritten unasked: neither a model, nor the checkpoint of hours of work."""
+    """Refuse to overwrite a model, a learning curve or a checkpoint unasked (`TargetError`)."""
     refuse_address(target, "the model's file", "write it there and copy it")
     if target.is_dir():
         raise TargetError(f"{target} is a folder; a model is one file: give its path, such as {target}/my.safetensors")
@@ -43,38 +42,32 @@ def check_target(target: Path, *, resume: bool, overwrite: bool) -> None:
     curve = target.with_suffix(".losses.csv")
     for path in (target, target.with_suffix(".checkpoint.pt"), *([curve] if _has_rows(curve) else [])):
         if path.exists() and not (overwrite or resume):
-            raise TargetError(
-                f"{path} exists; nothing is overwritten unasked: give another path, resume, or overwrite it"
-            )
+            raise TargetError(f"{path} exists; give another path, resume, or overwrite it")
     check_folder(target.parent, target)
 
 
 def _has_rows(curve: Path) -> bool:
-    """Whether a learning curve holds more than its heading, as one that was stopped at once does."""
+    """Whether a learning curve holds more than its heading."""
     return curve.is_file() and len(curve.read_bytes().splitlines()) > 1
 
 
-def choose_device(device: str | None, precision: str = "auto") -> tuple[str, bool]:
-    """The kind of device ("cuda" where there is one, unless asked otherwise), and whether activations are bfloat16.
-
-    With "auto" they are where the device has instructions for it; without, torch emulates it, slowly.
+def choose_device(device: str | None, precision: str = "auto") -> Device:
+    """Where to compute: on a GPU if there is one and nothing else was asked, in bfloat16 if "auto" finds it fast.
 
     Raises
     ------
     InputError
-        The device is not there, or the precision is none.
+        The device is not there.
     """
     kind = device or ("cuda" if torch.cuda.is_available() else "cpu")
     if kind not in ("cpu", "cuda") or (kind == "cuda" and not torch.cuda.is_available()):
         there = "cpu, cuda" if torch.cuda.is_available() else "cpu; torch finds no CUDA device here"
         raise InputError(f"device is {kind!r}; allowed are {there}: choose one, or leave it out")
-    if precision not in ("auto", "float32", "bfloat16"):
-        raise InputError(f"precision is {precision!r}; allowed are auto, float32, bfloat16: choose one")
-    return kind, (fast_precision(kind) if precision == "auto" else precision) == "bfloat16"
+    return Device(kind, (fast_precision(kind) if precision == "auto" else precision) == "bfloat16")
 
 
-def avoid_wrong_gradients(schedule: Schedule, card: ModelCard, patch: Vec3, precision: str) -> Schedule:
-    """The schedule, in float32 where bfloat16 would learn from noise.
+def avoid_wrong_gradients(device: Device, card: ModelCard, patch: Vec3, precision: str) -> Device:
+    """The device, in float32 where bfloat16 would learn from noise.
 
     In bfloat16 on a processor, torch 2.13 (through oneDNN) computes the weights' gradient of a 3 x 3 x 3 convolution
     wrongly where its input is two voxels deep: numbers up to 1e38 or NaN, while the output and the loss look right.
@@ -85,8 +78,8 @@ def avoid_wrong_gradients(schedule: Schedule, card: ModelCard, patch: Vec3, prec
     InputError
         bfloat16 was asked for by name.
     """
-    if schedule.device != "cpu" or not schedule.bfloat16 or patch[0] > 2 * card.stride:
-        return schedule
+    if device.kind != "cpu" or not device.bfloat16 or patch[0] > 2 * card.stride:
+        return device
     cure = f"a patch of more than {2 * card.stride} voxels in z can be trained in bfloat16"
     if precision == "bfloat16":
         raise InputError(
@@ -94,12 +87,10 @@ def avoid_wrong_gradients(schedule: Schedule, card: ModelCard, patch: Vec3, prec
             f"a processor: leave the precision out (float32), or make it deeper: {cure}"
         )
     log.warning("patch %s is shallow, so training is in float32; %s, which is faster", patch, cure)
-    return replace(schedule, bfloat16=False)
+    return replace(device, bfloat16=False)
 
 
-def check_channels(
-    channels: Sequence[int | str] | None, start: str | Path | None, *, painted: Sequence[object], simulate: str | None
-) -> tuple[int | str, ...]:
+def choose_channels(settings: TrainSettings) -> tuple[int | str, ...]:
     """The channels of the volumes that are read: as asked, else those that the model to start from names.
 
     Raises
@@ -107,18 +98,22 @@ def check_channels(
     InputError
         There are several, and something that shows one stain is to be learned from as well; or they must be said.
     """
+    start, given = settings.start, settings.channel
+    if isinstance(given, int | str):
+        given = (given,)
     before = None if start is None else load_card(start)
     number = 1 if before is None else before.channels
     named = before.channel_names if before is not None and number > 1 else ()
-    chosen = tuple(channels or named or range(number))
+    chosen = tuple(given or named or range(number))
     if before is not None and len(chosen) != before.channels:
         raise InputError(
             f"{len(chosen)} channels were given, but {start} takes {before.channels}: give as many, in its order "
             f"({', '.join(before.channel_names) or 'its card names none'})"
         )
-    if len(chosen) > 1 and (painted or simulate):
+    if len(chosen) > 1 and (settings.painted or settings.simulate):
+        kind = "painted" if settings.painted else "simulated"
         raise InputError(
-            f"{len(chosen)} channels were given, and {'painted' if painted else 'simulated'} tissue shows one stain: "
+            f"{len(chosen)} channels were given, and {kind} tissue shows one stain: "
             "leave that out, or train with one channel"
         )
     return chosen
@@ -156,40 +151,12 @@ def make_card(start: str | Path | None, **fields: object) -> ModelCard:
         raise InputError(f"the model cannot be as asked ({found}): change these values") from error
 
 
-def check_numbers(
-    schedule: Schedule,
-    card: ModelCard,
-    patch: Vec3,
-    batch: int,
-    holdout_x: float,
-    shares: Sequence[float],
-    balance: float = 0.0,
-) -> None:
-    """Refuse what could only fail later."""
+def check_card(settings: TrainSettings, card: ModelCard) -> None:
+    """Refuse a network that cannot be trained here, or not on such patches (`InputError`)."""
     if card.diameter_vox > 2 * MAX_REACH / 3:
         raise InputError(
             f"diameter_vox is {card.diameter_vox:g}; allowed is up to {2 * MAX_REACH // 3}, since paths of three radii "
             "are stored in int8: let the network know smaller cells, on a coarser grid"
         )
-    if any(side < card.stride or side % card.stride for side in patch):
-        raise InputError(f"patch is {patch}; allowed are multiples of {card.stride}: choose such a patch")
-    if not 0 <= holdout_x < 1:
-        raise InputError(f"holdout_x is {holdout_x}; allowed is 0 to below 1: give the fraction of x to keep back")
-    if not 0 <= balance <= 1:
-        raise InputError(f"balance is {balance}; allowed is 0 to 1: give 0.5 to look after small cells")
-    least: dict[str, tuple[Any, int]] = {
-        "steps": (schedule.steps, 1),
-        "every": (schedule.every, 1),
-        "batch": (batch, 1),
-        "patience": (schedule.patience, 0),
-        "workers": (schedule.workers, 0),
-    }
-    for what, (found, lowest) in least.items():
-        if found < lowest:
-            raise InputError(f"{what} is {found}; allowed is {lowest} or more: give such a number")
-    if not (math.isfinite(schedule.lr) and schedule.lr > 0):
-        raise InputError(f"lr is {schedule.lr}; allowed are numbers above 0: give a learning rate, 1e-3 for a start")
-    if schedule.keep not in ("best", "last"):
-        raise InputError(f"keep is {schedule.keep!r}; allowed are best and last: choose one")
-    if len(shares) != 4 or min(shares) < 0 or max(shares) <= 0:
-        raise InputError(f"shares are {shares}; needed are four numbers from 0 on, one of them above: give such")
+    if any(side < card.stride or side % card.stride for side in settings.patch):
+        raise InputError(f"patch is {settings.patch}; allowed are multiples of {card.stride}: choose such a patch")

@@ -1,8 +1,7 @@
-"""Validation of a network in training: pieces of held-out volumes are segmented in memory and scored by cells.
+"""Validation during a training: pieces of held-out volumes are segmented in memory and scored by their cells.
 
-The loss does not say whether cells come apart, which is what a model is for. A region is segmented by the functions of
-the passes, as one block and with their default settings: as `bigcp3d.segment` would segment a volume of that size. A
-test holds the two to the same labels.
+The loss does not say whether touching cells are separated. A region is segmented by the functions of the passes, as one
+block and with their default settings, so it gets the labels of `bigcp3d.segment` (a test compares them).
 """
 
 from __future__ import annotations
@@ -31,7 +30,7 @@ from bigcp3d.work.train.samples import Source, VolumeSource
 log = logging.getLogger(__name__)
 
 MOST_REGIONS = 8
-"""Regions at a validation: each costs about as much as one step of two patches of its size."""
+"""Regions at a validation; each costs about as much as a step with two patches of its size."""
 
 MOST_OF_ONE = 3
 """Regions of one source."""
@@ -40,7 +39,7 @@ LONGEST_SIDE = 96
 """Of a region, in working voxels."""
 
 TRIES = 4
-"""Places that are looked at for a region; the first with `FEW_CELLS` is taken, else the one with most."""
+"""Places that are tried for a region: the first with `FEW_CELLS` cells is taken, else the one with most."""
 
 FEW_CELLS = 5
 
@@ -65,17 +64,8 @@ def region_shape(card: ModelCard) -> Vec3:
 def draw_regions(sources: Sequence[tuple[str, Source]], card: ModelCard, seed: int) -> list[Region]:
     """Regions of each held-out source (of some, evenly spread, where there are many), by the seed.
 
-    Parameters
-    ----------
-    sources : sequence of (str, Source)
-        With their names.
-    card : ModelCard
-    seed : int
-
-    Returns
-    -------
-    regions : list of Region
-        Unbent and of the model's diameter; cut where the volume ends. Sources that show no cell are left out.
+    Cells have the model's diameter and are not deformed; a region ends where the volume does. Sources that show no cell
+    are left out.
     """
     chosen = np.unique(np.linspace(0, len(sources) - 1, min(len(sources), MOST_REGIONS)).round().astype(int))
     each = min(MOST_OF_ONE, MOST_REGIONS // max(1, len(chosen)))
@@ -106,7 +96,7 @@ def _draw_region(source: Source, card: ModelCard, seed: Sequence[int]) -> Sample
 
 
 def _cut_to_volume(sample: Sample) -> Sample:
-    """The part of a sample that lies in its volume: what is beyond is a reflection, of which nothing is known."""
+    """The part of a sample that lies in its volume; beyond it is a reflection."""
     ends = []
     for axis in range(3):
         inside = np.flatnonzero(sample.known.any(axis=tuple(a for a in range(3) if a != axis)))
@@ -121,21 +111,7 @@ def smallest_cell(card: ModelCard) -> float:
 
 
 def segment_array(image: NDArray[np.float32], network: nn.Module, card: ModelCard) -> NDArray[np.uint32]:
-    """Segment a whole volume in memory.
-
-    Parameters
-    ----------
-    image : ndarray of float32, shape (c, z, y, x)
-        Normalised, on the working grid; the channels of the card.
-    network : nn.Module
-        Computes in the dtype of its parameters.
-    card : ModelCard
-        Of the network.
-
-    Returns
-    -------
-    labels : ndarray of uint32, shape (z, y, x)
-    """
+    """Segment a normalised image (c, z, y, x) on the working grid in memory, in the dtype of the network."""
     shape = vec3(image.shape[1:])
     box = Box.of_shape(shape)
     grid = PatchGrid(shape, choose_patch(shape, card.patch, card.margin, card.stride), card.margin)
@@ -145,21 +121,10 @@ def segment_array(image: NDArray[np.float32], network: nn.Module, card: ModelCar
 
 
 def score_regions(network: nn.Module, regions: Sequence[Region], card: ModelCard) -> dict[str, float]:
-    """How well a network finds the cells of some regions.
+    """Mean Dice of the true cells and AP at IoU 0.5, each the mean over the regions.
 
-    Parameters
-    ----------
-    network, card : nn.Module, ModelCard
-        As in `segment_array`.
-    regions : sequence of Region
-        At least one.
-
-    Returns
-    -------
-    scores : dict
-        ``val_dice_cells`` (mean Dice of the true cells) and ``val_ap50`` (AP at IoU 0.5), each the mean over the
-        regions, so that a large region does not outweigh a small one. Pieces of cells at a region's border count as
-        cells, but for those below `smallest_cell`; voxels whose truth is unknown do not count.
+    Pieces of cells at a region's border count as cells, except those below `smallest_cell`; voxels whose truth is
+    unknown do not count.
     """
     found = []
     for region in regions:

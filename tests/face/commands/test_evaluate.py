@@ -40,7 +40,7 @@ def test_the_table_and_the_files_hold_the_numbers_of_the_library(run, stores, tm
     words = zip(("--csv", "--json", "--picture"), files, strict=True)
     done = run(*stores, "--blocks", 16, 32, 12, "--min-cell-vox", 5, *(word for pair in words for word in pair))
     assert done.exit_code == 0, done.output
-    expected = evaluate(*stores, blocks=(16, 32, 12), min_truth_vox=5)
+    expected = evaluate(*stores, blocks=(16, 32, 12), min_cell_vox=5)
     assert json.loads(files[1].read_text()) == expected.as_json()
     rows = list(csv.DictReader(files[0].read_text().splitlines()))
     assert list(rows[0]) == list(expected.columns())

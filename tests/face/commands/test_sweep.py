@@ -71,7 +71,7 @@ def test_trials_without_truth_stay_in_their_order_and_a_few_are_drawn(store, tmp
 @pytest.mark.parametrize(
     ("words", "code", "message"),
     [
-        (["--foreground", "0.3;0.5"], 2, "found '0.3;0.5' for foreground; write numbers with commas"),
+        (["--foreground", "0.3;0.5"], 2, "foreground is '0.3;0.5'; write numbers with commas"),
         (["--radius", "5,99"], 2, "the radius may be"),
         (["--roi", "90:99,:,:"], 2, "holds no voxel"),
         (["--truth", "none"], 2, "there are no labels 'none'"),

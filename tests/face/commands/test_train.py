@@ -1,7 +1,6 @@
 """``bigcp3d train`` hands its options to the library, with the library's defaults, and draws what it learned."""
 
 import csv
-import inspect
 import sys
 from pathlib import Path
 from types import SimpleNamespace
@@ -14,6 +13,7 @@ from typer.testing import CliRunner
 import bigcp3d.work.train.train as module
 from bigcp3d.face.cli import app
 from bigcp3d.face.pictures.learning_curve_picture import draw_curve, picture_of, read_curve, try_to_draw
+from bigcp3d.work.train.settings import TrainSettings
 
 ALL = (
     "train a.zarr b.zarr::cells --output m.safetensors --labels-name t --channel 1 --channel DAPI --diameter 9 "
@@ -30,21 +30,30 @@ def run():
     return CliRunner().invoke
 
 
-def test_every_option_reaches_the_library(run, monkeypatch):
+def draws(observer, folder):
+    """The observer of a training draws the curve that an event names."""
+    curve = folder / "m.losses.csv"
+    write(curve, ["step", "foreground", "flow"], [[1, 0.5, 0.5]])
+    observer(SimpleNamespace(curve=curve))
+    assert picture_of(curve).stat().st_size > 1000
+
+
+def test_every_option_reaches_the_library(run, monkeypatch, tmp_path):
     calls = []
-    record = SimpleNamespace(train=lambda *given, **options: calls.append((given, options)))
+    record = SimpleNamespace(train=lambda *given, **options: calls.append((given, options)) or Path("m.safetensors"))
     monkeypatch.setitem(sys.modules, "bigcp3d.work.train.train", record)
     done = run(app, ALL.split())
     assert done.exit_code == 0, done.output
     given, options = calls[0]
-    assert given == (["a.zarr", "b.zarr::cells"], Path("m.safetensors"))
-    assert options.pop("watch") is try_to_draw
+    assert not given
+    draws(options.pop("on_event"), tmp_path)
     assert options == {
-        "painted": ["p.zarr"], "validation": ["v"], "holdout_x": 0.2, "label_name": "t", "simulate": "nuclei",
-            "channels": (1, "DAPI"),
-        "diameters_um": {"a.zarr": 9.0, "b.zarr::cells": 9.0}, "start": "membrane", "name": "n", "description": "d",
-        "representation": "heat", "diameter_vox": 20.0, "scale_vox": 5.0, "architecture": "half", "features": 8,
-        "depth": 3, "steps": 7, "patch": (16, 32, 32), "batch": 1, "lr": 0.01, "seed": 4, "min_cell_vox": 9,
+        "volumes": ("a.zarr", "b.zarr::cells"), "output": "m.safetensors",
+        "painted": ("p.zarr",), "validation": ("v",), "holdout_x": 0.2, "labels_name": "t", "simulate": "nuclei",
+        "channel": (1, "DAPI"),
+        "diameter_um": 9.0, "start": "membrane", "name": "n", "description": "d",
+        "representation": "heat", "diameter_vox": 20.0, "tanh_scale_vox": 5.0, "architecture": "half", "features": 8,
+        "depth": 3, "steps": 7, "patch": (16, 32, 32), "batch": 1, "learning_rate": 0.01, "seed": 4, "min_cell_vox": 9,
         "every": 5, "keep": "last", "patience": 3, "workers": 2, "device": "cpu", "precision": "float32",
         "balance": 0.5, "resume": True, "overwrite": True,
     }  # fmt: skip
@@ -52,12 +61,11 @@ def test_every_option_reaches_the_library(run, monkeypatch):
 
 
 def test_defaults_are_those_of_the_library(run, monkeypatch):
-    defaults = {name: p.default for name, p in inspect.signature(module.train).parameters.items()}
     calls = []
-    monkeypatch.setattr(module, "train", lambda *_, **options: calls.append(options))
+    monkeypatch.setattr(module, "train", lambda **options: calls.append(options) or Path(options["output"]))
     assert run(app, ["train", "a.zarr", "--output", "m.safetensors"]).exit_code == 0
-    assert calls[0].pop("watch") is try_to_draw
-    assert calls[0] == {name: defaults[name] for name in calls[0]}
+    del calls[0]["on_event"]
+    assert TrainSettings(**calls[0]) == TrainSettings(volumes=("a.zarr",), output="m.safetensors")
 
 
 def test_training_on_nothing_is_refused(run):

@@ -1,6 +1,5 @@
 """``bigcp3d update`` hands its options to the library, in names that the library takes."""
 
-import inspect
 from types import SimpleNamespace
 
 import pytest
@@ -8,7 +7,7 @@ from typer.testing import CliRunner
 
 from bigcp3d.face.cli import app
 from bigcp3d.schedule import update as module
-from bigcp3d.schedule.planning.request import Request
+from bigcp3d.schedule.planning.request import UpdateRequest
 
 DONE = SimpleNamespace(labels="a.zarr/labels/cells", came=3, same=1, gone=2, stayed=4)
 
@@ -21,18 +20,18 @@ DONE = SimpleNamespace(labels="a.zarr/labels/cells", came=3, same=1, gone=2, sta
     ],
 )
 def test_every_option_is_an_argument_of_the_library(options, meant, monkeypatch):
-    calls, own = [], set(inspect.signature(module.update).parameters)
-    monkeypatch.setattr(module, "update", lambda source, **given: calls.append(given) or DONE)
+    calls = []
+    monkeypatch.setattr(module, "update", lambda **given: calls.append(given) or DONE)
     done = CliRunner().invoke(app, f"update a.zarr --roi 0:4,0:4,0:4 {options}".split())
     assert done.exit_code == 0, done.output
     assert "3 cells found in the region, 1 of them as they were; 2 gone, 4 left alone" in done.output
     (given,) = calls
-    request = Request("a.zarr", **{name: value for name, value in given.items() if name not in own})  # refuses others
+    del given["on_event"]
+    request = UpdateRequest(**given)  # refuses others
     assert {name: getattr(request, name) for name in meant} == meant
 
 
-def test_one_process_and_many_are_not_asked_for_at_once(monkeypatch):
-    monkeypatch.setattr(module, "update", lambda *_, **__: pytest.fail("ran"))
-    done = CliRunner().invoke(app, ["update", "a.zarr", "--roi", "0:4,0:4,0:4", "--serial", "--workers", "2"])
+def test_one_process_and_many_are_not_asked_for_at_once(tissue_store):
+    done = CliRunner().invoke(app, ["update", str(tissue_store), "--roi", "0:4,0:4,0:4", "--serial", "--workers", "2"])
     assert done.exit_code == 2
     assert "leave one out" in done.stderr

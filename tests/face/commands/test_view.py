@@ -60,7 +60,7 @@ def test_the_way_from_another_machine_carries_both_ports():
     [
         (["--name", "nuclei"], "found no labels 'nuclei'; there are: cells"),
         (["--maps"], "did not write"),
-        (["--napari", "--port", "80"], "options of the browser alone"),
+        (["--napari", "--port", "80"], "leave out the options of the browser"),
     ],
 )
 def test_what_cannot_be_shown_is_said_before_anything_is_served(image, words, message, monkeypatch):

@@ -47,7 +47,7 @@ def bright_pieces(crop):
 @pytest.mark.parametrize("scale", [(1.0, 1.0, 1.0), (2.0, 0.5, 0.5), (0.7, 0.4, 0.4)])
 def test_the_diameter_of_balls_is_found_whatever_the_voxels(tmp_path, scale):
     told = []
-    found = estimate_diameter(write_balls(tmp_path / "a.zarr", scale), CARD, bright_pieces, on_trial=told.append)
+    found = estimate_diameter(write_balls(tmp_path / "a.zarr", scale), CARD, bright_pieces, on_event=told.append)
     assert found.in_um
     assert found.diameter == pytest.approx(DIAMETER_UM, rel=0.07)
     assert found.low <= found.diameter <= found.high <= 1.2 * DIAMETER_UM

@@ -47,9 +47,9 @@ def test_the_numbers_are_those_of_the_whole_arrays(monkeypatch, stores, pair, bl
 
 @pytest.mark.parametrize("block", [(7, 11, 13), (20, 5, 40), (3, 30, 3)])
 def test_nothing_depends_on_the_parts_that_are_read(monkeypatch, stores, block):
-    whole = evaluate(*stores, blocks=(10, 9, 8), min_truth_vox=100)
+    whole = evaluate(*stores, blocks=(10, 9, 8), min_cell_vox=100)
     monkeypatch.setattr(module, "BLOCK", block)
-    parts = evaluate(*stores, blocks=(10, 9, 8), min_truth_vox=100)
+    parts = evaluate(*stores, blocks=(10, 9, 8), min_cell_vox=100)
     assert parts.as_json() == whole.as_json()
     for name, column in whole.columns().items():
         assert np.array_equal(parts.columns()[name], column), name
@@ -105,7 +105,7 @@ def test_small_true_cells_can_be_left_out(tmp_path, write_labels):
     truth[0, 0, 0], truth[2:, 4:, 4:] = 1, 2
     path = write_labels(tmp_path / "t", truth)
     assert evaluate(path, path)["true_cells"] == 2
-    numbers = evaluate(path, path, min_truth_vox=2, blocks=(2, 2, 2))
+    numbers = evaluate(path, path, min_cell_vox=2, blocks=(2, 2, 2))
     assert (numbers["true_cells"], numbers["found_cells"], numbers["ap50"]) == (1, 1, 1.0)
     assert numbers.start.tolist() == [[2, 4, 4]]
 
@@ -113,7 +113,7 @@ def test_small_true_cells_can_be_left_out(tmp_path, write_labels):
 def test_progress_counts_every_block(monkeypatch, stores):
     monkeypatch.setattr(module, "BLOCK", (10, 30, 20))
     told = []
-    evaluate(*stores, on_block=lambda *count: told.append(count))
+    evaluate(*stores, on_event=lambda event: told.append((event.done, event.total)))
     assert told == [(1, 4), (2, 4), (3, 4), (4, 4)]
 
 

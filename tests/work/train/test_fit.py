@@ -19,7 +19,7 @@ from bigcp3d.work.train.train import train
 
 SMALL = {
     "features": 4, "depth": 2, "patch": (16, 24, 24), "batch": 1, "diameter_vox": 8.0, "prediction_patch": (32, 32, 32),
-    "margin": 8, "every": 3, "lr": 1e-2, "steps": 6, "holdout_x": 0.4, "min_cell_vox": 5,
+    "margin": 8, "every": 3, "learning_rate": 1e-2, "steps": 6, "holdout_x": 0.4, "min_cell_vox": 5,
     "keep": "last",
 }  # fmt: skip
 
@@ -149,7 +149,7 @@ def test_a_checkpoint_that_cannot_be_written_leaves_the_one_before(store, tmp_pa
 @pytest.mark.parametrize(
     ("changed", "message"),
     [
-        ({"lr": 2e-2}, r"lr: 0\.01 then, 0\.02 now"),
+        ({"learning_rate": 2e-2}, r"learning_rate: 0\.01 then, 0\.02 now"),
         ({"steps": 9}, "steps: 6 then, 9 now"),
         ({"patch": (16, 24, 32)}, "patch: "),
         ({"features": 8}, "features: 4 then, 8 now"),

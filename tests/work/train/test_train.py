@@ -18,15 +18,16 @@ from bigcp3d.work.analyse import measure
 from bigcp3d.work.simulate import simulate
 from bigcp3d.work.train import samples
 from bigcp3d.work.train.batches import make_batch
-from bigcp3d.work.train.optimise import ON_PATCHES, Schedule, compute_loss
+from bigcp3d.work.train.optimise import ON_PATCHES, Device, compute_loss
 from bigcp3d.work.train.samples import Look, TissueSource
-from bigcp3d.work.train.train import part_of, split_name, train
+from bigcp3d.work.train.train import train
 from bigcp3d.work.train.train_checks import avoid_wrong_gradients
+from bigcp3d.work.train.training_data import part_of, split_name
 from bigcp3d.work.train.validate import ON_REGIONS
 
 SMALL = {
     "features": 4, "depth": 2, "patch": (16, 24, 24), "batch": 1, "diameter_vox": 8.0, "prediction_patch": (32, 32, 32),
-    "margin": 8, "every": 5, "lr": 1e-2,
+    "margin": 8, "every": 5, "learning_rate": 1e-2,
 }  # fmt: skip
 
 
@@ -87,8 +88,8 @@ def test_an_existing_model_is_replaced_only_when_asked(store, tmp_path):
         ({"patience": -1}, "patience is -1"),
         ({"balance": 1.5}, "balance is 1.5"),
         ({"patience": 2}, "nothing is held out"),
-        ({"lr": 0.0}, "lr is 0"),
-        ({"lr": float("nan")}, "lr is nan"),
+        ({"learning_rate": 0.0}, "learning_rate is 0"),
+        ({"learning_rate": float("nan")}, "learning_rate is nan"),
         ({"keep": "first"}, "keep is 'first'"),
         ({"precision": "float16"}, "precision is 'float16'"),
         ({"device": "tpu"}, "device is 'tpu'"),
@@ -100,7 +101,7 @@ def test_an_existing_model_is_replaced_only_when_asked(store, tmp_path):
         ({"diameter_vox": 90.0}, "diameter_vox is 90; allowed is up to 84"),
         ({"features": 5}, "features"),
         ({"prediction_patch": (16, 16, 16)}, "4 x margin"),
-        ({"label_name": "absent"}, "absent"),
+        ({"labels_name": "absent"}, "absent"),
     ],
 )
 def test_what_cannot_be_trained_is_refused_before_it_starts(store, tmp_path, wrong, message):
@@ -119,7 +120,7 @@ def distance(one, other):
 
 
 def test_a_training_starts_from_the_weights_of_a_model_and_keeps_its_form(store, tmp_path):
-    small = {"patch": (16, 24, 24), "batch": 1, "every": 5, "lr": 1e-7}
+    small = {"patch": (16, 24, 24), "batch": 1, "every": 5, "learning_rate": 1e-7}
     form = {"features": 4, "depth": 2, "diameter_vox": 7.0, "prediction_patch": (48, 48, 48), "margin": 8}
     form |= {"percentiles": (2.0, 98.0), "representation": "heat"}
     first = train([store], tmp_path / "first.safetensors", steps=2, seed=1, **form, **small)
@@ -168,11 +169,13 @@ def test_nothing_to_learn_from_is_refused(tmp_path):
 def test_validation_scores_whole_segmentations_and_the_watcher_sees_every_row(store, tmp_path):
     seen = []
 
-    def watch(table):
-        seen.append(len(table.read_text().splitlines()) - 1)
+    def watch(event):
+        table = event.curve.read_text().splitlines()
+        seen.append(len(table) - 1)
+        assert table[-1].startswith(f"{event.row['step']},")
 
     small = {**SMALL, "patch": (16, 24, 32), "precision": "float32"}
-    out = train([store], tmp_path / "m.safetensors", holdout_x=0.4, steps=10, min_cell_vox=5, watch=watch, **small)
+    out = train([store], tmp_path / "m.safetensors", holdout_x=0.4, steps=10, min_cell_vox=5, on_event=watch, **small)
     assert seen == [1, 2]
     for row in losses(out):
         assert list(row) == ["step", "foreground", "flow", *ON_PATCHES, *ON_REGIONS]
@@ -307,13 +310,13 @@ def gradient_of_weights(depth, dtype):
 @pytest.mark.parametrize("stride", [8, 16])
 def test_patches_that_the_network_sees_two_voxels_deep_are_not_trained_in_bfloat16(stride, caplog):
     card = SimpleNamespace(stride=stride)
-    fast = Schedule(1, 1e-3, 1, "cpu", True)
+    fast = Device("cpu", True)
     for z in (card.stride, 2 * card.stride):
         assert not avoid_wrong_gradients(fast, card, (z, 64, 64), "auto").bfloat16
         assert "float32" in caplog.text
         with pytest.raises(InputError, match="two voxels deep"):
             avoid_wrong_gradients(fast, card, (z, 64, 64), "bfloat16")
-        on_gpu = dataclasses.replace(fast, device="cuda")
+        on_gpu = dataclasses.replace(fast, kind="cuda")
         assert avoid_wrong_gradients(on_gpu, card, (z, 64, 64), "bfloat16") is on_gpu
     assert avoid_wrong_gradients(fast, card, (3 * card.stride, 32, 32), "auto") is fast
 

@@ -26,7 +26,8 @@ from bigcp3d.work.train.train import train
 SHAPE = (24, 48, 48)
 SMALL = {
     "features": 4, "depth": 2, "patch": (16, 24, 24), "batch": 2, "diameter_vox": 12.0,
-    "prediction_patch": (32, 32, 32), "margin": 8, "every": 3, "lr": 1e-2, "min_cell_vox": 5, "precision": "float32",
+    "prediction_patch": (32, 32, 32), "margin": 8, "every": 3, "learning_rate": 1e-2, "min_cell_vox": 5,
+    "precision": "float32",
 }  # fmt: skip
 
 
@@ -57,7 +58,7 @@ def one_thread():
 
 
 def test_a_network_of_two_channels_is_trained_and_used(store, tmp_path):
-    out = train([store], tmp_path / "m.safetensors", channels=("membrane", "nuclei"), steps=6, holdout_x=0.4, **SMALL)
+    out = train([store], tmp_path / "m.safetensors", channel=("membrane", "nuclei"), steps=6, holdout_x=0.4, **SMALL)
     card = load_card(out)
     assert (card.channels, card.channel_names) == (2, ("membrane", "nuclei"))
     start = {name: value.clone() for name, value in load_network(out)[0].state_dict().items()}
@@ -67,7 +68,7 @@ def test_a_network_of_two_channels_is_trained_and_used(store, tmp_path):
     plan = bigcp3d.plan_segmentation(store, model=out, output=tmp_path / "o.zarr")
     assert plan.source.channels == (1, 0), "found in the image by their names"
     exchanged = train(
-        [store], tmp_path / "x.safetensors", channels=("nuclei", "membrane"), steps=6, holdout_x=0.4, **SMALL
+        [store], tmp_path / "x.safetensors", channel=("nuclei", "membrane"), steps=6, holdout_x=0.4, **SMALL
     )
     other = load_network(exchanged)[0].state_dict()
     assert any(not torch.equal(value, start[name]) for name, value in other.items()), "the control"
@@ -100,7 +101,7 @@ class Same:
 
 
 def test_intensities_change_in_each_channel_by_itself_and_places_in_all_alike(store, tmp_path):
-    card = load_card(train([store], tmp_path / "m.safetensors", channels=(1, 0), steps=1, **SMALL))
+    card = load_card(train([store], tmp_path / "m.safetensors", channel=(1, 0), steps=1, **SMALL))
     plain, _, _ = make_sample(Same(), np.random.default_rng(1), (16, 24, 24), card, augment=False)
     assert np.array_equal(*plain)
     differ = 0
@@ -115,12 +116,12 @@ def test_intensities_change_in_each_channel_by_itself_and_places_in_all_alike(st
 
 def test_what_has_one_stain_is_refused(store, tmp_path):
     simulate(tmp_path / "one.zarr", Tissue(SHAPE, 12.0, "membrane", seed=3, empty=0.0))
-    two = {"channels": (0, 1), "steps": 1, **SMALL}
+    two = {"channel": (0, 1), "steps": 1, **SMALL}
     with pytest.raises(InputError, match=r"one\.zarr: there is no channel 1"):
         train([store, tmp_path / "one.zarr"], tmp_path / "m.safetensors", **two)
     for more in ({"simulate": "nuclei"}, {"painted": [store]}):
         with pytest.raises(InputError, match="shows one stain"):
             train([store], tmp_path / "m.safetensors", **more, **two)
     with pytest.raises(InputError, match="2 channels were given, but membrane takes 1"):
-        train([store], tmp_path / "m.safetensors", channels=(0, 1), start="membrane", steps=1)
+        train([store], tmp_path / "m.safetensors", channel=(0, 1), start="membrane", steps=1)
     assert not list(tmp_path.glob("*.safetensors"))

@@ -1,0 +1,198 @@
+"""What a user asks of a training: every option of `bigcp3d.train` once, and what is refused before anything is read.
+
+Imports nothing heavy, since the command line reads the options from here whenever it shows its help.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Annotated, Literal
+
+from bigcp3d.errors import InputError
+from bigcp3d.option import Option, check_choices
+from bigcp3d.pure.boxes import Vec3
+
+DATA = "What to learn from"
+MODEL = "The model"
+WORK = "The training"
+
+
+@dataclass(frozen=True, kw_only=True)
+class TrainSettings:
+    """The options of a training; the arguments of `bigcp3d.train`."""
+
+    volumes: Annotated[
+        Sequence[str | Path],
+        Option(
+            "OME-Zarr images with labels, each PATH or PATH::LABELS.", metavar="IN.zarr", positional=True, many=True
+        ),
+    ] = ()
+    output: Annotated[
+        str | Path,
+        Option(
+            "The model file to write; the learning curve and a checkpoint lie beside it.", MODEL, "MODEL.safetensors"
+        ),
+    ]
+    labels_name: Annotated[str, Option("Labels to learn, where a volume does not name its own.", DATA)] = "truth"
+    channel: Annotated[
+        int | str | Sequence[int | str] | None,
+        Option(
+            "Channel of the volumes, from 0, or its name. Of several the model takes all, in this order; nothing is "
+            "painted or simulated then. Default: the first, or those that the model of --start names.",
+            DATA,
+            "N|NAME",
+            many=True,
+        ),
+    ] = None
+    diameter_um: Annotated[
+        float | Mapping[str, float] | None,
+        Option(
+            "Cell diameter in all volumes; painted ones, and those for validation, are measured. In Python also a "
+            "mapping from volumes, as given, to diameters. Default: measured in each, from its whole cells.",
+            DATA,
+            "UM",
+        ),
+    ] = None
+    painted: Annotated[
+        Sequence[str | Path],
+        Option("Labels to paint membranes around. May be repeated.", DATA, "IN.zarr", many=True),
+    ] = ()
+    simulate: Annotated[
+        Literal["membrane", "nuclei"] | None,
+        Option("Mix in simulated tissue. With it, volumes may be left out.", DATA),
+    ] = None
+    shares: Annotated[
+        tuple[float, float, float, float],
+        Option(
+            "How often a sample comes from the volumes, the painted ones, simulated tissue and noise. Those that are "
+            "not there count nothing.",
+            flag="",
+        ),
+    ] = (0.5, 0.2, 0.25, 0.05)
+    validation: Annotated[
+        Sequence[str | Path],
+        Option("A volume for validation, from which nothing is learned. May be repeated.", DATA, "IN.zarr", many=True),
+    ] = ()
+    holdout_x: Annotated[
+        float,
+        Option("Share of x of each volume, at its end, that is kept for validation: 0 to below 1.", DATA, "0..1"),
+    ] = 0.0
+    min_cell_vox: Annotated[int, Option("Labels below this many voxels are not learned.", DATA, "VOX")] = 50
+    start: Annotated[
+        str | Path | None,
+        Option(
+            "Train on from a model (see: bigcp3d models): few volumes of yours and a few hundred steps adapt it. What "
+            "is left out below is as in that model.",
+            MODEL,
+            "NAME|PATH",
+        ),
+    ] = None
+    name: Annotated[str | None, Option("Name of the model. Default: the file's name.", MODEL)] = None
+    description: Annotated[str, Option("Training data and licences, for the card.", MODEL)] = ""
+    representation: Annotated[
+        Literal["tanh", "heat"] | None,
+        Option("What the flow is (bigcp3d/pure/learn/targets.py). Default: tanh.", MODEL),
+    ] = None
+    diameter_vox: Annotated[
+        float | None, Option("Cell diameter that the network knows. Default: 16.", MODEL, "VOX", "--diameter-voxels")
+    ] = None
+    tanh_scale_vox: Annotated[
+        float | None, Option("Scale s of the tanh. Default: a fifth of the diameter.", MODEL, "VOX")
+    ] = None
+    architecture: Annotated[
+        Literal["eschweiler", "half"] | None,
+        Option("The published 3D U-Net (default), or a faster one at half the resolution inside.", MODEL),
+    ] = None
+    features: Annotated[int | None, Option("Features of the first level; they double below. Default: 16.", MODEL)] = (
+        None
+    )
+    depth: Annotated[int | None, Option("Levels of the network. Default: 4.", MODEL)] = None
+    percentiles: Annotated[
+        tuple[float, float] | None, Option("Percentiles of the intensities that become 0 and 1.", flag="")
+    ] = None
+    prediction_patch: Annotated[
+        Vec3 | None, Option("Patch in which the model predicts later, in working voxels.", flag="")
+    ] = None
+    margin: Annotated[
+        int | None, Option("Voxels at the border of such a patch whose prediction is not used.", flag="")
+    ] = None
+    balance: Annotated[
+        float,
+        Option(
+            "How much small cells and slivers at a border count in the loss: from 0, by their voxels, to 1, as whole "
+            "cells. 0.5 is a good choice where the smallest labels are cells.",
+            WORK,
+            "0..1",
+        ),
+    ] = 0.0
+    steps: Annotated[int, Option("Optimisation steps.", WORK)] = 2000
+    patch: Annotated[
+        Vec3,
+        Option(
+            "Training patch in working voxels: multiples of 2 to the number of levels. Where Y and X are equal, "
+            "samples are turned by 90 degrees too.",
+            WORK,
+            "Z Y X",
+        ),
+    ] = (48, 64, 64)
+    batch: Annotated[int, Option("Patches in a step.", WORK)] = 2
+    learning_rate: Annotated[float, Option("Learning rate of RAdam at the start.", WORK)] = 1e-3
+    seed: Annotated[int, Option("Seed of patches and weights.", WORK)] = 0
+    every: Annotated[
+        int,
+        Option(
+            "Steps between validations. Each segments pieces of what is held out, adds a row to the learning curve and "
+            "writes a checkpoint.",
+            WORK,
+        ),
+    ] = 250
+    keep: Annotated[
+        Literal["best", "last"],
+        Option(
+            "The model of the best validation (mean of the cells' Dice and AP at IoU 0.5), or of the last step. Where "
+            "nothing is held out, the last. Scores on the data that chose the model are too good: measure on others.",
+            WORK,
+        ),
+    ] = "best"
+    patience: Annotated[int, Option("End after so many validations without a gain. 0: never.", WORK)] = 0
+    workers: Annotated[
+        int, Option("Processes that make samples ahead, for a fast GPU. 0: none. No sample depends on it.", WORK, "N")
+    ] = 0
+    device: Annotated[str | None, Option("Default: cuda where there is one.", WORK, "cpu|cuda")] = None
+    precision: Annotated[
+        Literal["auto", "float32", "bfloat16"],
+        Option(
+            "Precision of the activations; weights are float32. auto: bfloat16 where the processor has instructions "
+            "for it.",
+            WORK,
+        ),
+    ] = "auto"
+    resume: Annotated[
+        bool,
+        Option("Go on from the checkpoint beside the model, bit for bit. Other settings are refused.", WORK),
+    ] = False
+    overwrite: Annotated[bool, Option("Replace an existing model, and discard its checkpoint.", WORK)] = False
+
+    def check(self) -> None:
+        """Refuse values that no volume could make right."""
+        check_choices(self)
+        if not (self.volumes or self.painted or self.simulate):
+            raise InputError("there is nothing to learn from; give volumes with labels, --painted, or --simulate")
+        if not 0 <= self.holdout_x < 1:
+            raise InputError(f"holdout_x is {self.holdout_x}; give the share of x to keep back, 0 to below 1")
+        if not 0 <= self.balance <= 1:
+            raise InputError(f"balance is {self.balance}; give 0 to 1, 0.5 to let small cells count more")
+        for name, least in {"steps": 1, "every": 1, "batch": 1, "patience": 0, "workers": 0}.items():
+            if getattr(self, name) < least:
+                raise InputError(f"{name} is {getattr(self, name)}; give {least} or more")
+        if not (math.isfinite(self.learning_rate) and self.learning_rate > 0):
+            raise InputError(f"learning_rate is {self.learning_rate}; give a number above 0, 1e-3 for a start")
+        if len(self.shares) != 4 or min(self.shares) < 0 or max(self.shares) <= 0:
+            raise InputError(f"shares are {self.shares}; give four numbers of 0 or more, at least one of them above 0")
+        if self.patience and not (self.validation or self.holdout_x or self.simulate):
+            raise InputError(
+                f"patience is {self.patience}, but nothing is held out; give validation volumes or holdout_x"
+            )
