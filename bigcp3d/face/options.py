@@ -327,7 +327,7 @@ Cluster = Annotated[
         "--cluster",
         panel=MACHINE,
         metavar="KIND",
-        text="Where a cluster is started: local (this machine), slurm, lsf, pbs, ssh or kubernetes; all but local "
+        text="Where a cluster is started: local (this machine), slurm, lsf, pbs or ssh; all but local "
         "need --cluster-config. deploy/README.md says which to pick.",
     ),
 ]

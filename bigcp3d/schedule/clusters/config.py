@@ -16,7 +16,7 @@ from pydantic import BaseModel, ByteSize, ConfigDict, Field, PositiveInt, Valida
 
 from bigcp3d.errors import InputError
 
-KINDS = ("local", "slurm", "lsf", "pbs", "ssh", "kubernetes")
+KINDS = ("local", "slurm", "lsf", "pbs", "ssh")
 QUEUES = ("slurm", "lsf", "pbs")
 
 Line = Annotated[str, Field(pattern=r"^[^\n\r]*$")]
@@ -93,33 +93,8 @@ class SshConfig(Workers):
     gpu: SshGpu | None = None
 
 
-class PodGpu(GpuWorkers):
-    """Pods with one GPU each."""
-
-    workers: PositiveInt
-    resource: Word = "nvidia.com/gpu"
-
-
-class KubernetesConfig(Workers):
-    """A Kubernetes cluster with the Dask operator."""
-
-    image: Word
-    namespace: Word | None = None
-    claims: dict[Word, Word]
-    service_account: Word | None = None
-    user: PositiveInt = 1000
-    group: PositiveInt = 1000
-    cpus: PositiveInt = 1
-    node_selector: dict[str, str] = {}
-    gpu: PodGpu | None = None
-
-
-ClusterConfig = QueueConfig | SshConfig | KubernetesConfig
-FORMS: Mapping[str, type[ClusterConfig]] = {
-    **dict.fromkeys(QUEUES, QueueConfig),
-    "ssh": SshConfig,
-    "kubernetes": KubernetesConfig,
-}
+ClusterConfig = QueueConfig | SshConfig
+FORMS: Mapping[str, type[ClusterConfig]] = {**dict.fromkeys(QUEUES, QueueConfig), "ssh": SshConfig}
 
 
 def read_config(kind: str, path: str | Path | None) -> ClusterConfig:

@@ -12,7 +12,7 @@ import dask
 from distributed import Client, Security
 
 from bigcp3d.errors import InputError
-from bigcp3d.schedule.clusters.config import KubernetesConfig, QueueConfig, SshConfig
+from bigcp3d.schedule.clusters.config import QueueConfig, SshConfig
 from bigcp3d.schedule.clusters.machine import WORKER_ENVIRONMENT, visible_gpus
 from bigcp3d.schedule.clusters.machines import Machines
 from bigcp3d.schedule.clusters.tls import as_dask_settings, load_security
@@ -79,10 +79,6 @@ def _start(machines: Machines, gpu_threads: int, security: Security | None) -> A
         from bigcp3d.schedule.clusters.ssh import start_over_ssh
 
         return start_over_ssh(config, security)
-    if isinstance(config, KubernetesConfig):
-        from bigcp3d.schedule.clusters.kubernetes import start_pods
-
-        return start_pods(config, machines.size)
     from bigcp3d.schedule.clusters.local import LocalWorkers
 
     gpus = visible_gpus() if gpu_threads else []

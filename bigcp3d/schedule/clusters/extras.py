@@ -7,7 +7,7 @@ import shutil
 
 from bigcp3d.errors import InputError
 
-EXTRA_OF = {"dask_jobqueue": "jobqueue", "asyncssh": "ssh", "dask_kubernetes": "kubernetes"}
+EXTRA_OF = {"dask_jobqueue": "jobqueue", "asyncssh": "ssh"}
 
 
 def require(module: str, kind: str) -> None:

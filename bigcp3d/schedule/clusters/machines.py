@@ -40,17 +40,16 @@ class Machines:
                 f"scheduler is {self.scheduler!r}; give the address that `dask scheduler` prints, such as tcp://host:8786"
             )
         if self.cluster not in KINDS:
-            raise InputError(f"cluster is {self.cluster!r}; known are {', '.join(KINDS)}")
+            raise InputError(
+                f"cluster is {self.cluster!r}; known are {', '.join(KINDS)}; on anything else (Kubernetes, say) start a "
+                "Dask cluster yourself and give its address with --scheduler (see deploy/README.md)"
+            )
         if self.scheduler is not None and (self.cluster != "local" or self.cluster_config is not None):
             raise InputError("--scheduler and --cluster were both given: it runs already, or is started; leave one out")
         if self.cluster == "local" and self.cluster_config is not None:
             raise InputError(f"--cluster-config {self.cluster_config} was given without --cluster; say which it is for")
         if self.cluster != "local" and self.memory_limit is not None:
             raise InputError(f"--memory-limit is for workers of this machine; write memory into {self.cluster_config}")
-        if self.cluster == "kubernetes" and self.tls is not None:
-            raise InputError(
-                "--tls with --cluster kubernetes is not there yet; start the pods yourself and give --scheduler"
-            )
         _ = self.size, self.limit_bytes
 
     @cached_property

@@ -59,7 +59,7 @@ class Request:
         Level of the image on which the labels lie; their coarser levels follow.
     scheduler : str, optional
         Address of a Dask scheduler that runs already; None starts a cluster.
-    cluster : {"local", "slurm", "lsf", "pbs", "ssh", "kubernetes"}
+    cluster : {"local", "slurm", "lsf", "pbs", "ssh"}
         Where it is started.
     cluster_config : str or Path, optional
         YAML file that says what such a cluster needs to know (`bigcp3d.schedule.clusters.config`; examples in
