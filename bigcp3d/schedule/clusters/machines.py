@@ -41,8 +41,8 @@ class Machines:
             )
         if self.cluster not in KINDS:
             raise InputError(
-                f"cluster is {self.cluster!r}; known are {', '.join(KINDS)}; on anything else (Kubernetes, say) start a "
-                "Dask cluster yourself and give its address with --scheduler (see deploy/README.md)"
+                f"cluster is {self.cluster!r}; known are {', '.join(KINDS)}; on anything else (Kubernetes, say) start "
+                "a Dask cluster yourself and give its address with --scheduler (see deploy/README.md)"
             )
         if self.scheduler is not None and (self.cluster != "local" or self.cluster_config is not None):
             raise InputError("--scheduler and --cluster were both given: it runs already, or is started; leave one out")
