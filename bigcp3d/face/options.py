@@ -388,7 +388,7 @@ NoReport = Annotated[
         "--no-report",
         panel=RESULT,
         text="Write no report. Else STORE.NAME.report.html lies beside the store (for an address here, as "
-        "BUCKET-STORE.NAME.report.html): slices, cells, seams, time.",
+        "BUCKET-STORE.NAME.report.html): slices, cells, time.",
     ),
 ]
 Json = Annotated[

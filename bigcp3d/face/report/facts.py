@@ -16,7 +16,6 @@ from bigcp3d.face.report.views import Source
 from bigcp3d.pure.boxes import Box, vec3
 from bigcp3d.pure.cells.cell_digest import Digest, Parts, digest_cells
 from bigcp3d.work.analyse.report_cells import cells_of_labels
-from bigcp3d.work.analyse.report_seams import Seams, look_at_seams
 from bigcp3d.work.run.run_costs import RunEffort, effort_of
 
 
@@ -37,8 +36,6 @@ class Facts:
     run : dict
         What the labels' attributes say of their run; empty where bigcp3d did not make them.
     digest : Digest
-    seams : list of (Seams, Seams)
-        For each axis that has any: at seams, and halfway.
     effort : RunEffort or None
     """
 
@@ -48,7 +45,6 @@ class Facts:
     times: tuple[int, ...]
     run: Mapping[str, Any]
     digest: Digest
-    seams: list[tuple[Seams, Seams]]
     effort: RunEffort | None
 
     @property
@@ -96,10 +92,6 @@ def gather(store: str | Path, name: str, parts: Parts | None = None, image: str 
             return iter(rows)
 
         parts = parts_of_labels
-    effort, seams = effort_of(run), []
-    if effort is not None:
-        grid = {"shape": vec3(parameters["shape"]), "factors": tuple(parameters["label_factors"])}
-        seams = look_at_seams(labels, parts, block=effort.block, **grid)
     channels = parameters.get("channels") or [0]
     source = Source.of(labels, source_image(labels, image), int(channels[0]), wanted)
     return Facts(
@@ -109,6 +101,5 @@ def gather(store: str | Path, name: str, parts: Parts | None = None, image: str 
         times=times,
         run=run,
         digest=digest_cells(parts),
-        seams=seams,
-        effort=effort,
+        effort=effort_of(run),
     )

@@ -15,19 +15,12 @@ from bigcp3d.face.progress.pace import format_count, format_time
 from bigcp3d.face.progress.pass_colours import colour_of
 from bigcp3d.face.report.cards import cell_cards, describe_volume, format_um3, plane_cards
 from bigcp3d.face.report.facts import Facts
-from bigcp3d.face.report.plots import plot_crossings, plot_volumes, plot_workers
-from bigcp3d.face.report.views import AXES
-from bigcp3d.pure.cells.cell_digest import CellRows
-from bigcp3d.pure.cells.seam_cells import FLAT
+from bigcp3d.face.report.plots import plot_volumes, plot_workers
 from bigcp3d.pure.memory import in_words
-from bigcp3d.work.analyse.report_seams import Seams, total
 from bigcp3d.work.run.run_costs import RunEffort
 
 GENERATOR = "bigcp3d"
 """Tells a report from other files of that name."""
-
-MOST_FLAT = 5
-"""Cells with a flat end at a seam that are shown."""
 
 LIMITS = {
     "too small": ("min_volume_vox", "at least {:,.6g} working voxels"),
@@ -62,8 +55,6 @@ def context(facts: Facts) -> dict[str, Any]:
         "removed": list(_removed(facts)),
         "unassigned_text": _unassigned(facts),
         "galleries": list(_galleries(facts)),
-        "flat": FLAT,
-        **_seams(facts),
         "effort": facts.effort is not None,
         **(_effort(facts.effort) if facts.effort is not None else {}),
         "parameters": list(_parameters(facts)),
@@ -121,10 +112,7 @@ def _figures(facts: Facts) -> Iterator[dict[str, str]]:
 
 def _warnings(facts: Facts) -> Iterator[str]:
     if not facts.run:
-        yield (
-            "These labels do not say that bigcp3d made them, so nothing is known of filters, seams, time and "
-            "parameters."
-        )
+        yield ("These labels do not say that bigcp3d made them, so filters, time and parameters are unknown.")
     if (bad := int(facts.run.get("nonfinite_vox") or 0)) > 0:
         yield f"{bad:,} voxels of the image are NaN or infinite and counted as the lowest intensity."
     if facts.run.get("scale_um"):
@@ -203,57 +191,6 @@ def _galleries(facts: Facts) -> Iterator[dict[str, Any]]:
             "hollows), or with little foreground. Look here first for errors.",
             "cards": cell_cards(facts, digest.oddest, digest.why),
         }
-
-
-def _seams(facts: Facts) -> dict[str, Any]:
-    if not facts.seams:
-        text = "The volume was one block, so there are no seams." if facts.effort else "Nothing is known of blocks."
-        return {"seams": [], "seams_text": text, "seam_plots": [], "flat_cards": []}
-    rows, plots = [], []
-    for pair in facts.seams:
-        axis = AXES[pair[0].crossings.planes.axis]
-        for kind, look in zip(("seams", "halfway"), pair, strict=True):
-            rows.append({"axis": axis, "kind": kind, **_seam_row(look)})
-        length = facts.source.labels.levels[0].shape[pair[0].crossings.planes.axis]
-        plots.append(Markup(plot_crossings(axis, length, *(_points(look) for look in pair))))
-    flat = flat_cells(facts)
-    cards = cell_cards(facts, flat) if flat is not None else []
-    return {"seams": rows, "seams_text": _seams_text(facts), "seam_plots": plots, "flat_cards": cards}
-
-
-def _points(look: Seams) -> list[tuple[int, int]]:
-    return list(zip(look.crossings.planes.at, look.crossings.cells.tolist(), strict=True))
-
-
-def _seam_row(look: Seams) -> dict[str, str]:
-    crossings = look.crossings
-    return {
-        "planes": f"{len(crossings.planes.at):,}",
-        "cells": f"{int(crossings.cells.sum()):,}",
-        "ends": f"{crossings.ends:,}",
-        "looked": f"{look.looked:,}",
-        "flat": f"{len(look.flat):,}",
-    }
-
-
-def _seams_text(facts: Facts) -> str:
-    at, between = ([pair[k] for pair in facts.seams] for k in (0, 1))
-    flat, other = (sum(len(look.flat) for look in looks) for looks in (at, between))
-    return (
-        "Labels do not depend on blocks, so seams must look like any other plane. "
-        f"Of {total(at, 'looked'):,} ends of cells at seams that were looked at, {flat:,} "
-        f"{'is' if flat == 1 else 'are'} flat, as if cut; of {total(between, 'looked'):,} at planes halfway between "
-        f"seams, {other:,}."
-    )
-
-
-def flat_cells(facts: Facts) -> CellRows | None:
-    """Cells with a flat end at a seam, the flattest first."""
-    found = [
-        (float(v), look.flat.take(slice(k, k + 1))) for look, _ in facts.seams for k, v in enumerate(look.flatness)
-    ]
-    found.sort(key=lambda item: -item[0])
-    return CellRows.concatenate([rows for _, rows in found[:MOST_FLAT]]) if found else None
 
 
 def _effort(effort: RunEffort) -> dict[str, Any]:

@@ -6,7 +6,6 @@ Text is real text, sizes are those of the page, and every plot says in a title w
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
 from dataclasses import dataclass, field
 from html import escape
 
@@ -129,26 +128,6 @@ def plot_volumes(edges: NDArray[np.float64], counts: NDArray[np.int64], median: 
         side, shift = ("start", 5) if x < WIDTH * 0.7 else ("end", -5)
         plot.add(f'<text x="{x + shift:.1f}" y="{TOP + 12}" text-anchor="{side}">median {median:.4g} {unit}</text>')
     return plot.svg()
-
-
-def plot_crossings(axis: str, length: int, seams: Sequence[tuple[int, int]], halfway: Sequence[tuple[int, int]]) -> str:
-    """Cells across each plane of one axis: seams as discs, planes halfway as rings; each given as (place, cells)."""
-    most = max((cells for _, cells in (*seams, *halfway)), default=1)
-    title = (
-        f"Cells across planes perpendicular to {axis}: {len(seams)} seams, and {len(halfway)} planes halfway between"
-    )
-    plot = Plot(title, f"{axis} (voxels)", "cells across", (0, length), (0, max(most, 1) * 1.1), width=340, height=220)
-    for kind, points in (("halfway", halfway), ("seam", seams)):
-        for at, cells in thinned(points, 400):
-            words = f"{kind} {axis} = {at}: {cells:,} cells"
-            place = f'cx="{plot.x(at):.1f}" cy="{plot.y(cells):.1f}" r="4.5"'
-            plot.add(f'<circle class="{kind}" {place}><title>{words}</title></circle>')
-    return plot.svg()
-
-
-def thinned(points: Sequence[tuple[int, int]], most: int) -> Sequence[tuple[int, int]]:
-    """An even choice of so many at most."""
-    return points[:: -(-len(points) // most)] if points else points
 
 
 def plot_workers(effort: RunEffort) -> str:
