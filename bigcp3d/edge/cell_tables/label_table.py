@@ -81,7 +81,8 @@ def write_label_table(labels: ImageInfo, columns: Mapping[str, NDArray[Any]], ab
     with writing(path), keeping_consolidated(path.parent.parent):
         tables = edit_group(path.parent, labels.zarr_format, {})
         remove(path)
-        write_elem(tables, path.name, _as_anndata(columns, path.name))
+        # said, since later anndata warns that its default for shards will change
+        write_elem(tables, path.name, _as_anndata(columns, path.name), dataset_kwargs={"shards": None})
         edit_group(path, labels.zarr_format, {**_ngio_attributes(path.name), "bigcp3d": dict(about)})
         edit_attributes(path.parent, labels.zarr_format, lambda old: _with_table(old, path.name))
     return path
