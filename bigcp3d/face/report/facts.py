@@ -1,9 +1,10 @@
-"""All that a report tells, gathered from labels, their attributes and their cells, before anything is drawn."""
+"""Gathers what a report shows from labels, their attributes and their cells; nothing is drawn here."""
 
 from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -21,22 +22,9 @@ from bigcp3d.work.run.run_costs import RunEffort, effort_of
 
 @dataclass(frozen=True, eq=False)
 class Facts:
-    """What a report tells.
+    """What a report shows: slices of one ``time``, cells of all ``times`` that were segmented.
 
-    Attributes
-    ----------
-    name : str
-        Of the labels.
-    source : Source
-        Labels and image.
-    time : int
-        Time point that is shown.
-    times : tuple of int
-        Those that were segmented.
-    run : dict
-        What the labels' attributes say of their run; empty where bigcp3d did not make them.
-    digest : Digest
-    effort : RunEffort or None
+    ``run`` is what the labels' attributes say of their run; empty where bigcp3d did not make them.
     """
 
     name: str
@@ -61,24 +49,7 @@ class Facts:
 
 
 def gather(store: str | Path, name: str, parts: Parts | None = None, image: str | None = None) -> Facts:
-    """Gather all facts.
-
-    Parameters
-    ----------
-    store : str or Path
-        An image with labels, a store of labels, or one labels group.
-    name : str
-        Of the labels.
-    parts : callable, optional
-        Gives the rows of all cells, where a run has them; else the labels are measured.
-    image : str, optional
-        Of the labels; default the one that they name.
-
-    Raises
-    ------
-    InputError
-        There are no such labels, or they cannot be read.
-    """
+    """Gather all facts; the arguments are those of `bigcp3d.face.report.write.write_report`."""
     labels = as_told(open_labels(store, name))
     run = own_part(open_node(labels.path).attrs.asdict())
     parameters = run.get("parameters") or {}
@@ -87,11 +58,7 @@ def gather(store: str | Path, name: str, parts: Parts | None = None, image: str 
     wanted = Box(vec3(roi["start"]), vec3(roi["stop"])) if roi else Box.of_shape(labels.levels[0].shape)
     if parts is None:
         rows = list(cells_of_labels(labels, wanted))
-
-        def parts_of_labels() -> Any:
-            return iter(rows)
-
-        parts = parts_of_labels
+        parts = partial(iter, rows)
     channels = parameters.get("channels") or [0]
     source = Source.of(labels, source_image(labels, image), int(channels[0]), wanted)
     return Facts(
