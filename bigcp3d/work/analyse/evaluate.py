@@ -180,7 +180,8 @@ def evaluate(
         nonlocal done
         for index in grid:
             box = grid.core(index)
-            yield _Table.of(*(read_box(info, 0, box, time=time) for info in (found, true)), box.start)
+            p, t = (read_box(info, 0, box, time=time) for info in (found, true))
+            yield _Table.of(p, t, box.start)
             done += 1
             if on_block is not None:
                 on_block(done, len(grid) * true.times)

@@ -39,8 +39,8 @@ log = logging.getLogger(__name__)
 class Measurement:
     """What is measured; goes to workers.
 
-    ``level`` of the image has the shape of the labels; ``image`` is None where no intensities are measured. ``channels``
-    say how the image's channels ``indices`` become whole numbers. A block is whole chunks of the labels.
+    ``level`` of the image has the shape of the labels; ``image`` is None where no intensities are measured.
+    ``channels`` say how the image's channels ``indices`` become whole numbers. A block is whole chunks of the labels.
     """
 
     labels: ImageInfo
