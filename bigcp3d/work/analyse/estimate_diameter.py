@@ -93,7 +93,7 @@ def estimate_diameter(
     scale_um: tuple[float, float, float] | None = None,
     on_trial: Callable[[Trial], None] | None = None,
 ) -> Estimate:
-    """Guess the diameter of the cells of an image.
+    """Guess the diameter of the cells of an image; an `InputError` if no diameter fits.
 
     Parameters
     ----------
@@ -109,11 +109,6 @@ def estimate_diameter(
         Micrometres per voxel of level 0, where the image has none or a wrong one.
     on_trial : callable, optional
         Told of each diameter that was tried.
-
-    Raises
-    ------
-    InputError
-        No diameter is found at which the model finds cells of that diameter.
     """
     image = open_image(source)
     check_time(image, time)
@@ -142,14 +137,19 @@ def estimate_diameter(
             "--channel, or take another --model"
         )
     best = max(agreed, key=lambda trial: len(trial.found))
-    if (voxels := best.median / min(sample.scale)) < DOUBTFUL_VOX:
+    _warn_if_doubtful(image, best.median / min(sample.scale))
+    low, middle, high = (float(d) for d in np.percentile(best.found, [10, 50, 90]))
+    return Estimate(middle, low, high, len(best.found), scale is not None, tuple(trials))
+
+
+def _warn_if_doubtful(image: ImageInfo, voxels: float) -> None:
+    """Warn of a diameter so small that noise has it as well."""
+    if voxels < DOUBTFUL_VOX:
         log.warning(
             "%s: found cells of %.2g voxels, as noise has; the model may not know this stain: check --model and "
             "--channel",
             *(image.path, voxels),
         )
-    low, middle, high = (float(d) for d in np.percentile(best.found, [10, 50, 90]))
-    return Estimate(middle, low, high, len(best.found), scale is not None, tuple(trials))
 
 
 def _range(image: ImageInfo, channel: int, time: int, card: ModelCard) -> tuple[float, float]:

@@ -137,7 +137,7 @@ def evaluate(
     blocks: Grid | None = None,
     on_block: Callable[[int, int], None] | None = None,
 ) -> Evaluation:
-    """Compare labels with the truth.
+    """Compare labels with the truth; needs memory for one block and about 1 KB a cell.
 
     Parameters
     ----------
@@ -164,10 +164,6 @@ def evaluate(
     ------
     InputError
         There are no such labels, their shapes, times or voxel sizes differ, or a block has no size.
-
-    Notes
-    -----
-    Needs memory for one block (`BLOCK`) and about 1 KB a cell. The shape of a block changes no number.
     """
     if blocks is not None and not min(blocks) > 0:
         raise InputError(f"blocks of {blocks} voxels were given; use sizes above 0 on z, y and x")
