@@ -7,7 +7,7 @@
 # with the same bigcp3d and a file system that all see at the same paths. Whoever reaches the scheduler can run any code
 # as you: a private network, or --tls (bigcp3d segment --help).
 #
-# On SLURM, LSF, PBS, SSH or Kubernetes bigcp3d starts scheduler and workers, and ends them, by itself:
+# On SLURM, LSF, PBS or SSH bigcp3d starts scheduler and workers, and ends them, by itself:
 #
 #     bigcp3d segment IMAGE.zarr --diameter 8 --cluster slurm --cluster-config deploy/slurm.yaml --workers 64
 set -euo pipefail

@@ -1,9 +1,9 @@
-"""Pictures of a run on Dask as it is watched: Dask's own page of tasks, and the page of blocks and speeds beside it.
+"""A picture of a run on Dask's dashboard, the page of tasks.
 
     python examples/dashboard_screenshot.py FOLDER [--shape Z Y X]
 
-A simulated tissue is segmented by two workers. Both pages are open in a Chromium without a screen, and photographed
-when half of the blocks are tracked: FOLDER/dask.png and FOLDER/blocks.png. Needs playwright (pip) and chromium (apt).
+A simulated tissue is segmented by two workers. The page is open in a Chromium without a screen, and photographed when
+half of the blocks are tracked: FOLDER/dask.png. Needs playwright (pip) and chromium (apt).
 """
 
 import argparse
@@ -13,33 +13,29 @@ from pathlib import Path
 from playwright.sync_api import sync_playwright
 
 import bigcp3d
-from bigcp3d.face.dashboard.server import PageServer
-from bigcp3d.face.progress.progress import together
-from bigcp3d.schedule.running.events import BlockDone, PassStarted
+from bigcp3d.schedule.running.events import BlockDone, ClusterReady
 
 SCALE_UM = (1.0, 0.5, 0.5)
 FLAGS = ["--headless=new", "--no-sandbox", "--disable-gpu", "--use-angle=swiftshader", "--disable-dev-shm-usage"]
 
 
 class Photographer:
-    """Opens the pages when they are served, and takes their pictures when half of the blocks are tracked."""
+    """Opens the dashboard when the cluster is there, and takes its picture when half of the blocks are tracked."""
 
-    def __init__(self, browser, served, folder):
-        self.browser, self.served, self.folder = browser, served, folder
-        self.pages, self.taken = {}, 0
+    def __init__(self, browser, picture):
+        self.browser, self.picture = browser, picture
+        self.page, self.taken = None, 0
 
     def __call__(self, event):
-        if isinstance(event, PassStarted) and not self.pages:
-            for name, address in {"dask": self.served.state.dashboard, "blocks": self.served.address}.items():
-                self.pages[name] = self.browser.new_page(viewport={"width": 1150, "height": 860})
-                self.pages[name].goto(address)
+        if isinstance(event, ClusterReady):
+            self.page = self.browser.new_page(viewport={"width": 1150, "height": 860})
+            self.page.goto(event.dashboard)
         if isinstance(event, BlockDone) and event.name == "track" and 2 * event.done >= event.total and not self.taken:
             self.taken = event.done
-            for name, page in self.pages.items():
-                page.wait_for_selector(".bk-Figure", state="attached")
-                page.wait_for_timeout(1500)  # pages are drawn anew every second
-                page.screenshot(path=self.folder / f"{name}.png")
-                print(self.folder / f"{name}.png")
+            self.page.wait_for_selector(".bk-Figure", state="attached")
+            self.page.wait_for_timeout(1500)  # the page is drawn anew every second
+            self.page.screenshot(path=self.picture)
+            print(self.picture)
 
 
 def main():
@@ -55,14 +51,12 @@ def main():
     shape = bigcp3d.plan_segmentation(store, **settings).shape
     block = tuple(-(-side // n) for side, n in zip(shape, (2, 4, 4), strict=True))
     path = shutil.which("chromium") or shutil.which("chromium-browser")
-    with sync_playwright() as playwright, PageServer() as served:
-        photographer = Photographer(
-            playwright.chromium.launch(executable_path=path, args=FLAGS), served, options.folder
-        )
-        observer = together(served, photographer)
-        summary = bigcp3d.segment(store, block=block, on_event=observer, **settings)
-        photographer.browser.close()
-    print(f"{summary.cells} cells; pictures taken after {photographer.taken} blocks")
+    with sync_playwright() as playwright:
+        browser = playwright.chromium.launch(executable_path=path, args=FLAGS)
+        photographer = Photographer(browser, options.folder / "dask.png")
+        summary = bigcp3d.segment(store, block=block, on_event=photographer, **settings)
+        browser.close()
+    print(f"{summary.cells} cells; picture taken after {photographer.taken} blocks")
 
 
 if __name__ == "__main__":

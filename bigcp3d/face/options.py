@@ -46,7 +46,7 @@ NoReport = Annotated[
         "--no-report",
         panel=RESULT,
         text="Write no report. Otherwise STORE.NAME.report.html lies beside the store (for an address here, as "
-        "BUCKET-STORE.NAME.report.html): slices, cells, seams, time.",
+        "BUCKET-STORE.NAME.report.html): slices, cells, time.",
     ),
 ]
 ImageOfLabels = Annotated[

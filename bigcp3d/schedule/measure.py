@@ -15,7 +15,7 @@ from typing import Any
 import numpy as np
 
 from bigcp3d.edge.cell_tables.cell_files import check_cell_file, write_cell_file
-from bigcp3d.edge.cell_tables.label_table import check_label_table, refuse_table, table_path, write_label_table
+from bigcp3d.edge.cell_tables.label_table import check_label_table, table_path, write_label_table
 from bigcp3d.edge.labels.label_plan import LabelTarget
 from bigcp3d.edge.stores.places import Place, place
 from bigcp3d.edge.workdir.records import write_record
@@ -77,8 +77,7 @@ def check_output(output: str | Path, what: Measurement, *, overwrite: bool) -> N
     if str(output) != IN_STORE:
         check_cell_file(output, overwrite=overwrite)
     else:
-        table_path(what.labels)
-        check_label_table(what.labels, overwrite=overwrite)
+        check_label_table(table_path(what.labels), overwrite=overwrite)
 
 
 @takes(MeasureRequest)
@@ -218,8 +217,8 @@ def check_run_table(plan: Plan, request: Request) -> None:
     overwrite = request.overwrite or (said is not None and said["output"] == str(request.table))
     if request.table != IN_STORE:
         check_cell_file(request.table, overwrite=overwrite)
-    elif not overwrite:
-        refuse_table(place(plan.output.target.group) / "tables" / plan.output.target.name)
+    else:
+        check_label_table(place(plan.output.target.group) / "tables" / plan.output.target.name, overwrite=overwrite)
 
 
 def measure_run(plan: Plan, request: Request, observe: Observer) -> None:

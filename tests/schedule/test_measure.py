@@ -135,7 +135,7 @@ def test_a_table_in_the_store_is_not_replaced_unasked_by_a_run(tissue_store, ran
     bigcp3d.segment(tissue_store, output=out, **settings)
     (out / "tables" / "cells").rename(out / "tables" / "other")  # another tool's, say, of labels that are yet to come
     before = {path: path.read_bytes() for path in (out / "tables" / "other").rglob("*") if path.is_file()}
-    with pytest.raises(TargetError, match="other: found a table there already; give --overwrite"):
+    with pytest.raises(TargetError, match="other: there is a table already; give --overwrite"):
         bigcp3d.segment(tissue_store, output=out, name="other", **settings)
     assert {path: path.read_bytes() for path in before} == before
     bigcp3d.segment(tissue_store, output=out, name="other", overwrite=True, **settings)

@@ -1,4 +1,4 @@
-"""A table of cells inside the OME-Zarr store, beside the labels that it describes.
+"""A table of cells inside the OME-Zarr store, beside the labels that it describes, written by anndata.
 
 ::
 
@@ -6,58 +6,55 @@
     <group>/tables              the list of names, as ngio reads it
     <group>/tables/cells        AnnData: X (cells x features), obs (label, region, touches_border), var (names)
 
-OME-Zarr itself has no tables yet. This is the form on which the others agree: the group is an AnnData store
-(anndata >= 0.8 reads it alone), its attributes are those of a feature table of the Fractal/ngio specification 1, and
-``uns/spatialdata_attrs`` says to SpatialData which labels the rows annotate. Written with zarr alone, in the zarr
-format of the store. Attributes come last, so a table that was not finished is not found.
+OME-Zarr itself has no tables yet. The group is an AnnData store with the attributes of a feature table of the
+Fractal/ngio specification 1, and ``uns/spatialdata_attrs`` tells SpatialData which labels the rows describe. The name
+enters the list of tables last, so ngio does not find an unfinished table.
 """
 
 from __future__ import annotations
 
+import importlib.util
 from collections.abc import Mapping
 from typing import Any
 
 import numpy as np
-import zarr
 from numpy.typing import NDArray
 
 from bigcp3d.edge.image.image import ImageInfo
 from bigcp3d.edge.image.metadata import ome_part
 from bigcp3d.edge.stores.places import Place, place, remove
-from bigcp3d.edge.stores.zarr_write import edit_group, keeping_consolidated, writing
+from bigcp3d.edge.stores.zarr_write import edit_attributes, edit_group, keeping_consolidated, writing
 from bigcp3d.errors import InputError, TargetError
-
-ROWS = 1 << 16
-"""Rows of a chunk."""
 
 
 def table_path(labels: ImageInfo) -> Place:
-    """Where the table of labels goes: ``tables/<name>`` beside ``labels/<name>``.
-
-    Raises
-    ------
-    InputError
-        The labels do not lie in a ``labels`` group.
-    """
+    """Where the table of labels goes: ``tables/<name>`` beside ``labels/<name>``; labels elsewhere are refused."""
     path = place(labels.path)
     if path.parent.name != "labels":
         raise InputError(
-            f"{path}: found labels outside a labels group, so a store has no place for their table; give a file: "
-            "--output TABLE.csv"
+            f"{path}: these labels lie outside a labels group, so their store has no place for a table; "
+            "give a file: --output TABLE.csv"
         )
     return path.parent.parent / "tables" / path.name
 
 
-def check_label_table(labels: ImageInfo, *, overwrite: bool) -> None:
-    """Refuse a table that is there already (`TargetError`), unless it may be replaced."""
-    if not overwrite:
-        refuse_table(table_path(labels))
+def check_label_table(path: Place, *, overwrite: bool) -> None:
+    """Refuse, before any work, a table that cannot be written or that is there already.
 
-
-def refuse_table(path: Place) -> None:
-    """Refuse a table that is there already (`TargetError`)."""
-    if path.exists():
-        raise TargetError(f"{path}: found a table there already; give --overwrite to replace it, or a file: TABLE.csv")
+    Raises
+    ------
+    InputError
+        anndata is not installed.
+    TargetError
+        There is a table, and it may not be replaced.
+    """
+    if importlib.util.find_spec("anndata") is None:
+        raise InputError(
+            f"{path}: a table in the store needs the package anndata, which is not installed; "
+            "pip install 'bigcp3d[anndata]', or give a file: TABLE.csv"
+        )
+    if not overwrite and path.exists():
+        raise TargetError(f"{path}: there is a table already; give --overwrite to replace it, or a file: TABLE.csv")
 
 
 def write_label_table(labels: ImageInfo, columns: Mapping[str, NDArray[Any]], about: Mapping[str, Any]) -> Place:
@@ -78,38 +75,49 @@ def write_label_table(labels: ImageInfo, columns: Mapping[str, NDArray[Any]], ab
         Of the table's group.
     """
     path = table_path(labels)
-    zarr_format = labels.zarr_format
-    features = {n: c for n, c in columns.items() if n not in ("label", "time") and c.dtype != bool}
-    observed = {n: c for n, c in columns.items() if n not in features and n != "label"}
-    rows = len(columns["label"])
-    names = columns["label"].astype(str)
-    if "time" in columns:
-        names = np.char.add(np.char.add(columns["time"].astype(str), "-"), names)
+    check_label_table(path, overwrite=True)
+    from anndata.io import write_elem
+
     with writing(path), keeping_consolidated(path.parent.parent):
-        tables = edit_group(path.parent, zarr_format, {})
+        tables = edit_group(path.parent, labels.zarr_format, {})
         remove(path)
-        root = edit_group(path, zarr_format, {})
-        matrix = np.empty((rows, len(features)))
-        for k, column in enumerate(features.values()):
-            matrix[:, k] = column
-        _array(root, "X", matrix)
-        obs = {"label": columns["label"].astype(np.int64), **observed}
-        _frame(root, "obs", names, obs, ["label", "region", *observed])
-        _categories(root["obs"], "region", path.name, rows)
-        _frame(root, "var", np.array(list(features), dtype=str), {}, [])
-        for group in ("layers", "obsm", "obsp", "uns", "varm", "varp"):
-            _group(root, group, "dict", "0.1.0")
-        _spatialdata(root["uns"], path.name)
-        root.attrs.update({**_ngio(path.name), "bigcp3d": dict(about)})
-        _enter(tables, path.name)
+        # said, since later anndata warns that its default for shards will change
+        write_elem(tables, path.name, _as_anndata(columns, path.name), dataset_kwargs={"shards": None})
+        edit_group(path, labels.zarr_format, {**_ngio_attributes(path.name), "bigcp3d": dict(about)})
+        edit_attributes(path.parent, labels.zarr_format, lambda old: _with_table(old, path.name))
     return path
 
 
-def _ngio(name: str) -> dict[str, Any]:
-    """Attributes of an AnnData store that is a feature table of labels."""
+def _as_anndata(columns: Mapping[str, NDArray[Any]], name: str) -> Any:
+    """The table as AnnData. Text has the dtype object: anndata 0.12 cannot write the text of pandas 3."""
+    import pandas as pd
+    from anndata import AnnData
+
+    features = {n: c for n, c in columns.items() if n not in ("label", "time") and c.dtype != bool}
+    observed = {n: c for n, c in columns.items() if n not in features and n != "label"}
+    rows = columns["label"].astype(str)
+    if "time" in columns:
+        rows = np.char.add(np.char.add(columns["time"].astype(str), "-"), rows)
+    matrix = np.empty((len(rows), len(features)))
+    for k, column in enumerate(features.values()):
+        matrix[:, k] = column
+
+    def text(values: Any) -> Any:
+        return pd.Index(np.asarray(values, dtype=object), dtype=object)
+
+    region = pd.Categorical.from_codes(np.zeros(len(rows), np.int8), categories=text([name]))
+    obs = {"label": columns["label"].astype(np.int64), "region": region, **observed}
+    return AnnData(
+        matrix,
+        obs=pd.DataFrame(obs, index=text(rows)),
+        var=pd.DataFrame(index=text(list(features))),
+        uns={"spatialdata_attrs": {"region": name, "region_key": "region", "instance_key": "label"}},
+    )
+
+
+def _ngio_attributes(name: str) -> dict[str, Any]:
+    """What makes an AnnData store a feature table of labels for ngio."""
     return {
-        "encoding-type": "anndata",
-        "encoding-version": "0.1.0",
         "type": "feature_table",
         "table_version": "1",
         "backend": "anndata",
@@ -120,48 +128,8 @@ def _ngio(name: str) -> dict[str, Any]:
     }
 
 
-def _spatialdata(uns: Any, name: str) -> None:
-    """Which labels the rows annotate, in SpatialData's words."""
-    group = _group(uns, "spatialdata_attrs", "dict", "0.1.0")
-    for key, value in (("region", name), ("region_key", "region"), ("instance_key", "label")):
-        array = group.create_array(key, shape=(), dtype=str)
-        array[...] = value
-        array.attrs.update({"encoding-type": "string", "encoding-version": "0.2.0"})
-
-
-def _enter(tables: zarr.Group, name: str) -> None:
-    """Put the name into the list of tables."""
-    listed = ome_part(tables.attrs.asdict()).get("tables", tables.attrs.asdict().get("tables"))
+def _with_table(attributes: Mapping[str, Any], name: str) -> dict[str, Any]:
+    """Attributes of the group of tables, with the name in its list."""
+    listed = ome_part(attributes).get("tables", attributes.get("tables"))
     names = [str(n) for n in listed] if isinstance(listed, list) else []
-    tables.attrs.update({"tables": names if name in names else [*names, name]})
-
-
-def _group(parent: Any, name: str, kind: str, version: str, **more: Any) -> zarr.Group:
-    group: zarr.Group = parent.create_group(name)
-    group.attrs.update({"encoding-type": kind, "encoding-version": version, **more})
-    return group
-
-
-def _array(parent: Any, name: str, values: NDArray[Any]) -> None:
-    """One array; text as AnnData wants it."""
-    text = values.dtype.kind == "U"
-    chunks = tuple(max(1, min(s, ROWS) if k == 0 else s) for k, s in enumerate(values.shape))
-    array = parent.create_array(name, shape=values.shape, chunks=chunks, dtype=str if text else values.dtype)
-    if values.size:
-        array[...] = values.astype(object) if text else values
-    array.attrs.update({"encoding-type": "string-array" if text else "array", "encoding-version": "0.2.0"})
-
-
-def _frame(root: Any, name: str, index: NDArray[Any], columns: Mapping[str, NDArray[Any]], order: list[str]) -> None:
-    """A data frame with its index."""
-    frame = _group(root, name, "dataframe", "0.2.0", **{"column-order": order, "_index": "_index"})
-    _array(frame, "_index", index)
-    for column, values in columns.items():
-        _array(frame, column, values)
-
-
-def _categories(frame: Any, name: str, value: str, rows: int) -> None:
-    """A column that says the same in every row."""
-    group = _group(frame, name, "categorical", "0.2.0", ordered=False)
-    _array(group, "categories", np.array([value], dtype=str))
-    _array(group, "codes", np.zeros(rows, np.int8))
+    return {**attributes, "tables": names if name in names else [*names, name]}

@@ -26,10 +26,10 @@ def report(
     image: o.ImageOfLabels = None,
     verbose: o.Verbose = False,
 ) -> None:
-    """Write the report of labels as one HTML file: slices, cells, volumes, seams, time and memory.
+    """Write the report of labels as one HTML file: slices, cells, volumes, time and memory.
 
-    `segment` writes one for each run. This makes it again from the labels, which are read once, block by block. It also
-    works for labels of any other tool, without seams, time and parameters.
+    `segment` writes one for each run. This makes it again from the labels, which are read once, block by block; and it
+    does so for labels of any other tool, where it knows nothing of time and parameters.
     """
     set_up_logging(verbose, quiet=False)
     from bigcp3d.face.report.write import write_report

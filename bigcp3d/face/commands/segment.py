@@ -67,14 +67,11 @@ def print_plan(arguments: o.Arguments, *, json: bool) -> None:
 @contextmanager
 def events_as_lines() -> Iterator[Observer]:
     """An observer that writes JSON lines to stdout; an error that ends the run is the last of them."""
-    from bigcp3d.face.dashboard.server import PageServer
     from bigcp3d.face.progress.event_lines import EventLines
-    from bigcp3d.face.progress.progress import together
 
     lines = EventLines()
     try:
-        with PageServer(then=lines) as page:
-            yield together(lines, page) or lines
+        yield lines
     except (Exception, KeyboardInterrupt) as error:  # of a bug too: its traceback goes to stderr alone
         lines.write_error(error)
         raise

@@ -11,7 +11,6 @@ pass        pass, blocks, voxels: a pass begins
 progress    pass, blocks_done, blocks, voxels_done, voxels, voxels_per_second, seconds_left (both null while unknown);
             at most one a second and pass, and one when it is complete
 failed      pass, t, block, error: a block failed after its retries
-page        address: the page with the map of blocks and the speeds is served
 warning     message
 report      path: the report was written
 finished    cells, labels, removed (by filter), unassigned_vox, foreground_vox, nonfinite_vox, blocks, voxels, seconds,
@@ -38,7 +37,6 @@ from bigcp3d.schedule.running.events import (
     BlockFailed,
     ClusterReady,
     Event,
-    PageServed,
     PassStarted,
     ReportWritten,
     RunFinished,
@@ -96,8 +94,6 @@ class EventLines:
                 self.write("failed", **{"pass": name}, t=when, block=index, error=error)
             case Warned(message):
                 self.write("warning", message=message)
-            case PageServed(address):
-                self.write("page", address=address)
             case ReportWritten(path):
                 self.write("report", path=path)
             case RunFinished(summary):

@@ -16,7 +16,6 @@ from rich.console import Console
 from rich.progress import BarColumn, Progress, TaskID, TextColumn
 from rich.text import Text
 
-from bigcp3d.face.dashboard.server import PageServer
 from bigcp3d.face.progress.pace import Pace, format_count, format_time
 from bigcp3d.schedule.running.events import (
     BlockDone,
@@ -24,7 +23,6 @@ from bigcp3d.schedule.running.events import (
     ClusterReady,
     Event,
     Observer,
-    PageServed,
     PassStarted,
     RunPlanned,
     Summary,
@@ -65,8 +63,6 @@ class Watcher:
                 self._print(f"FAILED: {name} of block {index}, time {when}: {error}")
             case Warned(message):
                 self._print(f"warning: {message}")
-            case PageServed(address):
-                self._print(Text("blocks and speeds: ").append(address, style=f"link {address}"))
             case _:
                 pass
 
@@ -122,8 +118,6 @@ def together(*observers: Observer | None) -> Observer | None:
 def watching(quiet: bool = False, console: Console | None = None) -> Iterator[Observer | None]:
     """Observe a run on stderr: bars on a terminal, lines elsewhere, nothing where ``quiet``.
 
-    A run on Dask is also shown on a page of its own (`bigcp3d.face.dashboard`) as long as the context lasts.
-
     Parameters
     ----------
     quiet : bool, default False
@@ -140,9 +134,7 @@ def watching(quiet: bool = False, console: Console | None = None) -> Iterator[Ob
     if quiet:
         yield None
     elif not (console.is_terminal or console.is_jupyter) or in_plain_notebook(console):
-        with PageServer() as page:
-            page.then = Watcher(console)
-            yield together(page.then, page)
+        yield Watcher(console)
     else:
         columns = (
             TextColumn("{task.description:<9}"),
@@ -150,9 +142,8 @@ def watching(quiet: bool = False, console: Console | None = None) -> Iterator[Ob
             TextColumn("{task.fields[blocks]} blocks"),
             TextColumn("{task.fields[pace]}"),
         )
-        with PageServer() as page, Progress(*columns, console=console) as bars:
-            page.then = Watcher(console, bars)
-            yield together(page.then, page)
+        with Progress(*columns, console=console) as bars:
+            yield Watcher(console, bars)
             bars.refresh()  # in a notebook rich does not draw the last state by itself
 
 

@@ -1,9 +1,10 @@
-"""All that a report tells, gathered from labels, their attributes and their cells, before anything is drawn."""
+"""Gathers what a report shows from labels, their attributes and their cells; nothing is drawn here."""
 
 from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -16,30 +17,14 @@ from bigcp3d.face.report.views import Source
 from bigcp3d.pure.boxes import Box, vec3
 from bigcp3d.pure.cells.cell_digest import Digest, Parts, digest_cells
 from bigcp3d.work.analyse.report_cells import cells_of_labels
-from bigcp3d.work.analyse.report_seams import Seams, look_at_seams
 from bigcp3d.work.run.run_costs import RunEffort, effort_of
 
 
 @dataclass(frozen=True, eq=False)
 class Facts:
-    """What a report tells.
+    """What a report shows: slices of one ``time``, cells of all ``times`` that were segmented.
 
-    Attributes
-    ----------
-    name : str
-        Of the labels.
-    source : Source
-        Labels and image.
-    time : int
-        Time point that is shown.
-    times : tuple of int
-        Those that were segmented.
-    run : dict
-        What the labels' attributes say of their run; empty where bigcp3d did not make them.
-    digest : Digest
-    seams : list of (Seams, Seams)
-        For each axis that has any: at seams, and halfway.
-    effort : RunEffort or None
+    ``run`` is what the labels' attributes say of their run; empty where bigcp3d did not make them.
     """
 
     name: str
@@ -48,7 +33,6 @@ class Facts:
     times: tuple[int, ...]
     run: Mapping[str, Any]
     digest: Digest
-    seams: list[tuple[Seams, Seams]]
     effort: RunEffort | None
 
     @property
@@ -65,24 +49,7 @@ class Facts:
 
 
 def gather(store: str | Path, name: str, parts: Parts | None = None, image: str | None = None) -> Facts:
-    """Gather all facts.
-
-    Parameters
-    ----------
-    store : str or Path
-        An image with labels, a store of labels, or one labels group.
-    name : str
-        Of the labels.
-    parts : callable, optional
-        Gives the rows of all cells, where a run has them; else the labels are measured.
-    image : str, optional
-        Of the labels; default the one that they name.
-
-    Raises
-    ------
-    InputError
-        There are no such labels, or they cannot be read.
-    """
+    """Gather all facts; the arguments are those of `bigcp3d.face.report.write.write_report`."""
     labels = with_told_scale(open_labels(store, name))
     run = own_part(open_node(labels.path).attrs.asdict())
     parameters = run.get("parameters") or {}
@@ -91,15 +58,7 @@ def gather(store: str | Path, name: str, parts: Parts | None = None, image: str 
     wanted = Box(vec3(roi["start"]), vec3(roi["stop"])) if roi else Box.of_shape(labels.levels[0].shape)
     if parts is None:
         rows = list(cells_of_labels(labels, wanted))
-
-        def parts_of_labels() -> Any:
-            return iter(rows)
-
-        parts = parts_of_labels
-    effort, seams = effort_of(run), []
-    if effort is not None:
-        grid = {"shape": vec3(parameters["shape"]), "factors": tuple(parameters["label_factors"])}
-        seams = look_at_seams(labels, parts, block=effort.block, **grid)
+        parts = partial(iter, rows)
     channels = parameters.get("channels") or [0]
     source = Source.of(labels, source_image(labels, image), int(channels[0]), wanted)
     return Facts(
@@ -109,6 +68,5 @@ def gather(store: str | Path, name: str, parts: Parts | None = None, image: str 
         times=times,
         run=run,
         digest=digest_cells(parts),
-        seams=seams,
-        effort=effort,
+        effort=effort_of(run),
     )

@@ -1,4 +1,4 @@
-"""The page: facts in the words and numbers of a reader. Its form is `page.html.j2`, beside this file."""
+"""Fills the template of the page (`page.html.j2`) with facts in words and numbers."""
 
 from __future__ import annotations
 
@@ -14,20 +14,13 @@ from bigcp3d.face.progress.pace import format_count, format_time
 from bigcp3d.face.progress.pass_colours import colour_of
 from bigcp3d.face.report.cards import cell_cards, describe_volume, format_um3, plane_cards
 from bigcp3d.face.report.facts import Facts
-from bigcp3d.face.report.plots import plot_crossings, plot_volumes, plot_workers
-from bigcp3d.face.report.views import AXES
-from bigcp3d.pure.cells.cell_digest import CellRows
-from bigcp3d.pure.cells.seam_cells import FLAT
+from bigcp3d.face.report.plots import plot_volumes, plot_workers
 from bigcp3d.pure.memory import in_words
 from bigcp3d.version import __version__
-from bigcp3d.work.analyse.report_seams import Seams, total
-from bigcp3d.work.run.run_costs import RunEffort
+from bigcp3d.work.run.run_costs import PassEffort, RunEffort, WorkerEffort
 
 GENERATOR = "bigcp3d"
-"""Tells a report from other files of that name."""
-
-MOST_FLAT = 5
-"""Cells with a flat end at a seam that are shown."""
+"""Marks a file as a report, so that no other file is replaced."""
 
 LIMITS = {
     "too small": ("min_volume_vox", "at least {:,.6g} working voxels"),
@@ -62,8 +55,6 @@ def context(facts: Facts) -> dict[str, Any]:
         "removed": list(_removed(facts)),
         "unassigned_text": _unassigned(facts),
         "galleries": list(_galleries(facts)),
-        "flat": FLAT,
-        **_seams(facts),
         "effort": facts.effort is not None,
         **(_effort(facts.effort) if facts.effort is not None else {}),
         "parameters": list(_parameters(facts)),
@@ -88,43 +79,34 @@ def _subtitle(facts: Facts) -> str:
 
 def _figures(facts: Facts) -> Iterator[dict[str, str]]:
     """The numbers at the top."""
-    digest, effort = facts.digest, facts.effort
-    border = f"{digest.border:,} touch the border"
-    yield {"name": "cells", "value": f"{digest.cells:,}", "note": border}
+
+    def figure(name: str, value: str, note: str) -> dict[str, str]:
+        return {"name": name, "value": value, "note": note}
+
+    digest, effort, size = facts.digest, facts.effort, facts.source.wanted.size
+    yield figure("cells", f"{digest.cells:,}", f"{digest.border:,} touch the border")
     if digest.cells:
-        voxels = digest.median["volume"]
+        voxels = f"{digest.median['volume']:,.6g} voxels"
         if facts.voxel_um3 is not None:
-            yield {
-                "name": "median volume",
-                "value": f"{format_um3(voxels * facts.voxel_um3)} µm³",
-                "note": f"{voxels:,.6g} voxels",
-            }
+            yield figure("median volume", f"{format_um3(digest.median['volume'] * facts.voxel_um3)} µm³", voxels)
         else:
-            yield {"name": "median volume", "value": f"{voxels:,.6g} voxels", "note": "the store states no voxel size"}
-    share = digest.voxels / (facts.source.wanted.size * max(len(facts.times), 1))
-    yield {
-        "name": "labelled",
-        "value": f"{share:.1%}",
-        "note": f"of {format_count(facts.source.wanted.size, 'voxel')}s",
-    }
+            yield figure("median volume", voxels, "the store states no voxel size")
+    share = digest.voxels / (size * max(len(facts.times), 1))
+    yield figure("labelled", f"{share:.1%}", f"of {format_count(size, 'voxel')}s")
     if (foreground := int(facts.run.get("foreground_vox") or 0)) > 0:
         lost = int(facts.run.get("unassigned_vox") or 0)
-        yield {"name": "foreground unassigned", "value": f"{lost / foreground:.2%}", "note": f"{lost:,} working voxels"}
+        yield figure("foreground unassigned", f"{lost / foreground:.2%}", f"{lost:,} working voxels")
     if effort is not None:
-        voxels = facts.source.wanted.size * len(facts.times)
-        speed = format_count(voxels / max(effort.seconds, 1e-9), "voxel/s")
-        yield {"name": "wall time", "value": format_time(effort.seconds), "note": speed}
+        speed = format_count(size * len(facts.times) / max(effort.seconds, 1e-9), "voxel/s")
+        yield figure("wall time", format_time(effort.seconds), speed)
         if peak := max((p.peak_bytes for p in effort.passes), default=0):
-            note = f"at the peak; planned {in_words(effort.planned_bytes)}"
-            yield {"name": "memory of a worker", "value": in_words(peak), "note": note}
+            planned = f"at the peak; planned {in_words(effort.planned_bytes)}"
+            yield figure("memory of a worker", in_words(peak), planned)
 
 
 def _warnings(facts: Facts) -> Iterator[str]:
     if not facts.run:
-        yield (
-            "These labels do not say that bigcp3d made them, so nothing is known of filters, seams, time and "
-            "parameters."
-        )
+        yield ("These labels do not say that bigcp3d made them, so filters, time and parameters are unknown.")
     if (bad := int(facts.run.get("nonfinite_vox") or 0)) > 0:
         yield f"{bad:,} voxels of the image are NaN or infinite and counted as the lowest intensity."
     if facts.run.get("scale_um"):
@@ -205,59 +187,17 @@ def _galleries(facts: Facts) -> Iterator[dict[str, Any]]:
         }
 
 
-def _seams(facts: Facts) -> dict[str, Any]:
-    if not facts.seams:
-        text = "The volume was one block, so there are no seams." if facts.effort else "Nothing is known of blocks."
-        return {"seams": [], "seams_text": text, "seam_plots": [], "flat_cards": []}
-    rows, plots = [], []
-    for pair in facts.seams:
-        axis = AXES[pair[0].crossings.planes.axis]
-        for kind, look in zip(("seams", "halfway"), pair, strict=True):
-            rows.append({"axis": axis, "kind": kind, **_seam_row(look)})
-        length = facts.source.labels.levels[0].shape[pair[0].crossings.planes.axis]
-        plots.append(Markup(plot_crossings(axis, length, *(_points(look) for look in pair))))
-    flat = flat_cells(facts)
-    cards = cell_cards(facts, flat) if flat is not None else []
-    return {"seams": rows, "seams_text": _seams_text(facts), "seam_plots": plots, "flat_cards": cards}
-
-
-def _points(look: Seams) -> list[tuple[int, int]]:
-    return list(zip(look.crossings.planes.at, look.crossings.cells.tolist(), strict=True))
-
-
-def _seam_row(look: Seams) -> dict[str, str]:
-    crossings = look.crossings
-    return {
-        "planes": f"{len(crossings.planes.at):,}",
-        "cells": f"{int(crossings.cells.sum()):,}",
-        "ends": f"{crossings.ends:,}",
-        "looked": f"{look.looked:,}",
-        "flat": f"{len(look.flat):,}",
-    }
-
-
-def _seams_text(facts: Facts) -> str:
-    at, between = ([pair[k] for pair in facts.seams] for k in (0, 1))
-    flat, other = (sum(len(look.flat) for look in looks) for looks in (at, between))
-    return (
-        "Labels do not depend on blocks, so seams must look like any other plane. "
-        f"Of {total(at, 'looked'):,} ends of cells at seams that were looked at, {flat:,} "
-        f"{'is' if flat == 1 else 'are'} flat, as if cut; of {total(between, 'looked'):,} at planes halfway between "
-        f"seams, {other:,}."
-    )
-
-
-def flat_cells(facts: Facts) -> CellRows | None:
-    """Cells with a flat end at a seam, the flattest first."""
-    found = [
-        (float(v), look.flat.take(slice(k, k + 1))) for look, _ in facts.seams for k, v in enumerate(look.flatness)
-    ]
-    found.sort(key=lambda item: -item[0])
-    return CellRows.concatenate([rows for _, rows in found[:MOST_FLAT]]) if found else None
-
-
 def _effort(effort: RunEffort) -> dict[str, Any]:
     used = sum(p.seconds for p in effort.passes)
+    passes = [
+        {
+            **_spent(p),
+            "colour": colour_of(p.name),
+            "longest": _seconds(p.longest_seconds),
+            "speed": format_count(p.voxels / p.seconds, "voxel/s") if p.voxels and p.seconds else "",
+        }
+        for p in effort.passes
+    ]
     return {
         "effort_text": f"{format_time(used)} in tasks over {len(effort.workers) + effort.more_workers} worker "
         f"processes; {format_time(effort.seconds)} on the clock for the call that finished the run. Memory is the "
@@ -265,30 +205,20 @@ def _effort(effort: RunEffort) -> dict[str, Any]:
         f"allowed for {in_words(effort.planned_bytes)}.",
         "gpus": any(w.gpu_peak_bytes for w in effort.workers),
         "workers_plot": Markup(plot_workers(effort)),
-        "passes": [
-            {
-                "name": p.name,
-                "colour": colour_of(p.name),
-                "tasks": f"{p.tasks:,}",
-                "seconds": _seconds(p.seconds),
-                "longest": _seconds(p.longest_seconds),
-                "speed": format_count(p.voxels / p.seconds, "voxel/s") if p.voxels and p.seconds else "",
-                "peak": _peak(p.peak_bytes),
-                "gpu": _peak(p.gpu_peak_bytes),
-            }
-            for p in effort.passes
-        ],
-        "workers": [
-            {
-                "name": w.name,
-                "tasks": f"{w.tasks:,}",
-                "seconds": _seconds(w.seconds),
-                "peak": _peak(w.peak_bytes),
-                "gpu": _peak(w.gpu_peak_bytes),
-            }
-            for w in effort.workers
-        ],
+        "passes": passes,
+        "workers": [_spent(worker) for worker in effort.workers],
         "more_workers": f"; the busiest, and there were {effort.more_workers:,} more" if effort.more_workers else "",
+    }
+
+
+def _spent(row: PassEffort | WorkerEffort) -> dict[str, str]:
+    """What a pass and a worker have in common."""
+    return {
+        "name": row.name,
+        "tasks": f"{row.tasks:,}",
+        "seconds": _seconds(row.seconds),
+        "peak": _peak(row.peak_bytes),
+        "gpu": _peak(row.gpu_peak_bytes),
     }
 
 

@@ -1,7 +1,7 @@
-"""Pictures inside the page: grey values as JPEG, outlines as a PNG over it, neither larger than it may be.
+"""Draws the pictures of the page: grey values as JPEG, outlines as a PNG over it, both limited in size.
 
-Outlines are drawn ``zoom`` pixels to a voxel, a pixel wide, on the inner side of a cell's border: two cells that touch
-have a line each, and every line says exactly between which voxels a label changes. Colours follow from ids.
+Outlines have ``zoom`` pixels to a voxel and are a pixel wide, on the inner side of a cell's border. So two cells that
+touch have a line each, and a line shows exactly between which voxels a label changes.
 """
 
 from __future__ import annotations
@@ -31,15 +31,7 @@ JPEG_QUALITIES = (88, 75, 60, 40, 20)
 
 @dataclass(frozen=True)
 class Picture:
-    """A view as it lies in the page.
-
-    Attributes
-    ----------
-    grey, lines : str
-        Data addresses of the JPEG and the PNG.
-    zoom : int
-        Pixels of the outlines to a voxel.
-    """
+    """A view as it lies in the page: data addresses of JPEG and PNG, and the outlines' pixels to a voxel."""
 
     grey: str
     lines: str
@@ -47,18 +39,7 @@ class Picture:
 
 
 def outlines(labels: NDArray[np.integer], zoom: int) -> NDArray[np.bool_]:
-    """Which pixels are outlines: those of labelled voxels that lie against a voxel with another label.
-
-    Parameters
-    ----------
-    labels : ndarray of int, shape (h, w)
-    zoom : int
-        Pixels to a voxel.
-
-    Returns
-    -------
-    lines : ndarray of bool, shape (h * zoom, w * zoom)
-    """
+    """Which pixels, ``zoom`` to a voxel, are outlines: those of labelled voxels against another label."""
     large = np.repeat(np.repeat(labels, zoom, axis=0), zoom, axis=1)
     lines = np.zeros(large.shape, bool)
     for axis in (0, 1):
@@ -74,19 +55,9 @@ def outlines(labels: NDArray[np.integer], zoom: int) -> NDArray[np.bool_]:
 def draw_view(
     view: View, contrast: tuple[float, float], *, zoom: int, limit: int, chosen: int | None = None
 ) -> Picture:
-    """Draw a view.
+    """Draw a view between two intensities, with at most ``limit`` bytes for either part.
 
-    Parameters
-    ----------
-    view : View
-    contrast : tuple of float
-        Intensities shown black and white.
-    zoom : int
-        Pixels of the outlines to a voxel; less where the drawing would be too large.
-    limit : int
-        Most bytes of either part.
-    chosen : int, optional
-        Id of the cell that the picture is of: its outline is white and twice as wide.
+    ``zoom`` is lowered where the outlines would be too large. The ``chosen`` cell has a white outline, twice as wide.
     """
     while True:
         lines = _png(_colour_outlines(view.labels, zoom, chosen))

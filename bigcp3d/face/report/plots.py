@@ -1,12 +1,11 @@
-"""Plots as SVG, drawn by hand so that they follow the page's colours in light and dark, and need no script.
+"""Draws plots as SVG, which follow the page's light and dark colours and need no script.
 
-Text is real text, sizes are those of the page, and every plot says in a title what it shows.
+Every plot has a title that says what it shows.
 """
 
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
 from dataclasses import dataclass, field
 from html import escape
 
@@ -23,18 +22,7 @@ LEFT, RIGHT, TOP, BOTTOM = 64, 12, 12, 44
 
 @dataclass
 class Plot:
-    """Axes and marks of one plot.
-
-    Attributes
-    ----------
-    title : str
-        What it shows, for those who cannot see it.
-    x_name, y_name : str
-        Quantity and unit.
-    x_range, y_range : tuple of float
-    x_log : bool
-        Whether x is logarithmic.
-    """
+    """Axes and marks of one plot; the title is also read to those who cannot see it."""
 
     title: str
     x_name: str
@@ -42,8 +30,6 @@ class Plot:
     x_range: tuple[float, float]
     y_range: tuple[float, float]
     x_log: bool = False
-    width: int = WIDTH
-    height: int = HEIGHT
     marks: list[str] = field(default_factory=list)
 
     def x(self, value: float) -> float:
@@ -51,22 +37,18 @@ class Plot:
         low, high = self.x_range
         if self.x_log:
             low, high, value = math.log(low), math.log(high), math.log(value)
-        return LEFT + (value - low) / max(high - low, 1e-12) * (self.width - LEFT - RIGHT)
+        return LEFT + (value - low) / max(high - low, 1e-12) * (WIDTH - LEFT - RIGHT)
 
     def y(self, value: float) -> float:
         """Place of a value on y."""
         low, high = self.y_range
-        return self.height - BOTTOM - (value - low) / max(high - low, 1e-12) * (self.height - TOP - BOTTOM)
-
-    def add(self, mark: str) -> None:
-        """Add a mark."""
-        self.marks.append(mark)
+        return HEIGHT - BOTTOM - (value - low) / max(high - low, 1e-12) * (HEIGHT - TOP - BOTTOM)
 
     def svg(self) -> str:
         """The plot."""
-        floor, right = self.height - BOTTOM, self.width - RIGHT
+        floor, right = HEIGHT - BOTTOM, WIDTH - RIGHT
         parts = [
-            f'<svg class="plot" viewBox="0 0 {self.width} {self.height}" role="img" aria-label="{escape(self.title)}">',
+            f'<svg class="plot" viewBox="0 0 {WIDTH} {HEIGHT}" role="img" aria-label="{escape(self.title)}">',
             f"<title>{escape(self.title)}</title>",
         ]
         for value in y_ticks(*self.y_range):
@@ -80,7 +62,7 @@ class Plot:
             parts.append(f'<line class="axis" x1="{at:.1f}" x2="{at:.1f}" y1="{floor}" y2="{floor + 4}"/>')
             parts.append(f'<text x="{at:.1f}" y="{floor + 17}" text-anchor="middle">{short(value)}</text>')
         middle = (LEFT + right) / 2
-        parts.append(f'<text x="{middle}" y="{self.height - 8}" text-anchor="middle">{escape(self.x_name)}</text>')
+        parts.append(f'<text x="{middle}" y="{HEIGHT - 8}" text-anchor="middle">{escape(self.x_name)}</text>')
         turn = f"translate(14 {(TOP + floor) / 2}) rotate(-90)"
         parts.append(f'<text transform="{turn}" text-anchor="middle">{escape(self.y_name)}</text></svg>')
         return "".join(parts)
@@ -119,36 +101,18 @@ def plot_volumes(edges: NDArray[np.float64], counts: NDArray[np.int64], median: 
         if count:
             x, y = plot.x(low), plot.y(count)
             size = f'width="{max(plot.x(high) - x - 1, 0.5):.1f}" height="{plot.y(0) - y:.1f}"'
-            plot.add(
+            plot.marks.append(
                 f'<rect class="bar" x="{x:.1f}" y="{y:.1f}" {size}>'
                 f"<title>{count:,} cells of {low:.4g} to {high:.4g} {unit}</title></rect>"
             )
     if edges[0] <= median <= edges[-1]:
         x = plot.x(median)
-        plot.add(f'<line class="mark" x1="{x:.1f}" x2="{x:.1f}" y1="{TOP}" y2="{plot.y(0)}"/>')
+        plot.marks.append(f'<line class="mark" x1="{x:.1f}" x2="{x:.1f}" y1="{TOP}" y2="{plot.y(0)}"/>')
         side, shift = ("start", 5) if x < WIDTH * 0.7 else ("end", -5)
-        plot.add(f'<text x="{x + shift:.1f}" y="{TOP + 12}" text-anchor="{side}">median {median:.4g} {unit}</text>')
+        plot.marks.append(
+            f'<text x="{x + shift:.1f}" y="{TOP + 12}" text-anchor="{side}">median {median:.4g} {unit}</text>'
+        )
     return plot.svg()
-
-
-def plot_crossings(axis: str, length: int, seams: Sequence[tuple[int, int]], halfway: Sequence[tuple[int, int]]) -> str:
-    """Cells across each plane of one axis: seams as discs, planes halfway as rings; each given as (place, cells)."""
-    most = max((cells for _, cells in (*seams, *halfway)), default=1)
-    title = (
-        f"Cells across planes perpendicular to {axis}: {len(seams)} seams, and {len(halfway)} planes halfway between"
-    )
-    plot = Plot(title, f"{axis} (voxels)", "cells across", (0, length), (0, max(most, 1) * 1.1), width=340, height=220)
-    for kind, points in (("halfway", halfway), ("seam", seams)):
-        for at, cells in thinned(points, 400):
-            words = f"{kind} {axis} = {at}: {cells:,} cells"
-            place = f'cx="{plot.x(at):.1f}" cy="{plot.y(cells):.1f}" r="4.5"'
-            plot.add(f'<circle class="{kind}" {place}><title>{words}</title></circle>')
-    return plot.svg()
-
-
-def thinned(points: Sequence[tuple[int, int]], most: int) -> Sequence[tuple[int, int]]:
-    """An even choice of so many at most."""
-    return points[:: -(-len(points) // most)] if points else points
 
 
 def plot_workers(effort: RunEffort) -> str:
@@ -170,6 +134,8 @@ def plot_workers(effort: RunEffort) -> str:
             up += [f"{a:.1f},{plot.y(above[k]):.1f}", f"{b:.1f},{plot.y(above[k]):.1f}"]
             down += [f"{a:.1f},{plot.y(below[k]):.1f}", f"{b:.1f},{plot.y(below[k]):.1f}"]
         points = " ".join([*up, *reversed(down)])
-        plot.add(f'<polygon fill="{colour_of(one.name)}" points="{points}"><title>{one.name}</title></polygon>')
+        plot.marks.append(
+            f'<polygon fill="{colour_of(one.name)}" points="{points}"><title>{one.name}</title></polygon>'
+        )
         below = above
     return plot.svg()

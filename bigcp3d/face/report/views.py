@@ -1,7 +1,7 @@
-"""Which voxels a report shows: planes through the middle, and cells cut in three directions.
+"""Reads the voxels that a report shows: planes through the middle, and cells cut in three directions.
 
-Nothing grows with the volume. A plane is read at the finest level at which it fits, and where even the coarsest is too
-large its middle is shown; a cell is read with its surroundings at the finest level at which that is small.
+No picture grows with the volume. A plane is read at the finest level at which it fits; where even the coarsest is too
+large, its middle is shown. A cell is read with its surroundings at the finest level at which those are small.
 """
 
 from __future__ import annotations
@@ -27,23 +27,9 @@ AXES = "zyx"
 
 @dataclass(frozen=True, eq=False)
 class View:
-    """One plane, as it is shown.
+    """One plane: a ``box`` of a level, one voxel thick along ``axis``.
 
-    Attributes
-    ----------
-    axis : int
-        Which the plane is across.
-    time, level : int
-        Time point; pyramid level.
-    box : Box
-        What was read, one voxel thick along ``axis``, in voxels of the level.
-    grey : ndarray, shape (h, w), or None
-        Intensities; None where there is no image.
-    labels : ndarray of int, shape (h, w)
-    pixel : tuple of float
-        Height and width of a pixel, in ``unit``.
-    unit : str
-        "µm", or "voxels" where the store does not say.
+    ``pixel`` is height and width of a pixel in ``unit``: "µm", or "voxels" where the store states no voxel size.
     """
 
     axis: int
@@ -69,18 +55,10 @@ class View:
 
 @dataclass(frozen=True)
 class Source:
-    """Labels, their image, and where in the image its levels match theirs.
+    """Labels and their image.
 
-    Attributes
-    ----------
-    labels : ImageInfo
-    image : ImageInfo or None
-    levels : tuple of int or None
-        For each level of the labels, the image's level of the same shape.
-    channel : int
-        Of the image.
-    wanted : Box
-        Where labels were asked for, at level 0.
+    ``levels`` holds, for each level of the labels, the image's level of the same shape. ``wanted`` is the box of level
+    0 that was segmented.
     """
 
     labels: ImageInfo
@@ -160,16 +138,7 @@ def _plane(box: Box, axis: int, at: int) -> Box:
 
 
 def cell_planes(source: Source, label: int, time: int, low: Sequence[int], high: Sequence[int]) -> list[View]:
-    """A cell and its surroundings, cut where most of it lies, across z, y and x.
-
-    Parameters
-    ----------
-    source : Source
-    label, time : int
-        The cell's id and time point.
-    low, high : sequence of int
-        Its box at level 0, half open.
-    """
+    """A cell and its surroundings, cut where most of it lies, across z, y and x; its box at level 0 is given."""
     around = [max(4, round(0.35 * (b - a))) for a, b in zip(low, high, strict=True)]
     shape = source.labels.levels[0].shape
     wide = Box(vec3(low), vec3(high)).grow(vec3(around)).clip(shape)

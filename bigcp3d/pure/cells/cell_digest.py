@@ -1,4 +1,4 @@
-"""A few numbers about very many cells: how large they are, which stand out, how many lie across each seam.
+"""A few numbers about very many cells: how large they are, and which stand out.
 
 Cells come as rows, part by part and twice over, so that memory holds one part and what is kept of all. The first round
 finds ranges and typical values, the second counts and chooses.

@@ -1,8 +1,8 @@
-"""The YAML file of ``--cluster-config``: what a cluster needs to know of the place, checked before anything starts.
+"""Reads and checks the YAML file of ``--cluster-config``, before anything starts.
 
-One small form a kind of cluster. Unknown keys are refused with those that are known, and only plain values are read
-(``yaml.safe_load``), so a file cannot run anything here. Memory and threads are those of one worker, since that is what
-a plan is checked against; jobs ask their queue for the sum over their workers.
+Each kind of cluster has its form; unknown keys are refused with the known ones. Only plain values are read
+(``yaml.safe_load``), so a file cannot run anything. Memory and threads are those of one worker, since plans are checked
+against one worker; a job asks its queue for the sum over its workers.
 """
 
 from __future__ import annotations
@@ -16,35 +16,35 @@ from pydantic import BaseModel, ByteSize, ConfigDict, Field, PositiveInt, Valida
 
 from bigcp3d.errors import InputError
 
-KINDS = ("local", "slurm", "lsf", "pbs", "ssh", "kubernetes")
+KINDS = ("local", "slurm", "lsf", "pbs", "ssh")
 QUEUES = ("slurm", "lsf", "pbs")
 
 Line = Annotated[str, Field(pattern=r"^[^\n\r]*$")]
 Lines = tuple[Line, ...]
 Word = Annotated[str, Field(pattern=r"^[^\s;&|<>`$'\"\\]+$")]
-"""What goes into a command line of another machine: nothing that a shell would take for more than a word."""
+"""Goes into a command line of another machine, so nothing that a shell would take for more than a word."""
 
 
 class Form(BaseModel):
-    """Strict and frozen: what a file may say, and nothing else."""
+    """The keys that a file, or its section, may have."""
 
     model_config = ConfigDict(extra="forbid", frozen=True)
 
 
 class Workers(Form):
-    """What all workers of a kind have: the memory of one. It runs one task at a time."""
+    """Workers of one kind; ``memory`` is that of one worker, which runs one task at a time."""
 
     memory: ByteSize
 
 
 class GpuWorkers(Workers):
-    """Workers that hold one GPU each; with two threads one predicts a block while it writes another."""
+    """Workers with one GPU each; with two threads one predicts a block while the other writes one."""
 
     threads: Literal[1, 2] = 1
 
 
 class QueueGpu(GpuWorkers):
-    """Jobs of one worker with one GPU, beside those without."""
+    """Jobs of one worker with one GPU, beside the jobs without."""
 
     workers: PositiveInt
     queue: Word | None = None
@@ -93,48 +93,18 @@ class SshConfig(Workers):
     gpu: SshGpu | None = None
 
 
-class PodGpu(GpuWorkers):
-    """Pods with one GPU each."""
-
-    workers: PositiveInt
-    resource: Word = "nvidia.com/gpu"
-
-
-class KubernetesConfig(Workers):
-    """A Kubernetes cluster with the Dask operator."""
-
-    image: Word
-    namespace: Word | None = None
-    claims: dict[Word, Word]
-    service_account: Word | None = None
-    user: PositiveInt = 1000
-    group: PositiveInt = 1000
-    cpus: PositiveInt = 1
-    node_selector: dict[str, str] = {}
-    gpu: PodGpu | None = None
-
-
-ClusterConfig = QueueConfig | SshConfig | KubernetesConfig
-FORMS: Mapping[str, type[ClusterConfig]] = {
-    **dict.fromkeys(QUEUES, QueueConfig),
-    "ssh": SshConfig,
-    "kubernetes": KubernetesConfig,
-}
+ClusterConfig = QueueConfig | SshConfig
+FORMS: Mapping[str, type[ClusterConfig]] = {**dict.fromkeys(QUEUES, QueueConfig), "ssh": SshConfig}
 
 
 def read_config(kind: str, path: str | Path | None) -> ClusterConfig:
-    """Read the file of a kind of cluster.
-
-    Raises
-    ------
-    InputError
-        If it is missing, is no YAML, or holds a key or a value that is not allowed.
-    """
+    """Read the file of a kind of cluster; an `InputError` where it is missing or wrong."""
     form = FORMS[kind]
     if path is None:
         raise InputError(
-            f"cluster {kind} needs --cluster-config FILE.yaml; required: {_required(form)}; there is an example in "
-            f"deploy/{kind}.yaml"
+            f"cluster {kind} needs --cluster-config FILE.yaml; required: "
+            f"{', '.join(name for name, field in form.model_fields.items() if field.is_required())}; there is an "
+            f"example in deploy/{kind}.yaml"
         )
     try:
         content = yaml.safe_load(Path(path).read_bytes())
@@ -150,12 +120,8 @@ def read_config(kind: str, path: str | Path | None) -> ClusterConfig:
         raise InputError(f"{path}, for cluster {kind}: {'; '.join(_complaints(form, error))}") from error
 
 
-def _required(form: type[Form]) -> str:
-    return ", ".join(name for name, field in form.model_fields.items() if field.is_required())
-
-
 def _complaints(form: type[Form], error: ValidationError) -> list[str]:
-    """Each error in words: the key, what is wrong, and for unknown keys those that are known there."""
+    """Each error in words: the key and what is wrong; for unknown keys also the known ones."""
     said = []
     for item in error.errors():
         where = [part for part in item["loc"] if isinstance(part, str)]

@@ -1,8 +1,9 @@
-"""A client of the cluster on which a run runs, whatever its kind; with what is to be closed afterwards."""
+"""Connects to a Dask scheduler that runs already, or starts a cluster and closes it afterwards."""
 
 from __future__ import annotations
 
 import contextlib
+import itertools
 import logging
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -12,7 +13,7 @@ import dask
 from distributed import Client, Security
 
 from bigcp3d.errors import InputError
-from bigcp3d.schedule.clusters.config import KubernetesConfig, QueueConfig, SshConfig
+from bigcp3d.schedule.clusters.config import QueueConfig, SshConfig
 from bigcp3d.schedule.clusters.machine import WORKER_ENVIRONMENT, visible_gpus
 from bigcp3d.schedule.clusters.machines import Machines
 from bigcp3d.schedule.clusters.tls import as_dask_settings, load_security
@@ -20,30 +21,17 @@ from bigcp3d.schedule.clusters.tls import as_dask_settings, load_security
 logger = logging.getLogger(__name__)
 
 LOST_WORKERS = 20
-"""A task may lose so many workers before it is called bad: on a queue they leave for reasons of their own."""
+"""A task may lose so many workers before it fails: on a queue, workers leave for other reasons than the task."""
 
 PATIENCE = "1 day"
-"""A worker that died is started again by its nanny; a cluster that gave it up before (Dask: after 15 s) would stay
-without one, and a run on a busy machine would wait for ever."""
-
-WAIT_S = 60
+"""A nanny starts a dead worker again. After Dask's 15 s a busy machine's cluster would have given it up for good."""
 
 
 @contextmanager
 def connect(machines: Machines, *, gpu_threads: int = 0) -> Iterator[Client]:
-    """A client of the scheduler that was given, or of a cluster started now and closed afterwards.
+    """A client of the given scheduler, or of a cluster that is started now; an `InputError` where neither works.
 
-    Parameters
-    ----------
-    machines : Machines
-        What was asked for, checked.
-    gpu_threads : int
-        Tasks that share a GPU of this machine; 0 where none of them could use one.
-
-    Raises
-    ------
-    InputError
-        If no scheduler answers, or the cluster cannot be started.
+    ``gpu_threads`` tasks share a GPU of this machine; 0 where no task could use one.
     """
     security = load_security(machines.tls)
     with contextlib.ExitStack() as stack:
@@ -69,7 +57,7 @@ def settings_of(machines: Machines, security: Security | None) -> dict[str, Any]
 
 
 def _start(machines: Machines, gpu_threads: int, security: Security | None) -> Any:
-    """The cluster, by its kind; packages of the others stay unimported."""
+    """Start the cluster; packages of other kinds are not imported."""
     config = machines.config
     if isinstance(config, QueueConfig):
         from bigcp3d.schedule.clusters.jobs import start_jobs
@@ -79,18 +67,14 @@ def _start(machines: Machines, gpu_threads: int, security: Security | None) -> A
         from bigcp3d.schedule.clusters.ssh import start_over_ssh
 
         return start_over_ssh(config, security)
-    if isinstance(config, KubernetesConfig):
-        from bigcp3d.schedule.clusters.kubernetes import start_pods
-
-        return start_pods(config, machines.size)
     from bigcp3d.schedule.clusters.local import LocalWorkers
 
     gpus = visible_gpus() if gpu_threads else []
     try:
         return LocalWorkers(machines.size, machines.limit_bytes, gpus, gpu_threads, security)
-    except RuntimeError as error:  # each worker runs the script that started it, and would start a run of its own
+    except RuntimeError as error:  # each worker runs the script that started it, and would start another run
         raise InputError(
-            f"no worker process came up ({error}); a script that calls bigcp3d needs the line "
+            f"no worker process started ({error}); a script that calls bigcp3d needs the line "
             '`if __name__ == "__main__":` before what it does (examples/quick_start.py), or executor="serial"'
         ) from error
 
@@ -114,17 +98,10 @@ def _client_of(address: str, security: Security | None) -> Client:
 
 
 def _wait_for_one(client: Client, kind: str) -> None:
-    """Until the first worker is there; says so each minute, since a queue may be long and a job may have failed."""
-    minutes = 0
-    while True:
+    """Wait for the first worker; warn each minute, since a queue may be long and a job may have failed."""
+    for minutes in itertools.count(1):
         try:
-            client.wait_for_workers(1, timeout=WAIT_S)
+            return client.wait_for_workers(1, timeout=60)
         except TimeoutError:
-            minutes += WAIT_S // 60
-            logger.warning(
-                "no worker of cluster %s has come for %d min; look at the queue, and at what its jobs wrote",
-                kind,
-                minutes,
-            )
-        else:
-            return
+            words = "no worker of cluster %s has started for %d min; look at the queue, and at the output of its jobs"
+            logger.warning(words, kind, minutes)

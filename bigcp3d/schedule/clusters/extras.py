@@ -1,4 +1,4 @@
-"""What a cluster needs beside bigcp3d: packages that are extras, and commands of the machine; missed by name."""
+"""Checks that the packages (extras) and commands that a cluster needs are there."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ import shutil
 
 from bigcp3d.errors import InputError
 
-EXTRA_OF = {"dask_jobqueue": "jobqueue", "asyncssh": "ssh", "dask_kubernetes": "kubernetes"}
+EXTRA_OF = {"dask_jobqueue": "jobqueue", "asyncssh": "ssh"}
 
 
 def require(module: str, kind: str) -> None:

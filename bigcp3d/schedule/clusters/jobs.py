@@ -1,7 +1,7 @@
-"""Clusters of a queue: each worker, or a few, is a job that dask-jobqueue submits to SLURM, LSF or PBS.
+"""Starts clusters on SLURM, LSF or PBS: dask-jobqueue submits jobs of one or more workers.
 
-The scheduler runs in this process, on the interface that the file names. Jobs with GPUs are a second form of job of the
-same cluster; they offer the resource ``GPU``.
+The scheduler runs in this process, on the interface that the file names. Jobs with GPUs belong to the same cluster and
+offer the resource ``GPU``.
 """
 
 from __future__ import annotations
@@ -22,20 +22,14 @@ from bigcp3d.schedule.clusters.size import Size
 CLASSES = {"slurm": "SLURMCluster", "lsf": "LSFCluster", "pbs": "PBSCluster"}
 COMMANDS = {"slurm": "sbatch", "lsf": "bsub", "pbs": "qsub"}
 PRIVATE = ["--dashboard-address", "127.0.0.1:0"]
-"""Of a worker: with ``--no-dashboard`` its HTTP server would listen on all interfaces."""
+"""With ``--no-dashboard`` a worker's HTTP server would listen on all interfaces."""
 
 LEAVE_BEFORE_S = 120
-"""A worker hands over and leaves so long before its job's time limit."""
+"""A worker hands over its work and leaves this long before its job's time limit."""
 
 
 def start_jobs(kind: str, config: QueueConfig, size: Size, security: Security | None) -> SpecCluster:
-    """Start a scheduler here and submit the first jobs.
-
-    Raises
-    ------
-    InputError
-        Where dask-jobqueue or the queue's commands are missing, or the queue refuses a job.
-    """
+    """Start a scheduler here and submit the first jobs; an `InputError` where the queue or a package refuses."""
     require("dask_jobqueue", kind)
     require_command(COMMANDS[kind], kind)
     cls = getattr(importlib.import_module("dask_jobqueue"), CLASSES[kind])
@@ -53,7 +47,7 @@ def start_jobs(kind: str, config: QueueConfig, size: Size, security: Security | 
             cluster.worker_spec[f"gpu-{number}"] = {"cls": cluster.new_spec["cls"], "options": options}
         for _ in range(jobs):
             cluster.worker_spec.update(cluster.new_worker_spec())
-        cluster.sync(_started, cluster)
+        cluster.sync(_start, cluster)
     except RuntimeError as error:
         for job in cluster.workers.values():
             if job.status == Status.created:  # Dask asserts that none is left so
@@ -71,18 +65,18 @@ def _check_interface(interface: str) -> None:
     known = sorted(psutil.net_if_addrs())
     if interface not in known:
         raise InputError(
-            f"interface {interface!r} is not on this machine, which has {', '.join(known)}; give the one that the "
-            "nodes reach as scheduler_interface (interface where it has the same name on the nodes)"
+            f"this machine has no interface {interface!r}, only {', '.join(known)}; give the one that the nodes reach "
+            "as scheduler_interface (or as interface, if it has the same name on the nodes)"
         )
 
 
-async def _started(cluster: SpecCluster) -> None:
-    """Submit what is planned; errors of the queue are raised here, where ``scale`` would only log them."""
+async def _start(cluster: SpecCluster) -> None:
+    """Submit the jobs; raises the queue's errors, where ``scale`` would only log them."""
     await cluster
 
 
 def keep(cluster: SpecCluster, config: QueueConfig, size: Size) -> None:
-    """Keep as many workers as asked, jobs with GPUs included."""
+    """Keep the number of workers, jobs with GPUs included."""
     gpus = config.gpu.workers if config.gpu else 0
     whole = [-(-number // config.workers_per_job) * config.workers_per_job + gpus for number in (size.least, size.most)]
     cluster.adapt(Adaptive=Keeper, minimum=whole[0], maximum=whole[1])
@@ -136,7 +130,7 @@ def _exports() -> list[str]:
 
 
 def _lifetime(kind: str, walltime: str | None) -> list[str]:
-    """Leave in order before the queue ends the job, where its limit is known and not tiny."""
+    """Leave before the queue ends the job, where its limit is known and long enough."""
     seconds = walltime_seconds(kind, walltime) if walltime else None
     if seconds is None or seconds < 5 * LEAVE_BEFORE_S:
         return []

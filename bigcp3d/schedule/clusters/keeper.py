@@ -1,7 +1,7 @@
-"""Holding a cluster at its size: workers that leave are never a failure, and jobs that ended are started again.
+"""Keeps a cluster at its size: jobs that ended are started again.
 
-A queue ends jobs at their time limit, takes them back for others, or loses a machine. What such a worker was doing goes
-to another; here its job is given up, so that Dask asks for a new one.
+A queue ends jobs at their time limit, takes them back for others, or loses a machine. Another worker takes over what
+such a worker did; the job is given up here, so that Dask submits a new one.
 """
 
 from __future__ import annotations
@@ -13,11 +13,11 @@ from distributed import SpecCluster
 from distributed.deploy.adaptive import Adaptive
 
 GRACE_S = 15.0
-"""A worker that is gone for so long is not coming back."""
+"""A worker that has been gone for so long does not come back."""
 
 
 class Keeper(Adaptive):
-    """Dask's adaptive scaling, also where its two limits are equal, and for jobs of several workers."""
+    """Dask's adaptive scaling, also with equal limits and for jobs of several workers."""
 
     cluster: SpecCluster
 
@@ -27,7 +27,7 @@ class Keeper(Adaptive):
         super().__init__(*args, **more)
 
     async def recommendations(self, target: int) -> dict[str, Any]:
-        """What to start and to stop; after jobs were given up whose workers came and are all gone."""
+        """What to start and to stop. Before that, give up jobs whose workers came and are all gone."""
         for name in self._ended(monotonic()):
             await self.cluster.workers.pop(name).close()
             del self.seen[name]

@@ -1,13 +1,13 @@
-"""The cluster that a run starts on this machine: worker processes on loopback, one GPU for each that gets any.
+"""Starts the cluster on this machine: worker processes on loopback, at most one GPU for each.
 
 ::
 
-    worker 0   CUDA_VISIBLE_DEVICES=0   offers GPU   predicts, and whatever else there is
+    worker 0   CUDA_VISIBLE_DEVICES=0   offers GPU   predicts, and takes other passes
     worker 1   CUDA_VISIBLE_DEVICES=1   offers GPU
     worker 2   CUDA_VISIBLE_DEVICES=    offers none  takes the other passes; torch sees no GPU there
 
-`distributed.LocalCluster` gives all workers the same settings, so its parts are put together here. dask-cuda would do
-the first two lines, at the price of its CUDA packages, and has no third.
+`distributed.LocalCluster` gives all workers the same settings, so its parts are put together here. dask-cuda needs CUDA
+packages and has no workers without a GPU.
 """
 
 from __future__ import annotations
@@ -27,20 +27,9 @@ LOOPBACK = "127.0.0.1"
 
 
 class LocalWorkers(SpecCluster):
-    """Worker processes of this machine.
+    """Worker processes of this machine, each with ``memory_limit`` bytes.
 
-    Parameters
-    ----------
-    size : Size
-        How many.
-    memory_limit : int
-        Bytes of each.
-    gpus : sequence of str
-        What ``CUDA_VISIBLE_DEVICES`` may say of a worker that is alone on a GPU; each is given to one.
-    gpu_threads : int
-        Of a worker with a GPU: tasks that share it.
-    security : Security, optional
-        TLS.
+    Each of ``gpus`` (as ``CUDA_VISIBLE_DEVICES`` names it) goes to one worker, of ``gpu_threads`` tasks at a time.
     """
 
     def __init__(
@@ -53,7 +42,7 @@ class LocalWorkers(SpecCluster):
         self.worker_spec: dict[Any, Any] = {}
         for number in range(size.least):
             self.worker_spec[number] = self._next_spec()
-        with warnings.catch_warnings():  # another run may take the port between our look at it and Dask's
+        with warnings.catch_warnings():  # another run may take the port between our check and Dask's
             warnings.filterwarnings("ignore", message="Port 8787 is already in use")
             super().__init__(  # type: ignore[no-untyped-call]
                 scheduler={"cls": Scheduler, "options": {**shared, "port": 0, **dashboard}},

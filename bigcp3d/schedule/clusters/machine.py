@@ -1,4 +1,4 @@
-"""What this machine has: cores, memory, GPUs. No Dask here, since plans ask too."""
+"""Reads the cores, memory and GPUs of this machine. Imports no Dask, since plans ask too."""
 
 from __future__ import annotations
 
@@ -10,13 +10,9 @@ WORKER_ENVIRONMENT = {
     "MALLOC_ARENA_MAX": "1",
     "DASK_DISTRIBUTED__WORKER__PROFILE__ENABLED": "False",
 }
-"""Lets workers reuse the memory of a patch for the next: Dask's own setting returns it to the system each time.
-
-Measured, CPU seconds a patch of the shipped network: 0.31 as Dask starts a worker, 0.23 so, 0.20 without Dask.
-
-The last two keep a worker's memory flat over thousands of blocks: each thread's own arena, and Dask's profiler, which
-keeps a tree of calls for each second of an hour, let it grow by a fifth to a third in ten minutes
-(`tests.benchmarks.soak`).
+"""The first two let a worker reuse the memory of a patch, which Dask would return to the system: a patch of the
+shipped network takes 0.23 CPU seconds instead of 0.31. The last two keep a worker's memory flat: an arena for each
+thread and Dask's profiler let it grow by a fifth to a third in ten minutes (`tests.benchmarks.soak`).
 """
 
 
@@ -27,14 +23,14 @@ def default_workers() -> int:
 
 
 def memory_per_worker(workers: int) -> int:
-    """The machine's memory, shared out; 90 % of it, so that the client has some."""
+    """An equal share of 90 % of the machine's memory; the client needs the rest."""
     import psutil
 
     return int(0.9 * psutil.virtual_memory().total / workers)
 
 
 def visible_gpus() -> list[str]:
-    """GPUs that torch may use here, each as ``CUDA_VISIBLE_DEVICES`` names it to a process that shall see it alone."""
+    """GPUs that torch may use, each as ``CUDA_VISIBLE_DEVICES`` names it."""
     import torch
 
     count = torch.cuda.device_count() if torch.cuda.is_available() else 0

@@ -1,4 +1,4 @@
-"""What a user asks for in machines, and what of it can be refused before anything starts."""
+"""The machines that a user asks for; wrong or contradictory settings are refused before anything starts."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from bigcp3d.schedule.clusters.machine import default_workers, memory_per_worker
 from bigcp3d.schedule.clusters.size import Size, parse_size
 
 ADDRESS = re.compile(r"\w+://\S+|[^\s:/]+:\d+")
-"""Of a scheduler; Dask takes others for names and waits for them."""
+"""The address of a scheduler. Dask would take anything else for a name, and wait."""
 
 
 @dataclass(frozen=True)
@@ -28,39 +28,35 @@ class Machines:
     memory_limit: str | int | None = None
 
     def check(self) -> None:
-        """Refuse what contradicts itself.
-
-        Raises
-        ------
-        InputError
-            With what was found, and the cure.
-        """
+        """Refuse settings that are wrong or contradict each other (`InputError`)."""
         if self.scheduler is not None and not ADDRESS.fullmatch(self.scheduler):
             raise InputError(
                 f"scheduler is {self.scheduler!r}; give the address that `dask scheduler` prints, such as tcp://host:8786"
             )
         if self.cluster not in KINDS:
-            raise InputError(f"cluster is {self.cluster!r}; known are {', '.join(KINDS)}")
+            raise InputError(
+                f"cluster is {self.cluster!r}; known are {', '.join(KINDS)}; on anything else (Kubernetes, say) start "
+                "a Dask cluster yourself and give its address with --scheduler (see deploy/README.md)"
+            )
         if self.scheduler is not None and (self.cluster != "local" or self.cluster_config is not None):
-            raise InputError("--scheduler and --cluster were both given: it runs already, or is started; leave one out")
+            raise InputError(
+                "--scheduler and --cluster were both given; leave out --cluster for a scheduler that runs already, or "
+                "--scheduler to start a cluster"
+            )
         if self.cluster == "local" and self.cluster_config is not None:
-            raise InputError(f"--cluster-config {self.cluster_config} was given without --cluster; say which it is for")
+            raise InputError(f"--cluster-config {self.cluster_config} was given without --cluster; give both")
         if self.cluster != "local" and self.memory_limit is not None:
             raise InputError(f"--memory-limit is for workers of this machine; write memory into {self.cluster_config}")
-        if self.cluster == "kubernetes" and self.tls is not None:
-            raise InputError(
-                "--tls with --cluster kubernetes is not there yet; start the pods yourself and give --scheduler"
-            )
         _ = self.size, self.limit_bytes
 
     @cached_property
     def config(self) -> ClusterConfig | None:
-        """What the cluster's file says; None for a cluster on this machine, or a scheduler that runs already."""
+        """The cluster's file; None for a cluster on this machine, or a scheduler that runs already."""
         return None if self.cluster == "local" else read_config(self.cluster, self.cluster_config)
 
     @cached_property
     def size(self) -> Size:
-        """How many workers a cluster gets that is started; those with a GPU of its file's section are not counted."""
+        """Workers of a cluster that is started, without those of the file's section ``gpu``."""
         if isinstance(self.config, SshConfig):
             if self.workers is not None:
                 raise InputError(f"--workers is {self.workers}; over SSH, {self.cluster_config} has workers_per_host")
@@ -73,8 +69,8 @@ class Machines:
             raise InputError(f"cluster {self.cluster} needs --workers N, or MIN:MAX for as many as there is work for")
         if self.promises_gpus and size.adaptive:
             raise InputError(
-                f"--workers {self.workers} is adaptive, and {self.cluster_config} has workers with GPUs, which would "
-                "be sent away when they wait: give one number"
+                f"--workers {self.workers} is adaptive, but {self.cluster_config} has workers with GPUs, which would "
+                "be sent away while they wait; give one number"
             )
         return size
 
@@ -85,7 +81,7 @@ class Machines:
 
     @cached_property
     def limit_bytes(self) -> int:
-        """Memory that a task may take: of the smallest worker of a cluster that is started."""
+        """Memory that a task may take: that of the smallest worker of a cluster that is started."""
         if self.config is not None:
             gpu = self.config.gpu
             return min([int(self.config.memory)] + ([int(gpu.memory) // gpu.threads] if gpu else []))

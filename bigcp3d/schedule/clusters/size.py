@@ -1,4 +1,4 @@
-"""How many workers: a number, or as many as there is work for between two numbers."""
+"""Reads ``--workers``: a number, or two between which the number follows the work."""
 
 from __future__ import annotations
 
@@ -21,19 +21,13 @@ class Size:
 
 
 def parse_size(asked: int | str) -> Size:
-    """``4``, or ``"1:8"`` for 1 to 8 as there is work.
-
-    Raises
-    ------
-    InputError
-        For anything else, and for a first number below 1 or above the second.
-    """
+    """``4``, or ``"1:8"`` for 1 to 8 as there is work; anything else is an `InputError`."""
     parts = str(asked).split(":")
     if len(parts) <= 2 and all(part.strip().isdecimal() for part in parts):
         least, most = int(parts[0]), int(parts[-1])
         if 1 <= least <= most:
             return Size(least, most)
     raise InputError(
-        f"workers is {asked!r}; it must be a positive number such as 4, or two as MIN:MAX such as 1:8, the first at "
-        "least 1 and not above the second"
+        f"workers is {asked!r}; it must be a positive number such as 4, or MIN:MAX such as 1:8 with MIN at least 1 and "
+        "at most MAX"
     )

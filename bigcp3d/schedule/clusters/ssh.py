@@ -1,4 +1,4 @@
-"""Machines reached over SSH: a scheduler on one of them, workers on all, each listening on the name it was given by."""
+"""Starts a cluster over SSH: a scheduler on one machine, workers on all, each listening on the name in the file."""
 
 from __future__ import annotations
 
@@ -14,13 +14,7 @@ from bigcp3d.schedule.clusters.extras import require
 
 
 def start_over_ssh(config: SshConfig, security: Security | None) -> SpecCluster:
-    """Start scheduler and workers; Dask's configuration of this process, TLS included, goes along.
-
-    Raises
-    ------
-    InputError
-        Where asyncssh is missing, or a machine cannot be reached or starts no worker.
-    """
+    """Start scheduler and workers, with Dask's configuration of this process, TLS included."""
     require("asyncssh", "ssh")
     protocol = "tls://" if security else "tcp://"
     place = {"connect_options": connect_options(config), "remote_python": config.python}
@@ -33,7 +27,7 @@ def start_over_ssh(config: SshConfig, security: Security | None) -> SpecCluster:
     }
     try:
         return SpecCluster(workers, scheduler, name="ssh", security=security)
-    except Exception as error:  # asyncssh and Dask raise many kinds, some of them bare
+    except Exception as error:  # asyncssh and Dask raise many kinds of errors
         words = " ".join(str(error).split()) or type(error).__name__
         raise InputError(
             f"no cluster could be started over SSH on {', '.join(_hosts(config))}: {words}; check that `ssh HOST "
@@ -46,7 +40,7 @@ def _hosts(config: SshConfig) -> list[str]:
 
 
 def connect_options(config: SshConfig) -> dict[str, Any]:
-    """How to log in, in asyncssh's words; what is not said is as in ``~/.ssh``."""
+    """Options of asyncssh for logging in; the rest is as in ``~/.ssh``."""
     options = {
         "port": config.port,
         "username": config.user,
@@ -57,7 +51,7 @@ def connect_options(config: SshConfig) -> dict[str, Any]:
 
 
 def worker_options(config: SshConfig, protocol: str) -> dict[str, dict[str, Any]]:
-    """Every worker by name: those with a GPU, which see that one alone, and those that see none."""
+    """Every worker by name: those that see one GPU, and those that see none."""
     common: dict[str, Any] = {"protocol": protocol}
     if config.local_directory:
         common["local_directory"] = config.local_directory

@@ -1,7 +1,7 @@
-"""TLS for all that Dask says between client, scheduler and workers, from one folder of three files.
+"""TLS between client, scheduler and workers, from one folder of three files.
 
-``ca.pem`` signs whoever may take part, ``cert.pem`` and ``key.pem`` are ours. Everyone shows a certificate of that
-authority to everyone, so a client without one is refused; names of hosts are not compared, as Dask does not.
+``ca.pem`` is the authority, ``cert.pem`` and ``key.pem`` are ours. Everyone shows a certificate of that authority, so a
+client without one is refused. Host names are not compared, as Dask does not.
 """
 
 from __future__ import annotations
@@ -19,13 +19,7 @@ ROLES = ("client", "scheduler", "worker")
 
 
 def load_security(folder: str | Path | None) -> Security | None:
-    """Dask's settings for TLS; None where no folder is given.
-
-    Raises
-    ------
-    InputError
-        If a file is missing, is no certificate or key, or the key is not the certificate's.
-    """
+    """Dask's settings for TLS; None without a folder. Files that are missing or do not fit are an `InputError`."""
     if folder is None:
         return None
     paths = {what: Path(folder).expanduser().resolve() / name for what, name in FILES.items()}

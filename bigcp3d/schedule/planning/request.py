@@ -249,8 +249,8 @@ class Request:
     start: Annotated[
         Literal["auto", "maps", "image"],
         Option(
-            "Where to start. auto: from maps that an earlier run on this image kept (--keep-maps), if they are those that "
-            "this run would predict. maps: stop where there are none, and list what differs. image: predict.",
+            "Where to start. auto: from maps that an earlier run on this image kept (--keep-maps), if they are those "
+            "that this run would predict. maps: stop where there are none, and list what differs. image: predict.",
             METHOD,
             flag="--from",
         ),
@@ -281,7 +281,7 @@ class Request:
     cluster: Annotated[
         str,
         Option(
-            "Where a cluster is started: local (this machine), slurm, lsf, pbs, ssh or kubernetes; all but local "
+            "Where a cluster is started: local (this machine), slurm, lsf, pbs or ssh; all but local "
             "need --cluster-config. deploy/README.md says which to pick.",
             MACHINE,
             "KIND",

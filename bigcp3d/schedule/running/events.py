@@ -141,13 +141,6 @@ class ReportWritten:
 
 
 @dataclass(frozen=True)
-class PageServed:
-    """An observer serves a page on which the run can be watched, as long as it goes."""
-
-    address: str
-
-
-@dataclass(frozen=True)
 class RunFinished:
     """The run is over."""
 
@@ -163,7 +156,6 @@ Event = (
     | Warned
     | LabelsReady
     | ReportWritten
-    | PageServed
     | RunFinished
 )
 Observer = Callable[[Event], None]

@@ -1,13 +1,12 @@
-"""Guesses the cell diameter from the image alone: the one at which a model finds cells of that diameter.
+"""Estimates the cell diameter from the image alone: the one at which a model finds cells of that diameter.
 
-A network knows cells of one diameter. If it is told a larger one, it still finds the cells, or pieces of them. So it is
-told next what it found, from a large diameter downwards, until both agree::
+The search starts at a large diameter. What the model finds there is tried next, until it finds what was tried::
 
     told      31.0    16.6    15.5        micrometres; nuclei of 15.3 (from their labels)
     found     16.6    15.5    15.4
 
-A few crops are tried, always of the same size in working voxels, so the work does not grow with the volume. Small
-diameters do not come first, since a crop then holds few whole cells, and noise looks like cells.
+Each diameter is tried on a few crops of a fixed number of working voxels, so the work does not grow with the volume.
+The search does not go upwards: at small diameters a crop holds few whole cells, and noise looks like cells.
 """
 
 from __future__ import annotations
@@ -71,20 +70,9 @@ class DiameterTrial:
 
 @dataclass(frozen=True)
 class Estimate:
-    """A guess of the diameter.
+    """A guess: in micrometres where ``in_um``, else in voxels of level 0.
 
-    Attributes
-    ----------
-    diameter : float
-        In micrometres, or in voxels of level 0 where the image does not say its voxel size.
-    low, high : float
-        Between which 80 % of the found cells' diameters lie.
-    cells : int
-        Cells that it rests on.
-    in_um : bool
-        The unit.
-    trials : tuple of DiameterTrial
-        In the order in which they were tried.
+    80 % of the diameters of the ``cells`` that it rests on lie between ``low`` and ``high``.
     """
 
     diameter: float
@@ -105,24 +93,33 @@ def estimate_diameter(
     scale_um: tuple[float, float, float] | None = None,
     on_event: Callable[[DiameterTrial], None] | None = None,
 ) -> Estimate:
-    """Guess the diameter of the cells of an image, with the model of ``card`` in ``segment``.
+    """Guess the diameter of the cells of an image; an `InputError` if no diameter fits.
 
-    Raises
-    ------
-    InputError
-        There is no diameter at which the model finds cells of that diameter.
+    Parameters
+    ----------
+    source : str or Path
+        OME-Zarr image.
+    card : ModelCard
+        Of the network in ``segment``.
+    segment : callable
+        See `Segment`; `bigcp3d.work.train.validate.segment_array` with a network.
+    channels, time : tuple of int, int
+        What is looked at.
+    scale_um : tuple of float, optional
+        Micrometres per voxel of level 0, where the image has none or a wrong one.
+    on_event : callable, optional
+        Told of each diameter that was tried.
     """
     image = open_image(source)
     check_time(image, time)
-    stated = scale_um or image.levels[0].scale_um
-    scale = stated or (1.0, 1.0, 1.0)
-    limits = [_range(image, channel, time, card) for channel in channels]
+    scale = scale_um or image.levels[0].scale_um
+    limits = tuple(_range(image, channel, time, card) for channel in channels)
+    sample = _Sample(image, scale or (1.0, 1.0, 1.0), card, segment, channels, limits, time)
     trials: list[DiameterTrial] = []
     agreed: list[DiameterTrial] = []
-    told = _largest(image, scale, card)
-    while len(trials) < MOST_TRIALS and _fits(image, told, scale, card):
-        found = [_find(image, told, scale, centre, card, segment, channels, limits, time) for centre in CENTRES]
-        now = DiameterTrial(told, np.concatenate(found))
+    told = sample.largest()
+    while len(trials) < MOST_TRIALS and sample.fits(told):
+        now = DiameterTrial(told, np.concatenate([sample.find(told, centre) for centre in CENTRES]))
         trials.append(now)
         if on_event is not None:
             on_event(now)
@@ -133,37 +130,26 @@ def estimate_diameter(
             told = told / 2  # a few large pieces agree with anything
         else:
             told = now.median or told / 2
-    if agreed:
-        best = max(agreed, key=lambda trial: len(trial.found))
-        if best.median < DOUBTFUL_VOX * min(scale):
-            log.warning(
-                "%s: found cells of %.2g voxels, as noise has; the model may not know this stain: check --model and "
-                "--channel",
-                *(image.path, best.median / min(scale)),
-            )
-        low, middle, high = (float(d) for d in np.percentile(best.found, [10, 50, 90]))
-        return Estimate(middle, low, high, len(best.found), stated is not None, tuple(trials))
-    raise InputError(
-        f"{image.path}: found no diameter at which {card.name} finds cells of that diameter (tried "
-        f"{', '.join(f'{trial.told:.3g}' for trial in trials) or 'none'}); look at a few cells in a viewer, check "
-        "--channel, or take another --model"
-    )
+    if not agreed:
+        raise InputError(
+            f"{image.path}: found no diameter at which {card.name} finds cells of that diameter (tried "
+            f"{', '.join(f'{trial.told:.3g}' for trial in trials) or 'none'}); look at a few cells in a viewer, check "
+            "--channel, or take another --model"
+        )
+    best = max(agreed, key=lambda trial: len(trial.found))
+    _warn_if_doubtful(image, best.median / min(sample.scale))
+    low, middle, high = (float(d) for d in np.percentile(best.found, [10, 50, 90]))
+    return Estimate(middle, low, high, len(best.found), scale is not None, tuple(trials))
 
 
-def _largest(image: ImageInfo, scale: tuple[float, float, float], card: ModelCard) -> float:
-    """Where to begin: two cells across y or x, or as coarse as the pyramid makes cheap."""
-    extent = [n * s for n, s in zip(image.levels[0].shape, scale, strict=True)]
-    coarse = max(
-        min(r * s for r, s in zip(level_ratio(image, level), scale, strict=True)) for level in range(len(image.levels))
-    )
-    return min(min(extent[1:]) / 2, LARGEST_FACTOR * coarse * card.diameter_vox)
-
-
-def _fits(image: ImageInfo, told: float, scale: tuple[float, float, float], card: ModelCard) -> bool:
-    """Whether a diameter is one that a run would take: not far below a voxel, not above the volume."""
-    working = told / card.diameter_vox
-    extent = [n * s for n, s in zip(image.levels[0].shape, scale, strict=True)]
-    return min(working / s for s in scale) >= 1 / 16 and told <= min(extent[1:])
+def _warn_if_doubtful(image: ImageInfo, voxels: float) -> None:
+    """Warn of a diameter so small that noise has it as well."""
+    if voxels < DOUBTFUL_VOX:
+        log.warning(
+            "%s: found cells of %.2g voxels, as noise has; the model may not know this stain: check --model and "
+            "--channel",
+            *(image.path, voxels),
+        )
 
 
 def _range(image: ImageInfo, channel: int, time: int, card: ModelCard) -> tuple[float, float]:
@@ -172,36 +158,51 @@ def _range(image: ImageInfo, channel: int, time: int, card: ModelCard) -> tuple[
     return estimate_range(sample, card.low_percentile, card.high_percentile)[:2]
 
 
-def _find(
-    image: ImageInfo,
-    told: float,
-    scale: tuple[float, float, float],
-    centre: tuple[float, float, float],
-    card: ModelCard,
-    segment: Segment,
-    channels: tuple[int, ...],
-    limits: list[tuple[float, float]],
-    time: int,
-) -> NDArray[np.float64]:
-    """Diameters of the cells of a crop that its border does not cut; of all, if that leaves few."""
-    working = told / card.diameter_vox
-    image_factors: Factors = tuple(working / s for s in scale)  # type: ignore[assignment]
-    level = nearest_level(image, image_factors)
-    factors: Factors = tuple(  # type: ignore[assignment]
-        f / r for f, r in zip(image_factors, level_ratio(image, level), strict=True)
-    )
-    box = _crop(image.levels[level].shape, factors, centre)
-    shape = working_shape(box.shape, factors)
-    layers = []
-    for channel, (low, high) in zip(channels, limits, strict=True):
-        raw = read_box(image, level, box, channel=channel, time=time)
-        values = normalise_intensity(raw, low, high, card.clip)
-        layers.append(resample(values, Box.of_shape(box.shape), Box.of_shape(shape), factors, box.shape))
-    labels = segment(np.stack(layers))
-    cells = sum_cells(np.pad(labels, 1), (0, 0, 0), shape, []).sums
-    diameters: NDArray[np.float64] = np.cbrt(6 / np.pi * cells.count) * working
-    whole = ~np.any((cells.low == 0) | (cells.high == np.array(shape)), axis=1)
-    return diameters[whole] if whole.sum() >= FEW_CELLS else diameters
+@dataclass(frozen=True)
+class _Sample:
+    """What each diameter is tried on."""
+
+    image: ImageInfo
+    scale: tuple[float, float, float]
+    card: ModelCard
+    segment: Segment
+    channels: tuple[int, ...]
+    limits: tuple[tuple[float, float], ...]
+    time: int
+
+    @property
+    def narrower_side(self) -> float:
+        """The shorter of the volume's sides along y and x."""
+        return min(n * s for n, s in zip(self.image.levels[0].shape[1:], self.scale[1:], strict=True))
+
+    def largest(self) -> float:
+        """The first diameter: two cells across y or x, or as coarse as the pyramid makes cheap."""
+        levels = (level_ratio(self.image, level) for level in range(len(self.image.levels)))
+        coarse = max(min(r * s for r, s in zip(ratio, self.scale, strict=True)) for ratio in levels)
+        return min(self.narrower_side / 2, LARGEST_FACTOR * coarse * self.card.diameter_vox)
+
+    def fits(self, told: float) -> bool:
+        """Whether a run would take this diameter: not far below a voxel, not above the volume."""
+        return told / self.card.diameter_vox / max(self.scale) >= 1 / 16 and told <= self.narrower_side
+
+    def find(self, told: float, centre: tuple[float, float, float]) -> NDArray[np.float64]:
+        """Diameters of the cells of a crop that its border does not cut; of all, if that leaves few."""
+        working = told / self.card.diameter_vox
+        image_factors: Factors = tuple(working / s for s in self.scale)  # type: ignore[assignment]
+        level = nearest_level(self.image, image_factors)
+        ratio = level_ratio(self.image, level)
+        factors: Factors = tuple(f / r for f, r in zip(image_factors, ratio, strict=True))  # type: ignore[assignment]
+        box = _crop(self.image.levels[level].shape, factors, centre)
+        shape = working_shape(box.shape, factors)
+        layers = []
+        for channel, (low, high) in zip(self.channels, self.limits, strict=True):
+            raw = read_box(self.image, level, box, channel=channel, time=self.time)
+            values = normalise_intensity(raw, low, high, self.card.clip)
+            layers.append(resample(values, Box.of_shape(box.shape), Box.of_shape(shape), factors, box.shape))
+        cells = sum_cells(np.pad(self.segment(np.stack(layers)), 1), (0, 0, 0), shape, []).sums
+        diameters: NDArray[np.float64] = np.cbrt(6 / np.pi * cells.count) * working
+        whole = ~np.any((cells.low == 0) | (cells.high == np.array(shape)), axis=1)
+        return diameters[whole] if whole.sum() >= FEW_CELLS else diameters
 
 
 def _crop(shape: Vec3, factors: Factors, centre: tuple[float, float, float]) -> Box:

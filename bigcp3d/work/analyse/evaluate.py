@@ -1,7 +1,7 @@
-"""Compares labels on disk with the truth, block by block.
+"""Evaluates labels on disk against the truth, block by block.
 
-Blocks give sparse tables of integers, which add up in any order. So the numbers are those of the whole volume, and
-memory grows with the cells and not with the voxels.
+Each block gives sparse tables of integers that add up in any order. So memory grows with the cells, not with the
+voxels, and the numbers are those of the whole volume.
 """
 
 from __future__ import annotations
@@ -36,12 +36,12 @@ Grid = tuple[float, float, float]
 
 @dataclass(frozen=True, eq=False)
 class Evaluation(Mapping[str, Number]):
-    """The numbers of an evaluation by name, and what lies behind them.
+    """The numbers by name (``evaluation["mean_dice"]``), and what they were computed from.
 
     Attributes
     ----------
     whole : Scores
-        Of all cells; its numbers are also this object's: ``evaluation["mean_dice"]``.
+        Of all cells.
     cells : CellTable
         One row a true cell.
     start, stop : ndarray of int64, shape (n, 3)
@@ -49,7 +49,7 @@ class Evaluation(Mapping[str, Number]):
     blocks : tuple of float, or None
         The block grid that was asked about.
     at_seam : ndarray of bool, shape (n,), or None
-        Which true cells it cuts.
+        Which true cells that grid cuts.
     seam, elsewhere : Scores, or None
         Of the cells that it cuts, and of the others.
     """
@@ -115,6 +115,20 @@ class _Table:
     def __len__(self) -> int:
         return len(self.overlaps)
 
+    @classmethod
+    def of(cls, found: NDArray[np.integer], true: NDArray[np.integer], start: Vec3) -> _Table:
+        """The table of a block that starts there."""
+        return cls(count_overlaps(found, true), find_extents(true, start), find_extents(found, start))
+
+    @classmethod
+    def merged(cls, tables: list[_Table]) -> _Table:
+        """The sum of some tables."""
+        return cls(
+            merge_overlaps([table.overlaps for table in tables]),
+            merge_extents([table.true for table in tables]),
+            merge_extents([table.found for table in tables]),
+        )
+
 
 @takes(EvaluateSettings)
 def evaluate(
@@ -124,7 +138,7 @@ def evaluate(
     on_event: Callable[[BlocksRead], None] | None = None,
     **arguments: Any,
 ) -> Evaluation:
-    """Compare labels with the truth, at their finest level.
+    """Compare labels with the truth; needs memory for one block and about 1 KB a cell.
 
     Parameters
     ----------
@@ -142,11 +156,6 @@ def evaluate(
     ------
     InputError
         There are no such labels, their shapes, times or voxel sizes differ, or a block has no size.
-
-    Notes
-    -----
-    Needs memory for one block (`BLOCK`), and about 1 KB a cell for the tables. Blocks are independent of each other,
-    and their shape changes no number.
 
     Examples
     --------
@@ -166,23 +175,17 @@ def evaluate(
         for index in grid:
             box = grid.core(index)
             p, t = (read_box(info, 0, box, time=time) for info in (found, true))
-            yield _Table(count_overlaps(p, t), find_extents(t, box.start), find_extents(p, box.start))
+            yield _Table.of(p, t, box.start)
             done += 1
             if on_event is not None:
                 on_event(BlocksRead(done, len(grid) * true.times))
 
-    return _score([_join(read(time)) for time in range(true.times)], settings.min_cell_vox, settings.blocks)
+    tables = [merge_gradually(read(time), _Table.merged) for time in range(true.times)]
+    return _score(tables, settings.min_cell_vox, settings.blocks)
 
 
 def check_alike(found: ImageInfo, true: ImageInfo) -> None:
-    """Refuse labels that cannot be compared voxel by voxel.
-
-    Raises
-    ------
-    InputError
-        Shapes or numbers of time points differ; or voxel sizes, by more than `SCALE_TOLERANCE`, on an axis for which
-        both stores state a unit.
-    """
+    """Refuse labels that differ in shape, time points, or voxel size (on axes for which both stores state a unit)."""
     first, second = found.levels[0], true.levels[0]
     for what, a, b in (
         ("shape (z, y, x)", first.shape, second.shape),
@@ -190,30 +193,17 @@ def check_alike(found: ImageInfo, true: ImageInfo) -> None:
     ):
         if a != b:
             raise InputError(
-                f"{found.path}: found {what} {a}, where {true.path} has {b}; allowed are equal ones: compare labels "
-                "of the same image at the same resolution"
+                f"{found.path} has the {what} {a}, but {true.path} has {b}; compare labels of the same image at the "
+                "same resolution"
             )
     stated = [bool(a and b) for a, b in zip(found.units, true.units, strict=True)]
     one, other = (np.array(level.scale_um or (1.0, 1.0, 1.0))[stated] for level in (first, second))
     if not np.allclose(one, other, rtol=SCALE_TOLERANCE, atol=0):
         raise InputError(
-            f"{found.path}: found voxels of {first.scale_um} um (z, y, x), where {true.path} has {second.scale_um}; "
-            f"allowed are equal ones, to {SCALE_TOLERANCE:.0%}: compare labels of the same image, or correct the "
-            "scale in the metadata that is wrong"
+            f"{found.path} has voxels of {first.scale_um} um (z, y, x), but {true.path} has {second.scale_um}; "
+            f"they may differ by {SCALE_TOLERANCE:.0%}: compare labels of the same image, or correct the wrong scale "
+            "in the metadata"
         )
-
-
-def _join(parts: Iterator[_Table]) -> _Table:
-    """The table of a time point."""
-
-    def merge(tables: list[_Table]) -> _Table:
-        return _Table(
-            merge_overlaps([table.overlaps for table in tables]),
-            merge_extents([table.true for table in tables]),
-            merge_extents([table.found for table in tables]),
-        )
-
-    return merge_gradually(parts, merge)
 
 
 def _score(times: list[_Table], min_cell_vox: int, blocks: Grid | None) -> Evaluation:

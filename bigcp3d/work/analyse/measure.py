@@ -1,7 +1,7 @@
-"""Measures the cells of labels block by block, for tables of cells and for training.
+"""Measures the cells of labels block by block: for tables of cells, and for training.
 
-`plan_measurement` decides what is read and in which blocks, as frozen data for workers; `measure_block` reads one block
-with one voxel around it. Sums of blocks add up, so the numbers do not depend on the blocks.
+`plan_measurement` decides what is read and in which blocks; `measure_block` reads one block with one voxel around it.
+Sums of blocks add up, so no number depends on the blocks, and memory holds one block and one row a cell.
 """
 
 from __future__ import annotations
@@ -37,19 +37,10 @@ log = logging.getLogger(__name__)
 
 @dataclass(frozen=True)
 class Measurement:
-    """What is measured: labels, the image's channels as whole numbers, and the blocks. Frozen; goes to workers.
+    """What is measured; goes to workers.
 
-    Attributes
-    ----------
-    labels : ImageInfo
-    image : ImageInfo or None
-        None where intensities are not measured.
-    level : int
-        Of the image; it has the shape of the labels.
-    indices, channels : tuple
-        Channels of the image, and how each becomes whole numbers.
-    block : tuple of int
-        Whole chunks of the labels; no number depends on it.
+    ``level`` of the image has the shape of the labels; ``image`` is None where no intensities are measured.
+    ``channels`` say how the image's channels ``indices`` become whole numbers. A block is whole chunks of the labels.
     """
 
     labels: ImageInfo
@@ -86,7 +77,8 @@ def plan_measurement(
 ) -> Measurement:
     """Open labels and their image, and decide on the blocks.
 
-    ``image`` is by default the one that the labels belong to, ``channel`` all of its channels (none where empty).
+    Intensities are those of ``image``, else of the image that the labels belong to: of all its channels, or of
+    ``channel`` (none where that is empty). A ``block`` is given in tests alone.
 
     Raises
     ------
@@ -99,15 +91,15 @@ def plan_measurement(
     level = None if found is None else matching_level(labels, found)
     if found is not None and level is None:
         text = (
-            f"{labels.path}: found labels of {labels.levels[0].shape} voxels (z, y, x) and {labels.times} time "
-            f"point(s); no level of {found.path} is like that"
+            f"{labels.path} has {labels.levels[0].shape} voxels (z, y, x) and {labels.times} time point(s); no level "
+            f"of {found.path} has as many"
         )
         if image is not None or channels:
-            raise InputError(f"{text}; allowed are labels of one of its levels: give their image")
+            raise InputError(f"{text}; give the image of these labels")
         log.warning("%s, so no intensities are measured", text)
     if found is None or level is None:
         if channels:
-            raise InputError(f"{labels.path}: found no image whose channels could be measured; give --image")
+            raise InputError(f"{labels.path}: there is no image whose channels could be measured; give --image")
         found, level, channels = None, 0, ()
     indices: tuple[int, ...] = ()
     if found is not None:
@@ -208,11 +200,11 @@ def _shifted(corner: Vec3, by: Vec3) -> Vec3:
 def measure_diameter(cells: Cells, scale: Sequence[float], name: str) -> float:
     """Median diameter, as a ball, of the whole cells (of all, if under five are whole), in units of ``scale``."""
     if len(cells.ids) == 0:
-        raise InputError(f"{name}: found no labelled voxel; training needs cells: check the labels' name")
+        raise InputError(f"{name}: no voxel is labelled, and training needs cells; check the labels' name")
     whole = ~cells.cut
     if whole.sum() < 5:
         log.warning(
-            "%s: only %d cells are whole; the diameter is that of cut cells: give --diameter", name, whole.sum()
+            "%s: only %d cells are whole, so the diameter is that of cut cells; give --diameter", name, whole.sum()
         )
         whole[:] = True
     return float(np.median((6 / np.pi * cells.count[whole] * np.prod(scale)) ** (1 / 3)))

@@ -1,7 +1,7 @@
-"""The cells that a report tells of, as rows: from the table of a run that has just ended, or from labels.
+"""Reads the cells of a report as rows: from the table of a run that has just ended, or by measuring labels.
 
-A run's table lies in its work directory until that is removed; it is read a million rows at a time, so that hundreds of
-millions of cells take little memory here. Labels alone are measured block by block.
+A run's table lies in its work directory until that is removed. It is read a million rows at a time, so hundreds of
+millions of cells take little memory. Labels alone are measured block by block.
 """
 
 from __future__ import annotations
@@ -62,17 +62,9 @@ def cells_of_labels(labels: ImageInfo, wanted: Box | None = None) -> Iterator[Ce
         cells = what.merge(measure_block(what, time, index) for index in what.grid)
         sums, unknown = cells.sums, np.full(len(cells.ids), np.nan)
         size = level.scale_um or (1.0, 1.0, 1.0)
-        yield _rows(
-            time,
-            cells.ids.astype(np.int64),
-            sums,
-            sums.count,
-            sums.low,
-            sums.high,
-            size,
-            unknown,
-            wanted or Box.of_shape(level.shape),
-        )
+        place = wanted or Box.of_shape(level.shape)
+        ids = cells.ids.astype(np.int64)
+        yield _rows(time, ids, sums, sums.count, sums.low, sums.high, size, unknown, place)
 
 
 def _rows(
@@ -130,5 +122,5 @@ def _read_head(member: BinaryIO) -> tuple[tuple[int, ...], np.dtype[np.int64]]:
     np.lib.format.read_magic(member)
     shape, fortran, dtype = np.lib.format.read_array_header_1_0(member)
     if fortran:
-        raise ValueError("found a column in Fortran order; allowed is what bigcp3d.edge.workdir.tables writes")
+        raise ValueError("a column is in Fortran order, which bigcp3d.edge.workdir.tables does not write")
     return shape, dtype

@@ -1,19 +1,22 @@
-"""A table inside the store: AnnData's encoding, ngio's attributes, SpatialData's keys; and as a file.
+"""A table inside the store: anndata opens it, with ngio's attributes and SpatialData's keys; and as a file.
 
-anndata 0.12, ngio 1.1 and spatialdata 0.7 open both formats; they were tried by hand, being too large for every test.
+ngio and spatialdata are too large for every test: they were tried by hand.
 """
 
 from __future__ import annotations
 
+import importlib.util
 import json
 
+import anndata
 import numpy as np
 import pytest
 import zarr
 
 from bigcp3d.edge.cell_tables.cell_files import write_cell_file
-from bigcp3d.edge.cell_tables.label_table import check_label_table, write_label_table
+from bigcp3d.edge.cell_tables.label_table import check_label_table, table_path, write_label_table
 from bigcp3d.edge.image.image import open_labels
+from bigcp3d.edge.stores.places import place, zarr_store
 from bigcp3d.errors import InputError, TargetError
 
 COLUMNS = {
@@ -54,13 +57,55 @@ def test_a_table_lies_beside_the_labels_as_anndata_ngio_and_spatialdata_read_it(
     assert list(table["obs/region/categories"][:]) == ["cells"]
     assert table["uns/spatialdata_attrs/instance_key"][()] == "label"
     assert {"layers", "obsm", "obsp", "varm", "varp"} < set(table.group_keys())
+    assert table.attrs["bigcp3d"] == {"version": "1"}
+    opened = anndata.io.read_zarr(path)
+    np.testing.assert_array_equal(opened.X, table["X"][:])
+    assert list(opened.obs_names) == ["3", "7"]
+    assert opened.obs["label"].tolist() == [3, 7]
+    assert opened.obs["region"].tolist() == ["cells", "cells"]
+    assert opened.obs["touches_border"].tolist() == [True, False]
+    assert opened.uns["spatialdata_attrs"] == {"region": "cells", "region_key": "region", "instance_key": "label"}
+
+
+@pytest.mark.parametrize("version", ["0.4", "0.5"])
+def test_a_table_can_be_written_into_a_bucket(stores, version, s3):
+    local = labels_in(stores, version)
+    spot = place(f"{s3}/embryo.zarr")
+    for file in stores.folder.rglob("*"):
+        if file.is_file():
+            (spot / file.relative_to(stores.folder).as_posix()).write_bytes(file.read_bytes())
+    labels = open_labels(f"{s3}/embryo.zarr", "cells")
+    for _ in range(2):  # anew, and in place of one that is there
+        path = write_label_table(labels, COLUMNS, {})
+    group = zarr.open_group(zarr_store(path), mode="r")
+    assert group.metadata.zarr_format == local.zarr_format
+    assert anndata.io.read_elem(group).obs["label"].tolist() == [3, 7]
+    assert zarr.open_group(zarr_store(path.parent), mode="r").attrs["tables"] == ["cells"]
+
+
+def test_time_points_are_in_the_names_of_rows_and_a_table_may_be_empty(stores):
+    labels = labels_in(stores, "0.5")
+    columns = {"time": np.array([0, 1]), **COLUMNS, "label": np.array([3, 3], np.uint64)}
+    opened = anndata.io.read_zarr(write_label_table(labels, columns, {}))
+    assert list(opened.obs_names) == ["0-3", "1-3"]
+    assert opened.obs["time"].tolist() == [0, 1]
+    empty = anndata.io.read_zarr(write_label_table(labels, {name: c[:0] for name, c in COLUMNS.items()}, {}))
+    assert empty.shape == (0, 2)
+
+
+def test_without_anndata_a_table_in_the_store_is_refused_before_any_work(stores, monkeypatch):
+    labels = labels_in(stores, "0.5")
+    monkeypatch.setattr(importlib.util, "find_spec", lambda name: None)
+    for overwrite in (False, True):
+        with pytest.raises(InputError, match=r"pip install 'bigcp3d\[anndata\]', or give a file"):
+            check_label_table(table_path(labels), overwrite=overwrite)
 
 
 def test_a_table_is_replaced_only_if_asked(stores):
     labels = labels_in(stores, "0.5")
-    write_label_table(labels, COLUMNS, {})
+    path = write_label_table(labels, COLUMNS, {})
     with pytest.raises(TargetError, match="--overwrite"):
-        check_label_table(labels, overwrite=False)
+        check_label_table(path, overwrite=False)
     path = write_label_table(labels, {name: column[:1] for name, column in COLUMNS.items()}, {})
     assert zarr.open_group(path)["obs/label"].shape == (1,)
 

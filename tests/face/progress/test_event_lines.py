@@ -13,7 +13,6 @@ from bigcp3d.schedule.running.events import (
     BlockDone,
     BlockFailed,
     ClusterReady,
-    PageServed,
     PassStarted,
     ReportWritten,
     RunFinished,
@@ -47,7 +46,6 @@ def test_what_is_written_is_what_is_documented(lines):
         BlockDone("predict", (0, 0, 0), 1000, 2.0, 1, 2),
         BlockFailed("predict", 0, (0, 0, 1), "OSError: disk"),
         Warned("look"),
-        PageServed("http://127.0.0.1:8788/"),
         ReportWritten("a.cells.report.html"),
         RunFinished(SUMMARY),
     ):

@@ -72,7 +72,7 @@ def test_a_time_limit_is_read_as_its_queue_reads_it(kind, walltime, seconds):
 
 def test_an_interface_that_is_not_there_is_refused_with_those_that_are():
     _check_interface("lo")
-    with pytest.raises(InputError, match=r"interface 'nope0' is not on this machine, which has .*lo"):
+    with pytest.raises(InputError, match=r"has no interface 'nope0', only .*lo"):
         _check_interface("nope0")
 
 

@@ -106,7 +106,7 @@ def test_crumbs_are_neither_cell_nor_background(store):
 
 def test_what_cannot_be_learned_from_is_refused(store, tmp_path, write_labels):
     empty = open_labels(write_labels(tmp_path / "e", np.zeros((5, 6, 7), np.uint8)), "")
-    with pytest.raises(InputError, match="no labelled voxel"):
+    with pytest.raises(InputError, match="no voxel is labelled"):
         open_source(None, empty, LOOK, part=Box.of_shape((5, 6, 7)), diameter_um=None, min_cell_vox=0)
     with pytest.raises(InputError, match=r"\(5, 6, 7\).*\(30, 70, 60\)"):
         open_source(open_image(store), empty, LOOK, part=Box.of_shape((5, 6, 7)), diameter_um=None, min_cell_vox=0)
