@@ -23,35 +23,15 @@ Follows Stringer et al. 2021 (Cellpose, Euler steps along the flow) and Eschweil
 
 from __future__ import annotations
 
-from functools import partial
-from typing import Protocol
-
 import numpy as np
 from numpy.typing import NDArray
 
 from bigcp3d.pure.boxes import BlockGrid, Box, Vec3, vec3
 from bigcp3d.pure.track.tracking_numba import PAUSE, STILL, UNASSIGNED, UNIT, walk_tile
 
-__all__ = ["MAX_REACH", "PAUSE", "STILL", "UNASSIGNED", "UNIT", "check_reach", "choose_tracker", "tile_shape", "track"]
+__all__ = ["MAX_REACH", "PAUSE", "STILL", "UNASSIGNED", "UNIT", "check_reach", "tile_shape", "track"]
 
 MAX_REACH = 127
-
-
-class Tracker(Protocol):
-    """What `track` is, and what stands for it on other devices."""
-
-    def __call__(
-        self,
-        maps: NDArray[np.int8],
-        region: Box,
-        core: Box,
-        shape: Vec3,
-        *,
-        foreground: int,
-        steps: int,
-        reach: int,
-    ) -> NDArray[np.int8]:
-        """Walk every foreground voxel of ``core`` to its end point."""
 
 
 def tile_shape(reach: int) -> Vec3:
@@ -128,12 +108,3 @@ def track(
             limits = low, high, foreground, steps, reach
             walk_tile(maps, *sees, tile.start, tile.stop, origin, *limits, words, offsets)
     return offsets
-
-
-def choose_tracker(device: str) -> Tracker:
-    """`track`, or its equal on a device of torch other than "cpu"; offsets do not depend on which."""
-    if device == "cpu":
-        return track
-    from bigcp3d.pure.track.tracking_torch import track_on_device  # takes seconds, and who has a GPU has torch already
-
-    return partial(track_on_device, device=device)
