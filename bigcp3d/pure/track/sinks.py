@@ -121,6 +121,12 @@ class Sinks:
         return cls(voxel, Sums.concatenate([p.sums for p in parts]))
 
 
+_ROW = np.dtype(
+    [("voxel", np.int64, 3)] + [(name, np.int64, column.shape[1:]) for name, column in Sums.empty(0).arrays().items()]
+)
+"""A sink while it is summed: its voxel and a row of `Sums`, side by side in memory."""
+
+
 @njit(nogil=True, cache=True)
 def _number(offsets, start, slot):  # type: ignore[no-untyped-def]
     """Give each end voxel a number in ``slot`` (over the core grown by the reach); return how many there are."""
@@ -141,29 +147,8 @@ def _number(offsets, start, slot):  # type: ignore[no-untyped-def]
 
 
 @njit(nogil=True, cache=True)
-def _add(  # type: ignore[no-untyped-def]
-    offsets,
-    start,
-    slot,
-    core_start,
-    shape,
-    foreground,
-    intensity,
-    copies_z,
-    copies_y,
-    copies_x,
-    voxel,
-    count,
-    fg,
-    light,
-    first,
-    coo,
-    pro,
-    low,
-    high,
-    image_vox,
-):
-    """Add every assigned voxel of the core to the sums of its sink."""
+def _add_voxels(offsets, start, slot, core_start, shape, foreground, intensity, copies, rows):  # type: ignore[no-untyped-def]
+    """Add every assigned voxel of the core to the row (`_ROW`) of its sink; ``copies`` has an array for each axis."""
     _, nz, ny, nx = offsets.shape
     at = np.empty(3, np.int64)
     for z in range(nz):
@@ -172,28 +157,30 @@ def _add(  # type: ignore[no-untyped-def]
                 if offsets[0, z, y, x] == UNASSIGNED:
                     continue
                 at[0], at[1], at[2] = z + core_start[0], y + core_start[1], x + core_start[2]
-                i = slot[
-                    z + start[0] + offsets[0, z, y, x],
-                    y + start[1] + offsets[1, z, y, x],
-                    x + start[2] + offsets[2, z, y, x],
+                sink = rows[
+                    slot[
+                        z + start[0] + offsets[0, z, y, x],
+                        y + start[1] + offsets[1, z, y, x],
+                        x + start[2] + offsets[2, z, y, x],
+                    ]
                 ]
-                raster = (at[0] * shape[1] + at[1]) * shape[2] + at[2]
-                if count[i] == 0:
+                if sink.count == 0:  # voxels come in raster order, so this one is the first
+                    sink.first = (at[0] * shape[1] + at[1]) * shape[2] + at[2]
                     for a in range(3):
-                        voxel[i, a] = at[a] + offsets[a, z, y, x]
-                    first[i] = raster  # the core is walked in raster order
-                count[i] += 1
-                image_vox[i] += copies_z[z] * copies_y[y] * copies_x[x]
-                fg[i] += foreground[z, y, x]
-                light[i] += intensity[z, y, x]
+                        sink.voxel[a] = at[a] + offsets[a, z, y, x]
+                        sink.low[a] = at[a]
+                sink.count += 1
+                sink.image_vox += copies[0][z] * copies[1][y] * copies[2][x]
+                sink.foreground += foreground[z, y, x]
+                sink.intensity += intensity[z, y, x]
                 for a in range(3):
-                    coo[i, a] += at[a]
-                    pro[i, a] += at[a] * at[a]
-                    low[i, a] = min(low[i, a], at[a])
-                    high[i, a] = max(high[i, a], at[a] + 1)
-                pro[i, 3] += at[0] * at[1]
-                pro[i, 4] += at[0] * at[2]
-                pro[i, 5] += at[1] * at[2]
+                    sink.coordinates[a] += at[a]
+                    sink.products[a] += at[a] * at[a]
+                    sink.low[a] = min(sink.low[a], at[a])
+                    sink.high[a] = max(sink.high[a], at[a] + 1)
+                sink.products[3] += at[0] * at[1]
+                sink.products[4] += at[0] * at[2]
+                sink.products[5] += at[1] * at[2]
 
 
 def collect_sinks(
@@ -239,11 +226,12 @@ def collect_sinks(
     slot = np.full(grown.shape, -1, np.int32)
     start = tuple(a - b for a, b in zip(core.start, grown.start, strict=True))
     n = _number(offsets, start, slot)
-    sums = Sums.empty(n)
-    voxel = np.empty((n, 3), np.int32)
+    rows = np.zeros(n, _ROW)
     if intensity is None:
         intensity = np.broadcast_to(np.zeros(1, np.int32), core.shape)
-    z, y, x = copies or [np.ones(side, np.int64) for side in core.shape]
-    _add(offsets, start, slot, core.start, shape, foreground, intensity, z, y, x, voxel, *sums.arrays().values())
+    if copies is None:
+        copies = np.ones(core.shape[0], np.int64), np.ones(core.shape[1], np.int64), np.ones(core.shape[2], np.int64)
+    _add_voxels(offsets, start, slot, core.start, shape, foreground, intensity, copies, rows)
+    voxel = rows["voxel"].astype(np.int32)
     order = np.lexsort((voxel[:, 2], voxel[:, 1], voxel[:, 0]))
-    return Sinks(voxel[order], sums.take(order))
+    return Sinks(voxel[order], Sums(**{field.name: rows[field.name][order] for field in fields(Sums)}))
