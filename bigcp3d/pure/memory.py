@@ -1,8 +1,8 @@
-"""Memory of each pass, from integers alone, before anything runs.
+"""Memory of each pass, computed from integers before anything runs.
 
-Every figure is an upper bound on what one task adds to an idle worker: the arrays that live at the same time, named and
-counted in bytes per voxel of the box they cover. `BASE_BYTES` is what a worker holds before its first task (Python,
-dask, numba, torch and the network). The tests hold measured peaks against these figures.
+Every figure is an upper bound on what one task adds to an idle worker: the arrays that live at the same time, in bytes
+per voxel of the boxes that they cover. `BASE_BYTES` is what a worker holds before its first task (Python, dask, numba,
+torch and the network). Tests hold measured peaks against these figures.
 """
 
 from __future__ import annotations
@@ -86,10 +86,9 @@ def pass_bytes(
         Largest image region that ``predict`` reads at once (a layer of patches), in voxels of the image and of the
         working grid.
     extent_vox, map_vox, shell_vox : int
-        Of a block of patches (`bigcp3d.pure.predict.patch_blocks`): what they fill, its core, and what waits for
-        neighbours.
+        Extent, core and shell of a block of patches (`bigcp3d.pure.predict.patch_blocks`).
     hand_over : bool
-        Whether there are such neighbours.
+        Whether blocks fill voxels of others.
     patch, features, architecture : tuple of int, int, str
         The network's window, its features at full resolution, and its kind.
     itemsize, label_itemsize : int
@@ -103,16 +102,11 @@ def pass_bytes(
     network : bool
         Whether ``predict`` runs at all.
     maps_itemsize : int
-        Bytes of a stored value of the maps, where they are given.
+        Bytes of a stored value of given maps.
     channels : int
-        That the network reads; each is resampled by itself.
+        Channels that the network reads; each is resampled by itself.
     votes : bool
         Whether labels are coarser than the working grid.
-
-    Returns
-    -------
-    bytes : dict
-        By pass.
     """
     given = 4 * maps_itemsize if maps_itemsize > 1 else 0  # read whole before they become int8
     core, halo = _volume(block), _volume(_grow(block, reach + 1))
@@ -139,12 +133,12 @@ def pass_bytes(
         # the image as read and resampled; maps, twice more where a shard is written
         more = 4 * layer_vox * channels if channels > 1 else 0
         both = (itemsize + 12) * read_vox + 8 * layer_vox + more + 12 * map_vox
-        # the plan does not know who has a GPU, so the larger of two: sums and activations on a CPU; beside a GPU, where
-        # a layer is read ahead, the layer before it, and the sums that are handed over
+        # the plan does not know which workers have a GPU, so the larger of two: on a CPU, sums and activations; with a
+        # GPU, the layer before the one that is read ahead, and the sums for other blocks
         on_cpu = 16 * extent_vox + network_bytes(patch, features, architecture, channels)
         beside_gpu = 4 * layer_vox * channels + 16 * (shell_vox + extent_vox - map_vox)
         table["predict"] = both + max(on_cpu, beside_gpu)
-        if hand_over:  # own sums, those handed over (one file at a time); maps as kept and whole, and as a shard
+        if hand_over:  # own sums, those from other blocks (one file at a time); maps as kept and whole, and as a shard
             table["merge"] = 16 * (shell_vox + extent_vox - map_vox) + 16 * map_vox
     return {name: int(SLACK * number) for name, number in table.items()}
 
@@ -154,8 +148,8 @@ def worker_bytes(passes: Mapping[str, int]) -> int:
     return BASE_BYTES + max(passes.values())
 
 
-def in_words(number: int) -> str:
-    """Bytes for people: "1.5 GiB"."""
+def format_bytes(number: int) -> str:
+    """Bytes with a unit: "1.5 GiB"."""
     value, units = float(number), ["B", "KiB", "MiB", "GiB", "TiB", "PiB"]
     while value >= 1024 and len(units) > 1:
         value, units = value / 1024, units[1:]

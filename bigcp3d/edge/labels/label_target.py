@@ -18,7 +18,7 @@ from bigcp3d.edge.labels.label_plan import LabelTarget
 from bigcp3d.edge.stores.files import check_folder, nearest_there
 from bigcp3d.edge.stores.places import place, same_place
 from bigcp3d.errors import InputError, TargetError
-from bigcp3d.pure.memory import in_words
+from bigcp3d.pure.memory import format_bytes
 
 
 def check_target(target: LabelTarget, *, overwrite: bool, need_bytes: int = 0) -> None:
@@ -61,8 +61,8 @@ def check_space(path: Path, need_bytes: int) -> None:
     free = shutil.disk_usage(nearest).free
     if free < need_bytes:
         raise TargetError(
-            f"{path}: found {in_words(free)} free on the disk of {nearest}; needed are about {in_words(need_bytes)}; "
-            "free space, or give another --output"
+            f"{path}: found {format_bytes(free)} free on the disk of {nearest}; needed are about "
+            f"{format_bytes(need_bytes)}; free space, or give another --output"
         )
 
 

@@ -14,7 +14,7 @@ from bigcp3d.edge.image.placement import as_told
 from bigcp3d.edge.labels.label_source import source_image
 from bigcp3d.face.report.views import Source
 from bigcp3d.pure.boxes import Box, vec3
-from bigcp3d.pure.cells.cell_digest import Digest, Parts, digest_cells
+from bigcp3d.pure.cells.cell_summary import CellSummary, Parts, summarise_cells
 from bigcp3d.work.analyse.report_cells import cells_of_labels
 from bigcp3d.work.analyse.report_seams import Seams, look_at_seams
 from bigcp3d.work.run.run_costs import RunEffort, effort_of
@@ -36,7 +36,7 @@ class Facts:
         Those that were segmented.
     run : dict
         What the labels' attributes say of their run; empty where bigcp3d did not make them.
-    digest : Digest
+    digest : CellSummary
     seams : list of (Seams, Seams)
         For each axis that has any: at seams, and halfway.
     effort : RunEffort or None
@@ -47,7 +47,7 @@ class Facts:
     time: int
     times: tuple[int, ...]
     run: Mapping[str, Any]
-    digest: Digest
+    digest: CellSummary
     seams: list[tuple[Seams, Seams]]
     effort: RunEffort | None
 
@@ -108,7 +108,7 @@ def gather(store: str | Path, name: str, parts: Parts | None = None, image: str 
         time=times[len(times) // 2],
         times=times,
         run=run,
-        digest=digest_cells(parts),
+        digest=summarise_cells(parts),
         seams=seams,
         effort=effort,
     )

@@ -17,9 +17,9 @@ from bigcp3d.face.report.cards import cell_cards, describe_volume, format_um3, p
 from bigcp3d.face.report.facts import Facts
 from bigcp3d.face.report.plots import plot_crossings, plot_volumes, plot_workers
 from bigcp3d.face.report.views import AXES
-from bigcp3d.pure.cells.cell_digest import CellRows
+from bigcp3d.pure.cells.cell_summary import CellRows
 from bigcp3d.pure.cells.seam_cells import FLAT
-from bigcp3d.pure.memory import in_words
+from bigcp3d.pure.memory import format_bytes
 from bigcp3d.work.analyse.report_seams import Seams, total
 from bigcp3d.work.run.run_costs import RunEffort
 
@@ -115,8 +115,8 @@ def _figures(facts: Facts) -> Iterator[dict[str, str]]:
         speed = format_count(voxels / max(effort.seconds, 1e-9), "voxel/s")
         yield {"name": "wall time", "value": format_time(effort.seconds), "note": speed}
         if peak := max((p.peak_bytes for p in effort.passes), default=0):
-            note = f"at the peak; planned {in_words(effort.planned_bytes)}"
-            yield {"name": "memory of a worker", "value": in_words(peak), "note": note}
+            note = f"at the peak; planned {format_bytes(effort.planned_bytes)}"
+            yield {"name": "memory of a worker", "value": format_bytes(peak), "note": note}
 
 
 def _warnings(facts: Facts) -> Iterator[str]:
@@ -262,7 +262,7 @@ def _effort(effort: RunEffort) -> dict[str, Any]:
         "effort_text": f"{format_time(used)} in tasks over {len(effort.workers) + effort.more_workers} worker "
         f"processes; {format_time(effort.seconds)} on the clock for the call that finished the run. Memory is the "
         "largest resident size of a worker while it ran a task of the pass, network and libraries included; the plan "
-        f"allowed for {in_words(effort.planned_bytes)}.",
+        f"allowed for {format_bytes(effort.planned_bytes)}.",
         "gpus": any(w.gpu_peak_bytes for w in effort.workers),
         "workers_plot": Markup(plot_workers(effort)),
         "passes": [
@@ -293,7 +293,7 @@ def _effort(effort: RunEffort) -> dict[str, Any]:
 
 
 def _peak(count: int) -> str:
-    return in_words(count) if count else ""
+    return format_bytes(count) if count else ""
 
 
 def _seconds(seconds: float) -> str:

@@ -20,7 +20,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from bigcp3d.pure.boxes import Vec3
-from bigcp3d.pure.cells.cell_digest import CellRows, Parts
+from bigcp3d.pure.cells.cell_summary import CellRows, Parts
 from bigcp3d.pure.grid import Factors, nearest_working
 
 FLAT = 0.75

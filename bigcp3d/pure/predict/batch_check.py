@@ -27,17 +27,17 @@ def largest_batch(device: str, patch: Vec3) -> int:
     return 1 if device == "cpu" else max(1, min(MOST, BATCH_VOX // math.prod(patch)))
 
 
-def steady_batch(network: nn.Module, patch: Vec3, most: int, channels: int = 1) -> int:
+def safe_batch(network: nn.Module, patch: Vec3, most: int, channels: int = 1) -> int:
     """``most``, if a patch's answer does not depend on its place among so many; else 1.
 
     Notes
     -----
     Runs ``most + 1`` batches through the network, unless ``most`` is 1.
     """
-    return most if most > 1 and is_steady(network, patch, most, channels) else 1
+    return most if most > 1 and batch_is_safe(network, patch, most, channels) else 1
 
 
-def is_steady(network: nn.Module, patch: Vec3, batch: int, channels: int = 1) -> bool:
+def batch_is_safe(network: nn.Module, patch: Vec3, batch: int, channels: int = 1) -> bool:
     """Whether an answer is the same to the bit at every place of a batch, and whatever lies beside it."""
     patches = torch.randn((batch, channels, *patch), generator=torch.Generator().manual_seed(0))
     answers = run_network(network, patches)

@@ -1,4 +1,4 @@
-"""Extents: the smallest box around each label, and which labels a block grid cuts.
+"""CellBoxes: the smallest box around each label, and which labels a block grid cuts.
 
 A cell *touches a seam* if it has voxels on both sides of a plane between two blocks, that is in two blocks. Its box
 tells: on some axis the first and the last voxel lie in different blocks. For a cell that is connected through voxel
@@ -25,7 +25,7 @@ from bigcp3d.pure.score.overlaps import Ids, run_starts
 
 
 @dataclass(frozen=True)
-class Extents:
+class CellBoxes:
     """Half-open boxes around labels, sorted by id; background has none.
 
     Attributes
@@ -43,8 +43,8 @@ class Extents:
         return len(self.ids)
 
 
-def find_extents(labels: NDArray[np.integer], origin: Vec3 = (0, 0, 0)) -> Extents:
-    """Extents of the labels of an array.
+def find_boxes(labels: NDArray[np.integer], origin: Vec3 = (0, 0, 0)) -> CellBoxes:
+    """CellBoxes of the labels of an array.
 
     Parameters
     ----------
@@ -58,10 +58,10 @@ def find_extents(labels: NDArray[np.integer], origin: Vec3 = (0, 0, 0)) -> Exten
     first = np.stack(np.unravel_index(starts[cell], labels.shape), axis=1) + np.array(origin, np.int64)
     last = first + 1
     last[:, 2] += length[cell] - 1
-    return merge_extents([Extents(ids[cell], first, last)])
+    return merge_boxes([CellBoxes(ids[cell], first, last)])
 
 
-def merge_extents(parts: Sequence[Extents]) -> Extents:
+def merge_boxes(parts: Sequence[CellBoxes]) -> CellBoxes:
     """The extents in a volume from those in parts that cover it."""
     none = np.empty((0, 3), np.int64)
     ids = np.concatenate([np.empty(0, np.uint64), *(part.ids for part in parts)])
@@ -69,10 +69,10 @@ def merge_extents(parts: Sequence[Extents]) -> Extents:
     ids = ids[order]
     first = np.flatnonzero(np.concatenate([np.ones(min(1, len(ids)), bool), ids[1:] != ids[:-1]]))
     if not len(first):
-        return Extents(ids, none, none)
+        return CellBoxes(ids, none, none)
     start = np.concatenate([none, *(part.start for part in parts)])[order]
     stop = np.concatenate([none, *(part.stop for part in parts)])[order]
-    return Extents(ids[first], np.minimum.reduceat(start, first), np.maximum.reduceat(stop, first))
+    return CellBoxes(ids[first], np.minimum.reduceat(start, first), np.maximum.reduceat(stop, first))
 
 
 def cross_seams(
@@ -97,8 +97,8 @@ def cross_seams(
     return crosses
 
 
-def look_up_extents(
-    ids: Ids, time: NDArray[np.int64], extents: Sequence[Extents]
+def look_up_boxes(
+    ids: Ids, time: NDArray[np.int64], extents: Sequence[CellBoxes]
 ) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
     """Start and stop, shape (n, 3), of cells that are given by id and time point.
 
@@ -106,7 +106,7 @@ def look_up_extents(
     ----------
     ids, time : ndarray, shape (n,)
         Cells in the order of time.
-    extents : sequence of Extents
+    extents : sequence of CellBoxes
         Of each time point; each cell is in them.
     """
     before = np.cumsum([0, *(len(known) for known in extents)])

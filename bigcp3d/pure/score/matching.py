@@ -92,7 +92,7 @@ def _number(ids: Sequence[Ids]) -> tuple[Ids, Rows, Rows]:
     return np.concatenate(names), np.concatenate(times), np.concatenate(rows)
 
 
-def find_best(by: Rows, other: Rows, count: NDArray[np.int64], rows: int) -> Rows:
+def find_partners(by: Rows, other: Rows, count: NDArray[np.int64], rows: int) -> Rows:
     """The pair in which each row has most voxels in common; of equals the one with the lower other row.
 
     Parameters
@@ -140,7 +140,7 @@ def match_one_to_one(table: Contingency, tenths: int) -> tuple[Mask, Mask]:
     return matched, taken
 
 
-def follow_truth(table: Contingency, true: Mask, own: Mask) -> Mask:
+def group_by_true_cell(table: Contingency, true: Mask, own: Mask) -> Mask:
     """Group of the found cells: that of the true cell which they share most voxels with, or else their own.
 
     Parameters
@@ -156,7 +156,7 @@ def follow_truth(table: Contingency, true: Mask, own: Mask) -> Mask:
     So the halves of a cell that was cut at a seam count against the cells at seams, though neither half crosses it.
     """
     cells = table.cells
-    pair = find_best(cells.found, cells.true, cells.count, len(own))
+    pair = find_partners(cells.found, cells.true, cells.count, len(own))
     group, hit = own.copy(), pair >= 0
     group[hit] = true[cells.true[pair[hit]]]
     return group

@@ -27,19 +27,19 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from bigcp3d.pure.score.matching import IOU_TENTHS, Contingency, Mask, find_best, match_one_to_one, number_cells
-from bigcp3d.pure.score.overlaps import Ids, Overlaps, add_overlaps, count_overlaps, drop_crumbs
+from bigcp3d.pure.score.matching import IOU_TENTHS, Contingency, Mask, find_partners, match_one_to_one, number_cells
+from bigcp3d.pure.score.overlaps import Ids, Overlaps, add_overlaps, count_overlaps, ignore_small_cells
 
 __all__ = [
-    "CellTable", "Ids", "Number", "Overlaps", "Scores", "add_overlaps", "count_overlaps", "drop_crumbs", "list_cells",
-    "score_groups", "score_overlaps",
+    "CellScores", "Ids", "Number", "Overlaps", "Scores", "add_overlaps", "count_overlaps", "ignore_small_cells",
+    "list_cells", "score_groups", "score_overlaps",
 ]  # fmt: skip
 
 Number = float | int | None
 
 
 @dataclass(frozen=True)
-class CellTable:
+class CellScores:
     """One row for each true cell, by time point and id.
 
     Attributes
@@ -75,7 +75,7 @@ class Scores:
     by_iou : tuple of dict
         ``iou``, ``ap``, ``precision``, ``recall``, ``f1``, ``tp``, ``fp``, ``fn`` at each threshold.
     dice : ndarray of float64, shape (true_cells,)
-        Of each true cell of the group, in the order of `CellTable`.
+        Of each true cell of the group, in the order of `CellScores`.
     """
 
     numbers: dict[str, Number]
@@ -91,26 +91,26 @@ def score_overlaps(overlaps: Overlaps, *, min_truth_vox: int = 0) -> dict[str, N
     overlaps : Overlaps
         Of a whole volume.
     min_truth_vox : int
-        Smaller true cells are ignored: `drop_crumbs`.
+        Smaller true cells are ignored: `ignore_small_cells`.
 
     Returns
     -------
     numbers : dict
         See `Scores`.
     """
-    table = number_cells([drop_crumbs(overlaps, min_truth_vox)])
+    table = number_cells([ignore_small_cells(overlaps, min_truth_vox)])
     return score_groups(table, list_cells(table), [None])[0].numbers
 
 
-def list_cells(table: Contingency) -> CellTable:
+def list_cells(table: Contingency) -> CellScores:
     """Each true cell with the found cell that shares most voxels with it."""
     cells = table.cells
-    pair = find_best(cells.true, cells.found, cells.count, len(table.true_vox))[1:]
+    pair = find_partners(cells.true, cells.found, cells.count, len(table.true_vox))[1:]
     hit = pair >= 0
     row, overlap = np.zeros(len(pair), np.int64), np.zeros(len(pair), np.int64)
     row[hit], overlap[hit] = cells.found[pair[hit]], cells.count[pair[hit]]
     own, other = table.true_vox[1:], table.found_vox[row]
-    return CellTable(
+    return CellScores(
         time=table.true_time[1:],
         cell=table.true_ids[1:],
         found=table.found_ids[row],
@@ -122,14 +122,14 @@ def list_cells(table: Contingency) -> CellTable:
     )
 
 
-def score_groups(table: Contingency, cells: CellTable, groups: Sequence[tuple[Mask, Mask] | None]) -> list[Scores]:
+def score_groups(table: Contingency, cells: CellScores, groups: Sequence[tuple[Mask, Mask] | None]) -> list[Scores]:
     """Scores of groups of cells; cells are matched once, among all.
 
     Parameters
     ----------
     table : Contingency
         Of all cells.
-    cells : CellTable
+    cells : CellScores
         `list_cells` of it.
     groups : sequence
         Masks of bool, shapes (T + 1,) and (F + 1,): rows of true and of found cells in the group; None for all.

@@ -128,7 +128,7 @@ def merge_gradually(parts: Iterable[Table], merge: Callable[[list[Table]], Table
     return merge([whole, *waiting])
 
 
-def drop_crumbs(overlaps: Overlaps, min_truth_vox: int) -> Overlaps:
+def ignore_small_cells(overlaps: Overlaps, min_truth_vox: int) -> Overlaps:
     """Leave small true cells out of the comparison: they are neither needed nor counted wrong.
 
     Parameters

@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 
 from bigcp3d.edge.image.image import ImageInfo, read_box
 from bigcp3d.pure.boxes import Box, Vec3, vec3
-from bigcp3d.pure.cells.cell_digest import CellRows, Parts
+from bigcp3d.pure.cells.cell_summary import CellRows, Parts
 from bigcp3d.pure.cells.seam_cells import FLAT, Crossings, count_crossings, flatness, seam_planes
 from bigcp3d.pure.grid import Factors
 

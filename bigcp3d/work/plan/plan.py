@@ -27,7 +27,7 @@ from bigcp3d.pure.boxes import BlockGrid, Box, Vec3, vec3
 from bigcp3d.pure.grid import Factors, image_box, image_copies
 from bigcp3d.pure.group.objects import Filters
 from bigcp3d.pure.label.vote import votes, voting_box
-from bigcp3d.pure.memory import in_words, pass_bytes, worker_bytes
+from bigcp3d.pure.memory import format_bytes, pass_bytes, worker_bytes
 from bigcp3d.pure.predict.normalise import sample_boxes
 from bigcp3d.pure.predict.patch_blocks import PatchBlocks
 from bigcp3d.pure.predict.patches import PatchGrid
@@ -341,9 +341,9 @@ class Plan(BaseModel):
             f"in {self.precision}; {_by(self.patch_blocks.per_block)} a task, each computed once",
             f"tracking   {self.steps} steps, reach {self.reach}, closing radius {self.radius}, "
             f"foreground at {self.foreground / 127:.2f}",
-            f"memory     {in_words(self.worker_bytes())} per worker; tasks need "
-            + ", ".join(f"{name} {in_words(number)}" for name, number in memory.items()),
-            "disk       at most " + ", ".join(f"{name} {in_words(number)}" for name, number in disk.items()),
+            f"memory     {format_bytes(self.worker_bytes())} per worker; tasks need "
+            + ", ".join(f"{name} {format_bytes(number)}" for name, number in memory.items()),
+            "disk       at most " + ", ".join(f"{name} {format_bytes(number)}" for name, number in disk.items()),
             f"labels     {self.target.path}, {self.target.dtype}, "
             f"{len(self.target.levels)} level(s), shards of {_by(self.target.shard)}, "
             f"chunks of {_by(self.target.chunk)}",

@@ -124,10 +124,10 @@ class Run:
     @cached_property
     def batch(self) -> int:
         """Patches that go through the network together on this worker."""
-        from bigcp3d.pure.predict.batch_check import largest_batch, steady_batch
+        from bigcp3d.pure.predict.batch_check import largest_batch, safe_batch
 
         network, patch = self.network, self.plan.patch
-        return steady_batch(network, patch, largest_batch(self.device, patch), len(self.plan.channels))
+        return safe_batch(network, patch, largest_batch(self.device, patch), len(self.plan.channels))
 
     @property
     def device(self) -> str:

@@ -6,7 +6,7 @@ import pytest
 import bigcp3d.pure.cells.seam_cells as seam_cells
 from bigcp3d.pure.cells.seam_cells import Planes, count_crossings, flatness, seam_planes
 from bigcp3d.pure.grid import nearest_working, working_shape
-from tests.pure.cells.test_cell_digest import in_parts, make_rows
+from tests.pure.cells.test_cell_summary import in_parts, make_rows
 
 
 @pytest.mark.parametrize("factor", [1.0, 1.2, 0.6, 2.5])

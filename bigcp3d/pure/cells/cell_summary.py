@@ -70,7 +70,7 @@ Parts = Callable[[], Iterator[CellRows]]
 
 
 @dataclass(frozen=True, eq=False)
-class Digest:
+class CellSummary:
     """What is kept of all cells.
 
     Attributes
@@ -121,8 +121,8 @@ def _odd_value(rows: CellRows, name: str) -> NDArray[np.float64]:
     return np.log(values) if name == "elongation" else values
 
 
-def digest_cells(parts: Parts, *, keep: int = 10) -> Digest:
-    """Digest all cells.
+def summarise_cells(parts: Parts, *, keep: int = 10) -> CellSummary:
+    """CellSummary all cells.
 
     Parameters
     ----------
@@ -133,7 +133,7 @@ def digest_cells(parts: Parts, *, keep: int = 10) -> Digest:
 
     Returns
     -------
-    Digest
+    CellSummary
     """
     cells = voxels = border = 0
     least, most, sample, step = np.iinfo(np.int64).max, 1, [_no_rows()], 1
@@ -145,7 +145,7 @@ def digest_cells(parts: Parts, *, keep: int = 10) -> Digest:
             sample, step = [CellRows.concatenate(sample).take(slice(None, None, 2))], 2 * step
     if not cells:
         none = _no_rows()
-        return Digest(0, 0, 0, {}, np.ones(BINS + 1), np.zeros(BINS, np.int64), none, none, none, ())
+        return CellSummary(0, 0, 0, {}, np.ones(BINS + 1), np.zeros(BINS, np.int64), none, none, none, ())
     edges = histogram_edges(least, most)
     seen = CellRows.concatenate(sample)
     whole = seen.take(~seen.border) if not seen.border.all() else seen
@@ -163,7 +163,7 @@ def digest_cells(parts: Parts, *, keep: int = 10) -> Digest:
     median = {name: _median(getattr(seen, name)) for name in ("volume", "elongation", "fill", "foreground")}
     largest, smallest, oddest = tops
     names = tuple(typical[k].name for k in why)
-    return Digest(cells, voxels, border, median, edges, counts, largest, smallest, oddest, names)
+    return CellSummary(cells, voxels, border, median, edges, counts, largest, smallest, oddest, names)
 
 
 def histogram_edges(least: int, most: int) -> NDArray[np.float64]:
