@@ -1,8 +1,8 @@
-"""Label pooling: one coarser level of a label pyramid, without inventing an id.
+"""Label pyramids: make one coarser level of labels, with ids that occur there.
 
 A coarse voxel looks at its *window* of finer voxels and takes the most frequent id there, the smaller one in a tie,
-provided that labelled voxels fill at least half of the window; otherwise it is 0. So an id is never interpolated, empty
-space and cells keep their proportions, and a cell smaller than half a window fades out rather than grow.
+if labelled voxels fill at least half of the window; otherwise it is 0. So ids are never interpolated, empty space and
+cells keep their proportions, and a cell smaller than half a window disappears.
 
 On an axis with factor f, the window of coarse voxel i is ``[floor(i f), max(floor(i f) + 1, floor((i + 1) f)))``, cut
 at the volume's border: ::
@@ -22,8 +22,8 @@ from numba import njit
 from numpy.typing import NDArray
 
 from bigcp3d.pure.boxes import Box, Vec3, vec3
+from bigcp3d.pure.grid import Factors
 
-Factors = tuple[float, float, float]
 Id = TypeVar("Id", bound=np.integer)
 
 EDGE = 1e-6
@@ -38,17 +38,7 @@ def _windows(start: int, stop: int, factor: float, size: int) -> tuple[NDArray[n
 
 
 def pool_read_box(box: Box, factors: Factors, below_shape: Vec3) -> Box:
-    """What a box of the coarser level needs of the level below.
-
-    Parameters
-    ----------
-    box : Box
-        Of the coarser level, not empty.
-    factors : tuple of float
-        Voxels of the level below per coarse voxel.
-    below_shape : tuple of int
-        The whole level below.
-    """
+    """The box of the level below (of ``below_shape``) from which a box of the coarser level, not empty, is made."""
     windows = [_windows(a, b, f, s) for a, b, f, s in zip(box.start, box.stop, factors, below_shape, strict=True)]
     return Box(vec3(first[0] for first, _ in windows), vec3(stop[-1] for _, stop in windows))
 
@@ -61,20 +51,15 @@ def pool_labels(finer: NDArray[Id], below: Box, box: Box, factors: Factors) -> N
     finer : ndarray of int, shape ``below.shape``
         Labels of the level below.
     below : Box
-        Where they lie; ``pool_read_box(box, factors, below_shape)``.
+        Where they lie: ``pool_read_box(box, factors, below_shape)``.
     box : Box
-        What is wanted.
+        Of the coarser level.
     factors : tuple of float
         Voxels of the level below per coarse voxel; need not be whole.
 
     Returns
     -------
     coarser : ndarray, shape ``box.shape``, dtype of ``finer``
-        Ids that stand in their own window, or 0.
-
-    Notes
-    -----
-    Exact under blocking; no halo; deterministic. Needs no memory beyond input and output.
     """
     if finer.shape != below.shape:
         raise ValueError(f"labels of shape {finer.shape} for the box {below}; allowed is {below.shape}")

@@ -6,10 +6,10 @@ nearest one. ::
     f = 1/2   working | 0 1 | 2 3 | 4 5 |        f = 1/4   | 0 1 2 3 | 4 5 6 7 |
               image   |  0  |  1  |  2  |                  |    0    |    1    |
 
-The nearest working voxel alone would lie half a working voxel off the image voxel's centre, always to the same side,
+The nearest working voxel alone would lie half a working voxel beside the image voxel's centre, always on the same side,
 wherever 1 / f is even; on three axes this costs several percent of Dice. So first cells and background vote, then the
-cells; a tie goes to the nearest working voxel if it is among the tied, else to the smallest number. Windows and votes
-follow from global indices and from nothing else, so blocks give the voxels of the whole.
+cells. A tie goes to the nearest working voxel if it is among the tied, else to the smallest number. Windows and votes
+follow from global indices, so blocks give the voxels of the whole.
 """
 
 from __future__ import annotations
@@ -24,7 +24,7 @@ from bigcp3d.pure.boxes import Box, Vec3, vec3
 from bigcp3d.pure.grid import Factors, nearest_working
 
 EDGE = 1e-6
-"""Taken off before rounding up: a factor such as 1 / 3, rounded, must not move a window by a voxel."""
+"""Subtracted before rounding up: a factor such as 1 / 3, rounded, must not move a window by a voxel."""
 
 
 def votes(factors: Factors) -> bool:
@@ -42,7 +42,7 @@ def _window(start: int, stop: int, factor: float, size: int) -> NDArray[np.int64
 
 
 def voting_box(box: Box, factors: Factors, shape: Vec3) -> Box:
-    """The box of the working grid (of ``shape``) that votes on an image box; empty where that is."""
+    """The box of the working grid (of ``shape``) that votes on an image box; empty for an empty box."""
     ends = []
     for a, b, factor, size in zip(box.start, box.stop, factors, shape, strict=True):
         first, last, _ = _window(a, b, factor, size)

@@ -1,9 +1,8 @@
-"""Sinks: the voxels in which paths end, each with the sums over the voxels that end in it.
+"""Sinks: the voxels where paths end, each with sums over the voxels whose paths end there.
 
-There are about a thousand times fewer sinks than voxels, and every number in a sink is an integer, so sums of sums do
-not depend on who adds first. A sink may be reached from several blocks: each block writes its own part, and whoever
-needs the sink adds the parts. Volume, centroid, axes, box, foreground and intensity of a cell are known before a
-single label is written, and every filter acts on whole cells.
+There are about a thousand times fewer sinks than voxels. All sums are integers, so they do not depend on the order of
+adding. Several blocks may reach a sink: each writes its part, and whoever needs the sink adds the parts. So volume,
+centroid, axes, bounding box, foreground and intensity of a whole cell are known before a label is written.
 """
 
 from __future__ import annotations
@@ -27,47 +26,33 @@ INTENSITY_UNIT = 4096
 
 @dataclass(frozen=True, eq=False)
 class Sums:
-    """Sums over the voxels of n things (sinks, components or objects); row i belongs to thing i.
-
-    Attributes
-    ----------
-    count, foreground, intensity, first : ndarray of int64, shape (n,)
-        Voxels; stored foreground (times 127); intensity in units of 1/4096; lowest raster index of a voxel.
-    coordinates : ndarray of int64, shape (n, 3)
-        Sums of z, y, x.
-    products : ndarray of int64, shape (n, 6)
-        Sums of zz, yy, xx, zy, zx, yx.
-    low, high : ndarray of int64, shape (n, 3)
-        Bounding box, half open.
-    image_vox : ndarray of int64, shape (n,)
-        Voxels of the label image that take their label from these voxels.
-    """
+    """Sums over the voxels of n things (sinks, components or objects): arrays of int64, a row for each thing."""
 
     count: NDArray[np.int64]
+    """Voxels."""
     foreground: NDArray[np.int64]
+    """Stored foreground (times 127)."""
     intensity: NDArray[np.int64]
+    """In units of 1/4096 (`INTENSITY_UNIT`)."""
     first: NDArray[np.int64]
+    """Lowest raster index of a voxel."""
     coordinates: NDArray[np.int64]
+    """Shape (n, 3): sums of z, y, x."""
     products: NDArray[np.int64]
+    """Shape (n, 6): sums of zz, yy, xx, zy, zx, yx."""
     low: NDArray[np.int64]
+    """Shape (n, 3): first voxel of the bounding box."""
     high: NDArray[np.int64]
+    """Shape (n, 3): one past its last voxel."""
     image_vox: NDArray[np.int64]
+    """Voxels of the label image that take their label from these voxels."""
 
     @classmethod
     def empty(cls, n: int) -> Sums:
         """Sums over no voxels, for n things."""
-        most, zeros = np.iinfo(np.int64).max, np.zeros
-        return cls(
-            count=zeros(n, np.int64),
-            foreground=zeros(n, np.int64),
-            intensity=zeros(n, np.int64),
-            first=np.full(n, most, np.int64),
-            coordinates=zeros((n, 3), np.int64),
-            products=zeros((n, 6), np.int64),
-            low=np.full((n, 3), most, np.int64),
-            high=zeros((n, 3), np.int64),
-            image_vox=zeros(n, np.int64),
-        )
+        most, wide = np.iinfo(np.int64).max, {"coordinates": 3, "products": 6, "low": 3, "high": 3}
+        shapes = {f.name: (n, wide[f.name]) if f.name in wide else (n,) for f in fields(cls)}
+        return cls(**{k: np.full(s, most if k in ("first", "low") else 0, np.int64) for k, s in shapes.items()})
 
     def __len__(self) -> int:
         return len(self.count)
@@ -86,7 +71,7 @@ class Sums:
         return Sums(**{name: column[rows] for name, column in self.arrays().items()})
 
     def group(self, group: NDArray[np.int64], n: int) -> Sums:
-        """Add up rows: row i goes to thing ``group[i]`` of ``n``. Order does not matter."""
+        """Add up rows: row i belongs to thing ``group[i]`` of ``n``."""
         total = Sums.empty(n)
         columns = self.arrays()
         for name, column in total.arrays().items():
@@ -116,7 +101,7 @@ class Sinks:
 
     @classmethod
     def concatenate(cls, parts: Sequence[Sinks]) -> Sinks:
-        """All rows; a voxel reached from several blocks stands there several times."""
+        """All rows; a voxel that several blocks reach has several."""
         voxel = np.concatenate([np.empty((0, 3), np.int32), *(p.voxel for p in parts)])
         return cls(voxel, Sums.concatenate([p.sums for p in parts]))
 
@@ -206,7 +191,7 @@ def collect_sinks(
     foreground : ndarray of int8, shape (z, y, x)
         Stored foreground of the core.
     intensity : ndarray of int32, shape (z, y, x), or None
-        Intensity of the core in units of 1/4096 (`INTENSITY_UNIT`); None counts as 0 everywhere.
+        Intensity of the core in units of 1/4096 (`INTENSITY_UNIT`); None: 0 everywhere.
     reach : int
         Largest offset, in voxels.
     copies : tuple of ndarray of int64, shapes (z,), (y,), (x,), optional
@@ -220,7 +205,7 @@ def collect_sinks(
 
     Notes
     -----
-    Exact: integers only. 4 bytes a voxel of the core grown by ``reach``.
+    4 bytes a voxel of the core grown by ``reach``.
     """
     grown = core.grow(reach).clip(shape)
     slot = np.full(grown.shape, -1, np.int32)

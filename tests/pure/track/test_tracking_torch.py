@@ -28,7 +28,7 @@ on_cpu = partial(track_on_device, device="cpu")
 def both(
     maps: NDArray[np.int8], region: Box, core: Box, shape: Vec3, device: str = "cpu", chunk: int = 50, **limits: int
 ) -> tuple[NDArray[np.int8], NDArray[np.int8]]:
-    """Offsets found by the device, a few walkers at a time, and by the CPU."""
+    """Offsets found by the device, a few paths at a time, and by the CPU."""
     part = maps[(slice(None), *region.slices())]
     found = track_on_device(part, region, core, shape, device=device, chunk=chunk, **limits)
     return found, track(part, region, core, shape, **limits)
