@@ -74,28 +74,37 @@ def pool_labels(finer: NDArray[Id], below: Box, box: Box, factors: Factors) -> N
 
 
 @njit(nogil=True, cache=True)
+def count_ids(labels, z0, z1, y0, y1, x0, x1, ids, counts):  # type: ignore[no-untyped-def]  # pragma: no cover
+    """Fill ``ids`` and ``counts`` with the ids in a window; how many ids, and how many labelled voxels.
+
+    Ids of a window are few, so they are looked up in a short list.
+    """
+    found, labelled = 0, 0
+    for z in range(z0, z1):
+        for y in range(y0, y1):
+            for x in range(x0, x1):
+                value = labels[z, y, x]
+                if value == 0:
+                    continue
+                labelled += 1
+                n = 0
+                while n < found and ids[n] != value:
+                    n += 1
+                if n == found:
+                    ids[n], counts[n] = value, 0
+                    found += 1
+                counts[n] += 1
+    return found, labelled
+
+
+@njit(nogil=True, cache=True)
 def _pool(finer, z0, z1, y0, y1, x0, x1, coarser, largest):  # type: ignore[no-untyped-def]  # pragma: no cover
-    """Fill ``coarser``; ids of a window are few, so they are looked up in a short list."""
-    ids = np.empty(largest, finer.dtype)
-    counts = np.empty(largest, np.int64)
+    """Fill ``coarser``; no window has more than ``largest`` voxels."""
+    ids, counts = np.empty(largest, finer.dtype), np.empty(largest, np.int64)
     for i in range(coarser.shape[0]):
         for j in range(coarser.shape[1]):
             for k in range(coarser.shape[2]):
-                found, labelled = 0, 0
-                for z in range(z0[i], z1[i]):
-                    for y in range(y0[j], y1[j]):
-                        for x in range(x0[k], x1[k]):
-                            value = finer[z, y, x]
-                            if value == 0:
-                                continue
-                            labelled += 1
-                            n = 0
-                            while n < found and ids[n] != value:
-                                n += 1
-                            if n == found:
-                                ids[n], counts[n] = value, 0
-                                found += 1
-                            counts[n] += 1
+                found, labelled = count_ids(finer, z0[i], z1[i], y0[j], y1[j], x0[k], x1[k], ids, counts)
                 if 2 * labelled < (z1[i] - z0[i]) * (y1[j] - y0[j]) * (x1[k] - x0[k]):
                     continue
                 best = 0

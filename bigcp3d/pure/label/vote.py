@@ -22,6 +22,7 @@ from numpy.typing import NDArray
 
 from bigcp3d.pure.boxes import Box, Vec3, vec3
 from bigcp3d.pure.grid import Factors, nearest_working
+from bigcp3d.pure.label.pooling import count_ids
 
 EDGE = 1e-6
 """Subtracted before rounding up: a factor such as 1 / 3, rounded, must not move a window by a voxel."""
@@ -84,29 +85,16 @@ def vote_labels(
 
 @njit(nogil=True, cache=True)
 def _vote(labels, z, y, x, out, largest):  # type: ignore[no-untyped-def]  # pragma: no cover
-    """Fill ``out``; ids of a window are few, so they are looked up in a short list."""
+    """Fill ``out``; no window has more than ``largest`` voxels."""
     ids, counts = np.empty(largest, labels.dtype), np.empty(largest, np.int64)
     for i in range(out.shape[0]):
         for j in range(out.shape[1]):
             for k in range(out.shape[2]):
                 nearest = labels[z[2, i], y[2, j], x[2, k]]
-                found, filled, size = 0, 0, 0
-                for a in range(z[0, i], z[1, i]):
-                    for b in range(y[0, j], y[1, j]):
-                        for c in range(x[0, k], x[1, k]):
-                            size += 1
-                            value = labels[a, b, c]
-                            if value == 0:
-                                continue
-                            filled += 1
-                            n = 0
-                            while n < found and ids[n] != value:
-                                n += 1
-                            if n == found:
-                                ids[n], counts[n] = value, 0
-                                found += 1
-                            counts[n] += 1
-                if 2 * filled < size or (2 * filled == size and nearest == 0):
+                z0, z1, y0, y1, x0, x1 = z[0, i], z[1, i], y[0, j], y[1, j], x[0, k], x[1, k]
+                found, labelled = count_ids(labels, z0, z1, y0, y1, x0, x1, ids, counts)
+                size = (z1 - z0) * (y1 - y0) * (x1 - x0)
+                if 2 * labelled < size or (2 * labelled == size and nearest == 0):
                     continue
                 best = 0
                 for n in range(1, found):
