@@ -10,7 +10,7 @@ read meanwhile.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import closing
 
 import numpy as np
@@ -121,30 +121,40 @@ def sum_patches(
     layers = [layer for layer in layers if layer]
     regions = [grid.read_box(layer) for layer in layers]
     known: dict[tuple[float, ...], Tensor] = {}
-
-    def add(window: Box, answer: Tensor) -> None:
-        mend_border(answer, window, grid.shape)
-        sums.add(window, answer)
-
     with closing(read_each(read, regions, ahead=gpu if ahead is None else ahead)) as images:
         for layer, region in zip(layers, regions, strict=True):
-            values = next(images)
-            same = {index: value for index in layer if (value := _only_values(values, region, index, grid)) is not None}
-            image = torch.from_numpy(values).to(device)
-            del values
-            for index, value in same.items():
-                if value not in known:
-                    patch = take_patch(image, region, grid.window(index), grid)
-                    known[value] = run_network(network, _fill([patch], batch))[0]
-                add(grid.window(index), known[value].clone())
-            rest = [grid.window(index) for index in layer if index not in same]
-            for first in range(0, len(rest), batch):
-                windows = rest[first : first + batch]
-                patches = _fill([take_patch(image, region, window, grid) for window in windows], batch)
-                for window, answer in zip(windows, run_network(network, patches), strict=False):
-                    add(window, answer)
-            del image  # before the next one is asked for
+            for window, answer in _answers(next(images), region, layer, grid, network, batch, known):
+                mend_border(answer, window, grid.shape)
+                sums.add(window, answer)
     return sums
+
+
+def _answers(
+    values: NDArray[np.float32],
+    region: Box,
+    layer: Sequence[Vec3],
+    grid: PatchGrid,
+    network: nn.Module,
+    batch: int,
+    known: dict[tuple[float, ...], Tensor],
+) -> Iterator[tuple[Box, Tensor]]:
+    """Windows of a layer's patches and the network's answers; ``values`` cover ``region``.
+
+    ``known`` keeps the answers to patches of a single value.
+    """
+    single = {index: value for index in layer if (value := _only_values(values, region, index, grid)) is not None}
+    image = torch.from_numpy(values).to(next(network.parameters()).device)
+    del values  # on a GPU the host needs its memory for the next layer
+    for index, value in single.items():
+        if value not in known:
+            patch = take_patch(image, region, grid.window(index), grid)
+            known[value] = run_network(network, _fill([patch], batch))[0]
+        yield grid.window(index), known[value].clone()
+    rest = [grid.window(index) for index in layer if index not in single]
+    for first in range(0, len(rest), batch):
+        windows = rest[first : first + batch]
+        patches = _fill([take_patch(image, region, window, grid) for window in windows], batch)
+        yield from zip(windows, run_network(network, patches), strict=False)
 
 
 def _only_values(image: NDArray[np.float32], region: Box, index: Vec3, grid: PatchGrid) -> tuple[float, ...] | None:

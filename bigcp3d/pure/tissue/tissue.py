@@ -65,14 +65,27 @@ def _name(tissue: Tissue, nearest: NDArray[np.int32], cells: Cells) -> NDArray[n
     return np.where(nearest < 0, np.uint32(0), ids[nearest])
 
 
-def _wall_light(tissue: Tissue, taps: NDArray[np.float32]) -> NDArray[np.float64]:
-    """Brightness of a wall across each axis that gives a wall two voxels thick brightness 1 after the blur.
-
-    On an axis of coarser scale a wall is less than two voxels thick, so its brightness is lower.
-    """
-    middle = len(taps) // 2
-    peak = float(taps[middle : middle + 2].sum())
-    return min(tissue.scale) / np.array(tissue.scale) / peak
+def _light(
+    tissue: Tissue,
+    nearest: NDArray[np.int32],
+    distance: NDArray[np.float32],
+    keys: NDArray[np.uint64],
+    start: NDArray[np.int64],
+    taps: NDArray[np.float32],
+) -> NDArray[np.float32]:
+    """Light of stained cells before the blur, which has the weights ``taps`` along x."""
+    key, pitch, vary = np.uint64(tissue.seed), np.array(tissue.pitch), (tissue.staining, tissue.uneven)
+    if tissue.stain == "membrane":
+        # a wall two voxels thick gets brightness 1 after the blur; on an axis of coarser scale it would be thinner than
+        # that, so it is darker
+        peak = float(taps[len(taps) // 2 : len(taps) // 2 + 2].sum())
+        face = min(tissue.scale) / np.array(tissue.scale) / peak
+        light = stain_membranes(nearest, keys, start, pitch, key, face, tissue.inside, *vary)
+    else:
+        grain = np.maximum(GRAIN_SITES * np.array(tissue.diameter), 1.0)
+        look = (tissue.rim, tissue.texture)
+        light = stain_nuclei(nearest, distance, keys, start, pitch, grain, key, *look, *vary)
+    return np.asarray(light)
 
 
 def render(tissue: Tissue, box: Box) -> tuple[NDArray[np.uint16], NDArray[np.uint32]]:
@@ -111,31 +124,9 @@ def render(tissue: Tissue, box: Box) -> tuple[NDArray[np.uint16], NDArray[np.uin
     first, candidates = list_candidates(cells, fineness)
     find_nearest_cells(cells, first, candidates, fineness, start, pitch, tissue.warp, key, nearest, distance)
     labels = _name(tissue, nearest[box.slices(wide.start)], cells)
-    blur = three(tissue.blur_vox)
-    taps = (gaussian_taps(blur[0]), gaussian_taps(blur[1]), gaussian_taps(blur[2]))
-    keys = cells.key.ravel()
-    if tissue.stain == "membrane":
-        face = _wall_light(tissue, taps[2])
-        light = stain_membranes(nearest, keys, start, pitch, key, face, tissue.inside, tissue.staining, tissue.uneven)
-    else:
-        grain = np.maximum(GRAIN_SITES * np.array(tissue.diameter), 1.0)
-        light = stain_nuclei(
-            nearest,
-            distance,
-            keys,
-            start,
-            pitch,
-            grain,
-            key,
-            tissue.rim,
-            tissue.texture,
-            tissue.staining,
-            tissue.uneven,
-        )
-    depth = max(1, tissue.shape[0] - 1)
-    loss = math.log(1 - tissue.attenuation) / depth
-    fade = np.array([math.exp(loss * z) for z in range(box.start[0], box.stop[0])])
-    image = expose(
-        blur_valid(light, taps), fade, np.array(box.start), key, tissue.signal, tissue.background, tissue.noise
-    )
-    return image, labels
+    z, y, x = (gaussian_taps(sigma) for sigma in three(tissue.blur_vox))
+    light = _light(tissue, nearest, distance, cells.key.ravel(), start, x)
+    loss = math.log(1 - tissue.attenuation) / max(1, tissue.shape[0] - 1)
+    fade = np.array([math.exp(loss * plane) for plane in range(box.start[0], box.stop[0])])
+    camera = (key, tissue.signal, tissue.background, tissue.noise)
+    return expose(blur_valid(light, (z, y, x)), fade, np.array(box.start), *camera), labels
