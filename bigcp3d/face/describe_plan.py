@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 
 from bigcp3d.pure.boxes import Vec3
-from bigcp3d.pure.memory import in_words
+from bigcp3d.pure.memory import format_bytes
 from bigcp3d.work.plan.memory_and_disk import disk_bytes, task_bytes, worker_bytes
 from bigcp3d.work.plan.plan import Plan
 
@@ -55,9 +55,9 @@ def _work(plan: Plan) -> Iterator[tuple[str, str]]:
 
 def _costs(plan: Plan) -> Iterator[tuple[str, str]]:
     target = plan.output.target
-    tasks = ", ".join(f"{name} {in_words(number)}" for name, number in task_bytes(plan).items())
-    yield "memory", f"{in_words(worker_bytes(plan))} per worker; tasks need {tasks}"
-    yield "disk", "at most " + ", ".join(f"{name} {in_words(number)}" for name, number in disk_bytes(plan).items())
+    tasks = ", ".join(f"{name} {format_bytes(number)}" for name, number in task_bytes(plan).items())
+    yield "memory", f"{format_bytes(worker_bytes(plan))} per worker; tasks need {tasks}"
+    yield "disk", "at most " + ", ".join(f"{name} {format_bytes(number)}" for name, number in disk_bytes(plan).items())
     stored = f"{len(target.levels)} level(s), shards of {_by(target.shard)}, chunks of {_by(target.chunk)}"
     yield "labels", f"{target.path}, {target.dtype}, {stored}"
     yield "work", plan.storage.work_dir

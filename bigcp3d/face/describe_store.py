@@ -14,7 +14,7 @@ import numpy as np
 
 from bigcp3d.errors import BigCP3DError, InputError
 from bigcp3d.face.progress.pace import format_count
-from bigcp3d.pure.memory import in_words
+from bigcp3d.pure.memory import format_bytes
 
 if TYPE_CHECKING:
     from bigcp3d.edge.image.image import ImageInfo, Level
@@ -41,7 +41,7 @@ def describe_image(path: str | Path, *, plan: bool = False) -> str:
         channels += ": " + ", ".join(f"{i} {name}" for i, name in enumerate(image.channel_names))
     lines = [
         f"OME-Zarr {image.version} (zarr {image.zarr_format}), axes {','.join(image.axes)}, {image.dtype}",
-        f"{format_count(voxels, 'voxel')} a channel and time, {in_words(size_bytes)} uncompressed at level 0",
+        f"{format_count(voxels, 'voxel')} a channel and time, {format_bytes(size_bytes)} uncompressed at level 0",
         f"{_plural(image.times, 'time')}, {channels}",
     ]
     lines += [f"level {i}: {_describe_level(image, level)}" for i, level in enumerate(image.levels)]
@@ -189,7 +189,7 @@ def check_chunks(path: str | Path, *, quiet: bool) -> None:
 
 def describe_model(name: str, path: Path, card: ModelCard) -> str:
     """A model's card, one field a line."""
-    size = in_words(path.stat().st_size)
+    size = format_bytes(path.stat().st_size)
     fields = card.model_dump()
     fields.pop("name", None)
     width = max(map(len, fields))

@@ -1,1 +1,1 @@
-"""Arrays in, arrays out: no zarr, no dask, no paths."""
+"""The computation: functions that take arrays and return arrays, without zarr, dask or paths."""

@@ -1,7 +1,7 @@
-"""Boxes and block grids: all geometry that the passes share.
+"""Boxes and block grids: the geometry that all passes share.
 
 A *box* is a half-open range of voxels per axis, (z, y, x), in coordinates of the whole volume. A *block grid* cuts a
-volume into blocks; block ``(i, j, k)`` owns its *core* and may read a grown box, its *read region*::
+volume into blocks. Block ``(i, j, k)`` owns its *core* and may read a larger box, its *read region*::
 
       read region = core grown by the halo, clipped to the volume
       +-----------------+
@@ -10,7 +10,7 @@ volume into blocks; block ``(i, j, k)`` owns its *core* and may read a grown box
       |  +-----------+  |
       +-----------------+
 
-Everything here is integer arithmetic on tuples; nothing touches an array.
+All is integer arithmetic on tuples; no arrays.
 """
 
 from __future__ import annotations

@@ -1,9 +1,9 @@
-"""The working grid: the resolution on which a network finds cells of the size that it knows.
+"""The working grid: resample the image to the resolution at which cells have the size that the network knows.
 
-Working voxel i lies at image position ``(i + 0.5) * f - 0.5``, with ``f`` image voxels per working voxel; the grid
-depends on the volume's origin alone. Reading interpolates with a triangle as wide as the coarser of the two samplings
-(linear where the image is the coarser, anti-aliased where it is the finer). Every output voxel is a fixed weighted sum
-of a few image voxels, evaluated in a fixed order, so a block's values are those of the whole volume to the bit.
+Working voxel i lies at image position ``(i + 0.5) * f - 0.5``, with ``f`` image voxels per working voxel, whatever the
+blocks. Reading interpolates with a triangle as wide as the coarser of the two samplings: linear where the image is
+coarser, anti-aliased where it is finer. Every output voxel is a fixed weighted sum of a few image voxels, added in a
+fixed order, so a block's values equal those of the whole volume to the bit.
 """
 
 from __future__ import annotations
@@ -33,7 +33,7 @@ class _Taps:
 
 
 def _taps(start: int, stop: int, factor: float, size: int) -> _Taps:
-    """Taps of working voxels [start, stop) on an image axis of ``size`` voxels; its border voxels extend outwards."""
+    """Interpolation of working voxels [start, stop) on an image axis of ``size`` voxels; border voxels are repeated."""
     width = max(1.0, factor)
     position = (np.arange(start, stop) + 0.5) * factor - 0.5
     number = 2 * math.ceil(width)
@@ -44,7 +44,7 @@ def _taps(start: int, stop: int, factor: float, size: int) -> _Taps:
 
 
 def image_box(box: Box, factors: Factors, image_shape: Vec3) -> Box:
-    """What must be read of the image for a box of the working grid."""
+    """The box of the image that a box of the working grid is computed from."""
     taps = [_taps(a, b, f, s) for a, b, f, s in zip(box.start, box.stop, factors, image_shape, strict=True)]
     return Box(vec3(t.index.min() for t in taps), vec3(t.index.max() + 1 for t in taps))
 
@@ -52,16 +52,16 @@ def image_box(box: Box, factors: Factors, image_shape: Vec3) -> Box:
 def resample(
     image: NDArray[np.float32], region: Box, box: Box, factors: Factors, image_shape: Vec3
 ) -> NDArray[np.float32]:
-    """Values of a box of the working grid.
+    """Resample the image to a box of the working grid.
 
     Parameters
     ----------
     image : ndarray of float32, shape ``region.shape``
         The image in ``region``; no NaN.
     region : Box
-        What was read of the image; holds ``image_box(box, ...)``.
+        Of the image; holds ``image_box(box, ...)``.
     box : Box
-        What is wanted of the working grid.
+        Of the working grid.
     factors : tuple of float
         Image voxels per working voxel.
     image_shape : tuple of int
@@ -70,11 +70,6 @@ def resample(
     Returns
     -------
     values : ndarray of float32, shape ``box.shape``
-        The image itself, cut, where all factors are 1.
-
-    Notes
-    -----
-    Exact under blocking: taps follow from global indices, and sums run over them in order.
     """
     for axis in range(3):
         if factors[axis] == 1.0:
@@ -100,9 +95,9 @@ def nearest_working(start: int, stop: int, factor: float, size: int) -> NDArray[
 
 
 def image_copies(start: int, stop: int, factor: float, size: int, low: int, high: int) -> NDArray[np.int64]:
-    """How many of the voxels [low, high) of an image axis take their label from each working voxel of [start, stop).
+    """Of image voxels [low, high) on one axis, how many take their label from each working voxel of [start, stop).
 
-    ``size`` is that of the working axis.
+    ``size`` is the length of the working axis.
     """
     first = low if start == 0 else max(low, math.floor(start * factor) - 2)
     last = max(first, high if stop == size else min(high, math.ceil(stop * factor) + 2))
@@ -111,7 +106,7 @@ def image_copies(start: int, stop: int, factor: float, size: int, low: int, high
 
 
 def working_box(box: Box, factors: Factors, shape: Vec3) -> Box:
-    """The box of the working grid (of ``shape``) whose labels an image box takes; empty where that is."""
+    """The box of the working grid (of ``shape``) that gives an image box its labels; empty for an empty box."""
     ends = []
     for a, b, factor, size in zip(box.start, box.stop, factors, shape, strict=True):
         taken = nearest_working(a, b, factor, size)
@@ -122,7 +117,7 @@ def working_box(box: Box, factors: Factors, shape: Vec3) -> Box:
 def spread_labels(
     labels: NDArray[np.unsignedinteger], region: Box, box: Box, factors: Factors, shape: Vec3
 ) -> NDArray[np.unsignedinteger]:
-    """Labels of an image box from those of the working grid (of ``shape``) in ``region``, by nearest neighbour."""
+    """Labels of an image box from those in ``region`` of the working grid (of ``shape``), by nearest neighbour."""
     for axis in range(3):
         if factors[axis] != 1.0 or labels.shape[axis] != box.shape[axis]:
             index = nearest_working(box.start[axis], box.stop[axis], factors[axis], shape[axis])

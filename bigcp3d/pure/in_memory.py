@@ -1,10 +1,10 @@
-"""From maps to labels in memory: the passes of a run on one block, without a file; of a volume, or of a box of it.
+"""From maps to labels in memory: the passes of a run on one volume, or a box of it, without files.
 
-Invariant: the labels are those that `bigcp3d.segment` writes for the same maps and settings. The functions are the
-same; tiles are tracked, summed and labelled by threads, and what they find does not depend on tiles.
+Invariant: labels equal those that `bigcp3d.segment` writes for the same maps and settings. The functions are the same;
+threads work on tiles, and the result does not depend on tiles.
 
-Tracking and grouping come first and take nearly all of the time (`find_objects`); filters and ids follow from sums of
-whole objects, so that other filters cost next to nothing.
+`find_objects` tracks and groups, which takes nearly all of the time. Filters and ids follow from sums over whole
+objects, so trying other filters costs almost nothing.
 """
 
 from __future__ import annotations
@@ -33,7 +33,7 @@ Copies = tuple[NDArray[np.int64], NDArray[np.int64], NDArray[np.int64]]
 
 @dataclass(frozen=True)
 class Limits:
-    """What tracking and closing are told: threshold 1 to 127, steps, reach and closing radius in voxels."""
+    """Settings of tracking and closing: threshold 1 to 127, steps, reach and closing radius in voxels."""
 
     foreground: int
     steps: int
@@ -43,42 +43,32 @@ class Limits:
 
 @dataclass(frozen=True, eq=False)
 class Objects:
-    """What was found in a box of a volume, before any filter.
-
-    Attributes
-    ----------
-    maps : ndarray of int8, shape (4, z, y, x)
-        Of ``region``.
-    region, box : Box
-        What the maps cover; what was tracked.
-    shape : tuple of int
-        The whole volume.
-    limits : Limits
-    offsets : ndarray of int8, shape (3, z, y, x)
-        Of ``box``.
-    components : Components
-        All of them, each one object.
-    """
+    """All objects found in a box of a volume, before any filter."""
 
     maps: NDArray[np.int8]
+    """Shape (4, z, y, x), of ``region``."""
     region: Box
     box: Box
+    """In which voxels were tracked."""
     shape: Vec3
+    """The whole volume."""
     limits: Limits
     offsets: NDArray[np.int8]
+    """Shape (3, z, y, x), of ``box``."""
     components: Components
+    """Each is one object."""
 
     @property
     def foreground_vox(self) -> int:
-        """Voxels of the box that walked."""
+        """Foreground voxels of the box."""
         return int(np.count_nonzero(self.maps[0][self.box.slices(self.region.start)] >= self.limits.foreground))
 
     def squares(self, representation: str, scale_vox: float) -> NDArray[np.int64]:
-        """Squared flow error of each object, summed over its voxels; see `bigcp3d.pure.group.objects`."""
+        """Squared flow error of each object, summed over its voxels (`bigcp3d.pure.group.objects`)."""
         sums, total = self.components.sums, np.zeros(len(self.components), np.int64)
         grid = BlockGrid(self.box.shape, tile_shape(self.limits.reach))
         for tile in (grid.core(index) for index in grid):
-            core = Box(_add(tile.start, self.box.start), _add(tile.stop, self.box.start))
+            core = _moved(tile, self.box.start)
             objects = self.label(core, np.arange(1, len(sums) + 1))
             at = np.nonzero(objects)
             present, local = np.unique(objects[at].astype(np.int64) - 1, return_inverse=True)
@@ -94,7 +84,7 @@ class Objects:
         return total
 
     def label(self, core: Box, ids: NDArray[np.int64]) -> NDArray[np.uint32]:
-        """Labels in ``core``, which lies in the box; ``ids`` has one for each object, 0 where it is not kept."""
+        """Labels in ``core``, a part of the box; ``ids`` has the id of each object, 0 where it is removed."""
         labels: NDArray[np.uint32] = label_box(
             self.offsets[(slice(None), *core.slices(self.box.start))],
             core,
@@ -123,14 +113,14 @@ def find_objects(
     maps : ndarray of int8, shape (4, z, y, x)
         Of ``region``.
     region, box : Box
-        What the maps cover: ``box`` grown by the reach, clipped to the volume, or more; and what is tracked.
+        ``box`` is tracked; ``region`` holds at least ``box`` grown by the reach, clipped to the volume.
     shape : tuple of int
         The whole volume, in voxels.
     limits : Limits
     copies : callable, optional
         For a box, how many voxels of the label image take their label from each of its voxels, by axis; default one.
     threads : int
-        The result does not depend on it.
+        Does not change the result.
 
     Notes
     -----
@@ -140,7 +130,7 @@ def find_objects(
     how = {"foreground": limits.foreground, "steps": limits.steps, "reach": limits.reach}
 
     def follow(tile: Box) -> Sinks:
-        core = Box(_add(tile.start, box.start), _add(tile.stop, box.start))
+        core = _moved(tile, box.start)
         found = track(maps, region, core, shape, **how)
         offsets[(slice(None), *tile.slices())] = found
         return collect_sinks(
@@ -179,14 +169,14 @@ def label_maps(
     foreground : float
         A voxel is foreground where the predicted foreground is at least this, 0 to 1.
     filters : Filters, optional
-        Which cells are kept; default those of at least a fortieth of the volume of a ball of the expected radius.
+        Which cells are kept; default: those of at least a fortieth of the volume of a ball of the expected radius.
     threads : int
-        Threads to use.
+        Does not change the result.
 
     Returns
     -------
     labels : ndarray of uint32, shape (z, y, x)
-        0 is background; cells have 1..n in the order of their first voxels in raster order.
+        0 is background; cells are 1..n in the raster order of their first voxels.
 
     Raises
     ------
@@ -195,7 +185,7 @@ def label_maps(
 
     Notes
     -----
-    About 16 bytes a voxel, the maps included. Deterministic; the number of threads does not matter.
+    About 16 bytes a voxel, the maps included.
     """
     shape, reach = _check(maps, radius_vox, filters)
     limits = Limits(max(1, round(foreground * UNIT)), path_steps(radius_vox), reach, closing_radius(radius_vox))
@@ -206,20 +196,20 @@ def label_maps(
     ids = dense_ids(objects.components.sums, keep_objects(objects.components.sums, filters)[0])
     labels = np.empty(shape, np.uint32)
 
-    def name(tile: Box) -> None:
+    def fill(tile: Box) -> None:
         labels[tile.slices()] = objects.label(tile, ids)
 
     grid = BlockGrid(shape, tile_shape(reach))
-    _each(name, [grid.core(index) for index in grid], threads)
+    _each(fill, [grid.core(index) for index in grid], threads)
     return labels
 
 
-def _add(a: Vec3, b: Vec3) -> Vec3:
-    return vec3(i + j for i, j in zip(a, b, strict=True))
+def _moved(box: Box, by: Vec3) -> Box:
+    return Box(vec3(np.add(box.start, by)), vec3(np.add(box.stop, by)))
 
 
 def _check(maps: NDArray[np.int8], radius_vox: float, filters: Filters | None) -> tuple[Vec3, int]:
-    """Shape of the volume, and how far paths reach; or an error."""
+    """Shape of the volume, and how far paths reach; refuses unusable arguments."""
     if maps.dtype != np.int8 or maps.ndim != 4 or maps.shape[0] != 4:
         raise InputError(
             f"maps are {maps.dtype} of shape {maps.shape}; needed is int8 of shape (4, z, y, x): foreground and flow "
@@ -236,6 +226,6 @@ def _check(maps: NDArray[np.int8], radius_vox: float, filters: Filters | None) -
 
 
 def _each(task: Callable[[Box], T], boxes: list[Box], threads: int) -> list[T]:
-    """Call a function on every box, by threads; results in the order of the boxes."""
+    """Call a function on every box, in threads; results in the order of the boxes."""
     with ThreadPoolExecutor(threads) as pool:
         return list(pool.map(task, boxes))

@@ -1,8 +1,8 @@
-"""Memory of each pass, from integers alone, before anything runs.
+"""Memory of each pass, computed from integers before anything runs.
 
-Every figure is an upper bound on what one task adds to an idle worker: the arrays that live at the same time, named and
-counted in bytes per voxel of the box they cover. `BASE_BYTES` is what a worker holds before its first task (Python,
-dask, numba, torch and the network). The tests hold measured peaks against these figures.
+Every figure is an upper bound on what one task adds to an idle worker: the arrays that live at the same time, in bytes
+per voxel of the boxes that they cover. `BASE_BYTES` is what a worker holds before its first task (Python, dask, numba,
+torch and the network). Tests hold measured peaks against these figures.
 """
 
 from __future__ import annotations
@@ -71,8 +71,7 @@ def pass_bytes(
         Largest image region that ``predict`` reads at once (a layer of patches), in voxels of the image and of the
         working grid.
     extent_vox, map_vox, shell_vox : int
-        Of a block of patches (`bigcp3d.pure.predict.patch_blocks`): what they fill, its core, and what waits for
-        neighbours.
+        Extent, core and shell of a block of patches (`bigcp3d.pure.predict.patch_blocks`).
     hand_over : bool
         Whether there are such neighbours.
     patch_bytes : int
@@ -88,16 +87,11 @@ def pass_bytes(
     network : bool
         Whether ``predict`` runs at all.
     maps_itemsize : int
-        Bytes of a stored value of the maps, where they are given.
+        Bytes of a stored value of given maps.
     channels : int
-        That the network reads; each is resampled by itself.
+        Channels that the network reads; each is resampled by itself.
     votes : bool
         Whether labels are coarser than the working grid.
-
-    Returns
-    -------
-    bytes : dict
-        By pass.
     """
     given = 4 * maps_itemsize if maps_itemsize > 1 else 0  # read whole before they become int8
     core, halo = _volume(block), _volume(_grow(block, reach + 1))
@@ -129,7 +123,7 @@ def pass_bytes(
         on_cpu = 16 * extent_vox + patch_bytes
         beside_gpu = 4 * layer_vox * channels + 16 * (shell_vox + extent_vox - map_vox)
         table["predict"] = both + max(on_cpu, beside_gpu)
-        if hand_over:  # own sums, those handed over (one file at a time); maps as kept and whole, and as a shard
+        if hand_over:  # own sums, those from other blocks (one file at a time); maps as kept and whole, and as a shard
             table["merge"] = 16 * (shell_vox + extent_vox - map_vox) + 16 * map_vox
     return {name: int(SLACK * number) for name, number in table.items()}
 
@@ -139,8 +133,8 @@ def worker_bytes(passes: Mapping[str, int]) -> int:
     return BASE_BYTES + max(passes.values())
 
 
-def in_words(number: int) -> str:
-    """Bytes for people: "1.5 GiB"."""
+def format_bytes(number: int) -> str:
+    """Bytes with a unit: "1.5 GiB"."""
     value, units = float(number), ["B", "KiB", "MiB", "GiB", "TiB", "PiB"]
     while value >= 1024 and len(units) > 1:
         value, units = value / 1024, units[1:]

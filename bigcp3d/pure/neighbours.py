@@ -1,12 +1,12 @@
-"""Who reads whom: tasks on the blocks of one grid, files on the blocks of another.
+"""Which tasks read which blocks, for tasks on one block grid and files on another.
 
-A task reads a box, and with it every block that the box meets. Boxes and blocks are products of intervals, and so is
-the relation: what a task reads along one axis depends on its index on that axis alone::
+A task reads a box, and so every block that the box meets. Boxes and blocks are products of intervals, so the blocks
+that a task reads along one axis depend on the task's index on that axis alone::
 
     blocks     |  0  |  1  |  2  |  3  |         task 1 reads blocks 0 to 2;
     box of task 1:  [-----------]                block 2 is read by the tasks whose boxes meet it
 
-Readers are found by turning the relation round, not by a geometry of their own, so the two can never disagree.
+The tasks that read a block are found by inverting this relation, so the two directions always agree.
 """
 
 from __future__ import annotations
@@ -35,13 +35,13 @@ class Neighbours:
         Parameters
         ----------
         tasks, blocks : BlockGrid
-            What tasks run on, and what they read; the two may cover different volumes.
+            The grid of the tasks and that of the files; they may cover different volumes.
         box_of : callable
-            A box of the volume of ``blocks``; on each axis it follows from the index on that axis, and is empty there
-            for tasks that are none.
+            A box of the volume of ``blocks``; on each axis it depends on the index on that axis alone, and is empty
+            there where no task runs.
         """
         reads = [_along(axis, tasks, blocks, box_of) for axis in range(3)]
-        z, y, x = (_turned(row, blocks.counts[axis]) for axis, row in enumerate(reads))
+        z, y, x = (_inverted(row, blocks.counts[axis]) for axis, row in enumerate(reads))
         return cls((reads[0], reads[1], reads[2]), (z, y, x))
 
     def read(self, task: Vec3) -> list[Vec3]:
@@ -49,7 +49,7 @@ class Neighbours:
         return list(_product(self.reads, task))
 
     def readers(self, block: Vec3) -> Iterator[Vec3]:
-        """Tasks that read a block, the last in raster order first: mostly the one that is waited for."""
+        """Tasks that read a block, the last in raster order first: usually the last to finish."""
         return _product(self.read_by, block, step=-1)
 
 
@@ -58,17 +58,17 @@ def _along(axis: int, tasks: BlockGrid, blocks: BlockGrid, box_of: Callable[[Vec
     rows = []
     for i in range(tasks.counts[axis]):
         box = box_of(vec3(i if a == axis else 0 for a in range(3)))
-        along = Box(_on(axis, box.start, 0), _on(axis, box.stop, 1))
+        along = Box(_corner(axis, box.start, 0), _corner(axis, box.stop, 1))
         rows.append([block[axis] for block in blocks.touching(along)])
     return tuple(rows)
 
 
-def _on(axis: int, corner: Vec3, value: int) -> Vec3:
-    """A corner on one axis, ``value`` on the others."""
+def _corner(axis: int, corner: Vec3, value: int) -> Vec3:
+    """The corner's coordinate on one axis, ``value`` on the others."""
     return vec3(v if a == axis else value for a, v in enumerate(corner))
 
 
-def _turned(reads: Axis, blocks: int) -> Axis:
+def _inverted(reads: Axis, blocks: int) -> Axis:
     """Tasks that read each block on one axis."""
     rows: list[list[int]] = [[] for _ in range(blocks)]
     for task, row in enumerate(reads):

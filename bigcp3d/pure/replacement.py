@@ -1,16 +1,15 @@
-"""Which cells a new segmentation of a region replaces, and what the others keep: ids.
+"""Which cells change when a region is segmented again, and which ids the new cells get.
 
-Old labels cover the volume, new ones a region and what lies around it. A cell is *inside* if none of its voxels lie
-outside of the region. Then
+Old labels cover the volume, new ones a region and its surroundings. A cell is *inside* if no voxel of it lies outside
+the region.
 
-- old cells that are not inside stay as they are, and new ones that are not inside are not taken: at its border the
-  region leaves everything as it was;
-- of the old cells inside, those stay whose largest part is claimed by a new cell that is not taken;
-- all other old cells inside go, and the new ones inside come, on voxels that no staying cell holds;
-- a new cell gets the id of the old one with which it shares more than half of their union, else one never used before.
+- Old cells that are not inside stay, and new ones that are not inside are not taken, so nothing changes at the border.
+- An old cell inside stays if its largest overlap is with a new cell that is not taken.
+- All other old cells inside go. New cells inside come, on voxels that no staying cell holds.
+- A new cell gets the id of the old one with which it shares more than half of their union, else an unused id.
 
-The rules look at tables of overlaps alone (`bigcp3d.pure.score.overlaps`), so it does not matter in which blocks these
-were counted. Applying a replacement twice changes nothing more, so an update that was stopped is simply applied again.
+The rules use tables of overlaps only (`bigcp3d.pure.score.overlaps`), so blocks do not matter. Applying a replacement
+twice changes nothing more, so an update that was stopped is applied again.
 """
 
 from __future__ import annotations
@@ -27,24 +26,22 @@ from bigcp3d.pure.score.overlaps import Ids, Overlaps
 class Replacement:
     """What to do with a region's voxels.
 
-    Attributes
-    ----------
-    staying : ndarray of uint64, shape (n,)
-        Old ids whose voxels keep them; ascending.
-    found, ids : ndarray of uint64, shape (m,)
-        New labels that come, ascending, and the ids that they get.
-    gone, same : int
-        Old cells without a successor; new ones that have exactly the voxels of an old one.
+    The arrays are uint64.
     """
 
     staying: Ids
+    """Old ids whose voxels keep them, ascending."""
     found: Ids
+    """New labels that come, ascending."""
     ids: Ids
+    """The ids that these get."""
     gone: int
+    """Old cells without a successor."""
     same: int
+    """New cells with exactly the voxels of an old one."""
 
     def apply(self, old: NDArray[np.unsignedinteger], new: NDArray[np.unsignedinteger]) -> NDArray[np.unsignedinteger]:
-        """Labels of a piece of the region, in the dtype of ``old``; both arrays have one shape."""
+        """Labels of a piece of the region, in the dtype of ``old``, from the old and new ones there."""
         ids = np.zeros_like(old)
         if len(self.found):
             row = np.minimum(np.searchsorted(self.found, new), len(self.found) - 1)
@@ -58,22 +55,22 @@ def plan_replacement(inside: Overlaps, old_outside: Ids, new_outside: Ids, next_
     Parameters
     ----------
     inside : Overlaps
-        ``pred`` new and ``truth`` old, of the voxels of the region.
+        Of the region: new labels as ``pred``, old ones as ``truth``.
     old_outside, new_outside : ndarray of uint64
-        Ids that have voxels outside of the region.
+        Ids with voxels outside the region.
     next_id : int
         Smallest id that was never used.
     """
     old_ids, old_row, old_vox = _sizes(inside.truth, inside.count)
     new_ids, new_row, new_vox = _sizes(inside.pred, inside.count)
     comes = ~np.isin(new_ids, new_outside) & (new_ids > 0)
-    # the largest part of each old cell, background included; ties to what comes, then to the smaller id
+    # the new label (or background) with the largest overlap; in a tie one that comes, then the smaller id
     order = np.lexsort((inside.pred, ~comes[new_row], -inside.count, old_row))
     first = np.ones(len(order), bool)
     first[1:] = old_row[order][1:] != old_row[order][:-1]
-    claimed = np.zeros(len(old_ids), np.uint64)
-    claimed[old_row[order][first]] = inside.pred[order][first]
-    not_taken = np.isin(claimed, new_ids[~comes & (new_ids > 0)])
+    largest = np.zeros(len(old_ids), np.uint64)
+    largest[old_row[order][first]] = inside.pred[order][first]
+    not_taken = np.isin(largest, new_ids[~comes & (new_ids > 0)])
     stays = (np.isin(old_ids, old_outside) | not_taken) & (old_ids > 0)
     union = old_vox[old_row] + new_vox[new_row] - inside.count
     heir = (2 * inside.count > union) & comes[new_row] & ~stays[old_row] & (inside.truth > 0)
@@ -91,7 +88,7 @@ def plan_replacement(inside: Overlaps, old_outside: Ids, new_outside: Ids, next_
 
 
 def _sizes(labels: Ids, count: NDArray[np.int64]) -> tuple[Ids, NDArray[np.int64], NDArray[np.int64]]:
-    """The ids of a column, the row of each entry among them, and their voxels."""
+    """The ids in a column, the place of each entry among them, and their voxels."""
     ids, row = np.unique(labels, return_inverse=True)
     voxels = np.zeros(len(ids), np.int64)
     np.add.at(voxels, row, count)

@@ -27,7 +27,7 @@ from bigcp3d.pure.grid import spread_labels
 from bigcp3d.pure.group.objects import dense_ids, keep_objects
 from bigcp3d.pure.in_memory import Limits, Objects, find_objects
 from bigcp3d.pure.label.vote import vote_labels, voting_box
-from bigcp3d.pure.memory import in_words
+from bigcp3d.pure.memory import format_bytes
 from bigcp3d.pure.score.metrics import Number, count_overlaps, score_overlaps
 from bigcp3d.pure.track.sinks import Sums
 from bigcp3d.schedule.planning.make_plan import make_plan
@@ -243,8 +243,8 @@ def _check(sweep: Sweep) -> None:
     limit = sweep.request.machines.limit_bytes
     if needed > limit:
         raise InputError(
-            f"a region of {sweep.region.shape} voxels (z, y, x), with what it sees around it, needs {in_words(needed)} "
-            f"of memory, and {in_words(limit)} are there; give a smaller --roi"
+            f"a region of {sweep.region.shape} voxels (z, y, x), with what it sees around it, needs "
+            f"{format_bytes(needed)} of memory, and {format_bytes(limit)} are there; give a smaller --roi"
         )
 
 

@@ -32,7 +32,7 @@ from bigcp3d.edge.labels.labels import (
 )
 from bigcp3d.pure.boxes import BlockGrid, Box
 from bigcp3d.pure.grid import Factors, resample, spread_labels, working_shape
-from bigcp3d.pure.tissue.stain import add_haze, paint_walls
+from bigcp3d.pure.tissue.paint_membranes import add_background_light, paint_membranes
 
 CLIP = (-0.5, 2.5)
 COUNTS = 10_000
@@ -97,7 +97,7 @@ def _draw(item: Volume | Painting, diameter_vox: float) -> tuple[NDArray[np.uint
         return np.rint(np.clip(image, 0, 65535)).astype(np.uint16), labels
     _, labels = read_resampled(None, open_labels(item.labels, "truth"), item.diameter_um, diameter_vox)
     rng = np.random.default_rng([2021, item.seed])
-    painted = add_haze(paint_walls(labels, rng, diameter_vox, CLIP), labels, rng, CLIP)
+    painted = add_background_light(paint_membranes(labels, rng, diameter_vox, CLIP), labels, rng, CLIP)
     return np.rint((painted - CLIP[0]) * COUNTS).astype(np.uint16), labels
 
 

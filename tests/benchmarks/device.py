@@ -19,7 +19,7 @@ import torch
 
 from bigcp3d.edge.models.model_families import load_network
 from bigcp3d.pure.boxes import Box, Vec3, vec3
-from bigcp3d.pure.predict.batch_check import is_steady
+from bigcp3d.pure.predict.batch_check import batch_is_safe
 from bigcp3d.pure.predict.run_network import fix_arithmetic, run_network
 from bigcp3d.pure.track.tracking import track
 from bigcp3d.pure.track.tracking_torch import track_on_device
@@ -55,7 +55,7 @@ def predict_rows(model: str, device: str, patch: Vec3, batches: list[int], compi
             answer()  # kernels are chosen, or compiled
             _, spent = spend(answer, repeats)
             rate = batch * math.prod(patch) / spent["wall_s"] / 1e6
-            steady = is_steady(network, patch, batch)
+            steady = batch_is_safe(network, patch, batch)
             rows.append({"network": name, "batch": batch, **spent, "Mvoxel/s": rate, "steady": steady})
     return rows
 

@@ -18,7 +18,7 @@ from bigcp3d.edge.labels.label_plan import LabelTarget
 from bigcp3d.edge.stores.check_writable import check_folder, nearest_there
 from bigcp3d.edge.stores.places import place, same_place
 from bigcp3d.errors import InputError, TargetError
-from bigcp3d.pure.memory import in_words
+from bigcp3d.pure.memory import format_bytes
 
 
 def check_target(target: LabelTarget, *, overwrite: bool, need_bytes: int = 0) -> None:
@@ -42,8 +42,8 @@ def check_space(path: Path, need_bytes: int) -> None:
     free = shutil.disk_usage(nearest).free
     if free < need_bytes:
         raise TargetError(
-            f"{path}: about {in_words(need_bytes)} are needed, and {in_words(free)} are free on the disk of {nearest}; "
-            "free space, or give another --output"
+            f"{path}: about {format_bytes(need_bytes)} are needed, and {format_bytes(free)} are free on the disk of "
+            f"{nearest}; free space, or give another --output"
         )
 
 

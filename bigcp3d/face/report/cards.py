@@ -10,7 +10,7 @@ import numpy as np
 from bigcp3d.face.report.facts import Facts
 from bigcp3d.face.report.pictures import draw_view
 from bigcp3d.face.report.views import AXES, View, cell_planes, contrast, middle_planes, round_length
-from bigcp3d.pure.cells.cell_digest import CellRows
+from bigcp3d.pure.cells.cell_summary import CellRows
 
 PLANE_BYTES, CARD_BYTES = 350_000, 6_000
 """Most bytes of either part of a picture: with 3 planes, and 3 of each of 35 cells, the page stays under 4.5 MB."""

@@ -15,7 +15,7 @@ from bigcp3d.edge.image.open_node import open_node
 from bigcp3d.edge.labels.label_source import source_image
 from bigcp3d.face.report.views import Source
 from bigcp3d.pure.boxes import Box, vec3
-from bigcp3d.pure.cells.cell_digest import Digest, Parts, digest_cells
+from bigcp3d.pure.cells.cell_summary import CellSummary, Parts, summarise_cells
 from bigcp3d.work.analyse.report_cells import cells_of_labels
 from bigcp3d.work.run.run_costs import RunEffort, effort_of
 
@@ -32,7 +32,7 @@ class Facts:
     time: int
     times: tuple[int, ...]
     run: Mapping[str, Any]
-    digest: Digest
+    digest: CellSummary
     effort: RunEffort | None
 
     @property
@@ -67,6 +67,6 @@ def gather(store: str | Path, name: str, parts: Parts | None = None, image: str 
         time=times[len(times) // 2],
         times=times,
         run=run,
-        digest=digest_cells(parts),
+        digest=summarise_cells(parts),
         effort=effort_of(run),
     )

@@ -15,7 +15,7 @@ from bigcp3d.face.progress.pass_colours import colour_of
 from bigcp3d.face.report.cards import cell_cards, describe_volume, format_um3, plane_cards
 from bigcp3d.face.report.facts import Facts
 from bigcp3d.face.report.plots import plot_volumes, plot_workers
-from bigcp3d.pure.memory import in_words
+from bigcp3d.pure.memory import format_bytes
 from bigcp3d.version import __version__
 from bigcp3d.work.run.run_costs import PassEffort, RunEffort, WorkerEffort
 
@@ -100,8 +100,8 @@ def _figures(facts: Facts) -> Iterator[dict[str, str]]:
         speed = format_count(size * len(facts.times) / max(effort.seconds, 1e-9), "voxel/s")
         yield figure("wall time", format_time(effort.seconds), speed)
         if peak := max((p.peak_bytes for p in effort.passes), default=0):
-            planned = f"at the peak; planned {in_words(effort.planned_bytes)}"
-            yield figure("memory of a worker", in_words(peak), planned)
+            planned = f"at the peak; planned {format_bytes(effort.planned_bytes)}"
+            yield figure("memory of a worker", format_bytes(peak), planned)
 
 
 def _warnings(facts: Facts) -> Iterator[str]:
@@ -202,7 +202,7 @@ def _effort(effort: RunEffort) -> dict[str, Any]:
         "effort_text": f"{format_time(used)} in tasks over {len(effort.workers) + effort.more_workers} worker "
         f"processes; {format_time(effort.seconds)} on the clock for the call that finished the run. Memory is the "
         "largest resident size of a worker while it ran a task of the pass, network and libraries included; the plan "
-        f"allowed for {in_words(effort.planned_bytes)}.",
+        f"allowed for {format_bytes(effort.planned_bytes)}.",
         "gpus": any(w.gpu_peak_bytes for w in effort.workers),
         "workers_plot": Markup(plot_workers(effort)),
         "passes": passes,
@@ -223,7 +223,7 @@ def _spent(row: PassEffort | WorkerEffort) -> dict[str, str]:
 
 
 def _peak(count: int) -> str:
-    return in_words(count) if count else ""
+    return format_bytes(count) if count else ""
 
 
 def _seconds(seconds: float) -> str:

@@ -11,7 +11,7 @@ from bigcp3d.edge.stores.places import is_address, place
 from bigcp3d.edge.stores.zarr_write import is_group
 from bigcp3d.errors import TargetError
 from bigcp3d.face.report.page import GENERATOR
-from bigcp3d.pure.cells.cell_digest import Parts
+from bigcp3d.pure.cells.cell_summary import Parts
 from bigcp3d.schedule.planning.find_kept_maps import default_work_dir
 from bigcp3d.schedule.running.events import Event, LabelsReady, Observer, ReportWritten
 

@@ -1,13 +1,13 @@
-"""Sums over the cells of labels, block by block: all that a table of cells is made of.
+"""Sums over the cells of labels, block by block, from which a table of cells is made.
 
 A block is its core and one voxel around it, zeros beyond the volume::
 
       0 0 0 0 0 0
-      0 a a b b b      each voxel of the core looks at 13 of its 26 neighbours, those that follow it in raster order;
-      0 a a b b b      the other 13 look at it, so every pair of voxels is seen once, by the block of its first one
+      0 a a b b b      each voxel of the core is compared with 13 of its 26 neighbours, those that follow it in raster
+      0 a a b b b      order; so every pair of voxels is seen once, by the block of its first voxel
 
 Invariant: every number is an integer, and each voxel and pair belongs to one block, so tables of blocks that tile a
-volume merge, in any order and grouping, to that of the volume.
+volume merge to that of the volume, in any order.
 """
 
 from __future__ import annotations
@@ -24,39 +24,31 @@ from bigcp3d.pure.score.overlaps import Ids, Overlaps, merge_overlaps, run_start
 from bigcp3d.pure.track.sinks import Sums
 
 DIRECTIONS = tuple((z, y, x) for z in (0, 1) for y in (-1, 0, 1) for x in (-1, 0, 1) if (z, y, x) > (0, 0, 0))
-"""The 13 ways to a neighbour that follows in raster order."""
+"""Steps to the 13 neighbours that follow in raster order."""
 
 
 @dataclass(frozen=True, eq=False)
 class CellSums:
-    """Sums over n cells, sorted by id, and which of them touch.
-
-    Attributes
-    ----------
-    ids : ndarray of uint64, shape (n,)
-    sums : Sums
-        Voxels, coordinates and their products, boxes, first voxels; foreground and intensity stay 0.
-    exits : ndarray of int64, shape (n, 13)
-        Voxels of the cell whose neighbour in a direction (`DIRECTIONS`) is not of the cell.
-    light, squares : ndarray of int64, shape (n, c)
-        Sums of whole-number intensities and of their squares, by channel.
-    contacts : Overlaps
-        Pairs of cells that share faces of voxels (6-neighbours), the smaller id first, and the number of these faces.
-    """
+    """Sums over n cells, sorted by id, and which of them touch."""
 
     ids: Ids
     sums: Sums
+    """Voxels, coordinates and their products, boxes, first voxels; foreground and intensity stay 0."""
     exits: NDArray[np.int64]
+    """Shape (n, 13): voxels of the cell whose neighbour in a direction (`DIRECTIONS`) is outside the cell."""
     light: NDArray[np.int64]
+    """Shape (n, c): sums of whole-number intensities, by channel."""
     squares: NDArray[np.int64]
+    """Shape (n, c): sums of their squares."""
     contacts: Overlaps
+    """Pairs of cells that share voxel faces (6-neighbours), the smaller id first, and the number of these faces."""
 
     def __len__(self) -> int:
         return len(self.ids) + len(self.contacts)
 
 
 def sum_cells(labels: NDArray[np.integer], start: Vec3, shape: Vec3, light: Sequence[NDArray[np.integer]]) -> CellSums:
-    """Sums of one block.
+    """Sum over the cells of one block.
 
     Parameters
     ----------
@@ -76,7 +68,7 @@ def sum_cells(labels: NDArray[np.integer], start: Vec3, shape: Vec3, light: Sequ
 
     Notes
     -----
-    Exact under blocking; halo 1. 4 bytes a voxel beside the input.
+    4 bytes a voxel beside the input.
     """
     begin = run_starts(labels)
     ids, row = np.unique(np.ravel(labels)[begin], return_inverse=True)
@@ -97,7 +89,7 @@ def sum_cells(labels: NDArray[np.integer], start: Vec3, shape: Vec3, light: Sequ
 
 
 def merge_cell_sums(parts: Sequence[CellSums], channels: int) -> CellSums:
-    """The table of a volume, or of a part of it, from those of disjoint blocks."""
+    """The sums of a volume, or a part of it, from those of disjoint blocks."""
     ids, group = np.unique(np.concatenate([np.empty(0, np.uint64), *(p.ids for p in parts)]), return_inverse=True)
     wide = {"exits": len(DIRECTIONS), "light": channels, "squares": channels}
     added = {}
@@ -112,7 +104,7 @@ def merge_cell_sums(parts: Sequence[CellSums], channels: int) -> CellSums:
 
 @njit(nogil=True, cache=True)
 def _add_runs(rows, start, shape, count, coordinates, products, low, high, first):  # type: ignore[no-untyped-def]
-    """Geometry of the core, run by run along x."""
+    """Add the geometry of the core's cells, run by run along x."""
     nz, ny, nx = rows.shape
     for z in range(1, nz - 1):
         gz = z - 1 + start[0]
@@ -148,7 +140,7 @@ def _add_runs(rows, start, shape, count, coordinates, products, low, high, first
 
 @njit(nogil=True, cache=True)
 def _add_light(rows, values, light, squares):  # type: ignore[no-untyped-def]
-    """Intensities of the core's cells, and their squares."""
+    """Add the intensities of the core's cells, and their squares."""
     for z in range(values.shape[0]):
         for y in range(values.shape[1]):
             for x in range(values.shape[2]):
@@ -175,7 +167,7 @@ def _find_contacts(rows: NDArray[np.int32], n: int, exits: NDArray[np.int64]) ->
 
 @njit(nogil=True, cache=True)
 def _touch(rows, steps, face, n, exits, keys, counts):  # type: ignore[no-untyped-def]
-    """Count exits and pairs that share a ``face``; False where the table of pairs is too small."""
+    """Count exits, and pairs across the steps that are a ``face``; False if the hash table of pairs is too small."""
     nz, ny, nx = rows.shape
     room = len(keys) // 2
     mask = len(keys) - 1

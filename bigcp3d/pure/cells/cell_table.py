@@ -1,6 +1,6 @@
-"""From sums to the columns of a table of cells: numbers that people know, in voxels and in micrometres.
+"""Make the columns of a table of cells from sums, in voxels and in micrometres.
 
-Every column is a function of one cell's integer sums, so it does not depend on blocks. Names end in their unit.
+Every column follows from one cell's integer sums, so it does not depend on blocks. Names end in their unit.
 """
 
 from __future__ import annotations
@@ -24,7 +24,7 @@ INT64_MAX = float(np.iinfo(np.int64).max)
 
 @dataclass(frozen=True)
 class Channel:
-    """How a channel's intensities were made whole numbers: ``value = zero + unit * number``."""
+    """A channel, whose intensities are ``zero + unit * number`` for whole numbers."""
 
     name: str
     zero: float = 0.0
@@ -39,7 +39,7 @@ def tabulate_cells(
     scale_um: Sequence[float] | None = None,
     translation_um: Sequence[float] = (0.0, 0.0, 0.0),
 ) -> Columns:
-    """One row a cell, in the order of ids.
+    """Tabulate cells, one row each, in the order of ids.
 
     Parameters
     ----------
@@ -48,7 +48,7 @@ def tabulate_cells(
     shape : tuple of int
         Of the volume.
     channels : sequence of Channel
-        What the columns of ``cells.light`` are.
+        One for each column of ``cells.light``.
     scale_um : sequence of float, optional
         Size of a voxel, (z, y, x). Without it there are no columns in micrometres; surface and axes are in voxels.
     translation_um : sequence of float
@@ -59,12 +59,9 @@ def tabulate_cells(
     columns : dict of str to ndarray, shape (n,)
         label; volume, centroid, box (half open; its faces in micrometres), surface (`bigcp3d.pure.cells.surface`),
         diameter of the ball of equal volume, lengths of the axes of the ellipsoid with equal second moments, elongation
-        (longest over shortest axis, voxels counted as boxes so that flat cells have a thickness), whether it touches
-        the volume's border, number of cells that it shares voxel faces with, mean and spread of each channel.
-
-    Notes
-    -----
-    Equal to `skimage.measure.regionprops_table` with ``spacing``, where that has the number.
+        (longest over shortest axis, with voxels as boxes so that flat cells have a thickness), whether it touches the
+        volume's border, number of cells with which it shares voxel faces, mean and standard deviation of each channel.
+        Equal to `skimage.measure.regionprops_table` with ``spacing``, where that has the column.
     """
     sums = cells.sums
     centre, count = centroids(sums), sums.count
@@ -108,7 +105,7 @@ def _in_micrometres(
 def _principal_axes(cells: CellSums, scale: Sequence[float]) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
     """Full lengths of the three axes, longest first, shape (n, 3), and elongations; NaN where sums overflowed.
 
-    Lengths are those of voxels as points, as in scikit-image; elongations those of voxels as boxes, never infinite.
+    Lengths take voxels as points, as scikit-image does; elongations take them as boxes, so they are finite.
     """
     if not len(cells.ids):
         return np.empty((0, 3)), np.empty(0)

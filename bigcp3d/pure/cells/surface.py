@@ -1,10 +1,10 @@
-"""The surface of cells by Crofton's formula: lines in 13 directions, counted where they leave a cell.
+"""Surface areas of cells by Crofton's formula: count where lines in 13 directions leave a cell.
 
-The mean area of a body's shadow over all directions is a quarter of its surface; a line that enters a body leaves it
-again, so a shadow is the number of exits times the area that a line stands for. On a grid there are 13 directions to
-the 26 neighbours, each standing for the part of the sphere that lies nearest to it, in micrometres, so voxels may be of
-any shape. A ball comes out within a few percent from a radius of 3 voxels on; counting voxel faces gives half as much
-again, whatever the resolution. Exits are counts of neighbouring voxels, so surfaces do not depend on blocks.
+The mean area of a body's shadow over all directions is a quarter of its surface. A line that enters a body leaves it
+again, so a shadow is the number of exits times the area that a line stands for. On a grid the lines run to the 26
+neighbours; each direction stands for the part of the sphere nearest to it, in micrometres, so voxels may have any
+shape. A ball comes out within a few percent from a radius of 3 voxels; counting voxel faces gives half as much again at
+any resolution. Exits are counts of neighbouring voxels, so surfaces do not depend on blocks.
 
 Source: Ohser and Muecklich, "Statistical Analysis of Microstructures in Materials Science" (2000), chapter 4.
 """
@@ -21,13 +21,7 @@ from bigcp3d.pure.cells.cell_sums import DIRECTIONS
 
 
 def direction_weights(scale: Sequence[float]) -> NDArray[np.float64]:
-    """Share of the sphere that each of `DIRECTIONS` stands for, with its opposite; they add up to 1.
-
-    Parameters
-    ----------
-    scale : sequence of float
-        Size of a voxel, (z, y, x).
-    """
+    """Share of the sphere for which each of `DIRECTIONS` and its opposite stand; ``scale`` is a voxel's size."""
     steps = np.asarray(DIRECTIONS, np.float64) * np.asarray(scale, np.float64)
     unit = steps / np.linalg.norm(steps, axis=1, keepdims=True)
     areas = SphericalVoronoi(np.concatenate([unit, -unit])).calculate_areas()
@@ -41,7 +35,7 @@ def surfaces(exits: NDArray[np.int64], scale: Sequence[float]) -> NDArray[np.flo
     Parameters
     ----------
     exits : ndarray of int64, shape (n, 13)
-        As `bigcp3d.pure.cells.cell_sums.CellSums` has them; where the volume ends the cell ends.
+        From `bigcp3d.pure.cells.cell_sums.CellSums`; a cell ends where the volume ends.
     scale : sequence of float
         Size of a voxel, (z, y, x).
     """

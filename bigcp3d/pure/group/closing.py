@@ -1,10 +1,10 @@
-"""Closing of the sink mask: dilate with a ball, then erode, in one piece, zero outside the volume.
+"""Morphological closing of the sink mask: dilate with a ball, then erode; zero outside the volume.
 
 64 voxels of a row are the bits of one word. A ball is a stack of rows, each a run of ``2 w + 1`` voxels::
 
-      w = 0      . . o . .        dilating by a run of w is shifting by one, w times, and what every row of the ball
-      w = 1      . o o o .        needs is then "or" of whole words: with radius 5 there are 81 rows, so a voxel costs
-      w = 2      o o o o o        81 / 64 operations, whether there are many sinks or few
+      w = 0      . . o . .        Dilating by a run of w is shifting by one, w times. Each row of the ball then takes
+      w = 1      . o o o .        one "or" of whole words: with radius 5 there are 81 rows, so a voxel costs 81 / 64
+      w = 2      o o o o o        operations, however many sinks there are.
 
 Erosion is dilation of the complement. Equal to scikit-image's ``closing`` on a volume padded with zeros.
 
@@ -60,7 +60,7 @@ def _widen(bits, wider):  # type: ignore[no-untyped-def]
 
 @njit(nogil=True, cache=True)
 def _add_rows(bits, rows, radius, words, dilated):  # type: ignore[no-untyped-def]
-    """Add the rows of the ball that are as long as ``bits`` are widened; planes lie flat, (z, y * words)."""
+    """Add the ball's rows of the length by which ``bits`` are widened; planes lie flat, (z, y * words)."""
     for z in range(dilated.shape[0]):
         to = dilated[z]
         for i in range(len(rows)):
@@ -71,7 +71,7 @@ def _add_rows(bits, rows, radius, words, dilated):  # type: ignore[no-untyped-de
 
 
 def _dilate(bits: Bits, radius: int) -> Bits:
-    """Dilate with a ball; of z and y only what is ``radius`` inside is returned. Overwrites ``bits``."""
+    """Dilate with a ball; the result is shorter by ``radius`` at both ends of z and y. Overwrites ``bits``."""
     nz, ny, words = bits.shape
     dilated = np.zeros((nz - 2 * radius, (ny - 2 * radius) * words), np.uint64)
     rows = _ball_rows(radius)
@@ -86,7 +86,7 @@ def _dilate(bits: Bits, radius: int) -> Bits:
 
 @njit(nogil=True, cache=True)
 def _clear_bits(bits, first, closed):  # type: ignore[no-untyped-def]
-    """1 where the bit is not set; row 0 of ``closed`` begins at bit ``first``. Words of ones are passed over."""
+    """1 where the bit is not set; row 0 of ``closed`` begins at bit ``first``. Words of ones are skipped."""
     nz, ny, nx = closed.shape
     for z in range(nz):
         for y in range(ny):
@@ -107,7 +107,7 @@ def close_sinks(voxel: NDArray[np.int32], core: Box, radius: int) -> NDArray[np.
     Parameters
     ----------
     voxel : ndarray of int32, shape (n, 3)
-        Voxels of the mask; all within ``core`` grown by ``2 * radius`` must be there, others do no harm.
+        Voxels of the mask: all within ``core`` grown by ``2 * radius``; others are ignored.
     core : Box
         Where the closed mask is wanted.
     radius : int
@@ -116,12 +116,12 @@ def close_sinks(voxel: NDArray[np.int32], core: Box, radius: int) -> NDArray[np.
     Returns
     -------
     closed : ndarray of uint8, shape ``core.shape``
-        1 where the closed mask is set. The mask counts as zero outside the volume, and nothing is cut off there
-        between dilation and erosion, so the closing never loses a voxel.
+        1 where the closed mask is set. The mask is zero outside the volume, but dilation goes on there, so closing
+        never loses a voxel.
 
     Notes
     -----
-    A voxel of the core costs 1 byte, one of the core grown by ``2 * radius`` 4 bits.
+    1 byte a voxel of the core, and 4 bits a voxel of the core grown by ``2 * radius``.
     """
     reading = core.grow(2 * radius)
     near = np.all((voxel >= reading.start) & (voxel < reading.stop), axis=1)

@@ -1,14 +1,8 @@
-"""Clustering of one block: sinks that lie close together belong to one cell.
+"""Group the sinks of one block into components: sinks that lie close together belong to one cell.
 
-The sink mask is closed morphologically with a ball (`bigcp3d.pure.group.closing`) and split into 26-connected
-components. A closed voxel depends on the mask within twice the radius, so a block needs the sinks of its core grown by
-that, and nothing else. What leaves the block:
-
-- ``sink_component``: for each sink voxel of the core, its local component (1..n);
-- ``sums``: of each local component, over the parts of all sinks in it;
-- ``face_voxel``, ``face_component``: closed voxels on the core's border planes, from which `stitch` joins blocks.
-
-Because sinks are stitched, and not touching cells, dense tissue cannot over-merge.
+The sink mask is closed with a ball (`bigcp3d.pure.group.closing`) and split into 26-connected components. A closed
+voxel depends on the mask within twice the radius, so a block needs the sinks of its core grown by that only. Blocks
+join where sinks meet, not where cells touch, so dense tissue cannot merge into one object.
 """
 
 from __future__ import annotations
@@ -23,35 +17,35 @@ from bigcp3d.pure.boxes import Box, Vec3
 from bigcp3d.pure.group.closing import close_sinks
 from bigcp3d.pure.track.sinks import Sinks, Sums
 
+_OWN_COLUMNS = ("sink_voxel", "sink_component", "face_voxel", "face_component")
+
 
 @dataclass(frozen=True, eq=False)
 class Components:
-    """Components of one block; see the module's text. Coordinates are those of the volume."""
+    """Components of one block. Coordinates are those of the volume."""
 
     sink_voxel: NDArray[np.int32]
+    """Shape (n, 3): the core's sinks."""
     sink_component: NDArray[np.int32]
+    """Shape (n,): the component of each, numbered from 1 in the block."""
     face_voxel: NDArray[np.int32]
+    """Shape (f, 3): closed voxels on the core's border planes, from which `stitch` joins blocks."""
     face_component: NDArray[np.int32]
+    """Shape (f,)."""
     sums: Sums
+    """Of each component, over all parts of its sinks."""
 
     def __len__(self) -> int:
         return len(self.sums)
 
     def arrays(self) -> dict[str, NDArray[np.int64] | NDArray[np.int32]]:
         """The columns by name, as they are stored."""
-        return {
-            "sink_voxel": self.sink_voxel,
-            "sink_component": self.sink_component,
-            "face_voxel": self.face_voxel,
-            "face_component": self.face_component,
-            **self.sums.arrays(),
-        }
+        return {name: getattr(self, name) for name in _OWN_COLUMNS} | self.sums.arrays()
 
     @classmethod
     def from_arrays(cls, arrays: dict[str, NDArray[np.int64]]) -> Components:
         """Columns as `arrays` gave them."""
-        names = ("sink_voxel", "sink_component", "face_voxel", "face_component")
-        own = {name: arrays[name].astype(np.int32, copy=False) for name in names}
+        own = {name: arrays[name].astype(np.int32, copy=False) for name in _OWN_COLUMNS}
         return cls(**own, sums=Sums.from_arrays(arrays))
 
 
@@ -78,7 +72,7 @@ def cluster_block(sinks: Sinks, core: Box, shape: Vec3, *, radius: int) -> Compo
     Parameters
     ----------
     sinks : Sinks
-        All (parts of) sinks within ``core`` grown by ``2 * radius``, from whatever block.
+        All (parts of) sinks within ``core`` grown by ``2 * radius``, from all blocks.
     core : Box
         The block.
     shape : tuple of int
@@ -86,14 +80,10 @@ def cluster_block(sinks: Sinks, core: Box, shape: Vec3, *, radius: int) -> Compo
     radius : int
         Of the closing, in voxels.
 
-    Returns
-    -------
-    Components
-
     Notes
     -----
     Exact under blocking once `bigcp3d.pure.group.stitch` has joined the components at the seams. About 6 bytes a voxel
-    of the core. Empty blocks cost nothing.
+    of the core.
     """
     if len(sinks.voxel) == 0:
         none = np.empty((0, 3), np.int32)
@@ -101,10 +91,10 @@ def cluster_block(sinks: Sinks, core: Box, shape: Vec3, *, radius: int) -> Compo
     closed = close_sinks(sinks.voxel, core, radius)
     labels, n = cc3d.connected_components(closed, connectivity=26, return_N=True, out_dtype=np.uint32)
     own = sinks.within(core)
-    local = labels[tuple((own.voxel - np.asarray(core.start, np.int32)).T)].astype(np.int64)
+    place = tuple((own.voxel - np.asarray(core.start, np.int32)).T)
+    local = labels[place].astype(np.int64)
     face_voxel, face_component = _on_faces(labels, core)
-    raster = np.ravel_multi_index(tuple((own.voxel - np.asarray(core.start, np.int32)).T), core.shape)
-    _, first_row = np.unique(raster, return_index=True)
+    _, first_row = np.unique(np.ravel_multi_index(place, core.shape), return_index=True)
     return Components(
         sink_voxel=own.voxel[first_row],
         sink_component=local[first_row].astype(np.int32),

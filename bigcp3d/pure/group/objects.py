@@ -1,7 +1,7 @@
-"""Objects: what is known of whole cells before a label is written; filters; final ids.
+"""Objects: properties of whole cells, filters on them, and final ids, all before a label is written.
 
-Everything derives from `Sums`, which are exact integers over whole cells, so no filter depends on blocks. Ids are
-dense, 1..n, in the order of each object's first voxel in raster order: adding or removing blocks cannot renumber them.
+Everything follows from `Sums`, exact integers over whole cells, so no filter depends on blocks. Ids are 1..n in the
+raster order of each object's first voxel, whatever the blocks.
 """
 
 from __future__ import annotations
@@ -24,7 +24,7 @@ class Filters:
     min_volume_vox, max_volume_vox : float
         Volume in voxels of the working grid, inclusive.
     min_foreground : float
-        Mean predicted foreground over the cell's voxels, 0 to 1: how surely the network calls the cell a cell.
+        Mean predicted foreground over the cell's voxels, 0 to 1.
     max_elongation : float
         Longest over shortest principal axis, 1 for a ball.
     max_flow_error : float
@@ -46,10 +46,10 @@ def centroids(sums: Sums) -> NDArray[np.float64]:
 
 
 def covariances(sums: Sums) -> NDArray[np.float64]:
-    """Covariance of the voxels' extents, shape (n, 3, 3), in voxels squared.
+    """Covariance of each object's coordinates, shape (n, 3, 3), in voxels squared.
 
-    The centred products are found in exact arithmetic where float64 would cancel: coordinates are shifted to the
-    bounding box first. A voxel counts as a cube (1/12 on the diagonal), so that flat objects have some thickness.
+    Coordinates are first shifted to the bounding box, in integers, since float64 would cancel. A voxel counts as a cube
+    (1/12 on the diagonal), so that flat objects have some thickness.
     """
     count = np.maximum(sums.count, 1)
     shift = np.where(sums.count[:, None] > 0, sums.low, 0)
@@ -72,8 +72,7 @@ def elongations(sums: Sums) -> NDArray[np.float64]:
 def ellipsoid_fill(sums: Sums) -> NDArray[np.float64]:
     """Volume of each object over that of the ellipsoid with equal second moments, shape (n,).
 
-    1 for an ellipsoid, 0.89 for a box, less for two cells in one, branches and hollows. Stretching an axis changes
-    nothing, so it does not depend on the voxel's shape.
+    1 for an ellipsoid, 0.89 for a box, less for two cells in one, branches and hollows; the same for any voxel shape.
     """
     spread = np.sqrt(np.maximum(np.linalg.det(covariances(sums)), 1e-30)) if len(sums) else np.empty(0)
     shares: NDArray[np.float64] = sums.count / (4 / 3 * np.pi * 5**1.5 * spread)
@@ -93,7 +92,7 @@ def mean_intensity(sums: Sums, low: float, high: float) -> NDArray[np.float64]:
 
 
 def flow_errors(squares: NDArray[np.int64], sums: Sums) -> NDArray[np.float64]:
-    """Mean squared flow error of each object from its sum over voxels in units of (1/127)^2."""
+    """Mean squared flow error of each object, from sums of `squared_flow_error`."""
     errors: NDArray[np.float64] = squares / np.maximum(sums.count, 1) / UNIT**2
     return errors
 
@@ -112,12 +111,10 @@ def keep_objects(
     sums : Sums
         Of n objects.
     filters : Filters
-        What is kept.
     squares : ndarray of int64, shape (n,), optional
         Sums of the squared flow error (`squared_flow_error`); needed where ``max_flow_error`` is set.
-
     among : ndarray of bool, shape (n,), optional
-        Objects that are looked at; the others are not kept, and no filter is said to have removed them.
+        Objects to choose from; the others are not kept, and no filter counts them.
 
     Returns
     -------
@@ -176,9 +173,8 @@ def squared_flow_error(
     voxel : ndarray of int64, shape (n, 3)
         Where the voxels lie in the volume.
     representation : {"tanh", "heat"}
-        What the model predicts. For tanh the flow of the found object is its training target. For heat it is taken
-        as the unit vector to the centroid, which a compact cell's diffusion follows closely and which, unlike
-        diffusion, can be had for a cell that no block holds whole.
+        What the model predicts. For tanh the straight flow is the training target. For heat it is the unit vector to
+        the centroid: close to a compact cell's diffusion, and known though no block holds the whole cell.
     scale_vox : float
         The tanh's scale, in voxels.
 

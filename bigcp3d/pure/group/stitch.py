@@ -1,10 +1,10 @@
-"""Stitching: components that meet at a seam are one object.
+"""Stitching: components of different blocks that touch at a seam become one object.
 
-Two closed voxels in different blocks that are 26-neighbours join their components. Each block lists its closed voxels
-on its border planes; sorting all of them by raster index turns "is this neighbour closed, and whose is it?" into a
-binary search. The union itself is scipy's connected components over the pairs found.
+Each block lists its closed voxels on its border planes. Two of them that are 26-neighbours join their components.
+Sorted by raster index, "is this neighbour closed, and of which component?" is a binary search; scipy's connected
+components over the pairs found give the objects.
 
-Invariant: the partition of the sinks is that of 26-connected components of the whole closed mask, in any block grid.
+Invariant: the objects are those of the 26-connected components of the whole closed mask, in any block grid.
 """
 
 from __future__ import annotations
@@ -23,7 +23,7 @@ HALF_NEIGHBOURS = tuple(d for d in itertools.product((-1, 0, 1), repeat=3) if d 
 
 
 def _keys(voxel: NDArray[np.int64], shape: Vec3) -> NDArray[np.int64]:
-    """Raster index in the volume with one voxel of margin, where no neighbour wraps into the next row."""
+    """Raster index in the volume with a margin of one voxel, so that no neighbour wraps into the next row."""
     keys: NDArray[np.int64] = (
         (voxel[:, 0] + 1) * (shape[1] + 2) * (shape[2] + 2) + (voxel[:, 1] + 1) * (shape[2] + 2) + voxel[:, 2] + 1
     )
@@ -31,14 +31,14 @@ def _keys(voxel: NDArray[np.int64], shape: Vec3) -> NDArray[np.int64]:
 
 
 def seam_pairs(voxel: NDArray[np.int64], component: NDArray[np.int64], shape: Vec3) -> NDArray[np.int64]:
-    """Pairs of components with 26-neighbouring face voxels.
+    """Find the pairs of components with 26-neighbouring face voxels.
 
     Parameters
     ----------
     voxel : ndarray of int64, shape (n, 3)
         Closed voxels at the faces of all blocks, each once, in coordinates of the volume.
     component : ndarray of int64, shape (n,)
-        The (global) component of each.
+        The component of each, numbered over all blocks.
     shape : tuple of int
         The whole volume, in voxels.
 

@@ -1,7 +1,6 @@
-"""Labelling: every voxel takes the id of the component at its end point.
+"""Labelling: every voxel of the working grid takes the id of the component at its end point.
 
-On the working grid that is a look-up; the label image may have another resolution, and takes the nearest working voxel
-(`bigcp3d.pure.grid`). Exact under blocking: a label depends on one offset and one sink.
+Exact under blocking: a label depends on one offset and one sink.
 """
 
 from __future__ import annotations
@@ -16,7 +15,7 @@ from bigcp3d.pure.track.tracking import UNASSIGNED
 
 @njit(nogil=True, cache=True)
 def _look_up(offsets, start, shape, ids, labels):  # type: ignore[no-untyped-def]
-    """``ids`` lie flat, of a box of ``shape`` that begins ``start`` before the labels."""
+    """Fill ``labels``; ``ids`` lie flat, of a box of ``shape`` that begins ``start`` before the labels."""
     _, nz, ny, nx = offsets.shape
     for z in range(nz):
         for y in range(ny):
@@ -49,7 +48,7 @@ def label_box(
     shape : tuple of int
         The whole volume, in voxels.
     sink_voxel : ndarray of int32, shape (n, 3)
-        All sinks within ``box`` grown by ``reach``, others do no harm.
+        All sinks within ``box`` grown by ``reach``; others are ignored.
     sink_id : ndarray of int64, shape (n,)
         The id of each, 0 where its object was removed.
     reach : int

@@ -1,8 +1,8 @@
-"""Label pooling: one coarser level of a label pyramid, without inventing an id.
+"""Label pyramids: make one coarser level of labels, with ids that occur there.
 
 A coarse voxel looks at its *window* of finer voxels and takes the most frequent id there, the smaller one in a tie,
-provided that labelled voxels fill at least half of the window; otherwise it is 0. So an id is never interpolated, empty
-space and cells keep their proportions, and a cell smaller than half a window fades out rather than grow.
+if labelled voxels fill at least half of the window; otherwise it is 0. So ids are never interpolated, empty space and
+cells keep their proportions, and a cell smaller than half a window disappears.
 
 On an axis with factor f, the window of coarse voxel i is ``[floor(i f), max(floor(i f) + 1, floor((i + 1) f)))``, cut
 at the volume's border: ::
@@ -22,8 +22,8 @@ from numba import njit
 from numpy.typing import NDArray
 
 from bigcp3d.pure.boxes import Box, Vec3, vec3
+from bigcp3d.pure.grid import Factors
 
-Factors = tuple[float, float, float]
 Id = TypeVar("Id", bound=np.integer)
 
 EDGE = 1e-6
@@ -38,17 +38,7 @@ def _windows(start: int, stop: int, factor: float, size: int) -> tuple[NDArray[n
 
 
 def pool_read_box(box: Box, factors: Factors, below_shape: Vec3) -> Box:
-    """What a box of the coarser level needs of the level below.
-
-    Parameters
-    ----------
-    box : Box
-        Of the coarser level, not empty.
-    factors : tuple of float
-        Voxels of the level below per coarse voxel.
-    below_shape : tuple of int
-        The whole level below.
-    """
+    """The box of the level below (of ``below_shape``) from which a box of the coarser level, not empty, is made."""
     windows = [_windows(a, b, f, s) for a, b, f, s in zip(box.start, box.stop, factors, below_shape, strict=True)]
     return Box(vec3(first[0] for first, _ in windows), vec3(stop[-1] for _, stop in windows))
 
@@ -61,20 +51,15 @@ def pool_labels(finer: NDArray[Id], below: Box, box: Box, factors: Factors) -> N
     finer : ndarray of int, shape ``below.shape``
         Labels of the level below.
     below : Box
-        Where they lie; ``pool_read_box(box, factors, below_shape)``.
+        Where they lie: ``pool_read_box(box, factors, below_shape)``.
     box : Box
-        What is wanted.
+        Of the coarser level.
     factors : tuple of float
         Voxels of the level below per coarse voxel; need not be whole.
 
     Returns
     -------
     coarser : ndarray, shape ``box.shape``, dtype of ``finer``
-        Ids that stand in their own window, or 0.
-
-    Notes
-    -----
-    Exact under blocking; no halo; deterministic. Needs no memory beyond input and output.
     """
     if finer.shape != below.shape:
         raise ValueError(f"labels of shape {finer.shape} for the box {below}; allowed is {below.shape}")
@@ -89,28 +74,37 @@ def pool_labels(finer: NDArray[Id], below: Box, box: Box, factors: Factors) -> N
 
 
 @njit(nogil=True, cache=True)
+def count_ids(labels, z0, z1, y0, y1, x0, x1, ids, counts):  # type: ignore[no-untyped-def]  # pragma: no cover
+    """Fill ``ids`` and ``counts`` with the ids in a window; how many ids, and how many labelled voxels.
+
+    Ids of a window are few, so they are looked up in a short list.
+    """
+    found, labelled = 0, 0
+    for z in range(z0, z1):
+        for y in range(y0, y1):
+            for x in range(x0, x1):
+                value = labels[z, y, x]
+                if value == 0:
+                    continue
+                labelled += 1
+                n = 0
+                while n < found and ids[n] != value:
+                    n += 1
+                if n == found:
+                    ids[n], counts[n] = value, 0
+                    found += 1
+                counts[n] += 1
+    return found, labelled
+
+
+@njit(nogil=True, cache=True)
 def _pool(finer, z0, z1, y0, y1, x0, x1, coarser, largest):  # type: ignore[no-untyped-def]  # pragma: no cover
-    """Fill ``coarser``; ids of a window are few, so they are looked up in a short list."""
-    ids = np.empty(largest, finer.dtype)
-    counts = np.empty(largest, np.int64)
+    """Fill ``coarser``; no window has more than ``largest`` voxels."""
+    ids, counts = np.empty(largest, finer.dtype), np.empty(largest, np.int64)
     for i in range(coarser.shape[0]):
         for j in range(coarser.shape[1]):
             for k in range(coarser.shape[2]):
-                found, labelled = 0, 0
-                for z in range(z0[i], z1[i]):
-                    for y in range(y0[j], y1[j]):
-                        for x in range(x0[k], x1[k]):
-                            value = finer[z, y, x]
-                            if value == 0:
-                                continue
-                            labelled += 1
-                            n = 0
-                            while n < found and ids[n] != value:
-                                n += 1
-                            if n == found:
-                                ids[n], counts[n] = value, 0
-                                found += 1
-                            counts[n] += 1
+                found, labelled = count_ids(finer, z0[i], z1[i], y0[j], y1[j], x0[k], x1[k], ids, counts)
                 if 2 * labelled < (z1[i] - z0[i]) * (y1[j] - y0[j]) * (x1[k] - x0[k]):
                     continue
                 best = 0

@@ -6,10 +6,10 @@ nearest one. ::
     f = 1/2   working | 0 1 | 2 3 | 4 5 |        f = 1/4   | 0 1 2 3 | 4 5 6 7 |
               image   |  0  |  1  |  2  |                  |    0    |    1    |
 
-The nearest working voxel alone would lie half a working voxel off the image voxel's centre, always to the same side,
+The nearest working voxel alone would lie half a working voxel beside the image voxel's centre, always on the same side,
 wherever 1 / f is even; on three axes this costs several percent of Dice. So first cells and background vote, then the
-cells; a tie goes to the nearest working voxel if it is among the tied, else to the smallest number. Windows and votes
-follow from global indices and from nothing else, so blocks give the voxels of the whole.
+cells. A tie goes to the nearest working voxel if it is among the tied, else to the smallest number. Windows and votes
+follow from global indices, so blocks give the voxels of the whole.
 """
 
 from __future__ import annotations
@@ -22,9 +22,10 @@ from numpy.typing import NDArray
 
 from bigcp3d.pure.boxes import Box, Vec3, vec3
 from bigcp3d.pure.grid import Factors, nearest_working
+from bigcp3d.pure.label.pooling import count_ids
 
 EDGE = 1e-6
-"""Taken off before rounding up: a factor such as 1 / 3, rounded, must not move a window by a voxel."""
+"""Subtracted before rounding up: a factor such as 1 / 3, rounded, must not move a window by a voxel."""
 
 
 def votes(factors: Factors) -> bool:
@@ -42,7 +43,7 @@ def _window(start: int, stop: int, factor: float, size: int) -> NDArray[np.int64
 
 
 def voting_box(box: Box, factors: Factors, shape: Vec3) -> Box:
-    """The box of the working grid (of ``shape``) that votes on an image box; empty where that is."""
+    """The box of the working grid (of ``shape``) that votes on an image box; empty for an empty box."""
     ends = []
     for a, b, factor, size in zip(box.start, box.stop, factors, shape, strict=True):
         first, last, _ = _window(a, b, factor, size)
@@ -84,29 +85,16 @@ def vote_labels(
 
 @njit(nogil=True, cache=True)
 def _vote(labels, z, y, x, out, largest):  # type: ignore[no-untyped-def]  # pragma: no cover
-    """Fill ``out``; ids of a window are few, so they are looked up in a short list."""
+    """Fill ``out``; no window has more than ``largest`` voxels."""
     ids, counts = np.empty(largest, labels.dtype), np.empty(largest, np.int64)
     for i in range(out.shape[0]):
         for j in range(out.shape[1]):
             for k in range(out.shape[2]):
                 nearest = labels[z[2, i], y[2, j], x[2, k]]
-                found, filled, size = 0, 0, 0
-                for a in range(z[0, i], z[1, i]):
-                    for b in range(y[0, j], y[1, j]):
-                        for c in range(x[0, k], x[1, k]):
-                            size += 1
-                            value = labels[a, b, c]
-                            if value == 0:
-                                continue
-                            filled += 1
-                            n = 0
-                            while n < found and ids[n] != value:
-                                n += 1
-                            if n == found:
-                                ids[n], counts[n] = value, 0
-                                found += 1
-                            counts[n] += 1
-                if 2 * filled < size or (2 * filled == size and nearest == 0):
+                z0, z1, y0, y1, x0, x1 = z[0, i], z[1, i], y[0, j], y[1, j], x[0, k], x[1, k]
+                found, labelled = count_ids(labels, z0, z1, y0, y1, x0, x1, ids, counts)
+                size = (z1 - z0) * (y1 - y0) * (x1 - x0)
+                if 2 * labelled < size or (2 * labelled == size and nearest == 0):
                     continue
                 best = 0
                 for n in range(1, found):

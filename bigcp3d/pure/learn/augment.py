@@ -1,9 +1,8 @@
-"""Augmentation: what the network must not mind, drawn at random, on arrays that carry image and labels together.
+"""Augmentation: change training samples at random, in ways that must not matter to the network.
 
-Geometry first (flips, quarter turns, a border of the volume; `bigcp3d.pure.tissue.deform` does more), since targets are
-made from labels that have already been turned: a flow vector is then right by construction. What changes the image
-alone comes after: light out of focus, coarse z, blur, gamma, contrast, offset, shadows, saturation, noise. All
-randomness comes from the generator given, so a sample is a function of its seed.
+Geometry comes first (flips, quarter turns, a border of the volume; `bigcp3d.pure.tissue.deform` does more), since
+targets are made from labels that are already turned. Then the image alone changes: light out of focus, coarse z, blur,
+gamma, contrast, offset, shadows, saturation, noise. All randomness comes from the generator given.
 """
 
 from __future__ import annotations
@@ -21,33 +20,26 @@ from bigcp3d.pure.predict.patches import reflected
 Float32 = NDArray[np.float32]
 
 SAME = 0.25
-"""Share of the samples whose image is left as good as it is: a network that sees worse ones alone is too careful."""
+"""Share of the samples whose image keeps its quality: a network that sees degraded ones alone finds too few cells."""
 
 
 class Sample(NamedTuple):
-    """A piece of a volume to train on.
-
-    Attributes
-    ----------
-    image : ndarray of float32, shape (c, z, y, x)
-        Normalised, channel by channel.
-    labels : ndarray of int32, shape (z, y, x)
-        0 is background.
-    known : ndarray of bool, shape (z, y, x)
-        Where the labels are the truth; elsewhere no loss is taken.
-    """
+    """A piece of a volume to train on."""
 
     image: Float32
+    """Shape (c, z, y, x): normalised, channel by channel."""
     labels: NDArray[np.int32]
+    """Shape (z, y, x): 0 is background."""
     known: NDArray[np.bool_]
+    """Shape (z, y, x): where the labels are the truth; elsewhere no loss is taken."""
 
     def each(self, change: Callable[[NDArray[Any]], NDArray[Any]]) -> Sample:
-        """The sample with all arrays (z, y, x), each channel of the image among them, changed alike."""
+        """The sample with labels, known voxels and each channel of the image changed alike."""
         return Sample(np.stack([change(channel) for channel in self.image]), change(self.labels), change(self.known))
 
 
 def turn(sample: Sample, rng: np.random.Generator) -> Sample:
-    """Flip each axis or not, and where y and x are equally long, exchange them or not."""
+    """Flip each axis or not; exchange y and x or not, if they are equally long."""
     flips = tuple(slice(None, None, -1) if rng.random() < 0.5 else slice(None) for _ in range(3))
     _, height, width = sample.labels.shape
     order = (0, 2, 1) if rng.random() < 0.5 and height == width else (0, 1, 2)
@@ -55,9 +47,9 @@ def turn(sample: Sample, rng: np.random.Generator) -> Sample:
 
 
 def cut_border(sample: Sample, rng: np.random.Generator, probability: float = 0.12) -> Sample:
-    """Pretend, at each end of each axis with the given probability, that the volume ends at a plane of the sample.
+    """Let the volume end inside the sample, with the given probability at each end of each axis.
 
-    The image is reflected there. Cells end at the plane, so their centres lie in the volume; nothing is known beyond.
+    The image is reflected there. Cells end at the border, and nothing is known beyond.
     """
     for axis, length in enumerate(sample.labels.shape):
         low, high = (
@@ -68,7 +60,7 @@ def cut_border(sample: Sample, rng: np.random.Generator, probability: float = 0.
 
 
 def _cut(sample: Sample, axis: int, low: int, high: int) -> Sample:
-    """Begin the volume ``low`` voxels after, and end it ``high`` voxels before the ends of an axis."""
+    """Cut ``low`` and ``high`` voxels off the ends of an axis."""
     length = sample.labels.shape[axis]
     image = np.take(sample.image, reflected(-low, length - low, length - low - high) + low, axis=1 + axis)
     labels, known = sample.labels.copy(), sample.known.copy()
@@ -79,7 +71,7 @@ def _cut(sample: Sample, axis: int, low: int, high: int) -> Sample:
 
 
 def coarsen_z(image: Float32, step: int) -> Float32:
-    """Average ``step`` planes at a time and interpolate linearly back: the look of a volume with coarse planes."""
+    """Average ``step`` planes at a time and interpolate linearly back, as if z were coarse."""
     depth = image.shape[0]
     planes = -(-depth // step)
     groups = [image[k * step : (k + 1) * step].mean(axis=0) for k in range(planes)]
@@ -92,19 +84,9 @@ def coarsen_z(image: Float32, step: int) -> Float32:
 
 
 def degrade(image: Float32, rng: np.random.Generator, clip: tuple[float, float]) -> Float32:
-    """Another microscope's image of the same thing; one time in four the same one's, of another brightness.
+    """The image (z, y, x) as another microscope would take it; one time in four only its brightness changes.
 
-    Parameters
-    ----------
-    image : ndarray of float32, shape (z, y, x)
-        Normalised: the volume's low percentile at 0, its high one at 1.
-    rng : numpy.random.Generator
-    clip : tuple of float
-        Lowest and highest value.
-
-    Returns
-    -------
-    ndarray of float32, shape (z, y, x)
+    ``image`` is float32 with the volume's low percentile at 0 and its high one at 1; ``clip`` is the range of results.
     """
     shape = image.shape
     if rng.random() < SAME:
@@ -136,13 +118,13 @@ def degrade(image: Float32, rng: np.random.Generator, clip: tuple[float, float])
 
 
 def _expose(image: Float32, rng: np.random.Generator) -> Float32:
-    """Another contrast and offset, as of another normalisation."""
+    """Change contrast and offset, as another normalisation would."""
     exposed: Float32 = image * np.float32(np.exp(rng.normal(0, 0.3))) + np.float32(rng.normal(0, 0.06))
     return exposed
 
 
 def pure_noise(shape: Vec3, rng: np.random.Generator) -> Float32:
-    """An image of nothing: noise of the camera, a little blurred, and light that varies slowly; not normalised."""
+    """An image without cells: camera noise, perhaps blurred, and slowly varying light; not normalised."""
     image = rng.standard_normal(shape, np.float32)
     if rng.random() < 0.5:
         image = ndimage.gaussian_filter(image, rng.uniform(0.3, 1.0))

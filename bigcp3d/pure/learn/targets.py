@@ -1,19 +1,19 @@
-"""Flow targets: from an instance labelling, the vector that leads each voxel to its cell's centre.
+"""Flow targets: from labels, the flow that leads each voxel to its cell's centre.
 
-The flow is defined here, once, for the whole package: **it points to the cell's centre, in voxels per step, and the
-tracker adds it**. (In the authors' code it points away and their tracker subtracts.) Axes are (z, y, x), background has
-flow 0, and a label is one cell whether or not it is connected::
+The flow is defined here for the whole package: **it points to the cell's centre, in voxels per step, and the tracker
+adds it**. (In the authors' code it points away and their tracker subtracts.) Axes are (z, y, x), background has flow 0,
+and a label is one cell whether or not it is connected::
 
     > > v < <
     > > o < <      o: centre
     > > ^ < <
 
-Two forms. *tanh* (Eschweiler and Stegmaier 2021): per axis ``-tanh((p - c) / s)``, c the centroid. Their text says that
-the tanh "spans between cell boundaries in each spatial direction", their code uses one s of 5 voxels for all cells and
-axes. We follow the code: with one s the flow near a centre is the same in every cell, so the network need not see the
-whole cell to know it, and a path's speed does not depend on a size that has to be guessed. s is kept in the model's
-card; for the shipped models it is a fifth of the diameter. *heat* (Stringer et al. 2021): the direction in which heat
-rises that spreads inside each cell from its centre; it follows bent cells, and has unit length.
+There are two forms. *tanh* (Eschweiler and Stegmaier 2021): per axis ``-tanh((p - c) / s)``, c the centroid. Their text
+scales the tanh to each cell's size, their code uses s = 5 voxels for all cells and axes. We follow the code: with one s
+the flow near a centre is the same in every cell, so the network need not see the whole cell, and a path's speed does
+not depend on a size that has to be guessed. s is stored in the model's card; for the shipped models it is a fifth of
+the diameter. *heat* (Stringer et al. 2021): the direction in which heat rises that spreads inside each cell from its
+centre; it follows bent cells, and has unit length.
 """
 
 from __future__ import annotations
@@ -26,11 +26,11 @@ Labels = NDArray[np.integer]
 Float = NDArray[np.float64]
 
 MOST_WEIGHT = 8.0
-"""Of a voxel, see `size_weights`: crumbs of a few voxels do not rule the loss."""
+"""Largest weight of a voxel in `size_weights`, so that cells of a few voxels do not dominate the loss."""
 
 
 def dense_labels(labels: Labels) -> tuple[NDArray[np.int32], Labels]:
-    """Labels renamed 1..n in the order of their ids, and these ids; 0 stays 0 and counts as background."""
+    """Labels renumbered 1..n in the order of their ids, and these ids; background stays 0."""
     low, high = (int(labels.min()), int(labels.max())) if labels.size else (0, 0)
     if low >= 0 and high <= 4 * labels.size:
         there = np.zeros(high + 1, np.bool_)
@@ -53,7 +53,7 @@ def _mark(labels, there):  # type: ignore[no-untyped-def]
 
 
 def centroids(dense: NDArray[np.int32], number: int) -> Float:
-    """Centroids in voxels, float64 (number + 1, 3), of labels 1..number; row 0 means nothing."""
+    """Centroids in voxels, float64 (number + 1, 3), of labels 1..number; row 0 has no meaning."""
     sums = _sum_places(dense, number)
     middle: Float = sums[:, :3] / np.maximum(sums[:, 3:], 1)
     return middle
@@ -73,7 +73,7 @@ def _sum_places(dense, number):  # type: ignore[no-untyped-def]
 
 
 def tanh_flow(labels: Labels, scale_vox: float, part: tuple[slice, slice, slice] | None = None) -> NDArray[np.float32]:
-    """Flow by the tanh of the distance to the centroid, per axis.
+    """The tanh flow of labels.
 
     Parameters
     ----------
@@ -82,7 +82,7 @@ def tanh_flow(labels: Labels, scale_vox: float, part: tuple[slice, slice, slice]
     scale_vox : float
         s in ``-tanh((p - c) / s)``, in voxels.
     part : tuple of slice, optional
-        Where the flow is wanted; centroids are those of the whole array.
+        Of the result; centroids are those of the whole array.
 
     Returns
     -------
@@ -106,7 +106,7 @@ def tanh_flow(labels: Labels, scale_vox: float, part: tuple[slice, slice, slice]
 
 
 def heat_flow(labels: Labels) -> NDArray[np.float32]:
-    """Flow by heat that spreads inside each cell from its centre, for all cells at once.
+    """The heat flow of labels.
 
     Parameters
     ----------
@@ -116,15 +116,14 @@ def heat_flow(labels: Labels) -> NDArray[np.float32]:
     Returns
     -------
     flow : ndarray of float32, shape (3, z, y, x)
-        Points up the gradient of log(1 + heat), of length 1; 0 where there is no gradient or no heat arrives, as in
-        pieces of a cell apart from its centre.
+        The gradient of log(1 + heat), scaled to length 1; 0 where there is none, as in pieces of a cell apart from its
+        centre.
 
     Notes
     -----
-    Stringer et al. 2021: the source is the cell's voxel nearest to its centroid; in each step it gets one unit of heat,
-    then every voxel takes the mean of itself and its six neighbours, where neighbours outside the cell have none. There
-    are twice as many steps as the largest cell's bounding box has voxels along its three sides together. 60 bytes a
-    foreground voxel.
+    Stringer et al. 2021: in each step the cell's voxel nearest to its centroid gets one unit of heat, then every voxel
+    takes the mean of itself and its six neighbours; neighbours outside the cell have none. The number of steps is twice
+    the sum of the sides of the largest bounding box. 60 bytes a foreground voxel.
     """
     dense, ids = dense_labels(labels)
     flow = np.zeros((3, *labels.shape), np.float32)
@@ -146,22 +145,19 @@ def heat_flow(labels: Labels) -> NDArray[np.float32]:
 def size_weights(
     labels: Labels, diameter_vox: float, balance: float, part: tuple[slice, slice, slice] | None = None
 ) -> NDArray[np.float32]:
-    """How much each voxel counts, so that small cells are not outvoted by large ones.
-
-    Scores count cells, a loss counts voxels: a sliver that a volume's border leaves of a cell is as much a cell as its
-    neighbour, and has a fiftieth of the voxels.
+    """Weights of voxels in the loss, larger in small cells, since scores count cells and a loss counts voxels.
 
     Parameters
     ----------
     labels : ndarray of integers, shape (z, y, x)
         0 is background.
     diameter_vox : float
-        Cells as large as the ball of this diameter, and larger ones, weigh 1 a voxel, as the background does.
+        Voxels of background, and of cells at least as large as the ball of this diameter, weigh 1.
     balance : float
-        Exponent: a voxel of a cell of V voxels weighs ``(ball / V) ** balance``, at most `MOST_WEIGHT`. 0: all alike;
-        1: each cell alike.
+        A voxel of a cell of V voxels weighs ``(ball / V) ** balance``, at most `MOST_WEIGHT`. 0: all voxels are equal;
+        1: all cells are.
     part : tuple of slice, optional
-        Where the weights are wanted; sizes are those of the whole array.
+        Of the result; sizes are those of the whole array.
 
     Returns
     -------
@@ -179,7 +175,7 @@ def size_weights(
 
 
 def _neighbours(dense: NDArray[np.int32], voxels: NDArray[np.int64]) -> NDArray[np.int64]:
-    """Places in ``voxels`` of the neighbours below and above on each axis, (n, 6); n is "outside the cell"."""
+    """Indices into ``voxels`` of the neighbours below and above on each axis, (n, 6); n outside the cell."""
     padded = np.pad(dense, 1)
     place = np.full(padded.shape, len(voxels), np.int64)
     inner = np.full(dense.size, len(voxels), np.int64)
@@ -209,7 +205,7 @@ def _largest_extent(points: NDArray[np.int64], cell: NDArray[np.int32]) -> int:
 
 @njit(nogil=True, cache=True)
 def _spread(beside, sources, steps):  # type: ignore[no-untyped-def]
-    """Heat of each voxel, float64 (n + 1,), the last of which is the outside."""
+    """Heat of each voxel, float64 (n + 1,); the last is the outside."""
     number = beside.shape[0]
     heat, following = np.zeros(number + 1), np.zeros(number + 1)
     for _ in range(steps):

@@ -1,19 +1,19 @@
-"""A 2D network on the planes of a patch: Cellpose's way to 3D, as a module that takes and gives what our networks do.
+"""Apply a 2D network to all planes of a patch, as Cellpose does in 3D, with the input and output of our networks.
 
-The network sees every xy, xz and yz plane of the patch. Each axis is an in-plane axis of two of the three orientations,
+The network sees every xy, xz and yz plane of the patch. Each axis lies in the plane of two of the three orientations,
 so a voxel gets two flows per axis and three foregrounds, which are averaged::
 
     xy planes   flow y, x; logit        flow z = mean of xz, yz     flow y = mean of xy, yz     flow x = mean of xy, xz
     xz planes   flow z, x; logit        foreground = sigmoid(mean of the three logits)
     yz planes   flow z, y; logit
 
-Units. Cellpose trains on flows of length 5 and divides by 5 before it moves pixels, so ours are its flows / 5: one
-voxel per step, towards the centre in both. Its own 3D code adds the planes up instead of averaging them, so its paths
-are twice as fast and its threshold 0 on the sum of logits is our 0.5 on the foreground.
+Units: Cellpose trains on flows of length 5 and divides by 5 before it moves pixels, so our flows are its flows / 5: one
+voxel per step, towards the centre in both. Its own 3D code adds the planes instead of averaging them, so its paths are
+twice as fast, and its threshold 0 on the sum of logits is our 0.5 on the foreground.
 
-Invariant: the answer depends on the patch alone. Whatever a network pools over a plane (Cellpose's style vector, a
-transformer's attention) it pools over a plane of the patch; patches lie on a grid fixed to the volume, so labels are
-exact all the same.
+Invariant: the answer depends on the patch alone. What a network pools over a plane (Cellpose's style vector, a
+transformer's attention) it pools over a plane of the patch. Patches lie on a grid fixed to the volume, so labels are
+exact.
 """
 
 from __future__ import annotations
@@ -23,14 +23,14 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 FLOW_UNIT = 5.0
-"""Length that Cellpose's networks give to a flow of one voxel per step."""
+"""Length of a flow of one voxel per step in Cellpose's networks."""
 
 PLANES = 4
-"""Planes that the network sees at once; fixed, since it may decide how a sum inside the network is grouped."""
+"""Planes in a batch; fixed, since it may decide how sums inside the network are grouped."""
 
 
 class PlaneNetwork(nn.Module):
-    """A 2D network with Cellpose's outputs as a network on patches.
+    """A 2D network with Cellpose's outputs, used as a network on patches.
 
     Parameters
     ----------
@@ -38,10 +38,10 @@ class PlaneNetwork(nn.Module):
         Takes float (n, channels, rows, columns); returns (n, 3, rows, columns) or a tuple that begins with it: flow
         along rows and columns, 5 per voxel and step, and the logit of the foreground.
     channels : int
-        That ``network`` takes. The image's channels are the first, in their order; the others are zero, as for Cellpose
+        Channels that ``network`` takes. The image's come first, in their order; the others are zero, as for Cellpose
         on a grey image.
     side : int, optional
-        Side of the only planes that ``network`` takes; smaller ones are put in the middle of such a plane of zeros.
+        Side of the planes, if ``network`` takes one size only; smaller ones are padded with zeros on all sides.
     """
 
     def __init__(self, network: nn.Module, channels: int, side: int | None = None) -> None:
@@ -53,7 +53,7 @@ class PlaneNetwork(nn.Module):
         answer = torch.zeros((len(x), 4, *x.shape[2:]), dtype=torch.float32, device=x.device)
         for volume, sums in zip(x, answer, strict=True):
             self._add_planes(volume, sums)
-            torch.sigmoid_(sums[0].div_(3))  # volume by volume: on a part of a batch torch rounds it differently
+            torch.sigmoid_(sums[0].div_(3))  # one volume at a time: torch rounds differently on a part of a batch
             sums[1:] /= 2 * FLOW_UNIT
         return answer
 

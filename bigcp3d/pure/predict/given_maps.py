@@ -1,7 +1,7 @@
-"""Maps of other tools in the form of ours: foreground and flow as int8, each times 127.
+"""Convert maps of other tools to ours: foreground and flow as int8, each times 127.
 
-Invariant: a value becomes the int8 that our own prediction would have made of it where one patch decides, so float maps
-and the int8 maps of the same numbers lead to the same labels.
+Invariant: a value becomes the int8 that our own prediction would make of it in the middle of a patch, so float maps and
+int8 maps of the same numbers give the same labels.
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ def quantise_maps(values: NDArray[np.floating[Any]]) -> NDArray[np.int8]:
     Parameters
     ----------
     values : ndarray of float, shape (4, z, y, x)
-        Foreground 0..1 and flow z, y, x in voxels per step; finite.
+        Foreground 0 to 1 and flow z, y, x in voxels per step; finite.
 
     Returns
     -------
@@ -30,7 +30,7 @@ def quantise_maps(values: NDArray[np.floating[Any]]) -> NDArray[np.int8]:
 
     Notes
     -----
-    Voxel by voxel, so exact under blocking. A plane at a time: 5 bytes a voxel beyond the values for four channels.
+    Voxel by voxel, so exact under blocking; a plane at a time, to save memory.
     """
     maps = np.empty(values.shape, np.int8)
     for z in range(values.shape[1]):
@@ -41,13 +41,10 @@ def quantise_maps(values: NDArray[np.floating[Any]]) -> NDArray[np.int8]:
 
 
 def refuse_reason(values: NDArray[np.floating[Any]]) -> str | None:
-    """Why values are no foreground and flow, or None.
+    """Why values (4, z, y, x) cannot be foreground and flow, or None.
 
-    Parameters
-    ----------
-    values : ndarray of float, shape (4, z, y, x)
-        As for `quantise_maps`. A foreground a little outside 0..1 passes, as interpolation leaves it; flows of any
-        length pass, and are cut to 1 on each axis.
+    A foreground a little outside 0 to 1 passes, as interpolation makes it; so do flows of any length, which
+    `quantise_maps` cuts to 1 on each axis.
     """
     bad = values.size - int(np.count_nonzero(np.isfinite(values)))
     if bad:

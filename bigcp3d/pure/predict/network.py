@@ -1,4 +1,4 @@
-r"""The networks: 3D U-Nets (Cicek et al. 2016), whole, from top to bottom.
+r"""The networks: 3D U-Nets (Cicek et al. 2016) that predict foreground and flow.
 
 `UNet3D` follows the layout of Eschweiler and Stegmaier 2021. With f features::
 
@@ -10,13 +10,13 @@ r"""The networks: 3D U-Nets (Cicek et al. 2016), whole, from top to bottom.
                     \                    /
                      level 8f -----------
 
-Convolutions are 3 wide, those with stride 4; instance norm and LeakyReLU(0.2) follow each, and tanh ends it. The stem
-has no norm, so that faint and bright patches, and empty ones, can be told apart. With 16 features and depth 4: 1.98
-million parameters, 164 kFLOP a voxel.
+Convolutions are 3 wide, those with stride 4. Instance norm and LeakyReLU(0.2) follow each; tanh is last. The first
+level has no norm, so that faint, bright and empty patches can be told apart. With 16 features and depth 4: 1.98 million
+parameters, 164 kFLOP a voxel.
 
-`HalfUNet3D` begins and ends at half the resolution, where all but an eighth of that work would be done: a strided
-convolution, a plain U-Net with max-pooling, a transposed convolution. With 32 features and depth 4: 5.88 million
-parameters, most of them where there are few voxels, and 74 kFLOP a voxel. `examples/architectures.py` compares them.
+`HalfUNet3D` begins and ends at half the resolution, and so saves most of that work: a strided convolution, a plain
+U-Net with max-pooling, a transposed convolution. With 32 features and depth 4: 5.88 million parameters, most of them
+where there are few voxels, and 74 kFLOP a voxel. `examples/architectures.py` compares the two.
 """
 
 from __future__ import annotations
@@ -56,25 +56,18 @@ def _up(features: int) -> nn.Sequential:
 
 
 class UNet3D(nn.Module):
-    """A 3D U-Net with four outputs in [-1, 1].
+    """A 3D U-Net with four outputs in [-1, 1]; sides of patches are multiples of ``stride``.
+
+    Instance norm uses the patch's mean and spread, so the answer depends weakly on the whole patch.
 
     Parameters
     ----------
     channels : int
         Of the input.
     features : int
-        At full resolution; they double ``depth - 1`` times. An even number; multiples of 16 are fast.
+        At full resolution, even; they double ``depth - 1`` times. Multiples of 16 are fast.
     depth : int
         Levels of resolution, at least 2.
-
-    Attributes
-    ----------
-    stride : int
-        Sides of patches are multiples of it.
-
-    Notes
-    -----
-    Instance norm takes its mean and spread from the patch, so the answer depends weakly on all that a patch sees.
     """
 
     def __init__(self, channels: int = 1, features: int = 16, depth: int = 4) -> None:
@@ -113,7 +106,7 @@ def _pair(inputs: int, outputs: int, norm: bool) -> nn.Sequential:
 
 
 class HalfUNet3D(nn.Module):
-    """A 3D U-Net whose finest level has half the resolution of the image; four outputs in [-1, 1].
+    """A 3D U-Net at half the image's resolution, as `UNet3D` else.
 
     Parameters
     ----------
@@ -123,15 +116,6 @@ class HalfUNet3D(nn.Module):
         At half the resolution; they double ``depth - 1`` times. Multiples of 8 are fast.
     depth : int
         Levels, of half the resolution and coarser, at least 2.
-
-    Attributes
-    ----------
-    stride : int
-        Sides of patches are multiples of it.
-
-    Notes
-    -----
-    The finest level has no norm, so that faint and bright patches, and empty ones, can be told apart.
     """
 
     def __init__(self, channels: int = 1, features: int = 32, depth: int = 4) -> None:
@@ -162,5 +146,5 @@ class HalfUNet3D(nn.Module):
 
 
 def make_network(architecture: str, channels: int, features: int, depth: int) -> nn.Module:
-    """A network of an `Architecture` with random weights; a card may name others, which are not made here."""
+    """A network of an `Architecture`, with random weights."""
     return {"eschweiler": UNet3D, "half": HalfUNet3D}[architecture](channels, features, depth)

@@ -1,7 +1,7 @@
-"""Intensities: one range for a whole volume, from a fixed sample of it.
+"""Normalise intensities: one range for a whole volume, from a fixed sample of it.
 
-Invariant: the sample depends on the volume's shape alone, and the range on the sample, so that every block, whoever
-computes it and in whatever order, sees the same intensities. NaN and infinities count as the lowest intensity.
+Invariant: the sample depends on the volume's shape alone, and the range on the sample, so every block has the same
+intensities. NaN and infinities count as the lowest intensity.
 """
 
 from __future__ import annotations
@@ -24,18 +24,7 @@ SAMPLE_BOX: Vec3 = (16, 32, 32)
 
 
 def sample_boxes(shape: Vec3) -> tuple[Box, ...]:
-    """The boxes whose voxels stand for the volume: the volume itself, or boxes spread evenly over it.
-
-    Parameters
-    ----------
-    shape : tuple of int
-        Of the volume, (z, y, x) in voxels.
-
-    Returns
-    -------
-    boxes : tuple of Box
-        Disjoint, at most `SAMPLE_VOX` voxels together; they depend on ``shape`` alone.
-    """
+    """The sample of a volume: all of it, or disjoint boxes of at most `SAMPLE_VOX` voxels, spread evenly."""
     if math.prod(shape) <= SAMPLE_VOX:
         return (Box.of_shape(shape),)
     side = vec3(min(s, b) for s, b in zip(shape, SAMPLE_BOX, strict=True))
@@ -58,7 +47,7 @@ def sample_boxes(shape: Vec3) -> tuple[Box, ...]:
 def estimate_range(
     sample: Iterable[NDArray[np.generic]], low_percentile: float, high_percentile: float
 ) -> tuple[float, float, int]:
-    """Intensities that become 0 and 1.
+    """Find the intensities that become 0 and 1.
 
     Parameters
     ----------
@@ -70,7 +59,7 @@ def estimate_range(
     Returns
     -------
     low, high : float
-        ``low < high``: the percentiles of the finite voxels, or the lowest and highest where those coincide.
+        The percentiles of the finite voxels, or the lowest and highest if those are equal; ``low < high``.
     nonfinite : int
         NaN and infinities in the sample.
 
@@ -101,23 +90,9 @@ def estimate_range(
 def normalise_intensity(
     array: NDArray[np.generic], low: float, high: float, clip: tuple[float, float]
 ) -> NDArray[np.float32]:
-    """Intensities with ``low`` at 0 and ``high`` at 1, cut at ``clip``.
+    """Intensities as float32 with ``low`` at 0 and ``high`` at 1, cut to the range ``clip``.
 
-    Parameters
-    ----------
-    array : ndarray of any real dtype
-    low, high : float
-        From `estimate_range`.
-    clip : tuple of float
-        Lowest and highest result. NaN and both infinities become the lowest.
-
-    Returns
-    -------
-    ndarray of float32, shape of ``array``
-
-    Notes
-    -----
-    Voxel by voxel, so exact under blocking.
+    NaN and both infinities become the lowest value.
     """
     values = array.astype(np.float32)
     bad = None if array.dtype.kind in "iu" else ~np.isfinite(values)

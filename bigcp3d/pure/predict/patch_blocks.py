@@ -1,8 +1,8 @@
-"""Who computes which patch, and what is handed over: blocks of whole patches.
+"""Blocks of whole patches: which block computes which patch, and what it passes to its neighbours.
 
 A block of the maps is a whole number of patch cores, so every patch belongs to one block and is computed once. Patches
-see and fill ``margin`` voxels beyond their cores, so a block's sums cover its *extent*; its core is complete only with
-what its neighbours' patches add near the faces, and its *inner* part is complete by itself::
+fill ``margin`` voxels beyond their cores. So a block's sums cover its *extent*, its core is complete only after
+neighbours' patches are added near the faces, and its *inner* part is complete by itself::
 
       extent = core grown by the margin, clipped to the volume
       +-----------------------+
@@ -13,8 +13,8 @@ what its neighbours' patches add near the faces, and its *inner* part is complet
       |   +--- core ------+   |
       +-----------------------+
 
-Sums are integers (`bigcp3d.pure.predict.patches`), so it does not matter who adds them, or when. The cores of several
-patches on an axis are at least two margins wide, so an extent never reaches beyond the next block.
+Sums are integers (`bigcp3d.pure.predict.patches`), so the order of adding does not matter. Where an axis has several
+patches, their cores are at least two margins wide, so an extent never reaches beyond the next block.
 """
 
 from __future__ import annotations
@@ -35,7 +35,7 @@ class PatchBlocks:
 
     @classmethod
     def near(cls, patches: PatchGrid, block: Vec3) -> PatchBlocks:
-        """Blocks of whole patches, about as large as ``block``: on no axis more of them, and at least a patch each."""
+        """Blocks of at least one patch, about as large as ``block``; on no axis more blocks than with ``block``."""
         numbers = zip(patches.cores.counts, BlockGrid(patches.shape, block).counts, strict=True)
         return cls(patches, vec3(-(-count // blocks) for count, blocks in numbers))
 
@@ -55,7 +55,7 @@ class PatchBlocks:
         return self.patches.cores.touching(self.grid.core(index))
 
     def layers(self, index: Vec3, within: Box | None = None) -> list[list[Vec3]]:
-        """Its patches, layer by layer along z; only those that fill voxels ``within`` a box, if one is given."""
+        """A block's patches by layers along z; only those that fill voxels ``within`` a box, if one is given."""
         core = self.grid.core(index)
         part = core if within is None else core.intersect(within.grow(self.patches.margin))
         patches = self.patches.cores.touching(part)
@@ -75,7 +75,7 @@ class PatchBlocks:
         return Box(core.start, core.start) if box.empty else box
 
     def shell(self, index: Vec3) -> list[Box]:
-        """The rest of the block, as boxes without overlap: slabs below and above the inner part on z, y and x."""
+        """The core without the inner part, as disjoint slabs below and above that on z, y and x."""
         rest, inner, slabs = self.grid.core(index), self.inner(index), []
         if inner.empty:
             return [rest]
@@ -91,11 +91,11 @@ class PatchBlocks:
         return self.grid.touching(box.grow(self.patches.margin))
 
     def meeting(self, index: Vec3) -> list[Vec3]:
-        """The blocks whose voxels a block fills, in raster order, itself included; they are those that fill its own."""
+        """The blocks whose voxels a block fills, itself included, in raster order; these also fill its own."""
         return self.grid.touching(self.extent(index))
 
     def shared(self, giver: Vec3, taker: Vec3) -> Box:
-        """What ``giver`` fills of ``taker``'s core."""
+        """The part of ``taker``'s core that ``giver`` fills."""
         return self.extent(giver).intersect(self.grid.core(taker))
 
 

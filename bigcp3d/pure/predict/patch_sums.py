@@ -1,9 +1,8 @@
-"""Weighted sums of patches, held where the network computes: on the host, or on a device of torch.
+"""Weighted sums of patches, held where the network computes: in numpy, or in torch on a GPU.
 
-Invariant: sums and maps are those of `bigcp3d.pure.predict.patches`, to the bit. Predictions are rounded half to even
-in float32 before they are summed (IEEE, in torch as in numpy); all that follows is integers.
-
-On a GPU nothing but maps as int8, and sums at seams, is copied back to the host.
+Invariant: sums and maps equal those of `bigcp3d.pure.predict.patches` to the bit. Predictions are rounded half to even
+in float32 before they are summed (IEEE, in torch as in numpy); all that follows is integers. From a GPU only int8 maps,
+and sums at block borders, are copied back.
 """
 
 from __future__ import annotations
@@ -18,7 +17,7 @@ from bigcp3d.pure.predict.patches import SUB, PatchGrid, axis_totals, axis_weigh
 
 
 class HostSums:
-    """Sums of ``box`` in an array of numpy: 16 bytes a voxel."""
+    """Sums of ``box`` in numpy: 16 bytes a voxel."""
 
     def __init__(self, box: Box, grid: PatchGrid) -> None:
         self.box, self.grid = box, grid
@@ -38,10 +37,7 @@ class HostSums:
 
 
 class DeviceSums:
-    """Sums of ``box`` in a tensor on ``device``: 16 bytes a voxel there.
-
-    Nothing waits for the device before `sums` or `maps` are asked for.
-    """
+    """Sums of ``box`` in a tensor on ``device``, 16 bytes a voxel; `sums` and `maps` wait for the device."""
 
     def __init__(self, box: Box, grid: PatchGrid, device: torch.device) -> None:
         self.box, self.grid = box, grid
@@ -69,7 +65,7 @@ class DeviceSums:
     def maps(self, box: Box) -> NDArray[np.int8]:
         """Maps of a box inside, int8 (4, *box.shape), where its sums are complete.
 
-        Divided as in `bigcp3d.pure.predict.patches.finish_merge`: half away from zero, a plane at a time, in int64.
+        The same division as in `bigcp3d.pure.predict.patches.finish_merge`.
         """
         grid, total = self.grid, self.total[(slice(None), *box.slices(self.box.start))]
         sides = zip(grid.shape, grid.patch, box.start, box.stop, strict=True)

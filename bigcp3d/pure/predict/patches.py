@@ -1,4 +1,4 @@
-"""Patches: the network's windows, on one grid fixed to the volume's origin, merged by weight.
+r"""Patches: the network's windows, on one grid fixed to the volume's origin, and their weighted merging.
 
 Patch k of an axis owns the core ``[k * c, (k + 1) * c)`` and sees ``margin`` voxels more on both sides. Its weight is
 full in the middle and falls linearly over the two margins around each core border, so that two patches blend::
@@ -7,7 +7,7 @@ full in the middle and falls linearly over the two margins around each core bord
     weight       /------------------------------\
     patch k+1                         /------------------------------\
 
-Weights are integers (1..64 per axis) and predictions are quantised before they are summed, so the merged map is the
+Weights are integers (1 to 64 per axis) and predictions are rounded before they are summed, so the merged map is the
 same to the bit in whatever order, grouping or block it is summed. Beyond the volume the image is reflected.
 Follows Eschweiler et al. 2021b (weighted merging of overlapping patches).
 """
@@ -66,7 +66,7 @@ class PatchGrid:
         return BlockGrid(self.shape, self.core)
 
     def window(self, index: Vec3) -> Box:
-        """What patch ``index`` sees; may stick out of the volume."""
+        """The voxels that patch ``index`` sees, some perhaps outside the volume."""
         start = vec3(i * c - self.margin for i, c in zip(index, self.core, strict=True))
         return Box(start, vec3(a + p for a, p in zip(start, self.patch, strict=True)))
 
@@ -107,11 +107,9 @@ def axis_totals(size: int, patch: int, margin: int) -> NDArray[np.int64]:
 
 
 def choose_patch(shape: Vec3, largest: Vec3, margin: int, stride: int) -> Vec3:
-    """Patch shape for a volume: at most ``largest``, a multiple of ``stride``, cores of about equal size.
+    """Patch shape for a volume: at most ``largest``, a multiple of ``stride``, with cores of about equal size.
 
-    ``largest`` is a multiple of ``stride``, and at least four margins.
-
-    Depends on the volume and the model alone, never on blocks.
+    ``largest`` is a multiple of ``stride``, and at least four margins. Blocks have no influence.
     """
     sides = []
     for size, most in zip(shape, largest, strict=True):
@@ -147,7 +145,7 @@ def merge_patch(total: NDArray[np.int32], box: Box, window: Box, prediction: NDA
 def finish_merge(total: NDArray[np.int32], box: Box, grid: PatchGrid) -> NDArray[np.int8]:
     """Divide the sums of a box by the weights and round to the stored int8, half away from zero.
 
-    No more than two patches blend on an axis, and their weights add up to 64 or 65, so no sum exceeds
+    At most two patches blend on an axis, and their weights add up to 64 or 65, so no sum exceeds
     127 * 32 * 65^3 < 2^31.
     """
     weights = [
@@ -164,16 +162,14 @@ def finish_merge(total: NDArray[np.int32], box: Box, grid: PatchGrid) -> NDArray
 
 
 def finish_maps(total: NDArray[np.int32], box: Box, grid: PatchGrid) -> NDArray[np.int8]:
-    """Maps of a box from the sums of all patches that meet it.
+    """Maps of a box from its complete sums.
 
     Parameters
     ----------
     total : ndarray of int32, shape (4, *box.shape)
-        Complete sums.
+        Sums of all patches that meet ``box``.
     box : Box
-        Where they lie.
     grid : PatchGrid
-        The volume's patches.
 
     Returns
     -------

@@ -1,4 +1,4 @@
-"""Reading ahead: a thread fetches the next thing while this one is used."""
+"""Read the next item in a thread while the current one is used."""
 
 from __future__ import annotations
 
@@ -11,31 +11,11 @@ Value = TypeVar("Value")
 
 
 def read_each(read: Callable[[What], Value], wanted: Sequence[What], *, ahead: bool) -> Generator[Value, None, None]:
-    """Read one thing after the other.
+    """Yield ``read(item)`` for each item of ``wanted``, in order.
 
-    Parameters
-    ----------
-    read : callable
-        Gives the value of one of ``wanted``; called once for each, in order, never twice at a time.
-    wanted : sequence
-        What is read.
-    ahead : bool
-        Whether a thread reads the next one while the caller uses this one; else each is read when it is asked for.
-
-    Yields
-    ------
-    value
-        What ``read`` gave; not held here any more.
-
-    Raises
-    ------
-    Exception
-        What ``read`` raised, when its value is asked for.
-
-    Notes
-    -----
-    Ahead, the value in use and the next one are in memory; never a third. A generator that is closed early waits for
-    the reading that has begun.
+    With ``ahead``, a thread reads the next item while the caller uses the current one; never are two read at a time, or
+    more than two values held. An exception of ``read`` is raised when its value is due. A generator that is closed
+    early waits for the reading that has begun.
     """
     if not ahead:
         for one in wanted:

@@ -1,16 +1,16 @@
-"""Prediction: patches through the network, and the weighted sums of what it says.
+"""Prediction: run patches through the network and add up its answers with weights.
 
 Invariant: a voxel of the maps depends on the image, the normalisation, the network, its precision, the kind of device
-and the patch grid, never on the block. Every patch has the same shape, runs alone (on a GPU: in a batch of one shape)
-and on one thread, so that no sum inside the network is regrouped; merging is integer arithmetic.
+and the patch grid, never on the block. Every patch has the same shape and runs alone (on a GPU: in a batch of one
+shape) and on one thread, so that sums inside the network are always grouped alike; merging is integer arithmetic.
 
-Where the network lives on a GPU, everything from the image to the maps stays there: a layer of patches is uploaded
-at once, and the next one is read meanwhile.
+On a GPU everything from the image to the maps stays there: a layer of patches is uploaded at once, and the next one is
+read meanwhile.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import closing
 
 import numpy as np
@@ -25,7 +25,7 @@ from bigcp3d.pure.predict.read_ahead import read_each
 
 
 def take_patch(image: Tensor, region: Box, window: Box, grid: PatchGrid) -> Tensor:
-    """The window's voxels (c, z, y, x), reflected where it sticks out of the volume; ``image`` covers ``region``."""
+    """The window's voxels (c, z, y, x), reflected beyond the volume's border; ``image`` covers ``region``."""
     for axis in range(3):
         index = torch.from_numpy(reflected(window.start[axis], window.stop[axis], grid.shape[axis]))
         image = image.index_select(1 + axis, (index - region.start[axis]).to(image.device, non_blocking=True))
@@ -45,17 +45,17 @@ def run_network(network: nn.Module, patches: Tensor) -> Tensor:
 
 @torch.inference_mode()
 def mend_border(answer: Tensor, window: Box, shape: Vec3) -> None:
-    """On the outermost planes of the volume, take the flow across them from the next plane inside, in place.
+    """On the volume's outermost planes, replace the flow across them by that of the next plane inside, in place.
 
-    A patch sees the volume's reflection beyond the border, and what is the same on both sides of a plane has no flow
-    across it: of each cell that the border cuts, that plane became a cell of its own.
+    Beyond the border a patch sees the reflected image. Equal on both sides, it predicts no flow across the outermost
+    plane, and of each cell that the border cuts, that plane would become a cell of its own.
 
     Parameters
     ----------
     answer : Tensor, shape (4, *window.shape)
         Foreground and flow of a patch.
     window : Box
-        Where the patch lies.
+        Of the patch.
     shape : tuple of int
         Of the volume.
     """
@@ -67,7 +67,7 @@ def mend_border(answer: Tensor, window: Box, shape: Vec3) -> None:
 
 
 def _fill(patches: Sequence[Tensor], batch: int) -> Tensor:
-    """Patches as one batch, always of the same shape: zeros in the places that are left."""
+    """Patches as a batch of fixed shape, filled up with zeros."""
     return torch.stack([*patches, *[torch.zeros_like(patches[0])] * (batch - len(patches))])
 
 
@@ -91,14 +91,13 @@ def sum_patches(
     layers : sequence of sequences of patch indices
         The patches; the box that a layer sees is read at once.
     box : Box
-        Where sums are wanted.
+        Of the sums.
     grid : PatchGrid
-        The volume's patches.
     network : nn.Module
         Takes (batch, c, *grid.patch), returns (batch, 4, *grid.patch) in [-1, 1].
     batch : int
-        Patches that go through the network together. Sums do not depend on the layers as long as answers do not
-        depend on places in a batch (`bigcp3d.pure.predict.batch_check`).
+        Patches that go through the network together; above 1 only if that is safe
+        (`bigcp3d.pure.predict.batch_check`).
     on_device : bool, optional
         Whether sums are held, and maps finished, by torch on the network's device. Default: where that is a GPU.
     ahead : bool, optional
@@ -107,15 +106,14 @@ def sum_patches(
     Returns
     -------
     sums : HostSums or DeviceSums
-        Equal to the bit, whatever ``on_device`` and ``ahead``.
+        Equal to the bit, whatever ``on_device`` and ``ahead``; sums of other patches may be added in any order.
 
     Notes
     -----
-    A patch that sees nothing but one value in each channel is not computed again: the network's answer to it follows
-    from the values. So empty space (padding, the outside of a stitched mosaic) costs next to nothing, and not a bit
-    changes.
-    Sums of any other patches may be added in any order. 16 bytes a voxel of the box, the image that a layer sees and
-    the activations of one batch, all on the network's device; ahead, the image that the next layer sees, on the host.
+    The answer to a patch with a single value in each channel is computed once per value. So empty space (padding, the
+    outside of a stitched mosaic) costs almost nothing, and not a bit changes.
+    Memory: 16 bytes a voxel of the box, the image of a layer and the activations of one batch, on the network's device;
+    ahead, the image of the next layer on the host.
     """
     device = next(network.parameters()).device
     gpu = device.type != "cpu"
@@ -123,30 +121,40 @@ def sum_patches(
     layers = [layer for layer in layers if layer]
     regions = [grid.read_box(layer) for layer in layers]
     known: dict[tuple[float, ...], Tensor] = {}
-
-    def add(window: Box, answer: Tensor) -> None:
-        mend_border(answer, window, grid.shape)
-        sums.add(window, answer)
-
     with closing(read_each(read, regions, ahead=gpu if ahead is None else ahead)) as images:
         for layer, region in zip(layers, regions, strict=True):
-            values = next(images)
-            same = {index: value for index in layer if (value := _only_values(values, region, index, grid)) is not None}
-            image = torch.from_numpy(values).to(device)
-            del values
-            for index, value in same.items():
-                if value not in known:
-                    patch = take_patch(image, region, grid.window(index), grid)
-                    known[value] = run_network(network, _fill([patch], batch))[0]
-                add(grid.window(index), known[value].clone())
-            rest = [grid.window(index) for index in layer if index not in same]
-            for first in range(0, len(rest), batch):
-                windows = rest[first : first + batch]
-                patches = _fill([take_patch(image, region, window, grid) for window in windows], batch)
-                for window, answer in zip(windows, run_network(network, patches), strict=False):
-                    add(window, answer)
-            del image  # before the next one is asked for
+            for window, answer in _answers(next(images), region, layer, grid, network, batch, known):
+                mend_border(answer, window, grid.shape)
+                sums.add(window, answer)
     return sums
+
+
+def _answers(
+    values: NDArray[np.float32],
+    region: Box,
+    layer: Sequence[Vec3],
+    grid: PatchGrid,
+    network: nn.Module,
+    batch: int,
+    known: dict[tuple[float, ...], Tensor],
+) -> Iterator[tuple[Box, Tensor]]:
+    """Windows of a layer's patches and the network's answers; ``values`` cover ``region``.
+
+    ``known`` keeps the answers to patches of a single value.
+    """
+    single = {index: value for index in layer if (value := _only_values(values, region, index, grid)) is not None}
+    image = torch.from_numpy(values).to(next(network.parameters()).device)
+    del values  # on a GPU the host needs its memory for the next layer
+    for index, value in single.items():
+        if value not in known:
+            patch = take_patch(image, region, grid.window(index), grid)
+            known[value] = run_network(network, _fill([patch], batch))[0]
+        yield grid.window(index), known[value].clone()
+    rest = [grid.window(index) for index in layer if index not in single]
+    for first in range(0, len(rest), batch):
+        windows = rest[first : first + batch]
+        patches = _fill([take_patch(image, region, window, grid) for window in windows], batch)
+        yield from zip(windows, run_network(network, patches), strict=False)
 
 
 def _only_values(image: NDArray[np.float32], region: Box, index: Vec3, grid: PatchGrid) -> tuple[float, ...] | None:
@@ -158,10 +166,7 @@ def _only_values(image: NDArray[np.float32], region: Box, index: Vec3, grid: Pat
 
 
 def fast_precision(device: str) -> str:
-    """``"bfloat16"`` where a device ("cpu" or "cuda") has instructions for it, else ``"float32"``.
-
-    Without them torch emulates bfloat16, slowly.
-    """
+    """``"bfloat16"`` where a device ("cpu" or "cuda") computes it fast, else ``"float32"``."""
     if device == "cuda":
         return "bfloat16" if torch.cuda.get_device_capability() >= (8, 0) else "float32"
     tests = (getattr(torch.cpu, name, None) for name in ("_is_avx512_bf16_supported", "_is_amx_tile_supported"))
@@ -169,10 +174,10 @@ def fast_precision(device: str) -> str:
 
 
 def fix_arithmetic() -> None:
-    """Let this process compute the same numbers for the same patch, every time.
+    """Make this process compute the same numbers for the same patch every time.
 
-    Every operation of torch runs on one thread; workers and patches are the parallelism. cuDNN takes kernels that are
-    deterministic, by the shape and not by a race between them, and float32 is float32, not TF32.
+    Every operation of torch runs on one thread. cuDNN chooses deterministic kernels by shape, not by timing them, and
+    float32 is not replaced by TF32.
     """
     torch.set_num_threads(1)
     torch.backends.cudnn.deterministic, torch.backends.cudnn.benchmark = True, False

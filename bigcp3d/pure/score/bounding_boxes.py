@@ -1,15 +1,14 @@
-"""Extents: the smallest box around each label, and which labels a block grid cuts.
+"""Bounding boxes of labels, and which cells a block grid cuts.
 
-A cell *touches a seam* if it has voxels on both sides of a plane between two blocks, that is in two blocks. Its box
-tells: on some axis the first and the last voxel lie in different blocks. For a cell that is connected through voxel
-faces this is the same as "two of its voxels are face neighbours and lie in different blocks". ::
+A cell *crosses a seam* if it has voxels in two blocks, that is, if on some axis its first and last voxel lie in
+different blocks. ::
 
       block 0      |    block 1
-        a a a      |  b b            a: no     b: no, it only lies against the plane
+        a a a      |  b b            a: no     b: no, it only touches the plane
             c c c  |  c              c: yes
 
-Lowest and highest coordinates are integers and merge in any order, so the answer is exact whatever parts the labels are
-read in; those have nothing to do with the grid that is asked about.
+Lowest and highest coordinates are integers and merge in any order, so the answer is exact in whatever parts the labels
+are read.
 """
 
 from __future__ import annotations
@@ -25,68 +24,55 @@ from bigcp3d.pure.score.overlaps import Ids, run_starts
 
 
 @dataclass(frozen=True)
-class Extents:
-    """Half-open boxes around labels, sorted by id; background has none.
-
-    Attributes
-    ----------
-    ids : ndarray of uint64, shape (n,)
-    start, stop : ndarray of int64, shape (n, 3)
-        (z, y, x), in voxels of the whole volume.
-    """
+class CellBoxes:
+    """Half-open boxes around n labels, sorted by id, without background."""
 
     ids: Ids
     start: NDArray[np.int64]
+    """Shape (n, 3): (z, y, x), in voxels of the whole volume."""
     stop: NDArray[np.int64]
 
     def __len__(self) -> int:
         return len(self.ids)
 
 
-def find_extents(labels: NDArray[np.integer], origin: Vec3 = (0, 0, 0)) -> Extents:
-    """Extents of the labels of an array.
-
-    Parameters
-    ----------
-    labels : ndarray of int, shape (z, y, x)
-    origin : tuple of int
-        Where its first voxel lies.
-    """
+def find_boxes(labels: NDArray[np.integer], origin: Vec3 = (0, 0, 0)) -> CellBoxes:
+    """The boxes of labels (z, y, x), whose first voxel lies at ``origin``."""
     starts = run_starts(labels)
     ids = np.ravel(labels)[starts].astype(np.uint64)
     length, cell = np.diff(starts, append=labels.size), ids > 0
     first = np.stack(np.unravel_index(starts[cell], labels.shape), axis=1) + np.array(origin, np.int64)
     last = first + 1
     last[:, 2] += length[cell] - 1
-    return merge_extents([Extents(ids[cell], first, last)])
+    return merge_boxes([CellBoxes(ids[cell], first, last)])
 
 
-def merge_extents(parts: Sequence[Extents]) -> Extents:
-    """The extents in a volume from those in parts that cover it."""
+def merge_boxes(parts: Sequence[CellBoxes]) -> CellBoxes:
+    """The boxes in a volume from those in parts that cover it."""
     none = np.empty((0, 3), np.int64)
     ids = np.concatenate([np.empty(0, np.uint64), *(part.ids for part in parts)])
     order = np.argsort(ids, kind="stable")
     ids = ids[order]
     first = np.flatnonzero(np.concatenate([np.ones(min(1, len(ids)), bool), ids[1:] != ids[:-1]]))
     if not len(first):
-        return Extents(ids, none, none)
+        return CellBoxes(ids, none, none)
     start = np.concatenate([none, *(part.start for part in parts)])[order]
     stop = np.concatenate([none, *(part.stop for part in parts)])[order]
-    return Extents(ids[first], np.minimum.reduceat(start, first), np.maximum.reduceat(stop, first))
+    return CellBoxes(ids[first], np.minimum.reduceat(start, first), np.maximum.reduceat(stop, first))
 
 
 def cross_seams(
     start: NDArray[np.int64], stop: NDArray[np.int64], blocks: tuple[float, float, float]
 ) -> NDArray[np.bool_]:
-    """Whether each extent has voxels in two blocks.
+    """Whether each box has voxels in two blocks.
 
     Parameters
     ----------
     start, stop : ndarray of int64, shape (n, 3)
-        Half-open extents.
+        Half-open boxes.
     blocks : tuple of float
-        Voxels of a block, (z, y, x), the first at the volume's origin. Voxel i lies in block ``floor((i + 0.5) / b)``,
-        which is ``i // b`` for whole numbers; a fraction is a block of a working grid times its factor.
+        Voxels of a block, (z, y, x), the first at the volume's origin; fractions if the blocks are those of a working
+        grid. Voxel i lies in block ``floor((i + 0.5) / b)``.
 
     Returns
     -------
@@ -97,19 +83,11 @@ def cross_seams(
     return crosses
 
 
-def look_up_extents(
-    ids: Ids, time: NDArray[np.int64], extents: Sequence[Extents]
+def look_up_boxes(
+    ids: Ids, time: NDArray[np.int64], boxes: Sequence[CellBoxes]
 ) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
-    """Start and stop, shape (n, 3), of cells that are given by id and time point.
-
-    Parameters
-    ----------
-    ids, time : ndarray, shape (n,)
-        Cells in the order of time.
-    extents : sequence of Extents
-        Of each time point; each cell is in them.
-    """
-    before = np.cumsum([0, *(len(known) for known in extents)])
-    rows = [np.searchsorted(known.ids, ids[time == t]) + before[t] for t, known in enumerate(extents)]
+    """Start and stop, shape (n, 3), of the boxes of cells given by id and, in ascending order, time point."""
+    before = np.cumsum([0, *(len(known) for known in boxes)])
+    rows = [np.searchsorted(known.ids, ids[time == t]) + before[t] for t, known in enumerate(boxes)]
     row = np.concatenate(rows)
-    return np.concatenate([e.start for e in extents])[row], np.concatenate([e.stop for e in extents])[row]
+    return np.concatenate([e.start for e in boxes])[row], np.concatenate([e.stop for e in boxes])[row]

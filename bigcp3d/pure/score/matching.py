@@ -1,7 +1,7 @@
-"""Which found cell belongs to which true cell: the best of each true cell, and pairs in which no cell comes twice.
+"""Match found cells to true cells: the largest overlap of each cell, and pairs in which no cell occurs twice.
 
-Cells of all time points are numbered densely, 0 is background. The numbers follow time and id alone, so all that is
-derived from them is the same whatever blocks the overlaps were counted in.
+The cells of all time points are numbered densely; 0 is background. The numbers follow from time and id, so results do
+not depend on the blocks in which overlaps were counted.
 """
 
 from __future__ import annotations
@@ -17,7 +17,7 @@ from scipy.sparse.csgraph import maximum_bipartite_matching
 from bigcp3d.pure.score.overlaps import Ids, Overlaps
 
 IOU_TENTHS = tuple(range(1, 10))
-"""Thresholds of IoU in tenths: comparisons of integers have no rounding."""
+"""Thresholds of IoU in tenths, since integers compare without rounding."""
 
 Rows = NDArray[np.int64]
 Mask = NDArray[np.bool_]
@@ -25,18 +25,18 @@ Mask = NDArray[np.bool_]
 
 @dataclass(frozen=True)
 class Contingency:
-    """Overlaps of numbered cells.
+    """Overlaps of T true and F found cells, numbered from 1; row 0 is background.
 
     Attributes
     ----------
     true_ids, found_ids : ndarray of uint64, shape (T + 1,), (F + 1,)
-        Ids, sorted within each time point; entry 0 is background.
+        Sorted within each time point.
     true_time, found_time : ndarray of int64, shape (T + 1,), (F + 1,)
         Time point of each.
     true_vox, found_vox : ndarray of int64, shape (T + 1,), (F + 1,)
         Voxels of each cell; 0 for background.
     true, found, count : ndarray of int64, shape (n,)
-        Pairs of rows, and their voxels in common. Background comes here too, once for each time point.
+        Pairs of rows, and their voxels in common. Pairs with background are included, once for each time point.
     """
 
     true_ids: Ids
@@ -69,7 +69,7 @@ class Contingency:
 
 
 def number_cells(times: Sequence[Overlaps]) -> Contingency:
-    """Number the cells of the overlaps of each time point; a label is one cell at each of them."""
+    """Number the cells of the overlaps of each time point; a label is another cell at each of them."""
     count = np.concatenate([np.empty(0, np.int64), *(table.count for table in times)])
     true_ids, true_time, true = _number([table.truth for table in times])
     found_ids, found_time, found = _number([table.pred for table in times])
@@ -92,20 +92,11 @@ def _number(ids: Sequence[Ids]) -> tuple[Ids, Rows, Rows]:
     return np.concatenate(names), np.concatenate(times), np.concatenate(rows)
 
 
-def find_best(by: Rows, other: Rows, count: NDArray[np.int64], rows: int) -> Rows:
-    """The pair in which each row has most voxels in common; of equals the one with the lower other row.
+def find_partners(by: Rows, other: Rows, count: NDArray[np.int64], rows: int) -> Rows:
+    """For each of ``rows`` cells the index of its largest pair, -1 if it has none.
 
-    Parameters
-    ----------
-    by, other, count : ndarray of int64, shape (n,)
-        Pairs of cells.
-    rows : int
-        How many rows ``by`` refers to.
-
-    Returns
-    -------
-    pair : ndarray of int64, shape (rows,)
-        Index of the pair; -1 where there is none.
+    ``by``, ``other`` and ``count`` (n,) are the pairs: the cell, its partner, their voxels in common. Of equal pairs
+    the one with the lower partner is taken.
     """
     order = np.lexsort((other, -count, by))
     pair = np.full(rows, -1, np.int64)
@@ -121,13 +112,12 @@ def match_one_to_one(table: Contingency, tenths: int) -> tuple[Mask, Mask]:
     Returns
     -------
     true, found : ndarray of bool, shape (T + 1,), (F + 1,)
-        Which cells have a partner; the two have equally many.
+        Which cells have a partner.
 
     Notes
     -----
-    Above 0.5 a cell can have one partner only, so there is nothing to choose. At and below, the number of matches is
-    the largest possible (Hopcroft and Karp 1973), never that of a greedy choice; which cells they are may then be one
-    of several answers, the same for the same ids.
+    Above 0.5 a cell can have one partner only. At and below, the number of matches is the largest possible (Hopcroft
+    and Karp 1973); which cells they are may be one of several answers, the same for the same ids.
     """
     good = table.matches_at(tenths)
     matched, taken = np.zeros(len(table.true_vox), bool), np.zeros(len(table.found_vox), bool)
@@ -140,23 +130,14 @@ def match_one_to_one(table: Contingency, tenths: int) -> tuple[Mask, Mask]:
     return matched, taken
 
 
-def follow_truth(table: Contingency, true: Mask, own: Mask) -> Mask:
-    """Group of the found cells: that of the true cell which they share most voxels with, or else their own.
+def group_by_true_cell(table: Contingency, true: Mask, own: Mask) -> Mask:
+    """Which found cells belong to a group: those whose largest overlap is with a true cell of it.
 
-    Parameters
-    ----------
-    table : Contingency
-    true : ndarray of bool, shape (T + 1,)
-        True cells in the group.
-    own : ndarray of bool, shape (F + 1,)
-        Found cells that are in it where they meet no true cell.
-
-    Notes
-    -----
-    So the halves of a cell that was cut at a seam count against the cells at seams, though neither half crosses it.
+    ``true`` (T + 1,) are the true cells in the group; ``own`` (F + 1,) decides for found cells that meet no true cell.
+    So the halves of a cell that was cut at a seam count as cells at seams, though neither half crosses it.
     """
     cells = table.cells
-    pair = find_best(cells.found, cells.true, cells.count, len(own))
+    pair = find_partners(cells.found, cells.true, cells.count, len(own))
     group, hit = own.copy(), pair >= 0
     group[hit] = true[cells.true[pair[hit]]]
     return group

@@ -1,6 +1,6 @@
-"""How well labels agree with the truth: the numbers that follow from the table of overlaps.
+"""Scores of labels against the truth, from the table of overlaps.
 
-Every number comes from integers that do not depend on blocks, in one order, so it does not depend on them either.
+Every score follows from integers that do not depend on blocks, added in one order.
 
 =====================  ==============================================================================================
 ``mean_dice`` etc.     Over true cells: Dice of each with the found cell that shares most voxels with it (the lower id
@@ -16,7 +16,7 @@ Every number comes from integers that do not depend on blocks, in one order, so 
 ``foreground_dice``    Of "in a cell" as a mask.
 =====================  ==============================================================================================
 
-None stands where a ratio has nothing under its line.
+None stands for 0 / 0.
 """
 
 from __future__ import annotations
@@ -27,39 +27,31 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from bigcp3d.pure.score.matching import IOU_TENTHS, Contingency, Mask, find_best, match_one_to_one, number_cells
-from bigcp3d.pure.score.overlaps import Ids, Overlaps, add_overlaps, count_overlaps, drop_crumbs
+from bigcp3d.pure.score.matching import IOU_TENTHS, Contingency, Mask, find_partners, match_one_to_one, number_cells
+from bigcp3d.pure.score.overlaps import Ids, Overlaps, add_overlaps, count_overlaps, ignore_small_cells
 
 __all__ = [
-    "CellTable", "Ids", "Number", "Overlaps", "Scores", "add_overlaps", "count_overlaps", "drop_crumbs", "list_cells",
-    "score_groups", "score_overlaps",
+    "CellScores", "Ids", "Number", "Overlaps", "Scores", "add_overlaps", "count_overlaps", "ignore_small_cells",
+    "list_cells", "score_groups", "score_overlaps",
 ]  # fmt: skip
 
 Number = float | int | None
 
 
 @dataclass(frozen=True)
-class CellTable:
-    """One row for each true cell, by time point and id.
-
-    Attributes
-    ----------
-    time : ndarray of int64, shape (n,)
-    cell, found : ndarray of uint64, shape (n,)
-        Id of the true cell, and of the found cell that shares most voxels with it; 0 where none does.
-    cell_vox, found_vox, overlap_vox : ndarray of int64, shape (n,)
-        Voxels of each and of both.
-    dice, iou : ndarray of float64, shape (n,)
-        Of the two; 0 where there is no found cell.
-    """
+class CellScores:
+    """One row for each true cell, by time point and id."""
 
     time: NDArray[np.int64]
     cell: Ids
     found: Ids
+    """The found cell that shares most voxels with the true one; 0 where none does."""
     cell_vox: NDArray[np.int64]
     found_vox: NDArray[np.int64]
     overlap_vox: NDArray[np.int64]
+    """Voxels in common."""
     dice: NDArray[np.float64]
+    """0 where there is no found cell; so is ``iou``."""
     iou: NDArray[np.float64]
 
 
@@ -71,11 +63,11 @@ class Scores:
     ----------
     numbers : dict
         By name, see the head of this module; with the counts ``true_cells``, ``found_cells``, ``tp``, ``fp``, ``fn``
-        (at IoU 0.5). JSON as it stands.
+        (at IoU 0.5). Can be written as JSON.
     by_iou : tuple of dict
         ``iou``, ``ap``, ``precision``, ``recall``, ``f1``, ``tp``, ``fp``, ``fn`` at each threshold.
     dice : ndarray of float64, shape (true_cells,)
-        Of each true cell of the group, in the order of `CellTable`.
+        Of each true cell of the group, in the order of `CellScores`.
     """
 
     numbers: dict[str, Number]
@@ -84,33 +76,23 @@ class Scores:
 
 
 def score_overlaps(overlaps: Overlaps, *, min_truth_vox: int = 0) -> dict[str, Number]:
-    """Numbers that say how well labels agree with the truth.
+    """The numbers of `Scores` for the overlaps of a whole volume.
 
-    Parameters
-    ----------
-    overlaps : Overlaps
-        Of a whole volume.
-    min_truth_vox : int
-        Smaller true cells are ignored: `drop_crumbs`.
-
-    Returns
-    -------
-    numbers : dict
-        See `Scores`.
+    True cells smaller than ``min_truth_vox`` are ignored (`ignore_small_cells`).
     """
-    table = number_cells([drop_crumbs(overlaps, min_truth_vox)])
+    table = number_cells([ignore_small_cells(overlaps, min_truth_vox)])
     return score_groups(table, list_cells(table), [None])[0].numbers
 
 
-def list_cells(table: Contingency) -> CellTable:
+def list_cells(table: Contingency) -> CellScores:
     """Each true cell with the found cell that shares most voxels with it."""
     cells = table.cells
-    pair = find_best(cells.true, cells.found, cells.count, len(table.true_vox))[1:]
+    pair = find_partners(cells.true, cells.found, cells.count, len(table.true_vox))[1:]
     hit = pair >= 0
     row, overlap = np.zeros(len(pair), np.int64), np.zeros(len(pair), np.int64)
     row[hit], overlap[hit] = cells.found[pair[hit]], cells.count[pair[hit]]
     own, other = table.true_vox[1:], table.found_vox[row]
-    return CellTable(
+    return CellScores(
         time=table.true_time[1:],
         cell=table.true_ids[1:],
         found=table.found_ids[row],
@@ -122,14 +104,14 @@ def list_cells(table: Contingency) -> CellTable:
     )
 
 
-def score_groups(table: Contingency, cells: CellTable, groups: Sequence[tuple[Mask, Mask] | None]) -> list[Scores]:
+def score_groups(table: Contingency, cells: CellScores, groups: Sequence[tuple[Mask, Mask] | None]) -> list[Scores]:
     """Scores of groups of cells; cells are matched once, among all.
 
     Parameters
     ----------
     table : Contingency
         Of all cells.
-    cells : CellTable
+    cells : CellScores
         `list_cells` of it.
     groups : sequence
         Masks of bool, shapes (T + 1,) and (F + 1,): rows of true and of found cells in the group; None for all.
@@ -137,8 +119,8 @@ def score_groups(table: Contingency, cells: CellTable, groups: Sequence[tuple[Ma
     Returns
     -------
     scores : list of Scores
-        Where groups are disjoint and cover all, their counts add up to those of all. Voxels count in the group of their
-        true cell, those of true background in that of their found cell.
+        Voxels count in the group of their true cell, those of true background in that of their found cell. So counts
+        of disjoint groups add up.
     """
     chosen = [
         (np.ones(len(table.true_vox), bool), np.ones(len(table.found_vox), bool)) if group is None else group

@@ -1,7 +1,7 @@
-"""Other anatomies out of given cells: turned, stretched, bent, divided, cut by a surface, emptied.
+"""Change the shapes of labelled cells for training: turn, stretch, bend, divide and partly empty a tissue.
 
-A few labelled volumes hold few shapes. Here a sample's geometry is drawn anew, image and labels together, before any
-target is made of it; what only the labels know (divisions, surfaces, lumens) comes before an image is painted. All
+A few labelled volumes hold few shapes, so a sample's geometry is drawn anew, image and labels together, before targets
+are made of it. Changes of the labels alone (divisions, surfaces, lumens) come before an image is painted. All
 randomness comes from the generator given.
 """
 
@@ -16,7 +16,7 @@ from numpy.typing import NDArray
 
 from bigcp3d.pure.boxes import Vec3, vec3
 from bigcp3d.pure.learn.targets import centroids, dense_labels
-from bigcp3d.pure.tissue.tissue_fields import field_row, join
+from bigcp3d.pure.tissue.tissue_noise import join, noise_row
 
 Float32 = NDArray[np.float32]
 Labels = NDArray[np.int32]
@@ -25,24 +25,19 @@ Labels = NDArray[np.int32]
 class Warp(NamedTuple):
     """Where a target voxel is taken from: ``middle + matrix @ (voxel - middle of target) + displacement``.
 
-    Attributes
-    ----------
-    matrix : ndarray of float64, shape (3, 3)
-    key : int
-        Of the smooth displacement.
-    wavelength : float
-        Of the displacement, in voxels.
-    strength : float
-        Largest displacement on an axis, in voxels.
-    shape : tuple of int
-        Voxels of the target.
+    The displacement is smooth noise.
     """
 
     matrix: NDArray[np.float64]
+    """Shape (3, 3)."""
     key: int
+    """Of the displacement's random numbers."""
     wavelength: float
+    """Of the displacement, in voxels."""
     strength: float
+    """Largest displacement on an axis, in voxels."""
     shape: Vec3
+    """Voxels of the target."""
 
     @property
     def source_shape(self) -> Vec3:
@@ -51,7 +46,7 @@ class Warp(NamedTuple):
 
 
 def draw_warp(rng: np.random.Generator, shape: Vec3, diameter_vox: float, *, free: bool) -> Warp:
-    """A turn about one axis, a stretch and a bend.
+    """Draw a turn about one axis, a stretch and a bend.
 
     Parameters
     ----------
@@ -61,8 +56,8 @@ def draw_warp(rng: np.random.Generator, shape: Vec3, diameter_vox: float, *, fre
     diameter_vox : float
         Of the cells: bends are a few cells long and up to a fifth of a cell deep.
     free : bool
-        About any axis, with axes exchanged and stretched by up to about two against each other; otherwise about z alone
-        and hardly stretched, as must be where an image with its own blur along z is carried along.
+        Turn about any axis, exchange axes and stretch them by up to about two against each other. Otherwise turn about
+        z alone and hardly stretch, as an image with its own blur along z requires.
     """
     axis = int(rng.integers(3)) if free else 0
     angle = rng.uniform(-math.pi / 4, math.pi / 4) if rng.random() < (0.7 if free else 0.5) else 0.0
@@ -80,7 +75,7 @@ def draw_warp(rng: np.random.Generator, shape: Vec3, diameter_vox: float, *, fre
 
 @njit(nogil=True, cache=True)
 def _warp(source, out, matrix, key, wavelength, strength, linear):  # type: ignore[no-untyped-def]
-    """Fill ``out`` from ``source`` at the nearest voxel, or linearly between voxels; places outside are clamped."""
+    """Fill ``out`` from ``source``, nearest voxel or linear; beyond its border the outermost voxels count."""
     shape, size = source.shape, out.shape
     nodes, rows = np.empty(np.int64(size[2] / wavelength) + 4), np.zeros((3, size[2]))
     q, low, part = np.empty(3), np.empty(3, np.int64), np.empty(3)
@@ -88,7 +83,7 @@ def _warp(source, out, matrix, key, wavelength, strength, linear):  # type: igno
         for y in range(size[1]):
             if strength > 0:
                 for a in range(3):
-                    field_row(
+                    noise_row(
                         join(key, a), (z + 0.5) / wavelength, (y + 0.5) / wavelength, 0, wavelength, nodes, rows[a]
                     )
             for x in range(size[2]):
@@ -122,20 +117,7 @@ def _warp(source, out, matrix, key, wavelength, strength, linear):  # type: igno
 
 
 def warp_array(source: NDArray[np.generic], warp: Warp, *, linear: bool = False) -> NDArray[np.generic]:
-    """An array of ``warp.source_shape`` seen through a warp.
-
-    Parameters
-    ----------
-    source : ndarray, shape (z, y, x)
-        Labels, or an image (then ``linear``).
-    warp : Warp
-    linear : bool
-        Interpolate; otherwise the nearest voxel is taken.
-
-    Returns
-    -------
-    ndarray, shape ``warp.shape``, dtype of ``source``
-    """
+    """Warp labels, or an image (then ``linear``), of shape ``warp.source_shape``, to ``warp.shape``."""
     out = np.empty(warp.shape, source.dtype)
     key = np.uint64(warp.key)
     _warp(np.ascontiguousarray(source), out, warp.matrix, key, warp.wavelength, warp.strength, linear)
@@ -144,18 +126,18 @@ def warp_array(source: NDArray[np.generic], warp: Warp, *, linear: bool = False)
 
 @njit(nogil=True, cache=True)
 def smooth_noise(shape, key, wavelength):  # type: ignore[no-untyped-def]
-    """A smooth field in [-1, 1], float32 (z, y, x), of one ``wavelength`` in voxels per axis."""
+    """Smooth noise in [-1, 1], float32 (z, y, x); ``wavelength`` in voxels per axis."""
     out = np.empty(shape, np.float32)
     nodes, row = np.empty(np.int64(shape[2] / wavelength[2]) + 4), np.empty(shape[2])
     for z in range(shape[0]):
         for y in range(shape[1]):
-            field_row(key, (z + 0.5) / wavelength[0], (y + 0.5) / wavelength[1], 0, wavelength[2], nodes, row)
+            noise_row(key, (z + 0.5) / wavelength[0], (y + 0.5) / wavelength[1], 0, wavelength[2], nodes, row)
             out[z, y] = row
     return out
 
 
 def draw_noise(rng: np.random.Generator, shape: Vec3, wavelength_vox: float) -> Float32:
-    """`smooth_noise` of a random key."""
+    """Smooth noise in [-1, 1] of a random key."""
     key = rng.integers(2**63, dtype=np.uint64)
     return np.asarray(smooth_noise(shape, key, np.full(3, max(float(wavelength_vox), 1.0))), np.float32)
 
@@ -176,28 +158,28 @@ def _divide(dense, centre, normal, offset, chosen, shift):  # type: ignore[no-un
 
 
 def divide_cells(labels: Labels, rng: np.random.Generator, share: float, diameter_vox: float) -> Labels:
-    """Divide a share of the cells by planes near their centres: small cells, and flat ones, beside whole ones.
+    """Divide a share of the cells by planes, so that small and flat cells lie beside whole ones.
 
     Parameters
     ----------
     labels : ndarray of int32, shape (z, y, x)
     rng : numpy.random.Generator
     share : float
-        Probability of a cell to be divided.
+        Probability that a cell is divided.
     diameter_vox : float
-        Planes lie up to an eighth of it off the centre.
+        Planes lie up to an eighth of it from the centre.
 
     Returns
     -------
     ndarray of int32, shape (z, y, x)
-        Labels renamed.
+        Labels, renumbered.
     """
     dense, ids = dense_labels(labels)
     dense = dense.astype(np.int32, copy=True)
     number = len(ids)
     centre = centroids(dense, number)
     normal = rng.standard_normal((number + 1, 3))
-    if rng.random() < 0.5:  # all divisions of a tissue alike: layers of flat cells
+    if rng.random() < 0.5:  # all planes of a tissue alike: layers of flat cells
         normal = 0.2 * normal + rng.standard_normal(3)
     normal /= np.linalg.norm(normal, axis=1, keepdims=True) + 1e-9
     offset = rng.uniform(-0.125, 0.125, number + 1) * diameter_vox
@@ -206,19 +188,19 @@ def divide_cells(labels: Labels, rng: np.random.Generator, share: float, diamete
 
 
 def carve(labels: Labels, rng: np.random.Generator, diameter_vox: float) -> Labels:
-    """Empty a part of the tissue: a lumen or the outside, with a smooth surface or along whole cells.
+    """Empty a part of the tissue (a lumen or the outside), cutting cells smoothly or removing whole ones.
 
     Parameters
     ----------
     labels : ndarray of int32, shape (z, y, x)
     rng : numpy.random.Generator
     diameter_vox : float
-        The empty parts are one and a half to five cells large.
+        The empty parts are 1.5 to 5 cells large.
 
     Returns
     -------
     ndarray of int32, shape (z, y, x)
-        0 where it was emptied; cells of which less than a third is left are gone.
+        0 in the empty parts; cut cells of which less than a third is left are removed.
     """
     field = draw_noise(rng, vec3(labels.shape), float(rng.uniform(1.5, 5.0) * diameter_vox))
     level = float(np.quantile(field[::4, ::4, ::4], rng.uniform(0.05, 0.45)))

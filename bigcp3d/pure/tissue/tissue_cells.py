@@ -1,9 +1,9 @@
-"""The cells of a simulated tissue: one per site of a jittered lattice, each property a hash of the site's index.
+"""The cells of a simulated tissue: one for each site of an irregular lattice, drawn from a hash of the site's index.
 
 Space is measured in sites: ``u = (voxel + 0.5) / pitch``, in which cells are round. Odd layers and rows are shifted by
-half a site, like bricks, so that a cell has about 14 neighbours and not 6. Cell c claims a point of space with ``(u -
-s)' M (u - s) - b``, s being its seed; `bigcp3d.pure.tissue.tissue_claims` gives each voxel to the lowest claim below
-`LIMIT`. For cells that fill space M is nearly the unit matrix; for nuclei it is the ellipsoid whose surface is claim 1.
+half a site, like bricks, so that a cell has about 14 neighbours. The distance of a point from a cell with centre s is
+``(u - s)' M (u - s) - b``. For cells that fill space M is nearly the unit matrix; for nuclei it is the ellipsoid whose
+surface has distance 1.
 """
 
 from __future__ import annotations
@@ -15,41 +15,33 @@ import numpy as np
 from numba import njit
 from numpy.typing import NDArray
 
-from bigcp3d.pure.tissue.tissue_fields import field_at, join, mix, signed
+from bigcp3d.pure.tissue.tissue_noise import join, mix, noise_at, signed
 
 LIMIT = 1.0
-"""Claims from here on are not granted: the place stays empty."""
+"""A voxel at least this far from every cell stays empty."""
+
 CELLS = -1
-"""Index of the cells under the tissue's key; fields have their own, from 0."""
+"""Index of the cells under the tissue's key; smooth noise has indices from 0."""
+
 EMPTY_SITES = 4.0
-"""Wavelength of the empty regions in sites."""
+"""Wavelength of the empty regions, in sites."""
 
 
 class Cells(NamedTuple):
-    """The cells of a box of sites, in raster order; site ``(i, j, k)`` of the lattice is row ``i - low[0]``, ...
-
-    Attributes
-    ----------
-    seed : ndarray of float64, shape (i, j, k, 3)
-        Centre in sites.
-    form : ndarray of float64, shape (i, j, k, 6)
-        zz, yy, xx, zy, zx, yx of M.
-    bias : ndarray of float64, shape (i, j, k)
-        b.
-    alive : ndarray of bool, shape (i, j, k)
-        False in empty regions: the claim is made, but the voxels get label 0.
-    key : ndarray of uint64, shape (i, j, k)
-        Hash that all other properties of the cell come from.
-    low : tuple of int
-        Lattice index of the first site.
-    """
+    """The cells of a box of lattice sites, shape (i, j, k)."""
 
     seed: NDArray[np.float64]
+    """Shape (i, j, k, 3): centre in sites."""
     form: NDArray[np.float64]
+    """Shape (i, j, k, 6): zz, yy, xx, zy, zx, yx of M."""
     bias: NDArray[np.float64]
+    """b."""
     alive: NDArray[np.bool_]
+    """False in empty regions: voxels nearest to such a cell get label 0."""
     key: NDArray[np.uint64]
+    """Hash from which all other properties of the cell follow."""
     low: tuple[int, int, int]
+    """Lattice index of the first site."""
 
 
 @njit(nogil=True, cache=True)
@@ -94,7 +86,7 @@ def _fill_cells(cells, key, jitter, radius, variation, elongation, threshold):  
         _set_form(cells.form[i, j, k], own, axes)
         cells.bias[i, j, k] = 0.0 if radius > 0 else size - 1.0
         here = seed / EMPTY_SITES
-        cells.alive[i, j, k] = field_at(mix(key), here[0], here[1], here[2]) >= threshold
+        cells.alive[i, j, k] = noise_at(mix(key), here[0], here[1], here[2]) >= threshold
 
 
 def make_cells(
@@ -117,19 +109,15 @@ def make_cells(
     key : int
         Key of the tissue, below 2**64.
     jitter : float
-        Most that a seed lies off its site's middle on each axis, in sites, below 0.5.
+        Largest distance of a centre from its site's middle on each axis, in sites, below 0.5.
     radius : float
         Mean half axis of the nuclei in sites; 0 for cells that fill space.
     variation : float
         Spread of sizes: of a nucleus's half axes relative to the mean, of a cell's b in square sites.
     elongation : float
-        Spread of the three axes of a cell, relative.
+        Relative spread of the three axes of a cell.
     threshold : float
-        Cells whose seed lies where the field of empty regions is below this are not there.
-
-    Returns
-    -------
-    Cells
+        Where `empty_noise` is below this there are no cells.
     """
     empty = np.empty
     cells = Cells(
@@ -140,10 +128,10 @@ def make_cells(
 
 
 @njit(nogil=True, cache=True)
-def empty_field(key, points):  # type: ignore[no-untyped-def]
-    """Field that decides on empty regions at points in sites, float64 (n, 3)."""
+def empty_noise(key, points):  # type: ignore[no-untyped-def]
+    """Smooth noise that decides on empty regions, at points in sites, float64 (n, 3)."""
     out = np.empty(points.shape[0])
     for n in range(points.shape[0]):
         here = points[n] / EMPTY_SITES
-        out[n] = field_at(mix(key), here[0], here[1], here[2])
+        out[n] = noise_at(mix(key), here[0], here[1], here[2])
     return out

@@ -1,7 +1,7 @@
-"""What the microscope sees: stain on the cells' labels, then the camera's counts with their noise.
+"""From cells to an image: light of the stained cells, and after a blur the camera's counts with their noise.
 
-Between the two lies the blur (`bigcp3d.pure.tissue.tissue_fields.blur_valid`). Stain and counts of a voxel depend on
-the cells at it and at its six neighbours, on smooth fields, and on hashes of its global index, never on the box.
+Both depend on a voxel's cell and its six neighbours' cells, on smooth noise and on hashes of the voxel's global index,
+never on the box. The blur between them is `bigcp3d.pure.tissue.tissue_noise.blur_valid`.
 """
 
 from __future__ import annotations
@@ -11,23 +11,25 @@ import math
 import numpy as np
 from numba import njit
 
-from bigcp3d.pure.tissue.tissue_fields import bell, field_row, join, signed
+from bigcp3d.pure.tissue.tissue_noise import bell, join, noise_row, signed
 
 UNEVEN_SITES = 2.5
-"""Wavelength of slow unevenness in sites."""
+"""Wavelength of slow changes in brightness, in sites."""
+
 GRAIN_SITES = 0.22
-"""Wavelength of chromatin in nuclear diameters."""
+"""Wavelength of chromatin's texture, in nuclear diameters."""
+
 UNEVEN, GRAIN, CAMERA, PAIR, CELL = 101, 102, 103, 104, 105
 
 
 @njit(nogil=True, cache=True)
-def stain_walls(winner, keys, start, pitch, key, face, inside, staining, uneven):  # type: ignore[no-untyped-def]
-    """Light from cells with stained membranes, float32, one voxel shorter on every side than ``winner``.
+def stain_membranes(nearest, keys, start, pitch, key, face, inside, staining, uneven):  # type: ignore[no-untyped-def]
+    """Light from cells with stained membranes, float32, one voxel shorter on every side than ``nearest``.
 
-    A voxel is wall where a neighbour across a face belongs to another cell or to none, as bright as ``face`` says for
-    the axis of that face, so that a wall is two voxels thick. Each cell and each pair of cells has its own brightness.
+    A voxel is membrane where a neighbour across a face belongs to another cell or to none; its brightness is that of
+    ``face`` for the face's axis. Each cell and each pair of cells has its own brightness.
     """
-    nz, ny, nx = winner.shape[0] - 2, winner.shape[1] - 2, winner.shape[2] - 2
+    nz, ny, nx = nearest.shape[0] - 2, nearest.shape[1] - 2, nearest.shape[2] - 2
     out = np.zeros((nz, ny, nx), np.float32)
     wave = pitch * UNEVEN_SITES
     nodes, field = np.empty(np.int64(nx / wave[2]) + 4), np.empty(nx)
@@ -35,16 +37,16 @@ def stain_walls(winner, keys, start, pitch, key, face, inside, staining, uneven)
     for z in range(nz):
         for y in range(ny):
             gz, gy = start[0] + z + 1.5, start[1] + y + 1.5
-            field_row(join(key, UNEVEN), gz / wave[0], gy / wave[1], start[2] + 1, wave[2], nodes, field)
+            noise_row(join(key, UNEVEN), gz / wave[0], gy / wave[1], start[2] + 1, wave[2], nodes, field)
             for x in range(nx):
-                own = winner[z + 1, y + 1, x + 1]
+                own = nearest[z + 1, y + 1, x + 1]
                 if own < 0:
                     continue
                 cell = 1.0 + staining * signed(join(keys[own], CELL))
                 value = inside * cell
-                beside[0], beside[1] = winner[z, y + 1, x + 1], winner[z + 2, y + 1, x + 1]
-                beside[2], beside[3] = winner[z + 1, y, x + 1], winner[z + 1, y + 2, x + 1]
-                beside[4], beside[5] = winner[z + 1, y + 1, x], winner[z + 1, y + 1, x + 2]
+                beside[0], beside[1] = nearest[z, y + 1, x + 1], nearest[z + 2, y + 1, x + 1]
+                beside[2], beside[3] = nearest[z + 1, y, x + 1], nearest[z + 1, y + 2, x + 1]
+                beside[4], beside[5] = nearest[z + 1, y + 1, x], nearest[z + 1, y + 1, x + 2]
                 for side in range(6):
                     other = beside[side]
                     if other != own:
@@ -56,12 +58,14 @@ def stain_walls(winner, keys, start, pitch, key, face, inside, staining, uneven)
 
 
 @njit(nogil=True, cache=True)
-def stain_nuclei(winner, claim, keys, start, pitch, grain_vox, key, rim, texture, staining, uneven):  # type: ignore[no-untyped-def]
-    """Light from stained nuclei, float32, shape of ``winner``: chromatin grain inside, ``rim`` of it at the surface.
+def stain_nuclei(  # type: ignore[no-untyped-def]
+    nearest, distance, keys, start, pitch, grain_vox, key, rim, texture, staining, uneven
+):
+    """Light from stained nuclei, float32, shape of ``nearest``: chromatin, of which ``rim`` lies at the surface.
 
-    ``claim`` is the squared distance from the centre in half axes: the rim is where it is above 0.6.
+    ``distance`` is the squared distance from the centre in half axes; the rim is where it is above 0.6.
     """
-    nz, ny, nx = winner.shape
+    nz, ny, nx = nearest.shape
     out = np.zeros((nz, ny, nx), np.float32)
     wave = pitch * UNEVEN_SITES
     nodes = np.empty(np.int64(nx / min(wave[2], grain_vox[2])) + 4)
@@ -69,26 +73,26 @@ def stain_nuclei(winner, claim, keys, start, pitch, grain_vox, key, rim, texture
     for z in range(nz):
         for y in range(ny):
             gz, gy = start[0] + z + 0.5, start[1] + y + 0.5
-            if winner[z, y].max() < 0:
+            if nearest[z, y].max() < 0:
                 continue
-            field_row(join(key, UNEVEN), gz / wave[0], gy / wave[1], start[2], wave[2], nodes, field)
-            field_row(join(key, GRAIN), gz / grain_vox[0], gy / grain_vox[1], start[2], grain_vox[2], nodes, grain)
+            noise_row(join(key, UNEVEN), gz / wave[0], gy / wave[1], start[2], wave[2], nodes, field)
+            noise_row(join(key, GRAIN), gz / grain_vox[0], gy / grain_vox[1], start[2], grain_vox[2], nodes, grain)
             for x in range(nx):
-                own = winner[z, y, x]
+                own = nearest[z, y, x]
                 if own < 0:
                     continue
                 cell = 1.0 + staining * signed(join(keys[own], CELL))
-                shell = (1.0 - rim) + rim * (1.5 if claim[z, y, x] > 0.6 else 0.15)
+                shell = (1.0 - rim) + rim * (1.5 if distance[z, y, x] > 0.6 else 0.15)
                 out[z, y, x] = cell * shell * (1.0 + texture * grain[x]) * (1.0 + uneven * field[x])
     return out
 
 
 @njit(nogil=True, cache=True)
 def expose(light, fade, start, key, signal, background, noise):  # type: ignore[no-untyped-def]
-    """Camera counts, uint16, from blurred light (1: full stain).
+    """Camera counts, uint16, from blurred light (1: full stain), which fades by the factor ``fade`` of each plane.
 
-    Light fades with depth (``fade``, one factor a plane). The variance of the noise is ``(noise x signal)**2`` at full
-    stain and falls with the light to a twentieth of that in the dark: shot and read noise.
+    The noise's variance is ``(noise * signal)**2`` at full stain and a twentieth of that in the dark (shot and read
+    noise).
     """
     out = np.empty(light.shape, np.uint16)
     for z, y in np.ndindex(light.shape[:2]):

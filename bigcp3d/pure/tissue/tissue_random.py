@@ -1,7 +1,7 @@
-"""Tissues drawn at random, to train networks on.
+"""Draw descriptions of tissues at random, to train networks on.
 
-A network learns what varies. So everything that must not matter to it is drawn from wide ranges: contrast, blur (more
-of it along z), noise, background, fading, unevenness, how densely the cells lie and how far the stain keeps to rims.
+A network learns to ignore what varies. So everything that must not matter to it is drawn from wide ranges: contrast,
+blur (more of it along z), noise, background, fading, unevenness, the cells' density, and stain at a nucleus's surface.
 """
 
 from __future__ import annotations
@@ -12,7 +12,7 @@ from bigcp3d.pure.boxes import Vec3
 from bigcp3d.pure.tissue.tissue_settings import Float3, Tissue, mean_diameter, three
 
 LONG = 0.3
-"""Share of the membrane tissues whose cells are long or flat, as in roots and epithelia: up to four to one."""
+"""Share of the membrane tissues with long or flat cells, as in roots and epithelia: up to four to one."""
 
 
 def random_tissue(
@@ -36,10 +36,9 @@ def random_tissue(
     scale : tuple of float
         See `Tissue`.
 
-    Returns
-    -------
-    Tissue
-        Blur scales with the diameter: between a fiftieth and an eighth of it, and up to 2.2 times as much along z.
+    Notes
+    -----
+    The blur is a fiftieth to an eighth of the diameter, and up to 2.2 times as much along z.
     """
     draw, nuclei = rng.uniform, stain == "nuclei"
     long = not nuclei and rng.random() < LONG

@@ -1,7 +1,7 @@
-"""The description of a simulated tissue: numbers, their ranges, and the geometry that follows from them.
+"""The settings of a simulated tissue, their ranges, and the geometry that follows from them.
 
-A `Tissue` is frozen, hashable and checked when it is made; every voxel that `bigcp3d.pure.tissue.tissue.render` gives
-follows from it alone.
+A `Tissue` is frozen, hashable and checked when it is made; every voxel of `bigcp3d.pure.tissue.tissue.render` follows
+from it.
 """
 
 from __future__ import annotations
@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 
 from bigcp3d.errors import InputError
 from bigcp3d.pure.boxes import Box, Vec3, vec3
-from bigcp3d.pure.tissue.tissue_claims import REACH
+from bigcp3d.pure.tissue.tissue_nearest_cell import REACH
 
 Float3 = tuple[float, float, float]
 
@@ -38,7 +38,7 @@ RANGES = {
     "texture": (0.0, 0.9),
     "rim": (0.0, 1.0),
 }
-"""Lowest and highest value allowed of each number of a `Tissue`."""
+"""Lowest and highest value allowed for each number of a `Tissue`."""
 
 
 def three(value: float | Sequence[float] | NDArray[np.float64]) -> Float3:
@@ -48,7 +48,7 @@ def three(value: float | Sequence[float] | NDArray[np.float64]) -> Float3:
 
 
 def mean_diameter(diameter_vox: float | Float3, scale: Float3) -> Float3:
-    """Diameter per axis in voxels: one number counts for the finest axis, three are taken as they are."""
+    """Diameter per axis in voxels: one number is that of the finest axis, three are taken as they are."""
     if isinstance(diameter_vox, int | float):
         return three([diameter_vox * min(scale) / s for s in scale])
     return three(diameter_vox)
@@ -63,12 +63,12 @@ class Tissue:
     shape : tuple of int
         Voxels of the whole volume.
     diameter_vox : float or tuple of float
-        Mean diameter of a cell (membrane) or a nucleus (nuclei) in voxels. One number counts for the axis with the
-        finest ``scale``; the others follow from it. Three are taken as they are.
+        Mean diameter of a cell (membrane) or a nucleus (nuclei) in voxels: one number for the axis with the finest
+        ``scale``, from which the others follow, or three.
     stain : "membrane" or "nuclei"
-        Bright walls between cells that fill space, the truth being the cells; or bright nuclei, the truth being these.
+        Bright walls between cells that fill space, whose labels are the cells; or bright nuclei, whose labels they are.
     seed : int
-        Another seed, another tissue.
+        Of all random numbers.
     scale : tuple of float
         Relative size of a voxel on each axis, such as its micrometres: cells are round in these units.
     blur_vox : float or tuple of float
@@ -80,19 +80,19 @@ class Tissue:
     staining, uneven : float
         Spread of brightness from cell to cell (and wall to wall), and slowly through space, relative.
     background, signal : float
-        Camera counts of no light, and what full stain adds.
+        Camera counts without light, and what full stain adds.
     inside : float
         Light from inside the cells relative to the walls (membrane).
     empty : float
-        Fraction of the volume, about, in coherent regions without cells.
+        About the fraction of the volume that lies in connected regions without cells.
     jitter : float
-        Most that a cell lies off its lattice site on each axis, in sites.
+        Largest distance of a cell from its lattice site on each axis, in sites.
     irregularity : float
         Spread of sizes and shapes.
     spacing : float
         Mean distance of neighbouring nuclei in nuclear diameters (nuclei).
     texture, rim : float
-        Chromatin's contrast, and how far the stain sits at the nucleus's surface instead of in it (nuclei).
+        Chromatin's contrast, and the share of the stain at the nucleus's surface (nuclei).
 
     Raises
     ------
@@ -136,7 +136,7 @@ class Tissue:
             )
 
     def _check(self, name: str) -> None:
-        """Refuse a number outside its range, or a triple that is none."""
+        """Refuse a number outside its range, or a tuple that has not three numbers."""
         value, (low, high) = getattr(self, name), RANGES[name]
         numbers = value if isinstance(value, tuple | list) else (value,)
         if len(numbers) not in (1, 3) or not all(
@@ -151,13 +151,13 @@ class Tissue:
 
     @property
     def pitch(self) -> Float3:
-        """Voxels per site: which has the volume of a ball of the cell's diameter; nuclei keep their spacing."""
+        """Voxels per site: as large as a ball of the cell's diameter (membrane), or the nuclei's spacing."""
         factor = (math.pi / 6) ** (1 / 3) if self.stain == "membrane" else self.spacing
         return three([factor * d for d in self.diameter])
 
     @property
     def warp(self) -> float:
-        """Largest displacement by the warp on an axis, in sites."""
+        """Largest smooth displacement on an axis, in sites."""
         return 0.4 * self.irregularity
 
     @property
@@ -166,7 +166,7 @@ class Tissue:
         return vec3(math.ceil(3 * s) + (self.stain == "membrane") for s in three(self.blur_vox))
 
     def sites(self, box: Box) -> tuple[Vec3, Vec3]:
-        """First lattice site and number of sites that can matter to the voxels of a box."""
+        """First lattice site and number of sites whose cells can own voxels of a box."""
         low = [math.floor(a / p - self.warp) - REACH for a, p in zip(box.start, self.pitch, strict=True)]
         high = [math.floor(b / p + self.warp) + REACH + 1 for b, p in zip(box.stop, self.pitch, strict=True)]
         return vec3(low), vec3(b - a for a, b in zip(low, high, strict=True))

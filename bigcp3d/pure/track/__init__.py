@@ -1,1 +1,1 @@
-"""Voxels follow the flow to the points where they come to rest."""
+"""Follow the flow from every voxel to the point where its path comes to rest."""

@@ -1,7 +1,6 @@
-"""What follows from the expected radius of a cell: how far paths go, what is closed, what is too small.
+"""Defaults that follow from a cell's expected radius: length of paths, gaps that are closed, smallest cell.
 
-One place for runs (`bigcp3d.schedule.planning.make_plan`), for labels in memory (`bigcp3d.pure.in_memory`) and for
-validation.
+Runs (`bigcp3d.schedule.planning.make_plan`), labels in memory (`bigcp3d.pure.in_memory`) and validation use them.
 """
 
 from __future__ import annotations
@@ -9,12 +8,12 @@ from __future__ import annotations
 import math
 
 MIN_VOLUME_SHARE = 1 / 40
-"""Smallest cell kept by default, as a share of the ball of the expected radius: what a volume's border leaves of a cell
-may be small. See the design page for what a twentieth lost."""
+"""Smallest cell kept by default, as a share of the ball of the expected radius; small, since a volume's border may
+leave little of a cell."""
 
 
 def path_reach(radius_vox: float) -> int:
-    """Voxels that a path may lead away from its start, on each axis."""
+    """Largest distance of a path from its start on each axis, in voxels."""
     return math.ceil(3 * radius_vox)
 
 

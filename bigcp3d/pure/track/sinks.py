@@ -1,9 +1,8 @@
-"""Sinks: the voxels in which paths end, each with the sums over the voxels that end in it.
+"""Sinks: the voxels where paths end, each with sums over the voxels whose paths end there.
 
-There are about a thousand times fewer sinks than voxels, and every number in a sink is an integer, so sums of sums do
-not depend on who adds first. A sink may be reached from several blocks: each block writes its own part, and whoever
-needs the sink adds the parts. Volume, centroid, axes, box, foreground and intensity of a cell are known before a
-single label is written, and every filter acts on whole cells.
+There are about a thousand times fewer sinks than voxels. All sums are integers, so they do not depend on the order of
+adding. Several blocks may reach a sink: each writes its part, and whoever needs the sink adds the parts. So volume,
+centroid, axes, bounding box, foreground and intensity of a whole cell are known before a label is written.
 """
 
 from __future__ import annotations
@@ -27,47 +26,33 @@ INTENSITY_UNIT = 4096
 
 @dataclass(frozen=True, eq=False)
 class Sums:
-    """Sums over the voxels of n things (sinks, components or objects); row i belongs to thing i.
-
-    Attributes
-    ----------
-    count, foreground, intensity, first : ndarray of int64, shape (n,)
-        Voxels; stored foreground (times 127); intensity in units of 1/4096; lowest raster index of a voxel.
-    coordinates : ndarray of int64, shape (n, 3)
-        Sums of z, y, x.
-    products : ndarray of int64, shape (n, 6)
-        Sums of zz, yy, xx, zy, zx, yx.
-    low, high : ndarray of int64, shape (n, 3)
-        Bounding box, half open.
-    image_vox : ndarray of int64, shape (n,)
-        Voxels of the label image that take their label from these voxels.
-    """
+    """Sums over the voxels of n things (sinks, components or objects): arrays of int64, a row for each thing."""
 
     count: NDArray[np.int64]
+    """Voxels."""
     foreground: NDArray[np.int64]
+    """Stored foreground (times 127)."""
     intensity: NDArray[np.int64]
+    """In units of 1/4096 (`INTENSITY_UNIT`)."""
     first: NDArray[np.int64]
+    """Lowest raster index of a voxel."""
     coordinates: NDArray[np.int64]
+    """Shape (n, 3): sums of z, y, x."""
     products: NDArray[np.int64]
+    """Shape (n, 6): sums of zz, yy, xx, zy, zx, yx."""
     low: NDArray[np.int64]
+    """Shape (n, 3): first voxel of the bounding box."""
     high: NDArray[np.int64]
+    """Shape (n, 3): one past its last voxel."""
     image_vox: NDArray[np.int64]
+    """Voxels of the label image that take their label from these voxels."""
 
     @classmethod
     def empty(cls, n: int) -> Sums:
         """Sums over no voxels, for n things."""
-        most, zeros = np.iinfo(np.int64).max, np.zeros
-        return cls(
-            count=zeros(n, np.int64),
-            foreground=zeros(n, np.int64),
-            intensity=zeros(n, np.int64),
-            first=np.full(n, most, np.int64),
-            coordinates=zeros((n, 3), np.int64),
-            products=zeros((n, 6), np.int64),
-            low=np.full((n, 3), most, np.int64),
-            high=zeros((n, 3), np.int64),
-            image_vox=zeros(n, np.int64),
-        )
+        most, wide = np.iinfo(np.int64).max, {"coordinates": 3, "products": 6, "low": 3, "high": 3}
+        shapes = {f.name: (n, wide[f.name]) if f.name in wide else (n,) for f in fields(cls)}
+        return cls(**{k: np.full(s, most if k in ("first", "low") else 0, np.int64) for k, s in shapes.items()})
 
     def __len__(self) -> int:
         return len(self.count)
@@ -86,7 +71,7 @@ class Sums:
         return Sums(**{name: column[rows] for name, column in self.arrays().items()})
 
     def group(self, group: NDArray[np.int64], n: int) -> Sums:
-        """Add up rows: row i goes to thing ``group[i]`` of ``n``. Order does not matter."""
+        """Add up rows: row i belongs to thing ``group[i]`` of ``n``."""
         total = Sums.empty(n)
         columns = self.arrays()
         for name, column in total.arrays().items():
@@ -116,9 +101,15 @@ class Sinks:
 
     @classmethod
     def concatenate(cls, parts: Sequence[Sinks]) -> Sinks:
-        """All rows; a voxel reached from several blocks stands there several times."""
+        """All rows; a voxel that several blocks reach has several."""
         voxel = np.concatenate([np.empty((0, 3), np.int32), *(p.voxel for p in parts)])
         return cls(voxel, Sums.concatenate([p.sums for p in parts]))
+
+
+_ROW = np.dtype(
+    [("voxel", np.int64, 3)] + [(name, np.int64, column.shape[1:]) for name, column in Sums.empty(0).arrays().items()]
+)
+"""A sink while it is summed: its voxel and a row of `Sums`, side by side in memory."""
 
 
 @njit(nogil=True, cache=True)
@@ -141,29 +132,8 @@ def _number(offsets, start, slot):  # type: ignore[no-untyped-def]
 
 
 @njit(nogil=True, cache=True)
-def _add(  # type: ignore[no-untyped-def]
-    offsets,
-    start,
-    slot,
-    core_start,
-    shape,
-    foreground,
-    intensity,
-    copies_z,
-    copies_y,
-    copies_x,
-    voxel,
-    count,
-    fg,
-    light,
-    first,
-    coo,
-    pro,
-    low,
-    high,
-    image_vox,
-):
-    """Add every assigned voxel of the core to the sums of its sink."""
+def _add_voxels(offsets, start, slot, core_start, shape, foreground, intensity, copies, rows):  # type: ignore[no-untyped-def]
+    """Add every assigned voxel of the core to the row (`_ROW`) of its sink; ``copies`` has an array for each axis."""
     _, nz, ny, nx = offsets.shape
     at = np.empty(3, np.int64)
     for z in range(nz):
@@ -172,28 +142,30 @@ def _add(  # type: ignore[no-untyped-def]
                 if offsets[0, z, y, x] == UNASSIGNED:
                     continue
                 at[0], at[1], at[2] = z + core_start[0], y + core_start[1], x + core_start[2]
-                i = slot[
-                    z + start[0] + offsets[0, z, y, x],
-                    y + start[1] + offsets[1, z, y, x],
-                    x + start[2] + offsets[2, z, y, x],
+                sink = rows[
+                    slot[
+                        z + start[0] + offsets[0, z, y, x],
+                        y + start[1] + offsets[1, z, y, x],
+                        x + start[2] + offsets[2, z, y, x],
+                    ]
                 ]
-                raster = (at[0] * shape[1] + at[1]) * shape[2] + at[2]
-                if count[i] == 0:
+                if sink.count == 0:  # voxels come in raster order, so this one is the first
+                    sink.first = (at[0] * shape[1] + at[1]) * shape[2] + at[2]
                     for a in range(3):
-                        voxel[i, a] = at[a] + offsets[a, z, y, x]
-                    first[i] = raster  # the core is walked in raster order
-                count[i] += 1
-                image_vox[i] += copies_z[z] * copies_y[y] * copies_x[x]
-                fg[i] += foreground[z, y, x]
-                light[i] += intensity[z, y, x]
+                        sink.voxel[a] = at[a] + offsets[a, z, y, x]
+                        sink.low[a] = at[a]
+                sink.count += 1
+                sink.image_vox += copies[0][z] * copies[1][y] * copies[2][x]
+                sink.foreground += foreground[z, y, x]
+                sink.intensity += intensity[z, y, x]
                 for a in range(3):
-                    coo[i, a] += at[a]
-                    pro[i, a] += at[a] * at[a]
-                    low[i, a] = min(low[i, a], at[a])
-                    high[i, a] = max(high[i, a], at[a] + 1)
-                pro[i, 3] += at[0] * at[1]
-                pro[i, 4] += at[0] * at[2]
-                pro[i, 5] += at[1] * at[2]
+                    sink.coordinates[a] += at[a]
+                    sink.products[a] += at[a] * at[a]
+                    sink.low[a] = min(sink.low[a], at[a])
+                    sink.high[a] = max(sink.high[a], at[a] + 1)
+                sink.products[3] += at[0] * at[1]
+                sink.products[4] += at[0] * at[2]
+                sink.products[5] += at[1] * at[2]
 
 
 def collect_sinks(
@@ -219,7 +191,7 @@ def collect_sinks(
     foreground : ndarray of int8, shape (z, y, x)
         Stored foreground of the core.
     intensity : ndarray of int32, shape (z, y, x), or None
-        Intensity of the core in units of 1/4096 (`INTENSITY_UNIT`); None counts as 0 everywhere.
+        Intensity of the core in units of 1/4096 (`INTENSITY_UNIT`); None: 0 everywhere.
     reach : int
         Largest offset, in voxels.
     copies : tuple of ndarray of int64, shapes (z,), (y,), (x,), optional
@@ -233,17 +205,18 @@ def collect_sinks(
 
     Notes
     -----
-    Exact: integers only. 4 bytes a voxel of the core grown by ``reach``.
+    4 bytes a voxel of the core grown by ``reach``.
     """
     grown = core.grow(reach).clip(shape)
     slot = np.full(grown.shape, -1, np.int32)
     start = tuple(a - b for a, b in zip(core.start, grown.start, strict=True))
     n = _number(offsets, start, slot)
-    sums = Sums.empty(n)
-    voxel = np.empty((n, 3), np.int32)
+    rows = np.zeros(n, _ROW)
     if intensity is None:
         intensity = np.broadcast_to(np.zeros(1, np.int32), core.shape)
-    z, y, x = copies or [np.ones(side, np.int64) for side in core.shape]
-    _add(offsets, start, slot, core.start, shape, foreground, intensity, z, y, x, voxel, *sums.arrays().values())
+    if copies is None:
+        copies = np.ones(core.shape[0], np.int64), np.ones(core.shape[1], np.int64), np.ones(core.shape[2], np.int64)
+    _add_voxels(offsets, start, slot, core.start, shape, foreground, intensity, copies, rows)
+    voxel = rows["voxel"].astype(np.int32)
     order = np.lexsort((voxel[:, 2], voxel[:, 1], voxel[:, 0]))
-    return Sinks(voxel[order], sums.take(order))
+    return Sinks(voxel[order], Sums(**{field.name: rows[field.name][order] for field in fields(Sums)}))

@@ -1,61 +1,41 @@
-"""Tracking: every foreground voxel walks along the flow to the point where it comes to rest.
+"""Tracking: follow the flow from every foreground voxel to the point where its path comes to rest.
 
 The maps are int8, so a step is a whole number of 1/127 voxels and a position, kept relative to the start, is three
-integers in that unit. Nothing is ever rounded: the walk of a voxel is the same in every block, on every machine.
-127 is odd, so the nearest voxel ``floor((p + 63) / 127)`` is never a tie. (-128 in the maps counts as -127.)
+integers in that unit. Nothing is rounded: a voxel's path is the same in every block, on every machine. 127 is odd, so
+the nearest voxel ``floor((p + 63) / 127)`` is never a tie. (-128 in the maps counts as -127.)
 
-Invariant: an end point depends on the flow within ``reach`` voxels of the start and on the volume's border, and on
-nothing else; so a block that reads its core grown by ``reach`` finds what the whole volume finds.
+Invariant: an end point depends on the flow within ``reach`` voxels of the start and on the volume's border only. So a
+block that reads its core grown by ``reach`` finds what the whole volume finds.
 
-The walk adds the flow (which points to the centre, see `bigcp3d.pure.learn.targets`) and ends
+A path adds the flow (which points to the centre, see `bigcp3d.pure.learn.targets`) and ends
 
 - where it has come to rest: 12 steps (`PAUSE`) have moved it by less than a fifth of a voxel (`STILL`), as at a fixed
   point, in a short cycle, or circling a centre; the end is the lowest position of those steps in raster order;
 - after ``steps`` steps, where it happens to be;
 - nowhere, once the nearest voxel is further than ``reach`` from the start on any axis: the voxel is unassigned.
 
-How hundreds of walks are computed side by side stands in `bigcp3d.pure.track.tracking_numba`, and how a GPU computes
-millions in `bigcp3d.pure.track.tracking_torch`. A block is walked tile by tile, which changes no end point: what a tile
-sees stays in the caches, and a tile without foreground costs nothing.
+`bigcp3d.pure.track.tracking_numba` computes hundreds of paths side by side, `bigcp3d.pure.track.tracking_torch`
+millions on a GPU. A block is tracked in tiles, which fit the caches and change no end point; a tile without foreground
+costs nothing.
 
 Follows Stringer et al. 2021 (Cellpose, Euler steps along the flow) and Eschweiler and Stegmaier 2021, section 2.
 """
 
 from __future__ import annotations
 
-from functools import partial
-from typing import Protocol
-
 import numpy as np
 from numpy.typing import NDArray
 
 from bigcp3d.pure.boxes import BlockGrid, Box, Vec3, vec3
-from bigcp3d.pure.track.tracking_numba import PAUSE, STILL, UNASSIGNED, UNIT, walk_tile
+from bigcp3d.pure.track.tracking_numba import PAUSE, STILL, UNASSIGNED, UNIT, follow_tile
 
-__all__ = ["MAX_REACH", "PAUSE", "STILL", "UNASSIGNED", "UNIT", "check_reach", "choose_tracker", "tile_shape", "track"]
+__all__ = ["MAX_REACH", "PAUSE", "STILL", "UNASSIGNED", "UNIT", "check_reach", "tile_shape", "track"]
 
 MAX_REACH = 127
 
 
-class Tracker(Protocol):
-    """What `track` is, and what stands for it on other devices."""
-
-    def __call__(
-        self,
-        maps: NDArray[np.int8],
-        region: Box,
-        core: Box,
-        shape: Vec3,
-        *,
-        foreground: int,
-        steps: int,
-        reach: int,
-    ) -> NDArray[np.int8]:
-        """Walk every foreground voxel of ``core`` to its end point."""
-
-
 def tile_shape(reach: int) -> Vec3:
-    """Tile in which a block is walked, in voxels; with what it sees around it, four to five times its volume."""
+    """Tile in which a block is tracked, in voxels; grown by ``reach`` it has four to five times its volume."""
     side = max(64, 4 * reach)
     return side // 2, side, side
 
@@ -79,14 +59,14 @@ def track(
     steps: int,
     reach: int,
 ) -> NDArray[np.int8]:
-    """Walk every foreground voxel of ``core`` to its end point.
+    """Follow the flow from every foreground voxel of ``core`` to its end point.
 
     Parameters
     ----------
     maps : ndarray of int8, shape (4, Z, Y, X)
         Foreground and flow (z, y, x) of ``region``, each times 127; the flow in voxels per step.
     region, core : Box
-        What ``maps`` covers, and what is wanted; ``region`` holds ``core`` grown by ``reach``, clipped to the volume.
+        Voxels of ``core`` are tracked; ``region`` holds ``core`` grown by ``reach``, clipped to the volume.
     shape : tuple of int
         The whole volume, in voxels: paths do not leave it.
     foreground : int
@@ -94,7 +74,7 @@ def track(
     steps : int
         Largest number of Euler steps.
     reach : int
-        Chebyshev radius in voxels, 1 to 127.
+        Largest distance from the start on each axis, in voxels, 1 to 127.
 
     Returns
     -------
@@ -126,14 +106,5 @@ def track(
         if (own[tile.slices()] >= foreground).any():
             sees = vec3(a + b for a, b in zip(box.start, origin, strict=True)), box.shape
             limits = low, high, foreground, steps, reach
-            walk_tile(maps, *sees, tile.start, tile.stop, origin, *limits, words, offsets)
+            follow_tile(maps, *sees, tile.start, tile.stop, origin, *limits, words, offsets)
     return offsets
-
-
-def choose_tracker(device: str) -> Tracker:
-    """`track`, or its equal on a device of torch other than "cpu"; offsets do not depend on which."""
-    if device == "cpu":
-        return track
-    from bigcp3d.pure.track.tracking_torch import track_on_device  # takes seconds, and who has a GPU has torch already
-
-    return partial(track_on_device, device=device)

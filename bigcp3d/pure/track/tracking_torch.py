@@ -1,12 +1,11 @@
-"""Tracking on a device of torch: millions of walkers take each step together, as tensors of integers.
+"""Tracking on a GPU: millions of paths take each step together, as tensors of integers.
 
-What a walk is, and what its end depends on, stands in `bigcp3d.pure.track.tracking`; here is only how a GPU computes
-it. Invariant: equal to `bigcp3d.pure.track.tracking.track` element by element, on every device, since all is integers.
+`bigcp3d.pure.track.tracking` defines a path and its end; here it is only computed. Invariant: equal to its `track`
+element by element, on every device, since all is integers.
 
 Positions are counted as in `bigcp3d.pure.track.tracking_numba`: in 1/127 voxel, relative to the start, plus `BIAS`. The
-three flows of a voxel are the bytes of one 32-bit word, so that a step fetches one number a walker. Word 0 is no voxel:
-its flow is 0, and a walker that leaves its ball stays there. After each pause, walkers that rest or have left are
-written and dropped, so that later steps cost as much as there are walkers left.
+three flows of a voxel are the bytes of one 32-bit word, so a step reads one number a path. Word 0 is no voxel: its flow
+is 0, and a path that goes beyond ``reach`` stays there. After each pause, paths that are done are written and dropped.
 """
 
 from __future__ import annotations
@@ -22,19 +21,19 @@ from bigcp3d.pure.boxes import Box, Vec3
 from bigcp3d.pure.track.tracking import check_reach
 from bigcp3d.pure.track.tracking_numba import BIAS, FAR, MIDDLE, MULTIPLY, PAUSE, SHIFT, STILL, UNASSIGNED, UNIT
 
-WALKERS = 2**20
-"""Walkers that are moved together: enough to fill a GPU, few enough to bound its memory."""
+PATHS = 2**20
+"""Paths that move together: enough to fill a GPU, few enough to bound its memory."""
 
 
-class Walkers(NamedTuple):
-    """Some walkers that still walk; the last axis of every tensor is the walker's."""
+class Paths(NamedTuple):
+    """Paths that still move; along the last axis of every tensor."""
 
     home: Tensor
-    """int64 (n,): voxel of the core in which it began."""
+    """int64 (n,): voxel of the core in which a path began."""
     base: Tensor
     """int64 (n,): word of the voxel that it numbers (0, 0, 0)."""
     at: Tensor
-    """int64 (n,): word of its nearest voxel; 0 outside its ball."""
+    """int64 (n,): word of its nearest voxel; 0 beyond ``reach``."""
     position: Tensor
     """int32 (3, n)."""
     low: Tensor
@@ -42,9 +41,9 @@ class Walkers(NamedTuple):
     high: Tensor
     """int32 (3, n): highest position in the volume."""
 
-    def keep(self, which: Tensor) -> Walkers:
+    def keep(self, which: Tensor) -> Paths:
         """Those of a mask."""
-        return Walkers(*(values[..., which] for values in self))
+        return Paths(*(values[..., which] for values in self))
 
 
 def track_on_device(
@@ -57,41 +56,35 @@ def track_on_device(
     steps: int,
     reach: int,
     device: str | torch.device,
-    chunk: int = WALKERS,
+    chunk: int = PATHS,
 ) -> NDArray[np.int8]:
-    """Walk every foreground voxel of ``core`` to its end point, on a device of torch.
+    """Follow the flow from every foreground voxel of ``core`` to its end point, on a device of torch.
 
     Parameters
     ----------
     maps, region, core, shape, foreground, steps, reach
         As for `bigcp3d.pure.track.tracking.track`.
     device : str or torch.device
-        Where the walk is computed.
+        Where paths are computed.
     chunk : int
-        Walkers that are moved together; does not change the result.
+        Paths that move together; does not change the result.
 
     Returns
     -------
     offsets : ndarray of int8, shape (3, z, y, x)
-        Those of `bigcp3d.pure.track.tracking.track`.
-
-    Raises
-    ------
-    ValueError
-        As `bigcp3d.pure.track.tracking.track`.
+        Those of `bigcp3d.pure.track.tracking.track`, whose errors it also raises.
 
     Notes
     -----
-    Exact under blocking; halo ``reach``; deterministic. On the device 6 bytes a voxel of ``region``, 4 a voxel of
-    ``core``, 8 a foreground voxel, and about 240 a walker of ``chunk`` (measured; 240 MiB for 2^20); on the host what
-    is returned.
+    On the device 6 bytes a voxel of ``region``, 4 a voxel of ``core``, 8 a foreground voxel, and about 240 a path of
+    ``chunk`` (measured; 240 MiB for 2^20); on the host only the result.
     """
     check_reach(region, core, shape, reach)
     words = pack_words(maps, device)
     own = torch.from_numpy(maps[0][core.slices(region.start)]).to(device) >= foreground
     offsets = torch.full((3, core.size), UNASSIGNED, dtype=torch.int8, device=device)
     for home in torch.split(own.flatten().nonzero()[:, 0], chunk):
-        _walk(words, _start(home, region, core, shape), region.shape, steps, reach, offsets)
+        _follow(words, _start(home, region, core, shape), region.shape, steps, reach, offsets)
     result: NDArray[np.int8] = offsets.cpu().numpy().reshape(3, *core.shape)
     return result
 
@@ -106,8 +99,8 @@ def pack_words(maps: NDArray[np.int8], device: str | torch.device) -> Tensor:
     return flows.view(torch.int32)[:, 0]
 
 
-def _start(home: Tensor, region: Box, core: Box, shape: Vec3) -> Walkers:
-    """Walkers at rest in the middle of their voxels."""
+def _start(home: Tensor, region: Box, core: Box, shape: Vec3) -> Paths:
+    """Paths that begin in the middle of their voxels."""
     _, ny, nx = core.shape
     inside = torch.stack([home // (ny * nx), home // nx % ny, home % nx])
     voxel = inside + _column(core.start, home)
@@ -118,7 +111,7 @@ def _start(home: Tensor, region: Box, core: Box, shape: Vec3) -> Walkers:
     low = (BIAS - UNIT * voxel.clamp(max=FAR)).int()
     high = (BIAS + UNIT * (last - voxel).clamp(max=FAR)).int()
     base = at - MIDDLE * (sy * sx + sx + 1)
-    return Walkers(home, base, at, torch.full_like(low, BIAS), low, high)
+    return Paths(home, base, at, torch.full_like(low, BIAS), low, high)
 
 
 def _column(corner: Vec3, like: Tensor) -> Tensor:
@@ -126,18 +119,18 @@ def _column(corner: Vec3, like: Tensor) -> Tensor:
     return torch.tensor(corner, dtype=torch.int64, device=like.device)[:, None]
 
 
-def _step(words: Tensor, walkers: Walkers, seen: Vec3, reach: int) -> Walkers:
+def _step(words: Tensor, paths: Paths, seen: Vec3, reach: int) -> Paths:
     """One step: add the flow, stay in the volume, find the nearest voxel's word."""
-    flow = words[walkers.at].view(torch.int8).view(-1, 4)[:, :3].T
-    position = (walkers.position + flow).clamp(walkers.low, walkers.high)
+    flow = words[paths.at].view(torch.int8).view(-1, 4)[:, :3].T
+    position = (paths.position + flow).clamp(paths.low, paths.high)
     z, y, x = (position * int(MULTIPLY)) >> int(SHIFT)
-    at = walkers.base + (z * seen[1] + y).long() * seen[2] + x
+    at = paths.base + (z * seen[1] + y).long() * seen[2] + x
     inside = (position - BIAS).abs().amax(0) <= UNIT * reach + UNIT // 2
-    return walkers._replace(position=position, at=at * inside)
+    return paths._replace(position=position, at=at * inside)
 
 
 def _place(position: Tensor) -> Tensor:
-    """Positions in one int64 each, smaller where they come first in raster order."""
+    """Positions as one int64 each, ordered as in raster order."""
     z, y, x = position
     place: Tensor = ((z.long() << 15 | y) << 15) | x
     return place
@@ -149,21 +142,21 @@ def _write(home: Tensor, place: Tensor, offsets: Tensor) -> None:
         offsets[axis, home] = ((place >> up & 0x7FFF) // UNIT - MIDDLE).to(torch.int8)
 
 
-def _walk(words: Tensor, walkers: Walkers, seen: Vec3, steps: int, reach: int, offsets: Tensor) -> None:
-    """Walk some walkers to their ends and write their offsets; ``seen`` is the shape of the box that has words."""
+def _follow(words: Tensor, paths: Paths, seen: Vec3, steps: int, reach: int, offsets: Tensor) -> None:
+    """Follow paths to their ends and write their offsets; ``seen`` is the shape of the box of ``words``."""
     for taken in range(0, steps, PAUSE):
-        if not len(walkers.home):
+        if not len(paths.home):
             return
-        begin = walkers.position
+        begin = paths.position
         lowest = _place(begin)
         for _ in range(min(PAUSE, steps - taken)):
-            walkers = _step(words, walkers, seen, reach)
-            lowest = torch.minimum(lowest, _place(walkers.position))
-        stays = walkers.at > 0
-        moves = (walkers.position - begin).abs().amax(0) > STILL
+            paths = _step(words, paths, seen, reach)
+            lowest = torch.minimum(lowest, _place(paths.position))
+        stays = paths.at > 0
+        moves = (paths.position - begin).abs().amax(0) > STILL
         if taken + PAUSE <= steps:
             rests = stays & ~moves
-            _write(walkers.home[rests], lowest[rests], offsets)
+            _write(paths.home[rests], lowest[rests], offsets)
             stays &= moves
-        walkers = walkers.keep(stays)
-    _write(walkers.home, _place(walkers.position), offsets)
+        paths = paths.keep(stays)
+    _write(paths.home, _place(paths.position), offsets)

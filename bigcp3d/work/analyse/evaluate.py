@@ -18,10 +18,10 @@ from bigcp3d.edge.image.image import ImageInfo, open_labels, read_box
 from bigcp3d.errors import InputError
 from bigcp3d.option import takes
 from bigcp3d.pure.boxes import BlockGrid, Vec3
-from bigcp3d.pure.score.bounding_boxes import Extents, cross_seams, find_extents, look_up_extents, merge_extents
-from bigcp3d.pure.score.matching import follow_truth, number_cells
-from bigcp3d.pure.score.metrics import CellTable, Number, Scores, list_cells, score_groups
-from bigcp3d.pure.score.overlaps import Overlaps, count_overlaps, drop_crumbs, merge_gradually, merge_overlaps
+from bigcp3d.pure.score.bounding_boxes import CellBoxes, cross_seams, find_boxes, look_up_boxes, merge_boxes
+from bigcp3d.pure.score.matching import group_by_true_cell, number_cells
+from bigcp3d.pure.score.metrics import CellScores, Number, Scores, list_cells, score_groups
+from bigcp3d.pure.score.overlaps import Overlaps, count_overlaps, ignore_small_cells, merge_gradually, merge_overlaps
 from bigcp3d.work.analyse.blocks_read import BlocksRead
 from bigcp3d.work.analyse.evaluate_settings import EvaluateSettings
 
@@ -42,7 +42,7 @@ class Evaluation(Mapping[str, Number]):
     ----------
     whole : Scores
         Of all cells.
-    cells : CellTable
+    cells : CellScores
         One row a true cell.
     start, stop : ndarray of int64, shape (n, 3)
         Half-open boxes around the true cells, (z, y, x).
@@ -55,7 +55,7 @@ class Evaluation(Mapping[str, Number]):
     """
 
     whole: Scores
-    cells: CellTable
+    cells: CellScores
     start: NDArray[np.int64]
     stop: NDArray[np.int64]
     blocks: Grid | None = None
@@ -88,7 +88,7 @@ class Evaluation(Mapping[str, Number]):
 
     def columns(self) -> dict[str, NDArray[Any]]:
         """The list of true cells by column; half-open boxes as ``z0`` to ``x1``, ``at_seam`` where blocks are known."""
-        columns: dict[str, NDArray[Any]] = {field.name: getattr(self.cells, field.name) for field in fields(CellTable)}
+        columns: dict[str, NDArray[Any]] = {field.name: getattr(self.cells, field.name) for field in fields(CellScores)}
         if self.at_seam is not None:
             columns["at_seam"] = self.at_seam
         corners = (("0", self.start), ("1", self.stop))
@@ -109,8 +109,8 @@ class _Table:
     """What is known of a time point, or of a part of it."""
 
     overlaps: Overlaps
-    true: Extents
-    found: Extents
+    true: CellBoxes
+    found: CellBoxes
 
     def __len__(self) -> int:
         return len(self.overlaps)
@@ -118,15 +118,15 @@ class _Table:
     @classmethod
     def of(cls, found: NDArray[np.integer], true: NDArray[np.integer], start: Vec3) -> _Table:
         """The table of a block that starts there."""
-        return cls(count_overlaps(found, true), find_extents(true, start), find_extents(found, start))
+        return cls(count_overlaps(found, true), find_boxes(true, start), find_boxes(found, start))
 
     @classmethod
     def merged(cls, tables: list[_Table]) -> _Table:
         """The sum of some tables."""
         return cls(
             merge_overlaps([table.overlaps for table in tables]),
-            merge_extents([table.true for table in tables]),
-            merge_extents([table.found for table in tables]),
+            merge_boxes([table.true for table in tables]),
+            merge_boxes([table.found for table in tables]),
         )
 
 
@@ -208,14 +208,14 @@ def check_alike(found: ImageInfo, true: ImageInfo) -> None:
 
 def _score(times: list[_Table], min_cell_vox: int, blocks: Grid | None) -> Evaluation:
     """All numbers from the tables of all time points."""
-    table = number_cells([drop_crumbs(time.overlaps, min_cell_vox) for time in times])
-    start, stop = look_up_extents(table.true_ids[1:], table.true_time[1:], [time.true for time in times])
+    table = number_cells([ignore_small_cells(time.overlaps, min_cell_vox) for time in times])
+    start, stop = look_up_boxes(table.true_ids[1:], table.true_time[1:], [time.true for time in times])
     cells = list_cells(table)
     if blocks is None:
         return Evaluation(score_groups(table, cells, [None])[0], cells, start, stop)
     true = _with_background(cross_seams(start, stop, blocks))
-    boxes = look_up_extents(table.found_ids[1:], table.found_time[1:], [time.found for time in times])
-    found = follow_truth(table, true, _with_background(cross_seams(*boxes, blocks)))
+    boxes = look_up_boxes(table.found_ids[1:], table.found_time[1:], [time.found for time in times])
+    found = group_by_true_cell(table, true, _with_background(cross_seams(*boxes, blocks)))
     scores = score_groups(table, cells, [None, (true, found), (~true, ~found)])
     return Evaluation(scores[0], cells, start, stop, blocks, true[1:], scores[1], scores[2])
 

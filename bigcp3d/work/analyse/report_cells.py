@@ -16,7 +16,7 @@ from numpy.typing import NDArray
 
 from bigcp3d.edge.image.image import ImageInfo
 from bigcp3d.pure.boxes import Box
-from bigcp3d.pure.cells.cell_digest import CellRows
+from bigcp3d.pure.cells.cell_summary import CellRows
 from bigcp3d.pure.grid import nearest_working
 from bigcp3d.pure.group.objects import covariances, ellipsoid_fill, elongations, mean_foreground
 from bigcp3d.pure.track.sinks import Sums

@@ -80,10 +80,10 @@ class Run:
     @cached_property
     def batch(self) -> int:
         """Patches that go through the network together on this worker."""
-        from bigcp3d.pure.predict.batch_check import largest_batch, steady_batch
+        from bigcp3d.pure.predict.batch_check import largest_batch, safe_batch
 
         network, patch = self.network, self.plan.prediction.patch
-        return steady_batch(network, patch, largest_batch(self.device, patch), len(self.plan.source.channels))
+        return safe_batch(network, patch, largest_batch(self.device, patch), len(self.plan.source.channels))
 
     @property
     def device(self) -> str:

@@ -19,7 +19,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
 
-from bigcp3d.pure.memory import in_words
+from bigcp3d.pure.memory import format_bytes
 from bigcp3d.work.run.task_costs import Meter, this_worker
 
 
@@ -57,7 +57,7 @@ class TaskLog:
         except BaseException as error:
             self.write("ERROR", f"{what}: failed: {type(error).__name__}: {error}\n{traceback.format_exc()}")
             raise
-        self.write("INFO", f"{what}: done, {meter.seconds:.3g} s, {in_words(meter.peak_bytes)}")
+        self.write("INFO", f"{what}: done, {meter.seconds:.3g} s, {format_bytes(meter.peak_bytes)}")
 
 
 class _Lines(logging.Handler):

@@ -23,7 +23,7 @@ from bigcp3d.pure.learn.augment import Sample, pure_noise
 from bigcp3d.pure.predict.normalise import estimate_range, normalise_intensity, sample_boxes
 from bigcp3d.pure.predict.patches import reflected
 from bigcp3d.pure.tissue.deform import carve, divide_cells, draw_warp, warp_array
-from bigcp3d.pure.tissue.stain import add_haze, paint_walls
+from bigcp3d.pure.tissue.paint_membranes import add_background_light, paint_membranes
 from bigcp3d.pure.tissue.tissue import random_tissue, render
 from bigcp3d.work.analyse.measure import Cells, measure_cells, measure_diameter
 
@@ -92,8 +92,8 @@ class VolumeSource:
         return Sample(self._paint(labels, rng), labels, known)
 
     def _paint(self, labels: NDArray[np.int32], rng: np.random.Generator) -> NDArray[np.float32]:
-        image = paint_walls(labels, rng, self.look.diameter_vox, self.look.clip)
-        return add_haze(image, labels, rng, self.look.clip)[None]
+        image = paint_membranes(labels, rng, self.look.diameter_vox, self.look.clip)
+        return add_background_light(image, labels, rng, self.look.clip)[None]
 
     def _cut_out(
         self, rng: np.random.Generator, shape: Vec3, zoom: float
@@ -223,12 +223,13 @@ class TissueSource:
         labels = found.astype(np.int32)
         if self.stain == "membrane" and rng.random() < 0.6:
             labels = vary_cells(labels, rng, diameter)
-            image = add_haze(paint_walls(labels, rng, diameter, self.look.clip), labels, rng, self.look.clip)
+            image = paint_membranes(labels, rng, diameter, self.look.clip)
+            image = add_background_light(image, labels, rng, self.look.clip)
             return Sample(image[None], labels, np.ones(shape, bool))
         sample = [counts, *(render(tissue, self._place(rng, (16, 40, 40)))[0] for _ in range(8))]
         low, high, _ = estimate_range(sample, self.look.low_percentile, self.look.high_percentile)
         image = normalise_intensity(counts, low, high, self.look.clip)
-        return Sample(add_haze(image, labels, rng, self.look.clip)[None], labels, np.ones(shape, bool))
+        return Sample(add_background_light(image, labels, rng, self.look.clip)[None], labels, np.ones(shape, bool))
 
     def _place(self, rng: np.random.Generator, shape: Vec3) -> Box:
         """A box of ``shape`` somewhere in the tissue."""

@@ -266,7 +266,7 @@ def huge(tmp_path) -> Path:
 
 
 def test_a_report_stays_small_and_reads_little_of_any_volume(huge, monkeypatch):
-    from tests.pure.cells.test_cell_digest import in_parts, make_rows
+    from tests.pure.cells.test_cell_summary import in_parts, make_rows
 
     read, rng = [], np.random.default_rng(0)
 

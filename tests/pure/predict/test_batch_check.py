@@ -10,7 +10,7 @@ import torch
 from torch import Tensor, nn
 
 from bigcp3d.pure.boxes import BlockGrid, Vec3
-from bigcp3d.pure.predict.batch_check import BATCH_VOX, MOST, is_steady, largest_batch, steady_batch
+from bigcp3d.pure.predict.batch_check import BATCH_VOX, MOST, batch_is_safe, largest_batch, safe_batch
 from bigcp3d.pure.predict.patches import PatchGrid
 from bigcp3d.pure.predict.run_network import fix_arithmetic, sum_patches
 from tests.devices import on_devices
@@ -57,7 +57,7 @@ def maps_in(block: Vec3, network: nn.Module, batch: int) -> np.ndarray:
 def test_maps_in_batches_do_not_depend_on_the_block(network: nn.Module, batch: int, device: str) -> None:
     network.to(device)
     whole = maps_in(GRID.shape, network, batch)
-    assert steady_batch(network, GRID.patch, batch) == batch
+    assert safe_batch(network, GRID.patch, batch) == batch
     assert all(np.array_equal(maps_in(block, network, batch), whole) for block in [(4, 20, 6), (6, 4, 3)])
 
 
@@ -66,8 +66,8 @@ def test_control_a_network_that_sees_its_place_is_found_and_gets_one_patch_at_a_
     network: nn.Module, by: str
 ) -> None:
     unsteady = Unsteady(network.to("cpu"), by)
-    assert not is_steady(unsteady, GRID.patch, 3)
-    assert steady_batch(unsteady, GRID.patch, 3) == 1
+    assert not batch_is_safe(unsteady, GRID.patch, 3)
+    assert safe_batch(unsteady, GRID.patch, 3) == 1
     assert not np.array_equal(maps_in((6, 4, 3), unsteady, 3), maps_in(GRID.shape, unsteady, 3))
     assert np.array_equal(maps_in((6, 4, 3), unsteady, 1), maps_in(GRID.shape, unsteady, 1))
 
@@ -89,4 +89,4 @@ def test_batches_of_several_are_for_gpus_and_hold_as_many_voxels_as_fill_one() -
 
 
 def test_one_patch_at_a_time_runs_nothing_to_find_out() -> None:
-    assert steady_batch(nn.Module(), (8, 8, 8), 1) == 1
+    assert safe_batch(nn.Module(), (8, 8, 8), 1) == 1

@@ -5,7 +5,7 @@ import json
 import numpy as np
 import pytest
 
-from bigcp3d.pure.score.matching import find_best, follow_truth, match_one_to_one, number_cells
+from bigcp3d.pure.score.matching import find_partners, group_by_true_cell, match_one_to_one, number_cells
 from bigcp3d.pure.score.metrics import list_cells, score_groups, score_overlaps
 from bigcp3d.pure.score.overlaps import count_overlaps
 from tests.pure.score.reference_scores import THRESHOLDS, dense_cells, dense_scores, dense_tp
@@ -92,7 +92,7 @@ def test_the_list_of_cells_equals_that_of_dense_masks(pair):
 
 
 def test_of_cells_that_share_equally_much_the_lower_id_is_best():
-    best = find_best(np.array([2, 2, 1]), np.array([9, 7, 3]), np.array([5, 5, 1]), 4)
+    best = find_partners(np.array([2, 2, 1]), np.array([9, 7, 3]), np.array([5, 5, 1]), 4)
     assert best.tolist() == [-1, 2, 1, -1]
 
 
@@ -100,7 +100,7 @@ def test_groups_add_up_to_the_whole_and_hold_their_own_cells(pair):
     table = number_cells([count_overlaps(*pair)])
     cells = list_cells(table)
     true = np.arange(len(table.true_vox)) % 3 == 1
-    found = follow_truth(table, true, np.zeros(len(table.found_vox), bool))
+    found = group_by_true_cell(table, true, np.zeros(len(table.found_vox), bool))
     whole, some, rest = score_groups(table, cells, [None, (true, found), (~true, ~found)])
     for key in ("true_cells", "found_cells", "tp", "fp", "fn"):
         assert some.numbers[key] + rest.numbers[key] == whole.numbers[key]
@@ -125,8 +125,8 @@ def test_halves_of_a_cell_that_was_cut_count_in_its_group_and_strays_in_their_ow
     pred = np.array([1, 1, 1, 2, 2, 2, 0, 3, 4, 4])[None, None]
     table = number_cells([count_overlaps(pred, truth)])
     true = np.array([False, True, False])
-    assert follow_truth(table, true, np.zeros(5, bool)).tolist() == [False, True, True, False, False]
-    assert follow_truth(table, true, np.ones(5, bool)).tolist() == [True, True, True, False, True]
+    assert group_by_true_cell(table, true, np.zeros(5, bool)).tolist() == [False, True, True, False, False]
+    assert group_by_true_cell(table, true, np.ones(5, bool)).tolist() == [True, True, True, False, True]
 
 
 def test_time_points_have_cells_of_their_own():

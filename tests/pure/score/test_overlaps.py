@@ -8,9 +8,20 @@ from scipy.ndimage import find_objects
 
 from bigcp3d.pure.boxes import BlockGrid
 from bigcp3d.pure.score import overlaps as module
-from bigcp3d.pure.score.bounding_boxes import cross_seams, find_extents, look_up_extents, merge_extents
+from bigcp3d.pure.score.bounding_boxes import (
+    cross_seams,
+    find_boxes,
+    look_up_boxes,
+    merge_boxes,
+)
 from bigcp3d.pure.score.metrics import score_overlaps
-from bigcp3d.pure.score.overlaps import add_overlaps, count_overlaps, drop_crumbs, merge_gradually, merge_overlaps
+from bigcp3d.pure.score.overlaps import (
+    add_overlaps,
+    count_overlaps,
+    ignore_small_cells,
+    merge_gradually,
+    merge_overlaps,
+)
 from tests.pure.score.reference_scores import dense_at_seam
 
 SHAPE = (13, 17, 19)
@@ -59,7 +70,10 @@ def test_tables_of_blocks_add_up_to_that_of_the_volume(monkeypatch, block, rows)
     assert same(
         add_overlaps(count_overlaps(pred[c.slices()], truth[c.slices()]) for c in cores), count_overlaps(pred, truth)
     )
-    assert same(merge_extents([find_extents(truth[c.slices()], c.start) for c in cores]), find_extents(truth))
+    assert same(
+        merge_boxes([find_boxes(truth[c.slices()], c.start) for c in cores]),
+        find_boxes(truth),
+    )
     if len(cores) > 1:
         lost = add_overlaps(count_overlaps(pred[c.slices()], truth[c.slices()]) for c in cores[1:])
         assert not same(lost, count_overlaps(pred, truth))
@@ -85,12 +99,12 @@ def test_labels_of_different_shapes_are_refused():
 
 def test_no_voxels_give_an_empty_table():
     empty = np.zeros((0, 4, 4), int)
-    assert len(count_overlaps(empty, empty)) == len(find_extents(empty)) == len(add_overlaps([])) == 0
+    assert len(count_overlaps(empty, empty)) == len(find_boxes(empty)) == len(add_overlaps([])) == 0
 
 
 def test_extents_are_those_of_scipy():
     labels = boxes(4)
-    found = find_extents(labels, (100, 0, 7))
+    found = find_boxes(labels, (100, 0, 7))
     expected = {k + 1: box for k, box in enumerate(find_objects(labels)) if box is not None}
     assert found.ids.tolist() == list(expected)
     assert (found.start - (100, 0, 7)).tolist() == [[s.start for s in box] for box in expected.values()]
@@ -105,7 +119,7 @@ def test_a_cell_touches_a_seam_where_two_face_neighbours_lie_in_different_blocks
         box = tuple(slice(a, a + int(rng.integers(1, 5))) for a in (rng.integers(0, n) for n in SHAPE))
         if not labels[box].any():
             labels[box] = k + 1
-    found = find_extents(labels)
+    found = find_boxes(labels)
     crosses = cross_seams(found.start, found.stop, block)
     assert crosses.tolist() == [dense_at_seam(labels, int(i), block) for i in found.ids]
     assert crosses.any()
@@ -118,12 +132,12 @@ def test_a_cell_that_lies_against_a_seam_does_not_touch_it():
 
 
 def test_extents_are_looked_up_by_time_and_id():
-    one, two = find_extents(boxes(5)), find_extents(boxes(6))
+    one, two = find_boxes(boxes(5)), find_boxes(boxes(6))
     ids, time = (
         np.concatenate([one.ids[1::2], two.ids[::3]]),
         np.repeat([0, 1], [len(one.ids[1::2]), len(two.ids[::3])]),
     )
-    start, stop = look_up_extents(ids, time, [one, two])
+    start, stop = look_up_boxes(ids, time, [one, two])
     assert np.array_equal(start, np.concatenate([one.start[1::2], two.start[::3]]))
     assert np.array_equal(stop, np.concatenate([one.stop[1::2], two.stop[::3]]))
 
@@ -151,4 +165,4 @@ def test_a_crumb_inside_a_found_cell_costs_it_nothing():
     assert score_overlaps(count_overlaps(pred, truth))["mean_dice"] < 1
     assert score_overlaps(count_overlaps(pred, truth), min_truth_vox=2)["mean_dice"] == 1.0
     table = count_overlaps(pred, truth)
-    assert drop_crumbs(table, 1) is table
+    assert ignore_small_cells(table, 1) is table

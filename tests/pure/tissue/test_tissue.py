@@ -17,8 +17,8 @@ from bigcp3d.pure.boxes import BlockGrid, Box, Vec3, vec3
 from bigcp3d.pure.tissue import tissue as tissue_module
 from bigcp3d.pure.tissue.tissue import Tissue, random_tissue, render
 from bigcp3d.pure.tissue.tissue_cells import LIMIT
-from bigcp3d.pure.tissue.tissue_claims import WARP_SITES
-from bigcp3d.pure.tissue.tissue_fields import blur_valid, field_at, field_row, gaussian_taps, join, mix
+from bigcp3d.pure.tissue.tissue_nearest_cell import WARP_SITES
+from bigcp3d.pure.tissue.tissue_noise import blur_valid, gaussian_taps, join, mix, noise_at, noise_row
 
 SHAPE = (37, 61, 53)
 WHOLE = Box.of_shape(SHAPE)
@@ -101,17 +101,19 @@ def test_labels_are_those_of_a_search_among_all_cells(rendered) -> None:
     points = np.stack([rng.integers(0, n, 400) for n in SHAPE], axis=1)
     wave = np.array(tissue.pitch) * WARP_SITES
     key = np.uint64(tissue.seed)
-    bend = np.array([[field_at(np.uint64(join(key, a)), *((p + 0.5) / wave)) for a in range(3)] for p in points])
+    bend = np.array([[noise_at(np.uint64(join(key, a)), *((p + 0.5) / wave)) for a in range(3)] for p in points])
     offset = ((points + 0.5) / tissue.pitch + tissue.warp * bend)[:, None] - cells.seed.reshape(1, -1, 3)
     zz, yy, xx, zy, zx, yx = cells.form.reshape(-1, 6).T
     matrix = np.array([[zz, zy, zx], [zy, yy, yx], [zx, yx, xx]])
-    claims = np.einsum("pcm,mnc,pcn->pc", offset, matrix, offset) - cells.bias.ravel()
-    best = claims.argmin(axis=1)
-    granted = (claims.min(axis=1) < LIMIT) & cells.alive.ravel()[best]
-    expected = np.where(granted, best + 1, 0)  # the box of sites is the whole lattice, so ids are flat indices + 1
-    close = np.abs(np.partition(claims, 1, axis=1)[:, 1] - claims.min(axis=1)) < 1e-9  # rounding may decide otherwise
+    distances = np.einsum("pcm,mnc,pcn->pc", offset, matrix, offset) - cells.bias.ravel()
+    best = distances.argmin(axis=1)
+    close_enough = (distances.min(axis=1) < LIMIT) & cells.alive.ravel()[best]
+    expected = np.where(close_enough, best + 1, 0)  # the box of sites is the whole lattice, so ids are flat indices + 1
+    close = (
+        np.abs(np.partition(distances, 1, axis=1)[:, 1] - distances.min(axis=1)) < 1e-9
+    )  # rounding may decide otherwise
     np.testing.assert_array_equal(labels[tuple(points.T)][~close], expected[~close])
-    assert granted.mean() > 0.1
+    assert close_enough.mean() > 0.1
     assert not close.all()
 
 
@@ -201,11 +203,11 @@ def test_the_hash_is_splitmix64() -> None:
     assert found == [6457827717110365317, 3203168211198807973, 9817491932198370423]  # Vigna's reference C program
 
 
-def test_the_field_of_a_row_is_the_field_at_its_points() -> None:
+def test_the_field_of_a_row_is_the_noise_at_its_points() -> None:
     row, nodes = np.empty(40), np.empty(64)
     key = np.uint64(11)
-    field_row(key, -3.7, 2.2, -17, 4.3, nodes, row)
-    points = [field_at(key, -3.7, 2.2, (-17 + i + 0.5) / 4.3) for i in range(40)]
+    noise_row(key, -3.7, 2.2, -17, 4.3, nodes, row)
+    points = [noise_at(key, -3.7, 2.2, (-17 + i + 0.5) / 4.3) for i in range(40)]
     np.testing.assert_allclose(row, points, atol=1e-12)
     assert np.abs(np.diff(row)).max() < 1.5 * 2 / 4.3  # smooth
 

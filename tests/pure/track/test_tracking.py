@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 
 from bigcp3d.pure.boxes import BlockGrid, Box, Vec3
 from bigcp3d.pure.track.tracking import MAX_REACH, PAUSE, STILL, UNASSIGNED, UNIT, tile_shape, track
-from bigcp3d.pure.track.tracking_numba import LANES
+from bigcp3d.pure.track.tracking_numba import PATHS
 
 quick = settings(deadline=None, max_examples=15)
 seeds = st.integers(0, 2**32 - 1)
@@ -217,7 +217,7 @@ def test_several_tiles_of_a_core_anywhere_in_its_region_are_the_plain_euler_loop
 def test_more_walkers_than_lanes_are_the_plain_euler_loop(steps: int) -> None:
     maps = noise((9, 10, 12), steps, 90)
     maps[0] = 127
-    assert maps[0].size > 2 * LANES
+    assert maps[0].size > 2 * PATHS
     assert np.array_equal(track_all(maps, 64, steps, 6), exact_track(maps, 64, steps, 6))
 
 

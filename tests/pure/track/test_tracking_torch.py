@@ -14,7 +14,8 @@ from numpy.typing import NDArray
 
 from bigcp3d.pure.boxes import BlockGrid, Box, Vec3
 from bigcp3d.pure.track import tracking_torch
-from bigcp3d.pure.track.tracking import UNASSIGNED, choose_tracker, track
+from bigcp3d.pure.track.choose_tracker import choose_tracker
+from bigcp3d.pure.track.tracking import UNASSIGNED, track
 from bigcp3d.pure.track.tracking_numba import PAUSE, STILL
 from bigcp3d.pure.track.tracking_torch import track_on_device
 from tests.devices import on_devices
@@ -27,7 +28,7 @@ on_cpu = partial(track_on_device, device="cpu")
 def both(
     maps: NDArray[np.int8], region: Box, core: Box, shape: Vec3, device: str = "cpu", chunk: int = 50, **limits: int
 ) -> tuple[NDArray[np.int8], NDArray[np.int8]]:
-    """Offsets found by the device, a few walkers at a time, and by the CPU."""
+    """Offsets found by the device, a few paths at a time, and by the CPU."""
     part = maps[(slice(None), *region.slices())]
     found = track_on_device(part, region, core, shape, device=device, chunk=chunk, **limits)
     return found, track(part, region, core, shape, **limits)

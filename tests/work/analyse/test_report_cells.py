@@ -6,7 +6,7 @@ from skimage.measure import regionprops_table
 
 import bigcp3d
 from bigcp3d.edge.image.image import open_labels
-from bigcp3d.pure.cells.cell_digest import CellRows
+from bigcp3d.pure.cells.cell_summary import CellRows
 from bigcp3d.schedule.running.events import LabelsReady
 from bigcp3d.work.analyse.report_cells import cells_of_labels, cells_of_run
 from tests.schedule.conftest import random_model, read_labels, tissue_store  # noqa: F401

@@ -1,10 +1,9 @@
-"""Which cell a voxel belongs to: the one of the lowest claim below the limit; of equal ones the first in raster order.
+"""Give each voxel of a simulated tissue to the nearest cell closer than `LIMIT`; of equals, the first in raster order.
 
-No claim of a cell more than `REACH` sites away can be below the limit (the ranges in
-`bigcp3d.pure.tissue.tissue_settings` see to it: on some axis its seed is 1.6 sites away or more), so the winner is that
-of the endless tissue and no box can change it. To be fast, space is cut into bins, and each bin lists the few cells
-that can win in it. Before claims are compared, space is bent by a smooth warp, which makes walls curved and shapes
-natural.
+Distances are those of `bigcp3d.pure.tissue.tissue_cells`. A cell more than `REACH` sites away is never closer than
+`LIMIT` (the ranges in `bigcp3d.pure.tissue.tissue_settings` ensure it: on some axis its centre is at least 1.6 sites
+away), so the result does not depend on the box. For speed, space is cut into bins, and each bin lists the few cells
+that can be nearest in it. A smooth displacement of space makes walls curved.
 """
 
 from __future__ import annotations
@@ -15,36 +14,36 @@ import numpy as np
 from numba import njit
 
 from bigcp3d.pure.tissue.tissue_cells import LIMIT
-from bigcp3d.pure.tissue.tissue_fields import field_row, join
+from bigcp3d.pure.tissue.tissue_noise import join, noise_row
 
 REACH = 2
 WARP_SITES = 1.6
-"""Wavelength of the warp in sites."""
+"""Wavelength of the displacement, in sites."""
 
 
 @njit(nogil=True, cache=True, inline="always")
-def _claim(seed, form, bias, z, y, x):  # type: ignore[no-untyped-def]
-    """The claim of one cell on a point."""
+def _distance(seed, form, bias, z, y, x):  # type: ignore[no-untyped-def]
+    """Distance of a point from one cell."""
     dz, dy, dx = z - seed[0], y - seed[1], x - seed[2]
     square = form[0] * dz * dz + form[1] * dy * dy + form[2] * dx * dx
     return square + 2.0 * (form[3] * dz * dy + form[4] * dz * dx + form[5] * dy * dx) - bias
 
 
 @njit(nogil=True, cache=True)
-def list_rivals(cells, fineness):  # type: ignore[no-untyped-def]
-    """For each bin of 1 / fineness sites: the cells whose claim can be the lowest there, and below the limit.
+def list_candidates(cells, fineness):  # type: ignore[no-untyped-def]
+    """For each bin of 1 / fineness sites: the cells that can be nearest there, and closer than `LIMIT`.
 
-    A claim plus b is a squared length, and between a bin's middle and its corner a length changes by at most the half
-    diagonal times the square root of the trace of M. Returns (first, rivals): those of bin n are
-    ``rivals[first[n]:first[n + 1]]``, as flat indices into the cells, in raster order. Sites nearer than `REACH` to the
-    edge of the box of sites have no bins.
+    A distance plus b is a squared length, which changes between a bin's middle and its corner by at most the half
+    diagonal times the square root of the trace of M. Returns (first, candidates): those of bin n are
+    ``candidates[first[n]:first[n + 1]]``, flat indices into the cells in raster order. Sites within `REACH` of the edge
+    of the box of sites have no bins.
     """
     ni, nj, nk = cells.bias.shape
     inner = (ni - 2 * REACH, nj - 2 * REACH, nk - 2 * REACH)
     side = 2 * REACH + 1
     shape = (inner[0] * fineness, inner[1] * fineness, inner[2] * fineness)
     first = np.zeros(shape[0] * shape[1] * shape[2] + 1, np.int64)
-    rivals = np.empty(4 * first.size + side**3, np.int32)
+    candidates = np.empty(4 * first.size + side**3, np.int32)
     low = np.empty(side**3)
     who = np.empty(side**3, np.int32)
     half = 0.5 * math.sqrt(3.0) / fineness
@@ -60,29 +59,31 @@ def list_rivals(cells, fineness):  # type: ignore[no-untyped-def]
                 for k in range(sk, sk + 2 * REACH + 1):
                     form, bias = cells.form[i, j, k], cells.bias[i, j, k]
                     slack = half * math.sqrt(form[0] + form[1] + form[2])
-                    length = math.sqrt(_claim(cells.seed[i, j, k], form, 0.0, z, y, x))
+                    length = math.sqrt(_distance(cells.seed[i, j, k], form, 0.0, z, y, x))
                     least = max(0.0, length - slack) ** 2 - bias
                     if least <= best + 1e-9:
                         low[found], who[found] = least, (i * nj + j) * nk + k
                         found += 1
                         best = min(best, (length + slack) ** 2 - bias)
-        if used + found > rivals.size:
-            rivals = np.concatenate((rivals, np.empty(rivals.size, np.int32)))
+        if used + found > candidates.size:
+            candidates = np.concatenate((candidates, np.empty(candidates.size, np.int32)))
         for m in range(found):
             if low[m] <= best + 1e-9:
-                rivals[used] = who[m]
+                candidates[used] = who[m]
                 used += 1
         first[n + 1] = used
-    return first, rivals[:used]
+    return first, candidates[:used]
 
 
 @njit(nogil=True, cache=True)
-def paint_cells(cells, first, rivals, fineness, start, pitch, warp, key, winner, claim):  # type: ignore[no-untyped-def]
-    """Write into ``winner`` (int32) the flat index of each voxel's cell, -1 for none, and its claim into ``claim``.
+def find_nearest_cells(  # type: ignore[no-untyped-def]
+    cells, first, candidates, fineness, start, pitch, warp, key, nearest, distance
+):
+    """Fill ``nearest`` (int32) with each voxel's cell (flat index; -1: none) and ``distance`` with its distance.
 
     ``start`` is the global index of the first voxel, ``warp`` the largest displacement in sites.
     """
-    nz, ny, nx = winner.shape
+    nz, ny, nx = nearest.shape
     _, nj, nk = cells.bias.shape
     shape_y, shape_x = (nj - 2 * REACH) * fineness, (nk - 2 * REACH) * fineness
     wave = pitch * WARP_SITES
@@ -94,7 +95,7 @@ def paint_cells(cells, first, rivals, fineness, start, pitch, warp, key, winner,
         for py in range(ny):
             gz, gy = start[0] + pz + 0.5, start[1] + py + 0.5
             for axis in range(3):
-                field_row(join(key, axis), gz / wave[0], gy / wave[1], start[2], wave[2], nodes, bend[axis])
+                noise_row(join(key, axis), gz / wave[0], gy / wave[1], start[2], wave[2], nodes, bend[axis])
             for px in range(nx):
                 z = gz / pitch[0] + warp * bend[0, px]
                 y = gy / pitch[1] + warp * bend[1, px]
@@ -105,9 +106,9 @@ def paint_cells(cells, first, rivals, fineness, start, pitch, warp, key, winner,
                 bin_ = (bz * shape_y + by) * shape_x + bx
                 best, who = LIMIT, -1
                 for n in range(first[bin_], first[bin_ + 1]):
-                    c = rivals[n]
-                    mine = _claim(seed[c], form[c], bias[c], z, y, x)
+                    c = candidates[n]
+                    mine = _distance(seed[c], form[c], bias[c], z, y, x)
                     if mine < best:
                         best, who = mine, c
-                winner[pz, py, px] = who if who >= 0 and alive[who] else -1
-                claim[pz, py, px] = best
+                nearest[pz, py, px] = who if who >= 0 and alive[who] else -1
+                distance[pz, py, px] = best

@@ -1,8 +1,8 @@
-"""Membrane images painted around given cells, as many stains and microscopes would show them.
+"""Paint images of stained membranes around given cells, to train networks on.
 
-What must not matter to a network is drawn from wide ranges: how walls vary from cell to cell and along themselves,
-thick and thin ones, gaps, the outer walls, cytoplasm, nuclei and vesicles inside, medium that is dark or bright, blur,
-fading and noise. The optics are those of `bigcp3d.pure.tissue.tissue`.
+What must not matter to a network is drawn from wide ranges: how walls vary between cells and along themselves, their
+thickness, gaps, outer walls, cytoplasm, nuclei and vesicles, dark or bright medium, blur, fading and noise. The optics
+are those of `bigcp3d.pure.tissue.tissue`.
 """
 
 from __future__ import annotations
@@ -15,8 +15,8 @@ from scipy import ndimage
 from bigcp3d.pure.boxes import vec3
 from bigcp3d.pure.learn.targets import centroids, dense_labels
 from bigcp3d.pure.tissue.deform import draw_noise
-from bigcp3d.pure.tissue.tissue_fields import gaussian_taps
-from bigcp3d.pure.tissue.tissue_light import expose, stain_walls
+from bigcp3d.pure.tissue.tissue_light import expose, stain_membranes
+from bigcp3d.pure.tissue.tissue_noise import gaussian_taps
 
 Float32 = NDArray[np.float32]
 
@@ -25,8 +25,8 @@ def _log_uniform(rng: np.random.Generator, low: float, high: float) -> float:
     return float(np.exp(rng.uniform(np.log(low), np.log(high))))
 
 
-def _beside_outside(dense: NDArray[np.int32]) -> NDArray[np.bool_]:
-    """Voxels of cells with a neighbour, across a face, that is none."""
+def _at_surface(dense: NDArray[np.int32]) -> NDArray[np.bool_]:
+    """Voxels of cells that share a face with background."""
     outside = np.pad(dense == 0, 1, mode="edge")
     near = np.zeros(dense.shape, bool)
     middle = slice(1, -1)
@@ -37,8 +37,8 @@ def _beside_outside(dense: NDArray[np.int32]) -> NDArray[np.bool_]:
 
 
 @njit(nogil=True, cache=True)
-def _add_bodies(light, dense, centre, radius, level):  # type: ignore[no-untyped-def]
-    """Multiply the light in a ball inside each cell, as of a nucleus."""
+def _add_balls(light, dense, centre, radius, level):  # type: ignore[no-untyped-def]
+    """Add light, such as a nucleus's, to a ball inside each cell; never below 0."""
     for z, y, x in np.ndindex(dense.shape):
         cell = dense[z, y, x]
         if cell > 0:
@@ -47,10 +47,10 @@ def _add_bodies(light, dense, centre, radius, level):  # type: ignore[no-untyped
                 light[z, y, x] = max(light[z, y, x] + level[cell], 0.0)
 
 
-def paint_walls(
+def paint_membranes(
     labels: NDArray[np.integer], rng: np.random.Generator, diameter_vox: float, clip: tuple[float, float]
 ) -> Float32:
-    """A membrane image of given cells, normalised by a random range.
+    """Paint a membrane image of given cells, normalised by a random range.
 
     Parameters
     ----------
@@ -59,6 +59,7 @@ def paint_walls(
     diameter_vox : float
         Sets the length over which staining varies.
     clip : tuple of float
+        Lowest and highest value.
 
     Returns
     -------
@@ -90,7 +91,7 @@ def paint_walls(
 def _paint_sharp(
     dense: NDArray[np.int32], number: int, rng: np.random.Generator, diameter_vox: float, blur: float
 ) -> Float32:
-    """Walls before the blur, of brightness about 1 after it."""
+    """Walls before the blur, after which their brightness is about 1."""
     pitch, shape = np.full(3, float(diameter_vox)), vec3(dense.shape)
     key = rng.integers(2**63, dtype=np.uint64)
     keys = rng.integers(2**63, size=number + 1, dtype=np.uint64)
@@ -98,12 +99,12 @@ def _paint_sharp(
     wall = np.full(3, 1 / float(taps[len(taps) // 2 : len(taps) // 2 + 2].sum()))
     inside = rng.uniform(0, 0.1) if rng.random() < 0.5 else rng.uniform(0, 0.45)
     staining, uneven = rng.uniform(0.1, 0.85), rng.uniform(0.1, 0.85)
-    winner = np.pad(dense - 1, 1, mode="edge")
-    light = stain_walls(winner, keys, np.zeros(3, np.int64), pitch, key, wall, inside, staining, uneven)
+    nearest = np.pad(dense - 1, 1, mode="edge")
+    light = stain_membranes(nearest, keys, np.zeros(3, np.int64), pitch, key, wall, inside, staining, uneven)
     base = np.where(dense > 0, np.float32(inside), np.float32(0))
-    if rng.random() < 0.5:  # outer walls: a cuticle, or a membrane that has no second one beside it
+    if rng.random() < 0.5:  # outer walls: a cuticle, or a single membrane
         outer = np.float32(_log_uniform(rng, 0.2, 2.0))
-        light = np.where(_beside_outside(dense), base + (light - base) * outer, light)
+        light = np.where(_at_surface(dense), base + (light - base) * outer, light)
     if rng.random() < 0.25:
         light = ndimage.maximum_filter(light, footprint=ndimage.generate_binary_structure(3, 1))
     if rng.random() < 0.5:  # stain that is missing in places
@@ -118,7 +119,7 @@ def _paint_sharp(
 def _add_contents(
     light: Float32, dense: NDArray[np.int32], number: int, rng: np.random.Generator, diameter_vox: float
 ) -> Float32:
-    """Cytoplasm with a texture, nuclei that are bright or dark, and vesicles."""
+    """Add textured cytoplasm, bright or dark nuclei, and vesicles."""
     shape = vec3(dense.shape)
     if rng.random() < 0.35:
         texture = draw_noise(rng, shape, float(rng.uniform(0.1, 0.4) * diameter_vox))
@@ -130,7 +131,7 @@ def _add_contents(
         bright = np.full(number + 1, rng.uniform(-0.4, 0.6)) * (rng.random(number + 1) < 0.9)
         middle = centroids(dense, number) + rng.normal(0, 0.06 * diameter_vox, (number + 1, 3))
         light = light.astype(np.float32)
-        _add_bodies(light, dense, middle, radius, bright.astype(np.float32))
+        _add_balls(light, dense, middle, radius, bright.astype(np.float32))
     if rng.random() < 0.3:
         dots = rng.random(shape, np.float32) < _log_uniform(rng, 5e-5, 2e-3)
         light = light + (dots * np.float32(rng.uniform(1, 8))).astype(np.float32)
@@ -138,10 +139,10 @@ def _add_contents(
     return filled
 
 
-def add_haze(
+def add_background_light(
     image: Float32, labels: NDArray[np.integer], rng: np.random.Generator, clip: tuple[float, float]
 ) -> Float32:
-    """Four times in ten, light and grain outside the cells, as of medium that is brighter than the cells' insides."""
+    """Four times in ten, add light and noise outside the cells, as of bright medium."""
     if rng.random() >= 0.4:
         return image
     outside = ndimage.gaussian_filter((labels == 0).astype(np.float32), rng.uniform(0.5, 2.0))

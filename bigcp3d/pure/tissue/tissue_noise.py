@@ -1,8 +1,8 @@
-"""Random numbers that belong to places: hashed counters, smooth fields, and a blur without a seam.
+"""Random numbers that depend on positions only: hashes, smooth noise, and a blur that does not depend on the box.
 
-Nothing here is drawn in sequence. A number is the hash of a key and of the global index of the voxel, node or cell it
-belongs to, so it is the same in whatever box, order or process it is asked for. Kernels use only operations that IEEE
-rounds exactly (``+ - * / sqrt floor``), no fast-math, and one order of sums per voxel: equal to the bit, not nearly.
+A number is the hash of a key and of the global index of its voxel, node or cell, so it is the same in whatever box,
+order or process it is computed. Kernels use operations that IEEE rounds exactly (``+ - * / sqrt floor``), no fast-math,
+and one order of sums per voxel, so results are equal to the bit.
 """
 
 from __future__ import annotations
@@ -42,8 +42,8 @@ def ease(t):  # type: ignore[no-untyped-def]
 
 
 @njit(nogil=True, cache=True)
-def field_at(key, z, y, x):  # type: ignore[no-untyped-def]
-    """Smooth field in [-1, 1] at a point given in nodes: hashed values on the integer nodes, eased between them."""
+def noise_at(key, z, y, x):  # type: ignore[no-untyped-def]
+    """Smooth noise in [-1, 1] at a point: hashed values at whole coordinates (nodes), interpolated between them."""
     kz, ky, kx = math.floor(z), math.floor(y), math.floor(x)
     wz, wy, wx = ease(z - kz), ease(y - ky), ease(x - kx)
     total = 0.0
@@ -58,11 +58,11 @@ def field_at(key, z, y, x):  # type: ignore[no-untyped-def]
 
 
 @njit(nogil=True, cache=True)
-def field_row(key, z, y, first, wavelength, nodes, row):  # type: ignore[no-untyped-def]
-    """Fill ``row`` with the field along x: point ``i`` lies at node coordinate ``(first + i + 0.5) / wavelength``.
+def noise_row(key, z, y, first, wavelength, nodes, row):  # type: ignore[no-untyped-def]
+    """Fill ``row`` with the noise along x: voxel ``i`` lies at ``(first + i + 0.5) / wavelength``; z and y in nodes.
 
-    The four rows of nodes around (z, y) are blended once, so a voxel costs one blend of two numbers. ``nodes`` is
-    scratch of at least ``len(row) / wavelength + 3`` numbers.
+    The four rows of nodes around (z, y) are interpolated first. ``nodes`` is scratch of at least
+    ``len(row) / wavelength + 3`` numbers.
     """
     kz, ky = math.floor(z), math.floor(y)
     wz, wy = ease(z - kz), ease(y - ky)
@@ -137,21 +137,17 @@ def _blur_x(array, taps):  # type: ignore[no-untyped-def]
 def blur_valid(
     array: NDArray[np.float32], taps: tuple[NDArray[np.float32], NDArray[np.float32], NDArray[np.float32]]
 ) -> NDArray[np.float32]:
-    """Separable convolution of the voxels whose whole neighbourhood is given.
+    """Blur by weights along z, then y, then x, where the whole neighbourhood is given.
 
     Parameters
     ----------
     array : ndarray of float32, shape (z, y, x)
-    taps : three ndarrays of float32, of odd lengths, for z, y and x
+    taps : three ndarrays of float32, of odd lengths
+        Weights along z, y and x.
 
     Returns
     -------
     ndarray of float32
-        Shorter by ``len(taps) - 1`` on each axis: no border is invented.
-
-    Notes
-    -----
-    A voxel's sums run over its taps in one order, in float32, z then y then x, so its bits do not depend on the array
-    that it was read in.
+        Shorter by ``len(taps) - 1`` on each axis. A voxel's sums always run in one order, in float32.
     """
     return np.asarray(_blur_x(_blur_y(_blur_z(array, taps[0]), taps[1]), taps[2]), np.float32)

@@ -2,7 +2,7 @@
 
 import numpy as np
 
-from bigcp3d.pure.tissue.stain import add_haze, paint_walls
+from bigcp3d.pure.tissue.paint_membranes import add_background_light, paint_membranes
 
 CLIP = (-0.5, 2.5)
 
@@ -19,7 +19,7 @@ def two_cells():
 
 def test_images_follow_from_the_seed_and_vary_with_it():
     labels = two_cells()
-    images = [paint_walls(labels, rng, 16.0, CLIP) for rng in (*generators(), *generators())]
+    images = [paint_membranes(labels, rng, 16.0, CLIP) for rng in (*generators(), *generators())]
     assert all(np.array_equal(a, b) for a, b in zip(images[:30], images[30:], strict=True))
     assert len({image.tobytes() for image in images}) == 30
     assert all(image.dtype == np.float32 and image.shape == labels.shape for image in images)
@@ -31,7 +31,7 @@ def test_painted_walls_are_bright_where_cells_meet():
     alone = np.where(labels > 0, 1, 0)
     brighter, merged = [], []
     for rng, again in zip(generators(60), generators(60), strict=True):
-        image, one = paint_walls(labels, rng, 16.0, CLIP), paint_walls(alone, again, 16.0, CLIP)
+        image, one = paint_membranes(labels, rng, 16.0, CLIP), paint_membranes(alone, again, 16.0, CLIP)
         for found, list_ in ((image, brighter), (one, merged)):
             list_.append(found[8:16, 19:21, 8:32].mean() - found[8:16, 10:14, 8:32].mean())
     assert np.mean(np.array(brighter) > 0) > 0.9  # bright nuclei and faint walls come too
@@ -41,7 +41,7 @@ def test_painted_walls_are_bright_where_cells_meet():
 def test_haze_lies_outside_the_cells_and_comes_four_times_in_ten():
     image, labels = np.zeros((24, 40, 40), np.float32), np.zeros((24, 40, 40), np.uint32)
     labels[4:20, 4:20, 4:36] = 900
-    hazy = [add_haze(image, labels, rng, CLIP) for rng in generators(200)]
+    hazy = [add_background_light(image, labels, rng, CLIP) for rng in generators(200)]
     changed = [made for made in hazy if made.any()]
     assert 50 < len(changed) < 110
     for made in changed:

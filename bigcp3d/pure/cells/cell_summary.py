@@ -1,10 +1,10 @@
-"""A few numbers about very many cells: how large they are, and which stand out.
+"""Summarises very many cells in a few numbers: typical values, a histogram, the largest, smallest and oddest cells.
 
-Cells come as rows, part by part and twice over, so that memory holds one part and what is kept of all. The first round
-finds ranges and typical values, the second counts and chooses.
+Cells come as rows, part by part, and are read twice, so memory holds one part and the summary. The first reading finds
+ranges and typical values, the second counts and chooses.
 
-A cell is *odd* where its shape or its foreground is far from that of the others, in robust standard deviations: it is
-much longer than wide, fills its ellipsoid badly (two cells in one, branches, hollows), or the network was unsure.
+A cell is *odd* where it differs from the others, in robust standard deviations: it is much longer than wide, fills its
+ellipsoid badly (two cells in one, branches, hollows), or has a weak predicted foreground.
 """
 
 from __future__ import annotations
@@ -16,10 +16,10 @@ import numpy as np
 from numpy.typing import NDArray
 
 BINS = 32
-"""Bars of the histogram; equally wide in the logarithm of the volume."""
+"""Bars of the histogram, equally wide in the logarithm of the volume."""
 
 SAMPLE = 2**20
-"""Rows from which typical values are found, evenly spread, where there are more cells than that."""
+"""Cells, evenly spread, from which typical values are found if there are more."""
 
 ROBUST = 1.4826
 """Standard deviation of a normal distribution over its median absolute deviation."""
@@ -27,30 +27,24 @@ ROBUST = 1.4826
 
 @dataclass(frozen=True, eq=False)
 class CellRows:
-    """Some cells, a row each.
-
-    Attributes
-    ----------
-    time, ids, volume : ndarray of int64, shape (n,)
-        Time point; id; voxels of the label image.
-    low, high : ndarray of int64, shape (n, 3)
-        Box in voxels of the label image, half open.
-    elongation, fill, foreground : ndarray of float64, shape (n,)
-        Longest over shortest principal axis; volume over that of the ellipsoid with equal second moments; mean
-        predicted foreground. NaN where it is not known.
-    border : ndarray of bool, shape (n,)
-        Whether the cell touches the volume's border.
-    """
+    """n cells, a row each; shapes are (n,) unless stated, unknown values are NaN."""
 
     time: NDArray[np.int64]
     ids: NDArray[np.int64]
     volume: NDArray[np.int64]
+    """Voxels of the label image."""
     low: NDArray[np.int64]
+    """Shape (n, 3): first voxel of the bounding box, in the label image."""
     high: NDArray[np.int64]
+    """Shape (n, 3): one past its last voxel."""
     elongation: NDArray[np.float64]
+    """Longest over shortest principal axis."""
     fill: NDArray[np.float64]
+    """Volume over that of the ellipsoid with equal second moments."""
     foreground: NDArray[np.float64]
+    """Mean predicted foreground."""
     border: NDArray[np.bool_]
+    """Whether the cell touches the volume's border."""
 
     def __len__(self) -> int:
         return len(self.ids)
@@ -70,39 +64,32 @@ Parts = Callable[[], Iterator[CellRows]]
 
 
 @dataclass(frozen=True, eq=False)
-class Digest:
-    """What is kept of all cells.
-
-    Attributes
-    ----------
-    cells, voxels, border : int
-        Cells; their voxels; cells that touch the volume's border.
-    median : dict of str to float
-        Of volume, elongation, fill, foreground.
-    edges : ndarray of float64, shape (BINS + 1,)
-        Of the histogram, in voxels; bar i holds edges[i] <= volume < edges[i + 1].
-    counts : ndarray of int64, shape (BINS,)
-    largest, smallest, oddest : CellRows
-        The most extreme first; the oddest are none that touches the border.
-    why : tuple of str
-        For each of the oddest, in what it is odd: a column's name.
-    """
+class CellSummary:
+    """Numbers about all cells, and the most extreme ones."""
 
     cells: int
     voxels: int
+    """Of all cells."""
     border: int
+    """Cells that touch the volume's border."""
     median: dict[str, float]
+    """Of volume, elongation, fill, foreground."""
     edges: NDArray[np.float64]
+    """Shape (BINS + 1,), in voxels: bar i of the histogram holds edges[i] <= volume < edges[i + 1]."""
     counts: NDArray[np.int64]
+    """Shape (BINS,)."""
     largest: CellRows
+    """The largest first."""
     smallest: CellRows
     oddest: CellRows
+    """Without cells at the border."""
     why: tuple[str, ...]
+    """For each of the oddest, the column in which it is odd."""
 
 
 @dataclass(frozen=True)
 class Typical:
-    """Median and robust standard deviation of a column; ``sign`` says which way it is odd."""
+    """Median and robust standard deviation of a column; high values are odd for ``sign`` 1, low ones for -1."""
 
     name: str
     sign: int
@@ -116,25 +103,13 @@ class Typical:
 
 
 def _odd_value(rows: CellRows, name: str) -> NDArray[np.float64]:
-    """The column in which oddness is measured: the logarithm where it is a ratio."""
+    """A column, or its logarithm if it is a ratio."""
     values: NDArray[np.float64] = getattr(rows, name)
     return np.log(values) if name == "elongation" else values
 
 
-def digest_cells(parts: Parts, *, keep: int = 10) -> Digest:
-    """Digest all cells.
-
-    Parameters
-    ----------
-    parts : callable
-        Gives the rows, the same each time.
-    keep : int
-        Cells of each kind that are chosen; ties go to the earlier row.
-
-    Returns
-    -------
-    Digest
-    """
+def summarise_cells(parts: Parts, *, keep: int = 10) -> CellSummary:
+    """Summarise all cells, with ``keep`` cells of each kind; of equal ones the earlier are chosen."""
     cells = voxels = border = 0
     least, most, sample, step = np.iinfo(np.int64).max, 1, [_no_rows()], 1
     for rows in parts():
@@ -145,7 +120,7 @@ def digest_cells(parts: Parts, *, keep: int = 10) -> Digest:
             sample, step = [CellRows.concatenate(sample).take(slice(None, None, 2))], 2 * step
     if not cells:
         none = _no_rows()
-        return Digest(0, 0, 0, {}, np.ones(BINS + 1), np.zeros(BINS, np.int64), none, none, none, ())
+        return CellSummary(0, 0, 0, {}, np.ones(BINS + 1), np.zeros(BINS, np.int64), none, none, none, ())
     edges = histogram_edges(least, most)
     seen = CellRows.concatenate(sample)
     whole = seen.take(~seen.border) if not seen.border.all() else seen
@@ -163,11 +138,11 @@ def digest_cells(parts: Parts, *, keep: int = 10) -> Digest:
     median = {name: _median(getattr(seen, name)) for name in ("volume", "elongation", "fill", "foreground")}
     largest, smallest, oddest = tops
     names = tuple(typical[k].name for k in why)
-    return Digest(cells, voxels, border, median, edges, counts, largest, smallest, oddest, names)
+    return CellSummary(cells, voxels, border, median, edges, counts, largest, smallest, oddest, names)
 
 
 def histogram_edges(least: int, most: int) -> NDArray[np.float64]:
-    """Edges between the smallest and the largest volume, in equal ratios; the last bar holds the largest."""
+    """Edges from the smallest to the largest volume, in equal ratios."""
     top = max(most, least + 1) * (1 + 1e-9)
     edges = np.geomspace(least, top, BINS + 1)
     edges[0] = least
@@ -190,7 +165,7 @@ def _typical(rows: CellRows, name: str, sign: int) -> Typical | None:
 
 
 def _oddness(rows: CellRows, typical: Sequence[Typical]) -> NDArray[np.float64]:
-    """By column and row; one column of zeros where nothing is typical."""
+    """Oddness by column and row; one column of zeros where nothing is typical."""
     if not typical:
         return np.zeros((1, len(rows)))
     return np.stack([t.oddness(rows) for t in typical])

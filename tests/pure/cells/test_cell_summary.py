@@ -5,8 +5,8 @@ import itertools
 import numpy as np
 import pytest
 
-import bigcp3d.pure.cells.cell_digest as cell_digest
-from bigcp3d.pure.cells.cell_digest import CellRows, digest_cells
+import bigcp3d.pure.cells.cell_summary as cell_summary
+from bigcp3d.pure.cells.cell_summary import CellRows, summarise_cells
 from bigcp3d.pure.group.objects import ellipsoid_fill
 from bigcp3d.pure.track.sinks import Sums
 
@@ -38,7 +38,7 @@ def in_parts(rows: CellRows, *cuts: int):
 @pytest.mark.parametrize("cuts", [(), (1,), (100, 100, 299), (7, 250)])
 def test_a_digest_equals_that_of_all_rows_at_once(cuts):
     rows = make_rows(300)
-    found = digest_cells(in_parts(rows, *cuts))
+    found = summarise_cells(in_parts(rows, *cuts))
     order = np.argsort(rows.volume, kind="stable")
     assert (found.cells, found.voxels, found.border) == (300, rows.volume.sum(), rows.border.sum())
     assert found.median["volume"] == np.median(rows.volume)
@@ -53,27 +53,27 @@ def test_a_digest_equals_that_of_all_rows_at_once(cuts):
 def test_the_odd_cell_is_the_oddest_and_says_why():
     rows = make_rows(200, border=np.zeros(200, bool), foreground=np.full(200, 0.95))
     rows.elongation[17], rows.fill[42], rows.foreground[99] = 30.0, 0.2, 0.3
-    found = digest_cells(in_parts(rows, 50))
+    found = summarise_cells(in_parts(rows, 50))
     named = dict(zip(found.oddest.ids.tolist(), found.why, strict=True))
     assert {18: "elongation", 43: "fill", 100: "foreground"}.items() <= named.items()
     assert set(found.oddest.ids[:3].tolist()) == {18, 43, 100}
     rows.border[17] = True  # the control: a cell that the border cuts is no odd cell, however long it looks
-    assert 18 not in digest_cells(in_parts(rows)).oddest.ids
+    assert 18 not in summarise_cells(in_parts(rows)).oddest.ids
 
 
 def test_typical_values_of_very_many_cells_come_from_an_even_choice(monkeypatch):
-    monkeypatch.setattr(cell_digest, "SAMPLE", 64)
+    monkeypatch.setattr(cell_summary, "SAMPLE", 64)
     rows = make_rows(5000, volume=np.arange(1, 5001))
-    found = digest_cells(in_parts(rows, *range(100, 5000, 100)))
+    found = summarise_cells(in_parts(rows, *range(100, 5000, 100)))
     assert found.median["volume"] == pytest.approx(2500, rel=0.05)
     assert found.counts.sum() == 5000  # counts and choices are of all
     assert found.largest.volume.tolist() == list(range(5000, 4990, -1))
 
 
 def test_no_cells_and_one_cell():
-    none = digest_cells(lambda: iter([]))
+    none = summarise_cells(lambda: iter([]))
     assert (none.cells, len(none.largest), len(none.oddest)) == (0, 0, 0)
-    one = digest_cells(in_parts(make_rows(1, volume=np.array([7]))))
+    one = summarise_cells(in_parts(make_rows(1, volume=np.array([7]))))
     assert (one.cells, one.counts.sum(), one.median["volume"]) == (1, 1, 7)
 
 
