@@ -15,6 +15,7 @@ if TYPE_CHECKING:
     from typing import Any
 
     from bigcp3d.errors import BigCP3DError, BlockError, InputError, ModelError, TargetError
+    from bigcp3d.face.describe_plan import describe_plan
     from bigcp3d.face.progress.progress import watching
     from bigcp3d.face.report.write import write_report
     from bigcp3d.pure.group.objects import Filters
@@ -49,6 +50,7 @@ __all__ = [
     "Trial",
     "Updated",
     "__version__",
+    "describe_plan",
     "estimate_diameter",
     "evaluate",
     "label_maps",
@@ -70,6 +72,7 @@ _HOMES = {
     "estimate_diameter": "bigcp3d.schedule.estimate",
     "Estimate": "bigcp3d.work.analyse.estimate_diameter",
     "plan_segmentation": "bigcp3d.schedule.segment",
+    "describe_plan": "bigcp3d.face.describe_plan",
     "Plan": "bigcp3d.work.plan.plan",
     "segment": "bigcp3d.schedule.segment",
     "Summary": "bigcp3d.schedule.running.events",

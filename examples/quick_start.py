@@ -29,7 +29,7 @@ def main() -> None:
 
     # 2. What would be done: blocks, halos, memory, disk. Nothing is written, and bad input is refused here already.
     settings = {"model": "membrane", "diameter_um": DIAMETER_VOX * min(SCALE_UM), "block": (32, 64, 64), "workers": 2}
-    print(bigcp3d.plan_segmentation(source, **settings).describe())
+    print(bigcp3d.describe_plan(bigcp3d.plan_segmentation(source, **settings)))
 
     # 3. Do it. Blocks and workers change the time it takes and nothing else.
     summary = bigcp3d.segment(source, **settings)

@@ -11,7 +11,17 @@ from bigcp3d.work.plan.plan import Plan
 
 
 def describe_plan(plan: Plan) -> str:
-    """A line for each subject: what is read, with which model, in which blocks, for how much memory and disk."""
+    """Describe a plan in words, a line for each subject: what is read, the model, blocks, memory and disk.
+
+    Parameters
+    ----------
+    plan : Plan
+        From `bigcp3d.plan_segmentation`.
+
+    Returns
+    -------
+    text : str
+    """
     return "\n".join(f"{name:<11}{text}" for name, text in (*_input(plan), *_work(plan), *_costs(plan)))
 
 

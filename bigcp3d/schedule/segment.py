@@ -66,7 +66,7 @@ def plan_segmentation(source: str | Path, *, on_event: Observer | None = None, *
     Examples
     --------
     >>> plan = bigcp3d.plan_segmentation("tissue.zarr", model="nuclei", diameter_um=14.0, block=(24, 32, 32))
-    >>> plan.shape, plan.block
+    >>> plan.shape, plan.execution.block
     ((24, 64, 64), (24, 32, 32))
     """
     return _plan_and_check(Request(source, **arguments))[0]

@@ -53,7 +53,7 @@ def find_state(plan: Plan) -> State:
         return State.ENDED
     if not work.plan.exists():
         own = (ENDED, PLAN_PART)
-        foreign = work.root.exists() and any(child.name not in own for child in _contents(work.root))
+        foreign = work.root.is_dir() and any(child.name not in own for child in _contents(work.root))
         return State.FOREIGN if foreign else State.NEW
     try:
         then = read_plan(work.root)
