@@ -1,8 +1,8 @@
-"""The working grid: resample the image to the resolution at which cells have the size that the network knows.
+"""The working grid: the image resampled so that cells have the size that the network knows.
 
 Working voxel i lies at image position ``(i + 0.5) * f - 0.5``, with ``f`` image voxels per working voxel, whatever the
 blocks. Reading interpolates with a triangle as wide as the coarser of the two samplings: linear where the image is
-coarser, anti-aliased where it is finer. Every output voxel is a fixed weighted sum of a few image voxels, added in a
+coarser, anti-aliased where it is finer. Every working voxel is a fixed weighted sum of a few image voxels, added in a
 fixed order, so a block's values equal those of the whole volume to the bit.
 """
 
@@ -52,24 +52,10 @@ def image_box(box: Box, factors: Factors, image_shape: Vec3) -> Box:
 def resample(
     image: NDArray[np.float32], region: Box, box: Box, factors: Factors, image_shape: Vec3
 ) -> NDArray[np.float32]:
-    """Resample the image to a box of the working grid.
+    """Resample the image to a box of the working grid: float32, shape ``box.shape``.
 
-    Parameters
-    ----------
-    image : ndarray of float32, shape ``region.shape``
-        The image in ``region``; no NaN.
-    region : Box
-        Of the image; holds ``image_box(box, ...)``.
-    box : Box
-        Of the working grid.
-    factors : tuple of float
-        Image voxels per working voxel.
-    image_shape : tuple of int
-        The whole image, in voxels.
-
-    Returns
-    -------
-    values : ndarray of float32, shape ``box.shape``
+    ``image`` covers ``region``, a box of the image that holds ``image_box(box, ...)``, and has no NaN. ``factors`` are
+    image voxels per working voxel; ``image_shape`` is the whole image.
     """
     for axis in range(3):
         if factors[axis] == 1.0:
@@ -95,7 +81,7 @@ def nearest_working(start: int, stop: int, factor: float, size: int) -> NDArray[
 
 
 def image_copies(start: int, stop: int, factor: float, size: int, low: int, high: int) -> NDArray[np.int64]:
-    """Of image voxels [low, high) on one axis, how many take their label from each working voxel of [start, stop).
+    """How many image voxels of [low, high) take their label from each working voxel of [start, stop), on one axis.
 
     ``size`` is the length of the working axis.
     """

@@ -54,24 +54,9 @@ def voting_box(box: Box, factors: Factors, shape: Vec3) -> Box:
 def vote_labels(
     labels: NDArray[np.unsignedinteger[Any]], region: Box, box: Box, factors: Factors, shape: Vec3
 ) -> NDArray[np.unsignedinteger[Any]]:
-    """Labels of an image box from those of the working grid (of ``shape``) in ``region``.
+    """Labels of an image box from those of the working grid (of ``shape``), in the same dtype; 0 is background.
 
-    Parameters
-    ----------
-    labels : ndarray of unsigned int, shape ``region.shape``
-        0 is background.
-    region : Box
-        Holds ``voting_box(box, ...)``.
-    box : Box
-        Of the image.
-    factors : tuple of float
-        Image voxels per working voxel.
-    shape : tuple of int
-        The working grid.
-
-    Returns
-    -------
-    labels : ndarray of the same dtype, shape ``box.shape``
+    ``labels`` cover ``region``, which holds ``voting_box(box, ...)``. ``factors`` are image voxels per working voxel.
     """
     z, y, x = (
         _window(a, b, f, s) - origin

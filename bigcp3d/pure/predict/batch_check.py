@@ -2,8 +2,8 @@
 
 Which patches share a batch, and their places in it, depend on the block. So a batch may hold several only if the
 network's answer to a patch depends on neither. Shapes and kernels are fixed
-(`bigcp3d.pure.predict.run_network.fix_arithmetic`), so this is a property of network, shape and device, and is checked
-before the first patch is predicted.
+(`bigcp3d.pure.predict.run_network.fix_arithmetic`), so one check before the first patch is enough for a network, a
+shape and a device.
 """
 
 from __future__ import annotations

@@ -32,16 +32,10 @@ PLANES = 4
 class PlaneNetwork(nn.Module):
     """A 2D network with Cellpose's outputs, used as a network on patches.
 
-    Parameters
-    ----------
-    network : nn.Module
-        Takes float (n, channels, rows, columns); returns (n, 3, rows, columns) or a tuple that begins with it: flow
-        along rows and columns, 5 per voxel and step, and the logit of the foreground.
-    channels : int
-        Channels that ``network`` takes. The image's come first, in their order; the others are zero, as for Cellpose
-        on a grey image.
-    side : int, optional
-        Side of the planes, if ``network`` takes one size only; smaller ones are padded with zeros on all sides.
+    ``network`` takes float (n, channels, rows, columns). It returns (n, 3, rows, columns), or a tuple that begins with
+    it: flow along rows and columns, 5 per voxel and step, and the logit of the foreground. The image's channels come
+    first, in their order; the others are zero, as for Cellpose on a grey image. ``side`` is the side of the planes, if
+    ``network`` takes one size only; smaller ones are padded with zeros on all sides.
     """
 
     def __init__(self, network: nn.Module, channels: int, side: int | None = None) -> None:

@@ -105,22 +105,11 @@ def list_cells(table: Contingency) -> CellScores:
 
 
 def score_groups(table: Contingency, cells: CellScores, groups: Sequence[tuple[Mask, Mask] | None]) -> list[Scores]:
-    """Scores of groups of cells; cells are matched once, among all.
+    """Scores of groups of cells; cells are matched once, among all of ``table``, whose `list_cells` are ``cells``.
 
-    Parameters
-    ----------
-    table : Contingency
-        Of all cells.
-    cells : CellScores
-        `list_cells` of it.
-    groups : sequence
-        Masks of bool, shapes (T + 1,) and (F + 1,): rows of true and of found cells in the group; None for all.
-
-    Returns
-    -------
-    scores : list of Scores
-        Voxels count in the group of their true cell, those of true background in that of their found cell. So counts
-        of disjoint groups add up.
+    A group is two masks of bool, (T + 1,) and (F + 1,): rows of true and of found cells in it; None for all. Voxels
+    count in the group of their true cell, those of true background in that of their found cell. So counts of disjoint
+    groups add up.
     """
     chosen = [
         (np.ones(len(table.true_vox), bool), np.ones(len(table.found_vox), bool)) if group is None else group

@@ -58,26 +58,11 @@ def track_on_device(
     device: str | torch.device,
     chunk: int = PATHS,
 ) -> NDArray[np.int8]:
-    """Follow the flow from every foreground voxel of ``core`` to its end point, on a device of torch.
+    """`bigcp3d.pure.track.tracking.track` on a device of torch: the same arguments, result and errors.
 
-    Parameters
-    ----------
-    maps, region, core, shape, foreground, steps, reach
-        As for `bigcp3d.pure.track.tracking.track`.
-    device : str or torch.device
-        Where paths are computed.
-    chunk : int
-        Paths that move together; does not change the result.
-
-    Returns
-    -------
-    offsets : ndarray of int8, shape (3, z, y, x)
-        Those of `bigcp3d.pure.track.tracking.track`, whose errors it also raises.
-
-    Notes
-    -----
-    On the device 6 bytes a voxel of ``region``, 4 a voxel of ``core``, 8 a foreground voxel, and about 240 a path of
-    ``chunk`` (measured; 240 MiB for 2^20); on the host only the result.
+    ``chunk`` paths move together; this does not change the result. Memory on the device: 6 bytes a voxel of ``region``,
+    4 a voxel of ``core``, 8 a foreground voxel, and about 240 a path of ``chunk`` (measured; 240 MiB for 2^20); on the
+    host only the result.
     """
     check_reach(region, core, shape, reach)
     words = pack_words(maps, device)
