@@ -2,7 +2,7 @@
 
 Every figure is an upper bound on what one task adds to an idle worker: the arrays that live at the same time, in bytes
 per voxel of the boxes that they cover. `BASE_BYTES` is what a worker holds before its first task (Python, dask, numba,
-torch and the network). Tests hold measured peaks against these figures.
+torch and the network). Tests compare measured peaks with them.
 """
 
 from __future__ import annotations
@@ -49,7 +49,7 @@ def pass_bytes(
     sample_vox: int,
     votes: bool,
 ) -> dict[str, int]:
-    """Peak bytes that one task of each pass but `prediction_bytes`'s needs beyond an idle worker.
+    """Peak bytes of one task of each pass beyond an idle worker; for prediction see `prediction_bytes`.
 
     ``block`` is the core of a block on the working grid; ``reach`` and ``radius`` are those of tracking and closing.
     ``itemsize``, ``maps_itemsize`` and ``label_itemsize`` are the bytes of an image voxel, of a value of given maps and
@@ -92,7 +92,7 @@ def prediction_bytes(
     itemsize: int,
     channels: int,
 ) -> dict[str, int]:
-    """Peak bytes that one task of ``predict``, and of ``merge`` where there is one, needs beyond an idle worker.
+    """Peak bytes of one task of ``predict``, and of ``merge`` where there is one, beyond an idle worker.
 
     ``read_vox`` and ``layer_vox`` are the largest region that is read at once (a layer of patches), in voxels of the
     image and of the working grid. ``extent_vox``, ``map_vox`` and ``shell_vox`` are a block's extent, core and shell,

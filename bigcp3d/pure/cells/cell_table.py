@@ -94,7 +94,7 @@ def _in_micrometres(
 def _principal_axes(cells: CellSums, scale: Sequence[float]) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
     """Full lengths of the three axes, longest first, shape (n, 3), and elongations; NaN where sums overflowed.
 
-    Lengths take voxels as points, as scikit-image does; elongations take them as boxes, so they are finite.
+    Lengths take voxels as points, as scikit-image does. Elongations take them as boxes, so they are finite.
     """
     if not len(cells.ids):
         return np.empty((0, 3)), np.empty(0)

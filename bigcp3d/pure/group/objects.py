@@ -41,8 +41,7 @@ class Filters:
 
 def centroids(sums: Sums) -> NDArray[np.float64]:
     """Mean z, y, x of each object, shape (n, 3), in voxels of the working grid."""
-    means: NDArray[np.float64] = sums.coordinates / np.maximum(sums.count, 1)[:, None]
-    return means
+    return sums.coordinates / np.maximum(sums.count, 1)[:, None]
 
 
 def covariances(sums: Sums) -> NDArray[np.float64]:
@@ -65,8 +64,7 @@ def covariances(sums: Sums) -> NDArray[np.float64]:
 def elongations(sums: Sums) -> NDArray[np.float64]:
     """Longest over shortest principal axis of each object, shape (n,); 1 for a ball or a cube."""
     eigen = np.linalg.eigvalsh(covariances(sums)) if len(sums) else np.empty((0, 3))
-    ratios: NDArray[np.float64] = np.sqrt(eigen[:, 2] / np.maximum(eigen[:, 0], 1e-12))
-    return ratios
+    return np.sqrt(eigen[:, 2] / np.maximum(eigen[:, 0], 1e-12))
 
 
 def ellipsoid_fill(sums: Sums) -> NDArray[np.float64]:
@@ -75,20 +73,17 @@ def ellipsoid_fill(sums: Sums) -> NDArray[np.float64]:
     1 for an ellipsoid, 0.89 for a box, less for two cells in one, branches and hollows; the same for any voxel shape.
     """
     spread = np.sqrt(np.maximum(np.linalg.det(covariances(sums)), 1e-30)) if len(sums) else np.empty(0)
-    shares: NDArray[np.float64] = sums.count / (4 / 3 * np.pi * 5**1.5 * spread)
-    return shares
+    return sums.count / (4 / 3 * np.pi * 5**1.5 * spread)
 
 
 def mean_foreground(sums: Sums) -> NDArray[np.float64]:
     """Mean predicted foreground of each object, shape (n,), 0 to 1."""
-    means: NDArray[np.float64] = sums.foreground / np.maximum(sums.count, 1) / UNIT
-    return means
+    return sums.foreground / np.maximum(sums.count, 1) / UNIT
 
 
 def flow_errors(squares: NDArray[np.int64], sums: Sums) -> NDArray[np.float64]:
     """Mean squared flow error of each object, from sums of `squared_flow_error`."""
-    errors: NDArray[np.float64] = squares / np.maximum(sums.count, 1) / UNIT**2
-    return errors
+    return squares / np.maximum(sums.count, 1) / UNIT**2
 
 
 def keep_objects(

@@ -7,9 +7,9 @@ nearest one. ::
               image   |  0  |  1  |  2  |                  |    0    |    1    |
 
 The nearest working voxel alone would lie half a working voxel beside the image voxel's centre, always on the same side,
-wherever 1 / f is even; on three axes this costs several percent of Dice. So first cells and background vote, then the
-cells. A tie goes to the nearest working voxel if it is among the tied, else to the smallest number. Windows and votes
-follow from global indices, so blocks give the voxels of the whole.
+wherever 1 / f is even; on three axes this costs several percent of Dice. So the voxels vote: first between cells and
+background, then among the cells. A tie goes to the nearest working voxel if it is among the tied, else to the smallest
+number. Windows and votes follow from global indices, so blocks give the voxels of the whole.
 """
 
 from __future__ import annotations

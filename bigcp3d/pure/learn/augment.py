@@ -119,8 +119,7 @@ def degrade(image: Float32, rng: np.random.Generator, clip: tuple[float, float])
 
 def _expose(image: Float32, rng: np.random.Generator) -> Float32:
     """Change contrast and offset, as another normalisation would."""
-    exposed: Float32 = image * np.float32(np.exp(rng.normal(0, 0.3))) + np.float32(rng.normal(0, 0.06))
-    return exposed
+    return image * np.float32(np.exp(rng.normal(0, 0.3))) + np.float32(rng.normal(0, 0.06))
 
 
 def pure_noise(shape: Vec3, rng: np.random.Generator) -> Float32:

@@ -133,8 +133,7 @@ def size_weights(
     count = np.bincount(dense.ravel(), minlength=len(ids) + 1)
     weight = np.clip((np.pi / 6 * diameter_vox**3 / np.maximum(count, 1)) ** balance, 1, MOST_WEIGHT)
     weight[0] = 1
-    weights: NDArray[np.float32] = weight.astype(np.float32)[dense[part]]
-    return weights
+    return weight.astype(np.float32)[dense[part]]
 
 
 def _neighbours(dense: NDArray[np.int32], voxels: NDArray[np.int64]) -> NDArray[np.int64]:

@@ -20,8 +20,8 @@ BATCH_VOX = 2**22
 """Most voxels of a batch on a GPU."""
 
 MOST = 8
-"""Most patches of a batch on a GPU: a small patch alone waits for its kernels to start. Not measured; not larger, since
-the check takes as many runs as a batch has places."""
+"""Most patches of a batch on a GPU, where a small patch alone waits for its kernels to start. The number is not
+measured. The check takes as many runs as a batch has places, so it is not larger."""
 
 
 def largest_batch(device: str, patch: Vec3) -> int:

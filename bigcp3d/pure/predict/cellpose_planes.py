@@ -11,9 +11,8 @@ Units: Cellpose trains on flows of length 5 and divides by 5 before it moves pix
 voxel per step, towards the centre in both. Its own 3D code adds the planes instead of averaging them, so its paths are
 twice as fast, and its threshold 0 on the sum of logits is our 0.5 on the foreground.
 
-Invariant: the answer depends on the patch alone. What a network pools over a plane (Cellpose's style vector, a
-transformer's attention) it pools over a plane of the patch. Patches lie on a grid fixed to the volume, so labels are
-exact.
+Invariant: the answer depends on the patch alone. If a network pools over a plane (Cellpose's style vector, a
+transformer's attention), it is a plane of the patch. Patches lie on a grid fixed to the volume, so labels are exact.
 """
 
 from __future__ import annotations

@@ -54,8 +54,7 @@ class Contingency:
     def matches_at(self, tenths: int) -> Mask:
         """Whether each pair has an IoU of at least ``tenths / 10``."""
         union = self.true_vox[self.true] + self.found_vox[self.found] - self.count
-        matches: Mask = (10 * self.count >= tenths * union) & (self.true > 0) & (self.found > 0)
-        return matches
+        return (10 * self.count >= tenths * union) & (self.true > 0) & (self.found > 0)
 
 
 def number_cells(times: Sequence[Overlaps]) -> Contingency:

@@ -157,11 +157,9 @@ def _rates(tp: int, fp: int, fn: int) -> dict[str, Number]:
 
 def _spread(dice: NDArray[np.float64]) -> dict[str, Number]:
     """Mean, median, quartiles and whiskers."""
-    names = {"dice_p5": 5, "dice_q1": 25, "median_dice": 50, "dice_q3": 75, "dice_p95": 95}
+    names = {"median_dice": 50, "dice_p5": 5, "dice_q1": 25, "dice_q3": 75, "dice_p95": 95}
     values = np.percentile(dice, list(names.values())).tolist() if len(dice) else [None] * len(names)
-    spread = dict(zip(names, values, strict=True))
-    first = {"mean_dice": _mean(dice), "median_dice": spread.pop("median_dice")}
-    return {**first, **spread}
+    return {"mean_dice": _mean(dice), **dict(zip(names, values, strict=True))}
 
 
 def _compare_partitions(pairs: Contingency) -> dict[str, Number]:

@@ -86,7 +86,7 @@ def merge_overlaps(parts: list[Overlaps]) -> Overlaps:
 
 
 def merge_gradually(parts: Iterable[Table], merge: Callable[[list[Table]], Table]) -> Table:
-    """Merge tables as they come, so that no more rows wait than are merged already (or `MERGE_ROWS`).
+    """Merge tables as they come; at most as many rows wait as are merged already (or `MERGE_ROWS`).
 
     ``merge`` makes one table from a list, which may be empty, and is associative.
     """

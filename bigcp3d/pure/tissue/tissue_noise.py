@@ -99,13 +99,26 @@ def gaussian_taps(sigma: float) -> NDArray[np.float32]:
 
 
 @njit(nogil=True, cache=True)
-def _blur_rows(array, taps):  # type: ignore[no-untyped-def]
-    """Weighted sum of rows along axis 1 of (n, i, j, x); the result is shorter by ``len(taps) - 1`` there."""
-    out = np.zeros((array.shape[0], array.shape[1] - taps.size + 1, array.shape[2], array.shape[3]), np.float32)
-    for n, i, j in np.ndindex(out.shape[:3]):
-        for k in range(taps.size):
-            for x in range(out.shape[3]):
-                out[n, i, j, x] += taps[k] * array[n, i + k, j, x]
+def _blur_z(array, taps):  # type: ignore[no-untyped-def]
+    """Weighted sum of planes; the result is shorter by ``len(taps) - 1``."""
+    out = np.zeros((array.shape[0] - taps.size + 1, array.shape[1], array.shape[2]), np.float32)
+    for z in range(out.shape[0]):
+        for y in range(out.shape[1]):
+            for k in range(taps.size):
+                for x in range(out.shape[2]):
+                    out[z, y, x] += taps[k] * array[z + k, y, x]
+    return out
+
+
+@njit(nogil=True, cache=True)
+def _blur_y(array, taps):  # type: ignore[no-untyped-def]
+    """Weighted sum of rows; the result is shorter by ``len(taps) - 1``."""
+    out = np.zeros((array.shape[0], array.shape[1] - taps.size + 1, array.shape[2]), np.float32)
+    for z in range(out.shape[0]):
+        for y in range(out.shape[1]):
+            for k in range(taps.size):
+                for x in range(out.shape[2]):
+                    out[z, y, x] += taps[k] * array[z, y + k, x]
     return out
 
 
@@ -128,6 +141,4 @@ def blur_valid(
 
     The result is shorter by ``len(taps) - 1`` on each axis. A voxel's sums always run in one order, in float32.
     """
-    along_z = _blur_rows(array[None], taps[0])[0]
-    along_y = _blur_rows(along_z[:, :, None], taps[1])[:, :, 0]
-    return np.asarray(_blur_x(along_y, taps[2]), np.float32)
+    return np.asarray(_blur_x(_blur_y(_blur_z(array, taps[0]), taps[1]), taps[2]), np.float32)

@@ -1,7 +1,7 @@
 """Tracking on a GPU: millions of paths take each step together, as tensors of integers.
 
 `bigcp3d.pure.track.tracking` defines a path and its end; here it is only computed. Invariant: equal to its `track`
-element by element, on every device, since all is integers.
+element by element, on every device, since all numbers are integers.
 
 Positions are counted as in `bigcp3d.pure.track.tracking_numba`: in 1/127 voxel, relative to the start, plus `BIAS`. The
 three flows of a voxel are the bytes of one 32-bit word, so a step reads one number a path. Word 0 is no voxel: its flow
@@ -70,8 +70,7 @@ def track_on_device(
     offsets = torch.full((3, core.size), UNASSIGNED, dtype=torch.int8, device=device)
     for home in torch.split(own.flatten().nonzero()[:, 0], chunk):
         _follow(words, _start(home, region, core, shape), region.shape, steps, reach, offsets)
-    result: NDArray[np.int8] = offsets.cpu().numpy().reshape(3, *core.shape)
-    return result
+    return offsets.cpu().numpy().reshape(3, *core.shape)
 
 
 def pack_words(maps: NDArray[np.int8], device: str | torch.device) -> Tensor:
