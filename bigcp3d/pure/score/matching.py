@@ -27,9 +27,9 @@ Mask = NDArray[np.bool_]
 class Contingency:
     """Overlaps of T true and F found cells, numbered from 1; row 0 is background.
 
-    Ids are sorted within each time point; ``vox`` are the voxels of each cell, 0 for background. ``true``, ``found``
-    and ``count``, shape (n,), are pairs of rows, and their voxels in common. Pairs with background are included, once
-    for each time point.
+    Ids are sorted within each time point; ``true_vox`` and ``found_vox`` are the voxels of each cell, 0 for background.
+    ``true``, ``found`` and ``count``, shape (n,), are pairs of rows and their voxels in common. Pairs with background
+    are included, once for each time point.
     """
 
     true_ids: Ids

@@ -57,22 +57,14 @@ class CellScores:
 
 @dataclass(frozen=True)
 class Scores:
-    """How well the cells of a group were found.
-
-    Attributes
-    ----------
-    numbers : dict
-        By name, see the head of this module; with the counts ``true_cells``, ``found_cells``, ``tp``, ``fp``, ``fn``
-        (at IoU 0.5). Can be written as JSON.
-    by_iou : tuple of dict
-        ``iou``, ``ap``, ``precision``, ``recall``, ``f1``, ``tp``, ``fp``, ``fn`` at each threshold.
-    dice : ndarray of float64, shape (true_cells,)
-        Of each true cell of the group, in the order of `CellScores`.
-    """
+    """How well the cells of a group were found."""
 
     numbers: dict[str, Number]
+    """By name, as at the head of this module, and the counts of cells and matches (at IoU 0.5); fit for JSON."""
     by_iou: tuple[dict[str, Number], ...]
+    """``iou``, ``ap``, ``precision``, ``recall``, ``f1``, ``tp``, ``fp``, ``fn`` at each threshold."""
     dice: NDArray[np.float64]
+    """Of each true cell of the group, in the order of `CellScores`."""
 
 
 def score_overlaps(overlaps: Overlaps, *, min_truth_vox: int = 0) -> dict[str, Number]:
