@@ -47,7 +47,7 @@ class Objects:
     """Shape (4, z, y, x), of ``region``."""
     region: Box
     box: Box
-    """In which voxels were tracked."""
+    """The part whose voxels were tracked."""
     shape: Vec3
     """The whole volume."""
     limits: Limits

@@ -69,11 +69,11 @@ class CellSummary:
 
     cells: int
     voxels: int
-    """Of all cells."""
+    """Voxels of all cells."""
     border: int
     """Cells that touch the volume's border."""
     median: dict[str, float]
-    """Of volume, elongation, fill, foreground."""
+    """Medians of volume, elongation, fill and foreground."""
     edges: NDArray[np.float64]
     """Shape (BINS + 1,), in voxels: bar i of the histogram holds edges[i] <= volume < edges[i + 1]."""
     counts: NDArray[np.int64]

@@ -3,7 +3,7 @@
 The mean area of a body's shadow over all directions is a quarter of its surface. A line that enters a body leaves it
 again, so a shadow is the number of exits times the area that a line stands for. The lines run to the 26 neighbours of a
 voxel. Each direction stands for the part of the sphere nearest to it, in micrometres, so voxels may have any shape. A
-ball comes out within a few percent from a radius of 3 voxels; counting voxel faces gives half too much at any
+ball comes out within a few percent from a radius of 3 voxels; counting voxel faces gives about 50 % too much at any
 resolution. Exits are counts of neighbouring voxels, so surfaces do not depend on blocks.
 
 Source: Ohser and Muecklich, "Statistical Analysis of Microstructures in Materials Science" (2000), chapter 4.

@@ -33,7 +33,7 @@ class Components:
     face_component: NDArray[np.int32]
     """Shape (f,)."""
     sums: Sums
-    """Of each component, over all parts of its sinks."""
+    """Sums of each component over all parts of its sinks."""
 
     def __len__(self) -> int:
         return len(self.sums)

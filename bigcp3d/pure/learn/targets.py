@@ -151,7 +151,7 @@ def _neighbours(dense: NDArray[np.int32], voxels: NDArray[np.int64]) -> NDArray[
 
 
 def _nearest_to(points: NDArray[np.int64], cell: NDArray[np.int32], centre: Float) -> NDArray[np.int64]:
-    """For each cell the voxel nearest to its centroid, the first in raster order of equals."""
+    """For each cell the voxel nearest to its centroid; of equals the first in raster order."""
     distance = np.square(points - centre[cell]).sum(axis=1)
     order = np.lexsort((np.arange(len(cell)), distance, cell))
     return order[np.flatnonzero(np.diff(cell[order], prepend=0))]

@@ -48,8 +48,8 @@ def mend_border(answer: Tensor, window: Box, shape: Vec3) -> None:
     """On the volume's outermost planes, replace the flow across them by that of the next plane inside, in place.
 
     ``answer`` (4, *window.shape) is that of one patch in a volume of ``shape``. Beyond the border a patch sees the
-    reflected image. Both sides look equal, so it predicts no flow across the outermost plane. Of each cell that the
-    border cuts, that plane would become a cell of its own.
+    reflected image. Both sides look equal, so it predicts no flow across the outermost plane. So in each cell that
+    the border cuts, this plane would become a cell of its own.
     """
     for axis, size in enumerate(shape):
         flow, first, last = answer[1 + axis], -window.start[axis], size - 1 - window.start[axis]

@@ -60,11 +60,12 @@ class Scores:
     """How well the cells of a group were found."""
 
     numbers: dict[str, Number]
-    """By name, as at the head of this module, and the counts of cells and matches (at IoU 0.5); fit for JSON."""
+    """By name, see the head of this module; also the counts ``true_cells``, ``found_cells``, ``tp``, ``fp`` and ``fn``
+    (at IoU 0.5). Can be written as JSON."""
     by_iou: tuple[dict[str, Number], ...]
     """``iou``, ``ap``, ``precision``, ``recall``, ``f1``, ``tp``, ``fp``, ``fn`` at each threshold."""
     dice: NDArray[np.float64]
-    """Of each true cell of the group, in the order of `CellScores`."""
+    """Dice of each true cell of the group, float64, in the order of `CellScores`."""
 
 
 def score_overlaps(overlaps: Overlaps, *, min_truth_vox: int = 0) -> dict[str, Number]:

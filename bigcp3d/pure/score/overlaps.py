@@ -109,8 +109,10 @@ def ignore_small_cells(overlaps: Overlaps, min_truth_vox: int) -> Overlaps:
     small = ((voxels < min_truth_vox) & (ids > 0))[row]
     if not small.any():
         return overlaps
-    _, row, inside = sum_by_label(overlaps.pred, np.where(small, overlaps.count, 0))
-    found_small = (2 * inside >= sum_by_label(overlaps.pred, overlaps.count)[2])[row]
+    _, row, voxels = sum_by_label(overlaps.pred, overlaps.count)
+    inside = np.zeros_like(voxels)
+    np.add.at(inside, row[small], overlaps.count[small])
+    found_small = (2 * inside >= voxels)[row]
     kept = ~small
     pred = np.where(found_small, np.uint64(0), overlaps.pred)
     return merge_overlaps([Overlaps(pred[kept], overlaps.truth[kept], overlaps.count[kept])])

@@ -31,9 +31,9 @@ class Warp(NamedTuple):
     matrix: NDArray[np.float64]
     """Shape (3, 3)."""
     key: int
-    """Of the displacement's random numbers."""
+    """Key of the displacement's random numbers."""
     wavelength: float
-    """Of the displacement, in voxels."""
+    """Length of the displacement's waves, in voxels."""
     strength: float
     """Largest displacement on an axis, in voxels."""
     shape: Vec3

@@ -25,7 +25,7 @@ INTENSITY_UNIT = 4096
 
 
 Copies = tuple[NDArray[np.int64], NDArray[np.int64], NDArray[np.int64]]
-"""Of each voxel of a box, by axis: how many voxels of the label image take their label from it."""
+"""How many voxels of the label image take their label from each voxel of a box, by axis."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -37,7 +37,7 @@ class Sums:
     foreground: NDArray[np.int64]
     """Stored foreground (times 127)."""
     intensity: NDArray[np.int64]
-    """In units of 1/4096 (`INTENSITY_UNIT`)."""
+    """Intensity in units of 1/4096 (`INTENSITY_UNIT`)."""
     first: NDArray[np.int64]
     """Lowest raster index of a voxel."""
     coordinates: NDArray[np.int64]
@@ -99,7 +99,7 @@ class Sinks:
     sums: Sums
 
     def within(self, box: Box) -> Sinks:
-        """Those whose voxel lies in ``box``."""
+        """The sinks whose voxel lies in ``box``."""
         inside = np.all((self.voxel >= box.start) & (self.voxel < box.stop), axis=1)
         return Sinks(self.voxel[inside], self.sums.take(inside))
 

@@ -42,7 +42,7 @@ class Paths(NamedTuple):
     """int32 (3, n): highest position in the volume."""
 
     def keep(self, which: Tensor) -> Paths:
-        """Those of a mask."""
+        """The paths of a mask."""
         return Paths(*(values[..., which] for values in self))
 
 
