@@ -10,7 +10,7 @@ volume into blocks. Block ``(i, j, k)`` owns its *core* and may read a larger bo
       |  +-----------+  |
       +-----------------+
 
-All is integer arithmetic on tuples; no arrays.
+Everything is integer arithmetic on tuples, without arrays.
 """
 
 from __future__ import annotations

@@ -1,15 +1,14 @@
-"""The working grid: resample the image to the resolution at which cells have the size that the network knows.
+"""The working grid: the image resampled so that cells have the size that the network knows.
 
 Working voxel i lies at image position ``(i + 0.5) * f - 0.5``, with ``f`` image voxels per working voxel, whatever the
 blocks. Reading interpolates with a triangle as wide as the coarser of the two samplings: linear where the image is
-coarser, anti-aliased where it is finer. Every output voxel is a fixed weighted sum of a few image voxels, added in a
+coarser, anti-aliased where it is finer. Every working voxel is a fixed weighted sum of a few image voxels, added in a
 fixed order, so a block's values equal those of the whole volume to the bit.
 """
 
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import NDArray
@@ -24,52 +23,33 @@ def working_shape(image_shape: Vec3, factors: Factors) -> Vec3:
     return vec3(max(1, math.floor(s / f + 0.5)) for s, f in zip(image_shape, factors, strict=True))
 
 
-@dataclass(frozen=True)
-class _Taps:
-    """Interpolation along one axis: output i is the sum over k of ``weight[i, k] * image[index[i, k]]``."""
+def _taps(start: int, stop: int, factor: float, size: int) -> tuple[NDArray[np.int64], NDArray[np.float32]]:
+    """Index and weight of the image voxels that make working voxels [start, stop) on an axis; border voxels repeat.
 
-    index: NDArray[np.int64]
-    weight: NDArray[np.float32]
-
-
-def _taps(start: int, stop: int, factor: float, size: int) -> _Taps:
-    """Interpolation of working voxels [start, stop) on an image axis of ``size`` voxels; border voxels are repeated."""
+    Working voxel i is the sum over k of ``weight[i, k] * image[index[i, k]]``; the image has ``size`` voxels.
+    """
     width = max(1.0, factor)
     position = (np.arange(start, stop) + 0.5) * factor - 0.5
     number = 2 * math.ceil(width)
     index = np.floor(position)[:, None].astype(np.int64) + np.arange(1 - number // 2, 1 + number // 2)
     weight = np.maximum(0.0, 1.0 - np.abs(index - position[:, None]) / width)
     weight /= weight.sum(axis=1, keepdims=True)
-    return _Taps(np.clip(index, 0, size - 1), weight.astype(np.float32))
+    return np.clip(index, 0, size - 1), weight.astype(np.float32)
 
 
 def image_box(box: Box, factors: Factors, image_shape: Vec3) -> Box:
     """The box of the image that a box of the working grid is computed from."""
-    taps = [_taps(a, b, f, s) for a, b, f, s in zip(box.start, box.stop, factors, image_shape, strict=True)]
-    return Box(vec3(t.index.min() for t in taps), vec3(t.index.max() + 1 for t in taps))
+    index = [_taps(a, b, f, s)[0] for a, b, f, s in zip(box.start, box.stop, factors, image_shape, strict=True)]
+    return Box(vec3(i.min() for i in index), vec3(i.max() + 1 for i in index))
 
 
 def resample(
     image: NDArray[np.float32], region: Box, box: Box, factors: Factors, image_shape: Vec3
 ) -> NDArray[np.float32]:
-    """Resample the image to a box of the working grid.
+    """Resample the image to a box of the working grid: float32, shape ``box.shape``.
 
-    Parameters
-    ----------
-    image : ndarray of float32, shape ``region.shape``
-        The image in ``region``; no NaN.
-    region : Box
-        Of the image; holds ``image_box(box, ...)``.
-    box : Box
-        Of the working grid.
-    factors : tuple of float
-        Image voxels per working voxel.
-    image_shape : tuple of int
-        The whole image, in voxels.
-
-    Returns
-    -------
-    values : ndarray of float32, shape ``box.shape``
+    ``image`` covers ``region``, a box of the image that holds ``image_box(box, ...)``, and has no NaN. ``factors`` are
+    image voxels per working voxel; ``image_shape`` is the whole image.
     """
     for axis in range(3):
         if factors[axis] == 1.0:
@@ -77,12 +57,12 @@ def resample(
             cut[axis] = slice(box.start[axis] - region.start[axis], box.stop[axis] - region.start[axis])
             image = image[tuple(cut)]
             continue
-        taps = _taps(box.start[axis], box.stop[axis], factors[axis], image_shape[axis])
+        index, weight = _taps(box.start[axis], box.stop[axis], factors[axis], image_shape[axis])
         along = tuple(-1 if a == axis else 1 for a in range(3))
         total: NDArray[np.float32] | None = None
-        for k in range(taps.index.shape[1]):
-            part = np.take(image, taps.index[:, k] - region.start[axis], axis=axis)
-            part *= taps.weight[:, k].reshape(along)
+        for k in range(index.shape[1]):
+            part = np.take(image, index[:, k] - region.start[axis], axis=axis)
+            part *= weight[:, k].reshape(along)
             total = part if total is None else np.add(total, part, out=total)
         image = total if total is not None else image
     return np.ascontiguousarray(image)
@@ -95,7 +75,7 @@ def nearest_working(start: int, stop: int, factor: float, size: int) -> NDArray[
 
 
 def image_copies(start: int, stop: int, factor: float, size: int, low: int, high: int) -> NDArray[np.int64]:
-    """Of image voxels [low, high) on one axis, how many take their label from each working voxel of [start, stop).
+    """How many image voxels of [low, high) take their label from each working voxel of [start, stop), on one axis.
 
     ``size`` is the length of the working axis.
     """

@@ -1,7 +1,7 @@
 """From maps to labels in memory: the passes of a run on one volume, or a box of it, without files.
 
-Invariant: labels equal those that `bigcp3d.segment` writes for the same maps and settings. The functions are the same;
-threads work on tiles, and the result does not depend on tiles.
+Invariant: labels equal those that `bigcp3d.segment` writes for the same maps and settings. The functions are the same.
+Threads work on tiles, and the result does not depend on tiles.
 
 `find_objects` tracks and groups, which takes nearly all of the time. Filters and ids follow from sums over whole
 objects, so trying other filters costs almost nothing.
@@ -23,12 +23,10 @@ from bigcp3d.pure.group.cluster import Components, cluster_block
 from bigcp3d.pure.group.objects import Filters, centroids, dense_ids, keep_objects, squared_flow_error
 from bigcp3d.pure.label.labelling import label_box
 from bigcp3d.pure.track.radius import closing_radius, path_reach, path_steps, smallest_volume
-from bigcp3d.pure.track.sinks import Sinks, collect_sinks
+from bigcp3d.pure.track.sinks import Copies, Sinks, collect_sinks
 from bigcp3d.pure.track.tracking import MAX_REACH, UNIT, tile_shape, track
 
 T = TypeVar("T")
-
-Copies = tuple[NDArray[np.int64], NDArray[np.int64], NDArray[np.int64]]
 
 
 @dataclass(frozen=True)
@@ -49,7 +47,7 @@ class Objects:
     """Shape (4, z, y, x), of ``region``."""
     region: Box
     box: Box
-    """In which voxels were tracked."""
+    """The part whose voxels were tracked."""
     shape: Vec3
     """The whole volume."""
     limits: Limits
@@ -108,23 +106,9 @@ def find_objects(
 ) -> Objects:
     """Track the voxels of a box and group their end points; voxels outside count as background.
 
-    Parameters
-    ----------
-    maps : ndarray of int8, shape (4, z, y, x)
-        Of ``region``.
-    region, box : Box
-        ``box`` is tracked; ``region`` holds at least ``box`` grown by the reach, clipped to the volume.
-    shape : tuple of int
-        The whole volume, in voxels.
-    limits : Limits
-    copies : callable, optional
-        For a box, how many voxels of the label image take their label from each of its voxels, by axis; default one.
-    threads : int
-        Does not change the result.
-
-    Notes
-    -----
-    About 16 bytes a voxel, the maps included.
+    ``maps`` (4, z, y, x) cover ``region``: at least ``box`` grown by the reach, clipped to the volume of ``shape``.
+    ``copies`` gives, for a box, how many voxels of the label image take their label from each of its voxels, by axis;
+    default one. ``threads`` do not change the result. Memory: about 16 bytes a voxel, the maps included.
     """
     offsets = np.empty((3, *box.shape), np.int8)
     how = {"foreground": limits.foreground, "steps": limits.steps, "reach": limits.reach}

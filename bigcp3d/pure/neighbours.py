@@ -32,13 +32,8 @@ class Neighbours:
     def of(cls, tasks: BlockGrid, blocks: BlockGrid, box_of: Callable[[Vec3], Box]) -> Neighbours:
         """The relation in which task ``index`` reads the blocks that meet ``box_of(index)``.
 
-        Parameters
-        ----------
-        tasks, blocks : BlockGrid
-            The grid of the tasks and that of the files; they may cover different volumes.
-        box_of : callable
-            A box of the volume of ``blocks``; on each axis it depends on the index on that axis alone, and is empty
-            there where no task runs.
+        ``tasks`` and ``blocks`` may cover different volumes; the box is one of the volume of ``blocks``. On each axis
+        it depends on the index on that axis alone, and it is empty where no task runs.
         """
         reads = [_along(axis, tasks, blocks, box_of) for axis in range(3)]
         z, y, x = (_inverted(row, blocks.counts[axis]) for axis, row in enumerate(reads))

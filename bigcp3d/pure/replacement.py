@@ -1,9 +1,9 @@
 """Which cells change when a region is segmented again, and which ids the new cells get.
 
-Old labels cover the volume, new ones a region and its surroundings. A cell is *inside* if no voxel of it lies outside
-the region.
+Old labels cover the volume, new ones a region and its surroundings. A cell is *inside* if all its voxels lie in the
+region.
 
-- Old cells that are not inside stay, and new ones that are not inside are not taken, so nothing changes at the border.
+- Old cells that are not inside stay, and new ones that are not inside are not taken. So nothing changes at the border.
 - An old cell inside stays if its largest overlap is with a new cell that is not taken.
 - All other old cells inside go. New cells inside come, on voxels that no staying cell holds.
 - A new cell gets the id of the old one with which it shares more than half of their union, else an unused id.
@@ -19,15 +19,12 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from bigcp3d.pure.score.overlaps import Ids, Overlaps
+from bigcp3d.pure.score.overlaps import Ids, Overlaps, sum_by_label
 
 
 @dataclass(frozen=True)
 class Replacement:
-    """What to do with a region's voxels.
-
-    The arrays are uint64.
-    """
+    """What to do with a region's voxels; the arrays are uint64."""
 
     staying: Ids
     """Old ids whose voxels keep them, ascending."""
@@ -52,17 +49,11 @@ class Replacement:
 def plan_replacement(inside: Overlaps, old_outside: Ids, new_outside: Ids, next_id: int) -> Replacement:
     """Decide which cells stay, go and come.
 
-    Parameters
-    ----------
-    inside : Overlaps
-        Of the region: new labels as ``pred``, old ones as ``truth``.
-    old_outside, new_outside : ndarray of uint64
-        Ids with voxels outside the region.
-    next_id : int
-        Smallest id that was never used.
+    ``inside`` are the overlaps in the region: new labels as ``pred``, old ones as ``truth``. ``old_outside`` and
+    ``new_outside`` are ids with voxels outside the region. ``next_id`` is the smallest id that was never used.
     """
-    old_ids, old_row, old_vox = _sizes(inside.truth, inside.count)
-    new_ids, new_row, new_vox = _sizes(inside.pred, inside.count)
+    old_ids, old_row, old_vox = sum_by_label(inside.truth, inside.count)
+    new_ids, new_row, new_vox = sum_by_label(inside.pred, inside.count)
     comes = ~np.isin(new_ids, new_outside) & (new_ids > 0)
     # the new label (or background) with the largest overlap; in a tie one that comes, then the smaller id
     order = np.lexsort((inside.pred, ~comes[new_row], -inside.count, old_row))
@@ -85,11 +76,3 @@ def plan_replacement(inside: Overlaps, old_outside: Ids, new_outside: Ids, next_
         gone=int(np.count_nonzero(~stays & (old_ids > 0))) - int(heir.sum()),
         same=int(np.count_nonzero(heir & (inside.count == union))),
     )
-
-
-def _sizes(labels: Ids, count: NDArray[np.int64]) -> tuple[Ids, NDArray[np.int64], NDArray[np.int64]]:
-    """The ids in a column, the place of each entry among them, and their voxels."""
-    ids, row = np.unique(labels, return_inverse=True)
-    voxels = np.zeros(len(ids), np.int64)
-    np.add.at(voxels, row, count)
-    return ids, row, voxels

@@ -1,9 +1,9 @@
-"""Summarises very many cells in a few numbers: typical values, a histogram, the largest, smallest and oddest cells.
+"""Summarise very many cells in a few numbers: typical values, a histogram, the largest, smallest and oddest cells.
 
 Cells come as rows, part by part, and are read twice, so memory holds one part and the summary. The first reading finds
 ranges and typical values, the second counts and chooses.
 
-A cell is *odd* where it differs from the others, in robust standard deviations: it is much longer than wide, fills its
+A cell is *odd* if it differs from the others, in robust standard deviations: it is much longer than wide, fills its
 ellipsoid badly (two cells in one, branches, hollows), or has a weak predicted foreground.
 """
 
@@ -27,7 +27,7 @@ ROBUST = 1.4826
 
 @dataclass(frozen=True, eq=False)
 class CellRows:
-    """n cells, a row each; shapes are (n,) unless stated, unknown values are NaN."""
+    """n cells, one row each; shapes are (n,) unless stated, unknown values are NaN."""
 
     time: NDArray[np.int64]
     ids: NDArray[np.int64]
@@ -69,11 +69,11 @@ class CellSummary:
 
     cells: int
     voxels: int
-    """Of all cells."""
+    """Voxels of all cells."""
     border: int
     """Cells that touch the volume's border."""
     median: dict[str, float]
-    """Of volume, elongation, fill, foreground."""
+    """Medians of volume, elongation, fill and foreground."""
     edges: NDArray[np.float64]
     """Shape (BINS + 1,), in voxels: bar i of the histogram holds edges[i] <= volume < edges[i + 1]."""
     counts: NDArray[np.int64]

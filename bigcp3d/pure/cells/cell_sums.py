@@ -1,13 +1,13 @@
-"""Sums over the cells of labels, block by block, from which a table of cells is made.
+"""Sums over the cells of labels, block by block. The table of cells is made from them.
 
 A block is its core and one voxel around it, zeros beyond the volume::
 
-      0 0 0 0 0 0
-      0 a a b b b      each voxel of the core is compared with 13 of its 26 neighbours, those that follow it in raster
-      0 a a b b b      order; so every pair of voxels is seen once, by the block of its first voxel
+      0 0 0 0 0 0      Each voxel of the core is compared with 13 of its 26 neighbours: those after it in raster
+      0 a a b b b      order. So every pair of voxels is seen once, by the block of its first voxel.
+      0 a a b b b
 
-Invariant: every number is an integer, and each voxel and pair belongs to one block, so tables of blocks that tile a
-volume merge to that of the volume, in any order.
+Invariant: every number is an integer, and each voxel and pair belongs to one block. So tables of blocks that tile a
+volume add up to that of the volume, in any order.
 """
 
 from __future__ import annotations
@@ -20,11 +20,9 @@ from numba import njit
 from numpy.typing import NDArray
 
 from bigcp3d.pure.boxes import Vec3
+from bigcp3d.pure.group.stitch import HALF_NEIGHBOURS
 from bigcp3d.pure.score.overlaps import Ids, Overlaps, merge_overlaps, run_starts
 from bigcp3d.pure.track.sinks import Sums
-
-DIRECTIONS = tuple((z, y, x) for z in (0, 1) for y in (-1, 0, 1) for x in (-1, 0, 1) if (z, y, x) > (0, 0, 0))
-"""Steps to the 13 neighbours that follow in raster order."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -35,7 +33,7 @@ class CellSums:
     sums: Sums
     """Voxels, coordinates and their products, boxes, first voxels; foreground and intensity stay 0."""
     exits: NDArray[np.int64]
-    """Shape (n, 13): voxels of the cell whose neighbour in a direction (`DIRECTIONS`) is outside the cell."""
+    """Shape (n, 13): voxels of the cell whose neighbour in a direction (`HALF_NEIGHBOURS`) is outside the cell."""
     light: NDArray[np.int64]
     """Shape (n, c): sums of whole-number intensities, by channel."""
     squares: NDArray[np.int64]
@@ -48,27 +46,11 @@ class CellSums:
 
 
 def sum_cells(labels: NDArray[np.integer], start: Vec3, shape: Vec3, light: Sequence[NDArray[np.integer]]) -> CellSums:
-    """Sum over the cells of one block.
+    """Sum over the cells of one block; ``contacts`` may also name cells of the halo.
 
-    Parameters
-    ----------
-    labels : ndarray of int, shape (z + 2, y + 2, x + 2)
-        Ids of the core and one voxel around it, 0 beyond the volume.
-    start : tuple of int
-        Where the core begins in the volume.
-    shape : tuple of int
-        Of the volume.
-    light : sequence of ndarray of int, shape (z, y, x)
-        Intensities of the core, a channel each, as whole numbers.
-
-    Returns
-    -------
-    CellSums
-        Of the cells of the core; ``contacts`` may name cells of the halo.
-
-    Notes
-    -----
-    4 bytes a voxel beside the input.
+    ``labels`` (z + 2, y + 2, x + 2) are the ids of the core and one voxel around it, 0 beyond the volume. The core
+    begins at ``start`` in a volume of ``shape``. ``light`` has the core's intensities as whole numbers, (z, y, x) for
+    each channel. Memory: 4 bytes a voxel beside the input.
     """
     begin = run_starts(labels)
     ids, row = np.unique(np.ravel(labels)[begin], return_inverse=True)
@@ -76,7 +58,7 @@ def sum_cells(labels: NDArray[np.integer], start: Vec3, shape: Vec3, light: Sequ
     number = np.maximum(row - first + 1, 0).astype(np.int32)
     rows = np.repeat(number, np.diff(begin, append=labels.size)).reshape(labels.shape)
     n = len(ids) - first
-    sums, exits = Sums.empty(n), np.zeros((n, len(DIRECTIONS)), np.int64)
+    sums, exits = Sums.empty(n), np.zeros((n, len(HALF_NEIGHBOURS)), np.int64)
     bright, squares = np.zeros((2, n, len(light)), np.int64)
     _add_runs(rows, start, shape, sums.count, sums.coordinates, sums.products, sums.low, sums.high, sums.first)
     for channel, values in enumerate(light):
@@ -91,7 +73,7 @@ def sum_cells(labels: NDArray[np.integer], start: Vec3, shape: Vec3, light: Sequ
 def merge_cell_sums(parts: Sequence[CellSums], channels: int) -> CellSums:
     """The sums of a volume, or a part of it, from those of disjoint blocks."""
     ids, group = np.unique(np.concatenate([np.empty(0, np.uint64), *(p.ids for p in parts)]), return_inverse=True)
-    wide = {"exits": len(DIRECTIONS), "light": channels, "squares": channels}
+    wide = {"exits": len(HALF_NEIGHBOURS), "light": channels, "squares": channels}
     added = {}
     for name, columns in wide.items():
         total = np.zeros((len(ids), columns), np.int64)
@@ -152,8 +134,8 @@ def _add_light(rows, values, light, squares):  # type: ignore[no-untyped-def]
 
 
 def _find_contacts(rows: NDArray[np.int32], n: int, exits: NDArray[np.int64]) -> NDArray[np.int64]:
-    """Pairs of rows that share faces, and how many, shape (m, 3); ``exits`` is added to."""
-    steps = np.array(DIRECTIONS)
+    """Pairs of rows that share faces, and how many, shape (m, 3); adds to ``exits``."""
+    steps = np.array(HALF_NEIGHBOURS)
     size = 1 << max(10, int(16 * n).bit_length())
     while True:
         keys, counts = np.full(size, -1, np.int64), np.zeros(size, np.int64)

@@ -39,29 +39,18 @@ def tabulate_cells(
     scale_um: Sequence[float] | None = None,
     translation_um: Sequence[float] = (0.0, 0.0, 0.0),
 ) -> Columns:
-    """Tabulate cells, one row each, in the order of ids.
+    """Tabulate the cells of a volume of ``shape``: columns by name, shape (n,), in the order of ids.
 
-    Parameters
-    ----------
-    cells : CellSums
-        Of a whole volume.
-    shape : tuple of int
-        Of the volume.
-    channels : sequence of Channel
-        One for each column of ``cells.light``.
-    scale_um : sequence of float, optional
-        Size of a voxel, (z, y, x). Without it there are no columns in micrometres; surface and axes are in voxels.
-    translation_um : sequence of float
-        Position of the centre of the first voxel.
+    ``channels`` has one entry for each column of ``cells.light``. ``scale_um`` is the size of a voxel, (z, y, x);
+    without it there are no columns in micrometres, and surface and axes are in voxels. ``translation_um`` is the
+    position of the centre of the first voxel.
 
-    Returns
-    -------
-    columns : dict of str to ndarray, shape (n,)
-        label; volume, centroid, box (half open; its faces in micrometres), surface (`bigcp3d.pure.cells.surface`),
-        diameter of the ball of equal volume, lengths of the axes of the ellipsoid with equal second moments, elongation
-        (longest over shortest axis, with voxels as boxes so that flat cells have a thickness), whether it touches the
-        volume's border, number of cells with which it shares voxel faces, mean and standard deviation of each channel.
-        Equal to `skimage.measure.regionprops_table` with ``spacing``, where that has the column.
+    The columns are label, volume, centroid, box (half open; its faces in micrometres), surface
+    (`bigcp3d.pure.cells.surface`), diameter of the ball of equal volume, lengths of the axes of the ellipsoid with
+    equal second moments, elongation (longest over shortest axis, with voxels as boxes so that flat cells have a
+    thickness), whether the cell touches the volume's border, number of cells with which it shares voxel faces, and mean
+    and standard deviation of each channel. They equal `skimage.measure.regionprops_table` with ``spacing``, where that
+    has the column.
     """
     sums = cells.sums
     centre, count = centroids(sums), sums.count
@@ -105,7 +94,7 @@ def _in_micrometres(
 def _principal_axes(cells: CellSums, scale: Sequence[float]) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
     """Full lengths of the three axes, longest first, shape (n, 3), and elongations; NaN where sums overflowed.
 
-    Lengths take voxels as points, as scikit-image does; elongations take them as boxes, so they are finite.
+    Lengths take voxels as points, as scikit-image does. Elongations take them as boxes, so they are finite.
     """
     if not len(cells.ids):
         return np.empty((0, 3)), np.empty(0)

@@ -1,10 +1,10 @@
 """Surface areas of cells by Crofton's formula: count where lines in 13 directions leave a cell.
 
 The mean area of a body's shadow over all directions is a quarter of its surface. A line that enters a body leaves it
-again, so a shadow is the number of exits times the area that a line stands for. On a grid the lines run to the 26
-neighbours; each direction stands for the part of the sphere nearest to it, in micrometres, so voxels may have any
-shape. A ball comes out within a few percent from a radius of 3 voxels; counting voxel faces gives half as much again at
-any resolution. Exits are counts of neighbouring voxels, so surfaces do not depend on blocks.
+again, so a shadow is the number of exits times the area that a line stands for. The lines run to the 26 neighbours of a
+voxel. Each direction stands for the part of the sphere nearest to it, in micrometres, so voxels may have any shape. A
+ball comes out within a few percent from a radius of 3 voxels; counting voxel faces gives about 50 % too much at any
+resolution. Exits are counts of neighbouring voxels, so surfaces do not depend on blocks.
 
 Source: Ohser and Muecklich, "Statistical Analysis of Microstructures in Materials Science" (2000), chapter 4.
 """
@@ -17,12 +17,12 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy.spatial import SphericalVoronoi
 
-from bigcp3d.pure.cells.cell_sums import DIRECTIONS
+from bigcp3d.pure.group.stitch import HALF_NEIGHBOURS
 
 
 def direction_weights(scale: Sequence[float]) -> NDArray[np.float64]:
-    """Share of the sphere for which each of `DIRECTIONS` and its opposite stand; ``scale`` is a voxel's size."""
-    steps = np.asarray(DIRECTIONS, np.float64) * np.asarray(scale, np.float64)
+    """Share of the sphere for each of `HALF_NEIGHBOURS` and its opposite; ``scale`` is a voxel's size."""
+    steps = np.asarray(HALF_NEIGHBOURS, np.float64) * np.asarray(scale, np.float64)
     unit = steps / np.linalg.norm(steps, axis=1, keepdims=True)
     areas = SphericalVoronoi(np.concatenate([unit, -unit])).calculate_areas()
     shares: NDArray[np.float64] = (areas[: len(unit)] + areas[len(unit) :]) / areas.sum()
@@ -30,16 +30,11 @@ def direction_weights(scale: Sequence[float]) -> NDArray[np.float64]:
 
 
 def surfaces(exits: NDArray[np.int64], scale: Sequence[float]) -> NDArray[np.float64]:
-    """Surface of each cell, shape (n,), in units of ``scale`` squared.
+    """Surface of each cell, float64 (n,), in units of ``scale`` squared; ``scale`` is a voxel's size.
 
-    Parameters
-    ----------
-    exits : ndarray of int64, shape (n, 13)
-        From `bigcp3d.pure.cells.cell_sums.CellSums`; a cell ends where the volume ends.
-    scale : sequence of float
-        Size of a voxel, (z, y, x).
+    ``exits`` (n, 13) are those of `bigcp3d.pure.cells.cell_sums.CellSums`; a cell ends where the volume ends.
     """
-    steps = np.linalg.norm(np.asarray(DIRECTIONS) * np.asarray(scale, np.float64), axis=1)
+    steps = np.linalg.norm(np.asarray(HALF_NEIGHBOURS) * np.asarray(scale, np.float64), axis=1)
     per_exit = 4 * direction_weights(scale) * float(np.prod(np.asarray(scale, np.float64))) / steps
     areas: NDArray[np.float64] = exits @ per_exit
     return areas

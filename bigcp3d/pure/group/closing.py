@@ -111,7 +111,7 @@ def close_sinks(voxel: NDArray[np.int32], core: Box, radius: int) -> NDArray[np.
     core : Box
         Where the closed mask is wanted.
     radius : int
-        Of the ball, in voxels; 0 leaves the mask as it is.
+        Radius of the ball, in voxels; 0 leaves the mask as it is.
 
     Returns
     -------

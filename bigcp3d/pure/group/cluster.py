@@ -33,7 +33,7 @@ class Components:
     face_component: NDArray[np.int32]
     """Shape (f,)."""
     sums: Sums
-    """Of each component, over all parts of its sinks."""
+    """Sums of each component over all parts of its sinks."""
 
     def __len__(self) -> int:
         return len(self.sums)
@@ -67,23 +67,11 @@ def _on_faces(labels: NDArray[np.unsignedinteger], core: Box) -> tuple[NDArray[n
 
 
 def cluster_block(sinks: Sinks, core: Box, shape: Vec3, *, radius: int) -> Components:
-    """Group the sinks of one block into components.
+    """Group the sinks of the block ``core`` into components.
 
-    Parameters
-    ----------
-    sinks : Sinks
-        All (parts of) sinks within ``core`` grown by ``2 * radius``, from all blocks.
-    core : Box
-        The block.
-    shape : tuple of int
-        The whole volume, in voxels.
-    radius : int
-        Of the closing, in voxels.
-
-    Notes
-    -----
-    Exact under blocking once `bigcp3d.pure.group.stitch` has joined the components at the seams. About 6 bytes a voxel
-    of the core.
+    ``sinks`` are all (parts of) sinks within ``core`` grown by ``2 * radius``, from all blocks; ``radius`` is that of
+    the closing, in voxels. Exact under blocking once `bigcp3d.pure.group.stitch` has joined the components at the
+    seams. Memory: about 6 bytes a voxel of the core.
     """
     if len(sinks.voxel) == 0:
         none = np.empty((0, 3), np.int32)

@@ -1,7 +1,7 @@
 """Objects: properties of whole cells, filters on them, and final ids, all before a label is written.
 
 Everything follows from `Sums`, exact integers over whole cells, so no filter depends on blocks. Ids are 1..n in the
-raster order of each object's first voxel, whatever the blocks.
+raster order of each object's first voxel.
 """
 
 from __future__ import annotations
@@ -11,7 +11,7 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from bigcp3d.pure.track.sinks import INTENSITY_UNIT, PRODUCTS, Sums
+from bigcp3d.pure.track.sinks import PRODUCTS, Sums
 from bigcp3d.pure.track.tracking import UNIT
 
 
@@ -41,8 +41,7 @@ class Filters:
 
 def centroids(sums: Sums) -> NDArray[np.float64]:
     """Mean z, y, x of each object, shape (n, 3), in voxels of the working grid."""
-    means: NDArray[np.float64] = sums.coordinates / np.maximum(sums.count, 1)[:, None]
-    return means
+    return sums.coordinates / np.maximum(sums.count, 1)[:, None]
 
 
 def covariances(sums: Sums) -> NDArray[np.float64]:
@@ -65,8 +64,7 @@ def covariances(sums: Sums) -> NDArray[np.float64]:
 def elongations(sums: Sums) -> NDArray[np.float64]:
     """Longest over shortest principal axis of each object, shape (n,); 1 for a ball or a cube."""
     eigen = np.linalg.eigvalsh(covariances(sums)) if len(sums) else np.empty((0, 3))
-    ratios: NDArray[np.float64] = np.sqrt(eigen[:, 2] / np.maximum(eigen[:, 0], 1e-12))
-    return ratios
+    return np.sqrt(eigen[:, 2] / np.maximum(eigen[:, 0], 1e-12))
 
 
 def ellipsoid_fill(sums: Sums) -> NDArray[np.float64]:
@@ -75,26 +73,17 @@ def ellipsoid_fill(sums: Sums) -> NDArray[np.float64]:
     1 for an ellipsoid, 0.89 for a box, less for two cells in one, branches and hollows; the same for any voxel shape.
     """
     spread = np.sqrt(np.maximum(np.linalg.det(covariances(sums)), 1e-30)) if len(sums) else np.empty(0)
-    shares: NDArray[np.float64] = sums.count / (4 / 3 * np.pi * 5**1.5 * spread)
-    return shares
+    return sums.count / (4 / 3 * np.pi * 5**1.5 * spread)
 
 
 def mean_foreground(sums: Sums) -> NDArray[np.float64]:
     """Mean predicted foreground of each object, shape (n,), 0 to 1."""
-    means: NDArray[np.float64] = sums.foreground / np.maximum(sums.count, 1) / UNIT
-    return means
-
-
-def mean_intensity(sums: Sums, low: float, high: float) -> NDArray[np.float64]:
-    """Mean intensity of each object in the image's unit; ``low`` and ``high`` are the volume's percentiles."""
-    means: NDArray[np.float64] = low + sums.intensity / np.maximum(sums.count, 1) / INTENSITY_UNIT * (high - low)
-    return means
+    return sums.foreground / np.maximum(sums.count, 1) / UNIT
 
 
 def flow_errors(squares: NDArray[np.int64], sums: Sums) -> NDArray[np.float64]:
     """Mean squared flow error of each object, from sums of `squared_flow_error`."""
-    errors: NDArray[np.float64] = squares / np.maximum(sums.count, 1) / UNIT**2
-    return errors
+    return squares / np.maximum(sums.count, 1) / UNIT**2
 
 
 def keep_objects(
@@ -104,23 +93,10 @@ def keep_objects(
     *,
     among: NDArray[np.bool_] | None = None,
 ) -> tuple[NDArray[np.bool_], dict[str, int]]:
-    """Apply the filters to whole objects.
+    """Which of n objects pass the filters, bool (n,), and how many each filter removed.
 
-    Parameters
-    ----------
-    sums : Sums
-        Of n objects.
-    filters : Filters
-    squares : ndarray of int64, shape (n,), optional
-        Sums of the squared flow error (`squared_flow_error`); needed where ``max_flow_error`` is set.
-    among : ndarray of bool, shape (n,), optional
-        Objects to choose from; the others are not kept, and no filter counts them.
-
-    Returns
-    -------
-    keep : ndarray of bool, shape (n,)
-    removed : dict
-        Number of objects that each filter removed; an object counts for the first filter that it fails.
+    An object counts for the first filter that it fails. ``squares``, int64 (n,), are the sums of `squared_flow_error`,
+    needed where ``max_flow_error`` is set. Objects that are not ``among`` are not kept, and no filter counts them.
     """
     tests: list[tuple[str, NDArray[np.bool_]]] = []
     if filters.min_volume_vox is not None:
@@ -162,26 +138,13 @@ def squared_flow_error(
 ) -> NDArray[np.int64]:
     """Squared difference between the predicted flow and the straight flow to the object's centre, summed by object.
 
-    Parameters
-    ----------
-    flow : ndarray of int8, shape (3, n)
-        Stored flow of n voxels.
-    index : ndarray of int64, shape (n,)
-        Object of each voxel.
-    centre : ndarray of float64, shape (m, 3)
-        Centroid of each object.
-    voxel : ndarray of int64, shape (n, 3)
-        Where the voxels lie in the volume.
-    representation : {"tanh", "heat"}
-        What the model predicts. For tanh the straight flow is the training target. For heat it is the unit vector to
-        the centroid: close to a compact cell's diffusion, and known though no block holds the whole cell.
-    scale_vox : float
-        The tanh's scale, in voxels.
+    ``flow`` (3, n) is the stored flow of n voxels, which lie at ``voxel`` (n, 3) in the volume and belong to the
+    objects ``index`` (n,); ``centre`` (m, 3) are the objects' centroids. The result, int64 (m,), is in units of
+    (1/127)^2, so that sums over blocks are exact.
 
-    Returns
-    -------
-    squares : ndarray of int64, shape (m,)
-        In units of (1/127)^2, so that sums over blocks are exact.
+    ``representation`` is what the model predicts. For "tanh" the straight flow is the training target, with
+    ``scale_vox``. For "heat" it is the unit vector to the centroid: close to a compact cell's diffusion, and known
+    though no block holds the whole cell.
     """
     way = centre[index] - voxel
     if representation == "tanh":

@@ -31,21 +31,10 @@ def _keys(voxel: NDArray[np.int64], shape: Vec3) -> NDArray[np.int64]:
 
 
 def seam_pairs(voxel: NDArray[np.int64], component: NDArray[np.int64], shape: Vec3) -> NDArray[np.int64]:
-    """Find the pairs of components with 26-neighbouring face voxels.
+    """Find the pairs of components with 26-neighbouring face voxels: int64 (m, 2), each pair once.
 
-    Parameters
-    ----------
-    voxel : ndarray of int64, shape (n, 3)
-        Closed voxels at the faces of all blocks, each once, in coordinates of the volume.
-    component : ndarray of int64, shape (n,)
-        The component of each, numbered over all blocks.
-    shape : tuple of int
-        The whole volume, in voxels.
-
-    Returns
-    -------
-    pairs : ndarray of int64, shape (m, 2)
-        Different components that touch; each pair once.
+    ``voxel`` (n, 3) are the closed voxels at the faces of all blocks, each once, in a volume of ``shape``.
+    ``component`` (n,) is the component of each, numbered over all blocks.
     """
     keys = _keys(voxel, shape)
     order = np.argsort(keys)

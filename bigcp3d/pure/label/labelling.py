@@ -37,29 +37,11 @@ def label_box(
     reach: int,
     dtype: str = "uint32",
 ) -> NDArray[np.unsignedinteger]:
-    """Labels of a box of the working grid.
+    """Labels of a box of the working grid: 0 where a voxel is background, unassigned, or of a removed object.
 
-    Parameters
-    ----------
-    offsets : ndarray of int8, shape (3, z, y, x)
-        Of ``box``.
-    box : Box
-        Where they lie in the volume.
-    shape : tuple of int
-        The whole volume, in voxels.
-    sink_voxel : ndarray of int32, shape (n, 3)
-        All sinks within ``box`` grown by ``reach``; others are ignored.
-    sink_id : ndarray of int64, shape (n,)
-        The id of each, 0 where its object was removed.
-    reach : int
-        Largest offset, in voxels.
-    dtype : str
-        "uint32" or "uint64".
-
-    Returns
-    -------
-    labels : ndarray of ``dtype``, shape (z, y, x)
-        0 where a voxel is background, unassigned, or of a removed object.
+    ``offsets`` (3, z, y, x) are those of ``box`` in a volume of ``shape``; ``reach`` is the largest one. ``sink_voxel``
+    (n, 3) holds all sinks within ``box`` grown by ``reach``, others are ignored; ``sink_id`` (n,) is the id of each, 0
+    where its object was removed. ``dtype`` is "uint32" or "uint64".
     """
     labels = np.zeros(box.shape, dtype)
     if len(sink_voxel) == 0:

@@ -1,11 +1,11 @@
 """Label pyramids: make one coarser level of labels, with ids that occur there.
 
-A coarse voxel looks at its *window* of finer voxels and takes the most frequent id there, the smaller one in a tie,
-if labelled voxels fill at least half of the window; otherwise it is 0. So ids are never interpolated, empty space and
+A coarse voxel looks at its *window* of finer voxels. If labelled voxels fill at least half of the window, it takes the
+most frequent id there, the smaller one in a tie; otherwise it is 0. So ids are never interpolated, empty space and
 cells keep their proportions, and a cell smaller than half a window disappears.
 
 On an axis with factor f, the window of coarse voxel i is ``[floor(i f), max(floor(i f) + 1, floor((i + 1) f)))``, cut
-at the volume's border: ::
+at the volume's border::
 
     f = 2.5   finer   | 0 1 | 2 3 4 | 5 6 | 7 8 9 |
               coarse  |  0  |   1   |  2  |   3   |
@@ -44,22 +44,10 @@ def pool_read_box(box: Box, factors: Factors, below_shape: Vec3) -> Box:
 
 
 def pool_labels(finer: NDArray[Id], below: Box, box: Box, factors: Factors) -> NDArray[Id]:
-    """Labels of a box of the coarser level.
+    """Labels of a box of the coarser level, not empty, in the dtype of ``finer``.
 
-    Parameters
-    ----------
-    finer : ndarray of int, shape ``below.shape``
-        Labels of the level below.
-    below : Box
-        Where they lie: ``pool_read_box(box, factors, below_shape)``.
-    box : Box
-        Of the coarser level.
-    factors : tuple of float
-        Voxels of the level below per coarse voxel; need not be whole.
-
-    Returns
-    -------
-    coarser : ndarray, shape ``box.shape``, dtype of ``finer``
+    ``finer`` are the labels of the level below in ``below``, which is ``pool_read_box(box, factors, below_shape)``.
+    ``factors`` are voxels of the level below per coarse voxel; they need not be whole.
     """
     if finer.shape != below.shape:
         raise ValueError(f"labels of shape {finer.shape} for the box {below}; allowed is {below.shape}")

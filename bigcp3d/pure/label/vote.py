@@ -7,9 +7,9 @@ nearest one. ::
               image   |  0  |  1  |  2  |                  |    0    |    1    |
 
 The nearest working voxel alone would lie half a working voxel beside the image voxel's centre, always on the same side,
-wherever 1 / f is even; on three axes this costs several percent of Dice. So first cells and background vote, then the
-cells. A tie goes to the nearest working voxel if it is among the tied, else to the smallest number. Windows and votes
-follow from global indices, so blocks give the voxels of the whole.
+wherever 1 / f is even; on three axes this costs several percent of Dice. So the voxels vote: first between cells and
+background, then among the cells. A tie goes to the nearest working voxel if it is among the tied, else to the smallest
+number. Windows and votes follow from global indices, so blocks give the voxels of the whole.
 """
 
 from __future__ import annotations
@@ -54,24 +54,9 @@ def voting_box(box: Box, factors: Factors, shape: Vec3) -> Box:
 def vote_labels(
     labels: NDArray[np.unsignedinteger[Any]], region: Box, box: Box, factors: Factors, shape: Vec3
 ) -> NDArray[np.unsignedinteger[Any]]:
-    """Labels of an image box from those of the working grid (of ``shape``) in ``region``.
+    """Labels of an image box from those of the working grid (of ``shape``), in the same dtype; 0 is background.
 
-    Parameters
-    ----------
-    labels : ndarray of unsigned int, shape ``region.shape``
-        0 is background.
-    region : Box
-        Holds ``voting_box(box, ...)``.
-    box : Box
-        Of the image.
-    factors : tuple of float
-        Image voxels per working voxel.
-    shape : tuple of int
-        The working grid.
-
-    Returns
-    -------
-    labels : ndarray of the same dtype, shape ``box.shape``
+    ``labels`` cover ``region``, which holds ``voting_box(box, ...)``. ``factors`` are image voxels per working voxel.
     """
     z, y, x = (
         _window(a, b, f, s) - origin

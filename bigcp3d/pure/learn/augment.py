@@ -2,7 +2,7 @@
 
 Geometry comes first (flips, quarter turns, a border of the volume; `bigcp3d.pure.tissue.deform` does more), since
 targets are made from labels that are already turned. Then the image alone changes: light out of focus, coarse z, blur,
-gamma, contrast, offset, shadows, saturation, noise. All randomness comes from the generator given.
+gamma, contrast, offset, shadows, saturation, noise. All random numbers come from the generator given.
 """
 
 from __future__ import annotations
@@ -49,7 +49,7 @@ def turn(sample: Sample, rng: np.random.Generator) -> Sample:
 def cut_border(sample: Sample, rng: np.random.Generator, probability: float = 0.12) -> Sample:
     """Let the volume end inside the sample, with the given probability at each end of each axis.
 
-    The image is reflected there. Cells end at the border, and nothing is known beyond.
+    The image is reflected there. Cells end at the border, and nothing is known beyond it.
     """
     for axis, length in enumerate(sample.labels.shape):
         low, high = (
@@ -119,8 +119,7 @@ def degrade(image: Float32, rng: np.random.Generator, clip: tuple[float, float])
 
 def _expose(image: Float32, rng: np.random.Generator) -> Float32:
     """Change contrast and offset, as another normalisation would."""
-    exposed: Float32 = image * np.float32(np.exp(rng.normal(0, 0.3))) + np.float32(rng.normal(0, 0.06))
-    return exposed
+    return image * np.float32(np.exp(rng.normal(0, 0.3))) + np.float32(rng.normal(0, 0.06))
 
 
 def pure_noise(shape: Vec3, rng: np.random.Generator) -> Float32:

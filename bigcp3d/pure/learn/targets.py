@@ -10,10 +10,12 @@ and a label is one cell whether or not it is connected::
 
 There are two forms. *tanh* (Eschweiler and Stegmaier 2021): per axis ``-tanh((p - c) / s)``, c the centroid. Their text
 scales the tanh to each cell's size, their code uses s = 5 voxels for all cells and axes. We follow the code: with one s
-the flow near a centre is the same in every cell, so the network need not see the whole cell, and a path's speed does
+the flow near a centre is the same in every cell. So the network need not see the whole cell, and a path's speed does
 not depend on a size that has to be guessed. s is stored in the model's card; for the shipped models it is a fifth of
-the diameter. *heat* (Stringer et al. 2021): the direction in which heat rises that spreads inside each cell from its
-centre; it follows bent cells, and has unit length.
+the diameter.
+
+*heat* (Stringer et al. 2021): heat spreads inside each cell from its centre, and the flow is the direction in which it
+rises. It follows bent cells and has unit length.
 """
 
 from __future__ import annotations
@@ -52,7 +54,7 @@ def _mark(labels, there):  # type: ignore[no-untyped-def]
         there[labels[i]] = True
 
 
-def centroids(dense: NDArray[np.int32], number: int) -> Float:
+def label_centroids(dense: NDArray[np.int32], number: int) -> Float:
     """Centroids in voxels, float64 (number + 1, 3), of labels 1..number; row 0 has no meaning."""
     sums = _sum_places(dense, number)
     middle: Float = sums[:, :3] / np.maximum(sums[:, 3:], 1)
@@ -73,28 +75,13 @@ def _sum_places(dense, number):  # type: ignore[no-untyped-def]
 
 
 def tanh_flow(labels: Labels, scale_vox: float, part: tuple[slice, slice, slice] | None = None) -> NDArray[np.float32]:
-    """The tanh flow of labels.
+    """The tanh flow of labels (z, y, x), float32 (3, z, y, x): it points to the centroid, each component in [-1, 1].
 
-    Parameters
-    ----------
-    labels : ndarray of integers, shape (z, y, x)
-        0 is background.
-    scale_vox : float
-        s in ``-tanh((p - c) / s)``, in voxels.
-    part : tuple of slice, optional
-        Of the result; centroids are those of the whole array.
-
-    Returns
-    -------
-    flow : ndarray of float32, shape (3, z, y, x), or that of the part
-        Points to the centroid, in voxels per step; each component within [-1, 1].
-
-    Notes
-    -----
-    Not exact under blocking: a centroid needs the whole cell.
+    ``scale_vox`` is s in ``-tanh((p - c) / s)``. With ``part`` only that part of the result is computed; centroids are
+    those of the whole array. Not exact under blocking: a centroid needs the whole cell.
     """
     dense, ids = dense_labels(labels)
-    centre = centroids(dense, len(ids)).astype(np.float32)
+    centre = label_centroids(dense, len(ids)).astype(np.float32)
     part = part or (slice(None), slice(None), slice(None))
     inner = dense[part]
     flow = np.zeros((3, *inner.shape), np.float32)
@@ -106,24 +93,12 @@ def tanh_flow(labels: Labels, scale_vox: float, part: tuple[slice, slice, slice]
 
 
 def heat_flow(labels: Labels) -> NDArray[np.float32]:
-    """The heat flow of labels.
+    """The heat flow of labels (z, y, x), float32 (3, z, y, x): the gradient of log(1 + heat), scaled to length 1.
 
-    Parameters
-    ----------
-    labels : ndarray of integers, shape (z, y, x)
-        0 is background.
-
-    Returns
-    -------
-    flow : ndarray of float32, shape (3, z, y, x)
-        The gradient of log(1 + heat), scaled to length 1; 0 where there is none, as in pieces of a cell apart from its
-        centre.
-
-    Notes
-    -----
-    Stringer et al. 2021: in each step the cell's voxel nearest to its centroid gets one unit of heat, then every voxel
-    takes the mean of itself and its six neighbours; neighbours outside the cell have none. The number of steps is twice
-    the sum of the sides of the largest bounding box. 60 bytes a foreground voxel.
+    It is 0 where there is no gradient, as in pieces of a cell apart from its centre. Stringer et al. 2021: in each step
+    the cell's voxel nearest to its centroid gets one unit of heat, then every voxel takes the mean of itself and its
+    six neighbours; neighbours outside the cell have none. The number of steps is twice the sum of the sides of the
+    largest bounding box. Memory: 60 bytes a foreground voxel.
     """
     dense, ids = dense_labels(labels)
     flow = np.zeros((3, *labels.shape), np.float32)
@@ -132,7 +107,7 @@ def heat_flow(labels: Labels) -> NDArray[np.float32]:
     voxels = np.flatnonzero(dense)
     cell, beside = dense.ravel()[voxels], _neighbours(dense, voxels)
     points = np.stack(np.unravel_index(voxels, dense.shape), axis=1)
-    sources = _nearest_to(points, cell, centroids(dense, len(ids)))
+    sources = _nearest_to(points, cell, label_centroids(dense, len(ids)))
     heat = _spread(beside, sources, 2 * _largest_extent(points, cell))
     rise = np.log1p(heat)
     gradient = np.stack([rise[beside[:, 2 * axis + 1]] - rise[beside[:, 2 * axis]] for axis in range(3)])
@@ -145,23 +120,11 @@ def heat_flow(labels: Labels) -> NDArray[np.float32]:
 def size_weights(
     labels: Labels, diameter_vox: float, balance: float, part: tuple[slice, slice, slice] | None = None
 ) -> NDArray[np.float32]:
-    """Weights of voxels in the loss, larger in small cells, since scores count cells and a loss counts voxels.
+    """Weights of voxels in the loss, float32 (z, y, x): scores count cells, so voxels of small cells weigh more.
 
-    Parameters
-    ----------
-    labels : ndarray of integers, shape (z, y, x)
-        0 is background.
-    diameter_vox : float
-        Voxels of background, and of cells at least as large as the ball of this diameter, weigh 1.
-    balance : float
-        A voxel of a cell of V voxels weighs ``(ball / V) ** balance``, at most `MOST_WEIGHT`. 0: all voxels are equal;
-        1: all cells are.
-    part : tuple of slice, optional
-        Of the result; sizes are those of the whole array.
-
-    Returns
-    -------
-    weights : ndarray of float32, shape (z, y, x), or that of the part
+    Voxels of background, and of cells at least as large as the ball of ``diameter_vox``, weigh 1. A voxel of a cell of
+    V voxels weighs ``(ball / V) ** balance``, at most `MOST_WEIGHT`: with 0 all voxels are equal, with 1 all cells are.
+    With ``part`` only that part of the result is computed; sizes are those of the whole array.
     """
     part = part or (slice(None), slice(None), slice(None))
     if balance == 0:
@@ -170,8 +133,7 @@ def size_weights(
     count = np.bincount(dense.ravel(), minlength=len(ids) + 1)
     weight = np.clip((np.pi / 6 * diameter_vox**3 / np.maximum(count, 1)) ** balance, 1, MOST_WEIGHT)
     weight[0] = 1
-    weights: NDArray[np.float32] = weight.astype(np.float32)[dense[part]]
-    return weights
+    return weight.astype(np.float32)[dense[part]]
 
 
 def _neighbours(dense: NDArray[np.int32], voxels: NDArray[np.int64]) -> NDArray[np.int64]:
@@ -189,7 +151,7 @@ def _neighbours(dense: NDArray[np.int32], voxels: NDArray[np.int64]) -> NDArray[
 
 
 def _nearest_to(points: NDArray[np.int64], cell: NDArray[np.int32], centre: Float) -> NDArray[np.int64]:
-    """For each cell the voxel nearest to its centroid, the first in raster order of equals."""
+    """For each cell the voxel nearest to its centroid; of equals the first in raster order."""
     distance = np.square(points - centre[cell]).sum(axis=1)
     order = np.lexsort((np.arange(len(cell)), distance, cell))
     return order[np.flatnonzero(np.diff(cell[order], prepend=0))]

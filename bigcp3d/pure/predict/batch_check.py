@@ -2,8 +2,8 @@
 
 Which patches share a batch, and their places in it, depend on the block. So a batch may hold several only if the
 network's answer to a patch depends on neither. Shapes and kernels are fixed
-(`bigcp3d.pure.predict.run_network.fix_arithmetic`), so this is a property of network, shape and device, and is checked
-before the first patch is predicted.
+(`bigcp3d.pure.predict.run_network.fix_arithmetic`), so one check before the first patch is enough for a network, a
+shape and a device.
 """
 
 from __future__ import annotations
@@ -20,8 +20,8 @@ BATCH_VOX = 2**22
 """Most voxels of a batch on a GPU."""
 
 MOST = 8
-"""Most patches of a batch on a GPU: a small patch alone waits for its kernels to start. Not measured; not larger, since
-the check takes as many runs as a batch has places."""
+"""Most patches of a batch on a GPU, where a small patch alone waits for its kernels to start. The number is not
+measured. The check takes as many runs as a batch has places, so it is not larger."""
 
 
 def largest_batch(device: str, patch: Vec3) -> int:

@@ -11,9 +11,8 @@ Units: Cellpose trains on flows of length 5 and divides by 5 before it moves pix
 voxel per step, towards the centre in both. Its own 3D code adds the planes instead of averaging them, so its paths are
 twice as fast, and its threshold 0 on the sum of logits is our 0.5 on the foreground.
 
-Invariant: the answer depends on the patch alone. What a network pools over a plane (Cellpose's style vector, a
-transformer's attention) it pools over a plane of the patch. Patches lie on a grid fixed to the volume, so labels are
-exact.
+Invariant: the answer depends on the patch alone. If a network pools over a plane (Cellpose's style vector, a
+transformer's attention), it is a plane of the patch. Patches lie on a grid fixed to the volume, so labels are exact.
 """
 
 from __future__ import annotations
@@ -32,16 +31,10 @@ PLANES = 4
 class PlaneNetwork(nn.Module):
     """A 2D network with Cellpose's outputs, used as a network on patches.
 
-    Parameters
-    ----------
-    network : nn.Module
-        Takes float (n, channels, rows, columns); returns (n, 3, rows, columns) or a tuple that begins with it: flow
-        along rows and columns, 5 per voxel and step, and the logit of the foreground.
-    channels : int
-        Channels that ``network`` takes. The image's come first, in their order; the others are zero, as for Cellpose
-        on a grey image.
-    side : int, optional
-        Side of the planes, if ``network`` takes one size only; smaller ones are padded with zeros on all sides.
+    ``network`` takes float (n, channels, rows, columns). It returns (n, 3, rows, columns), or a tuple that begins with
+    it: flow along rows and columns, 5 per voxel and step, and the logit of the foreground. The image's channels come
+    first, in their order; the others are zero, as for Cellpose on a grey image. ``side`` is the side of the planes, if
+    ``network`` takes one size only; smaller ones are padded with zeros on all sides.
     """
 
     def __init__(self, network: nn.Module, channels: int, side: int | None = None) -> None:

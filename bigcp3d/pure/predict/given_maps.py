@@ -1,6 +1,6 @@
 """Convert maps of other tools to ours: foreground and flow as int8, each times 127.
 
-Invariant: a value becomes the int8 that our own prediction would make of it in the middle of a patch, so float maps and
+Invariant: a value becomes the int8 that our own prediction would make of it in the middle of a patch. So float maps and
 int8 maps of the same numbers give the same labels.
 """
 
@@ -15,22 +15,10 @@ from bigcp3d.pure.predict.patches import SUB
 
 
 def quantise_maps(values: NDArray[np.floating[Any]]) -> NDArray[np.int8]:
-    """Foreground and flow, cut to [-1, 1], as int8.
+    """Foreground 0 to 1 and flow in voxels per step, finite floats (4, z, y, x), as int8: each times 127.
 
-    Parameters
-    ----------
-    values : ndarray of float, shape (4, z, y, x)
-        Foreground 0 to 1 and flow z, y, x in voxels per step; finite.
-
-    Returns
-    -------
-    maps : ndarray of int8, shape (4, z, y, x)
-        Times 127; the foreground is 0 where it was negative. Rounded to 1/4064, then to 1/127 half away from zero, as
-        `bigcp3d.pure.predict.patches` does.
-
-    Notes
-    -----
-    Voxel by voxel, so exact under blocking; a plane at a time, to save memory.
+    Values are cut to [-1, 1], a negative foreground becomes 0. Rounded to 1/4064, then to 1/127 half away from zero, as
+    `bigcp3d.pure.predict.patches` does. Exact under blocking; a plane at a time, to save memory.
     """
     maps = np.empty(values.shape, np.int8)
     for z in range(values.shape[1]):
@@ -43,7 +31,7 @@ def quantise_maps(values: NDArray[np.floating[Any]]) -> NDArray[np.int8]:
 def refuse_reason(values: NDArray[np.floating[Any]]) -> str | None:
     """Why values (4, z, y, x) cannot be foreground and flow, or None.
 
-    A foreground a little outside 0 to 1 passes, as interpolation makes it; so do flows of any length, which
+    A foreground a little outside 0 to 1 passes, since interpolation makes it. So do flows of any length, which
     `quantise_maps` cuts to 1 on each axis.
     """
     bad = values.size - int(np.count_nonzero(np.isfinite(values)))

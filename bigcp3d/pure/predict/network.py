@@ -58,16 +58,9 @@ def _up(features: int) -> nn.Sequential:
 class UNet3D(nn.Module):
     """A 3D U-Net with four outputs in [-1, 1]; sides of patches are multiples of ``stride``.
 
-    Instance norm uses the patch's mean and spread, so the answer depends weakly on the whole patch.
-
-    Parameters
-    ----------
-    channels : int
-        Of the input.
-    features : int
-        At full resolution, even; they double ``depth - 1`` times. Multiples of 16 are fast.
-    depth : int
-        Levels of resolution, at least 2.
+    Instance norm uses the patch's mean and spread, so the answer depends weakly on the whole patch. ``features``, an
+    even number, is the width at full resolution; multiples of 16 are fast. It doubles ``depth - 1`` times; ``depth`` is
+    the number of levels of resolution, at least 2.
     """
 
     def __init__(self, channels: int = 1, features: int = 16, depth: int = 4) -> None:
@@ -106,16 +99,10 @@ def _pair(inputs: int, outputs: int, norm: bool) -> nn.Sequential:
 
 
 class HalfUNet3D(nn.Module):
-    """A 3D U-Net at half the image's resolution, as `UNet3D` else.
+    """A 3D U-Net at half the image's resolution, otherwise like `UNet3D`.
 
-    Parameters
-    ----------
-    channels : int
-        Of the input.
-    features : int
-        At half the resolution; they double ``depth - 1`` times. Multiples of 8 are fast.
-    depth : int
-        Levels, of half the resolution and coarser, at least 2.
+    ``features`` is the width at half the resolution; multiples of 8 are fast. It doubles ``depth - 1`` times; ``depth``
+    is the number of levels, of half the resolution and coarser, at least 2.
     """
 
     def __init__(self, channels: int = 1, features: int = 32, depth: int = 4) -> None:

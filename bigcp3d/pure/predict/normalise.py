@@ -47,26 +47,10 @@ def sample_boxes(shape: Vec3) -> tuple[Box, ...]:
 def estimate_range(
     sample: Iterable[NDArray[np.generic]], low_percentile: float, high_percentile: float
 ) -> tuple[float, float, int]:
-    """Find the intensities that become 0 and 1.
+    """Find the intensities that become 0 and 1, from the voxels of `sample_boxes` in any real dtype.
 
-    Parameters
-    ----------
-    sample : iterable of ndarray
-        The voxels of `sample_boxes`, of any real dtype.
-    low_percentile, high_percentile : float
-        0 to 100.
-
-    Returns
-    -------
-    low, high : float
-        The percentiles of the finite voxels, or the lowest and highest if those are equal; ``low < high``.
-    nonfinite : int
-        NaN and infinities in the sample.
-
-    Raises
-    ------
-    InputError
-        If there are not two different finite intensities.
+    Returns ``low < high``, the percentiles (0 to 100) of the finite voxels, or the lowest and highest if those are
+    equal; and the number of NaN and infinities. Raises `InputError` if there are not two different finite intensities.
     """
     values = np.concatenate([np.asarray(part, dtype=np.float32).ravel() for part in sample])
     finite = values[np.isfinite(values)]

@@ -50,12 +50,8 @@ class PatchBlocks:
         """Whether any block fills voxels of another one."""
         return len(self.grid) > 1 and self.patches.margin > 0
 
-    def owned(self, index: Vec3) -> list[Vec3]:
-        """The patches that a block computes, in raster order."""
-        return self.patches.cores.touching(self.grid.core(index))
-
     def layers(self, index: Vec3, within: Box | None = None) -> list[list[Vec3]]:
-        """A block's patches by layers along z; only those that fill voxels ``within`` a box, if one is given."""
+        """The patches that a block computes, by layers along z; if a box is given, those that fill voxels of it."""
         core = self.grid.core(index)
         part = core if within is None else core.intersect(within.grow(self.patches.margin))
         patches = self.patches.cores.touching(part)

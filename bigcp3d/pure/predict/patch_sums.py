@@ -59,8 +59,7 @@ class DeviceSums:
 
     def sums(self, box: Box) -> NDArray[np.int32]:
         """Sums of a box inside, int32 (4, *box.shape); may be a view."""
-        part: NDArray[np.int32] = self.total[(slice(None), *box.slices(self.box.start))].cpu().numpy()
-        return part
+        return self.total[(slice(None), *box.slices(self.box.start))].cpu().numpy()
 
     def maps(self, box: Box) -> NDArray[np.int8]:
         """Maps of a box inside, int8 (4, *box.shape), where its sums are complete.
@@ -76,5 +75,4 @@ class DeviceSums:
             divisor, value = plane * weight, total[:, z].long()
             maps[:, z] = value.sign() * ((2 * value.abs() + divisor) // (2 * divisor))
         maps[0].clamp_(min=0)
-        found: NDArray[np.int8] = maps.cpu().numpy()
-        return found
+        return maps.cpu().numpy()

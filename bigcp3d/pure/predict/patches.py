@@ -35,11 +35,7 @@ class PatchGrid:
     """Patches of ``patch`` voxels that overlap by twice ``margin``, over a volume of ``shape``.
 
     Where there are several on an axis, cores are at least twice the margin, so that no more than two blend.
-
-    Raises
-    ------
-    ValueError
-        If cores are smaller: sums of more than two weights would overflow int32.
+    `ValueError` if they are smaller: sums of more than two weights would overflow int32.
     """
 
     shape: Vec3
@@ -120,18 +116,9 @@ def choose_patch(shape: Vec3, largest: Vec3, margin: int, stride: int) -> Vec3:
 
 
 def merge_patch(total: NDArray[np.int32], box: Box, window: Box, prediction: NDArray[np.float32], margin: int) -> None:
-    """Add one patch's weighted prediction to the sums of a box.
+    """Add one patch's weighted prediction to the sums of a box, in place.
 
-    Parameters
-    ----------
-    total : ndarray of int32, shape (4, z, y, x)
-        Sums of ``box``; changed in place.
-    box, window : Box
-        Where ``total`` and ``prediction`` lie.
-    prediction : ndarray of float32, shape (4, *window.shape)
-        In [-1, 1].
-    margin : int
-        Of the patch grid, in voxels.
+    ``total`` is int32 (4, z, y, x), the sums of ``box``; ``prediction`` is float32 (4, *window.shape), in [-1, 1].
     """
     common = box.intersect(window)
     part = prediction[(slice(None), *common.slices(window.start))]
@@ -162,19 +149,9 @@ def finish_merge(total: NDArray[np.int32], box: Box, grid: PatchGrid) -> NDArray
 
 
 def finish_maps(total: NDArray[np.int32], box: Box, grid: PatchGrid) -> NDArray[np.int8]:
-    """Maps of a box from its complete sums.
+    """Maps of a box, int8 (4, *box.shape): foreground (0..127) and flow in voxels per step, times 127.
 
-    Parameters
-    ----------
-    total : ndarray of int32, shape (4, *box.shape)
-        Sums of all patches that meet ``box``.
-    box : Box
-    grid : PatchGrid
-
-    Returns
-    -------
-    maps : ndarray of int8, shape (4, *box.shape)
-        Foreground (0..127) and flow z, y, x in voxels per step, times 127.
+    ``total`` is int32 (4, *box.shape): the sums of all patches that meet ``box``.
     """
     maps = finish_merge(total, box, grid)
     np.maximum(maps[0], 0, out=maps[0])

@@ -13,9 +13,9 @@ Value = TypeVar("Value")
 def read_each(read: Callable[[What], Value], wanted: Sequence[What], *, ahead: bool) -> Generator[Value, None, None]:
     """Yield ``read(item)`` for each item of ``wanted``, in order.
 
-    With ``ahead``, a thread reads the next item while the caller uses the current one; never are two read at a time, or
-    more than two values held. An exception of ``read`` is raised when its value is due. A generator that is closed
-    early waits for the reading that has begun.
+    With ``ahead``, a thread reads the next item while the caller uses the current one. It never reads two at a time,
+    and at most two values are held. An exception of ``read`` is raised when its value is due. A generator that is
+    closed early waits for the reading that has begun.
     """
     if not ahead:
         for one in wanted:

@@ -2,7 +2,7 @@
 
 Invariant: a voxel of the maps depends on the image, the normalisation, the network, its precision, the kind of device
 and the patch grid, never on the block. Every patch has the same shape and runs alone (on a GPU: in a batch of one
-shape) and on one thread, so that sums inside the network are always grouped alike; merging is integer arithmetic.
+shape) and on one thread, so that sums inside the network are always grouped alike. Merging is integer arithmetic.
 
 On a GPU everything from the image to the maps stays there: a layer of patches is uploaded at once, and the next one is
 read meanwhile.
@@ -47,17 +47,9 @@ def run_network(network: nn.Module, patches: Tensor) -> Tensor:
 def mend_border(answer: Tensor, window: Box, shape: Vec3) -> None:
     """On the volume's outermost planes, replace the flow across them by that of the next plane inside, in place.
 
-    Beyond the border a patch sees the reflected image. Equal on both sides, it predicts no flow across the outermost
-    plane, and of each cell that the border cuts, that plane would become a cell of its own.
-
-    Parameters
-    ----------
-    answer : Tensor, shape (4, *window.shape)
-        Foreground and flow of a patch.
-    window : Box
-        Of the patch.
-    shape : tuple of int
-        Of the volume.
+    ``answer`` (4, *window.shape) is that of one patch in a volume of ``shape``. Beyond the border a patch sees the
+    reflected image. Both sides look equal, so it predicts no flow across the outermost plane. So in each cell that
+    the border cuts, this plane would become a cell of its own.
     """
     for axis, size in enumerate(shape):
         flow, first, last = answer[1 + axis], -window.start[axis], size - 1 - window.start[axis]
@@ -82,38 +74,18 @@ def sum_patches(
     on_device: bool | None = None,
     ahead: bool | None = None,
 ) -> HostSums | DeviceSums:
-    """Weighted sums of some patches' predictions.
+    """Weighted sums of some patches' predictions in ``box``, equal to the bit whatever ``on_device`` and ``ahead``.
 
-    Parameters
-    ----------
-    read : callable
-        Gives the normalised image, float32 (c, z, y, x), in a box of the working grid.
-    layers : sequence of sequences of patch indices
-        The patches; the box that a layer sees is read at once.
-    box : Box
-        Of the sums.
-    grid : PatchGrid
-    network : nn.Module
-        Takes (batch, c, *grid.patch), returns (batch, 4, *grid.patch) in [-1, 1].
-    batch : int
-        Patches that go through the network together; above 1 only if that is safe
-        (`bigcp3d.pure.predict.batch_check`).
-    on_device : bool, optional
-        Whether sums are held, and maps finished, by torch on the network's device. Default: where that is a GPU.
-    ahead : bool, optional
-        Whether a thread reads the next layer while this one is computed. Default: where the network is on a GPU.
+    ``read`` gives the normalised image, float32 (c, z, y, x), in a box of the working grid. ``layers`` are the patches,
+    several at a time: the box that a layer sees is read at once. ``network`` takes (batch, c, *grid.patch) and returns
+    (batch, 4, *grid.patch) in [-1, 1]; ``batch`` is above 1 only if that is safe (`bigcp3d.pure.predict.batch_check`).
+    ``on_device``: torch holds the sums and finishes the maps on the network's device. ``ahead``: a thread reads the
+    next layer while this one is computed. Both are the default where the network is on a GPU.
 
-    Returns
-    -------
-    sums : HostSums or DeviceSums
-        Equal to the bit, whatever ``on_device`` and ``ahead``; sums of other patches may be added in any order.
-
-    Notes
-    -----
     The answer to a patch with a single value in each channel is computed once per value. So empty space (padding, the
-    outside of a stitched mosaic) costs almost nothing, and not a bit changes.
-    Memory: 16 bytes a voxel of the box, the image of a layer and the activations of one batch, on the network's device;
-    ahead, the image of the next layer on the host.
+    outside of a stitched mosaic) costs almost nothing, and not a bit changes. Memory on the network's device: 16 bytes
+    a voxel of the box, the image of a layer and the activations of one batch; ahead, the image of the next layer on the
+    host.
     """
     device = next(network.parameters()).device
     gpu = device.type != "cpu"

@@ -52,31 +52,19 @@ def merge_boxes(parts: Sequence[CellBoxes]) -> CellBoxes:
     none = np.empty((0, 3), np.int64)
     ids = np.concatenate([np.empty(0, np.uint64), *(part.ids for part in parts)])
     order = np.argsort(ids, kind="stable")
-    ids = ids[order]
-    first = np.flatnonzero(np.concatenate([np.ones(min(1, len(ids)), bool), ids[1:] != ids[:-1]]))
-    if not len(first):
-        return CellBoxes(ids, none, none)
+    ids, first = np.unique(ids[order], return_index=True)
     start = np.concatenate([none, *(part.start for part in parts)])[order]
     stop = np.concatenate([none, *(part.stop for part in parts)])[order]
-    return CellBoxes(ids[first], np.minimum.reduceat(start, first), np.maximum.reduceat(stop, first))
+    return CellBoxes(ids, np.minimum.reduceat(start, first), np.maximum.reduceat(stop, first))
 
 
 def cross_seams(
     start: NDArray[np.int64], stop: NDArray[np.int64], blocks: tuple[float, float, float]
 ) -> NDArray[np.bool_]:
-    """Whether each box has voxels in two blocks.
+    """Whether each of n half-open boxes has voxels in two blocks, bool (n,); ``start`` and ``stop`` are (n, 3).
 
-    Parameters
-    ----------
-    start, stop : ndarray of int64, shape (n, 3)
-        Half-open boxes.
-    blocks : tuple of float
-        Voxels of a block, (z, y, x), the first at the volume's origin; fractions if the blocks are those of a working
-        grid. Voxel i lies in block ``floor((i + 0.5) / b)``.
-
-    Returns
-    -------
-    crosses : ndarray of bool, shape (n,)
+    A block has ``blocks`` voxels, (z, y, x), the first at the volume's origin: fractions if the blocks are those of a
+    working grid. Voxel i lies in block ``floor((i + 0.5) / b)``.
     """
     size = np.asarray(blocks, np.float64)
     crosses: NDArray[np.bool_] = (np.floor((start + 0.5) / size) != np.floor((stop - 0.5) / size)).any(axis=1)

@@ -7,7 +7,7 @@ not depend on the blocks in which overlaps were counted.
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 from numpy.typing import NDArray
@@ -27,16 +27,9 @@ Mask = NDArray[np.bool_]
 class Contingency:
     """Overlaps of T true and F found cells, numbered from 1; row 0 is background.
 
-    Attributes
-    ----------
-    true_ids, found_ids : ndarray of uint64, shape (T + 1,), (F + 1,)
-        Sorted within each time point.
-    true_time, found_time : ndarray of int64, shape (T + 1,), (F + 1,)
-        Time point of each.
-    true_vox, found_vox : ndarray of int64, shape (T + 1,), (F + 1,)
-        Voxels of each cell; 0 for background.
-    true, found, count : ndarray of int64, shape (n,)
-        Pairs of rows, and their voxels in common. Pairs with background are included, once for each time point.
+    Ids are sorted within each time point; ``true_vox`` and ``found_vox`` are the voxels of each cell, 0 for background.
+    ``true``, ``found`` and ``count``, shape (n,), are pairs of rows and their voxels in common. Pairs with background
+    are included, once for each time point.
     """
 
     true_ids: Ids
@@ -56,16 +49,12 @@ class Contingency:
 
     def select(self, pairs: Mask | Rows) -> Contingency:
         """Some of the pairs, with the cells as they are."""
-        return Contingency(
-            self.true_ids, self.found_ids, self.true_time, self.found_time, self.true_vox, self.found_vox,
-            self.true[pairs], self.found[pairs], self.count[pairs],
-        )  # fmt: skip
+        return replace(self, true=self.true[pairs], found=self.found[pairs], count=self.count[pairs])
 
     def matches_at(self, tenths: int) -> Mask:
         """Whether each pair has an IoU of at least ``tenths / 10``."""
         union = self.true_vox[self.true] + self.found_vox[self.found] - self.count
-        matches: Mask = (10 * self.count >= tenths * union) & (self.true > 0) & (self.found > 0)
-        return matches
+        return (10 * self.count >= tenths * union) & (self.true > 0) & (self.found > 0)
 
 
 def number_cells(times: Sequence[Overlaps]) -> Contingency:
@@ -109,15 +98,9 @@ def find_partners(by: Rows, other: Rows, count: NDArray[np.int64], rows: int) ->
 def match_one_to_one(table: Contingency, tenths: int) -> tuple[Mask, Mask]:
     """Match as many cells as can be at an IoU of at least ``tenths / 10``, none of them twice.
 
-    Returns
-    -------
-    true, found : ndarray of bool, shape (T + 1,), (F + 1,)
-        Which cells have a partner.
-
-    Notes
-    -----
-    Above 0.5 a cell can have one partner only. At and below, the number of matches is the largest possible (Hopcroft
-    and Karp 1973); which cells they are may be one of several answers, the same for the same ids.
+    Returns which true cells, bool (T + 1,), and which found cells, bool (F + 1,), have a partner. Above 0.5 a cell can
+    have one partner only. At and below, the number of matches is the largest possible (Hopcroft and Karp 1973); which
+    cells they are may be one of several answers, the same for the same ids.
     """
     good = table.matches_at(tenths)
     matched, taken = np.zeros(len(table.true_vox), bool), np.zeros(len(table.found_vox), bool)

@@ -57,22 +57,15 @@ class CellScores:
 
 @dataclass(frozen=True)
 class Scores:
-    """How well the cells of a group were found.
-
-    Attributes
-    ----------
-    numbers : dict
-        By name, see the head of this module; with the counts ``true_cells``, ``found_cells``, ``tp``, ``fp``, ``fn``
-        (at IoU 0.5). Can be written as JSON.
-    by_iou : tuple of dict
-        ``iou``, ``ap``, ``precision``, ``recall``, ``f1``, ``tp``, ``fp``, ``fn`` at each threshold.
-    dice : ndarray of float64, shape (true_cells,)
-        Of each true cell of the group, in the order of `CellScores`.
-    """
+    """How well the cells of a group were found."""
 
     numbers: dict[str, Number]
+    """By name, see the head of this module; also the counts ``true_cells``, ``found_cells``, ``tp``, ``fp`` and ``fn``
+    (at IoU 0.5). Can be written as JSON."""
     by_iou: tuple[dict[str, Number], ...]
+    """``iou``, ``ap``, ``precision``, ``recall``, ``f1``, ``tp``, ``fp``, ``fn`` at each threshold."""
     dice: NDArray[np.float64]
+    """Dice of each true cell of the group, float64, in the order of `CellScores`."""
 
 
 def score_overlaps(overlaps: Overlaps, *, min_truth_vox: int = 0) -> dict[str, Number]:
@@ -105,22 +98,11 @@ def list_cells(table: Contingency) -> CellScores:
 
 
 def score_groups(table: Contingency, cells: CellScores, groups: Sequence[tuple[Mask, Mask] | None]) -> list[Scores]:
-    """Scores of groups of cells; cells are matched once, among all.
+    """Scores of groups of cells; cells are matched once, among all of ``table``, whose `list_cells` are ``cells``.
 
-    Parameters
-    ----------
-    table : Contingency
-        Of all cells.
-    cells : CellScores
-        `list_cells` of it.
-    groups : sequence
-        Masks of bool, shapes (T + 1,) and (F + 1,): rows of true and of found cells in the group; None for all.
-
-    Returns
-    -------
-    scores : list of Scores
-        Voxels count in the group of their true cell, those of true background in that of their found cell. So counts
-        of disjoint groups add up.
+    A group is two masks of bool, (T + 1,) and (F + 1,): rows of true and of found cells in it; None for all. Voxels
+    count in the group of their true cell, those of true background in that of their found cell. So counts of disjoint
+    groups add up.
     """
     chosen = [
         (np.ones(len(table.true_vox), bool), np.ones(len(table.found_vox), bool)) if group is None else group
@@ -168,11 +150,9 @@ def _rates(tp: int, fp: int, fn: int) -> dict[str, Number]:
 
 def _spread(dice: NDArray[np.float64]) -> dict[str, Number]:
     """Mean, median, quartiles and whiskers."""
-    names = {"dice_p5": 5, "dice_q1": 25, "median_dice": 50, "dice_q3": 75, "dice_p95": 95}
+    names = {"median_dice": 50, "dice_p5": 5, "dice_q1": 25, "dice_q3": 75, "dice_p95": 95}
     values = np.percentile(dice, list(names.values())).tolist() if len(dice) else [None] * len(names)
-    spread = dict(zip(names, values, strict=True))
-    first = {"mean_dice": _mean(dice), "median_dice": spread.pop("median_dice")}
-    return {**first, **spread}
+    return {"mean_dice": _mean(dice), **dict(zip(names, values, strict=True))}
 
 
 def _compare_partitions(pairs: Contingency) -> dict[str, Number]:

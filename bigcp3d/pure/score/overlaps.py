@@ -1,7 +1,7 @@
 """The table of overlaps: how many voxels each found label shares with each true one.
 
-Invariant: tables hold integers, and those of disjoint parts add up to that of the volume, in any order. So a volume is
-compared block by block, on any machines.
+Invariant: tables hold integers, and those of disjoint parts add up to that of the volume, in any order. So a volume can
+be compared block by block, on any machines.
 """
 
 from __future__ import annotations
@@ -30,11 +30,7 @@ Table = TypeVar("Table", bound=_Sized)
 class Overlaps:
     """Pairs of labels that share voxels, each once, sorted by found and then true label; 0 is background.
 
-    Attributes
-    ----------
-    pred, truth : ndarray of uint64, shape (n,)
-    count : ndarray of int64, shape (n,)
-        Voxels in common.
+    ``count`` are their voxels in common; shapes are (n,).
     """
 
     pred: Ids
@@ -90,7 +86,7 @@ def merge_overlaps(parts: list[Overlaps]) -> Overlaps:
 
 
 def merge_gradually(parts: Iterable[Table], merge: Callable[[list[Table]], Table]) -> Table:
-    """Merge tables as they come, so that no more rows wait than are merged already (or `MERGE_ROWS`).
+    """Merge tables as they come; at most as many rows wait as are merged already (or `MERGE_ROWS`).
 
     ``merge`` makes one table from a list, which may be empty, and is associative.
     """
@@ -109,21 +105,22 @@ def ignore_small_cells(overlaps: Overlaps, min_truth_vox: int) -> Overlaps:
     Their voxels are dropped, as if they lay outside the volume. A found cell with at least half of its voxels in them
     counts as background elsewhere. ``overlaps`` are those of a whole volume.
     """
-    ids, row = np.unique(overlaps.truth, return_inverse=True)
-    voxels = _sum_rows(row, overlaps.count, len(ids))
+    ids, row, voxels = sum_by_label(overlaps.truth, overlaps.count)
     small = ((voxels < min_truth_vox) & (ids > 0))[row]
     if not small.any():
         return overlaps
-    ids, row = np.unique(overlaps.pred, return_inverse=True)
-    inside = _sum_rows(row, np.where(small, overlaps.count, 0), len(ids))
-    found_small = (2 * inside >= _sum_rows(row, overlaps.count, len(ids)))[row]
+    _, row, voxels = sum_by_label(overlaps.pred, overlaps.count)
+    inside = np.zeros_like(voxels)
+    np.add.at(inside, row[small], overlaps.count[small])
+    found_small = (2 * inside >= voxels)[row]
     kept = ~small
     pred = np.where(found_small, np.uint64(0), overlaps.pred)
     return merge_overlaps([Overlaps(pred[kept], overlaps.truth[kept], overlaps.count[kept])])
 
 
-def _sum_rows(row: NDArray[np.int64], count: NDArray[np.int64], rows: int) -> NDArray[np.int64]:
-    """Sum of the counts of each row, exact."""
-    total = np.zeros(rows, np.int64)
+def sum_by_label(labels: Ids, count: NDArray[np.int64]) -> tuple[Ids, NDArray[np.int64], NDArray[np.int64]]:
+    """The ids in a column, the place of each entry among them, and the exact sum of the counts of each id."""
+    ids, row = np.unique(labels, return_inverse=True)
+    total = np.zeros(len(ids), np.int64)
     np.add.at(total, row, count)
-    return total
+    return ids, row, total

@@ -1,8 +1,8 @@
 """Change the shapes of labelled cells for training: turn, stretch, bend, divide and partly empty a tissue.
 
 A few labelled volumes hold few shapes, so a sample's geometry is drawn anew, image and labels together, before targets
-are made of it. Changes of the labels alone (divisions, surfaces, lumens) come before an image is painted. All
-randomness comes from the generator given.
+are made of it. Changes of the labels alone (divisions, surfaces, lumens) come before an image is painted. All random
+numbers come from the generator given.
 """
 
 from __future__ import annotations
@@ -15,7 +15,7 @@ from numba import njit
 from numpy.typing import NDArray
 
 from bigcp3d.pure.boxes import Vec3, vec3
-from bigcp3d.pure.learn.targets import centroids, dense_labels
+from bigcp3d.pure.learn.targets import dense_labels, label_centroids
 from bigcp3d.pure.tissue.tissue_noise import join, noise_row
 
 Float32 = NDArray[np.float32]
@@ -31,9 +31,9 @@ class Warp(NamedTuple):
     matrix: NDArray[np.float64]
     """Shape (3, 3)."""
     key: int
-    """Of the displacement's random numbers."""
+    """Key of the displacement's random numbers."""
     wavelength: float
-    """Of the displacement, in voxels."""
+    """Length of the displacement's waves, in voxels."""
     strength: float
     """Largest displacement on an axis, in voxels."""
     shape: Vec3
@@ -46,18 +46,10 @@ class Warp(NamedTuple):
 
 
 def draw_warp(rng: np.random.Generator, shape: Vec3, diameter_vox: float, *, free: bool) -> Warp:
-    """Draw a turn about one axis, a stretch and a bend.
+    """Draw a turn about one axis, a stretch, and a bend a few cells long and up to a fifth of a cell deep.
 
-    Parameters
-    ----------
-    rng : numpy.random.Generator
-    shape : tuple of int
-        Voxels of the target.
-    diameter_vox : float
-        Of the cells: bends are a few cells long and up to a fifth of a cell deep.
-    free : bool
-        Turn about any axis, exchange axes and stretch them by up to about two against each other. Otherwise turn about
-        z alone and hardly stretch, as an image with its own blur along z requires.
+    If ``free``, turn about any axis, exchange axes and stretch them by up to about two against each other. Otherwise
+    turn about z alone and hardly stretch, as an image with its own blur along z requires.
     """
     axis = int(rng.integers(3)) if free else 0
     angle = rng.uniform(-math.pi / 4, math.pi / 4) if rng.random() < (0.7 if free else 0.5) else 0.0
@@ -160,24 +152,13 @@ def _divide(dense, centre, normal, offset, chosen, shift):  # type: ignore[no-un
 def divide_cells(labels: Labels, rng: np.random.Generator, share: float, diameter_vox: float) -> Labels:
     """Divide a share of the cells by planes, so that small and flat cells lie beside whole ones.
 
-    Parameters
-    ----------
-    labels : ndarray of int32, shape (z, y, x)
-    rng : numpy.random.Generator
-    share : float
-        Probability that a cell is divided.
-    diameter_vox : float
-        Planes lie up to an eighth of it from the centre.
-
-    Returns
-    -------
-    ndarray of int32, shape (z, y, x)
-        Labels, renumbered.
+    ``labels`` are int32 (z, y, x), the result too, renumbered. A cell is divided with probability ``share``; the planes
+    lie up to an eighth of ``diameter_vox`` from its centre.
     """
     dense, ids = dense_labels(labels)
     dense = dense.astype(np.int32, copy=True)
     number = len(ids)
-    centre = centroids(dense, number)
+    centre = label_centroids(dense, number)
     normal = rng.standard_normal((number + 1, 3))
     if rng.random() < 0.5:  # all planes of a tissue alike: layers of flat cells
         normal = 0.2 * normal + rng.standard_normal(3)
@@ -190,17 +171,8 @@ def divide_cells(labels: Labels, rng: np.random.Generator, share: float, diamete
 def carve(labels: Labels, rng: np.random.Generator, diameter_vox: float) -> Labels:
     """Empty a part of the tissue (a lumen or the outside), cutting cells smoothly or removing whole ones.
 
-    Parameters
-    ----------
-    labels : ndarray of int32, shape (z, y, x)
-    rng : numpy.random.Generator
-    diameter_vox : float
-        The empty parts are 1.5 to 5 cells large.
-
-    Returns
-    -------
-    ndarray of int32, shape (z, y, x)
-        0 in the empty parts; cut cells of which less than a third is left are removed.
+    ``labels`` are int32 (z, y, x), the result too, with 0 in the empty parts, which are 1.5 to 5 cells large. Cut cells
+    of which less than a third is left are removed.
     """
     field = draw_noise(rng, vec3(labels.shape), float(rng.uniform(1.5, 5.0) * diameter_vox))
     level = float(np.quantile(field[::4, ::4, ::4], rng.uniform(0.05, 0.45)))

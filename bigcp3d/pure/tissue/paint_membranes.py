@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 from scipy import ndimage
 
 from bigcp3d.pure.boxes import vec3
-from bigcp3d.pure.learn.targets import centroids, dense_labels
+from bigcp3d.pure.learn.targets import dense_labels, label_centroids
 from bigcp3d.pure.tissue.deform import draw_noise
 from bigcp3d.pure.tissue.tissue_light import expose, stain_membranes
 from bigcp3d.pure.tissue.tissue_noise import gaussian_taps
@@ -50,20 +50,9 @@ def _add_balls(light, dense, centre, radius, level):  # type: ignore[no-untyped-
 def paint_membranes(
     labels: NDArray[np.integer], rng: np.random.Generator, diameter_vox: float, clip: tuple[float, float]
 ) -> Float32:
-    """Paint a membrane image of given cells, normalised by a random range.
+    """Paint a membrane image of labels (z, y, x), float32, normalised by a random range and cut to ``clip``.
 
-    Parameters
-    ----------
-    labels : ndarray of integers, shape (z, y, x)
-    rng : numpy.random.Generator
-    diameter_vox : float
-        Sets the length over which staining varies.
-    clip : tuple of float
-        Lowest and highest value.
-
-    Returns
-    -------
-    ndarray of float32, shape (z, y, x)
+    ``diameter_vox`` sets the length over which staining varies.
     """
     dense, ids = dense_labels(labels)
     shape = vec3(dense.shape)
@@ -129,7 +118,7 @@ def _add_contents(
         count = np.bincount(dense.ravel(), minlength=number + 1)
         radius = 0.62 * np.cbrt(count) * rng.uniform(0.3, 0.65)
         bright = np.full(number + 1, rng.uniform(-0.4, 0.6)) * (rng.random(number + 1) < 0.9)
-        middle = centroids(dense, number) + rng.normal(0, 0.06 * diameter_vox, (number + 1, 3))
+        middle = label_centroids(dense, number) + rng.normal(0, 0.06 * diameter_vox, (number + 1, 3))
         light = light.astype(np.float32)
         _add_balls(light, dense, middle, radius, bright.astype(np.float32))
     if rng.random() < 0.3:

@@ -89,28 +89,10 @@ def _light(
 
 
 def render(tissue: Tissue, box: Box) -> tuple[NDArray[np.uint16], NDArray[np.uint32]]:
-    """Image and truth of one box of a tissue.
+    """Image (uint16) and true labels (uint32) of one box of a tissue, equal to the bit whatever the box.
 
-    Parameters
-    ----------
-    tissue : Tissue
-    box : Box
-        Inside the tissue's shape.
-
-    Returns
-    -------
-    image : ndarray of uint16, shape of the box
-    labels : ndarray of uint32, shape of the box
-        0 where there is no cell; ids are unique in the tissue, with gaps.
-
-    Raises
-    ------
-    InputError
-        The box is empty or leaves the tissue.
-
-    Notes
-    -----
-    Equal to the bit whatever the box. About 20 bytes a voxel of the box grown by `Tissue.halo`.
+    Labels are 0 where there is no cell; ids are unique in the tissue, with gaps. Raises `InputError` if the box is
+    empty or leaves the tissue. Memory: about 20 bytes a voxel of the box grown by `Tissue.halo`.
     """
     if box.empty or box.clip(tissue.shape) != box:
         raise InputError(

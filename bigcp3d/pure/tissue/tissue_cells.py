@@ -100,24 +100,12 @@ def make_cells(
     elongation: float,
     threshold: float,
 ) -> Cells:
-    """The cells of the lattice sites ``low`` to ``low + shape``.
+    """The cells of the lattice sites ``low`` to ``low + shape``, in a tissue with this ``key`` (below 2**64).
 
-    Parameters
-    ----------
-    low, shape : tuple of int
-        Box of sites.
-    key : int
-        Key of the tissue, below 2**64.
-    jitter : float
-        Largest distance of a centre from its site's middle on each axis, in sites, below 0.5.
-    radius : float
-        Mean half axis of the nuclei in sites; 0 for cells that fill space.
-    variation : float
-        Spread of sizes: of a nucleus's half axes relative to the mean, of a cell's b in square sites.
-    elongation : float
-        Relative spread of the three axes of a cell.
-    threshold : float
-        Where `empty_noise` is below this there are no cells.
+    ``jitter`` is the largest distance of a centre from its site's middle on each axis, in sites, below 0.5. ``radius``
+    is the mean half axis of the nuclei in sites; 0 for cells that fill space. ``variation`` is the spread of sizes: of
+    a nucleus's half axes relative to the mean, of a cell's b in square sites. ``elongation`` is the relative spread of
+    the three axes of a cell. There are no cells where `empty_noise` is below ``threshold``.
     """
     empty = np.empty
     cells = Cells(

@@ -137,17 +137,8 @@ def _blur_x(array, taps):  # type: ignore[no-untyped-def]
 def blur_valid(
     array: NDArray[np.float32], taps: tuple[NDArray[np.float32], NDArray[np.float32], NDArray[np.float32]]
 ) -> NDArray[np.float32]:
-    """Blur by weights along z, then y, then x, where the whole neighbourhood is given.
+    """Blur by weights (odd numbers of them) along z, then y, then x, where the whole neighbourhood is given.
 
-    Parameters
-    ----------
-    array : ndarray of float32, shape (z, y, x)
-    taps : three ndarrays of float32, of odd lengths
-        Weights along z, y and x.
-
-    Returns
-    -------
-    ndarray of float32
-        Shorter by ``len(taps) - 1`` on each axis. A voxel's sums always run in one order, in float32.
+    The result is shorter by ``len(taps) - 1`` on each axis. A voxel's sums always run in one order, in float32.
     """
     return np.asarray(_blur_x(_blur_y(_blur_z(array, taps[0]), taps[1]), taps[2]), np.float32)

@@ -23,22 +23,10 @@ def random_tissue(
     *,
     scale: Float3 = (1.0, 1.0, 1.0),
 ) -> Tissue:
-    """Draw a tissue of cells of about the given diameter.
+    """Draw a tissue of cells of about the given diameter; ``diameter_vox`` and ``scale`` are those of `Tissue`.
 
-    Parameters
-    ----------
-    rng : numpy.random.Generator
-    shape : tuple of int
-        Voxels (z, y, x).
-    stain : "membrane" or "nuclei"
-    diameter_vox : float or tuple of float
-        See `Tissue`. The axes are stretched against each other, at the same volume: a little, or as `LONG` says.
-    scale : tuple of float
-        See `Tissue`.
-
-    Notes
-    -----
-    The blur is a fiftieth to an eighth of the diameter, and up to 2.2 times as much along z.
+    The axes are stretched against each other, at the same volume: a little, or as `LONG` says. The blur is a fiftieth
+    to an eighth of the diameter, and up to 2.2 times as much along z.
     """
     draw, nuclei = rng.uniform, stain == "nuclei"
     long = not nuclei and rng.random() < LONG

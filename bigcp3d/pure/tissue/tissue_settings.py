@@ -68,7 +68,7 @@ class Tissue:
     stain : "membrane" or "nuclei"
         Bright walls between cells that fill space, whose labels are the cells; or bright nuclei, whose labels they are.
     seed : int
-        Of all random numbers.
+        Seed of all random numbers.
     scale : tuple of float
         Relative size of a voxel on each axis, such as its micrometres: cells are round in these units.
     blur_vox : float or tuple of float

@@ -24,6 +24,10 @@ INTENSITY_UNIT = 4096
 """Intensities are summed as whole numbers of 1/4096 of the volume's percentile range."""
 
 
+Copies = tuple[NDArray[np.int64], NDArray[np.int64], NDArray[np.int64]]
+"""How many voxels of the label image take their label from each voxel of a box, by axis."""
+
+
 @dataclass(frozen=True, eq=False)
 class Sums:
     """Sums over the voxels of n things (sinks, components or objects): arrays of int64, a row for each thing."""
@@ -33,7 +37,7 @@ class Sums:
     foreground: NDArray[np.int64]
     """Stored foreground (times 127)."""
     intensity: NDArray[np.int64]
-    """In units of 1/4096 (`INTENSITY_UNIT`)."""
+    """Intensity in units of 1/4096 (`INTENSITY_UNIT`)."""
     first: NDArray[np.int64]
     """Lowest raster index of a voxel."""
     coordinates: NDArray[np.int64]
@@ -95,7 +99,7 @@ class Sinks:
     sums: Sums
 
     def within(self, box: Box) -> Sinks:
-        """Those whose voxel lies in ``box``."""
+        """The sinks whose voxel lies in ``box``."""
         inside = np.all((self.voxel >= box.start) & (self.voxel < box.stop), axis=1)
         return Sinks(self.voxel[inside], self.sums.take(inside))
 
@@ -176,36 +180,15 @@ def collect_sinks(
     foreground: NDArray[np.int8],
     intensity: NDArray[np.int32] | None,
     reach: int,
-    copies: tuple[NDArray[np.int64], NDArray[np.int64], NDArray[np.int64]] | None = None,
+    copies: Copies | None = None,
 ) -> Sinks:
-    """Find the sinks of a block and sum over the voxels that end in each.
+    """Find the sinks of a block, in raster order of their voxels, and sum over the voxels that end in each.
 
-    Parameters
-    ----------
-    offsets : ndarray of int8, shape (3, z, y, x)
-        As `bigcp3d.pure.track.tracking.track` returns them, for ``core``.
-    core : Box
-        Where the offsets lie in the volume.
-    shape : tuple of int
-        The whole volume, in voxels.
-    foreground : ndarray of int8, shape (z, y, x)
-        Stored foreground of the core.
-    intensity : ndarray of int32, shape (z, y, x), or None
-        Intensity of the core in units of 1/4096 (`INTENSITY_UNIT`); None: 0 everywhere.
-    reach : int
-        Largest offset, in voxels.
-    copies : tuple of ndarray of int64, shapes (z,), (y,), (x,), optional
-        How many voxels of the label image take their label from each voxel of the core, by axis
-        (`bigcp3d.pure.grid.image_copies`); default one.
-
-    Returns
-    -------
-    Sinks
-        In raster order of their voxels.
-
-    Notes
-    -----
-    4 bytes a voxel of the core grown by ``reach``.
+    ``offsets`` are those of ``core``, as `bigcp3d.pure.track.tracking.track` returns them; ``reach`` is the largest
+    one. ``foreground`` is the stored foreground of the core, ``intensity`` its intensity in units of 1/4096
+    (`INTENSITY_UNIT`); None: 0 everywhere. ``copies`` are numbers of voxels of the label image that take their label
+    from each voxel of the core, by axis (`bigcp3d.pure.grid.image_copies`); default one. Memory: 4 bytes a voxel of the
+    core grown by ``reach``.
     """
     grown = core.grow(reach).clip(shape)
     slot = np.full(grown.shape, -1, np.int32)

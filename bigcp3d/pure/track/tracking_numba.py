@@ -91,7 +91,7 @@ def _advance(words, paths, last, reach, strides):  # type: ignore[no-untyped-def
 
 @njit(nogil=True, cache=True)
 def _remember(paths, last):  # type: ignore[no-untyped-def]
-    """As a pause begins: keep the positions of paths that still move."""
+    """Keep the positions of paths that still move; a pause begins."""
     for i in range(last):
         done = paths[DONE + i]
         paths[BEFORE + i] = paths[BEFORE + i] if done else paths[POSITION + i]
@@ -102,7 +102,7 @@ def _remember(paths, last):  # type: ignore[no-untyped-def]
 
 @njit(nogil=True, cache=True)
 def _rest(paths, last):  # type: ignore[no-untyped-def]
-    """As a pause ends: mark paths at rest or beyond ``reach``; how many still move."""
+    """Mark paths at rest or beyond ``reach``; return how many still move. A pause ends."""
     moving = i32(0)
     for i in range(last):
         z = abs(i32(paths[POSITION + i] - paths[BEFORE + i]))
@@ -116,7 +116,7 @@ def _rest(paths, last):  # type: ignore[no-untyped-def]
 
 @njit(nogil=True, cache=True)
 def _set_aside(paths, home, last):  # type: ignore[no-untyped-def]
-    """Move the paths that are done behind those that move on; how many these are."""
+    """Move the paths that are done behind those that move on; return how many move on."""
     for i in range(last - 1, -1, -1):
         if paths[DONE + i]:
             last -= 1

@@ -1,7 +1,7 @@
 """Tracking on a GPU: millions of paths take each step together, as tensors of integers.
 
 `bigcp3d.pure.track.tracking` defines a path and its end; here it is only computed. Invariant: equal to its `track`
-element by element, on every device, since all is integers.
+element by element, on every device, since all numbers are integers.
 
 Positions are counted as in `bigcp3d.pure.track.tracking_numba`: in 1/127 voxel, relative to the start, plus `BIAS`. The
 three flows of a voxel are the bytes of one 32-bit word, so a step reads one number a path. Word 0 is no voxel: its flow
@@ -42,7 +42,7 @@ class Paths(NamedTuple):
     """int32 (3, n): highest position in the volume."""
 
     def keep(self, which: Tensor) -> Paths:
-        """Those of a mask."""
+        """The paths of a mask."""
         return Paths(*(values[..., which] for values in self))
 
 
@@ -58,26 +58,11 @@ def track_on_device(
     device: str | torch.device,
     chunk: int = PATHS,
 ) -> NDArray[np.int8]:
-    """Follow the flow from every foreground voxel of ``core`` to its end point, on a device of torch.
+    """`bigcp3d.pure.track.tracking.track` on a device of torch: the same arguments, result and errors.
 
-    Parameters
-    ----------
-    maps, region, core, shape, foreground, steps, reach
-        As for `bigcp3d.pure.track.tracking.track`.
-    device : str or torch.device
-        Where paths are computed.
-    chunk : int
-        Paths that move together; does not change the result.
-
-    Returns
-    -------
-    offsets : ndarray of int8, shape (3, z, y, x)
-        Those of `bigcp3d.pure.track.tracking.track`, whose errors it also raises.
-
-    Notes
-    -----
-    On the device 6 bytes a voxel of ``region``, 4 a voxel of ``core``, 8 a foreground voxel, and about 240 a path of
-    ``chunk`` (measured; 240 MiB for 2^20); on the host only the result.
+    ``chunk`` paths move together; this does not change the result. Memory on the device: 6 bytes a voxel of ``region``,
+    4 a voxel of ``core``, 8 a foreground voxel, and about 240 a path of ``chunk`` (measured; 240 MiB for 2^20); on the
+    host only the result.
     """
     check_reach(region, core, shape, reach)
     words = pack_words(maps, device)
@@ -85,8 +70,7 @@ def track_on_device(
     offsets = torch.full((3, core.size), UNASSIGNED, dtype=torch.int8, device=device)
     for home in torch.split(own.flatten().nonzero()[:, 0], chunk):
         _follow(words, _start(home, region, core, shape), region.shape, steps, reach, offsets)
-    result: NDArray[np.int8] = offsets.cpu().numpy().reshape(3, *core.shape)
-    return result
+    return offsets.cpu().numpy().reshape(3, *core.shape)
 
 
 def pack_words(maps: NDArray[np.int8], device: str | torch.device) -> Tensor:

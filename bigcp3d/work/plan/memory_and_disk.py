@@ -30,13 +30,6 @@ def task_bytes(plan: Plan) -> dict[str, int]:
     label_core = plan.label_grid(0).core((0, 0, 0))
     passes = memory.pass_bytes(
         block=core.shape,
-        read_vox=max(read.size for read in reads),
-        layer_vox=max(layer.size for layer in layers),
-        extent_vox=blocks.extent(most).size,
-        map_vox=blocks.grid.core(most).size,
-        shell_vox=sum(box.size for box in blocks.shell(most)),
-        hand_over=blocks.hand_over,
-        patch_bytes=card.patch_bytes(plan.prediction.patch, len(plan.source.channels)) if card else 0,
         itemsize=_itemsize(image.dtype),
         reach=plan.tracking.reach,
         radius=plan.grouping.closing_vox,
@@ -45,10 +38,20 @@ def task_bytes(plan: Plan) -> dict[str, int]:
         votes=plan.votes,
         label_itemsize=8 if plan.votes else _itemsize(target.dtype),
         sample_vox=sum(box.size for box in sample_boxes(plan.image_shape)),
-        network=plan.predicts,
         maps_itemsize=plan.given.itemsize,
-        channels=len(plan.source.channels),
     )
+    if plan.predicts:
+        passes |= memory.prediction_bytes(
+            read_vox=max(read.size for read in reads),
+            layer_vox=max(layer.size for layer in layers),
+            extent_vox=blocks.extent(most).size,
+            map_vox=blocks.grid.core(most).size,
+            shell_vox=sum(box.size for box in blocks.shell(most)),
+            hand_over=blocks.hand_over,
+            patch_bytes=card.patch_bytes(plan.prediction.patch, len(plan.source.channels)) if card else 0,
+            itemsize=_itemsize(image.dtype),
+            channels=len(plan.source.channels),
+        )
     remembered = REMEMBERED_BYTES if is_address(image.path) else 0
     return {name: need + (remembered if name in READ_IMAGE else 0) for name, need in passes.items()}
 

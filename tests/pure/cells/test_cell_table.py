@@ -10,9 +10,10 @@ from scipy import ndimage
 from skimage.measure import regionprops_table
 
 from bigcp3d.pure.boxes import BlockGrid, Box
-from bigcp3d.pure.cells.cell_sums import DIRECTIONS, CellSums, merge_cell_sums, sum_cells
+from bigcp3d.pure.cells.cell_sums import CellSums, merge_cell_sums, sum_cells
 from bigcp3d.pure.cells.cell_table import Channel, tabulate_cells
 from bigcp3d.pure.cells.surface import direction_weights, surfaces
+from bigcp3d.pure.group.stitch import HALF_NEIGHBOURS
 from bigcp3d.pure.tissue.tissue import Tissue, render
 
 SHAPE = (26, 40, 37)
@@ -117,7 +118,7 @@ def test_exits_are_those_of_each_direction(tissue):
     _, labels = tissue
     sums = measure(labels, [], (9, 11, 13))
     padded = np.pad(labels, 1)
-    for k, step in enumerate(DIRECTIONS):
+    for k, step in enumerate(HALF_NEIGHBOURS):
         after = np.roll(padded, [-s for s in step], axis=(0, 1, 2))
         leaving, counts = np.unique(padded[(padded > 0) & (after != padded)], return_counts=True)
         assert np.array_equal(leaving, sums.ids)
@@ -127,7 +128,7 @@ def test_exits_are_those_of_each_direction(tissue):
 def test_weights_are_those_of_the_book_where_voxels_are_cubes():
     weights = direction_weights((1, 1, 1))
     expected = {1: 0.0915557824, 2: 0.0739612558, 3: 0.0703912794}  # Ohser and Muecklich 2000, for both senses
-    for step, weight in zip(DIRECTIONS, weights, strict=True):
+    for step, weight in zip(HALF_NEIGHBOURS, weights, strict=True):
         assert weight == pytest.approx(expected[sum(map(abs, step))], abs=1e-6)
 
 

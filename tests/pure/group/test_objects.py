@@ -19,7 +19,6 @@ from bigcp3d.pure.group.objects import (
     flow_errors,
     keep_objects,
     mean_foreground,
-    mean_intensity,
     squared_flow_error,
 )
 from bigcp3d.pure.track.sinks import INTENSITY_UNIT, PRODUCTS, Sums
@@ -110,13 +109,13 @@ def test_mean_foreground_and_intensity_are_means_over_voxels() -> None:
     voxel, group, n = blobs(4)
     sums = sums_of(voxel, group, n)
     assert np.allclose(mean_foreground(sums), 100 / 127)
-    means = [200 + 50 * voxel[group == i, 0].mean() for i in range(n)]
-    assert np.allclose(mean_intensity(sums, 200, 250), means)
+    means = [voxel[group == i, 0].mean() for i in range(n)]
+    assert np.allclose(sums.intensity / sums.count / INTENSITY_UNIT, means)
 
 
 def test_objects_without_voxels_give_numbers_and_are_never_kept() -> None:
     nothing = Sums.empty(2)
-    for values in (centroids(nothing), elongations(nothing), mean_foreground(nothing), mean_intensity(nothing, 0, 1)):
+    for values in (centroids(nothing), elongations(nothing), mean_foreground(nothing)):
         assert np.isfinite(values).all()
     assert np.array_equal(covariances(nothing), np.stack([np.eye(3) / 12] * 2))
     assert flow_errors(np.zeros(2, np.int64), nothing).tolist() == [0, 0]
@@ -160,7 +159,7 @@ def test_a_single_voxel_has_its_own_place_extent_foreground_intensity_and_error(
     assert centroids(sums).tolist() == [[3, 70, 500]]
     assert np.array_equal(covariances(sums)[0], np.eye(3) / 12)
     assert mean_foreground(sums)[0] == 100 / 127
-    assert mean_intensity(sums, 200, 250)[0] == 200 + 50 * 3
+    assert sums.intensity[0] == 3 * INTENSITY_UNIT
     assert flow_errors(np.array([127**2]), sums)[0] == 1
     assert ellipsoid_fill(sums)[0] == pytest.approx(12**1.5 / (4 / 3 * np.pi * 5**1.5), rel=1e-9)  # that of any box
     assert keep_objects(sums, Filters())[0].all()

@@ -24,10 +24,15 @@ def make(shape: Vec3, core: Vec3, margin: int, block: Vec3) -> PatchBlocks:
     return PatchBlocks.near(PatchGrid(shape, vec3(c + 2 * margin for c in core), margin), block)
 
 
+def owned(blocks: PatchBlocks, index: Vec3) -> list[Vec3]:
+    """The patches whose cores lie in a block, in raster order."""
+    return blocks.patches.cores.touching(blocks.grid.core(index))
+
+
 def filled(blocks: PatchBlocks, index: Vec3) -> np.ndarray:
     """The voxels that the patches of a block fill, marked one window at a time."""
     mask = np.zeros(blocks.patches.shape, bool)
-    for patch in blocks.owned(index):
+    for patch in owned(blocks, index):
         mask[blocks.patches.window(patch).clip(blocks.patches.shape).slices()] = True
     return mask
 
@@ -38,9 +43,9 @@ def test_every_patch_belongs_to_one_block_of_about_the_size_asked_for(
     shape: Vec3, core: Vec3, margin: int, block: Vec3
 ) -> None:
     blocks = make(shape, core, margin, block)
-    owned = [patch for index in blocks.grid for patch in blocks.owned(index)]
-    assert sorted(owned) == sorted(blocks.patches.cores)
-    assert [patch for index in blocks.grid for layer in blocks.layers(index) for patch in layer] == owned
+    all_owned = [patch for index in blocks.grid for patch in owned(blocks, index)]
+    assert sorted(all_owned) == sorted(blocks.patches.cores)
+    assert [patch for index in blocks.grid for layer in blocks.layers(index) for patch in layer] == all_owned
     assert all(len({patch[0] for patch in layer}) == 1 for index in blocks.grid for layer in blocks.layers(index))
     most = zip(blocks.patches.cores.counts, BlockGrid(shape, block).counts, strict=True)
     for count, (patches, asked) in zip(blocks.grid.counts, most, strict=True):
@@ -85,7 +90,7 @@ def handed_over(blocks: PatchBlocks, seed: int, *, lose: int | None = None) -> n
     for index in blocks.grid:
         extent = blocks.extent(index)
         total = np.zeros((4, *extent.shape), np.int32)
-        for patch in blocks.owned(index):
+        for patch in owned(blocks, index):
             merge_patch(total, extent, grid.window(patch), prediction_of(grid, patch), grid.margin)
         for other in blocks.meeting(index):
             box = blocks.shared(index, other)

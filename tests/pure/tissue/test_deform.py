@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 from scipy import ndimage
 
-from bigcp3d.pure.learn.targets import centroids
+from bigcp3d.pure.learn.targets import label_centroids
 from bigcp3d.pure.tissue.deform import Warp, carve, divide_cells, draw_noise, draw_warp, warp_array
 
 SHAPE = (20, 24, 28)
@@ -85,8 +85,8 @@ def test_divided_cells_are_halves_of_the_cells_that_they_were():
 def test_a_half_lies_on_one_side_of_a_plane():
     divided = divide_cells(bricks(), generators(1)[0], 1.0, 10.0)
     number = 64
-    middle = centroids(np.where(divided > number, divided, 0), 2 * number)
-    other = centroids(np.where(divided > number, 0, divided), 2 * number)
+    middle = label_centroids(np.where(divided > number, divided, 0), 2 * number)
+    other = label_centroids(np.where(divided > number, 0, divided), 2 * number)
     for cell in range(1, number + 1):
         axis = middle[cell + number] - other[cell]
         far, near = (np.argwhere(divided == c) @ axis for c in (cell + number, cell))
