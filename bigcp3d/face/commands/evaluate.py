@@ -1,4 +1,4 @@
-"""``bigcp3d evaluate``: labels against the truth, as a table on the screen, and as CSV, JSON and a picture."""
+"""``bigcp3d evaluate``: compares labels with the truth; shows a table and writes CSV, JSON and a picture."""
 
 from __future__ import annotations
 
@@ -61,8 +61,8 @@ def evaluate(
 ) -> None:
     """Compare labels with the truth, block by block, whatever their size.
 
-    Dice of each true cell with the found cell that shares most voxels with it (0 where none does), and AP =
-    TP / (TP + FP + FN) of one-to-one matches. Memory grows with the cells, not with the voxels.
+    Dice is that of each true cell with the found cell that shares most voxels with it (0 if none does). AP is
+    TP / (TP + FP + FN) of one-to-one matches. Memory grows with the number of cells, not of voxels.
     """
     set_up_logging(verbose, quiet)
     from bigcp3d.edge.stores.check_writable import check_file
@@ -71,16 +71,18 @@ def evaluate(
         if file is not None:
             check_file(file, overwrite=overwrite)
     if picture is not None and picture.suffix.lower() not in PICTURES:
-        raise InputError(f"--picture {picture}: found '{picture.suffix}'; allowed are {', '.join(PICTURES)}; rename it")
+        raise InputError(
+            f"--picture {picture}: no pictures of type '{picture.suffix}' can be written; use {', '.join(PICTURES)}"
+        )
     import json
 
     from bigcp3d.edge.stores.atomic_files import write_atomically
     from bigcp3d.edge.stores.zarr_write import writing
-    from bigcp3d.face.progress.block_bar import BlockBar
+    from bigcp3d.face.progress.block_bar import block_bar
     from bigcp3d.work.analyse.evaluate import evaluate as run
 
-    with BlockBar("comparing", quiet) as bar:
-        done = run(**arguments, on_event=bar)
+    with block_bar("comparing", quiet) as move_bar:
+        done = run(**arguments, on_event=move_bar)
     show(done)
     if csv_file is not None:
         from bigcp3d.edge.cell_tables.score_list import write_cell_list
@@ -108,7 +110,7 @@ def show(evaluation: Evaluation) -> None:
 
 
 def summary_table(evaluation: Evaluation) -> Table:
-    """One row a number, one column a group of cells."""
+    """One row for each number, one column for each group of cells."""
     table = _table("", *evaluation.groups)
     for key, words in SHOWN.items():
         table.add_row(words, *(_in_words(scores.numbers[key]) for scores in evaluation.groups.values()))
@@ -116,7 +118,7 @@ def summary_table(evaluation: Evaluation) -> Table:
 
 
 def iou_table(evaluation: Evaluation) -> Table:
-    """One row a threshold of IoU, of all cells."""
+    """One row for each threshold of IoU, over all cells."""
     columns = {"ap": "AP", "precision": "precision", "recall": "recall", "f1": "F1"}
     table = _table("IoU at least", *columns.values())
     for row in evaluation.whole.by_iou:

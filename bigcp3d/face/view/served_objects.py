@@ -1,8 +1,8 @@
-"""What the web server may read: the objects of one store, and metadata that replace the stored ones.
+"""What the web server may read: the stored objects of a group, and metadata that replace the stored ones.
 
 Neuroglancer refuses images of versions 0.1 to 0.3 and 0.6, units that it does not know, and levels without a scale;
-`bigcp3d` reads all of these. So a shelf shows the metadata of each group as bigcp3d understood them, in micrometres and
-in the version that goes with its zarr format. Voxels are passed on as they are.
+bigcp3d reads all of these. So the server sends the metadata of each group as bigcp3d understood them, in micrometres
+and in the version that goes with its zarr format. Voxels are sent as they are.
 """
 
 from __future__ import annotations
@@ -24,7 +24,7 @@ MICROMETRES = ("micrometer",) * 3
 
 
 class Objects(Protocol):
-    """Objects by key, which is a relative path."""
+    """Stored objects by their key, a relative path."""
 
     def size(self, key: str) -> int | None:
         """Bytes of an object; None where there is none of that key."""
@@ -35,12 +35,12 @@ class Objects(Protocol):
 
 @dataclass(frozen=True)
 class Folder:
-    """The files below a folder. Links are followed if they stay inside it; nothing outside is ever read."""
+    """The files below a folder. Links are followed if they stay inside it; nothing outside is read."""
 
     root: Path
 
     def size(self, key: str) -> int | None:
-        """Bytes of a regular file; None for anything else, such as a folder, a pipe, or a way out."""
+        """Bytes of a regular file; None for anything else, such as a folder, a pipe, or a path that leads out."""
         path = self._path(key)
         try:
             found = None if path is None else path.stat()
@@ -85,22 +85,22 @@ class Bucket:
 
 
 def is_plain(key: str) -> bool:
-    """Whether a key is made of names alone, so that it leads down and nowhere else."""
+    """Whether a key is made only of names, so that it leads down and nowhere else."""
     return not any(part in ("", ".", "..") or "\\" in part or "\0" in part for part in key.split("/"))
 
 
 def objects_at(where: str | Place) -> Objects:
-    """What lies at a place."""
+    """The objects at a place."""
     spot = place(where)
     return Folder(spot) if isinstance(spot, Path) else Bucket(spot)
 
 
 @dataclass(frozen=True)
-class Shelf:
-    """Objects of one group, from one place or several.
+class ServedGroup:
+    """The objects of one image or labels group, from one place or several.
 
-    ``places`` go by a prefix, which keys have on this shelf and not there ("" for all keys); ``instead`` holds objects
-    that are given here.
+    ``places`` are known by a prefix of the keys ("" for all keys), which the keys do not have in the place itself.
+    ``instead`` holds objects that replace stored ones.
     """
 
     places: Mapping[str, Objects]
@@ -126,17 +126,17 @@ class Shelf:
         return None if longest is None else (self.places[longest], key[len(longest) :])
 
 
-def shelf_of(info: ImageInfo, *, as_written: bool = False) -> Shelf:
-    """The shelf of an image or labels group, with its metadata as bigcp3d understood them, or ``as_written``."""
+def serve_group(info: ImageInfo, *, as_written: bool = False) -> ServedGroup:
+    """An image or labels group with its metadata as bigcp3d understood them, or ``as_written``."""
     objects = objects_at(info.path)
     if as_written:
-        return Shelf({"": objects})
+        return ServedGroup({"": objects})
     unsigned = _as_unsigned(info, objects) if (info.dtype, info.zarr_format) == ("int64", 3) else {}
-    return Shelf({"": objects}, {**group_metadata_of(info), **unsigned})
+    return ServedGroup({"": objects}, {**group_metadata_of(info), **unsigned})
 
 
 def _as_unsigned(info: ImageInfo, objects: Objects) -> dict[str, bytes]:
-    """Metadata that call int64 arrays uint64: ids have the same bytes, and Neuroglancer knows the type."""
+    """Metadata that declare int64 arrays as uint64: ids have the same bytes, and Neuroglancer knows the type."""
     instead = {}
     for key in (f"{level.path}/zarr.json" for level in info.levels):
         node = json.loads(objects.read(key, 0, objects.size(key) or 0))
@@ -145,7 +145,7 @@ def _as_unsigned(info: ImageInfo, objects: Objects) -> dict[str, bytes]:
 
 
 def group_metadata_of(info: ImageInfo) -> dict[str, bytes]:
-    """The objects that make a group of this image: OME-Zarr 0.4 in zarr 2, 0.5 in zarr 3, in micrometres."""
+    """The metadata objects of an image's group: OME-Zarr 0.4 in zarr 2, 0.5 in zarr 3, in micrometres."""
     levels = ((level.path, level.scale_um or (1.0,) * 3, level.translation_um) for level in info.levels)
     version = "0.4" if info.zarr_format == 2 else "0.5"
     ome = {"multiscales": [describe_levels(version, info.axes, MICROMETRES, levels)]}
