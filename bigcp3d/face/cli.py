@@ -24,13 +24,13 @@ from bigcp3d.face.commands.sweep import sweep
 from bigcp3d.face.commands.train import train
 from bigcp3d.face.commands.update import update
 from bigcp3d.face.commands.view import view
-from bigcp3d.face.exit_codes import Failing, set_up_logging
+from bigcp3d.face.exit_codes import CommandGroup, set_up_logging
 from bigcp3d.version import __version__
 
 STAINS = "|".join(get_args(o.Stain))
 
 app = typer.Typer(
-    cls=Failing,
+    cls=CommandGroup,
     no_args_is_help=True,
     add_completion=False,
     rich_markup_mode="markdown",

@@ -22,23 +22,11 @@ def option(*names: str, text: str, panel: str | None = None, metavar: str = "", 
     return typer.Option(*names, help=text, rich_help_panel=panel, metavar=metavar, **more)
 
 
-DryRun = Annotated[
-    bool,
-    option(
-        "--dry-run",
-        panel=RUN,
-        text="Check everything, print the plan (blocks, patches, memory, disk), and write nothing.",
-    ),
-]
+DryRun = Annotated[bool, option("--dry-run", panel=RUN, text="Check everything, print the plan, and write nothing.")]
 Verbose = Annotated[bool, option("--verbose", "-v", panel=RUN, text="Log everything, and show tracebacks.")]
 Quiet = Annotated[bool, option("--quiet", "-q", panel=RUN, text="Show no progress and no warnings.")]
 Json = Annotated[
-    bool,
-    option(
-        "--json",
-        panel=RUN,
-        text="For pipelines: write events to stdout, one JSON object per line (fields: README, *Watching a run*).",
-    ),
+    bool, option("--json", panel=RUN, text="Print events as JSON lines, for pipelines (see README, *Watching a run*).")
 ]
 NoReport = Annotated[
     bool,

@@ -15,12 +15,18 @@ from typing import Any
 
 import numpy as np
 
+from bigcp3d.edge.image.image import open_image, open_labels, read_box
 from bigcp3d.edge.stores.check_writable import check_folder
 from bigcp3d.edge.stores.zarr_write import writing
 from bigcp3d.errors import BlockError, TargetError
+from bigcp3d.face.pictures.planes_picture import draw, read_planes
 from bigcp3d.face.progress.progress import describe_summary, watching
+from bigcp3d.face.report.write import ReportWriter
 from bigcp3d.pure.boxes import Box, Vec3
+from bigcp3d.pure.tissue.tissue import Tissue
+from bigcp3d.schedule.segment import plan_segmentation, segment
 from bigcp3d.work.analyse.evaluate import Evaluation, evaluate
+from bigcp3d.work.simulate import simulate
 
 MARKER = "demo.json"
 DIAMETER_VOX = 24.0
@@ -84,13 +90,6 @@ def run_demo(demo: Demo, *, quiet: bool, say: Callable[[str], None]) -> Evaluati
     ``say`` takes each line of text. Returns the evaluation, whose numbers ``demo.json`` holds too. `BlockError` where a
     block failed, or where the labels differ from those of the serial run.
     """
-    from bigcp3d.edge.image.image import open_image, open_labels
-    from bigcp3d.face.pictures.planes_picture import draw, read_planes
-    from bigcp3d.face.report.write import ReportWriter
-    from bigcp3d.pure.tissue.tissue import Tissue
-    from bigcp3d.schedule.segment import plan_segmentation, segment
-    from bigcp3d.work.simulate import simulate
-
     prepare_folder(demo.folder)
     tissue = Tissue(shape=demo.shape, diameter_vox=DIAMETER_VOX, stain=demo.stain, seed=demo.seed, scale=SCALE_UM)
     simulate(demo.tissue, tissue, scale_um=SCALE_UM)
@@ -124,9 +123,6 @@ def quarter(shape: Vec3) -> Vec3:
 
 def check_against_serial(demo: Demo) -> str:
     """Segment once more, serially and in one block; `BlockError` where any voxel differs."""
-    from bigcp3d.edge.image.image import open_labels, read_box
-    from bigcp3d.schedule.segment import segment
-
     other = demo.folder / "serial.zarr"
     segment(demo.tissue, output=other, block=demo.shape, executor="serial", **demo.settings)
     whole = Box.of_shape(demo.shape)

@@ -55,12 +55,8 @@ def print_plan(arguments: o.Arguments, *, json: bool) -> None:
     from bigcp3d.schedule.running.events import RunPlanned
     from bigcp3d.schedule.segment import plan_segmentation
 
-    with events_as_lines() if json else nullcontext() as lines:
-        plan = plan_segmentation(**arguments)
-        if lines is None:
-            typer.echo(describe_plan(plan))
-        else:
-            lines(RunPlanned(plan))
+    with events_as_lines() if json else nullcontext(lambda event: typer.echo(describe_plan(event.plan))) as tell:
+        tell(RunPlanned(plan_segmentation(**arguments)))
 
 
 @contextmanager

@@ -14,7 +14,7 @@ import typer
 from bigcp3d.errors import InputError
 from bigcp3d.face import options as o
 from bigcp3d.face.exit_codes import set_up_logging
-from bigcp3d.option import Setting
+from bigcp3d.option import Setting, settings_of
 from bigcp3d.schedule.planning.request import SWEPT, Request
 
 if TYPE_CHECKING:
@@ -23,7 +23,7 @@ if TYPE_CHECKING:
 TRIED = "What is tried (one value or several: 0.3,0.5,0.7)"
 RESULT = "What is written"
 SCORES = ("mean_dice", "ap50", "precision", "recall", "f1", "true_cells")
-SHARED = ("diameter_um", "scale_um", "model", "channel", "level", "time", "maps", "start", "precision", "memory_limit")
+SHARED = ("diameter_um", "scale_um", "model", "channel", "level", "maps", "start", "precision", "memory_limit")
 
 
 def _several(each: Setting) -> Setting:
@@ -32,17 +32,12 @@ def _several(each: Setting) -> Setting:
     return replace(each, type=str, default=None if each.default is None else str(each.default), option=option)
 
 
-def _one_time(each: Setting) -> Setting:
-    """The setting; that of the time points takes one."""
-    if each.name != "time":
-        return each
-    return replace(each, default="0", option=replace(each.option, help="Time point, from 0.", metavar="N"))
-
-
+TIME = settings_of(Request)["time"]
 SETTINGS = [
     *o.choose_settings(Request, only=("source", "roi")),
     *map(_several, o.choose_settings(Request, only=SWEPT)),
-    *map(_one_time, o.choose_settings(Request, only=SHARED)),
+    *o.choose_settings(Request, only=SHARED),
+    replace(TIME, default="0", option=replace(TIME.option, help="Time point, from 0.", metavar="N")),
 ]
 
 
@@ -51,12 +46,7 @@ def sweep(
     arguments: o.Arguments,
     truth: Annotated[
         str | None,
-        o.option(
-            "--truth",
-            panel=RESULT,
-            metavar="NAME",
-            text="True labels of the image: adds scores, and the best trial comes first.",
-        ),
+        o.option("--truth", panel=RESULT, metavar="NAME", text="True labels: adds scores, and sorts the trials."),
     ] = None,
     output: Annotated[
         Path, o.option("--output", panel=RESULT, metavar="DIR", text="Folder for sweep.csv and sweep.png.")

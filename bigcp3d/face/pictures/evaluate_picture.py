@@ -12,7 +12,7 @@ Everything is drawn from a few numbers or binned first, so a million cells cost 
 from __future__ import annotations
 
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, BinaryIO
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
@@ -38,11 +38,7 @@ def draw_evaluation(evaluation: Evaluation, target: Path, title: str = "") -> No
     _draw_precision(curve, groups)
     _draw_volumes(volume, evaluation)
     figure.suptitle(title, fontsize=10)
-
-    def write(file: BinaryIO) -> None:
-        figure.savefig(file, dpi=130, format=target.suffix[1:].lower())
-
-    write_atomically(target, write)
+    write_atomically(target, lambda file: figure.savefig(file, dpi=130, format=target.suffix[1:].lower()))
 
 
 def box_stats(name: str, scores: Scores) -> dict[str, Any]:

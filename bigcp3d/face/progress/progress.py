@@ -92,11 +92,6 @@ def describe_cluster(dashboard: str, workers: int) -> Text:
     return line
 
 
-def in_plain_notebook(console: Console) -> bool:
-    """Whether this is a notebook without ipywidgets, which cannot redraw a bar."""
-    return console.is_jupyter and importlib.util.find_spec("ipywidgets") is None
-
-
 @contextmanager
 def watching(quiet: bool = False, console: Console | None = None) -> Iterator[Observer | None]:
     """Observe a run on stderr: bars on a terminal, lines elsewhere, nothing where ``quiet``.
@@ -114,9 +109,10 @@ def watching(quiet: bool = False, console: Console | None = None) -> Iterator[Ob
         Give it to `bigcp3d.segment` as ``on_event``.
     """
     console = console or Console(stderr=True)
+    widgets = console.is_jupyter and importlib.util.find_spec("ipywidgets") is not None
     if quiet:
         yield None
-    elif not (console.is_terminal or console.is_jupyter) or in_plain_notebook(console):
+    elif not widgets and (console.is_jupyter or not console.is_terminal):
         yield Watcher(console)
     else:
         columns = (

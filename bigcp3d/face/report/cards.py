@@ -17,10 +17,10 @@ PLANE_BYTES, CARD_BYTES = 350_000, 6_000
 
 PAGE_PX, CARD_PX, CARD_HEIGHT_PX = 720.0, 430.0, 170.0
 
-WORDS = {
-    "elongation": "elongated",
-    "fill": "irregular shape",
-    "foreground": "weak foreground",
+WHY_ODD = {
+    "elongation": "elongated: {value:.2g} times as long as wide (median {median:.2g})",
+    "fill": "irregular shape: fills {value:.0%} of its ellipsoid (median {median:.0%})",
+    "foreground": "weak foreground: mean {value:.2f} (median {median:.2f})",
 }
 
 
@@ -38,8 +38,7 @@ def plane_cards(facts: Facts) -> list[dict[str, Any]]:
         card = _show(view, shown, scale, alt, zoom=zoom, limit=PLANE_BYTES)
         height, width = view.labels.shape
         where = f"{view.name}. {down} points down, {right} to the right"
-        card["caption"] = f"{where}, {height} × {width} voxels, {cells:,} cells."
-        cards.append(card)
+        cards.append({**card, "caption": f"{where}, {height} × {width} voxels, {cells:,} cells."})
     return cards
 
 
@@ -60,22 +59,13 @@ def _cell_card(facts: Facts, rows: CellRows, row: int, why: str | None) -> dict[
         alt = f"Cell {label} across {AXES[view.axis]} at {view.name}, outlined in white among its neighbours."
         card = _show(view, shown, scale, alt, zoom=zoom, limit=CARD_BYTES, chosen=label)
         cards.append(card if k == 0 else {**card, "bar": None})
-    title = f"{label}" + (f", time {time}" if len(facts.times) > 1 else "")
+    title = f"cell {label}" + (f", time {time}" if len(facts.times) > 1 else "")
     lines = [describe_volume(facts, int(rows.volume[row]))]
     if why is not None:
-        lines.append(f"{WORDS[why]}: {_reason(facts, rows, row, why)}")
+        lines.append(WHY_ODD[why].format(value=float(getattr(rows, why)[row]), median=facts.digest.median[why]))
     elif rows.border[row]:
         lines.append("cut by the border of the volume")
     return {"title": title, "lines": lines, "views": cards}
-
-
-def _reason(facts: Facts, rows: CellRows, row: int, why: str) -> str:
-    value, median = float(getattr(rows, why)[row]), facts.digest.median[why]
-    if why == "elongation":
-        return f"{value:.2g} times as long as wide (median {median:.2g})"
-    if why == "fill":
-        return f"fills {value:.0%} of its ellipsoid (median {median:.0%})"
-    return f"mean foreground {value:.2f} (median {median:.2f})"
 
 
 def describe_volume(facts: Facts, voxels: int) -> str:

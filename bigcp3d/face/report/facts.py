@@ -27,7 +27,6 @@ class Facts:
     ``run`` is what the attributes of the labels say about their run; empty where bigcp3d did not make them.
     """
 
-    name: str
     source: Source
     time: int
     times: tuple[int, ...]
@@ -61,7 +60,6 @@ def gather(store: str | Path, name: str, parts: Parts | None = None, image: str 
         parts = partial(iter, rows)
     channels = parameters.get("channels") or [0]
     return Facts(
-        name=Path(labels.path).name,
         source=Source(labels, source_image(labels, image), int(channels[0]), wanted),
         time=times[len(times) // 2],
         times=times,

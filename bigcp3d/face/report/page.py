@@ -49,8 +49,7 @@ def context(facts: Facts) -> dict[str, Any]:
         "slices_text": _slices_text(facts),
         "planes": plane_cards(facts),
         "cells": digest.cells,
-        "volumes": Markup(_volumes(facts)) if digest.cells else "",
-        "volumes_text": _volumes_text(facts),
+        **(_volumes(facts) if digest.cells else {}),
         "removed": list(_removed(facts)),
         "unassigned_text": _unassigned(facts),
         "galleries": list(_galleries(facts)),
@@ -62,8 +61,8 @@ def context(facts: Facts) -> dict[str, Any]:
 
 def _title(facts: Facts) -> str:
     over = f" over {len(facts.times)} time points" if len(facts.times) > 1 else ""
-    store = Path(facts.source.labels.path).parent.parent.name
-    return f"{facts.digest.cells:,} cells{over} in {store}, labels {facts.name}"
+    path = Path(facts.source.labels.path)
+    return f"{facts.digest.cells:,} cells{over} in {path.parent.parent.name}, labels {path.name}"
 
 
 def _subtitle(facts: Facts) -> str:
@@ -121,21 +120,17 @@ def _slices_text(facts: Facts) -> str:
     return words + (f" Time point {facts.time}." if len(facts.times) > 1 else "")
 
 
-def _volumes(facts: Facts) -> str:
+def _volumes(facts: Facts) -> dict[str, str]:
+    """The histogram and its caption."""
     digest, voxel = facts.digest, facts.voxel_um3
     factor, unit = (1.0, "voxels") if voxel is None else (voxel, "µm³")
-    return plot_volumes(digest.edges * factor, digest.counts, digest.median["volume"] * factor, unit)
-
-
-def _volumes_text(facts: Facts) -> str:
-    digest = facts.digest
-    if not digest.cells:
-        return ""
-    small, large = int(digest.smallest.volume[0]), int(digest.largest.volume[0])
-    return (
-        f"Volumes of all {digest.cells:,} cells, those cut by the border included. Smallest: "
-        f"{describe_volume(facts, small)}. Largest: {describe_volume(facts, large)}."
-    )
+    small, large = (describe_volume(facts, int(rows.volume[0])) for rows in (digest.smallest, digest.largest))
+    plot = plot_volumes(digest.edges * factor, digest.counts, digest.median["volume"] * factor, unit)
+    return {
+        "volumes": Markup(plot),
+        "volumes_text": f"Volumes of all {digest.cells:,} cells, with those that the border cuts. Smallest: {small}. "
+        f"Largest: {large}.",
+    }
 
 
 def _removed(facts: Facts) -> Iterator[tuple[str, str, str]]:
@@ -159,27 +154,24 @@ def _unassigned(facts: Facts) -> str:
     )
 
 
-def _galleries(facts: Facts) -> Iterator[dict[str, Any]]:
+def _galleries(facts: Facts) -> Iterator[tuple[str, str, list[dict[str, Any]]]]:
+    """Title, text and cells of each gallery."""
     digest = facts.digest
     how = (
         "Each cell is shown in three slices, across z, y and x, where it is largest. Its outline is white; those of "
         "its neighbours have colours. Each cell has its own scale and contrast; the scale bar is that of all three."
     )
     if digest.cells:
-        yield {"title": "Largest cells", "text": how, "cards": cell_cards(facts, digest.largest)}
-        yield {
-            "title": "Smallest cells",
-            "text": "Many of them may be pieces of cells that the border of the volume cuts.",
-            "cards": cell_cards(facts, digest.smallest),
-        }
+        yield "Largest cells", how, cell_cards(facts, digest.largest)
+        small = "Many of them may be pieces of cells that the border of the volume cuts."
+        yield "Smallest cells", small, cell_cards(facts, digest.smallest)
     if len(digest.oddest):
-        yield {
-            "title": "Oddest cells",
-            "text": "Look here first for errors. Of all cells that no border cuts, these differ most from the others, "
-            "in robust standard deviations. Each is much longer than wide, fills badly the ellipsoid with the same "
-            "moments (two cells in one, branches, holes), or has a low mean predicted foreground.",
-            "cards": cell_cards(facts, digest.oddest, digest.why),
-        }
+        odd = (
+            "Look here first for errors. Of all cells that no border cuts, these differ most from the others, in "
+            "robust standard deviations: they are long, fill badly the ellipsoid with the same moments (two cells in "
+            "one, branches, holes), or have a low mean predicted foreground."
+        )
+        yield "Oddest cells", odd, cell_cards(facts, digest.oddest, digest.why)
 
 
 def _effort(effort: RunEffort) -> dict[str, Any]:
@@ -202,9 +194,7 @@ def _effort(effort: RunEffort) -> dict[str, Any]:
         "workers_plot": Markup(plot_workers(effort)),
         "passes": passes,
         "workers": [_spent(worker) for worker in effort.workers],
-        "workers_text": f"The busiest of {workers:,} worker processes."
-        if effort.more_workers
-        else "Each worker process.",
+        "more_workers": f"; {effort.more_workers:,} more are not listed" if effort.more_workers else "",
     }
 
 

@@ -17,7 +17,6 @@ PASS_COLOURS = {
     "join": "#bb8833", "check": "#aa7744", "vote": "#997766", "resolve": "#ee6677", "label": "#aa3377",
     "pyramid": "#ee99cc",
 }  # fmt: skip
-OTHER_COLOUR = "#777777"
 
 WIDTH, HEIGHT = 640, 240
 LEFT, RIGHT, TOP, BOTTOM = 64, 12, 12, 44
@@ -25,7 +24,7 @@ LEFT, RIGHT, TOP, BOTTOM = 64, 12, 12, 44
 
 def colour_of(name: str) -> str:
     """The colour of a pass, as ``#rrggbb``."""
-    return PASS_COLOURS.get(name, OTHER_COLOUR)
+    return PASS_COLOURS.get(name, "#777777")
 
 
 @dataclass
@@ -136,11 +135,9 @@ def plot_workers(effort: RunEffort) -> str:
     below = np.zeros(heights.shape[1])
     for row, one in zip(heights, effort.passes, strict=True):
         above = below + row
-        up, down = [], []
-        for k in range(len(row)):
-            a, b = plot.x(k * effort.bin_seconds / scale), plot.x((k + 1) * effort.bin_seconds / scale)
-            up += [f"{a:.1f},{plot.y(above[k]):.1f}", f"{b:.1f},{plot.y(above[k]):.1f}"]
-            down += [f"{a:.1f},{plot.y(below[k]):.1f}", f"{b:.1f},{plot.y(below[k]):.1f}"]
+        edges = [plot.x(k * effort.bin_seconds / scale) for k in range(len(row) + 1)]
+        up = [f"{x:.1f},{plot.y(value):.1f}" for k, value in enumerate(above) for x in edges[k : k + 2]]
+        down = [f"{x:.1f},{plot.y(value):.1f}" for k, value in enumerate(below) for x in edges[k : k + 2]]
         points = " ".join([*up, *reversed(down)])
         plot.marks.append(
             f'<polygon fill="{colour_of(one.name)}" points="{points}"><title>{one.name}</title></polygon>'

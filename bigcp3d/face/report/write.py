@@ -10,10 +10,12 @@ from bigcp3d.edge.stores.atomic_files import write_atomically
 from bigcp3d.edge.stores.places import is_address, place
 from bigcp3d.edge.stores.zarr_write import is_group
 from bigcp3d.errors import TargetError
-from bigcp3d.face.report.page import GENERATOR
+from bigcp3d.face.report.facts import gather
+from bigcp3d.face.report.page import GENERATOR, render
 from bigcp3d.pure.cells.cell_summary import Parts
 from bigcp3d.schedule.planning.find_kept_maps import default_work_dir
 from bigcp3d.schedule.running.events import Event, LabelsReady, Observer, ReportWritten
+from bigcp3d.work.analyse.report_cells import cells_of_run
 from bigcp3d.work.plan.plan import Plan
 
 log = logging.getLogger(__name__)
@@ -53,9 +55,6 @@ def write_report(
     TargetError
         The file cannot be written, or there is one that is no report.
     """
-    from bigcp3d.face.report.facts import gather
-    from bigcp3d.face.report.page import render
-
     labels = open_labels(store, name)
     path = Path(output) if output is not None else path_of(labels.path)
     _check_place(path)
@@ -117,8 +116,6 @@ class ReportWriter:
         self.then(event)
 
     def _write(self, plan: Plan) -> None:
-        from bigcp3d.work.analyse.report_cells import cells_of_run
-
         target = plan.output.target
         try:
             self.path = write_report(

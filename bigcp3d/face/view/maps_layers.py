@@ -25,7 +25,7 @@ from bigcp3d.edge.image.transforms import float3
 from bigcp3d.edge.stores.places import is_address, place
 from bigcp3d.errors import InputError
 from bigcp3d.face.view.scene import Channel, Images, Labels, Scene
-from bigcp3d.face.view.served_objects import Objects, ServedGroup, group_metadata_of, objects_at
+from bigcp3d.face.view.served_objects import ServedGroup, StoredObjects, group_metadata_of
 from bigcp3d.pure.boxes import vec3
 from bigcp3d.schedule.planning.find_kept_maps import default_work_dir
 
@@ -95,7 +95,7 @@ def _images(where: str, arrays: Mapping[int, zarr.Array[Any]], name: str, level:
     places = {f"{level.path}/": _objects(where, first)}
     if one_each:
         instead[f"{level.path}/zarr.json"] = json.dumps(_with_time(first, times)).encode()
-        places = {f"{level.path}/c/{time}/": objects_at(_folder(array) / "c") for time, array in arrays.items()}
+        places = {f"{level.path}/c/{time}/": StoredObjects(_folder(array) / "c") for time, array in arrays.items()}
     full = 127.0 if dtype == "int8" else 1.0
     channels = [
         Channel(f"{name}: {layer}", i, colour, -full if i else 0.0, full, visible=i == 0)
@@ -109,22 +109,20 @@ def _folder(array: zarr.Array[Any]) -> Path:
     return Path(str(array.store_path).removeprefix("file://"))
 
 
-def _objects(where: str, array: zarr.Array[Any]) -> Objects:
+def _objects(where: str, array: zarr.Array[Any]) -> StoredObjects:
     """The objects of an array on this machine or at an address, where it may be the first level of an image."""
     if not is_address(where):
-        return objects_at(_folder(array))
-    node = open_node(where)
-    return objects_at(place(where) if isinstance(node, zarr.Array) else place(where) / open_image(where).levels[0].path)
+        return StoredObjects(_folder(array))
+    bare = isinstance(open_node(where), zarr.Array)
+    return StoredObjects(place(where) if bare else place(where) / open_image(where).levels[0].path)
 
 
 def _with_time(array: zarr.Array[Any], times: int) -> dict[str, Any]:
     """Metadata of an array (t, c, z, y, x) that is made of the chunks of one array (c, z, y, x) per time point."""
-    metadata = dict(array.metadata.to_dict())
+    metadata: dict[str, Any] = json.loads(json.dumps(array.metadata.to_dict(), default=lambda value: value.to_dict()))
     metadata |= {"shape": [times, *array.shape], "dimension_names": ["t", "c", "z", "y", "x"], "attributes": {}}
     pieces = array.shards or array.chunks
     metadata["chunk_grid"] = {"name": "regular", "configuration": {"chunk_shape": [1, *pieces]}}
     if array.shards:
-        codecs = json.loads(json.dumps(metadata["codecs"], default=lambda value: value.to_dict()))
-        codecs[0]["configuration"]["chunk_shape"] = [1, *array.chunks]
-        metadata["codecs"] = codecs
-    return json.loads(json.dumps(metadata, default=lambda value: value.to_dict()))  # type: ignore[no-any-return]
+        metadata["codecs"][0]["configuration"]["chunk_shape"] = [1, *array.chunks]
+    return metadata

@@ -30,7 +30,6 @@ OTHERS_ALPHA = 0.1
 METRES_PER_UM = 1e-6
 SHOWN_DTYPES = ("uint8", "uint16", "uint32", "uint64", "int8", "int16", "int32", "float32")
 """Dtypes of images that Neuroglancer shows. It gives no error for others: int64 looks wrong, float64 stays empty."""
-DTYPES = ", ".join(SHOWN_DTYPES)
 
 log = logging.getLogger(__name__)
 
@@ -42,7 +41,8 @@ def only_shown(scene: Scene) -> Scene:
         if group.info.dtype in SHOWN_DTYPES:
             images.append(group)
         else:
-            log.warning("not shown: %s: found %s; the browser shows %s", *(group.info.path, group.info.dtype, DTYPES))
+            shown = ", ".join(SHOWN_DTYPES)
+            log.warning("%s: not shown, found %s; the browser shows %s", *(group.info.path, group.info.dtype, shown))
     if not images and not scene.labels:
         raise InputError(f"{scene.title}: found an image of a dtype that the browser does not show; try --napari")
     return replace(scene, images=tuple(images))

@@ -6,6 +6,7 @@ Neuroglancer's Python package sends the viewer. Nothing comes from another machi
 
 from __future__ import annotations
 
+import importlib
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -31,14 +32,12 @@ class Served:
 def need_neuroglancer() -> ModuleType:
     """The package neuroglancer; `InputError` with the command that installs it where it is missing."""
     try:
-        import neuroglancer
+        return importlib.import_module("neuroglancer")
     except ImportError as error:
         raise InputError(
             f"the viewer in the browser needs the package neuroglancer, which is not installed ({error}); "
             "pip install 'bigcp3d[view]' (in a clone: pip install '.[view]'), or give --napari"
         ) from error
-    module: ModuleType = neuroglancer
-    return module
 
 
 @contextmanager

@@ -81,30 +81,25 @@ def make_scene(
     *,
     image: str | Place | None = None,
     scale_um: Float3 | None = None,
-    as_written: bool = False,
 ) -> Scene:
     """The scene of an image, a store of labels, or a labels group; `InputError` where there is nothing to show.
 
     Labels of these ``names`` are visible at the start, by default those finished last. ``image`` is the image of labels
-    that name none, or one at an address that is not opened unasked. With ``as_written``, viewers get the stored
-    metadata, not those that bigcp3d makes of them.
+    that name none, or one at an address that is not opened unasked.
     """
     found = open_image_and_labels(path, image)
-    shown_image = None if found.image is None else placed(found.image, scale_um)
     for name in names:
         if name not in found.labels:
             there = ", ".join(found.labels) or "none"
             raise InputError(f"{path}: found no labels {name!r}; there are: {there}; give one of these with --name")
     shown = set(names or list(found.labels)[-1:])
-    labels = []
-    for name, info in found.labels.items():
-        info = placed(info, scale_um)
-        labels.append(Labels(name, info, name in shown, serve_group(info, as_written=as_written)))
+    infos = {name: placed(info, scale_um) for name, info in found.labels.items()}
+    labels = tuple(Labels(name, info, name in shown, serve_group(info)) for name, info in infos.items())
     images = []
-    if shown_image is not None:
-        channels = tuple(_channels(shown_image, set(found.labels)))
-        images.append(Images(shown_image, channels, serve_group(shown_image, as_written=as_written)))
-    return Scene(place(path).name, tuple(images), tuple(labels))
+    if found.image is not None:
+        info = placed(found.image, scale_um)
+        images.append(Images(info, tuple(_channels(info, set(found.labels))), serve_group(info)))
+    return Scene(place(path).name, tuple(images), labels)
 
 
 def _channels(info: ImageInfo, taken: set[str]) -> list[Channel]:

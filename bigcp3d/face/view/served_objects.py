@@ -13,7 +13,6 @@ import stat
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Protocol
 
 from bigcp3d.edge.image.image_info import ImageInfo
 from bigcp3d.edge.image.multiscale import describe_levels
@@ -23,76 +22,49 @@ from bigcp3d.edge.stores.remote import Remote
 MICROMETRES = ("micrometer",) * 3
 
 
-class Objects(Protocol):
-    """Stored objects by their key, a relative path."""
-
-    def size(self, key: str) -> int | None:
-        """Bytes of an object; None where there is none of that key."""
-
-    def read(self, key: str, start: int, stop: int) -> bytes:
-        """Bytes ``start`` to ``stop`` of an object."""
-
-
 @dataclass(frozen=True)
-class Folder:
-    """The files below a folder. Links are followed if they stay inside it; nothing outside is read."""
+class StoredObjects:
+    """The objects below a folder or an address, by their key, a relative path.
 
-    root: Path
+    Links are followed if they stay inside the folder; nothing outside is read.
+    """
+
+    root: Place
 
     def size(self, key: str) -> int | None:
-        """Bytes of a regular file; None for anything else, such as a folder, a pipe, or a path that leads out."""
-        path = self._path(key)
+        """Bytes of an object; None for anything else, such as a folder, a pipe, or a key that leads out."""
+        spot = self._find(key)
+        if spot is None or isinstance(spot, Remote):
+            return None if spot is None else spot.size()
         try:
-            found = None if path is None else path.stat()
+            found = spot.stat()
         except OSError:
             return None
-        return found.st_size if found is not None and stat.S_ISREG(found.st_mode) else None
+        return found.st_size if stat.S_ISREG(found.st_mode) else None
 
     def read(self, key: str, start: int, stop: int) -> bytes:
-        """Bytes of a file for which `size` gave a number."""
-        path = self._path(key)
-        if path is None:
+        """Bytes ``start`` to ``stop`` of an object for which `size` gave a number."""
+        spot = self._find(key)
+        if spot is None or stop <= start:
             return b""
-        with open(path, "rb") as file:
+        if isinstance(spot, Remote):
+            return spot.read_range(start, stop)
+        with open(spot, "rb") as file:
             file.seek(start)
             return file.read(stop - start)
 
-    def _path(self, key: str) -> Path | None:
-        """The file of a key; None for keys that are not plain, and where links lead outside."""
-        if not is_plain(key):
+    def _find(self, key: str) -> Place | None:
+        """The place of a key; None where the key is not made only of names, or a link leads outside."""
+        if any(part in ("", ".", "..") or "\\" in part or "\0" in part for part in key.split("/")):
             return None
+        if isinstance(self.root, Remote):
+            return self.root / key
         try:
             root = os.path.realpath(self.root)
             path = os.path.realpath(os.path.join(root, *key.split("/")))
             return Path(path) if os.path.commonpath([root, path]) == root else None
         except (OSError, ValueError):
             return None
-
-
-@dataclass(frozen=True)
-class Bucket:
-    """The objects below an address, in S3 or on a web server; read with this machine's credentials."""
-
-    root: Remote
-
-    def size(self, key: str) -> int | None:
-        """Bytes of an object; None where there is none."""
-        return (self.root / key).size() if is_plain(key) else None
-
-    def read(self, key: str, start: int, stop: int) -> bytes:
-        """Bytes of an object for which `size` gave a number."""
-        return (self.root / key).read_range(start, stop) if stop > start else b""
-
-
-def is_plain(key: str) -> bool:
-    """Whether a key is made only of names, so that it leads down and nowhere else."""
-    return not any(part in ("", ".", "..") or "\\" in part or "\0" in part for part in key.split("/"))
-
-
-def objects_at(where: str | Place) -> Objects:
-    """The objects at a place."""
-    spot = place(where)
-    return Folder(spot) if isinstance(spot, Path) else Bucket(spot)
 
 
 @dataclass(frozen=True)
@@ -103,7 +75,7 @@ class ServedGroup:
     ``instead`` holds objects that replace stored ones.
     """
 
-    places: Mapping[str, Objects]
+    places: Mapping[str, StoredObjects]
     instead: Mapping[str, bytes] = field(default_factory=dict)
 
     def size(self, key: str) -> int | None:
@@ -120,22 +92,20 @@ class ServedGroup:
         found = self._find(key)
         return b"" if found is None else found[0].read(found[1], start, stop)
 
-    def _find(self, key: str) -> tuple[Objects, str] | None:
+    def _find(self, key: str) -> tuple[StoredObjects, str] | None:
         """The place of a key, and the key there; of several prefixes the longest counts."""
         longest = max((prefix for prefix in self.places if key.startswith(prefix)), key=len, default=None)
         return None if longest is None else (self.places[longest], key[len(longest) :])
 
 
-def serve_group(info: ImageInfo, *, as_written: bool = False) -> ServedGroup:
-    """An image or labels group with its metadata as bigcp3d understood them, or ``as_written``."""
-    objects = objects_at(info.path)
-    if as_written:
-        return ServedGroup({"": objects})
+def serve_group(info: ImageInfo) -> ServedGroup:
+    """An image or labels group with its metadata as bigcp3d understood them."""
+    objects = StoredObjects(place(info.path))
     unsigned = _as_unsigned(info, objects) if (info.dtype, info.zarr_format) == ("int64", 3) else {}
     return ServedGroup({"": objects}, {**group_metadata_of(info), **unsigned})
 
 
-def _as_unsigned(info: ImageInfo, objects: Objects) -> dict[str, bytes]:
+def _as_unsigned(info: ImageInfo, objects: StoredObjects) -> dict[str, bytes]:
     """Metadata that declare int64 arrays as uint64: ids have the same bytes, and Neuroglancer knows the type."""
     instead = {}
     for key in (f"{level.path}/zarr.json" for level in info.levels):
