@@ -92,7 +92,7 @@ def simulate(
         tuple[int, int, int], o.option("--shape", metavar="Z Y X", text="Size of the volume in voxels.")
     ] = (64, 256, 256),
     diameter_voxels: Annotated[
-        float, o.option("--diameter-voxels", metavar="D", text="Mean cell diameter, in voxels of the finest axis.")
+        float, o.option("--diameter-voxels", metavar="VOX", text="Mean cell diameter, in voxels of the finest axis.")
     ] = 24.0,
     stain: Annotated[o.Stain, o.option("--stain", metavar=STAINS, text="What is stained.")] = "membrane",
     scale: Annotated[

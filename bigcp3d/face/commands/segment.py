@@ -67,6 +67,6 @@ def events_as_lines() -> Iterator[Observer]:
     lines = EventLines()
     try:
         yield lines
-    except (Exception, KeyboardInterrupt) as error:  # of a bug too: its traceback goes to stderr alone
+    except (Exception, KeyboardInterrupt) as error:  # a bug too; its traceback goes to stderr
         lines.write_error(error)
         raise

@@ -22,7 +22,7 @@ def status(
         Path,
         typer.Argument(metavar="RUN", help="A work directory, the path of its labels, or the store for its labels."),
     ],
-    json: Annotated[bool, typer.Option("--json", help="Print one JSON object for each run.")] = False,
+    json: Annotated[bool, o.option("--json", text="Print one JSON object for each run.")] = False,
     verbose: o.Verbose = False,
 ) -> None:
     """Show how far a run is: blocks done, speed, time left, failed blocks, and whether it still runs.

@@ -1,4 +1,4 @@
-"""A picture of a result: the three middle planes of a volume, with image, truth and labels side by side.
+"""Draws the picture of a result: the three middle planes of a volume, with image, truth and labels side by side.
 
 ::
 

@@ -1,4 +1,4 @@
-"""Draws the pictures of the page: grey values as JPEG, outlines as a PNG over it, both limited in size.
+"""Draws the pictures of the page: grey values as JPEG, outlines as a PNG over them, both limited in size.
 
 Outlines have ``zoom`` pixels per voxel and are one pixel wide, just inside a cell's border. Two cells that touch have
 one line each; the label changes between the two lines.

@@ -23,7 +23,7 @@ SHADER = """#uicontrol invlerp contrast
 void main() {{ emitRGB(colour * contrast()); }}
 """
 PIXELS = 340
-"""The image's longest side has this many pixels of a panel at the start."""
+"""At the start, the image's longest side is this many pixels long."""
 LABEL_ALPHA = 0.4
 OTHERS_ALPHA = 0.1
 """How opaque the other cells are once some are picked."""

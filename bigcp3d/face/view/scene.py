@@ -20,7 +20,7 @@ from bigcp3d.face.view.served_objects import ServedGroup, serve_group
 from bigcp3d.pure.predict.normalise import sample_boxes
 
 ENOUGH_VOX = 64**3
-"""Contrast is taken from the coarsest level that has at least so many voxels."""
+"""Contrast is taken from the coarsest level that has at least this many voxels."""
 COLOURS = ("#00ff00", "#ff00ff", "#00ffff", "#ffff00", "#ff0000", "#0000ff")
 """Colours of several channels. Colour-blind people can tell the first two apart."""
 SHOWN_CHANNELS = 3
