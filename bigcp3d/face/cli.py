@@ -7,14 +7,14 @@ errors to stderr. Exit codes: `bigcp3d.face.exit_codes`.
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Annotated, get_args
 
 import typer
 
 from bigcp3d.errors import InputError
 from bigcp3d.face import options as o
 from bigcp3d.face.commands.estimate_diameter import estimate_diameter
-from bigcp3d.face.commands.evaluate import evaluate
+from bigcp3d.face.commands.evaluate import evaluate, show
 from bigcp3d.face.commands.manual import manual
 from bigcp3d.face.commands.measure import measure
 from bigcp3d.face.commands.report import report
@@ -24,15 +24,17 @@ from bigcp3d.face.commands.sweep import sweep
 from bigcp3d.face.commands.train import train
 from bigcp3d.face.commands.update import update
 from bigcp3d.face.commands.view import view
-from bigcp3d.face.exit_codes import Failing, set_up_logging
+from bigcp3d.face.exit_codes import CommandGroup, set_up_logging
 from bigcp3d.version import __version__
 
+STAINS = "|".join(get_args(o.Stain))
+
 app = typer.Typer(
-    cls=Failing,
+    cls=CommandGroup,
     no_args_is_help=True,
     add_completion=False,
     rich_markup_mode="markdown",
-    pretty_exceptions_enable=False,  # a plain traceback is what one pastes into a report
+    pretty_exceptions_enable=False,  # a plain traceback is best in a bug report
     context_settings={"help_option_names": ["-h", "--help"]},
 )
 
@@ -46,7 +48,7 @@ def _show_version(wanted: bool) -> None:
 @app.callback()
 def root(
     version: Annotated[
-        bool, typer.Option("--version", help="Show the version.", callback=_show_version, is_eager=True)
+        bool, o.option("--version", text="Show the version.", callback=_show_version, is_eager=True)
     ] = False,
 ) -> None:
     """Segment every cell of a 3D microscopy volume that does not fit in memory.
@@ -56,49 +58,51 @@ def root(
 
 
 def demo(
-    folder: Annotated[Path, typer.Argument(metavar="[DIR]", help="Where to put it all.")] = Path("bigcp3d-demo"),
+    folder: Annotated[Path, typer.Argument(metavar="DIR", help="Folder for all files of the demo.")] = Path(
+        "bigcp3d-demo"
+    ),
     check: Annotated[
-        bool, typer.Option("--check", help="Segment once more, serially and in one block, and compare bit for bit.")
+        bool, o.option("--check", text="Segment again, serially and in one block, and compare bit for bit.")
     ] = False,
     shape: Annotated[
-        tuple[int, int, int], typer.Option("--shape", metavar="Z Y X", help="Voxels of the simulated tissue.")
+        tuple[int, int, int], o.option("--shape", metavar="Z Y X", text="Size of the simulated tissue in voxels.")
     ] = (48, 192, 192),
-    stain: Annotated[o.Stain, typer.Option("--stain", help="What is stained, and which model is used.")] = "membrane",
-    workers: Annotated[int, typer.Option("--workers", metavar="N", help="Worker processes.")] = 2,
+    stain: Annotated[
+        o.Stain, o.option("--stain", metavar=STAINS, text="What is stained, and which model is used.")
+    ] = "membrane",
+    workers: Annotated[int, o.option("--workers", metavar="N", text="Worker processes.")] = 2,
     seed: o.Seed = 0,
     verbose: o.Verbose = False,
     quiet: o.Quiet = False,
 ) -> None:
     """Simulate a tissue, segment it in blocks on a local Dask cluster, compare with the truth, and draw it.
 
-    Needs no data and no download; a minute or two on two cores.
+    Needs no data and no download. Takes a minute or two on two cores.
     """
     set_up_logging(verbose, quiet)
     from bigcp3d.face.commands.run_demo import Demo, run_demo
 
     plan = Demo(folder, shape=shape, stain=stain, seed=seed, workers=workers, check=check)
-    typer.echo(describe_numbers(run_demo(plan, quiet=quiet, say=typer.echo)))
+    show(run_demo(plan, quiet=quiet, say=typer.echo))
 
 
 def simulate(
-    target: Annotated[Path, typer.Argument(metavar="OUT.zarr", help="OME-Zarr to write; must not exist.")],
-    shape: Annotated[tuple[int, int, int], typer.Option("--shape", metavar="Z Y X", help="Voxels of the volume.")] = (
-        64,
-        256,
-        256,
-    ),
+    target: Annotated[Path, typer.Argument(metavar="OUT.zarr", help="The OME-Zarr store to write.")],
+    shape: Annotated[
+        tuple[int, int, int], o.option("--shape", metavar="Z Y X", text="Size of the volume in voxels.")
+    ] = (64, 256, 256),
     diameter_voxels: Annotated[
-        float, typer.Option("--diameter-voxels", metavar="D", help="Mean cell diameter, in voxels of the finest axis.")
+        float, o.option("--diameter-voxels", metavar="VOX", text="Mean cell diameter, in voxels of the finest axis.")
     ] = 24.0,
-    stain: Annotated[o.Stain, typer.Option("--stain", help="What is stained.")] = "membrane",
+    stain: Annotated[o.Stain, o.option("--stain", metavar=STAINS, text="What is stained.")] = "membrane",
     scale: Annotated[
-        tuple[float, float, float], typer.Option("--scale", metavar="Z Y X", help="Voxel size in micrometres.")
+        tuple[float, float, float], o.option("--scale", metavar="Z Y X", text="Voxel size in micrometres.")
     ] = (1.0, 1.0, 1.0),
     seed: o.Seed = 0,
-    overwrite: Annotated[bool, typer.Option("--overwrite", help="Replace what is there.")] = False,
+    overwrite: Annotated[bool, o.option("--overwrite", text="Replace a store that is there.")] = False,
     verbose: o.Verbose = False,
 ) -> None:
-    """Write a simulated tissue, image and `labels/truth`, chunk by chunk: any size in little memory."""
+    """Write a simulated tissue, an image and `labels/truth`, chunk by chunk: any size in little memory."""
     set_up_logging(verbose, quiet=False)
     from bigcp3d.pure.tissue.tissue import Tissue
     from bigcp3d.work.simulate import simulate as run
@@ -108,30 +112,19 @@ def simulate(
     typer.echo(f"{target}: {stain} image and labels/truth, {' x '.join(map(str, shape))} voxels, seed {seed}")
 
 
-def describe_numbers(numbers: dict[str, Any]) -> str:
-    """The numbers of an evaluation, one a line, fractions with three digits."""
-    width = max(map(len, numbers), default=0)
-    return "\n".join(
-        f"{key:<{width}}  {value:.3f}" if isinstance(value, float) else f"{key:<{width}}  {value}"
-        for key, value in numbers.items()
-    )
-
-
 def info(
     source: Annotated[str, typer.Argument(metavar="IN.zarr", help="An OME-Zarr image.")],
     check: Annotated[
         bool,
-        typer.Option(
-            "--check", help="Read every chunk of the image and its labels, and list those that cannot be read."
-        ),
+        o.option("--check", text="Read every chunk of the image and its labels, and list those that cannot be read."),
     ] = False,
     verbose: o.Verbose = False,
     quiet: o.Quiet = False,
 ) -> None:
     """Describe a store: what it holds, what a segmentation would do with it, and what is wrong with it.
 
-    Version, axes, levels, scales, chunks, channels; labels, tables, unfinished runs and kept maps; blocks, memory and
-    disk of a segmentation. With --check the exit code is 2 where a chunk cannot be read.
+    Shows version, axes, levels, scales, chunks and channels; labels, tables, unfinished runs and kept maps; and blocks,
+    memory and disk of a segmentation. With `--check`, the exit code is 2 if a chunk cannot be read.
     """
     set_up_logging(verbose, quiet)
     from bigcp3d.face.describe_store import check_chunks, describe_image
@@ -144,11 +137,15 @@ def info(
 def models(
     name: Annotated[
         str | None,
-        typer.Argument(help="A shipped model, a .safetensors file, or cellpose:NAME|PATH. Default: all shipped."),
+        typer.Argument(
+            metavar="NAME",
+            help="A model that comes with bigcp3d, a .safetensors file, or cellpose:NAME|PATH. Default: all that come "
+            "with it.",
+        ),
     ] = None,
     verbose: o.Verbose = False,
 ) -> None:
-    """Show the models that come with bigcp3d, with what each expects and was trained on; of one, also its scores."""
+    """Show the models that come with bigcp3d: what each expects and was trained on. For one model also its scores."""
     set_up_logging(verbose, quiet=False)
     from bigcp3d.edge.models.model_families import find_model, load_card
     from bigcp3d.edge.models.model_files import shipped_models

@@ -1,10 +1,9 @@
-"""A plan in words: what ``bigcp3d segment --dry-run`` prints."""
+"""Describes a plan in words, as ``bigcp3d segment --dry-run`` prints it."""
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 
-from bigcp3d.pure.boxes import Vec3
 from bigcp3d.pure.memory import format_bytes
 from bigcp3d.work.plan.memory_and_disk import disk_bytes, task_bytes, worker_bytes
 from bigcp3d.work.plan.plan import Plan
@@ -31,7 +30,7 @@ def _input(plan: Plan) -> Iterator[tuple[str, str]]:
     yield (
         "image",
         f"{image.path} (OME-Zarr {image.version}), level {plan.source.level}, channel {channels}, "
-        f"{len(where.times)} time point(s), {_by(plan.image_shape)} voxels of {image.dtype}",
+        f"{len(where.times)} time point(s), {format_size(plan.image_shape)} voxels of {image.dtype}",
     )
     kept = f", its maps kept in {given}" if plan.reuses_maps else ""
     cells = f" ({plan.prediction.representation}, cells of {card.diameter_vox:g} voxels)" if card else ""
@@ -40,21 +39,21 @@ def _input(plan: Plan) -> Iterator[tuple[str, str]]:
         ends = zip(where.roi.start, where.roi.stop, strict=True)
         yield "region", f"{','.join(f'{a}:{b}' for a, b in ends)} (voxels z, y, x of the label image)"
     if where.mask is not None:
-        size = _by(where.mask.levels[where.mask_level].shape)
+        size = format_size(where.mask.levels[where.mask_level].shape)
         yield "mask", f"{where.mask.path}, level {where.mask_level} ({size} voxels)"
 
 
 def _work(plan: Plan) -> Iterator[tuple[str, str]]:
     grid, tracked, tracking, closing = plan.grid, plan.scope.tracked, plan.tracking, plan.grouping.closing_vox
     factors, margin = ", ".join(f"{f:.3g}" for f in plan.sampling.factors), plan.prediction.margin
-    yield "grid", f"{_by(plan.shape)} working voxels, {factors} image voxels per working voxel (z, y, x)"
-    blocks = f"{len(grid.touching(tracked))} of {_by(grid.block)} ({_by(grid.counts)})"
+    yield "grid", f"{format_size(plan.shape)} working voxels, {factors} image voxels per working voxel (z, y, x)"
+    blocks = f"{len(grid.touching(tracked))} of {format_size(grid.block)} ({format_size(grid.counts)})"
     yield "blocks", f"{blocks}, {tracked.size / 1e6:.1f} Mvoxel"
     yield "halos", f"predict {margin}, track {tracking.reach}, cluster {tracking.reach + 2 * closing}"
     yield (
         "patches",
-        f"{len(plan.patches.cores)} of {_by(plan.prediction.patch)}, overlapping by {2 * margin}, "
-        f"in {plan.prediction.precision}; {_by(plan.patch_blocks.per_block)} a task, each computed once",
+        f"{len(plan.patches.cores)} of {format_size(plan.prediction.patch)}, overlapping by {2 * margin}, "
+        f"in {plan.prediction.precision}; {format_size(plan.patch_blocks.per_block)} a task, each computed once",
     )
     yield (
         "tracking",
@@ -68,10 +67,13 @@ def _costs(plan: Plan) -> Iterator[tuple[str, str]]:
     tasks = ", ".join(f"{name} {format_bytes(number)}" for name, number in task_bytes(plan).items())
     yield "memory", f"{format_bytes(worker_bytes(plan))} per worker; tasks need {tasks}"
     yield "disk", "at most " + ", ".join(f"{name} {format_bytes(number)}" for name, number in disk_bytes(plan).items())
-    stored = f"{len(target.levels)} level(s), shards of {_by(target.shard)}, chunks of {_by(target.chunk)}"
+    stored = (
+        f"{len(target.levels)} level(s), shards of {format_size(target.shard)}, chunks of {format_size(target.chunk)}"
+    )
     yield "labels", f"{target.path}, {target.dtype}, {stored}"
     yield "work", plan.storage.work_dir
 
 
-def _by(shape: Vec3) -> str:
-    return " x ".join(str(side) for side in shape)
+def format_size(sides: Iterable[float]) -> str:
+    """The sides of a box: ``64 x 64 x 32``."""
+    return " x ".join(f"{side:.6g}" if isinstance(side, float) else str(side) for side in sides)

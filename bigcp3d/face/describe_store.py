@@ -1,6 +1,6 @@
-"""Descriptions of stores and their faults, and of models, as text.
+"""Describes stores, their faults, and models, as text.
 
-Only metadata are read, so a store of terabytes is described at once; ``--check`` reads every chunk.
+Only metadata are read, so this is fast for a store of terabytes too; only `check_chunks` reads all voxels.
 """
 
 from __future__ import annotations
@@ -8,29 +8,37 @@ from __future__ import annotations
 import math
 from collections.abc import Iterator
 from pathlib import Path
-from typing import TYPE_CHECKING
 
 import numpy as np
+import typer
+import zarr
 
+from bigcp3d.edge.image.image import ImageInfo, Level, open_image, open_labels
+from bigcp3d.edge.image.metadata import own_part
+from bigcp3d.edge.image.open_node import read_attributes
+from bigcp3d.edge.image.torn_chunks import find_torn_chunks
+from bigcp3d.edge.models.model_card import ModelCard
+from bigcp3d.edge.models.model_families import load_card
+from bigcp3d.edge.models.model_files import shipped_models
+from bigcp3d.edge.stores.places import place, zarr_store
 from bigcp3d.errors import BigCP3DError, InputError
+from bigcp3d.face.describe_plan import describe_plan, format_size
+from bigcp3d.face.progress.block_bar import block_bar
 from bigcp3d.face.progress.pace import format_count
 from bigcp3d.pure.memory import format_bytes
-
-if TYPE_CHECKING:
-    from bigcp3d.edge.image.image import ImageInfo, Level
-    from bigcp3d.edge.models.model_card import ModelCard
+from bigcp3d.work.analyse.blocks_read import BlocksRead
 
 ANISOTROPY = 1.5
-"""Ratio of voxel sides above which it matters."""
+"""Ratio of the longest to the shortest side of a voxel from which a user is warned."""
+
 COMMON_DTYPES = ("uint8", "uint16", "uint32", "int16", "int32", "float32", "float64")
 
 
 def describe_image(path: str | Path, *, plan: bool = False) -> str:
     """Version, axes, channels, levels, chunks, dtype and labels of an OME-Zarr image, in lines; faults come last.
 
-    With ``plan``, also what a segmentation would do.
+    With ``plan`` also what `bigcp3d segment` would do.
     """
-    from bigcp3d.edge.image.image import open_image
     from bigcp3d.schedule.running.leftovers import find_leftovers
 
     image = open_image(path)
@@ -52,10 +60,7 @@ def describe_image(path: str | Path, *, plan: bool = False) -> str:
 
 
 def _describe_labels(image: ImageInfo) -> Iterator[str]:
-    """The image's labels: type, levels, who made them, and faults."""
-    from bigcp3d.edge.image.image import open_labels
-    from bigcp3d.edge.stores.places import place
-
+    """The image's labels: dtype, levels, who made them, and faults."""
     root = place(image.path)
     for name in image.label_names:
         try:
@@ -66,10 +71,11 @@ def _describe_labels(image: ImageInfo) -> Iterator[str]:
         made = _provenance(labels)
         levels = _plural(len(labels.levels), "level")
         table = ", a table in the store" if (root / "tables" / name).exists() else ""
-        yield f"labels/{name}: {labels.dtype}, {levels}, {_by(labels.levels[0].shape)}{made}{table}"
+        yield f"labels/{name}: {labels.dtype}, {levels}, {format_size(labels.levels[0].shape)}{made}{table}"
         shapes, others = ([level.shape for level in info.levels] for info in (labels, image))
         if shapes[0] not in others:
-            yield f"warning: labels/{name} lie on no level of the image, whose shapes are {', '.join(map(_by, others))}"
+            sizes = ", ".join(map(format_size, others))
+            yield f"warning: labels/{name} have the shape of no level of the image, which are {sizes}"
         elif shapes != others:
             yield f"warning: labels/{name} do not have the image's levels; viewers may show them shifted or coarse"
     inside = (root / "labels").iterdir() if (root / "labels").exists() else ()
@@ -80,12 +86,7 @@ def _describe_labels(image: ImageInfo) -> Iterator[str]:
 
 def _provenance(labels: ImageInfo) -> str:
     """Who made labels, if their attributes say so."""
-    import zarr
-
-    from bigcp3d.edge.image.metadata import own_part
-    from bigcp3d.edge.stores.places import zarr_store
-
-    made = own_part(zarr.open_group(zarr_store(labels.path), mode="r", use_consolidated=False).attrs.asdict())
+    made = own_part(read_attributes(labels.path))
     if not made:
         return ""
     model = f", model {made['model']}" if made.get("model") else ""
@@ -94,23 +95,22 @@ def _provenance(labels: ImageInfo) -> str:
 
 
 def describe_default_run(image: ImageInfo) -> list[str]:
-    """What `bigcp3d segment` would do with the image as it is, and which cells its models look for in it."""
-    from bigcp3d.edge.models.model_families import load_card
-    from bigcp3d.edge.models.model_files import shipped_models
-    from bigcp3d.face.describe_plan import describe_plan
+    """The cell sizes that the shipped models look for, and what `bigcp3d segment` would do without any options."""
     from bigcp3d.schedule.segment import plan_segmentation
 
     lines = []
     scale = image.levels[0].scale_um
     for name in shipped_models():
         card = load_card(name)
-        size = "" if scale is None else f" ({_by(tuple(card.diameter_vox * s for s in scale))} um)"
-        lines.append(f"model {name}: looks for cells of {card.diameter_vox:g} voxels{size}; others need --diameter")
-    lines.append(f"a first guess of it: bigcp3d estimate-diameter {image.path} --model NAME")
+        size = "" if scale is None else f" ({format_size(tuple(card.diameter_vox * s for s in scale))} um)"
+        lines.append(
+            f"model {name}: looks for cells of {card.diameter_vox:g} voxels{size}; for other sizes give --diameter"
+        )
+    lines.append(f"to estimate the diameter: bigcp3d estimate-diameter {image.path} --model NAME")
     try:
         plan = plan_segmentation(image.path, precision="float32", overwrite=True)
     except BigCP3DError as error:
-        return [*lines, f"bigcp3d segment would be refused: {error}"]
+        return [*lines, f"bigcp3d segment would stop: {error}"]
     wanted = ("grid", "blocks", "memory", "disk")
     told = describe_plan(plan).splitlines()
     return [*lines, *(f"bigcp3d segment: {line}" for line in told if line.startswith(wanted))]
@@ -120,26 +120,18 @@ def _plural(count: int, noun: str) -> str:
     return f"{count} {noun}" + ("s" if count != 1 else "")
 
 
-def _by(values: tuple[float, ...]) -> str:
-    return " x ".join(f"{value:.6g}" for value in values)
-
-
 def _describe_level(image: ImageInfo, level: Level) -> str:
-    import zarr
-
-    from bigcp3d.edge.stores.places import zarr_store
-
     array = zarr.open_array(zarr_store(f"{image.path}/{level.path}"), mode="r")
-    stored = f"chunks {_by(array.chunks)}" + (f" in shards {_by(array.shards)}" if array.shards else "")
-    scale = f"voxel {_by(level.scale_um)} um" if level.scale_um else "no scale"
-    return f"{level.path!r}, {_by(level.shape)} (z y x), {scale}, {stored}"
+    stored = f"chunks {format_size(array.chunks)}" + (f" in shards {format_size(array.shards)}" if array.shards else "")
+    scale = f"voxel {format_size(level.scale_um)} um" if level.scale_um else "no scale"
+    return f"{level.path!r}, {format_size(level.shape)} (z y x), {scale}, {stored}"
 
 
 def find_faults(image: ImageInfo) -> Iterator[str]:
-    """What a user should know before a run: each fault with its cure, in one sentence."""
+    """What a user should know before a run, each with its cure, in one sentence."""
     finest = image.levels[0]
     if finest.scale_um is None:
-        yield "the store does not say its voxel size; give --scale Z Y X (micrometres) where --diameter is used"
+        yield "the store does not say its voxel size; with --diameter also give --scale Z Y X (micrometres)"
     elif set(finest.scale_um) == {1.0}:
         yield "every scale is exactly 1, which often means that it was never set; check it, or give --scale Z Y X"
     elif max(finest.scale_um) / min(finest.scale_um) >= ANISOTROPY:
@@ -149,7 +141,7 @@ def find_faults(image: ImageInfo) -> Iterator[str]:
             f"({z:.3g} x {y:.3g} x {x:.3g} um); give --diameter, which resamples to cells that are round in voxels"
         )
     if image.times > 1:
-        yield f"{image.times} time points; each is segmented for itself, nothing is linked over time"
+        yield f"there are {image.times} time points; each is segmented alone, and no cell is followed over time"
     if image.dtype not in COMMON_DTYPES:
         yield f"unusual dtype {image.dtype}"
     for lower, upper in zip(image.levels, image.levels[1:], strict=False):
@@ -168,22 +160,16 @@ def _scales_agree(lower: Level, upper: Level) -> bool:
 
 
 def check_chunks(path: str | Path, *, quiet: bool) -> None:
-    """Read every chunk of an image and its labels; list those that cannot be read, and raise `InputError` then."""
-    import typer
-
-    from bigcp3d.edge.image.image import open_image, open_labels
-    from bigcp3d.edge.image.torn_chunks import find_torn_chunks
-    from bigcp3d.face.progress.block_bar import BlockBar
-
+    """Read every chunk of an image and its labels; list those that cannot be read, then raise `InputError`."""
     image = open_image(path)
     torn = 0
-    for info in (image, *(open_labels(path, name) for name in image.label_names)):
-        with BlockBar("reading", quiet) as bar:
-            for fault in find_torn_chunks(info, bar.move):
+    with block_bar("reading", quiet) as move_bar:
+        for info in (image, *(open_labels(path, name) for name in image.label_names)):
+            for fault in find_torn_chunks(info, lambda *counts: move_bar(BlocksRead(*counts))):
                 torn += 1
                 typer.echo(f"torn: {fault}")
     if torn:
-        raise InputError(f"{path}: found {torn} piece(s) that cannot be read; copy or write the store again")
+        raise InputError(f"{path}: {torn} piece(s) cannot be read; copy or write the store again")
     typer.echo("every chunk can be read")
 
 

@@ -1,7 +1,7 @@
 """Error messages and exit codes of the commands.
 
-An error of bigcp3d is one message on stderr, with its traceback only under ``--verbose``. Errors of any other kind are
-bugs, and keep their traceback.
+An error of bigcp3d is one message on stderr; ``--verbose`` adds its traceback. All other errors are bugs, and always
+show their traceback.
 
 ======  ================================================
 code    meaning
@@ -10,8 +10,8 @@ code    meaning
 1       a bug: an error of another kind, with its traceback
 2       the command line, the image or a parameter cannot be used; nothing was written
 3       the place to write to exists already, cannot be written, or is full
-4       some blocks failed; the rest is kept, the same command carries on
-130     interrupted (Ctrl-C); `segment` and `update` are carried on by the same command
+4       some blocks failed; the rest is kept, and the same command carries on
+130     interrupted (Ctrl-C); the same command carries on `segment` and `update`
 ======  ================================================
 """
 
@@ -28,13 +28,13 @@ from typer.core import TyperGroup
 from bigcp3d.errors import BigCP3DError
 
 INTERRUPTED = 130
-UNFORESEEN = 1
+BUG = 1
 CARRIES_ON = {
     "segment": "; finished blocks are kept, and the same command carries on from there",
     "update": "; finished blocks are kept, and the same command carries on from there",
     "train": "; --resume goes on from the last checkpoint",
 }
-"""Commands that go on after Ctrl-C; all others begin anew."""
+"""What Ctrl-C says of commands that can be carried on. All others begin again."""
 logger = logging.getLogger("bigcp3d")
 
 
@@ -42,33 +42,31 @@ def exit_code_of(error: BaseException) -> int:
     """The code with which a command ends."""
     if isinstance(error, BigCP3DError):
         return error.exit_code
-    return INTERRUPTED if isinstance(error, KeyboardInterrupt) else UNFORESEEN
+    return INTERRUPTED if isinstance(error, KeyboardInterrupt) else BUG
 
 
-class Failing(TyperGroup):
-    """A group of commands whose errors become messages and exit codes."""
+class CommandGroup(TyperGroup):
+    """The commands. Their errors become messages and exit codes."""
 
     def invoke(self, ctx: Any) -> Any:
-        """Run the chosen command; an error ends it with its own exit code, Ctrl-C with 130."""
+        """Run the chosen command."""
         try:
             return super().invoke(ctx)
-        except BigCP3DError as error:
-            _say(f"{type(error).__name__}: {error}")
-            raise typer.Exit(error.exit_code) from error
-        except KeyboardInterrupt as error:
-            _say(f"interrupted{CARRIES_ON.get(ctx.invoked_subcommand, '')}")
-            raise typer.Exit(INTERRUPTED) from error
+        except (BigCP3DError, KeyboardInterrupt) as error:
+            interrupted = f"interrupted{CARRIES_ON.get(ctx.invoked_subcommand, '')}"
+            _say(interrupted if isinstance(error, KeyboardInterrupt) else f"{type(error).__name__}: {error}")
+            raise typer.Exit(exit_code_of(error)) from error
 
 
 def _say(message: str) -> None:
-    """Write a message, and under ``--verbose`` the traceback of the error being handled before it, to stderr."""
+    """Write a message to stderr; under ``--verbose``, the traceback of the current error comes before it."""
     if logger.isEnabledFor(logging.DEBUG):
         traceback.print_exc(file=sys.stderr)
     typer.echo(f"bigcp3d: {message}", err=True)
 
 
 def set_up_logging(verbose: bool, quiet: bool, usual: int = logging.WARNING) -> None:
-    """Show the library's log on stderr, from the level ``usual`` on; all of it, or only errors, where asked."""
+    """Show the library's log on stderr: from level ``usual`` on, all if ``verbose``, only errors if ``quiet``."""
     from rich.console import Console
     from rich.logging import RichHandler
 

@@ -1,4 +1,4 @@
-"""Options of the commands, made from the settings of the library, and the few that only the screen needs."""
+"""Makes the options of the commands from the settings of the library; and the few options that only commands have."""
 
 from __future__ import annotations
 
@@ -17,48 +17,36 @@ Arguments = dict[str, Any]
 """Arguments of the library, by name."""
 
 
-def option(*names: str, panel: str, text: str, **more: Any) -> Any:
-    """An option that the library does not know."""
-    return typer.Option(*names, help=text, rich_help_panel=panel, **more)
+def option(*names: str, text: str, panel: str | None = None, metavar: str = "", **more: Any) -> Any:
+    """An option that only the command line has; a flag unless there is a ``metavar``."""
+    return typer.Option(*names, help=text, rich_help_panel=panel, metavar=metavar, **more)
 
 
-DryRun = Annotated[
-    bool,
-    option(
-        "--dry-run",
-        panel=RUN,
-        text="Check everything, print blocks, halos, patches, memory and disk, and write nothing.",
-    ),
-]
-Verbose = Annotated[bool, option("--verbose", "-v", panel=RUN, text="Log everything; show tracebacks.")]
-Quiet = Annotated[bool, option("--quiet", "-q", panel=RUN, text="No progress, no warnings.")]
+DryRun = Annotated[bool, option("--dry-run", panel=RUN, text="Check everything, print the plan, and write nothing.")]
+Verbose = Annotated[bool, option("--verbose", "-v", panel=RUN, text="Log everything, and show tracebacks.")]
+Quiet = Annotated[bool, option("--quiet", "-q", panel=RUN, text="Show no progress and no warnings.")]
 Json = Annotated[
-    bool,
-    option(
-        "--json",
-        panel=RUN,
-        text="For pipelines: events on stdout, one JSON object a line (fields: README, *Watching a run*).",
-    ),
+    bool, option("--json", panel=RUN, text="Print events as JSON lines, for pipelines (see README, *Watching a run*).")
 ]
 NoReport = Annotated[
     bool,
     option(
         "--no-report",
         panel=RESULT,
-        text="Write no report. Otherwise STORE.NAME.report.html lies beside the store (for an address here, as "
-        "BUCKET-STORE.NAME.report.html): slices, cells, time.",
+        text="Write no report. Default: a page with slices, cells and times, STORE.NAME.report.html beside the store; "
+        "for an address BUCKET-STORE.NAME.report.html in the current folder.",
     ),
 ]
 ImageOfLabels = Annotated[
     str | None,
-    typer.Option(
+    option(
         "--image",
         metavar="IMAGE.zarr",
-        help="The image of the labels. Default: the one that the labels name; an address is only opened where the "
-        "labels lie under it themselves.",
+        text="The image of the labels. Default: the image that the labels name. If that is an address, it is opened "
+        "only where the labels lie below it.",
     ),
 ]
-Seed = Annotated[int, typer.Option("--seed", metavar="N", help="The same seed gives the same tissue, voxel by voxel.")]
+Seed = Annotated[int, option("--seed", metavar="N", text="The same seed gives the same tissue, voxel by voxel.")]
 Stain = Literal["membrane", "nuclei"]
 
 
@@ -70,7 +58,7 @@ def choose_settings(owner: type, *, only: Iterable[str] = (), without: Iterable[
 
 
 def with_options(settings: Iterable[Setting]) -> Callable[[Callable[..., None]], Callable[..., None]]:
-    """Give a command the options of ``settings``; it gets their values, by name, as its first argument."""
+    """Give a command the options of ``settings``. It gets their values, by name, as its first argument."""
     known = {each.name: each for each in settings}
 
     def decorate(command: Callable[..., None]) -> Callable[..., None]:
@@ -91,9 +79,10 @@ def with_options(settings: Iterable[Setting]) -> Callable[[Callable[..., None]],
 
 
 def _parameter(each: Setting) -> inspect.Parameter:
-    """A setting as typer takes it."""
+    """The argument or option of a setting, as typer takes it."""
     option: Option = each.option
-    metavar = option.metavar or ("|".join(each.choices) if option.switch is None else "") or None
+    is_flag = option.switch is not None or each.members == (bool,)
+    metavar = "" if is_flag else option.metavar or "|".join(each.choices) or None
     if option.positional:
         shown = typer.Argument(metavar=metavar, help=option.help)
     else:
@@ -113,7 +102,7 @@ def _parameter(each: Setting) -> inspect.Parameter:
 
 
 def _word_type(each: Setting) -> Any:
-    """The type of what is typed: text where that will do, else a number or several."""
+    """The type of the value that a user types: text where the setting takes any, else a number or several."""
     if each.option.many:
         return list[str]
     if each.option.switch is not None:
@@ -124,7 +113,7 @@ def _word_type(each: Setting) -> Any:
 
 
 def _read(each: Setting, value: Any) -> Any:
-    """The library's value of what was typed; where numbers and names may stand, digits are a number."""
+    """The library's value of what was typed. Where numbers and names are allowed, digits are a number."""
     if each.option.switch is not None:
         return each.option.switch if value else each.default
     if each.option.many:

@@ -50,8 +50,8 @@ def check_label_table(path: Place, *, overwrite: bool) -> None:
     """
     if importlib.util.find_spec("anndata") is None:
         raise InputError(
-            f"{path}: a table in the store needs the package anndata, which is not installed; "
-            "pip install 'bigcp3d[anndata]', or give a file: TABLE.csv"
+            f"{path}: a table in the store needs the package anndata, which is not installed; install it: "
+            'pip install "bigcp3d[anndata]", or write a file: --output cells.csv (bigcp3d segment: --table cells.csv)'
         )
     if not overwrite and path.exists():
         raise TargetError(f"{path}: there is a table already; give --overwrite to replace it, or a file: TABLE.csv")

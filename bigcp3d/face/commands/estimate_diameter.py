@@ -1,4 +1,4 @@
-"""``bigcp3d estimate-diameter``: prints a first guess, and the command that uses it."""
+"""``bigcp3d estimate-diameter``: prints an estimate of the cell diameter, and the command that uses it."""
 
 from __future__ import annotations
 
@@ -19,9 +19,10 @@ log = logging.getLogger(__name__)
 
 @o.with_options(o.choose_settings(Request, only=("source", "model", "channel", "scale_um")))
 def estimate_diameter(arguments: o.Arguments, verbose: o.Verbose = False, quiet: o.Quiet = False) -> None:
-    """Guess the cell diameter of IN.zarr: the one at which the model finds cells of that diameter, on a few crops.
+    """Estimate the cell diameter of IN.zarr, on a few crops of it.
 
-    Takes some seconds to a minute, whatever the volume. A first guess: look at the result in a viewer.
+    It is the diameter at which the model finds cells of that same diameter. Takes some seconds to a minute for a volume
+    of any size. This is a first guess: check the result in a viewer.
     """
     set_up_logging(verbose, quiet)
     from bigcp3d.schedule.estimate import estimate_diameter as run
@@ -31,12 +32,12 @@ def estimate_diameter(arguments: o.Arguments, verbose: o.Verbose = False, quiet:
 
 
 def _tell(trial: DiameterTrial) -> None:
-    """One diameter that was tried, for ``--verbose``."""
-    log.debug("told %.3g, found %.3g (median of %d cells)", trial.told, trial.median, len(trial.found))
+    """Log one diameter that was tried, for ``--verbose``."""
+    log.debug("tried diameter %.3g, found %.3g (median of %d cells)", trial.told, trial.median, len(trial.found))
 
 
 def describe_estimate(found: Estimate, source: str, model: str) -> str:
-    """The guess, its spread, and the command that takes it."""
+    """The estimate, its spread, and the command that uses it."""
     unit, option = ("micrometres", "--diameter") if found.in_um else ("voxels", "--diameter-voxels")
     return (
         f"about {found.diameter:.3g} {unit} (10 to 90 % of {found.cells} cells: {found.low:.3g} to {found.high:.3g})\n"

@@ -1,9 +1,11 @@
-"""``bigcp3d evaluate``: labels against the truth, as a table on the screen, and as CSV, JSON and a picture."""
+"""``bigcp3d evaluate``: compares labels with the truth; shows a table and writes CSV, JSON and a picture."""
 
 from __future__ import annotations
 
+import json
+from collections.abc import Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, Any
 
 from bigcp3d.errors import InputError
 from bigcp3d.face import options as o
@@ -48,12 +50,7 @@ def evaluate(
     ] = None,
     picture: Annotated[
         Path | None,
-        o.option(
-            "--picture",
-            panel=FILES,
-            metavar="FILE.png",
-            text="Box plot of Dice, AP against IoU, Dice against cell volume.",
-        ),
+        o.option("--picture", panel=FILES, metavar="FILE.png", text="Plots of Dice, AP, and Dice against volume."),
     ] = None,
     overwrite: Annotated[bool, o.option("--overwrite", panel=FILES, text="Replace files that are there.")] = False,
     verbose: o.Verbose = False,
@@ -61,8 +58,8 @@ def evaluate(
 ) -> None:
     """Compare labels with the truth, block by block, whatever their size.
 
-    Dice of each true cell with the found cell that shares most voxels with it (0 where none does), and AP =
-    TP / (TP + FP + FN) of one-to-one matches. Memory grows with the cells, not with the voxels.
+    Dice is that of each true cell with the found cell that shares most voxels with it (0 if none does). AP is
+    TP / (TP + FP + FN) of one-to-one matches. Memory grows with the number of cells, not of voxels.
     """
     set_up_logging(verbose, quiet)
     from bigcp3d.edge.stores.check_writable import check_file
@@ -71,20 +68,19 @@ def evaluate(
         if file is not None:
             check_file(file, overwrite=overwrite)
     if picture is not None and picture.suffix.lower() not in PICTURES:
-        raise InputError(f"--picture {picture}: found '{picture.suffix}'; allowed are {', '.join(PICTURES)}; rename it")
-    import json
-
+        raise InputError(
+            f"--picture {picture}: no pictures of type '{picture.suffix}' can be written; use {', '.join(PICTURES)}"
+        )
+    from bigcp3d.edge.cell_tables.score_list import write_cell_list
     from bigcp3d.edge.stores.atomic_files import write_atomically
     from bigcp3d.edge.stores.zarr_write import writing
-    from bigcp3d.face.progress.block_bar import BlockBar
+    from bigcp3d.face.progress.block_bar import block_bar
     from bigcp3d.work.analyse.evaluate import evaluate as run
 
-    with BlockBar("comparing", quiet) as bar:
-        done = run(**arguments, on_event=bar)
+    with block_bar("comparing", quiet) as move_bar:
+        done = run(**arguments, on_event=move_bar)
     show(done)
     if csv_file is not None:
-        from bigcp3d.edge.cell_tables.score_list import write_cell_list
-
         with writing(csv_file):
             write_cell_list(csv_file, done.columns())
     if json_file is not None:
@@ -99,44 +95,32 @@ def evaluate(
 
 
 def show(evaluation: Evaluation) -> None:
-    """Print the numbers as tables."""
+    """Print the numbers as two tables: of each group of cells, and of all cells at each threshold of IoU."""
     from rich.console import Console
 
-    console = Console()
-    console.print(summary_table(evaluation))
-    console.print(iou_table(evaluation))
-
-
-def summary_table(evaluation: Evaluation) -> Table:
-    """One row a number, one column a group of cells."""
-    table = _table("", *evaluation.groups)
-    for key, words in SHOWN.items():
-        table.add_row(words, *(_in_words(scores.numbers[key]) for scores in evaluation.groups.values()))
-    return table
-
-
-def iou_table(evaluation: Evaluation) -> Table:
-    """One row a threshold of IoU, of all cells."""
+    console, groups = Console(), evaluation.groups
+    rows = [[words, *(scores.numbers[key] for scores in groups.values())] for key, words in SHOWN.items()]
+    console.print(_table(["", *groups], rows))
     columns = {"ap": "AP", "precision": "precision", "recall": "recall", "f1": "F1"}
-    table = _table("IoU at least", *columns.values())
-    for row in evaluation.whole.by_iou:
-        table.add_row(f"{row['iou']}", *(_in_words(row[key]) for key in columns))
-    return table
+    rows = [[str(row["iou"]), *(row[key] for key in columns)] for row in evaluation.whole.by_iou]
+    console.print(_table(["IoU at least", *columns.values()], rows))
 
 
-def _table(first: str, *others: str) -> Table:
-    """An empty table with numbers on the right."""
+def _table(header: Sequence[str], rows: Sequence[Sequence[Any]]) -> Table:
+    """A table of words on the left and numbers on the right."""
     from rich import box
     from rich.table import Table
 
-    table = Table(first, box=box.SIMPLE, pad_edge=False)
-    for name in others:
+    table = Table(header[0], box=box.SIMPLE, pad_edge=False)
+    for name in header[1:]:
         table.add_column(name, justify="right", no_wrap=True)
+    for words, *numbers in rows:
+        table.add_row(words, *map(_format_number, numbers))
     return table
 
 
-def _in_words(value: Number) -> str:
-    """A number with three digits after the point, a count with commas, a dash for none."""
+def _format_number(value: Number) -> str:
+    """Three digits after the point, commas in a count, a dash for none."""
     if value is None:
         return "-"
     return f"{value:,}" if isinstance(value, int) else f"{value:.3f}"

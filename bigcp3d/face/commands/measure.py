@@ -1,4 +1,4 @@
-"""``bigcp3d measure``: measures cells by `bigcp3d.measure`, and says in a line what was found."""
+"""``bigcp3d measure``: measures the cells of labels, and prints a summary in one line."""
 
 from __future__ import annotations
 
@@ -17,27 +17,27 @@ if TYPE_CHECKING:
 SETTINGS = [
     replace(each, default="zarr") if each.name == "output" else each for each in o.choose_settings(MeasureRequest)
 ]
-"""Without a word about it, the command writes into the store, and the Python function nowhere."""
+"""By default, the command writes a table into the store, and the Python function writes none."""
 
 
 @o.with_options(SETTINGS)
 def measure(arguments: o.Arguments, verbose: o.Verbose = False, quiet: o.Quiet = False) -> None:
-    """Measure every cell of labels: a table with one row a cell, exact whatever the blocks.
+    """Measure every cell of labels, and write a table with one row for each cell.
 
-    Volume, centroid, box, surface, principal axes, elongation, neighbours, border, mean and spread of each channel.
-    Memory grows with the cells, not with the voxels.
+    Columns: volume, centroid, bounding box, surface, principal axes, elongation, neighbours, border, mean and spread of
+    each channel. The blocks change no number. Memory grows with the number of cells, not of voxels.
     """
     set_up_logging(verbose, quiet)
-    from bigcp3d.face.progress.block_bar import BlockBar
+    from bigcp3d.face.progress.block_bar import block_bar
     from bigcp3d.schedule.measure import measure as run
 
-    with BlockBar("measuring", quiet) as bar:
-        cells = run(**arguments, on_event=bar)
+    with block_bar("measuring", quiet) as move_bar:
+        cells = run(**arguments, on_event=move_bar)
     typer.echo(describe_cells(cells, arguments["output"]))
 
 
 def describe_cells(cells: MeasuredCells, output: str) -> str:
-    """A line for people."""
+    """The number of cells, how many are whole, and their diameters, in a line."""
     import numpy as np
 
     from bigcp3d.edge.cell_tables.label_table import table_path

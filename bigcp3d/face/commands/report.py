@@ -1,4 +1,4 @@
-"""``bigcp3d report``: writes the report of labels from what is in the store."""
+"""``bigcp3d report``: writes the report of labels that are in a store."""
 
 from __future__ import annotations
 
@@ -13,14 +13,14 @@ from bigcp3d.face.exit_codes import set_up_logging
 
 def report(
     store: Annotated[str, typer.Argument(metavar="STORE.zarr", help="Image with labels, or a store of labels.")],
-    name: Annotated[str, typer.Option("--name", help="Name of the labels: labels/NAME.")] = "cells",
+    name: Annotated[str, o.option("--name", metavar="NAME", text="Name of the labels: labels/NAME.")] = "cells",
     output: Annotated[
         Path | None,
-        typer.Option(
+        o.option(
             "--output",
             metavar="FILE.html",
-            help="Default: STORE.NAME.report.html beside the store; for an address here, as "
-            "BUCKET-STORE.NAME.report.html.",
+            text="The file to write. Default: STORE.NAME.report.html beside the store; for an address "
+            "BUCKET-STORE.NAME.report.html in the current folder.",
         ),
     ] = None,
     image: o.ImageOfLabels = None,
@@ -28,8 +28,8 @@ def report(
 ) -> None:
     """Write the report of labels as one HTML file: slices, cells, volumes, time and memory.
 
-    `segment` writes one for each run. This makes it again from the labels, which are read once, block by block; and it
-    does so for labels of any other tool, where it knows nothing of time and parameters.
+    `segment` writes one at the end of each run. This command makes it again from the labels, which it reads once, block
+    by block. It also works for labels of other tools, without times and parameters.
     """
     set_up_logging(verbose, quiet=False)
     from bigcp3d.face.report.write import write_report

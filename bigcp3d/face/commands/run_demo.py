@@ -1,7 +1,7 @@
 """``bigcp3d demo``: simulates a tissue, segments it in blocks on a local Dask cluster, compares and draws it.
 
-With ``check``, a serial run over one block follows, and every voxel must be the same. A file in the folder marks it as
-a demo's. Only such a folder is cleared for the next demo, and only of files that a demo writes.
+With ``check``, a serial run in one block follows, and every voxel must be the same. A file marks the folder as a
+demo's. Only such a folder is cleared for the next demo, and only of files that a demo writes.
 """
 
 from __future__ import annotations
@@ -15,11 +15,18 @@ from typing import Any
 
 import numpy as np
 
+from bigcp3d.edge.image.image import open_image, open_labels, read_box
 from bigcp3d.edge.stores.check_writable import check_folder
 from bigcp3d.edge.stores.zarr_write import writing
 from bigcp3d.errors import BlockError, TargetError
-from bigcp3d.face.progress.progress import describe_summary, together, watching
+from bigcp3d.face.pictures.planes_picture import draw, read_planes
+from bigcp3d.face.progress.progress import describe_summary, watching
+from bigcp3d.face.report.write import ReportWriter
 from bigcp3d.pure.boxes import Box, Vec3
+from bigcp3d.pure.tissue.tissue import Tissue
+from bigcp3d.schedule.segment import plan_segmentation, segment
+from bigcp3d.work.analyse.evaluate import Evaluation, evaluate
+from bigcp3d.work.simulate import simulate
 
 MARKER = "demo.json"
 DIAMETER_VOX = 24.0
@@ -50,7 +57,7 @@ class Demo:
 
     @property
     def tissue(self) -> Path:
-        """The simulated image, with its truth and, in the end, the labels found."""
+        """The simulated image, with its true labels and, in the end, the labels found."""
         return self.folder / "tissue.zarr"
 
     @property
@@ -60,7 +67,7 @@ class Demo:
 
 
 def prepare_folder(folder: Path) -> None:
-    """Make an empty folder, or clear an earlier demo; `TargetError` where it holds anything else."""
+    """Make an empty folder, or clear that of an earlier demo; `TargetError` where it holds anything else."""
     check_folder(folder, cure="give another DIR")
     with writing(folder):
         folder.mkdir(parents=True, exist_ok=True)
@@ -77,38 +84,25 @@ def prepare_folder(folder: Path) -> None:
     (folder / MARKER).write_text("{}\n")
 
 
-def run_demo(demo: Demo, *, quiet: bool, say: Callable[[str], None]) -> dict[str, Any]:
-    """Simulate, segment, evaluate, draw, and compare with the serial run where asked.
+def run_demo(demo: Demo, *, quiet: bool, say: Callable[[str], None]) -> Evaluation:
+    """Simulate, segment, evaluate and draw, and compare with the serial run if asked.
 
-    ``say`` takes each line of the report; the numbers of the evaluation come back, and lie in ``demo.json``.
-
-    Raises
-    ------
-    BlockError
-        A block failed, or the labels differ from the serial ones.
+    ``say`` takes each line of text. Returns the evaluation, whose numbers ``demo.json`` holds too. `BlockError` where a
+    block failed, or where the labels differ from those of the serial run.
     """
-    from bigcp3d.edge.image.image import open_image, open_labels
-    from bigcp3d.face.pictures.planes_picture import draw, read_planes
-    from bigcp3d.face.report.write import ReportWriter
-    from bigcp3d.pure.tissue.tissue import Tissue
-    from bigcp3d.schedule.segment import plan_segmentation, segment
-    from bigcp3d.work.analyse.evaluate import evaluate
-    from bigcp3d.work.simulate import simulate
-
     prepare_folder(demo.folder)
     tissue = Tissue(shape=demo.shape, diameter_vox=DIAMETER_VOX, stain=demo.stain, seed=demo.seed, scale=SCALE_UM)
     simulate(demo.tissue, tissue, scale_um=SCALE_UM)
     say(f"simulated {' x '.join(map(str, demo.shape))} voxels of {demo.stain}: {demo.tissue}")
 
     block = quarter(plan_segmentation(demo.tissue, **demo.settings).shape)
-    report = ReportWriter()
-    with watching(quiet) as watch:
-        observer = together(report, watch)
-        summary = segment(demo.tissue, block=block, workers=demo.workers, on_event=observer, **demo.settings)
+    with watching(quiet) as observer:
+        report = ReportWriter(observer)
+        summary = segment(demo.tissue, block=block, workers=demo.workers, on_event=report, **demo.settings)
     say(describe_summary(summary))
 
-    numbers = dict(evaluate(demo.tissue, demo.tissue, pred_name=NAME, truth_name="truth"))
-    (demo.folder / MARKER).write_text(json.dumps(numbers, indent=2) + "\n")
+    evaluation = evaluate(demo.tissue, demo.tissue, pred_name=NAME, truth_name="truth")
+    (demo.folder / MARKER).write_text(json.dumps(dict(evaluation), indent=2) + "\n")
     picture = demo.folder / "picture.png"
     planes = read_planes(open_image(demo.tissue), open_labels(demo.tissue, NAME), open_labels(demo.tissue, "truth"))
     draw(planes, picture, f"bigcp3d demo: {summary.cells} cells, {summary.blocks} blocks, {demo.workers} workers")
@@ -118,20 +112,17 @@ def run_demo(demo: Demo, *, quiet: bool, say: Callable[[str], None]) -> dict[str
     if report.path is not None:
         say(f"report: {report.path}")
     say(f"look at it: bigcp3d view {demo.tissue}")
-    return numbers
+    return evaluation
 
 
 def quarter(shape: Vec3) -> Vec3:
-    """Half of y and of x: four blocks, whose borders meet in the middle."""
+    """The block that cuts a volume in half along y and x: four blocks, whose borders meet in the middle."""
     z, y, x = shape
     return z, -(-y // 2), -(-x // 2)
 
 
 def check_against_serial(demo: Demo) -> str:
-    """Segment once more, serially and in one block; `BlockError` where a single voxel differs."""
-    from bigcp3d.edge.image.image import open_labels, read_box
-    from bigcp3d.schedule.segment import segment
-
+    """Segment once more, serially and in one block; `BlockError` where any voxel differs."""
     other = demo.folder / "serial.zarr"
     segment(demo.tissue, output=other, block=demo.shape, executor="serial", **demo.settings)
     whole = Box.of_shape(demo.shape)
@@ -139,7 +130,7 @@ def check_against_serial(demo: Demo) -> str:
     differing = int(np.count_nonzero(blocks != serial))
     if differing:
         raise BlockError(
-            f"{differing} of {whole.size} voxels differ between the run in blocks and the serial run; none may: please "
-            f"report it with {demo.folder}"
+            f"{differing} of {whole.size} voxels differ between the run in blocks and the serial run; this is a bug: "
+            f"please report it with {demo.folder}"
         )
     return f"check: all {whole.size:,} voxels equal those of the serial run in one block"

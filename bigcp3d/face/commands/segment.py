@@ -1,4 +1,4 @@
-"""``bigcp3d segment``: plans or runs `bigcp3d.segment` under a progress display."""
+"""``bigcp3d segment``: plans a segmentation or runs it, and shows its progress."""
 
 from __future__ import annotations
 
@@ -27,21 +27,20 @@ def segment(
 ) -> None:
     """Segment every cell of IN.zarr into OME-Zarr labels.
 
-    The labels are those of the whole volume, bit for bit, whatever the blocks and workers. An interrupted run is
-    carried on by the same command.
+    The labels are those of the whole volume, bit for bit, whatever the blocks and workers. To carry on an interrupted
+    run, give the same command again.
     """
     set_up_logging(verbose, quiet)
     if dry_run:
         print_plan(arguments, json=json)
         return
-    from bigcp3d.face.progress.progress import describe_summary, together, watching
+    from bigcp3d.face.progress.progress import describe_summary, watching
     from bigcp3d.face.report.write import ReportWriter
     from bigcp3d.schedule.segment import segment as run
 
-    writer = ReportWriter()
     with events_as_lines() if json else watching(quiet) as observer:
-        writer.then = observer
-        summary = run(**arguments, on_event=together(None if no_report else writer, observer))
+        writer = ReportWriter(observer)
+        summary = run(**arguments, on_event=observer if no_report else writer)
     if not json:
         typer.echo(describe_summary(summary))
         if writer.path is not None:
@@ -51,27 +50,23 @@ def segment(
 
 
 def print_plan(arguments: o.Arguments, *, json: bool) -> None:
-    """Plan, and print what would be done."""
+    """Plan a segmentation, and print the plan."""
     from bigcp3d.face.describe_plan import describe_plan
     from bigcp3d.schedule.running.events import RunPlanned
     from bigcp3d.schedule.segment import plan_segmentation
 
-    with events_as_lines() if json else nullcontext() as lines:
-        plan = plan_segmentation(**arguments)
-        if lines is None:
-            typer.echo(describe_plan(plan))
-        else:
-            lines(RunPlanned(plan))
+    with events_as_lines() if json else nullcontext(lambda event: typer.echo(describe_plan(event.plan))) as tell:
+        tell(RunPlanned(plan_segmentation(**arguments)))
 
 
 @contextmanager
 def events_as_lines() -> Iterator[Observer]:
-    """An observer that writes JSON lines to stdout; an error that ends the run is the last of them."""
+    """An observer that writes JSON lines to stdout. An error that ends the run is the last line."""
     from bigcp3d.face.progress.event_lines import EventLines
 
     lines = EventLines()
     try:
         yield lines
-    except (Exception, KeyboardInterrupt) as error:  # of a bug too: its traceback goes to stderr alone
+    except (Exception, KeyboardInterrupt) as error:  # a bug too; its traceback goes to stderr
         lines.write_error(error)
         raise

@@ -1,4 +1,4 @@
-"""``bigcp3d status``: how far a run is, seen from any terminal or machine that can read its work directory."""
+"""``bigcp3d status``: shows how far a run is, on any machine that can read its work directory."""
 
 from __future__ import annotations
 
@@ -20,14 +20,14 @@ if TYPE_CHECKING:
 def status(
     run: Annotated[
         Path,
-        typer.Argument(metavar="RUN", help="A work directory, the path of its labels, or the store that gets them."),
+        typer.Argument(metavar="RUN", help="A work directory, the path of its labels, or the store for its labels."),
     ],
-    json: Annotated[bool, typer.Option("--json", help="One object a run, as JSON, on stdout.")] = False,
+    json: Annotated[bool, o.option("--json", text="Print one JSON object for each run.")] = False,
     verbose: o.Verbose = False,
 ) -> None:
-    """Show how far a run is: blocks done, rate, time left, failed blocks, and whether it still runs.
+    """Show how far a run is: blocks done, speed, time left, failed blocks, and whether it still runs.
 
-    Only reads, so it never disturbs the run.
+    It only reads, so it never disturbs the run.
     """
     set_up_logging(verbose, quiet=False)
     from bigcp3d.schedule.running.status import find_runs, read_status
@@ -38,7 +38,7 @@ def status(
 
 
 def paces(found: RunStatus) -> dict[str, Pace]:
-    """The pace of each pass: what is done, and the rate since the process that runs it began."""
+    """The pace of each pass: what is done, and the speed since the process that runs it began."""
     from bigcp3d.face.progress.pace import Pace
     from bigcp3d.schedule.running.events import BlockDone
 
@@ -70,19 +70,9 @@ def describe_status(found: RunStatus) -> str:
 
 
 def status_fields(found: RunStatus) -> dict[str, Any]:
-    """A run as JSON: rates in voxels a second, times in seconds, null where not known."""
+    """A run as JSON: speeds in voxels per second, times in seconds, null where not known."""
     fields = asdict(found)
     del fields["done"]
-    fields["passes"] = [
-        {
-            "name": name,
-            "done": pace.done,
-            "total": pace.total,
-            "voxels_done": pace.done_vox,
-            "voxels": pace.total_vox,
-            "voxels_per_second": pace.voxels_per_second,
-            "seconds_left": pace.seconds_left,
-        }
-        for name, pace in paces(found).items()
-    ]
+    passes = paces(found).items()
+    fields["passes"] = [{"name": name, "done": p.done, "total": p.total, **p.as_json()} for name, p in passes]
     return fields

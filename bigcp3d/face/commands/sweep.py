@@ -1,4 +1,4 @@
-"""``bigcp3d sweep``: tries many settings of the later passes on one region; writes a table and a picture."""
+"""``bigcp3d sweep``: tries many settings on one region, and writes a table and a picture."""
 
 from __future__ import annotations
 
@@ -11,10 +11,10 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from bigcp3d.errors import InputError, TargetError
+from bigcp3d.errors import InputError
 from bigcp3d.face import options as o
 from bigcp3d.face.exit_codes import set_up_logging
-from bigcp3d.option import Setting
+from bigcp3d.option import Setting, settings_of
 from bigcp3d.schedule.planning.request import SWEPT, Request
 
 if TYPE_CHECKING:
@@ -23,19 +23,21 @@ if TYPE_CHECKING:
 TRIED = "What is tried (one value or several: 0.3,0.5,0.7)"
 RESULT = "What is written"
 SCORES = ("mean_dice", "ap50", "precision", "recall", "f1", "true_cells")
-SHARED = ("diameter_um", "scale_um", "model", "channel", "level", "time", "maps", "start", "precision", "memory_limit")
+SHARED = ("diameter_um", "scale_um", "model", "channel", "level", "maps", "start", "precision", "memory_limit")
 
 
 def _several(each: Setting) -> Setting:
-    """The setting, for several values with commas between them."""
+    """A setting that takes several values, with commas between them."""
     option = replace(each.option, panel=TRIED, metavar=f"{each.option.metavar},...")
     return replace(each, type=str, default=None if each.default is None else str(each.default), option=option)
 
 
+TIME = settings_of(Request)["time"]
 SETTINGS = [
     *o.choose_settings(Request, only=("source", "roi")),
     *map(_several, o.choose_settings(Request, only=SWEPT)),
-    *(replace(s, default="0") if s.name == "time" else s for s in o.choose_settings(Request, only=SHARED)),
+    *o.choose_settings(Request, only=SHARED),
+    replace(TIME, default="0", option=replace(TIME.option, help="Time point, from 0.", metavar="N")),
 ]
 
 
@@ -44,9 +46,7 @@ def sweep(
     arguments: o.Arguments,
     truth: Annotated[
         str | None,
-        o.option(
-            "--truth", panel=RESULT, metavar="NAME", text="Labels of the image with the truth: scores, best first."
-        ),
+        o.option("--truth", panel=RESULT, metavar="NAME", text="True labels: adds scores, and sorts the trials."),
     ] = None,
     output: Annotated[
         Path, o.option("--output", panel=RESULT, metavar="DIR", text="Folder for sweep.csv and sweep.png.")
@@ -57,21 +57,23 @@ def sweep(
     verbose: o.Verbose = False,
     quiet: o.Quiet = False,
 ) -> None:
-    """Try many thresholds, radii and filters on a region: predicted once, one row and one picture for each.
+    """Try many thresholds, radii and filters on a region. The network predicts only once.
 
-    Each trial finds in the region what `bigcp3d segment --roi` with its settings writes there: cells that lie inside
-    are those of a run on the whole volume; nothing is promised about cells that the region's border cuts. With
-    `--truth` the best is first, by the mean of Dice and AP in the region, where pieces at its border count as cells:
-    compare them with each other only. No label is written.
+    Writes a row of a table and a picture for each trial, but no labels. Each trial finds what `bigcp3d segment --roi`
+    would find with its settings: cells inside the region are those of a run on the whole volume; cells that its border
+    cuts may differ. With `--truth` the trials are sorted by the mean of Dice and AP in the region. Pieces of cells at
+    its border count as cells there, so use these scores only to compare trials with each other.
     """
     set_up_logging(verbose, quiet)
+    from bigcp3d.edge.stores.check_writable import check_file
     from bigcp3d.edge.stores.zarr_write import writing
     from bigcp3d.face.pictures.sweep_picture import Tile, draw_tiles, tile_of
     from bigcp3d.face.progress.progress import watching
     from bigcp3d.schedule.sweep import plan_sweep
 
     table, picture = output / "sweep.csv", output / "sweep.png"
-    _check_target(output, [table, picture], overwrite=overwrite)
+    for file in (table, picture):
+        check_file(file, overwrite=overwrite)
     said = {name: arguments.pop(name) for name in SWEPT}
     values = {name: _read_numbers(name, text) for name, text in said.items() if text is not None}
     planned = plan_sweep(**arguments, values=values, truth=truth)
@@ -89,17 +91,8 @@ def sweep(
     typer.echo(f"{table}, {picture}")
 
 
-def _check_target(folder: Path, files: Sequence[Path], *, overwrite: bool) -> None:
-    from bigcp3d.edge.stores.check_writable import check_folder
-
-    check_folder(folder, cure="give another --output DIR")
-    for path in files:
-        if path.exists() and not overwrite:
-            raise TargetError(f"{path} exists; give another --output, or --overwrite to replace it")
-
-
 def _read_numbers(name: str, text: str) -> list[float]:
-    """Numbers with commas between them, each once."""
+    """Numbers with commas between them, without repetitions."""
     try:
         return list(dict.fromkeys(float(part) for part in text.split(",")))
     except ValueError as error:
@@ -107,7 +100,7 @@ def _read_numbers(name: str, text: str) -> list[float]:
 
 
 def _score(trial: Trial) -> float:
-    """Mean of Dice and AP, by which the best is chosen; 0 without truth, so that the order stays."""
+    """The mean of Dice and AP, by which trials are sorted; 0 without truth, so that the order stays."""
     scores = trial.scores or {}
     return sum(float(scores.get(name) or 0) for name in ("mean_dice", "ap50")) / 2
 
@@ -137,7 +130,7 @@ def _write_table(path: Path, trials: Sequence[Trial]) -> None:
 
 
 def _describe(planned: Sweep, trials: Sequence[Trial], most: int = 10) -> str:
-    """The first trials, one a line."""
+    """The first trials, one per line."""
     from bigcp3d.face.pictures.sweep_picture import name_trial
 
     lines = [f"{len(trials)} trials in a region of {' x '.join(map(str, planned.region.shape))} voxels"]

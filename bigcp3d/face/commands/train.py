@@ -1,4 +1,4 @@
-"""``bigcp3d train``: trains a model by `bigcp3d.train`, and draws its learning curve."""
+"""``bigcp3d train``: trains a model, and draws its learning curve."""
 
 from __future__ import annotations
 
@@ -17,8 +17,8 @@ def train(arguments: o.Arguments, verbose: o.Verbose = False, quiet: o.Quiet = F
     """Train a model from OME-Zarr images with labels.
 
     Writes the model, and beside it the learning curve (.losses.csv, .losses.png) and a checkpoint (.checkpoint.pt).
-    The default size takes an hour or more on two CPU cores. What is held out (`--validation`, `--holdout-x`) chooses
-    the model that is kept, so its scores there are too good; measure it on other volumes with `bigcp3d evaluate`.
+    The default size takes an hour or more on two CPU cores. The held-out data (`--validation`, `--holdout-x`) choose
+    the model that is kept, so its scores there are too good: test it on other volumes with `bigcp3d evaluate`.
     """
     set_up_logging(verbose, quiet, usual=logging.INFO)
     from bigcp3d.face.pictures.learning_curve_picture import picture_of, try_to_draw

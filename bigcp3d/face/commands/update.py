@@ -1,4 +1,4 @@
-"""``bigcp3d update``: makes a region of labels again in place, by `bigcp3d.update`."""
+"""``bigcp3d update``: segments a region of existing labels again, in place."""
 
 from __future__ import annotations
 
@@ -16,11 +16,11 @@ ONLY_OF_SEGMENT = (
 
 @o.with_options(o.choose_settings(UpdateRequest, without=ONLY_OF_SEGMENT))
 def update(arguments: o.Arguments, verbose: o.Verbose = False, quiet: o.Quiet = False) -> None:
-    """Change labels in a region: with other settings there, or after a correction by hand. All other ids stay.
+    """Segment a region of existing labels again, with other settings or after a correction by hand.
 
-    Cells that lie inside the region are found anew and replace those that were there; cells that its border cuts stay
-    as they are. Give the settings of the first run, and change only those that should differ. A cell that shares more
-    than half with an earlier one keeps its id.
+    Cells inside the region are found again and replace those that were there. Cells that its border cuts, and all cells
+    outside, stay as they are. Give the settings of the first run, and change only those that should differ. A cell that
+    shares more than half of its voxels with an earlier one keeps its id.
     """
     set_up_logging(verbose, quiet)
     from bigcp3d.face.progress.progress import watching
@@ -30,11 +30,11 @@ def update(arguments: o.Arguments, verbose: o.Verbose = False, quiet: o.Quiet = 
     with watching(quiet) as observer:
         done = run(**arguments, on_event=observer)
     if (report := path_of(str(done.labels))).exists():
-        typer.echo(f"{report} shows the labels before; renew it: bigcp3d report {done.labels}", err=True)
+        typer.echo(f"{report} shows the earlier labels; to renew it: bigcp3d report {done.labels}", err=True)
     if arguments["edited"]:
-        typer.echo(f"{done.labels}: coarser levels made again in the region")
+        typer.echo(f"{done.labels}: the coarser levels of the region are made again")
         return
     typer.echo(
-        f"{done.labels}: {done.came} cells found in the region, {done.same} of them as they were; {done.gone} gone, "
-        f"{done.stayed} left alone at its border"
+        f"{done.labels}: {done.came} cells found in the region, {done.same} of them unchanged; {done.gone} cells gone, "
+        f"{done.stayed} at its border left as they were"
     )

@@ -1,4 +1,4 @@
-"""``bigcp3d view``: shows image and labels in a browser, served from this machine only."""
+"""``bigcp3d view``: shows an image and its labels in a browser, served by this machine."""
 
 from __future__ import annotations
 
@@ -9,6 +9,7 @@ import sys
 import threading
 import webbrowser
 from contextlib import suppress
+from dataclasses import replace
 from pathlib import Path
 from typing import Annotated
 
@@ -19,68 +20,59 @@ from bigcp3d.face import options as o
 from bigcp3d.face.exit_codes import set_up_logging
 from bigcp3d.schedule.planning.request import Request
 
-Store = Annotated[
-    str,
-    typer.Argument(
-        metavar="STORE.zarr",
-        help="An image with its labels, a store from --output, or one labels group: a path, s3://BUCKET/PATH or https://.",
-    ),
-]
-Names = Annotated[
-    list[str] | None,
-    typer.Option(
-        "--name",
-        metavar="NAME",
-        help="Labels to show; may be given several times. Default: those finished last. All others are there, hidden.",
-    ),
-]
-Port = Annotated[
-    int | None,
-    typer.Option(
-        "--port", metavar="N", min=1, max=65534, help="Port of the viewer; voxels take N + 1. Default: free ones."
-    ),
-]
-Maps = Annotated[
-    bool,
-    typer.Option(
-        "--maps", help="Add the predicted foreground and flow that the labels were made from (segment --keep-maps)."
-    ),
-]
-WorkDir = Annotated[
-    Path | None,
-    typer.Option("--work-dir", metavar="DIR", help="Where these maps were kept. Default: where the run kept them."),
-]
-Napari = Annotated[
-    bool, typer.Option("--napari", help="Open napari instead of a browser (needs napari and napari-ome-zarr).")
-]
-PrintUrl = Annotated[
-    bool,
-    typer.Option(
-        "--print-url",
-        help="On a remote machine: open nothing, and print the address and the ssh command that leads to it.",
-    ),
-]
-NoBrowser = Annotated[bool, typer.Option("--no-browser", help="Print the address and open nothing.")]
+SETTINGS = [replace(s, option=replace(s.option, panel="")) for s in o.choose_settings(Request, only=["scale_um"])]
 
 
-@o.with_options(o.choose_settings(Request, only=["scale_um"]))
+@o.with_options(SETTINGS)
 def view(
     arguments: o.Arguments,
-    store: Store,
-    names: Names = None,
+    store: Annotated[
+        str,
+        typer.Argument(
+            metavar="STORE.zarr",
+            help="Image with labels, store from --output, or one labels group: a path, s3://BUCKET/PATH or https://.",
+        ),
+    ],
+    names: Annotated[
+        list[str] | None,
+        o.option(
+            "--name",
+            metavar="NAME",
+            text="Labels to show; may be given several times. Default: those finished last. All others are hidden at "
+            "first.",
+        ),
+    ] = None,
     image: o.ImageOfLabels = None,
-    maps: Maps = False,
-    work_dir: WorkDir = None,
-    napari: Napari = False,
-    port: Port = None,
-    print_url: PrintUrl = False,
-    no_browser: NoBrowser = False,
+    maps: Annotated[
+        bool, o.option("--maps", text="Also show the predicted foreground and flow (kept by segment --keep-maps).")
+    ] = False,
+    work_dir: Annotated[
+        Path | None,
+        o.option("--work-dir", metavar="DIR", text="Folder of these maps. Default: where the run kept them."),
+    ] = None,
+    napari: Annotated[
+        bool, o.option("--napari", text="Open napari instead of a browser (needs napari and napari-ome-zarr).")
+    ] = False,
+    port: Annotated[
+        int | None,
+        o.option(
+            "--port", metavar="N", min=1, max=65534, text="Port of the viewer; voxels use N + 1. Default: free ports."
+        ),
+    ] = None,
+    print_url: Annotated[
+        bool,
+        o.option(
+            "--print-url",
+            text="For a remote machine: open nothing, and print the address and the ssh command that leads to it.",
+        ),
+    ] = False,
+    no_browser: Annotated[bool, o.option("--no-browser", text="Print the address, and open nothing.")] = False,
     verbose: o.Verbose = False,
     quiet: o.Quiet = False,
 ) -> None:
-    """Look at an image and its labels in a browser: Neuroglancer, served from this machine, offline.
+    """Look at an image and its labels in a browser, with Neuroglancer. No internet connection is needed.
 
-    Double-click a cell to pick it; its id is the one in the table of cells. Nothing is written. Ctrl-C ends it.
+    Double-click a cell to pick it; its id is the one in the table of cells. Nothing is written. Ctrl-C ends the viewer.
     """
     set_up_logging(verbose, quiet)
     scale = arguments["scale_um"]
@@ -90,7 +82,7 @@ def view(
             "--print-url, --no-browser"
         )
     if napari and not has_screen():
-        raise InputError("there is no display for the window of napari; use the browser: --print-url shows its address")
+        raise InputError("napari needs a display, and there is none; use the browser: --print-url shows its address")
     from bigcp3d.face.view.napari_view import need_napari, open_in_napari
     from bigcp3d.face.view.neuroglancer_view import need_neuroglancer, serving
     from bigcp3d.face.view.scene import make_scene
@@ -109,18 +101,18 @@ def view(
         if print_url:
             typer.echo(f"on your own machine: {ssh_command(served.ports)}\nthen open the address above there")
         elif not no_browser and not (has_screen() and webbrowser.open(served.url)):
-            typer.echo("no browser can be opened here: open the address yourself, or see --print-url", err=True)
-        typer.echo("Ctrl-C ends it", err=True)
+            typer.echo("no browser can be opened here; open the address yourself, or give --print-url", err=True)
+        typer.echo("Ctrl-C ends the viewer", err=True)
         threading.Event().wait()  # until Ctrl-C, which is the usual end and no failure
     typer.echo("closed", err=True)
 
 
 def ssh_command(ports: tuple[int, int]) -> str:
-    """What to type on another machine, so that the same addresses lead here; the host name may need a correction."""
+    """The command for another machine after which the same addresses lead here; the host name may need a correction."""
     tunnels = " ".join(f"-L {port}:127.0.0.1:{port}" for port in ports)
     return f"ssh -N {tunnels} {getpass.getuser()}@{socket.gethostname()}"
 
 
 def has_screen() -> bool:
-    """Whether a browser can open. On Linux without a display, Python would start one inside the terminal."""
+    """Whether a browser can open a window. On Linux without a display, Python would start one inside the terminal."""
     return not sys.platform.startswith("linux") or bool(os.environ.get("DISPLAY") or os.environ.get("WAYLAND_DISPLAY"))

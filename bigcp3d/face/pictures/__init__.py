@@ -1,1 +1,1 @@
-"""Pictures of results."""
+"""Pictures of results, as PNG, PDF or SVG files."""

@@ -1,4 +1,4 @@
-r"""The picture of an evaluation: Dice of the cells, AP against IoU, Dice against volume.
+r"""Draws the picture of an evaluation: Dice of the cells, AP against IoU, Dice against volume.
 
 ::
 
@@ -12,7 +12,7 @@ Everything is drawn from a few numbers or binned first, so a million cells cost 
 from __future__ import annotations
 
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, BinaryIO
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
@@ -27,24 +27,18 @@ COLOURS = ("#3b6fb6", "#d1702b", "#4c9f70")
 
 def draw_evaluation(evaluation: Evaluation, target: Path, title: str = "") -> None:
     """Write the picture; its format follows from the suffix."""
-    from matplotlib.backends.backend_agg import FigureCanvasAgg
     from matplotlib.figure import Figure
 
     from bigcp3d.edge.stores.atomic_files import write_atomically
 
     figure = Figure(figsize=(13.0, 4.2), layout="constrained")
-    FigureCanvasAgg(figure)
     boxes, curve, volume = figure.subplots(1, 3)
     groups = evaluation.groups
     _draw_boxes(boxes, groups)
     _draw_precision(curve, groups)
     _draw_volumes(volume, evaluation)
     figure.suptitle(title, fontsize=10)
-
-    def write(file: BinaryIO) -> None:
-        figure.savefig(file, dpi=130, format=target.suffix[1:].lower())
-
-    write_atomically(target, write)
+    write_atomically(target, lambda file: figure.savefig(file, dpi=130, format=target.suffix[1:].lower()))
 
 
 def box_stats(name: str, scores: Scores) -> dict[str, Any]:
@@ -67,7 +61,7 @@ def _draw_boxes(axes: Axes, groups: dict[str, Scores]) -> None:
             patch.set_facecolor(colour)
             patch.set_alpha(0.6)
     else:
-        _say_nothing(axes)
+        _say_no_cells(axes)
     axes.set(ylim=(-0.02, 1.02), ylabel="Dice")
     axes.set_title("Dice per true cell (whiskers 5 %, 95 %; mean \N{WHITE DIAMOND})", fontsize=10)
     axes.grid(axis="y", alpha=0.3)
@@ -90,7 +84,7 @@ def _draw_volumes(axes: Axes, evaluation: Evaluation) -> None:
     axes.set(xlabel="volume of the true cell (voxels)", ylabel="Dice")
     axes.set_title("Dice against volume", fontsize=10)
     if not len(volume):
-        _say_nothing(axes)
+        _say_no_cells(axes)
         return
     axes.set_xscale("log")
     low, high = np.log10([volume.min() / 1.3, volume.max() * 1.3])
@@ -112,6 +106,5 @@ def median_by_volume(volume: np.ndarray[Any, Any], dice: np.ndarray[Any, Any]) -
     return [float(np.median(volume[mask])) for mask in inside], [float(np.median(dice[mask])) for mask in inside]
 
 
-def _say_nothing(axes: Axes) -> None:
-    """Where there is nothing to draw."""
+def _say_no_cells(axes: Axes) -> None:
     axes.text(0.5, 0.5, "no true cells", ha="center", va="center", transform=axes.transAxes)

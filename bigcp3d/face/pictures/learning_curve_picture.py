@@ -1,31 +1,37 @@
-"""A picture of a learning curve: losses above, scores of held-out data below, over the steps."""
+"""Draws a learning curve: losses above, scores of held-out data below, over the steps."""
 
 from __future__ import annotations
 
 import csv
 import logging
-from collections.abc import Sequence
 from pathlib import Path
+from typing import TYPE_CHECKING
+
+from bigcp3d.work.train.learning_curve import find_best
+
+if TYPE_CHECKING:
+    from matplotlib.axes import Axes
 
 log = logging.getLogger(__name__)
 
-NAMES = {
+LOSSES = {
     "foreground": "foreground, training",
     "flow": "flow, training",
     "val_foreground": "foreground, held out",
     "val_flow": "flow, held out",
+}
+SCORES = {
     "val_dice": "Dice of the foreground",
     "val_dice_cells": "mean Dice of the cells",
     "val_ap50": "AP at IoU 0.5",
 }
-"""Columns of the CSV and their names in the picture; the first four are losses, the others scores."""
+"""Columns of the CSV, and their names in the picture."""
 
 
-def read_curve(table: Path) -> dict[str, list[float]]:
-    """Columns of a learning curve as `bigcp3d.train` writes it."""
+def read_curve(table: Path) -> list[dict[str, float]]:
+    """The rows of a learning curve as `bigcp3d.train` writes it."""
     with table.open(newline="") as file:
-        rows = list(csv.DictReader(file))
-    return {name: [float(row[name]) for row in rows] for name in (rows[0] if rows else ())}
+        return [{name: float(value) for name, value in row.items()} for row in csv.DictReader(file)]
 
 
 def picture_of(table: Path) -> Path:
@@ -35,36 +41,30 @@ def picture_of(table: Path) -> Path:
 
 def draw_curve(table: Path, target: Path) -> None:
     """Draw a learning curve, a CSV with at least one row, as PNG."""
-    from matplotlib.backends.backend_agg import FigureCanvasAgg
     from matplotlib.figure import Figure
 
-    columns = read_curve(table)
-    names = [name for name in NAMES if name in columns]
-    losses = [name for name in names if name in list(NAMES)[:4]]
-    scores = [name for name in names if name not in losses]
-    figure = Figure(figsize=(7, 6 if scores else 3.2), layout="constrained")
-    FigureCanvasAgg(figure)
-    axes = figure.subplots(2 if scores else 1, 1, squeeze=False, sharex=True)[:, 0]
-    _plot(axes[0], columns, losses, "loss")
+    rows = read_curve(table)
+    scored = any(name in rows[0] for name in SCORES)
+    figure = Figure(figsize=(7, 6 if scored else 3.2), layout="constrained")
+    axes = figure.subplots(2 if scored else 1, 1, squeeze=False, sharex=True)[:, 0]
+    _plot(axes[0], rows, LOSSES, "loss")
     axes[0].set_ylim(bottom=0)
-    if scores:
-        _plot(axes[1], columns, scores, "score")
+    if scored:
+        _plot(axes[1], rows, SCORES, "score")
         axes[1].set_ylim(0, 1)
-    if "val_ap50" in columns:
-        mean = [(a + b) / 2 for a, b in zip(columns["val_dice_cells"], columns["val_ap50"], strict=True)]
-        best = mean.index(max(mean))
-        axes[1].axvline(columns["step"][best], color="0.6", linestyle=":", zorder=0)
-        axes[1].set_title(f"best at step {columns['step'][best]:.0f}", fontsize=9, loc="right")
+    if (best := find_best(rows)) is not None:
+        axes[1].axvline(rows[best]["step"], color="0.6", linestyle=":", zorder=0)
+        axes[1].set_title(f"best at step {rows[best]['step']:.0f}", fontsize=9, loc="right")
     axes[-1].set_xlabel("step")
     figure.savefig(target, dpi=110)
 
 
-def _plot(axis, columns: dict[str, list[float]], names: Sequence[str], title: str) -> None:  # type: ignore[no-untyped-def]
-    for name in names:
-        axis.plot(columns["step"], columns[name], marker=".", label=NAMES[name])
-    axis.set_ylabel(title)
-    axis.grid(alpha=0.3)
-    axis.legend(fontsize=8)
+def _plot(axes: Axes, rows: list[dict[str, float]], names: dict[str, str], title: str) -> None:
+    for name in (name for name in names if name in rows[0]):
+        axes.plot([row["step"] for row in rows], [row[name] for row in rows], marker=".", label=names[name])
+    axes.set_ylabel(title)
+    axes.grid(alpha=0.3)
+    axes.legend(fontsize=8)
 
 
 def try_to_draw(table: Path) -> None:

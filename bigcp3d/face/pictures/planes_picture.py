@@ -1,4 +1,4 @@
-"""A picture of a result: the three middle planes of a volume, with image, truth and labels side by side.
+"""Draws the picture of a result: the three middle planes of a volume, with image, truth and labels side by side.
 
 ::
 
@@ -7,28 +7,26 @@
     y       ( z, x )              ...
     x       ( z, y )
 
-Only planes are read, so the picture of a large result costs little. A label has the same colour in every plane, and
-neighbouring ids have very different hues, so that fused and cut cells are seen.
+Only these planes are read, so the picture of a large result costs little. A label has the same colour in every plane.
+Neighbouring ids have very different colours, so that fused and cut cells are seen.
 """
 
 from __future__ import annotations
 
 import colorsys
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING
 
 import numpy as np
 from numpy.typing import NDArray
-from skimage.segmentation import find_boundaries
 
+from bigcp3d.edge.image.image import ImageInfo, read_box
+from bigcp3d.face.pictures.plane_drawing import find_contrast, find_outlines, plane_of, to_grey
 from bigcp3d.pure.boxes import Box
 
-if TYPE_CHECKING:
-    from bigcp3d.edge.image.image import ImageInfo
-
 GOLDEN = 0.6180339887498949
-"""Steps of the golden ratio around the colour circle give hues far from the ones before."""
+"""The hue moves by this part of the colour circle from one id to the next."""
 
 
 @dataclass(frozen=True)
@@ -42,26 +40,15 @@ class Plane:
     truth: NDArray[np.integer] | None = None
 
 
-def middle_boxes(shape: tuple[int, int, int]) -> tuple[Box, Box, Box]:
-    """One voxel thick boxes through the middle, across z, y and x."""
-    boxes = []
-    for axis in range(3):
-        start, stop = [0, 0, 0], list(shape)
-        start[axis], stop[axis] = shape[axis] // 2, shape[axis] // 2 + 1
-        boxes.append(Box((start[0], start[1], start[2]), (stop[0], stop[1], stop[2])))
-    return boxes[0], boxes[1], boxes[2]
-
-
 def read_planes(
     image: ImageInfo, labels: ImageInfo, truth: ImageInfo | None = None, *, channel: int = 0, time: int = 0
 ) -> list[Plane]:
     """Read the middle planes at level 0 of an image, its labels and, where there is one, its truth."""
-    from bigcp3d.edge.image.image import read_box
-
     finest = image.levels[0]
     scale = finest.scale_um or (1.0, 1.0, 1.0)
     planes = []
-    for axis, box in enumerate(middle_boxes(finest.shape)):
+    for axis in range(3):
+        box = plane_of(Box.of_shape(finest.shape), axis)
         down, right = (other for other in range(3) if other != axis)
         planes.append(
             Plane(
@@ -87,35 +74,43 @@ def colour_labels(labels: NDArray[np.integer]) -> NDArray[np.uint8]:
 
 
 def outline(image: NDArray[np.generic], labels: NDArray[np.integer]) -> NDArray[np.uint8]:
-    """The labels' borders in yellow over a grey image, stretched from its 1st to its 99.8th percentile."""
-    values = np.nan_to_num(np.asarray(image, np.float32))
-    low, high = np.percentile(values, (1, 99.8))
-    grey = np.clip((values - low) / max(high - low, 1e-9), 0, 1) * 255
-    colours: NDArray[np.uint8] = np.repeat(grey.astype(np.uint8)[..., None], 3, axis=-1)
-    colours[find_boundaries(labels, mode="inner")] = (255, 220, 0)
+    """The outlines of labels, in yellow, over the image in grey."""
+    colours = np.repeat(to_grey(image, find_contrast([image]))[..., None], 3, axis=-1)
+    colours[find_outlines(labels)] = (255, 220, 0)
     return colours
 
 
 def draw(planes: list[Plane], target: Path, title: str = "") -> None:
-    """Write planes as a PNG, one row a plane; columns: image with outlines, truth (where there is one), labels."""
-    from matplotlib.backends.backend_agg import FigureCanvasAgg
-    from matplotlib.figure import Figure
-
-    with_truth = planes[0].truth is not None
-    columns = 3 if with_truth else 2
-    heights = [plane.image.shape[0] * plane.aspect / plane.image.shape[1] for plane in planes]
-    width = 4.0
-    figure = Figure(figsize=(width * columns, width * sum(heights) + 1.0), layout="constrained")
-    FigureCanvasAgg(figure)
-    axes = figure.subplots(len(planes), columns, squeeze=False, height_ratios=heights)
-    for row, plane in zip(axes, planes, strict=True):
+    """Write planes as a PNG, one row per plane. Columns: image with outlines, truth (if there is one), labels."""
+    rows = []
+    for plane in planes:
         shown = {"image, outlines of labels": outline(plane.image, plane.labels)}
         if plane.truth is not None:
             shown["truth"] = colour_labels(plane.truth)
         shown["labels"] = colour_labels(plane.labels)
-        for axis, (name, picture) in zip(row, shown.items(), strict=True):
-            axis.imshow(picture, aspect=plane.aspect, interpolation="nearest")
-            axis.set_title(f"{plane.title}: {name}", fontsize=9)
-            axis.set_axis_off()
+        rows.append([(f"{plane.title}: {name}", picture) for name, picture in shown.items()])
+    draw_rows(rows, [plane.aspect for plane in planes], target, title)
+
+
+def draw_rows(
+    rows: list[list[tuple[str, NDArray[np.uint8]]]], aspects: Sequence[float], target: Path, title: str
+) -> None:
+    """Write rows of titled pictures as a PNG.
+
+    The pictures of a row have the same shape; ``aspects`` holds the height over the width of their pixels.
+    """
+    from matplotlib.figure import Figure
+
+    heights = [row[0][1].shape[0] * aspect / row[0][1].shape[1] for row, aspect in zip(rows, aspects, strict=True)]
+    lines = sum(len(row[0][0].splitlines()) for row in rows)
+    columns, width = max(map(len, rows)), 4.0
+    figure = Figure(figsize=(width * columns, width * sum(heights) + 0.3 * lines + 0.4), layout="constrained")
+    grid = figure.subplots(len(rows), columns, squeeze=False, height_ratios=heights)
+    for axes in grid.flat:
+        axes.set_axis_off()
+    for line, row, aspect in zip(grid, rows, aspects, strict=True):
+        for axes, (name, picture) in zip(line, row, strict=False):
+            axes.imshow(picture, aspect=aspect, interpolation="nearest")
+            axes.set_title(name, fontsize=8)
     figure.suptitle(title, fontsize=10)
     figure.savefig(target, dpi=110)

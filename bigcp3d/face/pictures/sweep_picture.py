@@ -1,4 +1,4 @@
-"""A picture of a sweep: for each trial the outlines of its labels on the middle planes of the region.
+"""Draws the picture of a sweep: for each trial the outlines of its labels on two middle planes of the region.
 
 ::
 
@@ -14,8 +14,9 @@ from typing import TYPE_CHECKING, Any
 
 from numpy.typing import NDArray
 
-from bigcp3d.face.pictures.planes_picture import outline
-from bigcp3d.pure.boxes import Box, vec3
+from bigcp3d.edge.image.image import read_box
+from bigcp3d.face.pictures.plane_drawing import plane_of
+from bigcp3d.face.pictures.planes_picture import draw_rows, outline
 
 if TYPE_CHECKING:
     from bigcp3d.schedule.sweep import Sweep, Trial
@@ -23,7 +24,7 @@ if TYPE_CHECKING:
 MOST_TILES = 24
 COLUMNS = 4
 AXES = (0, 1)
-"""The planes shown: across z, and across y."""
+"""One plane is shown across z, and one across y."""
 
 
 @dataclass(frozen=True)
@@ -35,7 +36,7 @@ class Tile:
 
 
 def name_trial(trial: Trial) -> str:
-    """Settings and what they gave, in a line."""
+    """A trial's settings, its cells and its scores, in a line."""
     words = [f"{name.removesuffix('_vox').replace('_', ' ')} {value:g}" for name, value in trial.settings.items()]
     found = [f"{trial.cells} cells"]
     if trial.scores:
@@ -52,54 +53,26 @@ def tile_of(trial: Trial) -> Tile:
 
 def draw_tiles(sweep: Sweep, tiles: list[Tile], target: Path) -> None:
     """Write the picture as a PNG: the truth first, where there is one, then at most `MOST_TILES` trials in order."""
-    from matplotlib.backends.backend_agg import FigureCanvasAgg
-    from matplotlib.figure import Figure
-
-    planes = _middle_boxes(sweep.region)
-    image = [_read(sweep, box).squeeze(axis) for axis, box in zip(AXES, planes, strict=True)]
+    image = [_read(sweep, axis) for axis in AXES]
     shown = tiles[:MOST_TILES]
     if sweep.truth is not None:
-        truth = tuple(_read(sweep, box, truth=True).squeeze(axis) for axis, box in zip(AXES, planes, strict=True))
-        shown = [Tile("truth\n", truth), *shown]
+        shown = [Tile("truth\n", tuple(_read(sweep, axis, truth=True) for axis in AXES)), *shown]
     scale = sweep.plan.source.image.levels[0].scale_um or (1.0, 1.0, 1.0)
     aspects = [scale[1] / scale[2], scale[0] / scale[2]]
-    heights = [part.shape[0] * aspect / part.shape[1] for part, aspect in zip(image, aspects, strict=True)]
-    columns = min(COLUMNS, len(shown))
-    rows = -(-len(shown) // columns)
-    width = 4.0
-    size = (width * columns, rows * (width * sum(heights) + 0.6) + 0.4)
-    figure = Figure(figsize=size, layout="constrained")
-    FigureCanvasAgg(figure)
-    axes = figure.subplots(rows * len(AXES), columns, squeeze=False, height_ratios=heights * rows)
-    for axis in axes.flat:
-        axis.set_axis_off()
-    for number, tile in enumerate(shown):
-        row, column = divmod(number, columns)
-        for k, (part, labels, aspect) in enumerate(zip(image, tile.planes, aspects, strict=True)):
-            axis = axes[row * len(AXES) + k, column]
-            axis.imshow(outline(part, labels), aspect=aspect, interpolation="nearest")
-            if k == 0:
-                axis.set_title(tile.title, fontsize=8)
+    rows = []
+    for start in range(0, len(shown), COLUMNS):
+        tiles_of_row = shown[start : start + COLUMNS]
+        for k, part in enumerate(image):
+            rows.append([(tile.title if k == 0 else "", outline(part, tile.planes[k])) for tile in tiles_of_row])
     hidden = f"; the first {MOST_TILES} of {len(tiles)}" if len(tiles) > MOST_TILES else ""
-    figure.suptitle(f"{Path(sweep.plan.source.image.path).name}, middle planes across z and y{hidden}", fontsize=10)
-    figure.savefig(target, dpi=110)
+    title = f"{Path(sweep.plan.source.image.path).name}, middle planes across z and y{hidden}"
+    draw_rows(rows, aspects * (len(rows) // len(AXES)), target, title)
 
 
-def _middle_boxes(region: Box) -> list[Box]:
-    """One voxel thick boxes through the middle of the region."""
-    boxes = []
-    for axis in AXES:
-        start, stop = list(region.start), list(region.stop)
-        start[axis] += region.shape[axis] // 2
-        stop[axis] = start[axis] + 1
-        boxes.append(Box(vec3(start), vec3(stop)))
-    return boxes
-
-
-def _read(sweep: Sweep, box: Box, *, truth: bool = False) -> NDArray[Any]:
-    """A box of level 0 of the image's first channel, or of the truth."""
-    from bigcp3d.edge.image.image import read_box
-
+def _read(sweep: Sweep, axis: int, *, truth: bool = False) -> NDArray[Any]:
+    """The region's middle plane at level 0, of the image's first channel or of the truth."""
+    box = plane_of(sweep.region, axis)
     if truth and sweep.truth is not None:
-        return read_box(sweep.truth, 0, box, time=sweep.time if sweep.truth.times > 1 else 0)
-    return read_box(sweep.plan.source.image, 0, box, channel=sweep.plan.source.channels[0], time=sweep.time)
+        return read_box(sweep.truth, 0, box, time=sweep.time if sweep.truth.times > 1 else 0).squeeze(axis)
+    source = sweep.plan.source
+    return read_box(source.image, 0, box, channel=source.channels[0], time=sweep.time).squeeze(axis)

@@ -1,1 +1,1 @@
-"""What is shown while a run goes."""
+"""The progress of a run: as bars, as lines of text, or as JSON."""

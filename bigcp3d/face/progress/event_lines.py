@@ -1,4 +1,4 @@
-"""Events for pipelines: ``--json`` writes one JSON object a line, and nothing else, to stdout.
+"""Writes events for pipelines: with ``--json``, one JSON object a line and nothing else on stdout.
 
 Every line has ``event`` and ``time`` (UTC, ISO 8601). Fields may be added in later versions; none is renamed.
 
@@ -41,7 +41,6 @@ from bigcp3d.schedule.running.events import (
     ReportWritten,
     RunFinished,
     RunPlanned,
-    Summary,
     Warned,
 )
 
@@ -54,7 +53,7 @@ SUMMARY_FIELDS = (
 
 @dataclass
 class EventLines:
-    """An observer that writes each event as a line of JSON, flushed at once for pipes; ``clock`` never goes back."""
+    """An observer that writes each event at once as a line of JSON. ``clock`` is a clock that never goes back."""
 
     stream: TextIO = field(default_factory=lambda: sys.stdout)
     clock: Callable[[], float] = time.monotonic
@@ -66,21 +65,16 @@ class EventLines:
         """Write one event."""
         match event:
             case RunPlanned(plan):
-                labels, shape = str(plan.output.target.path), plan.image_shape
-                more = {
-                    "image": plan.source.image.path,
-                    "labels": labels,
-                    "work_dir": plan.storage.work_dir,
-                    "shape": plan.shape,
-                }
-                count = math.prod(shape) * len(plan.where.times)
                 self.write(
                     "planned",
                     version=plan.version,
-                    **more,
+                    image=plan.source.image.path,
+                    labels=str(plan.output.target.path),
+                    work_dir=plan.storage.work_dir,
+                    shape=plan.shape,
                     block=plan.execution.block,
                     blocks=len(plan.grid),
-                    voxels=count,
+                    voxels=math.prod(plan.image_shape) * len(plan.where.times),
                 )
             case ClusterReady(dashboard, workers):
                 self.workers = workers
@@ -97,7 +91,7 @@ class EventLines:
             case ReportWritten(path):
                 self.write("report", path=path)
             case RunFinished(summary):
-                self.write("finished", **summary_fields(summary))
+                self.write("finished", **{name: getattr(summary, name) for name in SUMMARY_FIELDS})
 
     def write(self, event: str, **fields: Any) -> None:
         """Write one line."""
@@ -106,7 +100,7 @@ class EventLines:
         self.stream.flush()
 
     def write_error(self, error: BaseException) -> None:
-        """Write the error, bug or Ctrl-C that ended the run."""
+        """Write what ended the run: an error, a bug or Ctrl-C."""
         message = "interrupted" if isinstance(error, KeyboardInterrupt) else str(error)
         self.write("error", kind=type(error).__name__, message=message, exit_code=exit_code_of(error))
 
@@ -122,13 +116,5 @@ class EventLines:
             **{"pass": name},
             blocks_done=pace.done,
             blocks=pace.total,
-            voxels_done=pace.done_vox,
-            voxels=pace.total_vox,
-            voxels_per_second=pace.voxels_per_second,
-            seconds_left=pace.seconds_left,
+            **pace.as_json(),
         )
-
-
-def summary_fields(summary: Summary) -> dict[str, Any]:
-    """A run's summary as JSON."""
-    return {name: getattr(summary, name) for name in SUMMARY_FIELDS}

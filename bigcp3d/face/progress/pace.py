@@ -1,7 +1,7 @@
-"""Speed and time left of a pass, from measured blocks; and counts and durations as people read them.
+"""Estimates the speed and the time left of a pass, and formats counts and durations.
 
-Speed is voxels over wall time and all workers, from the start of the first measured block to the end of the last one,
-since blocks differ in size and several run at a time. Blocks that an earlier run finished are done, but not measured.
+The speed is voxels per second of wall time over all workers, from the start of the first measured block to the end of
+the last one: blocks differ in size, and several run at once. Blocks that an earlier run finished are not measured.
 """
 
 from __future__ import annotations
@@ -32,11 +32,11 @@ def format_time(seconds: float) -> str:
 
 @dataclass
 class Pace:
-    """Speed of one pass.
+    """The progress and speed of one pass.
 
-    ``total`` and ``done`` count blocks, those of earlier runs included, ``total_vox`` and ``done_vox`` their voxels
-    (none for a pass that runs once). ``measured`` blocks with ``voxels`` were done in this run, from ``began`` to
-    ``latest`` on the caller's clock.
+    ``total`` and ``done`` count blocks, with those of earlier runs; ``total_vox`` and ``done_vox`` count their voxels
+    (0 for a pass that runs once). This run did ``measured`` blocks with ``voxels`` voxels, from ``began`` to ``latest``
+    on the caller's clock.
     """
 
     total: int
@@ -50,7 +50,7 @@ class Pace:
     latest: float = 0.0
 
     def count(self, event: BlockDone, now: float) -> None:
-        """Take one finished block into account."""
+        """Count one finished block."""
         self.done, self.total = max(self.done, event.done), event.total
         self.done_vox += event.voxels
         if event.seconds > 0:
@@ -73,10 +73,10 @@ class Pace:
 
     @property
     def seconds_left(self) -> float | None:
-        """Wall time that the remaining voxels take at this run's mean pace.
+        """Wall time that the remaining voxels take at this run's mean speed.
 
-        None before each worker could finish a block (or a quarter of all are done): the first block alone would give a
-        time several times too long.
+        None until as many blocks are measured as there are workers, or a quarter of all: the first block alone would
+        give a time several times too long.
         """
         if self.done >= self.total:
             return 0.0
@@ -86,6 +86,15 @@ class Pace:
         if self.total_vox and speed:
             return max(0, self.total_vox - self.done_vox) / speed
         return (self.latest - self.began) / self.measured * (self.total - self.done)
+
+    def as_json(self) -> dict[str, float | None]:
+        """Voxels done, voxels, speed and time left, under the names that JSON output has."""
+        return {
+            "voxels_done": self.done_vox,
+            "voxels": self.total_vox,
+            "voxels_per_second": self.voxels_per_second,
+            "seconds_left": self.seconds_left,
+        }
 
     def describe(self) -> str:
         """Speed and time left as text: ``1.24 Mvoxel/s, 0:42 left``; empty where nothing was measured."""

@@ -1,7 +1,7 @@
-"""The progress display of a run: the dashboard's address, a bar for each pass, warnings, and a line at the end.
+"""Shows the progress of a run: the dashboard's address, a bar for each pass, warnings, and a line at the end.
 
-On a terminal and in a notebook the passes are bars; elsewhere (a batch system's log, a notebook without ipywidgets)
-they are plain lines, one every few seconds. All of it goes to stderr, so that stdout holds results only.
+Terminals and notebooks get bars. Elsewhere, as in the log of a batch system or a notebook without ipywidgets, there is
+a plain line every few seconds. All of it goes to stderr, so that stdout holds only results.
 """
 
 from __future__ import annotations
@@ -34,7 +34,7 @@ LINE_EVERY_S = 5.0
 
 @dataclass
 class Watcher:
-    """An observer that shows the pace of each pass: as bars, or as plain lines where there are none."""
+    """An observer that shows the pace of each pass: with bars where they are given, else in plain lines."""
 
     console: Console
     bars: Progress | None = None
@@ -49,9 +49,7 @@ class Watcher:
         match event:
             case RunPlanned(plan):
                 if plan.reuses_maps:
-                    self._print(
-                        f"maps kept in {plan.given.maps} are used, nothing is predicted (--from image predicts)"
-                    )
+                    self._print(f"using the maps kept in {plan.given.maps}; give --from image to predict again")
             case ClusterReady(dashboard, workers):
                 self.workers = workers
                 self._print(describe_cluster(dashboard, workers))
@@ -63,8 +61,6 @@ class Watcher:
                 self._print(f"FAILED: {name} of block {index}, time {when}: {error}")
             case Warned(message):
                 self._print(f"warning: {message}")
-            case _:
-                pass
 
     def _print(self, line: str | Text) -> None:
         self.console.print(line, markup=False, highlight=False, soft_wrap=True)
@@ -89,29 +85,11 @@ class Watcher:
 
 
 def describe_cluster(dashboard: str, workers: int) -> Text:
-    """The cluster in a line; a terminal that knows links makes the address one."""
+    """The cluster in a line. Terminals that know links make the address one."""
     line = Text(f"Dask cluster with {workers} worker{'s' if workers != 1 else ''}")
     if dashboard:
         line.append("; dashboard: ").append(dashboard, style=f"link {dashboard}")
     return line
-
-
-def in_plain_notebook(console: Console) -> bool:
-    """Whether this is a notebook without ipywidgets, which cannot draw a bar again."""
-    return console.is_jupyter and importlib.util.find_spec("ipywidgets") is None
-
-
-def together(*observers: Observer | None) -> Observer | None:
-    """One observer for all that are not None, told in this order; None where none is left."""
-    there = [observer for observer in observers if observer is not None]
-    if not there:
-        return None
-
-    def tell(event: Event) -> None:
-        for observer in there:
-            observer(event)
-
-    return tell
 
 
 @contextmanager
@@ -128,12 +106,13 @@ def watching(quiet: bool = False, console: Console | None = None) -> Iterator[Ob
     Yields
     ------
     observer : callable or None
-        To be given to `segment` as ``on_event``.
+        Give it to `bigcp3d.segment` as ``on_event``.
     """
     console = console or Console(stderr=True)
+    widgets = console.is_jupyter and importlib.util.find_spec("ipywidgets") is not None
     if quiet:
         yield None
-    elif not (console.is_terminal or console.is_jupyter) or in_plain_notebook(console):
+    elif not widgets and (console.is_jupyter or not console.is_terminal):
         yield Watcher(console)
     else:
         columns = (
@@ -148,7 +127,7 @@ def watching(quiet: bool = False, console: Console | None = None) -> Iterator[Ob
 
 
 def describe_summary(summary: Summary) -> str:
-    """The run in one line: cells, where they are, what filters took out, size and speed."""
+    """A run in one line: its cells, their labels, what the filters removed, size and speed."""
     words = [f"{summary.cells:,} cells in {summary.labels}"]
     words += [f"{count:,} removed ({name})" for name, count in summary.removed.items() if count]
     if summary.unassigned_vox:

@@ -1,4 +1,4 @@
-"""Prepares views and cells for the page: pictures, their size on the screen, scale bars, captions, alt texts."""
+"""Prepares the pictures of the page: their size on the screen, scale bars, captions and alt texts."""
 
 from __future__ import annotations
 
@@ -9,25 +9,25 @@ import numpy as np
 
 from bigcp3d.face.report.facts import Facts
 from bigcp3d.face.report.pictures import draw_view
-from bigcp3d.face.report.views import AXES, View, cell_planes, contrast, middle_planes, round_length
+from bigcp3d.face.report.views import AXES, View, cell_planes, contrast_of, middle_planes, round_length
 from bigcp3d.pure.cells.cell_summary import CellRows
 
 PLANE_BYTES, CARD_BYTES = 350_000, 6_000
-"""Most bytes of either part of a picture: with 3 planes, and 3 of each of 35 cells, the page stays under 4.5 MB."""
+"""Most bytes of the image or the outlines of a picture; 3 planes and 3 slices of each of 35 cells stay below 4.5 MB."""
 
 PAGE_PX, CARD_PX, CARD_HEIGHT_PX = 720.0, 430.0, 170.0
 
-WORDS = {
-    "elongation": "elongated",
-    "fill": "not a convex body",
-    "foreground": "the network was unsure",
+WHY_ODD = {
+    "elongation": "elongated: {value:.2g} times as long as wide (median {median:.2g})",
+    "fill": "irregular shape: fills {value:.0%} of its ellipsoid (median {median:.0%})",
+    "foreground": "weak foreground: mean {value:.2f} (median {median:.2f})",
 }
 
 
 def plane_cards(facts: Facts) -> list[dict[str, Any]]:
     """The three planes through the middle, all on one scale."""
     views = list(middle_planes(facts.source, facts.time))
-    shown = contrast(views)
+    shown = contrast_of(views)
     scale = PAGE_PX / max(max(view.size) for view in views)
     cards = []
     for view in views:
@@ -35,47 +35,37 @@ def plane_cards(facts: Facts) -> list[dict[str, Any]]:
         down, right = (a for k, a in enumerate(AXES) if k != view.axis)
         zoom = 2 if scale * min(view.pixel) < 3 else 4
         alt = f"Slice across {AXES[view.axis]} at {view.name}: image in grey, outlines of {cells:,} cells in colour."
-        card = _show(view, shown, scale, zoom=zoom, limit=PLANE_BYTES, alt=alt)
+        card = _show(view, shown, scale, alt, zoom=zoom, limit=PLANE_BYTES)
         height, width = view.labels.shape
-        where = f"{view.name}. {down} downwards, {right} to the right"
-        card["caption"] = f"{where}, {height} × {width} voxels, {cells:,} cells."
-        cards.append(card)
+        where = f"{view.name}. {down} points down, {right} to the right"
+        cards.append({**card, "caption": f"{where}, {height} × {width} voxels, {cells:,} cells."})
     return cards
 
 
 def cell_cards(facts: Facts, rows: CellRows, why: Sequence[str] = ()) -> list[dict[str, Any]]:
-    """Cells, each cut in three directions, on its own scale and with its own contrast."""
+    """Cells, each in three slices, with its own scale and contrast."""
     return [_cell_card(facts, rows, row, why[row] if why else None) for row in range(len(rows))]
 
 
 def _cell_card(facts: Facts, rows: CellRows, row: int, why: str | None) -> dict[str, Any]:
     label, time = int(rows.ids[row]), int(rows.time[row])
     views = cell_planes(facts.source, label, time, rows.low[row].tolist(), rows.high[row].tolist())
-    shown = contrast(views)
+    shown = contrast_of(views)
     wide, high = sum(view.size[1] for view in views), max(view.size[0] for view in views)
     scale = min((CARD_PX - 12) / wide, CARD_HEIGHT_PX / high)
     cards = []
     for k, view in enumerate(views):
         zoom = int(np.clip(round(2 * scale * min(view.pixel)), 2, 8))
         alt = f"Cell {label} across {AXES[view.axis]} at {view.name}, outlined in white among its neighbours."
-        card = _show(view, shown, scale, zoom=zoom, limit=CARD_BYTES, alt=alt, chosen=label)
+        card = _show(view, shown, scale, alt, zoom=zoom, limit=CARD_BYTES, chosen=label)
         cards.append(card if k == 0 else {**card, "bar": None})
-    title = f"{label}" + (f", time {time}" if len(facts.times) > 1 else "")
+    title = f"cell {label}" + (f", time {time}" if len(facts.times) > 1 else "")
     lines = [describe_volume(facts, int(rows.volume[row]))]
     if why is not None:
-        lines.append(f"{WORDS[why]}: {_reason(facts, rows, row, why)}")
+        lines.append(WHY_ODD[why].format(value=float(getattr(rows, why)[row]), median=facts.digest.median[why]))
     elif rows.border[row]:
         lines.append("cut by the border of the volume")
     return {"title": title, "lines": lines, "views": cards}
-
-
-def _reason(facts: Facts, rows: CellRows, row: int, why: str) -> str:
-    value, median = float(getattr(rows, why)[row]), facts.digest.median[why]
-    if why == "elongation":
-        return f"{value:.2g} times as long as wide (median {median:.2g})"
-    if why == "fill":
-        return f"fills {value:.0%} of its ellipsoid (median {median:.0%})"
-    return f"mean foreground {value:.2f} (median {median:.2f})"
 
 
 def describe_volume(facts: Facts, voxels: int) -> str:
@@ -90,23 +80,15 @@ def format_um3(value: float) -> str:
     return f"{value:,.0f}" if value >= 100 else f"{value:.3g}"
 
 
-def _show(view: View, shown: tuple[float, float], scale: float, **drawing: Any) -> dict[str, Any]:
-    """A view as the template takes it; ``scale`` is in pixels of the screen by unit."""
-    alt = drawing.pop("alt")
-    picture = draw_view(view, shown, **drawing)
+def _show(view: View, shown: tuple[float, float], scale: float, alt: str, **drawing: Any) -> dict[str, Any]:
+    """A view as the template takes it; ``scale`` is in pixels of the screen per unit of length."""
     height, width = view.size
     bar = round_length(width)
     return {
-        "axis": view.axis,
-        "level": view.level,
-        "time": view.time,
-        "start": " ".join(map(str, view.box.start)),
-        "stop": " ".join(map(str, view.box.stop)),
-        "zoom": picture.zoom,
+        "view": view,
+        "picture": draw_view(view, shown, **drawing),
         "width": max(round(width * scale, 1), 1),
         "height": max(round(height * scale, 1), 1),
-        "grey": picture.grey,
-        "lines": picture.lines,
         "alt": alt,
         "bar": f"{bar:g} {view.unit}",
         "bar_width": round(100 * bar / width, 2),

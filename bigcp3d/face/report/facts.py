@@ -1,4 +1,4 @@
-"""Gathers what a report shows from labels, their attributes and their cells; nothing is drawn here."""
+"""Gathers what a report shows, from labels, their attributes and their cells. Nothing is drawn here."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from typing import Any
 from bigcp3d.edge.image.image import open_labels
 from bigcp3d.edge.image.level_geometry import with_told_scale
 from bigcp3d.edge.image.metadata import own_part
-from bigcp3d.edge.image.open_node import open_node
+from bigcp3d.edge.image.open_node import read_attributes
 from bigcp3d.edge.labels.label_source import source_image
 from bigcp3d.face.report.views import Source
 from bigcp3d.pure.boxes import Box, vec3
@@ -22,12 +22,11 @@ from bigcp3d.work.run.run_costs import RunEffort, effort_of
 
 @dataclass(frozen=True, eq=False)
 class Facts:
-    """What a report shows: slices of one ``time``, cells of all ``times`` that were segmented.
+    """What a report shows: slices of one ``time``, and cells of all ``times`` that were segmented.
 
-    ``run`` is what the labels' attributes say of their run; empty where bigcp3d did not make them.
+    ``run`` is what the attributes of the labels say about their run; empty where bigcp3d did not make them.
     """
 
-    name: str
     source: Source
     time: int
     times: tuple[int, ...]
@@ -37,21 +36,21 @@ class Facts:
 
     @property
     def parameters(self) -> Mapping[str, Any]:
-        """Of the run."""
+        """The parameters of the run."""
         found = self.run.get("parameters")
         return found if isinstance(found, Mapping) else {}
 
     @property
     def voxel_um3(self) -> float | None:
-        """Cubic micrometres of a voxel of the labels."""
+        """Volume of a voxel of the labels in cubic micrometres, where its size is known."""
         scale = self.source.labels.levels[0].scale_um
         return None if scale is None else scale[0] * scale[1] * scale[2]
 
 
 def gather(store: str | Path, name: str, parts: Parts | None = None, image: str | None = None) -> Facts:
-    """Gather all facts; the arguments are those of `bigcp3d.face.report.write.write_report`."""
+    """Gather all facts. The arguments are those of `bigcp3d.face.report.write.write_report`."""
     labels = with_told_scale(open_labels(store, name))
-    run = own_part(open_node(labels.path).attrs.asdict())
+    run = own_part(read_attributes(labels.path))
     parameters = run.get("parameters") or {}
     times = tuple(parameters.get("times") or range(labels.times))
     roi = parameters.get("roi")
@@ -60,10 +59,8 @@ def gather(store: str | Path, name: str, parts: Parts | None = None, image: str 
         rows = list(cells_of_labels(labels, wanted))
         parts = partial(iter, rows)
     channels = parameters.get("channels") or [0]
-    source = Source.of(labels, source_image(labels, image), int(channels[0]), wanted)
     return Facts(
-        name=Path(labels.path).name,
-        source=source,
+        source=Source(labels, source_image(labels, image), int(channels[0]), wanted),
         time=times[len(times) // 2],
         times=times,
         run=run,

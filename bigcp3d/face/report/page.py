@@ -1,4 +1,4 @@
-"""Fills the template of the page (`page.html.j2`) with facts in words and numbers."""
+"""Fills the template of the page (`page.html.j2`) with texts and numbers."""
 
 from __future__ import annotations
 
@@ -11,16 +11,15 @@ from jinja2 import Environment, PackageLoader, StrictUndefined
 from markupsafe import Markup
 
 from bigcp3d.face.progress.pace import format_count, format_time
-from bigcp3d.face.progress.pass_colours import colour_of
 from bigcp3d.face.report.cards import cell_cards, describe_volume, format_um3, plane_cards
 from bigcp3d.face.report.facts import Facts
-from bigcp3d.face.report.plots import plot_volumes, plot_workers
+from bigcp3d.face.report.plots import colour_of, plot_volumes, plot_workers
 from bigcp3d.pure.memory import format_bytes
 from bigcp3d.version import __version__
 from bigcp3d.work.run.run_costs import PassEffort, RunEffort, WorkerEffort
 
 GENERATOR = "bigcp3d"
-"""Marks a file as a report, so that no other file is replaced."""
+"""Marks a file as a report: only reports are replaced."""
 
 LIMITS = {
     "too small": ("min_volume_vox", "at least {:,.6g} working voxels"),
@@ -50,8 +49,7 @@ def context(facts: Facts) -> dict[str, Any]:
         "slices_text": _slices_text(facts),
         "planes": plane_cards(facts),
         "cells": digest.cells,
-        "volumes": Markup(_volumes(facts)) if digest.cells else "",
-        "volumes_text": _volumes_text(facts),
+        **(_volumes(facts) if digest.cells else {}),
         "removed": list(_removed(facts)),
         "unassigned_text": _unassigned(facts),
         "galleries": list(_galleries(facts)),
@@ -63,8 +61,8 @@ def context(facts: Facts) -> dict[str, Any]:
 
 def _title(facts: Facts) -> str:
     over = f" over {len(facts.times)} time points" if len(facts.times) > 1 else ""
-    store = Path(facts.source.labels.path).parent.parent.name
-    return f"{facts.digest.cells:,} cells{over} in {store}, labels {facts.name}"
+    path = Path(facts.source.labels.path)
+    return f"{facts.digest.cells:,} cells{over} in {path.parent.parent.name}, labels {path.name}"
 
 
 def _subtitle(facts: Facts) -> str:
@@ -77,40 +75,35 @@ def _subtitle(facts: Facts) -> str:
     return "; ".join([*words, f"report written {datetime.now(UTC):%d %B %Y, %H:%M} UTC"])
 
 
-def _figures(facts: Facts) -> Iterator[dict[str, str]]:
-    """The numbers at the top."""
-
-    def figure(name: str, value: str, note: str) -> dict[str, str]:
-        return {"name": name, "value": value, "note": note}
-
+def _figures(facts: Facts) -> Iterator[tuple[str, str, str]]:
+    """Name, value and note of the numbers at the top."""
     digest, effort, size = facts.digest, facts.effort, facts.source.wanted.size
-    yield figure("cells", f"{digest.cells:,}", f"{digest.border:,} touch the border")
+    yield "cells", f"{digest.cells:,}", f"{digest.border:,} touch the border"
     if digest.cells:
         voxels = f"{digest.median['volume']:,.6g} voxels"
         if facts.voxel_um3 is not None:
-            yield figure("median volume", f"{format_um3(digest.median['volume'] * facts.voxel_um3)} µm³", voxels)
+            yield "median volume", f"{format_um3(digest.median['volume'] * facts.voxel_um3)} µm³", voxels
         else:
-            yield figure("median volume", voxels, "the store states no voxel size")
+            yield "median volume", voxels, "the store states no voxel size"
     share = digest.voxels / (size * max(len(facts.times), 1))
-    yield figure("labelled", f"{share:.1%}", f"of {format_count(size, 'voxel')}s")
+    yield "labelled", f"{share:.1%}", f"of {format_count(size, 'voxel')}s"
     if (foreground := int(facts.run.get("foreground_vox") or 0)) > 0:
         lost = int(facts.run.get("unassigned_vox") or 0)
-        yield figure("foreground unassigned", f"{lost / foreground:.2%}", f"{lost:,} working voxels")
+        yield "foreground unassigned", f"{lost / foreground:.2%}", f"{lost:,} working voxels"
     if effort is not None:
         speed = format_count(size * len(facts.times) / max(effort.seconds, 1e-9), "voxel/s")
-        yield figure("wall time", format_time(effort.seconds), speed)
+        yield "wall time", format_time(effort.seconds), speed
         if peak := max((p.peak_bytes for p in effort.passes), default=0):
-            planned = f"at the peak; planned {format_bytes(effort.planned_bytes)}"
-            yield figure("memory of a worker", format_bytes(peak), planned)
+            yield "memory of a worker", format_bytes(peak), f"peak; planned {format_bytes(effort.planned_bytes)}"
 
 
 def _warnings(facts: Facts) -> Iterator[str]:
     if not facts.run:
-        yield ("These labels do not say that bigcp3d made them, so filters, time and parameters are unknown.")
+        yield "These labels do not say that bigcp3d made them, so filters, time and parameters are unknown."
     if (bad := int(facts.run.get("nonfinite_vox") or 0)) > 0:
         yield f"{bad:,} voxels of the image are NaN or infinite and counted as the lowest intensity."
     if facts.run.get("scale_um"):
-        yield "Micrometres follow from the voxel size that was given (--scale), not from what the store says."
+        yield "Micrometres are computed from the voxel size that was given (--scale), not from what the store says."
     if facts.source.image is None:
         yield "The image of these labels cannot be read, so outlines are shown alone."
     elif not any(level is not None for level in facts.source.levels):
@@ -119,37 +112,34 @@ def _warnings(facts: Facts) -> Iterator[str]:
 
 def _slices_text(facts: Facts) -> str:
     words = (
-        "Each cell has an outline, drawn on the inner side of its border, in a colour that follows from its id. Grey "
-        "values lie between the 1st and the 99.8th percentile of these slices."
+        "Each cell has an outline just inside its border, in a colour that its id decides. Black is the 1st percentile "
+        "of the intensities in these slices, white the 99.8th."
     )
     channels = facts.parameters.get("channels") or [0]
     words += f" Channel {channels[0]}, the first of {len(channels)}." if len(channels) > 1 else ""
     return words + (f" Time point {facts.time}." if len(facts.times) > 1 else "")
 
 
-def _volumes(facts: Facts) -> str:
+def _volumes(facts: Facts) -> dict[str, str]:
+    """The histogram and its caption."""
     digest, voxel = facts.digest, facts.voxel_um3
     factor, unit = (1.0, "voxels") if voxel is None else (voxel, "µm³")
-    return plot_volumes(digest.edges * factor, digest.counts, digest.median["volume"] * factor, unit)
+    small, large = (describe_volume(facts, int(rows.volume[0])) for rows in (digest.smallest, digest.largest))
+    plot = plot_volumes(digest.edges * factor, digest.counts, digest.median["volume"] * factor, unit)
+    return {
+        "volumes": Markup(plot),
+        "volumes_text": f"Volumes of all {digest.cells:,} cells, with those that the border cuts. Smallest: {small}. "
+        f"Largest: {large}.",
+    }
 
 
-def _volumes_text(facts: Facts) -> str:
-    digest = facts.digest
-    if not digest.cells:
-        return ""
-    small, large = int(digest.smallest.volume[0]), int(digest.largest.volume[0])
-    return (
-        f"Volumes of all {digest.cells:,} cells, those cut by the border included. Smallest: "
-        f"{describe_volume(facts, small)}. Largest: {describe_volume(facts, large)}."
-    )
-
-
-def _removed(facts: Facts) -> Iterator[dict[str, str]]:
+def _removed(facts: Facts) -> Iterator[tuple[str, str, str]]:
+    """Each filter, its limit in words, and how many cells it removed."""
     filters = facts.parameters.get("filters") or {}
     for name, count in dict(facts.run.get("removed") or {}).items():
         key, words = LIMITS.get(name, ("", ""))
         limit = filters.get(key)
-        yield {"name": name, "limit": words.format(limit) if limit is not None else "", "count": f"{int(count):,}"}
+        yield name, words.format(limit) if limit is not None else "", f"{int(count):,}"
 
 
 def _unassigned(facts: Facts) -> str:
@@ -158,37 +148,34 @@ def _unassigned(facts: Facts) -> str:
         return ""
     lost, reach = int(facts.run.get("unassigned_vox") or 0), facts.parameters.get("reach")
     return (
-        f"Of {foreground:,} foreground voxels of the working grid, {lost:,} ({lost / foreground:.2%}) lead further "
-        f"than {reach} voxels and have no cell. Many of them mean cells larger than expected: give a larger --diameter "
-        "or --radius."
+        f"Of {foreground:,} foreground voxels of the working grid, {lost:,} ({lost / foreground:.2%}) have no cell, "
+        f"because their paths end more than {reach} voxels away. A large share means that cells are larger than "
+        "expected: give a larger --diameter or --radius."
     )
 
 
-def _galleries(facts: Facts) -> Iterator[dict[str, Any]]:
+def _galleries(facts: Facts) -> Iterator[tuple[str, str, list[dict[str, Any]]]]:
+    """Title, text and cells of each gallery."""
     digest = facts.digest
     how = (
-        "Each is cut across z, y and x where most of it lies; its outline is white, those of others coloured. Scale "
-        "and contrast are each cell's own; the bar holds for all three pictures."
+        "Each cell is shown in three slices, across z, y and x, where it is largest. Its outline is white; those of "
+        "its neighbours have colours. Each cell has its own scale and contrast; the scale bar is that of all three."
     )
     if digest.cells:
-        yield {"title": "Largest cells", "text": how, "cards": cell_cards(facts, digest.largest)}
-        yield {
-            "title": "Smallest cells",
-            "text": "Most of them are often pieces that the border of the volume cuts off.",
-            "cards": cell_cards(facts, digest.smallest),
-        }
+        yield "Largest cells", how, cell_cards(facts, digest.largest)
+        small = "Many of them may be pieces of cells that the border of the volume cuts."
+        yield "Smallest cells", small, cell_cards(facts, digest.smallest)
     if len(digest.oddest):
-        yield {
-            "title": "Oddest cells",
-            "text": "Cells that no border cuts and that lie furthest from the others, in robust standard deviations: "
-            "much longer than wide, bad at filling the ellipsoid of their moments (two cells in one, branches, "
-            "hollows), or with little foreground. Look here first for errors.",
-            "cards": cell_cards(facts, digest.oddest, digest.why),
-        }
+        odd = (
+            "Look here first for errors. Of all cells that no border cuts, these differ most from the others, in "
+            "robust standard deviations: they are long, fill badly the ellipsoid with the same moments (two cells in "
+            "one, branches, holes), or have a low mean predicted foreground."
+        )
+        yield "Oddest cells", odd, cell_cards(facts, digest.oddest, digest.why)
 
 
 def _effort(effort: RunEffort) -> dict[str, Any]:
-    used = sum(p.seconds for p in effort.passes)
+    used, workers = sum(p.seconds for p in effort.passes), len(effort.workers) + effort.more_workers
     passes = [
         {
             **_spent(p),
@@ -199,31 +186,27 @@ def _effort(effort: RunEffort) -> dict[str, Any]:
         for p in effort.passes
     ]
     return {
-        "effort_text": f"{format_time(used)} in tasks over {len(effort.workers) + effort.more_workers} worker "
-        f"processes; {format_time(effort.seconds)} on the clock for the call that finished the run. Memory is the "
-        "largest resident size of a worker while it ran a task of the pass, network and libraries included; the plan "
-        f"allowed for {format_bytes(effort.planned_bytes)}.",
+        "effort_text": f"All tasks took {format_time(used)} in sum, on {workers:,} worker process"
+        f"{'es' if workers != 1 else ''}. The call that finished the run took {format_time(effort.seconds)}. Peak "
+        "memory is the most that a worker process held during a task of the pass, including the network and all "
+        f"libraries; {format_bytes(effort.planned_bytes)} were planned.",
         "gpus": any(w.gpu_peak_bytes for w in effort.workers),
         "workers_plot": Markup(plot_workers(effort)),
         "passes": passes,
         "workers": [_spent(worker) for worker in effort.workers],
-        "more_workers": f"; the busiest, and there were {effort.more_workers:,} more" if effort.more_workers else "",
+        "more_workers": f"; {effort.more_workers:,} more are not listed" if effort.more_workers else "",
     }
 
 
 def _spent(row: PassEffort | WorkerEffort) -> dict[str, str]:
-    """What a pass and a worker have in common."""
+    """The columns that the tables of passes and of workers share."""
     return {
         "name": row.name,
         "tasks": f"{row.tasks:,}",
         "seconds": _seconds(row.seconds),
-        "peak": _peak(row.peak_bytes),
-        "gpu": _peak(row.gpu_peak_bytes),
+        "peak": format_bytes(row.peak_bytes) if row.peak_bytes else "",
+        "gpu": format_bytes(row.gpu_peak_bytes) if row.gpu_peak_bytes else "",
     }
-
-
-def _peak(count: int) -> str:
-    return format_bytes(count) if count else ""
 
 
 def _seconds(seconds: float) -> str:

@@ -1,7 +1,4 @@
-"""Draws plots as SVG, which follow the page's light and dark colours and need no script.
-
-Every plot has a title that says what it shows.
-"""
+"""Draws the plots of the page as SVG, which follow its light or dark colours and need no script."""
 
 from __future__ import annotations
 
@@ -13,16 +10,26 @@ import numpy as np
 from numpy.typing import NDArray
 
 from bigcp3d.face.progress.pace import format_count, format_time
-from bigcp3d.face.progress.pass_colours import colour_of
 from bigcp3d.work.run.run_costs import RunEffort
+
+PASS_COLOURS = {
+    "normalise": "#999999", "predict": "#4477aa", "merge": "#66aadd", "track": "#228833", "cluster": "#ccbb44",
+    "join": "#bb8833", "check": "#aa7744", "vote": "#997766", "resolve": "#ee6677", "label": "#aa3377",
+    "pyramid": "#ee99cc",
+}  # fmt: skip
 
 WIDTH, HEIGHT = 640, 240
 LEFT, RIGHT, TOP, BOTTOM = 64, 12, 12, 44
 
 
+def colour_of(name: str) -> str:
+    """The colour of a pass, as ``#rrggbb``."""
+    return PASS_COLOURS.get(name, "#777777")
+
+
 @dataclass
 class Plot:
-    """Axes and marks of one plot; the title is also read to those who cannot see it."""
+    """Axes and marks of one plot. Screen readers read the title aloud."""
 
     title: str
     x_name: str
@@ -33,19 +40,19 @@ class Plot:
     marks: list[str] = field(default_factory=list)
 
     def x(self, value: float) -> float:
-        """Place of a value on x."""
+        """The horizontal position of a value, in pixels."""
         low, high = self.x_range
         if self.x_log:
             low, high, value = math.log(low), math.log(high), math.log(value)
         return LEFT + (value - low) / max(high - low, 1e-12) * (WIDTH - LEFT - RIGHT)
 
     def y(self, value: float) -> float:
-        """Place of a value on y."""
+        """The vertical position of a value, in pixels."""
         low, high = self.y_range
         return HEIGHT - BOTTOM - (value - low) / max(high - low, 1e-12) * (HEIGHT - TOP - BOTTOM)
 
     def svg(self) -> str:
-        """The plot."""
+        """The plot as an SVG element."""
         floor, right = HEIGHT - BOTTOM, WIDTH - RIGHT
         parts = [
             f'<svg class="plot" viewBox="0 0 {WIDTH} {HEIGHT}" role="img" aria-label="{escape(self.title)}">',
@@ -74,7 +81,7 @@ def short(value: float) -> str:
 
 
 def y_ticks(low: float, high: float) -> list[float]:
-    """About five round numbers."""
+    """About five round numbers from ``low`` to ``high``."""
     span = max(high - low, 1e-12)
     power = 10.0 ** math.floor(math.log10(span / 4))
     step = next(s * power for s in (1, 2, 5, 10) if span / (s * power) <= 5)
@@ -83,7 +90,7 @@ def y_ticks(low: float, high: float) -> list[float]:
 
 
 def log_ticks(low: float, high: float) -> list[float]:
-    """1, 2 and 5 times powers of ten; only powers where there would be too many."""
+    """1, 2 and 5 times the powers of ten; only the powers where there would be more than ten numbers."""
     powers = range(math.floor(math.log10(low)), math.ceil(math.log10(high)) + 1)
     for steps in ((1, 2, 5), (1,)):
         found = [s * 10.0**p for p in powers for s in steps if low <= s * 10.0**p <= high]
@@ -93,7 +100,7 @@ def log_ticks(low: float, high: float) -> list[float]:
 
 
 def plot_volumes(edges: NDArray[np.float64], counts: NDArray[np.int64], median: float, unit: str) -> str:
-    """Histogram of volumes, with the median."""
+    """The histogram of volumes, with the median."""
     cells, most = int(counts.sum()), int(counts.max(initial=1))
     title = f"Volumes of {cells:,} cells, from {edges[0]:.4g} to {edges[-1]:.4g} {unit}; median {median:.4g}"
     plot = Plot(title, f"volume ({unit}, logarithmic)", "cells", (edges[0], edges[-1]), (0, most * 1.05), x_log=True)
@@ -116,7 +123,7 @@ def plot_volumes(edges: NDArray[np.float64], counts: NDArray[np.int64], median: 
 
 
 def plot_workers(effort: RunEffort) -> str:
-    """How many workers were at each pass, over time, one pass on top of the other."""
+    """How many workers were busy with each pass, over time; passes are stacked."""
     length = effort.bin_seconds * max((len(p.busy) for p in effort.passes), default=1)
     heights = np.array([p.busy for p in effort.passes]).reshape(len(effort.passes), -1)
     most = float(heights.sum(axis=0).max(initial=1))
@@ -128,11 +135,9 @@ def plot_workers(effort: RunEffort) -> str:
     below = np.zeros(heights.shape[1])
     for row, one in zip(heights, effort.passes, strict=True):
         above = below + row
-        up, down = [], []
-        for k in range(len(row)):
-            a, b = plot.x(k * effort.bin_seconds / scale), plot.x((k + 1) * effort.bin_seconds / scale)
-            up += [f"{a:.1f},{plot.y(above[k]):.1f}", f"{b:.1f},{plot.y(above[k]):.1f}"]
-            down += [f"{a:.1f},{plot.y(below[k]):.1f}", f"{b:.1f},{plot.y(below[k]):.1f}"]
+        edges = [plot.x(k * effort.bin_seconds / scale) for k in range(len(row) + 1)]
+        up = [f"{x:.1f},{plot.y(value):.1f}" for k, value in enumerate(above) for x in edges[k : k + 2]]
+        down = [f"{x:.1f},{plot.y(value):.1f}" for k, value in enumerate(below) for x in edges[k : k + 2]]
         points = " ".join([*up, *reversed(down)])
         plot.marks.append(
             f'<polygon fill="{colour_of(one.name)}" points="{points}"><title>{one.name}</title></polygon>'

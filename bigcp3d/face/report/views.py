@@ -1,7 +1,7 @@
-"""Reads the voxels that a report shows: planes through the middle, and cells cut in three directions.
+"""Reads the voxels that a report shows: planes through the middle, and three slices of each cell.
 
-No picture grows with the volume. A plane is read at the finest level at which it fits; where even the coarsest is too
-large, its middle is shown. A cell is read with its surroundings at the finest level at which those are small.
+No picture grows with the volume. A plane, or a cell with its surroundings, is read at the finest level at which it is
+small enough. Where even the coarsest level is too large, only the middle is shown.
 """
 
 from __future__ import annotations
@@ -14,6 +14,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from bigcp3d.edge.image.image import ImageInfo, read_box
+from bigcp3d.face.pictures.plane_drawing import find_contrast, plane_of
 from bigcp3d.pure.boxes import Box, vec3
 
 PLANE_SIDE = 900
@@ -57,22 +58,19 @@ class View:
 class Source:
     """Labels and their image.
 
-    ``levels`` holds, for each level of the labels, the image's level of the same shape. ``wanted`` is the box of level
-    0 that was segmented.
+    ``wanted`` is the box of level 0 that was segmented.
     """
 
     labels: ImageInfo
     image: ImageInfo | None
-    levels: tuple[int | None, ...]
     channel: int
     wanted: Box
 
-    @classmethod
-    def of(cls, labels: ImageInfo, image: ImageInfo | None, channel: int = 0, wanted: Box | None = None) -> Source:
-        """Match levels by their shapes."""
-        shapes = [level.shape for level in image.levels] if image is not None else []
-        levels = tuple(shapes.index(level.shape) if level.shape in shapes else None for level in labels.levels)
-        return cls(labels, image, levels, channel, wanted or Box.of_shape(labels.levels[0].shape))
+    @property
+    def levels(self) -> tuple[int | None, ...]:
+        """For each level of the labels the image's level of the same shape, if there is one."""
+        shapes = [level.shape for level in self.image.levels] if self.image is not None else []
+        return tuple(shapes.index(level.shape) if level.shape in shapes else None for level in self.labels.levels)
 
     def at(self, level: int, box: Box) -> Box:
         """A box of level 0 at another level; at least a voxel, inside the volume."""
@@ -110,72 +108,48 @@ class Source:
 def middle_planes(source: Source, time: int) -> Iterator[View]:
     """Planes across z, y and x through the middle of what was labelled."""
     for axis in range(3):
-        level, box = _fitting(source, axis)
+        level, box = _fit(source, source.wanted, PLANE_SIDE, axis)
         yield source.view(axis, time, level, box, *source.read(level, box, time))
 
 
-def _fitting(source: Source, axis: int) -> tuple[int, Box]:
-    """The finest level at which the plane fits; at the coarsest, as much of its middle as fits."""
+def _fit(source: Source, wanted: Box, side: int, axis: int | None = None) -> tuple[int, Box]:
+    """The finest level at which a box of level 0 is at most ``side`` voxels wide, and the box there.
+
+    With ``axis`` only its middle plane has to fit. Where it fits at no level, the middle of it at the coarsest level.
+    """
     for level in range(len(source.labels.levels)):
-        whole = source.at(level, source.wanted)
-        box = _plane(whole, axis, (whole.start[axis] + whole.stop[axis]) // 2)
-        if max(box.shape) <= PLANE_SIDE:
+        box = source.at(level, wanted)
+        box = box if axis is None else plane_of(box, axis)
+        if max(box.shape) <= side:
             return level, box
-    return level, _inner(box, PLANE_SIDE)
-
-
-def _inner(box: Box, side: int) -> Box:
-    """The middle of a box, no wider than ``side``."""
     start = [a + max(0, b - a - side) // 2 for a, b in zip(box.start, box.stop, strict=True)]
-    return Box(vec3(start), vec3(min(b, a + side) for a, b in zip(start, box.stop, strict=True)))
-
-
-def _plane(box: Box, axis: int, at: int) -> Box:
-    """One plane of a box."""
-    start, stop = list(box.start), list(box.stop)
-    start[axis], stop[axis] = at, at + 1
-    return Box(vec3(start), vec3(stop))
+    return level, Box(vec3(start), vec3(min(b, a + side) for a, b in zip(start, box.stop, strict=True)))
 
 
 def cell_planes(source: Source, label: int, time: int, low: Sequence[int], high: Sequence[int]) -> list[View]:
-    """A cell and its surroundings, cut where most of it lies, across z, y and x; its box at level 0 is given."""
+    """Three slices of a cell and its surroundings, across z, y and x, where it is largest.
+
+    ``low`` and ``high`` are its bounding box at level 0.
+    """
     around = [max(4, round(0.35 * (b - a))) for a, b in zip(low, high, strict=True)]
-    shape = source.labels.levels[0].shape
-    wide = Box(vec3(low), vec3(high)).grow(vec3(around)).clip(shape)
-    level = _small_level(source, wide)
-    box = source.at(level, wide)
-    if max(box.shape) > CROP_SIDE:  # a huge cell, and no level that is coarse enough
-        box = _inner(box, CROP_SIDE)
+    wide = Box(vec3(low), vec3(high)).grow(vec3(around)).clip(source.labels.levels[0].shape)
+    level, box = _fit(source, wide, CROP_SIDE)
     grey, labels = source.read(level, box, time)
     own = labels == label
     views = []
     for axis in range(3):
         others = tuple(a for a in range(3) if a != axis)
         most = int(np.argmax(np.count_nonzero(own, axis=others)))
-        cut = [slice(None)] * 3
-        cut[axis] = slice(most, most + 1)
-        plane = _plane(box, axis, box.start[axis] + most)
-        flat = None if grey is None else grey[tuple(cut)]
-        views.append(source.view(axis, time, level, plane, flat, labels[tuple(cut)]))
+        plane = plane_of(box, axis, box.start[axis] + most)
+        inside = plane.slices(box.start)
+        flat = None if grey is None else grey[inside]
+        views.append(source.view(axis, time, level, plane, flat, labels[inside]))
     return views
 
 
-def _small_level(source: Source, box: Box) -> int:
-    for level in range(len(source.labels.levels)):
-        if max(source.at(level, box).shape) <= CROP_SIDE:
-            return level
-    return len(source.labels.levels) - 1
-
-
-def contrast(views: Sequence[View]) -> tuple[float, float]:
-    """Intensities shown black and white: the 1st and the 99.8th percentile over some views."""
-    found = [np.asarray(view.grey, np.float32).ravel() for view in views if view.grey is not None]
-    values = np.concatenate(found) if found else np.zeros(1, np.float32)
-    values = values[np.isfinite(values)]
-    if not len(values):
-        return 0.0, 1.0
-    low, high = (float(v) for v in np.percentile(values, (1, 99.8)))
-    return low, high if high > low else low + 1.0
+def contrast_of(views: Sequence[View]) -> tuple[float, float]:
+    """The intensities that are shown black and white in some views."""
+    return find_contrast([view.grey for view in views if view.grey is not None])
 
 
 def round_length(width: float) -> float:

@@ -1,4 +1,4 @@
-"""Writing a report: where it goes, and that it never harms the run it tells of."""
+"""Writes reports: where a report goes, and the observer that writes one at the end of a run."""
 
 from __future__ import annotations
 
@@ -10,10 +10,13 @@ from bigcp3d.edge.stores.atomic_files import write_atomically
 from bigcp3d.edge.stores.places import is_address, place
 from bigcp3d.edge.stores.zarr_write import is_group
 from bigcp3d.errors import TargetError
-from bigcp3d.face.report.page import GENERATOR
+from bigcp3d.face.report.facts import gather
+from bigcp3d.face.report.page import GENERATOR, render
 from bigcp3d.pure.cells.cell_summary import Parts
 from bigcp3d.schedule.planning.find_kept_maps import default_work_dir
 from bigcp3d.schedule.running.events import Event, LabelsReady, Observer, ReportWritten
+from bigcp3d.work.analyse.report_cells import cells_of_run
+from bigcp3d.work.plan.plan import Plan
 
 log = logging.getLogger(__name__)
 
@@ -33,13 +36,13 @@ def write_report(
     store : str or Path
         An image with labels, a store of labels, or one labels group.
     name : str
-        Of the labels.
+        Name of the labels.
     output : str or Path, optional
-        The file; default beside the store: ``STORE.NAME.report.html``. An older report there is replaced.
+        The file. Default: ``STORE.NAME.report.html`` beside the store. An older report there is replaced.
     image : str, optional
         The image of the labels, where they name none, or an address elsewhere (`bigcp3d.edge.labels.label_source`).
     parts : callable, optional
-        Gives the rows of all cells, where a run has them; else the labels are read, once and block by block.
+        Gives the rows of all cells, if a run has them. Default: the labels are read once, block by block.
 
     Returns
     -------
@@ -50,14 +53,11 @@ def write_report(
     InputError
         There are no such labels, or they cannot be read.
     TargetError
-        The file cannot be written, or is something else than a report.
+        The file cannot be written, or there is one that is no report.
     """
-    from bigcp3d.face.report.facts import gather
-    from bigcp3d.face.report.page import render
-
     labels = open_labels(store, name)
     path = Path(output) if output is not None else path_of(labels.path)
-    check_place(path)
+    _check_place(path)
     text = render(gather(store, name, parts, image)).encode()
     try:
         write_atomically(path, lambda file: file.write(text))
@@ -70,8 +70,8 @@ def path_of(where: str) -> Path:
     """Where the report of a labels group goes: beside the outermost store, never inside one.
 
     ``/data/embryo.zarr/labels/cells`` gives ``/data/embryo.cells.report.html``, and a well of a plate
-    ``/data/plate.A.1.0.cells.report.html``. For an address it goes into the current folder, by a name made of all of
-    the address, as that of the work directory is: two stores of one name do not share a report.
+    ``/data/plate.A.1.0.cells.report.html``. The report of an address goes into the current folder. Its name is made of
+    the whole address, as that of the work directory is, so that two stores of the same name do not share a report.
     """
     if is_address(where):
         spot = place(where)
@@ -86,14 +86,8 @@ def path_of(where: str) -> Path:
     return folder / f"{'.'.join(words)}.report.html"
 
 
-def check_place(path: Path) -> None:
-    """Refuse to replace a file that is no report.
-
-    Raises
-    ------
-    TargetError
-        It is something else.
-    """
+def _check_place(path: Path) -> None:
+    """Refuse to replace a file that is no report (`TargetError`)."""
     if not path.exists():
         return
     try:
@@ -105,41 +99,34 @@ def check_place(path: Path) -> None:
 
 
 class ReportWriter:
-    """An observer of a run that writes its report while the table of its cells is there.
+    """An observer that writes the report of a run when its labels are ready, and hands every event on to ``then``.
 
-    Whatever goes wrong is logged: the labels are finished, and `bigcp3d report` can make the report again.
-
-    Attributes
-    ----------
-    path : Path or None
-        Of the report, once it is written.
-    then : callable or None
-        Receives `ReportWritten`.
+    An error is only logged: the labels are finished, and `bigcp3d report` can write the report later. ``path`` is that
+    of the report, once it is written.
     """
 
-    path: Path | None = None
-    then: Observer | None = None
+    def __init__(self, then: Observer | None = None) -> None:
+        self.then: Observer = then or (lambda event: None)
+        self.path: Path | None = None
 
     def __call__(self, event: Event) -> None:
-        """Write the report when the labels are ready."""
-        if not isinstance(event, LabelsReady):
-            return
-        plan, target = event.plan, event.plan.output.target
-        try:
-            from bigcp3d.work.analyse.report_cells import cells_of_run
+        """Take one event."""
+        if isinstance(event, LabelsReady):
+            self._write(event.plan)
+        self.then(event)
 
+    def _write(self, plan: Plan) -> None:
+        target = plan.output.target
+        try:
             self.path = write_report(
-                plan.output.target.group,
-                plan.output.target.name,
-                image=plan.source.image.path,
-                parts=lambda: cells_of_run(plan),
+                target.group, target.name, image=plan.source.image.path, parts=lambda: cells_of_run(plan)
             )
-            if self.then is not None:
-                self.then(ReportWritten(str(self.path)))
         except Exception as error:
             log.warning(
                 "the labels are finished, but their report could not be written: %s: %s; "
-                "bigcp3d report %s --name %s tries again",
+                "try again with: bigcp3d report %s --name %s",
                 *(type(error).__name__, error, target.group, target.name),
             )
             log.debug("the report failed", exc_info=True)
+        else:
+            self.then(ReportWritten(str(self.path)))

@@ -1,10 +1,8 @@
-"""The maps that labels were made from, as layers: foreground and flow, on their own grid, over the image.
+"""Makes layers of the maps that labels were made from: foreground and flow, on the working grid, over the image.
 
-Maps are bare arrays on the working grid, one for each time point. Here they become one OME-Zarr group with axes (t), c,
-z, y, x, without copying a voxel: metadata place the grid over the image, and chunk keys lead to the array of each time
-point. Working voxel i lies at image voxel ``(i + 0.5) * f - 0.5``::
-
-    scale = f * scale of the level        translation = that of the level + (scale - scale of the level) / 2
+Maps are bare arrays on the working grid, one for each time point. A viewer sees them as one OME-Zarr group with axes
+(t), c, z, y, x. No voxel is copied: the metadata place the grid over the image, and the keys of chunks lead to the
+array of each time point.
 """
 
 from __future__ import annotations
@@ -20,49 +18,47 @@ import zarr
 from bigcp3d.edge.image.given_maps import open_maps
 from bigcp3d.edge.image.image import open_image
 from bigcp3d.edge.image.image_info import ImageInfo, Level
+from bigcp3d.edge.image.level_geometry import place_level
 from bigcp3d.edge.image.metadata import own_part
 from bigcp3d.edge.image.open_node import open_node, read_attributes
 from bigcp3d.edge.image.transforms import float3
 from bigcp3d.edge.stores.places import is_address, place
 from bigcp3d.errors import InputError
 from bigcp3d.face.view.scene import Channel, Images, Labels, Scene
-from bigcp3d.face.view.served_objects import Objects, Shelf, group_metadata_of, objects_at
+from bigcp3d.face.view.served_objects import ServedGroup, StoredObjects, group_metadata_of
 from bigcp3d.pure.boxes import vec3
 from bigcp3d.schedule.planning.find_kept_maps import default_work_dir
 
 LAYERS = (("foreground", "#ffffff"), ("flow z", "#ff0000"), ("flow y", "#00ff00"), ("flow x", "#0000ff"))
-"""Channels of maps; the three flows, each from -1 to 1, add up to one picture of directions."""
+"""The channels of maps and their colours. The three flows, each from -1 to 1, add up to one colour for a direction."""
 
 
 def with_maps(scene: Scene, work_dir: str | Path | None = None) -> Scene:
     """The scene with the maps of its visible labels; `InputError` where there are none."""
     if not scene.images or not any(labels.visible for labels in scene.labels):
-        raise InputError(f"{scene.title}: found no labels over an image; maps are shown with both: leave out --maps")
+        raise InputError(
+            f"{scene.title}: maps are shown over an image with labels, and one of the two is missing; leave out --maps"
+        )
     image = scene.images[0].info
     added = tuple(maps_of(labels, image, work_dir) for labels in scene.labels if labels.visible)
     return replace(scene, images=(*scene.images, *added))
 
 
 def maps_of(labels: Labels, image: ImageInfo, work_dir: str | Path | None = None) -> Images:
-    """The maps that labels of ``bigcp3d segment`` were made from; at the start only the foreground is visible.
+    """The maps that labels were made from, of which only the foreground is visible at the start.
 
-    ``work_dir`` is where they were kept, if that is not the default place.
-
-    Raises
-    ------
-    InputError
-        There are no maps.
+    ``work_dir`` is where they were kept, if not in the default place; `InputError` where there are none.
     """
     path = place(labels.info.path)
     settings = own_part(read_attributes(path)).get("parameters")
     if not isinstance(settings, Mapping) or "factors" not in settings:
         raise InputError(
-            f"{path}: found labels that 'bigcp3d segment' did not write; they have no maps: leave out --maps"
+            f"{path}: 'bigcp3d segment' did not write these labels, so they have no maps; leave out --maps"
         )
     said = settings.get("maps")
     if work_dir is None and is_address(str(said)):  # labels may come from strangers: no address of theirs is opened
         raise InputError(
-            f"{path}: its maps are said to lie at {said}, and no address is opened unasked; give it as --work-dir"
+            f"{path}: its maps are said to lie at {said}; bigcp3d opens no address unasked: give it as --work-dir"
         )
     where = str(work_dir or said or default_work_dir(str(path.parent.parent), labels.name))
     times = [int(time) for time in settings.get("times") or range(image.times)]
@@ -70,19 +66,12 @@ def maps_of(labels: Labels, image: ImageInfo, work_dir: str | Path | None = None
         arrays = {time: open_maps(where, vec3(settings["shape"]), image.times, time) for time in times}
     except InputError as error:
         raise InputError(
-            f"{where}: found no maps of the labels {labels.name!r}; they are kept by 'bigcp3d segment --keep-maps'; "
-            f"where that had a --work-dir, give it here as well ({error})"
+            f"{where}: no maps of the labels {labels.name!r} are here ({error}); 'bigcp3d segment --keep-maps' keeps "
+            "them; if that command had a --work-dir, give it here as well"
         ) from error
     level = image.levels[min(int(settings["level"]), len(image.levels) - 1)]
-    return _images(where, arrays, labels.name, _place(level, settings), image.times)
-
-
-def _place(level: Level, settings: Mapping[str, Any]) -> Level:
-    """Where the working grid lies."""
-    own = level.scale_um or (1.0, 1.0, 1.0)
-    scale = float3(s * f for s, f in zip(own, settings["factors"], strict=True))
-    shift = float3(t + (g - s) / 2 for t, g, s in zip(level.translation_um, scale, own, strict=True))
-    return Level("0", vec3(settings["shape"]), scale, shift)
+    grid = place_level("0", vec3(settings["shape"]), level, float3(settings["factors"]))
+    return _images(where, arrays, labels.name, grid, image.times)
 
 
 def _images(where: str, arrays: Mapping[int, zarr.Array[Any]], name: str, level: Level, times: int) -> Images:
@@ -106,36 +95,34 @@ def _images(where: str, arrays: Mapping[int, zarr.Array[Any]], name: str, level:
     places = {f"{level.path}/": _objects(where, first)}
     if one_each:
         instead[f"{level.path}/zarr.json"] = json.dumps(_with_time(first, times)).encode()
-        places = {f"{level.path}/c/{time}/": objects_at(_folder(array) / "c") for time, array in arrays.items()}
+        places = {f"{level.path}/c/{time}/": StoredObjects(_folder(array) / "c") for time, array in arrays.items()}
     full = 127.0 if dtype == "int8" else 1.0
     channels = [
         Channel(f"{name}: {layer}", i, colour, -full if i else 0.0, full, visible=i == 0)
         for i, (layer, colour) in enumerate(LAYERS)
     ]
-    return Images(info, tuple(channels), Shelf(places, instead))
+    return Images(info, tuple(channels), ServedGroup(places, instead))
 
 
 def _folder(array: zarr.Array[Any]) -> Path:
-    """Where an array of this machine lies."""
+    """The folder of an array on this machine."""
     return Path(str(array.store_path).removeprefix("file://"))
 
 
-def _objects(where: str, array: zarr.Array[Any]) -> Objects:
-    """The objects of an array, on this machine or at an address: all of it, or the first level of an image."""
+def _objects(where: str, array: zarr.Array[Any]) -> StoredObjects:
+    """The objects of an array on this machine or at an address, where it may be the first level of an image."""
     if not is_address(where):
-        return objects_at(_folder(array))
-    node = open_node(where)
-    return objects_at(place(where) if isinstance(node, zarr.Array) else place(where) / open_image(where).levels[0].path)
+        return StoredObjects(_folder(array))
+    bare = isinstance(open_node(where), zarr.Array)
+    return StoredObjects(place(where) if bare else place(where) / open_image(where).levels[0].path)
 
 
 def _with_time(array: zarr.Array[Any], times: int) -> dict[str, Any]:
-    """Metadata of an array (t, c, z, y, x) made of the chunks of arrays (c, z, y, x), one time point each."""
-    metadata = dict(array.metadata.to_dict())
+    """Metadata of an array (t, c, z, y, x) that is made of the chunks of one array (c, z, y, x) per time point."""
+    metadata: dict[str, Any] = json.loads(json.dumps(array.metadata.to_dict(), default=lambda value: value.to_dict()))
     metadata |= {"shape": [times, *array.shape], "dimension_names": ["t", "c", "z", "y", "x"], "attributes": {}}
     pieces = array.shards or array.chunks
     metadata["chunk_grid"] = {"name": "regular", "configuration": {"chunk_shape": [1, *pieces]}}
     if array.shards:
-        codecs = json.loads(json.dumps(metadata["codecs"], default=lambda value: value.to_dict()))
-        codecs[0]["configuration"]["chunk_shape"] = [1, *array.chunks]
-        metadata["codecs"] = codecs
-    return json.loads(json.dumps(metadata, default=lambda value: value.to_dict()))  # type: ignore[no-any-return]
+        metadata["codecs"][0]["configuration"]["chunk_shape"] = [1, *array.chunks]
+    return metadata

@@ -1,8 +1,8 @@
-"""A scene in napari, through napari-ome-zarr.
+"""Shows a scene in napari, through napari-ome-zarr.
 
 Each group is opened by itself: to open labels, napari-ome-zarr 0.10 looks for an image two folders above them, and
-leaves an empty zarr group there if it finds none. It uses only the first scale, of images as of labels, so these still
-lie on each other.
+leaves an empty zarr group there if it finds none. It uses only the first scale, both of images and of labels, so they
+still lie on each other.
 """
 
 from __future__ import annotations
@@ -21,7 +21,7 @@ INSTALL = "install them: pip install 'napari[all]' napari-ome-zarr"
 
 
 def need_napari() -> tuple[ModuleType, ModuleType]:
-    """napari, and the reader of napari-ome-zarr; `InputError` with the command that installs them."""
+    """Import napari and the reader of napari-ome-zarr; `InputError` with the command that installs them."""
     try:
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")
@@ -33,7 +33,7 @@ def need_napari() -> tuple[ModuleType, ModuleType]:
 
 
 def open_in_napari(scene: Scene) -> None:
-    """Show a scene in a window until that is closed; `InputError` where napari or a window system is missing."""
+    """Show a scene in a window until the user closes it; `InputError` without napari or without a display."""
     napari, _ = need_napari()
     try:
         from napari.qt import run

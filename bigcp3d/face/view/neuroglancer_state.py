@@ -1,4 +1,4 @@
-"""A scene as the JSON state of Neuroglancer's viewer, which itself is not needed here.
+"""Turns a scene into the JSON state of Neuroglancer's viewer. Neuroglancer itself is not needed for that.
 
 Neuroglancer reads scales and translations from OME-Zarr; contrast and colours are set here.
 """
@@ -23,14 +23,13 @@ SHADER = """#uicontrol invlerp contrast
 void main() {{ emitRGB(colour * contrast()); }}
 """
 PIXELS = 340
-"""About the shorter side of a panel, which the image's longest side fills at the start."""
+"""At the start, the image's longest side is this many pixels long."""
 LABEL_ALPHA = 0.4
 OTHERS_ALPHA = 0.1
-"""Of the other cells, once some are picked."""
+"""How opaque the other cells are once some are picked."""
 METRES_PER_UM = 1e-6
 SHOWN_DTYPES = ("uint8", "uint16", "uint32", "uint64", "int8", "int16", "int32", "float32")
-"""Types of images that it shows. For others it gives no error: int64 looks wrong, float16 and float64 stay empty."""
-DTYPES = ", ".join(SHOWN_DTYPES)
+"""Dtypes of images that Neuroglancer shows. It gives no error for others: int64 looks wrong, float64 stays empty."""
 
 log = logging.getLogger(__name__)
 
@@ -42,14 +41,15 @@ def only_shown(scene: Scene) -> Scene:
         if group.info.dtype in SHOWN_DTYPES:
             images.append(group)
         else:
-            log.warning("not shown: %s: found %s; the browser shows %s", *(group.info.path, group.info.dtype, DTYPES))
+            shown = ", ".join(SHOWN_DTYPES)
+            log.warning("%s: not shown, found %s; the browser shows %s", *(group.info.path, group.info.dtype, shown))
     if not images and not scene.labels:
         raise InputError(f"{scene.title}: found an image of a dtype that the browser does not show; try --napari")
     return replace(scene, images=tuple(images))
 
 
 def describe_state(scene: Scene, urls: Mapping[str, str]) -> Json:
-    """What ``neuroglancer.ViewerState`` takes to show a scene; ``urls`` say where each group is served, by its path."""
+    """The scene as ``neuroglancer.ViewerState`` takes it; ``urls`` holds the address of each group by its path."""
     layers = [_image_layer(c, images.info, urls[images.info.path]) for images in scene.images for c in images.channels]
     for labels in scene.labels:
         layers.append(
@@ -104,7 +104,7 @@ def _image_layer(channel: Channel, info: ImageInfo, url: str) -> Json:
 
 
 def _contrast(channel: Channel, dtype: np.dtype[Any]) -> Json:
-    """The range, and the wider window in which it can be dragged, in numbers that the dtype has."""
+    """The contrast range, and the wider window in which a user can drag it, in numbers that the dtype has."""
     span = channel.high - channel.low
     numbers = [channel.low, channel.high, channel.low - span / 4, channel.high + span]
     if dtype.kind == "f":

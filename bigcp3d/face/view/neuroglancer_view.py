@@ -1,11 +1,12 @@
-"""A scene in Neuroglancer, served to a browser on this machine or at the near end of an ssh tunnel.
+"""Shows a scene in Neuroglancer, in a browser on this machine or on one that an ssh tunnel connects.
 
-Two servers listen on the loopback address: ours for voxels (`bigcp3d.face.view.store_server`), and that of
-Neuroglancer's Python package for the viewer, which is part of the package: nothing comes from another machine.
+Two servers listen on the loopback address: ours sends voxels (`bigcp3d.face.view.store_server`), and that of
+Neuroglancer's Python package sends the viewer. Nothing comes from another machine.
 """
 
 from __future__ import annotations
 
+import importlib
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -29,32 +30,27 @@ class Served:
 
 
 def need_neuroglancer() -> ModuleType:
-    """The package; `InputError` with the command that installs it where it is missing."""
+    """The package neuroglancer; `InputError` with the command that installs it where it is missing."""
     try:
-        import neuroglancer
+        return importlib.import_module("neuroglancer")
     except ImportError as error:
         raise InputError(
-            f"the viewer in the browser needs neuroglancer, which is not here ({error}); "
-            "install it: pip install 'bigcp3d[view]' (in a clone: pip install '.[view]'), or use --napari"
+            f"the viewer in the browser needs the package neuroglancer, which is not installed ({error}); "
+            "pip install 'bigcp3d[view]' (in a clone: pip install '.[view]'), or give --napari"
         ) from error
-    module: ModuleType = neuroglancer
-    return module
 
 
 @contextmanager
 def serving(scene: Scene, port: int | None = None) -> Iterator[Served]:
-    """Serve a scene while the block runs, at ``port`` and the next one, or at free ports.
+    """Serve a scene while the block runs, at ``port`` and the next port, or at free ports.
 
-    Raises
-    ------
-    InputError
-        Neuroglancer is not installed, or a port cannot be used.
+    `InputError` where Neuroglancer is not installed or a port cannot be used.
     """
     neuroglancer = need_neuroglancer()
     scene = only_shown(scene)
     names = {group.info.path: str(number) for number, group in enumerate(scene.groups)}
-    shelves = {names[group.info.path]: group.shelf for group in scene.groups}
-    with StoreServer(shelves, 0 if port is None else port + 1) as voxels:
+    groups = {names[group.info.path]: group.served for group in scene.groups}
+    with StoreServer(groups, 0 if port is None else port + 1) as voxels:
         neuroglancer.set_server_bind_address(HOST, port or 0)
         try:
             viewer = neuroglancer.Viewer(allow_credentials=False)

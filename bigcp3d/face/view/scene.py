@@ -1,4 +1,4 @@
-"""What a viewer shows, as frozen data: layers with their contrast, from metadata and a small sample of voxels.
+"""What a viewer shows, as frozen data: layers and their contrast, from metadata and a small sample of voxels.
 
 `bigcp3d.face.view.neuroglancer_state` and `bigcp3d.face.view.napari_view` show a scene in their viewers.
 """
@@ -15,23 +15,23 @@ from bigcp3d.edge.image.transforms import Float3
 from bigcp3d.edge.labels.image_and_labels import open_image_and_labels
 from bigcp3d.edge.stores.places import Place, place
 from bigcp3d.errors import InputError
-from bigcp3d.face.view.served_objects import Shelf, shelf_of
-from bigcp3d.pure.predict.normalise import estimate_range, sample_boxes
+from bigcp3d.face.pictures.plane_drawing import find_contrast
+from bigcp3d.face.view.served_objects import ServedGroup, serve_group
+from bigcp3d.pure.predict.normalise import sample_boxes
 
-PERCENTILES = (1.0, 99.8)
 ENOUGH_VOX = 64**3
-"""Contrast is taken from the coarsest level that has as many voxels."""
+"""Contrast is taken from the coarsest level that has at least this many voxels."""
 COLOURS = ("#00ff00", "#ff00ff", "#00ffff", "#ffff00", "#ff0000", "#0000ff")
-"""Of several channels; the first pairs can be told apart by colour-blind people."""
+"""Colours of several channels. Colour-blind people can tell the first two apart."""
 SHOWN_CHANNELS = 3
 """Channels that are visible at the start."""
 
 
 @dataclass(frozen=True)
 class Channel:
-    """One channel of an image, ``index`` on axis c, under a name that no other layer of the scene has.
+    """One channel of an image, at ``index`` on axis c, with a name that no other layer of the scene has.
 
-    Intensities from ``low`` to ``high`` go from black to ``colour`` (``"#rrggbb"``); ``visible`` is how it starts.
+    ``low`` is shown black, ``high`` in ``colour`` (``"#rrggbb"``). ``visible`` says whether it is shown at the start.
     """
 
     name: str
@@ -48,7 +48,7 @@ class Images:
 
     info: ImageInfo
     channels: tuple[Channel, ...]
-    shelf: Shelf
+    served: ServedGroup
 
 
 @dataclass(frozen=True)
@@ -58,12 +58,12 @@ class Labels:
     name: str
     info: ImageInfo
     visible: bool
-    shelf: Shelf
+    served: ServedGroup
 
 
 @dataclass(frozen=True)
 class Scene:
-    """What is shown; at least one group of images or labels."""
+    """What is shown: at least one group of images or labels."""
 
     title: str
     images: tuple[Images, ...]
@@ -71,7 +71,7 @@ class Scene:
 
     @property
     def groups(self) -> tuple[Images | Labels, ...]:
-        """All groups; the first sets the voxel size and the extent."""
+        """All groups. The first sets the voxel size and the extent of the view."""
         return (*self.images, *self.labels)
 
 
@@ -81,39 +81,29 @@ def make_scene(
     *,
     image: str | Place | None = None,
     scale_um: Float3 | None = None,
-    as_written: bool = False,
 ) -> Scene:
-    """The scene of an image, a store of labels, or a labels group.
+    """The scene of an image, a store of labels, or a labels group; `InputError` where there is nothing to show.
 
-    Labels of these ``names`` are shown, by default those finished last; the others are there, hidden. ``image`` is that
-    of labels which name none, or one that is not read unasked. With ``as_written``, viewers get the stored metadata and
-    not those that bigcp3d makes of them.
-
-    Raises
-    ------
-    InputError
-        There is nothing to show, or no labels of such a name.
+    Labels of these ``names`` are visible at the start, by default those finished last. ``image`` is the image of labels
+    that name none, or one at an address that is not opened unasked.
     """
     found = open_image_and_labels(path, image)
-    shown_image = None if found.image is None else placed(found.image, scale_um)
     for name in names:
         if name not in found.labels:
             there = ", ".join(found.labels) or "none"
             raise InputError(f"{path}: found no labels {name!r}; there are: {there}; give one of these with --name")
     shown = set(names or list(found.labels)[-1:])
-    labels = []
-    for name, info in found.labels.items():
-        info = placed(info, scale_um)
-        labels.append(Labels(name, info, name in shown, shelf_of(info, as_written=as_written)))
+    infos = {name: placed(info, scale_um) for name, info in found.labels.items()}
+    labels = tuple(Labels(name, info, name in shown, serve_group(info)) for name, info in infos.items())
     images = []
-    if shown_image is not None:
-        channels = tuple(_channels(shown_image, set(found.labels)))
-        images.append(Images(shown_image, channels, shelf_of(shown_image, as_written=as_written)))
-    return Scene(place(path).name, tuple(images), tuple(labels))
+    if found.image is not None:
+        info = placed(found.image, scale_um)
+        images.append(Images(info, tuple(_channels(info, set(found.labels))), serve_group(info)))
+    return Scene(place(path).name, tuple(images), labels)
 
 
 def _channels(info: ImageInfo, taken: set[str]) -> list[Channel]:
-    """All channels, with colours where there are several; none has the name of labels or of another channel."""
+    """All channels, in colours if there are several. No name is that of labels or of another channel."""
     several = info.channels > 1
     names = list(info.channel_names) or [f"channel {i}" if several else "image" for i in range(info.channels)]
     channels = []
@@ -126,16 +116,8 @@ def _channels(info: ImageInfo, taken: set[str]) -> list[Channel]:
 
 
 def contrast(info: ImageInfo, channel: int) -> tuple[float, float]:
-    """Percentiles of at most 2 million voxels of a coarse level at the first time point.
-
-    (v, v + 1) where all voxels have the value v, (0, 1) where none is a number.
-    """
+    """The contrast of at most 2 million voxels of a coarse level at the first time point."""
     sizes = [math.prod(level.shape) for level in info.levels]
     level = max((i for i, size in enumerate(sizes) if size >= ENOUGH_VOX), default=0)
-    sample = [read_box(info, level, box, channel=channel) for box in sample_boxes(info.levels[level].shape)]
-    try:
-        low, high, _ = estimate_range(sample, *PERCENTILES)
-    except InputError:  # all voxels are equal, or none is a number
-        value = float(sample[0].flat[0])
-        return (value, value + 1) if math.isfinite(value) else (0.0, 1.0)
-    return low, high
+    boxes = sample_boxes(info.levels[level].shape)
+    return find_contrast([read_box(info, level, box, channel=channel) for box in boxes])

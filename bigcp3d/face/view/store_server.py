@@ -2,12 +2,12 @@
 
 ::
 
-    GET http://127.0.0.1:PORT/TOKEN/SHELF/KEY
+    GET http://127.0.0.1:PORT/TOKEN/GROUP/KEY
                               |     |     +-- of a stored object: zarr.json, 0/c/0/1/2
-                              |     +-------- which store
+                              |     +-------- which image or labels
                               +-------------- a random word, so that no other user or web page can guess the address
 
-It listens on the loopback address only, and only reads; no answer comes from outside a shelf
+It listens on the loopback address only, and it only reads what the groups hold
 (`bigcp3d.face.view.served_objects`). It knows the part of HTTP that zarr in a browser needs: HEAD, one range a request
 (shards are read from the end), permission for pages of another origin, 404 for chunks that are not stored, and
 connections that stay open. Python's own server has neither ranges nor permission.
@@ -26,11 +26,11 @@ from typing import Any, Self
 from urllib.parse import unquote
 
 from bigcp3d.errors import BigCP3DError, InputError
-from bigcp3d.face.view.served_objects import Shelf
+from bigcp3d.face.view.served_objects import ServedGroup
 
 HOST = "127.0.0.1"
 POLL_S = 0.05
-"""How long the end of the ``with`` block may wait."""
+"""How long, in seconds, the end of the ``with`` block may wait."""
 RANGE = re.compile(r"bytes=(\d*)-(\d*)")
 CORS = {
     "Access-Control-Allow-Origin": "*",
@@ -40,24 +40,21 @@ CORS = {
     "Access-Control-Expose-Headers": "Accept-Ranges, Content-Length, Content-Range",
     "Access-Control-Max-Age": "600",
 }
-"""Any page may read, if it knows the token; only the viewer's does."""
+"""Any page that knows the token may read; only the viewer's page knows it."""
 
 log = logging.getLogger(__name__)
 
 
 class StoreServer(ThreadingHTTPServer):
-    """Serves shelves, by their name in addresses, from a thread while the ``with`` block runs; port 0 is a free one.
+    """Serves groups, by their names in addresses, from a thread while the ``with`` block runs.
 
-    Raises
-    ------
-    InputError
-        The port is taken or not allowed.
+    Port 0 stands for any free port; `InputError` where a port is taken or not allowed.
     """
 
     daemon_threads = True
 
-    def __init__(self, shelves: Mapping[str, Shelf], port: int = 0) -> None:
-        self.shelves = dict(shelves)
+    def __init__(self, groups: Mapping[str, ServedGroup], port: int = 0) -> None:
+        self.groups = dict(groups)
         self.token = secrets.token_urlsafe(16)
         try:
             super().__init__((HOST, port), _Handler)
@@ -68,7 +65,7 @@ class StoreServer(ThreadingHTTPServer):
 
     @property
     def url(self) -> str:
-        """Address above the shelves, with a slash at its end."""
+        """Address above the groups, with a slash at its end."""
         return f"http://{HOST}:{self.server_port}/{self.token}/"
 
     def __enter__(self) -> Self:
@@ -89,34 +86,29 @@ class _Handler(BaseHTTPRequestHandler):
 
     server: StoreServer
     protocol_version = "HTTP/1.1"
-    disable_nagle_algorithm = True  # else the body of a small answer waits for the browser to confirm its head
+    disable_nagle_algorithm = True  # otherwise the body of a small answer waits until the browser confirms its head
     timeout = 60  # an idle connection gives its thread back
-
-    def do_GET(self) -> None:
-        """Send an object, or the part of it that was asked for."""
-        self._answer()
-
-    def do_HEAD(self) -> None:
-        """Say how long an object is."""
-        self._answer()
 
     def do_OPTIONS(self) -> None:
         """Permit requests of pages of another origin."""
         self._send(HTTPStatus.NO_CONTENT)
 
-    def _answer(self) -> None:
+    def do_GET(self) -> None:
+        """Send an object, or the part of it that was asked for; for HEAD only how long that is."""
         try:
             self._answer_with(self._find())
         except BigCP3DError as error:  # a bucket that cannot be reached
             log.warning("%s", error)
             self._send(HTTPStatus.BAD_GATEWAY)
 
-    def _answer_with(self, found: tuple[Shelf, str] | None) -> None:
+    do_HEAD = do_GET
+
+    def _answer_with(self, found: tuple[ServedGroup, str] | None) -> None:
         size = None if found is None else found[0].size(found[1])
         if found is None or size is None:
             self._send(HTTPStatus.NOT_FOUND)
             return
-        shelf, key = found
+        group, key = found
         span = parse_range(self.headers.get("Range"), size)
         if span is None:
             self._send(HTTPStatus.REQUESTED_RANGE_NOT_SATISFIABLE, {"Content-Range": f"bytes */{size}"})
@@ -127,20 +119,20 @@ class _Handler(BaseHTTPRequestHandler):
         if self.command == "HEAD":
             self._send(status, more, length=stop - start)
             return
-        body = shelf.read(key, start, stop)
-        if len(body) != stop - start:  # the file was replaced between the two looks at it: let the browser ask again
+        body = group.read(key, start, stop)
+        if len(body) != stop - start:  # the file was replaced in between: let the browser ask again
             self._send(HTTPStatus.SERVICE_UNAVAILABLE)
             return
         self._send(status, more, body)
 
-    def _find(self) -> tuple[Shelf, str] | None:
-        """The shelf and the key of the address; None where it has another form, token or shelf."""
+    def _find(self) -> tuple[ServedGroup, str] | None:
+        """The group and the key of the address; None where the form, the token or the group is wrong."""
         token, _, rest = self.path.partition("?")[0].lstrip("/").partition("/")
         name, _, key = rest.partition("/")
-        shelf = self.server.shelves.get(unquote(name))
-        if shelf is None or not secrets.compare_digest(token.encode(), self.server.token.encode()):
+        group = self.server.groups.get(unquote(name))
+        if group is None or not secrets.compare_digest(token.encode(), self.server.token.encode()):
             return None
-        return shelf, unquote(key)
+        return group, unquote(key)
 
     def _send(
         self, status: HTTPStatus, more: Mapping[str, str] | None = None, body: bytes = b"", *, length: int | None = None
@@ -155,14 +147,14 @@ class _Handler(BaseHTTPRequestHandler):
         self.wfile.write(body)
 
     def log_message(self, format: str, *args: Any) -> None:
-        """Log a request under ``--verbose``, without the token, since logs get passed on."""
+        """Log a request under ``--verbose``, without the token, since people share logs."""
         log.debug("%s", (format % args).replace(self.server.token, "TOKEN"))
 
 
 def parse_range(header: str | None, size: int) -> tuple[int, int, bool] | None:
-    """Start, stop and whether that is a part, of what a ``Range`` header asks of ``size`` bytes; None if it has none.
+    """Which of ``size`` bytes a ``Range`` header asks for: start, stop, and whether that is only a part.
 
-    Without a header, or with one that is not a single range of bytes, that is the whole object.
+    None where there are no such bytes. Without a header, or where it is not a single range of bytes, all bytes.
     """
     match = RANGE.fullmatch((header or "").strip())
     if match is None or match.group() == "bytes=-":

@@ -9,9 +9,10 @@ from typing import Annotated
 
 from bigcp3d.option import Option
 from bigcp3d.pure.boxes import Vec3
-from bigcp3d.schedule.planning.request import MACHINE, RESULT, MemoryLimit, Scheduler
+from bigcp3d.schedule.planning.request import MACHINE, MemoryLimit
 
 WHAT = "What is measured"
+TABLE = "Where the table goes"
 
 
 @dataclass(frozen=True)
@@ -47,15 +48,24 @@ class MeasureRequest:
     output: Annotated[
         str | Path | None,
         Option(
-            "FILE.csv, FILE.parquet, or zarr: AnnData in STORE/tables/NAME, for ngio, anndata and SpatialData.",
-            RESULT,
+            "FILE.csv, FILE.parquet, or zarr: AnnData in STORE/tables/NAME, for ngio, anndata and SpatialData (needs "
+            "bigcp3d[anndata]).",
+            TABLE,
             "FILE|zarr",
         ),
     ] = None
-    overwrite: Annotated[bool, Option("Replace a table that is there.", RESULT)] = False
+    overwrite: Annotated[bool, Option("Replace a table that is there.", TABLE)] = False
     workers: Annotated[int | None, Option("Worker processes. Default: this process alone.", MACHINE, "N")] = None
     memory_limit: MemoryLimit = None
-    scheduler: Scheduler = None
+    scheduler: Annotated[
+        str | None,
+        Option(
+            "Address of a running Dask scheduler (tcp://host:8786). Its workers need the same files and packages. "
+            "Default: none.",
+            MACHINE,
+            "ADDRESS",
+        ),
+    ] = None
     block: Annotated[
         Vec3 | None, Option("Voxels that are read at a time; no number depends on it. Default: chosen.", flag="")
     ] = None

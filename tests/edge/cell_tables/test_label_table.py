@@ -97,7 +97,10 @@ def test_without_anndata_a_table_in_the_store_is_refused_before_any_work(stores,
     labels = labels_in(stores, "0.5")
     monkeypatch.setattr(importlib.util, "find_spec", lambda name: None)
     for overwrite in (False, True):
-        with pytest.raises(InputError, match=r"pip install 'bigcp3d\[anndata\]', or give a file"):
+        with pytest.raises(
+            InputError,
+            match=r'pip install "bigcp3d\[anndata\]", or write a file: --output cells\.csv \(.*--table cells\.csv\)',
+        ):
             check_label_table(table_path(labels), overwrite=overwrite)
 
 

@@ -31,11 +31,10 @@ def test_the_demo_segments_draws_and_reports(demo):
 
 
 def test_a_voxel_that_differs_from_the_serial_run_fails_the_check(demo, monkeypatch):
-    import bigcp3d.schedule.segment as module
-    from bigcp3d.edge.image import image
+    from bigcp3d.face.commands import run_demo
 
     folder, _ = demo
-    honest, asked = image.read_box, []
+    honest, asked = run_demo.read_box, []
 
     def read_box(info, *arguments, **options):
         voxels = honest(info, *arguments, **options)
@@ -44,8 +43,8 @@ def test_a_voxel_that_differs_from_the_serial_run_fails_the_check(demo, monkeypa
             voxels[3, 4, 5] += 1
         return voxels
 
-    monkeypatch.setattr(module, "segment", lambda *_, **__: None)
-    monkeypatch.setattr(image, "read_box", read_box)
+    monkeypatch.setattr(run_demo, "segment", lambda *_, **__: None)
+    monkeypatch.setattr(run_demo, "read_box", read_box)
     with pytest.raises(BlockError, match="1 of 65536 voxels differ"):
         check_against_serial(Demo(folder, (16, 64, 64), "membrane", 0, 1, check=True))
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import csv
+import importlib.util
 
 import pytest
 from typer.testing import CliRunner
@@ -31,6 +32,19 @@ def test_a_table_is_written_where_it_was_asked_for_and_said_in_a_line(store, tmp
     assert {"label", "volume_um3", "neighbours", "mean_channel0", "touches_border"} < set(rows[0])
     assert run(store, "--name", "truth").exit_code == 0
     assert (store / "tables" / "truth").is_dir()
+
+
+def test_without_anndata_the_default_names_both_cures_and_measures_nothing(store, monkeypatch):
+    find, tables = importlib.util.find_spec, store / "tables"
+    monkeypatch.setattr(importlib.util, "find_spec", lambda name: None if name == "anndata" else find(name))
+    monkeypatch.setattr("bigcp3d.schedule.measure.measure_block", None)  # a call would raise a TypeError
+    before = sorted(store.rglob("*"))
+    done = run(store, "--name", "truth")
+    assert (done.exit_code, done.stdout) == (2, "")
+    assert f"{tables}/truth: a table in the store needs the package anndata" in done.stderr
+    assert 'pip install "bigcp3d[anndata]"' in done.stderr
+    assert "--output cells.csv" in done.stderr
+    assert sorted(store.rglob("*")) == before
 
 
 def test_what_is_there_already_stays_and_the_exit_code_says_so(store, tmp_path):

@@ -24,7 +24,7 @@ def test_every_option_is_an_argument_of_the_library(options, meant, monkeypatch)
     monkeypatch.setattr(module, "update", lambda **given: calls.append(given) or DONE)
     done = CliRunner().invoke(app, f"update a.zarr --roi 0:4,0:4,0:4 {options}".split())
     assert done.exit_code == 0, done.output
-    assert "3 cells found in the region, 1 of them as they were; 2 gone, 4 left alone" in done.output
+    assert "3 cells found in the region, 1 of them unchanged; 2 cells gone, 4 at its border left" in done.output
     (given,) = calls
     del given["on_event"]
     request = UpdateRequest(**given)  # refuses others

@@ -3,13 +3,26 @@
 import numpy as np
 import pytest
 
-from bigcp3d.face.pictures.planes_picture import Plane, colour_labels, draw, middle_boxes, outline
+from bigcp3d.face.pictures.plane_drawing import find_contrast, plane_of
+from bigcp3d.face.pictures.planes_picture import Plane, colour_labels, draw, outline
+from bigcp3d.pure.boxes import Box
 
 
-def test_middle_boxes_are_one_voxel_thick_and_span_the_volume():
-    boxes = middle_boxes((5, 8, 11))
-    assert [box.shape for box in boxes] == [(1, 8, 11), (5, 1, 11), (5, 8, 1)]
-    assert [box.start[axis] for axis, box in enumerate(boxes)] == [2, 4, 5]
+def test_a_plane_is_one_voxel_thick_and_spans_the_box():
+    planes = [plane_of(Box((10, 0, 0), (15, 8, 11)), axis) for axis in range(3)]
+    assert [box.shape for box in planes] == [(1, 8, 11), (5, 1, 11), (5, 8, 1)]
+    assert [box.start[axis] for axis, box in enumerate(planes)] == [12, 4, 5]
+    assert plane_of(Box((10, 0, 0), (15, 8, 11)), 0, 14) == Box((14, 0, 0), (15, 8, 11))
+
+
+def test_contrast_is_that_of_all_finite_values_and_never_empty():
+    parts = [np.arange(500.0), np.array([np.nan, np.inf]), np.arange(500.0, 1001.0)]
+    assert find_contrast(parts) == pytest.approx((10, 998))
+    few = np.zeros(10_000, np.uint16)
+    few[:5] = 700
+    assert find_contrast([few]) == (0, 700)  # both percentiles are 0
+    assert find_contrast([np.full(9, 7)]) == (7, 8)
+    assert find_contrast([np.full(9, np.nan)]) == find_contrast([]) == (0, 1)
 
 
 def test_a_cell_has_one_colour_and_neighbouring_ids_have_others():

@@ -9,9 +9,10 @@ import zarr
 
 from bigcp3d.edge.image.image import open_image
 from bigcp3d.errors import InputError
+from bigcp3d.face.pictures.plane_drawing import PERCENTILES
 from bigcp3d.face.view.maps_layers import with_maps
 from bigcp3d.face.view.neuroglancer_state import describe_state, only_shown
-from bigcp3d.face.view.scene import PERCENTILES, contrast, make_scene
+from bigcp3d.face.view.scene import contrast, make_scene
 from tests.edge.conftest import Stores
 from tests.edge.labels.test_image_and_labels import write_labels
 
@@ -114,10 +115,10 @@ def test_images_of_a_dtype_that_the_browser_lacks_are_named_and_left_out(stores,
 def test_metadata_go_out_in_micrometres_and_in_a_version_that_viewers_know(stores, tmp_path, version, options):
     """What is served, written down, is read back as what was understood."""
     image = open_image(stores.image(version, **options))
-    (shelf,) = (images.shelf for images in make_scene(image.path).images)
+    (served,) = (images.served for images in make_scene(image.path).images)
     for key in (".zgroup", ".zattrs", "zarr.json"):
-        if (size := shelf.size(key)) is not None and key in shelf.instead:
-            (tmp_path / "image.zarr" / key).write_bytes(shelf.read(key, 0, size))
+        if (size := served.size(key)) is not None and key in served.instead:
+            (tmp_path / "image.zarr" / key).write_bytes(served.read(key, 0, size))
     again = open_image(image.path)
     assert again.version == ("0.4" if image.zarr_format == 2 else "0.5")
     assert again.axes == image.axes
@@ -132,24 +133,24 @@ def test_int64_labels_of_zarr_3_go_out_as_uint64(stores):
     image = stores.image()
     path = write_labels(image)
     zarr.create_array(path / "0", shape=(12, 20, 22), dtype="int64", overwrite=True)
-    (shelf,) = (labels.shelf for labels in make_scene(image).labels)
-    assert json.loads(shelf.read("0/zarr.json", 0, shelf.size("0/zarr.json")))["data_type"] == "uint64"
+    (served,) = (labels.served for labels in make_scene(image).labels)
+    assert json.loads(served.read("0/zarr.json", 0, served.size("0/zarr.json")))["data_type"] == "uint64"
 
 
 def test_maps_that_are_not_there_are_asked_for_with_the_cure(stores):
     image = stores.image()
-    with pytest.raises(InputError, match="no labels over an image"):
+    with pytest.raises(InputError, match="maps are shown over an image with labels"):
         with_maps(make_scene(image))
     path = write_labels(image)
     with pytest.raises(InputError, match="'bigcp3d segment' did not write"):
         with_maps(make_scene(image))
     settings = {"factors": [1, 1, 1], "level": 0, "shape": [12, 20, 22], "maps": None}
     zarr.open_group(path, mode="r+").attrs["bigcp3d"] = {"parameters": settings}
-    with pytest.raises(InputError, match=r"image\.bigcp3d/cells: found no maps .*--keep-maps.*--work-dir"):
+    with pytest.raises(InputError, match=r"image\.bigcp3d/cells: no maps .*--keep-maps.*--work-dir"):
         with_maps(make_scene(image))
     elsewhere = {**settings, "maps": "s3://of-a-stranger/maps"}
     zarr.open_group(path, mode="r+").attrs["bigcp3d"] = {"parameters": elsewhere}
-    with pytest.raises(InputError, match=r"s3://of-a-stranger/maps, and no address is opened unasked; give"):
+    with pytest.raises(InputError, match=r"s3://of-a-stranger/maps; bigcp3d opens no address unasked: give"):
         with_maps(make_scene(image))
 
 

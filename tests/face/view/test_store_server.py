@@ -9,7 +9,7 @@ from urllib.parse import urlsplit
 import pytest
 
 from bigcp3d.errors import InputError
-from bigcp3d.face.view.served_objects import Folder, Shelf
+from bigcp3d.face.view.served_objects import ServedGroup, StoredObjects
 from bigcp3d.face.view.store_server import StoreServer, parse_range
 
 BODY = bytes(range(200))
@@ -34,7 +34,7 @@ def folder(tmp_path):
 
 @pytest.fixture
 def server(folder):
-    with StoreServer({"a": Shelf({"": Folder(folder)}, {"zarr.json": b"instead"})}) as served:
+    with StoreServer({"a": ServedGroup({"": StoredObjects(folder)}, {"zarr.json": b"instead"})}) as served:
         yield served
 
 
@@ -174,12 +174,12 @@ def test_requests_are_answered_side_by_side(folder):
     """Two reads that wait for each other: a server with one thread would answer neither."""
     both = Barrier(2, timeout=20)
 
-    class Slow(Folder):
+    class Slow(StoredObjects):
         def read(self, key, start, stop):
             both.wait()
             return super().read(key, start, stop)
 
-    with StoreServer({"a": Shelf({"": Slow(folder)})}) as server:
+    with StoreServer({"a": ServedGroup({"": Slow(folder)})}) as server:
         answers = []
         threads = [Thread(target=lambda: answers.append(ask(server, "a/0/c/0")[2])) for _ in range(2)]
         for thread in threads:
@@ -190,26 +190,26 @@ def test_requests_are_answered_side_by_side(folder):
 
 
 def test_a_file_that_shrinks_meanwhile_is_asked_for_again(folder):
-    class Shrinking(Folder):
+    class Shrinking(StoredObjects):
         def read(self, key, start, stop):
             return super().read(key, start, stop)[:-1]
 
-    with StoreServer({"a": Shelf({"": Shrinking(folder)})}) as server:
+    with StoreServer({"a": ServedGroup({"": Shrinking(folder)})}) as server:
         assert ask(server, "a/0/c/0")[0] == 503
 
 
 def test_a_bucket_that_cannot_be_reached_is_an_error_of_the_way_there(folder, caplog):
-    class Away(Folder):
+    class Away(StoredObjects):
         def size(self, key):
             raise InputError("s3://bucket: cannot be reached")
 
-    with StoreServer({"a": Shelf({"": Away(folder)})}) as server:
+    with StoreServer({"a": ServedGroup({"": Away(folder)})}) as server:
         assert ask(server, "a/0/c/0")[0] == 502
     assert "cannot be reached" in caplog.text
 
 
 def test_it_listens_on_this_machine_alone_and_lets_go_of_its_port(folder):
-    with StoreServer({"a": Shelf({"": Folder(folder)})}) as server:
+    with StoreServer({"a": ServedGroup({"": StoredObjects(folder)})}) as server:
         assert server.server_address[0] == "127.0.0.1"
         port = server.server_port
         with pytest.raises(InputError, match=rf"port {port}.*another --port"):

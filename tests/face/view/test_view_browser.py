@@ -5,6 +5,7 @@ All on what ``bigcp3d segment`` wrote, in headless chromium; `tests.face.view.si
 
 import json
 import shutil
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -14,6 +15,7 @@ import bigcp3d
 from bigcp3d.edge.stores.places import place
 from bigcp3d.face.view.maps_layers import with_maps
 from bigcp3d.face.view.scene import make_scene
+from bigcp3d.face.view.served_objects import ServedGroup
 from tests.face.balls import SCALE, ball_maps, make_store, voxels
 from tests.schedule.conftest import read_labels
 
@@ -28,11 +30,20 @@ def store(request, tmp_path_factory):
     return make_store(tmp_path_factory.mktemp("view"), request.param)
 
 
+def as_written(scene):
+    """The scene, served with the metadata that are stored, not with those that bigcp3d makes of them."""
+
+    def bare(groups):
+        return tuple(replace(group, served=ServedGroup(group.served.places)) for group in groups)
+
+    return replace(scene, images=bare(scene.images), labels=bare(scene.labels))
+
+
 def test_every_label_has_the_colour_of_its_id_over_its_image(chromium, store):
     """With no more than the metadata that was written; the control is the same check on labels a voxel further on."""
     labels, image = read_labels(store, "cells"), voxels()
     assert np.array_equal(labels > 0, ball_maps()[0] > 0)
-    scene = make_scene(store, as_written=True)
+    scene = as_written(make_scene(store))
     first = scene.images[0].channels[0]
     with seeing(chromium, scene) as sight:
         assert not any(sight.errors().values())
