@@ -183,18 +183,13 @@ def measure_cells(labels: ImageInfo, box: Box) -> Cells:
     shape = labels.levels[0].shape
 
     def read(index: Vec3) -> CellSums:
-        core = grid.core(index)
-        where = Box(_shifted(core.start, box.start), _shifted(core.stop, box.start))
+        where = grid.core(index).shift(box.start)
         return sum_cells(_read_around(labels, where, box), where.start, shape, [])
 
     found = merge_gradually(map(read, grid), lambda parts: merge_cell_sums(parts, 0))
     sums = found.sums
     cut = np.any((sums.low == box.start) | (sums.high == box.stop), axis=1)
     return Cells(found.ids.astype(np.int64), sums.count, centroids(sums), cut)
-
-
-def _shifted(corner: Vec3, by: Vec3) -> Vec3:
-    return vec3(a + b for a, b in zip(corner, by, strict=True))
 
 
 def measure_diameter(cells: Cells, scale: Sequence[float], name: str) -> float:
