@@ -30,13 +30,13 @@ class TrainSettings:
     ] = ()
     output: Annotated[
         str | Path,
-        Option("The model file to write, with a learning curve and a checkpoint.", MODEL, "MODEL.safetensors"),
+        Option("The model file to write; beside it a learning curve and a checkpoint.", MODEL, "MODEL.safetensors"),
     ]
     labels_name: Annotated[str, Option("Labels to learn, where a volume does not name its own.", DATA)] = "truth"
     channel: Annotated[
         int | str | Sequence[int | str] | None,
         Option(
-            "Channel of the volumes, from 0, or its name. With several, the model takes all, in this order; nothing can "
+            "Channel of the volumes, from 0, or its name. Of several, the model takes all, in this order; nothing can "
             "be painted or simulated. Default: the first, or those that the model of --start names.",
             DATA,
             "N|NAME",
@@ -149,7 +149,7 @@ class TrainSettings:
         Literal["best", "last"],
         Option(
             "The model of the best validation (mean of the cells' Dice and AP at IoU 0.5), or of the last step. Where "
-            "nothing is held out, the last. Scores on the data that chose the model are too good: use others.",
+            "nothing is held out, the last. Scores on the data that chose the model are too good: measure on others.",
             WORK,
         ),
     ] = "best"
