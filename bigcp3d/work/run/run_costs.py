@@ -8,11 +8,9 @@ from collections import defaultdict
 from collections.abc import Iterable, Sequence
 from typing import Any
 
-from pydantic import BaseModel, ConfigDict
-
 from bigcp3d.pure.boxes import Vec3
 from bigcp3d.work.plan.memory_and_disk import worker_bytes
-from bigcp3d.work.plan.plan import Plan
+from bigcp3d.work.plan.plan import Plan, Section
 from bigcp3d.work.run.task_costs import TaskSpent
 
 BINS = 60
@@ -24,10 +22,8 @@ MOST_WORKERS = 40
 PACKAGES = ("numpy", "torch", "zarr", "dask", "distributed", "numba", "scipy", "connected-components-3d")
 
 
-class WorkerEffort(BaseModel):
+class WorkerEffort(Section):
     """One worker process: tasks, seconds in them, largest memory, also on its GPU (0 where not known)."""
-
-    model_config = ConfigDict(frozen=True, extra="forbid")
 
     name: str
     tasks: int
@@ -44,7 +40,7 @@ class PassEffort(WorkerEffort):
     busy: tuple[float, ...]
 
 
-class RunEffort(BaseModel):
+class RunEffort(Section):
     """A run.
 
     ``began`` is when the first task began, in seconds since 1970; ``seconds`` is the wall time of the call that
@@ -52,8 +48,6 @@ class RunEffort(BaseModel):
     ``planned_bytes`` is the planned memory of a worker. Passes are in the order in which they began, workers with the
     busiest first; ``more_workers`` are not listed.
     """
-
-    model_config = ConfigDict(frozen=True, extra="forbid")
 
     began: float
     seconds: float
