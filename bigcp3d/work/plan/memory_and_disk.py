@@ -1,4 +1,4 @@
-"""How much memory the tasks of a plan need, and how much disk space a run takes; known before anything runs."""
+"""How much memory the tasks of a plan need, and how much disk space a run takes, before anything runs."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from bigcp3d.pure.predict.normalise import sample_boxes
 from bigcp3d.work.plan.plan import Plan
 
 READ_IMAGE = ("normalise", "predict", "track")
-"""Passes that read the image; from an object store they keep a little of it (`bigcp3d.edge.stores.read_cache`)."""
+"""Passes that read the image; from an object store they cache a little of it (`bigcp3d.edge.stores.read_cache`)."""
 
 
 def task_bytes(plan: Plan) -> dict[str, int]:
@@ -60,7 +60,7 @@ def worker_bytes(plan: Plan, threads: int = 1) -> int:
 
 
 def disk_bytes(plan: Plan) -> dict[str, int]:
-    """Upper bounds of what is written, uncompressed; typical volumes compress three to ten times."""
+    """Uncompressed bytes of what is written, at most; typical volumes compress three to ten times."""
     scope, grid, target, times = plan.scope, plan.label_grid(0), plan.output.target, len(plan.where.times)
     share = sum(grid.core(index).size for index in grid.touching(scope.wanted)) / Box.of_shape(grid.shape).size
     labels = sum(Box.of_shape(level.shape).size for level in target.levels) * times
@@ -77,7 +77,7 @@ def disk_bytes(plan: Plan) -> dict[str, int]:
 
 
 def _inner(grid: BlockGrid) -> Vec3:
-    """A block that is never a cut one, and an inner one where there is any."""
+    """A whole block, with neighbours on all sides where there is one."""
     return vec3((n - 1) // 2 for n in grid.counts)
 
 

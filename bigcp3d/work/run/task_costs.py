@@ -35,10 +35,10 @@ class TaskSpent:
     time: int
     index: tuple[int, ...]
     voxels: int
-    began: float
-    seconds: float
-    worker: str
-    peak_bytes: int
+    began: float = 0.0
+    seconds: float = 0.0
+    worker: str = ""
+    peak_bytes: int = 0
     gpu_peak_bytes: int = 0
 
 
@@ -107,14 +107,4 @@ def _row(label: str, time: int, block: Vec3, counts: dict[str, Any], spent: dict
     """A record as a row; ``pyramid2`` is level 2 of the pass ``pyramid``."""
     name = label.rstrip("0123456789")
     index = (int(label[len(name) :]), *block) if name != label else block
-    return TaskSpent(
-        name=name,
-        time=time,
-        index=index,
-        voxels=int(counts.get("voxels", 0)),
-        began=float(spent.get("began", 0.0)),
-        seconds=float(spent.get("seconds", counts.get("seconds", 0.0))),
-        worker=str(spent.get("worker", "")),
-        peak_bytes=int(spent.get("peak_bytes", 0)),
-        gpu_peak_bytes=int(spent.get("gpu_peak_bytes", 0)),
-    )
+    return TaskSpent(name, time, index, counts.get("voxels", 0), **{"seconds": counts.get("seconds", 0.0), **spent})

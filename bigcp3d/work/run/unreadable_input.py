@@ -2,14 +2,13 @@
 
 With "skip" a stored chunk that cannot be read three times in a row is lost:
 
-- The network sees the channel's low percentile in its voxels, and the sample that gives the percentiles leaves them
-  out. Of given maps, foreground and flow are 0 there.
-- Its voxels are labelled 0, whichever channel was lost, and so are working voxels from which one of them would take its
-  label.
+- In the image, the network sees the channel's low percentile in its voxels, and the sample for the percentiles leaves
+  them out. In given maps, foreground and flow are 0 there.
+- Its voxels, and working voxels from which they take their label, are labelled 0, whichever channel was lost.
 
-Invariant: whole stored chunks are lost, never blocks, so labels do not depend on blocks, workers or order, as long as
+Invariant: whole stored chunks are lost, never blocks. So labels do not depend on blocks, workers or order, as long as
 the same chunks cannot be read. The first task that gives a chunk up writes a record, and from then on no task reads it.
-A chunk that can be read now and then may have been seen before by some tasks, which depends on their order.
+A chunk that can be read only sometimes may have been read before by some tasks; that depends on their order.
 """
 
 from __future__ import annotations
@@ -43,7 +42,7 @@ PAUSE_S = 0.05
 
 @dataclass(frozen=True)
 class LostPiece:
-    """A stored chunk of the "image" or of "maps" (channel 0) that was given up, and the error of who did so first.
+    """A stored chunk of the "image" or of "maps" (channel 0) that was given up, and the first error.
 
     Voxels are (z, y, x) of the level that is read, or of the working grid for maps.
     """
@@ -62,7 +61,7 @@ class LostPiece:
 
 
 def read_image(run: Run, time: int, channel: int, box: Box) -> tuple[NDArray[Any], list[Box]]:
-    """Voxels of a channel of the image; and the chunks in it that are lost, whose voxels are 0."""
+    """Voxels of a channel of the image, and the chunks in it that are lost; their voxels are 0."""
     return _Image(run, time, channel).read(box)
 
 
@@ -72,21 +71,24 @@ def read_maps(run: Run, time: int, box: Box) -> NDArray[np.int8]:
 
 
 def lost_voxels(run: Run, time: int, within: Box) -> list[Box]:
-    """Working voxels that are lost with chunks of the image, of any channel, inside a box whose maps are there.
+    """Working voxels that are lost with chunks of the image, of any channel, inside a box that has maps.
 
-    All that such a box needs of the image was read for its maps, or just now; so whatever is lost there is recorded.
+    All voxels of the image that the box needs were read for its maps, or just now, so all losses are recorded.
     """
     plan = run.plan
     if plan.storage.on_error == "fail":
         return []
-    lost = read_lost(run.dir, plan)
-    pieces = (Box(piece.start, piece.stop) for piece in lost if (piece.what, piece.time) == ("image", time))
+    pieces = (
+        Box(piece.start, piece.stop)
+        for piece in read_lost(run.dir, plan)
+        if (piece.what, piece.time) == ("image", time)
+    )
     boxes = (working_box(piece, plan.sampling.factors, plan.shape).intersect(within) for piece in pieces)
     return [box for box in boxes if not box.empty]
 
 
 def read_lost(work: WorkDir, plan: Plan) -> list[LostPiece]:
-    """All that was given up in a run."""
+    """All chunks that a run has given up."""
     return [
         LostPiece(what, channel, time, vec3(data["start"]), vec3(data["stop"]), data["error"])
         for what, channel in [*(("image", channel) for channel in plan.source.channels), ("maps", 0)]
@@ -103,8 +105,7 @@ class _Input(ABC):
     """A channel of the image, or given maps, at a time point: read whole, or chunk by chunk where chunks are lost."""
 
     what: str
-    stacked: tuple[int, ...] = ()
-    """Channels that are read together."""
+    stacked: tuple[int, ...] = ()  # how many channels are read together
 
     def __init__(self, run: Run, time: int, channel: int) -> None:
         self.run, self.plan, self.time, self.channel = run, run.plan, time, channel
@@ -120,7 +121,7 @@ class _Input(ABC):
         """The stored chunks."""
 
     def read(self, box: Box) -> tuple[NDArray[Any], list[Box]]:
-        """What can be read of a box, and the chunks that are lost."""
+        """The voxels of a box, and the chunks that are lost."""
         if self.plan.storage.on_error == "fail":
             return self._read_patiently(box), []
         known = set(list_records(self.run.dir.records(), self.label))
@@ -143,7 +144,7 @@ class _Input(ABC):
         return values, lost
 
     def _read_patiently(self, box: Box) -> NDArray[Any]:
-        """Read, and again after a pause where a store errs now and then."""
+        """Try several times, for stores with passing errors."""
         for _ in range(TRIES - 1):
             try:
                 return self.read_box(box)
@@ -153,7 +154,7 @@ class _Input(ABC):
         return self.read_box(box)
 
     def _give_up(self, index: Vec3, core: Box, error: InputError) -> None:
-        """Record that a chunk is lost; from now on no task reads it."""
+        """Record that a chunk is lost."""
         cause = error.__cause__ or error
         said = {"start": core.start, "stop": core.stop, "error": f"{type(cause).__name__}: {cause}"}
         claim_record(self.run.dir.records(), self.label, index, said)
@@ -164,14 +165,14 @@ class _Image(_Input):
     what = "image"
 
     def read_box(self, box: Box) -> NDArray[Any]:
-        """Refuses chunks that are not in the store, where the user says that all are."""
+        """Missing chunks are an error if the user says so."""
         image, level = self.plan.source.image, self.plan.source.level
         where = {"channel": self.channel, "time": self.time}
         if self.plan.execution.missing_chunks == "fail" and (missing := missing_chunks(image, level, box, **where)):
             raise InputError(
                 f"{image.path}: found no chunk in the store for voxels {missing[0].start} to {missing[0].stop} "
-                f"(z, y, x), channel {self.channel}, time {self.time}, and {len(missing) - 1} more of this block; all "
-                "are asked for (--missing-chunks fail)"
+                f"(z, y, x), channel {self.channel}, time {self.time}, and {len(missing) - 1} more of this block; add "
+                "them, or give --missing-chunks fill"
             )
         return read_box(image, level, box, **where)
 
