@@ -48,7 +48,7 @@ def simulate(
     threads: int | None = None,
     overwrite: bool = False,
 ) -> ImageInfo:
-    """Write a tissue as an OME-Zarr 0.5 image with ``labels/truth``, which takes about 2 bytes a voxel.
+    """Write a tissue as an OME-Zarr 0.5 image with ``labels/truth``, about 2 bytes a voxel.
 
     Parameters
     ----------
@@ -153,6 +153,4 @@ def _move(partial: Path, where: Path) -> None:
             shutil.rmtree(where)
         partial.rename(where)
     except OSError as error:
-        raise TargetError(
-            f"{where}: cannot put the finished image there: {error}; free the path and run again"
-        ) from error
+        raise TargetError(f"{where}: cannot be replaced by the finished image ({error}); free the path") from error

@@ -121,10 +121,10 @@ def estimate_diameter(
         else:
             told = now.median or told / 2
     if not agreed:
+        tried = ", ".join(f"{trial.told:.3g}" for trial in trials) or "none"
         raise InputError(
-            f"{image.path}: found no diameter at which {card.name} finds cells of that diameter (tried "
-            f"{', '.join(f'{trial.told:.3g}' for trial in trials) or 'none'}); look at a few cells in a viewer, check "
-            "--channel, or take another --model"
+            f"{image.path}: found no diameter at which {card.name} finds cells of that diameter (tried {tried}); look "
+            "at a few cells in a viewer, check --channel, or take another --model"
         )
     best = max(agreed, key=lambda trial: len(trial.found))
     if (voxels := best.median / min(sample.scale)) < DOUBTFUL_VOX:

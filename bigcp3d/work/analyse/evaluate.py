@@ -194,8 +194,7 @@ def check_alike(found: ImageInfo, true: ImageInfo) -> None:
     if not np.allclose(one, other, rtol=SCALE_TOLERANCE, atol=0):
         raise InputError(
             f"{found.path} has voxels of {first.scale_um} um (z, y, x), but {true.path} has {second.scale_um}; "
-            f"they may differ by {SCALE_TOLERANCE:.0%}: compare labels of the same image, or correct the wrong scale "
-            "in the metadata"
+            f"they may differ by {SCALE_TOLERANCE:.0%}: compare labels of the same image, or correct the wrong scale"
         )
 
 

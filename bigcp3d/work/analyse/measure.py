@@ -92,12 +92,10 @@ def plan_measurement(
         if image is not None or channels:
             raise InputError(f"{text}; give the image of these labels")
         log.warning("%s, so no intensities are measured", text)
+    block = block or choose_block(stored_chunk(labels, 0), labels.levels[0].shape)
     if found is None or level is None:
         if channels:
             raise InputError(f"{labels.path}: there is no image whose channels could be measured; give --image")
-        found, level, channels = None, 0, ()
-    block = block or choose_block(stored_chunk(labels, 0), labels.levels[0].shape)
-    if found is None:
         return Measurement(labels, None, 0, (), (), block)
     wanted = range(found.channels) if channels is None else channels
     indices = tuple(check_channel(found, channel) for channel in wanted)

@@ -36,8 +36,7 @@ from bigcp3d.work.run.work_dir import WorkDir
 
 log = logging.getLogger(__name__)
 
-TRIES = 3
-PAUSE_S = 0.05
+TRIES, PAUSE_S = 3, 0.05
 
 
 @dataclass(frozen=True)
@@ -55,9 +54,8 @@ class LostPiece:
     error: str
 
     def __str__(self) -> str:
-        return (
-            f"{self.what}, channel {self.channel}, time {self.time}, voxels {self.start} to {self.stop}: {self.error}"
-        )
+        where = f"channel {self.channel}, time {self.time}, voxels {self.start} to {self.stop}"
+        return f"{self.what}, {where}: {self.error}"
 
 
 def read_image(run: Run, time: int, channel: int, box: Box) -> tuple[NDArray[Any], list[Box]]:
@@ -78,13 +76,9 @@ def lost_voxels(run: Run, time: int, within: Box) -> list[Box]:
     plan = run.plan
     if plan.storage.on_error == "fail":
         return []
-    pieces = (
-        Box(piece.start, piece.stop)
-        for piece in read_lost(run.dir, plan)
-        if (piece.what, piece.time) == ("image", time)
-    )
-    boxes = (working_box(piece, plan.sampling.factors, plan.shape).intersect(within) for piece in pieces)
-    return [box for box in boxes if not box.empty]
+    lost = [piece for piece in read_lost(run.dir, plan) if (piece.what, piece.time) == ("image", time)]
+    boxes = (working_box(Box(piece.start, piece.stop), plan.sampling.factors, plan.shape) for piece in lost)
+    return [box.intersect(within) for box in boxes if not box.intersect(within).empty]
 
 
 def read_lost(work: WorkDir, plan: Plan) -> list[LostPiece]:
@@ -105,20 +99,18 @@ class _Input(ABC):
     """A channel of the image, or given maps, at a time point: read whole, or chunk by chunk where chunks are lost."""
 
     what: str
-    stacked: tuple[int, ...] = ()  # how many channels are read together
+    stacked: tuple[int, ...] = ()  # shape of a voxel's values
 
     def __init__(self, run: Run, time: int, channel: int) -> None:
         self.run, self.plan, self.time, self.channel = run, run.plan, time, channel
         self.label = _label(self.what, channel, time)
-        self.dtype = run.plan.source.image.dtype if self.what == "image" else "int8"
 
     @abstractmethod
     def read_box(self, box: Box) -> NDArray[Any]:
         """Voxels of a box; an `InputError` where they cannot be read."""
 
     @abstractmethod
-    def chunks(self) -> BlockGrid:
-        """The stored chunks."""
+    def chunks(self) -> BlockGrid: ...
 
     def read(self, box: Box) -> tuple[NDArray[Any], list[Box]]:
         """The voxels of a box, and the chunks that are lost."""
@@ -129,18 +121,16 @@ class _Input(ABC):
             with suppress(InputError):
                 return self.read_box(box), []
         grid, lost = self.chunks(), []
-        values = np.zeros((*self.stacked, *box.shape), self.dtype)
+        values = np.zeros((*self.stacked, *box.shape), self.plan.source.image.dtype if self.what == "image" else "int8")
         for index in grid.touching(box):
             piece = grid.core(index).intersect(box)
             try:
-                part = None if index in known else self._read_patiently(piece)
+                if index not in known:
+                    values[(..., *piece.slices(box.start))] = self._read_patiently(piece)
+                    continue
             except InputError as error:
                 self._give_up(index, grid.core(index), error)
-                part = None
-            if part is None:
-                lost.append(grid.core(index))
-            else:
-                values[(..., *piece.slices(box.start))] = part
+            lost.append(grid.core(index))
         return values, lost
 
     def _read_patiently(self, box: Box) -> NDArray[Any]:
@@ -154,7 +144,6 @@ class _Input(ABC):
         return self.read_box(box)
 
     def _give_up(self, index: Vec3, core: Box, error: InputError) -> None:
-        """Record that a chunk is lost."""
         cause = error.__cause__ or error
         said = {"start": core.start, "stop": core.stop, "error": f"{type(cause).__name__}: {cause}"}
         claim_record(self.run.dir.records(), self.label, index, said)

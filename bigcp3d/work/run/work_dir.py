@@ -36,7 +36,6 @@ from bigcp3d.pure.track.tracking import UNASSIGNED
 from bigcp3d.work.plan.plan import PLAN_FILE, Plan
 
 VECTOR_CHUNK = 2**16
-
 ARRAYS = ("maps", "offsets")
 """Intermediates that are shards of an array; the others are tables."""
 
@@ -109,23 +108,21 @@ class WorkDir:
 
     def create_arrays(self, plan: Plan) -> None:
         """Make the empty arrays of all time points, unless they are there."""
-        card, maps_block = plan.prediction.card, plan.patch_blocks.grid.block
+        card = plan.prediction.card
         said = {MIN_FOREGROUND: card.min_foreground if card else 0.0}
         for time in plan.where.times:
             if plan.predicts:
-                self._create("maps", time, (4, *plan.shape), maps_block, fill=0, said=said)
-            self._create("offsets", time, (3, *plan.shape), plan.execution.block, fill=UNASSIGNED, said={})
+                self._create("maps", time, 4, plan, fill=0, said=said)
+            self._create("offsets", time, 3, plan, fill=UNASSIGNED, said={})
 
-    def _create(
-        self, name: str, time: int, shape: tuple[int, ...], block: Vec3, *, fill: int, said: dict[str, float]
-    ) -> None:
-        path = self.array(name, time)
+    def _create(self, name: str, time: int, channels: int, plan: Plan, *, fill: int, said: dict[str, float]) -> None:
+        path, block = self.array(name, time), plan.intermediate_grid(name).block
         if not (path / "zarr.json").exists():
             zarr.create_array(
                 path,
-                shape=shape,
-                shards=(shape[0], *block),
-                chunks=(shape[0], *map(inner_side, block)),
+                shape=(channels, *plan.shape),
+                shards=(channels, *block),
+                chunks=(channels, *map(inner_side, block)),
                 dtype="int8",
                 fill_value=fill,
                 compressors=ZstdCodec(level=1),
@@ -139,15 +136,13 @@ class WorkDir:
 
         An earlier try has written the same values. They are replaced chunk by chunk, since others may be reading them.
         """
-        rows, path = max(len(values), 1), self.array(name, time)
+        rows, path, kind = max(len(values), 1), self.array(name, time), values.dtype
         shape, chunks = (rows, *values.shape[1:]), (min(rows, VECTOR_CHUNK), *values.shape[1:])
         array: zarr.Array[Any] | None = None
         with suppress(FileNotFoundError):
             array = zarr.open_array(path, mode="r+", zarr_format=3)
-        if array is None or (array.shape, array.chunks, array.dtype) != (shape, chunks, values.dtype):
-            array = zarr.create_array(
-                path, shape=shape, chunks=chunks, dtype=values.dtype, zarr_format=3, overwrite=True
-            )
+        if array is None or (array.shape, array.chunks, array.dtype) != (shape, chunks, kind):
+            array = zarr.create_array(path, shape=shape, chunks=chunks, dtype=kind, zarr_format=3, overwrite=True)
         if len(values):
             array[:] = values
 

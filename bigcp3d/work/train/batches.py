@@ -58,8 +58,8 @@ class Recipe:
         rng = np.random.default_rng([self.seed, number])
         shares = np.array([weight for weight, _ in self.sources])
         chosen = rng.choice(len(self.sources), size=self.batch, p=shares / shares.sum())
-        card, balance, augment = self.card, self.balance, self.augment
-        parts = [make_sample(self.sources[i][1], rng, self.patch, card, balance, augment=augment) for i in chosen]
+        kind = (rng, self.patch, self.card, self.balance)
+        parts = [make_sample(self.sources[i][1], *kind, augment=self.augment) for i in chosen]
         image, target, weights = (np.stack(part) for part in zip(*parts, strict=True))
         return image, target, weights[:, None]
 

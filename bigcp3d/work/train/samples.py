@@ -52,17 +52,15 @@ class Look:
 class Source(Protocol):
     """Something to draw samples from."""
 
-    def draw(self, rng: np.random.Generator, shape: Vec3) -> Sample:
-        """A sample of ``shape`` voxels."""
-        ...
+    def draw(self, rng: np.random.Generator, shape: Vec3) -> Sample: ...  # noqa: D102
 
 
 @dataclass(frozen=True)
 class VolumeSource:
     """A labelled volume; where ``image`` is None, membranes are painted around the labelled cells.
 
-    ``part`` is what may be read of it; ``factors`` are image voxels per voxel of the model's grid; ``ranges`` are the
-    intensities of each of the ``channels`` that become 0 and 1.
+    Only ``part`` of it is read. ``factors`` are image voxels per voxel of the model's grid. ``ranges`` are, for each of
+    the ``channels``, the intensities that become 0 and 1.
     """
 
     image: ImageInfo | None

@@ -88,21 +88,19 @@ def choose_channels(settings: TrainSettings) -> tuple[int | str, ...]:
     start, given = settings.start, settings.channel
     if isinstance(given, int | str):
         given = (given,)
-    before = None if start is None else load_card(start)
-    number = 1 if before is None else before.channels
-    named = before.channel_names if before is not None and number > 1 else ()
-    chosen = tuple(given or named or range(number))
-    if before is not None and len(chosen) != before.channels:
-        raise InputError(
-            f"{len(chosen)} channels were given, but {start} takes {before.channels}: give as many, in its order "
-            f"({', '.join(before.channel_names) or 'its card names none'})"
-        )
+    chosen = tuple(given or (0,))
+    if start is not None:
+        before = load_card(start)
+        named = before.channel_names if before.channels > 1 else ()
+        chosen = tuple(given or named or range(before.channels))
+        if len(chosen) != before.channels:
+            raise InputError(
+                f"{len(chosen)} channels were given, but {start} takes {before.channels}: give as many, in its order "
+                f"({', '.join(before.channel_names) or 'its card names none'})"
+            )
     if len(chosen) > 1 and (settings.painted or settings.simulate):
         kind = "painted" if settings.painted else "simulated"
-        raise InputError(
-            f"{len(chosen)} channels were given, and {kind} tissue shows one stain: "
-            "leave that out, or train with one channel"
-        )
+        raise InputError(f"{len(chosen)} channels were given, but {kind} tissue shows one stain; leave it out")
     return chosen
 
 
@@ -132,8 +130,7 @@ def make_card(settings: TrainSettings, channels: Sequence[int | str]) -> ModelCa
     for name in ("architecture", "features", "depth", "channels"):
         if start is not None and form[name] != before[name]:
             raise InputError(
-                f"{name} is {form[name]}, but the network to start from, {start}, has {before[name]}: leave it out, "
-                "or start from random weights"
+                f"{name} is {form[name]}, but the network to start from, {start}, has {before[name]}; leave out one"
             )
     try:
         card = ModelCard(
@@ -145,10 +142,8 @@ def make_card(settings: TrainSettings, channels: Sequence[int | str]) -> ModelCa
             command=" ".join(sys.argv),
         )
     except ValidationError as error:
-        found = "; ".join(
-            f"{'.'.join(map(str, e['loc'])) or 'card'} {e['input']!r}: {e['msg']}" for e in error.errors()
-        )
-        raise InputError(f"the model cannot be as asked ({found}): change these values") from error
+        wrong = (f"{'.'.join(map(str, e['loc'])) or 'card'} {e['input']!r}: {e['msg']}" for e in error.errors())
+        raise InputError(f"the model cannot be as asked ({'; '.join(wrong)}): change these values") from error
     _check_sizes(card, settings.patch)
     return card
 
