@@ -156,10 +156,8 @@ def open_source(
     """
     shape = labels.levels[0].shape
     if image is not None and image.levels[0].shape != shape:
-        raise InputError(
-            f"{labels.path}: the labels have {shape} voxels (z, y, x), but the image has {image.levels[0].shape}; "
-            "resample the labels to the image's shape"
-        )
+        text = f"{labels.path}: the labels have {shape} voxels (z, y, x), but the image has {image.levels[0].shape}"
+        raise InputError(f"{text}; resample the labels to the image's shape")
     scale = (image or labels).levels[0].scale_um or (1.0, 1.0, 1.0)
     cells = measure_cells(labels, part)
     large = cells.count >= min_cell_vox

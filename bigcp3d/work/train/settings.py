@@ -72,10 +72,7 @@ class TrainSettings:
         Sequence[str | Path],
         Option("A volume for validation, from which nothing is learned. May be repeated.", DATA, "IN.zarr", many=True),
     ] = ()
-    holdout_x: Annotated[
-        float,
-        Option("Share of x of each volume, at its end, that is kept for validation: 0 to below 1.", DATA, "0..1"),
-    ] = 0.0
+    holdout_x: Annotated[float, Option("Share of each volume, at the end of x, to hold out.", DATA, "0..1")] = 0.0
     min_cell_vox: Annotated[int, Option("Labels below this many voxels are not learned.", DATA, "VOX")] = 50
     start: Annotated[
         str | Path | None,
@@ -189,6 +186,4 @@ class TrainSettings:
         if len(self.shares) != 4 or min(self.shares) < 0 or max(self.shares) <= 0:
             raise InputError(f"shares are {self.shares}; give four numbers of 0 or more, at least one of them above 0")
         if self.patience and not (self.validation or self.holdout_x or self.simulate):
-            raise InputError(
-                f"patience is {self.patience}, but nothing is held out; give validation volumes or holdout_x"
-            )
+            raise InputError(f"patience is {self.patience}, but nothing is held out; give validation or holdout_x")

@@ -92,12 +92,9 @@ def _draw_region(source: Source, card: ModelCard, seed: Sequence[int]) -> Sample
 
 def _cut_to_volume(sample: Sample) -> Sample:
     """The part of a sample that lies in its volume; the rest is a reflection."""
-    ends = []
-    for axis in range(3):
-        inside = np.flatnonzero(sample.known.any(axis=tuple(a for a in range(3) if a != axis)))
-        ends.append(slice(int(inside[0]), int(inside[-1]) + 1) if len(inside) else slice(0, 1))
-    part = tuple(ends)
-    return sample.each(lambda array: array[part].copy())
+    inside = np.argwhere(sample.known)
+    box = Box(vec3(inside.min(axis=0)), vec3(inside.max(axis=0) + 1)) if len(inside) else Box.of_shape((1, 1, 1))
+    return sample.each(lambda array: array[box.slices()].copy())
 
 
 def smallest_cell(card: ModelCard) -> float:
