@@ -31,8 +31,6 @@ BLOCK: Vec3 = (64, 256, 256)
 SCALE_TOLERANCE = 0.01
 """Relative difference of voxel sizes that counts as rounding."""
 
-Grid = tuple[float, float, float]
-
 
 @dataclass(frozen=True, eq=False)
 class Evaluation(Mapping[str, Number]):
@@ -58,7 +56,7 @@ class Evaluation(Mapping[str, Number]):
     cells: CellScores
     start: NDArray[np.int64]
     stop: NDArray[np.int64]
-    blocks: Grid | None = None
+    blocks: tuple[float, float, float] | None = None
     at_seam: NDArray[np.bool_] | None = None
     seam: Scores | None = None
     elsewhere: Scores | None = None
@@ -198,7 +196,7 @@ def check_alike(found: ImageInfo, true: ImageInfo) -> None:
         )
 
 
-def _score(times: list[_Table], min_cell_vox: int, blocks: Grid | None) -> Evaluation:
+def _score(times: list[_Table], min_cell_vox: int, blocks: tuple[float, float, float] | None) -> Evaluation:
     """All numbers from the tables of all time points."""
     table = number_cells([ignore_small_cells(time.overlaps, min_cell_vox) for time in times])
     start, stop = look_up_boxes(table.true_ids[1:], table.true_time[1:], [time.true for time in times])

@@ -37,13 +37,13 @@ def task_bytes(plan: Plan) -> dict[str, int]:
         shell_vox=sum(box.size for box in blocks.shell(most)),
         hand_over=blocks.hand_over,
         patch_bytes=card.patch_bytes(plan.prediction.patch, len(plan.source.channels)) if card else 0,
-        itemsize=_itemsize(image.dtype),
+        itemsize=np.dtype(image.dtype).itemsize,
         reach=plan.tracking.reach,
         radius=plan.grouping.closing_vox,
         label_block=label_core.shape,
         label_working=voting_box(label_core, plan.output.label_factors, plan.shape).shape,
         votes=plan.votes,
-        label_itemsize=8 if plan.votes else _itemsize(target.dtype),
+        label_itemsize=8 if plan.votes else np.dtype(target.dtype).itemsize,
         sample_vox=sum(box.size for box in sample_boxes(plan.image_shape)),
         network=plan.predicts,
         maps_itemsize=plan.given.itemsize,
@@ -72,14 +72,10 @@ def disk_bytes(plan: Plan) -> dict[str, int]:
         "maps": 4 * scope.mapped.size * times if plan.predicts else 0,
         "parts": waiting * (4 * final + 16 * (extent - final)) if blocks.hand_over and plan.predicts else 0,
         "offsets": 3 * scope.tracked.size * times,
-        "labels": math.ceil(labels * share) * _itemsize(target.dtype),
+        "labels": math.ceil(labels * share) * np.dtype(target.dtype).itemsize,
     }
 
 
 def _inner(grid: BlockGrid) -> Vec3:
     """A whole block, with neighbours on all sides where there is one."""
     return vec3((n - 1) // 2 for n in grid.counts)
-
-
-def _itemsize(dtype: str) -> int:
-    return int(np.dtype(dtype).itemsize)

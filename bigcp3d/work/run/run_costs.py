@@ -6,6 +6,7 @@ import importlib.metadata
 import platform
 from collections import defaultdict
 from collections.abc import Iterable, Sequence
+from contextlib import suppress
 from typing import Any
 
 from bigcp3d.pure.boxes import Vec3
@@ -124,10 +125,8 @@ def _versions() -> dict[str, str]:
     """Of Python, the packages that compute, and the system."""
     found = {"Python": platform.python_version()}
     for name in PACKAGES:
-        try:
+        with suppress(importlib.metadata.PackageNotFoundError):
             found[name] = importlib.metadata.version(name)
-        except importlib.metadata.PackageNotFoundError:
-            continue
     return {**found, "system": f"{platform.system()} {platform.machine()}"}
 
 

@@ -117,5 +117,5 @@ def _identify(
         "prediction_patch": card.patch,
         "channels_read": list(channels),
         "start": None if settings.start is None else model_hash(settings.start),
-        **data.describe(settings),
+        **data.described,
     }

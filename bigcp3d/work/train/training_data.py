@@ -17,19 +17,14 @@ Named = tuple[str, Source]
 
 @dataclass(frozen=True)
 class TrainingData:
-    """Sources with their names: of each kind (volumes, painted volumes, simulated tissue, noise), and held out."""
+    """Sources with their names: of each kind (volumes, painted volumes, simulated tissue, noise), and held out.
 
-    kinds: tuple[list[Named], list[Named], list[Named], list[Named]]
-    held_out: list[Named]
+    ``described`` is what a checkpoint remembers of volumes, which may be moved but not changed.
+    """
 
-    def describe(self, settings: TrainSettings) -> dict[str, list[str]]:
-        """What a checkpoint remembers of volumes: they may be moved, but not changed."""
-        validation = self.held_out[: len(settings.validation)]
-        named = {"volumes": self.kinds[0], "painted": self.kinds[1], "validation": validation}
-        return {
-            what: [_describe(name, source) for name, source in pairs if isinstance(source, VolumeSource)]
-            for what, pairs in named.items()
-        }
+    kinds: tuple[Sequence[Named], ...]
+    held_out: Sequence[Named]
+    described: dict[str, list[str]]
 
 
 def open_training_data(settings: TrainSettings, card: ModelCard, channels: Sequence[int | str]) -> TrainingData:
@@ -39,8 +34,8 @@ def open_training_data(settings: TrainSettings, card: ModelCard, channels: Seque
 
     def open_parts(
         volumes: Sequence[str | Path], holdout_x: float, *, paint: bool = False, held_out: bool = False
-    ) -> list[Named]:
-        found: list[Named] = []
+    ) -> list[tuple[str, VolumeSource]]:
+        found = []
         for volume in volumes:
             path, labels_name = split_name(volume, settings.labels_name)
             labels = open_labels(path, labels_name)
@@ -57,13 +52,16 @@ def open_training_data(settings: TrainSettings, card: ModelCard, channels: Seque
         return found
 
     volumes, painted = open_parts(settings.volumes, share), open_parts(settings.painted, share, paint=True)
-    held_out = open_parts(settings.validation, 0.0)
+    validation, tissue, noise = open_parts(settings.validation, 0.0), list[Named](), NoiseSource(look, len(channels))
+    named = {"volumes": volumes, "painted": painted, "validation": validation}
+    held_out: list[Named] = [*validation]
     if share > 0:
         held_out += open_parts(settings.volumes, share, held_out=True)
         held_out += open_parts(settings.painted, share, paint=True, held_out=True)
-    tissue: list[Named] = [(f"simulated {simulate}", TissueSource(simulate, look))] if simulate else []
-    noise: list[Named] = [("noise", NoiseSource(look, len(channels)))]
-    return TrainingData((volumes, painted, tissue, noise), [*held_out, *tissue])
+    if simulate:
+        tissue.append((f"simulated {simulate}", TissueSource(simulate, look)))
+    described = {what: [_describe(*pair) for pair in pairs] for what, pairs in named.items()}
+    return TrainingData((volumes, painted, tissue, [("noise", noise)]), [*held_out, *tissue], described)
 
 
 def _find_diameter(settings: TrainSettings, volume: str | Path) -> float | None:
