@@ -161,7 +161,7 @@ class _Image(_Input):
             raise InputError(
                 f"{image.path}: found no chunk in the store for voxels {missing[0].start} to {missing[0].stop} "
                 f"(z, y, x), channel {self.channel}, time {self.time}, and {len(missing) - 1} more of this block; add "
-                "them, or give --missing-chunks fill"
+                "them, or leave out --missing-chunks fail"
             )
         return read_box(image, level, box, **where)
 
