@@ -29,7 +29,7 @@ from bigcp3d.pure.predict.network import HalfUNet3D, UNet3D
 from bigcp3d.pure.predict.normalise import estimate_range, normalise_intensity
 from bigcp3d.pure.score.metrics import count_overlaps, score_overlaps
 from bigcp3d.pure.tissue.tissue import render
-from bigcp3d.work.train.batches import Batch, make_batch
+from bigcp3d.work.train.batches import Batch, Recipe
 from bigcp3d.work.train.optimise import compute_loss
 from bigcp3d.work.train.samples import Look, TissueSource
 from bigcp3d.work.train.train_checks import choose_device
@@ -160,10 +160,8 @@ def main() -> None:
     torch.set_num_threads(1)
     bfloat16 = choose_device("cpu").bfloat16
     source = TissueSource("membrane", Look(CARD.diameter_vox, 1.0, 99.0))
-    batches = [
-        tuple(part.astype(np.float16) for part in make_batch([(1.0, source)], (7, n), BATCH, PATCH, CARD))
-        for n in range(arguments.batches)
-    ]
+    recipe = Recipe(((1.0, source),), 7, BATCH, PATCH, CARD)
+    batches = [tuple(part.astype(np.float16) for part in recipe.make(n)) for n in range(arguments.batches)]
     rows = []
     for name, make in NETWORKS.items():
         if not any(part in name for part in arguments.only):

@@ -65,6 +65,10 @@ class Box:
             vec3(b + g for b, g in zip(self.stop, hi, strict=True)),
         )
 
+    def shift(self, by: Vec3) -> Box:
+        """The box so many voxels further along each axis."""
+        return self.grow(vec3(-n for n in by), by)
+
     def intersect(self, other: Box) -> Box:
         """The common box; empty (stop <= start on an axis) where there is none."""
         return Box(

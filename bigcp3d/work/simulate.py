@@ -1,8 +1,8 @@
 """Writes a simulated tissue as an OME-Zarr image with its truth, shard by shard, in bounded memory.
 
-A voxel depends on the tissue alone (`bigcp3d.pure.tissue.tissue`), so the store holds the same voxels whatever its
-chunks and the number of threads. It is written beside its target, under a hidden name, and moved there when it is
-complete: a simulation that was killed leaves nothing that looks like an image.
+A voxel depends on the tissue alone (`bigcp3d.pure.tissue.tissue`), not on chunks or threads. The store is written under
+a hidden name beside its target, and moved there when it is complete. So a simulation that was killed leaves nothing
+that looks like an image.
 """
 
 from __future__ import annotations
@@ -48,7 +48,7 @@ def simulate(
     threads: int | None = None,
     overwrite: bool = False,
 ) -> ImageInfo:
-    """Write a tissue as an OME-Zarr 0.5 image with ``labels/truth``, which takes about 2 bytes a voxel.
+    """Write a tissue as an OME-Zarr 0.5 image with ``labels/truth``, about 2 bytes a voxel.
 
     Parameters
     ----------
@@ -57,11 +57,11 @@ def simulate(
     tissue : Tissue
         What to write; all its parameters are recorded in the labels' attributes.
     scale_um : tuple of float
-        Micrometres per voxel, (z, y, x). Written into the metadata only: ``tissue.scale`` decides on the cells' shape.
+        Micrometres per voxel, (z, y, x). Only written into the metadata; ``tissue.scale`` decides the cells' shape.
     chunk, shard : tuple of int, optional
-        Of the image; a shard is written at a time, and holds whole chunks. Default: at most 64 and 128 a side.
+        Of the image; a shard holds whole chunks. Default: at most 64 and 128 a side.
     threads : int, optional
-        Shards that are made at once; no voxel depends on it. Default: the machine's cores, at most 4.
+        Shards that are made at once. Default: the machine's cores, at most 4.
     overwrite : bool
         Replace a zarr group at ``output``, once the new one is complete.
 
@@ -100,15 +100,6 @@ def simulate(
     return open_image(where)
 
 
-def shard_bytes(tissue: Tissue, shard: Vec3) -> int:
-    """Peak memory for one shard, about: the arrays of `render` on the shard grown by the halo, and what is written.
-
-    Measured: 42, 157 and 258 MB for shards of 96, 160 and 200 cubed, where this says 51, 163 and 296.
-    """
-    wide = math.prod(n + 2 * h for n, h in zip(shard, tissue.halo, strict=True))
-    return 20 * wide + 12 * math.prod(shard) + 2**24
-
-
 def _check(where: Path, scale_um: tuple[float, float, float], overwrite: bool) -> None:
     """Refuse a wrong scale, and a target that must not be replaced."""
     if not all(math.isfinite(s) and s > 0 for s in scale_um):
@@ -122,7 +113,7 @@ def _check(where: Path, scale_um: tuple[float, float, float], overwrite: bool) -
 
 
 def _pieces(shape: Vec3, chunk: Vec3 | None, shard: Vec3) -> tuple[Vec3, Vec3]:
-    """Chunk and shard of the image; the shard is that which the labels will have."""
+    """Chunk and shard of the image; the labels get the same shard."""
     if min(shard) < 1:
         raise InputError(f"shard is {shard}; give sides of 1 voxel or more")
     default, unit = chunk_and_shard(shard, shape)
@@ -162,6 +153,4 @@ def _move(partial: Path, where: Path) -> None:
             shutil.rmtree(where)
         partial.rename(where)
     except OSError as error:
-        raise TargetError(
-            f"{where}: cannot put the finished image there: {error}; free the path and run again"
-        ) from error
+        raise TargetError(f"{where}: cannot be replaced by the finished image ({error}); free the path") from error

@@ -1,6 +1,6 @@
-"""A part of labels changed in place: counted, replaced, and its coarser levels made again, shard by shard.
+"""Replaces a region of labels in place, shard by shard, and makes the coarser levels again.
 
-Invariant: every write covers whole shards and may be repeated; no voxel outside of the wanted box changes at level 0.
+Invariant: every write covers whole shards and may be repeated; at level 0 no voxel outside the wanted box changes.
 """
 
 from __future__ import annotations
@@ -26,21 +26,15 @@ def _grid(target: LabelTarget, level: int) -> BlockGrid:
 def compare_region(
     target: LabelTarget, found: ImageInfo, wanted: Box, around: Box, *, next_id: int, time: int = 0
 ) -> Replacement:
-    """What new labels replace.
+    """What the new labels ``found`` replace in those of ``target``.
 
-    Parameters
-    ----------
-    target : LabelTarget
-        The labels that are there.
-    found : ImageInfo
-        New labels of the same volume, filled in ``around``.
-    wanted, around : Box
-        The region, and how far cells that it cuts are looked for.
-    next_id : int
-        Smallest id that was never used.
-    time : int
+    They are filled in ``around``, in which cells that the box ``wanted`` cuts are looked for. ``next_id`` is the
+    smallest id that was never used.
     """
     outside: dict[str, set[int]] = {"old": set(), "new": set()}
+
+    def ids(name: str) -> Ids:
+        return np.array(sorted(outside[name] - {0}), np.uint64)
 
     def tables() -> Iterator[Overlaps]:
         grid = _grid(target, 0)
@@ -57,11 +51,7 @@ def compare_region(
                 outside[name].update(np.unique(labels).tolist())
 
     table = add_overlaps(tables())
-    return plan_replacement(table, _ids(outside["old"]), _ids(outside["new"]), next_id)
-
-
-def _ids(found: set[int]) -> Ids:
-    return np.array(sorted(found - {0}), np.uint64)
+    return plan_replacement(table, ids("old"), ids("new"), next_id)
 
 
 def find_largest_id(target: LabelTarget) -> int:
@@ -76,7 +66,7 @@ def find_largest_id(target: LabelTarget) -> int:
 def replace_region(
     target: LabelTarget, found: ImageInfo, wanted: Box, replacement: Replacement, *, time: int = 0
 ) -> None:
-    """Write the new labels into the region, level 0; the same once more changes nothing."""
+    """Write the new labels into the region at level 0; a second time changes nothing."""
     grid = _grid(target, 0)
     for index in grid.touching(wanted):
         core = grid.core(index)
@@ -90,7 +80,7 @@ def replace_region(
 
 
 def renew_pyramid(target: LabelTarget, wanted: Box, *, time: int = 0) -> None:
-    """Make the coarser levels again where they look at a box of level 0."""
+    """Make the coarser levels again where they depend on a box of level 0."""
     changed = wanted
     for level in range(1, len(target.levels)):
         grid, factors, below_shape = _grid(target, level), target.factors[level], target.levels[level - 1].shape
@@ -102,12 +92,5 @@ def renew_pyramid(target: LabelTarget, wanted: Box, *, time: int = 0) -> None:
                 finer = read_label_box(target, level - 1, below, time=time)
                 write_label_box(target, level, core, pool_labels(finer, below, core, factors), time=time)
                 touched.append(core)
-        changed = _around(touched)
-
-
-def _around(boxes: list[Box]) -> Box:
-    """The box that holds all; there is at least one."""
-    return Box(
-        vec3(min(box.start[axis] for box in boxes) for axis in range(3)),
-        vec3(max(box.stop[axis] for box in boxes) for axis in range(3)),
-    )
+        low, high = np.min([box.start for box in touched], axis=0), np.max([box.stop for box in touched], axis=0)
+        changed = Box(vec3(low), vec3(high))

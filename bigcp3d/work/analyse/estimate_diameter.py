@@ -1,6 +1,6 @@
 """Estimates the cell diameter from the image alone: the one at which a model finds cells of that diameter.
 
-The search starts at a large diameter. What the model finds there is tried next, until it finds what was tried::
+The search starts at a large diameter. It goes on with the diameter that the model finds, until both are equal::
 
     told      31.0    16.6    15.5        micrometres; nuclei of 15.3 (from their labels)
     found     16.6    15.5    15.4
@@ -32,32 +32,32 @@ CROP: Vec3 = (64, 96, 96)
 """Working voxels of a crop, where the volume has as many."""
 
 CENTRES = ((0.5, 0.5, 0.5), (0.3, 0.3, 0.7), (0.7, 0.7, 0.3))
-"""Where crops lie, in shares of the volume."""
+"""Centres of the crops, as shares of the volume's sides."""
 
 ENOUGH_CELLS = 20
-"""A diameter that fewer cells agree with is taken only if no other is found."""
+"""A diameter at which fewer cells are found is taken only if there is no other."""
 
 DOUBTFUL_VOX = 6.0
-"""Voxels of the finest axis below which a guess is hardly of cells: noise is found at any size that it is told."""
+"""Below so many voxels of the finest axis, the cells may be noise, which is found at any small diameter."""
 
 FEW_CELLS = 5
-"""Whole cells that a diameter is judged by; fewer, and those that the crop's border cuts count as well."""
+"""If a crop has fewer whole cells, those that its border cuts count as well."""
 
 LARGEST_FACTOR = 4.0
-"""Voxels of the coarsest level per working voxel, of the first diameter that is tried."""
+"""Voxels of the coarsest level per working voxel, at the first diameter."""
 
 CLOSE, MOST_TRIALS = 0.03, 12
-"""The found diameter is the told one if they differ by no more than this share."""
+"""Two diameters that differ by this share or less count as equal; diameters that are tried at most."""
 
 log = logging.getLogger(__name__)
 
 Segment = Callable[[NDArray[np.float32]], NDArray[np.uint32]]
-"""From a normalised crop on the working grid, (c, z, y, x), to labels."""
+"""Makes labels of a normalised crop on the working grid, (c, z, y, x)."""
 
 
 @dataclass(frozen=True)
 class DiameterTrial:
-    """What came of one diameter: ``found`` holds those of the cells, in the unit of ``told``."""
+    """One diameter that the model was told, and the diameters of the cells that it found, in the same unit."""
 
     told: float
     found: NDArray[np.float64]
@@ -70,9 +70,9 @@ class DiameterTrial:
 
 @dataclass(frozen=True)
 class Estimate:
-    """A guess: in micrometres where ``in_um``, else in voxels of level 0.
+    """The diameter: in micrometres where ``in_um``, else in voxels of level 0.
 
-    80 % of the diameters of the ``cells`` that it rests on lie between ``low`` and ``high``.
+    It is the median of ``cells`` cells; 80 % of their diameters lie between ``low`` and ``high``.
     """
 
     diameter: float
@@ -93,30 +93,20 @@ def estimate_diameter(
     scale_um: tuple[float, float, float] | None = None,
     on_event: Callable[[DiameterTrial], None] | None = None,
 ) -> Estimate:
-    """Guess the diameter of the cells of an image; an `InputError` if no diameter fits.
+    """Estimate the diameter of the cells of an image; an `InputError` if no diameter fits.
 
-    Parameters
-    ----------
-    source : str or Path
-        OME-Zarr image.
-    card : ModelCard
-        Of the network in ``segment``.
-    segment : callable
-        See `Segment`; `bigcp3d.work.train.validate.segment_array` with a network.
-    channels, time : tuple of int, int
-        What is looked at.
-    scale_um : tuple of float, optional
-        Micrometres per voxel of level 0, where the image has none or a wrong one.
-    on_event : callable, optional
-        Told of each diameter that was tried.
+    ``segment`` is the network with this ``card`` (`bigcp3d.work.train.validate.segment_array`). ``scale_um`` is for
+    level 0, where the image has none or a wrong one. ``on_event`` gets each diameter that was tried.
     """
     image = open_image(source)
     check_time(image, time)
     scale = scale_um or image.levels[0].scale_um
-    limits = tuple(_range(image, channel, time, card) for channel in channels)
-    sample = _Sample(image, scale or (1.0, 1.0, 1.0), card, segment, channels, limits, time)
-    trials: list[DiameterTrial] = []
-    agreed: list[DiameterTrial] = []
+    boxes, limits = sample_boxes(image.levels[0].shape), []
+    for channel in channels:
+        values = [read_box(image, 0, box, channel=channel, time=time) for box in boxes]
+        limits.append(estimate_range(values, card.low_percentile, card.high_percentile)[:2])
+    sample = _Sample(image, scale or (1.0, 1.0, 1.0), card, segment, channels, tuple(limits), time)
+    trials, agreed = list[DiameterTrial](), list[DiameterTrial]()
     told = sample.largest()
     while len(trials) < MOST_TRIALS and sample.fits(told):
         now = DiameterTrial(told, np.concatenate([sample.find(told, centre) for centre in CENTRES]))
@@ -131,36 +121,22 @@ def estimate_diameter(
         else:
             told = now.median or told / 2
     if not agreed:
+        tried = ", ".join(f"{trial.told:.3g}" for trial in trials) or "none"
         raise InputError(
-            f"{image.path}: found no diameter at which {card.name} finds cells of that diameter (tried "
-            f"{', '.join(f'{trial.told:.3g}' for trial in trials) or 'none'}); look at a few cells in a viewer, check "
-            "--channel, or take another --model"
+            f"{image.path}: found no diameter at which {card.name} finds cells of that diameter (tried {tried}); look "
+            "at a few cells in a viewer, check --channel, or take another --model"
         )
     best = max(agreed, key=lambda trial: len(trial.found))
-    _warn_if_doubtful(image, best.median / min(sample.scale))
+    if (voxels := best.median / min(sample.scale)) < DOUBTFUL_VOX:
+        text = "%s: found cells of %.2g voxels, which may be noise; check that --model and --channel fit the stain"
+        log.warning(text, image.path, voxels)
     low, middle, high = (float(d) for d in np.percentile(best.found, [10, 50, 90]))
     return Estimate(middle, low, high, len(best.found), scale is not None, tuple(trials))
 
 
-def _warn_if_doubtful(image: ImageInfo, voxels: float) -> None:
-    """Warn of a diameter so small that noise has it as well."""
-    if voxels < DOUBTFUL_VOX:
-        log.warning(
-            "%s: found cells of %.2g voxels, as noise has; the model may not know this stain: check --model and "
-            "--channel",
-            *(image.path, voxels),
-        )
-
-
-def _range(image: ImageInfo, channel: int, time: int, card: ModelCard) -> tuple[float, float]:
-    """Intensities that become 0 and 1."""
-    sample = [read_box(image, 0, box, channel=channel, time=time) for box in sample_boxes(image.levels[0].shape)]
-    return estimate_range(sample, card.low_percentile, card.high_percentile)[:2]
-
-
 @dataclass(frozen=True)
 class _Sample:
-    """What each diameter is tried on."""
+    """The image, and all that is needed to try a diameter on it; ``limits`` are the intensities that become 0 and 1."""
 
     image: ImageInfo
     scale: tuple[float, float, float]
@@ -176,17 +152,17 @@ class _Sample:
         return min(n * s for n, s in zip(self.image.levels[0].shape[1:], self.scale[1:], strict=True))
 
     def largest(self) -> float:
-        """The first diameter: two cells across y or x, or as coarse as the pyramid makes cheap."""
+        """The first diameter: two cells across y or x, or less where the pyramid has no level coarse enough."""
         levels = (level_ratio(self.image, level) for level in range(len(self.image.levels)))
         coarse = max(min(r * s for r, s in zip(ratio, self.scale, strict=True)) for ratio in levels)
         return min(self.narrower_side / 2, LARGEST_FACTOR * coarse * self.card.diameter_vox)
 
     def fits(self, told: float) -> bool:
-        """Whether a run would take this diameter: not far below a voxel, not above the volume."""
+        """Whether a run would accept this diameter: not far below a voxel, and no larger than the volume."""
         return told / self.card.diameter_vox / max(self.scale) >= 1 / 16 and told <= self.narrower_side
 
     def find(self, told: float, centre: tuple[float, float, float]) -> NDArray[np.float64]:
-        """Diameters of the cells of a crop that its border does not cut; of all, if that leaves few."""
+        """Diameters of the cells of a crop: of those that its border does not cut, or of all if that leaves few."""
         working = told / self.card.diameter_vox
         image_factors: Factors = tuple(working / s for s in self.scale)  # type: ignore[assignment]
         level = nearest_level(self.image, image_factors)
@@ -209,4 +185,4 @@ def _crop(shape: Vec3, factors: Factors, centre: tuple[float, float, float]) -> 
     """A box of a level that makes a crop of `CROP` working voxels, or of all that there is on an axis."""
     sides = [min(s, max(1, round(c * f))) for s, c, f in zip(shape, CROP, factors, strict=True)]
     starts = [min(max(0, round(s * c - side / 2)), s - side) for s, c, side in zip(shape, centre, sides, strict=True)]
-    return Box(vec3(starts), vec3(a + b for a, b in zip(starts, sides, strict=True)))
+    return Box.of_shape(vec3(sides)).shift(vec3(starts))

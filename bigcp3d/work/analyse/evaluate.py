@@ -1,6 +1,6 @@
 """Evaluates labels on disk against the truth, block by block.
 
-Each block gives sparse tables of integers that add up in any order. So memory grows with the cells, not with the
+Each block gives sparse tables of integers, which add up in any order. So memory grows with the cells, not with the
 voxels, and the numbers are those of the whole volume.
 """
 
@@ -29,9 +29,7 @@ BLOCK: Vec3 = (64, 256, 256)
 """Voxels that are compared at a time."""
 
 SCALE_TOLERANCE = 0.01
-"""Relative difference of voxel sizes that is taken for rounding."""
-
-Grid = tuple[float, float, float]
+"""Relative difference of voxel sizes that counts as rounding."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -46,11 +44,11 @@ class Evaluation(Mapping[str, Number]):
         One row a true cell.
     start, stop : ndarray of int64, shape (n, 3)
         Half-open boxes around the true cells, (z, y, x).
-    blocks : tuple of float, or None
-        The block grid that was asked about.
-    at_seam : ndarray of bool, shape (n,), or None
-        Which true cells that grid cuts.
-    seam, elsewhere : Scores, or None
+    blocks : tuple of float, optional
+        The block grid, where one was given.
+    at_seam : ndarray of bool, shape (n,), optional
+        Which true cells this grid cuts.
+    seam, elsewhere : Scores, optional
         Of the cells that it cuts, and of the others.
     """
 
@@ -58,7 +56,7 @@ class Evaluation(Mapping[str, Number]):
     cells: CellScores
     start: NDArray[np.int64]
     stop: NDArray[np.int64]
-    blocks: Grid | None = None
+    blocks: tuple[float, float, float] | None = None
     at_seam: NDArray[np.bool_] | None = None
     seam: Scores | None = None
     elsewhere: Scores | None = None
@@ -82,12 +80,12 @@ class Evaluation(Mapping[str, Number]):
 
     @property
     def groups(self) -> dict[str, Scores]:
-        """The scores of each group of cells, by its name in words."""
+        """The scores of each group of cells, by its name."""
         named = {"all cells": self.whole, "at seams": self.seam, "elsewhere": self.elsewhere}
         return {name: scores for name, scores in named.items() if scores is not None}
 
     def columns(self) -> dict[str, NDArray[Any]]:
-        """The list of true cells by column; half-open boxes as ``z0`` to ``x1``, ``at_seam`` where blocks are known."""
+        """The list of true cells by column; half-open boxes as ``z0`` to ``x1``, ``at_seam`` if blocks were given."""
         columns: dict[str, NDArray[Any]] = {field.name: getattr(self.cells, field.name) for field in fields(CellScores)}
         if self.at_seam is not None:
             columns["at_seam"] = self.at_seam
@@ -95,18 +93,20 @@ class Evaluation(Mapping[str, Number]):
         return columns | {axis + end: box[:, k] for end, box in corners for k, axis in enumerate("zyx")}
 
     def as_json(self) -> dict[str, Any]:
-        """All numbers, ready for `json.dumps`: those of all cells, ``by_iou``, and with blocks the same for groups."""
-        numbers: dict[str, Any] = {**self.whole.numbers, "by_iou": list(self.whole.by_iou)}
-        if self.seam is not None and self.elsewhere is not None and self.blocks is not None:
-            numbers["blocks"] = list(self.blocks)
-            for name, scores in (("at_seam", self.seam), ("elsewhere", self.elsewhere)):
-                numbers[name] = {**scores.numbers, "by_iou": list(scores.by_iou)}
-        return numbers
+        """All numbers, ready for `json.dumps`: those of all cells, and with blocks the same for each group."""
+
+        def numbers(scores: Scores) -> dict[str, Any]:
+            return {**scores.numbers, "by_iou": list(scores.by_iou)}
+
+        if self.seam is None or self.elsewhere is None or self.blocks is None:
+            return numbers(self.whole)
+        groups = {"at_seam": numbers(self.seam), "elsewhere": numbers(self.elsewhere)}
+        return {**numbers(self.whole), "blocks": list(self.blocks), **groups}
 
 
 @dataclass(frozen=True)
 class _Table:
-    """What is known of a time point, or of a part of it."""
+    """Overlaps and bounding boxes of the cells of a time point, or of a part of it."""
 
     overlaps: Overlaps
     true: CellBoxes
@@ -114,11 +114,6 @@ class _Table:
 
     def __len__(self) -> int:
         return len(self.overlaps)
-
-    @classmethod
-    def of(cls, found: NDArray[np.integer], true: NDArray[np.integer], start: Vec3) -> _Table:
-        """The table of a block that starts there."""
-        return cls(count_overlaps(found, true), find_boxes(true, start), find_boxes(found, start))
 
     @classmethod
     def merged(cls, tables: list[_Table]) -> _Table:
@@ -144,7 +139,7 @@ def evaluate(
     ----------
     **arguments
     on_event : callable, optional
-        Told after each block how many of how many are done.
+        Called after each block with how many of how many are done.
 
     Returns
     -------
@@ -175,7 +170,7 @@ def evaluate(
         for index in grid:
             box = grid.core(index)
             p, t = (read_box(info, 0, box, time=time) for info in (found, true))
-            yield _Table.of(p, t, box.start)
+            yield _Table(count_overlaps(p, t), find_boxes(t, box.start), find_boxes(p, box.start))
             done += 1
             if on_event is not None:
                 on_event(BlocksRead(done, len(grid) * true.times))
@@ -187,26 +182,21 @@ def evaluate(
 def check_alike(found: ImageInfo, true: ImageInfo) -> None:
     """Refuse labels that differ in shape, time points, or voxel size (on axes for which both stores state a unit)."""
     first, second = found.levels[0], true.levels[0]
-    for what, a, b in (
-        ("shape (z, y, x)", first.shape, second.shape),
-        ("number of time points", found.times, true.times),
-    ):
-        if a != b:
-            raise InputError(
-                f"{found.path} has the {what} {a}, but {true.path} has {b}; compare labels of the same image at the "
-                "same resolution"
-            )
+    if (first.shape, found.times) != (second.shape, true.times):
+        raise InputError(
+            f"{found.path} has the shape {first.shape} (z, y, x) and {found.times} time point(s), but {true.path} has "
+            f"{second.shape} and {true.times}; compare labels of the same image at the same resolution"
+        )
     stated = [bool(a and b) for a, b in zip(found.units, true.units, strict=True)]
     one, other = (np.array(level.scale_um or (1.0, 1.0, 1.0))[stated] for level in (first, second))
     if not np.allclose(one, other, rtol=SCALE_TOLERANCE, atol=0):
         raise InputError(
             f"{found.path} has voxels of {first.scale_um} um (z, y, x), but {true.path} has {second.scale_um}; "
-            f"they may differ by {SCALE_TOLERANCE:.0%}: compare labels of the same image, or correct the wrong scale "
-            "in the metadata"
+            f"they may differ by {SCALE_TOLERANCE:.0%}: compare labels of the same image, or correct the wrong scale"
         )
 
 
-def _score(times: list[_Table], min_cell_vox: int, blocks: Grid | None) -> Evaluation:
+def _score(times: list[_Table], min_cell_vox: int, blocks: tuple[float, float, float] | None) -> Evaluation:
     """All numbers from the tables of all time points."""
     table = number_cells([ignore_small_cells(time.overlaps, min_cell_vox) for time in times])
     start, stop = look_up_boxes(table.true_ids[1:], table.true_time[1:], [time.true for time in times])

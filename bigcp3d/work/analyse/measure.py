@@ -27,17 +27,17 @@ from bigcp3d.pure.predict.normalise import estimate_range, sample_boxes
 from bigcp3d.pure.score.overlaps import merge_gradually
 
 BLOCK_VOX = 2**24
-"""Voxels of a block, about; a worker holds some 15 to 20 bytes for each."""
+"""Voxels of a block, about; a worker holds 15 to 20 bytes for each."""
 
 LARGEST_NUMBER = 2**20
-"""Intensities that had to be made whole numbers are cut at 64 times the volume's range on either side."""
+"""Intensities that were rounded to whole numbers are cut at 64 times the volume's range on either side."""
 
 log = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True)
 class Measurement:
-    """What is measured; goes to workers.
+    """What is measured; it is sent to workers.
 
     ``level`` of the image has the shape of the labels; ``image`` is None where no intensities are measured.
     ``channels`` say how the image's channels ``indices`` become whole numbers. A block is whole chunks of the labels.
@@ -78,12 +78,7 @@ def plan_measurement(
     """Open labels and their image, and decide on the blocks.
 
     Intensities are those of ``image``, else of the image that the labels belong to: of all its channels, or of
-    ``channel`` (none where that is empty). A ``block`` is given in tests alone.
-
-    Raises
-    ------
-    InputError
-        There are no such labels, image or channels, or an image that was asked for has another shape.
+    ``channel`` (none where that is empty). Only tests give a ``block``.
     """
     channels = (channel,) if isinstance(channel, int | str) else channel
     labels = with_told_scale(open_labels(store, name))
@@ -97,16 +92,14 @@ def plan_measurement(
         if image is not None or channels:
             raise InputError(f"{text}; give the image of these labels")
         log.warning("%s, so no intensities are measured", text)
+    block = block or choose_block(stored_chunk(labels, 0), labels.levels[0].shape)
     if found is None or level is None:
         if channels:
             raise InputError(f"{labels.path}: there is no image whose channels could be measured; give --image")
-        found, level, channels = None, 0, ()
-    indices: tuple[int, ...] = ()
-    if found is not None:
-        wanted = range(found.channels) if channels is None else channels
-        indices = tuple(check_channel(found, channel) for channel in wanted)
-    chosen = tuple(_as_numbers(found, level, index) for index in indices) if found is not None else ()
-    block = block or choose_block(stored_chunk(labels, 0), labels.levels[0].shape)
+        return Measurement(labels, None, 0, (), (), block)
+    wanted = range(found.channels) if channels is None else channels
+    indices = tuple(check_channel(found, channel) for channel in wanted)
+    chosen = tuple(_as_numbers(found, level, index) for index in indices)
     return Measurement(labels, found if indices else None, level, indices, chosen, block)
 
 
@@ -125,14 +118,14 @@ def choose_block(chunk: Vec3, shape: Vec3) -> Vec3:
 
 
 def _as_numbers(image: ImageInfo, level: int, index: int) -> Channel:
-    """How a channel becomes whole numbers: as it is, or in 2^-14 of the range of a sample, rounded to a power of 2."""
+    """How a channel becomes whole numbers: as it is, or in units of about 2^-14 of a sample's range (a power of 2)."""
     name = image.channel_names[index] if image.channel_names else f"channel{index}"
     if np.dtype(image.dtype).kind in "iu" and np.dtype(image.dtype).itemsize <= 2:
         return Channel(name)
     sample = [read_box(image, level, box, channel=index) for box in sample_boxes(image.levels[level].shape)]
     try:
         low, high, _ = estimate_range(sample, 1.0, 99.0)
-    except InputError:  # nothing, or nothing but one value
+    except InputError:  # no value, or only one
         return Channel(name, zero=float(np.nan_to_num(sample[0].flat[0], posinf=0.0, neginf=0.0)))
     unit = 2.0 ** math.ceil(math.log2((high - low) / 2**14))
     return Channel(name, zero=unit * round(low / unit), unit=unit)
@@ -141,11 +134,10 @@ def _as_numbers(image: ImageInfo, level: int, index: int) -> Channel:
 def measure_block(what: Measurement, time: int, index: Vec3) -> CellSums:
     """Sums of one block."""
     core = what.grid.core(index)
-    light = []
+    shape, light = what.labels.levels[0].shape, []
     if what.image is not None:
         for number, channel in zip(what.indices, what.channels, strict=True):
             light.append(_whole_numbers(read_box(what.image, what.level, core, channel=number, time=time), channel))
-    shape = what.labels.levels[0].shape
     return sum_cells(_read_around(what.labels, core, Box.of_shape(shape), time), core.start, shape, light)
 
 
@@ -183,8 +175,7 @@ def measure_cells(labels: ImageInfo, box: Box) -> Cells:
     shape = labels.levels[0].shape
 
     def read(index: Vec3) -> CellSums:
-        core = grid.core(index)
-        where = Box(_shifted(core.start, box.start), _shifted(core.stop, box.start))
+        where = grid.core(index).shift(box.start)
         return sum_cells(_read_around(labels, where, box), where.start, shape, [])
 
     found = merge_gradually(map(read, grid), lambda parts: merge_cell_sums(parts, 0))
@@ -193,18 +184,12 @@ def measure_cells(labels: ImageInfo, box: Box) -> Cells:
     return Cells(found.ids.astype(np.int64), sums.count, centroids(sums), cut)
 
 
-def _shifted(corner: Vec3, by: Vec3) -> Vec3:
-    return vec3(a + b for a, b in zip(corner, by, strict=True))
-
-
 def measure_diameter(cells: Cells, scale: Sequence[float], name: str) -> float:
     """Median diameter, as a ball, of the whole cells (of all, if under five are whole), in units of ``scale``."""
     if len(cells.ids) == 0:
         raise InputError(f"{name}: no voxel is labelled, and training needs cells; check the labels' name")
     whole = ~cells.cut
-    if whole.sum() < 5:
-        log.warning(
-            "%s: only %d cells are whole, so the diameter is that of cut cells; give --diameter", name, whole.sum()
-        )
+    if (n := whole.sum()) < 5:
+        log.warning("%s: only %d cells are whole, so cut cells decide the diameter too; give --diameter", name, n)
         whole[:] = True
     return float(np.median((6 / np.pi * cells.count[whole] * np.prod(scale)) ** (1 / 3)))

@@ -1,6 +1,6 @@
-"""Reads the cells of a report as rows: from the table of a run that has just ended, or by measuring labels.
+"""The cells of a report as rows: read from the table of a run that has just ended, or measured in labels.
 
-A run's table lies in its work directory until that is removed. It is read a million rows at a time, so hundreds of
+A run's table is in its work directory until that is removed. It is read a million rows at a time, so hundreds of
 millions of cells take little memory. Labels alone are measured block by block.
 """
 
@@ -30,41 +30,35 @@ ROWS = 2**20
 def cells_of_run(plan: Plan, rows: int = ROWS) -> Iterator[CellRows]:
     """The kept cells of a run whose work directory is still there, ``rows`` at a time.
 
-    Where the labels have another grid than the working grid, boxes are true to a voxel.
+    Where the labels have another grid than the working grid, boxes may be wrong by a voxel.
     """
     label_shape, wanted = plan.output.target.levels[0].shape, plan.scope.wanted
-    first, stop = [], []
-    for axis in range(3):
-        taken = nearest_working(0, label_shape[axis], plan.output.label_factors[axis], plan.shape[axis])
-        edges = np.searchsorted(taken, np.arange(plan.shape[axis] + 1))
-        first.append(edges[:-1])
-        stop.append(edges[1:])
-    size = plan.output.label_factors  # with a diameter the working grid has cubic voxels, whatever the store says
-    if plan.sampling.factors != (1.0, 1.0, 1.0):
-        size = (1.0, 1.0, 1.0)
-    elif (scale := plan.output.target.levels[0].scale_um) is not None:
-        size = (scale[0] * size[0], scale[1] * size[1], scale[2] * size[2])
+    edges = []  # label voxel at which each working voxel begins, by axis
+    for shape, factor, size in zip(label_shape, plan.output.label_factors, plan.shape, strict=True):
+        edges.append(np.searchsorted(nearest_working(0, shape, factor, size), np.arange(size + 1)))
+    voxel = [1.0, 1.0, 1.0]  # with a diameter the working grid has cubic voxels, whatever the store says
+    if plan.sampling.factors == (1.0, 1.0, 1.0):
+        scale = plan.output.target.levels[0].scale_um or (1.0, 1.0, 1.0)
+        voxel = [s * f for s, f in zip(scale, plan.output.label_factors, strict=True)]
     for time in plan.where.times:
         done = 0
         for part in _read_sums(WorkDir.of(plan).objects(time), rows):
-            low = np.stack([first[a][part.low[:, a]] for a in range(3)], axis=1)
-            high = np.stack([stop[a][part.high[:, a] - 1] for a in range(3)], axis=1)
+            low = np.stack([edges[a][part.low[:, a]] for a in range(3)], axis=1)
+            high = np.stack([edges[a][part.high[:, a]] for a in range(3)], axis=1)
             ids = np.arange(done + 1, done + len(part) + 1)
             done += len(part)
-            yield _rows(time, ids, part, part.image_vox, low, high, size, mean_foreground(part), wanted)
+            yield _rows(time, ids, part, part.image_vox, low, high, voxel, mean_foreground(part), wanted)
 
 
 def cells_of_labels(labels: ImageInfo, wanted: Box | None = None) -> Iterator[CellRows]:
-    """The cells of labels, measured block by block; a part is a time point. ``wanted``: where a run has labelled."""
+    """The cells of labels, by time point, measured block by block; ``wanted`` is the box that a run has labelled."""
     what = plan_measurement(labels.path, "", channel=())
     level = labels.levels[0]
+    voxel, place = level.scale_um or (1.0, 1.0, 1.0), wanted or Box.of_shape(level.shape)
     for time in range(labels.times):
         cells = what.merge(measure_block(what, time, index) for index in what.grid)
-        sums, unknown = cells.sums, np.full(len(cells.ids), np.nan)
-        size = level.scale_um or (1.0, 1.0, 1.0)
-        place = wanted or Box.of_shape(level.shape)
-        ids = cells.ids.astype(np.int64)
-        yield _rows(time, ids, sums, sums.count, sums.low, sums.high, size, unknown, place)
+        sums, ids, unknown = cells.sums, cells.ids.astype(np.int64), np.full(len(cells.ids), np.nan)
+        yield _rows(time, ids, sums, sums.count, sums.low, sums.high, voxel, unknown, place)
 
 
 def _rows(
@@ -74,7 +68,7 @@ def _rows(
     volume: NDArray[np.int64],
     low: NDArray[np.int64],
     high: NDArray[np.int64],
-    size: Sequence[float],
+    voxel: Sequence[float],
     foreground: NDArray[np.float64],
     wanted: Box,
 ) -> CellRows:
@@ -84,24 +78,24 @@ def _rows(
         volume=volume,
         low=np.maximum(low, wanted.start),
         high=np.minimum(high, wanted.stop),
-        elongation=_elongations(sums, size),
+        elongation=_elongations(sums, voxel),
         fill=ellipsoid_fill(sums),
         foreground=foreground,
         border=np.any((low <= wanted.start) | (high >= wanted.stop), axis=1),
     )
 
 
-def _elongations(sums: Sums, size: Sequence[float]) -> NDArray[np.float64]:
-    """Longest over shortest axis in true proportions, ``size`` being that of a voxel of the sums' grid."""
-    if len(set(size)) == 1 or not len(sums):
+def _elongations(sums: Sums, voxel: Sequence[float]) -> NDArray[np.float64]:
+    """Longest over shortest axis in true proportions; ``voxel`` is the size of a voxel of the sums' grid."""
+    if len(set(voxel)) == 1 or not len(sums):
         return elongations(sums)
-    eigen = np.linalg.eigvalsh(covariances(sums) * np.outer(size, size))
+    eigen = np.linalg.eigvalsh(covariances(sums) * np.outer(voxel, voxel))
     ratios: NDArray[np.float64] = np.sqrt(eigen[:, 2] / np.maximum(eigen[:, 0], 1e-12))
     return ratios
 
 
 def _read_sums(path: Path, rows: int) -> Iterator[Sums]:
-    """A table of sums, some rows at a time, without ever holding a whole column."""
+    """A table of sums, some rows at a time; no whole column is in memory."""
     names = list(Sums.empty(0).arrays())
     with zipfile.ZipFile(path) as archive:
         members = [archive.open(f"{name}.npy") for name in names]

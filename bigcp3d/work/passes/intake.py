@@ -1,7 +1,7 @@
-"""Checks on the image as it is read: its percentiles, whether it is still the same, NaN and missing chunks.
+"""The pass `normalise`, and checks on the image as it is read: whether it is still the same, NaN and missing chunks.
 
 The sha256 of the sample from which the percentiles come is in the record of `normalise`. It is compared when a run is
-carried on and when kept maps are used; changes elsewhere go unseen.
+carried on and when kept maps are used. Changes elsewhere go unseen.
 """
 
 from __future__ import annotations
@@ -21,51 +21,55 @@ from bigcp3d.work.run.run import Run
 from bigcp3d.work.run.unreadable_input import read_image
 
 LOST = "lost"
-"""In place of the sha256 of a chunk that cannot be read."""
+"""Stands for the sha256 of a chunk that cannot be read."""
 
 
 def normalise(run: Run, time: int, index: Vec3) -> dict[str, Any]:
     """Percentiles of each channel from a fixed sample of its voxels."""
-    plan, samples, ranges, known = run.plan, hashlib.sha256(), [], list[str]()
-    for channel in plan.source.channels:
-        sample, digest, chunks = _sample(run, time, channel)
+    plan, ranges = run.plan, []
+    samples, digest, chunks = _sample_channels(run, time)
+    for channel, sample in zip(plan.source.channels, samples, strict=True):
         try:
             ranges.append(estimate_range(sample, plan.prediction.low_percentile, plan.prediction.high_percentile))
         except InputError as error:
             raise InputError(f"{plan.source.image.path}, channel {channel}, time point {time}: {error}") from error
-        samples.update(digest)
-        known += chunks
-    check_sample(plan, time, samples.hexdigest())
+    check_sample(plan, time, digest)
     low, high, nonfinite = zip(*ranges, strict=True)
-    whole = {"sample": samples.hexdigest(), "sample_chunks": known}
-    return {"low": low, "high": high, "sample_nonfinite": sum(nonfinite), **whole}
+    return {"low": low, "high": high, "sample_nonfinite": sum(nonfinite), "sample": digest, "sample_chunks": chunks}
 
 
 def check_same_image(run: Run, time: int, record: dict[str, Any]) -> None:
-    """Refuse to carry on with an image that is not the one with which the run began, as far as the sample shows.
+    """Refuse to carry on with another image than the one with which the run began, as far as the sample shows.
 
-    Where errors are skipped, chunks that can no longer be read are left out of the comparison.
+    Where errors are skipped, chunks that can no longer be read are not compared.
     """
-    samples, now = hashlib.sha256(), list[str]()
-    for channel in run.plan.source.channels:
-        _, digest, chunks = _sample(run, time, channel)
-        samples.update(digest)
-        now += chunks
-    if samples.hexdigest() == record.get("sample"):
+    _, digest, now = _sample_channels(run, time)
+    if digest == record.get("sample"):
         return
     then = record.get("sample_chunks", [])
     same = len(now) == len(then) and all(chunk in (LOST, before) for chunk, before in zip(now, then, strict=True))
     if not now or not same:
         raise InputError(
             f"{run.plan.source.image.path}: found other voxels (time point {time}) than those that this run began "
-            f"with; allowed is the same image: put it back, or remove {run.dir.root} to begin anew"
+            f"with; put the same image back, or remove {run.dir.root} to begin anew"
         )
 
 
-def _sample(run: Run, time: int, channel: int) -> tuple[list[NDArray[Any]], bytes, list[str]]:
-    """The voxels of a channel's sample that can be read, the sha256 of all (0 for those that cannot), and of chunks.
+def _sample_channels(run: Run, time: int) -> tuple[list[list[NDArray[Any]]], str, list[str]]:
+    """The sample of each channel, the sha256 of all, and of each chunk in them (see `_sample`)."""
+    samples, whole, chunks = [], hashlib.sha256(), list[str]()
+    for channel in run.plan.source.channels:
+        sample, digest, parts = _sample(run, time, channel)
+        samples.append(sample)
+        whole.update(digest)
+        chunks += parts
+    return samples, whole.hexdigest(), chunks
 
-    Those of single chunks only where errors are skipped, `LOST` for chunks that cannot be read.
+
+def _sample(run: Run, time: int, channel: int) -> tuple[list[NDArray[Any]], bytes, list[str]]:
+    """The voxels of a channel's sample that can be read, the sha256 of all (the others are 0), and that of each chunk.
+
+    Chunks are listed only where errors are skipped; `LOST` stands for those that cannot be read.
     """
     plan, sample, whole, chunks = run.plan, [], hashlib.sha256(), list[str]()
     skips = plan.storage.on_error == "skip"
@@ -84,21 +88,19 @@ def _sample(run: Run, time: int, channel: int) -> tuple[list[NDArray[Any]], byte
 
 
 def _own_voxels(run: Run, core: Box) -> Box:
-    """Image voxels that fall to a working block, each voxel of the image to one block."""
-    plan = run.plan
-    ends = [
-        (int(a * f), s if b == whole else int(b * f))
-        for a, b, f, s, whole in zip(
-            core.start, core.stop, plan.sampling.factors, plan.image_shape, plan.shape, strict=True
-        )
-    ]
-    return Box(vec3(e[0] for e in ends), vec3(e[1] for e in ends))
+    """Image voxels that belong to a working block; each voxel belongs to one block."""
+    factors = run.plan.sampling.factors
+    ends = zip(core.stop, factors, run.plan.image_shape, run.plan.shape, strict=True)
+    return Box(
+        vec3(int(a * f) for a, f in zip(core.start, factors, strict=True)),
+        vec3(size if b == whole else int(b * f) for b, f, size, whole in ends),
+    )
 
 
 def count_nonfinite(run: Run, time: int, core: Box, raw: NDArray[Any], read: Box) -> int:
-    """NaN and infinities among the image voxels that fall to this block.
+    """NaN and infinities among the image voxels that belong to this block.
 
-    ``raw`` is the first channel in the box ``read``; of the others, what falls to the block is read here.
+    ``raw`` is the first channel in the box ``read``; the others are read here.
     """
     own = _own_voxels(run, core).intersect(read)
     if not np.issubdtype(raw.dtype, np.floating) or own.empty:

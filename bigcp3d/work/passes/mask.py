@@ -1,7 +1,7 @@
 """Where cells may be: a mask given by the user, on the working grid.
 
-A working voxel takes part if the mask's voxel at its centre is above 0. It is a matter of that voxel alone, so no block
-changes it. Voxels outside count as background; paths of voxels inside may cross them, with the flow predicted there.
+A working voxel takes part if the mask's voxel at its centre is above 0, whatever the blocks. Voxels outside count as
+background; paths of voxels inside may cross them, with the flow predicted there.
 """
 
 from __future__ import annotations
@@ -38,21 +38,14 @@ def read_mask(run: Run, time: int, box: Box) -> NDArray[np.bool_]:
 
 
 def needed_patches(run: Run, time: int, layers: list[list[Vec3]]) -> list[list[Vec3]]:
-    """The patches, by layer, whose maps a voxel of the mask may come to see; whole layers where all do.
+    """The patches, by layer, whose maps a voxel of the mask may need; all without a mask.
 
-    Decided for each patch by itself, so that it does not matter whose block it lies in.
+    Decided for each patch alone, so the blocks do not matter.
     """
     plan = run.plan
-    if plan.where.mask is None:
-        return layers
-    kept = []
-    for layer in layers:
-        seen = [plan.patches.window(patch).clip(plan.shape).grow(plan.tracking.reach) for patch in layer]
-        kept.append(
-            [
-                patch
-                for patch, box in zip(layer, seen, strict=True)
-                if read_mask(run, time, box.intersect(plan.scope.tracked)).any()
-            ]
-        )
-    return kept
+
+    def needed(patch: Vec3) -> bool:
+        seen = plan.patches.window(patch).clip(plan.shape).grow(plan.tracking.reach)
+        return bool(read_mask(run, time, seen.intersect(plan.scope.tracked)).any())
+
+    return layers if plan.where.mask is None else [list(filter(needed, layer)) for layer in layers]

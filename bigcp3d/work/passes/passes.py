@@ -1,8 +1,8 @@
 """The passes, one function each: it reads, calls the pure layer, and writes its own block.
 
 A pass takes a `Run`, a time point and a block index, and returns a few numbers for the summary. `perform` runs it,
-records it, and removes what no other task will read. Any order that respects `bigcp3d.schedule.running.tasks` gives the
-same bytes.
+records it, and removes files that no other task will read. Any order that `bigcp3d.schedule.running.tasks` allows gives
+the same bytes.
 """
 
 from __future__ import annotations
@@ -40,7 +40,7 @@ Counts = dict[str, Any]
 
 
 def perform(run: Run, name: str, time: int, index: Vec3) -> Counts:
-    """Run one task of a pass, unless its record says that it is done; return what it counted, and how it ran now."""
+    """Run one task of a pass unless it is recorded as done; return what it counted, and how it ran now."""
     level, block = (index[0], vec3(index[1:])) if name == "pyramid" else (0, index)
     folder = run.dir.records(time)
     label = f"pyramid{level}" if name == "pyramid" else name
@@ -63,7 +63,7 @@ def track(run: Run, time: int, index: Vec3) -> Counts:
     region = core.grow(plan.tracking.reach).clip(plan.shape)
     maps = read_maps(run, time, region)
     image, raw, read = read_channel(run, time, core, (-1e5, 1e5))
-    if not plan.predicts and plan.storage.on_error == "skip":  # no network reads the other channels, so nobody looks
+    if not plan.predicts and plan.storage.on_error == "skip":  # no network reads the other channels
         for channel in plan.source.channels[1:]:
             read_image(run, time, channel, read)
     allowed = read_mask(run, time, core)
@@ -125,7 +125,7 @@ def cluster(run: Run, time: int, index: Vec3) -> Counts:
 def _label_working(
     run: Run, time: int, box: Box, vector: str, add: int, dtype: str
 ) -> NDArray[np.unsignedinteger[Any]]:
-    """Number of each voxel of a working box: what ``vector`` holds for its component, plus ``add``."""
+    """Number of each voxel of a working box: the entry of ``vector`` for its component, plus ``add``."""
     plan, numbers = run.plan, run.array(vector, time)
     blocks = plan.grid.touching(box.grow(plan.tracking.reach))
     bases = read_bases(run, time, blocks)
@@ -166,7 +166,7 @@ def check(run: Run, time: int, index: Vec3) -> Counts:
 
 
 def _vote_objects(run: Run, time: int, box: Box) -> NDArray[np.unsignedinteger[Any]]:
-    """Number of the object, plus one, that wins each voxel of a box of the label image; filters come later."""
+    """Number, plus one, of the object that wins each voxel of a box of the label image, before any filter."""
     plan = run.plan
     region = voting_box(box, plan.output.label_factors, plan.shape)
     objects = _label_working(run, time, region, "object", 1, "uint64")
@@ -174,7 +174,7 @@ def _vote_objects(run: Run, time: int, box: Box) -> NDArray[np.unsignedinteger[A
 
 
 def vote(run: Run, time: int, index: Vec3) -> Counts:
-    """How many voxels of the label image each object wins, where working voxels are finer: those that win none go."""
+    """How many voxels of the label image each object wins, where working voxels are finer; none removes the object."""
     core = run.plan.label_grid(0).core(index).intersect(run.plan.scope.wanted)
     won, count = np.unique(_vote_objects(run, time, core), return_counts=True)
     write_table(run.dir.table("votes", time, index), object=won[won > 0].astype(np.int64) - 1, count=count[won > 0])
@@ -189,7 +189,7 @@ def label(run: Run, time: int, index: Vec3) -> Counts:
     labels = np.zeros(core.shape, target.dtype)
     if plan.votes:
         present, local = np.unique(_vote_objects(run, time, wanted), return_inverse=True)
-        ids = np.zeros(len(present), target.dtype)  # of no object, where there is any background: 0
+        ids = np.zeros(len(present), target.dtype)  # 0 for background
         ids[present > 0] = run.array("object_ids", time).oindex[present[present > 0].astype(np.int64) - 1]
         labels[wanted.slices(core.start)] = ids[local].reshape(wanted.shape)
     else:

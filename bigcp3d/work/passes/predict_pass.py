@@ -1,13 +1,14 @@
 """The passes that predict maps from the image; each patch of the network is computed once.
 
-`predict` sums the answers of a block's own patches. Sums on a neighbour's voxels are written to a file for that
-neighbour, and sums to which neighbours will add to a file of its own. `merge` adds all files for a block and writes its
-maps; they are removed when it is recorded. Where there is one block, `predict` writes the maps itself.
+`predict` sums the output of a block's own patches. Sums on a neighbour's voxels go into a file for that neighbour, and
+sums to which neighbours will add into a file of the block's own. `merge` adds all files for a block and writes its
+maps; then the files are removed. If there is one block, `predict` writes the maps itself.
 """
 
 from __future__ import annotations
 
 import math
+from functools import partial
 from typing import Any
 
 import numpy as np
@@ -27,7 +28,7 @@ Counts = dict[str, Any]
 
 
 def intensity_range(run: Run, time: int, number: int) -> tuple[float, float]:
-    """What `normalise` found for one of the plan's channels."""
+    """The intensities that become 0 and 1 in one of the plan's channels, as `normalise` found them."""
     record = run.dir.read_once("normalise", time)
     if record is None:
         raise RuntimeError(f"no record of the normalise pass in {run.dir.records(time)}")
@@ -39,7 +40,7 @@ def read_channel(
 ) -> tuple[NDArray[np.float32], NDArray[Any], Box]:
     """One of the plan's channels on a box of the working grid, normalised; and the image as read, with its box.
 
-    Chunks of the image that are lost are the low percentile in both.
+    In both, lost chunks of the image have the low percentile.
     """
     plan = run.plan
     region = image_box(box, plan.sampling.factors, plan.image_shape)
@@ -70,14 +71,8 @@ def predict(run: Run, time: int, index: Vec3) -> Counts:
     blocks, patches = run.plan.patch_blocks, run.plan.patches
     core, extent, scope = blocks.grid.core(index), blocks.extent(index), run.plan.scope
     layers = needed_patches(run, time, blocks.layers(index, scope.mapped))
-    total = sum_patches(
-        lambda box: read_channels(run, time, box),
-        layers,
-        extent,
-        patches,
-        run.network,
-        batch=run.batch,
-    )
+    read = partial(read_channels, run, time)
+    total = sum_patches(read, layers, extent, patches, run.network, batch=run.batch)
     if blocks.hand_over:
         for other in blocks.meeting(index):
             if other != index and not blocks.grid.core(other).intersect(scope.mapped).empty:
@@ -114,7 +109,7 @@ def merge(run: Run, time: int, index: Vec3) -> Counts:
 
 
 def _read_part(run: Run, time: int, giver: Vec3, taker: Vec3) -> dict[str, NDArray[Any]]:
-    """What was handed over; computed again where the file is gone or damaged, though `predict` was recorded."""
+    """The sums of one block for another; computed again if the file is gone or damaged though `predict` is recorded."""
     path = run.dir.part(time, giver, taker)
     try:
         return read_table(path)

@@ -1,13 +1,13 @@
 """Removes intermediate files when the last task that reads them is recorded.
 
-A task, once recorded, looks at each file that it has read, and removes it where all its readers are recorded. This is
+A task, once recorded, looks at each file that it has read, and removes it if all its readers are recorded. This is
 safe:
 
 - A recorded task never runs again.
 - If two readers finish at once, both try to remove, and the second finds nothing, which is no error.
-- A worker that was given up but goes on may still be reading. `Run.read` checks again after it has read, and tables are
-  opened whole, so such a worker fails and writes nothing.
-- A task killed between its record and the removal leaves files behind. They go with the work directory.
+- A worker that counts as lost may still be reading. `Run.read` checks again after it has read, and tables are read
+  whole, so such a worker fails and writes nothing.
+- A task that is killed between its record and the removal leaves files behind. They go with the work directory.
 
 Vectors and sums of objects stay until then: they are small, and zarr reads a missing chunk of a vector as zeros.
 """
@@ -23,15 +23,15 @@ from bigcp3d.work.run.run import Run
 
 
 def remove_unneeded(run: Run, name: str, time: int, index: Vec3) -> None:
-    """Remove what a task has read and nobody will read again; the task's own record is written."""
-    if name == "merge":  # handed over for this block alone
+    """Remove files that a recorded task has read and no other task will read."""
+    if name == "merge":  # only this task reads them
         shutil.rmtree(run.dir.parts(time, index), ignore_errors=True)
     for kind, blocks in run.inputs.of(name, index).items():
         if run.keeps(kind):
             continue
         for block in blocks:
             if all(_is_done(run, time, *reader) for reader in run.inputs.readers(kind, block)):
-                with suppress(OSError):  # gone already, or held open; then it goes with the work directory
+                with suppress(OSError):  # removed already, or held open and removed later with the work directory
                     run.dir.intermediate(kind, time, block).unlink()
 
 

@@ -1,7 +1,7 @@
 """The passes that see all blocks: `join` makes objects of components, `resolve` filters them and gives ids.
 
-They read the components of all blocks (a few numbers each, never voxels) and write the id of every component as one
-array, of which ``label`` tasks read slices. Where ``check`` or ``vote`` need whole objects, `join` runs before them and
+They read the components of all blocks (a few numbers each, never voxels), and write the id of every component into one
+array, of which ``label`` tasks read slices. If ``check`` or ``vote`` need whole objects, `join` runs before them and
 `resolve` after them; else `resolve` does both.
 """
 
@@ -33,7 +33,7 @@ from bigcp3d.work.run.run import Run
 def join(run: Run, time: int, index: Vec3) -> dict[str, Any]:
     """Join components at the seams; write the object of each component, and the sums and centres of objects.
 
-    Objects are numbered by their first voxels in raster order, not by blocks: a tied vote is decided by the number.
+    Objects are numbered by their first voxels in raster order, not by blocks, since a tied vote is decided by number.
     """
     grid = run.plan.grid
     base, bases = 0, []
@@ -92,7 +92,15 @@ def resolve(run: Run, time: int, index: Vec3) -> dict[str, Any]:
     if plan.votes:
         run.dir.write_vector("object_ids", time, ids)
     order = np.flatnonzero(keep)[np.argsort(ids[keep])]
-    _write_objects(run, time, sums.take(order), None if squares is None else squares[order])
+    sums = sums.take(order)
+    write_table(
+        run.dir.objects(time),  # exact sums, and what derives from them
+        centroid=centroids(sums),
+        elongation=elongations(sums),
+        mean_foreground=mean_foreground(sums),
+        **({} if squares is None else {"flow_error": flow_errors(squares[order], sums)}),
+        **sums.arrays(),
+    )
     return {"cells": int(keep.sum()), "removed": removed}
 
 
@@ -103,16 +111,3 @@ def _add_up(run: Run, time: int, kind: str, column: str, blocks: Iterable[Vec3],
         part = run.read_table(kind, time, block)
         np.add.at(total, part["object"], part[column])
     return total
-
-
-def _write_objects(run: Run, time: int, sums: Sums, squares: NDArray[np.int64] | None) -> None:
-    """The kept objects, in the order of their ids: exact sums and what derives from them."""
-    checked = {} if squares is None else {"flow_error": flow_errors(squares, sums)}
-    write_table(
-        run.dir.objects(time),
-        centroid=centroids(sums),
-        elongation=elongations(sums),
-        mean_foreground=mean_foreground(sums),
-        **checked,
-        **sums.arrays(),
-    )

@@ -1,6 +1,6 @@
-"""Which files of which blocks a task reads. The order of tasks and the removal of files follow from it.
+"""Which blocks' files a task reads. The order of tasks and the removal of files follow from it.
 
-A block has up to four intermediates that are as large as the volume, in one file each. The tasks that read them::
+A block has up to four large intermediates, in one file each. The tasks that read them::
 
     pass      reads                of the blocks that meet
     track     maps                 its block + reach
@@ -12,9 +12,8 @@ A block has up to four intermediates that are as large as the volume, in one fil
     label     offsets              what its block takes of the working grid
               components           the same + reach
 
-Where labels are wanted in a region only, tasks and what they read are cut to its boxes (`bigcp3d.work.plan.scope`).
-
-`resolve` (or `join`) reads all components, and no ``label`` task begins before it is done, so it is never the last.
+For a region, tasks and what they read are cut to its boxes (`bigcp3d.work.plan.scope`). `resolve` (or `join`) reads all
+components; it is never their last reader, since every ``label`` task waits for it.
 """
 
 from __future__ import annotations
@@ -28,7 +27,7 @@ from bigcp3d.work.plan.plan import Plan
 
 
 class Inputs:
-    """What tasks read, and who reads it; made once, since it looks at every block of an axis."""
+    """Which files each task reads, and which tasks read a file. Made once, since it visits all blocks of an axis."""
 
     def __init__(self, plan: Plan) -> None:
         self.plan = plan
@@ -39,7 +38,7 @@ class Inputs:
         return {kind: near.read(index) for (reader, kind), near in self._all.items() if reader == name}
 
     def readers(self, kind: str, block: Vec3) -> Iterator[tuple[str, Vec3]]:
-        """Passes and indices of the tasks that read a block's intermediate."""
+        """The tasks that read a block's intermediate, as pass and index."""
         for (name, read), near in self._all.items():
             if read == kind:
                 for index in near.readers(block):
@@ -61,16 +60,14 @@ class Inputs:
 
 
 def _where_any(part: Box, box: Box) -> Box:
-    """A box, empty along the axes on which a task has nothing to do: then it is no task."""
+    """A box, made empty along the axes on which a task has nothing to do (then there is no such task)."""
     some = [a < b for a, b in zip(part.start, part.stop, strict=True)]
-    return Box(
-        vec3(a if any_ else 0 for a, any_ in zip(box.start, some, strict=True)),
-        vec3(b if any_ else 0 for b, any_ in zip(box.stop, some, strict=True)),
-    )
+    start, stop = (vec3(n if any_ else 0 for n, any_ in zip(end, some, strict=True)) for end in (box.start, box.stop))
+    return Box(start, stop)
 
 
 def _halos(plan: Plan) -> dict[tuple[str, str], int]:
-    """Voxels by which each pass reads beyond its block, for each kind that it reads; what is given is not ours."""
+    """Voxels by which each pass reads beyond its block, by pass and kind of intermediate (given maps are none)."""
     halos = {
         ("track", "maps"): plan.tracking.reach,
         ("cluster", "sinks"): plan.tracking.reach + 2 * plan.grouping.closing_vox,

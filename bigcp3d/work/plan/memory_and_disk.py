@@ -1,4 +1,4 @@
-"""How much memory the tasks of a plan need, and how much disk space a run takes; known before anything runs."""
+"""How much memory the tasks of a plan need, and how much disk space a run takes, before anything runs."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from bigcp3d.pure.predict.normalise import sample_boxes
 from bigcp3d.work.plan.plan import Plan
 
 READ_IMAGE = ("normalise", "predict", "track")
-"""Passes that read the image; from an object store they keep a little of it (`bigcp3d.edge.stores.read_cache`)."""
+"""Passes that read the image; from an object store they cache a little of it (`bigcp3d.edge.stores.read_cache`)."""
 
 
 def task_bytes(plan: Plan) -> dict[str, int]:
@@ -30,13 +30,13 @@ def task_bytes(plan: Plan) -> dict[str, int]:
     label_core = plan.label_grid(0).core((0, 0, 0))
     passes = memory.pass_bytes(
         block=core.shape,
-        itemsize=_itemsize(image.dtype),
+        itemsize=np.dtype(image.dtype).itemsize,
         reach=plan.tracking.reach,
         radius=plan.grouping.closing_vox,
         label_block=label_core.shape,
         label_working=voting_box(label_core, plan.output.label_factors, plan.shape).shape,
         votes=plan.votes,
-        label_itemsize=8 if plan.votes else _itemsize(target.dtype),
+        label_itemsize=8 if plan.votes else np.dtype(target.dtype).itemsize,
         sample_vox=sum(box.size for box in sample_boxes(plan.image_shape)),
         maps_itemsize=plan.given.itemsize,
     )
@@ -49,7 +49,7 @@ def task_bytes(plan: Plan) -> dict[str, int]:
             shell_vox=sum(box.size for box in blocks.shell(most)),
             hand_over=blocks.hand_over,
             patch_bytes=card.patch_bytes(plan.prediction.patch, len(plan.source.channels)) if card else 0,
-            itemsize=_itemsize(image.dtype),
+            itemsize=np.dtype(image.dtype).itemsize,
             channels=len(plan.source.channels),
         )
     remembered = REMEMBERED_BYTES if is_address(image.path) else 0
@@ -63,7 +63,7 @@ def worker_bytes(plan: Plan, threads: int = 1) -> int:
 
 
 def disk_bytes(plan: Plan) -> dict[str, int]:
-    """Upper bounds of what is written, uncompressed; typical volumes compress three to ten times."""
+    """Uncompressed bytes of what is written, at most; typical volumes compress three to ten times."""
     scope, grid, target, times = plan.scope, plan.label_grid(0), plan.output.target, len(plan.where.times)
     share = sum(grid.core(index).size for index in grid.touching(scope.wanted)) / Box.of_shape(grid.shape).size
     labels = sum(Box.of_shape(level.shape).size for level in target.levels) * times
@@ -75,14 +75,10 @@ def disk_bytes(plan: Plan) -> dict[str, int]:
         "maps": 4 * scope.mapped.size * times if plan.predicts else 0,
         "parts": waiting * (4 * final + 16 * (extent - final)) if blocks.hand_over and plan.predicts else 0,
         "offsets": 3 * scope.tracked.size * times,
-        "labels": math.ceil(labels * share) * _itemsize(target.dtype),
+        "labels": math.ceil(labels * share) * np.dtype(target.dtype).itemsize,
     }
 
 
 def _inner(grid: BlockGrid) -> Vec3:
-    """A block that is never a cut one, and an inner one where there is any."""
+    """A whole block, with neighbours on all sides where there is one."""
     return vec3((n - 1) // 2 for n in grid.counts)
-
-
-def _itemsize(dtype: str) -> int:
-    return int(np.dtype(dtype).itemsize)

@@ -1,8 +1,8 @@
 """The plan: all settings of a run as frozen data, a page of JSON.
 
-It is made once, before any work starts (`bigcp3d.schedule.planning.make_plan`), and sent to every worker. Its sections
-are cut by what depends on them: `MAPS` decides the predicted maps, and `RESUMED` has to be equal for a run to be
-carried on. So a new setting counts as soon as it stands in a section.
+It is made once, before any work starts (`bigcp3d.schedule.planning.make_plan`), and sent to every worker. Settings on
+which the same things depend form a section: the predicted maps depend on the sections `MAPS`, and a run is carried on
+only where the sections `RESUMED` are equal. So a new setting counts as soon as it is in a section.
 """
 
 from __future__ import annotations
@@ -35,6 +35,9 @@ PLAN_FILE = "plan.json"
 MAPS = ("source", "sampling", "prediction", "version")
 """Sections that decide the maps of a time point, where all of it is predicted and no chunk was lost."""
 
+ASKED_OF_MAPS = ("diameter", "scale", "model", "channel", "level", "precision")
+"""Settings of `Asked` from which these sections follow."""
+
 RESULT = ("source", "sampling", "prediction", "given", "where", "tracking", "grouping", "filters", "output")
 """Sections that decide the labels."""
 
@@ -43,15 +46,15 @@ RESUMED = (*RESULT, "execution", "version")
 
 
 class Section(BaseModel):
-    """Settings on which the same things depend."""
+    """A part of a plan, or of what a run writes about itself."""
 
     model_config = ConfigDict(frozen=True, extra="forbid", protected_namespaces=())
 
 
 class Source(Section):
-    """What is read: the image, its pyramid level, and its channels in the order in which the network takes them.
+    """The image, the level that is read, and the channels, in the order in which the network takes them.
 
-    The first channel's intensity is measured. The image's ``label_names`` are left out, since a run changes them.
+    The intensity of the first channel is measured. The image has no ``label_names`` here, since a run changes them.
     """
 
     image: ImageInfo
@@ -67,10 +70,7 @@ class Sampling(Section):
 
 
 class Prediction(Section):
-    """How maps are predicted: the network's file and card, patches, percentiles, precision, and what flow means.
-
-    ``model_hash`` (the sha256 of the file) and ``card`` are None where a user gave the maps.
-    """
+    """How maps are predicted, and what flow means; ``model_hash`` (sha256) and ``card`` are None for given maps."""
 
     model_hash: str | None
     card: ModelCard | None
@@ -85,16 +85,16 @@ class Prediction(Section):
 
 
 class Given(Section):
-    """Maps that take the place of ``predict``: where they are (None: predict), and bytes of a stored value."""
+    """Maps that need not be predicted: where they are (None: predict), and bytes of a stored value."""
 
     maps: str | None = None
     itemsize: int = 1
 
 
 class Where(Section):
-    """Time points, the region in voxels of the label image (None: all), and a mask.
+    """Time points, the region in voxels of the label image (None: all), and a mask, above 0 where cells may be.
 
-    Cells may be where the mask's ``mask_level`` is above 0; ``mask_factors`` are its voxels per working voxel.
+    ``mask_factors`` are voxels of the mask's ``mask_level`` per working voxel.
     """
 
     times: tuple[int, ...]
@@ -126,9 +126,9 @@ class Output(Section):
 
 
 class Execution(Section):
-    """How the work is cut into blocks, and whether missing chunks of the image are filled ("fill") or refused ("fail").
+    """The block, and whether missing chunks of the image are filled ("fill") or refused ("fail").
 
-    No label depends on it, but tasks that are done do.
+    No label depends on the block, but finished tasks do.
     """
 
     block: Vec3
@@ -136,9 +136,9 @@ class Execution(Section):
 
 
 class Storage(Section):
-    """Where intermediate results and the network's file lie, whether maps stay, what becomes of unreadable input.
+    """Where intermediate results and the network's file are, whether maps are kept, and what unreadable input does.
 
-    ``on_error`` is "fail" or "skip" (`bigcp3d.work.run.unreadable_input`). A run may be carried on with another one.
+    ``on_error`` is "fail" or "skip" (`bigcp3d.work.run.unreadable_input`). It may change when a run is carried on.
     """
 
     work_dir: str
@@ -153,13 +153,12 @@ class Asked(Section):
     command: str = "from Python"
     settings: dict[str, Any] = {}
 
-    def differences(self, then: Asked) -> list[str]:
-        """Settings that were asked for otherwise, as "diameter 6 um then, 9 um now"."""
-        return [
-            f"{name} {_plain(then.settings.get(name))} then, {_plain(self.settings.get(name))} now"
-            for name in {**then.settings, **self.settings}
-            if then.settings.get(name) != self.settings.get(name)
-        ]
+    def differences(self, then: Asked) -> dict[str, str]:
+        """By name, the settings that were asked for differently: "diameter 6 um then, 9 um now"."""
+        names = {**then.settings, **self.settings}
+        pairs = {name: (then.settings.get(name), self.settings.get(name)) for name in names}
+        words = {name: ["not given" if one is None else str(one) for one in pair] for name, pair in pairs.items()}
+        return {name: "{} {} then, {} now".format(name, *words[name]) for name, (a, b) in pairs.items() if a != b}
 
 
 class Plan(Section):
@@ -181,7 +180,7 @@ class Plan(Section):
 
     @property
     def shape(self) -> Vec3:
-        """Of the working grid."""
+        """Shape of the working grid."""
         return self.sampling.shape
 
     @property
@@ -201,7 +200,7 @@ class Plan(Section):
 
     @cached_property
     def scope(self) -> Scope:
-        """Which voxels each pass has to get right."""
+        """Boxes that the passes have to fill."""
         labels, roi = self.output.target.levels[0], self.where.roi
         wanted = Box.of_shape(labels.shape) if roi is None else roi
         reach, closing = self.tracking.reach, self.grouping.closing_vox
@@ -234,7 +233,7 @@ class Plan(Section):
 
     @property
     def reuses_maps(self) -> bool:
-        """Whether its maps are those that an earlier run predicted for it, rather than any that a user gave."""
+        """Whether the maps are kept maps of an earlier run that this run would predict itself."""
         return self.given.maps is not None and self.prediction.card is not None
 
     @property
@@ -244,16 +243,16 @@ class Plan(Section):
 
     @property
     def votes(self) -> bool:
-        """Whether voxels of the label image hold several working voxels, so that the ``vote`` pass runs."""
+        """Whether the ``vote`` pass runs: voxels of the label image hold several working voxels."""
         return votes(self.output.label_factors)
 
     @property
     def joins_first(self) -> bool:
-        """Whether passes need whole objects before they are resolved."""
+        """Whether the ``join`` pass runs before passes that need whole objects."""
         return self.checks_flow or self.votes
 
     def sections(self, names: Iterable[str]) -> dict[str, Any]:
-        """Some sections as JSON knows them."""
+        """Some sections, ready for JSON."""
         return self.model_dump(mode="json", include=set(names))
 
     @property
@@ -262,42 +261,36 @@ class Plan(Section):
         return hashlib.sha256(json.dumps(self.sections(RESUMED), sort_keys=True).encode()).hexdigest()
 
     def differences(self, then: Plan) -> list[str]:
-        """Why a run with the plan ``then`` is not carried on: what was asked for otherwise, else what derives from it.
+        """Why a run with the plan ``then`` is not carried on; empty where the keys are equal.
 
-        Empty where the keys are equal.
+        Names what was asked differently, or else the numbers that differ.
         """
         derived = name_differences(then.sections(RESUMED), self.sections(RESUMED))
-        return (self.asked.differences(then.asked) or derived) if derived else []
+        return ([*self.asked.differences(then.asked).values()] or derived) if derived else []
 
 
 def read_plan(work_dir: str | Path) -> Plan:
-    """The plan in a work directory.
-
-    Raises
-    ------
-    InputError
-        Where there is none that this version of bigcp3d understands; the message says what to do.
-    """
+    """The plan in a work directory; an `InputError` where there is none that this version of bigcp3d understands."""
     path = Path(work_dir) / PLAN_FILE
     try:
-        return Plan.model_validate_json(path.read_bytes())
-    except ValidationError as error:
-        try:
-            found = json.loads(path.read_bytes())["version"]
-        except (ValueError, KeyError, TypeError):
-            raise InputError(
-                f"{path}: the plan is damaged; remove the directory, or give --overwrite to discard it"
-            ) from error
-        raise InputError(
-            f"{path}: the plan was written by another version of bigcp3d ({found}); finish that run with it, or remove "
-            "the directory, or give --overwrite to discard it"
-        ) from error
+        text = path.read_bytes()
     except OSError as error:
         raise InputError(f"{path}: the plan cannot be read ({error.strerror}); check the path") from error
+    try:
+        return Plan.model_validate_json(text)
+    except ValidationError as error:
+        cure = "remove the directory, or give --overwrite to discard it"
+        try:
+            version = json.loads(text)["version"]
+        except (ValueError, KeyError, TypeError):
+            raise InputError(f"{path}: the plan is damaged; {cure}") from error
+        raise InputError(
+            f"{path}: the plan was written by another version of bigcp3d ({version}); finish the run with it, or {cure}"
+        ) from error
 
 
 def name_differences(then: Mapping[str, Any], now: Mapping[str, Any]) -> list[str]:
-    """Settings that differ, as "name: then, now"; inside a group of settings, those of the group."""
+    """Settings that differ, as "name: 1 then, 2 now"; of a group of settings, as "group.name: 1 then, 2 now"."""
     found = []
     for name in {**then, **now}:
         old, new = then.get(name), now.get(name)
@@ -306,7 +299,3 @@ def name_differences(then: Mapping[str, Any], now: Mapping[str, Any]) -> list[st
         elif old != new:
             found.append(f"{name}: {old} then, {new} now")
     return found
-
-
-def _plain(setting: Any) -> str:
-    return "not given" if setting is None else str(setting)

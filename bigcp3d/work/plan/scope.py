@@ -1,20 +1,20 @@
-"""Which voxels a run has to get right, and so which blocks have tasks: all, or what a region of interest needs.
+"""Which voxels the passes of a run have to fill, and so which blocks have tasks: all, or those that a region needs.
 
 Labels are wanted in a box. A voxel's end point lies within ``reach`` of it. A closed voxel lies within the closing
-radius ``closing`` of an end point and depends on those within ``2 * closing``. An end point is known once all voxels
-within ``reach`` of it are tracked, and tracking reads maps within ``reach``. So boxes grow from each pass to the one
-before it::
+radius ``closing`` of an end point, and depends on end points within ``2 * closing``. An end point is known once all
+voxels within ``reach`` of it are tracked, and tracking reads maps within ``reach``. So boxes grow from each pass to the
+one before it::
 
     labelled    the wanted box on the working grid
     tracked     labelled + 2 x reach + 3 x closing     voxels that walk; the others count as background
     mapped      tracked + reach                        voxels whose maps are complete
     clustered   tracked + reach + closing              all closed voxels of what was tracked
 
-What lies in these boxes follows from the wanted box alone, never from blocks; where the box is the volume, so are they.
+These boxes follow from the wanted box alone, never from blocks; if it is the whole volume, so are they.
 
-A cell whose voxels all lie in the wanted box is therefore the cell of the whole volume, and passes or fails the filters
-as there (provided that its closed end points lie within ``reach + closing`` of the box, as those of its voxels do). A
-cell that the box cuts is that of a volume whose foreground ends at ``tracked``.
+A cell with all its voxels in the wanted box is therefore the same as in the whole volume, and passes the same filters
+(provided that its closed end points lie within ``reach + closing`` of the box, as those of its voxels do). A cell that
+the box cuts is that of a volume whose foreground ends at ``tracked``.
 """
 
 from __future__ import annotations
@@ -28,15 +28,7 @@ from bigcp3d.pure.label.vote import voting_box
 
 @dataclass(frozen=True)
 class Scope:
-    """Boxes that the passes have to fill.
-
-    Attributes
-    ----------
-    wanted : Box
-        Of the label image, level 0.
-    labelled, tracked, mapped, clustered : Box
-        Of the working grid; see the module.
-    """
+    """Boxes that the passes have to fill: ``wanted`` of the label image (level 0), the others of the working grid."""
 
     wanted: Box
     labelled: Box

@@ -1,7 +1,7 @@
 """A run as one worker sees it: the plan, the work directory, the log, and the network in memory.
 
-Invariant: a task writes whole shards and whole files of its own block, then its record. A record that is there means
-that all it stands for is there; without it the task runs again and writes the same bytes.
+Invariant: a task writes whole shards and whole files of its own block, and then its record. So where there is a record,
+all that the task wrote is there. Without one the task runs again, and writes the same bytes.
 """
 
 from __future__ import annotations
@@ -44,7 +44,7 @@ class Run:
 
     @cached_property
     def inputs(self) -> Inputs:
-        """What tasks read of other blocks."""
+        """Which blocks each task reads."""
         return Inputs(self.plan)
 
     @cached_property
@@ -60,21 +60,21 @@ class Run:
             raise ValueError("this run takes its maps from a store and has no model")
         if model_hash(model) != planned:
             raise ModelError(
-                f"{model}: found another file than the one that this run was planned with (sha256 {planned}); allowed "
-                "is that very file on every worker: copy it there, or start again"
+                f"{model}: this is another file than the one that the run was planned with (sha256 {planned}); copy "
+                "that one to every worker, or start again"
             )
         fix_arithmetic()
         network, _ = load_network(model, "cuda" if torch.cuda.is_available() else "cpu")
         return network.to(getattr(torch, self.plan.prediction.precision))
 
     def claim_device(self) -> None:
-        """Refuse to predict on another kind of device than that on which the run began: the last bits differ."""
+        """Refuse to predict on another kind of device than the one on which the run began: the last bits differ."""
         device = next(self.network.parameters()).device.type
         first = claim_record(self.dir.records(), "device", ONCE, {"device": device})["device"]
         if first != device:
             raise ModelError(
-                f"found a worker that predicts on {device}, but this run began on {first}, and their last bits differ: "
-                'let only workers of one kind predict (dask worker --resources "GPU=1"), or start again'
+                f"a worker would predict on {device}, but this run began on {first}, and their last bits differ; let "
+                'only workers of one kind predict (dask worker --resources "GPU=1"), or start again'
             )
 
     @cached_property
@@ -82,32 +82,29 @@ class Run:
         """Patches that go through the network together on this worker."""
         from bigcp3d.pure.predict.batch_check import largest_batch, safe_batch
 
-        network, patch = self.network, self.plan.prediction.patch
-        return safe_batch(network, patch, largest_batch(self.device, patch), len(self.plan.source.channels))
+        patch = self.plan.prediction.patch
+        return safe_batch(self.network, patch, largest_batch(self.device, patch), len(self.plan.source.channels))
 
     @property
     def device(self) -> str:
-        """Kind of device that this worker computes on: its network's, or "cpu" where it has not loaded one.
-
-        Only a worker that holds a network has paid for torch, and for a place on a GPU.
-        """
+        """Kind of device that this worker computes on: that of its network, or "cpu" where it has loaded none."""
         network: torch.nn.Module | None = self.__dict__.get("network")
         return "cpu" if network is None else next(network.parameters()).device.type
 
     @cached_property
     def target(self) -> LabelTarget:
-        """The labels' target, with the dtype that the count of objects asked for."""
+        """Where the labels go, with the dtype that the number of objects needs."""
         record = self.dir.read_once("create")
         if record is None:
             raise RuntimeError(f"the labels of {self.dir.root} have not been created yet")
         return self.target_as(record["dtype"])
 
     def target_as(self, dtype: str) -> LabelTarget:
-        """The labels' target with a given dtype."""
+        """Where the labels go, with a given dtype."""
         return dataclasses.replace(self.plan.output.target, dtype=dtype)
 
     def keeps(self, kind: str) -> bool:
-        """Whether intermediates stay that nobody reads any more."""
+        """Whether intermediates stay after the last task that reads them."""
         return kind == "maps" and self.plan.storage.keep_maps
 
     @lru_cache(maxsize=8)  # noqa: B019 - a Run lives as long as its worker
@@ -115,33 +112,27 @@ class Run:
         """The zarr array ``maps`` or ``offsets``, or a vector that `WorkDir.write_vector` wrote."""
         if name == "maps" and self.plan.given.maps is not None:
             return open_maps(self.plan.given.maps, self.plan.shape, self.plan.source.image.times, time)
-        config = {"write_empty_chunks": name in ARRAYS}  # which `zarr.open_array` would not take
+        config = {"write_empty_chunks": name in ARRAYS}  # `zarr.open_array` does not take it
         return cast("zarr.Array[Any]", zarr.open(self.dir.array(name, time), mode="r+", zarr_format=3, config=config))
 
     def read(self, name: str, time: int, box: Box) -> NDArray[np.int8]:
         """A box of ``maps`` or ``offsets``, all channels; given maps may have another dtype in their store.
 
-        Raises
-        ------
-        FileNotFoundError
-            If a shard is gone, which zarr reads as fill. Looked at after reading, as it may go meanwhile.
-        InputError
-            If one of kept maps is gone.
+        zarr reads a shard that is gone as fill, so that is an error: a `FileNotFoundError`, or an `InputError` for kept
+        maps. The check comes after reading, since the shard may be removed meanwhile.
         """
         array = self.array(name, time)
-        if name == "maps" and not self.plan.predicts:
-            values = read_maps(array, time, box)
-            if (path := _missing_shard(array, box)) is not None:
-                raise InputError(f"{path}: found no such shard of kept maps; predict anew (--from image)")
-        else:
-            values = np.asarray(array[(slice(None), *box.slices())], np.int8)
-            if (path := _missing_shard(array, box)) is not None:
-                raise self._is_gone(path)
-        return values
+        given = name == "maps" and not self.plan.predicts
+        values = read_maps(array, time, box) if given else np.asarray(array[(slice(None), *box.slices())], np.int8)
+        if (path := _missing_shard(array, box)) is None:
+            return values
+        if given:
+            raise InputError(f"{path}: found no such shard of kept maps; predict anew (--from image)")
+        raise self._is_gone(path)
 
     def _is_gone(self, path: Path) -> FileNotFoundError:
         return FileNotFoundError(
-            f"{path} is gone, as it goes when all tasks that read it are recorded; run the same command again, and if "
+            f"{path} is gone; it is removed when all tasks that read it are recorded. Run the same command again. If "
             f"this returns, the disk has lost it or a record: remove {self.dir.root} and start again"
         )
 
@@ -160,7 +151,7 @@ class Run:
 
 
 def _missing_shard(array: zarr.Array[Any], box: Box) -> Path | None:
-    """A shard that should be there: bigcp3d writes those of nothing but fill too, and other tools need not."""
+    """A shard that should be there. bigcp3d also writes shards of nothing but fill; other tools need not."""
     if not array.attrs.get(ALL_SHARDS) or not isinstance(array.store, LocalStore):
         return None
     folder = array.store.root / array.store_path.path

@@ -1,4 +1,4 @@
-"""Sums up what all tasks of a run took, by pass, by worker and over time, small enough for the labels' attributes."""
+"""What all tasks of a run took, summed by pass, by worker and over time; small enough for the labels' attributes."""
 
 from __future__ import annotations
 
@@ -6,28 +6,25 @@ import importlib.metadata
 import platform
 from collections import defaultdict
 from collections.abc import Iterable, Sequence
+from contextlib import suppress
 from typing import Any
-
-from pydantic import BaseModel, ConfigDict
 
 from bigcp3d.pure.boxes import Vec3
 from bigcp3d.work.plan.memory_and_disk import worker_bytes
-from bigcp3d.work.plan.plan import Plan
+from bigcp3d.work.plan.plan import Plan, Section
 from bigcp3d.work.run.task_costs import TaskSpent
 
 BINS = 60
-"""Pieces of the time that a run took."""
+"""Pieces into which the time of a run is cut."""
 
 MOST_WORKERS = 40
-"""Workers that are listed; the busiest, where there are more."""
+"""The busiest so many workers are listed."""
 
 PACKAGES = ("numpy", "torch", "zarr", "dask", "distributed", "numba", "scipy", "connected-components-3d")
 
 
-class WorkerEffort(BaseModel):
-    """One worker process: tasks, seconds in them, largest memory, also on its GPU; bytes are 0 where not known."""
-
-    model_config = ConfigDict(frozen=True, extra="forbid")
+class WorkerEffort(Section):
+    """One worker process: tasks, seconds in them, largest memory, also on its GPU (0 where not known)."""
 
     name: str
     tasks: int
@@ -37,23 +34,21 @@ class WorkerEffort(BaseModel):
 
 
 class PassEffort(WorkerEffort):
-    """One pass, over all workers; ``busy`` has, for each piece of time, how many workers were at it on average."""
+    """One pass, over all workers; ``busy`` is the mean number of workers that ran it in each piece of time."""
 
     voxels: int
     longest_seconds: float
     busy: tuple[float, ...]
 
 
-class RunEffort(BaseModel):
+class RunEffort(Section):
     """A run.
 
-    ``began`` is that of the first task, in seconds since 1970, and ``seconds`` the wall time of the call that finished
-    the run. Pieces of time, ``bin_seconds`` long, begin with the first task and may span several calls.
-    ``planned_bytes`` is what a worker was planned to need at most. Passes are in the order in which they began, workers
-    the busiest first, with ``more_workers`` that are not listed.
+    ``began`` is when the first task began, in seconds since 1970; ``seconds`` is the wall time of the call that
+    finished the run. Pieces of time, ``bin_seconds`` long, begin with the first task and may span several calls.
+    ``planned_bytes`` is the planned memory of a worker. Passes are in the order in which they began, workers with the
+    busiest first; ``more_workers`` are not listed.
     """
-
-    model_config = ConfigDict(frozen=True, extra="forbid")
 
     began: float
     seconds: float
@@ -92,7 +87,7 @@ def sum_up_effort(tasks: Sequence[TaskSpent], plan: Plan, seconds: float) -> Run
         passes=tuple(passes),
         workers=tuple(workers[:MOST_WORKERS]),
         more_workers=max(0, len(workers) - MOST_WORKERS),
-        versions=versions(),
+        versions=_versions(),
     )
 
 
@@ -115,7 +110,7 @@ def _grouped(tasks: Iterable[TaskSpent], by: str) -> dict[str, list[TaskSpent]]:
 
 
 def _busy(rows: Sequence[TaskSpent], began: float, width: float) -> tuple[float, ...]:
-    """Workers at a pass, on average over each piece of time."""
+    """Mean number of workers that ran a pass, in each piece of time."""
     busy = [0.0] * BINS
     for row in rows:
         if row.began <= 0:
@@ -126,19 +121,17 @@ def _busy(rows: Sequence[TaskSpent], began: float, width: float) -> tuple[float,
     return tuple(round(value, 3) for value in busy)
 
 
-def versions() -> dict[str, str]:
-    """What computes here."""
+def _versions() -> dict[str, str]:
+    """Of Python, the packages that compute, and the system."""
     found = {"Python": platform.python_version()}
     for name in PACKAGES:
-        try:
+        with suppress(importlib.metadata.PackageNotFoundError):
             found[name] = importlib.metadata.version(name)
-        except importlib.metadata.PackageNotFoundError:
-            continue
     return {**found, "system": f"{platform.system()} {platform.machine()}"}
 
 
 def effort_of(attributes: dict[str, Any]) -> RunEffort | None:
-    """What labels say of their run; None where they say nothing, or nothing that can be read."""
+    """What the attributes of labels say about their run; None where they say nothing that can be read."""
     try:
         return RunEffort.model_validate(attributes["run"])
     except (KeyError, TypeError, ValueError):

@@ -1,7 +1,7 @@
 """What each task of a run took: when it began, how long it ran, on which worker, with how much memory.
 
-A task's record holds it apart from what the task counted, so neither results nor resuming depend on it. Records go with
-the work directory, so `read_spent` puts all rows into the run's summary.
+This is in a task's record, apart from what the task counted, so neither results nor resuming depend on it. Records are
+removed with the work directory, so the run's summary takes all rows from `read_spent`.
 """
 
 from __future__ import annotations
@@ -35,15 +35,15 @@ class TaskSpent:
     time: int
     index: tuple[int, ...]
     voxels: int
-    began: float
-    seconds: float
-    worker: str
-    peak_bytes: int
+    began: float = 0.0
+    seconds: float = 0.0
+    worker: str = ""
+    peak_bytes: int = 0
     gpu_peak_bytes: int = 0
 
 
 class Meter:
-    """Measures what happens in its context; the peak is the process's, so it holds what other threads needed too."""
+    """Measures what runs in its context. The peak of memory is that of the process, with all its threads."""
 
     def __enter__(self) -> Self:
         _forget_peak()
@@ -58,24 +58,24 @@ class Meter:
         self.gpu_peak_bytes = 0 if cuda is None else int(cuda.max_memory_reserved())
 
     def spent(self) -> dict[str, Any]:
-        """What a record takes."""
+        """What goes into the record."""
         measured = {name: getattr(self, name) for name in ("began", "seconds", "peak_bytes", "gpu_peak_bytes")}
         return {**measured, "worker": this_worker()}
 
 
 def this_worker() -> str:
-    """Name of the calling process for others: ``host:pid``."""
+    """Name of the calling process, ``host:pid``."""
     return f"{socket.gethostname()}:{os.getpid()}"
 
 
 def _cuda() -> Any:
-    """CUDA as torch has it, where this process uses a GPU; torch is not imported for the question."""
+    """``torch.cuda`` if this process uses a GPU; torch is not imported to find out."""
     torch = sys.modules.get("torch")
     return torch.cuda if torch is not None and torch.cuda.is_initialized() else None
 
 
 def _forget_peak() -> None:
-    """Let Linux look anew for the peak of this process."""
+    """Let Linux measure the peak of this process anew."""
     with suppress(OSError), open("/proc/self/clear_refs", "w") as file:
         file.write("5")
 
@@ -93,7 +93,7 @@ def _peak_bytes() -> int:
 
 
 def read_spent(work: WorkDir, times: Iterable[int]) -> list[TaskSpent]:
-    """Every finished task of some time points, in the order in which they began; reads records only."""
+    """Every finished task of some time points, in the order in which they began."""
     rows = [
         _row(label, time, *found)
         for time in times
@@ -107,14 +107,4 @@ def _row(label: str, time: int, block: Vec3, counts: dict[str, Any], spent: dict
     """A record as a row; ``pyramid2`` is level 2 of the pass ``pyramid``."""
     name = label.rstrip("0123456789")
     index = (int(label[len(name) :]), *block) if name != label else block
-    return TaskSpent(
-        name=name,
-        time=time,
-        index=index,
-        voxels=int(counts.get("voxels", 0)),
-        began=float(spent.get("began", 0.0)),
-        seconds=float(spent.get("seconds", counts.get("seconds", 0.0))),
-        worker=str(spent.get("worker", "")),
-        peak_bytes=int(spent.get("peak_bytes", 0)),
-        gpu_peak_bytes=int(spent.get("gpu_peak_bytes", 0)),
-    )
+    return TaskSpent(name, time, index, counts.get("voxels", 0), **{"seconds": counts.get("seconds", 0.0), **spent})

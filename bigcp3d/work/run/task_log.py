@@ -1,4 +1,4 @@
-"""The log of a worker: a line when a task begins, and one when it is done or fails; and what the library warns of.
+"""The log of a worker: a line when a task begins, and when it is done or fails; and the library's own log.
 
 ::
 
@@ -6,8 +6,8 @@
     2026-11-25 16:02:11 INFO track of block (0, 1, 2), time 0: begins
     2026-11-25 16:02:12 INFO track of block (0, 1, 2), time 0: done, 0.8 s, 412 MiB
 
-The last line of a worker that was killed says which task it ran. The file is opened for each line, and a line that
-cannot be written (a full disk) is lost. Logs go with the work directory when the run ends well.
+So the last line of a worker that was killed says which task it ran. The file is opened for each line, and a line that
+cannot be written (a full disk) is lost. Logs are removed with the work directory when the run ends well.
 """
 
 from __future__ import annotations
@@ -23,23 +23,28 @@ from bigcp3d.pure.memory import format_bytes
 from bigcp3d.work.run.task_costs import Meter, this_worker
 
 
-class TaskLog:
+class TaskLog(logging.Handler):
     """The log of the calling process for one run."""
 
     def __init__(self, folder: Path) -> None:
+        super().__init__()
         self.path = folder / f"{this_worker().replace(':', '-')}.log"
-        self._handler = _Lines(self)
 
     def open(self) -> None:
-        """From now on it also takes what the library says to the log of the process."""
-        logging.getLogger("bigcp3d").addHandler(self._handler)
+        """Also log what the library logs in this process, from now on."""
+        logging.getLogger("bigcp3d").addHandler(self)
 
     def close(self) -> None:
-        """The end of `open`."""
-        logging.getLogger("bigcp3d").removeHandler(self._handler)
+        """End what `open` began."""
+        logging.getLogger("bigcp3d").removeHandler(self)
+        super().close()
+
+    def emit(self, record: logging.LogRecord) -> None:
+        """Called by logging."""
+        self.write(record.levelname, self.format(record))
 
     def write(self, level: str, text: str) -> None:
-        """Append a line; the folder appears with the first."""
+        """Append a line; the folder is made with the first."""
         with suppress(OSError):
             if not self.path.parent.exists():
                 self.path.parent.mkdir(parents=True, exist_ok=True)
@@ -58,15 +63,3 @@ class TaskLog:
             self.write("ERROR", f"{what}: failed: {type(error).__name__}: {error}\n{traceback.format_exc()}")
             raise
         self.write("INFO", f"{what}: done, {meter.seconds:.3g} s, {format_bytes(meter.peak_bytes)}")
-
-
-class _Lines(logging.Handler):
-    """Hands log records of the library to a `TaskLog`."""
-
-    def __init__(self, to: TaskLog) -> None:
-        super().__init__()
-        self.to = to
-
-    def emit(self, record: logging.LogRecord) -> None:
-        """Called by logging."""
-        self.to.write(record.levelname, self.format(record))

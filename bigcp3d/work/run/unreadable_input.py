@@ -2,14 +2,13 @@
 
 With "skip" a stored chunk that cannot be read three times in a row is lost:
 
-- The network sees the channel's low percentile in its voxels, and the sample that gives the percentiles leaves them
-  out. Of given maps, foreground and flow are 0 there.
-- Its voxels are labelled 0, whichever channel was lost, and so are working voxels from which one of them would take its
-  label.
+- In the image, the network sees the channel's low percentile in its voxels, and the sample for the percentiles leaves
+  them out. In given maps, foreground and flow are 0 there.
+- Its voxels, and working voxels from which they take their label, are labelled 0, whichever channel was lost.
 
-Invariant: whole stored chunks are lost, never blocks, so labels do not depend on blocks, workers or order, as long as
+Invariant: whole stored chunks are lost, never blocks. So labels do not depend on blocks, workers or order, as long as
 the same chunks cannot be read. The first task that gives a chunk up writes a record, and from then on no task reads it.
-A chunk that can be read now and then may have been seen before by some tasks, which depends on their order.
+A chunk that can be read only sometimes may have been read before by some tasks; that depends on their order.
 """
 
 from __future__ import annotations
@@ -37,13 +36,12 @@ from bigcp3d.work.run.work_dir import WorkDir
 
 log = logging.getLogger(__name__)
 
-TRIES = 3
-PAUSE_S = 0.05
+TRIES, PAUSE_S = 3, 0.05
 
 
 @dataclass(frozen=True)
 class LostPiece:
-    """A stored chunk of the "image" or of "maps" (channel 0) that was given up, and the error of who did so first.
+    """A stored chunk of the "image" or of "maps" (channel 0) that was given up, and the first error.
 
     Voxels are (z, y, x) of the level that is read, or of the working grid for maps.
     """
@@ -56,13 +54,12 @@ class LostPiece:
     error: str
 
     def __str__(self) -> str:
-        return (
-            f"{self.what}, channel {self.channel}, time {self.time}, voxels {self.start} to {self.stop}: {self.error}"
-        )
+        where = f"channel {self.channel}, time {self.time}, voxels {self.start} to {self.stop}"
+        return f"{self.what}, {where}: {self.error}"
 
 
 def read_image(run: Run, time: int, channel: int, box: Box) -> tuple[NDArray[Any], list[Box]]:
-    """Voxels of a channel of the image; and the chunks in it that are lost, whose voxels are 0."""
+    """Voxels of a channel of the image, and the chunks in it that are lost; their voxels are 0."""
     return _Image(run, time, channel).read(box)
 
 
@@ -72,21 +69,20 @@ def read_maps(run: Run, time: int, box: Box) -> NDArray[np.int8]:
 
 
 def lost_voxels(run: Run, time: int, within: Box) -> list[Box]:
-    """Working voxels that are lost with chunks of the image, of any channel, inside a box whose maps are there.
+    """Working voxels that are lost with chunks of the image, of any channel, inside a box that has maps.
 
-    All that such a box needs of the image was read for its maps, or just now; so whatever is lost there is recorded.
+    All voxels of the image that the box needs were read for its maps, or just now, so all losses are recorded.
     """
     plan = run.plan
     if plan.storage.on_error == "fail":
         return []
-    lost = read_lost(run.dir, plan)
-    pieces = (Box(piece.start, piece.stop) for piece in lost if (piece.what, piece.time) == ("image", time))
-    boxes = (working_box(piece, plan.sampling.factors, plan.shape).intersect(within) for piece in pieces)
-    return [box for box in boxes if not box.empty]
+    lost = [piece for piece in read_lost(run.dir, plan) if (piece.what, piece.time) == ("image", time)]
+    boxes = (working_box(Box(piece.start, piece.stop), plan.sampling.factors, plan.shape) for piece in lost)
+    return [box.intersect(within) for box in boxes if not box.intersect(within).empty]
 
 
 def read_lost(work: WorkDir, plan: Plan) -> list[LostPiece]:
-    """All that was given up in a run."""
+    """All chunks that a run has given up."""
     return [
         LostPiece(what, channel, time, vec3(data["start"]), vec3(data["stop"]), data["error"])
         for what, channel in [*(("image", channel) for channel in plan.source.channels), ("maps", 0)]
@@ -103,24 +99,21 @@ class _Input(ABC):
     """A channel of the image, or given maps, at a time point: read whole, or chunk by chunk where chunks are lost."""
 
     what: str
-    stacked: tuple[int, ...] = ()
-    """Channels that are read together."""
+    stacked: tuple[int, ...] = ()  # shape of a voxel's values
 
     def __init__(self, run: Run, time: int, channel: int) -> None:
         self.run, self.plan, self.time, self.channel = run, run.plan, time, channel
         self.label = _label(self.what, channel, time)
-        self.dtype = run.plan.source.image.dtype if self.what == "image" else "int8"
 
     @abstractmethod
     def read_box(self, box: Box) -> NDArray[Any]:
         """Voxels of a box; an `InputError` where they cannot be read."""
 
     @abstractmethod
-    def chunks(self) -> BlockGrid:
-        """The stored chunks."""
+    def chunks(self) -> BlockGrid: ...
 
     def read(self, box: Box) -> tuple[NDArray[Any], list[Box]]:
-        """What can be read of a box, and the chunks that are lost."""
+        """The voxels of a box, and the chunks that are lost."""
         if self.plan.storage.on_error == "fail":
             return self._read_patiently(box), []
         known = set(list_records(self.run.dir.records(), self.label))
@@ -128,22 +121,20 @@ class _Input(ABC):
             with suppress(InputError):
                 return self.read_box(box), []
         grid, lost = self.chunks(), []
-        values = np.zeros((*self.stacked, *box.shape), self.dtype)
+        values = np.zeros((*self.stacked, *box.shape), self.plan.source.image.dtype if self.what == "image" else "int8")
         for index in grid.touching(box):
             piece = grid.core(index).intersect(box)
             try:
-                part = None if index in known else self._read_patiently(piece)
+                if index not in known:
+                    values[(..., *piece.slices(box.start))] = self._read_patiently(piece)
+                    continue
             except InputError as error:
                 self._give_up(index, grid.core(index), error)
-                part = None
-            if part is None:
-                lost.append(grid.core(index))
-            else:
-                values[(..., *piece.slices(box.start))] = part
+            lost.append(grid.core(index))
         return values, lost
 
     def _read_patiently(self, box: Box) -> NDArray[Any]:
-        """Read, and again after a pause where a store errs now and then."""
+        """Try several times, for stores with passing errors."""
         for _ in range(TRIES - 1):
             try:
                 return self.read_box(box)
@@ -153,7 +144,6 @@ class _Input(ABC):
         return self.read_box(box)
 
     def _give_up(self, index: Vec3, core: Box, error: InputError) -> None:
-        """Record that a chunk is lost; from now on no task reads it."""
         cause = error.__cause__ or error
         said = {"start": core.start, "stop": core.stop, "error": f"{type(cause).__name__}: {cause}"}
         claim_record(self.run.dir.records(), self.label, index, said)
@@ -164,14 +154,14 @@ class _Image(_Input):
     what = "image"
 
     def read_box(self, box: Box) -> NDArray[Any]:
-        """Refuses chunks that are not in the store, where the user says that all are."""
+        """Missing chunks are an error if the user says so."""
         image, level = self.plan.source.image, self.plan.source.level
         where = {"channel": self.channel, "time": self.time}
         if self.plan.execution.missing_chunks == "fail" and (missing := missing_chunks(image, level, box, **where)):
             raise InputError(
                 f"{image.path}: found no chunk in the store for voxels {missing[0].start} to {missing[0].stop} "
-                f"(z, y, x), channel {self.channel}, time {self.time}, and {len(missing) - 1} more of this block; all "
-                "are asked for (--missing-chunks fail)"
+                f"(z, y, x), channel {self.channel}, time {self.time}, and {len(missing) - 1} more of this block; add "
+                "them, or leave out --missing-chunks fail"
             )
         return read_box(image, level, box, **where)
 

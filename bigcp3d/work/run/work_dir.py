@@ -1,11 +1,11 @@
-"""The layout of a work directory: which file lies where, and how the arrays are made.
+"""The layout of a work directory: where each file is, and how the arrays are made.
 
 ::
 
     plan.json                    the plan; a run with another one refuses to start here
     records/, t0/records/        what was done, for the run and for each time point
     t0/maps                      zarr int8 (4, z, y, x), one shard a block of patches
-    t0/parts/<block>/            what each block of patches hands to one of them; gone once merged
+    t0/parts/<block>/            sums of patches from other blocks, for this block; removed once merged
     t0/offsets                   zarr int8 (3, z, y, x), one shard a block
     t0/sinks/, components/, flow_errors/, votes/    one table a block
     t0/sums.npz                  sums of each object
@@ -14,7 +14,7 @@
     t0/objects.npz               the table of the cells that were kept
     t0/failures/                 tasks that failed
     logs/                        one file a worker
-    ended/                       a record: the labels are finished, and the rest may go
+    ended/                       a record: the labels are finished, and the rest may be removed
     finished, kept/              this run has finished, and others may use its maps
 """
 
@@ -36,12 +36,11 @@ from bigcp3d.pure.track.tracking import UNASSIGNED
 from bigcp3d.work.plan.plan import PLAN_FILE, Plan
 
 VECTOR_CHUNK = 2**16
-
 ARRAYS = ("maps", "offsets")
 """Intermediates that are shards of an array; the others are tables."""
 
 ALL_SHARDS = "all_shards_are_written"
-"""Attribute of arrays in which shards that hold nothing but fill are written too."""
+"""Attribute of arrays in which also shards of nothing but fill are written."""
 
 ONCE: Vec3 = (0, 0, 0)
 """Index of a pass that runs once."""
@@ -58,11 +57,11 @@ class WorkDir:
 
     @classmethod
     def of(cls, plan: Plan) -> WorkDir:
-        """That of a plan."""
+        """The work directory of a plan."""
         return cls(plan.storage.work_dir)
 
     def folder(self, time: int) -> Path:
-        """Of a time point."""
+        """Folder of a time point."""
         return self.root / f"t{time}"
 
     def records(self, time: int | None = None) -> Path:
@@ -74,7 +73,7 @@ class WorkDir:
         return read_record(self.records(time), name, ONCE)
 
     def failures(self, time: int) -> Path:
-        """Folder in which failed tasks are told to others (`bigcp3d.schedule.running.status`)."""
+        """Folder of the failed tasks, for `bigcp3d.schedule.running.status`."""
         return self.folder(time) / "failures"
 
     def sums(self, time: int) -> Path:
@@ -100,32 +99,30 @@ class WorkDir:
         return self.table(kind, time, index)
 
     def parts(self, time: int, taker: Vec3) -> Path:
-        """Folder of what is handed over to one block of patches."""
+        """Folder of the sums for one block of patches."""
         return self.folder(time) / "parts" / _name(taker)
 
     def part(self, time: int, giver: Vec3, taker: Vec3) -> Path:
-        """File of what one block of patches hands over to another, or keeps for itself until it is merged."""
+        """File of the sums that one block of patches has for another, or for itself, until they are merged."""
         return self.parts(time, taker) / f"{_name(giver)}.npz"
 
     def create_arrays(self, plan: Plan) -> None:
-        """Make the empty arrays of all time points, where they are not there yet."""
-        card, maps_block = plan.prediction.card, plan.patch_blocks.grid.block
+        """Make the empty arrays of all time points, unless they are there."""
+        card = plan.prediction.card
         said = {MIN_FOREGROUND: card.min_foreground if card else 0.0}
         for time in plan.where.times:
             if plan.predicts:
-                self._create("maps", time, (4, *plan.shape), maps_block, fill=0, said=said)
-            self._create("offsets", time, (3, *plan.shape), plan.execution.block, fill=UNASSIGNED, said={})
+                self._create("maps", time, 4, plan, fill=0, said=said)
+            self._create("offsets", time, 3, plan, fill=UNASSIGNED, said={})
 
-    def _create(
-        self, name: str, time: int, shape: tuple[int, ...], block: Vec3, *, fill: int, said: dict[str, float]
-    ) -> None:
-        path = self.array(name, time)
+    def _create(self, name: str, time: int, channels: int, plan: Plan, *, fill: int, said: dict[str, float]) -> None:
+        path, block = self.array(name, time), plan.intermediate_grid(name).block
         if not (path / "zarr.json").exists():
             zarr.create_array(
                 path,
-                shape=shape,
-                shards=(shape[0], *block),
-                chunks=(shape[0], *map(inner_side, block)),
+                shape=(channels, *plan.shape),
+                shards=(channels, *block),
+                chunks=(channels, *map(inner_side, block)),
                 dtype="int8",
                 fill_value=fill,
                 compressors=ZstdCodec(level=1),
@@ -137,17 +134,15 @@ class WorkDir:
     def write_vector(self, name: str, time: int, values: NDArray[Any]) -> None:
         """Write rows that tasks will read in pieces.
 
-        What an earlier try wrote is the same, and is written over chunk by chunk: others may be reading it.
+        An earlier try has written the same values. They are replaced chunk by chunk, since others may be reading them.
         """
-        rows, path = max(len(values), 1), self.array(name, time)
+        rows, path, kind = max(len(values), 1), self.array(name, time), values.dtype
         shape, chunks = (rows, *values.shape[1:]), (min(rows, VECTOR_CHUNK), *values.shape[1:])
         array: zarr.Array[Any] | None = None
         with suppress(FileNotFoundError):
             array = zarr.open_array(path, mode="r+", zarr_format=3)
-        if array is None or (array.shape, array.chunks, array.dtype) != (shape, chunks, values.dtype):
-            array = zarr.create_array(
-                path, shape=shape, chunks=chunks, dtype=values.dtype, zarr_format=3, overwrite=True
-            )
+        if array is None or (array.shape, array.chunks, array.dtype) != (shape, chunks, kind):
+            array = zarr.create_array(path, shape=shape, chunks=chunks, dtype=kind, zarr_format=3, overwrite=True)
         if len(values):
             array[:] = values
 
@@ -159,7 +154,7 @@ def find_work_dirs(home: Path) -> Iterator[WorkDir]:
 
 
 def inner_side(side: int) -> int:
-    """Side of a chunk inside a shard: the largest divisor up to 64, or the whole side where that would be tiny."""
+    """Side of a chunk inside a shard: the largest divisor up to 64, or the whole side if that is below 24."""
     best = max(d for d in range(1, min(side, 64) + 1) if side % d == 0)
     return best if best >= 24 else side
 

@@ -1,8 +1,7 @@
 """Training batches, made in this process or ahead of time by worker processes.
 
-Batch n depends on the recipe and n alone. So a resumed training sees the batches that it would have seen, and any
-number of workers gives the same batches in the same order. Nothing here imports torch: a worker starts in a second and
-needs little memory.
+Batch n depends on the recipe and n alone. So a resumed training sees the same batches, and any number of workers gives
+the same batches in the same order. Nothing here imports torch: a worker starts in a second and needs little memory.
 """
 
 from __future__ import annotations
@@ -13,7 +12,7 @@ import os
 import signal
 import threading
 from collections import deque
-from collections.abc import Generator, Iterable, Sequence
+from collections.abc import Generator, Iterable
 from concurrent.futures import Future, ProcessPoolExecutor
 from concurrent.futures.process import BrokenProcessPool
 from dataclasses import dataclass
@@ -31,18 +30,19 @@ from bigcp3d.work.train.samples import Source
 Float32 = NDArray[np.float32]
 
 Batch = tuple[Float32, Float32, Float32]
-"""Images (n, c, z, y, x), targets (n, 4, z, y, x), and how much each voxel counts (n, 1, z, y, x): 0 where its target
-is not known."""
+"""Images (n, c, z, y, x), targets (n, 4, z, y, x), and weights of voxels (n, 1, z, y, x), 0 where the target is
+unknown."""
 
 AHEAD = 2
-"""Batches that wait for the network, for each worker."""
+"""Batches that are made ahead, for each worker."""
 
 
 @dataclass(frozen=True)
 class Recipe:
-    """What decides a batch, apart from its number: weighted sources, seed, size, patch, targets (by the card).
+    """All that a batch depends on, apart from its number.
 
-    ``balance`` is that of `bigcp3d.pure.learn.targets.size_weights`.
+    ``sources`` are (weight, source); the targets follow from ``card``; ``balance`` is that of
+    `bigcp3d.pure.learn.targets.size_weights`.
     """
 
     sources: tuple[tuple[float, Source], ...]
@@ -51,10 +51,17 @@ class Recipe:
     patch: Vec3
     card: ModelCard
     balance: float = 0.0
+    augment: bool = True
 
     def make(self, number: int) -> Batch:
-        """Batch ``number``."""
-        return make_batch(self.sources, (self.seed, number), self.batch, self.patch, self.card, self.balance)
+        """Batch ``number``: patches from sources that are drawn by their weights."""
+        rng = np.random.default_rng([self.seed, number])
+        shares = np.array([weight for weight, _ in self.sources])
+        chosen = rng.choice(len(self.sources), size=self.batch, p=shares / shares.sum())
+        kind = (rng, self.patch, self.card, self.balance)
+        parts = [make_sample(self.sources[i][1], *kind, augment=self.augment) for i in chosen]
+        image, target, weights = (np.stack(part) for part in zip(*parts, strict=True))
+        return image, target, weights[:, None]
 
 
 def make_sample(
@@ -62,9 +69,9 @@ def make_sample(
 ) -> tuple[Float32, Float32, Float32]:
     """Image (c, z, y, x), target (4, z, y, x) and weights (z, y, x) of one patch.
 
-    The sample is larger than the patch by a cell on each side, so that a cell which the patch cuts keeps the centre and
-    the size of the whole cell. It is turned and cut before the target is made, so the flow is right by construction.
-    Changes of intensity are drawn for each channel by itself, since stains and cameras are independent.
+    The sample is larger than the patch by one cell on each side. So a cell that the patch cuts keeps the centre and the
+    size of the whole cell. The target is made after the sample was turned and cut, so its flow is right.
+    The intensity of each channel is changed independently, since stains and cameras are independent.
     """
     margin = math.ceil(card.diameter_vox)
     sample = source.draw(rng, vec3(p + 2 * margin for p in patch))
@@ -83,35 +90,11 @@ def make_sample(
     return image, target, weights * sample.known[inner]
 
 
-def make_batch(
-    sources: Sequence[tuple[float, Source]],
-    seed: Sequence[int],
-    batch: int,
-    patch: Vec3,
-    card: ModelCard,
-    balance: float = 0,
-    *,
-    augment: bool = True,
-) -> Batch:
-    """``batch`` patches from sources drawn by their weights."""
-    rng = np.random.default_rng(list(seed))
-    weights = np.array([weight for weight, _ in sources])
-    chosen = rng.choice(len(sources), size=batch, p=weights / weights.sum())
-    parts = [make_sample(sources[i][1], rng, patch, card, balance, augment=augment) for i in chosen]
-    image, target, weights = (np.stack(part) for part in zip(*parts, strict=True))
-    return image, target, weights[:, None]
-
-
 def make_batches(recipe: Recipe, numbers: Iterable[int], workers: int) -> Generator[Batch, None, None]:
     """Batches in the order of their numbers, made ahead by ``workers`` processes (0: here, one by one).
 
-    Close the generator (`contextlib.closing`) to end the workers. They are started with "spawn", since a fork of a
-    process that runs torch may hang; so a script that trains with workers needs ``if __name__ == "__main__":``.
-
-    Raises
-    ------
-    BigCP3DError
-        A worker died.
+    Close the generator (`contextlib.closing`) to end the workers. Workers are started with "spawn", since a fork of a
+    process that runs torch may hang. So a script that trains with workers needs ``if __name__ == "__main__":``.
     """
     if not workers:
         yield from map(recipe.make, numbers)
@@ -128,8 +111,8 @@ def make_batches(recipe: Recipe, numbers: Iterable[int], workers: int) -> Genera
             yield waiting.popleft().result()
     except BrokenProcessPool as error:
         raise BigCP3DError(
-            f"one of the {workers} workers that make samples has died; each needs memory for the cells of all volumes "
-            'and a few samples, and a script that trains needs `if __name__ == "__main__":`; give fewer workers '
+            f"one of the {workers} workers that make samples has died. Each needs memory for the cells of all volumes "
+            'and a few samples, and a script that trains needs `if __name__ == "__main__":`. Give fewer workers '
             "(0: none) and resume from the checkpoint"
         ) from error
     finally:

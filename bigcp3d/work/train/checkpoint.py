@@ -1,8 +1,7 @@
-"""Checkpoints: the whole state of a training after a step, written to one file at once.
+"""Checkpoints: the whole state of a training after a step, in one file that is replaced at once.
 
-Weights, their average, the state of the optimiser, the best weights so far and the rows of the learning curve are
-written together, so a resumed training never mixes two steps and writes no row twice. A checkpoint made with other
-settings is refused, and the message lists those that differ. Reading one runs no code.
+So a resumed training never mixes two steps and writes no row of the learning curve twice. A checkpoint of other
+settings is refused, and the message lists those that differ. Reading a checkpoint runs no code.
 """
 
 from __future__ import annotations
@@ -19,6 +18,7 @@ from torch import Tensor
 from bigcp3d.edge.stores.atomic_files import write_atomically
 from bigcp3d.edge.stores.zarr_write import plain_json
 from bigcp3d.errors import InputError, TargetError
+from bigcp3d.work.plan.plan import name_differences
 
 FORMAT = 4
 """Rises with each change of the file, of the settings in it, or of the samples that a seed gives."""
@@ -31,8 +31,8 @@ Row = dict[str, float]
 class Checkpoint:
     """A training after ``step`` steps.
 
-    ``settings`` decide the result and ``machine`` its last bits (both JSON); ``rows`` are the learning curve, ``state``
-    the ``state_dict()`` of each part, ``best`` the averaged weights at the best validation.
+    ``settings`` decide the result, and ``machine`` its last bits (both JSON). ``rows`` are the learning curve,
+    ``state`` is the ``state_dict()`` of each part, and ``best`` are the averaged weights at the best validation.
     """
 
     step: int
@@ -56,8 +56,8 @@ def save_checkpoint(path: Path, checkpoint: Checkpoint) -> None:
         write_atomically(path, lambda file: torch.save(content, file))
     except (OSError, RuntimeError) as error:  # torch turns a full disk into a RuntimeError
         raise TargetError(
-            f"{path}: the checkpoint could not be written ({error}); the one before it is kept; a writable folder with "
-            "space is needed: make room, and resume"
+            f"{path}: the checkpoint cannot be written ({error}); the one before it is kept: make room on the disk, or "
+            "make the folder writable, and resume"
         ) from error
 
 
@@ -71,21 +71,13 @@ def load_checkpoint(path: Path, settings: dict[str, Any]) -> Checkpoint:
         found = Checkpoint(content["step"], then, machine, rows, content["state"], content["best"])
     except (OSError, RuntimeError, ValueError, KeyError, TypeError, EOFError, pickle.UnpicklingError) as error:
         raise InputError(
-            f"{path}: found no checkpoint that can be used ({' '.join(str(error).split())[:200]}); allowed are whole "
-            "files of this version of bigcp3d: train without resuming, and with overwriting"
+            f"{path}: no checkpoint that can be used: it is damaged, or of another version of bigcp3d "
+            f"({' '.join(str(error).split())[:200]}); train without resuming, and with overwriting"
         ) from error
-    differing = list_differences(then, plain_json(settings))
+    differing = name_differences(then, plain_json(settings))
     if differing:
         raise InputError(
-            f"{path}: found a checkpoint of a run with other settings ({'; '.join(differing)}); only the same run can "
-            "go on: give the same settings, or train without resuming, and with overwriting"
+            f"{path}: the checkpoint is of a training with other settings ({'; '.join(differing)}); give the same "
+            "settings, or train without resuming, and with overwriting"
         )
     return found
-
-
-def list_differences(then: dict[str, Any], now: dict[str, Any]) -> list[str]:
-    """Settings in which two runs differ, as "name: theirs then, ours now"."""
-    names = dict.fromkeys([*now, *then])
-    return [
-        f"{name}: {then.get(name)!r} then, {now.get(name)!r} now" for name in names if then.get(name) != now.get(name)
-    ]

@@ -1,4 +1,4 @@
-"""Learning curves: what a training writes about itself, and which of its validations was best."""
+"""The learning curve of a training as a CSV file, and which of its validations was best."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from bigcp3d.work.train.checkpoint import Row
 
 
 def write_curve(table: Path, rows: Sequence[Row], columns: Sequence[str]) -> None:
-    """Write the whole curve as CSV, in one step: after a crash there is no half row, and none twice."""
+    """Replace the whole file at once: after a crash no row is cut or there twice."""
     text = io.StringIO(newline="")
     writer = csv.DictWriter(text, columns)
     writer.writeheader()
@@ -21,7 +21,7 @@ def write_curve(table: Path, rows: Sequence[Row], columns: Sequence[str]) -> Non
 
 
 def score(row: Row) -> float | None:
-    """What the best model is chosen by: the mean of cells' Dice and AP at 0.5; None where these were not measured."""
+    """The number that chooses the best model: the mean of Dice and AP at 0.5. None where these were not measured."""
     return (row["val_dice_cells"] + row["val_ap50"]) / 2 if "val_ap50" in row else None
 
 

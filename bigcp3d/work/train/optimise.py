@@ -1,8 +1,8 @@
-"""What one step of a training does: losses, gradients, the running average of the weights; and losses on held-out data.
+"""One step of a training: losses, gradients, the running average of the weights. And losses on held-out data.
 
-As in Eschweiler and Stegmaier 2021: L1 loss on the foreground, squared error on the flow weighted by the foreground,
-RAdam. The learning rate falls along a cosine, and the model is a running average of the weights. A step draws no random
-numbers: its result follows from the parts' state and the batch.
+As in Eschweiler and Stegmaier 2021: L1 loss on the foreground, squared error on the flow, weighted by the foreground,
+and RAdam. The learning rate falls along a cosine. The model is a running average of the weights. A step draws no random
+numbers, so its result follows from the state of the parts and the batch.
 """
 
 from __future__ import annotations
@@ -21,10 +21,8 @@ from bigcp3d.pure.predict.network import make_network
 from bigcp3d.work.train.batches import Batch, Recipe
 from bigcp3d.work.train.settings import TrainSettings
 
-ParamList = tuple[Tensor, ...] | list[Tensor]
-
 AVERAGE = 0.998
-"""Weight of the running average at each step, after the first few thousand."""
+"""Weight of the running average in each step, after the first few thousand."""
 
 LOSSES = ("foreground", "flow")
 ON_PATCHES = ("val_foreground", "val_flow", "val_dice")
@@ -39,9 +37,9 @@ class Device:
 
 
 def compute_loss(output: Tensor, target: Tensor, weights: Tensor) -> tuple[Tensor, Tensor]:
-    """Foreground loss (L1), and flow loss (squared error, weight 1 on cells and 0.01 on background, mean of the axes).
+    """Foreground loss (L1), and flow loss (squared error, mean of the axes, weight 1 on cells and 0.01 on background).
 
-    ``output`` and ``target`` have the shape (n, 4, z, y, x), ``weights`` (n, 1, z, y, x): 0 where nothing is known.
+    ``output`` and ``target`` are (n, 4, z, y, x); ``weights`` are (n, 1, z, y, x), 0 where nothing is known.
     """
     foreground = ((output[:, :1] - target[:, :1]).abs() * weights).sum() / weights.sum().clamp(min=1)
     weight = target[:, :1].clamp(min=0.01) * weights
@@ -50,7 +48,7 @@ def compute_loss(output: Tensor, target: Tensor, weights: Tensor) -> tuple[Tenso
 
 
 def _losses(network: nn.Module, batch: Batch, device: Device) -> tuple[Tensor, Tensor, Tensor]:
-    """Output and losses of a batch."""
+    """Output, foreground loss and flow loss of a batch."""
     image, target, weights = (torch.from_numpy(part).to(device.kind) for part in batch)
     with torch.autocast(device.kind, torch.bfloat16, enabled=device.bfloat16):
         output: Tensor = network(image)
@@ -74,8 +72,10 @@ def losses_on(network: nn.Module, batches: Sequence[Batch], device: Device) -> d
 
 
 @torch.no_grad()
-def _average(averaged: ParamList, current: ParamList, number: Tensor | int) -> None:
-    """Move the averaged weights towards the current ones, faster while there were few."""
+def _average(
+    averaged: tuple[Tensor, ...] | list[Tensor], current: tuple[Tensor, ...] | list[Tensor], number: Tensor | int
+) -> None:
+    """Move the averaged weights towards the current ones; faster in the first steps."""
     n = float(number)
     torch._foreach_lerp_(averaged, current, 1 - min(AVERAGE, (1 + n) / (10 + n)))
 
@@ -104,7 +104,7 @@ class Parts:
         return {name: part.state_dict() for name, part in vars(self).items()}
 
     def restore(self, state: Mapping[str, Any]) -> None:
-        """Take over what `state` gave."""
+        """Set each part to what `state` gave."""
         for name, part in vars(self).items():
             part.load_state_dict(state[name])
 

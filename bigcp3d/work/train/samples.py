@@ -1,8 +1,8 @@
 """Where training samples come from: volumes with labels, labels alone, simulated tissue, noise.
 
-Every source answers `draw(rng, shape)` with a `Sample` whose cells have about the model's diameter, and reads only that
-piece of its volume. A sample depends on the generator alone, so that a training can be repeated and resumed. Volumes
-are resampled by the same code as in segmentation (`bigcp3d.pure.grid`), and reflected beyond their border.
+A source gives samples whose cells have about the model's diameter; for each, it reads only that piece of its volume. A
+sample depends on the random generator alone, so a training can be repeated and resumed. Volumes are resampled by the
+code that segmentation uses (`bigcp3d.pure.grid`), and reflected beyond their border.
 """
 
 from __future__ import annotations
@@ -52,17 +52,15 @@ class Look:
 class Source(Protocol):
     """Something to draw samples from."""
 
-    def draw(self, rng: np.random.Generator, shape: Vec3) -> Sample:
-        """A sample of ``shape`` voxels."""
-        ...
+    def draw(self, rng: np.random.Generator, shape: Vec3) -> Sample: ...  # noqa: D102
 
 
 @dataclass(frozen=True)
 class VolumeSource:
     """A labelled volume; where ``image`` is None, membranes are painted around the labelled cells.
 
-    ``part`` is what may be read of it; ``factors`` are image voxels per voxel of the model's grid; ``ranges`` are the
-    intensities of each of the ``channels`` that become 0 and 1.
+    Only ``part`` of it is read. ``factors`` are image voxels per voxel of the model's grid. ``ranges`` are, for each of
+    the ``channels``, the intensities that become 0 and 1.
     """
 
     image: ImageInfo | None
@@ -80,7 +78,7 @@ class VolumeSource:
         """A sample around a random cell, or four times in ten anywhere; with jitter of its size, turned and bent."""
         if not self.jitter:
             image, labels, known = self._cut_out(rng, shape, 1.0)
-            return Sample(self._paint(labels, rng) if image is None else image, labels, known)
+            return Sample(_paint(labels, rng, self.look) if image is None else image, labels, known)
         zoom = draw_zoom(rng)
         warp = draw_warp(rng, shape, self.look.diameter_vox * zoom, free=self.image is None)
         image, labels, known = self._cut_out(rng, warp.source_shape, zoom)
@@ -89,16 +87,12 @@ class VolumeSource:
             bent = [warp_array(channel, warp, linear=True).astype(np.float32) for channel in image]
             return Sample(np.stack(bent), labels, known)
         labels = vary_cells(labels, rng, self.look.diameter_vox * zoom)
-        return Sample(self._paint(labels, rng), labels, known)
-
-    def _paint(self, labels: NDArray[np.int32], rng: np.random.Generator) -> NDArray[np.float32]:
-        image = paint_membranes(labels, rng, self.look.diameter_vox, self.look.clip)
-        return add_background_light(image, labels, rng, self.look.clip)[None]
+        return Sample(_paint(labels, rng, self.look), labels, known)
 
     def _cut_out(
         self, rng: np.random.Generator, shape: Vec3, zoom: float
     ) -> tuple[NDArray[np.float32] | None, NDArray[np.int32], NDArray[np.bool_]]:
-        """Image (if there is one), labels and what is known, of a window; cells ``zoom`` times as large."""
+        """Image (if there is one), labels and what is known, of a window; cells are ``zoom`` times as large."""
         factors: Factors = tuple(f / zoom for f in self.factors)  # type: ignore[assignment]
         grid = working_shape(self.part.shape, factors)
         if len(self.cells.ids) and rng.random() < 0.6:
@@ -106,15 +100,13 @@ class VolumeSource:
             middle = cell / np.array(factors) + rng.uniform(-0.25, 0.25, 3) * np.array(shape)
         else:
             middle = rng.uniform(0, 1, 3) * np.array(grid)
-        window = [_place(float(m), n, g) for m, n, g in zip(middle, shape, grid, strict=True)]
-        index = [reflected(a, a + n, g) for a, n, g in zip(window, shape, grid, strict=True)]
+        start = vec3(_place(float(m), n, g) for m, n, g in zip(middle, shape, grid, strict=True))
+        index = [reflected(a, a + n, g) for a, n, g in zip(start, shape, grid, strict=True)]
         region = Box(vec3(i.min() for i in index), vec3(i.max() + 1 for i in index))
-        labels = self._read_labels(region, factors)
         taken = np.ix_(*(i - a for i, a in zip(index, region.start, strict=True)))
-        inside = [
-            (np.arange(a, a + n) >= 0) & (np.arange(a, a + n) < g) for a, n, g in zip(window, shape, grid, strict=True)
-        ]
-        known = inside[0][:, None, None] & inside[1][:, None] & inside[2]
+        known = np.zeros(shape, bool)
+        known[Box.of_shape(shape).shift(start).clip(grid).slices(start)] = True
+        labels = self._read_labels(region, factors)
         crumbs = np.isin(labels, self.crumbs)
         labels[crumbs] = 0
         image = None if self.image is None else self._read_image(self.image, region, factors, taken)
@@ -123,30 +115,25 @@ class VolumeSource:
     def _read_image(
         self, info: ImageInfo, region: Box, factors: Factors, taken: tuple[NDArray[np.intp], ...]
     ) -> NDArray[np.float32]:
-        """What is taken of each channel in a region of the model's grid, whose origin is that of `part`."""
+        """The voxels ``taken`` of each channel in a region of the model's grid, whose origin is that of `part`."""
         size, channels = self.part.shape, []
         box = image_box(region, factors, size)
         for channel, limits in zip(self.channels, self.ranges, strict=True):
-            raw = normalise_intensity(read_box(info, 0, self._shift(box), channel=channel), *limits, self.look.clip)
-            channels.append(resample(raw, box, region, factors, size)[taken])
+            raw = read_box(info, 0, box.shift(self.part.start), channel=channel)
+            values = normalise_intensity(raw, *limits, self.look.clip)
+            channels.append(resample(values, box, region, factors, size)[taken])
         return np.stack(channels)
 
     def _read_labels(self, region: Box, factors: Factors) -> NDArray[np.int32]:
         """Labels at the voxels nearest to those of a region of the model's grid."""
         inverse: Factors = tuple(1 / f for f in factors)  # type: ignore[assignment]
-        size = self.part.shape
-        box = working_box(region, inverse, size)
-        raw = read_box(self.labels, 0, self._shift(box)).astype(np.int32)
-        return spread_labels(raw, box, region, inverse, size).astype(np.int32)  # type: ignore[arg-type]
-
-    def _shift(self, box: Box) -> Box:
-        """A box of the part as a box of the volume."""
-        start = vec3(a + o for a, o in zip(box.start, self.part.start, strict=True))
-        return Box(start, vec3(a + n for a, n in zip(start, box.shape, strict=True)))
+        box = working_box(region, inverse, self.part.shape)
+        raw = read_box(self.labels, 0, box.shift(self.part.start)).astype(np.int32)
+        return spread_labels(raw, box, region, inverse, self.part.shape).astype(np.int32)  # type: ignore[arg-type]
 
 
 def _place(middle: float, length: int, size: int) -> int:
-    """Start of a window about ``middle``, at most a quarter of it beyond an end of the volume where that can be."""
+    """Start of a window around ``middle``; if possible, at most a quarter of it lies outside the volume."""
     low, high = -(length // 4), size - length + length // 4
     start = round(middle) - length // 2
     return min(max(start, low), high) if low <= high else (size - length) // 2
@@ -166,32 +153,33 @@ def open_source(
 
     Without an image, membranes are painted around the cells. The diameter is measured where None is given; it is in
     the units of the scale, or in voxels without one. Cells below ``min_cell_vox`` are neither cell nor background.
-
-    Raises
-    ------
-    InputError
-        Shapes differ, a channel is missing, or there is no cell.
     """
     shape = labels.levels[0].shape
     if image is not None and image.levels[0].shape != shape:
-        raise InputError(
-            f"{labels.path}: found labels of {shape} voxels (z, y, x) for an image of {image.levels[0].shape}; "
-            "resample the labels to the image's shape"
-        )
+        text = f"{labels.path}: the labels have {shape} voxels (z, y, x), but the image has {image.levels[0].shape}"
+        raise InputError(f"{text}; resample the labels to the image's shape")
     scale = (image or labels).levels[0].scale_um or (1.0, 1.0, 1.0)
     cells = measure_cells(labels, part)
     large = cells.count >= min_cell_vox
     kept = Cells(cells.ids[large], cells.count[large], cells.centre[large], cells.cut[large])
     diameter = measure_diameter(kept, scale, labels.path) if diameter_um is None else diameter_um
     factors: Factors = tuple(diameter / s / look.diameter_vox for s in scale)  # type: ignore[assignment]
-    ranges: list[tuple[float, float]] = []
-    chosen = () if image is None else tuple(check_channel(image, channel) for channel in channels)
+    chosen, ranges = list[int](), list[tuple[float, float]]()
     if image is not None:
+        chosen = [check_channel(image, channel) for channel in channels]
         for channel in chosen:
             sample = [read_box(image, 0, box, channel=channel) for box in sample_boxes(shape)]
             ranges.append(estimate_range(sample, look.low_percentile, look.high_percentile)[:2])
     log.info("%s: %d cells of %.1f um, factors %s", labels.path, len(kept.ids), diameter, np.round(factors, 2))
-    return VolumeSource(image, labels, part, factors, look, kept, cells.ids[~large], tuple(ranges), chosen)
+    return VolumeSource(image, labels, part, factors, look, kept, cells.ids[~large], tuple(ranges), tuple(chosen))
+
+
+def _paint(
+    labels: NDArray[np.int32], rng: np.random.Generator, look: Look, diameter: float | None = None
+) -> NDArray[np.float32]:
+    """Membranes of cells of a diameter (default: the model's), (1, z, y, x)."""
+    image = paint_membranes(labels, rng, diameter or look.diameter_vox, look.clip)
+    return add_background_light(image, labels, rng, look.clip)[None]
 
 
 def vary_cells(labels: NDArray[np.int32], rng: np.random.Generator, diameter_vox: float) -> NDArray[np.int32]:
@@ -212,9 +200,9 @@ class TissueSource:
     shape: Vec3 = (160, 256, 256)
 
     def draw(self, rng: np.random.Generator, shape: Vec3) -> Sample:
-        """A sample of a random tissue, normalised by a range estimated from a few boxes of it.
+        """A sample of a random tissue, normalised by a range that is estimated from a few boxes of it.
 
-        Six times in ten, membranes are painted around its cells after these were divided and carved.
+        With membranes, six times in ten, cells are divided and carved, and membranes are painted around them.
         """
         diameter = max(float(self.look.diameter_vox * draw_zoom(rng)), min(8.0, self.look.diameter_vox))
         tissue = random_tissue(rng, self.shape, self.stain, diameter)
@@ -223,9 +211,7 @@ class TissueSource:
         labels = found.astype(np.int32)
         if self.stain == "membrane" and rng.random() < 0.6:
             labels = vary_cells(labels, rng, diameter)
-            image = paint_membranes(labels, rng, diameter, self.look.clip)
-            image = add_background_light(image, labels, rng, self.look.clip)
-            return Sample(image[None], labels, np.ones(shape, bool))
+            return Sample(_paint(labels, rng, self.look, diameter), labels, np.ones(shape, bool))
         sample = [counts, *(render(tissue, self._place(rng, (16, 40, 40)))[0] for _ in range(8))]
         low, high, _ = estimate_range(sample, self.look.low_percentile, self.look.high_percentile)
         image = normalise_intensity(counts, low, high, self.look.clip)
@@ -234,12 +220,12 @@ class TissueSource:
     def _place(self, rng: np.random.Generator, shape: Vec3) -> Box:
         """A box of ``shape`` somewhere in the tissue."""
         start = vec3(rng.integers(0, max(1, s - n + 1)) for s, n in zip(self.shape, shape, strict=True))
-        return Box(start, vec3(a + n for a, n in zip(start, shape, strict=True)))
+        return Box.of_shape(shape).shift(start)
 
 
 @dataclass(frozen=True)
 class NoiseSource:
-    """Images without any cell; a norm makes noise loud, and the answer to it must be background."""
+    """Images without any cell. Normalisation makes noise bright, and the network must learn that it is background."""
 
     look: Look
     channels: int = 1
@@ -252,6 +238,6 @@ class NoiseSource:
     def _draw_channel(self, rng: np.random.Generator, shape: Vec3) -> NDArray[np.float32]:
         image = pure_noise(shape, rng)
         low, high, _ = estimate_range([image], self.look.low_percentile, self.look.high_percentile)
-        if rng.random() < 0.5:  # the empty corner of a volume that has cells elsewhere
+        if rng.random() < 0.5:  # like the empty corner of a volume with cells elsewhere
             high += (high - low) * rng.uniform(1, 20)
         return normalise_intensity(image, low, high, self.look.clip)

@@ -1,6 +1,6 @@
-"""What a user asks of a training: every option of `bigcp3d.train` once, and what is refused before anything is read.
+"""The options of `bigcp3d.train`, each once, and checks of their values that need no volume.
 
-Imports nothing heavy, since the command line reads the options from here whenever it shows its help.
+Imports nothing heavy, since the command line reads the options from here when it shows its help.
 """
 
 from __future__ import annotations
@@ -26,22 +26,18 @@ class TrainSettings:
 
     volumes: Annotated[
         Sequence[str | Path],
-        Option(
-            "OME-Zarr images with labels, each PATH or PATH::LABELS.", metavar="IN.zarr", positional=True, many=True
-        ),
+        Option("OME-Zarr images with labels, PATH or PATH::LABELS.", metavar="IN.zarr", positional=True, many=True),
     ] = ()
     output: Annotated[
         str | Path,
-        Option(
-            "The model file to write; the learning curve and a checkpoint lie beside it.", MODEL, "MODEL.safetensors"
-        ),
+        Option("The model file to write; beside it a learning curve and a checkpoint.", MODEL, "MODEL.safetensors"),
     ]
     labels_name: Annotated[str, Option("Labels to learn, where a volume does not name its own.", DATA)] = "truth"
     channel: Annotated[
         int | str | Sequence[int | str] | None,
         Option(
-            "Channel of the volumes, from 0, or its name. Of several the model takes all, in this order; nothing is "
-            "painted or simulated then. Default: the first, or those that the model of --start names.",
+            "Channel of the volumes, from 0, or its name. Of several, the model takes all, in this order; nothing can "
+            "be painted or simulated. Default: the first, or those that the model of --start names.",
             DATA,
             "N|NAME",
             many=True,
@@ -67,8 +63,8 @@ class TrainSettings:
     shares: Annotated[
         tuple[float, float, float, float],
         Option(
-            "How often a sample comes from the volumes, the painted ones, simulated tissue and noise. Those that are "
-            "not there count nothing.",
+            "How often a sample comes from the volumes, the painted ones, simulated tissue and noise. Kinds that are "
+            "not given do not count.",
             flag="",
         ),
     ] = (0.5, 0.2, 0.25, 0.05)
@@ -76,16 +72,13 @@ class TrainSettings:
         Sequence[str | Path],
         Option("A volume for validation, from which nothing is learned. May be repeated.", DATA, "IN.zarr", many=True),
     ] = ()
-    holdout_x: Annotated[
-        float,
-        Option("Share of x of each volume, at its end, that is kept for validation: 0 to below 1.", DATA, "0..1"),
-    ] = 0.0
+    holdout_x: Annotated[float, Option("Share of each volume, at the end of x, to hold out.", DATA, "0..1")] = 0.0
     min_cell_vox: Annotated[int, Option("Labels below this many voxels are not learned.", DATA, "VOX")] = 50
     start: Annotated[
         str | Path | None,
         Option(
-            "Train on from a model (see: bigcp3d models): few volumes of yours and a few hundred steps adapt it. What "
-            "is left out below is as in that model.",
+            "Train on from a model (see: bigcp3d models): a few volumes of yours and a few hundred steps adapt it. "
+            "Settings below that are left out are as in that model.",
             MODEL,
             "NAME|PATH",
         ),
@@ -100,7 +93,7 @@ class TrainSettings:
         float | None, Option("Cell diameter that the network knows. Default: 16.", MODEL, "VOX", "--diameter-voxels")
     ] = None
     tanh_scale_vox: Annotated[
-        float | None, Option("Scale s of the tanh. Default: a fifth of the diameter.", MODEL, "VOX")
+        float | None, Option("Scale of the tanh. Default: 1/5 of the diameter.", MODEL, "VOX")
     ] = None
     architecture: Annotated[
         Literal["eschweiler", "half"] | None,
@@ -144,8 +137,8 @@ class TrainSettings:
     every: Annotated[
         int,
         Option(
-            "Steps between validations. Each segments pieces of what is held out, adds a row to the learning curve and "
-            "writes a checkpoint.",
+            "Steps between validations. Each segments pieces of what is held out, adds a row to the learning curve, "
+            "and writes a checkpoint.",
             WORK,
         ),
     ] = 250
@@ -193,6 +186,4 @@ class TrainSettings:
         if len(self.shares) != 4 or min(self.shares) < 0 or max(self.shares) <= 0:
             raise InputError(f"shares are {self.shares}; give four numbers of 0 or more, at least one of them above 0")
         if self.patience and not (self.validation or self.holdout_x or self.simulate):
-            raise InputError(
-                f"patience is {self.patience}, but nothing is held out; give validation volumes or holdout_x"
-            )
+            raise InputError(f"patience is {self.patience}, but nothing is held out; give validation or holdout_x")

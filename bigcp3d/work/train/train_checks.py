@@ -3,7 +3,10 @@
 from __future__ import annotations
 
 import logging
+import sys
+from collections.abc import Sequence
 from dataclasses import replace
+from datetime import date
 from pathlib import Path
 from typing import Any
 
@@ -18,6 +21,7 @@ from bigcp3d.errors import InputError, TargetError
 from bigcp3d.pure.boxes import Vec3
 from bigcp3d.pure.predict.run_network import fast_precision
 from bigcp3d.pure.track.tracking import MAX_REACH
+from bigcp3d.version import __version__
 from bigcp3d.work.train.optimise import Device
 from bigcp3d.work.train.settings import TrainSettings
 
@@ -29,11 +33,11 @@ STANDARD: dict[str, Any] = {
     **{"patch": (96, 96, 96), "margin": 12},
     **{"low_percentile": 1.0, "high_percentile": 99.5, "clip": (-0.5, 2.5)},
 }
-"""A model's form where nothing else is said; ``scale_vox`` None is a fifth of the diameter."""
+"""The form of a model by default; ``scale_vox`` None is a fifth of the diameter."""
 
 
 def check_target(target: Path, *, resume: bool, overwrite: bool) -> None:
-    """Refuse to overwrite a model, a learning curve or a checkpoint unasked (`TargetError`)."""
+    """Refuse to overwrite a model, a learning curve or a checkpoint, unless the user asked for it."""
     refuse_address(target, "the model's file", "write it there and copy it")
     if target.is_dir():
         raise TargetError(f"{target} is a folder; a model is one file: give its path, such as {target}/my.safetensors")
@@ -52,31 +56,20 @@ def _has_rows(curve: Path) -> bool:
 
 
 def choose_device(device: str | None, precision: str = "auto") -> Device:
-    """Where to compute: on a GPU if there is one and nothing else was asked, in bfloat16 if "auto" finds it fast.
-
-    Raises
-    ------
-    InputError
-        The device is not there.
-    """
+    """Where to compute: by default on a GPU if there is one, and in bfloat16 where that is fast ("auto")."""
     kind = device or ("cuda" if torch.cuda.is_available() else "cpu")
     if kind not in ("cpu", "cuda") or (kind == "cuda" and not torch.cuda.is_available()):
-        there = "cpu, cuda" if torch.cuda.is_available() else "cpu; torch finds no CUDA device here"
-        raise InputError(f"device is {kind!r}; allowed are {there}: choose one, or leave it out")
+        there = "cpu or cuda" if torch.cuda.is_available() else "cpu (torch finds no CUDA device here)"
+        raise InputError(f"device is {kind!r}; use {there}, or leave it out")
     return Device(kind, (fast_precision(kind) if precision == "auto" else precision) == "bfloat16")
 
 
 def avoid_wrong_gradients(device: Device, card: ModelCard, patch: Vec3, precision: str) -> Device:
-    """The device, in float32 where bfloat16 would learn from noise.
+    """The device, in float32 where gradients in bfloat16 would be wrong; refused where bfloat16 was asked for.
 
     In bfloat16 on a processor, torch 2.13 (through oneDNN) computes the weights' gradient of a 3 x 3 x 3 convolution
     wrongly where its input is two voxels deep: numbers up to 1e38 or NaN, while the output and the loss look right.
-    Width and height do not matter, nor does any other depth. Networks halve a patch, so shallow ones get there.
-
-    Raises
-    ------
-    InputError
-        bfloat16 was asked for by name.
+    Width, height and other depths do no harm. A network halves its patch, so shallow patches get that thin.
     """
     if device.kind != "cpu" or not device.bfloat16 or patch[0] > 2 * card.stride:
         return device
@@ -91,72 +84,76 @@ def avoid_wrong_gradients(device: Device, card: ModelCard, patch: Vec3, precisio
 
 
 def choose_channels(settings: TrainSettings) -> tuple[int | str, ...]:
-    """The channels of the volumes that are read: as asked, else those that the model to start from names.
-
-    Raises
-    ------
-    InputError
-        There are several, and something that shows one stain is to be learned from as well; or they must be said.
-    """
+    """The channels of the volumes that are read: as asked, else those that the model to start from names."""
     start, given = settings.start, settings.channel
     if isinstance(given, int | str):
         given = (given,)
-    before = None if start is None else load_card(start)
-    number = 1 if before is None else before.channels
-    named = before.channel_names if before is not None and number > 1 else ()
-    chosen = tuple(given or named or range(number))
-    if before is not None and len(chosen) != before.channels:
-        raise InputError(
-            f"{len(chosen)} channels were given, but {start} takes {before.channels}: give as many, in its order "
-            f"({', '.join(before.channel_names) or 'its card names none'})"
-        )
+    chosen = tuple(given or (0,))
+    if start is not None:
+        before = load_card(start)
+        named = before.channel_names if before.channels > 1 else ()
+        chosen = tuple(given or named or range(before.channels))
+        if len(chosen) != before.channels:
+            raise InputError(
+                f"{len(chosen)} channels were given, but {start} takes {before.channels}: give as many, in its order "
+                f"({', '.join(before.channel_names) or 'its card names none'})"
+            )
     if len(chosen) > 1 and (settings.painted or settings.simulate):
         kind = "painted" if settings.painted else "simulated"
-        raise InputError(
-            f"{len(chosen)} channels were given, and {kind} tissue shows one stain: "
-            "leave that out, or train with one channel"
-        )
+        raise InputError(f"{len(chosen)} channels were given, but {kind} tissue shows one stain; leave it out")
     return chosen
 
 
-def make_card(start: str | Path | None, **fields: object) -> ModelCard:
-    """A card; what is None is as in the card of ``start``, or where there is none as in `STANDARD`.
-
-    Raises
-    ------
-    InputError
-        A value cannot be, or the network would be another one than that of ``start``.
-    """
+def make_card(settings: TrainSettings, channels: Sequence[int | str]) -> ModelCard:
+    """The card of the model: what the user leaves out is as in the card of ``start``, or else as in `STANDARD`."""
+    start = settings.start
+    low, high = settings.percentiles or (None, None)
+    asked = {
+        "representation": settings.representation,
+        "scale_vox": settings.tanh_scale_vox,
+        "diameter_vox": settings.diameter_vox,
+        "architecture": settings.architecture,
+        "features": settings.features,
+        "depth": settings.depth,
+        "channels": len(channels),
+        "channel_names": tuple(map(str, channels)) if all(isinstance(c, str) for c in channels) else None,
+        "patch": settings.prediction_patch,
+        "margin": settings.margin,
+        "low_percentile": low,
+        "high_percentile": high,
+    }
     before = STANDARD if start is None else load_card(start).model_dump(include=set(STANDARD))
-    fields = {**before, **{name: value for name, value in fields.items() if value is not None}}
-    if not fields["scale_vox"]:
-        fields["scale_vox"] = fields["diameter_vox"] / 5  # type: ignore[operator]
-    if fields["architecture"] not in OWN_ARCHITECTURES:
-        raise InputError(
-            f"architecture is {fields['architecture']!r}; {' and '.join(OWN_ARCHITECTURES)} can be trained here: "
-            "choose one"
-        )
+    form = {**before, **{name: value for name, value in asked.items() if value is not None}}
+    form["scale_vox"] = form["scale_vox"] or form["diameter_vox"] / 5
+    if form["architecture"] not in OWN_ARCHITECTURES:
+        raise InputError(f"architecture is {form['architecture']!r}; use {' or '.join(OWN_ARCHITECTURES)}")
     for name in ("architecture", "features", "depth", "channels"):
-        if start is not None and fields[name] != before[name]:
+        if start is not None and form[name] != before[name]:
             raise InputError(
-                f"{name} is {fields[name]}, but the network to start from, {start}, has {before[name]}: leave it out, "
-                "or start from random weights"
+                f"{name} is {form[name]}, but the network to start from, {start}, has {before[name]}; leave out one"
             )
     try:
-        return ModelCard.model_validate(fields)
-    except ValidationError as error:
-        found = "; ".join(
-            f"{'.'.join(map(str, e['loc'])) or 'card'} {e['input']!r}: {e['msg']}" for e in error.errors()
+        card = ModelCard(
+            **form,
+            name=settings.name or Path(settings.output).stem,
+            training=settings.description or ", ".join(map(str, [*settings.volumes, *settings.painted])),
+            date=date.today().isoformat(),
+            bigcp3d_version=__version__,
+            command=" ".join(sys.argv),
         )
-        raise InputError(f"the model cannot be as asked ({found}): change these values") from error
+    except ValidationError as error:
+        wrong = (f"{'.'.join(map(str, e['loc'])) or 'card'} {e['input']!r}: {e['msg']}" for e in error.errors())
+        raise InputError(f"the model cannot be as asked ({'; '.join(wrong)}): change these values") from error
+    _check_sizes(card, settings.patch)
+    return card
 
 
-def check_card(settings: TrainSettings, card: ModelCard) -> None:
-    """Refuse a network that cannot be trained here, or not on such patches (`InputError`)."""
+def _check_sizes(card: ModelCard, patch: Vec3) -> None:
+    """Refuse a diameter whose paths are too long to be stored, and patches that the network cannot halve."""
     if card.diameter_vox > 2 * MAX_REACH / 3:
         raise InputError(
-            f"diameter_vox is {card.diameter_vox:g}; allowed is up to {2 * MAX_REACH // 3}, since paths of three radii "
-            "are stored in int8: let the network know smaller cells, on a coarser grid"
+            f"diameter_vox is {card.diameter_vox:g}; the most is {2 * MAX_REACH // 3}, since paths of three radii are "
+            "stored in int8: give a smaller one; images are resampled to it"
         )
-    if any(side < card.stride or side % card.stride for side in settings.patch):
-        raise InputError(f"patch is {settings.patch}; allowed are multiples of {card.stride}: choose such a patch")
+    if any(side < card.stride or side % card.stride for side in patch):
+        raise InputError(f"patch is {patch}; use multiples of {card.stride}")

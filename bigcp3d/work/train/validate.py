@@ -1,7 +1,7 @@
-"""Validation during a training: pieces of held-out volumes are segmented in memory and scored by their cells.
+"""Validation during a training: pieces of held-out volumes are segmented in memory, and their cells are scored.
 
-The loss does not say whether touching cells are separated. A region is segmented by the functions of the passes, as one
-block and with their default settings, so it gets the labels of `bigcp3d.segment` (a test compares them).
+The loss does not say whether touching cells are separated. A region is segmented as one block with default settings, so
+it gets the labels of `bigcp3d.segment` (a test compares them).
 """
 
 from __future__ import annotations
@@ -29,19 +29,14 @@ from bigcp3d.work.train.samples import Source, VolumeSource
 
 log = logging.getLogger(__name__)
 
-MOST_REGIONS = 8
-"""Regions at a validation; each costs about as much as a step with two patches of its size."""
-
-MOST_OF_ONE = 3
-"""Regions of one source."""
+MOST_REGIONS, MOST_OF_ONE = 8, 3
+"""Regions of a validation, and of one source. A region costs about as much as a step with two patches of its size."""
 
 LONGEST_SIDE = 96
 """Of a region, in working voxels."""
 
-TRIES = 4
-"""Places that are tried for a region: the first with `FEW_CELLS` cells is taken, else the one with most."""
-
-FEW_CELLS = 5
+TRIES, FEW_CELLS = 4, 5
+"""Places that are tried for a region. The first with `FEW_CELLS` cells is taken, else the one with most."""
 
 ON_REGIONS = ("val_dice_cells", "val_ap50")
 """What `score_regions` gives."""
@@ -49,32 +44,32 @@ ON_REGIONS = ("val_dice_cells", "val_ap50")
 
 @dataclass(frozen=True)
 class Region:
-    """A piece of a held-out volume on the working grid: what it is of, and the sample."""
+    """A piece of a held-out volume, on the working grid."""
 
     name: str
     sample: Sample
 
 
 def region_shape(card: ModelCard) -> Vec3:
-    """About four cells a side, in whole cores of the model's patches, so that few voxels are predicted twice."""
+    """About four cells a side. Whole cores of the model's patches, so that few voxels are predicted twice."""
     cores = (side - 2 * card.margin for side in card.patch)
     return vec3(min(LONGEST_SIDE, core * max(1, round(4 * card.diameter_vox / core))) for core in cores)
 
 
 def draw_regions(sources: Sequence[tuple[str, Source]], card: ModelCard, seed: int) -> list[Region]:
-    """Regions of each held-out source (of some, evenly spread, where there are many), by the seed.
+    """Regions of each held-out source, or of some sources where there are many; they follow from the seed.
 
-    Cells have the model's diameter and are not deformed; a region ends where the volume does. Sources that show no cell
-    are left out.
+    Cells have the model's diameter and are not deformed. Sources that show no cell are left out.
     """
     chosen = np.unique(np.linspace(0, len(sources) - 1, min(len(sources), MOST_REGIONS)).round().astype(int))
     each = min(MOST_OF_ONE, MOST_REGIONS // max(1, len(chosen)))
     regions = []
     for number in chosen.tolist():
         name, source = sources[number]
-        found = [_draw_region(source, card, (seed, number, k)) for k in range(each)]
-        regions += [Region(name, sample) for sample in found if sample is not None]
-        if not any(sample is not None for sample in found):
+        drawn = (_draw_region(source, card, (seed, number, k)) for k in range(each))
+        found = [Region(name, sample) for sample in drawn if sample is not None]
+        regions += found
+        if not found:
             log.warning("%s: no cell in held-out pieces of %s voxels; not validated", name, region_shape(card))
     return regions
 
@@ -96,17 +91,14 @@ def _draw_region(source: Source, card: ModelCard, seed: Sequence[int]) -> Sample
 
 
 def _cut_to_volume(sample: Sample) -> Sample:
-    """The part of a sample that lies in its volume; beyond it is a reflection."""
-    ends = []
-    for axis in range(3):
-        inside = np.flatnonzero(sample.known.any(axis=tuple(a for a in range(3) if a != axis)))
-        ends.append(slice(int(inside[0]), int(inside[-1]) + 1) if len(inside) else slice(0, 1))
-    part = tuple(ends)
-    return sample.each(lambda array: array[part].copy())
+    """The part of a sample that lies in its volume; the rest is a reflection."""
+    inside = np.argwhere(sample.known)
+    box = Box(vec3(inside.min(axis=0)), vec3(inside.max(axis=0) + 1)) if len(inside) else Box.of_shape((1, 1, 1))
+    return sample.each(lambda array: array[box.slices()].copy())
 
 
 def smallest_cell(card: ModelCard) -> float:
-    """Smallest cell that is kept, in working voxels: a fortieth of the ball of the model's diameter."""
+    """Smallest cell that is kept, in working voxels: 1/40 of a ball of the model's diameter."""
     return smallest_volume(card.diameter_vox / 2)
 
 
@@ -121,9 +113,9 @@ def segment_array(image: NDArray[np.float32], network: nn.Module, card: ModelCar
 
 
 def score_regions(network: nn.Module, regions: Sequence[Region], card: ModelCard) -> dict[str, float]:
-    """Mean Dice of the true cells and AP at IoU 0.5, each the mean over the regions.
+    """Mean Dice of the true cells and AP at IoU 0.5, each averaged over the regions.
 
-    Pieces of cells at a region's border count as cells, except those below `smallest_cell`; voxels whose truth is
+    Pieces of cells at a region's border count as cells, except those below `smallest_cell`. Voxels whose truth is
     unknown do not count.
     """
     found = []

@@ -101,18 +101,20 @@ def test_a_run_that_stops_in_the_directory_of_its_maps_is_carried_on(
 
 
 def test_maps_of_other_settings_are_not_taken_and_what_differs_is_named(store, random_model, tmp_path, caplog):
-    other = tmp_path / "other.safetensors"
+    model, other, same = (tmp_path / f"{name}.safetensors" for name in ("model", "other", "same"))
     network, card = load_network(random_model)
     save_model(other, network, card.model_copy(update={"low_percentile": 5.0}))
-    settings = {"model": random_model, "name": "more", **CUT}
-    bigcp3d.segment(store, model=random_model, keep_maps=True, precision="float32", **CUT)
+    for path in (model, same):
+        shutil.copy(random_model, path)
+    settings = {"model": model, "name": "more", **CUT}
+    bigcp3d.segment(store, model=model, keep_maps=True, precision="float32", **CUT)
     for change, message in {
         "model": (
             {"model": str(other)},
-            r"model: the file of random then, another file of random now; prediction.low_percentile: 1.0 then, 5.0 now",
+            rf"cells: model {model} then, {other} now\n",
         ),
-        "diameter": ({"diameter_um": 3.0}, r"factors: \[1.0, 1.0, 1.0\] then"),
-        "precision": ({"precision": "bfloat16"}, "precision: float32 then, bfloat16 now"),
+        "diameter": ({"diameter_um": 3.0, "min_volume": 9}, r"cells: diameter not given then, 3 um now\n"),
+        "precision": ({"precision": "bfloat16"}, r"cells: precision float32 then, bfloat16 now\n"),
     }.values():
         wanted = {**settings, "precision": "float32", **change}
         with caplog.at_level(logging.INFO, logger="bigcp3d"):
@@ -120,6 +122,12 @@ def test_maps_of_other_settings_are_not_taken_and_what_differs_is_named(store, r
         assert "not used: " in caplog.text
         with pytest.raises(InputError, match=message):
             bigcp3d.plan_segmentation(store, start="maps", **wanted)
+    again = {**settings, "precision": "float32"}
+    assert bigcp3d.plan_segmentation(store, **{**again, "model": same}).reuses_maps, "the same model in another place"
+    shutil.copy(other, model)
+    with pytest.raises(InputError, match="cells: model: the file of random then, another file of random now; predict"):
+        bigcp3d.plan_segmentation(store, start="maps", **again)
+    shutil.copy(same, model)
     kept = store.parent / "image.bigcp3d" / "cells"
     assert bigcp3d.plan_segmentation(store, maps=kept, **settings).given.maps == str(kept), (
         "--maps takes them all the same"

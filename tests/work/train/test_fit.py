@@ -63,14 +63,14 @@ def assert_same(a, b):
 
 
 def stop_at(monkeypatch, number, error=KeyboardInterrupt):
-    make = batches.make_batch
+    make = batches.Recipe.make
 
-    def stop(sources, seed, *rest, **more):
-        if seed[-1] == number:
+    def stop(recipe, now):
+        if now == number:
             raise error
-        return make(sources, seed, *rest, **more)
+        return make(recipe, now)
 
-    monkeypatch.setattr(batches, "make_batch", stop)
+    monkeypatch.setattr(batches.Recipe, "make", stop)
 
 
 @pytest.mark.parametrize("stopped_at", [1, 3, 5])  # before the first checkpoint, right after it, on the way to the next
@@ -190,7 +190,7 @@ def test_a_learning_curve_with_rows_is_not_overwritten_unasked(store, tmp_path, 
         train([store], out, **SMALL)
     assert table.read_text().endswith("1,0.5,0.5\n")
     table.write_text("step,foreground,flow\n")  # of a training that was stopped at once: no obstacle
-    monkeypatch.setattr("bigcp3d.work.train.train.fit", lambda *_, **__: pytest.fail("began"))
+    monkeypatch.setattr("bigcp3d.work.train.train.Training", lambda *_, **__: pytest.fail("began"))
     with pytest.raises(pytest.fail.Exception, match="began"):
         train([store], out, **SMALL)
 
@@ -243,13 +243,13 @@ def test_patience_ends_a_training_and_it_stays_ended(store, tmp_path, monkeypatc
 
 
 def test_a_loss_that_is_no_number_ends_the_training_with_its_checkpoint_kept(store, tmp_path, monkeypatch):
-    make = batches.make_batch
+    make = batches.Recipe.make
 
-    def spoil(sources, seed, *rest, **more):
-        image, target, known = make(sources, seed, *rest, **more)
-        return image * (np.nan if seed[-1] == 4 else 1), target, known
+    def spoil(recipe, number):
+        image, target, known = make(recipe, number)
+        return image * (np.nan if number == 4 else 1), target, known
 
-    monkeypatch.setattr(batches, "make_batch", spoil)
+    monkeypatch.setattr(batches.Recipe, "make", spoil)
     out = tmp_path / "m.safetensors"
     with pytest.raises(BigCP3DError, match="learning rate"):
         train([store], out, **SMALL)

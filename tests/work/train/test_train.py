@@ -3,6 +3,7 @@
 import csv
 import dataclasses
 from types import SimpleNamespace
+from unittest.mock import Mock
 
 import numpy as np
 import pytest
@@ -17,7 +18,7 @@ from bigcp3d.pure.tissue.tissue import Tissue
 from bigcp3d.work.analyse import measure
 from bigcp3d.work.simulate import simulate
 from bigcp3d.work.train import samples
-from bigcp3d.work.train.batches import make_batch
+from bigcp3d.work.train.batches import Recipe
 from bigcp3d.work.train.optimise import ON_PATCHES, Device, compute_loss
 from bigcp3d.work.train.samples import Look, TissueSource
 from bigcp3d.work.train.train import train
@@ -98,7 +99,7 @@ def test_an_existing_model_is_replaced_only_when_asked(store, tmp_path):
         ({"holdout_x": 1.0}, "holdout_x"),
         ({"steps": 0}, "steps"),
         ({"diameter_vox": -3.0}, "diameter_vox"),
-        ({"diameter_vox": 90.0}, "diameter_vox is 90; allowed is up to 84"),
+        ({"diameter_vox": 90.0}, "diameter_vox is 90; the most is 84"),
         ({"features": 5}, "features"),
         ({"prediction_patch": (16, 16, 16)}, "4 x margin"),
         ({"labels_name": "absent"}, "absent"),
@@ -198,7 +199,7 @@ def test_volumes_of_different_voxels_are_learned_at_one_diameter(tmp_path, monke
         stores[0], Tissue((30, 80, 80), (6.0, 15.0, 15.0), "nuclei", seed=3, scale=(2.5, 1, 1)), scale_um=(1, 0.4, 0.4)
     )
     simulate(stores[1], Tissue((40, 40, 40), 6.0, "nuclei", seed=3), scale_um=(1.0, 1.0, 1.0))
-    monkeypatch.setattr(module, "fit", lambda recipe, *_, **__: recipes.append(recipe))
+    monkeypatch.setattr(module, "Training", lambda recipe, *_: [recipes.append(recipe), Mock()][1])
     monkeypatch.setattr(module, "save_model", lambda *_: None)
     train(stores, tmp_path / "m.safetensors", **SMALL)
     sizes = []
@@ -276,7 +277,7 @@ def test_centres_are_those_of_whole_cells_not_of_the_patchs_pieces():
 
     card = SimpleNamespace(diameter_vox=8.0, scale_vox=1.6, representation="tanh", clip=(-0.5, 2.5))
     source = TissueSource("membrane", Look(8.0), (48, 64, 64))
-    image, target, known = make_batch([(1.0, source)], (0, 0), 1, (16, 24, 24), card, augment=False)
+    image, target, known = Recipe(((1.0, source),), 0, 1, (16, 24, 24), card, augment=False).make(0)
     rng = np.random.default_rng([0, 0])
     rng.choice(1, size=1, p=[1.0])
     labels = source.draw(rng, (32, 40, 40)).labels
