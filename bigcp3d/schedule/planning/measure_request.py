@@ -18,44 +18,24 @@ WHAT = "What is measured"
 class MeasureRequest:
     """The options of a measurement; the arguments of `bigcp3d.measure`."""
 
-    store: Annotated[
-        str | Path,
-        Option(
-            "OME-Zarr image with labels, a labels group, or one labels image.",
-            metavar="STORE",
-            positional=True,
-        ),
-    ]
-    name: Annotated[str, Option("Which labels: labels/NAME; of any tool.", WHAT)] = "cells"
-    image: Annotated[
-        str | Path | None,
-        Option("Whose intensities are measured. Default: the image that the labels belong to.", WHAT, "IN.zarr"),
-    ] = None
-    channel: Annotated[
-        int | str | Sequence[int | str] | None,
-        Option("Channel, from 0, or its name; several may be given. Default: all.", WHAT, "N", many=True),
-    ] = None
-    work_dir: Annotated[
-        str | Path | None,
-        Option(
-            "What a run with --keep-maps left: adds the mean predicted foreground of each cell, and the flow error "
-            "where it was checked.",
-            WHAT,
-            "DIR",
-        ),
-    ] = None
-    output: Annotated[
-        str | Path | None,
-        Option(
-            "FILE.csv, FILE.parquet, or zarr: AnnData in STORE/tables/NAME, for ngio, anndata and SpatialData.",
-            RESULT,
-            "FILE|zarr",
-        ),
-    ] = None
-    overwrite: Annotated[bool, Option("Replace a table that is there.", RESULT)] = False
-    workers: Annotated[int | None, Option("Worker processes. Default: this process alone.", MACHINE, "N")] = None
+    store: Annotated[str | Path, Option(metavar="STORE", positional=True)]
+    """OME-Zarr image with labels, a labels group, or one labels image."""
+    name: Annotated[str, Option(WHAT)] = "cells"
+    """Which labels: labels/NAME; of any tool."""
+    image: Annotated[str | Path | None, Option(WHAT, "IN.zarr")] = None
+    """Whose intensities are measured. Default: the image that the labels belong to."""
+    channel: Annotated[int | str | Sequence[int | str] | None, Option(WHAT, "N", many=True)] = None
+    """Channel, from 0, or its name; several may be given. Default: all."""
+    work_dir: Annotated[str | Path | None, Option(WHAT, "DIR")] = None
+    """What a run with --keep-maps left: adds the mean predicted foreground of each cell, and the flow error where it
+    was checked."""
+    output: Annotated[str | Path | None, Option(RESULT, "FILE|zarr")] = None
+    """FILE.csv, FILE.parquet, or zarr: AnnData in STORE/tables/NAME, for ngio, anndata and SpatialData."""
+    overwrite: Annotated[bool, Option(RESULT)] = False
+    """Replace a table that is there."""
+    workers: Annotated[int | None, Option(MACHINE, "N")] = None
+    """Worker processes. Default: this process alone."""
     memory_limit: MemoryLimit = None
     scheduler: Scheduler = None
-    block: Annotated[
-        Vec3 | None, Option("Voxels that are read at a time; no number depends on it. Default: chosen.", flag="")
-    ] = None
+    block: Annotated[Vec3 | None, Option(flag="")] = None
+    """Voxels that are read at a time; no number depends on it. Default: chosen."""
