@@ -24,7 +24,7 @@ from bigcp3d.errors import InputError
 from bigcp3d.option import takes
 from bigcp3d.pure.cells.cell_sums import CellSums
 from bigcp3d.pure.cells.cell_table import Columns
-from bigcp3d.schedule.clusters.machines import Machines
+from bigcp3d.schedule.clusters.requested_machines import Machines
 from bigcp3d.schedule.planning.measure_request import MeasureRequest
 from bigcp3d.schedule.planning.request import Request
 from bigcp3d.schedule.running.events import Observer, Warned

@@ -18,7 +18,8 @@ from bigcp3d.face.pictures.planes_picture import outline
 from bigcp3d.pure.boxes import Box, vec3
 
 if TYPE_CHECKING:
-    from bigcp3d.schedule.sweep import Sweep, Trial
+    from bigcp3d.schedule.sweep import Sweep
+    from bigcp3d.schedule.sweep_trial import Trial
 
 MOST_TILES = 24
 COLUMNS = 4

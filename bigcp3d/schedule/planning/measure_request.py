@@ -1,4 +1,4 @@
-"""What a user asks of a measurement of cells: every option of `bigcp3d.measure` once."""
+"""The options of a measurement of cells, each declared once."""
 
 from __future__ import annotations
 
@@ -21,21 +21,21 @@ class MeasureRequest:
     store: Annotated[str | Path, Option(metavar="STORE", positional=True)]
     """OME-Zarr image with labels, a labels group, or one labels image."""
     name: Annotated[str, Option(WHAT)] = "cells"
-    """Which labels: labels/NAME; of any tool."""
+    """Name of the labels: labels/NAME. Any tool may have written them."""
     image: Annotated[str | Path | None, Option(WHAT, "IN.zarr")] = None
-    """Whose intensities are measured. Default: the image that the labels belong to."""
+    """Image whose intensities are measured. Default: the image that the labels belong to."""
     channel: Annotated[int | str | Sequence[int | str] | None, Option(WHAT, "N", many=True)] = None
-    """Channel, from 0, or its name; several may be given. Default: all."""
+    """Number of the channel, from 0, or its name. May be repeated. Default: all."""
     work_dir: Annotated[str | Path | None, Option(WHAT, "DIR")] = None
-    """What a run with --keep-maps left: adds the mean predicted foreground of each cell, and the flow error where it
-    was checked."""
+    """Work directory of a run with --keep-maps. Adds the mean predicted foreground of each cell, and the flow error if
+    that run computed it."""
     output: Annotated[str | Path | None, Option(RESULT, "FILE|zarr")] = None
     """FILE.csv, FILE.parquet, or zarr: AnnData in STORE/tables/NAME, for ngio, anndata and SpatialData."""
     overwrite: Annotated[bool, Option(RESULT)] = False
-    """Replace a table that is there."""
+    """Replace an existing table."""
     workers: Annotated[int | None, Option(MACHINE, "N")] = None
-    """Worker processes. Default: this process alone."""
+    """Worker processes. Default: all is done in this process."""
     memory_limit: MemoryLimit = None
     scheduler: Scheduler = None
     block: Annotated[Vec3 | None, Option(flag="")] = None
-    """Voxels that are read at a time; no number depends on it. Default: chosen."""
+    """Voxels that are read at a time. It changes no number. Default: chosen."""

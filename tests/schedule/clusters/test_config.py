@@ -10,8 +10,7 @@ import bigcp3d
 from bigcp3d.errors import InputError
 from bigcp3d.schedule.clusters import config as forms
 from bigcp3d.schedule.clusters.config import QUEUES, read_config
-from bigcp3d.schedule.clusters.machines import Machines
-from bigcp3d.schedule.clusters.size import Size, parse_size
+from bigcp3d.schedule.clusters.requested_machines import Machines, Size, parse_size
 from bigcp3d.work.plan.memory_and_disk import worker_bytes
 
 DEPLOY = Path(__file__).parents[3] / "deploy"

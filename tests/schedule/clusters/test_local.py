@@ -18,8 +18,7 @@ import bigcp3d
 from bigcp3d.errors import InputError
 from bigcp3d.schedule.clusters import connect, machine
 from bigcp3d.schedule.clusters.local import LocalWorkers
-from bigcp3d.schedule.clusters.machines import Machines
-from bigcp3d.schedule.clusters.size import Size
+from bigcp3d.schedule.clusters.requested_machines import Machines, Size
 from tests.schedule.clusters.conftest import CUT
 from tests.schedule.conftest import read_labels
 
