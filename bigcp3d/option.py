@@ -27,41 +27,29 @@ from bigcp3d.errors import InputError
 P = ParamSpec("P")
 R = TypeVar("R")
 
-WIDTH = 112
-
 
 @dataclass(frozen=True)
 class Option:
-    """How an argument appears on the command line.
-
-    Attributes
-    ----------
-    panel, metavar : str
-        Heading on the help page; what stands for the value there.
-    flag : str, optional
-        The option. Default: the argument's name without its unit. "" for an argument that only Python takes.
-    positional : bool
-        Whether the command takes the value without a flag.
-    many : bool
-        Whether the flag may be given several times.
-    switch : str, optional
-        The value that the flag means, where the flag takes none.
-    asked : bool
-        Whether a plan notes the value among the settings that the user asked for. False for what only says where the
-        run takes place, may change when a run is carried on, or stands in the plan as it was given.
-    help : str
-        What the argument means, with its unit. Default: the text below the field. Other arguments are named by their
-        options, such as ``--radius``.
-    """
+    """How an argument appears on the command line."""
 
     panel: str = ""
+    """Heading on the help page."""
     metavar: str = ""
+    """Word for the value on the help page."""
     flag: str | None = None
+    """The option. Default: the argument's name without its unit. "" for an argument that only Python takes."""
     positional: bool = False
+    """Whether the command takes the value without a flag."""
     many: bool = False
+    """Whether the flag may be given several times."""
     switch: str | None = None
+    """The value that the flag stands for, if the flag takes none."""
     asked: bool = True
+    """Whether a plan lists the value among the settings that the user asked for. False if it says where the run takes
+    place, may change when a run is resumed, or stands elsewhere in the plan."""
     help: str = ""
+    """What the argument means, with its unit. Default: the text below the field. Other arguments are named by their
+    options, such as ``--radius``."""
 
 
 @dataclass(frozen=True)
@@ -160,7 +148,7 @@ def _describe(each: Setting, known: dict[str, Setting]) -> str:
         kind += ", optional"
     elif each.default is not MISSING:
         kind += f", default {each.default!r}"
-    return f"{each.name} : {kind}\n" + textwrap.indent(textwrap.fill(text, WIDTH), "    ")
+    return f"{each.name} : {kind}\n" + textwrap.indent(textwrap.fill(text, 112), "    ")
 
 
 def _describe_type(kind: Any) -> str:

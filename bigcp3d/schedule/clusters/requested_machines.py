@@ -35,10 +35,7 @@ def parse_size(asked: int | str) -> Size:
         least, most = int(parts[0]), int(parts[-1])
         if 1 <= least <= most:
             return Size(least, most)
-    raise InputError(
-        f"workers is {asked!r}; it must be a positive number such as 4, or MIN:MAX such as 1:8 with MIN at least 1 and "
-        "at most MAX"
-    )
+    raise InputError(f"workers is {asked!r}; it must be a positive number such as 4, or MIN:MAX such as 1:8")
 
 
 @dataclass(frozen=True)
@@ -65,8 +62,7 @@ class Machines:
             )
         if self.scheduler is not None and (self.cluster != "local" or self.cluster_config is not None):
             raise InputError(
-                "--scheduler and --cluster were both given; leave out --cluster for a running scheduler, or "
-                "--scheduler to start a cluster"
+                "--scheduler and --cluster were both given; leave out --cluster to use the running scheduler"
             )
         if self.cluster == "local" and self.cluster_config is not None:
             raise InputError(f"--cluster-config {self.cluster_config} was given without --cluster; give both")

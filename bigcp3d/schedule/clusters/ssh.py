@@ -28,15 +28,13 @@ def start_over_ssh(config: SshConfig, security: Security | None) -> SpecCluster:
     try:
         return SpecCluster(workers, scheduler, name="ssh", security=security)
     except Exception as error:  # asyncssh and Dask raise many kinds of errors
+        gpu_hosts = config.gpu.hosts if config.gpu else ()
+        hosts = sorted({host, *config.hosts, *gpu_hosts})
         text = " ".join(str(error).split()) or type(error).__name__
         raise InputError(
-            f"no cluster could be started over SSH on {', '.join(_hosts(config))}: {text}; check that `ssh HOST "
+            f"no cluster could be started over SSH on {', '.join(hosts)}: {text}; check that `ssh HOST "
             f"{config.python or 'python'} -m distributed.cli.dask_spec --help` works from here without a password"
         ) from error
-
-
-def _hosts(config: SshConfig) -> list[str]:
-    return sorted({config.scheduler or config.hosts[0], *config.hosts, *(config.gpu.hosts if config.gpu else ())})
 
 
 def connect_options(config: SshConfig) -> dict[str, Any]:

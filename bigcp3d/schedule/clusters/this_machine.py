@@ -29,6 +29,13 @@ def memory_per_worker(workers: int) -> int:
     return int(0.9 * psutil.virtual_memory().total / workers)
 
 
+def device_here() -> str:
+    """Kind of device on which this machine predicts: "cuda" or "cpu"."""
+    import torch
+
+    return "cuda" if torch.cuda.is_available() else "cpu"
+
+
 def visible_gpus() -> list[str]:
     """GPUs that torch can use, by their names in ``CUDA_VISIBLE_DEVICES``."""
     import torch

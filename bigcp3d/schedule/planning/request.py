@@ -33,25 +33,10 @@ SWEPT = ("foreground", "radius_vox", "min_volume", "max_volume", "min_foreground
 """Settings that a sweep can vary."""
 
 Roi = str | Sequence[tuple[float | None, float | None]]
-MemoryLimit = Annotated[
-    str | int | None,
-    Option(
-        MACHINE,
-        "SIZE",
-        asked=False,
-        help="Memory of one worker, such as 4GiB. Default: this machine's memory, divided among the workers.",
-    ),
-]
-Scheduler = Annotated[
-    str | None,
-    Option(
-        MACHINE,
-        "ADDRESS",
-        asked=False,
-        help="Address of a running Dask scheduler (tcp://host:8786). Its workers need the same files and packages. "
-        "Default: a cluster is started.",
-    ),
-]
+MEMORY = "Memory of one worker, such as 4GiB. Default: this machine's memory, divided among the workers."
+MemoryLimit = Annotated[str | int | None, Option(MACHINE, "SIZE", asked=False, help=MEMORY)]
+ADDRESS = "Running Dask scheduler (tcp://host:8786); its workers need the same files. Default: a cluster is started."
+Scheduler = Annotated[str | None, Option(MACHINE, "ADDRESS", asked=False, help=ADDRESS)]
 
 
 @dataclass(frozen=True)
@@ -162,36 +147,31 @@ class Request:
     def check(self) -> None:
         """Refuse values that are wrong for every image."""
         check_choices(self)
-        positive = {
-            "diameter": self.diameter_um,
-            "diameter in voxels": self.diameter_vox,
-            "radius": self.radius_vox,
-            "max volume": self.max_volume,
-            "max elongation": self.max_elongation,
-            "max flow error": self.max_flow_error,
-        }
-        for what, value in positive.items():
+        for name in ("diameter_um", "diameter_vox", "radius_vox", "max_volume", "max_elongation", "max_flow_error"):
+            value = getattr(self, name)
             if value is not None and not (math.isfinite(value) and value > 0):
-                raise InputError(f"{what} is {value}; it must be a positive number")
+                raise InputError(f"{name} is {value}; it must be a positive number")
         if self.diameter_um is not None and self.diameter_vox is not None:
             raise InputError("a diameter was given in micrometres and one in voxels; leave one out")
-        for what, triple in (("scale", self.scale_um), ("block", self.block)):
+        for name in ("scale_um", "block"):
+            triple = getattr(self, name)
             if triple is not None and not all(math.isfinite(v) and v > 0 for v in triple):
-                raise InputError(f"{what} is {triple}; it must be three positive numbers, in the order z y x")
-        for what, share in (("foreground", self.foreground), ("min foreground", self.min_foreground)):
+                raise InputError(f"{name} is {triple}; it must be three positive numbers, in the order z y x")
+        for name in ("foreground", "min_foreground"):
+            share = getattr(self, name)
             if share is not None and not 0 <= share <= 1:
-                raise InputError(f"{what} is {share}; it must lie between 0 and 1")
+                raise InputError(f"{name} is {share}; it must lie between 0 and 1")
         if self.min_volume is not None and self.min_volume < 0:
-            raise InputError(f"min volume is {self.min_volume}; it must be 0 or more voxels")
+            raise InputError(f"min_volume is {self.min_volume}; it must be 0 or more voxels")
         if self.max_volume is not None and (self.min_volume or 0) > self.max_volume:
-            raise InputError(f"min volume {self.min_volume} is above max volume {self.max_volume}; swap them")
+            raise InputError(f"min_volume {self.min_volume} is above max_volume {self.max_volume}; swap them")
         if self.closing_vox is not None and not 0 <= self.closing_vox <= LARGEST_CLOSING:
             raise InputError(f"closing is {self.closing_vox}; it must be 0 to {LARGEST_CLOSING} working voxels")
         if self.start == "image" and self.maps is not None:
             raise InputError(f"maps are {self.maps}, and the start is {self.start}; leave one of the two out")
         if self.executor == "serial" and (self.scheduler or self.workers or self.cluster != "local"):
             raise InputError(
-                "--serial was given with --scheduler, --cluster or --workers; it runs in one process: leave one out"
+                "--serial runs in one process; leave out --serial, or --scheduler, --cluster and --workers"
             )
         self.machines.check()
 
