@@ -25,7 +25,8 @@ if TYPE_CHECKING:
     from bigcp3d.schedule.measure import MeasuredCells, measure
     from bigcp3d.schedule.running.events import Summary
     from bigcp3d.schedule.segment import plan_segmentation, segment
-    from bigcp3d.schedule.sweep import Sweep, Trial, plan_sweep
+    from bigcp3d.schedule.sweep import Sweep, plan_sweep
+    from bigcp3d.schedule.sweep_trial import Trial
     from bigcp3d.schedule.update import Updated, update
     from bigcp3d.work.analyse.estimate_diameter import Estimate
     from bigcp3d.work.analyse.evaluate import Evaluation, evaluate
@@ -82,7 +83,7 @@ _HOMES = {
     "Evaluation": "bigcp3d.work.analyse.evaluate",
     "plan_sweep": "bigcp3d.schedule.sweep",
     "Sweep": "bigcp3d.schedule.sweep",
-    "Trial": "bigcp3d.schedule.sweep",
+    "Trial": "bigcp3d.schedule.sweep_trial",
     "update": "bigcp3d.schedule.update",
     "Updated": "bigcp3d.schedule.update",
     "train": "bigcp3d.work.train.train",

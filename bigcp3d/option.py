@@ -1,16 +1,24 @@
-"""Options: each argument of a public function described once, for Python, the command line and the manual.
+"""Options: each argument of a public function is described once, for Python, the command line and the manual.
 
-The arguments are the fields of a frozen dataclass, ``name: Annotated[type, Option("help")] = default``. `takes` makes
-the signature and the docstring of the Python function from them, `bigcp3d.face.options` the options of the command.
+The arguments are the fields of a frozen dataclass. The text below a field is its help::
+
+    diameter_um: Annotated[float | None, Option("What to segment", "UM")] = None
+    '''Expected cell diameter in micrometres.'''
+
+`takes` makes the signature and the docstring of the Python function from the fields. `bigcp3d.face.options` makes the
+options of the command.
 """
 
 from __future__ import annotations
 
+import ast
 import inspect
 import re
 import textwrap
 from collections.abc import Callable, Iterable
-from dataclasses import MISSING, dataclass, fields
+from dataclasses import MISSING, dataclass, fields, replace
+from functools import cache
+from itertools import pairwise
 from types import NoneType, UnionType
 from typing import Any, Literal, ParamSpec, TypeVar, Union, get_args, get_origin, get_type_hints
 
@@ -19,36 +27,29 @@ from bigcp3d.errors import InputError
 P = ParamSpec("P")
 R = TypeVar("R")
 
-WIDTH = 112
-
 
 @dataclass(frozen=True)
 class Option:
-    """What is said about an argument beside its name, type and default.
+    """How an argument appears on the command line."""
 
-    Attributes
-    ----------
-    help : str
-        What it means, with its unit. Other arguments are named by their options, such as ``--radius``.
-    panel, metavar : str
-        Heading on the help page; what stands for the value there.
-    flag : str, optional
-        The option. Default: the argument's name without its unit. "" for an argument that only Python takes.
-    positional : bool
-        Whether the command takes the value without a flag.
-    many : bool
-        Whether the flag may be given several times.
-    switch : str, optional
-        The value that the flag means, where the flag takes none.
-    """
-
-    help: str
     panel: str = ""
+    """Heading on the help page."""
     metavar: str = ""
+    """Word for the value on the help page."""
     flag: str | None = None
+    """The option. Default: the argument's name without its unit. "" for an argument that only Python takes."""
     positional: bool = False
+    """Whether the command takes the value without a flag."""
     many: bool = False
+    """Whether the flag may be given several times."""
     switch: str | None = None
+    """The value that the flag stands for, if the flag takes none."""
+    asked: bool = True
+    """Whether a plan lists the value among the settings that the user asked for. False if it says where the run takes
+    place, may change when a run is resumed, or stands elsewhere in the plan."""
+    help: str = ""
+    """What the argument means, with its unit. Default: the text below the field. Other arguments are named by their
+    options, such as ``--radius``."""
 
 
 @dataclass(frozen=True)
@@ -69,28 +70,44 @@ class Setting:
 
     @property
     def members(self) -> tuple[Any, ...]:
-        """The types that it takes, without None."""
+        """The types of its values, without None."""
         union = get_origin(self.type) in (Union, UnionType)
         return tuple(member for member in (get_args(self.type) if union else (self.type,)) if member is not NoneType)
 
     @property
     def choices(self) -> tuple[str, ...]:
-        """The words that it takes, where these are few."""
+        """Its possible values, where they are a few words."""
         return tuple(word for member in self.members if get_origin(member) is Literal for word in get_args(member))
 
 
 def settings_of(owner: type) -> dict[str, Setting]:
     """The settings of a class by name, in their order."""
     hints = get_type_hints(owner, include_extras=True)
+    texts = {name: text for each in reversed(owner.__mro__[:-1]) for name, text in _read_texts(each).items()}
     found = {}
     for each in fields(owner):
         kind, option = get_args(hints[each.name])
+        option = replace(option, help=option.help or texts.get(each.name, ""))
         found[each.name] = Setting(each.name, kind, each.default, option)
     return found
 
 
+@cache
+def _read_texts(owner: type) -> dict[str, str]:
+    """The text below each field of a class; nothing where its source is not installed."""
+    try:
+        tree = ast.parse(inspect.getsource(owner))
+    except OSError:
+        return {}
+    return {
+        ast.unparse(field.target): " ".join(ast.literal_eval(text.value).split())
+        for field, text in pairwise(tree.body[0].body)  # type: ignore[attr-defined]
+        if isinstance(field, ast.AnnAssign) and isinstance(text, ast.Expr)
+    }
+
+
 def check_choices(settings: Any) -> None:
-    """Refuse a word that is not among the choices of its setting (`InputError`)."""
+    """Raise an `InputError` for a word that is not among the choices of its setting."""
     for each in settings_of(type(settings)).values():
         value = getattr(settings, each.name)
         if each.choices and value is not None and value not in each.choices:
@@ -98,7 +115,7 @@ def check_choices(settings: Any) -> None:
 
 
 def takes(owner: type, only: Iterable[str] = ()) -> Callable[[Callable[P, R]], Callable[P, R]]:
-    """Put the settings of a class into a function's signature and, in the place of ``**arguments``, its docstring."""
+    """Put the settings of a class into a function's signature, and into its docstring in place of ``**arguments``."""
     known = settings_of(owner)
     shown = [known[name] for name in only or known]
 
@@ -122,7 +139,7 @@ def _parameter(each: Setting) -> inspect.Parameter:
 
 
 def _describe(each: Setting, known: dict[str, Setting]) -> str:
-    """An entry of a docstring, as numpydoc has it."""
+    """The entry of a setting in a numpydoc docstring."""
     names = {other.flag: other.name for other in known.values()}
     text = re.sub(r"--[a-z][a-z-]*", lambda found: names.get(found[0], found[0]), each.option.help)
     kind = "{" + ", ".join(f'"{word}"' for word in each.choices) + "}" if each.choices else ""
@@ -131,7 +148,7 @@ def _describe(each: Setting, known: dict[str, Setting]) -> str:
         kind += ", optional"
     elif each.default is not MISSING:
         kind += f", default {each.default!r}"
-    return f"{each.name} : {kind}\n" + textwrap.indent(textwrap.fill(text, WIDTH), "    ")
+    return f"{each.name} : {kind}\n" + textwrap.indent(textwrap.fill(text, 112), "    ")
 
 
 def _describe_type(kind: Any) -> str:

@@ -39,7 +39,7 @@ def describe_image(path: str | Path, *, plan: bool = False) -> str:
 
     With ``plan`` also what `bigcp3d segment` would do.
     """
-    from bigcp3d.schedule.running.leftovers import find_leftovers
+    from bigcp3d.schedule.running.status import describe_leftovers
 
     image = open_image(path)
     voxels = math.prod(image.levels[0].shape)
@@ -54,7 +54,7 @@ def describe_image(path: str | Path, *, plan: bool = False) -> str:
     ]
     lines += [f"level {i}: {_describe_level(image, level)}" for i, level in enumerate(image.levels)]
     lines += _describe_labels(image)
-    lines += [leftover.describe() for leftover in find_leftovers(image.path)]
+    lines += describe_leftovers(image.path)
     lines += describe_default_run(image) if plan else []
     return "\n  ".join([image.path, *lines, *(f"warning: {text}" for text in find_faults(image))])
 

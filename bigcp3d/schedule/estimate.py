@@ -1,4 +1,4 @@
-"""A first guess of the cell diameter, with a model on this machine; the cheap step before a run."""
+"""Guesses the cell diameter of an image with a model, on this machine."""
 
 from __future__ import annotations
 
@@ -7,7 +7,9 @@ from pathlib import Path
 
 from bigcp3d.edge.image.image import open_image
 from bigcp3d.option import takes
+from bigcp3d.schedule.clusters.this_machine import device_here
 from bigcp3d.schedule.planning.channels import choose_channels
+from bigcp3d.schedule.planning.make_plan import choose_precision
 from bigcp3d.schedule.planning.request import Request
 from bigcp3d.work.analyse.estimate_diameter import DiameterTrial, Estimate
 from bigcp3d.work.analyse.estimate_diameter import estimate_diameter as guess
@@ -24,23 +26,23 @@ def estimate_diameter(
 ) -> Estimate:
     """Guess the diameter of an image's cells: the one at which the model finds cells of that diameter.
 
-    Of a time series, the first time point is looked at.
+    Only the first time point is used.
 
     Parameters
     ----------
     **arguments
     on_event : callable, optional
-        Told of each diameter that was tried.
+        Receives each diameter that was tried.
 
     Returns
     -------
     Estimate
-        ``diameter`` with its spread, in micrometres, or in voxels where the image does not say its voxel size.
+        ``diameter`` with its spread, in micrometres, or in voxels if the voxel size is unknown.
 
     Raises
     ------
     InputError, ModelError
-        The image or model cannot be used, or there is no such diameter.
+        If the image or the model cannot be used, or there is no such diameter.
     """
     request = Request(source, model=model, channel=channel, scale_um=scale_um)
     request.check()
@@ -48,13 +50,12 @@ def estimate_diameter(
     import torch
 
     from bigcp3d.edge.models.model_families import load_network
-    from bigcp3d.pure.predict.run_network import fast_precision, fix_arithmetic
+    from bigcp3d.pure.predict.run_network import fix_arithmetic
     from bigcp3d.work.train.validate import segment_array
 
     fix_arithmetic()
-    device = "cuda" if torch.cuda.is_available() else "cpu"
-    precision = fast_precision(device) if card.precision == "auto" else card.precision
-    network = load_network(model, device)[0].to(getattr(torch, precision))
+    precision = choose_precision(request, card)
+    network = load_network(model, device_here())[0].to(getattr(torch, precision))
     return guess(
         source,
         card,

@@ -1,13 +1,13 @@
-"""Makes a table of the cells of any labels, block by block, serially or on Dask.
+"""Makes a table of the cells of any labels, block by block, in this process or on Dask.
 
-Each block gives sums of its cells, about 300 bytes a cell, which add up to the same table whatever the blocks and their
-order. The table is kept in memory, and no volume is.
+Each block gives sums over its cells, about 300 bytes a cell. They add up to the same table for all blocks and orders.
+Only the table is held in memory, never the volume.
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, nullcontext
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -24,7 +24,7 @@ from bigcp3d.errors import InputError
 from bigcp3d.option import takes
 from bigcp3d.pure.cells.cell_sums import CellSums
 from bigcp3d.pure.cells.cell_table import Columns
-from bigcp3d.schedule.clusters.machines import Machines
+from bigcp3d.schedule.clusters.requested_machines import Machines
 from bigcp3d.schedule.planning.measure_request import MeasureRequest
 from bigcp3d.schedule.planning.request import Request
 from bigcp3d.schedule.running.events import Observer, Warned
@@ -35,18 +35,18 @@ from bigcp3d.work.plan.plan import Plan
 from bigcp3d.work.run.work_dir import ONCE, WorkDir
 
 IN_STORE = "zarr"
-"""Stands for a table inside the store, in the place of a file name."""
+"""Means a table inside the store instead of a file."""
 
 TABLE = "table"
-"""Record that a run has begun to write its table, so that a table found there is its own."""
+"""Record that a run has begun to write its table, so that it may replace the table."""
 
 Compute = Callable[[int], Iterable[CellSums]]
-"""Gives the sums of all blocks of a time point, in any order."""
+"""Computes the sums of all blocks of a time point, in any order."""
 
 
 @dataclass(frozen=True, eq=False)
 class MeasuredCells:
-    """The cells of labels; ``columns`` by name, one row a cell and time point, and what was measured."""
+    """The cells of labels: ``columns`` by name, with one row for each cell and time point, and what was measured."""
 
     columns: Columns
     what: Measurement
@@ -55,29 +55,28 @@ class MeasuredCells:
         return len(self.columns["label"])
 
     def about(self) -> dict[str, Any]:
-        """What the table is of."""
-        image = self.what.image
+        """What the table describes."""
         return {
             "version": __version__,
             "labels": self.what.labels.path,
-            "image": None if image is None else image.path,
+            "image": self.what.image and self.what.image.path,
             "scale_um": self.what.labels.levels[0].scale_um,
         }
 
     def write(self, output: str | Path) -> Place:
-        """Write it to a ``.csv`` or ``.parquet`` file, or into the store (``"zarr"``), in place of what is there."""
+        """Write to a ``.csv`` or ``.parquet`` file, or into the store (``"zarr"``). Replaces an existing table."""
         if str(output) == IN_STORE:
             return write_label_table(self.what.labels, self.columns, self.about())
         write_cell_file(output, self.columns, self.about())
         return Path(output)
 
 
-def check_output(output: str | Path, what: Measurement, *, overwrite: bool) -> None:
-    """Refuse an output that could not be written, before anything is measured."""
-    if str(output) != IN_STORE:
-        check_cell_file(output, overwrite=overwrite)
+def check_output(output: str | Path, in_store: Callable[[], Place], *, overwrite: bool) -> None:
+    """Refuse a table that cannot be written, before anything is measured. ``in_store`` gives its place in the store."""
+    if str(output) == IN_STORE:
+        check_label_table(in_store(), overwrite=overwrite)
     else:
-        check_label_table(table_path(what.labels), overwrite=overwrite)
+        check_cell_file(output, overwrite=overwrite)
 
 
 @takes(MeasureRequest)
@@ -90,13 +89,13 @@ def measure(
 ) -> MeasuredCells:
     """Measure every cell of labels.
 
-    Without ``workers`` and ``scheduler`` all is done in this process.
+    Without ``workers`` and ``scheduler``, all is done in this process.
 
     Parameters
     ----------
     **arguments
     on_event : callable, optional
-        Told after each block how many of how many are done.
+        Receives the number of finished blocks and of all blocks, after each block.
 
     Returns
     -------
@@ -119,17 +118,17 @@ def measure(
 def measure_on(
     machines: Machines | None, request: MeasureRequest, on_event: Callable[[BlocksRead], None] | None = None
 ) -> MeasuredCells:
-    """Measure on a cluster, or in this process where there is none."""
+    """Measure on a cluster, or in this process if ``machines`` is None."""
     what = plan_measurement(
         request.store, request.name, image=request.image, channel=request.channel, block=request.block
     )
     if request.work_dir is not None and not any(Path(request.work_dir).glob("t*/objects.npz")):
         raise InputError(
-            f"{request.work_dir}: found no cells of a run; give a work directory that 'bigcp3d segment --keep-maps' "
-            "left, or leave --work-dir out"
+            f"{request.work_dir}: found no cells of a run; give the work directory of a 'bigcp3d segment --keep-maps', "
+            "or leave --work-dir out"
         )
     if request.output is not None:
-        check_output(request.output, what, overwrite=request.overwrite)
+        check_output(request.output, lambda: table_path(what.labels), overwrite=request.overwrite)
     done = 0
 
     def told(parts: Iterable[CellSums]) -> Iterator[CellSums]:
@@ -140,7 +139,10 @@ def measure_on(
                 on_event(BlocksRead(done, len(what.grid) * what.labels.times))
             yield part
 
-    with _compute_here(what) if machines is None else _compute_on_dask(what, machines) as compute:
+    def here(time: int) -> Iterator[CellSums]:
+        return (measure_block(what, time, index) for index in what.grid)
+
+    with nullcontext(here) if machines is None else _compute_on_dask(what, machines) as compute:
         merged = [what.merge(told(compute(time))) for time in range(what.labels.times)]
     cells = MeasuredCells(_tabulate(what, merged, request.work_dir), what)
     if request.output is not None:
@@ -149,13 +151,8 @@ def measure_on(
 
 
 @contextmanager
-def _compute_here(what: Measurement) -> Iterator[Compute]:
-    yield lambda time: (measure_block(what, time, index) for index in what.grid)
-
-
-@contextmanager
 def _compute_on_dask(what: Measurement, machines: Machines) -> Iterator[Compute]:
-    """The same on a cluster; results are taken as they come."""
+    """Computes the sums on a cluster, in the order in which blocks are done."""
     from distributed import as_completed
 
     from bigcp3d.schedule.clusters.connect import connect
@@ -166,8 +163,8 @@ def _compute_on_dask(what: Measurement, machines: Machines) -> Iterator[Compute]
 
         def compute(time: int) -> Iterator[CellSums]:
             blocks = list(what.grid)
-            again = len(blocks)
-            futures = client.map(measure_block, [shared] * again, [time] * again, blocks, key="measure", pure=False)
+            count = len(blocks)
+            futures = client.map(measure_block, [shared] * count, [time] * count, blocks, key="measure", pure=False)
             for future in as_completed(futures, loop=client.loop):
                 yield future.result()
                 future.release()
@@ -190,9 +187,9 @@ def _tabulate(what: Measurement, merged: list[CellSums], work_dir: str | Path | 
 
 
 def recorded_columns(columns: Columns, file: Path) -> Columns:
-    """Mean predicted foreground and flow error, which a run knew of its cells.
+    """Mean predicted foreground and flow error of cells, from the file of the run that made them.
 
-    NaN for cells whose volume is not that of the run: the labels were changed since. No columns where most are.
+    NaN for cells whose volume has changed since the run. No columns if this holds for most cells.
     """
     if not file.exists():
         return {}
@@ -209,20 +206,21 @@ def recorded_columns(columns: Columns, file: Path) -> Columns:
     return found
 
 
+def _table_of(target: LabelTarget) -> Place:
+    """The place in the store of the table of labels."""
+    return place(target.group) / "tables" / target.name
+
+
 def check_run_table(plan: Plan, request: Request) -> None:
-    """Refuse a table that a run could not write in the end, or that is there and not this very run's own."""
-    if request.table is None:
-        return
-    said = WorkDir.of(plan).read_once(TABLE)
-    overwrite = request.overwrite or (said is not None and said["output"] == str(request.table))
-    if request.table != IN_STORE:
-        check_cell_file(request.table, overwrite=overwrite)
-    else:
-        check_label_table(place(plan.output.target.group) / "tables" / plan.output.target.name, overwrite=overwrite)
+    """Refuse a table that the run cannot write at its end, or that exists and is not of this run."""
+    if request.table is not None:
+        said = WorkDir.of(plan).read_once(TABLE)
+        overwrite = request.overwrite or (said is not None and said["output"] == str(request.table))
+        check_output(request.table, lambda: _table_of(plan.output.target), overwrite=overwrite)
 
 
 def measure_run(plan: Plan, request: Request, observe: Observer) -> None:
-    """Measure the labels that a run has finished, if asked to, with what it knew of its cells; on as many workers."""
+    """Measure the finished labels of a run, if the user asked for a table, on its machines."""
     if request.table is not None:
         write_record(WorkDir.of(plan).records(), TABLE, ONCE, {"output": str(request.table)})
         asked = MeasureRequest(
@@ -231,7 +229,7 @@ def measure_run(plan: Plan, request: Request, observe: Observer) -> None:
             output=request.table,
             image=plan.source.image.path,
             work_dir=plan.storage.work_dir,
-            overwrite=True,  # asked before the run
+            overwrite=True,  # checked before the run
         )
         measure_on(None if request.executor == "serial" else request.machines, asked)
     else:
@@ -239,6 +237,6 @@ def measure_run(plan: Plan, request: Request, observe: Observer) -> None:
 
 
 def warn_of_old_table(target: LabelTarget, observe: Observer) -> None:
-    """Say that a table in the store is that of labels before these, where there is one."""
-    if (old := place(target.group) / "tables" / target.name).exists():
+    """Warn of a table in the store that describes earlier labels of this name."""
+    if (old := _table_of(target)).exists():
         observe(Warned(f"{old} describes earlier labels; renew it: bigcp3d measure {target.path} --overwrite"))

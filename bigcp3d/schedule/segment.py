@@ -1,7 +1,7 @@
-"""A run from start to end, or from where it stopped: plan, objects, labels.
+"""Runs a segmentation from start to end, or from where it stopped: plan, objects, labels.
 
-Nothing is written before every check has passed. Labels are listed in the image only when all of them are written.
-Until then the work directory holds what is done, and the same command carries on from there.
+Nothing is written before every check has passed. The image lists the labels only when all of them are written. Until
+then the work directory holds what is done, and the same command continues from there.
 """
 
 from __future__ import annotations
@@ -11,7 +11,7 @@ from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from dataclasses import asdict
 from pathlib import Path
-from typing import Any, Protocol
+from typing import Any
 from uuid import uuid4
 
 from bigcp3d.edge.labels.labels import create_labels, finish_labels
@@ -19,15 +19,16 @@ from bigcp3d.edge.workdir.records import write_record
 from bigcp3d.errors import InputError
 from bigcp3d.option import takes
 from bigcp3d.schedule.measure import check_run_table, measure_run
-from bigcp3d.schedule.planning.make_plan import check_memory, fits_memory, make_plan
+from bigcp3d.schedule.planning.make_plan import check_memory, make_plan
 from bigcp3d.schedule.planning.request import Request
 from bigcp3d.schedule.running.events import ClusterReady, LabelsReady, Observer, RunFinished, RunPlanned, Summary
 from bigcp3d.schedule.running.lock import Hold, hold, refuse_if_held
 from bigcp3d.schedule.running.run_log import RunLog, block_error
-from bigcp3d.schedule.running.serial import Done, Failed, Failures, execute_serially
+from bigcp3d.schedule.running.serial import Execute, execute_serially
 from bigcp3d.schedule.running.start import check_start, clean_up, prepare, read_ended, write_ended
 from bigcp3d.schedule.running.tasks import Task, label_tasks, object_tasks
 from bigcp3d.work.passes.passes import Counts
+from bigcp3d.work.plan.memory_and_disk import worker_bytes
 from bigcp3d.work.plan.plan import RESULT, Plan
 from bigcp3d.work.run.run import Run
 from bigcp3d.work.run.run_costs import sum_up_effort
@@ -35,13 +36,6 @@ from bigcp3d.work.run.unreadable_input import read_lost
 from bigcp3d.work.run.work_dir import ONCE, WorkDir
 
 UINT32_MAX = 2**32 - 1
-
-
-class Execute(Protocol):
-    """Runs tasks, reports each, returns the errors of those that failed themselves."""
-
-    def __call__(self, tasks: Iterable[Task], on_done: Done, on_failed: Failed) -> Failures:
-        """Run ``tasks``."""
 
 
 @takes(Request)
@@ -52,7 +46,7 @@ def plan_segmentation(source: str | Path, *, on_event: Observer | None = None, *
     ----------
     **arguments
     on_event : callable, optional
-        Ignored; so that the same arguments serve `segment`.
+        Ignored. It is here so that `segment` takes the same arguments.
 
     Returns
     -------
@@ -61,7 +55,7 @@ def plan_segmentation(source: str | Path, *, on_event: Observer | None = None, *
     Raises
     ------
     InputError, ModelError, TargetError
-        As `segment` would before it starts.
+        As `segment` raises them before it starts.
 
     Examples
     --------
@@ -80,7 +74,7 @@ def segment(source: str | Path, *, on_event: Observer | None = None, **arguments
     ----------
     **arguments
     on_event : callable, optional
-        Receives the events of `bigcp3d.schedule.running.events` as the run goes.
+        Receives the events of `bigcp3d.schedule.running.events` during the run.
 
     Returns
     -------
@@ -91,7 +85,7 @@ def segment(source: str | Path, *, on_event: Observer | None = None, **arguments
     InputError, ModelError, TargetError
         Before any work starts.
     BlockError
-        If blocks failed after their retries; what is done is kept, and the same call carries on.
+        If blocks failed after their retries. What is done is kept, and the same call continues.
 
     Examples
     --------
@@ -111,16 +105,16 @@ def segment(source: str | Path, *, on_event: Observer | None = None, **arguments
 
 
 def _segment(plan: Plan, request: Request, log: RunLog, held: Hold, begin: float) -> Summary:
-    """The run, while its lock is held."""
+    """Run the plan while its lock is held."""
     run = Run(plan)
-    resumed = check_start(plan, overwrite=request.overwrite)  # again, since another run may have ended meanwhile
+    resumed = check_start(plan, overwrite=request.overwrite)  # again: another run may have ended meanwhile
     if (ended := read_ended(plan)) is not None:
         return _end(plan, ended, log)
     with _executor(plan, run, request, log.observe) as execute:
         prepare(plan, resumed=resumed, overwrite=request.overwrite)
         try:
             _run_phase(execute, object_tasks(plan), log, held)
-        except InputError:  # seen only in the voxels; of one time point, before anything was computed
+        except InputError:  # an error in the voxels; with one time point, nothing was computed before it
             if not resumed and len(plan.where.times) == 1:
                 clean_up(plan, finished=False)
             raise
@@ -137,14 +131,14 @@ def _segment(plan: Plan, request: Request, log: RunLog, held: Hold, begin: float
 
 
 def _end(plan: Plan, summary: Summary, log: RunLog) -> Summary:
-    """The labels are finished; what is left of the work goes."""
+    """Clean up after the labels are finished."""
     clean_up(plan)
     log.observe(RunFinished(summary))
     return summary
 
 
 def _plan_and_check(request: Request) -> tuple[Plan, bool]:
-    """The plan, and whether an earlier run left some of it done; every check that needs no voxels."""
+    """The plan, and whether an earlier run began it. Makes every check that needs no voxels."""
     plan = make_plan(request)
     if request.scheduler is None and request.executor == "dask":
         check_memory(plan, request.machines.limit_bytes)
@@ -155,7 +149,7 @@ def _plan_and_check(request: Request) -> tuple[Plan, bool]:
 
 
 def _run_phase(execute: Execute, tasks: Iterable[Task], log: RunLog, held: Hold) -> None:
-    """Run one phase of the graph; raise at its end if something failed, or at once where the lock was lost."""
+    """Run one phase. Raises at its end if a task failed, or at once if the lock was lost."""
 
     def done(task: Task, counts: Counts) -> None:
         held.check()
@@ -170,7 +164,7 @@ def _run_phase(execute: Execute, tasks: Iterable[Task], log: RunLog, held: Hold)
 
 @contextmanager
 def _executor(plan: Plan, run: Run, request: Request, observe: Observer) -> Iterator[Execute]:
-    """The serial executor, or Dask on a local or given cluster, with memory checked against the workers."""
+    """The serial executor, or Dask; on Dask the memory of the workers is checked."""
     if request.executor == "serial":
         run.log.open()
         try:
@@ -181,7 +175,7 @@ def _executor(plan: Plan, run: Run, request: Request, observe: Observer) -> Iter
     from bigcp3d.schedule.clusters.connect import connect
     from bigcp3d.schedule.running.distribute import execute_on_dask, run_on_workers
 
-    gpu_threads = 0 if plan.given.maps else 2 if fits_memory(plan, request.machines.limit_bytes, threads=2) else 1
+    gpu_threads = 0 if plan.given.maps else 2 if worker_bytes(plan, threads=2) <= request.machines.limit_bytes else 1
     with connect(request.machines, gpu_threads=gpu_threads) as client:
         workers = client.scheduler_info(n_workers=-1)["workers"].values()
         for worker in workers:
@@ -193,7 +187,7 @@ def _executor(plan: Plan, run: Run, request: Request, observe: Observer) -> Iter
 
 
 def _create_labels(plan: Plan, run: Run, *, overwrite: bool) -> None:
-    """Make the label arrays once the number of cells is known."""
+    """Make the label arrays. Their dtype follows from the number of cells."""
     work = run.dir
     if work.read_once("create") is not None:
         return
@@ -208,22 +202,25 @@ def _create_labels(plan: Plan, run: Run, *, overwrite: bool) -> None:
 
 
 def _provenance(plan: Plan, request: Request, summary: Summary) -> dict[str, Any]:
-    """What the labels' attributes say of how they were made; ``scale_um`` is that of their voxels, as given."""
-    image, card, work = plan.source.image, plan.prediction.card, WorkDir.of(plan)
-    ratio = [a / b for a, b in zip(image.levels[0].shape, plan.output.target.levels[0].shape, strict=True)]
-    scale = request.scale_um and [s * r for s, r in zip(request.scale_um, ratio, strict=True)]
+    """What the labels' attributes say of how they were made. ``scale_um`` is the given voxel size, at their level."""
+    work, sections = WorkDir.of(plan), plan.sections(RESULT)
+    filters = sections.pop("filters")
+    parameters = {name: value for section in sections.values() for name, value in section.items()}
+    beside = ("image", "mask", "card", "model_hash", "target")
+    image, mask, card, model_hash, target = (parameters.pop(name) for name in beside)
+    ratio = [a / b for a, b in zip(image["levels"][0]["shape"], target["levels"][0]["shape"], strict=True)]
     return {
         "bigcp3d": {
             "id": (work.read_once("create") or {}).get("id"),
             "version": plan.version,
-            "model": card.name if card else None,
-            "model_sha256": plan.prediction.model_hash,
-            "model_card": card.model_dump(mode="json") if card else None,
-            "source": image.path,
-            "scale_um": scale,
-            "mask": plan.where.mask.path if plan.where.mask else None,
+            "model": card and card["name"],
+            "model_sha256": model_hash,
+            "model_card": card,
+            "source": image["path"],
+            "scale_um": request.scale_um and [s * r for s, r in zip(request.scale_um, ratio, strict=True)],
+            "mask": mask and mask["path"],
             "asked": {"command": plan.asked.command, **plan.asked.settings},
-            "parameters": _parameters(plan),
+            "parameters": {**parameters, "filters": filters},
             "cells": summary.cells,
             "removed": summary.removed,
             "unassigned_vox": summary.unassigned_vox,
@@ -234,12 +231,3 @@ def _provenance(plan: Plan, request: Request, summary: Summary) -> dict[str, Any
             "lost": [asdict(piece) for piece in read_lost(work, plan)],
         }
     }
-
-
-def _parameters(plan: Plan) -> dict[str, Any]:
-    """The settings that decide the labels, but for what stands beside them: image, mask, model, target."""
-    settings = plan.sections(RESULT)
-    filters = settings.pop("filters")
-    flat = {name: value for section in settings.values() for name, value in section.items()}
-    beside = ("image", "mask", "model_hash", "card", "target")
-    return {name: value for name, value in flat.items() if name not in beside} | {"filters": filters}

@@ -1,15 +1,15 @@
-"""Makes the labels of a region again in place, with other settings or after a correction by hand; all other ids stay.
+"""Makes the labels of a region again in place, with other settings or after a correction by hand. Other ids stay.
 
 ::
 
-    <store>.bigcp3d/<name>.update/asked.json     the settings; an update with others is refused until this one has ended
-                                  ended.json     it has, and all that lies here is to be removed
-                                  found.zarr     the region, segmented anew
+    <store>.bigcp3d/<name>.update/asked.json     the settings; other settings are refused until this update has ended
+                                  ended.json     the update has ended, and the folder must be emptied
+                                  found.zarr     the region, segmented again
                                   <time>.npz     which cells stay, come and go; decided once
                                   lock.json
 
-What will change is written down before the first voxel changes, and applying it twice is the same as once. So an
-update that was stopped is carried on by the same command; if the labels were replaced since, it is forgotten.
+All changes are written down before the first voxel changes, and may be applied twice. So the same command resumes an
+update that was stopped. If the labels were replaced meanwhile, the update begins again.
 """
 
 from __future__ import annotations
@@ -45,7 +45,7 @@ from bigcp3d.work.update_labels import compare_region, find_largest_id, renew_py
 
 NO_PART = {each.name for each in settings_of(UpdateRequest).values() if each.option.panel == MACHINE}
 NO_PART |= {"keep_maps", "overwrite", "start"}
-"""Settings that do not change what an update does."""
+"""Settings that do not change the result of an update."""
 
 ASKED, ENDED = "asked.json", "ended.json"
 
@@ -54,16 +54,15 @@ log = logging.getLogger(__name__)
 
 @dataclass(frozen=True)
 class Updated:
-    """What an update did.
+    """The result of an update.
 
     Attributes
     ----------
     labels : str
         Path of the labels group.
     came, gone, same, stayed : int
-        Cells found inside the region; earlier ones there without a successor; those of ``came`` that have exactly the
-        voxels of an earlier one; and cells in the region that were left alone, as its border cuts them or what would
-        replace them.
+        Cells found inside the region; earlier cells that were removed; cells of ``came`` that have exactly the voxels
+        of an earlier one; and cells that were not changed, because the region's border cuts them or their successors.
     """
 
     labels: str
@@ -75,10 +74,10 @@ class Updated:
 
 @takes(UpdateRequest)
 def update(source: str | Path, *, roi: Roi, on_event: Observer | None = None, **arguments: Any) -> Updated:
-    """Segment a region of labelled data anew, and put what lies inside it in the place of what was there.
+    """Segment a region of labelled data again, and replace the cells inside it.
 
-    ``output`` and ``name`` say which labels; they have level 0, and no table is written. Cells that the region's border
-    cuts are left as they are.
+    ``output`` and ``name`` say which labels; these must be those of level 0. No table is written. Cells that the
+    region's border cuts are not changed.
 
     Parameters
     ----------
@@ -97,8 +96,8 @@ def update(source: str | Path, *, roi: Roi, on_event: Observer | None = None, **
 
     Notes
     -----
-    A cell inside the region that shares more than half with an earlier one keeps its id. Others get ids that were never
-    used: all labels are read once to find them. Ids are then no longer dense, nor in raster order.
+    A cell that shares more than half with an earlier one keeps its id. Others get ids that were never used; all labels
+    are read once to find them. Ids are then no longer consecutive, nor in raster order.
 
     Examples
     --------
@@ -111,9 +110,7 @@ def update(source: str | Path, *, roi: Roi, on_event: Observer | None = None, **
     request = UpdateRequest(source, roi=roi, **arguments)
     request.check()
     if request.labels_level or request.table is not None:
-        raise InputError(
-            "an update takes no labels_level and no table; leave them out, and renew a table afterwards: measure"
-        )
+        raise InputError("an update takes no labels_level and no table; leave them out, and run 'measure' afterwards")
     image = open_image(source)
     target = open_target(image, request.output, request.name)
     wanted = find_region(roi, image, request.scale_um) or Box.of_shape(image.levels[0].shape)
@@ -135,12 +132,11 @@ def update(source: str | Path, *, roi: Roi, on_event: Observer | None = None, **
 
 
 def _describe(request: UpdateRequest, plan: Plan, home: Path, wanted: Box, done: Updated) -> dict[str, Any]:
-    """What the labels' attributes say about an update."""
+    """The entry about an update in the labels' attributes."""
     entry = {"roi": [*zip(wanted.start, wanted.stop, strict=True)], "times": plan.where.times, "edited": request.edited}
     if not request.edited:
         entry |= {"foreground": plan.tracking.foreground, "closing_vox": plan.grouping.closing_vox}
-        entry |= {"reach": plan.tracking.reach, "model": request.model}
-        entry |= {"filters": asdict(plan.filters)}
+        entry |= {"reach": plan.tracking.reach, "model": request.model, "filters": asdict(plan.filters)}
     entry |= {name: number for name, number in asdict(done).items() if name != "labels"}
     return entry | {"largest_id": max([0, *(int(read_table(path)["largest"]) for path in home.glob("*.npz"))])}
 
@@ -148,7 +144,7 @@ def _describe(request: UpdateRequest, plan: Plan, home: Path, wanted: Box, done:
 def _segment_and_replace(
     request: UpdateRequest, plan: Plan, target: LabelTarget, home: Path, wanted: Box, on_event: Observer | None
 ) -> Updated:
-    """New labels of the region and what surrounds it; then the decision; then the voxels."""
+    """Segment the region and its surroundings, decide which cells change, then write their voxels."""
     around = _label_box(plan)
     store, decided = home / "found.zarr", {time: home / f"{time}.npz" for time in plan.where.times}
     if not all(path.exists() for path in decided.values()):
@@ -164,8 +160,8 @@ def _segment_and_replace(
             next_id = max([next_id, *(int(i) + 1 for i in made.ids)])
             if next_id - 1 > largest_possible(target):
                 raise TargetError(
-                    f"{target.path}: found labels of {target.dtype}, and new ids up to {next_id - 1}; allowed are ids "
-                    f"up to {largest_possible(target)}: convert the labels to a larger integer type"
+                    f"{target.path}: labels of {target.dtype} hold ids up to {largest_possible(target)}, and new ids "
+                    f"go up to {next_id - 1}; convert the labels to a larger integer type"
                 )
             write_table(path, largest=next_id - 1, **asdict(made))
     found = open_labels(store, "found")
@@ -183,7 +179,7 @@ def _segment_and_replace(
 
 
 def _is_there(store: Path) -> bool:
-    """Whether the region was segmented to the end: labels are listed last."""
+    """Whether the region was segmented to the end; labels are listed last."""
     try:
         open_labels(store, "found")
     except InputError:
@@ -192,7 +188,7 @@ def _is_there(store: Path) -> bool:
 
 
 def _label_box(plan: Plan) -> Box:
-    """Voxels of the label image over all that is tracked for the region."""
+    """The box of the label image that covers all that is tracked for the region."""
     tracked, size = plan.scope.tracked, plan.output.target.levels[0].shape
     start = vec3(math.floor(a * f) for a, f in zip(tracked.start, plan.output.label_factors, strict=True))
     stop = vec3(math.ceil(b * f) for b, f in zip(tracked.stop, plan.output.label_factors, strict=True))
@@ -200,8 +196,8 @@ def _label_box(plan: Plan) -> Box:
 
 
 def _begin(request: UpdateRequest, home: Path, labels: str) -> None:
-    """Write down the settings and the labels; refuse where an unfinished update has other settings."""
-    if (home / ENDED).exists():  # of an update that was stopped while it cleaned up
+    """Write down the settings and the labels. Refuses an unfinished update with other settings."""
+    if (home / ENDED).exists():  # from an update that was stopped while it cleaned up
         _clear(home)
     asked = {name: value for name, value in asdict(request).items() if name not in NO_PART}
     text = json.dumps({**asked, "labels": labels}, default=str, sort_keys=True)
@@ -209,15 +205,15 @@ def _begin(request: UpdateRequest, home: Path, labels: str) -> None:
     if path.exists():
         then, now = json.loads(path.read_bytes()), json.loads(text)
         if then["labels"] != labels:
-            log.warning("%s: an unfinished update of labels that were replaced since is forgotten", home)
+            log.warning("%s: removing an unfinished update, because its labels were replaced since", home)
             path.replace(home / ENDED)
             shutil.rmtree(_run_folder(home), ignore_errors=True)
             _clear(home)
         elif then != now:
             changed = [f"{name}: {then.get(name)} then, {now[name]} now" for name in now if then.get(name) != now[name]]
             raise TargetError(
-                f"{home} holds an unfinished update with other settings ({'; '.join(changed)}); repeat the command "
-                "that began it, so that the labels are whole, and then give this one"
+                f"{home} holds an unfinished update with other settings ({'; '.join(changed)}); first repeat the "
+                "command that began it, so that the labels become complete"
             )
     write_atomically(path, lambda file: file.write(text.encode()))
 
@@ -228,7 +224,7 @@ def _run_folder(home: Path) -> Path:
 
 
 def _clear(home: Path) -> None:
-    """Remove the files of an update that has ended; the mark that it has goes last."""
+    """Remove the files of an update that has ended, and last the mark that it has."""
     leftovers = [path for path in home.iterdir() if path.name != ENDED and not path.name.startswith(LOCK)]
     for leftover in [*leftovers, home / ENDED]:
         shutil.rmtree(leftover) if leftover.is_dir() else leftover.unlink()

@@ -67,7 +67,7 @@ def run_on_dask(source: Path, workers: int, settings: dict[str, Any]) -> tuple[b
     import dask
     from distributed import Client, LocalCluster
 
-    from bigcp3d.schedule.clusters.machine import WORKER_ENVIRONMENT
+    from bigcp3d.schedule.clusters.this_machine import WORKER_ENVIRONMENT
 
     environ = {**dask.config.get("distributed.nanny.pre-spawn-environ"), **WORKER_ENVIRONMENT}
     with (

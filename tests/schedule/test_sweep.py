@@ -86,7 +86,7 @@ def test_a_region_is_predicted_once_or_not_at_all(store, random_model, tmp_path,
 
 
 def test_whole_objects_are_found_once_for_all_filters(store, random_model, monkeypatch):
-    from bigcp3d.schedule import sweep as module
+    from bigcp3d.schedule import sweep_trial as module
 
     found, real = [], module.find_objects
     monkeypatch.setattr(module, "find_objects", lambda *given, **more: (found.append(1), real(*given, **more))[1])

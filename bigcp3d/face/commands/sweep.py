@@ -18,7 +18,8 @@ from bigcp3d.option import Setting, settings_of
 from bigcp3d.schedule.planning.request import SWEPT, Request
 
 if TYPE_CHECKING:
-    from bigcp3d.schedule.sweep import Sweep, Trial
+    from bigcp3d.schedule.sweep import Sweep
+    from bigcp3d.schedule.sweep_trial import Trial
 
 TRIED = "What is tried (one value or several: 0.3,0.5,0.7)"
 RESULT = "What is written"

@@ -19,7 +19,8 @@ from bigcp3d.face.pictures.plane_drawing import plane_of
 from bigcp3d.face.pictures.planes_picture import draw_rows, outline
 
 if TYPE_CHECKING:
-    from bigcp3d.schedule.sweep import Sweep, Trial
+    from bigcp3d.schedule.sweep import Sweep
+    from bigcp3d.schedule.sweep_trial import Trial
 
 MOST_TILES = 24
 COLUMNS = 4

@@ -1,1 +1,1 @@
-"""Where a run runs: on this machine, on a scheduler that runs already, or on a cluster started for it."""
+"""Where a run takes place: on this machine, on a running scheduler, or on a cluster that is started for it."""

@@ -1,8 +1,7 @@
 """Reads and checks the YAML file of ``--cluster-config``, before anything starts.
 
-Each kind of cluster has its form; unknown keys are refused with the known ones. Only plain values are read
-(``yaml.safe_load``), so a file cannot run anything. Memory and threads are those of one worker, since plans are checked
-against one worker; a job asks its queue for the sum over its workers.
+Only plain values are read (``yaml.safe_load``), so a file cannot run code. Memory and threads are those of one worker.
+A job asks its queue for the sum over its workers.
 """
 
 from __future__ import annotations
@@ -22,29 +21,29 @@ QUEUES = ("slurm", "lsf", "pbs")
 Line = Annotated[str, Field(pattern=r"^[^\n\r]*$")]
 Lines = tuple[Line, ...]
 Word = Annotated[str, Field(pattern=r"^[^\s;&|<>`$'\"\\]+$")]
-"""Goes into a command line of another machine, so nothing that a shell would take for more than a word."""
+"""Part of a command line on another machine, so characters that mean something to a shell are refused."""
 
 
 class Form(BaseModel):
-    """The keys that a file, or its section, may have."""
+    """The keys that a file or a section of it may have."""
 
     model_config = ConfigDict(extra="forbid", frozen=True)
 
 
 class Workers(Form):
-    """Workers of one kind; ``memory`` is that of one worker, which runs one task at a time."""
+    """Workers of one kind. ``memory`` is that of one worker, which runs one task at a time."""
 
     memory: ByteSize
 
 
 class GpuWorkers(Workers):
-    """Workers with one GPU each; with two threads one predicts a block while the other writes one."""
+    """Workers with one GPU each. With two threads, one predicts a block while the other writes one."""
 
     threads: Literal[1, 2] = 1
 
 
 class QueueGpu(GpuWorkers):
-    """Jobs of one worker with one GPU, beside the jobs without."""
+    """Jobs of one worker with one GPU, in addition to the jobs without a GPU."""
 
     workers: PositiveInt
     queue: Word | None = None
@@ -79,7 +78,7 @@ class SshGpu(GpuWorkers):
 
 
 class SshConfig(Workers):
-    """Machines that can be reached over SSH."""
+    """Machines that are reached over SSH."""
 
     hosts: Annotated[tuple[Word, ...], Field(min_length=1)]
     workers_per_host: PositiveInt = 1
@@ -98,7 +97,7 @@ FORMS: Mapping[str, type[ClusterConfig]] = {**dict.fromkeys(QUEUES, QueueConfig)
 
 
 def read_config(kind: str, path: str | Path | None) -> ClusterConfig:
-    """Read the file of a kind of cluster; an `InputError` where it is missing or wrong."""
+    """Read the file of a kind of cluster; raises an `InputError` if it is missing or wrong."""
     form = FORMS[kind]
     if path is None:
         raise InputError(
@@ -121,7 +120,7 @@ def read_config(kind: str, path: str | Path | None) -> ClusterConfig:
 
 
 def _complaints(form: type[Form], error: ValidationError) -> list[str]:
-    """Each error in words: the key and what is wrong; for unknown keys also the known ones."""
+    """Each error in words: the key and what is wrong with it. For an unknown key also the known ones."""
     said = []
     for item in error.errors():
         where = [part for part in item["loc"] if isinstance(part, str)]

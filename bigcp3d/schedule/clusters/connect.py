@@ -1,4 +1,4 @@
-"""Connects to a Dask scheduler that runs already, or starts a cluster and closes it afterwards."""
+"""Connects to a running Dask scheduler, or starts a cluster and closes it at the end."""
 
 from __future__ import annotations
 
@@ -14,24 +14,24 @@ from distributed import Client, Security
 
 from bigcp3d.errors import InputError
 from bigcp3d.schedule.clusters.config import QueueConfig, SshConfig
-from bigcp3d.schedule.clusters.machine import WORKER_ENVIRONMENT, visible_gpus
-from bigcp3d.schedule.clusters.machines import Machines
+from bigcp3d.schedule.clusters.requested_machines import Machines
+from bigcp3d.schedule.clusters.this_machine import WORKER_ENVIRONMENT, visible_gpus
 from bigcp3d.schedule.clusters.tls import as_dask_settings, load_security
 
 logger = logging.getLogger(__name__)
 
 LOST_WORKERS = 20
-"""A task may lose so many workers before it fails: on a queue, workers leave for other reasons than the task."""
+"""A task fails after it has lost this many workers. On a queue, workers leave for other reasons than the task."""
 
 PATIENCE = "1 day"
-"""A nanny starts a dead worker again. After Dask's 15 s a busy machine's cluster would have given it up for good."""
+"""How long Dask waits for a dead worker, which its nanny restarts. Dask's 15 s are too short on a busy machine."""
 
 
 @contextmanager
 def connect(machines: Machines, *, gpu_threads: int = 0) -> Iterator[Client]:
-    """A client of the given scheduler, or of a cluster that is started now; an `InputError` where neither works.
+    """A client of the given scheduler, or of a cluster that is started now; raises an `InputError` if that fails.
 
-    ``gpu_threads`` tasks share a GPU of this machine; 0 where no task could use one.
+    ``gpu_threads`` tasks share a GPU of this machine; 0 if no task uses a GPU.
     """
     security = load_security(machines.tls)
     with contextlib.ExitStack() as stack:
@@ -46,7 +46,7 @@ def connect(machines: Machines, *, gpu_threads: int = 0) -> Iterator[Client]:
 
 
 def settings_of(machines: Machines, security: Security | None) -> dict[str, Any]:
-    """Dask's configuration for a cluster that is started here; processes over SSH inherit it."""
+    """Dask's configuration for a cluster that is started here. Processes over SSH inherit it."""
     environ = {**dask.config.get("distributed.nanny.pre-spawn-environ"), **WORKER_ENVIRONMENT}
     settings = {"distributed.nanny.pre-spawn-environ": environ, **as_dask_settings(security)}
     if machines.cluster == "local":
@@ -57,7 +57,7 @@ def settings_of(machines: Machines, security: Security | None) -> dict[str, Any]
 
 
 def _start(machines: Machines, gpu_threads: int, security: Security | None) -> Any:
-    """Start the cluster; packages of other kinds are not imported."""
+    """Start the cluster. Only the package of its kind is imported."""
     config = machines.config
     if isinstance(config, QueueConfig):
         from bigcp3d.schedule.clusters.jobs import start_jobs
@@ -72,7 +72,7 @@ def _start(machines: Machines, gpu_threads: int, security: Security | None) -> A
     gpus = visible_gpus() if gpu_threads else []
     try:
         return LocalWorkers(machines.size, machines.limit_bytes, gpus, gpu_threads, security)
-    except RuntimeError as error:  # each worker runs the script that started it, and would start another run
+    except RuntimeError as error:  # each worker runs the user's script, which would start another run
         raise InputError(
             f"no worker process started ({error}); a script that calls bigcp3d needs the line "
             '`if __name__ == "__main__":` before what it does (examples/quick_start.py), or executor="serial"'
@@ -80,7 +80,7 @@ def _start(machines: Machines, gpu_threads: int, security: Security | None) -> A
 
 
 def _client_of(address: str, security: Security | None) -> Client:
-    """A client of a scheduler that runs already."""
+    """A client of a running scheduler."""
     scheme = address.partition("://")[0] if "://" in address else None
     if security is not None and scheme not in (None, "tls"):
         raise InputError(f"--tls was given with the scheduler {address}; with TLS its address is tls://host:port")
@@ -98,10 +98,10 @@ def _client_of(address: str, security: Security | None) -> Client:
 
 
 def _wait_for_one(client: Client, kind: str) -> None:
-    """Wait for the first worker; warn each minute, since a queue may be long and a job may have failed."""
+    """Wait for the first worker, and warn each minute: the queue may be long, or the job may have failed."""
     for minutes in itertools.count(1):
         try:
             return client.wait_for_workers(1, timeout=60)
         except TimeoutError:
-            words = "no worker of cluster %s has started for %d min; look at the queue, and at the output of its jobs"
-            logger.warning(words, kind, minutes)
+            text = "no worker of cluster %s has started for %d min; look at the queue, and at the output of its jobs"
+            logger.warning(text, kind, minutes)

@@ -1,7 +1,7 @@
 """Starts clusters on SLURM, LSF or PBS: dask-jobqueue submits jobs of one or more workers.
 
-The scheduler runs in this process, on the interface that the file names. Jobs with GPUs belong to the same cluster and
-offer the resource ``GPU``.
+The scheduler runs in this process, on the network interface that the file names. Jobs with GPUs belong to the same
+cluster and offer the resource ``GPU``.
 """
 
 from __future__ import annotations
@@ -13,23 +13,23 @@ from typing import Any
 from distributed import Security, SpecCluster, Status
 
 from bigcp3d.errors import InputError
+from bigcp3d.schedule.clusters.check_installed import require, require_command
 from bigcp3d.schedule.clusters.config import QueueConfig
-from bigcp3d.schedule.clusters.extras import require, require_command
-from bigcp3d.schedule.clusters.keeper import Keeper
-from bigcp3d.schedule.clusters.machine import WORKER_ENVIRONMENT
-from bigcp3d.schedule.clusters.size import Size
+from bigcp3d.schedule.clusters.requested_machines import Size
+from bigcp3d.schedule.clusters.restart_ended_jobs import AdaptiveWithRestarts
+from bigcp3d.schedule.clusters.this_machine import WORKER_ENVIRONMENT
 
 CLASSES = {"slurm": "SLURMCluster", "lsf": "LSFCluster", "pbs": "PBSCluster"}
 COMMANDS = {"slurm": "sbatch", "lsf": "bsub", "pbs": "qsub"}
 PRIVATE = ["--dashboard-address", "127.0.0.1:0"]
-"""With ``--no-dashboard`` a worker's HTTP server would listen on all interfaces."""
+"""Only this machine sees a worker's HTTP server. With ``--no-dashboard`` it would listen on all interfaces."""
 
 LEAVE_BEFORE_S = 120
-"""A worker hands over its work and leaves this long before its job's time limit."""
+"""A worker hands over its work and ends this long before its job's time limit."""
 
 
 def start_jobs(kind: str, config: QueueConfig, size: Size, security: Security | None) -> SpecCluster:
-    """Start a scheduler here and submit the first jobs; an `InputError` where the queue or a package refuses."""
+    """Start a scheduler here and submit the first jobs; raises an `InputError` if the queue refuses them."""
     require("dask_jobqueue", kind)
     require_command(COMMANDS[kind], kind)
     cls = getattr(importlib.import_module("dask_jobqueue"), CLASSES[kind])
@@ -50,7 +50,7 @@ def start_jobs(kind: str, config: QueueConfig, size: Size, security: Security | 
         cluster.sync(_start, cluster)
     except RuntimeError as error:
         for job in cluster.workers.values():
-            if job.status == Status.created:  # Dask asserts that none is left so
+            if job.status == Status.created:  # Dask asserts that no job is left in this state
                 job.status = Status.failed
         cluster.close()
         raise InputError(f"the queue took no job: {' '.join(str(error).split())}") from error
@@ -59,7 +59,7 @@ def start_jobs(kind: str, config: QueueConfig, size: Size, security: Security | 
 
 
 def _check_interface(interface: str) -> None:
-    """Refuse an interface that this machine, where the scheduler runs, does not have."""
+    """Raise an `InputError` if this machine, where the scheduler runs, does not have the interface."""
     import psutil
 
     known = sorted(psutil.net_if_addrs())
@@ -71,19 +71,19 @@ def _check_interface(interface: str) -> None:
 
 
 async def _start(cluster: SpecCluster) -> None:
-    """Submit the jobs; raises the queue's errors, where ``scale`` would only log them."""
+    """Submit the jobs. This raises the errors of the queue, which ``scale`` would only log."""
     await cluster
 
 
 def keep(cluster: SpecCluster, config: QueueConfig, size: Size) -> None:
-    """Keep the number of workers, jobs with GPUs included."""
+    """Keep the number of workers, including those with GPUs: jobs that end are submitted again."""
     gpus = config.gpu.workers if config.gpu else 0
     whole = [-(-number // config.workers_per_job) * config.workers_per_job + gpus for number in (size.least, size.most)]
-    cluster.adapt(Adaptive=Keeper, minimum=whole[0], maximum=whole[1])
+    cluster.adapt(Adaptive=AdaptiveWithRestarts, minimum=whole[0], maximum=whole[1])
 
 
 def job_options(kind: str, config: QueueConfig) -> dict[str, Any]:
-    """What a job asks of its queue, in dask-jobqueue's words."""
+    """What a job asks of its queue, as options of dask-jobqueue."""
     workers = config.workers_per_job
     options: dict[str, Any] = {
         "cores": workers,
@@ -106,7 +106,7 @@ def job_options(kind: str, config: QueueConfig) -> dict[str, Any]:
 
 
 def gpu_options(kind: str, config: QueueConfig) -> dict[str, Any]:
-    """What differs for a job with a GPU: one worker, which offers it."""
+    """The options that differ for a job with a GPU, which has one worker."""
     gpu = config.gpu
     if gpu is None:
         raise ValueError("this cluster has no section gpu")
@@ -130,7 +130,7 @@ def _exports() -> list[str]:
 
 
 def _lifetime(kind: str, walltime: str | None) -> list[str]:
-    """Leave before the queue ends the job, where its limit is known and long enough."""
+    """End the worker before the queue ends the job, if the time limit is known and long enough."""
     seconds = walltime_seconds(kind, walltime) if walltime else None
     if seconds is None or seconds < 5 * LEAVE_BEFORE_S:
         return []
@@ -138,7 +138,7 @@ def _lifetime(kind: str, walltime: str | None) -> list[str]:
 
 
 def walltime_seconds(kind: str, walltime: str) -> int | None:
-    """Seconds of ``HH:MM`` for LSF, and of ``HH:MM:SS`` with or without ``D-`` before it for the others; else None."""
+    """Seconds of ``HH:MM`` for LSF, and of ``HH:MM:SS`` or ``D-HH:MM:SS`` for the others; else None."""
     found = re.fullmatch(r"(\d+):(\d\d)" if kind == "lsf" else r"(?:(\d+)-)?(\d+):(\d\d):(\d\d)", walltime)
     if found is None:
         return None

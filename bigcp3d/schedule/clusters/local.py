@@ -1,13 +1,13 @@
-"""Starts the cluster on this machine: worker processes on loopback, at most one GPU for each.
+"""Starts a cluster on this machine: worker processes, each with at most one GPU.
 
 ::
 
-    worker 0   CUDA_VISIBLE_DEVICES=0   offers GPU   predicts, and takes other passes
+    worker 0   CUDA_VISIBLE_DEVICES=0   offers GPU    runs all passes
     worker 1   CUDA_VISIBLE_DEVICES=1   offers GPU
-    worker 2   CUDA_VISIBLE_DEVICES=    offers none  takes the other passes; torch sees no GPU there
+    worker 2   CUDA_VISIBLE_DEVICES=    offers none   does not predict
 
-`distributed.LocalCluster` gives all workers the same settings, so its parts are put together here. dask-cuda needs CUDA
-packages and has no workers without a GPU.
+`distributed.LocalCluster` gives all workers the same settings, and dask-cuda has no workers without a GPU. So the
+cluster is built here from Dask's parts.
 """
 
 from __future__ import annotations
@@ -20,8 +20,8 @@ from typing import Any
 
 from distributed import Nanny, Scheduler, Security, SpecCluster
 
-from bigcp3d.schedule.clusters.keeper import Keeper
-from bigcp3d.schedule.clusters.size import Size
+from bigcp3d.schedule.clusters.requested_machines import Size
+from bigcp3d.schedule.clusters.restart_ended_jobs import AdaptiveWithRestarts
 
 LOOPBACK = "127.0.0.1"
 
@@ -29,7 +29,7 @@ LOOPBACK = "127.0.0.1"
 class LocalWorkers(SpecCluster):
     """Worker processes of this machine, each with ``memory_limit`` bytes.
 
-    Each of ``gpus`` (as ``CUDA_VISIBLE_DEVICES`` names it) goes to one worker, of ``gpu_threads`` tasks at a time.
+    Each of ``gpus`` (by its name in ``CUDA_VISIBLE_DEVICES``) goes to a worker that runs ``gpu_threads`` tasks at once.
     """
 
     def __init__(
@@ -42,7 +42,7 @@ class LocalWorkers(SpecCluster):
         self.worker_spec: dict[Any, Any] = {}
         for number in range(size.least):
             self.worker_spec[number] = self._next_spec()
-        with warnings.catch_warnings():  # another run may take the port between our check and Dask's
+        with warnings.catch_warnings():  # another run may take the port after our check
             warnings.filterwarnings("ignore", message="Port 8787 is already in use")
             super().__init__(  # type: ignore[no-untyped-call]
                 scheduler={"cls": Scheduler, "options": {**shared, "port": 0, **dashboard}},
@@ -52,10 +52,10 @@ class LocalWorkers(SpecCluster):
                 silence_logs=logging.WARNING,
             )
         if size.adaptive:
-            self.adapt(Adaptive=Keeper, minimum=size.least, maximum=size.most)
+            self.adapt(Adaptive=AdaptiveWithRestarts, minimum=size.least, maximum=size.most)
 
     def _next_spec(self) -> dict[str, Any]:
-        """A worker with the first GPU that no other has; without one where all are taken."""
+        """A worker with the first free GPU, or without a GPU if none is free."""
         taken = {spec["options"].get("env", {}).get("CUDA_VISIBLE_DEVICES") for spec in self.worker_spec.values()}
         free = [gpu for gpu in self.gpus if gpu not in taken]
         on_gpu = {"nthreads": self.gpu_threads, "resources": {"GPU": self.gpu_threads}}
@@ -64,13 +64,13 @@ class LocalWorkers(SpecCluster):
         return {"cls": Nanny, "options": {**self.common, **own, **env}}
 
     def new_worker_spec(self) -> dict[Any, Any]:
-        """Name and settings of the next worker; Dask asks when it scales up."""
+        """Name and settings of the next worker. Dask calls this when it scales up."""
         named = super().new_worker_spec()  # type: ignore[no-untyped-call]
         return {name: self._next_spec() for name in named}
 
 
 def _dashboard_port() -> int:
-    """8787 where it is free, else any."""
+    """8787 if it is free, else 0 (any)."""
     with socket.socket() as probe:
         try:
             probe.bind((LOOPBACK, 8787))

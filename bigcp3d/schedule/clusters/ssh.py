@@ -1,4 +1,4 @@
-"""Starts a cluster over SSH: a scheduler on one machine, workers on all, each listening on the name in the file."""
+"""Starts a cluster over SSH: a scheduler on one machine and workers on all, at the host names of the file."""
 
 from __future__ import annotations
 
@@ -9,12 +9,12 @@ from distributed import Security, SpecCluster
 from distributed.deploy.ssh import Scheduler, Worker
 
 from bigcp3d.errors import InputError
+from bigcp3d.schedule.clusters.check_installed import require
 from bigcp3d.schedule.clusters.config import SshConfig
-from bigcp3d.schedule.clusters.extras import require
 
 
 def start_over_ssh(config: SshConfig, security: Security | None) -> SpecCluster:
-    """Start scheduler and workers, with Dask's configuration of this process, TLS included."""
+    """Start scheduler and workers with this process's configuration of Dask, including TLS."""
     require("asyncssh", "ssh")
     protocol = "tls://" if security else "tcp://"
     place = {"connect_options": connect_options(config), "remote_python": config.python}
@@ -28,19 +28,17 @@ def start_over_ssh(config: SshConfig, security: Security | None) -> SpecCluster:
     try:
         return SpecCluster(workers, scheduler, name="ssh", security=security)
     except Exception as error:  # asyncssh and Dask raise many kinds of errors
-        words = " ".join(str(error).split()) or type(error).__name__
+        gpu_hosts = config.gpu.hosts if config.gpu else ()
+        hosts = sorted({host, *config.hosts, *gpu_hosts})
+        text = " ".join(str(error).split()) or type(error).__name__
         raise InputError(
-            f"no cluster could be started over SSH on {', '.join(_hosts(config))}: {words}; check that `ssh HOST "
+            f"no cluster could be started over SSH on {', '.join(hosts)}: {text}; check that `ssh HOST "
             f"{config.python or 'python'} -m distributed.cli.dask_spec --help` works from here without a password"
         ) from error
 
 
-def _hosts(config: SshConfig) -> list[str]:
-    return sorted({config.scheduler or config.hosts[0], *config.hosts, *(config.gpu.hosts if config.gpu else ())})
-
-
 def connect_options(config: SshConfig) -> dict[str, Any]:
-    """Options of asyncssh for logging in; the rest is as in ``~/.ssh``."""
+    """Options of asyncssh to log in; the rest is as in ``~/.ssh``."""
     options = {
         "port": config.port,
         "username": config.user,
@@ -51,7 +49,7 @@ def connect_options(config: SshConfig) -> dict[str, Any]:
 
 
 def worker_options(config: SshConfig, protocol: str) -> dict[str, dict[str, Any]]:
-    """Every worker by name: those that see one GPU, and those that see none."""
+    """Options of every worker, by name: first the workers that see one GPU, then those that see none."""
     common: dict[str, Any] = {"protocol": protocol}
     if config.local_directory:
         common["local_directory"] = config.local_directory

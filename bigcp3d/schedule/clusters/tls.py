@@ -1,7 +1,7 @@
 """TLS between client, scheduler and workers, from one folder of three files.
 
-``ca.pem`` is the authority, ``cert.pem`` and ``key.pem`` are ours. Everyone shows a certificate of that authority, so a
-client without one is refused. Host names are not compared, as Dask does not.
+``ca.pem`` is the certificate of the authority, ``cert.pem`` and ``key.pem`` are ours. Everyone must show a certificate
+of that authority. Host names are not compared, because Dask does not compare them.
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ ROLES = ("client", "scheduler", "worker")
 
 
 def load_security(folder: str | Path | None) -> Security | None:
-    """Dask's settings for TLS; None without a folder. Files that are missing or do not fit are an `InputError`."""
+    """Dask's settings for TLS; None without a folder. Raises an `InputError` for missing or wrong files."""
     if folder is None:
         return None
     paths = {what: Path(folder).expanduser().resolve() / name for what, name in FILES.items()}
@@ -39,7 +39,7 @@ def load_security(folder: str | Path | None) -> Security | None:
 
 
 def as_dask_settings(security: Security | None) -> dict[str, Any]:
-    """The same as Dask's configuration, for processes that inherit it."""
+    """The same settings as Dask's configuration, for processes that inherit it."""
     if security is None:
         return {}
     settings: dict[str, Any] = {"distributed.comm.require-encryption": True}

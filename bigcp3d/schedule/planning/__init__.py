@@ -1,1 +1,1 @@
-"""From what a user asks to a plan."""
+"""Makes a plan from the user's request."""

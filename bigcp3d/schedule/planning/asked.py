@@ -1,34 +1,29 @@
-"""What the user said, for the plan: it explains a run later, and no label depends on it."""
+"""Keeps what the user asked for in the plan. It explains a run later, and no label depends on it."""
 
 from __future__ import annotations
 
-import dataclasses
 import shlex
 import sys
 from pathlib import Path
 from typing import Any
 
 from bigcp3d.edge.stores.zarr_write import plain_json
+from bigcp3d.option import settings_of
 from bigcp3d.schedule.planning.request import Request
 from bigcp3d.work.plan.plan import Asked
-
-MACHINES = ("executor", "scheduler", "cluster", "cluster_config", "workers", "tls", "memory_limit")
-FILES = ("source", "output", "name", "table", "work_dir", "overwrite", "keep_maps", "on_error")
-"""Options that may be others when a run is carried on, or that the plan holds as they are."""
 
 UNITS = {"_um": "um", "_vox": "voxels"}
 
 
 def what_was_asked(request: Request) -> Asked:
-    """The settings that were given, and the model."""
-    settings = {
-        option.name: getattr(request, option.name)
-        for option in dataclasses.fields(request)
-        if option.name not in (*MACHINES, *FILES)
-    }
-    defaults = {option.name: option.default for option in dataclasses.fields(request)}
-    given = {name: value for name, value in settings.items() if value != defaults[name] or name == "model"}
-    return Asked(command=_command_line(), settings=dict(_with_unit(*item) for item in given.items()))
+    """The command line, the model, and the settings that are not the defaults."""
+    settings = {}
+    for each in settings_of(type(request)).values():
+        value = getattr(request, each.name)
+        if each.option.asked and (value != each.default or each.name == "model"):
+            name, words = _with_unit(each.name, value)
+            settings[name] = words
+    return Asked(command=_command_line(), settings=settings)
 
 
 def _with_unit(name: str, value: Any) -> tuple[str, Any]:
@@ -41,7 +36,7 @@ def _with_unit(name: str, value: Any) -> tuple[str, Any]:
 
 
 def _command_line() -> str:
-    """That of this process, where it is bigcp3d's."""
+    """The command line of this process, if it is that of bigcp3d."""
     program = Path(sys.argv[0])
     if program.stem == "bigcp3d" or program.parts[-2:] == ("bigcp3d", "__main__.py"):
         return shlex.join(["bigcp3d", *sys.argv[1:]])

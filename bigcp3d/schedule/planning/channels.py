@@ -1,4 +1,4 @@
-"""Which channels of the image go into which input of the network."""
+"""Chooses which channels of the image go into which inputs of the network."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ log = logging.getLogger(__name__)
 
 
 def choose_channels(image: ImageInfo, request: Request) -> tuple[ModelCard, tuple[int, ...]]:
-    """The model's card, and the image's channels in the order in which its network takes them."""
+    """The model's card, and the image's channels in the order of its network's inputs."""
     asked = request.channel
     wanted = [asked] if isinstance(asked, int | str) else list(asked or ())
     card = load_card(request.model)
@@ -25,19 +25,20 @@ def choose_channels(image: ImageInfo, request: Request) -> tuple[ModelCard, tupl
     channels = tuple(check_channel(image, channel) for channel in wanted)
     if request.maps is not None:
         return card, channels
-    named = ", ".join(card.channel_names)
     if len(channels) != card.channels:
+        named = f" ({', '.join(card.channel_names)})" if card.channel_names else ""
         raise InputError(
-            f"model {request.model} takes {card.channels} input channel(s){f' ({named})' if named else ''}, and "
-            f"{len(channels)} were given; give --channel once for each, in this order ({_choice(image)})"
+            f"model {request.model} takes {card.channels} input channel(s){named}, and {len(channels)} were given; "
+            f"give --channel once for each, in this order ({_choice(image)})"
         )
-    if named and set(wanted) == set(card.channel_names) and list(wanted) != list(card.channel_names):
-        log.warning("model %s takes the channels %s, which were given in another order", request.model, named)
+    if card.channel_names and set(wanted) == set(card.channel_names) and list(wanted) != list(card.channel_names):
+        names = ", ".join(card.channel_names)
+        log.warning("model %s takes the channels %s, which were given in another order", request.model, names)
     return card, channels
 
 
 def _usual_channels(image: ImageInfo, card: ModelCard) -> list[int | str]:
-    """The first channel, or those that have the names of the model's."""
+    """The first channel, or the channels with the names that the model knows."""
     if card.channels == 1:
         return [0]
     if card.channel_names and set(card.channel_names) <= set(image.channel_names):

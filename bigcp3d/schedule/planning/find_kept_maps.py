@@ -1,7 +1,7 @@
 """Finds maps that a finished run kept and that this run would predict itself.
 
-They are looked for in the default place of runs on this image, and beside this run's own work directory. They must be
-equal in all that decides maps (`bigcp3d.work.run.kept_maps`), so no label depends on what is found.
+The default place of runs on this image and the folder of this run's work directory are searched. All settings that
+decide maps must be equal (`bigcp3d.work.run.kept_maps`), so no label depends on what is found.
 """
 
 from __future__ import annotations
@@ -14,6 +14,7 @@ from pathlib import Path
 from bigcp3d.edge.image.given_maps import KEPT
 from bigcp3d.edge.stores.places import place
 from bigcp3d.errors import InputError
+from bigcp3d.schedule.clusters.this_machine import device_here
 from bigcp3d.schedule.planning.request import Request
 from bigcp3d.work.plan.plan import Given, Plan, read_plan
 from bigcp3d.work.run.kept_maps import read_kept
@@ -23,7 +24,7 @@ log = logging.getLogger(__name__)
 
 
 def default_work_dir(group: str, name: str) -> Path:
-    """Where intermediate arrays go: beside the store that gets the labels; in the current directory for an address."""
+    """Default work directory: beside the store that gets the labels, or in the current directory for an address."""
     store = place(group)
     if isinstance(store, Path):
         return store.parent / f"{store.name.removesuffix('.zarr')}.bigcp3d" / name
@@ -32,53 +33,49 @@ def default_work_dir(group: str, name: str) -> Path:
 
 
 def reuse_kept(plan: Plan, request: Request) -> Plan:
-    """The plan, starting from kept maps where there are any that it would predict itself.
+    """The plan, which starts from kept maps if there are any that it would predict itself.
 
-    ``request.start`` says whether it may, or must ("maps"), start from these. A run that was begun is carried on as it
-    was begun.
+    ``request.start`` says whether it may ("auto") or must ("maps") do so. An unfinished run continues as it began.
     """
     if request.start == "image" or not plan.predicts:
         return plan
     unfinished = _read_unfinished(WorkDir.of(plan))
     if request.start == "auto" and unfinished is not None and unfinished.key == plan.key:
         return plan
-    device = _device_here() if request.scheduler is None else None
+    device = device_here() if request.scheduler is None else None
     fitting, others = [], []
     for folder in _candidates(plan):
         if differing := _why_not(plan, folder, device):
             others.append(f"{folder}: {'; '.join(differing)}")
         else:
-            fitting.append(_from_maps(plan, folder))
+            storage = plan.storage.model_copy(update={"keep_maps": False})
+            fitting.append(plan.model_copy(update={"given": Given(maps=str(folder)), "storage": storage}))
     for other in others:
-        log.info("not used: %s (--maps DIR takes maps all the same)", other)
+        log.info("not used: %s (--maps DIR uses maps anyway)", other)
     if request.start == "maps" and not fitting:
         found_text = "\n  ".join(others) or f"no kept maps near {plan.storage.work_dir}"
         raise InputError(
             "there are no kept maps that this run would predict itself (--from maps). Found:\n"
-            f"  {found_text}\nGive the settings that they were predicted with, or --maps DIR to take maps all the "
-            "same, or leave --from out (--keep-maps keeps them)"
+            f"  {found_text}\nGive the settings that they were predicted with, or --maps DIR to use them anyway, or "
+            "leave --from out (--keep-maps keeps maps)"
         )
     begun = [other for other in fitting if unfinished is not None and other.key == unfinished.key]
     return [*begun, *fitting, plan][0]
 
 
-def _from_maps(plan: Plan, folder: Path) -> Plan:
-    """The same run, from maps that a folder holds."""
-    storage = plan.storage.model_copy(update={"keep_maps": False})
-    return plan.model_copy(update={"given": Given(maps=str(folder)), "storage": storage})
-
-
 def _why_not(plan: Plan, folder: Path, device: str | None) -> list[str]:
-    """Why the maps that a folder keeps are not those that the plan would predict; empty where they are."""
+    """Why the maps of a folder are not those that the plan would predict; empty if they are."""
     try:
         kept = read_kept(folder)
     except InputError as error:
         return [str(error).removeprefix(f"{folder}: ")]
-    return ["what it keeps is not known, as its record is damaged"] if kept is None else kept.differences(plan, device)
+    return (
+        ["its record is damaged, so it is not known what it keeps"] if kept is None else kept.differences(plan, device)
+    )
 
 
 def _candidates(plan: Plan) -> Iterator[Path]:
-    """Folders in which maps are kept: this run's own first, then others by name."""
+    """Folders with kept maps: first this run's own, then others by name."""
     own = Path(plan.storage.work_dir)
     homes = {own.parent, default_work_dir(plan.source.image.path, "cells").parent}
     seen = [child for home in sorted(homes) if home.is_dir() for child in sorted(home.iterdir())]
@@ -88,15 +85,8 @@ def _candidates(plan: Plan) -> Iterator[Path]:
 
 
 def _read_unfinished(work: WorkDir) -> Plan | None:
-    """The plan of a run that was begun there and not finished."""
+    """The plan of an unfinished run in a work directory, if it can be read."""
     try:
         return None if work.finished.exists() else read_plan(work.root)
     except InputError:
         return None
-
-
-def _device_here() -> str:
-    """Kind of device that a local worker predicts on."""
-    import torch
-
-    return "cuda" if torch.cuda.is_available() else "cpu"

@@ -1,6 +1,6 @@
-"""The grids of a run: which level of the pyramid is read, on which working grid it is computed, where labels lie.
+"""The grids of a run: the level of the pyramid that is read, the working grid, and the level of the labels.
 
-All three follow from the image's metadata and what the user says of the cells; nothing depends on blocks. ::
+All three follow from the image's metadata and the user's request. None depends on blocks. ::
 
     level 0  ............  --roi, --min-volume and positions are counted in its voxels
     level L  . . . . . .   read: the coarsest that is no coarser than the working grid on any axis
@@ -42,7 +42,7 @@ class Grids:
     shape: Vec3
 
     def to_labels(self, roi: Box | None, image: ImageInfo) -> Box | None:
-        """A region in voxels of level 0 as the voxels of the labels that meet it."""
+        """The voxels of the labels that touch a region in voxels of level 0."""
         if roi is None or self.labels_level == 0:
             return roi
         ratio = level_ratio(image, self.labels_level)
@@ -54,7 +54,7 @@ class Grids:
 
 
 def choose_grids(image: ImageInfo, request: Request, card: ModelCard) -> Grids:
-    """Decide on the grids from metadata; refuses what cannot be, such as cells 16 times larger than the model's."""
+    """Choose the grids from metadata. Raises an `InputError` if a diameter or scale must be wrong."""
     check_level(image, request.labels_level)
     base = _base_factors(image, request, card)
     if request.level is not None:
@@ -77,15 +77,15 @@ def choose_grids(image: ImageInfo, request: Request, card: ModelCard) -> Grids:
 
 
 def _per_voxel(image_factors: Factors, ratio: Factors) -> Factors:
-    """Factors counted in the voxels of a level; 1 where it is that but for rounding."""
+    """Factors counted in the voxels of a level; those of 1 are freed from rounding errors."""
     factors = tuple(f / r for f, r in zip(image_factors, ratio, strict=True))
     return tuple(1.0 if abs(f - 1) < 1e-9 else f for f in factors)  # type: ignore[return-value]
 
 
 def _base_factors(image: ImageInfo, request: Request, card: ModelCard) -> Factors | None:
-    """Level-0 voxels per working voxel, so that a cell of the given diameter has the model's; None where none is given.
+    """Level-0 voxels per working voxel, at which a cell has the model's diameter; None without a given diameter.
 
-    A diameter in voxels counts along the finest axis; other axes follow from the scale, or are taken as alike.
+    A diameter in voxels counts along the finest axis. The other axes follow from the scale, or have equal voxels.
     """
     if request.diameter_um is None and request.diameter_vox is None:
         return None
@@ -97,9 +97,8 @@ def _base_factors(image: ImageInfo, request: Request, card: ModelCard) -> Factor
         diameter = request.diameter_vox * min(scale)
     elif scale is None:
         raise InputError(
-            f"{image.path} (OME-Zarr {image.version}) does not say how large its voxels are, so --diameter in "
-            "micrometres means nothing; add --scale Z Y X (micrometres per voxel of level 0), give --diameter-voxels, "
-            "or leave --diameter out"
+            f"{image.path} (OME-Zarr {image.version}) does not say its voxel size, which --diameter in micrometres "
+            "needs; add --scale Z Y X (micrometres per voxel of level 0), or give --diameter-voxels"
         )
     else:
         diameter = request.diameter_um or 0.0
@@ -107,11 +106,11 @@ def _base_factors(image: ImageInfo, request: Request, card: ModelCard) -> Factor
 
 
 def _check_range(image: ImageInfo, factors: Factors, level: int) -> None:
-    """Refuse what can only be a wrong diameter or scale."""
+    """Refuse factors that can only come from a wrong diameter or scale."""
     for axis, factor in zip("zyx", factors, strict=True):
         if not FACTOR_RANGE[0] <= factor <= FACTOR_RANGE[1]:
             raise InputError(
-                f"{image.path}: the diameter asks for {factor:.3g} voxels of level {level} per working voxel on axis "
-                f"{axis}, where the scale of level 0 is {image.levels[0].scale_um} um (z, y, x); allowed are "
-                f"{FACTOR_RANGE[0]:g} to {FACTOR_RANGE[1]:g}: check --diameter and --scale, both in micrometres"
+                f"{image.path}: the diameter needs {factor:.3g} voxels of level {level} per working voxel on axis "
+                f"{axis}; allowed are {FACTOR_RANGE[0]:g} to {FACTOR_RANGE[1]:g}. The scale of level 0 is "
+                f"{image.levels[0].scale_um} um (z, y, x): check --diameter and --scale, both in micrometres"
             )

@@ -1,10 +1,9 @@
-"""Makes the frozen `Plan` from what a user asks, with every check that needs no voxels. Nothing is written here."""
+"""Makes the frozen `Plan` from the user's request, with every check that needs no voxels. Writes nothing."""
 
 from __future__ import annotations
 
 import dataclasses
 import math
-from collections.abc import Sequence
 
 from bigcp3d.edge.image.given_maps import default_min_foreground, open_maps
 from bigcp3d.edge.image.image import ImageInfo, open_image
@@ -21,6 +20,7 @@ from bigcp3d.pure.memory import format_bytes
 from bigcp3d.pure.predict.patches import choose_patch
 from bigcp3d.pure.track.radius import closing_radius, path_reach, path_steps, smallest_volume
 from bigcp3d.pure.track.tracking import MAX_REACH
+from bigcp3d.schedule.clusters.this_machine import device_here
 from bigcp3d.schedule.planning.asked import what_was_asked
 from bigcp3d.schedule.planning.channels import choose_channels
 from bigcp3d.schedule.planning.find_kept_maps import default_work_dir, reuse_kept
@@ -49,9 +49,9 @@ SMALLEST_BLOCK = 64
 
 
 def make_plan(request: Request) -> Plan:
-    """Plan a run; refuses whatever can be known to fail before voxels are read.
+    """Plan a run. Raises an error for all that must fail and can be seen without voxels.
 
-    An existing target is checked later (`bigcp3d.schedule.running.start`), since a run may be carried on.
+    An existing target is checked later (`bigcp3d.schedule.running.start`), because it may be that of an unfinished run.
     """
     request.check()
     refuse_address(request.work_dir, "--work-dir", "on a cluster, a folder of a file system that all workers share")
@@ -60,26 +60,21 @@ def make_plan(request: Request) -> Plan:
     grids = choose_grids(image, request, card)
     given, min_foreground = _given_maps(request, grids.shape, image.times)
     radius = request.radius_vox or card.diameter_vox / 2
-    tracking = _tracking(request, radius)
-    filters = _filters(request, grids, radius, card.min_foreground if min_foreground is None else min_foreground)
-    where = _where(request, image, grids)
-    block = request.block or (LARGEST_BLOCK,) * 3
-    execution = Execution(block=_cut(block, grids.shape), missing_chunks=request.missing_chunks)
-    output = _output(request, image, grids, execution.block)
-    target = output.target
+    block = vec3(map(min, request.block or (LARGEST_BLOCK,) * 3, grids.shape))
+    output = _output(request, image, grids, block)
     plan = Plan(
         source=Source(image=dataclasses.replace(image, label_names=()), level=grids.level, channels=channels),
         sampling=Sampling(factors=grids.factors, shape=grids.shape),
         prediction=_prediction(request, card, grids.shape),
         given=given,
-        where=where,
-        tracking=tracking,
+        where=_where(request, image, grids),
+        tracking=_tracking(request, radius),
         grouping=Grouping(closing_vox=closing_radius(radius) if request.closing_vox is None else request.closing_vox),
-        filters=filters,
+        filters=_filters(request, grids, radius, card.min_foreground if min_foreground is None else min_foreground),
         output=output,
-        execution=execution,
+        execution=Execution(block=block, missing_chunks=request.missing_chunks),
         storage=Storage(
-            work_dir=str(request.work_dir or default_work_dir(target.group, target.name)),
+            work_dir=str(request.work_dir or default_work_dir(output.target.group, output.target.name)),
             model=None if given.maps else str(request.model),
             keep_maps=request.keep_maps and given.maps is None,
             on_error=request.on_error,
@@ -94,7 +89,7 @@ def make_plan(request: Request) -> Plan:
 
 
 def _given_maps(request: Request, shape: Vec3, times: int) -> tuple[Given, float | None]:
-    """Maps that the user gave, and the smallest mean foreground that they say fits their model."""
+    """Maps that the user gave, and the default filter on the mean foreground that is stored with them."""
     if request.maps is None:
         return Given(), None
     maps = str(place(request.maps)) if is_address(request.maps) else str(request.maps)
@@ -106,14 +101,14 @@ def _tracking(request: Request, radius: float) -> Tracking:
     reach = path_reach(radius)
     if reach > MAX_REACH:
         raise InputError(
-            f"radius is {radius:g} working voxels, so paths of {reach}; paths are stored in int8, so the radius may "
-            f"be {MAX_REACH / 3:.0f} at most: give --diameter, which chooses a coarser working grid"
+            f"radius is {radius:g} working voxels; {MAX_REACH / 3:.0f} is the largest, as paths are stored in int8; "
+            "give --diameter, which chooses a coarser working grid"
         )
     return Tracking(foreground=max(1, round(request.foreground * 127)), steps=path_steps(radius), reach=reach)
 
 
 def _filters(request: Request, grids: Grids, radius: float, min_foreground: float) -> Filters:
-    """Volumes are asked for in voxels of level 0, and filtered in working voxels."""
+    """The filters; requested volumes are in voxels of level 0, those of the filters in working voxels."""
     factor = math.prod(grids.image_factors)
     if request.min_foreground is not None:
         min_foreground = request.min_foreground
@@ -147,7 +142,7 @@ def _prediction(request: Request, card: ModelCard, shape: Vec3) -> Prediction:
         low_percentile=card.low_percentile,
         high_percentile=card.high_percentile,
         clip=card.clip,
-        precision=_precision(request, card) if predicts else "float32",
+        precision=choose_precision(request, card) if predicts else "float32",
         representation=card.representation,
         scale_vox=card.scale_vox,
     )
@@ -160,7 +155,7 @@ def _output(request: Request, image: ImageInfo, grids: Grids, block: Vec3) -> Ou
 
 
 def _choose_block(plan: Plan, request: Request, image: ImageInfo, grids: Grids) -> Plan:
-    """The largest block that fits in memory and gives every worker one; halves the longest side until it does."""
+    """Halve the longest side of the block until it fits in memory and there is a block for every worker."""
     while True:
         block = plan.execution.block
         fits = request.scheduler is not None or worker_bytes(plan) <= request.machines.limit_bytes
@@ -174,44 +169,36 @@ def _choose_block(plan: Plan, request: Request, image: ImageInfo, grids: Grids) 
         plan = plan.model_copy(update={"execution": execution, "output": _output(request, image, grids, block)})
 
 
-def _cut(block: Sequence[int], shape: Vec3) -> Vec3:
-    """A block that is no larger than the volume."""
-    return vec3(min(b, s) for b, s in zip(block, shape, strict=True))
-
-
 def _refuse_partial(plan: Plan) -> None:
-    """Refuse maps that a run of a region or a mask kept, which are empty elsewhere: that would be background."""
+    """Refuse maps that a run of a region or a mask kept, if this run needs voxels that they do not hold."""
     maps = plan.given.maps
     kept = None if maps is None or is_address(maps) else read_kept(maps)
     if kept is not None and not kept.holds(plan):
         raise InputError(
-            f"{maps}: found maps that were kept by a run of a region or a mask, and hold nothing outside it; needed "
-            "are those of all that is asked for: give the same --roi and --mask and no larger --radius, or leave "
-            "--maps out"
+            f"{maps}: these maps were kept by a run of a region or a mask and hold nothing outside it; give the same "
+            "--roi and --mask and no larger --radius, or leave --maps out"
         )
 
 
-def _precision(request: Request, card: ModelCard) -> str:
-    """What the network computes in: as asked, else as the card says, else bfloat16 where this machine is fast in it."""
+def choose_precision(request: Request, card: ModelCard) -> str:
+    """The requested precision, else that of the model's card, else bfloat16 if this machine is fast in it."""
     precision = card.precision if request.precision == "auto" else request.precision
     if precision != "auto":
         return precision
-    import torch  # takes seconds, and every other check comes first
+    from bigcp3d.pure.predict.run_network import fast_precision  # imports torch, which takes seconds
 
-    from bigcp3d.pure.predict.run_network import fast_precision
-
-    return fast_precision("cuda" if torch.cuda.is_available() else "cpu")
+    return fast_precision(device_here())
 
 
 def _label_block(block: Vec3, factors: Factors) -> Vec3:
-    """A block of the label image that covers about a block of the working grid; whole chunks of 64 where it has any."""
+    """A block of the label image about as large as a block of the working grid, in whole chunks if not smaller."""
     sides = [max(1, round(b * f)) for b, f in zip(block, factors, strict=True)]
     return vec3(CHUNK * round(side / CHUNK) if 4 * side >= 3 * CHUNK else side for side in sides)
 
 
 def check_memory(plan: Plan, limit_bytes: int, threads: int = 1) -> None:
-    """Refuse a plan whose tasks do not fit in a worker."""
-    if not fits_memory(plan, limit_bytes, threads):
+    """Raise an `InputError` for a plan whose tasks do not fit into a worker's memory."""
+    if worker_bytes(plan, threads) > limit_bytes:
         passes = task_bytes(plan)
         worst = max(passes, key=lambda name: passes[name])
         raise InputError(
@@ -219,8 +206,3 @@ def check_memory(plan: Plan, limit_bytes: int, threads: int = 1) -> None:
             f"{plan.execution.block}: pass {worst} needs {format_bytes(worker_bytes(plan, threads))}; give a smaller "
             "--block, fewer threads or --workers, or a larger --memory-limit (memory in the file of --cluster-config)"
         )
-
-
-def fits_memory(plan: Plan, limit_bytes: int, threads: int) -> bool:
-    """Whether a worker can run so many tasks at once."""
-    return worker_bytes(plan, threads) <= limit_bytes

@@ -1,4 +1,4 @@
-"""Where to work, in a user's words: a region of interest, time points, a mask; turned into boxes of voxels."""
+"""Reads the region of interest, the time points and the mask that a user gives."""
 
 from __future__ import annotations
 
@@ -20,11 +20,10 @@ ROI_FORM = "write Z0:Z1,Y0:Y1,X0:X1 in voxels of level 0, such as 0:64,100:228,:
 
 
 def find_region(roi: str | Ends | None, image: ImageInfo, scale_um: Float3 | None = None) -> Box | None:
-    """A region of interest as a box of voxels of level 0; None where it is the whole image.
+    """A region of interest as a box of voxels of level 0; None if it is the whole image.
 
-    Ends are half open and may be left out. In micrometres they are in the image's own coordinates, its translation
-    included, and a voxel belongs to the region if its centre does. ``scale_um`` is what a user gives in the place of
-    the image's.
+    Ends are half open and may be left out. Micrometres include the image's translation, and a voxel belongs to the
+    region if its centre does. ``scale_um`` replaces the image's voxel size.
     """
     if roi is None:
         return None
@@ -34,8 +33,8 @@ def find_region(roi: str | Ends | None, image: ImageInfo, scale_um: Float3 | Non
     level = (image if scale_um is None else placed(image, scale_um)).levels[0]
     if micrometres and level.scale_um is None:
         raise InputError(
-            f"{image.path} does not say how large its voxels are, so a region in micrometres means nothing; "
-            "give --scale, or --roi in voxels"
+            f"{image.path} does not say its voxel size, which a region in micrometres needs; give --scale, or --roi in "
+            "voxels"
         )
     start, stop = [], []
     for axis, (low, high) in enumerate(ends):
@@ -54,7 +53,7 @@ def find_region(roi: str | Ends | None, image: ImageInfo, scale_um: Float3 | Non
 
 
 def _parse(text: str) -> tuple[list[tuple[float | None, float | None]], bool]:
-    """Ends along z, y and x, and whether they are micrometres."""
+    """Ends along z, y and x, and whether they are in micrometres."""
     match = re.fullmatch(r"\s*(.*?)\s*(um|µm)?\s*", text)
     body, unit = match.groups() if match else ("", None)
     number = r"[+-]?\d+(?:\.\d+)?" if unit else r"\d+"
@@ -80,18 +79,18 @@ def find_times(times: str | int | None, image: ImageInfo) -> tuple[int, ...]:
         return (check_time(image, int(found[1])),)
     chosen = range(image.times)[int(found[1]) if found[1] else None : int(found[3]) if found[3] else None]
     if not chosen:
-        raise InputError(f"{image.path}: found time points {times!r}, which are none; {form}")
+        raise InputError(f"{image.path}: found time points {times!r}, which holds none; {form}")
     return tuple(chosen)
 
 
 def open_mask(path: str | Path, image: ImageInfo, label_factors: Factors) -> tuple[ImageInfo, int, Factors]:
-    """A mask, the level of it to read, and its voxels per working voxel.
+    """A mask, its level to read, and voxels of that level per working voxel.
 
-    The coarsest level is taken whose voxels are not larger than a working voxel, else the finest.
+    The level is the coarsest whose voxels are not larger than a working voxel, else the finest.
     """
     mask = open_image(path)
     if mask.channels != 1:
-        raise InputError(f"{mask.path}: found a mask of {mask.channels} channels; allowed is one; choose one of them")
+        raise InputError(f"{mask.path}: found a mask of {mask.channels} channels; give a mask of one channel")
     if mask.times not in (1, image.times):
         raise InputError(
             f"{mask.path}: found a mask of {mask.times} time points for an image of {image.times}; allowed are 1 and "
@@ -108,8 +107,7 @@ def open_mask(path: str | Path, image: ImageInfo, label_factors: Factors) -> tup
         if any(abs(c - b) > 1.01 * max(r, 1) for c, b, r in zip(covered, base.shape, ratio, strict=True)):
             raise InputError(
                 f"{mask.path}: found a mask that covers {tuple(round(c, 1) for c in covered)} voxels (z, y, x) of an "
-                f"image of {base.shape}; allowed is the same volume, at any resolution: cut or pad the mask, or "
-                "mend its scale"
+                f"image of {base.shape}; it must cover the same volume: cut or pad the mask, or correct its scale"
             )
         choices.append(tuple(f / r for f, r in zip(label_factors, ratio, strict=True)))  # type: ignore[arg-type]
     fine = [number for number, factors in enumerate(choices) if min(factors) >= 1 - 1e-9]

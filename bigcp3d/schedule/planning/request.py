@@ -1,6 +1,6 @@
-"""What a user asks of a segmentation: every option once, and what is refused before any image is opened.
+"""The options of a segmentation, each declared once, and the checks that need no image.
 
-Imports nothing heavy, since the command line reads the options from here whenever it shows its help.
+Imports nothing heavy, because the command line reads the options whenever it shows its help.
 """
 
 from __future__ import annotations
@@ -17,7 +17,7 @@ from bigcp3d.option import Option, check_choices
 from bigcp3d.pure.boxes import Vec3
 
 if TYPE_CHECKING:
-    from bigcp3d.schedule.clusters.machines import Machines
+    from bigcp3d.schedule.clusters.requested_machines import Machines
 
 IMAGE = "What to segment"
 RESULT = "Where the labels go"
@@ -27,348 +27,158 @@ MACHINE = "Blocks and machines (none of these changes the labels)"
 RUN = "The run"
 
 LARGEST_CLOSING = 21
-"""The closing of the largest radius whose paths can be stored."""
+"""Closing radius in working voxels of the largest cells whose paths can be stored."""
 
 SWEPT = ("foreground", "radius_vox", "min_volume", "max_volume", "min_foreground", "max_elongation", "max_flow_error")
-"""Settings of which a sweep tries several values."""
+"""Settings that a sweep can vary."""
 
 Roi = str | Sequence[tuple[float | None, float | None]]
-MemoryLimit = Annotated[
-    str | int | None,
-    Option(
-        "Memory of one worker, such as 4GiB. Default: this machine's memory, divided among the workers.",
-        MACHINE,
-        "SIZE",
-    ),
-]
-Scheduler = Annotated[
-    str | None,
-    Option(
-        "Address of a running Dask scheduler (tcp://host:8786). Its workers need the same files and packages. Default: "
-        "a cluster is started.",
-        MACHINE,
-        "ADDRESS",
-    ),
-]
+MEMORY = "Memory of one worker, such as 4GiB. Default: this machine's memory, divided among the workers."
+MemoryLimit = Annotated[str | int | None, Option(MACHINE, "SIZE", asked=False, help=MEMORY)]
+ADDRESS = "Running Dask scheduler (tcp://host:8786); its workers need the same files. Default: a cluster is started."
+Scheduler = Annotated[str | None, Option(MACHINE, "ADDRESS", asked=False, help=ADDRESS)]
 
 
 @dataclass(frozen=True)
 class Request:
     """The options of a segmentation; the arguments of `bigcp3d.segment`."""
 
-    source: Annotated[
-        str | Path,
-        Option(
-            "OME-Zarr image (0.1 to 0.5): a path, s3://BUCKET/PATH or https://.", metavar="IN.zarr", positional=True
-        ),
-    ]
-    diameter_um: Annotated[
-        float | None,
-        Option(
-            "Expected cell diameter in micrometres. The image is resampled so that cells have the diameter that the "
-            "model knows. Default: the image is taken as it is.",
-            IMAGE,
-            "UM",
-        ),
-    ] = None
-    diameter_vox: Annotated[
-        float | None,
-        Option(
-            "The same in voxels of level 0, along its finest axis. The other axes follow from the scale; without a "
-            "scale, voxels are cubes.",
-            IMAGE,
-            "VOX",
-            "--diameter-voxels",
-        ),
-    ] = None
-    scale_um: Annotated[
-        tuple[float, float, float] | None,
-        Option(
-            "Voxel size of level 0 in micrometres, where the store has none or a wrong one. Default: what the store "
-            "says.",
-            IMAGE,
-            "Z Y X",
-        ),
-    ] = None
-    model: Annotated[
-        str,
-        Option(
-            "membrane, nuclei, or a .safetensors file (see: bigcp3d models); cellpose:NAME or cellpose:PATH for a "
-            "Cellpose model, run on xy, xz and yz planes.",
-            IMAGE,
-            "NAME|PATH",
-        ),
-    ] = "membrane"
-    channel: Annotated[
-        int | str | Sequence[int | str] | None,
-        Option(
-            "Channel, from 0, or its name. Several for a model that takes several, in its order (see: bigcp3d models). "
-            "Default: the first; for a model with several, the channels of the same names.",
-            IMAGE,
-            "N|NAME",
-            many=True,
-        ),
-    ] = None
-    level: Annotated[
-        int | None,
-        Option(
-            "Resolution to read, 0 the finest. Default: with a diameter the coarsest that is fine enough, else 0.",
-            IMAGE,
-            "N",
-        ),
-    ] = None
-    roi: Annotated[
-        Roi | None,
-        Option(
-            "Label this region only, in voxels of level 0 (0:64,100:228,:), or in micrometres with um at its end. "
-            "Cells inside are those of the whole volume, voxel by voxel; only their numbers differ.",
-            IMAGE,
-            "Z0:Z1,Y0:Y1,X0:X1",
-        ),
-    ] = None
-    mask: Annotated[
-        str | Path | None,
-        Option(
-            "Look for cells where this OME-Zarr image or labels group is above 0. It shows the same volume at any "
-            "resolution.",
-            IMAGE,
-            "MASK.zarr",
-        ),
-    ] = None
-    time: Annotated[
-        str | int | None,
-        Option(
-            "Time points: 5, or 3:10 for 3 to 9. Labels of the others stay empty. Default: all.", IMAGE, metavar="A:B"
-        ),
-    ] = None
-    output: Annotated[
-        str | Path | None,
-        Option(
-            "Another store for the labels, a path or s3://BUCKET/PATH, which points back to its source. Default: the "
-            "image's own group.",
-            RESULT,
-            "OUT.zarr",
-        ),
-    ] = None
-    labels_level: Annotated[
-        int,
-        Option(
-            "Resolution of the image on which the labels lie, 0 the finest. Coarser labels are smaller files.",
-            RESULT,
-            "N",
-        ),
-    ] = 0
-    name: Annotated[str, Option("Name of the labels: labels/NAME.", RESULT)] = "cells"
-    overwrite: Annotated[
-        bool,
-        Option(
-            "Replace labels of this name, and the table; discard an unfinished run with other settings. A run with the "
-            "same settings is carried on.",
-            RESULT,
-        ),
-    ] = False
-    keep_maps: Annotated[
-        bool,
-        Option(
-            "Keep the predicted maps (int8, 4 bytes a voxel) in WORK_DIR, to tune the later steps without predicting "
-            "again: the same command with another threshold, radius, filter or --name finds them.",
-            RESULT,
-        ),
-    ] = False
-    table: Annotated[
-        str | Path | None,
-        Option(
-            "Measure the cells as well, one row each: FILE.csv, FILE.parquet, or zarr for a table inside the store "
-            "(see: bigcp3d measure).",
-            RESULT,
-            "FILE|zarr",
-        ),
-    ] = None
-    min_volume: Annotated[
-        float | None,
-        Option(
-            "Smallest cell, in voxels of the image. Default: 1/40 of a ball of the expected diameter; 0 keeps all.",
-            CELLS,
-            "VOX",
-        ),
-    ] = None
-    max_volume: Annotated[float | None, Option("Largest cell, in voxels of the image.", CELLS, "VOX")] = None
-    min_foreground: Annotated[
-        float | None,
-        Option(
-            "Lowest mean predicted foreground of a cell: how sure the network is of it. 0 keeps all. Default: the "
-            "model's.",
-            CELLS,
-            "0..1",
-        ),
-    ] = None
-    max_elongation: Annotated[
-        float | None, Option("Longest over shortest principal axis, 1 for a ball.", CELLS, "RATIO")
-    ] = None
-    max_flow_error: Annotated[
-        float | None,
-        Option(
-            "Mean squared difference between the predicted flow and the flow of the cell found, in (voxels per step) "
-            "squared, 0 to about 4. Costs one more pass.",
-            CELLS,
-            "E",
-        ),
-    ] = None
-    foreground: Annotated[
-        float, Option("Voxels with a predicted foreground above this belong to cells.", METHOD, "0..1")
-    ] = 0.5
-    radius_vox: Annotated[
-        float | None,
-        Option(
-            "Expected cell radius in working voxels. Steps, reach (3 x) and closing follow from it. Default: half the "
-            "model's diameter.",
-            METHOD,
-            "VOX",
-        ),
-    ] = None
-    closing_vox: Annotated[
-        int | None,
-        Option(
-            "End points of paths nearer than about twice this are one cell, in working voxels, 0 to 21. Default: half "
-            "the radius.",
-            METHOD,
-            "VOX",
-        ),
-    ] = None
-    maps: Annotated[
-        str | Path | None,
-        Option(
-            "Start from these maps, whatever they were predicted from: a WORK_DIR with kept maps, or maps of another "
-            "tool, zarr or OME-Zarr, (4, Z, Y, X) or (T, 4, Z, Y, X), foreground 0..1 and flow z, y, x in voxels per "
-            "step towards the cell's centre (store the negative of flows that point away); floats, cut to -1..1, or "
-            "int8 times 127; no NaN. Give --radius with it.",
-            METHOD,
-            "MAPS.zarr",
-        ),
-    ] = None
-    start: Annotated[
-        Literal["auto", "maps", "image"],
-        Option(
-            "Where to start. auto: from maps that an earlier run on this image kept (--keep-maps), if they are those "
-            "that this run would predict. maps: stop where there are none, and list what differs. image: predict.",
-            METHOD,
-            flag="--from",
-        ),
-    ] = "auto"
-    precision: Annotated[
-        Literal["auto", "float32", "bfloat16"],
-        Option(
-            "In which the network computes. auto: bfloat16 where this machine has instructions for it, 2 to 4 times as "
-            "fast. It changes the maps a little. A run is carried on in the precision in which it began.",
-            METHOD,
-        ),
-    ] = "auto"
-    block: Annotated[
-        Vec3 | None,
-        Option("Block in working voxels. Default: chosen from the volume and the memory limit.", MACHINE, "Z Y X"),
-    ] = None
-    workers: Annotated[
-        int | str | None,
-        Option(
-            "Worker processes of the cluster that is started; with MIN:MAX as many as there is work for. Default: one "
-            "a core of this machine.",
-            MACHINE,
-            "N|MIN:MAX",
-        ),
-    ] = None
+    source: Annotated[str | Path, Option(metavar="IN.zarr", positional=True, asked=False)]
+    """OME-Zarr image (0.1 to 0.5): a path, s3://BUCKET/PATH or https://."""
+    diameter_um: Annotated[float | None, Option(IMAGE, "UM")] = None
+    """Expected cell diameter in micrometres. The image is resampled so that cells have the diameter that the model
+    knows. Default: the image is not resampled."""
+    diameter_vox: Annotated[float | None, Option(IMAGE, "VOX", "--diameter-voxels")] = None
+    """The same in voxels of level 0, along its finest axis. The other axes follow from the scale. Without a scale,
+    voxels are taken as cubes."""
+    scale_um: Annotated[tuple[float, float, float] | None, Option(IMAGE, "Z Y X")] = None
+    """Voxel size of level 0 in micrometres, if that in the store is missing or wrong. Default: that of the store."""
+    model: Annotated[str, Option(IMAGE, "NAME|PATH")] = "membrane"
+    """membrane, nuclei, or a .safetensors file (see: bigcp3d models). cellpose:NAME or cellpose:PATH for a Cellpose
+    model, which runs on xy, xz and yz planes."""
+    channel: Annotated[int | str | Sequence[int | str] | None, Option(IMAGE, "N|NAME", many=True)] = None
+    """Number of the channel, from 0, or its name. Give it several times for a model of several channels, in the model's
+    order (see: bigcp3d models). Default: the channels with the model's names; for a model of one channel, the first."""
+    level: Annotated[int | None, Option(IMAGE, "N")] = None
+    """Resolution to read; 0 is the finest. Default: with a diameter, the coarsest that is fine enough; else 0."""
+    roi: Annotated[Roi | None, Option(IMAGE, "Z0:Z1,Y0:Y1,X0:X1")] = None
+    """Label this region only: 0:64,100:228,: in voxels of level 0; with um at the end, micrometres. Cells inside it are
+    the same voxel by voxel as in a run on the whole volume; only their numbers differ."""
+    mask: Annotated[str | Path | None, Option(IMAGE, "MASK.zarr")] = None
+    """Look for cells only where this OME-Zarr image or labels group is above 0. It must cover the same volume, at any
+    resolution."""
+    time: Annotated[str | int | None, Option(IMAGE, metavar="A:B")] = None
+    """Time points: 5, or 3:10 for 3 to 9. Labels of the others stay empty. Default: all."""
+    output: Annotated[str | Path | None, Option(RESULT, "OUT.zarr", asked=False)] = None
+    """Another store for the labels: a path or s3://BUCKET/PATH. It refers to the image. Default: the labels are written
+    into the image."""
+    labels_level: Annotated[int, Option(RESULT, "N")] = 0
+    """Resolution of the labels; 0 is the finest of the image. Coarser labels take less space."""
+    name: Annotated[str, Option(RESULT, asked=False)] = "cells"
+    """Name of the labels: labels/NAME."""
+    overwrite: Annotated[bool, Option(RESULT, asked=False)] = False
+    """Replace labels of this name and their table. Discard an unfinished run with other settings; one with the same
+    settings is continued."""
+    keep_maps: Annotated[bool, Option(RESULT, asked=False)] = False
+    """Keep the predicted maps in WORK_DIR (4 bytes a voxel). The same command with another threshold, radius, filter or
+    --name then finds them and does not predict again."""
+    table: Annotated[str | Path | None, Option(RESULT, "FILE|zarr", asked=False)] = None
+    """Also measure the cells, one row each: FILE.csv, FILE.parquet, or zarr for a table inside the store (see: bigcp3d
+    measure)."""
+    min_volume: Annotated[float | None, Option(CELLS, "VOX")] = None
+    """Smallest cell, in voxels of the image. 0 keeps all. Default: 1/40 of a ball of the expected diameter."""
+    max_volume: Annotated[float | None, Option(CELLS, "VOX")] = None
+    """Largest cell, in voxels of the image."""
+    min_foreground: Annotated[float | None, Option(CELLS, "0..1")] = None
+    """Lowest mean predicted foreground of a cell, which says how sure the network is. 0 keeps all. Default: the
+    model's."""
+    max_elongation: Annotated[float | None, Option(CELLS, "RATIO")] = None
+    """Largest ratio of the longest to the shortest principal axis. A ball has 1."""
+    max_flow_error: Annotated[float | None, Option(CELLS, "E")] = None
+    """Largest mean squared difference between the predicted flow and the flow of the found cell, in (voxels per step)
+    squared: 0 to about 4. Needs one more pass."""
+    foreground: Annotated[float, Option(METHOD, "0..1")] = 0.5
+    """Voxels with a predicted foreground above this belong to cells."""
+    radius_vox: Annotated[float | None, Option(METHOD, "VOX")] = None
+    """Expected cell radius in working voxels. Steps, longest path (3 radii) and closing follow from it. Default: half
+    the model's diameter."""
+    closing_vox: Annotated[int | None, Option(METHOD, "VOX")] = None
+    """Paths that end less than about twice this apart form one cell; in working voxels, 0 to 21. Default: half the
+    radius."""
+    maps: Annotated[str | Path | None, Option(METHOD, "MAPS.zarr")] = None
+    """Start from these maps, without a check of what they were predicted from: a WORK_DIR with kept maps, or maps of
+    another tool in zarr or OME-Zarr. Their shape is (4, Z, Y, X) or (T, 4, Z, Y, X): foreground 0..1, then flow z, y, x
+    in voxels per step towards the cell's centre (multiply flows that point away by -1). Values are floats, which are
+    cut to -1..1, or int8, which are 127 times the value; NaN is refused. Give --radius with it."""
+    start: Annotated[Literal["auto", "maps", "image"], Option(METHOD, flag="--from")] = "auto"
+    """auto: start from maps that an earlier run on this image kept (--keep-maps), if this run would predict the same;
+    else predict. maps: stop if there are no such maps, and list what differs. image: predict."""
+    precision: Annotated[Literal["auto", "float32", "bfloat16"], Option(METHOD)] = "auto"
+    """Number format in which the network computes. auto: bfloat16 if this machine has instructions for it, 2 to 4 times
+    as fast. It changes the maps a little. A run is continued in the precision in which it began."""
+    block: Annotated[Vec3 | None, Option(MACHINE, "Z Y X")] = None
+    """Block in working voxels. Default: chosen from the volume and the memory limit."""
+    workers: Annotated[int | str | None, Option(MACHINE, "N|MIN:MAX", asked=False)] = None
+    """Worker processes of the cluster that is started; with MIN:MAX, as many as there is work for. Default: one for
+    each core of this machine."""
     memory_limit: MemoryLimit = None
     scheduler: Scheduler = None
-    cluster: Annotated[
-        str,
-        Option(
-            "Where a cluster is started: local (this machine), slurm, lsf, pbs or ssh; all but local "
-            "need --cluster-config. deploy/README.md says which to pick.",
-            MACHINE,
-            "KIND",
-        ),
-    ] = "local"
-    cluster_config: Annotated[
-        str | Path | None,
-        Option(
-            "What the cluster needs to know: memory of a worker, queue, hosts. Examples: deploy/*.yaml.",
-            MACHINE,
-            "FILE.yaml",
-        ),
-    ] = None
-    tls: Annotated[
-        str | Path | None,
-        Option("Encrypt Dask's connections and refuse others; DIR holds ca.pem, cert.pem and key.pem.", MACHINE, "DIR"),
-    ] = None
-    work_dir: Annotated[
-        str | Path | None,
-        Option(
-            "Folder for intermediate arrays and finished blocks, seen by all workers; a file system. Default: "
-            "IN.bigcp3d/NAME; for s3:// targets BUCKET-IN.bigcp3d/NAME in the current directory.",
-            MACHINE,
-            "DIR",
-        ),
-    ] = None
-    executor: Annotated[
-        Literal["dask", "serial"],
-        Option("One process, no Dask: the reference that Dask must equal.", MACHINE, flag="--serial", switch="serial"),
-    ] = "dask"
-    on_error: Annotated[
-        Literal["fail", "skip"],
-        Option(
-            "Where a chunk of the input cannot be read. fail: its block fails, and blocks that do not need it are "
-            "finished. skip: the chunk becomes background (label 0) and is listed.",
-            RUN,
-        ),
-    ] = "fail"
-    missing_chunks: Annotated[
-        Literal["fill", "fail"],
-        Option(
-            "Chunks of the image that are not in the store. fill: they have the fill value, as Zarr defines, and are "
-            "counted. fail: they cannot be read; for images that are known to be whole.",
-            RUN,
-        ),
-    ] = "fill"
+    cluster: Annotated[str, Option(MACHINE, "KIND", asked=False)] = "local"
+    """Where to start a cluster: local (this machine), slurm, lsf, pbs or ssh. All but local need --cluster-config.
+    deploy/README.md says which to choose."""
+    cluster_config: Annotated[str | Path | None, Option(MACHINE, "FILE.yaml", asked=False)] = None
+    """Description of the cluster: memory of a worker, queue, hosts. Examples: deploy/*.yaml."""
+    tls: Annotated[str | Path | None, Option(MACHINE, "DIR", asked=False)] = None
+    """Encrypt Dask's connections and refuse others. DIR holds ca.pem, cert.pem and key.pem."""
+    work_dir: Annotated[str | Path | None, Option(MACHINE, "DIR", asked=False)] = None
+    """Folder for intermediate arrays and finished blocks, on a file system that all workers share. Default:
+    IN.bigcp3d/NAME beside the store; for s3:// targets BUCKET-IN.bigcp3d/NAME in the current directory."""
+    executor: Annotated[Literal["dask", "serial"], Option(MACHINE, flag="--serial", switch="serial", asked=False)] = (
+        "dask"
+    )
+    """Run in one process without Dask. This is the reference: Dask gives the same labels."""
+    on_error: Annotated[Literal["fail", "skip"], Option(RUN, asked=False)] = "fail"
+    """What to do if a chunk of the input cannot be read. fail: its block fails, and blocks that do not need it are
+    finished. skip: the chunk becomes background (label 0) and is listed."""
+    missing_chunks: Annotated[Literal["fill", "fail"], Option(RUN)] = "fill"
+    """What to do about chunks of the image that are not in the store. fill: take the fill value, as Zarr defines, and
+    count them. fail: treat them as unreadable, for images that must be complete."""
 
     def check(self) -> None:
-        """Refuse values that no image could make right."""
+        """Refuse values that are wrong for every image."""
         check_choices(self)
-        positive = {
-            "diameter": self.diameter_um,
-            "diameter in voxels": self.diameter_vox,
-            "radius": self.radius_vox,
-            "max volume": self.max_volume,
-            "max elongation": self.max_elongation,
-            "max flow error": self.max_flow_error,
-        }
-        for what, value in positive.items():
+        for name in ("diameter_um", "diameter_vox", "radius_vox", "max_volume", "max_elongation", "max_flow_error"):
+            value = getattr(self, name)
             if value is not None and not (math.isfinite(value) and value > 0):
-                raise InputError(f"{what} is {value}; it must be a positive number")
+                raise InputError(f"{name} is {value}; it must be a positive number")
         if self.diameter_um is not None and self.diameter_vox is not None:
             raise InputError("a diameter was given in micrometres and one in voxels; leave one out")
-        for what, triple in (("scale", self.scale_um), ("block", self.block)):
+        for name in ("scale_um", "block"):
+            triple = getattr(self, name)
             if triple is not None and not all(math.isfinite(v) and v > 0 for v in triple):
-                raise InputError(f"{what} is {triple}; it must be three positive numbers, in the order z y x")
-        for what, share in (("foreground", self.foreground), ("min foreground", self.min_foreground)):
+                raise InputError(f"{name} is {triple}; it must be three positive numbers, in the order z y x")
+        for name in ("foreground", "min_foreground"):
+            share = getattr(self, name)
             if share is not None and not 0 <= share <= 1:
-                raise InputError(f"{what} is {share}; it must lie between 0 and 1")
+                raise InputError(f"{name} is {share}; it must lie between 0 and 1")
         if self.min_volume is not None and self.min_volume < 0:
-            raise InputError(f"min volume is {self.min_volume}; it must be 0 or more voxels")
+            raise InputError(f"min_volume is {self.min_volume}; it must be 0 or more voxels")
         if self.max_volume is not None and (self.min_volume or 0) > self.max_volume:
-            raise InputError(f"min volume {self.min_volume} is above max volume {self.max_volume}; swap them")
+            raise InputError(f"min_volume {self.min_volume} is above max_volume {self.max_volume}; swap them")
         if self.closing_vox is not None and not 0 <= self.closing_vox <= LARGEST_CLOSING:
             raise InputError(f"closing is {self.closing_vox}; it must be 0 to {LARGEST_CLOSING} working voxels")
         if self.start == "image" and self.maps is not None:
             raise InputError(f"maps are {self.maps}, and the start is {self.start}; leave one of the two out")
         if self.executor == "serial" and (self.scheduler or self.workers or self.cluster != "local"):
             raise InputError(
-                "--serial was given with --scheduler, --cluster or --workers; it runs in one process: leave one out"
+                "--serial runs in one process; leave out --serial, or --scheduler, --cluster and --workers"
             )
         self.machines.check()
 
     @cached_property
     def machines(self) -> Machines:
-        """Where it runs; in this process alone, the machine is one worker."""
-        from bigcp3d.schedule.clusters.machines import Machines
+        """Where the run takes place. The serial run counts as one worker of this machine."""
+        from bigcp3d.schedule.clusters.requested_machines import Machines
 
         workers = 1 if self.executor == "serial" else self.workers
         return Machines(self.scheduler, self.cluster, self.cluster_config, workers, self.tls, self.memory_limit)
@@ -376,12 +186,9 @@ class Request:
 
 @dataclass(frozen=True, kw_only=True)
 class UpdateRequest(Request):
-    """The options of an update: a segmentation of a region of labels that are there."""
+    """The options of an update, which segments a region of existing labels again."""
 
-    roi: Annotated[Roi, Option("The region, in voxels of level 0, or with um.", IMAGE, "Z0:Z1,Y0:Y1,X0:X1")] = field()
-    edited: Annotated[
-        bool,
-        Option(
-            "Level 0 was corrected by hand in the region: segment nothing, and make its coarser levels again.", RESULT
-        ),
-    ] = False
+    roi: Annotated[Roi, Option(IMAGE, "Z0:Z1,Y0:Y1,X0:X1")] = field()
+    """The region, in voxels of level 0, or with um at the end in micrometres."""
+    edited: Annotated[bool, Option(RESULT)] = False
+    """Level 0 of the region was corrected by hand: do not segment, only compute its coarser levels again."""

@@ -1,9 +1,8 @@
-"""The Dask executor: the tasks of a run on a cluster.
+"""The Dask executor: runs the tasks on a cluster.
 
 A worker plugin brings the plan to every worker, also to those that join later, and loads the network there once. A task
-is sent as a key and a few integers, and returns a few numbers. Keys begin with the name of the pass, which the
-dashboard shows. Where workers offer the resource ``GPU``, prediction asks for one; a worker with two threads and two of
-them predicts one block while it writes another.
+is sent as a key and a few integers, and returns a few numbers. If workers offer the resource ``GPU``, prediction asks
+for one. A worker that offers two, with two threads, predicts one block while it writes another.
 """
 
 from __future__ import annotations
@@ -32,7 +31,7 @@ RETRIES = 2
 
 
 class RunPlugin(WorkerPlugin):
-    """Holds the run, and its network where the worker may predict, on a worker."""
+    """Holds the run on a worker, and the network if the worker may predict."""
 
     def __init__(self, plan_json: str, name: str, gpus_only: bool) -> None:
         self.plan_json = plan_json
@@ -40,40 +39,40 @@ class RunPlugin(WorkerPlugin):
         self.gpus_only = gpus_only
 
     def setup(self, worker: Worker) -> None:
-        """Called by Dask when the plugin reaches a worker, and when a worker starts."""
+        """Dask calls this when the plugin reaches a worker, and when a worker starts."""
         self.run = Run(Plan.model_validate_json(self.plan_json))
         self.run.log.open()
         if self.run.plan.given.maps is None and (not self.gpus_only or "GPU" in worker.state.total_resources):
             _ = self.run.network
 
     def teardown(self, worker: Worker) -> None:
-        """Called by Dask when the run ends."""
+        """Dask calls this when the run ends."""
         self.run.log.close()
 
 
 def perform_on_worker(plugin: str, key: Key, needs: list[Counts]) -> Counts:
-    """Run one task with the run that this worker holds; ``needs`` only carries the order."""
+    """Run one task on this worker. ``needs`` only makes Dask wait for the tasks before it."""
     name, time, index = key
     held: Any = get_worker().plugins[plugin]
     return perform(held.run, name, time, index)  # type: ignore[arg-type]
 
 
 def key_of(task: Task, run_id: str) -> str:
-    """The task's key on the scheduler: pass first, for the dashboard groups by it; then the run, to make it unique."""
+    """The task's key on the scheduler. The dashboard groups tasks by its first part, the pass."""
     name, time, index = task.key
     return "-".join([name, run_id, str(time), *map(str, index)])
 
 
 def resources_of(name: str, gpus: bool) -> dict[str, float] | None:
-    """What a task of a pass asks of its worker: a GPU to predict, where there are any. Any worker tracks."""
+    """What a task of a pass asks of its worker: to predict a GPU, if there are any; else nothing."""
     return {"GPU": 1} if gpus and name == "predict" else None
 
 
 @contextmanager
 def run_on_workers(client: Client, plan: Plan, *, gpus: bool = False) -> Iterator[tuple[str, bool]]:
-    """Put the run on all workers while the context lasts; yield the plugin's name, and whether there are GPUs.
+    """Put the run on all workers while the context lasts; yields the plugin's name, and whether there are GPUs.
 
-    ``gpus`` says that workers with GPUs will come, where a queue has not started them yet.
+    ``gpus`` says that workers with GPUs will start, if a queue has not started them yet.
     """
     run_id = f"r0{secrets.token_hex(4)}"
     workers = client.scheduler_info(n_workers=-1)["workers"].values()
@@ -83,8 +82,8 @@ def run_on_workers(client: Client, plan: Plan, *, gpus: bool = False) -> Iterato
     try:
         yield name, gpus
     finally:
-        # Plugins go with a cluster that was started for the run, and tasks that still begin while it ends find theirs.
-        # A scheduler that is lost, seen or not yet, has taken them with it: the run's own error counts.
+        # A cluster that was started for the run ends with its plugins, which its last tasks may still need.
+        # A lost scheduler is no error here: the run raises its own.
         with suppress(OSError, CancelledError):
             if client.status == "running" and client.cluster is None:
                 client.unregister_worker_plugin(name)
@@ -93,9 +92,9 @@ def run_on_workers(client: Client, plan: Plan, *, gpus: bool = False) -> Iterato
 def execute_on_dask(
     client: Client, plugin: str, gpus: bool, tasks: Iterable[Task], on_done: Done, on_failed: Failed
 ) -> Failures:
-    """Submit every task, report each as it finishes, and return the errors of those that failed themselves.
+    """Submit every task, report each as it finishes, and return the errors of the tasks that failed themselves.
 
-    Tasks are submitted pass by pass and their results fetched batch by batch: one message for many tasks.
+    Tasks are submitted pass by pass and results are fetched in batches, so that one message serves many tasks.
     """
     run_id = plugin.rpartition("-")[2]
     futures: dict[Key, Future[Counts]] = {}
@@ -114,12 +113,12 @@ def execute_on_dask(
             resources=resources_of(batch[0].key[0], gpus),
         )
         futures |= zip((task.key for task in batch), submitted, strict=True)
-    failed: dict[Key, BaseException] = {}
+    failed: Failures = {}
     for finished in _batches(client, list(futures.values())):
         bad = {future.key: future for future in finished if future.status in ("error", "cancelled")}
         good = [future for future in finished if future.key not in bad]
-        results = _gather(client, good, errors="skip")  # waits for those whose worker was lost meanwhile
-        if len(results) < len(good):  # some were computed again, and failed
+        results = _gather(client, good, errors="skip")  # waits for tasks whose worker was lost meanwhile
+        if len(results) < len(good):  # some ran again and failed
             bad |= {future.key: future for future in good if future.status in ("error", "cancelled")}
             good = [future for future in good if future.key not in bad]
             results = _gather(client, good)
@@ -129,20 +128,21 @@ def execute_on_dask(
             _refuse_lost_scheduler(client)
         for key, future in bad.items():
             task = by_key[key]
-            failed[task.key] = _in_words(future.exception()) or RuntimeError(f"task {key} was {future.status}")
+            failed[task.key] = _explain(future.exception()) or RuntimeError(f"task {key} was {future.status}")
             if all(futures[need].status not in ("error", "cancelled") for need in task.needs):
                 on_failed(task, failed[task.key])
-    return {key: error for key, error in failed.items() if failed.keys().isdisjoint(_needs(by_key, key, run_id))}
+    needs = {task.key: task.needs for task in by_key.values()}
+    return {key: error for key, error in failed.items() if failed.keys().isdisjoint(needs[key])}
 
 
 def _batches(client: Client, futures: list[Future[Counts]]) -> Iterator[list[Any]]:
-    """Futures as they finish. Dask would wait for ever where its scheduler is lost, so a thread looks for that."""
+    """Futures as they finish. Dask would wait for ever if its scheduler is lost, so a thread watches for that."""
     waiting, over = as_completed(futures, loop=client.loop), threading.Event()
 
     def watch() -> None:
         while not over.wait(0.5):
             if client.status != "running":
-                waiting.clear()  # which ends the loop below
+                waiting.clear()  # ends the loop below
 
     watcher = threading.Thread(target=watch, name="bigcp3d-scheduler", daemon=True)
     watcher.start()
@@ -165,35 +165,33 @@ def _gather(client: Client, futures: list[Future[Counts]], errors: str = "raise"
 
 
 def _refuse_lost_scheduler(client: Client, *, seen: bool = False) -> None:
-    """Raise where the scheduler is gone: all that is not done is then cancelled, and no block is to blame."""
+    """Raise a `BlockError` if the scheduler is gone. Its unfinished tasks are then cancelled, but have not failed."""
     if seen or client.status != "running":
-        logging.getLogger("distributed.client").setLevel(logging.CRITICAL)  # it logs how it fails to connect again
+        logging.getLogger("distributed.client").setLevel(
+            logging.CRITICAL
+        )  # it would log each failed attempt to connect
         address = client._start_arg if isinstance(client._start_arg, str) else "of this run"
         raise BlockError(
-            f"the Dask scheduler {address} was lost; what is done is kept, and the same command carries on from there: "
-            "start a scheduler and workers again where they are yours to start"
+            f"the Dask scheduler {address} was lost; what is done is kept, and the same command carries on from there; "
+            "if you started scheduler and workers yourself, start them again first"
         )
 
 
-def _in_words(error: BaseException | None) -> BaseException | None:
-    """An error of Dask's for the user; others as they are."""
+def _explain(error: BaseException | None) -> BaseException | None:
+    """An error of Dask in words for the user; other errors as they are."""
     if not isinstance(error, KilledWorker):
         return error
     return RuntimeError(
         f"the worker that ran it was lost {error.allowed_failures + 1} times (last {error.last_worker.address}), most "
-        "often since it needs more memory than it may have: give a smaller --block, a larger --memory-limit, or fewer "
-        "--workers; the logs in the work directory say what each worker was at"
+        "often because it needed too much memory: give a smaller --block, a larger --memory-limit, or fewer --workers; "
+        "the logs in the work directory say what each worker was doing"
     )
 
 
 def _by_pass(tasks: Iterable[Task]) -> list[list[Task]]:
-    """Tasks of one pass together (of one level, of the pyramid); those that others wait for come first."""
+    """Tasks grouped by pass, and by level in the pyramid. Groups that others wait for come first."""
     batches: dict[tuple[str, int], list[Task]] = defaultdict(list)
     for task in tasks:
         name, _, index = task.key
         batches[name, index[0] if name == "pyramid" else 0].append(task)
     return [batch for _, batch in sorted(batches.items(), key=lambda item: (item[1][0].priority, item[0][1]))]
-
-
-def _needs(by_key: dict[str, Task], key: Key, run_id: str) -> tuple[Key, ...]:
-    return by_key[key_of(Task(key, (), 0), run_id)].needs

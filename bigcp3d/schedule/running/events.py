@@ -2,7 +2,7 @@
 
 They arrive one at a time, in the process that called `segment`: ``RunPlanned``, on Dask ``ClusterReady``, then for each
 pass ``PassStarted`` and its ``BlockDone`` or ``BlockFailed``, then ``LabelsReady`` and ``RunFinished``. ``Warned`` may
-come anywhere. On Dask the passes overlap; within a pass ``done`` only grows. No label depends on an observer.
+come at any time. On Dask the passes overlap. No label depends on an observer.
 """
 
 from __future__ import annotations
@@ -17,24 +17,28 @@ if TYPE_CHECKING:
     from bigcp3d.work.plan.plan import Plan
 
 
+class Event:
+    """Base class of all events."""
+
+
 @dataclass(frozen=True)
-class RunPlanned:
-    """The plan stands and every check that needs no voxels has passed."""
+class RunPlanned(Event):
+    """The plan is made, and every check that needs no voxels has passed."""
 
     plan: Plan
 
 
 @dataclass(frozen=True)
-class ClusterReady:
-    """A Dask cluster answers; ``dashboard`` is its address, empty where it has none."""
+class ClusterReady(Event):
+    """A Dask cluster answers. ``dashboard`` is its address, or empty."""
 
     dashboard: str
     workers: int
 
 
 @dataclass(frozen=True)
-class PassStarted:
-    """A pass begins; ``tasks`` and ``voxels`` count all its blocks, those already done by an earlier run included."""
+class PassStarted(Event):
+    """A pass begins. ``tasks`` and ``voxels`` count all its blocks, including those that an earlier run has done."""
 
     name: str
     tasks: int
@@ -42,13 +46,12 @@ class PassStarted:
 
 
 @dataclass(frozen=True)
-class BlockDone:
+class BlockDone(Event):
     """One block of one pass is finished.
 
-    ``index`` is (z, y, x), with the level in front for ``pyramid``; ``voxels`` are those of the block's core.
-    ``seconds`` is the time on the ``worker`` (``host:pid``): 0 and empty where an earlier run had done it. ``done`` of
-    ``total`` blocks of the pass are finished now, this one included. ``gpu_peak_bytes`` is the most memory that was
-    held on the worker's GPU.
+    ``index`` is (z, y, x), with the level in front for ``pyramid``; ``voxels`` are those of the block without halo.
+    ``seconds`` is the time on the ``worker`` (``host:pid``): 0 and empty if an earlier run has done it. ``done`` of
+    ``total`` blocks of the pass are finished now. ``gpu_peak_bytes`` is the most memory used on the worker's GPU.
     """
 
     name: str
@@ -63,8 +66,8 @@ class BlockDone:
 
 
 @dataclass(frozen=True)
-class BlockFailed:
-    """A block failed after its retries; blocks that only wait for it are not told of."""
+class BlockFailed(Event):
+    """A block failed after its retries. Blocks that wait for it send no event."""
 
     name: str
     time: int
@@ -73,8 +76,8 @@ class BlockFailed:
 
 
 @dataclass(frozen=True)
-class Warned:
-    """Something that a user should know and that does not end the run."""
+class Warned(Event):
+    """Something that the user should know and that does not end the run."""
 
     message: str
 
@@ -92,9 +95,9 @@ class Summary:
     cells : int
         Cells written.
     removed : dict of str to int
-        Objects taken out, by filter.
+        Removed objects, by filter.
     unassigned_vox, foreground_vox, nonfinite_vox : int
-        Voxels of the working grid whose path left its reach; that are foreground; that were read from NaN or infinity.
+        Voxels of the working grid whose path is too long; that are foreground; that are NaN or infinite in the image.
     blocks, voxels : int
         Blocks of the working grid; voxels of the image.
     seconds : float
@@ -102,11 +105,11 @@ class Summary:
     pass_seconds : dict of str to float
         Time spent in the tasks of each pass, summed over workers.
     lost : list of str
-        Chunks of the input that could not be read and are background (``on_error="skip"``); empty where all is well.
+        Chunks of the input that could not be read and became background (``on_error="skip"``).
     missing_chunks : int
-        Chunks of the image that are not in the store, and were read as the fill value.
+        Chunks of the image that are not in the store and were read as the fill value.
     tasks : list of TaskSpent
-        When, how long, on which worker and with how much memory each task ran, those of earlier runs included.
+        Time, worker and memory of each task, including those of earlier runs.
     """
 
     labels: str
@@ -126,36 +129,25 @@ class Summary:
 
 
 @dataclass(frozen=True)
-class LabelsReady:
-    """The labels are written and announced; the work directory is still there, with the table of the cells."""
+class LabelsReady(Event):
+    """The labels are finished. The work directory is still there, with the table of the cells."""
 
     plan: Plan
     summary: Summary
 
 
 @dataclass(frozen=True)
-class ReportWritten:
+class ReportWritten(Event):
     """An observer has written the report of the run."""
 
     path: str
 
 
 @dataclass(frozen=True)
-class RunFinished:
+class RunFinished(Event):
     """The run is over."""
 
     summary: Summary
 
 
-Event = (
-    RunPlanned
-    | ClusterReady
-    | PassStarted
-    | BlockDone
-    | BlockFailed
-    | Warned
-    | LabelsReady
-    | ReportWritten
-    | RunFinished
-)
 Observer = Callable[[Event], None]

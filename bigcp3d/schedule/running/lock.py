@@ -1,16 +1,15 @@
-"""Locks: one run at a time on a work directory, and on the labels that it writes.
+"""Locks: only one run at a time uses a work directory, and the labels that it writes.
 
-A run locks its work directory and, where that is another one, the default work directory of its labels. A second run is
+A run locks its work directory and the default work directory of its labels, if that is another one. A second run is
 refused while the first lives, and takes over from a dead one:
 
-- On the same machine the process is looked up, by its number and the time when it began.
-- From another machine (another host or container, or after a restart) only signs of life are seen, one every 15
-  seconds. If the last one is at most a minute old, the holder lives. If it is older, the clocks may differ, so the lock
-  is watched for a minute before the holder is taken for dead.
+- On the same machine, the process is looked up by its number and the time when it began.
+- From another machine, host or container, only signs of life are seen, one every 15 seconds. If the last one is at most
+  a minute old, the holder lives. Else the lock is watched for a minute, because the clocks may differ.
 
-A holder that is stopped for longer (a laptop that sleeps) may lose its lock to another machine. It notices with its
-next sign of life and ends with the next task. The labels are unharmed, as tasks of equal settings write equal bytes. A
-file system that shows changes later than after a minute is not supported.
+A holder that is stopped for longer (a laptop that sleeps) may lose its lock to another machine. It notices this with
+its next sign of life and ends at the next task. The labels stay correct, because tasks of equal settings write equal
+bytes. File systems on which changes are seen more than a minute late are not supported.
 """
 
 from __future__ import annotations
@@ -39,7 +38,7 @@ STALE_S = 60.0
 
 
 class Hold:
-    """Locks that this run holds; a thread gives their signs of life."""
+    """Locks that this run holds. A thread gives their signs of life."""
 
     def __init__(self, locks: list[LockFile], holder: Holder) -> None:
         self.locks, self.holder = locks, holder
@@ -48,15 +47,15 @@ class Hold:
         self._thread.start()
 
     def check(self) -> None:
-        """Raise a `TargetError` where another run has taken over."""
+        """Raise a `TargetError` if another run has taken over."""
         if self._lost.is_set():
             raise TargetError(
-                f"{self.locks[0]}: another run has taken over, as this one gave no sign of life for over "
-                f"{STALE_S:g} s; wait until that one has ended (bigcp3d status)"
+                f"{self.locks[0]}: another run has taken over, because this one gave no sign of life for over "
+                f"{STALE_S:g} s; wait until the other run has ended (bigcp3d status)"
             )
 
     def release(self) -> None:
-        """Let go of what is still ours."""
+        """Remove the locks that are still ours."""
         self._ended.set()
         self._thread.join()
         for lock in self.locks:
@@ -67,7 +66,7 @@ class Hold:
     def _live(self) -> None:
         while not self._ended.wait(SIGN_EVERY_S):
             for lock in self.locks:
-                with suppress(OSError):  # a file system that is away for a while; the next sign may succeed
+                with suppress(OSError):  # the file system does not answer; the next sign may succeed
                     found = lock.read()
                     if found is None or found[0] != self.holder:
                         self._lost.set()
@@ -76,7 +75,7 @@ class Hold:
 
 
 def describe_holder(lock: LockFile) -> tuple[str, bool] | None:
-    """Who holds a lock, in words, and whether it lives as far as can be seen at once; None where nobody holds it."""
+    """The holder of a lock in words, and whether it seems to live; None if nobody holds the lock."""
     found = lock.read()
     if found is None:
         return None
@@ -84,7 +83,7 @@ def describe_holder(lock: LockFile) -> tuple[str, bool] | None:
     age = clock.time() - sign
     ago = f"last sign of life {age:.0f} s ago"
     if holder is None:
-        return f"a holder that cannot be read, {ago}", abs(age) <= STALE_S
+        return f"an unreadable holder, {ago}", abs(age) <= STALE_S
     since = clock.strftime("%Y-%m-%d %H:%M:%S", clock.localtime(holder.since))
     words = f"process {holder.pid} on {holder.host} since {since}"
     if holder.machine == _machine():
@@ -93,13 +92,13 @@ def describe_holder(lock: LockFile) -> tuple[str, bool] | None:
 
 
 def locks_of(plan: Plan) -> list[LockFile]:
-    """The locks that a run takes: its work directory's, then that of the labels."""
+    """The locks that a run takes: that of its work directory, then that of the labels."""
     folders = [Path(plan.storage.work_dir), default_work_dir(plan.output.target.group, plan.output.target.name)]
     return [LockFile(folder) for folder in dict.fromkeys(folder.absolute() for folder in folders)]
 
 
 def refuse_if_held(plan: Plan) -> None:
-    """Refuse a run where another lives; nothing is written."""
+    """Raise a `TargetError` if another run lives. Writes nothing."""
     for lock in locks_of(plan):
         found = describe_holder(lock)
         if found is not None and found[1]:
@@ -108,7 +107,7 @@ def refuse_if_held(plan: Plan) -> None:
 
 @contextmanager
 def hold(plan: Plan) -> Iterator[Hold]:
-    """Hold the locks of a run, unless another run lives or the work directory cannot be written (`TargetError`)."""
+    """Hold the locks of a run. Raises a `TargetError` if another run lives or a lock cannot be written."""
     holder = Holder(
         id=uuid4().hex,
         host=socket.gethostname(),
@@ -127,7 +126,7 @@ def hold(plan: Plan) -> Iterator[Hold]:
             except TargetError as error:
                 if not isinstance(error.__cause__, OSError):
                     raise
-                log.warning("%s cannot be written, so another run with these labels would not be seen", lock)
+                log.warning("%s cannot be written, so another run that writes these labels would not be noticed", lock)
                 others.remove(lock)
             else:
                 taken.callback(lock.remove)
@@ -140,7 +139,7 @@ def hold(plan: Plan) -> Iterator[Hold]:
 
 
 def _take(lock: LockFile, holder: Holder) -> None:
-    """Take one lock, from nobody or from a dead holder."""
+    """Take one lock that nobody or a dead run holds."""
     for _ in range(100):
         try:
             if lock.create(holder):
@@ -154,19 +153,19 @@ def _take(lock: LockFile, holder: Holder) -> None:
         if _take_over(lock, found[0], holder):
             log.warning("took over from a run that is dead: %s", words)
             return
-    raise _held(lock, "others that come and go")
+    raise _held(lock, "several runs in turn")
 
 
 def _refuse_living(lock: LockFile) -> str:
-    """The dead holder in words; raises where it lives. A holder elsewhere whose signs are old is watched first."""
+    """The dead holder in words; raises if it lives. A holder on another machine is watched first."""
     found = describe_holder(lock)
     if found is None:
-        return "one that has just ended"
+        return "a run that has just ended"
     if found[1]:
         raise _held(lock, found[0])
     before = lock.read()
     if before is not None and (before[0] is None or before[0].machine != _machine()):
-        log.warning("%s is held by %s: watching for %g s whether it lives", lock, found[0], STALE_S)
+        log.warning("%s is held by %s: watching for %g s whether that run lives", lock, found[0], STALE_S)
         until = clock.monotonic() + STALE_S
         while clock.monotonic() < until:
             clock.sleep(min(1.0, STALE_S / 4))
@@ -176,11 +175,11 @@ def _refuse_living(lock: LockFile) -> str:
 
 
 def _take_over(lock: LockFile, dead: Holder | None, holder: Holder) -> bool:
-    """Replace a dead holder; of several that try at once, one succeeds."""
+    """Replace a dead holder. If several runs try at once, one succeeds."""
     claim = LockFile(lock.path.parent, f"{lock.path.name}.after-{dead.id if dead else 'unknown'}")
     if not claim.create(holder):
         found = describe_holder(claim)
-        if found is not None and not found[1]:  # who claimed it has died since
+        if found is not None and not found[1]:  # the run that claimed it has died
             claim.path.unlink(missing_ok=True)
         clock.sleep(0.05)
         return False
@@ -201,18 +200,18 @@ def _held(lock: LockFile, who: str) -> TargetError:
 
 
 def _is_running(holder: Holder) -> bool:
-    """Whether a process of this machine is still there, and not another one with its number."""
+    """Whether the process is still there; another process with its number does not count."""
     try:
         process = psutil.Process(holder.pid)
         return bool(process.status() != psutil.STATUS_ZOMBIE and abs(process.create_time() - holder.started) < 2.0)
     except psutil.NoSuchProcess:
         return False
-    except psutil.AccessDenied:  # another user's, and there
+    except psutil.AccessDenied:  # it is there, but belongs to another user
         return True
 
 
 def _machine() -> str:
-    """Host, its start, and its space of process numbers: where these are equal, a process number means the same."""
+    """Host, its last start, and namespace of processes: where these are equal, so is the meaning of a number."""
     parts = [socket.gethostname()]
     with suppress(OSError):
         parts.append(Path("/proc/sys/kernel/random/boot_id").read_text().strip())

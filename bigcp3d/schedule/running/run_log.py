@@ -1,4 +1,4 @@
-"""Adds up what the tasks of a run return, sends events to the observer, and makes the summary."""
+"""Adds up the counts of a run's tasks, sends events to the observer, and makes the summary."""
 
 from __future__ import annotations
 
@@ -18,6 +18,9 @@ from bigcp3d.work.run.task_costs import read_spent
 from bigcp3d.work.run.unreadable_input import read_lost
 from bigcp3d.work.run.work_dir import WorkDir
 
+TOTALS = ("cells", "unassigned_vox", "foreground_vox", "nonfinite_vox", "missing_chunks")
+"""Counts of tasks that are added up for the summary."""
+
 
 class RunLog:
     """Counts of one run."""
@@ -31,7 +34,7 @@ class RunLog:
         self.all: Counter[str] = Counter()
 
     def start(self, tasks: list[Task]) -> None:
-        """A phase begins."""
+        """Begin a phase."""
         phase, voxels = Counter(task.key[0] for task in tasks), Counter[str]()
         for task in tasks:
             voxels[task.key[0]] += task.voxels
@@ -40,69 +43,67 @@ class RunLog:
             self.observe(PassStarted(name, number, voxels[name]))
 
     def add(self, task: Task, counts: Counts) -> None:
-        """One task is done."""
+        """Count a finished task."""
         name, time, index = task.key
         self.done[name] += 1
         self.seconds[name] += counts["seconds"]
-        for key in ("foreground_vox", "unassigned_vox", "nonfinite_vox", "missing_chunks", "cells"):
+        for key in TOTALS:
             self.totals[key] += counts.get(key, 0)
         self.removed.update(counts.get("removed", {}))
         ran = {"worker": counts.get("worker", ""), "gpu_peak_bytes": counts.get("gpu_peak_bytes", 0), "time": time}
         self.observe(BlockDone(name, index, task.voxels, counts["seconds"], self.done[name], self.all[name], **ran))
 
     def fail(self, task: Task, error: BaseException) -> None:
-        """One task failed after its retries."""
+        """Record a task that failed after its retries."""
         name, time, index = task.key
         level, block = (index[0], vec3(index[1:])) if name == "pyramid" else ("", vec3(index))
-        said = {"pass": name, "index": index, "error": f"{type(error).__name__}: {error}"}
-        with suppress(OSError):  # a full disk; then it is told here alone
-            write_record(self.work.failures(time), f"{name}{level}", block, said)
-        self.observe(BlockFailed(name, time, index, f"{type(error).__name__}: {error}"))
+        text = f"{type(error).__name__}: {error}"
+        with suppress(OSError):  # the disk may be full
+            write_record(
+                self.work.failures(time), f"{name}{level}", block, {"pass": name, "index": index, "error": text}
+            )
+        self.observe(BlockFailed(name, time, index, text))
 
     def summary(self, seconds: float) -> Summary:
-        """The run in numbers; warns of what the user should know."""
-        plan, totals = self.plan, self.totals
+        """The counts of the run. Sends warnings first."""
+        plan, times = self.plan, len(self.plan.where.times)
         lost = [str(piece) for piece in read_lost(self.work, plan)]
         for warning in self._warnings(lost):
             self.observe(Warned(warning))
         return Summary(
             labels=str(plan.output.target.path),
             name=plan.output.target.name,
-            cells=totals["cells"],
             removed=dict(self.removed),
-            unassigned_vox=totals["unassigned_vox"],
-            foreground_vox=totals["foreground_vox"],
-            nonfinite_vox=totals["nonfinite_vox"],
-            blocks=len(plan.grid.touching(plan.scope.tracked)) * len(plan.where.times),
-            voxels=(Box.of_shape(plan.image_shape) if plan.where.roi is None else plan.where.roi).size
-            * len(plan.where.times),
+            blocks=len(plan.grid.touching(plan.scope.tracked)) * times,
+            voxels=(plan.where.roi or Box.of_shape(plan.image_shape)).size * times,
             seconds=seconds,
             pass_seconds=dict(self.seconds),
             lost=lost,
-            missing_chunks=totals["missing_chunks"],
             tasks=read_spent(self.work, plan.where.times),
+            **{name: self.totals[name] for name in TOTALS},
         )
 
     def _warnings(self, lost: list[str]) -> Iterator[str]:
-        totals, reach = self.totals, self.plan.tracking.reach
+        totals = self.totals
         if totals["nonfinite_vox"]:
-            yield f"{totals['nonfinite_vox']} voxels are NaN or infinite and counted as the lowest intensity"
+            yield f"{totals['nonfinite_vox']} voxels are NaN or infinite and were read as the lowest intensity"
         if totals["missing_chunks"]:
             yield (
                 f"{totals['missing_chunks']} chunks of the image are not in its store and were read as the fill value, "
-                "as Zarr has it; if none should be missing, the image is not whole (--missing-chunks fail)"
+                "as Zarr defines; if none should be missing, the image is incomplete (--missing-chunks fail)"
             )
         if lost:
             yield f"{len(lost)} chunks could not be read and are background: {'; '.join(lost[:5])}"
         if totals["unassigned_vox"] > 0.01 * max(totals["foreground_vox"], 1):
             yield (
-                f"{totals['unassigned_vox']} of {totals['foreground_vox']} foreground voxels lead further than {reach} "
-                "voxels and stay unlabelled: cells may be larger than expected; give --diameter or a larger --radius"
+                f"{totals['unassigned_vox']} of {totals['foreground_vox']} foreground voxels stay unlabelled, as their "
+                f"paths are longer than {self.plan.tracking.reach} voxels: cells may be larger than expected; give "
+                "--diameter or a larger --radius"
             )
 
 
 def block_error(failures: Failures, plan: Plan) -> BigCP3DError:
-    """The error for what failed: the task's own where it says what to do, else a list of blocks."""
+    """The error for failed tasks: the task's own if it says what to do, else a list of blocks."""
     if len(failures) == 1:
         (error,) = failures.values()
         if isinstance(error, BigCP3DError) and next(iter(failures))[0] == "normalise":

@@ -1,4 +1,4 @@
-"""The serial executor: the specification of all others. Tasks run in their order, in this process."""
+"""The serial executor, which specifies all others: tasks run in their order, in this process."""
 
 from __future__ import annotations
 
@@ -14,10 +14,12 @@ logger = logging.getLogger(__name__)
 Done = Callable[[Task, Counts], None]
 Failed = Callable[[Task, BaseException], None]
 Failures = dict[Key, BaseException]
+Execute = Callable[[Iterable[Task], Done, Failed], Failures]
+"""Runs tasks, reports each, and returns the errors of those that failed themselves."""
 
 
 def execute_serially(run: Run, tasks: Iterable[Task], on_done: Done, on_failed: Failed) -> Failures:
-    """Run every task whose needs succeeded; return the errors of those that failed themselves."""
+    """Run every task whose needs succeeded, and return the errors of the tasks that failed."""
     failures: Failures = {}
     blocked: set[Key] = set()
     for task in tasks:

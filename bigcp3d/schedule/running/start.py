@@ -1,8 +1,8 @@
-"""How a run begins, carries on and ends in its work directory, and why it may be refused.
+"""Begins, resumes and ends a run in its work directory, or refuses it.
 
-Invariant: a work directory belongs to one plan. It is removed when the labels are finished (all but kept maps), or with
-``--overwrite``; until then only files that no task will read again go (`bigcp3d.work.passes.removal`). A run that
-starts from kept maps may begin in their directory; they stay, however it ends.
+A work directory belongs to one plan. It is removed, except kept maps, when the labels are finished or with
+``--overwrite``. Before that, only files that no task reads again are removed (`bigcp3d.work.passes.removal`). A run
+that starts from kept maps may use their directory; the maps always stay.
 """
 
 from __future__ import annotations
@@ -65,7 +65,7 @@ def find_state(plan: Plan) -> State:
 
 
 def check_start(plan: Plan, *, overwrite: bool) -> bool:
-    """Whether this plan was begun before; refuses a work directory or a target that belongs to something else."""
+    """Whether this plan was begun before. Refuses a work directory or a target of another run."""
     root, state = Path(plan.storage.work_dir), find_state(plan)
     if state is State.ENDED:
         return True
@@ -87,7 +87,7 @@ def check_start(plan: Plan, *, overwrite: bool) -> bool:
 
 
 def _refusal(plan: Plan, state: State) -> TargetError:
-    """Why a run does not begin in a work directory that holds another one."""
+    """The error for a work directory that holds another run."""
     root = plan.storage.work_dir
     try:
         differing = _differences(plan, read_plan(root))
@@ -102,69 +102,69 @@ def _refusal(plan: Plan, state: State) -> TargetError:
 
 
 def _differences(plan: Plan, then: Plan) -> list[str]:
-    """Why a run with the plan ``then`` cannot be carried on with this one; empty where it can."""
+    """Why a run with the plan ``then`` cannot be resumed with this one; empty if it can."""
     lost = plan.storage.keep_maps and not then.storage.keep_maps
     return plan.differences(then) + (["--keep-maps now, but some may be gone"] if lost else [])
 
 
 def _refuse_maps_that_would_go(plan: Plan) -> None:
-    """Refuse given maps inside a work directory that is emptied when the run begins."""
+    """Refuse given maps inside the work directory, which is emptied when the run begins."""
     maps = plan.given.maps
     if maps is None or is_address(maps) or _starts_here(plan):
         return
     if Path(plan.storage.work_dir).resolve() in Path(maps).resolve().parents:
         raise TargetError(
-            f"the maps {maps} lie in the work directory of this run, {plan.storage.work_dir}, which is removed "
-            "when it begins; give another --name or --work-dir, or leave --maps out: kept maps are found"
+            f"the maps {maps} lie in the work directory of this run, {plan.storage.work_dir}, which is emptied when it "
+            "begins; give another --name or --work-dir, or leave --maps out, as kept maps are found without it"
         )
 
 
 def _refuse_what_was_given_up(plan: Plan) -> None:
-    """Refuse to carry on a run that has skipped chunks with one that may not."""
+    """Refuse to resume a run that has skipped chunks with one that may not skip any."""
     if plan.storage.on_error == "fail" and (lost := read_lost(WorkDir.of(plan), plan)):
         raise TargetError(
             f"{plan.storage.work_dir} holds an unfinished run that has given up {len(lost)} chunks ({lost[0]}); "
-            "carry on with --on-error skip, or remove that directory to begin anew"
+            "continue with --on-error skip, or remove that directory to begin again"
         )
 
 
 def _refuse_labels_of_others(plan: Plan) -> None:
-    """Refuse to write into arrays that another run, with another work directory, has put in the place of this one's."""
+    """Refuse to write into labels that another run, with another work directory, has put in place of this one's."""
     made = WorkDir.of(plan).read_once("create")
     if made is None:
         return
     path = plan.output.target.path
     said = own_part(open_node(str(path)).attrs.asdict()) if path.exists() else {}
     if not said or said.get("id") != made.get("id"):
+        found = "labels of another run" if path.exists() else "nothing"
         raise TargetError(
-            f"{path}: found {'labels of another run' if path.exists() else 'nothing'} in the place of those that the "
-            f"unfinished run in {plan.storage.work_dir} had begun to write; remove that directory, or give another "
-            "--name"
+            f"{path}: found {found} in the place of the labels that the unfinished run in {plan.storage.work_dir} had "
+            "begun to write; remove that directory, or give another --name"
         )
 
 
 def _starts_here(plan: Plan) -> bool:
-    """Whether a run starts from what is kept in its own work directory."""
+    """Whether a run starts from maps that are kept in its own work directory."""
     return plan.given.maps is not None and same_place(plan.given.maps, plan.storage.work_dir)
 
 
 def _least_disk_bytes(plan: Plan) -> int:
-    """What a run writes even if all compresses well: a tenth of the uncompressed size."""
+    """What a run writes even if it compresses well: a tenth of the uncompressed size."""
     return sum(disk_bytes(plan).values()) // 10
 
 
 def prepare(plan: Plan, *, resumed: bool, overwrite: bool) -> None:
-    """Make the work directory, or keep the one that a run with this plan left."""
+    """Make the work directory, or keep that of an unfinished run with this plan."""
     work, group = WorkDir.of(plan), place(plan.output.target.group)
     if isinstance(group, Remote):
         group.check_writable()
-    if not resumed and _starts_here(plan):  # while the plan is still that of the run that has finished
+    if not resumed and _starts_here(plan):  # before the plan of the finished run is replaced
         _remove_all_but(work, "maps")
     elif not resumed and overwrite and work.plan.exists():
         _empty(work.root)
     try:
         work.root.mkdir(parents=True, exist_ok=True)
-        shutil.rmtree(work.root / ENDED, ignore_errors=True)  # of a run with other settings
+        shutil.rmtree(work.root / ENDED, ignore_errors=True)  # from a run with other settings
         temporary = work.root / PLAN_PART
         temporary.write_text(plan.model_dump_json(indent=1))
         temporary.replace(work.plan)
@@ -177,7 +177,7 @@ def prepare(plan: Plan, *, resumed: bool, overwrite: bool) -> None:
 
 
 def clean_up(plan: Plan, *, finished: bool = True) -> None:
-    """Empty the work directory, but for kept maps: those of this run if it has finished, or an earlier one's."""
+    """Empty the work directory, except kept maps of this run, if it has finished, or of an earlier one."""
     work = WorkDir.of(plan)
     if finished and plan.storage.keep_maps:
         write_kept(plan)
@@ -190,15 +190,15 @@ def clean_up(plan: Plan, *, finished: bool = True) -> None:
 
 
 def _contents(root: Path) -> list[Path]:
-    """All but the lock, which takes the directory with it (`bigcp3d.schedule.running.lock`)."""
+    """All but the lock, which removes the directory when it is released."""
     return [child for child in root.iterdir() if not child.name.startswith(LOCK)]
 
 
 def _empty(root: Path) -> None:
     """Remove what is in a work directory, in an order in which a kill at any moment does no harm.
 
-    Records go first, each folder at once, so that no task counts as done whose files have gone. The files that identify
-    the run go last.
+    Records are removed first, each folder at once, so that no task counts as done after its files are gone. The files
+    that identify the run are removed last.
     """
     for records in [*root.glob("t*/records"), root / "records"]:
         if records.exists():
@@ -210,12 +210,12 @@ def _empty(root: Path) -> None:
 
 
 def write_ended(plan: Plan, summary: Summary) -> None:
-    """Say that the labels are finished: all that is left to do is to clean up."""
+    """Record that the labels are finished and only the work directory must be cleaned up."""
     write_record(plan.storage.work_dir, ENDED, ONCE, {"key": plan.key, "summary": asdict(summary)})
 
 
 def read_ended(plan: Plan) -> Summary | None:
-    """What a run with this plan did, where it was killed while it cleaned up; else None."""
+    """The summary of a run with this plan that was killed while it cleaned up; else None."""
     record = read_record(plan.storage.work_dir, ENDED, ONCE)
     if record is None or record["key"] != plan.key or not plan.output.target.path.exists():
         return None
@@ -224,7 +224,7 @@ def read_ended(plan: Plan) -> Summary | None:
 
 
 def _remove_all_but(work: WorkDir, *kept: str) -> None:
-    """Remove what lies beside some things in the folders of time points; and the records of the whole run."""
+    """Remove what is not ``kept`` in the folders of time points, the records of the whole run, and its logs."""
     inside = [child for folder in work.root.glob("t*/") for child in folder.iterdir()]
     for child in [*inside, work.records(), work.records().with_name("records.gone"), work.logs]:
         if child.name not in kept and child.exists():

@@ -1,7 +1,6 @@
-"""What a run has done so far, from its records and its lock; nothing is changed.
+"""Reads what runs have done so far from their records and locks. Nothing is changed.
 
-A run is found by its work directory. In the default place it is also found by its labels, or by the store that gets
-them.
+A run is found by its work directory. In the default place it is also found by its labels, or by their store.
 """
 
 from __future__ import annotations
@@ -37,9 +36,9 @@ class RunStatus:
     """A run as its records show it.
 
     ``state`` is "running", "stopped" (the same command carries on) or "finished" (only kept maps are left). ``holder``
-    says which process runs it, or ran it last where that left its lock; ``since`` is when the process that runs it
-    began, in seconds since 1970, 0 where none does. ``passes`` are all there is to do, in order; ``done`` are finished
-    tasks in the order in which they began, and ``failed`` those that failed and are not done since, with their errors.
+    says which process holds the lock, and ``since`` when it began, in seconds since 1970; 0 if the run is not running.
+    ``passes`` are all passes in their order. ``done`` are finished tasks in the order in which they began. ``failed``
+    are the errors of tasks that failed and are still not done.
     """
 
     work_dir: str
@@ -53,7 +52,7 @@ class RunStatus:
 
 
 def find_runs(path: str | Path) -> list[Path]:
-    """Work directories that a path stands for; at least one, or an `InputError`."""
+    """Work directories that belong to a path. Raises an `InputError` if there are none."""
     spot = place(path)
     if isinstance(spot, Path) and (spot / PLAN_FILE).is_file():
         return [spot]
@@ -64,16 +63,16 @@ def find_runs(path: str | Path) -> list[Path]:
     found = [work.root for work in find_work_dirs(default_work_dir(str(spot), "x").parent)]
     if not found:
         raise InputError(
-            f"{spot}: found no run that is unfinished; needed is a work directory, the path of its labels, or the "
-            "store that gets them. A run that has ended well leaves none; one with --work-dir is found by that"
+            f"{spot}: found no unfinished run; give a work directory, the path of the labels, or their store. A run "
+            "that has ended well leaves none; a run with --work-dir is only found by that directory"
         )
     return found
 
 
 def read_status(work_dir: Path) -> RunStatus:
-    """What the run of a work directory has done; an `InputError` where its plan cannot be read."""
+    """What the run of a work directory has done. Raises an `InputError` if its plan cannot be read."""
     plan, lock = read_plan(work_dir), LockFile(work_dir)
-    work = WorkDir(work_dir)  # not the plan's: it may be seen under another path here
+    work = WorkDir(work_dir)  # the plan may name it by another path
     holder, lives = describe_holder(lock) or ("", False)
     held = lock.read()
     tasks, voxels = Counter[str](), Counter[str]()
@@ -94,8 +93,27 @@ def read_status(work_dir: Path) -> RunStatus:
     )
 
 
+def describe_leftovers(store: str | Path) -> Iterator[str]:
+    """One line for each work directory of a run on a store, in the default place."""
+    for work in find_work_dirs(default_work_dir(str(store), "x").parent):
+        name = work.root.name
+        try:
+            plan = read_plan(work.root)
+        except InputError as error:
+            yield str(error)
+            continue
+        if work.finished.exists():
+            yield f"{work.root}: kept maps of labels {name!r}; a run that would predict the same uses them"
+            continue
+        blocks = len(plan.grid) * len(plan.where.times)
+        records = Counter(path.parent.name for path in sorted(work.root.glob("t*/records/*/*.json")))
+        done = ", ".join(f"{pass_name} {count}" for pass_name, count in records.items()) or "nothing"
+        said = f"unfinished run of labels {name!r}, {blocks} block(s); recorded: {done}"
+        yield f"{work.root}: {said}; the command that began it carries on"
+
+
 def _failures(work: WorkDir, plan: Plan, done: set[tuple[str, int, tuple[int, ...]]]) -> Iterator[str]:
-    """Failed tasks that are not done since."""
+    """Errors of tasks that failed and are still not done."""
     for time in plan.where.times:
         folder = work.failures(time)
         for label in list_passes(folder):

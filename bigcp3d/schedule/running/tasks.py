@@ -1,13 +1,13 @@
 """The tasks of a plan, and which tasks each waits for.
 
-A task is a pass on a block, with the key ``(name, time, index)``. In the list every task follows those that it waits
-for, so the serial executor walks it from start to end; Dask gets the same list. Which blocks a task reads follows from
-geometry (`bigcp3d.work.plan.blocks_read`), so blocks may be thinner than a halo::
+A task is a pass on a block, with the key ``(name, time, index)``. Every task follows those that it waits for, so the
+serial executor runs the list from start to end; Dask gets the same list. Which blocks it reads follows from geometry
+(`bigcp3d.work.plan.blocks_read`), so blocks may be thinner than a halo::
 
     normalise -> predict -> [merge ->] track -> cluster -> [join -> check, vote ->] resolve   phase "objects"
     label -> pyramid                                                                         phase "labels"
 
-Between the phases the label arrays are made, since only then the number of cells, hence the dtype, is known.
+The label arrays are made between the phases, because their dtype follows from the number of cells.
 """
 
 from __future__ import annotations
@@ -38,7 +38,7 @@ PASS_ORDER = (
     "label",
     "pyramid",
 )
-"""Later passes first: intermediates are used while they are warm, and go soon; no pass waits for a whole one."""
+"""Tasks of later passes run first, so that intermediate files are soon used and removed."""
 
 
 @dataclass(frozen=True)
@@ -51,19 +51,19 @@ class Task:
 
     @property
     def priority(self) -> int:
-        """Larger runs first."""
+        """Tasks with a larger number run first."""
         return PASS_ORDER.index(self.key[0])
 
 
 def object_tasks(plan: Plan) -> Iterator[Task]:
-    """From the image to the object table and ids, for every time point."""
+    """Tasks from the image to the object table and ids, for every time point."""
     inputs = Inputs(plan)
     for time in plan.where.times:
         yield from _latest_first([*_map_tasks(plan, time), *_block_tasks(plan, inputs, time)])
 
 
 def _map_tasks(plan: Plan, time: int) -> Iterator[Task]:
-    """From the image to maps."""
+    """Tasks from the image to maps."""
     yield Task(("normalise", time, ONCE), (), 0)
     if plan.given.maps is not None:
         return
@@ -78,7 +78,7 @@ def _map_tasks(plan: Plan, time: int) -> Iterator[Task]:
 
 
 def _block_tasks(plan: Plan, inputs: Inputs, time: int) -> Iterator[Task]:
-    """From maps to objects."""
+    """Tasks from maps to objects."""
     grid, scope = plan.grid, plan.scope
     tracked, clustered = grid.touching(scope.tracked), grid.touching(scope.clustered)
     maps_pass = "merge" if plan.patch_blocks.hand_over else "predict"
@@ -88,23 +88,21 @@ def _block_tasks(plan: Plan, inputs: Inputs, time: int) -> Iterator[Task]:
     for index in clustered:
         needs = tuple(("track", time, other) for other in inputs.of("cluster", index).get("sinks", ()))
         yield Task(("cluster", time, index), needs or (("normalise", time, ONCE),), grid.core(index).size)
-    last = tuple(("cluster", time, index) for index in clustered)
+    last: tuple[Key, ...] = tuple(("cluster", time, index) for index in clustered)
     if plan.joins_first:
         joined = ("join", time, ONCE)
         yield Task(joined, last, 0)
-        checks = [("check", time, index) for index in (tracked if plan.checks_flow else ())]
-        voting = plan.label_grid(0).touching(scope.wanted) if plan.votes else []
-        ballots = [("vote", time, index) for index in voting]
-        for key in checks:
-            yield Task(key, (joined,), grid.core(key[2]).size)
-        for key in ballots:
-            yield Task(key, (joined,), plan.label_grid(0).core(key[2]).size)
-        last = (*checks, *ballots)
+        labels = plan.label_grid(0)
+        checks = [("check", grid, index) for index in (tracked if plan.checks_flow else ())]
+        votes = [("vote", labels, index) for index in (labels.touching(scope.wanted) if plan.votes else ())]
+        more = [Task((name, time, index), (joined,), blocks.core(index).size) for name, blocks, index in checks + votes]
+        yield from more
+        last = tuple(task.key for task in more)
     yield Task(("resolve", time, ONCE), last, 0)
 
 
 def _latest_first(tasks: Sequence[Task]) -> Iterator[Task]:
-    """Of the tasks that wait for nothing more, always the first one of the latest pass; as Dask takes them too."""
+    """Order tasks as Dask does: of those that can run, first one of the latest pass."""
     waits = [len(task.needs) for task in tasks]
     followers: dict[Key, list[int]] = {}
     for number, task in enumerate(tasks):
@@ -121,7 +119,7 @@ def _latest_first(tasks: Sequence[Task]) -> Iterator[Task]:
 
 
 def label_tasks(plan: Plan) -> Iterator[Task]:
-    """From ids to labels and their pyramid, for every time point; the object phase is over."""
+    """Tasks from ids to labels and their pyramid, for every time point, after the object phase."""
     target = plan.output.target
     for time in plan.where.times:
         written = set(plan.label_grid(0).touching(plan.scope.wanted))

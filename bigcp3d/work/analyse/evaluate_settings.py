@@ -16,34 +16,19 @@ WHAT = "What is compared"
 class EvaluateSettings:
     """The options of an evaluation; the arguments of `bigcp3d.evaluate`."""
 
-    pred: Annotated[
-        str | Path,
-        Option("Image or labels group with the labels found.", metavar="PRED.zarr", positional=True),
-    ]
-    truth: Annotated[
-        str | Path,
-        Option("Image or labels group with the true labels.", metavar="TRUTH.zarr", positional=True),
-    ]
-    pred_name: Annotated[str, Option("Name of the labels found.", WHAT)] = "cells"
-    truth_name: Annotated[str, Option("Name of the true labels.", WHAT)] = "truth"
-    min_cell_vox: Annotated[
-        int,
-        Option(
-            "True cells below this size are ignored: they are neither needed nor counted wrong.",
-            WHAT,
-            "VOX",
-            "--min-cell-vox",
-        ),
-    ] = 0
-    blocks: Annotated[
-        tuple[float, float, float] | None,
-        Option(
-            "Score cells that this block grid cuts apart from the others; in voxels of the labels. For a run with "
-            "--diameter: the working block times its factor, which may be a fraction.",
-            WHAT,
-            "Z Y X",
-        ),
-    ] = None
+    pred: Annotated[str | Path, Option(metavar="PRED.zarr", positional=True)]
+    """Image or labels group with the labels found."""
+    truth: Annotated[str | Path, Option(metavar="TRUTH.zarr", positional=True)]
+    """Image or labels group with the true labels."""
+    pred_name: Annotated[str, Option(WHAT)] = "cells"
+    """Name of the labels found."""
+    truth_name: Annotated[str, Option(WHAT)] = "truth"
+    """Name of the true labels."""
+    min_cell_vox: Annotated[int, Option(WHAT, "VOX", "--min-cell-vox")] = 0
+    """True cells below this size are ignored: they are neither needed nor counted wrong."""
+    blocks: Annotated[tuple[float, float, float] | None, Option(WHAT, "Z Y X")] = None
+    """Score cells that this block grid cuts apart from the others; in voxels of the labels. For a run with --diameter:
+    the working block times its factor, which may be a fraction."""
 
     def check(self) -> None:
         """Refuse values that no labels could make right."""

@@ -24,150 +24,88 @@ WORK = "The training"
 class TrainSettings:
     """The options of a training; the arguments of `bigcp3d.train`."""
 
-    volumes: Annotated[
-        Sequence[str | Path],
-        Option("OME-Zarr images with labels, PATH or PATH::LABELS.", metavar="IN.zarr", positional=True, many=True),
-    ] = ()
-    output: Annotated[
-        str | Path,
-        Option("The model file to write; beside it a learning curve and a checkpoint.", MODEL, "MODEL.safetensors"),
-    ]
-    labels_name: Annotated[str, Option("Labels to learn, where a volume does not name its own.", DATA)] = "truth"
-    channel: Annotated[
-        int | str | Sequence[int | str] | None,
-        Option(
-            "Channel of the volumes, from 0, or its name. Of several, the model takes all, in this order; nothing can "
-            "be painted or simulated. Default: the first, or those that the model of --start names.",
-            DATA,
-            "N|NAME",
-            many=True,
-        ),
-    ] = None
-    diameter_um: Annotated[
-        float | Mapping[str, float] | None,
-        Option(
-            "Cell diameter in all volumes; painted ones, and those for validation, are measured. In Python also a "
-            "mapping from volumes, as given, to diameters. Default: measured in each, from its whole cells.",
-            DATA,
-            "UM",
-        ),
-    ] = None
-    painted: Annotated[
-        Sequence[str | Path],
-        Option("Labels to paint membranes around. May be repeated.", DATA, "IN.zarr", many=True),
-    ] = ()
-    simulate: Annotated[
-        Literal["membrane", "nuclei"] | None,
-        Option("Mix in simulated tissue. With it, volumes may be left out.", DATA),
-    ] = None
-    shares: Annotated[
-        tuple[float, float, float, float],
-        Option(
-            "How often a sample comes from the volumes, the painted ones, simulated tissue and noise. Kinds that are "
-            "not given do not count.",
-            flag="",
-        ),
-    ] = (0.5, 0.2, 0.25, 0.05)
-    validation: Annotated[
-        Sequence[str | Path],
-        Option("A volume for validation, from which nothing is learned. May be repeated.", DATA, "IN.zarr", many=True),
-    ] = ()
-    holdout_x: Annotated[float, Option("Share of each volume, at the end of x, to hold out.", DATA, "0..1")] = 0.0
-    min_cell_vox: Annotated[int, Option("Labels below this many voxels are not learned.", DATA, "VOX")] = 50
-    start: Annotated[
-        str | Path | None,
-        Option(
-            "Train on from a model (see: bigcp3d models): a few volumes of yours and a few hundred steps adapt it. "
-            "Settings below that are left out are as in that model.",
-            MODEL,
-            "NAME|PATH",
-        ),
-    ] = None
-    name: Annotated[str | None, Option("Name of the model. Default: the file's name.", MODEL)] = None
-    description: Annotated[str, Option("Training data and licences, for the card.", MODEL)] = ""
-    representation: Annotated[
-        Literal["tanh", "heat"] | None,
-        Option("What the flow is (bigcp3d/pure/learn/targets.py). Default: tanh.", MODEL),
-    ] = None
-    diameter_vox: Annotated[
-        float | None, Option("Cell diameter that the network knows. Default: 16.", MODEL, "VOX", "--diameter-voxels")
-    ] = None
-    tanh_scale_vox: Annotated[
-        float | None, Option("Scale of the tanh. Default: 1/5 of the diameter.", MODEL, "VOX")
-    ] = None
-    architecture: Annotated[
-        Literal["eschweiler", "half"] | None,
-        Option("The published 3D U-Net (default), or a faster one at half the resolution inside.", MODEL),
-    ] = None
-    features: Annotated[int | None, Option("Features of the first level; they double below. Default: 16.", MODEL)] = (
-        None
-    )
-    depth: Annotated[int | None, Option("Levels of the network. Default: 4.", MODEL)] = None
-    percentiles: Annotated[
-        tuple[float, float] | None, Option("Percentiles of the intensities that become 0 and 1.", flag="")
-    ] = None
-    prediction_patch: Annotated[
-        Vec3 | None, Option("Patch in which the model predicts later, in working voxels.", flag="")
-    ] = None
-    margin: Annotated[
-        int | None, Option("Voxels at the border of such a patch whose prediction is not used.", flag="")
-    ] = None
-    balance: Annotated[
-        float,
-        Option(
-            "How much small cells and slivers at a border count in the loss: from 0, by their voxels, to 1, as whole "
-            "cells. 0.5 is a good choice where the smallest labels are cells.",
-            WORK,
-            "0..1",
-        ),
-    ] = 0.0
-    steps: Annotated[int, Option("Optimisation steps.", WORK)] = 2000
-    patch: Annotated[
-        Vec3,
-        Option(
-            "Training patch in working voxels: multiples of 2 to the number of levels. Where Y and X are equal, "
-            "samples are turned by 90 degrees too.",
-            WORK,
-            "Z Y X",
-        ),
-    ] = (48, 64, 64)
-    batch: Annotated[int, Option("Patches in a step.", WORK)] = 2
-    learning_rate: Annotated[float, Option("Learning rate of RAdam at the start.", WORK)] = 1e-3
-    seed: Annotated[int, Option("Seed of patches and weights.", WORK)] = 0
-    every: Annotated[
-        int,
-        Option(
-            "Steps between validations. Each segments pieces of what is held out, adds a row to the learning curve, "
-            "and writes a checkpoint.",
-            WORK,
-        ),
-    ] = 250
-    keep: Annotated[
-        Literal["best", "last"],
-        Option(
-            "The model of the best validation (mean of the cells' Dice and AP at IoU 0.5), or of the last step. Where "
-            "nothing is held out, the last. Scores on the data that chose the model are too good: measure on others.",
-            WORK,
-        ),
-    ] = "best"
-    patience: Annotated[int, Option("End after so many validations without a gain. 0: never.", WORK)] = 0
-    workers: Annotated[
-        int, Option("Processes that make samples ahead, for a fast GPU. 0: none. No sample depends on it.", WORK, "N")
-    ] = 0
-    device: Annotated[str | None, Option("Default: cuda where there is one.", WORK, "cpu|cuda")] = None
-    precision: Annotated[
-        Literal["auto", "float32", "bfloat16"],
-        Option(
-            "Precision of the activations; weights are float32. auto: bfloat16 where the processor has instructions "
-            "for it.",
-            WORK,
-        ),
-    ] = "auto"
-    resume: Annotated[
-        bool,
-        Option("Go on from the checkpoint beside the model, bit for bit. Other settings are refused.", WORK),
-    ] = False
-    overwrite: Annotated[bool, Option("Replace an existing model, and discard its checkpoint.", WORK)] = False
+    volumes: Annotated[Sequence[str | Path], Option(metavar="IN.zarr", positional=True, many=True)] = ()
+    """OME-Zarr images with labels, each PATH or PATH::LABELS."""
+    output: Annotated[str | Path, Option(MODEL, "MODEL.safetensors")]
+    """The model file to write; the learning curve and a checkpoint lie beside it."""
+    labels_name: Annotated[str, Option(DATA)] = "truth"
+    """Labels to learn, where a volume does not name its own."""
+    channel: Annotated[int | str | Sequence[int | str] | None, Option(DATA, "N|NAME", many=True)] = None
+    """Channel of the volumes, from 0, or its name. Of several the model takes all, in this order; nothing is painted or
+    simulated then. Default: the first, or those that the model of --start names."""
+    diameter_um: Annotated[float | Mapping[str, float] | None, Option(DATA, "UM")] = None
+    """Cell diameter in all volumes; painted ones, and those for validation, are measured. In Python also a mapping from
+    volumes, as given, to diameters. Default: measured in each, from its whole cells."""
+    painted: Annotated[Sequence[str | Path], Option(DATA, "IN.zarr", many=True)] = ()
+    """Labels to paint membranes around. May be repeated."""
+    simulate: Annotated[Literal["membrane", "nuclei"] | None, Option(DATA)] = None
+    """Mix in simulated tissue. With it, volumes may be left out."""
+    shares: Annotated[tuple[float, float, float, float], Option(flag="")] = (0.5, 0.2, 0.25, 0.05)
+    """How often a sample comes from the volumes, the painted ones, simulated tissue and noise. Kinds that are not
+    given do not count."""
+    validation: Annotated[Sequence[str | Path], Option(DATA, "IN.zarr", many=True)] = ()
+    """A volume for validation, from which nothing is learned. May be repeated."""
+    holdout_x: Annotated[float, Option(DATA, "0..1")] = 0.0
+    """Share of each volume, at the end of x, to hold out: 0 to below 1."""
+    min_cell_vox: Annotated[int, Option(DATA, "VOX")] = 50
+    """Labels below this many voxels are not learned."""
+    start: Annotated[str | Path | None, Option(MODEL, "NAME|PATH")] = None
+    """Train on from a model (see: bigcp3d models): a few volumes of yours and a few hundred steps adapt it.
+    Settings below that are left out are as in that model."""
+    name: Annotated[str | None, Option(MODEL)] = None
+    """Name of the model. Default: the file's name."""
+    description: Annotated[str, Option(MODEL)] = ""
+    """Training data and licences, for the card."""
+    representation: Annotated[Literal["tanh", "heat"] | None, Option(MODEL)] = None
+    """What the flow is (bigcp3d/pure/learn/targets.py). Default: tanh."""
+    diameter_vox: Annotated[float | None, Option(MODEL, "VOX", "--diameter-voxels")] = None
+    """Cell diameter that the network knows. Default: 16."""
+    tanh_scale_vox: Annotated[float | None, Option(MODEL, "VOX")] = None
+    """Scale s of the tanh. Default: a fifth of the diameter."""
+    architecture: Annotated[Literal["eschweiler", "half"] | None, Option(MODEL)] = None
+    """The published 3D U-Net (default), or a faster one at half the resolution inside."""
+    features: Annotated[int | None, Option(MODEL)] = None
+    """Features of the first level; they double below. Default: 16."""
+    depth: Annotated[int | None, Option(MODEL)] = None
+    """Levels of the network. Default: 4."""
+    percentiles: Annotated[tuple[float, float] | None, Option(flag="")] = None
+    """Percentiles of the intensities that become 0 and 1."""
+    prediction_patch: Annotated[Vec3 | None, Option(flag="")] = None
+    """Patch in which the model predicts later, in working voxels."""
+    margin: Annotated[int | None, Option(flag="")] = None
+    """Voxels at the border of such a patch whose prediction is not used."""
+    balance: Annotated[float, Option(WORK, "0..1")] = 0.0
+    """How much small cells and slivers at a border count in the loss: from 0, by their voxels, to 1, as whole cells.
+    0.5 is a good choice where the smallest labels are cells."""
+    steps: Annotated[int, Option(WORK)] = 2000
+    """Optimisation steps."""
+    patch: Annotated[Vec3, Option(WORK, "Z Y X")] = (48, 64, 64)
+    """Training patch in working voxels: multiples of 2 to the number of levels. Where Y and X are equal, samples are
+    turned by 90 degrees too."""
+    batch: Annotated[int, Option(WORK)] = 2
+    """Patches in a step."""
+    learning_rate: Annotated[float, Option(WORK)] = 1e-3
+    """Learning rate of RAdam at the start."""
+    seed: Annotated[int, Option(WORK)] = 0
+    """Seed of patches and weights."""
+    every: Annotated[int, Option(WORK)] = 250
+    """Steps between validations. Each segments pieces of what is held out, adds a row to the learning curve and writes
+    a checkpoint."""
+    keep: Annotated[Literal["best", "last"], Option(WORK)] = "best"
+    """The model of the best validation (mean of the cells' Dice and AP at IoU 0.5), or of the last step. Where nothing
+    is held out, the last. Scores on the data that chose the model are too good: measure on others."""
+    patience: Annotated[int, Option(WORK)] = 0
+    """End after so many validations without a gain. 0: never."""
+    workers: Annotated[int, Option(WORK, "N")] = 0
+    """Processes that make samples ahead, for a fast GPU. 0: none. No sample depends on it."""
+    device: Annotated[str | None, Option(WORK, "cpu|cuda")] = None
+    """Default: cuda where there is one."""
+    precision: Annotated[Literal["auto", "float32", "bfloat16"], Option(WORK)] = "auto"
+    """Precision of the activations; weights are float32. auto: bfloat16 where the processor has instructions for it."""
+    resume: Annotated[bool, Option(WORK)] = False
+    """Go on from the checkpoint beside the model, bit for bit. Other settings are refused."""
+    overwrite: Annotated[bool, Option(WORK)] = False
+    """Replace an existing model, and discard its checkpoint."""
 
     def check(self) -> None:
         """Refuse values that no volume could make right."""

@@ -10,8 +10,7 @@ import bigcp3d
 from bigcp3d.errors import InputError
 from bigcp3d.schedule.clusters import config as forms
 from bigcp3d.schedule.clusters.config import QUEUES, read_config
-from bigcp3d.schedule.clusters.machines import Machines
-from bigcp3d.schedule.clusters.size import Size, parse_size
+from bigcp3d.schedule.clusters.requested_machines import Machines, Size, parse_size
 from bigcp3d.work.plan.memory_and_disk import worker_bytes
 
 DEPLOY = Path(__file__).parents[3] / "deploy"
@@ -118,16 +117,16 @@ def test_a_gpu_worker_of_two_threads_counts_for_two(written):
     ("module", "kind", "extra"), [("dask_jobqueue", q, "jobqueue") for q in QUEUES] + [("asyncssh", "ssh", "ssh")]
 )
 def test_a_missing_package_is_told_with_the_command_that_installs_it(monkeypatch, module, kind, extra):
-    from bigcp3d.schedule.clusters import extras
+    from bigcp3d.schedule.clusters import check_installed
 
-    monkeypatch.setattr(extras.importlib.util, "find_spec", lambda name: None)
+    monkeypatch.setattr(check_installed.importlib.util, "find_spec", lambda name: None)
     with pytest.raises(InputError, match=rf"pip install 'bigcp3d\[{extra}\]'"):
-        extras.require(module, kind)
+        check_installed.require(module, kind)
 
 
 def test_a_missing_queue_is_told(monkeypatch):
-    from bigcp3d.schedule.clusters import extras
+    from bigcp3d.schedule.clusters import check_installed
 
     monkeypatch.setenv("PATH", "")
     with pytest.raises(InputError, match="needs the command bsub"):
-        extras.require_command("bsub", "lsf")
+        check_installed.require_command("bsub", "lsf")

@@ -21,7 +21,7 @@ from distributed import Client
 import bigcp3d
 from bigcp3d.errors import InputError
 from bigcp3d.schedule.clusters.connect import _wait_for_one, connect
-from bigcp3d.schedule.clusters.machines import Machines
+from bigcp3d.schedule.clusters.requested_machines import Machines
 from bigcp3d.schedule.clusters.tls import load_security
 from tests.schedule.clusters.conftest import CUT, listening, running
 from tests.schedule.conftest import read_labels

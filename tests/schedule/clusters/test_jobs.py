@@ -10,7 +10,7 @@ import pytest
 from bigcp3d.errors import InputError
 from bigcp3d.schedule.clusters.config import QUEUES, read_config
 from bigcp3d.schedule.clusters.jobs import _check_interface, gpu_options, job_options, walltime_seconds
-from bigcp3d.schedule.clusters.machine import WORKER_ENVIRONMENT
+from bigcp3d.schedule.clusters.this_machine import WORKER_ENVIRONMENT
 from tests.schedule.clusters.conftest import ROOT
 
 HEADS = {

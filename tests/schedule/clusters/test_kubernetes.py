@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import yaml
 
-from bigcp3d.schedule.clusters.machine import WORKER_ENVIRONMENT
+from bigcp3d.schedule.clusters.this_machine import WORKER_ENVIRONMENT
 from tests.schedule.clusters.conftest import ROOT
 
 

@@ -16,10 +16,9 @@ from distributed import Client
 
 import bigcp3d
 from bigcp3d.errors import InputError
-from bigcp3d.schedule.clusters import connect, machine
+from bigcp3d.schedule.clusters import connect, this_machine
 from bigcp3d.schedule.clusters.local import LocalWorkers
-from bigcp3d.schedule.clusters.machines import Machines
-from bigcp3d.schedule.clusters.size import Size
+from bigcp3d.schedule.clusters.requested_machines import Machines, Size
 from tests.schedule.clusters.conftest import CUT
 from tests.schedule.conftest import read_labels
 
@@ -78,7 +77,7 @@ def test_gpus_are_named_as_the_environment_names_them(monkeypatch, environment, 
     monkeypatch.delenv("CUDA_VISIBLE_DEVICES", raising=False)
     if environment is not None:
         monkeypatch.setenv("CUDA_VISIBLE_DEVICES", environment)
-    assert machine.visible_gpus() == expected
+    assert this_machine.visible_gpus() == expected
 
 
 def test_workers_that_come_and_go_change_no_label(whole, tissue_store, random_model, tmp_path, monkeypatch):
@@ -122,5 +121,5 @@ def test_an_adaptive_cluster_gives_the_same_labels(whole, tissue_store, random_m
 
 def test_local_workers_keep_the_memory_of_a_patch():
     settings = connect.settings_of(Machines(), None)["distributed.nanny.pre-spawn-environ"]
-    assert settings.items() >= machine.WORKER_ENVIRONMENT.items()
+    assert settings.items() >= this_machine.WORKER_ENVIRONMENT.items()
     assert "OMP_NUM_THREADS" in settings, "what Dask sets stays"

@@ -1,7 +1,7 @@
-"""Keeps a cluster at its size: jobs that ended are started again.
+"""Keeps a cluster at its size: starts jobs again that have ended.
 
-A queue ends jobs at their time limit, takes them back for others, or loses a machine. Another worker takes over what
-such a worker did; the job is given up here, so that Dask submits a new one.
+A queue ends jobs at their time limit or for jobs of others, or it loses a machine. Dask submits a new job once the old
+one is removed here.
 """
 
 from __future__ import annotations
@@ -13,11 +13,11 @@ from distributed import SpecCluster
 from distributed.deploy.adaptive import Adaptive
 
 GRACE_S = 15.0
-"""A worker that has been gone for so long does not come back."""
+"""A worker that has been gone this long does not come back."""
 
 
-class Keeper(Adaptive):
-    """Dask's adaptive scaling, also with equal limits and for jobs of several workers."""
+class AdaptiveWithRestarts(Adaptive):
+    """Dask's adaptive scaling, extended to equal limits and to jobs of several workers."""
 
     cluster: SpecCluster
 
@@ -27,15 +27,15 @@ class Keeper(Adaptive):
         super().__init__(*args, **more)
 
     async def recommendations(self, target: int) -> dict[str, Any]:
-        """What to start and to stop. Before that, give up jobs whose workers came and are all gone."""
+        """What to start and to stop. First removes jobs whose workers came and are all gone."""
         for name in self._ended(monotonic()):
             await self.cluster.workers.pop(name).close()
             del self.seen[name]
-        result: dict[str, Any] = await super().recommendations(target)  # starts what is planned and not there
+        result: dict[str, Any] = await super().recommendations(target)  # starts planned jobs that are not there
         return result
 
     def _ended(self, now: float) -> list[Any]:
-        """Jobs that had a worker, and have had none for a while."""
+        """Jobs that had a worker, but have none since ``grace_s``."""
         ended = []
         for name, spec in self.cluster.worker_spec.items():
             members = {f"{name}{suffix}" for suffix in spec["group"]} if "group" in spec else {name}

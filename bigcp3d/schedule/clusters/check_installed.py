@@ -1,4 +1,4 @@
-"""Checks that the packages (extras) and commands that a cluster needs are there."""
+"""Checks that the packages and commands that a cluster needs are installed."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ EXTRA_OF = {"dask_jobqueue": "jobqueue", "asyncssh": "ssh"}
 
 
 def require(module: str, kind: str) -> None:
-    """Refuse a cluster whose package is not installed, with the command that installs it."""
+    """Raise an `InputError` if a package is not installed, with the command that installs it."""
     if importlib.util.find_spec(module) is None:
         raise InputError(
             f"cluster {kind} needs the package {module.replace('_', '-')}, which is not installed; "
@@ -20,7 +20,7 @@ def require(module: str, kind: str) -> None:
 
 
 def require_command(command: str, kind: str) -> None:
-    """Refuse a cluster whose queue has no commands here."""
+    """Raise an `InputError` if a command of a queue is not installed."""
     if shutil.which(command) is None:
         raise InputError(
             f"cluster {kind} needs the command {command}, which is not on this machine's PATH; run bigcp3d where jobs "

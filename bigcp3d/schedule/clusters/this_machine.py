@@ -1,4 +1,4 @@
-"""Reads the cores, memory and GPUs of this machine. Imports no Dask, since plans ask too."""
+"""The cores, memory and GPUs of this machine, and environment variables of workers. Imports no Dask."""
 
 from __future__ import annotations
 
@@ -10,27 +10,34 @@ WORKER_ENVIRONMENT = {
     "MALLOC_ARENA_MAX": "1",
     "DASK_DISTRIBUTED__WORKER__PROFILE__ENABLED": "False",
 }
-"""The first two let a worker reuse the memory of a patch, which Dask would return to the system: a patch of the
-shipped network takes 0.23 CPU seconds instead of 0.31. The last two keep a worker's memory flat: an arena for each
-thread and Dask's profiler let it grow by a fifth to a third in ten minutes (`tests.benchmarks.soak`).
+"""The first two let a worker reuse the memory of a patch instead of returning it to the system: a patch of the shipped
+network then takes 0.23 CPU seconds, not 0.31. The last two keep a worker's memory constant; without them it grows by a
+fifth to a third in ten minutes (`tests.benchmarks.soak`).
 """
 
 
 def default_workers() -> int:
-    """One worker a core that this process may use."""
+    """One worker for each core that this process may use."""
     affinity = getattr(os, "sched_getaffinity", None)
     return len(affinity(0)) if affinity else (os.cpu_count() or 1)
 
 
 def memory_per_worker(workers: int) -> int:
-    """An equal share of 90 % of the machine's memory; the client needs the rest."""
+    """An equal share of 90 % of the machine's memory. The rest is for the client."""
     import psutil
 
     return int(0.9 * psutil.virtual_memory().total / workers)
 
 
+def device_here() -> str:
+    """Kind of device on which this machine predicts: "cuda" or "cpu"."""
+    import torch
+
+    return "cuda" if torch.cuda.is_available() else "cpu"
+
+
 def visible_gpus() -> list[str]:
-    """GPUs that torch may use, each as ``CUDA_VISIBLE_DEVICES`` names it."""
+    """GPUs that torch can use, by their names in ``CUDA_VISIBLE_DEVICES``."""
     import torch
 
     count = torch.cuda.device_count() if torch.cuda.is_available() else 0

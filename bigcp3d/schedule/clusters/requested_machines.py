@@ -1,4 +1,4 @@
-"""The machines that a user asks for; wrong or contradictory settings are refused before anything starts."""
+"""The machines that a user asks for. Wrong or contradictory settings are refused before anything starts."""
 
 from __future__ import annotations
 
@@ -9,16 +9,38 @@ from pathlib import Path
 
 from bigcp3d.errors import InputError
 from bigcp3d.schedule.clusters.config import KINDS, ClusterConfig, SshConfig, read_config
-from bigcp3d.schedule.clusters.machine import default_workers, memory_per_worker
-from bigcp3d.schedule.clusters.size import Size, parse_size
+from bigcp3d.schedule.clusters.this_machine import default_workers, memory_per_worker
 
 ADDRESS = re.compile(r"\w+://\S+|[^\s:/]+:\d+")
-"""The address of a scheduler. Dask would take anything else for a name, and wait."""
+"""The address of a scheduler. Dask would take other words for a host name, and wait."""
+
+
+@dataclass(frozen=True)
+class Size:
+    """The smallest and the largest number of workers of a cluster."""
+
+    least: int
+    most: int
+
+    @property
+    def adaptive(self) -> bool:
+        """Whether workers come and go with the work."""
+        return self.least != self.most
+
+
+def parse_size(asked: int | str) -> Size:
+    """Read ``--workers``: ``4``, or ``"1:8"`` for 1 to 8 as there is work. Raises an `InputError` for other words."""
+    parts = str(asked).split(":")
+    if len(parts) <= 2 and all(part.strip().isdecimal() for part in parts):
+        least, most = int(parts[0]), int(parts[-1])
+        if 1 <= least <= most:
+            return Size(least, most)
+    raise InputError(f"workers is {asked!r}; it must be a positive number such as 4, or MIN:MAX such as 1:8")
 
 
 @dataclass(frozen=True)
 class Machines:
-    """Where tasks run; the arguments of `bigcp3d.segment` of these names, which `Request` describes."""
+    """Where tasks run. The fields are arguments of `bigcp3d.segment`, which `Request` describes."""
 
     scheduler: str | None = None
     cluster: str = "local"
@@ -28,7 +50,7 @@ class Machines:
     memory_limit: str | int | None = None
 
     def check(self) -> None:
-        """Refuse settings that are wrong or contradict each other (`InputError`)."""
+        """Raise an `InputError` for settings that are wrong or contradict each other."""
         if self.scheduler is not None and not ADDRESS.fullmatch(self.scheduler):
             raise InputError(
                 f"scheduler is {self.scheduler!r}; give the address that `dask scheduler` prints, such as tcp://host:8786"
@@ -40,8 +62,7 @@ class Machines:
             )
         if self.scheduler is not None and (self.cluster != "local" or self.cluster_config is not None):
             raise InputError(
-                "--scheduler and --cluster were both given; leave out --cluster for a scheduler that runs already, or "
-                "--scheduler to start a cluster"
+                "--scheduler and --cluster were both given; leave out --cluster to use the running scheduler"
             )
         if self.cluster == "local" and self.cluster_config is not None:
             raise InputError(f"--cluster-config {self.cluster_config} was given without --cluster; give both")
@@ -51,12 +72,12 @@ class Machines:
 
     @cached_property
     def config(self) -> ClusterConfig | None:
-        """The cluster's file; None for a cluster on this machine, or a scheduler that runs already."""
+        """The cluster's file; None for a cluster on this machine, or for a running scheduler."""
         return None if self.cluster == "local" else read_config(self.cluster, self.cluster_config)
 
     @cached_property
     def size(self) -> Size:
-        """Workers of a cluster that is started, without those of the file's section ``gpu``."""
+        """Workers of a cluster that is started, without those of section ``gpu`` of its file."""
         if isinstance(self.config, SshConfig):
             if self.workers is not None:
                 raise InputError(f"--workers is {self.workers}; over SSH, {self.cluster_config} has workers_per_host")
@@ -70,18 +91,18 @@ class Machines:
         if self.promises_gpus and size.adaptive:
             raise InputError(
                 f"--workers {self.workers} is adaptive, but {self.cluster_config} has workers with GPUs, which would "
-                "be sent away while they wait; give one number"
+                "be stopped while they wait; give one number"
             )
         return size
 
     @property
     def promises_gpus(self) -> bool:
-        """Whether workers with GPUs will come, though none may be there yet."""
+        """Whether workers with GPUs will start, though none may be there yet."""
         return self.config is not None and self.config.gpu is not None
 
     @cached_property
     def limit_bytes(self) -> int:
-        """Memory that a task may take: that of the smallest worker of a cluster that is started."""
+        """Memory that a task may take: that of the smallest worker."""
         if self.config is not None:
             gpu = self.config.gpu
             return min([int(self.config.memory)] + ([int(gpu.memory) // gpu.threads] if gpu else []))
