@@ -1,7 +1,7 @@
-"""Opens OME-Zarr images and labels: all that their metadata say, checked, as frozen data that travels to workers.
+"""Opens OME-Zarr images and labels: reads and checks all their metadata, but no voxels.
 
-Invariant: whatever the version, the axes, the chunks or the byte order of a store, `read_box` gives (z, y, x) in the
-machine's byte order, and a level's scale and translation are in micrometres.
+`ImageInfo` is frozen data without open handles, so it can be sent to workers. Shapes, scales and boxes are (z, y, x),
+and scales are in micrometres, whatever the store's version and units.
 """
 
 from __future__ import annotations
@@ -39,7 +39,7 @@ log = logging.getLogger(__name__)
 
 
 def open_image(path: str | Place) -> ImageInfo:
-    """Metadata of an OME-Zarr image; `InputError` where the path is none, or one that cannot be segmented."""
+    """Metadata of an OME-Zarr image; `InputError` where the path is not an image that can be segmented."""
     where = str(place(path))
     group = open_node(where)
     if isinstance(group, zarr.Array) or first_multiscale(group.attrs.asdict(), where) is None:
@@ -50,11 +50,11 @@ def open_image(path: str | Place) -> ImageInfo:
 def open_labels(path: str | Place, name: str) -> ImageInfo:
     """Metadata of labels: ``labels/<name>`` of an image group, ``<name>`` of a labels group, or the group itself.
 
-    `InputError` where there are no such labels, the name leads out of the store, or they are not integers.
+    `InputError` where there are no such labels, the name points out of the store, or the labels are not integers.
     """
     where = str(place(path))
     if not stays_inside(name):
-        raise InputError(f"{where}: the labels name {name!r} leads out of the store; give the labels' own path")
+        raise InputError(f"{where}: the labels name {name!r} points out of the store; give the labels' own path")
     group = open_node(where)
     if isinstance(group, zarr.Array):
         raise InputError(explain_folder(where, group))
@@ -73,7 +73,7 @@ def open_labels(path: str | Place, name: str) -> ImageInfo:
 
 
 def _check_labels(info: ImageInfo) -> ImageInfo:
-    """Refuse labels that are no integers, or have several channels."""
+    """Refuse labels that are not integers or have several channels."""
     if np.dtype(info.dtype).kind not in "iu":
         raise InputError(f"{info.path}: these labels are {info.dtype}; convert them to integers")
     if info.channels != 1:
@@ -82,7 +82,7 @@ def _check_labels(info: ImageInfo) -> ImageInfo:
 
 
 def _member(path: str) -> zarr.Group | None:
-    """A group inside a store, opened by itself so that no consolidated metadata hide it; None where there is none."""
+    """A group inside a store, or None; opened by itself, since consolidated metadata may not list it."""
     try:
         node = open_node(path)
     except InputError:
@@ -91,7 +91,7 @@ def _member(path: str) -> zarr.Group | None:
 
 
 def label_names(where: str, group: zarr.Group) -> tuple[str, ...]:
-    """Names in a group's labels list that stand for groups; of its own list where it is a labels group itself."""
+    """Names in the labels list of an image or labels group for which there is a group."""
     labels = _member(f"{where}/labels")
     holder = where if labels is None else f"{where}/labels"
     listed = ome_part((group if labels is None else labels).attrs.asdict()).get("labels")
@@ -104,7 +104,7 @@ def label_names(where: str, group: zarr.Group) -> tuple[str, ...]:
 
 
 def _describe(group: zarr.Group, where: str) -> ImageInfo:
-    """Everything about a multiscale group, checked."""
+    """Read and check all metadata of a multiscale group."""
     attributes = group.attrs.asdict()
     zarr_format = int(group.metadata.zarr_format)
     multiscale = first_multiscale(attributes, where) or {}
@@ -136,10 +136,10 @@ def _describe(group: zarr.Group, where: str) -> ImageInfo:
 
 
 def _channel_names(attributes: Mapping[str, Any], channels: int) -> tuple[str, ...]:
-    """Labels of the omero channels; empty unless there is one for each channel."""
+    """Names of the channels in ``omero``; empty unless there is one for each channel."""
     omero = ome_part(attributes).get("omero")
     entries = omero.get("channels") if isinstance(omero, Mapping) else None
-    if not isinstance(entries, list):  # names are a courtesy, and no reason to refuse an image
+    if not isinstance(entries, list):  # names are optional, so bad ones are no reason to refuse an image
         return ()
     names = tuple(str(e.get("label") or i) for i, e in enumerate(entries) if isinstance(e, Mapping))
     return names if len(names) == channels else ()

@@ -1,4 +1,4 @@
-"""Opens the arrays of an image's levels, and checks dtypes and shapes before a voxel is read."""
+"""Opens the arrays of an image's levels, and checks their dtypes and shapes."""
 
 from __future__ import annotations
 
@@ -16,13 +16,10 @@ Levels = dict[str, zarr.Array[Any]]
 
 
 def open_levels(group: zarr.Group, multiscale: Mapping[str, Any], where: str) -> Levels:
-    """The arrays that the datasets name, in order, by path."""
+    """The arrays that the datasets name, by path, in order."""
     datasets = multiscale.get("datasets")
-    if (
-        not isinstance(datasets, list)
-        or not all(isinstance(d, Mapping) and "path" in d for d in datasets)
-        or not datasets
-    ):
+    usable = isinstance(datasets, list) and all(isinstance(d, Mapping) and "path" in d for d in datasets)
+    if not datasets or not usable:
         raise InputError(
             f"{where}: its datasets are {datasets!r}, not a list of objects with a path; write the image again"
         )
@@ -34,19 +31,19 @@ def open_levels(group: zarr.Group, multiscale: Mapping[str, Any], where: str) ->
                 f"{where}: the level path {path!r} leaves the store; correct the metadata: paths lie below the group"
             )
         try:
-            array = zarr.open_array(zarr_store(f"{where}/{path}"), mode="r", zarr_format=group.metadata.zarr_format)
+            store = zarr_store(f"{where}/{path}")
+            arrays[path] = zarr.open_array(store, mode="r", zarr_format=group.metadata.zarr_format)
         except Exception as error:
             said, paths = describe_error(error), ", ".join(str(d["path"]) for d in datasets)
             raise InputError(
                 f"{where}: there is no readable array at level path {path!r} ({said}); its metadata name the levels "
                 f"{paths}: write the image again, or take this level out"
             ) from shown_cause(error)
-        arrays[path] = array
     return arrays
 
 
 def check_arrays(arrays: Levels, axes: Sequence[str], where: str) -> None:
-    """Refuse dtypes that are no numbers, levels that do not go together, and axes without voxels."""
+    """Refuse dtypes that are not numbers, levels that do not go together, and axes of length 0."""
     (first_path, first), *others = arrays.items()
     if first.dtype.kind not in "iuf":
         raise InputError(

@@ -15,10 +15,7 @@ Placed = tuple[str, Float3, Float3]
 def describe_levels(
     version: str, axes: Sequence[str], units: Sequence[str | None], levels: Iterable[Placed], **more: Any
 ) -> dict[str, Any]:
-    """Axes, and for each level one scale and then one translation; ``more`` are other keys of the entry.
-
-    In 0.4 the version stands in the entry itself; in later versions it stands in the group.
-    """
+    """The ``multiscales`` entry of what we write, in OME-Zarr 0.4 or 0.5; ``more`` are further keys of it."""
     unit = dict(zip(SPACE, units, strict=True))
     lead = len(axes) - 3
     entry: dict[str, Any] = {
@@ -38,4 +35,4 @@ def describe_levels(
         ],
         **more,
     }
-    return {**entry, "version": version} if version == "0.4" else entry
+    return {**entry, "version": version} if version == "0.4" else entry  # later versions: in the group

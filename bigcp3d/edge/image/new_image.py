@@ -1,4 +1,4 @@
-"""Makes an OME-Zarr image and fills it shard by shard; the simulator writes this way."""
+"""Makes a new OME-Zarr image and fills it shard by shard."""
 
 from __future__ import annotations
 
@@ -32,14 +32,14 @@ def create_image(
     shard: Vec3,
     name: str = "image",
 ) -> ImageInfo:
-    """Make an image of one level, all zero; `TargetError` where something is there, or the place cannot be written.
+    """Make an image of one level, all zero; `TargetError` where the path exists or cannot be written.
 
     ``shape``, ``chunk`` and ``shard`` (a multiple of chunk; 0.4 has none) are voxels (z, y, x), ``dtype`` is numpy's
     name, ``scale_um`` micrometres per voxel; without it, 1 is written without a unit. Several channels make an axis c.
     """
     where = place(path)
     if where.exists():
-        raise TargetError(f"{where}: there is something already; give another path, or delete it")
+        raise TargetError(f"{where}: this path exists already; give another path, or delete it")
     zarr_format = FORMATS[version]
     axes = ("c", "z", "y", "x") if channels > 1 else ("z", "y", "x")
     unit = "micrometer" if scale_um else None
@@ -56,12 +56,9 @@ def create_image(
 
 
 def write_image_box(image: ImageInfo, box: Box, array: NDArray[Any], *, channel: int = 0) -> None:
-    """Write whole shards (0.4: chunks) of the finest level; may be repeated; `ValueError` for any other box or dtype.
-
-    On every axis the box goes from a multiple of the shard to another, or to the end.
-    """
+    """Write whole shards (0.4: chunks) of the finest level; may be repeated; `ValueError` for other boxes or dtypes."""
     path = place(image.path) / image.levels[0].path
     lead = (check_channel(image, channel),) if "c" in image.axes else ()
     stored = open_level(image, 0)
     unit = vec3((stored.shards or stored.chunks)[-3:])
-    write_whole(path, image.zarr_format, lead, box, np.asarray(array), unit)
+    write_whole(path, image.zarr_format, lead, box, np.asarray(array), unit=unit)

@@ -1,4 +1,4 @@
-"""Reads everything that a store holds, to find damaged chunks. Takes as long as reading does, so only on request."""
+"""Reads all voxels of an image to find damaged chunks."""
 
 from __future__ import annotations
 
@@ -12,13 +12,13 @@ from bigcp3d.pure.boxes import BlockGrid, Vec3, vec3
 
 THREADS = 4
 PIECE_VOX = 2**22
-"""Voxels that are read at a time, about."""
+"""Voxels that are read at a time, approximately."""
 
 
 def find_torn_chunks(image: ImageInfo, on_piece: Callable[[int, int], None] | None = None) -> Iterator[str]:
-    """Read every voxel of every level, channel and time point; yield what cannot be read, and where.
+    """Read every level, channel and time point; yield a message for each piece that cannot be read.
 
-    ``on_piece`` is told after each piece how many of how many are done.
+    ``on_piece`` is called after each piece with the number of pieces done and in all.
     """
     grids = [BlockGrid(level.shape, _piece(image, i)) for i, level in enumerate(image.levels)]
     pieces = [
@@ -44,6 +44,6 @@ def find_torn_chunks(image: ImageInfo, on_piece: Callable[[int, int], None] | No
 
 
 def _piece(image: ImageInfo, level: int) -> Vec3:
-    """A chunk, or a row of them where they are small."""
+    """Shape of a piece: a chunk, or a row of small chunks."""
     z, y, x = chunk = stored_chunk(image, level)
     return vec3((z, y, x * max(1, PIECE_VOX // (z * y * x)))) if min(chunk) > 0 else chunk

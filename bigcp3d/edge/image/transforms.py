@@ -1,7 +1,7 @@
-"""Units and coordinate transformations of OME-Zarr, in micrometres.
+"""Reads units and coordinate transformations of OME-Zarr, and writes them.
 
-A level's voxel i lies at ``scale * i + translation`` of its axis. Datasets and the multiscale may each state steps;
-they are applied in the order of the specification, the dataset's first.
+Voxel i of a level lies at ``scale * i + translation`` on its axis. The dataset's transformations are applied first,
+then those of the multiscale, as the specification says.
 """
 
 from __future__ import annotations
@@ -35,7 +35,7 @@ def float3(values: Iterable[float]) -> Float3:
 
 
 def read_units(multiscale: Json, where: str) -> tuple[str | None, ...] | None:
-    """Units of z, y and x in the specification's words, None where not stated; None alone where one is no length."""
+    """Units of z, y and x in the specification's words, None where not stated; only None where one is not a length."""
     entries = axes_entries(multiscale) or []
     stated = {axis_name(e, where): e.get("unit") for e in entries if isinstance(e, Mapping)}
     units: list[str | None] = []
@@ -48,7 +48,12 @@ def read_units(multiscale: Json, where: str) -> tuple[str | None, ...] | None:
         word = SHORT_UNITS.get(str(unit), str(unit).lower().replace("metre", "meter").removesuffix("s"))
         word = SHORT_UNITS.get(word, word)
         if word not in UNITS_UM:
-            log.warning("%s: axis %s has the unit %r, no length; the voxel size counts as unknown", where, name, unit)
+            log.warning(
+                "%s: axis %s has the unit %r, not a length; the voxel size counts as unknown",
+                where,
+                name,
+                unit,
+            )
             return None
         units.append(word)
     return tuple(units)
@@ -60,7 +65,7 @@ def units_um(units: Sequence[str | None]) -> Float3:
 
 
 def _flatten(steps: Any) -> list[Json]:
-    """Coordinate transformations as a flat list; 0.6 nests them in sequences."""
+    """Coordinate transformations as a flat list; OME-Zarr 0.6 nests them in sequences."""
     flat: list[Json] = []
     for step in steps or []:
         if isinstance(step, Mapping) and step.get("type") == "sequence":
@@ -71,7 +76,7 @@ def _flatten(steps: Any) -> list[Json]:
 
 
 def _numbers(step: Json, kind: str, axes: Sequence[str], where: str) -> list[float]:
-    """The vector of one transformation, checked: as many numbers as axes, finite, and scales above 0."""
+    """The checked vector of one transformation: one number for each axis, finite, and above 0 for a scale."""
     values = step.get(kind)
     if not isinstance(values, Sequence) or isinstance(values, str) or len(values) != len(axes):
         raise InputError(
@@ -93,9 +98,9 @@ def _numbers(step: Json, kind: str, axes: Sequence[str], where: str) -> list[flo
 def read_transform(
     multiscale: Json, dataset: Json, axes: Sequence[str], units: Sequence[str | None] | None, where: str
 ) -> tuple[Float3 | None, Float3]:
-    """Scale and translation of one level in micrometres, (z, y, x): the dataset's steps, then those of the multiscale.
+    """Scale and translation of one level in micrometres, (z, y, x).
 
-    The scale is None where none is stated, or its unit is no length; the translation is then zeros.
+    The scale is None where none is stated or its unit is not a length; the translation is zero then.
     """
     scale, shift, stated = [1.0] * 3, [0.0] * 3, False
     steps = _flatten(dataset.get("coordinateTransformations")) + _flatten(multiscale.get("coordinateTransformations"))

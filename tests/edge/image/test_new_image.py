@@ -61,6 +61,6 @@ def test_an_image_without_a_scale_says_so(tmp_path):
 def test_nothing_is_replaced(tmp_path):
     (tmp_path / "a.zarr").mkdir()
     (tmp_path / "a.zarr" / "precious").write_text("x")
-    with pytest.raises(TargetError, match="there is something already; give another path, or delete it"):
+    with pytest.raises(TargetError, match="this path exists already; give another path, or delete it"):
         create_image(tmp_path / "a.zarr", SHAPE, "uint8", scale_um=None, chunk=(4, 4, 4), shard=(8, 8, 8))
     assert [p.name for p in (tmp_path / "a.zarr").iterdir()] == ["precious"]
