@@ -1,4 +1,4 @@
-"""Finds the image and the labels that belong together, whichever of them was given: what a viewer shows.
+"""Finds the image and the labels that belong together, from the path of either.
 
 ::
 
@@ -26,7 +26,7 @@ log = logging.getLogger(__name__)
 
 @dataclass(frozen=True)
 class ImageAndLabels:
-    """An image (None where it cannot be read) and its labels by name; those finished last come last."""
+    """An image (None where it cannot be read) and its labels by name, the last finished last."""
 
     image: ImageInfo | None
     labels: Mapping[str, ImageInfo]
@@ -35,22 +35,17 @@ class ImageAndLabels:
 def open_image_and_labels(path: str | Place, image: str | Place | None = None) -> ImageAndLabels:
     """Image and labels that belong to a path; only metadata are read. `InputError` where it is neither.
 
-    ``image`` is the image of labels, where they name none that is read unasked (`source_image`).
+    ``image`` is the image of labels, where they do not name one that may be opened (`source_image`).
     """
-    info = open_image(path)
-    labels = {name: found for name in info.label_names if (found := _tolerant(path, name)) is not None}
+    info, labels = open_image(path), {}
+    for name in info.label_names:
+        try:
+            labels[name] = open_labels(path, name)
+        except InputError as error:
+            log.warning("not shown: %s", error)
     if "image-label" not in ome_part(read_attributes(info.path)):
         return ImageAndLabels(info, labels)
     source = source_image(info, image)
     if source is None:
         log.warning("%s: the image of these labels cannot be read; they are shown without it", info.path)
     return ImageAndLabels(source, labels or {place(info.path).name: info})
-
-
-def _tolerant(path: str | Place, name: str) -> ImageInfo | None:
-    """Labels; None, with a warning, where they cannot be opened: the rest can be shown without them."""
-    try:
-        return open_labels(path, name)
-    except InputError as error:
-        log.warning("not shown: %s", error)
-        return None

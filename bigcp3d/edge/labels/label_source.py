@@ -15,11 +15,10 @@ log = logging.getLogger(__name__)
 
 
 def source_image(labels: ImageInfo, image: str | Place | None = None) -> ImageInfo | None:
-    """The image that labels name as their source, or that holds them; None where it cannot be read.
+    """The image that the user names, or that labels name as their source, or that holds them; None if unreadable.
 
-    ``image`` is the one that the user names; then labels are not asked. Labels may come from strangers, so an address
-    that they name is only asked where they lie under the same root themselves: a server elsewhere learns nothing of who
-    opens them, and gets no request with the user's signature.
+    Labels may come from a stranger, so an address that they name is opened only if the labels are on the same server
+    or in the same bucket. No other server gets a request with the user's signature.
     """
     if image is not None:
         return open_image(image)
@@ -28,11 +27,11 @@ def source_image(labels: ImageInfo, image: str | Place | None = None) -> ImageIn
     named = source.get("image") if isinstance(source, dict) else None
     found, own = follow(labels.path, str(named or "../../")), place(labels.path)
     if isinstance(found, Remote) and not (isinstance(own, Remote) and own.root == found.root):
-        log.warning("%s: its image is said to lie at %s, which is not asked; give --image to read it", own, found)
+        log.warning("%s: the image %s on another server is not opened; give --image to read it", own, found)
         return None
     path = str(found)
     try:
-        if "image-label" in ome_part(read_attributes(path)):  # a store of labels, which shows them at its root
+        if "image-label" in ome_part(read_attributes(path)):  # the root of a store of labels, not an image
             return None
         return open_image(path)
     except InputError as error:

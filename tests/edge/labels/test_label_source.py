@@ -55,7 +55,7 @@ def test_an_address_that_local_labels_name_is_not_asked(tmp_path, server, caplog
     assert source_image(open_labels(labels, "")) is None
     assert open_image_and_labels(labels).image is None
     assert asked == []
-    assert f"{address}/image.zarr, which is not asked; give --image" in caplog.text
+    assert f"{address}/image.zarr on another server is not opened; give --image" in caplog.text
 
 
 def test_an_address_that_the_user_names_is_asked(tmp_path, server):

@@ -234,7 +234,7 @@ def test_overwriting_is_refused_as_a_whole_before_anything_is_removed(stores, co
     write_all(target)
     before = contents()
     monkeypatch.setattr(os, "access", lambda *_: False)
-    with pytest.raises(TargetError, match="cannot be written"):
+    with pytest.raises(TargetError, match="is not a folder with write permission"):
         create_labels(target, overwrite=True)
     assert contents() == before
 
