@@ -1,4 +1,4 @@
-"""A table of cells as a file: CSV for spreadsheets, Parquet for data frames; what cannot be written is known before."""
+"""Writes a table of cells as a file: CSV or Parquet."""
 
 from __future__ import annotations
 
@@ -21,15 +21,7 @@ SUFFIXES = (".csv", ".parquet")
 
 
 def check_cell_file(path: str | Path, *, overwrite: bool) -> None:
-    """Refuse a file that could not be written; nothing is.
-
-    Raises
-    ------
-    InputError
-        Its name ends in something else, or Parquet is wanted and pyarrow is not there.
-    TargetError
-        It is there already, a folder, or where nothing can be written.
-    """
+    """Refuse a file that cannot be written: `InputError` for its suffix or missing pyarrow, else `TargetError`."""
     path = Path(path)
     suffix = path.suffix.lower()
     if suffix not in SUFFIXES:
@@ -43,21 +35,9 @@ def check_cell_file(path: str | Path, *, overwrite: bool) -> None:
 
 
 def write_cell_file(path: str | Path, columns: Mapping[str, NDArray[Any]], about: Mapping[str, Any]) -> None:
-    """Write a table, whole or not at all.
+    """Write columns of numbers and booleans, shape (n,), to a ``.csv`` or ``.parquet`` file; `TargetError` if not.
 
-    Parameters
-    ----------
-    path : str or Path
-        Ends in ``.csv`` or ``.parquet``.
-    columns : mapping of str to ndarray, shape (n,)
-        Numbers and truth values.
-    about : mapping
-        What the table is of; Parquet keeps it as ``bigcp3d`` in the metadata of its schema, CSV has no place for it.
-
-    Raises
-    ------
-    TargetError
-        The disk is full, or the file cannot be written after all.
+    Parquet keeps ``about`` as ``bigcp3d`` in the metadata of its schema.
     """
     with writing(Path(path)):
         if Path(path).suffix.lower() == ".csv":

@@ -18,15 +18,7 @@ ROWS = 1 << 16
 
 
 def write_cell_list(path: str | Path, columns: Mapping[str, NDArray[Any]]) -> None:
-    """Write columns of equal length as CSV, whole or not at all.
-
-    Parameters
-    ----------
-    path : str or Path
-        The file; replaced where there is one.
-    columns : mapping of str to ndarray, shape (n,)
-        Numbers; fractions get six digits, truth values 0 and 1.
-    """
+    """Write columns of shape (n,) as CSV; fractions get six digits, booleans become 0 and 1."""
     arrays = [array.astype(np.uint8) if array.dtype == bool else array for array in columns.values()]
     rows = len(arrays[0])
 

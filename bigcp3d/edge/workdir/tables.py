@@ -1,7 +1,6 @@
-"""Tables: named arrays in one file, whole or not at all.
+"""Writes and reads tables: named arrays in one uncompressed npz file without pickles.
 
-A table is an uncompressed npz without pickles. A killed worker leaves the old file or the new one; the checksums of the
-zip find later damage by a disk.
+A killed worker leaves the old file or the new one; the checksums of the zip find later damage by a disk.
 """
 
 from __future__ import annotations
@@ -18,11 +17,11 @@ from bigcp3d.edge.stores.atomic_files import write_atomically
 from bigcp3d.errors import InputError
 
 DAMAGED = (zipfile.BadZipFile, zlib.error, ValueError, OSError, EOFError, TypeError, AttributeError, KeyError)
-"""What numpy and zipfile raise for a file that is torn."""
+"""What numpy and zipfile raise for a damaged file."""
 
 
 def write_table(path: str | Path, **arrays: ArrayLike) -> None:
-    """Write named arrays to one file, replacing it in one step."""
+    """Write named arrays to a file, which is replaced in one step."""
     numbers = {name: np.asarray(array) for name, array in arrays.items()}
 
     def write(file: BinaryIO) -> None:
@@ -35,7 +34,7 @@ def write_table(path: str | Path, **arrays: ArrayLike) -> None:
 
 
 def read_table(path: str | Path) -> dict[str, NDArray[Any]]:
-    """The arrays of a file that `write_table` wrote; `FileNotFoundError`, or `InputError` where it is damaged."""
+    """The arrays of a file that `write_table` wrote; `InputError` where it is damaged."""
     try:
         with open(path, "rb") as file, np.load(file, allow_pickle=False) as archive:
             return {name: archive[name] for name in archive.files}
