@@ -64,7 +64,10 @@ def write_label_table(labels: ImageInfo, columns: Mapping[str, NDArray[Any]], ab
         remove(path)
         # explicit, since anndata warns that its default for shards will change
         write_elem(tables, path.name, _as_anndata(columns, path.name), dataset_kwargs={"shards": None})
-        edit_group(path, labels.zarr_format, {**_ngio_attributes(path.name), "bigcp3d": dict(about)})
+        ngio = {"type": "feature_table", "table_version": "1", "backend": "anndata"}
+        rows = {"region": {"path": f"../labels/{path.name}"}, "instance_key": "label"}
+        index = {"index_key": "label", "index_type": "int"}
+        edit_group(path, labels.zarr_format, {**ngio, **rows, **index, "bigcp3d": dict(about)})
         edit_attributes(path.parent, labels.zarr_format, lambda old: _with_table(old, path.name))
     return path
 
@@ -94,19 +97,6 @@ def _as_anndata(columns: Mapping[str, NDArray[Any]], name: str) -> Any:
         var=pd.DataFrame(index=text(list(features))),
         uns={"spatialdata_attrs": {"region": name, "region_key": "region", "instance_key": "label"}},
     )
-
-
-def _ngio_attributes(name: str) -> dict[str, Any]:
-    """Attributes by which ngio knows an AnnData store as a feature table of labels."""
-    return {
-        "type": "feature_table",
-        "table_version": "1",
-        "backend": "anndata",
-        "region": {"path": f"../labels/{name}"},
-        "instance_key": "label",
-        "index_key": "label",
-        "index_type": "int",
-    }
 
 
 def _with_table(attributes: Mapping[str, Any], name: str) -> dict[str, Any]:

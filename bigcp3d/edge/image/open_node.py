@@ -34,11 +34,9 @@ REQUESTS = 50
 def open_node(where: str) -> Node:
     """The zarr group or array at a path, opened for reading without consolidated metadata; `InputError` if none."""
     spot = place(where)
-    if isinstance(spot, Path):
-        _refuse_files(spot, where)
     found = metadata_file(spot)
     if found is None:
-        raise InputError(_no_zarr(spot))
+        raise InputError(_explain_path(spot))
     store = zarr_store(spot)
     try:
         if found == ".zgroup":
@@ -67,7 +65,7 @@ def metadata_file(spot: Place) -> str | None:
     denied: InputError | None = None
     for name in ("zarr.json", ".zarray", ".zgroup"):
         try:
-            if (spot / name).is_file():
+            if os.path.isfile(spot / name) if isinstance(spot, Path) else (spot / name).is_file():
                 return name
         except InputError as error:
             denied = denied or error
@@ -78,26 +76,19 @@ def metadata_file(spot: Place) -> str | None:
     return None
 
 
-def _refuse_files(path: Path, where: str) -> None:
-    """Refuse a path that does not exist or is a file."""
-    if not os.path.exists(path):  # Path.exists raises where a folder on the way cannot be entered
-        raise InputError(
-            f"{where}: there is nothing (the path exists up to {nearest_there(path)}); give an OME-Zarr group"
-        )
-    if path.is_file():
-        kind, cure = describe_file(path)
-        if path.name in METADATA:
-            kind, cure = "a file", f"give {path.parent}"
-        raise InputError(f"{where}: this is {kind}, not an OME-Zarr folder; {cure}")
-
-
-def _no_zarr(path: Place) -> str:
-    """Message for a folder without zarr metadata."""
+def _explain_path(path: Place) -> str:
+    """Why a path without zarr metadata is not a zarr node, and what to give instead."""
+    if isinstance(path, Path) and (nearest := nearest_there(path)) != path:
+        return f"{path}: there is nothing (the path exists up to {nearest}); give an OME-Zarr group"
     if isinstance(path, Remote) and not path.exists():
         return f"{path}: there is nothing; give an OME-Zarr group"
-    if isinstance(path, Remote) and path.is_file():
-        cure = f"give {path.parent}" if path.name in METADATA else "copy it to a local disk and convert it there"
-        return f"{path}: this is a file, not an OME-Zarr folder; {cure}"
+    if path.is_file():
+        kind, cure = "a file", "copy it to a local disk and convert it there"
+        if path.name in METADATA:
+            cure = f"give {path.parent}"
+        elif isinstance(path, Path):
+            kind, cure = describe_file(path)
+        return f"{path}: this is {kind}, not an OME-Zarr folder; {cure}"
     image = _image_above(path)
     if image is not None:
         return f"{path}: this is a folder inside an image, not a zarr group; give {image}"

@@ -68,16 +68,10 @@ def create_labels(target: LabelTarget, *, overwrite: bool, attributes: Mapping[s
             edit_group(root, target.zarr_format, versioned(target, {}))
         edit_group(labels, target.zarr_format, {})
         edit_group(target.path, target.zarr_format, attributes or {})
+        stored: Any = {"axes": target.axes, "chunk": target.chunk, "shard": target.shard}
         for level in target.levels:
-            make_array(
-                target.path / level.path,
-                (level.shape if target.times is None else (target.times, *level.shape)),
-                target.dtype,
-                axes=target.axes,
-                chunk=target.chunk,
-                shard=target.shard,
-                zarr_format=target.zarr_format,
-            )
+            shape = level.shape if target.times is None else (target.times, *level.shape)
+            make_array(target.path / level.path, shape, target.dtype, zarr_format=target.zarr_format, **stored)
 
 
 def write_label_box(target: LabelTarget, level: int, box: Box, array: NDArray[Any], *, time: int = 0) -> None:

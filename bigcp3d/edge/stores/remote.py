@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable, Iterator, Mapping
+from contextlib import suppress
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
@@ -157,23 +158,19 @@ class Remote:
             with reaching(self, TargetError):
                 mode: Any = "create"
                 content: dict[str, Any] = {}
-                try:
+                with suppress(FileNotFoundError):
                     found = self._quick.get(self.key)
                     content = json.loads(bytes(found.bytes()))
-                    tags = {"e_tag": found.meta["e_tag"], "version": found.meta["version"]}
-                    mode = {key: tag for key, tag in tags.items() if tag is not None}
-                except FileNotFoundError:
-                    pass
+                    mode = {key: tag for key in ("e_tag", "version") if (tag := found.meta[key]) is not None}
                 new = json.dumps(edit(content)).encode()
                 try:
                     self._quick.put(self.key, new, mode=mode)
-                    return
                 except (AlreadyExistsError, PreconditionError):
                     continue
                 except Exception as error:
                     if "NotImplemented" not in str(error):
                         raise
-                self._quick.put(self.key, new)
+                    self._quick.put(self.key, new)
                 return
         raise TargetError(f"{self}: others keep changing this file ({EDITS} tries); run the same command again")
 

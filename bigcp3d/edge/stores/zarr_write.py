@@ -44,14 +44,7 @@ def _plain(value: Any) -> Any:
 
 
 def make_array(
-    path: Place,
-    shape: Sequence[int],
-    dtype: str,
-    *,
-    axes: Sequence[str],
-    chunk: Vec3,
-    shard: Vec3,
-    zarr_format: int,
+    path: Place, shape: Sequence[int], dtype: str, *, axes: Sequence[str], chunk: Vec3, shard: Vec3, zarr_format: int
 ) -> None:
     """Make an empty array; chunks and shards have length 1 on axes before z, and are cut to the array's shape."""
     lead = (1,) * (len(shape) - 3)
