@@ -23,7 +23,8 @@ import numpy as np
 
 import bigcp3d
 from bigcp3d import Tissue
-from bigcp3d.edge.image.image import open_image, open_labels, read_box
+from bigcp3d.edge.image.image import open_image, open_labels
+from bigcp3d.edge.image.voxels import read_box
 from bigcp3d.pure.boxes import Box
 from bigcp3d.pure.score.metrics import count_overlaps, score_overlaps
 

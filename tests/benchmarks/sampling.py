@@ -18,15 +18,11 @@ import numpy as np
 from numpy.typing import NDArray
 
 import bigcp3d
-from bigcp3d.edge.image.image import open_image, open_labels, read_box
-from bigcp3d.edge.labels.labels import (
-    create_image,
-    create_labels,
-    finish_labels,
-    plan_labels,
-    write_image_box,
-    write_label_box,
-)
+from bigcp3d.edge.image.image import open_image, open_labels
+from bigcp3d.edge.image.new_image import create_image, write_image_box
+from bigcp3d.edge.image.voxels import read_box
+from bigcp3d.edge.labels.label_plan import plan_labels
+from bigcp3d.edge.labels.labels import create_labels, finish_labels, write_label_box
 from bigcp3d.edge.models.model_families import load_card
 from bigcp3d.pure.boxes import Box, Vec3
 from bigcp3d.pure.label.pooling import pool_labels

@@ -19,7 +19,7 @@ import numpy as np
 import psutil
 
 import bigcp3d
-from bigcp3d.edge.labels.labels import create_image, write_image_box
+from bigcp3d.edge.image.new_image import create_image, write_image_box
 from bigcp3d.pure.boxes import BlockGrid, Box, Vec3, vec3
 from bigcp3d.pure.tissue.tissue import Tissue, render
 from bigcp3d.work.run.task_costs import TaskSpent

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import csv
 import importlib.util
+import io
 import json
 from collections.abc import Mapping
 from pathlib import Path
@@ -11,13 +13,14 @@ from typing import Any, BinaryIO
 import numpy as np
 from numpy.typing import NDArray
 
-from bigcp3d.edge.cell_tables.score_list import write_cell_list
 from bigcp3d.edge.stores.atomic_files import write_atomically
 from bigcp3d.edge.stores.check_writable import check_file
 from bigcp3d.edge.stores.zarr_write import writing
 from bigcp3d.errors import InputError
 
 SUFFIXES = (".csv", ".parquet")
+ROWS = 1 << 16
+"""Rows that are turned into text at a time."""
 
 
 def check_cell_file(path: str | Path, *, overwrite: bool) -> None:
@@ -44,6 +47,24 @@ def write_cell_file(path: str | Path, columns: Mapping[str, NDArray[Any]], about
             write_cell_list(path, columns)
         else:
             _write_parquet(path, columns, about)
+
+
+def write_cell_list(path: str | Path, columns: Mapping[str, NDArray[Any]]) -> None:
+    """Write columns of shape (n,) as CSV; fractions get six digits, booleans become 0 and 1."""
+    arrays = [array.astype(np.uint8) if array.dtype == bool else array for array in columns.values()]
+    rows = len(arrays[0])
+
+    def write(file: BinaryIO) -> None:
+        text = io.TextIOWrapper(file, "utf-8", newline="")
+        table = csv.writer(text, lineterminator="\n")
+        table.writerow(columns)
+        for start in range(0, rows, ROWS):
+            part = (array[start : start + ROWS] for array in arrays)
+            table.writerows(zip(*((a.round(6) if a.dtype.kind == "f" else a).tolist() for a in part), strict=True))
+        text.flush()
+        text.detach()
+
+    write_atomically(path, write)
 
 
 def _write_parquet(path: str | Path, columns: Mapping[str, NDArray[Any]], about: Mapping[str, Any]) -> None:

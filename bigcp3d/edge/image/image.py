@@ -7,35 +7,52 @@ and scales are in micrometres, whatever the store's version and units.
 from __future__ import annotations
 
 import logging
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
 import zarr
 
-from bigcp3d.edge.image.image_info import ImageInfo, Level
-from bigcp3d.edge.image.level_arrays import check_arrays, open_levels
 from bigcp3d.edge.image.metadata import first_multiscale, ome_part, read_axes, read_version, stays_inside
 from bigcp3d.edge.image.open_node import explain_folder, open_node
-from bigcp3d.edge.image.transforms import read_transform, read_units
-from bigcp3d.edge.image.voxels import check_channel, check_level, check_time, read_box, stored_chunk
-from bigcp3d.edge.stores.places import Place, place
+from bigcp3d.edge.image.transforms import Float3, read_transform, read_units
+from bigcp3d.edge.stores.connections import describe_error, shown_cause
+from bigcp3d.edge.stores.places import Place, place, zarr_store
 from bigcp3d.errors import InputError
-from bigcp3d.pure.boxes import vec3
-
-__all__ = [
-    "ImageInfo",
-    "Level",
-    "check_channel",
-    "check_level",
-    "check_time",
-    "open_image",
-    "open_labels",
-    "read_box",
-    "stored_chunk",
-]
+from bigcp3d.pure.boxes import Vec3, vec3
 
 log = logging.getLogger(__name__)
+
+Levels = dict[str, zarr.Array[Any]]
+"""Arrays by their path in the group, finest first."""
+
+
+@dataclass(frozen=True)
+class Level:
+    """One resolution of an image or labels; (z, y, x) only."""
+
+    path: str  # of the array inside the group: "0", "s0"
+    shape: Vec3
+    scale_um: Float3 | None  # micrometres per voxel; None where the store does not say
+    translation_um: Float3  # of the first voxel's centre; zeros where the store does not say
+
+
+@dataclass(frozen=True)
+class ImageInfo:
+    """What is known of an image without reading voxels."""
+
+    path: str  # of the group, absolute
+    version: str  # of OME-Zarr, "0.1" to "0.6"
+    zarr_format: int  # 2 or 3
+    axes: tuple[str, ...]
+    levels: tuple[Level, ...]  # finest first
+    dtype: str  # numpy's name: "uint16"
+    channels: int  # 1 where there is no such axis, as for times
+    times: int
+    channel_names: tuple[str, ...]  # empty where the store names none
+    label_names: tuple[str, ...]
+    units: tuple[str | None, ...] = (None, None, None)  # of z, y, x in the store's words; None where it is no length
 
 
 def open_image(path: str | Place) -> ImageInfo:
@@ -109,10 +126,10 @@ def _describe(group: zarr.Group, where: str) -> ImageInfo:
     zarr_format = int(group.metadata.zarr_format)
     multiscale = first_multiscale(attributes, where) or {}
     version = read_version(attributes, zarr_format, where)
-    arrays = open_levels(group, multiscale, where)
+    arrays = _open_levels(group, multiscale, where)
     first = next(iter(arrays.values()))
     axes = read_axes(multiscale, version, getattr(first.metadata, "dimension_names", None), first.ndim, where)
-    check_arrays(arrays, axes, where)
+    _check_arrays(arrays, axes, where)
     units = read_units(multiscale, where)
     levels = []
     for path, dataset in zip(arrays, multiscale["datasets"], strict=True):
@@ -143,3 +160,56 @@ def _channel_names(attributes: Mapping[str, Any], channels: int) -> tuple[str, .
         return ()
     names = tuple(str(e.get("label") or i) for i, e in enumerate(entries) if isinstance(e, Mapping))
     return names if len(names) == channels else ()
+
+
+def _open_levels(group: zarr.Group, multiscale: Mapping[str, Any], where: str) -> Levels:
+    """The arrays that the datasets name, by path, in order."""
+    datasets = multiscale.get("datasets")
+    usable = isinstance(datasets, list) and all(isinstance(d, Mapping) and "path" in d for d in datasets)
+    if not datasets or not usable:
+        raise InputError(
+            f"{where}: its datasets are {datasets!r}, not a list of objects with a path; write the image again"
+        )
+    arrays: Levels = {}
+    for dataset in datasets:
+        path = str(dataset["path"])
+        if not stays_inside(path):
+            raise InputError(
+                f"{where}: the level path {path!r} leaves the store; correct the metadata: paths lie below the group"
+            )
+        try:
+            store = zarr_store(f"{where}/{path}")
+            arrays[path] = zarr.open_array(store, mode="r", zarr_format=group.metadata.zarr_format)
+        except Exception as error:
+            said, paths = describe_error(error), ", ".join(str(d["path"]) for d in datasets)
+            raise InputError(
+                f"{where}: there is no readable array at level path {path!r} ({said}); its metadata name the levels "
+                f"{paths}: write the image again, or take this level out"
+            ) from shown_cause(error)
+    return arrays
+
+
+def _check_arrays(arrays: Levels, axes: Sequence[str], where: str) -> None:
+    """Refuse dtypes that are not numbers, levels that do not go together, and axes of length 0."""
+    (first_path, first), *others = arrays.items()
+    if first.dtype.kind not in "iuf":
+        raise InputError(
+            f"{where}/{first_path}: its dtype is {first.dtype}; convert it to integers or floating point numbers"
+        )
+    for path, array in others:
+        if array.dtype.newbyteorder("=") != first.dtype.newbyteorder("=") or array.ndim != first.ndim:
+            raise InputError(
+                f"{where}/{path}: this level has {array.ndim} dimensions of {array.dtype}, but level {first_path!r} "
+                f"has {first.ndim} of {first.dtype}; write the pyramid again"
+            )
+    for path, array in arrays.items():
+        for name, length, finest in zip(axes, array.shape, first.shape, strict=True):
+            if length == 0:
+                raise InputError(
+                    f"{where}/{path}: there are no voxels on axis {name} (shape {array.shape}); write the image again"
+                )
+            if name in "tc" and length != finest:
+                raise InputError(
+                    f"{where}/{path}: axis {name} has {length}, but level {first_path!r} has {finest}; write the "
+                    "pyramid again"
+                )

@@ -8,7 +8,7 @@ from dataclasses import replace
 
 import numpy as np
 
-from bigcp3d.edge.image.image_info import ImageInfo, Level
+from bigcp3d.edge.image.image import ImageInfo, Level
 from bigcp3d.edge.image.metadata import own_part
 from bigcp3d.edge.image.open_node import read_attributes
 from bigcp3d.edge.image.transforms import Float3, float3

@@ -8,10 +8,9 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from bigcp3d.edge.image.image import ImageInfo, check_channel, open_image
-from bigcp3d.edge.image.multiscale import describe_levels
-from bigcp3d.edge.image.transforms import Float3, float3
-from bigcp3d.edge.image.voxels import open_level
+from bigcp3d.edge.image.image import ImageInfo, open_image
+from bigcp3d.edge.image.transforms import Float3, describe_levels, float3
+from bigcp3d.edge.image.voxels import check_channel, open_level
 from bigcp3d.edge.stores.places import Place, place
 from bigcp3d.edge.stores.zarr_write import edit_group, make_array, write_whole, writing
 from bigcp3d.errors import TargetError

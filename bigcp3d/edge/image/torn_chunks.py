@@ -6,7 +6,8 @@ import itertools
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 
-from bigcp3d.edge.image.image import ImageInfo, read_box, stored_chunk
+from bigcp3d.edge.image.image import ImageInfo
+from bigcp3d.edge.image.voxels import read_box, stored_chunk
 from bigcp3d.errors import InputError
 from bigcp3d.pure.boxes import BlockGrid, Vec3, vec3
 

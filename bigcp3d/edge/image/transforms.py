@@ -11,10 +11,12 @@ import math
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
-from bigcp3d.edge.image.metadata import SPACE, Json, axes_entries, axis_name
+from bigcp3d.edge.image.metadata import AXIS_TYPES, SPACE, Json, axes_entries, axis_name
 from bigcp3d.errors import InputError
 
 Float3 = tuple[float, float, float]
+Placed = tuple[str, Float3, Float3]
+"""Path, scale and translation of a level, (z, y, x), in the units of the axes."""
 
 UNITS_UM = {
     **{"angstrom": 1e-4, "picometer": 1e-6, "nanometer": 1e-3, "micrometer": 1.0, "millimeter": 1e3},
@@ -125,3 +127,29 @@ def read_transform(
     unit = units_um(units)
     scale_um, shift_um = (float3(a * u for a, u in zip(values, unit, strict=True)) for values in (scale, shift))
     return scale_um, shift_um
+
+
+def describe_levels(
+    version: str, axes: Sequence[str], units: Sequence[str | None], levels: Iterable[Placed], **more: Any
+) -> dict[str, Any]:
+    """The ``multiscales`` entry of what we write, in OME-Zarr 0.4 or 0.5; ``more`` are further keys of it."""
+    unit = dict(zip(SPACE, units, strict=True))
+    lead = len(axes) - 3
+    entry: dict[str, Any] = {
+        "axes": [
+            {"name": name, "type": AXIS_TYPES[name], **({"unit": unit[name]} if unit.get(name) else {})}
+            for name in axes
+        ],
+        "datasets": [
+            {
+                "path": path,
+                "coordinateTransformations": [
+                    {"type": "scale", "scale": [1.0] * lead + list(scale)},
+                    {"type": "translation", "translation": [0.0] * lead + list(shift)},
+                ],
+            }
+            for path, scale, shift in levels
+        ],
+        **more,
+    }
+    return {**entry, "version": version} if version == "0.4" else entry  # later versions: in the group

@@ -11,7 +11,7 @@ import zarr
 from numpy.typing import NDArray
 from zarr.core.sync import sync
 
-from bigcp3d.edge.image.image_info import ImageInfo
+from bigcp3d.edge.image.image import ImageInfo
 from bigcp3d.edge.stores.connections import describe_error, shown_cause
 from bigcp3d.edge.stores.places import place, zarr_store
 from bigcp3d.errors import InputError

@@ -19,12 +19,10 @@ import numpy as np
 import zarr
 from numpy.typing import NDArray
 
-from bigcp3d.edge.image.multiscale import Placed, describe_levels
-from bigcp3d.edge.image.new_image import create_image, write_image_box
-from bigcp3d.edge.image.transforms import float3, units_um
+from bigcp3d.edge.image.transforms import Placed, describe_levels, float3, units_um
 from bigcp3d.edge.labels.check_target import check_target
 from bigcp3d.edge.labels.label_list import enter_label, show_at_root, source_path, versioned, withdraw_label
-from bigcp3d.edge.labels.label_plan import LabelTarget, check_name, plan_labels
+from bigcp3d.edge.labels.label_plan import LabelTarget
 from bigcp3d.edge.stores.connections import describe_error, shown_cause
 from bigcp3d.edge.stores.places import place, remove, zarr_store
 from bigcp3d.edge.stores.zarr_write import (
@@ -38,19 +36,6 @@ from bigcp3d.edge.stores.zarr_write import (
 from bigcp3d.errors import InputError
 from bigcp3d.pure.boxes import Box
 from bigcp3d.version import __version__
-
-__all__ = [
-    "LabelTarget",
-    "check_name",
-    "check_target",
-    "create_image",
-    "create_labels",
-    "finish_labels",
-    "plan_labels",
-    "read_label_box",
-    "write_image_box",
-    "write_label_box",
-]
 
 
 def create_labels(target: LabelTarget, *, overwrite: bool, attributes: Mapping[str, Any] | None = None) -> None:

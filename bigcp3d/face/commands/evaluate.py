@@ -83,7 +83,7 @@ def evaluate(
         done = run(**arguments, on_event=bar)
     show(done)
     if csv_file is not None:
-        from bigcp3d.edge.cell_tables.score_list import write_cell_list
+        from bigcp3d.edge.cell_tables.cell_files import write_cell_list
 
         with writing(csv_file):
             write_cell_list(csv_file, done.columns())

@@ -129,7 +129,8 @@ def quarter(shape: Vec3) -> Vec3:
 
 def check_against_serial(demo: Demo) -> str:
     """Segment once more, serially and in one block; `BlockError` where a single voxel differs."""
-    from bigcp3d.edge.image.image import open_labels, read_box
+    from bigcp3d.edge.image.image import open_labels
+    from bigcp3d.edge.image.voxels import read_box
     from bigcp3d.schedule.segment import segment
 
     other = demo.folder / "serial.zarr"

@@ -56,7 +56,7 @@ def read_planes(
     image: ImageInfo, labels: ImageInfo, truth: ImageInfo | None = None, *, channel: int = 0, time: int = 0
 ) -> list[Plane]:
     """Read the middle planes at level 0 of an image, its labels and, where there is one, its truth."""
-    from bigcp3d.edge.image.image import read_box
+    from bigcp3d.edge.image.voxels import read_box
 
     finest = image.levels[0]
     scale = finest.scale_um or (1.0, 1.0, 1.0)

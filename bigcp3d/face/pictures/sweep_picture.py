@@ -98,7 +98,7 @@ def _middle_boxes(region: Box) -> list[Box]:
 
 def _read(sweep: Sweep, box: Box, *, truth: bool = False) -> NDArray[Any]:
     """A box of level 0 of the image's first channel, or of the truth."""
-    from bigcp3d.edge.image.image import read_box
+    from bigcp3d.edge.image.voxels import read_box
 
     if truth and sweep.truth is not None:
         return read_box(sweep.truth, 0, box, time=sweep.time if sweep.truth.times > 1 else 0)

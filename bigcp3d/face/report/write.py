@@ -37,7 +37,7 @@ def write_report(
     output : str or Path, optional
         The file; default beside the store: ``STORE.NAME.report.html``. An older report there is replaced.
     image : str, optional
-        The image of the labels, where they name none, or an address elsewhere (`bigcp3d.edge.labels.label_source`).
+        The image of the labels, where they name none, or an address elsewhere (`bigcp3d.edge.labels.image_and_labels`).
     parts : callable, optional
         Gives the rows of all cells, where a run has them; else the labels are read, once and block by block.
 

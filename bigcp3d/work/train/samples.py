@@ -15,7 +15,8 @@ from typing import Protocol
 import numpy as np
 from numpy.typing import NDArray
 
-from bigcp3d.edge.image.image import ImageInfo, check_channel, read_box
+from bigcp3d.edge.image.image import ImageInfo
+from bigcp3d.edge.image.voxels import check_channel, read_box
 from bigcp3d.errors import InputError
 from bigcp3d.pure.boxes import Box, Vec3, vec3
 from bigcp3d.pure.grid import Factors, image_box, resample, spread_labels, working_box, working_shape

@@ -9,7 +9,8 @@ import numpy as np
 import pytest
 import zarr
 
-from bigcp3d.edge.image.image import check_channel, check_level, check_time, open_image, open_labels, read_box
+from bigcp3d.edge.image.image import open_image, open_labels
+from bigcp3d.edge.image.voxels import check_channel, check_level, check_time, read_box
 from bigcp3d.errors import InputError
 from bigcp3d.pure.boxes import Box
 

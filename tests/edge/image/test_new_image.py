@@ -4,8 +4,9 @@ import numpy as np
 import pytest
 import zarr
 
-from bigcp3d.edge.image.image import open_image, read_box
-from bigcp3d.edge.labels.labels import create_image, write_image_box
+from bigcp3d.edge.image.image import open_image
+from bigcp3d.edge.image.new_image import create_image, write_image_box
+from bigcp3d.edge.image.voxels import read_box
 from bigcp3d.errors import TargetError
 from bigcp3d.pure.boxes import BlockGrid, Box
 

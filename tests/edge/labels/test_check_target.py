@@ -8,7 +8,9 @@ import pytest
 import zarr
 
 from bigcp3d.edge.image.image import open_image
-from bigcp3d.edge.labels.labels import check_target, create_labels, finish_labels, plan_labels
+from bigcp3d.edge.labels.check_target import check_target
+from bigcp3d.edge.labels.label_plan import plan_labels
+from bigcp3d.edge.labels.labels import create_labels, finish_labels
 from bigcp3d.errors import TargetError
 
 Usage = namedtuple("Usage", "total used free")

@@ -10,8 +10,7 @@ import pytest
 import zarr
 
 from bigcp3d.edge.image.image import open_image, open_labels
-from bigcp3d.edge.labels.image_and_labels import open_image_and_labels
-from bigcp3d.edge.labels.label_source import source_image
+from bigcp3d.edge.labels.image_and_labels import open_image_and_labels, source_image
 
 
 @pytest.fixture

@@ -12,8 +12,10 @@ import numpy as np
 import pytest
 import zarr
 
-from bigcp3d.edge.image.image import open_image, read_box
-from bigcp3d.edge.labels.labels import create_labels, finish_labels, plan_labels, write_label_box
+from bigcp3d.edge.image.image import open_image
+from bigcp3d.edge.image.voxels import read_box
+from bigcp3d.edge.labels.label_plan import plan_labels
+from bigcp3d.edge.labels.labels import create_labels, finish_labels, write_label_box
 from bigcp3d.edge.stores.places import follow, path_between, place, remove, same_place, zarr_store
 from bigcp3d.edge.stores.remote import Remote
 from bigcp3d.errors import InputError, TargetError

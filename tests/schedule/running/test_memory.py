@@ -17,7 +17,7 @@ import zarr
 from distributed import Client, LocalCluster
 
 import bigcp3d
-from bigcp3d.edge.labels.labels import create_image, write_image_box
+from bigcp3d.edge.image.new_image import create_image, write_image_box
 from bigcp3d.pure.boxes import BlockGrid
 from bigcp3d.pure.memory import network_bytes
 from bigcp3d.pure.predict import run_network as predict

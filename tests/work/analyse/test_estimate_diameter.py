@@ -10,7 +10,7 @@ import zarr
 from scipy import ndimage
 from typer.testing import CliRunner
 
-from bigcp3d.edge.labels.labels import create_image, write_image_box
+from bigcp3d.edge.image.new_image import create_image, write_image_box
 from bigcp3d.edge.models.model_families import load_card
 from bigcp3d.errors import InputError
 from bigcp3d.face.cli import app
