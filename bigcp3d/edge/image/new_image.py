@@ -10,13 +10,11 @@ from numpy.typing import NDArray
 
 from bigcp3d.edge.image.image import ImageInfo, open_image
 from bigcp3d.edge.image.transforms import Float3, describe_levels, float3
-from bigcp3d.edge.image.voxels import check_channel, open_level
+from bigcp3d.edge.image.voxels import check_channel
 from bigcp3d.edge.stores.places import Place, place
 from bigcp3d.edge.stores.zarr_write import edit_group, make_array, write_whole, writing
 from bigcp3d.errors import TargetError
-from bigcp3d.pure.boxes import Box, Vec3, vec3
-
-FORMATS = {"0.4": 2, "0.5": 3}
+from bigcp3d.pure.boxes import Box, Vec3
 
 
 def create_image(
@@ -39,16 +37,15 @@ def create_image(
     where = place(path)
     if where.exists():
         raise TargetError(f"{where}: this path exists already; give another path, or delete it")
-    zarr_format = FORMATS[version]
+    zarr_format = {"0.4": 2, "0.5": 3}[version]
     axes = ("c", "z", "y", "x") if channels > 1 else ("z", "y", "x")
     unit = "micrometer" if scale_um else None
     placed = [("0", float3(scale_um or (1, 1, 1)), (0.0, 0.0, 0.0))]
-    multiscales = [describe_levels(version, axes, (unit,) * 3, placed, name=name)]
+    metadata = {"multiscales": [describe_levels(version, axes, (unit,) * 3, placed, name=name)]}
     full = (channels, *shape) if channels > 1 else shape
     with writing(where):
         if isinstance(where, Path):
             where.parent.mkdir(parents=True, exist_ok=True)
-        metadata = {"multiscales": multiscales}
         edit_group(where, zarr_format, metadata if zarr_format == 2 else {"ome": {"version": version, **metadata}})
         make_array(where / "0", full, dtype, axes=axes, chunk=chunk, shard=shard, zarr_format=zarr_format)
     return open_image(where)
@@ -58,6 +55,4 @@ def write_image_box(image: ImageInfo, box: Box, array: NDArray[Any], *, channel:
     """Write whole shards (0.4: chunks) of the finest level; may be repeated; `ValueError` for other boxes or dtypes."""
     path = place(image.path) / image.levels[0].path
     lead = (check_channel(image, channel),) if "c" in image.axes else ()
-    stored = open_level(image, 0)
-    unit = vec3((stored.shards or stored.chunks)[-3:])
-    write_whole(path, image.zarr_format, lead, box, np.asarray(array), unit=unit)
+    write_whole(path, image.zarr_format, lead, box, np.asarray(array))

@@ -66,11 +66,10 @@ def source_image(labels: ImageInfo, image: str | Place | None = None) -> ImageIn
     if isinstance(found, Remote) and not (isinstance(own, Remote) and own.root == found.root):
         log.warning("%s: the image %s on another server is not opened; give --image to read it", own, found)
         return None
-    path = str(found)
     try:
-        if "image-label" in ome_part(read_attributes(path)):  # the root of a store of labels, not an image
+        if "image-label" in ome_part(read_attributes(found)):  # the root of a store of labels, not an image
             return None
-        return open_image(path)
+        return open_image(found)
     except InputError as error:
         log.info("%s: its image cannot be read: %s", labels.path, error)
         return None

@@ -7,7 +7,6 @@ scale_0) / 2``.
 
 from __future__ import annotations
 
-import logging
 import re
 from dataclasses import dataclass
 
@@ -22,8 +21,6 @@ LABEL_DTYPES = ("uint32", "uint64")
 CHUNK = 64
 """Largest side of a chunk in voxels; viewers are fast with it."""
 BAD_NAME = re.compile(r"[/\\\x00-\x1f]|^\.|^__|^zarr\.json$|^\s|\s$")
-
-log = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True)

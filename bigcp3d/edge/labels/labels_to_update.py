@@ -45,8 +45,8 @@ def open_target(image: ImageInfo, output: str | Path | None, name: str) -> Label
     planned = plan_labels(labels, None, name, shard=shard)
     own = zip(planned.levels, labels.levels, strict=True)
     levels = tuple(replace(level, path=stored.path) for level, stored in own)
-    given = replace(planned, image_path=image.path, group=group, version=labels.version, dtype=labels.dtype)
-    return replace(given, levels=levels, chunk=chunk, shard=shard)
+    planned = replace(planned, levels=levels, chunk=chunk, shard=shard)
+    return replace(planned, image_path=image.path, group=group, version=labels.version, dtype=labels.dtype)
 
 
 def identify(target: LabelTarget) -> str:

@@ -10,7 +10,7 @@ import errno
 import json
 import warnings
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any
 
@@ -23,13 +23,12 @@ from bigcp3d.edge.stores.atomic_files import sync_file
 from bigcp3d.edge.stores.connections import describe_error, is_remote_error
 from bigcp3d.edge.stores.places import Place, zarr_store
 from bigcp3d.edge.stores.remote import Remote
-from bigcp3d.errors import BigCP3DError, InputError, TargetError
+from bigcp3d.errors import BigCP3DError, TargetError
 from bigcp3d.pure.boxes import BlockGrid, Box, Vec3, vec3
 
 ZSTD_LEVEL = 3
 BLOSC_ZSTD: dict[str, Any] = {"id": "blosc", "cname": "zstd", "clevel": ZSTD_LEVEL, "shuffle": 1, "blocksize": 0}
 """Codec for zarr 2; shuffling makes labels smallest."""
-Index = tuple[int | slice, ...]
 
 
 def plain_json(value: Any) -> Any:
@@ -59,22 +58,15 @@ def make_array(
 
 
 def write_whole(
-    array_path: Place,
-    zarr_format: int,
-    lead: tuple[int, ...],
-    box: Box,
-    values: NDArray[Any],
-    *,
-    unit: Vec3,
-    sync: bool = False,
+    array_path: Place, zarr_format: int, lead: tuple[int, ...], box: Box, values: NDArray[Any], *, sync: bool = False
 ) -> None:
-    """Write a box of whole shards; `TargetError` where the disk is full or the store cannot be written.
+    """Write a box of whole shards (chunks in zarr 2); `TargetError` where the disk is full or the store unwritable.
 
-    ``unit`` is the shard, or in zarr 2 the chunk. `ValueError` where the box is not made of whole units, or the values
-    do not have its shape and the array's dtype. With ``sync``, what was written would survive a power cut.
+    `ValueError` where the box is not made of whole shards, or the values do not have its shape and the array's dtype.
+    With ``sync``, what was written would survive a power cut.
     """
     array = zarr.open_array(zarr_store(array_path), mode="r+", zarr_format=zarr_format)  # type: ignore[arg-type]
-    shape = array.shape[-3:]
+    shape, unit = vec3(array.shape[-3:]), vec3((array.shards or array.chunks)[-3:])
     whole = all(
         a % u == 0 and (b == s or b % u == 0) and 0 <= a < b <= s
         for a, b, u, s in zip(box.start, box.stop, unit, shape, strict=True)
@@ -85,11 +77,11 @@ def write_whole(
         raise ValueError(
             f"{array_path}: {values.dtype} of shape {values.shape} for {array.dtype} of shape {box.shape} in {box}"
         )
-    index: Index = (*lead, *box.slices())
+    index: tuple[int | slice, ...] = (*lead, *box.slices())
     with writing(array_path):
         array[index] = np.ascontiguousarray(values)
     if sync and isinstance(array_path, Path):  # an object store does so by itself
-        for piece in BlockGrid(vec3(shape), vec3((array.shards or array.chunks)[-3:])).touching(box):
+        for piece in BlockGrid(shape, unit).touching(box):
             sync_file(array_path / array.metadata.encode_chunk_key((*lead, *piece)))
 
 
@@ -113,14 +105,6 @@ def writing(path: Place) -> Iterator[None]:
 def is_group(path: Place) -> bool:
     """Whether a folder is a zarr group (or, in zarr 3, an array)."""
     return (path / "zarr.json").is_file() or (path / ".zgroup").is_file()
-
-
-def _is_group_above(path: Place) -> bool:
-    """As `is_group`; False where an object store denies the look, which it may above our own folders."""
-    try:
-        return is_group(path)
-    except InputError:
-        return False
 
 
 def edit_group(path: Place, zarr_format: int, attributes: Mapping[str, Any]) -> zarr.Group:
@@ -158,20 +142,19 @@ def _edit_remote(path: Remote, zarr_format: int, edit: Callable[[Mapping[str, An
 
 
 def _is_consolidated(path: Place) -> bool:
-    """Whether a group has consolidated metadata: copies of its members' metadata."""
-    if (path / ".zmetadata").is_file():
-        return True
-    try:
-        return json.loads((path / "zarr.json").read_bytes()).get("consolidated_metadata") is not None
-    except (OSError, ValueError):
-        return False
+    """Whether a folder is a group with consolidated metadata: copies of its members' metadata."""
+    for name, key in (("zarr.json", "consolidated_metadata"), (".zmetadata", "metadata")):
+        with suppress(OSError, ValueError):  # also where an object store denies access, as it may above our folders
+            if json.loads((path / name).read_bytes()).get(key) is not None:
+                return True
+    return False
 
 
 @contextmanager
 def keeping_consolidated(path: Place) -> Iterator[None]:
     """Renew consolidated metadata of a group and of groups above it, or readers would not see the new members."""
     chain: list[Place] = [path, *path.parents]
-    stale = [group for group in chain if _is_group_above(group) and _is_consolidated(group)]
+    stale = [group for group in chain if _is_consolidated(group)]
     yield
     for group in stale:
         with warnings.catch_warnings():
