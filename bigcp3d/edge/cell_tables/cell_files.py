@@ -52,13 +52,12 @@ def write_cell_file(path: str | Path, columns: Mapping[str, NDArray[Any]], about
 def write_cell_list(path: str | Path, columns: Mapping[str, NDArray[Any]]) -> None:
     """Write columns of shape (n,) as CSV; fractions get six digits, booleans become 0 and 1."""
     arrays = [array.astype(np.uint8) if array.dtype == bool else array for array in columns.values()]
-    rows = len(arrays[0])
 
     def write(file: BinaryIO) -> None:
         text = io.TextIOWrapper(file, "utf-8", newline="")
         table = csv.writer(text, lineterminator="\n")
         table.writerow(columns)
-        for start in range(0, rows, ROWS):
+        for start in range(0, len(arrays[0]), ROWS):
             part = (array[start : start + ROWS] for array in arrays)
             table.writerows(zip(*((a.round(6) if a.dtype.kind == "f" else a).tolist() for a in part), strict=True))
         text.flush()
@@ -73,8 +72,4 @@ def _write_parquet(path: str | Path, columns: Mapping[str, NDArray[Any]], about:
 
     table = pyarrow.table({name: pyarrow.array(np.asarray(column)) for name, column in columns.items()})
     table = table.replace_schema_metadata({"bigcp3d": json.dumps(dict(about))})
-
-    def write(file: BinaryIO) -> None:
-        parquet.write_table(table, file, compression="zstd")
-
-    write_atomically(path, write)
+    write_atomically(path, lambda file: parquet.write_table(table, file, compression="zstd"))

@@ -15,7 +15,7 @@ import numpy as np
 import zarr
 
 from bigcp3d.edge.image.metadata import first_multiscale, ome_part, read_axes, read_version, stays_inside
-from bigcp3d.edge.image.open_node import explain_folder, open_node
+from bigcp3d.edge.image.open_node import explain_folder, find_group, open_node
 from bigcp3d.edge.image.transforms import Float3, read_transform, read_units
 from bigcp3d.edge.stores.connections import describe_error, shown_cause
 from bigcp3d.edge.stores.places import Place, place, zarr_store
@@ -24,9 +24,6 @@ from bigcp3d.pure.boxes import Vec3, vec3
 
 log = logging.getLogger(__name__)
 
-Levels = dict[str, zarr.Array[Any]]
-"""Arrays by their path in the group, finest first."""
-
 
 @dataclass(frozen=True)
 class Level:
@@ -34,8 +31,8 @@ class Level:
 
     path: str  # of the array inside the group: "0", "s0"
     shape: Vec3
-    scale_um: Float3 | None  # micrometres per voxel; None where the store does not say
-    translation_um: Float3  # of the first voxel's centre; zeros where the store does not say
+    scale_um: Float3 | None  # micrometres per voxel; None where the store does not state it
+    translation_um: Float3  # of the first voxel's centre; zeros where the store does not state it
 
 
 @dataclass(frozen=True)
@@ -48,11 +45,11 @@ class ImageInfo:
     axes: tuple[str, ...]
     levels: tuple[Level, ...]  # finest first
     dtype: str  # numpy's name: "uint16"
-    channels: int  # 1 where there is no such axis, as for times
-    times: int
+    channels: int  # 1 without an axis c
+    times: int  # 1 without an axis t
     channel_names: tuple[str, ...]  # empty where the store names none
     label_names: tuple[str, ...]
-    units: tuple[str | None, ...] = (None, None, None)  # of z, y, x in the store's words; None where it is no length
+    units: tuple[str | None, ...] = (None, None, None)  # of z, y, x in the store's words; None where it is not a length
 
 
 def open_image(path: str | Place) -> ImageInfo:
@@ -77,7 +74,7 @@ def open_labels(path: str | Place, name: str) -> ImageInfo:
         raise InputError(explain_folder(where, group))
     names = label_names(where, group)
     for inside in (f"labels/{name}", name):
-        node = _member(f"{where}/{inside}") if name else None
+        node = find_group(f"{where}/{inside}") if name else None
         if node is not None and first_multiscale(node.attrs.asdict(), where) is not None:
             return _check_labels(_describe(node, f"{where}/{inside}"))
     attributes = group.attrs.asdict()
@@ -98,22 +95,13 @@ def _check_labels(info: ImageInfo) -> ImageInfo:
     return info
 
 
-def _member(path: str) -> zarr.Group | None:
-    """A group inside a store, or None; opened by itself, since consolidated metadata may not list it."""
-    try:
-        node = open_node(path)
-    except InputError:
-        return None
-    return node if isinstance(node, zarr.Group) else None
-
-
 def label_names(where: str, group: zarr.Group) -> tuple[str, ...]:
-    """Names in the labels list of an image or labels group for which there is a group."""
-    labels = _member(f"{where}/labels")
+    """Names in the labels list of an image or labels group, without those that have no group."""
+    labels = find_group(f"{where}/labels")
     holder = where if labels is None else f"{where}/labels"
     listed = ome_part((group if labels is None else labels).attrs.asdict()).get("labels")
     names = [str(name) for name in listed] if isinstance(listed, list) else []
-    found = tuple(name for name in names if stays_inside(name) and _member(f"{holder}/{name}") is not None)
+    found = tuple(name for name in names if stays_inside(name) and find_group(f"{holder}/{name}") is not None)
     if len(found) < len(names):
         missing = ", ".join(sorted(set(names) - set(found)))
         log.info("%s: the labels list names %s, which are not there", holder, missing)
@@ -162,7 +150,7 @@ def _channel_names(attributes: Mapping[str, Any], channels: int) -> tuple[str, .
     return names if len(names) == channels else ()
 
 
-def _open_levels(group: zarr.Group, multiscale: Mapping[str, Any], where: str) -> Levels:
+def _open_levels(group: zarr.Group, multiscale: Mapping[str, Any], where: str) -> dict[str, zarr.Array[Any]]:
     """The arrays that the datasets name, by path, in order."""
     datasets = multiscale.get("datasets")
     usable = isinstance(datasets, list) and all(isinstance(d, Mapping) and "path" in d for d in datasets)
@@ -170,7 +158,7 @@ def _open_levels(group: zarr.Group, multiscale: Mapping[str, Any], where: str) -
         raise InputError(
             f"{where}: its datasets are {datasets!r}, not a list of objects with a path; write the image again"
         )
-    arrays: Levels = {}
+    arrays: dict[str, zarr.Array[Any]] = {}
     for dataset in datasets:
         path = str(dataset["path"])
         if not stays_inside(path):
@@ -189,20 +177,19 @@ def _open_levels(group: zarr.Group, multiscale: Mapping[str, Any], where: str) -
     return arrays
 
 
-def _check_arrays(arrays: Levels, axes: Sequence[str], where: str) -> None:
+def _check_arrays(arrays: dict[str, zarr.Array[Any]], axes: Sequence[str], where: str) -> None:
     """Refuse dtypes that are not numbers, levels that do not go together, and axes of length 0."""
-    (first_path, first), *others = arrays.items()
+    first_path, first = next(iter(arrays.items()))
     if first.dtype.kind not in "iuf":
         raise InputError(
             f"{where}/{first_path}: its dtype is {first.dtype}; convert it to integers or floating point numbers"
         )
-    for path, array in others:
+    for path, array in arrays.items():
         if array.dtype.newbyteorder("=") != first.dtype.newbyteorder("=") or array.ndim != first.ndim:
             raise InputError(
                 f"{where}/{path}: this level has {array.ndim} dimensions of {array.dtype}, but level {first_path!r} "
                 f"has {first.ndim} of {first.dtype}; write the pyramid again"
             )
-    for path, array in arrays.items():
         for name, length, finest in zip(axes, array.shape, first.shape, strict=True):
             if length == 0:
                 raise InputError(

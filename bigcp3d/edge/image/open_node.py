@@ -52,6 +52,15 @@ def open_node(where: str) -> Node:
         ) from shown_cause(error)
 
 
+def find_group(where: str) -> zarr.Group | None:
+    """The zarr group at a path, or None; found even where consolidated metadata above do not list it."""
+    try:
+        node = open_node(where)
+    except InputError:
+        return None
+    return node if isinstance(node, zarr.Group) else None
+
+
 def read_attributes(where: str | Place) -> dict[str, Any]:
     """Attributes of a zarr group or array; `InputError` where there is none."""
     return dict(open_node(str(place(where))).attrs.asdict())
@@ -158,8 +167,5 @@ def _images_inside(where: str, group: zarr.Group) -> Iterator[str]:
 
 def _is_image(folder: str) -> bool:
     """Whether a folder is a multiscale group."""
-    try:
-        node = open_node(folder)
-    except InputError:
-        return False
-    return isinstance(node, zarr.Group) and first_multiscale(node.attrs.asdict(), folder) is not None
+    group = find_group(folder)
+    return group is not None and first_multiscale(group.attrs.asdict(), folder) is not None

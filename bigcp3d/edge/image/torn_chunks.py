@@ -16,7 +16,7 @@ PIECE_VOX = 2**22
 """Voxels that are read at a time, approximately."""
 
 
-def find_torn_chunks(image: ImageInfo, on_piece: Callable[[int, int], None] | None = None) -> Iterator[str]:
+def find_torn_chunks(image: ImageInfo, on_piece: Callable[[int, int], None]) -> Iterator[str]:
     """Read every level, channel and time point; yield a message for each piece that cannot be read.
 
     ``on_piece`` is called after each piece with the number of pieces done and in all.
@@ -38,8 +38,7 @@ def find_torn_chunks(image: ImageInfo, on_piece: Callable[[int, int], None] | No
 
     with ThreadPoolExecutor(THREADS) as pool:
         for done, fault in enumerate(pool.map(read, pieces), start=1):
-            if on_piece is not None:
-                on_piece(done, len(pieces))
+            on_piece(done, len(pieces))
             if fault is not None:
                 yield fault
 

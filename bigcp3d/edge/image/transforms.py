@@ -37,7 +37,7 @@ def float3(values: Iterable[float]) -> Float3:
 
 
 def read_units(multiscale: Json, where: str) -> tuple[str | None, ...] | None:
-    """Units of z, y and x in the specification's words, None where not stated; only None where one is not a length."""
+    """Units of z, y and x in the specification's words, None for those not stated; None if one is not a length."""
     entries = axes_entries(multiscale) or []
     stated = {axis_name(e, where): e.get("unit") for e in entries if isinstance(e, Mapping)}
     units: list[str | None] = []
@@ -50,12 +50,7 @@ def read_units(multiscale: Json, where: str) -> tuple[str | None, ...] | None:
         word = SHORT_UNITS.get(str(unit), str(unit).lower().replace("metre", "meter").removesuffix("s"))
         word = SHORT_UNITS.get(word, word)
         if word not in UNITS_UM:
-            log.warning(
-                "%s: axis %s has the unit %r, not a length; the voxel size counts as unknown",
-                where,
-                name,
-                unit,
-            )
+            log.warning("%s: axis %s has the unit %r, not a length; the voxel size is unknown", where, name, unit)
             return None
         units.append(word)
     return tuple(units)

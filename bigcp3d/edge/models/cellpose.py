@@ -124,7 +124,20 @@ def read_network(name: str, device: str) -> nn.Module:
             f"{found.path}: this is {kind}, which the installed Cellpose {_installed_version(PREFIX + name)} does not "
             f"have or cannot import ({error}); install one that has it: pip install '{cure}'"
         ) from error
-    _load_weights(network, found)
+    try:
+        missing = network.load_state_dict(found.weights, strict=False).missing_keys
+    except RuntimeError as error:
+        raise ModelError(
+            f"{found.path}: its weights do not fit Cellpose's network ({' '.join(str(error).split())[:300]}); use a "
+            "file that Cellpose wrote: get it again"
+        ) from error
+    # only diameters and counters may be missing
+    lacking = [name for name in missing if not name.endswith(("diam_mean", "diam_labels", "num_batches_tracked"))]
+    if lacking:
+        raise ModelError(
+            f"{found.path}: there are no weights for {', '.join(lacking[:3])} ({len(lacking)} are missing); use a "
+            "whole file that Cellpose wrote: get it again"
+        )
     planes = PlaneNetwork(network, found.channels, SAM_SIDE if sam else None)
     return planes.to(device).eval().requires_grad_(False)
 
@@ -214,20 +227,3 @@ def _make_network(widths: list[int]) -> Any:
     except ImportError:
         from cellpose.vit_sam import Transformer as Sam  # up to 4.1
     return Sam()
-
-
-def _load_weights(network: nn.Module, found: _WeightFile) -> None:
-    """Load weights into a network; only diameters and counters may be missing."""
-    try:
-        missing = network.load_state_dict(found.weights, strict=False).missing_keys
-    except RuntimeError as error:
-        raise ModelError(
-            f"{found.path}: its weights do not fit Cellpose's network ({' '.join(str(error).split())[:300]}); use a "
-            "file that Cellpose wrote: get it again"
-        ) from error
-    lacking = [name for name in missing if not name.endswith(("diam_mean", "diam_labels", "num_batches_tracked"))]
-    if lacking:
-        raise ModelError(
-            f"{found.path}: there are no weights for {', '.join(lacking[:3])} ({len(lacking)} are missing); use a "
-            "whole file that Cellpose wrote: get it again"
-        )

@@ -57,7 +57,7 @@ def read_card(name: str) -> ModelCard:
     if KEY not in metadata:
         raise ModelError(
             f"{path}: there is no model card in it (metadata: {', '.join(sorted(metadata)) or 'none'}); use a file "
-            "that bigcp3d.edge.models.model_files.save_model wrote"
+            "that bigcp3d wrote (`bigcp3d train`)"
         )
     try:
         card = ModelCard.model_validate_json(metadata[KEY])

@@ -20,8 +20,6 @@ from bigcp3d.errors import BigCP3DError, InputError
 
 INSTALL = "pip install 'bigcp3d[s3]'"
 
-XML_CODE = re.compile(r"<Code>(\w+)</Code>")
-
 
 @lru_cache(maxsize=64)  # a client takes 6 ms to make, and keeps its connections open
 def connect(root: str, key: str = "", *, patient: bool) -> Any:
@@ -103,7 +101,7 @@ def describe_error(error: BaseException) -> str:
     if not is_remote_error(error):
         return str(error)
     text, name = str(error), type(error).__name__
-    code = XML_CODE.search(text)
+    code = re.search(r"<Code>(\w+)</Code>", text)
     said = f" ({code[1]})" if code else ""
     if "NoSuchBucket" in text:
         return "there is no such bucket; check its name, and AWS_ENDPOINT_URL where the store is not Amazon's"

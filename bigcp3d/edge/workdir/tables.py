@@ -22,13 +22,12 @@ DAMAGED = (zipfile.BadZipFile, zlib.error, ValueError, OSError, EOFError, TypeEr
 
 def write_table(path: str | Path, **arrays: ArrayLike) -> None:
     """Write named arrays to a file, which is replaced in one step."""
-    numbers = {name: np.asarray(array) for name, array in arrays.items()}
 
     def write(file: BinaryIO) -> None:
         with zipfile.ZipFile(file, "w", zipfile.ZIP_STORED) as archive:
-            for name, array in numbers.items():
+            for name, array in arrays.items():
                 with archive.open(f"{name}.npy", "w", force_zip64=True) as member:
-                    np.lib.format.write_array(member, array, allow_pickle=False)
+                    np.lib.format.write_array(member, np.asarray(array), allow_pickle=False)
 
     write_atomically(path, write)
 
