@@ -20,7 +20,7 @@ if TYPE_CHECKING:
     from bigcp3d.face.report.write import write_report
     from bigcp3d.pure.group.objects import Filters
     from bigcp3d.pure.in_memory import label_maps
-    from bigcp3d.pure.tissue.tissue import Tissue
+    from bigcp3d.pure.tissue.tissue_settings import Tissue
     from bigcp3d.schedule.estimate import estimate_diameter
     from bigcp3d.schedule.measure import MeasuredCells, measure
     from bigcp3d.schedule.running.events import Summary

@@ -27,7 +27,8 @@ from bigcp3d import label_maps
 from bigcp3d.pure.boxes import Box
 from bigcp3d.pure.predict.network import HalfUNet3D, UNet3D
 from bigcp3d.pure.predict.normalise import estimate_range, normalise_intensity
-from bigcp3d.pure.score.metrics import count_overlaps, score_overlaps
+from bigcp3d.pure.score.metrics import score_overlaps
+from bigcp3d.pure.score.overlaps import count_overlaps
 from bigcp3d.pure.tissue.tissue import render
 from bigcp3d.work.train.batches import Batch, Recipe
 from bigcp3d.work.train.optimise import compute_loss

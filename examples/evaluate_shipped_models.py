@@ -23,9 +23,11 @@ import numpy as np
 
 import bigcp3d
 from bigcp3d import Tissue
-from bigcp3d.edge.image.image import open_image, open_labels, read_box
+from bigcp3d.edge.image.image import open_image, open_labels
+from bigcp3d.edge.image.voxels import read_box
 from bigcp3d.pure.boxes import Box
-from bigcp3d.pure.score.metrics import count_overlaps, score_overlaps
+from bigcp3d.pure.score.metrics import score_overlaps
+from bigcp3d.pure.score.overlaps import count_overlaps
 
 sys.path.insert(0, str(Path(__file__).parent / "paper"))
 from splits import HARD, ball_vox

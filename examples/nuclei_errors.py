@@ -16,7 +16,8 @@ from numpy.typing import NDArray
 from PIL import Image, ImageDraw
 from skimage.segmentation import find_boundaries
 
-from bigcp3d.edge.image.image import open_image, open_labels, read_box
+from bigcp3d.edge.image.image import open_image, open_labels
+from bigcp3d.edge.image.voxels import read_box
 from bigcp3d.pure.boxes import Box
 from bigcp3d.pure.score.matching import number_cells
 from bigcp3d.pure.score.metrics import list_cells

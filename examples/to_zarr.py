@@ -21,7 +21,7 @@ from pathlib import Path
 import numpy as np
 import tifffile
 
-from bigcp3d.edge.labels.labels import create_image, write_image_box
+from bigcp3d.edge.image.new_image import create_image, write_image_box
 from bigcp3d.pure.boxes import Box
 
 CHUNK = (32, 128, 128)

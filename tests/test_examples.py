@@ -15,8 +15,9 @@ import tifffile
 import zarr
 from PIL import Image
 
-from bigcp3d.edge.image.image import open_image, open_labels, read_box
-from bigcp3d.edge.labels.labels import create_image, write_image_box
+from bigcp3d.edge.image.image import open_image, open_labels
+from bigcp3d.edge.image.new_image import create_image, write_image_box
+from bigcp3d.edge.image.voxels import read_box
 from bigcp3d.edge.models.model_families import load_card
 from bigcp3d.pure.boxes import Box
 

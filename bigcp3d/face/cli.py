@@ -104,7 +104,7 @@ def simulate(
 ) -> None:
     """Write a simulated tissue, an image and `labels/truth`, chunk by chunk: any size in little memory."""
     set_up_logging(verbose, quiet=False)
-    from bigcp3d.pure.tissue.tissue import Tissue
+    from bigcp3d.pure.tissue.tissue_settings import Tissue
     from bigcp3d.work.simulate import simulate as run
 
     tissue = Tissue(shape=shape, diameter_vox=diameter_voxels, stain=stain, seed=seed, scale=scale)

@@ -24,7 +24,8 @@ from bigcp3d.pure.group.objects import Filters, centroids, dense_ids, keep_objec
 from bigcp3d.pure.label.labelling import label_box
 from bigcp3d.pure.track.radius import closing_radius, path_reach, path_steps, smallest_volume
 from bigcp3d.pure.track.sinks import Copies, Sinks, collect_sinks
-from bigcp3d.pure.track.tracking import MAX_REACH, UNIT, tile_shape, track
+from bigcp3d.pure.track.tracking import MAX_REACH, tile_shape, track
+from bigcp3d.pure.track.tracking_numba import UNIT
 
 T = TypeVar("T")
 

@@ -23,7 +23,7 @@ from pathlib import Path
 from typing import Any
 
 from bigcp3d.edge.image.image import open_image, open_labels
-from bigcp3d.edge.labels.labels import LabelTarget
+from bigcp3d.edge.labels.label_plan import LabelTarget
 from bigcp3d.edge.labels.labels_to_update import identify, largest_noted, largest_possible, note_update, open_target
 from bigcp3d.edge.stores.atomic_files import write_atomically
 from bigcp3d.edge.workdir.lock_file import LOCK

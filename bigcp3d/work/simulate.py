@@ -16,20 +16,15 @@ from dataclasses import asdict
 from pathlib import Path
 
 from bigcp3d.edge.image.image import ImageInfo, open_image
-from bigcp3d.edge.labels.label_plan import chunk_and_shard
-from bigcp3d.edge.labels.labels import (
-    check_target,
-    create_image,
-    create_labels,
-    finish_labels,
-    plan_labels,
-    write_image_box,
-    write_label_box,
-)
+from bigcp3d.edge.image.new_image import create_image, write_image_box
+from bigcp3d.edge.labels.check_target import check_target
+from bigcp3d.edge.labels.label_plan import chunk_and_shard, plan_labels
+from bigcp3d.edge.labels.labels import create_labels, finish_labels, write_label_box
 from bigcp3d.edge.stores.places import refuse_address
 from bigcp3d.errors import InputError, TargetError
 from bigcp3d.pure.boxes import BlockGrid, Vec3
-from bigcp3d.pure.tissue.tissue import Tissue, render
+from bigcp3d.pure.tissue.tissue import render
+from bigcp3d.pure.tissue.tissue_settings import Tissue
 from bigcp3d.version import __version__
 
 log = logging.getLogger(__name__)

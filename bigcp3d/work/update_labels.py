@@ -10,8 +10,10 @@ from collections.abc import Iterator
 import numpy as np
 from numpy.typing import NDArray
 
-from bigcp3d.edge.image.image import ImageInfo, read_box
-from bigcp3d.edge.labels.labels import LabelTarget, read_label_box, write_label_box
+from bigcp3d.edge.image.image import ImageInfo
+from bigcp3d.edge.image.voxels import read_box
+from bigcp3d.edge.labels.label_plan import LabelTarget
+from bigcp3d.edge.labels.labels import read_label_box, write_label_box
 from bigcp3d.pure.boxes import BlockGrid, Box, vec3
 from bigcp3d.pure.label.pooling import pool_labels, pool_read_box
 from bigcp3d.pure.replacement import Replacement, plan_replacement

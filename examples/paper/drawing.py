@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 
 from bigcp3d.edge.image.image import open_image, open_labels
 from bigcp3d.face.pictures.planes_picture import Plane, colour_labels, outline, read_planes
-from bigcp3d.pure.score.metrics import count_overlaps
+from bigcp3d.pure.score.overlaps import count_overlaps
 
 if TYPE_CHECKING:
     from report import Row

@@ -20,16 +20,11 @@ from numpy.typing import NDArray
 from splits import Item, Painting, Simulation, Volume
 
 import bigcp3d
-from bigcp3d.edge.image.image import ImageInfo, open_image, open_labels, read_box
-from bigcp3d.edge.labels.label_plan import chunk_and_shard
-from bigcp3d.edge.labels.labels import (
-    create_image,
-    create_labels,
-    finish_labels,
-    plan_labels,
-    write_image_box,
-    write_label_box,
-)
+from bigcp3d.edge.image.image import ImageInfo, open_image, open_labels
+from bigcp3d.edge.image.new_image import create_image, write_image_box
+from bigcp3d.edge.image.voxels import read_box
+from bigcp3d.edge.labels.label_plan import chunk_and_shard, plan_labels
+from bigcp3d.edge.labels.labels import create_labels, finish_labels, write_label_box
 from bigcp3d.pure.boxes import BlockGrid, Box
 from bigcp3d.pure.grid import Factors, resample, spread_labels, working_shape
 from bigcp3d.pure.tissue.paint_membranes import add_background_light, paint_membranes

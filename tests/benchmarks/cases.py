@@ -8,7 +8,8 @@ from scipy.ndimage import gaussian_filter
 
 from bigcp3d.pure.boxes import Box, Vec3
 from bigcp3d.pure.learn.targets import heat_flow, tanh_flow
-from bigcp3d.pure.tissue.tissue import Tissue, render
+from bigcp3d.pure.tissue.tissue import render
+from bigcp3d.pure.tissue.tissue_settings import Tissue
 
 RADIUS = 10.65
 """Of a ball as large as the cells of `nuclei` on average."""

@@ -84,7 +84,7 @@ def run_on_dask(source: Path, workers: int, settings: dict[str, Any]) -> tuple[b
 
 def measure(folder: Path, shape: Vec3, model: str, precision: str, block: Vec3 | None) -> list[dict[str, Any]]:
     """A row a run: what it cost, and that by what its network alone cost."""
-    from bigcp3d.pure.tissue.tissue import Tissue
+    from bigcp3d.pure.tissue.tissue_settings import Tissue
     from bigcp3d.work.simulate import simulate
 
     source = folder / "image.zarr"

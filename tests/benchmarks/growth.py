@@ -24,7 +24,7 @@ from distributed import Client, Scheduler
 from numpy.typing import NDArray
 
 import bigcp3d
-from bigcp3d.edge.labels.labels import create_image
+from bigcp3d.edge.image.new_image import create_image
 from bigcp3d.pure.boxes import Vec3
 from bigcp3d.pure.group.objects import Filters, dense_ids, keep_objects
 from bigcp3d.pure.group.stitch import join_components, seam_pairs

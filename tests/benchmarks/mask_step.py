@@ -24,7 +24,8 @@ from bigcp3d.pure.group.objects import Filters
 from bigcp3d.pure.group.stitch import join_components, seam_pairs
 from bigcp3d.pure.in_memory import label_maps
 from bigcp3d.pure.label.labelling import label_box
-from bigcp3d.pure.score.metrics import count_overlaps, score_overlaps
+from bigcp3d.pure.score.metrics import score_overlaps
+from bigcp3d.pure.score.overlaps import count_overlaps
 from bigcp3d.pure.track.sinks import Sinks, collect_sinks
 from bigcp3d.pure.track.tracking import track
 from tests.benchmarks.cases import RADIUS, make_case

@@ -18,21 +18,18 @@ import numpy as np
 from numpy.typing import NDArray
 
 import bigcp3d
-from bigcp3d.edge.image.image import open_image, open_labels, read_box
-from bigcp3d.edge.labels.labels import (
-    create_image,
-    create_labels,
-    finish_labels,
-    plan_labels,
-    write_image_box,
-    write_label_box,
-)
+from bigcp3d.edge.image.image import open_image, open_labels
+from bigcp3d.edge.image.new_image import create_image, write_image_box
+from bigcp3d.edge.image.voxels import read_box
+from bigcp3d.edge.labels.label_plan import plan_labels
+from bigcp3d.edge.labels.labels import create_labels, finish_labels, write_label_box
 from bigcp3d.edge.models.model_families import load_card
 from bigcp3d.pure.boxes import Box, Vec3
 from bigcp3d.pure.label.pooling import pool_labels
 from bigcp3d.pure.score.metrics import score_overlaps
 from bigcp3d.pure.score.overlaps import count_overlaps
-from bigcp3d.pure.tissue.tissue import Tissue, render
+from bigcp3d.pure.tissue.tissue import render
+from bigcp3d.pure.tissue.tissue_settings import Tissue
 from tests.benchmarks.report import Row, show, write_json
 
 SAMPLINGS: dict[str, Vec3] = {

@@ -19,9 +19,10 @@ import numpy as np
 import psutil
 
 import bigcp3d
-from bigcp3d.edge.labels.labels import create_image, write_image_box
+from bigcp3d.edge.image.new_image import create_image, write_image_box
 from bigcp3d.pure.boxes import BlockGrid, Box, Vec3, vec3
-from bigcp3d.pure.tissue.tissue import Tissue, render
+from bigcp3d.pure.tissue.tissue import render
+from bigcp3d.pure.tissue.tissue_settings import Tissue
 from bigcp3d.work.run.task_costs import TaskSpent
 from tests.benchmarks.report import Row, show, write_json
 

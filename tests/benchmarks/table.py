@@ -14,7 +14,7 @@ from pathlib import Path
 
 import bigcp3d
 from bigcp3d.pure.boxes import Vec3
-from bigcp3d.pure.tissue.tissue import Tissue
+from bigcp3d.pure.tissue.tissue_settings import Tissue
 from tests.benchmarks.report import Row, show, spend, write_json
 
 

@@ -21,7 +21,7 @@ from numpy.typing import NDArray
 from zarr.codecs import BloscCodec, ZstdCodec
 
 import bigcp3d
-from bigcp3d.edge.labels.labels import create_image, write_image_box
+from bigcp3d.edge.image.new_image import create_image, write_image_box
 from bigcp3d.pure.boxes import Box, Vec3
 from bigcp3d.pure.track.tracking import track
 from bigcp3d.schedule.running import serial

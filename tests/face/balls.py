@@ -10,7 +10,7 @@ import zarr
 
 import bigcp3d
 from bigcp3d.edge.image.image import open_image
-from bigcp3d.edge.labels.labels import create_image, write_image_box
+from bigcp3d.edge.image.new_image import create_image, write_image_box
 from bigcp3d.pure.boxes import Box
 
 SHAPE = (20, 48, 64)

@@ -13,7 +13,7 @@ from bigcp3d.edge.image.image import ImageInfo, Level
 from bigcp3d.errors import InputError
 from bigcp3d.face.cli import app
 from bigcp3d.face.describe_store import describe_image, find_faults
-from bigcp3d.pure.tissue.tissue import Tissue
+from bigcp3d.pure.tissue.tissue_settings import Tissue
 from bigcp3d.schedule.running.start import prepare
 from bigcp3d.work.passes.passes import perform
 from bigcp3d.work.run.run import Run

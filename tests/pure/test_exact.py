@@ -24,7 +24,8 @@ from bigcp3d.pure.group.objects import Filters, dense_ids, keep_objects
 from bigcp3d.pure.group.stitch import join_components, seam_pairs
 from bigcp3d.pure.label.labelling import label_box
 from bigcp3d.pure.track.sinks import Sinks, Sums, collect_sinks
-from bigcp3d.pure.track.tracking import PAUSE, STILL, track
+from bigcp3d.pure.track.tracking import track
+from bigcp3d.pure.track.tracking_numba import PAUSE, STILL
 
 Maps = NDArray[np.int8]
 quick = settings(deadline=None, max_examples=50)

@@ -12,12 +12,13 @@ import zarr
 
 import bigcp3d
 from bigcp3d.edge.image.image import ImageInfo
-from bigcp3d.edge.labels.labels import create_image, write_image_box
+from bigcp3d.edge.image.new_image import create_image, write_image_box
 from bigcp3d.edge.models.model_card import ModelCard
 from bigcp3d.edge.models.model_files import save_model
 from bigcp3d.pure.boxes import Box
 from bigcp3d.pure.predict.network import UNet3D
-from bigcp3d.pure.tissue.tissue import Tissue, render
+from bigcp3d.pure.tissue.tissue import render
+from bigcp3d.pure.tissue.tissue_settings import Tissue
 
 SHAPE = (34, 60, 51)
 KINDS = ("maps", "offsets", "sinks", "components")

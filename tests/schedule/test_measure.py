@@ -12,7 +12,7 @@ from skimage.measure import regionprops_table
 import bigcp3d
 from bigcp3d.errors import InputError, TargetError
 from bigcp3d.pure.boxes import Box
-from bigcp3d.pure.tissue.tissue import Tissue
+from bigcp3d.pure.tissue.tissue_settings import Tissue
 from bigcp3d.schedule.running.events import LabelsReady
 from bigcp3d.work.analyse.measure import choose_block, measure_block, plan_measurement
 from bigcp3d.work.simulate import simulate

@@ -13,10 +13,12 @@ import pytest
 import zarr
 from ome_zarr_models.v05 import Image, ImageLabel
 
-from bigcp3d.edge.image.image import open_image, open_labels, read_box
+from bigcp3d.edge.image.image import open_image, open_labels
+from bigcp3d.edge.image.voxels import read_box
 from bigcp3d.errors import InputError, TargetError
 from bigcp3d.pure.boxes import Box, Vec3
-from bigcp3d.pure.tissue.tissue import Tissue, render
+from bigcp3d.pure.tissue.tissue import render
+from bigcp3d.pure.tissue.tissue_settings import Tissue
 from bigcp3d.work import simulate as simulate_module
 from bigcp3d.work.simulate import simulate
 

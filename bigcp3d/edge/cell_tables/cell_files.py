@@ -1,8 +1,10 @@
-"""A table of cells as a file: CSV for spreadsheets, Parquet for data frames; what cannot be written is known before."""
+"""Writes a table of cells as a file: CSV or Parquet."""
 
 from __future__ import annotations
 
+import csv
 import importlib.util
+import io
 import json
 from collections.abc import Mapping
 from pathlib import Path
@@ -11,25 +13,18 @@ from typing import Any, BinaryIO
 import numpy as np
 from numpy.typing import NDArray
 
-from bigcp3d.edge.cell_tables.score_list import write_cell_list
 from bigcp3d.edge.stores.atomic_files import write_atomically
 from bigcp3d.edge.stores.check_writable import check_file
 from bigcp3d.edge.stores.zarr_write import writing
 from bigcp3d.errors import InputError
 
 SUFFIXES = (".csv", ".parquet")
+ROWS = 1 << 16
+"""Rows that are turned into text at a time."""
 
 
 def check_cell_file(path: str | Path, *, overwrite: bool) -> None:
-    """Refuse a file that could not be written; nothing is.
-
-    Raises
-    ------
-    InputError
-        Its name ends in something else, or Parquet is wanted and pyarrow is not there.
-    TargetError
-        It is there already, a folder, or where nothing can be written.
-    """
+    """Refuse a file that cannot be written: `InputError` for its suffix or missing pyarrow, else `TargetError`."""
     path = Path(path)
     suffix = path.suffix.lower()
     if suffix not in SUFFIXES:
@@ -43,21 +38,9 @@ def check_cell_file(path: str | Path, *, overwrite: bool) -> None:
 
 
 def write_cell_file(path: str | Path, columns: Mapping[str, NDArray[Any]], about: Mapping[str, Any]) -> None:
-    """Write a table, whole or not at all.
+    """Write columns of numbers and booleans, shape (n,), to a ``.csv`` or ``.parquet`` file; `TargetError` if not.
 
-    Parameters
-    ----------
-    path : str or Path
-        Ends in ``.csv`` or ``.parquet``.
-    columns : mapping of str to ndarray, shape (n,)
-        Numbers and truth values.
-    about : mapping
-        What the table is of; Parquet keeps it as ``bigcp3d`` in the metadata of its schema, CSV has no place for it.
-
-    Raises
-    ------
-    TargetError
-        The disk is full, or the file cannot be written after all.
+    Parquet keeps ``about`` as ``bigcp3d`` in the metadata of its schema.
     """
     with writing(Path(path)):
         if Path(path).suffix.lower() == ".csv":
@@ -66,14 +49,27 @@ def write_cell_file(path: str | Path, columns: Mapping[str, NDArray[Any]], about
             _write_parquet(path, columns, about)
 
 
+def write_cell_list(path: str | Path, columns: Mapping[str, NDArray[Any]]) -> None:
+    """Write columns of shape (n,) as CSV; fractions get six digits, booleans become 0 and 1."""
+    arrays = [array.astype(np.uint8) if array.dtype == bool else array for array in columns.values()]
+
+    def write(file: BinaryIO) -> None:
+        text = io.TextIOWrapper(file, "utf-8", newline="")
+        table = csv.writer(text, lineterminator="\n")
+        table.writerow(columns)
+        for start in range(0, len(arrays[0]), ROWS):
+            part = (array[start : start + ROWS] for array in arrays)
+            table.writerows(zip(*((a.round(6) if a.dtype.kind == "f" else a).tolist() for a in part), strict=True))
+        text.flush()
+        text.detach()
+
+    write_atomically(path, write)
+
+
 def _write_parquet(path: str | Path, columns: Mapping[str, NDArray[Any]], about: Mapping[str, Any]) -> None:
     import pyarrow
     from pyarrow import parquet
 
     table = pyarrow.table({name: pyarrow.array(np.asarray(column)) for name, column in columns.items()})
     table = table.replace_schema_metadata({"bigcp3d": json.dumps(dict(about))})
-
-    def write(file: BinaryIO) -> None:
-        parquet.write_table(table, file, compression="zstd")
-
-    write_atomically(path, write)
+    write_atomically(path, lambda file: parquet.write_table(table, file, compression="zstd"))

@@ -1,4 +1,4 @@
-"""A table of cells inside the OME-Zarr store, beside the labels that it describes, written by anndata.
+"""Writes a table of cells into the OME-Zarr store, beside the labels that it describes, with anndata.
 
 ::
 
@@ -6,9 +6,9 @@
     <group>/tables              the list of names, as ngio reads it
     <group>/tables/cells        AnnData: X (cells x features), obs (label, region, touches_border), var (names)
 
-OME-Zarr itself has no tables yet. The group is an AnnData store with the attributes of a feature table of the
-Fractal/ngio specification 1, and ``uns/spatialdata_attrs`` tells SpatialData which labels the rows describe. The name
-enters the list of tables last, so ngio does not find an unfinished table.
+OME-Zarr has no tables yet. The group is an AnnData store with the attributes of a feature table of the Fractal/ngio
+specification 1; ``uns/spatialdata_attrs`` tells SpatialData which labels the rows describe. The name is listed last, so
+ngio does not find an unfinished table.
 """
 
 from __future__ import annotations
@@ -28,7 +28,7 @@ from bigcp3d.errors import InputError, TargetError
 
 
 def table_path(labels: ImageInfo) -> Place:
-    """Where the table of labels goes: ``tables/<name>`` beside ``labels/<name>``; labels elsewhere are refused."""
+    """Path of the table of ``labels/<name>``: ``tables/<name>``; `InputError` for labels outside a labels group."""
     path = place(labels.path)
     if path.parent.name != "labels":
         raise InputError(
@@ -39,15 +39,7 @@ def table_path(labels: ImageInfo) -> Place:
 
 
 def check_label_table(path: Place, *, overwrite: bool) -> None:
-    """Refuse, before any work, a table that cannot be written or that is there already.
-
-    Raises
-    ------
-    InputError
-        anndata is not installed.
-    TargetError
-        There is a table, and it may not be replaced.
-    """
+    """Raise `InputError` where anndata is missing, `TargetError` for a table that may not be replaced."""
     if importlib.util.find_spec("anndata") is None:
         raise InputError(
             f"{path}: a table in the store needs the package anndata, which is not installed; install it: "
@@ -58,21 +50,10 @@ def check_label_table(path: Place, *, overwrite: bool) -> None:
 
 
 def write_label_table(labels: ImageInfo, columns: Mapping[str, NDArray[Any]], about: Mapping[str, Any]) -> Place:
-    """Write the table of labels into their store, in place of one that is there.
+    """Write or replace the table of labels in their store; returns the path of its group.
 
-    Parameters
-    ----------
-    labels : ImageInfo
-        From `bigcp3d.edge.image.image.open_labels`.
-    columns : mapping of str to ndarray, shape (n,)
-        With ``label``; numbers become features, truth values and ``time`` observations.
-    about : mapping
-        What the table is of, for its attributes.
-
-    Returns
-    -------
-    path : Place
-        Of the table's group.
+    ``columns`` have shape (n,), with one named ``label``; numbers become features (``X``), booleans and ``time``
+    become observations (``obs``). ``about`` goes into the attributes.
     """
     path = table_path(labels)
     check_label_table(path, overwrite=True)
@@ -81,15 +62,18 @@ def write_label_table(labels: ImageInfo, columns: Mapping[str, NDArray[Any]], ab
     with writing(path), keeping_consolidated(path.parent.parent):
         tables = edit_group(path.parent, labels.zarr_format, {})
         remove(path)
-        # said, since later anndata warns that its default for shards will change
+        # explicit, since anndata warns that its default for shards will change
         write_elem(tables, path.name, _as_anndata(columns, path.name), dataset_kwargs={"shards": None})
-        edit_group(path, labels.zarr_format, {**_ngio_attributes(path.name), "bigcp3d": dict(about)})
+        ngio = {"type": "feature_table", "table_version": "1", "backend": "anndata"}
+        rows = {"region": {"path": f"../labels/{path.name}"}, "instance_key": "label"}
+        index = {"index_key": "label", "index_type": "int"}
+        edit_group(path, labels.zarr_format, {**ngio, **rows, **index, "bigcp3d": dict(about)})
         edit_attributes(path.parent, labels.zarr_format, lambda old: _with_table(old, path.name))
     return path
 
 
 def _as_anndata(columns: Mapping[str, NDArray[Any]], name: str) -> Any:
-    """The table as AnnData. Text has the dtype object: anndata 0.12 cannot write the text of pandas 3."""
+    """The table as AnnData; strings have the dtype object, since anndata 0.12 cannot write those of pandas 3."""
     import pandas as pd
     from anndata import AnnData
 
@@ -115,21 +99,8 @@ def _as_anndata(columns: Mapping[str, NDArray[Any]], name: str) -> Any:
     )
 
 
-def _ngio_attributes(name: str) -> dict[str, Any]:
-    """What makes an AnnData store a feature table of labels for ngio."""
-    return {
-        "type": "feature_table",
-        "table_version": "1",
-        "backend": "anndata",
-        "region": {"path": f"../labels/{name}"},
-        "instance_key": "label",
-        "index_key": "label",
-        "index_type": "int",
-    }
-
-
 def _with_table(attributes: Mapping[str, Any], name: str) -> dict[str, Any]:
-    """Attributes of the group of tables, with the name in its list."""
+    """Attributes of the group of tables with the name listed."""
     listed = ome_part(attributes).get("tables", attributes.get("tables"))
     names = [str(n) for n in listed] if isinstance(listed, list) else []
     return {**attributes, "tables": names if name in names else [*names, name]}

@@ -1,7 +1,6 @@
-"""For files of other formats: what they are, and the command that makes an OME-Zarr of each.
+"""Recognises files of other formats, and gives the command that converts each to OME-Zarr.
 
-The name tells the format, or the first bytes where the name says nothing. ``examples/to_zarr.py`` takes single volumes;
-bioformats2raw takes files with channels, times and a scale, and keeps them.
+``examples/to_zarr.py`` converts single volumes; bioformats2raw also keeps channels, time points and the voxel size.
 """
 
 from __future__ import annotations
@@ -10,7 +9,7 @@ import shlex
 from pathlib import Path
 
 HDF5 = {".h5": "/DATASET", ".hdf5": "/DATASET", ".ims": "'DataSet/ResolutionLevel 0/TimePoint 0/Channel 0/Data'"}
-"""HDF5 by any name, and where the volume lies in it."""
+"""Suffixes of HDF5 files, and the path of the volume inside."""
 TIFF = (".tif", ".tiff", ".btf", ".tf8")
 MICROSCOPES = {
     **dict.fromkeys((".czi", ".lsm"), "Zeiss"),
@@ -22,13 +21,13 @@ MAGIC = {
     **dict.fromkeys((b"II*\0", b"MM\0*", b"II+\0"), ".tif"),
     **{b"\x89HDF": ".h5", b"PK\3\4": ".zip", b"ZISRAWFI": ".czi"},
 }
-"""First bytes of files whose name says nothing."""
+"""First bytes of files, for names without a known suffix."""
 
 SCRIPT = "python examples/to_zarr.py"
 
 
 def describe_file(path: Path) -> tuple[str, str]:
-    """What a file outside of any zarr store is, and its cure: "a TIFF file", "convert it: ..."."""
+    """What a file is, and how to convert it: "a TIFF file", "convert it: ..."."""
     suffix = _suffix(path)
     source, target = shlex.quote(str(path)), shlex.quote(f"{path.name.split('.')[0]}.zarr")
     if suffix in (".zip", ".ozx"):
@@ -43,7 +42,7 @@ def describe_file(path: Path) -> tuple[str, str]:
 
 
 def _suffix(path: Path) -> str:
-    """The end of the name, or what the first bytes say."""
+    """Suffix by the name, or by the first bytes."""
     suffix = path.suffix.lower()
     if suffix in (*TIFF, *HDF5, *MICROSCOPES, ".zip", ".ozx"):
         return suffix
@@ -56,7 +55,7 @@ def _suffix(path: Path) -> str:
 
 
 def describe_folder(path: Path) -> tuple[str, str] | None:
-    """What a folder without zarr metadata is, and its cure; None where it holds nothing known."""
+    """What a folder without zarr metadata is, and how to convert it; None where it holds nothing known."""
     source, target = shlex.quote(str(path)), shlex.quote(f"{path.name.split('.')[0]}.zarr")
     if path.suffix.lower() == ".n5" or (path / "attributes.json").exists():
         return "an N5 container", f"convert it: {SCRIPT} {source} {target} Z Y X DATASET (micrometres a voxel)"

@@ -1,4 +1,4 @@
-"""Maps that another tool predicted, or that an earlier run kept: what a store must hold, and boxes of it as int8.
+"""Opens and reads maps that another tool predicted or an earlier run kept.
 
 ::
 
@@ -7,9 +7,9 @@
       channels 1-3   flow z, y, x, in voxels per step, towards the cell's centre; negate flow that points away
       dtype          float16, float32, float64; or int8, each value times 127
 
-Or the work directory of a run that kept its maps: a record says so (`bigcp3d.work.run.kept_maps`), and each time point
-has an array of its own, ``t<time>/maps``. Chunks and shards are free. Shape and dtype are checked before a run starts;
-NaN and logits are found where they are read.
+Or the work directory of a run that kept its maps (`bigcp3d.work.run.kept_maps`): one array for each time point,
+``t<time>/maps``. Chunks and shards may have any shape. Shape and dtype are checked before a run starts; NaN and logits
+are found on reading.
 """
 
 from __future__ import annotations
@@ -30,23 +30,23 @@ from bigcp3d.pure.predict.given_maps import quantise_maps, refuse_reason
 DTYPES = ("int8", "float16", "float32", "float64")
 
 KEPT = "kept"
-"""Name of the record in a work directory in which maps are kept."""
+"""Name of the record in a work directory with kept maps."""
 
 MIN_FOREGROUND = "min_foreground"
-"""Attribute of maps that a run kept: what its model's card says of the filter of that name."""
+"""Attribute of kept maps: the default of this filter in the model's card."""
 
 
 def default_min_foreground(maps: zarr.Array[Any]) -> float:
-    """What maps say of the filter of that name; 0 where they say nothing that can be used."""
+    """The default of the filter as the maps state it; 0 where they state none that can be used."""
     said = maps.attrs.get(MIN_FOREGROUND, 0.0)
     return float(said) if isinstance(said, int | float) and 0 <= said <= 1 else 0.0
 
 
 def open_maps(path: str | Place, shape: Vec3, times: int, time: int = 0) -> zarr.Array[Any]:
-    """The array that holds the maps of a time point; `InputError` where it has another shape or dtype, or is none.
+    """The array that holds the maps of a time point; `InputError` where there is none of the right shape and dtype.
 
-    ``path`` is a zarr array, an OME-Zarr image whose finest level it is, or a work directory in which maps are kept;
-    ``shape`` is that of the working grid, ``times`` the image's number of time points.
+    ``path`` is a zarr array, an OME-Zarr image whose finest level is used, or a work directory with kept maps;
+    ``shape`` is the shape of the working grid, ``times`` the image's number of time points.
     """
     kept = None if is_address(path) else read_record(str(path), KEPT, (0, 0, 0))
     if kept is not None:
@@ -62,13 +62,13 @@ def open_maps(path: str | Place, shape: Vec3, times: int, time: int = 0) -> zarr
     if array.shape != (times, 4, *shape) and (array.shape != (4, *shape) or times != 1):
         raise InputError(
             f"{path}: these maps have the shape {array.shape}; needed is {needed}; maps lie on the working grid, which "
-            "is the image's own where no --diameter is given, and --level names another resolution"
+            "is the image's own grid without --diameter; --level chooses another resolution"
         )
     return array
 
 
 def _open(path: str | Place, needed: str) -> zarr.Array[Any]:
-    """The array itself, or the finest level of an OME-Zarr image."""
+    """Open an array, or the finest level of an OME-Zarr image."""
     try:
         node = zarr.open(zarr_store(path), mode="r")
     except Exception as error:
@@ -89,8 +89,7 @@ def _open(path: str | Place, needed: str) -> zarr.Array[Any]:
 def read_maps(array: zarr.Array[Any], time: int, box: Box) -> NDArray[np.int8]:
     """All four channels of a box, int8 of shape (4, *box.shape): foreground (0 and more) and flow z, y, x, times 127.
 
-    `InputError` where a stored chunk cannot be read, or values are NaN, infinite, or a foreground that is no
-    probability.
+    `InputError` where a chunk cannot be read, a value is NaN or infinite, or the foreground is not a probability.
     """
     try:
         values = np.asarray(array[(time,) * (array.ndim == 5) + (slice(None), *box.slices())])
@@ -110,5 +109,5 @@ def read_maps(array: zarr.Array[Any], time: int, box: Box) -> NDArray[np.int8]:
 
 
 def maps_chunk(array: zarr.Array[Any]) -> Vec3:
-    """Voxels (z, y, x) of the smallest piece that is read at once."""
+    """Sides (z, y, x) of the smallest box that can be read by itself, in voxels."""
     return vec3(array.chunks[-3:])

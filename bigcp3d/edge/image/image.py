@@ -1,45 +1,59 @@
-"""Opens OME-Zarr images and labels: all that their metadata say, checked, as frozen data that travels to workers.
+"""Opens OME-Zarr images and labels: reads and checks all their metadata, but no voxels.
 
-Invariant: whatever the version, the axes, the chunks or the byte order of a store, `read_box` gives (z, y, x) in the
-machine's byte order, and a level's scale and translation are in micrometres.
+`ImageInfo` is frozen data without open handles, so it can be sent to workers. Shapes, scales and boxes are (z, y, x),
+and scales are in micrometres, whatever the store's version and units.
 """
 
 from __future__ import annotations
 
 import logging
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
 import zarr
 
-from bigcp3d.edge.image.image_info import ImageInfo, Level
-from bigcp3d.edge.image.level_arrays import check_arrays, open_levels
 from bigcp3d.edge.image.metadata import first_multiscale, ome_part, read_axes, read_version, stays_inside
-from bigcp3d.edge.image.open_node import explain_folder, open_node
-from bigcp3d.edge.image.transforms import read_transform, read_units
-from bigcp3d.edge.image.voxels import check_channel, check_level, check_time, read_box, stored_chunk
-from bigcp3d.edge.stores.places import Place, place
+from bigcp3d.edge.image.open_node import explain_folder, find_group, open_node
+from bigcp3d.edge.image.transforms import Float3, read_transform, read_units
+from bigcp3d.edge.stores.connections import describe_error, shown_cause
+from bigcp3d.edge.stores.places import Place, place, zarr_store
 from bigcp3d.errors import InputError
-from bigcp3d.pure.boxes import vec3
-
-__all__ = [
-    "ImageInfo",
-    "Level",
-    "check_channel",
-    "check_level",
-    "check_time",
-    "open_image",
-    "open_labels",
-    "read_box",
-    "stored_chunk",
-]
+from bigcp3d.pure.boxes import Vec3, vec3
 
 log = logging.getLogger(__name__)
 
 
+@dataclass(frozen=True)
+class Level:
+    """One resolution of an image or labels; (z, y, x) only."""
+
+    path: str  # of the array inside the group: "0", "s0"
+    shape: Vec3
+    scale_um: Float3 | None  # micrometres per voxel; None where the store does not state it
+    translation_um: Float3  # of the first voxel's centre; zeros where the store does not state it
+
+
+@dataclass(frozen=True)
+class ImageInfo:
+    """What is known of an image without reading voxels."""
+
+    path: str  # of the group, absolute
+    version: str  # of OME-Zarr, "0.1" to "0.6"
+    zarr_format: int  # 2 or 3
+    axes: tuple[str, ...]
+    levels: tuple[Level, ...]  # finest first
+    dtype: str  # numpy's name: "uint16"
+    channels: int  # 1 without an axis c
+    times: int  # 1 without an axis t
+    channel_names: tuple[str, ...]  # empty where the store names none
+    label_names: tuple[str, ...]
+    units: tuple[str | None, ...] = (None, None, None)  # of z, y, x in the store's words; None where it is not a length
+
+
 def open_image(path: str | Place) -> ImageInfo:
-    """Metadata of an OME-Zarr image; `InputError` where the path is none, or one that cannot be segmented."""
+    """Metadata of an OME-Zarr image; `InputError` where the path is not an image that can be segmented."""
     where = str(place(path))
     group = open_node(where)
     if isinstance(group, zarr.Array) or first_multiscale(group.attrs.asdict(), where) is None:
@@ -50,17 +64,17 @@ def open_image(path: str | Place) -> ImageInfo:
 def open_labels(path: str | Place, name: str) -> ImageInfo:
     """Metadata of labels: ``labels/<name>`` of an image group, ``<name>`` of a labels group, or the group itself.
 
-    `InputError` where there are no such labels, the name leads out of the store, or they are not integers.
+    `InputError` where there are no such labels, the name points out of the store, or the labels are not integers.
     """
     where = str(place(path))
     if not stays_inside(name):
-        raise InputError(f"{where}: the labels name {name!r} leads out of the store; give the labels' own path")
+        raise InputError(f"{where}: the labels name {name!r} points out of the store; give the labels' own path")
     group = open_node(where)
     if isinstance(group, zarr.Array):
         raise InputError(explain_folder(where, group))
     names = label_names(where, group)
     for inside in (f"labels/{name}", name):
-        node = _member(f"{where}/{inside}") if name else None
+        node = find_group(f"{where}/{inside}") if name else None
         if node is not None and first_multiscale(node.attrs.asdict(), where) is not None:
             return _check_labels(_describe(node, f"{where}/{inside}"))
     attributes = group.attrs.asdict()
@@ -73,7 +87,7 @@ def open_labels(path: str | Place, name: str) -> ImageInfo:
 
 
 def _check_labels(info: ImageInfo) -> ImageInfo:
-    """Refuse labels that are no integers, or have several channels."""
+    """Refuse labels that are not integers or have several channels."""
     if np.dtype(info.dtype).kind not in "iu":
         raise InputError(f"{info.path}: these labels are {info.dtype}; convert them to integers")
     if info.channels != 1:
@@ -81,22 +95,13 @@ def _check_labels(info: ImageInfo) -> ImageInfo:
     return info
 
 
-def _member(path: str) -> zarr.Group | None:
-    """A group inside a store, opened by itself so that no consolidated metadata hide it; None where there is none."""
-    try:
-        node = open_node(path)
-    except InputError:
-        return None
-    return node if isinstance(node, zarr.Group) else None
-
-
 def label_names(where: str, group: zarr.Group) -> tuple[str, ...]:
-    """Names in a group's labels list that stand for groups; of its own list where it is a labels group itself."""
-    labels = _member(f"{where}/labels")
+    """Names in the labels list of an image or labels group, without those that have no group."""
+    labels = find_group(f"{where}/labels")
     holder = where if labels is None else f"{where}/labels"
     listed = ome_part((group if labels is None else labels).attrs.asdict()).get("labels")
     names = [str(name) for name in listed] if isinstance(listed, list) else []
-    found = tuple(name for name in names if stays_inside(name) and _member(f"{holder}/{name}") is not None)
+    found = tuple(name for name in names if stays_inside(name) and find_group(f"{holder}/{name}") is not None)
     if len(found) < len(names):
         missing = ", ".join(sorted(set(names) - set(found)))
         log.info("%s: the labels list names %s, which are not there", holder, missing)
@@ -104,15 +109,15 @@ def label_names(where: str, group: zarr.Group) -> tuple[str, ...]:
 
 
 def _describe(group: zarr.Group, where: str) -> ImageInfo:
-    """Everything about a multiscale group, checked."""
+    """Read and check all metadata of a multiscale group."""
     attributes = group.attrs.asdict()
     zarr_format = int(group.metadata.zarr_format)
     multiscale = first_multiscale(attributes, where) or {}
     version = read_version(attributes, zarr_format, where)
-    arrays = open_levels(group, multiscale, where)
+    arrays = _open_levels(group, multiscale, where)
     first = next(iter(arrays.values()))
     axes = read_axes(multiscale, version, getattr(first.metadata, "dimension_names", None), first.ndim, where)
-    check_arrays(arrays, axes, where)
+    _check_arrays(arrays, axes, where)
     units = read_units(multiscale, where)
     levels = []
     for path, dataset in zip(arrays, multiscale["datasets"], strict=True):
@@ -136,10 +141,62 @@ def _describe(group: zarr.Group, where: str) -> ImageInfo:
 
 
 def _channel_names(attributes: Mapping[str, Any], channels: int) -> tuple[str, ...]:
-    """Labels of the omero channels; empty unless there is one for each channel."""
+    """Names of the channels in ``omero``; empty unless there is one for each channel."""
     omero = ome_part(attributes).get("omero")
     entries = omero.get("channels") if isinstance(omero, Mapping) else None
-    if not isinstance(entries, list):  # names are a courtesy, and no reason to refuse an image
+    if not isinstance(entries, list):  # names are optional, so bad ones are no reason to refuse an image
         return ()
     names = tuple(str(e.get("label") or i) for i, e in enumerate(entries) if isinstance(e, Mapping))
     return names if len(names) == channels else ()
+
+
+def _open_levels(group: zarr.Group, multiscale: Mapping[str, Any], where: str) -> dict[str, zarr.Array[Any]]:
+    """The arrays that the datasets name, by path, in order."""
+    datasets = multiscale.get("datasets")
+    usable = isinstance(datasets, list) and all(isinstance(d, Mapping) and "path" in d for d in datasets)
+    if not datasets or not usable:
+        raise InputError(
+            f"{where}: its datasets are {datasets!r}, not a list of objects with a path; write the image again"
+        )
+    arrays: dict[str, zarr.Array[Any]] = {}
+    for dataset in datasets:
+        path = str(dataset["path"])
+        if not stays_inside(path):
+            raise InputError(
+                f"{where}: the level path {path!r} leaves the store; correct the metadata: paths lie below the group"
+            )
+        try:
+            store = zarr_store(f"{where}/{path}")
+            arrays[path] = zarr.open_array(store, mode="r", zarr_format=group.metadata.zarr_format)
+        except Exception as error:
+            said, paths = describe_error(error), ", ".join(str(d["path"]) for d in datasets)
+            raise InputError(
+                f"{where}: there is no readable array at level path {path!r} ({said}); its metadata name the levels "
+                f"{paths}: write the image again, or take this level out"
+            ) from shown_cause(error)
+    return arrays
+
+
+def _check_arrays(arrays: dict[str, zarr.Array[Any]], axes: Sequence[str], where: str) -> None:
+    """Refuse dtypes that are not numbers, levels that do not go together, and axes of length 0."""
+    first_path, first = next(iter(arrays.items()))
+    if first.dtype.kind not in "iuf":
+        raise InputError(
+            f"{where}/{first_path}: its dtype is {first.dtype}; convert it to integers or floating point numbers"
+        )
+    for path, array in arrays.items():
+        if array.dtype.newbyteorder("=") != first.dtype.newbyteorder("=") or array.ndim != first.ndim:
+            raise InputError(
+                f"{where}/{path}: this level has {array.ndim} dimensions of {array.dtype}, but level {first_path!r} "
+                f"has {first.ndim} of {first.dtype}; write the pyramid again"
+            )
+        for name, length, finest in zip(axes, array.shape, first.shape, strict=True):
+            if length == 0:
+                raise InputError(
+                    f"{where}/{path}: there are no voxels on axis {name} (shape {array.shape}); write the image again"
+                )
+            if name in "tc" and length != finest:
+                raise InputError(
+                    f"{where}/{path}: axis {name} has {length}, but level {first_path!r} has {finest}; write the "
+                    "pyramid again"
+                )

@@ -1,4 +1,4 @@
-"""Where the levels of an image lie, how many voxels of one make a voxel of another, and which is fine enough."""
+"""Scale factors between the levels of an image, the level to read for a working grid, and missing voxel sizes."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from dataclasses import replace
 
 import numpy as np
 
-from bigcp3d.edge.image.image_info import ImageInfo, Level
+from bigcp3d.edge.image.image import ImageInfo, Level
 from bigcp3d.edge.image.metadata import own_part
 from bigcp3d.edge.image.open_node import read_attributes
 from bigcp3d.edge.image.transforms import Float3, float3
@@ -18,17 +18,23 @@ from bigcp3d.pure.grid import Factors
 log = logging.getLogger(__name__)
 
 ROUNDING = 1e-3
-"""A level counts as no coarser than the working grid if it is so to this share of a voxel."""
+"""Tolerance, as a share of a voxel, when a level is compared with the working grid."""
 
 
 def level_ratio(image: ImageInfo, level: int) -> Factors:
-    """Level-0 voxels per voxel of a level: from the scales where both are known, else from the shapes."""
+    """Level-0 voxels per voxel of a level: from the scales where both are known, else lengths by lengths.
+
+    What is read follows this; labels follow `cumulated_factors`, which corrects scales and rounds.
+    """
     base, here = image.levels[0], image.levels[level]
-    if base.scale_um is not None and here.scale_um is not None:
-        ratio = tuple(h / b for b, h in zip(base.scale_um, here.scale_um, strict=True))
-    else:
-        ratio = tuple(b / h for b, h in zip(base.shape, here.shape, strict=True))
-    return ratio  # type: ignore[return-value]
+    return _stated(base, here) or float3(b / h for b, h in zip(base.shape, here.shape, strict=True))
+
+
+def _stated(first: Level, level: Level) -> Float3 | None:
+    """Voxels of the first level per voxel of another, by their scales; None where one is unknown."""
+    if first.scale_um is None or level.scale_um is None:
+        return None
+    return float3(b / a for a, b in zip(first.scale_um, level.scale_um, strict=True))
 
 
 def nearest_level(image: ImageInfo, image_factors: Factors) -> int:
@@ -36,27 +42,23 @@ def nearest_level(image: ImageInfo, image_factors: Factors) -> int:
 
     ``image_factors`` are voxels of level 0 per working voxel.
     """
-    best = 0
+    usable = [0]
     for number, level in enumerate(image.levels):
         ratio = level_ratio(image, number)
         fine = all(f / r >= 1 - ROUNDING for f, r in zip(image_factors, ratio, strict=True))
-        if (
-            fine
-            and _covers(image.levels[0], level, ratio)
-            and math.prod(level.shape) < math.prod(image.levels[best].shape)
-        ):
-            best = number
-    return best
+        if fine and _covers(image.levels[0], level, ratio):
+            usable.append(number)
+    return min(usable, key=lambda number: math.prod(image.levels[number].shape))
 
 
 def _covers(first: Level, level: Level, factors: Factors) -> bool:
-    """Whether a level, enlarged by these factors, is as large as the first to a voxel of its own."""
+    """Whether a level, enlarged by these factors, has the size of the first, to within one of its own voxels."""
     sides = zip(first.shape, level.shape, factors, strict=True)
     return all(abs(n - m * r) <= 1.01 * max(r, 1) for n, m, r in sides)
 
 
 def place_level(path: str, shape: Vec3, first: Level, factors: Float3) -> Level:
-    """A level whose voxels are windows of ``factors`` voxels of the first."""
+    """A level of which each voxel stands for a window of ``factors`` voxels of the first level."""
     if first.scale_um is None:
         return Level(path, shape, None, (0.0, 0.0, 0.0))
     scale = float3(s * f for s, f in zip(first.scale_um, factors, strict=True))
@@ -65,26 +67,24 @@ def place_level(path: str, shape: Vec3, first: Level, factors: Float3) -> Level:
 
 
 def cumulated_factors(image: ImageInfo) -> list[Float3]:
-    """Voxels of level 0 per voxel of each level."""
+    """Voxels of level 0 per voxel of each level: from the scales where they fit the shapes, else from the shapes."""
     first = image.levels[0]
     factors = []
     for level in image.levels:
         guess = float3(_ratio(n, m) for n, m in zip(first.shape, level.shape, strict=True))
-        if first.scale_um and level.scale_um:
-            stated = float3(b / a for a, b in zip(first.scale_um, level.scale_um, strict=True))
-            if _covers(first, level, stated):
-                guess = stated
-            else:
-                log.warning(
-                    "%s: level %s states %s voxels of level 0 per voxel, its shape says %s; labels follow the shape",
-                    *(image.path, level.path, stated, guess),
-                )
-        factors.append(guess)
+        stated = _stated(first, level)
+        if stated is not None and not _covers(first, level, stated):
+            log.warning(
+                "%s: level %s states %s voxels of level 0 per voxel, its shape says %s; labels follow the shape",
+                *(image.path, level.path, stated, guess),
+            )
+            stated = None
+        factors.append(stated or guess)
     return factors
 
 
 def _ratio(fine: int, coarse: int) -> float:
-    """The whole factor that turns one length into the other, rounded down or up; their ratio where there is none."""
+    """The whole number by which one length was divided, rounding down or up; the plain ratio where there is none."""
     whole = max(1, int(np.rint(fine / coarse)))
     return float(whole) if coarse in (fine // whole, -(-fine // whole)) else fine / coarse
 
@@ -92,7 +92,7 @@ def _ratio(fine: int, coarse: int) -> float:
 def placed(info: ImageInfo, scale_um: Float3 | None = None) -> ImageInfo:
     """The image with a scale and a translation for all levels, which a viewer needs.
 
-    ``scale_um`` stands for what the store says of level 0. Where it says nothing a voxel is a micrometre, and coarser
+    ``scale_um`` replaces the scale of level 0. Where neither is known a voxel counts as a micrometre, and the coarser
     levels follow from their shapes.
     """
     first = info.levels[0]
@@ -108,9 +108,9 @@ def placed(info: ImageInfo, scale_um: Float3 | None = None) -> ImageInfo:
 
 
 def with_told_scale(labels: ImageInfo) -> ImageInfo:
-    """Labels of ours with the voxel size that the user gave (``--scale``) when they were made, where one was given.
+    """Labels that bigcp3d made, with the voxel size that the user gave with ``--scale``, if any.
 
-    Their metadata follow the image's, so that viewers lay one over the other; measurements follow the user.
+    Their metadata repeat the image's scale, so that viewers overlay both; measurements use the user's.
     """
     scale = own_part(read_attributes(labels.path)).get("scale_um")
     return placed(labels, float3(scale)) if isinstance(scale, list) and len(scale) == 3 else labels

@@ -1,8 +1,8 @@
-"""OME-Zarr metadata as plain data: version and axes from the JSON of a group. No store is opened here.
+"""Reads version and axes from the JSON of an OME-Zarr group. No store is opened here.
 
-Versions differ in where things stand (0.5 and later: under ``ome``) and in how axes are said (0.1, 0.2: always t, c,
+Versions differ in where the keys are (0.5 and later: under ``ome``) and in how they state axes (0.1, 0.2: always t, c,
 z, y, x; 0.3: strings; 0.4, 0.5: objects; 0.6: inside ``coordinateSystems``). Common mistakes of writers are tolerated
-and logged; what would silently change the geometry is refused.
+and logged; mistakes that would change the geometry are refused.
 """
 
 from __future__ import annotations
@@ -30,13 +30,13 @@ def ome_part(attributes: Json) -> Json:
 
 
 def own_part(attributes: Json) -> dict[str, Any]:
-    """What labels say of how bigcp3d made them; empty where it did not."""
+    """The attributes in which labels say how bigcp3d made them; empty for other labels."""
     part = attributes.get("bigcp3d")
     return dict(part) if isinstance(part, Mapping) else {}
 
 
 def stays_inside(path: str) -> bool:
-    """Whether a path in metadata lies below their group: a store from a stranger must not point elsewhere."""
+    """Whether a path in metadata stays below its group; a store from a stranger must not point elsewhere."""
     return not (path.startswith(("/", "~")) or "\\" in path or ":" in path or ".." in path.split("/"))
 
 
@@ -52,7 +52,7 @@ def first_multiscale(attributes: Json, where: str) -> Json | None:
 
 
 def read_version(attributes: Json, zarr_format: int, where: str) -> str:
-    """The OME-Zarr version, ``"0.1"`` to ``"0.6"``; guessed from the layout where it is not stated."""
+    """The OME-Zarr version, ``"0.1"`` to ``"0.6"``; guessed where it is not stated."""
     ome = ome_part(attributes)
     multiscale = first_multiscale(attributes, where) or {}
     stated = ome.get("version") or multiscale.get("version")
@@ -72,7 +72,7 @@ def read_version(attributes: Json, zarr_format: int, where: str) -> str:
 
 
 def axes_entries(multiscale: Json) -> Sequence[Any] | None:
-    """The list of axes as written; that of the datasets' output system in 0.6."""
+    """The list of axes as written; in 0.6 that of the coordinate system into which the datasets are transformed."""
     systems = multiscale.get("coordinateSystems")
     if isinstance(systems, Sequence) and systems:
         steps = (multiscale.get("datasets") or [{}])[0].get("coordinateTransformations") or [{}]
@@ -84,11 +84,10 @@ def axes_entries(multiscale: Json) -> Sequence[Any] | None:
 
 
 def axis_name(entry: Any, where: str) -> str:
-    """One of t, c, z, y, x from a name or an object."""
-    if isinstance(entry, str):
-        entry = {"name": entry}
+    """One of t, c, z, y, x, from a name or an object."""
+    entry = {"name": entry} if isinstance(entry, str) else entry
     if not isinstance(entry, Mapping):
-        raise InputError(f"{where}: the axis {entry!r} is no name or object with a name; correct the metadata")
+        raise InputError(f"{where}: the axis {entry!r} is not a name or an object with a name; correct the metadata")
     name, kind = str(entry.get("name", "")).lower(), entry.get("type")
     if kind in ("time", "channel"):
         name = "t" if kind == "time" else "c"
@@ -103,17 +102,15 @@ def axis_name(entry: Any, where: str) -> str:
 def read_axes(
     multiscale: Json, version: str, dimension_names: Sequence[str | None] | None, ndim: int, where: str
 ) -> tuple[str, ...]:
-    """Axis names in the order of the arrays.
+    """Axis names in the order of the arrays; ``dimension_names`` of an array are used where the metadata name no axes.
 
-    ``dimension_names`` of the first level's array are used where the metadata name no axes. `InputError` where an axis
-    is not t, c, z, y or x, one of z, y, x is missing, or the order is another.
+    `InputError` where an axis is not t, c, z, y or x, one of z, y, x is missing, or they are in another order.
     """
-    entries = None if version in ("0.1", "0.2") else axes_entries(multiscale)
+    entries = AXES if version in ("0.1", "0.2") else axes_entries(multiscale)
     if entries is None:
         named = dimension_names is not None and all(isinstance(n, str) for n in dimension_names)
-        entries = list(dimension_names or ()) if named and version not in ("0.1", "0.2") else list(AXES)
-        if version not in ("0.1", "0.2"):
-            log.warning("%s: no axes stated; taken as %s", where, ",".join(map(str, entries)))
+        entries = dimension_names or () if named else AXES
+        log.warning("%s: no axes stated; taken as %s", where, ",".join(map(str, entries)))
     axes = tuple(axis_name(entry, where) for entry in entries)
     text = ",".join(axes)
     if any(name not in axes for name in SPACE):

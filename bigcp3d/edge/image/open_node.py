@@ -1,6 +1,6 @@
-"""Opens a zarr group or array, and says what else a path is and what to give instead.
+"""Opens a zarr group or array; for other paths, explains what they are and what to give instead.
 
-People give a TIFF, an array inside a store, a plate, or the folder above. Only metadata are read.
+Users often give a TIFF, an array inside a store, a plate, or the folder above. Only metadata are read.
 """
 
 from __future__ import annotations
@@ -28,32 +28,37 @@ SHOWN = 5
 """How many paths a message lists."""
 
 REQUESTS = 50
-"""How many objects are looked at for a message."""
+"""How many objects in an object store are looked at for a message."""
 
 
 def open_node(where: str) -> Node:
     """The zarr group or array at a path, opened for reading without consolidated metadata; `InputError` if none."""
     spot = place(where)
-    if isinstance(spot, Path):
-        _refuse_files(spot, where)
     found = metadata_file(spot)
     if found is None:
-        raise InputError(_no_zarr(spot))
-    zarr_format, store = 3 if found == "zarr.json" else 2, zarr_store(spot)
-    kind = "zarr.json" if zarr_format == 3 else ".zgroup or .zarray"
+        raise InputError(_explain_path(spot))
+    store = zarr_store(spot)
     try:
         if found == ".zgroup":
             return zarr.open_group(store, mode="r", zarr_format=2, use_consolidated=False)
-        return zarr.open(store, mode="r", zarr_format=zarr_format)  # type: ignore[arg-type]
+        return zarr.open(store, mode="r", zarr_format=3 if found == "zarr.json" else 2)
     except Exception as error:
-        if not isinstance(error, ValueError | KeyError | TypeError | OSError | BaseZarrError) and not is_remote_error(
-            error
-        ):
+        expected = isinstance(error, ValueError | KeyError | TypeError | OSError | BaseZarrError)
+        if not expected and not is_remote_error(error):
             raise
         raise InputError(
-            f"{where}: its zarr metadata ({kind}) cannot be read: {describe_error(error)}; use zarr 2 or 3: check the "
+            f"{where}: its zarr metadata ({found}) cannot be read: {describe_error(error)}; use zarr 2 or 3: check the "
             "permissions, or write the store again"
         ) from shown_cause(error)
+
+
+def find_group(where: str) -> zarr.Group | None:
+    """The zarr group at a path, or None; found even where consolidated metadata above do not list it."""
+    try:
+        node = open_node(where)
+    except InputError:
+        return None
+    return node if isinstance(node, zarr.Group) else None
 
 
 def read_attributes(where: str | Place) -> dict[str, Any]:
@@ -64,12 +69,12 @@ def read_attributes(where: str | Place) -> dict[str, Any]:
 def metadata_file(spot: Place) -> str | None:
     """The file that makes a folder a zarr node: ``zarr.json``, ``.zarray`` or ``.zgroup``; None where there is none.
 
-    `InputError` where a store denies a look at one and shows no other: it may do so for what is not there.
+    A store may deny access to files that do not exist, so `InputError` comes only where none of the others is found.
     """
     denied: InputError | None = None
     for name in ("zarr.json", ".zarray", ".zgroup"):
         try:
-            if (spot / name).exists() if isinstance(spot, Path) else (spot / name).is_file():
+            if os.path.isfile(spot / name) if isinstance(spot, Path) else (spot / name).is_file():
                 return name
         except InputError as error:
             denied = denied or error
@@ -80,29 +85,22 @@ def metadata_file(spot: Place) -> str | None:
     return None
 
 
-def _refuse_files(path: Path, where: str) -> None:
-    """Say what is there in place of a folder."""
-    if not os.path.exists(path):  # unlike Path.exists, false where a folder on the way cannot be entered
-        raise InputError(
-            f"{where}: there is nothing (the path exists up to {nearest_there(path)}); give an OME-Zarr group"
-        )
-    if path.is_file():
-        kind, cure = describe_file(path)
-        if path.name in METADATA:
-            kind, cure = "a file", f"give {path.parent}"
-        raise InputError(f"{where}: this is {kind}, not an OME-Zarr folder; {cure}")
-
-
-def _no_zarr(path: Place) -> str:
-    """Message for a folder that is no zarr node."""
+def _explain_path(path: Place) -> str:
+    """Why a path without zarr metadata is not a zarr node, and what to give instead."""
+    if isinstance(path, Path) and (nearest := nearest_there(path)) != path:
+        return f"{path}: there is nothing (the path exists up to {nearest}); give an OME-Zarr group"
     if isinstance(path, Remote) and not path.exists():
         return f"{path}: there is nothing; give an OME-Zarr group"
-    if isinstance(path, Remote) and path.is_file():
-        cure = f"give {path.parent}" if path.name in METADATA else "copy it to a local disk and convert it there"
-        return f"{path}: this is a file, not an OME-Zarr folder; {cure}"
+    if path.is_file():
+        kind, cure = "a file", "copy it to a local disk and convert it there"
+        if path.name in METADATA:
+            cure = f"give {path.parent}"
+        elif isinstance(path, Path):
+            kind, cure = describe_file(path)
+        return f"{path}: this is {kind}, not an OME-Zarr folder; {cure}"
     image = _image_above(path)
     if image is not None:
-        return f"{path}: this is a folder inside an image, and no zarr group; give {image}"
+        return f"{path}: this is a folder inside an image, not a zarr group; give {image}"
     try:
         if isinstance(path, Path) and (known := describe_folder(path)):
             return f"{path}: this is {known[0]}, not an OME-Zarr folder; {known[1]}"
@@ -113,19 +111,19 @@ def _no_zarr(path: Place) -> str:
     if inside:
         return f"{path}: this is a folder of zarr stores; give one of {_some(inside)}"
     return (
-        f"{path}: this folder has no zarr.json, .zgroup or .zarray, so it is no OME-Zarr group; convert other formats: "
-        "bioformats2raw IN OUT.zarr, and give OUT.zarr/0"
+        f"{path}: this folder has no zarr.json, .zgroup or .zarray, so it is not an OME-Zarr group; convert other "
+        "formats: bioformats2raw IN OUT.zarr, and give OUT.zarr/0"
     )
 
 
-def _some(paths: list[Any]) -> str:
-    """The first few of many paths."""
-    text = ", ".join(str(p) for p in paths[:SHOWN])
+def _some(paths: list[str]) -> str:
+    """The first few paths, and how many more there are."""
+    text = ", ".join(paths[:SHOWN])
     return text if len(paths) <= SHOWN else f"{text} and {len(paths) - SHOWN} more"
 
 
 def explain_folder(where: str, node: Node) -> str:
-    """Why a zarr node is no image, and what to give instead."""
+    """Why a zarr node is not an image, and what to give instead."""
     if isinstance(node, zarr.Array):
         image = _image_above(place(where))
         cure = f"give its image, {image}" if image else "write it as OME-Zarr with ome_zarr.writer.write_image"
@@ -140,7 +138,7 @@ def explain_folder(where: str, node: Node) -> str:
         return f"{where}: this is a bioformats2raw collection; give one image of it: {inside}"
     if isinstance(ome.get("labels"), list) or (names and all(name.startswith("labels/") for name in names)):
         return f"{where}: these are labels without an image; give the image that {inside} belongs to"
-    return f"{where}: this zarr group has no multiscales, so it is no OME-Zarr image; give {inside}"
+    return f"{where}: this zarr group has no multiscales, so it is not an OME-Zarr image; give {inside}"
 
 
 def _image_above(path: Place) -> Place | None:
@@ -149,13 +147,13 @@ def _image_above(path: Place) -> Place | None:
 
 
 def _images_inside(where: str, group: zarr.Group) -> Iterator[str]:
-    """Paths, inside a group, of the images that it holds."""
+    """Paths, inside a group, of the images in it."""
     ome = ome_part(group.attrs.asdict())
     for well in (ome.get("plate") or {}).get("wells") or []:
         yield f"{well.get('path')}/0"
     for image in (ome.get("well") or {}).get("images") or []:
         yield str(image.get("path"))
-    if "plate" in ome or "well" in ome or is_address(where):  # no walk through what may be a million objects
+    if "plate" in ome or "well" in ome or is_address(where):  # a bucket may hold a million objects
         return
     for folder, names, _ in os.walk(where):
         names.sort()
@@ -169,8 +167,5 @@ def _images_inside(where: str, group: zarr.Group) -> Iterator[str]:
 
 def _is_image(folder: str) -> bool:
     """Whether a folder is a multiscale group."""
-    try:
-        node = open_node(folder)
-    except InputError:
-        return False
-    return isinstance(node, zarr.Group) and first_multiscale(node.attrs.asdict(), folder) is not None
+    group = find_group(folder)
+    return group is not None and first_multiscale(group.attrs.asdict(), folder) is not None

@@ -1,4 +1,4 @@
-"""Reads everything that a store holds, to find damaged chunks. Takes as long as reading does, so only on request."""
+"""Reads all voxels of an image to find damaged chunks."""
 
 from __future__ import annotations
 
@@ -6,19 +6,20 @@ import itertools
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 
-from bigcp3d.edge.image.image import ImageInfo, read_box, stored_chunk
+from bigcp3d.edge.image.image import ImageInfo
+from bigcp3d.edge.image.voxels import read_box, stored_chunk
 from bigcp3d.errors import InputError
 from bigcp3d.pure.boxes import BlockGrid, Vec3, vec3
 
 THREADS = 4
 PIECE_VOX = 2**22
-"""Voxels that are read at a time, about."""
+"""Voxels that are read at a time, approximately."""
 
 
-def find_torn_chunks(image: ImageInfo, on_piece: Callable[[int, int], None] | None = None) -> Iterator[str]:
-    """Read every voxel of every level, channel and time point; yield what cannot be read, and where.
+def find_torn_chunks(image: ImageInfo, on_piece: Callable[[int, int], None]) -> Iterator[str]:
+    """Read every level, channel and time point; yield a message for each piece that cannot be read.
 
-    ``on_piece`` is told after each piece how many of how many are done.
+    ``on_piece`` is called after each piece with the number of pieces done and in all.
     """
     grids = [BlockGrid(level.shape, _piece(image, i)) for i, level in enumerate(image.levels)]
     pieces = [
@@ -37,13 +38,12 @@ def find_torn_chunks(image: ImageInfo, on_piece: Callable[[int, int], None] | No
 
     with ThreadPoolExecutor(THREADS) as pool:
         for done, fault in enumerate(pool.map(read, pieces), start=1):
-            if on_piece is not None:
-                on_piece(done, len(pieces))
+            on_piece(done, len(pieces))
             if fault is not None:
                 yield fault
 
 
 def _piece(image: ImageInfo, level: int) -> Vec3:
-    """A chunk, or a row of them where they are small."""
+    """Shape of a piece: a chunk, or a row of small chunks."""
     z, y, x = chunk = stored_chunk(image, level)
     return vec3((z, y, x * max(1, PIECE_VOX // (z * y * x)))) if min(chunk) > 0 else chunk

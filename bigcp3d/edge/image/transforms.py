@@ -1,7 +1,7 @@
-"""Units and coordinate transformations of OME-Zarr, in micrometres.
+"""Reads units and coordinate transformations of OME-Zarr, and writes them.
 
-A level's voxel i lies at ``scale * i + translation`` of its axis. Datasets and the multiscale may each state steps;
-they are applied in the order of the specification, the dataset's first.
+Voxel i of a level lies at ``scale * i + translation`` on its axis. The dataset's transformations are applied first,
+then those of the multiscale, as the specification says.
 """
 
 from __future__ import annotations
@@ -11,10 +11,12 @@ import math
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
-from bigcp3d.edge.image.metadata import SPACE, Json, axes_entries, axis_name
+from bigcp3d.edge.image.metadata import AXIS_TYPES, SPACE, Json, axes_entries, axis_name
 from bigcp3d.errors import InputError
 
 Float3 = tuple[float, float, float]
+Placed = tuple[str, Float3, Float3]
+"""Path, scale and translation of a level, (z, y, x), in the units of the axes."""
 
 UNITS_UM = {
     **{"angstrom": 1e-4, "picometer": 1e-6, "nanometer": 1e-3, "micrometer": 1.0, "millimeter": 1e3},
@@ -35,7 +37,7 @@ def float3(values: Iterable[float]) -> Float3:
 
 
 def read_units(multiscale: Json, where: str) -> tuple[str | None, ...] | None:
-    """Units of z, y and x in the specification's words, None where not stated; None alone where one is no length."""
+    """Units of z, y and x in the specification's words, None for those not stated; None if one is not a length."""
     entries = axes_entries(multiscale) or []
     stated = {axis_name(e, where): e.get("unit") for e in entries if isinstance(e, Mapping)}
     units: list[str | None] = []
@@ -48,7 +50,7 @@ def read_units(multiscale: Json, where: str) -> tuple[str | None, ...] | None:
         word = SHORT_UNITS.get(str(unit), str(unit).lower().replace("metre", "meter").removesuffix("s"))
         word = SHORT_UNITS.get(word, word)
         if word not in UNITS_UM:
-            log.warning("%s: axis %s has the unit %r, no length; the voxel size counts as unknown", where, name, unit)
+            log.warning("%s: axis %s has the unit %r, not a length; the voxel size is unknown", where, name, unit)
             return None
         units.append(word)
     return tuple(units)
@@ -60,7 +62,7 @@ def units_um(units: Sequence[str | None]) -> Float3:
 
 
 def _flatten(steps: Any) -> list[Json]:
-    """Coordinate transformations as a flat list; 0.6 nests them in sequences."""
+    """Coordinate transformations as a flat list; OME-Zarr 0.6 nests them in sequences."""
     flat: list[Json] = []
     for step in steps or []:
         if isinstance(step, Mapping) and step.get("type") == "sequence":
@@ -71,7 +73,7 @@ def _flatten(steps: Any) -> list[Json]:
 
 
 def _numbers(step: Json, kind: str, axes: Sequence[str], where: str) -> list[float]:
-    """The vector of one transformation, checked: as many numbers as axes, finite, and scales above 0."""
+    """The checked vector of one transformation: one number for each axis, finite, and above 0 for a scale."""
     values = step.get(kind)
     if not isinstance(values, Sequence) or isinstance(values, str) or len(values) != len(axes):
         raise InputError(
@@ -93,9 +95,9 @@ def _numbers(step: Json, kind: str, axes: Sequence[str], where: str) -> list[flo
 def read_transform(
     multiscale: Json, dataset: Json, axes: Sequence[str], units: Sequence[str | None] | None, where: str
 ) -> tuple[Float3 | None, Float3]:
-    """Scale and translation of one level in micrometres, (z, y, x): the dataset's steps, then those of the multiscale.
+    """Scale and translation of one level in micrometres, (z, y, x).
 
-    The scale is None where none is stated, or its unit is no length; the translation is then zeros.
+    The scale is None where none is stated or its unit is not a length; the translation is zero then.
     """
     scale, shift, stated = [1.0] * 3, [0.0] * 3, False
     steps = _flatten(dataset.get("coordinateTransformations")) + _flatten(multiscale.get("coordinateTransformations"))
@@ -120,3 +122,29 @@ def read_transform(
     unit = units_um(units)
     scale_um, shift_um = (float3(a * u for a, u in zip(values, unit, strict=True)) for values in (scale, shift))
     return scale_um, shift_um
+
+
+def describe_levels(
+    version: str, axes: Sequence[str], units: Sequence[str | None], levels: Iterable[Placed], **more: Any
+) -> dict[str, Any]:
+    """The ``multiscales`` entry of what we write, in OME-Zarr 0.4 or 0.5; ``more`` are further keys of it."""
+    unit = dict(zip(SPACE, units, strict=True))
+    lead = len(axes) - 3
+    entry: dict[str, Any] = {
+        "axes": [
+            {"name": name, "type": AXIS_TYPES[name], **({"unit": unit[name]} if unit.get(name) else {})}
+            for name in axes
+        ],
+        "datasets": [
+            {
+                "path": path,
+                "coordinateTransformations": [
+                    {"type": "scale", "scale": [1.0] * lead + list(scale)},
+                    {"type": "translation", "translation": [0.0] * lead + list(shift)},
+                ],
+            }
+            for path, scale, shift in levels
+        ],
+        **more,
+    }
+    return {**entry, "version": version} if version == "0.4" else entry  # later versions: in the group

@@ -1,8 +1,4 @@
-"""Checks that labels can be written where they shall go, before any work and before anything is removed.
-
-Only metadata are read. A store of another zarr version, an image of other levels, labels of the same name, a folder
-without permission and a disk without space are each refused with the cure.
-"""
+"""Checks before any work, and before anything is removed, that labels can be written to their target."""
 
 from __future__ import annotations
 
@@ -22,16 +18,16 @@ from bigcp3d.pure.memory import format_bytes
 
 
 def check_target(target: LabelTarget, *, overwrite: bool, need_bytes: int = 0) -> None:
-    """Refuse (`TargetError`) a target that cannot take the labels; nothing is written.
+    """Raise `TargetError` for a target that cannot take the labels; nothing is written.
 
-    ``overwrite`` says whether labels of that name may be there already; ``need_bytes`` is about what will be written.
+    ``overwrite`` allows labels of the same name; ``need_bytes`` is an estimate of what will be written.
     """
     _check_store(target)
     path = target.path
     if path.exists() and not overwrite:
         raise TargetError(f"{path}: there are labels of that name already; give another --name, or --overwrite")
     if isinstance(path, Path):
-        for folder in (path.parent, path):  # whether a bucket may be written to shows when a run begins
+        for folder in (path.parent, path):  # permission for a bucket is checked when a run begins
             check_folder(folder, path, cure="give another --output")
         check_space(path, need_bytes)
 
@@ -48,20 +44,18 @@ def check_space(path: Path, need_bytes: int) -> None:
 
 
 def _check_store(target: LabelTarget) -> None:
-    """Refuse a store that is no zarr group of the right version, or an image with other levels."""
+    """Refuse a store that is not a zarr group of the image's version, or is an image with other levels."""
     group = place(target.group)
     if not group.exists() or (group.is_dir() and not any(True for _ in group.iterdir())):
         return
     try:
         node = open_node(str(group))
     except InputError as error:
-        raise TargetError(
-            f"{group}: there is something that is no zarr group; give another --output ({error})"
-        ) from error
+        raise TargetError(f"{group}: this is not a zarr group; give another --output ({error})") from error
     if isinstance(node, zarr.Array) or node.metadata.zarr_format != target.zarr_format:
         kind = "array" if isinstance(node, zarr.Array) else "group"
         raise TargetError(
-            f"{group}: this is a zarr {node.metadata.zarr_format} {kind}, and the image is a zarr {target.zarr_format} "
+            f"{group}: this is a zarr {node.metadata.zarr_format} {kind}, but the image is a zarr {target.zarr_format} "
             "group; give another --output"
         )
     if same_place(group, target.image_path) or first_multiscale(node.attrs.asdict(), str(group)) is None:
@@ -70,6 +64,6 @@ def _check_store(target: LabelTarget) -> None:
     allowed = [level.shape for level in target.levels]
     if found != allowed:
         raise TargetError(
-            f"{group}: this is an image with levels of {found}, and those of the source are {allowed}; give another "
+            f"{group}: this is an image with levels of {found}, but those of the source are {allowed}; give another "
             "--output"
         )

@@ -1,4 +1,4 @@
-"""Finds the image and the labels that belong together, whichever of them was given: what a viewer shows.
+"""Finds the image and the labels that belong together, from the path of either.
 
 ::
 
@@ -17,8 +17,8 @@ from dataclasses import dataclass
 from bigcp3d.edge.image.image import ImageInfo, open_image, open_labels
 from bigcp3d.edge.image.metadata import ome_part
 from bigcp3d.edge.image.open_node import read_attributes
-from bigcp3d.edge.labels.label_source import source_image
-from bigcp3d.edge.stores.places import Place, place
+from bigcp3d.edge.stores.places import Place, follow, place
+from bigcp3d.edge.stores.remote import Remote
 from bigcp3d.errors import InputError
 
 log = logging.getLogger(__name__)
@@ -26,7 +26,7 @@ log = logging.getLogger(__name__)
 
 @dataclass(frozen=True)
 class ImageAndLabels:
-    """An image (None where it cannot be read) and its labels by name; those finished last come last."""
+    """An image (None where it cannot be read) and its labels by name, the last finished last."""
 
     image: ImageInfo | None
     labels: Mapping[str, ImageInfo]
@@ -35,10 +35,14 @@ class ImageAndLabels:
 def open_image_and_labels(path: str | Place, image: str | Place | None = None) -> ImageAndLabels:
     """Image and labels that belong to a path; only metadata are read. `InputError` where it is neither.
 
-    ``image`` is the image of labels, where they name none that is read unasked (`source_image`).
+    ``image`` is the image of labels, where they do not name one that may be opened (`source_image`).
     """
-    info = open_image(path)
-    labels = {name: found for name in info.label_names if (found := _tolerant(path, name)) is not None}
+    info, labels = open_image(path), {}
+    for name in info.label_names:
+        try:
+            labels[name] = open_labels(path, name)
+        except InputError as error:
+            log.warning("not shown: %s", error)
     if "image-label" not in ome_part(read_attributes(info.path)):
         return ImageAndLabels(info, labels)
     source = source_image(info, image)
@@ -47,10 +51,32 @@ def open_image_and_labels(path: str | Place, image: str | Place | None = None) -
     return ImageAndLabels(source, labels or {place(info.path).name: info})
 
 
-def _tolerant(path: str | Place, name: str) -> ImageInfo | None:
-    """Labels; None, with a warning, where they cannot be opened: the rest can be shown without them."""
-    try:
-        return open_labels(path, name)
-    except InputError as error:
-        log.warning("not shown: %s", error)
+def source_image(labels: ImageInfo, image: str | Place | None = None) -> ImageInfo | None:
+    """The image that the user names, or that labels name as their source, or that holds them; None if unreadable.
+
+    Labels may come from a stranger, so an address that they name is opened only if the labels are on the same server
+    or in the same bucket. No other server gets a request with the user's signature.
+    """
+    if image is not None:
+        return open_image(image)
+    entry = ome_part(read_attributes(labels.path)).get("image-label")
+    source = entry.get("source") if isinstance(entry, dict) else None
+    named = source.get("image") if isinstance(source, dict) else None
+    found, own = follow(labels.path, str(named or "../../")), place(labels.path)
+    if isinstance(found, Remote) and not (isinstance(own, Remote) and own.root == found.root):
+        log.warning("%s: the image %s on another server is not opened; give --image to read it", own, found)
         return None
+    try:
+        if "image-label" in ome_part(read_attributes(found)):  # the root of a store of labels, not an image
+            return None
+        return open_image(found)
+    except InputError as error:
+        log.info("%s: its image cannot be read: %s", labels.path, error)
+        return None
+
+
+def matching_level(labels: ImageInfo, image: ImageInfo) -> int | None:
+    """The image's level with the shape of the labels, or None."""
+    shapes = [level.shape for level in image.levels]
+    shape = labels.levels[0].shape
+    return shapes.index(shape) if shape in shapes and image.times == labels.times else None

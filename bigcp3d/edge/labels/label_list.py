@@ -1,9 +1,8 @@
-"""The list of labels in a store, and the root of a store that holds labels alone.
+"""Edits the list of labels in a store, and the root of a store that holds only labels.
 
-A store given with ``--output`` has no image of its own, but tools that open stores expect one at the root. So its root
-is a label image too: its ``multiscales`` name the arrays of ``labels/<name>``, and its ``image-label`` the source.
-Nothing is stored twice; validators accept it, and viewers given either path show the labels over the source. With
-several names it shows the last one finished. A root with an image of its own is never changed.
+A store given with ``--output`` has no image, but viewers expect one at the root. So the root's ``multiscales`` name the
+arrays of the labels that were finished last, and its ``image-label`` names the source image. A root with an image of
+its own is never changed.
 """
 
 from __future__ import annotations
@@ -21,22 +20,22 @@ log = logging.getLogger(__name__)
 
 
 def versioned(target: LabelTarget, metadata: Mapping[str, Any]) -> dict[str, Any]:
-    """OME-Zarr metadata where the version wants them: under ``ome`` in zarr 3, at the top in zarr 2."""
+    """OME-Zarr metadata in the place for the version: under ``ome`` in zarr 3, at the top in zarr 2."""
     return dict(metadata) if target.zarr_format == 2 else {"ome": {"version": target.version, **metadata}}
 
 
 def source_path(target: LabelTarget, group: Place) -> str:
-    """Path from a group to the image: ``../../`` inside it, relative where they share a drive or a bucket."""
+    """Path from a group to the image: ``../../`` inside it, else as `path_between`."""
     return "../../" if same_place(target.group, target.image_path) else path_between(group, target.image_path)
 
 
 def enter_label(target: LabelTarget) -> None:
-    """Put the name into the list, at the end where it is new."""
+    """Add the name to the list, at the end."""
     _edit_list(target, lambda names: names if target.name in names else [*names, target.name])
 
 
 def withdraw_label(target: LabelTarget) -> None:
-    """Take the name out of the list, and off the root where that shows it."""
+    """Remove the name from the list, and from a root that shows these labels."""
     if not is_group(target.path.parent):
         return
     _edit_list(target, lambda names: [name for name in names if name != target.name])
@@ -51,14 +50,14 @@ def withdraw_label(target: LabelTarget) -> None:
 
 
 def shown_at_root(attributes: Mapping[str, Any]) -> str | None:
-    """Name of the labels that a root shows; None where it has an image of its own, or nothing."""
+    """Name of the labels that a root shows; None where it has an image of its own or nothing."""
     multiscale = first_multiscale(attributes, "root") or {}
     parts = str((multiscale.get("datasets") or [{}])[0].get("path", "")).split("/")
     return parts[1] if "image-label" in ome_part(attributes) and len(parts) == 3 and parts[0] == "labels" else None
 
 
 def show_at_root(target: LabelTarget, multiscale: Mapping[str, Any]) -> None:
-    """Let a root without an image of its own show the labels that ``multiscale`` describes."""
+    """Make a root without an image of its own show the labels that ``multiscale`` describes."""
     root = place(target.group)
     datasets = [{**d, "path": f"labels/{target.name}/{d['path']}"} for d in multiscale["datasets"]]
     label = {"version": target.version, "source": {"image": source_path(target, root)}}
@@ -67,18 +66,14 @@ def show_at_root(target: LabelTarget, multiscale: Mapping[str, Any]) -> None:
     def show(attributes: Mapping[str, Any]) -> Mapping[str, Any]:
         if first_multiscale(attributes, str(root)) is not None and shown_at_root(attributes) is None:
             return attributes
-        return {**attributes, **versioned(target, {**_ome_only(attributes), **shown})}
+        ome = ome_part(attributes) if "ome" in attributes else {}
+        return {**attributes, **versioned(target, {**ome, **shown})}
 
     edit_attributes(root, target.zarr_format, show)
 
 
-def _ome_only(attributes: Mapping[str, Any]) -> Mapping[str, Any]:
-    """What stands under ``ome``, if anything."""
-    return ome_part(attributes) if "ome" in attributes else {}
-
-
 def _edit_list(target: LabelTarget, edit: Callable[[list[str]], list[str]]) -> None:
-    """Change the list of names; names without a group are taken out, since validators refuse them."""
+    """Change the list of names; names without a group are removed, since validators refuse them."""
     path = target.path.parent
 
     def change(attributes: Mapping[str, Any]) -> Mapping[str, Any]:
@@ -87,7 +82,7 @@ def _edit_list(target: LabelTarget, edit: Callable[[list[str]], list[str]]) -> N
         names = [name for name in edit(listed) if name == target.name or is_group(path / name)]
         dangling = sorted(set(listed) - set(names) - {target.name})
         if dangling:
-            log.warning("%s: the list names %s, which are not there; taken out", path, ", ".join(dangling))
+            log.warning("%s: the list names %s, which are not there; removed from it", path, ", ".join(dangling))
         if target.zarr_format == 2 and "ome" not in attributes:
             return {**attributes, "labels": names}
         return {**attributes, "ome": {"version": target.version, **ome, "labels": names}}

@@ -1,14 +1,12 @@
-"""What labels will look like, decided before anything is written: shapes, factors, scales, chunks and shards.
+"""Plans labels before anything is written: shapes, factors, scales, chunks and shards.
 
-Labels have the image's own levels, of the same shapes, so that viewers switch levels of both together. Where the image
-states scales that fit its shapes, labels take them; otherwise factors follow from the shapes. A label voxel stands for
-a window (`bigcp3d.pure.label.pooling`), so its centre is the window's: ``translation_N = translation_0 + (scale_N -
+Labels have the levels and shapes of the image, so that viewers switch levels of both together. A label voxel has the
+centre of the window that it stands for (`bigcp3d.pure.label.pooling`): ``translation_N = translation_0 + (scale_N -
 scale_0) / 2``.
 """
 
 from __future__ import annotations
 
-import logging
 import re
 from dataclasses import dataclass
 
@@ -21,10 +19,8 @@ from bigcp3d.pure.boxes import Vec3, vec3
 
 LABEL_DTYPES = ("uint32", "uint64")
 CHUNK = 64
-"""Largest side of a chunk: 64 cubed is what viewers like."""
+"""Largest side of a chunk in voxels; viewers are fast with it."""
 BAD_NAME = re.compile(r"[/\\\x00-\x1f]|^\.|^__|^zarr\.json$|^\s|\s$")
-
-log = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True)
@@ -32,7 +28,7 @@ class LabelTarget:
     """Where labels go, and how they are stored."""
 
     image_path: str  # the image group they belong to
-    group: str  # that gets ``labels/<name>``: the image's, or another store
+    group: str  # the group that gets ``labels/<name>``: the image's, or another store
     name: str
     version: str  # "0.4" in zarr 2, "0.5" in zarr 3
     zarr_format: int
@@ -42,7 +38,7 @@ class LabelTarget:
     factors: tuple[Float3, ...]  # for each level, voxels of the level below per voxel; ones for the first
     chunk: Vec3  # stored pieces, at every level
     shard: Vec3  # unit of writing, at every level
-    units: tuple[str | None, ...] = (None, None, None)  # the image's words for z, y, x, in which scales are written
+    units: tuple[str | None, ...] = (None, None, None)  # of z, y, x in the image's words, also for the labels' scales
 
     @property
     def path(self) -> Place:
@@ -51,17 +47,17 @@ class LabelTarget:
 
     @property
     def axes(self) -> tuple[str, ...]:
-        """Axis names of the arrays; without channels, which would put a needless slider into viewers."""
+        """Axis names of the arrays; there is no axis c."""
         return ("z", "y", "x") if self.times is None else ("t", "z", "y", "x")
 
 
 def plan_labels(
     image: ImageInfo, output: str | Place | None, name: str, *, dtype: str = "uint32", shard: Vec3, level: int = 0
 ) -> LabelTarget:
-    """Decide on the labels of an image; nothing is read or written. `InputError` for a name that cannot be a folder.
+    """Plan the labels of an image; nothing is read or written. `InputError` for a name that cannot be used.
 
-    ``output`` is another store that gets ``labels/<name>``, None the image's own group; the finest labels lie on
-    ``level`` of the image; ``shard`` is the wanted unit of writing in voxels (`chunk_and_shard`).
+    ``output`` is another store that gets ``labels/<name>``, or None for the image's own group. The finest labels have
+    the shape of ``level`` of the image. ``shard`` is the wanted unit of writing in voxels (`chunk_and_shard`).
     """
     if dtype not in LABEL_DTYPES:
         raise ValueError(f"labels of {dtype}; allowed are {' and '.join(LABEL_DTYPES)}")
@@ -96,7 +92,7 @@ def plan_labels(
 
 
 def check_name(name: str) -> None:
-    """Refuse names that would leave the store, hide, or clash with zarr's own files."""
+    """Refuse names that point out of the store, are hidden, or clash with zarr's own files."""
     if not name or len(name.encode()) > 200 or BAD_NAME.search(name):
         raise InputError(
             f"{name!r} cannot name labels; give a --name of 1 to 200 bytes without / and \\, that starts neither with "
@@ -107,7 +103,7 @@ def check_name(name: str) -> None:
 def chunk_and_shard(shard: Vec3, shape: Vec3) -> tuple[Vec3, Vec3]:
     """Chunks of at most 64 a side, and the shard as a multiple of them: the wanted one, or a few voxels more.
 
-    A shard larger than the volume is cut to it first, so that small volumes are one small piece.
+    A shard larger than the volume is cut to the volume first.
     """
     if min(shard) < 1:
         raise ValueError(f"shard {shard}; allowed are sides of 1 and more")

@@ -1,14 +1,13 @@
-"""Writes labels into an OME-Zarr store: made empty, filled shard by shard, and listed last.
+"""Writes labels into an OME-Zarr store: makes empty arrays, fills them shard by shard, and lists the labels last.
 
 ::
 
-    <group>/labels              the list of names; ``name`` enters it in `finish_labels`
-    <group>/labels/<name>       multiscales and image-label, written in `finish_labels`
-    <group>/labels/<name>/0..   one array a level, all zero until written
+    <group>/labels              the list of names; `finish_labels` adds the name
+    <group>/labels/<name>       multiscales and image-label, written by `finish_labels`
+    <group>/labels/<name>/0..   one array for each level, all zero until written
 
-Invariant: until `finish_labels`, no reader finds the labels; and nothing but ``labels/<name>`` and the list is changed.
-Labels of zarr 2 images are OME-Zarr 0.4, also where the image is 0.1 to 0.3: those versions cannot state a scale, a
-labels group carries its own version, and readers and validators look at that.
+Invariant: until `finish_labels`, no reader finds the labels; only ``labels/<name>`` and the list are changed. Labels of
+zarr 2 images are OME-Zarr 0.4, also where the image is 0.1 to 0.3, which cannot state a scale.
 """
 
 from __future__ import annotations
@@ -20,48 +19,23 @@ import numpy as np
 import zarr
 from numpy.typing import NDArray
 
-from bigcp3d.edge.image.multiscale import Placed, describe_levels
-from bigcp3d.edge.image.new_image import create_image, write_image_box
-from bigcp3d.edge.image.transforms import float3, units_um
+from bigcp3d.edge.image.transforms import Placed, describe_levels, float3, units_um
 from bigcp3d.edge.labels.check_target import check_target
 from bigcp3d.edge.labels.label_list import enter_label, show_at_root, source_path, versioned, withdraw_label
-from bigcp3d.edge.labels.label_plan import LabelTarget, check_name, plan_labels
+from bigcp3d.edge.labels.label_plan import LabelTarget
 from bigcp3d.edge.stores.connections import describe_error, shown_cause
 from bigcp3d.edge.stores.places import place, remove, zarr_store
-from bigcp3d.edge.stores.zarr_write import (
-    edit_group,
-    is_group,
-    keeping_consolidated,
-    make_array,
-    sync_box,
-    write_whole,
-    writing,
-)
+from bigcp3d.edge.stores.zarr_write import edit_group, is_group, keeping_consolidated, make_array, write_whole, writing
 from bigcp3d.errors import InputError
 from bigcp3d.pure.boxes import Box
 from bigcp3d.version import __version__
-
-__all__ = [
-    "LabelTarget",
-    "check_name",
-    "check_target",
-    "create_image",
-    "create_labels",
-    "finish_labels",
-    "plan_labels",
-    "read_label_box",
-    "write_image_box",
-    "write_label_box",
-]
-
-RESERVED = ("ome", "multiscales", "image-label", "labels")
 
 
 def create_labels(target: LabelTarget, *, overwrite: bool, attributes: Mapping[str, Any] | None = None) -> None:
     """Make the arrays of the labels, all zero; readers do not find them yet. `TargetError` as `check_target`.
 
-    ``overwrite`` lets labels of that name be removed first; nothing else ever is. ``attributes`` of the labels group
-    stay until `finish_labels` gives others of the same keys.
+    ``overwrite`` allows labels of the same name to be removed first. ``attributes`` of the labels group stay until
+    `finish_labels` gives others of the same keys.
     """
     check_target(target, overwrite=overwrite)
     root, labels = place(target.group), place(target.group) / "labels"
@@ -72,32 +46,24 @@ def create_labels(target: LabelTarget, *, overwrite: bool, attributes: Mapping[s
             edit_group(root, target.zarr_format, versioned(target, {}))
         edit_group(labels, target.zarr_format, {})
         edit_group(target.path, target.zarr_format, attributes or {})
+        stored: Any = {"axes": target.axes, "chunk": target.chunk, "shard": target.shard}
         for level in target.levels:
-            make_array(
-                target.path / level.path,
-                (level.shape if target.times is None else (target.times, *level.shape)),
-                target.dtype,
-                axes=target.axes,
-                chunk=target.chunk,
-                shard=target.shard,
-                zarr_format=target.zarr_format,
-            )
+            shape = level.shape if target.times is None else (target.times, *level.shape)
+            make_array(target.path / level.path, shape, target.dtype, zarr_format=target.zarr_format, **stored)
 
 
 def write_label_box(target: LabelTarget, level: int, box: Box, array: NDArray[Any], *, time: int = 0) -> None:
-    """Write one or more whole shards of a level; may be repeated. `TargetError` where the disk is full.
+    """Write whole shards of a level so that they would survive a power cut; `TargetError` where the disk is full.
 
-    On every axis the box goes from a multiple of ``target.shard`` to another, or to the end. Ids are of
-    ``target.dtype``, 0 for none. When this returns, what was written would survive a power cut.
+    On every axis the box goes from a multiple of ``target.shard`` to another, or to the end. Ids have ``target.dtype``.
     """
     lead = () if target.times is None else (time,)
     path = target.path / target.levels[level].path
-    write_whole(path, target.zarr_format, lead, box, array, target.shard)
-    sync_box(path, target.zarr_format, lead, box)
+    write_whole(path, target.zarr_format, lead, box, array, sync=True)
 
 
 def read_label_box(target: LabelTarget, level: int, box: Box, *, time: int = 0) -> NDArray[Any]:
-    """Read a box of labels that are being written; `InputError` where a stored piece is damaged."""
+    """Read a box of labels that are being written; `InputError` where a chunk is damaged."""
     path = target.path / target.levels[level].path
     lead = () if target.times is None else (time,)
     index: tuple[int | slice, ...] = (*lead, *box.slices())
@@ -112,12 +78,11 @@ def read_label_box(target: LabelTarget, level: int, box: Box, *, time: int = 0) 
 
 
 def finish_labels(target: LabelTarget, *, attributes: Mapping[str, Any]) -> None:
-    """Write the metadata and enter the labels in the list; may be repeated; `TargetError` where it cannot be written.
+    """Write the metadata and list the labels; may be repeated; `TargetError` where the store cannot be written.
 
-    ``attributes`` are further ones of the labels group, by key: how the labels were made.
+    ``attributes`` are further attributes of the labels group: how the labels were made.
     """
-    clash = sorted(set(attributes) & set(RESERVED))
-    if clash:
+    if clash := sorted(set(attributes) & {"ome", "multiscales", "image-label", "labels"}):
         raise ValueError(f"attributes {clash} belong to OME-Zarr")
     pooling = {
         "description": "most frequent id of the labelled voxels of a window that is at least half labelled; "
@@ -137,7 +102,7 @@ def finish_labels(target: LabelTarget, *, attributes: Mapping[str, Any]) -> None
 
 
 def _placed(target: LabelTarget) -> Iterator[Placed]:
-    """Where each level lies, in the image's units; from a voxel of 1 where the image states no scale."""
+    """Scale and translation of each level in the image's units; without a scale, level 0 has voxels of 1."""
     unit = units_um(target.units)
     grown = [1.0, 1.0, 1.0]
     for level, factors in zip(target.levels, target.factors, strict=True):

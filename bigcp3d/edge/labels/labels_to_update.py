@@ -1,4 +1,4 @@
-"""Labels that are there already, ours or another tool's, opened so that parts of them can be written again."""
+"""Opens existing labels, ours or another tool's, so that parts of them can be written again."""
 
 from __future__ import annotations
 
@@ -21,17 +21,17 @@ from bigcp3d.pure.boxes import vec3
 
 
 def open_target(image: ImageInfo, output: str | Path | None, name: str) -> LabelTarget:
-    """The labels ``name`` of an image, in its own store or in ``output``, with the pieces in which they are stored.
+    """The existing labels ``name`` of an image, in its own store or in ``output``, with their own chunks and shards.
 
-    `InputError` where there are none; `TargetError` where they have other voxels than the image, or levels stored in
-    pieces of different sizes.
+    `InputError` where there are none; `TargetError` where they have another shape than the image, or their levels are
+    stored in chunks of different sizes.
     """
     group = image.path if output is None else str(place(output))
     labels = open_labels(group, name)
     if labels.path != f"{group}/labels/{name}" or labels.levels[0].shape != image.levels[0].shape:
         raise TargetError(
-            f"{labels.path}: these labels have {labels.levels[0].shape} voxels, and the image {image.levels[0].shape}; "
-            f"give --output and --name as to segment, so that {group}/labels holds labels of the image's voxels"
+            f"{labels.path}: these labels have {labels.levels[0].shape} voxels, but the image {image.levels[0].shape}; "
+            f"give --output and --name as for segment: {group}/labels must hold labels of the image's shape"
         )
     arrays = [open_level(labels, level) for level in range(len(labels.levels))]
     pieces = [vec3((array.shards or array.chunks)[-3:]) for array in arrays]
@@ -45,12 +45,12 @@ def open_target(image: ImageInfo, output: str | Path | None, name: str) -> Label
     planned = plan_labels(labels, None, name, shard=shard)
     own = zip(planned.levels, labels.levels, strict=True)
     levels = tuple(replace(level, path=stored.path) for level, stored in own)
-    given = replace(planned, image_path=image.path, group=group, version=labels.version, dtype=labels.dtype)
-    return replace(given, levels=levels, chunk=chunk, shard=shard)
+    planned = replace(planned, levels=levels, chunk=chunk, shard=shard)
+    return replace(planned, image_path=image.path, group=group, version=labels.version, dtype=labels.dtype)
 
 
 def identify(target: LabelTarget) -> str:
-    """Sha256 of what the labels say of how they were made, without updates; other labels in their place have others."""
+    """Sha256 of the labels' attributes without the list of updates; it differs when the labels were replaced."""
     said = read_attributes(target.path)
     if made := own_part(said):
         said["bigcp3d"] = {name: value for name, value in made.items() if name != "updates"}
@@ -58,7 +58,7 @@ def identify(target: LabelTarget) -> str:
 
 
 def largest_noted(target: LabelTarget) -> int:
-    """The largest id that the labels say was ever given, even if its cell has gone since; 0 where they say none."""
+    """The largest id ever given, as the labels state it, even if its cell is gone; 0 where they state none."""
     made = own_part(read_attributes(target.path))
     updates = made.get("updates")
     noted = [entry.get("largest_id") for entry in updates or [] if isinstance(entry, dict)]
@@ -66,7 +66,7 @@ def largest_noted(target: LabelTarget) -> int:
 
 
 def note_update(target: LabelTarget, entry: dict[str, object]) -> None:
-    """Add an entry to what the labels say of how they were made."""
+    """Add an entry to the list of updates in the labels' attributes."""
     group = edit_group(target.path, target.zarr_format, {})
     said = own_part(group.attrs.asdict())
     before = said.get("updates")

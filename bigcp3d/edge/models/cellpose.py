@@ -1,12 +1,11 @@
-"""Cellpose's models: ``cellpose:NAME`` or ``cellpose:PATH`` to a card and a network on patches. A model family.
+"""The model family of Cellpose: finds, describes and loads ``cellpose:NAME`` or ``cellpose:PATH``.
 
-Names are Cellpose's own, and its code fetches their weights; paths are of files that it wrote when it trained. What a
-file holds tells two networks apart: the residual U-Net of Cellpose 1 to 3, and Cellpose-SAM of Cellpose 4. Each needs
-a Cellpose that has this network; nothing else of Cellpose is used (`bigcp3d.pure.predict.cellpose_planes`).
+Cellpose's own code fetches the weights of its names; paths are files that Cellpose wrote when it trained. A file holds
+the residual U-Net of Cellpose 1 to 3, or Cellpose-SAM of Cellpose 4. Each needs an installed Cellpose that has this
+network; nothing else of Cellpose is used (`bigcp3d.pure.predict.cellpose_planes`).
 
-torch reads the weights with ``weights_only=True``, so a file from a stranger runs no code. Cellpose 3 does the same.
-Cellpose 4 first looks at a file without it, so its loader is not used. Where Cellpose does not know a name it takes its
-default model; here the name is refused.
+torch reads the weights with ``weights_only=True``, so a file from a stranger runs no code. Cellpose 4's own loader does
+not always do so. For an unknown name Cellpose takes its default model; here the name is refused.
 """
 
 from __future__ import annotations
@@ -14,6 +13,7 @@ from __future__ import annotations
 import math
 import warnings
 import zipfile
+from dataclasses import dataclass
 from functools import lru_cache
 from importlib import metadata
 from pathlib import Path
@@ -33,17 +33,17 @@ INSTALL = (
 )
 
 PATCH, SAM_SIDE = 192, 256
-"""Largest patch of the U-Net; side of the planes of Cellpose-SAM, which knows no other."""
+"""Side of the largest patch of the U-Net; side of the planes of Cellpose-SAM, which is fixed."""
 
 NUCLEI_FILE, NUCLEI_DIAMETER, USUAL_DIAMETER = "nucleitorch_0", 17.0, 30.0
-"""The shipped nuclei model, whose file may not say its diameter; what Cellpose takes where a file says nothing."""
+"""Cellpose's nuclei model, whose file may not state its diameter; Cellpose's default diameter."""
 
 SAM_BYTES = 4 * 2**30
-"""300 million weights in float32, a copy while they are loaded, its planes (measured: 3.5e9)."""
+"""300 million weights in float32, a copy of them during loading, and the planes (measured: 3.5e9)."""
 
 
 def find_file(name: str) -> Path:
-    """The weight file of a path, or of a name, whose file is fetched by Cellpose's own code."""
+    """The weight file of a path, or of a name; Cellpose's own code fetches it."""
     model = PREFIX + name
     version = _installed_version(model)
     path = Path(name).expanduser()
@@ -51,7 +51,7 @@ def find_file(name: str) -> Path:
         return path
     try:
         with warnings.catch_warnings():
-            warnings.simplefilter("ignore")  # of its dependencies, about themselves
+            warnings.simplefilter("ignore")  # from its dependencies
             from cellpose import models
     except Exception as error:
         raise ModelError(
@@ -75,12 +75,15 @@ def find_file(name: str) -> Path:
 
 
 def read_card(name: str) -> ModelCard:
-    """What a Cellpose model expects, in the words of our cards; `ModelError` also for files of other networks."""
-    path = find_file(name)
-    weights = _read_weights(path, _stamp(path))
-    sam = _is_sam(weights, path)
-    widths = _widths(weights)
-    diameter = _diameter(weights, path)
+    """The card of a Cellpose model; `ModelError` also for files of other networks."""
+    from bigcp3d.pure.predict.cellpose_planes import PLANES
+
+    found = _open(name)
+    path, widths, sam, diameter = found.path, found.widths, found.sam, found.diameter()
+    # answer and sums of a patch (measured: 45 bytes a voxel), and the planes that the network sees at once (70 to 77)
+    memory = PatchMemory(
+        fixed=32 * 2**20 + SAM_BYTES * sam, per_voxel=52, per_plane_voxel=0 if sam else PLANES * widths[1] * 80
+    )
     return ModelCard(
         name=PREFIX + (path.name if Path(name).expanduser() == path else name),
         representation="heat",
@@ -88,16 +91,16 @@ def read_card(name: str) -> ModelCard:
         diameter_vox=diameter,
         architecture="cellpose-sam" if sam else "cellpose",
         channels=1,
-        optional_channels=_channels(weights, sam) - 1,
+        optional_channels=found.channels - 1,
         features=1024 if sam else widths[1],
         depth=3 if sam else len(widths) - 2,
         patch=(SAM_SIDE,) * 3 if sam else (PATCH,) * 3,
-        margin=min(math.ceil(2 * diameter / 3), 24),  # as much as Cellpose's own tiles overlap, for cells of 30
+        margin=min(math.ceil(2 * diameter / 3), 24),  # for cells of 30 as large as the overlap of Cellpose's own tiles
         low_percentile=1.0,
         high_percentile=99.0,
-        clip=(-1.0, 100.0),  # Cellpose cuts nothing; NaN must count as something low
+        clip=(-1.0, 100.0),  # Cellpose does not clip; NaN becomes the lower bound
         precision="auto" if sam else "float32",  # the U-Net was made for float32, with sums over a batch norm
-        memory=_memory(widths, sam),
+        memory=memory,
         training="Cellpose's or its user's own; see where the weights come from",
         date="unknown",
         bigcp3d_version="none",
@@ -105,34 +108,37 @@ def read_card(name: str) -> ModelCard:
     )
 
 
-def _memory(widths: list[int], sam: bool) -> PatchMemory:
-    """Answer and sums of a patch (measured: 45 a voxel); the planes that the network sees at once (70 to 77)."""
-    from bigcp3d.pure.predict.cellpose_planes import PLANES
-
-    if sam:
-        return PatchMemory(fixed=32 * 2**20 + SAM_BYTES, per_voxel=52)
-    return PatchMemory(fixed=32 * 2**20, per_voxel=52, per_plane_voxel=PLANES * widths[1] * 80)
-
-
 def read_network(name: str, device: str) -> nn.Module:
-    """The network, in eval mode, as one that takes patches; `ModelError` also where weights or Cellpose do not fit."""
+    """The network on patches, in eval mode; `ModelError` also where weights or the installed Cellpose do not fit."""
     from bigcp3d.pure.predict.cellpose_planes import PlaneNetwork
 
-    path = find_file(name)
-    weights = _read_weights(path, _stamp(path))
-    sam = _is_sam(weights, path)
+    found = _open(name)
+    sam = found.sam
     kind, cure = ("Cellpose-SAM", "cellpose>=4") if sam else ("the residual U-Net of Cellpose 1 to 3", "cellpose<4")
     try:
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")
-            network = _make_network(weights, sam)
+            network = _make_network(found.widths)
     except ImportError as error:
         raise ModelError(
-            f"{path}: this is {kind}, which the installed Cellpose {_installed_version(PREFIX + name)} does not have "
-            f"or cannot import ({error}); install one that has it: pip install '{cure}'"
+            f"{found.path}: this is {kind}, which the installed Cellpose {_installed_version(PREFIX + name)} does not "
+            f"have or cannot import ({error}); install one that has it: pip install '{cure}'"
         ) from error
-    _fill(network, weights, path)
-    planes = PlaneNetwork(network, _channels(weights, sam), SAM_SIDE if sam else None)
+    try:
+        missing = network.load_state_dict(found.weights, strict=False).missing_keys
+    except RuntimeError as error:
+        raise ModelError(
+            f"{found.path}: its weights do not fit Cellpose's network ({' '.join(str(error).split())[:300]}); use a "
+            "file that Cellpose wrote: get it again"
+        ) from error
+    # only diameters and counters may be missing
+    lacking = [name for name in missing if not name.endswith(("diam_mean", "diam_labels", "num_batches_tracked"))]
+    if lacking:
+        raise ModelError(
+            f"{found.path}: there are no weights for {', '.join(lacking[:3])} ({len(lacking)} are missing); use a "
+            "whole file that Cellpose wrote: get it again"
+        )
+    planes = PlaneNetwork(network, found.channels, SAM_SIDE if sam else None)
     return planes.to(device).eval().requires_grad_(False)
 
 
@@ -143,15 +149,57 @@ def _installed_version(model: str) -> str:
         raise ModelError(f"{model}: Cellpose is not installed; install Cellpose 3 or 4: {INSTALL}") from error
 
 
-def _stamp(path: Path) -> tuple[int, int]:
-    """What changes when a file does, so that a changed file is read again."""
+@dataclass(frozen=True)
+class _WeightFile:
+    """What is in a weight file."""
+
+    path: Path
+    weights: Weights
+    widths: list[int]  # channels of the U-Net's input and of each of its levels; empty for Cellpose-SAM
+
+    @property
+    def sam(self) -> bool:
+        """Whether this is Cellpose-SAM rather than the U-Net."""
+        return not self.widths
+
+    @property
+    def channels(self) -> int:
+        """Channels that the network takes; the U-Net takes cytoplasm, then nuclei."""
+        return 3 if self.sam else self.widths[0]
+
+    def diameter(self) -> float:
+        """Diameter of the cells that the network knows, in pixels, by Cellpose's own rules."""
+        said = self.weights.get("diam_mean")
+        if self.path.name == NUCLEI_FILE:
+            return NUCLEI_DIAMETER
+        diameter = USUAL_DIAMETER if said is None else float(said.reshape(-1)[0])
+        if not (math.isfinite(diameter) and diameter > 0):
+            raise ModelError(f"{self.path}: its diameter (diam_mean) is {diameter}, not above 0; get the file again")
+        return diameter
+
+
+def _open(name: str) -> _WeightFile:
+    """Read the weight file of a model; `ModelError` for other networks, which show in the names of their tensors."""
+    path = find_file(name)
     stat = path.stat()
-    return stat.st_mtime_ns, stat.st_size
+    weights = _read_weights(path, stat.st_mtime_ns, stat.st_size)
+    if "W2" in weights and "encoder.cls_token" not in weights:
+        return _WeightFile(path, weights, [])
+    first = [weights.get(f"downsample.down.res_down_{level}.conv.conv_0.2.weight") for level in range(16)]
+    levels = [tensor for tensor in first if tensor is not None and tensor.ndim == 4]
+    head = weights.get("output.2.weight")
+    if head is not None and len(head) == 3 and len(levels) > 1:
+        return _WeightFile(path, weights, [int(levels[0].shape[1]), *(int(tensor.shape[0]) for tensor in levels)])
+    raise ModelError(
+        f"{path}: its {len(weights)} tensors ({', '.join(list(weights)[:3])}, ...) are of another network than the "
+        "residual U-Net of Cellpose 1 to 3 (2D, with flows and a probability) and Cellpose-SAM; run it with its own "
+        "tool and give its maps: --maps, see examples/maps_from_cellpose.py"
+    )
 
 
 @lru_cache(maxsize=1)
-def _read_weights(path: Path, stamp: tuple[int, int]) -> Weights:
-    """The tensors of a file, by name; mapped into memory where the format lets it."""
+def _read_weights(path: Path, changed: int, size: int) -> Weights:
+    """The tensors of a file by name, mapped into memory where possible; read again when time or size change."""
     import torch
 
     try:
@@ -163,76 +211,19 @@ def _read_weights(path: Path, stamp: tuple[int, int]) -> Weights:
         ) from error
     if not isinstance(found, dict) or not all(isinstance(value, torch.Tensor) for value in found.values()):
         raise ModelError(
-            f"{path}: this is a {type(found).__name__} that is no table of weights; use a file that Cellpose wrote"
+            f"{path}: this is a {type(found).__name__}, not a table of weights; use a file that Cellpose wrote"
         )
     return {name.removeprefix("module."): value for name, value in found.items()}
 
 
-def _is_sam(weights: Weights, path: Path) -> bool:
-    """Whether a file holds Cellpose-SAM (else it is the U-Net), by its tensors; `ModelError` for other networks."""
-    if "W2" in weights and "encoder.cls_token" not in weights:
-        return True
-    head = weights.get("output.2.weight")
-    if head is not None and len(head) == 3 and _widths(weights):
-        return False
-    raise ModelError(
-        f"{path}: its {len(weights)} tensors ({', '.join(list(weights)[:3])}, ...) are of another network than the "
-        "residual U-Net of Cellpose 1 to 3 (2D, with flows and a probability) and Cellpose-SAM; run it with its own "
-        "tool and give its maps: --maps, see examples/maps_from_cellpose.py"
-    )
-
-
-def _channels(weights: Weights, sam: bool) -> int:
-    """Channels that the network takes: for the U-Net, what shall be found (cytoplasm), then nuclei."""
-    return 3 if sam else _widths(weights)[0]
-
-
-def _widths(weights: Weights) -> list[int]:
-    """Channels of a U-Net's input and of its levels; empty where it is none, or not 2D."""
-    first = [weights.get(f"downsample.down.res_down_{level}.conv.conv_0.2.weight") for level in range(16)]
-    levels = [tensor for tensor in first if tensor is not None and tensor.ndim == 4]
-    return [int(levels[0].shape[1]), *(int(tensor.shape[0]) for tensor in levels)] if len(levels) > 1 else []
-
-
-def _diameter(weights: Weights, path: Path) -> float:
-    """Diameter of the cells that a network knows, in pixels, as Cellpose decides it."""
-    said = weights.get("diam_mean")
-    if path.name == NUCLEI_FILE:
-        return NUCLEI_DIAMETER
-    diameter = USUAL_DIAMETER if said is None else float(said.reshape(-1)[0])
-    if not (math.isfinite(diameter) and diameter > 0):
-        raise ModelError(f"{path}: its diameter (diam_mean) is {diameter}, not above 0; get the file again")
-    return diameter
-
-
-def _make_network(weights: Weights, sam: bool) -> nn.Module:
-    """Cellpose's network with random weights; ImportError where this Cellpose lacks it."""
-    network: nn.Module
-    if not sam:
+def _make_network(widths: list[int]) -> Any:
+    """Cellpose's U-Net of these widths, or Cellpose-SAM, untrained; ImportError where this Cellpose has no such."""
+    if widths:
         from cellpose.resnet_torch import CPnet
 
-        network = CPnet(_widths(weights), 3, 3, mkldnn=False)
-        return network
+        return CPnet(widths, 3, 3, mkldnn=False)
     try:
         from cellpose.vit import CPSAM as Sam
     except ImportError:
         from cellpose.vit_sam import Transformer as Sam  # up to 4.1
-    network = Sam()
-    return network
-
-
-def _fill(network: nn.Module, weights: Weights, path: Path) -> None:
-    """Put weights into a network; diameters and counters may be missing, weights may not."""
-    try:
-        missing = network.load_state_dict(weights, strict=False).missing_keys
-    except RuntimeError as error:
-        raise ModelError(
-            f"{path}: its weights do not fit Cellpose's network ({' '.join(str(error).split())[:300]}); use a file "
-            "that Cellpose wrote: get it again"
-        ) from error
-    lacking = [name for name in missing if not name.endswith(("diam_mean", "diam_labels", "num_batches_tracked"))]
-    if lacking:
-        raise ModelError(
-            f"{path}: there are no weights for {', '.join(lacking[:3])} ({len(lacking)} are missing); use a whole file "
-            "that Cellpose wrote: get it again"
-        )
+    return Sam()

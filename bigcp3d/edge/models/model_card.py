@@ -37,11 +37,11 @@ class ModelCard(BaseModel):
     name: str
     representation: Literal["tanh", "heat"]  # form of the flow (`bigcp3d.pure.learn.targets`)
     scale_vox: float = Field(gt=0)  # s of the tanh; no meaning for heat
-    diameter_vox: float = Field(gt=0)  # of the cells that it knows
-    architecture: str = "eschweiler"  # one of OWN_ARCHITECTURES, or another family's own word
-    channels: int = Field(ge=1)  # that the network takes
+    diameter_vox: float = Field(gt=0)  # of the cells in its training data
+    architecture: str = "eschweiler"  # one of OWN_ARCHITECTURES, or a name of another family
+    channels: int = Field(ge=1)  # that the network needs
     optional_channels: int = Field(default=0, ge=0)  # that it can take after these; zeros where the user gives none
-    channel_names: tuple[str, ...] = ()  # what each channel shows, in order; empty where nobody said
+    channel_names: tuple[str, ...] = ()  # what each channel shows, in order; empty where not stated
     features: int = Field(default=0, ge=0)
     depth: int = Field(default=0, ge=0)  # levels of the network; decides `stride`
     patch: Vec3  # largest patch for prediction
@@ -49,10 +49,10 @@ class ModelCard(BaseModel):
     low_percentile: float = Field(ge=0, lt=100)  # normalisation of intensities (`bigcp3d.pure.predict.normalise`)
     high_percentile: float = Field(gt=0, le=100)
     clip: tuple[float, float]
-    # the next two hold where the user does not say
+    # the next two are defaults for the user's settings
     min_foreground: float = Field(default=0.0, ge=0, le=1)  # least mean foreground of a cell; 0 keeps all
     precision: Literal["auto", "float32", "bfloat16"] = "auto"  # auto: bfloat16 on a machine that is fast in it
-    memory: PatchMemory | None = None  # None: our networks' need follows from their features
+    memory: PatchMemory | None = None  # None for our networks, where it follows from the features
     training: str  # training data, with their licences
     date: str  # when, with what, and how it was trained
     bigcp3d_version: str
@@ -65,7 +65,7 @@ class ModelCard(BaseModel):
 
     @property
     def stride(self) -> int:
-        """Sides of patches are multiples of it: 2 to the depth, or to the depth - 1 for "eschweiler"."""
+        """Sides of patches are multiples of this: 2 to the depth, or to the depth - 1 for "eschweiler"."""
         return int(2 ** (self.depth - (self.architecture == "eschweiler")))
 
     def patch_bytes(self, patch: Vec3, channels: int) -> int:
@@ -79,7 +79,7 @@ class ModelCard(BaseModel):
         if self.is_own and (self.depth < 2 or self.features < 2 or self.features % 2):
             raise ValueError(f"features {self.features} and depth {self.depth}: use an even number and 2 or more")
         if not self.is_own and self.memory is None:
-            raise ValueError(f"memory is missing, and nothing is known of the network {self.architecture!r}")
+            raise ValueError(f"memory is missing, and is not known for the network {self.architecture!r}")
         if any(side % self.stride or side < max(4 * self.margin, 1) for side in self.patch):
             raise ValueError(
                 f"patch {self.patch} needs multiples of {self.stride} from {4 * self.margin} on (4 x margin)"

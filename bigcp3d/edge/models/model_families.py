@@ -5,9 +5,8 @@ A family is a module (or an object) with the three functions of `ModelFamily`. I
     [project.entry-points."bigcp3d.models"]
     bright = "my_package.bright_spots"
 
-Then ``--model bright:NAME`` reaches it; NAME is the family's own affair. A model without such a prefix belongs to the
-family ``bigcp3d`` (`bigcp3d.edge.models.model_files`). A family is imported when one of its models is asked for.
-`examples/custom_model.py` is a whole family.
+Then ``--model bright:NAME`` uses it; the family decides what NAME means. A model without such a prefix belongs to the
+family ``bigcp3d`` (`bigcp3d.edge.models.model_files`). `examples/custom_model.py` is a complete family.
 """
 
 from __future__ import annotations
@@ -27,20 +26,20 @@ GROUP, OWN = "bigcp3d.models", "bigcp3d"
 
 
 class ModelFamily(Protocol):
-    """What bigcp3d asks of a family. ``name`` is the model without prefix: ``cyto3`` of ``cellpose:cyto3``."""
+    """The functions of a family. ``name`` is the model without prefix: ``cyto3`` of ``cellpose:cyto3``."""
 
     def find_file(self, name: str) -> Path:
-        """The file that decides what the network answers; its hash is kept with the labels. `ModelError` if missing."""
+        """The file with the weights; its hash is kept with the labels. `ModelError` if missing."""
 
     def read_card(self, name: str) -> ModelCard:
-        """What the network expects; this should not import torch if it can be helped."""
+        """What the network expects; this should not import torch if possible."""
 
     def read_network(self, name: str, device: str) -> nn.Module:
         """The network, in eval mode and without gradients, on a device of torch.
 
         It has at least one parameter or weight, takes patches (n, channels, z, y, x) and returns (n, 4, z, y, x):
-        foreground 0..1, then flow z, y, x towards the cell's centre as the card's representation says. The same patch
-        must always give the same bits, or labels depend on how the work was divided.
+        foreground 0..1, then flow z, y, x towards the cell's centre in the card's representation. The same patch must
+        always give the same bits, or labels depend on how the work is divided.
         """
 
 
@@ -51,13 +50,13 @@ def find_model(model: str | Path) -> Path:
 
 
 def load_card(model: str | Path) -> ModelCard:
-    """The card of a model; `ModelError` where there is no such model, or its file or card cannot be used."""
+    """The card of a model; `ModelError` where there is no such model or its file or card cannot be used."""
     family, name = _find_family(model)
     return family.read_card(name)
 
 
 def load_network(model: str | Path, device: str = "cpu") -> tuple[nn.Module, ModelCard]:
-    """The network in eval mode on ``device``, and its card; `ModelError` as `load_card`, or for unfit weights."""
+    """The network in eval mode on ``device``, and its card; `ModelError` as `load_card`, or if weights do not fit."""
     family, name = _find_family(model)
     return family.read_network(name, device), family.read_card(name)
 
@@ -86,7 +85,7 @@ def _find_family(model: str | Path) -> tuple[ModelFamily, str]:
         missing = [what for what in ("find_file", "read_card", "read_network") if not hasattr(family, what)]
         if missing:
             raise AttributeError(f"it lacks {', '.join(missing)}")
-    except Exception as error:  # of a package that we do not know
+    except Exception as error:  # another package may raise anything
         raise ModelError(
             f"{model}: the model family {prefix!r} ({found[0].value}) cannot be used: {type(error).__name__}: {error}; "
             "install its package again"

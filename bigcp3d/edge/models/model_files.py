@@ -1,7 +1,7 @@
-"""Our own models: the weights of a network and its card, in one safetensors file. A model family.
+"""The model family of bigcp3d: weights and card of a network in one safetensors file.
 
-Nothing is ever unpickled, so a model from a stranger runs no code. The card is JSON in the file's metadata under the
-key "bigcp3d"; extra or missing fields are refused.
+Nothing is unpickled, so a model from a stranger runs no code. The card is JSON in the file's metadata under the key
+"bigcp3d"; extra or missing fields are refused.
 """
 
 from __future__ import annotations
@@ -15,6 +15,7 @@ from pydantic import ValidationError
 from safetensors import SafetensorError, safe_open
 
 from bigcp3d.edge.models.model_card import OWN_ARCHITECTURES, ModelCard
+from bigcp3d.edge.stores.atomic_files import write_atomically
 from bigcp3d.errors import ModelError
 
 if TYPE_CHECKING:
@@ -30,7 +31,7 @@ def shipped_models() -> dict[str, Path]:
 
 
 def find_file(name: str) -> Path:
-    """File of a shipped model's name, or the path itself; `ModelError` where there is no such file."""
+    """The file of a shipped model, or the path itself; `ModelError` where there is no such file."""
     shipped = shipped_models()
     path = shipped.get(name, Path(name).expanduser())
     if not path.is_file():
@@ -43,20 +44,20 @@ def find_file(name: str) -> Path:
 
 
 def read_card(name: str) -> ModelCard:
-    """The card in a file; `ModelError` where there is no such file, no safetensors file, or no valid card in it."""
+    """The card in a file; `ModelError` where the file does not exist, is not safetensors, or has no valid card."""
     path = find_file(name)
     try:
         with safe_open(path, framework="np") as file:
             metadata = file.metadata() or {}
     except (SafetensorError, OSError) as error:
         raise ModelError(
-            f"{path}: this is no readable safetensors file ({error}); use a model that bigcp3d wrote (`bigcp3d "
+            f"{path}: this is not a readable safetensors file ({error}); use a model that bigcp3d wrote (`bigcp3d "
             "train`): other formats are not opened, since they can run code"
         ) from error
     if KEY not in metadata:
         raise ModelError(
             f"{path}: there is no model card in it (metadata: {', '.join(sorted(metadata)) or 'none'}); use a file "
-            "that bigcp3d.edge.models.model_files.save_model wrote"
+            "that bigcp3d wrote (`bigcp3d train`)"
         )
     try:
         card = ModelCard.model_validate_json(metadata[KEY])
@@ -75,7 +76,7 @@ def read_card(name: str) -> ModelCard:
 
 
 def read_network(name: str, device: str) -> nn.Module:
-    """The network in eval mode; `ModelError` as `read_card`, or the weights do not fit the card."""
+    """The network in eval mode; `ModelError` as `read_card`, or where the weights do not fit the card."""
     from safetensors.torch import load_file
 
     from bigcp3d.pure.predict.network import make_network
@@ -93,18 +94,14 @@ def read_network(name: str, device: str) -> nn.Module:
 
 
 def save_model(path: str | Path, network: nn.Module, card: ModelCard) -> None:
-    """Write weights and card; the file appears whole or not at all."""
+    """Write weights and card; the file is complete or absent."""
     from safetensors.torch import save
 
-    target = Path(path)
-    partial = target.with_name(f".{target.name}.partial")
     weights = {name: tensor.detach().cpu().contiguous() for name, tensor in network.state_dict().items()}
     try:
-        target.parent.mkdir(parents=True, exist_ok=True)
-        partial.write_bytes(save(weights, metadata={KEY: card.model_dump_json()}))
-        partial.replace(target)
+        content = save(weights, metadata={KEY: card.model_dump_json()})
+        write_atomically(path, lambda file: file.write(content))
     except (OSError, SafetensorError) as error:
         raise ModelError(
-            f"{target}: the model cannot be written ({error}); check the space and the permissions, or give another "
-            "path"
+            f"{path}: the model cannot be written ({error}); check the space and the permissions, or give another path"
         ) from error

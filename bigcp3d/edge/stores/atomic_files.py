@@ -1,4 +1,4 @@
-"""Writes files that are there whole or not at all, even after a power cut."""
+"""Writes files atomically: a file is complete or absent, even after a power cut."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from uuid import uuid4
 
 
 def write_atomically(path: str | Path, write: Callable[[BinaryIO], object]) -> None:
-    """Make a file, and its folder, so that it is there whole or not at all; ``write`` fills the open file."""
+    """Write a file, and make its folder; ``write`` fills the open file, which replaces the old one when complete."""
     path = Path(path)
     path.parent.mkdir(parents=True, exist_ok=True)
     temporary = path.parent / f".{path.name}.{uuid4().hex}.tmp"
@@ -25,7 +25,7 @@ def write_atomically(path: str | Path, write: Callable[[BinaryIO], object]) -> N
 
 
 def create_atomically(path: str | Path, write: Callable[[BinaryIO], object]) -> bool:
-    """As `write_atomically`, unless the file is there; whether it was made. Of several at once, one succeeds."""
+    """Write a file unless it exists, and return whether it was written. Of several that try at once, one succeeds."""
     path = Path(path)
     own = path.parent / f".{path.name}.{uuid4().hex}.own"
     write_atomically(own, write)
@@ -39,11 +39,11 @@ def create_atomically(path: str | Path, write: Callable[[BinaryIO], object]) -> 
 
 
 def sync_file(path: str | Path) -> None:
-    """Wait until a file that is there, and its name in its folder, would survive a power cut."""
+    """Wait until a file and its entry in the folder would survive a power cut; a missing file is skipped."""
     for name in (path, Path(path).parent):
         try:
             handle = os.open(name, os.O_RDONLY)
-        except FileNotFoundError:  # zarr writes no file for what is nothing but fill
+        except FileNotFoundError:  # zarr writes no file for a chunk of zeros
             continue
         try:
             os.fsync(handle)

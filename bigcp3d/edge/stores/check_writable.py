@@ -1,4 +1,4 @@
-"""Checks that a new file could be written, before any work."""
+"""Checks before any work that a new file or folder can be written."""
 
 from __future__ import annotations
 
@@ -10,28 +10,28 @@ from bigcp3d.errors import TargetError
 
 
 def check_file(path: str | Path, *, overwrite: bool) -> None:
-    """Refuse a file that could not be written: an address, a folder, one that is there, one without permission."""
+    """Refuse a file that cannot be written: an address, a folder, an existing file, or a place without permission."""
     refuse_address(path, "a file", "write it there and copy it")
     path = Path(path)
     if os.path.isdir(path):
         raise TargetError(f"{path}: this is a folder; give the name of a file")
     check_folder(path.parent, path)
     if os.path.exists(path) and not overwrite:
-        raise TargetError(f"{path}: there is something already; give --overwrite to replace it, or another name")
+        raise TargetError(f"{path}: this file exists already; give --overwrite to replace it, or another name")
 
 
 def check_folder(folder: Path, what: Path | None = None, *, cure: str = "give another place") -> None:
-    """Refuse a folder, there or not, in which nothing can be made; the message names ``what`` is to be made there."""
+    """Refuse a folder, existing or not, that cannot be written to; the message names ``what``, a path in it."""
     nearest = nearest_there(folder)
     if not (nearest.is_dir() and os.access(nearest, os.W_OK | os.X_OK)):
         raise TargetError(
-            f"{what or folder}: {nearest} is no folder with write permission; {cure}, or change the permissions"
+            f"{what or folder}: {nearest} is not a folder with write permission; {cure}, or change the permissions"
         )
 
 
 def nearest_there(path: Path) -> Path:
-    """The path itself, or the first above it that is there."""
+    """The path itself, or the nearest folder above it that exists."""
     path = path.absolute()
-    while not os.path.exists(path):  # unlike Path.exists, false where a folder on the way cannot be entered
+    while not os.path.exists(path):  # Path.exists raises where a folder on the way cannot be entered
         path = path.parent
     return path

@@ -1,18 +1,18 @@
-"""Where stores are: a local path, or an address in an object store or on a web server. All of `edge` goes through here.
+"""Places of stores: a local path, or an address in an object store or on a web server.
 
 ::
 
     spot = place("s3://bucket/embryo.zarr")     # or "/data/embryo.zarr", "https://host/embryo.zarr"
-    zarr.open_group(zarr_store(spot), mode="r") # what zarr opens, for a path as for an address
+    zarr.open_group(zarr_store(spot), mode="r") # zarr opens a path and an address in the same way
     (spot / "labels" / ".zattrs").read_bytes()  # small files; FileNotFoundError where there is none
     spot.name, spot.parent, spot.exists(), spot.is_file(), spot.iterdir()
     remove(spot)                                # with all that is in it
 
-A place is a `pathlib.Path`, or a `Remote` with the same methods. Between functions and in plans a place travels as its
-text, and ``f"{where}/{name}"`` joins both kinds.
+A place is a `pathlib.Path`, or a `Remote` with the same methods. Plans hold a place as text; ``f"{where}/{name}"``
+works for both kinds.
 
-Invariant: the text of a place holds no secret. Credentials come from the standard places alone
-(`bigcp3d.edge.stores.connections`); addresses that carry some are refused, and the message does not repeat them.
+Invariant: the text of a place holds no secret. Addresses with credentials are refused, and the message does not repeat
+them; `bigcp3d.edge.stores.connections` says where credentials come from.
 """
 
 from __future__ import annotations
@@ -34,11 +34,11 @@ if TYPE_CHECKING:
 Place = Path | Remote
 
 ADDRESS = re.compile(r"^([A-Za-z][A-Za-z0-9+.-]+):/{1,2}(.*)$", re.DOTALL)
-"""One slash is enough: ``Path("s3://bucket")`` has lost the other."""
+"""One slash is enough, since ``Path("s3://bucket")`` drops the other."""
 
 HOST = dict.fromkeys(("http", "https"), re.compile(r"^[\w.-]+(:\d+)?$|^\[[0-9a-fA-F:]+\](:\d+)?$"))
 HOST["s3"] = re.compile(r"^[\w.-]+$")
-"""Names of hosts and buckets; whatever else stands there may be a secret, and is not repeated."""
+"""Names of hosts and buckets; anything else may be a secret, and is not repeated in messages."""
 
 
 def is_address(where: str | Path | Remote) -> bool:
@@ -47,9 +47,9 @@ def is_address(where: str | Path | Remote) -> bool:
 
 
 def place(where: str | Path | Remote) -> Place:
-    """The place that a text means: local paths absolute, with ``~`` expanded and links kept.
+    """Turn text into a place; local paths become absolute, with ``~`` expanded and links kept.
 
-    `InputError` for addresses other than ``s3://``, ``http://`` and ``https://``, and for such as carry credentials.
+    `InputError` for addresses other than ``s3://``, ``http://`` and ``https://``, and for addresses with credentials.
     """
     found = ADDRESS.match(str(where))
     if found is None:
@@ -57,31 +57,31 @@ def place(where: str | Path | Remote) -> Place:
     scheme, rest = found[1].lower(), found[2]
     if scheme not in SCHEMES:
         raise InputError(
-            f"{scheme}://: addresses of this kind cannot be read; use a local folder, s3://, or http(s):// to read "
-            "from: copy the store there, or mount it"
+            f"{scheme}://: addresses of this kind cannot be read; copy the store to a local folder or s3://, mount it, "
+            "or read it from http(s)://"
         )
     host, _, key = rest.partition("/")
     if not HOST[scheme].match(host) or "?" in key or "#" in key:
         raise InputError(
             f"{scheme}://: the address lacks a {'bucket' if scheme == 's3' else 'host'}, or has credentials, a query "
-            f"or a fragment, which would be written down with the labels; use {scheme}://NAME/PATH, and give "
-            "credentials in the environment (AWS_ACCESS_KEY_ID, AWS_PROFILE, ...), for public data none"
+            f"or a fragment, which would be written into the labels; use {scheme}://NAME/PATH, and give credentials "
+            "in the environment (AWS_ACCESS_KEY_ID, AWS_PROFILE, ...); public data need none"
         )
     key = key if scheme == "s3" else unquote(key)
     parts = [part for part in key.split("/") if part]
     if any(part in (".", "..") for part in parts):
-        raise InputError(f"{where}: an address cannot contain . or ..; write it out")
+        raise InputError(f"{where}: an address cannot contain . or ..; give the full address")
     return Remote(f"{scheme}://{host}", "/".join(parts))
 
 
 def zarr_store(where: str | Place, *, remember: bool = False) -> str | StorePath:
-    """What zarr opens: the path itself, or a store that answers for an address (`Remote.zarr_store`)."""
+    """The argument for zarr's open functions: a path, or a store for an address (`Remote.zarr_store`)."""
     spot = place(where)
     return str(spot) if isinstance(spot, Path) else spot.zarr_store(remember=remember)
 
 
 def remove(spot: Place) -> None:
-    """Remove a folder with all that is in it; nothing where there is none."""
+    """Remove a folder with all that is in it, where it exists."""
     if isinstance(spot, Remote):
         spot.remove()
     elif spot.exists():
@@ -89,13 +89,13 @@ def remove(spot: Place) -> None:
 
 
 def same_place(one: str | Place, other: str | Place) -> bool:
-    """Whether two places are one, links followed."""
+    """Whether two places are the same, with links followed."""
     a, b = place(one), place(other)
     return os.path.realpath(a) == os.path.realpath(b) if isinstance(a, Path) and isinstance(b, Path) else a == b
 
 
 def path_between(start: str | Place, end: str | Place) -> str:
-    """How to come from one place to another: relative where they share a drive, a bucket or a host."""
+    """Path from one place to another: relative where they share a drive, a bucket or a host, else absolute."""
     a, b = place(start), place(end)
     if isinstance(a, Remote) and isinstance(b, Remote) and a.root == b.root:
         return posixpath.relpath(f"/{b.key}", f"/{a.key}")
@@ -108,7 +108,7 @@ def path_between(start: str | Place, end: str | Place) -> str:
 
 
 def follow(start: str | Place, way: str) -> Place:
-    """The place to which a way leads, as from `path_between`."""
+    """The place at the end of a path that `path_between` may have made."""
     spot = place(start)
     if is_address(way) or os.path.isabs(way) or isinstance(spot, Path):
         return place(way if is_address(way) else os.path.join(str(spot), way))
@@ -116,6 +116,6 @@ def follow(start: str | Place, way: str) -> Place:
 
 
 def refuse_address(where: Any, what: str, cure: str) -> None:
-    """Refuse an address where only a local path will do (`InputError`)."""
+    """Raise `InputError` for an address where a local path is needed."""
     if where is not None and is_address(where):
         raise InputError(f"{place(where)}: this is an address, and {what} must be a local path: {cure}")

@@ -1,8 +1,8 @@
-"""Keeps what one task has read from an object store until the task ends, so that it asks for nothing twice.
+"""Keeps what a task has read from an object store until the task ends, so that nothing is fetched twice.
 
-Layers of patches overlap, and end inside chunks; an object store would send and charge the shared chunks again. So
-while a task runs, objects and parts of them stay as they came, compressed; beyond `REMEMBERED_BYTES` the least used
-goes first. Only images are read this way (`bigcp3d.edge.image.voxels.read_box`), never what a run is writing.
+Layers of patches overlap and share chunks, which an object store would send and charge again. They stay in memory
+compressed; beyond `REMEMBERED_BYTES` the least recently used are dropped. Only images are read this way
+(`bigcp3d.edge.image.voxels.read_box`), never what a run is writing.
 """
 
 from __future__ import annotations
@@ -18,11 +18,11 @@ from zarr.core.buffer import Buffer, BufferPrototype
 from zarr.storage import ObjectStore
 
 REMEMBERED_BYTES = 2**27
-"""Of one worker: two and a half times the planes that layers of 512 x 512 voxels of uint16 share, uncompressed."""
+"""For one worker: 2.5 times the planes that layers of 512 x 512 voxels of uint16 share, uncompressed."""
 
 
 class _Memory:
-    """Buffers by place and part, while a task is under way."""
+    """Buffers by object and byte range, kept while any task runs."""
 
     def __init__(self) -> None:
         self.lock = threading.Lock()
@@ -45,7 +45,7 @@ class _Memory:
             return self.kept[key][0]
 
     def put(self, key: Any, buffer: Buffer, client: Any) -> None:
-        """Keep a buffer; and the client, whose id is in the key and must not be another's meanwhile."""
+        """Keep a buffer, and the client: its id is in the key, and must not go to another client meanwhile."""
         with self.lock:
             if self.tasks == 0 or key in self.kept:
                 return
@@ -60,7 +60,7 @@ _memory = _Memory()
 
 @contextmanager
 def remembering() -> Iterator[None]:
-    """Keep what is read from images in object stores, for as long as this or another task runs in the process."""
+    """Keep what is read from images in object stores while this or another task runs in the process."""
     _memory.enter(1)
     try:
         yield
@@ -69,10 +69,10 @@ def remembering() -> Iterator[None]:
 
 
 class RememberingStore(ObjectStore[Any]):
-    """An object store that is asked once for each object, or part of one, while `remembering`."""
+    """An object store from which each object, or part of one, is fetched once while `remembering`."""
 
     async def get(self, key: str, prototype: BufferPrototype, byte_range: ByteRequest | None = None) -> Buffer | None:
-        """As a store does."""
+        """The bytes of an object or of a part of it, from memory where they were read before."""
         place = (id(self.store), key, byte_range)
         found = _memory.get(place)
         if found is None:

@@ -1,13 +1,14 @@
 """A place in an object store (``s3://``) or on a web server (``http://``, ``https://``), with the methods of a path.
 
-Nothing is cached and no handle is kept: a `Remote` is two texts, compares by them, and travels to workers. An object
-is written whole or not at all. A web server is read only and cannot be listed.
+A `Remote` is two strings without a cache or an open connection, so it can be sent to workers. An object is written
+completely or not at all. A web server can only be read, and cannot be listed.
 """
 
 from __future__ import annotations
 
 import json
 from collections.abc import Callable, Iterator, Mapping
+from contextlib import suppress
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
@@ -20,10 +21,10 @@ if TYPE_CHECKING:
 SCHEMES = ("s3", "http", "https")
 
 METADATA = ("zarr.json", ".zgroup", ".zarray", ".zattrs")
-"""Files by which a folder shows that it is there, on a server that cannot be listed."""
+"""Files whose presence shows that a folder exists, on a server that cannot be listed."""
 
 EDITS = 20
-"""How often a file that others change as well is read and written again."""
+"""How often an edit is tried while others change the same file."""
 
 
 @dataclass(frozen=True)
@@ -50,35 +51,29 @@ class Remote:
         return str(self).rpartition("/")[2]
 
     @property
-    def suffix(self) -> str:
-        """From the last dot of the name on."""
-        dot = self.name.rfind(".")
-        return self.name[dot:] if dot > 0 else ""
-
-    @property
     def parent(self) -> Remote:
         """The folder that holds it; a bucket's is itself."""
         return Remote(self.root, self.key.rpartition("/")[0])
 
     @property
     def parents(self) -> tuple[Remote, ...]:
-        """All that hold it, the nearest first, the bucket last."""
+        """All folders above, the nearest first, the bucket last."""
         return (self.parent, *self.parent.parents) if self.key else ()
 
     @property
     def _quick(self) -> Any:
-        """A connection that soon gives up: for checks."""
+        """A connection that gives up soon."""
         return connect(self.root, patient=False)
 
     @property
     def _below(self) -> str | None:
-        """What the keys below it begin with."""
+        """The start of all keys below it."""
         return f"{self.key}/" if self.key else None
 
     def zarr_store(self, *, remember: bool = False) -> StorePath:
-        """What zarr opens; it ends here, since zarr would make groups of all folders above.
+        """A zarr store rooted at this place, since zarr would make groups of all folders above it.
 
-        With ``remember``, a task asks for nothing twice (`bigcp3d.edge.stores.read_cache`).
+        With ``remember``, a task reads nothing twice (`bigcp3d.edge.stores.read_cache`).
         """
         from zarr.storage import ObjectStore, StorePath
 
@@ -88,11 +83,11 @@ class Remote:
         return StorePath(kind(connect(self.root, self.key, patient=True), read_only=self.read_only))
 
     def is_file(self) -> bool:
-        """Whether there is an object of this very name."""
+        """Whether there is an object of exactly this name."""
         return self.size() is not None
 
     def exists(self) -> bool:
-        """Whether there is such an object, or any below it; `InputError` where there is no such bucket."""
+        """Whether there is an object of this name or below it; `InputError` where there is no such bucket."""
         if self.read_only:
             return any((self / name).is_file() for name in METADATA) or (bool(self.key) and self.is_file())
         with reaching(self):
@@ -104,7 +99,7 @@ class Remote:
         return self.exists() and not self.is_file()
 
     def iterdir(self) -> Iterator[Remote]:
-        """What lies directly below it, by name; nothing on a web server, which cannot be listed."""
+        """What is directly below it, sorted by name; nothing on a web server."""
         if self.read_only:
             return
         with reaching(self):
@@ -126,35 +121,35 @@ class Remote:
                 return None
 
     def read_range(self, start: int, stop: int) -> bytes:
-        """Bytes ``start`` to ``stop`` of an object that has them."""
+        """Bytes ``start`` to ``stop`` of an object."""
         with reaching(self):
             return bytes(self._quick.get_range(self.key, start=start, end=stop))
 
     def write_bytes(self, content: bytes) -> None:
-        """Write an object, whole or not at all, in place of one that is there."""
+        """Write or replace an object."""
         self._refuse_read_only()
         with reaching(self, TargetError):
             self._quick.put(self.key, content)
 
     def remove(self) -> None:
-        """Remove it, with all that is below it."""
+        """Remove all objects below it."""
         self._refuse_read_only()
         with reaching(self, TargetError):
             for found in self._quick.list(f"{self.key}/"):
                 self._quick.delete([meta["path"] for meta in found])
 
     def check_writable(self) -> None:
-        """Write an object below it and remove it again; `TargetError` where that cannot be done."""
+        """Write an object below it and remove it again; `TargetError` where that fails."""
         probe = self / ".bigcp3d-may-write"
         probe.write_bytes(b"")
         with reaching(probe, TargetError):
             self._quick.delete(probe.key)
 
     def edit_json(self, edit: Callable[[dict[str, Any]], Mapping[str, Any]]) -> None:
-        """Change a JSON file that others may be changing too: none of the changes is lost.
+        """Change a JSON file without losing changes that others make at the same time.
 
-        The file is written on the condition that it is still what was read, and read again otherwise. A server that
-        knows no such condition ignores or refuses it; there the last writer wins.
+        The file is written only if it is still as it was read; otherwise it is read again. On a server that does not
+        support this condition, the last writer wins.
         """
         from obstore.exceptions import AlreadyExistsError, PreconditionError
 
@@ -163,25 +158,21 @@ class Remote:
             with reaching(self, TargetError):
                 mode: Any = "create"
                 content: dict[str, Any] = {}
-                try:
+                with suppress(FileNotFoundError):
                     found = self._quick.get(self.key)
                     content = json.loads(bytes(found.bytes()))
-                    tags = {"e_tag": found.meta["e_tag"], "version": found.meta["version"]}
-                    mode = {key: tag for key, tag in tags.items() if tag is not None}
-                except FileNotFoundError:
-                    pass
+                    mode = {key: tag for key in ("e_tag", "version") if (tag := found.meta[key]) is not None}
                 new = json.dumps(edit(content)).encode()
                 try:
                     self._quick.put(self.key, new, mode=mode)
-                    return
                 except (AlreadyExistsError, PreconditionError):
                     continue
                 except Exception as error:
                     if "NotImplemented" not in str(error):
                         raise
-                self._quick.put(self.key, new)
+                    self._quick.put(self.key, new)
                 return
-        raise TargetError(f"{self}: others keep changing it ({EDITS} tries); run the same command again")
+        raise TargetError(f"{self}: others keep changing this file ({EDITS} tries); run the same command again")
 
     def _refuse_read_only(self) -> None:
         if self.read_only:

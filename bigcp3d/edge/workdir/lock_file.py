@@ -1,11 +1,10 @@
-"""A lock as a file: who holds it, since when, and the last sign of life.
+"""Reads and writes a lock file: who holds the lock, since when, and the last sign of life.
 
 ::
 
     <folder>/lock.json      {"id", "host", "machine", "pid", "started", "since"}; its mtime is the last sign of life
 
-What a holder does with it is in `bigcp3d.schedule.running.lock`. These five operations are all that it needs of a
-store.
+`bigcp3d.schedule.running.lock` decides when to take, renew and release it.
 """
 
 from __future__ import annotations
@@ -25,16 +24,16 @@ LOCK = "lock.json"
 class Holder:
     """Who holds a lock."""
 
-    id: str  # of this one holding; no two are equal
+    id: str  # unique each time that a lock is taken
     host: str
-    machine: str  # equal where ``pid`` means the same process: host, its start, the space of its process numbers
+    machine: str  # host, time of its start, space of process numbers; ``pid`` is valid only where all are equal
     pid: int
     started: float  # when the process began, in seconds since 1970
     since: float  # when it took the lock
 
 
 class LockFile:
-    """A lock of a folder."""
+    """The lock file of a folder."""
 
     def __init__(self, folder: str | Path, name: str = LOCK) -> None:
         self.path = Path(folder) / name
@@ -43,11 +42,11 @@ class LockFile:
         return str(self.path)
 
     def create(self, holder: Holder) -> bool:
-        """Take it unless it is there; of several that try at once, one succeeds."""
+        """Take the lock if it is free; of several that try at once, one succeeds."""
         return create_atomically(self.path, lambda file: file.write(_encode(holder)))
 
     def read(self) -> tuple[Holder | None, float] | None:
-        """The holder (None where it cannot be read) and its last sign of life; None where there is no lock."""
+        """The holder (None if unreadable) and its last sign of life; None where there is no lock."""
         try:
             text, sign = self.path.read_bytes(), self.path.stat().st_mtime
         except (FileNotFoundError, NotADirectoryError):
@@ -57,15 +56,15 @@ class LockFile:
         return None, sign
 
     def replace(self, holder: Holder) -> None:
-        """Put another holder in the place of the one that is there."""
+        """Replace the holder."""
         write_atomically(self.path, lambda file: file.write(_encode(holder)))
 
     def touch(self) -> None:
-        """Give a sign of life; takes no space on the disk."""
+        """Give a sign of life; this works on a full disk."""
         os.utime(self.path)
 
     def remove(self) -> None:
-        """Let go, and remove the folder where nothing else is in it, with an empty ``.bigcp3d`` folder above."""
+        """Release the lock, and remove its folder if empty, with an empty ``.bigcp3d`` folder above."""
         with suppress(OSError):
             self.path.unlink(missing_ok=True)
             self.path.parent.rmdir()

@@ -1,12 +1,11 @@
-"""Records: a small JSON file says that one task is done, and what it counted.
+"""Writes and reads records: a small JSON file says that a task is done, and what it counted.
 
 ::
 
     <folder>/<pass>/<z>.<y>.<x>.json        {"sha256": ..., "data": {...}, "spent": {...}}
 
-A record is written after all that it stands for. One that is torn, edited or unreadable counts as none, so the task
-runs again. ``data`` is what the task counted, the same whoever ran it; ``spent`` says how it was run (time, worker,
-memory), and no result depends on it.
+A task writes its record last. A damaged record counts as none, so the task runs again. ``data`` is what the task
+counted, the same on every worker; ``spent`` is how it ran (time, worker, memory), and no result depends on it.
 """
 
 from __future__ import annotations
@@ -43,13 +42,13 @@ def _encode(data: dict[str, Any], spent: dict[str, Any] | None = None) -> bytes:
 def write_record(
     folder: str | Path, pass_name: str, index: Vec3, data: dict[str, Any], spent: dict[str, Any] | None = None
 ) -> None:
-    """Say that a task is done, what it counted, and how it was run; numpy numbers become Python's."""
+    """Write the record of a task that is done."""
     content = _encode(data, spent)
     write_atomically(_path(folder, pass_name, index), lambda file: file.write(content))
 
 
 def claim_record(folder: str | Path, pass_name: str, index: Vec3, data: dict[str, Any]) -> dict[str, Any]:
-    """Write a record unless there is one; what it says then. Of several that try at once, one succeeds."""
+    """Write a record unless there is one, and return what it says. Of several that try at once, one succeeds."""
     if (found := read_record(folder, pass_name, index)) is not None:
         return found
     create_atomically(_path(folder, pass_name, index), lambda file: file.write(_encode(data)))
@@ -57,13 +56,13 @@ def claim_record(folder: str | Path, pass_name: str, index: Vec3, data: dict[str
 
 
 def read_record(folder: str | Path, pass_name: str, index: Vec3) -> dict[str, Any] | None:
-    """What a task's record says; None where there is none, or none that is whole."""
+    """What a task counted; None where there is no undamaged record."""
     found = read_whole_record(folder, pass_name, index)
     return None if found is None else found[0]
 
 
 def read_whole_record(folder: str | Path, pass_name: str, index: Vec3) -> tuple[dict[str, Any], dict[str, Any]] | None:
-    """What a task counted, and how it was run (empty where the record does not say); None as `read_record`."""
+    """What a task counted, and how it ran (empty where not recorded); None where there is no undamaged record."""
     path = _path(folder, pass_name, index)
     try:
         with open(path, "rb") as file:
@@ -80,12 +79,12 @@ def read_whole_record(folder: str | Path, pass_name: str, index: Vec3) -> tuple[
 
 
 def list_records(folder: str | Path, pass_name: str) -> list[Vec3]:
-    """Blocks of a pass that have a whole record, in raster order."""
+    """Blocks of a pass with an undamaged record, in raster order."""
     return [index for index, _, _ in read_records(folder, pass_name)]
 
 
 def read_records(folder: str | Path, pass_name: str) -> Iterator[tuple[Vec3, dict[str, Any], dict[str, Any]]]:
-    """Blocks of a pass that have a whole record, in raster order, with what was counted and how they were run."""
+    """Blocks of a pass with an undamaged record, in raster order, each with its data and spent."""
     names = (path.stem.split(".") for path in (Path(folder) / pass_name).glob("*.json"))
     for index in sorted(vec3(name) for name in names if len(name) == 3 and all(part.isdecimal() for part in name)):
         found = read_whole_record(folder, pass_name, index)
@@ -94,5 +93,5 @@ def read_records(folder: str | Path, pass_name: str) -> Iterator[tuple[Vec3, dic
 
 
 def list_passes(folder: str | Path) -> list[str]:
-    """Passes of which there are records."""
+    """Passes with a folder of records."""
     return sorted(path.name for path in Path(folder).glob("*") if path.is_dir())

@@ -1,7 +1,6 @@
-"""Tables: named arrays in one file, whole or not at all.
+"""Writes and reads tables: named arrays in one uncompressed npz file without pickles.
 
-A table is an uncompressed npz without pickles. A killed worker leaves the old file or the new one; the checksums of the
-zip find later damage by a disk.
+A killed worker leaves the old file or the new one; the checksums of the zip find later damage by a disk.
 """
 
 from __future__ import annotations
@@ -18,24 +17,23 @@ from bigcp3d.edge.stores.atomic_files import write_atomically
 from bigcp3d.errors import InputError
 
 DAMAGED = (zipfile.BadZipFile, zlib.error, ValueError, OSError, EOFError, TypeError, AttributeError, KeyError)
-"""What numpy and zipfile raise for a file that is torn."""
+"""What numpy and zipfile raise for a damaged file."""
 
 
 def write_table(path: str | Path, **arrays: ArrayLike) -> None:
-    """Write named arrays to one file, replacing it in one step."""
-    numbers = {name: np.asarray(array) for name, array in arrays.items()}
+    """Write named arrays to a file, which is replaced in one step."""
 
     def write(file: BinaryIO) -> None:
         with zipfile.ZipFile(file, "w", zipfile.ZIP_STORED) as archive:
-            for name, array in numbers.items():
+            for name, array in arrays.items():
                 with archive.open(f"{name}.npy", "w", force_zip64=True) as member:
-                    np.lib.format.write_array(member, array, allow_pickle=False)
+                    np.lib.format.write_array(member, np.asarray(array), allow_pickle=False)
 
     write_atomically(path, write)
 
 
 def read_table(path: str | Path) -> dict[str, NDArray[Any]]:
-    """The arrays of a file that `write_table` wrote; `FileNotFoundError`, or `InputError` where it is damaged."""
+    """The arrays of a file that `write_table` wrote; `InputError` where it is damaged."""
     try:
         with open(path, "rb") as file, np.load(file, allow_pickle=False) as archive:
             return {name: archive[name] for name in archive.files}

@@ -71,7 +71,7 @@ def evaluate(
         raise InputError(
             f"--picture {picture}: no pictures of type '{picture.suffix}' can be written; use {', '.join(PICTURES)}"
         )
-    from bigcp3d.edge.cell_tables.score_list import write_cell_list
+    from bigcp3d.edge.cell_tables.cell_files import write_cell_list
     from bigcp3d.edge.stores.atomic_files import write_atomically
     from bigcp3d.edge.stores.zarr_write import writing
     from bigcp3d.face.progress.block_bar import block_bar

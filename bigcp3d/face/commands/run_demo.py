@@ -15,7 +15,8 @@ from typing import Any
 
 import numpy as np
 
-from bigcp3d.edge.image.image import open_image, open_labels, read_box
+from bigcp3d.edge.image.image import open_image, open_labels
+from bigcp3d.edge.image.voxels import read_box
 from bigcp3d.edge.stores.check_writable import check_folder
 from bigcp3d.edge.stores.zarr_write import writing
 from bigcp3d.errors import BlockError, TargetError
@@ -23,7 +24,7 @@ from bigcp3d.face.pictures.planes_picture import draw, read_planes
 from bigcp3d.face.progress.progress import describe_summary, watching
 from bigcp3d.face.report.write import ReportWriter
 from bigcp3d.pure.boxes import Box, Vec3
-from bigcp3d.pure.tissue.tissue import Tissue
+from bigcp3d.pure.tissue.tissue_settings import Tissue
 from bigcp3d.schedule.segment import plan_segmentation, segment
 from bigcp3d.work.analyse.evaluate import Evaluation, evaluate
 from bigcp3d.work.simulate import simulate

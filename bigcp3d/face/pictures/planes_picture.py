@@ -21,7 +21,8 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
-from bigcp3d.edge.image.image import ImageInfo, read_box
+from bigcp3d.edge.image.image import ImageInfo
+from bigcp3d.edge.image.voxels import read_box
 from bigcp3d.face.pictures.plane_drawing import find_contrast, find_outlines, plane_of, to_grey
 from bigcp3d.pure.boxes import Box
 

@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any
 
 from numpy.typing import NDArray
 
-from bigcp3d.edge.image.image import read_box
+from bigcp3d.edge.image.voxels import read_box
 from bigcp3d.face.pictures.plane_drawing import plane_of
 from bigcp3d.face.pictures.planes_picture import draw_rows, outline
 

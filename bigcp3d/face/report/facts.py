@@ -12,7 +12,7 @@ from bigcp3d.edge.image.image import open_labels
 from bigcp3d.edge.image.level_geometry import with_told_scale
 from bigcp3d.edge.image.metadata import own_part
 from bigcp3d.edge.image.open_node import read_attributes
-from bigcp3d.edge.labels.label_source import source_image
+from bigcp3d.edge.labels.image_and_labels import source_image
 from bigcp3d.face.report.views import Source
 from bigcp3d.pure.boxes import Box, vec3
 from bigcp3d.pure.cells.cell_summary import CellSummary, Parts, summarise_cells

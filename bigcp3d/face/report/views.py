@@ -13,7 +13,8 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from bigcp3d.edge.image.image import ImageInfo, read_box
+from bigcp3d.edge.image.image import ImageInfo
+from bigcp3d.edge.image.voxels import read_box
 from bigcp3d.face.pictures.plane_drawing import find_contrast, plane_of
 from bigcp3d.pure.boxes import Box, vec3
 

@@ -40,7 +40,7 @@ def write_report(
     output : str or Path, optional
         The file. Default: ``STORE.NAME.report.html`` beside the store. An older report there is replaced.
     image : str, optional
-        The image of the labels, where they name none, or an address elsewhere (`bigcp3d.edge.labels.label_source`).
+        The image of the labels, where they name none, or an address elsewhere (`bigcp3d.edge.labels.image_and_labels`).
     parts : callable, optional
         Gives the rows of all cells, if a run has them. Default: the labels are read once, block by block.
 

@@ -16,8 +16,7 @@ from typing import Any
 import zarr
 
 from bigcp3d.edge.image.given_maps import open_maps
-from bigcp3d.edge.image.image import open_image
-from bigcp3d.edge.image.image_info import ImageInfo, Level
+from bigcp3d.edge.image.image import ImageInfo, Level, open_image
 from bigcp3d.edge.image.level_geometry import place_level
 from bigcp3d.edge.image.metadata import own_part
 from bigcp3d.edge.image.open_node import open_node, read_attributes

@@ -12,7 +12,7 @@ from typing import Any
 
 import numpy as np
 
-from bigcp3d.edge.image.image_info import ImageInfo
+from bigcp3d.edge.image.image import ImageInfo
 from bigcp3d.errors import InputError
 from bigcp3d.face.view.scene import Channel, Scene
 

@@ -9,9 +9,10 @@ import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from bigcp3d.edge.image.image import ImageInfo, read_box
+from bigcp3d.edge.image.image import ImageInfo
 from bigcp3d.edge.image.level_geometry import placed
 from bigcp3d.edge.image.transforms import Float3
+from bigcp3d.edge.image.voxels import read_box
 from bigcp3d.edge.labels.image_and_labels import open_image_and_labels
 from bigcp3d.edge.stores.places import Place, place
 from bigcp3d.errors import InputError

@@ -14,8 +14,8 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from bigcp3d.edge.image.image_info import ImageInfo
-from bigcp3d.edge.image.multiscale import describe_levels
+from bigcp3d.edge.image.image import ImageInfo
+from bigcp3d.edge.image.transforms import describe_levels
 from bigcp3d.edge.stores.places import Place, place
 from bigcp3d.edge.stores.remote import Remote
 

@@ -12,7 +12,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from bigcp3d.pure.track.sinks import PRODUCTS, Sums
-from bigcp3d.pure.track.tracking import UNIT
+from bigcp3d.pure.track.tracking_numba import UNIT
 
 
 @dataclass(frozen=True)

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import logging
 
-from bigcp3d.edge.image.image import ImageInfo, check_channel
+from bigcp3d.edge.image.image import ImageInfo
+from bigcp3d.edge.image.voxels import check_channel
 from bigcp3d.edge.models.model_card import ModelCard
 from bigcp3d.edge.models.model_families import load_card
 from bigcp3d.errors import InputError

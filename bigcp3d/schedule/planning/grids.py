@@ -14,8 +14,9 @@ import logging
 import math
 from dataclasses import dataclass
 
-from bigcp3d.edge.image.image import ImageInfo, check_level
+from bigcp3d.edge.image.image import ImageInfo
 from bigcp3d.edge.image.level_geometry import level_ratio, nearest_level
+from bigcp3d.edge.image.voxels import check_level
 from bigcp3d.edge.models.model_card import ModelCard
 from bigcp3d.errors import InputError
 from bigcp3d.pure.boxes import Box, Vec3, vec3

@@ -7,8 +7,7 @@ import math
 
 from bigcp3d.edge.image.given_maps import default_min_foreground, open_maps
 from bigcp3d.edge.image.image import ImageInfo, open_image
-from bigcp3d.edge.labels.label_plan import CHUNK
-from bigcp3d.edge.labels.labels import plan_labels
+from bigcp3d.edge.labels.label_plan import CHUNK, plan_labels
 from bigcp3d.edge.models.model_card import ModelCard
 from bigcp3d.edge.models.model_families import model_hash
 from bigcp3d.edge.stores.places import is_address, place, refuse_address

@@ -7,9 +7,10 @@ import re
 from collections.abc import Sequence
 from pathlib import Path
 
-from bigcp3d.edge.image.image import ImageInfo, check_time, open_image
+from bigcp3d.edge.image.image import ImageInfo, open_image
 from bigcp3d.edge.image.level_geometry import placed
 from bigcp3d.edge.image.transforms import Float3
+from bigcp3d.edge.image.voxels import check_time
 from bigcp3d.errors import InputError
 from bigcp3d.pure.boxes import Box, vec3
 from bigcp3d.pure.grid import Factors

@@ -14,8 +14,7 @@ from pathlib import Path
 
 from bigcp3d.edge.image.metadata import own_part
 from bigcp3d.edge.image.open_node import open_node
-from bigcp3d.edge.labels.check_target import check_space
-from bigcp3d.edge.labels.labels import check_target
+from bigcp3d.edge.labels.check_target import check_space, check_target
 from bigcp3d.edge.stores.check_writable import check_folder
 from bigcp3d.edge.stores.places import is_address, place, same_place
 from bigcp3d.edge.stores.remote import Remote

@@ -19,8 +19,9 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
-from bigcp3d.edge.image.image import ImageInfo, check_time, open_image, read_box
+from bigcp3d.edge.image.image import ImageInfo, open_image
 from bigcp3d.edge.image.level_geometry import level_ratio, nearest_level
+from bigcp3d.edge.image.voxels import check_time, read_box
 from bigcp3d.edge.models.model_card import ModelCard
 from bigcp3d.errors import InputError
 from bigcp3d.pure.boxes import Box, Vec3, vec3

@@ -14,7 +14,8 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from bigcp3d.edge.image.image import ImageInfo, open_labels, read_box
+from bigcp3d.edge.image.image import ImageInfo, open_labels
+from bigcp3d.edge.image.voxels import read_box
 from bigcp3d.errors import InputError
 from bigcp3d.option import takes
 from bigcp3d.pure.boxes import BlockGrid, Vec3

@@ -15,9 +15,10 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
-from bigcp3d.edge.image.image import ImageInfo, check_channel, open_image, open_labels, read_box, stored_chunk
+from bigcp3d.edge.image.image import ImageInfo, open_image, open_labels
 from bigcp3d.edge.image.level_geometry import with_told_scale
-from bigcp3d.edge.labels.label_source import matching_level, source_image
+from bigcp3d.edge.image.voxels import check_channel, read_box, stored_chunk
+from bigcp3d.edge.labels.image_and_labels import matching_level, source_image
 from bigcp3d.errors import InputError
 from bigcp3d.pure.boxes import BlockGrid, Box, Vec3, vec3
 from bigcp3d.pure.cells.cell_sums import CellSums, merge_cell_sums, sum_cells

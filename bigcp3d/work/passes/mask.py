@@ -9,7 +9,7 @@ from __future__ import annotations
 import numpy as np
 from numpy.typing import NDArray
 
-from bigcp3d.edge.image.image import read_box
+from bigcp3d.edge.image.voxels import read_box
 from bigcp3d.pure.boxes import Box, Vec3
 from bigcp3d.pure.grid import Factors, spread_labels, working_box
 from bigcp3d.work.run.run import Run

@@ -26,7 +26,7 @@ from bigcp3d.pure.label.pooling import pool_labels, pool_read_box
 from bigcp3d.pure.label.vote import vote_labels, voting_box
 from bigcp3d.pure.track.choose_tracker import choose_tracker
 from bigcp3d.pure.track.sinks import INTENSITY_UNIT, Sinks, Sums, collect_sinks
-from bigcp3d.pure.track.tracking import UNASSIGNED
+from bigcp3d.pure.track.tracking_numba import UNASSIGNED
 from bigcp3d.work.passes.intake import check_same_image, count_missing, count_nonfinite, normalise
 from bigcp3d.work.passes.mask import read_mask
 from bigcp3d.work.passes.predict_pass import merge, predict, read_channel

@@ -19,7 +19,7 @@ from numpy.typing import NDArray
 from pydantic import BaseModel, ConfigDict, ValidationError
 
 from bigcp3d.edge.image.image import ImageInfo
-from bigcp3d.edge.labels.labels import LabelTarget
+from bigcp3d.edge.labels.label_plan import LabelTarget
 from bigcp3d.edge.models.model_card import ModelCard
 from bigcp3d.errors import InputError
 from bigcp3d.pure.boxes import BlockGrid, Box, Vec3

@@ -17,7 +17,7 @@ from numpy.typing import NDArray
 from zarr.storage import LocalStore
 
 from bigcp3d.edge.image.given_maps import open_maps, read_maps
-from bigcp3d.edge.labels.labels import LabelTarget
+from bigcp3d.edge.labels.label_plan import LabelTarget
 from bigcp3d.edge.stores.atomic_files import sync_file
 from bigcp3d.edge.workdir.records import claim_record
 from bigcp3d.edge.workdir.tables import read_table

@@ -24,8 +24,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from bigcp3d.edge.image.given_maps import maps_chunk
-from bigcp3d.edge.image.image import read_box
-from bigcp3d.edge.image.voxels import missing_chunks, stored_chunk
+from bigcp3d.edge.image.voxels import missing_chunks, read_box, stored_chunk
 from bigcp3d.edge.workdir.records import claim_record, list_records, read_records
 from bigcp3d.errors import InputError
 from bigcp3d.pure.boxes import BlockGrid, Box, Vec3, vec3

@@ -15,7 +15,8 @@ from typing import Protocol
 import numpy as np
 from numpy.typing import NDArray
 
-from bigcp3d.edge.image.image import ImageInfo, check_channel, read_box
+from bigcp3d.edge.image.image import ImageInfo
+from bigcp3d.edge.image.voxels import check_channel, read_box
 from bigcp3d.errors import InputError
 from bigcp3d.pure.boxes import Box, Vec3, vec3
 from bigcp3d.pure.grid import Factors, image_box, resample, spread_labels, working_box, working_shape
@@ -24,7 +25,8 @@ from bigcp3d.pure.predict.normalise import estimate_range, normalise_intensity, 
 from bigcp3d.pure.predict.patches import reflected
 from bigcp3d.pure.tissue.deform import carve, divide_cells, draw_warp, warp_array
 from bigcp3d.pure.tissue.paint_membranes import add_background_light, paint_membranes
-from bigcp3d.pure.tissue.tissue import random_tissue, render
+from bigcp3d.pure.tissue.tissue import render
+from bigcp3d.pure.tissue.tissue_random import random_tissue
 from bigcp3d.work.analyse.measure import Cells, measure_cells, measure_diameter
 
 log = logging.getLogger(__name__)

@@ -23,7 +23,8 @@ from bigcp3d.pure.in_memory import label_maps
 from bigcp3d.pure.learn.augment import Sample
 from bigcp3d.pure.predict.patches import PatchGrid, choose_patch
 from bigcp3d.pure.predict.run_network import sum_patches
-from bigcp3d.pure.score.metrics import count_overlaps, score_overlaps
+from bigcp3d.pure.score.metrics import score_overlaps
+from bigcp3d.pure.score.overlaps import count_overlaps
 from bigcp3d.pure.track.radius import smallest_volume
 from bigcp3d.work.train.samples import Source, VolumeSource
 

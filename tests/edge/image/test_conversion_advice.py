@@ -42,7 +42,7 @@ def test_a_file_of_another_format_gets_its_line(tmp_path, name):
         ),
         (["attributes.json"], "this is an N5 container", f"{SCRIPT} .* DATASET"),
         (["a.czi", "b.czi"], "this is a folder of files, a.czi among them, a Zeiss file", "bioformats2raw .*a.czi"),
-        (["notes.txt"], "no OME-Zarr group", "bioformats2raw IN OUT.zarr"),
+        (["notes.txt"], "not an OME-Zarr group", "bioformats2raw IN OUT.zarr"),
     ],
 )
 def test_a_folder_of_another_format_gets_its_line(tmp_path, files, kind, cure):

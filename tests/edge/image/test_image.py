@@ -9,7 +9,8 @@ import numpy as np
 import pytest
 import zarr
 
-from bigcp3d.edge.image.image import check_channel, check_level, check_time, open_image, open_labels, read_box
+from bigcp3d.edge.image.image import open_image, open_labels
+from bigcp3d.edge.image.voxels import check_channel, check_level, check_time, read_box
 from bigcp3d.errors import InputError
 from bigcp3d.pure.boxes import Box
 
@@ -247,7 +248,7 @@ def test_labels_with_a_channel_axis_of_one_are_read(stores):
 def test_boxes_outside_are_the_callers_error(stores):
     image = open_image(stores.image())
     for box in (Box((0, 0, 0), (13, 2, 2)), Box((-1, 0, 0), (2, 2, 2)), Box((3, 3, 3), (3, 4, 4))):
-        with pytest.raises(ValueError, match="does not lie in shape"):
+        with pytest.raises(ValueError, match="is not inside shape"):
             read_box(image, 0, box)
 
 

@@ -7,7 +7,8 @@ import numpy as np
 import pytest
 import zarr
 
-from bigcp3d.edge.image.image import check_channel, check_level, check_time, open_image, open_labels, read_box
+from bigcp3d.edge.image.image import open_image, open_labels
+from bigcp3d.edge.image.voxels import check_channel, check_level, check_time, read_box
 from bigcp3d.errors import InputError
 from bigcp3d.pure.boxes import Box
 
@@ -44,7 +45,7 @@ BAD = {
     ),
     "an axis that is a number": (
         {"edit": multiscale(lambda m: m.update(axes=[1, 2, 3]))},
-        r"the axis 1 is no name or object",
+        r"the axis 1 is not a name or an object",
     ),
     "no voxels": ({"shape": (12, 0, 22)}, r"no voxels on axis y \(shape \(12, 0, 22\)\); write the image again"),
     "complex": ({"dtype": "complex64"}, r"dtype is complex64; convert it to integers or floating point numbers"),
@@ -94,7 +95,7 @@ def test_bad_images_are_refused_and_nothing_is_written(stores, contents, case):
 def test_images_without_multiscales_are_refused(stores):
     path = stores.image()
     stores.write(path, {"ome": {"version": "0.5"}})
-    with pytest.raises(InputError, match="zarr group has no multiscales, so it is no OME-Zarr image"):
+    with pytest.raises(InputError, match="zarr group has no multiscales, so it is not an OME-Zarr image"):
         open_image(path)
 
 
@@ -130,7 +131,7 @@ def test_a_path_that_does_not_exist_says_how_far_it_does(tmp_path):
 
 
 def test_a_folder_without_zarr_is_refused(tmp_path):
-    with pytest.raises(InputError, match=r"no zarr.json, .zgroup or .zarray, so it is no OME-Zarr group"):
+    with pytest.raises(InputError, match=r"no zarr.json, .zgroup or .zarray, so it is not an OME-Zarr group"):
         open_image(tmp_path)
 
 
@@ -144,7 +145,7 @@ def test_a_folder_inside_an_image_names_the_image(stores):
     path = stores.image("0.4")
     (path / "extra").mkdir()
     for inside in ("extra", "0/0"):
-        with pytest.raises(InputError, match=f"folder inside an image, and no zarr group; give {path}$"):
+        with pytest.raises(InputError, match=f"folder inside an image, not a zarr group; give {path}$"):
             open_image(path / inside)
 
 
@@ -172,7 +173,7 @@ def test_a_group_of_labels_is_no_image(stores):
 
 def test_an_address_of_an_unknown_kind_is_refused():
     with pytest.raises(
-        InputError, match=r"gs://: addresses of this kind cannot be read; use a local folder.* copy the store"
+        InputError, match=r"gs://: addresses of this kind cannot be read; copy the store to a local folder"
     ):
         open_image("gs://a/b.zarr")
 

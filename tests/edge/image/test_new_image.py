@@ -4,8 +4,9 @@ import numpy as np
 import pytest
 import zarr
 
-from bigcp3d.edge.image.image import open_image, read_box
-from bigcp3d.edge.labels.labels import create_image, write_image_box
+from bigcp3d.edge.image.image import open_image
+from bigcp3d.edge.image.new_image import create_image, write_image_box
+from bigcp3d.edge.image.voxels import read_box
 from bigcp3d.errors import TargetError
 from bigcp3d.pure.boxes import BlockGrid, Box
 
@@ -61,6 +62,6 @@ def test_an_image_without_a_scale_says_so(tmp_path):
 def test_nothing_is_replaced(tmp_path):
     (tmp_path / "a.zarr").mkdir()
     (tmp_path / "a.zarr" / "precious").write_text("x")
-    with pytest.raises(TargetError, match="there is something already; give another path, or delete it"):
+    with pytest.raises(TargetError, match="this path exists already; give another path, or delete it"):
         create_image(tmp_path / "a.zarr", SHAPE, "uint8", scale_um=None, chunk=(4, 4, 4), shard=(8, 8, 8))
     assert [p.name for p in (tmp_path / "a.zarr").iterdir()] == ["precious"]

@@ -8,7 +8,9 @@ import pytest
 import zarr
 
 from bigcp3d.edge.image.image import open_image
-from bigcp3d.edge.labels.labels import check_target, create_labels, finish_labels, plan_labels
+from bigcp3d.edge.labels.check_target import check_target
+from bigcp3d.edge.labels.label_plan import plan_labels
+from bigcp3d.edge.labels.labels import create_labels, finish_labels
 from bigcp3d.errors import TargetError
 
 Usage = namedtuple("Usage", "total used free")
@@ -50,7 +52,7 @@ def test_labels_of_the_same_name_need_to_be_overwritten_on_purpose(stores, conte
 def test_a_place_without_permission_is_refused(stores, contents, monkeypatch, output):
     target = plan(stores, output and stores.folder / output)
     monkeypatch.setattr(os, "access", lambda path, mode: False)
-    refused(target, contents, "is no folder with write permission; give another --output")
+    refused(target, contents, "is not a folder with write permission; give another --output")
 
 
 def test_a_full_disk_is_refused(stores, contents, monkeypatch):
@@ -73,7 +75,7 @@ def test_something_else_in_place_of_the_store_is_refused(stores, contents):
         refused(
             plan(stores, stores.folder / name),
             contents,
-            "there is something that is no zarr group; give another --output",
+            "this is not a zarr group; give another --output",
         )
 
 
@@ -86,20 +88,20 @@ def test_an_empty_folder_becomes_the_store(stores):
 
 def test_a_store_of_the_other_zarr_version_is_refused(stores, contents):
     other = stores.image("0.4", name="other.zarr")
-    refused(plan(stores, other), contents, "this is a zarr 2 group, and the image is a zarr 3 group")
+    refused(plan(stores, other), contents, "this is a zarr 2 group, but the image is a zarr 3 group")
 
 
 def test_an_array_in_place_of_the_store_is_refused(stores, contents):
     zarr.create_array(stores.folder / "array.zarr", shape=(2,), dtype="u1")
     refused(
-        plan(stores, stores.folder / "array.zarr"), contents, "this is a zarr 3 array, and the image is a zarr 3 group"
+        plan(stores, stores.folder / "array.zarr"), contents, "this is a zarr 3 array, but the image is a zarr 3 group"
     )
 
 
 def test_an_image_with_other_levels_is_refused(stores, contents):
     other = stores.image(name="other.zarr", shape=(12, 20, 24))
     refused(
-        plan(stores, other), contents, r"levels of \[\(12, 20, 24\)\], and those of the source are \[\(12, 20, 22\)\]"
+        plan(stores, other), contents, r"levels of \[\(12, 20, 24\)\], but those of the source are \[\(12, 20, 22\)\]"
     )
 
 

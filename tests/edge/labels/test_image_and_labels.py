@@ -6,7 +6,8 @@ import pytest
 
 from bigcp3d.edge.image.image import open_image
 from bigcp3d.edge.labels.image_and_labels import open_image_and_labels
-from bigcp3d.edge.labels.labels import create_labels, finish_labels, plan_labels
+from bigcp3d.edge.labels.label_plan import plan_labels
+from bigcp3d.edge.labels.labels import create_labels, finish_labels
 from bigcp3d.errors import InputError
 
 

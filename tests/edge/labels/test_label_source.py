@@ -10,8 +10,7 @@ import pytest
 import zarr
 
 from bigcp3d.edge.image.image import open_image, open_labels
-from bigcp3d.edge.labels.image_and_labels import open_image_and_labels
-from bigcp3d.edge.labels.label_source import source_image
+from bigcp3d.edge.labels.image_and_labels import open_image_and_labels, source_image
 
 
 @pytest.fixture
@@ -55,7 +54,7 @@ def test_an_address_that_local_labels_name_is_not_asked(tmp_path, server, caplog
     assert source_image(open_labels(labels, "")) is None
     assert open_image_and_labels(labels).image is None
     assert asked == []
-    assert f"{address}/image.zarr, which is not asked; give --image" in caplog.text
+    assert f"{address}/image.zarr on another server is not opened; give --image" in caplog.text
 
 
 def test_an_address_that_the_user_names_is_asked(tmp_path, server):

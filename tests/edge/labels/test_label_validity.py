@@ -13,7 +13,9 @@ from ome_zarr.io import parse_url
 from ome_zarr.reader import Reader
 
 from bigcp3d.edge.image.image import open_image, open_labels
-from bigcp3d.edge.labels.labels import create_image, create_labels, finish_labels, plan_labels, write_label_box
+from bigcp3d.edge.image.new_image import create_image
+from bigcp3d.edge.labels.label_plan import plan_labels
+from bigcp3d.edge.labels.labels import create_labels, finish_labels, write_label_box
 from bigcp3d.pure.boxes import Box
 
 

@@ -11,14 +11,10 @@ import numpy as np
 import pytest
 import zarr
 
-from bigcp3d.edge.image.image import open_image, open_labels, read_box
-from bigcp3d.edge.labels.labels import (
-    create_labels,
-    finish_labels,
-    plan_labels,
-    read_label_box,
-    write_label_box,
-)
+from bigcp3d.edge.image.image import open_image, open_labels
+from bigcp3d.edge.image.voxels import read_box
+from bigcp3d.edge.labels.label_plan import plan_labels
+from bigcp3d.edge.labels.labels import create_labels, finish_labels, read_label_box, write_label_box
 from bigcp3d.errors import InputError, TargetError
 from bigcp3d.pure.boxes import BlockGrid, Box
 from bigcp3d.pure.label.pooling import pool_labels, pool_read_box
@@ -234,7 +230,7 @@ def test_overwriting_is_refused_as_a_whole_before_anything_is_removed(stores, co
     write_all(target)
     before = contents()
     monkeypatch.setattr(os, "access", lambda *_: False)
-    with pytest.raises(TargetError, match="no folder with write permission"):
+    with pytest.raises(TargetError, match="is not a folder with write permission"):
         create_labels(target, overwrite=True)
     assert contents() == before
 

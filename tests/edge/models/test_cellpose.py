@@ -103,7 +103,7 @@ def test_code_in_a_file_is_never_run(folder, tmp_path):
 @pytest.mark.parametrize(
     ("state", "message"),
     [
-        ([1, 2], "a list that is no table of weights"),
+        ([1, 2], "a list, not a table of weights"),
         ({"a": torch.zeros(2)}, "1 tensors .* of another network.*--maps"),
         ({"W2": torch.zeros(2), "encoder.cls_token": torch.zeros(2)}, "of another network"),
         ({"output.2.weight": torch.zeros(2, 4, 1, 1)}, "of another network"),

@@ -72,7 +72,7 @@ def changed(**fields):
         (changed(diameter_vox=-1), "diameter_vox"),
         (changed(representation="distance"), "representation"),
         (changed(features=3), "even number"),
-        (changed(architecture="another"), "nothing is known of the network"),
+        (changed(architecture="another"), "is not known for the network"),
         (changed(architecture="another", memory={"fixed": 0, "per_voxel": 1}), "use the file of that family"),
         (changed(patch=[15, 16, 16]), "multiples of 2"),
         (changed(patch=[8, 16, 16]), "4 x margin"),
@@ -104,7 +104,7 @@ def test_what_is_no_model_is_refused_and_never_unpickled(tmp_path):
         ("short.safetensors", b"\xff" * 40),
     ):
         (tmp_path / name).write_bytes(content)
-        with pytest.raises(ModelError, match="no readable safetensors"):
+        with pytest.raises(ModelError, match="not a readable safetensors"):
             load_network(tmp_path / name)
     with pytest.raises(ModelError, match="no such file"):
         load_card("no-such-model")

@@ -17,8 +17,8 @@ def test_a_file_or_a_folder_in_the_way_is_refused_and_a_free_place_is_not(tmp_pa
     check_file(tmp_path / "taken", overwrite=True)
     for wrong, said in (
         (tmp_path / "taken", "--overwrite"),
-        (tmp_path / "taken" / "cells.csv", "taken is no folder with write permission"),
-        (tmp_path / "taken" / "deep" / "cells.csv", "taken is no folder with write permission"),
+        (tmp_path / "taken" / "cells.csv", "taken is not a folder with write permission"),
+        (tmp_path / "taken" / "deep" / "cells.csv", "taken is not a folder with write permission"),
         (tmp_path, "this is a folder"),
     ):
         with pytest.raises(TargetError, match=said):
@@ -34,7 +34,7 @@ def test_a_folder_without_permission_is_refused_with_the_cure(tmp_path, monkeypa
     monkeypatch.setattr(os, "access", lambda path, mode: path != tmp_path)  # root may write anywhere
     with pytest.raises(
         TargetError,
-        match=r"new: .* is no folder with write permission; give another --work-dir, or change the permissions",
+        match=r"new: .* is not a folder with write permission; give another --work-dir, or change the permissions",
     ):
         check_folder(tmp_path / "new", cure="give another --work-dir")
 

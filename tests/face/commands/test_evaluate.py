@@ -61,10 +61,10 @@ def test_without_files_nothing_is_written(run, stores, tmp_path, monkeypatch):
 
 
 def test_the_list_of_many_cells_is_whole(tmp_path, monkeypatch):
-    from bigcp3d.edge.cell_tables import score_list as cell_list
+    from bigcp3d.edge.cell_tables import cell_files
 
-    monkeypatch.setattr(cell_list, "ROWS", 7)
-    cell_list.write_cell_list(tmp_path / "c.csv", {"a": np.arange(30), "b": np.arange(30) / 3, "c": np.ones(30, bool)})
+    monkeypatch.setattr(cell_files, "ROWS", 7)
+    cell_files.write_cell_list(tmp_path / "c.csv", {"a": np.arange(30), "b": np.arange(30) / 3, "c": np.ones(30, bool)})
     rows = list(csv.reader((tmp_path / "c.csv").read_text().splitlines()))
     assert rows[0] == ["a", "b", "c"]
     assert [row[0] for row in rows[1:]] == [str(k) for k in range(30)]

@@ -11,7 +11,7 @@ from typer.testing import CliRunner
 
 from bigcp3d.face.cli import app
 from bigcp3d.face.pictures.sweep_picture import MOST_TILES
-from bigcp3d.pure.tissue.tissue import Tissue
+from bigcp3d.pure.tissue.tissue_settings import Tissue
 from bigcp3d.work.simulate import simulate
 
 

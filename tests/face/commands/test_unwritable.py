@@ -6,7 +6,7 @@ import pytest
 from typer.testing import CliRunner
 
 from bigcp3d.face.cli import app
-from bigcp3d.pure.tissue.tissue import Tissue
+from bigcp3d.pure.tissue.tissue_settings import Tissue
 from bigcp3d.work.simulate import simulate
 
 

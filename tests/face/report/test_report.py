@@ -17,7 +17,8 @@ from PIL import Image
 from typer.testing import CliRunner
 
 import bigcp3d
-from bigcp3d.edge.image.image import open_image, open_labels, read_box
+from bigcp3d.edge.image.image import open_image, open_labels
+from bigcp3d.edge.image.voxels import read_box
 from bigcp3d.errors import InputError, TargetError
 from bigcp3d.face.cli import app
 from bigcp3d.face.report import views, write

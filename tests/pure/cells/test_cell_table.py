@@ -14,7 +14,8 @@ from bigcp3d.pure.cells.cell_sums import CellSums, merge_cell_sums, sum_cells
 from bigcp3d.pure.cells.cell_table import Channel, tabulate_cells
 from bigcp3d.pure.cells.surface import direction_weights, surfaces
 from bigcp3d.pure.group.stitch import HALF_NEIGHBOURS
-from bigcp3d.pure.tissue.tissue import Tissue, render
+from bigcp3d.pure.tissue.tissue import render
+from bigcp3d.pure.tissue.tissue_settings import Tissue
 
 SHAPE = (26, 40, 37)
 SCALE, SHIFT = (2.0, 0.5, 0.4), (10.0, -3.0, 0.25)

@@ -11,8 +11,8 @@ from hypothesis import strategies as st
 from numpy.typing import NDArray
 
 from bigcp3d.pure.boxes import BlockGrid, Box, Vec3
-from bigcp3d.pure.track.tracking import MAX_REACH, PAUSE, STILL, UNASSIGNED, UNIT, tile_shape, track
-from bigcp3d.pure.track.tracking_numba import PATHS
+from bigcp3d.pure.track.tracking import MAX_REACH, tile_shape, track
+from bigcp3d.pure.track.tracking_numba import PATHS, PAUSE, STILL, UNASSIGNED, UNIT
 
 quick = settings(deadline=None, max_examples=15)
 seeds = st.integers(0, 2**32 - 1)

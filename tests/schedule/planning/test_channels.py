@@ -12,7 +12,7 @@ import zarr
 
 import bigcp3d
 from bigcp3d.edge.image.image import open_image
-from bigcp3d.edge.labels.labels import create_image, write_image_box
+from bigcp3d.edge.image.new_image import create_image, write_image_box
 from bigcp3d.edge.models.model_families import load_card, load_network
 from bigcp3d.edge.models.model_files import save_model
 from bigcp3d.edge.workdir.records import read_record

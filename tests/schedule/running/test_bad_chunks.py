@@ -13,7 +13,7 @@ import pytest
 import zarr
 
 import bigcp3d
-from bigcp3d.edge.labels.labels import create_image, write_image_box
+from bigcp3d.edge.image.new_image import create_image, write_image_box
 from bigcp3d.errors import BlockError, InputError, TargetError
 from bigcp3d.pure.boxes import BlockGrid, Box
 from bigcp3d.schedule.running.events import BlockDone, Warned

@@ -151,6 +151,6 @@ def test_a_place_beside_the_labels_that_cannot_be_written_is_told_and_no_obstacl
 
 def test_a_work_directory_that_cannot_be_written_is_refused(case, tmp_path):
     (tmp_path / "file").write_text("")
-    with pytest.raises(TargetError, match=r"no folder with write permission.*give another --work-dir"):
+    with pytest.raises(TargetError, match=r"not a folder with write permission.*give another --work-dir"):
         bigcp3d.segment(case.store, **case.settings, output=tmp_path / "o.zarr", work_dir=tmp_path / "file" / "work")
     assert not Path(tmp_path / "o.zarr").exists()

@@ -17,12 +17,12 @@ import zarr
 from distributed import Client, LocalCluster
 
 import bigcp3d
-from bigcp3d.edge.labels.labels import create_image, write_image_box
+from bigcp3d.edge.image.new_image import create_image, write_image_box
 from bigcp3d.pure.boxes import BlockGrid
 from bigcp3d.pure.memory import network_bytes
 from bigcp3d.pure.predict import run_network as predict
 from bigcp3d.pure.predict.patch_sums import DeviceSums
-from bigcp3d.pure.tissue.tissue import Tissue
+from bigcp3d.pure.tissue.tissue_settings import Tissue
 from bigcp3d.schedule.running.start import prepare
 from bigcp3d.schedule.running.tasks import object_tasks
 from bigcp3d.work.passes.passes import perform

@@ -12,13 +12,14 @@ from ome_zarr_models import open_ome_zarr
 
 import bigcp3d
 from bigcp3d.edge.cell_tables.cell_files import check_cell_file
-from bigcp3d.edge.image.image import open_image, open_labels, read_box
+from bigcp3d.edge.image.image import open_image, open_labels
 from bigcp3d.edge.image.new_image import create_image, write_image_box
+from bigcp3d.edge.image.voxels import read_box
 from bigcp3d.edge.labels.label_list import enter_label
 from bigcp3d.edge.stores.places import place
 from bigcp3d.errors import InputError, TargetError
 from bigcp3d.pure.boxes import Box
-from bigcp3d.pure.tissue.tissue import Tissue
+from bigcp3d.pure.tissue.tissue_settings import Tissue
 from tests.object_stores import KEY, SECRET, Proxy, copy_store, files_of, forget_connections, serving
 from tests.schedule.conftest import CUT, tissue_values, write_image
 
@@ -261,7 +262,8 @@ def test_files_that_are_no_stores_stay_on_a_disk(s3, tmp_path, monkeypatch):
 def test_two_that_finish_at_once_are_both_listed(s3, values):
     import threading
 
-    from bigcp3d.edge.labels.labels import create_labels, finish_labels, plan_labels
+    from bigcp3d.edge.labels.label_plan import plan_labels
+    from bigcp3d.edge.labels.labels import create_labels, finish_labels
 
     image = write_image(f"{s3}/image.zarr", values)
     targets = [plan_labels(image, None, f"cells{n}", shard=SHAPE) for n in range(4)]

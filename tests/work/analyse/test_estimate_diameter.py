@@ -10,12 +10,12 @@ import zarr
 from scipy import ndimage
 from typer.testing import CliRunner
 
-from bigcp3d.edge.labels.labels import create_image, write_image_box
+from bigcp3d.edge.image.new_image import create_image, write_image_box
 from bigcp3d.edge.models.model_families import load_card
 from bigcp3d.errors import InputError
 from bigcp3d.face.cli import app
 from bigcp3d.pure.boxes import Box
-from bigcp3d.pure.tissue.tissue import Tissue
+from bigcp3d.pure.tissue.tissue_settings import Tissue
 from bigcp3d.work.analyse.estimate_diameter import CENTRES, estimate_diameter
 from bigcp3d.work.simulate import simulate
 

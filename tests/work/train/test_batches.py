@@ -12,7 +12,7 @@ from bigcp3d.edge.image.image import open_image, open_labels
 from bigcp3d.errors import BigCP3DError
 from bigcp3d.pure.boxes import Box
 from bigcp3d.pure.learn.augment import Sample
-from bigcp3d.pure.tissue.tissue import Tissue
+from bigcp3d.pure.tissue.tissue_settings import Tissue
 from bigcp3d.work.simulate import simulate
 from bigcp3d.work.train.batches import Recipe, make_batches, make_sample
 from bigcp3d.work.train.samples import Look, NoiseSource, open_source

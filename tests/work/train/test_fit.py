@@ -11,7 +11,7 @@ import torch
 
 from bigcp3d.edge.models.model_families import load_card, load_network
 from bigcp3d.errors import BigCP3DError, InputError, TargetError
-from bigcp3d.pure.tissue.tissue import Tissue
+from bigcp3d.pure.tissue.tissue_settings import Tissue
 from bigcp3d.work.simulate import simulate
 from bigcp3d.work.train import batches, checkpoint, fit
 from bigcp3d.work.train.learning_curve import find_best, stale, write_curve

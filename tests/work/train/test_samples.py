@@ -3,10 +3,11 @@
 import numpy as np
 import pytest
 
-from bigcp3d.edge.image.image import open_image, open_labels, read_box
+from bigcp3d.edge.image.image import open_image, open_labels
+from bigcp3d.edge.image.voxels import read_box
 from bigcp3d.errors import InputError
 from bigcp3d.pure.boxes import Box
-from bigcp3d.pure.tissue.tissue import Tissue
+from bigcp3d.pure.tissue.tissue_settings import Tissue
 from bigcp3d.work.analyse.measure import measure_cells, measure_diameter
 from bigcp3d.work.simulate import simulate
 from bigcp3d.work.train.samples import Look, NoiseSource, TissueSource, open_source

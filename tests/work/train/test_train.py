@@ -10,11 +10,12 @@ import pytest
 import torch
 import zarr
 
-from bigcp3d.edge.image.image import open_image, open_labels, read_box
+from bigcp3d.edge.image.image import open_image, open_labels
+from bigcp3d.edge.image.voxels import read_box
 from bigcp3d.edge.models.model_families import load_card, load_network
 from bigcp3d.errors import InputError, ModelError, TargetError
 from bigcp3d.pure.boxes import Box
-from bigcp3d.pure.tissue.tissue import Tissue
+from bigcp3d.pure.tissue.tissue_settings import Tissue
 from bigcp3d.work.analyse import measure
 from bigcp3d.work.simulate import simulate
 from bigcp3d.work.train import samples

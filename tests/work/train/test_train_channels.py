@@ -11,13 +11,15 @@ import torch
 import zarr
 
 import bigcp3d
-from bigcp3d.edge.image.image import open_image, open_labels, read_box
-from bigcp3d.edge.labels.labels import create_image
+from bigcp3d.edge.image.image import open_image, open_labels
+from bigcp3d.edge.image.new_image import create_image
+from bigcp3d.edge.image.voxels import read_box
 from bigcp3d.edge.models.model_families import load_card, load_network
 from bigcp3d.errors import InputError
 from bigcp3d.pure.boxes import Box
 from bigcp3d.pure.learn.augment import Sample
-from bigcp3d.pure.tissue.tissue import Tissue, render
+from bigcp3d.pure.tissue.tissue import render
+from bigcp3d.pure.tissue.tissue_settings import Tissue
 from bigcp3d.work.simulate import simulate
 from bigcp3d.work.train.batches import make_sample
 from bigcp3d.work.train.samples import Look, NoiseSource, open_source

@@ -5,7 +5,8 @@ import pytest
 import torch
 
 import bigcp3d
-from bigcp3d.edge.image.image import open_image, open_labels, read_box
+from bigcp3d.edge.image.image import open_image, open_labels
+from bigcp3d.edge.image.voxels import read_box
 from bigcp3d.edge.models.model_card import ModelCard
 from bigcp3d.edge.models.model_families import load_network
 from bigcp3d.edge.models.model_files import save_model
@@ -13,7 +14,7 @@ from bigcp3d.pure.boxes import Box
 from bigcp3d.pure.learn.augment import Sample
 from bigcp3d.pure.predict.network import UNet3D
 from bigcp3d.pure.predict.normalise import estimate_range, normalise_intensity, sample_boxes
-from bigcp3d.pure.tissue.tissue import Tissue
+from bigcp3d.pure.tissue.tissue_settings import Tissue
 from bigcp3d.work.simulate import simulate
 from bigcp3d.work.train import validate
 from bigcp3d.work.train.samples import Look, NoiseSource, open_source
