@@ -20,28 +20,43 @@ from bigcp3d.face import options as o
 from bigcp3d.face.exit_codes import set_up_logging
 from bigcp3d.schedule.planning.request import Request
 
+Store = Annotated[
+    str,
+    typer.Argument(
+        metavar="STORE.zarr",
+        help="Image with labels, store from --output, or one labels group: a path, s3://BUCKET/PATH or https://.",
+    ),
+]
+Names = Annotated[
+    list[str] | None,
+    o.option(
+        "--name",
+        metavar="NAME",
+        text="Labels to show; may be given several times. Default: those finished last. All others are hidden at "
+        "first.",
+    ),
+]
+Port = Annotated[
+    int | None,
+    o.option(
+        "--port", metavar="N", min=1, max=65534, text="Port of the viewer; voxels use N + 1. Default: free ports."
+    ),
+]
+PrintUrl = Annotated[
+    bool,
+    o.option(
+        "--print-url",
+        text="For a remote machine: open nothing, and print the address and the ssh command that leads to it.",
+    ),
+]
 SETTINGS = [replace(s, option=replace(s.option, panel="")) for s in o.choose_settings(Request, only=["scale_um"])]
 
 
 @o.with_options(SETTINGS)
 def view(
     arguments: o.Arguments,
-    store: Annotated[
-        str,
-        typer.Argument(
-            metavar="STORE.zarr",
-            help="Image with labels, store from --output, or one labels group: a path, s3://BUCKET/PATH or https://.",
-        ),
-    ],
-    names: Annotated[
-        list[str] | None,
-        o.option(
-            "--name",
-            metavar="NAME",
-            text="Labels to show; may be given several times. Default: those finished last. All others are hidden at "
-            "first.",
-        ),
-    ] = None,
+    store: Store,
+    names: Names = None,
     image: o.ImageOfLabels = None,
     maps: Annotated[
         bool, o.option("--maps", text="Also show the predicted foreground and flow (kept by segment --keep-maps).")
@@ -53,19 +68,8 @@ def view(
     napari: Annotated[
         bool, o.option("--napari", text="Open napari instead of a browser (needs napari and napari-ome-zarr).")
     ] = False,
-    port: Annotated[
-        int | None,
-        o.option(
-            "--port", metavar="N", min=1, max=65534, text="Port of the viewer; voxels use N + 1. Default: free ports."
-        ),
-    ] = None,
-    print_url: Annotated[
-        bool,
-        o.option(
-            "--print-url",
-            text="For a remote machine: open nothing, and print the address and the ssh command that leads to it.",
-        ),
-    ] = False,
+    port: Port = None,
+    print_url: PrintUrl = False,
     no_browser: Annotated[bool, o.option("--no-browser", text="Print the address, and open nothing.")] = False,
     verbose: o.Verbose = False,
     quiet: o.Quiet = False,

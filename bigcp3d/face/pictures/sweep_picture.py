@@ -41,7 +41,7 @@ def name_trial(trial: Trial) -> str:
     words = [f"{name.removesuffix('_vox').replace('_', ' ')} {value:g}" for name, value in trial.settings.items()]
     found = [f"{trial.cells} cells"]
     if trial.scores:
-        numbers = {"Dice": trial.scores["mean_dice"], "AP 0.5": trial.scores["ap50"]}
+        numbers = {"Dice": trial.scores["mean_dice"], "AP50": trial.scores["ap50"]}
         found += [f"{name} {value:.3f}" for name, value in numbers.items() if value is not None]
     return f"{', '.join(words)}: {', '.join(found)}"
 
