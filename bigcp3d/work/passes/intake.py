@@ -26,16 +26,19 @@ LOST = "lost"
 
 def normalise(run: Run, time: int, index: Vec3) -> dict[str, Any]:
     """Percentiles of each channel from a fixed sample of its voxels."""
-    plan, ranges = run.plan, []
-    samples, digest, chunks = _sample_channels(run, time)
-    for channel, sample in zip(plan.source.channels, samples, strict=True):
+    plan, whole, ranges, known = run.plan, hashlib.sha256(), [], list[str]()
+    for channel in plan.source.channels:
+        sample, digest, chunks = _sample(run, time, channel)
         try:
             ranges.append(estimate_range(sample, plan.prediction.low_percentile, plan.prediction.high_percentile))
         except InputError as error:
             raise InputError(f"{plan.source.image.path}, channel {channel}, time point {time}: {error}") from error
-    check_sample(plan, time, digest)
+        whole.update(digest)
+        known += chunks
+    check_sample(plan, time, whole.hexdigest())
     low, high, nonfinite = zip(*ranges, strict=True)
-    return {"low": low, "high": high, "sample_nonfinite": sum(nonfinite), "sample": digest, "sample_chunks": chunks}
+    said = {"sample": whole.hexdigest(), "sample_chunks": known}
+    return {"low": low, "high": high, "sample_nonfinite": sum(nonfinite), **said}
 
 
 def check_same_image(run: Run, time: int, record: dict[str, Any]) -> None:
@@ -43,8 +46,12 @@ def check_same_image(run: Run, time: int, record: dict[str, Any]) -> None:
 
     Where errors are skipped, chunks that can no longer be read are not compared.
     """
-    _, digest, now = _sample_channels(run, time)
-    if digest == record.get("sample"):
+    whole, now = hashlib.sha256(), list[str]()
+    for channel in run.plan.source.channels:
+        _, digest, chunks = _sample(run, time, channel)
+        whole.update(digest)
+        now += chunks
+    if whole.hexdigest() == record.get("sample"):
         return
     then = record.get("sample_chunks", [])
     same = len(now) == len(then) and all(chunk in (LOST, before) for chunk, before in zip(now, then, strict=True))
@@ -53,17 +60,6 @@ def check_same_image(run: Run, time: int, record: dict[str, Any]) -> None:
             f"{run.plan.source.image.path}: found other voxels (time point {time}) than those that this run began "
             f"with; put the same image back, or remove {run.dir.root} to begin anew"
         )
-
-
-def _sample_channels(run: Run, time: int) -> tuple[list[list[NDArray[Any]]], str, list[str]]:
-    """The sample of each channel, the sha256 of all, and of each chunk in them (see `_sample`)."""
-    samples, whole, chunks = [], hashlib.sha256(), list[str]()
-    for channel in run.plan.source.channels:
-        sample, digest, parts = _sample(run, time, channel)
-        samples.append(sample)
-        whole.update(digest)
-        chunks += parts
-    return samples, whole.hexdigest(), chunks
 
 
 def _sample(run: Run, time: int, channel: int) -> tuple[list[NDArray[Any]], bytes, list[str]]:

@@ -54,7 +54,8 @@ class Look:
 class Source(Protocol):
     """Something to draw samples from."""
 
-    def draw(self, rng: np.random.Generator, shape: Vec3) -> Sample: ...  # noqa: D102
+    def draw(self, rng: np.random.Generator, shape: Vec3) -> Sample:
+        """A sample of ``shape`` voxels."""
 
 
 @dataclass(frozen=True)

@@ -100,7 +100,8 @@ def choose_channels(settings: TrainSettings) -> tuple[int | str, ...]:
             )
     if len(chosen) > 1 and (settings.painted or settings.simulate):
         kind = "painted" if settings.painted else "simulated"
-        raise InputError(f"{len(chosen)} channels were given, but {kind} tissue shows one stain; leave it out")
+        text = f"{len(chosen)} channels were given, but {kind} tissue shows one stain"
+        raise InputError(f"{text}; leave that out, or train with one channel")
     return chosen
 
 
@@ -130,7 +131,8 @@ def make_card(settings: TrainSettings, channels: Sequence[int | str]) -> ModelCa
     for name in ("architecture", "features", "depth", "channels"):
         if start is not None and form[name] != before[name]:
             raise InputError(
-                f"{name} is {form[name]}, but the network to start from, {start}, has {before[name]}; leave out one"
+                f"{name} is {form[name]}, but the network to start from, {start}, has {before[name]}: leave it out, "
+                "or start from random weights"
             )
     try:
         card = ModelCard(
