@@ -38,14 +38,14 @@ def connect(machines: Machines, *, gpu_threads: int = 0) -> Iterator[Client]:
         if machines.scheduler is not None:
             yield stack.enter_context(_client_of(machines.scheduler, security))
             return
-        stack.enter_context(dask.config.set(settings_of(machines, security)))
+        stack.enter_context(dask.config.set(dask_settings(machines, security)))
         cluster = stack.enter_context(_start(machines, gpu_threads, security))
         client = stack.enter_context(Client(cluster, security=security, set_as_default=False))
         _wait_for_one(client, machines.cluster)
         yield client
 
 
-def settings_of(machines: Machines, security: Security | None) -> dict[str, Any]:
+def dask_settings(machines: Machines, security: Security | None) -> dict[str, Any]:
     """Dask's configuration for a cluster that is started here. Processes over SSH inherit it."""
     environ = {**dask.config.get("distributed.nanny.pre-spawn-environ"), **WORKER_ENVIRONMENT}
     settings = {"distributed.nanny.pre-spawn-environ": environ, **as_dask_settings(security)}

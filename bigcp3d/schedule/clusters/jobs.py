@@ -13,14 +13,15 @@ from typing import Any
 from distributed import Security, SpecCluster, Status
 
 from bigcp3d.errors import InputError
-from bigcp3d.schedule.clusters.check_installed import require, require_command
 from bigcp3d.schedule.clusters.config import QueueConfig
 from bigcp3d.schedule.clusters.requested_machines import Size
 from bigcp3d.schedule.clusters.restart_ended_jobs import AdaptiveWithRestarts
-from bigcp3d.schedule.clusters.this_machine import WORKER_ENVIRONMENT
+from bigcp3d.schedule.clusters.this_machine import WORKER_ENVIRONMENT, require, require_command
 
-CLASSES = {"slurm": "SLURMCluster", "lsf": "LSFCluster", "pbs": "PBSCluster"}
-COMMANDS = {"slurm": "sbatch", "lsf": "bsub", "pbs": "qsub"}
+CLASS_AND_COMMAND = {"slurm": ("SLURMCluster", "sbatch"), "lsf": ("LSFCluster", "bsub"), "pbs": ("PBSCluster", "qsub")}
+"""Class in dask-jobqueue, and the command that submits a job."""
+
+EXPORTS = [f"export {name}={value}" for name, value in WORKER_ENVIRONMENT.items()]
 PRIVATE = ["--dashboard-address", "127.0.0.1:0"]
 """Only this machine sees a worker's HTTP server. With ``--no-dashboard`` it would listen on all interfaces."""
 
@@ -31,8 +32,9 @@ LEAVE_BEFORE_S = 120
 def start_jobs(kind: str, config: QueueConfig, size: Size, security: Security | None) -> SpecCluster:
     """Start a scheduler here and submit the first jobs; raises an `InputError` if the queue refuses them."""
     require("dask_jobqueue", kind)
-    require_command(COMMANDS[kind], kind)
-    cls = getattr(importlib.import_module("dask_jobqueue"), CLASSES[kind])
+    class_name, command = CLASS_AND_COMMAND[kind]
+    require_command(command, kind)
+    cls = getattr(importlib.import_module("dask_jobqueue"), class_name)
     interface = config.scheduler_interface or config.interface
     _check_interface(interface)
     cluster: SpecCluster = cls(
@@ -99,7 +101,7 @@ def job_options(kind: str, config: QueueConfig) -> dict[str, Any]:
         "job_name": "bigcp3d",
         "job_extra_directives": list(config.directives),
         "job_directives_skip": list(config.skip_directives),
-        "job_script_prologue": [*_exports(), *config.prologue],
+        "job_script_prologue": [*EXPORTS, *config.prologue],
         "worker_extra_args": [*PRIVATE, *_lifetime(kind, config.walltime)],
     }
     return {name: value for name, value in options.items() if value is not None}
@@ -119,14 +121,10 @@ def gpu_options(kind: str, config: QueueConfig) -> dict[str, Any]:
         "walltime": walltime,
         "job_name": "bigcp3d-gpu",
         "job_extra_directives": [*config.directives, *gpu.directives],
-        "job_script_prologue": [*_exports(), *(config.prologue if gpu.prologue is None else gpu.prologue)],
+        "job_script_prologue": [*EXPORTS, *(config.prologue if gpu.prologue is None else gpu.prologue)],
         "worker_extra_args": [*PRIVATE, *_lifetime(kind, walltime), "--resources", f"GPU={gpu.threads}"],
     }
     return {name: value for name, value in options.items() if value is not None}
-
-
-def _exports() -> list[str]:
-    return [f"export {name}={value}" for name, value in WORKER_ENVIRONMENT.items()]
 
 
 def _lifetime(kind: str, walltime: str | None) -> list[str]:

@@ -12,7 +12,7 @@ The label arrays are made between the phases, because their dtype follows from t
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from heapq import heappop, heappush
 
@@ -135,6 +135,15 @@ def label_tasks(plan: Plan) -> Iterator[Task]:
                 if needs:
                     written.add(index)
                     yield Task(_label_key(level, time, index), needs, core.size)
+
+
+def count_passes(tasks: Iterable[Task]) -> dict[str, tuple[int, int]]:
+    """The number of tasks of each pass, and of their voxels."""
+    counts: dict[str, tuple[int, int]] = {}
+    for task in tasks:
+        number, voxels = counts.get(task.key[0], (0, 0))
+        counts[task.key[0]] = number + 1, voxels + task.voxels
+    return counts
 
 
 def _label_key(level: int, time: int, index: Vec3) -> Key:
