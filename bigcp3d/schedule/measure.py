@@ -172,7 +172,6 @@ def _compute_on_dask(what: Measurement, machines: Machines) -> Iterator[Compute]
 
 
 def _tabulate(what: Measurement, merged: list[CellSums], work_dir: str | Path | None) -> Columns:
-    """The rows of all time points."""
     tables = []
     for time, cells in enumerate(merged):
         columns = what.tabulate(cells)

@@ -106,7 +106,6 @@ def segment(source: str | Path, *, on_event: Observer | None = None, **arguments
 
 
 def _segment(plan: Plan, request: Request, log: RunLog, held: Hold, begin: float) -> Summary:
-    """Run the plan while its lock is held."""
     run = Run(plan)
     resumed = check_start(plan, overwrite=request.overwrite)  # again: another run may have ended meanwhile
     if (ended := read_ended(plan)) is not None:
@@ -132,7 +131,6 @@ def _segment(plan: Plan, request: Request, log: RunLog, held: Hold, begin: float
 
 
 def _end(plan: Plan, summary: Summary, log: RunLog) -> Summary:
-    """Clean up after the labels are finished."""
     clean_up(plan)
     log.observe(RunFinished(summary))
     return summary

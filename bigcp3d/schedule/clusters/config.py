@@ -101,10 +101,9 @@ def read_config(kind: str, path: str | Path | None) -> ClusterConfig:
     """Read the file of a kind of cluster; raises an `InputError` if it is missing or wrong."""
     form = FORMS[kind]
     if path is None:
+        keys = ", ".join(name for name, field in form.model_fields.items() if field.is_required())
         raise InputError(
-            f"cluster {kind} needs --cluster-config FILE.yaml; required: "
-            f"{', '.join(name for name, field in form.model_fields.items() if field.is_required())}; there is an "
-            f"example in deploy/{kind}.yaml"
+            f"cluster {kind} needs --cluster-config FILE.yaml; required: {keys}; example: deploy/{kind}.yaml"
         )
     try:
         content = yaml.safe_load(Path(path).read_bytes())

@@ -80,7 +80,6 @@ def _start(machines: Machines, gpu_threads: int, security: Security | None) -> A
 
 
 def _client_of(address: str, security: Security | None) -> Client:
-    """A client of a running scheduler."""
     scheme = address.partition("://")[0] if "://" in address else None
     if security is not None and scheme not in (None, "tls"):
         raise InputError(f"--tls was given with the scheduler {address}; with TLS its address is tls://host:port")

@@ -13,7 +13,7 @@ from typing import Any
 from distributed import Security, SpecCluster, Status
 
 from bigcp3d.errors import InputError
-from bigcp3d.schedule.clusters.config import QueueConfig
+from bigcp3d.schedule.clusters.config import QueueConfig, QueueGpu
 from bigcp3d.schedule.clusters.requested_machines import Size
 from bigcp3d.schedule.clusters.restart_ended_jobs import AdaptiveWithRestarts
 from bigcp3d.schedule.clusters.this_machine import WORKER_ENVIRONMENT, require, require_command
@@ -44,9 +44,10 @@ def start_jobs(kind: str, config: QueueConfig, size: Size, security: Security | 
     )
     try:
         jobs = -(-size.least // config.workers_per_job)
-        for number in range(config.gpu.workers if config.gpu else 0):
-            options = {**cluster.new_spec["options"], **gpu_options(kind, config)}
-            cluster.worker_spec[f"gpu-{number}"] = {"cls": cluster.new_spec["cls"], "options": options}
+        if config.gpu is not None:
+            options = {**cluster.new_spec["options"], **gpu_options(kind, config, config.gpu)}
+            for number in range(config.gpu.workers):
+                cluster.worker_spec[f"gpu-{number}"] = {**cluster.new_spec, "options": dict(options)}
         for _ in range(jobs):
             cluster.worker_spec.update(cluster.new_worker_spec())
         cluster.sync(_start, cluster)
@@ -107,11 +108,8 @@ def job_options(kind: str, config: QueueConfig) -> dict[str, Any]:
     return {name: value for name, value in options.items() if value is not None}
 
 
-def gpu_options(kind: str, config: QueueConfig) -> dict[str, Any]:
+def gpu_options(kind: str, config: QueueConfig, gpu: QueueGpu) -> dict[str, Any]:
     """The options that differ for a job with a GPU, which has one worker."""
-    gpu = config.gpu
-    if gpu is None:
-        raise ValueError("this cluster has no section gpu")
     walltime = gpu.walltime or config.walltime
     options: dict[str, Any] = {
         "cores": gpu.threads,

@@ -78,10 +78,11 @@ def check_start(plan: Plan, *, overwrite: bool) -> bool:
     if resumed := state is State.RESUMABLE:
         _refuse_what_was_given_up(plan)
         _refuse_labels_of_others(plan)
+    least_bytes = sum(disk_bytes(plan).values()) // 10  # what is written even if it compresses well
     began = resumed and WorkDir.of(plan).read_once("creating") is not None
-    check_target(plan.output.target, overwrite=overwrite or began, need_bytes=_least_disk_bytes(plan))
+    check_target(plan.output.target, overwrite=overwrite or began, need_bytes=least_bytes)
     if is_address(plan.output.target.group):
-        check_space(root, _least_disk_bytes(plan))
+        check_space(root, least_bytes)
     return resumed
 
 
@@ -144,11 +145,6 @@ def _refuse_labels_of_others(plan: Plan) -> None:
 def _starts_here(plan: Plan) -> bool:
     """Whether a run starts from maps that are kept in its own work directory."""
     return plan.given.maps is not None and same_place(plan.given.maps, plan.storage.work_dir)
-
-
-def _least_disk_bytes(plan: Plan) -> int:
-    """What a run writes even if it compresses well: a tenth of the uncompressed size."""
-    return sum(disk_bytes(plan).values()) // 10
 
 
 def prepare(plan: Plan, *, resumed: bool, overwrite: bool) -> None:

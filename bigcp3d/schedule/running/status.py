@@ -109,7 +109,6 @@ def describe_leftovers(store: str | Path) -> Iterator[str]:
 
 
 def _failures(work: WorkDir, plan: Plan, done: set[tuple[str, int, tuple[int, ...]]]) -> Iterator[str]:
-    """Errors of tasks that failed and are still not done."""
     for time in plan.where.times:
         folder = work.failures(time)
         for label in list_passes(folder):

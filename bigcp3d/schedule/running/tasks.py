@@ -63,7 +63,6 @@ def object_tasks(plan: Plan) -> Iterator[Task]:
 
 
 def _map_tasks(plan: Plan, time: int) -> Iterator[Task]:
-    """Tasks from the image to maps."""
     yield Task(("normalise", time, ONCE), (), 0)
     if plan.given.maps is not None:
         return
@@ -78,7 +77,6 @@ def _map_tasks(plan: Plan, time: int) -> Iterator[Task]:
 
 
 def _block_tasks(plan: Plan, inputs: Inputs, time: int) -> Iterator[Task]:
-    """Tasks from maps to objects."""
     grid, scope = plan.grid, plan.scope
     tracked, clustered = grid.touching(scope.tracked), grid.touching(scope.clustered)
     maps_pass = "merge" if plan.patch_blocks.hand_over else "predict"
