@@ -47,7 +47,7 @@ def start_jobs(kind: str, config: QueueConfig, size: Size, security: Security | 
         if config.gpu is not None:
             options = {**cluster.new_spec["options"], **gpu_options(kind, config, config.gpu)}
             for number in range(config.gpu.workers):
-                cluster.worker_spec[f"gpu-{number}"] = {**cluster.new_spec, "options": dict(options)}
+                cluster.worker_spec[f"gpu-{number}"] = {"cls": cluster.new_spec["cls"], "options": dict(options)}
         for _ in range(jobs):
             cluster.worker_spec.update(cluster.new_worker_spec())
         cluster.sync(_start, cluster)

@@ -7,9 +7,8 @@ lives, and takes over from a dead one:
 - From another machine or container, only signs of life are seen, one every 15 seconds. If the last one is at most a
   minute old, the holder lives. Else the lock is watched for a minute, because the clocks may differ.
 
-A holder that sleeps for longer may lose its lock to another machine. It notices this with its next sign of life and
-ends at the next task. The labels stay correct, because tasks of equal settings write equal bytes. File systems on
-which changes are seen more than a minute late are not supported.
+A holder that sleeps for longer may lose its lock to another machine. It notices this and ends at the next task. The
+labels stay correct, because tasks of equal settings write equal bytes. Changes must be seen within a minute.
 """
 
 from __future__ import annotations
