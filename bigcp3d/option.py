@@ -48,8 +48,7 @@ class Option:
     """Whether a plan lists the value among the settings that the user asked for. False if it says where the run takes
     place, may change when a run is resumed, or stands elsewhere in the plan."""
     help: str = ""
-    """What the argument means, with its unit. Default: the text below the field. Other arguments are named by their
-    options, such as ``--radius``."""
+    """What the argument means. Default: the text below the field, which names other arguments as ``--radius``."""
 
 
 @dataclass(frozen=True)

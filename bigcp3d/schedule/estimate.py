@@ -24,9 +24,7 @@ def estimate_diameter(
     scale_um: tuple[float, float, float] | None = Request.scale_um,
     on_event: Callable[[DiameterTrial], None] | None = None,
 ) -> Estimate:
-    """Guess the diameter of an image's cells: the one at which the model finds cells of that diameter.
-
-    Only the first time point is used.
+    """Guess the diameter of cells in the first time point: the one at which the model finds cells of that diameter.
 
     Parameters
     ----------

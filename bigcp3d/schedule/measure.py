@@ -6,6 +6,7 @@ Only the table is held in memory, never the volume.
 
 from __future__ import annotations
 
+import itertools
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager, nullcontext
 from dataclasses import dataclass
@@ -129,14 +130,12 @@ def measure_on(
         )
     if request.output is not None:
         check_output(request.output, lambda: table_path(what.labels), overwrite=request.overwrite)
-    done = 0
+    done = itertools.count(1)
 
     def told(parts: Iterable[CellSums]) -> Iterator[CellSums]:
-        nonlocal done
         for part in parts:
-            done += 1
             if on_event is not None:
-                on_event(BlocksRead(done, len(what.grid) * what.labels.times))
+                on_event(BlocksRead(next(done), len(what.grid) * what.labels.times))
             yield part
 
     def here(time: int) -> Iterator[CellSums]:
@@ -173,7 +172,6 @@ def _compute_on_dask(what: Measurement, machines: Machines) -> Iterator[Compute]
 
 
 def _tabulate(what: Measurement, merged: list[CellSums], work_dir: str | Path | None) -> Columns:
-    """The rows of all time points."""
     tables = []
     for time, cells in enumerate(merged):
         columns = what.tabulate(cells)

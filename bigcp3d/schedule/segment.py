@@ -10,6 +10,7 @@ import time as clock
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from dataclasses import asdict
+from functools import partial
 from pathlib import Path
 from typing import Any
 from uuid import uuid4
@@ -63,7 +64,7 @@ def plan_segmentation(source: str | Path, *, on_event: Observer | None = None, *
     >>> plan.shape, plan.execution.block
     ((24, 64, 64), (24, 32, 32))
     """
-    return _plan_and_check(Request(source, **arguments))[0]
+    return _plan_and_check(Request(source, **arguments))
 
 
 @takes(Request)
@@ -97,7 +98,7 @@ def segment(source: str | Path, *, on_event: Observer | None = None, **arguments
     """
     begin = clock.perf_counter()
     request = Request(source, **arguments)
-    plan, _ = _plan_and_check(request)
+    plan = _plan_and_check(request)
     observe: Observer = on_event or (lambda event: None)
     observe(RunPlanned(plan))
     with hold(plan) as held:
@@ -105,7 +106,6 @@ def segment(source: str | Path, *, on_event: Observer | None = None, **arguments
 
 
 def _segment(plan: Plan, request: Request, log: RunLog, held: Hold, begin: float) -> Summary:
-    """Run the plan while its lock is held."""
     run = Run(plan)
     resumed = check_start(plan, overwrite=request.overwrite)  # again: another run may have ended meanwhile
     if (ended := read_ended(plan)) is not None:
@@ -131,21 +131,21 @@ def _segment(plan: Plan, request: Request, log: RunLog, held: Hold, begin: float
 
 
 def _end(plan: Plan, summary: Summary, log: RunLog) -> Summary:
-    """Clean up after the labels are finished."""
     clean_up(plan)
     log.observe(RunFinished(summary))
     return summary
 
 
-def _plan_and_check(request: Request) -> tuple[Plan, bool]:
-    """The plan, and whether an earlier run began it. Makes every check that needs no voxels."""
+def _plan_and_check(request: Request) -> Plan:
+    """Make the plan and every check that needs no voxels."""
     plan = make_plan(request)
     if request.scheduler is None and request.executor == "dask":
         check_memory(plan, request.machines.limit_bytes)
     refuse_if_held(plan)
     if read_ended(plan) is None:
         check_run_table(plan, request)
-    return plan, check_start(plan, overwrite=request.overwrite)
+    check_start(plan, overwrite=request.overwrite)
+    return plan
 
 
 def _run_phase(execute: Execute, tasks: Iterable[Task], log: RunLog, held: Hold) -> None:
@@ -168,7 +168,7 @@ def _executor(plan: Plan, run: Run, request: Request, observe: Observer) -> Iter
     if request.executor == "serial":
         run.log.open()
         try:
-            yield lambda tasks, on_done, on_failed: execute_serially(run, tasks, on_done, on_failed)
+            yield partial(execute_serially, run)
         finally:
             run.log.close()
         return
@@ -183,7 +183,7 @@ def _executor(plan: Plan, run: Run, request: Request, observe: Observer) -> Iter
                 check_memory(plan, worker["memory_limit"], worker["nthreads"])
         observe(ClusterReady(client.dashboard_link or "", len(workers)))
         with run_on_workers(client, plan, gpus=request.machines.promises_gpus) as (plugin, gpus):
-            yield lambda tasks, on_done, on_failed: execute_on_dask(client, plugin, gpus, tasks, on_done, on_failed)
+            yield partial(execute_on_dask, client, plugin, gpus)
 
 
 def _create_labels(plan: Plan, run: Run, *, overwrite: bool) -> None:

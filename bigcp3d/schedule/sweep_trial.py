@@ -65,13 +65,11 @@ class RegionObjects:
         self.plan = plan
         self.found = find_objects(maps, mapped, plan.scope.tracked, plan.shape, limits_of(plan), threads=threads)
         sums = self.found.components.sums
-        numbers = dense_ids(sums, np.ones(len(sums), bool))
+        self.numbers = numbers = dense_ids(sums, np.ones(len(sums), bool))  # from 1, by the objects' first voxels
         wanted, factors = plan.scope.wanted, plan.output.label_factors
         seen = voting_box(wanted, factors, plan.shape)
         to_image = vote_labels if plan.votes else spread_labels
         self.numbered = to_image(self.found.label(seen, numbers), seen, wanted, factors, plan.shape)
-        """Number of the object of each voxel of the region; objects are numbered from 1 by their first voxels."""
-        self.numbers = numbers
         self.sums = replace(sums, image_vox=np.bincount(self.numbered.ravel(), minlength=len(sums) + 1)[numbers])
 
     @cached_property

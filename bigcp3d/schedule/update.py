@@ -7,6 +7,7 @@
                                   found.zarr     the region, segmented again
                                   <time>.npz     which cells stay, come and go; decided once
                                   lock.json
+    <store>.bigcp3d/<name>.update-run            work directory of the run that segments the region
 
 All changes are written down before the first voxel changes, and may be applied twice. So the same command resumes an
 update that was stopped. If the labels were replaced meanwhile, the update begins again.
@@ -18,6 +19,7 @@ import json
 import logging
 import math
 import shutil
+from collections import Counter
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -150,7 +152,7 @@ def _segment_and_replace(
     if not all(path.exists() for path in decided.values()):
         if not _is_there(store):
             ends = tuple(zip(around.start, around.stop, strict=True))
-            place = {"output": store, "name": "found", "work_dir": _run_folder(home), "roi": ends}
+            place = {"output": store, "name": "found", "work_dir": home.with_name(f"{home.name}-run"), "roi": ends}
             arguments = {**asdict(request), **place, "overwrite": False}
             del arguments["edited"]
             segment(**arguments, on_event=on_event)
@@ -160,12 +162,12 @@ def _segment_and_replace(
             next_id = max([next_id, *(int(i) + 1 for i in made.ids)])
             if next_id - 1 > largest_possible(target):
                 raise TargetError(
-                    f"{target.path}: labels of {target.dtype} hold ids up to {largest_possible(target)}, and new ids "
-                    f"go up to {next_id - 1}; convert the labels to a larger integer type"
+                    f"{target.path}: {target.dtype} holds ids up to {largest_possible(target)}, and new ids go up "
+                    f"to {next_id - 1}; convert the labels to a larger integer type"
                 )
             write_table(path, largest=next_id - 1, **asdict(made))
     found = open_labels(store, "found")
-    total = dict.fromkeys(("came", "gone", "same", "stayed"), 0)
+    total = Counter[str]()
     for time, path in decided.items():
         table = read_table(path)
         made = Replacement(
@@ -173,8 +175,7 @@ def _segment_and_replace(
         )
         replace_region(target, found, wanted, made, time=time)
         renew_pyramid(target, wanted, time=time)
-        more = {"came": len(made.ids), "gone": made.gone, "same": made.same, "stayed": len(made.staying)}
-        total = {name: total[name] + more[name] for name in total}
+        total.update(came=len(made.ids), gone=made.gone, same=made.same, stayed=len(made.staying))
     return Updated(str(target.path), **total)
 
 
@@ -207,7 +208,7 @@ def _begin(request: UpdateRequest, home: Path, labels: str) -> None:
         if then["labels"] != labels:
             log.warning("%s: removing an unfinished update, because its labels were replaced since", home)
             path.replace(home / ENDED)
-            shutil.rmtree(_run_folder(home), ignore_errors=True)
+            shutil.rmtree(home.with_name(f"{home.name}-run"), ignore_errors=True)
             _clear(home)
         elif then != now:
             changed = [f"{name}: {then.get(name)} then, {now[name]} now" for name in now if then.get(name) != now[name]]
@@ -216,11 +217,6 @@ def _begin(request: UpdateRequest, home: Path, labels: str) -> None:
                 "command that began it, so that the labels become complete"
             )
     write_atomically(path, lambda file: file.write(text.encode()))
-
-
-def _run_folder(home: Path) -> Path:
-    """Work directory of the run that segments the region."""
-    return home.with_name(f"{home.name}-run")
 
 
 def _clear(home: Path) -> None:

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Annotated, Any, Literal
+from typing import Annotated, Literal
 
 import yaml
 from pydantic import BaseModel, ByteSize, ConfigDict, Field, PositiveInt, ValidationError
@@ -93,6 +93,7 @@ class SshConfig(Workers):
 
 
 ClusterConfig = QueueConfig | SshConfig
+GPU_SECTIONS: Mapping[type[Form], type[Form]] = {QueueConfig: QueueGpu, SshConfig: SshGpu}
 FORMS: Mapping[str, type[ClusterConfig]] = {**dict.fromkeys(QUEUES, QueueConfig), "ssh": SshConfig}
 
 
@@ -100,10 +101,9 @@ def read_config(kind: str, path: str | Path | None) -> ClusterConfig:
     """Read the file of a kind of cluster; raises an `InputError` if it is missing or wrong."""
     form = FORMS[kind]
     if path is None:
+        keys = ", ".join(name for name, field in form.model_fields.items() if field.is_required())
         raise InputError(
-            f"cluster {kind} needs --cluster-config FILE.yaml; required: "
-            f"{', '.join(name for name, field in form.model_fields.items() if field.is_required())}; there is an "
-            f"example in deploy/{kind}.yaml"
+            f"cluster {kind} needs --cluster-config FILE.yaml; required: {keys}; example: deploy/{kind}.yaml"
         )
     try:
         content = yaml.safe_load(Path(path).read_bytes())
@@ -126,18 +126,10 @@ def _complaints(form: type[Form], error: ValidationError) -> list[str]:
         where = [part for part in item["loc"] if isinstance(part, str)]
         key = ".".join(where)
         if item["type"] == "extra_forbidden":
-            known = _form_at(form, where[:-1]).model_fields
+            known = (form if len(where) == 1 else GPU_SECTIONS[form]).model_fields
             said.append(f"unknown key {key!r}; known are {', '.join(sorted(known))}")
         elif item["type"] == "missing":
             said.append(f"{key!r} is missing")
         else:
             said.append(f"{key!r} is {item['input']!r}: {item['msg']}")
     return said
-
-
-def _form_at(form: type[Form], where: list[str]) -> type[Form]:
-    """The form of a section: ``gpu`` is the only one."""
-    for name in where:
-        inner: Any = form.model_fields[name].annotation
-        form = next(kind for kind in getattr(inner, "__args__", (inner,)) if issubclass(kind, Form))
-    return form

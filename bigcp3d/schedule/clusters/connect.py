@@ -38,14 +38,14 @@ def connect(machines: Machines, *, gpu_threads: int = 0) -> Iterator[Client]:
         if machines.scheduler is not None:
             yield stack.enter_context(_client_of(machines.scheduler, security))
             return
-        stack.enter_context(dask.config.set(settings_of(machines, security)))
+        stack.enter_context(dask.config.set(dask_settings(machines, security)))
         cluster = stack.enter_context(_start(machines, gpu_threads, security))
         client = stack.enter_context(Client(cluster, security=security, set_as_default=False))
         _wait_for_one(client, machines.cluster)
         yield client
 
 
-def settings_of(machines: Machines, security: Security | None) -> dict[str, Any]:
+def dask_settings(machines: Machines, security: Security | None) -> dict[str, Any]:
     """Dask's configuration for a cluster that is started here. Processes over SSH inherit it."""
     environ = {**dask.config.get("distributed.nanny.pre-spawn-environ"), **WORKER_ENVIRONMENT}
     settings = {"distributed.nanny.pre-spawn-environ": environ, **as_dask_settings(security)}
@@ -80,7 +80,6 @@ def _start(machines: Machines, gpu_threads: int, security: Security | None) -> A
 
 
 def _client_of(address: str, security: Security | None) -> Client:
-    """A client of a running scheduler."""
     scheme = address.partition("://")[0] if "://" in address else None
     if security is not None and scheme not in (None, "tls"):
         raise InputError(f"--tls was given with the scheduler {address}; with TLS its address is tls://host:port")

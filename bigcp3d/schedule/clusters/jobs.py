@@ -13,14 +13,15 @@ from typing import Any
 from distributed import Security, SpecCluster, Status
 
 from bigcp3d.errors import InputError
-from bigcp3d.schedule.clusters.check_installed import require, require_command
-from bigcp3d.schedule.clusters.config import QueueConfig
+from bigcp3d.schedule.clusters.config import QueueConfig, QueueGpu
 from bigcp3d.schedule.clusters.requested_machines import Size
 from bigcp3d.schedule.clusters.restart_ended_jobs import AdaptiveWithRestarts
-from bigcp3d.schedule.clusters.this_machine import WORKER_ENVIRONMENT
+from bigcp3d.schedule.clusters.this_machine import WORKER_ENVIRONMENT, require, require_command
 
-CLASSES = {"slurm": "SLURMCluster", "lsf": "LSFCluster", "pbs": "PBSCluster"}
-COMMANDS = {"slurm": "sbatch", "lsf": "bsub", "pbs": "qsub"}
+CLASS_AND_COMMAND = {"slurm": ("SLURMCluster", "sbatch"), "lsf": ("LSFCluster", "bsub"), "pbs": ("PBSCluster", "qsub")}
+"""Class in dask-jobqueue, and the command that submits a job."""
+
+EXPORTS = [f"export {name}={value}" for name, value in WORKER_ENVIRONMENT.items()]
 PRIVATE = ["--dashboard-address", "127.0.0.1:0"]
 """Only this machine sees a worker's HTTP server. With ``--no-dashboard`` it would listen on all interfaces."""
 
@@ -31,8 +32,9 @@ LEAVE_BEFORE_S = 120
 def start_jobs(kind: str, config: QueueConfig, size: Size, security: Security | None) -> SpecCluster:
     """Start a scheduler here and submit the first jobs; raises an `InputError` if the queue refuses them."""
     require("dask_jobqueue", kind)
-    require_command(COMMANDS[kind], kind)
-    cls = getattr(importlib.import_module("dask_jobqueue"), CLASSES[kind])
+    class_name, command = CLASS_AND_COMMAND[kind]
+    require_command(command, kind)
+    cls = getattr(importlib.import_module("dask_jobqueue"), class_name)
     interface = config.scheduler_interface or config.interface
     _check_interface(interface)
     cluster: SpecCluster = cls(
@@ -42,9 +44,10 @@ def start_jobs(kind: str, config: QueueConfig, size: Size, security: Security | 
     )
     try:
         jobs = -(-size.least // config.workers_per_job)
-        for number in range(config.gpu.workers if config.gpu else 0):
-            options = {**cluster.new_spec["options"], **gpu_options(kind, config)}
-            cluster.worker_spec[f"gpu-{number}"] = {"cls": cluster.new_spec["cls"], "options": options}
+        if config.gpu is not None:
+            options = {**cluster.new_spec["options"], **gpu_options(kind, config, config.gpu)}
+            for number in range(config.gpu.workers):
+                cluster.worker_spec[f"gpu-{number}"] = {"cls": cluster.new_spec["cls"], "options": dict(options)}
         for _ in range(jobs):
             cluster.worker_spec.update(cluster.new_worker_spec())
         cluster.sync(_start, cluster)
@@ -99,17 +102,14 @@ def job_options(kind: str, config: QueueConfig) -> dict[str, Any]:
         "job_name": "bigcp3d",
         "job_extra_directives": list(config.directives),
         "job_directives_skip": list(config.skip_directives),
-        "job_script_prologue": [*_exports(), *config.prologue],
+        "job_script_prologue": [*EXPORTS, *config.prologue],
         "worker_extra_args": [*PRIVATE, *_lifetime(kind, config.walltime)],
     }
     return {name: value for name, value in options.items() if value is not None}
 
 
-def gpu_options(kind: str, config: QueueConfig) -> dict[str, Any]:
+def gpu_options(kind: str, config: QueueConfig, gpu: QueueGpu) -> dict[str, Any]:
     """The options that differ for a job with a GPU, which has one worker."""
-    gpu = config.gpu
-    if gpu is None:
-        raise ValueError("this cluster has no section gpu")
     walltime = gpu.walltime or config.walltime
     options: dict[str, Any] = {
         "cores": gpu.threads,
@@ -119,14 +119,10 @@ def gpu_options(kind: str, config: QueueConfig) -> dict[str, Any]:
         "walltime": walltime,
         "job_name": "bigcp3d-gpu",
         "job_extra_directives": [*config.directives, *gpu.directives],
-        "job_script_prologue": [*_exports(), *(config.prologue if gpu.prologue is None else gpu.prologue)],
+        "job_script_prologue": [*EXPORTS, *(config.prologue if gpu.prologue is None else gpu.prologue)],
         "worker_extra_args": [*PRIVATE, *_lifetime(kind, walltime), "--resources", f"GPU={gpu.threads}"],
     }
     return {name: value for name, value in options.items() if value is not None}
-
-
-def _exports() -> list[str]:
-    return [f"export {name}={value}" for name, value in WORKER_ENVIRONMENT.items()]
 
 
 def _lifetime(kind: str, walltime: str | None) -> list[str]:

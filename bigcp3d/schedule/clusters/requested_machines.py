@@ -52,9 +52,7 @@ class Machines:
     def check(self) -> None:
         """Raise an `InputError` for settings that are wrong or contradict each other."""
         if self.scheduler is not None and not ADDRESS.fullmatch(self.scheduler):
-            raise InputError(
-                f"scheduler is {self.scheduler!r}; give the address that `dask scheduler` prints, such as tcp://host:8786"
-            )
+            raise InputError(f"scheduler is {self.scheduler!r}; give its address, such as tcp://host:8786")
         if self.cluster not in KINDS:
             raise InputError(
                 f"cluster is {self.cluster!r}; known are {', '.join(KINDS)}; on anything else (Kubernetes, say) start "

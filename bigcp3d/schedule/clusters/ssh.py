@@ -9,8 +9,8 @@ from distributed import Security, SpecCluster
 from distributed.deploy.ssh import Scheduler, Worker
 
 from bigcp3d.errors import InputError
-from bigcp3d.schedule.clusters.check_installed import require
 from bigcp3d.schedule.clusters.config import SshConfig
+from bigcp3d.schedule.clusters.this_machine import require
 
 
 def start_over_ssh(config: SshConfig, security: Security | None) -> SpecCluster:

@@ -1,8 +1,14 @@
-"""The cores, memory and GPUs of this machine, and environment variables of workers. Imports no Dask."""
+"""What this machine has: cores, memory, GPUs, packages and commands. Imports no Dask."""
 
 from __future__ import annotations
 
+import importlib.util
 import os
+import shutil
+
+from bigcp3d.errors import InputError
+
+EXTRA_OF = {"dask_jobqueue": "jobqueue", "asyncssh": "ssh"}
 
 WORKER_ENVIRONMENT = {
     "MALLOC_TRIM_THRESHOLD_": str(2**28),
@@ -43,3 +49,21 @@ def visible_gpus() -> list[str]:
     count = torch.cuda.device_count() if torch.cuda.is_available() else 0
     named = [name.strip() for name in os.environ.get("CUDA_VISIBLE_DEVICES", "").split(",") if name.strip()]
     return named[:count] if named else [str(number) for number in range(count)]
+
+
+def require(module: str, kind: str) -> None:
+    """Raise an `InputError` if a package is not installed, with the command that installs it."""
+    if importlib.util.find_spec(module) is None:
+        raise InputError(
+            f"cluster {kind} needs the package {module.replace('_', '-')}, which is not installed; "
+            f"pip install 'bigcp3d[{EXTRA_OF[module]}]'"
+        )
+
+
+def require_command(command: str, kind: str) -> None:
+    """Raise an `InputError` if a command of a queue is not installed."""
+    if shutil.which(command) is None:
+        raise InputError(
+            f"cluster {kind} needs the command {command}, which is not on this machine's PATH; run bigcp3d where jobs "
+            "are submitted, or start workers by hand and give --scheduler"
+        )

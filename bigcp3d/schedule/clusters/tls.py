@@ -15,6 +15,7 @@ from distributed import Security
 from bigcp3d.errors import InputError
 
 FILES = {"ca_file": "ca.pem", "cert": "cert.pem", "key": "key.pem"}
+OURS = ("cert", "key")
 ROLES = ("client", "scheduler", "worker")
 
 
@@ -34,7 +35,7 @@ def load_security(folder: str | Path | None) -> Security | None:
         context.load_cert_chain(paths["cert"], paths["key"])
     except (ssl.SSLError, OSError) as error:
         raise InputError(f"the TLS files in {folder} cannot be used: {error}") from error
-    ours = {f"tls_{role}_{what}": str(paths[what]) for role in ROLES for what in ("cert", "key")}
+    ours = {f"tls_{role}_{what}": str(paths[what]) for role in ROLES for what in OURS}
     return Security(require_encryption=True, tls_ca_file=str(paths["ca_file"]), **ours)
 
 
@@ -42,10 +43,6 @@ def as_dask_settings(security: Security | None) -> dict[str, Any]:
     """The same settings as Dask's configuration, for processes that inherit it."""
     if security is None:
         return {}
-    settings: dict[str, Any] = {"distributed.comm.require-encryption": True}
-    for role in ROLES:
-        for what, value in security.get_tls_config_for_role(role).items():
-            if what in FILES and what != "ca_file":
-                settings[f"distributed.comm.tls.{role}.{what}"] = value
-    settings["distributed.comm.tls.ca-file"] = security.get_tls_config_for_role("client")["ca_file"]
-    return settings
+    settings = {"require-encryption": True, "tls.ca-file": security.tls_ca_file}  # type: ignore[attr-defined]
+    settings |= {f"tls.{role}.{what}": getattr(security, f"tls_{role}_{what}") for role in ROLES for what in OURS}
+    return {f"distributed.comm.{name}": value for name, value in settings.items()}

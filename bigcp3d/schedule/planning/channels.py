@@ -21,36 +21,21 @@ def choose_channels(image: ImageInfo, request: Request) -> tuple[ModelCard, tupl
     card = load_card(request.model)
     more = min(max(len(wanted) - card.channels, 0), card.optional_channels)
     card = card.model_copy(update={"channels": card.channels + more})
-    if not wanted:
-        wanted = _usual_channels(image, card)
+    if not wanted and card.channels == 1:
+        wanted = [0]
+    elif not wanted and set(card.channel_names) <= set(image.channel_names):
+        wanted = list(card.channel_names)
     channels = tuple(check_channel(image, channel) for channel in wanted)
-    if request.maps is not None:
+    if channels and request.maps is not None:
         return card, channels
     if len(channels) != card.channels:
         named = f" ({', '.join(card.channel_names)})" if card.channel_names else ""
+        choice = ", or ".join([f"0 to {image.channels - 1}", *filter(None, [", ".join(image.channel_names)])])
         raise InputError(
             f"model {request.model} takes {card.channels} input channel(s){named}, and {len(channels)} were given; "
-            f"give --channel once for each, in this order ({_choice(image)})"
+            f"give --channel once for each, in this order; {image.path} has {choice}"
         )
     if card.channel_names and set(wanted) == set(card.channel_names) and list(wanted) != list(card.channel_names):
         names = ", ".join(card.channel_names)
         log.warning("model %s takes the channels %s, which were given in another order", request.model, names)
     return card, channels
-
-
-def _usual_channels(image: ImageInfo, card: ModelCard) -> list[int | str]:
-    """The first channel, or the channels with the names that the model knows."""
-    if card.channels == 1:
-        return [0]
-    if card.channel_names and set(card.channel_names) <= set(image.channel_names):
-        return list(card.channel_names)
-    named = f": {', '.join(card.channel_names)}" if card.channel_names else ""
-    raise InputError(
-        f"model {card.name} takes {card.channels} input channels{named}; which are they in {image.path}? "
-        f"Give --channel once for each, in this order ({_choice(image)})"
-    )
-
-
-def _choice(image: ImageInfo) -> str:
-    names = f", or {', '.join(image.channel_names)}" if image.channel_names else ""
-    return f"0 to {image.channels - 1}{names}"

@@ -13,7 +13,6 @@ from bigcp3d.edge.models.model_families import model_hash
 from bigcp3d.edge.stores.places import is_address, place, refuse_address
 from bigcp3d.errors import InputError
 from bigcp3d.pure.boxes import Vec3, vec3
-from bigcp3d.pure.grid import Factors
 from bigcp3d.pure.group.objects import Filters
 from bigcp3d.pure.memory import format_bytes
 from bigcp3d.pure.predict.patches import choose_patch
@@ -148,7 +147,9 @@ def _prediction(request: Request, card: ModelCard, shape: Vec3) -> Prediction:
 
 
 def _output(request: Request, image: ImageInfo, grids: Grids, block: Vec3) -> Output:
-    shard = _label_block(block, grids.label_factors)
+    sides = [max(1, round(b * f)) for b, f in zip(block, grids.label_factors, strict=True)]
+    # about a block of the working grid; in whole chunks, unless it is smaller than a chunk
+    shard = vec3(CHUNK * round(side / CHUNK) if 4 * side >= 3 * CHUNK else side for side in sides)
     target = plan_labels(image, request.output, request.name, shard=shard, level=grids.labels_level)
     return Output(target=target, label_factors=grids.label_factors)
 
@@ -187,12 +188,6 @@ def choose_precision(request: Request, card: ModelCard) -> str:
     from bigcp3d.pure.predict.run_network import fast_precision  # imports torch, which takes seconds
 
     return fast_precision(device_here())
-
-
-def _label_block(block: Vec3, factors: Factors) -> Vec3:
-    """A block of the label image about as large as a block of the working grid, in whole chunks if not smaller."""
-    sides = [max(1, round(b * f)) for b, f in zip(block, factors, strict=True)]
-    return vec3(CHUNK * round(side / CHUNK) if 4 * side >= 3 * CHUNK else side for side in sides)
 
 
 def check_memory(plan: Plan, limit_bytes: int, threads: int = 1) -> None:

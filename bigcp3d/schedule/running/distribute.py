@@ -25,8 +25,6 @@ from bigcp3d.work.passes.passes import Counts, perform
 from bigcp3d.work.plan.plan import Plan
 from bigcp3d.work.run.run import Run
 
-logger = logging.getLogger(__name__)
-
 RETRIES = 2
 
 

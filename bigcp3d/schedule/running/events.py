@@ -51,7 +51,7 @@ class BlockDone(Event):
 
     ``index`` is (z, y, x), with the level in front for ``pyramid``; ``voxels`` are those of the block without halo.
     ``seconds`` is the time on the ``worker`` (``host:pid``): 0 and empty if an earlier run has done it. ``done`` of
-    ``total`` blocks of the pass are finished now. ``gpu_peak_bytes`` is the most memory used on the worker's GPU.
+    ``total`` blocks of the pass are finished. ``gpu_peak_bytes`` is the most memory used on the worker's GPU.
     """
 
     name: str

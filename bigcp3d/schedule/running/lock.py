@@ -1,15 +1,14 @@
 """Locks: only one run at a time uses a work directory, and the labels that it writes.
 
-A run locks its work directory and the default work directory of its labels, if that is another one. A second run is
-refused while the first lives, and takes over from a dead one:
+A run locks its work directory and the default work directory of its labels. A second run is refused while the first
+lives, and takes over from a dead one:
 
 - On the same machine, the process is looked up by its number and the time when it began.
-- From another machine, host or container, only signs of life are seen, one every 15 seconds. If the last one is at most
-  a minute old, the holder lives. Else the lock is watched for a minute, because the clocks may differ.
+- From another machine or container, only signs of life are seen, one every 15 seconds. If the last one is at most a
+  minute old, the holder lives. Else the lock is watched for a minute, because the clocks may differ.
 
-A holder that is stopped for longer (a laptop that sleeps) may lose its lock to another machine. It notices this with
-its next sign of life and ends at the next task. The labels stay correct, because tasks of equal settings write equal
-bytes. File systems on which changes are seen more than a minute late are not supported.
+A holder that sleeps for longer may lose its lock to another machine. It notices this and ends at the next task. The
+labels stay correct, because tasks of equal settings write equal bytes. Changes must be seen within a minute.
 """
 
 from __future__ import annotations

@@ -11,7 +11,7 @@ from bigcp3d.errors import BigCP3DError, BlockError
 from bigcp3d.pure.boxes import Box, vec3
 from bigcp3d.schedule.running.events import BlockDone, BlockFailed, Observer, PassStarted, Summary, Warned
 from bigcp3d.schedule.running.serial import Failures
-from bigcp3d.schedule.running.tasks import Task
+from bigcp3d.schedule.running.tasks import Task, count_passes
 from bigcp3d.work.passes.passes import Counts
 from bigcp3d.work.plan.plan import Plan
 from bigcp3d.work.run.task_costs import read_spent
@@ -35,12 +35,9 @@ class RunLog:
 
     def start(self, tasks: list[Task]) -> None:
         """Begin a phase."""
-        phase, voxels = Counter(task.key[0] for task in tasks), Counter[str]()
-        for task in tasks:
-            voxels[task.key[0]] += task.voxels
-        self.all.update(phase)
-        for name, number in phase.items():
-            self.observe(PassStarted(name, number, voxels[name]))
+        for name, (number, voxels) in count_passes(tasks).items():
+            self.all[name] += number
+            self.observe(PassStarted(name, number, voxels))
 
     def add(self, task: Task, counts: Counts) -> None:
         """Count a finished task."""

@@ -38,8 +38,7 @@ class State(Enum):
 
     NEW = "nothing"
     FOREIGN = "files that are not bigcp3d's"
-    UNREADABLE = "a plan that this version does not understand"
-    OTHER = "an unfinished run with other settings"
+    OTHER = "an unfinished run"
     KEPT = "kept maps of a finished run"
     RESUMABLE = "an unfinished run with this plan"
     ENDED = "a run with this plan that has finished its labels, and was stopped while it cleaned up"
@@ -57,7 +56,7 @@ def find_state(plan: Plan) -> State:
     try:
         then = read_plan(work.root)
     except InputError:
-        return State.UNREADABLE
+        return State.OTHER
     if work.finished.exists():
         return State.KEPT
     return State.OTHER if _differences(plan, then) else State.RESUMABLE
@@ -72,16 +71,17 @@ def check_start(plan: Plan, *, overwrite: bool) -> bool:
     _refuse_maps_that_would_go(plan)
     if state is State.FOREIGN:
         raise TargetError(f"work directory {root} is not empty and not bigcp3d's; give another --work-dir")
-    taken = state in (State.OTHER, State.UNREADABLE) or (state is State.KEPT and not _starts_here(plan))
+    taken = state is State.OTHER or (state is State.KEPT and not _starts_here(plan))
     if taken and not overwrite:
         raise _refusal(plan, state)
     if resumed := state is State.RESUMABLE:
         _refuse_what_was_given_up(plan)
         _refuse_labels_of_others(plan)
+    least_bytes = sum(disk_bytes(plan).values()) // 10  # what is written even if it compresses well
     began = resumed and WorkDir.of(plan).read_once("creating") is not None
-    check_target(plan.output.target, overwrite=overwrite or began, need_bytes=_least_disk_bytes(plan))
+    check_target(plan.output.target, overwrite=overwrite or began, need_bytes=least_bytes)
     if is_address(plan.output.target.group):
-        check_space(root, _least_disk_bytes(plan))
+        check_space(root, least_bytes)
     return resumed
 
 
@@ -92,11 +92,10 @@ def _refusal(plan: Plan, state: State) -> TargetError:
         differing = _differences(plan, read_plan(root))
     except InputError as error:
         return TargetError(f"{error}; another --name or --work-dir leaves it as it is")
-    held = "kept maps of a finished run" if state is State.KEPT else "an unfinished run"
     why = f" with other settings ({'; '.join(differing)})" if differing else ""
     return TargetError(
-        f"{root} holds {held}{why}; repeat the command that began it to carry on, give another --name or --work-dir, "
-        "or --overwrite to discard it"
+        f"{root} holds {state.value}{why}; repeat the command that began it to carry on, give another --name or "
+        "--work-dir, or --overwrite to discard it"
     )
 
 
@@ -145,11 +144,6 @@ def _refuse_labels_of_others(plan: Plan) -> None:
 def _starts_here(plan: Plan) -> bool:
     """Whether a run starts from maps that are kept in its own work directory."""
     return plan.given.maps is not None and same_place(plan.given.maps, plan.storage.work_dir)
-
-
-def _least_disk_bytes(plan: Plan) -> int:
-    """What a run writes even if it compresses well: a tenth of the uncompressed size."""
-    return sum(disk_bytes(plan).values()) // 10
 
 
 def prepare(plan: Plan, *, resumed: bool, overwrite: bool) -> None:

@@ -16,7 +16,7 @@ from bigcp3d.edge.workdir.records import list_passes, read_records
 from bigcp3d.errors import InputError
 from bigcp3d.schedule.planning.find_kept_maps import default_work_dir
 from bigcp3d.schedule.running.lock import describe_holder
-from bigcp3d.schedule.running.tasks import label_tasks, object_tasks
+from bigcp3d.schedule.running.tasks import count_passes, label_tasks, object_tasks
 from bigcp3d.work.plan.plan import PLAN_FILE, Plan, read_plan
 from bigcp3d.work.run.task_costs import TaskSpent, read_spent
 from bigcp3d.work.run.work_dir import WorkDir, find_work_dirs
@@ -75,11 +75,7 @@ def read_status(work_dir: Path) -> RunStatus:
     work = WorkDir(work_dir)  # the plan may name it by another path
     holder, lives = describe_holder(lock) or ("", False)
     held = lock.read()
-    tasks, voxels = Counter[str](), Counter[str]()
-    for make in (object_tasks, label_tasks):
-        for task in make(plan):
-            tasks[task.key[0]] += 1
-            voxels[task.key[0]] += task.voxels
+    counts = count_passes([*object_tasks(plan), *label_tasks(plan)])
     done = read_spent(work, plan.where.times)
     return RunStatus(
         work_dir=str(work_dir),
@@ -87,7 +83,7 @@ def read_status(work_dir: Path) -> RunStatus:
         state="running" if lives else "finished" if work.finished.exists() else "stopped",
         holder=holder,
         since=held[0].since if lives and held is not None and held[0] is not None else 0.0,
-        passes=[PassTotal(name, count, voxels[name]) for name, count in tasks.items()],
+        passes=[PassTotal(name, *count) for name, count in counts.items()],
         done=done,
         failed=list(_failures(work, plan, {(task.name, task.time, task.index) for task in done})),
     )
@@ -113,7 +109,6 @@ def describe_leftovers(store: str | Path) -> Iterator[str]:
 
 
 def _failures(work: WorkDir, plan: Plan, done: set[tuple[str, int, tuple[int, ...]]]) -> Iterator[str]:
-    """Errors of tasks that failed and are still not done."""
     for time in plan.where.times:
         folder = work.failures(time)
         for label in list_passes(folder):

@@ -12,7 +12,7 @@ The label arrays are made between the phases, because their dtype follows from t
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from heapq import heappop, heappush
 
@@ -63,7 +63,6 @@ def object_tasks(plan: Plan) -> Iterator[Task]:
 
 
 def _map_tasks(plan: Plan, time: int) -> Iterator[Task]:
-    """Tasks from the image to maps."""
     yield Task(("normalise", time, ONCE), (), 0)
     if plan.given.maps is not None:
         return
@@ -78,7 +77,6 @@ def _map_tasks(plan: Plan, time: int) -> Iterator[Task]:
 
 
 def _block_tasks(plan: Plan, inputs: Inputs, time: int) -> Iterator[Task]:
-    """Tasks from maps to objects."""
     grid, scope = plan.grid, plan.scope
     tracked, clustered = grid.touching(scope.tracked), grid.touching(scope.clustered)
     maps_pass = "merge" if plan.patch_blocks.hand_over else "predict"
@@ -135,6 +133,15 @@ def label_tasks(plan: Plan) -> Iterator[Task]:
                 if needs:
                     written.add(index)
                     yield Task(_label_key(level, time, index), needs, core.size)
+
+
+def count_passes(tasks: Iterable[Task]) -> dict[str, tuple[int, int]]:
+    """The number of tasks of each pass, and of their voxels."""
+    counts: dict[str, tuple[int, int]] = {}
+    for task in tasks:
+        number, voxels = counts.get(task.key[0], (0, 0))
+        counts[task.key[0]] = number + 1, voxels + task.voxels
+    return counts
 
 
 def _label_key(level: int, time: int, index: Vec3) -> Key:

@@ -117,16 +117,16 @@ def test_a_gpu_worker_of_two_threads_counts_for_two(written):
     ("module", "kind", "extra"), [("dask_jobqueue", q, "jobqueue") for q in QUEUES] + [("asyncssh", "ssh", "ssh")]
 )
 def test_a_missing_package_is_told_with_the_command_that_installs_it(monkeypatch, module, kind, extra):
-    from bigcp3d.schedule.clusters import check_installed
+    from bigcp3d.schedule.clusters import this_machine
 
-    monkeypatch.setattr(check_installed.importlib.util, "find_spec", lambda name: None)
+    monkeypatch.setattr(this_machine.importlib.util, "find_spec", lambda name: None)
     with pytest.raises(InputError, match=rf"pip install 'bigcp3d\[{extra}\]'"):
-        check_installed.require(module, kind)
+        this_machine.require(module, kind)
 
 
 def test_a_missing_queue_is_told(monkeypatch):
-    from bigcp3d.schedule.clusters import check_installed
+    from bigcp3d.schedule.clusters import this_machine
 
     monkeypatch.setenv("PATH", "")
     with pytest.raises(InputError, match="needs the command bsub"):
-        check_installed.require_command("bsub", "lsf")
+        this_machine.require_command("bsub", "lsf")

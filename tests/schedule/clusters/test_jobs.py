@@ -49,7 +49,7 @@ def test_a_job_asks_for_the_sum_of_its_workers_and_each_worker_for_its_own(kind,
 def test_a_job_with_a_gpu_has_one_worker_that_offers_it(kind, tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     config = read_config(kind, ROOT / "deploy" / f"{kind}.yaml")
-    text = script(kind, {**job_options(kind, config), **gpu_options(kind, config)})
+    text = script(kind, {**job_options(kind, config), **gpu_options(kind, config, config.gpu)})
     assert [line for line in GPU_HEADS[kind] if line not in text] == [], text
     assert re.search(r"--nthreads 2 --memory-limit 32\.00GiB --nanny", text)
     assert text.rstrip().endswith("--resources GPU=2")

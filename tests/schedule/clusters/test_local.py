@@ -120,6 +120,6 @@ def test_an_adaptive_cluster_gives_the_same_labels(whole, tissue_store, random_m
 
 
 def test_local_workers_keep_the_memory_of_a_patch():
-    settings = connect.settings_of(Machines(), None)["distributed.nanny.pre-spawn-environ"]
+    settings = connect.dask_settings(Machines(), None)["distributed.nanny.pre-spawn-environ"]
     assert settings.items() >= this_machine.WORKER_ENVIRONMENT.items()
     assert "OMP_NUM_THREADS" in settings, "what Dask sets stays"
