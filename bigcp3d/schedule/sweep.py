@@ -30,7 +30,7 @@ from bigcp3d.schedule.running.serial import execute_serially
 from bigcp3d.schedule.running.start import prepare
 from bigcp3d.schedule.running.tasks import object_tasks
 from bigcp3d.schedule.sweep_trial import RegionObjects, Trial, limits_of
-from bigcp3d.work.passes.intake import normalise
+from bigcp3d.work.passes.normalise_pass import normalise
 from bigcp3d.work.plan.memory_and_disk import worker_bytes
 from bigcp3d.work.plan.plan import Plan
 from bigcp3d.work.run.run import Run

@@ -16,7 +16,7 @@ from numpy.typing import NDArray
 
 from bigcp3d.pure.boxes import Vec3, vec3
 from bigcp3d.pure.learn.targets import dense_labels, label_centroids
-from bigcp3d.pure.tissue.tissue_noise import join, noise_row
+from bigcp3d.pure.tissue.position_hashes import join, noise_row
 
 Float32 = NDArray[np.float32]
 Labels = NDArray[np.int32]

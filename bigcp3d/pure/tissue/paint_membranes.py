@@ -15,8 +15,8 @@ from scipy import ndimage
 from bigcp3d.pure.boxes import vec3
 from bigcp3d.pure.learn.targets import dense_labels, label_centroids
 from bigcp3d.pure.tissue.deform import draw_noise
+from bigcp3d.pure.tissue.position_hashes import gaussian_taps
 from bigcp3d.pure.tissue.tissue_light import expose, stain_membranes
-from bigcp3d.pure.tissue.tissue_noise import gaussian_taps
 
 Float32 = NDArray[np.float32]
 

@@ -19,10 +19,10 @@ from numpy.typing import NDArray
 
 from bigcp3d.errors import InputError
 from bigcp3d.pure.boxes import Box
+from bigcp3d.pure.tissue.position_hashes import blur_valid, gaussian_taps
 from bigcp3d.pure.tissue.tissue_cells import Cells, empty_noise, make_cells
 from bigcp3d.pure.tissue.tissue_light import GRAIN_SITES, expose, stain_membranes, stain_nuclei
 from bigcp3d.pure.tissue.tissue_nearest_cell import find_nearest_cells, list_candidates
-from bigcp3d.pure.tissue.tissue_noise import blur_valid, gaussian_taps
 from bigcp3d.pure.tissue.tissue_random import random_tissue
 from bigcp3d.pure.tissue.tissue_settings import Tissue, three
 

@@ -15,7 +15,7 @@ import numpy as np
 from numba import njit
 from numpy.typing import NDArray
 
-from bigcp3d.pure.tissue.tissue_noise import join, mix, noise_at, signed
+from bigcp3d.pure.tissue.position_hashes import join, mix, noise_at, signed
 
 LIMIT = 1.0
 """A voxel at least this far from every cell stays empty."""

@@ -1,7 +1,7 @@
 """From cells to an image: light of the stained cells, and after a blur the camera's counts with their noise.
 
 Both depend on a voxel's cell and its six neighbours' cells, on smooth noise and on hashes of the voxel's global index,
-never on the box. The blur between them is `bigcp3d.pure.tissue.tissue_noise.blur_valid`.
+never on the box. The blur between them is `bigcp3d.pure.tissue.position_hashes.blur_valid`.
 """
 
 from __future__ import annotations
@@ -11,7 +11,7 @@ import math
 import numpy as np
 from numba import njit
 
-from bigcp3d.pure.tissue.tissue_noise import bell, join, noise_row, signed
+from bigcp3d.pure.tissue.position_hashes import bell, join, noise_row, signed
 
 UNEVEN_SITES = 2.5
 """Wavelength of slow changes in brightness, in sites."""

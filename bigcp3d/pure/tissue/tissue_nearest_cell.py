@@ -13,8 +13,8 @@ import math
 import numpy as np
 from numba import njit
 
+from bigcp3d.pure.tissue.position_hashes import join, noise_row
 from bigcp3d.pure.tissue.tissue_cells import LIMIT
-from bigcp3d.pure.tissue.tissue_noise import join, noise_row
 
 REACH = 2
 WARP_SITES = 1.6

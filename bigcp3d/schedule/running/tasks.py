@@ -2,7 +2,7 @@
 
 A task is a pass on a block, with the key ``(name, time, index)``. Every task follows those that it waits for, so the
 serial executor runs the list from start to end; Dask gets the same list. Which blocks it reads follows from geometry
-(`bigcp3d.work.plan.blocks_read`), so blocks may be thinner than a halo::
+(`bigcp3d.work.plan.task_inputs`), so blocks may be thinner than a halo::
 
     normalise -> predict -> [merge ->] track -> cluster -> [join -> check, vote ->] resolve   phase "objects"
     label -> pyramid                                                                         phase "labels"
@@ -18,8 +18,8 @@ from heapq import heappop, heappush
 
 from bigcp3d.pure.boxes import Vec3
 from bigcp3d.pure.label.pooling import pool_read_box
-from bigcp3d.work.plan.blocks_read import Inputs
 from bigcp3d.work.plan.plan import Plan
+from bigcp3d.work.plan.task_inputs import Inputs
 from bigcp3d.work.run.work_dir import ONCE
 
 Key = tuple[str, int, tuple[int, ...]]

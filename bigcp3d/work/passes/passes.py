@@ -27,8 +27,8 @@ from bigcp3d.pure.label.vote import vote_labels, voting_box
 from bigcp3d.pure.track.choose_tracker import choose_tracker
 from bigcp3d.pure.track.sinks import INTENSITY_UNIT, Sinks, Sums, collect_sinks
 from bigcp3d.pure.track.tracking_numba import UNASSIGNED
-from bigcp3d.work.passes.intake import check_same_image, count_missing, count_nonfinite, normalise
 from bigcp3d.work.passes.mask import read_mask
+from bigcp3d.work.passes.normalise_pass import check_same_image, count_missing, count_nonfinite, normalise
 from bigcp3d.work.passes.predict_pass import merge, predict, read_channel
 from bigcp3d.work.passes.removal import remove_unneeded
 from bigcp3d.work.passes.resolve import join, read_bases, resolve

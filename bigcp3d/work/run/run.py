@@ -23,8 +23,8 @@ from bigcp3d.edge.workdir.records import claim_record
 from bigcp3d.edge.workdir.tables import read_table
 from bigcp3d.errors import InputError, ModelError
 from bigcp3d.pure.boxes import BlockGrid, Box, Vec3, vec3
-from bigcp3d.work.plan.blocks_read import Inputs
 from bigcp3d.work.plan.plan import Plan
+from bigcp3d.work.plan.task_inputs import Inputs
 from bigcp3d.work.run.task_log import TaskLog
 from bigcp3d.work.run.work_dir import ALL_SHARDS, ARRAYS, ONCE, WorkDir
 

@@ -15,10 +15,10 @@ from scipy import ndimage
 from bigcp3d.errors import InputError
 from bigcp3d.pure.boxes import BlockGrid, Box, Vec3, vec3
 from bigcp3d.pure.tissue import tissue as tissue_module
+from bigcp3d.pure.tissue.position_hashes import blur_valid, gaussian_taps, join, mix, noise_at, noise_row
 from bigcp3d.pure.tissue.tissue import render
 from bigcp3d.pure.tissue.tissue_cells import LIMIT
 from bigcp3d.pure.tissue.tissue_nearest_cell import WARP_SITES
-from bigcp3d.pure.tissue.tissue_noise import blur_valid, gaussian_taps, join, mix, noise_at, noise_row
 from bigcp3d.pure.tissue.tissue_random import random_tissue
 from bigcp3d.pure.tissue.tissue_settings import Tissue
 

@@ -17,7 +17,7 @@ from bigcp3d.edge.image.new_image import create_image, write_image_box
 from bigcp3d.errors import BlockError, InputError, TargetError
 from bigcp3d.pure.boxes import BlockGrid, Box
 from bigcp3d.schedule.running.events import BlockDone, Warned
-from bigcp3d.work.passes import intake, passes
+from bigcp3d.work.passes import normalise_pass, passes
 from bigcp3d.work.run import run as run_module
 from bigcp3d.work.run import unreadable_input as lost
 from tests.schedule.conftest import SHAPE, Case, read_labels, tissue_values
@@ -56,7 +56,7 @@ def case(random_model, tmp_path) -> Case:
 def small_sample(monkeypatch):
     """The percentiles come from one chunk, as in a volume that is larger than its sample."""
     one = (BlockGrid(SHAPE, CHUNK).core((0, 1, 0)),)
-    monkeypatch.setattr(intake, "sample_boxes", lambda shape: one)
+    monkeypatch.setattr(normalise_pass, "sample_boxes", lambda shape: one)
 
 
 def chunk(case: Case, index=(1, 2, 1)) -> Path:
@@ -229,7 +229,7 @@ def test_another_image_in_the_same_place_is_refused(small_sample, case, monkeypa
 
 def test_a_chunk_of_the_sample_may_die_between_two_starts_and_no_other_may_change(case, monkeypatch):
     boxes = (BlockGrid(SHAPE, CHUNK).core((0, 1, 0)), Box((0, 15, 20), (17, 30, 40)))  # the second has two chunks
-    monkeypatch.setattr(intake, "sample_boxes", lambda shape: boxes)
+    monkeypatch.setattr(normalise_pass, "sample_boxes", lambda shape: boxes)
     expected = case.segment("whole.zarr")
     with monkeypatch.context() as patch:
         patch.setitem(passes.PASSES, "resolve", lambda *_: 1 / 0)

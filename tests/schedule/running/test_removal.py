@@ -14,7 +14,7 @@ from bigcp3d.schedule.running.events import BlockDone
 from bigcp3d.schedule.running.start import prepare
 from bigcp3d.schedule.running.tasks import label_tasks, object_tasks
 from bigcp3d.work.passes import passes
-from bigcp3d.work.plan.blocks_read import Inputs
+from bigcp3d.work.plan.task_inputs import Inputs
 from bigcp3d.work.run import run as run_module
 from bigcp3d.work.run.run import Run
 from tests.schedule.conftest import ERROR, Case, left, tissue_values, write_image
