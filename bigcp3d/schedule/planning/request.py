@@ -108,8 +108,8 @@ class Request:
     maps: Annotated[str | Path | None, Option(METHOD, "MAPS.zarr")] = None
     """Start from these maps, without a check of what they were predicted from: a WORK_DIR with kept maps, or maps of
     another tool in zarr or OME-Zarr. Their shape is (4, Z, Y, X) or (T, 4, Z, Y, X): foreground 0..1, then flow z, y, x
-    in voxels per step towards the cell's centre (multiply flows that point away by -1). Values are floats, which are
-    cut to -1..1, or int8, which are 127 times the value; NaN is refused. Give --radius with it."""
+    in voxels per step towards the cell's centre (store the negative of flows that point away). Values are floats, which
+    are cut to -1..1, or int8, which are 127 times the value; NaN is refused. Give --radius with it."""
     start: Annotated[Literal["auto", "maps", "image"], Option(METHOD, flag="--from")] = "auto"
     """auto: start from maps that an earlier run on this image kept (--keep-maps), if this run would predict the same;
     else predict. maps: stop if there are no such maps, and list what differs. image: predict."""

@@ -111,7 +111,7 @@ def test_what_failed_and_was_done_since_is_not_told(case, monkeypatch):
 def test_where_there_is_no_run_the_message_says_what_is_needed(tmp_path):
     done = CliRunner().invoke(app, ["status", str(tmp_path)])
     assert done.exit_code == 2
-    assert "needed is a work directory" in done.stderr
+    assert "give a work directory" in done.stderr
 
 
 def test_a_run_on_an_address_is_found_where_it_works(case, monkeypatch, tmp_path):
@@ -121,4 +121,4 @@ def test_a_run_on_an_address_is_found_where_it_works(case, monkeypatch, tmp_path
         assert "stopped" in ask(where)
     other = CliRunner().invoke(app, ["status", "s3://bucket/other.zarr"])
     assert other.exit_code == 2
-    assert "s3://bucket/other.zarr: found no run" in other.stderr
+    assert "s3://bucket/other.zarr: found no unfinished run" in other.stderr
