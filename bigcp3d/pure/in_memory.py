@@ -23,7 +23,7 @@ from bigcp3d.pure.group.cluster import Components, cluster_block
 from bigcp3d.pure.group.objects import Filters, centroids, dense_ids, keep_objects, squared_flow_error
 from bigcp3d.pure.label.labelling import label_box
 from bigcp3d.pure.track.radius import closing_radius, path_reach, path_steps, smallest_volume
-from bigcp3d.pure.track.sinks import Copies, Sinks, collect_sinks
+from bigcp3d.pure.track.sinks import Sinks, collect_sinks
 from bigcp3d.pure.track.tracking import MAX_REACH, tile_shape, track
 from bigcp3d.pure.track.tracking_numba import UNIT
 
@@ -102,14 +102,12 @@ def find_objects(
     shape: Vec3,
     limits: Limits,
     *,
-    copies: Callable[[Box], Copies] | None = None,
     threads: int = 1,
 ) -> Objects:
     """Track the voxels of a box and group their end points; voxels outside count as background.
 
     ``maps`` (4, z, y, x) cover ``region``: at least ``box`` grown by the reach, clipped to the volume of ``shape``.
-    ``copies`` gives, for a box, how many voxels of the label image take their label from each of its voxels, by axis;
-    default one. ``threads`` do not change the result. Memory: about 16 bytes a voxel, the maps included.
+    ``threads`` do not change the result. Memory: about 16 bytes a voxel, the maps included.
     """
     offsets = np.empty((3, *box.shape), np.int8)
     how = {"foreground": limits.foreground, "steps": limits.steps, "reach": limits.reach}
@@ -125,7 +123,6 @@ def find_objects(
             foreground=maps[0][core.slices(region.start)],
             intensity=None,
             reach=limits.reach,
-            copies=copies(core) if copies else None,
         )
 
     grid = BlockGrid(box.shape, tile_shape(limits.reach))
