@@ -16,7 +16,7 @@ UNITS = {"_um": "um", "_vox": "voxels"}
 
 
 def what_was_asked(request: Request) -> Asked:
-    """The command line, the model, and the settings that are not the defaults."""
+    """The command line, the model, and the settings that are not the defaults, or were estimated in their place."""
     settings = {}
     for each in settings_of(type(request)).values():
         value = getattr(request, each.name)
@@ -30,8 +30,8 @@ def _with_unit(name: str, value: Any) -> tuple[str, Any]:
     """``("diameter", "6 um")`` for ``("diameter_um", 6.0)``."""
     for ending, unit in UNITS.items():
         if name.endswith(ending):
-            numbers = value if isinstance(value, tuple | list) else [value]
-            return name.removesuffix(ending), " ".join([*(f"{number:g}" for number in numbers), unit])
+            short, numbers = name.removesuffix(ending), value if isinstance(value, tuple | list) else [value]
+            return short, value if isinstance(value, str) else " ".join([*(f"{number:g}" for number in numbers), unit])
     return name, str(value) if isinstance(value, Path) else plain_json(value)
 
 
