@@ -22,8 +22,9 @@ from bigcp3d.errors import BigCP3DError, BlockError, InputError
 from bigcp3d.option import takes
 from bigcp3d.pure.boxes import Box
 from bigcp3d.pure.memory import format_bytes
+from bigcp3d.schedule.complete_request import complete_request
 from bigcp3d.schedule.planning.make_plan import make_plan
-from bigcp3d.schedule.planning.request import SWEPT, Request
+from bigcp3d.schedule.planning.request import AS_IS, SWEPT, Request
 from bigcp3d.schedule.running.events import Observer, RunPlanned
 from bigcp3d.schedule.running.run_log import RunLog
 from bigcp3d.schedule.running.serial import execute_serially
@@ -127,7 +128,12 @@ class Sweep:
 
 @takes(Request)
 def plan_sweep(
-    source: str | Path, values: Mapping[str, Sequence[float]], *, truth: str | None = None, **arguments: Any
+    source: str | Path,
+    values: Mapping[str, Sequence[float]],
+    *,
+    truth: str | None = None,
+    on_event: Observer | None = None,
+    **arguments: Any,
 ) -> Sweep:
     """Plan a sweep over all combinations of values. Each is checked before anything is predicted.
 
@@ -139,6 +145,8 @@ def plan_sweep(
     truth : str, optional
         Name of the labels of the image that hold the truth.
     **arguments
+    on_event : callable, optional
+        Receives what is estimated, where the diameter or the model is left open.
 
     Raises
     ------
@@ -164,6 +172,7 @@ def plan_sweep(
     for name, asked in refused.items():
         if asked:
             raise InputError(f"a sweep takes no {name}; leave it out, and give a region (--roi)")
+    base = complete_request(replace(base, diameter_um=AS_IS) if "diameter_um" in values else base, on_event)[0]
     settings = [dict(zip(values, combination, strict=True)) for combination in combined]
     later = replace(base, start="auto" if base.maps else "image")  # one plan predicts, or finds kept maps
     plans = [make_plan(replace(later, **one)) for one in settings]  # type: ignore[arg-type]

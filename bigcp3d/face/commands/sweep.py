@@ -77,7 +77,8 @@ def sweep(
         check_file(file, overwrite=overwrite)
     said = {name: arguments.pop(name) for name in SWEPT}
     values = {name: _read_numbers(name, text) for name, text in said.items() if text is not None}
-    planned = plan_sweep(**arguments, values=values, truth=truth)
+    with watching(quiet) as observer:
+        planned = plan_sweep(**arguments, values=values, truth=truth, on_event=observer)
     with writing(output):
         output.mkdir(parents=True, exist_ok=True)
     rows: list[tuple[Trial, Tile]] = []
