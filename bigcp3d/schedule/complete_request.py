@@ -2,7 +2,7 @@
 
 What was estimated is recorded in the plan and in the labels' attributes, with the question that it answers: the image,
 the channels, and what the user did say. A run that asks the same question again takes that answer. So an unfinished run
-goes on without a second estimate, and finished labels are recognised.
+goes on without a second estimate, kept maps are found at once, and finished labels are recognised.
 """
 
 from __future__ import annotations
@@ -17,10 +17,12 @@ from bigcp3d.edge.image.metadata import own_part
 from bigcp3d.edge.image.open_node import read_attributes
 from bigcp3d.edge.labels.check_target import check_target
 from bigcp3d.errors import InputError
+from bigcp3d.schedule.planning.find_kept_maps import kept_folders
 from bigcp3d.schedule.planning.make_plan import make_plan
 from bigcp3d.schedule.planning.request import AS_IS, Request
 from bigcp3d.schedule.running.events import Estimated, EstimateStarted, Observer
 from bigcp3d.work.plan.plan import Guess, Plan, read_plan
+from bigcp3d.work.run.work_dir import WorkDir
 
 GIVEN_MAPS_MODEL = "membrane"
 """The model whose diameter and filters are the defaults where maps are given and no model is named."""
@@ -67,21 +69,20 @@ def _question(request: Request, sketch: Plan) -> dict[str, Any]:
 
 
 def _answered(sketch: Plan, question: dict[str, Any], request: Request) -> Guess | None:
-    """The answer to this question that an unfinished run or finished labels hold.
+    """The answer to this question that an unfinished run, kept maps or the labels in the way hold.
 
-    Raises a `TargetError` if there are labels in the way, since a long estimate would end with that.
+    Raises a `TargetError` if there are other labels in the way, since a long estimate would end with that.
     """
-    found = []
-    try:
-        found.append(read_plan(sketch.storage.work_dir).guess)
-        begun = True
-    except InputError:
-        begun = False
-    target = sketch.output.target
+    target, guesses = sketch.output.target, []
+    work = WorkDir.of(sketch)
+    for folder in (work.root, *kept_folders(sketch)):
+        with suppress(InputError):
+            guesses.append(read_plan(folder).guess)
+    begun = work.plan.exists() and not work.finished.exists()
     if target.path.exists() and not request.overwrite:
         with suppress(InputError, ValidationError):
-            found.append(Guess.model_validate(own_part(read_attributes(str(target.path))).get("estimated")))
-    for guess in found:
+            guesses.append(Guess.model_validate(own_part(read_attributes(str(target.path))).get("estimated")))
+    for guess in guesses:
         if guess is not None and guess.question == question:
             return guess
     if not begun:

@@ -48,7 +48,7 @@ def counted(monkeypatch):
 def test_nothing_said_model_and_diameter_are_found_and_recorded(nuclei, tmp_path, counted):
     events = []
     out = tmp_path / "out.zarr"
-    bigcp3d.segment(nuclei, output=out, on_event=events.append, **SERIAL)
+    bigcp3d.segment(nuclei, output=out, keep_maps=True, on_event=events.append, **SERIAL)
     started, told, planned = events[:3]
     assert started == EstimateStarted("the model and the diameter")
     assert isinstance(told, Estimated)
@@ -68,6 +68,8 @@ def test_nothing_said_model_and_diameter_are_found_and_recorded(nuclei, tmp_path
     bigcp3d.segment(nuclei, output=tmp_path / "said.zarr", **said, **SERIAL)
     assert np.array_equal(read_labels(out, "cells"), read_labels(tmp_path / "said.zarr", "cells"))
     assert len(counted) == 1, "what is said is not estimated"
+    assert bigcp3d.plan_segmentation(nuclei, output=out, name="more", foreground=0.4, **SERIAL).reuses_maps
+    assert len(counted) == 1, "kept maps hold the answer"
     with pytest.raises(TargetError, match="there are labels of that name already"):
         bigcp3d.segment(nuclei, output=out, **SERIAL)
     assert len(counted) == 1, "finished labels hold the answer"
