@@ -19,11 +19,12 @@ from bigcp3d.edge.labels.labels import create_labels, finish_labels
 from bigcp3d.edge.workdir.records import write_record
 from bigcp3d.errors import InputError
 from bigcp3d.option import takes
-from bigcp3d.schedule.measure import check_run_table, measure_run
-from bigcp3d.schedule.planning.make_plan import check_memory, make_plan
+from bigcp3d.schedule.measure import measure_run
+from bigcp3d.schedule.plan_segmentation import plan_and_check
+from bigcp3d.schedule.planning.make_plan import check_memory
 from bigcp3d.schedule.planning.request import Request
 from bigcp3d.schedule.running.events import ClusterReady, LabelsReady, Observer, RunFinished, RunPlanned, Summary
-from bigcp3d.schedule.running.lock import Hold, hold, refuse_if_held
+from bigcp3d.schedule.running.lock import Hold, hold
 from bigcp3d.schedule.running.run_log import RunLog, block_error
 from bigcp3d.schedule.running.serial import Execute, execute_serially
 from bigcp3d.schedule.running.start import check_start, clean_up, prepare, read_ended, write_ended
@@ -37,34 +38,6 @@ from bigcp3d.work.run.unreadable_input import read_lost
 from bigcp3d.work.run.work_dir import ONCE, WorkDir
 
 UINT32_MAX = 2**32 - 1
-
-
-@takes(Request)
-def plan_segmentation(source: str | Path, *, on_event: Observer | None = None, **arguments: Any) -> Plan:
-    """Plan a segmentation without running it: blocks, halos, memory and disk are in `Plan.describe`.
-
-    Parameters
-    ----------
-    **arguments
-    on_event : callable, optional
-        Ignored. It is here so that `segment` takes the same arguments.
-
-    Returns
-    -------
-    Plan
-
-    Raises
-    ------
-    InputError, ModelError, TargetError
-        As `segment` raises them before it starts.
-
-    Examples
-    --------
-    >>> plan = bigcp3d.plan_segmentation("tissue.zarr", model="nuclei", diameter_um=14.0, block=(24, 32, 32))
-    >>> plan.shape, plan.execution.block
-    ((24, 64, 64), (24, 32, 32))
-    """
-    return _plan_and_check(Request(source, **arguments))
 
 
 @takes(Request)
@@ -98,7 +71,7 @@ def segment(source: str | Path, *, on_event: Observer | None = None, **arguments
     """
     begin = clock.perf_counter()
     request = Request(source, **arguments)
-    plan = _plan_and_check(request)
+    plan = plan_and_check(request)
     observe: Observer = on_event or (lambda event: None)
     observe(RunPlanned(plan))
     with hold(plan) as held:
@@ -134,18 +107,6 @@ def _end(plan: Plan, summary: Summary, log: RunLog) -> Summary:
     clean_up(plan)
     log.observe(RunFinished(summary))
     return summary
-
-
-def _plan_and_check(request: Request) -> Plan:
-    """Make the plan and every check that needs no voxels."""
-    plan = make_plan(request)
-    if request.scheduler is None and request.executor == "dask":
-        check_memory(plan, request.machines.limit_bytes)
-    refuse_if_held(plan)
-    if read_ended(plan) is None:
-        check_run_table(plan, request)
-    check_start(plan, overwrite=request.overwrite)
-    return plan
 
 
 def _run_phase(execute: Execute, tasks: Iterable[Task], log: RunLog, held: Hold) -> None:

@@ -52,8 +52,8 @@ def segment(
 def print_plan(arguments: o.Arguments, *, json: bool) -> None:
     """Plan a segmentation, and print the plan."""
     from bigcp3d.face.describe_plan import describe_plan
+    from bigcp3d.schedule.plan_segmentation import plan_segmentation
     from bigcp3d.schedule.running.events import RunPlanned
-    from bigcp3d.schedule.segment import plan_segmentation
 
     with events_as_lines() if json else nullcontext(lambda event: typer.echo(describe_plan(event.plan))) as tell:
         tell(RunPlanned(plan_segmentation(**arguments)))

@@ -10,7 +10,7 @@ from numba import njit
 from numpy.typing import NDArray
 
 from bigcp3d.pure.boxes import Box, Vec3
-from bigcp3d.pure.track.tracking_numba import UNASSIGNED
+from bigcp3d.pure.track.units import UNASSIGNED
 
 
 @njit(nogil=True, cache=True)

@@ -15,7 +15,7 @@ from numba import njit
 from numpy.typing import NDArray
 
 from bigcp3d.pure.boxes import Box, Vec3
-from bigcp3d.pure.track.tracking_numba import UNASSIGNED
+from bigcp3d.pure.track.units import UNASSIGNED
 
 PRODUCTS = ((0, 0), (1, 1), (2, 2), (0, 1), (0, 2), (1, 2))
 """Pairs of axes, in the order in which `Sums.products` holds them."""

@@ -15,11 +15,7 @@ from __future__ import annotations
 import numpy as np
 from numba import njit
 
-UNIT = 127
-"""Positions are counted in 1/127 voxel, the unit of the stored flow."""
-
-UNASSIGNED = -128
-"""Stored in all three offsets of a voxel that is background, or whose path goes beyond ``reach``."""
+from bigcp3d.pure.track.units import UNIT
 
 PAUSE = 12
 """Steps between checks whether a path is at rest; cycles of 1, 2, 3, 4, 6 and 12 steps count as rest."""

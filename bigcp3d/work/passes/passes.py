@@ -22,11 +22,13 @@ from bigcp3d.pure.grid import spread_labels
 from bigcp3d.pure.group.cluster import Components, cluster_block
 from bigcp3d.pure.group.objects import squared_flow_error
 from bigcp3d.pure.label.labelling import label_box
-from bigcp3d.pure.label.pooling import pool_labels, pool_read_box
-from bigcp3d.pure.label.vote import vote_labels, voting_box
+from bigcp3d.pure.label.pooling import pool_labels
+from bigcp3d.pure.label.pooling_box import pool_read_box
+from bigcp3d.pure.label.vote import vote_labels
+from bigcp3d.pure.label.voting_box import voting_box
 from bigcp3d.pure.track.choose_tracker import choose_tracker
 from bigcp3d.pure.track.sinks import INTENSITY_UNIT, Sinks, Sums, collect_sinks
-from bigcp3d.pure.track.tracking_numba import UNASSIGNED
+from bigcp3d.pure.track.units import UNASSIGNED
 from bigcp3d.work.passes.mask import read_mask
 from bigcp3d.work.passes.normalise_pass import check_same_image, count_missing, count_nonfinite, normalise
 from bigcp3d.work.passes.predict_pass import merge, predict, read_channel

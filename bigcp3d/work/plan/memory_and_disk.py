@@ -11,7 +11,7 @@ from bigcp3d.edge.stores.read_cache import REMEMBERED_BYTES
 from bigcp3d.pure import memory
 from bigcp3d.pure.boxes import BlockGrid, Box, Vec3, vec3
 from bigcp3d.pure.grid import image_box
-from bigcp3d.pure.label.vote import voting_box
+from bigcp3d.pure.label.voting_box import voting_box
 from bigcp3d.pure.predict.normalise import sample_boxes
 from bigcp3d.work.plan.plan import Plan
 

@@ -24,8 +24,8 @@ from bigcp3d.edge.models.model_card import ModelCard
 from bigcp3d.errors import InputError
 from bigcp3d.pure.boxes import BlockGrid, Box, Vec3
 from bigcp3d.pure.grid import Factors, image_copies
-from bigcp3d.pure.group.objects import Filters
-from bigcp3d.pure.label.vote import votes
+from bigcp3d.pure.group.filters import Filters
+from bigcp3d.pure.label.voting_box import votes
 from bigcp3d.pure.predict.patch_blocks import PatchBlocks
 from bigcp3d.pure.predict.patches import PatchGrid
 from bigcp3d.work.plan.scope import Scope

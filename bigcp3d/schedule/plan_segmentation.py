@@ -1,0 +1,55 @@
+"""Plans a segmentation, with every check that needs no voxels. Imports nothing that computes, so it answers at once."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+from bigcp3d.option import takes
+from bigcp3d.schedule.check_table import check_run_table
+from bigcp3d.schedule.planning.make_plan import check_memory, make_plan
+from bigcp3d.schedule.planning.request import Request
+from bigcp3d.schedule.running.events import Observer
+from bigcp3d.schedule.running.lock import refuse_if_held
+from bigcp3d.schedule.running.start import check_start, read_ended
+from bigcp3d.work.plan.plan import Plan
+
+
+@takes(Request)
+def plan_segmentation(source: str | Path, *, on_event: Observer | None = None, **arguments: Any) -> Plan:
+    """Plan a segmentation without running it: blocks, halos, memory and disk are in `Plan.describe`.
+
+    Parameters
+    ----------
+    **arguments
+    on_event : callable, optional
+        Ignored. It is here so that `segment` takes the same arguments.
+
+    Returns
+    -------
+    Plan
+
+    Raises
+    ------
+    InputError, ModelError, TargetError
+        As `segment` raises them before it starts.
+
+    Examples
+    --------
+    >>> plan = bigcp3d.plan_segmentation("tissue.zarr", model="nuclei", diameter_um=14.0, block=(24, 32, 32))
+    >>> plan.shape, plan.execution.block
+    ((24, 64, 64), (24, 32, 32))
+    """
+    return plan_and_check(Request(source, **arguments))
+
+
+def plan_and_check(request: Request) -> Plan:
+    """Make the plan and every check that needs no voxels."""
+    plan = make_plan(request)
+    if request.scheduler is None and request.executor == "dask":
+        check_memory(plan, request.machines.limit_bytes)
+    refuse_if_held(plan)
+    if read_ended(plan) is None:
+        check_run_table(plan, request)
+    check_start(plan, overwrite=request.overwrite)
+    return plan
