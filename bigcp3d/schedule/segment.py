@@ -9,7 +9,7 @@ from __future__ import annotations
 import time as clock
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
-from dataclasses import asdict
+from dataclasses import asdict, replace
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -72,6 +72,7 @@ def segment(source: str | Path, *, on_event: Observer | None = None, **arguments
     begin = clock.perf_counter()
     request = Request(source, **arguments)
     plan = plan_and_check(request)
+    request = replace(request, executor=plan.running.executor)
     observe: Observer = on_event or (lambda event: None)
     observe(RunPlanned(plan))
     with hold(plan) as held:

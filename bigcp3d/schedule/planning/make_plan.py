@@ -21,6 +21,7 @@ from bigcp3d.pure.track.units import MAX_REACH
 from bigcp3d.schedule.clusters.this_machine import precision_here
 from bigcp3d.schedule.planning.asked import what_was_asked
 from bigcp3d.schedule.planning.channels import choose_channels
+from bigcp3d.schedule.planning.choose_executor import choose_executor, plan_running
 from bigcp3d.schedule.planning.find_kept_maps import default_work_dir, reuse_kept
 from bigcp3d.schedule.planning.grids import Grids, choose_grids
 from bigcp3d.schedule.planning.region import find_region, find_times, open_mask
@@ -80,10 +81,11 @@ def make_plan(request: Request) -> Plan:
         asked=what_was_asked(request),
         version=__version__,
     )
+    request = choose_executor(plan, request)
     if request.block is None:
         plan = _choose_block(plan, request, image, grids)
     _refuse_partial(plan)
-    return reuse_kept(plan, request)
+    return plan_running(reuse_kept(plan, request), request)
 
 
 def _given_maps(request: Request, shape: Vec3, times: int) -> tuple[Given, float | None]:

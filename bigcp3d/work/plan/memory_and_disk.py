@@ -48,7 +48,9 @@ def task_bytes(plan: Plan) -> dict[str, int]:
             map_vox=blocks.grid.core(most).size,
             shell_vox=sum(box.size for box in blocks.shell(most)),
             hand_over=blocks.hand_over,
-            patch_bytes=card.patch_bytes(plan.prediction.patch, len(plan.source.channels)) if card else 0,
+            patch_bytes=plan.running.threads * card.patch_bytes(plan.prediction.patch, len(plan.source.channels))
+            if card
+            else 0,
             itemsize=np.dtype(image.dtype).itemsize,
             channels=len(plan.source.channels),
         )

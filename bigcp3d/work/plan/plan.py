@@ -12,7 +12,7 @@ import json
 from collections.abc import Iterable, Mapping
 from functools import cached_property
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 import numpy as np
 from numpy.typing import NDArray
@@ -135,6 +135,18 @@ class Execution(Section):
     missing_chunks: str = "fill"
 
 
+class Running(Section):
+    """How the tasks run; may change when a run is carried on.
+
+    ``executor`` is "serial" (in one process) or "dask". ``threads`` patches go through the network at a time in one
+    task. ``workers`` is the largest number of processes, None where it is not known.
+    """
+
+    executor: Literal["serial", "dask"] = "dask"
+    threads: int = 1
+    workers: int | None = None
+
+
 class Storage(Section):
     """Where intermediate results and the network's file are, whether maps are kept, and what unreadable input does.
 
@@ -174,6 +186,7 @@ class Plan(Section):
     filters: Filters
     output: Output
     execution: Execution
+    running: Running = Running()
     storage: Storage
     asked: Asked
     version: str
