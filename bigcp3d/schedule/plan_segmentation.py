@@ -46,7 +46,7 @@ def plan_segmentation(source: str | Path, *, on_event: Observer | None = None, *
 def plan_and_check(request: Request) -> Plan:
     """Make the plan and every check that needs no voxels."""
     plan = make_plan(request)
-    if plan.running.executor == "dask" and request.scheduler is None:
+    if request.scheduler is None:
         check_memory(plan, request.machines.limit_bytes)
     refuse_if_held(plan)
     if read_ended(plan) is None:
