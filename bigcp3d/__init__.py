@@ -26,6 +26,7 @@ if TYPE_CHECKING:
     from bigcp3d.schedule.plan_segmentation import plan_segmentation
     from bigcp3d.schedule.running.events import Summary
     from bigcp3d.schedule.segment import segment
+    from bigcp3d.schedule.segment_array import segment_array
     from bigcp3d.schedule.sweep import Sweep, plan_sweep
     from bigcp3d.schedule.sweep_trial import Trial
     from bigcp3d.schedule.update import Updated, update
@@ -60,6 +61,7 @@ __all__ = [
     "plan_segmentation",
     "plan_sweep",
     "segment",
+    "segment_array",
     "simulate",
     "train",
     "update",
@@ -77,6 +79,7 @@ _HOMES = {
     "describe_plan": "bigcp3d.face.describe_plan",
     "Plan": "bigcp3d.work.plan.plan",
     "segment": "bigcp3d.schedule.segment",
+    "segment_array": "bigcp3d.schedule.segment_array",
     "Summary": "bigcp3d.schedule.running.events",
     "measure": "bigcp3d.schedule.measure",
     "MeasuredCells": "bigcp3d.schedule.measure",

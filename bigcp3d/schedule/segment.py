@@ -130,7 +130,8 @@ def _executor(plan: Plan, run: Run, request: Request, observe: Observer) -> Iter
     if request.executor == "serial":
         run.log.open()
         try:
-            yield partial(execute_serially, run)
+            with _threads_of_torch_kept(plan):
+                yield partial(execute_serially, run)
         finally:
             run.log.close()
         return
@@ -146,6 +147,21 @@ def _executor(plan: Plan, run: Run, request: Request, observe: Observer) -> Iter
         observe(ClusterReady(client.dashboard_link or "", len(workers)))
         with run_on_workers(client, plan, gpus=request.machines.promises_gpus) as (plugin, gpus):
             yield partial(execute_on_dask, client, plugin, gpus)
+
+
+@contextmanager
+def _threads_of_torch_kept(plan: Plan) -> Iterator[None]:
+    """Let torch have as many threads after a run in this process as before it."""
+    if not plan.predicts:
+        yield
+        return
+    import torch
+
+    threads = torch.get_num_threads()
+    try:
+        yield
+    finally:
+        torch.set_num_threads(threads)
 
 
 def _create_labels(plan: Plan, run: Run, *, overwrite: bool) -> None:
