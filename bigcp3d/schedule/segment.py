@@ -7,7 +7,7 @@ then the work directory holds what is done, and the same command continues from 
 from __future__ import annotations
 
 import time as clock
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
 from dataclasses import asdict, replace
 from functools import partial
@@ -24,6 +24,7 @@ from bigcp3d.schedule.plan_segmentation import plan_and_check
 from bigcp3d.schedule.planning.make_plan import check_memory
 from bigcp3d.schedule.planning.request import Request
 from bigcp3d.schedule.running.events import ClusterReady, LabelsReady, Observer, RunFinished, RunPlanned, Summary
+from bigcp3d.schedule.running.expect_time import measure_here, measure_on_dask, measured_time, worth_measuring
 from bigcp3d.schedule.running.lock import Hold, hold
 from bigcp3d.schedule.running.run_log import RunLog, block_error
 from bigcp3d.schedule.running.serial import Execute, execute_serially
@@ -36,6 +37,9 @@ from bigcp3d.work.run.run import Run
 from bigcp3d.work.run.run_costs import sum_up_effort
 from bigcp3d.work.run.unreadable_input import read_lost
 from bigcp3d.work.run.work_dir import ONCE, WorkDir
+
+Measure = Callable[[], float | None]
+"""Gives the seconds for a patch on a worker, or None."""
 
 UINT32_MAX = 2**32 - 1
 
@@ -84,8 +88,10 @@ def _segment(plan: Plan, request: Request, log: RunLog, held: Hold, begin: float
     resumed = check_start(plan, overwrite=request.overwrite)  # again: another run may have ended meanwhile
     if (ended := read_ended(plan)) is not None:
         return _end(plan, ended, log)
-    with _executor(plan, run, request, log.observe) as execute:
+    with _executor(plan, run, request, log.observe) as (execute, measure):
         prepare(plan, resumed=resumed, overwrite=request.overwrite)
+        if worth_measuring(plan, resumed=resumed) and (patch_seconds := measure()) is not None:
+            log.observe(measured_time(plan, patch_seconds))
         try:
             _run_phase(execute, object_tasks(plan), log, held)
         except InputError:  # an error in the voxels; with one time point, nothing was computed before it
@@ -125,13 +131,13 @@ def _run_phase(execute: Execute, tasks: Iterable[Task], log: RunLog, held: Hold)
 
 
 @contextmanager
-def _executor(plan: Plan, run: Run, request: Request, observe: Observer) -> Iterator[Execute]:
-    """The serial executor, or Dask; on Dask the memory of the workers is checked."""
+def _executor(plan: Plan, run: Run, request: Request, observe: Observer) -> Iterator[tuple[Execute, Measure]]:
+    """The serial executor, or Dask, and what measures a patch; on Dask the memory of the workers is checked."""
     if request.executor == "serial":
         run.log.open()
         try:
             with _threads_of_torch_kept(plan):
-                yield partial(execute_serially, run)
+                yield partial(execute_serially, run), partial(measure_here, run)
         finally:
             run.log.close()
         return
@@ -146,7 +152,7 @@ def _executor(plan: Plan, run: Run, request: Request, observe: Observer) -> Iter
                 check_memory(plan, worker["memory_limit"], worker["nthreads"])
         observe(ClusterReady(client.dashboard_link or "", len(workers)))
         with run_on_workers(client, plan, gpus=request.machines.promises_gpus) as (plugin, gpus):
-            yield partial(execute_on_dask, client, plugin, gpus)
+            yield partial(execute_on_dask, client, plugin, gpus), partial(measure_on_dask, client, plugin, gpus)
 
 
 @contextmanager
