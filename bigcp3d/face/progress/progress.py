@@ -90,13 +90,15 @@ class Watcher:
         """Say how the run goes, and show the bar of the whole run above those of its passes."""
         expected = expect_from_plan(plan)
         self.run = RunPace(expected, self.paces, plan.running.workers or 1)
-        self._print(f"{describe_way(plan)}; {describe_time(plan, expected)}")
+        self._print(f"runs {describe_way(plan)}; time: {describe_time(plan, expected)}")
         if self.bars is not None:
-            self._tasks[RUN] = self.bars.add_task(RUN, total=1.0, blocks="", pace=self.run.describe())
+            self._tasks[RUN] = self.bars.add_task(RUN, total=1.0, blocks="", pace="")
+            self._show_run()
 
     def _show_run(self) -> None:
         if self.run is not None and self.bars is not None:
-            self.bars.update(self._tasks[RUN], completed=self.run.advance(), pace=self.run.describe())
+            share, _, left = self.run.describe().partition(", ")
+            self.bars.update(self._tasks[RUN], completed=self.run.advance(), blocks=share, pace=left)
 
     def _start(self, name: str, tasks: int, voxels: int = 0) -> None:
         self.paces.setdefault(name, Pace(tasks, voxels, self.workers))

@@ -22,7 +22,7 @@ def describe_way(plan: Plan) -> str:
 def describe_time(plan: Plan, seconds: Mapping[str, float]) -> str:
     """How long the run will take, from the seconds of each pass on one worker."""
     if plan.predicts and "predict" not in seconds:
-        return "its time is not known before a patch is measured"
+        return "not known before a patch is measured"
     wall = format_time(wall_seconds(plan, seconds))
     each = "" if plan.running.workers == 1 else ", if its workers are as fast as a core of this machine"
     return f"about {wall}{each}"
