@@ -18,10 +18,10 @@ from __future__ import annotations
 from typing import TypeVar
 
 import numpy as np
-from numba import njit
 from numpy.typing import NDArray
 
 from bigcp3d.pure.boxes import Box
+from bigcp3d.pure.compiled import compiled
 from bigcp3d.pure.grid import Factors
 from bigcp3d.pure.label.pooling_box import pool_windows
 
@@ -46,7 +46,7 @@ def pool_labels(finer: NDArray[Id], below: Box, box: Box, factors: Factors) -> N
     return coarser
 
 
-@njit(nogil=True, cache=True)
+@compiled
 def count_ids(labels, z0, z1, y0, y1, x0, x1, ids, counts):  # type: ignore[no-untyped-def]  # pragma: no cover
     """Fill ``ids`` and ``counts`` with the ids in a window; how many ids, and how many labelled voxels.
 
@@ -70,7 +70,7 @@ def count_ids(labels, z0, z1, y0, y1, x0, x1, ids, counts):  # type: ignore[no-u
     return found, labelled
 
 
-@njit(nogil=True, cache=True)
+@compiled
 def _pool(finer, z0, z1, y0, y1, x0, x1, coarser, largest):  # type: ignore[no-untyped-def]  # pragma: no cover
     """Fill ``coarser``; no window has more than ``largest`` voxels."""
     ids, counts = np.empty(largest, finer.dtype), np.empty(largest, np.int64)

@@ -17,10 +17,10 @@ from __future__ import annotations
 from typing import Any
 
 import numpy as np
-from numba import njit
 from numpy.typing import NDArray
 
 from bigcp3d.pure.boxes import Box, Vec3
+from bigcp3d.pure.compiled import compiled
 from bigcp3d.pure.grid import Factors
 from bigcp3d.pure.label.pooling import count_ids
 from bigcp3d.pure.label.voting_box import window
@@ -43,7 +43,7 @@ def vote_labels(
     return out
 
 
-@njit(nogil=True, cache=True)
+@compiled
 def _vote(labels, z, y, x, out, largest):  # type: ignore[no-untyped-def]  # pragma: no cover
     """Fill ``out``; no window has more than ``largest`` voxels."""
     ids, counts = np.empty(largest, labels.dtype), np.empty(largest, np.int64)
