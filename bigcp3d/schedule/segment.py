@@ -17,18 +17,26 @@ from uuid import uuid4
 
 from bigcp3d.edge.labels.labels import create_labels, finish_labels
 from bigcp3d.edge.workdir.records import write_record
-from bigcp3d.errors import InputError
+from bigcp3d.errors import FullDiskError, InputError
 from bigcp3d.option import takes
 from bigcp3d.schedule.measure import measure_run
 from bigcp3d.schedule.plan_segmentation import plan_and_check
 from bigcp3d.schedule.planning.make_plan import check_memory
 from bigcp3d.schedule.planning.request import Request
-from bigcp3d.schedule.running.events import ClusterReady, LabelsReady, Observer, RunFinished, RunPlanned, Summary
+from bigcp3d.schedule.running.events import (
+    ClusterReady,
+    LabelsReady,
+    Observer,
+    RunFinished,
+    RunPlanned,
+    Summary,
+    Warned,
+)
 from bigcp3d.schedule.running.expect_time import measure_here, measure_on_dask, measured_time, worth_measuring
 from bigcp3d.schedule.running.lock import Hold, hold
 from bigcp3d.schedule.running.run_log import RunLog, block_error
 from bigcp3d.schedule.running.serial import Execute, execute_serially
-from bigcp3d.schedule.running.start import check_start, clean_up, prepare, read_ended, write_ended
+from bigcp3d.schedule.running.start import check_start, clean_up, prepare, read_ended, warn_of_disks, write_ended
 from bigcp3d.schedule.running.tasks import Task, label_tasks, object_tasks
 from bigcp3d.work.passes.passes import Counts
 from bigcp3d.work.plan.memory_and_disk import worker_bytes
@@ -79,6 +87,8 @@ def segment(source: str | Path, *, on_event: Observer | None = None, **arguments
     request = replace(request, executor=plan.running.executor)
     observe: Observer = on_event or (lambda event: None)
     observe(RunPlanned(plan))
+    for warning in warn_of_disks(plan):
+        observe(Warned(warning))
     with hold(plan) as held:
         return _segment(plan, request, RunLog(observe, plan), held, begin)
 
@@ -117,15 +127,20 @@ def _end(plan: Plan, summary: Summary, log: RunLog) -> Summary:
 
 
 def _run_phase(execute: Execute, tasks: Iterable[Task], log: RunLog, held: Hold) -> None:
-    """Run one phase. Raises at its end if a task failed, or at once if the lock was lost."""
+    """Run one phase. Raises at its end if a task failed, or at once if the lock was lost or a disk is full."""
 
     def done(task: Task, counts: Counts) -> None:
         held.check()
         log.add(task, counts)
 
+    def failed(task: Task, error: BaseException) -> None:
+        if isinstance(error, FullDiskError):
+            raise FullDiskError(f"{error}; finished blocks are kept, and the same command carries on from there")
+        log.fail(task, error)
+
     listed = list(tasks)
     log.start(listed)
-    failures = execute(listed, done, log.fail)
+    failures = execute(listed, done, failed)
     if failures:
         raise block_error(failures, log.plan)
 
@@ -145,7 +160,7 @@ def _executor(plan: Plan, run: Run, request: Request, observe: Observer) -> Iter
     from bigcp3d.schedule.running.distribute import execute_on_dask, run_on_workers
 
     gpu_threads = 0 if plan.given.maps else 2 if worker_bytes(plan, threads=2) <= request.machines.limit_bytes else 1
-    with connect(request.machines, gpu_threads=gpu_threads) as client:
+    with connect(request.machines, gpu_threads=gpu_threads, logs=run.dir.logs) as client:
         workers = client.scheduler_info(n_workers=-1)["workers"].values()
         for worker in workers:
             if worker["memory_limit"]:

@@ -53,10 +53,20 @@ def print_plan(arguments: o.Arguments, *, json: bool) -> None:
     """Plan a segmentation, and print the plan."""
     from bigcp3d.face.describe_plan import describe_plan
     from bigcp3d.schedule.plan_segmentation import plan_segmentation
-    from bigcp3d.schedule.running.events import RunPlanned
+    from bigcp3d.schedule.running.events import RunPlanned, Warned
+    from bigcp3d.schedule.running.start import warn_of_disks
 
-    with events_as_lines() if json else nullcontext(lambda event: typer.echo(describe_plan(event.plan))) as tell:
-        tell(RunPlanned(plan_segmentation(**arguments)))
+    with events_as_lines() if json else nullcontext() as tell:
+        plan = plan_segmentation(**arguments)
+        if tell is not None:
+            tell(RunPlanned(plan))
+        else:
+            typer.echo(describe_plan(plan))
+        for warning in warn_of_disks(plan):
+            if tell is not None:
+                tell(Warned(warning))
+            else:
+                typer.echo(f"warning: {warning}", err=True)
 
 
 @contextmanager

@@ -14,6 +14,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from bigcp3d.edge.labels.labels import read_label_box, write_label_box
+from bigcp3d.edge.stores.full_disk import full_disk_is_told
 from bigcp3d.edge.stores.read_cache import remembering
 from bigcp3d.edge.workdir.records import read_record, write_record
 from bigcp3d.edge.workdir.tables import write_table
@@ -51,10 +52,11 @@ def perform(run: Run, name: str, time: int, index: Vec3) -> Counts:
         if name == "normalise":
             check_same_image(run, time, done)
         return {**done, "seconds": 0.0}
-    with run.log.task(name, time, index) as meter, remembering():
-        counts = pyramid(run, time, level, block) if name == "pyramid" else PASSES[name](run, time, block)
-    write_record(folder, label, block, counts, meter.spent())
-    remove_unneeded(run, name, time, block)
+    with full_disk_is_told(run.dir.root):
+        with run.log.task(name, time, index) as meter, remembering():
+            counts = pyramid(run, time, level, block) if name == "pyramid" else PASSES[name](run, time, block)
+        write_record(folder, label, block, counts, meter.spent())
+        remove_unneeded(run, name, time, block)
     return {**counts, **{name: meter.spent()[name] for name in ("seconds", "worker", "gpu_peak_bytes")}}
 
 
