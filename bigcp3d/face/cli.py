@@ -13,8 +13,10 @@ import typer
 
 from bigcp3d.errors import InputError
 from bigcp3d.face import options as o
+from bigcp3d.face.commands.convert import convert
 from bigcp3d.face.commands.estimate_diameter import estimate_diameter
 from bigcp3d.face.commands.evaluate import evaluate, show
+from bigcp3d.face.commands.export import export
 from bigcp3d.face.commands.manual import manual
 from bigcp3d.face.commands.measure import measure
 from bigcp3d.face.commands.report import report
@@ -161,8 +163,8 @@ def models(
 
 
 for each in (
-    *(segment, update, sweep, demo, simulate, train, evaluate, status, view, measure, estimate_diameter, report),
-    *(info, models, manual),
+    *(convert, segment, update, sweep, demo, simulate, train, evaluate, status, view, measure, estimate_diameter),
+    *(report, export, info, models, manual),
 ):
     app.command()(each)
 

@@ -29,7 +29,7 @@ def pool_means(finer: NDArray[Any], factors: Vec3) -> NDArray[Any]:
     if not set(factors) <= {1, 2}:
         raise ValueError(f"factors {factors}; allowed are 1 and 2")
     small = finer.dtype.kind in "iu" and finer.dtype.itemsize <= 4
-    total = finer.astype(np.int64 if small else np.float64)
+    total: NDArray[Any] = finer.astype(np.int64 if small else np.float64)
     count = np.ones((1, 1, 1), np.int64)
     for axis, factor in enumerate(factors):
         if factor == 1:
@@ -41,8 +41,9 @@ def pool_means(finer: NDArray[Any], factors: Vec3) -> NDArray[Any]:
         count = count * sides.reshape([-1 if a == axis else 1 for a in range(3)])
         total = even
     if small:
-        return ((2 * total + count) // (2 * count)).astype(finer.dtype)
-    mean = total / count
+        whole: NDArray[Any] = (2 * total + count) // (2 * count)
+        return whole.astype(finer.dtype)
+    mean: NDArray[Any] = total / count
     if finer.dtype.kind == "f":
         return mean.astype(finer.dtype)
     largest = np.nextafter(float(np.iinfo(finer.dtype).max), 0)

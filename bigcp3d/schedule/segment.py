@@ -20,6 +20,7 @@ from bigcp3d.edge.workdir.records import write_record
 from bigcp3d.errors import InputError
 from bigcp3d.option import takes
 from bigcp3d.schedule.measure import check_run_table, measure_run
+from bigcp3d.schedule.planning.find_image import with_image, with_known_image
 from bigcp3d.schedule.planning.make_plan import check_memory, make_plan
 from bigcp3d.schedule.planning.request import Request
 from bigcp3d.schedule.running.events import ClusterReady, LabelsReady, Observer, RunFinished, RunPlanned, Summary
@@ -64,12 +65,14 @@ def plan_segmentation(source: str | Path, *, on_event: Observer | None = None, *
     >>> plan.shape, plan.execution.block
     ((24, 64, 64), (24, 32, 32))
     """
-    return _plan_and_check(Request(source, **arguments))
+    return _plan_and_check(with_known_image(Request(source, **arguments)))
 
 
 @takes(Request)
 def segment(source: str | Path, *, on_event: Observer | None = None, **arguments: Any) -> Summary:
     """Segment an OME-Zarr image into OME-Zarr labels.
+
+    A file of another format is converted beside it first, once (`bigcp3d.convert`).
 
     Parameters
     ----------
@@ -97,7 +100,7 @@ def segment(source: str | Path, *, on_event: Observer | None = None, **arguments
     True
     """
     begin = clock.perf_counter()
-    request = Request(source, **arguments)
+    request = with_image(Request(source, **arguments))
     plan = _plan_and_check(request)
     observe: Observer = on_event or (lambda event: None)
     observe(RunPlanned(plan))

@@ -68,7 +68,7 @@ def _read_axes(node: h5py.Dataset) -> str:
     with suppress(ValueError, KeyError, TypeError):
         tags = json.loads(node.attrs["axistags"])["axes"]
         return "".join(tag["key"] if tag["key"] in "tczyx" else UNKNOWN for tag in tags)
-    labels = [dim.label.lower() for dim in node.dims]
+    labels = [str(dim.label).lower() for dim in node.dims]
     if all(label in ("t", "c", "z", "y", "x") for label in labels):
         return "".join(labels)
-    return {2: "yx", 3: "zyx"}.get(node.ndim, UNKNOWN * node.ndim)
+    return {2: "yx", 3: "zyx"}.get(len(node.shape), UNKNOWN * len(node.shape))

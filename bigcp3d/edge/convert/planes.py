@@ -32,7 +32,9 @@ WORDS = {
 
 def plane_files(folder: Path) -> list[Path]:
     """The planes of a folder, in natural order: 10 follows 9."""
-    files = [file for file in folder.iterdir() if file.suffix.lower() in PLANE_SUFFIXES and not file.name.startswith(".")]
+    files = [
+        file for file in folder.iterdir() if file.suffix.lower() in PLANE_SUFFIXES and not file.name.startswith(".")
+    ]
     return sorted(files, key=lambda file: (_split(file.name)[1], file.name))
 
 
@@ -86,9 +88,9 @@ def _open(file: Path) -> Source:
         samples = len(picture.getbands())
         shape = (picture.height, picture.width)
         dtype = np.dtype("uint16" if picture.mode.startswith("I") else "bool" if picture.mode == "1" else "uint8")
-    return Source(
-        file, "a PNG file", "yx" if samples == 1 else "yxs", shape if samples == 1 else (*shape, samples), dtype, None
-    )  # type: ignore[arg-type]
+    if samples > 1:
+        return Source(file, "a PNG file", "yxs", (*shape, samples), dtype, lambda part: _read_plane(file)[part])
+    return Source(file, "a PNG file", "yx", shape, dtype, lambda part: _read_plane(file)[part])
 
 
 def _read_plane(file: Path) -> NDArray[Any]:

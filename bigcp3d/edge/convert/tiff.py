@@ -46,9 +46,9 @@ def _describe(path: Path, tiff: tifffile.TiffFile, series: tifffile.TiffPageSeri
     notes = []
     if any(each is None for each in series.pages):
         notes.append("some planes are missing in the file; they are 0")
-    if page.photometric.name == "MINISWHITE" and page.dtype != bool:
+    if page.photometric == tifffile.PHOTOMETRIC.MINISWHITE and page.dtype != bool:
         notes.append("the file says that 0 is white; the numbers are taken as they are")
-    if page.photometric.name == "PALETTE":
+    if page.photometric == tifffile.PHOTOMETRIC.PALETTE:
         notes.append("the file has a palette of colours; its numbers are taken, not the colours")
     scale: Mapping[str, float | None] = {}
     channels: tuple[str, ...] = ()

@@ -15,6 +15,7 @@ from __future__ import annotations
 import fcntl
 import json
 import logging
+import os
 import shutil
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -94,13 +95,11 @@ def convert(
     settings = ConvertSettings(source, output, **arguments)
     settings.check()
     refuse_address(settings.output, "the place of a conversion", "convert into a local folder and copy that")
-    file = Path(place(settings.source))
-    where = Path(place(settings.output)) if settings.output is not None else store_beside(file)
-    chosen = {"series": settings.series, "dataset": settings.dataset}
+    file = _absolute(settings.source)
+    where = store_beside(file) if settings.output is None else _absolute(settings.output)
+    chosen: dict[str, Any] = {"series": settings.series, "dataset": settings.dataset}
     with open_source(settings.source, axes=settings.axes, **chosen) as opened:
-        volume = name_volume(
-            opened, axes=settings.axes, scale_um=settings.scale_um, channels=settings.channels
-        )
+        volume = name_volume(opened, axes=settings.axes, scale_um=settings.scale_um, channels=settings.channels)
         _check_target(where, volume, overwrite=settings.overwrite)
         for note in volume.notes:
             log.warning("%s: %s", opened.path, note)
@@ -116,6 +115,10 @@ def convert(
             shutil.rmtree(partial)
     log.info("%s: converted to %s", file, where)
     return open_image(where)
+
+
+def _absolute(path: str | Path) -> Path:
+    return Path(os.path.abspath(os.path.expanduser(path)))
 
 
 def _check_target(where: Path, volume: Volume, *, overwrite: bool) -> None:
@@ -156,15 +159,18 @@ def _alone(where: Path) -> Iterator[Path]:
     partial = partial_of(where)
     with writing(where):
         partial.mkdir(parents=True, exist_ok=True)
-        file = open(partial / "lock", "wb")
-    with file:
-        try:
-            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except BlockingIOError as error:
-            raise TargetError(f"{where}: another conversion writes it; wait for its end, or give another path") from error
-        except OSError:  # a file system without locks
-            log.info("%s: this file system has no locks", partial)
+        lock = os.open(partial / "lock", os.O_RDWR | os.O_CREAT, 0o666)
+    try:
+        fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except BlockingIOError as error:
+        os.close(lock)
+        raise TargetError(f"{where}: another conversion writes it; wait for its end, or give another path") from error
+    except OSError:
+        log.info("%s: this file system has no locks", partial)
+    try:
         yield partial
+    finally:
+        os.close(lock)
 
 
 def _begin_or_resume(partial: Path, asked: dict[str, Any], volume: Volume, name: str) -> ImageInfo:
@@ -196,9 +202,7 @@ def _begin_or_resume(partial: Path, asked: dict[str, Any], volume: Volume, name:
     return made
 
 
-def _fill(
-    image: ImageInfo, volume: Volume, shard: Vec3, records: Path, observe: Callable[[BlocksRead], None]
-) -> None:
+def _fill(image: ImageInfo, volume: Volume, shard: Vec3, records: Path, observe: Callable[[BlocksRead], None]) -> None:
     """Write all pieces that have no record yet."""
     itemsize = np.dtype(volume.dtype).itemsize
     pieces = list(list_pieces(image, shard, itemsize, volume.source.rows, BUDGET_BYTES))
