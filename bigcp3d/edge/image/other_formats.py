@@ -53,7 +53,7 @@ def store_beside(path: Path) -> Path:
 
 
 def _convert(path: Path) -> str:
-    return f"convert it: bigcp3d convert {shlex.quote(str(path))} {shlex.quote(store_beside(path).name)}"
+    return f"convert it: bigcp3d convert {shlex.quote(str(path))} {shlex.quote(str(store_beside(path)))}"
 
 
 def _recognise_file(path: Path) -> tuple[str | None, str, str]:
@@ -61,7 +61,7 @@ def _recognise_file(path: Path) -> tuple[str | None, str, str]:
     if suffix in SUFFIXES:
         kind, words = SUFFIXES[suffix]
         return kind, words, _convert(path)
-    source, target = shlex.quote(str(path)), shlex.quote(store_beside(path).name)
+    source, target = shlex.quote(str(path)), shlex.quote(str(store_beside(path)))
     if suffix in (".zip", ".ozx"):
         return None, "a zip archive", f"unpack it: unzip {source} -d {target}"
     if suffix in UNREAD:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shlex
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -53,6 +54,25 @@ def warn_of_faults(image: ImageInfo) -> None:
 
     for fault in find_faults(image):
         typer.echo(f"warning: {fault}", err=True)
+
+
+def describe_source(path: str | Path) -> str:
+    """What `bigcp3d convert` would read from a file of another format, in lines."""
+    from bigcp3d.edge.convert.open_source import open_source
+    from bigcp3d.face.describe_plan import format_size
+
+    with open_source(path) as source:
+        scale = ", ".join(f"{axis} {size:.4g}" for axis, size in source.scale_um.items())
+        lines = [
+            f"{source.path}: {source.kind}, {format_size(source.shape)} of {source.dtype.name}",
+            f"axes {','.join(source.axes)}"
+            + (" (?: the file does not say; give --axes)" if "?" in source.axes else ""),
+            f"voxel size in um: {scale or 'not in the file; give --scale'}",
+            f"channels: {', '.join(source.channel_names) or 'without names'}",
+            *(f"warning: {note}" for note in source.notes),
+            f"to convert it: bigcp3d convert {shlex.quote(str(path))}",
+        ]
+    return "\n  ".join(lines)
 
 
 def image_of(request: Request, quiet: bool) -> str | Path:
