@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import logging
 import re
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 from xml.etree import ElementTree
@@ -20,15 +22,22 @@ from bigcp3d.errors import InputError
 LETTERS = "tczyxs"
 KINDS = {"imagej": "an ImageJ hyperstack", "ome": "an OME-TIFF", "lsm": "a Zeiss LSM file"}
 
+LOST_PAGES = re.compile("page offset|corrupted|reshape")
+"""What tifffile logs where it gives fewer pages than the file should have."""
+
 
 def open_tiff(path: Path, series: str | int | None) -> Source:
     """One series of a TIFF file; `InputError` where the file is damaged, or needs a codec that is not installed."""
+    with _heard() as said:
+        try:
+            tiff = tifffile.TiffFile(path)
+            found = list(tiff.series)
+        except Exception as error:  # tifffile raises many kinds for damaged files
+            raise InputError(f"{path}: this TIFF file cannot be read: {error}; write it again") from error
     try:
-        tiff = tifffile.TiffFile(path)
-        found = list(tiff.series)
-    except Exception as error:  # tifffile raises many kinds for damaged files
-        raise InputError(f"{path}: this TIFF file cannot be read: {error}; write it again") from error
-    try:
+        lost = next((text for text in said if LOST_PAGES.search(text)), None)
+        if lost is not None:  # the stack would only be thinner
+            raise InputError(f"{path}: this TIFF file is damaged or cut off ({lost}); copy or write it again")
         names = [each.name or str(i) for i, each in enumerate(found)]
         shown = [f"{i} ({n}, {each.axes} {each.shape})" for i, (n, each) in enumerate(zip(names, found, strict=True))]
         number = choose_part(path, "--series", names, series, shown)
@@ -36,6 +45,19 @@ def open_tiff(path: Path, series: str | int | None) -> Source:
     except BaseException:
         tiff.close()
         raise
+
+
+@contextmanager
+def _heard() -> Iterator[list[str]]:
+    """The errors that tifffile logs."""
+    said: list[str] = []
+    logger, handler = logging.getLogger("tifffile"), logging.Handler(logging.ERROR)
+    handler.emit = lambda record: said.append(record.getMessage())  # type: ignore[method-assign]
+    logger.addHandler(handler)
+    try:
+        yield said
+    finally:
+        logger.removeHandler(handler)
 
 
 def _describe(path: Path, tiff: tifffile.TiffFile, series: tifffile.TiffPageSeries, number: int) -> Source:
@@ -62,7 +84,10 @@ def _describe(path: Path, tiff: tifffile.TiffFile, series: tifffile.TiffPageSeri
         metadata = tiff.imagej_metadata or (shaped[number] if number < len(shaped) else {})
         scale = _read_resolution(metadata, page)
         channels = _names_in_labels(metadata.get("Labels"), sizes.get("c", 1), axes)
-    read, rows = _reader(path, series)
+    try:
+        read, rows = _reader(path, series)
+    except ValueError as error:
+        raise InputError(f"{path}: this TIFF file is cut off ({error}); copy or write it again") from error
     return Source(
         path=path,
         kind=KINDS.get(series.kind, "a TIFF file"),

@@ -190,7 +190,8 @@ def test_lzw_is_read_or_the_package_for_it_is_named(tmp_path):
             open_source(tmp_path / "a.tif").__enter__()
     else:
         with open_source(tmp_path / "a.tif") as source:
-            np.testing.assert_array_equal(read_all(name_volume(source, scale_um=(1, 1, 1)))[0, 0], stack_of("ZYX"))
+            found = read_all(name_volume(source, scale_um=(1, 1, 1)))[0, 0]
+            np.testing.assert_array_equal(found, stack_of("ZYX", "uint8"))
 
 
 @pytest.mark.parametrize("axes", ["TYX", "CYX"])
@@ -231,4 +232,16 @@ def test_a_single_plane_is_a_volume_of_one(tmp_path):
 def test_a_damaged_file_is_refused(tmp_path):
     (tmp_path / "a.tif").write_bytes(b"II*\0\x08\0\0\0nothing more")
     with pytest.raises(InputError, match="cannot be read"):
+        open_source(tmp_path / "a.tif").__enter__()
+
+
+@pytest.mark.parametrize("more", [{"imagej": True}, {"compression": "zlib"}, {"metadata": None}, {}])
+@pytest.mark.parametrize("share", [0.5, 0.95])
+def test_a_file_that_was_cut_off_is_refused(tmp_path, more, share):
+    stack = np.random.default_rng(0).integers(0, 60000, (20, 50, 50)).astype("uint16")
+    with tifffile.TiffWriter(tmp_path / "a.tif", imagej=more.pop("imagej", False)) as file:
+        file.write(stack, photometric="minisblack", **more)
+    content = (tmp_path / "a.tif").read_bytes()
+    (tmp_path / "a.tif").write_bytes(content[: int(share * len(content))])
+    with pytest.raises(InputError, match="cut off"):
         open_source(tmp_path / "a.tif").__enter__()

@@ -83,6 +83,7 @@ def test_without_bioio_the_way_to_install_it_is_told(tmp_path, monkeypatch):
         open_source(tmp_path / "a.nd2").__enter__()
 
 
+@pytest.mark.filterwarnings("ignore")  # its own
 def test_the_real_bioio(tmp_path):
     """By hand where bioio and bioio-ome-tiff are installed: nobody can write CZI, LIF or ND2."""
     pytest.importorskip("bioio_ome_tiff")
