@@ -135,7 +135,7 @@ def _settle_scale(source: Source, wanted: Sequence[float] | None) -> Float3:
     missing = [axis for axis in "zyx" if axis not in source.scale_um]
     if not missing:
         return float3(source.scale_um[axis] for axis in "zyx")
-    stated = ", ".join(f"{axis} {size:.4g}" for axis, size in source.scale_um.items())
+    stated = ", ".join(f"{axis} {source.scale_um[axis]:.4g}" for axis in "zyx" if axis in source.scale_um)
     raise InputError(
         f"{source.path}: it does not say the voxel size along {', '.join(missing)}; give --scale Z Y X in micrometres"
         + (f" (the file says {stated})" if stated else "")

@@ -62,7 +62,7 @@ def describe_source(path: str | Path) -> str:
     from bigcp3d.face.describe_plan import format_size
 
     with open_source(path) as source:
-        scale = ", ".join(f"{axis} {size:.4g}" for axis, size in source.scale_um.items())
+        scale = ", ".join(f"{axis} {source.scale_um[axis]:.4g}" for axis in "zyx" if axis in source.scale_um)
         lines = [
             f"{source.path}: {source.kind}, {format_size(source.shape)} of {source.dtype.name}",
             f"axes {','.join(source.axes)}"
