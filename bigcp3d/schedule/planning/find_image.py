@@ -22,7 +22,8 @@ def with_image(
 
     ``tell`` takes a line about it. ``on_event`` receives the pieces that are converted.
     """
-    request.check()
+    if find_converted(request.source)[1]:
+        request.check()  # wrong options are told before a conversion, not after it
     return replace(
         request, source=convert_beside(request.source, scale_um=request.scale_um, on_event=on_event, tell=tell)
     )
