@@ -28,16 +28,26 @@ def pool_means(finer: NDArray[Any], factors: Vec3) -> NDArray[Any]:
     """
     if not set(factors) <= {1, 2}:
         raise ValueError(f"factors {factors}; allowed are 1 and 2")
+    coarser = np.empty(pooled_shape(vec3(finer.shape), factors), finer.dtype)
+    for plane in range(len(coarser)):  # sums are several times as large as voxels: a few planes at a time
+        window = finer[plane * factors[0] : (plane + 1) * factors[0]]
+        coarser[plane] = _pool_planes(window, (len(window), *factors[1:]))[0]
+    return coarser
+
+
+def _pool_planes(finer: NDArray[Any], factors: Vec3) -> NDArray[Any]:
+    """`pool_means` of a few planes, in sums of 32 or 64 bits."""
     small = finer.dtype.kind in "iu" and finer.dtype.itemsize <= 4
-    total: NDArray[Any] = finer.astype(np.int64 if small else np.float64)
-    count = np.ones((1, 1, 1), np.int64)
+    wide = np.int32 if finer.dtype.itemsize <= 2 else np.int64
+    total: NDArray[Any] = finer.astype(wide if small else np.float64)
+    count = np.ones((1, 1, 1), wide)
     for axis, factor in enumerate(factors):
         if factor == 1:
             continue
         even, odd = (_every_other(total, axis, start) for start in (0, 1))
         even = even.copy()
         even[tuple(slice(0, n) for n in odd.shape)] += odd
-        sides = np.where(np.arange(even.shape[axis]) < odd.shape[axis], 2, 1)
+        sides = np.where(np.arange(even.shape[axis]) < odd.shape[axis], 2, 1).astype(wide)
         count = count * sides.reshape([-1 if a == axis else 1 for a in range(3)])
         total = even
     if small:

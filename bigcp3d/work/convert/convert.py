@@ -12,7 +12,6 @@ on with the same command, and its store is equal, byte for byte, to that of a co
 
 from __future__ import annotations
 
-import fcntl
 import json
 import logging
 import os
@@ -63,7 +62,7 @@ def convert(
 ) -> ImageInfo:
     """Convert a file or a folder of planes to an OME-Zarr image with a pyramid.
 
-    Uses about 0.8 GB of memory for volumes of any size. If it is stopped, the same call goes on.
+    Uses about half a gigabyte of memory for volumes of any size. If it is stopped, the same call goes on.
 
     Parameters
     ----------
@@ -161,12 +160,14 @@ def _alone(where: Path) -> Iterator[Path]:
         partial.mkdir(parents=True, exist_ok=True)
         lock = os.open(partial / "lock", os.O_RDWR | os.O_CREAT, 0o666)
     try:
+        import fcntl
+
         fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
     except BlockingIOError as error:
         os.close(lock)
         raise TargetError(f"{where}: another conversion writes it; wait for its end, or give another path") from error
-    except OSError:
-        log.info("%s: this file system has no locks", partial)
+    except (OSError, ImportError):  # Windows
+        log.info("%s: there are no locks on this file system", partial)
     try:
         yield partial
     finally:

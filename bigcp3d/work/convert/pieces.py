@@ -17,8 +17,8 @@ from bigcp3d.edge.image.image import ImageInfo
 from bigcp3d.edge.labels.label_plan import chunk_and_shard
 from bigcp3d.pure.boxes import BlockGrid, Box, Vec3
 
-BUDGET_BYTES = 2**28
-"""Largest size of a piece. About three times as much memory is used."""
+BUDGET_BYTES = 2**27
+"""Largest size of a piece."""
 
 SIDE = 128
 """Wanted side of a shard in voxels."""
