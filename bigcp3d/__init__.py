@@ -22,6 +22,7 @@ if TYPE_CHECKING:
     from bigcp3d.pure.in_memory import label_maps
     from bigcp3d.pure.tissue.tissue_settings import Tissue
     from bigcp3d.schedule.estimate import estimate_diameter
+    from bigcp3d.schedule.export import export
     from bigcp3d.schedule.measure import MeasuredCells, measure
     from bigcp3d.schedule.plan_segmentation import plan_segmentation
     from bigcp3d.schedule.running.events import Summary
@@ -32,6 +33,7 @@ if TYPE_CHECKING:
     from bigcp3d.schedule.update import Updated, update
     from bigcp3d.work.analyse.estimate_diameter import Estimate
     from bigcp3d.work.analyse.evaluate import Evaluation, evaluate
+    from bigcp3d.work.convert.convert import convert
     from bigcp3d.work.plan.plan import Plan
     from bigcp3d.work.simulate import simulate
     from bigcp3d.work.train.train import train
@@ -53,9 +55,11 @@ __all__ = [
     "Trial",
     "Updated",
     "__version__",
+    "convert",
     "describe_plan",
     "estimate_diameter",
     "evaluate",
+    "export",
     "label_maps",
     "measure",
     "plan_segmentation",
@@ -71,6 +75,7 @@ __all__ = [
 
 _HOMES = {
     **dict.fromkeys(("BigCP3DError", "BlockError", "InputError", "ModelError", "TargetError"), "bigcp3d.errors"),
+    "convert": "bigcp3d.work.convert.convert",
     "simulate": "bigcp3d.work.simulate",
     "Tissue": "bigcp3d.pure.tissue.tissue",
     "estimate_diameter": "bigcp3d.schedule.estimate",
@@ -81,6 +86,7 @@ _HOMES = {
     "segment": "bigcp3d.schedule.segment",
     "segment_array": "bigcp3d.schedule.segment_array",
     "Summary": "bigcp3d.schedule.running.events",
+    "export": "bigcp3d.schedule.export",
     "measure": "bigcp3d.schedule.measure",
     "MeasuredCells": "bigcp3d.schedule.measure",
     "evaluate": "bigcp3d.work.analyse.evaluate",

@@ -9,6 +9,7 @@ from bigcp3d.edge.image.image import open_image
 from bigcp3d.option import takes
 from bigcp3d.schedule.clusters.this_machine import device_here
 from bigcp3d.schedule.planning.channels import choose_channels
+from bigcp3d.schedule.planning.find_image import with_image
 from bigcp3d.schedule.planning.make_plan import choose_precision
 from bigcp3d.schedule.planning.request import Request
 from bigcp3d.work.analyse.estimate_diameter import DiameterTrial, Estimate
@@ -42,9 +43,8 @@ def estimate_diameter(
     InputError, ModelError
         If the image or the model cannot be used, or there is no such diameter.
     """
-    request = Request(source, model=model, channel=channel, scale_um=scale_um)
-    request.check()
-    card, channels = choose_channels(open_image(source), request)
+    request = with_image(Request(source, model=model, channel=channel, scale_um=scale_um))
+    card, channels = choose_channels(open_image(request.source), request)
     import torch
 
     from bigcp3d.edge.models.model_families import load_network
@@ -55,7 +55,7 @@ def estimate_diameter(
     precision = choose_precision(request, card)
     network = load_network(model, device_here())[0].to(getattr(torch, precision))
     return guess(
-        source,
+        request.source,
         card,
         lambda crop: segment_array(crop, network, card),
         channels=channels,

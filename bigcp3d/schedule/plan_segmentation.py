@@ -7,6 +7,7 @@ from typing import Any
 
 from bigcp3d.option import takes
 from bigcp3d.schedule.check_table import check_run_table
+from bigcp3d.schedule.planning.find_image import with_known_image
 from bigcp3d.schedule.planning.make_plan import check_memory, make_plan
 from bigcp3d.schedule.planning.request import Request
 from bigcp3d.schedule.running.events import Observer
@@ -40,7 +41,7 @@ def plan_segmentation(source: str | Path, *, on_event: Observer | None = None, *
     >>> plan.shape, plan.execution.block
     ((24, 64, 64), (24, 32, 32))
     """
-    return plan_and_check(Request(source, **arguments))
+    return plan_and_check(with_known_image(Request(source, **arguments)))
 
 
 def plan_and_check(request: Request) -> Plan:

@@ -21,6 +21,7 @@ from bigcp3d.errors import FullDiskError, InputError
 from bigcp3d.option import takes
 from bigcp3d.schedule.measure import measure_run
 from bigcp3d.schedule.plan_segmentation import plan_and_check
+from bigcp3d.schedule.planning.find_image import with_image
 from bigcp3d.schedule.planning.make_plan import check_memory
 from bigcp3d.schedule.planning.request import Request
 from bigcp3d.schedule.running.events import (
@@ -56,6 +57,8 @@ UINT32_MAX = 2**32 - 1
 def segment(source: str | Path, *, on_event: Observer | None = None, **arguments: Any) -> Summary:
     """Segment an OME-Zarr image into OME-Zarr labels.
 
+    A file of another format is converted beside it first, once (`bigcp3d.convert`).
+
     Parameters
     ----------
     **arguments
@@ -82,7 +85,7 @@ def segment(source: str | Path, *, on_event: Observer | None = None, **arguments
     True
     """
     begin = clock.perf_counter()
-    request = Request(source, **arguments)
+    request = with_image(Request(source, **arguments))
     plan = plan_and_check(request)
     request = replace(request, executor=plan.running.executor)
     observe: Observer = on_event or (lambda event: None)

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 import typer
 
 from bigcp3d.face import options as o
+from bigcp3d.face.commands.convert import image_of
 from bigcp3d.face.exit_codes import set_up_logging
 from bigcp3d.schedule.planning.request import Request
 
@@ -25,7 +26,7 @@ def segment(
     json: o.Json = False,
     no_report: o.NoReport = False,
 ) -> None:
-    """Segment every cell of IN.zarr into OME-Zarr labels.
+    """Segment every cell of IN.zarr into OME-Zarr labels. Other formats are converted beside the file first, once.
 
     The labels are those of the whole volume, bit for bit, whatever the blocks and workers. To carry on an interrupted
     run, give the same command again.
@@ -38,6 +39,8 @@ def segment(
     from bigcp3d.face.report.write import ReportWriter
     from bigcp3d.schedule.segment import segment as run
 
+    with events_as_lines() if json else nullcontext():
+        arguments["source"] = image_of(Request(**arguments), quiet)
     with events_as_lines() if json else watching(quiet) as observer:
         writer = ReportWriter(observer)
         summary = run(**arguments, on_event=observer if no_report else writer)
