@@ -29,6 +29,10 @@ class TargetError(BigCP3DError, OSError):
     exit_code = 3
 
 
+class FullDiskError(TargetError):
+    """The disk to write to has filled up. What was finished is kept."""
+
+
 class BlockError(BigCP3DError, RuntimeError):
     """Some blocks failed after their retries; what was finished is kept."""
 

@@ -97,7 +97,7 @@ def _provenance(labels: ImageInfo) -> str:
 
 def describe_default_run(image: ImageInfo) -> list[str]:
     """The cell sizes that the shipped models look for, and what `bigcp3d segment` would do with the image as it is."""
-    from bigcp3d.schedule.segment import plan_segmentation
+    from bigcp3d.schedule.plan_segmentation import plan_segmentation
 
     lines, models = [], list(shipped_models())
     scale = image.levels[0].scale_um

@@ -23,6 +23,7 @@ from bigcp3d.option import takes
 from bigcp3d.pure.boxes import Box
 from bigcp3d.pure.memory import format_bytes
 from bigcp3d.schedule.complete_request import complete_request
+from bigcp3d.schedule.planning.find_image import with_known_image
 from bigcp3d.schedule.planning.make_plan import make_plan
 from bigcp3d.schedule.planning.request import AS_IS, SWEPT, Request
 from bigcp3d.schedule.running.events import Observer, RunPlanned
@@ -168,6 +169,7 @@ def plan_sweep(
     if len(combined) > MOST_TRIALS:
         raise InputError(f"{len(combined)} combinations were asked for; {MOST_TRIALS} are allowed: give fewer values")
     base = Request(source, **{"time": 0, **arguments, "executor": "serial", "keep_maps": False})
+    base = with_known_image(base)
     refused = {"mask": base.mask, "labels_level": base.labels_level, "on_error": base.on_error == "skip"}
     for name, asked in refused.items():
         if asked:

@@ -14,7 +14,8 @@ from bigcp3d.pure.boxes import Box
 from bigcp3d.pure.grid import spread_labels
 from bigcp3d.pure.group.objects import dense_ids, keep_objects
 from bigcp3d.pure.in_memory import Limits, find_objects
-from bigcp3d.pure.label.vote import vote_labels, voting_box
+from bigcp3d.pure.label.vote import vote_labels
+from bigcp3d.pure.label.voting_box import voting_box
 from bigcp3d.pure.score.metrics import Number, score_overlaps
 from bigcp3d.pure.score.overlaps import count_overlaps
 from bigcp3d.work.plan.plan import Plan

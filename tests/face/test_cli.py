@@ -57,6 +57,7 @@ def library(monkeypatch):
 
     module = SimpleNamespace(segment=segment, plan_segmentation=plan_segmentation, calls=calls)
     monkeypatch.setitem(sys.modules, "bigcp3d.schedule.segment", module)
+    monkeypatch.setitem(sys.modules, "bigcp3d.schedule.plan_segmentation", module)
     monkeypatch.setattr("bigcp3d.face.describe_plan.describe_plan", str)
     return module
 
@@ -83,6 +84,16 @@ def test_help_of_every_command_loads_nothing_heavy():
 def test_importing_the_package_loads_nothing_heavy_and_using_it_does():
     assert loaded_after("import bigcp3d; dir(bigcp3d); bigcp3d.__version__") == "[]"
     assert "numpy" in loaded_after("import bigcp3d.pure.group.objects")  # the control: the look at sys.modules sees
+
+
+@pytest.mark.parametrize("words", [["segment", "--dry-run"], ["info"]])
+def test_planning_and_describing_load_nothing_that_computes(words, tissue_store, random_model):
+    command = [words[0], str(tissue_store), *words[1:], *(["--model", random_model] if words[0] == "segment" else [])]
+    code = (
+        "from typer.testing import CliRunner\nfrom bigcp3d.face.cli import app\n"
+        f"done = CliRunner().invoke(app, {command!r})\nassert done.exit_code == 0, done.output"
+    )
+    assert loaded_after(code) == "['zarr', 'numpy']"
 
 
 def test_every_public_name_can_be_had_from_the_top():

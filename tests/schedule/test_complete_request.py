@@ -10,14 +10,17 @@ from typer.testing import CliRunner
 
 import bigcp3d
 from bigcp3d.edge.image.metadata import own_part
+from bigcp3d.edge.image.new_image import create_image, write_image_box
 from bigcp3d.edge.image.open_node import read_attributes
 from bigcp3d.errors import InputError, TargetError
 from bigcp3d.face.cli import app
+from bigcp3d.pure.boxes import Box
 from bigcp3d.pure.tissue.tissue_settings import Tissue
 from bigcp3d.schedule import estimate
 from bigcp3d.schedule.complete_request import complete_request
 from bigcp3d.schedule.planning.request import Request
 from bigcp3d.schedule.running.events import Estimated, EstimateStarted
+from bigcp3d.work.analyse.estimate_diameter import Estimate, NoCellsError
 from tests.schedule.conftest import read_labels
 
 DIAMETER_UM = 7.0
@@ -96,21 +99,33 @@ def test_a_stopped_run_goes_on_with_its_estimate(nuclei, tmp_path, counted):
 @pytest.mark.parametrize(
     ("said", "asks"),
     [
-        ({"model": "nuclei", "diameter_um": "as-is"}, None),
-        ({"model": "nuclei", "diameter_vox": 14.0}, None),
-        ({"model": "nuclei"}, "the diameter"),
-        ({"diameter_um": 7.0}, "the model"),
-        ({"diameter_um": "as-is"}, "the model"),
+        ({"model": "nuclei", "diameter_um": "as-is"}, []),
+        ({"model": "nuclei", "diameter_vox": 14.0}, []),
+        ({"model": "nuclei"}, ["the diameter"]),
+        ({"diameter_um": 7.0}, ["the model"]),
+        ({"diameter_um": "as-is"}, ["the model"]),
+        ({}, ["the model and the diameter"]),
     ],
 )
-def test_only_what_is_left_open_is_estimated(nuclei, tmp_path, said, asks):
+def test_only_what_is_left_open_is_estimated(nuclei, tmp_path, monkeypatch, said, asks):
+    found = Estimate(7.2345, 6.0, 8.0, 31, True, (), None, ())
+    suited = estimate.Suited("nuclei", "it fits", None if "diameter_um" in said else found)
+    monkeypatch.setattr(estimate, "find_suited", lambda *_, **__: suited)
     events = []
     request, guess = complete_request(Request(nuclei, output=tmp_path / "out.zarr", **said), events.append)
-    assert [event.what for event in events if isinstance(event, EstimateStarted)] == [asks] * (asks is not None)
-    assert request.model == "nuclei"
+    assert [event.what for event in events if isinstance(event, EstimateStarted)] == asks
     assert {name: getattr(request, name) for name in said} == said
-    assert (guess is None) == (asks is None)
+    assert request.model == "nuclei"
     assert request.has_diameter
+    assert (guess is None) == (asks == [])
+    if "the diameter" in " ".join(asks) or not said:
+        assert request.diameter_um == guess.diameter == 7.23, "three digits, as the command to paste has"
+
+
+@pytest.mark.parametrize("diameter", [7.0, "as-is"])
+def test_with_a_diameter_both_models_are_tried_at_it(nuclei, diameter):
+    suited = estimate.find_suited(Request(nuclei, diameter_um=diameter))
+    assert (suited.model, suited.estimate) == ("nuclei", None)
 
 
 def test_with_maps_no_network_runs(tmp_path, counted):
@@ -135,10 +150,7 @@ def test_other_errors_come_before_a_long_estimate(nuclei, counted):
 @pytest.fixture(scope="module")
 def noise(tmp_path_factory):
     """An image without cells."""
-    from bigcp3d.edge.image.new_image import create_image, write_image_box
-    from bigcp3d.pure.boxes import Box
-
-    path, shape = tmp_path_factory.mktemp("noise") / "in.zarr", (32, 64, 64)
+    path, shape = tmp_path_factory.mktemp("noise") / "in.zarr", (24, 48, 48)
     image = create_image(path, shape, "uint16", scale_um=(1.0, 1.0, 1.0), chunk=shape, shard=shape)
     values = np.random.default_rng(0).normal(300, 60, shape)
     write_image_box(image, Box.of_shape(shape), values.astype(np.uint16))
@@ -146,11 +158,18 @@ def noise(tmp_path_factory):
 
 
 def test_without_cells_the_error_says_what_to_do(noise):
-    with pytest.raises(InputError, match=r"(?s)not clear which model.*--model membrane.*--model nuclei.*--channel"):
-        bigcp3d.plan_segmentation(noise)
     with pytest.raises(InputError, match=r"finds no (plausible )?cells of any diameter.*--channel.*--diameter"):
         bigcp3d.plan_segmentation(noise, model="nuclei")
     assert not (noise.parent / "in.bigcp3d").exists()
+
+
+def test_a_doubt_shows_what_both_models_found(noise, monkeypatch):
+    def nothing(*_):
+        raise NoCellsError("none")
+
+    monkeypatch.setattr(estimate, "_estimate", nothing)
+    with pytest.raises(InputError, match=r"(?s)not clear which model.*--model membrane.*--model nuclei.*--channel"):
+        bigcp3d.plan_segmentation(noise)
 
 
 def test_the_dry_run_and_json_tell_the_estimate(nuclei, tmp_path):

@@ -16,7 +16,7 @@ from bigcp3d.edge.image.image import open_image, open_labels
 from bigcp3d.edge.models.model_families import load_network
 from bigcp3d.edge.models.model_files import save_model
 from bigcp3d.edge.workdir.records import read_record, write_record
-from bigcp3d.errors import BlockError, InputError, ModelError, TargetError
+from bigcp3d.errors import BlockError, FullDiskError, InputError, ModelError, TargetError
 from bigcp3d.face.describe_plan import describe_plan
 from bigcp3d.schedule import segment as segment_module
 from bigcp3d.schedule.running.events import BlockDone, PassStarted, RunPlanned, Warned
@@ -126,7 +126,7 @@ def test_a_full_disk_loses_nothing_that_was_there(store, random_model, monkeypat
         raise OSError(errno.ENOSPC, "No space left on device")
 
     monkeypatch.setattr(passes, "write_table", full)
-    with pytest.raises(BlockError, match="No space left on device"):
+    with pytest.raises(FullDiskError, match="No space left on device"):
         bigcp3d.segment(store, model=random_model, **SERIAL)
     assert everything(store) == before
     monkeypatch.undo()

@@ -14,8 +14,8 @@ from typing import Any
 import zarr
 from zarr.errors import BaseZarrError
 
-from bigcp3d.edge.image.conversion_advice import describe_file, describe_folder
 from bigcp3d.edge.image.metadata import first_multiscale, ome_part
+from bigcp3d.edge.image.other_formats import READABLE, recognise
 from bigcp3d.edge.stores.check_writable import nearest_there
 from bigcp3d.edge.stores.connections import describe_error, is_remote_error, shown_cause
 from bigcp3d.edge.stores.places import Place, is_address, place, zarr_store
@@ -96,14 +96,14 @@ def _explain_path(path: Place) -> str:
         if path.name in METADATA:
             cure = f"give {path.parent}"
         elif isinstance(path, Path):
-            kind, cure = describe_file(path)
+            _, kind, cure = recognise(path)
         return f"{path}: this is {kind}, not an OME-Zarr folder; {cure}"
     image = _image_above(path)
     if image is not None:
         return f"{path}: this is a folder inside an image, not a zarr group; give {image}"
     try:
-        if isinstance(path, Path) and (known := describe_folder(path)):
-            return f"{path}: this is {known[0]}, not an OME-Zarr folder; {known[1]}"
+        if isinstance(path, Path) and (known := recognise(path))[1]:
+            return f"{path}: this is {known[1]}, not an OME-Zarr folder; {known[2]}"
         children: Iterator[Place] = islice(path.iterdir(), None if isinstance(path, Path) else REQUESTS)
         inside = sorted(str(child) for child in children if metadata_file(child) is not None)
     except PermissionError:
@@ -111,8 +111,8 @@ def _explain_path(path: Place) -> str:
     if inside:
         return f"{path}: this is a folder of zarr stores; give one of {_some(inside)}"
     return (
-        f"{path}: this folder has no zarr.json, .zgroup or .zarray, so it is not an OME-Zarr group; convert other "
-        "formats: bioformats2raw IN OUT.zarr, and give OUT.zarr/0"
+        f"{path}: this folder has no zarr.json, .zgroup or .zarray, so it is not an OME-Zarr group; other formats can "
+        f"be converted (bigcp3d convert IN OUT.zarr): {READABLE}"
     )
 
 

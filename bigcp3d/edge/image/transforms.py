@@ -25,6 +25,7 @@ UNITS_UM = {
 SHORT_UNITS = {
     **{"pm": "picometer", "nm": "nanometer", "mm": "millimeter", "cm": "centimeter", "dm": "decimeter", "m": "meter"},
     **dict.fromkeys(("um", "µm", "μm", "micron"), "micrometer"),
+    **{"å": "angstrom", "in": "inch"},
 }
 
 log = logging.getLogger(__name__)
@@ -47,13 +48,26 @@ def read_units(multiscale: Json, where: str) -> tuple[str | None, ...] | None:
             log.info("%s: axis %s has no unit; taken as micrometres", where, name)
             units.append(None)
             continue
-        word = SHORT_UNITS.get(str(unit), str(unit).lower().replace("metre", "meter").removesuffix("s"))
-        word = SHORT_UNITS.get(word, word)
-        if word not in UNITS_UM:
+        word = unit_word(str(unit))
+        if word is None:
             log.warning("%s: axis %s has the unit %r, not a length; the voxel size is unknown", where, name, unit)
             return None
         units.append(word)
     return tuple(units)
+
+
+def unit_word(unit: str) -> str | None:
+    """A unit of length in the specification's words; None where it is not a length that is known."""
+    unit = unit.strip().replace("\\u00B5", "µ")  # as ImageJ writes it
+    word = SHORT_UNITS.get(unit, unit.lower().replace("metre", "meter").removesuffix("s"))
+    word = SHORT_UNITS.get(word, word)
+    return word if word in UNITS_UM else None
+
+
+def unit_um(unit: str) -> float | None:
+    """Micrometres per unit; None where it is not a length that is known."""
+    word = unit_word(unit)
+    return None if word is None else UNITS_UM[word]
 
 
 def units_um(units: Sequence[str | None]) -> Float3:

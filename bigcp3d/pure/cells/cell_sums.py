@@ -16,10 +16,10 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
-from numba import njit
 from numpy.typing import NDArray
 
 from bigcp3d.pure.boxes import Vec3
+from bigcp3d.pure.compiled import compiled
 from bigcp3d.pure.group.stitch import HALF_NEIGHBOURS
 from bigcp3d.pure.score.overlaps import Ids, Overlaps, merge_overlaps, run_starts
 from bigcp3d.pure.track.sinks import Sums
@@ -84,7 +84,7 @@ def merge_cell_sums(parts: Sequence[CellSums], channels: int) -> CellSums:
     return CellSums(ids, sums, contacts=merge_overlaps([p.contacts for p in parts]), **added)
 
 
-@njit(nogil=True, cache=True)
+@compiled
 def _add_runs(rows, start, shape, count, coordinates, products, low, high, first):  # type: ignore[no-untyped-def]
     """Add the geometry of the core's cells, run by run along x."""
     nz, ny, nx = rows.shape
@@ -120,7 +120,7 @@ def _add_runs(rows, start, shape, count, coordinates, products, low, high, first
                 first[i] = min(first[i], (gz * shape[1] + gy) * shape[2] + low_x)
 
 
-@njit(nogil=True, cache=True)
+@compiled
 def _add_light(rows, values, light, squares):  # type: ignore[no-untyped-def]
     """Add the intensities of the core's cells, and their squares."""
     for z in range(values.shape[0]):
@@ -147,7 +147,7 @@ def _find_contacts(rows: NDArray[np.int32], n: int, exits: NDArray[np.int64]) ->
         size *= 4
 
 
-@njit(nogil=True, cache=True)
+@compiled
 def _touch(rows, steps, face, n, exits, keys, counts):  # type: ignore[no-untyped-def]
     """Count exits, and pairs across the steps that are a ``face``; False if the hash table of pairs is too small."""
     nz, ny, nx = rows.shape

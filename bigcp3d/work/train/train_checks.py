@@ -20,7 +20,7 @@ from bigcp3d.edge.stores.places import refuse_address
 from bigcp3d.errors import InputError, TargetError
 from bigcp3d.pure.boxes import Vec3
 from bigcp3d.pure.predict.run_network import fast_precision
-from bigcp3d.pure.track.tracking import MAX_REACH
+from bigcp3d.pure.track.units import MAX_REACH
 from bigcp3d.version import __version__
 from bigcp3d.work.train.optimise import Device
 from bigcp3d.work.train.settings import TrainSettings

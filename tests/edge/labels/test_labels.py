@@ -17,7 +17,8 @@ from bigcp3d.edge.labels.label_plan import plan_labels
 from bigcp3d.edge.labels.labels import create_labels, finish_labels, read_label_box, write_label_box
 from bigcp3d.errors import InputError, TargetError
 from bigcp3d.pure.boxes import BlockGrid, Box
-from bigcp3d.pure.label.pooling import pool_labels, pool_read_box
+from bigcp3d.pure.label.pooling import pool_labels
+from bigcp3d.pure.label.pooling_box import pool_read_box
 
 SHAPE = (12, 20, 22)
 
@@ -357,7 +358,7 @@ def test_a_full_disk_is_told_while_writing(stores, monkeypatch):
         raise OSError(28, "No space left on device")
 
     monkeypatch.setattr(zarr.Array, "__setitem__", full)
-    with pytest.raises(TargetError, match="cells/0: cannot be written: No space left on device; free space and run"):
+    with pytest.raises(TargetError, match="cells/0: cannot be written: No space left on device; free space"):
         write_label_box(target, 0, Box.of_shape(SHAPE), some_labels())
 
 

@@ -17,6 +17,7 @@ from bigcp3d.schedule.running.events import (
     ReportWritten,
     RunFinished,
     Summary,
+    TimeExpected,
     Warned,
 )
 
@@ -42,6 +43,7 @@ def test_what_is_written_is_what_is_documented(lines):
     observer, _, written = lines
     for event in (
         ClusterReady("http://127.0.0.1:8787/status", 2),
+        TimeExpected(3600.0, {"predict": 7000.0}, 2.5, 2800),
         PassStarted("predict", 2, 2000),
         BlockDone("predict", (0, 0, 0), 1000, 2.0, 1, 2),
         BlockFailed("predict", 0, (0, 0, 1), "OSError: disk"),
