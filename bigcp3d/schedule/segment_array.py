@@ -23,7 +23,7 @@ from bigcp3d.edge.labels.label_plan import CHUNK
 from bigcp3d.errors import InputError
 from bigcp3d.option import settings_of, takes
 from bigcp3d.pure.boxes import Box, vec3
-from bigcp3d.schedule.planning.request import CELLS, IMAGE, METHOD, Request
+from bigcp3d.schedule.planning.request import AS_IS, CELLS, IMAGE, METHOD, Request
 from bigcp3d.schedule.running.events import Observer
 from bigcp3d.schedule.segment import segment
 
@@ -121,7 +121,7 @@ def _check(image: Any, mask: Any, scale_um: Any, arguments: dict[str, Any]) -> N
             f"the mask is {mask.dtype} of shape {tuple(mask.shape)}; give numbers or bool of the shape "
             f"{tuple(shape[-3:])} (z, y, x), as the image has"
         )
-    if arguments.get("diameter_um") is not None and scale_um is None:
+    if arguments.get("diameter_um") not in (None, AS_IS) and scale_um is None:
         raise InputError("diameter_um is in micrometres; also give scale_um, the voxel size (z, y, x), or diameter_vox")
 
 

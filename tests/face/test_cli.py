@@ -231,7 +231,21 @@ def test_a_dry_run_prints_the_plan_and_does_not_segment(run, library):
 
 def test_a_dry_run_for_pipelines_is_one_line(run, tissue_store, random_model, tmp_path):
     output = str(tmp_path / "o.zarr")
-    done = run(app, ["segment", tissue_store, "--model", random_model, "--output", output, "--dry-run", "--json"])
+    done = run(
+        app,
+        [
+            "segment",
+            tissue_store,
+            "--model",
+            random_model,
+            "--output",
+            output,
+            "--dry-run",
+            "--json",
+            "--diameter",
+            "as-is",
+        ],
+    )
     (line,) = done.stdout.splitlines()
     assert json.loads(line)["event"] == "planned"
     assert json.loads(line)["labels"] == f"{output}/labels/cells"

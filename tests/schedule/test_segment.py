@@ -363,7 +363,13 @@ def test_the_label_pyramid_lies_on_the_images_and_does_not_depend_on_blocks(tmp_
     group.attrs["multiscales"] = [{"version": "0.4", "axes": axes, "datasets": datasets}]
     for name, block in (("whole", (99, 99, 99)), ("blocks", (17, 16, 20))):
         bigcp3d.segment(
-            tmp_path / "image.zarr", model=random_model, name=name, block=block, executor="serial", min_volume=2
+            tmp_path / "image.zarr",
+            model=random_model,
+            diameter_um="as-is",
+            name=name,
+            block=block,
+            executor="serial",
+            min_volume=2,
         )
     image, labels = open_image(tmp_path / "image.zarr"), open_labels(tmp_path / "image.zarr", "blocks")
     finer = None

@@ -20,7 +20,7 @@ def both(tmp_path, random_model):
     """Labels of an array, and those of a store with its voxels; the store's run is cut into blocks."""
 
     def segment(image, *, scale_um=None, given=None, mask=None, **settings):
-        settings = {"model": random_model, "min_volume": 2, **settings}
+        settings = {"model": random_model, "diameter_um": "as-is", "min_volume": 2, **settings}
         voxels = np.asarray(image)
         native = voxels.astype(voxels.dtype.newbyteorder("="))
         store = tmp_path / "image.zarr"

@@ -94,7 +94,7 @@ def test_a_target_that_cannot_be_written_is_refused_with_exit_code_3(trouble, wo
     else:
         monkeypatch.setattr(shutil, "disk_usage", lambda folder: SimpleNamespace(total=10, used=9, free=1))
     before = files(tmp_path)
-    result = CliRunner().invoke(app, ["segment", str(path), "--serial"])
+    result = CliRunner().invoke(app, ["segment", str(path), "--serial", "--model", "nuclei", "--diameter", "as-is"])
     assert result.exit_code == 3, result.output
     assert word in " ".join(result.stderr.split())
     assert files(tmp_path) == before

@@ -75,8 +75,10 @@ def test_blocks_of_an_earlier_run_count_as_done_and_not_as_quick():
 @pytest.fixture(params=[{}, {"max_flow_error": 2.0, "diameter_um": 2.0}], ids=["plain", "all passes"])
 def events(request, tissue_store, random_model, tmp_path):
     """All events of a real run."""
-    seen, settings = [], {"model": random_model, "block": (17, 30, 26), "executor": "serial", **request.param}
-    bigcp3d.segment(tissue_store, output=tmp_path / "o.zarr", min_volume=2, on_event=seen.append, **settings)
+    seen, settings = [], {"model": random_model, "block": (17, 30, 26), "executor": "serial", "diameter_um": "as-is"}
+    bigcp3d.segment(
+        tissue_store, output=tmp_path / "o.zarr", min_volume=2, on_event=seen.append, **{**settings, **request.param}
+    )
     return seen
 
 

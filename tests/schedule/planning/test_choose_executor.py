@@ -18,7 +18,7 @@ def planned(tissue_store, random_model, tmp_path):
     """How the tasks of a run with some settings would run."""
 
     def plan(**settings):
-        settings = {"model": random_model, "output": tmp_path / "o.zarr", **settings}
+        settings = {"model": random_model, "diameter_um": "as-is", "output": tmp_path / "o.zarr", **settings}
         return bigcp3d.plan_segmentation(tissue_store, **settings).running
 
     return plan
@@ -57,7 +57,8 @@ def test_the_default_run_of_a_small_volume_imports_no_dask(tissue_store, random_
     code = f"""
 import sys, bigcp3d
 if __name__ == "__main__":
-    bigcp3d.segment({tissue_store!r}, model={random_model!r}, output={str(tmp_path / "o.zarr")!r}, min_volume=2)
+    more = {{"diameter_um": "as-is", "min_volume": 2, "output": {str(tmp_path / "o.zarr")!r}}}
+    bigcp3d.segment({tissue_store!r}, model={random_model!r}, **more)
     print([name for name in ("torch", "dask", "distributed") if name in sys.modules])
 """
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
@@ -72,6 +73,7 @@ def test_labels_of_the_default_way_and_of_dask_are_equal(tissue_store, random_mo
             tissue_store,
             model=random_model,
             output=output,
+            diameter_um="as-is",
             min_volume=2,
             max_flow_error=2.0,
             on_event=seen.append,

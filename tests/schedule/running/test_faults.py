@@ -44,7 +44,15 @@ class Faulty(Case):
 
     def start(self, *options: str, faults: str = "", **environment: str) -> subprocess.Popen[str]:
         command = [sys.executable, "-m", "bigcp3d.face.cli", "segment", self.store, "--model", self.settings["model"]]
-        command += ["--output", str(self.folder / "out.zarr"), "--work-dir", str(self.work), "--no-report"]
+        command += [
+            "--diameter",
+            "as-is",
+            "--output",
+            str(self.folder / "out.zarr"),
+            "--work-dir",
+            str(self.work),
+            "--no-report",
+        ]
         command += ["--block", "17", "30", "26", "--min-volume", "2", "--max-flow-error", "2", *options]
         preload = {
             "DASK_DISTRIBUTED__WORKER__PRELOAD": "['tests.schedule.running.faulty']",
