@@ -156,7 +156,8 @@ def plan_sweep(
 
     Examples
     --------
-    >>> sweep = bigcp3d.plan_sweep("tissue.zarr", {"foreground": [0.4, 0.6]}, roi=":,0:32,0:32", model="nuclei")
+    >>> values = {"foreground": [0.4, 0.6]}
+    >>> sweep = bigcp3d.plan_sweep("tissue.zarr", values, roi=":,0:32,0:32", model="nuclei", diameter_um=14.0)
     >>> [trial.settings for trial in sweep.run()]
     [{'foreground': 0.4}, {'foreground': 0.6}]
     """
@@ -174,7 +175,8 @@ def plan_sweep(
     for name, asked in refused.items():
         if asked:
             raise InputError(f"a sweep takes no {name}; leave it out, and give a region (--roi)")
-    base = complete_request(replace(base, diameter_um=AS_IS) if "diameter_um" in values else base, on_event)[0]
+    named = replace(base, diameter_um=AS_IS) if "diameter_um" in values else base
+    base = complete_request(named, on_event, writes=False)[0]
     settings = [dict(zip(values, combination, strict=True)) for combination in combined]
     later = replace(base, start="auto" if base.maps else "image")  # one plan predicts, or finds kept maps
     plans = [make_plan(replace(later, **one)) for one in settings]  # type: ignore[arg-type]

@@ -35,7 +35,7 @@ from bigcp3d.work.analyse.crop_cells import FEW_CELLS, CropCells
 CROP: Vec3 = (48, 80, 80)
 """Working voxels of a crop, where the volume has as many."""
 
-CENTRES = ((0.5, 0.5, 0.5), (0.3, 0.3, 0.7), (0.7, 0.7, 0.3))
+CENTRES = ((0.5, 0.5, 0.5), (0.3, 0.3, 0.7), (0.7, 0.3, 0.3))
 """Centres of the crops, as shares of the volume's sides."""
 
 STEP = 2**0.5
