@@ -56,7 +56,7 @@ LARGEST_FACTOR = 4.0
 CUT_CELLS = 1.5
 """A flow error counts as if it were so many times as large where cells are cut: pieces look smaller than the cells."""
 
-AS_WELL = 1.15
+AS_WELL = 1.1
 """Flow errors up to so many times the least one are about as good."""
 
 SMALLEST_VOX = 4.0
