@@ -9,10 +9,9 @@ estimating  what: "the diameter", "the model" or both are estimated on a few cro
 estimated   model, chosen (why; "" where the user named it), diameter (null where the user said it), in_um (else in
             voxels), low, high (80 % of the cells lie between), cells, doubts
 planned     version, image, labels, work_dir, shape, block (z, y, x, working voxels), blocks, voxels (of the image),
-planned     version, image, labels, work_dir, shape, block (z, y, x, working voxels), blocks, voxels (of the image),
             executor (serial or dask), workers (null where not known), seconds (wall time of the run, roughly, from the
-            speed of this processor; null while unknown);
-            estimated (as in the event of that name, or null)
+            speed of this processor; null while unknown), estimated
+            (as in the event of that name, or null)
 cluster     workers, dashboard (address, "" where there is none)
 expected    seconds (wall time of the run), patch_seconds, patches: a patch was measured, in runs of many patches
 pass        pass, blocks, voxels: a pass begins

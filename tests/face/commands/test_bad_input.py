@@ -56,7 +56,7 @@ CASES = {
     "level": ({}, ["--level", "4"], "level", 2),
     "name": ({}, ["--name", "../cells"], "name", 2),
     "model": ({}, ["--model", "nothing.safetensors"], "nothing.safetensors", 2),
-    "memory": ({}, ["--memory-limit", "10MiB"], "--memory-limit", 2),
+    "memory": ({}, ["--memory-limit", "10MiB", "--model", "membrane", "--diameter", "as-is"], "--memory-limit", 2),
 }
 
 
@@ -75,7 +75,7 @@ def test_bad_input_is_refused_with_its_name_and_nothing_is_left(case, tmp_path):
 def test_the_same_image_with_nothing_wrong_is_planned(tmp_path):
     """The control."""
     path = write_store(tmp_path / "image.zarr")
-    result = CliRunner().invoke(app, ["segment", str(path), "--diameter", "5", "--dry-run"])
+    result = CliRunner().invoke(app, ["segment", str(path), "--model", "membrane", "--diameter", "5", "--dry-run"])
     assert result.exit_code == 0, result.output
 
 
