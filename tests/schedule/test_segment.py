@@ -323,9 +323,9 @@ def test_a_diameter_needs_a_scale(tmp_path, random_model):
     group.create_array("0", data=values[None, None], chunks=(1, 1, 20, 20, 20))
     group.attrs["multiscales"] = [{"version": "0.1", "datasets": [{"path": "0"}]}]
     with pytest.raises(InputError, match="--scale"):
-        bigcp3d.segment(tmp_path / "old.zarr", model=random_model, diameter_um=4.0, **SERIAL)
+        bigcp3d.segment(tmp_path / "old.zarr", model=random_model, **{**SERIAL, "diameter_um": 4.0})
     summary = bigcp3d.segment(
-        tmp_path / "old.zarr", model=random_model, diameter_um=4.0, scale_um=(1.0, 0.8, 0.8), **SERIAL
+        tmp_path / "old.zarr", model=random_model, scale_um=(1.0, 0.8, 0.8), **{**SERIAL, "diameter_um": 4.0}
     )
     assert summary.cells > 0
     assert open_labels(tmp_path / "old.zarr", "cells").levels[0].shape == values.shape

@@ -48,11 +48,11 @@ def test_labels_are_those_of_segment_in_the_region(store, random_model, tmp_path
     combinations = [dict(zip(values, one, strict=True)) for one in itertools.product(*values.values())]
     assert sorted(map(str, sweep.settings)) == sorted(map(str, combinations))
     whole, kept = tmp_path / "whole.zarr", tmp_path / "kept" / "work"
-    bigcp3d.segment(store, output=whole, keep_maps=True, work_dir=kept, model=random_model, **more, **CUT)
+    bigcp3d.segment(store, output=whole, keep_maps=True, work_dir=kept, model=random_model, **{**CUT, **more})
     seen = set()
     for i, trial in enumerate(trials):
         output = tmp_path / f"{i}.zarr"
-        again = {**settings, **CUT, "block": (20, 31, 40), **trial.settings}
+        again = {**CUT, **settings, "block": (20, 31, 40), **trial.settings}
         summary = bigcp3d.segment(store, output=output, maps=kept, **again)
         labels = read_labels(output, "cells")
         assert np.array_equal(trial.labels, labels[BOX])

@@ -106,7 +106,7 @@ def test_the_network_sees_each_channel_normalised_by_its_own_percentiles(store, 
     }
     plan = bigcp3d.plan_segmentation(store, output=tmp_path / "out.zarr", **settings)
     assert len(plan.patches.cores) == 1
-    bigcp3d.segment(store, output=tmp_path / "out.zarr", keep_maps=True, **settings, **CUT)
+    bigcp3d.segment(store, output=tmp_path / "out.zarr", keep_maps=True, **{**CUT, **settings})
     image = []
     for channel in (2, 1):
         values = zarr.open_array(f"{store}/0", mode="r")[channel]
@@ -129,7 +129,7 @@ def test_channels_that_cannot_be_are_refused_before_anything_is_written(
     store, tissue_store, two_channel_model, random_model, tmp_path, caplog
 ):
     plan = bigcp3d.plan_segmentation
-    more = {"output": tmp_path / "out.zarr"}
+    more = {"output": tmp_path / "out.zarr", "diameter_um": "as-is"}
     with pytest.raises(InputError, match=r"takes 2 input channel.* \(membrane, nuclei\), and 1 were given"):
         plan(store, model=two_channel_model, channel="nuclei", **more)
     with pytest.raises(InputError, match=r"takes 1 input channel.*2 were given"):
