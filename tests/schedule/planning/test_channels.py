@@ -139,7 +139,7 @@ def test_channels_that_cannot_be_are_refused_before_anything_is_written(
     with pytest.raises(InputError, match="'actin'; use one of 0 to 2, or a name: DAPI, nuclei, membrane"):
         plan(store, model=two_channel_model, channel=("membrane", "actin"), **more)
     with pytest.raises(InputError, match=r"channel 0.*all .* voxels have the intensity 0"):
-        bigcp3d.segment(store, model=two_channel_model, channel=(2, 0), **more, **CUT)
+        bigcp3d.segment(store, model=two_channel_model, channel=(2, 0), **{**more, **CUT})
     assert not (tmp_path / "out.zarr").exists()
     plan(store, model=two_channel_model, channel=("nuclei", "membrane"), **more)
     assert "given in another order" in caplog.text
