@@ -11,7 +11,7 @@ code    meaning
 2       the command line, the image or a parameter cannot be used; nothing was written
 3       the place to write to exists already, cannot be written, or is full
 4       some blocks failed; the rest is kept, and the same command carries on
-130     interrupted (Ctrl-C); the same command carries on `segment` and `update`
+130     interrupted (Ctrl-C); the same command carries on `segment`, `update` and `convert`
 ======  ================================================
 """
 

@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 
 from bigcp3d.edge.convert.write_tiff import IMAGEJ_DTYPES, is_ome, write_tiff
 from bigcp3d.edge.image.image import ImageInfo, open_image, open_labels
-from bigcp3d.edge.image.level_geometry import cumulated_factors, with_told_scale
+from bigcp3d.edge.image.level_geometry import cumulated_factors, placed, with_told_scale
 from bigcp3d.edge.image.voxels import check_channel, check_level, read_box, stored_chunk
 from bigcp3d.edge.labels.check_target import check_space
 from bigcp3d.edge.stores.check_writable import check_file
@@ -150,6 +150,10 @@ def _choose_part(request: ExportRequest) -> _Part:
         asked = request.channel
         wanted = range(info.channels) if asked is None else [asked] if isinstance(asked, int | str) else asked
         channels = [check_channel(info, channel) for channel in wanted]
+    if request.scale_um is not None:
+        if not all(math.isfinite(size) and size > 0 for size in request.scale_um):
+            raise InputError(f"scale is {request.scale_um} um per voxel; give positive numbers (--scale)")
+        info = placed(info, request.scale_um)
     level = check_level(info, request.level)
     shape = info.levels[level].shape
     region = find_region(request.roi, info)

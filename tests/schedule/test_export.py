@@ -120,6 +120,13 @@ def test_a_region_in_micrometres(tmp_path):
     np.testing.assert_array_equal(read_imagej(tmp_path / "a.tif")[0][0, :, 0], ids[0, 5:10, :, :20])
 
 
+def test_a_voxel_size_can_be_given(tmp_path):
+    store, _, _ = write_store(tmp_path / "a.zarr")
+    options = {"what": "image", "level": 1, "scale_um": (3, 1, 1)}
+    assert export(store, tmp_path / "a.tif", **options).scale_um == (3, 2, 2)
+    assert read_imagej(tmp_path / "a.tif")[1] == pytest.approx((3, 2, 2))
+
+
 @pytest.mark.parametrize(
     ("options", "name", "message"),
     [
@@ -128,6 +135,7 @@ def test_a_region_in_micrometres(tmp_path):
         ({"channel": 0}, "a.tif", "labels have no channels"),
         ({"what": "image", "channel": 7}, "a.tif", "there is no channel 7"),
         ({"level": 5}, "a.tif", "there is no level 5"),
+        ({"scale_um": (0, 1, 1)}, "a.tif", "give positive numbers"),
         ({"what": "both"}, "a.tif", "what is 'both'"),
     ],
 )

@@ -40,7 +40,6 @@ def open_n5(path: Path, dataset: str | None) -> Source:
         read=read,
         rows=int(store.chunk_layout.read_chunk.shape[1]),
         scale_um=_read_scale(found[name]),
-        files=(path / name / "attributes.json",),
     )
 
 

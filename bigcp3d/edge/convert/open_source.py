@@ -9,7 +9,8 @@ from pathlib import Path
 from typing import Any
 
 from bigcp3d.edge.convert.source import Source
-from bigcp3d.edge.image.other_formats import HDF5, IMARIS, MICROSCOPE, N5, PLANES, READABLE, TIFF, recognise
+from bigcp3d.edge.image.open_node import metadata_file
+from bigcp3d.edge.image.other_formats import HDF5, IMARIS, MICROSCOPE, N5, PLANES, READABLE, TIFF, planes_in, recognise
 from bigcp3d.edge.stores.places import refuse_address
 from bigcp3d.errors import InputError
 
@@ -23,6 +24,8 @@ def open_source(
     path = Path(path).expanduser().absolute()
     if not path.exists():
         raise InputError(f"{path}: there is nothing; give a file or a folder of planes")
+    if metadata_file(path):
+        raise InputError(f"{path}: this is a zarr store already; bigcp3d info {path} describes it")
     kind, words, advice = recognise(path)
     if kind is None:
         cure = advice or f"give a file or a folder of one of these formats: {READABLE}"
@@ -68,9 +71,9 @@ def _open(
 
 
 def stamp(path: str | Path) -> dict[str, Any]:
-    """Name, size and last change of a file, or of all files of a folder: equal while nothing was changed."""
+    """Name, size and last change of a file, or of all files that are read in a folder: equal while none was changed."""
     path = Path(path).expanduser().absolute()
-    files = [path] if path.is_file() else sorted(file for file in path.rglob("*") if file.is_file())
+    files = [path] if path.is_file() else planes_in(path) or sorted(f for f in path.rglob("*") if f.is_file())
     sizes = [(str(file.relative_to(path)), file.stat().st_size, file.stat().st_mtime_ns) for file in files]
     return {
         "name": path.name,

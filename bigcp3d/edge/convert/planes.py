@@ -19,7 +19,7 @@ from PIL import Image
 
 from bigcp3d.edge.convert.source import UNKNOWN, Part, Source
 from bigcp3d.edge.convert.tiff import open_tiff
-from bigcp3d.edge.image.other_formats import PLANE_SUFFIXES
+from bigcp3d.edge.image.other_formats import planes_in
 from bigcp3d.errors import InputError
 
 WORDS = {
@@ -30,20 +30,12 @@ WORDS = {
 """Words before a number in a file's name, and the axis that the number counts."""
 
 
-def plane_files(folder: Path) -> list[Path]:
-    """The planes of a folder, in natural order: 10 follows 9."""
-    files = [
-        file for file in folder.iterdir() if file.suffix.lower() in PLANE_SUFFIXES and not file.name.startswith(".")
-    ]
-    return sorted(files, key=lambda file: (_split(file.name)[1], file.name))
-
-
 def open_planes(folder: Path, axes: str | None) -> Source:
     """A folder of planes of one size; `InputError` where they differ, or it is unclear what the numbers count.
 
     ``axes`` are those that the user gives, if any, to say what the numbers in the names count.
     """
-    files = plane_files(folder)
+    files = sorted(planes_in(folder), key=lambda file: (_split(file.name)[1], file.name))  # 10 follows 9
     first = _open(files[0])
     if len(first.shape) != 2 and first.axes != "yxs":
         raise InputError(
@@ -74,7 +66,6 @@ def open_planes(folder: Path, axes: str | None) -> Source:
         read=read,
         rows=first.shape[0],
         scale_um={name: size for name, size in first.scale_um.items() if name in "yx"},
-        files=tuple(files),
     )
 
 

@@ -36,7 +36,6 @@ class Source:
     rows: int = 1  # rows along y that are decoded together
     scale_um: Mapping[str, float] = field(default_factory=dict)  # of z, y, x; only those that the file states
     channel_names: tuple[str, ...] = ()
-    files: tuple[Path, ...] = ()  # all files that are read; default: path
     notes: tuple[str, ...] = ()  # what the user should know
     close: Callable[[], None] = lambda: None
 

@@ -85,7 +85,7 @@ def _describe(path: Path, tiff: tifffile.TiffFile, series: tifffile.TiffPageSeri
         scale = _read_resolution(metadata, page)
         channels = _names_in_labels(metadata.get("Labels"), sizes.get("c", 1), axes)
     try:
-        read, rows = _reader(path, series)
+        read, rows = _reader(series)
     except ValueError as error:
         raise InputError(f"{path}: this TIFF file is cut off ({error}); copy or write it again") from error
     return Source(
@@ -117,11 +117,12 @@ def _check_codec(path: Path, page: Any) -> None:
         ) from error
 
 
-def _reader(path: Path, series: tifffile.TiffPageSeries) -> tuple[Any, int]:
+def _reader(series: tifffile.TiffPageSeries) -> tuple[Any, int]:
     """A function that reads parts, and how many rows it decodes together."""
     if series.dataoffset is not None:  # one piece of the file: parts cost nothing
         dtype = np.dtype(series.dtype).newbyteorder(series.keyframe.parent.byteorder)
-        mapped = np.memmap(path, dtype, "r", series.dataoffset, series.shape)
+        file = series.keyframe.parent.filehandle.path  # an OME-TIFF may have its planes in other files
+        mapped = np.memmap(file, dtype, "r", series.dataoffset, series.shape)
         return lambda part: np.array(mapped[part]), 1
     array: Any = zarr.open_array(series.aszarr(level=0), mode="r")
 

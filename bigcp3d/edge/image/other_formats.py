@@ -42,6 +42,12 @@ def recognise(path: Path) -> tuple[str | None, str, str]:
     return _recognise_folder(path) if path.is_dir() else _recognise_file(path)
 
 
+def planes_in(folder: Path) -> list[Path]:
+    """The files of a folder that may be planes of one stack, in the order of their names."""
+    files = (file for file in sorted(folder.iterdir()) if not file.name.startswith("."))
+    return [file for file in files if file.suffix.lower() in PLANE_SUFFIXES and file.is_file()]
+
+
 def store_beside(path: Path) -> Path:
     """Where ``bigcp3d segment`` puts the converted image of a file or folder: beside it, with the suffix ``.zarr``."""
     name = path.name
@@ -53,7 +59,10 @@ def store_beside(path: Path) -> Path:
 
 
 def _convert(path: Path) -> str:
-    return f"convert it: bigcp3d convert {shlex.quote(str(path))} {shlex.quote(str(store_beside(path)))}"
+    source, target = shlex.quote(str(path)), shlex.quote(str(store_beside(path)))
+    if store_beside(path).exists():
+        return f"give {target}, which lies beside it, or convert it: bigcp3d convert {source} OUT.zarr"
+    return f"convert it: bigcp3d convert {source} {target}"
 
 
 def _recognise_file(path: Path) -> tuple[str | None, str, str]:
@@ -89,7 +98,7 @@ def _recognise_folder(path: Path) -> tuple[str | None, str, str]:
     inside = sorted(path.iterdir())
     if any(child.suffix == ".zarr" for child in inside):
         return None, "", ""
-    planes = [file for file in inside if file.suffix.lower() in PLANE_SUFFIXES and file.is_file()]
+    planes = planes_in(path)
     if len(planes) > 1 or any(file.suffix.lower() != ".png" for file in planes):
         return PLANES, f"a folder of {len(planes)} planes", _convert(path)
     known = [file for file in inside if file.suffix.lower() in (*SUFFIXES, *UNREAD) and file.is_file()]

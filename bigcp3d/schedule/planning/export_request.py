@@ -32,6 +32,8 @@ class ExportRequest:
     """Resolution; 0 is the finest."""
     roi: Annotated[Roi | None, Option(WHAT, "Z0:Z1,Y0:Y1,X0:X1")] = None
     """This region only: in voxels of level 0, or, with um at the end, in micrometres."""
+    scale_um: Annotated[tuple[float, float, float] | None, Option(WHAT, "Z Y X")] = None
+    """Voxel size of level 0 in micrometres, if that in the store is missing or wrong."""
     time: Annotated[str | int | None, Option(WHAT, metavar="A:B")] = None
     """Time points: 5, or 3:10 for 3 to 9. Default: all."""
     overwrite: Annotated[bool, Option(FILE)] = False

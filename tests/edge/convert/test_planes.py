@@ -7,8 +7,11 @@ from PIL import Image
 
 from bigcp3d.edge.convert.open_source import open_source
 from bigcp3d.edge.convert.volume import name_volume
+from bigcp3d.edge.image.image import open_image
+from bigcp3d.edge.image.voxels import read_box
 from bigcp3d.errors import InputError
 from bigcp3d.pure.boxes import Box
+from bigcp3d.work.convert.convert import convert
 from tests.edge.convert.test_tiff import read_all
 
 STACK = np.random.default_rng(0).integers(0, 60000, (12, 8, 10)).astype("uint16")
@@ -95,3 +98,18 @@ def test_a_folder_of_stacks_is_refused(tmp_path):
     tifffile.imwrite(tmp_path / "stacks" / "a.tif", STACK, photometric="minisblack")
     with pytest.raises(InputError, match="one plane a file; convert each stack by itself"):
         open_source(tmp_path / "stacks").__enter__()
+
+
+def test_a_store_written_into_the_folder_is_no_change_of_it(tmp_path):
+    write_planes(tmp_path / "planes", [f"{z}.tif" for z in range(12)])
+    image = convert(tmp_path / "planes", tmp_path / "planes" / "out.zarr", scale_um=(2, 1, 1))
+    np.testing.assert_array_equal(read_box(image, 0, Box.of_shape(STACK.shape)), STACK)
+
+
+def test_a_store_is_not_converted(tmp_path):
+    write_planes(tmp_path / "planes", [f"{z}.tif" for z in range(12)])
+    image = convert(tmp_path / "planes", scale_um=(2, 1, 1))
+    with pytest.raises(InputError, match="this is a zarr store already"):
+        open_source(image.path).__enter__()
+    with pytest.raises(InputError, match=r"give .*/planes\.zarr, which lies beside it, or convert it"):
+        open_image(tmp_path / "planes")
