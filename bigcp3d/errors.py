@@ -29,6 +29,10 @@ class TargetError(BigCP3DError, OSError):
     exit_code = 3
 
 
+class LossError(TargetError):
+    """Something good may be lost: cells of an update's region, or changes by hand. ``yes`` goes on all the same."""
+
+
 class BlockError(BigCP3DError, RuntimeError):
     """Some blocks failed after their retries; what was finished is kept."""
 

@@ -10,6 +10,7 @@ import time as clock
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from dataclasses import asdict
+from datetime import UTC, datetime
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -213,6 +214,7 @@ def _provenance(plan: Plan, request: Request, summary: Summary) -> dict[str, Any
         "bigcp3d": {
             "id": (work.read_once("create") or {}).get("id"),
             "version": plan.version,
+            "made": datetime.now(UTC).isoformat(timespec="seconds"),
             "model": card and card["name"],
             "model_sha256": model_hash,
             "model_card": card,
@@ -220,6 +222,7 @@ def _provenance(plan: Plan, request: Request, summary: Summary) -> dict[str, Any
             "scale_um": request.scale_um and [s * r for s, r in zip(request.scale_um, ratio, strict=True)],
             "mask": mask and mask["path"],
             "asked": {"command": plan.asked.command, **plan.asked.settings},
+            "arguments": plan.asked.arguments,
             "parameters": {**parameters, "filters": filters},
             "cells": summary.cells,
             "removed": summary.removed,

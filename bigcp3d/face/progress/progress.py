@@ -22,6 +22,7 @@ from bigcp3d.schedule.running.events import (
     BlockFailed,
     ClusterReady,
     Event,
+    Noted,
     Observer,
     PassStarted,
     RunPlanned,
@@ -61,6 +62,8 @@ class Watcher:
                 self._print(f"FAILED: {name} of block {index}, time {when}: {error}")
             case Warned(message):
                 self._print(f"warning: {message}")
+            case Noted(message):
+                self._print(message)
 
     def _print(self, line: str | Text) -> None:
         self.console.print(line, markup=False, highlight=False, soft_wrap=True)

@@ -1,8 +1,8 @@
 """Events that a run sends to its observer (``on_event``), and the summary at its end.
 
 They arrive one at a time, in the process that called `segment`: ``RunPlanned``, on Dask ``ClusterReady``, then for each
-pass ``PassStarted`` and its ``BlockDone`` or ``BlockFailed``, then ``LabelsReady`` and ``RunFinished``. ``Warned`` may
-come at any time. On Dask the passes overlap. No label depends on an observer.
+pass ``PassStarted`` and its ``BlockDone`` or ``BlockFailed``, then ``LabelsReady`` and ``RunFinished``. ``Warned`` and
+``Noted`` may come at any time. On Dask the passes overlap. No label depends on an observer.
 """
 
 from __future__ import annotations
@@ -78,6 +78,13 @@ class BlockFailed(Event):
 @dataclass(frozen=True)
 class Warned(Event):
     """Something that the user should know and that does not end the run."""
+
+    message: str
+
+
+@dataclass(frozen=True)
+class Noted(Event):
+    """Something that the user should know and that is no reason for a warning."""
 
     message: str
 
