@@ -124,10 +124,12 @@ def update(source: str | Path, *, on_event: Observer | None = None, **arguments:
     """
     request = UpdateRequest(source, **arguments)
     request.check()
+    deciding = {name for name, each in settings_of(Request).items() if decides_labels(each)}
+    said = {name: arguments[name] for name in deciding & set(arguments) if arguments[name] is not None}
     observe: Observer = on_event or (lambda event: None)
     image = open_image(source)
     target = open_target(image, request.output, request.name)
-    work = _prepare(request, image, target)
+    work = _prepare(request, said, image, target)
     with hold_locks(find_locks(work.files.home, target)):
         work.files.begin(_asked(work), identify(target))
         for line in [] if request.edited else [*work.settings.notes, *_notes_on_earlier(work)]:
@@ -135,11 +137,9 @@ def update(source: str | Path, *, on_event: Observer | None = None, **arguments:
         return _update(work, observe)
 
 
-def _prepare(request: UpdateRequest, image: ImageInfo, target: LabelTarget) -> _Work:
+def _prepare(request: UpdateRequest, said: dict[str, Any], image: ImageInfo, target: LabelTarget) -> _Work:
     """Everything that needs no voxels, with its checks. Writes nothing."""
-    given = {each: getattr(request, each.name) for each in settings_of(Request).values()}
-    said = {each.name: value for each, value in given.items() if decides_labels(each) and value is not None}
-    rest = {each.name: value for each, value in given.items() if not decides_labels(each)}
+    rest = {name: getattr(request, name) for name, each in settings_of(Request).items() if not decides_labels(each)}
     if request.edited:  # then the labels may be anybody's, and only their time points count
         recorded = own_part(read_attributes(target.path)).get("arguments") or {}
         settings = UpdateSettings({**recorded, **said}, {}, [])

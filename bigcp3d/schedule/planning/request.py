@@ -194,7 +194,7 @@ def decides_labels(each: Setting) -> bool:
 class UpdateRequest(Request):
     """The options of an update, which segments a region of existing labels again.
 
-    Settings that decide the labels are None unless the user says them: then the labels' own settings count.
+    Settings that decide the labels and that are not given, or None, are those of the labels, not the defaults here.
     """
 
     roi: Annotated[Roi | None, Option(IMAGE, "Z0:Z1,Y0:Y1,X0:X1")] = None
@@ -211,9 +211,8 @@ class UpdateRequest(Request):
         """A setting as an update takes it: by default, that of the labels."""
         if not decides_labels(each):
             return each
-        text = re.sub(
-            r" ?Default: [^.]*(\.\d[^.]*)*\.", "", each.option.help.replace("Labels of the others stay empty.", "")
-        )
+        text = each.option.help.replace("Labels of the others stay empty.", "Labels of the others stay as they are.")
+        text = re.sub(r"Default: [^.]*(\.\d[^.]*)*\.", "", text)
         words = f"{text.strip()} Default: as the labels were made."
         return replace(each, default=None, option=replace(each.option, help=words))
 
