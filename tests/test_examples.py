@@ -218,7 +218,14 @@ def test_a_family_of_models_from_another_package_segments(tmp_path):
         return subprocess.run(command, capture_output=True, text=True, check=False, env=environment)
 
     for name, block in (("whole", shape), ("blocks", (11, 17, 39))):
-        asked = {"model": "bright:8", "name": name, "block": block, "executor": "serial", "min_volume": 10}
+        asked = {
+            "model": "bright:8",
+            "name": name,
+            "block": block,
+            "executor": "serial",
+            "diameter_um": "as-is",
+            "min_volume": 10,
+        }
         done = python("-c", f"import bigcp3d; bigcp3d.segment({str(image.path)!r}, **{asked})")
         assert done.returncode == 0, done.stderr
     whole, blocks = (read_box(open_labels(image.path, name), 0, Box.of_shape(shape)) for name in ("whole", "blocks"))

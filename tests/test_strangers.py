@@ -111,7 +111,7 @@ def test_a_store_whose_codec_is_pickle_runs_nothing(trap, tmp_path, place):
     (store / "0" / ".zarray").write_text(json.dumps(metadata))
     (store / "0" / "0.0.0").write_bytes(content)
     with pytest.raises(InputError, match="no readable array at level path '0'"):
-        bigcp3d.segment(store, executor="serial", output=tmp_path / "out.zarr")
+        bigcp3d.segment(store, executor="serial", model="membrane", diameter_um="as-is", output=tmp_path / "out.zarr")
     assert not folder.exists()
 
 
@@ -147,7 +147,7 @@ def test_labels_outside_the_store_are_as_good_as_not_there(tmp_path):
 def test_a_name_of_labels_that_would_leave_the_store_is_refused(tmp_path, name):
     image(tmp_path / "image.zarr", "0", [])
     with pytest.raises(InputError, match="cannot name labels"):
-        bigcp3d.segment(tmp_path / "image.zarr", name=name, executor="serial")
+        bigcp3d.segment(tmp_path / "image.zarr", name=name, model="membrane", diameter_um="as-is", executor="serial")
 
 
 def dangerous(source: str) -> list[str]:

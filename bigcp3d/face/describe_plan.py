@@ -35,6 +35,8 @@ def _input(plan: Plan) -> Iterator[tuple[str, str]]:
     kept = f", its maps kept in {given}" if plan.reuses_maps else ""
     cells = f" ({plan.prediction.representation}, cells of {card.diameter_vox:g} voxels)" if card else ""
     yield "model", f"{plan.storage.model or f'none: maps from {given}'}{kept}{cells}"
+    if plan.guess is not None:
+        yield "estimated", str(plan.guess)
     if where.roi is not None:
         ends = zip(where.roi.start, where.roi.stop, strict=True)
         yield "region", f"{','.join(f'{a}:{b}' for a, b in ends)} (voxels z, y, x of the label image)"

@@ -26,6 +26,7 @@ from bigcp3d.face.describe_plan import describe_plan, format_size
 from bigcp3d.face.progress.block_bar import block_bar
 from bigcp3d.face.progress.pace import format_count
 from bigcp3d.pure.memory import format_bytes
+from bigcp3d.schedule.planning.request import AS_IS
 from bigcp3d.work.analyse.blocks_read import BlocksRead
 
 ANISOTROPY = 1.5
@@ -95,25 +96,26 @@ def _provenance(labels: ImageInfo) -> str:
 
 
 def describe_default_run(image: ImageInfo) -> list[str]:
-    """The cell sizes that the shipped models look for, and what `bigcp3d segment` would do without any options."""
+    """The cell sizes that the shipped models look for, and what `bigcp3d segment` would do with the image as it is."""
     from bigcp3d.schedule.segment import plan_segmentation
 
-    lines = []
+    lines, models = [], list(shipped_models())
     scale = image.levels[0].scale_um
-    for name in shipped_models():
+    for name in models:
         card = load_card(name)
         size = "" if scale is None else f" ({format_size(tuple(card.diameter_vox * s for s in scale))} um)"
         lines.append(
             f"model {name}: looks for cells of {card.diameter_vox:g} voxels{size}; for other sizes give --diameter"
         )
-    lines.append(f"to estimate the diameter: bigcp3d estimate-diameter {image.path} --model NAME")
+    lines.append("without --model and --diameter, bigcp3d segment estimates both on a few crops")
+    lines.append(f"to see the estimate: bigcp3d estimate-diameter {image.path}")
     try:
-        plan = plan_segmentation(image.path, precision="float32", overwrite=True)
+        plan = plan_segmentation(image.path, model=models[0], diameter_um=AS_IS, precision="float32", overwrite=True)
     except BigCP3DError as error:
-        return [*lines, f"bigcp3d segment would stop: {error}"]
+        return [*lines, f"bigcp3d segment --diameter {AS_IS} would stop: {error}"]
     wanted = ("grid", "blocks", "memory", "disk")
     told = describe_plan(plan).splitlines()
-    return [*lines, *(f"bigcp3d segment: {line}" for line in told if line.startswith(wanted))]
+    return [*lines, *(f"bigcp3d segment --diameter {AS_IS}: {line}" for line in told if line.startswith(wanted))]
 
 
 def _plural(count: int, noun: str) -> str:

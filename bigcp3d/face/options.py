@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import inspect
 from collections.abc import Callable, Iterable
+from contextlib import suppress
 from dataclasses import MISSING
 from functools import wraps
 from typing import Annotated, Any, Literal, get_origin, get_type_hints
@@ -120,4 +121,7 @@ def _read(each: Setting, value: Any) -> Any:
         if not value:
             return each.default
         return tuple(int(word) if int in each.members and word.isdecimal() else word for word in value)
+    if float in each.members and isinstance(value, str):
+        with suppress(ValueError):
+            return float(value)
     return value

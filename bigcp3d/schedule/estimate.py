@@ -1,30 +1,59 @@
-"""Guesses the cell diameter of an image with a model, on this machine."""
+"""Estimates the cell diameter of an image, and which shipped model suits it, on this machine."""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass, replace
+from functools import partial
 from pathlib import Path
 
 from bigcp3d.edge.image.image import open_image
+from bigcp3d.edge.models.model_card import ModelCard
+from bigcp3d.edge.models.model_families import load_card
+from bigcp3d.edge.models.model_files import shipped_models
+from bigcp3d.errors import InputError
 from bigcp3d.option import takes
-from bigcp3d.schedule.clusters.this_machine import device_here
+from bigcp3d.schedule.clusters.this_machine import default_workers, device_here
 from bigcp3d.schedule.planning.channels import choose_channels
+from bigcp3d.schedule.planning.grids import choose_grids
 from bigcp3d.schedule.planning.make_plan import choose_precision
 from bigcp3d.schedule.planning.request import Request
-from bigcp3d.work.analyse.estimate_diameter import DiameterTrial, Estimate
-from bigcp3d.work.analyse.estimate_diameter import estimate_diameter as guess
+from bigcp3d.work.analyse import estimate_diameter as work
+from bigcp3d.work.analyse.choose_model import Fit, choose_model
+from bigcp3d.work.analyse.crop_cells import find_cells
+from bigcp3d.work.analyse.estimate_diameter import DiameterTrial, Estimate, FindCells, NoCellsError
+
+
+@dataclass(frozen=True, eq=False)
+class Suited:
+    """A model, the diameter that suits it, and why it was taken.
+
+    Attributes
+    ----------
+    model : str
+        As it was given, or the one that was chosen.
+    chosen : str
+        Why, in words; empty where the model was given.
+    estimate : Estimate or None
+        None where a diameter was given.
+    """
+
+    model: str
+    chosen: str
+    estimate: Estimate | None
 
 
 @takes(Request, only=("source", "model", "channel", "scale_um"))
 def estimate_diameter(
     source: str | Path,
     *,
-    model: str = Request.model,
+    model: str | None = Request.model,
     channel: int | str | Sequence[int | str] | None = Request.channel,
     scale_um: tuple[float, float, float] | None = Request.scale_um,
     on_event: Callable[[DiameterTrial], None] | None = None,
 ) -> Estimate:
-    """Guess the diameter of cells in the first time point: the one at which the model finds cells of that diameter.
+    """Estimate the diameter of cells in the first time point: the model's flow fits the cells that it finds best.
 
     Parameters
     ----------
@@ -35,30 +64,102 @@ def estimate_diameter(
     Returns
     -------
     Estimate
-        ``diameter`` with its spread, in micrometres, or in voxels if the voxel size is unknown.
+        ``diameter`` with its spread and doubts, in micrometres, or in voxels if the voxel size is unknown; and the
+        ``model``.
 
     Raises
     ------
     InputError, ModelError
-        If the image or the model cannot be used, or there is no such diameter.
+        If the image or the model cannot be used, no cells are found, or no model is clearly better.
     """
-    request = Request(source, model=model, channel=channel, scale_um=scale_um)
+    suited = find_suited(Request(source, model=model, channel=channel, scale_um=scale_um), on_event=on_event)
+    if suited.estimate is None:
+        raise AssertionError("no diameter was given, so one was estimated")
+    return replace(suited.estimate, model=suited.model, chosen=suited.chosen)
+
+
+def find_suited(request: Request, *, time: int = 0, on_event: Callable[[DiameterTrial], None] | None = None) -> Suited:
+    """Estimate what a request leaves open: the diameter, the model (one of the shipped ones), or both.
+
+    Raises an `InputError` if no cells are found, or if no model is clearly better than the other.
+    """
     request.check()
-    card, channels = choose_channels(open_image(source), request)
+    if request.model is not None:
+        estimate = _estimate(request, time, on_event)
+        _refuse_implausible(request, estimate)
+        return Suited(str(request.model), "", estimate)
+    estimates, fits = dict[str, Estimate](), dict[str, Fit]()
+    for name in shipped_models():
+        named = replace(request, model=name)
+        if request.has_diameter:
+            fits[name] = Fit.of(_try_given(named, time))
+            continue
+        try:
+            estimates[name] = _estimate(named, time, on_event)
+            fits[name] = Fit.of(estimates[name].best)
+        except NoCellsError:
+            fits[name] = Fit.nothing()
+    taken = choose_model(fits)
+    if taken is None:
+        raise InputError(_describe_doubt(request, estimates, fits))
+    return Suited(taken, "; ".join(f"{name}: {fit}" for name, fit in fits.items()), estimates.get(taken))
+
+
+def _refuse_implausible(request: Request, estimate: Estimate) -> None:
+    """Raise an `InputError` for cells that are none. What other families predict of them is not known well enough."""
+    fit = Fit.of(estimate.best)
+    if load_card(str(request.model)).is_own and not fit.is_plausible:
+        raise InputError(
+            f"{request.source}: model {request.model} finds no plausible cells of any diameter (at best {fit}); look "
+            "at the channel in a viewer, check --channel and --model, or give --diameter"
+        )
+
+
+def _estimate(request: Request, time: int, on_event: Callable[[DiameterTrial], None] | None) -> Estimate:
+    with _model(request) as (card, channels, find):
+        return work.estimate_diameter(
+            request.source,
+            card,
+            find,
+            channels=channels,
+            time=time,
+            scale_um=request.scale_um,
+            threads=default_workers(),
+            on_event=on_event,
+        )
+
+
+def _try_given(request: Request, time: int) -> DiameterTrial:
+    """The cells that the model finds at the diameter that was given."""
+    with _model(request) as (card, channels, find):
+        sample = work.open_sample(request.source, card, channels=channels, time=time, scale_um=request.scale_um)
+        return work.try_factors(sample, find, choose_grids(sample.image, request, card).image_factors)
+
+
+@contextmanager
+def _model(request: Request) -> Iterator[tuple[ModelCard, tuple[int, ...], FindCells]]:
+    """The card, the image's channels, and the network as a function of a crop; one thread computes one crop."""
+    card, channels = choose_channels(open_image(request.source), request)
     import torch
 
     from bigcp3d.edge.models.model_families import load_network
     from bigcp3d.pure.predict.run_network import fix_arithmetic
-    from bigcp3d.work.train.validate import segment_array
 
+    precision, threads = choose_precision(request, card), torch.get_num_threads()
     fix_arithmetic()
-    precision = choose_precision(request, card)
-    network = load_network(model, device_here())[0].to(getattr(torch, precision))
-    return guess(
-        source,
-        card,
-        lambda crop: segment_array(crop, network, card),
-        channels=channels,
-        scale_um=scale_um,
-        on_event=on_event,
-    )
+    try:
+        network = load_network(str(request.model), device_here())[0].to(getattr(torch, precision))
+        yield card, channels, partial(find_cells, network=network, card=card)
+    finally:
+        torch.set_num_threads(threads)
+
+
+def _describe_doubt(request: Request, estimates: dict[str, Estimate], fits: dict[str, Fit]) -> str:
+    """That no model is clearly better, what each found, and the commands that name one."""
+    lines = ["it is not clear which model suits this stain; give --model and --diameter. On a few crops they found:"]
+    for name, fit in fits.items():
+        diameter = ""
+        if (found := estimates.get(name)) is not None:
+            diameter = f" {'--diameter' if found.in_um else '--diameter-voxels'} {found.diameter:.3g}"
+        lines.append(f"  {fit}: --model {name}{diameter}")
+    return f"{request.source}: " + "\n".join([*lines, "Look at the channel in a viewer, and check --channel"])

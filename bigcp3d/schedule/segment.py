@@ -20,6 +20,7 @@ from bigcp3d.edge.labels.labels import create_labels, finish_labels
 from bigcp3d.edge.workdir.records import write_record
 from bigcp3d.errors import InputError
 from bigcp3d.option import takes
+from bigcp3d.schedule.complete_request import complete_request
 from bigcp3d.schedule.measure import check_run_table, measure_run
 from bigcp3d.schedule.planning.make_plan import check_memory, make_plan
 from bigcp3d.schedule.planning.request import Request
@@ -48,7 +49,7 @@ def plan_segmentation(source: str | Path, *, on_event: Observer | None = None, *
     ----------
     **arguments
     on_event : callable, optional
-        Ignored. It is here so that `segment` takes the same arguments.
+        Receives what is estimated, where the diameter or the model is left open.
 
     Returns
     -------
@@ -65,7 +66,7 @@ def plan_segmentation(source: str | Path, *, on_event: Observer | None = None, *
     >>> plan.shape, plan.execution.block
     ((24, 64, 64), (24, 32, 32))
     """
-    return _plan_and_check(Request(source, **arguments))
+    return _plan_and_check(Request(source, **arguments), on_event)
 
 
 @takes(Request)
@@ -99,8 +100,8 @@ def segment(source: str | Path, *, on_event: Observer | None = None, **arguments
     """
     begin = clock.perf_counter()
     request = Request(source, **arguments)
-    plan = _plan_and_check(request)
     observe: Observer = on_event or (lambda event: None)
+    plan = _plan_and_check(request, observe)
     observe(RunPlanned(plan))
     with hold(plan) as held:
         return _segment(plan, request, RunLog(observe, plan), held, begin)
@@ -137,9 +138,9 @@ def _end(plan: Plan, summary: Summary, log: RunLog) -> Summary:
     return summary
 
 
-def _plan_and_check(request: Request) -> Plan:
-    """Make the plan and every check that needs no voxels."""
-    plan = make_plan(request)
+def _plan_and_check(request: Request, observe: Observer | None) -> Plan:
+    """Make the plan, and every check that needs no voxels; what the user left open is estimated."""
+    plan = make_plan(*complete_request(request, observe))
     if request.scheduler is None and request.executor == "dask":
         check_memory(plan, request.machines.limit_bytes)
     refuse_if_held(plan)
@@ -221,6 +222,7 @@ def _provenance(plan: Plan, request: Request, summary: Summary) -> dict[str, Any
             "source": image["path"],
             "scale_um": request.scale_um and [s * r for s, r in zip(request.scale_um, ratio, strict=True)],
             "mask": mask and mask["path"],
+            "estimated": plan.guess and plan.guess.model_dump(mode="json"),
             "asked": {"command": plan.asked.command, **plan.asked.settings},
             "arguments": plan.asked.arguments,
             "parameters": {**parameters, "filters": filters},

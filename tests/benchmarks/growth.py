@@ -106,7 +106,9 @@ def scheduler_used(dask_scheduler: Scheduler) -> tuple[float, float]:
 def scheduler(folder: Path, shape: Vec3, block: Vec3, model: str) -> list[Row]:
     """CPU milliseconds of scheduler and client by block for the graph of a run whose tasks do nothing."""
     create_image(folder / "large.zarr", shape, "uint16", scale_um=(1, 1, 1), chunk=block, shard=block)
-    plan = bigcp3d.plan_segmentation(folder / "large.zarr", model=model, block=block, executor="serial")
+    plan = bigcp3d.plan_segmentation(
+        folder / "large.zarr", model=model, block=block, executor="serial", diameter_um="as-is"
+    )
     number, rows = len(plan.grid), []
     with cluster(folder) as file, Client(scheduler_file=file) as client:
         client.wait_for_workers(1)

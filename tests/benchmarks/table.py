@@ -24,9 +24,9 @@ def run(shape: Vec3, diameter: float, folder: Path) -> list[Row]:
     bigcp3d.simulate(store, Tissue(shape, diameter, "membrane", empty=0.0), scale_um=(1.0, 1.0, 1.0))
     warm = folder / "warm.zarr"
     bigcp3d.simulate(warm, Tissue((32, 64, 64), diameter, "membrane"))
-    bigcp3d.segment(warm, executor="serial")
+    bigcp3d.segment(warm, executor="serial", model="membrane", diameter_um="as-is")
     bigcp3d.measure(warm)
-    summary, whole = spend(lambda: bigcp3d.segment(store, executor="serial"))
+    summary, whole = spend(lambda: bigcp3d.segment(store, executor="serial", model="membrane", diameter_um="as-is"))
     rows: list[Row] = [{"what": "segment", "cells": summary.cells, **whole}]
     for name in ("truth", "cells"):
         for output in (None, folder / f"{name}.parquet", folder / f"{name}.csv", "zarr"):

@@ -129,7 +129,7 @@ def run(maps: NDArray[np.int8], folder: Path, block: Vec3) -> tuple[list[Row], A
     )
     given[:] = maps
     seconds: dict[str, Row] = {}  # and bytes
-    settings: dict[str, Any] = {"executor": "serial", "radius_vox": RADIUS, "block": block}
+    settings: dict[str, Any] = {"executor": "serial", "diameter_um": "as-is", "radius_vox": RADIUS, "block": block}
     with counted(seconds):
         summary, spent = spend(
             lambda: bigcp3d.segment(

@@ -116,8 +116,10 @@ def segmented(tmp_path):
     """A small image with a finished run that kept its maps, and a run that was stopped."""
     path = tmp_path / "in.zarr"
     bigcp3d.simulate(path, Tissue((16, 32, 32), 10.0, "nuclei"))
-    bigcp3d.segment(path, model="nuclei", executor="serial", keep_maps=True, table="zarr")
-    plan = bigcp3d.plan_segmentation(path, model="nuclei", name="more", executor="serial", start="image")
+    bigcp3d.segment(path, model="nuclei", executor="serial", diameter_um="as-is", keep_maps=True, table="zarr")
+    plan = bigcp3d.plan_segmentation(
+        path, model="nuclei", name="more", executor="serial", diameter_um="as-is", start="image"
+    )
     prepare(plan, resumed=False, overwrite=False)
     perform(Run(plan), "normalise", 0, (0, 0, 0))
     (path / "labels" / "stopped").mkdir()

@@ -22,7 +22,7 @@ from bigcp3d.pure.tissue.tissue_settings import Tissue
 
 SHAPE = (34, 60, 51)
 KINDS = ("maps", "offsets", "sinks", "components")
-CUT = {"block": (17, 30, 26), "min_volume": 2, "executor": "serial"}
+CUT = {"block": (17, 30, 26), "min_volume": 2, "executor": "serial", "diameter_um": "as-is"}
 ERROR = {"max_flow_error": 2.0}
 
 

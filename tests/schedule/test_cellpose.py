@@ -37,7 +37,14 @@ def weights(network_class, tmp_path):
 
 
 def labels_of(store, weights, output, *, block=WHOLE, **more):
-    settings = {"min_volume": 2, "max_flow_error": 5.0, "executor": "serial", "block": block, **more}
+    settings = {
+        "min_volume": 2,
+        "max_flow_error": 5.0,
+        "executor": "serial",
+        "diameter_um": "as-is",
+        "block": block,
+        **more,
+    }
     summary = bigcp3d.segment(store, output=output, model=f"cellpose:{weights}", **settings)
     return read_labels(output, "cells"), summary
 

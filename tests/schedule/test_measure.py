@@ -69,7 +69,13 @@ def test_intensities_of_any_dtype_are_measured(store, dtype, tmp_path):
 
 
 def test_every_time_point_has_its_rows(movie_store, random_model, tmp_path):
-    settings = {"model": random_model, "executor": "serial", "output": tmp_path / "out.zarr", "min_volume": 2}
+    settings = {
+        "model": random_model,
+        "executor": "serial",
+        "diameter_um": "as-is",
+        "output": tmp_path / "out.zarr",
+        "min_volume": 2,
+    }
     bigcp3d.segment(movie_store, block=(20, 20, 20), table=tmp_path / "cells.csv", max_flow_error=2.0, **settings)
     table = bigcp3d.measure(tmp_path / "out.zarr").columns
     labels = read_labels(tmp_path / "out.zarr", "cells")
@@ -84,7 +90,7 @@ def test_every_time_point_has_its_rows(movie_store, random_model, tmp_path):
 
 def test_what_a_run_knew_counts_only_for_cells_that_are_as_it_left_them(tissue_store, random_model, tmp_path):
     out, work = tmp_path / "out.zarr", tmp_path / "work"
-    settings = {"model": random_model, "executor": "serial", "min_volume": 2, "work_dir": work}
+    settings = {"model": random_model, "executor": "serial", "diameter_um": "as-is", "min_volume": 2, "work_dir": work}
     bigcp3d.segment(tissue_store, output=out, keep_maps=True, table="zarr", **settings)
     table = bigcp3d.measure(out, work_dir=work).columns
     assert np.all(table["foreground"] > 0.5)
@@ -110,7 +116,7 @@ def test_what_cannot_be_written_or_measured_is_refused_first(store, tmp_path):
     with pytest.raises(InputError, match="no level of"):
         bigcp3d.measure(store, "truth", image=tmp_path / "other.zarr")
     with pytest.raises(InputError, match="rename it"):
-        bigcp3d.segment(store, table="cells.txt", executor="serial")
+        bigcp3d.segment(store, table="cells.txt", model="membrane", executor="serial", diameter_um="as-is")
 
 
 @pytest.mark.parametrize("chunk", [(64, 64, 64), (1, 2048, 2048), (300, 7, 9)])
@@ -122,7 +128,13 @@ def test_blocks_are_whole_chunks_and_no_larger_than_memory_wants(chunk):
 
 
 def test_micrometres_are_those_that_the_user_gave(tissue_store, random_model, tmp_path):
-    settings = {"model": random_model, "min_volume": 10, "executor": "serial", "scale_um": (2.0, 1.5, 1.0)}
+    settings = {
+        "model": random_model,
+        "min_volume": 10,
+        "executor": "serial",
+        "diameter_um": "as-is",
+        "scale_um": (2.0, 1.5, 1.0),
+    }
     bigcp3d.segment(tissue_store, output=tmp_path / "told.zarr", **settings)
     columns = bigcp3d.measure(tmp_path / "told.zarr").columns
     assert len(columns["label"]) > 10
@@ -131,7 +143,7 @@ def test_micrometres_are_those_that_the_user_gave(tissue_store, random_model, tm
 
 def test_a_table_in_the_store_is_not_replaced_unasked_by_a_run(tissue_store, random_model, tmp_path):
     out = tmp_path / "out.zarr"
-    settings = {"model": random_model, "executor": "serial", "min_volume": 2, "table": "zarr"}
+    settings = {"model": random_model, "executor": "serial", "diameter_um": "as-is", "min_volume": 2, "table": "zarr"}
     bigcp3d.segment(tissue_store, output=out, **settings)
     (out / "tables" / "cells").rename(out / "tables" / "other")  # another tool's, say, of labels that are yet to come
     before = {path: path.read_bytes() for path in (out / "tables" / "other").rglob("*") if path.is_file()}
@@ -146,7 +158,14 @@ def test_a_table_in_the_store_is_not_replaced_unasked_by_a_run(tissue_store, ran
 def test_a_run_that_was_stopped_after_its_table_is_carried_on(tissue_store, random_model, tmp_path, monkeypatch, table):
     monkeypatch.chdir(tmp_path)
     out = tmp_path / "out.zarr"
-    settings = {"model": random_model, "executor": "serial", "min_volume": 2, "table": table, "output": out}
+    settings = {
+        "model": random_model,
+        "executor": "serial",
+        "diameter_um": "as-is",
+        "min_volume": 2,
+        "table": table,
+        "output": out,
+    }
 
     def stop(event):
         if isinstance(event, LabelsReady):

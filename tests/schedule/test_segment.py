@@ -25,7 +25,7 @@ from bigcp3d.work.plan.memory_and_disk import task_bytes
 from bigcp3d.work.run.run import Run
 from tests.schedule.conftest import read_labels, tissue_values, write_image
 
-SERIAL = {"executor": "serial", "block": (17, 30, 26), "min_volume": 2}
+SERIAL = {"executor": "serial", "diameter_um": "as-is", "block": (17, 30, 26), "min_volume": 2}
 
 
 @pytest.fixture
@@ -167,7 +167,10 @@ def test_a_run_stopped_among_the_labels_carries_on(tmp_path, random_model, monke
 
 
 def test_a_run_does_not_write_into_labels_that_another_has_made_since(store, random_model, monkeypatch, tmp_path):
-    settings, label = {"model": random_model, "block": (17, 30, 26), "executor": "serial"}, passes.PASSES["label"]
+    settings, label = (
+        {"model": random_model, "block": (17, 30, 26), "executor": "serial", "diameter_um": "as-is"},
+        passes.PASSES["label"],
+    )
 
     def stop(run, time, index):
         if index == (1, 1, 1):
@@ -335,11 +338,13 @@ def test_every_time_point_gets_its_own_labels(tmp_path, random_model):
     array = group.create_array("0", shape=(2, 1, *values.shape), dtype="uint16", chunks=(1, 1, 20, 20, 20))
     array[0, 0], array[1, 0] = values, other
     group.attrs["multiscales"] = [{"version": "0.1", "datasets": [{"path": "0"}]}]
-    bigcp3d.segment(tmp_path / "movie.zarr", model=random_model, executor="serial", block=(20, 20, 20))
+    bigcp3d.segment(
+        tmp_path / "movie.zarr", model=random_model, executor="serial", diameter_um="as-is", block=(20, 20, 20)
+    )
     labels = read_labels(tmp_path / "movie.zarr", "cells")
     assert labels.shape == (2, *values.shape)
     write_image(tmp_path / "second.zarr", other)
-    bigcp3d.segment(tmp_path / "second.zarr", model=random_model, executor="serial")
+    bigcp3d.segment(tmp_path / "second.zarr", model=random_model, executor="serial", diameter_um="as-is")
     assert np.array_equal(labels[1], read_labels(tmp_path / "second.zarr", "cells"))
 
 
@@ -377,7 +382,7 @@ def test_the_label_pyramid_lies_on_the_images_and_does_not_depend_on_blocks(tmp_
 
 def test_the_memory_plan_is_of_a_whole_block_and_not_of_a_cut_one(store, random_model):
     """Blocks of 30 x 50 x 45 in 34 x 60 x 51 voxels: the last one of an axis is a sliver, as 1 of 3 patches is."""
-    settings = {"model": random_model, "executor": "serial"}
+    settings = {"model": random_model, "executor": "serial", "diameter_um": "as-is"}
     cut = bigcp3d.plan_segmentation(store, block=(30, 50, 45), **settings)
     smaller = bigcp3d.plan_segmentation(store, block=(17, 20, 17), **settings)
     assert (cut.patch_blocks.per_block, smaller.patch_blocks.per_block) == ((1, 2, 2), (1, 1, 1))

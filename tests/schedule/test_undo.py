@@ -35,7 +35,7 @@ def labelled(random_model, tmp_path_factory):
     scales = [[{"type": "scale", "scale": [1.0, side, side, side]}] for side in (1.0, 2.0)]
     datasets = [{"path": str(i), "coordinateTransformations": scale} for i, scale in enumerate(scales)]
     group.attrs["ome"] = {"version": "0.5", "multiscales": [{"axes": axes, "datasets": datasets}]}
-    bigcp3d.segment(path, model=random_model, keep_maps=True, min_volume=2, **RUN)
+    bigcp3d.segment(path, model=random_model, keep_maps=True, min_volume=2, diameter_um="as-is", **RUN)
     coarse = zarr.open_array(path / "labels" / "cells" / "1", mode="r+")
     coarse[...] = np.asarray(coarse[...]) + 1
     return path
@@ -310,7 +310,7 @@ def test_labels_in_a_bucket_are_updated_and_brought_back(s3, random_model, tmp_p
     monkeypatch.chdir(tmp_path)
     write_image(tmp_path / "image.zarr", tissue_values(SHAPE))
     labels = f"{s3}/out.zarr"
-    bigcp3d.segment("image.zarr", output=labels, model=random_model, min_volume=2, **RUN)
+    bigcp3d.segment("image.zarr", output=labels, model=random_model, min_volume=2, diameter_um="as-is", **RUN)
 
     def read():
         from bigcp3d.edge.image.image import open_labels

@@ -19,7 +19,7 @@ from tests.schedule.conftest import read_labels, tissue_values, write_image
 
 ROI = "4:30,22:52,8:44"
 INSIDE = (slice(4, 30), slice(22, 52), slice(8, 44))
-SETTINGS = {"block": (17, 30, 26), "min_volume": 2, "executor": "serial"}
+SETTINGS = {"block": (17, 30, 26), "min_volume": 2, "executor": "serial", "diameter_um": "as-is"}
 
 
 def add_levels(path):

@@ -20,6 +20,12 @@ ROI = "2:18,4:36,4:36"
 RUN = {"block": (20, 20, 20), "executor": "serial"}
 
 
+def with_defaults(settings):
+    """Settings with a model, a small smallest cell, and the image as it is."""
+    size = {} if {"diameter_um", "diameter_vox"} & set(settings) else {"diameter_um": "as-is"}
+    return {"model": "model.safetensors", "min_volume": 2, **size, **settings, **RUN}
+
+
 @pytest.fixture(scope="module")
 def folder(tmp_path_factory):
     """An image of two channels and two levels, a mask, and two models of one channel."""
@@ -66,7 +72,7 @@ CASES = {
 @pytest.mark.parametrize("name", CASES)
 def test_without_settings_no_cell_changes(inside, name):
     settings, others = CASES[name]
-    bigcp3d.segment("image.zarr", **{"model": "model.safetensors", "min_volume": 2, **settings}, **RUN)
+    bigcp3d.segment("image.zarr", **with_defaults(settings))
     before = read_labels("image.zarr", "cells")
     notes = []
     done = bigcp3d.update("image.zarr", roi=ROI, on_event=notes.append, **RUN)
@@ -81,7 +87,7 @@ def test_without_settings_no_cell_changes(inside, name):
 
 def labelled(**more):
     """Labels in the current folder, with a threshold of 0.6, and their attributes."""
-    bigcp3d.segment("image.zarr", **{"model": "model.safetensors", "foreground": 0.6, "min_volume": 2, **more}, **RUN)
+    bigcp3d.segment("image.zarr", **with_defaults({"foreground": 0.6, **more}))
     return attributes()
 
 
@@ -132,7 +138,9 @@ def test_the_settings_of_an_earlier_update_do_not_count_and_this_is_said(inside)
 def test_labels_that_do_not_say_their_settings_need_them(inside):
     labelled()
     edit_attributes(lambda said: said.pop("arguments"))
-    with pytest.raises(InputError, match=r"an earlier bigcp3d made them \(.*foreground 0.6.*give --model and --diameter"):
+    with pytest.raises(
+        InputError, match=r"an earlier bigcp3d made them \(.*foreground 0.6.*give --model and --diameter"
+    ):
         bigcp3d.update("image.zarr", roi=ROI, **RUN)
     edit_attributes(lambda said: said.clear())
     with pytest.raises(InputError, match="bigcp3d did not make them; give --model and --diameter"):
@@ -154,8 +162,10 @@ def test_a_model_that_is_gone_or_has_changed_is_told_before_any_work(inside):
     done = bigcp3d.update("image.zarr", roi=ROI, model="moved.safetensors", on_event=notes.append, **RUN)
     assert done.came == done.same > 2
     assert not [note for note in notes if isinstance(note, Noted)]
-    changed = bigcp3d.update("image.zarr", roi=ROI, model="model.safetensors", dry_run=True, **RUN)
+    more = {"model": "model.safetensors", "dry_run": True, "on_event": notes.append}
+    changed = bigcp3d.update("image.zarr", roi=ROI, **more, **RUN)
     assert changed.same < changed.came
+    assert "(the labels were made with another file of that name" in str(notes)
 
 
 def test_settings_that_mean_something_else_now_are_refused(inside):
@@ -170,7 +180,7 @@ def test_settings_that_mean_something_else_now_are_refused(inside):
 def test_time_points_of_the_labels_and_others_stay_as_they_are(movie_store, random_model, tmp_path):
     movie = tmp_path / "movie.zarr"
     shutil.copytree(movie_store, movie)
-    bigcp3d.segment(movie, model=random_model, time=1, min_volume=2, **RUN)
+    bigcp3d.segment(movie, **with_defaults({"model": random_model, "time": 1}))
     before = read_labels(movie, "cells")
     done = bigcp3d.update(movie, roi=ROI, **RUN)
     assert done.came == done.same > 2
@@ -179,7 +189,7 @@ def test_time_points_of_the_labels_and_others_stay_as_they_are(movie_store, rand
 
 
 def test_labels_from_given_maps_are_updated_from_these_maps(inside):
-    bigcp3d.segment("image.zarr", name="first", model="model.safetensors", keep_maps=True, **RUN)
+    bigcp3d.segment("image.zarr", name="first", keep_maps=True, **with_defaults({}))
     shutil.move(inside / "image.bigcp3d" / "first" / "t0" / "maps", inside / "maps.zarr")
     maps = zarr.open_array(inside / "maps.zarr", mode="r+")
     maps[...] = np.asarray(maps[...])[:, ::-1]  # other maps than any model here would predict

@@ -21,25 +21,28 @@ log = logging.getLogger(__name__)
 def estimate_diameter(arguments: o.Arguments, verbose: o.Verbose = False, quiet: o.Quiet = False) -> None:
     """Estimate the cell diameter of IN.zarr, on a few crops of it.
 
-    It is the diameter at which the model finds cells of that same diameter. Takes some seconds to a minute for a volume
-    of any size. This is a first guess: check the result in a viewer.
+    It is the median diameter of the cells that a model finds where its predicted flow fits them best. Takes some
+    seconds for a volume of any size. Without --model both shipped models are tried, and the one that fits is named.
+    This is a first guess: check the result in a viewer.
     """
     set_up_logging(verbose, quiet)
     from bigcp3d.schedule.estimate import estimate_diameter as run
 
     found = run(**arguments, on_event=_tell)
-    typer.echo(describe_estimate(found, arguments["source"], arguments["model"]))
+    typer.echo(describe_estimate(found, arguments["source"]))
 
 
 def _tell(trial: DiameterTrial) -> None:
     """Log one diameter that was tried, for ``--verbose``."""
-    log.debug("tried diameter %.3g, found %.3g (median of %d cells)", trial.told, trial.median, len(trial.found))
+    text = "tried diameter %.3g, found %.3g (median of %d cells), flow error %.2f"
+    log.debug(text, trial.told, trial.median, len(trial.found), trial.flow_error)
 
 
-def describe_estimate(found: Estimate, source: str, model: str) -> str:
-    """The estimate, its spread, and the command that uses it."""
+def describe_estimate(found: Estimate, source: str) -> str:
+    """The estimate, its spread, its doubts, and the command that uses it."""
     unit, option = ("micrometres", "--diameter") if found.in_um else ("voxels", "--diameter-voxels")
-    return (
-        f"about {found.diameter:.3g} {unit} (10 to 90 % of {found.cells} cells: {found.low:.3g} to {found.high:.3g})\n"
-        f"bigcp3d segment {source} --model {model} {option} {found.diameter:.3g}"
-    )
+    spread = f"10 to 90 % of {found.cells} cells: {found.low:.3g} to {found.high:.3g}"
+    lines = [f"about {found.diameter:.3g} {unit} ({spread})", *(f"doubtful: {doubt}" for doubt in found.doubts)]
+    if found.chosen:
+        lines.append(f"model {found.model}: {found.chosen}")
+    return "\n".join([*lines, f"bigcp3d segment {source} --model {found.model} {option} {found.diameter:.3g}"])

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from contextlib import contextmanager, nullcontext
+from contextlib import contextmanager
 from typing import TYPE_CHECKING
 
 import typer
@@ -32,7 +32,7 @@ def segment(
     """
     set_up_logging(verbose, quiet)
     if dry_run:
-        print_plan(arguments, json=json)
+        print_plan(arguments, json=json, quiet=quiet)
         return
     from bigcp3d.face.progress.progress import describe_summary, watching
     from bigcp3d.face.report.write import ReportWriter
@@ -49,14 +49,19 @@ def segment(
         typer.echo(f"could not be read, and is background: {piece}", err=True)
 
 
-def print_plan(arguments: o.Arguments, *, json: bool) -> None:
+def print_plan(arguments: o.Arguments, *, json: bool, quiet: bool) -> None:
     """Plan a segmentation, and print the plan."""
     from bigcp3d.face.describe_plan import describe_plan
+    from bigcp3d.face.progress.progress import watching
     from bigcp3d.schedule.running.events import RunPlanned
     from bigcp3d.schedule.segment import plan_segmentation
 
-    with events_as_lines() if json else nullcontext(lambda event: typer.echo(describe_plan(event.plan))) as tell:
-        tell(RunPlanned(plan_segmentation(**arguments)))
+    with events_as_lines() if json else watching(quiet) as tell:
+        plan = plan_segmentation(**arguments, on_event=tell)
+        if json and tell is not None:
+            tell(RunPlanned(plan))
+    if not json:
+        typer.echo(describe_plan(plan))
 
 
 @contextmanager

@@ -5,7 +5,11 @@ Every line has ``event`` and ``time`` (UTC, ISO 8601). Fields may be added in la
 ==========  ==========================================================================================================
 event       other fields
 ==========  ==========================================================================================================
-planned     version, image, labels, work_dir, shape, block (z, y, x, working voxels), blocks, voxels (of the image)
+estimating  what: "the diameter", "the model" or both are estimated on a few crops, as the user did not say them
+estimated   model, chosen (why; "" where the user named it), diameter (null where the user said it), in_um (else in
+            voxels), low, high (80 % of the cells lie between), cells, doubts
+planned     version, image, labels, work_dir, shape, block (z, y, x, working voxels), blocks, voxels (of the image),
+            estimated (as in the event of that name, or null)
 cluster     workers, dashboard (address, "" where there is none)
 pass        pass, blocks, voxels: a pass begins
 progress    pass, blocks_done, blocks, voxels_done, voxels, voxels_per_second, seconds_left (both null while unknown);
@@ -36,6 +40,8 @@ from bigcp3d.schedule.running.events import (
     BlockDone,
     BlockFailed,
     ClusterReady,
+    Estimated,
+    EstimateStarted,
     Event,
     PassStarted,
     ReportWritten,
@@ -64,6 +70,10 @@ class EventLines:
     def __call__(self, event: Event) -> None:
         """Write one event."""
         match event:
+            case EstimateStarted(what):
+                self.write("estimating", what=what)
+            case Estimated(guess):
+                self.write("estimated", **guess.answer)
             case RunPlanned(plan):
                 self.write(
                     "planned",
@@ -75,6 +85,7 @@ class EventLines:
                     block=plan.execution.block,
                     blocks=len(plan.grid),
                     voxels=math.prod(plan.image_shape) * len(plan.where.times),
+                    estimated=plan.guess and plan.guess.answer,
                 )
             case ClusterReady(dashboard, workers):
                 self.workers = workers

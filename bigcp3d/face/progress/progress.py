@@ -11,6 +11,7 @@ import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
+from typing import TYPE_CHECKING
 
 from rich.console import Console
 from rich.progress import BarColumn, Progress, TaskID, TextColumn
@@ -21,6 +22,8 @@ from bigcp3d.schedule.running.events import (
     BlockDone,
     BlockFailed,
     ClusterReady,
+    Estimated,
+    EstimateStarted,
     Event,
     Noted,
     Observer,
@@ -29,6 +32,9 @@ from bigcp3d.schedule.running.events import (
     Summary,
     Warned,
 )
+
+if TYPE_CHECKING:
+    from bigcp3d.work.plan.plan import Guess
 
 LINE_EVERY_S = 5.0
 
@@ -48,6 +54,11 @@ class Watcher:
     def __call__(self, event: Event) -> None:
         """Show one event."""
         match event:
+            case EstimateStarted(what):
+                self._print(f"estimating {what} on a few crops ...")
+            case Estimated(guess):
+                for line in describe_guess(guess):
+                    self._print(line)
             case RunPlanned(plan):
                 if plan.reuses_maps:
                     self._print(f"using the maps kept in {plan.given.maps}; give --from image to predict again")
@@ -85,6 +96,13 @@ class Watcher:
             self._said[event.name] = now
             detail = pace.describe()
             self._print(f"{event.name} {blocks} blocks" + (f", {detail}" if detail else ""))
+
+
+def describe_guess(guess: Guess) -> Iterator[str]:
+    """What was estimated, and a warning for each doubt."""
+    yield str(guess)
+    for doubt in guess.doubts:
+        yield f"warning: the diameter is doubtful: {doubt}; compare with a few cells in a viewer, or give --diameter"
 
 
 def describe_cluster(dashboard: str, workers: int) -> Text:

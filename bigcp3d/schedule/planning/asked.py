@@ -20,7 +20,7 @@ UNITS = {"_um": "um", "_vox": "voxels"}
 
 
 def what_was_asked(request: Request) -> Asked:
-    """The command line, the model, and the settings that are not the defaults.
+    """The command line, the model, and the settings that are not the defaults, or were estimated in their place.
 
     In words, for people, and the settings that decide the labels also as Python's arguments, for a later update.
     """
@@ -58,8 +58,8 @@ def with_unit(name: str, value: Any) -> tuple[str, Any]:
     """``("diameter", "6 um")`` for ``("diameter_um", 6.0)``."""
     for ending, unit in UNITS.items():
         if name.endswith(ending):
-            numbers = value if isinstance(value, tuple | list) else [value]
-            return name.removesuffix(ending), " ".join([*(f"{number:g}" for number in numbers), unit])
+            short, numbers = name.removesuffix(ending), value if isinstance(value, tuple | list) else [value]
+            return short, value if isinstance(value, str) else " ".join([*(f"{number:g}" for number in numbers), unit])
     return name, str(value) if isinstance(value, Path) else plain_json(value)
 
 

@@ -18,7 +18,7 @@ def choose_channels(image: ImageInfo, request: Request) -> tuple[ModelCard, tupl
     """The model's card, and the image's channels in the order of its network's inputs."""
     asked = request.channel
     wanted = [asked] if isinstance(asked, int | str) else list(asked or ())
-    card = load_card(request.model)
+    card = load_card(str(request.model))
     more = min(max(len(wanted) - card.channels, 0), card.optional_channels)
     card = card.model_copy(update={"channels": card.channels + more})
     if not wanted and card.channels == 1:

@@ -21,7 +21,7 @@ from bigcp3d.edge.models.model_card import ModelCard
 from bigcp3d.errors import InputError
 from bigcp3d.pure.boxes import Box, Vec3, vec3
 from bigcp3d.pure.grid import Factors, working_shape
-from bigcp3d.schedule.planning.request import Request
+from bigcp3d.schedule.planning.request import AS_IS, Request
 
 FACTOR_RANGE = (1 / 16, 16.0)
 
@@ -84,11 +84,11 @@ def _per_voxel(image_factors: Factors, ratio: Factors) -> Factors:
 
 
 def _base_factors(image: ImageInfo, request: Request, card: ModelCard) -> Factors | None:
-    """Level-0 voxels per working voxel, at which a cell has the model's diameter; None without a given diameter.
+    """Level-0 voxels per working voxel, at which a cell has the model's diameter; None for the image as it is.
 
     A diameter in voxels counts along the finest axis. The other axes follow from the scale, or have equal voxels.
     """
-    if request.diameter_um is None and request.diameter_vox is None:
+    if request.diameter_um == AS_IS or not request.has_diameter:
         return None
     scale = request.scale_um or image.levels[0].scale_um
     if request.diameter_vox is not None:
@@ -102,7 +102,7 @@ def _base_factors(image: ImageInfo, request: Request, card: ModelCard) -> Factor
             "needs; add --scale Z Y X (micrometres per voxel of level 0), or give --diameter-voxels"
         )
     else:
-        diameter = request.diameter_um or 0.0
+        diameter = float(request.diameter_um or 0.0)
     return tuple(diameter / card.diameter_vox / s for s in scale)  # type: ignore[return-value]
 
 

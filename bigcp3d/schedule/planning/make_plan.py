@@ -31,6 +31,7 @@ from bigcp3d.work.plan.plan import (
     Execution,
     Given,
     Grouping,
+    Guess,
     Output,
     Plan,
     Prediction,
@@ -46,8 +47,11 @@ LARGEST_BLOCK = 512
 SMALLEST_BLOCK = 64
 
 
-def make_plan(request: Request) -> Plan:
+def make_plan(request: Request, guess: Guess | None = None) -> Plan:
     """Plan a run. Raises an error for all that must fail and can be seen without voxels.
+
+    ``request`` names a model, and no diameter means the image as it is. ``guess`` says what was estimated to complete
+    it (`bigcp3d.schedule.complete_request`).
 
     An existing target is checked later (`bigcp3d.schedule.running.start`), because it may be that of an unfinished run.
     """
@@ -78,6 +82,7 @@ def make_plan(request: Request) -> Plan:
             on_error=request.on_error,
         ),
         asked=what_was_asked(request),
+        guess=guess,
         version=__version__,
     )
     if request.block is None:
@@ -133,7 +138,7 @@ def _where(request: Request, image: ImageInfo, grids: Grids) -> Where:
 def _prediction(request: Request, card: ModelCard, shape: Vec3) -> Prediction:
     predicts = request.maps is None
     return Prediction(
-        model_hash=model_hash(request.model) if predicts else None,
+        model_hash=model_hash(str(request.model)) if predicts else None,
         card=card if predicts else None,
         patch=choose_patch(shape, card.patch, card.margin, card.stride),
         margin=card.margin,

@@ -20,7 +20,7 @@ from bigcp3d.errors import InputError, ModelError
 from bigcp3d.option import settings_of
 from bigcp3d.schedule.planning.asked import as_argument, with_unit
 from bigcp3d.schedule.planning.make_plan import make_plan
-from bigcp3d.schedule.planning.request import Request
+from bigcp3d.schedule.planning.request import AS_IS, Request
 from bigcp3d.version import __version__
 from bigcp3d.work.plan.plan import RESULT, name_differences
 
@@ -84,6 +84,9 @@ def describe_changes(changed: Mapping[str, Any], recorded: Mapping[str, Any]) ->
 
 
 def _as_python(arguments: Mapping[str, Any]) -> dict[str, Any]:
+    """Settings as arguments. Without a diameter the image is taken as it is, since nothing may be estimated now."""
+    if not {"diameter_um", "diameter_vox"} & set(arguments):
+        arguments = {**arguments, "diameter_um": AS_IS}
     return {name: tuple(value) if isinstance(value, list) else value for name, value in arguments.items()}
 
 
@@ -96,14 +99,17 @@ def _check_that_all_is_said(target: LabelTarget, made: Mapping[str, Any], said: 
     who = f"an earlier bigcp3d made them ({words})" if made else "bigcp3d did not make them"
     raise InputError(
         f"{target.path}: these labels do not say the exact settings they were made with: {who}; give --model and "
-        "--diameter, and all other settings that shall not be the defaults"
+        "--diameter (as-is: not resampled), and all other settings that shall not be the defaults"
     )
 
 
 def _check_model(target: LabelTarget, sha256: str, recorded: dict[str, Any], said: Mapping[str, Any]) -> dict[str, Any]:
     """The recorded settings, with the model under the name of now. Refuses a model that is gone or another one."""
     if "model" in said:
-        return {**recorded, "model": said["model"]} if model_hash(said["model"]) == sha256 else recorded
+        if model_hash(said["model"]) == sha256:
+            return {**recorded, "model": said["model"]}
+        other = f"another file of that name, sha256 {sha256[:12]}"
+        return {**recorded, "model": other} if said["model"] == recorded["model"] else recorded
     model = recorded["model"]
     try:
         now = model_hash(model)

@@ -30,6 +30,9 @@ RUN = "The run"
 LARGEST_CLOSING = 21
 """Closing radius in working voxels of the largest cells whose paths can be stored."""
 
+AS_IS = "as-is"
+"""In place of a diameter: the image is not resampled."""
+
 SWEPT = ("foreground", "radius_vox", "min_volume", "max_volume", "min_foreground", "max_elongation", "max_flow_error")
 """Settings that a sweep can vary."""
 
@@ -46,17 +49,19 @@ class Request:
 
     source: Annotated[str | Path, Option(metavar="IN.zarr", positional=True, asked=False)]
     """OME-Zarr image (0.1 to 0.5): a path, s3://BUCKET/PATH or https://."""
-    diameter_um: Annotated[float | None, Option(IMAGE, "UM")] = None
+    diameter_um: Annotated[float | str | None, Option(IMAGE, "UM|as-is")] = None
     """Expected cell diameter in micrometres. The image is resampled so that cells have the diameter that the model
-    knows. Default: the image is not resampled."""
+    knows. as-is: the image is not resampled. Default: estimated on a few crops (see: bigcp3d estimate-diameter); with
+    --maps, as-is."""
     diameter_vox: Annotated[float | None, Option(IMAGE, "VOX", "--diameter-voxels")] = None
     """The same in voxels of level 0, along its finest axis. The other axes follow from the scale. Without a scale,
     voxels are taken as cubes."""
     scale_um: Annotated[tuple[float, float, float] | None, Option(IMAGE, "Z Y X")] = None
     """Voxel size of level 0 in micrometres, if that in the store is missing or wrong. Default: that of the store."""
-    model: Annotated[str, Option(IMAGE, "NAME|PATH")] = "membrane"
+    model: Annotated[str | None, Option(IMAGE, "NAME|PATH")] = None
     """membrane, nuclei, or a .safetensors file (see: bigcp3d models). cellpose:NAME or cellpose:PATH for a Cellpose
-    model, which runs on xy, xz and yz planes."""
+    model, which runs on xy, xz and yz planes. Default: membrane and nuclei are tried on a few crops, and the one whose
+    cells are more plausible is taken; with --maps, membrane."""
     channel: Annotated[int | str | Sequence[int | str] | None, Option(IMAGE, "N|NAME", many=True)] = None
     """Number of the channel, from 0, or its name. Give it several times for a model of several channels, in the model's
     order (see: bigcp3d models). Default: the channels with the model's names; for a model of one channel, the first."""
@@ -148,12 +153,14 @@ class Request:
     def check(self) -> None:
         """Refuse values that are wrong for every image."""
         check_choices(self)
+        if isinstance(self.diameter_um, str) and self.diameter_um != AS_IS:
+            raise InputError(f"diameter_um is {self.diameter_um!r}; use a number of micrometres, or {AS_IS!r}")
         for name in ("diameter_um", "diameter_vox", "radius_vox", "max_volume", "max_elongation", "max_flow_error"):
             value = getattr(self, name)
-            if value is not None and not (math.isfinite(value) and value > 0):
+            if value not in (None, AS_IS) and not (math.isfinite(value) and value > 0):
                 raise InputError(f"{name} is {value}; it must be a positive number")
         if self.diameter_um is not None and self.diameter_vox is not None:
-            raise InputError("a diameter was given in micrometres and one in voxels; leave one out")
+            raise InputError("a diameter was given twice (diameter_um, diameter_vox); leave one out")
         for name in ("scale_um", "block"):
             triple = getattr(self, name)
             if triple is not None and not all(math.isfinite(v) and v > 0 for v in triple):
@@ -175,6 +182,11 @@ class Request:
                 "--serial runs in one process; leave out --serial, or --scheduler, --cluster and --workers"
             )
         self.machines.check()
+
+    @property
+    def has_diameter(self) -> bool:
+        """Whether a diameter, or the image as it is, was asked for."""
+        return self.diameter_um is not None or self.diameter_vox is not None
 
     @cached_property
     def machines(self) -> Machines:

@@ -1,8 +1,9 @@
 """Events that a run sends to its observer (``on_event``), and the summary at its end.
 
-They arrive one at a time, in the process that called `segment`: ``RunPlanned``, on Dask ``ClusterReady``, then for each
-pass ``PassStarted`` and its ``BlockDone`` or ``BlockFailed``, then ``LabelsReady`` and ``RunFinished``. ``Warned`` and
-``Noted`` may come at any time. On Dask the passes overlap. No label depends on an observer.
+They arrive one at a time, in the process that called `segment`: ``EstimateStarted`` and ``Estimated`` if the user left
+the diameter or the model open, ``RunPlanned``, on Dask ``ClusterReady``, then for each pass ``PassStarted`` and its
+``BlockDone`` or ``BlockFailed``, then ``LabelsReady`` and ``RunFinished``. ``Warned`` and ``Noted`` may come at any
+time. On Dask the passes overlap. No label depends on an observer.
 """
 
 from __future__ import annotations
@@ -14,11 +15,25 @@ from typing import TYPE_CHECKING
 from bigcp3d.work.run.task_costs import TaskSpent
 
 if TYPE_CHECKING:
-    from bigcp3d.work.plan.plan import Plan
+    from bigcp3d.work.plan.plan import Guess, Plan
 
 
 class Event:
     """Base class of all events."""
+
+
+@dataclass(frozen=True)
+class EstimateStarted(Event):
+    """The user left ``what`` open ("the model and the diameter"): it is estimated, before the run is planned."""
+
+    what: str
+
+
+@dataclass(frozen=True)
+class Estimated(Event):
+    """What was estimated in place of what the user left open."""
+
+    guess: Guess
 
 
 @dataclass(frozen=True)

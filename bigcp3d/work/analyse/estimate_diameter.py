@@ -1,18 +1,21 @@
-"""Estimates the cell diameter from the image alone: the one at which a model finds cells of that diameter.
+"""Estimates the cell diameter from the image alone: a model is told diameters, from large to small.
 
-The search starts at a large diameter. It goes on with the diameter that the model finds, until both are equal::
+The predicted flow leads to the centres of the cells that are found. At the right diameter it fits them best::
 
-    told      31.0    16.6    15.5        micrometres; nuclei of 15.3 (from their labels)
-    found     16.6    15.5    15.4
+    told          44.8    31.7    22.4    15.8    11.2        micrometres; nuclei of 15.3 (from their labels)
+    found         18.2    16.7    15.6    14.1    10.4        median
+    flow error    0.37    0.19    0.13    0.29    0.53        least at about 1.4 times the cells' diameter
 
-Each diameter is tried on a few crops of a fixed number of working voxels, so the work does not grow with the volume.
-The search does not go upwards: at small diameters a crop holds few whole cells, and noise looks like cells.
+What is found there is the estimate; near it, found diameters hardly depend on what was told. Each diameter is tried on
+a few crops of a fixed number of working voxels, so the work does not grow with the volume. Crops are computed side by
+side, each on one thread, so the numbers do not depend on the machine's cores.
 """
 
 from __future__ import annotations
 
-import logging
-from collections.abc import Callable
+import math
+from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -25,55 +28,92 @@ from bigcp3d.edge.image.voxels import check_time, read_box
 from bigcp3d.edge.models.model_card import ModelCard
 from bigcp3d.errors import InputError
 from bigcp3d.pure.boxes import Box, Vec3, vec3
-from bigcp3d.pure.cells.cell_sums import sum_cells
 from bigcp3d.pure.grid import Factors, resample, working_shape
 from bigcp3d.pure.predict.normalise import estimate_range, normalise_intensity, sample_boxes
+from bigcp3d.work.analyse.crop_cells import CropCells
 
-CROP: Vec3 = (64, 96, 96)
+CROP: Vec3 = (48, 80, 80)
 """Working voxels of a crop, where the volume has as many."""
 
 CENTRES = ((0.5, 0.5, 0.5), (0.3, 0.3, 0.7), (0.7, 0.7, 0.3))
 """Centres of the crops, as shares of the volume's sides."""
 
+STEP = 2**0.5
+"""From one diameter that is told to the next smaller one."""
+
 ENOUGH_CELLS = 20
-"""A diameter at which fewer cells are found is taken only if there is no other."""
+"""Fewer cells are a doubt, and do not end the search."""
+
+PRIOR_CELLS = 5
+"""A flow error of n cells counts as if it were 1 + `PRIOR_CELLS` / n times as large: few pieces may fit by chance."""
 
 DOUBTFUL_VOX = 6.0
 """Below so many voxels of the finest axis, the cells may be noise, which is found at any small diameter."""
 
-FEW_CELLS = 5
-"""If a crop has fewer whole cells, those that its border cuts count as well."""
-
 LARGEST_FACTOR = 4.0
 """Voxels of the coarsest level per working voxel, at the first diameter."""
 
-CLOSE, MOST_TRIALS = 0.03, 12
-"""Two diameters that differ by this share or less count as equal; diameters that are tried at most."""
+AS_WELL = 1.15
+"""Flow errors up to so many times the least one are about as good."""
 
-log = logging.getLogger(__name__)
+SMALLEST_VOX = 4.0
+"""Voxels of the finest axis in the smallest diameter."""
 
-Segment = Callable[[NDArray[np.float32]], NDArray[np.uint32]]
-"""Makes labels of a normalised crop on the working grid, (c, z, y, x)."""
+DISAGREE = 1.25
+"""Medians that differ by a larger ratio are a doubt."""
+
+SOUND_ERROR = 0.5
+"""Flow errors above this are a doubt. Right models have 0.1 to 0.4, wrong ones 0.4 to 1.3."""
+
+AT_ONCE = 2
+"""Diameters that are tried at once."""
+
+FindCells = Callable[[NDArray[np.float32]], CropCells]
+"""Finds the cells of a normalised crop on the working grid, (c, z, y, x)."""
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)
 class DiameterTrial:
-    """One diameter that the model was told, and the diameters of the cells that it found, in the same unit."""
+    """One diameter that the model was told, and the cells that it found; diameters are in the same unit."""
 
     told: float
-    found: NDArray[np.float64]
+    crops: tuple[CropCells, ...]
+    unit_vox: float
+    """The unit's length of a working voxel."""
+
+    @property
+    def cells(self) -> CropCells:
+        """The cells that count: those that no crop's border cuts, or all if there are few."""
+        return CropCells.concatenate(self.crops).counted
+
+    @property
+    def found(self) -> NDArray[np.float64]:
+        """Diameters of the cells that count."""
+        diameters: NDArray[np.float64] = np.cbrt(6 / np.pi * self.cells.volume) * self.unit_vox
+        return diameters
 
     @property
     def median(self) -> float:
         """Median of the found diameters; 0 where nothing was found."""
         return float(np.median(self.found)) if len(self.found) else 0.0
 
+    @property
+    def flow_error(self) -> float:
+        """Mean flow error of all cells, also of those that a border cuts."""
+        return CropCells.concatenate(self.crops).mean_error
 
-@dataclass(frozen=True)
+    @property
+    def each_crop(self) -> tuple[DiameterTrial, ...]:
+        """The same for each crop alone."""
+        return tuple(DiameterTrial(self.told, (crop,), self.unit_vox) for crop in self.crops)
+
+
+@dataclass(frozen=True, eq=False)
 class Estimate:
     """The diameter: in micrometres where ``in_um``, else in voxels of level 0.
 
-    It is the median of ``cells`` cells; 80 % of their diameters lie between ``low`` and ``high``.
+    It is the median of ``cells`` cells; 80 % of their diameters lie between ``low`` and ``high``. ``doubts`` say why it
+    may be wrong.
     """
 
     diameter: float
@@ -81,24 +121,114 @@ class Estimate:
     high: float
     cells: int
     in_um: bool
+    doubts: tuple[str, ...]
+    best: DiameterTrial
+    """The trial whose cells these are."""
     trials: tuple[DiameterTrial, ...]
+    """All diameters that were tried."""
+    model: str = ""
+    """The model, as it was given or chosen."""
+    chosen: str = ""
+    """Why it was chosen; empty where it was given."""
 
 
 def estimate_diameter(
     source: str | Path,
     card: ModelCard,
-    segment: Segment,
+    find: FindCells,
     *,
     channels: tuple[int, ...] = (0,),
     time: int = 0,
     scale_um: tuple[float, float, float] | None = None,
+    threads: int = 1,
     on_event: Callable[[DiameterTrial], None] | None = None,
 ) -> Estimate:
-    """Estimate the diameter of the cells of an image; an `InputError` if no diameter fits.
+    """Estimate the diameter of the cells of an image; a `NoCellsError` if none are found at any diameter.
 
-    ``segment`` is the network with this ``card`` (`bigcp3d.work.train.validate.segment_array`). ``scale_um`` is for
-    level 0, where the image has none or a wrong one. ``on_event`` gets each diameter that was tried.
+    ``find`` is the network with this ``card`` (`bigcp3d.work.analyse.crop_cells.find_cells`). ``scale_um`` is for level
+    0, where the image has none or a wrong one. ``threads`` do not change the result. ``on_event`` gets each diameter
+    that was tried.
     """
+    sample = open_sample(source, card, channels=channels, time=time, scale_um=scale_um)
+    trials = list[DiameterTrial]()
+    with ThreadPoolExecutor(threads) as pool:
+
+        def attempt(diameters: list[float]) -> None:
+            asked = [pool.map(find, sample.crops(sample.factors(told))) for told in diameters]
+            for told, crops in zip(diameters, asked, strict=True):
+                trials.append(DiameterTrial(told, tuple(crops), told / card.diameter_vox))
+                if on_event is not None:
+                    on_event(trials[-1])
+
+        ladder = list(sample.ladder())
+        for first in range(0, len(ladder), AT_ONCE):
+            attempt(ladder[first : first + AT_ONCE])
+            best = _best(trials)
+            found_enough = len(best.found) >= ENOUGH_CELLS and best.flow_error <= SOUND_ERROR
+            if found_enough and trials[-1].told < best.median:
+                break
+    if not any(len(trial.found) for trial in trials):
+        raise _nothing_found(sample, trials)
+    best = _best(trials)
+    low, middle, high = (float(d) for d in np.percentile(best.found, [10, 50, 90]))
+    doubts = tuple(_doubts(sample, best))
+    return Estimate(middle, low, high, len(best.found), sample.scale_known, doubts, best, tuple(trials))
+
+
+def try_factors(sample: Sample, find: FindCells, image_factors: Factors) -> DiameterTrial:
+    """The cells that are found where a working voxel is so many voxels of level 0."""
+    working = math.prod(f * s for f, s in zip(image_factors, sample.scale, strict=True)) ** (1 / 3)
+    return DiameterTrial(working * sample.card.diameter_vox, tuple(map(find, sample.crops(image_factors))), working)
+
+
+def _best(trials: list[DiameterTrial]) -> DiameterTrial:
+    """The trial of the least misfit, or the smallest diameter that fits about as well: too large ones enlarge cells."""
+    least = min(map(_misfit, trials))
+    return min((trial for trial in trials if _misfit(trial) <= AS_WELL * least), key=lambda trial: trial.told)
+
+
+def _misfit(trial: DiameterTrial) -> float:
+    """The flow error, raised where there are few cells; infinite where there are none."""
+    number = len(trial.found)
+    return trial.flow_error * (1 + PRIOR_CELLS / number) if number else math.inf
+
+
+class NoCellsError(InputError):
+    """A model finds no cells of any diameter."""
+
+
+def _nothing_found(sample: Sample, trials: list[DiameterTrial]) -> NoCellsError:
+    tried = ", ".join(f"{trial.told:.3g}" for trial in trials) or "none"
+    return NoCellsError(
+        f"{sample.image.path}: model {sample.card.name} finds no cells of any diameter (tried {tried}); look at the "
+        "channel in a viewer, check --channel, take another --model, or give --diameter"
+    )
+
+
+def _doubts(sample: Sample, best: DiameterTrial) -> Iterator[str]:
+    """Why the estimate may be wrong, in words."""
+    if (number := len(best.found)) < ENOUGH_CELLS:
+        yield f"it rests on {number} cell{'s' if number != 1 else ''}"
+    medians = [trial.median for trial in best.each_crop if len(trial.found) >= ENOUGH_CELLS // 2]
+    if len(medians) > 1 and max(medians) > DISAGREE * min(medians):
+        yield f"cells of parts of the volume differ ({', '.join(f'{median:.3g}' for median in medians)})"
+    if best.flow_error > SOUND_ERROR:
+        yield f"the predicted flow hardly fits the cells (error {best.flow_error:.2f}, of up to {SOUND_ERROR:g})"
+    if not best.cells.whole.any():
+        yield "the border of a crop cuts every cell"
+    if (voxels := best.median / min(sample.scale)) < DOUBTFUL_VOX:
+        yield f"pieces of {voxels:.2g} voxels may be noise"
+
+
+def open_sample(
+    source: str | Path,
+    card: ModelCard,
+    *,
+    channels: tuple[int, ...] = (0,),
+    time: int = 0,
+    scale_um: tuple[float, float, float] | None = None,
+) -> Sample:
+    """Open an image, and find the intensities that become 0 and 1 for a model."""
     image = open_image(source)
     check_time(image, time)
     scale = scale_um or image.levels[0].scale_um
@@ -106,84 +236,67 @@ def estimate_diameter(
     for channel in channels:
         values = [read_box(image, 0, box, channel=channel, time=time) for box in boxes]
         limits.append(estimate_range(values, card.low_percentile, card.high_percentile)[:2])
-    sample = _Sample(image, scale or (1.0, 1.0, 1.0), card, segment, channels, tuple(limits), time)
-    trials, agreed = list[DiameterTrial](), list[DiameterTrial]()
-    told = sample.largest()
-    while len(trials) < MOST_TRIALS and sample.fits(told):
-        now = DiameterTrial(told, np.concatenate([sample.find(told, centre) for centre in CENTRES]))
-        trials.append(now)
-        if on_event is not None:
-            on_event(now)
-        if abs(now.median - told) <= CLOSE * told:
-            agreed.append(now)
-            if len(now.found) >= ENOUGH_CELLS:
-                break
-            told = told / 2  # a few large pieces agree with anything
-        else:
-            told = now.median or told / 2
-    if not agreed:
-        tried = ", ".join(f"{trial.told:.3g}" for trial in trials) or "none"
-        raise InputError(
-            f"{image.path}: found no diameter at which {card.name} finds cells of that diameter (tried {tried}); look "
-            "at a few cells in a viewer, check --channel, or take another --model"
-        )
-    best = max(agreed, key=lambda trial: len(trial.found))
-    if (voxels := best.median / min(sample.scale)) < DOUBTFUL_VOX:
-        text = "%s: found cells of %.2g voxels, which may be noise; check that --model and --channel fit the stain"
-        log.warning(text, image.path, voxels)
-    low, middle, high = (float(d) for d in np.percentile(best.found, [10, 50, 90]))
-    return Estimate(middle, low, high, len(best.found), scale is not None, tuple(trials))
+    return Sample(image, scale or (1.0, 1.0, 1.0), scale is not None, card, channels, tuple(limits), time)
 
 
 @dataclass(frozen=True)
-class _Sample:
+class Sample:
     """The image, and all that is needed to try a diameter on it; ``limits`` are the intensities that become 0 and 1."""
 
     image: ImageInfo
     scale: tuple[float, float, float]
+    scale_known: bool
     card: ModelCard
-    segment: Segment
     channels: tuple[int, ...]
     limits: tuple[tuple[float, float], ...]
     time: int
 
-    @property
-    def narrower_side(self) -> float:
-        """The shorter of the volume's sides along y and x."""
-        return min(n * s for n, s in zip(self.image.levels[0].shape[1:], self.scale[1:], strict=True))
+    def ladder(self) -> Iterator[float]:
+        """Diameters to try, from large to small.
 
-    def largest(self) -> float:
-        """The first diameter: two cells across y or x, or less where the pyramid has no level coarse enough."""
+        The first is two cells across y or x, or less where the pyramid has no level coarse enough. The last has
+        `SMALLEST_VOX` voxels, or the fewest that a run would accept.
+        """
         levels = (level_ratio(self.image, level) for level in range(len(self.image.levels)))
         coarse = max(min(r * s for r, s in zip(ratio, self.scale, strict=True)) for ratio in levels)
-        return min(self.narrower_side / 2, LARGEST_FACTOR * coarse * self.card.diameter_vox)
+        narrower = min(n * s for n, s in zip(self.image.levels[0].shape[1:], self.scale[1:], strict=True))
+        told = min(narrower / 2, LARGEST_FACTOR * coarse * self.card.diameter_vox)
+        least = max(SMALLEST_VOX * min(self.scale), self.card.diameter_vox * max(self.scale) / 16)
+        while told >= least:
+            yield told
+            told /= STEP
 
-    def fits(self, told: float) -> bool:
-        """Whether a run would accept this diameter: not far below a voxel, and no larger than the volume."""
-        return told / self.card.diameter_vox / max(self.scale) >= 1 / 16 and told <= self.narrower_side
+    def factors(self, told: float) -> Factors:
+        """Voxels of level 0 per working voxel, at which cells of a diameter have the one that the model knows."""
+        return tuple(told / self.card.diameter_vox / s for s in self.scale)  # type: ignore[return-value]
 
-    def find(self, told: float, centre: tuple[float, float, float]) -> NDArray[np.float64]:
-        """Diameters of the cells of a crop: of those that its border does not cut, or of all if that leaves few."""
-        working = told / self.card.diameter_vox
-        image_factors: Factors = tuple(working / s for s in self.scale)  # type: ignore[assignment]
+    def crops(self, image_factors: Factors) -> list[NDArray[np.float32]]:
+        """Normalised crops (c, z, y, x) on the working grid of so many voxels of level 0; they do not overlap."""
         level = nearest_level(self.image, image_factors)
         ratio = level_ratio(self.image, level)
         factors: Factors = tuple(f / r for f, r in zip(image_factors, ratio, strict=True))  # type: ignore[assignment]
-        box = _crop(self.image.levels[level].shape, factors, centre)
-        shape = working_shape(box.shape, factors)
-        layers = []
+        boxes = dict.fromkeys(_crop(self.image.levels[level].shape, factors, centre) for centre in CENTRES)
+        return [self._read(level, box, factors) for box in boxes]
+
+    def _read(self, level: int, box: Box, factors: Factors) -> NDArray[np.float32]:
+        shape, layers = working_shape(box.shape, factors), []
         for channel, (low, high) in zip(self.channels, self.limits, strict=True):
             raw = read_box(self.image, level, box, channel=channel, time=self.time)
             values = normalise_intensity(raw, low, high, self.card.clip)
             layers.append(resample(values, Box.of_shape(box.shape), Box.of_shape(shape), factors, box.shape))
-        cells = sum_cells(np.pad(self.segment(np.stack(layers)), 1), (0, 0, 0), shape, []).sums
-        diameters: NDArray[np.float64] = np.cbrt(6 / np.pi * cells.count) * working
-        whole = ~np.any((cells.low == 0) | (cells.high == np.array(shape)), axis=1)
-        return diameters[whole] if whole.sum() >= FEW_CELLS else diameters
+        return np.stack(layers)
 
 
 def _crop(shape: Vec3, factors: Factors, centre: tuple[float, float, float]) -> Box:
-    """A box of a level that makes a crop of `CROP` working voxels, or of all that there is on an axis."""
-    sides = [min(s, max(1, round(c * f))) for s, c, f in zip(shape, CROP, factors, strict=True)]
-    starts = [min(max(0, round(s * c - side / 2)), s - side) for s, c, side in zip(shape, centre, sides, strict=True)]
+    """A box of a level that makes a crop of `CROP` working voxels, or of all that there is on an axis.
+
+    An axis has as many places for crops as fit side by side; ``centre`` chooses one of them.
+    """
+    starts, sides = [], []
+    for size, crop, factor, share in zip(shape, CROP, factors, centre, strict=True):
+        side = min(size, max(1, round(crop * factor)))
+        places = size // side
+        place = int(share * places)
+        sides.append(side)
+        starts.append((size - side) * place // (places - 1) if places > 1 else (size - side) // 2)
     return Box.of_shape(vec3(sides)).shift(vec3(starts))

@@ -165,6 +165,39 @@ class Asked(Section):
         return {name: "{} {} then, {} now".format(name, *words[name]) for name, (a, b) in pairs.items() if a != b}
 
 
+class Guess(Section):
+    """The model and the diameter that were estimated because the user did not say them.
+
+    ``question`` is what they follow from: the image, the channels, and what the user did say. A run that asks the same
+    takes this answer, without a second estimate. ``diameter`` has three digits and is None where the user gave one: in
+    micrometres where ``in_um``, else in voxels. It is the median of ``cells`` cells; 80 % lie from ``low`` to ``high``.
+    ``chosen`` says why the model was taken; it is empty where the user named one. ``doubts`` say why the diameter may
+    be wrong.
+    """
+
+    question: dict[str, Any]
+    model: str
+    chosen: str
+    diameter: float | None
+    low: float
+    high: float
+    cells: int
+    in_um: bool
+    doubts: tuple[str, ...] = ()
+
+    @property
+    def answer(self) -> dict[str, Any]:
+        """All but the question, ready for JSON."""
+        return self.model_dump(mode="json", exclude={"question"})
+
+    def __str__(self) -> str:
+        """``diameter 8.1 um (76 cells, 80 % between 6.9 and 9.3), model nuclei (...)``."""
+        unit = "um" if self.in_um else "voxels"
+        spread = f"({self.cells} cells, 80 % between {self.low:g} and {self.high:g})"
+        diameter = "" if self.diameter is None else f"diameter {self.diameter:g} {unit} {spread}"
+        return ", ".join(filter(None, [diameter, self.chosen and f"model {self.model} ({self.chosen})"]))
+
+
 class Plan(Section):
     """A run."""
 
@@ -180,6 +213,7 @@ class Plan(Section):
     execution: Execution
     storage: Storage
     asked: Asked
+    guess: Guess | None = None
     version: str
 
     @property

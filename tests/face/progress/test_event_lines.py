@@ -74,7 +74,13 @@ def test_a_run_tells_its_pipeline_from_plan_to_summary(lines, tissue_store, rand
     import bigcp3d
 
     observer, _, written = lines
-    settings = {"model": random_model, "output": tmp_path / "o.zarr", "block": (17, 30, 51), "executor": "serial"}
+    settings = {
+        "model": random_model,
+        "output": tmp_path / "o.zarr",
+        "block": (17, 30, 51),
+        "executor": "serial",
+        "diameter_um": "as-is",
+    }
     summary = bigcp3d.segment(tissue_store, on_event=observer, min_volume=2, **settings)
     told = written()
     assert set(told[0]) == {"event", "time"} | documented()["planned"]
@@ -102,7 +108,13 @@ def test_a_failed_block_is_told_once_and_blocks_that_wait_for_it_are_not(
         raise OSError("disk")
 
     monkeypatch.setitem(passes.PASSES, "track", fail)
-    settings = {"model": random_model, "output": tmp_path / "o.zarr", "block": (34, 60, 26), "executor": "serial"}
+    settings = {
+        "model": random_model,
+        "output": tmp_path / "o.zarr",
+        "block": (34, 60, 26),
+        "executor": "serial",
+        "diameter_um": "as-is",
+    }
     with pytest.raises(BlockError):
         bigcp3d.segment(tissue_store, on_event=observer, **settings)
     failed = [line for line in written() if line["event"] == "failed"]

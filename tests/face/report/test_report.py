@@ -72,7 +72,7 @@ class Page(HTMLParser):
 def run(tissue_store, random_model, tmp_path_factory):
     """A run in blocks: its store, summary and report."""
     folder, writer = tmp_path_factory.mktemp("run"), ReportWriter()
-    settings = {"model": random_model, "block": (17, 30, 26), "executor": "serial"}
+    settings = {"model": random_model, "block": (17, 30, 26), "executor": "serial", "diameter_um": "as-is"}
     store = folder / "out.zarr"
     summary = bigcp3d.segment(tissue_store, output=store, min_volume=10, on_event=writer, **settings)
     return store, summary, writer.path
@@ -198,7 +198,10 @@ def test_labels_of_another_tool_get_what_can_be_known(run, tmp_path):
 
 
 def test_micrometres_follow_the_scale_that_was_given(tissue_store, random_model, tmp_path):
-    writer, settings = ReportWriter(), {"model": random_model, "executor": "serial", "output": tmp_path / "o.zarr"}
+    writer, settings = (
+        ReportWriter(),
+        {"model": random_model, "executor": "serial", "diameter_um": "as-is", "output": tmp_path / "o.zarr"},
+    )
     bigcp3d.segment(tissue_store, on_event=writer, scale_um=(2.0, 1.5, 1.0), min_volume=10, **settings)
     _, volumes = np.unique(read_labels(tmp_path / "o.zarr", "cells"), return_counts=True)
     page = Page(writer.path.read_text())
@@ -209,7 +212,13 @@ def test_micrometres_follow_the_scale_that_was_given(tissue_store, random_model,
 
 def test_no_cells_are_a_report_too(tissue_store, random_model, tmp_path):
     writer = ReportWriter()
-    settings = {"model": random_model, "executor": "serial", "output": tmp_path / "o.zarr", "min_volume": 10**6}
+    settings = {
+        "model": random_model,
+        "executor": "serial",
+        "diameter_um": "as-is",
+        "output": tmp_path / "o.zarr",
+        "min_volume": 10**6,
+    }
     assert bigcp3d.segment(tissue_store, on_event=writer, **settings).cells == 0
     assert "There are no cells." in writer.path.read_text()
 
@@ -221,7 +230,7 @@ def test_a_report_that_fails_leaves_the_run_finished_and_says_so(
         raise RuntimeError("no ink")
 
     monkeypatch.setattr(write, "write_report", fail)
-    settings = {"model": random_model, "executor": "serial", "output": tmp_path / "o.zarr"}
+    settings = {"model": random_model, "executor": "serial", "diameter_um": "as-is", "output": tmp_path / "o.zarr"}
     with caplog.at_level(logging.WARNING, "bigcp3d"):
         summary = bigcp3d.segment(tissue_store, on_event=ReportWriter(), min_volume=10, **settings)
     assert "no ink" in caplog.text

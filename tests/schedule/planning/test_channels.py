@@ -24,7 +24,7 @@ from tests.fake_cellpose import install, write_weights
 from tests.schedule.conftest import SHAPE, read_labels, tissue_values
 
 NAMES = ("DAPI", "nuclei", "membrane")
-CUT = {"min_volume": 2, "max_flow_error": 2.0, "executor": "serial"}
+CUT = {"min_volume": 2, "max_flow_error": 2.0, "executor": "serial", "diameter_um": "as-is"}
 WHOLE = (1000, 1000, 1000)
 
 

@@ -41,7 +41,7 @@ def pyramid(tmp_path_factory):
 
 
 def plan(store, model, **settings):
-    return bigcp3d.plan_segmentation(store, model=model, executor="serial", **settings)
+    return bigcp3d.plan_segmentation(store, model=model, executor="serial", **{"diameter_um": "as-is", **settings})
 
 
 def test_a_diameter_in_voxels_counts_along_the_finest_axis(pyramid, random_model, tmp_path):

@@ -176,7 +176,13 @@ def test_a_channel_that_only_kept_maps_had_seen_is_lost_in_all_blocks_alike(
     create_image(store, SHAPE, "float32", scale_um=(1.0, 0.5, 0.5), channels=2, chunk=CHUNK, shard=CHUNK)
     array = zarr.open_array(store / "0", mode="r+")
     array[0], array[1] = tissue_values(), tissue_values(stain="membrane")
-    settings = {"model": two_channel_model, "channel": (0, 1), "min_volume": 2, "executor": "serial"}
+    settings = {
+        "model": two_channel_model,
+        "channel": (0, 1),
+        "min_volume": 2,
+        "executor": "serial",
+        "diameter_um": "as-is",
+    }
     bigcp3d.segment(store, keep_maps=True, **settings, **WHOLE)
     truncate(store / "0" / "c" / "1" / "1" / "2" / "1")
     found = {}

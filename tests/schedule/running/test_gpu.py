@@ -23,14 +23,14 @@ from bigcp3d.work.passes import passes
 from bigcp3d.work.run.run import Run
 from tests.schedule.conftest import SHAPE, read_labels
 
-CUT = {"block": (17, 30, 26), "min_volume": 2}
+CUT = {"block": (17, 30, 26), "min_volume": 2, "diameter_um": "as-is"}
 
 
 @pytest.fixture(scope="module")
 def expected(tissue_store, random_model, tmp_path_factory):
     """Labels of the whole volume, as the CPU finds them."""
     output = tmp_path_factory.mktemp("whole") / "out.zarr"
-    settings = {**CUT, "block": SHAPE, "executor": "serial"}
+    settings = {**CUT, "block": SHAPE, "executor": "serial", "diameter_um": "as-is"}
     bigcp3d.segment(tissue_store, model=random_model, output=output, **settings)
     return read_labels(output, "cells")
 
@@ -55,7 +55,7 @@ def tracked(monkeypatch) -> list[str]:
 def test_labels_of_a_run_on_the_device_are_those_of_the_cpu(
     expected, tissue_store, random_model, tracked, tmp_path, block
 ):
-    settings = {**CUT, "block": block, "output": tmp_path / "out.zarr", "executor": "serial"}
+    settings = {**CUT, "block": block, "output": tmp_path / "out.zarr", "executor": "serial", "diameter_um": "as-is"}
     summary = bigcp3d.segment(tissue_store, model=random_model, **settings)
     assert tracked == ["cuda"] * summary.blocks
     assert np.array_equal(read_labels(tmp_path / "out.zarr", "cells"), expected)
@@ -70,7 +70,7 @@ def test_labels_of_patches_in_batches_do_not_depend_on_the_block(
     monkeypatch.setattr(predict, "run_network", lambda n, patches: shapes.add(patches.shape) or run_network(n, patches))
     for i, block in enumerate([(17, 30, 26), (34, 9, 60), SHAPE]):
         output = tmp_path / f"{i}.zarr"
-        settings = {**CUT, "block": block, "output": output, "executor": "serial"}
+        settings = {**CUT, "block": block, "output": output, "executor": "serial", "diameter_um": "as-is"}
         bigcp3d.segment(tissue_store, model=random_model, **settings)
         found.append(read_labels(output, "cells"))
     assert len(shapes) == 1  # of one patch each where a processor computes batches in another way

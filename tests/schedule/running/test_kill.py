@@ -20,7 +20,7 @@ SCRIPT = """
 import sys
 import bigcp3d
 store, model, output, work = sys.argv[1:]
-bigcp3d.segment(store, model=model, output=output, work_dir=work, executor="serial", block=(12, 30, 26), min_volume=2)
+bigcp3d.segment(store, model=model, output=output, work_dir=work, executor="serial", diameter_um="as-is", block=(12, 30, 26), min_volume=2)
 """
 
 
@@ -48,7 +48,7 @@ MOMENTS = {f"{n} records": recorded(n) for n in (3, 17, 31, 45)} | {
 
 @pytest.mark.parametrize("moment", MOMENTS)
 def test_a_killed_run_is_carried_on(tissue_store, random_model, tmp_path, moment):
-    settings = {"model": random_model, "executor": "serial", "block": BLOCK, "min_volume": 2}
+    settings = {"model": random_model, "executor": "serial", "diameter_um": "as-is", "block": BLOCK, "min_volume": 2}
     bigcp3d.segment(tissue_store, output=tmp_path / "whole.zarr", **settings)
     work, output = tmp_path / "work", tmp_path / "out.zarr"
     process = subprocess.Popen(
@@ -89,7 +89,7 @@ def test_a_run_that_is_killed_while_it_cleans_up_has_ended(tissue_store, random_
     process = subprocess.run([sys.executable, "-c", killed, tissue_store, random_model, str(output), str(work)])
     assert process.returncode == -signal.SIGKILL
     labels = read_labels(output, "cells")
-    settings = {"model": random_model, "executor": "serial", "block": BLOCK, "min_volume": 2}
+    settings = {"model": random_model, "executor": "serial", "diameter_um": "as-is", "block": BLOCK, "min_volume": 2}
     events = []
     summary = bigcp3d.segment(tissue_store, output=output, work_dir=work, on_event=events.append, **settings)
     assert not [e for e in events if isinstance(e, BlockDone)]

@@ -125,7 +125,13 @@ def test_arrays_of_predict_and_merge_stay_under_the_plan(
     if where == "beside a gpu":
         request.getfixturevalue("sums_on_a_device")
     write_image(tmp_path / "image.zarr", np.random.default_rng(0).integers(0, 999, (120, 120, 120), np.uint16))
-    settings = {"model": random_model, "block": (60, 60, 60), "executor": "serial", "work_dir": tmp_path / "work"}
+    settings = {
+        "model": random_model,
+        "block": (60, 60, 60),
+        "executor": "serial",
+        "diameter_um": "as-is",
+        "work_dir": tmp_path / "work",
+    }
     if "two" in where:  # the same one twice
         settings |= {"model": two_channel_model, "channel": (0, 0)}
     plan = bigcp3d.plan_segmentation(tmp_path / "image.zarr", output=tmp_path / "out.zarr", **settings)

@@ -18,7 +18,7 @@ from bigcp3d.work.passes import passes
 from tests.schedule.conftest import SHAPE, read_labels
 
 BLOCKS = [(17, 30, 26), (13, 31, 23), (5, 40, 48), (9, 14, 60), (34, 9, 60), (200, 300, 400)]
-CUT = {"block": (17, 30, 26), "executor": "serial", "min_volume": 2}
+CUT = {"block": (17, 30, 26), "executor": "serial", "diameter_um": "as-is", "min_volume": 2}
 PATCHES = 2 * 3 * 3
 
 

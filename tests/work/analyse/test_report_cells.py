@@ -21,7 +21,13 @@ def test_table_and_labels_and_all_voxels_agree(tissue_store, random_model, tmp_p
             kept["rows"] = CellRows.concatenate(list(cells_of_run(event.plan, rows=3)))
             kept["wanted"] = event.plan.scope.wanted
 
-    settings = {"model": random_model, "output": tmp_path / "o.zarr", "block": (17, 30, 26), "executor": "serial"}
+    settings = {
+        "model": random_model,
+        "output": tmp_path / "o.zarr",
+        "block": (17, 30, 26),
+        "executor": "serial",
+        "diameter_um": "as-is",
+    }
     bigcp3d.segment(tissue_store, on_event=keep, min_volume=4, **settings, **more)
     rows, wanted = kept["rows"], kept["wanted"]
     labels = open_labels(tmp_path / "o.zarr", "cells")

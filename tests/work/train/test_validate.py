@@ -56,7 +56,9 @@ def source(store, part=None):
 
 
 def test_validation_finds_the_labels_that_segment_finds(store, model, tmp_path):
-    bigcp3d.segment(store, output=tmp_path / "out.zarr", model=model, executor="serial", precision="float32")
+    bigcp3d.segment(
+        store, output=tmp_path / "out.zarr", model=model, executor="serial", diameter_um="as-is", precision="float32"
+    )
     found = read_box(open_labels(tmp_path / "out.zarr", "cells"), 0, Box.of_shape(SHAPE))
     info = open_image(store)
     low, high, _ = estimate_range([read_box(info, 0, box) for box in sample_boxes(SHAPE)], 1.0, 99.8)

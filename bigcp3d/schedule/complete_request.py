@@ -1,0 +1,113 @@
+"""Finds out the model and the diameter that a request leaves open, from the image, before the run is planned.
+
+What was estimated is recorded in the plan and in the labels' attributes, with the question that it answers: the image,
+the channels, and what the user did say. A run that asks the same question again takes that answer. So an unfinished run
+goes on without a second estimate, and finished labels are recognised.
+"""
+
+from __future__ import annotations
+
+from contextlib import suppress
+from dataclasses import replace
+from typing import Any
+
+from pydantic import ValidationError
+
+from bigcp3d.edge.image.metadata import own_part
+from bigcp3d.edge.image.open_node import read_attributes
+from bigcp3d.edge.labels.check_target import check_target
+from bigcp3d.errors import InputError
+from bigcp3d.schedule.planning.make_plan import make_plan
+from bigcp3d.schedule.planning.request import AS_IS, Request
+from bigcp3d.schedule.running.events import Estimated, EstimateStarted, Observer
+from bigcp3d.work.plan.plan import Guess, Plan, read_plan
+
+GIVEN_MAPS_MODEL = "membrane"
+"""The model whose diameter and filters are the defaults where maps are given and no model is named."""
+
+
+def complete_request(request: Request, observe: Observer | None = None) -> tuple[Request, Guess | None]:
+    """The request with a model and a diameter, and what was estimated; None where the user said both.
+
+    Raises an `InputError` where the image answers neither clearly, and every error of a plan first. With ``maps`` the
+    image is taken as it is: no network runs.
+    """
+    request.check()
+    if request.maps is not None:
+        return replace(request, model=request.model or GIVEN_MAPS_MODEL), None
+    if request.model is not None and request.has_diameter:
+        return request, None
+    sketch = _sketch(request)
+    question = _question(request, sketch)
+    guess = _answered(sketch, question, request)
+    if guess is None:
+        guess = _estimate(request, sketch, question, observe or (lambda event: None))
+    return _filled(request, guess), guess
+
+
+def _sketch(request: Request) -> Plan:
+    """The plan without the estimate: for errors that need none, and for the places of results."""
+    diameter = None if request.diameter_vox is not None else request.diameter_um or AS_IS
+    model = request.model or GIVEN_MAPS_MODEL
+    return make_plan(replace(request, diameter_um=diameter, model=model, start="image"))
+
+
+def _question(request: Request, sketch: Plan) -> dict[str, Any]:
+    """All that the estimate follows from, but for the machine."""
+    return {
+        "source": sketch.sections(["source"])["source"]["image"],
+        "channels": list(sketch.source.channels),
+        "time": sketch.where.times[0],
+        "scale_um": request.scale_um and list(request.scale_um),
+        "model": sketch.prediction.model_hash if request.model is not None else None,
+        "diameter": request.diameter_um or request.diameter_vox,
+        "level": request.level,
+        "version": sketch.version,
+    }
+
+
+def _answered(sketch: Plan, question: dict[str, Any], request: Request) -> Guess | None:
+    """The answer to this question that an unfinished run or finished labels hold.
+
+    Raises a `TargetError` if there are labels in the way, since a long estimate would end with that.
+    """
+    found = []
+    try:
+        found.append(read_plan(sketch.storage.work_dir).guess)
+        begun = True
+    except InputError:
+        begun = False
+    target = sketch.output.target
+    if target.path.exists() and not request.overwrite:
+        with suppress(InputError, ValidationError):
+            found.append(Guess.model_validate(own_part(read_attributes(str(target.path))).get("estimated")))
+    for guess in found:
+        if guess is not None and guess.question == question:
+            return guess
+    if not begun:
+        check_target(target, overwrite=request.overwrite)
+    return None
+
+
+def _estimate(request: Request, sketch: Plan, question: dict[str, Any], observe: Observer) -> Guess:
+    """Ask the image."""
+    from bigcp3d.schedule.estimate import find_suited
+
+    missing = {"model": request.model is None, "diameter": not request.has_diameter}
+    observe(EstimateStarted(" and ".join(f"the {name}" for name, open_ in missing.items() if open_)))
+    suited = find_suited(request, time=sketch.where.times[0])
+    numbers: dict[str, Any] = {"diameter": None, "low": 0.0, "high": 0.0, "cells": 0, "in_um": True}
+    if (found := suited.estimate) is not None:
+        numbers = {name: float(f"{getattr(found, name):.3g}") for name in ("diameter", "low", "high")}
+        numbers |= {"cells": found.cells, "in_um": found.in_um, "doubts": found.doubts}
+    guess = Guess(question=question, model=suited.model, chosen=suited.chosen, **numbers)
+    observe(Estimated(guess))
+    return guess
+
+
+def _filled(request: Request, guess: Guess) -> Request:
+    """The request with what was estimated."""
+    filled = replace(request, model=request.model or guess.model)
+    if guess.diameter is None:
+        return filled
+    return replace(filled, **{"diameter_um" if guess.in_um else "diameter_vox": guess.diameter})  # type: ignore[arg-type]

@@ -1,0 +1,82 @@
+"""The cells that a network finds in a crop, as numbers: their sizes, and how well the predicted flow fits them."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+import numpy as np
+from numpy.typing import NDArray
+
+from bigcp3d.edge.models.model_card import ModelCard
+from bigcp3d.pure.boxes import Box, vec3
+from bigcp3d.pure.group.objects import Filters, ellipsoid_fill, flow_errors, keep_objects, mean_foreground
+from bigcp3d.pure.in_memory import Limits, find_objects
+from bigcp3d.pure.predict.patches import PatchGrid, choose_patch
+from bigcp3d.pure.track.radius import closing_radius, path_reach, path_steps, smallest_volume
+from bigcp3d.pure.track.tracking_numba import UNIT
+
+if TYPE_CHECKING:
+    from torch import nn
+
+FEW_CELLS = 5
+"""If fewer cells are whole, those that the crop's border cuts count as well."""
+
+
+@dataclass(frozen=True, eq=False)
+class CropCells:
+    """Cells found in one crop, or in several: one number a cell, (n,) each; volumes are in working voxels."""
+
+    volume: NDArray[np.int64]
+    whole: NDArray[np.bool_]
+    """False where the crop's border cuts the cell."""
+    flow_error: NDArray[np.float64]
+    foreground: NDArray[np.float64]
+    fill: NDArray[np.float64]
+    """Volume over that of the ellipsoid with equal moments; about 0.9 for a compact cell."""
+
+    def __len__(self) -> int:
+        return len(self.volume)
+
+    @property
+    def counted(self) -> CropCells:
+        """The whole cells, or all if few are whole."""
+        return self._take(self.whole) if self.whole.sum() >= FEW_CELLS else self
+
+    @property
+    def mean_error(self) -> float:
+        """Mean flow error of the cells, each voxel counting once; infinite without cells."""
+        return float(np.average(self.flow_error, weights=self.volume)) if len(self) else math.inf
+
+    def _take(self, which: NDArray[np.bool_]) -> CropCells:
+        return CropCells(**{name: column[which] for name, column in vars(self).items()})
+
+    @classmethod
+    def concatenate(cls, parts: Sequence[CropCells]) -> CropCells:
+        """The cells of several crops."""
+        columns = vars(parts[0])
+        return cls(**{name: np.concatenate([getattr(part, name) for part in parts]) for name in columns})
+
+
+def find_cells(image: NDArray[np.float32], network: nn.Module, card: ModelCard) -> CropCells:
+    """The cells in a normalised crop (c, z, y, x) on the working grid, in the dtype of the network.
+
+    The model's defaults decide which objects are cells.
+    """
+    from bigcp3d.pure.predict.run_network import sum_patches  # imports torch
+
+    shape, radius = vec3(image.shape[1:]), card.diameter_vox / 2
+    box = Box.of_shape(shape)
+    grid = PatchGrid(shape, choose_patch(shape, card.patch, card.margin, card.stride), card.margin)
+    total = sum_patches(lambda part: image[(slice(None), *part.slices())], [list(grid.cores)], box, grid, network)
+    limits = Limits(round(UNIT / 2), path_steps(radius), path_reach(radius), closing_radius(radius))
+    objects = find_objects(total.maps(box), box, box, shape, limits)
+    sums = objects.components.sums
+    errors = flow_errors(objects.squares(card.representation, card.scale_vox), sums)
+    filters = Filters(min_volume_vox=smallest_volume(radius), min_foreground=card.min_foreground or None)
+    keep, _ = keep_objects(sums, filters)
+    kept = sums.take(np.flatnonzero(keep))
+    whole = ~np.any((kept.low == 0) | (kept.high == np.array(shape)), axis=1)
+    return CropCells(kept.count, whole, errors[keep], mean_foreground(kept), ellipsoid_fill(kept))
