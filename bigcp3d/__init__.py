@@ -14,7 +14,7 @@ from bigcp3d.version import __version__
 if TYPE_CHECKING:
     from typing import Any
 
-    from bigcp3d.errors import BigCP3DError, BlockError, InputError, ModelError, TargetError
+    from bigcp3d.errors import BigCP3DError, BlockError, InputError, LossError, ModelError, TargetError
     from bigcp3d.face.describe_plan import describe_plan
     from bigcp3d.face.progress.progress import watching
     from bigcp3d.face.report.write import write_report
@@ -30,6 +30,7 @@ if TYPE_CHECKING:
     from bigcp3d.schedule.segment_array import segment_array
     from bigcp3d.schedule.sweep import Sweep, plan_sweep
     from bigcp3d.schedule.sweep_trial import Trial
+    from bigcp3d.schedule.undo import Undone, undo_update
     from bigcp3d.schedule.update import Updated, update
     from bigcp3d.work.analyse.estimate_diameter import Estimate
     from bigcp3d.work.analyse.evaluate import Evaluation, evaluate
@@ -45,6 +46,7 @@ __all__ = [
     "Evaluation",
     "Filters",
     "InputError",
+    "LossError",
     "MeasuredCells",
     "ModelError",
     "Plan",
@@ -53,6 +55,7 @@ __all__ = [
     "TargetError",
     "Tissue",
     "Trial",
+    "Undone",
     "Updated",
     "__version__",
     "convert",
@@ -68,13 +71,16 @@ __all__ = [
     "segment_array",
     "simulate",
     "train",
+    "undo_update",
     "update",
     "watching",
     "write_report",
 ]
 
 _HOMES = {
-    **dict.fromkeys(("BigCP3DError", "BlockError", "InputError", "ModelError", "TargetError"), "bigcp3d.errors"),
+    **dict.fromkeys(
+        ("BigCP3DError", "BlockError", "InputError", "LossError", "ModelError", "TargetError"), "bigcp3d.errors"
+    ),
     "convert": "bigcp3d.work.convert.convert",
     "simulate": "bigcp3d.work.simulate",
     "Tissue": "bigcp3d.pure.tissue.tissue",
@@ -96,6 +102,8 @@ _HOMES = {
     "Trial": "bigcp3d.schedule.sweep_trial",
     "update": "bigcp3d.schedule.update",
     "Updated": "bigcp3d.schedule.update",
+    "undo_update": "bigcp3d.schedule.undo",
+    "Undone": "bigcp3d.schedule.undo",
     "train": "bigcp3d.work.train.train",
     "label_maps": "bigcp3d.pure.in_memory",
     "Filters": "bigcp3d.pure.group.filters",

@@ -33,6 +33,10 @@ class FullDiskError(TargetError):
     """The disk to write to has filled up. What was finished is kept."""
 
 
+class LossError(TargetError):
+    """Something good may be lost: cells of an update's region, or changes by hand. ``yes`` goes on all the same."""
+
+
 class BlockError(BigCP3DError, RuntimeError):
     """Some blocks failed after their retries; what was finished is kept."""
 

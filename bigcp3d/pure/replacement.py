@@ -34,6 +34,8 @@ class Replacement:
     """The ids that these get."""
     gone: int
     """Old cells without a successor."""
+    kept: int
+    """New cells with the id of an old one, their successors."""
     same: int
     """New cells with exactly the voxels of an old one."""
 
@@ -74,5 +76,6 @@ def plan_replacement(inside: Overlaps, old_outside: Ids, new_outside: Ids, next_
         found=new_ids[comes],
         ids=ids[comes],
         gone=int(np.count_nonzero(~stays & (old_ids > 0))) - int(heir.sum()),
+        kept=int(heir.sum()),
         same=int(np.count_nonzero(heir & (inside.count == union))),
     )

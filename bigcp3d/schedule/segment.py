@@ -10,6 +10,7 @@ import time as clock
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
 from dataclasses import asdict, replace
+from datetime import UTC, datetime
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -215,6 +216,7 @@ def _provenance(plan: Plan, request: Request, summary: Summary) -> dict[str, Any
         "bigcp3d": {
             "id": (work.read_once("create") or {}).get("id"),
             "version": plan.version,
+            "made": datetime.now(UTC).isoformat(timespec="seconds"),
             "model": card and card["name"],
             "model_sha256": model_hash,
             "model_card": card,
@@ -223,6 +225,7 @@ def _provenance(plan: Plan, request: Request, summary: Summary) -> dict[str, Any
             "mask": mask and mask["path"],
             "estimated": plan.guess and plan.guess.model_dump(mode="json"),
             "asked": {"command": plan.asked.command, **plan.asked.settings},
+            "arguments": plan.asked.arguments,
             "parameters": {**parameters, "filters": filters},
             "cells": summary.cells,
             "removed": summary.removed,

@@ -1,57 +1,50 @@
 """Makes the labels of a region again in place, with other settings or after a correction by hand. Other ids stay.
 
-::
+1. The settings are those of the labels, unless the user says others (`bigcp3d.schedule.planning.recorded_settings`).
+2. The region is segmented beside the labels, and it is decided which cells stay, come and go.
+3. The region is copied, so that the update can be taken back. Only then the labels change.
 
-    <store>.bigcp3d/<name>.update/asked.json     the settings; other settings are refused until this update has ended
-                                  ended.json     the update has ended, and the folder must be emptied
-                                  found.zarr     the region, segmented again
-                                  <time>.npz     which cells stay, come and go; decided once
-                                  lock.json
-    <store>.bigcp3d/<name>.update-run            work directory of the run that segments the region
-
-All changes are written down before the first voxel changes, and may be applied twice. So the same command resumes an
-update that was stopped. If the labels were replaced meanwhile, the update begins again.
+A replacement may be applied twice, so the same command resumes an update that was stopped. If the labels were replaced
+meanwhile, the update begins again. `bigcp3d.schedule.update_files` has the files.
 """
 
 from __future__ import annotations
 
-import json
-import logging
 import math
-import shutil
 from collections import Counter
-from dataclasses import asdict, dataclass, replace
+from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
-from bigcp3d.edge.image.image import open_image, open_labels
+from bigcp3d.edge.image.image import ImageInfo, open_image, open_labels
+from bigcp3d.edge.image.metadata import own_part
+from bigcp3d.edge.image.open_node import read_attributes
 from bigcp3d.edge.labels.label_plan import LabelTarget
-from bigcp3d.edge.labels.labels_to_update import identify, largest_noted, largest_possible, note_update, open_target
-from bigcp3d.edge.stores.atomic_files import write_atomically
-from bigcp3d.edge.workdir.lock_file import LOCK
+from bigcp3d.edge.labels.labels_to_update import (
+    identify,
+    largest_noted,
+    largest_possible,
+    note_update,
+    open_target,
+    updates_of,
+)
 from bigcp3d.edge.workdir.tables import read_table, write_table
-from bigcp3d.errors import InputError, TargetError
+from bigcp3d.errors import InputError, LossError, TargetError
 from bigcp3d.option import settings_of, takes
 from bigcp3d.pure.boxes import Box, vec3
 from bigcp3d.pure.replacement import Replacement
 from bigcp3d.schedule.measure import warn_of_old_table
-from bigcp3d.schedule.planning.find_kept_maps import default_work_dir
+from bigcp3d.schedule.planning.asked import with_unit
 from bigcp3d.schedule.planning.make_plan import make_plan
-from bigcp3d.schedule.planning.region import find_region
-from bigcp3d.schedule.planning.request import MACHINE, Roi, UpdateRequest
-from bigcp3d.schedule.running.events import Observer
-from bigcp3d.schedule.running.lock import hold
+from bigcp3d.schedule.planning.recorded_settings import UpdateSettings, find_settings
+from bigcp3d.schedule.planning.region import find_region, find_times
+from bigcp3d.schedule.planning.request import Request, UpdateRequest, decides_labels
+from bigcp3d.schedule.running.events import Noted, Observer
+from bigcp3d.schedule.running.lock import find_locks, hold_locks
 from bigcp3d.schedule.segment import segment
+from bigcp3d.schedule.update_files import KeptRegion, UpdateFiles
 from bigcp3d.work.plan.plan import Plan
 from bigcp3d.work.update_labels import compare_region, find_largest_id, renew_pyramid, replace_region
-
-NO_PART = {each.name for each in settings_of(UpdateRequest).values() if each.option.panel == MACHINE}
-NO_PART |= {"keep_maps", "overwrite", "start"}
-"""Settings that do not change the result of an update."""
-
-ASKED, ENDED = "asked.json", "ended.json"
-
-log = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True)
@@ -62,30 +55,49 @@ class Updated:
     ----------
     labels : str
         Path of the labels group.
-    came, gone, same, stayed : int
-        Cells found inside the region; earlier cells that were removed; cells of ``came`` that have exactly the voxels
-        of an earlier one; and cells that were not changed, because the region's border cuts them or their successors.
+    came, gone, kept, same, stayed : int
+        Cells found inside the region; earlier cells there without a successor; cells of ``came`` that are successors
+        of an earlier cell and keep its id; those of them that have exactly its voxels; and cells that were not changed,
+        because the region's border cuts them or their successors.
     """
 
     labels: str
-    came: int
-    gone: int
-    same: int
-    stayed: int
+    came: int = 0
+    gone: int = 0
+    kept: int = 0
+    same: int = 0
+    stayed: int = 0
+
+
+@dataclass(frozen=True)
+class _Work:
+    """One update: what was asked, with the settings of the labels filled in."""
+
+    request: UpdateRequest
+    target: LabelTarget
+    files: UpdateFiles
+    wanted: Box
+    times: tuple[int, ...]
+    settings: UpdateSettings
+    arguments: dict[str, Any]
+    """Arguments of the segmentation, without those that say where it works."""
+    plan: Plan | None
+    """The plan of the segmentation; None after a correction by hand."""
 
 
 @takes(UpdateRequest)
-def update(source: str | Path, *, roi: Roi, on_event: Observer | None = None, **arguments: Any) -> Updated:
+def update(source: str | Path, *, on_event: Observer | None = None, **arguments: Any) -> Updated:
     """Segment a region of labelled data again, and replace the cells inside it.
 
-    ``output`` and ``name`` say which labels; these must be those of level 0. No table is written. Cells that the
-    region's border cuts are not changed.
+    Settings that are not given are those of the labels, not the defaults of `segment`. ``output`` and ``name`` say
+    which labels; these must be those of level 0. No table is written. Cells that the region's border cuts are not
+    changed. `undo_update` takes the last update back.
 
     Parameters
     ----------
     **arguments
     on_event : callable, optional
-        Receives the events of the segmentation.
+        Receives the events of the segmentation, and a `Noted` for each setting that differs from the labels'.
 
     Returns
     -------
@@ -95,6 +107,9 @@ def update(source: str | Path, *, roi: Roi, on_event: Observer | None = None, **
     ------
     InputError, ModelError, TargetError
         Before anything is changed.
+    LossError
+        If more than half of the cells that lie inside the region would be gone without a successor: none of the new
+        cells shares more than half with them. Nothing is changed. The same call with ``yes`` is then quick.
 
     Notes
     -----
@@ -103,80 +118,154 @@ def update(source: str | Path, *, roi: Roi, on_event: Observer | None = None, **
 
     Examples
     --------
-    >>> done = bigcp3d.update(
-    ...     "tissue.zarr", roi=":,0:40,0:40", model="nuclei", diameter_um=14.0, foreground=0.6, executor="serial"
-    ... )
+    >>> done = bigcp3d.update("tissue.zarr", roi=":,0:40,0:40", foreground=0.6, executor="serial")
     >>> done.came >= done.same
     True
     """
-    request = UpdateRequest(source, roi=roi, **arguments)
+    request = UpdateRequest(source, **arguments)
     request.check()
-    if request.labels_level or request.table is not None:
-        raise InputError("an update takes no labels_level and no table; leave them out, and run 'measure' afterwards")
+    deciding = {name for name, each in settings_of(Request).items() if decides_labels(each)}
+    said = {name: arguments[name] for name in deciding & set(arguments) if arguments[name] is not None}
+    observe: Observer = on_event or (lambda event: None)
     image = open_image(source)
     target = open_target(image, request.output, request.name)
-    wanted = find_region(roi, image, request.scale_um) or Box.of_shape(image.levels[0].shape)
-    home = default_work_dir(target.group, f"{target.name}.update")
-    plan = make_plan(replace(request, work_dir=home))
-    with hold(plan):
-        _begin(request, home, identify(target))
-        if request.edited:
-            for time in plan.where.times:
-                renew_pyramid(target, wanted, time=time)
-            done = Updated(str(target.path), came=0, gone=0, same=0, stayed=0)
-        else:
-            done = _segment_and_replace(request, plan, target, home, wanted, on_event)
-        note_update(target, _describe(request, plan, home, wanted, done))
-        warn_of_old_table(target, on_event or (lambda event: None))
-        (home / ASKED).replace(home / ENDED)
-        _clear(home)
+    work = _prepare(request, said, image, target)
+    with hold_locks(find_locks(work.files.home, target)):
+        work.files.begin(_asked(work), identify(target))
+        for line in [] if request.edited else [*work.settings.notes, *_notes_on_earlier(work)]:
+            observe(Noted(line))
+        return _update(work, observe)
+
+
+def _prepare(request: UpdateRequest, said: dict[str, Any], image: ImageInfo, target: LabelTarget) -> _Work:
+    """Everything that needs no voxels, with its checks. Writes nothing."""
+    rest = {name: getattr(request, name) for name, each in settings_of(Request).items() if not decides_labels(each)}
+    if request.edited:  # then the labels may be anybody's, and only their time points count
+        recorded = own_part(read_attributes(target.path)).get("arguments") or {}
+        settings = UpdateSettings({**recorded, **said}, {}, [])
+    else:
+        settings = find_settings(image, target, said)
+    arguments, files = {**rest, **settings.arguments}, UpdateFiles(target)
+    whole = Box.of_shape(image.levels[0].shape)
+    wanted = find_region(request.roi, image, settings.arguments.get("scale_um")) or whole
+    times = find_times(settings.arguments.get("time"), image)
+    place = {"roi": tuple(zip(wanted.start, wanted.stop, strict=True)), "work_dir": files.home}
+    plan = None if request.edited else make_plan(Request(**{**arguments, **place}))
+    return _Work(request, target, files, wanted, times, settings, arguments, plan)
+
+
+def _asked(work: _Work) -> dict[str, Any]:
+    """What must be equal where an update is resumed."""
+    place = {"roi": [work.wanted.start, work.wanted.stop], "times": work.times, "edited": work.request.edited}
+    return {**({} if work.request.edited else work.settings.arguments), **place}
+
+
+def _notes_on_earlier(work: _Work) -> list[str]:
+    """A line if an earlier update of this region had other settings, which this one does not take over."""
+    for entry in reversed(updates_of(work.target)):
+        said, roi = entry.get("said") or {}, entry.get("roi") or ()
+        box = Box(vec3(a for a, _ in roi), vec3(b for _, b in roi)) if len(roi) == 3 else Box((0, 0, 0), (0, 0, 0))
+        if entry.get("undone") or entry.get("edited") or box.intersect(work.wanted).empty:
+            continue
+        differ = {name: value for name, value in said.items() if value != work.settings.arguments.get(name)}
+        words = ", ".join("{} {}".format(*with_unit(name, value)) for name, value in differ.items())
+        return [f"an earlier update here had {words}; it does not count unless you give it again"] if words else []
+    return []
+
+
+def _update(work: _Work, observe: Observer) -> Updated:
+    """Work out what changes, keep the region as it was, then change it."""
+    request, target, files = work.request, work.target, work.files
+    kept = KeptRegion.read(files.before)
+    if kept is None:
+        _decide(work, observe)
+    done = _count(work)
+    if kept is None:  # no voxel has changed yet
+        files.decided.touch()
+        if not request.dry_run:
+            _refuse_loss(request, done)
+            kept = KeptRegion.save(files.before, target, work.wanted, work.times, request.edited)
+    if kept is None or request.dry_run:
+        return done
+    _replace(work)
+    for time in work.times:
+        renew_pyramid(target, work.wanted, time=time)
+    kept.note_after(target)
+    note_update(target, _describe(work, kept.id, done))
+    warn_of_old_table(target, observe)
+    files.end()
     return done
 
 
-def _describe(request: UpdateRequest, plan: Plan, home: Path, wanted: Box, done: Updated) -> dict[str, Any]:
-    """The entry about an update in the labels' attributes."""
-    entry = {"roi": [*zip(wanted.start, wanted.stop, strict=True)], "times": plan.where.times, "edited": request.edited}
-    if not request.edited:
-        entry |= {"foreground": plan.tracking.foreground, "closing_vox": plan.grouping.closing_vox}
-        entry |= {"reach": plan.tracking.reach, "model": request.model, "filters": asdict(plan.filters)}
-    entry |= {name: number for name, number in asdict(done).items() if name != "labels"}
-    return entry | {"largest_id": max([0, *(int(read_table(path)["largest"]) for path in home.glob("*.npz"))])}
-
-
-def _segment_and_replace(
-    request: UpdateRequest, plan: Plan, target: LabelTarget, home: Path, wanted: Box, on_event: Observer | None
-) -> Updated:
-    """Segment the region and its surroundings, decide which cells change, then write their voxels."""
-    around = _label_box(plan)
-    store, decided = home / "found.zarr", {time: home / f"{time}.npz" for time in plan.where.times}
-    if not all(path.exists() for path in decided.values()):
-        if not _is_there(store):
-            ends = tuple(zip(around.start, around.stop, strict=True))
-            place = {"output": store, "name": "found", "work_dir": home.with_name(f"{home.name}-run"), "roi": ends}
-            arguments = {**asdict(request), **place, "overwrite": False}
-            del arguments["edited"]
-            segment(**arguments, on_event=on_event)
-        next_id = max(find_largest_id(target), largest_noted(target)) + 1
-        for time, path in decided.items():
-            made = compare_region(target, open_labels(store, "found"), wanted, around, next_id=next_id, time=time)
-            next_id = max([next_id, *(int(i) + 1 for i in made.ids)])
-            if next_id - 1 > largest_possible(target):
-                raise TargetError(
-                    f"{target.path}: {target.dtype} holds ids up to {largest_possible(target)}, and new ids go up "
-                    f"to {next_id - 1}; convert the labels to a larger integer type"
-                )
-            write_table(path, largest=next_id - 1, **asdict(made))
-    found = open_labels(store, "found")
-    total = Counter[str]()
-    for time, path in decided.items():
-        table = read_table(path)
-        made = Replacement(
-            table["staying"], table["found"], table["ids"], gone=int(table["gone"]), same=int(table["same"])
+def _refuse_loss(request: UpdateRequest, done: Updated) -> None:
+    """Refuse an update after which most cells have no successor, unless the user wants it."""
+    if done.gone > done.kept and not request.yes:
+        raise LossError(
+            f"{done.labels}: {done.gone} of the {done.gone + done.kept} cells inside the region would be gone, and "
+            f"{done.came} would be there; nothing was changed. Give other settings, or --yes to go on"
         )
-        replace_region(target, found, wanted, made, time=time)
-        renew_pyramid(target, wanted, time=time)
-        total.update(came=len(made.ids), gone=made.gone, same=made.same, stayed=len(made.staying))
-    return Updated(str(target.path), **total)
+
+
+def _describe(work: _Work, update_id: str, done: Updated) -> dict[str, Any]:
+    """The entry about an update in the labels' attributes."""
+    entry: dict[str, Any] = {
+        "id": update_id,
+        "roi": [*zip(work.wanted.start, work.wanted.stop, strict=True)],
+        "times": work.times,
+    }
+    entry |= {"edited": work.request.edited}
+    if (plan := work.plan) is not None:
+        entry |= {"foreground": plan.tracking.foreground, "closing_vox": plan.grouping.closing_vox}
+        entry |= {"reach": plan.tracking.reach, "model": work.settings.arguments.get("model")}
+        entry |= {"filters": asdict(plan.filters), "said": work.settings.changed}
+    entry |= {name: number for name, number in asdict(done).items() if name != "labels"}
+    largest = [0, *(int(read_table(path)["largest"]) for path in work.files.home.glob("*.npz"))]
+    return entry | {"largest_id": max(largest)}
+
+
+def _decide(work: _Work, observe: Observer) -> None:
+    """Segment the region and its surroundings, and write down which cells change.
+
+    Until voxels change, this is decided again each time, since somebody may edit the labels meanwhile.
+    """
+    if work.plan is None:  # after a correction by hand
+        return
+    target, files, around = work.target, work.files, _label_box(work.plan)
+    if not _is_there(files.found):
+        ends = tuple(zip(around.start, around.stop, strict=True))
+        place = {"output": files.found, "name": "found", "work_dir": files.run, "roi": ends, "overwrite": False}
+        segment(**{**work.arguments, **place}, on_event=observe)
+    found, next_id = open_labels(files.found, "found"), max(find_largest_id(target), largest_noted(target)) + 1
+    for time in work.times:
+        made = compare_region(target, found, work.wanted, around, next_id=next_id, time=time)
+        next_id = max([next_id, *(int(i) + 1 for i in made.ids)])
+        if next_id - 1 > largest_possible(target):
+            raise TargetError(
+                f"{target.path}: {target.dtype} holds ids up to {largest_possible(target)}, and new ids go up "
+                f"to {next_id - 1}; convert the labels to a larger integer type"
+            )
+        write_table(files.decision(time), largest=next_id - 1, **asdict(made))
+
+
+def _read_decisions(work: _Work) -> dict[int, Replacement]:
+    """What was decided for each time point; nothing after a correction by hand."""
+    tables = {time: read_table(work.files.decision(time)) for time in work.times if work.plan is not None}
+    counts = {time: {name: int(table[name]) for name in ("gone", "kept", "same")} for time, table in tables.items()}
+    return {time: Replacement(t["staying"], t["found"], t["ids"], **counts[time]) for time, t in tables.items()}
+
+
+def _count(work: _Work) -> Updated:
+    """The cells of all time points."""
+    total = Counter[str]()
+    for made in _read_decisions(work).values():
+        total.update(came=len(made.ids), gone=made.gone, kept=made.kept, same=made.same, stayed=len(made.staying))
+    return Updated(str(work.target.path), **total)
+
+
+def _replace(work: _Work) -> None:
+    """Write the voxels of the cells that change at level 0; may be repeated."""
+    for time, made in _read_decisions(work).items():
+        replace_region(work.target, open_labels(work.files.found, "found"), work.wanted, made, time=time)
 
 
 def _is_there(store: Path) -> bool:
@@ -194,33 +283,3 @@ def _label_box(plan: Plan) -> Box:
     start = vec3(math.floor(a * f) for a, f in zip(tracked.start, plan.output.label_factors, strict=True))
     stop = vec3(math.ceil(b * f) for b, f in zip(tracked.stop, plan.output.label_factors, strict=True))
     return Box(start, stop).clip(size)
-
-
-def _begin(request: UpdateRequest, home: Path, labels: str) -> None:
-    """Write down the settings and the labels. Refuses an unfinished update with other settings."""
-    if (home / ENDED).exists():  # from an update that was stopped while it cleaned up
-        _clear(home)
-    asked = {name: value for name, value in asdict(request).items() if name not in NO_PART}
-    text = json.dumps({**asked, "labels": labels}, default=str, sort_keys=True)
-    path = home / ASKED
-    if path.exists():
-        then, now = json.loads(path.read_bytes()), json.loads(text)
-        if then["labels"] != labels:
-            log.warning("%s: removing an unfinished update, because its labels were replaced since", home)
-            path.replace(home / ENDED)
-            shutil.rmtree(home.with_name(f"{home.name}-run"), ignore_errors=True)
-            _clear(home)
-        elif then != now:
-            changed = [f"{name}: {then.get(name)} then, {now[name]} now" for name in now if then.get(name) != now[name]]
-            raise TargetError(
-                f"{home} holds an unfinished update with other settings ({'; '.join(changed)}); first repeat the "
-                "command that began it, so that the labels become complete"
-            )
-    write_atomically(path, lambda file: file.write(text.encode()))
-
-
-def _clear(home: Path) -> None:
-    """Remove the files of an update that has ended, and last the mark that it has."""
-    leftovers = [path for path in home.iterdir() if path.name != ENDED and not path.name.startswith(LOCK)]
-    for leftover in [*leftovers, home / ENDED]:
-        shutil.rmtree(leftover) if leftover.is_dir() else leftover.unlink()

@@ -121,7 +121,7 @@ def test_ids_of_cells_that_have_gone_are_not_given_again(store, random_model):
     before = np.unique(read_labels(store, "cells"))
     last = before.max()
     for smallest in (60, 2, 60, 2):
-        bigcp3d.update(store, roi=":,:,:", model=random_model, **{**SETTINGS, "min_volume": smallest})
+        bigcp3d.update(store, roi=":,:,:", model=random_model, yes=True, **{**SETTINGS, "min_volume": smallest})
         after = np.unique(read_labels(store, "cells"))
         new = np.setdiff1d(after, before)
         if smallest == 60:

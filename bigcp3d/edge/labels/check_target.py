@@ -11,6 +11,7 @@ from bigcp3d.edge.image.image import open_image
 from bigcp3d.edge.image.metadata import first_multiscale
 from bigcp3d.edge.image.open_node import open_node
 from bigcp3d.edge.labels.label_plan import LabelTarget
+from bigcp3d.edge.labels.made_labels import read_made
 from bigcp3d.edge.stores.check_writable import check_folder, nearest_there
 from bigcp3d.edge.stores.places import place, same_place
 from bigcp3d.errors import InputError, TargetError
@@ -25,7 +26,10 @@ def check_target(target: LabelTarget, *, overwrite: bool, need_bytes: int = 0) -
     _check_store(target)
     path = target.path
     if path.exists() and not overwrite:
-        raise TargetError(f"{path}: there are labels of that name already; give another --name, or --overwrite")
+        raise TargetError(
+            f"{path}: there are labels of that name already: {read_made(path)}. Give --overwrite to replace them, or "
+            "another --name to add labels beside them"
+        )
     if isinstance(path, Path):
         for folder in (path.parent, path):  # permission for a bucket is checked when a run begins
             check_folder(folder, path, cure="give another --output")

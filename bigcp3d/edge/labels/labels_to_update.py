@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import hashlib
 import json
+from collections.abc import Mapping
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
@@ -60,17 +62,21 @@ def identify(target: LabelTarget) -> str:
 def largest_noted(target: LabelTarget) -> int:
     """The largest id ever given, as the labels state it, even if its cell is gone; 0 where they state none."""
     made = own_part(read_attributes(target.path))
-    updates = made.get("updates")
-    noted = [entry.get("largest_id") for entry in updates or [] if isinstance(entry, dict)]
+    noted = [entry.get("largest_id") for entry in updates_of(target)]
     return max([0, *(number for number in [made.get("cells"), *noted] if isinstance(number, int))])
 
 
-def note_update(target: LabelTarget, entry: dict[str, object]) -> None:
-    """Add an entry to the list of updates in the labels' attributes."""
-    group = edit_group(target.path, target.zarr_format, {})
-    said = own_part(group.attrs.asdict())
-    before = said.get("updates")
-    updates = [*(before if isinstance(before, list) else []), entry]
+def updates_of(target: LabelTarget) -> list[dict[str, Any]]:
+    """The updates that the labels' attributes list, in their order."""
+    updates = own_part(read_attributes(target.path)).get("updates")
+    return [entry for entry in updates if isinstance(entry, dict)] if isinstance(updates, list) else []
+
+
+def note_update(target: LabelTarget, entry: Mapping[str, Any]) -> None:
+    """Add an update to the list in the labels' attributes, or replace the one with the same ``id``."""
+    before, said = updates_of(target), own_part(read_attributes(target.path))
+    there = any(one.get("id") == entry["id"] for one in before)
+    updates = [entry if one.get("id") == entry["id"] else one for one in before] + ([] if there else [entry])
     edit_group(target.path, target.zarr_format, {"bigcp3d": {**said, "updates": updates}})
 
 

@@ -27,14 +27,20 @@ def status(
 ) -> None:
     """Show how far a run is: blocks done, speed, time left, failed blocks, and whether it still runs.
 
-    It only reads, so it never disturbs the run.
+    Of a run that has ended, show what its labels are. It only reads, so it never disturbs the run.
     """
     set_up_logging(verbose, quiet=False)
-    from bigcp3d.schedule.running.status import find_runs, read_status
+    from bigcp3d.schedule.running.status import find_finished, find_runs, find_updates, read_status
 
-    for work_dir in find_runs(run):
+    runs, updates = find_runs(run), find_updates(run)
+    for work_dir in runs:
         found = read_status(work_dir)
         typer.echo(to_json.dumps(status_fields(found)) if json else describe_status(found))
+    for line in updates:
+        typer.echo(to_json.dumps({"state": "updating", "message": line}) if json else line)
+    for made in [] if runs or updates else find_finished(run):
+        line = f"{made.labels}: finished; {made}"
+        typer.echo(to_json.dumps({"state": "finished", **asdict(made)}) if json else line)
 
 
 def paces(found: RunStatus) -> dict[str, Pace]:

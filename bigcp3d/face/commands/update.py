@@ -1,40 +1,103 @@
-"""``bigcp3d update``: segments a region of existing labels again, in place."""
+"""``bigcp3d update``: segments a region of existing labels again, in place; or takes the last update back."""
 
 from __future__ import annotations
 
+import sys
+from collections.abc import Callable
+from typing import TYPE_CHECKING, Annotated, TypeVar
+
 import typer
 
+from bigcp3d.errors import InputError, LossError
 from bigcp3d.face import options as o
 from bigcp3d.face.exit_codes import set_up_logging
-from bigcp3d.schedule.planning.request import UpdateRequest
+from bigcp3d.schedule.planning.request import RUN, UpdateRequest
+
+if TYPE_CHECKING:
+    from bigcp3d.schedule.undo import Undone
+    from bigcp3d.schedule.update import Updated
 
 ONLY_OF_SEGMENT = (
-    *("diameter_vox", "labels_level", "overwrite", "keep_maps", "table", "cluster", "cluster_config"),
-    *("tls", "work_dir", "on_error", "missing_chunks"),
+    *("labels_level", "overwrite", "keep_maps", "table", "cluster", "cluster_config"),
+    *("tls", "work_dir", "on_error"),
 )
+Undo = Annotated[
+    bool,
+    o.option(
+        "--undo",
+        panel=RUN,
+        text="Bring back the region as it was before the last update; an update that was not finished is given up.",
+    ),
+]
+T = TypeVar("T")
 
 
 @o.with_options(o.choose_settings(UpdateRequest, without=ONLY_OF_SEGMENT))
-def update(arguments: o.Arguments, verbose: o.Verbose = False, quiet: o.Quiet = False) -> None:
+def update(arguments: o.Arguments, undo: Undo = False, verbose: o.Verbose = False, quiet: o.Quiet = False) -> None:
     """Segment a region of existing labels again, with other settings or after a correction by hand.
 
     Cells inside the region are found again and replace those that were there. Cells that its border cuts, and all cells
-    outside, stay as they are. Give the settings of the first run, and change only those that should differ. A cell that
-    shares more than half of its voxels with an earlier one keeps its id.
+    outside, stay as they are. All settings are those of the labels; give only those that should differ. A cell that
+    shares more than half of its voxels with an earlier one keeps its id. If more than half of the cells inside would be
+    gone, the command asks first.
     """
     set_up_logging(verbose, quiet)
     from bigcp3d.face.progress.progress import watching
     from bigcp3d.face.report.write import path_of
+    from bigcp3d.schedule.undo import Undone, undo_update
     from bigcp3d.schedule.update import update as run
 
-    with watching(quiet) as observer:
-        done = run(**arguments, on_event=observer)
-    if (report := path_of(str(done.labels))).exists():
+    if undo and arguments["roi"] is not None:
+        raise InputError("--undo brings back the whole region of the last update; leave --roi out")
+
+    def work(**more: bool) -> Undone | Updated:
+        with watching(quiet) as observer:
+            if not undo:
+                return run(**{**arguments, **more}, on_event=observer)
+            where = {name: arguments[name] for name in ("source", "output", "name", "yes")}
+            return undo_update(**{**where, **more}, on_event=observer)
+
+    done = _ask_before_loss(work)
+    typer.echo(describe_undone(done) if isinstance(done, Undone) else describe_updated(done, arguments))
+    if not arguments["dry_run"] and (report := path_of(str(done.labels))).exists():
         typer.echo(f"{report} shows the earlier labels; to renew it: bigcp3d report {done.labels}", err=True)
+
+
+def describe_updated(done: Updated, arguments: o.Arguments) -> str:
+    """An update, or a dry run of one, in a line."""
     if arguments["edited"]:
-        typer.echo(f"{done.labels}: the coarser levels of the region are made again")
-        return
-    typer.echo(
-        f"{done.labels}: {done.came} cells found in the region, {done.same} of them unchanged; {done.gone} cells gone, "
-        f"{done.stayed} at its border left as they were"
+        done_words = "nothing was changed (--dry-run)" if arguments["dry_run"] else "are made again"
+        return f"{done.labels}: the coarser levels of the region {done_words}"
+    words = (
+        f"{done.labels}: {done.came} cells found in the region, {done.kept} of them instead of an earlier cell and "
+        f"{done.same} of these unchanged; {done.gone} earlier cells gone, {done.stayed} at its border left as they were"
     )
+    if arguments["dry_run"]:
+        return f"{words}. Nothing was changed; the same command without --dry-run goes on from here"
+    return f"{words}. To take it back: bigcp3d update {arguments['source']} --undo"
+
+
+def describe_undone(done: Undone) -> str:
+    """An undo in a line."""
+    if done.unfinished and not done.changed:
+        return f"{done.labels}: the unfinished update is given up; it had changed nothing"
+    what = "the unfinished update is given up, and" if done.unfinished else "the last update is undone, and"
+    if done.edited:
+        return (
+            f"{done.labels}: {what} the coarser levels are as before it. Level 0 stays as it was corrected by hand: "
+            "nobody kept what was there before"
+        )
+    return f"{done.labels}: {what} its region is as before it, at all levels and time points"
+
+
+def _ask_before_loss(run: Callable[..., T]) -> T:
+    """Run something. If it would lose something and a person sits there, ask, and run it again after a yes."""
+    try:
+        return run()
+    except LossError as error:
+        if not (sys.stdin.isatty() and sys.stderr.isatty()):
+            raise
+        typer.echo(str(error), err=True)
+        if not typer.confirm("Go on?", err=True):
+            raise
+        return run(yes=True)

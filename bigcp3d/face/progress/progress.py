@@ -27,6 +27,7 @@ from bigcp3d.schedule.running.events import (
     Estimated,
     EstimateStarted,
     Event,
+    Noted,
     Observer,
     PassStarted,
     RunFinished,
@@ -93,6 +94,8 @@ class Watcher:
             case RunFinished() if self.run is not None:
                 self.run.ended = True
                 self._show_run()
+            case Noted(message):
+                self._print(message)
 
     def _print(self, line: str | Text) -> None:
         self.console.print(line, markup=False, highlight=False, soft_wrap=True)

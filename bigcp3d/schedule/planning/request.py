@@ -6,14 +6,15 @@ Imports nothing heavy, because the command line reads the options whenever it sh
 from __future__ import annotations
 
 import math
+import re
 from collections.abc import Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, replace
 from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Literal
 
 from bigcp3d.errors import InputError
-from bigcp3d.option import Option, check_choices
+from bigcp3d.option import Option, Setting, check_choices
 from bigcp3d.pure.boxes import Vec3
 
 if TYPE_CHECKING:
@@ -202,11 +203,43 @@ class Request:
         return Machines(self.scheduler, self.cluster, self.cluster_config, workers, self.tls, self.memory_limit)
 
 
+def decides_labels(each: Setting) -> bool:
+    """Whether a setting says what the cells are, and not where, how or on which part of the image a run works."""
+    return each.option.asked and each.option.panel != MACHINE and each.name not in ("roi", "labels_level", "start")
+
+
 @dataclass(frozen=True, kw_only=True)
 class UpdateRequest(Request):
-    """The options of an update, which segments a region of existing labels again."""
+    """The options of an update, which segments a region of existing labels again.
 
-    roi: Annotated[Roi, Option(IMAGE, "Z0:Z1,Y0:Y1,X0:X1")] = field()
+    Settings that decide the labels and that are not given, or None, are those of the labels, not the defaults here.
+    """
+
+    roi: Annotated[Roi | None, Option(IMAGE, "Z0:Z1,Y0:Y1,X0:X1")] = None
     """The region, in voxels of level 0, or with um at the end in micrometres."""
-    edited: Annotated[bool, Option(RESULT)] = False
+    edited: Annotated[bool, Option(RESULT, asked=False)] = False
     """Level 0 of the region was corrected by hand: do not segment, only compute its coarser levels again."""
+    dry_run: Annotated[bool, Option(RUN, asked=False)] = False
+    """Segment the region and show the numbers, but change no label. The same command without it is then quick."""
+    yes: Annotated[bool, Option(RUN, asked=False)] = False
+    """Go on without a question, even if more than half of the region's cells would be gone."""
+
+    @staticmethod
+    def adjust(each: Setting) -> Setting:
+        """A setting as an update takes it: by default, that of the labels."""
+        if not decides_labels(each):
+            return each
+        text = each.option.help.replace("Labels of the others stay empty.", "Labels of the others stay as they are.")
+        text = re.sub(r"Default: [^.]*(\.\d[^.]*)*\.", "", text)
+        words = f"{text.strip()} Default: as the labels were made."
+        return replace(each, default=None, option=replace(each.option, help=words))
+
+    def check(self) -> None:
+        """Refuse values that are wrong for every image, and what an update does not do."""
+        if self.roi is None:
+            raise InputError("give --roi: the region to update, such as 0:64,100:228,: in voxels of level 0")
+        if self.labels_level or self.table is not None:
+            raise InputError(
+                "an update takes no labels_level and no table; leave them out, and run 'measure' afterwards"
+            )
+        super().check()

@@ -3,7 +3,7 @@
 They arrive one at a time, in the process that called `segment`: ``EstimateStarted`` and ``Estimated`` if the user left
 the diameter or the model open, ``RunPlanned``, on Dask ``ClusterReady``, for longer runs ``TimeExpected``, then for
 each pass ``PassStarted`` and its ``BlockDone`` or ``BlockFailed``, then ``LabelsReady`` and ``RunFinished``. ``Warned``
-may come at any time. On Dask the passes overlap. No label depends on an observer.
+and ``Noted`` may come at any time. On Dask the passes overlap. No label depends on an observer.
 """
 
 from __future__ import annotations
@@ -107,6 +107,13 @@ class BlockFailed(Event):
 @dataclass(frozen=True)
 class Warned(Event):
     """Something that the user should know and that does not end the run."""
+
+    message: str
+
+
+@dataclass(frozen=True)
+class Noted(Event):
+    """Something that the user should know and that is no reason for a warning."""
 
     message: str
 

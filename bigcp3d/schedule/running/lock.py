@@ -19,12 +19,13 @@ import socket
 import threading
 import time as clock
 from collections.abc import Iterator
-from contextlib import ExitStack, contextmanager, suppress
+from contextlib import AbstractContextManager, ExitStack, contextmanager, suppress
 from pathlib import Path
 from uuid import uuid4
 
 import psutil
 
+from bigcp3d.edge.labels.label_plan import LabelTarget
 from bigcp3d.edge.workdir.lock_file import Holder, LockFile
 from bigcp3d.errors import TargetError
 from bigcp3d.schedule.planning.find_kept_maps import default_work_dir
@@ -92,7 +93,12 @@ def describe_holder(lock: LockFile) -> tuple[str, bool] | None:
 
 def locks_of(plan: Plan) -> list[LockFile]:
     """The locks that a run takes: that of its work directory, then that of the labels."""
-    folders = [Path(plan.storage.work_dir), default_work_dir(plan.output.target.group, plan.output.target.name)]
+    return find_locks(plan.storage.work_dir, plan.output.target)
+
+
+def find_locks(work_dir: str | Path, target: LabelTarget) -> list[LockFile]:
+    """The locks of a work directory and of the labels that are written."""
+    folders = [Path(work_dir), default_work_dir(target.group, target.name)]
     return [LockFile(folder) for folder in dict.fromkeys(folder.absolute() for folder in folders)]
 
 
@@ -104,9 +110,14 @@ def refuse_if_held(plan: Plan) -> None:
             raise _held(lock, found[0])
 
 
-@contextmanager
-def hold(plan: Plan) -> Iterator[Hold]:
+def hold(plan: Plan) -> AbstractContextManager[Hold]:
     """Hold the locks of a run. Raises a `TargetError` if another run lives or a lock cannot be written."""
+    return hold_locks(locks_of(plan))
+
+
+@contextmanager
+def hold_locks(locks: list[LockFile]) -> Iterator[Hold]:
+    """Hold some locks, of which the first must be writable; errors as `hold`."""
     holder = Holder(
         id=uuid4().hex,
         host=socket.gethostname(),
@@ -116,7 +127,7 @@ def hold(plan: Plan) -> Iterator[Hold]:
         since=clock.time(),
     )
     with ExitStack() as taken:
-        own, *others = locks_of(plan)
+        own, *others = locks
         _take(own, holder)
         taken.callback(own.remove)
         for lock in list(others):

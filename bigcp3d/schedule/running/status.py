@@ -1,4 +1,4 @@
-"""Reads what runs have done so far from their records and locks. Nothing is changed.
+"""Reads what runs have done so far from their records and locks, and what finished labels are. Nothing is changed.
 
 A run is found by its work directory. In the default place it is also found by its labels, or by their store.
 """
@@ -10,6 +10,11 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
+import zarr
+
+from bigcp3d.edge.image.image import label_names
+from bigcp3d.edge.image.open_node import open_node
+from bigcp3d.edge.labels.made_labels import MadeLabels, read_made
 from bigcp3d.edge.stores.places import place
 from bigcp3d.edge.workdir.lock_file import LockFile
 from bigcp3d.edge.workdir.records import list_passes, read_records
@@ -52,7 +57,7 @@ class RunStatus:
 
 
 def find_runs(path: str | Path) -> list[Path]:
-    """Work directories that belong to a path. Raises an `InputError` if there are none."""
+    """Work directories that belong to a path: those of runs that have not ended, or that have kept maps."""
     spot = place(path)
     if isinstance(spot, Path) and (spot / PLAN_FILE).is_file():
         return [spot]
@@ -60,13 +65,44 @@ def find_runs(path: str | Path) -> list[Path]:
         default = default_work_dir(str(spot.parent.parent), spot.name)
         if (default / PLAN_FILE).is_file():
             return [default]
-    found = [work.root for work in find_work_dirs(default_work_dir(str(spot), "x").parent)]
-    if not found:
+    return [work.root for work in find_work_dirs(default_work_dir(str(spot), "x").parent)]
+
+
+def find_updates(path: str | Path) -> list[str]:
+    """A line for each update or undo that was begun and has not ended."""
+    spot = place(path)
+    if spot.parent.name == "labels":
+        homes = [default_work_dir(str(spot.parent.parent), f"{spot.name}.update")]
+    else:
+        homes = sorted(default_work_dir(str(spot), "x").parent.glob("*.update"))
+    lines = []
+    for home in homes:
+        name = home.name.removesuffix(".update")
+        state = "still runs" if (describe_holder(LockFile(home)) or ("", False))[1] else "was stopped"
+        changes = (home / "before" / "before.json").exists()
+        if (home / "asked.json").exists() and (changes or not (home / "decided").exists()):
+            cure = "the same command carries on, and 'bigcp3d update --undo' gives it up"
+            lines.append(f"labels {name!r}: an update {state}; {cure}")
+        if (home.with_name(f"{name}.undo") / "undoing").exists():
+            lines.append(f"labels {name!r}: an undo {state}; 'bigcp3d update --undo' carries on")
+    return lines
+
+
+def find_finished(path: str | Path) -> list[MadeLabels]:
+    """The finished labels of a store, or those at a path. Raises an `InputError` if there are none."""
+    spot = place(path)
+    try:
+        group = open_node(str(spot))
+        names = [] if isinstance(group, zarr.Array) else label_names(str(spot), group)
+        made = [read_made(spot / "labels" / name) for name in names] or [read_made(spot)]
+    except InputError:
+        made = []
+    if not (made := [one for one in made if one.finished and one.is_labels]):
         raise InputError(
-            f"{spot}: found no unfinished run; give a work directory, the path of the labels, or their store. A run "
-            "that has ended well leaves none; a run with --work-dir is only found by that directory"
+            f"{spot}: found no run and no finished labels; give a work directory, the path of the labels, or their "
+            "store. A run with --work-dir is only found by that directory until it has ended"
         )
-    return found
+    return made
 
 
 def read_status(work_dir: Path) -> RunStatus:

@@ -160,10 +160,14 @@ class Storage(Section):
 
 
 class Asked(Section):
-    """What the user said: the command line, and the settings that were given, by name and with their units."""
+    """What the user said: the command line, and the settings that were given, by name and with their units.
+
+    ``arguments`` are those that decide the labels, exactly as Python takes them.
+    """
 
     command: str = "from Python"
     settings: dict[str, Any] = {}
+    arguments: dict[str, Any] = {}
 
     def differences(self, then: Asked) -> dict[str, str]:
         """By name, the settings that were asked for differently: "diameter 6 um then, 9 um now"."""

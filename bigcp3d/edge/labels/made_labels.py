@@ -1,0 +1,65 @@
+"""Says what finished labels are: how many cells, how they were made, and when."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any
+
+from bigcp3d.edge.image.metadata import first_multiscale, ome_part, own_part
+from bigcp3d.edge.image.open_node import read_attributes
+from bigcp3d.edge.stores.places import Place
+
+
+@dataclass(frozen=True)
+class MadeLabels:
+    """Labels that are there. What their attributes do not say is None.
+
+    ``made`` is when they were finished (UTC, ISO 8601), ``cells`` the number then. ``updates`` counts those that came
+    after and were not undone. ``finished`` is False for labels that a run has begun to write. ``is_labels`` is False
+    for an image.
+    """
+
+    labels: str
+    is_labels: bool
+    finished: bool
+    cells: int | None
+    model: str | None
+    diameter: str | None
+    made: str | None
+    version: str | None
+    updates: int
+
+    def __str__(self) -> str:
+        """``412 cells, model nuclei, diameter 15 um, made 2026-11-29 04:10 UTC by bigcp3d 0.1.0``."""
+        if not self.finished:
+            return "begun by a run that has not ended"
+        if self.version is None:
+            return "not made by bigcp3d"
+        when = "" if self.made is None else f" {self.made[:16].replace('T', ' ')} UTC"
+        words = [
+            "" if self.cells is None else f"{self.cells:,} cell{'' if self.cells == 1 else 's'}",
+            "" if self.model is None else f"model {self.model}",
+            "" if self.diameter is None else f"diameter {self.diameter}",
+            f"made{when} by bigcp3d {self.version}",
+            f"updated {self.updates} time{'' if self.updates == 1 else 's'} since" if self.updates else "",
+        ]
+        return ", ".join(filter(None, words))
+
+
+def read_made(path: Place) -> MadeLabels:
+    """What the attributes of a labels group say; `InputError` where there is no group."""
+    said = read_attributes(path)
+    made = own_part(said)
+    asked: dict[str, Any] = made.get("asked") or {}
+    updates = [one for one in made.get("updates") or [] if isinstance(one, dict) and not one.get("undone")]
+    return MadeLabels(
+        labels=str(path),
+        is_labels="image-label" in ome_part(said),
+        finished=first_multiscale(said, str(path)) is not None,
+        cells=made.get("cells"),
+        model=made.get("model"),
+        diameter=asked.get("diameter"),
+        made=made.get("made"),
+        version=made.get("version"),
+        updates=len(updates),
+    )

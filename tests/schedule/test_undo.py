@@ -1,0 +1,326 @@
+"""An update is asked for twice where most cells would go, can be tried, and can be taken back whatever stops it."""
+
+from __future__ import annotations
+
+import shutil
+
+import numpy as np
+import pytest
+import zarr
+
+import bigcp3d
+from bigcp3d.errors import InputError, LossError, TargetError
+from bigcp3d.schedule import undo, update, update_files
+from bigcp3d.schedule.running.events import PassStarted
+from bigcp3d.schedule.update_files import KeptRegion, UpdateFiles
+from bigcp3d.work import update_labels
+from tests.schedule.conftest import CUT, tissue_values, write_image
+
+SHAPE = (20, 40, 40)
+ROI = "2:18,4:36,4:36"
+RUN = {"block": (20, 20, 20), "executor": "serial"}
+OTHER = {"roi": ROI, "foreground": 0.62, "yes": True, **RUN}
+
+
+@pytest.fixture(scope="module")
+def labelled(random_model, tmp_path_factory):
+    """Labels of two time points and two levels. The coarser one was painted by another program."""
+    path = tmp_path_factory.mktemp("movie") / "image.zarr"
+    values = np.stack([tissue_values(SHAPE), tissue_values(SHAPE)[:, ::-1]])
+    group = zarr.create_group(path, zarr_format=3)
+    for level, data in (("0", values), ("1", values[:, ::2, ::2, ::2])):
+        chunks = (1, 20, 20, 20)
+        group.create_array(level, data=data, chunks=chunks, dimension_names=("t", "z", "y", "x"))
+    axes = [{"name": "t", "type": "time"}, *({"name": name, "type": "space"} for name in "zyx")]
+    scales = [[{"type": "scale", "scale": [1.0, side, side, side]}] for side in (1.0, 2.0)]
+    datasets = [{"path": str(i), "coordinateTransformations": scale} for i, scale in enumerate(scales)]
+    group.attrs["ome"] = {"version": "0.5", "multiscales": [{"axes": axes, "datasets": datasets}]}
+    bigcp3d.segment(path, model=random_model, keep_maps=True, min_volume=2, diameter_um="as-is", **RUN)
+    coarse = zarr.open_array(path / "labels" / "cells" / "1", mode="r+")
+    coarse[...] = np.asarray(coarse[...]) + 1
+    return path
+
+
+@pytest.fixture
+def store(labelled, tmp_path):
+    """A copy of it, with its kept maps."""
+    shutil.copytree(labelled.parent, tmp_path / "copy")
+    return tmp_path / "copy" / "image.zarr"
+
+
+def voxels(store):
+    """All levels of the labels."""
+    return [np.asarray(zarr.open_array(store / "labels" / "cells" / level, mode="r")[...]) for level in "01"]
+
+
+def same(one, other):
+    return all(np.array_equal(a, b) for a, b in zip(one, other, strict=True))
+
+
+def updates(store):
+    return zarr.open_group(store / "labels" / "cells", mode="r").attrs["bigcp3d"].get("updates", [])
+
+
+def left(store):
+    """What is left of updates."""
+    return sorted(path.name for path in (store.parent / "image.bigcp3d").iterdir() if path.name != "cells")
+
+
+def stopped_at(monkeypatch, place, name, action, *, call=1, done=False):
+    """Run something that is stopped at a call of a function, before or after the function has done its work."""
+    real, calls = getattr(place, name), []
+
+    def stop(*args, **more):
+        calls.append(1)
+        if len(calls) < call:
+            return real(*args, **more)
+        if done:
+            real(*args, **more)
+        raise KeyboardInterrupt
+
+    with monkeypatch.context() as patch:
+        patch.setattr(place, name, stop)
+        with pytest.raises(KeyboardInterrupt):
+            action()
+
+
+def test_an_update_is_undone_at_all_levels_and_time_points(store):
+    before = voxels(store)
+    done = bigcp3d.update(store, **OTHER)
+    assert done.came > done.same
+    after = voxels(store)
+    assert all(not np.array_equal(a[t], b[t]) for a, b in zip(before, after, strict=True) for t in (0, 1))
+    undone = bigcp3d.undo_update(store)
+    assert (undone.changed, undone.unfinished, undone.edited) == (True, False, False)
+    assert same(voxels(store), before)
+    assert [entry["undone"] for entry in updates(store)] == [True]
+    assert left(store) == []
+    with pytest.raises(InputError, match="found no update to undo"):
+        bigcp3d.undo_update(store)
+
+
+def test_ids_of_an_update_that_was_undone_are_not_given_again(store):
+    bigcp3d.update(store, **OTHER)
+    first = np.unique(voxels(store)[0])
+    bigcp3d.undo_update(store)
+    old = np.unique(voxels(store)[0])
+    bigcp3d.update(store, **OTHER)
+    new = np.setdiff1d(np.unique(voxels(store)[0]), old)
+    assert len(new) == len(np.setdiff1d(first, old)) > 0
+    assert new.min() > first.max()
+
+
+UNDO_POINTS = {
+    "first write": (update_labels, "write_label_box", {}),
+    "second write": (update_labels, "write_label_box", {"call": 2}),
+    "write of the last level": (update_labels, "write_label_box", {"call": 4, "done": True}),
+    "attributes": (undo, "note_update", {}),
+    "attributes written": (undo, "note_update", {"done": True}),
+    "removal": (KeptRegion, "drop", {}),
+}
+
+
+@pytest.mark.parametrize("point", UNDO_POINTS)
+def test_an_undo_that_was_stopped_is_carried_on(store, monkeypatch, point):
+    before = voxels(store)
+    bigcp3d.update(store, **OTHER)
+    place, name, more = UNDO_POINTS[point]
+    stopped_at(monkeypatch, place, name, lambda: bigcp3d.undo_update(store), **more)
+    assert same(voxels(store), before) == (point in ("attributes", "attributes written", "removal")), "the control"
+    with pytest.raises(TargetError, match="an undo was stopped; first repeat it"):
+        bigcp3d.update(store, **OTHER)
+    bigcp3d.undo_update(store)
+    assert same(voxels(store), before)
+    assert [entry["undone"] for entry in updates(store)] == [True]
+    assert left(store) == []
+
+
+def test_an_undo_that_was_stopped_while_it_removed_has_ended(store, monkeypatch):
+    before = voxels(store)
+    bigcp3d.update(store, **OTHER)
+    stopped_at(monkeypatch, shutil, "rmtree", lambda: bigcp3d.undo_update(store))
+    assert same(voxels(store), before)
+    with pytest.raises(InputError, match="found no update to undo"):
+        bigcp3d.undo_update(store)
+    bigcp3d.update(store, **OTHER)
+    bigcp3d.undo_update(store)
+    assert same(voxels(store), before)
+    assert left(store) == []
+
+
+UPDATE_POINTS = {
+    "segmentation": (update, "segment", {}),
+    "comparison": (update, "compare_region", {"call": 2}),
+    "copy": (update_files, "copy_boxes", {"done": True}),
+    "copied": (KeptRegion, "save", {"done": True}),
+    "some voxels": (update_labels, "write_label_box", {"call": 12, "done": True}),
+    "voxels": (update, "replace_region", {"call": 2, "done": True}),
+    "coarser levels": (update, "renew_pyramid", {"done": True}),
+    "attributes": (update, "note_update", {"done": True}),
+}
+
+
+@pytest.mark.parametrize("point", UPDATE_POINTS)
+def test_an_update_that_was_stopped_can_be_given_up(store, monkeypatch, point):
+    first = {**OTHER, "foreground": 0.4}
+    before = voxels(store)
+    bigcp3d.update(store, **first)
+    between = voxels(store)
+    place, name, more = UPDATE_POINTS[point]
+    stopped_at(monkeypatch, place, name, lambda: bigcp3d.update(store, **OTHER), **more)
+    if point != "copy":  # until it is copied, nothing but time is lost if other settings follow
+        with pytest.raises(TargetError, match=r"foreground: 0.62 then, 0.7 now\); repeat .* or give it up: --undo"):
+            bigcp3d.update(store, **{**OTHER, "foreground": 0.7})
+    undone = bigcp3d.undo_update(store)
+    assert (undone.unfinished, undone.changed) == (True, point not in ("segmentation", "comparison", "copy"))
+    assert same(voxels(store), between)
+    assert [entry.get("undone") for entry in updates(store)] in ([None], [None, True])
+    assert left(store) == ["cells.undo"]
+    bigcp3d.undo_update(store)  # the update before is still known
+    assert same(voxels(store), before)
+
+
+def test_giving_up_that_was_stopped_goes_on_in_either_direction(store, monkeypatch, tmp_path):
+    before = voxels(store)
+    stopped_at(monkeypatch, update, "renew_pyramid", lambda: bigcp3d.update(store, **OTHER))
+    stopped_at(monkeypatch, update_labels, "write_label_box", lambda: bigcp3d.undo_update(store), call=2)
+    shutil.copytree(store.parent, tmp_path / "second")
+    second = tmp_path / "second" / "image.zarr"
+    assert bigcp3d.undo_update(store).unfinished
+    assert same(voxels(store), before)
+    bigcp3d.update(second, **OTHER)
+    bigcp3d.update(store, **OTHER)
+    assert same(voxels(second), voxels(store))
+    assert len(updates(second)) == 1
+
+
+def test_an_update_that_was_stopped_while_it_cleaned_up_can_be_undone(store, monkeypatch):
+    before = voxels(store)
+    stopped_at(monkeypatch, UpdateFiles, "_clear", lambda: bigcp3d.update(store, **OTHER))
+    undone = bigcp3d.undo_update(store)
+    assert not undone.unfinished
+    assert same(voxels(store), before)
+
+
+def test_labels_that_were_replaced_since_are_not_changed_by_an_undo(store, random_model):
+    bigcp3d.update(store, **OTHER)
+    bigcp3d.segment(store, model=random_model, overwrite=True, **CUT)
+    before = voxels(store)
+    with pytest.raises(TargetError, match="these labels were replaced since the update"):
+        bigcp3d.undo_update(store)
+    assert same(voxels(store), before)
+
+
+def test_an_unfinished_update_of_labels_that_were_replaced_since_is_given_up_without_a_change(
+    store, random_model, monkeypatch
+):
+    stopped_at(monkeypatch, update, "renew_pyramid", lambda: bigcp3d.update(store, **OTHER))
+    bigcp3d.segment(store, model=random_model, overwrite=True, **CUT)
+    before = voxels(store)
+    undone = bigcp3d.undo_update(store)
+    assert (undone.unfinished, undone.changed) == (True, False)
+    assert same(voxels(store), before)
+    assert not (store.parent / "image.bigcp3d").exists()
+
+
+def test_labels_that_were_updated_elsewhere_since_are_not_changed_by_an_undo(store, tmp_path):
+    bigcp3d.update(store, **OTHER)
+    home = store.parent / "image.bigcp3d" / "cells.undo"
+    shutil.copytree(home, tmp_path / "kept")
+    bigcp3d.update(store, **{**OTHER, "foreground": 0.4})
+    shutil.rmtree(home)
+    shutil.move(tmp_path / "kept", home)
+    before = voxels(store)
+    with pytest.raises(TargetError, match="updated since from another computer or folder"):
+        bigcp3d.undo_update(store)
+    assert same(voxels(store), before)
+
+
+def test_changes_by_hand_since_the_update_are_not_lost_without_a_yes(store):
+    before = voxels(store)
+    bigcp3d.update(store, **OTHER)
+    level = zarr.open_array(store / "labels" / "cells" / "0", mode="r+")
+    level[0, 0, 0, 0] = 4321  # outside the region
+    level[1, 5, 10:12, 10:12] = 4321
+    with pytest.raises(LossError, match="the region was changed since the update"):
+        bigcp3d.undo_update(store)
+    bigcp3d.undo_update(store, yes=True)
+    assert voxels(store)[0][0, 0, 0, 0] == 4321, "voxels outside the region stay"
+    before[0][0, 0, 0, 0] = 4321
+    assert same(voxels(store), before)
+
+
+def test_an_undo_after_a_correction_by_hand_says_what_it_cannot_know(store):
+    level = zarr.open_array(store / "labels" / "cells" / "0", mode="r+")
+    level[0, 5:9, 10:16, 10:16] = 4321
+    before = voxels(store)
+    bigcp3d.update(store, roi=ROI, edited=True, **RUN)
+    assert 4321 in voxels(store)[1]
+    assert bigcp3d.undo_update(store).edited
+    assert same(voxels(store), before)
+
+
+def test_a_region_that_would_lose_most_cells_needs_a_yes_and_is_not_segmented_twice(store):
+    before, events = voxels(store), []
+    losing = {"roi": ROI, "min_volume": 400, **RUN}
+    with pytest.raises(LossError, match=r"of the \d+ cells inside the region would be gone, and \d+ would be there"):
+        bigcp3d.update(store, **losing)
+    assert same(voxels(store), before)
+    assert updates(store) == []
+    done = bigcp3d.update(store, yes=True, on_event=events.append, **losing)
+    assert done.gone > done.kept
+    assert not [event for event in events if isinstance(event, PassStarted)]
+    assert not same(voxels(store), before)
+
+
+def test_a_dry_run_changes_nothing_and_other_settings_may_follow(store):
+    before = voxels(store)
+    tried = bigcp3d.update(store, dry_run=True, **OTHER)
+    assert tried.came > tried.same
+    assert same(voxels(store), before)
+    assert updates(store) == []
+    other = bigcp3d.update(store, **{**OTHER, "foreground": 0.4, "dry_run": True})
+    assert (other.came, other.same) != (tried.came, tried.same)
+    bigcp3d.update(store, **{**OTHER, "foreground": 0.4})
+    bigcp3d.undo_update(store)
+    assert same(voxels(store), before)
+
+
+def test_a_correction_between_a_dry_run_and_the_update_counts(store, tmp_path):
+    shutil.copytree(store.parent, tmp_path / "other")
+    other = tmp_path / "other" / "image.zarr"
+    bigcp3d.update(store, dry_run=True, **OTHER)
+    for path in (store, other):
+        level = zarr.open_array(path / "labels" / "cells" / "0", mode="r+")
+        level[0, 0:6, 4:16, 4:16] = 4321  # a cell that the region's border cuts
+    bigcp3d.update(store, **OTHER)
+    bigcp3d.update(other, **OTHER)
+    assert same(voxels(store), voxels(other))
+    assert (voxels(store)[0][0, 2:6, 4:16, 4:16] == 4321).all()
+
+
+def test_a_dry_run_of_an_unfinished_update_changes_nothing(store, monkeypatch):
+    stopped_at(monkeypatch, update, "renew_pyramid", lambda: bigcp3d.update(store, **OTHER))
+    before = voxels(store)
+    assert bigcp3d.update(store, dry_run=True, **OTHER).came > 0
+    assert same(voxels(store), before)
+
+
+def test_labels_in_a_bucket_are_updated_and_brought_back(s3, random_model, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    write_image(tmp_path / "image.zarr", tissue_values(SHAPE))
+    labels = f"{s3}/out.zarr"
+    bigcp3d.segment("image.zarr", output=labels, model=random_model, min_volume=2, diameter_um="as-is", **RUN)
+
+    def read():
+        from bigcp3d.edge.image.image import open_labels
+        from bigcp3d.edge.image.voxels import read_box
+        from bigcp3d.pure.boxes import Box
+
+        return read_box(open_labels(labels, "cells"), 0, Box.of_shape(SHAPE))
+
+    before = read()
+    bigcp3d.update("image.zarr", output=labels, **OTHER)
+    assert not np.array_equal(read(), before)
+    bigcp3d.undo_update("image.zarr", output=labels)
+    assert np.array_equal(read(), before)
