@@ -90,7 +90,10 @@ def _as_anndata(columns: Mapping[str, NDArray[Any]], name: str) -> Any:
         return pd.Index(np.asarray(values, dtype=object), dtype=object)
 
     region = pd.Categorical.from_codes(np.zeros(len(rows), np.int8), categories=text([name]))
-    obs = {"label": columns["label"].astype(np.int64), "region": region, **observed}
+    label = columns["label"]
+    if len(label) == 0 or label.max() <= np.iinfo(np.int64).max:
+        label = label.astype(np.int64)  # which more readers know than uint64
+    obs = {"label": label, "region": region, **observed}
     return AnnData(
         matrix,
         obs=pd.DataFrame(obs, index=text(rows)),

@@ -29,15 +29,29 @@ def check_time(image: ImageInfo, time: int) -> int:
 
 
 def check_channel(image: ImageInfo, channel: int | str) -> int:
-    """Index of a channel that is given by index or name; `InputError` where the image does not have it."""
-    if isinstance(channel, str) and channel in image.channel_names:
-        return image.channel_names.index(channel)
-    if isinstance(channel, str) and not channel.isdecimal():
+    """Index of a channel that is given by index or name; `InputError` where the image does not have it.
+
+    Text is a name or a number, since a channel may be called "488", and ``"#1"`` is a number for sure. Text that may
+    mean two channels is refused.
+    """
+    if isinstance(channel, str) and channel.startswith("#") and channel[1:].isdecimal():
+        channel = int(channel[1:])
+    if not isinstance(channel, str):
+        return _in_range(image, "channel", channel, image.channels)
+    named = [index for index, name in enumerate(image.channel_names) if name == channel]
+    meant = {*named, int(channel)} if channel.isdecimal() and int(channel) < image.channels else {*named}
+    if len(meant) == 1:
+        return meant.pop()
+    names = ", ".join(f"{index} {name}" for index, name in enumerate(image.channel_names)) or "none is named"
+    if not meant:
         raise InputError(
-            f"{image.path}: there is no channel {channel!r}; use one of 0 to {image.channels - 1}, or a name: "
-            f"{', '.join(image.channel_names) or 'none is named'}"
+            f"{image.path}: there is no channel {channel!r}; use one of 0 to {image.channels - 1}, or a name: {names}"
         )
-    return _in_range(image, "channel", int(channel), image.channels)
+    numbers = " or ".join(map(str, sorted(meant)))
+    raise InputError(
+        f"{image.path}: {channel!r} may mean channel {numbers} ({names}); give '#' and the number, as in "
+        f"--channel '#{min(meant)}'"
+    )
 
 
 def _in_range(image: ImageInfo, what: str, number: int, count: int) -> int:

@@ -144,6 +144,15 @@ def test_channel_names_come_from_omero(stores):
     assert [check_channel(named, c) for c in (0, 2, "GFP", "1")] == [0, 2, 1, 1]
     few = open_image(stores.image(axes="czyx", edit=name("DAPI"), name="few.zarr"))
     assert few.channel_names == ()
+    waves = open_image(stores.image(axes="czyx", edit=name("1", "488", "DAPI"), name="waves.zarr"))
+    assert [check_channel(waves, c) for c in (0, 1, "0", "488", "2", "#1", "#0")] == [0, 1, 0, 1, 2, 1, 0]
+    with pytest.raises(
+        InputError, match=r"'1' may mean channel 0 or 1 \(0 1, 1 488, 2 DAPI\); give '#' and the number"
+    ):
+        check_channel(waves, "1")
+    twice = open_image(stores.image(axes="czyx", edit=name("DAPI", "DAPI", "GFP"), name="twice.zarr"))
+    with pytest.raises(InputError, match="'DAPI' may mean channel 0 or 1"):
+        check_channel(twice, "DAPI")
 
 
 def no_type(ome):
