@@ -46,7 +46,8 @@ def open_target(image: ImageInfo, output: str | Path | None, name: str) -> Label
     own = zip(planned.levels, labels.levels, strict=True)
     levels = tuple(replace(level, path=stored.path) for level, stored in own)
     planned = replace(planned, levels=levels, chunk=chunk, shard=shard)
-    return replace(planned, image_path=image.path, group=group, version=labels.version, dtype=labels.dtype)
+    stored_as = {"version": labels.version, "dtype": labels.dtype, "axes": labels.axes}
+    return replace(planned, image_path=image.path, group=group, **stored_as)
 
 
 def identify(target: LabelTarget) -> str:
