@@ -169,7 +169,7 @@ def _open_levels(group: zarr.Group, multiscale: Mapping[str, Any], where: str) -
             store = zarr_store(f"{where}/{path}")
             arrays[path] = zarr.open_array(store, mode="r", zarr_format=group.metadata.zarr_format)
         except Exception as error:
-            said, paths = describe_error(error), ", ".join(str(d["path"]) for d in datasets)
+            said, paths = describe_error(error, where), ", ".join(str(d["path"]) for d in datasets)
             raise InputError(
                 f"{where}: there is no readable array at level path {path!r} ({said}); its metadata name the levels "
                 f"{paths}: write the image again, or take this level out"

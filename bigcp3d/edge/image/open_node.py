@@ -17,9 +17,9 @@ from zarr.errors import BaseZarrError
 from bigcp3d.edge.image.conversion_advice import describe_file, describe_folder
 from bigcp3d.edge.image.metadata import first_multiscale, ome_part
 from bigcp3d.edge.stores.check_writable import nearest_there
-from bigcp3d.edge.stores.connections import describe_error, is_remote_error, shown_cause
+from bigcp3d.edge.stores.connections import METADATA, describe_error, is_remote_error, shown_cause
 from bigcp3d.edge.stores.places import Place, is_address, place, zarr_store
-from bigcp3d.edge.stores.remote import METADATA, Remote
+from bigcp3d.edge.stores.remote import Remote
 from bigcp3d.errors import InputError
 
 Node = zarr.Group | zarr.Array[Any]
@@ -47,8 +47,8 @@ def open_node(where: str) -> Node:
         if not expected and not is_remote_error(error):
             raise
         raise InputError(
-            f"{where}: its zarr metadata ({found}) cannot be read: {describe_error(error)}; use zarr 2 or 3: check the "
-            "permissions, or write the store again"
+            f"{where}: its zarr metadata ({found}) cannot be read: {describe_error(error, where)}; use zarr 2 or 3: "
+            "check the permissions, or write the store again"
         ) from shown_cause(error)
 
 

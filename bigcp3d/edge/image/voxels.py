@@ -82,7 +82,7 @@ def read_box(image: ImageInfo, level: int, box: Box, *, channel: int = 0, time: 
     except Exception as error:
         raise InputError(
             f"{where}: voxels cannot be read in box {box.start} to {box.stop} (z, y, x), channel {channel}, time "
-            f"{time}: {type(error).__name__}: {describe_error(error)}; copy or write the image again"
+            f"{time}: {type(error).__name__}: {describe_error(error, where)}; copy or write the image again"
         ) from shown_cause(error)
     return voxels.astype(image.dtype, copy=False)
 

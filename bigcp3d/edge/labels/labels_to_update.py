@@ -46,8 +46,8 @@ def open_target(image: ImageInfo, output: str | Path | None, name: str) -> Label
     own = zip(planned.levels, labels.levels, strict=True)
     levels = tuple(replace(level, path=stored.path) for level, stored in own)
     planned = replace(planned, levels=levels, chunk=chunk, shard=shard)
-    stored_as = {"version": labels.version, "dtype": labels.dtype, "axes": labels.axes}
-    return replace(planned, image_path=image.path, group=group, **stored_as)
+    planned = replace(planned, image_path=image.path, group=group)
+    return replace(planned, version=labels.version, dtype=labels.dtype, axes=labels.axes)
 
 
 def identify(target: LabelTarget) -> str:
