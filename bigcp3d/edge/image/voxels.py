@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import os
 from pathlib import Path
 from typing import Any
 
@@ -13,7 +14,8 @@ from zarr.core.sync import sync
 
 from bigcp3d.edge.image.image import ImageInfo
 from bigcp3d.edge.stores.connections import describe_error, shown_cause
-from bigcp3d.edge.stores.places import place, zarr_store
+from bigcp3d.edge.stores.places import is_address, place, zarr_store
+from bigcp3d.edge.stores.remote import Remote
 from bigcp3d.errors import InputError
 from bigcp3d.pure.boxes import BlockGrid, Box, Vec3, vec3
 
@@ -76,7 +78,7 @@ def read_box(image: ImageInfo, level: int, box: Box, *, channel: int = 0, time: 
         array = open_level(image, level, remember=True)
         index: tuple[int | slice, ...] = (*lead, *box.slices())
         voxels = np.asarray(array[index])
-        _refuse_empty_shards(array, where, lead, box, voxels)
+        _refuse_lost_chunks(array, where, lead, box, voxels)
     except MemoryError:
         raise
     except Exception as error:
@@ -98,25 +100,27 @@ def _leading_index(image: ImageInfo, channel: int, time: int) -> tuple[int, ...]
     return tuple({"t": time, "c": channel}[name] for name in image.axes if name in "tc")
 
 
-def _refuse_empty_shards(
+def _refuse_lost_chunks(
     array: zarr.Array[Any], where: str, lead: tuple[int, ...], box: Box, voxels: NDArray[Any]
 ) -> None:
-    """Raise for stored shards of 0 bytes, which zarr reads as if they were missing.
+    """Raise for stored shards of 0 bytes and for links to nowhere, which zarr reads as if they were missing.
 
-    An object store is asked only about shards of which nothing but the fill value was read.
+    Only chunks and shards of which nothing but the fill value was read are looked at.
     """
-    if array.shards is None:
+    if array.shards is None and is_address(where):
         return
-    own = tuple(i // s for i, s in zip(lead, array.shards[:-3], strict=True))
-    grid = BlockGrid(vec3(array.shape[-3:]), vec3(array.shards[-3:]))
+    stored = array.shards or array.chunks
+    own = tuple(i // s for i, s in zip(lead, stored[:-3], strict=True))
+    grid = BlockGrid(vec3(array.shape[-3:]), vec3(stored[-3:]))
     for index in grid.touching(box):
+        part = grid.core(index).intersect(box).slices(box.start)
+        if np.any(voxels[part] != array.fill_value):
+            continue
         spot = place(where) / array.metadata.encode_chunk_key((*own, *index))
-        if isinstance(spot, Path):
-            size = spot.stat().st_size if spot.exists() else None
-        else:
-            part = grid.core(index).intersect(box).slices(box.start)
-            size = None if np.any(voxels[part] != array.fill_value) else spot.size()
-        if size == 0:
+        if isinstance(spot, Path) and spot.is_symlink() and not spot.exists():
+            raise ValueError(f"the chunk {spot} is a link to {os.readlink(spot)}, which is not there")
+        size = spot.size() if isinstance(spot, Remote) else spot.stat().st_size if spot.exists() else None
+        if array.shards is not None and size == 0:
             raise ValueError(f"the shard {spot} is empty")
 
 

@@ -1,7 +1,9 @@
 """What cannot be segmented is refused before a voxel is read: found, allowed, cure. Nothing is written."""
 
+import json
 import math
 import re
+import shutil
 
 import numpy as np
 import pytest
@@ -60,8 +62,8 @@ BAD = {
         r"not a list of objects with a path",
     ),
     "missing level": (
-        {"edit": multiscale(lambda m: m["datasets"].append({"path": "9"}))},
-        r"no readable array at level path '9' .* name the levels 0, 9: write the image again",
+        {"edit": multiscale(lambda m: m["datasets"].__setitem__(0, {"path": "9"}))},
+        r"no readable array at level path '9' .* name the levels 9: write the image again",
     ),
     "scale of 0": (
         {"edit": set_scale(0)},
@@ -99,22 +101,62 @@ def test_images_without_multiscales_are_refused(stores):
         open_image(path)
 
 
-def test_levels_of_different_dtype_or_dimensions_are_refused(stores):
-    path = stores.image("0.5", levels=2)
-    for dtype, shape, words in (
-        ("uint8", (12, 10, 11), "this level has 3 dimensions of uint8"),
-        ("uint16", (12, 10), "this level has 2 dimensions of uint16"),
-    ):
-        zarr.create_array(path / "1", shape=shape, dtype=dtype, overwrite=True)
-        with pytest.raises(InputError, match=f"{words}, but level '0' has 3 of uint16; write the pyramid again"):
-            open_image(path)
+@pytest.mark.parametrize(
+    ("dtype", "shape", "words"),
+    [
+        ("uint8", (3, 12, 10, 11), "it has 4 dimensions of uint8, and the one before 4 of uint16"),
+        ("uint16", (12, 10), "it has 2 dimensions of uint16, and the one before 4 of uint16"),
+        ("uint16", (2, 12, 10, 11), "it has 2 on axis c, and the one before 3"),
+        ("uint16", (3, 12, 0, 11), "there are no voxels on axis y"),
+        ("uint16", (3, 13, 10, 11), "it has 13 on axis z, and the one before 12"),
+        (None, None, "there is no readable array at level path '1'"),
+    ],
+)
+def test_levels_that_do_not_fit_are_not_used_and_told(stores, caplog, dtype, shape, words):
+    path = stores.image("0.5", "czyx", levels=3)
+    levels = open_image(path).levels
+    shutil.rmtree(path / "1")
+    if shape is not None:
+        zarr.create_array(path / "1", shape=shape, dtype=dtype)
+    assert open_image(path).levels == (levels[0], levels[2])
+    assert words in caplog.text
+    assert "not used" in caplog.text
 
 
-def test_levels_with_other_channels_are_refused(stores):
-    path = stores.image("0.5", "czyx", levels=2)
-    zarr.create_array(path / "1", shape=(2, 12, 10, 11), dtype="uint16", overwrite=True)
-    with pytest.raises(InputError, match="axis c has 2, but level '0' has 3"):
+def test_levels_are_found_by_their_shapes(stores, caplog):
+    path = stores.image("0.5", levels=3)
+    levels = open_image(path).levels
+    attributes = stores.read(path)
+    attributes["ome"]["multiscales"][0]["datasets"].reverse()
+    stores.write(path, attributes)
+    assert open_image(path).levels == levels
+    assert "not in order; taken from fine to coarse as 0, 1, 2" in caplog.text
+
+
+@pytest.mark.parametrize(("version", "separator", "said"), [("0.4", "/", "."), ("0.4", ".", "/"), ("0.5", "/", ".")])
+def test_chunks_that_the_metadata_do_not_lead_to_are_told(stores, version, separator, said):
+    path = stores.image(version, separator=separator)
+    file = path / "0" / (".zarray" if version == "0.4" else "zarr.json")
+    metadata = json.loads(file.read_bytes())
+    if version == "0.4":
+        metadata["dimension_separator"] = said
+    else:
+        metadata["chunk_key_encoding"]["configuration"]["separator"] = said
+    file.write_text(json.dumps(metadata))
+    with pytest.raises(InputError, match=r"chunks have names as .*but by its metadata.* correct the separator"):
         open_image(path)
+
+
+@pytest.mark.parametrize("version", ["0.4", "0.5"])
+def test_a_chunk_that_is_a_link_to_nowhere_cannot_be_read(stores, version):
+    path = stores.image(version)
+    chunk = next(file for file in path.rglob("*") if file.is_file() and file.name.isdecimal())
+    chunk.unlink()
+    box = Box.of_shape((12, 20, 22))
+    read_box(open_image(path), 0, box)  # a chunk that was never written
+    chunk.symlink_to("/nowhere/.git/annex/objects/x")
+    with pytest.raises(InputError, match=r"is a link to /nowhere/.git/annex/objects/x, which is not there"):
+        read_box(open_image(path), 0, box)
 
 
 def test_a_group_where_a_level_should_be_is_refused(stores):
