@@ -84,6 +84,8 @@ def open_labels(path: str | Place, name: str) -> ImageInfo:
     attributes = group.attrs.asdict()
     if not names and "image-label" in ome_part(attributes) and first_multiscale(attributes, where) is not None:
         return _check_labels(_describe(group, where))
+    if not names and "image-label" not in ome_part(attributes) and first_multiscale(attributes, where) is None:
+        raise InputError(explain_folder(where, group))
     raise InputError(
         f"{where}: there are no labels {name!r}; use one of these: {', '.join(names) or 'none'}, or give the path of a "
         "labels group"

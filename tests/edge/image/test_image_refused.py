@@ -222,16 +222,29 @@ def test_an_address_of_an_unknown_kind_is_refused():
 
 @pytest.mark.parametrize("version", ["0.4", "0.5"])
 def test_a_plate_names_its_images(stores, version):
-    zarr.open_group(stores.folder / "plate.zarr", mode="w", zarr_format=3 if version == "0.5" else 2)
-    plate = {"plate": {"wells": [{"path": "A/1"}, {"path": "B/3"}]}}
-    stores.write(stores.folder / "plate.zarr", {"ome": plate} if version == "0.5" else plate)
-    with pytest.raises(InputError, match=r"screening plate; give one image of it: .*/A/1/0, .*/B/3/0$"):
-        open_image(stores.folder / "plate.zarr")
+    """Fields are not always called 0, and may be missing."""
+
+    def write(where, content):
+        zarr.open_group(where, mode="a", zarr_format=3 if version == "0.5" else 2)
+        stores.write(where, {"ome": content} if version == "0.5" else content)
+
+    plate = stores.folder / "plate.zarr"
+    write(plate, {"plate": {"wells": [{"path": "A/1"}, {"path": "B/3"}, {"path": "C/1"}]}})
+    for well, fields in (("A/1", ("001000", "002000")), ("B/3", ("0",))):
+        write(plate / well, {"well": {"images": [*({"path": field} for field in fields), {"path": "none"}]}})
+        for field in fields:
+            stores.image(version, name=f"plate.zarr/{well}/{field}")
+    with pytest.raises(InputError, match=r"screening plate; .*: .*/A/1/001000, .*/A/1/002000, .*/B/3/0$"):
+        open_image(plate)
+    with pytest.raises(InputError, match=r"this is a high-content screening plate; .*/A/1/001000"):
+        open_labels(plate, "cells")
 
 
 def test_a_well_names_its_images(stores):
     zarr.open_group(stores.folder / "well.zarr", mode="w", zarr_format=3)
     stores.write(stores.folder / "well.zarr", {"ome": {"well": {"images": [{"path": "0"}, {"path": "1"}]}}})
+    stores.image("0.5", name="well.zarr/0")
+    stores.image("0.5", name="well.zarr/1")
     with pytest.raises(InputError, match=r"screening well; give one image of it: .*/well.zarr/0, .*/well.zarr/1$"):
         open_image(stores.folder / "well.zarr")
 
