@@ -10,13 +10,13 @@ import logging
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 import numpy as np
 import zarr
 
 from bigcp3d.edge.image.chunk_names import check_chunk_names
-from bigcp3d.edge.image.metadata import first_multiscale, ome_part, read_axes, read_version, stays_inside
+from bigcp3d.edge.image.metadata import SPACE, first_multiscale, ome_part, read_axes, read_version, stays_inside
 from bigcp3d.edge.image.open_node import explain_folder, find_group, metadata_file, open_node
 from bigcp3d.edge.image.transforms import Float3, read_transform, read_units
 from bigcp3d.edge.stores.connections import describe_error, shown_cause
@@ -25,6 +25,7 @@ from bigcp3d.errors import InputError
 from bigcp3d.pure.boxes import Vec3, vec3
 
 Array = zarr.Array[Any]
+T = TypeVar("T")
 
 log = logging.getLogger(__name__)
 
@@ -46,7 +47,7 @@ class ImageInfo:
     path: str  # of the group, absolute
     version: str  # of OME-Zarr, "0.1" to "0.6"
     zarr_format: int  # 2 or 3
-    axes: tuple[str, ...]
+    axes: tuple[str, ...]  # of the arrays, in their order: z, y, x need not come last
     levels: tuple[Level, ...]  # finest first
     dtype: str  # numpy's name: "uint16"
     channels: int  # 1 without an axis c
@@ -54,6 +55,20 @@ class ImageInfo:
     channel_names: tuple[str, ...]  # empty where the store names none
     label_names: tuple[str, ...]
     units: tuple[str | None, ...] = (None, None, None)  # of z, y, x in the store's words; None where it is not a length
+
+    def spatial(self, each: Sequence[int]) -> Vec3:
+        """Of one number for each axis of the arrays, those of z, y and x."""
+        return spatial(self.axes, each)
+
+    def index(self, channel: int, time: int, zyx: Sequence[T]) -> tuple[T | int, ...]:
+        """What is given for the axes, in the order in which the arrays have them."""
+        named: dict[str, T | int] = {"t": time, "c": channel, **dict(zip(SPACE, zyx, strict=True))}
+        return tuple(named[name] for name in self.axes)
+
+
+def spatial(axes: Sequence[str], each: Sequence[int]) -> Vec3:
+    """Of one number for each axis, those of z, y and x."""
+    return vec3(each[axes.index(name)] for name in SPACE)
 
 
 def open_image(path: str | Place) -> ImageInfo:
@@ -132,7 +147,7 @@ def _describe(group: zarr.Group, where: str) -> ImageInfo:
         if isinstance(folder := place(f"{where}/{path}"), Path):
             check_chunk_names(array, folder)
         scale, translation = read_transform(multiscale, datasets[path], axes, units, f"{where}/{path}")
-        levels.append(Level(path, vec3(array.shape[-3:]), scale, translation))
+        levels.append(Level(path, spatial(axes, array.shape), scale, translation))
     lengths = dict(zip(axes, first.shape, strict=True))
     channels = lengths.get("c", 1)
     return ImageInfo(

@@ -150,11 +150,9 @@ def _images_inside(where: str, group: zarr.Group) -> Iterator[str]:
     """Paths, inside a group, of the images in it."""
     ome = ome_part(group.attrs.asdict())
     for well in (ome.get("plate") or {}).get("wells") or []:
-        inside = find_group(f"{where}/{well.get('path')}")
-        if inside is not None:
-            yield from (
-                f"{well.get('path')}/{image}" for image in _images_inside(f"{where}/{well.get('path')}", inside)
-            )
+        below = find_group(f"{where}/{well.get('path')}")
+        if below is not None:
+            yield from (f"{well.get('path')}/{image}" for image in _images_inside(f"{where}/{well.get('path')}", below))
     for image in (ome.get("well") or {}).get("images") or []:
         if find_group(f"{where}/{image.get('path')}") is not None:
             yield str(image.get("path"))

@@ -36,11 +36,7 @@ BAD = {
     "2D": ({"axes": "yx", "shape": (20, 22), "scale": (1, 1)}, r"axes are y,x, without z; give a 3D volume"),
     "strange axis": ({"edit": axes_of("qyx")}, r"axis 'q' of type 'space'; take out all axes but t"),
     "strange type": ({"edit": axes_of("zyx", ["depth", "space", "space"])}, r"axis 'z' of type 'depth'; take out"),
-    "order x, y, z": ({"edit": axes_of("xyz")}, r"axes are in the order x,y,z; transpose it to t,c,z,y,x"),
-    "order c, t": (
-        {"axes": "tczyx", "edit": axes_of("ctzyx", ["channel", "time", *["space"] * 3])},
-        r"axes are in the order c,t,z,y,x; transpose",
-    ),
+    "an axis twice": ({"edit": axes_of("zyxx")}, r"axes are z,y,x,x, with one of them twice"),
     "too few axes": (
         {"axes": "czyx", "edit": axes_of("zyx")},
         r"3 axes \(z,y,x\) for arrays of 4 dimensions; correct",
