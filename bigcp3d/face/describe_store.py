@@ -147,9 +147,7 @@ def find_faults(image: ImageInfo) -> Iterator[str]:
     if image.dtype not in COMMON_DTYPES:
         yield f"unusual dtype {image.dtype}"
     for lower, upper in zip(image.levels, image.levels[1:], strict=False):
-        if any(b > a for a, b in zip(lower.shape, upper.shape, strict=True)):
-            yield f"level {upper.path!r} is larger than level {lower.path!r}, which comes before it"
-        elif lower.scale_um and upper.scale_um and not _scales_agree(lower, upper):
+        if lower.scale_um and upper.scale_um and not _scales_agree(lower, upper):
             yield f"scale and shape disagree between levels {lower.path!r} and {upper.path!r}"
 
 

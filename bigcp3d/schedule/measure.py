@@ -32,7 +32,7 @@ from bigcp3d.schedule.planning.request import Request
 from bigcp3d.schedule.running.events import Observer, Warned
 from bigcp3d.version import __version__
 from bigcp3d.work.analyse.blocks_read import BlocksRead
-from bigcp3d.work.analyse.measure import Measurement, measure_block, plan_measurement
+from bigcp3d.work.analyse.measure import Measurement, measure_block, plan_measurement, warn_of_unknown
 from bigcp3d.work.plan.plan import Plan
 from bigcp3d.work.run.work_dir import ONCE, WorkDir
 
@@ -130,6 +130,7 @@ def measure_on(
 
     with nullcontext(here) if machines is None else _compute_on_dask(what, machines) as compute:
         merged = [what.merge(told(compute(time))) for time in range(what.labels.times)]
+    warn_of_unknown(what.labels.path, sum(sums.unknown_vox for sums in merged))
     cells = MeasuredCells(_tabulate(what, merged, request.work_dir), what)
     if request.output is not None:
         cells.write(request.output)

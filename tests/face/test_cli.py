@@ -151,7 +151,7 @@ def sample(setting):
     if setting.option.switch is not None:
         return [setting.flag], setting.option.switch
     if setting.option.many:
-        return [setting.flag, "DAPI", setting.flag, "2"], ("DAPI", 2)
+        return [setting.flag, "DAPI", setting.flag, "2"], ("DAPI", "2")
     if setting.choices:
         return [setting.flag, setting.choices[-1]], setting.choices[-1]
     for kind, words, value in (
@@ -195,7 +195,7 @@ def test_segment_leaves_every_default_to_the_library(run, library):
 
 def test_a_channel_may_be_named(run, library):
     assert run(app, ["segment", "in.zarr", "--channel", "DAPI", "--channel", "0"]).exit_code == 0
-    assert library.calls[0][1]["channel"] == ("DAPI", 0)
+    assert library.calls[0][1]["channel"] == ("DAPI", "0")
 
 
 def test_a_run_reports_on_stderr_and_sums_up_in_one_line_on_stdout(run, library):

@@ -124,7 +124,8 @@ def read_transform(
                 f"{where}: it has a coordinate transformation of type {kind!r}, and only scale and translation can be "
                 "used; resample the image to an upright grid"
             )
-        values = _numbers(step, str(kind), axes, where)[-3:]
+        numbers = dict(zip(axes, _numbers(step, str(kind), axes, where), strict=True))
+        values = [numbers[name] for name in SPACE]
         if kind == "scale":
             stated = True
             scale = [a * b for a, b in zip(scale, values, strict=True)]
@@ -143,7 +144,11 @@ def describe_levels(
 ) -> dict[str, Any]:
     """The ``multiscales`` entry of what we write, in OME-Zarr 0.4 or 0.5; ``more`` are further keys of it."""
     unit = dict(zip(SPACE, units, strict=True))
-    lead = len(axes) - 3
+
+    def each(values: Sequence[float], rest: float) -> list[float]:
+        numbers = dict(zip(SPACE, values, strict=True))
+        return [numbers.get(name, rest) for name in axes]
+
     entry: dict[str, Any] = {
         "axes": [
             {"name": name, "type": AXIS_TYPES[name], **({"unit": unit[name]} if unit.get(name) else {})}
@@ -153,8 +158,8 @@ def describe_levels(
             {
                 "path": path,
                 "coordinateTransformations": [
-                    {"type": "scale", "scale": [1.0] * lead + list(scale)},
-                    {"type": "translation", "translation": [0.0] * lead + list(shift)},
+                    {"type": "scale", "scale": each(scale, 1.0)},
+                    {"type": "translation", "translation": each(shift, 0.0)},
                 ],
             }
             for path, scale, shift in levels

@@ -105,6 +105,11 @@ def choose_channels(settings: TrainSettings) -> tuple[int | str, ...]:
     return chosen
 
 
+def _is_name(channel: int | str) -> bool:
+    """Whether a channel was given by a name, and not by a number."""
+    return isinstance(channel, str) and not channel.removeprefix("#").isdecimal()
+
+
 def make_card(settings: TrainSettings, channels: Sequence[int | str]) -> ModelCard:
     """The card of the model: what the user leaves out is as in the card of ``start``, or else as in `STANDARD`."""
     start = settings.start
@@ -117,7 +122,7 @@ def make_card(settings: TrainSettings, channels: Sequence[int | str]) -> ModelCa
         "features": settings.features,
         "depth": settings.depth,
         "channels": len(channels),
-        "channel_names": tuple(map(str, channels)) if all(isinstance(c, str) for c in channels) else None,
+        "channel_names": tuple(map(str, channels)) if all(map(_is_name, channels)) else None,
         "patch": settings.prediction_patch,
         "margin": settings.margin,
         "low_percentile": low,

@@ -13,6 +13,7 @@ import zarr
 
 from bigcp3d.edge.image.image import open_image, open_labels
 from bigcp3d.edge.image.voxels import read_box
+from bigcp3d.edge.labels.check_target import check_target
 from bigcp3d.edge.labels.label_plan import plan_labels
 from bigcp3d.edge.labels.labels import create_labels, finish_labels, read_label_box, write_label_box
 from bigcp3d.errors import InputError, TargetError
@@ -178,9 +179,31 @@ def test_other_labels_and_keys_stay_in_the_list(stores, version, caplog):
     stores.write(path / "labels", attributes)
     write_all(plan_labels(image, None, "third", shard=(64, 64, 64)))
     after = stores.read(path / "labels")
-    assert (after["ome"] if version == "0.5" else after)["labels"] == ["first", "second", "third"]
+    assert (after["ome"] if version == "0.5" else after)["labels"] == ["dangling", "first", "second", "third"]
     assert after["theirs"] == {"kept": True}
     assert "dangling" in caplog.text
+
+
+@pytest.mark.parametrize(
+    ("kind", "message"),
+    [("array", "labels: this is a zarr . array, and a zarr . group is needed"),
+     ("other format", "labels: this is a zarr . group, and a zarr . group is needed"),
+     ("odd list", "its list of labels is 'cells', not a list of names")],
+)  # fmt: skip
+@pytest.mark.parametrize("version", ["0.4", "0.5"])
+def test_a_labels_group_that_cannot_take_them_is_refused_and_stays(stores, version, kind, message):
+    path = stores.image(version)
+    own, other = (2, 3) if version == "0.4" else (3, 2)
+    if kind == "array":
+        zarr.create_array(path / "labels", shape=(2, 2), dtype="u1", zarr_format=own)
+    else:
+        group = zarr.create_group(path / "labels", zarr_format=other if kind == "other format" else own)
+        group.attrs["labels"] = "cells" if kind == "odd list" else ["old"]
+    before = {file: file.read_bytes() for file in path.rglob("*") if file.is_file()}
+    target = plan_labels(open_image(path), None, "cells", shard=(64, 64, 64))
+    with pytest.raises(TargetError, match=message):
+        check_target(target, overwrite=True)
+    assert {file: file.read_bytes() for file in path.rglob("*") if file.is_file()} == before
 
 
 def test_a_list_without_a_version_gets_one(stores):

@@ -16,7 +16,7 @@ DONE = SimpleNamespace(labels="a.zarr/labels/cells", came=3, same=1, gone=2, sta
     ("options", "meant"),
     [
         ("--diameter 8 --foreground 0.4", {"diameter_um": 8.0, "foreground": 0.4, "executor": "dask"}),
-        ("--serial --channel 1 --radius 5", {"executor": "serial", "channel": (1,), "radius_vox": 5.0}),
+        ("--serial --channel 1 --radius 5", {"executor": "serial", "channel": ("1",), "radius_vox": 5.0}),
     ],
 )
 def test_every_option_is_an_argument_of_the_library(options, meant, monkeypatch):
