@@ -84,7 +84,7 @@ class Found:
     @property
     def size(self) -> float:
         """Diameter of the typical cell over the expected one."""
-        return (self.median_vox / self.ball_vox) ** (1 / 3)
+        return math.cbrt(self.median_vox / self.ball_vox)
 
     @property
     def ball_vox(self) -> float:
