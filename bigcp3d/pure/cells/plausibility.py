@@ -116,8 +116,8 @@ def measure_cells(sums: Sums, keep: NDArray[np.bool_], removed: Mapping[str, int
     }
 
 
-MOST_PATH_ERROR = 0.27
-"""Mean path error up to which the flow fits; right settings have 0.05 to 0.25, a wrong model 0.4 to 1."""
+MOST_PATH_ERROR = 0.3
+"""Mean path error up to which the flow fits; right settings gave 0.08 to 0.26, a wrong model 0.4 to 0.9."""
 
 SIZES = (0.6, 1.6)
 """Diameter of the typical cell over the expected one."""
@@ -131,7 +131,7 @@ MOST_REMOVED = 0.5
 LEAST_FILL = 0.75
 """Median volume of the cells over that of their ellipsoid."""
 
-LEAST_FOREGROUND = 0.86
+LEAST_FOREGROUND = 0.87
 """Mean predicted foreground of the cells."""
 
 MOST_UNASSIGNED = 0.01
