@@ -46,7 +46,8 @@ class Found:
     volume_vox, foreground_vox, assigned_vox : int
         Voxels of the region; those that are foreground; those of them whose paths end within reach.
     path_squares : int
-        How badly the flow points to where the paths end (`bigcp3d.pure.track.path_error`), summed over assigned voxels.
+        How badly the flow points to where the paths end (`bigcp3d.pure.track.path_error`), summed over assigned voxels;
+        0 where flow is not "tanh".
     cells, whole : int
         Cells that are kept; those of them that the volume's border does not cut.
     removed : dict of str to int

@@ -73,13 +73,10 @@ def test_an_empty_volume_has_no_cells_and_nothing_else() -> None:
     assert kinds(Found(20.0, 1000, 0, 0, 0)) == ["no cells"]
 
 
-@pytest.mark.parametrize("representation", ["tanh", "heat"])
-def test_flow_that_points_to_the_end_has_no_error(representation: str) -> None:
+def test_flow_that_points_to_the_end_has_no_error() -> None:
     offsets = np.random.default_rng(1).integers(-9, 10, (3, 4, 5, 6), np.int8)
-    way = offsets.astype(float)
-    straight = np.tanh(way / 4) if representation == "tanh" else way / np.maximum(1, np.linalg.norm(way, axis=0))
-    flow = np.rint(UNIT * straight).astype(np.int8)
-    how = {"representation": representation, "scale_vox": 4.0}
+    flow = np.rint(UNIT * np.tanh(offsets / 4)).astype(np.int8)
+    how = {"representation": "tanh", "scale_vox": 4.0}
     assert path_squares(flow, offsets, **how) == 0
     flow[1, 2, 2, 2] += 3
     assert path_squares(flow, offsets, **how) == 9
