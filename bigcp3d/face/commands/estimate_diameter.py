@@ -9,7 +9,6 @@ import typer
 
 from bigcp3d.face import options as o
 from bigcp3d.face.exit_codes import set_up_logging
-from bigcp3d.pure.plural import count
 from bigcp3d.schedule.planning.request import Request
 
 if TYPE_CHECKING:
@@ -41,7 +40,6 @@ def describe_estimate(found: Estimate, source: str, model: str) -> str:
     """The estimate, its spread, and the command that uses it."""
     unit, option = ("micrometres", "--diameter") if found.in_um else ("voxels", "--diameter-voxels")
     return (
-        f"about {found.diameter:.3g} {unit} (10 to 90 % of {count(found.cells, 'cell')}: {found.low:.3g} to "
-        f"{found.high:.3g})\n"
+        f"about {found.diameter:.3g} {unit} (10 to 90 % of {found.cells} cells: {found.low:.3g} to {found.high:.3g})\n"
         f"bigcp3d segment {source} --model {model} {option} {found.diameter:.3g}"
     )

@@ -24,7 +24,6 @@ from bigcp3d.face.pictures.planes_picture import draw, read_planes
 from bigcp3d.face.progress.progress import describe_summary, watching
 from bigcp3d.face.report.write import ReportWriter
 from bigcp3d.pure.boxes import Box, Vec3
-from bigcp3d.pure.plural import count
 from bigcp3d.pure.tissue.tissue_settings import Tissue
 from bigcp3d.schedule.segment import plan_segmentation, segment
 from bigcp3d.work.analyse.evaluate import Evaluation, evaluate
@@ -107,8 +106,7 @@ def run_demo(demo: Demo, *, quiet: bool, say: Callable[[str], None]) -> Evaluati
     (demo.folder / MARKER).write_text(json.dumps(dict(evaluation), indent=2) + "\n")
     picture = demo.folder / "picture.png"
     planes = read_planes(open_image(demo.tissue), open_labels(demo.tissue, NAME), open_labels(demo.tissue, "truth"))
-    shown = (count(summary.cells, "cell"), count(summary.blocks, "block"), count(demo.workers, "worker"))
-    draw(planes, picture, f"bigcp3d demo: {', '.join(shown)}")
+    draw(planes, picture, f"bigcp3d demo: {summary.cells} cells, {summary.blocks} blocks, {demo.workers} workers")
     if demo.check:
         say(check_against_serial(demo))
     say(f"picture: {picture}")

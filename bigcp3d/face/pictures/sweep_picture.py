@@ -17,7 +17,6 @@ from numpy.typing import NDArray
 from bigcp3d.edge.image.voxels import read_box
 from bigcp3d.face.pictures.plane_drawing import plane_of
 from bigcp3d.face.pictures.planes_picture import draw_rows, outline
-from bigcp3d.pure.plural import count
 
 if TYPE_CHECKING:
     from bigcp3d.schedule.sweep import Sweep
@@ -40,7 +39,7 @@ class Tile:
 def name_trial(trial: Trial) -> str:
     """A trial's settings, its cells and its scores, in a line."""
     words = [f"{name.removesuffix('_vox').replace('_', ' ')} {value:g}" for name, value in trial.settings.items()]
-    found = [count(trial.cells, "cell")]
+    found = [f"{trial.cells} cells"]
     if trial.scores:
         numbers = {"Dice": trial.scores["mean_dice"], "AP50": trial.scores["ap50"]}
         found += [f"{name} {value:.3f}" for name, value in numbers.items() if value is not None]

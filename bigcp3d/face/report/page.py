@@ -46,6 +46,7 @@ def context(facts: Facts) -> dict[str, Any]:
         "title": _title(facts),
         "subtitle": _subtitle(facts),
         "figures": list(_figures(facts)),
+        "oddities": [text[:1].upper() + text[1:] for text in map(str, facts.run.get("oddities") or ())],
         "warnings": list(_warnings(facts)),
         "slices_text": _slices_text(facts),
         "planes": plane_cards(facts),
@@ -99,7 +100,6 @@ def _figures(facts: Facts) -> Iterator[tuple[str, str, str]]:
 
 
 def _warnings(facts: Facts) -> Iterator[str]:
-    yield from (f"Look closer: {oddity}." for oddity in facts.run.get("oddities") or ())
     if not facts.run:
         yield "These labels do not say that bigcp3d made them, so filters, time and parameters are unknown."
     if (bad := int(facts.run.get("nonfinite_vox") or 0)) > 0:

@@ -151,8 +151,8 @@ def test_numbers_equal_those_counted_on_all_voxels(run, page):
     largest = volumes.max()
     assert f"{largest * 0.25:,.0f} µm³, {largest:,} voxels" in page.text
     assert [row for row in ("predict", "track", "cluster", "label") if row not in page.words] == []
-    assert [w for w in page.words if w.startswith("Look closer:")] == [f"Look closer: {o}." for o in summary.oddities]
-    assert summary.oddities, "the random model gives odd cells"
+    assert page.words.count("Look closer.") == len(summary.oddities) > 0, "the random model gives odd cells"
+    assert all(f"{oddity[1:]}." in " ".join(page.words) for oddity in summary.oddities)
     assert page.number("foreground unassigned") == f"{summary.unassigned_vox / summary.foreground_vox:.2%}"
 
 
