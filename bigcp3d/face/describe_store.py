@@ -26,6 +26,7 @@ from bigcp3d.face.describe_plan import describe_plan, format_size
 from bigcp3d.face.progress.block_bar import block_bar
 from bigcp3d.face.progress.pace import format_count
 from bigcp3d.pure.memory import format_bytes
+from bigcp3d.pure.plural import count
 from bigcp3d.schedule.planning.request import AS_IS
 from bigcp3d.work.analyse.blocks_read import BlocksRead
 
@@ -45,13 +46,13 @@ def describe_image(path: str | Path, *, plan: bool = False) -> str:
     image = open_image(path)
     voxels = math.prod(image.levels[0].shape)
     size_bytes = voxels * image.channels * image.times * np.dtype(image.dtype).itemsize
-    channels = _plural(image.channels, "channel")
+    channels = count(image.channels, "channel")
     if image.channel_names:
         channels += ": " + ", ".join(f"{i} {name}" for i, name in enumerate(image.channel_names))
     lines = [
         f"OME-Zarr {image.version} (zarr {image.zarr_format}), axes {','.join(image.axes)}, {image.dtype}",
         f"{format_count(voxels, 'voxel')} a channel and time, {format_bytes(size_bytes)} uncompressed at level 0",
-        f"{_plural(image.times, 'time')}, {channels}",
+        f"{count(image.times, 'time')}, {channels}",
     ]
     lines += [f"level {i}: {_describe_level(image, level)}" for i, level in enumerate(image.levels)]
     lines += _describe_labels(image)
@@ -70,7 +71,7 @@ def _describe_labels(image: ImageInfo) -> Iterator[str]:
             yield f"labels/{name}: cannot be read: {error}"
             continue
         made = _provenance(labels)
-        levels = _plural(len(labels.levels), "level")
+        levels = count(len(labels.levels), "level")
         table = ", a table in the store" if (root / "tables" / name).exists() else ""
         yield f"labels/{name}: {labels.dtype}, {levels}, {format_size(labels.levels[0].shape)}{made}{table}"
         shapes, others = ([level.shape for level in info.levels] for info in (labels, image))
@@ -91,7 +92,7 @@ def _provenance(labels: ImageInfo) -> str:
     if not made:
         return ""
     model = f", model {made['model']}" if made.get("model") else ""
-    cells = f", {made['cells']:,} cells" if isinstance(made.get("cells"), int) else ""
+    cells = f", {count(made['cells'], 'cell')}" if isinstance(made.get("cells"), int) else ""
     return f", by bigcp3d {made.get('version', '?')}{model}{cells}"
 
 
@@ -116,10 +117,6 @@ def describe_default_run(image: ImageInfo) -> list[str]:
     wanted = ("grid", "blocks", "memory", "disk")
     told = describe_plan(plan).splitlines()
     return [*lines, *(f"bigcp3d segment --diameter {AS_IS}: {line}" for line in told if line.startswith(wanted))]
-
-
-def _plural(count: int, noun: str) -> str:
-    return f"{count} {noun}" + ("s" if count != 1 else "")
 
 
 def _describe_level(image: ImageInfo, level: Level) -> str:

@@ -19,11 +19,13 @@ from numpy.typing import NDArray
 
 from bigcp3d.errors import InputError
 from bigcp3d.pure.boxes import BlockGrid, Box, Vec3, vec3
+from bigcp3d.pure.cells.plausibility import Found, measure_cells
 from bigcp3d.pure.group.cluster import Components, cluster_block
 from bigcp3d.pure.group.filters import Filters
 from bigcp3d.pure.group.objects import centroids, dense_ids, keep_objects, squared_flow_error
 from bigcp3d.pure.label.labelling import label_box
-from bigcp3d.pure.track.radius import closing_radius, path_reach, path_steps, smallest_volume
+from bigcp3d.pure.track.path_error import path_squares
+from bigcp3d.pure.track.radius import closing_radius, expected_diameter, path_reach, path_steps, smallest_volume
 from bigcp3d.pure.track.sinks import Sinks, collect_sinks
 from bigcp3d.pure.track.tracking import tile_shape, track
 from bigcp3d.pure.track.units import MAX_REACH, UNIT
@@ -131,6 +133,24 @@ def find_objects(
     around = box.grow(limits.reach + limits.radius).clip(shape)
     components = cluster_block(sinks, around, shape, radius=limits.radius)
     return Objects(maps, region, box, shape, limits, offsets, components)
+
+
+def find_in(objects: Objects, filters: Filters, *, representation: str, scale_vox: float) -> Found:
+    """What a run with these filters finds, for the check of plausibility (`bigcp3d.pure.cells.plausibility`).
+
+    ``representation`` and ``scale_vox`` say what flow means, as in a model's card.
+    """
+    sums, limits = objects.components.sums, objects.limits
+    keep, removed = keep_objects(sums, filters)
+    flow = objects.maps[(slice(1, None), *objects.box.slices(objects.region.start))]
+    return Found(
+        diameter_vox=expected_diameter(limits.reach),
+        volume_vox=objects.box.size,
+        foreground_vox=objects.foreground_vox,
+        assigned_vox=int(sums.count.sum()),
+        path_squares=path_squares(flow, objects.offsets, representation=representation, scale_vox=scale_vox),
+        **measure_cells(sums, keep, removed, objects.shape),
+    )
 
 
 def label_maps(

@@ -233,6 +233,8 @@ def _provenance(plan: Plan, request: Request, summary: Summary) -> dict[str, Any
             "foreground_vox": summary.foreground_vox,
             "nonfinite_vox": summary.nonfinite_vox,
             "run": sum_up_effort(summary.tasks, plan, summary.seconds).model_dump(mode="json"),
+            "oddities": summary.oddities,
+            "found": summary.found,
             "missing_chunks": summary.missing_chunks,
             "lost": [asdict(piece) for piece in read_lost(work, plan)],
         }

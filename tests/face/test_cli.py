@@ -324,7 +324,7 @@ def test_chunks_that_were_given_up_are_listed(run, library):
     )
     done = run(app, ["segment", "in.zarr", "--on-error", "skip"])
     assert done.exit_code == 0
-    assert "1 chunks could NOT BE READ" in done.stdout
+    assert "1 chunk could NOT BE READ" in done.stdout
     assert "could not be read, and is background: image, time 0" in done.stderr
 
 

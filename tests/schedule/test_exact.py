@@ -106,3 +106,17 @@ def test_tied_votes_of_working_voxels_do_not_depend_on_the_block(tissue_store, r
     expected, _ = labels_of(tissue_store, random_model, tmp_path / "whole.zarr", **settings)
     labels, _ = labels_of(tissue_store, random_model, tmp_path / "cut.zarr", block=(140, 60, 40), **settings)
     assert np.array_equal(labels, expected)
+
+
+@pytest.mark.parametrize(
+    "more", [{}, {"diameter_um": 3.0}, {"roi": "5:30,8:50,10:45"}], ids=["plain", "votes", "region"]
+)
+def test_what_is_odd_about_the_cells_does_not_depend_on_the_block(tissue_store, random_model, more, tmp_path):
+    one, *others = (
+        labels_of(tissue_store, random_model, tmp_path / f"{i}.zarr", block=block, **more)[1]
+        for i, block in enumerate([WHOLE, (17, 30, 26), (13, 31, 23)])
+    )
+    assert one.found[0]["path_squares"] > 0
+    assert one.oddities
+    for other in others:
+        assert (other.found, other.oddities) == (one.found, one.oddities)

@@ -51,6 +51,8 @@ def test_labels_are_registered_with_provenance_and_the_work_directory_goes(store
     assert said["version"] == bigcp3d.__version__
     assert len(said["model_sha256"]) == 64
     assert said["parameters"]["reach"] == 8
+    assert said["oddities"] == summary.oddities
+    assert said["found"] == summary.found
     assert said["cells"] == summary.cells == read_labels(store, "cells").max()
     assert sorted(p.name for p in store.parent.iterdir()) == ["image.zarr"]
 
@@ -279,7 +281,7 @@ def test_nan_and_infinities_count_as_the_lowest_intensity_and_are_reported(tmp_p
     bigcp3d.segment(tmp_path / "clean.zarr", model=random_model, **SERIAL)
     summary = bigcp3d.segment(tmp_path / "spoiled.zarr", model=random_model, on_event=events.append, **SERIAL)
     assert summary.nonfinite_vox == 3
-    assert any("3 voxels are NaN or infinite" in e.message for e in events if isinstance(e, Warned))
+    assert any("NaN or infinite in 3 voxels" in e.message for e in events if isinstance(e, Warned))
     assert summary.cells > 0
 
 
@@ -403,3 +405,20 @@ def test_the_plan_describes_itself_and_writes_nothing(store, random_model):
         assert word in text
     assert type(plan).model_validate_json(plan.model_dump_json()) == plan
     assert everything(store.parent) == before
+
+
+def test_cells_that_look_odd_are_warned_of_and_usual_ones_are_not(store):
+    def run(**settings) -> tuple[list[str], bigcp3d.Summary]:
+        events = []
+        summary = bigcp3d.segment(
+            store, model="nuclei", executor="serial", overwrite=True, on_event=events.append, **settings
+        )
+        return [event.kind for event in events if isinstance(event, Warned)], summary
+
+    kinds, summary = run(diameter_um=14.0)
+    assert (kinds, summary.oddities) == ([], [])
+    assert summary.cells > 5  # control
+    kinds, summary = run(diameter_um=35.0)
+    assert "size" in kinds
+    assert "times the expected diameter" in " ".join(summary.oddities)
+    assert [each["cells"] for each in summary.found] == [summary.cells]

@@ -9,6 +9,7 @@ import typer
 
 from bigcp3d.face import options as o
 from bigcp3d.face.exit_codes import set_up_logging
+from bigcp3d.pure.plural import count
 from bigcp3d.schedule.planning.measure_request import MeasureRequest
 
 if TYPE_CHECKING:
@@ -50,6 +51,6 @@ def describe_cells(cells: MeasuredCells, output: str) -> str:
     low, middle, high = np.percentile(cells.columns[f"equivalent_diameter_{unit}"].astype(float), [10, 50, 90])
     word = "micrometres" if unit == "um" else "voxels"
     return (
-        f"{where}: {len(cells):,} cells, {int(whole.sum()):,} of them whole; {len(cells.columns)} columns; "
+        f"{where}: {count(len(cells), 'cell')}, {int(whole.sum()):,} of them whole; {len(cells.columns)} columns; "
         f"diameter {middle:.3g} {word} (median; 10 to 90 %: {low:.3g} to {high:.3g})"
     )

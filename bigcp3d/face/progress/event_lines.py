@@ -19,10 +19,11 @@ progress    pass, blocks_done, blocks, voxels_done, voxels, voxels_per_second, s
             run_fraction (0 to 1, never less than before), run_seconds_left (null while unknown);
             at most one a second and pass, and one when it is complete
 failed      pass, t, block, error: a block failed after its retries
-warning     message
+warning     message, kind: what is odd about the cells ("crooked flow", "size", ...), "" for any other warning
 report      path: the report was written
 finished    cells, labels, removed (by filter), unassigned_vox, foreground_vox, nonfinite_vox, blocks, voxels, seconds,
-            pass_seconds (over all workers), lost, missing_chunks
+            pass_seconds (over all workers), lost, missing_chunks, oddities (as in the warnings), found (for each time
+            point, the numbers from which the oddities follow)
 error       kind, message, exit_code: an error, a bug or Ctrl-C ended the run; the last line
 ==========  ==========================================================================================================
 """
@@ -61,7 +62,7 @@ from bigcp3d.work.plan.expected_time import wall_seconds
 EVERY_S = 1.0
 SUMMARY_FIELDS = (
     "cells", "labels", "removed", "unassigned_vox", "foreground_vox", "nonfinite_vox", "blocks", "voxels", "seconds",
-    "pass_seconds", "lost", "missing_chunks",
+    "pass_seconds", "lost", "missing_chunks", "oddities", "found",
 )  # fmt: skip
 
 
@@ -118,8 +119,8 @@ class EventLines:
                 self._advance(event)
             case BlockFailed(name, when, index, error):
                 self.write("failed", **{"pass": name}, t=when, block=index, error=error)
-            case Warned(message):
-                self.write("warning", message=message)
+            case Warned(message, kind):
+                self.write("warning", message=message, kind=kind)
             case ReportWritten(path):
                 self.write("report", path=path)
             case RunFinished(summary):

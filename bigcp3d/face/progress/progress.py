@@ -20,6 +20,7 @@ from rich.text import Text
 from bigcp3d.face.progress.pace import Pace, format_count, format_time
 from bigcp3d.face.progress.run_pace import RunPace
 from bigcp3d.face.progress.way_and_time import describe_time, describe_way
+from bigcp3d.pure.plural import count
 from bigcp3d.schedule.running.events import (
     BlockDone,
     BlockFailed,
@@ -143,7 +144,7 @@ def describe_guess(guess: Guess) -> Iterator[str]:
 
 def describe_cluster(dashboard: str, workers: int) -> Text:
     """The cluster in a line. Terminals that know links make the address one."""
-    line = Text(f"Dask cluster with {workers} worker{'s' if workers != 1 else ''}")
+    line = Text(f"Dask cluster with {count(workers, 'worker')}")
     if dashboard:
         line.append("; dashboard: ").append(dashboard, style=f"link {dashboard}")
     return line
@@ -185,17 +186,19 @@ def watching(quiet: bool = False, console: Console | None = None) -> Iterator[Ob
 
 def describe_summary(summary: Summary) -> str:
     """A run in one line: its cells, their labels, what the filters removed, size and speed."""
-    words = [f"{summary.cells:,} cells in {summary.labels}"]
-    words += [f"{count:,} removed ({name})" for name, count in summary.removed.items() if count]
+    words = [f"{count(summary.cells, 'cell')} in {summary.labels}"]
+    words += [f"{number:,} removed ({name})" for name, number in summary.removed.items() if number]
+    if summary.oddities:
+        words.append(f"the cells look ODD in {count(len(summary.oddities), 'way')} (see the warnings, or the report)")
     if summary.unassigned_vox:
         words.append(f"{summary.unassigned_vox / max(1, summary.foreground_vox):.2%} of the foreground unassigned")
     if summary.nonfinite_vox:
-        words.append(f"{summary.nonfinite_vox:,} NaN or infinite voxels taken as the lowest intensity")
+        words.append(f"{count(summary.nonfinite_vox, 'NaN or infinite voxel')} taken as the lowest intensity")
     speed = format_count(summary.voxels / max(summary.seconds, 1e-9), "voxel/s")
-    size = f"{format_count(summary.voxels, 'voxel')} in {summary.blocks:,} blocks"
+    size = f"{format_count(summary.voxels, 'voxel')} in {count(summary.blocks, 'block')}"
     words.append(f"{size} took {format_time(summary.seconds)} ({speed})")
     if summary.missing_chunks:
-        words.append(f"{summary.missing_chunks:,} chunks not in the store")
+        words.append(f"{count(summary.missing_chunks, 'chunk')} not in the store")
     if summary.lost:
-        words.append(f"{len(summary.lost):,} chunks could NOT BE READ and are background")
+        words.append(f"{count(len(summary.lost), 'chunk')} could NOT BE READ, now background")
     return "; ".join(words)

@@ -11,6 +11,7 @@ from bigcp3d.face.report.facts import Facts
 from bigcp3d.face.report.pictures import draw_view
 from bigcp3d.face.report.views import AXES, View, cell_planes, contrast_of, middle_planes, round_length
 from bigcp3d.pure.cells.cell_summary import CellRows
+from bigcp3d.pure.plural import count
 
 PLANE_BYTES, CARD_BYTES = 350_000, 6_000
 """Most bytes of the image or the outlines of a picture; 3 planes and 3 slices of each of 35 cells stay below 4.5 MB."""
@@ -34,11 +35,12 @@ def plane_cards(facts: Facts) -> list[dict[str, Any]]:
         cells = len(np.unique(view.labels[view.labels > 0]))
         down, right = (a for k, a in enumerate(AXES) if k != view.axis)
         zoom = 2 if scale * min(view.pixel) < 3 else 4
-        alt = f"Slice across {AXES[view.axis]} at {view.name}: image in grey, outlines of {cells:,} cells in colour."
+        lines = f"outlines of {count(cells, 'cell')} in colour"
+        alt = f"Slice across {AXES[view.axis]} at {view.name}: image in grey, {lines}."
         card = _show(view, shown, scale, alt, zoom=zoom, limit=PLANE_BYTES)
         height, width = view.labels.shape
         where = f"{view.name}. {down} points down, {right} to the right"
-        cards.append({**card, "caption": f"{where}, {height} × {width} voxels, {cells:,} cells."})
+        cards.append({**card, "caption": f"{where}, {height} × {width} voxels, {count(cells, 'cell')}."})
     return cards
 
 
@@ -71,8 +73,8 @@ def _cell_card(facts: Facts, rows: CellRows, row: int, why: str | None) -> dict[
 def describe_volume(facts: Facts, voxels: int) -> str:
     """A volume in cubic micrometres and voxels."""
     if facts.voxel_um3 is None:
-        return f"{voxels:,} voxels"
-    return f"{format_um3(voxels * facts.voxel_um3)} µm³, {voxels:,} voxels"
+        return count(voxels, "voxel")
+    return f"{format_um3(voxels * facts.voxel_um3)} µm³, {count(voxels, 'voxel')}"
 
 
 def format_um3(value: float) -> str:

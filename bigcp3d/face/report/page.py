@@ -15,6 +15,7 @@ from bigcp3d.face.report.cards import cell_cards, describe_volume, format_um3, p
 from bigcp3d.face.report.facts import Facts
 from bigcp3d.face.report.plots import colour_of, plot_volumes, plot_workers
 from bigcp3d.pure.memory import format_bytes
+from bigcp3d.pure.plural import count
 from bigcp3d.version import __version__
 from bigcp3d.work.run.run_costs import PassEffort, RunEffort, WorkerEffort
 
@@ -45,6 +46,7 @@ def context(facts: Facts) -> dict[str, Any]:
         "title": _title(facts),
         "subtitle": _subtitle(facts),
         "figures": list(_figures(facts)),
+        "oddities": [text[:1].upper() + text[1:] for text in map(str, facts.run.get("oddities") or ())],
         "warnings": list(_warnings(facts)),
         "slices_text": _slices_text(facts),
         "planes": plane_cards(facts),
@@ -62,7 +64,7 @@ def context(facts: Facts) -> dict[str, Any]:
 def _title(facts: Facts) -> str:
     over = f" over {len(facts.times)} time points" if len(facts.times) > 1 else ""
     path = Path(facts.source.labels.path)
-    return f"{facts.digest.cells:,} cells{over} in {path.parent.parent.name}, labels {path.name}"
+    return f"{count(facts.digest.cells, 'cell')}{over} in {path.parent.parent.name}, labels {path.name}"
 
 
 def _subtitle(facts: Facts) -> str:
@@ -101,7 +103,7 @@ def _warnings(facts: Facts) -> Iterator[str]:
     if not facts.run:
         yield "These labels do not say that bigcp3d made them, so filters, time and parameters are unknown."
     if (bad := int(facts.run.get("nonfinite_vox") or 0)) > 0:
-        yield f"{bad:,} voxels of the image are NaN or infinite and counted as the lowest intensity."
+        yield f"NaN or infinite in the image: {count(bad, 'voxel')}, counted as the lowest intensity."
     if facts.run.get("scale_um"):
         yield "Micrometres are computed from the voxel size that was given (--scale), not from what the store says."
     if facts.source.image is None:
@@ -128,18 +130,18 @@ def _volumes(facts: Facts) -> dict[str, str]:
     plot = plot_volumes(digest.edges * factor, digest.counts, digest.median["volume"] * factor, unit)
     return {
         "volumes": Markup(plot),
-        "volumes_text": f"Volumes of all {digest.cells:,} cells, with those that the border cuts. Smallest: {small}. "
-        f"Largest: {large}.",
+        "volumes_text": f"Volumes of {count(digest.cells, 'cell')}, with those that the border cuts. "
+        f"Smallest: {small}. Largest: {large}.",
     }
 
 
 def _removed(facts: Facts) -> Iterator[tuple[str, str, str]]:
     """Each filter, its limit in words, and how many cells it removed."""
     filters = facts.parameters.get("filters") or {}
-    for name, count in dict(facts.run.get("removed") or {}).items():
+    for name, number in dict(facts.run.get("removed") or {}).items():
         key, words = LIMITS.get(name, ("", ""))
         limit = filters.get(key)
-        yield name, words.format(limit) if limit is not None else "", f"{int(count):,}"
+        yield name, words.format(limit) if limit is not None else "", f"{int(number):,}"
 
 
 def _unassigned(facts: Facts) -> str:

@@ -10,6 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from bigcp3d.face.progress.pace import format_count, format_time
+from bigcp3d.pure.plural import count
 from bigcp3d.work.run.run_costs import RunEffort
 
 PASS_COLOURS = {
@@ -102,15 +103,15 @@ def log_ticks(low: float, high: float) -> list[float]:
 def plot_volumes(edges: NDArray[np.float64], counts: NDArray[np.int64], median: float, unit: str) -> str:
     """The histogram of volumes, with the median."""
     cells, most = int(counts.sum()), int(counts.max(initial=1))
-    title = f"Volumes of {cells:,} cells, from {edges[0]:.4g} to {edges[-1]:.4g} {unit}; median {median:.4g}"
+    title = f"Volumes of {count(cells, 'cell')}, from {edges[0]:.4g} to {edges[-1]:.4g} {unit}; median {median:.4g}"
     plot = Plot(title, f"volume ({unit}, logarithmic)", "cells", (edges[0], edges[-1]), (0, most * 1.05), x_log=True)
-    for low, high, count in zip(edges, edges[1:], counts.tolist(), strict=False):
-        if count:
-            x, y = plot.x(low), plot.y(count)
+    for low, high, number in zip(edges, edges[1:], counts.tolist(), strict=False):
+        if number:
+            x, y = plot.x(low), plot.y(number)
             size = f'width="{max(plot.x(high) - x - 1, 0.5):.1f}" height="{plot.y(0) - y:.1f}"'
             plot.marks.append(
                 f'<rect class="bar" x="{x:.1f}" y="{y:.1f}" {size}>'
-                f"<title>{count:,} cells of {low:.4g} to {high:.4g} {unit}</title></rect>"
+                f"<title>{count(number, 'cell')} of {low:.4g} to {high:.4g} {unit}</title></rect>"
             )
     if edges[0] <= median <= edges[-1]:
         x = plot.x(median)

@@ -17,6 +17,11 @@ def path_reach(radius_vox: float) -> int:
     return math.ceil(3 * radius_vox)
 
 
+def expected_diameter(reach_vox: int) -> float:
+    """Diameter of the cells for which paths reach so far, in voxels, less than 0.7 too much."""
+    return 2 / 3 * reach_vox
+
+
 def path_steps(radius_vox: float) -> int:
     """Most steps of a path."""
     return max(50, math.ceil(10 * radius_vox))

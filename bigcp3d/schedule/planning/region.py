@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import math
 import re
 from collections.abc import Sequence
@@ -17,6 +18,8 @@ from bigcp3d.pure.grid import Factors
 
 Ends = Sequence[tuple[float | None, float | None]]
 
+log = logging.getLogger(__name__)
+
 ROI_FORM = "write Z0:Z1,Y0:Y1,X0:X1 in voxels of level 0, such as 0:64,100:228,:, with um at its end for micrometres"
 
 
@@ -24,7 +27,8 @@ def find_region(roi: str | Ends | None, image: ImageInfo, scale_um: Float3 | Non
     """A region of interest as a box of voxels of level 0; None if it is the whole image.
 
     Ends are half open and may be left out. Micrometres include the image's translation, and a voxel belongs to the
-    region if its centre does. ``scale_um`` replaces the image's voxel size.
+    region if its centre does. Ends beyond the image are cut, with a warning. ``scale_um`` replaces the image's voxel
+    size.
     """
     if roi is None:
         return None
@@ -37,7 +41,8 @@ def find_region(roi: str | Ends | None, image: ImageInfo, scale_um: Float3 | Non
             f"{image.path} does not say its voxel size, which a region in micrometres needs; give --scale, or --roi in "
             "voxels"
         )
-    start, stop = [], []
+    start, stop, beyond = [], [], []
+    slack = 1 if micrometres else 0  # micrometres are rounded up to voxels
     for axis, (low, high) in enumerate(ends):
         size = level.shape[axis]
         if micrometres and level.scale_um is not None:
@@ -45,10 +50,19 @@ def find_region(roi: str | Ends | None, image: ImageInfo, scale_um: Float3 | Non
             low, high = (None if end is None else math.ceil((end - origin) / scale) for end in (low, high))
         start.append(0 if low is None else max(0, int(low)))
         stop.append(size if high is None else min(size, int(high)))
+        low, high = 0 if low is None else low, size if high is None else high
+        if min(low, size - high) < -slack:
+            beyond.append(f"{'zyx'[axis]} {low:g}:{high:g}")
     box = Box(vec3(start), vec3(stop))
     if box.empty:
         raise InputError(
             f"{image.path}: found the region {roi!r}, which holds no voxel of {level.shape} (z, y, x); {ROI_FORM}"
+        )
+    if beyond:
+        cut = ",".join(f"{a}:{b}" for a, b in zip(box.start, box.stop, strict=True))
+        log.warning(
+            "%s: the region reaches beyond the volume of %s voxels (z, y, x), at %s; it is cut to %s (--roi)",
+            *(image.path, level.shape, ", ".join(beyond), cut),
         )
     return None if box == Box.of_shape(level.shape) else box
 

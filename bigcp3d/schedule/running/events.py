@@ -10,7 +10,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from bigcp3d.work.run.task_costs import TaskSpent
 
@@ -106,9 +106,13 @@ class BlockFailed(Event):
 
 @dataclass(frozen=True)
 class Warned(Event):
-    """Something that the user should know and that does not end the run."""
+    """Something that the user should know and that does not end the run.
+
+    ``kind`` is that of the `bigcp3d.pure.cells.plausibility.Finding` if the cells look odd, else empty.
+    """
 
     message: str
+    kind: str = ""
 
 
 @dataclass(frozen=True)
@@ -144,6 +148,10 @@ class Summary:
         Chunks of the input that could not be read and became background (``on_error="skip"``).
     missing_chunks : int
         Chunks of the image that are not in the store and were read as the fill value.
+    oddities : list of str
+        What is odd about the cells, with what to try (`bigcp3d.pure.cells.plausibility`); empty where nothing is.
+    found : list of dict
+        The numbers that were looked at, for each time point: the fields of `bigcp3d.pure.cells.plausibility.Found`.
     tasks : list of TaskSpent
         Time, worker and memory of each task, including those of earlier runs.
     """
@@ -161,6 +169,8 @@ class Summary:
     pass_seconds: dict[str, float]
     lost: list[str] = field(default_factory=list)
     missing_chunks: int = 0
+    oddities: list[str] = field(default_factory=list)
+    found: list[dict[str, Any]] = field(default_factory=list, repr=False)
     tasks: list[TaskSpent] = field(default_factory=list, repr=False)
 
 

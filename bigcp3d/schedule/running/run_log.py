@@ -2,13 +2,19 @@
 
 from __future__ import annotations
 
-from collections import Counter
-from collections.abc import Iterator
+import math
+from collections import Counter, defaultdict
+from collections.abc import Iterator, Mapping
 from contextlib import suppress
+from dataclasses import asdict
+from typing import Any
 
 from bigcp3d.edge.workdir.records import write_record
 from bigcp3d.errors import BigCP3DError, BlockError
 from bigcp3d.pure.boxes import Box, vec3
+from bigcp3d.pure.cells.plausibility import Finding, Found, find_oddities
+from bigcp3d.pure.plural import count
+from bigcp3d.pure.track.radius import expected_diameter
 from bigcp3d.schedule.running.events import BlockDone, BlockFailed, Observer, PassStarted, Summary, Warned
 from bigcp3d.schedule.running.serial import Failures
 from bigcp3d.schedule.running.tasks import Task, count_passes
@@ -21,6 +27,9 @@ from bigcp3d.work.run.work_dir import WorkDir
 TOTALS = ("cells", "unassigned_vox", "foreground_vox", "nonfinite_vox", "missing_chunks")
 """Counts of tasks that are added up for the summary."""
 
+FLOW = ("foreground_vox", "unassigned_vox", "path_squares")
+"""Counts of the ``track`` tasks of a time point, added up for the check of plausibility."""
+
 
 class RunLog:
     """Counts of one run."""
@@ -32,6 +41,8 @@ class RunLog:
         self.seconds: Counter[str] = Counter()
         self.done: Counter[str] = Counter()
         self.all: Counter[str] = Counter()
+        self.flow: dict[int, Counter[str]] = defaultdict(Counter)
+        self.cells: dict[int, dict[str, Any]] = {}
 
     def start(self, tasks: list[Task]) -> None:
         """Begin a phase."""
@@ -47,6 +58,10 @@ class RunLog:
         for key in TOTALS:
             self.totals[key] += counts.get(key, 0)
         self.removed.update(counts.get("removed", {}))
+        if name == "track":
+            self.flow[time].update({key: counts[key] for key in FLOW})
+        if name == "resolve":
+            self.cells[time] = counts["found"]
         ran = {"worker": counts.get("worker", ""), "gpu_peak_bytes": counts.get("gpu_peak_bytes", 0), "time": time}
         self.observe(BlockDone(name, index, task.voxels, counts["seconds"], self.done[name], self.all[name], **ran))
 
@@ -63,40 +78,65 @@ class RunLog:
 
     def summary(self, seconds: float) -> Summary:
         """The counts of the run. Sends warnings first."""
-        plan, times = self.plan, len(self.plan.where.times)
+        plan, times = self.plan, self.plan.where.times
         lost = [str(piece) for piece in read_lost(self.work, plan)]
         for warning in self._warnings(lost):
             self.observe(Warned(warning))
+        found = {time: self._found(time) for time in times}
+        oddities = list(describe_times({time: find_oddities(each) for time, each in found.items()}))
+        for oddity in oddities:
+            self.observe(Warned(oddity.text, oddity.kind))
         return Summary(
             labels=str(plan.output.target.path),
             name=plan.output.target.name,
             removed=dict(self.removed),
-            blocks=len(plan.grid.touching(plan.scope.tracked)) * times,
-            voxels=(plan.where.roi or Box.of_shape(plan.image_shape)).size * times,
+            blocks=len(plan.grid.touching(plan.scope.tracked)) * len(times),
+            voxels=(plan.where.roi or Box.of_shape(plan.image_shape)).size * len(times),
             seconds=seconds,
             pass_seconds=dict(self.seconds),
             lost=lost,
-            tasks=read_spent(self.work, plan.where.times),
+            oddities=[oddity.text for oddity in oddities],
+            found=[asdict(each) for each in found.values()],
+            tasks=read_spent(self.work, times),
             **{name: self.totals[name] for name in TOTALS},
         )
 
     def _warnings(self, lost: list[str]) -> Iterator[str]:
         totals = self.totals
         if totals["nonfinite_vox"]:
-            yield f"{totals['nonfinite_vox']} voxels are NaN or infinite and were read as the lowest intensity"
+            yield f"NaN or infinite in {count(totals['nonfinite_vox'], 'voxel')}: read as the lowest intensity"
         if totals["missing_chunks"]:
             yield (
-                f"{totals['missing_chunks']} chunks of the image are not in its store and were read as the fill value, "
-                "as Zarr defines; if none should be missing, the image is incomplete (--missing-chunks fail)"
+                f"missing from the store of the image: {count(totals['missing_chunks'], 'chunk')}, read as the fill "
+                "value, as Zarr defines; if none should be missing, the image is incomplete (--missing-chunks fail)"
             )
         if lost:
-            yield f"{len(lost)} chunks could not be read and are background: {'; '.join(lost[:5])}"
-        if totals["unassigned_vox"] > 0.01 * max(totals["foreground_vox"], 1):
-            yield (
-                f"{totals['unassigned_vox']} of {totals['foreground_vox']} foreground voxels stay unlabelled, as their "
-                f"paths are longer than {self.plan.tracking.reach} voxels: cells may be larger than expected; give "
-                "--diameter or a larger --radius"
-            )
+            yield f"{count(len(lost), 'chunk')} could not be read, now background: {'; '.join(lost[:5])}"
+
+    def _found(self, time: int) -> Found:
+        """What was found at a time point."""
+        flow, plan = self.flow[time], self.plan
+        return Found(
+            diameter_vox=expected_diameter(plan.tracking.reach),
+            volume_vox=round(plan.scope.wanted.size / math.prod(plan.output.label_factors)),
+            foreground_vox=flow["foreground_vox"],
+            assigned_vox=flow["foreground_vox"] - flow["unassigned_vox"],
+            path_squares=flow["path_squares"],
+            **self.cells[time],
+        )
+
+
+def describe_times(oddities: Mapping[int, list[Finding]]) -> Iterator[Finding]:
+    """Each kind of finding once: that of the first time point, and at how many more it is so."""
+    first: dict[str, tuple[int, Finding]] = {}
+    for time, findings in oddities.items():
+        for finding in findings:
+            first.setdefault(finding.kind, (time, finding))
+    for kind, (time, finding) in first.items():
+        number = sum(kind in [other.kind for other in findings] for findings in oddities.values())
+        where = f"time point {time}: " if len(oddities) > 1 else ""
+        more = f" (and so at {count(number - 1, 'more time point')})" if number > 1 else ""
+        yield Finding(kind, f"{where}{finding.text}{more}")
 
 
 def block_error(failures: Failures, plan: Plan) -> BigCP3DError:

@@ -28,6 +28,7 @@ from bigcp3d.pure.label.pooling_box import pool_read_box
 from bigcp3d.pure.label.vote import vote_labels
 from bigcp3d.pure.label.voting_box import voting_box
 from bigcp3d.pure.track.choose_tracker import choose_tracker
+from bigcp3d.pure.track.path_error import path_squares
 from bigcp3d.pure.track.sinks import INTENSITY_UNIT, Sinks, Sums, collect_sinks
 from bigcp3d.pure.track.units import UNASSIGNED
 from bigcp3d.work.passes.mask import read_mask
@@ -93,6 +94,12 @@ def track(run: Run, time: int, index: Vec3) -> Counts:
         "voxels": core.size,
         "foreground_vox": inside,
         "unassigned_vox": inside - int(sinks.sums.count.sum()),
+        "path_squares": path_squares(
+            maps[(slice(1, None), *core.slices(region.start))],
+            offsets,
+            representation=plan.prediction.representation,
+            scale_vox=plan.prediction.scale_vox,
+        ),
         "nonfinite_vox": count_nonfinite(run, time, core, raw, read),
         "missing_chunks": count_missing(run, time, core),
         "sinks": len(sinks.voxel),

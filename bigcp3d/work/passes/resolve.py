@@ -16,6 +16,7 @@ from numpy.typing import NDArray
 
 from bigcp3d.edge.workdir.tables import read_table, write_table
 from bigcp3d.pure.boxes import Vec3
+from bigcp3d.pure.cells.plausibility import measure_cells
 from bigcp3d.pure.group.cluster import Components
 from bigcp3d.pure.group.objects import (
     centroids,
@@ -91,6 +92,7 @@ def resolve(run: Run, time: int, index: Vec3) -> dict[str, Any]:
     run.dir.write_vector("ids", time, ids[objects] if len(ids) else ids)
     if plan.votes:
         run.dir.write_vector("object_ids", time, ids)
+    found = measure_cells(sums.take(seen), keep[seen], removed, plan.shape)
     order = np.flatnonzero(keep)[np.argsort(ids[keep])]
     sums = sums.take(order)
     write_table(
@@ -101,7 +103,7 @@ def resolve(run: Run, time: int, index: Vec3) -> dict[str, Any]:
         **({} if squares is None else {"flow_error": flow_errors(squares[order], sums)}),
         **sums.arrays(),
     )
-    return {"cells": int(keep.sum()), "removed": removed}
+    return {"cells": int(keep.sum()), "removed": removed, "found": found}
 
 
 def _add_up(run: Run, time: int, kind: str, column: str, blocks: Iterable[Vec3], n: int) -> NDArray[np.int64]:

@@ -9,6 +9,7 @@ from pathlib import Path
 from bigcp3d.edge.image.image import open_image, open_labels
 from bigcp3d.edge.models.model_card import ModelCard
 from bigcp3d.pure.boxes import Box, Vec3
+from bigcp3d.pure.plural import count
 from bigcp3d.work.train.samples import Look, NoiseSource, Source, TissueSource, VolumeSource, open_source
 from bigcp3d.work.train.settings import TrainSettings
 
@@ -86,6 +87,6 @@ def part_of(shape: Vec3, holdout_x: float, *, held_out: bool) -> Box:
 
 def _describe(name: str, source: VolumeSource) -> str:
     return (
-        f"{Path(name).name}: {len(source.cells.ids)} cells in {source.part.start} to {source.part.stop}, "
+        f"{Path(name).name}: {count(len(source.cells.ids), 'cell')} in {source.part.start} to {source.part.stop}, "
         f"factors {tuple(round(f, 6) for f in source.factors)}, values {source.ranges}"
     )

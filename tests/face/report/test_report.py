@@ -143,7 +143,7 @@ def test_numbers_equal_those_counted_on_all_voxels(run, page):
     assert page.number("cells") == f"{len(ids):,}" == f"{summary.cells:,}"
     assert page.number("median volume") == f"{np.median(volumes) * 0.25:.3g} µm³"
     assert page.number("labelled") == f"{np.count_nonzero(labels) / labels.size:.1%}"
-    bars = re.findall(r"<title>([\d,]+) cells of ", page.text)
+    bars = re.findall(r"<title>([\d,]+) cells? of ", page.text)
     assert sum(int(bar.replace(",", "")) for bar in bars) == len(ids)
     for name, count in summary.removed.items():
         at = page.words.index(name)
@@ -151,6 +151,8 @@ def test_numbers_equal_those_counted_on_all_voxels(run, page):
     largest = volumes.max()
     assert f"{largest * 0.25:,.0f} µm³, {largest:,} voxels" in page.text
     assert [row for row in ("predict", "track", "cluster", "label") if row not in page.words] == []
+    assert page.words.count("Look closer.") == len(summary.oddities) > 0, "the random model gives odd cells"
+    assert all(f"{oddity[1:]}." in " ".join(page.words) for oddity in summary.oddities)
     assert page.number("foreground unassigned") == f"{summary.unassigned_vox / summary.foreground_vox:.2%}"
 
 

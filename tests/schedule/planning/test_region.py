@@ -56,6 +56,16 @@ def test_the_whole_region_changes_nothing(tissue_store, random_model, tmp_path):
     assert case.plan(roi="0:34,:,:").key == case.plan().key
 
 
+def test_a_region_beyond_the_volume_is_cut_with_a_warning(tissue_store, random_model, tmp_path, caplog):
+    case = Case(tissue_store, random_model, tmp_path)
+    expected = case.plan(roi="5:34,8:50,10:51").key
+    assert not caplog.records, "control: a region that fits gives no warning"
+    assert case.plan(roi="5:100,8:50,10:60").key == expected
+    (record,) = caplog.records
+    assert "beyond the volume of (34, 60, 51) voxels" in record.message
+    assert "at z 5:100, x 10:60; it is cut to 5:34,8:50,10:51 (--roi)" in record.message
+
+
 @pytest.mark.parametrize("diameter_um", [None, 3.0])
 def test_a_region_does_not_depend_on_the_block(tissue_store, random_model, tmp_path, diameter_um):
     settings = {**ERROR, "roi": REGIONS[0], "diameter_um": diameter_um}

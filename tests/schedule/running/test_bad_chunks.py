@@ -206,7 +206,7 @@ def test_missing_chunks_are_the_fill_value_and_counted_or_refused(small_sample, 
         case.store, **case.settings, output=case.folder / "f.zarr", work_dir=case.work, on_event=events.append
     )
     assert summary.missing_chunks == 2
-    assert any("2 chunks of the image are not in its store" in e.message for e in events if isinstance(e, Warned))
+    assert any("missing from the store of the image: 2 chunks" in e.message for e in events if isinstance(e, Warned))
     filled = read_labels(case.folder / "f.zarr", "cells")
     assert not np.array_equal(filled, expected)
     assert np.array_equal(filled, case.segment("one.zarr", **WHOLE))

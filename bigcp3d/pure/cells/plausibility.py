@@ -1,0 +1,203 @@
+"""Whether what a run found looks like cells: a few numbers, and a sentence about each that is odd.
+
+A wrong model, channel or diameter gives labels too, so the numbers are compared with those that cells give. Every
+number follows from sums over whole objects or over voxels. So none depends on blocks, and a crop in memory gives them
+as well.
+
+Invariant: the check changes no label. `tests.benchmarks.plausibility` shows how often it warns of right and of wrong
+settings.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, field
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from bigcp3d.pure.boxes import Vec3
+from bigcp3d.pure.group.objects import ellipsoid_fill
+from bigcp3d.pure.track.sinks import Sums
+from bigcp3d.pure.track.units import UNIT
+
+FEW_CELLS = 5
+"""If fewer cells are whole, those that the border cuts count as well."""
+
+
+@dataclass(frozen=True)
+class Finding:
+    """One thing that is odd: a word for programs (``kind``), and a sentence with the numbers and what to try."""
+
+    kind: str
+    text: str
+
+
+@dataclass(frozen=True)
+class Found:
+    """What a run found at one time point, or in a crop; volumes are in working voxels.
+
+    Attributes
+    ----------
+    diameter_vox : float
+        Diameter of the cells that the model looks for.
+    volume_vox, foreground_vox, assigned_vox : int
+        Voxels of the region; those that are foreground; those of them whose paths end within reach.
+    path_squares : int
+        How badly the flow points to where the paths end (`bigcp3d.pure.track.path_error`), summed over assigned voxels;
+        0 where flow is not "tanh".
+    cells, whole : int
+        Cells that are kept; those of them that the volume's border does not cut.
+    removed : dict of str to int
+        Objects that each filter removed.
+    removed_vox, labelled_vox, largest_vox : int
+        Voxels of the removed objects, of all cells, and of the largest cell.
+    median_vox : float
+        Median volume of the whole cells, or of all if few are whole.
+    fill : float
+        Median of volume over that of the ellipsoid with equal moments, of the same cells; 0.9 for compact cells.
+    foreground : float
+        Mean predicted foreground over the voxels of all cells, 0 to 1.
+    """
+
+    diameter_vox: float
+    volume_vox: int
+    foreground_vox: int
+    assigned_vox: int
+    path_squares: int
+    cells: int = 0
+    whole: int = 0
+    removed: Mapping[str, int] = field(default_factory=dict)
+    removed_vox: int = 0
+    labelled_vox: int = 0
+    largest_vox: int = 0
+    median_vox: float = 0.0
+    fill: float = 0.0
+    foreground: float = 0.0
+
+    @property
+    def path_error(self) -> float:
+        """Mean squared path error of an assigned voxel, in (voxels per step) squared."""
+        return self.path_squares / max(1, self.assigned_vox) / UNIT**2
+
+    @property
+    def size(self) -> float:
+        """Diameter of the typical cell over the expected one."""
+        return math.cbrt(self.median_vox / self.ball_vox)
+
+    @property
+    def ball_vox(self) -> float:
+        """Volume of a ball of the expected diameter."""
+        return math.pi / 6 * self.diameter_vox**3
+
+
+def measure_cells(sums: Sums, keep: NDArray[np.bool_], removed: Mapping[str, int], shape: Vec3) -> dict[str, Any]:
+    """The fields of `Found` from ``cells`` on, ready for JSON: of n objects of which ``keep``, bool (n,), are cells.
+
+    ``removed`` are the numbers of `bigcp3d.pure.group.objects.keep_objects`; ``shape`` (z, y, x) is that of the volume,
+    whose border may cut cells.
+    """
+    cells = sums.take(keep)
+    labelled = int(cells.count.sum())
+    rest = {"removed": dict(removed), "removed_vox": int(sums.count.sum()) - labelled}
+    if not len(cells):
+        return rest
+    inside = ~np.any((cells.low == 0) | (cells.high == np.array(shape)), axis=1)
+    typical = cells.take(inside) if inside.sum() >= FEW_CELLS else cells
+    return rest | {
+        "cells": len(cells),
+        "whole": int(inside.sum()),
+        "labelled_vox": labelled,
+        "largest_vox": int(cells.count.max()),
+        "median_vox": float(np.median(typical.count)),
+        "fill": float(np.median(ellipsoid_fill(typical))),
+        "foreground": int(cells.foreground.sum()) / max(1, labelled) / UNIT,
+    }
+
+
+MOST_PATH_ERROR = 0.3
+"""Mean path error up to which the flow fits; right settings gave 0.08 to 0.26, a wrong model 0.4 to 0.9."""
+
+SIZES = (0.6, 1.6)
+"""Diameter of the typical cell over the expected one."""
+
+MOST_BALLS = 8.0
+"""Volume of the largest cell over that of the ball of the expected diameter."""
+
+MOST_REMOVED = 0.5
+"""Share of the objects that the filters remove."""
+
+LEAST_FILL = 0.75
+"""Median volume of the cells over that of their ellipsoid."""
+
+LEAST_FOREGROUND = 0.87
+"""Mean predicted foreground of the cells."""
+
+MOST_UNASSIGNED = 0.01
+"""Share of the foreground whose paths end out of reach."""
+
+
+def find_oddities(found: Found) -> list[Finding]:
+    """What is odd about the cells that were found, in the order in which it matters; empty where nothing is."""
+    return [Finding(kind, text) for kind, text in _oddities(found)]
+
+
+def doubt(found: Found) -> tuple[int, float]:
+    """How implausible the cells are: of two results, the one with the smaller value is more plausible.
+
+    The number of odd things, then the path error.
+    """
+    return len(find_oddities(found)), found.path_error
+
+
+def _oddities(found: Found) -> Iterator[tuple[str, str]]:
+    if not found.cells:
+        yield "no cells", "no cells were found: check --channel, try another --model, or another --diameter"
+    if found.assigned_vox and found.path_error > MOST_PATH_ERROR:
+        yield (
+            "crooked flow",
+            f"the paths to the cells' centres are crooked (path error {found.path_error:.2f}, at most "
+            f"{MOST_PATH_ERROR:g} is usual), so the model may not know this stain: try another --model or --channel",
+        )
+    if found.cells and not SIZES[0] <= found.size <= SIZES[1]:
+        yield (
+            "size",
+            f"the typical cell has {found.size:.2f} times the expected diameter: try a --diameter that is "
+            f"{found.size:.2f} times as large as now",
+        )
+    if (balls := found.largest_vox / found.ball_vox) > MOST_BALLS:
+        yield (
+            "largest cell",
+            f"the largest cell has {balls:.3g} times the volume of a ball of the expected diameter, so cells may have "
+            "merged: try a larger --diameter, or another --model",
+        )
+    objects = found.cells + sum(found.removed.values())
+    if objects - found.cells > MOST_REMOVED * objects:
+        why = ", ".join(f"{count:,} {name}" for name, count in found.removed.items() if count)
+        yield (
+            "removed",
+            f"the filters removed {1 - found.cells / objects:.0%} of {objects:,} candidates ({why}): try another "
+            "--model, --channel or --diameter",
+        )
+    if found.cells and found.fill < LEAST_FILL:
+        yield (
+            "ragged cells",
+            f"the typical cell is ragged: it fills {found.fill:.0%} of its ellipsoid, and a compact cell 90 %: try "
+            "another --model or a larger --diameter",
+        )
+    if found.cells and found.foreground < LEAST_FOREGROUND:
+        yield (
+            "weak foreground",
+            f"the model is unsure of the cells (mean foreground {found.foreground:.2f}, at least "
+            f"{LEAST_FOREGROUND:g} is usual): try another --model, --channel or --diameter",
+        )
+    lost = found.foreground_vox - found.assigned_vox
+    if lost > MOST_UNASSIGNED * found.foreground_vox:
+        yield (
+            "unassigned",
+            f"{lost:,} of {found.foreground_vox:,} foreground voxels stay unlabelled, as their paths are longer than "
+            f"{1.5 * found.diameter_vox:.0f} voxels: cells may be larger than expected; give a larger --diameter or "
+            "--radius",
+        )
