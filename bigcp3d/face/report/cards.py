@@ -35,7 +35,7 @@ def plane_cards(facts: Facts) -> list[dict[str, Any]]:
     for view in views:
         cells = len(np.unique(view.labels[view.labels > 0]))
         down, right = (a for k, a in enumerate(AXES) if k != view.axis)
-        alt = f"Slice across {AXES[view.axis]} at {view.name}: image in grey, outlines of {cells:,} cells in colour."
+        alt = f"Slice across {AXES[view.axis]} at {view.name}: image in grey, outlines of {cells:,} cells in yellow."
         card = _show(view, shown, scale, alt, limit=PLANE_BYTES)
         height, width = view.labels.shape
         where = f"{view.name}. {down} points down, {right} to the right"
