@@ -5,6 +5,7 @@ import inspect
 import itertools
 import json
 import logging
+import re
 import subprocess
 import sys
 from types import SimpleNamespace
