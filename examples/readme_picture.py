@@ -14,7 +14,7 @@ from matplotlib.figure import Figure
 
 import bigcp3d
 from bigcp3d.edge.image.image import open_image, open_labels
-from bigcp3d.face.pictures.planes_picture import colour_labels, outline, read_planes
+from bigcp3d.face.pictures.planes_picture import Tile, colour_image, colour_labels, read_planes
 
 SCALE_UM = (0.5, 0.36, 0.36)  # the store says nothing of it
 DAPI = 1
@@ -39,9 +39,8 @@ def main() -> None:
     FigureCanvasAgg(figure)
     grid = figure.subplots(2, 2, height_ratios=heights)
     for row, plane, aspect in zip(grid, planes, aspects, strict=True):
-        for axis, picture in zip(row, (outline(plane.image, plane.labels), colour_labels(plane.labels)), strict=True):
-            axis.imshow(picture, aspect=aspect, interpolation="nearest")
-            axis.set_axis_off()
+        Tile("", colour_image(plane.image), plane.labels).show(row[0], aspect)
+        Tile("", colour_labels(plane.labels)).show(row[1], aspect)
     figure.subplots_adjust(0, 0, 1, 1, wspace=0.01, hspace=0.01)
     arguments.out.parent.mkdir(parents=True, exist_ok=True)
     figure.savefig(arguments.out, dpi=80)

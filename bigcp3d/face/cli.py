@@ -68,7 +68,7 @@ def demo(
     ] = False,
     shape: Annotated[
         tuple[int, int, int], o.option("--shape", metavar="Z Y X", text="Size of the simulated tissue in voxels.")
-    ] = (48, 192, 192),
+    ] = (64, 176, 176),
     stain: Annotated[
         o.Stain, o.option("--stain", metavar=STAINS, text="What is stained, and which model is used.")
     ] = "membrane",

@@ -33,6 +33,8 @@ from bigcp3d.work.analyse.blocks_read import BlocksRead
 ANISOTROPY = 1.5
 """Ratio of the longest to the shortest side of a voxel from which a user is warned."""
 
+NETWORKS = {"eschweiler": "3D U-Net (Eschweiler and Stegmaier)", "half": "3D U-Net at half the resolution inside"}
+
 COMMON_DTYPES = ("uint8", "uint16", "uint32", "int16", "int32", "float32", "float64")
 
 
@@ -171,9 +173,41 @@ def check_chunks(path: str | Path, *, quiet: bool) -> None:
 
 
 def describe_model(name: str, path: Path, card: ModelCard) -> str:
-    """A model's card, one field a line."""
-    size = format_bytes(path.stat().st_size)
-    fields = card.model_dump()
-    fields.pop("name", None)
-    width = max(map(len, fields))
-    return "\n".join([f"{name}  ({path}, {size})"] + [f"  {key:<{width}}  {value}" for key, value in fields.items()])
+    """A model's card in words, one fact a line."""
+    facts = dict(_facts_of(card))
+    width = max(map(len, facts))
+    lines = [f"{name}  ({path}, {format_bytes(path.stat().st_size)})"]
+    return "\n".join([*lines, *(f"  {what:<{width}}  {words}" for what, words in facts.items() if words)])
+
+
+def _facts_of(card: ModelCard) -> Iterator[tuple[str, str]]:
+    """What a card says, by what it is about."""
+    yield "cells", f"{card.diameter_vox:g} voxels wide; with --diameter, images are resampled to that"
+    channels = count(card.channels, "channel") + (f": {', '.join(card.channel_names)}" if card.channel_names else "")
+    more = f", and up to {card.optional_channels} more" if card.optional_channels else ""
+    yield "image", f"{channels}{more}"
+    low, high = card.clip
+    yield (
+        "brightness",
+        (
+            f"percentile {card.low_percentile:g} becomes 0, percentile {card.high_percentile:g} becomes 1; cut at "
+            f"{low:g} and {high:g}"
+        ),
+    )
+    if card.min_foreground:
+        yield "filter", f"removes cells with a mean foreground below {card.min_foreground:g} (--min-foreground)"
+    yield (
+        "predicts",
+        "foreground, and a flow to the cell's centre: "
+        + (
+            f"tanh of the distance, over {card.scale_vox:g} voxels"
+            if card.representation == "tanh"
+            else "heat, as Cellpose"
+        ),
+    )
+    size = f", {card.features} features, {card.depth} levels" if card.features else ""
+    yield "network", f"{NETWORKS.get(card.architecture, card.architecture)}{size}"
+    yield "patches", f"{format_size(card.patch)} voxels; the outer {card.margin} count less"
+    yield "precision", "" if card.precision == "auto" else card.precision
+    yield "trained on", card.training
+    yield "made", f"{card.date} with bigcp3d {card.bigcp3d_version}: {card.command}"

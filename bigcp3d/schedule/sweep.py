@@ -1,4 +1,4 @@
-"""Tries many settings on one region: predicts once, then tracks, groups and filters in memory for each trial.
+"""Tries many settings on one region: predicts once per diameter, then tracks, groups and filters in memory.
 
 The labels of a trial equal those that ``bigcp3d segment --roi`` writes in the region with the same settings, voxel by
 voxel. Cells inside the region are those of the whole volume. Cells that its border cuts may differ from these.
@@ -7,6 +7,8 @@ voxel. Cells inside the region are those of the whole volume. Cells that its bor
 from __future__ import annotations
 
 import itertools
+import json
+import os
 import tempfile
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
@@ -17,7 +19,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from bigcp3d.edge.image.image import ImageInfo, open_labels
+from bigcp3d.edge.image.level_geometry import placed
 from bigcp3d.edge.image.voxels import read_box
+from bigcp3d.edge.stores.places import is_address
 from bigcp3d.errors import BigCP3DError, BlockError, InputError
 from bigcp3d.option import takes
 from bigcp3d.pure.boxes import Box
@@ -32,9 +36,10 @@ from bigcp3d.schedule.running.serial import execute_serially
 from bigcp3d.schedule.running.start import prepare
 from bigcp3d.schedule.running.tasks import object_tasks
 from bigcp3d.schedule.sweep_trial import RegionObjects, Trial, limits_of
+from bigcp3d.work.analyse.evaluate import check_alike
 from bigcp3d.work.passes.normalise_pass import normalise
 from bigcp3d.work.plan.memory_and_disk import worker_bytes
-from bigcp3d.work.plan.plan import Plan
+from bigcp3d.work.plan.plan import MAPS, Plan
 from bigcp3d.work.run.run import Run
 from bigcp3d.work.run.work_dir import ONCE
 
@@ -46,18 +51,22 @@ BYTES_PER_VOX = (20, 16)
 
 @dataclass(frozen=True)
 class Sweep:
-    """The combinations to try, a plan for each, and the number of the plan that predicts for all (``widest``)."""
+    """The combinations to try, and a plan for each.
+
+    ``groups`` are the numbers of the trials that share maps. The first number of a group is the plan that predicts for
+    the group: the one that needs the largest box.
+    """
 
     request: Request
     settings: tuple[dict[str, float], ...]
     plans: tuple[Plan, ...]
-    widest: int
+    groups: tuple[tuple[int, ...], ...]
     truth: ImageInfo | None
 
     @property
     def plan(self) -> Plan:
-        """The plan that needs maps of the largest box."""
-        return self.plans[self.widest]
+        """The first plan that predicts. Image, region and time point are the same in all."""
+        return self.plans[self.groups[0][0]]
 
     @property
     def region(self) -> Box:
@@ -72,7 +81,7 @@ class Sweep:
     def run(
         self, *, on_event: Observer | None = None, scratch: str | Path | None = None, threads: int = 1
     ) -> Iterator[Trial]:
-        """Predict, then try one combination after the other.
+        """Predict, then try one combination after the other. Each diameter is predicted once.
 
         Parameters
         ----------
@@ -93,20 +102,31 @@ class Sweep:
         BlockError, InputError
             If the prediction failed.
         """
-        maps, mapped = self._read_maps(on_event or (lambda event: None), scratch)
         truth = None
         if self.truth is not None:
             truth = read_box(self.truth, 0, self.region, time=self.time if self.truth.times > 1 else 0)
-        trials = zip(self.plans, self.settings, strict=True)
-        for _, alike in itertools.groupby(trials, key=lambda trial: limits_of(trial[0])):
-            group = list(alike)
-            objects = RegionObjects(group[0][0], maps, mapped, threads)
-            for plan, settings in group:
-                yield objects.try_filters(plan, settings, truth)
+        for group in self.groups:
+            yield from self._try_group(group, on_event or (lambda event: None), scratch, threads, truth)
 
-    def _read_maps(self, observe: Observer, scratch: str | Path | None) -> tuple[NDArray[np.int8], Box]:
-        """The maps of the largest box, and the box. They were kept or given, or are predicted now."""
-        plan, mapped = self.plan, self.plan.scope.mapped
+    def _try_group(
+        self,
+        group: Sequence[int],
+        observe: Observer,
+        scratch: str | Path | None,
+        threads: int,
+        truth: NDArray[Any] | None,
+    ) -> Iterator[Trial]:
+        """The trials that share maps, in the order of their numbers."""
+        maps, mapped = self._read_maps(self.plans[group[0]], observe, scratch)
+        for _, alike in itertools.groupby(sorted(group), key=lambda number: limits_of(self.plans[number])):
+            numbers = list(alike)
+            objects = RegionObjects(self.plans[numbers[0]], maps, mapped, threads)
+            for number in numbers:
+                yield objects.try_filters(self.plans[number], self.settings[number], truth)
+
+    def _read_maps(self, plan: Plan, observe: Observer, scratch: str | Path | None) -> tuple[NDArray[np.int8], Box]:
+        """The maps that a plan needs, and their box. They were kept or given, or are predicted now."""
+        mapped = plan.scope.mapped
         if plan.given.maps is not None:
             observe(RunPlanned(plan))
             if plan.reuses_maps:
@@ -132,7 +152,8 @@ def plan_sweep(
     source: str | Path,
     values: Mapping[str, Sequence[float]],
     *,
-    truth: str | None = None,
+    truth: str | Path | None = None,
+    truth_name: str = "truth",
     on_event: Observer | None = None,
     **arguments: Any,
 ) -> Sweep:
@@ -141,10 +162,12 @@ def plan_sweep(
     Parameters
     ----------
     values : mapping
-        Values to try, by name (``foreground``, ``radius_vox`` or a filter). Combinations come in the order of
-        `bigcp3d.schedule.planning.request.SWEPT`; the last name varies fastest.
-    truth : str, optional
-        Name of the labels of the image that hold the truth.
+        Values to try, by name (``diameter_um``, ``foreground``, ``radius_vox``, ``closing_vox`` or a filter).
+        Combinations come in the order of `bigcp3d.schedule.planning.request.SWEPT`; the last name varies fastest.
+    truth : str or Path, optional
+        Name of the labels of the image that hold the truth. Or another image or labels group with the truth.
+    truth_name : str, default "truth"
+        Name of the labels in the other image.
     **arguments
     on_event : callable, optional
         Receives what is estimated, where the diameter or the model is left open.
@@ -152,7 +175,8 @@ def plan_sweep(
     Raises
     ------
     InputError, ModelError
-        For unknown names, no values, too many combinations, wrong values, or a region that is too large for the memory.
+        For unknown names, no values, too many combinations, wrong values, a truth of another grid, or a region that is
+        too large for the memory.
 
     Examples
     --------
@@ -161,49 +185,72 @@ def plan_sweep(
     >>> [trial.settings for trial in sweep.run()]
     [{'foreground': 0.4}, {'foreground': 0.6}]
     """
-    unknown = [name for name in values if name not in SWEPT]
-    empty = [name for name, tried in values.items() if not len(tried)]
-    if unknown or empty:
-        raise InputError(f"cannot try {', '.join(unknown + empty)}; give values of some of {', '.join(SWEPT)}")
-    values = {name: values[name] for name in SWEPT if name in values}  # filters last: they do not need new objects
-    combined = list(itertools.product(*values.values()))
-    if len(combined) > MOST_TRIALS:
-        raise InputError(f"{len(combined)} combinations were asked for; {MOST_TRIALS} are allowed: give fewer values")
+    settings = _combine(values)
     base = Request(source, **{"time": 0, **arguments, "executor": "serial", "keep_maps": False})
     base = with_known_image(base)
     refused = {"mask": base.mask, "labels_level": base.labels_level, "on_error": base.on_error == "skip"}
     for name, asked in refused.items():
         if asked:
             raise InputError(f"a sweep takes no {name}; leave it out, and give a region (--roi)")
-    named = replace(base, diameter_um=AS_IS) if "diameter_um" in values else base
-    base = complete_request(named, on_event, writes=False)[0]
-    settings = [dict(zip(values, combination, strict=True)) for combination in combined]
-    later = replace(base, start="auto" if base.maps else "image")  # one plan predicts, or finds kept maps
+    swept = {"diameter_um", "diameter_vox"} & set(values)
+    base = complete_request(replace(base, diameter_um=AS_IS) if swept else base, on_event, writes=False)[0]
+    base = replace(base, diameter_um=None) if "diameter_vox" in swept else base
+    later = replace(base, start="auto" if base.maps else "image")  # of a group, one plan predicts or finds kept maps
     plans = [make_plan(replace(later, **one)) for one in settings]  # type: ignore[arg-type]
-    widest = max(range(len(plans)), key=lambda number: plans[number].scope.mapped.size)
-    plans[widest] = make_plan(replace(base, **settings[widest]))  # type: ignore[arg-type]
-    sweep = Sweep(base, tuple(settings), tuple(plans), widest, _open_truth(plans[widest], truth))
+    groups = _group_by_maps(plans)
+    for first, *_ in groups:
+        plans[first] = make_plan(replace(base, **settings[first]))  # type: ignore[arg-type]
+    sweep = Sweep(base, tuple(settings), tuple(plans), groups, _open_truth(base, plans[0], truth, truth_name))
     _check(sweep)
     return sweep
 
 
-def _open_truth(plan: Plan, name: str | None) -> ImageInfo | None:
-    """The labels with the truth; they must have the image's shape."""
-    if name is None:
+def _combine(values: Mapping[str, Sequence[float]]) -> list[dict[str, float]]:
+    """All combinations of values; refuses unknown names, names without a value, and too many combinations."""
+    unknown = [name for name in values if name not in SWEPT]
+    empty = [name for name, tried in values.items() if not len(tried)]
+    if unknown or empty:
+        raise InputError(f"cannot try {', '.join(unknown + empty)}; give values of some of {', '.join(SWEPT)}")
+    values = {name: values[name] for name in SWEPT if name in values}
+    combined = list(itertools.product(*values.values()))
+    if len(combined) > MOST_TRIALS:
+        raise InputError(f"{len(combined)} combinations were asked for; {MOST_TRIALS} are allowed: give fewer values")
+    return [dict(zip(values, combination, strict=True)) for combination in combined]
+
+
+def _group_by_maps(plans: Sequence[Plan]) -> tuple[tuple[int, ...], ...]:
+    """Numbers of the plans that share maps, the one with the largest box first."""
+    groups: dict[str, list[int]] = {}
+    for number, plan in enumerate(plans):
+        groups.setdefault(json.dumps(plan.sections(MAPS)), []).append(number)
+    return tuple(tuple(sorted(group, key=lambda number: -plans[number].scope.mapped.size)) for group in groups.values())
+
+
+def _open_truth(base: Request, plan: Plan, truth: str | Path | None, name: str) -> ImageInfo | None:
+    """The labels with the truth: those of the image with this name, or those of another store. Same grid required."""
+    if truth is None:
         return None
-    truth, shape = open_labels(plan.source.image.path, name), plan.source.image.levels[0].shape
-    if truth.levels[0].shape != shape:
-        raise InputError(f"{truth.path}: found labels of {truth.levels[0].shape} voxels for an image of {shape}")
-    return truth
+    image, scale = plan.source.image, base.scale_um
+    try:
+        found = open_labels(image.path, str(truth))
+    except InputError as error:
+        if not (is_address(truth) or os.path.exists(os.path.expanduser(truth))):
+            raise InputError(f"{error}; for a truth in another store give the path of that store") from error
+        found = open_labels(str(truth), name)
+    same_times = replace(found, times=image.times) if found.times == 1 else found
+    check_alike(placed(image, scale), placed(same_times, scale))  # --scale corrects both
+    return found
 
 
 def _check(sweep: Sweep) -> None:
     """Refuse several time points, and a region that does not fit in memory."""
-    plan = sweep.plan
-    if len(plan.where.times) > 1:
-        raise InputError(f"{len(plan.where.times)} time points were asked for; a sweep takes one: give one (--time)")
+    if (times := len(sweep.plan.where.times)) > 1:
+        raise InputError(f"{times} time points were asked for; a sweep takes one: give one (--time)")
     per_map, per_label = BYTES_PER_VOX
-    needed = worker_bytes(plan) + per_map * plan.scope.mapped.size + per_label * sweep.region.size
+    needed = max(
+        worker_bytes(plan) + per_map * plan.scope.mapped.size + per_label * sweep.region.size
+        for plan in (sweep.plans[first] for first, *_ in sweep.groups)
+    )
     limit = sweep.request.machines.limit_bytes
     if needed > limit:
         raise InputError(

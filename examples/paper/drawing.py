@@ -13,7 +13,7 @@ from matplotlib.figure import Figure
 from numpy.typing import NDArray
 
 from bigcp3d.edge.image.image import open_image, open_labels
-from bigcp3d.face.pictures.planes_picture import Plane, colour_labels, outline, read_planes
+from bigcp3d.face.pictures.planes_picture import Plane, colour_image, colour_labels, read_planes
 from bigcp3d.pure.score.overlaps import count_overlaps
 
 if TYPE_CHECKING:
@@ -98,7 +98,7 @@ def draw_slices(rows: Sequence[Row], folder: Path, target: Path) -> None:
     grid = figure.subplots(len(lines), 2 + len(names), squeeze=False, height_ratios=heights)
     for line, (axes, (volume, plane, results, labels)) in enumerate(zip(grid, lines, strict=True)):
         assert plane.truth is not None
-        pictures = [outline(plane.image, np.zeros_like(plane.truth)), colour_labels(plane.truth)]
+        pictures = [colour_image(plane.image), colour_labels(plane.truth)]
         titles = [
             "image",
             "truth",

@@ -5,6 +5,7 @@ import inspect
 import itertools
 import json
 import logging
+import re
 import subprocess
 import sys
 from types import SimpleNamespace
@@ -357,6 +358,9 @@ def test_a_shipped_model_is_shown_with_its_scores_and_failings(run, name):
     assert done.exit_code == 0
     assert f"# Model card: `{name}`" in done.stdout
     assert "What it fails on" in done.stdout
+    assert re.search(r"\n  cells +\d+ voxels wide; with --diameter, images are resampled", done.stdout)
+    assert re.search(r"\n  trained on +\S", done.stdout)
+    assert not re.findall(r"\w+_vox|optional_channels|None|\(\)", done.stdout.partition("# Model card")[0])
     assert "Model card" not in run(app, ["models"]).stdout
 
 

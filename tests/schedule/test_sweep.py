@@ -14,8 +14,10 @@ import bigcp3d
 from bigcp3d.edge.image.image import open_image
 from bigcp3d.errors import InputError
 from bigcp3d.pure.predict import run_network as predict
+from bigcp3d.pure.tissue.tissue_settings import Tissue
 from bigcp3d.schedule.sweep import plan_sweep
 from bigcp3d.work.passes import passes
+from bigcp3d.work.simulate import simulate
 from tests.schedule.conftest import CUT, SHAPE, read_labels
 
 ROI = "4:30,22:58,6:40"
@@ -38,8 +40,9 @@ def store(tmp_path, tissue_store) -> Path:
             {"radius_vox": [2.5], "min_volume": [9], "max_elongation": [2.0, 9.0]},
             {"diameter_um": 3.0},
         ),
+        ({"radius_vox": [4.0], "closing_vox": [0, 1, 4], "min_volume": [2]}, {}),
     ],
-    ids=["volumes", "flow errors", "another grid"],
+    ids=["volumes", "flow errors", "another grid", "closings"],
 )
 def test_labels_are_those_of_segment_in_the_region(store, random_model, tmp_path, values, more):
     settings = {"model": random_model, "roi": ROI, "diameter_um": "as-is", **more}
@@ -62,6 +65,50 @@ def test_labels_are_those_of_segment_in_the_region(store, random_model, tmp_path
         seen.add(trial.labels.tobytes())
     assert len(seen) == len(trials), "the control: every setting matters"
     assert not list(tmp_path.glob("*bigcp3d*")), "nothing is left"
+
+
+def test_each_diameter_is_predicted_once_and_its_labels_are_those_of_segment(
+    store, random_model, tmp_path, monkeypatch
+):
+    calls, real = [], predict.run_network
+    monkeypatch.setattr(predict, "run_network", lambda net, patches: (calls.append(1), real(net, patches))[1])
+    values = {"min_volume": [2, 40], "closing_vox": [0, 3], "diameter_um": [2.5, 4.0]}
+    sweep = plan_sweep(store, values, model=random_model, roi=ROI)
+    assert [settings["diameter_um"] for settings in sweep.settings] == [2.5] * 4 + [4.0] * 4
+    trials = list(sweep.run())
+    assert [trial.settings for trial in trials] == list(sweep.settings)
+    together = len(calls)
+    calls.clear()
+    for diameter in values["diameter_um"]:
+        list(plan_sweep(store, {"min_volume": [2]}, model=random_model, roi=ROI, diameter_um=diameter).run())
+    assert together == len(calls) > 1, "as often as with one trial for each diameter"
+    for i, trial in enumerate(trials):
+        output = tmp_path / f"{i}.zarr"
+        bigcp3d.segment(store, output=output, model=random_model, roi=ROI, executor="serial", **trial.settings)
+        assert np.array_equal(trial.labels, read_labels(output, "cells")[BOX])
+    assert len({trial.labels.tobytes() for trial in trials}) == len(trials), "the control: every setting matters"
+
+
+def test_the_truth_may_lie_in_another_store_of_the_same_grid(store, random_model, tmp_path):
+    settings = {"model": random_model, "roi": ROI}
+    best = {"foreground": 0.4, "radius_vox": 4.0, "min_volume": 2}
+    other = tmp_path / "truth.zarr"
+    bigcp3d.segment(store, output=other, name="mine", **settings, **{**CUT, **best})
+    for truth, name in ((other, "mine"), (str(other / "labels" / "mine"), "truth")):
+        trials = plan_sweep(store, VALUES, truth=truth, truth_name=name, **settings).run()
+        assert [trial.settings for trial in trials if trial.scores["ap50"] == 1.0] == [best]
+    with pytest.raises(InputError, match="there are no labels 'truth'"):
+        plan_sweep(store, VALUES, truth=other, **settings)
+    with pytest.raises(InputError, match="for a truth in another store give the path"):
+        plan_sweep(store, VALUES, truth=tmp_path / "none.zarr", **settings)
+    simulate(tmp_path / "small.zarr", Tissue((8, 16, 16), 8.0, "nuclei"))
+    with pytest.raises(InputError, match="compare labels of the same image"):
+        plan_sweep(store, VALUES, truth=tmp_path / "small.zarr", **settings)
+    simulate(tmp_path / "coarse.zarr", Tissue(SHAPE, 8.0, "nuclei"), scale_um=(1.0, 1.0, 3.0))
+    with pytest.raises(InputError, match="or correct the wrong scale"):
+        plan_sweep(store, VALUES, truth=tmp_path / "coarse.zarr", **settings)
+    told = plan_sweep(store, VALUES, truth=tmp_path / "coarse.zarr", scale_um=(1.0, 1.0, 1.0), **settings)
+    assert told.truth is not None, "the user's scale is that of both"
 
 
 def test_a_region_is_predicted_once_or_not_at_all(store, random_model, tmp_path, monkeypatch):
@@ -116,7 +163,7 @@ def test_scores_are_those_of_evaluate_and_the_best_is_the_truth_itself(store, ra
 def test_what_cannot_be_swept_is_refused_before_anything_is_predicted(store, random_model, movie_store, monkeypatch):
     monkeypatch.setitem(passes.PASSES, "predict", lambda *_: pytest.fail("predicted"))
     model = {"model": random_model, "diameter_um": "as-is"}
-    with pytest.raises(InputError, match="cannot try block; give values of some of foreground"):
+    with pytest.raises(InputError, match="cannot try block; give values of some of diameter_um"):
         plan_sweep(store, {"block": [1]}, **model)
     with pytest.raises(InputError, match="cannot try foreground"):
         plan_sweep(store, {"foreground": []}, **model)

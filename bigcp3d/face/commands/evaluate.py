@@ -95,15 +95,16 @@ def evaluate(
 
 
 def show(evaluation: Evaluation) -> None:
-    """Print the numbers as two tables: of each group of cells, and of all cells at each threshold of IoU."""
+    """Print the numbers as two tables: of each group of cells, and of the first group at each threshold of IoU."""
     from rich.console import Console
 
     console, groups = Console(), evaluation.groups
     rows = [[words, *(scores.numbers[key] for scores in groups.values())] for key, words in SHOWN.items()]
     console.print(_table(["", *groups], rows))
     columns = {"ap": "AP", "precision": "precision", "recall": "recall", "f1": "F1"}
-    rows = [[str(row["iou"]), *(row[key] for key in columns)] for row in evaluation.whole.by_iou]
-    console.print(_table(["IoU at least", *columns.values()], rows))
+    name, first = next(iter(groups.items()))
+    rows = [[str(row["iou"]), *(row[key] for key in columns)] for row in first.by_iou]
+    console.print(_table([f"{name}, IoU at least", *columns.values()], rows))
 
 
 def _table(header: Sequence[str], rows: Sequence[Sequence[Any]]) -> Table:

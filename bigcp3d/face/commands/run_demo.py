@@ -7,6 +7,7 @@ demo's. Only such a folder is cleared for the next demo, and only of files that 
 from __future__ import annotations
 
 import json
+import shlex
 import shutil
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -103,18 +104,33 @@ def run_demo(demo: Demo, *, quiet: bool, say: Callable[[str], None]) -> Evaluati
         summary = segment(demo.tissue, block=block, workers=demo.workers, on_event=report, **demo.settings)
     say(describe_summary(summary))
 
-    evaluation = evaluate(demo.tissue, demo.tissue, pred_name=NAME, truth_name="truth")
-    (demo.folder / MARKER).write_text(json.dumps(dict(evaluation), indent=2) + "\n")
+    evaluation = evaluate(demo.tissue, demo.tissue, pred_name=NAME, truth_name="truth", whole_cells=True)
+    (demo.folder / MARKER).write_text(json.dumps(evaluation.as_json(), indent=2) + "\n")
     picture = demo.folder / "picture.png"
     planes = read_planes(open_image(demo.tissue), open_labels(demo.tissue, NAME), open_labels(demo.tissue, "truth"))
-    draw(planes, picture, f"bigcp3d demo: {summary.cells} cells, {summary.blocks} blocks, {demo.workers} workers")
+    title = f"bigcp3d demo: {summary.cells} cells, {summary.blocks} blocks, {demo.workers} workers"
+    draw(planes, picture, f"{title}; {describe_scores(evaluation)}")
     if demo.check:
         say(check_against_serial(demo))
     say(f"picture: {picture}")
     if report.path is not None:
         say(f"report: {report.path}")
-    say(f"look at it: bigcp3d view {demo.tissue}")
+    say(f"look at it: {shlex.join(['bigcp3d', 'view', str(demo.tissue)])}")
+    say(describe_scores(evaluation))
     return evaluation
+
+
+def describe_scores(evaluation: Evaluation) -> str:
+    """The scores in a line. Many cells are cut by the border of a small volume, some to slivers of a few voxels."""
+    names = {"whole cells": "whole cells", "all cells": "all cells, also those that the border cuts"}
+    told = []
+    for name, words in names.items():
+        numbers = evaluation.groups[name].numbers
+        if numbers["mean_dice"] is not None:
+            told.append(
+                f"{words} ({numbers['true_cells']:,}): mean Dice {numbers['mean_dice']:.3f}, AP50 {numbers['ap50']:.3f}"
+            )
+    return "; ".join(told)
 
 
 def quarter(shape: Vec3) -> Vec3:

@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import csv
+import itertools
 import os
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import ExitStack, contextmanager
 from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
@@ -15,17 +17,18 @@ from bigcp3d.errors import InputError
 from bigcp3d.face import options as o
 from bigcp3d.face.commands.convert import image_of
 from bigcp3d.face.exit_codes import set_up_logging
+from bigcp3d.face.paste import segment_command
 from bigcp3d.option import Setting, settings_of
 from bigcp3d.schedule.planning.request import SWEPT, Request
 
 if TYPE_CHECKING:
+    from bigcp3d.face.sweep_rows import Columns, Row
+    from bigcp3d.schedule.running.events import Observer
     from bigcp3d.schedule.sweep import Sweep
-    from bigcp3d.schedule.sweep_trial import Trial
 
 TRIED = "What is tried (one value or several: 0.3,0.5,0.7)"
 RESULT = "What is written"
-SCORES = ("mean_dice", "ap50", "precision", "recall", "f1", "true_cells")
-SHARED = ("diameter_um", "scale_um", "model", "channel", "level", "maps", "start", "precision", "memory_limit")
+SHARED = ("scale_um", "model", "channel", "level", "maps", "start", "precision", "memory_limit")
 
 
 def _several(each: Setting) -> Setting:
@@ -35,6 +38,7 @@ def _several(each: Setting) -> Setting:
 
 
 TIME = settings_of(Request)["time"]
+TYPES = {name: settings_of(Request)[name].members[0] for name in SWEPT}
 SETTINGS = [
     *o.choose_settings(Request, only=("source", "roi")),
     *map(_several, o.choose_settings(Request, only=SWEPT)),
@@ -48,8 +52,17 @@ def sweep(
     arguments: o.Arguments,
     truth: Annotated[
         str | None,
-        o.option("--truth", panel=RESULT, metavar="NAME", text="True labels: adds scores, and sorts the trials."),
+        o.option(
+            "--truth",
+            panel=RESULT,
+            metavar="NAME|TRUTH.zarr",
+            text="True labels: their name in the image, or another image or labels group of the same grid. Adds "
+            "scores, sorts the trials, and names the best.",
+        ),
     ] = None,
+    truth_name: Annotated[
+        str, o.option("--truth-name", panel=RESULT, metavar="NAME", text="Name of the true labels in TRUTH.zarr.")
+    ] = "truth",
     output: Annotated[
         Path, o.option("--output", panel=RESULT, metavar="DIR", text="Folder for sweep.csv and sweep.png.")
     ] = Path("bigcp3d-sweep"),
@@ -59,18 +72,20 @@ def sweep(
     verbose: o.Verbose = False,
     quiet: o.Quiet = False,
 ) -> None:
-    """Try many thresholds, radii and filters on a region. The network predicts only once.
+    """Try many diameters, thresholds, radii and filters on a region. The network predicts once for each diameter.
 
-    Writes a row of a table and a picture for each trial, but no labels. Each trial finds what `bigcp3d segment --roi`
-    would find with its settings: cells inside the region are those of a run on the whole volume; cells that its border
-    cuts may differ. With `--truth` the trials are sorted by the mean of Dice and AP in the region. Pieces of cells at
-    its border count as cells there, so use these scores only to compare trials with each other.
+    Writes a row of a table and a picture for each trial, but no labels. What is the same in all trials is left out, and
+    trials with the same labels are drawn once. Each trial finds what `bigcp3d segment --roi` would find with its
+    settings: cells inside the region are those of a run on the whole volume; cells that its border cuts may differ.
+    With `--truth` the trials are sorted by the mean of Dice and AP in the region, and the command of the best is
+    printed. Pieces of cells at its border count as cells there, so use these scores only to compare trials.
     """
     set_up_logging(verbose, quiet)
     from bigcp3d.edge.stores.check_writable import check_file
     from bigcp3d.edge.stores.zarr_write import writing
-    from bigcp3d.face.pictures.sweep_picture import Tile, draw_tiles, tile_of
+    from bigcp3d.face.pictures.sweep_picture import draw_trials
     from bigcp3d.face.progress.progress import watching
+    from bigcp3d.face.sweep_rows import rank, row_of, tabulate
     from bigcp3d.schedule.sweep import plan_sweep
 
     table, picture = output / "sweep.csv", output / "sweep.png"
@@ -80,63 +95,79 @@ def sweep(
     values = {name: _read_numbers(name, text) for name, text in said.items() if text is not None}
     arguments["source"] = image_of(Request(arguments["source"], scale_um=arguments["scale_um"]), quiet)
     with watching(quiet) as observer:
-        planned = plan_sweep(**arguments, values=values, truth=truth, on_event=observer)
+        planned = plan_sweep(**arguments, values=values, truth=truth, truth_name=truth_name, on_event=observer)
     with writing(output):
         output.mkdir(parents=True, exist_ok=True)
-    rows: list[tuple[Trial, Tile]] = []
-    with watching(quiet) as observer:
-        for trial in planned.run(on_event=observer, scratch=output, threads=os.cpu_count() or 1):
-            rows.append((replace(trial, labels=trial.labels[:0]), tile_of(trial)))  # planes are enough to be drawn
-    rows.sort(key=lambda row: -_score(row[0]))
+    with _watching_each_prediction(quiet) as observer:
+        trials = planned.run(on_event=observer, scratch=output, threads=os.cpu_count() or 1)
+        rows = rank(map(row_of, trials))
+    columns, same = tabulate(rows)
     with writing(output):
-        _write_table(table, [trial for trial, _ in rows])
-        draw_tiles(planned, [tile for _, tile in rows], picture)
-    typer.echo(_describe(planned, [trial for trial, _ in rows]))
+        with table.open("w", newline="") as stream:
+            writer = csv.DictWriter(stream, list(columns[0]))
+            writer.writeheader()
+            writer.writerows(columns)
+        draw_trials(planned, rows, [*columns[0]], picture)
+    typer.echo(_describe(planned, rows, [*columns[0]], same))
     typer.echo(f"{table}, {picture}")
+    if truth is not None:
+        typer.echo(f"best, for the whole volume: {_command_of_best(planned, rows[0])}")
 
 
 def _read_numbers(name: str, text: str) -> list[float]:
     """Numbers with commas between them, without repetitions."""
     try:
-        return list(dict.fromkeys(float(part) for part in text.split(",")))
+        numbers = [float(part) for part in text.split(",")]
     except ValueError as error:
         raise InputError(f"{name} is {text!r}; write numbers with commas between them: 0.3,0.5,0.7") from error
+    whole = TYPES[name] is int
+    if whole and not all(number.is_integer() for number in numbers):
+        raise InputError(f"{name} is {text!r}; write whole numbers with commas between them: 2,4,6")
+    return list(dict.fromkeys(int(number) if whole else number for number in numbers))
 
 
-def _score(trial: Trial) -> float:
-    """The mean of Dice and AP, by which trials are sorted; 0 without truth, so that the order stays."""
-    scores = trial.scores or {}
-    return sum(float(scores.get(name) or 0) for name in ("mean_dice", "ap50")) / 2
+@contextmanager
+def _watching_each_prediction(quiet: bool) -> Iterator[Observer]:
+    """Shows each prediction with bars of its own."""
+    from bigcp3d.face.progress.progress import watching
+    from bigcp3d.schedule.running.events import Event, RunPlanned
+
+    shown: list[Observer | None] = []
+    with ExitStack() as stack:
+
+        def observe(event: Event) -> None:
+            if isinstance(event, RunPlanned):
+                stack.close()
+                shown[:] = [stack.enter_context(watching(quiet))]
+            if shown and shown[0] is not None:
+                shown[0](event)
+
+        yield observe
 
 
-def _row(trial: Trial) -> dict[str, Any]:
-    import numpy as np
+def _describe(planned: Sweep, rows: Sequence[Row], names: Sequence[str], same: Columns, most: int = 10) -> str:
+    """The first trials, one per line, and what is the same in all of them."""
+    from bigcp3d.face.sweep_rows import describe_result, describe_settings, words_of
 
-    names = ("volume_q1", "volume_median", "volume_q3")
-    quartiles = np.percentile(trial.volumes, (25, 50, 75)) if trial.cells else [None] * 3
-    return {
-        **trial.settings,
-        "cells": trial.cells,
-        **dict(zip(names, quartiles, strict=True)),
-        **{f"removed, {name}": number for name, number in trial.removed.items()},
-        "foreground_vox": trial.foreground_vox,
-        "unassigned_vox": trial.unassigned_vox,
-        **{name: trial.scores[name] for name in SCORES if trial.scores},
-    }
+    lines = [f"{len(rows)} trials in a region of {' x '.join(map(str, planned.region.shape))} voxels"]
+    for row in rows[:most]:
+        result = describe_result(row.trial) if row.same_as is None else f"the same labels as trial {row.same_as}"
+        lines.append(f"  {row.number}: " + ": ".join(filter(None, [describe_settings(row, names), result])))
+    lines += [f"  and {len(rows) - most} more"] if len(rows) > most else []
+    told = [f"{words_of(name)} {value:g}" for name, value in same.items() if isinstance(value, int | float)]
+    return "\n".join(lines + ([f"the same in all: {', '.join(told)}"] if told else []))
 
 
-def _write_table(path: Path, trials: Sequence[Trial]) -> None:
-    rows = [_row(trial) for trial in trials]
-    with path.open("w", newline="") as file:
-        writer = csv.DictWriter(file, list(dict.fromkeys(name for row in rows for name in row)))
-        writer.writeheader()
-        writer.writerows(rows)
+def _command_of_best(planned: Sweep, best: Row) -> str:
+    """The command that segments the whole volume with the settings of a trial; it replaces nothing."""
+    from bigcp3d.edge.image.image import open_image
+    from bigcp3d.edge.stores.places import is_address, place
 
-
-def _describe(planned: Sweep, trials: Sequence[Trial], most: int = 10) -> str:
-    """The first trials, one per line."""
-    from bigcp3d.face.pictures.sweep_picture import name_trial
-
-    lines = [f"{len(trials)} trials in a region of {' x '.join(map(str, planned.region.shape))} voxels"]
-    lines += [f"  {name_trial(trial)}" for trial in trials[:most]]
-    return "\n".join(lines + ([f"  and {len(trials) - most} more"] if len(trials) > most else []))
+    request, source = planned.request, place(planned.request.source)
+    taken = open_image(request.source).label_names
+    names = itertools.chain(["cells", "best"], (f"best-{number}" for number in itertools.count(2)))
+    target: dict[str, Any] = {"name": next(name for name in names if name not in taken)}
+    if is_address(source) or not os.access(str(source), os.W_OK):
+        target = {"output": f"{source.name.removesuffix('.zarr')}-cells.zarr"}
+    chosen = replace(request, executor="dask", **target, **best.trial.settings)  # type: ignore[arg-type]
+    return segment_command(chosen, without=("roi", "time", "memory_limit", "work_dir"))

@@ -58,6 +58,16 @@ def view(
     store: Store,
     names: Names = None,
     image: o.ImageOfLabels = None,
+    at: Annotated[
+        str | None,
+        o.option(
+            "--at",
+            metavar="Z,Y,X",
+            text="Begin at this position: 24,100,80 in voxels of level 0; with um at its end, micrometres. Default: "
+            "the middle of the volume.",
+        ),
+    ] = None,
+    time: Annotated[int, o.option("--time", metavar="N", text="Begin at this time point, from 0.")] = 0,
     maps: Annotated[
         bool, o.option("--maps", text="Also show the predicted foreground and flow (kept by segment --keep-maps).")
     ] = False,
@@ -92,7 +102,7 @@ def view(
     from bigcp3d.face.view.scene import make_scene
 
     need_napari() if napari else need_neuroglancer()
-    scene = make_scene(store, names or (), image=image, scale_um=scale)
+    scene = make_scene(store, names or (), image=image, scale_um=scale, at=at, time=time)
     if napari:
         open_in_napari(scene)
         return

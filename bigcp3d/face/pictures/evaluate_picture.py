@@ -18,11 +18,21 @@ import numpy as np
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
+    from matplotlib.axis import Axis
 
     from bigcp3d.pure.score.metrics import Scores
     from bigcp3d.work.analyse.evaluate import Evaluation
 
-COLOURS = ("#3b6fb6", "#d1702b", "#4c9f70")
+COLOURS = ("#3b6fb6", "#d1702b", "#4c9f70", "#8a5fb0")
+
+MOST_CELLS = 10
+"""The scale of colours goes up to so many cells or more."""
+
+WIDE = 2.5
+"""An axis of more powers of ten has numbers only at powers of ten."""
+
+MOST_NUMBERS = 6
+"""Numbers at an axis, at most."""
 
 
 def draw_evaluation(evaluation: Evaluation, target: Path, title: str = "") -> None:
@@ -80,6 +90,9 @@ def _draw_precision(axes: Axes, groups: dict[str, Scores]) -> None:
 
 
 def _draw_volumes(axes: Axes, evaluation: Evaluation) -> None:
+    from matplotlib import colormaps
+    from matplotlib.colors import ListedColormap, LogNorm
+
     volume, dice = evaluation.cells.cell_vox, evaluation.dice
     axes.set(xlabel="volume of the true cell (voxels)", ylabel="Dice")
     axes.set_title("Dice against volume", fontsize=10)
@@ -89,14 +102,31 @@ def _draw_volumes(axes: Axes, evaluation: Evaluation) -> None:
     axes.set_xscale("log")
     low, high = np.log10([volume.min() / 1.3, volume.max() * 1.3])
     shown = axes.hexbin(
-        volume, dice, gridsize=(40, 25), xscale="log", bins="log", mincnt=1, extent=(low, high, 0, 1), cmap="Blues",
-        linewidths=0.2, vmin=0.5,
+        volume, dice, gridsize=(40, 25), xscale="log", mincnt=1, extent=(low, high, 0, 1), linewidths=0.2,
+        cmap=ListedColormap(colormaps["Blues"](np.linspace(0.3, 1, 256))),
     )  # fmt: skip
-    axes.figure.colorbar(shown, ax=axes, label="cells", pad=0.02)
+    counts = shown.get_array()
+    most = MOST_CELLS if counts is None else max(MOST_CELLS, int(counts.max()))
+    shown.set_norm(LogNorm(1, most))
+    bar = axes.figure.colorbar(shown, ax=axes, label="cells", pad=0.02)
+    write_numbers(axes.xaxis, 10**low, 10**high)
+    write_numbers(bar.ax.yaxis, 1, most)
     volumes, medians = median_by_volume(volume, dice)
     axes.plot(volumes, medians, "o-", color=COLOURS[1], markersize=3.5, label="median of each doubling")
     axes.set_ylim(-0.02, 1.02)
     axes.legend(loc="lower right", fontsize=9)
+
+
+def write_numbers(axis: Axis, low: float, high: float) -> None:
+    """Write whole numbers at a logarithmic axis: few enough that they do not touch."""
+    from matplotlib.ticker import FuncFormatter, LogLocator, NullFormatter
+
+    decades = np.log10(high / low)
+    axis.set_major_locator(LogLocator(subs=(1.0,) if decades > WIDE else (1.0, 2.0, 5.0), numticks=MOST_NUMBERS))
+    axis.set_major_formatter(
+        FuncFormatter(lambda value, _: f"{value / 1e6:,.0f}M" if value >= 1e6 else f"{value:,.0f}")
+    )
+    axis.set_minor_formatter(NullFormatter())
 
 
 def median_by_volume(volume: np.ndarray[Any, Any], dice: np.ndarray[Any, Any]) -> tuple[list[float], list[float]]:

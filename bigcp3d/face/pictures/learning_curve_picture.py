@@ -31,7 +31,7 @@ SCORES = {
 def read_curve(table: Path) -> list[dict[str, float]]:
     """The rows of a learning curve as `bigcp3d.train` writes it."""
     with table.open(newline="") as file:
-        return [{name: float(value) for name, value in row.items()} for row in csv.DictReader(file)]
+        return [{name: float(value) for name, value in row.items() if value} for row in csv.DictReader(file)]
 
 
 def picture_of(table: Path) -> Path:
@@ -44,7 +44,7 @@ def draw_curve(table: Path, target: Path) -> None:
     from matplotlib.figure import Figure
 
     rows = read_curve(table)
-    scored = any(name in rows[0] for name in SCORES)
+    scored = any(name in row for row in rows for name in SCORES)
     figure = Figure(figsize=(7, 6 if scored else 3.2), layout="constrained")
     axes = figure.subplots(2 if scored else 1, 1, squeeze=False, sharex=True)[:, 0]
     _plot(axes[0], rows, LOSSES, "loss")
@@ -60,8 +60,10 @@ def draw_curve(table: Path, target: Path) -> None:
 
 
 def _plot(axes: Axes, rows: list[dict[str, float]], names: dict[str, str], title: str) -> None:
-    for name in (name for name in names if name in rows[0]):
-        axes.plot([row["step"] for row in rows], [row[name] for row in rows], marker=".", label=names[name])
+    for name, label in names.items():
+        known = [row for row in rows if name in row]  # step 0 has no training losses
+        if known:
+            axes.plot([row["step"] for row in known], [row[name] for row in known], marker=".", label=label)
     axes.set_ylabel(title)
     axes.grid(alpha=0.3)
     axes.legend(fontsize=8)

@@ -44,12 +44,35 @@ def to_grey(values: NDArray[np.generic], contrast: tuple[float, float]) -> NDArr
     return grey
 
 
-def find_outlines(labels: NDArray[np.integer]) -> NDArray[np.bool_]:
-    """The labelled pixels of a plane that touch another label, or background, along a side."""
+def find_outlines(labels: NDArray[np.integer], only: int | None = None) -> NDArray[np.bool_]:
+    """Lines of one pixel between labels: of two pixels with different labels that share a side, one is on the line.
+
+    It is the upper or the left one, unless that is background. So lines lie in cells. With ``only``, the part of the
+    lines that surrounds this label.
+    """
     outlines = np.zeros(labels.shape, bool)
     for lines, ids in ((outlines, labels), (outlines.T, labels.T)):
         change = ids[1:] != ids[:-1]
-        lines[1:] |= change
-        lines[:-1] |= change
-    found: NDArray[np.bool_] = outlines & (labels != 0)
-    return found
+        if only is not None:
+            change &= (ids[1:] == only) | (ids[:-1] == only)
+        lines[:-1] |= change & (ids[:-1] != 0)
+        lines[1:] |= change & (ids[:-1] == 0)
+    return outlines
+
+
+def outline_segments(labels: NDArray[np.integer]) -> NDArray[np.float64]:
+    """The borders between labels as straight lines, shape (n, 2, 2): two ends (x, y) each.
+
+    Pixel (0, 0) has its middle at (0, 0), so borders lie at halves, between pixels.
+    """
+    upright = _runs(labels)[:, :, ::-1]  # runs along x, as ends (y, x)
+    across = _runs(labels.T)
+    return np.concatenate([upright, across]).astype(np.float64) - 0.5
+
+
+def _runs(labels: NDArray[np.integer]) -> NDArray[np.intp]:
+    """Runs of places at which rows differ from the row above, shape (n, 2, 2): ends (row, column)."""
+    change = np.pad(labels[1:] != labels[:-1], ((0, 0), (1, 1)))
+    row, start = np.nonzero(change[:, 1:] & ~change[:, :-1])
+    stop = np.nonzero(change[:, :-1] & ~change[:, 1:])[1]
+    return np.stack([np.stack([row + 1, start], axis=1), np.stack([row + 1, stop], axis=1)], axis=1)

@@ -14,20 +14,35 @@ Neighbouring ids have very different colours, so that fused and cut cells are se
 from __future__ import annotations
 
 import colorsys
+import itertools
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import numpy as np
 from numpy.typing import NDArray
 
 from bigcp3d.edge.image.image import ImageInfo
 from bigcp3d.edge.image.voxels import read_box
-from bigcp3d.face.pictures.plane_drawing import find_contrast, find_outlines, plane_of, to_grey
+from bigcp3d.face.pictures.plane_drawing import find_contrast, outline_segments, plane_of, to_grey
 from bigcp3d.pure.boxes import Box
+
+if TYPE_CHECKING:
+    from matplotlib.axes import Axes
 
 GOLDEN = 0.6180339887498949
 """The hue moves by this part of the colour circle from one id to the next."""
+
+YELLOW = "#ffdc00"
+"""The colour of outlines."""
+
+DPI = 110
+PIXELS = 3
+"""Pixels of the picture for a voxel, where the picture has room for them."""
+
+WIDTHS = (4.0, 8.0)
+"""The narrowest and the widest column, in inches."""
 
 
 @dataclass(frozen=True)
@@ -74,44 +89,63 @@ def colour_labels(labels: NDArray[np.integer]) -> NDArray[np.uint8]:
     return colours
 
 
-def outline(image: NDArray[np.generic], labels: NDArray[np.integer]) -> NDArray[np.uint8]:
-    """The outlines of labels, in yellow, over the image in grey."""
-    colours = np.repeat(to_grey(image, find_contrast([image]))[..., None], 3, axis=-1)
-    colours[find_outlines(labels)] = (255, 220, 0)
-    return colours
+def colour_image(image: NDArray[np.generic]) -> NDArray[np.uint8]:
+    """An image in grey, with a last axis of RGB."""
+    return np.repeat(to_grey(image, find_contrast([image]))[..., None], 3, axis=-1)
+
+
+@dataclass(frozen=True)
+class Tile:
+    """One picture of a row: RGB colours, and the labels whose outlines are drawn over them."""
+
+    title: str
+    colours: NDArray[np.uint8]
+    outlined: NDArray[np.integer] | None = None
+
+    def show(self, axes: Axes, aspect: float) -> None:
+        """Draw it; outlines are one pixel wide on the screen, between the voxels of two cells."""
+        from matplotlib.collections import LineCollection
+
+        axes.set_axis_off()
+        axes.imshow(self.colours, aspect=aspect, interpolation="nearest")
+        if self.outlined is not None:
+            lines = LineCollection(
+                list(outline_segments(self.outlined)), colors=YELLOW, linewidths=72 / DPI, antialiaseds=False, snap=True
+            )
+            axes.add_collection(lines, autolim=False)
 
 
 def draw(planes: list[Plane], target: Path, title: str = "") -> None:
     """Write planes as a PNG, one row per plane. Columns: image with outlines, truth (if there is one), labels."""
     rows = []
     for plane in planes:
-        shown = {"image, outlines of labels": outline(plane.image, plane.labels)}
+        shown = [Tile(f"{plane.title}: image, outlines of labels", colour_image(plane.image), plane.labels)]
         if plane.truth is not None:
-            shown["truth"] = colour_labels(plane.truth)
-        shown["labels"] = colour_labels(plane.labels)
-        rows.append([(f"{plane.title}: {name}", picture) for name, picture in shown.items()])
+            shown.append(Tile(f"{plane.title}: truth", colour_labels(plane.truth)))
+        rows.append([*shown, Tile(f"{plane.title}: labels", colour_labels(plane.labels))])
     draw_rows(rows, [plane.aspect for plane in planes], target, title)
 
 
-def draw_rows(
-    rows: list[list[tuple[str, NDArray[np.uint8]]]], aspects: Sequence[float], target: Path, title: str
-) -> None:
-    """Write rows of titled pictures as a PNG.
+def draw_rows(rows: list[list[Tile]], aspects: Sequence[float], target: Path, title: str) -> None:
+    """Write rows of pictures as a PNG.
 
     The pictures of a row have the same shape; ``aspects`` holds the height over the width of their pixels.
     """
     from matplotlib.figure import Figure
 
-    heights = [row[0][1].shape[0] * aspect / row[0][1].shape[1] for row, aspect in zip(rows, aspects, strict=True)]
-    lines = sum(len(row[0][0].splitlines()) for row in rows)
-    columns, width = max(map(len, rows)), 4.0
+    shapes = [row[0].colours.shape for row in rows]
+    heights = [shape[0] * aspect / shape[1] for shape, aspect in zip(shapes, aspects, strict=True)]
+    lines = sum(len(row[0].title.splitlines()) for row in rows)
+    columns = max(map(len, rows))
+    width = float(np.clip(PIXELS * max(shape[1] for shape in shapes) / DPI, *WIDTHS))
     figure = Figure(figsize=(width * columns, width * sum(heights) + 0.3 * lines + 0.4), layout="constrained")
     grid = figure.subplots(len(rows), columns, squeeze=False, height_ratios=heights)
-    for axes in grid.flat:
-        axes.set_axis_off()
     for line, row, aspect in zip(grid, rows, aspects, strict=True):
-        for axes, (name, picture) in zip(line, row, strict=False):
-            axes.imshow(picture, aspect=aspect, interpolation="nearest")
-            axes.set_title(name, fontsize=8)
+        for axes, tile in itertools.zip_longest(line, row):
+            if tile is None:
+                axes.set_axis_off()
+            else:
+                tile.show(axes, aspect)
+                axes.set_title(tile.title, fontsize=8)
     figure.suptitle(title, fontsize=10)
-    figure.savefig(target, dpi=110)
+    figure.savefig(target, dpi=DPI)

@@ -1,4 +1,4 @@
-"""Draws the picture of a sweep: for each trial the outlines of its labels on two middle planes of the region.
+"""Draws the picture of a sweep: the outlines of each trial's labels on two middle planes of the region.
 
 ::
 
@@ -8,7 +8,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -16,58 +16,43 @@ from numpy.typing import NDArray
 
 from bigcp3d.edge.image.voxels import read_box
 from bigcp3d.face.pictures.plane_drawing import plane_of
-from bigcp3d.face.pictures.planes_picture import draw_rows, outline
+from bigcp3d.face.pictures.planes_picture import Tile, colour_image, draw_rows
+from bigcp3d.face.sweep_rows import AXES, Row, describe_result, describe_settings
 
 if TYPE_CHECKING:
     from bigcp3d.schedule.sweep import Sweep
-    from bigcp3d.schedule.sweep_trial import Trial
 
 MOST_TILES = 24
 COLUMNS = 4
-AXES = (0, 1)
-"""One plane is shown across z, and one across y."""
 
 
-@dataclass(frozen=True)
-class Tile:
-    """What is drawn of a trial: a title, and the labels on the middle planes across `AXES`."""
+def draw_trials(sweep: Sweep, rows: Sequence[Row], varied: Sequence[str], target: Path) -> None:
+    """Write the picture as a PNG: the truth first, where there is one, then at most `MOST_TILES` trials in order.
 
-    title: str
-    planes: tuple[NDArray[Any], ...]
-
-
-def name_trial(trial: Trial) -> str:
-    """A trial's settings, its cells and its scores, in a line."""
-    words = [f"{name.removesuffix('_vox').replace('_', ' ')} {value:g}" for name, value in trial.settings.items()]
-    found = [f"{trial.cells} cells"]
-    if trial.scores:
-        numbers = {"Dice": trial.scores["mean_dice"], "AP50": trial.scores["ap50"]}
-        found += [f"{name} {value:.3f}" for name, value in numbers.items() if value is not None]
-    return f"{', '.join(words)}: {', '.join(found)}"
-
-
-def tile_of(trial: Trial) -> Tile:
-    """A trial's middle planes."""
-    planes = tuple(trial.labels.take(trial.labels.shape[axis] // 2, axis=axis) for axis in AXES)
-    return Tile(name_trial(trial).replace(": ", "\n"), planes)
-
-
-def draw_tiles(sweep: Sweep, tiles: list[Tile], target: Path) -> None:
-    """Write the picture as a PNG: the truth first, where there is one, then at most `MOST_TILES` trials in order."""
-    image = [_read(sweep, axis) for axis in AXES]
-    shown = tiles[:MOST_TILES]
+    Trials with the same labels share a picture. ``varied`` names the settings that differ between trials.
+    """
+    image = [colour_image(_read(sweep, axis)) for axis in AXES]
+    different = [row for row in rows if row.same_as is None]
+    shown = [(title_of(row, rows, varied), row.planes) for row in different[:MOST_TILES]]
     if sweep.truth is not None:
-        shown = [Tile("truth\n", tuple(_read(sweep, axis, truth=True) for axis in AXES)), *shown]
+        shown.insert(0, ("truth\n\n", tuple(_read(sweep, axis, truth=True) for axis in AXES)))
     scale = sweep.plan.source.image.levels[0].scale_um or (1.0, 1.0, 1.0)
     aspects = [scale[1] / scale[2], scale[0] / scale[2]]
-    rows = []
+    tiles = []
     for start in range(0, len(shown), COLUMNS):
-        tiles_of_row = shown[start : start + COLUMNS]
-        for k, part in enumerate(image):
-            rows.append([(tile.title if k == 0 else "", outline(part, tile.planes[k])) for tile in tiles_of_row])
-    hidden = f"; the first {MOST_TILES} of {len(tiles)}" if len(tiles) > MOST_TILES else ""
+        for k, colours in enumerate(image):
+            line = shown[start : start + COLUMNS]
+            tiles.append([Tile(title if k == 0 else "", colours, planes[k]) for title, planes in line])
+    hidden = f"; the first {MOST_TILES} of {len(different)}" if len(different) > MOST_TILES else ""
     title = f"{Path(sweep.plan.source.image.path).name}, middle planes across z and y{hidden}"
-    draw_rows(rows, aspects * (len(rows) // len(AXES)), target, title)
+    draw_rows(tiles, aspects * (len(tiles) // len(AXES)), target, title)
+
+
+def title_of(row: Row, rows: Sequence[Row], varied: Sequence[str]) -> str:
+    """The number of a trial and of those with the same labels, its settings, and its result; three lines."""
+    same = [str(other.number) for other in rows if other.same_as == row.number]
+    others = f"; the same labels: {', '.join(same[:8])}{', ...' if len(same) > 8 else ''}" if same else ""
+    return f"trial {row.number}{others}\n{describe_settings(row, varied)}\n{describe_result(row.trial)}"
 
 
 def _read(sweep: Sweep, axis: int, *, truth: bool = False) -> NDArray[Any]:

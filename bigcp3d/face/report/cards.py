@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import shlex
 from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
 
+from bigcp3d.edge.stores.places import is_address
 from bigcp3d.face.report.facts import Facts
 from bigcp3d.face.report.pictures import draw_view
 from bigcp3d.face.report.views import AXES, View, cell_planes, contrast_of, middle_planes, round_length
@@ -34,10 +36,9 @@ def plane_cards(facts: Facts) -> list[dict[str, Any]]:
     for view in views:
         cells = len(np.unique(view.labels[view.labels > 0]))
         down, right = (a for k, a in enumerate(AXES) if k != view.axis)
-        zoom = 2 if scale * min(view.pixel) < 3 else 4
-        lines = f"outlines of {count(cells, 'cell')} in colour"
+        lines = f"outlines of {count(cells, 'cell')} in yellow"
         alt = f"Slice across {AXES[view.axis]} at {view.name}: image in grey, {lines}."
-        card = _show(view, shown, scale, alt, zoom=zoom, limit=PLANE_BYTES)
+        card = _show(view, shown, scale, alt, limit=PLANE_BYTES)
         height, width = view.labels.shape
         where = f"{view.name}. {down} points down, {right} to the right"
         cards.append({**card, "caption": f"{where}, {height} × {width} voxels, {count(cells, 'cell')}."})
@@ -51,23 +52,44 @@ def cell_cards(facts: Facts, rows: CellRows, why: Sequence[str] = ()) -> list[di
 
 def _cell_card(facts: Facts, rows: CellRows, row: int, why: str | None) -> dict[str, Any]:
     label, time = int(rows.ids[row]), int(rows.time[row])
-    views = cell_planes(facts.source, label, time, rows.low[row].tolist(), rows.high[row].tolist())
+    views, voxel = cell_planes(facts.source, label, time, rows.low[row].tolist(), rows.high[row].tolist())
     shown = contrast_of(views)
     wide, high = sum(view.size[1] for view in views), max(view.size[0] for view in views)
     scale = min((CARD_PX - 12) / wide, CARD_HEIGHT_PX / high)
     cards = []
     for k, view in enumerate(views):
-        zoom = int(np.clip(round(2 * scale * min(view.pixel)), 2, 8))
-        alt = f"Cell {label} across {AXES[view.axis]} at {view.name}, outlined in white among its neighbours."
-        card = _show(view, shown, scale, alt, zoom=zoom, limit=CARD_BYTES, chosen=label)
+        alt = f"Cell {label} across {AXES[view.axis]} at {view.name}, outlined in cyan among its neighbours."
+        card = _show(view, shown, scale, alt, limit=CARD_BYTES, chosen=label)
         cards.append(card if k == 0 else {**card, "bar": None})
     title = f"cell {label}" + (f", time {time}" if len(facts.times) > 1 else "")
-    lines = [describe_volume(facts, int(rows.volume[row]))]
+    lines = [describe_volume(facts, int(rows.volume[row])), describe_position(facts, voxel)]
     if why is not None:
         lines.append(WHY_ODD[why].format(value=float(getattr(rows, why)[row]), median=facts.digest.median[why]))
     elif rows.border[row]:
         lines.append("cut by the border of the volume")
-    return {"title": title, "lines": lines, "views": cards}
+    return {"title": title, "lines": lines, "views": cards, "command": view_command(facts, voxel, time)}
+
+
+def describe_position(facts: Facts, voxel: Sequence[int]) -> str:
+    """Where a voxel of the labels lies, in voxels and micrometres."""
+    level = facts.source.labels.levels[0]
+    words = f"at z, y, x = {', '.join(map(str, voxel))}"
+    if level.scale_um is None:
+        return words
+    places = zip(voxel, level.scale_um, level.translation_um, strict=True)
+    return f"{words} ({', '.join(f'{v * s + t:.1f}' for v, s, t in places)} µm)"
+
+
+def view_command(facts: Facts, voxel: Sequence[int], time: int) -> str:
+    """The command that opens the viewer at a voxel of the labels."""
+    labels, image = facts.source.labels, facts.source.image
+    fine = labels.levels[0].shape
+    shape = fine if image is None else image.levels[0].shape  # the viewer counts in voxels of the image
+    at = [(2 * v + 1) * n // (2 * f) for v, n, f in zip(voxel, shape, fine, strict=True)]
+    words = ["bigcp3d", "view", labels.path, "--at", ",".join(map(str, at))]
+    if image is not None and is_address(image.path) and not labels.path.startswith(f"{image.path}/"):
+        words += ["--image", image.path]
+    return shlex.join(words + (["--time", str(time)] if len(facts.times) > 1 else []))
 
 
 def describe_volume(facts: Facts, voxels: int) -> str:
@@ -84,14 +106,14 @@ def format_um3(value: float) -> str:
 
 def _show(view: View, shown: tuple[float, float], scale: float, alt: str, **drawing: Any) -> dict[str, Any]:
     """A view as the template takes it; ``scale`` is in pixels of the screen per unit of length."""
-    height, width = view.size
-    bar = round_length(width)
+    height, width = (max(round(side * scale), 1) for side in view.size)
+    bar = round_length(view.size[1])
     return {
         "view": view,
-        "picture": draw_view(view, shown, **drawing),
-        "width": max(round(width * scale, 1), 1),
-        "height": max(round(height * scale, 1), 1),
+        "picture": draw_view(view, shown, size=(height, width), **drawing),
+        "width": width,
+        "height": height,
         "alt": alt,
         "bar": f"{bar:g} {view.unit}",
-        "bar_width": round(100 * bar / width, 2),
+        "bar_width": round(100 * bar / view.size[1], 2),
     }

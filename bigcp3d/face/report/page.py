@@ -114,8 +114,8 @@ def _warnings(facts: Facts) -> Iterator[str]:
 
 def _slices_text(facts: Facts) -> str:
     words = (
-        "Each cell has an outline just inside its border, in a colour that its id decides. Black is the 1st percentile "
-        "of the intensities in these slices, white the 99.8th."
+        "Outlines are one pixel wide; two cells that touch share a line. Black is the 1st percentile of the "
+        "intensities in these slices, white the 99.8th."
     )
     channels = facts.parameters.get("channels") or [0]
     words += f" Channel {channels[0]}, the first of {len(channels)}." if len(channels) > 1 else ""
@@ -160,8 +160,9 @@ def _galleries(facts: Facts) -> Iterator[tuple[str, str, list[dict[str, Any]]]]:
     """Title, text and cells of each gallery."""
     digest = facts.digest
     how = (
-        "Each cell is shown in three slices, across z, y and x, where it is largest. Its outline is white; those of "
-        "its neighbours have colours. Each cell has its own scale and contrast; the scale bar is that of all three."
+        "Each cell is shown in three slices, across z, y and x, where it is largest. Its outline is cyan; those of "
+        "its neighbours are yellow. Each cell has its own scale and contrast; the scale bar is that of all three. "
+        "The command below a cell opens the viewer there."
     )
     if digest.cells:
         yield "Largest cells", how, cell_cards(facts, digest.largest)

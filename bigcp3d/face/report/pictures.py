@@ -1,7 +1,7 @@
 """Draws the pictures of the page: grey values as JPEG, outlines as a PNG over them, both limited in size.
 
-Outlines have ``zoom`` pixels per voxel and are one pixel wide, just inside a cell's border. Two cells that touch have
-one line each; the label changes between the two lines.
+The outlines have the size of the picture on the screen. So a line is one pixel wide there, whatever the voxels' size,
+and two cells that touch share a line. More would hide the membrane between them.
 """
 
 from __future__ import annotations
@@ -13,18 +13,14 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 from PIL import Image
-from scipy.ndimage import binary_dilation
 
 from bigcp3d.face.pictures.plane_drawing import find_outlines, to_grey
 from bigcp3d.face.report.views import View
 
-COLOURS = (
-    (255, 214, 10), (0, 212, 255), (255, 92, 138), (122, 255, 114), (255, 150, 50), (190, 150, 255), (80, 255, 214),
-    (255, 120, 255),
-)  # fmt: skip
-"""Colours of outlines: bright, since the image under them is dark. Neighbouring ids get different ones."""
+LINE = (255, 220, 0)
+"""The colour of outlines."""
 
-CHOSEN = (255, 255, 255)
+CHOSEN = (0, 229, 255)
 """The colour of the outline of the cell that a picture is of."""
 
 NO_IMAGE = 24
@@ -35,39 +31,38 @@ JPEG_QUALITIES = (88, 75, 60, 40, 20)
 
 @dataclass(frozen=True)
 class Picture:
-    """A view as it stands in the page: the JPEG and the PNG as data addresses, and the outlines' pixels per voxel."""
+    """A view as it stands in the page: the JPEG and the PNG as data addresses."""
 
     grey: str
     lines: str
-    zoom: int
 
 
 def draw_view(
-    view: View, contrast: tuple[float, float], *, zoom: int, limit: int, chosen: int | None = None
+    view: View, contrast: tuple[float, float], *, size: tuple[int, int], limit: int, chosen: int | None = None
 ) -> Picture:
     """Draw a view with at most ``limit`` bytes each for the image and the outlines.
 
-    ``zoom`` is lowered where the outlines would be too large. The ``chosen`` cell has a white outline, twice as wide.
+    ``size`` is the height and width of the outlines in pixels. It is halved where they would be too large. The
+    ``chosen`` cell has an outline of another colour.
     """
     while True:
-        lines = _png(_colour_outlines(view.labels, zoom, chosen))
-        if len(lines) <= limit or zoom == 1:
+        lines = _png(_colour_outlines(view.labels, size, chosen))
+        if len(lines) <= limit or max(size) < 32:
             break
-        zoom -= 1
+        size = (max(1, size[0] // 2), max(1, size[1] // 2))
     grey = np.full(view.labels.shape, NO_IMAGE, np.uint8) if view.grey is None else to_grey(view.grey, contrast)
-    return Picture(_address("jpeg", _jpeg(grey, limit)), _address("png", lines), zoom)
+    return Picture(_address("jpeg", _jpeg(grey, limit)), _address("png", lines))
 
 
-def _colour_outlines(labels: NDArray[np.integer], zoom: int, chosen: int | None) -> Image.Image:
-    """The outlines as a palette picture, transparent elsewhere."""
-    large = np.repeat(np.repeat(labels, zoom, axis=0), zoom, axis=1)
-    lines = find_outlines(large)
-    index = np.where(lines, large.astype(np.uint64) % len(COLOURS) + 1, 0).astype(np.uint8)
+def _colour_outlines(labels: NDArray[np.integer], size: tuple[int, int], chosen: int | None) -> Image.Image:
+    """The outlines as a palette picture, transparent elsewhere. A pixel shows the voxel in which its middle lies."""
+    rows, columns = ((2 * np.arange(n) + 1) * side // (2 * n) for n, side in zip(size, labels.shape, strict=True))
+    large = labels[np.ix_(rows, columns)]
+    index = find_outlines(large).astype(np.uint8)
     if chosen is not None:
-        own = large == chosen
-        index[own & binary_dilation(lines & own)] = len(COLOURS) + 1
+        index[find_outlines(large, chosen)] = 2
     picture = Image.fromarray(index, "P")
-    picture.putpalette([value for colour in ((0, 0, 0), *COLOURS, CHOSEN) for value in colour])
+    picture.putpalette([value for colour in ((0, 0, 0), LINE, CHOSEN) for value in colour])
     picture.info["transparency"] = 0
     return picture
 

@@ -81,6 +81,11 @@ class Source:
         stop = [max(min(math.ceil(b * r), c), a + 1) for a, b, r, c in zip(start, box.stop, ratio, coarse, strict=True)]
         return Box(vec3(start), vec3(stop))
 
+    def fine(self, level: int, voxel: Sequence[int]) -> tuple[int, ...]:
+        """The voxel of level 0 at the middle of a voxel of another level."""
+        fine, coarse = self.labels.levels[0].shape, self.labels.levels[level].shape
+        return tuple((2 * v + 1) * f // (2 * c) for v, f, c in zip(voxel, fine, coarse, strict=True))
+
     def read(self, level: int, box: Box, time: int) -> tuple[NDArray[np.generic] | None, NDArray[np.integer]]:
         """Image and labels of a box."""
         matching, grey = self.levels[level], None
@@ -127,10 +132,12 @@ def _fit(source: Source, wanted: Box, side: int, axis: int | None = None) -> tup
     return level, Box(vec3(start), vec3(min(b, a + side) for a, b in zip(start, box.stop, strict=True)))
 
 
-def cell_planes(source: Source, label: int, time: int, low: Sequence[int], high: Sequence[int]) -> list[View]:
-    """Three slices of a cell and its surroundings, across z, y and x, where it is largest.
+def cell_planes(
+    source: Source, label: int, time: int, low: Sequence[int], high: Sequence[int]
+) -> tuple[list[View], tuple[int, ...]]:
+    """Three slices of a cell and its surroundings, across z, y and x, where it is largest; and a voxel inside it.
 
-    ``low`` and ``high`` are its bounding box at level 0.
+    ``low`` and ``high`` are its bounding box at level 0, and the voxel is one of level 0.
     """
     around = [max(4, round(0.35 * (b - a))) for a, b in zip(low, high, strict=True)]
     wide = Box(vec3(low), vec3(high)).grow(vec3(around)).clip(source.labels.levels[0].shape)
@@ -145,7 +152,16 @@ def cell_planes(source: Source, label: int, time: int, low: Sequence[int], high:
         inside = plane.slices(box.start)
         flat = None if grey is None else grey[inside]
         views.append(source.view(axis, time, level, plane, flat, labels[inside]))
-    return views
+    return views, source.fine(level, _most_central(own, box))
+
+
+def _most_central(own: NDArray[np.bool_], box: Box) -> tuple[int, ...]:
+    """The voxel of a cell that is nearest to the middle of its voxels, at the level of ``box``."""
+    voxels = np.argwhere(own)
+    if not len(voxels):  # at a coarse level, a small cell may have no voxel
+        return tuple((a + b) // 2 for a, b in zip(box.start, box.stop, strict=True))
+    nearest = voxels[np.square(voxels - voxels.mean(axis=0)).sum(axis=1).argmin()]
+    return tuple((nearest + box.start).tolist())
 
 
 def contrast_of(views: Sequence[View]) -> tuple[float, float]:

@@ -60,3 +60,12 @@ def add_layers(viewer: Any, scene: Scene) -> None:
         node = reader.Label(zarr.open_group(zarr_store(labels.info.path), mode="r", use_consolidated=False))
         data, metadata = node.data(), {**node.metadata(), "name": labels.name, "visible": labels.visible}
         viewer.add_labels(data, **metadata)
+    if viewer.dims.ndim > 3:
+        viewer.dims.set_point(0, scene.time)
+    if scene.at is not None:
+        level = scene.groups[0].info.levels[0]
+        scale, shift = level.scale_um or (1.0, 1.0, 1.0), level.translation_um
+        place = [v * s + t for v, s, t in zip(scene.at, scale, shift, strict=True)]
+        for axis, where in enumerate(place, viewer.dims.ndim - 3):
+            viewer.dims.set_point(axis, where)
+        viewer.camera.center = tuple(place)

@@ -24,6 +24,8 @@ void main() {{ emitRGB(colour * contrast()); }}
 """
 PIXELS = 340
 """At the start, the image's longest side is this many pixels long."""
+NEAR_VOX = 160
+"""At a position that the user gives, as many of the finest voxels are that long."""
 LABEL_ALPHA = 0.4
 OTHERS_ALPHA = 0.1
 """How opaque the other cells are once some are picked."""
@@ -68,13 +70,15 @@ def describe_state(scene: Scene, urls: Mapping[str, str]) -> Json:
     scale_um = level.scale_um or (1.0,) * 3
     smallest = min(scale_um)
     extent = max(n * s for n, s in zip(level.shape, scale_um, strict=True)) / smallest
-    centre = [t / s + (n - 1) / 2 for t, s, n in zip(level.translation_um, scale_um, level.shape, strict=True)]
+    middle = scene.at or [(n - 1) / 2 for n in level.shape]
+    centre = [t / s + v for t, s, v in zip(level.translation_um, scale_um, middle, strict=True)]
+    seen = extent if scene.at is None else min(extent, NEAR_VOX)
     dimensions = {name: [scale * METRES_PER_UM, "m"] for name, scale in zip("xyz", reversed(scale_um), strict=True)}
     state: Json = {
         "title": scene.title,
         "dimensions": {**dimensions, **({"t": [1, ""]} if first.times > 1 else {})},
-        "position": [*reversed(centre), *([0] if first.times > 1 else [])],
-        "crossSectionScale": extent / PIXELS,
+        "position": [*reversed(centre), *([scene.time] if first.times > 1 else [])],
+        "crossSectionScale": seen / PIXELS,
         "projectionScale": 2 * extent,
         "layers": layers,
         "layout": "4panel",

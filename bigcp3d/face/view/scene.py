@@ -6,13 +6,14 @@
 from __future__ import annotations
 
 import math
+import re
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from bigcp3d.edge.image.image import ImageInfo
 from bigcp3d.edge.image.level_geometry import placed
-from bigcp3d.edge.image.transforms import Float3
-from bigcp3d.edge.image.voxels import read_box
+from bigcp3d.edge.image.transforms import Float3, float3
+from bigcp3d.edge.image.voxels import check_time, read_box
 from bigcp3d.edge.labels.image_and_labels import open_image_and_labels
 from bigcp3d.edge.stores.places import Place, place
 from bigcp3d.errors import InputError
@@ -64,11 +65,16 @@ class Labels:
 
 @dataclass(frozen=True)
 class Scene:
-    """What is shown: at least one group of images or labels."""
+    """What is shown: at least one group of images or labels.
+
+    ``at`` is the voxel (z, y, x) of level 0 of the first group in the middle of the view, None for the volume's middle.
+    """
 
     title: str
     images: tuple[Images, ...]
     labels: tuple[Labels, ...]
+    at: Float3 | None = None
+    time: int = 0
 
     @property
     def groups(self) -> tuple[Images | Labels, ...]:
@@ -82,11 +88,14 @@ def make_scene(
     *,
     image: str | Place | None = None,
     scale_um: Float3 | None = None,
+    at: str | None = None,
+    time: int = 0,
 ) -> Scene:
     """The scene of an image, a store of labels, or a labels group; `InputError` where there is nothing to show.
 
     Labels of these ``names`` are visible at the start, by default those finished last. ``image`` is the image of labels
-    that name none, or one at an address that is not opened unasked.
+    that name none, or one at an address that is not opened unasked. ``at`` is where the view begins: "Z,Y,X" in voxels
+    of level 0, or in micrometres with "um" at its end.
     """
     found = open_image_and_labels(path, image)
     for name in names:
@@ -100,7 +109,29 @@ def make_scene(
     if found.image is not None:
         info = placed(found.image, scale_um)
         images.append(Images(info, tuple(_channels(info, set(found.labels))), serve_group(info)))
-    return Scene(place(path).name, tuple(images), labels)
+    scene = Scene(place(path).name, tuple(images), labels)
+    first = scene.groups[0].info
+    return replace(scene, at=None if at is None else _find_voxel(at, first), time=check_time(first, time))
+
+
+def _find_voxel(text: str, info: ImageInfo) -> Float3:
+    """The voxel of level 0 that a user names."""
+    number = r"\s*([+-]?\d+(?:\.\d+)?)\s*"
+    found, level = re.fullmatch(rf"{number},{number},{number}(um|µm)?\s*", text), info.levels[0]
+    if found is None:
+        raise InputError(
+            f"the position is {text!r}; write Z,Y,X in voxels of level 0, such as 24,100,80, with um at its end for "
+            "micrometres"
+        )
+    voxel = float3(float(word) for word in found.groups()[:3])
+    if found[4] and level.scale_um is not None:  # the scene has a scale for every level
+        voxel = float3((v - t) / s for v, t, s in zip(voxel, level.translation_um, level.scale_um, strict=True))
+    if not all(-0.5 <= v < n - 0.5 for v, n in zip(voxel, level.shape, strict=True)):
+        raise InputError(
+            f"{info.path}: the position {text!r} lies outside the volume of {level.shape} voxels (z, y, x); give one "
+            "inside it"
+        )
+    return voxel
 
 
 def _channels(info: ImageInfo, taken: set[str]) -> list[Channel]:

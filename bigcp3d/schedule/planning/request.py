@@ -33,8 +33,11 @@ LARGEST_CLOSING = 21
 AS_IS = "as-is"
 """In place of a diameter: the image is not resampled."""
 
-SWEPT = ("foreground", "radius_vox", "min_volume", "max_volume", "min_foreground", "max_elongation", "max_flow_error")
-"""Settings that a sweep can vary."""
+SWEPT = (
+    "diameter_um", "diameter_vox", "foreground", "radius_vox", "closing_vox", "min_volume", "max_volume",
+    "min_foreground", "max_elongation", "max_flow_error",
+)  # fmt: skip
+"""Settings that a sweep can vary. Those on which most depends come first: maps, then objects, then filters."""
 
 Roi = str | Sequence[tuple[float | None, float | None]]
 MEMORY = "Memory of one worker, such as 4GiB. Default: this machine's memory, divided among the workers."

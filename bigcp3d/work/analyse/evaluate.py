@@ -20,7 +20,7 @@ from bigcp3d.errors import InputError
 from bigcp3d.option import takes
 from bigcp3d.pure.boxes import BlockGrid, Vec3
 from bigcp3d.pure.score.bounding_boxes import CellBoxes, cross_seams, find_boxes, look_up_boxes, merge_boxes
-from bigcp3d.pure.score.matching import group_by_true_cell, number_cells
+from bigcp3d.pure.score.matching import Contingency, Mask, group_by_true_cell, number_cells
 from bigcp3d.pure.score.metrics import CellScores, Number, Scores, list_cells, score_groups
 from bigcp3d.pure.score.overlaps import (
     Overlaps,
@@ -59,6 +59,8 @@ class Evaluation(Mapping[str, Number]):
         Which true cells this grid cuts.
     seam, elsewhere : Scores, optional
         Of the cells that it cuts, and of the others.
+    inside : Scores, optional
+        Of the cells that the border of the volume does not cut, where they were asked for.
     """
 
     whole: Scores
@@ -69,6 +71,7 @@ class Evaluation(Mapping[str, Number]):
     at_seam: NDArray[np.bool_] | None = None
     seam: Scores | None = None
     elsewhere: Scores | None = None
+    inside: Scores | None = None
 
     def __getitem__(self, name: str) -> Number:
         return self.whole.numbers[name]
@@ -90,7 +93,12 @@ class Evaluation(Mapping[str, Number]):
     @property
     def groups(self) -> dict[str, Scores]:
         """The scores of each group of cells, by its name."""
-        named = {"all cells": self.whole, "at seams": self.seam, "elsewhere": self.elsewhere}
+        named = {
+            "whole cells": self.inside,
+            "all cells": self.whole,
+            "at seams": self.seam,
+            "elsewhere": self.elsewhere,
+        }
         return {name: scores for name, scores in named.items() if scores is not None}
 
     def columns(self) -> dict[str, NDArray[Any]]:
@@ -102,15 +110,15 @@ class Evaluation(Mapping[str, Number]):
         return columns | {axis + end: box[:, k] for end, box in corners for k, axis in enumerate("zyx")}
 
     def as_json(self) -> dict[str, Any]:
-        """All numbers, ready for `json.dumps`: those of all cells, and with blocks the same for each group."""
+        """All numbers, ready for `json.dumps`: those of all cells, and the same for each group that was asked for."""
 
         def numbers(scores: Scores) -> dict[str, Any]:
             return {**scores.numbers, "by_iou": list(scores.by_iou)}
 
-        if self.seam is None or self.elsewhere is None or self.blocks is None:
-            return numbers(self.whole)
-        groups = {"at_seam": numbers(self.seam), "elsewhere": numbers(self.elsewhere)}
-        return {**numbers(self.whole), "blocks": list(self.blocks), **groups}
+        groups = {"at_seam": self.seam, "elsewhere": self.elsewhere, "whole_cells": self.inside}
+        blocks = {} if self.blocks is None else {"blocks": list(self.blocks)}
+        found = {name: numbers(scores) for name, scores in groups.items() if scores is not None}
+        return {**numbers(self.whole), **blocks, **found}
 
 
 @dataclass(frozen=True)
@@ -189,7 +197,7 @@ def evaluate(
 
     tables = [merge_gradually(read(time), _Table.merged) for time in range(true.times)]
     warn_of_unknown(true.path, sum(int(table.unknown.count.sum()) for table in tables))
-    return _score(tables, settings.min_cell_vox, settings.blocks)
+    return _score(tables, settings, true.levels[0].shape)
 
 
 def check_alike(found: ImageInfo, true: ImageInfo) -> None:
@@ -209,18 +217,35 @@ def check_alike(found: ImageInfo, true: ImageInfo) -> None:
         )
 
 
-def _score(times: list[_Table], min_cell_vox: int, blocks: tuple[float, float, float] | None) -> Evaluation:
+def _score(times: list[_Table], settings: EvaluateSettings, shape: Vec3) -> Evaluation:
     """All numbers from the tables of all time points."""
-    table = number_cells([ignore_cells(time.overlaps, min_cell_vox, time.unknown) for time in times])
+    table = number_cells([ignore_cells(time.overlaps, settings.min_cell_vox, time.unknown) for time in times])
     start, stop = look_up_boxes(table.true_ids[1:], table.true_time[1:], [time.true for time in times])
-    cells = list_cells(table)
-    if blocks is None:
-        return Evaluation(score_groups(table, cells, [None])[0], cells, start, stop)
-    true = _with_background(cross_seams(start, stop, blocks))
+    cells, blocks = list_cells(table), settings.blocks
     boxes = look_up_boxes(table.found_ids[1:], table.found_time[1:], [time.found for time in times])
-    found = group_by_true_cell(table, true, _with_background(cross_seams(*boxes, blocks)))
-    scores = score_groups(table, cells, [None, (true, found), (~true, ~found)])
-    return Evaluation(scores[0], cells, start, stop, blocks, true[1:], scores[1], scores[2])
+    at_seam, groups = None, list[tuple[Mask, Mask] | None]([None])
+    if settings.whole_cells:
+        groups += _split(table, _at_border(start, stop, shape), _at_border(*boxes, shape))[1:]
+    if blocks is not None:
+        at_seam = cross_seams(start, stop, blocks)
+        groups += _split(table, at_seam, cross_seams(*boxes, blocks))
+    scores = iter(score_groups(table, cells, groups))
+    whole, inside = next(scores), next(scores) if settings.whole_cells else None
+    seam, elsewhere = (None, None) if blocks is None else scores
+    return Evaluation(whole, cells, start, stop, blocks, at_seam, seam, elsewhere, inside)
+
+
+def _split(table: Contingency, true: Mask, found: Mask) -> list[tuple[Mask, Mask]]:
+    """The group of some cells and that of the others; a found cell goes with the true cell that it shares most with."""
+    true = _with_background(true)
+    found = group_by_true_cell(table, true, _with_background(found))
+    return [(true, found), (~true, ~found)]
+
+
+def _at_border(start: NDArray[np.int64], stop: NDArray[np.int64], shape: Vec3) -> Mask:
+    """Which boxes touch the border of the volume."""
+    touching: Mask = np.any((start <= 0) | (stop >= np.array(shape)), axis=1)
+    return touching
 
 
 def _with_background(cells: NDArray[np.bool_]) -> NDArray[np.bool_]:

@@ -30,6 +30,9 @@ class EvaluateSettings:
     """Score cells that this block grid cuts apart from the others; in voxels of the labels. For a run with --diameter:
     the working block times its factor, which may be a fraction."""
 
+    whole_cells: Annotated[bool, Option(WHAT)] = False
+    """Also score the cells that the border of the volume does not cut, apart from the others."""
+
     def check(self) -> None:
         """Refuse values that no labels could make right."""
         if self.blocks is not None and not min(self.blocks) > 0:

@@ -20,7 +20,7 @@ from bigcp3d.edge.stores.zarr_write import plain_json
 from bigcp3d.errors import InputError, TargetError
 from bigcp3d.work.plan.plan import name_differences
 
-FORMAT = 4
+FORMAT = 5
 """Rises with each change of the file, of the settings in it, or of the samples that a seed gives."""
 
 Row = dict[str, float]
@@ -31,11 +31,13 @@ Row = dict[str, float]
 class Checkpoint:
     """A training after ``step`` steps.
 
-    ``settings`` decide the result, and ``machine`` its last bits (both JSON). ``rows`` are the learning curve,
+    ``options`` are what the user asked for (`bigcp3d.work.train.remembered_options`). ``settings`` decide the result,
+    together with the number of steps, and ``machine`` its last bits (all JSON). ``rows`` are the learning curve,
     ``state`` is the ``state_dict()`` of each part, and ``best`` are the averaged weights at the best validation.
     """
 
     step: int
+    options: dict[str, Any]
     settings: dict[str, Any]
     machine: dict[str, Any]
     rows: list[Row]
@@ -48,7 +50,7 @@ def save_checkpoint(path: Path, checkpoint: Checkpoint) -> None:
     content = {
         "format": FORMAT,
         "step": checkpoint.step,
-        "text": json.dumps([checkpoint.settings, checkpoint.machine, checkpoint.rows]),
+        "text": json.dumps([checkpoint.options, checkpoint.settings, checkpoint.machine, checkpoint.rows]),
         "state": checkpoint.state,
         "best": checkpoint.best,
     }
@@ -61,23 +63,33 @@ def save_checkpoint(path: Path, checkpoint: Checkpoint) -> None:
         ) from error
 
 
-def load_checkpoint(path: Path, settings: dict[str, Any]) -> Checkpoint:
-    """Read a checkpoint; one that is damaged, or was made with other settings, is refused (`InputError`)."""
+def checkpoint_of(output: str | Path) -> Path:
+    """Where the checkpoint of a model lies: beside it."""
+    return Path(output).with_suffix(".checkpoint.pt")
+
+
+def load_checkpoint(path: Path) -> Checkpoint:
+    """Read a checkpoint; one that is damaged, or of another version, is refused (`InputError`)."""
     try:
         content = torch.load(path, map_location="cpu", weights_only=True)
         if content["format"] != FORMAT:
             raise ValueError(f"format {content['format']}")
-        then, machine, rows = json.loads(content["text"])
-        found = Checkpoint(content["step"], then, machine, rows, content["state"], content["best"])
+        options, settings, machine, rows = json.loads(content["text"])
+        return Checkpoint(content["step"], options, settings, machine, rows, content["state"], content["best"])
     except (OSError, RuntimeError, ValueError, KeyError, TypeError, EOFError, pickle.UnpicklingError) as error:
         raise InputError(
             f"{path}: no checkpoint that can be used: it is damaged, or of another version of bigcp3d "
             f"({' '.join(str(error).split())[:200]}); train without resuming, and with overwriting"
         ) from error
-    differing = name_differences(then, plain_json(settings))
+
+
+def check_alike(path: Path, checkpoint: Checkpoint, settings: dict[str, Any], steps: int) -> None:
+    """Refuse to go on with other settings than those of the checkpoint, or to fewer steps than it has done."""
+    differing = name_differences(checkpoint.settings, plain_json(settings))
     if differing:
         raise InputError(
             f"{path}: the checkpoint is of a training with other settings ({'; '.join(differing)}); give the same "
-            "settings, or train without resuming, and with overwriting"
+            "settings or none, or train without resuming, and with overwriting"
         )
-    return found
+    if steps < checkpoint.step:
+        raise InputError(f"steps is {steps}, but {path} has done {checkpoint.step} already; give more steps, or none")

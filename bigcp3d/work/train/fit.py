@@ -1,8 +1,11 @@
 """The loop of a training: steps, validations, checkpoints and the learning curve.
 
 On one processor, a training that was stopped and resumed ends with the same weights and the same learning curve as one
-that was not, bit for bit. A step depends only on the state in the checkpoint and on its batch, which follows from the
-seed and the number of the step (`bigcp3d.work.train.batches`).
+that was not, bit for bit. A step depends only on the state in the checkpoint, on the number of steps asked for, and on
+its batch, which follows from the seed and the number of the step (`bigcp3d.work.train.batches`).
+
+With more steps than before, a resumed training goes on with the batches and the learning rate of a training that was
+asked for so many from the start. Its weights are others, since the rate fell faster in the steps before.
 """
 
 from __future__ import annotations
@@ -11,7 +14,7 @@ import copy
 import logging
 import math
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from contextlib import closing
 from dataclasses import dataclass
 from pathlib import Path
@@ -25,9 +28,10 @@ from bigcp3d.edge.models.model_families import load_network
 from bigcp3d.errors import BigCP3DError
 from bigcp3d.work.plan.plan import name_differences
 from bigcp3d.work.train.batches import Batch, Recipe, make_batches
-from bigcp3d.work.train.checkpoint import Checkpoint, Row, load_checkpoint, save_checkpoint
+from bigcp3d.work.train.checkpoint import Checkpoint, Row, check_alike, checkpoint_of, save_checkpoint
 from bigcp3d.work.train.learning_curve import find_best, stale, write_curve
 from bigcp3d.work.train.optimise import LOSSES, ON_PATCHES, Device, Parts, losses_on
+from bigcp3d.work.train.remembered_options import options_of
 from bigcp3d.work.train.settings import TrainSettings
 from bigcp3d.work.train.validate import ON_REGIONS, Region, score_regions
 
@@ -40,6 +44,19 @@ class Validated:
 
     row: Row
     curve: Path
+
+
+@dataclass(frozen=True)
+class Trained(Validated):
+    """The training is over, and the model is written. The row is the last one.
+
+    ``diameters`` are those of the cells of each volume, each with whether it is in um (else in voxels). ``channels``
+    are those that a user has to name, empty where the model's card does.
+    """
+
+    model: Path
+    diameters: Mapping[str, tuple[float, bool]]
+    channels: Sequence[int | str]
 
 
 class Training:
@@ -71,19 +88,25 @@ class Training:
         self.rows: list[Row] = []
         self.best: dict[str, Tensor] | None = None
         self.done = 0
-        self.checkpoint = Path(settings.output).with_suffix(".checkpoint.pt")
+        self.checkpoint = checkpoint_of(settings.output)
         self.curve = Path(settings.output).with_suffix(".losses.csv")
 
-    def run(self, on_event: Callable[[Validated], object] | None = None) -> nn.Module:
-        """Train a network, from the first step or from the checkpoint beside the model.
+    def run(
+        self, checkpoint: Checkpoint | None = None, on_event: Callable[[Validated], object] | None = None
+    ) -> nn.Module:
+        """Train a network, from the first step or from a checkpoint.
 
-        Errors: `InputError` for a checkpoint that is damaged or of other settings (nothing is changed then);
-        `BigCP3DError` for a loss that is no number, or a dead worker; `TargetError` for a full disk.
+        Errors: `InputError` for a checkpoint of other settings (nothing is changed then); `BigCP3DError` for a loss
+        that is no number, or a dead worker; `TargetError` for a full disk.
         """
         settings = self.settings
-        if settings.resume and self.checkpoint.exists():
-            self._restore()
-        self._write_curve()
+        if checkpoint is not None:
+            self._restore(checkpoint)
+            self._write_curve()
+        else:
+            if settings.start is not None and (self.checks or self.regions):
+                self._keep(self._add_row({"step": 0}), on_event)
+            self._save()
         first, began, losses = self.done, time.monotonic(), list[tuple[float, float]]()
         steps = range(first, 0 if self._is_over() else settings.steps)
         with closing(make_batches(self.recipe, steps, settings.workers)) as batches:
@@ -96,16 +119,20 @@ class Training:
                 numbers = ", ".join(f"{name} {value:.4g}" for name, value in row.items() if name != "step")
                 pace = (time.monotonic() - began) / (self.done - first)
                 log.info("step %d of %d, %.2f s each: %s", row["step"], settings.steps, pace, numbers)
-                self._save()
-                if on_event is not None:
-                    on_event(Validated(row, self.curve))
+                self._keep(row, on_event)
                 if self._is_over():
                     break
         return self._choose_model()
 
-    def _restore(self) -> None:
+    def _keep(self, row: Row, on_event: Callable[[Validated], object] | None) -> None:
+        """Write the checkpoint and the learning curve after a validation, and tell it."""
+        self._save()
+        if on_event is not None:
+            on_event(Validated(row, self.curve))
+
+    def _restore(self, checkpoint: Checkpoint) -> None:
         """Go back to the checkpoint."""
-        checkpoint = load_checkpoint(self.checkpoint, self.identity)
+        check_alike(self.checkpoint, checkpoint, self.identity, self.settings.steps)
         for difference in name_differences(checkpoint.machine, self.machine):
             log.warning("the training goes on, but its last bits may differ: %s", difference)
         self.parts.restore(checkpoint.state)
@@ -119,6 +146,10 @@ class Training:
                 f"the loss is no longer a number at step {self.done}; the checkpoint before it is kept: give a "
                 f"learning rate below {self.settings.learning_rate:g}, and resume"
             )
+        return self._add_row(row)
+
+    def _add_row(self, row: Row) -> Row:
+        """Score the network on what is held out, and add the row; the best weights are kept."""
         if self.checks:
             row |= losses_on(self.parts.model, self.checks, self.device)
         if self.regions:  # predicted in the precision of the training
@@ -131,8 +162,9 @@ class Training:
 
     def _save(self) -> None:
         """Write the checkpoint, and then the learning curve."""
-        state = Checkpoint(self.done, self.identity, self.machine, self.rows, self.parts.state(), self.best)
-        save_checkpoint(self.checkpoint, state)
+        options, state = options_of(self.settings), self.parts.state()
+        now = Checkpoint(self.done, options, self.identity, self.machine, self.rows, state, self.best)
+        save_checkpoint(self.checkpoint, now)
         self._write_curve()
 
     def _write_curve(self) -> None:

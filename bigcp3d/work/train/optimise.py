@@ -104,9 +104,13 @@ class Parts:
         return {name: part.state_dict() for name, part in vars(self).items()}
 
     def restore(self, state: Mapping[str, Any]) -> None:
-        """Set each part to what `state` gave."""
+        """Set each part to what `state` gave. The learning rate follows the steps that are asked for now."""
         for name, part in vars(self).items():
             part.load_state_dict(state[name])
+        for group, start, fall in zip(
+            self.optimiser.param_groups, self.decay.base_lrs, self.decay.lr_lambdas, strict=True
+        ):
+            group["lr"] = start * fall(self.decay.last_epoch)
 
     def step(self, batch: Batch, device: Device) -> tuple[float, float]:
         """One step of the optimisation; its losses."""

@@ -103,7 +103,8 @@ class TrainSettings:
     precision: Annotated[Literal["auto", "float32", "bfloat16"], Option(WORK)] = "auto"
     """Precision of the activations; weights are float32. auto: bfloat16 where the processor has instructions for it."""
     resume: Annotated[bool, Option(WORK)] = False
-    """Go on from the checkpoint beside the model, bit for bit. Other settings are refused."""
+    """Go on from the checkpoint beside the model, bit for bit, with its options: only --output is needed. More --steps
+    continue a training that has ended. Options that would change the steps that were done are refused."""
     overwrite: Annotated[bool, Option(WORK)] = False
     """Replace an existing model, and discard its checkpoint."""
 

@@ -18,7 +18,8 @@ from bigcp3d.edge.models.model_files import save_model
 from bigcp3d.errors import InputError
 from bigcp3d.option import takes
 from bigcp3d.work.train.batches import Recipe
-from bigcp3d.work.train.fit import Training, Validated
+from bigcp3d.work.train.fit import Trained, Training, Validated
+from bigcp3d.work.train.remembered_options import take_up
 from bigcp3d.work.train.samples import Source
 from bigcp3d.work.train.settings import TrainSettings
 from bigcp3d.work.train.train_checks import (
@@ -48,14 +49,16 @@ def train(
 ) -> Path:
     """Train a network and write it with its card; beside it the learning curve (CSV) and a checkpoint.
 
-    What is left out of ``representation`` to ``margin`` is as in the card of ``start``, and without it as in
-    `bigcp3d.work.train.train_checks.STANDARD`.
+    With ``resume``, what is left out is as in the checkpoint (``volumes`` may be empty then), and values that would
+    change the steps that were done are refused. What is left out of ``representation`` to ``margin`` is as in the card
+    of ``start``, and without it as in `bigcp3d.work.train.train_checks.STANDARD`.
 
     Parameters
     ----------
     **arguments
     on_event : callable, optional
-        Receives a `bigcp3d.work.train.fit.Validated` after each validation, when the learning curve was written.
+        Receives a `bigcp3d.work.train.fit.Validated` after each validation, when the learning curve was written, and a
+        `bigcp3d.work.train.fit.Trained`, which is one too, at the end.
 
     Returns
     -------
@@ -74,9 +77,9 @@ def train(
     The result is the same to the bit on one machine with one number of threads. Volumes are read in pieces: one pass
     over the labels measures the cells, and then each sample reads what it shows.
     """
-    settings = TrainSettings(volumes=volumes, output=output, **arguments)
     target = Path(output)
-    check_target(target, resume=settings.resume, overwrite=settings.overwrite)
+    check_target(target, resume=arguments.get("resume", False), overwrite=arguments.get("overwrite", False))
+    settings, checkpoint = take_up(output, {**arguments, **({"volumes": volumes} if volumes else {})})
     settings.check()
     channels = choose_channels(settings)
     card = make_card(settings, channels)
@@ -94,7 +97,10 @@ def train(
     regions = draw_regions(data.held_out, card, settings.seed + REGION_SEED)
     target.parent.mkdir(parents=True, exist_ok=True)
     training = Training(recipe, checks, regions, settings, device, _identify(settings, card, channels, data))
-    save_model(target, training.run(on_event), card)
+    save_model(target, training.run(checkpoint, on_event), card)
+    if on_event is not None:
+        unnamed = () if card.channel_names else channels
+        on_event(Trained(training.rows[-1], training.curve, target, data.diameters, unnamed))
     return target
 
 
@@ -109,8 +115,8 @@ def _weigh(settings: TrainSettings, data: TrainingData) -> tuple[tuple[float, So
 def _identify(
     settings: TrainSettings, card: ModelCard, channels: Sequence[int | str], data: TrainingData
 ) -> dict[str, Any]:
-    """All that decides the result."""
-    named = ("steps", "patch", "batch", "learning_rate", "seed", "every", "shares", "simulate", "holdout_x")
+    """All that decides the result, apart from the number of steps, which may grow."""
+    named = ("patch", "batch", "learning_rate", "seed", "every", "shares", "simulate", "holdout_x")
     return {
         **{name: getattr(settings, name) for name in (*named, "min_cell_vox", "balance")},
         **card.model_dump(mode="json", exclude={"name", "patch", "training", "date", "bigcp3d_version", "command"}),

@@ -22,6 +22,7 @@ from bigcp3d.pure.boxes import Vec3
 from bigcp3d.pure.predict.run_network import fast_precision
 from bigcp3d.pure.track.units import MAX_REACH
 from bigcp3d.version import __version__
+from bigcp3d.work.train.checkpoint import checkpoint_of, load_checkpoint
 from bigcp3d.work.train.optimise import Device
 from bigcp3d.work.train.settings import TrainSettings
 
@@ -43,16 +44,27 @@ def check_target(target: Path, *, resume: bool, overwrite: bool) -> None:
         raise TargetError(f"{target} is a folder; a model is one file: give its path, such as {target}/my.safetensors")
     if target.suffix != ".safetensors":
         raise TargetError(f"{target}: a model is a .safetensors file: give such a name, {target.name}.safetensors say")
-    curve = target.with_suffix(".losses.csv")
-    for path in (target, target.with_suffix(".checkpoint.pt"), *([curve] if _has_rows(curve) else [])):
-        if path.exists() and not (overwrite or resume):
+    curve, kept = target.with_suffix(".losses.csv"), checkpoint_of(target)
+    if not (overwrite or resume):
+        began = ((target, target.exists()), (kept, _has_steps(kept)), (curve, _has_rows(curve)))
+        for path in (path for path, there in began if there):
             raise TargetError(f"{path} exists; give another path, resume, or overwrite it")
     check_folder(target.parent, target)
 
 
 def _has_rows(curve: Path) -> bool:
-    """Whether a learning curve holds more than its heading."""
-    return curve.is_file() and len(curve.read_bytes().splitlines()) > 1
+    """Whether a learning curve holds more than its heading and the score of the model to start from."""
+    return curve.is_file() and any(not line.startswith(b"0,") for line in curve.read_bytes().splitlines()[1:])
+
+
+def _has_steps(checkpoint: Path) -> bool:
+    """Whether a checkpoint holds work: that of a training which was stopped at once does not."""
+    if not checkpoint.exists():
+        return False
+    try:
+        return load_checkpoint(checkpoint).step > 0
+    except InputError:
+        return True
 
 
 def choose_device(device: str | None, precision: str = "auto") -> Device:

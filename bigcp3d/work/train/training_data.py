@@ -20,18 +20,22 @@ Named = tuple[str, Source]
 class TrainingData:
     """Sources with their names: of each kind (volumes, painted volumes, simulated tissue, noise), and held out.
 
-    ``described`` is what a checkpoint remembers of volumes, which may be moved but not changed.
+    ``described`` is what a checkpoint remembers of volumes, which may be moved but not changed. ``diameters`` are those
+    of the cells of each volume, each with whether it is in um (voxels without a scale).
     """
 
     kinds: tuple[Sequence[Named], ...]
     held_out: Sequence[Named]
     described: dict[str, list[str]]
+    diameters: dict[str, tuple[float, bool]]
 
 
 def open_training_data(settings: TrainSettings, card: ModelCard, channels: Sequence[int | str]) -> TrainingData:
     """Open and measure all volumes."""
     look = Look(card.diameter_vox, card.low_percentile, card.high_percentile, card.clip)
     share, simulate = settings.holdout_x, settings.simulate
+
+    known = dict[tuple[str, bool], float]()  # a held-out part has too few whole cells to measure their diameter
 
     def open_parts(
         volumes: Sequence[str | Path], holdout_x: float, *, paint: bool = False, held_out: bool = False
@@ -45,10 +49,11 @@ def open_training_data(settings: TrainSettings, card: ModelCard, channels: Seque
                 labels,
                 look,
                 part=part_of(labels.levels[0].shape, holdout_x, held_out=held_out),
-                diameter_um=_find_diameter(settings, volume),
+                diameter_um=known[str(volume), paint] if held_out else _find_diameter(settings, volume),
                 min_cell_vox=settings.min_cell_vox,
                 channels=channels,
             )
+            known.setdefault((str(volume), paint), diameter_of(source)[0])
             found.append((str(volume), source))
         return found
 
@@ -62,7 +67,14 @@ def open_training_data(settings: TrainSettings, card: ModelCard, channels: Seque
     if simulate:
         tissue.append((f"simulated {simulate}", TissueSource(simulate, look)))
     described = {what: [_describe(*pair) for pair in pairs] for what, pairs in named.items()}
-    return TrainingData((volumes, painted, tissue, [("noise", noise)]), [*held_out, *tissue], described)
+    diameters = {name: diameter_of(source) for name, source in (*volumes, *painted)}
+    return TrainingData((volumes, painted, tissue, [("noise", noise)]), [*held_out, *tissue], described, diameters)
+
+
+def diameter_of(source: VolumeSource) -> tuple[float, bool]:
+    """The diameter of a volume's cells, and whether it is in um; else it is in voxels."""
+    scale = (source.image or source.labels).levels[0].scale_um
+    return source.factors[0] * (scale or (1.0,))[0] * source.look.diameter_vox, scale is not None
 
 
 def _find_diameter(settings: TrainSettings, volume: str | Path) -> float | None:

@@ -14,7 +14,7 @@ from bigcp3d.face.commands.run_demo import MARKER, Demo, check_against_serial, p
 def demo(tmp_path_factory):
     """A demo that ran, its folder and its output."""
     folder = tmp_path_factory.mktemp("demo")
-    done = CliRunner().invoke(app, ["demo", str(folder), "--shape", "16", "64", "64", "--workers", "1", "--check"])
+    done = CliRunner().invoke(app, ["demo", str(folder), "--shape", "32", "64", "64", "--workers", "1", "--check"])
     assert done.exit_code == 0, done.output
     return folder, done
 
@@ -22,12 +22,15 @@ def demo(tmp_path_factory):
 def test_the_demo_segments_draws_and_reports(demo):
     folder, done = demo
     assert (folder / "picture.png").read_bytes().startswith(b"\x89PNG")
-    assert json.loads((folder / MARKER).read_text()).keys()
+    scores = json.loads((folder / MARKER).read_text())
+    assert scores["whole_cells"]["mean_dice"] > scores["mean_dice"]
+    assert f"whole cells ({scores['whole_cells']['true_cells']}): mean Dice" in done.stdout
+    assert f"all cells, also those that the border cuts ({scores['true_cells']}): mean Dice" in done.stdout
     assert "cells in" in done.stdout
     assert "4 blocks" in done.stdout
     assert f"bigcp3d view {folder / 'tissue.zarr'}" in done.stdout
     assert "dashboard: http://127.0.0.1" in done.stderr
-    assert "all 65,536 voxels equal those of the serial run" in done.stdout
+    assert "all 131,072 voxels equal those of the serial run" in done.stdout
 
 
 def test_a_voxel_that_differs_from_the_serial_run_fails_the_check(demo, monkeypatch):
@@ -45,8 +48,8 @@ def test_a_voxel_that_differs_from_the_serial_run_fails_the_check(demo, monkeypa
 
     monkeypatch.setattr(run_demo, "segment", lambda *_, **__: None)
     monkeypatch.setattr(run_demo, "read_box", read_box)
-    with pytest.raises(BlockError, match="1 of 65536 voxels differ"):
-        check_against_serial(Demo(folder, (16, 64, 64), "membrane", 0, 1, check=True))
+    with pytest.raises(BlockError, match="1 of 131072 voxels differ"):
+        check_against_serial(Demo(folder, (32, 64, 64), "membrane", 0, 1, check=True))
 
 
 @pytest.mark.parametrize("marker", [True, False])

@@ -1,15 +1,18 @@
 """``bigcp3d evaluate``: the table, the files, the picture, and what is refused before a voxel is read."""
 
 import csv
+import itertools
 import json
 import logging
+import re
 
 import numpy as np
 import pytest
+from matplotlib.figure import Figure
 from typer.testing import CliRunner
 
 from bigcp3d.face.cli import app
-from bigcp3d.face.pictures.evaluate_picture import box_stats, draw_evaluation, median_by_volume
+from bigcp3d.face.pictures.evaluate_picture import box_stats, draw_evaluation, median_by_volume, write_numbers
 from bigcp3d.work.analyse.evaluate import evaluate
 from tests.work.conftest import _write_labels as write_labels
 
@@ -107,6 +110,22 @@ def test_the_median_follows_the_volume():
     volumes, medians = median_by_volume(volume, dice)
     assert medians == pytest.approx([0.2, 0.6, 0.9])
     assert volumes == [5.5, 11.5, 64]
+
+
+@pytest.mark.parametrize(("low", "high"), [(300, 3000), (1, 10), (1, 9000), (5, 2e7), (800, 900)])
+def test_a_logarithmic_axis_has_whole_numbers_that_do_not_touch(low, high):
+    figure = Figure(figsize=(4.2, 4.2))
+    axes = figure.subplots()
+    axes.set_xscale("log")
+    axes.set_xlim(low, high)
+    write_numbers(axes.xaxis, low, high)
+    figure.draw_without_rendering()
+    labels = [label for label in axes.get_xticklabels() if label.get_text() and low <= label.get_position()[0] <= high]
+    assert all(re.fullmatch(r"[1-9][\d,]*M?", label.get_text()) for label in labels)
+    assert len(labels) >= 1 or high < 2 * low
+    boxes = sorted((box.x0, box.x1) for box in (label.get_window_extent() for label in labels))
+    assert all(before[1] < after[0] for before, after in itertools.pairwise(boxes))
+    assert not any(label.get_text() for label in axes.get_xticklabels(minor=True))
 
 
 def test_the_picture_is_drawn_where_there_are_no_cells(tmp_path):

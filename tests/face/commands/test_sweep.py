@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import csv
+import shlex
+import shutil
 from pathlib import Path
 
 import pytest
@@ -45,7 +47,7 @@ def test_a_table_and_a_picture_are_written_with_the_best_first(store, tmp_path):
     assert scores == sorted(scores, reverse=True)
     assert scores[0] > 0.8 > scores[-1]
     assert "6 trials in a region of 16 x 32 x 48 voxels" in done.stdout
-    assert f"foreground {float(rows[0]['foreground']):g}" in done.stdout.splitlines()[1]
+    assert f"1: foreground {float(rows[0]['foreground']):g}" in done.stdout.splitlines()[1]
     assert sorted(path.name for path in out.iterdir()) == ["sweep.csv", "sweep.png"]
     picture = imread(out / "sweep.png")
     assert picture.shape[1] > 1500, "four columns"
@@ -58,6 +60,42 @@ def test_a_table_and_a_picture_are_written_with_the_best_first(store, tmp_path):
     assert done.exit_code == 0, done.output
     assert [row["foreground"] for row in rows_of(out)] == ["0.5"], "one trial where nothing is varied"
     assert "mean_dice" not in rows_of(out)[0]
+    assert "best" not in done.stdout, "without a truth"
+
+
+def test_what_is_the_same_in_all_trials_is_left_out_and_equal_labels_are_drawn_once(store, tmp_path):
+    asked = ("--roi", ":,0:20,0:24", "--foreground", "0.5", "--min-volume", "3,1,2", "--max-elongation", "40,50")
+    done = run(store, "--model", "nuclei", *asked, "--truth", "truth", "--output", tmp_path / "o")
+    assert done.exit_code == 0, done.output
+    rows = rows_of(tmp_path / "o")
+    assert list(rows[0]) == ["trial", "min_volume", "max_elongation", "same_labels_as"], "no more columns differ"
+    assert [row["same_labels_as"] for row in rows] == ["", *"11111"]
+    assert "2: min volume 3, max elongation 50: the same labels as trial 1" in done.stdout
+    assert "the same in all: foreground 0.5, cells " in done.stdout
+    assert "true cells" in done.stdout
+    one, other = imread(tmp_path / "o" / "sweep.png").shape[1], 1000
+    assert one < other, "two columns: the truth and one tile"
+
+
+def test_the_best_setting_is_a_command_to_paste(store, tmp_path):
+    from bigcp3d.edge.image.image import open_labels
+
+    image = tmp_path / "my nuclei.zarr"
+    shutil.copytree(store, image)
+    asked = ("--model", "nuclei", "--diameter", "14,60", "--closing", "2,5", "--foreground", "0.45", "--channel", "0")
+    done = run(image, *asked, "--truth", store, "--roi", ":,0:32,0:32", "--output", tmp_path / "o")
+    assert done.exit_code == 0, done.output
+    assert [row["diameter_um"] for row in rows_of(tmp_path / "o")[-2:]] == ["60.0", "60.0"]
+    words = shlex.split(done.stdout.splitlines()[-1].removeprefix("best, for the whole volume: "))
+    assert words[:3] == ["bigcp3d", "segment", str(image)]
+    told = dict(zip(words[3::2], words[4::2], strict=True))
+    closing = told.pop("--closing")
+    assert closing in "25"
+    assert told == {"--diameter": "14", "--model": "nuclei", "--foreground": "0.45", "--channel": "0"}
+    assert CliRunner().invoke(app, [*words[1:], "--serial", "--quiet"]).exit_code == 0
+    assert open_labels(image, "cells")
+    again = run(image, *asked, "--truth", store, "--roi", ":,0:32,0:32", "--output", tmp_path / "o", "--overwrite")
+    assert "--name best " in again.stdout.splitlines()[-1], "labels that are there are not replaced"
 
 
 def test_trials_without_truth_stay_in_their_order_and_a_few_are_drawn(store, tmp_path):
@@ -73,6 +111,8 @@ def test_trials_without_truth_stay_in_their_order_and_a_few_are_drawn(store, tmp
     [
         (["--foreground", "0.3;0.5"], 2, "foreground is '0.3;0.5'; write numbers with commas"),
         (["--radius", "5,99"], 2, "42 is the largest"),
+        (["--closing", "2,2.5"], 2, "write whole numbers with commas between them"),
+        (["--diameter", "8", "--diameter-voxels", "9"], 2, "leave one out"),
         (["--roi", "90:99,:,:"], 2, "holds no voxel"),
         (["--truth", "none"], 2, "there are no labels 'none'"),
         (["--from", "maps"], 2, "no kept maps"),

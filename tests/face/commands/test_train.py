@@ -12,7 +12,9 @@ from typer.testing import CliRunner
 
 import bigcp3d.work.train.train as module
 from bigcp3d.face.cli import app
+from bigcp3d.face.commands.train import describe_use
 from bigcp3d.face.pictures.learning_curve_picture import draw_curve, picture_of, read_curve, try_to_draw
+from bigcp3d.work.train.fit import Trained
 from bigcp3d.work.train.settings import TrainSettings
 
 ALL = (
@@ -66,6 +68,42 @@ def test_defaults_are_those_of_the_library(run, monkeypatch):
     assert run(app, ["train", "a.zarr", "--output", "m.safetensors"]).exit_code == 0
     del calls[0]["on_event"]
     assert TrainSettings(**calls[0]) == TrainSettings(volumes=("a.zarr",), output="m.safetensors")
+
+
+def test_a_resumed_training_gets_only_the_options_that_were_typed(run, monkeypatch):
+    calls = []
+    monkeypatch.setattr(module, "train", lambda **options: calls.append(options) or Path(options["output"]))
+    done = run(app, ["train", "--output", "m.safetensors", "--resume", "--steps", "2000", "--channel", "1"])
+    assert done.exit_code == 0, done.output
+    del calls[0]["on_event"]
+    assert calls == [{"volumes": (), "output": "m.safetensors", "resume": True, "steps": 2000, "channel": (1,)}]
+
+
+def trained(diameters, channels=(0,)):
+    return Trained({}, Path("m.csv"), Path("my models/m.safetensors"), diameters, channels)
+
+
+@pytest.mark.parametrize(
+    ("diameters", "channels", "options"),
+    [
+        ({"a": (8.1234, True)}, (0,), "--diameter 8.12 --model 'my models/m.safetensors'"),
+        ({"a": (8.0, True), "b": (8.4, True)}, (1, 0), "--diameter 8.2 --model ... --channel 1 --channel 0"),
+        ({"a": (14.0, False)}, (), "--diameter-voxels 14 --model ..."),
+        ({}, (0,), "--model ..."),
+    ],
+)
+def test_the_end_names_the_command_that_uses_the_model(diameters, channels, options):
+    (line,) = describe_use(trained(diameters, channels))
+    assert (
+        line
+        == f"use it: bigcp3d segment IN.zarr {options.replace('...', chr(39) + 'my models/m.safetensors' + chr(39))}"
+    )
+
+
+def test_volumes_of_other_diameters_are_named():
+    lines = describe_use(trained({"a.zarr": (8.0, True), "b.zarr": (15.5, True)}))
+    assert "--diameter 11.8" in lines[0]
+    assert lines[1] == "its volumes had cells of 8 um in a.zarr, 15.5 um in b.zarr; give the diameter of yours"
 
 
 def test_training_on_nothing_is_refused(run):

@@ -2,9 +2,10 @@
 
 import numpy as np
 import pytest
+from matplotlib.image import imread
 
-from bigcp3d.face.pictures.plane_drawing import find_contrast, plane_of
-from bigcp3d.face.pictures.planes_picture import Plane, colour_labels, draw, outline
+from bigcp3d.face.pictures.plane_drawing import find_contrast, find_outlines, outline_segments, plane_of
+from bigcp3d.face.pictures.planes_picture import Plane, colour_image, colour_labels, draw
 from bigcp3d.pure.boxes import Box
 
 
@@ -34,13 +35,56 @@ def test_a_cell_has_one_colour_and_neighbouring_ids_have_others():
     assert np.array_equal(many[9], colour_labels(np.array(10)))  # whatever else is in the plane
 
 
-def test_outlines_lie_on_the_borders_and_nowhere_else():
-    labels = np.zeros((9, 9), int)
-    labels[2:7, 2:7] = 1
-    yellow = (outline(np.full((9, 9), np.nan), labels) == (255, 220, 0)).all(axis=-1)
-    expected = labels.astype(bool)
-    expected[3:6, 3:6] = False
-    assert np.array_equal(yellow, expected)
+@pytest.fixture(params=range(3))
+def labels(request) -> np.ndarray:
+    return np.random.default_rng(request.param).integers(0, 4, (7, 9)).repeat(2, axis=0).repeat(3, axis=1)
+
+
+def test_a_line_of_pixels_is_one_wide_and_parts_all_that_differs(labels):
+    lines = find_outlines(labels)
+    assert not lines[labels == 0].any(), "lines lie in cells"
+    expected = np.zeros(labels.shape, bool)
+    for row, column in np.ndindex(labels.shape):
+        for other in ((row, column + 1), (row + 1, column)):
+            if max(np.subtract(other, labels.shape)) >= 0 or labels[other] == labels[row, column]:
+                continue
+            assert lines[row, column] or lines[other]
+            expected[(row, column) if labels[row, column] else other] = True
+    assert np.array_equal(lines, expected)
+    own = find_outlines(labels, only=2)
+    others = np.where(labels == 2, 2, np.where(labels > 0, 1, 0))
+    assert np.array_equal(own, find_outlines(others, only=2)), "that of one label is a part of these lines"
+    assert (lines | own == lines).all()
+    assert own.any()
+
+
+def test_segments_lie_between_pixels_wherever_labels_differ_and_nowhere_else(labels):
+    found = set()
+    for (x0, y0), (x1, y1) in outline_segments(labels):
+        assert (x0 == x1) != (y0 == y1)
+        if x0 == x1:
+            found |= {(x0, y, "x") for y in np.arange(y0, y1)}
+        else:
+            found |= {(x, y0, "y") for x in np.arange(x0, x1)}
+    assert len(found) > 10
+    wanted = {(c + 0.5, r - 0.5, "x") for r, c in np.argwhere(labels[:, 1:] != labels[:, :-1])}
+    wanted |= {(c - 0.5, r + 0.5, "y") for r, c in np.argwhere(labels[1:] != labels[:-1])}
+    assert found == wanted
+
+
+def test_a_line_is_one_pixel_of_the_picture_wide(tmp_path):
+    labels = np.zeros((40, 60), int)
+    labels[:, :30], labels[:, 30:] = 1, 2
+    draw([Plane("z = 0", 1.0, np.zeros((40, 60)), labels)], tmp_path / "p.png")
+    picture = imread(tmp_path / "p.png")
+    yellow = (picture[..., 0] > 0.9) & (picture[..., 1] > 0.8) & (picture[..., 2] < 0.1)
+    upright = yellow[:, : yellow.shape[1] // 2].sum(axis=0)
+    assert np.count_nonzero(upright) == 1, "two cells that touch share a line"
+    assert upright.max() > 200
+
+
+def test_an_image_is_shown_in_grey():
+    assert colour_image(np.array([[0.0, 1.0], [np.nan, 1.0]])).tolist() == [[[0] * 3, [255] * 3], [[0] * 3, [255] * 3]]
 
 
 @pytest.mark.parametrize("with_truth", [True, False])

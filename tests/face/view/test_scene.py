@@ -46,6 +46,23 @@ def test_one_layer_a_channel_and_one_a_labels_group_of_which_the_last_is_visible
         make_scene(image, ["a", "c"])
 
 
+def test_the_view_begins_where_the_user_says(stores):
+    image = stores.image("0.5", "tczyx", scale=(2.0, 0.5, 0.25))
+    z, y, x = open_image(image).levels[0].shape
+    near = state_of(make_scene(image, at="3, 4.5,6", time=1))
+    assert near["position"] == [6, 4.5, 3, 1]
+    assert near["crossSectionScale"] <= state_of(make_scene(image))["crossSectionScale"]
+    assert state_of(make_scene(image, at="6,2.25,1.5um"))["position"][:3] == [6, 4.5, 3]
+    for wrong in ("3,4", "a,b,c", "3:4,5,6"):
+        with pytest.raises(InputError, match=r"write Z,Y,X in voxels of level 0"):
+            make_scene(image, at=wrong)
+    with pytest.raises(InputError, match="lies outside the volume"):
+        make_scene(image, at=f"{z},{y - 1},{x - 1}")
+    assert make_scene(image, at=f"{z - 1},{y - 1},{x - 1}").at == (z - 1, y - 1, x - 1)
+    with pytest.raises(InputError, match="there is no time point 9"):
+        make_scene(image, time=9)
+
+
 def test_contrast_is_that_of_the_data_and_of_one_channel(stores):
     image = stores.image("0.5", "czyx", dtype="float32")
     array = zarr.open_array(image / "0", mode="r+")

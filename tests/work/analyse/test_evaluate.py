@@ -72,6 +72,23 @@ def test_cells_at_seams_are_scored_apart(stores, pair, blocks):
     assert [row["iou"] for row in numbers["by_iou"]] == [k / 10 for k in range(1, 10)]
 
 
+@pytest.mark.parametrize("blocks", [None, (10, 15, 20)])
+def test_whole_cells_are_scored_apart_from_those_that_the_border_cuts(tmp_path, write_labels, stores, pair, blocks):
+    found = evaluate(*stores, whole_cells=True, blocks=blocks)
+    core = pair[1][1:-1, 1:-1, 1:-1]
+    whole = [not (np.count_nonzero(pair[1] == cell) - np.count_nonzero(core == cell)) for cell in found.cells.cell]
+    assert 0 < sum(whole) < len(whole)
+    dice = np.array([row[2] for row in dense_cells(*pair)])
+    assert found.inside.numbers["mean_dice"] == pytest.approx(dice[whole].mean())
+    assert list(found.groups)[:2] == ["whole cells", "all cells"]
+    numbers = json.loads(json.dumps(found.as_json()))
+    assert numbers["whole_cells"]["true_cells"] == sum(whole)
+    others = evaluate(*stores, blocks=blocks).as_json()
+    assert {name: numbers[name] for name in others} == others, "nothing else changes"
+    perfect = evaluate(stores[1], stores[1], whole_cells=True)
+    assert (perfect.inside.numbers["ap50"], perfect.inside.numbers["found_cells"]) == (1.0, sum(whole))
+
+
 def test_labels_cut_at_the_seams_are_worse_there_and_nowhere_else(tmp_path, write_labels):
     z, y, x = np.indices((16, 32, 32))
     truth = (1 + (z + 4) // 8 + 10 * ((y + 4) // 8) + 100 * ((x + 4) // 8)).astype(np.uint32)

@@ -14,6 +14,7 @@ from bigcp3d.errors import BigCP3DError, InputError, TargetError
 from bigcp3d.pure.tissue.tissue_settings import Tissue
 from bigcp3d.work.simulate import simulate
 from bigcp3d.work.train import batches, checkpoint, fit
+from bigcp3d.work.train.checkpoint import checkpoint_of, load_checkpoint
 from bigcp3d.work.train.learning_curve import find_best, stale, write_curve
 from bigcp3d.work.train.train import train
 
@@ -81,8 +82,8 @@ def test_a_run_that_was_interrupted_ends_like_one_that_was_not(store, whole, tmp
         train([store], out, **SMALL)
     monkeypatch.undo()
     assert not out.exists()
-    assert out.with_suffix(".checkpoint.pt").exists() == (stopped_at >= 3)
-    train([store], out, resume=True, **SMALL)
+    assert load_checkpoint(checkpoint_of(out)).step == (3 if stopped_at >= 3 else 0)
+    train([], out, resume=True)
     assert_same(whole, out)
     assert [row["step"] for row in rows(out)] == ["3", "6"]
 
@@ -103,9 +104,10 @@ from bigcp3d.work.train import fit
 from bigcp3d.work.train.train import train
 torch.set_num_threads(1)
 save = fit.save_checkpoint
-def save_and_die(*given):
-    save(*given)
-    os.kill(os.getpid(), signal.SIGKILL)  # the checkpoint is new, the learning curve still old
+def save_and_die(path, checkpoint):
+    save(path, checkpoint)
+    if checkpoint.step:
+        os.kill(os.getpid(), signal.SIGKILL)  # the checkpoint is new, the learning curve still old
 fit.save_checkpoint = save_and_die
 train([{str(store)!r}], {str(out)!r}, **{SMALL!r})
 """
@@ -150,7 +152,7 @@ def test_a_checkpoint_that_cannot_be_written_leaves_the_one_before(store, tmp_pa
     ("changed", "message"),
     [
         ({"learning_rate": 2e-2}, r"learning_rate: 0\.01 then, 0\.02 now"),
-        ({"steps": 9}, "steps: 6 then, 9 now"),
+        ({"steps": 5}, "steps is 5, but .* has done 6 already"),
         ({"patch": (16, 24, 32)}, "patch: "),
         ({"features": 8}, "features: 4 then, 8 now"),
         ({"holdout_x": 0.3}, "holdout_x: .*volumes: "),
@@ -172,6 +174,93 @@ def test_what_does_not_change_the_steps_may_change(store, whole, tmp_path):
     train([store], out, resume=True, name="other", description="d", patience=5, workers=1, **SMALL)
     assert_same(whole, out)
     assert load_card(out).name == "other"
+
+
+def test_a_resumed_training_remembers_its_options_and_tells_the_changed_ones(
+    store, whole, tmp_path, monkeypatch, caplog
+):
+    caplog.set_level("INFO")
+    out = tmp_path / "m.safetensors"
+    stop_at(monkeypatch, 4)
+    monkeypatch.chdir(store.parent)
+    with pytest.raises(KeyboardInterrupt):
+        train([f"{store.name}::truth"], out, diameter_um={f"{store.name}::truth": 8.5}, **SMALL)
+    monkeypatch.undo()
+    with pytest.raises(InputError, match=r"batch: 1 then, 2 now"):
+        train([], out, resume=True, batch=2)
+    caplog.clear()
+    train([], out, resume=True, name="other")
+    assert "goes on from step 3 of 6, with other options: name: None then, other now" in caplog.text
+    assert load_card(out).name == "other"
+    assert [row["step"] for row in rows(out)] == ["3", "6"]
+    with pytest.raises(AssertionError):
+        assert_same(whole, out)  # the control: the diameter that was given is remembered too
+    with pytest.raises(InputError, match="there is no checkpoint to go on from"):
+        train([], tmp_path / "other.safetensors", resume=True)
+
+
+def learning_rates(monkeypatch):
+    """The learning rate of each step, as a list that grows."""
+    seen, step = [], fit.Parts.step
+
+    def watch(parts, *given):
+        seen.append(parts.optimiser.param_groups[0]["lr"])
+        return step(parts, *given)
+
+    monkeypatch.setattr(fit.Parts, "step", watch)
+    return seen
+
+
+def test_more_steps_continue_a_training_that_has_ended(store, whole, tmp_path, monkeypatch):
+    rates = learning_rates(monkeypatch)
+    shown, make = [], batches.Recipe.make
+    monkeypatch.setattr(batches.Recipe, "make", lambda recipe, n: (shown.append(n), make(recipe, n))[1])
+    long = train([store], tmp_path / "long.safetensors", **{**SMALL, "steps": 12})
+    asked, shown[:], rates[:] = list(rates), [], []
+    out, other = tmp_path / "m.safetensors", tmp_path / "other.safetensors"
+    for model in (out, other):
+        checkpoint_of(model).write_bytes(checkpoint_of(whole).read_bytes())
+    train([], out, resume=True, steps=12)
+    assert rates == asked[6:], "the learning rate is that of twelve steps from the start"
+    assert [n for n in shown if n < 100] == [*range(6, 12)], "and so are the batches"
+    assert [row["step"] for row in rows(out)] == ["3", "6", "9", "12"]
+    assert curve(out).startswith(curve(whole))
+    with pytest.raises(AssertionError):
+        assert_same(long, out)  # its first six steps were taken along another learning rate
+    stop_at(monkeypatch, 10)
+    with pytest.raises(KeyboardInterrupt):
+        train([], other, resume=True, steps=12)
+    monkeypatch.undo()
+    train([], other, resume=True)
+    assert_same(out, other)  # it can be stopped again
+
+
+def test_row_0_is_the_score_of_the_model_to_start_from(store, whole, tmp_path, monkeypatch):
+    scored = []
+
+    def score_regions(network, regions, card):
+        scored.append({name: tensor.float().clone() for name, tensor in network.state_dict().items()})
+        return {"val_dice_cells": 0.5 / len(scored), "val_ap50": 0.5}
+
+    monkeypatch.setattr(fit, "score_regions", score_regions)
+    out = tmp_path / "m.safetensors"
+    train([store], out, start=whole, **{**SMALL, "keep": "best", "precision": "float32", "patience": 1})
+    start, weights = (load_network(path)[0].state_dict() for path in (whole, out))
+    assert all(torch.equal(start[name], scored[0][name]) for name in start)
+    assert [row["step"] for row in rows(out)] == ["0", "3"], "patience counts from there"
+    assert (rows(out)[0]["foreground"], rows(out)[0]["val_dice_cells"]) == ("", "0.5")
+    assert all(torch.equal(start[name], weights[name]) for name in start), "nothing was better than the start"
+
+
+def test_a_training_that_was_stopped_at_once_is_no_obstacle(store, whole, tmp_path, monkeypatch):
+    out = tmp_path / "m.safetensors"
+    stop_at(monkeypatch, 0)
+    with pytest.raises(KeyboardInterrupt):
+        train([store], out, start=whole, **SMALL)
+    assert [row["step"] for row in rows(out)] == ["0"]
+    monkeypatch.undo()
+    train([store], out, **SMALL)
+    assert_same(whole, out)
 
 
 @pytest.mark.parametrize("content", [b"", b"PK broken", b"cos\nsystem\n(S'false'\ntR."])
@@ -238,7 +327,7 @@ def test_patience_ends_a_training_and_it_stays_ended(store, tmp_path, monkeypatc
     after = load_network(out)[0].state_dict()
     assert curve(out) == before[0]
     assert all(torch.equal(before[1][name], after[name]) for name in after)
-    train_with_scores(store, out, monkeypatch, scores[:2] * 3, resume=True)  # without patience it goes on
+    train_with_scores(store, out, monkeypatch, scores[:2] * 3, resume=True, patience=0)  # it goes on
     assert [row["step"] for row in rows(out)] == ["1", "2", "3", "4", "5", "6"]
 
 

@@ -20,11 +20,13 @@ from bigcp3d.work.analyse import measure
 from bigcp3d.work.simulate import simulate
 from bigcp3d.work.train import samples
 from bigcp3d.work.train.batches import Recipe
+from bigcp3d.work.train.fit import Trained, Validated
 from bigcp3d.work.train.optimise import ON_PATCHES, Device, compute_loss
 from bigcp3d.work.train.samples import Look, TissueSource
+from bigcp3d.work.train.settings import TrainSettings
 from bigcp3d.work.train.train import train
-from bigcp3d.work.train.train_checks import avoid_wrong_gradients
-from bigcp3d.work.train.training_data import part_of, split_name
+from bigcp3d.work.train.train_checks import avoid_wrong_gradients, make_card
+from bigcp3d.work.train.training_data import open_training_data, part_of, split_name
 from bigcp3d.work.train.validate import ON_REGIONS
 
 SMALL = {
@@ -173,12 +175,12 @@ def test_validation_scores_whole_segmentations_and_the_watcher_sees_every_row(st
 
     def watch(event):
         table = event.curve.read_text().splitlines()
-        seen.append(len(table) - 1)
+        seen.append((type(event), len(table) - 1))
         assert table[-1].startswith(f"{event.row['step']},")
 
     small = {**SMALL, "patch": (16, 24, 32), "precision": "float32"}
     out = train([store], tmp_path / "m.safetensors", holdout_x=0.4, steps=10, min_cell_vox=5, on_event=watch, **small)
-    assert seen == [1, 2]
+    assert seen == [(Validated, 1), (Validated, 2), (Trained, 2)]
     for row in losses(out):
         assert list(row) == ["step", "foreground", "flow", *ON_PATCHES, *ON_REGIONS]
         assert 0 <= row["val_ap50"] <= 1
@@ -291,6 +293,18 @@ def test_centres_are_those_of_whole_cells_not_of_the_patchs_pieces():
 def test_volumes_name_their_labels_after_two_colons():
     assert split_name("a/b.zarr::cells", "truth") == ("a/b.zarr", "cells")
     assert split_name("a/b.zarr", "truth") == ("a/b.zarr", "truth")
+
+
+def test_a_held_out_part_has_the_diameter_of_its_volume(store, tmp_path):
+    settings = TrainSettings(volumes=[store], painted=[store], output="m.safetensors", holdout_x=0.25, min_cell_vox=5)
+    data = open_training_data(settings, make_card(settings, [0]), [0])
+    (_, own), (_, painted), held, drawn = data.kinds[0][0], data.kinds[1][0], *(source for _, source in data.held_out)
+    assert held.part.start[2] == drawn.part.start[2] == own.part.stop[2] == 36
+    assert held.factors == pytest.approx(own.factors, rel=1e-12)
+    assert drawn.factors == pytest.approx(painted.factors, rel=1e-12)
+    alone = samples.open_source(None, held.labels, held.look, part=held.part, diameter_um=None, min_cell_vox=5)
+    assert abs(alone.factors[0] / own.factors[0] - 1) > 0.02, "the control: its few whole cells are others"
+    assert data.diameters == {str(store): (pytest.approx(own.factors[0] * own.look.diameter_vox), True)}
 
 
 def test_the_held_out_part_is_the_rest():
