@@ -47,6 +47,7 @@ def open_training_data(settings: TrainSettings, card: ModelCard, channels: Seque
                 diameter_um=_find_diameter(settings, volume),
                 min_cell_vox=settings.min_cell_vox,
                 channels=channels,
+                stain=simulate or "membrane",
             )
             found.append((str(volume), source))
         return found

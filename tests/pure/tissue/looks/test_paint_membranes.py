@@ -2,7 +2,7 @@
 
 import numpy as np
 
-from bigcp3d.pure.tissue.paint_membranes import add_background_light, paint_membranes
+from bigcp3d.pure.tissue.looks.paint_membranes import add_background_light, paint_membranes
 
 CLIP = (-0.5, 2.5)
 
