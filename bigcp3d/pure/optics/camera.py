@@ -15,7 +15,7 @@ Float32 = NDArray[np.float32]
 
 def add_read_noise(image: Float32, rng: np.random.Generator, level: float | Float32) -> Float32:
     """Normal noise of one strength everywhere, or of a strength for each plane (z, 1, 1)."""
-    noisy: Float32 = image + np.float32(level) * rng.standard_normal(image.shape, np.float32)
+    noisy: Float32 = image + np.asarray(level, np.float32) * rng.standard_normal(image.shape, np.float32)
     return noisy
 
 
@@ -52,18 +52,17 @@ def add_hot_pixels(image: Float32, rng: np.random.Generator, share: float, level
     hot = rng.random(image.shape[1:]) < share
     single = rng.random(image.shape, np.float32) < share / 2
     bright = np.float32(level) * rng.random(image.shape[1:], np.float32)
-    with_hot: Float32 = np.where(hot | single, np.maximum(image, bright), image)
-    return with_hot
+    return np.where(hot | single, np.maximum(image, bright), image)
 
 
 def saturate(image: Float32, share: float) -> Float32:
     """The brightest ``share`` of the voxels have one value."""
-    return np.minimum(image, np.float32(np.quantile(image[::2, ::2, ::2], 1 - share)))
+    return np.minimum(image, np.float32(np.quantile(image[::2, ::2, ::2], 1 - share)), dtype=np.float32)
 
 
 def quantise(image: Float32, levels: float) -> Float32:
     """Whole numbers of ``levels`` a unit, as in an 8-bit file of a dim image."""
-    return np.round(image * np.float32(levels)) / np.float32(levels)
+    return np.asarray(np.round(image * np.float32(levels)) / levels, np.float32)
 
 
 def apply_gamma(image: Float32, power: float) -> Float32:

@@ -43,10 +43,10 @@ def draw_camera(image: Float32, rng: np.random.Generator) -> Float32:
     """Shot noise and read noise of a camera; in some images the gain, and so the noise, grows with depth."""
     if rng.random() < 0.6:
         image = camera.add_shot_noise(image, rng, log_uniform(rng, 4, 800))
-    level = np.float32(log_uniform(rng, 0.005, 0.25))
+    level = log_uniform(rng, 0.005, 0.25)
     if rng.random() < 0.2:
         gain = np.linspace(0, rng.uniform(-2, 2), len(image), dtype=np.float32)
-        image = camera.add_read_noise(image, rng, level * np.exp(gain)[:, None, None])
+        image = camera.add_read_noise(image, rng, np.float32(level) * np.exp(gain)[:, None, None])
     else:
         image = camera.add_read_noise(image, rng, level)
     if rng.random() < 0.1:

@@ -171,8 +171,9 @@ def open_source(
 ) -> VolumeSource:
     """Measure a volume's cells and intensities, and make a source of ``part`` of it.
 
-    Without an image, the ``stain`` is painted: membranes around the cells, or nuclei in them. The diameter is measured where None is given; it is in
-    the units of the scale, or in voxels without one. Cells below ``min_cell_vox`` are neither cell nor background.
+    Without an image, the ``stain`` is painted: membranes around the cells, or nuclei in them. The diameter is measured
+    where None is given; it is in the units of the scale, or in voxels without one. Cells below ``min_cell_vox`` are
+    neither cell nor background.
     """
     shape = labels.levels[0].shape
     if image is not None and image.levels[0].shape != shape:
@@ -225,8 +226,10 @@ class TissueSource:
         diameter = max(float(self.look.diameter_vox * draw_zoom(rng)), min(8.0, self.look.diameter_vox))
         if rng.random() < RENDERED:
             return self._render(rng, shape, diameter)
-        image, labels = self._paint_nuclei(rng, shape, diameter) if self.stain == "nuclei" else (
-            self._paint_membranes(rng, shape, diameter)
+        image, labels = (
+            self._paint_nuclei(rng, shape, diameter)
+            if self.stain == "nuclei"
+            else (self._paint_membranes(rng, shape, diameter))
         )
         return Sample(image, labels, np.ones(shape, bool))
 

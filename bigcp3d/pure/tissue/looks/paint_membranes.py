@@ -36,7 +36,9 @@ def paint_membranes(
     if rng.random() < INTERIOR:
         light = walls.stain_interior(dense, rng, len(ids))
     else:
-        light = _add_contents(_paint_walls(dense, len(ids), rng, diameter_vox, sigma[2]), dense, len(ids), rng, diameter_vox)
+        light = _add_contents(
+            _paint_walls(dense, len(ids), rng, diameter_vox, sigma[2]), dense, len(ids), rng, diameter_vox
+        )
     return draw_picture(light, rng, sigma, clip)
 
 

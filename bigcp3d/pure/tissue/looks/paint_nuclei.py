@@ -67,7 +67,7 @@ def paint_nuclei(
         light = np.where(inside, np.float32(rng.uniform(0, 0.4)) * nuclei * level, level)
     else:
         if inside.any():  # dim nuclei stay brighter than most of what surrounds them
-            dim, bright = np.quantile(nuclei[inside][::5], 0.25), np.quantile(background[::3, ::3, ::3], 0.98)
+            dim, bright = float(np.quantile(nuclei[inside], 0.25)), float(np.quantile(background[::3, ::3, ::3], 0.98))
             background *= np.float32(min(1.0, rng.uniform(0.3, 0.9) * dim / max(bright, 1e-6)))
         through = np.float32(rng.choice([0.0, 1.0]))  # whether background shines through nuclei
         light = nuclei + np.where(inside, through * background, background)

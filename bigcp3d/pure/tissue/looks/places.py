@@ -98,12 +98,13 @@ def draw_places(
     """Draw places in and around a sample of ``shape`` voxels.
 
     Diameters lie between ``diameter_vox / spread`` and ``diameter_vox * spread`` (its logarithm is uniform). Centres
-    are at least ``spacing`` times the sum of two radii apart: below 1, objects meet. If ``full``, no part is left empty.
+    are at least ``spacing`` times the sum of two radii apart: below 1, objects meet. If ``full``, no part is
+    left empty.
     """
     edge = 0.5 * diameter_vox * spread
     low, high = -edge, np.array(shape) + edge
     radius = 0.5 * diameter_vox * np.exp(rng.uniform(-np.log(spread), np.log(spread), MOST))
-    wanted = int(min(MOST, 6 * np.prod(high - low) / np.mean((2 * spacing * radius) ** 3) + 20))
+    wanted = min(MOST, int(6 * np.prod(high - low) / np.mean((2 * spacing * radius) ** 3)) + 20)
     radius = radius[:wanted]
     if rng.random() < 0.7:
         radius = np.sort(radius)[::-1].copy()

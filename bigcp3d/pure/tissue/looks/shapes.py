@@ -54,8 +54,8 @@ def _fill(labels, depth, centre, form, extent, dents, bend, limit, owner):  # ty
     low, high = np.empty(3, np.int64), np.empty(3, np.int64)
     for n in range(len(centre)):
         for a in range(3):
-            low[a] = max(np.int64(centre[n, a] - extent[n, a]), 0)
-            high[a] = min(np.int64(centre[n, a] + extent[n, a]) + 2, shape[a])
+            low[a] = max(int(centre[n, a] - extent[n, a]), 0)
+            high[a] = min(int(centre[n, a] + extent[n, a]) + 2, shape[a])
         m = form[n]
         for z in range(low[0], high[0]):
             for y in range(low[1], high[1]):

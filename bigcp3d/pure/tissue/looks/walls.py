@@ -62,8 +62,7 @@ def add_plastids(light: Float32, dense: Labels, rng: np.random.Generator, diamet
     """Bright grains inside the cells, a twentieth to a tenth of a cell in radius."""
     radius = float(rng.uniform(0.5, 0.06 * diameter_vox + 0.6))
     grains = draw_granules(rng, vec3(light.shape), radius, float(rng.uniform(0.002, 0.03)))
-    filled: Float32 = light + np.float32(rng.uniform(0.3, 1.5)) * np.where(dense > 0, grains, np.float32(0))
-    return filled
+    return np.asarray(light + rng.uniform(0.3, 1.5) * np.where(dense > 0, grains, np.float32(0)), np.float32)
 
 
 def add_nuclei(light: Float32, dense: Labels, rng: np.random.Generator, number: int) -> Float32:
