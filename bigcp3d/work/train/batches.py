@@ -60,7 +60,7 @@ class Recipe:
     """All that a batch depends on, apart from its number.
 
     ``sources`` are (weight, source); the targets follow from ``card``; ``balance`` is that of
-    `bigcp3d.pure.learn.targets.size_weights`; each sample is shown ``repeat`` times.
+    `bigcp3d.pure.learn.targets.size_weights`; a ``block`` of samples is shown ``repeat`` times.
     """
 
     sources: tuple[tuple[float, Source], ...]
@@ -71,6 +71,7 @@ class Recipe:
     balance: float = 0.0
     augment: bool = True
     repeat: int = 1
+    block: int = BLOCK
 
     def make_sample(self, number: int) -> Made:
         """Sample ``number``: a patch of a source that is drawn by its weight."""
@@ -88,11 +89,11 @@ class Recipe:
         """What is shown as the ``number``-th of all."""
         if self.repeat == 1:
             return Shown(number, 0)
-        block, place = divmod(number, BLOCK * self.repeat)
-        times, place = divmod(place, BLOCK)
+        block, place = divmod(number, self.block * self.repeat)
+        times, place = divmod(place, self.block)
         if times:
-            place = int(np.random.default_rng([self.seed, block, times, ORDER]).permutation(BLOCK)[place])
-        return Shown(block * BLOCK + place, times)
+            place = int(np.random.default_rng([self.seed, block, times, ORDER]).permutation(self.block)[place])
+        return Shown(block * self.block + place, times)
 
     def show(self, shown: Shown, made: Made) -> tuple[Float32, Float32, Float32]:
         """Image, target and weights in float32; turned otherwise each time."""
@@ -202,8 +203,8 @@ def _fetch_samples(
     block = -1
     with closing(_make_ahead(recipe, wanted, workers, cache)) as ahead:
         for shown, made in ahead:
-            if cache is not None and shown.times == 0 and shown.number // BLOCK != block:
-                block = shown.number // BLOCK
+            if cache is not None and shown.times == 0 and shown.number // cache.block != block:
+                block = shown.number // cache.block
                 cache.prune(block)
             yield shown, fetch_sample(recipe, shown.number, cache) if made is None else made
 
@@ -215,7 +216,7 @@ def _make_ahead(
     if not workers:
         yield from ((shown, None) for shown in wanted)
         return
-    most = AHEAD * workers * recipe.batch if cache is None else BLOCK * recipe.repeat
+    most = AHEAD * workers * recipe.batch if cache is None else recipe.block * recipe.repeat
     context = multiprocessing.get_context("spawn")
     pool = ProcessPoolExecutor(workers, mp_context=context, initializer=_start_worker, initargs=(recipe, cache))
     waiting: deque[tuple[Shown, Future[Made | None] | None]] = deque()

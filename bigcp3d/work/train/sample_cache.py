@@ -54,10 +54,11 @@ class SampleCache:
 
     folder: Path
     most_gb: float
+    block: int = BLOCK
 
     def path(self, number: int) -> Path:
         """File of a sample."""
-        return self.folder / f"{number // BLOCK:06d}" / f"{number:09d}.zst"
+        return self.folder / f"{number // self.block:06d}" / f"{number:09d}.zst"
 
     def read(self, number: int) -> Made | None:
         """A sample, or None where it is not there, or damaged."""
