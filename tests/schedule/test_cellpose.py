@@ -128,7 +128,7 @@ def test_a_changed_file_is_refused_when_the_run_is_carried_on(tissue_store, fake
 def test_a_worker_refuses_a_file_that_is_not_the_planned_one(tissue_store, fake_weights, tmp_path):
     plan = bigcp3d.plan_segmentation(tissue_store, model=f"cellpose:{fake_weights}", output=tmp_path / "o.zarr")
     write_weights(fake_weights, seed=4)
-    with pytest.raises(ModelError, match="another file than the one that this run was planned with"):
+    with pytest.raises(ModelError, match="another file than the one that the run was planned with"):
         _ = Run(plan).network
 
 

@@ -72,7 +72,7 @@ def test_trials_without_truth_stay_in_their_order_and_a_few_are_drawn(store, tmp
     ("words", "code", "message"),
     [
         (["--foreground", "0.3;0.5"], 2, "foreground is '0.3;0.5'; write numbers with commas"),
-        (["--radius", "5,99"], 2, "the radius may be"),
+        (["--radius", "5,99"], 2, "42 is the largest"),
         (["--roi", "90:99,:,:"], 2, "holds no voxel"),
         (["--truth", "none"], 2, "there are no labels 'none'"),
         (["--from", "maps"], 2, "no kept maps"),

@@ -25,6 +25,7 @@ from zarr.storage import LocalStore
 
 import bigcp3d
 from bigcp3d.errors import BigCP3DError, BlockError
+from bigcp3d.schedule.running import start
 from bigcp3d.schedule.running.events import BlockDone
 from bigcp3d.schedule.running.tasks import label_tasks, object_tasks
 from bigcp3d.work.run import unreadable_input as lost
@@ -243,7 +244,7 @@ def small_disk(tmp_path):
 
 def test_a_disk_that_fills_fails_by_name_and_is_carried_on_with_space(faulty, whole, small_disk, monkeypatch):
     disk, enlarge = small_disk
-    monkeypatch.setattr(bigcp3d.schedule.running.start, "_least_disk_bytes", lambda plan: 0)
+    monkeypatch.setattr(start, "disk_bytes", lambda plan: {})
     faulty.work = disk / "work"
     with pytest.raises(BlockError, match=r"of block \(\d, \d, \d\).*(No space left|Errno 28)") as failed:
         faulty.segment()
