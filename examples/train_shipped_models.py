@@ -1,13 +1,17 @@
-"""Train the shipped models again.
+"""Train the shipped models, or go on with a training that was stopped.
 
-    python examples/train_shipped_models.py nuclei --data ../shared/data --out nuclei.safetensors
-    python examples/train_shipped_models.py membrane --data ../shared/data --out membrane.safetensors
+    python examples/train_shipped_models.py nuclei --data ../shared/data --out training/nuclei/nuclei.safetensors
+    python examples/train_shipped_models.py membrane --data ../shared/data --out training/membrane/membrane.safetensors
 
-Needs the volumes of ../shared/data (sources and licences: its README). Held out: nuclei, the embryos emb01 and emb09
-(all their time points); membrane, the last third of x of every volume. Two or three stages, whose networks and learning
-curves stay beside ``--out``; with ``--resume`` the same command goes on where it stopped. The last network is kept,
-not the best on what was held out, which is for scores alone.
-The weights are written in float16, which halves the file; they are used in float32.
+The same command goes on where it stopped. Needs the volumes of ../shared/data (sources and licences: its README). Held
+out: nuclei, the embryos emb01 and emb09 (all their time points), and every volume of other microscopes; membrane, the
+last third of x of the ovule, of its shapes and of the root. The flower's cells are shapes to paint on, all of them.
+
+A training is a list of stages, each twice as long as the one before, each from the network of the one before, with new
+samples. The learning rate falls to 0 in each, so that the network at the end of any stage can be shipped. Stages,
+learning curves and checkpoints lie beside ``--out``, and samples below ``--cache``. The last network is kept, not the
+best on what was held out, which is for scores alone. Weights are written in float16, which halves the file; they are
+used in float32.
 """
 
 import argparse
@@ -22,15 +26,18 @@ import bigcp3d
 from bigcp3d.edge.models.model_families import load_network
 from bigcp3d.edge.models.model_files import save_model
 
+SHAPES = ("flower_p194_t1", "flower_p194_t2", "flower_p194_t4_L1", "ovule_shapes")
 TRAINED_ON = {
     "nuclei": "BBBC050 mouse embryo nuclei (Tokuoka et al. 2020, CC BY 3.0), embryos 02, 04 to 08 and 11; simulated "
-    "nuclei",
-    "membrane": "simulated tissue; walls painted around simulated cells and around the cells of an Arabidopsis ovule "
-    "(wolny/pytorch-3dunet, MIT); confocal ovule (kreshuklab/plant-seg, MIT) and light-sheet lateral root "
-    "(wolny/pytorch-3dunet, MIT); of each volume the first two thirds of x",
+    "nuclei; nuclei painted into the cells of an Arabidopsis flower (jldinh/vplants, CeCILL-C) and of an Arabidopsis "
+    "ovule (wolny/pytorch-3dunet, MIT)",
+    "membrane": "simulated tissue; walls painted around simulated cells, around the cells of an Arabidopsis flower "
+    "(jldinh/vplants, CeCILL-C) and of an Arabidopsis ovule (wolny/pytorch-3dunet, MIT); confocal ovule "
+    "(kreshuklab/plant-seg, MIT) and light-sheet lateral root (wolny/pytorch-3dunet, MIT); of the ovules and the root "
+    "the first two thirds of x",
 }
-NETWORK = {"architecture": "half", "features": 32, "depth": 4}
-BATCHES = {"patch": (64, 64, 64), "batch": 2}
+NETWORK = {"architecture": "half", "features": 32, "depth": 3}
+BATCHES = {"patch": (64, 64, 64), "batch": 2, "repeat": 4}
 
 MIN_FOREGROUND = {"nuclei": 0.0, "membrane": 0.88}
 """Dark hollows between cells look like cells without light; the network calls them cells with less than full voice."""
@@ -38,32 +45,27 @@ MIN_FOREGROUND = {"nuclei": 0.0, "membrane": 0.88}
 
 @dataclass(frozen=True)
 class Stage:
-    """A part of a training; each goes on from the network of the one before."""
+    """A part of a training; each goes on from the network of the one before. The seed is its number."""
 
     steps: int
     lr: float
-    shares: tuple[float, float, float, float]
-    balance: float = 0.0
 
 
-REAL, WALLS = (0.22, 0.36, 0.36, 0.06), (0.2, 0.36, 0.38, 0.06)
-STAGES = {
-    "nuclei": (Stage(5000, 2e-3, (0.6, 0, 0.34, 0.06)), Stage(1000, 1e-3, (0.75, 0, 0.2, 0.05))),
-    "membrane": (Stage(5000, 2e-3, REAL), Stage(2000, 1.5e-3, REAL), Stage(11_000, 1.5e-3, WALLS, balance=0.5)),
-}
+STAGES = (Stage(6_000, 2e-3), Stage(12_000, 2e-3), Stage(24_000, 1.5e-3), Stage(48_000, 1e-3), Stage(96_000, 1e-3))
 
 
-def train_nuclei(data: Path, out: Path, stage: Stage, **options: Any) -> None:
-    """Nuclei of 14 voxels: mouse embryos and simulated nuclei."""
+def train_nuclei(data: Path, out: Path, **options: Any) -> None:
+    """Nuclei of 14 voxels: mouse embryos, simulated nuclei, nuclei painted into cells."""
     held_out = ("emb01", "emb09")
     volumes = sorted((data / "nuclei").glob("emb*.zarr"))
     bigcp3d.train(
         [v for v in volumes if not v.name.startswith(held_out)],
         out,
         validation=[v for v in volumes if v.name.startswith(held_out)],
+        painted=[data / "membrane" / f"{name}.zarr" for name in SHAPES],
         simulate="nuclei",
-        shares=stage.shares,
-        balance=stage.balance,
+        shares=(0.28, 0.17, 0.5, 0.05),
+        balance=0.3,
         diameter_vox=14.0,
         tanh_scale_vox=2.8,
         percentiles=(1.0, 99.5),
@@ -72,19 +74,20 @@ def train_nuclei(data: Path, out: Path, stage: Stage, **options: Any) -> None:
     )
 
 
-def train_membrane(data: Path, out: Path, stage: Stage, **options: Any) -> None:
+def train_membrane(data: Path, out: Path, **options: Any) -> None:
     """Cells of 20 voxels with stained membranes: simulated, painted around true shapes, and two plant volumes."""
     folder = data / "membrane"
     ovule, root = str(folder / "ovule.zarr"), str(folder / "root.zarr")
+    shapes = [str(folder / f"{name}.zarr") for name in SHAPES]
     bigcp3d.train(
         [ovule, root],
         out,
-        painted=[str(folder / "ovule_shapes.zarr")],
-        holdout_x=1 / 3,
+        painted=shapes,
+        holdout_x=dict.fromkeys((ovule, root, shapes[-1]), 1 / 3),
         diameter_um={ovule: 6.0, root: 7.5},  # nearly all cells are cut, so that their own volumes say too little
         simulate="membrane",
-        shares=stage.shares,
-        balance=stage.balance,
+        shares=(0.14, 0.36, 0.45, 0.05),
+        balance=0.5,
         diameter_vox=20.0,
         tanh_scale_vox=4.0,
         percentiles=(1.0, 99.0),
@@ -99,39 +102,49 @@ def main() -> None:
     parser.add_argument("model", choices=("nuclei", "membrane"))
     parser.add_argument("--data", type=Path, required=True)
     parser.add_argument("--out", type=Path, required=True)
-    parser.add_argument("--steps", type=int, help="of each stage, for a try; default: as the shipped model")
+    parser.add_argument("--cache", type=Path, help="folder for samples; default: beside --out")
+    parser.add_argument("--cache-gb", type=float, default=2.0, help="most of the disk for samples that were shown")
+    parser.add_argument("--stages", type=int, default=len(STAGES), help="the first so many")
+    parser.add_argument("--shorter", type=int, default=1, help="each stage so many times shorter, for a try")
     parser.add_argument("--threads", type=int, default=1, help="more only where the processor is idle")
-    parser.add_argument("--every", type=int, default=250)
-    parser.add_argument("--resume", action="store_true", help="go on from the checkpoint beside --out")
+    parser.add_argument("--workers", type=int, default=0, help="processes that make samples ahead")
+    parser.add_argument("--every", type=int, default=500)
     arguments = parser.parse_args()
     logging.basicConfig(level=logging.INFO, format="%(asctime)s %(message)s")
     torch.set_num_threads(arguments.threads)
     learn = train_nuclei if arguments.model == "nuclei" else train_membrane
     start: Path | None = None
-    for number, stage in enumerate(STAGES[arguments.model], 1):
+    for number, stage in enumerate(STAGES[: arguments.stages], 1):
         out = arguments.out.with_suffix(f".stage{number}.safetensors")
-        if not (arguments.resume and out.exists()):
+        if not out.exists():
+            logging.info("stage %d of %d: %s", number, arguments.stages, stage)
             learn(
                 arguments.data,
                 out,
-                stage,
                 start=start,
+                seed=number,
                 name=arguments.model,
-                steps=arguments.steps or stage.steps,
+                steps=max(1, stage.steps // arguments.shorter),
                 learning_rate=stage.lr,
                 every=arguments.every,
                 keep="last",
-                resume=arguments.resume,
+                cache=arguments.cache or arguments.out.parent / "cache",
+                cache_gb=arguments.cache_gb,
+                workers=arguments.workers,
+                resume=True,
                 **NETWORK,
                 **BATCHES,
             )
+        ship(out, arguments.out, arguments.model)
         start = out
-    network, card = load_network(start)
-    command = (
-        f"examples/train_shipped_models.py {arguments.model} --data ../shared/data --out {arguments.model}.safetensors"
-    )
-    changed = {"command": command, "min_foreground": MIN_FOREGROUND[arguments.model]}
-    save_model(arguments.out, network.half(), card.model_copy(update=changed))
+
+
+def ship(stage: Path, out: Path, model: str) -> None:
+    """Write the network of a stage as the model."""
+    network, card = load_network(stage)
+    command = f"examples/train_shipped_models.py {model} --data ../shared/data --out {out.name}"
+    changed = {"command": command, "min_foreground": MIN_FOREGROUND[model]}
+    save_model(out, network.half(), card.model_copy(update=changed))
 
 
 if __name__ == "__main__":

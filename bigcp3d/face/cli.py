@@ -100,6 +100,17 @@ def simulate(
     scale: Annotated[
         tuple[float, float, float], o.option("--scale", metavar="Z Y X", text="Voxel size in micrometres.")
     ] = (1.0, 1.0, 1.0),
+    like: Annotated[
+        str | None,
+        o.option(
+            "--like",
+            metavar="IN.zarr",
+            text="An image of the same voxel size, without labels, whose brightness, noise, blur and fading are taken.",
+        ),
+    ] = None,
+    channel: Annotated[
+        str, o.option("--channel", metavar="N|NAME", text="Channel of --like, from 0, or its name.")
+    ] = "0",
     seed: o.Seed = 0,
     overwrite: Annotated[bool, o.option("--overwrite", text="Replace a store that is there.")] = False,
     verbose: o.Verbose = False,
@@ -110,7 +121,7 @@ def simulate(
     from bigcp3d.work.simulate import simulate as run
 
     tissue = Tissue(shape=shape, diameter_vox=diameter_voxels, stain=stain, seed=seed, scale=scale)
-    run(target, tissue, scale_um=scale, overwrite=overwrite)
+    run(target, tissue, scale_um=scale, overwrite=overwrite, like=like, channel=channel)
     typer.echo(f"{target}: {stain} image and labels/truth, {' x '.join(map(str, shape))} voxels, seed {seed}")
 
 

@@ -15,15 +15,20 @@ from concurrent.futures import ThreadPoolExecutor
 from dataclasses import asdict
 from pathlib import Path
 
+import numpy as np
+from numpy.typing import NDArray
+
 from bigcp3d.edge.image.image import ImageInfo, open_image
 from bigcp3d.edge.image.new_image import create_image, write_image_box
+from bigcp3d.edge.image.voxels import check_channel, read_box
 from bigcp3d.edge.labels.check_target import check_target
 from bigcp3d.edge.labels.label_plan import chunk_and_shard, plan_labels
 from bigcp3d.edge.labels.labels import create_labels, finish_labels, write_label_box
 from bigcp3d.edge.stores.new_store import check_new_store, partial_of, put_in_place
 from bigcp3d.edge.stores.places import refuse_address
 from bigcp3d.errors import InputError
-from bigcp3d.pure.boxes import BlockGrid, Vec3
+from bigcp3d.pure.boxes import BlockGrid, Box, Vec3, vec3
+from bigcp3d.pure.tissue.match_look import match_look
 from bigcp3d.pure.tissue.tissue import render
 from bigcp3d.pure.tissue.tissue_settings import Tissue
 from bigcp3d.version import __version__
@@ -32,6 +37,9 @@ log = logging.getLogger(__name__)
 
 TRUTH = "truth"
 SHARD = (128, 128, 128)
+
+MIDDLE = (128, 256, 256)
+"""Voxels of an image of which it is measured how they look."""
 
 
 def simulate(
@@ -43,6 +51,8 @@ def simulate(
     shard: Vec3 = SHARD,
     threads: int | None = None,
     overwrite: bool = False,
+    like: str | Path | None = None,
+    channel: int | str = 0,
 ) -> ImageInfo:
     """Write a tissue as an OME-Zarr 0.5 image with ``labels/truth``, about 2 bytes a voxel.
 
@@ -60,6 +70,11 @@ def simulate(
         Shards that are made at once. Default: the machine's cores, at most 4.
     overwrite : bool
         Replace a zarr group at ``output``, once the new one is complete.
+    like : str or Path, optional
+        An OME-Zarr image, without labels, of the same voxel size. Its brightness, noise, blur and fading are measured
+        in the middle of it, and set in the tissue (`bigcp3d.pure.tissue.match_look`).
+    channel : int or str
+        Of ``like``, from 0, or its name.
 
     Returns
     -------
@@ -81,6 +96,8 @@ def simulate(
     refuse_address(output, "the place of a simulation", "simulate into a local folder and copy that")
     where = Path(os.path.abspath(os.path.expanduser(output)))
     _check(where, scale_um, overwrite)
+    if like is not None:
+        tissue = match_look(tissue, read_middle(like, channel))
     chunk, shard = _pieces(tissue.shape, chunk, shard)
     partial = partial_of(where)
     shutil.rmtree(partial, ignore_errors=True)
@@ -94,6 +111,17 @@ def simulate(
         shutil.rmtree(partial, ignore_errors=True)
     log.info("%s: simulated %s voxels of %s", where, tissue.shape, tissue.stain)
     return open_image(where)
+
+
+def read_middle(path: str | Path, channel: int | str = 0) -> NDArray[np.generic]:
+    """The middle of an image at its finest level, at most `MIDDLE` voxels; `InputError` if it is thinner than 8."""
+    image = open_image(path)
+    shape = image.levels[0].shape
+    if min(shape) < 8:
+        raise InputError(f"{path} has {shape} voxels (z, y, x); to measure how it looks, give one of 8 or more a side")
+    size = vec3(min(n, m) for n, m in zip(shape, MIDDLE, strict=True))
+    start = vec3((n - m) // 2 for n, m in zip(shape, size, strict=True))
+    return read_box(image, 0, Box.of_shape(size).shift(start), channel=check_channel(image, channel))
 
 
 def _check(where: Path, scale_um: tuple[float, float, float], overwrite: bool) -> None:

@@ -27,7 +27,7 @@ from bigcp3d.edge.labels.label_plan import chunk_and_shard, plan_labels
 from bigcp3d.edge.labels.labels import create_labels, finish_labels, write_label_box
 from bigcp3d.pure.boxes import BlockGrid, Box
 from bigcp3d.pure.grid import Factors, resample, spread_labels, working_shape
-from bigcp3d.pure.tissue.paint_membranes import add_background_light, paint_membranes
+from bigcp3d.pure.tissue.looks.paint_membranes import add_background_light, paint_membranes
 
 CLIP = (-0.5, 2.5)
 COUNTS = 10_000

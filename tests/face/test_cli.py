@@ -118,7 +118,7 @@ def test_every_public_name_can_be_had_from_the_top():
             "--max-flow-error --foreground --radius --memory-limit --work-dir --maps --serial --verbose --quiet "
             "--roi --mask --time --table",
         ),
-        ("simulate", "--shape --diameter-voxels --stain --scale --seed"),
+        ("simulate", "--shape --diameter-voxels --stain --scale --like --channel --seed"),
         ("evaluate", "--pred-name --truth-name --min-cell-vox --blocks --csv --json --picture --overwrite"),
         ("measure", "--name --image --channel --output --work-dir --workers --overwrite"),
         ("demo", "--check"),

@@ -158,3 +158,25 @@ def test_settings_that_cannot_be_are_refused_before_anything_is_written(tmp_path
     with pytest.raises(InputError, match=words):
         simulate(tmp_path / "a.zarr", TISSUE, **settings)
     assert os.listdir(tmp_path) == []
+
+
+def test_a_tissue_takes_the_look_of_an_image(tmp_path: Path) -> None:
+    shape = (24, 48, 48)
+    bright = Tissue(shape, 10.0, "nuclei", seed=2, signal=9000.0, background=2000.0, noise=0.3, empty=0.0)
+    plain = Tissue(shape, 10.0, "nuclei", seed=3, empty=0.0)
+    simulate(tmp_path / "bright.zarr", bright)
+    simulate(tmp_path / "plain.zarr", plain)
+    simulate(tmp_path / "alike.zarr", plain, like=tmp_path / "bright.zarr")
+    images = [read_box(open_image(tmp_path / f"{name}.zarr"), 0, Box.of_shape(shape)) for name in ("bright", "alike")]
+    assert np.percentile(images[1], (2, 99)) == pytest.approx(np.percentile(images[0], (2, 99)), abs=800)
+    cells = [
+        read_box(open_labels(tmp_path / f"{name}.zarr", "truth"), 0, Box.of_shape(shape)) > 0
+        for name in ("plain", "alike")
+    ]
+    assert np.array_equal(*cells)
+    attributes = json.loads((tmp_path / "alike.zarr" / "labels" / "truth" / "zarr.json").read_text())["attributes"]
+    assert attributes["bigcp3d"]["tissue"]["signal"] > 4000
+    simulate(tmp_path / "thin.zarr", Tissue((4, 48, 48), 10.0, "nuclei"))
+    with pytest.raises(InputError, match="8 or more"):
+        simulate(tmp_path / "x.zarr", plain, like=tmp_path / "thin.zarr")
+    assert not (tmp_path / "x.zarr").exists()

@@ -1,8 +1,8 @@
 """Augmentation: change training samples at random, in ways that must not matter to the network.
 
 Geometry comes first (flips, quarter turns, a border of the volume; `bigcp3d.pure.tissue.deform` does more), since
-targets are made from labels that are already turned. Then the image alone changes: light out of focus, coarse z, blur,
-gamma, contrast, offset, shadows, saturation, noise. All random numbers come from the generator given.
+targets are made from labels that are already turned. Then the image alone changes, as another microscope, camera or
+file would change it (`bigcp3d.pure.optics`). All random numbers come from the generator given.
 """
 
 from __future__ import annotations
@@ -15,6 +15,8 @@ from numpy.typing import NDArray
 from scipy import ndimage
 
 from bigcp3d.pure.boxes import Vec3
+from bigcp3d.pure.optics import camera
+from bigcp3d.pure.optics import light as optics
 from bigcp3d.pure.predict.patches import reflected
 
 Float32 = NDArray[np.float32]
@@ -70,51 +72,56 @@ def _cut(sample: Sample, axis: int, low: int, high: int) -> Sample:
     return Sample(image, labels, known)
 
 
-def coarsen_z(image: Float32, step: int) -> Float32:
-    """Average ``step`` planes at a time and interpolate linearly back, as if z were coarse."""
-    depth = image.shape[0]
-    planes = -(-depth // step)
-    groups = [image[k * step : (k + 1) * step].mean(axis=0) for k in range(planes)]
-    position = np.clip((np.arange(depth) + 0.5) / step - 0.5, 0, planes - 1)
-    low = np.minimum(position.astype(int), max(planes - 2, 0))
-    share = (position - low).astype(np.float32)[:, None, None]
-    coarse = np.stack(groups)
-    fine: Float32 = coarse[low] * (1 - share) + coarse[np.minimum(low + 1, planes - 1)] * share
-    return fine
-
-
 def degrade(image: Float32, rng: np.random.Generator, clip: tuple[float, float]) -> Float32:
     """The image (z, y, x) as another microscope would take it; one time in four only its brightness changes.
 
     ``image`` is float32 with the volume's low percentile at 0 and its high one at 1; ``clip`` is the range of results.
     """
-    shape = image.shape
     if rng.random() < SAME:
         shown: Float32 = np.clip(_expose(image, rng), *clip, dtype=np.float32)
         return shown
-    if rng.random() < 0.2:  # light from out of focus
-        image = image + np.float32(rng.uniform(0.1, 0.6)) * ndimage.uniform_filter(image, (15, 9, 9))
-    if rng.random() < 0.35:
-        image = coarsen_z(image, int(rng.integers(2, 6)))
-    if rng.random() < 0.3:
-        image = ndimage.gaussian_filter(image, rng.uniform(0.3, 1.0), truncate=3.0)
+    image = _degrade_light(image, rng)
     if rng.random() < 0.5:
-        image = np.sign(image) * np.abs(image) ** np.float32(np.exp(rng.uniform(-0.5, 0.5)))
-    if rng.random() < 0.15:  # planes of uneven brightness, as of a flickering lamp
-        image = image * np.exp(rng.normal(0, 0.1, (shape[0], 1, 1))).astype(np.float32)
-    if rng.random() < 0.1:  # shadows along an axis, as of a light sheet
-        image = image * np.exp(rng.normal(0, 0.1, (shape[0], shape[1], 1))).astype(np.float32)
-    image = _expose(image, rng)
-    if rng.random() < 0.1:
-        image = np.minimum(image, np.float32(np.quantile(image, rng.uniform(0.9, 0.995))))
-    if rng.random() < 0.6:
-        level = np.float32(np.exp(rng.uniform(np.log(0.01), np.log(0.2))))
-        grain = rng.standard_normal(shape, np.float32)
-        if rng.random() < 0.25:  # noise that a camera's or a file's compression has smoothed
-            grain = ndimage.gaussian_filter(grain, (0, 0.7, 0.7), truncate=3.0) * 2
-        image = image + level * grain
-    clipped: Float32 = np.clip(image, *clip, dtype=np.float32)
+        image = camera.apply_gamma(image, float(np.exp(rng.uniform(-0.5, 0.5))))
+    clipped: Float32 = np.clip(_degrade_picture(_expose(image, rng), rng), *clip, dtype=np.float32)
     return clipped
+
+
+def _degrade_light(image: Float32, rng: np.random.Generator) -> Float32:
+    """Other optics: each of these in a few images."""
+    if rng.random() < 0.15:
+        image = optics.add_out_of_focus(image, float(rng.uniform(0.1, 0.6)))
+    if rng.random() < 0.35:
+        step = int(rng.choice([2, 3, 4, 5, 6, 8], p=(0.25, 0.2, 0.2, 0.2, 0.1, 0.05)))
+        image = optics.coarsen_z(image, step, thin=bool(rng.random() < 0.5))
+    if rng.random() < 0.3:
+        image = optics.blur(image, (float(rng.uniform(0.3, 1.0)),) * 3)
+    if rng.random() < 0.08:
+        image = optics.deconvolve_look(image, float(rng.uniform(0.8, 2.0)), float(rng.uniform(0.5, 3.0)))
+    if rng.random() < 0.05:
+        image = optics.ring(image, float(rng.uniform(0.3, 0.8)))
+    if rng.random() < 0.1:
+        image = optics.flicker(image, rng, 0.1)
+    if rng.random() < 0.1:
+        image = optics.add_stripes(image, rng, float(rng.uniform(0.05, 0.3)))
+    if rng.random() < 0.04:
+        image = optics.shift_planes(image, rng, float(rng.uniform(0.05, 0.5)))
+    return image
+
+
+def _degrade_picture(image: Float32, rng: np.random.Generator) -> Float32:
+    """Another camera and file: each of these in a few images."""
+    if rng.random() < 0.1:
+        image = camera.saturate(image, float(rng.uniform(0.005, 0.1)))
+    if rng.random() < 0.5:
+        level = float(np.exp(rng.uniform(np.log(0.01), np.log(0.2))))
+        kinds = (camera.add_read_noise, camera.add_smooth_noise, camera.add_speckle)
+        image = kinds[rng.choice(3, p=(0.6, 0.25, 0.15))](image, rng, level)
+    if rng.random() < 0.05:
+        image = camera.add_hot_pixels(image, rng, float(np.exp(rng.uniform(-9, -5))), float(rng.uniform(0.5, 3)))
+    if rng.random() < 0.12:
+        image = camera.quantise(image, float(np.exp(rng.uniform(np.log(6), np.log(100)))))
+    return image
 
 
 def _expose(image: Float32, rng: np.random.Generator) -> Float32:

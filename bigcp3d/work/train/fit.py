@@ -14,11 +14,11 @@ import copy
 import logging
 import math
 import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import closing
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 import numpy as np
 import torch
@@ -32,10 +32,22 @@ from bigcp3d.work.train.checkpoint import Checkpoint, Row, check_alike, checkpoi
 from bigcp3d.work.train.learning_curve import find_best, stale, write_curve
 from bigcp3d.work.train.optimise import LOSSES, ON_PATCHES, Device, Parts, losses_on
 from bigcp3d.work.train.remembered_options import options_of
+from bigcp3d.work.train.sample_cache import SampleCache
 from bigcp3d.work.train.settings import TrainSettings
 from bigcp3d.work.train.validate import ON_REGIONS, Region, score_regions
 
+T = TypeVar("T")
+
 log = logging.getLogger(__name__)
+
+
+def time_each(items: Iterable[T], waited: list[float]) -> Iterator[T]:
+    """The same items; the time that each took to come is added to ``waited[0]``, in seconds."""
+    began = time.monotonic()
+    for item in items:
+        waited[0] += time.monotonic() - began
+        yield item
+        began = time.monotonic()
 
 
 @dataclass(frozen=True)
@@ -74,11 +86,12 @@ class Training:
         settings: TrainSettings,
         device: Device,
         identity: dict[str, Any],
+        cache: SampleCache | None = None,
     ) -> None:
         before = None if settings.start is None else load_network(settings.start)[0].state_dict()
         self.recipe, self.checks, self.regions, self.settings, self.device = recipe, checks, regions, settings, device
         self.parts = Parts(recipe, settings, device, before)
-        self.identity = identity
+        self.identity, self.cache = identity, cache
         self.machine = {  # what may change the last bits of a sum
             "torch": torch.__version__,
             "device": device.kind,
@@ -109,8 +122,9 @@ class Training:
             self._save()
         first, began, losses = self.done, time.monotonic(), list[tuple[float, float]]()
         steps = range(first, 0 if self._is_over() else settings.steps)
-        with closing(make_batches(self.recipe, steps, settings.workers)) as batches:
-            for self.done, batch in zip(range(first + 1, settings.steps + 1), batches, strict=False):
+        waited = [0.0]
+        with closing(make_batches(self.recipe, steps, settings.workers, self.cache)) as batches:
+            for self.done, batch in zip(range(first + 1, settings.steps + 1), time_each(batches, waited), strict=False):
                 losses.append(self.parts.step(batch, self.device))
                 if self.done % settings.every and self.done != settings.steps:
                     continue
@@ -118,7 +132,9 @@ class Training:
                 losses.clear()
                 numbers = ", ".join(f"{name} {value:.4g}" for name, value in row.items() if name != "step")
                 pace = (time.monotonic() - began) / (self.done - first)
-                log.info("step %d of %d, %.2f s each: %s", row["step"], settings.steps, pace, numbers)
+                wait = waited[0] / (self.done - first)
+                text = "step %d of %d, %.2f s each, of which %.2f s waiting for samples: %s"
+                log.info(text, row["step"], settings.steps, pace, wait, numbers)
                 self._keep(row, on_event)
                 if self._is_over():
                     break

@@ -18,7 +18,7 @@ from bigcp3d.work.train.settings import TrainSettings
 
 log = logging.getLogger(__name__)
 
-FORGOTTEN = ("output", "resume", "overwrite")
+FORGOTTEN = ("output", "resume", "overwrite", "samples_only")
 """Options that say how a training is started, not what it is."""
 
 Options = dict[str, Any]
@@ -32,6 +32,8 @@ def options_of(settings: TrainSettings) -> Options:
     for name, value in options.items():
         if isinstance(value, Mapping):  # of volumes
             options[name] = {_from_root(path): number for path, number in value.items()}
+    if settings.cache is not None:
+        options["cache"] = _from_root(settings.cache)
     if settings.start is not None:
         options["start"] = _from_root(settings.start) if os.path.exists(settings.start) else str(settings.start)
     kept: Options = plain_json({name: str(v) if isinstance(v, Path) else v for name, v in options.items()})

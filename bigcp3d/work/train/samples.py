@@ -25,15 +25,21 @@ from bigcp3d.pure.predict.normalise import estimate_range, normalise_intensity, 
 from bigcp3d.pure.predict.patches import reflected
 from bigcp3d.pure.score.overlaps import known_ids
 from bigcp3d.pure.tissue.deform import carve, divide_cells, draw_warp, warp_array
-from bigcp3d.pure.tissue.paint_membranes import add_background_light, paint_membranes
+from bigcp3d.pure.tissue.looks.draw_sample import draw_cells, draw_nuclei, draw_share, paint_nuclei_in_cells
+from bigcp3d.pure.tissue.looks.paint_membranes import add_background_light, paint_membranes
+from bigcp3d.pure.tissue.looks.paint_nuclei import paint_nuclei
 from bigcp3d.pure.tissue.tissue import render
 from bigcp3d.pure.tissue.tissue_random import random_tissue
 from bigcp3d.work.analyse.measure import Cells, measure_cells, measure_diameter
 
 log = logging.getLogger(__name__)
 
-SCALE_JITTER = ((0.75, 1.35), (0.45, 2.0))
+SCALE_JITTER = ((0.75, 1.35), (0.42, 2.2))
 """Diameters shown in training, relative to the model's: half of the samples from each range."""
+
+
+RENDERED = 0.3
+"""Share of the simulated samples that look as `bigcp3d simulate` writes them."""
 
 
 def draw_zoom(rng: np.random.Generator) -> float:
@@ -61,7 +67,7 @@ class Source(Protocol):
 
 @dataclass(frozen=True)
 class VolumeSource:
-    """A labelled volume; where ``image`` is None, membranes are painted around the labelled cells.
+    """A labelled volume; where ``image`` is None, the ``stain`` is painted: membranes of the cells, or nuclei in them.
 
     Only ``part`` of it is read. Samples number the ``cells`` from 1. Voxels of other ids are neither cell nor
     background: those of cells that are too small, and those that were not annotated (negative ids). ``factors`` are
@@ -78,21 +84,31 @@ class VolumeSource:
     ranges: tuple[tuple[float, float], ...] = ()
     channels: tuple[int, ...] = ()
     jitter: bool = True
+    stain: str = "membrane"
 
     def draw(self, rng: np.random.Generator, shape: Vec3) -> Sample:
         """A sample around a random cell, or four times in ten anywhere; with jitter of its size, turned and bent."""
+        share = draw_share(rng) if self.image is None and self.stain == "nuclei" else 1.0
         if not self.jitter:
-            image, labels, known = self._cut_out(rng, shape, 1.0)
-            return Sample(_paint(labels, rng, self.look) if image is None else image, labels, known)
-        zoom = draw_zoom(rng)
+            image, labels, known = self._cut_out(rng, shape, 1 / share)
+            return self._paint(labels, known, rng, share) if image is None else Sample(image, labels, known)
+        zoom = draw_zoom(rng) / share
         warp = draw_warp(rng, shape, self.look.diameter_vox * zoom, free=self.image is None)
         image, labels, known = self._cut_out(rng, warp.source_shape, zoom)
         labels, known = warp_array(labels, warp).astype(np.int32), warp_array(known, warp).astype(bool)
         if image is not None:
             bent = [warp_array(channel, warp, linear=True).astype(np.float32) for channel in image]
             return Sample(np.stack(bent), labels, known)
-        labels = vary_cells(labels, rng, self.look.diameter_vox * zoom)
-        return Sample(_paint(labels, rng, self.look), labels, known)
+        return self._paint(vary_cells(labels, rng, self.look.diameter_vox * zoom), known, rng, share)
+
+    def _paint(
+        self, cells: NDArray[np.int32], known: NDArray[np.bool_], rng: np.random.Generator, share: float
+    ) -> Sample:
+        """The sample of given cells; ``share`` is the diameter of a nucleus relative to its cell."""
+        if self.stain == "membrane":
+            return Sample(_paint(cells, rng, self.look), cells, known)
+        image, nuclei = paint_nuclei_in_cells(cells, share, rng, self.look.diameter_vox, self.look.clip)
+        return Sample(image[None], nuclei, known)
 
     def _cut_out(
         self, rng: np.random.Generator, shape: Vec3, zoom: float
@@ -157,11 +173,13 @@ def open_source(
     diameter_um: float | None,
     min_cell_vox: int,
     channels: Sequence[int | str] = (0,),
+    stain: str = "membrane",
 ) -> VolumeSource:
     """Measure a volume's cells and intensities, and make a source of ``part`` of it.
 
-    Without an image, membranes are painted around the cells. The diameter is measured where None is given; it is in
-    the units of the scale, or in voxels without one. Cells below ``min_cell_vox`` are neither cell nor background.
+    Without an image, the ``stain`` is painted: membranes around the cells, or nuclei in them. The diameter is measured
+    where None is given; it is in the units of the scale, or in voxels without one. Cells below ``min_cell_vox`` are
+    neither cell nor background.
     """
     shape = labels.levels[0].shape
     if image is not None and image.levels[0].shape != shape:
@@ -180,7 +198,7 @@ def open_source(
             sample = [read_box(image, 0, box, channel=channel) for box in sample_boxes(shape)]
             ranges.append(estimate_range(sample, look.low_percentile, look.high_percentile)[:2])
     log.info("%s: %d cells of %.1f um, factors %s", labels.path, len(kept.ids), diameter, np.round(factors, 2))
-    return VolumeSource(image, labels, part, factors, look, kept, tuple(ranges), tuple(chosen))
+    return VolumeSource(image, labels, part, factors, look, kept, tuple(ranges), tuple(chosen), stain=stain)
 
 
 def _paint(
@@ -209,22 +227,51 @@ class TissueSource:
     shape: Vec3 = (160, 256, 256)
 
     def draw(self, rng: np.random.Generator, shape: Vec3) -> Sample:
-        """A sample of a random tissue, normalised by a range that is estimated from a few boxes of it.
-
-        With membranes, six times in ten, cells are divided and carved, and membranes are painted around them.
-        """
+        """A sample of a random tissue: as `render` shows it (`RENDERED` of them), or with other shapes and looks."""
         diameter = max(float(self.look.diameter_vox * draw_zoom(rng)), min(8.0, self.look.diameter_vox))
+        if rng.random() < RENDERED:
+            return self._render(rng, shape, diameter)
+        image, labels = (
+            self._paint_nuclei(rng, shape, diameter)
+            if self.stain == "nuclei"
+            else (self._paint_membranes(rng, shape, diameter))
+        )
+        return Sample(image, labels, np.ones(shape, bool))
+
+    def _render(self, rng: np.random.Generator, shape: Vec3, diameter: float) -> Sample:
+        """A simulated image, normalised by a range that is estimated from a few boxes of the tissue."""
         tissue = random_tissue(rng, self.shape, self.stain, diameter)
-        wanted = self._place(rng, shape)
-        counts, found = render(tissue, wanted)
-        labels = found.astype(np.int32)
-        if self.stain == "membrane" and rng.random() < 0.6:
-            labels = vary_cells(labels, rng, diameter)
-            return Sample(_paint(labels, rng, self.look, diameter), labels, np.ones(shape, bool))
+        counts, found = render(tissue, self._place(rng, shape))
         sample = [counts, *(render(tissue, self._place(rng, (16, 40, 40)))[0] for _ in range(8))]
         low, high, _ = estimate_range(sample, self.look.low_percentile, self.look.high_percentile)
-        image = normalise_intensity(counts, low, high, self.look.clip)
+        image, labels = normalise_intensity(counts, low, high, self.look.clip), found.astype(np.int32)
         return Sample(add_background_light(image, labels, rng, self.look.clip)[None], labels, np.ones(shape, bool))
+
+    def _paint_membranes(
+        self, rng: np.random.Generator, shape: Vec3, diameter: float
+    ) -> tuple[NDArray[np.float32], NDArray[np.int32]]:
+        """Membranes around simulated cells, of which some are divided or carved."""
+        labels = vary_cells(self._draw_cells(rng, shape, diameter), rng, diameter)
+        return _paint(labels, rng, self.look, diameter), labels
+
+    def _paint_nuclei(
+        self, rng: np.random.Generator, shape: Vec3, diameter: float
+    ) -> tuple[NDArray[np.float32], NDArray[np.int32]]:
+        """Scattered nuclei, or nuclei in simulated cells."""
+        if rng.random() < 0.65:
+            nuclei = draw_nuclei(rng, shape, diameter)
+            return paint_nuclei(nuclei, rng, diameter, self.look.clip)[None], nuclei.labels
+        share = draw_share(rng)
+        cells = vary_cells(self._draw_cells(rng, shape, diameter / share), rng, diameter / share)
+        image, labels = paint_nuclei_in_cells(cells, share, rng, diameter, self.look.clip)
+        return image[None], labels
+
+    def _draw_cells(self, rng: np.random.Generator, shape: Vec3, diameter: float) -> NDArray[np.int32]:
+        """Cells of the simulator, or cells of mixed sizes."""
+        if rng.random() < 0.5:
+            return draw_cells(rng, shape, diameter)
+        tissue = random_tissue(rng, self.shape, "membrane", diameter)
+        return render(tissue, self._place(rng, shape))[1].astype(np.int32)
 
     def _place(self, rng: np.random.Generator, shape: Vec3) -> Box:
         """A box of ``shape`` somewhere in the tissue."""

@@ -37,7 +37,7 @@ class TrainSettings:
     """Cell diameter in all volumes; painted ones, and those for validation, are measured. In Python also a mapping from
     volumes, as given, to diameters. Default: measured in each, from its whole cells."""
     painted: Annotated[Sequence[str | Path], Option(DATA, "IN.zarr", many=True)] = ()
-    """Labels to paint membranes around. May be repeated."""
+    """Labels to paint membranes around, or nuclei into with --simulate nuclei. May be repeated."""
     simulate: Annotated[Literal["membrane", "nuclei"] | None, Option(DATA)] = None
     """Mix in simulated tissue. With it, volumes may be left out."""
     shares: Annotated[tuple[float, float, float, float], Option(flag="")] = (0.5, 0.2, 0.25, 0.05)
@@ -45,8 +45,9 @@ class TrainSettings:
     given do not count."""
     validation: Annotated[Sequence[str | Path], Option(DATA, "IN.zarr", many=True)] = ()
     """A volume for validation, from which nothing is learned. May be repeated."""
-    holdout_x: Annotated[float, Option(DATA, "0..1")] = 0.0
-    """Share of each volume, at the end of x, to hold out: 0 to below 1."""
+    holdout_x: Annotated[float | Mapping[str, float], Option(DATA, "0..1")] = 0.0
+    """Share of each volume, at the end of x, to hold out: 0 to below 1. In Python also a mapping from volumes, as
+    given, to shares; others are not held out."""
     min_cell_vox: Annotated[int, Option(DATA, "VOX")] = 50
     """Labels below this many voxels are not learned."""
     start: Annotated[str | Path | None, Option(MODEL, "NAME|PATH")] = None
@@ -97,7 +98,16 @@ class TrainSettings:
     patience: Annotated[int, Option(WORK)] = 0
     """End after so many validations without a gain. 0: never."""
     workers: Annotated[int, Option(WORK, "N")] = 0
-    """Processes that make samples ahead, for a fast GPU. 0: none. No sample depends on it."""
+    """Processes that make samples ahead. 0: none. No sample depends on it."""
+    cache: Annotated[str | Path | None, Option(WORK, "DIR")] = None
+    """Folder for samples on disk, about 0.5 MB each. Those of the same settings are found there, whoever made them."""
+    cache_gb: Annotated[float, Option(WORK, "GB", "--cache-gb")] = 20.0
+    """Most of the disk for samples that were shown; the oldest are removed."""
+    repeat: Annotated[int, Option(WORK, "N")] = 1
+    """How often each sample is shown, turned otherwise each time. Above 1 it needs --cache; 4 saves most of the time
+    that samples cost."""
+    samples_only: Annotated[bool, Option(WORK)] = False
+    """Fill the cache with the samples of all steps, and do not train."""
     device: Annotated[str | None, Option(WORK, "cpu|cuda")] = None
     """Default: cuda where there is one."""
     precision: Annotated[Literal["auto", "float32", "bfloat16"], Option(WORK)] = "auto"
@@ -108,21 +118,33 @@ class TrainSettings:
     overwrite: Annotated[bool, Option(WORK)] = False
     """Replace an existing model, and discard its checkpoint."""
 
+    @property
+    def holdouts(self) -> tuple[float, ...]:
+        """Shares of x that are held out."""
+        given = self.holdout_x
+        return tuple(given.values()) if isinstance(given, Mapping) else (given,)
+
     def check(self) -> None:
         """Refuse values that no volume could make right."""
         check_choices(self)
         if not (self.volumes or self.painted or self.simulate):
             raise InputError("there is nothing to learn from; give volumes with labels, --painted, or --simulate")
-        if not 0 <= self.holdout_x < 1:
+        if not all(0 <= share < 1 for share in self.holdouts):
             raise InputError(f"holdout_x is {self.holdout_x}; give the share of x to keep back, 0 to below 1")
+        if self.samples_only and self.cache is None:
+            raise InputError("samples are to be made, but there is no place for them; give a folder (--cache)")
+        if self.repeat > 1 and self.cache is None:
+            raise InputError(f"repeat is {self.repeat}, but samples are not kept; give a folder for them (--cache)")
+        if not self.cache_gb >= 0:
+            raise InputError(f"cache_gb is {self.cache_gb}; give 0 or more")
         if not 0 <= self.balance <= 1:
             raise InputError(f"balance is {self.balance}; give 0 to 1, 0.5 to let small cells count more")
-        for name, least in {"steps": 1, "every": 1, "batch": 1, "patience": 0, "workers": 0}.items():
+        for name, least in {"steps": 1, "every": 1, "batch": 1, "repeat": 1, "patience": 0, "workers": 0}.items():
             if getattr(self, name) < least:
                 raise InputError(f"{name} is {getattr(self, name)}; give {least} or more")
         if not (math.isfinite(self.learning_rate) and self.learning_rate > 0):
             raise InputError(f"learning_rate is {self.learning_rate}; give a number above 0, 1e-3 for a start")
         if len(self.shares) != 4 or min(self.shares) < 0 or max(self.shares) <= 0:
             raise InputError(f"shares are {self.shares}; give four numbers of 0 or more, at least one of them above 0")
-        if self.patience and not (self.validation or self.holdout_x or self.simulate):
+        if self.patience and not (self.validation or max(self.holdouts) or self.simulate):
             raise InputError(f"patience is {self.patience}, but nothing is held out; give validation or holdout_x")

@@ -7,6 +7,7 @@ voxels, the median Dice is 1.00 without a gap, and 0.83 where one voxel is taken
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Callable, Sequence
 from dataclasses import replace
 from pathlib import Path
@@ -17,9 +18,10 @@ from bigcp3d.edge.models.model_families import model_hash
 from bigcp3d.edge.models.model_files import save_model
 from bigcp3d.errors import InputError
 from bigcp3d.option import takes
-from bigcp3d.work.train.batches import Recipe
+from bigcp3d.work.train.batches import Recipe, fill_cache
 from bigcp3d.work.train.fit import Trained, Training, Validated
 from bigcp3d.work.train.remembered_options import take_up
+from bigcp3d.work.train.sample_cache import open_cache
 from bigcp3d.work.train.samples import Source
 from bigcp3d.work.train.settings import TrainSettings
 from bigcp3d.work.train.train_checks import (
@@ -31,6 +33,8 @@ from bigcp3d.work.train.train_checks import (
 )
 from bigcp3d.work.train.training_data import TrainingData, open_training_data
 from bigcp3d.work.train.validate import draw_regions
+
+log = logging.getLogger(__name__)
 
 CHECKS = 2
 """Patches of each held-out volume on which losses are measured."""
@@ -63,7 +67,7 @@ def train(
     Returns
     -------
     Path
-        Of the model.
+        Of the model, or with ``samples_only`` of the folder with the samples.
 
     Raises
     ------
@@ -87,7 +91,15 @@ def train(
     device = avoid_wrong_gradients(device, card, settings.patch, settings.precision)
     data = open_training_data(settings, card, channels)
     sources = _weigh(settings, data)
-    recipe = Recipe(sources, settings.seed, settings.batch, settings.patch, card, settings.balance)
+    recipe = Recipe(
+        sources, settings.seed, settings.batch, settings.patch, card, settings.balance, repeat=settings.repeat
+    )
+    identity = _identify(settings, card, channels, data)
+    cache = None if settings.cache is None else open_cache(Path(settings.cache), settings.cache_gb, _decide(identity))
+    if settings.samples_only and cache is not None:
+        made = fill_cache(recipe, range(settings.steps), settings.workers, cache)
+        log.info("%s: the samples of %d steps are there, %d in all", cache.folder, settings.steps, made)
+        return cache.folder
     plain = replace(recipe, seed=settings.seed + 1, batch=1, augment=False)
     checks = [
         replace(plain, sources=((1.0, source),)).make(CHECK_NUMBER + k)
@@ -96,7 +108,7 @@ def train(
     ]
     regions = draw_regions(data.held_out, card, settings.seed + REGION_SEED)
     target.parent.mkdir(parents=True, exist_ok=True)
-    training = Training(recipe, checks, regions, settings, device, _identify(settings, card, channels, data))
+    training = Training(recipe, checks, regions, settings, device, identity, cache)
     save_model(target, training.run(checkpoint, on_event), card)
     if on_event is not None:
         unnamed = () if card.channel_names else channels
@@ -116,7 +128,7 @@ def _identify(
     settings: TrainSettings, card: ModelCard, channels: Sequence[int | str], data: TrainingData
 ) -> dict[str, Any]:
     """All that decides the result, apart from the number of steps, which may grow."""
-    named = ("patch", "batch", "learning_rate", "seed", "every", "shares", "simulate", "holdout_x")
+    named = ("patch", "batch", "learning_rate", "seed", "every", "shares", "simulate", "holdout_x", "repeat")
     return {
         **{name: getattr(settings, name) for name in (*named, "min_cell_vox", "balance")},
         **card.model_dump(mode="json", exclude={"name", "patch", "training", "date", "bigcp3d_version", "command"}),
@@ -125,3 +137,10 @@ def _identify(
         "start": None if settings.start is None else model_hash(settings.start),
         **data.described,
     }
+
+
+def _decide(identity: dict[str, Any]) -> dict[str, Any]:
+    """The part of the identity that decides on samples: not how many there are, and what learns from them."""
+    learning = ("batch", "learning_rate", "every", "repeat", "start", "prediction_patch", "margin")
+    network = ("architecture", "features", "depth")
+    return {name: value for name, value in identity.items() if name not in (*learning, *network)}

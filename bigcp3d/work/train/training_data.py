@@ -33,15 +33,18 @@ class TrainingData:
 def open_training_data(settings: TrainSettings, card: ModelCard, channels: Sequence[int | str]) -> TrainingData:
     """Open and measure all volumes."""
     look = Look(card.diameter_vox, card.low_percentile, card.high_percentile, card.clip)
-    share, simulate = settings.holdout_x, settings.simulate
+    simulate = settings.simulate
 
     known = dict[tuple[str, bool], float]()  # a held-out part has too few whole cells to measure their diameter
 
     def open_parts(
-        volumes: Sequence[str | Path], holdout_x: float, *, paint: bool = False, held_out: bool = False
+        volumes: Sequence[str | Path], *, all_of: bool = False, paint: bool = False, held_out: bool = False
     ) -> list[tuple[str, VolumeSource]]:
         found = []
         for volume in volumes:
+            holdout_x = 0.0 if all_of else _find_holdout(settings, volume)
+            if held_out and not holdout_x:
+                continue
             path, labels_name = split_name(volume, settings.labels_name)
             labels = open_labels(path, labels_name)
             source = open_source(
@@ -52,18 +55,19 @@ def open_training_data(settings: TrainSettings, card: ModelCard, channels: Seque
                 diameter_um=known[str(volume), paint] if held_out else _find_diameter(settings, volume),
                 min_cell_vox=settings.min_cell_vox,
                 channels=channels,
+                stain=simulate or "membrane",
             )
             known.setdefault((str(volume), paint), diameter_of(source)[0])
             found.append((str(volume), source))
         return found
 
-    volumes, painted = open_parts(settings.volumes, share), open_parts(settings.painted, share, paint=True)
-    validation, tissue, noise = open_parts(settings.validation, 0.0), list[Named](), NoiseSource(look, len(channels))
+    volumes, painted = open_parts(settings.volumes), open_parts(settings.painted, paint=True)
+    validation, tissue = open_parts(settings.validation, all_of=True), list[Named]()
+    noise = NoiseSource(look, len(channels))
     named = {"volumes": volumes, "painted": painted, "validation": validation}
     held_out: list[Named] = [*validation]
-    if share > 0:
-        held_out += open_parts(settings.volumes, share, held_out=True)
-        held_out += open_parts(settings.painted, share, paint=True, held_out=True)
+    held_out += open_parts(settings.volumes, held_out=True)
+    held_out += open_parts(settings.painted, paint=True, held_out=True)
     if simulate:
         tissue.append((f"simulated {simulate}", TissueSource(simulate, look)))
     described = {what: [_describe(*pair) for pair in pairs] for what, pairs in named.items()}
@@ -83,6 +87,12 @@ def _find_diameter(settings: TrainSettings, volume: str | Path) -> float | None:
     if isinstance(given, Mapping):
         return given.get(str(volume))
     return given if volume in settings.volumes else None
+
+
+def _find_holdout(settings: TrainSettings, volume: str | Path) -> float:
+    """The share of x that is held out of a volume."""
+    given = settings.holdout_x
+    return given.get(str(volume), 0.0) if isinstance(given, Mapping) else given
 
 
 def split_name(volume: str | Path, default: str) -> tuple[str, str]:

@@ -22,7 +22,7 @@ ALL = (
     "--painted p.zarr --validation v --simulate nuclei --start membrane --holdout-x 0.2 --min-cell 9 --name n "
     "--description d --representation heat --diameter-voxels 20 --tanh-scale 5 --architecture half --features 8 "
     "--depth 3 --steps 7 --patch 16 32 32 --batch 1 --learning-rate 0.01 --seed 4 --every 5 --keep last --patience 3 "
-    "--workers 2 --balance 0.5 "
+    "--workers 2 --balance 0.5 --cache c --cache-gb 3 --repeat 4 --samples-only "
     "--device cpu --precision float32 --resume --overwrite"
 )
 
@@ -58,6 +58,7 @@ def test_every_option_reaches_the_library(run, monkeypatch, tmp_path):
         "depth": 3, "steps": 7, "patch": (16, 32, 32), "batch": 1, "learning_rate": 0.01, "seed": 4, "min_cell_vox": 9,
         "every": 5, "keep": "last", "patience": 3, "workers": 2, "device": "cpu", "precision": "float32",
         "balance": 0.5, "resume": True, "overwrite": True,
+        "cache": "c", "cache_gb": 3.0, "repeat": 4, "samples_only": True,
     }  # fmt: skip
     assert "m.losses.png" in done.stdout
 

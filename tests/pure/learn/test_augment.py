@@ -3,7 +3,8 @@
 import numpy as np
 import pytest
 
-from bigcp3d.pure.learn.augment import Sample, coarsen_z, cut_border, degrade, pure_noise, turn
+from bigcp3d.pure.learn.augment import Sample, cut_border, degrade, pure_noise, turn
+from bigcp3d.pure.optics.light import coarsen_z
 
 CLIP = (-0.5, 2.5)
 SHAPE = (10, 16, 16)

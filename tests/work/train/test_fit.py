@@ -64,14 +64,14 @@ def assert_same(a, b):
 
 
 def stop_at(monkeypatch, number, error=KeyboardInterrupt):
-    make = batches.Recipe.make
+    make = batches.Recipe.make_sample
 
     def stop(recipe, now):
         if now == number:
             raise error
         return make(recipe, now)
 
-    monkeypatch.setattr(batches.Recipe, "make", stop)
+    monkeypatch.setattr(batches.Recipe, "make_sample", stop)
 
 
 @pytest.mark.parametrize("stopped_at", [1, 3, 5])  # before the first checkpoint, right after it, on the way to the next
@@ -332,13 +332,13 @@ def test_patience_ends_a_training_and_it_stays_ended(store, tmp_path, monkeypatc
 
 
 def test_a_loss_that_is_no_number_ends_the_training_with_its_checkpoint_kept(store, tmp_path, monkeypatch):
-    make = batches.Recipe.make
+    make = batches.Recipe.make_sample
 
     def spoil(recipe, number):
-        image, target, known = make(recipe, number)
-        return image * (np.nan if number == 4 else 1), target, known
+        made = make(recipe, number)
+        return made._replace(image=made.image * np.float16(np.nan if number == 4 else 1))
 
-    monkeypatch.setattr(batches.Recipe, "make", spoil)
+    monkeypatch.setattr(batches.Recipe, "make_sample", spoil)
     out = tmp_path / "m.safetensors"
     with pytest.raises(BigCP3DError, match="learning rate"):
         train([store], out, **SMALL)

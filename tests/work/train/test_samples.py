@@ -13,6 +13,9 @@ from bigcp3d.pure.tissue.tissue_settings import Tissue
 from bigcp3d.work.analyse.measure import measure_cells, measure_diameter
 from bigcp3d.work.simulate import simulate
 from bigcp3d.work.train.samples import Look, NoiseSource, TissueSource, open_source
+from bigcp3d.work.train.settings import TrainSettings
+from bigcp3d.work.train.train_checks import make_card
+from bigcp3d.work.train.training_data import open_training_data
 
 SHAPE = (30, 70, 60)
 SCALE = (2.0, 1.0, 1.0)
@@ -165,3 +168,34 @@ def test_noise_holds_nothing():
     assert not sample.labels.any()
     assert sample.known.all()
     assert sample.image.std() > 0
+
+
+def test_nuclei_are_painted_into_the_cells_of_a_volume(store):
+    source = open_source(
+        None, open_labels(store, "truth"), LOOK, part=Box.of_shape(SHAPE), diameter_um=None, min_cell_vox=0,
+        stain="nuclei",
+    )  # fmt: skip
+    contrast, filled = [], []
+    for seed in range(12):
+        sample = source.draw(np.random.default_rng(seed), (24, 32, 32))
+        inside = sample.labels > 0
+        filled.append(inside.mean())
+        if inside.sum() > 200:
+            contrast.append(sample.image[0][inside].mean() - sample.image[0][~inside].mean())
+    assert 0.02 < np.mean(filled) < 0.4  # less than the cells themselves, which lie close
+    assert np.mean(np.array(contrast) > 0.05) > 0.7
+    plain = replace(source, jitter=False, stain="membrane")
+    cells = [plain.draw(np.random.default_rng(seed), (24, 32, 32)).labels > 0 for seed in range(12)]
+    assert np.mean(filled) < 0.8 * np.mean(cells)
+
+
+def test_only_named_volumes_are_held_out(store, tmp_path):
+    other = tmp_path / "other.zarr"
+    simulate(other, Tissue(SHAPE, 10.0, "nuclei", seed=4, scale=SCALE), scale_um=SCALE)
+    settings = TrainSettings(
+        volumes=[store, other], painted=[other], output="m.safetensors", holdout_x={str(store): 0.5}, min_cell_vox=0
+    )
+    data = open_training_data(settings, make_card(settings, (0,)), (0,))
+    (volumes, painted, _, _) = data.kinds
+    assert [source.part.stop[2] for _, source in (*volumes, *painted)] == [30, 60, 60]
+    assert [(name, source.part.start[2]) for name, source in data.held_out] == [(str(store), 30)]

@@ -2,7 +2,7 @@
 
 import numpy as np
 
-from bigcp3d.pure.tissue.paint_membranes import add_background_light, paint_membranes
+from bigcp3d.pure.tissue.looks.paint_membranes import add_background_light, paint_membranes
 
 CLIP = (-0.5, 2.5)
 
@@ -34,7 +34,7 @@ def test_painted_walls_are_bright_where_cells_meet():
         image, one = paint_membranes(labels, rng, 16.0, CLIP), paint_membranes(alone, again, 16.0, CLIP)
         for found, list_ in ((image, brighter), (one, merged)):
             list_.append(found[8:16, 19:21, 8:32].mean() - found[8:16, 10:14, 8:32].mean())
-    assert np.mean(np.array(brighter) > 0) > 0.9  # bright nuclei and faint walls come too
+    assert np.mean(np.array(brighter) > 0) > 0.75  # double walls, bright nuclei and bright insides come too
     assert np.median(brighter) > 0.15 > np.median(merged)
 
 

@@ -1,0 +1,1 @@
+"""How stained cells may look: their places, shapes and stains, each as one small function."""
