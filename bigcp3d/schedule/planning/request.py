@@ -54,7 +54,7 @@ class Request:
     scale_um: Annotated[tuple[float, float, float] | None, Option(IMAGE, "Z Y X")] = None
     """Voxel size of level 0 in micrometres, if that in the store is missing or wrong. Default: that of the store."""
     model: Annotated[str, Option(IMAGE, "NAME|PATH")] = "membrane"
-    """membrane, nuclei, or a .safetensors file (see: bigcp3d models). cellpose:NAME or cellpose:PATH for a Cellpose
+    """membrane, nuclei, or a .safetensors file (see: bigcp3d models). cellpose:cpsam or cellpose:PATH for a Cellpose
     model, which runs on xy, xz and yz planes."""
     channel: Annotated[int | str | Sequence[int | str] | None, Option(IMAGE, "N|NAME", many=True)] = None
     """Number of the channel, from 0, or its name. Give it several times for a model of several channels, in the model's
