@@ -60,7 +60,7 @@ def dask_settings(machines: Machines, security: Security | None) -> dict[str, An
     return settings
 
 
-def _start(machines: Machines, gpu_threads: int, security: Security | None, logs: Path | None) -> Any:
+def _start(machines: Machines, gpu_threads: int, security: Security | None, logs: Path | None = None) -> Any:
     """Start the cluster. Only the package of its kind is imported."""
     config = machines.config
     if isinstance(config, QueueConfig):

@@ -62,7 +62,7 @@ class Request:
     scale_um: Annotated[tuple[float, float, float] | None, Option(IMAGE, "Z Y X")] = None
     """Voxel size of level 0 in micrometres, if that in the store is missing or wrong. Default: that of the store."""
     model: Annotated[str | None, Option(IMAGE, "NAME|PATH")] = None
-    """membrane, nuclei, or a .safetensors file (see: bigcp3d models). cellpose:NAME or cellpose:PATH for a Cellpose
+    """membrane, nuclei, or a .safetensors file (see: bigcp3d models). cellpose:cpsam or cellpose:PATH for a Cellpose
     model, which runs on xy, xz and yz planes. Default: membrane and nuclei are tried on a few crops, and the one whose
     cells are more plausible is taken; with --maps, membrane."""
     channel: Annotated[int | str | Sequence[int | str] | None, Option(IMAGE, "N|NAME", many=True)] = None

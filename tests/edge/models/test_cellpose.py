@@ -2,6 +2,7 @@
 
 import importlib.metadata
 import pickle
+import sys
 import warnings
 from types import SimpleNamespace
 
@@ -52,7 +53,7 @@ def test_a_name_is_resolved_by_cellpose_itself(folder):
     assert find_model("cellpose:cyto3") == folder / "cyto3"
     assert load_card("cellpose:cyto3").name == "cellpose:cyto3"
     assert load_card("cellpose:mine").diameter_vox == 21.0
-    with pytest.raises(ModelError, match=r"could not fetch .*no way to the network.*copy the file into .*PATH"):
+    with pytest.raises(ModelError, match=r"could not fetch .*no way to the network.*Copy the file .*PATH"):
         load_card("cellpose:nuclei")
 
 
@@ -60,6 +61,28 @@ def test_a_name_is_resolved_by_cellpose_itself(folder):
 def test_an_unknown_name_is_refused_where_cellpose_would_take_its_default(folder, wrong):
     with pytest.raises(ModelError, match="use a weight file or one of cyto3, nuclei, mine"):
         find_model(f"cellpose:{wrong}")
+
+
+@pytest.mark.parametrize("name", ["cpsam", "cpsam_v2", "cpdino", "cyto3", "livecell_cp3"])
+def test_a_name_of_cellpose_without_its_prefix_is_answered_with_it(name):
+    with pytest.raises(ModelError, match=f"--model cellpose:{name}$"):
+        find_model(name)
+
+
+def test_a_model_of_the_other_version_says_which_to_install(folder):
+    with pytest.raises(ModelError, match=r"cpsam is a model of Cellpose 4: pip install 'cellpose>=4'"):
+        find_model("cellpose:cpsam")
+
+
+def test_a_torchvision_of_another_build_says_where_both_come_from(folder, monkeypatch):
+    def broken(name):
+        raise RuntimeError("operator torchvision::nms does not exist")
+
+    monkeypatch.delitem(sys.modules, "cellpose.models")
+    monkeypatch.delattr(sys.modules["cellpose"], "models")
+    monkeypatch.setattr("bigcp3d.edge.models.cellpose.import_module", broken)
+    with pytest.raises(ModelError, match=r"not made for torch .*pip install --force-reinstall torch torchvision"):
+        find_model("cellpose:cyto3")
 
 
 def test_the_nuclei_model_knows_smaller_cells(folder):
@@ -105,7 +128,7 @@ def test_code_in_a_file_is_never_run(folder, tmp_path):
     [
         ([1, 2], "a list, not a table of weights"),
         ({"a": torch.zeros(2)}, "1 tensors .* of another network.*--maps"),
-        ({"W2": torch.zeros(2), "encoder.cls_token": torch.zeros(2)}, "of another network"),
+        ({"W2": torch.zeros(2), "encoder.cls_token": torch.zeros(2)}, "this is Cellpose-DINO.*use cellpose:cpsam"),
         ({"output.2.weight": torch.zeros(2, 4, 1, 1)}, "of another network"),
     ],
 )
