@@ -18,19 +18,23 @@ if TYPE_CHECKING:
     from bigcp3d.face.describe_plan import describe_plan
     from bigcp3d.face.progress.progress import watching
     from bigcp3d.face.report.write import write_report
-    from bigcp3d.pure.group.objects import Filters
+    from bigcp3d.pure.group.filters import Filters
     from bigcp3d.pure.in_memory import label_maps
     from bigcp3d.pure.tissue.tissue_settings import Tissue
     from bigcp3d.schedule.estimate import estimate_diameter
+    from bigcp3d.schedule.export import export
     from bigcp3d.schedule.measure import MeasuredCells, measure
+    from bigcp3d.schedule.plan_segmentation import plan_segmentation
     from bigcp3d.schedule.running.events import Summary
-    from bigcp3d.schedule.segment import plan_segmentation, segment
+    from bigcp3d.schedule.segment import segment
+    from bigcp3d.schedule.segment_array import segment_array
     from bigcp3d.schedule.sweep import Sweep, plan_sweep
     from bigcp3d.schedule.sweep_trial import Trial
     from bigcp3d.schedule.undo import Undone, undo_update
     from bigcp3d.schedule.update import Updated, update
     from bigcp3d.work.analyse.estimate_diameter import Estimate
     from bigcp3d.work.analyse.evaluate import Evaluation, evaluate
+    from bigcp3d.work.convert.convert import convert
     from bigcp3d.work.plan.plan import Plan
     from bigcp3d.work.simulate import simulate
     from bigcp3d.work.train.train import train
@@ -54,14 +58,17 @@ __all__ = [
     "Undone",
     "Updated",
     "__version__",
+    "convert",
     "describe_plan",
     "estimate_diameter",
     "evaluate",
+    "export",
     "label_maps",
     "measure",
     "plan_segmentation",
     "plan_sweep",
     "segment",
+    "segment_array",
     "simulate",
     "train",
     "undo_update",
@@ -74,15 +81,18 @@ _HOMES = {
     **dict.fromkeys(
         ("BigCP3DError", "BlockError", "InputError", "LossError", "ModelError", "TargetError"), "bigcp3d.errors"
     ),
+    "convert": "bigcp3d.work.convert.convert",
     "simulate": "bigcp3d.work.simulate",
     "Tissue": "bigcp3d.pure.tissue.tissue",
     "estimate_diameter": "bigcp3d.schedule.estimate",
     "Estimate": "bigcp3d.work.analyse.estimate_diameter",
-    "plan_segmentation": "bigcp3d.schedule.segment",
+    "plan_segmentation": "bigcp3d.schedule.plan_segmentation",
     "describe_plan": "bigcp3d.face.describe_plan",
     "Plan": "bigcp3d.work.plan.plan",
     "segment": "bigcp3d.schedule.segment",
+    "segment_array": "bigcp3d.schedule.segment_array",
     "Summary": "bigcp3d.schedule.running.events",
+    "export": "bigcp3d.schedule.export",
     "measure": "bigcp3d.schedule.measure",
     "MeasuredCells": "bigcp3d.schedule.measure",
     "evaluate": "bigcp3d.work.analyse.evaluate",
@@ -96,7 +106,7 @@ _HOMES = {
     "Undone": "bigcp3d.schedule.undo",
     "train": "bigcp3d.work.train.train",
     "label_maps": "bigcp3d.pure.in_memory",
-    "Filters": "bigcp3d.pure.group.objects",
+    "Filters": "bigcp3d.pure.group.filters",
     "watching": "bigcp3d.face.progress.progress",
     "write_report": "bigcp3d.face.report.write",
 }

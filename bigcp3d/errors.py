@@ -29,6 +29,10 @@ class TargetError(BigCP3DError, OSError):
     exit_code = 3
 
 
+class FullDiskError(TargetError):
+    """The disk to write to has filled up. What was finished is kept."""
+
+
 class LossError(TargetError):
     """Something good may be lost: cells of an update's region, or changes by hand. ``yes`` goes on all the same."""
 

@@ -19,7 +19,7 @@ MIN_VOLUME = (50, 200)  # voxels of the image: crumbs below it go
 
 
 def main(image: str, diameter_um: float, truth: str | None = None) -> None:
-    same = {"diameter_um": diameter_um, "executor": "serial"}  # without executor, worker processes share the work
+    same = {"diameter_um": diameter_um, "executor": "serial"}  # without it, larger volumes go to worker processes
 
     # The maps stay in a folder beside the image, and each later run finds them.
     first = bigcp3d.segment(image, name="first", keep_maps=True, **same)

@@ -153,6 +153,34 @@ def files_of(folder: Path) -> type[SimpleHTTPRequestHandler]:
     return Files
 
 
+def odd_server(
+    folder: Path, *, head: int = 0, absent: int = 404, ranges: bool = True
+) -> type[SimpleHTTPRequestHandler]:
+    """Files of a folder from a server with a fault; for `serving`.
+
+    It answers ``head`` to HEAD requests (0: as it should), ``absent`` for what is not there (200: a web page), and
+    knows no ranges unless ``ranges``.
+    """
+
+    class Odd(files_of(folder)):  # type: ignore[misc]
+        def do_HEAD(self) -> None:
+            self.send_error(head) if head else super().do_HEAD()
+
+        def do_GET(self) -> None:
+            if os.path.isfile(self.translate_path(self.path)):
+                super().do_GET() if ranges else SimpleHTTPRequestHandler.do_GET(self)
+            elif absent == 200:
+                self.send_response(200)
+                self.send_header("Content-Type", "text/html; charset=utf-8")
+                self.send_header("Content-Length", "15")
+                self.end_headers()
+                self.wfile.write(b"<!doctype html>")
+            else:
+                self.send_error(absent)
+
+    return Odd
+
+
 def copy_store(local: Path, spot: Remote) -> None:
     """Files into an object store."""
     for path in local.rglob("*"):

@@ -11,11 +11,10 @@ from pathlib import Path
 import numpy as np
 import psutil
 import pytest
-import tifffile
 import zarr
 from PIL import Image
 
-from bigcp3d.edge.image.image import open_image, open_labels
+from bigcp3d.edge.image.image import open_labels
 from bigcp3d.edge.image.new_image import create_image, write_image_box
 from bigcp3d.edge.image.voxels import read_box
 from bigcp3d.edge.models.model_families import load_card
@@ -147,38 +146,6 @@ def test_the_list_of_examples_is_complete():
 
 def _before_others(folder):
     return os.pathsep.join([str(folder), *filter(None, [os.environ.get("PYTHONPATH")])])
-
-
-def write_source(folder, kind, stack):
-    """A volume in another format, and what to_zarr.py is given for it."""
-    path = folder / kind
-    if kind == "a.tif":
-        tifffile.imwrite(path, stack, photometric="minisblack")
-        return path, ()
-    if kind == "planes":
-        path.mkdir()
-        for z, plane in enumerate(stack):
-            tifffile.imwrite(path / f"z{z}.tif", plane, photometric="minisblack")  # z10 follows z9
-        return path, ()
-    if kind == "a.h5":
-        with pytest.importorskip("h5py").File(path, "w") as file:
-            file["some/raw"] = stack
-        return path, ("some/raw",)
-    tensorstore = pytest.importorskip("tensorstore")
-    metadata = {"dataType": "uint16", "dimensions": stack.shape[::-1], "blockSize": [16, 16, 8]}
-    spec = {"driver": "n5", "kvstore": f"file://{path}/raw", "metadata": {**metadata, "compression": {"type": "raw"}}}
-    tensorstore.open(spec, create=True).result().write(stack.T).result()
-    return path, ("raw",)
-
-
-@pytest.mark.parametrize("kind", ["a.tif", "planes", "a.h5", "a.n5"])
-def test_other_formats_become_an_image(kind, tmp_path):
-    stack = np.random.default_rng(0).integers(0, 60000, (40, 30, 50), dtype=np.uint16)
-    path, more = write_source(tmp_path, kind, stack)
-    run_example("to_zarr.py", path, tmp_path / "a.zarr", 2.0, 0.5, 0.5, *more)
-    image = open_image(tmp_path / "a.zarr")
-    assert image.levels[0].scale_um == (2.0, 0.5, 0.5)
-    assert np.array_equal(read_box(image, 0, Box.of_shape(stack.shape)), stack)
 
 
 def test_flows_of_cellpose_become_labels(tmp_path):

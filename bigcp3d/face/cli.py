@@ -13,8 +13,10 @@ import typer
 
 from bigcp3d.errors import InputError
 from bigcp3d.face import options as o
+from bigcp3d.face.commands.convert import convert, describe_source
 from bigcp3d.face.commands.estimate_diameter import estimate_diameter
 from bigcp3d.face.commands.evaluate import evaluate, show
+from bigcp3d.face.commands.export import export
 from bigcp3d.face.commands.manual import manual
 from bigcp3d.face.commands.measure import measure
 from bigcp3d.face.commands.report import report
@@ -124,11 +126,18 @@ def info(
     """Describe a store: what it holds, what a segmentation would do with it, and what is wrong with it.
 
     Shows version, axes, levels, scales, chunks and channels; labels, tables, unfinished runs and kept maps; and blocks,
-    memory and disk of a segmentation. With `--check`, the exit code is 2 if a chunk cannot be read.
+    memory and disk of a segmentation. With `--check`, the exit code is 2 if a chunk cannot be read. For a file of
+    another format, this shows what `bigcp3d convert` would read.
     """
     set_up_logging(verbose, quiet)
     from bigcp3d.face.describe_store import check_chunks, describe_image
+    from bigcp3d.work.convert.beside import find_converted
 
+    image, missing = find_converted(source)
+    if missing:
+        typer.echo(describe_source(source))
+        return
+    source = str(image)
     typer.echo(describe_image(source, plan=True))
     if check:
         check_chunks(source, quiet=quiet)
@@ -161,8 +170,8 @@ def models(
 
 
 for each in (
-    *(segment, update, sweep, demo, simulate, train, evaluate, status, view, measure, estimate_diameter, report),
-    *(info, models, manual),
+    *(convert, segment, update, sweep, demo, simulate, train, evaluate, status, view, measure, estimate_diameter),
+    *(report, export, info, models, manual),
 ):
     app.command()(each)
 

@@ -4,7 +4,9 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Iterator
 
+from bigcp3d.face.progress.way_and_time import describe_time, describe_way
 from bigcp3d.pure.memory import format_bytes
+from bigcp3d.schedule.running.expect_time import expect_from_plan
 from bigcp3d.work.plan.memory_and_disk import disk_bytes, task_bytes, worker_bytes
 from bigcp3d.work.plan.plan import Plan
 
@@ -72,6 +74,8 @@ def _costs(plan: Plan) -> Iterator[tuple[str, str]]:
     stored = (
         f"{len(target.levels)} level(s), shards of {format_size(target.shard)}, chunks of {format_size(target.chunk)}"
     )
+    yield "runs", describe_way(plan)
+    yield "time", describe_time(plan, expect_from_plan(plan))
     yield "labels", f"{target.path}, {target.dtype}, {stored}"
     yield "work", plan.storage.work_dir
 

@@ -11,7 +11,7 @@ code    meaning
 2       the command line, the image or a parameter cannot be used; nothing was written
 3       the place to write to exists already, cannot be written, or is full
 4       some blocks failed; the rest is kept, and the same command carries on
-130     interrupted (Ctrl-C); the same command carries on `segment` and `update`
+130     interrupted (Ctrl-C); the same command carries on `segment`, `update` and `convert`
 ======  ================================================
 """
 
@@ -25,11 +25,13 @@ from typing import Any
 import typer
 from typer.core import TyperGroup
 
-from bigcp3d.errors import BigCP3DError
+from bigcp3d.edge.stores.full_disk import FULL
+from bigcp3d.errors import BigCP3DError, FullDiskError
 
 INTERRUPTED = 130
 BUG = 1
 CARRIES_ON = {
+    "convert": "; what is written is kept, and the same command carries on from there",
     "segment": "; finished blocks are kept, and the same command carries on from there",
     "update": "; finished blocks are kept, and the same command carries on from there",
     "train": "; --resume goes on from the last checkpoint",
@@ -42,6 +44,8 @@ def exit_code_of(error: BaseException) -> int:
     """The code with which a command ends."""
     if isinstance(error, BigCP3DError):
         return error.exit_code
+    if isinstance(error, OSError) and error.errno in FULL:
+        return FullDiskError.exit_code
     return INTERRUPTED if isinstance(error, KeyboardInterrupt) else BUG
 
 
@@ -52,9 +56,17 @@ class CommandGroup(TyperGroup):
         """Run the chosen command."""
         try:
             return super().invoke(ctx)
-        except (BigCP3DError, KeyboardInterrupt) as error:
-            interrupted = f"interrupted{CARRIES_ON.get(ctx.invoked_subcommand, '')}"
-            _say(interrupted if isinstance(error, KeyboardInterrupt) else f"{type(error).__name__}: {error}")
+        except (BigCP3DError, KeyboardInterrupt, OSError) as error:
+            if not isinstance(error, BigCP3DError | KeyboardInterrupt) and error.errno not in FULL:
+                raise
+            carries_on = CARRIES_ON.get(ctx.invoked_subcommand, "")
+            if isinstance(error, BigCP3DError):
+                _say(f"{type(error).__name__}: {error}")
+            elif isinstance(error, KeyboardInterrupt):
+                _say(f"interrupted{carries_on}")
+            else:
+                at = f" of {error.filename}" if error.filename else ""
+                _say(f"the disk{at} is full ({error.strerror}); free space on it{carries_on}")
             raise typer.Exit(exit_code_of(error)) from error
 
 

@@ -114,13 +114,13 @@ def _word_type(each: Setting) -> Any:
 
 
 def _read(each: Setting, value: Any) -> Any:
-    """The library's value of what was typed. Where numbers and names are allowed, digits are a number."""
+    """The library's value of what was typed. Where numbers and names are allowed, digits may be either."""
     if each.option.switch is not None:
         return each.option.switch if value else each.default
     if each.option.many:
         if not value:
             return each.default
-        return tuple(int(word) if int in each.members and word.isdecimal() else word for word in value)
+        return tuple(value)
     if float in each.members and isinstance(value, str):
         with suppress(ValueError):
             return float(value)

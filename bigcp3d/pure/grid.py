@@ -9,6 +9,7 @@ fixed order, so a block's values equal those of the whole volume to the bit.
 from __future__ import annotations
 
 import math
+from typing import TypeVar
 
 import numpy as np
 from numpy.typing import NDArray
@@ -16,6 +17,7 @@ from numpy.typing import NDArray
 from bigcp3d.pure.boxes import Box, Vec3, vec3
 
 Factors = tuple[float, float, float]
+Id = TypeVar("Id", bound=np.integer)
 
 
 def working_shape(image_shape: Vec3, factors: Factors) -> Vec3:
@@ -94,9 +96,7 @@ def working_box(box: Box, factors: Factors, shape: Vec3) -> Box:
     return Box(vec3(e[0] for e in ends), vec3(e[1] for e in ends))
 
 
-def spread_labels(
-    labels: NDArray[np.unsignedinteger], region: Box, box: Box, factors: Factors, shape: Vec3
-) -> NDArray[np.unsignedinteger]:
+def spread_labels(labels: NDArray[Id], region: Box, box: Box, factors: Factors, shape: Vec3) -> NDArray[Id]:
     """Labels of an image box from those in ``region`` of the working grid (of ``shape``), by nearest neighbour."""
     for axis in range(3):
         if factors[axis] != 1.0 or labels.shape[axis] != box.shape[axis]:

@@ -20,12 +20,13 @@ from numpy.typing import NDArray
 from bigcp3d.errors import InputError
 from bigcp3d.pure.boxes import BlockGrid, Box, Vec3, vec3
 from bigcp3d.pure.group.cluster import Components, cluster_block
-from bigcp3d.pure.group.objects import Filters, centroids, dense_ids, keep_objects, squared_flow_error
+from bigcp3d.pure.group.filters import Filters
+from bigcp3d.pure.group.objects import centroids, dense_ids, keep_objects, squared_flow_error
 from bigcp3d.pure.label.labelling import label_box
 from bigcp3d.pure.track.radius import closing_radius, path_reach, path_steps, smallest_volume
 from bigcp3d.pure.track.sinks import Sinks, collect_sinks
-from bigcp3d.pure.track.tracking import MAX_REACH, tile_shape, track
-from bigcp3d.pure.track.tracking_numba import UNIT
+from bigcp3d.pure.track.tracking import tile_shape, track
+from bigcp3d.pure.track.units import MAX_REACH, UNIT
 
 T = TypeVar("T")
 

@@ -97,8 +97,8 @@ def prediction_bytes(
     ``read_vox`` and ``layer_vox`` are the largest region that is read at once (a layer of patches), in voxels of the
     image and of the working grid. ``extent_vox``, ``map_vox`` and ``shell_vox`` are a block's extent, core and shell,
     and ``hand_over`` is whether blocks share voxels (`bigcp3d.pure.predict.patch_blocks`). The network needs
-    ``patch_bytes`` for a patch. An image voxel has ``itemsize`` bytes, and each of the ``channels`` is resampled by
-    itself.
+    ``patch_bytes`` for the patches that it computes at a time. An image voxel has ``itemsize`` bytes, and each of the
+    ``channels`` is resampled by itself.
     """
     # the image as read and resampled; maps, twice more where a shard is written
     more = 4 * layer_vox * channels if channels > 1 else 0

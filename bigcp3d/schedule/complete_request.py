@@ -2,7 +2,7 @@
 
 What was estimated is recorded in the plan and in the labels' attributes, with the question that it answers: the image,
 the channels, and what the user did say. A run that asks the same question again takes that answer. So an unfinished run
-goes on without a second estimate, and finished labels are recognised.
+goes on without a second estimate, kept maps are found at once, and finished labels are recognised.
 """
 
 from __future__ import annotations
@@ -17,20 +17,24 @@ from bigcp3d.edge.image.metadata import own_part
 from bigcp3d.edge.image.open_node import read_attributes
 from bigcp3d.edge.labels.check_target import check_target
 from bigcp3d.errors import InputError
+from bigcp3d.schedule.planning.find_kept_maps import kept_folders
 from bigcp3d.schedule.planning.make_plan import make_plan
 from bigcp3d.schedule.planning.request import AS_IS, Request
 from bigcp3d.schedule.running.events import Estimated, EstimateStarted, Observer
 from bigcp3d.work.plan.plan import Guess, Plan, read_plan
+from bigcp3d.work.run.work_dir import WorkDir
 
 GIVEN_MAPS_MODEL = "membrane"
 """The model whose diameter and filters are the defaults where maps are given and no model is named."""
 
 
-def complete_request(request: Request, observe: Observer | None = None) -> tuple[Request, Guess | None]:
+def complete_request(
+    request: Request, observe: Observer | None = None, *, writes: bool = True
+) -> tuple[Request, Guess | None]:
     """The request with a model and a diameter, and what was estimated; None where the user said both.
 
     Raises an `InputError` where the image answers neither clearly, and every error of a plan first. With ``maps`` the
-    image is taken as it is: no network runs.
+    image is taken as it is: no network runs. ``writes``: labels are in the way if they are there already.
     """
     request.check()
     if request.maps is not None:
@@ -41,6 +45,8 @@ def complete_request(request: Request, observe: Observer | None = None) -> tuple
     question = _question(request, sketch)
     guess = _answered(sketch, question, request)
     if guess is None:
+        if writes:
+            _refuse_labels_in_the_way(sketch, request)
         guess = _estimate(request, sketch, question, observe or (lambda event: None))
     return _filled(request, guess), guess
 
@@ -67,26 +73,23 @@ def _question(request: Request, sketch: Plan) -> dict[str, Any]:
 
 
 def _answered(sketch: Plan, question: dict[str, Any], request: Request) -> Guess | None:
-    """The answer to this question that an unfinished run or finished labels hold.
-
-    Raises a `TargetError` if there are labels in the way, since a long estimate would end with that.
-    """
-    found = []
-    try:
-        found.append(read_plan(sketch.storage.work_dir).guess)
-        begun = True
-    except InputError:
-        begun = False
-    target = sketch.output.target
+    """The answer to this question that an unfinished run, kept maps or finished labels hold."""
+    target, guesses = sketch.output.target, []
+    work = WorkDir.of(sketch)
+    for folder in (work.root, *kept_folders(sketch)):
+        with suppress(InputError):
+            guesses.append(read_plan(folder).guess)
     if target.path.exists() and not request.overwrite:
         with suppress(InputError, ValidationError):
-            found.append(Guess.model_validate(own_part(read_attributes(str(target.path))).get("estimated")))
-    for guess in found:
-        if guess is not None and guess.question == question:
-            return guess
-    if not begun:
-        check_target(target, overwrite=request.overwrite)
-    return None
+            guesses.append(Guess.model_validate(own_part(read_attributes(str(target.path))).get("estimated")))
+    return next((guess for guess in guesses if guess is not None and guess.question == question), None)
+
+
+def _refuse_labels_in_the_way(sketch: Plan, request: Request) -> None:
+    """Raise a `TargetError` before a long estimate that would end with it."""
+    work = WorkDir.of(sketch)
+    begun = work.plan.exists() and not work.finished.exists()  # by a run that may have begun to write its labels
+    check_target(sketch.output.target, overwrite=request.overwrite or begun)
 
 
 def _estimate(request: Request, sketch: Plan, question: dict[str, Any], observe: Observer) -> Guess:

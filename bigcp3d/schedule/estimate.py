@@ -16,6 +16,7 @@ from bigcp3d.errors import InputError
 from bigcp3d.option import takes
 from bigcp3d.schedule.clusters.this_machine import default_workers, device_here
 from bigcp3d.schedule.planning.channels import choose_channels
+from bigcp3d.schedule.planning.find_image import with_image
 from bigcp3d.schedule.planning.grids import choose_grids
 from bigcp3d.schedule.planning.make_plan import choose_precision
 from bigcp3d.schedule.planning.request import Request
@@ -72,7 +73,8 @@ def estimate_diameter(
     InputError, ModelError
         If the image or the model cannot be used, no cells are found, or no model is clearly better.
     """
-    suited = find_suited(Request(source, model=model, channel=channel, scale_um=scale_um), on_event=on_event)
+    request = with_image(Request(source, model=model, channel=channel, scale_um=scale_um))
+    suited = find_suited(request, on_event=on_event)
     if suited.estimate is None:
         raise AssertionError("no diameter was given, so one was estimated")
     return replace(suited.estimate, model=suited.model, chosen=suited.chosen)
@@ -143,10 +145,8 @@ def _model(request: Request) -> Iterator[tuple[ModelCard, tuple[int, ...], FindC
     import torch
 
     from bigcp3d.edge.models.model_families import load_network
-    from bigcp3d.pure.predict.run_network import fix_arithmetic
 
     precision, threads = choose_precision(request, card), torch.get_num_threads()
-    fix_arithmetic()
     try:
         network = load_network(str(request.model), device_here())[0].to(getattr(torch, precision))
         yield card, channels, partial(find_cells, network=network, card=card)

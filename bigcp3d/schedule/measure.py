@@ -15,31 +15,26 @@ from typing import Any
 
 import numpy as np
 
-from bigcp3d.edge.cell_tables.cell_files import check_cell_file, write_cell_file
-from bigcp3d.edge.cell_tables.label_table import check_label_table, table_path, write_label_table
+from bigcp3d.edge.cell_tables.cell_files import write_cell_file
+from bigcp3d.edge.cell_tables.label_table import table_path, write_label_table
 from bigcp3d.edge.labels.label_plan import LabelTarget
-from bigcp3d.edge.stores.places import Place, place
+from bigcp3d.edge.stores.places import Place
 from bigcp3d.edge.workdir.records import write_record
 from bigcp3d.edge.workdir.tables import read_table
 from bigcp3d.errors import InputError
 from bigcp3d.option import takes
 from bigcp3d.pure.cells.cell_sums import CellSums
 from bigcp3d.pure.cells.cell_table import Columns
+from bigcp3d.schedule.check_table import IN_STORE, TABLE, check_output, table_of
 from bigcp3d.schedule.clusters.requested_machines import Machines
 from bigcp3d.schedule.planning.measure_request import MeasureRequest
 from bigcp3d.schedule.planning.request import Request
 from bigcp3d.schedule.running.events import Observer, Warned
 from bigcp3d.version import __version__
 from bigcp3d.work.analyse.blocks_read import BlocksRead
-from bigcp3d.work.analyse.measure import Measurement, measure_block, plan_measurement
+from bigcp3d.work.analyse.measure import Measurement, measure_block, plan_measurement, warn_of_unknown
 from bigcp3d.work.plan.plan import Plan
 from bigcp3d.work.run.work_dir import ONCE, WorkDir
-
-IN_STORE = "zarr"
-"""Means a table inside the store instead of a file."""
-
-TABLE = "table"
-"""Record that a run has begun to write its table, so that it may replace the table."""
 
 Compute = Callable[[int], Iterable[CellSums]]
 """Computes the sums of all blocks of a time point, in any order."""
@@ -70,14 +65,6 @@ class MeasuredCells:
             return write_label_table(self.what.labels, self.columns, self.about())
         write_cell_file(output, self.columns, self.about())
         return Path(output)
-
-
-def check_output(output: str | Path, in_store: Callable[[], Place], *, overwrite: bool) -> None:
-    """Refuse a table that cannot be written, before anything is measured. ``in_store`` gives its place in the store."""
-    if str(output) == IN_STORE:
-        check_label_table(in_store(), overwrite=overwrite)
-    else:
-        check_cell_file(output, overwrite=overwrite)
 
 
 @takes(MeasureRequest)
@@ -143,6 +130,7 @@ def measure_on(
 
     with nullcontext(here) if machines is None else _compute_on_dask(what, machines) as compute:
         merged = [what.merge(told(compute(time))) for time in range(what.labels.times)]
+    warn_of_unknown(what.labels.path, sum(sums.unknown_vox for sums in merged))
     cells = MeasuredCells(_tabulate(what, merged, request.work_dir), what)
     if request.output is not None:
         cells.write(request.output)
@@ -204,19 +192,6 @@ def recorded_columns(columns: Columns, file: Path) -> Columns:
     return found
 
 
-def _table_of(target: LabelTarget) -> Place:
-    """The place in the store of the table of labels."""
-    return place(target.group) / "tables" / target.name
-
-
-def check_run_table(plan: Plan, request: Request) -> None:
-    """Refuse a table that the run cannot write at its end, or that exists and is not of this run."""
-    if request.table is not None:
-        said = WorkDir.of(plan).read_once(TABLE)
-        overwrite = request.overwrite or (said is not None and said["output"] == str(request.table))
-        check_output(request.table, lambda: _table_of(plan.output.target), overwrite=overwrite)
-
-
 def measure_run(plan: Plan, request: Request, observe: Observer) -> None:
     """Measure the finished labels of a run, if the user asked for a table, on its machines."""
     if request.table is not None:
@@ -236,5 +211,5 @@ def measure_run(plan: Plan, request: Request, observe: Observer) -> None:
 
 def warn_of_old_table(target: LabelTarget, observe: Observer) -> None:
     """Warn of a table in the store that describes earlier labels of this name."""
-    if (old := _table_of(target)).exists():
+    if (old := table_of(target)).exists():
         observe(Warned(f"{old} describes earlier labels; renew it: bigcp3d measure {target.path} --overwrite"))

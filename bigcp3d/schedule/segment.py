@@ -7,9 +7,9 @@ then the work directory holds what is done, and the same command continues from 
 from __future__ import annotations
 
 import time as clock
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
-from dataclasses import asdict
+from dataclasses import asdict, replace
 from datetime import UTC, datetime
 from functools import partial
 from pathlib import Path
@@ -18,17 +18,27 @@ from uuid import uuid4
 
 from bigcp3d.edge.labels.labels import create_labels, finish_labels
 from bigcp3d.edge.workdir.records import write_record
-from bigcp3d.errors import InputError
+from bigcp3d.errors import FullDiskError, InputError
 from bigcp3d.option import takes
-from bigcp3d.schedule.complete_request import complete_request
-from bigcp3d.schedule.measure import check_run_table, measure_run
-from bigcp3d.schedule.planning.make_plan import check_memory, make_plan
+from bigcp3d.schedule.measure import measure_run
+from bigcp3d.schedule.plan_segmentation import plan_and_check
+from bigcp3d.schedule.planning.find_image import with_image
+from bigcp3d.schedule.planning.make_plan import check_memory
 from bigcp3d.schedule.planning.request import Request
-from bigcp3d.schedule.running.events import ClusterReady, LabelsReady, Observer, RunFinished, RunPlanned, Summary
-from bigcp3d.schedule.running.lock import Hold, hold, refuse_if_held
+from bigcp3d.schedule.running.events import (
+    ClusterReady,
+    LabelsReady,
+    Observer,
+    RunFinished,
+    RunPlanned,
+    Summary,
+    Warned,
+)
+from bigcp3d.schedule.running.expect_time import measure_here, measure_on_dask, measured_time, worth_measuring
+from bigcp3d.schedule.running.lock import Hold, hold
 from bigcp3d.schedule.running.run_log import RunLog, block_error
 from bigcp3d.schedule.running.serial import Execute, execute_serially
-from bigcp3d.schedule.running.start import check_start, clean_up, prepare, read_ended, write_ended
+from bigcp3d.schedule.running.start import check_start, clean_up, prepare, read_ended, warn_of_disks, write_ended
 from bigcp3d.schedule.running.tasks import Task, label_tasks, object_tasks
 from bigcp3d.work.passes.passes import Counts
 from bigcp3d.work.plan.memory_and_disk import worker_bytes
@@ -38,40 +48,17 @@ from bigcp3d.work.run.run_costs import sum_up_effort
 from bigcp3d.work.run.unreadable_input import read_lost
 from bigcp3d.work.run.work_dir import ONCE, WorkDir
 
+Measure = Callable[[], float | None]
+"""Gives the seconds for a patch on a worker, or None."""
+
 UINT32_MAX = 2**32 - 1
-
-
-@takes(Request)
-def plan_segmentation(source: str | Path, *, on_event: Observer | None = None, **arguments: Any) -> Plan:
-    """Plan a segmentation without running it: blocks, halos, memory and disk are in `Plan.describe`.
-
-    Parameters
-    ----------
-    **arguments
-    on_event : callable, optional
-        Receives what is estimated, where the diameter or the model is left open.
-
-    Returns
-    -------
-    Plan
-
-    Raises
-    ------
-    InputError, ModelError, TargetError
-        As `segment` raises them before it starts.
-
-    Examples
-    --------
-    >>> plan = bigcp3d.plan_segmentation("tissue.zarr", model="nuclei", diameter_um=14.0, block=(24, 32, 32))
-    >>> plan.shape, plan.execution.block
-    ((24, 64, 64), (24, 32, 32))
-    """
-    return _plan_and_check(Request(source, **arguments), on_event)
 
 
 @takes(Request)
 def segment(source: str | Path, *, on_event: Observer | None = None, **arguments: Any) -> Summary:
     """Segment an OME-Zarr image into OME-Zarr labels.
+
+    A file of another format is converted beside it first, once (`bigcp3d.convert`).
 
     Parameters
     ----------
@@ -99,10 +86,13 @@ def segment(source: str | Path, *, on_event: Observer | None = None, **arguments
     True
     """
     begin = clock.perf_counter()
-    request = Request(source, **arguments)
+    request = with_image(Request(source, **arguments))
     observe: Observer = on_event or (lambda event: None)
-    plan = _plan_and_check(request, observe)
+    plan = plan_and_check(request, observe)
+    request = replace(request, executor=plan.running.executor)
     observe(RunPlanned(plan))
+    for warning in warn_of_disks(plan):
+        observe(Warned(warning))
     with hold(plan) as held:
         return _segment(plan, request, RunLog(observe, plan), held, begin)
 
@@ -112,8 +102,10 @@ def _segment(plan: Plan, request: Request, log: RunLog, held: Hold, begin: float
     resumed = check_start(plan, overwrite=request.overwrite)  # again: another run may have ended meanwhile
     if (ended := read_ended(plan)) is not None:
         return _end(plan, ended, log)
-    with _executor(plan, run, request, log.observe) as execute:
+    with _executor(plan, run, request, log.observe) as (execute, measure):
         prepare(plan, resumed=resumed, overwrite=request.overwrite)
+        if worth_measuring(plan, resumed=resumed) and (patch_seconds := measure()) is not None:
+            log.observe(measured_time(plan, patch_seconds))
         try:
             _run_phase(execute, object_tasks(plan), log, held)
         except InputError:  # an error in the voxels; with one time point, nothing was computed before it
@@ -138,39 +130,33 @@ def _end(plan: Plan, summary: Summary, log: RunLog) -> Summary:
     return summary
 
 
-def _plan_and_check(request: Request, observe: Observer | None) -> Plan:
-    """Make the plan, and every check that needs no voxels; what the user left open is estimated."""
-    plan = make_plan(*complete_request(request, observe))
-    if request.scheduler is None and request.executor == "dask":
-        check_memory(plan, request.machines.limit_bytes)
-    refuse_if_held(plan)
-    if read_ended(plan) is None:
-        check_run_table(plan, request)
-    check_start(plan, overwrite=request.overwrite)
-    return plan
-
-
 def _run_phase(execute: Execute, tasks: Iterable[Task], log: RunLog, held: Hold) -> None:
-    """Run one phase. Raises at its end if a task failed, or at once if the lock was lost."""
+    """Run one phase. Raises at its end if a task failed, or at once if the lock was lost or a disk is full."""
 
     def done(task: Task, counts: Counts) -> None:
         held.check()
         log.add(task, counts)
 
+    def failed(task: Task, error: BaseException) -> None:
+        if isinstance(error, FullDiskError):
+            raise FullDiskError(f"{error}; finished blocks are kept, and the same command carries on from there")
+        log.fail(task, error)
+
     listed = list(tasks)
     log.start(listed)
-    failures = execute(listed, done, log.fail)
+    failures = execute(listed, done, failed)
     if failures:
         raise block_error(failures, log.plan)
 
 
 @contextmanager
-def _executor(plan: Plan, run: Run, request: Request, observe: Observer) -> Iterator[Execute]:
-    """The serial executor, or Dask; on Dask the memory of the workers is checked."""
+def _executor(plan: Plan, run: Run, request: Request, observe: Observer) -> Iterator[tuple[Execute, Measure]]:
+    """The serial executor, or Dask, and what measures a patch; on Dask the memory of the workers is checked."""
     if request.executor == "serial":
         run.log.open()
         try:
-            yield partial(execute_serially, run)
+            with _threads_of_torch_kept(plan):
+                yield partial(execute_serially, run), partial(measure_here, run)
         finally:
             run.log.close()
         return
@@ -178,14 +164,29 @@ def _executor(plan: Plan, run: Run, request: Request, observe: Observer) -> Iter
     from bigcp3d.schedule.running.distribute import execute_on_dask, run_on_workers
 
     gpu_threads = 0 if plan.given.maps else 2 if worker_bytes(plan, threads=2) <= request.machines.limit_bytes else 1
-    with connect(request.machines, gpu_threads=gpu_threads) as client:
+    with connect(request.machines, gpu_threads=gpu_threads, logs=run.dir.logs) as client:
         workers = client.scheduler_info(n_workers=-1)["workers"].values()
         for worker in workers:
             if worker["memory_limit"]:
                 check_memory(plan, worker["memory_limit"], worker["nthreads"])
         observe(ClusterReady(client.dashboard_link or "", len(workers)))
         with run_on_workers(client, plan, gpus=request.machines.promises_gpus) as (plugin, gpus):
-            yield partial(execute_on_dask, client, plugin, gpus)
+            yield partial(execute_on_dask, client, plugin, gpus), partial(measure_on_dask, client, plugin, gpus)
+
+
+@contextmanager
+def _threads_of_torch_kept(plan: Plan) -> Iterator[None]:
+    """Let torch have as many threads after a run in this process as before it."""
+    if not plan.predicts:
+        yield
+        return
+    import torch
+
+    threads = torch.get_num_threads()
+    try:
+        yield
+    finally:
+        torch.set_num_threads(threads)
 
 
 def _create_labels(plan: Plan, run: Run, *, overwrite: bool) -> None:

@@ -22,8 +22,10 @@ from bigcp3d.errors import BigCP3DError, BlockError, InputError
 from bigcp3d.option import takes
 from bigcp3d.pure.boxes import Box
 from bigcp3d.pure.memory import format_bytes
+from bigcp3d.schedule.complete_request import complete_request
+from bigcp3d.schedule.planning.find_image import with_known_image
 from bigcp3d.schedule.planning.make_plan import make_plan
-from bigcp3d.schedule.planning.request import SWEPT, Request
+from bigcp3d.schedule.planning.request import AS_IS, SWEPT, Request
 from bigcp3d.schedule.running.events import Observer, RunPlanned
 from bigcp3d.schedule.running.run_log import RunLog
 from bigcp3d.schedule.running.serial import execute_serially
@@ -127,7 +129,12 @@ class Sweep:
 
 @takes(Request)
 def plan_sweep(
-    source: str | Path, values: Mapping[str, Sequence[float]], *, truth: str | None = None, **arguments: Any
+    source: str | Path,
+    values: Mapping[str, Sequence[float]],
+    *,
+    truth: str | None = None,
+    on_event: Observer | None = None,
+    **arguments: Any,
 ) -> Sweep:
     """Plan a sweep over all combinations of values. Each is checked before anything is predicted.
 
@@ -139,6 +146,8 @@ def plan_sweep(
     truth : str, optional
         Name of the labels of the image that hold the truth.
     **arguments
+    on_event : callable, optional
+        Receives what is estimated, where the diameter or the model is left open.
 
     Raises
     ------
@@ -147,7 +156,8 @@ def plan_sweep(
 
     Examples
     --------
-    >>> sweep = bigcp3d.plan_sweep("tissue.zarr", {"foreground": [0.4, 0.6]}, roi=":,0:32,0:32", model="nuclei")
+    >>> values = {"foreground": [0.4, 0.6]}
+    >>> sweep = bigcp3d.plan_sweep("tissue.zarr", values, roi=":,0:32,0:32", model="nuclei", diameter_um=14.0)
     >>> [trial.settings for trial in sweep.run()]
     [{'foreground': 0.4}, {'foreground': 0.6}]
     """
@@ -160,10 +170,13 @@ def plan_sweep(
     if len(combined) > MOST_TRIALS:
         raise InputError(f"{len(combined)} combinations were asked for; {MOST_TRIALS} are allowed: give fewer values")
     base = Request(source, **{"time": 0, **arguments, "executor": "serial", "keep_maps": False})
+    base = with_known_image(base)
     refused = {"mask": base.mask, "labels_level": base.labels_level, "on_error": base.on_error == "skip"}
     for name, asked in refused.items():
         if asked:
             raise InputError(f"a sweep takes no {name}; leave it out, and give a region (--roi)")
+    named = replace(base, diameter_um=AS_IS) if "diameter_um" in values else base
+    base = complete_request(named, on_event, writes=False)[0]
     settings = [dict(zip(values, combination, strict=True)) for combination in combined]
     later = replace(base, start="auto" if base.maps else "image")  # one plan predicts, or finds kept maps
     plans = [make_plan(replace(later, **one)) for one in settings]  # type: ignore[arg-type]

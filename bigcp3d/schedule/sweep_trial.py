@@ -14,9 +14,10 @@ from bigcp3d.pure.boxes import Box
 from bigcp3d.pure.grid import spread_labels
 from bigcp3d.pure.group.objects import dense_ids, keep_objects
 from bigcp3d.pure.in_memory import Limits, find_objects
-from bigcp3d.pure.label.vote import vote_labels, voting_box
+from bigcp3d.pure.label.vote import vote_labels
+from bigcp3d.pure.label.voting_box import voting_box
 from bigcp3d.pure.score.metrics import Number, score_overlaps
-from bigcp3d.pure.score.overlaps import count_overlaps
+from bigcp3d.pure.score.overlaps import count_overlaps, count_unknown
 from bigcp3d.work.plan.plan import Plan
 
 
@@ -92,5 +93,7 @@ class RegionObjects:
             volumes=np.asarray(sums.count[keep] * math.prod(plan.output.label_factors), np.float64),
             foreground_vox=self.found.foreground_vox,
             unassigned_vox=self.found.foreground_vox - int(sums.count.sum()),
-            scores=None if truth is None else score_overlaps(count_overlaps(labels, truth)),
+            scores=None
+            if truth is None
+            else score_overlaps(count_overlaps(labels, truth), unknown=count_unknown(labels, truth)),
         )

@@ -20,8 +20,9 @@ from bigcp3d.edge.image.new_image import create_image, write_image_box
 from bigcp3d.edge.labels.check_target import check_target
 from bigcp3d.edge.labels.label_plan import chunk_and_shard, plan_labels
 from bigcp3d.edge.labels.labels import create_labels, finish_labels, write_label_box
+from bigcp3d.edge.stores.new_store import check_new_store, partial_of, put_in_place
 from bigcp3d.edge.stores.places import refuse_address
-from bigcp3d.errors import InputError, TargetError
+from bigcp3d.errors import InputError
 from bigcp3d.pure.boxes import BlockGrid, Vec3
 from bigcp3d.pure.tissue.tissue import render
 from bigcp3d.pure.tissue.tissue_settings import Tissue
@@ -81,14 +82,14 @@ def simulate(
     where = Path(os.path.abspath(os.path.expanduser(output)))
     _check(where, scale_um, overwrite)
     chunk, shard = _pieces(tissue.shape, chunk, shard)
-    partial = where.with_name(f".{where.name}.partial")
+    partial = partial_of(where)
     shutil.rmtree(partial, ignore_errors=True)
     try:
         image = create_image(
             partial, tissue.shape, "uint16", scale_um=scale_um, chunk=chunk, shard=shard, name=where.stem
         )
         _fill(image, tissue, shard, threads or min(4, os.cpu_count() or 1))
-        _move(partial, where)
+        put_in_place(partial, where)
     finally:
         shutil.rmtree(partial, ignore_errors=True)
     log.info("%s: simulated %s voxels of %s", where, tissue.shape, tissue.stain)
@@ -99,12 +100,7 @@ def _check(where: Path, scale_um: tuple[float, float, float], overwrite: bool) -
     """Refuse a wrong scale, and a target that must not be replaced."""
     if not all(math.isfinite(s) and s > 0 for s in scale_um):
         raise InputError(f"scale is {scale_um} um per voxel; give positive numbers (--scale)")
-    if not where.exists():
-        return
-    if not overwrite:
-        raise TargetError(f"{where} exists already; give another path, or --overwrite")
-    if not any((where / name).is_file() for name in ("zarr.json", ".zgroup")):
-        raise TargetError(f"{where} exists and is no zarr group, and only zarr groups are replaced; give another path")
+    check_new_store(where, overwrite=overwrite)
 
 
 def _pieces(shape: Vec3, chunk: Vec3 | None, shard: Vec3) -> tuple[Vec3, Vec3]:
@@ -139,13 +135,3 @@ def _fill(image: ImageInfo, tissue: Tissue, shard: Vec3, threads: int) -> None:
             raise
     provenance = {"version": __version__, "command": "simulate", "tissue": asdict(tissue)}
     finish_labels(target, attributes={"bigcp3d": provenance})
-
-
-def _move(partial: Path, where: Path) -> None:
-    """Put the finished store in its place, where there may be an older one."""
-    try:
-        if where.exists():
-            shutil.rmtree(where)
-        partial.rename(where)
-    except OSError as error:
-        raise TargetError(f"{where}: cannot be replaced by the finished image ({error}); free the path") from error

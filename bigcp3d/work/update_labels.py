@@ -16,7 +16,8 @@ from bigcp3d.edge.image.voxels import read_box
 from bigcp3d.edge.labels.label_plan import LabelTarget
 from bigcp3d.edge.labels.labels import read_label_box, write_label_box
 from bigcp3d.pure.boxes import BlockGrid, Box, vec3
-from bigcp3d.pure.label.pooling import pool_labels, pool_read_box
+from bigcp3d.pure.label.pooling import pool_labels
+from bigcp3d.pure.label.pooling_box import pool_read_box
 from bigcp3d.pure.replacement import Replacement, plan_replacement
 from bigcp3d.pure.score.overlaps import Ids, Overlaps, add_overlaps, count_overlaps
 

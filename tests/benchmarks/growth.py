@@ -26,7 +26,8 @@ from numpy.typing import NDArray
 import bigcp3d
 from bigcp3d.edge.image.new_image import create_image
 from bigcp3d.pure.boxes import Vec3
-from bigcp3d.pure.group.objects import Filters, dense_ids, keep_objects
+from bigcp3d.pure.group.filters import Filters
+from bigcp3d.pure.group.objects import dense_ids, keep_objects
 from bigcp3d.pure.group.stitch import join_components, seam_pairs
 from bigcp3d.pure.in_memory import label_maps
 from bigcp3d.pure.track.sinks import Sums

@@ -57,7 +57,9 @@ def library(monkeypatch):
 
     module = SimpleNamespace(segment=segment, plan_segmentation=plan_segmentation, calls=calls)
     monkeypatch.setitem(sys.modules, "bigcp3d.schedule.segment", module)
+    monkeypatch.setitem(sys.modules, "bigcp3d.schedule.plan_segmentation", module)
     monkeypatch.setattr("bigcp3d.face.describe_plan.describe_plan", str)
+    monkeypatch.setattr("bigcp3d.schedule.running.start.warn_of_disks", lambda plan: [])
     return module
 
 
@@ -83,6 +85,17 @@ def test_help_of_every_command_loads_nothing_heavy():
 def test_importing_the_package_loads_nothing_heavy_and_using_it_does():
     assert loaded_after("import bigcp3d; dir(bigcp3d); bigcp3d.__version__") == "[]"
     assert "numpy" in loaded_after("import bigcp3d.pure.group.objects")  # the control: the look at sys.modules sees
+
+
+@pytest.mark.parametrize("words", [["segment", "--dry-run"], ["info"]])
+def test_planning_and_describing_load_nothing_that_computes(words, tissue_store, random_model):
+    said = ["--model", random_model, "--diameter", "as-is"]
+    command = [words[0], str(tissue_store), *words[1:], *(said if words[0] == "segment" else [])]
+    code = (
+        "from typer.testing import CliRunner\nfrom bigcp3d.face.cli import app\n"
+        f"done = CliRunner().invoke(app, {command!r})\nassert done.exit_code == 0, done.output"
+    )
+    assert loaded_after(code) == "['zarr', 'numpy']"
 
 
 def test_every_public_name_can_be_had_from_the_top():
@@ -138,14 +151,14 @@ def sample(setting):
     if setting.option.switch is not None:
         return [setting.flag], setting.option.switch
     if setting.option.many:
-        return [setting.flag, "DAPI", setting.flag, "2"], ("DAPI", 2)
+        return [setting.flag, "DAPI", setting.flag, "2"], ("DAPI", "2")
     if setting.choices:
         return [setting.flag, setting.choices[-1]], setting.choices[-1]
     for kind, words, value in (
         (bool, [], True),
+        (float, ["0.25"], 0.25),
         (str, ["7"], "7"),
         (int, ["7"], 7),
-        (float, ["0.25"], 0.25),
         (tuple[int, int, int], ["4", "5", "6"], (4, 5, 6)),
         (tuple[float, float, float], ["4", "5.5", "6"], (4.0, 5.5, 6.0)),
     ):
@@ -176,12 +189,13 @@ def test_options_have_the_names_that_the_library_gives_them():
 def test_segment_leaves_every_default_to_the_library(run, library):
     assert run(app, ["segment", "in.zarr", "--dry-run"]).exit_code == 0
     given = library.calls[0][1]
+    del given["on_event"]
     assert given == {field.name: field.default for field in dataclasses.fields(Request) if field.name != "source"}
 
 
 def test_a_channel_may_be_named(run, library):
     assert run(app, ["segment", "in.zarr", "--channel", "DAPI", "--channel", "0"]).exit_code == 0
-    assert library.calls[0][1]["channel"] == ("DAPI", 0)
+    assert library.calls[0][1]["channel"] == ("DAPI", "0")
 
 
 def test_a_run_reports_on_stderr_and_sums_up_in_one_line_on_stdout(run, library):
@@ -215,12 +229,12 @@ def test_json_ends_with_the_error_that_ended_the_run(run, library, monkeypatch):
 def test_a_dry_run_prints_the_plan_and_does_not_segment(run, library):
     done = run(app, ["segment", "in.zarr", "--dry-run"])
     assert done.stdout == "8 blocks of 32 x 64 x 64\n"
-    assert "on_event" not in library.calls[0][1]
 
 
 def test_a_dry_run_for_pipelines_is_one_line(run, tissue_store, random_model, tmp_path):
     output = str(tmp_path / "o.zarr")
-    done = run(app, ["segment", tissue_store, "--model", random_model, "--output", output, "--dry-run", "--json"])
+    command = ["segment", tissue_store, "--model", random_model, "--diameter", "as-is", "--output", output]
+    done = run(app, [*command, "--dry-run", "--json"])
     (line,) = done.stdout.splitlines()
     assert json.loads(line)["event"] == "planned"
     assert json.loads(line)["labels"] == f"{output}/labels/cells"
@@ -293,7 +307,11 @@ def test_json_tells_of_a_bug_too(run, library):
 
 
 def test_options_that_commands_share_have_one_default():
-    """A sweep, or an update, must do what `segment` does with the same words."""
+    """A sweep, or an update, must do what `segment` does with the same words.
+
+    Where an update is not told how to find cells, it does as the labels say.
+    """
+    of_labels = {("update", name) for name in ("foreground", "missing_chunks", "precision")}
     defaults = {name: parameter.default for name, parameter in inspect.signature(segment).parameters.items()}
     differ = {
         (command.__name__, name)
@@ -301,7 +319,7 @@ def test_options_that_commands_share_have_one_default():
         for name, parameter in inspect.signature(command).parameters.items()
         if name in defaults and parameter.default != defaults[name]
     }
-    assert differ == {("update", "roi"), ("sweep", "foreground"), ("sweep", "output"), ("sweep", "time")}
+    assert differ == of_labels | {("sweep", "foreground"), ("sweep", "output"), ("sweep", "time")}
 
 
 def test_chunks_that_were_given_up_are_listed(run, library):

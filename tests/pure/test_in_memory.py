@@ -9,7 +9,7 @@ import pytest
 
 from bigcp3d.errors import InputError
 from bigcp3d.pure import in_memory as whole
-from bigcp3d.pure.group.objects import Filters
+from bigcp3d.pure.group.filters import Filters
 from bigcp3d.pure.in_memory import label_maps
 from tests.pure.test_exact import Chain, Maps, smooth
 

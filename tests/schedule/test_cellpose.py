@@ -51,7 +51,9 @@ def labels_of(store, weights, output, *, block=WHOLE, **more):
 
 def test_labels_do_not_depend_on_the_block(tissue_store, weights, tmp_path):
     whole, counted = labels_of(tissue_store, weights, tmp_path / "whole.zarr")
-    plan = bigcp3d.plan_segmentation(tissue_store, model=f"cellpose:{weights}", output=tmp_path / "no.zarr")
+    plan = bigcp3d.plan_segmentation(
+        tissue_store, model=f"cellpose:{weights}", diameter_um="as-is", output=tmp_path / "no.zarr"
+    )
     assert counted.blocks == 1
     assert len(plan.patches.cores) > 4
     assert whole.max() > 20
@@ -84,13 +86,15 @@ def fake_weights(monkeypatch, tmp_path):
 
 
 def test_the_plan_names_the_model_and_what_it_expects(tissue_store, fake_weights, tmp_path):
-    plan = bigcp3d.plan_segmentation(tissue_store, model=f"cellpose:{fake_weights}", output=tmp_path / "o.zarr")
+    plan = bigcp3d.plan_segmentation(
+        tissue_store, model=f"cellpose:{fake_weights}", diameter_um="as-is", output=tmp_path / "o.zarr"
+    )
     assert f"cellpose:{fake_weights} (heat, cells of 6 voxels)" in describe_plan(plan)
     predicted = plan.prediction
     assert predicted.precision == "float32"
     assert (predicted.low_percentile, predicted.high_percentile, predicted.representation) == (1.0, 99.0, "heat")
     assert Plan.model_validate_json(plan.model_dump_json()) == plan
-    asked = {"model": f"cellpose:{fake_weights}", "output": tmp_path / "o.zarr"}
+    asked = {"model": f"cellpose:{fake_weights}", "output": tmp_path / "o.zarr", "diameter_um": "as-is"}
     small = bigcp3d.plan_segmentation(tissue_store, diameter_um=6.0, **asked)
     assert small.sampling.factors == (1.0, 2.0, 2.0), (
         "cells of 6 um become cells of 6 working voxels, at 1, 0.5, 0.5 um"
@@ -100,7 +104,7 @@ def test_the_plan_names_the_model_and_what_it_expects(tissue_store, fake_weights
 
 def test_memory_is_planned_for_the_planes(tissue_store, monkeypatch, tmp_path):
     install(monkeypatch, tmp_path)
-    asked = {"output": tmp_path / "o.zarr", "block": WHOLE}
+    asked = {"output": tmp_path / "o.zarr", "block": WHOLE, "diameter_um": "as-is"}
     needs = []
     for features in (8, 64):
         path = write_weights(tmp_path / f"w{features}", widths=(2, features, features, features))
@@ -133,7 +137,9 @@ def test_a_changed_file_is_refused_when_the_run_is_carried_on(tissue_store, fake
 
 
 def test_a_worker_refuses_a_file_that_is_not_the_planned_one(tissue_store, fake_weights, tmp_path):
-    plan = bigcp3d.plan_segmentation(tissue_store, model=f"cellpose:{fake_weights}", output=tmp_path / "o.zarr")
+    plan = bigcp3d.plan_segmentation(
+        tissue_store, model=f"cellpose:{fake_weights}", diameter_um="as-is", output=tmp_path / "o.zarr"
+    )
     write_weights(fake_weights, seed=4)
     with pytest.raises(ModelError, match="another file than the one that the run was planned with"):
         _ = Run(plan).network
@@ -142,5 +148,5 @@ def test_a_worker_refuses_a_file_that_is_not_the_planned_one(tissue_store, fake_
 def test_a_model_that_cannot_be_used_is_refused_before_anything_is_written(tissue_store, tmp_path, monkeypatch):
     install(monkeypatch, tmp_path)
     with pytest.raises(ModelError, match="cyto3, nuclei, mine"):
-        bigcp3d.segment(tissue_store, model="cellpose:cyto9", output=tmp_path / "out.zarr")
+        bigcp3d.segment(tissue_store, model="cellpose:cyto9", diameter_um="as-is", output=tmp_path / "out.zarr")
     assert not (tmp_path / "out.zarr").exists()

@@ -18,7 +18,7 @@ WHOLE = (1000, 1000, 1000)
 
 def labels_of(store, model, output, *, block=WHOLE, executor="serial", **more):
     """Segment into ``output``; the labels and the summary."""
-    settings = {"min_volume": 2, "max_flow_error": 2.0, "max_elongation": 20.0, **more}
+    settings = {"diameter_um": "as-is", "min_volume": 2, "max_flow_error": 2.0, "max_elongation": 20.0, **more}
     summary = bigcp3d.segment(store, output=output, model=model, block=block, executor=executor, **settings)
     return read_labels(output, "cells"), summary
 

@@ -16,7 +16,7 @@ from bigcp3d.edge.image.image import open_image, open_labels
 from bigcp3d.edge.models.model_families import load_network
 from bigcp3d.edge.models.model_files import save_model
 from bigcp3d.edge.workdir.records import read_record, write_record
-from bigcp3d.errors import BlockError, InputError, ModelError, TargetError
+from bigcp3d.errors import BlockError, FullDiskError, InputError, ModelError, TargetError
 from bigcp3d.face.describe_plan import describe_plan
 from bigcp3d.schedule import segment as segment_module
 from bigcp3d.schedule.running.events import BlockDone, PassStarted, RunPlanned, Warned
@@ -126,7 +126,7 @@ def test_a_full_disk_loses_nothing_that_was_there(store, random_model, monkeypat
         raise OSError(errno.ENOSPC, "No space left on device")
 
     monkeypatch.setattr(passes, "write_table", full)
-    with pytest.raises(BlockError, match="No space left on device"):
+    with pytest.raises(FullDiskError, match="No space left on device"):
         bigcp3d.segment(store, model=random_model, **SERIAL)
     assert everything(store) == before
     monkeypatch.undo()
@@ -323,9 +323,9 @@ def test_a_diameter_needs_a_scale(tmp_path, random_model):
     group.create_array("0", data=values[None, None], chunks=(1, 1, 20, 20, 20))
     group.attrs["multiscales"] = [{"version": "0.1", "datasets": [{"path": "0"}]}]
     with pytest.raises(InputError, match="--scale"):
-        bigcp3d.segment(tmp_path / "old.zarr", model=random_model, diameter_um=4.0, **SERIAL)
+        bigcp3d.segment(tmp_path / "old.zarr", model=random_model, **{**SERIAL, "diameter_um": 4.0})
     summary = bigcp3d.segment(
-        tmp_path / "old.zarr", model=random_model, diameter_um=4.0, scale_um=(1.0, 0.8, 0.8), **SERIAL
+        tmp_path / "old.zarr", model=random_model, scale_um=(1.0, 0.8, 0.8), **{**SERIAL, "diameter_um": 4.0}
     )
     assert summary.cells > 0
     assert open_labels(tmp_path / "old.zarr", "cells").levels[0].shape == values.shape
@@ -363,7 +363,13 @@ def test_the_label_pyramid_lies_on_the_images_and_does_not_depend_on_blocks(tmp_
     group.attrs["multiscales"] = [{"version": "0.4", "axes": axes, "datasets": datasets}]
     for name, block in (("whole", (99, 99, 99)), ("blocks", (17, 16, 20))):
         bigcp3d.segment(
-            tmp_path / "image.zarr", model=random_model, name=name, block=block, executor="serial", min_volume=2
+            tmp_path / "image.zarr",
+            model=random_model,
+            diameter_um="as-is",
+            name=name,
+            block=block,
+            executor="serial",
+            min_volume=2,
         )
     image, labels = open_image(tmp_path / "image.zarr"), open_labels(tmp_path / "image.zarr", "blocks")
     finer = None

@@ -42,17 +42,17 @@ def store(tmp_path, tissue_store) -> Path:
     ids=["volumes", "flow errors", "another grid"],
 )
 def test_labels_are_those_of_segment_in_the_region(store, random_model, tmp_path, values, more):
-    settings = {"model": random_model, "roi": ROI, **more}
+    settings = {"model": random_model, "roi": ROI, "diameter_um": "as-is", **more}
     sweep = plan_sweep(store, values, **settings)
     trials = list(sweep.run(threads=2))
     combinations = [dict(zip(values, one, strict=True)) for one in itertools.product(*values.values())]
     assert sorted(map(str, sweep.settings)) == sorted(map(str, combinations))
     whole, kept = tmp_path / "whole.zarr", tmp_path / "kept" / "work"
-    bigcp3d.segment(store, output=whole, keep_maps=True, work_dir=kept, model=random_model, **more, **CUT)
+    bigcp3d.segment(store, output=whole, keep_maps=True, work_dir=kept, model=random_model, **{**CUT, **more})
     seen = set()
     for i, trial in enumerate(trials):
         output = tmp_path / f"{i}.zarr"
-        again = {**settings, **CUT, "block": (20, 31, 40), **trial.settings}
+        again = {**CUT, **settings, "block": (20, 31, 40), **trial.settings}
         summary = bigcp3d.segment(store, output=output, maps=kept, **again)
         labels = read_labels(output, "cells")
         assert np.array_equal(trial.labels, labels[BOX])
@@ -67,7 +67,7 @@ def test_labels_are_those_of_segment_in_the_region(store, random_model, tmp_path
 def test_a_region_is_predicted_once_or_not_at_all(store, random_model, tmp_path, monkeypatch):
     calls, real = [], predict.run_network
     monkeypatch.setattr(predict, "run_network", lambda net, patches: (calls.append(1), real(net, patches))[1])
-    settings = {"model": random_model, "roi": ROI}
+    settings = {"model": random_model, "roi": ROI, "diameter_um": "as-is"}
     before = [trial.labels for trial in plan_sweep(store, VALUES, **settings).run()]
     once = len(calls)
     assert 0 < once <= len(bigcp3d.plan_segmentation(store, **settings).patches.cores)
@@ -90,14 +90,18 @@ def test_whole_objects_are_found_once_for_all_filters(store, random_model, monke
 
     found, real = [], module.find_objects
     monkeypatch.setattr(module, "find_objects", lambda *given, **more: (found.append(1), real(*given, **more))[1])
-    trials = list(plan_sweep(store, {**VALUES, "min_foreground": [0, 0.7]}, model=random_model, roi=ROI).run())
+    trials = list(
+        plan_sweep(
+            store, {**VALUES, "min_foreground": [0, 0.7]}, model=random_model, diameter_um="as-is", roi=ROI
+        ).run()
+    )
     assert (len(trials), len(found)) == (16, 4)
 
 
 def test_scores_are_those_of_evaluate_and_the_best_is_the_truth_itself(store, random_model, tmp_path):
     best = {"foreground": 0.4, "radius_vox": 4.0, "min_volume": 2}
     bigcp3d.segment(store, name="truth", roi=ROI, model=random_model, **{**CUT, **best})
-    trials = list(plan_sweep(store, VALUES, truth="truth", model=random_model, roi=ROI).run())
+    trials = list(plan_sweep(store, VALUES, truth="truth", model=random_model, diameter_um="as-is", roi=ROI).run())
     for i, trial in enumerate(trials[:2]):
         settings = {**CUT, **trial.settings}
         bigcp3d.segment(store, output=tmp_path / f"{i}.zarr", roi=ROI, model=random_model, **settings)
@@ -111,7 +115,7 @@ def test_scores_are_those_of_evaluate_and_the_best_is_the_truth_itself(store, ra
 
 def test_what_cannot_be_swept_is_refused_before_anything_is_predicted(store, random_model, movie_store, monkeypatch):
     monkeypatch.setitem(passes.PASSES, "predict", lambda *_: pytest.fail("predicted"))
-    model = {"model": random_model}
+    model = {"model": random_model, "diameter_um": "as-is"}
     with pytest.raises(InputError, match="cannot try block; give values of some of foreground"):
         plan_sweep(store, {"block": [1]}, **model)
     with pytest.raises(InputError, match="cannot try foreground"):
@@ -139,4 +143,4 @@ def test_kept_maps_of_an_image_that_was_changed_since_are_refused(store, random_
     image = zarr.open_group(store, mode="r+")["0"]
     image[...] = np.asarray(image[...])[:, ::-1]
     with pytest.raises(InputError, match="found other voxels"):
-        list(plan_sweep(store, {"foreground": [0.5]}, roi=ROI, model=random_model).run())
+        list(plan_sweep(store, {"foreground": [0.5]}, roi=ROI, model=random_model, diameter_um="as-is").run())

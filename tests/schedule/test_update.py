@@ -13,7 +13,8 @@ from bigcp3d.edge.image.image import open_image
 from bigcp3d.edge.labels.labels_to_update import open_target
 from bigcp3d.errors import InputError, TargetError
 from bigcp3d.pure.boxes import Box
-from bigcp3d.pure.label.pooling import pool_labels, pool_read_box
+from bigcp3d.pure.label.pooling import pool_labels
+from bigcp3d.pure.label.pooling_box import pool_read_box
 from bigcp3d.schedule import update as module
 from tests.schedule.conftest import read_labels, tissue_values, write_image
 

@@ -19,6 +19,9 @@ from bigcp3d.edge.stores.zarr_write import writing
 from bigcp3d.errors import InputError
 
 SUFFIXES = (".csv", ".parquet")
+DIGITS = 9
+"""Significant digits of a fraction in CSV."""
+
 ROWS = 1 << 16
 """Rows that are turned into text at a time."""
 
@@ -50,7 +53,7 @@ def write_cell_file(path: str | Path, columns: Mapping[str, NDArray[Any]], about
 
 
 def write_cell_list(path: str | Path, columns: Mapping[str, NDArray[Any]]) -> None:
-    """Write columns of shape (n,) as CSV; fractions get six digits, booleans become 0 and 1."""
+    """Write columns of shape (n,) as CSV; fractions keep `DIGITS` significant digits, booleans become 0 and 1."""
     arrays = [array.astype(np.uint8) if array.dtype == bool else array for array in columns.values()]
 
     def write(file: BinaryIO) -> None:
@@ -59,11 +62,17 @@ def write_cell_list(path: str | Path, columns: Mapping[str, NDArray[Any]]) -> No
         table.writerow(columns)
         for start in range(0, len(arrays[0]), ROWS):
             part = (array[start : start + ROWS] for array in arrays)
-            table.writerows(zip(*((a.round(6) if a.dtype.kind == "f" else a).tolist() for a in part), strict=True))
+            table.writerows(zip(*map(_as_numbers, part), strict=True))
         text.flush()
         text.detach()
 
     write_atomically(path, write)
+
+
+def _as_numbers(column: NDArray[Any]) -> list[Any]:
+    """A column as Python's numbers, which CSV writes without trailing zeros."""
+    numbers = column.tolist()
+    return [float(f"{number:.{DIGITS}g}") for number in numbers] if column.dtype.kind == "f" else numbers
 
 
 def _write_parquet(path: str | Path, columns: Mapping[str, NDArray[Any]], about: Mapping[str, Any]) -> None:

@@ -22,6 +22,8 @@ from numpy.typing import NDArray
 
 from bigcp3d.edge.image.image import ImageInfo
 from bigcp3d.edge.image.metadata import ome_part
+from bigcp3d.edge.image.open_node import find_group
+from bigcp3d.edge.labels.check_target import check_group
 from bigcp3d.edge.stores.places import Place, place, remove
 from bigcp3d.edge.stores.zarr_write import edit_attributes, edit_group, keeping_consolidated, writing
 from bigcp3d.errors import InputError, TargetError
@@ -45,6 +47,8 @@ def check_label_table(path: Place, *, overwrite: bool) -> None:
             f"{path}: a table in the store needs the package anndata, which is not installed; install it: "
             'pip install "bigcp3d[anndata]", or write a file: --output cells.csv (bigcp3d segment: --table cells.csv)'
         )
+    if (store := find_group(str(path.parent.parent))) is not None:
+        check_group(path.parent, store.metadata.zarr_format)
     if not overwrite and path.exists():
         raise TargetError(f"{path}: there is a table already; give --overwrite to replace it, or a file: TABLE.csv")
 
@@ -90,7 +94,10 @@ def _as_anndata(columns: Mapping[str, NDArray[Any]], name: str) -> Any:
         return pd.Index(np.asarray(values, dtype=object), dtype=object)
 
     region = pd.Categorical.from_codes(np.zeros(len(rows), np.int8), categories=text([name]))
-    obs = {"label": columns["label"].astype(np.int64), "region": region, **observed}
+    label = columns["label"]
+    if len(label) == 0 or label.max() <= np.iinfo(np.int64).max:
+        label = label.astype(np.int64)  # which more readers know than uint64
+    obs = {"label": label, "region": region, **observed}
     return AnnData(
         matrix,
         obs=pd.DataFrame(obs, index=text(rows)),
@@ -102,5 +109,5 @@ def _as_anndata(columns: Mapping[str, NDArray[Any]], name: str) -> Any:
 def _with_table(attributes: Mapping[str, Any], name: str) -> dict[str, Any]:
     """Attributes of the group of tables with the name listed."""
     listed = ome_part(attributes).get("tables", attributes.get("tables"))
-    names = [str(n) for n in listed] if isinstance(listed, list) else []
+    names = list(listed) if isinstance(listed, list) else []
     return {**attributes, "tables": names if name in names else [*names, name]}

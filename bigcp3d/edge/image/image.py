@@ -9,18 +9,23 @@ from __future__ import annotations
 import logging
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any
+from pathlib import Path
+from typing import Any, TypeVar
 
 import numpy as np
 import zarr
 
-from bigcp3d.edge.image.metadata import first_multiscale, ome_part, read_axes, read_version, stays_inside
-from bigcp3d.edge.image.open_node import explain_folder, find_group, open_node
+from bigcp3d.edge.image.chunk_names import check_chunk_names
+from bigcp3d.edge.image.metadata import SPACE, first_multiscale, ome_part, read_axes, read_version, stays_inside
+from bigcp3d.edge.image.open_node import explain_folder, find_group, metadata_file, open_node
 from bigcp3d.edge.image.transforms import Float3, read_transform, read_units
 from bigcp3d.edge.stores.connections import describe_error, shown_cause
 from bigcp3d.edge.stores.places import Place, place, zarr_store
 from bigcp3d.errors import InputError
 from bigcp3d.pure.boxes import Vec3, vec3
+
+Array = zarr.Array[Any]
+T = TypeVar("T")
 
 log = logging.getLogger(__name__)
 
@@ -42,7 +47,7 @@ class ImageInfo:
     path: str  # of the group, absolute
     version: str  # of OME-Zarr, "0.1" to "0.6"
     zarr_format: int  # 2 or 3
-    axes: tuple[str, ...]
+    axes: tuple[str, ...]  # of the arrays, in their order: z, y, x need not come last
     levels: tuple[Level, ...]  # finest first
     dtype: str  # numpy's name: "uint16"
     channels: int  # 1 without an axis c
@@ -50,6 +55,20 @@ class ImageInfo:
     channel_names: tuple[str, ...]  # empty where the store names none
     label_names: tuple[str, ...]
     units: tuple[str | None, ...] = (None, None, None)  # of z, y, x in the store's words; None where it is not a length
+
+    def spatial(self, each: Sequence[int]) -> Vec3:
+        """Of one number for each axis of the arrays, those of z, y and x."""
+        return spatial(self.axes, each)
+
+    def index(self, channel: int, time: int, zyx: Sequence[T]) -> tuple[T | int, ...]:
+        """What is given for the axes, in the order in which the arrays have them."""
+        named: dict[str, T | int] = {"t": time, "c": channel, **dict(zip(SPACE, zyx, strict=True))}
+        return tuple(named[name] for name in self.axes)
+
+
+def spatial(axes: Sequence[str], each: Sequence[int]) -> Vec3:
+    """Of one number for each axis, those of z, y and x."""
+    return vec3(each[axes.index(name)] for name in SPACE)
 
 
 def open_image(path: str | Place) -> ImageInfo:
@@ -80,6 +99,8 @@ def open_labels(path: str | Place, name: str) -> ImageInfo:
     attributes = group.attrs.asdict()
     if not names and "image-label" in ome_part(attributes) and first_multiscale(attributes, where) is not None:
         return _check_labels(_describe(group, where))
+    if not names and "image-label" not in ome_part(attributes) and first_multiscale(attributes, where) is None:
+        raise InputError(explain_folder(where, group))
     raise InputError(
         f"{where}: there are no labels {name!r}; use one of these: {', '.join(names) or 'none'}, or give the path of a "
         "labels group"
@@ -115,14 +136,18 @@ def _describe(group: zarr.Group, where: str) -> ImageInfo:
     multiscale = first_multiscale(attributes, where) or {}
     version = read_version(attributes, zarr_format, where)
     arrays = _open_levels(group, multiscale, where)
-    first = next(iter(arrays.values()))
+    path, first = max(arrays.items(), key=lambda item: item[1].size)
     axes = read_axes(multiscale, version, getattr(first.metadata, "dimension_names", None), first.ndim, where)
-    _check_arrays(arrays, axes, where)
+    _check_finest(path, first, axes, where)
+    arrays = _levels_that_fit(arrays, axes, where)
     units = read_units(multiscale, where)
     levels = []
-    for path, dataset in zip(arrays, multiscale["datasets"], strict=True):
-        scale, translation = read_transform(multiscale, dataset, axes, units, f"{where}/{path}")
-        levels.append(Level(path, vec3(arrays[path].shape[-3:]), scale, translation))
+    datasets = {str(dataset["path"]): dataset for dataset in multiscale["datasets"]}
+    for path, array in arrays.items():
+        if isinstance(folder := place(f"{where}/{path}"), Path):
+            check_chunk_names(array, folder)
+        scale, translation = read_transform(multiscale, datasets[path], axes, units, f"{where}/{path}")
+        levels.append(Level(path, spatial(axes, array.shape), scale, translation))
     lengths = dict(zip(axes, first.shape, strict=True))
     channels = lengths.get("c", 1)
     return ImageInfo(
@@ -150,17 +175,17 @@ def _channel_names(attributes: Mapping[str, Any], channels: int) -> tuple[str, .
     return names if len(names) == channels else ()
 
 
-def _open_levels(group: zarr.Group, multiscale: Mapping[str, Any], where: str) -> dict[str, zarr.Array[Any]]:
-    """The arrays that the datasets name, by path, in order."""
+def _open_levels(group: zarr.Group, multiscale: Mapping[str, Any], where: str) -> dict[str, Array]:
+    """The arrays that the datasets name, by path, in order; those that are not there are left out with a warning."""
     datasets = multiscale.get("datasets")
     usable = isinstance(datasets, list) and all(isinstance(d, Mapping) and "path" in d for d in datasets)
     if not datasets or not usable:
         raise InputError(
             f"{where}: its datasets are {datasets!r}, not a list of objects with a path; write the image again"
         )
-    arrays: dict[str, zarr.Array[Any]] = {}
-    for dataset in datasets:
-        path = str(dataset["path"])
+    arrays: dict[str, Array] = {}
+    paths = [str(dataset["path"]) for dataset in datasets]
+    for path in paths:
         if not stays_inside(path):
             raise InputError(
                 f"{where}: the level path {path!r} leaves the store; correct the metadata: paths lie below the group"
@@ -169,34 +194,52 @@ def _open_levels(group: zarr.Group, multiscale: Mapping[str, Any], where: str) -
             store = zarr_store(f"{where}/{path}")
             arrays[path] = zarr.open_array(store, mode="r", zarr_format=group.metadata.zarr_format)
         except Exception as error:
-            said, paths = describe_error(error), ", ".join(str(d["path"]) for d in datasets)
+            text = f"there is no readable array at level path {path!r} ({describe_error(error, where)})"
+            if metadata_file(place(f"{where}/{path}")) is None and (arrays or path != paths[-1]):
+                log.warning("%s: %s; it is not used", where, text)
+                continue
             raise InputError(
-                f"{where}: there is no readable array at level path {path!r} ({said}); its metadata name the levels "
-                f"{paths}: write the image again, or take this level out"
+                f"{where}: {text}; its metadata name the levels {', '.join(paths)}: write the image again, or take "
+                "this level out"
             ) from shown_cause(error)
     return arrays
 
 
-def _check_arrays(arrays: dict[str, zarr.Array[Any]], axes: Sequence[str], where: str) -> None:
-    """Refuse dtypes that are not numbers, levels that do not go together, and axes of length 0."""
-    first_path, first = next(iter(arrays.items()))
-    if first.dtype.kind not in "iuf":
+def _levels_that_fit(arrays: dict[str, Array], axes: Sequence[str], where: str) -> dict[str, Array]:
+    """The levels from fine to coarse. Those that do not go with the finest are left out, with a warning."""
+    ordered = dict(sorted(arrays.items(), key=lambda item: -item[1].size))
+    if list(ordered) != list(arrays):
+        log.warning("%s: its levels are not in order; taken from fine to coarse as %s", where, ", ".join(ordered))
+    fitting: dict[str, Array] = {}
+    for path, array in ordered.items():
+        before = next(reversed(fitting.values()), array)
+        if fault := _misfit(array, before, axes):
+            log.warning("%s: level %r is not used: %s", where, path, fault)
+        else:
+            fitting[path] = array
+    return fitting
+
+
+def _misfit(array: Array, finer: Array, axes: Sequence[str]) -> str | None:
+    """Why a level does not go with the finer one before it; None if it does."""
+    if array.dtype.newbyteorder("=") != finer.dtype.newbyteorder("=") or array.ndim != finer.ndim:
+        return f"it has {array.ndim} dimensions of {array.dtype}, and the one before {finer.ndim} of {finer.dtype}"
+    for name, length, finest in zip(axes, array.shape, finer.shape, strict=True):
+        if length == 0:
+            return f"there are no voxels on axis {name}"
+        if length > finest or (name in "tc" and length != finest):
+            return f"it has {length} on axis {name}, and the one before {finest}"
+    return None
+
+
+def _check_finest(path: str, array: Array, axes: Sequence[str], where: str) -> None:
+    """Refuse dtypes that are not numbers, and axes of length 0."""
+    if array.dtype.kind not in "iuf":
         raise InputError(
-            f"{where}/{first_path}: its dtype is {first.dtype}; convert it to integers or floating point numbers"
+            f"{where}/{path}: its dtype is {array.dtype}; convert it to integers or floating point numbers"
         )
-    for path, array in arrays.items():
-        if array.dtype.newbyteorder("=") != first.dtype.newbyteorder("=") or array.ndim != first.ndim:
+    for name, length in zip(axes, array.shape, strict=True):
+        if length == 0:
             raise InputError(
-                f"{where}/{path}: this level has {array.ndim} dimensions of {array.dtype}, but level {first_path!r} "
-                f"has {first.ndim} of {first.dtype}; write the pyramid again"
+                f"{where}/{path}: there are no voxels on axis {name} (shape {array.shape}); write the image again"
             )
-        for name, length, finest in zip(axes, array.shape, first.shape, strict=True):
-            if length == 0:
-                raise InputError(
-                    f"{where}/{path}: there are no voxels on axis {name} (shape {array.shape}); write the image again"
-                )
-            if name in "tc" and length != finest:
-                raise InputError(
-                    f"{where}/{path}: axis {name} has {length}, but level {first_path!r} has {finest}; write the "
-                    "pyramid again"
-                )

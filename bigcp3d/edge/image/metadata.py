@@ -104,7 +104,7 @@ def read_axes(
 ) -> tuple[str, ...]:
     """Axis names in the order of the arrays; ``dimension_names`` of an array are used where the metadata name no axes.
 
-    `InputError` where an axis is not t, c, z, y or x, one of z, y, x is missing, or they are in another order.
+    `InputError` where an axis is not t, c, z, y or x, or comes twice, or one of z, y, x is missing.
     """
     entries = AXES if version in ("0.1", "0.2") else axes_entries(multiscale)
     if entries is None:
@@ -119,8 +119,8 @@ def read_axes(
             f"{where}: its axes are {text}, without {missing}; give a 3D volume, with axes z,y,x and t and c before "
             "them where there are any"
         )
-    if axes != tuple(name for name in AXES if name in axes) or len(set(axes)) != len(axes):
-        raise InputError(f"{where}: its axes are in the order {text}; transpose it to t,c,z,y,x")
+    if len(set(axes)) != len(axes):
+        raise InputError(f"{where}: its axes are {text}, with one of them twice; correct the axes in the metadata")
     if len(axes) != ndim:
         raise InputError(
             f"{where}: it names {len(axes)} axes ({text}) for arrays of {ndim} dimensions; correct the axes in the "

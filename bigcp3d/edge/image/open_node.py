@@ -14,12 +14,12 @@ from typing import Any
 import zarr
 from zarr.errors import BaseZarrError
 
-from bigcp3d.edge.image.conversion_advice import describe_file, describe_folder
 from bigcp3d.edge.image.metadata import first_multiscale, ome_part
+from bigcp3d.edge.image.other_formats import READABLE, recognise
 from bigcp3d.edge.stores.check_writable import nearest_there
-from bigcp3d.edge.stores.connections import describe_error, is_remote_error, shown_cause
+from bigcp3d.edge.stores.connections import METADATA, describe_error, is_remote_error, shown_cause
 from bigcp3d.edge.stores.places import Place, is_address, place, zarr_store
-from bigcp3d.edge.stores.remote import METADATA, Remote
+from bigcp3d.edge.stores.remote import Remote
 from bigcp3d.errors import InputError
 
 Node = zarr.Group | zarr.Array[Any]
@@ -47,8 +47,8 @@ def open_node(where: str) -> Node:
         if not expected and not is_remote_error(error):
             raise
         raise InputError(
-            f"{where}: its zarr metadata ({found}) cannot be read: {describe_error(error)}; use zarr 2 or 3: check the "
-            "permissions, or write the store again"
+            f"{where}: its zarr metadata ({found}) cannot be read: {describe_error(error, where)}; use zarr 2 or 3: "
+            "check the permissions, or write the store again"
         ) from shown_cause(error)
 
 
@@ -96,14 +96,14 @@ def _explain_path(path: Place) -> str:
         if path.name in METADATA:
             cure = f"give {path.parent}"
         elif isinstance(path, Path):
-            kind, cure = describe_file(path)
+            _, kind, cure = recognise(path)
         return f"{path}: this is {kind}, not an OME-Zarr folder; {cure}"
     image = _image_above(path)
     if image is not None:
         return f"{path}: this is a folder inside an image, not a zarr group; give {image}"
     try:
-        if isinstance(path, Path) and (known := describe_folder(path)):
-            return f"{path}: this is {known[0]}, not an OME-Zarr folder; {known[1]}"
+        if isinstance(path, Path) and (known := recognise(path))[1]:
+            return f"{path}: this is {known[1]}, not an OME-Zarr folder; {known[2]}"
         children: Iterator[Place] = islice(path.iterdir(), None if isinstance(path, Path) else REQUESTS)
         inside = sorted(str(child) for child in children if metadata_file(child) is not None)
     except PermissionError:
@@ -111,15 +111,15 @@ def _explain_path(path: Place) -> str:
     if inside:
         return f"{path}: this is a folder of zarr stores; give one of {_some(inside)}"
     return (
-        f"{path}: this folder has no zarr.json, .zgroup or .zarray, so it is not an OME-Zarr group; convert other "
-        "formats: bioformats2raw IN OUT.zarr, and give OUT.zarr/0"
+        f"{path}: this folder has no zarr.json, .zgroup or .zarray, so it is not an OME-Zarr group; other formats can "
+        f"be converted (bigcp3d convert IN OUT.zarr): {READABLE}"
     )
 
 
 def _some(paths: list[str]) -> str:
-    """The first few paths, and how many more there are."""
+    """The first few paths, and whether there are more."""
     text = ", ".join(paths[:SHOWN])
-    return text if len(paths) <= SHOWN else f"{text} and {len(paths) - SHOWN} more"
+    return text if len(paths) <= SHOWN else f"{text} and more"
 
 
 def explain_folder(where: str, node: Node) -> str:
@@ -129,7 +129,7 @@ def explain_folder(where: str, node: Node) -> str:
         cure = f"give its image, {image}" if image else "write it as OME-Zarr with ome_zarr.writer.write_image"
         return f"{where}: this is a zarr array, not an OME-Zarr group; {cure}"
     ome = ome_part(node.attrs.asdict())
-    names = list(_images_inside(where, node))
+    names = list(islice(_images_inside(where, node), SHOWN + 1))
     inside = _some([f"{where}/{name}" for name in names]) or "an image group"
     if "plate" in ome or "well" in ome:
         kind = "plate" if "plate" in ome else "well"
@@ -150,9 +150,12 @@ def _images_inside(where: str, group: zarr.Group) -> Iterator[str]:
     """Paths, inside a group, of the images in it."""
     ome = ome_part(group.attrs.asdict())
     for well in (ome.get("plate") or {}).get("wells") or []:
-        yield f"{well.get('path')}/0"
+        below = find_group(f"{where}/{well.get('path')}")
+        if below is not None:
+            yield from (f"{well.get('path')}/{image}" for image in _images_inside(f"{where}/{well.get('path')}", below))
     for image in (ome.get("well") or {}).get("images") or []:
-        yield str(image.get("path"))
+        if find_group(f"{where}/{image.get('path')}") is not None:
+            yield str(image.get("path"))
     if "plate" in ome or "well" in ome or is_address(where):  # a bucket may hold a million objects
         return
     for folder, names, _ in os.walk(where):

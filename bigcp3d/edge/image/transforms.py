@@ -25,6 +25,7 @@ UNITS_UM = {
 SHORT_UNITS = {
     **{"pm": "picometer", "nm": "nanometer", "mm": "millimeter", "cm": "centimeter", "dm": "decimeter", "m": "meter"},
     **dict.fromkeys(("um", "µm", "μm", "micron"), "micrometer"),
+    **{"å": "angstrom", "in": "inch"},
 }
 
 log = logging.getLogger(__name__)
@@ -47,13 +48,26 @@ def read_units(multiscale: Json, where: str) -> tuple[str | None, ...] | None:
             log.info("%s: axis %s has no unit; taken as micrometres", where, name)
             units.append(None)
             continue
-        word = SHORT_UNITS.get(str(unit), str(unit).lower().replace("metre", "meter").removesuffix("s"))
-        word = SHORT_UNITS.get(word, word)
-        if word not in UNITS_UM:
+        word = unit_word(str(unit))
+        if word is None:
             log.warning("%s: axis %s has the unit %r, not a length; the voxel size is unknown", where, name, unit)
             return None
         units.append(word)
     return tuple(units)
+
+
+def unit_word(unit: str) -> str | None:
+    """A unit of length in the specification's words; None where it is not a length that is known."""
+    unit = unit.strip().replace("\\u00B5", "µ")  # as ImageJ writes it
+    word = SHORT_UNITS.get(unit, unit.lower().replace("metre", "meter").removesuffix("s"))
+    word = SHORT_UNITS.get(word, word)
+    return word if word in UNITS_UM else None
+
+
+def unit_um(unit: str) -> float | None:
+    """Micrometres per unit; None where it is not a length that is known."""
+    word = unit_word(unit)
+    return None if word is None else UNITS_UM[word]
 
 
 def units_um(units: Sequence[str | None]) -> Float3:
@@ -110,7 +124,8 @@ def read_transform(
                 f"{where}: it has a coordinate transformation of type {kind!r}, and only scale and translation can be "
                 "used; resample the image to an upright grid"
             )
-        values = _numbers(step, str(kind), axes, where)[-3:]
+        numbers = dict(zip(axes, _numbers(step, str(kind), axes, where), strict=True))
+        values = [numbers[name] for name in SPACE]
         if kind == "scale":
             stated = True
             scale = [a * b for a, b in zip(scale, values, strict=True)]
@@ -129,7 +144,11 @@ def describe_levels(
 ) -> dict[str, Any]:
     """The ``multiscales`` entry of what we write, in OME-Zarr 0.4 or 0.5; ``more`` are further keys of it."""
     unit = dict(zip(SPACE, units, strict=True))
-    lead = len(axes) - 3
+
+    def each(values: Sequence[float], rest: float) -> list[float]:
+        numbers = dict(zip(SPACE, values, strict=True))
+        return [numbers.get(name, rest) for name in axes]
+
     entry: dict[str, Any] = {
         "axes": [
             {"name": name, "type": AXIS_TYPES[name], **({"unit": unit[name]} if unit.get(name) else {})}
@@ -139,8 +158,8 @@ def describe_levels(
             {
                 "path": path,
                 "coordinateTransformations": [
-                    {"type": "scale", "scale": [1.0] * lead + list(scale)},
-                    {"type": "translation", "translation": [0.0] * lead + list(shift)},
+                    {"type": "scale", "scale": each(scale, 1.0)},
+                    {"type": "translation", "translation": each(shift, 0.0)},
                 ],
             }
             for path, scale, shift in levels

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import asyncio
+import os
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -12,10 +14,12 @@ from numpy.typing import NDArray
 from zarr.core.sync import sync
 
 from bigcp3d.edge.image.image import ImageInfo
+from bigcp3d.edge.image.metadata import SPACE
 from bigcp3d.edge.stores.connections import describe_error, shown_cause
-from bigcp3d.edge.stores.places import place, zarr_store
+from bigcp3d.edge.stores.places import is_address, place, zarr_store
+from bigcp3d.edge.stores.remote import Remote
 from bigcp3d.errors import InputError
-from bigcp3d.pure.boxes import BlockGrid, Box, Vec3, vec3
+from bigcp3d.pure.boxes import BlockGrid, Box, Vec3
 
 
 def check_level(image: ImageInfo, level: int) -> int:
@@ -29,15 +33,29 @@ def check_time(image: ImageInfo, time: int) -> int:
 
 
 def check_channel(image: ImageInfo, channel: int | str) -> int:
-    """Index of a channel that is given by index or name; `InputError` where the image does not have it."""
-    if isinstance(channel, str) and channel in image.channel_names:
-        return image.channel_names.index(channel)
-    if isinstance(channel, str) and not channel.isdecimal():
+    """Index of a channel that is given by index or name; `InputError` where the image does not have it.
+
+    Text is a name or a number, since a channel may be called "488", and ``"#1"`` is a number for sure. Text that may
+    mean two channels is refused.
+    """
+    if isinstance(channel, str) and channel.startswith("#") and channel[1:].isdecimal():
+        channel = int(channel[1:])
+    if not isinstance(channel, str):
+        return _in_range(image, "channel", channel, image.channels)
+    named = [index for index, name in enumerate(image.channel_names) if name == channel]
+    meant = {*named, int(channel)} if channel.isdecimal() and int(channel) < image.channels else {*named}
+    if len(meant) == 1:
+        return meant.pop()
+    names = ", ".join(f"{index} {name}" for index, name in enumerate(image.channel_names)) or "none is named"
+    if not meant:
         raise InputError(
-            f"{image.path}: there is no channel {channel!r}; use one of 0 to {image.channels - 1}, or a name: "
-            f"{', '.join(image.channel_names) or 'none is named'}"
+            f"{image.path}: there is no channel {channel!r}; use one of 0 to {image.channels - 1}, or a name: {names}"
         )
-    return _in_range(image, "channel", int(channel), image.channels)
+    numbers = " or ".join(map(str, sorted(meant)))
+    raise InputError(
+        f"{image.path}: {channel!r} may mean channel {numbers} ({names}); give '#' and the number, as in "
+        f"--channel '#{min(meant)}'"
+    )
 
 
 def _in_range(image: ImageInfo, what: str, number: int, count: int) -> int:
@@ -57,18 +75,19 @@ def read_box(image: ImageInfo, level: int, box: Box, *, channel: int = 0, time: 
     shape, where = image.levels[level].shape, f"{image.path}/{image.levels[level].path}"
     if box.empty or box.clip(shape) != box:
         raise ValueError(f"{where}: box {box} is not inside shape {shape}")
-    lead = _leading_index(image, channel, time)
     try:
         array = open_level(image, level, remember=True)
-        index: tuple[int | slice, ...] = (*lead, *box.slices())
+        index: Any = image.index(channel, time, box.slices())
         voxels = np.asarray(array[index])
-        _refuse_empty_shards(array, where, lead, box, voxels)
+        stored = [name for name in image.axes if name in SPACE]
+        voxels = np.ascontiguousarray(voxels.transpose([stored.index(name) for name in SPACE]))
+        _refuse_lost_chunks(image, level, array, box, voxels, channel, time)
     except MemoryError:
         raise
     except Exception as error:
         raise InputError(
             f"{where}: voxels cannot be read in box {box.start} to {box.stop} (z, y, x), channel {channel}, time "
-            f"{time}: {type(error).__name__}: {describe_error(error)}; copy or write the image again"
+            f"{time}: {type(error).__name__}: {describe_error(error, where)}; copy or write the image again"
         ) from shown_cause(error)
     return voxels.astype(image.dtype, copy=False)
 
@@ -79,46 +98,64 @@ def open_level(image: ImageInfo, level: int, *, remember: bool = False) -> zarr.
     return zarr.open_array(store, mode="r", zarr_format=image.zarr_format)  # type: ignore[arg-type]
 
 
-def _leading_index(image: ImageInfo, channel: int, time: int) -> tuple[int, ...]:
-    """Indices on the axes before z."""
-    return tuple({"t": time, "c": channel}[name] for name in image.axes if name in "tc")
+@dataclass(frozen=True)
+class _StoredPieces:
+    """The objects of an array that hold a channel at a time point: shards, or chunks where there are none."""
+
+    image: ImageInfo
+    array: zarr.Array[Any]
+    channel: int
+    time: int
+
+    @property
+    def grid(self) -> BlockGrid:
+        """Their boxes."""
+        return BlockGrid(self.image.spatial(self.array.shape), self.image.spatial(self._sides))
+
+    @property
+    def _sides(self) -> tuple[int, ...]:
+        return self.array.shards or self.array.chunks
+
+    def key(self, index: Vec3) -> str:
+        """The name of one of them in the array's folder."""
+        sides = dict(zip(self.image.axes, self._sides, strict=True))
+        own = (self.channel // sides.get("c", 1), self.time // sides.get("t", 1))
+        return self.array.metadata.encode_chunk_key(self.image.index(*own, index))
 
 
-def _refuse_empty_shards(
-    array: zarr.Array[Any], where: str, lead: tuple[int, ...], box: Box, voxels: NDArray[Any]
+def _refuse_lost_chunks(
+    image: ImageInfo, level: int, array: zarr.Array[Any], box: Box, voxels: NDArray[Any], channel: int, time: int
 ) -> None:
-    """Raise for stored shards of 0 bytes, which zarr reads as if they were missing.
+    """Raise for stored shards of 0 bytes and for links to nowhere, which zarr reads as if they were missing.
 
-    An object store is asked only about shards of which nothing but the fill value was read.
+    Only chunks and shards of which nothing but the fill value was read are looked at.
     """
-    if array.shards is None:
+    if array.shards is None and is_address(image.path):
         return
-    own = tuple(i // s for i, s in zip(lead, array.shards[:-3], strict=True))
-    grid = BlockGrid(vec3(array.shape[-3:]), vec3(array.shards[-3:]))
-    for index in grid.touching(box):
-        spot = place(where) / array.metadata.encode_chunk_key((*own, *index))
-        if isinstance(spot, Path):
-            size = spot.stat().st_size if spot.exists() else None
-        else:
-            part = grid.core(index).intersect(box).slices(box.start)
-            size = None if np.any(voxels[part] != array.fill_value) else spot.size()
-        if size == 0:
+    pieces = _StoredPieces(image, array, channel, time)
+    for index in pieces.grid.touching(box):
+        part = pieces.grid.core(index).intersect(box).slices(box.start)
+        if np.any(voxels[part] != array.fill_value):
+            continue
+        spot = place(image.path) / image.levels[level].path / pieces.key(index)
+        if isinstance(spot, Path) and spot.is_symlink() and not spot.exists():
+            raise ValueError(f"the chunk {spot} is a link to {os.readlink(spot)}, which is not there")
+        size = spot.size() if isinstance(spot, Remote) else spot.stat().st_size if spot.exists() else None
+        if array.shards is not None and size == 0:
             raise ValueError(f"the shard {spot} is empty")
 
 
 def stored_chunk(image: ImageInfo, level: int) -> Vec3:
     """Sides (z, y, x) of the smallest box that can be read by itself, in voxels."""
-    return vec3(open_level(image, level).chunks[-3:])
+    return image.spatial(open_level(image, level).chunks)
 
 
 def missing_chunks(image: ImageInfo, level: int, box: Box, *, channel: int = 0, time: int = 0) -> list[Box]:
     """Boxes (z, y, x) of the shards (or chunks) that a box needs and the store does not have."""
     array = open_level(image, level)
-    side = array.shards or array.chunks
-    first = tuple(i // s for i, s in zip(_leading_index(image, channel, time), side, strict=False))
-    grid = BlockGrid(image.levels[level].shape, vec3(side[-3:]))
-    indices = grid.touching(box)
-    found = sync(_exist(array, [array.metadata.encode_chunk_key((*first, *index)) for index in indices]))
+    pieces = _StoredPieces(image, array, channel, time)
+    grid, indices = pieces.grid, pieces.grid.touching(box)
+    found = sync(_exist(array, [pieces.key(index) for index in indices]))
     return [grid.core(index) for index, exists in zip(indices, found, strict=True) if not exists]
 
 

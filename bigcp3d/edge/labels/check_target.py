@@ -8,12 +8,12 @@ from pathlib import Path
 import zarr
 
 from bigcp3d.edge.image.image import open_image
-from bigcp3d.edge.image.metadata import first_multiscale
+from bigcp3d.edge.image.metadata import first_multiscale, ome_part
 from bigcp3d.edge.image.open_node import open_node
 from bigcp3d.edge.labels.label_plan import LabelTarget
 from bigcp3d.edge.labels.made_labels import read_made
 from bigcp3d.edge.stores.check_writable import check_folder, nearest_there
-from bigcp3d.edge.stores.places import place, same_place
+from bigcp3d.edge.stores.places import Place, place, same_place
 from bigcp3d.errors import InputError, TargetError
 from bigcp3d.pure.memory import format_bytes
 
@@ -47,21 +47,36 @@ def check_space(path: Path, need_bytes: int) -> None:
         )
 
 
+def check_group(path: Place, zarr_format: int) -> zarr.Group | None:
+    """The zarr group at a path, None where nothing is; `TargetError` for an array or a group of the other format.
+
+    Readers of one format do not see what lies in a group of the other.
+    """
+    if not path.exists() or (path.is_dir() and not any(True for _ in path.iterdir())):
+        return None
+    try:
+        node = open_node(str(path))
+    except InputError as error:
+        raise TargetError(f"{path}: this is not a zarr group; give another --output ({error})") from error
+    if isinstance(node, zarr.Array) or node.metadata.zarr_format != zarr_format:
+        kind = "array" if isinstance(node, zarr.Array) else "group"
+        raise TargetError(
+            f"{path}: this is a zarr {node.metadata.zarr_format} {kind}, and a zarr {zarr_format} group is needed; "
+            "give another --output"
+        )
+    return node
+
+
 def _check_store(target: LabelTarget) -> None:
     """Refuse a store that is not a zarr group of the image's version, or is an image with other levels."""
     group = place(target.group)
-    if not group.exists() or (group.is_dir() and not any(True for _ in group.iterdir())):
+    node = check_group(group, target.zarr_format)
+    if node is None:
         return
-    try:
-        node = open_node(str(group))
-    except InputError as error:
-        raise TargetError(f"{group}: this is not a zarr group; give another --output ({error})") from error
-    if isinstance(node, zarr.Array) or node.metadata.zarr_format != target.zarr_format:
-        kind = "array" if isinstance(node, zarr.Array) else "group"
-        raise TargetError(
-            f"{group}: this is a zarr {node.metadata.zarr_format} {kind}, but the image is a zarr {target.zarr_format} "
-            "group; give another --output"
-        )
+    labels = check_group(group / "labels", target.zarr_format)
+    listed = None if labels is None else ome_part(labels.attrs.asdict()).get("labels")
+    if listed is not None and not isinstance(listed, list):
+        raise TargetError(f"{group / 'labels'}: its list of labels is {listed!r}, not a list of names; correct it")
     if same_place(group, target.image_path) or first_multiscale(node.attrs.asdict(), str(group)) is None:
         return
     found = [level.shape for level in open_image(group).levels]

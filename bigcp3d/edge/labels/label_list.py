@@ -72,17 +72,16 @@ def show_at_root(target: LabelTarget, multiscale: Mapping[str, Any]) -> None:
     edit_attributes(root, target.zarr_format, show)
 
 
-def _edit_list(target: LabelTarget, edit: Callable[[list[str]], list[str]]) -> None:
-    """Change the list of names; names without a group are removed, since validators refuse them."""
+def _edit_list(target: LabelTarget, edit: Callable[[list[Any]], list[Any]]) -> None:
+    """Change the list of names; only our own name comes or goes."""
     path = target.path.parent
 
     def change(attributes: Mapping[str, Any]) -> Mapping[str, Any]:
         ome = ome_part(attributes)
-        listed = [str(name) for name in ome.get("labels") or []]
-        names = [name for name in edit(listed) if name == target.name or is_group(path / name)]
-        dangling = sorted(set(listed) - set(names) - {target.name})
+        names = edit(list(ome.get("labels") or []))
+        dangling = [str(name) for name in names if name != target.name and not is_group(path / str(name))]
         if dangling:
-            log.warning("%s: the list names %s, which are not there; removed from it", path, ", ".join(dangling))
+            log.warning("%s: the list names %s, which are not there", path, ", ".join(dangling))
         if target.zarr_format == 2 and "ome" not in attributes:
             return {**attributes, "labels": names}
         return {**attributes, "ome": {"version": target.version, **ome, "labels": names}}

@@ -39,16 +39,16 @@ class LabelTarget:
     chunk: Vec3  # stored pieces, at every level
     shard: Vec3  # unit of writing, at every level
     units: tuple[str | None, ...] = (None, None, None)  # of z, y, x in the image's words, also for the labels' scales
+    axes: tuple[str, ...] = ("z", "y", "x")  # of the arrays; ours have no c, others' labels may have one of length 1
 
     @property
     def path(self) -> Place:
         """Folder of the labels group."""
         return place(self.group) / "labels" / self.name
 
-    @property
-    def axes(self) -> tuple[str, ...]:
-        """Axis names of the arrays; there is no axis c."""
-        return ("z", "y", "x") if self.times is None else ("t", "z", "y", "x")
+    def lead(self, time: int) -> tuple[int, ...]:
+        """Indices of a time point on the axes before z."""
+        return tuple(time if name == "t" else 0 for name in self.axes[:-3])
 
 
 def plan_labels(
@@ -88,6 +88,7 @@ def plan_labels(
         chunk=chunk,
         shard=shard,
         units=image.units,
+        axes=("t", "z", "y", "x") if "t" in image.axes else ("z", "y", "x"),
     )
 
 

@@ -57,16 +57,14 @@ def write_label_box(target: LabelTarget, level: int, box: Box, array: NDArray[An
 
     On every axis the box goes from a multiple of ``target.shard`` to another, or to the end. Ids have ``target.dtype``.
     """
-    lead = () if target.times is None else (time,)
     path = target.path / target.levels[level].path
-    write_whole(path, target.zarr_format, lead, box, array, sync=True)
+    write_whole(path, target.zarr_format, target.lead(time), box, array, sync=True)
 
 
 def read_label_box(target: LabelTarget, level: int, box: Box, *, time: int = 0) -> NDArray[Any]:
     """Read a box of labels that are being written; `InputError` where a chunk is damaged."""
     path = target.path / target.levels[level].path
-    lead = () if target.times is None else (time,)
-    index: tuple[int | slice, ...] = (*lead, *box.slices())
+    index: tuple[int | slice, ...] = (*target.lead(time), *box.slices())
     try:
         array = zarr.open_array(zarr_store(path), mode="r", zarr_format=target.zarr_format)  # type: ignore[arg-type]
         return np.asarray(array[index], target.dtype)

@@ -35,6 +35,10 @@ def open_target(image: ImageInfo, output: str | Path | None, name: str) -> Label
             f"{labels.path}: these labels have {labels.levels[0].shape} voxels, but the image {image.levels[0].shape}; "
             f"give --output and --name as for segment: {group}/labels must hold labels of the image's shape"
         )
+    if labels.axes[-3:] != ("z", "y", "x"):
+        raise TargetError(
+            f"{labels.path}: its axes are {','.join(labels.axes)}; write the labels again with z,y,x last"
+        )
     arrays = [open_level(labels, level) for level in range(len(labels.levels))]
     pieces = [vec3((array.shards or array.chunks)[-3:]) for array in arrays]
     chunk, shard = vec3(arrays[0].chunks[-3:]), pieces[0]
@@ -48,7 +52,8 @@ def open_target(image: ImageInfo, output: str | Path | None, name: str) -> Label
     own = zip(planned.levels, labels.levels, strict=True)
     levels = tuple(replace(level, path=stored.path) for level, stored in own)
     planned = replace(planned, levels=levels, chunk=chunk, shard=shard)
-    return replace(planned, image_path=image.path, group=group, version=labels.version, dtype=labels.dtype)
+    planned = replace(planned, image_path=image.path, group=group)
+    return replace(planned, version=labels.version, dtype=labels.dtype, axes=labels.axes)
 
 
 def identify(target: LabelTarget) -> str:

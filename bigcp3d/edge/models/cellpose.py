@@ -2,7 +2,8 @@
 
 Cellpose's own code fetches the weights of its names; paths are files that Cellpose wrote when it trained. A file holds
 the residual U-Net of Cellpose 1 to 3, or Cellpose-SAM of Cellpose 4. Each needs an installed Cellpose that has this
-network; nothing else of Cellpose is used (`bigcp3d.pure.predict.cellpose_planes`).
+network; nothing else of Cellpose is used (`bigcp3d.pure.predict.cellpose_planes`). Cellpose-DINO of Cellpose 4 is not
+run: it needs a package that is on no index.
 
 torch reads the weights with ``weights_only=True``, so a file from a stranger runs no code. Cellpose 4's own loader does
 not always do so. For an unknown name Cellpose takes its default model; here the name is refused.
@@ -10,15 +11,20 @@ not always do so. For an unknown name Cellpose takes its default model; here the
 
 from __future__ import annotations
 
+import logging
 import math
+import ssl
 import warnings
 import zipfile
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import lru_cache
-from importlib import metadata
+from importlib import import_module, metadata
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from bigcp3d.edge.models.cellpose_names import version_with
 from bigcp3d.edge.models.model_card import ModelCard, PatchMemory
 from bigcp3d.errors import ModelError
 
@@ -28,12 +34,17 @@ if TYPE_CHECKING:
     Weights = dict[str, Tensor]
 
 PREFIX = "cellpose:"
-INSTALL = (
-    "pip install 'bigcp3d[cellpose]', or, beside a newer numpy, pip install --no-deps 'cellpose<4' and what it imports"
-)
+INSTALL = "pip install 'bigcp3d[cellpose]' (README, Cellpose's networks, says more)"
+TORCH_INDEX = "https://download.pytorch.org/whl"
 
 PATCH, SAM_SIDE = 192, 256
 """Side of the largest patch of the U-Net; side of the planes of Cellpose-SAM, which is fixed."""
+
+VERSIONS = {3: "cellpose<4", 4: "cellpose>=4"}
+"""What pip installs for a version of Cellpose."""
+
+DINO = "cpdino"
+"""Begins the names of the models that are not run."""
 
 NUCLEI_FILE, NUCLEI_DIAMETER, USUAL_DIAMETER = "nucleitorch_0", 17.0, 30.0
 """Cellpose's nuclei model, whose file may not state its diameter; Cellpose's default diameter."""
@@ -49,29 +60,76 @@ def find_file(name: str) -> Path:
     path = Path(name).expanduser()
     if name and path.is_file():
         return path
+    if name.startswith(DINO):
+        raise ModelError(f"{model}: this is Cellpose-DINO, which bigcp3d does not run; use cellpose:cpsam")
     try:
-        with warnings.catch_warnings():
-            warnings.simplefilter("ignore")  # from its dependencies
+        with _as_before():
             from cellpose import models
     except Exception as error:
         raise ModelError(
-            f"{model}: Cellpose {version} cannot be imported ({type(error).__name__}: {error}); install it again: "
-            f"{INSTALL}"
+            f"{model}: Cellpose {version} cannot be imported ({type(error).__name__}: {error}); {_import_cure()}"
         ) from error
     names = [*models.MODEL_NAMES, *models.get_user_models()]
     if name not in names:
+        other = version_with(name)
+        hint = f". {name} is a model of Cellpose {other}: pip install '{VERSIONS[other]}'" if other else ""
         raise ModelError(
             f"{model}: there is neither a file {name!r} nor a model of Cellpose {version} of that name; use a weight "
-            f"file or one of {', '.join(names)}"
+            f"file or one of {', '.join(each for each in names if not each.startswith(DINO))}{hint}"
         )
-    fetch = getattr(models, "model_path", None) or models.cache_model_path
+    return _fetch(name, version, models)
+
+
+def _fetch(name: str, version: str, models: Any) -> Path:
+    """The weights of one of Cellpose's names, from its cache or its server."""
+    function = "model_path" if hasattr(models, "model_path") else "cache_model_path"
     try:
-        return Path(fetch(name))
+        with _as_before():
+            return Path(getattr(models, function)(name))
     except Exception as error:
         raise ModelError(
-            f"{model}: Cellpose {version} could not fetch its weights ({type(error).__name__}: {error}); connect to "
-            f"the network once, copy the file into {models.MODEL_DIR}, or give its path: --model cellpose:PATH"
+            f"{PREFIX}{name}: Cellpose {version} could not fetch its weights ({type(error).__name__}: {error}). On a "
+            f'machine with a network and Cellpose: python -c "from cellpose import models; '
+            f"print(models.{function}('{name}'))\". Copy the file that it prints into {models.MODEL_DIR} here, or give "
+            "its path: --model cellpose:PATH"
         ) from error
+
+
+@contextmanager
+def _as_before() -> Iterator[None]:
+    """Let code of Cellpose neither speak nor change what the rest of the process does.
+
+    Its dependencies warn, it logs that Cellpose-DINO is missing, switches TF32 on, and ends the check of certificates.
+    """
+    import torch
+
+    tf32, context = torch.backends.cuda.matmul.allow_tf32, ssl._create_default_https_context
+    log = logging.getLogger("cellpose")
+    level = log.level
+    log.setLevel(logging.CRITICAL)
+    try:
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")
+            yield
+    finally:
+        log.setLevel(level)
+        torch.backends.cuda.matmul.allow_tf32, ssl._create_default_https_context = tf32, context
+
+
+def _import_cure() -> str:
+    """What to do if Cellpose is installed and cannot be imported: most often torchvision is of another build."""
+    import torch
+
+    try:
+        import_module("torchvision")
+    except Exception:
+        _, _, build = torch.__version__.partition("+")
+        index = f" --index-url {TORCH_INDEX}/{build}" if build else ""
+        return (
+            f"the cause is torchvision, which is missing or not made for torch {torch.__version__}. Install both from "
+            f"one index: pip install --force-reinstall torch torchvision{index}"
+        )
+    return f"install it again: pip install --force-reinstall --no-deps cellpose. New installation: {INSTALL}"
 
 
 def read_card(name: str) -> ModelCard:
@@ -114,10 +172,9 @@ def read_network(name: str, device: str) -> nn.Module:
 
     found = _open(name)
     sam = found.sam
-    kind, cure = ("Cellpose-SAM", "cellpose>=4") if sam else ("the residual U-Net of Cellpose 1 to 3", "cellpose<4")
+    kind, cure = ("Cellpose-SAM", VERSIONS[4]) if sam else ("the residual U-Net of Cellpose 1 to 3", VERSIONS[3])
     try:
-        with warnings.catch_warnings():
-            warnings.simplefilter("ignore")
+        with _as_before():
             network = _make_network(found.widths)
     except ImportError as error:
         raise ModelError(
@@ -146,7 +203,7 @@ def _installed_version(model: str) -> str:
     try:
         return metadata.version("cellpose")
     except metadata.PackageNotFoundError as error:
-        raise ModelError(f"{model}: Cellpose is not installed; install Cellpose 3 or 4: {INSTALL}") from error
+        raise ModelError(f"{model}: Cellpose is not installed; {INSTALL}") from error
 
 
 @dataclass(frozen=True)
@@ -185,6 +242,8 @@ def _open(name: str) -> _WeightFile:
     weights = _read_weights(path, stat.st_mtime_ns, stat.st_size)
     if "W2" in weights and "encoder.cls_token" not in weights:
         return _WeightFile(path, weights, [])
+    if "W2" in weights:
+        raise ModelError(f"{path}: this is Cellpose-DINO, which bigcp3d does not run; use cellpose:cpsam")
     first = [weights.get(f"downsample.down.res_down_{level}.conv.conv_0.2.weight") for level in range(16)]
     levels = [tensor for tensor in first if tensor is not None and tensor.ndim == 4]
     head = weights.get("output.2.weight")

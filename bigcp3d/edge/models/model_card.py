@@ -14,6 +14,10 @@ OWN_ARCHITECTURES = ("eschweiler", "half")
 """Networks of `bigcp3d.pure.predict.network`, which ``bigcp3d train`` trains."""
 
 
+OPERATIONS = {"eschweiler": (164e3, 16), "half": (74e3, 32)}
+"""Floating point operations for each voxel of a patch, with so many features."""
+
+
 class PatchMemory(BaseModel):
     """Bytes that a network needs for one patch."""
 
@@ -73,6 +77,14 @@ class ModelCard(BaseModel):
         if self.memory is None:
             return network_bytes(patch, self.features, channels)
         return self.memory.count(patch, channels)
+
+    @property
+    def operations_per_vox(self) -> float | None:
+        """Floating point operations for a voxel of a patch; None for the network of another family."""
+        if not self.is_own:
+            return None
+        operations, features = OPERATIONS[self.architecture]
+        return operations * (self.features / features) ** 2
 
     @model_validator(mode="after")
     def _fits(self) -> ModelCard:

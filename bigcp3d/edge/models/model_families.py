@@ -39,7 +39,7 @@ class ModelFamily(Protocol):
 
         It has at least one parameter or weight, takes patches (n, channels, z, y, x) and returns (n, 4, z, y, x):
         foreground 0..1, then flow z, y, x towards the cell's centre in the card's representation. The same patch must
-        always give the same bits, or labels depend on how the work is divided.
+        always give the same bits, or labels depend on how the work is divided. Several threads may call it at a time.
         """
 
 

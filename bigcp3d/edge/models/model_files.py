@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING
 from pydantic import ValidationError
 from safetensors import SafetensorError, safe_open
 
+from bigcp3d.edge.models.cellpose_names import version_with
 from bigcp3d.edge.models.model_card import OWN_ARCHITECTURES, ModelCard
 from bigcp3d.edge.stores.atomic_files import write_atomically
 from bigcp3d.errors import ModelError
@@ -36,10 +37,10 @@ def find_file(name: str) -> Path:
     path = shipped.get(name, Path(name).expanduser())
     if not path.is_file():
         others = (f"{entry.name}:NAME" for entry in entry_points(group="bigcp3d.models") if entry.name != KEY)
-        raise ModelError(
-            f"{name}: this is {'a folder' if path.is_dir() else 'no such file'}; use a .safetensors file or one of "
-            f"{', '.join([*shipped, *others])}"
-        )
+        cure = f"use a .safetensors file or one of {', '.join([*shipped, *others])}"
+        if version_with(name):
+            cure = f"Cellpose has a model of that name: --model cellpose:{name}"
+        raise ModelError(f"{name}: this is {'a folder' if path.is_dir() else 'no such file'}; {cure}")
     return path
 
 

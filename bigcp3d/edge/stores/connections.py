@@ -20,6 +20,9 @@ from bigcp3d.errors import BigCP3DError, InputError
 
 INSTALL = "pip install 'bigcp3d[s3]'"
 
+METADATA = ("zarr.json", ".zgroup", ".zarray", ".zattrs")
+"""Files whose presence shows that a folder exists, on a server that cannot be listed."""
+
 
 @lru_cache(maxsize=64)  # a client takes 6 ms to make, and keeps its connections open
 def connect(root: str, key: str = "", *, patient: bool) -> Any:
@@ -83,7 +86,7 @@ def reaching(where: object, kind: type[BigCP3DError] = InputError) -> Iterator[N
         missing = isinstance(error, FileNotFoundError) and "NoSuchBucket" not in str(error)
         if missing or isinstance(error, BigCP3DError) or not is_remote_error(error):
             raise
-        raise kind(f"{where}: {describe_error(error)}") from None  # the server's answer may repeat what was sent
+        raise kind(f"{where}: {describe_error(error, where)}") from None  # the server's answer may repeat what was sent
 
 
 def is_remote_error(error: BaseException) -> bool:
@@ -91,21 +94,40 @@ def is_remote_error(error: BaseException) -> bool:
     return any("obstore" in base.__module__ for base in type(error).__mro__) or "NoSuchBucket" in str(error)
 
 
+def is_page(answer: Any) -> bool:
+    """Whether obstore's answer to a GET is a web page, which some servers send for whatever they do not have."""
+    return str(answer.attributes.get("Content-Type", "")).startswith("text/html")
+
+
+def is_bad_request(error: BaseException) -> bool:
+    """Whether a server answered 400, as some do for what they do not have."""
+    return "400 Bad Request" in str(error)
+
+
+def is_denied(error: BaseException) -> bool:
+    """Whether a server answered 401 or 403."""
+    return type(error).__name__ in ("PermissionDeniedError", "UnauthenticatedError")
+
+
 def shown_cause(error: BaseException) -> BaseException | None:
     """The error as the cause for a traceback; None for a server's answer, which may repeat what was sent."""
     return None if is_remote_error(error) else error
 
 
-def describe_error(error: BaseException) -> str:
-    """Describe an error in one line; for object stores with the cure, and without what was sent to the server."""
+def describe_error(error: BaseException, where: object = "") -> str:
+    """Describe an error at a place in one line; with the cure for servers, and without what was sent to them."""
     if not is_remote_error(error):
         return str(error)
-    text, name = str(error), type(error).__name__
+    text = str(error)
     code = re.search(r"<Code>(\w+)</Code>", text)
     said = f" ({code[1]})" if code else ""
     if "NoSuchBucket" in text:
         return "there is no such bucket; check its name, and AWS_ENDPOINT_URL where the store is not Amazon's"
-    if name in ("PermissionDeniedError", "UnauthenticatedError"):
+    on_web = str(where).startswith("http")
+    check = "check the address" if on_web else "check AWS_ENDPOINT_URL where one is used"
+    if on_web and is_denied(error):
+        return "access was denied, which some servers also answer where there is nothing; check the address"
+    if is_denied(error):
         return (
             f"access was denied{said}; give credentials that may do this: AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY, "
             "AWS_PROFILE, or the role of the machine"
@@ -113,10 +135,10 @@ def describe_error(error: BaseException) -> str:
     first = text.split("\n", 1)[0].split("<?xml", 1)[0].split("<Error>", 1)[0]
     first = re.sub(r"(https?://)[^/\s@]*@", r"\1", re.sub(r"\?\S*", "", first)).strip(" :-")
     if "error sending request" in text or "timed out" in text:
-        return f"the server does not answer ({first}); check the network, and AWS_ENDPOINT_URL where one is used"
+        return f"the server does not answer ({first}); check the network, and {check}"
     if "Received non-partial response" in text:
         return "the file is empty, or the server cannot send parts of files, which shards need"
     return (
-        f"the server answered with an error{said} ({first}); check AWS_ENDPOINT_URL where one is used, run the same "
-        "command again, or ask whoever runs the server"
+        f"the server answered with an error{said} ({first}); {check}, run the same command again, or ask whoever runs "
+        "the server"
     )

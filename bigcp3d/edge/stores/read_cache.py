@@ -17,6 +17,8 @@ from zarr.abc.store import ByteRequest
 from zarr.core.buffer import Buffer, BufferPrototype
 from zarr.storage import ObjectStore
 
+from bigcp3d.edge.stores.web_store import WebStore
+
 REMEMBERED_BYTES = 2**27
 """For one worker: 2.5 times the planes that layers of 512 x 512 voxels of uint16 share, uncompressed."""
 
@@ -68,8 +70,8 @@ def remembering() -> Iterator[None]:
         _memory.enter(-1)
 
 
-class RememberingStore(ObjectStore[Any]):
-    """An object store from which each object, or part of one, is fetched once while `remembering`."""
+class _Remembering(ObjectStore[Any]):
+    """A store from which each object, or part of one, is fetched once while `remembering`."""
 
     async def get(self, key: str, prototype: BufferPrototype, byte_range: ByteRequest | None = None) -> Buffer | None:
         """The bytes of an object or of a part of it, from memory where they were read before."""
@@ -80,3 +82,11 @@ class RememberingStore(ObjectStore[Any]):
             if found is not None:
                 _memory.put(place, found, self.store)
         return found
+
+
+class RememberingStore(_Remembering):
+    """An object store that remembers."""
+
+
+class RememberingWebStore(_Remembering, WebStore):
+    """A web server that remembers; where it knows no ranges, whole objects are."""

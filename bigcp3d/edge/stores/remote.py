@@ -12,16 +12,13 @@ from contextlib import suppress
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
-from bigcp3d.edge.stores.connections import connect, reaching
+from bigcp3d.edge.stores.connections import METADATA, connect, is_bad_request, is_page, reaching
 from bigcp3d.errors import InputError, TargetError
 
 if TYPE_CHECKING:
     from zarr.storage import StorePath
 
 SCHEMES = ("s3", "http", "https")
-
-METADATA = ("zarr.json", ".zgroup", ".zarray", ".zattrs")
-"""Files whose presence shows that a folder exists, on a server that cannot be listed."""
 
 EDITS = 20
 """How often an edit is tried while others change the same file."""
@@ -77,9 +74,11 @@ class Remote:
         """
         from zarr.storage import ObjectStore, StorePath
 
-        from bigcp3d.edge.stores.read_cache import RememberingStore
+        from bigcp3d.edge.stores.read_cache import RememberingStore, RememberingWebStore
+        from bigcp3d.edge.stores.web_store import WebStore
 
-        kind = RememberingStore if remember else ObjectStore
+        web, plain = (RememberingWebStore, RememberingStore) if remember else (WebStore, ObjectStore)
+        kind = web if self.read_only else plain
         return StorePath(kind(connect(self.root, self.key, patient=True), read_only=self.read_only))
 
     def is_file(self) -> bool:
@@ -87,9 +86,14 @@ class Remote:
         return self.size() is not None
 
     def exists(self) -> bool:
-        """Whether there is an object of this name or below it; `InputError` where there is no such bucket."""
+        """Whether there is an object of this name or below it; `InputError` where there is no such bucket.
+
+        A web server that denies access says as much as that there is nothing.
+        """
         if self.read_only:
-            return any((self / name).is_file() for name in METADATA) or (bool(self.key) and self.is_file())
+            with suppress(InputError):
+                return any((self / name).is_file() for name in METADATA) or (bool(self.key) and self.is_file())
+            return False
         with reaching(self):
             below: Any = next(iter(self._quick.list(self._below, chunk_size=1)), [])
         return len(below) > 0 or (bool(self.key) and self.is_file())
@@ -113,17 +117,29 @@ class Remote:
             return bytes(self._quick.get(self.key).bytes())
 
     def size(self) -> int | None:
-        """Bytes of an object; None where there is none."""
+        """Bytes of an object; None where there is none. Web servers are asked as `WebStore` asks them."""
         with reaching(self):
             try:
-                return int(self._quick.head(self.key)["size"])
+                if not self.read_only:
+                    return int(self._quick.head(self.key)["size"])
+                answer = self._quick.get(self.key)
+                return None if is_page(answer) else int(answer.meta["size"])
             except FileNotFoundError:
                 return None
+            except Exception as error:
+                if self.read_only and is_bad_request(error):
+                    return None
+                raise
 
     def read_range(self, start: int, stop: int) -> bytes:
-        """Bytes ``start`` to ``stop`` of an object."""
+        """Bytes ``start`` to ``stop`` of an object; all of it is read where the server knows no ranges."""
+        from obstore.exceptions import NotSupportedError
+
         with reaching(self):
-            return bytes(self._quick.get_range(self.key, start=start, end=stop))
+            try:
+                return bytes(self._quick.get_range(self.key, start=start, end=stop))
+            except NotSupportedError:
+                return self.read_bytes()[start:stop]
 
     def write_bytes(self, content: bytes) -> None:
         """Write or replace an object."""

@@ -6,7 +6,6 @@ Shards that are all zero are not stored.
 
 from __future__ import annotations
 
-import errno
 import json
 import warnings
 from collections.abc import Callable, Iterator, Mapping, Sequence
@@ -21,6 +20,7 @@ from zarr.codecs import ZstdCodec
 
 from bigcp3d.edge.stores.atomic_files import sync_file
 from bigcp3d.edge.stores.connections import describe_error, is_remote_error
+from bigcp3d.edge.stores.full_disk import FULL, full_disk_error
 from bigcp3d.edge.stores.places import Place, zarr_store
 from bigcp3d.edge.stores.remote import Remote
 from bigcp3d.errors import BigCP3DError, TargetError
@@ -80,9 +80,9 @@ def write_whole(
     index: tuple[int | slice, ...] = (*lead, *box.slices())
     with writing(array_path):
         array[index] = np.ascontiguousarray(values)
-    if sync and isinstance(array_path, Path):  # an object store does so by itself
-        for piece in BlockGrid(shape, unit).touching(box):
-            sync_file(array_path / array.metadata.encode_chunk_key((*lead, *piece)))
+        if sync and isinstance(array_path, Path):  # an object store does so by itself
+            for piece in BlockGrid(shape, unit).touching(box):
+                sync_file(array_path / array.metadata.encode_chunk_key((*lead, *piece)))
 
 
 @contextmanager
@@ -97,9 +97,11 @@ def writing(path: Place) -> Iterator[None]:
             raise TargetError(f"{path}: cannot be written: {describe_error(error)}") from None
         if not isinstance(error, OSError):
             raise
-        full = error.errno in (errno.ENOSPC, errno.EDQUOT)
-        cure = "free space and run the same command again" if full else "check the permissions and the disk"
-        raise TargetError(f"{path}: cannot be written: {error.strerror or error}; {cure}") from error
+        if error.errno in FULL and isinstance(path, Path):
+            raise full_disk_error(path, error) from error
+        raise TargetError(
+            f"{path}: cannot be written: {error.strerror or error}; check the permissions and the disk"
+        ) from error
 
 
 def is_group(path: Place) -> bool:

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 import typer
 
 from bigcp3d.face import options as o
+from bigcp3d.face.commands.convert import image_of
 from bigcp3d.face.exit_codes import set_up_logging
 from bigcp3d.schedule.planning.request import Request
 
@@ -28,6 +29,7 @@ def estimate_diameter(arguments: o.Arguments, verbose: o.Verbose = False, quiet:
     set_up_logging(verbose, quiet)
     from bigcp3d.schedule.estimate import estimate_diameter as run
 
+    arguments["source"] = image_of(Request(**arguments), quiet)
     found = run(**arguments, on_event=_tell)
     typer.echo(describe_estimate(found, arguments["source"]))
 

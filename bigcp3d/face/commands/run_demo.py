@@ -25,7 +25,8 @@ from bigcp3d.face.progress.progress import describe_summary, watching
 from bigcp3d.face.report.write import ReportWriter
 from bigcp3d.pure.boxes import Box, Vec3
 from bigcp3d.pure.tissue.tissue_settings import Tissue
-from bigcp3d.schedule.segment import plan_segmentation, segment
+from bigcp3d.schedule.plan_segmentation import plan_segmentation
+from bigcp3d.schedule.segment import segment
 from bigcp3d.work.analyse.evaluate import Evaluation, evaluate
 from bigcp3d.work.simulate import simulate
 

@@ -13,6 +13,7 @@ import typer
 
 from bigcp3d.errors import InputError
 from bigcp3d.face import options as o
+from bigcp3d.face.commands.convert import image_of
 from bigcp3d.face.exit_codes import set_up_logging
 from bigcp3d.option import Setting, settings_of
 from bigcp3d.schedule.planning.request import SWEPT, Request
@@ -77,7 +78,9 @@ def sweep(
         check_file(file, overwrite=overwrite)
     said = {name: arguments.pop(name) for name in SWEPT}
     values = {name: _read_numbers(name, text) for name, text in said.items() if text is not None}
-    planned = plan_sweep(**arguments, values=values, truth=truth)
+    arguments["source"] = image_of(Request(arguments["source"], scale_um=arguments["scale_um"]), quiet)
+    with watching(quiet) as observer:
+        planned = plan_sweep(**arguments, values=values, truth=truth, on_event=observer)
     with writing(output):
         output.mkdir(parents=True, exist_ok=True)
     rows: list[tuple[Trial, Tile]] = []

@@ -9,10 +9,14 @@ estimating  what: "the diameter", "the model" or both are estimated on a few cro
 estimated   model, chosen (why; "" where the user named it), diameter (null where the user said it), in_um (else in
             voxels), low, high (80 % of the cells lie between), cells, doubts
 planned     version, image, labels, work_dir, shape, block (z, y, x, working voxels), blocks, voxels (of the image),
-            estimated (as in the event of that name, or null)
+            executor (serial or dask), workers (null where not known), seconds (wall time of the run, roughly, from the
+            speed of this processor; null while unknown), estimated
+            (as in the event of that name, or null)
 cluster     workers, dashboard (address, "" where there is none)
+expected    seconds (wall time of the run), patch_seconds, patches: a patch was measured, in runs of many patches
 pass        pass, blocks, voxels: a pass begins
-progress    pass, blocks_done, blocks, voxels_done, voxels, voxels_per_second, seconds_left (both null while unknown);
+progress    pass, blocks_done, blocks, voxels_done, voxels, voxels_per_second, seconds_left (both null while unknown),
+            run_fraction (0 to 1, never less than before), run_seconds_left (null while unknown);
             at most one a second and pass, and one when it is complete
 failed      pass, t, block, error: a block failed after its retries
 warning     message
@@ -36,6 +40,7 @@ from typing import Any, TextIO
 
 from bigcp3d.face.exit_codes import exit_code_of
 from bigcp3d.face.progress.pace import Pace
+from bigcp3d.face.progress.run_pace import RunPace
 from bigcp3d.schedule.running.events import (
     BlockDone,
     BlockFailed,
@@ -47,8 +52,11 @@ from bigcp3d.schedule.running.events import (
     ReportWritten,
     RunFinished,
     RunPlanned,
+    TimeExpected,
     Warned,
 )
+from bigcp3d.schedule.running.expect_time import expect_from_plan
+from bigcp3d.work.plan.expected_time import wall_seconds
 
 EVERY_S = 1.0
 SUMMARY_FIELDS = (
@@ -65,6 +73,7 @@ class EventLines:
     clock: Callable[[], float] = time.monotonic
     paces: dict[str, Pace] = field(default_factory=dict)
     workers: int = 1
+    run: RunPace | None = None
     _said: dict[str, float] = field(default_factory=dict)
 
     def __call__(self, event: Event) -> None:
@@ -75,6 +84,9 @@ class EventLines:
             case Estimated(guess):
                 self.write("estimated", **guess.answer)
             case RunPlanned(plan):
+                expected = expect_from_plan(plan)
+                self.run = RunPace(expected, self.paces, plan.running.workers or 1)
+                known = not plan.predicts or "predict" in expected
                 self.write(
                     "planned",
                     version=plan.version,
@@ -85,11 +97,20 @@ class EventLines:
                     block=plan.execution.block,
                     blocks=len(plan.grid),
                     voxels=math.prod(plan.image_shape) * len(plan.where.times),
+                    executor=plan.running.executor,
+                    workers=plan.running.workers,
+                    seconds=wall_seconds(plan, expected) if known else None,
                     estimated=plan.guess and plan.guess.answer,
                 )
             case ClusterReady(dashboard, workers):
                 self.workers = workers
+                if self.run is not None:
+                    self.run.workers = workers
                 self.write("cluster", workers=workers, dashboard=dashboard)
+            case TimeExpected(seconds, passes, patch_seconds, patches):
+                if self.run is not None:
+                    self.run.expected = passes
+                self.write("expected", seconds=seconds, patch_seconds=patch_seconds, patches=patches)
             case PassStarted(name, tasks, voxels):
                 self.paces[name] = Pace(tasks, voxels, self.workers)
                 self.write("pass", **{"pass": name}, blocks=tasks, voxels=voxels)
@@ -128,4 +149,6 @@ class EventLines:
             blocks_done=pace.done,
             blocks=pace.total,
             **pace.as_json(),
+            run_fraction=None if self.run is None else self.run.advance(),
+            run_seconds_left=None if self.run is None else self.run.seconds_left,
         )

@@ -35,8 +35,8 @@ class Pace:
     """The progress and speed of one pass.
 
     ``total`` and ``done`` count blocks, with those of earlier runs; ``total_vox`` and ``done_vox`` count their voxels
-    (0 for a pass that runs once). This run did ``measured`` blocks with ``voxels`` voxels, from ``began`` to ``latest``
-    on the caller's clock.
+    (0 for a pass that runs once). This run did ``measured`` blocks with ``voxels`` voxels in ``seconds`` of its
+    workers, from ``began`` to ``latest`` on the caller's clock.
     """
 
     total: int
@@ -46,6 +46,7 @@ class Pace:
     done_vox: int = 0
     voxels: int = 0
     measured: int = 0
+    seconds: float = 0.0
     began: float = float("inf")
     latest: float = 0.0
 
@@ -56,6 +57,7 @@ class Pace:
         if event.seconds > 0:
             self.voxels += event.voxels
             self.measured += 1
+            self.seconds += event.seconds
             self.began = min(self.began, now - event.seconds)
             self.latest = now
 
@@ -64,6 +66,12 @@ class Pace:
         """How much of the pass is done, 0 to 1, by voxels where it has any."""
         done, total = (self.done_vox, self.total_vox) if self.total_vox else (self.done, self.total)
         return 1.0 if self.done >= self.total else min(done / max(total, 1), 1.0)
+
+    @property
+    def worker_seconds(self) -> float:
+        """Seconds that one worker would need for the whole pass, from the blocks that were measured."""
+        done, total = (self.voxels, self.total_vox) if self.total_vox and self.voxels else (self.measured, self.total)
+        return self.seconds / max(done, 1) * total
 
     @property
     def voxels_per_second(self) -> float | None:

@@ -1,4 +1,4 @@
-"""Shows the progress of a run: the dashboard's address, a bar for each pass, warnings, and a line at the end.
+"""Shows the progress of a run: the dashboard's address, bars for the run and each pass, warnings, and a last line.
 
 Terminals and notebooks get bars. Elsewhere, as in the log of a batch system or a notebook without ipywidgets, there is
 a plain line every few seconds. All of it goes to stderr, so that stdout holds only results.
@@ -18,6 +18,8 @@ from rich.progress import BarColumn, Progress, TaskID, TextColumn
 from rich.text import Text
 
 from bigcp3d.face.progress.pace import Pace, format_count, format_time
+from bigcp3d.face.progress.run_pace import RunPace
+from bigcp3d.face.progress.way_and_time import describe_time, describe_way
 from bigcp3d.schedule.running.events import (
     BlockDone,
     BlockFailed,
@@ -28,15 +30,22 @@ from bigcp3d.schedule.running.events import (
     Noted,
     Observer,
     PassStarted,
+    RunFinished,
     RunPlanned,
     Summary,
+    TimeExpected,
     Warned,
 )
+from bigcp3d.schedule.running.expect_time import expect_from_plan
+from bigcp3d.work.plan.plan import Plan
 
 if TYPE_CHECKING:
     from bigcp3d.work.plan.plan import Guess
 
 LINE_EVERY_S = 5.0
+
+RUN = "all"
+"""Name of the bar of the whole run."""
 
 
 @dataclass
@@ -48,6 +57,7 @@ class Watcher:
     clock: Callable[[], float] = time.monotonic
     paces: dict[str, Pace] = field(default_factory=dict)
     workers: int = 1
+    run: RunPace | None = None
     _tasks: dict[str, TaskID] = field(default_factory=dict)
     _said: dict[str, float] = field(default_factory=dict)
 
@@ -62,9 +72,17 @@ class Watcher:
             case RunPlanned(plan):
                 if plan.reuses_maps:
                     self._print(f"using the maps kept in {plan.given.maps}; give --from image to predict again")
+                self._begin(plan)
             case ClusterReady(dashboard, workers):
                 self.workers = workers
+                if self.run is not None:
+                    self.run.workers = workers
                 self._print(describe_cluster(dashboard, workers))
+            case TimeExpected(seconds, passes, patch_seconds, patches):
+                if self.run is not None:
+                    self.run.expected = passes
+                how = f"a patch takes {patch_seconds:.2g} s, and there are {patches:,}"
+                self._print(f"the run will take about {format_time(seconds)}: {how}")
             case PassStarted(name, tasks, voxels):
                 self._start(name, tasks, voxels)
             case BlockDone():
@@ -73,29 +91,47 @@ class Watcher:
                 self._print(f"FAILED: {name} of block {index}, time {when}: {error}")
             case Warned(message):
                 self._print(f"warning: {message}")
+            case RunFinished() if self.run is not None:
+                self.run.ended = True
+                self._show_run()
             case Noted(message):
                 self._print(message)
 
     def _print(self, line: str | Text) -> None:
         self.console.print(line, markup=False, highlight=False, soft_wrap=True)
 
+    def _begin(self, plan: Plan) -> None:
+        """Say how the run goes, and show the bar of the whole run above those of its passes."""
+        expected = expect_from_plan(plan)
+        self.run = RunPace(expected, self.paces, plan.running.workers or 1)
+        self._print(f"runs {describe_way(plan)}; time: {describe_time(plan, expected)}")
+        if self.bars is not None:
+            self._tasks[RUN] = self.bars.add_task(RUN, total=1.0, blocks="", pace="")
+            self._show_run()
+
+    def _show_run(self) -> None:
+        if self.run is not None and self.bars is not None:
+            share, _, left = self.run.describe().partition(", ")
+            self.bars.update(self._tasks[RUN], completed=self.run.advance(), blocks=share, pace=left)
+
     def _start(self, name: str, tasks: int, voxels: int = 0) -> None:
         self.paces.setdefault(name, Pace(tasks, voxels, self.workers))
         if self.bars is not None and name not in self._tasks:
-            self._tasks[name] = self.bars.add_task(name, total=1.0, blocks=f"0/{tasks}", pace="")
+            self._tasks[name] = self.bars.add_task(name, total=1.0, blocks=f"0/{tasks} blocks", pace="")
 
     def _advance(self, event: BlockDone) -> None:
         now = self.clock()
         self._start(event.name, event.total)
         pace = self.paces[event.name]
         pace.count(event, now)
-        blocks = f"{pace.done}/{pace.total}"
+        blocks = f"{pace.done}/{pace.total} blocks"
         if self.bars is not None:
             self.bars.update(self._tasks[event.name], completed=pace.fraction, blocks=blocks, pace=pace.describe())
+            self._show_run()
         elif pace.done == pace.total or now - self._said.get(event.name, float("-inf")) >= LINE_EVERY_S:
             self._said[event.name] = now
-            detail = pace.describe()
-            self._print(f"{event.name} {blocks} blocks" + (f", {detail}" if detail else ""))
+            whole = "" if self.run is None else f"; all passes {self.run.describe()}"
+            self._print(", ".join(filter(None, [f"{event.name} {blocks}", pace.describe()])) + whole)
 
 
 def describe_guess(guess: Guess) -> Iterator[str]:
@@ -139,7 +175,7 @@ def watching(quiet: bool = False, console: Console | None = None) -> Iterator[Ob
         columns = (
             TextColumn("{task.description:<9}"),
             BarColumn(),
-            TextColumn("{task.fields[blocks]} blocks"),
+            TextColumn("{task.fields[blocks]}"),
             TextColumn("{task.fields[pace]}"),
         )
         with Progress(*columns, console=console) as bars:

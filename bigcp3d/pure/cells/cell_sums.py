@@ -16,10 +16,10 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
-from numba import njit
 from numpy.typing import NDArray
 
 from bigcp3d.pure.boxes import Vec3
+from bigcp3d.pure.compiled import compiled
 from bigcp3d.pure.group.stitch import HALF_NEIGHBOURS
 from bigcp3d.pure.score.overlaps import Ids, Overlaps, merge_overlaps, run_starts
 from bigcp3d.pure.track.sinks import Sums
@@ -40,6 +40,8 @@ class CellSums:
     """Shape (n, c): sums of their squares."""
     contacts: Overlaps
     """Pairs of cells that share voxel faces (6-neighbours), the smaller id first, and the number of these faces."""
+    unknown_vox: int = 0
+    """Voxels with a negative id: they were not annotated, and count as background."""
 
     def __len__(self) -> int:
         return len(self.ids) + len(self.contacts)
@@ -55,6 +57,7 @@ def sum_cells(labels: NDArray[np.integer], start: Vec3, shape: Vec3, light: Sequ
     begin = run_starts(labels)
     ids, row = np.unique(np.ravel(labels)[begin], return_inverse=True)
     first = int(np.searchsorted(ids, 0, side="right"))  # negative ids are background too
+    unknown = int(np.count_nonzero(labels[1:-1, 1:-1, 1:-1] < 0)) if first and ids[0] < 0 else 0
     number = np.maximum(row - first + 1, 0).astype(np.int32)
     rows = np.repeat(number, np.diff(begin, append=labels.size)).reshape(labels.shape)
     n = len(ids) - first
@@ -67,7 +70,7 @@ def sum_cells(labels: NDArray[np.integer], start: Vec3, shape: Vec3, light: Sequ
     kept, names = np.flatnonzero(sums.count), ids[first:].astype(np.uint64)
     one, other = names[pairs[:, 0] - 1], names[pairs[:, 1] - 1]
     touching = merge_overlaps([Overlaps(np.minimum(one, other), np.maximum(one, other), pairs[:, 2])])
-    return CellSums(names[kept], sums.take(kept), exits[kept], bright[kept], squares[kept], touching)
+    return CellSums(names[kept], sums.take(kept), exits[kept], bright[kept], squares[kept], touching, unknown)
 
 
 def merge_cell_sums(parts: Sequence[CellSums], channels: int) -> CellSums:
@@ -81,10 +84,11 @@ def merge_cell_sums(parts: Sequence[CellSums], channels: int) -> CellSums:
         np.add.at(total, group, rows)
         added[name] = total
     sums = Sums.concatenate([p.sums for p in parts]).group(group, len(ids))
-    return CellSums(ids, sums, contacts=merge_overlaps([p.contacts for p in parts]), **added)
+    contacts, unknown = merge_overlaps([p.contacts for p in parts]), sum(p.unknown_vox for p in parts)
+    return CellSums(ids, sums, contacts=contacts, unknown_vox=unknown, **added)
 
 
-@njit(nogil=True, cache=True)
+@compiled
 def _add_runs(rows, start, shape, count, coordinates, products, low, high, first):  # type: ignore[no-untyped-def]
     """Add the geometry of the core's cells, run by run along x."""
     nz, ny, nx = rows.shape
@@ -120,7 +124,7 @@ def _add_runs(rows, start, shape, count, coordinates, products, low, high, first
                 first[i] = min(first[i], (gz * shape[1] + gy) * shape[2] + low_x)
 
 
-@njit(nogil=True, cache=True)
+@compiled
 def _add_light(rows, values, light, squares):  # type: ignore[no-untyped-def]
     """Add the intensities of the core's cells, and their squares."""
     for z in range(values.shape[0]):
@@ -147,7 +151,7 @@ def _find_contacts(rows: NDArray[np.int32], n: int, exits: NDArray[np.int64]) ->
         size *= 4
 
 
-@njit(nogil=True, cache=True)
+@compiled
 def _touch(rows, steps, face, n, exits, keys, counts):  # type: ignore[no-untyped-def]
     """Count exits, and pairs across the steps that are a ``face``; False if the hash table of pairs is too small."""
     nz, ny, nx = rows.shape

@@ -16,10 +16,10 @@ from __future__ import annotations
 import math
 
 import numpy as np
-from numba import njit
 from numpy.typing import NDArray
 
 from bigcp3d.pure.boxes import Box
+from bigcp3d.pure.compiled import compiled
 
 Bits = NDArray[np.uint64]
 
@@ -34,7 +34,7 @@ def _ball_rows(radius: int) -> NDArray[np.int64]:
     return rows[np.argsort(rows[:, 2], kind="stable")]
 
 
-@njit(nogil=True, cache=True)
+@compiled
 def _set_bits(voxel, bits):  # type: ignore[no-untyped-def]
     """Set the bits of voxels."""
     for i in range(len(voxel)):
@@ -42,7 +42,7 @@ def _set_bits(voxel, bits):  # type: ignore[no-untyped-def]
         bits[voxel[i, 0], voxel[i, 1], np.int64(x >> INDEX)] |= ONE << (x & LAST)
 
 
-@njit(nogil=True, cache=True)
+@compiled
 def _widen(bits, wider):  # type: ignore[no-untyped-def]
     """Dilate every row by one voxel on each side."""
     nz, ny, words = bits.shape
@@ -58,7 +58,7 @@ def _widen(bits, wider):  # type: ignore[no-untyped-def]
                 wider[z, y, k] = word
 
 
-@njit(nogil=True, cache=True)
+@compiled
 def _add_rows(bits, rows, radius, words, dilated):  # type: ignore[no-untyped-def]
     """Add the ball's rows of the length by which ``bits`` are widened; planes lie flat, (z, y * words)."""
     for z in range(dilated.shape[0]):
@@ -84,7 +84,7 @@ def _dilate(bits: Bits, radius: int) -> Bits:
     return dilated.reshape(nz - 2 * radius, ny - 2 * radius, words)
 
 
-@njit(nogil=True, cache=True)
+@compiled
 def _clear_bits(bits, first, closed):  # type: ignore[no-untyped-def]
     """1 where the bit is not set; row 0 of ``closed`` begins at bit ``first``. Words of ones are skipped."""
     nz, ny, nx = closed.shape

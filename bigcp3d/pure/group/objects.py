@@ -6,37 +6,12 @@ raster order of each object's first voxel.
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-
 import numpy as np
 from numpy.typing import NDArray
 
+from bigcp3d.pure.group.filters import Filters
 from bigcp3d.pure.track.sinks import PRODUCTS, Sums
-from bigcp3d.pure.track.tracking_numba import UNIT
-
-
-@dataclass(frozen=True)
-class Filters:
-    """Which objects are kept; None switches a filter off.
-
-    Attributes
-    ----------
-    min_volume_vox, max_volume_vox : float
-        Volume in voxels of the working grid, inclusive.
-    min_foreground : float
-        Mean predicted foreground over the cell's voxels, 0 to 1.
-    max_elongation : float
-        Longest over shortest principal axis, 1 for a ball.
-    max_flow_error : float
-        Mean squared difference between the predicted flow and the straight flow to the object's centre, in
-        (voxels per step) squared, summed over the axes.
-    """
-
-    min_volume_vox: float | None = None
-    max_volume_vox: float | None = None
-    min_foreground: float | None = None
-    max_elongation: float | None = None
-    max_flow_error: float | None = None
+from bigcp3d.pure.track.units import UNIT
 
 
 def centroids(sums: Sums) -> NDArray[np.float64]:

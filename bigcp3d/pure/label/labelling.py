@@ -6,14 +6,14 @@ Exact under blocking: a label depends on one offset and one sink.
 from __future__ import annotations
 
 import numpy as np
-from numba import njit
 from numpy.typing import NDArray
 
 from bigcp3d.pure.boxes import Box, Vec3
-from bigcp3d.pure.track.tracking_numba import UNASSIGNED
+from bigcp3d.pure.compiled import compiled
+from bigcp3d.pure.track.units import UNASSIGNED
 
 
-@njit(nogil=True, cache=True)
+@compiled
 def _look_up(offsets, start, shape, ids, labels):  # type: ignore[no-untyped-def]
     """Fill ``labels``; ``ids`` lie flat, of a box of ``shape`` that begins ``start`` before the labels."""
     _, nz, ny, nx = offsets.shape

@@ -18,29 +18,14 @@ from __future__ import annotations
 from typing import TypeVar
 
 import numpy as np
-from numba import njit
 from numpy.typing import NDArray
 
-from bigcp3d.pure.boxes import Box, Vec3, vec3
+from bigcp3d.pure.boxes import Box
+from bigcp3d.pure.compiled import compiled
 from bigcp3d.pure.grid import Factors
+from bigcp3d.pure.label.pooling_box import pool_windows
 
 Id = TypeVar("Id", bound=np.integer)
-
-EDGE = 1e-6
-"""Added before flooring: a factor such as 25 / 12, rounded, must not move a window by a voxel."""
-
-
-def _windows(start: int, stop: int, factor: float, size: int) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
-    """Windows of coarse voxels [start, stop) on a finer axis of ``size`` voxels; each has at least one voxel."""
-    edges = np.floor(np.arange(start, stop + 1) * factor + EDGE).astype(np.int64)
-    first = np.minimum(edges[:-1], size - 1)
-    return first, np.minimum(np.maximum(first + 1, edges[1:]), size)
-
-
-def pool_read_box(box: Box, factors: Factors, below_shape: Vec3) -> Box:
-    """The box of the level below (of ``below_shape``) from which a box of the coarser level, not empty, is made."""
-    windows = [_windows(a, b, f, s) for a, b, f, s in zip(box.start, box.stop, factors, below_shape, strict=True)]
-    return Box(vec3(first[0] for first, _ in windows), vec3(stop[-1] for _, stop in windows))
 
 
 def pool_labels(finer: NDArray[Id], below: Box, box: Box, factors: Factors) -> NDArray[Id]:
@@ -52,7 +37,7 @@ def pool_labels(finer: NDArray[Id], below: Box, box: Box, factors: Factors) -> N
     if finer.shape != below.shape:
         raise ValueError(f"labels of shape {finer.shape} for the box {below}; allowed is {below.shape}")
     (z0, z1), (y0, y1), (x0, x1) = (
-        tuple(edge - origin for edge in _windows(a, b, f, stop))
+        tuple(edge - origin for edge in pool_windows(a, b, f, stop))
         for a, b, f, origin, stop in zip(box.start, box.stop, factors, below.start, below.stop, strict=True)
     )
     coarser = np.zeros(box.shape, finer.dtype)
@@ -61,7 +46,7 @@ def pool_labels(finer: NDArray[Id], below: Box, box: Box, factors: Factors) -> N
     return coarser
 
 
-@njit(nogil=True, cache=True)
+@compiled
 def count_ids(labels, z0, z1, y0, y1, x0, x1, ids, counts):  # type: ignore[no-untyped-def]  # pragma: no cover
     """Fill ``ids`` and ``counts`` with the ids in a window; how many ids, and how many labelled voxels.
 
@@ -85,7 +70,7 @@ def count_ids(labels, z0, z1, y0, y1, x0, x1, ids, counts):  # type: ignore[no-u
     return found, labelled
 
 
-@njit(nogil=True, cache=True)
+@compiled
 def _pool(finer, z0, z1, y0, y1, x0, x1, coarser, largest):  # type: ignore[no-untyped-def]  # pragma: no cover
     """Fill ``coarser``; no window has more than ``largest`` voxels."""
     ids, counts = np.empty(largest, finer.dtype), np.empty(largest, np.int64)

@@ -17,38 +17,13 @@ from __future__ import annotations
 from typing import Any
 
 import numpy as np
-from numba import njit
 from numpy.typing import NDArray
 
-from bigcp3d.pure.boxes import Box, Vec3, vec3
-from bigcp3d.pure.grid import Factors, nearest_working
+from bigcp3d.pure.boxes import Box, Vec3
+from bigcp3d.pure.compiled import compiled
+from bigcp3d.pure.grid import Factors
 from bigcp3d.pure.label.pooling import count_ids
-
-EDGE = 1e-6
-"""Subtracted before rounding up: a factor such as 1 / 3, rounded, must not move a window by a voxel."""
-
-
-def votes(factors: Factors) -> bool:
-    """Whether an image voxel may hold several working voxels."""
-    return min(factors) < 1 - EDGE
-
-
-def _window(start: int, stop: int, factor: float, size: int) -> NDArray[np.int64]:
-    """First working voxel, the one after the last, and the nearest, of image voxels [start, stop); shape (3, n)."""
-    near = nearest_working(start, stop, factor, size)
-    if factor >= 1 - EDGE:
-        return np.stack([near, near + 1, near])
-    edges = np.ceil(np.arange(start, max(start, stop) + 1) / factor - 0.5 - EDGE).astype(np.int64).clip(0, size)
-    return np.stack([np.minimum(edges[:-1], near), np.maximum(edges[1:], near + 1), near])
-
-
-def voting_box(box: Box, factors: Factors, shape: Vec3) -> Box:
-    """The box of the working grid (of ``shape``) that votes on an image box; empty for an empty box."""
-    ends = []
-    for a, b, factor, size in zip(box.start, box.stop, factors, shape, strict=True):
-        first, last, _ = _window(a, b, factor, size)
-        ends.append((first.min(), last.max()) if len(first) else (0, 0))
-    return Box(vec3(e[0] for e in ends), vec3(e[1] for e in ends))
+from bigcp3d.pure.label.voting_box import window
 
 
 def vote_labels(
@@ -59,7 +34,7 @@ def vote_labels(
     ``labels`` cover ``region``, which holds ``voting_box(box, ...)``. ``factors`` are image voxels per working voxel.
     """
     z, y, x = (
-        _window(a, b, f, s) - origin
+        window(a, b, f, s) - origin
         for a, b, f, s, origin in zip(box.start, box.stop, factors, shape, region.start, strict=True)
     )
     out = np.zeros(box.shape, labels.dtype)
@@ -68,7 +43,7 @@ def vote_labels(
     return out
 
 
-@njit(nogil=True, cache=True)
+@compiled
 def _vote(labels, z, y, x, out, largest):  # type: ignore[no-untyped-def]  # pragma: no cover
     """Fill ``out``; no window has more than ``largest`` voxels."""
     ids, counts = np.empty(largest, labels.dtype), np.empty(largest, np.int64)

@@ -21,8 +21,9 @@ rises. It follows bent cells and has unit length.
 from __future__ import annotations
 
 import numpy as np
-from numba import njit
 from numpy.typing import NDArray
+
+from bigcp3d.pure.compiled import compiled
 
 Labels = NDArray[np.integer]
 Float = NDArray[np.float64]
@@ -47,7 +48,7 @@ def dense_labels(labels: Labels) -> tuple[NDArray[np.int32], Labels]:
     return np.where(labels == 0, np.int32(0), dense), ids
 
 
-@njit(nogil=True, cache=True)
+@compiled
 def _mark(labels, there):  # type: ignore[no-untyped-def]
     """Set ``there`` at each label."""
     for i in range(labels.size):
@@ -61,7 +62,7 @@ def label_centroids(dense: NDArray[np.int32], number: int) -> Float:
     return middle
 
 
-@njit(nogil=True, cache=True)
+@compiled
 def _sum_places(dense, number):  # type: ignore[no-untyped-def]
     """Sums of z, y, x and 1 over the voxels of each label, float64 (number + 1, 4)."""
     sums = np.zeros((number + 1, 4))
@@ -165,7 +166,7 @@ def _largest_extent(points: NDArray[np.int64], cell: NDArray[np.int32]) -> int:
     return int(sides.sum(axis=1).max())
 
 
-@njit(nogil=True, cache=True)
+@compiled
 def _spread(beside, sources, steps):  # type: ignore[no-untyped-def]
     """Heat of each voxel, float64 (n + 1,); the last is the outside."""
     number = beside.shape[0]

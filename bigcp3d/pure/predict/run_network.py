@@ -10,8 +10,11 @@ read meanwhile.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Sequence
+from collections import deque
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import closing
+from functools import partial
 
 import numpy as np
 import torch
@@ -22,6 +25,9 @@ from bigcp3d.pure.boxes import Box, Vec3
 from bigcp3d.pure.predict.patch_sums import DeviceSums, HostSums
 from bigcp3d.pure.predict.patches import PatchGrid, reflected
 from bigcp3d.pure.predict.read_ahead import read_each
+
+Job = tuple[list[Box], Callable[[], Tensor]]
+"""Windows of a batch of patches, and what computes the network's answers to them."""
 
 
 def take_patch(image: Tensor, region: Box, window: Box, grid: PatchGrid) -> Tensor:
@@ -73,60 +79,78 @@ def sum_patches(
     batch: int = 1,
     on_device: bool | None = None,
     ahead: bool | None = None,
+    threads: int = 1,
 ) -> HostSums | DeviceSums:
-    """Weighted sums of some patches' predictions in ``box``, equal to the bit whatever ``on_device`` and ``ahead``.
+    """Weighted sums of some patches' predictions in ``box``, equal to the bit whatever the last three arguments.
 
     ``read`` gives the normalised image, float32 (c, z, y, x), in a box of the working grid. ``layers`` are the patches,
     several at a time: the box that a layer sees is read at once. ``network`` takes (batch, c, *grid.patch) and returns
     (batch, 4, *grid.patch) in [-1, 1]; ``batch`` is above 1 only if that is safe (`bigcp3d.pure.predict.batch_check`).
     ``on_device``: torch holds the sums and finishes the maps on the network's device. ``ahead``: a thread reads the
-    next layer while this one is computed. Both are the default where the network is on a GPU.
+    next layer while this one is computed. Both are the default where the network is on a GPU. ``threads``: on a
+    processor, so many batches are computed at a time, each still on one thread.
 
     The answer to a patch with a single value in each channel is computed once per value. So empty space (padding, the
     outside of a stitched mosaic) costs almost nothing, and not a bit changes. Memory on the network's device: 16 bytes
-    a voxel of the box, the image of a layer and the activations of one batch; ahead, the image of the next layer on the
-    host.
+    a voxel of the box, the image of a layer and the activations of one batch for each thread; ahead, the image of the
+    next layer on the host.
     """
     device = next(network.parameters()).device
     gpu = device.type != "cpu"
     sums = DeviceSums(box, grid, device) if (gpu if on_device is None else on_device) else HostSums(box, grid)
     layers = [layer for layer in layers if layer]
     regions = [grid.read_box(layer) for layer in layers]
-    known: dict[tuple[float, ...], Tensor] = {}
     with closing(read_each(read, regions, ahead=gpu if ahead is None else ahead)) as images:
-        for layer, region in zip(layers, regions, strict=True):
-            for window, answer in _answers(next(images), region, layer, grid, network, batch, known):
-                mend_border(answer, window, grid.shape)
-                sums.add(window, answer)
+        jobs = _jobs(images, regions, layers, grid, network, batch)
+        for window, answer in _answers(jobs, 1 if gpu else threads):
+            mend_border(answer, window, grid.shape)
+            sums.add(window, answer)
     return sums
 
 
-def _answers(
-    values: NDArray[np.float32],
-    region: Box,
-    layer: Sequence[Vec3],
+def _jobs(
+    images: Iterator[NDArray[np.float32]],
+    regions: Sequence[Box],
+    layers: Sequence[Sequence[Vec3]],
     grid: PatchGrid,
     network: nn.Module,
     batch: int,
-    known: dict[tuple[float, ...], Tensor],
-) -> Iterator[tuple[Box, Tensor]]:
-    """Windows of a layer's patches and the network's answers; ``values`` cover ``region``.
+) -> Iterator[Job]:
+    """The patches of some layers in batches; each of the ``images`` covers the region of its layer."""
+    known: dict[tuple[float, ...], Tensor] = {}  # answers to patches of a single value
+    for layer, region in zip(layers, regions, strict=True):
+        values = next(images)
+        single = {index: value for index in layer if (value := _only_values(values, region, index, grid)) is not None}
+        image = torch.from_numpy(values).to(next(network.parameters()).device)
+        del values  # on a GPU the host needs its memory for the next layer
+        for index, value in single.items():
+            if value not in known:
+                patch = take_patch(image, region, grid.window(index), grid)
+                known[value] = run_network(network, _fill([patch], batch))[:1]
+            yield [grid.window(index)], known[value].clone
+        rest = [grid.window(index) for index in layer if index not in single]
+        for first in range(0, len(rest), batch):
+            windows = rest[first : first + batch]
+            patches = _fill([take_patch(image, region, window, grid) for window in windows], batch)
+            yield windows, partial(run_network, network, patches)
+        del image  # before the next layer is read
 
-    ``known`` keeps the answers to patches of a single value.
-    """
-    single = {index: value for index in layer if (value := _only_values(values, region, index, grid)) is not None}
-    image = torch.from_numpy(values).to(next(network.parameters()).device)
-    del values  # on a GPU the host needs its memory for the next layer
-    for index, value in single.items():
-        if value not in known:
-            patch = take_patch(image, region, grid.window(index), grid)
-            known[value] = run_network(network, _fill([patch], batch))[0]
-        yield grid.window(index), known[value].clone()
-    rest = [grid.window(index) for index in layer if index not in single]
-    for first in range(0, len(rest), batch):
-        windows = rest[first : first + batch]
-        patches = _fill([take_patch(image, region, window, grid) for window in windows], batch)
-        yield from zip(windows, run_network(network, patches), strict=False)
+
+def _answers(jobs: Iterable[Job], threads: int) -> Iterator[tuple[Box, Tensor]]:
+    """Windows and the network's answers, in the order of the jobs; so many jobs are computed at a time."""
+    if threads == 1:
+        for windows, compute in jobs:
+            yield from zip(windows, compute(), strict=False)
+        return
+    waiting: deque[tuple[list[Box], Future[Tensor]]] = deque()
+    with ThreadPoolExecutor(threads, "bigcp3d-network", initializer=fix_arithmetic) as pool:
+        for windows, compute in jobs:
+            waiting.append((windows, pool.submit(compute)))
+            if len(waiting) > threads:
+                done, answers = waiting.popleft()
+                yield from zip(done, answers.result(), strict=False)
+        for done, answers in waiting:
+            yield from zip(done, answers.result(), strict=False)
 
 
 def _only_values(image: NDArray[np.float32], region: Box, index: Vec3, grid: PatchGrid) -> tuple[float, ...] | None:

@@ -20,7 +20,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from bigcp3d.pure.boxes import Vec3
-from bigcp3d.pure.score.overlaps import Ids, run_starts
+from bigcp3d.pure.score.overlaps import Ids, known_ids, run_starts
 
 
 @dataclass(frozen=True)
@@ -39,7 +39,7 @@ class CellBoxes:
 def find_boxes(labels: NDArray[np.integer], origin: Vec3 = (0, 0, 0)) -> CellBoxes:
     """The boxes of labels (z, y, x), whose first voxel lies at ``origin``."""
     starts = run_starts(labels)
-    ids = np.ravel(labels)[starts].astype(np.uint64)
+    ids = np.ravel(known_ids(labels))[starts].astype(np.uint64)
     length, cell = np.diff(starts, append=labels.size), ids > 0
     first = np.stack(np.unravel_index(starts[cell], labels.shape), axis=1) + np.array(origin, np.int64)
     last = first + 1

@@ -28,10 +28,10 @@ import numpy as np
 from numpy.typing import NDArray
 
 from bigcp3d.pure.score.matching import IOU_TENTHS, Contingency, Mask, find_partners, match_one_to_one, number_cells
-from bigcp3d.pure.score.overlaps import Ids, Overlaps, add_overlaps, count_overlaps, ignore_small_cells
+from bigcp3d.pure.score.overlaps import Ids, Overlaps, add_overlaps, count_overlaps, ignore_cells, merge_overlaps
 
 __all__ = [
-    "CellScores", "Ids", "Number", "Overlaps", "Scores", "add_overlaps", "count_overlaps", "ignore_small_cells",
+    "CellScores", "Ids", "Number", "Overlaps", "Scores", "add_overlaps", "count_overlaps", "ignore_cells",
     "list_cells", "score_groups", "score_overlaps",
 ]  # fmt: skip
 
@@ -68,12 +68,12 @@ class Scores:
     """Dice of each true cell of the group, float64, in the order of `CellScores`."""
 
 
-def score_overlaps(overlaps: Overlaps, *, min_truth_vox: int = 0) -> dict[str, Number]:
+def score_overlaps(overlaps: Overlaps, *, min_truth_vox: int = 0, unknown: Overlaps | None = None) -> dict[str, Number]:
     """The numbers of `Scores` for the overlaps of a whole volume.
 
-    True cells smaller than ``min_truth_vox`` are ignored (`ignore_small_cells`).
+    True cells smaller than ``min_truth_vox``, and voxels that were not annotated, are ignored (`ignore_cells`).
     """
-    table = number_cells([ignore_small_cells(overlaps, min_truth_vox)])
+    table = number_cells([ignore_cells(overlaps, min_truth_vox, unknown or merge_overlaps([]))])
     return score_groups(table, list_cells(table), [None])[0].numbers
 
 

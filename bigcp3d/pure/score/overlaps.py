@@ -41,6 +41,11 @@ class Overlaps:
         return len(self.count)
 
 
+def known_ids(labels: NDArray[np.integer]) -> NDArray[np.integer]:
+    """Labels without negative ids, which say that a voxel was not annotated: they become 0."""
+    return labels if labels.dtype.kind == "u" else np.maximum(labels, 0)
+
+
 def run_starts(*labels: NDArray[np.integer]) -> NDArray[np.int64]:
     """Raster index, ascending, of the first voxel of every run along x over which none of the labels change.
 
@@ -57,13 +62,21 @@ def run_starts(*labels: NDArray[np.integer]) -> NDArray[np.int64]:
 def count_overlaps(pred: NDArray[np.integer], truth: NDArray[np.integer]) -> Overlaps:
     """The table of two label arrays of one shape, of any integer dtypes.
 
-    Sorts runs, not voxels: about 0.1 s for 4 million voxels of tissue.
+    Voxels with a negative true id were not annotated and are left out (`count_unknown` counts them). Sorts runs, not
+    voxels: about 0.1 s for 4 million voxels of tissue.
     """
     if pred.shape != truth.shape:
         raise ValueError(f"labels of shapes {pred.shape} and {truth.shape} cannot be compared voxel by voxel")
     starts = run_starts(pred, truth)
-    found, true = (np.ravel(array)[starts].astype(np.uint64) for array in (pred, truth))
-    return merge_overlaps([Overlaps(found, true, np.diff(starts, append=pred.size))])
+    count, known = np.diff(starts, append=pred.size), np.ravel(truth)[starts] >= 0
+    found, true = (np.ravel(known_ids(array))[starts].astype(np.uint64) for array in (pred, truth))
+    return merge_overlaps([Overlaps(found[known], true[known], count[known])])
+
+
+def count_unknown(pred: NDArray[np.integer], truth: NDArray[np.integer]) -> Overlaps:
+    """The voxels of each found label that were not annotated (negative true ids), with 0 as the true label."""
+    unknown = truth < 0
+    return count_overlaps(pred[unknown], np.zeros(np.count_nonzero(unknown), np.uint8))
 
 
 def add_overlaps(tables: Iterable[Overlaps]) -> Overlaps:
@@ -99,22 +112,25 @@ def merge_gradually(parts: Iterable[Table], merge: Callable[[list[Table]], Table
     return merge([whole, *waiting])
 
 
-def ignore_small_cells(overlaps: Overlaps, min_truth_vox: int) -> Overlaps:
-    """Leave true cells of fewer than ``min_truth_vox`` voxels out of the comparison.
+def ignore_cells(overlaps: Overlaps, min_truth_vox: int, unknown: Overlaps) -> Overlaps:
+    """Leave true cells of fewer than ``min_truth_vox`` voxels, and what was not annotated, out of the comparison.
 
     Their voxels are dropped, as if they lay outside the volume. A found cell with at least half of its voxels in them
-    counts as background elsewhere. ``overlaps`` are those of a whole volume.
+    counts as background elsewhere. ``overlaps`` are those of a whole volume, where it was annotated; ``unknown`` those
+    of the rest, with 0 as the true label.
     """
     ids, row, voxels = sum_by_label(overlaps.truth, overlaps.count)
     small = ((voxels < min_truth_vox) & (ids > 0))[row]
-    if not small.any():
+    if not small.any() and not len(unknown):
         return overlaps
-    _, row, voxels = sum_by_label(overlaps.pred, overlaps.count)
+    found = np.concatenate([overlaps.pred, unknown.pred])
+    _, row, voxels = sum_by_label(found, np.concatenate([overlaps.count, unknown.count]))
     inside = np.zeros_like(voxels)
-    np.add.at(inside, row[small], overlaps.count[small])
-    found_small = (2 * inside >= voxels)[row]
+    np.add.at(inside, row[: len(small)][small], overlaps.count[small])
+    np.add.at(inside, row[len(small) :], unknown.count)
+    mostly_inside = (2 * inside >= voxels)[row[: len(small)]]
     kept = ~small
-    pred = np.where(found_small, np.uint64(0), overlaps.pred)
+    pred = np.where(mostly_inside, np.uint64(0), overlaps.pred)
     return merge_overlaps([Overlaps(pred[kept], overlaps.truth[kept], overlaps.count[kept])])
 
 

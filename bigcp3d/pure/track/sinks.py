@@ -11,11 +11,11 @@ from collections.abc import Sequence
 from dataclasses import dataclass, fields
 
 import numpy as np
-from numba import njit
 from numpy.typing import NDArray
 
 from bigcp3d.pure.boxes import Box, Vec3
-from bigcp3d.pure.track.tracking_numba import UNASSIGNED
+from bigcp3d.pure.compiled import compiled
+from bigcp3d.pure.track.units import UNASSIGNED
 
 PRODUCTS = ((0, 0), (1, 1), (2, 2), (0, 1), (0, 2), (1, 2))
 """Pairs of axes, in the order in which `Sums.products` holds them."""
@@ -116,7 +116,7 @@ _ROW = np.dtype(
 """A sink while it is summed: its voxel and a row of `Sums`, side by side in memory."""
 
 
-@njit(nogil=True, cache=True)
+@compiled
 def _number(offsets, start, slot):  # type: ignore[no-untyped-def]
     """Give each end voxel a number in ``slot`` (over the core grown by the reach); return how many there are."""
     n = 0
@@ -135,7 +135,7 @@ def _number(offsets, start, slot):  # type: ignore[no-untyped-def]
     return n
 
 
-@njit(nogil=True, cache=True)
+@compiled
 def _add_voxels(offsets, start, slot, core_start, shape, foreground, intensity, copies, rows):  # type: ignore[no-untyped-def]
     """Add every assigned voxel of the core to the row (`_ROW`) of its sink; ``copies`` has an array for each axis."""
     _, nz, ny, nx = offsets.shape

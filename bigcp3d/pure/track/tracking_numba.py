@@ -13,13 +13,9 @@ distances, which shows the compiler that they do not overlap.
 from __future__ import annotations
 
 import numpy as np
-from numba import njit
 
-UNIT = 127
-"""Positions are counted in 1/127 voxel, the unit of the stored flow."""
-
-UNASSIGNED = -128
-"""Stored in all three offsets of a voxel that is background, or whose path goes beyond ``reach``."""
+from bigcp3d.pure.compiled import compiled, inlined
+from bigcp3d.pure.track.units import UNIT
 
 PAUSE = 12
 """Steps between checks whether a path is at rest; cycles of 1, 2, 3, 4, 6 and 12 steps count as rest."""
@@ -51,7 +47,7 @@ LOWEST = i32(-UNIT)
 BYTE, UP_Z, UP_Y, UP_X, DOWN = i32(255), i32(24), i32(16), i32(8), i32(24)
 
 
-@njit(nogil=True, cache=True)
+@compiled
 def _pack(maps, start, shape, words):  # type: ignore[no-untyped-def]
     """Fill the words of the box of ``maps`` at ``start``: flow z, y, x in the low bytes, -128 counted as -127."""
     words[0] = 0
@@ -67,7 +63,7 @@ def _pack(maps, start, shape, words):  # type: ignore[no-untyped-def]
             to += shape[2]
 
 
-@njit(nogil=True, cache=True)
+@compiled
 def _advance(words, paths, last, reach, strides):  # type: ignore[no-untyped-def]
     """One step of the first ``last`` paths: add the flow, stay in the volume, find the nearest voxel's word."""
     for i in range(last):
@@ -89,7 +85,7 @@ def _advance(words, paths, last, reach, strides):  # type: ignore[no-untyped-def
         paths[AT + i] = i32(at) if inside else i32(0)
 
 
-@njit(nogil=True, cache=True)
+@compiled
 def _remember(paths, last):  # type: ignore[no-untyped-def]
     """Keep the positions of paths that still move; a pause begins."""
     for i in range(last):
@@ -100,7 +96,7 @@ def _remember(paths, last):  # type: ignore[no-untyped-def]
         paths[AT_BEFORE + i] = paths[AT_BEFORE + i] if done else paths[AT + i]
 
 
-@njit(nogil=True, cache=True)
+@compiled
 def _rest(paths, last):  # type: ignore[no-untyped-def]
     """Mark paths at rest or beyond ``reach``; return how many still move. A pause ends."""
     moving = i32(0)
@@ -114,7 +110,7 @@ def _rest(paths, last):  # type: ignore[no-untyped-def]
     return moving
 
 
-@njit(nogil=True, cache=True)
+@compiled
 def _set_aside(paths, home, last):  # type: ignore[no-untyped-def]
     """Move the paths that are done behind those that move on; return how many move on."""
     for i in range(last - 1, -1, -1):
@@ -126,7 +122,7 @@ def _set_aside(paths, home, last):  # type: ignore[no-untyped-def]
     return last
 
 
-@njit(nogil=True, cache=True)
+@compiled
 def _go_back(paths, last):  # type: ignore[no-untyped-def]
     """Put paths that are done back to where their last pause began."""
     for i in range(last):
@@ -137,14 +133,14 @@ def _go_back(paths, last):  # type: ignore[no-untyped-def]
         paths[AT + i] = paths[AT_BEFORE + i] if done else paths[AT + i]
 
 
-@njit(nogil=True, cache=True, inline="always")
+@inlined
 def _place(paths, i):  # type: ignore[no-untyped-def]
     """Position of a path as one integer that is ordered as in raster order; -1 beyond ``reach``."""
     z, y, x = np.int64(paths[POSITION + i]), np.int64(paths[POSITION + Y + i]), np.int64(paths[POSITION + X + i])
     return (z << 30) | (y << 15) | x if paths[AT + i] else -1
 
 
-@njit(nogil=True, cache=True)
+@compiled
 def _lower(paths, lowest, last):  # type: ignore[no-untyped-def]
     """Keep the lowest place of paths that are done."""
     for i in range(last):
@@ -152,7 +148,7 @@ def _lower(paths, lowest, last):  # type: ignore[no-untyped-def]
         lowest[i] = here if paths[DONE + i] and here < lowest[i] else lowest[i]
 
 
-@njit(nogil=True, cache=True)
+@compiled
 def _write(home, lowest, last, offsets):  # type: ignore[no-untyped-def]
     """Nearest voxel minus start voxel, where the path stayed within ``reach``."""
     for i in range(last):
@@ -162,7 +158,7 @@ def _write(home, lowest, last, offsets):  # type: ignore[no-untyped-def]
             offsets[2, home[i]] = (lowest[i] & 0x7FFF) // UNIT - MIDDLE
 
 
-@njit(nogil=True, cache=True)
+@compiled
 def _follow(words, paths, home, lowest, count, steps, reach, strides, offsets):  # type: ignore[no-untyped-def]
     """Follow ``count`` paths to their ends. Those that are done move along until half of them are."""
     active = moving = count
@@ -185,7 +181,7 @@ def _follow(words, paths, home, lowest, count, steps, reach, strides, offsets): 
     _write(home, lowest, count, offsets)
 
 
-@njit(nogil=True, cache=True)
+@compiled
 def follow_tile(  # type: ignore[no-untyped-def]
     maps, start, shape, first, stop, origin, low, high, threshold, steps, reach, words, offsets
 ):

@@ -19,7 +19,8 @@ from torch import Tensor
 
 from bigcp3d.pure.boxes import Box, Vec3
 from bigcp3d.pure.track.tracking import check_reach
-from bigcp3d.pure.track.tracking_numba import BIAS, FAR, MIDDLE, MULTIPLY, PAUSE, SHIFT, STILL, UNASSIGNED, UNIT
+from bigcp3d.pure.track.tracking_numba import BIAS, FAR, MIDDLE, MULTIPLY, PAUSE, SHIFT, STILL
+from bigcp3d.pure.track.units import UNASSIGNED, UNIT
 
 PATHS = 2**20
 """Paths that move together: enough to fill a GPU, few enough to bound its memory."""

@@ -7,6 +7,7 @@ import itertools
 import logging
 from collections.abc import Iterator
 from contextlib import contextmanager
+from pathlib import Path
 from typing import Any
 
 import dask
@@ -14,6 +15,7 @@ from distributed import Client, Security
 
 from bigcp3d.errors import InputError
 from bigcp3d.schedule.clusters.config import QueueConfig, SshConfig
+from bigcp3d.schedule.clusters.dask_lines import dask_lines_to, log_handler
 from bigcp3d.schedule.clusters.requested_machines import Machines
 from bigcp3d.schedule.clusters.this_machine import WORKER_ENVIRONMENT, visible_gpus
 from bigcp3d.schedule.clusters.tls import as_dask_settings, load_security
@@ -28,18 +30,20 @@ PATIENCE = "1 day"
 
 
 @contextmanager
-def connect(machines: Machines, *, gpu_threads: int = 0) -> Iterator[Client]:
+def connect(machines: Machines, *, gpu_threads: int = 0, logs: Path | None = None) -> Iterator[Client]:
     """A client of the given scheduler, or of a cluster that is started now; raises an `InputError` if that fails.
 
-    ``gpu_threads`` tasks share a GPU of this machine; 0 if no task uses a GPU.
+    ``gpu_threads`` tasks share a GPU of this machine; 0 if no task uses a GPU. What Dask says in this process, and in
+    workers of this machine, goes into the folder ``logs``, or nowhere if that is None.
     """
     security = load_security(machines.tls)
     with contextlib.ExitStack() as stack:
+        stack.enter_context(dask_lines_to(log_handler(logs)))
         if machines.scheduler is not None:
             yield stack.enter_context(_client_of(machines.scheduler, security))
             return
         stack.enter_context(dask.config.set(dask_settings(machines, security)))
-        cluster = stack.enter_context(_start(machines, gpu_threads, security))
+        cluster = stack.enter_context(_start(machines, gpu_threads, security, logs))
         client = stack.enter_context(Client(cluster, security=security, set_as_default=False))
         _wait_for_one(client, machines.cluster)
         yield client
@@ -56,7 +60,7 @@ def dask_settings(machines: Machines, security: Security | None) -> dict[str, An
     return settings
 
 
-def _start(machines: Machines, gpu_threads: int, security: Security | None) -> Any:
+def _start(machines: Machines, gpu_threads: int, security: Security | None, logs: Path | None) -> Any:
     """Start the cluster. Only the package of its kind is imported."""
     config = machines.config
     if isinstance(config, QueueConfig):
@@ -71,7 +75,7 @@ def _start(machines: Machines, gpu_threads: int, security: Security | None) -> A
 
     gpus = visible_gpus() if gpu_threads else []
     try:
-        return LocalWorkers(machines.size, machines.limit_bytes, gpus, gpu_threads, security)
+        return LocalWorkers(machines.size, machines.limit_bytes, gpus, gpu_threads, security, logs)
     except RuntimeError as error:  # each worker runs the user's script, which would start another run
         raise InputError(
             f"no worker process started ({error}); a script that calls bigcp3d needs the line "

@@ -16,10 +16,12 @@ import logging
 import socket
 import warnings
 from collections.abc import Sequence
+from pathlib import Path
 from typing import Any
 
 from distributed import Nanny, Scheduler, Security, SpecCluster
 
+from bigcp3d.schedule.clusters.dask_lines import QuietWorker, without_ctrl_c
 from bigcp3d.schedule.clusters.requested_machines import Size
 from bigcp3d.schedule.clusters.restart_ended_jobs import AdaptiveWithRestarts
 
@@ -30,19 +32,31 @@ class LocalWorkers(SpecCluster):
     """Worker processes of this machine, each with ``memory_limit`` bytes.
 
     Each of ``gpus`` (by its name in ``CUDA_VISIBLE_DEVICES``) goes to a worker that runs ``gpu_threads`` tasks at once.
+    What Dask says in the workers goes into the folder ``logs``.
     """
 
     def __init__(
-        self, size: Size, memory_limit: int, gpus: Sequence[str], gpu_threads: int, security: Security | None
+        self,
+        size: Size,
+        memory_limit: int,
+        gpus: Sequence[str],
+        gpu_threads: int,
+        security: Security | None,
+        logs: Path | None = None,
     ) -> None:
         self.gpus, self.gpu_threads = tuple(gpus), gpu_threads
         shared = {"host": LOOPBACK, "protocol": "tls://" if security else "tcp://", "security": security}
-        self.common = {**shared, "memory_limit": memory_limit, "silence_logs": logging.WARNING}
+        self.common = {
+            **shared,
+            "memory_limit": memory_limit,
+            "silence_logs": logging.WARNING,
+            "plugins": (QuietWorker(logs),),
+        }
         dashboard = {"dashboard": True, "dashboard_address": f"{LOOPBACK}:{_dashboard_port()}"}
         self.worker_spec: dict[Any, Any] = {}
         for number in range(size.least):
             self.worker_spec[number] = self._next_spec()
-        with warnings.catch_warnings():  # another run may take the port after our check
+        with without_ctrl_c(), warnings.catch_warnings():  # another run may take the port after our check
             warnings.filterwarnings("ignore", message="Port 8787 is already in use")
             super().__init__(  # type: ignore[no-untyped-call]
                 scheduler={"cls": Scheduler, "options": {**shared, "port": 0, **dashboard}},

@@ -2,9 +2,16 @@
 
 from __future__ import annotations
 
+import ctypes
 import importlib.util
 import os
+import platform
+import re
 import shutil
+import sys
+import time as clock
+from contextlib import suppress
+from pathlib import Path
 
 from bigcp3d.errors import InputError
 
@@ -36,10 +43,62 @@ def memory_per_worker(workers: int) -> int:
 
 
 def device_here() -> str:
-    """Kind of device on which this machine predicts: "cuda" or "cpu"."""
+    """Kind of device on which this machine predicts: "cuda" or "cpu". Imports torch only if there may be a GPU."""
+    if "torch" not in sys.modules and sys.platform == "linux" and not _has_gpu_driver():
+        return "cpu"
     import torch
 
     return "cuda" if torch.cuda.is_available() else "cpu"
+
+
+def _has_gpu_driver() -> bool:
+    """Whether Linux has the driver of a GPU that torch can use: of NVIDIA, or of AMD."""
+    with suppress(OSError):
+        ctypes.CDLL("libcuda.so.1")
+        return True
+    return Path("/dev/kfd").exists()
+
+
+def precision_here() -> str:
+    """The precision in which this machine predicts fast, as `fast_precision` of the network says.
+
+    Importing torch takes seconds, so it is only asked if it is loaded, or if nothing else can tell.
+    """
+    if "torch" not in sys.modules and device_here() == "cpu" and (known := _has_bfloat16()) is not None:
+        return "bfloat16" if known else "float32"
+    from bigcp3d.pure.predict.run_network import fast_precision
+
+    return fast_precision(device_here())
+
+
+def _has_bfloat16() -> bool | None:
+    """Whether the processor has instructions for bfloat16, as Linux says; None if it cannot tell."""
+    if platform.machine() not in ("x86_64", "AMD64"):
+        return False
+    try:
+        flags = re.search(r"^flags\s*:(.*)$", Path("/proc/cpuinfo").read_text(), re.MULTILINE)
+    except OSError:
+        return None
+    if flags is None:
+        return None
+    if not {"avx512_bf16", "amx_tile"}.isdisjoint(flags[1].split()):
+        return True
+    release = re.match(r"(\d+)\.(\d+)", platform.release())
+    knows_both = release is not None and (int(release[1]), int(release[2])) >= (5, 13)  # older kernels list neither
+    return False if knows_both else None
+
+
+def operations_per_second() -> float:
+    """Floating point operations of one core in a second, in products of float32 matrices. Takes 20 milliseconds."""
+    import numpy as np
+
+    number, side, best = 64, 64, float("inf")  # larger matrices are shared by threads, which wait for each other
+    matrices = np.full((number, side, side), 0.5, np.float32)
+    for _ in range(8):
+        start = clock.thread_time()
+        matrices @ matrices
+        best = min(best, clock.thread_time() - start)
+    return 2 * number * side**3 / max(best, 1e-6)
 
 
 def visible_gpus() -> list[str]:

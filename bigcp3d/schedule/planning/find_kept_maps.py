@@ -44,7 +44,7 @@ def reuse_kept(plan: Plan, request: Request) -> Plan:
         return plan
     device = device_here() if request.scheduler is None else None
     fitting, others = [], []
-    for folder in _candidates(plan):
+    for folder in kept_folders(plan):
         if differing := _why_not(plan, folder, device):
             others.append(f"{folder}: {'; '.join(differing)}")
         else:
@@ -74,7 +74,7 @@ def _why_not(plan: Plan, folder: Path, device: str | None) -> list[str]:
     )
 
 
-def _candidates(plan: Plan) -> Iterator[Path]:
+def kept_folders(plan: Plan) -> Iterator[Path]:
     """Folders with kept maps: first this run's own, then others by name."""
     own = Path(plan.storage.work_dir)
     homes = {own.parent, default_work_dir(plan.source.image.path, "cells").parent}

@@ -13,14 +13,15 @@ from bigcp3d.edge.models.model_families import model_hash
 from bigcp3d.edge.stores.places import is_address, place, refuse_address
 from bigcp3d.errors import InputError
 from bigcp3d.pure.boxes import Vec3, vec3
-from bigcp3d.pure.group.objects import Filters
+from bigcp3d.pure.group.filters import Filters
 from bigcp3d.pure.memory import format_bytes
 from bigcp3d.pure.predict.patches import choose_patch
 from bigcp3d.pure.track.radius import closing_radius, path_reach, path_steps, smallest_volume
-from bigcp3d.pure.track.tracking import MAX_REACH
-from bigcp3d.schedule.clusters.this_machine import device_here
+from bigcp3d.pure.track.units import MAX_REACH
+from bigcp3d.schedule.clusters.this_machine import precision_here
 from bigcp3d.schedule.planning.asked import what_was_asked
 from bigcp3d.schedule.planning.channels import choose_channels
+from bigcp3d.schedule.planning.choose_executor import choose_executor, plan_running
 from bigcp3d.schedule.planning.find_kept_maps import default_work_dir, reuse_kept
 from bigcp3d.schedule.planning.grids import Grids, choose_grids
 from bigcp3d.schedule.planning.region import find_region, find_times, open_mask
@@ -85,10 +86,11 @@ def make_plan(request: Request, guess: Guess | None = None) -> Plan:
         guess=guess,
         version=__version__,
     )
+    request = choose_executor(plan, request)
     if request.block is None:
         plan = _choose_block(plan, request, image, grids)
     _refuse_partial(plan)
-    return reuse_kept(plan, request)
+    return plan_running(reuse_kept(plan, request), request)
 
 
 def _given_maps(request: Request, shape: Vec3, times: int) -> tuple[Given, float | None]:
@@ -188,11 +190,7 @@ def _refuse_partial(plan: Plan) -> None:
 def choose_precision(request: Request, card: ModelCard) -> str:
     """The requested precision, else that of the model's card, else bfloat16 if this machine is fast in it."""
     precision = card.precision if request.precision == "auto" else request.precision
-    if precision != "auto":
-        return precision
-    from bigcp3d.pure.predict.run_network import fast_precision  # imports torch, which takes seconds
-
-    return fast_precision(device_here())
+    return precision_here() if precision == "auto" else precision
 
 
 def check_memory(plan: Plan, limit_bytes: int, threads: int = 1) -> None:

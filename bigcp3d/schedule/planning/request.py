@@ -139,10 +139,11 @@ class Request:
     work_dir: Annotated[str | Path | None, Option(MACHINE, "DIR", asked=False)] = None
     """Folder for intermediate arrays and finished blocks, on a file system that all workers share. Default:
     IN.bigcp3d/NAME beside the store; for s3:// targets BUCKET-IN.bigcp3d/NAME in the current directory."""
-    executor: Annotated[Literal["dask", "serial"], Option(MACHINE, flag="--serial", switch="serial", asked=False)] = (
-        "dask"
-    )
-    """Run in one process without Dask. This is the reference: Dask gives the same labels."""
+    executor: Annotated[
+        Literal["auto", "serial", "dask"], Option(MACHINE, flag="--serial", switch="serial", asked=False)
+    ] = "auto"
+    """Run in one process without Dask. This is the reference: Dask gives the same labels. Default: a volume of up to 16
+    million working voxels runs in one process, unless --workers, --cluster or --scheduler is given; others on Dask."""
     on_error: Annotated[Literal["fail", "skip"], Option(RUN, asked=False)] = "fail"
     """What to do if a chunk of the input cannot be read. fail: its block fails, and blocks that do not need it are
     finished. skip: the chunk becomes background (label 0) and is listed."""
@@ -187,6 +188,11 @@ class Request:
     def has_diameter(self) -> bool:
         """Whether a diameter, or the image as it is, was asked for."""
         return self.diameter_um is not None or self.diameter_vox is not None
+
+    @property
+    def asks_for_workers(self) -> bool:
+        """Whether the user said something that only worker processes can do."""
+        return bool(self.scheduler or self.workers or self.tls or self.cluster_config) or self.cluster != "local"
 
     @cached_property
     def machines(self) -> Machines:

@@ -18,7 +18,7 @@ from typing import Any
 from distributed import CancelledError, Client, Future, KilledWorker, Worker, WorkerPlugin, as_completed, get_worker
 from distributed.comm.core import CommClosedError
 
-from bigcp3d.errors import BlockError
+from bigcp3d.errors import BlockError, FullDiskError, InputError
 from bigcp3d.schedule.running.serial import Done, Failed, Failures
 from bigcp3d.schedule.running.tasks import Key, Task
 from bigcp3d.work.passes.passes import Counts, perform
@@ -26,6 +26,17 @@ from bigcp3d.work.plan.plan import Plan
 from bigcp3d.work.run.run import Run
 
 RETRIES = 2
+"""How often Dask tries a task again that raised an error, on any worker."""
+
+Final = InputError | FullDiskError
+"""Errors that every further try would raise again. A task sends them back as its answer, so that Dask does not try."""
+
+Answer = Counts | Final
+"""What a task sends back."""
+
+
+NOT_DONE = ("error", "cancelled")
+"""States of a future without an answer."""
 
 
 class RunPlugin(WorkerPlugin):
@@ -48,11 +59,17 @@ class RunPlugin(WorkerPlugin):
         self.run.log.close()
 
 
-def perform_on_worker(plugin: str, key: Key, needs: list[Counts]) -> Counts:
-    """Run one task on this worker. ``needs`` only makes Dask wait for the tasks before it."""
+def perform_on_worker(plugin: str, key: Key, needs: list[Answer]) -> Answer:
+    """Run one task on this worker, unless one of its ``needs`` has failed; then its error is the answer."""
+    for answer in needs:
+        if isinstance(answer, Final):
+            return answer
     name, time, index = key
     held: Any = get_worker().plugins[plugin]
-    return perform(held.run, name, time, index)  # type: ignore[arg-type]
+    try:
+        return perform(held.run, name, time, index)  # type: ignore[arg-type]
+    except (InputError, FullDiskError) as error:
+        return error
 
 
 def key_of(task: Task, run_id: str) -> str:
@@ -95,7 +112,7 @@ def execute_on_dask(
     Tasks are submitted pass by pass and results are fetched in batches, so that one message serves many tasks.
     """
     run_id = plugin.rpartition("-")[2]
-    futures: dict[Key, Future[Counts]] = {}
+    futures: dict[Key, Future[Answer]] = {}
     by_key: dict[str, Task] = {}
     for batch in _by_pass(tasks):
         keys = [key_of(task, run_id) for task in batch]
@@ -113,27 +130,21 @@ def execute_on_dask(
         futures |= zip((task.key for task in batch), submitted, strict=True)
     failed: Failures = {}
     for finished in _batches(client, list(futures.values())):
-        bad = {future.key: future for future in finished if future.status in ("error", "cancelled")}
-        good = [future for future in finished if future.key not in bad]
-        results = _gather(client, good, errors="skip")  # waits for tasks whose worker was lost meanwhile
-        if len(results) < len(good):  # some ran again and failed
-            bad |= {future.key: future for future in good if future.status in ("error", "cancelled")}
-            good = [future for future in good if future.key not in bad]
-            results = _gather(client, good)
-        for future, counts in zip(good, results, strict=True):
-            on_done(by_key[future.key], counts)
-        if bad:
-            _refuse_lost_scheduler(client)
-        for key, future in bad.items():
-            task = by_key[key]
-            failed[task.key] = _explain(future.exception()) or RuntimeError(f"task {key} was {future.status}")
-            if all(futures[need].status not in ("error", "cancelled") for need in task.needs):
-                on_failed(task, failed[task.key])
-    needs = {task.key: task.needs for task in by_key.values()}
-    return {key: error for key, error in failed.items() if failed.keys().isdisjoint(needs[key])}
+        errors: dict[str, BaseException] = {}
+        for key, answer in _fetch(client, finished):
+            if isinstance(answer, BaseException):
+                errors[key] = answer
+            else:
+                on_done(by_key[key], answer)
+        failed |= {by_key[key].key: error for key, error in errors.items()}
+        for key, error in errors.items():
+            if not any(need in failed or futures[need].status in NOT_DONE for need in by_key[key].needs):
+                on_failed(by_key[key], error)
+    waited = {task.key: task.needs for task in by_key.values()}
+    return {key: error for key, error in failed.items() if failed.keys().isdisjoint(waited[key])}
 
 
-def _batches(client: Client, futures: list[Future[Counts]]) -> Iterator[list[Any]]:
+def _batches(client: Client, futures: list[Future[Answer]]) -> Iterator[list[Any]]:
     """Futures as they finish. Dask would wait for ever if its scheduler is lost, so a thread watches for that."""
     waiting, over = as_completed(futures, loop=client.loop), threading.Event()
 
@@ -154,7 +165,23 @@ def _batches(client: Client, futures: list[Future[Counts]]) -> Iterator[list[Any
         watcher.join()
 
 
-def _gather(client: Client, futures: list[Future[Counts]], errors: str = "raise") -> list[Counts]:
+def _fetch(client: Client, finished: list[Future[Answer]]) -> Iterator[tuple[str, Answer | BaseException]]:
+    """The answer, or the error, of each task that has finished, by its key."""
+    bad: dict[Any, Future[Answer]] = {future.key: future for future in finished if future.status in NOT_DONE}
+    good = [future for future in finished if future.key not in bad]
+    answers = _gather(client, good, errors="skip")  # waits for tasks whose worker was lost meanwhile
+    if len(answers) < len(good):  # some ran again and failed
+        bad |= {future.key: future for future in good if future.status in NOT_DONE}
+        good = [future for future in good if future.key not in bad]
+        answers = _gather(client, good)
+    yield from zip((future.key for future in good), answers, strict=True)
+    if bad:
+        _refuse_lost_scheduler(client)
+    for key, future in bad.items():
+        yield key, _explain(future.exception()) or RuntimeError(f"task {key} was {future.status}")
+
+
+def _gather(client: Client, futures: list[Future[Answer]], errors: str = "raise") -> list[Answer]:
     try:
         return list(client.gather(futures, errors=errors))
     except (CommClosedError, CancelledError):

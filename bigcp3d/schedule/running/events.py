@@ -1,9 +1,9 @@
 """Events that a run sends to its observer (``on_event``), and the summary at its end.
 
 They arrive one at a time, in the process that called `segment`: ``EstimateStarted`` and ``Estimated`` if the user left
-the diameter or the model open, ``RunPlanned``, on Dask ``ClusterReady``, then for each pass ``PassStarted`` and its
-``BlockDone`` or ``BlockFailed``, then ``LabelsReady`` and ``RunFinished``. ``Warned`` and ``Noted`` may come at any
-time. On Dask the passes overlap. No label depends on an observer.
+the diameter or the model open, ``RunPlanned``, on Dask ``ClusterReady``, for longer runs ``TimeExpected``, then for
+each pass ``PassStarted`` and its ``BlockDone`` or ``BlockFailed``, then ``LabelsReady`` and ``RunFinished``. ``Warned``
+and ``Noted`` may come at any time. On Dask the passes overlap. No label depends on an observer.
 """
 
 from __future__ import annotations
@@ -49,6 +49,20 @@ class ClusterReady(Event):
 
     dashboard: str
     workers: int
+
+
+@dataclass(frozen=True)
+class TimeExpected(Event):
+    """How long the run will take, from a patch that was measured as it began. Short and resumed runs measure none.
+
+    ``seconds`` is the wall time; ``passes`` are the seconds of one worker for each pass. A patch takes
+    ``patch_seconds``, and there are ``patches``.
+    """
+
+    seconds: float
+    passes: dict[str, float]
+    patch_seconds: float
+    patches: int
 
 
 @dataclass(frozen=True)

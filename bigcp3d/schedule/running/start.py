@@ -14,15 +14,15 @@ from pathlib import Path
 
 from bigcp3d.edge.image.metadata import own_part
 from bigcp3d.edge.image.open_node import open_node
-from bigcp3d.edge.labels.check_target import check_space, check_target
+from bigcp3d.edge.labels.check_target import check_target
 from bigcp3d.edge.stores.check_writable import check_folder
 from bigcp3d.edge.stores.places import is_address, place, same_place
 from bigcp3d.edge.stores.remote import Remote
 from bigcp3d.edge.workdir.lock_file import LOCK
 from bigcp3d.edge.workdir.records import read_record, write_record
 from bigcp3d.errors import InputError, TargetError
+from bigcp3d.schedule.running.disk_space import check_space, warn_of_space
 from bigcp3d.schedule.running.events import Summary
-from bigcp3d.work.plan.memory_and_disk import disk_bytes
 from bigcp3d.work.plan.plan import PLAN_FILE, Plan, read_plan
 from bigcp3d.work.run.kept_maps import read_kept, write_kept
 from bigcp3d.work.run.task_costs import TaskSpent
@@ -77,12 +77,16 @@ def check_start(plan: Plan, *, overwrite: bool) -> bool:
     if resumed := state is State.RESUMABLE:
         _refuse_what_was_given_up(plan)
         _refuse_labels_of_others(plan)
-    least_bytes = sum(disk_bytes(plan).values()) // 10  # what is written even if it compresses well
     began = resumed and WorkDir.of(plan).read_once("creating") is not None
-    check_target(plan.output.target, overwrite=overwrite or began, need_bytes=least_bytes)
-    if is_address(plan.output.target.group):
-        check_space(root, least_bytes)
+    check_target(plan.output.target, overwrite=overwrite or began)
+    check_space(plan, resumed=resumed)
     return resumed
+
+
+def warn_of_disks(plan: Plan) -> list[str]:
+    """A warning for each disk that the run of this plan may fill, from where it stands now."""
+    state = find_state(plan)
+    return [] if state is State.ENDED else list(warn_of_space(plan, resumed=state is State.RESUMABLE))
 
 
 def _refusal(plan: Plan, state: State) -> TargetError:

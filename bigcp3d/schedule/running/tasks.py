@@ -17,7 +17,7 @@ from dataclasses import dataclass
 from heapq import heappop, heappush
 
 from bigcp3d.pure.boxes import Vec3
-from bigcp3d.pure.label.pooling import pool_read_box
+from bigcp3d.pure.label.pooling_box import pool_read_box
 from bigcp3d.work.plan.plan import Plan
 from bigcp3d.work.plan.task_inputs import Inputs
 from bigcp3d.work.run.work_dir import ONCE

@@ -27,7 +27,6 @@ CLEARLY = 1.5
 class Fit:
     """How well the cells of a trial fit the model that found them."""
 
-    diameter: float
     cells: int
     flow_error: float
     fill: float
@@ -40,12 +39,12 @@ class Fit:
         if not len(cells):
             return cls.nothing()
         foreground = float(np.average(cells.foreground, weights=cells.volume))
-        return cls(trial.median, len(cells), trial.flow_error, float(np.median(cells.fill)), foreground)
+        return cls(len(cells), trial.flow_error, float(np.median(cells.fill)), foreground)
 
     @classmethod
     def nothing(cls) -> Fit:
         """Of no cells."""
-        return cls(0.0, 0, math.inf, 0.0, 0.0)
+        return cls(0, math.inf, 0.0, 0.0)
 
     @property
     def is_plausible(self) -> bool:
@@ -65,5 +64,6 @@ class Fit:
 def choose_model(fits: Mapping[str, Fit]) -> str | None:
     """The name of the model that fits; None if none is plausible or two fit about equally well."""
     first, *others = sorted(fits, key=lambda name: (not fits[name].is_plausible, fits[name].flow_error))
-    clear = all(fits[name].flow_error >= CLEARLY * fits[first].flow_error for name in others)
+    rivals = [fits[name] for name in others if fits[name].cells >= FEW_CELLS]
+    clear = all(rival.flow_error >= CLEARLY * fits[first].flow_error for rival in rivals)
     return first if fits[first].is_plausible and clear else None

@@ -12,11 +12,12 @@ from numpy.typing import NDArray
 
 from bigcp3d.edge.models.model_card import ModelCard
 from bigcp3d.pure.boxes import Box, vec3
-from bigcp3d.pure.group.objects import Filters, ellipsoid_fill, flow_errors, keep_objects, mean_foreground
+from bigcp3d.pure.group.filters import Filters
+from bigcp3d.pure.group.objects import ellipsoid_fill, flow_errors, keep_objects, mean_foreground
 from bigcp3d.pure.in_memory import Limits, find_objects
 from bigcp3d.pure.predict.patches import PatchGrid, choose_patch
 from bigcp3d.pure.track.radius import closing_radius, path_reach, path_steps, smallest_volume
-from bigcp3d.pure.track.tracking_numba import UNIT
+from bigcp3d.pure.track.units import UNIT
 
 if TYPE_CHECKING:
     from torch import nn
@@ -65,7 +66,9 @@ def find_cells(image: NDArray[np.float32], network: nn.Module, card: ModelCard) 
 
     The model's defaults decide which objects are cells.
     """
-    from bigcp3d.pure.predict.run_network import sum_patches  # imports torch
+    from bigcp3d.pure.predict.run_network import fix_arithmetic, sum_patches  # imports torch
+
+    fix_arithmetic()  # in the thread that computes this crop
 
     shape, radius = vec3(image.shape[1:]), card.diameter_vox / 2
     box = Box.of_shape(shape)

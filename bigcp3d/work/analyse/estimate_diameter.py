@@ -30,12 +30,12 @@ from bigcp3d.errors import InputError
 from bigcp3d.pure.boxes import Box, Vec3, vec3
 from bigcp3d.pure.grid import Factors, resample, working_shape
 from bigcp3d.pure.predict.normalise import estimate_range, normalise_intensity, sample_boxes
-from bigcp3d.work.analyse.crop_cells import CropCells
+from bigcp3d.work.analyse.crop_cells import FEW_CELLS, CropCells
 
 CROP: Vec3 = (48, 80, 80)
 """Working voxels of a crop, where the volume has as many."""
 
-CENTRES = ((0.5, 0.5, 0.5), (0.3, 0.3, 0.7), (0.7, 0.7, 0.3))
+CENTRES = ((0.5, 0.5, 0.5), (0.3, 0.3, 0.7), (0.7, 0.3, 0.3))
 """Centres of the crops, as shares of the volume's sides."""
 
 STEP = 2**0.5
@@ -53,7 +53,10 @@ DOUBTFUL_VOX = 6.0
 LARGEST_FACTOR = 4.0
 """Voxels of the coarsest level per working voxel, at the first diameter."""
 
-AS_WELL = 1.15
+CUT_CELLS = 1.5
+"""A flow error counts as if it were so many times as large where cells are cut: pieces look smaller than the cells."""
+
+AS_WELL = 1.1
 """Flow errors up to so many times the least one are about as good."""
 
 SMALLEST_VOX = 4.0
@@ -62,7 +65,7 @@ SMALLEST_VOX = 4.0
 DISAGREE = 1.25
 """Medians that differ by a larger ratio are a doubt."""
 
-SOUND_ERROR = 0.5
+SOUND_ERROR = 0.45
 """Flow errors above this are a doubt. Right models have 0.1 to 0.4, wrong ones 0.4 to 1.3."""
 
 AT_ONCE = 2
@@ -96,6 +99,11 @@ class DiameterTrial:
     def median(self) -> float:
         """Median of the found diameters; 0 where nothing was found."""
         return float(np.median(self.found)) if len(self.found) else 0.0
+
+    @property
+    def is_cut(self) -> bool:
+        """Whether borders cut nearly all cells, so that pieces count as well."""
+        return sum(int(crop.whole.sum()) for crop in self.crops) < FEW_CELLS
 
     @property
     def flow_error(self) -> float:
@@ -188,9 +196,10 @@ def _best(trials: list[DiameterTrial]) -> DiameterTrial:
 
 
 def _misfit(trial: DiameterTrial) -> float:
-    """The flow error, raised where there are few cells; infinite where there are none."""
-    number = len(trial.found)
-    return trial.flow_error * (1 + PRIOR_CELLS / number) if number else math.inf
+    """The flow error, raised where cells are few or cut; infinite where there are none."""
+    number = sum(map(len, trial.crops))
+    raised = (1 + PRIOR_CELLS / number) * (CUT_CELLS if trial.is_cut else 1) if number else 1
+    return trial.flow_error * raised
 
 
 class NoCellsError(InputError):
@@ -214,8 +223,8 @@ def _doubts(sample: Sample, best: DiameterTrial) -> Iterator[str]:
         yield f"cells of parts of the volume differ ({', '.join(f'{median:.3g}' for median in medians)})"
     if best.flow_error > SOUND_ERROR:
         yield f"the predicted flow hardly fits the cells (error {best.flow_error:.2f}, of up to {SOUND_ERROR:g})"
-    if not best.cells.whole.any():
-        yield "the border of a crop cuts every cell"
+    if best.is_cut:
+        yield "the borders of the crops cut nearly all cells"
     if (voxels := best.median / min(sample.scale)) < DOUBTFUL_VOX:
         yield f"pieces of {voxels:.2g} voxels may be noise"
 
@@ -275,7 +284,7 @@ class Sample:
         level = nearest_level(self.image, image_factors)
         ratio = level_ratio(self.image, level)
         factors: Factors = tuple(f / r for f, r in zip(image_factors, ratio, strict=True))  # type: ignore[assignment]
-        boxes = dict.fromkeys(_crop(self.image.levels[level].shape, factors, centre) for centre in CENTRES)
+        boxes = dict.fromkeys(crop_box(self.image.levels[level].shape, factors, centre) for centre in CENTRES)
         return [self._read(level, box, factors) for box in boxes]
 
     def _read(self, level: int, box: Box, factors: Factors) -> NDArray[np.float32]:
@@ -287,7 +296,7 @@ class Sample:
         return np.stack(layers)
 
 
-def _crop(shape: Vec3, factors: Factors, centre: tuple[float, float, float]) -> Box:
+def crop_box(shape: Vec3, factors: Factors, centre: tuple[float, float, float]) -> Box:
     """A box of a level that makes a crop of `CROP` working voxels, or of all that there is on an axis.
 
     An axis has as many places for crops as fit side by side; ``centre`` chooses one of them.

@@ -22,9 +22,17 @@ from bigcp3d.pure.boxes import BlockGrid, Vec3
 from bigcp3d.pure.score.bounding_boxes import CellBoxes, cross_seams, find_boxes, look_up_boxes, merge_boxes
 from bigcp3d.pure.score.matching import group_by_true_cell, number_cells
 from bigcp3d.pure.score.metrics import CellScores, Number, Scores, list_cells, score_groups
-from bigcp3d.pure.score.overlaps import Overlaps, count_overlaps, ignore_small_cells, merge_gradually, merge_overlaps
+from bigcp3d.pure.score.overlaps import (
+    Overlaps,
+    count_overlaps,
+    count_unknown,
+    ignore_cells,
+    merge_gradually,
+    merge_overlaps,
+)
 from bigcp3d.work.analyse.blocks_read import BlocksRead
 from bigcp3d.work.analyse.evaluate_settings import EvaluateSettings
+from bigcp3d.work.analyse.measure import warn_of_unknown
 
 BLOCK: Vec3 = (64, 256, 256)
 """Voxels that are compared at a time."""
@@ -110,6 +118,7 @@ class _Table:
     """Overlaps and bounding boxes of the cells of a time point, or of a part of it."""
 
     overlaps: Overlaps
+    unknown: Overlaps  # of found cells and voxels that were not annotated
     true: CellBoxes
     found: CellBoxes
 
@@ -121,6 +130,7 @@ class _Table:
         """The sum of some tables."""
         return cls(
             merge_overlaps([table.overlaps for table in tables]),
+            merge_overlaps([table.unknown for table in tables]),
             merge_boxes([table.true for table in tables]),
             merge_boxes([table.found for table in tables]),
         )
@@ -171,12 +181,14 @@ def evaluate(
         for index in grid:
             box = grid.core(index)
             p, t = (read_box(info, 0, box, time=time) for info in (found, true))
-            yield _Table(count_overlaps(p, t), find_boxes(t, box.start), find_boxes(p, box.start))
+            boxes = (find_boxes(ids, box.start) for ids in (t, p))
+            yield _Table(count_overlaps(p, t), count_unknown(p, t), *boxes)
             done += 1
             if on_event is not None:
                 on_event(BlocksRead(done, len(grid) * true.times))
 
     tables = [merge_gradually(read(time), _Table.merged) for time in range(true.times)]
+    warn_of_unknown(true.path, sum(int(table.unknown.count.sum()) for table in tables))
     return _score(tables, settings.min_cell_vox, settings.blocks)
 
 
@@ -199,7 +211,7 @@ def check_alike(found: ImageInfo, true: ImageInfo) -> None:
 
 def _score(times: list[_Table], min_cell_vox: int, blocks: tuple[float, float, float] | None) -> Evaluation:
     """All numbers from the tables of all time points."""
-    table = number_cells([ignore_small_cells(time.overlaps, min_cell_vox) for time in times])
+    table = number_cells([ignore_cells(time.overlaps, min_cell_vox, time.unknown) for time in times])
     start, stop = look_up_boxes(table.true_ids[1:], table.true_time[1:], [time.true for time in times])
     cells = list_cells(table)
     if blocks is None:

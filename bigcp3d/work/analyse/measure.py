@@ -25,7 +25,7 @@ from bigcp3d.pure.cells.cell_sums import CellSums, merge_cell_sums, sum_cells
 from bigcp3d.pure.cells.cell_table import Channel, Columns, tabulate_cells
 from bigcp3d.pure.group.objects import centroids
 from bigcp3d.pure.predict.normalise import estimate_range, sample_boxes
-from bigcp3d.pure.score.overlaps import merge_gradually
+from bigcp3d.pure.score.overlaps import Ids, merge_gradually
 
 BLOCK_VOX = 2**24
 """Voxels of a block, about; a worker holds 15 to 20 bytes for each."""
@@ -162,12 +162,21 @@ def _read_around(labels: ImageInfo, core: Box, whole: Box, time: int = 0) -> NDA
 
 @dataclass(frozen=True)
 class Cells:
-    """Ids, voxels, centroids (n, 3) in voxels, and whether a cell touches the border, of all cells of a volume."""
+    """Ids, voxels, centroids (n, 3) in voxels, and whether a cell touches the border, of all cells of a volume.
 
-    ids: NDArray[np.int64]
+    In the order of their first voxels, so that what is drawn from them does not depend on the ids.
+    """
+
+    ids: Ids
     count: NDArray[np.int64]
     centre: NDArray[np.float64]
     cut: NDArray[np.bool_]
+
+
+def warn_of_unknown(path: str, voxels: int) -> None:
+    """Say how many voxels of labels were left out, because their id is negative."""
+    if voxels:
+        log.warning("%s: %d voxels have a negative id, as if not annotated; they are left out", path, voxels)
 
 
 def measure_cells(labels: ImageInfo, box: Box) -> Cells:
@@ -182,7 +191,9 @@ def measure_cells(labels: ImageInfo, box: Box) -> Cells:
     found = merge_gradually(map(read, grid), lambda parts: merge_cell_sums(parts, 0))
     sums = found.sums
     cut = np.any((sums.low == box.start) | (sums.high == box.stop), axis=1)
-    return Cells(found.ids.astype(np.int64), sums.count, centroids(sums), cut)
+    warn_of_unknown(labels.path, found.unknown_vox)
+    order = np.argsort(sums.first)
+    return Cells(found.ids[order], sums.count[order], centroids(sums)[order], cut[order])
 
 
 def measure_diameter(cells: Cells, scale: Sequence[float], name: str) -> float:

@@ -14,6 +14,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from bigcp3d.edge.labels.labels import read_label_box, write_label_box
+from bigcp3d.edge.stores.full_disk import full_disk_is_told
 from bigcp3d.edge.stores.read_cache import remembering
 from bigcp3d.edge.workdir.records import read_record, write_record
 from bigcp3d.edge.workdir.tables import write_table
@@ -22,11 +23,13 @@ from bigcp3d.pure.grid import spread_labels
 from bigcp3d.pure.group.cluster import Components, cluster_block
 from bigcp3d.pure.group.objects import squared_flow_error
 from bigcp3d.pure.label.labelling import label_box
-from bigcp3d.pure.label.pooling import pool_labels, pool_read_box
-from bigcp3d.pure.label.vote import vote_labels, voting_box
+from bigcp3d.pure.label.pooling import pool_labels
+from bigcp3d.pure.label.pooling_box import pool_read_box
+from bigcp3d.pure.label.vote import vote_labels
+from bigcp3d.pure.label.voting_box import voting_box
 from bigcp3d.pure.track.choose_tracker import choose_tracker
 from bigcp3d.pure.track.sinks import INTENSITY_UNIT, Sinks, Sums, collect_sinks
-from bigcp3d.pure.track.tracking_numba import UNASSIGNED
+from bigcp3d.pure.track.units import UNASSIGNED
 from bigcp3d.work.passes.mask import read_mask
 from bigcp3d.work.passes.normalise_pass import check_same_image, count_missing, count_nonfinite, normalise
 from bigcp3d.work.passes.predict_pass import merge, predict, read_channel
@@ -49,10 +52,11 @@ def perform(run: Run, name: str, time: int, index: Vec3) -> Counts:
         if name == "normalise":
             check_same_image(run, time, done)
         return {**done, "seconds": 0.0}
-    with run.log.task(name, time, index) as meter, remembering():
-        counts = pyramid(run, time, level, block) if name == "pyramid" else PASSES[name](run, time, block)
-    write_record(folder, label, block, counts, meter.spent())
-    remove_unneeded(run, name, time, block)
+    with full_disk_is_told(run.dir.root):
+        with run.log.task(name, time, index) as meter, remembering():
+            counts = pyramid(run, time, level, block) if name == "pyramid" else PASSES[name](run, time, block)
+        write_record(folder, label, block, counts, meter.spent())
+        remove_unneeded(run, name, time, block)
     return {**counts, **{name: meter.spent()[name] for name in ("seconds", "worker", "gpu_peak_bytes")}}
 
 

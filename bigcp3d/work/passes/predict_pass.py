@@ -72,7 +72,7 @@ def predict(run: Run, time: int, index: Vec3) -> Counts:
     core, extent, scope = blocks.grid.core(index), blocks.extent(index), run.plan.scope
     layers = needed_patches(run, time, blocks.layers(index, scope.mapped))
     read = partial(read_channels, run, time)
-    total = sum_patches(read, layers, extent, patches, run.network, batch=run.batch)
+    total = sum_patches(read, layers, extent, patches, run.network, batch=run.batch, threads=run.plan.running.threads)
     if blocks.hand_over:
         for other in blocks.meeting(index):
             if other != index and not blocks.grid.core(other).intersect(scope.mapped).empty:

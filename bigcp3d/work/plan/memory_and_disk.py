@@ -11,7 +11,7 @@ from bigcp3d.edge.stores.read_cache import REMEMBERED_BYTES
 from bigcp3d.pure import memory
 from bigcp3d.pure.boxes import BlockGrid, Box, Vec3, vec3
 from bigcp3d.pure.grid import image_box
-from bigcp3d.pure.label.vote import voting_box
+from bigcp3d.pure.label.voting_box import voting_box
 from bigcp3d.pure.predict.normalise import sample_boxes
 from bigcp3d.work.plan.plan import Plan
 
@@ -48,7 +48,9 @@ def task_bytes(plan: Plan) -> dict[str, int]:
             map_vox=blocks.grid.core(most).size,
             shell_vox=sum(box.size for box in blocks.shell(most)),
             hand_over=blocks.hand_over,
-            patch_bytes=card.patch_bytes(plan.prediction.patch, len(plan.source.channels)) if card else 0,
+            patch_bytes=plan.running.threads * card.patch_bytes(plan.prediction.patch, len(plan.source.channels))
+            if card
+            else 0,
             itemsize=np.dtype(image.dtype).itemsize,
             channels=len(plan.source.channels),
         )

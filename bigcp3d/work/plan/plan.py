@@ -12,7 +12,7 @@ import json
 from collections.abc import Iterable, Mapping
 from functools import cached_property
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 import numpy as np
 from numpy.typing import NDArray
@@ -24,8 +24,8 @@ from bigcp3d.edge.models.model_card import ModelCard
 from bigcp3d.errors import InputError
 from bigcp3d.pure.boxes import BlockGrid, Box, Vec3
 from bigcp3d.pure.grid import Factors, image_copies
-from bigcp3d.pure.group.objects import Filters
-from bigcp3d.pure.label.vote import votes
+from bigcp3d.pure.group.filters import Filters
+from bigcp3d.pure.label.voting_box import votes
 from bigcp3d.pure.predict.patch_blocks import PatchBlocks
 from bigcp3d.pure.predict.patches import PatchGrid
 from bigcp3d.work.plan.scope import Scope
@@ -135,6 +135,18 @@ class Execution(Section):
     missing_chunks: str = "fill"
 
 
+class Running(Section):
+    """How the tasks run; may change when a run is carried on.
+
+    ``executor`` is "serial" (in one process) or "dask". ``threads`` patches go through the network at a time in one
+    task. ``workers`` is the largest number of processes, None where it is not known.
+    """
+
+    executor: Literal["serial", "dask"] = "dask"
+    threads: int = 1
+    workers: int | None = None
+
+
 class Storage(Section):
     """Where intermediate results and the network's file are, whether maps are kept, and what unreadable input does.
 
@@ -211,6 +223,7 @@ class Plan(Section):
     filters: Filters
     output: Output
     execution: Execution
+    running: Running = Running()
     storage: Storage
     asked: Asked
     guess: Guess | None = None

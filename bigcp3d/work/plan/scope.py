@@ -23,7 +23,7 @@ from dataclasses import dataclass
 
 from bigcp3d.pure.boxes import Box, Vec3
 from bigcp3d.pure.grid import Factors
-from bigcp3d.pure.label.vote import voting_box
+from bigcp3d.pure.label.voting_box import voting_box
 
 
 @dataclass(frozen=True)

@@ -21,7 +21,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 
 from bigcp3d.pure.boxes import Box, Vec3, vec3
-from bigcp3d.pure.label.vote import voting_box
+from bigcp3d.pure.label.voting_box import voting_box
 from bigcp3d.pure.neighbours import Neighbours
 from bigcp3d.work.plan.plan import Plan
 

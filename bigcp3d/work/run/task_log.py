@@ -7,7 +7,8 @@
     2026-11-25 16:02:12 INFO track of block (0, 1, 2), time 0: done, 0.8 s, 412 MiB
 
 So the last line of a worker that was killed says which task it ran. The file is opened for each line, and a line that
-cannot be written (a full disk) is lost. Logs are removed with the work directory when the run ends well.
+cannot be written (a full disk) is lost. What Dask itself says goes there too, and that of the process that started the
+run into a file of its own. Logs are removed with the work directory when the run ends well.
 """
 
 from __future__ import annotations
@@ -20,6 +21,7 @@ from contextlib import contextmanager, suppress
 from pathlib import Path
 
 from bigcp3d.pure.memory import format_bytes
+from bigcp3d.work.plan.plan import PLAN_FILE
 from bigcp3d.work.run.task_costs import Meter, this_worker
 
 
@@ -28,6 +30,7 @@ class TaskLog(logging.Handler):
 
     def __init__(self, folder: Path) -> None:
         super().__init__()
+        self.setFormatter(logging.Formatter("%(name)s: %(message)s"))
         self.path = folder / f"{this_worker().replace(':', '-')}.log"
 
     def open(self) -> None:
@@ -44,10 +47,12 @@ class TaskLog(logging.Handler):
         self.write(record.levelname, self.format(record))
 
     def write(self, level: str, text: str) -> None:
-        """Append a line; the folder is made with the first."""
+        """Append a line; the folder is made with the first, in the work directory of a run that has not ended."""
         with suppress(OSError):
             if not self.path.parent.exists():
-                self.path.parent.mkdir(parents=True, exist_ok=True)
+                if not (self.path.parent.parent / PLAN_FILE).exists():
+                    return
+                self.path.parent.mkdir(exist_ok=True)
             with open(self.path, "a", encoding="utf-8") as file:
                 file.write(f"{clock.strftime('%Y-%m-%d %H:%M:%S')} {level} {text}\n")
 

@@ -32,7 +32,7 @@ from zarr.codecs import ZstdCodec
 from bigcp3d.edge.image.given_maps import MIN_FOREGROUND
 from bigcp3d.edge.workdir.records import read_record
 from bigcp3d.pure.boxes import Vec3
-from bigcp3d.pure.track.tracking_numba import UNASSIGNED
+from bigcp3d.pure.track.units import UNASSIGNED
 from bigcp3d.work.plan.plan import PLAN_FILE, Plan
 
 VECTOR_CHUNK = 2**16

@@ -23,6 +23,7 @@ from bigcp3d.pure.grid import Factors, image_box, resample, spread_labels, worki
 from bigcp3d.pure.learn.augment import Sample, pure_noise
 from bigcp3d.pure.predict.normalise import estimate_range, normalise_intensity, sample_boxes
 from bigcp3d.pure.predict.patches import reflected
+from bigcp3d.pure.score.overlaps import known_ids
 from bigcp3d.pure.tissue.deform import carve, divide_cells, draw_warp, warp_array
 from bigcp3d.pure.tissue.paint_membranes import add_background_light, paint_membranes
 from bigcp3d.pure.tissue.tissue import render
@@ -62,8 +63,10 @@ class Source(Protocol):
 class VolumeSource:
     """A labelled volume; where ``image`` is None, membranes are painted around the labelled cells.
 
-    Only ``part`` of it is read. ``factors`` are image voxels per voxel of the model's grid. ``ranges`` are, for each of
-    the ``channels``, the intensities that become 0 and 1.
+    Only ``part`` of it is read. Samples number the ``cells`` from 1. Voxels of other ids are neither cell nor
+    background: those of cells that are too small, and those that were not annotated (negative ids). ``factors`` are
+    image voxels per voxel of the model's grid. ``ranges`` are, for each of the ``channels``, the intensities that
+    become 0 and 1.
     """
 
     image: ImageInfo | None
@@ -72,7 +75,6 @@ class VolumeSource:
     factors: Factors
     look: Look
     cells: Cells
-    crumbs: NDArray[np.int64]
     ranges: tuple[tuple[float, float], ...] = ()
     channels: tuple[int, ...] = ()
     jitter: bool = True
@@ -110,10 +112,10 @@ class VolumeSource:
         known = np.zeros(shape, bool)
         known[Box.of_shape(shape).shift(start).clip(grid).slices(start)] = True
         labels = self._read_labels(region, factors)
-        crumbs = np.isin(labels, self.crumbs)
-        labels[crumbs] = 0
+        unknown = labels < 0
+        labels[unknown] = 0
         image = None if self.image is None else self._read_image(self.image, region, factors, taken)
-        return image, np.where(known, labels[taken], 0).astype(np.int32), known & ~crumbs[taken]
+        return image, np.where(known, labels[taken], 0).astype(np.int32), known & ~unknown[taken]
 
     def _read_image(
         self, info: ImageInfo, region: Box, factors: Factors, taken: tuple[NDArray[np.intp], ...]
@@ -128,11 +130,15 @@ class VolumeSource:
         return np.stack(channels)
 
     def _read_labels(self, region: Box, factors: Factors) -> NDArray[np.int32]:
-        """Labels at the voxels nearest to those of a region of the model's grid."""
+        """Labels at the voxels nearest to those of a region of the model's grid; -1 where nothing is known."""
         inverse: Factors = tuple(1 / f for f in factors)  # type: ignore[assignment]
         box = working_box(region, inverse, self.part.shape)
-        raw = read_box(self.labels, 0, box.shift(self.part.start)).astype(np.int32)
-        return spread_labels(raw, box, region, inverse, self.part.shape).astype(np.int32)  # type: ignore[arg-type]
+        ids, place = np.unique(read_box(self.labels, 0, box.shift(self.part.start)), return_inverse=True)
+        known, order = known_ids(ids).astype(np.uint64), np.argsort(self.cells.ids)
+        row = np.searchsorted(self.cells.ids, known, sorter=order)
+        number = np.where(np.isin(known, self.cells.ids), np.append(order, 0)[row] + 1, -1)
+        number[ids == 0] = 0
+        return spread_labels(number.astype(np.int32)[place].reshape(box.shape), box, region, inverse, self.part.shape)
 
 
 def _place(middle: float, length: int, size: int) -> int:
@@ -174,7 +180,7 @@ def open_source(
             sample = [read_box(image, 0, box, channel=channel) for box in sample_boxes(shape)]
             ranges.append(estimate_range(sample, look.low_percentile, look.high_percentile)[:2])
     log.info("%s: %d cells of %.1f um, factors %s", labels.path, len(kept.ids), diameter, np.round(factors, 2))
-    return VolumeSource(image, labels, part, factors, look, kept, cells.ids[~large], tuple(ranges), tuple(chosen))
+    return VolumeSource(image, labels, part, factors, look, kept, tuple(ranges), tuple(chosen))
 
 
 def _paint(

@@ -20,7 +20,7 @@ from bigcp3d.edge.stores.places import refuse_address
 from bigcp3d.errors import InputError, TargetError
 from bigcp3d.pure.boxes import Vec3
 from bigcp3d.pure.predict.run_network import fast_precision
-from bigcp3d.pure.track.tracking import MAX_REACH
+from bigcp3d.pure.track.units import MAX_REACH
 from bigcp3d.version import __version__
 from bigcp3d.work.train.optimise import Device
 from bigcp3d.work.train.settings import TrainSettings
@@ -105,6 +105,11 @@ def choose_channels(settings: TrainSettings) -> tuple[int | str, ...]:
     return chosen
 
 
+def _is_name(channel: int | str) -> bool:
+    """Whether a channel was given by a name, and not by a number."""
+    return isinstance(channel, str) and not channel.removeprefix("#").isdecimal()
+
+
 def make_card(settings: TrainSettings, channels: Sequence[int | str]) -> ModelCard:
     """The card of the model: what the user leaves out is as in the card of ``start``, or else as in `STANDARD`."""
     start = settings.start
@@ -117,7 +122,7 @@ def make_card(settings: TrainSettings, channels: Sequence[int | str]) -> ModelCa
         "features": settings.features,
         "depth": settings.depth,
         "channels": len(channels),
-        "channel_names": tuple(map(str, channels)) if all(isinstance(c, str) for c in channels) else None,
+        "channel_names": tuple(map(str, channels)) if all(map(_is_name, channels)) else None,
         "patch": settings.prediction_patch,
         "margin": settings.margin,
         "low_percentile": low,

@@ -18,7 +18,7 @@ from torch import nn
 
 from bigcp3d.edge.models.model_card import ModelCard
 from bigcp3d.pure.boxes import Box, Vec3, vec3
-from bigcp3d.pure.group.objects import Filters
+from bigcp3d.pure.group.filters import Filters
 from bigcp3d.pure.in_memory import label_maps
 from bigcp3d.pure.learn.augment import Sample
 from bigcp3d.pure.predict.patches import PatchGrid, choose_patch

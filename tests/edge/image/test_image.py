@@ -1,5 +1,6 @@
 """Whatever a store's version, axes, chunks, byte order or flaws, the same voxels and micrometres come out."""
 
+import json
 import logging
 import pickle
 import warnings
@@ -10,8 +11,9 @@ import pytest
 import zarr
 
 from bigcp3d.edge.image.image import open_image, open_labels
-from bigcp3d.edge.image.voxels import check_channel, check_level, check_time, read_box
+from bigcp3d.edge.image.voxels import check_channel, check_level, check_time, missing_chunks, read_box, stored_chunk
 from bigcp3d.errors import InputError
+from bigcp3d.face.view.served_objects import group_metadata_of
 from bigcp3d.pure.boxes import Box
 
 BOX = Box((1, 2, 3), (11, 19, 22))
@@ -130,6 +132,36 @@ def test_transformations_are_applied_in_order(stores):
     assert level.translation_um == pytest.approx((0.01, 0.02, 0.035))
 
 
+@pytest.mark.parametrize("order", ["xyz", "cxyz", "ctzyx", "zyxc", "ytxcz"])
+def test_axes_in_another_order_are_read_as_they_are(tmp_path, order):
+    """Voxels, scales, missing chunks and what is served to viewers; chunks that fit no box."""
+    lengths, sides = {"t": 2, "c": 3, "z": 6, "y": 9, "x": 11}, {"t": 1, "c": 2, "z": 4, "y": 5, "x": 3}
+    scale = {"z": 3.0, "y": 2.0, "x": 0.5}
+    values = np.random.default_rng(0).integers(1, 99, [lengths[a] for a in order]).astype("uint16")
+    group = zarr.create_group(tmp_path / "a.zarr")
+    array = group.create_array("0", shape=values.shape, dtype="uint16", chunks=tuple(sides[a] for a in order))
+    array[...] = values
+    axes = [{"name": a, "type": {"t": "time", "c": "channel"}.get(a, "space")} for a in order]
+    steps = [{"type": "scale", "scale": [scale.get(a, 1.0) for a in order]}]
+    multiscale = {"axes": axes, "datasets": [{"path": "0", "coordinateTransformations": steps}]}
+    group.attrs["ome"] = {"version": "0.5", "multiscales": [multiscale]}
+    image = open_image(tmp_path / "a.zarr")
+    assert (image.levels[0].shape, image.levels[0].scale_um) == ((6, 9, 11), (3.0, 2.0, 0.5))
+    assert stored_chunk(image, 0) == (4, 5, 3)
+    channel, time = (image.channels - 1, image.times - 1)
+    named = dict(zip(order, range(len(order)), strict=True))
+    expected = values.transpose([named[a] for a in "tczyx" if a in named])
+    expected = expected[tuple({"t": time, "c": channel}[a] for a in "tc" if a in named)]
+    box = Box((1, 2, 3), (6, 9, 8))
+    assert np.array_equal(read_box(image, 0, box, channel=channel, time=time), expected[box.slices()])
+    index = {"t": time, "c": channel // 2, "z": 1, "y": 0, "x": 2}
+    (tmp_path / "a.zarr/0" / array.metadata.encode_chunk_key(tuple(index[a] for a in order))).unlink()
+    assert missing_chunks(image, 0, box, channel=channel, time=time) == [Box((4, 0, 6), (6, 5, 9))]
+    served = json.loads(group_metadata_of(image)["zarr.json"])["attributes"]["ome"]["multiscales"][0]
+    assert [axis["name"] for axis in served["axes"]] == list(order)
+    assert served["datasets"][0]["coordinateTransformations"][0] == steps[0]
+
+
 def test_no_scale_stated_is_none_and_not_one(stores):
     assert open_image(stores.image(scale=None)).levels[0].scale_um is None
     assert open_image(stores.image(scale=(1, 1, 1), name="one.zarr")).levels[0].scale_um == (1.0, 1.0, 1.0)
@@ -144,6 +176,15 @@ def test_channel_names_come_from_omero(stores):
     assert [check_channel(named, c) for c in (0, 2, "GFP", "1")] == [0, 2, 1, 1]
     few = open_image(stores.image(axes="czyx", edit=name("DAPI"), name="few.zarr"))
     assert few.channel_names == ()
+    waves = open_image(stores.image(axes="czyx", edit=name("1", "488", "DAPI"), name="waves.zarr"))
+    assert [check_channel(waves, c) for c in (0, 1, "0", "488", "2", "#1", "#0")] == [0, 1, 0, 1, 2, 1, 0]
+    with pytest.raises(
+        InputError, match=r"'1' may mean channel 0 or 1 \(0 1, 1 488, 2 DAPI\); give '#' and the number"
+    ):
+        check_channel(waves, "1")
+    twice = open_image(stores.image(axes="czyx", edit=name("DAPI", "DAPI", "GFP"), name="twice.zarr"))
+    with pytest.raises(InputError, match="'DAPI' may mean channel 0 or 1"):
+        check_channel(twice, "DAPI")
 
 
 def no_type(ome):

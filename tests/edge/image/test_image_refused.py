@@ -1,7 +1,9 @@
 """What cannot be segmented is refused before a voxel is read: found, allowed, cure. Nothing is written."""
 
+import json
 import math
 import re
+import shutil
 
 import numpy as np
 import pytest
@@ -34,11 +36,7 @@ BAD = {
     "2D": ({"axes": "yx", "shape": (20, 22), "scale": (1, 1)}, r"axes are y,x, without z; give a 3D volume"),
     "strange axis": ({"edit": axes_of("qyx")}, r"axis 'q' of type 'space'; take out all axes but t"),
     "strange type": ({"edit": axes_of("zyx", ["depth", "space", "space"])}, r"axis 'z' of type 'depth'; take out"),
-    "order x, y, z": ({"edit": axes_of("xyz")}, r"axes are in the order x,y,z; transpose it to t,c,z,y,x"),
-    "order c, t": (
-        {"axes": "tczyx", "edit": axes_of("ctzyx", ["channel", "time", *["space"] * 3])},
-        r"axes are in the order c,t,z,y,x; transpose",
-    ),
+    "an axis twice": ({"edit": axes_of("zyxx")}, r"axes are z,y,x,x, with one of them twice"),
     "too few axes": (
         {"axes": "czyx", "edit": axes_of("zyx")},
         r"3 axes \(z,y,x\) for arrays of 4 dimensions; correct",
@@ -60,8 +58,8 @@ BAD = {
         r"not a list of objects with a path",
     ),
     "missing level": (
-        {"edit": multiscale(lambda m: m["datasets"].append({"path": "9"}))},
-        r"no readable array at level path '9' .* name the levels 0, 9: write the image again",
+        {"edit": multiscale(lambda m: m["datasets"].__setitem__(0, {"path": "9"}))},
+        r"no readable array at level path '9' .* name the levels 9: write the image again",
     ),
     "scale of 0": (
         {"edit": set_scale(0)},
@@ -99,22 +97,62 @@ def test_images_without_multiscales_are_refused(stores):
         open_image(path)
 
 
-def test_levels_of_different_dtype_or_dimensions_are_refused(stores):
-    path = stores.image("0.5", levels=2)
-    for dtype, shape, words in (
-        ("uint8", (12, 10, 11), "this level has 3 dimensions of uint8"),
-        ("uint16", (12, 10), "this level has 2 dimensions of uint16"),
-    ):
-        zarr.create_array(path / "1", shape=shape, dtype=dtype, overwrite=True)
-        with pytest.raises(InputError, match=f"{words}, but level '0' has 3 of uint16; write the pyramid again"):
-            open_image(path)
+@pytest.mark.parametrize(
+    ("dtype", "shape", "words"),
+    [
+        ("uint8", (3, 12, 10, 11), "it has 4 dimensions of uint8, and the one before 4 of uint16"),
+        ("uint16", (12, 10), "it has 2 dimensions of uint16, and the one before 4 of uint16"),
+        ("uint16", (2, 12, 10, 11), "it has 2 on axis c, and the one before 3"),
+        ("uint16", (3, 12, 0, 11), "there are no voxels on axis y"),
+        ("uint16", (3, 13, 10, 11), "it has 13 on axis z, and the one before 12"),
+        (None, None, "there is no readable array at level path '1'"),
+    ],
+)
+def test_levels_that_do_not_fit_are_not_used_and_told(stores, caplog, dtype, shape, words):
+    path = stores.image("0.5", "czyx", levels=3)
+    levels = open_image(path).levels
+    shutil.rmtree(path / "1")
+    if shape is not None:
+        zarr.create_array(path / "1", shape=shape, dtype=dtype)
+    assert open_image(path).levels == (levels[0], levels[2])
+    assert words in caplog.text
+    assert "not used" in caplog.text
 
 
-def test_levels_with_other_channels_are_refused(stores):
-    path = stores.image("0.5", "czyx", levels=2)
-    zarr.create_array(path / "1", shape=(2, 12, 10, 11), dtype="uint16", overwrite=True)
-    with pytest.raises(InputError, match="axis c has 2, but level '0' has 3"):
+def test_levels_are_found_by_their_shapes(stores, caplog):
+    path = stores.image("0.5", levels=3)
+    levels = open_image(path).levels
+    attributes = stores.read(path)
+    attributes["ome"]["multiscales"][0]["datasets"].reverse()
+    stores.write(path, attributes)
+    assert open_image(path).levels == levels
+    assert "not in order; taken from fine to coarse as 0, 1, 2" in caplog.text
+
+
+@pytest.mark.parametrize(("version", "separator", "said"), [("0.4", "/", "."), ("0.4", ".", "/"), ("0.5", "/", ".")])
+def test_chunks_that_the_metadata_do_not_lead_to_are_told(stores, version, separator, said):
+    path = stores.image(version, separator=separator)
+    file = path / "0" / (".zarray" if version == "0.4" else "zarr.json")
+    metadata = json.loads(file.read_bytes())
+    if version == "0.4":
+        metadata["dimension_separator"] = said
+    else:
+        metadata["chunk_key_encoding"]["configuration"]["separator"] = said
+    file.write_text(json.dumps(metadata))
+    with pytest.raises(InputError, match=r"chunks have names as .*but by its metadata.* correct the separator"):
         open_image(path)
+
+
+@pytest.mark.parametrize("version", ["0.4", "0.5"])
+def test_a_chunk_that_is_a_link_to_nowhere_cannot_be_read(stores, version):
+    path = stores.image(version)
+    chunk = next(file for file in path.rglob("*") if file.is_file() and file.name.isdecimal())
+    chunk.unlink()
+    box = Box.of_shape((12, 20, 22))
+    read_box(open_image(path), 0, box)  # a chunk that was never written
+    chunk.symlink_to("/nowhere/.git/annex/objects/x")
+    with pytest.raises(InputError, match=r"is a link to /nowhere/.git/annex/objects/x, which is not there"):
+        read_box(open_image(path), 0, box)
 
 
 def test_a_group_where_a_level_should_be_is_refused(stores):
@@ -180,16 +218,29 @@ def test_an_address_of_an_unknown_kind_is_refused():
 
 @pytest.mark.parametrize("version", ["0.4", "0.5"])
 def test_a_plate_names_its_images(stores, version):
-    zarr.open_group(stores.folder / "plate.zarr", mode="w", zarr_format=3 if version == "0.5" else 2)
-    plate = {"plate": {"wells": [{"path": "A/1"}, {"path": "B/3"}]}}
-    stores.write(stores.folder / "plate.zarr", {"ome": plate} if version == "0.5" else plate)
-    with pytest.raises(InputError, match=r"screening plate; give one image of it: .*/A/1/0, .*/B/3/0$"):
-        open_image(stores.folder / "plate.zarr")
+    """Fields are not always called 0, and may be missing."""
+
+    def write(where, content):
+        zarr.open_group(where, mode="a", zarr_format=3 if version == "0.5" else 2)
+        stores.write(where, {"ome": content} if version == "0.5" else content)
+
+    plate = stores.folder / "plate.zarr"
+    write(plate, {"plate": {"wells": [{"path": "A/1"}, {"path": "B/3"}, {"path": "C/1"}]}})
+    for well, fields in (("A/1", ("001000", "002000")), ("B/3", ("0",))):
+        write(plate / well, {"well": {"images": [*({"path": field} for field in fields), {"path": "none"}]}})
+        for field in fields:
+            stores.image(version, name=f"plate.zarr/{well}/{field}")
+    with pytest.raises(InputError, match=r"screening plate; .*: .*/A/1/001000, .*/A/1/002000, .*/B/3/0$"):
+        open_image(plate)
+    with pytest.raises(InputError, match=r"this is a high-content screening plate; .*/A/1/001000"):
+        open_labels(plate, "cells")
 
 
 def test_a_well_names_its_images(stores):
     zarr.open_group(stores.folder / "well.zarr", mode="w", zarr_format=3)
     stores.write(stores.folder / "well.zarr", {"ome": {"well": {"images": [{"path": "0"}, {"path": "1"}]}}})
+    stores.image("0.5", name="well.zarr/0")
+    stores.image("0.5", name="well.zarr/1")
     with pytest.raises(InputError, match=r"screening well; give one image of it: .*/well.zarr/0, .*/well.zarr/1$"):
         open_image(stores.folder / "well.zarr")
 
@@ -231,7 +282,7 @@ def test_labels_of_many_channels_are_refused(stores):
     [
         (check_channel, 3, r"there is no channel 3 \(axes t,c,z,y,x\); use one of 0 to 2"),
         (check_channel, -1, "there is no channel -1 .* use one of 0 to 2"),
-        (check_channel, "7", "there is no channel 7 .* use one of 0 to 2"),
+        (check_channel, "7", "there is no channel '7'; use one of 0 to 2"),
         (check_channel, "DAPI", r"there is no channel 'DAPI'; use one of 0 to 2, or a name: none is named"),
         (check_level, 1, "there is no level 1 .* use one of 0 to 0"),
         (check_time, 2, "there is no time point 2 .* use one of 0 to 1"),

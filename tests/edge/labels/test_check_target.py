@@ -42,8 +42,11 @@ def test_labels_of_the_same_name_need_to_be_overwritten_on_purpose(stores, conte
     create_labels(target, overwrite=False)
     if finished:
         finish_labels(target, attributes={})
+    what = "not made by bigcp3d" if finished else "begun by a run that has not ended"
     refused(
-        target, contents, "labels/cells: there are labels of that name already; give another --name, or --overwrite"
+        target,
+        contents,
+        f"labels/cells: there are labels of that name already: {what}. Give --overwrite",
     )
     check_target(target, overwrite=True)
 
@@ -88,13 +91,13 @@ def test_an_empty_folder_becomes_the_store(stores):
 
 def test_a_store_of_the_other_zarr_version_is_refused(stores, contents):
     other = stores.image("0.4", name="other.zarr")
-    refused(plan(stores, other), contents, "this is a zarr 2 group, but the image is a zarr 3 group")
+    refused(plan(stores, other), contents, "this is a zarr 2 group, and a zarr 3 group is needed")
 
 
 def test_an_array_in_place_of_the_store_is_refused(stores, contents):
     zarr.create_array(stores.folder / "array.zarr", shape=(2,), dtype="u1")
     refused(
-        plan(stores, stores.folder / "array.zarr"), contents, "this is a zarr 3 array, but the image is a zarr 3 group"
+        plan(stores, stores.folder / "array.zarr"), contents, "this is a zarr 3 array, and a zarr 3 group is needed"
     )
 
 

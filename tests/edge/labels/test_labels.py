@@ -13,11 +13,13 @@ import zarr
 
 from bigcp3d.edge.image.image import open_image, open_labels
 from bigcp3d.edge.image.voxels import read_box
+from bigcp3d.edge.labels.check_target import check_target
 from bigcp3d.edge.labels.label_plan import plan_labels
 from bigcp3d.edge.labels.labels import create_labels, finish_labels, read_label_box, write_label_box
 from bigcp3d.errors import InputError, TargetError
 from bigcp3d.pure.boxes import BlockGrid, Box
-from bigcp3d.pure.label.pooling import pool_labels, pool_read_box
+from bigcp3d.pure.label.pooling import pool_labels
+from bigcp3d.pure.label.pooling_box import pool_read_box
 
 SHAPE = (12, 20, 22)
 
@@ -177,9 +179,31 @@ def test_other_labels_and_keys_stay_in_the_list(stores, version, caplog):
     stores.write(path / "labels", attributes)
     write_all(plan_labels(image, None, "third", shard=(64, 64, 64)))
     after = stores.read(path / "labels")
-    assert (after["ome"] if version == "0.5" else after)["labels"] == ["first", "second", "third"]
+    assert (after["ome"] if version == "0.5" else after)["labels"] == ["dangling", "first", "second", "third"]
     assert after["theirs"] == {"kept": True}
     assert "dangling" in caplog.text
+
+
+@pytest.mark.parametrize(
+    ("kind", "message"),
+    [("array", "labels: this is a zarr . array, and a zarr . group is needed"),
+     ("other format", "labels: this is a zarr . group, and a zarr . group is needed"),
+     ("odd list", "its list of labels is 'cells', not a list of names")],
+)  # fmt: skip
+@pytest.mark.parametrize("version", ["0.4", "0.5"])
+def test_a_labels_group_that_cannot_take_them_is_refused_and_stays(stores, version, kind, message):
+    path = stores.image(version)
+    own, other = (2, 3) if version == "0.4" else (3, 2)
+    if kind == "array":
+        zarr.create_array(path / "labels", shape=(2, 2), dtype="u1", zarr_format=own)
+    else:
+        group = zarr.create_group(path / "labels", zarr_format=other if kind == "other format" else own)
+        group.attrs["labels"] = "cells" if kind == "odd list" else ["old"]
+    before = {file: file.read_bytes() for file in path.rglob("*") if file.is_file()}
+    target = plan_labels(open_image(path), None, "cells", shard=(64, 64, 64))
+    with pytest.raises(TargetError, match=message):
+        check_target(target, overwrite=True)
+    assert {file: file.read_bytes() for file in path.rglob("*") if file.is_file()} == before
 
 
 def test_a_list_without_a_version_gets_one(stores):
@@ -211,7 +235,7 @@ def test_overwriting_removes_the_old_labels_and_only_those(stores, contents):
         write_all(plan_labels(image, None, name, shard=(5, 7, 9)))
     target = plan_labels(image, None, "cells", shard=(64, 64, 64))
     before = contents()
-    with pytest.raises(TargetError, match="there are labels of that name already; give another"):
+    with pytest.raises(TargetError, match="there are labels of that name already: not made by bigcp3d"):
         create_labels(target, overwrite=False)
     assert contents() == before
     create_labels(target, overwrite=True)
@@ -357,7 +381,7 @@ def test_a_full_disk_is_told_while_writing(stores, monkeypatch):
         raise OSError(28, "No space left on device")
 
     monkeypatch.setattr(zarr.Array, "__setitem__", full)
-    with pytest.raises(TargetError, match="cells/0: cannot be written: No space left on device; free space and run"):
+    with pytest.raises(TargetError, match="cells/0: cannot be written: No space left on device; free space"):
         write_label_box(target, 0, Box.of_shape(SHAPE), some_labels())
 
 

@@ -12,15 +12,25 @@ import numpy as np
 import pytest
 import zarr
 
-from bigcp3d.edge.image.image import open_image
-from bigcp3d.edge.image.voxels import read_box
+from bigcp3d.edge.image.image import open_image, open_labels
+from bigcp3d.edge.image.voxels import missing_chunks, read_box
 from bigcp3d.edge.labels.label_plan import plan_labels
 from bigcp3d.edge.labels.labels import create_labels, finish_labels, write_label_box
 from bigcp3d.edge.stores.places import follow, path_between, place, remove, same_place, zarr_store
 from bigcp3d.edge.stores.remote import Remote
 from bigcp3d.errors import InputError, TargetError
 from bigcp3d.pure.boxes import Box
-from tests.object_stores import KEY, SECRET, Proxy, copy_store, files_of, forget_connections, make_public, serving
+from tests.object_stores import (
+    KEY,
+    SECRET,
+    Proxy,
+    copy_store,
+    files_of,
+    forget_connections,
+    make_public,
+    odd_server,
+    serving,
+)
 
 
 def test_a_path_stays_a_path(tmp_path, monkeypatch):
@@ -219,6 +229,31 @@ def test_a_web_server_is_read_and_never_written(stores, tmp_path):
             open_image(f"{host}/none.zarr")
         with pytest.raises((InputError, TargetError), match="a web server can only be read from"):
             (place(host) / "a").write_bytes(b"")
+    forget_connections()
+
+
+ODD_SERVERS = [{"head": 405}, {"head": 403}, {"head": 501}, {"absent": 403}, {"absent": 400}, {"absent": 200},
+               {"ranges": False}, {"ranges": False, "head": 405, "absent": 403}]  # fmt: skip
+
+
+@pytest.mark.parametrize("fault", ODD_SERVERS, ids=str)
+@pytest.mark.parametrize("version", ["0.4", "0.5"])
+def test_a_web_server_with_faults_is_read_all_the_same(stores, tmp_path, version, fault):
+    path = stores.image(version, shards=(14, 24, 26) if version == "0.5" else None)
+    plan = plan_labels(open_image(path), None, "cells", shard=(64, 64, 64))
+    create_labels(plan, overwrite=False)
+    finish_labels(plan, attributes={})
+    with serving(odd_server(tmp_path, **fault)) as host:
+        image = open_image(f"{host}/image.zarr")
+        box = Box.of_shape((12, 20, 22))
+        assert np.array_equal(read_box(image, 0, box), np.asarray(zarr.open_array(path / "0", mode="r")[...]))
+        assert image.label_names == ("cells",)
+        assert not (place(host) / "image.zarr" / "tables").exists()
+        with pytest.raises(InputError, match=r"there is nothing|access was denied, which some servers also answer"):
+            open_image(f"{host}/none.zarr")
+        if fault.get("absent") in (400, 200):  # empty labels are not stored
+            assert not read_box(open_labels(image.path, "cells"), 0, box).any()
+            assert missing_chunks(open_labels(image.path, "cells"), 0, box)
     forget_connections()
 
 

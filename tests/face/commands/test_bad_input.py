@@ -56,7 +56,7 @@ CASES = {
     "level": ({}, ["--level", "4"], "level", 2),
     "name": ({}, ["--name", "../cells"], "name", 2),
     "model": ({}, ["--model", "nothing.safetensors"], "nothing.safetensors", 2),
-    "memory": ({}, ["--memory-limit", "10MiB"], "--memory-limit", 2),
+    "memory": ({}, ["--memory-limit", "10MiB", "--model", "membrane", "--diameter", "as-is"], "--memory-limit", 2),
 }
 
 
@@ -75,7 +75,7 @@ def test_bad_input_is_refused_with_its_name_and_nothing_is_left(case, tmp_path):
 def test_the_same_image_with_nothing_wrong_is_planned(tmp_path):
     """The control."""
     path = write_store(tmp_path / "image.zarr")
-    result = CliRunner().invoke(app, ["segment", str(path), "--diameter", "5", "--dry-run"])
+    result = CliRunner().invoke(app, ["segment", str(path), "--model", "membrane", "--diameter", "5", "--dry-run"])
     assert result.exit_code == 0, result.output
 
 
@@ -94,7 +94,7 @@ def test_a_target_that_cannot_be_written_is_refused_with_exit_code_3(trouble, wo
     else:
         monkeypatch.setattr(shutil, "disk_usage", lambda folder: SimpleNamespace(total=10, used=9, free=1))
     before = files(tmp_path)
-    result = CliRunner().invoke(app, ["segment", str(path), "--serial"])
+    result = CliRunner().invoke(app, ["segment", str(path), "--serial", "--model", "nuclei", "--diameter", "as-is"])
     assert result.exit_code == 3, result.output
     assert word in " ".join(result.stderr.split())
     assert files(tmp_path) == before

@@ -27,7 +27,7 @@ def run(words):
     ("options", "meant"),
     [
         ("--diameter 8 --foreground 0.4", {"diameter_um": 8.0, "foreground": 0.4}),
-        ("--serial --channel 1 --radius 5", {"executor": "serial", "channel": (1,), "radius_vox": 5.0}),
+        ("--serial --channel 1 --radius 5", {"executor": "serial", "channel": ("1",), "radius_vox": 5.0}),
         ("--diameter-voxels 7 --missing-chunks fail", {"diameter_vox": 7.0, "missing_chunks": "fail"}),
         ("--mask m.zarr --dry-run --yes", {"mask": "m.zarr", "dry_run": True, "yes": True}),
         ("", {}),
@@ -87,7 +87,7 @@ def test_a_person_is_asked(monkeypatch, answer, code, asked):
     calls = []
     monkeypatch.setattr(update, "update", losing(calls))
     monkeypatch.setattr(command, "_is_a_person_there", lambda: True)
-    done = CliRunner().invoke(app, "update a.zarr --roi 0:4,0:4,0:4".split(), input=f"{answer}\n")
+    done = CliRunner().invoke(app, ["update", "a.zarr", "--roi", "0:4,0:4,0:4"], input=f"{answer}\n")
     assert done.exit_code == code, done.output
     assert "29 of the 29 cells would be gone" in done.stderr
     assert calls == asked

@@ -13,12 +13,16 @@ from bigcp3d.schedule.running.events import (
     BlockDone,
     BlockFailed,
     ClusterReady,
+    Estimated,
+    EstimateStarted,
     PassStarted,
     ReportWritten,
     RunFinished,
     Summary,
+    TimeExpected,
     Warned,
 )
+from bigcp3d.work.plan.plan import Guess
 
 SUMMARY = Summary("a.zarr/labels/cells", "cells", 3, {"too small": 1}, 5, 100, 0, 2, 2000, 4.0, {"predict": 3.0})
 
@@ -40,8 +44,14 @@ def documented() -> dict[str, set[str]]:
 
 def test_what_is_written_is_what_is_documented(lines):
     observer, _, written = lines
+    guess = Guess(
+        question={}, model="nuclei", chosen="", diameter=8.1, low=6.9, high=9.3, cells=76, in_um=True, doubts=()
+    )
     for event in (
+        EstimateStarted("the diameter"),
+        Estimated(guess),
         ClusterReady("http://127.0.0.1:8787/status", 2),
+        TimeExpected(3600.0, {"predict": 7000.0}, 2.5, 2800),
         PassStarted("predict", 2, 2000),
         BlockDone("predict", (0, 0, 0), 1000, 2.0, 1, 2),
         BlockFailed("predict", 0, (0, 0, 1), "OSError: disk"),

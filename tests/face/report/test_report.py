@@ -294,7 +294,17 @@ def test_a_report_stays_small_and_reads_little_of_any_volume(huge, monkeypatch):
 
 
 def test_segment_writes_a_report_and_names_it_unless_told_not_to(tissue_store, random_model, tmp_path):
-    command = ["segment", tissue_store, "--model", random_model, "--serial", "--min-volume", "10"]
+    command = [
+        "segment",
+        tissue_store,
+        "--model",
+        random_model,
+        "--diameter",
+        "as-is",
+        "--serial",
+        "--min-volume",
+        "10",
+    ]
     with_it = CliRunner().invoke(app, [*command, "--output", str(tmp_path / "a.zarr")])
     assert with_it.exit_code == 0, with_it.output
     assert f"report: {tmp_path / 'a.cells.report.html'}" in with_it.stdout

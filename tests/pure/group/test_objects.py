@@ -9,8 +9,8 @@ from hypothesis import strategies as st
 from numpy.typing import NDArray
 from skimage.measure import label, regionprops
 
+from bigcp3d.pure.group.filters import Filters
 from bigcp3d.pure.group.objects import (
-    Filters,
     centroids,
     covariances,
     dense_ids,

@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 
 from bigcp3d.pure.boxes import BlockGrid, Box, Vec3
 from bigcp3d.pure.label.labelling import label_box
-from bigcp3d.pure.track.tracking_numba import UNASSIGNED
+from bigcp3d.pure.track.units import UNASSIGNED
 
 quick = settings(deadline=None, max_examples=30)
 sides = st.tuples(*[st.integers(1, 8)] * 3)

@@ -9,7 +9,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from bigcp3d.pure.boxes import BlockGrid, Box
-from bigcp3d.pure.label.pooling import pool_labels, pool_read_box
+from bigcp3d.pure.label.pooling import pool_labels
+from bigcp3d.pure.label.pooling_box import pool_read_box
 
 
 def slow_pool(finer, shape, factors):

@@ -9,7 +9,8 @@ from hypothesis import strategies as st
 
 from bigcp3d.pure.boxes import BlockGrid, Box
 from bigcp3d.pure.grid import spread_labels, working_box, working_shape
-from bigcp3d.pure.label.vote import vote_labels, votes, voting_box
+from bigcp3d.pure.label.vote import vote_labels
+from bigcp3d.pure.label.voting_box import votes, voting_box
 
 
 def vote_whole(labels, shape, factors):

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import copy
+import threading
 
 import numpy as np
 import pytest
@@ -204,6 +205,27 @@ def test_sums_lie_where_the_network_does_unless_asked_otherwise(
         part = Box((0, 2, 1), (5, 7, 9))
         assert sums.sums(part).any()
         assert np.array_equal(sums.sums(part), sums.sums(whole)[(slice(None), *part.slices())])
+
+
+@pytest.mark.parametrize("batch", [1, 2])
+def test_threads_over_patches_change_no_bit(
+    image: NDArray[np.float32], network: torch.nn.Module, batch: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    used: set[tuple[str, int]] = set()
+    hook = network.register_forward_pre_hook(
+        lambda *_: used.add((threading.current_thread().name.rpartition("_")[0], torch.get_num_threads()))
+    )
+    grid, whole, seen = GRIDS[0], Box.of_shape(SHAPE), image.copy()
+    seen[:, :, : SHAPE[2] // 2] = 0.5  # patches of a single value as well
+    layers = [[index for index in grid.cores if index[0] == z] for z in range(grid.cores.counts[0])]
+    sums = [
+        sum_patches(lambda box: seen[box.slices()][None], layers, whole, grid, network, batch=batch, threads=threads)
+        for threads in (1, 2, 5)
+    ]
+    hook.remove()
+    assert ("bigcp3d-network", 1) in used  # other threads computed, and each operation stayed on one thread
+    assert {count for _, count in used} == {1}
+    assert all(np.array_equal(each.sums(whole), sums[0].sums(whole)) for each in sums[1:])
 
 
 @pytest.mark.parametrize("ahead", [True, False])

@@ -18,7 +18,8 @@ from bigcp3d.pure.score.metrics import score_overlaps
 from bigcp3d.pure.score.overlaps import (
     add_overlaps,
     count_overlaps,
-    ignore_small_cells,
+    count_unknown,
+    ignore_cells,
     merge_gradually,
     merge_overlaps,
 )
@@ -165,4 +166,29 @@ def test_a_crumb_inside_a_found_cell_costs_it_nothing():
     assert score_overlaps(count_overlaps(pred, truth))["mean_dice"] < 1
     assert score_overlaps(count_overlaps(pred, truth), min_truth_vox=2)["mean_dice"] == 1.0
     table = count_overlaps(pred, truth)
-    assert ignore_small_cells(table, 1) is table
+    assert ignore_cells(table, 1, merge_overlaps([])) is table
+
+
+def test_voxels_that_were_not_annotated_are_neither_needed_nor_counted_wrong():
+    truth, pred = np.zeros((4, 4, 4), np.int16), np.zeros((4, 4, 4), np.int64)
+    truth[0], truth[1], truth[2:] = -1, -32768, 6
+    pred[0], pred[1], pred[2:] = 2, -5, 1
+
+    def score():
+        return score_overlaps(count_overlaps(pred, truth), unknown=count_unknown(pred, truth))
+
+    perfect = {"true_cells": 1, "found_cells": 1, "precision": 1.0, "recall": 1.0, "mean_dice": 1.0}
+    assert {name: score()[name] for name in perfect} == perfect
+    pred[2, 0, 0] = 2  # a found cell that lies mostly where nothing is known
+    assert score()["precision"] == 1.0
+    truth[0] = 0
+    assert score()["precision"] == 0.5
+
+
+@pytest.mark.parametrize("dtype", ["int8", "int64", "uint8", "uint32", "uint64"])
+def test_ids_of_any_size_are_the_same_cells(dtype):
+    rng = np.random.default_rng(1)
+    pred, truth = rng.integers(0, 4, (2, 3, 8, 8))
+    ids = np.array([0, 7, np.iinfo(dtype).max - 1, np.iinfo(dtype).max], dtype)
+    assert score_overlaps(count_overlaps(pred, ids[truth])) == score_overlaps(count_overlaps(pred, truth))
+    assert find_boxes(ids[truth]).start.tolist() == find_boxes(truth).start.tolist()

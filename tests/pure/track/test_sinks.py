@@ -11,7 +11,7 @@ from skimage.measure import regionprops
 
 from bigcp3d.pure.boxes import BlockGrid, Box, Vec3
 from bigcp3d.pure.track.sinks import INTENSITY_UNIT, PRODUCTS, Sinks, Sums, collect_sinks
-from bigcp3d.pure.track.tracking_numba import UNASSIGNED
+from bigcp3d.pure.track.units import UNASSIGNED
 
 quick = settings(deadline=None, max_examples=25)
 sides = st.tuples(*[st.integers(1, 8)] * 3)

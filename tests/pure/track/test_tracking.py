@@ -11,8 +11,9 @@ from hypothesis import strategies as st
 from numpy.typing import NDArray
 
 from bigcp3d.pure.boxes import BlockGrid, Box, Vec3
-from bigcp3d.pure.track.tracking import MAX_REACH, tile_shape, track
-from bigcp3d.pure.track.tracking_numba import PATHS, PAUSE, STILL, UNASSIGNED, UNIT
+from bigcp3d.pure.track.tracking import tile_shape, track
+from bigcp3d.pure.track.tracking_numba import PATHS, PAUSE, STILL
+from bigcp3d.pure.track.units import MAX_REACH, UNASSIGNED, UNIT
 
 quick = settings(deadline=None, max_examples=15)
 seeds = st.integers(0, 2**32 - 1)

@@ -16,8 +16,9 @@ from bigcp3d.pure.boxes import BlockGrid, Box, Vec3
 from bigcp3d.pure.track import tracking_torch
 from bigcp3d.pure.track.choose_tracker import choose_tracker
 from bigcp3d.pure.track.tracking import track
-from bigcp3d.pure.track.tracking_numba import PAUSE, STILL, UNASSIGNED
+from bigcp3d.pure.track.tracking_numba import PAUSE, STILL
 from bigcp3d.pure.track.tracking_torch import track_on_device
+from bigcp3d.pure.track.units import UNASSIGNED
 from tests.devices import on_devices
 from tests.pure.track.test_tracking import both_ways, noise, path_along, seeds, stored, swirl
 

@@ -99,7 +99,7 @@ def test_what_contradicts_itself_is_refused(settings, words):
 def test_the_plan_is_held_against_the_memory_of_the_file_before_anything_is_submitted(
     written, tissue_store, random_model
 ):
-    settings = {"model": random_model, "cluster": "slurm", "workers": 2, "block": (34, 60, 51)}
+    settings = {"model": random_model, "diameter_um": "as-is", "cluster": "slurm", "workers": 2, "block": (34, 60, 51)}
     small = written("memory: 300MiB\ninterface: lo\n")
     with pytest.raises(InputError, match=r"a worker of 300 MiB .* too small.*memory in the file of --cluster-config"):
         bigcp3d.segment(tissue_store, cluster_config=small, **settings)

@@ -103,7 +103,13 @@ def test_workers_that_come_and_go_change_no_label(whole, tissue_store, random_mo
     monkeypatch.setattr(connect, "_start", start_and_keep)
     shaker = Thread(target=shake)
     shaker.start()
-    settings = {"model": random_model, "output": tmp_path / "out.zarr", "workers": 1, "memory_limit": "4GiB"}
+    settings = {
+        "model": random_model,
+        "output": tmp_path / "out.zarr",
+        "workers": 1,
+        "memory_limit": "4GiB",
+        "diameter_um": "as-is",
+    }
     try:
         bigcp3d.segment(tissue_store, **settings, block=(12, 20, 17), min_volume=2)
     finally:
@@ -114,7 +120,13 @@ def test_workers_that_come_and_go_change_no_label(whole, tissue_store, random_mo
 
 
 def test_an_adaptive_cluster_gives_the_same_labels(whole, tissue_store, random_model, tmp_path):
-    settings = {"model": random_model, "output": tmp_path / "out.zarr", "workers": "1:2", "memory_limit": "4GiB"}
+    settings = {
+        "model": random_model,
+        "output": tmp_path / "out.zarr",
+        "workers": "1:2",
+        "memory_limit": "4GiB",
+        "diameter_um": "as-is",
+    }
     bigcp3d.segment(tissue_store, **settings, **CUT)
     assert np.array_equal(read_labels(tmp_path / "out.zarr", "cells"), whole)
 

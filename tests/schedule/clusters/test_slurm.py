@@ -109,6 +109,7 @@ def test_jobs_that_are_taken_away_are_submitted_again(
     bigcp3d.segment(
         tissue_store,
         model=random_model,
+        diameter_um="as-is",
         output=tmp_path / "out.zarr",
         cluster="slurm",
         cluster_config=config(workers_per_job=workers_per_job),

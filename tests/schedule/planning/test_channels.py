@@ -97,10 +97,16 @@ def test_the_network_sees_each_channel_normalised_by_its_own_percentiles(store, 
     network, card = load_network(two_channel_model)
     wide = tmp_path / "wide.safetensors"
     save_model(wide, network, card.model_copy(update={"patch": (96, 96, 96)}))
-    settings = {"model": wide, "channel": ("membrane", "nuclei"), "precision": "float32", "work_dir": tmp_path / "work"}
+    settings = {
+        "model": wide,
+        "channel": ("membrane", "nuclei"),
+        "precision": "float32",
+        "work_dir": tmp_path / "work",
+        "diameter_um": "as-is",
+    }
     plan = bigcp3d.plan_segmentation(store, output=tmp_path / "out.zarr", **settings)
     assert len(plan.patches.cores) == 1
-    bigcp3d.segment(store, output=tmp_path / "out.zarr", keep_maps=True, **settings, **CUT)
+    bigcp3d.segment(store, output=tmp_path / "out.zarr", keep_maps=True, **{**CUT, **settings})
     image = []
     for channel in (2, 1):
         values = zarr.open_array(f"{store}/0", mode="r")[channel]
@@ -123,7 +129,7 @@ def test_channels_that_cannot_be_are_refused_before_anything_is_written(
     store, tissue_store, two_channel_model, random_model, tmp_path, caplog
 ):
     plan = bigcp3d.plan_segmentation
-    more = {"output": tmp_path / "out.zarr"}
+    more = {"output": tmp_path / "out.zarr", "diameter_um": "as-is"}
     with pytest.raises(InputError, match=r"takes 2 input channel.* \(membrane, nuclei\), and 1 were given"):
         plan(store, model=two_channel_model, channel="nuclei", **more)
     with pytest.raises(InputError, match=r"takes 1 input channel.*2 were given"):
@@ -133,7 +139,7 @@ def test_channels_that_cannot_be_are_refused_before_anything_is_written(
     with pytest.raises(InputError, match="'actin'; use one of 0 to 2, or a name: DAPI, nuclei, membrane"):
         plan(store, model=two_channel_model, channel=("membrane", "actin"), **more)
     with pytest.raises(InputError, match=r"channel 0.*all .* voxels have the intensity 0"):
-        bigcp3d.segment(store, model=two_channel_model, channel=(2, 0), **more, **CUT)
+        bigcp3d.segment(store, model=two_channel_model, channel=(2, 0), **{**more, **CUT})
     assert not (tmp_path / "out.zarr").exists()
     plan(store, model=two_channel_model, channel=("nuclei", "membrane"), **more)
     assert "given in another order" in caplog.text
@@ -154,7 +160,13 @@ def test_nan_in_any_channel_is_counted_once(two_channel_model, tmp_path):
     for channel in range(2):
         write_image_box(image, Box.of_shape((20, 24, 28)), values[channel], channel=channel)
     summary = bigcp3d.segment(
-        image.path, model=two_channel_model, channel=(0, 1), block=(9, 11, 28), executor="serial", min_volume=2
+        image.path,
+        model=two_channel_model,
+        diameter_um="as-is",
+        channel=(0, 1),
+        block=(9, 11, 28),
+        executor="serial",
+        min_volume=2,
     )
     assert summary.nonfinite_vox == 3
 
@@ -167,6 +179,10 @@ def test_cellpose_takes_a_second_channel_and_labels_stay_exact(store, tmp_path, 
     assert np.array_equal(labels_of(store, model, tmp_path / "cut.zarr", channel=(2, 1), block=(17, 30, 26)), both)
     assert not np.array_equal(labels_of(store, model, tmp_path / "one.zarr", channel=2), both)
     with pytest.raises(InputError, match=r"takes 2 input channel.*3 were given"):
-        bigcp3d.plan_segmentation(store, model=model, channel=(2, 1, 0), output=tmp_path / "no.zarr")
+        bigcp3d.plan_segmentation(
+            store, model=model, diameter_um="as-is", channel=(2, 1, 0), output=tmp_path / "no.zarr"
+        )
     with pytest.raises(ModelError):
-        bigcp3d.plan_segmentation(store, model="cellpose:unknown", channel=(2, 1), output=tmp_path / "no.zarr")
+        bigcp3d.plan_segmentation(
+            store, model="cellpose:unknown", diameter_um="as-is", channel=(2, 1), output=tmp_path / "no.zarr"
+        )

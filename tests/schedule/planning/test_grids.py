@@ -41,7 +41,8 @@ def pyramid(tmp_path_factory):
 
 
 def plan(store, model, **settings):
-    return bigcp3d.plan_segmentation(store, model=model, executor="serial", **{"diameter_um": "as-is", **settings})
+    as_is = {} if any(name.startswith("diameter") for name in settings) else {"diameter_um": "as-is"}
+    return bigcp3d.plan_segmentation(store, model=model, executor="serial", **as_is, **settings)
 
 
 def test_a_diameter_in_voxels_counts_along_the_finest_axis(pyramid, random_model, tmp_path):
@@ -60,7 +61,7 @@ def test_a_diameter_in_voxels_counts_along_the_finest_axis(pyramid, random_model
 @pytest.mark.parametrize(
     ("diameter", "level", "factors"),
     [
-        (None, 0, (1, 1, 1)),
+        ("as-is", 0, (1, 1, 1)),
         (4.9, 0, (0.49, 1.96, 1.96)),  # level 1 would be a little too coarse
         (10.0, 1, (1.0, 2.0, 2.0)),  # level 2 is too coarse in z
         (20.0, 2, (1.0, 2.0, 2.0)),

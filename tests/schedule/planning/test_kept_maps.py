@@ -113,7 +113,7 @@ def test_maps_of_other_settings_are_not_taken_and_what_differs_is_named(store, r
             {"model": str(other)},
             rf"cells: model {model} then, {other} now\n",
         ),
-        "diameter": ({"diameter_um": 3.0, "min_volume": 9}, r"cells: diameter not given then, 3 um now\n"),
+        "diameter": ({"diameter_um": 3.0, "min_volume": 9}, r"cells: diameter as-is then, 3 um now\n"),
         "precision": ({"precision": "bfloat16"}, r"cells: precision float32 then, bfloat16 now\n"),
     }.values():
         wanted = {**settings, "precision": "float32", **change}

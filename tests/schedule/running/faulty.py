@@ -6,6 +6,7 @@ its pass that begins, with a file in ``FAULT_FOLDER`` that says so. Every task t
 
 from __future__ import annotations
 
+import errno
 import os
 import signal
 import time
@@ -29,12 +30,20 @@ def hog() -> None:
         time.sleep(0.01)
 
 
+def fail(error: Exception) -> None:
+    """Raise an error, as a function."""
+    raise error
+
+
 FAULTS = {
     "kill": lambda: os.kill(os.getpid(), signal.SIGKILL),
     "kill-all": lambda: os.killpg(0, signal.SIGKILL),
     "kill-client": lambda: (os.kill(int((FOLDER / "client").read_text()), signal.SIGKILL), wait_for_more()),
     "interrupt": lambda: (os.kill(int((FOLDER / "client").read_text()), signal.SIGINT), wait_for_more()),
     "kill-scheduler": lambda: (os.kill(int((FOLDER / "scheduler").read_text()), signal.SIGKILL), wait_for_more()),
+    "hang": wait_for_more,
+    "always bug": lambda: fail(ZeroDivisionError("a bug")),
+    "ioerror": lambda: fail(OSError(errno.EIO, "Input/output error")),
     "freeze": lambda: os.kill(os.getpid(), signal.SIGSTOP),
     "hog": hog,
     "always hog": hog,

@@ -20,7 +20,8 @@ SCRIPT = """
 import sys
 import bigcp3d
 store, model, output, work = sys.argv[1:]
-bigcp3d.segment(store, model=model, output=output, work_dir=work, executor="serial", diameter_um="as-is", block=(12, 30, 26), min_volume=2)
+more = {"executor": "serial", "diameter_um": "as-is", "block": (12, 30, 26), "min_volume": 2}
+bigcp3d.segment(store, model=model, output=output, work_dir=work, **more)
 """
 
 

@@ -128,7 +128,7 @@ def test_arrays_of_predict_and_merge_stay_under_the_plan(
     settings = {
         "model": random_model,
         "block": (60, 60, 60),
-        "executor": "serial",
+        "workers": 1,
         "diameter_um": "as-is",
         "work_dir": tmp_path / "work",
     }

@@ -233,7 +233,8 @@ def test_credentials_are_written_nowhere(s3, values, random_model, tmp_path, cap
     monkeypatch.chdir(tmp_path)
     write_image(f"{s3}/image.zarr", values)
     caplog.set_level("DEBUG", "bigcp3d")
-    work = ["--work-dir", str(tmp_path / "work"), "--model", random_model, "--serial", "-v", "--keep-maps"]
+    work = ["--work-dir", str(tmp_path / "work"), "--model", random_model, "--diameter", "as-is"]
+    work += ["--serial", "-v", "--keep-maps"]
     done = CliRunner().invoke(app, ["segment", f"{s3}/image.zarr", *work])
     assert done.exit_code == 0, done.output
     store = keep_store(f"{s3}/image.zarr", tmp_path / "kept")

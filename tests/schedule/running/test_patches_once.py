@@ -68,7 +68,12 @@ def test_control_blocks_that_compute_all_that_touches_them_compute_more(tissue_s
 def test_one_block_merges_nothing(tissue_store, random_model, tmp_path):
     events = []
     bigcp3d.segment(
-        tissue_store, model=random_model, output=tmp_path / "o.zarr", executor="serial", on_event=events.append
+        tissue_store,
+        model=random_model,
+        diameter_um="as-is",
+        output=tmp_path / "o.zarr",
+        executor="serial",
+        on_event=events.append,
     )
     assert "merge" not in {e.name for e in events if isinstance(e, BlockDone)}
 

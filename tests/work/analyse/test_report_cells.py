@@ -28,7 +28,7 @@ def test_table_and_labels_and_all_voxels_agree(tissue_store, random_model, tmp_p
         "executor": "serial",
         "diameter_um": "as-is",
     }
-    bigcp3d.segment(tissue_store, on_event=keep, min_volume=4, **settings, **more)
+    bigcp3d.segment(tissue_store, on_event=keep, min_volume=4, **{**settings, **more})
     rows, wanted = kept["rows"], kept["wanted"]
     labels = open_labels(tmp_path / "o.zarr", "cells")
     (again,) = cells_of_labels(labels, wanted)

@@ -1,5 +1,7 @@
 """Samples show cells of the model's diameter, with labels that fit the image, and say where nothing is known."""
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 
@@ -38,7 +40,8 @@ def test_cells_are_measured_as_on_the_whole_array(store):
     box = Box((3, 0, 10), (29, 70, 55))
     array = read_box(open_labels(store, "truth"), 0, box)
     cells = measure_cells(open_labels(store, "truth"), box)
-    assert cells.ids.tolist() == np.unique(array[array > 0]).tolist()
+    ids, first = np.unique(array[array > 0], return_index=True)
+    assert cells.ids.tolist() == ids[np.argsort(first)].tolist()
     for key, count, centre, cut in zip(cells.ids, cells.count, cells.centre, cells.cut, strict=True):
         points = np.argwhere(array == key)
         assert count == len(points)
@@ -87,9 +90,11 @@ def test_a_part_is_all_that_is_seen(store):
     part = Box((0, 0, 0), (30, 70, 20))
     array = read_box(open_labels(store, "truth"), 0, part)
     seen = set()
+    source = opened(store, part=part)
     for seed in range(8):
-        seen |= set(np.unique(opened(store, part=part).draw(np.random.default_rng(seed), (32, 48, 48)).labels).tolist())
-    assert seen - {0} <= set(np.unique(array).tolist())
+        numbers = np.unique(source.draw(np.random.default_rng(seed), (32, 48, 48)).labels)
+        seen |= set(source.cells.ids[numbers[numbers > 0] - 1].tolist())
+    assert seen <= set(np.unique(array).tolist())
     assert set(np.unique(read_box(open_labels(store, "truth"), 0, Box.of_shape(SHAPE))).tolist()) - seen
 
 
@@ -100,9 +105,41 @@ def test_crumbs_are_neither_cell_nor_background(store):
     small = set(sizes.ids[sizes.count < limit].tolist())
     for seed in range(4):
         sample = source.draw(np.random.default_rng(seed), (32, 48, 48))
-        assert not small & set(np.unique(sample.labels).tolist())
-    assert set(source.crumbs.tolist()) == small
-    assert not plain.crumbs.size
+        numbers = np.unique(sample.labels)
+        assert not small & set(source.cells.ids[numbers[numbers > 0] - 1].tolist())
+        assert not sample.known.all()
+    assert set(source.cells.ids.tolist()) == set(plain.cells.ids.tolist()) - small
+
+
+@pytest.mark.parametrize("dtype", ["uint64", "int64"])
+def test_samples_do_not_depend_on_the_ids(store, tmp_path, write_labels, dtype):
+    """Sparse ids beyond 31 bits, also the largest of the dtype."""
+    plain = read_box(open_labels(store, "truth"), 0, Box.of_shape(SHAPE))
+    ids = np.random.default_rng(0).integers(2**59, 2**62, int(plain.max()) + 1).astype(dtype)
+    ids[0], ids[2] = 0, np.iinfo(dtype).max
+    write_labels(tmp_path / "sparse", ids[plain])
+    one = opened(store, diameter=10.0)
+    other = open_source(
+        open_image(store), open_labels(tmp_path / "sparse", ""), LOOK, part=one.part, diameter_um=10.0, min_cell_vox=0
+    )
+    for seed in range(2):
+        a, b = (s.draw(np.random.default_rng(seed), (16, 32, 32)) for s in (one, other))
+        assert all(np.array_equal(x, y) for x, y in zip(a, b, strict=True))
+
+
+def test_what_was_not_annotated_is_neither_cell_nor_background(tmp_path, write_labels, caplog):
+    labels = np.zeros((16, 32, 32), np.int16)
+    labels[4:12, 4:12, 4:12], labels[:, 16:], labels[:, 20:] = 1, -1, -7
+    path = write_labels(tmp_path / "l", labels)
+    source = open_source(
+        None, open_labels(path, ""), Look(8.0), part=Box.of_shape(labels.shape), diameter_um=8.0, min_cell_vox=0
+    )
+    assert "8192 voxels have a negative id" in caplog.text
+    for seed in range(3):
+        sample = replace(source, jitter=False).draw(np.random.default_rng(seed), (16, 32, 32))
+        assert not sample.known.all()
+        assert sample.labels.min() >= 0
+        assert not sample.labels[~sample.known].any()
 
 
 def test_what_cannot_be_learned_from_is_refused(store, tmp_path, write_labels):

@@ -67,7 +67,7 @@ def test_a_network_of_two_channels_is_trained_and_used(store, tmp_path):
     again = train([store], tmp_path / "n.safetensors", start=out, steps=3, **SMALL)
     assert load_card(again).channel_names == ("membrane", "nuclei"), "taken over, as is what they are called"
     assert any(not torch.equal(value, start[name]) for name, value in load_network(again)[0].state_dict().items())
-    plan = bigcp3d.plan_segmentation(store, model=out, output=tmp_path / "o.zarr")
+    plan = bigcp3d.plan_segmentation(store, model=out, diameter_um="as-is", output=tmp_path / "o.zarr")
     assert plan.source.channels == (1, 0), "found in the image by their names"
     exchanged = train(
         [store], tmp_path / "x.safetensors", channel=("nuclei", "membrane"), steps=6, holdout_x=0.4, **SMALL

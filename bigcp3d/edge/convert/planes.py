@@ -1,0 +1,125 @@
+"""Reads a folder of planes: one TIFF or PNG file for each, in the order of the numbers in their names.
+
+Where several numbers change, as in ``t01_c0_z013.tif``, the letters before them say which axis each counts.
+"""
+
+from __future__ import annotations
+
+import itertools
+import math
+import re
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import tifffile
+from numpy.typing import NDArray
+from PIL import Image
+
+from bigcp3d.edge.convert.source import UNKNOWN, Part, Source
+from bigcp3d.edge.convert.tiff import open_tiff
+from bigcp3d.edge.image.other_formats import planes_in
+from bigcp3d.errors import InputError
+
+WORDS = {
+    **dict.fromkeys(("t", "tp", "time", "frame"), "t"),
+    **dict.fromkeys(("c", "ch", "channel", "w"), "c"),
+    **dict.fromkeys(("z", "slice", "plane", "sl"), "z"),
+}
+"""Words before a number in a file's name, and the axis that the number counts."""
+
+
+def open_planes(folder: Path, axes: str | None) -> Source:
+    """A folder of planes of one size; `InputError` where they differ, or it is unclear what the numbers count.
+
+    ``axes`` are those that the user gives, if any, to say what the numbers in the names count.
+    """
+    files = sorted(planes_in(folder), key=lambda file: (_split(file.name)[1], file.name))  # 10 follows 9
+    first = _open(files[0])
+    if len(first.shape) != 2 and first.axes != "yxs":
+        raise InputError(
+            f"{files[0]}: this file has shape {first.shape}, and a folder is read as one plane a file; convert each "
+            "stack by itself: bigcp3d convert FILE OUT.zarr"
+        )
+    for file in files[1:]:
+        found = _open(file)
+        if (found.shape, found.dtype) != (first.shape, first.dtype):
+            raise InputError(
+                f"{file}: this plane is {found.dtype} of shape {found.shape}, but {files[0].name} is {first.dtype} of "
+                f"{first.shape}; put only planes of one stack into the folder"
+            )
+    letters, counts = _read_numbers(folder, files, axes)
+    table = np.arange(len(files)).reshape(counts)
+
+    def read(part: Part) -> NDArray[Any]:
+        chosen = table[part[: len(counts)]]
+        planes = [_read_plane(files[i])[part[len(counts) :]] for i in chosen.ravel()]
+        return np.stack(planes).reshape(*chosen.shape, *planes[0].shape)
+
+    return Source(
+        path=folder,
+        kind=f"a folder of {len(files)} planes",
+        axes=letters + first.axes.replace(UNKNOWN, ""),
+        shape=(*counts, *first.shape),
+        dtype=first.dtype,
+        read=read,
+        rows=first.shape[0],
+        scale_um={name: size for name, size in first.scale_um.items() if name in "yx"},
+    )
+
+
+def _open(file: Path) -> Source:
+    """Shape and dtype of a plane; voxels are not read."""
+    if file.suffix.lower() != ".png":
+        source = open_tiff(file, None)
+        source.close()
+        return source
+    with Image.open(file) as picture:
+        samples = len(picture.getbands())
+        shape = (picture.height, picture.width)
+        dtype = np.dtype("uint16" if picture.mode.startswith("I") else "bool" if picture.mode == "1" else "uint8")
+    if samples > 1:
+        return Source(file, "a PNG file", "yxs", (*shape, samples), dtype, lambda part: _read_plane(file)[part])
+    return Source(file, "a PNG file", "yx", shape, dtype, lambda part: _read_plane(file)[part])
+
+
+def _read_plane(file: Path) -> NDArray[Any]:
+    if file.suffix.lower() != ".png":
+        return np.asarray(tifffile.imread(file))
+    with Image.open(file) as picture:
+        plane = np.asarray(picture)
+        return plane.astype(np.uint16) if picture.mode.startswith("I") else plane
+
+
+def _split(name: str) -> tuple[list[str], list[int]]:
+    """The words and the numbers of a file's name, one word before each number, and one after the last."""
+    parts = re.split(r"(\d+)", name)
+    return parts[0::2], [int(part) for part in parts[1::2]]
+
+
+def _read_numbers(folder: Path, files: Sequence[Path], axes: str | None) -> tuple[str, tuple[int, ...]]:
+    """What the numbers in the names count, a letter each, and how many there are of each."""
+    split = [_split(file.name) for file in files]
+    words = split[0][0]
+    if len(files) == 1:
+        return "z", (1,)
+    if any(other != words for other, _ in split):
+        other = next(file for file, (texts, _) in zip(files, split, strict=True) if texts != words)
+        raise InputError(
+            f"{folder}: the names of the planes differ in more than numbers ({files[0].name}, {other.name}); put the "
+            "planes of one channel into one folder, with names that end in numbers"
+        )
+    values = [sorted({numbers[i] for _, numbers in split}) for i in range(len(words) - 1)]
+    varying = [i for i, found in enumerate(values) if len(found) > 1]
+    counts = tuple(len(values[i]) for i in varying)
+    present = [tuple(numbers[i] for i in varying) for _, numbers in split]
+    if present != list(itertools.product(*(values[i] for i in varying))):
+        raise InputError(
+            f"{folder}: {math.prod(counts)} planes are expected from the numbers in the names ({files[0].name} to "
+            f"{files[-1].name}), and {len(files)} are there; add the missing ones, or take the others out"
+        )
+    if len(varying) == 1 and not (axes and len(axes) > 3):
+        return "z", counts
+    letters = "".join(WORDS.get(re.split(r"[^A-Za-z]+", words[i].rstrip("_- ."))[-1].lower(), UNKNOWN) for i in varying)
+    return letters, counts

@@ -1,0 +1,84 @@
+"""``bigcp3d convert``: converts a file of another format to OME-Zarr. Other commands find or make an image here."""
+
+from __future__ import annotations
+
+import shlex
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import typer
+
+from bigcp3d.face import options as o
+from bigcp3d.face.exit_codes import set_up_logging
+from bigcp3d.schedule.planning.request import Request
+from bigcp3d.work.convert.settings import ConvertSettings
+
+if TYPE_CHECKING:
+    from bigcp3d.edge.image.image import ImageInfo
+
+
+@o.with_options(o.choose_settings(ConvertSettings))
+def convert(arguments: o.Arguments, verbose: o.Verbose = False, quiet: o.Quiet = False) -> None:
+    """Convert a file or a folder of planes to an OME-Zarr image with a pyramid, in little memory.
+
+    Axes, voxel size and channel names are those in the file; what it does not say is asked for. To carry on an
+    interrupted conversion, give the same command again. CZI, LIF and ND2 need `pip install 'bigcp3d[bioio]'`.
+    """
+    set_up_logging(verbose, quiet)
+    from bigcp3d.face.progress.block_bar import block_bar
+    from bigcp3d.work.convert.convert import convert as run
+
+    with block_bar("converting", quiet) as move_bar:
+        image = run(**arguments, on_event=move_bar)
+    typer.echo(describe_converted(image))
+    warn_of_faults(image)
+
+
+def describe_converted(image: ImageInfo) -> str:
+    """What was written, in a line: shape, axes, voxel size, channels, bytes on disk and place."""
+    from bigcp3d.face.describe_plan import format_size
+    from bigcp3d.pure.memory import format_bytes
+
+    first = image.levels[0]
+    size = sum(file.stat().st_size for file in Path(image.path).rglob("*") if file.is_file())
+    words = [f"{format_size(first.shape)} voxels (z y x) of {format_size(first.scale_um or (1, 1, 1))} um"]
+    words += [f"{image.times} time points"] if image.times > 1 else []
+    words += [f"{image.channels} channels ({', '.join(image.channel_names)})"] if image.channels > 1 else []
+    words += [image.dtype, f"axes {','.join(image.axes)}", f"{len(image.levels)} level(s)", format_bytes(size)]
+    return f"{image.path}: {', '.join(words)}"
+
+
+def warn_of_faults(image: ImageInfo) -> None:
+    """Show what `bigcp3d info` would warn of."""
+    from bigcp3d.face.describe_store import find_faults
+
+    for fault in find_faults(image):
+        typer.echo(f"warning: {fault}", err=True)
+
+
+def describe_source(path: str | Path) -> str:
+    """What `bigcp3d convert` would read from a file of another format, in lines."""
+    from bigcp3d.edge.convert.open_source import open_source
+    from bigcp3d.face.describe_plan import format_size
+
+    with open_source(path) as source:
+        scale = ", ".join(f"{axis} {source.scale_um[axis]:.4g}" for axis in "zyx" if axis in source.scale_um)
+        lines = [
+            f"{source.path}: {source.kind}, {format_size(source.shape)} of {source.dtype.name}",
+            f"axes {','.join(source.axes)}"
+            + (" (?: the file does not say; give --axes)" if "?" in source.axes else ""),
+            f"voxel size in um: {scale or 'not in the file; give --scale'}",
+            f"channels: {', '.join(source.channel_names) or 'without names'}",
+            *(f"warning: {note}" for note in source.notes),
+            f"to convert it: bigcp3d convert {shlex.quote(str(path))}",
+        ]
+    return "\n  ".join(lines)
+
+
+def image_of(request: Request, quiet: bool) -> str | Path:
+    """The image of a request, converted with a bar where it is a file of another format."""
+    from bigcp3d.face.progress.block_bar import block_bar
+    from bigcp3d.schedule.planning.find_image import with_image
+
+    with block_bar("converting", quiet) as move_bar:
+        return with_image(request, move_bar, lambda line: None if quiet else typer.echo(line, err=True)).source

@@ -1,0 +1,41 @@
+"""Refuses a table of cells that cannot be written, before anything is computed. Imports nothing that measures."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+
+from bigcp3d.edge.cell_tables.cell_files import check_cell_file
+from bigcp3d.edge.cell_tables.label_table import check_label_table
+from bigcp3d.edge.labels.label_plan import LabelTarget
+from bigcp3d.edge.stores.places import Place, place
+from bigcp3d.schedule.planning.request import Request
+from bigcp3d.work.plan.plan import Plan
+from bigcp3d.work.run.work_dir import WorkDir
+
+IN_STORE = "zarr"
+"""Means a table inside the store instead of a file."""
+
+TABLE = "table"
+"""Record that a run has begun to write its table, so that it may replace the table."""
+
+
+def check_output(output: str | Path, in_store: Callable[[], Place], *, overwrite: bool) -> None:
+    """Refuse a table that cannot be written, before anything is measured. ``in_store`` gives its place in the store."""
+    if str(output) == IN_STORE:
+        check_label_table(in_store(), overwrite=overwrite)
+    else:
+        check_cell_file(output, overwrite=overwrite)
+
+
+def table_of(target: LabelTarget) -> Place:
+    """The place in the store of the table of labels."""
+    return place(target.group) / "tables" / target.name
+
+
+def check_run_table(plan: Plan, request: Request) -> None:
+    """Refuse a table that the run cannot write at its end, or that exists and is not of this run."""
+    if request.table is not None:
+        said = WorkDir.of(plan).read_once(TABLE)
+        overwrite = request.overwrite or (said is not None and said["output"] == str(request.table))
+        check_output(request.table, lambda: table_of(plan.output.target), overwrite=overwrite)

@@ -1,0 +1,211 @@
+"""Exports labels or an image to a TIFF file, plane by plane, for programs that cannot read OME-Zarr."""
+
+from __future__ import annotations
+
+import logging
+import math
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from bigcp3d.edge.convert.write_tiff import IMAGEJ_DTYPES, is_ome, write_tiff
+from bigcp3d.edge.image.image import ImageInfo, open_image, open_labels
+from bigcp3d.edge.image.level_geometry import cumulated_factors, placed, with_told_scale
+from bigcp3d.edge.image.voxels import check_channel, check_level, read_box, stored_chunk
+from bigcp3d.edge.labels.check_target import check_space
+from bigcp3d.edge.stores.check_writable import check_file
+from bigcp3d.errors import InputError
+from bigcp3d.option import check_choices, takes
+from bigcp3d.pure.boxes import Box, vec3
+from bigcp3d.schedule.planning.export_request import ExportRequest
+from bigcp3d.schedule.planning.region import find_region, find_times
+from bigcp3d.work.analyse.blocks_read import BlocksRead
+
+log = logging.getLogger(__name__)
+
+SUFFIXES = (".tif", ".tiff", ".btf")
+EXACT_FLOAT32 = 2**24
+"""Largest id up to which float32 holds every whole number."""
+
+
+@dataclass(frozen=True)
+class Exported:
+    """What was written: ``shape`` is (t, c, z, y, x), ``scale_um`` the voxel size (z, y, x)."""
+
+    path: Path
+    shape: tuple[int, ...]
+    dtype: str
+    scale_um: tuple[float, float, float] | None
+
+
+@dataclass(frozen=True)
+class _Part:
+    """What is read: a level of an image or labels, a box of it, time points and channels."""
+
+    info: ImageInfo
+    level: int
+    box: Box
+    times: tuple[int, ...]
+    channels: tuple[int, ...]
+
+    def slabs(self) -> Iterator[Box]:
+        """The box in slabs as thick as the stored chunks, in the order of z."""
+        depth = stored_chunk(self.info, self.level)[0]
+        (first, y0, x0), (last, y1, x1) = self.box.start, self.box.stop
+        for start in range(first - first % depth, last, depth):
+            yield Box((max(start, first), y0, x0), (min(start + depth, last), y1, x1))
+
+    def read(self, slab: Box, time: int, channel: int) -> NDArray[Any]:
+        return read_box(self.info, self.level, slab, channel=channel, time=time)
+
+
+@takes(ExportRequest)
+def export(
+    store: str | Path,
+    output: str | Path,
+    *,
+    on_event: Callable[[BlocksRead], None] | None = None,
+    **arguments: Any,
+) -> Exported:
+    """Export labels or an image to a TIFF file, with voxel size and names of channels.
+
+    Reads one layer of stored chunks at a time. Ids of labels stay as they are: uint16 where they fit, else uint32 in
+    OME-TIFF and float32 in ImageJ, which has no uint32.
+
+    Parameters
+    ----------
+    **arguments
+    on_event : callable, optional
+        Receives the number of slabs that were read and of all slabs, after each slab.
+
+    Returns
+    -------
+    Exported
+
+    Raises
+    ------
+    InputError, TargetError
+        The store, the region or the file cannot be used; ImageJ cannot hold such numbers.
+
+    Examples
+    --------
+    >>> bigcp3d.export("tissue.zarr", "cells.tif", roi=":,0:32,0:32").shape
+    (1, 1, 24, 32, 32)
+    """
+    request = ExportRequest(store, output, **arguments)
+    check_choices(request)
+    path = Path(output).expanduser()
+    if path.suffix.lower() not in SUFFIXES:
+        raise InputError(f"{path}: a TIFF file is written; give a name that ends in .ome.tif or .tif")
+    check_file(output, overwrite=request.overwrite)
+    part = _choose_part(request)
+    slabs = list(part.slabs())
+    passes = 2 if request.what == "labels" else 1
+    count = iter(range(1, 10**12))
+    total = passes * len(slabs) * len(part.times) * len(part.channels)
+
+    def read(slab: Box, time: int, channel: int) -> NDArray[Any]:
+        voxels = part.read(slab, time, channel)
+        if on_event is not None:
+            on_event(BlocksRead(next(count), total))
+        return voxels
+
+    if request.what == "labels":
+        largest = max(int(read(slab, time, 0).max()) for time in part.times for slab in slabs)
+        dtype = _dtype_of_ids(largest, path)
+    else:
+        dtype = _dtype_of_image(part.info, path)
+    itemsize, box = np.dtype(dtype).itemsize, part.box
+    check_space(path, 0 if is_ome(path) else math.prod(box.shape) * itemsize * len(part.times) * len(part.channels))
+    planes = _planes(part, slabs, read, dtype, together=not is_ome(path))
+    level = part.info.levels[part.level]
+    names = [part.info.channel_names[c] for c in part.channels] if part.info.channel_names else []
+    lead = (len(part.times), len(part.channels), box.shape[0])
+    order = lead if is_ome(path) else (lead[0], lead[2], lead[1])
+    write_tiff(
+        path,
+        planes,
+        (*order, *box.shape[1:]),
+        dtype,
+        scale_um=level.scale_um,
+        channel_names=names if request.what == "image" else [],
+        name=path.name.split(".")[0],
+    )
+    return Exported(path, (*lead, *box.shape[1:]), dtype, level.scale_um)
+
+
+def _choose_part(request: ExportRequest) -> _Part:
+    """Open the store and check level, region, times and channels."""
+    if request.what == "labels":
+        if request.channel is not None:
+            raise InputError("labels have no channels; leave --channel out, or give --what image")
+        info = with_told_scale(open_labels(request.store, request.name))
+        channels: Sequence[int] = (0,)
+    else:
+        info = open_image(request.store)
+        asked = request.channel
+        wanted = range(info.channels) if asked is None else [asked] if isinstance(asked, int | str) else asked
+        channels = [check_channel(info, channel) for channel in wanted]
+    if request.scale_um is not None:
+        if not all(math.isfinite(size) and size > 0 for size in request.scale_um):
+            raise InputError(f"scale is {request.scale_um} um per voxel; give positive numbers (--scale)")
+        info = placed(info, request.scale_um)
+    level = check_level(info, request.level)
+    shape = info.levels[level].shape
+    region = find_region(request.roi, info)
+    box = Box.of_shape(shape)
+    if region is not None:
+        factors = cumulated_factors(info)[level]
+        start = (math.floor(a / f) for a, f in zip(region.start, factors, strict=True))
+        stop = (math.ceil(b / f) for b, f in zip(region.stop, factors, strict=True))
+        box = Box(vec3(start), vec3(stop)).clip(shape)
+    return _Part(info, level, box, find_times(request.time, info), tuple(channels))
+
+
+def _dtype_of_ids(largest: int, path: Path) -> str:
+    """The smallest type that holds all ids, and that the format has."""
+    if largest < 2**16:
+        return "uint16"
+    if is_ome(path):
+        if largest >= 2**32:
+            raise InputError(
+                f"{path}: the ids go up to {largest:,}, and OME-TIFF holds up to {2**32 - 1:,}; give --roi"
+            )
+        return "uint32"
+    if largest > EXACT_FLOAT32:
+        raise InputError(
+            f"{path}: the ids go up to {largest:,}, and ImageJ holds whole numbers up to {EXACT_FLOAT32:,}; write "
+            "OME-TIFF: give a name that ends in .ome.tif"
+        )
+    log.warning("%s: the ids go up to %d, so they are written as float32; uint16 ends at 65,535", path, largest)
+    return "float32"
+
+
+def _dtype_of_image(info: ImageInfo, path: Path) -> str:
+    if is_ome(path):
+        if np.dtype(info.dtype).itemsize > 4 and np.dtype(info.dtype).kind in "iu":
+            raise InputError(f"{info.path}: its dtype is {info.dtype}, which OME-TIFF does not have; convert it")
+        return info.dtype
+    if info.dtype not in IMAGEJ_DTYPES:
+        raise InputError(
+            f"{info.path}: its dtype is {info.dtype}, and ImageJ has {', '.join(IMAGEJ_DTYPES)}; write OME-TIFF: "
+            "give a name that ends in .ome.tif"
+        )
+    return info.dtype
+
+
+def _planes(
+    part: _Part, slabs: Sequence[Box], read: Callable[[Box, int, int], NDArray[Any]], dtype: str, *, together: bool
+) -> Iterator[NDArray[Any]]:
+    """All planes in the order of the file. With ``together``, the channels of a plane follow each other."""
+    groups = [part.channels] if together else [(channel,) for channel in part.channels]
+    for time in part.times:
+        for group in groups:
+            for slab in slabs:
+                stacks = [read(slab, time, channel).astype(dtype, copy=False) for channel in group]
+                for planes in zip(*stacks, strict=True):
+                    yield from planes

@@ -1,0 +1,1 @@
+"""Converts volumes of other formats to OME-Zarr, piece by piece."""

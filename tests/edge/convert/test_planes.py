@@ -1,0 +1,115 @@
+"""Folders of planes: the order of numbers, several numbers in a name, and planes that do not belong together."""
+
+import numpy as np
+import pytest
+import tifffile
+from PIL import Image
+
+from bigcp3d.edge.convert.open_source import open_source
+from bigcp3d.edge.convert.volume import name_volume
+from bigcp3d.edge.image.image import open_image
+from bigcp3d.edge.image.voxels import read_box
+from bigcp3d.errors import InputError
+from bigcp3d.pure.boxes import Box
+from bigcp3d.work.convert.convert import convert
+from tests.edge.convert.test_tiff import read_all
+
+STACK = np.random.default_rng(0).integers(0, 60000, (12, 8, 10)).astype("uint16")
+
+
+def write_planes(folder, names, planes=STACK):
+    folder.mkdir(exist_ok=True)
+    for name, plane in zip(names, planes, strict=True):
+        if name.endswith("png"):
+            Image.fromarray(plane).save(folder / name)
+        else:
+            tifffile.imwrite(folder / name, plane, photometric="minisblack")
+
+
+@pytest.mark.parametrize("name", ["z{}.tif", "embryo 3 slice_{:03}.TIFF", "{}.png"])
+def test_planes_follow_their_numbers(tmp_path, name):
+    write_planes(tmp_path / "planes", [name.format(z) for z in range(12)])
+    (tmp_path / "planes" / "notes.txt").write_text("not a plane")
+    with open_source(tmp_path / "planes") as source:
+        assert source.kind == "a folder of 12 planes"
+        volume = name_volume(source, scale_um=(2, 1, 1))
+        np.testing.assert_array_equal(read_all(volume)[0, 0], STACK)
+        box = Box((9, 2, 3), (11, 7, 9))
+        np.testing.assert_array_equal(volume.read(0, 0, box), STACK[box.slices()])
+        with pytest.raises(InputError, match="does not say the voxel size along z, y, x"):
+            name_volume(source)
+
+
+def test_the_distance_of_planes_is_asked_for(tmp_path):
+    (tmp_path / "planes").mkdir()
+    for z in range(3):
+        said = {"unit": "um", "axes": "YX"}
+        tifffile.imwrite(tmp_path / "planes" / f"{z}.tif", STACK[z], imagej=True, resolution=(2, 2), metadata=said)
+    with (
+        open_source(tmp_path / "planes") as source,
+        pytest.raises(InputError, match=r"along z; .*the file says y 0.5, x 0.5"),
+    ):
+        name_volume(source)
+
+
+@pytest.mark.parametrize("name", ["t{t}_c{c}_z{z:03}.tif", "embryo7_time{t}-ch{c}-slice{z}.tif"])
+def test_words_before_numbers_say_what_they_count(tmp_path, name):
+    values = STACK.reshape(2, 2, 3, 8, 10)
+    names = [name.format(t=t, c=c, z=z) for t in range(2) for c in range(2) for z in range(8, 11)]
+    write_planes(tmp_path / "planes", names)
+    with open_source(tmp_path / "planes") as source:
+        volume = name_volume(source, scale_um=(2, 1, 1))
+        assert (volume.axes, volume.times, volume.channels) == ("tczyx", 2, 2)
+        np.testing.assert_array_equal(read_all(volume), values)
+
+
+def test_numbers_without_known_words_are_asked_about(tmp_path):
+    names = [f"a{z}b{c}.tif" for z in range(6) for c in range(2)]
+    write_planes(tmp_path / "planes", names)
+    with open_source(tmp_path / "planes") as source:
+        with pytest.raises(InputError, match=r"4 axes \(6 x 2 x 8 x 10\).*give --axes"):
+            name_volume(source, scale_um=(1, 1, 1))
+        volume = name_volume(source, scale_um=(1, 1, 1), axes="zcyx")
+        np.testing.assert_array_equal(read_all(volume)[0].transpose(1, 0, 2, 3).reshape(STACK.shape), STACK)
+
+
+@pytest.mark.parametrize(
+    ("names", "message"),
+    [
+        ([f"{what}{z}.tif" for z in range(6) for what in "ab"], "differ in more than numbers"),
+        ([*[f"z{z}c{c}.tif" for z in range(7) for c in range(2)][:-2], "z9c0.tif"], "14 planes are expected"),
+    ],
+)
+def test_names_that_make_no_grid_are_refused(tmp_path, names, message):
+    write_planes(tmp_path / "planes", names, [STACK[0]] * len(names))
+    with pytest.raises(InputError, match=message):
+        open_source(tmp_path / "planes").__enter__()
+
+
+@pytest.mark.parametrize("odd", [STACK[0, :7], STACK[0].astype("uint8")])
+def test_planes_of_another_size_or_type_are_refused(tmp_path, odd):
+    write_planes(tmp_path / "planes", ["0.tif", "1.tif", "2.tif"], [STACK[0], STACK[1], odd])
+    with pytest.raises(InputError, match=r"2.tif: this plane is .* but 0.tif is uint16 of \(8, 10\)"):
+        open_source(tmp_path / "planes").__enter__()
+
+
+def test_a_folder_of_stacks_is_refused(tmp_path):
+    (tmp_path / "stacks").mkdir()
+    tifffile.imwrite(tmp_path / "stacks" / "a.tif", STACK, photometric="minisblack")
+    with pytest.raises(InputError, match="one plane a file; convert each stack by itself"):
+        open_source(tmp_path / "stacks").__enter__()
+
+
+def test_a_store_written_into_the_folder_is_no_change_of_it(tmp_path):
+    write_planes(tmp_path / "planes", [f"{z}.tif" for z in range(12)])
+    image = convert(tmp_path / "planes", tmp_path / "planes" / "out.zarr", scale_um=(2, 1, 1))
+    np.testing.assert_array_equal(read_box(image, 0, Box.of_shape(STACK.shape)), STACK)
+
+
+def test_a_store_is_not_converted(tmp_path):
+    write_planes(tmp_path / "planes", [f"{z}.tif" for z in range(12)])
+    image = convert(tmp_path / "planes", scale_um=(2, 1, 1))
+    with pytest.raises(InputError, match="this is a zarr store already"):
+        open_source(image.path).__enter__()
+    with pytest.raises(InputError, match=r"give .*/planes\.zarr, which lies beside it, or convert it"):
+        open_image(tmp_path / "planes")

@@ -1,0 +1,86 @@
+"""Which runs stay in one process, and that nobody sees it in the labels."""
+
+import subprocess
+import sys
+
+import numpy as np
+import pytest
+
+import bigcp3d
+from bigcp3d.errors import InputError
+from bigcp3d.schedule.planning import choose_executor
+from bigcp3d.schedule.running.events import ClusterReady, RunPlanned
+from tests.schedule.conftest import read_labels
+
+
+@pytest.fixture
+def planned(tissue_store, random_model, tmp_path):
+    """How the tasks of a run with some settings would run."""
+
+    def plan(**settings):
+        settings = {"model": random_model, "diameter_um": "as-is", "output": tmp_path / "o.zarr", **settings}
+        return bigcp3d.plan_segmentation(tissue_store, **settings).running
+
+    return plan
+
+
+def test_a_small_volume_stays_in_this_process_unless_workers_are_asked_for(planned, monkeypatch):
+    small = planned()
+    assert (small.executor, small.workers) == ("serial", 1)
+    assert planned(executor="serial") == small
+    assert planned(workers=2).executor == planned(executor="dask").executor == "dask"
+    assert planned(workers="1:3").workers == 3
+    given = planned(scheduler="tcp://127.0.0.1:9")
+    assert (given.executor, given.workers) == ("dask", None)
+    monkeypatch.setattr(choose_executor, "SMALL_VOX", 1000)
+    assert planned().executor == "dask"
+    assert planned(executor="serial").executor == "serial"
+
+
+def test_the_network_gets_all_cores_that_patches_and_memory_allow(planned, monkeypatch):
+    monkeypatch.setattr(choose_executor, "default_workers", lambda: 3)
+    assert planned().threads == 3
+    assert planned(workers=2).threads == 1  # each worker has one core
+    assert planned(memory_limit="620MiB").threads in (1, 2)
+    monkeypatch.setattr(choose_executor, "default_workers", lambda: 1000)
+    assert planned(memory_limit="100GiB").threads == 18  # of 2 x 3 x 3 patches
+    monkeypatch.setattr(choose_executor, "device_here", lambda: "cuda")
+    assert planned().threads == 1
+
+
+def test_a_memory_limit_also_holds_in_this_process(planned):
+    with pytest.raises(InputError, match="too small for blocks"):
+        planned(memory_limit="300MiB")
+
+
+def test_the_default_run_of_a_small_volume_imports_no_dask(tissue_store, random_model, tmp_path):
+    code = f"""
+import sys, bigcp3d
+if __name__ == "__main__":
+    more = {{"diameter_um": "as-is", "min_volume": 2, "output": {str(tmp_path / "o.zarr")!r}}}
+    bigcp3d.segment({tissue_store!r}, model={random_model!r}, **more)
+    print([name for name in ("torch", "dask", "distributed") if name in sys.modules])
+"""
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert done.stdout.splitlines()[-1] == "['torch']"
+
+
+def test_labels_of_the_default_way_and_of_dask_are_equal(tissue_store, random_model, tmp_path):
+    seen, found = [], []
+    for number, more in enumerate(({}, {"workers": 1, "block": (17, 30, 26)})):
+        output = tmp_path / f"{number}.zarr"
+        bigcp3d.segment(
+            tissue_store,
+            model=random_model,
+            output=output,
+            diameter_um="as-is",
+            min_volume=2,
+            max_flow_error=2.0,
+            on_event=seen.append,
+            **more,
+        )
+        found.append(read_labels(output, "cells"))
+    assert found[0].max() > 100
+    assert np.array_equal(*found)
+    assert [event.plan.running.executor for event in seen if isinstance(event, RunPlanned)] == ["serial", "dask"]
+    assert sum(isinstance(event, ClusterReady) for event in seen) == 1

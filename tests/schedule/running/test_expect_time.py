@@ -1,0 +1,83 @@
+"""How long a run is expected to take: guessed at once when it is planned, measured on one patch as it begins."""
+
+import pytest
+
+import bigcp3d
+from bigcp3d.schedule.running import expect_time
+from bigcp3d.schedule.running.events import ClusterReady, PassStarted, TimeExpected
+from bigcp3d.work.plan.expected_time import count_patches, expect_seconds, guess_patch_seconds, wall_seconds
+from tests.schedule.conftest import CUT
+
+
+@pytest.fixture
+def settings(tissue_store, random_model, tmp_path):
+    return {"source": tissue_store, "model": random_model, "output": tmp_path / "o.zarr", **CUT}
+
+
+@pytest.mark.parametrize("where", [{}, {"executor": "auto", "workers": 1}], ids=["in this process", "on Dask"])
+def test_a_run_of_many_patches_measures_one_as_it_begins(settings, where, monkeypatch):
+    monkeypatch.setattr(expect_time, "LEAST_PATCHES", 1)
+    seen = []
+    bigcp3d.segment(**{**settings, **where}, on_event=seen.append)
+    kinds = [type(event) for event in seen]
+    (told,) = [event for event in seen if isinstance(event, TimeExpected)]
+    assert kinds.index(TimeExpected) < kinds.index(PassStarted)
+    assert (ClusterReady in kinds) == ("workers" in where)
+    assert told.patch_seconds > 0
+    assert told.patches == 18
+    assert told.passes["predict"] == pytest.approx(18 * told.patch_seconds / _threads(seen))
+    assert {event.name for event in seen if isinstance(event, PassStarted)} == set(told.passes)
+
+
+def _threads(seen):
+    return seen[0].plan.running.threads
+
+
+def test_short_and_resumed_runs_measure_nothing(settings, monkeypatch):
+    seen = []
+    bigcp3d.segment(**settings, on_event=seen.append)
+    assert not any(isinstance(event, TimeExpected) for event in seen)
+    plan = seen[0].plan
+    assert not expect_time.worth_measuring(plan, resumed=False)
+    monkeypatch.setattr(expect_time, "LEAST_PATCHES", 1)
+    assert expect_time.worth_measuring(plan, resumed=False)  # the control
+    assert not expect_time.worth_measuring(plan, resumed=True)
+
+
+def test_a_measurement_that_fails_does_not_end_the_run(settings, monkeypatch):
+    from bigcp3d.work.run import measure_patch
+
+    def fail(run):
+        raise RuntimeError("no patch today")
+
+    monkeypatch.setattr(expect_time, "LEAST_PATCHES", 1)
+    monkeypatch.setattr(measure_patch, "measure_patch", fail)
+    seen = []
+    assert bigcp3d.segment(**settings, on_event=seen.append).cells > 0
+    assert not any(isinstance(event, TimeExpected) for event in seen)
+
+
+def test_the_expectation_follows_patches_threads_workers_and_region(settings):
+    def plan(**more):
+        return bigcp3d.plan_segmentation(**{**settings, "executor": "auto", "workers": 2, **more})
+
+    two, four, part = plan(), plan(workers=4), plan(roi="0:17,:,:")
+    assert count_patches(two) == 18
+    assert 0 < count_patches(part) <= 18
+    seconds = expect_seconds(two, 10.0)
+    assert seconds["predict"] == 180
+    work = [wall_seconds(each, seconds) - wall_seconds(each, {}) for each in (two, four)]
+    assert work[0] == pytest.approx(2 * work[1])
+    assert "predict" not in expect_seconds(two, None)
+    slow, quick = guess_patch_seconds(two, 1e9), guess_patch_seconds(two, 2e9)
+    assert slow == pytest.approx(2 * quick)
+
+
+def test_the_time_of_a_network_of_another_family_is_not_guessed(settings):
+    plan = bigcp3d.plan_segmentation(**settings)
+    card = plan.prediction.card.model_copy(update={"architecture": "of others"})
+    other = plan.model_copy(update={"prediction": plan.prediction.model_copy(update={"card": card})})
+    assert guess_patch_seconds(plan, 1e9) is not None
+    assert guess_patch_seconds(other, 1e9) is None
+    assert "before a patch is measured" in bigcp3d.describe_plan(other)
+    assert "time       about 0:0" in bigcp3d.describe_plan(plan)

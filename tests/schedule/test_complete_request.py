@@ -1,0 +1,186 @@
+"""What the user does not say, the model and the diameter, is estimated once and recorded."""
+
+from __future__ import annotations
+
+import json
+
+import numpy as np
+import pytest
+from typer.testing import CliRunner
+
+import bigcp3d
+from bigcp3d.edge.image.metadata import own_part
+from bigcp3d.edge.image.new_image import create_image, write_image_box
+from bigcp3d.edge.image.open_node import read_attributes
+from bigcp3d.errors import InputError, TargetError
+from bigcp3d.face.cli import app
+from bigcp3d.pure.boxes import Box
+from bigcp3d.pure.tissue.tissue_settings import Tissue
+from bigcp3d.schedule import estimate
+from bigcp3d.schedule.complete_request import complete_request
+from bigcp3d.schedule.planning.request import Request
+from bigcp3d.schedule.running.events import Estimated, EstimateStarted
+from bigcp3d.work.analyse.estimate_diameter import Estimate, NoCellsError
+from tests.schedule.conftest import read_labels
+
+DIAMETER_UM = 7.0
+SERIAL = {"executor": "serial", "block": (32, 32, 32)}
+
+
+@pytest.fixture(scope="module")
+def nuclei(tmp_path_factory):
+    """Simulated nuclei of 7 micrometres."""
+    path = tmp_path_factory.mktemp("nuclei") / "in.zarr"
+    bigcp3d.simulate(path, Tissue((32, 72, 72), 14.0, "nuclei", seed=1), scale_um=(0.5, 0.5, 0.5))
+    return path
+
+
+@pytest.fixture
+def counted(monkeypatch):
+    """Counts the estimates."""
+    calls, real = [], estimate.find_suited
+
+    def count(request, **more):
+        calls.append(request)
+        return real(request, **more)
+
+    monkeypatch.setattr(estimate, "find_suited", count)
+    return calls
+
+
+def test_nothing_said_model_and_diameter_are_found_and_recorded(nuclei, tmp_path, counted):
+    events = []
+    out = tmp_path / "out.zarr"
+    bigcp3d.segment(nuclei, output=out, keep_maps=True, on_event=events.append, **SERIAL)
+    started, told, planned = events[:3]
+    assert started == EstimateStarted("the model and the diameter")
+    assert isinstance(told, Estimated)
+    guess = told.guess
+    assert guess.model == "nuclei"
+    assert "membrane: " in guess.chosen
+    assert guess.diameter == pytest.approx(DIAMETER_UM, rel=0.15)
+    assert guess.low < guess.diameter < guess.high
+    assert guess.cells > 5
+    assert planned.plan.guess == guess
+    made = own_part(read_attributes(str(out / "labels" / "cells")))
+    assert made["estimated"]["diameter"] == guess.diameter
+    assert made["asked"]["diameter"] == f"{guess.diameter:g} um"
+    assert made["asked"]["model"] == "nuclei"
+
+    said = {"model": "nuclei", "diameter_um": guess.diameter}
+    bigcp3d.segment(nuclei, output=tmp_path / "said.zarr", **said, **SERIAL)
+    assert np.array_equal(read_labels(out, "cells"), read_labels(tmp_path / "said.zarr", "cells"))
+    assert len(counted) == 1, "what is said is not estimated"
+    assert bigcp3d.plan_segmentation(nuclei, output=out, name="more", foreground=0.4, **SERIAL).reuses_maps
+    assert len(counted) == 1, "kept maps hold the answer"
+    with pytest.raises(TargetError, match="there are labels of that name already"):
+        bigcp3d.segment(nuclei, output=out, **SERIAL)
+    assert len(counted) == 1, "finished labels hold the answer"
+
+
+def test_a_stopped_run_goes_on_with_its_estimate(nuclei, tmp_path, counted):
+    settings = {"output": tmp_path / "out.zarr", "work_dir": tmp_path / "work", "model": "nuclei", **SERIAL}
+
+    def stop(event):
+        if type(event).__name__ == "BlockDone" and event.name == "track":
+            raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        bigcp3d.segment(nuclei, on_event=stop, **settings)
+    events = []
+    bigcp3d.segment(nuclei, on_event=events.append, **settings)
+    assert len(counted) == 1
+    assert not any(isinstance(event, EstimateStarted) for event in events)
+    predicted = [event for event in events if getattr(event, "name", "") == "predict" and hasattr(event, "seconds")]
+    assert predicted
+    assert all(event.seconds == 0 for event in predicted), "it was resumed"
+
+
+@pytest.mark.parametrize(
+    ("said", "asks"),
+    [
+        ({"model": "nuclei", "diameter_um": "as-is"}, []),
+        ({"model": "nuclei", "diameter_vox": 14.0}, []),
+        ({"model": "nuclei"}, ["the diameter"]),
+        ({"diameter_um": 7.0}, ["the model"]),
+        ({"diameter_um": "as-is"}, ["the model"]),
+        ({}, ["the model and the diameter"]),
+    ],
+)
+def test_only_what_is_left_open_is_estimated(nuclei, tmp_path, monkeypatch, said, asks):
+    found = Estimate(7.2345, 6.0, 8.0, 31, True, (), None, ())
+    suited = estimate.Suited("nuclei", "it fits", None if "diameter_um" in said else found)
+    monkeypatch.setattr(estimate, "find_suited", lambda *_, **__: suited)
+    events = []
+    request, guess = complete_request(Request(nuclei, output=tmp_path / "out.zarr", **said), events.append)
+    assert [event.what for event in events if isinstance(event, EstimateStarted)] == asks
+    assert {name: getattr(request, name) for name in said} == said
+    assert request.model == "nuclei"
+    assert request.has_diameter
+    assert (guess is None) == (asks == [])
+    if "the diameter" in " ".join(asks) or not said:
+        assert request.diameter_um == guess.diameter == 7.23, "three digits, as the command to paste has"
+
+
+@pytest.mark.parametrize("diameter", [7.0, "as-is"])
+def test_with_a_diameter_both_models_are_tried_at_it(nuclei, diameter):
+    suited = estimate.find_suited(Request(nuclei, diameter_um=diameter))
+    assert (suited.model, suited.estimate) == ("nuclei", None)
+
+
+def test_with_maps_no_network_runs(tmp_path, counted):
+    request, guess = complete_request(Request("any.zarr", maps="maps.zarr"))
+    assert (request.model, request.has_diameter, guess, counted) == ("membrane", False, None, [])
+
+
+def test_other_words_are_no_diameter(nuclei):
+    with pytest.raises(InputError, match="use a number of micrometres, or 'as-is'"):
+        bigcp3d.plan_segmentation(nuclei, diameter_um="small")
+    with pytest.raises(InputError, match="a diameter was given twice"):
+        bigcp3d.plan_segmentation(nuclei, diameter_um="as-is", diameter_vox=3.0)
+
+
+def test_other_errors_come_before_a_long_estimate(nuclei, counted):
+    for wrong in ({"roi": "0:4,0:4"}, {"channel": 5}, {"time": 9}, {"output": nuclei / "zarr.json"}):
+        with pytest.raises((InputError, TargetError)):
+            bigcp3d.plan_segmentation(nuclei, **wrong)
+    assert not counted
+
+
+@pytest.fixture(scope="module")
+def noise(tmp_path_factory):
+    """An image without cells."""
+    path, shape = tmp_path_factory.mktemp("noise") / "in.zarr", (24, 48, 48)
+    image = create_image(path, shape, "uint16", scale_um=(1.0, 1.0, 1.0), chunk=shape, shard=shape)
+    values = np.random.default_rng(0).normal(300, 60, shape)
+    write_image_box(image, Box.of_shape(shape), values.astype(np.uint16))
+    return path
+
+
+def test_without_cells_the_error_says_what_to_do(noise):
+    with pytest.raises(InputError, match=r"finds no (plausible )?cells of any diameter.*--channel.*--diameter"):
+        bigcp3d.plan_segmentation(noise, model="nuclei")
+    assert not (noise.parent / "in.bigcp3d").exists()
+
+
+def test_a_doubt_shows_what_both_models_found(noise, monkeypatch):
+    def nothing(*_):
+        raise NoCellsError("none")
+
+    monkeypatch.setattr(estimate, "_estimate", nothing)
+    with pytest.raises(InputError, match=r"(?s)not clear which model.*--model membrane.*--model nuclei.*--channel"):
+        bigcp3d.plan_segmentation(noise)
+
+
+def test_the_dry_run_and_json_tell_the_estimate(nuclei, tmp_path):
+    command = ["segment", str(nuclei), "--model", "nuclei", "--output", str(tmp_path / "out.zarr"), "--dry-run"]
+    done = CliRunner().invoke(app, command)
+    assert done.exit_code == 0, done.output
+    assert "estimating the diameter on a few crops" in done.stderr
+    assert "estimated  diameter " in done.stdout
+    lines = [json.loads(line) for line in CliRunner().invoke(app, [*command, "--json"]).stdout.splitlines()]
+    assert [line["event"] for line in lines] == ["estimating", "estimated", "planned"]
+    assert lines[1]["diameter"] == lines[2]["estimated"]["diameter"] == pytest.approx(DIAMETER_UM, rel=0.15)
+    as_is = CliRunner().invoke(app, [*command, "--diameter", "as-is"])
+    assert as_is.exit_code == 0, as_is.output
+    assert "1, 1, 1 image voxels per working voxel" in as_is.stdout
