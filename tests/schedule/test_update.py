@@ -199,7 +199,7 @@ def test_a_correction_waits_for_an_unfinished_update(store, random_model, monkey
 def test_an_unfinished_update_is_not_carried_on_in_labels_that_were_made_since(
     store, random_model, monkeypatch, tmp_path
 ):
-    arguments = {"roi": ROI, "model": random_model, "foreground": 0.7, **SETTINGS}
+    arguments = {"roi": ROI, "model": random_model, "foreground": 0.7, "yes": True, **SETTINGS}
     stopped(monkeypatch, module, "replace_region", lambda: bigcp3d.update(store, **arguments))
     bigcp3d.segment(store, model=random_model, overwrite=True, **{**SETTINGS, "foreground": 0.4})
     shutil.copytree(store, tmp_path / "fresh.zarr")

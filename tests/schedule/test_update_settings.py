@@ -110,9 +110,9 @@ def test_the_labels_name_the_model_so_that_another_folder_finds_it(inside, tmp_p
 
 
 def test_what_differs_is_said_in_a_line_each(inside):
-    labelled(diameter_vox=6.7)
+    labelled(diameter_vox=6.7, channel=1)
     notes = []
-    more = {"foreground": 0.4, "diameter_um": 2.5, "max_volume": 5000.0, "min_volume": 2}
+    more = {"foreground": 0.4, "channel": ("1",), "diameter_um": 2.5, "max_volume": 5000.0, "min_volume": 2}
     bigcp3d.update("image.zarr", roi=ROI, yes=True, on_event=notes.append, **more, **RUN)
     assert sorted(note.message for note in notes if isinstance(note, Noted)) == [
         "diameter 2.5 um (the labels were made with 6.7 voxels)",

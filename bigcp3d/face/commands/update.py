@@ -95,9 +95,13 @@ def _ask_before_loss(run: Callable[..., T]) -> T:
     try:
         return run()
     except LossError as error:
-        if not (sys.stdin.isatty() and sys.stderr.isatty()):
+        if not _is_a_person_there():
             raise
         typer.echo(str(error), err=True)
         if not typer.confirm("Go on?", err=True):
             raise
         return run(yes=True)
+
+
+def _is_a_person_there() -> bool:
+    return sys.stdin.isatty() and sys.stderr.isatty()

@@ -62,7 +62,8 @@ def find_settings(image: ImageInfo, target: LabelTarget, said: Mapping[str, Any]
     if made.get("model_sha256"):
         recorded = {**recorded, "precision": made["parameters"]["precision"]}
         recorded = _check_model(target, made["model_sha256"], recorded, said)
-    changed = {name: value for name, value in said.items() if value != recorded.get(name, _DEFAULTS[name])}
+    then = {name: recorded.get(name, _DEFAULTS[name]) for name in said}
+    changed = {name: value for name, value in said.items() if _plain(name, value) != _plain(name, then[name])}
     if not {"maps", "model"} & set(changed):
         _check_meaning(image, target, made, recorded, said)
     dropped = {old for name in changed for old in INSTEAD_OF.get(name, ())}
@@ -81,6 +82,11 @@ def describe_changes(changed: Mapping[str, Any], recorded: Mapping[str, Any]) ->
         then = "without one" if before is None else f"with {with_unit(old, before)[1]}"
         lines.append(f"{words} {now} (the labels were made {then})")
     return lines
+
+
+def _plain(name: str, value: Any) -> Any:
+    """A setting in one form: a channel may be 1, "1" or ["1"]."""
+    return [str(one) for one in (value if isinstance(value, list) else [value])] if name == "channel" else value
 
 
 def _as_python(arguments: Mapping[str, Any]) -> dict[str, Any]:

@@ -42,8 +42,11 @@ def test_labels_of_the_same_name_need_to_be_overwritten_on_purpose(stores, conte
     create_labels(target, overwrite=False)
     if finished:
         finish_labels(target, attributes={})
+    what = "not made by bigcp3d" if finished else "begun by a run that has not ended"
     refused(
-        target, contents, "labels/cells: there are labels of that name already; give another --name, or --overwrite"
+        target,
+        contents,
+        f"labels/cells: there are labels of that name already: {what}. Give --overwrite",
     )
     check_target(target, overwrite=True)
 

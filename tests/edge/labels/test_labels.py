@@ -235,7 +235,7 @@ def test_overwriting_removes_the_old_labels_and_only_those(stores, contents):
         write_all(plan_labels(image, None, name, shard=(5, 7, 9)))
     target = plan_labels(image, None, "cells", shard=(64, 64, 64))
     before = contents()
-    with pytest.raises(TargetError, match="there are labels of that name already; give another"):
+    with pytest.raises(TargetError, match="there are labels of that name already: not made by bigcp3d"):
         create_labels(target, overwrite=False)
     assert contents() == before
     create_labels(target, overwrite=True)

@@ -3,14 +3,17 @@
 from __future__ import annotations
 
 import json
+import re
 from pathlib import Path
 
 import pytest
 from typer.testing import CliRunner
 
+import bigcp3d
 from bigcp3d.edge.workdir.lock_file import LockFile
-from bigcp3d.errors import BlockError
+from bigcp3d.errors import BlockError, TargetError
 from bigcp3d.face.cli import app
+from bigcp3d.schedule import update
 from bigcp3d.schedule.running import lock
 from bigcp3d.work.passes import passes
 from tests.schedule.conftest import Case, save_random_model, tissue_values, write_image
@@ -121,4 +124,38 @@ def test_a_run_on_an_address_is_found_where_it_works(case, monkeypatch, tmp_path
         assert "stopped" in ask(where)
     other = CliRunner().invoke(app, ["status", "s3://bucket/other.zarr"])
     assert other.exit_code == 2
-    assert "s3://bucket/other.zarr: found no unfinished run" in other.stderr
+    assert "s3://bucket/other.zarr: found no run and no finished labels" in other.stderr
+
+
+def test_a_finished_store_says_what_its_labels_are(case):
+    case.segment()
+    store = case.folder / "out.zarr"
+    said = ask(store)
+    assert re.match(
+        rf"{store}/labels/cells: finished; [\d,]+ cells, model random, diameter as-is, made 20\d\d-\d\d-\d\d "
+        r"\d\d:\d\d UTC by bigcp3d \d",
+        said,
+    )
+    assert ask(store / "labels" / "cells") == said
+    told = json.loads(ask(store, "--json"))
+    assert (told["state"], told["model"], told["updates"]) == ("finished", "random", 0)
+    with pytest.raises(TargetError, match=r"already: [\d,]+ cells, model random, .*Give --overwrite"):
+        case.segment()
+
+
+def test_an_update_that_was_stopped_is_told_with_both_ways_on(case, monkeypatch):
+    case.segment()
+    store = case.folder / "out.zarr"
+
+    def stop(*_, **__):
+        raise KeyboardInterrupt
+
+    settings = {"output": store, "roi": "0:20,:,:", "executor": "serial"}
+    with monkeypatch.context() as patch:
+        patch.setattr(update, "replace_region", stop)
+        with pytest.raises(KeyboardInterrupt):
+            bigcp3d.update(case.store, **settings)
+    said = ask(store)
+    assert said.startswith("labels 'cells': an update was stopped; the same command carries on, and")
+    bigcp3d.undo_update(case.store, output=store)
+    assert "finished; " in ask(store)

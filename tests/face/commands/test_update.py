@@ -1,37 +1,125 @@
-"""``bigcp3d update`` hands its options to the library, in names that the library takes."""
+"""``bigcp3d update`` hands its options to the library, says what was done, and asks before cells are lost."""
+
+from __future__ import annotations
 
 from types import SimpleNamespace
 
 import pytest
 from typer.testing import CliRunner
 
+from bigcp3d.errors import LossError
 from bigcp3d.face.cli import app
-from bigcp3d.schedule import update as module
-from bigcp3d.schedule.planning.request import UpdateRequest
+from bigcp3d.face.commands import update as command
+from bigcp3d.option import settings_of
+from bigcp3d.schedule import undo, update
+from bigcp3d.schedule.planning.request import Request, UpdateRequest, decides_labels
+from bigcp3d.schedule.undo import Undone
 
-DONE = SimpleNamespace(labels="a.zarr/labels/cells", came=3, same=1, gone=2, stayed=4)
+DONE = SimpleNamespace(labels="a.zarr/labels/cells", came=3, kept=2, same=1, gone=2, stayed=4)
+LABELS = "a.zarr/labels/cells"
+
+
+def run(words):
+    return CliRunner().invoke(app, ["update", "a.zarr", *words.split()])
 
 
 @pytest.mark.parametrize(
     ("options", "meant"),
     [
-        ("--diameter 8 --foreground 0.4", {"diameter_um": 8.0, "foreground": 0.4, "executor": "dask"}),
+        ("--diameter 8 --foreground 0.4", {"diameter_um": 8.0, "foreground": 0.4}),
         ("--serial --channel 1 --radius 5", {"executor": "serial", "channel": ("1",), "radius_vox": 5.0}),
+        ("--diameter-voxels 7 --missing-chunks fail", {"diameter_vox": 7.0, "missing_chunks": "fail"}),
+        ("--mask m.zarr --dry-run --yes", {"mask": "m.zarr", "dry_run": True, "yes": True}),
+        ("", {}),
     ],
 )
-def test_every_option_is_an_argument_of_the_library(options, meant, monkeypatch):
+def test_every_option_is_an_argument_of_the_library_and_what_is_not_said_is_none(options, meant, monkeypatch):
     calls = []
-    monkeypatch.setattr(module, "update", lambda **given: calls.append(given) or DONE)
-    done = CliRunner().invoke(app, f"update a.zarr --roi 0:4,0:4,0:4 {options}".split())
+    monkeypatch.setattr(update, "update", lambda **given: calls.append(given) or DONE)
+    done = run(f"--roi 0:4,0:4,0:4 {options}")
     assert done.exit_code == 0, done.output
-    assert "3 cells found in the region, 1 of them unchanged; 2 cells gone, 4 at its border left" in done.output
+    words = (
+        "3 cells found in the region, 2 of them instead of an earlier cell and 1 of these unchanged; 2 earlier cells"
+    )
+    assert words in done.output
     (given,) = calls
     del given["on_event"]
-    request = UpdateRequest(**given)  # refuses others
-    assert {name: getattr(request, name) for name in meant} == meant
+    UpdateRequest(**given)  # refuses others
+    assert {name: given[name] for name in meant} == meant
+    deciding = {name for name, each in settings_of(Request).items() if decides_labels(each)}
+    assert {name for name in deciding if given[name] is not None} == deciding & set(meant)
+
+
+def test_a_region_is_needed(tissue_store):
+    done = CliRunner().invoke(app, ["update", str(tissue_store)])
+    assert done.exit_code == 2
+    assert "give --roi" in done.stderr
 
 
 def test_one_process_and_many_are_not_asked_for_at_once(tissue_store):
     done = CliRunner().invoke(app, ["update", str(tissue_store), "--roi", "0:4,0:4,0:4", "--serial", "--workers", "2"])
     assert done.exit_code == 2
-    assert "leave out --serial, or" in done.stderr
+    assert "leave out --serial" in done.stderr
+
+
+def losing(calls):
+    def lose(**given):
+        calls.append(given["yes"])
+        if not given["yes"]:
+            raise LossError("29 of the 29 cells would be gone")
+        return DONE
+
+    return lose
+
+
+def test_without_a_terminal_a_loss_is_an_error(monkeypatch):
+    calls = []
+    monkeypatch.setattr(update, "update", losing(calls))
+    done = run("--roi 0:4,0:4,0:4")
+    assert done.exit_code == 3
+    assert "29 of the 29 cells would be gone" in done.stderr
+    assert calls == [False]
+    assert run("--roi 0:4,0:4,0:4 --yes").exit_code == 0
+
+
+@pytest.mark.parametrize(("answer", "code", "asked"), [("y", 0, [False, True]), ("n", 3, [False])])
+def test_a_person_is_asked(monkeypatch, answer, code, asked):
+    calls = []
+    monkeypatch.setattr(update, "update", losing(calls))
+    monkeypatch.setattr(command, "_is_a_person_there", lambda: True)
+    done = CliRunner().invoke(app, ["update", "a.zarr", "--roi", "0:4,0:4,0:4"], input=f"{answer}\n")
+    assert done.exit_code == code, done.output
+    assert "29 of the 29 cells would be gone" in done.stderr
+    assert calls == asked
+
+
+@pytest.mark.parametrize(
+    ("undone", "words"),
+    [
+        (Undone(LABELS, False, True, False), "the last update is undone, and its region is as before it"),
+        (Undone(LABELS, True, True, False), "the unfinished update is given up, and its region is as before it"),
+        (Undone(LABELS, True, False, False), "the unfinished update is given up; it had changed nothing"),
+        (Undone(LABELS, False, True, True), "Level 0 stays as it was corrected by hand"),
+    ],
+)
+def test_undo_says_what_it_brought_back(monkeypatch, undone, words):
+    calls = []
+    monkeypatch.setattr(undo, "undo_update", lambda **given: calls.append(given) or undone)
+    done = run("--undo --name nuclei")
+    assert done.exit_code == 0, done.output
+    assert words in done.output
+    assert (calls[0]["source"], calls[0]["name"], calls[0]["yes"]) == ("a.zarr", "nuclei", False)
+
+
+def test_undo_takes_no_region():
+    done = run("--undo --roi 0:4,0:4,0:4")
+    assert done.exit_code == 2
+    assert "leave --roi out" in done.stderr
+
+
+def test_the_help_says_that_settings_are_those_of_the_labels():
+    each = settings_of(UpdateRequest)
+    assert each["foreground"].option.help.endswith("Default: as the labels were made.")
+    assert "half the model" not in each["radius_vox"].option.help
+    assert "Labels of the others stay as they are" in each["time"].option.help
+    assert each["name"].default == "cells"
