@@ -10,6 +10,7 @@ from __future__ import annotations
 import logging
 import secrets
 import threading
+import time
 from collections import defaultdict
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager, suppress
@@ -34,6 +35,8 @@ Final = InputError | FullDiskError
 Answer = Counts | Final
 """What a task sends back."""
 
+REGISTRATIONS = 4
+"""How often the run is put on the workers, if one of them leaves meanwhile."""
 
 NOT_DONE = ("error", "cancelled")
 """States of a future without an answer."""
@@ -93,7 +96,7 @@ def run_on_workers(client: Client, plan: Plan, *, gpus: bool = False) -> Iterato
     workers = client.scheduler_info(n_workers=-1)["workers"].values()
     gpus = gpus or any("GPU" in worker.get("resources", {}) for worker in workers)
     name = f"bigcp3d-{run_id}"
-    client.register_plugin(RunPlugin(plan.model_dump_json(), name, gpus), name=name)
+    _put_on_workers(client, RunPlugin(plan.model_dump_json(), name, gpus), name)
     try:
         yield name, gpus
     finally:
@@ -102,6 +105,18 @@ def run_on_workers(client: Client, plan: Plan, *, gpus: bool = False) -> Iterato
         with suppress(OSError, CancelledError):
             if client.status == "running" and client.cluster is None:
                 client.unregister_worker_plugin(name)
+
+
+def _put_on_workers(client: Client, plugin: RunPlugin, name: str) -> None:
+    """Register the plugin; again where a worker left at that moment. Raises a `BlockError` if the scheduler is gone."""
+    for _ in range(REGISTRATIONS):
+        try:
+            client.register_plugin(plugin, name=name)
+            return
+        except CommClosedError:
+            time.sleep(0.5)
+            _refuse_lost_scheduler(client)
+    _refuse_lost_scheduler(client, seen=True)
 
 
 def execute_on_dask(
