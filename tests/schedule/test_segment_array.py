@@ -124,7 +124,7 @@ def test_nothing_is_left_and_torch_keeps_its_threads(random_model, tmp_path, mon
     before = torch.get_num_threads()
     torch.set_num_threads(3)
     try:
-        bigcp3d.segment_array(tissue_values(), model=random_model, on_event=seen.append)
+        bigcp3d.segment_array(tissue_values(), model=random_model, diameter_um="as-is", on_event=seen.append)
         assert torch.get_num_threads() == 3
     finally:
         torch.set_num_threads(before)
