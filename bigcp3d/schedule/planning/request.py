@@ -51,7 +51,7 @@ class Request:
     """The options of a segmentation; the arguments of `bigcp3d.segment`."""
 
     source: Annotated[str | Path, Option(metavar="IN.zarr", positional=True, asked=False)]
-    """OME-Zarr image (0.1 to 0.5): a path, s3://BUCKET/PATH or https://."""
+    """OME-Zarr image (0.1 to 0.6): a path, s3://BUCKET/PATH or https://."""
     diameter_um: Annotated[float | str | None, Option(IMAGE, "UM|as-is")] = None
     """Expected cell diameter in micrometres. The image is resampled so that cells have the diameter that the model
     knows. as-is: the image is not resampled. Default: estimated on a few crops (see: bigcp3d estimate-diameter); with
