@@ -56,7 +56,7 @@ def test_the_whole_region_changes_nothing(tissue_store, random_model, tmp_path):
     assert case.plan(roi="0:34,:,:").key == case.plan().key
 
 
-@pytest.mark.parametrize("diameter_um", [None, 3.0])
+@pytest.mark.parametrize("diameter_um", ["as-is", 3.0])
 def test_a_region_does_not_depend_on_the_block(tissue_store, random_model, tmp_path, diameter_um):
     settings = {**ERROR, "roi": REGIONS[0], "diameter_um": diameter_um}
     case = Case(tissue_store, random_model, tmp_path, **settings)
