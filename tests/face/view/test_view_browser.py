@@ -80,7 +80,7 @@ def test_a_movie_of_0_1_its_labels_elsewhere_and_its_kept_maps(chromium, movie_s
     """No scale, no axes, labels in a store of their own; maps on a coarser grid, one array a time point."""
     out, work = tmp_path / "out.zarr", tmp_path / "work"
     settings = {"diameter_um": 10.0, "scale_um": (1.0, 1.0, 1.0), "min_volume": 2, "block": (20, 20, 20)}
-    more = {"keep_maps": True, "executor": "serial", "diameter_um": "as-is", "output": out, "work_dir": work}
+    more = {"keep_maps": True, "executor": "serial", "output": out, "work_dir": work}
     bigcp3d.segment(movie_store, model=random_model, **settings, **more)
     labels, z = read_labels(out, "cells"), 5
     with seeing(chromium, with_maps(make_scene(out), work)) as sight:

@@ -127,7 +127,7 @@ def test_an_adaptive_cluster_gives_the_same_labels(whole, tissue_store, random_m
         "memory_limit": "4GiB",
         "diameter_um": "as-is",
     }
-    bigcp3d.segment(tissue_store, **settings, **CUT)
+    bigcp3d.segment(tissue_store, **{**CUT, **settings})
     assert np.array_equal(read_labels(tmp_path / "out.zarr", "cells"), whole)
 
 

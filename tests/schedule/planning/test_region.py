@@ -66,7 +66,7 @@ def test_a_region_beyond_the_volume_is_cut_with_a_warning(tissue_store, random_m
     assert "at z 5:100, x 10:60; it is cut to 5:34,8:50,10:51 (--roi)" in record.message
 
 
-@pytest.mark.parametrize("diameter_um", [None, 3.0])
+@pytest.mark.parametrize("diameter_um", ["as-is", 3.0])
 def test_a_region_does_not_depend_on_the_block(tissue_store, random_model, tmp_path, diameter_um):
     settings = {**ERROR, "roi": REGIONS[0], "diameter_um": diameter_um}
     case = Case(tissue_store, random_model, tmp_path, **settings)
