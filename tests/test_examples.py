@@ -140,7 +140,11 @@ def test_the_notebook_runs_and_is_kept_without_outputs():
 def test_the_list_of_examples_is_complete():
     text = (EXAMPLES / "README.md").read_text()
     named = set(re.findall(r"\]\(([^)]+)\)", text))
-    there = {f.name for f in EXAMPLES.iterdir() if f.suffix in (".py", ".sh", ".ipynb")} | {"paper/README.md"}
+    there = {f.name for f in EXAMPLES.iterdir() if f.suffix in (".py", ".sh", ".ipynb")} | {
+        "paper/README.md",
+        "pictures/looks.py",
+        "pictures/looks.md",
+    }
     assert named == there
 
 

@@ -69,7 +69,7 @@ def npz(content: bytes) -> bytes:
 READERS = {
     "table": lambda path: read_table(path),
     "record": lambda path: read_record(path.parent.parent, "track", (0, 0, 0)),
-    "checkpoint": lambda path: load_checkpoint(path, {}),
+    "checkpoint": lambda path: load_checkpoint(path),
     "model's card": lambda path: load_card(str(path)),
     "model": lambda path: load_network(str(path), "cpu"),
     "Cellpose model": lambda path: load_card(f"cellpose:{path}"),

@@ -84,7 +84,7 @@ class Chain:
     def __init__(self, folder: Path, store: Path, model: Path, executor: str, settings: dict[str, Any]) -> None:
         self.folder, self.store, self.executor = folder, store, executor
         self.work, self.output = folder / "work", folder / "out.zarr"
-        self.settings = {"model": str(model), "block": BLOCK, "min_volume": 2, **settings}
+        self.settings = {"model": str(model), "diameter_um": "as-is", "block": BLOCK, "min_volume": 2, **settings}
         self.settings |= {"executor": executor, "output": self.output, "work_dir": self.work}
         if executor == "dask":
             self.settings |= {"workers": WORKERS, "memory_limit": "2GiB"}

@@ -95,7 +95,7 @@ def test_the_plan_names_the_model_and_what_it_expects(tissue_store, fake_weights
     assert (predicted.low_percentile, predicted.high_percentile, predicted.representation) == (1.0, 99.0, "heat")
     assert Plan.model_validate_json(plan.model_dump_json()) == plan
     asked = {"model": f"cellpose:{fake_weights}", "output": tmp_path / "o.zarr", "diameter_um": "as-is"}
-    small = bigcp3d.plan_segmentation(tissue_store, diameter_um=6.0, **asked)
+    small = bigcp3d.plan_segmentation(tissue_store, **{**asked, "diameter_um": 6.0})
     assert small.sampling.factors == (1.0, 2.0, 2.0), (
         "cells of 6 um become cells of 6 working voxels, at 1, 0.5, 0.5 um"
     )

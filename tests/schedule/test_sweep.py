@@ -90,10 +90,10 @@ def test_each_diameter_is_predicted_once_and_its_labels_are_those_of_segment(
 
 
 def test_the_truth_may_lie_in_another_store_of_the_same_grid(store, random_model, tmp_path):
-    settings = {"model": random_model, "roi": ROI}
+    settings = {"model": random_model, "roi": ROI, "diameter_um": "as-is"}
     best = {"foreground": 0.4, "radius_vox": 4.0, "min_volume": 2}
     other = tmp_path / "truth.zarr"
-    bigcp3d.segment(store, output=other, name="mine", **settings, **{**CUT, **best})
+    bigcp3d.segment(store, output=other, name="mine", **{**CUT, **settings, **best})
     for truth, name in ((other, "mine"), (str(other / "labels" / "mine"), "truth")):
         trials = plan_sweep(store, VALUES, truth=truth, truth_name=name, **settings).run()
         assert [trial.settings for trial in trials if trial.scores["ap50"] == 1.0] == [best]

@@ -169,5 +169,5 @@ def _command_of_best(planned: Sweep, best: Row) -> str:
     target: dict[str, Any] = {"name": next(name for name in names if name not in taken)}
     if is_address(source) or not os.access(str(source), os.W_OK):
         target = {"output": f"{source.name.removesuffix('.zarr')}-cells.zarr"}
-    chosen = replace(request, executor="dask", **target, **best.trial.settings)  # type: ignore[arg-type]
+    chosen = replace(request, executor=Request.executor, **target, **best.trial.settings)  # type: ignore[arg-type]
     return segment_command(chosen, without=("roi", "time", "memory_limit", "work_dir"))

@@ -42,7 +42,7 @@ def swapped(order: str) -> tuple[dict[str, str], ...]:
 
 
 CASES = {
-    "wrong axes": ({"axes": swapped("xyz")}, [], "axes", 2),
+    "wrong axes": ({"axes": swapped("xyx")}, [], "axes", 2),
     "2D": ({"values": VALUES[0], "axes": AXES[1:], "scale": (1.0, 1.0)}, [], "z", 2),
     "no multiscales": ({"multiscales": False}, [], "multiscales", 2),
     "missing array": ({"paths": ("0", "1")}, [], "1", 2),

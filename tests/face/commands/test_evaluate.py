@@ -71,7 +71,7 @@ def test_the_list_of_many_cells_is_whole(tmp_path, monkeypatch):
     rows = list(csv.reader((tmp_path / "c.csv").read_text().splitlines()))
     assert rows[0] == ["a", "b", "c"]
     assert [row[0] for row in rows[1:]] == [str(k) for k in range(30)]
-    assert rows[2] == ["1", "0.333333", "1"]
+    assert rows[2] == ["1", "0.333333333", "1"]
 
 
 @pytest.mark.parametrize("option", ["--csv", "--json", "--picture"])

@@ -52,7 +52,7 @@ def test_every_option_reaches_the_library(run, monkeypatch, tmp_path):
     assert options == {
         "volumes": ("a.zarr", "b.zarr::cells"), "output": "m.safetensors",
         "painted": ("p.zarr",), "validation": ("v",), "holdout_x": 0.2, "labels_name": "t", "simulate": "nuclei",
-        "channel": (1, "DAPI"),
+        "channel": ("1", "DAPI"),
         "diameter_um": 9.0, "start": "membrane", "name": "n", "description": "d",
         "representation": "heat", "diameter_vox": 20.0, "tanh_scale_vox": 5.0, "architecture": "half", "features": 8,
         "depth": 3, "steps": 7, "patch": (16, 32, 32), "batch": 1, "learning_rate": 0.01, "seed": 4, "min_cell_vox": 9,
@@ -77,7 +77,7 @@ def test_a_resumed_training_gets_only_the_options_that_were_typed(run, monkeypat
     done = run(app, ["train", "--output", "m.safetensors", "--resume", "--steps", "2000", "--channel", "1"])
     assert done.exit_code == 0, done.output
     del calls[0]["on_event"]
-    assert calls == [{"volumes": (), "output": "m.safetensors", "resume": True, "steps": 2000, "channel": (1,)}]
+    assert calls == [{"volumes": (), "output": "m.safetensors", "resume": True, "steps": 2000, "channel": ("1",)}]
 
 
 def trained(diameters, channels=(0,)):

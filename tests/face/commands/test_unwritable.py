@@ -38,6 +38,7 @@ def test_a_file_where_a_folder_is_needed_is_said_at_once(store, tmp_path, comman
     taken.write_text("mine")
     before = sorted(store.parent.rglob("*"))
     words = [word.replace("STORE", str(store)).replace("TAKEN", str(taken)) for word in command.split()]
+    words += ["--model", "nuclei", "--diameter", "as-is"] if words[0] == "segment" else []
     done = CliRunner().invoke(app, words)
     assert (done.exit_code, done.stdout) == (3, ""), done.exception
     assert "bigcp3d: TargetError" in done.stderr
@@ -53,7 +54,11 @@ def test_what_cannot_be_written_after_all_is_one_line_too(store, tmp_path, monke
 
     monkeypatch.setattr("bigcp3d.edge.cell_tables.cell_files.write_cell_list", full)
     words = command.replace("FILE", str(tmp_path / "cells.csv")).replace("STORE", str(store)).split()
-    more = ["--output", str(tmp_path / "out.zarr"), "--model", "nuclei"] if words[0] == "segment" else []
+    more = (
+        ["--output", str(tmp_path / "out.zarr"), "--model", "nuclei", "--diameter", "as-is"]
+        if words[0] == "segment"
+        else []
+    )
     done = CliRunner().invoke(app, [*words, *more])
     assert done.exit_code == 3, done.exception
     assert "cells.csv: cannot be written: No space left on device; free space" in done.stderr

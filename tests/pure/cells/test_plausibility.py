@@ -17,7 +17,7 @@ from bigcp3d.pure.plural import count
 from bigcp3d.pure.tissue.tissue import render
 from bigcp3d.pure.tissue.tissue_settings import Tissue
 from bigcp3d.pure.track.path_error import path_squares
-from bigcp3d.pure.track.tracking_numba import UNASSIGNED, UNIT
+from bigcp3d.pure.track.units import UNASSIGNED, UNIT
 from tests.benchmarks.plausibility import Crop, Trial, Volume, measure
 
 USUAL = Found(

@@ -35,7 +35,7 @@ def plan(settings, tmp_path):
 
 
 def test_every_section_counts_but_for_where_things_lie_and_what_was_said():
-    assert set(RESUMED) | {"storage", "asked"} == set(Plan.model_fields)
+    assert set(RESUMED) | {"storage", "asked", "guess", "running"} == set(Plan.model_fields)
     assert set(MAPS) < set(RESUMED)
     assert set(RESULT) < set(RESUMED)
 
@@ -75,7 +75,7 @@ def test_what_was_said_is_kept_with_its_units_and_decides_nothing(plan, monkeypa
     again = plan(diameter_um=6.0, scale_um=(2.0, 0.5, 0.5), channel=0, min_volume=3)
     assert again.asked.command == "bigcp3d segment 'my image.zarr' --diameter 6"
     assert again.key == made.key
-    assert plan(diameter_vox=12.0).asked.settings["diameter"] == "12 voxels"
+    assert plan(diameter_vox=12.0, diameter_um=None).asked.settings["diameter"] == "12 voxels"
 
 
 def test_a_refusal_names_what_was_asked_and_derived_numbers_only_where_nothing_else_differs(plan, tmp_path):

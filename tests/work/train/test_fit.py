@@ -213,8 +213,8 @@ def learning_rates(monkeypatch):
 
 def test_more_steps_continue_a_training_that_has_ended(store, whole, tmp_path, monkeypatch):
     rates = learning_rates(monkeypatch)
-    shown, make = [], batches.Recipe.make
-    monkeypatch.setattr(batches.Recipe, "make", lambda recipe, n: (shown.append(n), make(recipe, n))[1])
+    shown, samples_of = [], batches.Recipe.samples_of
+    monkeypatch.setattr(batches.Recipe, "samples_of", lambda recipe, n: (shown.append(n), samples_of(recipe, n))[1])
     long = train([store], tmp_path / "long.safetensors", **{**SMALL, "steps": 12})
     asked, shown[:], rates[:] = list(rates), [], []
     out, other = tmp_path / "m.safetensors", tmp_path / "other.safetensors"
