@@ -80,7 +80,8 @@ def test_a_run_that_is_carried_on_needs_what_is_left(case, monkeypatch):
 def test_a_dry_run_warns_too(case, free):
     free(sum(disk_bytes(case.plan()).values()) - 1)
     block = " ".join(map(str, CUT["block"]))
-    command = f"segment {case.store} --model {case.settings['model']} --block {block} --min-volume 2 --diameter as-is --serial --dry-run"
+    command = f"segment {case.store} --model {case.settings['model']} --block {block} --min-volume 2 --serial --dry-run"
+    command += " --diameter as-is"
     where = ["--output", str(case.folder / "o.zarr"), "--work-dir", str(case.work)]
     said = CliRunner().invoke(app, [*command.split(), *where])
     assert said.exit_code == 0, said.output
