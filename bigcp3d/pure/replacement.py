@@ -39,7 +39,7 @@ class Replacement:
     same: int
     """New cells with exactly the voxels of an old one."""
 
-    def apply(self, old: NDArray[np.unsignedinteger], new: NDArray[np.unsignedinteger]) -> NDArray[np.unsignedinteger]:
+    def apply(self, old: NDArray[np.integer], new: NDArray[np.integer]) -> NDArray[np.integer]:
         """Labels of a piece of the region, in the dtype of ``old``, from the old and new ones there."""
         ids = np.zeros_like(old)
         if len(self.found):

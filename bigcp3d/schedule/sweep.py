@@ -37,6 +37,7 @@ from bigcp3d.schedule.running.start import prepare
 from bigcp3d.schedule.running.tasks import object_tasks
 from bigcp3d.schedule.sweep_trial import RegionObjects, Trial, limits_of
 from bigcp3d.work.analyse.evaluate import check_alike
+from bigcp3d.work.analyse.measure import warn_of_unknown
 from bigcp3d.work.passes.normalise_pass import normalise
 from bigcp3d.work.plan.memory_and_disk import worker_bytes
 from bigcp3d.work.plan.plan import MAPS, Plan
@@ -105,6 +106,7 @@ class Sweep:
         truth = None
         if self.truth is not None:
             truth = read_box(self.truth, 0, self.region, time=self.time if self.truth.times > 1 else 0)
+            warn_of_unknown(self.truth.path, int(np.count_nonzero(truth < 0)))
         for group in self.groups:
             yield from self._try_group(group, on_event or (lambda event: None), scratch, threads, truth)
 

@@ -32,7 +32,7 @@ from uuid import uuid4
 from bigcp3d.edge.labels.label_plan import LabelTarget
 from bigcp3d.edge.labels.labels import create_labels
 from bigcp3d.edge.labels.labels_to_update import identify
-from bigcp3d.edge.stores.atomic_files import write_atomically
+from bigcp3d.edge.stores.atomic_files import write_json
 from bigcp3d.edge.workdir.lock_file import LOCK
 from bigcp3d.errors import TargetError
 from bigcp3d.pure.boxes import Box, vec3
@@ -74,7 +74,7 @@ class KeptRegion:
         for time in times:
             copy_boxes(target, kept.copy_of(target), kept.boxes, time=time)
         said = {"id": kept.id, "labels": kept.labels, "times": times, "edited": edited}
-        _write_json(folder / "before.json", {**said, "boxes": [(box.start, box.stop) for box in kept.boxes]})
+        write_json(folder / "before.json", {**said, "boxes": [(box.start, box.stop) for box in kept.boxes]})
         return kept
 
     def copy_of(self, target: LabelTarget) -> LabelTarget:
@@ -83,7 +83,7 @@ class KeptRegion:
 
     def note_after(self, target: LabelTarget) -> None:
         """Write down what the region is like after the update."""
-        _write_json(self.folder / "after.json", {"sha256": hash_boxes(target, self.boxes, self.times)})
+        write_json(self.folder / "after.json", {"sha256": hash_boxes(target, self.boxes, self.times)})
 
     def is_as_after(self, target: LabelTarget) -> bool:
         """Whether the region is still as the update left it."""
@@ -143,7 +143,7 @@ class UpdateFiles:
                     f"{self.home} holds an unfinished update with other settings ({'; '.join(changed)}); repeat the "
                     "command that began it, so that the labels become complete, or give it up: --undo"
                 )
-        _write_json(self.asked, now)
+        write_json(self.asked, now)
 
     def finish_ended(self) -> None:
         """Finish the cleaning of an update that has ended, and was stopped while it cleaned up."""
@@ -172,7 +172,3 @@ class UpdateFiles:
         leftovers = [path for path in self.home.iterdir() if path != self.ended and not path.name.startswith(LOCK)]
         for leftover in [*leftovers, self.ended]:
             shutil.rmtree(leftover) if leftover.is_dir() else leftover.unlink()
-
-
-def _write_json(path: Path, content: dict[str, Any]) -> None:
-    write_atomically(path, lambda file: file.write(json.dumps(content).encode()))

@@ -9,7 +9,6 @@ import hashlib
 from collections.abc import Iterable, Iterator, Sequence
 
 import numpy as np
-from numpy.typing import NDArray
 
 from bigcp3d.edge.image.image import ImageInfo
 from bigcp3d.edge.image.voxels import read_box
@@ -19,7 +18,7 @@ from bigcp3d.pure.boxes import BlockGrid, Box, vec3
 from bigcp3d.pure.label.pooling import pool_labels
 from bigcp3d.pure.label.pooling_box import pool_read_box
 from bigcp3d.pure.replacement import Replacement, plan_replacement
-from bigcp3d.pure.score.overlaps import Ids, Overlaps, add_overlaps, count_overlaps
+from bigcp3d.pure.score.overlaps import Ids, Overlaps, add_overlaps, count_overlaps, known_ids
 
 
 def _grid(target: LabelTarget, level: int) -> BlockGrid:
@@ -44,7 +43,7 @@ def compare_region(
         grid = _grid(target, 0)
         for index in grid.touching(around):
             box = grid.core(index).intersect(around)
-            old, new = read_label_box(target, 0, box, time=time), read_box(found, 0, box, time=time)
+            old, new = known_ids(read_label_box(target, 0, box, time=time)), read_box(found, 0, box, time=time)
             part = box.intersect(wanted)
             inside = part.slices(box.start)
             if not part.empty:
@@ -77,7 +76,7 @@ def replace_region(
         part = core.intersect(wanted)
         labels = read_label_box(target, 0, core, time=time)
         inside = part.slices(core.start)
-        merged: NDArray[np.unsignedinteger] = replacement.apply(labels[inside], read_box(found, 0, part, time=time))
+        merged = replacement.apply(known_ids(labels[inside]), read_box(found, 0, part, time=time))
         if not np.array_equal(merged, labels[inside]):
             labels[inside] = merged
             write_label_box(target, 0, core, labels, time=time)

@@ -108,6 +108,25 @@ def test_other_settings_change_the_cells_inside_and_nothing_else(store, random_m
     assert [(entry["came"], entry["roi"]) for entry in said] == [(done.came, [[4, 30], [22, 52], [8, 44]])]
 
 
+def test_what_was_not_annotated_is_segmented_inside_and_stays_outside(store, random_model):
+    """Labels of a signed type, with negative ids across the border of the region."""
+    group = zarr.open_group(store / "labels" / "cells", mode="r+")
+    for level in "012":
+        old = group[level]
+        values, stored = np.asarray(old[...]).astype("int32"), {"chunks": old.chunks, "shards": old.shards}
+        values[:, : 26 >> int(level)] = -1
+        group.create_array(level, data=values, overwrite=True, dimension_names=("z", "y", "x"), **stored)
+    before = levels_of(store)[0]
+    bigcp3d.update(store, roi=ROI, model=random_model, yes=True, **SETTINGS)
+    after = levels_of(store)[0]
+    outside = np.ones(after.shape, bool)
+    outside[INSIDE] = False
+    assert (after[INSIDE] >= 0).all()
+    assert after[INSIDE][:, :4].any(), "cells stand where nothing was annotated"
+    assert np.array_equal(after[outside] < 0, before[outside] < 0)
+    check_pyramid(store)
+
+
 def test_ids_that_come_were_never_used(store, random_model):
     before = read_labels(store, "cells")
     bigcp3d.update(store, roi=ROI, model=random_model, foreground=0.7, **SETTINGS)

@@ -13,7 +13,7 @@ import zarr
 from bigcp3d.errors import InputError
 
 LOOKED_AT = 1000
-"""How many files of an array are looked at."""
+"""How many files of an array are looked at; the first chunk with a right name ends the search."""
 
 CHUNK_NAME = re.compile(r"c|(c\.)?\d+(\.\d+)*")
 
@@ -25,11 +25,14 @@ def check_chunk_names(array: zarr.Array[Any], folder: Path) -> None:
     """
     key = array.metadata.encode_chunk_key((0,) * array.ndim)
     expected = re.compile(re.sub(r"\\?\d+", r"\\d+", re.escape(key.partition("/")[0])))
+    other = None
     with os.scandir(folder) as entries:
-        names = [entry.name for entry in islice(entries, LOOKED_AT)]
-    found = [name for name in names if CHUNK_NAME.fullmatch(name)]
-    if found and not any(expected.fullmatch(name) for name in found):
+        for entry in islice(entries, LOOKED_AT):
+            if expected.fullmatch(entry.name):
+                return
+            other = entry.name if CHUNK_NAME.fullmatch(entry.name) else other
+    if other is not None:
         raise InputError(
-            f"{folder}: its chunks have names as {found[0]!r}, but by its metadata the first is {key!r}, so none is "
+            f"{folder}: its chunks have names as {other!r}, but by its metadata the first is {key!r}, so none is "
             "found; correct the separator in .zarray (dimension_separator) or zarr.json (chunk_key_encoding)"
         )

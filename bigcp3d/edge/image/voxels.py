@@ -133,9 +133,10 @@ def _refuse_lost_chunks(
     if array.shards is None and is_address(image.path):
         return
     pieces = _StoredPieces(image, array, channel, time)
-    for index in pieces.grid.touching(box):
-        part = pieces.grid.core(index).intersect(box).slices(box.start)
-        if np.any(voxels[part] != array.fill_value):
+    grid = pieces.grid
+    for index in grid.touching(box):
+        part = grid.core(index).intersect(box).slices(box.start)
+        if not _holds_only(array.fill_value, voxels[part]):
             continue
         spot = place(image.path) / image.levels[level].path / pieces.key(index)
         if isinstance(spot, Path) and spot.is_symlink() and not spot.exists():
@@ -143,6 +144,13 @@ def _refuse_lost_chunks(
         size = spot.size() if isinstance(spot, Remote) else spot.stat().st_size if spot.exists() else None
         if array.shards is not None and size == 0:
             raise ValueError(f"the shard {spot} is empty")
+
+
+def _holds_only(fill: Any, voxels: NDArray[Any]) -> bool:
+    """Whether all voxels are the fill value. The first voxel nearly always tells."""
+    if fill != fill:  # NaN
+        return bool(np.isnan(voxels.flat[0]) and np.isnan(voxels).all())
+    return bool(voxels.flat[0] == fill and np.all(voxels == fill))
 
 
 def stored_chunk(image: ImageInfo, level: int) -> Vec3:

@@ -24,14 +24,14 @@ class WebStore(ObjectStore[Any]):
         from obstore.exceptions import BaseError, NotSupportedError
 
         try:
-            options: Any = None if byte_range is None else {"range": _range(byte_range)}
+            options: Any = None if byte_range is None else {"range": _in_words(byte_range)[0]}
             answer = await get_async(self.store, key, options=options)
             return None if is_page(answer) else prototype.buffer.from_bytes(bytes(await answer.bytes_async()))
         except FileNotFoundError:
             return None
         except NotSupportedError:
             whole = await self.get(key, prototype)
-            return None if whole is None or byte_range is None else whole[_slice(byte_range)]
+            return None if whole is None or byte_range is None else whole[_in_words(byte_range)[1]]
         except BaseError as error:
             if is_bad_request(error) or (is_denied(error) and key.rpartition("/")[2] in METADATA):
                 return None
@@ -52,23 +52,12 @@ class WebStore(ObjectStore[Any]):
             raise
 
 
-def _range(wanted: ByteRequest) -> Any:
-    """A part of an object in obstore's words."""
+def _in_words(wanted: ByteRequest) -> tuple[Any, slice]:
+    """A part of an object in obstore's words, and as a slice of its bytes."""
     match wanted:
         case RangeByteRequest(start, end):
-            return (start, end)
+            return (start, end), slice(start, end)
         case OffsetByteRequest(offset):
-            return {"offset": offset}
+            return {"offset": offset}, slice(offset, None)
         case SuffixByteRequest(suffix):
-            return {"suffix": suffix}
-
-
-def _slice(wanted: ByteRequest) -> slice:
-    """A part of an object as a slice of its bytes."""
-    match wanted:
-        case RangeByteRequest(start, end):
-            return slice(start, end)
-        case OffsetByteRequest(offset):
-            return slice(offset, None)
-        case SuffixByteRequest(suffix):
-            return slice(-suffix, None)
+            return {"suffix": suffix}, slice(-suffix, None)

@@ -13,7 +13,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from bigcp3d.work.analyse.crop_cells import FEW_CELLS
+from bigcp3d.pure.cells.plausibility import FEW_CELLS
 from bigcp3d.work.analyse.estimate_diameter import SOUND_ERROR, DiameterTrial
 
 LEAST_FILL, LEAST_FOREGROUND = 0.8, 0.85

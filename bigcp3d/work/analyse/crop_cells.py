@@ -12,6 +12,7 @@ from numpy.typing import NDArray
 
 from bigcp3d.edge.models.model_card import ModelCard
 from bigcp3d.pure.boxes import Box, vec3
+from bigcp3d.pure.cells.plausibility import FEW_CELLS
 from bigcp3d.pure.group.filters import Filters
 from bigcp3d.pure.group.objects import ellipsoid_fill, flow_errors, keep_objects, mean_foreground
 from bigcp3d.pure.in_memory import Limits, find_objects
@@ -21,9 +22,6 @@ from bigcp3d.pure.track.units import UNIT
 
 if TYPE_CHECKING:
     from torch import nn
-
-FEW_CELLS = 5
-"""If fewer cells are whole, those that the crop's border cuts count as well."""
 
 
 @dataclass(frozen=True, eq=False)

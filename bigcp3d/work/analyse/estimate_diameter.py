@@ -28,9 +28,10 @@ from bigcp3d.edge.image.voxels import check_time, read_box
 from bigcp3d.edge.models.model_card import ModelCard
 from bigcp3d.errors import InputError
 from bigcp3d.pure.boxes import Box, Vec3, vec3
+from bigcp3d.pure.cells.plausibility import FEW_CELLS
 from bigcp3d.pure.grid import Factors, resample, working_shape
 from bigcp3d.pure.predict.normalise import estimate_range, normalise_intensity, sample_boxes
-from bigcp3d.work.analyse.crop_cells import FEW_CELLS, CropCells
+from bigcp3d.work.analyse.crop_cells import CropCells
 
 CROP: Vec3 = (48, 80, 80)
 """Working voxels of a crop, where the volume has as many."""

@@ -30,7 +30,7 @@ from bigcp3d.edge.image.new_image import create_image, write_image_box
 from bigcp3d.edge.image.other_formats import store_beside
 from bigcp3d.edge.image.voxels import read_box
 from bigcp3d.edge.labels.check_target import check_space
-from bigcp3d.edge.stores.atomic_files import write_atomically
+from bigcp3d.edge.stores.atomic_files import write_json
 from bigcp3d.edge.stores.new_store import check_new_store, partial_of, put_in_place
 from bigcp3d.edge.stores.places import place, refuse_address
 from bigcp3d.edge.stores.zarr_write import edit_attributes, plain_json, writing
@@ -199,7 +199,7 @@ def _begin_or_resume(partial: Path, asked: dict[str, Any], volume: Volume, name:
         shard=vec3(asked["shard"]),
         name=name,
     )
-    write_atomically(settings, lambda file: file.write(json.dumps(asked).encode()))
+    write_json(settings, asked)
     return made
 
 

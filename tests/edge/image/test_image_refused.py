@@ -143,9 +143,12 @@ def test_chunks_that_the_metadata_do_not_lead_to_are_told(stores, version, separ
         open_image(path)
 
 
+@pytest.mark.parametrize("fill", [0, "NaN"])
 @pytest.mark.parametrize("version", ["0.4", "0.5"])
-def test_a_chunk_that_is_a_link_to_nowhere_cannot_be_read(stores, version):
-    path = stores.image(version)
+def test_a_chunk_that_is_a_link_to_nowhere_cannot_be_read(stores, version, fill):
+    path = stores.image(version, dtype="float32")
+    file = path / "0" / (".zarray" if version == "0.4" else "zarr.json")
+    file.write_text(json.dumps({**json.loads(file.read_bytes()), "fill_value": fill}))
     chunk = next(file for file in path.rglob("*") if file.is_file() and file.name.isdecimal())
     chunk.unlink()
     box = Box.of_shape((12, 20, 22))
