@@ -127,6 +127,30 @@ def test_what_was_not_annotated_is_segmented_inside_and_stays_outside(store, ran
     check_pyramid(store)
 
 
+@pytest.mark.parametrize("axes", ["czyx", "tczyx"])
+def test_labels_with_a_channel_axis_of_length_1_are_updated_like_those_without(store, random_model, axes):
+    """As the specification allows and other tools write; the image has the axis t alone where the labels have it."""
+    plain = levels_of(store)
+    group, lead = zarr.open_group(store / "labels" / "cells", mode="r+"), (1,) * (len(axes) - 3)
+    ome = group.attrs["ome"]
+    kinds = [{"name": name, "type": {"t": "time", "c": "channel"}[name]} for name in axes[:-3]]
+    ome["multiscales"][0]["axes"] = [*kinds, *ome["multiscales"][0]["axes"]]
+    for level, dataset in enumerate(ome["multiscales"][0]["datasets"]):
+        for step in dataset["coordinateTransformations"]:
+            step[step["type"]] = [*(float(step["type"] == "scale") for _ in lead), *step[step["type"]]]
+        old = group[str(level)]
+        stored = {"chunks": (*lead, *old.chunks), "shards": (*lead, *old.shards), "dimension_names": tuple(axes)}
+        group.create_array(str(level), data=plain[level][(None,) * len(lead)], overwrite=True, **stored)
+    group.attrs["ome"] = ome
+    bigcp3d.update(store, roi=ROI, edited=True)
+    assert all(np.array_equal(a.reshape(b.shape), b) for a, b in zip(levels_of(store), plain, strict=True))
+    bigcp3d.update(store, roi=ROI, model=random_model, yes=True, foreground=0.8, **SETTINGS)
+    changed = [level.reshape(before.shape) for level, before in zip(levels_of(store), plain, strict=True)]
+    assert not np.array_equal(changed[0][INSIDE], plain[0][INSIDE])
+    assert bigcp3d.undo_update(store).changed
+    assert all(np.array_equal(a.reshape(b.shape), b) for a, b in zip(levels_of(store), plain, strict=True))
+
+
 def test_ids_that_come_were_never_used(store, random_model):
     before = read_labels(store, "cells")
     bigcp3d.update(store, roi=ROI, model=random_model, foreground=0.7, **SETTINGS)

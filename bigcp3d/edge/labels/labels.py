@@ -47,9 +47,11 @@ def create_labels(target: LabelTarget, *, overwrite: bool, attributes: Mapping[s
         edit_group(labels, target.zarr_format, {})
         edit_group(target.path, target.zarr_format, attributes or {})
         stored: Any = {"axes": target.axes, "chunk": target.chunk, "shard": target.shard}
+        lead = tuple((target.times or 1) if name == "t" else 1 for name in target.axes[:-3])
         for level in target.levels:
-            shape = level.shape if target.times is None else (target.times, *level.shape)
-            make_array(target.path / level.path, shape, target.dtype, zarr_format=target.zarr_format, **stored)
+            make_array(
+                target.path / level.path, (*lead, *level.shape), target.dtype, zarr_format=target.zarr_format, **stored
+            )
 
 
 def write_label_box(target: LabelTarget, level: int, box: Box, array: NDArray[Any], *, time: int = 0) -> None:
