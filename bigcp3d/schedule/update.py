@@ -140,9 +140,9 @@ def update(source: str | Path, *, on_event: Observer | None = None, **arguments:
 def _prepare(request: UpdateRequest, said: dict[str, Any], image: ImageInfo, target: LabelTarget) -> _Work:
     """Everything that needs no voxels, with its checks. Writes nothing."""
     rest = {name: getattr(request, name) for name, each in settings_of(Request).items() if not decides_labels(each)}
-    if request.edited:  # then the labels may be anybody's, and only their time points count
+    if request.edited:  # then the labels may be anybody's, and a correction may be at any time point
         recorded = own_part(read_attributes(target.path)).get("arguments") or {}
-        settings = UpdateSettings({**recorded, **said}, {}, [])
+        settings = UpdateSettings({"scale_um": recorded.get("scale_um"), **said}, {}, [])
     else:
         settings = find_settings(image, target, said)
     arguments, files = {**rest, **settings.arguments}, UpdateFiles(target)

@@ -108,6 +108,22 @@ def test_other_settings_change_the_cells_inside_and_nothing_else(store, random_m
     assert [(entry["came"], entry["roi"]) for entry in said] == [(done.came, [[4, 30], [22, 52], [8, 44]])]
 
 
+def test_a_correction_by_hand_may_be_at_a_time_point_that_the_labels_do_not_have(movie_store, random_model, tmp_path):
+    """Labels of one time point alone; somebody draws a cell at the other."""
+    store = tmp_path / "movie.zarr"
+    shutil.copytree(movie_store, store)
+    group = zarr.open_group(store, mode="r+")
+    coarse = np.asarray(group["0"][...])[:, :, ::2, ::2, ::2]
+    group.create_array("1", data=coarse, chunks=(1, 1, 10, 20, 20))
+    group.attrs["multiscales"] = [{"version": "0.1", "datasets": [{"path": "0"}, {"path": "1"}]}]
+    bigcp3d.segment(store, model=random_model, time="1", **SETTINGS)
+    labels = zarr.open_group(store / "labels" / "cells", mode="r+")
+    labels["0"][0, 2:12, 4:20, 4:20] = 7
+    bigcp3d.update(store, roi="2:12,4:20,4:20", edited=True)
+    assert (labels["1"][0, 1:6, 2:10, 2:10] == 7).all()
+    assert labels["1"][1].any(), "the other time point has its cells"
+
+
 def test_what_was_not_annotated_is_segmented_inside_and_stays_outside(store, random_model):
     """Labels of a signed type, with negative ids across the border of the region."""
     group = zarr.open_group(store / "labels" / "cells", mode="r+")
