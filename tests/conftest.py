@@ -22,6 +22,22 @@ def shared_data() -> Path:
     return SHARED
 
 
+@pytest.fixture(scope="session", autouse=True)
+def quick_files() -> Iterator[None]:
+    """Files are not synced to the disk: no test loses power, and a run of eight blocks would wait 178 times."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(os, "fsync", lambda handle: None)
+        yield
+
+
+@pytest.fixture(scope="session", autouse=True)
+def any_dashboard_port() -> Iterator[None]:
+    """Clusters of two tests at a time do not ask for the same port."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr("bigcp3d.schedule.clusters.local._dashboard_port", lambda: 0)
+        yield
+
+
 @pytest.fixture(autouse=True)
 def log_as_it_was() -> Iterator[None]:
     """Commands set up the package's log for their process; the next test finds it as if there had been none."""

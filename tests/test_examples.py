@@ -19,6 +19,7 @@ from bigcp3d.edge.image.new_image import create_image, write_image_box
 from bigcp3d.edge.image.voxels import read_box
 from bigcp3d.edge.models.model_families import load_card
 from bigcp3d.pure.boxes import Box
+from tests.run_script import run_script
 
 EXAMPLES = Path(__file__).resolve().parents[1] / "examples"
 
@@ -35,6 +36,13 @@ def start_example(name, *arguments, **environment):
 def run_example(name, *arguments):
     """Run a script that should succeed; its output."""
     done = start_example(name, *arguments)
+    assert done.returncode == 0, done.stderr
+    return done.stdout
+
+
+def run_here(name, *arguments):
+    """The same in this process, for what starts no others."""
+    done = run_script(EXAMPLES / name, *arguments)
     assert done.returncode == 0, done.stderr
     return done.stdout
 
@@ -65,7 +73,7 @@ def test_the_results_can_be_read_without_bigcp3d(quick_start):
 
 def test_tuning_predicts_once_and_scores_each_try(quick_start):
     path, _ = quick_start
-    text = run_example("tuning.py", path, 12, "truth")
+    text = run_here("tuning.py", path, 12, "truth")
     assert "predicted once" in text
     tries = re.findall(r"^try_(\S+)_(\d+): (\d+) cells.*mean Dice (\S+), AP", text, re.MULTILINE)
     assert [(foreground, smallest) for foreground, smallest, *_ in tries] == [
@@ -102,7 +110,7 @@ def test_the_cluster_script_says_how_it_is_used():
 def test_the_table_of_cells_becomes_a_data_frame(quick_start, tmp_path, suffix):
     path, _ = quick_start
     count = read_box(open_labels(path, "cells"), 0, Box.of_shape((16, 64, 64))).max()
-    text = run_example("results_in_pandas.py", path, tmp_path / f"cells.{suffix}")
+    text = run_here("results_in_pandas.py", path, tmp_path / f"cells.{suffix}")
     assert f"{count} cells; columns: volume_vox, " in text
     assert "brightness" in text
 
@@ -115,7 +123,7 @@ def test_without_napari_its_example_says_what_to_install(quick_start, tmp_path):
 
 
 def test_a_few_steps_of_training_leave_a_model_its_curve_and_scores_of_both_models(tmp_path):
-    text = run_example("train_on_own_labels.py", tmp_path, "--steps", 12, "--patch", 48, 48, 48)
+    text = run_here("train_on_own_labels.py", tmp_path, "--steps", 12, "--patch", 48, 48, 48)
     assert load_card(tmp_path / "mine.safetensors").name == "mine"
     assert (tmp_path / "mine.losses.png").stat().st_size > 10000
     scores = dict(re.findall(r"^(shipped|mine): mean Dice (\S+), AP", text, re.MULTILINE))
@@ -161,7 +169,7 @@ def test_flows_of_cellpose_become_labels(tmp_path):
     np.save(tmp_path / "dp.npy", (10 * flow).astype(np.float32))
     np.save(tmp_path / "prob.npy", np.where(ball, 6000, -6000).astype(np.float32))
     files = [tmp_path / name for name in ("a.zarr", "dp.npy", "prob.npy", "maps.zarr")]
-    assert "cells=4" in run_example("maps_from_cellpose.py", *files, 5)
+    assert "cells=4" in run_here("maps_from_cellpose.py", *files, 5)
     maps = zarr.open_array(tmp_path / "maps.zarr", mode="r")
     np.testing.assert_allclose(maps[:], np.stack([ball, *flow]), atol=1e-6)
     labels = read_box(open_labels(tmp_path / "a.zarr", "cells_from_cellpose"), 0, Box.of_shape(shape))

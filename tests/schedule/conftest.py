@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 from collections import Counter
+from collections.abc import Iterator
 from pathlib import Path
+from typing import ClassVar
 
 import numpy as np
 import pytest
@@ -125,8 +127,20 @@ def movie_store(tmp_path_factory) -> str:
     return str(path)
 
 
+@pytest.fixture(scope="session")
+def two_workers(any_dashboard_port) -> Iterator[dict[str, str]]:
+    """Settings of a run on two worker processes, which all tests share that do not ask how workers start or end."""
+    from bigcp3d.schedule.clusters.local import LocalWorkers
+    from bigcp3d.schedule.clusters.requested_machines import Size
+
+    with LocalWorkers(Size(2, 2), 4 * 2**30, [], 1, None) as cluster:
+        yield {"executor": "dask", "scheduler": cluster.scheduler_address}
+
+
 class Case:
     """One image and settings, segmented as often as a test likes."""
+
+    wholes: ClassVar[dict[tuple[str, ...], np.ndarray]] = {}
 
     def __init__(self, store: str, model: str, folder: Path, **settings):
         self.store, self.folder, self.work = store, folder, folder / "work"
@@ -142,8 +156,14 @@ class Case:
         return read_labels(self.folder / output, "cells")
 
     def whole(self) -> np.ndarray:
-        """Labels of one block that holds the volume."""
-        return self.segment("whole.zarr", block=(999, 999, 999), work_dir=self.folder / "whole")
+        """Labels of one block that holds the volume; made once for a store that all tests share."""
+        key = (self.store, *(f"{name}={self.settings[name]}" for name in sorted(self.settings) if name != "block"))
+        shared = not Path(self.store).is_relative_to(self.folder)
+        if not shared or key not in self.wholes:
+            labels = self.segment("whole.zarr", block=(999, 999, 999), work_dir=self.folder / "whole")
+            labels.flags.writeable = False
+            self.wholes[key] = labels
+        return self.wholes[key]
 
 
 @pytest.fixture(params=["plain", "flow error", "thin blocks on another grid", "two time points"])

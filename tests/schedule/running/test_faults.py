@@ -30,6 +30,7 @@ from bigcp3d.schedule.running.tasks import label_tasks, object_tasks
 from bigcp3d.work.run import unreadable_input as lost
 from tests.schedule.conftest import ERROR, SHAPE, Case, read_labels
 
+OURS = ("runs on Dask, ", "Dask cluster with ", "all ", "warning: ", "FAILED: ", "bigcp3d: ", "  ")
 PASSES = ("normalise", "predict", "merge", "track", "cluster", "join", "check", "resolve", "label")
 WORKERS = 2
 
@@ -113,6 +114,36 @@ def wait_until(condition, seconds: float = 60.0) -> None:
         time.sleep(0.02)
 
 
+def others(said: str) -> list[str]:
+    """Lines that are not bigcp3d's."""
+    pace = tuple(f"{name} {digit}" for name in (*PASSES, "pyramid") for digit in range(10))
+    return [line for line in said.splitlines() if not line.startswith((*OURS, *pace))]
+
+
+def test_what_happens_to_workers_costs_the_tasks_that_they_were_at_and_is_not_shown(faulty, whole):
+    """Some are killed, one is frozen for a while, one has an error that passes, and new ones are long in coming.
+
+    Dask gives a lost worker up after a time, and with the last one the run would wait for ever.
+    """
+    kills = [f"kill {name}" for name in ("predict", "cluster", "label")]
+    impatient = {"DASK_DISTRIBUTED__DEPLOY__LOST_WORKER_TIMEOUT": "1ms"}
+    faults = [*kills, "freeze track", "ioerror resolve"]
+    process = faulty.start("--workers", str(WORKERS), faults=",".join(faults), **impatient)
+    frozen = faulty.faults / "freeze track"
+    wait_until(lambda: frozen.exists() and frozen.read_text())
+    time.sleep(1.0)
+    os.kill(int(frozen.read_text()), signal.SIGCONT)
+    _, said = process.communicate(timeout=240)
+    assert process.returncode == 0, said
+    assert others(said) == []
+    assert all((faulty.faults / fault).exists() for fault in faults)
+    assert np.array_equal(read_labels(faulty.folder / "out.zarr", "cells"), whole)
+    tasks = [task for make in (object_tasks, label_tasks) for task in make(faulty.plan())]
+    assert 0 < faulty.begun() - len(tasks) <= len(faults) * WORKERS
+    assert not faulty.work.exists()
+
+
+@pytest.mark.slow
 def test_a_worker_killed_in_each_pass_costs_the_task_that_it_was_at(faulty, whole):
     code, said = faulty.run(faults=",".join(f"kill {name}" for name in PASSES))
     assert code == 0, said
@@ -122,6 +153,7 @@ def test_a_worker_killed_in_each_pass_costs_the_task_that_it_was_at(faulty, whol
     assert faulty.begun() - len(tasks) <= len(PASSES) * WORKERS
 
 
+@pytest.mark.slow
 def test_workers_that_take_long_to_come_back_are_waited_for(faulty, whole):
     """Dask gives a lost worker up after a time, and with the last one the run would wait for ever."""
     impatient = {"DASK_DISTRIBUTED__DEPLOY__LOST_WORKER_TIMEOUT": "1ms"}
@@ -177,9 +209,8 @@ def test_a_killed_scheduler_is_told_in_a_line_and_the_run_carried_on(faulty, who
     assert np.array_equal(faulty.finish(in_flight=WORKERS), whole)
 
 
-@pytest.mark.parametrize(
-    "given_up", [False, pytest.param(True, marks=pytest.mark.slow)], ids=["waited for", "given up"]
-)
+@pytest.mark.slow
+@pytest.mark.parametrize("given_up", [False, True], ids=["waited for", "given up"])
 def test_a_worker_that_is_frozen_and_comes_back_does_no_harm(faulty, whole, given_up):
     """Given up: its task runs elsewhere, and then it goes on and writes the same."""
     patience = {"DASK_DISTRIBUTED__SCHEDULER__WORKER_TTL": "2s"} if given_up else {}

@@ -11,16 +11,7 @@ import numpy as np
 import pytest
 
 from tests.schedule.conftest import write_image
-from tests.schedule.running.test_faults import Faulty, wait_until
-
-OURS = ("runs on Dask, 2 worker(s)", "Dask cluster with 2 workers", "all ", "warning: ", "FAILED: ", "bigcp3d: ", "  ")
-PASSES = ("normalise", "predict", "merge", "track", "cluster", "join", "check", "resolve", "label", "pyramid")
-
-
-def others(said: str) -> list[str]:
-    """Lines that are not bigcp3d's."""
-    pace = tuple(f"{name} {digit}" for name in PASSES for digit in range(10))
-    return [line for line in said.splitlines() if not line.startswith((*OURS, *pace))]
+from tests.schedule.running.test_faults import Faulty, others, wait_until
 
 
 def logged(work: Path) -> str:
@@ -32,6 +23,7 @@ def faulty(tissue_store, random_model, tmp_path) -> Faulty:
     return Faulty(tissue_store, random_model, tmp_path)
 
 
+@pytest.mark.slow
 def test_a_worker_that_is_lost_and_an_error_that_passes_are_not_shown(faulty):
     code, said = faulty.run(faults="kill track,ioerror cluster")
     assert code == 0, said
@@ -40,7 +32,7 @@ def test_a_worker_that_is_lost_and_an_error_that_passes_are_not_shown(faulty):
     assert not faulty.work.exists()
 
 
-@pytest.mark.parametrize("times", [1, 2])
+@pytest.mark.parametrize("times", [pytest.param(1, marks=pytest.mark.slow), 2])
 def test_ctrl_c_of_a_terminal_which_all_processes_get_leaves_one_line(faulty, times):
     process = faulty.start("--workers", "2", faults="hang predict")
     wait_until((faulty.faults / "hang predict").exists)
@@ -58,7 +50,7 @@ def test_ctrl_c_of_a_terminal_which_all_processes_get_leaves_one_line(faulty, ti
 def test_an_error_of_input_is_tried_once_and_told_without_traceback(tissue_store, random_model, tmp_path):
     write_image(tmp_path / "nan.zarr", np.full((34, 60, 51), np.nan, "float32"))
     faulty = Faulty(str(tmp_path / "nan.zarr"), random_model, tmp_path)
-    code, said = faulty.run()
+    code, said = faulty.run("--workers", "1")
     assert code == 2, said
     assert others(said) == []
     assert "bigcp3d: InputError" in said
@@ -67,7 +59,7 @@ def test_an_error_of_input_is_tried_once_and_told_without_traceback(tissue_store
 
 
 def test_a_bug_in_a_task_is_tried_three_times_and_its_traceback_is_in_the_log(faulty):
-    code, said = faulty.run(faults="always bug resolve")
+    code, said = faulty.run("--workers", "1", faults="always bug resolve")
     assert code == 4, said
     assert others(said) == []
     assert "FAILED: resolve of block (0, 0, 0), time 0: ZeroDivisionError: a bug" in said
@@ -85,5 +77,4 @@ def test_a_disk_that_fills_up_is_one_line(faulty, small_disk):
     assert "work: cannot be written: No space left on device; free space on its disk" in said
     assert "finished blocks are kept, and the same command carries on" in said
     enlarge()
-    code, said = faulty.run("--workers", "2", "--work-dir", str(faulty.work))
-    assert code == 0, said
+    assert faulty.segment().any()

@@ -19,7 +19,7 @@ from bigcp3d.work.run.work_dir import WorkDir
 from tests.schedule.conftest import Case, left
 
 
-@pytest.mark.parametrize("seed", range(2))
+@pytest.mark.parametrize("seed", [0, pytest.param(1, marks=pytest.mark.slow)])
 def test_a_run_that_is_stopped_around_removals_gives_the_same_labels(case, monkeypatch, seed):
     """Stopped again and again: before a task's removals, between two of them, after them."""
     rng = np.random.default_rng(seed)
@@ -69,18 +69,17 @@ def test_a_run_that_is_stopped_around_removals_gives_the_same_labels(case, monke
 
 
 @pytest.mark.parametrize("first", ["serial", "dask"])
-def test_another_executor_carries_on_after_removals(tissue_store, random_model, tmp_path, first):
+def test_another_executor_carries_on_after_removals(tissue_store, random_model, two_workers, tmp_path, first):
     """A block fails, here and on workers: a directory stands where its table should be written."""
     case = Case(tissue_store, random_model, tmp_path, block=(12, 20, 17))
-    dask = {"executor": "dask", "workers": 2, "memory_limit": "4GiB"}
     plan = case.plan()
     prepare(plan, resumed=False, overwrite=False)
     (case.work / "t0" / "sinks" / "2.2.2.npz").mkdir(parents=True)
     with pytest.raises(BlockError, match=r"track of block \(2, 2, 2\)"):
-        case.segment(**(dask if first == "dask" else {}))
+        case.segment(**(two_workers if first == "dask" else {}))
     assert 0 < left(case.work)["maps"] < len(plan.patch_blocks.grid) / 2
     (case.work / "t0" / "sinks" / "2.2.2.npz").rmdir()
-    assert np.array_equal(case.segment(**(dask if first == "serial" else {})), case.whole())
+    assert np.array_equal(case.segment(**(two_workers if first == "serial" else {})), case.whole())
 
 
 def stop_before_labels(case: Case, monkeypatch, *, remove: bool) -> None:
