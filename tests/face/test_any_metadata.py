@@ -44,7 +44,11 @@ ODD = st.one_of(
     st.sampled_from([0.0, -1.0, 1e300, 1e-300, float("inf"), float("nan"), 2**70]),
     st.sampled_from(["", "z", "x", "../x", "/etc", "0", "nan", "é\n", "scale", "sequence", "translation", "affine"]),
 )
-JSON = st.recursive(ODD, lambda inner: st.lists(inner, max_size=3) | st.dictionaries(st.text("abtxz", max_size=4), inner, max_size=2), max_leaves=5)  # fmt: skip
+JSON = st.recursive(
+    ODD,
+    lambda inner: st.lists(inner, max_size=3) | st.dictionaries(st.text("abtxz", max_size=4), inner, max_size=2),
+    max_leaves=5,
+)
 HARMLESS = {"coordinateTransformations", "omero", "unit", "metadata", "extra", "labels", "image-label"}
 """Keys below which nothing says which voxel is which."""
 
@@ -245,17 +249,14 @@ def check(store: Store, folder: Path, model: str, expected: np.ndarray) -> None:
     assert files_of(folder) == before
     try:
         bigcp3d.segment(path, model=model, channel=0, **AS_GIVEN)
-    except (InputError, TargetError) as error:
-        assert str(error)
+    except (InputError, TargetError):
         assert files_of(folder) == before, "an error comes before any work"
         return
     after = files_of(folder)
     own = {name for name in after if name.startswith("image.zarr/labels/cells/")}
-    lists = {f"image.zarr/labels/{name}" for name in ("zarr.json", ".zattrs", ".zgroup")}
+    ours = own | {f"image.zarr/labels/{name}" for name in ("zarr.json", ".zattrs", ".zgroup")}
     assert own
-    assert {n: h for n, h in after.items() if n not in own | lists} == {
-        n: h for n, h in before.items() if n not in lists
-    }
+    assert {name: after[name] for name in after.keys() - ours} == {name: before[name] for name in before.keys() - ours}
     if store.keeps_meaning:
         cells = read_cells(path)
         assert np.array_equal(cells, expected if "t" in store.axes else expected[:1])
@@ -273,7 +274,9 @@ def test_thousands_of_stores(random_model, expected):
 
 
 def run(examples: int, same: bool, model: str, expected: np.ndarray) -> None:
-    @settings(max_examples=examples, derandomize=same, deadline=None, database=None, suppress_health_check=list(HealthCheck))  # fmt: skip
+    @settings(
+        max_examples=examples, derandomize=same, deadline=None, database=None, suppress_health_check=list(HealthCheck)
+    )
     @given(store=stores())
     def each(store: Store) -> None:
         with tempfile.TemporaryDirectory() as folder:
