@@ -244,7 +244,8 @@ def check(store: Store, folder: Path, model: str, expected: np.ndarray) -> None:
     store.write(path)
     before = files_of(folder)
     told = CliRunner().invoke(app, ["info", str(path), "--check", "--quiet"])
-    assert told.exception is None or isinstance(told.exception, SystemExit), repr(told.exception)
+    if told.exception is not None and not isinstance(told.exception, SystemExit):
+        raise told.exception
     assert told.exit_code in (0, InputError.exit_code), told.output
     assert files_of(folder) == before
     try:
