@@ -11,6 +11,9 @@ import pytest
 from tests.browser import chromium  # noqa: F401 - a fixture of all tests
 from tests.object_stores import ENVIRONMENT, forget_connections, make_bucket, moto
 
+if "PYTEST_XDIST_WORKER" in os.environ:  # beside other tests; threads that wait for each other take time from them
+    os.environ.setdefault("OMP_NUM_THREADS", "1")
+
 SHARED = Path(__file__).resolve().parents[2] / "shared" / "data"
 
 

@@ -123,7 +123,7 @@ def test_without_napari_its_example_says_what_to_install(quick_start, tmp_path):
 
 
 def test_a_few_steps_of_training_leave_a_model_its_curve_and_scores_of_both_models(tmp_path):
-    text = run_here("train_on_own_labels.py", tmp_path, "--steps", 12, "--patch", 48, 48, 48)
+    text = run_here("train_on_own_labels.py", tmp_path, "--steps", 4, "--patch", 32, 32, 32)
     assert load_card(tmp_path / "mine.safetensors").name == "mine"
     assert (tmp_path / "mine.losses.png").stat().st_size > 10000
     scores = dict(re.findall(r"^(shipped|mine): mean Dice (\S+), AP", text, re.MULTILINE))

@@ -16,7 +16,15 @@ import numpy as np
 import zarr
 
 from bigcp3d.edge.image.chunk_names import check_chunk_names
-from bigcp3d.edge.image.metadata import SPACE, first_multiscale, ome_part, read_axes, read_version, stays_inside
+from bigcp3d.edge.image.metadata import (
+    SPACE,
+    check_lists,
+    first_multiscale,
+    ome_part,
+    read_axes,
+    read_version,
+    stays_inside,
+)
 from bigcp3d.edge.image.open_node import explain_folder, find_group, metadata_file, open_node
 from bigcp3d.edge.image.transforms import Float3, read_transform, read_units
 from bigcp3d.edge.stores.connections import describe_error, shown_cause
@@ -134,6 +142,7 @@ def _describe(group: zarr.Group, where: str) -> ImageInfo:
     attributes = group.attrs.asdict()
     zarr_format = int(group.metadata.zarr_format)
     multiscale = first_multiscale(attributes, where) or {}
+    check_lists(multiscale, where)
     version = read_version(attributes, zarr_format, where)
     arrays = _open_levels(group, multiscale, where)
     path, first = max(arrays.items(), key=lambda item: item[1].size)

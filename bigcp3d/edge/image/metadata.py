@@ -51,6 +51,21 @@ def first_multiscale(attributes: Json, where: str) -> Json | None:
     return entry
 
 
+def check_lists(multiscale: Json, where: str) -> None:
+    """Refuse a ``multiscales`` entry that has something else where the specification has a list: `InputError`."""
+    datasets, systems = (multiscale.get(key) for key in ("datasets", "coordinateSystems"))
+    inside = [*(datasets if isinstance(datasets, list) else []), *(systems if isinstance(systems, list) else [])]
+    for holder in (multiscale, *(each for each in inside if isinstance(each, Mapping))):
+        for key, kinds in (
+            ("axes", (Mapping, str)),
+            ("coordinateSystems", Mapping),
+            ("coordinateTransformations", Mapping),
+        ):
+            value = holder.get(key)
+            if value is not None and not (isinstance(value, list) and all(isinstance(each, kinds) for each in value)):
+                raise InputError(f"{where}: its {key} are {value!r}, not a list of objects; correct the metadata")
+
+
 def read_version(attributes: Json, zarr_format: int, where: str) -> str:
     """The OME-Zarr version, ``"0.1"`` to ``"0.6"``; guessed where it is not stated."""
     ome = ome_part(attributes)

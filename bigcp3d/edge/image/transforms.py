@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import logging
 import math
+import sys
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
@@ -78,7 +79,7 @@ def units_um(units: Sequence[str | None]) -> Float3:
 def _flatten(steps: Any) -> list[Json]:
     """Coordinate transformations as a flat list; OME-Zarr 0.6 nests them in sequences."""
     flat: list[Json] = []
-    for step in steps or []:
+    for step in steps if isinstance(steps, list) else []:
         if isinstance(step, Mapping) and step.get("type") == "sequence":
             flat += _flatten(step.get("transformations"))
         elif isinstance(step, Mapping):
@@ -96,7 +97,8 @@ def _numbers(step: Json, kind: str, axes: Sequence[str], where: str) -> list[flo
         )
     checked = []
     for name, value in zip(axes, values, strict=True):
-        number = float(value) if isinstance(value, int | float) and not isinstance(value, bool) else math.nan
+        usable = isinstance(value, int | float) and not isinstance(value, bool) and abs(value) <= sys.float_info.max
+        number = float(value) if usable else math.nan
         if name in SPACE and (not math.isfinite(number) or (kind == "scale" and number <= 0)):
             raise InputError(
                 f"{where}: its {kind} is {value!r} on axis {name}, not a finite number"
@@ -136,6 +138,11 @@ def read_transform(
         return None, (0.0, 0.0, 0.0)
     unit = units_um(units)
     scale_um, shift_um = (float3(a * u for a, u in zip(values, unit, strict=True)) for values in (scale, shift))
+    if not all(math.isfinite(number) for number in (*scale_um, *shift_um)) or min(scale_um) == 0:
+        raise InputError(
+            f"{where}: by its scales and units, voxels are {scale_um} micrometres, and the first lies at {shift_um}; "
+            "correct the coordinateTransformations"
+        )
     return scale_um, shift_um
 
 
