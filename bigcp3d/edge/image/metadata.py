@@ -56,13 +56,10 @@ def check_lists(multiscale: Json, where: str) -> None:
     datasets, systems = (multiscale.get(key) for key in ("datasets", "coordinateSystems"))
     inside = [*(datasets if isinstance(datasets, list) else []), *(systems if isinstance(systems, list) else [])]
     for holder in (multiscale, *(each for each in inside if isinstance(each, Mapping))):
-        for key, kinds in (
-            ("axes", (Mapping, str)),
-            ("coordinateSystems", Mapping),
-            ("coordinateTransformations", Mapping),
-        ):
+        for key in ("axes", "coordinateSystems", "coordinateTransformations"):
             value = holder.get(key)
-            if value is not None and not (isinstance(value, list) and all(isinstance(each, kinds) for each in value)):
+            usable = isinstance(value, list) and (key == "axes" or all(isinstance(each, Mapping) for each in value))
+            if value is not None and not usable:
                 raise InputError(f"{where}: its {key} are {value!r}, not a list of objects; correct the metadata")
 
 

@@ -6,7 +6,7 @@ Users often give a TIFF, an array inside a store, a plate, or the folder above. 
 from __future__ import annotations
 
 import os
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from itertools import islice
 from pathlib import Path
 from typing import Any
@@ -14,7 +14,7 @@ from typing import Any
 import zarr
 from zarr.errors import BaseZarrError
 
-from bigcp3d.edge.image.metadata import first_multiscale, ome_part
+from bigcp3d.edge.image.metadata import Json, first_multiscale, ome_part, stays_inside
 from bigcp3d.edge.image.other_formats import READABLE, recognise
 from bigcp3d.edge.stores.check_writable import nearest_there
 from bigcp3d.edge.stores.connections import METADATA, describe_error, is_remote_error, shown_cause
@@ -149,11 +149,11 @@ def _image_above(path: Place) -> Place | None:
 def _images_inside(where: str, group: zarr.Group) -> Iterator[str]:
     """Paths, inside a group, of the images in it."""
     ome = ome_part(group.attrs.asdict())
-    for well in (ome.get("plate") or {}).get("wells") or []:
+    for well in _named(ome, "plate", "wells"):
         below = find_group(f"{where}/{well.get('path')}")
         if below is not None:
             yield from (f"{well.get('path')}/{image}" for image in _images_inside(f"{where}/{well.get('path')}", below))
-    for image in (ome.get("well") or {}).get("images") or []:
+    for image in _named(ome, "well", "images"):
         if find_group(f"{where}/{image.get('path')}") is not None:
             yield str(image.get("path"))
     if "plate" in ome or "well" in ome or is_address(where):  # a bucket may hold a million objects
@@ -166,6 +166,14 @@ def _images_inside(where: str, group: zarr.Group) -> Iterator[str]:
         elif inside != "." and _is_image(folder):
             names.clear()
             yield inside
+
+
+def _named(ome: Json, key: str, entries: str) -> list[Json]:
+    """The wells of a plate, or the images of a well, that have a path inside."""
+    holder = ome.get(key)
+    listed = holder.get(entries) if isinstance(holder, Mapping) else None
+    each = [entry for entry in (listed if isinstance(listed, list) else []) if isinstance(entry, Mapping)]
+    return [entry for entry in each if entry.get("path") and stays_inside(str(entry["path"]))]
 
 
 def _is_image(folder: str) -> bool:
