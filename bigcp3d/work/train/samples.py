@@ -16,6 +16,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from bigcp3d.edge.image.image import ImageInfo
+from bigcp3d.edge.image.same_grid import check_same_grid
 from bigcp3d.edge.image.voxels import check_channel, read_box
 from bigcp3d.errors import InputError
 from bigcp3d.pure.boxes import Box, Vec3, vec3
@@ -185,6 +186,8 @@ def open_source(
     if image is not None and image.levels[0].shape != shape:
         text = f"{labels.path}: the labels have {shape} voxels (z, y, x), but the image has {image.levels[0].shape}"
         raise InputError(f"{text}; resample the labels to the image's shape")
+    if image is not None:
+        check_same_grid(labels, image, belong=True)
     scale = (image or labels).levels[0].scale_um or (1.0, 1.0, 1.0)
     cells = measure_cells(labels, part)
     large = cells.count >= min_cell_vox
