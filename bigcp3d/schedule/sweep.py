@@ -240,7 +240,8 @@ def _open_truth(base: Request, plan: Plan, truth: str | Path | None, name: str) 
             raise InputError(f"{error}; for a truth in another store give the path of that store") from error
         found = open_labels(str(truth), name)
     same_times = replace(found, times=image.times) if found.times == 1 else found
-    check_alike(placed(image, scale), placed(same_times, scale))  # --scale corrects both
+    pair = (image, same_times) if scale is None else (placed(image, scale), placed(same_times, scale))
+    check_alike(*pair)  # --scale corrects both
     return found
 
 

@@ -43,22 +43,16 @@ def check_same_grid(one: ImageInfo, other: ImageInfo, *, belong: bool = False, t
     """
     first, second = one.levels[0].scale_um, other.levels[0].scale_um
     if first is None or second is None:
-        if first != second:
-            lacks, states = (one, other) if first is None else (other, one)
-            log.warning(
-                "%s does not state its voxel size; its voxels are taken to be those of %s, %s um (z, y, x)",
-                *(lacks.path, states.path, _numbers(states.levels[0].scale_um or ORIGIN)),
-            )
+        _tell_missing_size(one, other)
         return
     stated = [bool(a and b) for a, b in zip(one.units, other.units, strict=True)]
     differ = [abs(a - b) > SCALE_TOLERANCE * max(a, b) for a, b in zip(first, second, strict=True)]
     if any(differ):
-        text = (
-            f"{one.path} has voxels of {_numbers(first)} um (z, y, x), but {other.path} has {_numbers(second)}; they "
-            f"may differ by {SCALE_TOLERANCE:.0%}"
-        )
+        text = f"{one.path} has voxels of {_numbers(first)} um (z, y, x), but {other.path} has {_numbers(second)}"
         if not belong and any(a and b for a, b in zip(differ, stated, strict=True)):
-            raise InputError(f"{text}: give arrays of the same grid, or correct the wrong scale")
+            raise InputError(
+                f"{text}, more than {SCALE_TOLERANCE:.0%} apart: give arrays of one grid, or correct the wrong scale"
+            )
         unit = "" if all(stated) else ", and one states no unit"
         log.warning("%s%s; %s (or correct the wrong scale)", text, unit, taken)
     else:
@@ -70,6 +64,7 @@ def check_same_start(one: ImageInfo, other: ImageInfo, *, belong: bool = False, 
     starts = [info.levels[0].translation_um for info in (one, other)]
     sizes = [info.levels[0].scale_um for info in (one, other)]
     if sizes[0] is None or sizes[1] is None:
+        _tell_missing_size(one, other)
         return
     apart = zip(*starts, *sizes, strict=True)
     if all(abs(a - b) <= HALF * max(s, t) for a, b, s, t in apart):
@@ -82,8 +77,18 @@ def check_same_start(one: ImageInfo, other: ImageInfo, *, belong: bool = False, 
         log.warning("%s; %s (or correct the wrong translation)", text, taken)
         return
     raise InputError(
-        f"{text}; they may lie half a voxel apart: give arrays of the same place, or correct the wrong translation"
+        f"{text}, more than half a voxel away: give arrays of the same place, or correct the wrong translation"
     )
+
+
+def _tell_missing_size(*infos: ImageInfo) -> None:
+    """Warn where one of two states a voxel size and the other does not."""
+    lacks, states = sorted(infos, key=lambda info: info.levels[0].scale_um is not None)
+    if states.levels[0].scale_um is not None:
+        log.warning(
+            "%s does not state its voxel size; it is taken to cover the volume of %s, which has voxels of %s um",
+            *(lacks.path, states.path, _numbers(states.levels[0].scale_um)),
+        )
 
 
 def at_level(info: ImageInfo, level: int) -> ImageInfo:

@@ -17,7 +17,7 @@ from numpy.typing import NDArray
 
 from bigcp3d.edge.image.image import ImageInfo, open_image, open_labels
 from bigcp3d.edge.image.level_geometry import with_told_scale
-from bigcp3d.edge.image.same_grid import at_level, check_same_grid
+from bigcp3d.edge.image.same_grid import at_level, check_same_grid, with_place_of
 from bigcp3d.edge.image.voxels import check_channel, read_box, stored_chunk
 from bigcp3d.edge.labels.image_and_labels import matching_level, source_image
 from bigcp3d.errors import InputError
@@ -97,6 +97,7 @@ def plan_measurement(
         log.warning("%s, so no intensities are measured", text)
     if found is not None and level is not None:
         check_same_grid(stored, at_level(found, level), belong=image is None)
+        labels = labels if labels.levels[0].scale_um else with_place_of(labels, found)
     block = block or choose_block(stored_chunk(labels, 0), labels.levels[0].shape)
     if found is None or level is None:
         if channels:
