@@ -61,8 +61,8 @@ def open_target(image: ImageInfo, output: str | Path | None, name: str) -> Label
 def identify(target: LabelTarget) -> str:
     """Sha256 of the labels' attributes without the list of updates; it differs when the labels were replaced."""
     said = read_attributes(target.path)
-    if made := own_part(said):
-        said["bigcp3d"] = {name: value for name, value in made.items() if name != "updates"}
+    made = {name: value for name, value in own_part(said).items() if name != "updates"}
+    said = {name: value for name, value in said.items() if name != "bigcp3d"} | ({"bigcp3d": made} if made else {})
     return hashlib.sha256(json.dumps(plain_json(said), sort_keys=True).encode()).hexdigest()
 
 
