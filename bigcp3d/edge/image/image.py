@@ -95,10 +95,10 @@ def open_labels(path: str | Place, name: str) -> ImageInfo:
     for inside in (f"labels/{name}", name):
         node = find_group(f"{where}/{inside}") if name else None
         if node is not None and first_multiscale(node.attrs.asdict(), where) is not None:
-            return _check_labels(_describe(node, f"{where}/{inside}"))
+            return check_labels(_describe(node, f"{where}/{inside}"))
     attributes = group.attrs.asdict()
     if not names and "image-label" in ome_part(attributes) and first_multiscale(attributes, where) is not None:
-        return _check_labels(_describe(group, where))
+        return check_labels(_describe(group, where))
     if not names and "image-label" not in ome_part(attributes) and first_multiscale(attributes, where) is None:
         raise InputError(explain_folder(where, group))
     raise InputError(
@@ -107,7 +107,7 @@ def open_labels(path: str | Place, name: str) -> ImageInfo:
     )
 
 
-def _check_labels(info: ImageInfo) -> ImageInfo:
+def check_labels(info: ImageInfo) -> ImageInfo:
     """Refuse labels that are not integers or have several channels."""
     if np.dtype(info.dtype).kind not in "iu":
         raise InputError(f"{info.path}: these labels are {info.dtype}; convert them to integers")

@@ -97,9 +97,13 @@ def evaluate(
 
 
 def _evaluate(arguments: o.Arguments, quiet: bool) -> Evaluation:
+    from bigcp3d.edge.image.image import open_labels
     from bigcp3d.face.progress.block_bar import block_bar
     from bigcp3d.work.analyse.evaluate import evaluate as run
+    from bigcp3d.work.convert.beside import convert_labels_beside
 
+    scale = open_labels(arguments["pred"], arguments["pred_name"]).levels[0].scale_um
+    arguments = {**arguments, "truth": convert_labels_beside(arguments["truth"], scale)}
     with block_bar("comparing", quiet) as move_bar:
         return run(**arguments, on_event=move_bar)
 

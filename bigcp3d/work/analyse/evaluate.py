@@ -17,6 +17,7 @@ from numpy.typing import NDArray
 from bigcp3d.edge.image.image import ImageInfo, open_labels
 from bigcp3d.edge.image.same_grid import check_same_grid
 from bigcp3d.edge.image.voxels import read_box
+from bigcp3d.edge.labels.truth import open_truth
 from bigcp3d.errors import InputError
 from bigcp3d.option import takes
 from bigcp3d.pure.boxes import BlockGrid, Vec3
@@ -177,7 +178,7 @@ def evaluate(
     """
     settings = EvaluateSettings(pred, truth, **arguments)
     settings.check()
-    found, true = open_labels(pred, settings.pred_name), open_labels(truth, settings.truth_name)
+    found, true = open_labels(pred, settings.pred_name), open_truth(truth, settings.truth_name)
     check_alike(found, true)
     done = 0
     grid = BlockGrid(true.levels[0].shape, BLOCK)

@@ -187,7 +187,7 @@ def open_source(
         text = f"{labels.path}: the labels have {shape} voxels (z, y, x), but the image has {image.levels[0].shape}"
         raise InputError(f"{text}; resample the labels to the image's shape")
     if image is not None:
-        check_same_grid(labels, image, belong=True)
+        check_same_grid(labels, image, belong=labels.path.startswith(f"{image.path}/"))
     scale = (image or labels).levels[0].scale_um or (1.0, 1.0, 1.0)
     cells = measure_cells(labels, part)
     large = cells.count >= min_cell_vox
