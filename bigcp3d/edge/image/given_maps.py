@@ -26,6 +26,7 @@ from bigcp3d.edge.image.level_geometry import place_level
 from bigcp3d.edge.image.metadata import first_multiscale
 from bigcp3d.edge.image.open_node import find_group
 from bigcp3d.edge.image.same_grid import check_same_grid
+from bigcp3d.edge.stores.codecs import check_codecs, describe_missing_codec
 from bigcp3d.edge.stores.places import Place, is_address, place, zarr_store
 from bigcp3d.edge.workdir.records import read_record
 from bigcp3d.errors import InputError
@@ -89,7 +90,11 @@ def _open(path: str | Place, needed: str) -> zarr.Array[Any]:
     """Open an array, or the finest level of an OME-Zarr image."""
     try:
         node = zarr.open(zarr_store(path), mode="r")
+        if isinstance(node, zarr.Array):
+            check_codecs(node)
     except Exception as error:
+        if (missing := describe_missing_codec(error)) is not None:
+            raise InputError(f"{path}: {missing}") from error
         raise InputError(
             f"{path}: no zarr array can be opened ({type(error).__name__}); needed is {needed}; check the path"
         ) from error

@@ -18,6 +18,7 @@ from zarr.errors import BaseZarrError
 from bigcp3d.edge.image.metadata import first_multiscale, ome_part, stays_inside
 from bigcp3d.edge.image.other_formats import READABLE, recognise
 from bigcp3d.edge.stores.check_writable import nearest_there
+from bigcp3d.edge.stores.codecs import describe_missing_codec
 from bigcp3d.edge.stores.connections import METADATA, describe_error, is_remote_error, shown_cause
 from bigcp3d.edge.stores.places import Place, is_address, place, zarr_store
 from bigcp3d.edge.stores.remote import Remote
@@ -49,6 +50,8 @@ def open_node(where: str) -> Node:
         expected = isinstance(error, ValueError | KeyError | TypeError | OSError | BaseZarrError)
         if not expected and not is_remote_error(error):
             raise
+        if (missing := describe_missing_codec(error)) is not None:
+            raise InputError(f"{where}: {missing}") from error
         raise InputError(
             f"{where}: its zarr metadata ({found}) cannot be read: {describe_error(error, where)}; use zarr 2 or 3: "
             "check the permissions, or write the store again"

@@ -19,6 +19,7 @@ from bigcp3d.edge.image.chunk_names import check_chunk_names
 from bigcp3d.edge.image.image import ImageInfo, Level, check_labels, label_names, open_image, open_labels, spatial
 from bigcp3d.edge.image.metadata import first_multiscale, ome_part, read_axes
 from bigcp3d.edge.image.open_node import open_node
+from bigcp3d.edge.stores.codecs import MissingCodecError, check_codecs
 from bigcp3d.edge.stores.places import Place, is_address, place
 from bigcp3d.errors import InputError
 
@@ -33,6 +34,10 @@ def open_truth(path: str | Place, name: str) -> ImageInfo:
     where = str(place(path))
     node = open_node(where)
     if isinstance(node, zarr.Array):
+        try:
+            check_codecs(node)
+        except MissingCodecError as error:
+            raise InputError(f"{where}: {error}") from error
         return check_labels(_describe_array(node, where))
     attributes = node.attrs.asdict()
     plain = first_multiscale(attributes, where) is not None and "image-label" not in ome_part(attributes)
