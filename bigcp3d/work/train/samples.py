@@ -39,6 +39,9 @@ SCALE_JITTER = ((0.75, 1.35), (0.42, 2.2))
 """Diameters shown in training, relative to the model's: half of the samples from each range."""
 
 
+FEW_PLANES = 2
+"""Planes from which a 3D network learns next to nothing about the third axis."""
+
 RENDERED = 0.3
 """Share of the simulated samples that look as `bigcp3d simulate` writes them."""
 
@@ -194,6 +197,11 @@ def open_source(
     kept = Cells(cells.ids[large], cells.count[large], cells.centre[large], cells.cut[large])
     diameter = measure_diameter(kept, scale, labels.path) if diameter_um is None else diameter_um
     factors: Factors = tuple(diameter / s / look.diameter_vox for s in scale)  # type: ignore[assignment]
+    if min(grid := working_shape(shape, factors)) <= FEW_PLANES:
+        log.warning(
+            "%s: on the model's grid it has %s voxels (z, y, x), and the network is 3D: give volumes of more planes",
+            *(labels.path, grid),
+        )
     chosen, ranges = list[int](), list[tuple[float, float]]()
     if image is not None:
         chosen = [check_channel(image, channel) for channel in channels]
