@@ -13,6 +13,7 @@ import typer
 
 from bigcp3d.errors import InputError
 from bigcp3d.face import options as o
+from bigcp3d.face.commands.all_images import AllImages, for_each_image
 from bigcp3d.face.commands.convert import convert, describe_source
 from bigcp3d.face.commands.estimate_diameter import estimate_diameter
 from bigcp3d.face.commands.evaluate import evaluate, show
@@ -131,6 +132,7 @@ def info(
         bool,
         o.option("--check", text="Read every chunk of the image and its labels, and list those that cannot be read."),
     ] = False,
+    all_images: AllImages = False,
     verbose: o.Verbose = False,
     quiet: o.Quiet = False,
 ) -> None:
@@ -141,6 +143,14 @@ def info(
     another format, this shows what `bigcp3d convert` would read.
     """
     set_up_logging(verbose, quiet)
+    if all_images:
+        for_each_image(source, quiet, lambda image, name: _describe(image, check=check, quiet=quiet))
+    else:
+        _describe(source, check=check, quiet=quiet)
+
+
+def _describe(source: str, *, check: bool, quiet: bool) -> None:
+    """Print what one image is."""
     from bigcp3d.face.describe_store import check_chunks, describe_image
     from bigcp3d.work.convert.beside import find_converted
 

@@ -20,6 +20,11 @@ TABLE = "table"
 """Record that a run has begun to write its table, so that it may replace the table."""
 
 
+def in_file(output: str | Path | None) -> bool:
+    """Whether a table goes into a file of its own."""
+    return output is not None and str(output) != IN_STORE
+
+
 def check_output(output: str | Path, in_store: Callable[[], Place], *, overwrite: bool) -> None:
     """Refuse a table that cannot be written, before anything is measured. ``in_store`` gives its place in the store."""
     if str(output) == IN_STORE:

@@ -13,10 +13,12 @@ from typing import Any
 
 from pydantic import ValidationError
 
+from bigcp3d.edge.image.image import open_image
 from bigcp3d.edge.image.metadata import own_part
 from bigcp3d.edge.image.open_node import read_attributes
 from bigcp3d.edge.labels.check_target import check_target
 from bigcp3d.errors import InputError
+from bigcp3d.schedule.planning.few_planes import warn_of_few_planes
 from bigcp3d.schedule.planning.find_kept_maps import kept_folders
 from bigcp3d.schedule.planning.make_plan import make_plan
 from bigcp3d.schedule.planning.request import AS_IS, Request
@@ -39,6 +41,7 @@ def complete_request(
     request.check()
     if request.maps is not None:
         return replace(request, model=request.model or GIVEN_MAPS_MODEL), None
+    warn_of_few_planes(open_image(request.source), request.model)
     if request.model is not None and request.has_diameter:
         return request, None
     sketch = _sketch(request)

@@ -16,6 +16,7 @@ from bigcp3d.errors import InputError
 from bigcp3d.option import takes
 from bigcp3d.schedule.clusters.this_machine import default_workers, device_here
 from bigcp3d.schedule.planning.channels import choose_channels
+from bigcp3d.schedule.planning.few_planes import warn_of_few_planes
 from bigcp3d.schedule.planning.find_image import with_image
 from bigcp3d.schedule.planning.grids import choose_grids
 from bigcp3d.schedule.planning.make_plan import choose_precision
@@ -74,6 +75,7 @@ def estimate_diameter(
         If the image or the model cannot be used, no cells are found, or no model is clearly better.
     """
     request = with_image(Request(source, model=model, channel=channel, scale_um=scale_um))
+    warn_of_few_planes(open_image(request.source), request.model)
     suited = find_suited(request, on_event=on_event)
     if suited.estimate is None:
         raise AssertionError("no diameter was given, so one was estimated")

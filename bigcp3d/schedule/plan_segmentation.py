@@ -8,6 +8,7 @@ from typing import Any
 from bigcp3d.option import takes
 from bigcp3d.schedule.check_table import check_run_table
 from bigcp3d.schedule.complete_request import complete_request
+from bigcp3d.schedule.planning.few_planes import warn_of_few_working_planes
 from bigcp3d.schedule.planning.find_image import with_known_image
 from bigcp3d.schedule.planning.make_plan import check_memory, make_plan
 from bigcp3d.schedule.planning.request import Request
@@ -48,6 +49,7 @@ def plan_segmentation(source: str | Path, *, on_event: Observer | None = None, *
 def plan_and_check(request: Request, observe: Observer | None) -> Plan:
     """Make the plan, and every check that needs no voxels. What the user left open is estimated."""
     plan = make_plan(*complete_request(request, observe))
+    warn_of_few_working_planes(plan)
     if request.scheduler is None:
         check_memory(plan, request.machines.limit_bytes)
     refuse_if_held(plan)

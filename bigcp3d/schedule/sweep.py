@@ -21,6 +21,7 @@ from numpy.typing import NDArray
 from bigcp3d.edge.image.image import ImageInfo, open_labels
 from bigcp3d.edge.image.level_geometry import placed
 from bigcp3d.edge.image.voxels import read_box
+from bigcp3d.edge.labels.truth import open_truth
 from bigcp3d.edge.stores.places import is_address
 from bigcp3d.errors import BigCP3DError, BlockError, InputError
 from bigcp3d.option import takes
@@ -38,6 +39,7 @@ from bigcp3d.schedule.running.tasks import object_tasks
 from bigcp3d.schedule.sweep_trial import RegionObjects, Trial, limits_of
 from bigcp3d.work.analyse.evaluate import check_alike
 from bigcp3d.work.analyse.measure import warn_of_unknown
+from bigcp3d.work.convert.beside import convert_labels_beside
 from bigcp3d.work.passes.normalise_pass import normalise
 from bigcp3d.work.plan.memory_and_disk import worker_bytes
 from bigcp3d.work.plan.plan import MAPS, Plan
@@ -238,9 +240,10 @@ def _open_truth(base: Request, plan: Plan, truth: str | Path | None, name: str) 
     except InputError as error:
         if not (is_address(truth) or os.path.exists(os.path.expanduser(truth))):
             raise InputError(f"{error}; for a truth in another store give the path of that store") from error
-        found = open_labels(str(truth), name)
+        found = open_truth(convert_labels_beside(truth, image.levels[0].scale_um), name)
     same_times = replace(found, times=image.times) if found.times == 1 else found
-    check_alike(placed(image, scale), placed(same_times, scale))  # --scale corrects both
+    pair = (image, same_times) if scale is None else (placed(image, scale), placed(same_times, scale))
+    check_alike(*pair)  # --scale corrects both
     return found
 
 

@@ -98,7 +98,8 @@ def undo_update(
         if kept is None:
             raise InputError(
                 f"{target.path}: found no update to undo in {files.undo}; an update can be undone once, where it was "
-                "made, until another one follows"
+                "made, until another one follows. If the store was moved or renamed since, give the folder "
+                f"{files.home.parent.name} the name that goes with it"
             )
         _check_undo(target, kept, yes=yes)
         kept.undoing.touch()

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import csv
+import shutil
 
 import numpy as np
 import pytest
@@ -176,3 +177,14 @@ def test_a_run_that_was_stopped_after_its_table_is_carried_on(tissue_store, rand
     summary = bigcp3d.segment(tissue_store, **settings)
     assert summary.cells == len(bigcp3d.measure(out).columns["label"])
     assert list(tmp_path.glob("*.bigcp3d")) == []
+
+
+def test_labels_without_a_voxel_size_are_measured_with_that_of_the_image(store, tmp_path):
+    copy = shutil.copytree(store, tmp_path / "copy.zarr")
+    right = bigcp3d.measure(store, "truth").columns["volume_um3"]
+    group = zarr.open_group(copy / "labels/truth")
+    ome = group.attrs.asdict()["ome"]
+    for level in ome["multiscales"][0]["datasets"]:
+        del level["coordinateTransformations"]
+    group.attrs["ome"] = ome
+    assert np.array_equal(bigcp3d.measure(copy, "truth").columns["volume_um3"], right)

@@ -99,6 +99,18 @@ def test_an_update_is_undone_at_all_levels_and_time_points(store):
         bigcp3d.undo_update(store)
 
 
+def test_an_update_of_labels_that_another_tool_wrote_is_undone(store, random_model):
+    """Only the list of updates says then that bigcp3d was there."""
+    group = zarr.open_group(store / "labels" / "cells")
+    attributes = {name: value for name, value in group.attrs.asdict().items() if name != "bigcp3d"}
+    group.attrs.put(attributes)
+    before = voxels(store)
+    bigcp3d.update(store, model=random_model, diameter_um="as-is", min_volume=2, **OTHER)
+    assert not same(voxels(store), before)
+    bigcp3d.undo_update(store)
+    assert same(voxels(store), before)
+
+
 def test_ids_of_an_update_that_was_undone_are_not_given_again(store):
     bigcp3d.update(store, **OTHER)
     first = np.unique(voxels(store)[0])

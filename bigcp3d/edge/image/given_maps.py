@@ -14,17 +14,24 @@ are found on reading.
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
 import zarr
 from numpy.typing import NDArray
 
-from bigcp3d.edge.image.image import open_image
+from bigcp3d.edge.image.image import ImageInfo, open_image
+from bigcp3d.edge.image.level_geometry import place_level
+from bigcp3d.edge.image.metadata import first_multiscale
+from bigcp3d.edge.image.open_node import find_group
+from bigcp3d.edge.image.same_grid import check_same_grid
+from bigcp3d.edge.stores.codecs import check_codecs, describe_missing_codec
 from bigcp3d.edge.stores.places import Place, is_address, place, zarr_store
 from bigcp3d.edge.workdir.records import read_record
 from bigcp3d.errors import InputError
 from bigcp3d.pure.boxes import Box, Vec3, vec3
+from bigcp3d.pure.grid import Factors
 from bigcp3d.pure.predict.given_maps import quantise_maps, refuse_reason
 
 DTYPES = ("int8", "float16", "float32", "float64")
@@ -40,6 +47,18 @@ def default_min_foreground(maps: zarr.Array[Any]) -> float:
     """The default of the filter as the maps state it; 0 where they state none that can be used."""
     said = maps.attrs.get(MIN_FOREGROUND, 0.0)
     return float(said) if isinstance(said, int | float) and 0 <= said <= 1 else 0.0
+
+
+def check_place_of_maps(path: str | Place, image: ImageInfo, factors: Factors) -> None:
+    """Refuse maps in an OME-Zarr image whose voxels are not those of the working grid; warn of what is taken.
+
+    ``factors`` are voxels of the image's level 0 per working voxel. Other maps do not say where they lie.
+    """
+    group = find_group(str(place(path)))
+    if group is not None and first_multiscale(group.attrs.asdict(), str(path)) is not None:
+        maps = open_image(path)
+        working = place_level("working grid", maps.levels[0].shape, image.levels[0], factors)
+        check_same_grid(maps, replace(image, path=f"{image.path} on the working grid", levels=(working,)))
 
 
 def open_maps(path: str | Place, shape: Vec3, times: int, time: int = 0) -> zarr.Array[Any]:
@@ -71,7 +90,11 @@ def _open(path: str | Place, needed: str) -> zarr.Array[Any]:
     """Open an array, or the finest level of an OME-Zarr image."""
     try:
         node = zarr.open(zarr_store(path), mode="r")
+        if isinstance(node, zarr.Array):
+            check_codecs(node)
     except Exception as error:
+        if (missing := describe_missing_codec(error)) is not None:
+            raise InputError(f"{path}: {missing}") from error
         raise InputError(
             f"{path}: no zarr array can be opened ({type(error).__name__}); needed is {needed}; check the path"
         ) from error

@@ -6,7 +6,9 @@ and scales are in micrometres, whatever the store's version and units.
 
 from __future__ import annotations
 
+import json
 import logging
+import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -27,6 +29,7 @@ from bigcp3d.edge.image.metadata import (
 )
 from bigcp3d.edge.image.open_node import explain_folder, find_group, metadata_file, open_node
 from bigcp3d.edge.image.transforms import Float3, read_transform, read_units
+from bigcp3d.edge.stores.codecs import check_codecs, describe_missing_codec, register_installed
 from bigcp3d.edge.stores.connections import describe_error, shown_cause
 from bigcp3d.edge.stores.places import Place, place, zarr_store
 from bigcp3d.errors import InputError
@@ -36,6 +39,8 @@ Array = zarr.Array[Any]
 T = TypeVar("T")
 
 log = logging.getLogger(__name__)
+
+register_installed()  # here, since every process that reads an image imports this module
 
 
 @dataclass(frozen=True)
@@ -103,10 +108,10 @@ def open_labels(path: str | Place, name: str) -> ImageInfo:
     for inside in (f"labels/{name}", name):
         node = find_group(f"{where}/{inside}") if name else None
         if node is not None and first_multiscale(node.attrs.asdict(), where) is not None:
-            return _check_labels(_describe(node, f"{where}/{inside}"))
+            return check_labels(_describe(node, f"{where}/{inside}"))
     attributes = group.attrs.asdict()
     if not names and "image-label" in ome_part(attributes) and first_multiscale(attributes, where) is not None:
-        return _check_labels(_describe(group, where))
+        return check_labels(_describe(group, where))
     if not names and "image-label" not in ome_part(attributes) and first_multiscale(attributes, where) is None:
         raise InputError(explain_folder(where, group))
     raise InputError(
@@ -115,7 +120,7 @@ def open_labels(path: str | Place, name: str) -> ImageInfo:
     )
 
 
-def _check_labels(info: ImageInfo) -> ImageInfo:
+def check_labels(info: ImageInfo) -> ImageInfo:
     """Refuse labels that are not integers or have several channels."""
     if np.dtype(info.dtype).kind not in "iu":
         raise InputError(f"{info.path}: these labels are {info.dtype}; convert them to integers")
@@ -193,6 +198,7 @@ def _open_levels(group: zarr.Group, multiscale: Mapping[str, Any], where: str) -
             f"{where}: its datasets are {datasets!r}, not a list of objects with a path; write the image again"
         )
     arrays: dict[str, Array] = {}
+    packed: dict[str, str] = {}
     paths = [str(dataset["path"]) for dataset in datasets]
     for path in paths:
         if not stays_inside(path):
@@ -201,8 +207,13 @@ def _open_levels(group: zarr.Group, multiscale: Mapping[str, Any], where: str) -
             )
         try:
             store = zarr_store(f"{where}/{path}")
-            arrays[path] = zarr.open_array(store, mode="r", zarr_format=group.metadata.zarr_format)
+            array = zarr.open_array(store, mode="r", zarr_format=group.metadata.zarr_format)
+            check_codecs(array)
+            arrays[path] = array
         except Exception as error:
+            if (missing := describe_missing_codec(error)) is not None:
+                packed[path] = missing
+                continue
             text = f"there is no readable array at level path {path!r} ({describe_error(error, where)})"
             if metadata_file(place(f"{where}/{path}")) is None and (arrays or path != paths[-1]):
                 log.warning("%s: %s; it is not used", where, text)
@@ -211,7 +222,17 @@ def _open_levels(group: zarr.Group, multiscale: Mapping[str, Any], where: str) -
                 f"{where}: {text}; its metadata name the levels {', '.join(paths)}: write the image again, or take "
                 "this level out"
             ) from shown_cause(error)
+    for path, missing in packed.items():  # a coarser level is not needed
+        if not arrays or _stored_size(f"{where}/{path}") >= max(array.size for array in arrays.values()):
+            raise InputError(f"{where}/{path}: {missing}")
+        log.warning("%s/%s: this level is not used: %s", where, path, missing)
     return arrays
+
+
+def _stored_size(where: str) -> int:
+    """Voxels of an array that zarr does not open, from its metadata file."""
+    file = metadata_file(place(where))
+    return math.prod(json.loads((place(where) / str(file)).read_bytes())["shape"])
 
 
 def _levels_that_fit(arrays: dict[str, Array], axes: Sequence[str], where: str) -> dict[str, Array]:

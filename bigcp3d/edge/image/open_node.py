@@ -5,6 +5,7 @@ Users often give a TIFF, an array inside a store, a plate, or the folder above. 
 
 from __future__ import annotations
 
+import itertools
 import os
 from collections.abc import Iterator, Mapping
 from itertools import islice
@@ -17,6 +18,7 @@ from zarr.errors import BaseZarrError
 from bigcp3d.edge.image.metadata import Json, first_multiscale, ome_part, stays_inside
 from bigcp3d.edge.image.other_formats import READABLE, recognise
 from bigcp3d.edge.stores.check_writable import nearest_there
+from bigcp3d.edge.stores.codecs import describe_missing_codec
 from bigcp3d.edge.stores.connections import METADATA, describe_error, is_remote_error, shown_cause
 from bigcp3d.edge.stores.places import Place, is_address, place, zarr_store
 from bigcp3d.edge.stores.remote import Remote
@@ -26,6 +28,8 @@ Node = zarr.Group | zarr.Array[Any]
 
 SHOWN = 5
 """How many paths a message lists."""
+
+ALL_IMAGES = ". For all of them: --all-images (info, segment, measure, evaluate)"
 
 REQUESTS = 50
 """How many objects in an object store are looked at for a message."""
@@ -46,6 +50,8 @@ def open_node(where: str) -> Node:
         expected = isinstance(error, ValueError | KeyError | TypeError | OSError | BaseZarrError)
         if not expected and not is_remote_error(error):
             raise
+        if (missing := describe_missing_codec(error)) is not None:
+            raise InputError(f"{where}: {missing}") from error
         raise InputError(
             f"{where}: its zarr metadata ({found}) cannot be read: {describe_error(error, where)}; use zarr 2 or 3: "
             "check the permissions, or write the store again"
@@ -109,7 +115,7 @@ def _explain_path(path: Place) -> str:
     except PermissionError:
         return f"{path}: this folder cannot be read; check the permissions"
     if inside:
-        return f"{path}: this is a folder of zarr stores; give one of {_some(inside)}"
+        return f"{path}: this is a folder of zarr stores; give one of {_some(inside)}{ALL_IMAGES}"
     return (
         f"{path}: this folder has no zarr.json, .zgroup or .zarray, so it is not an OME-Zarr group; other formats can "
         f"be converted (bigcp3d convert IN OUT.zarr): {READABLE}"
@@ -133,9 +139,9 @@ def explain_folder(where: str, node: Node) -> str:
     inside = _some([f"{where}/{name}" for name in names]) or "an image group"
     if "plate" in ome or "well" in ome:
         kind = "plate" if "plate" in ome else "well"
-        return f"{where}: this is a high-content screening {kind}; give one image of it: {inside}"
-    if "bioformats2raw.layout" in ome or "bioformats2raw.layout" in node.attrs:
-        return f"{where}: this is a bioformats2raw collection; give one image of it: {inside}"
+        return f"{where}: this is a high-content screening {kind}; give one image of it: {inside}{ALL_IMAGES}"
+    if _is_bioformats2raw(node):
+        return f"{where}: this is a bioformats2raw collection; give one image of it: {inside}{ALL_IMAGES}"
     if isinstance(ome.get("labels"), list) or (names and all(name.startswith("labels/") for name in names)):
         return f"{where}: these are labels without an image; give the image that {inside} belongs to"
     return f"{where}: this zarr group has no multiscales, so it is not an OME-Zarr image; give {inside}"
@@ -146,9 +152,57 @@ def _image_above(path: Place) -> Place | None:
     return next((parent for parent in path.parents if _is_image(str(parent))), None)
 
 
+def find_images(path: str | Place) -> list[str]:
+    """All images of a plate, a well, a bioformats2raw collection or a folder of stores; one image gives itself.
+
+    `InputError` where there is none.
+    """
+    spot = place(path)
+    if isinstance(spot, Path) and spot.is_dir() and metadata_file(spot) is None:
+        stores = [child for child in sorted(spot.iterdir()) if child.is_dir() and metadata_file(child) is not None]
+        found = [image for store in stores for image in _images_of(store)]
+    else:
+        found = _images_of(spot)
+    if not found:
+        node = open_node(str(spot))
+        raise InputError(explain_folder(str(spot), node))
+    return found
+
+
+def _images_of(spot: Place) -> list[str]:
+    """The images in a zarr group, or the group itself if it is one; nothing for labels and other groups."""
+    group = open_node(str(spot))
+    if not isinstance(group, zarr.Group):
+        return []
+    if first_multiscale(group.attrs.asdict(), str(spot)) is not None:
+        return [str(spot)]
+    inside = (name for name in _images_inside(str(spot), group) if "labels" not in name.split("/"))
+    return [f"{spot}/{name}" for name in inside]
+
+
+def _is_bioformats2raw(group: zarr.Group) -> bool:
+    attributes = group.attrs.asdict()
+    return "bioformats2raw.layout" in ome_part(attributes) or "bioformats2raw.layout" in attributes
+
+
+def _series(where: str) -> Iterator[str]:
+    """Names of the images of a bioformats2raw collection: those in its list of series, else 0, 1, 2 and so on."""
+    extra = find_group(f"{where}/OME")
+    listed = None if extra is None else ome_part(extra.attrs.asdict()).get("series")
+    names = map(str, listed if isinstance(listed, list) else itertools.count())
+    for name in names:
+        if stays_inside(name) and _is_image(f"{where}/{name}"):
+            yield name
+        elif not isinstance(listed, list):
+            return
+
+
 def _images_inside(where: str, group: zarr.Group) -> Iterator[str]:
     """Paths, inside a group, of the images in it."""
     ome = ome_part(group.attrs.asdict())
+    if _is_bioformats2raw(group) and "plate" not in ome and (series := list(_series(where))):
+        yield from series
+        return
     for well in _named(ome, "plate", "wells"):
         below = find_group(f"{where}/{well.get('path')}")
         if below is not None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import shutil
+from dataclasses import replace
 from pathlib import Path
 
 import zarr
@@ -10,6 +11,7 @@ import zarr
 from bigcp3d.edge.image.image import open_image
 from bigcp3d.edge.image.metadata import first_multiscale, ome_part
 from bigcp3d.edge.image.open_node import open_node
+from bigcp3d.edge.image.same_grid import check_same_grid
 from bigcp3d.edge.labels.label_plan import LabelTarget
 from bigcp3d.edge.labels.made_labels import read_made
 from bigcp3d.edge.stores.check_writable import check_folder, nearest_there
@@ -79,10 +81,12 @@ def _check_store(target: LabelTarget) -> None:
         raise TargetError(f"{group / 'labels'}: its list of labels is {listed!r}, not a list of names; correct it")
     if same_place(group, target.image_path) or first_multiscale(node.attrs.asdict(), str(group)) is None:
         return
-    found = [level.shape for level in open_image(group).levels]
+    other = open_image(group)
+    found = [level.shape for level in other.levels]
     allowed = [level.shape for level in target.levels]
     if found != allowed:
         raise TargetError(
             f"{group}: this is an image with levels of {found}, but those of the source are {allowed}; give another "
             "--output"
         )
+    check_same_grid(other, replace(other, path=target.image_path, levels=target.levels, units=target.units))

@@ -17,6 +17,7 @@ from dataclasses import dataclass
 from bigcp3d.edge.image.image import ImageInfo, open_image, open_labels
 from bigcp3d.edge.image.metadata import ome_part
 from bigcp3d.edge.image.open_node import read_attributes
+from bigcp3d.edge.image.same_grid import find_level
 from bigcp3d.edge.stores.places import Place, follow, place
 from bigcp3d.edge.stores.remote import Remote
 from bigcp3d.errors import InputError
@@ -77,6 +78,4 @@ def source_image(labels: ImageInfo, image: str | Place | None = None) -> ImageIn
 
 def matching_level(labels: ImageInfo, image: ImageInfo) -> int | None:
     """The image's level with the shape of the labels, or None."""
-    shapes = [level.shape for level in image.levels]
-    shape = labels.levels[0].shape
-    return shapes.index(shape) if shape in shapes and image.times == labels.times else None
+    return find_level(labels.levels[0].shape, image) if image.times == labels.times else None

@@ -14,9 +14,10 @@ import numpy as np
 from bigcp3d.edge.image.image import ImageInfo, open_labels
 from bigcp3d.edge.image.metadata import own_part
 from bigcp3d.edge.image.open_node import read_attributes
+from bigcp3d.edge.image.same_grid import check_same_grid
 from bigcp3d.edge.image.voxels import open_level
 from bigcp3d.edge.labels.label_plan import LabelTarget, plan_labels
-from bigcp3d.edge.stores.places import place
+from bigcp3d.edge.stores.places import place, same_place
 from bigcp3d.edge.stores.zarr_write import edit_group, plain_json
 from bigcp3d.errors import TargetError
 from bigcp3d.pure.boxes import vec3
@@ -35,6 +36,7 @@ def open_target(image: ImageInfo, output: str | Path | None, name: str) -> Label
             f"{labels.path}: these labels have {labels.levels[0].shape} voxels, but the image {image.levels[0].shape}; "
             f"give --output and --name as for segment: {group}/labels must hold labels of the image's shape"
         )
+    check_same_grid(labels, image, belong=same_place(group, image.path))
     if labels.axes[-3:] != ("z", "y", "x"):
         raise TargetError(
             f"{labels.path}: its axes are {','.join(labels.axes)}; write the labels again with z,y,x last"
@@ -59,8 +61,8 @@ def open_target(image: ImageInfo, output: str | Path | None, name: str) -> Label
 def identify(target: LabelTarget) -> str:
     """Sha256 of the labels' attributes without the list of updates; it differs when the labels were replaced."""
     said = read_attributes(target.path)
-    if made := own_part(said):
-        said["bigcp3d"] = {name: value for name, value in made.items() if name != "updates"}
+    made = {name: value for name, value in own_part(said).items() if name != "updates"}
+    said = {name: value for name, value in said.items() if name != "bigcp3d"} | ({"bigcp3d": made} if made else {})
     return hashlib.sha256(json.dumps(plain_json(said), sort_keys=True).encode()).hexdigest()
 
 

@@ -73,7 +73,8 @@ def write_whole(
     )
     if not whole:
         raise ValueError(f"{array_path}: box {box.start} to {box.stop} of shape {shape} is not made of whole {unit}")
-    if values.shape != box.shape or values.dtype != array.dtype:
+    values = values.astype(values.dtype.newbyteorder("="), copy=False)
+    if values.shape != box.shape or values.dtype != array.dtype.newbyteorder("="):
         raise ValueError(
             f"{array_path}: {values.dtype} of shape {values.shape} for {array.dtype} of shape {box.shape} in {box}"
         )

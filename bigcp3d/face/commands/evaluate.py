@@ -7,8 +7,11 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
+import typer
+
 from bigcp3d.errors import InputError
 from bigcp3d.face import options as o
+from bigcp3d.face.commands.all_images import AllImages, for_each_image, one_of_many, refuse_single
 from bigcp3d.face.exit_codes import set_up_logging
 from bigcp3d.work.analyse.evaluate_settings import EvaluateSettings
 
@@ -53,6 +56,7 @@ def evaluate(
         o.option("--picture", panel=FILES, metavar="FILE.png", text="Plots of Dice, AP, and Dice against volume."),
     ] = None,
     overwrite: Annotated[bool, o.option("--overwrite", panel=FILES, text="Replace files that are there.")] = False,
+    all_images: AllImages = False,
     verbose: o.Verbose = False,
     quiet: o.Quiet = False,
 ) -> None:
@@ -71,27 +75,62 @@ def evaluate(
         raise InputError(
             f"--picture {picture}: no pictures of type '{picture.suffix}' can be written; use {', '.join(PICTURES)}"
         )
+    if all_images:
+        refuse_single([flag for flag, file in (("--csv", csv_file), ("--picture", picture)) if file is not None])
+        _evaluate_all(arguments, json_file, quiet)
+        return
     from bigcp3d.edge.cell_tables.cell_files import write_cell_list
-    from bigcp3d.edge.stores.atomic_files import write_atomically
     from bigcp3d.edge.stores.zarr_write import writing
-    from bigcp3d.face.progress.block_bar import block_bar
-    from bigcp3d.work.analyse.evaluate import evaluate as run
 
-    with block_bar("comparing", quiet) as move_bar:
-        done = run(**arguments, on_event=move_bar)
+    done = _evaluate(arguments, quiet)
     show(done)
     if csv_file is not None:
         with writing(csv_file):
             write_cell_list(csv_file, done.columns())
     if json_file is not None:
-        text = json.dumps(done.as_json(), indent=2) + "\n"
-        with writing(json_file):
-            write_atomically(json_file, lambda file: file.write(text.encode()))
+        _write_json(json_file, done.as_json())
     if picture is not None:
         from bigcp3d.face.pictures.evaluate_picture import draw_evaluation
 
         with writing(picture):
             draw_evaluation(done, picture, "{pred} ({pred_name}) against {truth} ({truth_name})".format_map(arguments))
+
+
+def _evaluate(arguments: o.Arguments, quiet: bool) -> Evaluation:
+    from bigcp3d.edge.image.image import open_labels
+    from bigcp3d.face.progress.block_bar import block_bar
+    from bigcp3d.work.analyse.evaluate import evaluate as run
+    from bigcp3d.work.convert.beside import convert_labels_beside
+
+    scale = open_labels(arguments["pred"], arguments["pred_name"]).levels[0].scale_um
+    arguments = {**arguments, "truth": convert_labels_beside(arguments["truth"], scale)}
+    with block_bar("comparing", quiet) as move_bar:
+        return run(**arguments, on_event=move_bar)
+
+
+def _evaluate_all(arguments: o.Arguments, json_file: Path | None, quiet: bool) -> None:
+    """Compare the labels of every image with those of the same image of the truth's collection."""
+    numbers = dict[str, Any]()
+
+    def run(image: str, name: str) -> None:
+        done = _evaluate({**arguments, "pred": image, "truth": one_of_many(arguments["truth"], name)}, quiet)
+        numbers[name or image] = done.as_json()
+        typer.echo(image)
+        show(done)
+
+    try:
+        for_each_image(arguments["pred"], quiet, run)
+    finally:
+        if json_file is not None and numbers:
+            _write_json(json_file, numbers)
+
+
+def _write_json(path: Path, numbers: dict[str, Any]) -> None:
+    from bigcp3d.edge.stores.atomic_files import write_atomically
+    from bigcp3d.edge.stores.zarr_write import writing
+
+    with writing(path):
+        write_atomically(path, lambda file: file.write((json.dumps(numbers, indent=2) + "\n").encode()))
 
 
 def show(evaluation: Evaluation) -> None:

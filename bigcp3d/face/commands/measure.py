@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 from dataclasses import replace
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 import typer
 
 from bigcp3d.face import options as o
+from bigcp3d.face.commands.all_images import AllImages, for_each_image, refuse_single, write_one_table
 from bigcp3d.face.exit_codes import set_up_logging
 from bigcp3d.pure.plural import count
 from bigcp3d.schedule.planning.measure_request import MeasureRequest
@@ -22,19 +24,50 @@ SETTINGS = [
 
 
 @o.with_options(SETTINGS)
-def measure(arguments: o.Arguments, verbose: o.Verbose = False, quiet: o.Quiet = False) -> None:
+def measure(
+    arguments: o.Arguments, all_images: AllImages = False, verbose: o.Verbose = False, quiet: o.Quiet = False
+) -> None:
     """Measure every cell of labels, and write a table with one row for each cell.
 
     Columns: volume, centroid, bounding box, surface, principal axes, elongation, neighbours, border, mean and spread of
     each channel. The blocks change no number. Memory grows with the number of cells, not of voxels.
     """
     set_up_logging(verbose, quiet)
+    if all_images:
+        measure_all(arguments, quiet)
+        return
+    typer.echo(describe_cells(_measure(arguments, quiet), arguments["output"]))
+
+
+def measure_all(arguments: o.Arguments, quiet: bool) -> None:
+    """Measure the labels of every image: into one file, or into each store."""
+    from bigcp3d.schedule.check_table import check_output, in_file
+
+    output, tables = arguments["output"], dict[str, "MeasuredCells"]()
+    refuse_single([name for name in ("--image", "--work-dir") if arguments[name[2:].replace("-", "_")] is not None])
+    if in_file(output):
+        check_output(output, lambda: Path(output), overwrite=arguments["overwrite"])
+
+    def run(image: str, name: str) -> None:
+        own = {"store": image, "output": None if in_file(output) else output}
+        cells = _measure({**arguments, **own}, quiet)
+        typer.echo(describe_cells(cells, output if not in_file(output) else image))
+        if in_file(output):
+            tables[name or image] = cells
+
+    try:
+        for_each_image(arguments["store"], quiet, run)
+    finally:
+        if tables:
+            typer.echo(write_one_table(tables, output))
+
+
+def _measure(arguments: o.Arguments, quiet: bool) -> MeasuredCells:
     from bigcp3d.face.progress.block_bar import block_bar
     from bigcp3d.schedule.measure import measure as run
 
     with block_bar("measuring", quiet) as move_bar:
-        cells = run(**arguments, on_event=move_bar)
-    typer.echo(describe_cells(cells, arguments["output"]))
+        return run(**arguments, on_event=move_bar)
 
 
 def describe_cells(cells: MeasuredCells, output: str) -> str:

@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager, nullcontext
-from typing import TYPE_CHECKING
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
 
 import typer
 
 from bigcp3d.face import options as o
+from bigcp3d.face.commands.all_images import AllImages, for_each_image, one_of_many, refuse_single, write_one_table
 from bigcp3d.face.commands.convert import image_of
 from bigcp3d.face.exit_codes import set_up_logging
 from bigcp3d.schedule.planning.request import Request
@@ -25,6 +27,7 @@ def segment(
     quiet: o.Quiet = False,
     json: o.Json = False,
     no_report: o.NoReport = False,
+    all_images: AllImages = False,
 ) -> None:
     """Segment every cell of IN.zarr into OME-Zarr labels. Other formats are converted beside the file first, once.
 
@@ -32,9 +35,55 @@ def segment(
     run, give the same command again.
     """
     set_up_logging(verbose, quiet)
-    if dry_run:
-        print_plan(arguments, json=json, quiet=quiet)
-        return
+
+    def run(arguments: o.Arguments) -> None:
+        if dry_run:
+            print_plan(arguments, json=json, quiet=quiet)
+        else:
+            _segment(arguments, quiet=quiet, json=json, no_report=no_report)
+
+    if all_images:
+        segment_all(arguments, run, quiet=quiet, dry_run=dry_run)
+    else:
+        run(arguments)
+
+
+def segment_all(arguments: o.Arguments, run: Callable[[o.Arguments], None], *, quiet: bool, dry_run: bool) -> None:
+    """Segment every image; then measure all cells into one table, if the user wants one.
+
+    An image whose labels are there already, made with the same settings, is not segmented again.
+    """
+    from bigcp3d.schedule.check_table import check_output, in_file
+    from bigcp3d.schedule.segmented_before import segmented_before
+
+    table = arguments["table"]
+    single = {"mask": "--mask", "maps": "--maps", "work_dir": "--work-dir"}
+    refuse_single([flag for name, flag in single.items() if arguments[name] is not None])
+    if in_file(table):
+        check_output(table, lambda: Path(table), overwrite=arguments["overwrite"])
+        arguments = {**arguments, "table": None}
+    done = dict[str, Any]()
+
+    def each(image: str, name: str) -> None:
+        own = {**arguments, "source": image, "output": one_of_many(arguments["output"], name)}
+        if segmented_before(Request(**own)):
+            typer.echo(f"{image}: labels {arguments['name']} are there already, made with these settings", err=True)
+        else:
+            run(own)
+        done[name or image] = own["output"] or image
+
+    try:
+        for_each_image(arguments["source"], quiet, each)
+    finally:
+        if in_file(table) and done and not dry_run:
+            from bigcp3d.schedule.measure import measure
+
+            cells = {name: measure(store, arguments["name"]) for name, store in done.items()}
+            typer.echo(write_one_table(cells, str(table)))
+
+
+def _segment(arguments: o.Arguments, *, quiet: bool, json: bool, no_report: bool) -> None:
+    """Segment one image, and tell how it went."""
     from bigcp3d.face.progress.progress import describe_summary, watching
     from bigcp3d.face.report.write import ReportWriter
     from bigcp3d.schedule.segment import segment as run

@@ -7,11 +7,12 @@ from __future__ import annotations
 
 import math
 import re
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 
 from bigcp3d.edge.image.image import ImageInfo
 from bigcp3d.edge.image.level_geometry import placed
+from bigcp3d.edge.image.same_grid import at_level, check_same_grid, find_level, with_place_of
 from bigcp3d.edge.image.transforms import Float3, float3
 from bigcp3d.edge.image.voxels import check_time, read_box
 from bigcp3d.edge.labels.image_and_labels import open_image_and_labels
@@ -25,6 +26,8 @@ ENOUGH_VOX = 64**3
 """Contrast is taken from the coarsest level that has at least this many voxels."""
 COLOURS = ("#00ff00", "#ff00ff", "#00ffff", "#ffff00", "#ff0000", "#0000ff")
 """Colours of several channels. Colour-blind people can tell the first two apart."""
+DRAWN = "each is drawn where it says"
+"""What a viewer does with labels and an image that say different places."""
 SHOWN_CHANNELS = 3
 """Channels that are visible at the start."""
 
@@ -103,15 +106,35 @@ def make_scene(
             there = ", ".join(found.labels) or "none"
             raise InputError(f"{path}: found no labels {name!r}; there are: {there}; give one of these with --name")
     shown = set(names or list(found.labels)[-1:])
-    infos = {name: placed(info, scale_um) for name, info in found.labels.items()}
+    shown_image, infos = _place(found.image, found.labels, scale_um)
     labels = tuple(Labels(name, info, name in shown, serve_group(info)) for name, info in infos.items())
     images = []
-    if found.image is not None:
-        info = placed(found.image, scale_um)
-        images.append(Images(info, tuple(_channels(info, set(found.labels))), serve_group(info)))
+    if shown_image is not None:
+        channels = tuple(_channels(shown_image, set(found.labels)))
+        images.append(Images(shown_image, channels, serve_group(shown_image)))
     scene = Scene(place(path).name, tuple(images), labels)
     first = scene.groups[0].info
     return replace(scene, at=None if at is None else _find_voxel(at, first), time=check_time(first, time))
+
+
+def _place(
+    image: ImageInfo | None, labels: Mapping[str, ImageInfo], scale_um: Float3 | None
+) -> tuple[ImageInfo | None, dict[str, ImageInfo]]:
+    """The image and its labels with a voxel size for all levels: what one does not state is that of the other."""
+    if image is None:
+        return None, {name: placed(info, scale_um) for name, info in labels.items()}
+    for info in labels.values():
+        if scale_um is None and image.levels[0].scale_um is None:
+            image = with_place_of(image, info)
+    image, shown = placed(image, scale_um), {}
+    for name, info in labels.items():
+        level = find_level(info.levels[0].shape, image)
+        if scale_um is not None or info.levels[0].scale_um is None:
+            info = with_place_of(info, image) if level is not None else placed(info, scale_um)
+        elif level is not None:
+            check_same_grid(info, at_level(image, level), belong=True, taken=DRAWN)
+        shown[name] = placed(info)
+    return image, shown
 
 
 def _find_voxel(text: str, info: ImageInfo) -> Float3:

@@ -5,8 +5,9 @@ from __future__ import annotations
 import dataclasses
 import math
 
-from bigcp3d.edge.image.given_maps import default_min_foreground, open_maps
+from bigcp3d.edge.image.given_maps import check_place_of_maps, default_min_foreground, open_maps
 from bigcp3d.edge.image.image import ImageInfo, open_image
+from bigcp3d.edge.image.level_geometry import placed
 from bigcp3d.edge.labels.label_plan import CHUNK, plan_labels
 from bigcp3d.edge.models.model_card import ModelCard
 from bigcp3d.edge.models.model_families import model_hash
@@ -61,7 +62,7 @@ def make_plan(request: Request, guess: Guess | None = None) -> Plan:
     image = open_image(request.source)
     card, channels = choose_channels(image, request)
     grids = choose_grids(image, request, card)
-    given, min_foreground = _given_maps(request, grids.shape, image.times)
+    given, min_foreground = _given_maps(request, grids, image)
     radius = request.radius_vox or card.diameter_vox / 2
     block = vec3(map(min, request.block or (LARGEST_BLOCK,) * 3, grids.shape))
     output = _output(request, image, grids, block)
@@ -93,12 +94,13 @@ def make_plan(request: Request, guess: Guess | None = None) -> Plan:
     return plan_running(reuse_kept(plan, request), request)
 
 
-def _given_maps(request: Request, shape: Vec3, times: int) -> tuple[Given, float | None]:
+def _given_maps(request: Request, grids: Grids, image: ImageInfo) -> tuple[Given, float | None]:
     """Maps that the user gave, and the default filter on the mean foreground that is stored with them."""
     if request.maps is None:
         return Given(), None
     maps = str(place(request.maps)) if is_address(request.maps) else str(request.maps)
-    stored = [open_maps(maps, shape, times, time) for time in range(times)]
+    stored = [open_maps(maps, grids.shape, image.times, time) for time in range(image.times)]
+    check_place_of_maps(maps, placed(image, request.scale_um), grids.image_factors)
     return Given(maps=maps, itemsize=max(array.dtype.itemsize for array in stored)), default_min_foreground(stored[0])
 
 

@@ -10,6 +10,7 @@ from pathlib import Path
 
 from bigcp3d.edge.image.image import ImageInfo, open_image
 from bigcp3d.edge.image.level_geometry import placed
+from bigcp3d.edge.image.same_grid import check_same_start
 from bigcp3d.edge.image.transforms import Float3
 from bigcp3d.edge.image.voxels import check_time
 from bigcp3d.errors import InputError
@@ -111,6 +112,7 @@ def open_mask(path: str | Path, image: ImageInfo, label_factors: Factors) -> tup
             f"{mask.path}: found a mask of {mask.times} time points for an image of {image.times}; allowed are 1 and "
             f"{image.times}"
         )
+    check_same_start(mask, image)
     base = image.levels[0]
     choices: list[Factors] = []
     for level in mask.levels:
@@ -122,7 +124,8 @@ def open_mask(path: str | Path, image: ImageInfo, label_factors: Factors) -> tup
         if any(abs(c - b) > 1.01 * max(r, 1) for c, b, r in zip(covered, base.shape, ratio, strict=True)):
             raise InputError(
                 f"{mask.path}: found a mask that covers {tuple(round(c, 1) for c in covered)} voxels (z, y, x) of an "
-                f"image of {base.shape}; it must cover the same volume: cut or pad the mask, or correct its scale"
+                f"image of {base.shape}; it must cover the same volume: cut or pad the mask, or correct its scale (the "
+                f"mask's voxels are {level.scale_um} um, the image's {base.scale_um})"
             )
         choices.append(tuple(f / r for f, r in zip(label_factors, ratio, strict=True)))  # type: ignore[arg-type]
     fine = [number for number, factors in enumerate(choices) if min(factors) >= 1 - 1e-9]

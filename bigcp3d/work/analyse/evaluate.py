@@ -15,7 +15,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from bigcp3d.edge.image.image import ImageInfo, open_labels
+from bigcp3d.edge.image.same_grid import check_same_grid
 from bigcp3d.edge.image.voxels import read_box
+from bigcp3d.edge.labels.truth import open_truth
 from bigcp3d.errors import InputError
 from bigcp3d.option import takes
 from bigcp3d.pure.boxes import BlockGrid, Vec3
@@ -36,9 +38,6 @@ from bigcp3d.work.analyse.measure import warn_of_unknown
 
 BLOCK: Vec3 = (64, 256, 256)
 """Voxels that are compared at a time."""
-
-SCALE_TOLERANCE = 0.01
-"""Relative difference of voxel sizes that counts as rounding."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -179,7 +178,7 @@ def evaluate(
     """
     settings = EvaluateSettings(pred, truth, **arguments)
     settings.check()
-    found, true = open_labels(pred, settings.pred_name), open_labels(truth, settings.truth_name)
+    found, true = open_labels(pred, settings.pred_name), open_truth(truth, settings.truth_name)
     check_alike(found, true)
     done = 0
     grid = BlockGrid(true.levels[0].shape, BLOCK)
@@ -201,20 +200,14 @@ def evaluate(
 
 
 def check_alike(found: ImageInfo, true: ImageInfo) -> None:
-    """Refuse labels that differ in shape, time points, or voxel size (on axes for which both stores state a unit)."""
+    """Refuse labels that differ in shape, time points, voxel size or place; warn of what is taken."""
     first, second = found.levels[0], true.levels[0]
     if (first.shape, found.times) != (second.shape, true.times):
         raise InputError(
             f"{found.path} has the shape {first.shape} (z, y, x) and {found.times} time point(s), but {true.path} has "
             f"{second.shape} and {true.times}; compare labels of the same image at the same resolution"
         )
-    stated = [bool(a and b) for a, b in zip(found.units, true.units, strict=True)]
-    one, other = (np.array(level.scale_um or (1.0, 1.0, 1.0))[stated] for level in (first, second))
-    if not np.allclose(one, other, rtol=SCALE_TOLERANCE, atol=0):
-        raise InputError(
-            f"{found.path} has voxels of {first.scale_um} um (z, y, x), but {true.path} has {second.scale_um}; "
-            f"they may differ by {SCALE_TOLERANCE:.0%}: compare labels of the same image, or correct the wrong scale"
-        )
+    check_same_grid(found, true)
 
 
 def _score(times: list[_Table], settings: EvaluateSettings, shape: Vec3) -> Evaluation:

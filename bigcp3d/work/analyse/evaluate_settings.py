@@ -19,7 +19,7 @@ class EvaluateSettings:
     pred: Annotated[str | Path, Option(metavar="PRED.zarr", positional=True)]
     """Image or labels group with the labels found."""
     truth: Annotated[str | Path, Option(metavar="TRUTH.zarr", positional=True)]
-    """Image or labels group with the true labels."""
+    """Image or labels group with the true labels; or an image, a zarr array or a TIFF whose voxels are the ids."""
     pred_name: Annotated[str, Option(WHAT)] = "cells"
     """Name of the labels found."""
     truth_name: Annotated[str, Option(WHAT)] = "truth"

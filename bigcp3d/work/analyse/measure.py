@@ -17,6 +17,7 @@ from numpy.typing import NDArray
 
 from bigcp3d.edge.image.image import ImageInfo, open_image, open_labels
 from bigcp3d.edge.image.level_geometry import with_told_scale
+from bigcp3d.edge.image.same_grid import at_level, check_same_grid, with_place_of
 from bigcp3d.edge.image.voxels import check_channel, read_box, stored_chunk
 from bigcp3d.edge.labels.image_and_labels import matching_level, source_image
 from bigcp3d.errors import InputError
@@ -82,7 +83,8 @@ def plan_measurement(
     ``channel`` (none where that is empty). Only tests give a ``block``.
     """
     channels = (channel,) if isinstance(channel, int | str) else channel
-    labels = with_told_scale(open_labels(store, name))
+    stored = open_labels(store, name)
+    labels = with_told_scale(stored)
     found = open_image(image) if image is not None else source_image(labels)
     level = None if found is None else matching_level(labels, found)
     if found is not None and level is None:
@@ -93,6 +95,9 @@ def plan_measurement(
         if image is not None or channels:
             raise InputError(f"{text}; give the image of these labels")
         log.warning("%s, so no intensities are measured", text)
+    if found is not None and level is not None:
+        check_same_grid(stored, at_level(found, level), belong=image is None)
+        labels = labels if labels.levels[0].scale_um else with_place_of(labels, found)
     block = block or choose_block(stored_chunk(labels, 0), labels.levels[0].shape)
     if found is None or level is None:
         if channels:

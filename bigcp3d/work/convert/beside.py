@@ -11,10 +11,11 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-from bigcp3d.edge.convert.open_source import stamp
+from bigcp3d.edge.convert.open_source import open_source, stamp
 from bigcp3d.edge.image.metadata import own_part
 from bigcp3d.edge.image.open_node import metadata_file, read_attributes
 from bigcp3d.edge.image.other_formats import recognise, store_beside
+from bigcp3d.edge.image.transforms import Float3
 from bigcp3d.edge.stores.places import place
 from bigcp3d.errors import InputError
 from bigcp3d.work.analyse.blocks_read import BlocksRead
@@ -61,6 +62,19 @@ def convert_beside(
     elif image != source:
         tell(f"{source} was converted earlier; taking {image}")
     return image
+
+
+def convert_labels_beside(
+    source: str | Path, scale_um: Float3 | None, tell: Callable[[str], None] = log.warning
+) -> str | Path:
+    """The store of labels in a file of another format, as `convert_beside`.
+
+    A voxel size that the file does not state is taken to be ``scale_um``, that of the image of the labels.
+    """
+    if find_converted(source)[1]:
+        with open_source(source) as opened:
+            scale_um = None if {*"zyx"} <= {*opened.scale_um} else scale_um
+    return convert_beside(source, scale_um=scale_um, tell=tell)
 
 
 def _made_from(store: Path, file: Path) -> bool:

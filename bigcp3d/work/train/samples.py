@@ -16,6 +16,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from bigcp3d.edge.image.image import ImageInfo
+from bigcp3d.edge.image.same_grid import check_same_grid
 from bigcp3d.edge.image.voxels import check_channel, read_box
 from bigcp3d.errors import InputError
 from bigcp3d.pure.boxes import Box, Vec3, vec3
@@ -37,6 +38,9 @@ log = logging.getLogger(__name__)
 SCALE_JITTER = ((0.75, 1.35), (0.42, 2.2))
 """Diameters shown in training, relative to the model's: half of the samples from each range."""
 
+
+FEW_PLANES = 2
+"""Planes from which a 3D network learns next to nothing about the third axis."""
 
 RENDERED = 0.3
 """Share of the simulated samples that look as `bigcp3d simulate` writes them."""
@@ -185,12 +189,19 @@ def open_source(
     if image is not None and image.levels[0].shape != shape:
         text = f"{labels.path}: the labels have {shape} voxels (z, y, x), but the image has {image.levels[0].shape}"
         raise InputError(f"{text}; resample the labels to the image's shape")
+    if image is not None:
+        check_same_grid(labels, image, belong=labels.path.startswith(f"{image.path}/"))
     scale = (image or labels).levels[0].scale_um or (1.0, 1.0, 1.0)
     cells = measure_cells(labels, part)
     large = cells.count >= min_cell_vox
     kept = Cells(cells.ids[large], cells.count[large], cells.centre[large], cells.cut[large])
     diameter = measure_diameter(kept, scale, labels.path) if diameter_um is None else diameter_um
     factors: Factors = tuple(diameter / s / look.diameter_vox for s in scale)  # type: ignore[assignment]
+    if min(grid := working_shape(shape, factors)) <= FEW_PLANES:
+        log.warning(
+            "%s: on the model's grid it has %s voxels (z, y, x), and the network is 3D: give volumes of more planes",
+            *(labels.path, grid),
+        )
     chosen, ranges = list[int](), list[tuple[float, float]]()
     if image is not None:
         chosen = [check_channel(image, channel) for channel in channels]

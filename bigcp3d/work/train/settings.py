@@ -25,7 +25,7 @@ class TrainSettings:
     """The options of a training; the arguments of `bigcp3d.train`."""
 
     volumes: Annotated[Sequence[str | Path], Option(metavar="IN.zarr", positional=True, many=True)] = ()
-    """OME-Zarr images with labels, each PATH or PATH::LABELS."""
+    """OME-Zarr images with labels, each PATH, PATH::LABELS, or PATH::TRUTH.zarr for labels in another store or file."""
     output: Annotated[str | Path, Option(MODEL, "MODEL.safetensors")]
     """The model file to write; the learning curve and a checkpoint lie beside it."""
     labels_name: Annotated[str, Option(DATA)] = "truth"

@@ -6,10 +6,12 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from bigcp3d.edge.image.image import open_image, open_labels
+from bigcp3d.edge.image.image import ImageInfo, open_image, open_labels
+from bigcp3d.edge.labels.truth import is_truth_elsewhere, open_truth
 from bigcp3d.edge.models.model_card import ModelCard
 from bigcp3d.pure.boxes import Box, Vec3
 from bigcp3d.pure.plural import count
+from bigcp3d.work.convert.beside import convert_labels_beside
 from bigcp3d.work.train.samples import Look, NoiseSource, Source, TissueSource, VolumeSource, open_source
 from bigcp3d.work.train.settings import TrainSettings
 
@@ -46,7 +48,7 @@ def open_training_data(settings: TrainSettings, card: ModelCard, channels: Seque
             if held_out and not holdout_x:
                 continue
             path, labels_name = split_name(volume, settings.labels_name)
-            labels = open_labels(path, labels_name)
+            labels = _open_labels(path, labels_name)
             source = open_source(
                 None if paint else open_image(path),
                 labels,
@@ -73,6 +75,13 @@ def open_training_data(settings: TrainSettings, card: ModelCard, channels: Seque
     described = {what: [_describe(*pair) for pair in pairs] for what, pairs in named.items()}
     diameters = {name: diameter_of(source) for name, source in (*volumes, *painted)}
     return TrainingData((volumes, painted, tissue, [("noise", noise)]), [*held_out, *tissue], described, diameters)
+
+
+def _open_labels(path: str, name: str) -> ImageInfo:
+    """The labels of a volume by name, or those of another store by its path."""
+    if not is_truth_elsewhere(name):
+        return open_labels(path, name)
+    return open_truth(convert_labels_beside(name, open_image(path).levels[0].scale_um), name)
 
 
 def diameter_of(source: VolumeSource) -> tuple[float, bool]:

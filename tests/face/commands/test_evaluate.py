@@ -8,6 +8,8 @@ import re
 
 import numpy as np
 import pytest
+import tifffile
+import zarr
 from matplotlib.figure import Figure
 from typer.testing import CliRunner
 
@@ -132,3 +134,18 @@ def test_the_picture_is_drawn_where_there_are_no_cells(tmp_path):
     empty = write_labels(tmp_path / "e", np.zeros((4, 4, 4), np.uint8))
     draw_evaluation(evaluate(empty, empty, blocks=(2, 2, 2)), tmp_path / "p.png")
     assert (tmp_path / "p.png").read_bytes().startswith(b"\x89PNG")
+
+
+def test_the_truth_may_be_an_array_an_image_or_a_tiff(run, stores, tmp_path):
+    truth = np.asarray(zarr.open_array(stores[1] / "0", mode="r")[...])
+    zarr.create_array(tmp_path / "array.zarr", data=truth, chunks=(7, 9, 11))
+    image = write_labels(tmp_path / "image.zarr", truth)
+    group = zarr.open_group(image)
+    group.attrs["ome"] = {name: value for name, value in group.attrs["ome"].items() if name != "image-label"}
+    tifffile.imwrite(tmp_path / "truth.tif", truth, photometric="minisblack")
+    right = run(*stores, "--json", tmp_path / "right.json")
+    assert right.exit_code == 0
+    for name in ("array.zarr", "image.zarr", "truth.tif"):
+        done = run(stores[0], tmp_path / name, "--json", tmp_path / f"{name}.json")
+        assert done.exit_code == 0, done.output
+        assert (tmp_path / f"{name}.json").read_bytes() == (tmp_path / "right.json").read_bytes()

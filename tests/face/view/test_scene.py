@@ -13,6 +13,8 @@ from bigcp3d.face.pictures.plane_drawing import PERCENTILES
 from bigcp3d.face.view.maps_layers import with_maps
 from bigcp3d.face.view.neuroglancer_state import describe_state, only_shown
 from bigcp3d.face.view.scene import contrast, make_scene
+from bigcp3d.pure.tissue.tissue_settings import Tissue
+from bigcp3d.work.simulate import simulate
 from tests.edge.conftest import Stores
 from tests.edge.labels.test_image_and_labels import write_labels
 
@@ -178,3 +180,18 @@ def test_a_scale_that_is_given_is_that_of_image_and_labels(stores):
         scales = [level.scale_um for level in group.info.levels]
         assert np.allclose(scales, [(1, 0.3, 0.2), (1, 0.6, 0.4)])
         assert np.allclose(group.info.levels[1].translation_um, (0, 0.15, 0.1))
+
+
+@pytest.mark.parametrize("scale", [None, (4.0, 1.0, 1.0)])
+def test_labels_without_a_voxel_size_are_drawn_over_their_image(tmp_path, scale):
+    """Labels of a coarser level too, and where the user corrects the voxel size."""
+    simulate(tmp_path / "a.zarr", Tissue((16, 32, 32), 9.0, seed=1), scale_um=(2.0, 0.5, 0.5))
+    group = zarr.open_group(tmp_path / "a.zarr/labels/truth")
+    ome = group.attrs.asdict()["ome"]
+    for level in ome["multiscales"][0]["datasets"]:
+        del level["coordinateTransformations"]
+    group.attrs["ome"] = ome
+    scene = make_scene(tmp_path / "a.zarr", scale_um=scale)
+    image, labels = scene.images[0].info.levels, scene.labels[0].info.levels
+    assert [level.scale_um for level in labels] == [level.scale_um for level in image[: len(labels)]]
+    assert labels[0].scale_um == (scale or (2.0, 0.5, 0.5))

@@ -164,7 +164,7 @@ def test_voxel_sizes_that_differ_are_refused(tmp_path, write_labels, scale, refu
         group.attrs["ome"] = ome
         paths.append(path)
     if refused:
-        with pytest.raises(InputError, match=r"1\.0, 1\.0, 2\.0.*1\.0, 1\.0, 1\.0"):
+        with pytest.raises(InputError, match=r"1, 1, 2.*1, 1, 1"):
             evaluate(paths[1], paths[0])
     else:
         assert evaluate(paths[1], paths[0])["ap50"] == 1.0

@@ -1,0 +1,108 @@
+"""``--all-images``: every image of a plate or a collection, one after the other; one that fails stops no other."""
+
+from __future__ import annotations
+
+import csv
+import json
+import shutil
+
+import numpy as np
+import pytest
+import zarr
+from typer.testing import CliRunner
+
+from bigcp3d.edge.image.open_node import find_images
+from bigcp3d.errors import InputError
+from bigcp3d.face.cli import app
+from tests.schedule.conftest import read_labels, tissue_values, write_image
+
+FIELDS = ("A/1/0", "A/1/1", "B/2/0")
+SHAPE = (16, 40, 30)
+
+
+@pytest.fixture
+def plate(tmp_path):
+    """Three fields in two wells."""
+    path = tmp_path / "plate.zarr"
+    wells = {}
+    for field in FIELDS:
+        wells.setdefault(field.rpartition("/")[0], []).append(field.rpartition("/")[2])
+        (path / field).parent.mkdir(parents=True, exist_ok=True)
+        write_image(path / field, tissue_values(SHAPE))
+    zarr.create_group(path).attrs["ome"] = {"version": "0.5", "plate": {"wells": [{"path": well} for well in wells]}}
+    for well, images in wells.items():
+        ome = {"version": "0.5", "well": {"images": [{"path": image} for image in images]}}
+        zarr.create_group(path / well).attrs["ome"] = ome
+    return path
+
+
+def run(*words):
+    return CliRunner().invoke(app, [*map(str, words)])
+
+
+def rows_of(file):
+    return list(csv.DictReader(file.read_text().splitlines()))
+
+
+def test_the_images_of_a_plate_a_well_a_collection_and_a_folder_are_found_in_their_order(plate, tmp_path):
+    assert find_images(plate) == [f"{plate}/{field}" for field in FIELDS]
+    assert find_images(plate / "A/1") == [f"{plate}/{field}" for field in FIELDS[:2]]
+    assert find_images(plate / "A/1/0") == [f"{plate}/A/1/0"]
+    collection = tmp_path / "many.zarr"
+    zarr.create_group(collection).attrs["ome"] = {"version": "0.5", "bioformats2raw.layout": 3}
+    for number in range(11):
+        shutil.copytree(plate / FIELDS[0], collection / str(number))
+    assert find_images(collection) == [f"{collection}/{number}" for number in range(11)]
+    zarr.create_group(collection / "OME").attrs["ome"] = {"version": "0.5", "series": ["3", "1", "absent"]}
+    assert find_images(collection) == [f"{collection}/3", f"{collection}/1"]
+    assert len(find_images(tmp_path)) == len(FIELDS) + 2
+    with pytest.raises(InputError, match="give"):
+        find_images(zarr.create_group(tmp_path / "empty.zarr").store_path.store.root)
+
+
+def test_every_field_is_segmented_and_measured_and_one_that_fails_is_told_at_the_end(plate, random_model, tmp_path):
+    broken = plate / FIELDS[1] / "zarr.json"
+    text = broken.read_text()
+    broken.write_text(text.replace('"path": "0"', '"path": "gone"'))
+    command = ("segment", plate, "--all-images", "--model", random_model, "--diameter", "as-is", "--serial")
+    command += ("--no-report", "--table", tmp_path / "cells.csv", "--min-volume", 2)
+    done = run(*command)
+    assert done.exit_code == 2, done.output
+    assert "image 3 of 3" in done.stderr
+    assert done.stderr.rstrip().splitlines()[-1].endswith(f"again: {plate}/{FIELDS[1]}")
+    labels = read_labels(plate / FIELDS[0], "cells")
+    assert labels.max() > 3
+    assert np.array_equal(read_labels(plate / FIELDS[2], "cells"), labels)
+    cells = rows_of(tmp_path / "cells.csv")
+    assert [row["label"] for row in cells if row["image"] == FIELDS[0]] == [str(i + 1) for i in range(labels.max())]
+    assert {row["image"] for row in cells} == {FIELDS[0], FIELDS[2]}
+
+    broken.write_text(text)
+    made = (plate / FIELDS[0] / "labels/cells/zarr.json").read_bytes()
+    done = run(*command, "--table", tmp_path / "all.csv")
+    assert done.exit_code == 0, done.output
+    assert done.stderr.count("are there already") == 2
+    assert (plate / FIELDS[0] / "labels/cells/zarr.json").read_bytes() == made
+    assert {row["image"] for row in rows_of(tmp_path / "all.csv")} == {*FIELDS}
+    other = run(*command[:-1], 50, "--table", tmp_path / "other.csv")  # other settings are not taken for the same
+    assert other.exit_code == 3
+    assert "3 of 3 images failed" in other.stderr
+
+    done = run("measure", plate, "--all-images", "--output", tmp_path / "measured.csv")
+    assert done.exit_code == 0, done.output
+    assert rows_of(tmp_path / "measured.csv") == rows_of(tmp_path / "all.csv")
+    done = run("evaluate", plate, plate, "--truth-name", "cells", "--all-images", "--json", tmp_path / "scores.json")
+    assert done.exit_code == 0, done.output
+    scores = json.loads((tmp_path / "scores.json").read_text())
+    assert {name: each["ap50"] for name, each in scores.items()} == dict.fromkeys(FIELDS, 1.0)
+    done = run("info", plate, "--all-images")
+    assert done.exit_code == 0
+    assert all(f"{plate}/{field}\n" in done.stdout for field in FIELDS)
+
+
+def test_what_is_of_one_image_is_refused_before_any_work(plate, tmp_path):
+    done = run("segment", plate, "--all-images", "--mask", plate / FIELDS[0], "--model", "membrane")
+    assert done.exit_code == 2
+    assert "--mask" in done.stderr
+    assert not (plate / FIELDS[0] / "labels").exists()
+    assert "--all-images" in run("segment", plate).stderr
