@@ -7,7 +7,7 @@ errors to stderr. Exit codes: `bigcp3d.face.exit_codes`.
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Annotated, get_args
+from typing import Annotated, Literal, get_args
 
 import typer
 
@@ -112,6 +112,7 @@ def simulate(
         str, o.option("--channel", metavar="N|NAME", text="Channel of --like, from 0, or its name.")
     ] = "0",
     seed: o.Seed = 0,
+    format: Annotated[Literal["0.4", "0.5", "0.6"], o.option("--format", text="Version of OME-Zarr.")] = "0.5",
     overwrite: Annotated[bool, o.option("--overwrite", text="Replace a store that is there.")] = False,
     verbose: o.Verbose = False,
 ) -> None:
@@ -121,7 +122,7 @@ def simulate(
     from bigcp3d.work.simulate import simulate as run
 
     tissue = Tissue(shape=shape, diameter_vox=diameter_voxels, stain=stain, seed=seed, scale=scale)
-    run(target, tissue, scale_um=scale, overwrite=overwrite, like=like, channel=channel)
+    run(target, tissue, scale_um=scale, overwrite=overwrite, like=like, channel=channel, version=format)
     typer.echo(f"{target}: {stain} image and labels/truth, {' x '.join(map(str, shape))} voxels, seed {seed}")
 
 
