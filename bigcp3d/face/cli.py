@@ -130,7 +130,10 @@ def info(
     source: Annotated[str, typer.Argument(metavar="IN.zarr", help="An OME-Zarr image.")],
     check: Annotated[
         bool,
-        o.option("--check", text="Read every chunk of the image and its labels, and list those that cannot be read."),
+        o.option(
+            "--check",
+            text="Compare the metadata with the specification, count the chunks, and read all of image and labels.",
+        ),
     ] = False,
     verbose: o.Verbose = False,
     quiet: o.Quiet = False,
@@ -138,11 +141,13 @@ def info(
     """Describe a store: what it holds, what a segmentation would do with it, and what is wrong with it.
 
     Shows version, axes, levels, scales, chunks and channels; labels, tables, unfinished runs and kept maps; and blocks,
-    memory and disk of a segmentation. With `--check`, the exit code is 2 if a chunk cannot be read. For a file of
+    memory and disk of a segmentation. With `--check`, the exit code is 2 if labels or a chunk cannot be read, or
+    a file has a name that the metadata do not lead to. For a file of
     another format, this shows what `bigcp3d convert` would read.
     """
     set_up_logging(verbose, quiet)
-    from bigcp3d.face.describe_store import check_chunks, describe_image
+    from bigcp3d.face.check_store import check_store
+    from bigcp3d.face.describe_store import describe_image
     from bigcp3d.work.convert.beside import find_converted
 
     image, missing = find_converted(source)
@@ -152,7 +157,7 @@ def info(
     source = str(image)
     typer.echo(describe_image(source, plan=True))
     if check:
-        check_chunks(source, quiet=quiet)
+        check_store(source, quiet=quiet)
 
 
 def models(
