@@ -18,6 +18,7 @@ import numpy as np
 import zarr
 
 from bigcp3d.edge.image.chunk_names import check_chunk_names
+from bigcp3d.edge.image.coordinate_systems import in_one_system
 from bigcp3d.edge.image.metadata import (
     SPACE,
     check_lists,
@@ -148,6 +149,7 @@ def _describe(group: zarr.Group, where: str) -> ImageInfo:
     zarr_format = int(group.metadata.zarr_format)
     multiscale = first_multiscale(attributes, where) or {}
     check_lists(multiscale, where)
+    multiscale = in_one_system(multiscale, where)
     version = read_version(attributes, zarr_format, where)
     arrays = _open_levels(group, multiscale, where)
     path, first = max(arrays.items(), key=lambda item: item[1].size)

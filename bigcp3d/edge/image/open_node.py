@@ -142,6 +142,8 @@ def explain_folder(where: str, node: Node) -> str:
         return f"{where}: this is a high-content screening {kind}; give one image of it: {inside}{ALL_IMAGES}"
     if _is_bioformats2raw(node):
         return f"{where}: this is a bioformats2raw collection; give one image of it: {inside}{ALL_IMAGES}"
+    if "scene" in ome:
+        return f"{where}: this is a scene, which places several images; give one of them: {inside}{ALL_IMAGES}"
     if isinstance(ome.get("labels"), list) or (names and all(name.startswith("labels/") for name in names)):
         return f"{where}: these are labels without an image; give the image that {inside} belongs to"
     return f"{where}: this zarr group has no multiscales, so it is not an OME-Zarr image; give {inside}"
@@ -210,7 +212,13 @@ def _images_inside(where: str, group: zarr.Group) -> Iterator[str]:
     for image in _named(ome, "well", "images"):
         if find_group(f"{where}/{image.get('path')}") is not None:
             yield str(image.get("path"))
-    if "plate" in ome or "well" in ome or is_address(where):  # a bucket may hold a million objects
+    scene = ome.get("scene")
+    listed = scene.get("coordinateTransformations") if isinstance(scene, Mapping) else None
+    steps = [step for step in (listed if isinstance(listed, list) else []) if isinstance(step, Mapping)]
+    ends = [step.get(end) for step in steps for end in ("input", "output")]
+    paths = {str(end["path"]) for end in ends if isinstance(end, Mapping) and end.get("path")}
+    yield from (path for path in sorted(paths) if stays_inside(path) and _is_image(f"{where}/{path}"))
+    if "plate" in ome or "well" in ome or paths or is_address(where):  # a bucket may hold a million objects
         return
     for folder, names, _ in os.walk(where):
         names.sort()

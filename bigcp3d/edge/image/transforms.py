@@ -1,4 +1,4 @@
-"""Reads units and coordinate transformations of OME-Zarr, and writes them.
+"""Reads units and coordinate transformations of OME-Zarr up to 0.5, and writes them up to 0.6.
 
 Voxel i of a level lies at ``scale * i + translation`` on its axis. The dataset's transformations are applied first,
 then those of the multiscale, as the specification says.
@@ -12,7 +12,7 @@ import sys
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
-from bigcp3d.edge.image.metadata import AXIS_TYPES, SPACE, Json, axes_entries, axis_name
+from bigcp3d.edge.image.metadata import AXIS_TYPES, SPACE, Json, axis_name
 from bigcp3d.errors import InputError
 
 Float3 = tuple[float, float, float]
@@ -29,6 +29,9 @@ SHORT_UNITS = {
     **{"å": "angstrom", "in": "inch"},
 }
 
+INTRINSIC = "physical"
+"""Name of the coordinate system of what we write in 0.6."""
+
 log = logging.getLogger(__name__)
 
 
@@ -40,7 +43,7 @@ def float3(values: Iterable[float]) -> Float3:
 
 def read_units(multiscale: Json, where: str) -> tuple[str | None, ...] | None:
     """Units of z, y and x in the specification's words, None for those not stated; None if one is not a length."""
-    entries = axes_entries(multiscale) or []
+    entries = multiscale.get("axes") or []
     stated = {axis_name(e, where): e.get("unit") for e in entries if isinstance(e, Mapping)}
     units: list[str | None] = []
     for name in SPACE:
@@ -76,17 +79,6 @@ def units_um(units: Sequence[str | None]) -> Float3:
     return float3(UNITS_UM[unit] if unit else 1.0 for unit in units)
 
 
-def _flatten(steps: Any) -> list[Json]:
-    """Coordinate transformations as a flat list; OME-Zarr 0.6 nests them in sequences."""
-    flat: list[Json] = []
-    for step in steps if isinstance(steps, list) else []:
-        if isinstance(step, Mapping) and step.get("type") == "sequence":
-            flat += _flatten(step.get("transformations"))
-        elif isinstance(step, Mapping):
-            flat.append(step)
-    return flat
-
-
 def _numbers(step: Json, kind: str, axes: Sequence[str], where: str) -> list[float]:
     """The checked vector of one transformation: one number for each axis, finite, and above 0 for a scale."""
     values = step.get(kind)
@@ -116,8 +108,8 @@ def read_transform(
     The scale is None where none is stated or its unit is not a length; the translation is zero then.
     """
     scale, shift, stated = [1.0] * 3, [0.0] * 3, False
-    steps = _flatten(dataset.get("coordinateTransformations")) + _flatten(multiscale.get("coordinateTransformations"))
-    for step in steps:
+    steps = [*(dataset.get("coordinateTransformations") or []), *(multiscale.get("coordinateTransformations") or [])]
+    for step in (step for step in steps if isinstance(step, Mapping)):
         kind = step.get("type")
         if kind == "identity":
             continue
@@ -149,28 +141,27 @@ def read_transform(
 def describe_levels(
     version: str, axes: Sequence[str], units: Sequence[str | None], levels: Iterable[Placed], **more: Any
 ) -> dict[str, Any]:
-    """The ``multiscales`` entry of what we write, in OME-Zarr 0.4 or 0.5; ``more`` are further keys of it."""
+    """The ``multiscales`` entry of what we write, in OME-Zarr 0.4 to 0.6; ``more`` are further keys of it."""
     unit = dict(zip(SPACE, units, strict=True))
 
     def each(values: Sequence[float], rest: float) -> list[float]:
         numbers = dict(zip(SPACE, values, strict=True))
         return [numbers.get(name, rest) for name in axes]
 
-    entry: dict[str, Any] = {
-        "axes": [
-            {"name": name, "type": AXIS_TYPES[name], **({"unit": unit[name]} if unit.get(name) else {})}
-            for name in axes
-        ],
-        "datasets": [
-            {
-                "path": path,
-                "coordinateTransformations": [
-                    {"type": "scale", "scale": each(scale, 1.0)},
-                    {"type": "translation", "translation": each(shift, 0.0)},
-                ],
-            }
-            for path, scale, shift in levels
-        ],
-        **more,
-    }
+    named = [
+        {"name": name, "type": AXIS_TYPES[name], **({"unit": unit[name]} if unit.get(name) else {})} for name in axes
+    ]
+    datasets: list[dict[str, Any]] = []
+    for path, scale, shift in levels:
+        steps: list[dict[str, Any]] = [
+            {"type": "scale", "scale": each(scale, 1.0)},
+            {"type": "translation", "translation": each(shift, 0.0)},
+        ]
+        if version == "0.6":
+            ends = {"input": {"path": path}, "output": {"name": INTRINSIC}}
+            steps = [{"type": "sequence", **ends, "transformations": steps}]
+        datasets.append({"path": path, "coordinateTransformations": steps})
+    if version == "0.6":
+        return {"coordinateSystems": [{"name": INTRINSIC, "axes": named}], "datasets": datasets, **more}
+    entry = {"axes": named, "datasets": datasets, **more}
     return {**entry, "version": version} if version == "0.4" else entry  # later versions: in the group
