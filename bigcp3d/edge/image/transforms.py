@@ -11,7 +11,10 @@ import math
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
-from bigcp3d.edge.image.metadata import AXIS_TYPES, SPACE, Json, axes_entries, axis_name
+import zarr
+from zarr.storage import MemoryStore
+
+from bigcp3d.edge.image.metadata import AXES, SPACE, Json, axes_entries, axis_name, first_multiscale
 from bigcp3d.errors import InputError
 
 Float3 = tuple[float, float, float]
@@ -142,28 +145,26 @@ def read_transform(
 def describe_levels(
     version: str, axes: Sequence[str], units: Sequence[str | None], levels: Iterable[Placed], **more: Any
 ) -> dict[str, Any]:
-    """The ``multiscales`` entry of what we write, in OME-Zarr 0.4 or 0.5; ``more`` are further keys of it."""
-    unit = dict(zip(SPACE, units, strict=True))
+    """The ``multiscales`` entry of what we write, in OME-Zarr 0.4 or 0.5; ``more`` are further keys of it.
 
-    def each(values: Sequence[float], rest: float) -> list[float]:
+    ome-zarr makes and checks it, in a group in memory: into a store it writes in two steps, and who reads between them
+    finds a part.
+    """
+    from ome_zarr.format import format_from_version  # here, since it takes 1.5 s
+    from ome_zarr.writer import write_multiscales_metadata
+
+    def each(kind: str, values: Sequence[float], rest: float) -> dict[str, Any]:
         numbers = dict(zip(SPACE, values, strict=True))
-        return [numbers.get(name, rest) for name in axes]
+        return {"type": kind, kind: [numbers.get(name, rest) for name in axes]}
 
-    entry: dict[str, Any] = {
-        "axes": [
-            {"name": name, "type": AXIS_TYPES[name], **({"unit": unit[name]} if unit.get(name) else {})}
-            for name in axes
-        ],
-        "datasets": [
-            {
-                "path": path,
-                "coordinateTransformations": [
-                    {"type": "scale", "scale": each(scale, 1.0)},
-                    {"type": "translation", "translation": each(shift, 0.0)},
-                ],
-            }
-            for path, scale, shift in levels
-        ],
-        **more,
-    }
-    return {**entry, "version": version} if version == "0.4" else entry  # later versions: in the group
+    datasets = [
+        {"path": path, "coordinateTransformations": [each("scale", scale, 1.0), each("translation", shift, 0.0)]}
+        for path, scale, shift in levels
+    ]
+    known = {name: unit for name, unit in zip(SPACE, units, strict=True) if unit}
+    form = format_from_version(version)
+    group = zarr.create_group(MemoryStore(), zarr_format=form.zarr_format)
+    write_multiscales_metadata(group, datasets, form, axes=[name for name in AXES if name in axes], axes_units=known)
+    entry = {**(first_multiscale(group.attrs.asdict(), "") or {}), **more}  # it leaves out `type` (0.18 and 0.21)
+    entry["axes"].sort(key=lambda axis: axes.index(axis["name"]))  # it refuses other orders, which the viewer needs
+    return entry
