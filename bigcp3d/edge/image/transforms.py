@@ -115,6 +115,8 @@ def read_transform(
     """Scale and translation of one level in micrometres, (z, y, x).
 
     The scale is None where none is stated or its unit is not a length; the translation is zero then.
+
+    Read here, since ome-zarr 0.18 and 0.21 leave out translations and the multiscale's own scale without a word.
     """
     scale, shift, stated = [1.0] * 3, [0.0] * 3, False
     steps = _flatten(dataset.get("coordinateTransformations")) + _flatten(multiscale.get("coordinateTransformations"))
