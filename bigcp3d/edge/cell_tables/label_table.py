@@ -101,7 +101,7 @@ def _as_anndata(columns: Mapping[str, NDArray[Any]], name: str) -> Any:
     return AnnData(
         matrix,
         obs=pd.DataFrame(obs, index=text(rows)),
-        var=pd.DataFrame(index=text(list(features))),
+        var=pd.DataFrame(index=text(list(features)), columns=pd.Index([], dtype="str")),  # else anndata 0.13 warns
         uns={"spatialdata_attrs": {"region": name, "region_key": "region", "instance_key": "label"}},
     )
 

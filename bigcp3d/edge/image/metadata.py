@@ -66,7 +66,10 @@ def check_lists(multiscale: Json, where: str) -> None:
 
 
 def read_version(attributes: Json, zarr_format: int, where: str) -> str:
-    """The OME-Zarr version, ``"0.1"`` to ``"0.6"``; guessed where it is not stated."""
+    """The OME-Zarr version, ``"0.1"`` to ``"0.6"``; guessed where it is not stated.
+
+    Read here, since ome-zarr 0.18 and 0.21 fail where no version is stated, and 0.18 where it is 0.5.2.
+    """
     ome = ome_part(attributes)
     multiscale = first_multiscale(attributes, where) or {}
     stated = ome.get("version") or multiscale.get("version")

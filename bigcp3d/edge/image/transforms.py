@@ -12,7 +12,10 @@ import sys
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
-from bigcp3d.edge.image.metadata import AXIS_TYPES, SPACE, Json, axis_name
+import zarr
+from zarr.storage import MemoryStore
+
+from bigcp3d.edge.image.metadata import AXES, SPACE, Json, axes_entries, axis_name, first_multiscale
 from bigcp3d.errors import InputError
 
 Float3 = tuple[float, float, float]
@@ -106,6 +109,8 @@ def read_transform(
     """Scale and translation of one level in micrometres, (z, y, x).
 
     The scale is None where none is stated or its unit is not a length; the translation is zero then.
+
+    Read here, since ome-zarr 0.18 and 0.21 leave out translations and the multiscale's own scale without a word.
     """
     scale, shift, stated = [1.0] * 3, [0.0] * 3, False
     steps = [*(dataset.get("coordinateTransformations") or []), *(multiscale.get("coordinateTransformations") or [])]
@@ -141,27 +146,37 @@ def read_transform(
 def describe_levels(
     version: str, axes: Sequence[str], units: Sequence[str | None], levels: Iterable[Placed], **more: Any
 ) -> dict[str, Any]:
-    """The ``multiscales`` entry of what we write, in OME-Zarr 0.4 to 0.6; ``more`` are further keys of it."""
-    unit = dict(zip(SPACE, units, strict=True))
+    """The ``multiscales`` entry of what we write, in OME-Zarr 0.4 to 0.6; ``more`` are further keys of it.
 
-    def each(values: Sequence[float], rest: float) -> list[float]:
+    ome-zarr makes and checks it, in a group in memory: into a store it writes in two steps, and who reads between them
+    finds a part. Its 0.18 does not know 0.6, so 0.6 is made of 0.5 here.
+    """
+    from ome_zarr.format import format_from_version  # here, since it takes 1.5 s
+    from ome_zarr.writer import write_multiscales_metadata
+
+    def each(kind: str, values: Sequence[float], rest: float) -> dict[str, Any]:
         numbers = dict(zip(SPACE, values, strict=True))
-        return [numbers.get(name, rest) for name in axes]
+        return {"type": kind, kind: [numbers.get(name, rest) for name in axes]}
 
-    named = [
-        {"name": name, "type": AXIS_TYPES[name], **({"unit": unit[name]} if unit.get(name) else {})} for name in axes
+    datasets = [
+        {"path": path, "coordinateTransformations": [each("scale", scale, 1.0), each("translation", shift, 0.0)]}
+        for path, scale, shift in levels
     ]
-    datasets: list[dict[str, Any]] = []
-    for path, scale, shift in levels:
-        steps: list[dict[str, Any]] = [
-            {"type": "scale", "scale": each(scale, 1.0)},
-            {"type": "translation", "translation": each(shift, 0.0)},
-        ]
-        if version == "0.6":
-            ends = {"input": {"path": path}, "output": {"name": INTRINSIC}}
-            steps = [{"type": "sequence", **ends, "transformations": steps}]
-        datasets.append({"path": path, "coordinateTransformations": steps})
-    if version == "0.6":
-        return {"coordinateSystems": [{"name": INTRINSIC, "axes": named}], "datasets": datasets, **more}
-    entry = {"axes": named, "datasets": datasets, **more}
-    return {**entry, "version": version} if version == "0.4" else entry  # later versions: in the group
+    known = {name: unit for name, unit in zip(SPACE, units, strict=True) if unit}
+    form = format_from_version("0.5" if version == "0.6" else version)
+    group = zarr.create_group(MemoryStore(), zarr_format=form.zarr_format)
+    write_multiscales_metadata(group, datasets, form, axes=[name for name in AXES if name in axes], axes_units=known)
+    entry = {**(first_multiscale(group.attrs.asdict(), "") or {}), **more}  # it leaves out `type` (0.18 and 0.21)
+    entry["axes"].sort(key=lambda axis: axes.index(axis["name"]))  # it refuses other orders, which the viewer needs
+    return _as_06(entry) if version == "0.6" else entry
+
+
+def _as_06(entry: Json) -> dict[str, Any]:
+    """A ``multiscales`` entry of 0.5 in the words of 0.6: axes in a coordinate system, and where each step leads."""
+    rest = {key: value for key, value in entry.items() if key not in ("axes", "datasets")}
+    datasets = []
+    for level in entry["datasets"]:
+        ends = {"input": {"path": level["path"]}, "output": {"name": INTRINSIC}}
+        step = {"type": "sequence", **ends, "transformations": level["coordinateTransformations"]}
+        datasets.append({"path": level["path"], "coordinateTransformations": [step]})
+    return {"coordinateSystems": [{"name": INTRINSIC, "axes": entry["axes"]}], "datasets": datasets, **rest}

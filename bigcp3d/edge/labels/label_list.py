@@ -30,7 +30,11 @@ def source_path(target: LabelTarget, group: Place) -> str:
 
 
 def enter_label(target: LabelTarget) -> None:
-    """Add the name to the list, at the end."""
+    """Add the name to the list, at the end.
+
+    ome-zarr 0.18 and 0.21 add it again each time, and state no version in the list's group. They also cannot know of
+    another writer who adds a name at the same time.
+    """
     _edit_list(target, lambda names: names if target.name in names else [*names, target.name])
 
 

@@ -75,9 +75,7 @@ def view(
         Path | None,
         o.option("--work-dir", metavar="DIR", text="Folder of these maps. Default: where the run kept them."),
     ] = None,
-    napari: Annotated[
-        bool, o.option("--napari", text="Open napari instead of a browser (needs napari and napari-ome-zarr).")
-    ] = False,
+    napari: Annotated[bool, o.option("--napari", text="Open napari instead of a browser (needs napari).")] = False,
     port: Port = None,
     print_url: PrintUrl = False,
     no_browser: Annotated[bool, o.option("--no-browser", text="Print the address, and open nothing.")] = False,

@@ -1,8 +1,8 @@
-"""Shows a scene in napari, through napari-ome-zarr.
+"""Shows a scene in napari: each level as a lazy Dask array, placed as bigcp3d understood the metadata.
 
-Each group is opened by itself: to open labels, napari-ome-zarr 0.10 looks for an image two folders above them, and
-leaves an empty zarr group there if it finds none. It uses only the first scale, both of images and of labels, so they
-still lie on each other.
+The layers are made here, as napari-ome-zarr is not a library: each of its releases has other functions. 0.10 and 0.11
+leave out the translation, show a group of labels inside a store of labels as an image (0.11), and make an empty zarr
+group two folders above labels that are opened.
 """
 
 from __future__ import annotations
@@ -11,30 +11,28 @@ import warnings
 from types import ModuleType
 from typing import Any
 
-import zarr
-
-from bigcp3d.edge.stores.places import zarr_store
+from bigcp3d.edge.image.image import ImageInfo
+from bigcp3d.edge.image.voxels import open_level
 from bigcp3d.errors import InputError
 from bigcp3d.face.view.scene import Scene
 
-INSTALL = "install them: pip install 'napari[all]' napari-ome-zarr"
+INSTALL = "install it: pip install 'napari[all]'"
 
 
-def need_napari() -> tuple[ModuleType, ModuleType]:
-    """Import napari and the reader of napari-ome-zarr; `InputError` with the command that installs them."""
+def need_napari() -> ModuleType:
+    """Import napari; `InputError` with the command that installs it."""
     try:
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")
             import napari
-            from napari_ome_zarr import ome_zarr_reader
     except ImportError as error:
-        raise InputError(f"--napari needs napari and napari-ome-zarr ({error}); {INSTALL}") from error
-    return napari, ome_zarr_reader
+        raise InputError(f"--napari needs napari ({error}); {INSTALL}") from error
+    return napari  # type: ignore[no-any-return]
 
 
 def open_in_napari(scene: Scene) -> None:
     """Show a scene in a window until the user closes it; `InputError` without napari or without a display."""
-    napari, _ = need_napari()
+    napari = need_napari()
     try:
         from napari.qt import run
 
@@ -48,18 +46,13 @@ def open_in_napari(scene: Scene) -> None:
 
 def add_layers(viewer: Any, scene: Scene) -> None:
     """Add all layers of a scene to a viewer, or to a ``ViewerModel``, which needs no window."""
-    _, reader = need_napari()
     for images in scene.images:
-        node = reader.Multiscales(zarr.open_group(zarr_store(images.info.path), mode="r", use_consolidated=False))
-        added = viewer.add_image(node.data(), **node.metadata())
-        layers = added if isinstance(added, list) else [added]
-        for layer, channel in zip(layers, images.channels, strict=True):
-            layer.name, layer.visible = channel.name, channel.visible
-            layer.contrast_limits = channel.low, channel.high
+        for channel in images.channels:
+            shown = {"name": channel.name, "visible": channel.visible, "colormap": channel.colour}
+            limits = {"contrast_limits": (channel.low, channel.high), "blending": "additive"}
+            viewer.add_image(_levels(images.info, channel.index), **_placed(images.info), **shown, **limits)
     for labels in scene.labels:
-        node = reader.Label(zarr.open_group(zarr_store(labels.info.path), mode="r", use_consolidated=False))
-        data, metadata = node.data(), {**node.metadata(), "name": labels.name, "visible": labels.visible}
-        viewer.add_labels(data, **metadata)
+        viewer.add_labels(_levels(labels.info), **_placed(labels.info), name=labels.name, visible=labels.visible)
     if viewer.dims.ndim > 3:
         viewer.dims.set_point(0, scene.time)
     if scene.at is not None:
@@ -69,3 +62,26 @@ def add_layers(viewer: Any, scene: Scene) -> None:
         for axis, where in enumerate(place, viewer.dims.ndim - 3):
             viewer.dims.set_point(axis, where)
         viewer.camera.center = tuple(place)
+
+
+def _levels(info: ImageInfo, channel: int = 0) -> list[Any]:
+    """All levels of a channel, lazy, finest first: (t, z, y, x) where there is an axis t, else (z, y, x)."""
+    import dask.array as da
+
+    every: Any = slice(None)
+    stored = [name for name in info.axes if name != "c"]
+    order = [stored.index(name) for name in ("t", "z", "y", "x") if name in stored]
+    arrays = (da.from_zarr(open_level(info, level)) for level in range(len(info.levels)))
+    return [array[info.index(channel, every, [every] * 3)].transpose(order) for array in arrays]
+
+
+def _placed(info: ImageInfo) -> dict[str, Any]:
+    """Scale and translation of the finest level in micrometres, and names and units of the axes."""
+    level, lead = info.levels[0], ("t",) if "t" in info.axes else ()
+    return {
+        "scale": (*(1.0 for _ in lead), *(level.scale_um or (1.0, 1.0, 1.0))),
+        "translate": (*(0.0 for _ in lead), *level.translation_um),
+        "axis_labels": (*lead, "z", "y", "x"),
+        "units": (*("pixel" for _ in lead), *(["micrometer" if level.scale_um else "pixel"] * 3)),
+        "multiscale": True,
+    }

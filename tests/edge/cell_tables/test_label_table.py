@@ -19,6 +19,9 @@ from bigcp3d.edge.image.image import open_labels
 from bigcp3d.edge.stores.places import place, zarr_store
 from bigcp3d.errors import InputError, TargetError
 
+# anndata 0.13 asks pandas for an option that pandas 3 warns of, whenever it reads a table.
+pytestmark = pytest.mark.filterwarnings("ignore:The 'future.infer_string' option:Warning")
+
 COLUMNS = {
     "label": np.array([3, 7], np.uint64),
     "volume_vox": np.array([10, 2**40]),

@@ -179,8 +179,9 @@ def test_a_damaged_object_is_told_with_its_box(stores, s3):
     copy_store(stores.image("0.5", shards=(14, 24, 26)), place(s3) / "image.zarr")
     image = open_image(f"{s3}/image.zarr")
     (place(s3) / "image.zarr" / "0" / "c" / "0" / "0" / "0").write_bytes(b"")
-    for box, said in ((Box.of_shape((12, 20, 22)), r"c/0/0/0 is empty"), (Box((0, 0, 0), (9, 9, 9)), "file is empty")):
-        with pytest.raises(InputError, match=rf"cannot be read in box \(0, 0, 0\) to .*{said}"):
+    empty = "is empty|shard is truncated"  # ours, and zarr's from 3.4 on
+    for box in (Box.of_shape((12, 20, 22)), Box((0, 0, 0), (9, 9, 9))):
+        with pytest.raises(InputError, match=rf"cannot be read in box \(0, 0, 0\) to .*({empty})"):
             read_box(image, 0, box)
 
 

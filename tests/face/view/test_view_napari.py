@@ -10,6 +10,7 @@ import pytest
 import zarr
 
 from bigcp3d.face.view.scene import make_scene
+from tests.edge.conftest import Stores
 from tests.face.balls import SHAPE, ball_maps, make_store, voxels
 
 with warnings.catch_warnings():
@@ -81,3 +82,21 @@ def test_bigcp3d_view_adds_the_same_layers_with_contrast_and_the_chosen_labels(s
     for layer, channel in zip(viewer.layers, scene.images[0].channels, strict=False):
         assert tuple(layer.contrast_limits) == (channel.low, channel.high)
     assert [layer.visible for layer in viewer.layers] == [True, True, True]
+
+
+def test_axes_in_another_order_come_as_t_z_y_x(tmp_path):
+    path = Stores(tmp_path).image("0.5", "ctzyx", edit=reverse_axes)
+    array, viewer = zarr.open_array(path / "0", mode="r")[...], ViewerModel()
+    zarr.create_array(path / "0", data=array.T, chunks=(13, 12, 7, 1, 1), overwrite=True)
+    add_layers(viewer, make_scene(path))
+    assert [layer.data[0].shape for layer in viewer.layers] == [(2, 12, 20, 22)] * 3
+    for channel, layer in enumerate(viewer.layers):
+        assert np.array_equal(layer.data[0], array[channel])
+        assert tuple(layer.scale) == (1.0, 2.0, 0.5, 0.25)
+
+
+def reverse_axes(ome):
+    """Metadata whose axes are in the opposite order."""
+    multiscale = ome["multiscales"][0]
+    multiscale["axes"].reverse()
+    multiscale["datasets"][0]["coordinateTransformations"][0]["scale"].reverse()
