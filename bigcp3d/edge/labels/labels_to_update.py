@@ -35,6 +35,11 @@ def open_target(image: ImageInfo, output: str | Path | None, name: str) -> Label
             f"{labels.path}: these labels have {labels.levels[0].shape} voxels, but the image {image.levels[0].shape}; "
             f"give --output and --name as for segment: {group}/labels must hold labels of the image's shape"
         )
+    return replace(target_of(labels), image_path=image.path)
+
+
+def target_of(labels: ImageInfo) -> LabelTarget:
+    """Existing labels as they are stored; `TargetError` where axes or levels are stored in an unusual way."""
     if labels.axes[-3:] != ("z", "y", "x"):
         raise TargetError(
             f"{labels.path}: its axes are {','.join(labels.axes)}; write the labels again with z,y,x last"
@@ -48,11 +53,13 @@ def open_target(image: ImageInfo, output: str | Path | None, name: str) -> Label
                 f"{labels.path}: its levels are stored in pieces of {shard} and {piece} voxels (z, y, x); write the "
                 "labels again with one chunk size at all levels"
             )
-    planned = plan_labels(labels, None, name, shard=shard)
+    group, _, name = labels.path.rpartition("/labels/")
+    if not group:
+        raise TargetError(f"{labels.path}: these labels lie outside a labels group (STORE/labels/NAME); move them there")
+    planned = plan_labels(labels, group, name, shard=shard)
     own = zip(planned.levels, labels.levels, strict=True)
     levels = tuple(replace(level, path=stored.path) for level, stored in own)
     planned = replace(planned, levels=levels, chunk=chunk, shard=shard)
-    planned = replace(planned, image_path=image.path, group=group)
     return replace(planned, version=labels.version, dtype=labels.dtype, axes=labels.axes)
 
 
