@@ -17,8 +17,9 @@ import numpy as np
 
 from bigcp3d.edge.cell_tables.cell_files import write_cell_file
 from bigcp3d.edge.cell_tables.label_table import table_path, write_label_table
+from bigcp3d.edge.labels.edit_log import EditLog
 from bigcp3d.edge.labels.label_plan import LabelTarget
-from bigcp3d.edge.stores.places import Place
+from bigcp3d.edge.stores.places import Place, place
 from bigcp3d.edge.workdir.records import write_record
 from bigcp3d.edge.workdir.tables import read_table
 from bigcp3d.errors import InputError
@@ -42,10 +43,14 @@ Compute = Callable[[int], Iterable[CellSums]]
 
 @dataclass(frozen=True, eq=False)
 class MeasuredCells:
-    """The cells of labels: ``columns`` by name, with one row for each cell and time point, and what was measured."""
+    """The cells of labels: ``columns`` by name, with one row for each cell and time point, and what was measured.
+
+    ``changes`` is the number of the last change by hand that the labels had then.
+    """
 
     columns: Columns
     what: Measurement
+    changes: int = 0
 
     def __len__(self) -> int:
         return len(self.columns["label"])
@@ -57,6 +62,7 @@ class MeasuredCells:
             "labels": self.what.labels.path,
             "image": self.what.image and self.what.image.path,
             "scale_um": self.what.labels.levels[0].scale_um,
+            "changes": self.changes,
         }
 
     def write(self, output: str | Path) -> Place:
@@ -117,7 +123,7 @@ def measure_on(
         )
     if request.output is not None:
         check_output(request.output, lambda: table_path(what.labels), overwrite=request.overwrite)
-    done = itertools.count(1)
+    done, changes = itertools.count(1), len(EditLog(place(what.labels.path)).changes())
 
     def told(parts: Iterable[CellSums]) -> Iterator[CellSums]:
         for part in parts:
@@ -131,7 +137,7 @@ def measure_on(
     with nullcontext(here) if machines is None else _compute_on_dask(what, machines) as compute:
         merged = [what.merge(told(compute(time))) for time in range(what.labels.times)]
     warn_of_unknown(what.labels.path, sum(sums.unknown_vox for sums in merged))
-    cells = MeasuredCells(_tabulate(what, merged, request.work_dir), what)
+    cells = MeasuredCells(_tabulate(what, merged, request.work_dir), what, changes)
     if request.output is not None:
         cells.write(request.output)
     return cells

@@ -35,10 +35,11 @@ def change_labels(
     times: Iterable[int],
     write: Callable[[], None],
     notes: Mapping[str, Any] | None = None,
+    added: np.ndarray[Any, Any] | None = None,
 ) -> None:
     """Make a change: ``write`` writes level 0, inside the box ``wanted`` of the time points only."""
     times, boxes = list(times), changed_boxes(target, wanted)
-    log.keep(change.number, _read(target, boxes, times), notes)
+    log.keep(change.number, _read(target, boxes, times), notes, added)
     log.begin(change)
     write()
     for time in times:

@@ -38,6 +38,7 @@ from bigcp3d.pure.boxes import Box, vec3
 
 FOLDER = "edits"
 LOG = "log.jsonl"
+ADDED = "added.npy"
 MEMBER = re.compile(r"t(\d+)/(\d+)/(\d+)\.(\d+)\.(\d+)\.npy")
 
 KeptBox = tuple[int, int, Box, NDArray[Any]]
@@ -62,8 +63,8 @@ class Change:
         What was asked for.
     cells : list of dict
         The cells as they were: ``id``, ``volume_vox``, ``box`` (start, stop) and ``point``, a voxel deep inside.
-    made : list of int
-        Ids of the cells that came, or got other voxels.
+    made : list of dict
+        The cells that came or got other voxels: ``id``, and ``box``.
     of : int or None
         The change that an undo takes back.
     largest_id : int
@@ -77,7 +78,7 @@ class Change:
     time: int = 0
     given: dict[str, Any] = field(default_factory=dict)
     cells: list[dict[str, Any]] = field(default_factory=list)
-    made: list[int] = field(default_factory=list)
+    made: list[dict[str, Any]] = field(default_factory=list)
     of: int | None = None
     largest_id: int = 0
 
@@ -155,16 +156,22 @@ class EditLog:
         else:
             self._pending.write_bytes(b"null")
 
-    def keep(self, number: int, boxes: Iterable[KeptBox], notes: Mapping[str, Any] | None = None) -> None:
-        """Keep voxels under the number of a change, and ``notes`` as JSON; holds one box at a time."""
+    def keep(
+        self,
+        number: int,
+        boxes: Iterable[KeptBox],
+        notes: Mapping[str, Any] | None = None,
+        cells: NDArray[Any] | None = None,
+    ) -> None:
+        """Keep voxels under the number of a change, one box at a time; ``notes`` as JSON; ``cells`` that were added."""
 
         def write(file: BinaryIO) -> None:
             with zipfile.ZipFile(file, "w", zipfile.ZIP_DEFLATED, compresslevel=1) as archive:
                 archive.writestr("notes.json", json.dumps(plain_json(notes or {})))
+                if cells is not None:
+                    _write_member(archive, ADDED, cells)
                 for time, level, box, voxels in boxes:
-                    name = f"t{time}/{level}/{'.'.join(map(str, box.start))}.npy"
-                    with archive.open(name, "w", force_zip64=True) as member:
-                        np.lib.format.write_array(member, np.ascontiguousarray(voxels), allow_pickle=False)
+                    _write_member(archive, f"t{time}/{level}/{'.'.join(map(str, box.start))}.npy", voxels)
 
         spot = self._zip(number)
         if isinstance(spot, Path):
@@ -199,6 +206,14 @@ class EditLog:
         except DAMAGED:
             return {}
 
+    def added(self, number: int) -> NDArray[Any]:
+        """The cells that a change added; `InputError` where they are gone."""
+        try:
+            with self._open(number) as archive, archive.open(ADDED) as member:
+                return np.lib.format.read_array(member, allow_pickle=False)
+        except DAMAGED as error:
+            raise InputError(f"{self._zip(number)}: the cells that were added cannot be read ({error})") from error
+
     def drop(self, number: int) -> None:
         """Forget the voxels of a change that did not take place."""
         if isinstance(spot := self._zip(number), Path):
@@ -217,6 +232,11 @@ class EditLog:
                 write_atomically(spot, lambda file: file.write(content))
         else:
             spot.write_bytes(content)
+
+
+def _write_member(archive: zipfile.ZipFile, name: str, array: NDArray[Any]) -> None:
+    with archive.open(name, "w", force_zip64=True) as member:
+        np.lib.format.write_array(member, np.ascontiguousarray(array), allow_pickle=False)
 
 
 def read_log(path: Place) -> list[Change]:

@@ -25,7 +25,15 @@ from bigcp3d.edge.labels.label_list import enter_label, show_at_root, source_pat
 from bigcp3d.edge.labels.label_plan import LabelTarget
 from bigcp3d.edge.stores.connections import describe_error, shown_cause
 from bigcp3d.edge.stores.places import place, remove, zarr_store
-from bigcp3d.edge.stores.zarr_write import edit_group, is_group, keeping_consolidated, make_array, write_part, write_whole, writing
+from bigcp3d.edge.stores.zarr_write import (
+    edit_group,
+    is_group,
+    keeping_consolidated,
+    make_array,
+    write_part,
+    write_whole,
+    writing,
+)
 from bigcp3d.errors import InputError
 from bigcp3d.pure.boxes import Box
 from bigcp3d.version import __version__

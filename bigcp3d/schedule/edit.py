@@ -1,0 +1,573 @@
+"""Corrects single cells of finished labels in place, and takes corrections back.
+
+Each correction reads and writes the box of its cells only, at all levels. It holds the lock of the labels, first puts
+right what was stopped (`bigcp3d.work.change_labels`), then works out all that changes, and only then changes it.
+"""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from bigcp3d.edge.image.image import ImageInfo, open_labels
+from bigcp3d.edge.image.level_geometry import with_told_scale
+from bigcp3d.edge.labels.edit_log import Change, EditLog, who_and_when
+from bigcp3d.edge.labels.label_plan import LabelTarget
+from bigcp3d.edge.labels.labels import read_label_box
+from bigcp3d.edge.labels.labels_to_update import largest_noted, largest_possible, target_of
+from bigcp3d.edge.stores.places import place
+from bigcp3d.errors import InputError, TargetError
+from bigcp3d.pure.boxes import Box, Vec3, vec3
+from bigcp3d.pure.label.split_cell import deepest_voxel, split_along, split_at_seeds, split_into
+from bigcp3d.schedule.edited_table import known_boxes, notes_for_table, renew_small_table
+from bigcp3d.schedule.found_again import find_parts, grow_seed
+from bigcp3d.schedule.planning.find_kept_maps import default_work_dir
+from bigcp3d.schedule.running.lock import find_locks, hold_locks
+from bigcp3d.work.change_labels import change_labels, parts_of, settle, take_back, write_changed
+from bigcp3d.work.find_cells import box_of, find_boxes, union
+from bigcp3d.work.renumber import plan_new_ids, renumber_labels
+from bigcp3d.work.update_labels import find_largest_id
+
+log = logging.getLogger(__name__)
+
+LARGEST_BOX = 2**28
+"""Most voxels of the box around the cells of one correction; it is held in memory, with about 30 bytes a voxel."""
+
+Labels = NDArray[np.integer[Any]]
+
+
+@dataclass(frozen=True, eq=False)
+class _Around:
+    """The labels around some cells: those of ``box`` and one voxel around it (0 beyond the volume)."""
+
+    box: Box
+    labels: Labels
+
+    @property
+    def inner(self) -> Labels:
+        """The labels of the box."""
+        return self.labels[1:-1, 1:-1, 1:-1]
+
+    def with_inner(self, inner: Labels) -> Labels:
+        """The labels with others in the box."""
+        labels = self.labels.copy()
+        labels[1:-1, 1:-1, 1:-1] = inner
+        return labels
+
+
+class Edits:
+    """Corrections of some labels. Each method makes one change, and returns its line of the log.
+
+    Parameters
+    ----------
+    store : str or Path
+        An image with labels, a labels group, or one labels image.
+    name : str, default "cells"
+        Name of the labels.
+    image : str or Path, optional
+        The image of the labels, where they do not name one that may be opened.
+
+    Raises
+    ------
+    InputError
+        If there are no such labels.
+    TargetError
+        If labels cannot be changed where they are, or somebody else is changing them.
+
+    Notes
+    -----
+    Ids of cells that are gone are not given again. A correction that was stopped is taken back, and an undo that was
+    stopped is finished, by whatever command next changes or reads the labels.
+    """
+
+    def __init__(self, store: str | Path, name: str = "cells", *, image: str | Path | None = None) -> None:
+        self.labels: ImageInfo = with_told_scale(open_labels(store, name))
+        self.target: LabelTarget = target_of(self.labels)
+        self.image = image
+        spot = place(self.target.path)
+        self._log = EditLog(spot)
+
+    def log(self) -> list[Change]:
+        """All changes, oldest first; undone ones too."""
+        return self._log.changes()
+
+    def merge(self, *ids: int, time: int = 0) -> Change:
+        """Make one cell of several: all voxels get the first id.
+
+        Parameters
+        ----------
+        *ids : int
+            Two cells or more, wherever they lie.
+        time : int, default 0
+            The time point.
+
+        Returns
+        -------
+        Change
+
+        Raises
+        ------
+        InputError
+            For fewer than two ids, or ids that no voxel has.
+
+        Examples
+        --------
+        >>> bigcp3d.edit("tissue.zarr").merge(3, 7).kind
+        'merge'
+        """
+        if len(set(ids)) < 2:
+            raise InputError(f"{len(set(ids))} cell was given to merge; give two or more different ids")
+
+        def join(inner: Labels) -> Labels:
+            return np.where(np.isin(inner, ids[1:]), ids[0], inner).astype(inner.dtype)
+
+        with self._held():
+            return self._correct("merge", {"ids": list(ids)}, ids, time, join, stays=ids[:1])
+
+    def split(
+        self, cell: int, *, parts: int | None = None, seeds: Sequence[Sequence[int]] = (), time: int = 0
+    ) -> Change:
+        """Cut a cell into parts. The largest part keeps the id.
+
+        Parameters
+        ----------
+        cell : int
+            Its id.
+        parts : int, optional
+            Cut into so many parts, where the cell is narrow.
+        seeds : sequence of (z, y, x), optional
+            Cut into parts around these voxels of level 0. Without ``parts`` and ``seeds``, the cell is found again
+            with smaller and smaller closings, until there are two parts; kept maps make this quick.
+        time : int, default 0
+            The time point.
+
+        Returns
+        -------
+        Change
+
+        Raises
+        ------
+        InputError
+            If the cell does not exist, a seed lies outside of it, or it does not fall into parts.
+
+        Examples
+        --------
+        >>> change = bigcp3d.edit("tissue.zarr").split(5, parts=2)
+        >>> len(change.made)
+        2
+        """
+        if parts is not None and (parts < 2 or seeds):
+            raise InputError(f"{parts} parts were asked for; give 2 or more, and no seeds")
+        if len(seeds) == 1:
+            raise InputError("one seed was given; give two or more, one for each part")
+        spacing = self.labels.levels[0].scale_um or (1.0, 1.0, 1.0)
+        given: dict[str, Any] = {"id": cell}
+        given |= {"parts": parts} if parts else {"seeds": [list(map(int, s)) for s in seeds]} if len(seeds) else {}
+        with self._held():
+            box = self._boxes([cell], time)[cell]
+            mask = read_label_box(self.target, 0, box, time=time) == cell
+            if parts is not None:
+                numbered = split_into(mask, parts, spacing)
+            elif len(seeds):
+                numbered = split_at_seeds(mask, _mark(mask, seeds, box, cell), spacing)
+            else:
+                numbered, given["closing_vox"] = self._find_parts(mask, box, time, spacing, cell)
+            sizes = np.bincount(numbered.ravel())[1:]
+            if np.count_nonzero(sizes) < 2:
+                raise InputError(f"cell {cell} ({mask.sum()} voxels) does not fall into parts; give other seeds")
+            ids = np.zeros(len(sizes) + 1, np.uint64)
+            others = [k for k in np.flatnonzero(sizes) + 1 if k != sizes.argmax() + 1]
+            ids[sizes.argmax() + 1] = cell
+            ids[others] = self._new_ids(len(others))
+
+            def cut(inner: Labels, around: Box) -> Labels:
+                after = inner.copy()
+                after[box.slices(around.start)][mask] = ids[numbered[mask]].astype(inner.dtype)
+                return after
+
+            return self._correct("split", given, [cell], time, cut, boxes={cell: box})
+
+    def delete(self, *ids: int, time: int = 0) -> Change:
+        """Remove cells: their voxels become background.
+
+        Parameters
+        ----------
+        *ids : int
+            One cell or more.
+        time : int, default 0
+            The time point.
+
+        Returns
+        -------
+        Change
+
+        Raises
+        ------
+        InputError
+            For ids that no voxel has.
+
+        Examples
+        --------
+        >>> bigcp3d.edit("tissue.zarr").delete(9).kind
+        'delete'
+        """
+        if not ids:
+            raise InputError("no cell was given to delete; give one id or more")
+        with self._held():
+            return self._correct("delete", {"ids": list(ids)}, ids, time, lambda inner: _without(inner, ids))
+
+    def add(self, cells: NDArray[np.integer[Any]] | None = None, *, at: Sequence[int], time: int = 0) -> Change:
+        """Add cells on background. Voxels of other cells stay as they are.
+
+        Parameters
+        ----------
+        cells : ndarray of integers, shape (z, y, x), optional
+            Each number above 0 becomes a cell with a new id. Without it, the cell at the voxel ``at`` is found again
+            from the kept maps, with a lower and lower foreground threshold.
+        at : (z, y, x)
+            The voxel of level 0 where the array begins, or a voxel of the cell.
+        time : int, default 0
+            The time point.
+
+        Returns
+        -------
+        Change
+
+        Raises
+        ------
+        InputError
+            If no voxel of background would become a cell, or the array reaches beyond the volume.
+
+        Examples
+        --------
+        >>> cell = np.ones((4, 6, 6), "uint8")
+        >>> len(bigcp3d.edit("tissue.zarr").add(cell, at=(0, 0, 0)).made) <= 1
+        True
+        """
+        where = vec3(at)
+        with self._held():
+            if cells is None:
+                cells, where = self._grow_seed(where, time)
+                given: dict[str, Any] = {"seed": list(vec3(at)), "start": list(where)}
+            else:
+                given = {"at": list(where)}
+            cells = np.asarray(cells)
+            if cells.ndim != 3 or cells.dtype.kind not in "iub" or not (cells > 0).any():
+                raise InputError(f"{cells.dtype} of shape {cells.shape} was given; give 3D integers (z, y, x) above 0")
+            box = Box(where, vec3(np.add(where, cells.shape)))
+            if box.clip(self.labels.levels[0].shape) != box:
+                raise InputError(f"the cells in {box.start} to {box.stop} reach beyond {self.labels.levels[0].shape}")
+            free = (cells > 0) & (read_label_box(self.target, 0, box, time=time) == 0)
+            if not free.any():
+                raise InputError(f"all voxels in {box.start} to {box.stop} belong to cells; delete these first")
+            numbers, row = np.unique(cells[free], return_inverse=True)
+            ids = np.array(self._new_ids(len(numbers)), np.uint64)
+
+            def put(inner: Labels, around: Box) -> Labels:
+                after = inner.copy()
+                after[box.slices(around.start)][free] = ids[row].astype(inner.dtype)
+                return after
+
+            return self._correct("add", given, [], time, put, boxes={0: box}, added=np.where(free, cells, 0))
+
+    def renumber(self) -> Change:
+        """Give all cells the ids 1..n in the order of their first voxels, as a fresh segmentation has them.
+
+        All labels are read and written, and all voxels are kept. Ids that were used before come again here, and only
+        here.
+
+        Returns
+        -------
+        Change
+
+        Examples
+        --------
+        >>> bigcp3d.edit("tissue.zarr").renumber().kind
+        'renumber'
+        """
+        times = range(self.labels.times)
+        with self._held():
+            self._largest(scan=True)
+            plans = {time: plan_new_ids(self.labels, time) for time in times}
+            change = self._next("renumber", {}, [], 0)
+            whole = Box.of_shape(self.labels.levels[0].shape)
+            write = partial(renumber_labels, self.target, plans)
+            change_labels(self.target, self._log, change, whole, times, write)
+            return self._done(change)
+
+    def undo(self, steps: int = 1) -> list[Change]:
+        """Take the last changes back, the last one first, at all levels.
+
+        Parameters
+        ----------
+        steps : int, default 1
+            How many; those that were taken back already do not count.
+
+        Returns
+        -------
+        list of Change
+            The changes that were taken back.
+
+        Raises
+        ------
+        InputError
+            If there are fewer.
+
+        Examples
+        --------
+        >>> edits = bigcp3d.edit("tissue.zarr")
+        >>> taken = edits.undo(len([c for c in edits.log() if c.kind == "renumber"]))
+        >>> [change.kind for change in taken]
+        ['renumber']
+        """
+        with self._held():
+            there = [change for change in self._log.active() if change.kind != "ids"]
+            if not 1 <= steps <= len(there):
+                raise InputError(f"{steps} steps back were asked for, and there are {len(there)} changes to take back")
+            taken = there[::-1][:steps]
+            for change in taken:
+                undo = self._next("undo", {}, [], change.time, of=change.number)
+                take_back_or_note(self.target, self._log, change, undo)
+            self._done(undo)
+        return taken
+
+    def replay(self, log_file: str | Path) -> list[tuple[Change, Change | str]]:
+        """Make the changes of another log again, on labels that were made anew.
+
+        A cell is found by the voxel deep inside that the log notes; it must have between half and twice its volume.
+
+        Parameters
+        ----------
+        log_file : str or Path
+            The file ``edits/log.jsonl`` of other labels, with the files beside it.
+
+        Returns
+        -------
+        list of (Change, Change or str)
+            Each change of the other log that was not taken back, with the new one, or why there is none.
+
+        Examples
+        --------
+        >>> bigcp3d.edit("tissue.zarr").replay("nothing.jsonl")
+        []
+        """
+        from bigcp3d.schedule.replay import replay
+
+        return replay(self, place(log_file))
+
+    def decide(self, cell: int, decision: str, *, time: int = 0, **given: Any) -> Change:
+        """Write a decision about a cell into the log; no voxel changes. `bigcp3d.schedule.review` has the words."""
+        with self._held():
+            cells = self._describe([cell], self._boxes([cell], time), time) if cell else []
+            change = self._next("decision", {"id": cell, "decision": decision, **given}, cells, time)
+            self._log.commit(change)
+            return change
+
+    def volume(self, cell: int, *, time: int = 0, near: Box | None = None) -> int:
+        """Voxels of a cell; ``near`` is a box that holds some of them, where it is known."""
+        known = {} if near is None else {cell: near}
+        box = find_boxes(self.target, [cell], known, time=time)[cell]
+        return int(np.count_nonzero(read_label_box(self.target, 0, box, time=time) == cell))
+
+    def settle(self) -> Change | None:
+        """Put right a change that was stopped; None where there is none."""
+        if self._log.pending() is None:
+            return None
+        with self._held(quiet=True) as stopped:
+            return stopped
+
+    @contextmanager
+    def _held(self, *, quiet: bool = False) -> Iterator[Change | None]:
+        """Hold the lock of the labels, and first put right what was stopped."""
+        work = default_work_dir(self.target.group, self.target.name)
+        with hold_locks(find_locks(work, self.target)):
+            stopped = settle(self.target, self._log)
+            if stopped is not None:
+                what = "finished" if stopped.of is not None else "taken back"
+                log.warning("%s: the %s that was stopped is %s", self.target.path, stopped.kind, what)
+                renew_small_table(self.labels, self._log)
+            yield stopped
+
+    def _boxes(self, ids: Sequence[int], time: int) -> dict[int, Box]:
+        if bad := [cell for cell in ids if cell < 1]:
+            raise InputError(f"cell {bad[0]} was given; ids are 1 and more")
+        if not 0 <= time < self.labels.times:
+            raise InputError(f"time point {time} was given; use one of 0 to {self.labels.times - 1}")
+        return find_boxes(self.target, ids, known_boxes(self.labels, self._log, ids, time), time=time)
+
+    def _correct(
+        self,
+        kind: str,
+        given: dict[str, Any],
+        ids: Sequence[int],
+        time: int,
+        alter: Callable[..., Labels],
+        *,
+        stays: Sequence[int] = (),
+        boxes: dict[int, Box] | None = None,
+        added: NDArray[Any] | None = None,
+    ) -> Change:
+        """Make one change: ``alter`` gives the labels of the box after it."""
+        boxes = self._boxes(ids, time) if boxes is None else boxes
+        around = self._read_around(union(list(boxes.values())), time)
+        before = around.inner
+        after = alter(before) if kind in ("merge", "delete") else alter(before, around.box)
+        differ = before != after
+        wanted = box_of(differ, around.box.start)
+        if wanted is None:
+            raise InputError("nothing would change")
+        cells = self._describe(ids, boxes, time)
+        made = [int(cell) for cell in np.unique(after[differ]) if cell] + [s for s in stays]
+        kept = {int(cell) for cell in ids if (after == cell).any()} | {*made}
+        found = [{"id": cell, "box": _ends(box_of(after == cell, around.box.start))} for cell in sorted(kept)]
+        change = self._next(kind, given, cells, time, found)
+        changed = sorted({*map(int, ids), *kept})
+        notes = notes_for_table(
+            self.labels, self.image, around.box, around.labels, around.with_inner(after), changed, time
+        )
+
+        def write() -> None:
+            for _, part in parts_of(self.target, [wanted]):
+                write_changed(self.target, 0, part, after[part.slices(around.box.start)], time=time)
+
+        change_labels(self.target, self._log, change, wanted, [time], write, notes, added)
+        return self._done(change)
+
+    def _read_around(self, box: Box, time: int) -> _Around:
+        shape = self.labels.levels[0].shape
+        core = box.grow(1).clip(shape)
+        if core.size > LARGEST_BOX:
+            raise InputError(f"the cells lie in a box of {core.size:,} voxels, and {LARGEST_BOX:,} are the most")
+        seen = core.grow(1).clip(shape)
+        before = (a - b + 1 for a, b in zip(seen.start, core.start, strict=True))
+        after = (b - a + 1 for a, b in zip(seen.stop, core.stop, strict=True))
+        labels = np.pad(read_label_box(self.target, 0, seen, time=time), list(zip(before, after, strict=True)))
+        return _Around(core, labels)
+
+    def _describe(self, ids: Sequence[int], boxes: dict[int, Box], time: int) -> list[dict[str, Any]]:
+        """What the log says of cells, so that they can be found again."""
+        said = []
+        for cell in ids:
+            box = boxes[cell]
+            mask = read_label_box(self.target, 0, box, time=time) == cell
+            point = vec3(np.add(deepest_voxel(mask), box.start))
+            said.append({"id": int(cell), "volume_vox": int(mask.sum()), "box": _ends(box), "point": list(point)})
+        return said
+
+    def _next(
+        self,
+        kind: str,
+        given: dict[str, Any],
+        cells: list[dict[str, Any]],
+        time: int,
+        made: list[dict[str, Any]] | None = None,
+        of: int | None = None,
+    ) -> Change:
+        made, changes = made or [], self._log.changes()
+        used = [0, *(int(cell["id"]) for cell in (*cells, *made)), *(change.largest_id for change in changes[-1:])]
+        return Change(len(changes) + 1, kind, **who_and_when(), time=time, given=given, cells=cells, made=made, of=of,
+                      largest_id=max(used))  # fmt: skip
+
+    def _largest(self, *, scan: bool) -> int:
+        """The largest id that was ever used. All labels are read for it once."""
+        changes = self._log.changes()
+        if scan and not any(change.kind == "ids" for change in changes):
+            log.info("%s: reading all ids once, so that none is given twice", self.target.path)
+            largest = max(find_largest_id(self.target), largest_noted(self.target))
+            change = self._next("ids", {}, [], 0)
+            self._log.commit(Change(**{**vars(change), "largest_id": max(largest, change.largest_id)}))
+            changes = self._log.changes()
+        return max([0, *(change.largest_id for change in changes)])
+
+    def _new_ids(self, count: int) -> list[int]:
+        first = self._largest(scan=True) + 1
+        if first + count - 1 > largest_possible(self.target):
+            raise TargetError(
+                f"{self.target.path}: {self.target.dtype} holds ids up to {largest_possible(self.target)}, and the new "
+                f"ones go up to {first + count - 1}; convert the labels to a larger integer type"
+            )
+        return list(range(first, first + count))
+
+    def _done(self, change: Change) -> Change:
+        renew_small_table(self.labels, self._log)
+        return change
+
+    def _find_parts(
+        self, mask: NDArray[np.bool_], box: Box, time: int, spacing: Sequence[float], cell: int
+    ) -> tuple[NDArray[np.int32], float]:
+        for closing, found in find_parts(self.labels, self.target, self.image, box, time):
+            numbered = split_along(mask, found, spacing, least=0.1)
+            if numbered.max() > 1:
+                return numbered, closing
+        raise InputError(f"cell {cell} does not fall into parts with any smaller closing; give --parts or --seeds")
+
+    def _grow_seed(self, seed: Vec3, time: int) -> tuple[Labels, Vec3]:
+        return grow_seed(self.labels, self.target, self.image, seed, time)
+
+
+def edit(store: str | Path, name: str = "cells", *, image: str | Path | None = None) -> Edits:
+    """Open labels to correct single cells: merge, split, delete, add, renumber, undo, replay.
+
+    Parameters
+    ----------
+    store : str or Path
+        An image with labels, a labels group, or one labels image.
+    name : str, default "cells"
+        Name of the labels.
+    image : str or Path, optional
+        The image of the labels, where they do not name one that may be opened.
+
+    Returns
+    -------
+    Edits
+
+    Raises
+    ------
+    InputError, TargetError
+        If there are no such labels, or they cannot be changed where they are.
+
+    Examples
+    --------
+    >>> edits = bigcp3d.edit("tissue.zarr")
+    >>> edits.merge(1, 2).kind, len(edits.undo())
+    ('merge', 1)
+    """
+    return Edits(store, name, image=image)
+
+
+def take_back_or_note(target: LabelTarget, log: EditLog, change: Change, undo: Change) -> None:
+    """Take a change back; a decision has no voxels."""
+    if change.has_voxels:
+        take_back(target, log, undo)
+    else:
+        log.commit(undo)
+
+
+def _ends(box: Box | None) -> list[list[int]]:
+    return [] if box is None else [list(box.start), list(box.stop)]
+
+
+def _without(labels: Labels, ids: Sequence[int]) -> Labels:
+    return np.where(np.isin(labels, ids), 0, labels).astype(labels.dtype)
+
+
+def _mark(mask: NDArray[np.bool_], seeds: Sequence[Sequence[int]], box: Box, cell: int) -> NDArray[np.int32]:
+    """Seeds numbered from 1 in an array of the cell's shape; refuses seeds outside of the cell."""
+    marked = np.zeros(mask.shape, np.int32)
+    for number, seed in enumerate(seeds, start=1):
+        at = vec3(np.subtract(vec3(seed), box.start))
+        inside = all(0 <= a < s for a, s in zip(at, mask.shape, strict=True)) and mask[at]
+        if not inside:
+            raise InputError(
+                f"the seed {vec3(seed)} lies outside of cell {cell}, which lies in {box.start} to {box.stop}"
+            )
+        marked[at] = number
+    return marked
