@@ -22,7 +22,7 @@ if TYPE_CHECKING:
     from bigcp3d.pure.group.filters import Filters
     from bigcp3d.pure.in_memory import label_maps
     from bigcp3d.pure.tissue.tissue_settings import Tissue
-    from bigcp3d.schedule.edit import Edits, edit
+    from bigcp3d.schedule.edits.edit import Edits, edit
     from bigcp3d.schedule.estimate import estimate_diameter
     from bigcp3d.schedule.export import export
     from bigcp3d.schedule.measure import MeasuredCells, measure
@@ -109,8 +109,8 @@ _HOMES = {
     "Updated": "bigcp3d.schedule.update",
     "undo_update": "bigcp3d.schedule.undo",
     "Undone": "bigcp3d.schedule.undo",
-    "edit": "bigcp3d.schedule.edit",
-    "Edits": "bigcp3d.schedule.edit",
+    "edit": "bigcp3d.schedule.edits.edit",
+    "Edits": "bigcp3d.schedule.edits.edit",
     "Change": "bigcp3d.edge.labels.edit_log",
     "train": "bigcp3d.work.train.train",
     "label_maps": "bigcp3d.pure.in_memory",

@@ -85,7 +85,7 @@ def read_label_table(path: Place) -> tuple[dict[str, NDArray[Any]], dict[str, An
     table = read_elem(group)
     observed = {str(name): np.asarray(table.obs[name]) for name in table.obs.columns if name != "region"}
     features = {str(name): np.asarray(table.X[:, k], np.float64) for k, name in enumerate(table.var_names)}
-    first = {name: observed.pop(name) for name in ("time", "label") if name in observed}
+    first: dict[str, NDArray[Any]] = {name: observed.pop(name) for name in ("time", "label") if name in observed}
     return {**first, **features, **observed}, dict(group.attrs.get("bigcp3d") or {})
 
 

@@ -55,9 +55,7 @@ def target_of(labels: ImageInfo) -> LabelTarget:
             )
     group, _, name = labels.path.rpartition("/labels/")
     if not group:
-        raise TargetError(
-            f"{labels.path}: these labels lie outside a labels group (STORE/labels/NAME); move them there"
-        )
+        raise TargetError(f"{labels.path}: these labels must lie in STORE/labels/NAME; move them there")
     planned = plan_labels(labels, group, name, shard=shard)
     own = zip(planned.levels, labels.levels, strict=True)
     levels = tuple(replace(level, path=stored.path) for level, stored in own)

@@ -39,7 +39,9 @@ def split_at_seeds(cell: Mask, seeds: NDArray[np.int32], spacing: Sequence[float
     depth = depth_inside(cell, spacing)
     cost = np.full(cell.shape, np.iinfo(np.uint16).max, np.uint16)
     cost[cell] = np.rint((1 - depth[cell] / depth.max()) * 60000)  # outside costs most, so it is crossed last
-    parts = ndimage.watershed_ift(cost, np.where(cell, seeds, 0).astype(np.int32), structure=np.ones((3, 3, 3)))
+    parts = ndimage.watershed_ift(
+        cost, np.where(cell, seeds, 0).astype(np.int32), structure=np.ones((3, 3, 3), np.int8)
+    )
     return np.where(cell, parts, 0).astype(np.int32)
 
 
@@ -68,10 +70,10 @@ def split_into(cell: Mask, parts: int, spacing: Sequence[float]) -> NDArray[np.i
         centres = moved
     seeds = np.zeros(cell.shape, np.int32)
     for k in range(parts):
-        own = np.flatnonzero(nearest == k)
-        if len(own):
-            near = np.linalg.norm(points[own] - centres[k], axis=1)
-            best = own[np.lexsort((near, -depth[own]))[0]]
+        at_k = np.flatnonzero(nearest == k)
+        if len(at_k):
+            near = np.linalg.norm(points[at_k] - centres[k], axis=1)
+            best = at_k[np.lexsort((near, -depth[at_k]))[0]]
             seeds[tuple(at[best])] = k + 1
     return split_at_seeds(cell, seeds, spacing)
 

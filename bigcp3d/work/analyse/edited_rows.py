@@ -78,7 +78,7 @@ class RowStep:
 
 def follow_changes(columns: Columns, steps: Iterable[RowStep]) -> Columns | None:
     """The table after some steps; None if one of them noted no rows, so that labels must be measured again."""
-    base = {name: np.asarray(column) for name, column in columns.items()}
+    base = {name: np.array(column) for name, column in columns.items()}
     index = {_key(time, label): row for row, (time, label) in enumerate(zip(_times(base), base["label"], strict=True))}
     gone: set[tuple[int, int]] = set()
     came: dict[tuple[int, int], dict[str, Any]] = {}

@@ -9,7 +9,7 @@ from bigcp3d.edge.labels.labels import read_label_box
 from bigcp3d.edge.stores.places import Place, same_place
 from bigcp3d.errors import InputError
 from bigcp3d.pure.boxes import Box, vec3
-from bigcp3d.schedule.edit import Edits
+from bigcp3d.schedule.edits.edit import Edits
 
 VOLUMES = (0.5, 2.0)
 """Volume of a cell that is found again, over that of the cell in the log."""
