@@ -97,11 +97,6 @@ def said_of_table(path: Place) -> dict[str, Any] | None:
     return dict(said) if isinstance(said, Mapping) else None
 
 
-def rows_of_table(path: Place) -> int:
-    """The number of cells in a table."""
-    return int(_open_table(path)["obs/label"].shape[0])
-
-
 def boxes_in_table(path: Place, ids: Sequence[int], time: int) -> dict[int, Box]:
     """The boxes of some cells, as a table knows them; only their rows are read."""
     group = _open_table(path)

@@ -94,13 +94,13 @@ class Change:
         return self.kind not in ("decision", "ids", "undo")
 
 
-def who_and_when() -> dict[str, str]:
+def who_and_when() -> tuple[str, str]:
     """The user, the machine and the time of now."""
     try:
         user = getpass.getuser()
     except (OSError, KeyError, ImportError):  # a container without such a user
         user = str(os.getuid()) if hasattr(os, "getuid") else "unknown"
-    return {"who": f"{user}@{socket.gethostname()}", "when": datetime.now(UTC).isoformat(timespec="seconds")}
+    return f"{user}@{socket.gethostname()}", datetime.now(UTC).isoformat(timespec="seconds")
 
 
 class EditLog:

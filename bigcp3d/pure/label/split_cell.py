@@ -6,6 +6,7 @@ distance to the cell's surface). All is computed from the cell's own voxels, so 
 
 from __future__ import annotations
 
+import heapq
 from collections.abc import Sequence
 
 import numpy as np
@@ -13,6 +14,7 @@ from numpy.typing import NDArray
 from scipy import ndimage
 
 from bigcp3d.pure.boxes import Vec3, vec3
+from bigcp3d.pure.compiled import compiled
 
 ROUNDS = 100
 """Most rounds in which centres of parts move; ten are usual."""
@@ -36,13 +38,37 @@ def split_at_seeds(cell: Mask, seeds: NDArray[np.int32], spacing: Sequence[float
 
     ``cell`` and ``seeds`` have shape (z, y, x); ``spacing`` is the size of a voxel. 0 outside the cell.
     """
-    depth = depth_inside(cell, spacing)
-    cost = np.full(cell.shape, np.iinfo(np.uint16).max, np.uint16)
-    cost[cell] = np.rint((1 - depth[cell] / depth.max()) * 60000)  # outside costs most, so it is crossed last
-    parts = ndimage.watershed_ift(
-        cost, np.where(cell, seeds, 0).astype(np.int32), structure=np.ones((3, 3, 3), np.int8)
-    )
-    return np.where(cell, parts, 0).astype(np.int32)
+    depth = np.pad(depth_inside(cell, spacing), 1)  # so that no neighbour lies outside the array
+    parts = np.pad(np.where(cell, seeds, 0), 1).astype(np.int32)
+    _flood(depth, parts)
+    parts = parts[1:-1, 1:-1, 1:-1]
+    if (left := cell & (parts == 0)).any():  # pieces without a seed that do not touch the others
+        nearest = ndimage.distance_transform_edt(parts == 0, spacing, return_distances=False, return_indices=True)
+        parts[left] = parts[tuple(nearest[:, left])]
+    return parts
+
+
+@compiled
+def _flood(depth, parts):  # type: ignore[no-untyped-def]  # pragma: no cover
+    """Grow parts through voxels of ``depth`` above 0, the deepest first; of equal ones that which was reached first."""
+    heap = [(0.0, np.int64(0), np.int64(0), np.int64(0), np.int64(0))]
+    heap.pop()
+    turn = np.int64(0)
+    for z in range(1, parts.shape[0] - 1):
+        for y in range(1, parts.shape[1] - 1):
+            for x in range(1, parts.shape[2] - 1):
+                if parts[z, y, x] > 0:
+                    heapq.heappush(heap, (-depth[z, y, x], turn, np.int64(z), np.int64(y), np.int64(x)))
+                    turn += 1
+    while len(heap) > 0:
+        _, _, z, y, x = heapq.heappop(heap)
+        for i in range(z - 1, z + 2):
+            for j in range(y - 1, y + 2):
+                for k in range(x - 1, x + 2):
+                    if depth[i, j, k] > 0 and parts[i, j, k] == 0:
+                        parts[i, j, k] = parts[z, y, x]
+                        heapq.heappush(heap, (-depth[i, j, k], turn, np.int64(i), np.int64(j), np.int64(k)))
+                        turn += 1
 
 
 def split_into(cell: Mask, parts: int, spacing: Sequence[float]) -> NDArray[np.int32]:

@@ -25,7 +25,7 @@ from bigcp3d.edge.labels.labels_to_update import largest_noted, largest_possible
 from bigcp3d.errors import InputError, TargetError
 from bigcp3d.pure.boxes import Box, vec3
 from bigcp3d.pure.label.split_cell import deepest_voxel
-from bigcp3d.schedule.edits.edited_table import known_boxes, notes_for_table, renew_small_table
+from bigcp3d.schedule.edits.edited_table import known_boxes, notes_for_table
 from bigcp3d.schedule.planning.find_kept_maps import default_work_dir
 from bigcp3d.schedule.running.lock import find_locks, hold_locks
 from bigcp3d.work.change_labels import change_labels, parts_of, settle, take_back, write_changed
@@ -66,8 +66,7 @@ class Corrector:
         self.labels: ImageInfo = with_told_scale(open_labels(store, name))
         self.target: LabelTarget = target_of(self.labels)
         self.image = image
-        spot = place(self.target.path)
-        self._log = EditLog(spot)
+        self._log = EditLog(self.target.path)
 
     def log(self) -> list[Change]:
         """All changes, oldest first; undone ones too."""
@@ -95,7 +94,6 @@ class Corrector:
             if stopped is not None:
                 what = "finished" if stopped.of is not None else "taken back"
                 log.warning("%s: the %s that was stopped is %s", self.target.path, stopped.kind, what)
-                renew_small_table(self.labels, self._log)
             yield stopped
 
     def _boxes(self, ids: Sequence[int], time: int) -> dict[int, Box]:
@@ -141,7 +139,7 @@ class Corrector:
                 write_changed(self.target, 0, part, after[part.slices(around.box.start)], time=time)
 
         change_labels(self.target, self._log, change, wanted, [time], write, notes, added)
-        return self._done(change)
+        return change
 
     def _read_around(self, box: Box, time: int) -> _Around:
         shape = self.labels.levels[0].shape
@@ -175,8 +173,8 @@ class Corrector:
     ) -> Change:
         made, changes = made or [], self._log.changes()
         used = [0, *(int(cell["id"]) for cell in (*cells, *made)), *(change.largest_id for change in changes[-1:])]
-        more = {"given": given, "cells": cells, "made": made, "of": of, "largest_id": max(used)}
-        return Change(len(changes) + 1, kind, **who_and_when(), time=time, **more)
+        who, when = who_and_when()
+        return Change(len(changes) + 1, kind, who, when, time, given, cells, made, of, largest_id=max(used))
 
     def _largest(self, *, scan: bool) -> int:
         """The largest id that was ever used. All labels are read for it once."""
@@ -197,10 +195,6 @@ class Corrector:
                 f"ones go up to {first + count - 1}; convert the labels to a larger integer type"
             )
         return list(range(first, first + count))
-
-    def _done(self, change: Change) -> Change:
-        renew_small_table(self.labels, self._log)
-        return change
 
     def _take_back(self, change: Change, undo: Change) -> None:
         """Take a change back; a decision has no voxels."""

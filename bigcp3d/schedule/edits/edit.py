@@ -19,8 +19,10 @@ from bigcp3d.edge.labels.labels import read_label_box
 from bigcp3d.edge.stores.places import place
 from bigcp3d.errors import InputError
 from bigcp3d.pure.boxes import Box, Vec3, vec3
+from bigcp3d.pure.cells.cell_table import Columns
 from bigcp3d.pure.label.split_cell import split_along, split_at_seeds, split_into
 from bigcp3d.schedule.edits.correction import Corrector, Labels
+from bigcp3d.schedule.edits.edited_table import current_table, renew_table
 from bigcp3d.schedule.edits.found_again import find_parts, grow_seed
 from bigcp3d.work.change_labels import change_labels
 from bigcp3d.work.renumber import plan_new_ids, renumber_labels
@@ -253,7 +255,7 @@ class Edits(Corrector):
             whole = Box.of_shape(self.labels.levels[0].shape)
             write = partial(renumber_labels, self.target, plans)
             change_labels(self.target, self._log, change, whole, times, write)
-            return self._done(change)
+            return change
 
     def undo(self, steps: int = 1) -> list[Change]:
         """Take the last changes back, the last one first, at all levels.
@@ -288,8 +290,31 @@ class Edits(Corrector):
             for change in taken:
                 undo = self._next("undo", {}, [], change.time, of=change.number)
                 self._take_back(change, undo)
-            self._done(undo)
         return taken
+
+    def table(self, *, write: bool = False) -> Columns:
+        """The table of cells as it is now: that in the store, with the rows of the cells that were changed since.
+
+        Parameters
+        ----------
+        write : bool, default False
+            Write it into the store.
+
+        Returns
+        -------
+        columns : dict of ndarray, shape (n,)
+            As `bigcp3d.measure` has them, for the channels that the table in the store has.
+
+        Raises
+        ------
+        InputError
+            If there is no table, or all labels were changed since (by `renumber` or `update`); then measure again.
+        """
+        if not write:
+            self.settle()
+            return current_table(self.labels, self._log)
+        with self._held():
+            return renew_table(self.labels, self._log)
 
     def replay(self, log_file: str | Path) -> list[tuple[Change, Change | str]]:
         """Make the changes of another log again, on labels that were made anew.

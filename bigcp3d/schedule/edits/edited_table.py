@@ -1,14 +1,13 @@
 """Keeps the table of cells in the store in step with corrections of single cells.
 
-A correction notes the rows of its cells in its own file (`bigcp3d.work.analyse.edited_rows`). A small table is written
-again at once. A large one is not, since a million rows take seconds: `renew_table` does so when it is asked for, and
-reads no voxel of the labels.
+A correction notes the rows of its cells in its own file (`bigcp3d.work.analyse.edited_rows`). The table itself is not
+written again with each correction, since this takes a second for a few rows and many for a million. `current_table`
+joins both when it is read, and `renew_table` writes that; neither reads a voxel.
 """
 
 from __future__ import annotations
 
-import logging
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -18,22 +17,17 @@ from numpy.typing import NDArray
 from bigcp3d.edge.cell_tables.label_table import (
     boxes_in_table,
     read_label_table,
-    rows_of_table,
     said_of_table,
     table_path,
     write_label_table,
 )
 from bigcp3d.edge.image.image import ImageInfo
-from bigcp3d.edge.labels.edit_log import EditLog
+from bigcp3d.edge.labels.edit_log import Change, EditLog
 from bigcp3d.errors import InputError
 from bigcp3d.pure.boxes import Box, vec3
+from bigcp3d.pure.cells.cell_table import Columns
 from bigcp3d.work.analyse.edited_rows import RowStep, follow_changes, note_rows
 from bigcp3d.work.analyse.measure import plan_measurement
-
-log = logging.getLogger(__name__)
-
-SMALL = 20_000
-"""Rows up to which a table is written again after each correction: about 0.1 s."""
 
 
 def known_boxes(labels: ImageInfo, changes: EditLog, ids: Sequence[int], time: int) -> dict[int, Box]:
@@ -65,38 +59,44 @@ def notes_for_table(
     return note_rows(what, box, before, after, changed, time)
 
 
-def renew_small_table(labels: ImageInfo, changes: EditLog) -> None:
-    """Write a small table again; say so where a table stays behind."""
-    path = table_path(labels)
-    said = said_of_table(path)
-    if said is None or said.get("changes", 0) == len(changes.changes()):
-        return
-    if rows_of_table(path) <= SMALL and renew_table(labels, changes):
-        return
-    log.warning("%s is behind the labels; renew it: bigcp3d edit %s table", path, labels.path)
+def changes_behind(labels: ImageInfo, changes: EditLog) -> int:
+    """Lines of the log that the table in the store does not know yet; 0 without a table."""
+    said = said_of_table(table_path(labels))
+    return 0 if said is None else len(_later(said, changes.changes()))
 
 
-def renew_table(labels: ImageInfo, changes: EditLog) -> bool:
-    """Bring the table in the store up to the last change, from the rows that were noted.
+def current_table(labels: ImageInfo, changes: EditLog) -> Columns:
+    """The table in the store with the rows of all changes since; reads no voxel.
 
-    False where a change has noted none, so that the labels must be measured again. `InputError` without a table.
+    `InputError` without a table, or where a change noted no rows, so that the labels must be measured again.
     """
     path = table_path(labels)
     said = said_of_table(path)
     if said is None:
         raise InputError(f"{path}: there is no table; make one: bigcp3d measure {labels.path}")
-    lines = changes.changes()
-    later = [line for line in lines[int(said.get("changes", 0)) :] if line.kind not in ("decision", "ids")]
-    kinds = {line.number: line.kind for line in lines}
+    columns, _ = read_label_table(path)
+    kinds = {line.number: line.kind for line in changes.changes()}
     steps = [
         RowStep(changes.notes(line.of or line.number), backwards=line.of is not None)
-        for line in later
+        for line in _later(said, changes.changes())
         if line.of is None or kinds[line.of] != "decision"
     ]
-    if steps:
-        columns, _ = read_label_table(path)
-        followed = follow_changes(columns, steps)
-        if followed is None:
-            return False
-        write_label_table(labels, followed, {**said, "changes": len(lines)})
-    return True
+    followed = follow_changes(columns, steps)
+    if followed is None:
+        raise InputError(
+            f"{path}: all labels were changed since, or changed while there was no table; measure again: bigcp3d "
+            f"measure {labels.path} --overwrite"
+        )
+    return followed
+
+
+def renew_table(labels: ImageInfo, changes: EditLog) -> Columns:
+    """Write the table in the store as it is now (`current_table`)."""
+    columns, said = current_table(labels, changes), said_of_table(table_path(labels)) or {}
+    write_label_table(labels, columns, {**said, "changes": len(changes.changes())})
+    return columns
+
+
+def _later(said: Mapping[str, Any], lines: Sequence[Change]) -> list[Change]:
+    """The changes of cells that a table does not know."""
+    return [line for line in lines[int(said.get("changes") or 0) :] if line.kind not in ("decision", "ids")]
