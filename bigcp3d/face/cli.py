@@ -14,6 +14,7 @@ import typer
 from bigcp3d.errors import InputError
 from bigcp3d.face import options as o
 from bigcp3d.face.commands.convert import convert, describe_source
+from bigcp3d.face.commands.edit import edit
 from bigcp3d.face.commands.estimate_diameter import estimate_diameter
 from bigcp3d.face.commands.evaluate import evaluate, show
 from bigcp3d.face.commands.export import export
@@ -181,7 +182,7 @@ def models(
 
 
 for each in (
-    *(convert, segment, update, sweep, demo, simulate, train, evaluate, status, view, measure, estimate_diameter),
+    *(convert, segment, update, edit, sweep, demo, simulate, train, evaluate, status, view, measure, estimate_diameter),
     *(report, export, info, models, manual),
 ):
     app.command()(each)

@@ -61,12 +61,12 @@ def _flood(depth, parts):  # type: ignore[no-untyped-def]  # pragma: no cover
                     heapq.heappush(heap, (-depth[z, y, x], turn, np.int64(z), np.int64(y), np.int64(x)))
                     turn += 1
     while len(heap) > 0:
-        _, _, z, y, x = heapq.heappop(heap)
-        for i in range(z - 1, z + 2):
-            for j in range(y - 1, y + 2):
-                for k in range(x - 1, x + 2):
+        _, _, a, b, c = heapq.heappop(heap)
+        for i in range(a - 1, a + 2):
+            for j in range(b - 1, b + 2):
+                for k in range(c - 1, c + 2):
                     if depth[i, j, k] > 0 and parts[i, j, k] == 0:
-                        parts[i, j, k] = parts[z, y, x]
+                        parts[i, j, k] = parts[a, b, c]
                         heapq.heappush(heap, (-depth[i, j, k], turn, np.int64(i), np.int64(j), np.int64(k)))
                         turn += 1
 
