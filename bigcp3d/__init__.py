@@ -23,6 +23,7 @@ if TYPE_CHECKING:
     from bigcp3d.pure.in_memory import label_maps
     from bigcp3d.pure.tissue.tissue_settings import Tissue
     from bigcp3d.schedule.edits.edit import Edits, edit
+    from bigcp3d.schedule.edits.replay import replay_edits
     from bigcp3d.schedule.estimate import estimate_diameter
     from bigcp3d.schedule.export import export
     from bigcp3d.schedule.measure import MeasuredCells, measure
@@ -72,6 +73,7 @@ __all__ = [
     "measure",
     "plan_segmentation",
     "plan_sweep",
+    "replay_edits",
     "segment",
     "segment_array",
     "simulate",
@@ -111,6 +113,7 @@ _HOMES = {
     "Undone": "bigcp3d.schedule.undo",
     "edit": "bigcp3d.schedule.edits.edit",
     "Edits": "bigcp3d.schedule.edits.edit",
+    "replay_edits": "bigcp3d.schedule.edits.replay",
     "Change": "bigcp3d.edge.labels.edit_log",
     "train": "bigcp3d.work.train.train",
     "label_maps": "bigcp3d.pure.in_memory",

@@ -14,7 +14,9 @@ kept voxels again, which may be repeated. Whoever calls these functions holds th
 
 from __future__ import annotations
 
+import hashlib
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -22,6 +24,7 @@ import numpy as np
 from bigcp3d.edge.labels.edit_log import Change, EditLog, KeptBox
 from bigcp3d.edge.labels.label_plan import LabelTarget
 from bigcp3d.edge.labels.labels import read_label_box, write_label_part
+from bigcp3d.edge.labels.labels_to_update import note_update, updates_of
 from bigcp3d.pure.boxes import BlockGrid, Box
 from bigcp3d.pure.label.pooling import pool_labels
 from bigcp3d.pure.label.pooling_box import pool_read_box, pool_touched_box
@@ -44,16 +47,14 @@ def change_labels(
     write()
     for time in times:
         renew_pyramid(target, boxes, time=time)
-    log.commit(change)
+    log.commit(replace(change, after=hash_boxes(target, log.boxes(change.number))))
     log.end()
 
 
 def take_back(target: LabelTarget, log: EditLog, undo: Change) -> None:
     """Make an undo: the voxels before the change ``undo.of`` come back at all levels."""
-    assert undo.of is not None
     log.begin(undo)
-    _bring_back(target, log, undo.of)
-    log.commit(undo)
+    _finish_undo(target, log, undo)
     log.end()
 
 
@@ -64,8 +65,7 @@ def settle(target: LabelTarget, log: EditLog) -> Change | None:
         return None
     committed = any(change.number == stopped.number for change in log.changes())
     if not committed and stopped.of is not None:
-        _bring_back(target, log, stopped.of)
-        log.commit(stopped)
+        _finish_undo(target, log, stopped)
     elif not committed:
         _bring_back(target, log, stopped.number)
     log.end()
@@ -111,6 +111,29 @@ def _read(target: LabelTarget, boxes: Sequence[Box], times: Iterable[int]) -> It
     for time in times:
         for level, part in parts_of(target, boxes):
             yield time, level, part, read_label_box(target, level, part, time=time)
+
+
+def hash_boxes(target: LabelTarget, boxes: Iterable[tuple[int, int, Box]]) -> str:
+    """Sha256 of the ids in some boxes, given with their time points and levels."""
+    digest = hashlib.sha256()
+    for time, level, box in boxes:
+        digest.update(read_label_box(target, level, box, time=time).tobytes())
+    return digest.hexdigest()
+
+
+def is_as_after(target: LabelTarget, log: EditLog, change: Change) -> bool:
+    """Whether the voxels are still as a change left them."""
+    return not change.after or change.after == hash_boxes(target, log.boxes(change.number))
+
+
+def _finish_undo(target: LabelTarget, log: EditLog, undo: Change) -> None:
+    """Write the voxels back, mark an update as undone, and count the undo; may be repeated."""
+    assert undo.of is not None
+    _bring_back(target, log, undo.of)
+    for entry in updates_of(target):
+        if entry.get("id") == undo.of:
+            note_update(target, {**entry, "undone": True})
+    log.commit(undo)
 
 
 def _bring_back(target: LabelTarget, log: EditLog, number: int) -> None:

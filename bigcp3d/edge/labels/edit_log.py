@@ -69,6 +69,8 @@ class Change:
         The change that an undo takes back.
     largest_id : int
         The largest id that any cell had up to now. Ids up to it are not given again.
+    after : str
+        Sha256 of the changed boxes after the change: it shows whether somebody else has changed them since.
     """
 
     number: int
@@ -81,6 +83,7 @@ class Change:
     made: list[dict[str, Any]] = field(default_factory=list)
     of: int | None = None
     largest_id: int = 0
+    after: str = ""
 
     def as_line(self) -> dict[str, Any]:
         """The change as JSON, without what is empty."""
@@ -197,6 +200,10 @@ class EditLog:
                 f"{self._zip(number)}: the voxels before change {number} cannot be read ({error}), so it cannot be "
                 "taken back; if you have a copy of this file, put it back"
             ) from error
+
+    def boxes(self, number: int) -> list[tuple[int, int, Box]]:
+        """Time points, levels and boxes of which the voxels before a change are kept."""
+        return [(time, level, box) for time, level, box, _ in self.kept(number)]
 
     def notes(self, number: int) -> dict[str, Any]:
         """What was noted when a change was made; empty where nothing was kept."""

@@ -57,6 +57,9 @@ def edit(
     time: Time = 0,
     name: Name = "cells",
     image: o.ImageOfLabels = None,
+    yes: Annotated[
+        bool, o.option("--yes", text="undo: go on even if another program has changed the voxels since.")
+    ] = False,
     as_json: Annotated[bool, o.option("--json", text="Print each change as a line of JSON.")] = False,
     verbose: o.Verbose = False,
     quiet: o.Quiet = False,
@@ -69,6 +72,7 @@ def edit(
     """
     set_up_logging(verbose, quiet)
     from bigcp3d.schedule.edits.edit import Edits
+    from bigcp3d.schedule.edits.replay import replay_edits
 
     if action not in ACTIONS:
         raise InputError(f"{action!r} was given; use one of {', '.join(ACTIONS)}")
@@ -81,11 +85,11 @@ def edit(
     if action == "log":
         changes, wrong = edits.log(), []
     elif action == "replay":
-        done = edits.replay(_only_one(words, "replay", "the log.jsonl of other labels"))
+        done = replay_edits(edits, _only_one(words, "replay", "the log.jsonl of other labels"))
         changes = [new for _, new in done if not isinstance(new, str)]
         wrong = [f"change {old.number}, {describe_change(old)}: {new}" for old, new in done if isinstance(new, str)]
     elif action == "undo":
-        changes, wrong = edits.undo(_numbers(words)[0] if words else 1), []
+        changes, wrong = edits.undo(_numbers(words)[0] if words else 1, yes=yes), []
     else:
         changes, wrong = [_correct(edits, action, words, seed or [], parts, at, time)], []
     for change in changes:

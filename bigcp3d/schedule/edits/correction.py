@@ -22,13 +22,13 @@ from bigcp3d.edge.labels.edit_log import Change, EditLog, who_and_when
 from bigcp3d.edge.labels.label_plan import LabelTarget
 from bigcp3d.edge.labels.labels import read_label_box
 from bigcp3d.edge.labels.labels_to_update import largest_noted, largest_possible, target_of
-from bigcp3d.errors import InputError, TargetError
+from bigcp3d.errors import InputError, LossError, TargetError
 from bigcp3d.pure.boxes import Box, vec3
 from bigcp3d.pure.label.split_cell import deepest_voxel
 from bigcp3d.schedule.edits.edited_table import known_boxes, notes_for_table
 from bigcp3d.schedule.planning.find_kept_maps import default_work_dir
 from bigcp3d.schedule.running.lock import find_locks, hold_locks
-from bigcp3d.work.change_labels import change_labels, parts_of, settle, take_back, write_changed
+from bigcp3d.work.change_labels import change_labels, is_as_after, parts_of, settle, take_back, write_changed
 from bigcp3d.work.find_cells import box_of, find_boxes, union
 from bigcp3d.work.update_labels import find_largest_id
 
@@ -196,12 +196,18 @@ class Corrector:
             )
         return list(range(first, first + count))
 
-    def _take_back(self, change: Change, undo: Change) -> None:
+    def _take_back(self, change: Change, *, yes: bool) -> None:
         """Take a change back; a decision has no voxels."""
-        if change.has_voxels:
-            take_back(self.target, self._log, undo)
-        else:
+        undo = self._next("undo", {}, [], change.time, of=change.number)
+        if not change.has_voxels:
             self._log.commit(undo)
+            return
+        if not yes and not is_as_after(self.target, self._log, change):
+            raise LossError(
+                f"{self.target.path}: the voxels of change {change.number} ({change.kind}) were changed since by another "
+                "program; nothing was brought back. --yes brings them back all the same, and those changes are lost"
+            )
+        take_back(self.target, self._log, undo)
 
 
 def _ends(box: Box | None) -> list[list[int]]:

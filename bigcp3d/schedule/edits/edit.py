@@ -16,7 +16,6 @@ from numpy.typing import NDArray
 
 from bigcp3d.edge.labels.edit_log import Change
 from bigcp3d.edge.labels.labels import read_label_box
-from bigcp3d.edge.stores.places import place
 from bigcp3d.errors import InputError
 from bigcp3d.pure.boxes import Box, Vec3, vec3
 from bigcp3d.pure.cells.cell_table import Columns
@@ -257,13 +256,15 @@ class Edits(Corrector):
             change_labels(self.target, self._log, change, whole, times, write)
             return change
 
-    def undo(self, steps: int = 1) -> list[Change]:
+    def undo(self, steps: int = 1, *, yes: bool = False) -> list[Change]:
         """Take the last changes back, the last one first, at all levels.
 
         Parameters
         ----------
         steps : int, default 1
             How many; those that were taken back already do not count.
+        yes : bool, default False
+            Go on even if another program has changed the voxels of a change since.
 
         Returns
         -------
@@ -274,6 +275,8 @@ class Edits(Corrector):
         ------
         InputError
             If there are fewer.
+        LossError
+            If another program has changed the voxels since, and ``yes`` is False. Later changes were taken back.
 
         Examples
         --------
@@ -288,8 +291,7 @@ class Edits(Corrector):
                 raise InputError(f"{steps} steps back were asked for, and there are {len(there)} changes to take back")
             taken = there[::-1][:steps]
             for change in taken:
-                undo = self._next("undo", {}, [], change.time, of=change.number)
-                self._take_back(change, undo)
+                self._take_back(change, yes=yes)
         return taken
 
     def table(self, *, write: bool = False) -> Columns:
@@ -316,30 +318,6 @@ class Edits(Corrector):
         with self._held():
             return renew_table(self.labels, self._log)
 
-    def replay(self, log_file: str | Path) -> list[tuple[Change, Change | str]]:
-        """Make the changes of another log again, on labels that were made anew.
-
-        A cell is found by the voxel deep inside that the log notes; it must have between half and twice its volume.
-
-        Parameters
-        ----------
-        log_file : str or Path
-            The file ``edits/log.jsonl`` of other labels, with the files beside it.
-
-        Returns
-        -------
-        list of (Change, Change or str)
-            Each change of the other log that was not taken back, with the new one, or why there is none.
-
-        Examples
-        --------
-        >>> bigcp3d.edit("tissue.zarr").replay("nothing.jsonl")
-        []
-        """
-        from bigcp3d.schedule.edits.replay import replay
-
-        return replay(self, place(log_file))
-
     def decide(self, cell: int, decision: str, *, time: int = 0, **given: Any) -> Change:
         """Write a decision about a cell into the log; no voxel changes. `bigcp3d.schedule.review` has the words."""
         with self._held():
@@ -362,7 +340,7 @@ class Edits(Corrector):
 
 
 def edit(store: str | Path, name: str = "cells", *, image: str | Path | None = None) -> Edits:
-    """Open labels to correct single cells: merge, split, delete, add, renumber, undo, replay.
+    """Open labels to correct single cells: merge, split, delete, add, renumber, undo.
 
     Parameters
     ----------

@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import Any
 
 from bigcp3d.edge.labels.edit_log import Change, EditLog, read_log
 from bigcp3d.edge.labels.labels import read_label_box
-from bigcp3d.edge.stores.places import Place, same_place
+from bigcp3d.edge.stores.places import place, same_place
 from bigcp3d.errors import InputError
 from bigcp3d.pure.boxes import Box, vec3
 from bigcp3d.schedule.edits.edit import Edits
@@ -15,8 +16,39 @@ VOLUMES = (0.5, 2.0)
 """Volume of a cell that is found again, over that of the cell in the log."""
 
 
-def replay(edits: Edits, path: Place) -> list[tuple[Change, Change | str]]:
-    """Each change that counts, oldest first, with the new one, or why there is none (`Edits.replay`)."""
+def replay_edits(edits: Edits, log_file: str | Path) -> list[tuple[Change, Change | str]]:
+    """Make the changes of another log again, on labels that were made anew.
+
+    A cell is found by the voxel deep inside that the log notes; it must have between half and twice its volume.
+
+    Parameters
+    ----------
+    edits : Edits
+        The labels to change (`bigcp3d.edit`).
+    log_file : str or Path
+        The file ``edits/log.jsonl`` of other labels, with the files beside it.
+
+    Returns
+    -------
+    list of (Change, Change or str)
+        Each change of the other log that was not taken back, with the new one, or why there is none.
+
+    Raises
+    ------
+    InputError
+        If there is no such log, or it is that of the same labels.
+
+    Examples
+    --------
+    >>> copy = shutil.copytree("tissue.zarr", "again.zarr")
+    >>> edits = bigcp3d.edit("tissue.zarr")
+    >>> edits.delete(4).kind
+    'delete'
+    >>> done = bigcp3d.replay_edits(bigcp3d.edit("again.zarr"), "tissue.zarr/labels/cells/edits/log.jsonl")
+    >>> done[-1][1].kind
+    'delete'
+    """
+    path = place(log_file)
     if not path.is_file():
         raise InputError(f"{path}: there is no log; give the file edits/log.jsonl in a folder of labels")
     other = EditLog(path.parent.parent)

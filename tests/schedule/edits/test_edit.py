@@ -168,7 +168,7 @@ def test_replayed_changes_make_the_same_labels(store, ball_store, tmp_path):
     edits.add(np.ones((4, 4, 4), bool), at=(0, 40, 0))
     edits.delete(5)
     bigcp3d.edit(other.path).delete(5)
-    done = bigcp3d.edit(other.path).replay(store.path / "labels/cells/edits/log.jsonl")
+    done = bigcp3d.replay_edits(bigcp3d.edit(other.path), store.path / "labels/cells/edits/log.jsonl")
     assert [(change.kind, isinstance(new, str)) for change, new in done] == [
         ("merge", False),
         ("split", False),
