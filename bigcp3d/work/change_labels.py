@@ -127,16 +127,16 @@ def is_as_after(target: LabelTarget, log: EditLog, change: Change) -> bool:
 
 
 def _finish_undo(target: LabelTarget, log: EditLog, undo: Change) -> None:
-    """Write the voxels back, mark an update as undone, and count the undo; may be repeated."""
+    """Write the voxels back and count the undo; may be repeated."""
     assert undo.of is not None
     _bring_back(target, log, undo.of)
-    for entry in updates_of(target):
-        if entry.get("id") == undo.of:
-            note_update(target, {**entry, "undone": True})
     log.commit(undo)
 
 
 def _bring_back(target: LabelTarget, log: EditLog, number: int) -> None:
-    """Write the voxels before a change; may be repeated."""
+    """Write the voxels before a change, and mark an update as undone; may be repeated."""
     for time, level, box, labels in log.kept(number):
         write_changed(target, level, box, labels, time=time)
+    for entry in updates_of(target):
+        if entry.get("id") == number:
+            note_update(target, {**entry, "undone": True})

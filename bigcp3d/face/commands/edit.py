@@ -17,7 +17,7 @@ if TYPE_CHECKING:
     from bigcp3d.edge.labels.edit_log import Change
     from bigcp3d.schedule.edits.edit import Edits
 
-ACTIONS = ("merge", "split", "delete", "add", "renumber", "undo", "replay", "log", "table")
+ACTIONS = ("merge", "split", "delete", "add", "renumber", "undo", "replay", "log", "table", "settle")
 WHAT = "What is changed"
 Seeds = Annotated[
     list[str] | None,
@@ -81,6 +81,11 @@ def edit(
         if words:
             raise InputError("table takes no further words")
         typer.echo(f"{edits.target.path}: {count(len(edits.table(write=True)['label']), 'row')} in its table")
+        return
+    if action == "settle":
+        stopped = edits.settle()
+        done_words = "nothing was stopped" if stopped is None else f"put right: {describe_change(stopped)}"
+        typer.echo(f"{edits.target.path}: {done_words}")
         return
     if action == "log":
         changes, wrong = edits.log(), []

@@ -66,11 +66,11 @@ class Corrector:
         self.labels: ImageInfo = with_told_scale(open_labels(store, name))
         self.target: LabelTarget = target_of(self.labels)
         self.image = image
-        self._log = EditLog(self.target.path)
+        self.changes = EditLog(self.target.path)
 
     def log(self) -> list[Change]:
         """All changes, oldest first; undone ones too."""
-        return self._log.changes()
+        return self.changes.changes()
 
     def volume(self, cell: int, *, time: int = 0, near: Box | None = None) -> int:
         """Voxels of a cell; ``near`` is a box that holds some of them, where it is known."""
@@ -80,7 +80,7 @@ class Corrector:
 
     def settle(self) -> Change | None:
         """Put right a change that was stopped; None where there is none."""
-        if self._log.pending() is None:
+        if self.changes.pending() is None:
             return None
         with self._held(quiet=True) as stopped:
             return stopped
@@ -90,7 +90,7 @@ class Corrector:
         """Hold the lock of the labels, and first put right what was stopped."""
         work = default_work_dir(self.target.group, self.target.name)
         with hold_locks(find_locks(work, self.target)):
-            stopped = settle(self.target, self._log)
+            stopped = settle(self.target, self.changes)
             if stopped is not None:
                 what = "finished" if stopped.of is not None else "taken back"
                 log.warning("%s: the %s that was stopped is %s", self.target.path, stopped.kind, what)
@@ -101,7 +101,7 @@ class Corrector:
             raise InputError(f"cell {bad[0]} was given; ids are 1 and more")
         if not 0 <= time < self.labels.times:
             raise InputError(f"time point {time} was given; use one of 0 to {self.labels.times - 1}")
-        return find_boxes(self.target, ids, known_boxes(self.labels, self._log, ids, time), time=time)
+        return find_boxes(self.target, ids, known_boxes(self.labels, self.changes, ids, time), time=time)
 
     def _correct(
         self,
@@ -138,7 +138,7 @@ class Corrector:
             for _, part in parts_of(self.target, [wanted]):
                 write_changed(self.target, 0, part, after[part.slices(around.box.start)], time=time)
 
-        change_labels(self.target, self._log, change, wanted, [time], write, notes, added)
+        change_labels(self.target, self.changes, change, wanted, [time], write, notes, added)
         return change
 
     def _read_around(self, box: Box, time: int) -> _Around:
@@ -171,20 +171,20 @@ class Corrector:
         made: list[dict[str, Any]] | None = None,
         of: int | None = None,
     ) -> Change:
-        made, changes = made or [], self._log.changes()
+        made, changes = made or [], self.changes.changes()
         used = [0, *(int(cell["id"]) for cell in (*cells, *made)), *(change.largest_id for change in changes[-1:])]
         who, when = who_and_when()
         return Change(len(changes) + 1, kind, who, when, time, given, cells, made, of, largest_id=max(used))
 
     def _largest(self, *, scan: bool) -> int:
         """The largest id that was ever used. All labels are read for it once."""
-        changes = self._log.changes()
+        changes = self.changes.changes()
         if scan and not any(change.kind == "ids" for change in changes):
             log.info("%s: reading all ids once, so that none is given twice", self.target.path)
             largest = max(find_largest_id(self.target), largest_noted(self.target))
             change = self._next("ids", {}, [], 0)
-            self._log.commit(replace(change, largest_id=max(largest, change.largest_id)))
-            changes = self._log.changes()
+            self.changes.commit(replace(change, largest_id=max(largest, change.largest_id)))
+            changes = self.changes.changes()
         return max([0, *(change.largest_id for change in changes)])
 
     def _new_ids(self, count: int) -> list[int]:
@@ -196,18 +196,18 @@ class Corrector:
             )
         return list(range(first, first + count))
 
-    def _take_back(self, change: Change, *, yes: bool) -> None:
-        """Take a change back; a decision has no voxels."""
+    def take_back(self, change: Change, *, yes: bool) -> None:
+        """Take a change back, while the lock is held; a decision has no voxels."""
         undo = self._next("undo", {}, [], change.time, of=change.number)
         if not change.has_voxels:
-            self._log.commit(undo)
+            self.changes.commit(undo)
             return
-        if not yes and not is_as_after(self.target, self._log, change):
+        if not yes and not is_as_after(self.target, self.changes, change):
             raise LossError(
-                f"{self.target.path}: the voxels of change {change.number} ({change.kind}) were changed since by another "
-                "program; nothing was brought back. --yes brings them back all the same, and those changes are lost"
+                f"{self.target.path}: another program has changed the voxels of change {change.number} ({change.kind}) "
+                "since; nothing was brought back. --yes brings them back all the same, and those changes are lost"
             )
-        take_back(self.target, self._log, undo)
+        take_back(self.target, self.changes, undo)
 
 
 def _ends(box: Box | None) -> list[list[int]]:

@@ -253,7 +253,7 @@ class Edits(Corrector):
             change = self._next("renumber", {}, [], 0)
             whole = Box.of_shape(self.labels.levels[0].shape)
             write = partial(renumber_labels, self.target, plans)
-            change_labels(self.target, self._log, change, whole, times, write)
+            change_labels(self.target, self.changes, change, whole, times, write)
             return change
 
     def undo(self, steps: int = 1, *, yes: bool = False) -> list[Change]:
@@ -286,12 +286,12 @@ class Edits(Corrector):
         ['renumber']
         """
         with self._held():
-            there = [change for change in self._log.active() if change.kind != "ids"]
+            there = [change for change in self.changes.active() if change.kind != "ids"]
             if not 1 <= steps <= len(there):
                 raise InputError(f"{steps} steps back were asked for, and there are {len(there)} changes to take back")
             taken = there[::-1][:steps]
             for change in taken:
-                self._take_back(change, yes=yes)
+                self.take_back(change, yes=yes)
         return taken
 
     def table(self, *, write: bool = False) -> Columns:
@@ -314,16 +314,16 @@ class Edits(Corrector):
         """
         if not write:
             self.settle()
-            return current_table(self.labels, self._log)
+            return current_table(self.labels, self.changes)
         with self._held():
-            return renew_table(self.labels, self._log)
+            return renew_table(self.labels, self.changes)
 
     def decide(self, cell: int, decision: str, *, time: int = 0, **given: Any) -> Change:
         """Write a decision about a cell into the log; no voxel changes. `bigcp3d.schedule.review` has the words."""
         with self._held():
             cells = self._describe([cell], self._boxes([cell], time), time) if cell else []
             change = self._next("decision", {"id": cell, "decision": decision, **given}, cells, time)
-            self._log.commit(change)
+            self.changes.commit(change)
             return change
 
     def _find_parts(
