@@ -28,6 +28,7 @@ from bigcp3d.pure.cells.cell_sums import CellSums
 from bigcp3d.pure.cells.cell_table import Columns
 from bigcp3d.schedule.check_table import IN_STORE, TABLE, check_output, table_of
 from bigcp3d.schedule.clusters.requested_machines import Machines
+from bigcp3d.schedule.edits.correction import settle_labels
 from bigcp3d.schedule.planning.measure_request import MeasureRequest
 from bigcp3d.schedule.planning.request import Request
 from bigcp3d.schedule.running.events import Observer, Warned
@@ -116,6 +117,7 @@ def measure_on(
     what = plan_measurement(
         request.store, request.name, image=request.image, channel=request.channel, block=request.block
     )
+    settle_labels(what.labels.path, "")
     if request.work_dir is not None and not any(Path(request.work_dir).glob("t*/objects.npz")):
         raise InputError(
             f"{request.work_dir}: found no cells of a run; give the work directory of a 'bigcp3d segment --keep-maps', "

@@ -75,8 +75,11 @@ def evaluate(
     from bigcp3d.edge.stores.atomic_files import write_atomically
     from bigcp3d.edge.stores.zarr_write import writing
     from bigcp3d.face.progress.block_bar import block_bar
+    from bigcp3d.schedule.edits.correction import settle_labels
     from bigcp3d.work.analyse.evaluate import evaluate as run
 
+    for side in ("pred", "truth"):
+        settle_labels(arguments[side], arguments[f"{side}_name"])
     with block_bar("comparing", quiet) as move_bar:
         done = run(**arguments, on_event=move_bar)
     show(done)

@@ -22,6 +22,7 @@ from bigcp3d.edge.labels.edit_log import Change, EditLog, who_and_when
 from bigcp3d.edge.labels.label_plan import LabelTarget
 from bigcp3d.edge.labels.labels import read_label_box
 from bigcp3d.edge.labels.labels_to_update import largest_noted, largest_possible, target_of
+from bigcp3d.edge.stores.places import place
 from bigcp3d.errors import InputError, LossError, TargetError
 from bigcp3d.pure.boxes import Box, vec3
 from bigcp3d.pure.label.split_cell import deepest_voxel
@@ -212,3 +213,19 @@ class Corrector:
 
 def _ends(box: Box | None) -> list[list[int]]:
     return [] if box is None else [list(box.start), list(box.stop)]
+
+
+def settle_labels(store: str | Path, name: str) -> None:
+    """Before labels are read: put right a change that was stopped. Says so where somebody is changing them just now.
+
+    Labels that are not there, or lie on a web server, are left to whoever reads them.
+    """
+    try:
+        labels = open_labels(store, name)
+        if labels.path.startswith("http") or EditLog(place(labels.path)).pending() is None:
+            return
+        Corrector(labels.path, "").settle()
+    except InputError as error:
+        log.debug("not settled: %s", error)
+    except TargetError as error:
+        log.warning("%s: a change of these labels is not complete, so it may be seen in part: %s", store, error)

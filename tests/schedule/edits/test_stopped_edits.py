@@ -106,6 +106,19 @@ def test_a_change_counts_as_a_whole_or_not_at_all_wherever_it_is_stopped(begun, 
     assert ends == {True, False}
 
 
+def test_whoever_reads_labels_first_puts_right_what_was_stopped(store, monkeypatch, tmp_path):
+    first = store.levels()
+    with stopped_at(monkeypatch, 7):
+        bigcp3d.edit(store.path).delete(4)
+    assert not same(store.levels(), first), "the control"
+    lock = LockFile(default_work_dir(str(store.path), "cells"))
+    with hold_locks([lock]):
+        bigcp3d.export(store.path, tmp_path / "cells.tif", what="labels")
+    assert not same(store.levels(), first), "somebody else is at work"
+    bigcp3d.measure(store.path)
+    assert same(store.levels(), first)
+
+
 def test_a_line_that_was_cut_short_does_not_count(store):
     edits, first = bigcp3d.edit(store.path), store.levels()
     edits.delete(7)
