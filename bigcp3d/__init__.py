@@ -24,6 +24,7 @@ if TYPE_CHECKING:
     from bigcp3d.pure.tissue.tissue_settings import Tissue
     from bigcp3d.schedule.edits.edit import Edits, edit
     from bigcp3d.schedule.edits.replay import replay_edits
+    from bigcp3d.schedule.edits.review import Doubt, review
     from bigcp3d.schedule.estimate import estimate_diameter
     from bigcp3d.schedule.export import export
     from bigcp3d.schedule.measure import MeasuredCells, measure
@@ -46,6 +47,7 @@ __all__ = [
     "BigCP3DError",
     "BlockError",
     "Change",
+    "Doubt",
     "Edits",
     "Estimate",
     "Evaluation",
@@ -74,6 +76,7 @@ __all__ = [
     "plan_segmentation",
     "plan_sweep",
     "replay_edits",
+    "review",
     "segment",
     "segment_array",
     "simulate",
@@ -113,6 +116,8 @@ _HOMES = {
     "Undone": "bigcp3d.schedule.undo",
     "edit": "bigcp3d.schedule.edits.edit",
     "Edits": "bigcp3d.schedule.edits.edit",
+    "review": "bigcp3d.schedule.edits.review",
+    "Doubt": "bigcp3d.schedule.edits.review",
     "replay_edits": "bigcp3d.schedule.edits.replay",
     "Change": "bigcp3d.edge.labels.edit_log",
     "train": "bigcp3d.work.train.train",

@@ -21,6 +21,7 @@ from bigcp3d.face.commands.export import export
 from bigcp3d.face.commands.manual import manual
 from bigcp3d.face.commands.measure import measure
 from bigcp3d.face.commands.report import report
+from bigcp3d.face.commands.review import review
 from bigcp3d.face.commands.segment import segment
 from bigcp3d.face.commands.status import status
 from bigcp3d.face.commands.sweep import sweep
@@ -182,7 +183,22 @@ def models(
 
 
 for each in (
-    *(convert, segment, update, edit, sweep, demo, simulate, train, evaluate, status, view, measure, estimate_diameter),
+    *(
+        convert,
+        segment,
+        update,
+        edit,
+        review,
+        sweep,
+        demo,
+        simulate,
+        train,
+        evaluate,
+        status,
+        view,
+        measure,
+        estimate_diameter,
+    ),
     *(report, export, info, models, manual),
 ):
     app.command()(each)
