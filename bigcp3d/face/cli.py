@@ -183,23 +183,8 @@ def models(
 
 
 for each in (
-    *(
-        convert,
-        segment,
-        update,
-        edit,
-        review,
-        sweep,
-        demo,
-        simulate,
-        train,
-        evaluate,
-        status,
-        view,
-        measure,
-        estimate_diameter,
-    ),
-    *(report, export, info, models, manual),
+    *(convert, segment, update, edit, review, sweep, demo, simulate, train, evaluate, status, view, measure),
+    *(estimate_diameter, report, export, info, models, manual),
 ):
     app.command()(each)
 

@@ -24,7 +24,7 @@ import numpy as np
 from bigcp3d.edge.labels.edit_log import Change, EditLog, KeptBox
 from bigcp3d.edge.labels.label_plan import LabelTarget
 from bigcp3d.edge.labels.labels import read_label_box, write_label_part
-from bigcp3d.edge.labels.labels_to_update import note_update, updates_of
+from bigcp3d.edge.labels.labels_to_update import forget_update, note_update, updates_of
 from bigcp3d.pure.boxes import BlockGrid, Box
 from bigcp3d.pure.label.pooling import pool_labels
 from bigcp3d.pure.label.pooling_box import pool_read_box, pool_touched_box
@@ -68,6 +68,7 @@ def settle(target: LabelTarget, log: EditLog) -> Change | None:
         _finish_undo(target, log, stopped)
     elif not committed:
         _bring_back(target, log, stopped.number)
+        forget_update(target, stopped.number)  # so that the same command gives the same ids again
     log.end()
     if not committed and stopped.of is None:
         log.drop(stopped.number)
@@ -130,13 +131,13 @@ def _finish_undo(target: LabelTarget, log: EditLog, undo: Change) -> None:
     """Write the voxels back and count the undo; may be repeated."""
     assert undo.of is not None
     _bring_back(target, log, undo.of)
+    for entry in updates_of(target):
+        if entry.get("id") == undo.of:
+            note_update(target, {**entry, "undone": True})
     log.commit(undo)
 
 
 def _bring_back(target: LabelTarget, log: EditLog, number: int) -> None:
-    """Write the voxels before a change, and mark an update as undone; may be repeated."""
+    """Write the voxels before a change; may be repeated."""
     for time, level, box, labels in log.kept(number):
         write_changed(target, level, box, labels, time=time)
-    for entry in updates_of(target):
-        if entry.get("id") == number:
-            note_update(target, {**entry, "undone": True})

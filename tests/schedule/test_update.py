@@ -131,7 +131,7 @@ def test_what_was_not_annotated_is_segmented_inside_and_stays_outside(store, ran
     for level in "012":
         old = group[level]
         values, stored = np.asarray(old[...]).astype("int32"), {"chunks": old.chunks, "shards": old.shards}
-        values[:, : 26 >> int(level)] = -1
+        values[:, : 24 >> int(level)] = -1
         group.create_array(level, data=values, overwrite=True, dimension_names=("z", "y", "x"), **stored)
     before = levels_of(store)[0]
     bigcp3d.update(store, roi=ROI, model=random_model, yes=True, **SETTINGS)

@@ -92,6 +92,14 @@ def note_update(target: LabelTarget, entry: Mapping[str, Any]) -> None:
     edit_group(target.path, target.zarr_format, {"bigcp3d": {**said, "updates": updates}})
 
 
+def forget_update(target: LabelTarget, number: int) -> None:
+    """Remove an update that did not take place from the list in the labels' attributes."""
+    before, said = updates_of(target), own_part(read_attributes(target.path))
+    if any(one.get("id") == number for one in before):
+        updates = [one for one in before if one.get("id") != number]
+        edit_group(target.path, target.zarr_format, {"bigcp3d": {**said, "updates": updates}})
+
+
 def largest_possible(target: LabelTarget) -> int:
     """The largest id that the labels' dtype holds."""
     return int(np.iinfo(target.dtype).max)

@@ -1,9 +1,10 @@
 """The order in which cells should be looked at: the most doubtful first; and an error rate from a random sample.
 
 A cell is doubtful if it lies far out among all cells, in robust standard deviations, as in the report
-(`bigcp3d.pure.cells.cell_summary`): it is long, fills its ellipsoid badly or has a weak foreground. Its volume counts in
-both directions, since two cells in one are large and parts of one are small. With maps, so do the share of its voxels
-that a higher threshold would lose, and the flow error where it is known. All follows from sums over whole cells.
+(`bigcp3d.pure.cells.cell_summary`): it is long, fills its ellipsoid badly or has a weak foreground. Its volume counts
+in both directions, since two cells in one are large and parts of one are small. Parts of one also share much of their
+surface. With maps, the share of the voxels that a higher threshold would lose counts too, and the flow error where it
+is known. All follows from sums over whole cells.
 """
 
 from __future__ import annotations
@@ -16,6 +17,8 @@ from numpy.typing import NDArray
 from scipy import stats
 
 from bigcp3d.pure.cells.cell_summary import ROBUST
+from bigcp3d.pure.cells.cell_sums import CellSums
+from bigcp3d.pure.group.stitch import HALF_NEIGHBOURS
 
 SIGNS: dict[str, tuple[int, ...]] = {
     "volume": (1, -1),
@@ -23,11 +26,20 @@ SIGNS: dict[str, tuple[int, ...]] = {
     "fill": (-1,),
     "foreground": (-1,),
     "lost": (1,),
+    "shared surface": (1,),
     "flow_error": (1,),
 }
 """Columns, and in which directions a value is doubtful."""
 
-LEAST_SPREAD = {"volume": 0.05, "elongation": 0.02, "fill": 0.01, "foreground": 0.01, "lost": 0.02, "flow_error": 0.01}
+LEAST_SPREAD = {
+    "volume": 0.05,
+    "elongation": 0.02,
+    "fill": 0.01,
+    "foreground": 0.01,
+    "lost": 0.02,
+    "shared surface": 0.02,
+    "flow_error": 0.01,
+}
 
 
 def doubts(columns: Mapping[str, NDArray[np.float64]], cut: NDArray[np.bool_]) -> tuple[NDArray[np.float64], list[str]]:
@@ -53,6 +65,16 @@ def doubts(columns: Mapping[str, NDArray[np.float64]], cut: NDArray[np.bool_]) -
         return np.zeros(len(cut)), [""] * len(cut)
     table = np.stack(scores)
     return table.max(axis=0), [names[k] for k in table.argmax(axis=0)]
+
+
+def largest_contacts(cells: CellSums) -> NDArray[np.float64]:
+    """Share of the voxel faces of each cell that its closest neighbour has too, shape (n,); high for parts of a cell."""
+    face = [k for k, step in enumerate(HALF_NEIGHBOURS) if np.abs(step).sum() == 1]
+    faces, most = 2 * cells.exits[:, face].sum(axis=1), np.zeros(len(cells.ids), np.int64)
+    for side in (cells.contacts.pred, cells.contacts.truth):
+        np.maximum.at(most, np.searchsorted(cells.ids, side), cells.contacts.count)
+    shares: NDArray[np.float64] = most / np.maximum(faces, 1)
+    return shares
 
 
 def random_order(ids: NDArray[np.integer]) -> NDArray[np.int64]:

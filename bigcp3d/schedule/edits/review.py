@@ -111,7 +111,9 @@ def review(
     found = read_cells(edits.labels, maps or _kept_maps(edits, said), said, time)
     rows = found.rows
     columns = {"volume": rows.volume.astype(float), "elongation": rows.elongation, "fill": rows.fill}
-    columns |= {"foreground": found.foreground, "lost": found.lost} | _flow_errors(edits, rows.ids)
+    columns |= {"foreground": found.foreground, "lost": found.lost, "shared surface": found.shared} | _flow_errors(
+        edits, rows.ids
+    )
     score, why = doubts(columns, rows.border)
     middle = (rows.low + rows.high) // 2
     decided = {str(change.given.get("id") or change.given.get("voxel")) for change in decisions(edits.changes, time)}

@@ -17,10 +17,11 @@ from bigcp3d.edge.image.image import ImageInfo
 from bigcp3d.edge.image.voxels import read_box
 from bigcp3d.pure.boxes import BlockGrid, Box, Vec3, vec3
 from bigcp3d.pure.cells.cell_summary import CellRows
+from bigcp3d.pure.cells.doubt import largest_contacts
 from bigcp3d.pure.grid import nearest_working
 from bigcp3d.pure.track.units import UNIT
 from bigcp3d.work.analyse.measure import plan_measurement
-from bigcp3d.work.analyse.report_cells import cells_of_labels
+from bigcp3d.work.analyse.report_cells import measured_cells
 
 HIGHER = 0.2
 """The second threshold lies this much above the first."""
@@ -31,6 +32,8 @@ class Doubtful:
     """The cells of a time point, with what maps say of them (NaN without maps), and foreground without a label."""
 
     rows: CellRows
+    shared: NDArray[np.float64]
+    """Share of the voxel faces that a cell has in common with the neighbour that it touches most."""
     foreground: NDArray[np.float64]
     """Mean predicted foreground."""
     lost: NDArray[np.float64]
@@ -44,10 +47,11 @@ def read_cells(labels: ImageInfo, maps: str | Path | None, said: Mapping[str, An
 
     A piece of foreground that a block's border cuts counts as two.
     """
-    cells = list(cells_of_labels(labels))[time]
+    cells, sums = measured_cells(labels, time)
+    shared = largest_contacts(sums)
     none = np.full(len(cells), np.nan)
     if maps is None:
-        return Doubtful(cells, none, none, [])
+        return Doubtful(cells, shared, none, none, [])
     shape = vec3(said.get("shape") or labels.levels[0].shape)
     array = open_maps(maps, shape, labels.times, time)
     threshold = round(float(said.get("foreground") or 0.5) * (1 if (said.get("foreground") or 0.5) > 1 else UNIT))
@@ -63,7 +67,7 @@ def read_cells(labels: ImageInfo, maps: str | Path | None, said: Mapping[str, An
         total += np.bincount(row, bright[at], len(cells)).astype(np.int64)
         below += np.bincount(row, bright[at] < threshold + HIGHER * UNIT, len(cells)).astype(np.int64)
         missing += _missing(~at & (bright >= threshold), core, least)
-    return Doubtful(cells, total / cells.volume / UNIT, below / cells.volume, missing)
+    return Doubtful(cells, shared, total / cells.volume / UNIT, below / cells.volume, missing)
 
 
 def _foreground(array: Any, box: Box, whole: Vec3, shape: Vec3, time: int) -> NDArray[np.int8]:
