@@ -14,6 +14,7 @@ from bigcp3d.version import __version__
 if TYPE_CHECKING:
     from typing import Any
 
+    from bigcp3d.edge.labels.edit_log import Change
     from bigcp3d.errors import BigCP3DError, BlockError, InputError, LossError, ModelError, TargetError
     from bigcp3d.face.describe_plan import describe_plan
     from bigcp3d.face.progress.progress import watching
@@ -21,6 +22,9 @@ if TYPE_CHECKING:
     from bigcp3d.pure.group.filters import Filters
     from bigcp3d.pure.in_memory import label_maps
     from bigcp3d.pure.tissue.tissue_settings import Tissue
+    from bigcp3d.schedule.edits.edit import Edits, edit
+    from bigcp3d.schedule.edits.replay import replay_edits
+    from bigcp3d.schedule.edits.review import Doubt, review
     from bigcp3d.schedule.estimate import estimate_diameter
     from bigcp3d.schedule.export import export
     from bigcp3d.schedule.measure import MeasuredCells, measure
@@ -42,6 +46,9 @@ if TYPE_CHECKING:
 __all__ = [
     "BigCP3DError",
     "BlockError",
+    "Change",
+    "Doubt",
+    "Edits",
     "Estimate",
     "Evaluation",
     "Filters",
@@ -60,6 +67,7 @@ __all__ = [
     "__version__",
     "convert",
     "describe_plan",
+    "edit",
     "estimate_diameter",
     "evaluate",
     "export",
@@ -67,6 +75,8 @@ __all__ = [
     "measure",
     "plan_segmentation",
     "plan_sweep",
+    "replay_edits",
+    "review",
     "segment",
     "segment_array",
     "simulate",
@@ -104,6 +114,12 @@ _HOMES = {
     "Updated": "bigcp3d.schedule.update",
     "undo_update": "bigcp3d.schedule.undo",
     "Undone": "bigcp3d.schedule.undo",
+    "edit": "bigcp3d.schedule.edits.edit",
+    "Edits": "bigcp3d.schedule.edits.edit",
+    "review": "bigcp3d.schedule.edits.review",
+    "Doubt": "bigcp3d.schedule.edits.review",
+    "replay_edits": "bigcp3d.schedule.edits.replay",
+    "Change": "bigcp3d.edge.labels.edit_log",
     "train": "bigcp3d.work.train.train",
     "label_maps": "bigcp3d.pure.in_memory",
     "Filters": "bigcp3d.pure.group.filters",

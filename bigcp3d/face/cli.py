@@ -15,12 +15,14 @@ from bigcp3d.errors import InputError
 from bigcp3d.face import options as o
 from bigcp3d.face.commands.all_images import AllImages, for_each_image
 from bigcp3d.face.commands.convert import convert, describe_source
+from bigcp3d.face.commands.edit import edit
 from bigcp3d.face.commands.estimate_diameter import estimate_diameter
 from bigcp3d.face.commands.evaluate import evaluate, show
 from bigcp3d.face.commands.export import export
 from bigcp3d.face.commands.manual import manual
 from bigcp3d.face.commands.measure import measure
 from bigcp3d.face.commands.report import report
+from bigcp3d.face.commands.review import review
 from bigcp3d.face.commands.segment import segment
 from bigcp3d.face.commands.status import status
 from bigcp3d.face.commands.sweep import sweep
@@ -197,8 +199,8 @@ def models(
 
 
 for each in (
-    *(convert, segment, update, sweep, demo, simulate, train, evaluate, status, view, measure, estimate_diameter),
-    *(report, export, info, models, manual),
+    *(convert, segment, update, edit, review, sweep, demo, simulate, train, evaluate, status, view, measure),
+    *(estimate_diameter, report, export, info, models, manual),
 ):
     app.command()(each)
 

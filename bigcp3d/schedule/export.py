@@ -21,6 +21,7 @@ from bigcp3d.edge.stores.check_writable import check_file
 from bigcp3d.errors import InputError
 from bigcp3d.option import check_choices, takes
 from bigcp3d.pure.boxes import Box, vec3
+from bigcp3d.schedule.edits.correction import settle_labels
 from bigcp3d.schedule.planning.export_request import ExportRequest
 from bigcp3d.schedule.planning.region import find_region, find_times
 from bigcp3d.work.analyse.blocks_read import BlocksRead
@@ -143,6 +144,7 @@ def _choose_part(request: ExportRequest) -> _Part:
     if request.what == "labels":
         if request.channel is not None:
             raise InputError("labels have no channels; leave --channel out, or give --what image")
+        settle_labels(request.store, request.name)
         info = with_told_scale(open_labels(request.store, request.name))
         channels: Sequence[int] = (0,)
     else:

@@ -17,8 +17,9 @@ import numpy as np
 
 from bigcp3d.edge.cell_tables.cell_files import write_cell_file
 from bigcp3d.edge.cell_tables.label_table import table_path, write_label_table
+from bigcp3d.edge.labels.edit_log import EditLog
 from bigcp3d.edge.labels.label_plan import LabelTarget
-from bigcp3d.edge.stores.places import Place
+from bigcp3d.edge.stores.places import Place, place
 from bigcp3d.edge.workdir.records import write_record
 from bigcp3d.edge.workdir.tables import read_table
 from bigcp3d.errors import InputError
@@ -27,6 +28,7 @@ from bigcp3d.pure.cells.cell_sums import CellSums
 from bigcp3d.pure.cells.cell_table import Columns
 from bigcp3d.schedule.check_table import IN_STORE, TABLE, check_output, table_of
 from bigcp3d.schedule.clusters.requested_machines import Machines
+from bigcp3d.schedule.edits.correction import settle_labels
 from bigcp3d.schedule.planning.measure_request import MeasureRequest
 from bigcp3d.schedule.planning.request import Request
 from bigcp3d.schedule.running.events import Observer, Warned
@@ -42,10 +44,14 @@ Compute = Callable[[int], Iterable[CellSums]]
 
 @dataclass(frozen=True, eq=False)
 class MeasuredCells:
-    """The cells of labels: ``columns`` by name, with one row for each cell and time point, and what was measured."""
+    """The cells of labels: ``columns`` by name, with one row for each cell and time point, and what was measured.
+
+    ``changes`` is the number of the last change by hand that the labels had then.
+    """
 
     columns: Columns
     what: Measurement
+    changes: int = 0
 
     def __len__(self) -> int:
         return len(self.columns["label"])
@@ -57,6 +63,7 @@ class MeasuredCells:
             "labels": self.what.labels.path,
             "image": self.what.image and self.what.image.path,
             "scale_um": self.what.labels.levels[0].scale_um,
+            "changes": self.changes,
         }
 
     def write(self, output: str | Path) -> Place:
@@ -110,6 +117,7 @@ def measure_on(
     what = plan_measurement(
         request.store, request.name, image=request.image, channel=request.channel, block=request.block
     )
+    settle_labels(what.labels.path, "")
     if request.work_dir is not None and not any(Path(request.work_dir).glob("t*/objects.npz")):
         raise InputError(
             f"{request.work_dir}: found no cells of a run; give the work directory of a 'bigcp3d segment --keep-maps', "
@@ -117,7 +125,7 @@ def measure_on(
         )
     if request.output is not None:
         check_output(request.output, lambda: table_path(what.labels), overwrite=request.overwrite)
-    done = itertools.count(1)
+    done, changes = itertools.count(1), len(EditLog(place(what.labels.path)).changes())
 
     def told(parts: Iterable[CellSums]) -> Iterator[CellSums]:
         for part in parts:
@@ -131,7 +139,7 @@ def measure_on(
     with nullcontext(here) if machines is None else _compute_on_dask(what, machines) as compute:
         merged = [what.merge(told(compute(time))) for time in range(what.labels.times)]
     warn_of_unknown(what.labels.path, sum(sums.unknown_vox for sums in merged))
-    cells = MeasuredCells(_tabulate(what, merged, request.work_dir), what)
+    cells = MeasuredCells(_tabulate(what, merged, request.work_dir), what, changes)
     if request.output is not None:
         cells.write(request.output)
     return cells

@@ -1,7 +1,6 @@
 """Takes the last update of labels back, or gives up an update that was not finished.
 
-The voxels are written first, then the attributes say that the update is undone, and then what was kept goes. The same
-call again carries on after a crash at any moment. `bigcp3d.schedule.update_files` has the files.
+An update is a change in the log of the labels, so this is one step of `bigcp3d.schedule.edits.edit.Edits.undo`.
 """
 
 from __future__ import annotations
@@ -10,13 +9,14 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from bigcp3d.edge.image.image import open_image
-from bigcp3d.edge.labels.label_plan import LabelTarget
-from bigcp3d.edge.labels.labels_to_update import identify, note_update, open_target, updates_of
-from bigcp3d.errors import InputError, LossError, TargetError
+from bigcp3d.edge.labels.labels_to_update import open_target
+from bigcp3d.errors import InputError
+from bigcp3d.schedule.edits.correction import Corrector
 from bigcp3d.schedule.measure import warn_of_old_table
 from bigcp3d.schedule.running.events import Observer
 from bigcp3d.schedule.running.lock import find_locks, hold_locks
-from bigcp3d.schedule.update_files import KeptRegion, UpdateFiles
+from bigcp3d.schedule.update_files import UpdateFiles
+from bigcp3d.work.change_labels import settle
 
 
 @dataclass(frozen=True)
@@ -53,8 +53,8 @@ def undo_update(
     """Bring back a region as it was before the last `update`, or give up an update that was not finished.
 
     All voxels of the region come back, at all levels and time points, with their ids. The labels' attributes list the
-    update as undone, and ids that it gave are not given again. Only the last update can be undone. An undo that was
-    stopped is carried on by the same call.
+    update as undone, and ids that it gave are not given again. Repeat the call for the update before. An undo that was
+    stopped is finished by the next command that changes the labels.
 
     Parameters
     ----------
@@ -76,9 +76,9 @@ def undo_update(
     Raises
     ------
     InputError
-        If there are no such labels, or nothing to undo.
+        If there are no such labels, no update to undo, or corrections of single cells since.
     TargetError
-        If the labels were replaced since, or updated from another computer or folder.
+        If somebody else is changing the labels.
     LossError
         If the region was changed since and ``yes`` is False.
 
@@ -87,62 +87,20 @@ def undo_update(
     >>> bigcp3d.undo_update("tissue.zarr").changed
     True
     """
-    image = open_image(source)
-    target = open_target(image, output, name)
-    files = UpdateFiles(target)
+    target = open_target(open_image(source), output, name)
+    files, labels = UpdateFiles(target), Corrector(str(target.path), "")
     with hold_locks(find_locks(files.home, target)):
         files.finish_ended()
+        stopped = settle(target, labels.changes)
         if files.asked.exists():
-            return _give_up(target, files)
-        kept = KeptRegion.read(files.undo)
-        if kept is None:
-            raise InputError(
-                f"{target.path}: found no update to undo in {files.undo}; an update can be undone once, where it was "
-                "made, until another one follows. If the store was moved or renamed since, give the folder "
-                f"{files.home.parent.name} the name that goes with it"
-            )
-        _check_undo(target, kept, yes=yes)
-        kept.undoing.touch()
-        _bring_back(target, kept)
+            files.give_up()
+            changed = stopped is not None and stopped.kind == "update"
+            edited = stopped is not None and bool(stopped.given.get("edited"))
+            return Undone(str(target.path), unfinished=True, changed=changed, edited=edited)
+        done = [change for change in labels.changes.active() if change.kind != "ids"]
+        if not done or done[-1].kind != "update":
+            last = f"; the last change is a {done[-1].kind}, so take changes back with: edit STORE undo" if done else ""
+            raise InputError(f"{target.path}: found no update to undo{last}")
+        labels.take_back(done[-1], yes=yes)
         warn_of_old_table(target, on_event or (lambda event: None))
-        kept.drop()
-    return Undone(str(target.path), unfinished=False, changed=True, edited=kept.edited)
-
-
-def _give_up(target: LabelTarget, files: UpdateFiles) -> Undone:
-    """End an update that was not finished."""
-    kept = KeptRegion.read(files.before)
-    changed = kept is not None and kept.labels == identify(target)
-    if kept is not None and changed:
-        _bring_back(target, kept)
-    files.give_up()
-    return Undone(str(target.path), unfinished=True, changed=changed, edited=kept is not None and kept.edited)
-
-
-def _bring_back(target: LabelTarget, kept: KeptRegion) -> None:
-    """Write back the voxels, then mark the update as undone; may be repeated."""
-    kept.bring_back(target)
-    for entry in updates_of(target):
-        if entry.get("id") == kept.id:
-            note_update(target, {**entry, "undone": True})
-
-
-def _check_undo(target: LabelTarget, kept: KeptRegion, *, yes: bool) -> None:
-    """Refuse an undo that would change other labels than those of the update."""
-    if kept.labels != identify(target):
-        raise TargetError(
-            f"{target.path}: these labels were replaced since the update, so it cannot be undone; remove {kept.folder}"
-        )
-    done = [entry.get("id") for entry in updates_of(target) if not entry.get("undone")]
-    if kept.undoing.exists():
-        return
-    if done[-1:] != [kept.id]:
-        raise TargetError(
-            f"{target.path}: these labels were updated since from another computer or folder; undo that update there "
-            f"first. {kept.folder} keeps the region as it was before this one"
-        )
-    if not yes and not kept.is_as_after(target):
-        raise LossError(
-            f"{target.path}: the region was changed since the update, perhaps by hand; nothing was brought back. --yes "
-            "brings it back all the same, and those changes are lost"
-        )
+    return Undone(str(target.path), unfinished=False, changed=True, edited=bool(done[-1].given.get("edited")))

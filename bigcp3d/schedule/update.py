@@ -2,10 +2,10 @@
 
 1. The settings are those of the labels, unless the user says others (`bigcp3d.schedule.planning.recorded_settings`).
 2. The region is segmented beside the labels, and it is decided which cells stay, come and go.
-3. The region is copied, so that the update can be taken back. Only then the labels change.
+3. The labels change, as one change in their log (`bigcp3d.work.change_labels`), which can be taken back.
 
-A replacement may be applied twice, so the same command resumes an update that was stopped. If the labels were replaced
-meanwhile, the update begins again. `bigcp3d.schedule.update_files` has the files.
+The same command resumes an update that was stopped. If the labels were replaced meanwhile, the update begins again.
+`bigcp3d.schedule.update_files` has the files.
 """
 
 from __future__ import annotations
@@ -19,6 +19,7 @@ from typing import Any
 from bigcp3d.edge.image.image import ImageInfo, open_image, open_labels
 from bigcp3d.edge.image.metadata import own_part
 from bigcp3d.edge.image.open_node import read_attributes
+from bigcp3d.edge.labels.edit_log import Change, EditLog, who_and_when
 from bigcp3d.edge.labels.label_plan import LabelTarget
 from bigcp3d.edge.labels.labels_to_update import (
     identify,
@@ -42,9 +43,10 @@ from bigcp3d.schedule.planning.request import Request, UpdateRequest, decides_la
 from bigcp3d.schedule.running.events import Noted, Observer
 from bigcp3d.schedule.running.lock import find_locks, hold_locks
 from bigcp3d.schedule.segment import segment
-from bigcp3d.schedule.update_files import KeptRegion, UpdateFiles
+from bigcp3d.schedule.update_files import UpdateFiles
+from bigcp3d.work.change_labels import change_labels, settle
 from bigcp3d.work.plan.plan import Plan
-from bigcp3d.work.update_labels import compare_region, find_largest_id, renew_pyramid, replace_region
+from bigcp3d.work.update_labels import compare_region, find_largest_id, replace_region
 
 
 @dataclass(frozen=True)
@@ -91,7 +93,7 @@ def update(source: str | Path, *, on_event: Observer | None = None, **arguments:
 
     Settings that are not given are those of the labels, not the defaults of `segment`. ``output`` and ``name`` say
     which labels; these must be those of level 0. No table is written. Cells that the region's border cuts are not
-    changed. `undo_update` takes the last update back.
+    changed. `undo_update` takes the update back, and so does `Edits.undo`.
 
     Parameters
     ----------
@@ -131,6 +133,8 @@ def update(source: str | Path, *, on_event: Observer | None = None, **arguments:
     target = open_target(image, request.output, request.name)
     work = _prepare(request, said, image, target)
     with hold_locks(find_locks(work.files.home, target)):
+        if (stopped := settle(target, EditLog(target.path))) is not None:
+            observe(Noted(f"the {stopped.kind} that was stopped while it changed labels was put right first"))
         work.files.begin(_asked(work), identify(target))
         for line in [] if request.edited else [*work.settings.notes, *_notes_on_earlier(work)]:
             observe(Noted(line))
@@ -174,27 +178,37 @@ def _notes_on_earlier(work: _Work) -> list[str]:
 
 
 def _update(work: _Work, observe: Observer) -> Updated:
-    """Work out what changes, keep the region as it was, then change it."""
+    """Work out what changes, then change it."""
     request, target, files = work.request, work.target, work.files
-    kept = KeptRegion.read(files.before)
-    if kept is None:
-        _decide(work, observe)
+    _decide(work, observe)
     done = _count(work)
-    if kept is None:  # no voxel has changed yet
-        files.decided.touch()
-        if not request.dry_run:
-            _refuse_loss(request, done)
-            kept = KeptRegion.save(files.before, target, work.wanted, work.times, request.edited)
-    if kept is None or request.dry_run:
+    files.decided.touch()
+    if request.dry_run:
         return done
-    _replace(work)
-    for time in work.times:
-        renew_pyramid(target, work.wanted, time=time)
-    kept.note_after(target)
-    note_update(target, _describe(work, kept.id, done))
+    _refuse_loss(request, done)
+    change = _as_change(work)
+
+    def write() -> None:
+        _replace(work)
+        note_update(target, _describe(work, change, done))
+
+    change_labels(target, EditLog(target.path), change, work.wanted, work.times, write)
     warn_of_old_table(target, observe)
     files.end()
     return done
+
+
+def _as_change(work: _Work) -> Change:
+    """The update as a line of the log of changes."""
+    changes, largest = EditLog(work.target.path).changes(), [0]
+    largest += [int(read_table(path)["largest"]) for path in work.files.home.glob("*.npz")]
+    if work.request.edited:  # somebody may have painted new ids
+        largest.append(find_largest_id(work.target))
+    who, when = who_and_when()
+    given: dict[str, Any] = {"roi": [*zip(work.wanted.start, work.wanted.stop, strict=True)], "times": work.times}
+    given |= {"edited": work.request.edited, "said": work.settings.changed}
+    most = max([*largest, *(change.largest_id for change in changes)])
+    return Change(len(changes) + 1, "update", who, when, given=given, largest_id=most)
 
 
 def _refuse_loss(request: UpdateRequest, done: Updated) -> None:
@@ -206,10 +220,10 @@ def _refuse_loss(request: UpdateRequest, done: Updated) -> None:
         )
 
 
-def _describe(work: _Work, update_id: str, done: Updated) -> dict[str, Any]:
+def _describe(work: _Work, change: Change, done: Updated) -> dict[str, Any]:
     """The entry about an update in the labels' attributes."""
     entry: dict[str, Any] = {
-        "id": update_id,
+        "id": change.number,
         "roi": [*zip(work.wanted.start, work.wanted.stop, strict=True)],
         "times": work.times,
     }
@@ -219,8 +233,7 @@ def _describe(work: _Work, update_id: str, done: Updated) -> dict[str, Any]:
         entry |= {"reach": plan.tracking.reach, "model": work.settings.arguments.get("model")}
         entry |= {"filters": asdict(plan.filters), "said": work.settings.changed}
     entry |= {name: number for name, number in asdict(done).items() if name != "labels"}
-    largest = [0, *(int(read_table(path)["largest"]) for path in work.files.home.glob("*.npz"))]
-    return entry | {"largest_id": max(largest)}
+    return entry | {"largest_id": change.largest_id}
 
 
 def _decide(work: _Work, observe: Observer) -> None:
@@ -235,7 +248,11 @@ def _decide(work: _Work, observe: Observer) -> None:
         ends = tuple(zip(around.start, around.stop, strict=True))
         place = {"output": files.found, "name": "found", "work_dir": files.run, "roi": ends, "overwrite": False}
         segment(**{**work.arguments, **place}, on_event=observe)
-    found, next_id = open_labels(files.found, "found"), max(find_largest_id(target), largest_noted(target)) + 1
+    found, next_id = (
+        open_labels(files.found, "found"),
+        1
+        + max(find_largest_id(target), largest_noted(target), *(c.largest_id for c in EditLog(target.path).changes())),
+    )
     for time in work.times:
         made = compare_region(target, found, work.wanted, around, next_id=next_id, time=time)
         next_id = max([next_id, *(int(i) + 1 for i in made.ids)])

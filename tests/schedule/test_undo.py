@@ -9,11 +9,12 @@ import pytest
 import zarr
 
 import bigcp3d
+from bigcp3d.edge.labels.edit_log import EditLog
 from bigcp3d.errors import InputError, LossError, TargetError
-from bigcp3d.schedule import undo, update, update_files
+from bigcp3d.schedule import update
 from bigcp3d.schedule.running.events import PassStarted
-from bigcp3d.schedule.update_files import KeptRegion, UpdateFiles
-from bigcp3d.work import update_labels
+from bigcp3d.schedule.update_files import UpdateFiles
+from bigcp3d.work import change_labels, update_labels
 from tests.schedule.conftest import CUT, tissue_values, write_image
 
 SHAPE = (20, 40, 40)
@@ -123,51 +124,51 @@ def test_ids_of_an_update_that_was_undone_are_not_given_again(store):
 
 
 UNDO_POINTS = {
-    "first write": (update_labels, "write_label_box", {}),
-    "second write": (update_labels, "write_label_box", {"call": 2}),
-    "write of the last level": (update_labels, "write_label_box", {"call": 4, "done": True}),
-    "attributes": (undo, "note_update", {}),
-    "attributes written": (undo, "note_update", {"done": True}),
-    "removal": (KeptRegion, "drop", {}),
+    "first write": (change_labels, "write_label_part", {}),
+    "second write": (change_labels, "write_label_part", {"call": 2}),
+    "attributes": (change_labels, "note_update", {}),
+    "attributes written": (change_labels, "note_update", {"done": True}),
+    "line": (EditLog, "commit", {"done": True}),
 }
 
 
 @pytest.mark.parametrize("point", UNDO_POINTS)
-def test_an_undo_that_was_stopped_is_carried_on(store, monkeypatch, point):
+def test_an_undo_that_was_stopped_is_finished_by_the_next_change(store, monkeypatch, point):
     before = voxels(store)
     bigcp3d.update(store, **OTHER)
     place, name, more = UNDO_POINTS[point]
     stopped_at(monkeypatch, place, name, lambda: bigcp3d.undo_update(store), **more)
-    assert same(voxels(store), before) == (point in ("attributes", "attributes written", "removal")), "the control"
-    with pytest.raises(TargetError, match="an undo was stopped; first repeat it"):
-        bigcp3d.update(store, **OTHER)
-    bigcp3d.undo_update(store)
+    assert same(voxels(store), before) == (point in ("attributes", "attributes written", "line")), "the control"
+    with pytest.raises(InputError, match="found no update to undo"):
+        bigcp3d.undo_update(store)
     assert same(voxels(store), before)
     assert [entry["undone"] for entry in updates(store)] == [True]
     assert left(store) == []
 
 
-def test_an_undo_that_was_stopped_while_it_removed_has_ended(store, monkeypatch):
-    before = voxels(store)
+def test_updates_and_corrections_are_undone_in_their_order(store):
+    first = voxels(store)
+    bigcp3d.update(store, **{**OTHER, "foreground": 0.4})
     bigcp3d.update(store, **OTHER)
-    stopped_at(monkeypatch, shutil, "rmtree", lambda: bigcp3d.undo_update(store))
-    assert same(voxels(store), before)
-    with pytest.raises(InputError, match="found no update to undo"):
+    between = voxels(store)
+    edits = bigcp3d.edit(store)
+    edits.delete(int(between[0][0].max()))
+    with pytest.raises(InputError, match="the last change is a delete"):
         bigcp3d.undo_update(store)
-    bigcp3d.update(store, **OTHER)
-    bigcp3d.undo_update(store)
-    assert same(voxels(store), before)
-    assert left(store) == []
+    assert [change.kind for change in edits.undo(2)] == ["delete", "update"]
+    assert bigcp3d.undo_update(store).changed
+    assert same(voxels(store), first)
+    assert [entry["undone"] for entry in updates(store)] == [True, True]
 
 
 UPDATE_POINTS = {
     "segmentation": (update, "segment", {}),
     "comparison": (update, "compare_region", {"call": 2}),
-    "copy": (update_files, "copy_boxes", {"done": True}),
-    "copied": (KeptRegion, "save", {"done": True}),
-    "some voxels": (update_labels, "write_label_box", {"call": 12, "done": True}),
+    "kept": (EditLog, "keep", {"done": True}),
+    "begun": (EditLog, "begin", {"done": True}),
+    "some voxels": (update_labels, "write_label_box", {"call": 3, "done": True}),
     "voxels": (update, "replace_region", {"call": 2, "done": True}),
-    "coarser levels": (update, "renew_pyramid", {"done": True}),
+    "coarser levels": (change_labels, "renew_pyramid", {"done": True}),
     "attributes": (update, "note_update", {"done": True}),
 }
 
@@ -180,22 +181,22 @@ def test_an_update_that_was_stopped_can_be_given_up(store, monkeypatch, point):
     between = voxels(store)
     place, name, more = UPDATE_POINTS[point]
     stopped_at(monkeypatch, place, name, lambda: bigcp3d.update(store, **OTHER), **more)
-    if point != "copy":  # until it is copied, nothing but time is lost if other settings follow
+    if point in ("segmentation", "comparison"):  # once it is decided, nothing but time is lost
         with pytest.raises(TargetError, match=r"foreground: 0.62 then, 0.7 now\); repeat .* or give it up: --undo"):
             bigcp3d.update(store, **{**OTHER, "foreground": 0.7})
     undone = bigcp3d.undo_update(store)
-    assert (undone.unfinished, undone.changed) == (True, point not in ("segmentation", "comparison", "copy"))
+    assert (undone.unfinished, undone.changed) == (True, point not in ("segmentation", "comparison", "kept"))
     assert same(voxels(store), between)
     assert [entry.get("undone") for entry in updates(store)] in ([None], [None, True])
-    assert left(store) == ["cells.undo"]
+    assert left(store) == []
     bigcp3d.undo_update(store)  # the update before is still known
     assert same(voxels(store), before)
 
 
 def test_giving_up_that_was_stopped_goes_on_in_either_direction(store, monkeypatch, tmp_path):
     before = voxels(store)
-    stopped_at(monkeypatch, update, "renew_pyramid", lambda: bigcp3d.update(store, **OTHER))
-    stopped_at(monkeypatch, update_labels, "write_label_box", lambda: bigcp3d.undo_update(store), call=2)
+    stopped_at(monkeypatch, change_labels, "renew_pyramid", lambda: bigcp3d.update(store, **OTHER))
+    stopped_at(monkeypatch, change_labels, "write_label_part", lambda: bigcp3d.undo_update(store), call=2)
     shutil.copytree(store.parent, tmp_path / "second")
     second = tmp_path / "second" / "image.zarr"
     assert bigcp3d.undo_update(store).unfinished
@@ -210,7 +211,7 @@ def test_an_update_that_was_stopped_while_it_cleaned_up_can_be_undone(store, mon
     before = voxels(store)
     stopped_at(monkeypatch, UpdateFiles, "_clear", lambda: bigcp3d.update(store, **OTHER))
     undone = bigcp3d.undo_update(store)
-    assert not undone.unfinished
+    assert not undone.unfinished or bigcp3d.undo_update(store).changed
     assert same(voxels(store), before)
 
 
@@ -218,7 +219,7 @@ def test_labels_that_were_replaced_since_are_not_changed_by_an_undo(store, rando
     bigcp3d.update(store, **OTHER)
     bigcp3d.segment(store, model=random_model, overwrite=True, **CUT)
     before = voxels(store)
-    with pytest.raises(TargetError, match="these labels were replaced since the update"):
+    with pytest.raises(InputError, match="found no update to undo"):
         bigcp3d.undo_update(store)
     assert same(voxels(store), before)
 
@@ -226,7 +227,7 @@ def test_labels_that_were_replaced_since_are_not_changed_by_an_undo(store, rando
 def test_an_unfinished_update_of_labels_that_were_replaced_since_is_given_up_without_a_change(
     store, random_model, monkeypatch
 ):
-    stopped_at(monkeypatch, update, "renew_pyramid", lambda: bigcp3d.update(store, **OTHER))
+    stopped_at(monkeypatch, change_labels, "renew_pyramid", lambda: bigcp3d.update(store, **OTHER))
     bigcp3d.segment(store, model=random_model, overwrite=True, **CUT)
     before = voxels(store)
     undone = bigcp3d.undo_update(store)
@@ -235,26 +236,13 @@ def test_an_unfinished_update_of_labels_that_were_replaced_since_is_given_up_wit
     assert not (store.parent / "image.bigcp3d").exists()
 
 
-def test_labels_that_were_updated_elsewhere_since_are_not_changed_by_an_undo(store, tmp_path):
-    bigcp3d.update(store, **OTHER)
-    home = store.parent / "image.bigcp3d" / "cells.undo"
-    shutil.copytree(home, tmp_path / "kept")
-    bigcp3d.update(store, **{**OTHER, "foreground": 0.4})
-    shutil.rmtree(home)
-    shutil.move(tmp_path / "kept", home)
-    before = voxels(store)
-    with pytest.raises(TargetError, match="updated since from another computer or folder"):
-        bigcp3d.undo_update(store)
-    assert same(voxels(store), before)
-
-
 def test_changes_by_hand_since_the_update_are_not_lost_without_a_yes(store):
     before = voxels(store)
     bigcp3d.update(store, **OTHER)
     level = zarr.open_array(store / "labels" / "cells" / "0", mode="r+")
     level[0, 0, 0, 0] = 4321  # outside the region
     level[1, 5, 10:12, 10:12] = 4321
-    with pytest.raises(LossError, match="the region was changed since the update"):
+    with pytest.raises(LossError, match="another program has changed the voxels"):
         bigcp3d.undo_update(store)
     bigcp3d.undo_update(store, yes=True)
     assert voxels(store)[0][0, 0, 0, 0] == 4321, "voxels outside the region stay"
@@ -311,9 +299,9 @@ def test_a_correction_between_a_dry_run_and_the_update_counts(store, tmp_path):
     assert (voxels(store)[0][0, 2:6, 4:16, 4:16] == 4321).all()
 
 
-def test_a_dry_run_of_an_unfinished_update_changes_nothing(store, monkeypatch):
-    stopped_at(monkeypatch, update, "renew_pyramid", lambda: bigcp3d.update(store, **OTHER))
+def test_a_dry_run_of_an_unfinished_update_first_takes_back_what_was_stopped(store, monkeypatch):
     before = voxels(store)
+    stopped_at(monkeypatch, change_labels, "renew_pyramid", lambda: bigcp3d.update(store, **OTHER))
     assert bigcp3d.update(store, dry_run=True, **OTHER).came > 0
     assert same(voxels(store), before)
 

@@ -14,7 +14,7 @@ ngio does not find an unfinished table.
 from __future__ import annotations
 
 import importlib.util
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import numpy as np
@@ -27,6 +27,7 @@ from bigcp3d.edge.labels.check_target import check_group
 from bigcp3d.edge.stores.places import Place, place, remove
 from bigcp3d.edge.stores.zarr_write import edit_attributes, edit_group, keeping_consolidated, writing
 from bigcp3d.errors import InputError, TargetError
+from bigcp3d.pure.boxes import Box, vec3
 
 
 def table_path(labels: ImageInfo) -> Place:
@@ -74,6 +75,51 @@ def write_label_table(labels: ImageInfo, columns: Mapping[str, NDArray[Any]], ab
         edit_group(path, labels.zarr_format, {**ngio, **rows, **index, "bigcp3d": dict(about)})
         edit_attributes(path.parent, labels.zarr_format, lambda old: _with_table(old, path.name))
     return path
+
+
+def read_label_table(path: Place) -> tuple[dict[str, NDArray[Any]], dict[str, Any]]:
+    """The columns of a table that `write_label_table` wrote, and what it said ``about`` itself."""
+    from anndata.io import read_elem
+
+    group = _open_table(path)
+    table = read_elem(group)
+    observed = {str(name): np.asarray(table.obs[name]) for name in table.obs.columns if name != "region"}
+    features = {str(name): np.asarray(table.X[:, k], np.float64) for k, name in enumerate(table.var_names)}
+    first: dict[str, NDArray[Any]] = {name: observed.pop(name) for name in ("time", "label") if name in observed}
+    return {**first, **features, **observed}, dict(group.attrs.get("bigcp3d") or {})
+
+
+def said_of_table(path: Place) -> dict[str, Any] | None:
+    """What a table of ours says about itself; None where there is none."""
+    if not path.exists():
+        return None
+    said = _open_table(path).attrs.get("bigcp3d")
+    return dict(said) if isinstance(said, Mapping) else None
+
+
+def boxes_in_table(path: Place, ids: Sequence[int], time: int) -> dict[int, Box]:
+    """The boxes of some cells, as a table knows them; only their rows are read."""
+    group = _open_table(path)
+    label, names = np.asarray(group["obs/label"][...]), [str(name) for name in group["var/_index"][...]]
+    wanted = np.isin(label, np.asarray(ids, label.dtype))
+    if "time" in group["obs"]:
+        wanted &= np.asarray(group["obs/time"][...]) == time
+    ends = [[f"box_{axis}_{end}_vox" for axis in "zyx"] for end in ("start", "stop")]
+    if not {*ends[0], *ends[1]} <= set(names):
+        return {}
+    boxes = {}
+    for row in np.flatnonzero(wanted):
+        values = np.asarray(group["X"][int(row)])
+        start, stop = (vec3(values[names.index(name)] for name in side) for side in ends)
+        boxes[int(label[row])] = Box(start, stop)
+    return boxes
+
+
+def _open_table(path: Place) -> Any:
+    group = find_group(str(path))
+    if group is None:
+        raise InputError(f"{path}: this table cannot be read; measure again: bigcp3d measure STORE --overwrite")
+    return group
 
 
 def _as_anndata(columns: Mapping[str, NDArray[Any]], name: str) -> Any:

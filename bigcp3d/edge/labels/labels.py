@@ -25,7 +25,15 @@ from bigcp3d.edge.labels.label_list import enter_label, image_label, show_at_roo
 from bigcp3d.edge.labels.label_plan import LabelTarget
 from bigcp3d.edge.stores.connections import describe_error, shown_cause
 from bigcp3d.edge.stores.places import place, remove, zarr_store
-from bigcp3d.edge.stores.zarr_write import edit_group, is_group, keeping_consolidated, make_array, write_whole, writing
+from bigcp3d.edge.stores.zarr_write import (
+    edit_group,
+    is_group,
+    keeping_consolidated,
+    make_array,
+    write_part,
+    write_whole,
+    writing,
+)
 from bigcp3d.errors import InputError
 from bigcp3d.pure.boxes import Box
 from bigcp3d.version import __version__
@@ -61,6 +69,11 @@ def write_label_box(target: LabelTarget, level: int, box: Box, array: NDArray[An
     """
     path = target.path / target.levels[level].path
     write_whole(path, target.zarr_format, target.lead(time), box, array, sync=True)
+
+
+def write_label_part(target: LabelTarget, level: int, box: Box, array: NDArray[Any], *, time: int = 0) -> None:
+    """Write any box of a level; only who holds the lock of the labels may do so (`write_part`)."""
+    write_part(target.path / target.levels[level].path, target.zarr_format, target.lead(time), box, array)
 
 
 def read_label_box(target: LabelTarget, level: int, box: Box, *, time: int = 0) -> NDArray[Any]:

@@ -37,6 +37,11 @@ def open_target(image: ImageInfo, output: str | Path | None, name: str) -> Label
             f"give --output and --name as for segment: {group}/labels must hold labels of the image's shape"
         )
     check_same_grid(labels, image, belong=same_place(group, image.path))
+    return replace(target_of(labels), image_path=image.path)
+
+
+def target_of(labels: ImageInfo) -> LabelTarget:
+    """Existing labels as they are stored; `TargetError` where axes or levels are stored in an unusual way."""
     if labels.axes[-3:] != ("z", "y", "x"):
         raise TargetError(
             f"{labels.path}: its axes are {','.join(labels.axes)}; write the labels again with z,y,x last"
@@ -50,11 +55,13 @@ def open_target(image: ImageInfo, output: str | Path | None, name: str) -> Label
                 f"{labels.path}: its levels are stored in pieces of {shard} and {piece} voxels (z, y, x); write the "
                 "labels again with one chunk size at all levels"
             )
-    planned = plan_labels(labels, None, name, shard=shard)
+    group, _, name = labels.path.rpartition("/labels/")
+    if not group:
+        raise TargetError(f"{labels.path}: these labels must lie in STORE/labels/NAME; move them there")
+    planned = plan_labels(labels, group, name, shard=shard)
     own = zip(planned.levels, labels.levels, strict=True)
     levels = tuple(replace(level, path=stored.path) for level, stored in own)
     planned = replace(planned, levels=levels, chunk=chunk, shard=shard)
-    planned = replace(planned, image_path=image.path, group=group)
     return replace(planned, version=labels.version, dtype=labels.dtype, axes=labels.axes)
 
 
@@ -85,6 +92,14 @@ def note_update(target: LabelTarget, entry: Mapping[str, Any]) -> None:
     there = any(one.get("id") == entry["id"] for one in before)
     updates = [entry if one.get("id") == entry["id"] else one for one in before] + ([] if there else [entry])
     edit_group(target.path, target.zarr_format, {"bigcp3d": {**said, "updates": updates}})
+
+
+def forget_update(target: LabelTarget, number: int) -> None:
+    """Remove an update that did not take place from the list in the labels' attributes."""
+    before, said = updates_of(target), own_part(read_attributes(target.path))
+    if any(one.get("id") == number for one in before):
+        updates = [one for one in before if one.get("id") != number]
+        edit_group(target.path, target.zarr_format, {"bigcp3d": {**said, "updates": updates}})
 
 
 def largest_possible(target: LabelTarget) -> int:

@@ -1,6 +1,7 @@
 """Makes zarr groups and arrays, and writes whole shards of them.
 
-Invariant: one call writes whole shards (chunks in zarr 2), since two writers of one shard would lose each other's data.
+Invariant: a run writes whole shards (chunks in zarr 2), since two writers of one shard would lose each other's data.
+Only corrections write parts of shards. They hold the lock of the labels.
 Shards that are all zero are not stored.
 """
 
@@ -65,7 +66,7 @@ def write_whole(
     `ValueError` where the box is not made of whole shards, or the values do not have its shape and the array's dtype.
     With ``sync``, what was written would survive a power cut.
     """
-    array = zarr.open_array(zarr_store(array_path), mode="r+", zarr_format=zarr_format)  # type: ignore[arg-type]
+    array = _open_to_write(array_path, zarr_format)
     shape, unit = vec3(array.shape[-3:]), vec3((array.shards or array.chunks)[-3:])
     whole = all(
         a % u == 0 and (b == s or b % u == 0) and 0 <= a < b <= s
@@ -73,17 +74,34 @@ def write_whole(
     )
     if not whole:
         raise ValueError(f"{array_path}: box {box.start} to {box.stop} of shape {shape} is not made of whole {unit}")
+    _write_box(array_path, array, lead, box, values, sync=sync)
+
+
+def write_part(array_path: Place, zarr_format: int, lead: tuple[int, ...], box: Box, values: NDArray[Any]) -> None:
+    """Write any box so that it would survive a power cut; errors as `write_whole`.
+
+    Shards that the box meets are read and written again, so nobody else may write to them meanwhile.
+    """
+    _write_box(array_path, _open_to_write(array_path, zarr_format), lead, box, values, sync=True)
+
+
+def _open_to_write(path: Place, zarr_format: int) -> zarr.Array[Any]:
+    return zarr.open_array(zarr_store(path), mode="r+", zarr_format=zarr_format)  # type: ignore[arg-type]
+
+
+def _write_box(
+    path: Place, array: zarr.Array[Any], lead: tuple[int, ...], box: Box, values: NDArray[Any], *, sync: bool
+) -> None:
     values = values.astype(values.dtype.newbyteorder("="), copy=False)
     if values.shape != box.shape or values.dtype != array.dtype.newbyteorder("="):
-        raise ValueError(
-            f"{array_path}: {values.dtype} of shape {values.shape} for {array.dtype} of shape {box.shape} in {box}"
-        )
+        raise ValueError(f"{path}: {values.dtype} of shape {values.shape} for {array.dtype} in {box}")
+    shape, unit = vec3(array.shape[-3:]), vec3((array.shards or array.chunks)[-3:])
     index: tuple[int | slice, ...] = (*lead, *box.slices())
-    with writing(array_path):
+    with writing(path):
         array[index] = np.ascontiguousarray(values)
-        if sync and isinstance(array_path, Path):  # an object store does so by itself
+        if sync and isinstance(path, Path):  # an object store does so by itself
             for piece in BlockGrid(shape, unit).touching(box):
-                sync_file(array_path / array.metadata.encode_chunk_key((*lead, *piece)))
+                sync_file(path / array.metadata.encode_chunk_key((*lead, *piece)))
 
 
 @contextmanager

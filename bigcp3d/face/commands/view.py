@@ -95,11 +95,15 @@ def view(
         )
     if napari and not has_screen():
         raise InputError("napari needs a display, and there is none; use the browser: --print-url shows its address")
+    from bigcp3d.edge.image.image import open_image
     from bigcp3d.face.view.napari_view import need_napari, open_in_napari
     from bigcp3d.face.view.neuroglancer_view import need_neuroglancer, serving
     from bigcp3d.face.view.scene import make_scene
+    from bigcp3d.schedule.edits.correction import settle_labels
 
     need_napari() if napari else need_neuroglancer()
+    for name in names or open_image(store).label_names:
+        settle_labels(store, name)
     scene = make_scene(store, names or (), image=image, scale_um=scale, at=at, time=time)
     if napari:
         open_in_napari(scene)

@@ -10,12 +10,14 @@ from typing import Any
 from jinja2 import Environment, PackageLoader, StrictUndefined
 from markupsafe import Markup
 
+from bigcp3d.edge.stores.places import place
 from bigcp3d.face.progress.pace import format_count, format_time
 from bigcp3d.face.report.cards import cell_cards, describe_volume, format_um3, plane_cards
 from bigcp3d.face.report.facts import Facts
 from bigcp3d.face.report.plots import colour_of, plot_volumes, plot_workers
 from bigcp3d.pure.memory import format_bytes
 from bigcp3d.pure.plural import count
+from bigcp3d.schedule.edits.review import sample_error
 from bigcp3d.version import __version__
 from bigcp3d.work.run.run_costs import PassEffort, RunEffort, WorkerEffort
 
@@ -87,6 +89,9 @@ def _figures(facts: Facts) -> Iterator[tuple[str, str, str]]:
             yield "median volume", f"{format_um3(digest.median['volume'] * facts.voxel_um3)} µm³", voxels
         else:
             yield "median volume", voxels, "the store states no voxel size"
+    if (rate := sample_error(place(facts.source.labels.path))) is not None:
+        interval = f"95 % interval {rate.low:.1%} to {rate.high:.1%}; {rate.wrong} of {rate.checked} reviewed at random"
+        yield "wrong cells", f"{rate.wrong / rate.checked:.1%}", interval
     share = digest.voxels / (size * max(len(facts.times), 1))
     yield "labelled", f"{share:.1%}", f"of {format_count(size, 'voxel')}s"
     if (foreground := int(facts.run.get("foreground_vox") or 0)) > 0:

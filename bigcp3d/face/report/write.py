@@ -13,6 +13,7 @@ from bigcp3d.errors import TargetError
 from bigcp3d.face.report.facts import gather
 from bigcp3d.face.report.page import GENERATOR, render
 from bigcp3d.pure.cells.cell_summary import Parts
+from bigcp3d.schedule.edits.correction import settle_labels
 from bigcp3d.schedule.planning.find_kept_maps import default_work_dir
 from bigcp3d.schedule.running.events import Event, LabelsReady, Observer, ReportWritten
 from bigcp3d.work.analyse.report_cells import cells_of_run
@@ -55,6 +56,7 @@ def write_report(
     TargetError
         The file cannot be written, or there is one that is no report.
     """
+    settle_labels(store, name)
     labels = open_labels(store, name)
     path = Path(output) if output is not None else path_of(labels.path)
     _check_place(path)

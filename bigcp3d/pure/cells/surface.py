@@ -36,5 +36,5 @@ def surfaces(exits: NDArray[np.int64], scale: Sequence[float]) -> NDArray[np.flo
     """
     steps = np.linalg.norm(np.asarray(HALF_NEIGHBOURS) * np.asarray(scale, np.float64), axis=1)
     per_exit = 4 * direction_weights(scale) * float(np.prod(np.asarray(scale, np.float64))) / steps
-    areas: NDArray[np.float64] = exits @ per_exit
+    areas: NDArray[np.float64] = (exits * per_exit).sum(axis=1)  # unlike @, to the last bit the same for any rows
     return areas

@@ -23,3 +23,12 @@ def pool_read_box(box: Box, factors: Factors, below_shape: Vec3) -> Box:
     """The box of the level below (of ``below_shape``) from which a box of the coarser level, not empty, is made."""
     windows = [pool_windows(a, b, f, s) for a, b, f, s in zip(box.start, box.stop, factors, below_shape, strict=True)]
     return Box(vec3(first[0] for first, _ in windows), vec3(stop[-1] for _, stop in windows))
+
+
+def pool_touched_box(below: Box, factors: Factors, shape: Vec3, below_shape: Vec3) -> Box:
+    """The box of the coarser level (of ``shape``) whose voxels depend on a box of the level below; may be empty."""
+    ends = []
+    for a, b, factor, size, finer in zip(below.start, below.stop, factors, shape, below_shape, strict=True):
+        first, stop = pool_windows(0, size, factor, finer)
+        ends.append((int(np.searchsorted(stop, a, side="right")), int(np.searchsorted(first, b, side="left"))))
+    return Box(vec3(low for low, _ in ends), vec3(high for _, high in ends))

@@ -14,8 +14,9 @@ import zarr
 
 from bigcp3d.edge.image.image import label_names
 from bigcp3d.edge.image.open_node import open_node
+from bigcp3d.edge.labels.edit_log import Change, EditLog
 from bigcp3d.edge.labels.made_labels import MadeLabels, read_made
-from bigcp3d.edge.stores.places import place
+from bigcp3d.edge.stores.places import Place, place
 from bigcp3d.edge.workdir.lock_file import LockFile
 from bigcp3d.edge.workdir.records import list_passes, read_records
 from bigcp3d.errors import InputError
@@ -69,23 +70,43 @@ def find_runs(path: str | Path) -> list[Path]:
 
 
 def find_updates(path: str | Path) -> list[str]:
-    """A line for each update or undo that was begun and has not ended."""
-    spot = place(path)
+    """A line for each update, correction or undo of labels that was begun and has not ended."""
+    spot, lines = place(path), []
     if spot.parent.name == "labels":
-        homes = [default_work_dir(str(spot.parent.parent), f"{spot.name}.update")]
+        store, homes = spot.parent.parent, [default_work_dir(str(spot.parent.parent), f"{spot.name}.update")]
     else:
-        homes = sorted(default_work_dir(str(spot), "x").parent.glob("*.update"))
-    lines = []
+        store, homes = spot, sorted(default_work_dir(str(spot), "x").parent.glob("*.update"))
+    changing = dict[str, Change]()
+    for name in {*(home.name.removesuffix(".update") for home in homes), *_labels_in(store)}:
+        if (change := EditLog(store / "labels" / name).pending()) is not None:
+            changing[name] = change
     for home in homes:
         name = home.name.removesuffix(".update")
-        state = "still runs" if (describe_holder(LockFile(home)) or ("", False))[1] else "was stopped"
-        changes = (home / "before" / "before.json").exists()
-        if (home / "asked.json").exists() and (changes or not (home / "decided").exists()):
+        update = name in changing and changing[name].kind == "update"
+        if (home / "asked.json").exists() and (update or not (home / "decided").exists()):
             cure = "the same command carries on, and 'bigcp3d update --undo' gives it up"
-            lines.append(f"labels {name!r}: an update {state}; {cure}")
-        if (home.with_name(f"{name}.undo") / "undoing").exists():
-            lines.append(f"labels {name!r}: an undo {state}; 'bigcp3d update --undo' carries on")
+            lines.append(f"labels {name!r}: an update {_state(LockFile(home))}; {cure}")
+            changing.pop(name, None)
+    for name, change in sorted(changing.items()):
+        state = _state(LockFile(default_work_dir(str(store), name)))
+        cure = "" if state == STILL else "; 'bigcp3d edit STORE settle' puts the labels right, as does any change"
+        lines.append(f"labels {name!r}: {change.kind} {state}{cure}")
     return lines
+
+
+STILL = "still runs"
+
+
+def _state(lock: LockFile) -> str:
+    return STILL if (describe_holder(lock) or ("", False))[1] else "was stopped"
+
+
+def _labels_in(store: Place) -> list[str]:
+    """Names of the labels in a local store."""
+    labels = store / "labels"
+    if not isinstance(labels, Path) or not labels.is_dir():
+        return []
+    return [child.name for child in labels.iterdir() if child.is_dir()]
 
 
 def find_finished(path: str | Path) -> list[MadeLabels]:

@@ -143,11 +143,11 @@ def measure_block(what: Measurement, time: int, index: Vec3) -> CellSums:
     shape, light = what.labels.levels[0].shape, []
     if what.image is not None:
         for number, channel in zip(what.indices, what.channels, strict=True):
-            light.append(_whole_numbers(read_box(what.image, what.level, core, channel=number, time=time), channel))
+            light.append(whole_numbers(read_box(what.image, what.level, core, channel=number, time=time), channel))
     return sum_cells(_read_around(what.labels, core, Box.of_shape(shape), time), core.start, shape, light)
 
 
-def _whole_numbers(values: NDArray[np.generic], channel: Channel) -> NDArray[np.integer]:
+def whole_numbers(values: NDArray[np.generic], channel: Channel) -> NDArray[np.integer]:
     """Intensities in a channel's units; NaN and infinities count as its zero."""
     if values.dtype.kind in "iu" and values.dtype.itemsize <= 2:
         return values  # type: ignore[return-value]
@@ -184,14 +184,14 @@ def warn_of_unknown(path: str, voxels: int) -> None:
         log.warning("%s: %d voxels have a negative id, as if not annotated; they are left out", path, voxels)
 
 
-def measure_cells(labels: ImageInfo, box: Box) -> Cells:
+def measure_cells(labels: ImageInfo, box: Box, *, time: int = 0) -> Cells:
     """Measure the cells in a box of a label image, block by block; the box counts as the whole volume."""
     grid = BlockGrid(box.shape, choose_block(stored_chunk(labels, 0), box.shape))
     shape = labels.levels[0].shape
 
     def read(index: Vec3) -> CellSums:
         where = grid.core(index).shift(box.start)
-        return sum_cells(_read_around(labels, where, box), where.start, shape, [])
+        return sum_cells(_read_around(labels, where, box, time), where.start, shape, [])
 
     found = merge_gradually(map(read, grid), lambda parts: merge_cell_sums(parts, 0))
     sums = found.sums

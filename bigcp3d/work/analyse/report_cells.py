@@ -17,6 +17,7 @@ from numpy.typing import NDArray
 from bigcp3d.edge.image.image import ImageInfo
 from bigcp3d.pure.boxes import Box
 from bigcp3d.pure.cells.cell_summary import CellRows
+from bigcp3d.pure.cells.cell_sums import CellSums
 from bigcp3d.pure.grid import nearest_working
 from bigcp3d.pure.group.objects import covariances, ellipsoid_fill, elongations, mean_foreground
 from bigcp3d.pure.track.sinks import Sums
@@ -52,13 +53,18 @@ def cells_of_run(plan: Plan, rows: int = ROWS) -> Iterator[CellRows]:
 
 def cells_of_labels(labels: ImageInfo, wanted: Box | None = None) -> Iterator[CellRows]:
     """The cells of labels, by time point, measured block by block; ``wanted`` is the box that a run has labelled."""
+    for time in range(labels.times):
+        yield measured_cells(labels, time, wanted)[0]
+
+
+def measured_cells(labels: ImageInfo, time: int, wanted: Box | None = None) -> tuple[CellRows, CellSums]:
+    """The cells of a time point as rows, and the sums that they follow from."""
     what = plan_measurement(labels.path, "", channel=())
     level = labels.levels[0]
     voxel, place = level.scale_um or (1.0, 1.0, 1.0), wanted or Box.of_shape(level.shape)
-    for time in range(labels.times):
-        cells = what.merge(measure_block(what, time, index) for index in what.grid)
-        sums, ids, unknown = cells.sums, cells.ids.astype(np.int64), np.full(len(cells.ids), np.nan)
-        yield _rows(time, ids, sums, sums.count, sums.low, sums.high, voxel, unknown, place)
+    cells = what.merge(measure_block(what, time, index) for index in what.grid)
+    sums, ids, unknown = cells.sums, cells.ids.astype(np.int64), np.full(len(cells.ids), np.nan)
+    return _rows(time, ids, sums, sums.count, sums.low, sums.high, voxel, unknown, place), cells
 
 
 def _rows(

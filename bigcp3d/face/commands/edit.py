@@ -1,0 +1,186 @@
+"""``bigcp3d edit``: corrects single cells of labels, and takes corrections back."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from bigcp3d.errors import InputError
+from bigcp3d.face import options as o
+from bigcp3d.face.exit_codes import set_up_logging
+from bigcp3d.pure.plural import count
+
+if TYPE_CHECKING:
+    from bigcp3d.edge.labels.edit_log import Change
+    from bigcp3d.schedule.edits.edit import Edits
+
+ACTIONS = ("merge", "split", "delete", "add", "renumber", "undo", "replay", "log", "table", "settle")
+WHAT = "What is changed"
+Seeds = Annotated[
+    list[str] | None,
+    o.option(
+        "--seed",
+        panel=WHAT,
+        metavar="Z,Y,X",
+        text="split: a voxel of level 0 in each part; repeat the option. add: a voxel of the cell that was missed; it "
+        "is found again with lower foreground thresholds, quickly from kept maps.",
+    ),
+]
+Parts = Annotated[
+    int | None, o.option("--parts", panel=WHAT, metavar="N", text="split: cut into so many parts where it is narrow.")
+]
+At = Annotated[
+    str | None,
+    o.option("--at", panel=WHAT, metavar="Z,Y,X", text="add: voxel of level 0 where the array begins."),
+]
+Time = Annotated[int, o.option("--time", panel=WHAT, metavar="N", text="Time point.")]
+Name = Annotated[str, o.option("--name", panel=WHAT, metavar="NAME", text="Name of the labels: labels/NAME.")]
+
+
+def edit(
+    store: Annotated[str, typer.Argument(metavar="STORE", help="Image with labels, or one labels image.")],
+    action: Annotated[str, typer.Argument(metavar="|".join(ACTIONS), help="What to do.")],
+    what: Annotated[
+        list[str] | None,
+        typer.Argument(
+            metavar="ID...",
+            help="merge: two ids or more; the first stays. split: one id. delete: ids. add: a .npy file of labels. "
+            "undo: how many changes (1). replay: the log.jsonl of other labels.",
+        ),
+    ] = None,
+    seed: Seeds = None,
+    parts: Parts = None,
+    at: At = None,
+    time: Time = 0,
+    name: Name = "cells",
+    image: o.ImageOfLabels = None,
+    yes: Annotated[
+        bool, o.option("--yes", text="undo: go on even if another program has changed the voxels since.")
+    ] = False,
+    as_json: Annotated[bool, o.option("--json", text="Print each change as a line of JSON.")] = False,
+    verbose: o.Verbose = False,
+    quiet: o.Quiet = False,
+) -> None:
+    """Correct single cells of labels in place: merge, split, delete, add, renumber; and take corrections back.
+
+    Only the chunks that the cells touch are read and written, at all levels (a shard is written as a whole). Each
+    change is a line of the log in labels/NAME/edits, and can be taken back; ids are not used again. `split` without
+    options finds the cell again with smaller and smaller closings. `table` brings the table in the store up to date.
+    """
+    set_up_logging(verbose, quiet)
+    from bigcp3d.schedule.edits.edit import Edits
+    from bigcp3d.schedule.edits.replay import replay_edits
+
+    if action not in ACTIONS:
+        raise InputError(f"{action!r} was given; use one of {', '.join(ACTIONS)}")
+    edits, words = Edits(store, name, image=image), what or []
+    if action == "table":
+        if words:
+            raise InputError("table takes no further words")
+        typer.echo(f"{edits.target.path}: {count(len(edits.table(write=True)['label']), 'row')} in its table")
+        return
+    if action == "settle":
+        stopped = edits.settle()
+        done_words = "nothing was stopped" if stopped is None else f"put right: {describe_change(stopped)}"
+        typer.echo(f"{edits.target.path}: {done_words}")
+        return
+    if action == "log":
+        changes, wrong = edits.log(), []
+    elif action == "replay":
+        done = replay_edits(edits, _only_one(words, "replay", "the log.jsonl of other labels"))
+        changes = [new for _, new in done if not isinstance(new, str)]
+        wrong = [f"change {old.number}, {describe_change(old)}: {new}" for old, new in done if isinstance(new, str)]
+    elif action == "undo":
+        changes, wrong = edits.undo(_numbers(words)[0] if words else 1, yes=yes), []
+    else:
+        changes, wrong = [_correct(edits, action, words, seed or [], parts, at, time)], []
+    for change in changes:
+        typer.echo(json.dumps(change.as_line()) if as_json else _tell(change, action))
+    for line in wrong:
+        typer.echo(f"not replayed: {line}", err=True)
+    _tell_of_table(edits, store, action)
+
+
+def _correct(
+    edits: Edits, action: str, words: list[str], seeds: list[str], parts: int | None, at: str | None, time: int
+) -> Change:
+    """Make one change."""
+    if (parts is not None and action != "split") or (at is not None and action != "add"):
+        raise InputError(f"{action} takes no --{'parts' if parts is not None else 'at'}; leave it out")
+    if seeds and action not in ("split", "add"):
+        raise InputError(f"{action} takes no --seed; leave it out")
+    places = [_voxel(word) for word in seeds]
+    if action == "merge":
+        return edits.merge(*_numbers(words), time=time)
+    if action == "delete":
+        return edits.delete(*_numbers(words), time=time)
+    if action == "split":
+        return edits.split(int(_numbers([_only_one(words, "split", "an id")])[0]), parts=parts, seeds=places, time=time)
+    if action == "renumber":
+        return edits.renumber()
+    if len(places) == 1 and not words and at is None:
+        return edits.add(at=places[0], time=time)
+    if at is None or places:
+        raise InputError("add takes a .npy file and --at Z,Y,X, or one --seed Z,Y,X")
+    return edits.add(_read_array(_only_one(words, "add", "a .npy file")), at=_voxel(at), time=time)
+
+
+def describe_change(change: Change) -> str:
+    """A change in words: ``merge of 3, 7``."""
+    if change.kind == "ids":
+        return f"ids up to {change.largest_id} were in use"
+    ids = ", ".join(str(cell["id"]) for cell in change.cells)
+    of = f" of {ids}" if ids else f" of change {change.of}" if change.of else ""
+    word = f"{change.given['decision']} (decision)" if change.kind == "decision" else change.kind
+    old = {cell["id"] for cell in change.cells}
+    new = ", ".join(str(cell["id"]) for cell in change.made if cell["id"] not in old)
+    return f"{word}{of}" + (f"; new: {new}" if new else "")
+
+
+def _tell(change: Change, action: str) -> str:
+    words = {"undo": "taken back: "}.get(action, "")
+    when = f" ({change.when[:16].replace('T', ' ')} UTC, {change.who})" if action == "log" else ""
+    return f"{words}change {change.number}: {describe_change(change)}{when}"
+
+
+def _tell_of_table(edits: Edits, store: str, action: str) -> None:
+    from bigcp3d.edge.labels.edit_log import EditLog
+    from bigcp3d.schedule.edits.edited_table import changes_behind
+
+    if action != "log" and (behind := changes_behind(edits.labels, EditLog(edits.target.path))):
+        more = "" if edits.target.name == "cells" else f" --name {edits.target.name}"
+        typer.echo(
+            f"the table is {count(behind, 'change')} behind; to write it again: bigcp3d edit {store} table{more}",
+            err=True,
+        )
+
+
+def _only_one(words: list[str], action: str, what: str) -> str:
+    if len(words) != 1:
+        raise InputError(f"{action} takes {what}; {len(words)} were given")
+    return words[0]
+
+
+def _numbers(words: list[str]) -> list[int]:
+    if bad := [word for word in words if not word.isdecimal()]:
+        raise InputError(f"{bad[0]!r} was given; give whole numbers")
+    return [int(word) for word in words]
+
+
+def _voxel(word: str) -> tuple[int, ...]:
+    parts = word.split(",")
+    if len(parts) != 3 or not all(part.strip().isdecimal() for part in parts):
+        raise InputError(f"{word!r} was given; give a voxel of level 0 as Z,Y,X, such as 12,340,98")
+    return tuple(int(part) for part in parts)
+
+
+def _read_array(word: str):  # type: ignore[no-untyped-def]
+    import numpy as np
+
+    try:
+        return np.load(Path(word), allow_pickle=False)
+    except (OSError, ValueError) as error:
+        raise InputError(f"{word}: this is no .npy file of labels ({error}); write one with numpy.save") from error

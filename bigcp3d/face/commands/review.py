@@ -1,0 +1,128 @@
+"""``bigcp3d review``: the most doubtful cells one after the other, with one decision each."""
+
+from __future__ import annotations
+
+import json
+import shlex
+import sys
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from bigcp3d.errors import InputError
+from bigcp3d.face import options as o
+from bigcp3d.face.exit_codes import set_up_logging
+
+if TYPE_CHECKING:
+    from bigcp3d.schedule.edits.edit import Edits
+    from bigcp3d.schedule.edits.review import Doubt
+
+KEYS = {"g": "good", "w": "wrong", "m": "merge", "s": "split", "d": "delete", " ": "skip"}
+
+
+def review(
+    store: Annotated[str, typer.Argument(metavar="STORE", help="Image with labels, or one labels image.")],
+    words: Annotated[
+        list[str] | None,
+        typer.Argument(metavar="DECISION", help="With --decide: good, wrong, merge, split, delete or skip."),
+    ] = None,
+    show: Annotated[
+        int | None, o.option("--list", metavar="N", text="Print so many entries of the queue, and ask nothing.")
+    ] = None,
+    cell: Annotated[
+        str | None,
+        o.option("--decide", metavar="ID|Z,Y,X", text="Write a decision about a cell, or the voxel of a missed one."),
+    ] = None,
+    sample: Annotated[
+        bool, o.option("--sample", text="A random sample instead of the most doubtful cells: it gives the error rate.")
+    ] = False,
+    rate: Annotated[bool, o.option("--rate", text="Print the error rate that the random sample gives so far.")] = False,
+    maps: Annotated[
+        str | None,
+        o.option("--maps", metavar="DIR", text="The maps of the labels. Default: those that the run kept, if it did."),
+    ] = None,
+    time: Annotated[int, o.option("--time", metavar="N", text="Time point.")] = 0,
+    name: Annotated[str, o.option("--name", metavar="NAME", text="Name of the labels: labels/NAME.")] = "cells",
+    as_json: Annotated[bool, o.option("--json", text="Print a line of JSON for each entry.")] = False,
+    verbose: o.Verbose = False,
+    quiet: o.Quiet = False,
+) -> None:
+    """Look at the most doubtful cells first, decide about each, and learn how good the rest is.
+
+    Doubtful are cells that differ most from the others in volume, shape or predicted foreground, and, with kept maps,
+    foreground without a label. Keys: g good, w wrong, m merge, s split, d delete, space skip, u takes the last decision
+    back, q ends. A decision changes no voxel (`bigcp3d edit` does). With `--sample`, the share of wrong cells in the
+    whole volume follows, with its 95 % interval; the report shows it.
+    """
+    set_up_logging(verbose, quiet)
+    from bigcp3d.schedule.edits.edit import Edits
+    from bigcp3d.schedule.edits.review import decide
+    from bigcp3d.schedule.edits.review import review as run
+
+    edits = Edits(store, name)
+    if cell is not None:
+        if not words or len(words) != 1:
+            raise InputError("--decide takes a cell and one decision: --decide 12 good")
+        decide(edits, _entry(cell), words[0], sample=sample, time=time)
+        typer.echo(f"{edits.target.path}: {cell} is {words[0]}")
+        return
+    if words:
+        raise InputError(f"{words[0]!r} was given without --decide; leave it out")
+    if not rate:
+        queue = run(store, name, most=show or 100_000, sample=sample, time=time, maps=maps)
+        if show is None and not (sys.stdin.isatty() and sys.stdout.isatty()):
+            raise InputError("there is no terminal to ask in; give --list N, or --decide ID DECISION")
+        if show is None:
+            _ask(edits, queue, time)
+        else:
+            for entry in queue:
+                typer.echo(json.dumps(entry.as_json()) if as_json else describe_doubt(entry))
+    _tell_rate(edits, needed=rate)
+
+
+def describe_doubt(entry: Doubt) -> str:
+    """An entry in a line."""
+    what = f"cell {entry.id}" if entry.id else "no cell"
+    how = (
+        "random sample" if entry.sample else entry.why if not entry.id else f"{entry.why}, {entry.doubt:.1f} deviations"
+    )
+    return f"{what} at {','.join(map(str, entry.voxel))}: {entry.volume_vox:,} voxels; {how}"
+
+
+def _ask(edits: Edits, queue: list[Doubt], time: int) -> None:
+    """Show one entry after the other, and read a key for each."""
+    import click
+
+    from bigcp3d.schedule.edits.review import decide
+
+    place = 0
+    while place < len(queue):
+        entry = queue[place]
+        at = ",".join(map(str, entry.voxel))
+        typer.echo(f"{describe_doubt(entry)}\n  {shlex.join(['bigcp3d', 'view', str(edits.target.path), '--at', at])}")
+        typer.echo("  g good, w wrong, m merge, s split, d delete, space skip, u undo, q end: ", nl=False)
+        key = click.getchar()
+        typer.echo(KEYS.get(key, {"u": "undo", "q": "end"}.get(key, "?")))
+        if key in ("q", "\x03", "\x04"):
+            return
+        if key == "u" and place:
+            edits.undo()
+            place -= 1
+        elif key in KEYS:
+            decide(edits, entry.id or entry.voxel, KEYS[key], sample=entry.sample, time=time)
+            place += 1
+
+
+def _tell_rate(edits: Edits, *, needed: bool) -> None:
+    from bigcp3d.schedule.edits.review import sample_error
+
+    found = sample_error(edits.target.path)
+    if found is not None or needed:
+        typer.echo(str(found) if found else "nothing of the random sample was decided yet (--sample)", err=not needed)
+
+
+def _entry(word: str) -> int | tuple[int, ...]:
+    parts = word.split(",")
+    if len(parts) not in (1, 3) or not all(part.isdecimal() for part in parts):
+        raise InputError(f"{word!r} was given; give the id of a cell, or a voxel as Z,Y,X")
+    return int(word) if len(parts) == 1 else tuple(map(int, parts))

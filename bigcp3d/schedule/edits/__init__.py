@@ -1,0 +1,1 @@
+"""Corrections of single cells of labels, and their review."""

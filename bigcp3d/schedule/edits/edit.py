@@ -1,0 +1,387 @@
+"""Corrects single cells of finished labels in place, and takes corrections back.
+
+Each correction reads and writes the box of its cells only, at all levels. It holds the lock of the labels, first puts
+right what was stopped (`bigcp3d.work.change_labels`), then works out all that changes, and only then changes it.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from bigcp3d.edge.labels.edit_log import Change
+from bigcp3d.edge.labels.labels import read_label_box
+from bigcp3d.errors import InputError
+from bigcp3d.pure.boxes import Box, Vec3, vec3
+from bigcp3d.pure.cells.cell_table import Columns
+from bigcp3d.pure.label.split_cell import split_along, split_at_seeds, split_into
+from bigcp3d.schedule.edits.correction import Corrector, Labels
+from bigcp3d.schedule.edits.edited_table import current_table, renew_table
+from bigcp3d.schedule.edits.found_again import find_parts, grow_seed
+from bigcp3d.work.change_labels import change_labels
+from bigcp3d.work.renumber import plan_new_ids, renumber_labels
+
+
+class Edits(Corrector):
+    """Corrections of some labels. Each method makes one change, and returns its line of the log.
+
+    Parameters
+    ----------
+    store : str or Path
+        An image with labels, a labels group, or one labels image.
+    name : str, default "cells"
+        Name of the labels.
+    image : str or Path, optional
+        The image of the labels, where they do not name one that may be opened.
+
+    Raises
+    ------
+    InputError
+        If there are no such labels.
+    TargetError
+        If labels cannot be changed where they are, or somebody else is changing them.
+
+    Notes
+    -----
+    Ids of cells that are gone are not given again. A correction that was stopped is taken back, and an undo that was
+    stopped is finished, by whatever command next changes or reads the labels.
+    """
+
+    def merge(self, *ids: int, time: int = 0) -> Change:
+        """Make one cell of several: all voxels get the first id.
+
+        Parameters
+        ----------
+        *ids : int
+            Two cells or more, wherever they lie.
+        time : int, default 0
+            The time point.
+
+        Returns
+        -------
+        Change
+
+        Raises
+        ------
+        InputError
+            For fewer than two ids, or ids that no voxel has.
+
+        Examples
+        --------
+        >>> bigcp3d.edit("tissue.zarr").merge(3, 7).kind
+        'merge'
+        """
+        if len(set(ids)) < 2:
+            raise InputError(f"{len(set(ids))} cell was given to merge; give two or more different ids")
+
+        def join(inner: Labels) -> Labels:
+            return np.where(np.isin(inner, ids[1:]), ids[0], inner).astype(inner.dtype)
+
+        with self._held():
+            return self._correct("merge", {"ids": list(ids)}, ids, time, join, stays=ids[:1])
+
+    def split(
+        self, cell: int, *, parts: int | None = None, seeds: Sequence[Sequence[int]] = (), time: int = 0
+    ) -> Change:
+        """Cut a cell into parts. The largest part keeps the id.
+
+        Parameters
+        ----------
+        cell : int
+            Its id.
+        parts : int, optional
+            Cut into so many parts, where the cell is narrow.
+        seeds : sequence of (z, y, x), optional
+            Cut into parts around these voxels of level 0. Without ``parts`` and ``seeds``, the cell is found again
+            with smaller and smaller closings, until there are two parts; kept maps make this quick.
+        time : int, default 0
+            The time point.
+
+        Returns
+        -------
+        Change
+
+        Raises
+        ------
+        InputError
+            If the cell does not exist, a seed lies outside of it, or it does not fall into parts.
+
+        Examples
+        --------
+        >>> change = bigcp3d.edit("tissue.zarr").split(5, parts=2)
+        >>> len(change.made)
+        2
+        """
+        if parts is not None and (parts < 2 or seeds):
+            raise InputError(f"{parts} parts were asked for; give 2 or more, and no seeds")
+        if len(seeds) == 1:
+            raise InputError("one seed was given; give two or more, one for each part")
+        spacing = self.labels.levels[0].scale_um or (1.0, 1.0, 1.0)
+        given: dict[str, Any] = {"id": cell}
+        given |= {"parts": parts} if parts else {"seeds": [list(map(int, s)) for s in seeds]} if len(seeds) else {}
+        with self._held():
+            box = self._boxes([cell], time)[cell]
+            mask = read_label_box(self.target, 0, box, time=time) == cell
+            if parts is not None:
+                numbered = split_into(mask, parts, spacing)
+            elif len(seeds):
+                numbered = split_at_seeds(mask, _mark(mask, seeds, box, cell), spacing)
+            else:
+                numbered, given["closing_vox"] = self._find_parts(mask, box, time, spacing, cell)
+            sizes = np.bincount(numbered.ravel())[1:]
+            if np.count_nonzero(sizes) < 2:
+                raise InputError(f"cell {cell} ({mask.sum()} voxels) does not fall into parts; give other seeds")
+            ids = np.zeros(len(sizes) + 1, np.uint64)
+            others = [k for k in np.flatnonzero(sizes) + 1 if k != sizes.argmax() + 1]
+            ids[sizes.argmax() + 1] = cell
+            ids[others] = self._new_ids(len(others))
+
+            def cut(inner: Labels, around: Box) -> Labels:
+                after = inner.copy()
+                after[box.slices(around.start)][mask] = ids[numbered[mask]].astype(inner.dtype)
+                return after
+
+            return self._correct("split", given, [cell], time, cut, boxes={cell: box})
+
+    def delete(self, *ids: int, time: int = 0) -> Change:
+        """Remove cells: their voxels become background.
+
+        Parameters
+        ----------
+        *ids : int
+            One cell or more.
+        time : int, default 0
+            The time point.
+
+        Returns
+        -------
+        Change
+
+        Raises
+        ------
+        InputError
+            For ids that no voxel has.
+
+        Examples
+        --------
+        >>> bigcp3d.edit("tissue.zarr").delete(9).kind
+        'delete'
+        """
+        if not ids:
+            raise InputError("no cell was given to delete; give one id or more")
+        with self._held():
+            return self._correct("delete", {"ids": list(ids)}, ids, time, lambda inner: _without(inner, ids))
+
+    def add(self, cells: NDArray[np.integer[Any]] | None = None, *, at: Sequence[int], time: int = 0) -> Change:
+        """Add cells on background. Voxels of other cells stay as they are.
+
+        Parameters
+        ----------
+        cells : ndarray of integers, shape (z, y, x), optional
+            Each number above 0 becomes a cell with a new id. Without it, the cell at the voxel ``at`` is found again
+            from the kept maps, with a lower and lower foreground threshold.
+        at : (z, y, x)
+            The voxel of level 0 where the array begins, or a voxel of the cell.
+        time : int, default 0
+            The time point.
+
+        Returns
+        -------
+        Change
+
+        Raises
+        ------
+        InputError
+            If no voxel of background would become a cell, or the array reaches beyond the volume.
+
+        Examples
+        --------
+        >>> cell = np.ones((4, 6, 6), "uint8")
+        >>> len(bigcp3d.edit("tissue.zarr").add(cell, at=(0, 0, 0)).made) <= 1
+        True
+        """
+        where = vec3(at)
+        with self._held():
+            if cells is None:
+                cells, where = self._grow_seed(where, time)
+                given: dict[str, Any] = {"seed": list(vec3(at)), "start": list(where)}
+            else:
+                given = {"at": list(where)}
+            cells = np.asarray(cells)
+            if cells.ndim != 3 or cells.dtype.kind not in "iub" or not (cells > 0).any():
+                raise InputError(f"{cells.dtype} of shape {cells.shape} was given; give 3D integers (z, y, x) above 0")
+            box = Box(where, vec3(np.add(where, cells.shape)))
+            if box.clip(self.labels.levels[0].shape) != box:
+                raise InputError(f"the cells in {box.start} to {box.stop} reach beyond {self.labels.levels[0].shape}")
+            free = (cells > 0) & (read_label_box(self.target, 0, box, time=time) == 0)
+            if not free.any():
+                raise InputError(f"all voxels in {box.start} to {box.stop} belong to cells; delete these first")
+            numbers, row = np.unique(cells[free], return_inverse=True)
+            ids = np.array(self._new_ids(len(numbers)), np.uint64)
+
+            def put(inner: Labels, around: Box) -> Labels:
+                after = inner.copy()
+                after[box.slices(around.start)][free] = ids[row].astype(inner.dtype)
+                return after
+
+            return self._correct("add", given, [], time, put, boxes={0: box}, added=np.where(free, cells, 0))
+
+    def renumber(self) -> Change:
+        """Give all cells the ids 1..n in the order of their first voxels, as a fresh segmentation has them.
+
+        All labels are read and written, and all voxels are kept. Ids that were used before come again here, and only
+        here.
+
+        Returns
+        -------
+        Change
+
+        Examples
+        --------
+        >>> bigcp3d.edit("tissue.zarr").renumber().kind
+        'renumber'
+        """
+        times = range(self.labels.times)
+        with self._held():
+            self._largest(scan=True)
+            plans = {time: plan_new_ids(self.labels, time) for time in times}
+            change = self._next("renumber", {}, [], 0)
+            whole = Box.of_shape(self.labels.levels[0].shape)
+            write = partial(renumber_labels, self.target, plans)
+            change_labels(self.target, self.changes, change, whole, times, write)
+            return change
+
+    def undo(self, steps: int = 1, *, yes: bool = False) -> list[Change]:
+        """Take the last changes back, the last one first, at all levels.
+
+        Parameters
+        ----------
+        steps : int, default 1
+            How many; those that were taken back already do not count.
+        yes : bool, default False
+            Go on even if another program has changed the voxels of a change since.
+
+        Returns
+        -------
+        list of Change
+            The changes that were taken back.
+
+        Raises
+        ------
+        InputError
+            If there are fewer.
+        LossError
+            If another program has changed the voxels since, and ``yes`` is False. Later changes were taken back.
+
+        Examples
+        --------
+        >>> edits = bigcp3d.edit("tissue.zarr")
+        >>> taken = edits.undo(len([c for c in edits.log() if c.kind == "renumber"]))
+        >>> [change.kind for change in taken]
+        ['renumber']
+        """
+        with self._held():
+            there = [change for change in self.changes.active() if change.kind != "ids"]
+            if not 1 <= steps <= len(there):
+                raise InputError(f"{steps} steps back were asked for, and there are {len(there)} changes to take back")
+            taken = there[::-1][:steps]
+            for change in taken:
+                self.take_back(change, yes=yes)
+        return taken
+
+    def table(self, *, write: bool = False) -> Columns:
+        """The table of cells as it is now: that in the store, with the rows of the cells that were changed since.
+
+        Parameters
+        ----------
+        write : bool, default False
+            Write it into the store.
+
+        Returns
+        -------
+        columns : dict of ndarray, shape (n,)
+            As `bigcp3d.measure` has them, for the channels that the table in the store has.
+
+        Raises
+        ------
+        InputError
+            If there is no table, or all labels were changed since (by `renumber` or `update`); then measure again.
+        """
+        if not write:
+            self.settle()
+            return current_table(self.labels, self.changes)
+        with self._held():
+            return renew_table(self.labels, self.changes)
+
+    def decide(self, cell: int, decision: str, *, time: int = 0, **given: Any) -> Change:
+        """Write a decision about a cell into the log; no voxel changes. `bigcp3d.schedule.review` has the words."""
+        with self._held():
+            cells = self._describe([cell], self._boxes([cell], time), time) if cell else []
+            change = self._next("decision", {"id": cell, "decision": decision, **given}, cells, time)
+            self.changes.commit(change)
+            return change
+
+    def _find_parts(
+        self, mask: NDArray[np.bool_], box: Box, time: int, spacing: Sequence[float], cell: int
+    ) -> tuple[NDArray[np.int32], float]:
+        for closing, found in find_parts(self.labels, self.target, self.image, box, time):
+            numbered = split_along(mask, found, spacing, least=0.1)
+            if numbered.max() > 1:
+                return numbered, closing
+        raise InputError(f"cell {cell} does not fall into parts with any smaller closing; give --parts or --seeds")
+
+    def _grow_seed(self, seed: Vec3, time: int) -> tuple[Labels, Vec3]:
+        return grow_seed(self.labels, self.target, self.image, seed, time)
+
+
+def edit(store: str | Path, name: str = "cells", *, image: str | Path | None = None) -> Edits:
+    """Open labels to correct single cells: merge, split, delete, add, renumber, undo.
+
+    Parameters
+    ----------
+    store : str or Path
+        An image with labels, a labels group, or one labels image.
+    name : str, default "cells"
+        Name of the labels.
+    image : str or Path, optional
+        The image of the labels, where they do not name one that may be opened.
+
+    Returns
+    -------
+    Edits
+
+    Raises
+    ------
+    InputError, TargetError
+        If there are no such labels, or they cannot be changed where they are.
+
+    Examples
+    --------
+    >>> edits = bigcp3d.edit("tissue.zarr")
+    >>> edits.merge(1, 2).kind, len(edits.undo())
+    ('merge', 1)
+    """
+    return Edits(store, name, image=image)
+
+
+def _without(labels: Labels, ids: Sequence[int]) -> Labels:
+    return np.where(np.isin(labels, ids), 0, labels).astype(labels.dtype)
+
+
+def _mark(mask: NDArray[np.bool_], seeds: Sequence[Sequence[int]], box: Box, cell: int) -> NDArray[np.int32]:
+    """Seeds numbered from 1 in an array of the cell's shape; refuses seeds outside of the cell."""
+    marked = np.zeros(mask.shape, np.int32)
+    for number, seed in enumerate(seeds, start=1):
+        at = vec3(np.subtract(vec3(seed), box.start))
+        inside = all(0 <= a < s for a, s in zip(at, mask.shape, strict=True)) and mask[at]
+        if not inside:
+            raise InputError(
+                f"the seed {vec3(seed)} lies outside of cell {cell}, which lies in {box.start} to {box.stop}"
+            )
+        marked[at] = number
+    return marked

@@ -1,0 +1,102 @@
+"""Keeps the table of cells in the store in step with corrections of single cells.
+
+A correction notes the rows of its cells in its own file (`bigcp3d.work.analyse.edited_rows`). The table itself is not
+written again with each correction, since this takes a second for a few rows and many for a million. `current_table`
+joins both when it is read, and `renew_table` writes that; neither reads a voxel.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from bigcp3d.edge.cell_tables.label_table import (
+    boxes_in_table,
+    read_label_table,
+    said_of_table,
+    table_path,
+    write_label_table,
+)
+from bigcp3d.edge.image.image import ImageInfo
+from bigcp3d.edge.labels.edit_log import Change, EditLog
+from bigcp3d.errors import InputError
+from bigcp3d.pure.boxes import Box, vec3
+from bigcp3d.pure.cells.cell_table import Columns
+from bigcp3d.work.analyse.edited_rows import RowStep, follow_changes, note_rows
+from bigcp3d.work.analyse.measure import plan_measurement
+
+
+def known_boxes(labels: ImageInfo, changes: EditLog, ids: Sequence[int], time: int) -> dict[int, Box]:
+    """Boxes of some cells from the table in the store and from the log, as far as these know them."""
+    path = table_path(labels)
+    boxes = {} if said_of_table(path) is None else boxes_in_table(path, ids, time)
+    for change in changes.active():
+        for cell in change.made:
+            if change.time == time and cell["id"] in ids and cell["box"]:
+                boxes[cell["id"]] = Box(vec3(cell["box"][0]), vec3(cell["box"][1]))
+    return boxes
+
+
+def notes_for_table(
+    labels: ImageInfo,
+    image: str | Path | None,
+    box: Box,
+    before: NDArray[np.integer[Any]],
+    after: NDArray[np.integer[Any]],
+    changed: Sequence[int],
+    time: int,
+) -> dict[str, Any]:
+    """The notes of a correction for the table in the store; nothing where there is no table."""
+    said = said_of_table(table_path(labels))
+    if said is None:
+        return {}
+    channels: tuple[str, ...] | None = None if said.get("image") else ()
+    what = plan_measurement(labels.path, "", image=image or said.get("image"), channel=channels)
+    return note_rows(what, box, before, after, changed, time)
+
+
+def changes_behind(labels: ImageInfo, changes: EditLog) -> int:
+    """Lines of the log that the table in the store does not know yet; 0 without a table."""
+    said = said_of_table(table_path(labels))
+    return 0 if said is None else len(_later(said, changes.changes()))
+
+
+def current_table(labels: ImageInfo, changes: EditLog) -> Columns:
+    """The table in the store with the rows of all changes since; reads no voxel.
+
+    `InputError` without a table, or where a change noted no rows, so that the labels must be measured again.
+    """
+    path = table_path(labels)
+    said = said_of_table(path)
+    if said is None:
+        raise InputError(f"{path}: there is no table; make one: bigcp3d measure {labels.path}")
+    columns, _ = read_label_table(path)
+    kinds = {line.number: line.kind for line in changes.changes()}
+    steps = [
+        RowStep(changes.notes(line.of or line.number), backwards=line.of is not None)
+        for line in _later(said, changes.changes())
+        if line.of is None or kinds[line.of] != "decision"
+    ]
+    followed = follow_changes(columns, steps)
+    if followed is None:
+        raise InputError(
+            f"{path}: all labels were changed since, or changed while there was no table; measure again: bigcp3d "
+            f"measure {labels.path} --overwrite"
+        )
+    return followed
+
+
+def renew_table(labels: ImageInfo, changes: EditLog) -> Columns:
+    """Write the table in the store as it is now (`current_table`)."""
+    columns, said = current_table(labels, changes), said_of_table(table_path(labels)) or {}
+    write_label_table(labels, columns, {**said, "changes": len(changes.changes())})
+    return columns
+
+
+def _later(said: Mapping[str, Any], lines: Sequence[Change]) -> list[Change]:
+    """The changes of cells that a table does not know."""
+    return [line for line in lines[int(said.get("changes") or 0) :] if line.kind not in ("decision", "ids")]

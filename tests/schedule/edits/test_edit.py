@@ -1,0 +1,180 @@
+"""Corrections of single cells change their voxels, all levels and the table; all of them can be taken back."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+
+import bigcp3d
+from bigcp3d.edge.labels.edit_log import EditLog
+from bigcp3d.errors import InputError
+from bigcp3d.schedule.edits.edited_table import changes_behind
+from tests.schedule.edits.conftest import ball_labels
+
+
+def same(one, other):
+    return all(np.array_equal(a, b) for a, b in zip(one, other, strict=True))
+
+
+def test_merged_cells_have_the_first_id(store):
+    change = bigcp3d.edit(store.path).merge(2, 1)
+    expected = ball_labels()
+    expected[expected == 1] = 2
+    assert np.array_equal(store.levels()[0], expected)
+    assert [cell["id"] for cell in change.cells] == [2, 1]
+    store.check()
+
+
+def test_a_cell_is_split_into_parts_and_the_largest_keeps_the_id(store):
+    edits = bigcp3d.edit(store.path)
+    edits.merge(1, 2)
+    change = edits.split(1, parts=2)
+    levels = store.levels()[0]
+    first = ball_labels()
+    assert [cell["id"] for cell in change.made] == [1, 8]
+    assert np.array_equal(np.isin(levels, (1, 8)), np.isin(first, (1, 2)))
+    assert np.count_nonzero(levels == 1) > np.count_nonzero(levels == 8)
+    assert np.count_nonzero((levels == 8) & (first == 1)) > 0.9 * np.count_nonzero(first == 1)
+    store.check()
+
+
+def test_a_cell_is_split_at_seeds(store):
+    change = bigcp3d.edit(store.path).split(4, seeds=[(12, 30, 31), (12, 30, 41)])
+    labels = store.levels()[0]
+    assert labels[12, 30, 31] != labels[12, 30, 41]
+    assert {int(labels[12, 30, 31]), int(labels[12, 30, 41])} == {4, 8} == {cell["id"] for cell in change.made}
+    store.check()
+
+
+def test_a_deleted_cell_is_background_and_its_id_does_not_come_back(store):
+    edits = bigcp3d.edit(store.path)
+    edits.delete(7)
+    assert not (store.levels()[0] == 7).any()
+    store.check()
+    assert [cell["id"] for cell in edits.add(np.ones((3, 3, 3), bool), at=(2, 38, 2)).made] == [8]
+    edits.undo(2)
+    assert [cell["id"] for cell in edits.add(np.ones((3, 3, 3), bool), at=(2, 38, 2)).made] == [9]
+    store.check()
+
+
+def test_added_cells_leave_others_as_they_are(store):
+    block = np.zeros((8, 8, 8), np.uint8)
+    block[:4], block[4:] = 1, 5
+    change = bigcp3d.edit(store.path).add(block, at=(2, 6, 4))
+    labels, first = store.levels()[0], ball_labels()
+    assert [cell["id"] for cell in change.made] == [8, 9]
+    assert np.array_equal(labels[first > 0], first[first > 0])
+    assert np.count_nonzero(labels >= 8) == np.count_nonzero(first[2:10, 6:14, 4:12] == 0)
+    store.check()
+
+
+def test_renumbered_cells_are_in_raster_order(store):
+    edits = bigcp3d.edit(store.path)
+    edits.delete(1)
+    before = store.levels()
+    edits.renumber()
+    labels = store.levels()[0]
+    ids, first = np.unique(labels, return_index=True)
+    assert ids.tolist() == [0, 1, 2, 3, 4, 5]
+    assert np.array_equal(np.argsort(first[1:]), np.arange(5))
+    assert np.array_equal(labels > 0, before[0] > 0)
+    edits.undo()
+    assert same(store.levels(), before)
+    edits.undo()
+    assert same([ball_labels()], store.levels()[:1])
+
+
+def test_an_undo_of_everything_gives_back_all_levels_and_the_table(store):
+    first, table = store.levels(), store.table()
+    edits = bigcp3d.edit(store.path)
+    edits.merge(1, 2)
+    edits.split(4, parts=3)
+    edits.delete(3, 5)
+    edits.add(np.ones((4, 4, 4), bool), at=(0, 40, 0))
+    edits.merge(8, 4, 7)
+    assert not same(store.levels(), first)
+    store.check()
+    assert [change.kind for change in edits.undo(2)] == ["merge", "add"]
+    store.check()
+    assert [change.kind for change in edits.undo(3)] == ["delete", "split", "merge"]
+    assert same(store.levels(), first)
+    assert all(np.array_equal(table[name], column) for name, column in store.table().items())
+    with pytest.raises(InputError, match="there are 0 changes"):
+        edits.undo()
+    assert [change.kind for change in edits.log() if change.kind != "ids"][-5:] == ["undo"] * 5
+
+
+def test_a_table_that_was_written_again_needs_no_rows_of_changes(store):
+    edits = bigcp3d.edit(store.path)
+    edits.merge(1, 2)
+    edits.decide(3, "good")
+    assert changes_behind(edits.labels, EditLog(edits.target.path)) == 1
+    edits.table(write=True)
+    assert changes_behind(edits.labels, EditLog(edits.target.path)) == 0
+    edits.undo(2)
+    assert changes_behind(edits.labels, EditLog(edits.target.path)) == 2, "those that take back"
+    store.check()
+    edits.renumber()
+    with pytest.raises(InputError, match="measure again"):
+        edits.table()
+
+
+def test_a_cell_is_found_without_a_table_and_where_no_coarser_level_shows_it(store):
+    import shutil
+
+    shutil.rmtree(store.path / "tables")
+    edits = bigcp3d.edit(store.path)
+    edits.add(np.ones((1, 1, 1), bool), at=(19, 43, 51))
+    assert not (store.levels()[1] == 8).any(), "the control"
+    (store.path / "labels/cells/edits/log.jsonl").unlink()
+    edits.delete(8)
+    edits.delete(4)
+    assert not np.isin(store.levels()[0], (4, 8)).any()
+    store.check()
+
+
+def test_what_cannot_be_done_changes_nothing(store):
+    edits, first = bigcp3d.edit(store.path), store.levels()
+    for call, words in (
+        (lambda: edits.merge(1), "two or more"),
+        (lambda: edits.merge(1, 6), "found no cell 6"),
+        (lambda: edits.delete(), "no cell was given"),
+        (lambda: edits.split(1, parts=1), "give 2 or more"),
+        (lambda: edits.split(1, seeds=[(0, 0, 0), (6, 10, 10)]), "lies outside of cell 1"),
+        (lambda: edits.split(1, seeds=[(6, 10, 10)]), "one for each part"),
+        (lambda: edits.add(np.ones((1, 1, 1), bool), at=(6, 10, 10)), "belong to cells"),
+        (lambda: edits.add(np.ones((4, 4, 4), bool), at=(18, 0, 0)), "reach beyond"),
+        (lambda: edits.add(np.ones((4, 4, 4)), at=(1, 0, 0)), "float64"),
+        (lambda: edits.delete(1, time=1), "time point 1"),
+    ):
+        with pytest.raises(InputError, match=words):
+            call()
+    assert same(store.levels(), first)
+    assert [change.kind for change in edits.log()] in ([], ["ids"])
+
+
+def test_replayed_changes_make_the_same_labels(store, ball_store, tmp_path):
+    import shutil
+
+    from tests.schedule.edits.conftest import Store
+
+    other = Store(tmp_path / "other.zarr")
+    shutil.copytree(ball_store, other.path)
+    edits = bigcp3d.edit(store.path)
+    edits.merge(1, 2)
+    edits.split(1, parts=2)
+    edits.delete(3)
+    edits.undo()
+    edits.add(np.ones((4, 4, 4), bool), at=(0, 40, 0))
+    edits.delete(5)
+    bigcp3d.edit(other.path).delete(5)
+    done = bigcp3d.replay_edits(bigcp3d.edit(other.path), store.path / "labels/cells/edits/log.jsonl")
+    assert [(change.kind, isinstance(new, str)) for change, new in done] == [
+        ("merge", False),
+        ("split", False),
+        ("add", False),
+        ("delete", True),
+    ]
+    assert "there is no cell at" in done[-1][1]
+    assert np.array_equal(store.levels()[0], other.levels()[0])
+    other.check()

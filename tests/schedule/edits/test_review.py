@@ -1,0 +1,201 @@
+"""The review shows planted errors first; decisions give an error rate; corrections bring the scores back."""
+
+from __future__ import annotations
+
+import json
+import shutil
+
+import numpy as np
+import pytest
+import zarr
+from scipy import ndimage
+from typer.testing import CliRunner
+
+import bigcp3d
+from bigcp3d.errors import InputError
+from bigcp3d.face.cli import app
+from bigcp3d.pure.boxes import Box
+from bigcp3d.pure.cells.doubt import doubts, error_rate, random_order
+from bigcp3d.pure.tissue.tissue import render
+from bigcp3d.pure.tissue.tissue_settings import Tissue
+from bigcp3d.schedule.edits.review import decide, sample_error
+from tests.schedule.conftest import write_image
+from tests.schedule.edits.conftest import write_labels
+
+
+def plant(truth, rng, number):
+    """Labels with ``number`` errors of each of four kinds, and where they are: id and positions of each."""
+    labels, boxes = truth.copy(), ndimage.find_objects(truth)
+    counts = np.bincount(truth.ravel(), minlength=len(boxes) + 1)
+    inner = [
+        i + 1
+        for i, box in enumerate(boxes)
+        if box and all(s.start > 0 and s.stop < n for s, n in zip(box, truth.shape, strict=True))
+        and counts[i + 1] > 0.5 * np.median(counts[1:][counts[1:] > 0])
+    ]  # fmt: skip
+    rng.shuffle(inner)
+    errors, used = [], set()
+
+    def neighbour(cell):
+        box = tuple(slice(max(0, s.start - 2), s.stop + 2) for s in boxes[cell - 1])
+        near = ndimage.binary_dilation(truth[box] == cell, iterations=2)
+        ids, sizes = np.unique(truth[box][near], return_counts=True)
+        best = [int(i) for i in ids[np.argsort(-sizes)] if i not in (0, cell) and i in inner and int(i) not in used]
+        return best[0] if best else None
+
+    for cell in inner:
+        kind = ("fused", "split", "missing")[len(errors) % 3]
+        other = neighbour(cell) if kind == "fused" else None
+        if cell in used or (kind == "fused" and other is None):
+            continue
+        at = truth == cell
+        if kind == "fused":
+            labels[truth == other] = cell
+            used.add(other)
+        elif kind == "split":
+            middle = (boxes[cell - 1][2].start + boxes[cell - 1][2].stop) // 2
+            other = int(labels.max()) + 1
+            labels[at & (np.arange(truth.shape[2]) >= middle)] = other
+        else:
+            labels[at] = 0
+        used.add(cell)
+        errors.append((kind, cell, other))
+        if len(errors) == 3 * number:
+            break
+    free = ndimage.distance_transform_edt(truth == 0)
+    for _ in range(number):
+        place = np.unravel_index(int(free.argmax()), free.shape)
+        grid = np.indices(truth.shape) - np.reshape(place, (3, 1, 1, 1))
+        ball = ((grid**2).sum(axis=0) <= min(free[place], 4) ** 2) & (labels == 0)
+        cell = int(labels.max()) + 1
+        labels[ball] = cell
+        free[(grid**2).sum(axis=0) <= 14**2] = 0
+        errors.append(("false", cell, None))
+    return labels, errors
+
+
+def make(folder, shape, diameter, number, seed=0):
+    values, truth = render(Tissue(shape=shape, diameter_vox=diameter, stain="nuclei", seed=seed), Box.of_shape(shape))
+    truth = truth.astype(np.uint32)
+    labels, errors = plant(truth, np.random.default_rng(seed), number)
+    path = folder / "tissue.zarr"
+    write_image(path, values)
+    write_labels(path, labels, shard=64)
+    write_labels(path, truth, shard=64, name="truth")
+    maps = np.zeros((4, *shape), np.int8)
+    maps[0] = np.rint(127 * ndimage.gaussian_filter((truth > 0).astype(np.float32), 0.7))
+    zarr.create_array(folder / "maps.zarr", data=maps, chunks=(4, 32, 32, 32))
+    return path, truth, errors
+
+
+def found(queue, errors, truth):
+    """The errors that the queue shows."""
+    ids = {entry.id for entry in queue}
+    at = {int(truth[entry.voxel]) for entry in queue if not entry.id}
+    return [e for e in errors if (e[1] in at if e[0] == "missing" else ids & {e[1], e[2]} - {None})]
+
+
+def correct(path, truth, errors):
+    """Correct all errors by commands."""
+    edits = bigcp3d.edit(path)
+    boxes = ndimage.find_objects(truth)
+    for kind, cell, other in errors:
+        if kind == "fused":
+            seeds = []
+            for one in (cell, other):
+                at = np.argwhere(truth[boxes[one - 1]] == one)
+                middle = at[np.linalg.norm(at - at.mean(axis=0), axis=1).argmin()]
+                seeds.append(middle + [s.start for s in boxes[one - 1]])
+            edits.split(cell, seeds=seeds)
+        elif kind == "split":
+            edits.merge(cell, other)
+        elif kind == "false":
+            edits.delete(cell)
+        else:
+            box = boxes[cell - 1]
+            edits.add((truth[box] == cell).astype(np.uint8), at=[s.start for s in box])
+
+
+def ap(path):
+    return bigcp3d.evaluate(path, path).groups["all"].numbers["ap"]
+
+
+@pytest.fixture(scope="module")
+def small(tmp_path_factory):
+    return make(tmp_path_factory.mktemp("review"), (32, 96, 96), 14.0, 2)
+
+
+def test_planted_errors_come_first(small):
+    path, truth, errors = small
+    queue = bigcp3d.review(path, most=20, maps=path.parent / "maps.zarr")
+    assert len(found(queue, errors, truth)) >= 4
+    assert any(not entry.id for entry in queue)
+    assert not any(not entry.id for entry in bigcp3d.review(path, most=20)), "without maps nothing is known of them"
+
+
+def test_decisions_leave_the_queue_and_give_an_error_rate(small, tmp_path):
+    shutil.copytree(small[0], tmp_path / "tissue.zarr")
+    path = tmp_path / "tissue.zarr"
+    edits = bigcp3d.edit(path)
+    assert sample_error(edits.target.path) is None
+    first = bigcp3d.review(path, most=8, sample=True)
+    for entry, decision in zip(first, ["good"] * 5 + ["wrong", "split", "skip"], strict=True):
+        decide(edits, entry.id, decision, sample=True)
+    decide(edits, bigcp3d.review(path, most=1)[0].id, "delete")
+    rate = sample_error(edits.target.path)
+    assert (rate.wrong, rate.checked) == (2, 7)
+    assert rate.low < 2 / 7 < rate.high
+    assert "wrong cells" in bigcp3d.write_report(path).read_text()
+    assert not {entry.id for entry in first} & {entry.id for entry in bigcp3d.review(path, most=8, sample=True)}
+    edits.undo(3)
+    assert str(sample_error(edits.target.path)).startswith("16.7% of the cells are wrong (95 % interval 3.0% to 56.4%")
+    with pytest.raises(InputError, match="use one of good"):
+        decide(edits, 1, "fine")
+
+
+def test_the_command_lists_and_decides(small, tmp_path):
+    shutil.copytree(small[0], tmp_path / "tissue.zarr")
+    path, run = str(tmp_path / "tissue.zarr"), CliRunner().invoke
+    lines = run(app, ["review", path, "--list", "3", "--json"], catch_exceptions=False).stdout.splitlines()
+    first = json.loads(lines[0])
+    assert set(first) == {"id", "voxel", "volume_vox", "doubt", "why", "sample"}
+    assert run(app, ["review", path, "--decide", str(first["id"]), "wrong", "--sample"]).exit_code == 0
+    assert "100.0% of the cells are wrong" in run(app, ["review", path, "--rate"]).stdout
+    assert f"cell {first['id']} at" not in run(app, ["review", path, "--list", "3"]).stdout
+    assert run(app, ["review", path]).exit_code == 2, "there is no terminal"
+
+
+def test_a_cell_is_doubtful_in_the_column_in_which_it_lies_out():
+    rng = np.random.default_rng(0)
+    columns = {"volume": rng.normal(1000, 50, 200), "fill": rng.normal(0.9, 0.01, 200)}
+    columns["volume"][3], columns["fill"][7], columns["volume"][9] = 2100, 0.7, 300
+    cut = np.zeros(200, bool)
+    score, why = doubts(columns, cut)
+    assert {int(k) for k in np.argsort(-score)[:3]} == {3, 7, 9}
+    assert [why[k] for k in (3, 7, 9)] == ["large volume", "small fill", "small volume"]
+    cut[9] = True
+    assert doubts(columns, cut)[0][9] < 4
+    assert doubts({"volume": np.full(3, np.nan)}, np.zeros(3, bool))[0].tolist() == [0, 0, 0]
+
+
+def test_the_random_order_of_cells_does_not_depend_on_the_others():
+    ids = np.arange(1, 500)
+    order = ids[random_order(ids)]
+    fewer = ids[ids % 3 > 0]
+    assert np.array_equal(fewer[random_order(fewer)], order[order % 3 > 0])
+    assert abs(np.corrcoef(order, ids)[0, 1]) < 0.2
+    assert error_rate(0, 0) is None
+
+
+@pytest.mark.slow
+def test_of_50_planted_errors_40_are_in_the_first_100_and_corrections_bring_the_scores_back(tmp_path):
+    path, truth, errors = make(tmp_path, (64, 200, 200), 16.0, 13, seed=1)
+    errors_of_queue = found(bigcp3d.review(path, most=100, maps=tmp_path / "maps.zarr"), errors, truth)
+    print(len(errors), "errors among", len(np.unique(truth)) - 1, "cells; in the first 100:", len(errors_of_queue))
+    assert len(errors) >= 50
+    assert len(errors_of_queue) >= 40
+    with_errors = ap(path)
+    correct(path, truth, errors)
+    print("AP", with_errors, "then", ap(path))
+    assert with_errors < 0.95
+    assert ap(path) == 1.0
