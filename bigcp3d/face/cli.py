@@ -17,6 +17,7 @@ from bigcp3d.face.commands.convert import convert, describe_source
 from bigcp3d.face.commands.estimate_diameter import estimate_diameter
 from bigcp3d.face.commands.evaluate import evaluate, show
 from bigcp3d.face.commands.export import export
+from bigcp3d.face.commands.link import link
 from bigcp3d.face.commands.manual import manual
 from bigcp3d.face.commands.measure import measure
 from bigcp3d.face.commands.report import report
@@ -181,7 +182,7 @@ def models(
 
 
 for each in (
-    *(convert, segment, update, sweep, demo, simulate, train, evaluate, status, view, measure, estimate_diameter),
+    *(convert, segment, update, sweep, demo, simulate, train, evaluate, status, view, measure, link, estimate_diameter),
     *(report, export, info, models, manual),
 ):
     app.command()(each)
