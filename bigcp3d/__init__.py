@@ -27,6 +27,7 @@ if TYPE_CHECKING:
     from bigcp3d.schedule.edits.review import Doubt, review
     from bigcp3d.schedule.estimate import estimate_diameter
     from bigcp3d.schedule.export import export
+    from bigcp3d.schedule.link import Lineage, link
     from bigcp3d.schedule.measure import MeasuredCells, measure
     from bigcp3d.schedule.plan_segmentation import plan_segmentation
     from bigcp3d.schedule.running.events import Summary
@@ -53,6 +54,7 @@ __all__ = [
     "Evaluation",
     "Filters",
     "InputError",
+    "Lineage",
     "LossError",
     "MeasuredCells",
     "ModelError",
@@ -72,6 +74,7 @@ __all__ = [
     "evaluate",
     "export",
     "label_maps",
+    "link",
     "measure",
     "plan_segmentation",
     "plan_sweep",
@@ -103,6 +106,8 @@ _HOMES = {
     "segment_array": "bigcp3d.schedule.segment_array",
     "Summary": "bigcp3d.schedule.running.events",
     "export": "bigcp3d.schedule.export",
+    "Lineage": "bigcp3d.schedule.link",
+    "link": "bigcp3d.schedule.link",
     "measure": "bigcp3d.schedule.measure",
     "MeasuredCells": "bigcp3d.schedule.measure",
     "evaluate": "bigcp3d.work.analyse.evaluate",

@@ -19,6 +19,7 @@ from bigcp3d.face.commands.edit import edit
 from bigcp3d.face.commands.estimate_diameter import estimate_diameter
 from bigcp3d.face.commands.evaluate import evaluate, show
 from bigcp3d.face.commands.export import export
+from bigcp3d.face.commands.link import link
 from bigcp3d.face.commands.manual import manual
 from bigcp3d.face.commands.measure import measure
 from bigcp3d.face.commands.report import report
@@ -200,7 +201,7 @@ def models(
 
 for each in (
     *(convert, segment, update, edit, review, sweep, demo, simulate, train, evaluate, status, view, measure),
-    *(estimate_diameter, report, export, info, models, manual),
+    *(link, estimate_diameter, report, export, info, models, manual),
 ):
     app.command()(each)
 

@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import itertools
 from collections.abc import Callable, Iterable, Iterator
-from contextlib import contextmanager, nullcontext
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -29,6 +28,7 @@ from bigcp3d.pure.cells.cell_table import Columns
 from bigcp3d.schedule.check_table import IN_STORE, TABLE, check_output, table_of
 from bigcp3d.schedule.clusters.requested_machines import Machines
 from bigcp3d.schedule.edits.correction import settle_labels
+from bigcp3d.schedule.over_blocks import Compute, over_blocks
 from bigcp3d.schedule.planning.measure_request import MeasureRequest
 from bigcp3d.schedule.planning.request import Request
 from bigcp3d.schedule.running.events import Observer, Warned
@@ -37,9 +37,6 @@ from bigcp3d.work.analyse.blocks_read import BlocksRead
 from bigcp3d.work.analyse.measure import Measurement, measure_block, plan_measurement, warn_of_unknown
 from bigcp3d.work.plan.plan import Plan
 from bigcp3d.work.run.work_dir import ONCE, WorkDir
-
-Compute = Callable[[int], Iterable[CellSums]]
-"""Computes the sums of all blocks of a time point, in any order."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -125,6 +122,21 @@ def measure_on(
         )
     if request.output is not None:
         check_output(request.output, lambda: table_path(what.labels), overwrite=request.overwrite)
+    with over_blocks(what, machines) as compute:
+        cells = measure_with(compute, what, work_dir=request.work_dir, on_event=on_event)
+    if request.output is not None:
+        cells.write(request.output)
+    return cells
+
+
+def measure_with(
+    compute: Compute,
+    what: Measurement,
+    *,
+    work_dir: str | Path | None = None,
+    on_event: Callable[[BlocksRead], None] | None = None,
+) -> MeasuredCells:
+    """Measure all blocks of all time points."""
     done, changes = itertools.count(1), len(EditLog(place(what.labels.path)).changes())
 
     def told(parts: Iterable[CellSums]) -> Iterator[CellSums]:
@@ -133,38 +145,9 @@ def measure_on(
                 on_event(BlocksRead(next(done), len(what.grid) * what.labels.times))
             yield part
 
-    def here(time: int) -> Iterator[CellSums]:
-        return (measure_block(what, time, index) for index in what.grid)
-
-    with nullcontext(here) if machines is None else _compute_on_dask(what, machines) as compute:
-        merged = [what.merge(told(compute(time))) for time in range(what.labels.times)]
+    merged = [what.merge(told(compute(measure_block, time))) for time in range(what.labels.times)]
     warn_of_unknown(what.labels.path, sum(sums.unknown_vox for sums in merged))
-    cells = MeasuredCells(_tabulate(what, merged, request.work_dir), what, changes)
-    if request.output is not None:
-        cells.write(request.output)
-    return cells
-
-
-@contextmanager
-def _compute_on_dask(what: Measurement, machines: Machines) -> Iterator[Compute]:
-    """Computes the sums on a cluster, in the order in which blocks are done."""
-    from distributed import as_completed
-
-    from bigcp3d.schedule.clusters.connect import connect
-
-    machines.check()
-    with connect(machines) as client:
-        shared = client.scatter(what, broadcast=True, hash=False)
-
-        def compute(time: int) -> Iterator[CellSums]:
-            blocks = list(what.grid)
-            count = len(blocks)
-            futures = client.map(measure_block, [shared] * count, [time] * count, blocks, key="measure", pure=False)
-            for future in as_completed(futures, loop=client.loop):
-                yield future.result()
-                future.release()
-
-        yield compute
+    return MeasuredCells(_tabulate(what, merged, work_dir), what, changes)
 
 
 def _tabulate(what: Measurement, merged: list[CellSums], work_dir: str | Path | None) -> Columns:

@@ -1,0 +1,1 @@
+"""Lineages on disk."""
