@@ -68,7 +68,7 @@ def doubts(columns: Mapping[str, NDArray[np.float64]], cut: NDArray[np.bool_]) -
 
 
 def largest_contacts(cells: CellSums) -> NDArray[np.float64]:
-    """Share of the voxel faces of each cell that its closest neighbour has too, shape (n,); high for parts of a cell."""
+    """Share of each cell's voxel faces that its closest neighbour has too, shape (n,); high for parts of a cell."""
     face = [k for k, step in enumerate(HALF_NEIGHBOURS) if np.abs(step).sum() == 1]
     faces, most = 2 * cells.exits[:, face].sum(axis=1), np.zeros(len(cells.ids), np.int64)
     for side in (cells.contacts.pred, cells.contacts.truth):
