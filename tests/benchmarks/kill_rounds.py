@@ -156,7 +156,7 @@ class Chain:
             ended, status = os.waitpid(pid, os.WNOHANG)
             if ended:
                 return status
-            time.sleep(0.002)
+            time.sleep(0.01)
         return None
 
     def strike(self, pid: int, victim: str) -> int | None:

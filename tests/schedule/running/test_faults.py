@@ -107,7 +107,7 @@ def faulty(tissue_store, random_model, tmp_path) -> Faulty:
     return Faulty(tissue_store, random_model, tmp_path)
 
 
-def wait_until(condition, seconds: float = 60.0) -> None:
+def wait_until(condition, seconds: float = 120.0) -> None:
     until = time.monotonic() + seconds
     while not condition():
         assert time.monotonic() < until
@@ -188,7 +188,7 @@ def cluster(faulty: Faulty, faults: str):
     try:
         (faulty.faults / "scheduler").write_text(str(started[0].pid))
         worker = ["worker", *at, "--scheduler-file", str(file), "--nworkers", "2", "--nthreads", "1"]
-        started.append(subprocess.Popen([*dask, *worker, "--death-timeout", "10"], cwd=faulty.folder, **quiet))
+        started.append(subprocess.Popen([*dask, *worker, "--death-timeout", "60"], cwd=faulty.folder, **quiet))
         wait_until(lambda: file.exists() and "address" in file.read_text())
         yield json.loads(file.read_text())["address"]
     finally:
@@ -260,7 +260,7 @@ def test_ctrl_c_ends_with_130_in_a_line_and_leaves_nothing_running(faulty, whole
 
     watcher = threading.Thread(target=quietly)
     watcher.start()
-    _, said = process.communicate(timeout=60)
+    _, said = process.communicate(timeout=120)
     watcher.join()
     assert process.returncode == 130, said
     assert "interrupted; finished blocks are kept, and the same command carries on" in said

@@ -40,7 +40,7 @@ def test_ctrl_c_of_a_terminal_which_all_processes_get_leaves_one_line(faulty, ti
         os.killpg(process.pid, signal.SIGINT)
         with pytest.raises(subprocess.TimeoutExpired):
             process.wait(0.5)
-    _, said = process.communicate(timeout=60)
+    _, said = process.communicate(timeout=120)
     assert process.returncode == 130, said
     assert others(said) == []
     assert said.count("bigcp3d: interrupted; finished blocks are kept") == 1
