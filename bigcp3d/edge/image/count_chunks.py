@@ -6,6 +6,7 @@ import math
 import re
 from dataclasses import dataclass
 
+from bigcp3d.edge.image.chunk_sizes import piece_counts
 from bigcp3d.edge.image.image import ImageInfo
 from bigcp3d.edge.image.voxels import open_level
 from bigcp3d.edge.stores.places import files_below, place
@@ -36,8 +37,7 @@ def count_chunks(image: ImageInfo, level: int) -> StoredChunks | None:
     files = files_below(spot)
     if files is None:
         return None
-    sides = array.shards or array.chunks
-    counts = [-(-length // side) for length, side in zip(array.shape, sides, strict=True)]
+    counts = piece_counts(array)
     first = array.metadata.encode_chunk_key((0,) * array.ndim)
     name = re.compile(re.sub(r"(?<!\d)0(?!\d)", r"(0|[1-9]\\d*)", re.escape(first)))
     stored, others, example = 0, 0, None

@@ -20,6 +20,7 @@ import numpy as np
 import zarr
 from numpy.typing import NDArray
 
+from bigcp3d.edge.image.chunk_sizes import chunk_sides
 from bigcp3d.edge.image.image import open_image
 from bigcp3d.edge.stores.places import Place, is_address, place, zarr_store
 from bigcp3d.edge.workdir.records import read_record
@@ -110,4 +111,4 @@ def read_maps(array: zarr.Array[Any], time: int, box: Box) -> NDArray[np.int8]:
 
 def maps_chunk(array: zarr.Array[Any]) -> Vec3:
     """Sides (z, y, x) of the smallest box that can be read by itself, in voxels."""
-    return vec3(array.chunks[-3:])
+    return vec3(chunk_sides(array)[-3:])

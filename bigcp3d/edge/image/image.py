@@ -16,6 +16,7 @@ import numpy as np
 import zarr
 
 from bigcp3d.edge.image.chunk_names import check_chunk_names
+from bigcp3d.edge.image.chunk_sizes import unread_chunks
 from bigcp3d.edge.image.coordinate_systems import in_one_system
 from bigcp3d.edge.image.metadata import SPACE, first_multiscale, ome_part, read_axes, read_version, stays_inside
 from bigcp3d.edge.image.open_node import explain_folder, find_group, metadata_file, open_node
@@ -195,6 +196,8 @@ def _open_levels(group: zarr.Group, multiscale: Mapping[str, Any], where: str) -
             store = zarr_store(f"{where}/{path}")
             arrays[path] = zarr.open_array(store, mode="r", zarr_format=group.metadata.zarr_format)
         except Exception as error:
+            if unread := unread_chunks(place(f"{where}/{path}")):
+                raise InputError(f"{where}/{path}: {unread}") from error
             text = f"there is no readable array at level path {path!r} ({describe_error(error, where)})"
             if metadata_file(place(f"{where}/{path}")) is None and (arrays or path != paths[-1]):
                 log.warning("%s: %s; it is not used", where, text)
