@@ -12,6 +12,7 @@ from pathlib import Path
 import numpy as np
 import zarr
 
+from bigcp3d.edge.image.chunk_sizes import chunk_sides, is_regular
 from bigcp3d.edge.image.image import ImageInfo, Level, open_image, open_labels
 from bigcp3d.edge.image.metadata import own_part
 from bigcp3d.edge.image.open_node import read_attributes
@@ -119,7 +120,8 @@ def describe_default_run(image: ImageInfo) -> list[str]:
 
 def _describe_level(image: ImageInfo, level: Level) -> str:
     array = zarr.open_array(zarr_store(f"{image.path}/{level.path}"), mode="r")
-    stored = f"chunks {format_size(array.chunks)}" + (f" in shards {format_size(array.shards)}" if array.shards else "")
+    stored = f"chunks {format_size(chunk_sides(array))}" if is_regular(array) else "chunks of different sizes"
+    stored += f" in shards {format_size(array.shards)}" if array.shards else ""
     scale = f"voxel {format_size(level.scale_um)} um" if level.scale_um else "no scale"
     return f"{level.path!r}, {format_size(level.shape)} (z y x), {scale}, {stored}"
 

@@ -1,11 +1,11 @@
-"""Exports labels or an image to a TIFF file, plane by plane, for programs that cannot read OME-Zarr."""
+"""Exports labels or an image to a TIFF file, plane by plane, or a whole store to one zip archive, ``.ozx``."""
 
 from __future__ import annotations
 
 import logging
 import math
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
 from pathlib import Path
 from typing import Any
 
@@ -15,9 +15,13 @@ from numpy.typing import NDArray
 from bigcp3d.edge.convert.write_tiff import IMAGEJ_DTYPES, is_ome, write_tiff
 from bigcp3d.edge.image.image import ImageInfo, open_image, open_labels
 from bigcp3d.edge.image.level_geometry import cumulated_factors, placed, with_told_scale
+from bigcp3d.edge.image.metadata import ome_part
+from bigcp3d.edge.image.open_node import read_attributes
 from bigcp3d.edge.image.voxels import check_channel, check_level, read_box, stored_chunk
 from bigcp3d.edge.labels.check_target import check_space
 from bigcp3d.edge.stores.check_writable import check_file
+from bigcp3d.edge.stores.places import place
+from bigcp3d.edge.stores.write_zip import write_zip
 from bigcp3d.errors import InputError
 from bigcp3d.option import check_choices, takes
 from bigcp3d.pure.boxes import Box, vec3
@@ -29,6 +33,7 @@ from bigcp3d.work.analyse.blocks_read import BlocksRead
 log = logging.getLogger(__name__)
 
 SUFFIXES = (".tif", ".tiff", ".btf")
+ARCHIVE = ".ozx"
 EXACT_FLOAT32 = 2**24
 """Largest id up to which float32 holds every whole number."""
 
@@ -72,7 +77,7 @@ def export(
     on_event: Callable[[BlocksRead], None] | None = None,
     **arguments: Any,
 ) -> Exported:
-    """Export labels or an image to a TIFF file, with voxel size and names of channels.
+    """Export labels or an image to a TIFF file, with voxel size and names of channels; or a store to one ``.ozx``.
 
     Reads one layer of stored chunks at a time. Ids of labels stay as they are: uint16 where they fit, else uint32 in
     OME-TIFF and float32 in ImageJ, which has no uint32.
@@ -100,9 +105,13 @@ def export(
     request = ExportRequest(store, output, **arguments)
     check_choices(request)
     path = Path(output).expanduser()
-    if path.suffix.lower() not in SUFFIXES:
-        raise InputError(f"{path}: a TIFF file is written; give a name that ends in .ome.tif or .tif")
+    if path.suffix.lower() not in (*SUFFIXES, ARCHIVE):
+        raise InputError(
+            f"{path}: a TIFF file or a zip archive is written; give a name that ends in .ome.tif, .tif or {ARCHIVE}"
+        )
     check_file(output, overwrite=request.overwrite)
+    if path.suffix.lower() == ARCHIVE:
+        return _export_archive(request, path, on_event)
     part = _choose_part(request)
     slabs = list(part.slabs())
     passes = 2 if request.what == "labels" else 1
@@ -137,6 +146,25 @@ def export(
         name=path.name.split(".")[0],
     )
     return Exported(path, (*lead, *box.shape[1:]), dtype, level.scale_um)
+
+
+def _export_archive(request: ExportRequest, path: Path, on_event: Callable[[BlocksRead], None] | None) -> Exported:
+    """Write the whole store into one zip archive."""
+    plain = ExportRequest(request.store, request.output)
+    names = [field.name for field in fields(request) if field.name != "overwrite"]
+    if chosen := [name for name in names if getattr(request, name) != getattr(plain, name)]:
+        raise InputError(f"{path}: a zip archive holds the whole store; leave out {', '.join(chosen)}")
+    info = open_image(request.store)
+    if info.zarr_format != 3:
+        raise InputError(
+            f"{info.path}: it is OME-Zarr {info.version} (zarr {info.zarr_format}), and {ARCHIVE} holds zarr 3; write "
+            "the image as 0.5 first"
+        )
+    stated = ome_part(read_attributes(info.path)).get("version")
+    tell = on_event or (lambda _: None)
+    write_zip(place(info.path), path, str(stated or info.version), lambda *counts: tell(BlocksRead(*counts)))
+    first = info.levels[0]
+    return Exported(path, (info.times, info.channels, *first.shape), info.dtype, first.scale_um)
 
 
 def _choose_part(request: ExportRequest) -> _Part:

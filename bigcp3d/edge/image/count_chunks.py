@@ -3,15 +3,13 @@
 from __future__ import annotations
 
 import math
-import os
 import re
-from collections.abc import Iterator
 from dataclasses import dataclass
-from pathlib import Path
 
+from bigcp3d.edge.image.chunk_sizes import piece_counts
 from bigcp3d.edge.image.image import ImageInfo
 from bigcp3d.edge.image.voxels import open_level
-from bigcp3d.edge.stores.places import Place, place
+from bigcp3d.edge.stores.places import files_below, place
 
 METADATA = ("zarr.json", ".zarray", ".zattrs", ".zgroup", ".zmetadata")
 
@@ -39,8 +37,7 @@ def count_chunks(image: ImageInfo, level: int) -> StoredChunks | None:
     files = files_below(spot)
     if files is None:
         return None
-    sides = array.shards or array.chunks
-    counts = [-(-length // side) for length, side in zip(array.shape, sides, strict=True)]
+    counts = piece_counts(array)
     first = array.metadata.encode_chunk_key((0,) * array.ndim)
     name = re.compile(re.sub(r"(?<!\d)0(?!\d)", r"(0|[1-9]\\d*)", re.escape(first)))
     stored, others, example = 0, 0, None
@@ -51,17 +48,3 @@ def count_chunks(image: ImageInfo, level: int) -> StoredChunks | None:
         elif file.rpartition("/")[2] not in METADATA and not file.rpartition("/")[2].startswith("."):
             others, example = others + 1, example or file
     return StoredChunks("shards" if array.shards else "chunks", stored, math.prod(counts), others, example)
-
-
-def files_below(spot: Place) -> Iterator[str] | None:
-    """Paths of all files in a folder, from there, in any order; links are files or folders as what they lead to."""
-    return _walk(spot, "") if isinstance(spot, Path) else spot.list_below()
-
-
-def _walk(folder: Path, above: str) -> Iterator[str]:
-    with os.scandir(folder) as entries:
-        for entry in entries:
-            if entry.is_dir():
-                yield from _walk(folder / entry.name, f"{above}{entry.name}/")
-            else:
-                yield above + entry.name

@@ -21,6 +21,7 @@ import numpy as np
 import zarr
 from numpy.typing import NDArray
 
+from bigcp3d.edge.image.chunk_sizes import chunk_sides
 from bigcp3d.edge.image.image import ImageInfo, open_image
 from bigcp3d.edge.image.level_geometry import place_level
 from bigcp3d.edge.image.metadata import first_multiscale
@@ -133,4 +134,4 @@ def read_maps(array: zarr.Array[Any], time: int, box: Box) -> NDArray[np.int8]:
 
 def maps_chunk(array: zarr.Array[Any]) -> Vec3:
     """Sides (z, y, x) of the smallest box that can be read by itself, in voxels."""
-    return vec3(array.chunks[-3:])
+    return vec3(chunk_sides(array)[-3:])

@@ -18,6 +18,7 @@ import numpy as np
 import zarr
 
 from bigcp3d.edge.image.chunk_names import check_chunk_names
+from bigcp3d.edge.image.chunk_sizes import unread_chunks
 from bigcp3d.edge.image.coordinate_systems import in_one_system
 from bigcp3d.edge.image.metadata import (
     SPACE,
@@ -216,6 +217,8 @@ def _open_levels(group: zarr.Group, multiscale: Mapping[str, Any], where: str) -
             if (missing := describe_missing_codec(error)) is not None:
                 packed[path] = missing
                 continue
+            if unread := unread_chunks(place(f"{where}/{path}")):
+                raise InputError(f"{where}/{path}: {unread}") from error
             text = f"there is no readable array at level path {path!r} ({describe_error(error, where)})"
             if metadata_file(place(f"{where}/{path}")) is None and (arrays or path != paths[-1]):
                 log.warning("%s: %s; it is not used", where, text)

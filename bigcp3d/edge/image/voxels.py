@@ -13,6 +13,7 @@ import zarr
 from numpy.typing import NDArray
 from zarr.core.sync import sync
 
+from bigcp3d.edge.image.chunk_sizes import chunk_sides, is_regular
 from bigcp3d.edge.image.image import ImageInfo
 from bigcp3d.edge.image.metadata import SPACE
 from bigcp3d.edge.stores.connections import describe_error, shown_cause
@@ -130,7 +131,7 @@ def _refuse_lost_chunks(
 
     Only chunks and shards of which nothing but the fill value was read are looked at.
     """
-    if array.shards is None and is_address(image.path):
+    if (array.shards is None and is_address(image.path)) or not is_regular(array):
         return
     pieces = _StoredPieces(image, array, channel, time)
     grid = pieces.grid
@@ -155,12 +156,14 @@ def _holds_only(fill: Any, voxels: NDArray[Any]) -> bool:
 
 def stored_chunk(image: ImageInfo, level: int) -> Vec3:
     """Sides (z, y, x) of the smallest box that can be read by itself, in voxels."""
-    return image.spatial(open_level(image, level).chunks)
+    return image.spatial(chunk_sides(open_level(image, level)))
 
 
 def missing_chunks(image: ImageInfo, level: int, box: Box, *, channel: int = 0, time: int = 0) -> list[Box]:
     """Boxes (z, y, x) of the shards (or chunks) that a box needs and the store does not have."""
     array = open_level(image, level)
+    if not is_regular(array):  # their boxes are no grid; `bigcp3d info --check` counts them
+        return []
     pieces = _StoredPieces(image, array, channel, time)
     grid, indices = pieces.grid, pieces.grid.touching(box)
     found = sync(_exist(array, [pieces.key(index) for index in indices]))

@@ -64,8 +64,8 @@ def plan_labels(
     check_name(name)
     if output is None and is_address(image.path) and not image.path.startswith("s3:"):
         raise InputError(
-            f"{image.path}: this image is on a web server, where no labels can be written; give --output, a local path "
-            "or s3://"
+            f"{image.path}: this image is on a web server or in a zip archive, where no labels can be written; give "
+            "--output, a local path or s3://"
         )
     chunk, shard = chunk_and_shard(shard, image.levels[level].shape)
     cumulated = cumulated_factors(image)

@@ -11,6 +11,7 @@ from typing import Any
 
 import numpy as np
 
+from bigcp3d.edge.image.chunk_sizes import is_regular
 from bigcp3d.edge.image.image import ImageInfo, open_labels
 from bigcp3d.edge.image.metadata import own_part
 from bigcp3d.edge.image.open_node import read_attributes
@@ -47,6 +48,8 @@ def target_of(labels: ImageInfo) -> LabelTarget:
             f"{labels.path}: its axes are {','.join(labels.axes)}; write the labels again with z,y,x last"
         )
     arrays = [open_level(labels, level) for level in range(len(labels.levels))]
+    if not all(map(is_regular, arrays)):
+        raise TargetError(f"{labels.path}: its chunks differ in size; write the labels again with one chunk size")
     pieces = [vec3((array.shards or array.chunks)[-3:]) for array in arrays]
     chunk, shard = vec3(arrays[0].chunks[-3:]), pieces[0]
     for level, piece in zip(labels.levels, pieces, strict=True):

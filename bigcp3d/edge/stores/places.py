@@ -1,4 +1,4 @@
-"""Places of stores: a local path, or an address in an object store or on a web server.
+"""Places of stores: a local path, an address in an object store or on a web server, or a path in a zip archive.
 
 ::
 
@@ -21,11 +21,14 @@ import os
 import posixpath
 import re
 import shutil
+from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 from urllib.parse import unquote
 
 from bigcp3d.edge.stores.remote import SCHEMES, Remote
+from bigcp3d.edge.stores.zip_place import ZipPlace, in_archive
 from bigcp3d.errors import InputError
 
 if TYPE_CHECKING:
@@ -42,8 +45,12 @@ HOST["s3"] = re.compile(r"^[\w.-]+$")
 
 
 def is_address(where: str | Path | Remote) -> bool:
-    """Whether this is an address rather than a local path."""
-    return ADDRESS.match(str(where)) is not None
+    """Whether this is an address, or a place in a zip archive, rather than a local file or folder."""
+    return ADDRESS.match(str(where)) is not None or in_archive(_absolute(where)) is not None
+
+
+def _absolute(where: str | Path | Remote) -> str:
+    return os.path.abspath(os.path.expanduser(str(where)))
 
 
 def place(where: str | Path | Remote) -> Place:
@@ -53,7 +60,8 @@ def place(where: str | Path | Remote) -> Place:
     """
     found = ADDRESS.match(str(where))
     if found is None:
-        return Path(os.path.abspath(os.path.expanduser(str(where))))
+        archive = in_archive(_absolute(where))
+        return ZipPlace(*archive) if archive else Path(_absolute(where))
     scheme, rest = found[1].lower(), found[2]
     if scheme not in SCHEMES:
         raise InputError(
@@ -78,6 +86,20 @@ def zarr_store(where: str | Place, *, remember: bool = False) -> str | StorePath
     """The argument for zarr's open functions: a path, or a store for an address (`Remote.zarr_store`)."""
     spot = place(where)
     return str(spot) if isinstance(spot, Path) else spot.zarr_store(remember=remember)
+
+
+def files_below(spot: Place) -> Iterator[str] | None:
+    """Paths of all files in a folder, from there, in any order, links followed; None where a server lists nothing."""
+    return _walk(spot, "") if isinstance(spot, Path) else spot.list_below()
+
+
+def _walk(folder: Path, above: str) -> Iterator[str]:
+    with os.scandir(folder) as entries:
+        for entry in entries:
+            if entry.is_dir():
+                yield from _walk(folder / entry.name, f"{above}{entry.name}/")
+            else:
+                yield above + entry.name
 
 
 def remove(spot: Place) -> None:
@@ -112,10 +134,14 @@ def follow(start: str | Place, way: str) -> Place:
     spot = place(start)
     if is_address(way) or os.path.isabs(way) or isinstance(spot, Path):
         return place(way if is_address(way) else os.path.join(str(spot), way))
-    return Remote(spot.root, posixpath.normpath(f"/{spot.key}/{way}").strip("/"))
+    return replace(spot, key=posixpath.normpath(f"/{spot.key}/{way}").strip("/"))
 
 
 def refuse_address(where: Any, what: str, cure: str) -> None:
-    """Raise `InputError` for an address where a local path is needed."""
-    if where is not None and is_address(where):
-        raise InputError(f"{place(where)}: this is an address, and {what} must be a local path: {cure}")
+    """Raise `InputError` for an address, or a place in an archive, where a local path is needed."""
+    if where is None or not is_address(where):
+        return
+    spot = place(where)
+    if not isinstance(spot, ZipPlace) or spot.key:
+        kind = "in a zip archive" if isinstance(spot, ZipPlace) else "an address"
+        raise InputError(f"{spot}: this is {kind}, and {what} must be a local path: {cure}")

@@ -9,7 +9,7 @@ from __future__ import annotations
 import json
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import suppress
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
 
 from bigcp3d.edge.stores.connections import METADATA, connect, is_bad_request, is_page, reaching
@@ -35,7 +35,7 @@ class Remote:
         return f"{self.root}/{self.key}" if self.key else self.root
 
     def __truediv__(self, inside: str) -> Remote:
-        return Remote(self.root, f"{self.key}/{inside}".strip("/"))
+        return replace(self, key=f"{self.key}/{inside}".strip("/"))
 
     @property
     def read_only(self) -> bool:
@@ -50,7 +50,7 @@ class Remote:
     @property
     def parent(self) -> Remote:
         """The folder that holds it; a bucket's is itself."""
-        return Remote(self.root, self.key.rpartition("/")[0])
+        return replace(self, key=self.key.rpartition("/")[0])
 
     @property
     def parents(self) -> tuple[Remote, ...]:

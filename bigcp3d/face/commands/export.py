@@ -11,7 +11,7 @@ from bigcp3d.schedule.planning.export_request import ExportRequest
 
 @o.with_options(o.choose_settings(ExportRequest))
 def export(arguments: o.Arguments, verbose: o.Verbose = False, quiet: o.Quiet = False) -> None:
-    """Write labels or the image of STORE as a TIFF file: OME-TIFF, or a hyperstack for ImageJ.
+    """Write labels or the image of STORE as a TIFF file (OME-TIFF, or a hyperstack for ImageJ), or STORE as one `.ozx`.
 
     The voxel size goes with it, and a region or a coarser level can be chosen. Memory does not grow with the file.
     """

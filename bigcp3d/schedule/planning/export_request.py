@@ -21,7 +21,8 @@ class ExportRequest:
     store: Annotated[str | Path, Option(metavar="STORE", positional=True)]
     """OME-Zarr image, with or without labels, or a store that holds labels."""
     output: Annotated[str | Path, Option(metavar="FILE.tif", positional=True)]
-    """The file to write: NAME.ome.tif becomes OME-TIFF, and NAME.tif a hyperstack for ImageJ and Fiji."""
+    """The file to write: NAME.ome.tif becomes OME-TIFF, NAME.tif a hyperstack for ImageJ and Fiji, and NAME.ozx a zip
+    archive of the whole store."""
     what: Annotated[Literal["labels", "image"], Option(WHAT)] = "labels"
     """The labels, or the image itself."""
     name: Annotated[str, Option(WHAT)] = "cells"

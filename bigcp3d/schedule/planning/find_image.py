@@ -3,9 +3,13 @@
 from __future__ import annotations
 
 import logging
+import os
 from collections.abc import Callable
 from dataclasses import replace
+from pathlib import Path
 
+from bigcp3d.edge.stores.places import place
+from bigcp3d.edge.stores.zip_place import ZipPlace
 from bigcp3d.schedule.planning.request import Request
 from bigcp3d.work.analyse.blocks_read import BlocksRead
 from bigcp3d.work.convert.beside import convert_beside, find_converted
@@ -24,12 +28,23 @@ def with_image(
     """
     if find_converted(request.source)[1]:
         request.check()  # wrong options are told before a conversion, not after it
-    return replace(
-        request, source=convert_beside(request.source, scale_um=request.scale_um, on_event=on_event, tell=tell)
-    )
+    source = convert_beside(request.source, scale_um=request.scale_um, on_event=on_event, tell=tell)
+    beside = _beside_archive(request)
+    if beside is not None:
+        tell(f"{source}: nothing can be written into a zip archive; the labels go to {beside}")
+    return replace(request, source=source, output=beside or request.output)
+
+
+def _beside_archive(request: Request) -> Path | None:
+    """Where labels of an image in a zip archive go: NAME.labels.zarr beside it; None for other images."""
+    spot = place(request.source)
+    if request.output is not None or not isinstance(spot, ZipPlace):
+        return None
+    inside = "".join(f".{part}" for part in spot.key.split("/") if part)
+    return Path(f"{os.path.splitext(spot.root)[0]}{inside}.labels.zarr")
 
 
 def with_known_image(request: Request) -> Request:
     """The same without converting: a file that was not converted yet stays, and opening it says what to do."""
     image, missing = find_converted(request.source)
-    return request if missing else replace(request, source=image)
+    return request if missing else replace(request, source=image, output=_beside_archive(request) or request.output)
