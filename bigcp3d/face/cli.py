@@ -7,7 +7,7 @@ errors to stderr. Exit codes: `bigcp3d.face.exit_codes`.
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Annotated, get_args
+from typing import Annotated, Literal, get_args
 
 import typer
 
@@ -112,6 +112,7 @@ def simulate(
         str, o.option("--channel", metavar="N|NAME", text="Channel of --like, from 0, or its name.")
     ] = "0",
     seed: o.Seed = 0,
+    format: Annotated[Literal["0.4", "0.5", "0.6"], o.option("--format", text="Version of OME-Zarr.")] = "0.5",
     overwrite: Annotated[bool, o.option("--overwrite", text="Replace a store that is there.")] = False,
     verbose: o.Verbose = False,
 ) -> None:
@@ -121,7 +122,7 @@ def simulate(
     from bigcp3d.work.simulate import simulate as run
 
     tissue = Tissue(shape=shape, diameter_vox=diameter_voxels, stain=stain, seed=seed, scale=scale)
-    run(target, tissue, scale_um=scale, overwrite=overwrite, like=like, channel=channel)
+    run(target, tissue, scale_um=scale, overwrite=overwrite, like=like, channel=channel, version=format)
     typer.echo(f"{target}: {stain} image and labels/truth, {' x '.join(map(str, shape))} voxels, seed {seed}")
 
 
@@ -129,7 +130,10 @@ def info(
     source: Annotated[str, typer.Argument(metavar="IN.zarr", help="An OME-Zarr image.")],
     check: Annotated[
         bool,
-        o.option("--check", text="Read every chunk of the image and its labels, and list those that cannot be read."),
+        o.option(
+            "--check",
+            text="Compare the metadata with the specification, count the chunks, and read all of image and labels.",
+        ),
     ] = False,
     verbose: o.Verbose = False,
     quiet: o.Quiet = False,
@@ -137,11 +141,13 @@ def info(
     """Describe a store: what it holds, what a segmentation would do with it, and what is wrong with it.
 
     Shows version, axes, levels, scales, chunks and channels; labels, tables, unfinished runs and kept maps; and blocks,
-    memory and disk of a segmentation. With `--check`, the exit code is 2 if a chunk cannot be read. For a file of
+    memory and disk of a segmentation. With `--check`, the exit code is 2 if labels or a chunk cannot be read, or
+    a file has a name that the metadata do not lead to. For a file of
     another format, this shows what `bigcp3d convert` would read.
     """
     set_up_logging(verbose, quiet)
-    from bigcp3d.face.describe_store import check_chunks, describe_image
+    from bigcp3d.face.check_store import check_store
+    from bigcp3d.face.describe_store import describe_image
     from bigcp3d.work.convert.beside import find_converted
 
     image, missing = find_converted(source)
@@ -151,7 +157,7 @@ def info(
     source = str(image)
     typer.echo(describe_image(source, plan=True))
     if check:
-        check_chunks(source, quiet=quiet)
+        check_store(source, quiet=quiet)
 
 
 def models(

@@ -1,6 +1,6 @@
 """Describes stores, their faults, and models, as text.
 
-Only metadata are read, so this is fast for a store of terabytes too; only `check_chunks` reads all voxels.
+Only metadata are read, so this is fast for a store of terabytes too.
 """
 
 from __future__ import annotations
@@ -10,25 +10,21 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import numpy as np
-import typer
 import zarr
 
 from bigcp3d.edge.image.image import ImageInfo, Level, open_image, open_labels
 from bigcp3d.edge.image.metadata import own_part
 from bigcp3d.edge.image.open_node import read_attributes
-from bigcp3d.edge.image.torn_chunks import find_torn_chunks
 from bigcp3d.edge.models.model_card import ModelCard
 from bigcp3d.edge.models.model_families import load_card
 from bigcp3d.edge.models.model_files import shipped_models
 from bigcp3d.edge.stores.places import place, zarr_store
-from bigcp3d.errors import BigCP3DError, InputError
+from bigcp3d.errors import BigCP3DError
 from bigcp3d.face.describe_plan import describe_plan, format_size
-from bigcp3d.face.progress.block_bar import block_bar
 from bigcp3d.face.progress.pace import format_count
 from bigcp3d.pure.memory import format_bytes
 from bigcp3d.pure.plural import count
 from bigcp3d.schedule.planning.request import AS_IS
-from bigcp3d.work.analyse.blocks_read import BlocksRead
 
 ANISOTROPY = 1.5
 """Ratio of the longest to the shortest side of a voxel from which a user is warned."""
@@ -156,20 +152,6 @@ def _scales_agree(lower: Level, upper: Level) -> bool:
         return True
     pairs = zip(lower.shape, lower.scale_um, upper.shape, upper.scale_um, strict=True)
     return all(abs(n * a - m * b) <= 1.01 * b for n, a, m, b in pairs)
-
-
-def check_chunks(path: str | Path, *, quiet: bool) -> None:
-    """Read every chunk of an image and its labels; list those that cannot be read, then raise `InputError`."""
-    image = open_image(path)
-    torn = 0
-    with block_bar("reading", quiet) as move_bar:
-        for info in (image, *(open_labels(path, name) for name in image.label_names)):
-            for fault in find_torn_chunks(info, lambda *counts: move_bar(BlocksRead(*counts))):
-                torn += 1
-                typer.echo(f"torn: {fault}")
-    if torn:
-        raise InputError(f"{path}: {torn} piece(s) cannot be read; copy or write the store again")
-    typer.echo("every chunk can be read")
 
 
 def describe_model(name: str, path: Path, card: ModelCard) -> str:

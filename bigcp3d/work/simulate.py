@@ -14,6 +14,7 @@ import shutil
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import asdict
 from pathlib import Path
+from typing import Literal
 
 import numpy as np
 from numpy.typing import NDArray
@@ -53,8 +54,9 @@ def simulate(
     overwrite: bool = False,
     like: str | Path | None = None,
     channel: int | str = 0,
+    version: Literal["0.4", "0.5", "0.6"] = "0.5",
 ) -> ImageInfo:
-    """Write a tissue as an OME-Zarr 0.5 image with ``labels/truth``, about 2 bytes a voxel.
+    """Write a tissue as an OME-Zarr image with ``labels/truth``, about 2 bytes a voxel.
 
     Parameters
     ----------
@@ -75,6 +77,8 @@ def simulate(
         in the middle of it, and set in the tissue (`bigcp3d.pure.tissue.match_look`).
     channel : int or str
         Of ``like``, from 0, or its name.
+    version : str
+        Version of OME-Zarr; 0.4 has no shards, so there are many more files.
 
     Returns
     -------
@@ -103,7 +107,14 @@ def simulate(
     shutil.rmtree(partial, ignore_errors=True)
     try:
         image = create_image(
-            partial, tissue.shape, "uint16", scale_um=scale_um, chunk=chunk, shard=shard, name=where.stem
+            partial,
+            tissue.shape,
+            "uint16",
+            scale_um=scale_um,
+            version=version,
+            chunk=chunk,
+            shard=shard,
+            name=where.stem,
         )
         _fill(image, tissue, shard, threads or min(4, os.cpu_count() or 1))
         put_in_place(partial, where)

@@ -145,3 +145,30 @@ def test_torn_chunks_are_named_on_request(segmented):
     done = run.invoke(app, ["info", str(segmented), "--check"])
     assert done.exit_code == 2
     assert re.search(r"torn: .*labels/cells/0: voxels cannot be read in box \(0, 0, 0\)", done.stdout)
+
+
+def test_the_check_tells_metadata_missing_chunks_and_files_that_are_not_found(segmented):
+    run = CliRunner()
+    sound = run.invoke(app, ["info", str(segmented), "--check"])
+    assert "labels/cells/0: 1 of 1 shard stored" in sound.stdout
+    chunk = segmented / "labels" / "cells" / "0" / "c" / "0" / "0" / "0"
+    chunk.rename(chunk.with_name("0.0"))
+    done = run.invoke(app, ["info", str(segmented), "--check"])
+    assert done.exit_code == 2
+    assert "labels/cells/0: 0 of 1 shard stored; the 1 others are read as the fill value" in done.stdout
+    assert "files, such as" not in done.stdout
+    assert re.search(r"lost: .*labels/cells/0: 1 file, such as 'c/0/0/0.0'", done.stdout)
+    assert "1 file cannot be found by the metadata" in done.stderr
+
+
+def test_the_check_tells_ids_below_0(segmented):
+    zarr.open_group(segmented / "labels", mode="a").attrs["ome"] = {"version": "0.5", "labels": ["old"]}
+    store = segmented / "labels" / "old"
+    group = zarr.create_group(store, zarr_format=3)
+    group.create_array("0", shape=(16, 32, 32), chunks=(16, 32, 32), dtype="int16")[...] = -1
+    axes = [{"name": name, "type": "space"} for name in "zyx"]
+    group.attrs["ome"] = {"multiscales": [{"axes": axes, "datasets": [{"path": "0"}]}]}
+    said = CliRunner().invoke(app, ["info", str(segmented), "--check"]).stdout
+    assert "labels/old: some are below 0; they mean not annotated" in said
+    assert "labels/old: there is no image-label" in said
+    assert "labels/old: the version is not stated in ome" in said

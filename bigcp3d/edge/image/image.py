@@ -16,6 +16,7 @@ import numpy as np
 import zarr
 
 from bigcp3d.edge.image.chunk_names import check_chunk_names
+from bigcp3d.edge.image.coordinate_systems import in_one_system
 from bigcp3d.edge.image.metadata import SPACE, first_multiscale, ome_part, read_axes, read_version, stays_inside
 from bigcp3d.edge.image.open_node import explain_folder, find_group, metadata_file, open_node
 from bigcp3d.edge.image.transforms import Float3, read_transform, read_units
@@ -133,7 +134,7 @@ def _describe(group: zarr.Group, where: str) -> ImageInfo:
     """Read and check all metadata of a multiscale group."""
     attributes = group.attrs.asdict()
     zarr_format = int(group.metadata.zarr_format)
-    multiscale = first_multiscale(attributes, where) or {}
+    multiscale = in_one_system(first_multiscale(attributes, where) or {}, where)
     version = read_version(attributes, zarr_format, where)
     arrays = _open_levels(group, multiscale, where)
     path, first = max(arrays.items(), key=lambda item: item[1].size)

@@ -1,13 +1,14 @@
 """Reads version and axes from the JSON of an OME-Zarr group. No store is opened here.
 
 Versions differ in where the keys are (0.5 and later: under ``ome``) and in how they state axes (0.1, 0.2: always t, c,
-z, y, x; 0.3: strings; 0.4, 0.5: objects; 0.6: inside ``coordinateSystems``). Common mistakes of writers are tolerated
-and logged; mistakes that would change the geometry are refused.
+z, y, x; 0.3: strings; 0.4, 0.5: objects; 0.6: `bigcp3d.edge.image.coordinate_systems`). Common mistakes of writers are
+tolerated and logged; mistakes that would change the geometry are refused.
 """
 
 from __future__ import annotations
 
 import logging
+import re
 from collections.abc import Mapping, Sequence
 from typing import Any
 
@@ -15,6 +16,7 @@ from bigcp3d.errors import InputError
 
 Json = Mapping[str, Any]
 
+VERSION = re.compile(r"\d+\.\d+")
 VERSIONS = ("0.1", "0.2", "0.3", "0.4", "0.5", "0.6")
 AXES = ("t", "c", "z", "y", "x")
 SPACE = ("z", "y", "x")
@@ -62,28 +64,16 @@ def read_version(attributes: Json, zarr_format: int, where: str) -> str:
     if stated is None:
         axes = multiscale.get("axes")
         guess = "0.1" if axes is None else "0.4" if all(isinstance(a, Mapping) for a in axes) else "0.3"
-        guess = "0.5" if zarr_format == 3 else guess
+        guess = ("0.6" if "coordinateSystems" in multiscale else "0.5") if zarr_format == 3 else guess
         log.info("%s: no OME-Zarr version stated; read as %s", where, guess)
         return guess
-    version = next((v for v in VERSIONS if str(stated) == v or str(stated).startswith((v + ".", v + "-"))), None)
-    if version is None:
+    version = VERSION.match(str(stated))  # 0.6 has been written as 0.6rc0, 0.6.dev4, 0.6-dev and 0.6
+    if version is None or version[0] not in VERSIONS:
         raise InputError(
             f"{where}: it is of OME-Zarr version {stated!r}; {VERSIONS[0]} to {VERSIONS[-1]} can be read: convert it "
             "to 0.5"
         )
-    return version
-
-
-def axes_entries(multiscale: Json) -> Sequence[Any] | None:
-    """The list of axes as written; in 0.6 that of the coordinate system into which the datasets are transformed."""
-    systems = multiscale.get("coordinateSystems")
-    if isinstance(systems, Sequence) and systems:
-        steps = (multiscale.get("datasets") or [{}])[0].get("coordinateTransformations") or [{}]
-        output = steps[0].get("output")
-        output = output.get("name") if isinstance(output, Mapping) else output
-        chosen = next((s for s in systems if s.get("name") == output), systems[0])
-        return chosen.get("axes")  # type: ignore[no-any-return]
-    return multiscale.get("axes")
+    return version[0]
 
 
 def axis_name(entry: Any, where: str) -> str:
@@ -109,7 +99,7 @@ def read_axes(
 
     `InputError` where an axis is not t, c, z, y or x, or comes twice, or one of z, y, x is missing.
     """
-    entries = AXES if version in ("0.1", "0.2") else axes_entries(multiscale)
+    entries = AXES if version in ("0.1", "0.2") else multiscale.get("axes")
     if entries is None:
         named = dimension_names is not None and all(isinstance(n, str) for n in dimension_names)
         entries = dimension_names or () if named else AXES

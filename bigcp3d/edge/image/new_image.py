@@ -43,7 +43,7 @@ def create_image(
     where = place(path)
     if where.exists():
         raise TargetError(f"{where}: this path exists already; give another path, or delete it")
-    zarr_format = {"0.4": 2, "0.5": 3}[version]
+    zarr_format = 2 if version == "0.4" else 3
     lead = {name: count for name, count in (("t", times), ("c", channels)) if count > 1}
     axes = (*lead, "z", "y", "x")
     unit = "micrometer" if scale_um else None

@@ -6,7 +6,7 @@ Users often give a TIFF, an array inside a store, a plate, or the folder above. 
 from __future__ import annotations
 
 import os
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from itertools import islice
 from pathlib import Path
 from typing import Any
@@ -14,7 +14,7 @@ from typing import Any
 import zarr
 from zarr.errors import BaseZarrError
 
-from bigcp3d.edge.image.metadata import first_multiscale, ome_part
+from bigcp3d.edge.image.metadata import first_multiscale, ome_part, stays_inside
 from bigcp3d.edge.image.other_formats import READABLE, recognise
 from bigcp3d.edge.stores.check_writable import nearest_there
 from bigcp3d.edge.stores.connections import METADATA, describe_error, is_remote_error, shown_cause
@@ -136,6 +136,8 @@ def explain_folder(where: str, node: Node) -> str:
         return f"{where}: this is a high-content screening {kind}; give one image of it: {inside}"
     if "bioformats2raw.layout" in ome or "bioformats2raw.layout" in node.attrs:
         return f"{where}: this is a bioformats2raw collection; give one image of it: {inside}"
+    if "scene" in ome:
+        return f"{where}: this is a scene, which places several images; give one of them: {inside}"
     if isinstance(ome.get("labels"), list) or (names and all(name.startswith("labels/") for name in names)):
         return f"{where}: these are labels without an image; give the image that {inside} belongs to"
     return f"{where}: this zarr group has no multiscales, so it is not an OME-Zarr image; give {inside}"
@@ -156,7 +158,11 @@ def _images_inside(where: str, group: zarr.Group) -> Iterator[str]:
     for image in (ome.get("well") or {}).get("images") or []:
         if find_group(f"{where}/{image.get('path')}") is not None:
             yield str(image.get("path"))
-    if "plate" in ome or "well" in ome or is_address(where):  # a bucket may hold a million objects
+    scene = ome.get("scene") or {}
+    ends = [step.get(end) for step in scene.get("coordinateTransformations") or [] for end in ("input", "output")]
+    paths = {str(end["path"]) for end in ends if isinstance(end, Mapping) and end.get("path")}
+    yield from (path for path in sorted(paths) if stays_inside(path) and _is_image(f"{where}/{path}"))
+    if "plate" in ome or "well" in ome or paths or is_address(where):  # a bucket may hold a million objects
         return
     for folder, names, _ in os.walk(where):
         names.sort()

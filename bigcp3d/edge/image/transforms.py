@@ -1,4 +1,4 @@
-"""Reads units and coordinate transformations of OME-Zarr, and writes them.
+"""Reads units and coordinate transformations of OME-Zarr up to 0.5, and writes them up to 0.6.
 
 Voxel i of a level lies at ``scale * i + translation`` on its axis. The dataset's transformations are applied first,
 then those of the multiscale, as the specification says.
@@ -14,7 +14,7 @@ from typing import Any
 import zarr
 from zarr.storage import MemoryStore
 
-from bigcp3d.edge.image.metadata import AXES, SPACE, Json, axes_entries, axis_name, first_multiscale
+from bigcp3d.edge.image.metadata import AXES, SPACE, Json, axis_name, first_multiscale
 from bigcp3d.errors import InputError
 
 Float3 = tuple[float, float, float]
@@ -31,6 +31,9 @@ SHORT_UNITS = {
     **{"å": "angstrom", "in": "inch"},
 }
 
+INTRINSIC = "physical"
+"""Name of the coordinate system of what we write in 0.6."""
+
 log = logging.getLogger(__name__)
 
 
@@ -42,7 +45,7 @@ def float3(values: Iterable[float]) -> Float3:
 
 def read_units(multiscale: Json, where: str) -> tuple[str | None, ...] | None:
     """Units of z, y and x in the specification's words, None for those not stated; None if one is not a length."""
-    entries = axes_entries(multiscale) or []
+    entries = multiscale.get("axes") or []
     stated = {axis_name(e, where): e.get("unit") for e in entries if isinstance(e, Mapping)}
     units: list[str | None] = []
     for name in SPACE:
@@ -78,17 +81,6 @@ def units_um(units: Sequence[str | None]) -> Float3:
     return float3(UNITS_UM[unit] if unit else 1.0 for unit in units)
 
 
-def _flatten(steps: Any) -> list[Json]:
-    """Coordinate transformations as a flat list; OME-Zarr 0.6 nests them in sequences."""
-    flat: list[Json] = []
-    for step in steps or []:
-        if isinstance(step, Mapping) and step.get("type") == "sequence":
-            flat += _flatten(step.get("transformations"))
-        elif isinstance(step, Mapping):
-            flat.append(step)
-    return flat
-
-
 def _numbers(step: Json, kind: str, axes: Sequence[str], where: str) -> list[float]:
     """The checked vector of one transformation: one number for each axis, finite, and above 0 for a scale."""
     values = step.get(kind)
@@ -119,8 +111,8 @@ def read_transform(
     Read here, since ome-zarr 0.18 and 0.21 leave out translations and the multiscale's own scale without a word.
     """
     scale, shift, stated = [1.0] * 3, [0.0] * 3, False
-    steps = _flatten(dataset.get("coordinateTransformations")) + _flatten(multiscale.get("coordinateTransformations"))
-    for step in steps:
+    steps = [*(dataset.get("coordinateTransformations") or []), *(multiscale.get("coordinateTransformations") or [])]
+    for step in (step for step in steps if isinstance(step, Mapping)):
         kind = step.get("type")
         if kind == "identity":
             continue
@@ -147,7 +139,7 @@ def read_transform(
 def describe_levels(
     version: str, axes: Sequence[str], units: Sequence[str | None], levels: Iterable[Placed], **more: Any
 ) -> dict[str, Any]:
-    """The ``multiscales`` entry of what we write, in OME-Zarr 0.4 or 0.5; ``more`` are further keys of it.
+    """The ``multiscales`` entry of what we write, in OME-Zarr 0.4 to 0.6; ``more`` are further keys of it.
 
     ome-zarr makes and checks it, in a group in memory: into a store it writes in two steps, and who reads between them
     finds a part.
@@ -164,9 +156,18 @@ def describe_levels(
         for path, scale, shift in levels
     ]
     known = {name: unit for name, unit in zip(SPACE, units, strict=True) if unit}
-    form = format_from_version(version)
+    form = format_from_version("0.5" if version == "0.6" else version)
     group = zarr.create_group(MemoryStore(), zarr_format=form.zarr_format)
     write_multiscales_metadata(group, datasets, form, axes=[name for name in AXES if name in axes], axes_units=known)
     entry = {**(first_multiscale(group.attrs.asdict(), "") or {}), **more}  # it leaves out `type` (0.18 and 0.21)
     entry["axes"].sort(key=lambda axis: axes.index(axis["name"]))  # it refuses other orders, which the viewer needs
-    return entry
+    return _as_0_6(entry) if version == "0.6" else entry
+
+
+def _as_0_6(entry: dict[str, Any]) -> dict[str, Any]:
+    """An entry of 0.5 in the words of 0.6, which ome-zarr 0.18 and 0.21 do not write without an image."""
+    for dataset in entry["datasets"]:
+        ends = {"input": {"path": dataset["path"]}, "output": {"name": INTRINSIC}}
+        steps = dataset["coordinateTransformations"]
+        dataset["coordinateTransformations"] = [{"type": "sequence", **ends, "transformations": steps}]
+    return {"coordinateSystems": [{"name": INTRINSIC, "axes": entry.pop("axes")}], **entry}

@@ -60,12 +60,16 @@ def shown_at_root(attributes: Mapping[str, Any]) -> str | None:
     return parts[1] if "image-label" in ome_part(attributes) and len(parts) == 3 and parts[0] == "labels" else None
 
 
+def image_label(target: LabelTarget, group: Place) -> dict[str, Any]:
+    """The ``image-label`` of labels in a group; the version stands there up to 0.5."""
+    version = {} if target.version == "0.6" else {"version": target.version}
+    return {**version, "source": {"image": source_path(target, group)}}
+
+
 def show_at_root(target: LabelTarget, multiscale: Mapping[str, Any]) -> None:
-    """Make a root without an image of its own show the labels that ``multiscale`` describes."""
+    """Make a root without an image of its own show the labels that ``multiscale`` describes, with paths from there."""
     root = place(target.group)
-    datasets = [{**d, "path": f"labels/{target.name}/{d['path']}"} for d in multiscale["datasets"]]
-    label = {"version": target.version, "source": {"image": source_path(target, root)}}
-    shown = {"multiscales": [{**multiscale, "datasets": datasets}], "image-label": label}
+    shown = {"multiscales": [multiscale], "image-label": image_label(target, root)}
 
     def show(attributes: Mapping[str, Any]) -> Mapping[str, Any]:
         if first_multiscale(attributes, str(root)) is not None and shown_at_root(attributes) is None:

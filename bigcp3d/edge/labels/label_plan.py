@@ -30,7 +30,7 @@ class LabelTarget:
     image_path: str  # the image group they belong to
     group: str  # the group that gets ``labels/<name>``: the image's, or another store
     name: str
-    version: str  # "0.4" in zarr 2, "0.5" in zarr 3
+    version: str  # "0.4" in zarr 2, "0.5" or "0.6" in zarr 3
     zarr_format: int
     times: int | None  # length of the t axis; None where the image has none
     dtype: str  # "uint32" or "uint64"
@@ -79,7 +79,7 @@ def plan_labels(
         image_path=image.path,
         group=image.path if output is None else str(place(output)),
         name=name,
-        version="0.4" if image.zarr_format == 2 else "0.5",
+        version="0.4" if image.zarr_format == 2 else "0.6" if image.version == "0.6" else "0.5",
         zarr_format=image.zarr_format,
         times=image.times if "t" in image.axes else None,
         dtype=dtype,

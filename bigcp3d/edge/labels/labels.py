@@ -21,7 +21,7 @@ from numpy.typing import NDArray
 
 from bigcp3d.edge.image.transforms import Placed, describe_levels, float3, units_um
 from bigcp3d.edge.labels.check_target import check_target
-from bigcp3d.edge.labels.label_list import enter_label, show_at_root, source_path, versioned, withdraw_label
+from bigcp3d.edge.labels.label_list import enter_label, image_label, show_at_root, versioned, withdraw_label
 from bigcp3d.edge.labels.label_plan import LabelTarget
 from bigcp3d.edge.stores.connections import describe_error, shown_cause
 from bigcp3d.edge.stores.places import place, remove, zarr_store
@@ -92,13 +92,14 @@ def finish_labels(target: LabelTarget, *, attributes: Mapping[str, Any]) -> None
     }
     units = target.units if target.levels[0].scale_um else (None, None, None)
     more = {"name": target.name, "type": "mode", "metadata": pooling}
-    multiscale = describe_levels(target.version, target.axes, units, _placed(target), **more)
-    label = {"version": target.version, "source": {"image": source_path(target, target.path)}}
-    metadata = versioned(target, {"multiscales": [multiscale], "image-label": label})
+    levels = list(_placed(target))
+    multiscale = describe_levels(target.version, target.axes, units, levels, **more)
+    metadata = versioned(target, {"multiscales": [multiscale], "image-label": image_label(target, target.path)})
+    from_root = [(f"labels/{target.name}/{path}", scale, shift) for path, scale, shift in levels]
     with writing(target.path), keeping_consolidated(target.path):
         edit_group(target.path, target.zarr_format, {**metadata, **attributes})
         enter_label(target)
-        show_at_root(target, multiscale)
+        show_at_root(target, describe_levels(target.version, target.axes, units, from_root, **more))
 
 
 def _placed(target: LabelTarget) -> Iterator[Placed]:

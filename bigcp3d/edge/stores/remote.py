@@ -111,6 +111,16 @@ class Remote:
         for key in sorted([*found["common_prefixes"], *(meta["path"] for meta in found["objects"])]):
             yield Remote(self.root, key.strip("/"))
 
+    def list_below(self) -> Iterator[str] | None:
+        """Keys of all objects below it, from there; None on a web server, which lists nothing."""
+        return None if self.read_only else self._list_below()
+
+    def _list_below(self) -> Iterator[str]:
+        start = len(self._below or "")
+        with reaching(self):
+            for found in self._quick.list(self._below):
+                yield from (str(meta["path"])[start:] for meta in found)
+
     def read_bytes(self) -> bytes:
         """The content of an object; `FileNotFoundError` where there is none."""
         with reaching(self):

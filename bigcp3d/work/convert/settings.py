@@ -33,8 +33,9 @@ class ConvertSettings:
     """Which image of a file with several (TIFF, CZI, LIF, ND2): its number, from 0, or its name."""
     dataset: Annotated[str | None, Option(WHAT, "PATH")] = None
     """Which dataset of an HDF5 file or an N5 container."""
-    format: Annotated[Literal["0.5", "0.4"], Option(RESULT)] = "0.5"
-    """Version of OME-Zarr. 0.4 is for older programs, and has many more files."""
+    format: Annotated[Literal["0.4", "0.5", "0.6"], Option(RESULT)] = "0.5"
+    """Version of OME-Zarr. 0.4 is for older programs, and has many more files; few programs read 0.6 yet. Labels of an
+    image have its version."""
     overwrite: Annotated[bool, Option(RESULT)] = False
     """Replace the store, once the new one is complete. A store with labels or tables is never replaced."""
 

@@ -1,0 +1,67 @@
+"""Counts the stored chunks of an array by listing its folder; nothing is read, and only counts are kept."""
+
+from __future__ import annotations
+
+import math
+import os
+import re
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+from bigcp3d.edge.image.image import ImageInfo
+from bigcp3d.edge.image.voxels import open_level
+from bigcp3d.edge.stores.places import Place, place
+
+METADATA = ("zarr.json", ".zarray", ".zattrs", ".zgroup", ".zmetadata")
+
+
+@dataclass(frozen=True)
+class StoredChunks:
+    """The files of an array, against what its metadata say."""
+
+    pieces: str  # "chunks", or "shards" where there are some
+    stored: int  # found where the metadata lead to
+    expected: int
+    others: int  # files that the metadata do not lead to
+    example: str | None  # one of them
+
+    @property
+    def missing(self) -> int:
+        """Pieces that are not stored, which are read as the fill value."""
+        return self.expected - self.stored
+
+
+def count_chunks(image: ImageInfo, level: int) -> StoredChunks | None:
+    """Stored and missing chunks of a level; None on a web server, which lists nothing."""
+    array = open_level(image, level)
+    spot = place(image.path) / image.levels[level].path
+    files = files_below(spot)
+    if files is None:
+        return None
+    sides = array.shards or array.chunks
+    counts = [-(-length // side) for length, side in zip(array.shape, sides, strict=True)]
+    first = array.metadata.encode_chunk_key((0,) * array.ndim)
+    name = re.compile(re.sub(r"(?<!\d)0(?!\d)", r"(0|[1-9]\\d*)", re.escape(first)))
+    stored, others, example = 0, 0, None
+    for file in files:
+        found = name.fullmatch(file)
+        if found is not None and all(int(index) < n for index, n in zip(found.groups(), counts, strict=True)):
+            stored += 1
+        elif file.rpartition("/")[2] not in METADATA and not file.rpartition("/")[2].startswith("."):
+            others, example = others + 1, example or file
+    return StoredChunks("shards" if array.shards else "chunks", stored, math.prod(counts), others, example)
+
+
+def files_below(spot: Place) -> Iterator[str] | None:
+    """Paths of all files in a folder, from there, in any order; links are files or folders as what they lead to."""
+    return _walk(spot, "") if isinstance(spot, Path) else spot.list_below()
+
+
+def _walk(folder: Path, above: str) -> Iterator[str]:
+    with os.scandir(folder) as entries:
+        for entry in entries:
+            if entry.is_dir():
+                yield from _walk(folder / entry.name, f"{above}{entry.name}/")
+            else:
+                yield above + entry.name
