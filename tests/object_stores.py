@@ -207,7 +207,7 @@ def make_public(endpoint: str, address: str) -> None:
 def forget_connections() -> None:
     """Let the environment be read again."""
     connections.connect.cache_clear()
-    connections._session.cache_clear()
+    connections._settings.cache_clear()
 
 
 def slowed(upstream: str, delay_s: float) -> type[BaseHTTPRequestHandler]:

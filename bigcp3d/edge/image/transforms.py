@@ -168,15 +168,13 @@ def describe_levels(
     write_multiscales_metadata(group, datasets, form, axes=[name for name in AXES if name in axes], axes_units=known)
     entry = {**(first_multiscale(group.attrs.asdict(), "") or {}), **more}  # it leaves out `type` (0.18 and 0.21)
     entry["axes"].sort(key=lambda axis: axes.index(axis["name"]))  # it refuses other orders, which the viewer needs
-    return _as_06(entry) if version == "0.6" else entry
+    return _as_0_6(entry) if version == "0.6" else entry
 
 
-def _as_06(entry: Json) -> dict[str, Any]:
-    """A ``multiscales`` entry of 0.5 in the words of 0.6: axes in a coordinate system, and where each step leads."""
-    rest = {key: value for key, value in entry.items() if key not in ("axes", "datasets")}
-    datasets = []
-    for level in entry["datasets"]:
-        ends = {"input": {"path": level["path"]}, "output": {"name": INTRINSIC}}
-        step = {"type": "sequence", **ends, "transformations": level["coordinateTransformations"]}
-        datasets.append({"path": level["path"], "coordinateTransformations": [step]})
-    return {"coordinateSystems": [{"name": INTRINSIC, "axes": entry["axes"]}], "datasets": datasets, **rest}
+def _as_0_6(entry: dict[str, Any]) -> dict[str, Any]:
+    """An entry of 0.5 in the words of 0.6, which ome-zarr 0.18 and 0.21 do not write without an image."""
+    for dataset in entry["datasets"]:
+        ends = {"input": {"path": dataset["path"]}, "output": {"name": INTRINSIC}}
+        steps = dataset["coordinateTransformations"]
+        dataset["coordinateTransformations"] = [{"type": "sequence", **ends, "transformations": steps}]
+    return {"coordinateSystems": [{"name": INTRINSIC, "axes": entry.pop("axes")}], **entry}

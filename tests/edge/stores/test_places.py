@@ -16,6 +16,7 @@ from bigcp3d.edge.image.image import open_image, open_labels
 from bigcp3d.edge.image.voxels import missing_chunks, read_box
 from bigcp3d.edge.labels.label_plan import plan_labels
 from bigcp3d.edge.labels.labels import create_labels, finish_labels, write_label_box
+from bigcp3d.edge.stores import connections
 from bigcp3d.edge.stores.places import follow, path_between, place, remove, same_place, zarr_store
 from bigcp3d.edge.stores.remote import Remote
 from bigcp3d.errors import InputError, TargetError
@@ -164,6 +165,20 @@ def test_what_is_wrong_with_a_store_is_one_line_that_names_it(stores, s3, s3_ser
         check_refused(f"{s3}/image.zarr", "access was denied.* give credentials")
     forget_connections()
     check_refused(f"{s3}/image.zarr", r"the server does not answer .*after 3 retries.* check the network")
+
+
+def test_the_endpoint_is_taken_from_the_profile_and_its_services(stores, s3, s3_server, monkeypatch):
+    copy_store(stores.image("0.5"), place(s3) / "image.zarr")
+    config = stores.folder / "config"
+    monkeypatch.setenv("AWS_CONFIG_FILE", str(config))
+    monkeypatch.delenv("AWS_ENDPOINT_URL")
+    for text in (f"endpoint_url = {s3_server}/", f"services = lab\n[services lab]\ns3 =\n  endpoint_url = {s3_server}"):
+        config.write_text(f"[default]\n{text}\n")
+        forget_connections()
+        assert open_image(f"{s3}/image.zarr").axes == ("z", "y", "x")
+    config.write_text("[default]\nregion = eu-west-1\n")
+    forget_connections()
+    assert connections._settings()[1] is None, "Amazon's own"
 
 
 def check_refused(where: str, said: str) -> None:
