@@ -8,13 +8,14 @@ goes on without a second estimate, kept maps are found at once, and finished lab
 from __future__ import annotations
 
 from contextlib import suppress
-from dataclasses import replace
+from dataclasses import asdict, replace
 from typing import Any
 
 from pydantic import ValidationError
 
 from bigcp3d.edge.image.metadata import own_part
 from bigcp3d.edge.image.open_node import read_attributes
+from bigcp3d.edge.image.preparation import parse_preparation
 from bigcp3d.edge.labels.check_target import check_target
 from bigcp3d.errors import InputError
 from bigcp3d.schedule.planning.find_kept_maps import kept_folders
@@ -60,6 +61,7 @@ def _sketch(request: Request) -> Plan:
 
 def _question(request: Request, sketch: Plan) -> dict[str, Any]:
     """All that the estimate follows from, but for the machine."""
+    prepared = [asdict(each) for each in parse_preparation(request.prepare)]
     return {
         "source": sketch.sections(["source"])["source"]["image"],
         "channels": list(sketch.source.channels),
@@ -69,6 +71,7 @@ def _question(request: Request, sketch: Plan) -> dict[str, Any]:
         "diameter": request.diameter_um or request.diameter_vox,
         "level": request.level,
         "version": sketch.version,
+        **({"prepare": prepared} if prepared else {}),
     }
 
 

@@ -32,9 +32,7 @@ def prepare_box(
     grown = box.grow(margin_of(steps, shape)).clip(shape)
     longest = max(range(3), key=lambda axis: grown.shape[axis])
     slabs = [-(-side // threads) if axis == longest else side for axis, side in enumerate(grown.shape)]
-    lazy = apply_steps(da.from_array(read(grown), chunks=slabs, name=False), grown, shape, steps)[
-        box.slices(grown.start)
-    ]
+    lazy = apply_steps(da.from_array(read(grown), chunks=slabs, name=False), grown, shape, steps)
     how = {"scheduler": "threads", "num_workers": threads} if threads > 1 else {"scheduler": "synchronous"}
     prepared: NDArray[np.float32] = lazy[box.slices(grown.start)].compute(**how)
     return np.ascontiguousarray(prepared)

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterable
-from typing import NamedTuple
+from dataclasses import dataclass
 
 from bigcp3d.pure.boxes import Vec3, vec3
 
@@ -26,7 +26,8 @@ TRUNCATE = 4.0
 """A Gaussian ends after so many sigmas, as in scipy."""
 
 
-class Step(NamedTuple):
+@dataclass(frozen=True)
+class Step:
     """One filter and its size (z, y, x) in voxels of the level that is read."""
 
     name: str
@@ -53,8 +54,8 @@ class Step(NamedTuple):
 
     @property
     def bytes_per_vox(self) -> int:
-        """Memory of the filter at its peak, its input and its result included, per voxel that it reads."""
-        return 62 if self.name == CONTRAST else 18
+        """Memory of the filter at its peak per voxel that it reads: the image as read, its input and its result too."""
+        return 76 if self.name == CONTRAST else 32
 
     def changes(self, shape: Vec3) -> bool:
         """Whether its window is larger than one voxel."""
