@@ -102,7 +102,7 @@ def test_another_preparation_is_another_plan_and_has_other_maps(tissue_store, ra
     later = {"output": tmp_path / "later.zarr", "work_dir": tmp_path / "runs" / "two"}
     assert case.plan(**later).reuses_maps
     assert not case.plan(**later, prepare=None).reuses_maps
-    with pytest.raises(InputError, match="prepare median.* then, not given now"):
+    with pytest.raises(InputError, match=r"prepare median.* then, not given now"):
         case.plan(**later, prepare=None, start="maps")
     assert np.array_equal(case.segment("later.zarr", work_dir=later["work_dir"]), labels)
 

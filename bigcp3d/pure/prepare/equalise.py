@@ -67,7 +67,8 @@ def _mappings(counts: NDArray[np.int64]) -> NDArray[np.float32]:
     cut = np.minimum(counts, most)
     over = total - cut.sum(axis=-1, keepdims=True)
     sums = BINS * np.cumsum(cut, axis=-1) + np.arange(1, BINS + 1) * over
-    return (sums / np.maximum(1, BINS * total)).astype(np.float32)
+    mappings: NDArray[np.float32] = (sums / np.maximum(1, BINS * total)).astype(np.float32)
+    return mappings
 
 
 @compiled

@@ -14,7 +14,7 @@ import numpy as np
 
 from bigcp3d.pure.boxes import Box, Vec3
 from bigcp3d.pure.prepare.equalise import equalise
-from bigcp3d.pure.prepare.steps import BACKGROUND, CLAHE, CONTRAST, GAUSSIAN, Step
+from bigcp3d.pure.prepare.steps import BACKGROUND, CLAHE, CONTRAST, GAUSSIAN, SMOOTHED, Step, float3
 
 if TYPE_CHECKING:
     from dask.array import Array
@@ -44,13 +44,14 @@ def _apply(image: Array, box: Box, shape: Vec3, step: Step) -> Array:
         return _blur(image, step.size, radius)
     if step.name == CONTRAST:
         wide = image.astype(np.float64)
-        sigma = (step.size[0] / 4, step.size[1] / 4, step.size[2] / 4)
+        sigma = float3(s / 4 for s in step.size)
         mean = _blur(wide, sigma, radius)
         square = _blur(wide * wide, sigma, radius) - mean * mean
         return ((wide - mean) / (np.sqrt(np.maximum(square, 0)) + FAINT)).astype(np.float32)
     window = tuple(2 * r + 1 for r in radius)
-    if step.name == BACKGROUND:
-        return image - maximum_filter(minimum_filter(image, size=window), size=window)
+    if step.name == BACKGROUND:  # without the blur, noise would make every minimum as dark as the darkest voxel
+        smooth = _blur(image, float3(s / SMOOTHED for s in step.size), step.blur_radius(shape))
+        return image - maximum_filter(minimum_filter(smooth, size=window), size=window)
     return median_filter(image, size=window)
 
 

@@ -26,6 +26,16 @@ TRUNCATE = 4.0
 """A Gaussian ends after so many sigmas, as in scipy."""
 
 
+SMOOTHED = 16
+"""A background is that of a blurred image; sigma is this part of its size."""
+
+
+def float3(values: Iterable[float]) -> tuple[float, float, float]:
+    """Three numbers as a tuple."""
+    z, y, x = values
+    return z, y, x
+
+
 @dataclass(frozen=True)
 class Step:
     """One filter and its size (z, y, x) in voxels of the level that is read."""
@@ -43,11 +53,17 @@ class Step:
         radii = (TRUNCATE * s + 0.5 if self.name == GAUSSIAN else s / 2 for s in self.size)
         return vec3(min(math.floor(r), side - 1) for r, side in zip(radii, shape, strict=True))
 
+    def blur_radius(self, shape: Vec3) -> Vec3:
+        """Radius of the blur that comes before the minimum of a background."""
+        return vec3(
+            min(math.floor(TRUNCATE * s / SMOOTHED), side - 1) for s, side in zip(self.size, shape, strict=True)
+        )
+
     def margin(self, shape: Vec3) -> Vec3:
         """Voxels around a box on which its prepared voxels depend."""
         radius = self.radius(shape)
-        if self.name == BACKGROUND:  # a minimum, then a maximum
-            return vec3(2 * r for r in radius)
+        if self.name == BACKGROUND:  # a blur, a minimum, a maximum
+            return vec3(2 * r + b for r, b in zip(radius, self.blur_radius(shape), strict=True))
         if self.name == CLAHE:  # a voxel lies between the centres of two tiles, which may be a voxel longer than others
             return vec3(3 * (r + 1) // 2 + 1 for r in radius)
         return radius
