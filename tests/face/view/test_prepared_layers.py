@@ -62,5 +62,5 @@ def test_the_layer_is_hidden_at_first_and_named(store):
 
 @pytest.mark.parametrize("text", ["none", "sharpen:3", "gaussian"])
 def test_what_is_no_filter_is_refused(store, text):
-    with pytest.raises(InputError, match="--prepare|there is no filter|has no size"):
+    with pytest.raises(InputError, match=r"--prepare|there is no filter|has no size"):
         with_prepared(make_scene(store), text)
