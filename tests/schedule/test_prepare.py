@@ -8,9 +8,15 @@ import numpy as np
 import pytest
 
 import bigcp3d
+from bigcp3d.edge.image.preparation import steps_of
 from bigcp3d.edge.labels.made_labels import read_made
+from bigcp3d.edge.models.model_families import load_card
 from bigcp3d.errors import InputError
+from bigcp3d.pure.boxes import Box
+from bigcp3d.pure.predict.normalise import estimate_range, normalise_intensity, scale_intensity
+from bigcp3d.pure.prepare.prepare_box import prepare_box
 from bigcp3d.schedule.sweep import plan_sweep
+from bigcp3d.work.analyse.estimate_diameter import open_sample
 from tests.schedule.conftest import CUT, SHAPE, Case, read_labels, tissue_values, write_image
 
 PREPARE = "median:3px background:6px clahe:12px contrast:9px gaussian:0.4um"
@@ -105,6 +111,19 @@ def test_another_preparation_is_another_plan_and_has_other_maps(tissue_store, ra
     with pytest.raises(InputError, match=r"prepare median.* then, not given now"):
         case.plan(**later, prepare=None, start="maps")
     assert np.array_equal(case.segment("later.zarr", work_dir=later["work_dir"]), labels)
+
+
+def test_an_estimate_looks_at_the_prepared_image(tissue_store, random_model):
+    card = load_card(random_model)
+    plain, sample = (open_sample(tissue_store, card, prepare=text) for text in (None, PREPARE))
+    (crop,) = sample.crops((1.0, 1.0, 1.0))  # the whole volume
+    raw = tissue_values()
+    values = scale_intensity(raw, *estimate_range([raw], card.low_percentile, card.high_percentile)[:2], bad=0.0)
+    steps = steps_of(PREPARE, sample.image, 0)
+    prepared = prepare_box(lambda box: values[box.slices()], Box.of_shape(SHAPE), SHAPE, steps)
+    limits = estimate_range([prepared], card.low_percentile, card.high_percentile)[:2]
+    assert np.array_equal(crop[0], normalise_intensity(prepared, *limits, card.clip))
+    assert not np.array_equal(crop, plain.crops((1.0, 1.0, 1.0))[0])
 
 
 def test_maps_that_are_given_are_not_prepared(tissue_store):
