@@ -4,8 +4,10 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Iterator
 
+from bigcp3d.edge.image.preparation import describe_steps
 from bigcp3d.face.progress.way_and_time import describe_time, describe_way
 from bigcp3d.pure.memory import format_bytes
+from bigcp3d.pure.prepare.steps import margin_of
 from bigcp3d.schedule.running.expect_time import expect_from_plan
 from bigcp3d.work.plan.memory_and_disk import disk_bytes, task_bytes, worker_bytes
 from bigcp3d.work.plan.plan import Plan
@@ -34,8 +36,11 @@ def _input(plan: Plan) -> Iterator[tuple[str, str]]:
         f"{image.path} (OME-Zarr {image.version}), level {plan.source.level}, channel {channels}, "
         f"{len(where.times)} time point(s), {format_size(plan.image_shape)} voxels of {image.dtype}",
     )
+    margin = format_size(margin_of(plan.prediction.prepare, plan.image_shape))
     kept = f", its maps kept in {given}" if plan.reuses_maps else ""
     cells = f" ({plan.prediction.representation}, cells of {card.diameter_vox:g} voxels)" if card else ""
+    if steps := plan.prediction.prepare:
+        yield "prepare", f"{describe_steps(steps, plan.image_shape)}; reads {margin} voxels more around a block"
     yield "model", f"{plan.storage.model or f'none: maps from {given}'}{kept}{cells}"
     if plan.guess is not None:
         yield "estimated", str(plan.guess)

@@ -86,7 +86,12 @@ def _columns(row: Row) -> Columns:
 def describe_settings(row: Row, varied: Sequence[str]) -> str:
     """The settings that differ between trials, in words."""
     settings = {name: value for name, value in row.trial.settings.items() if name in varied}
-    return ", ".join(f"{words_of(name)} {value:g}" for name, value in settings.items())
+    return ", ".join(describe_value(name, value) for name, value in settings.items())
+
+
+def describe_value(name: str, value: float | str) -> str:
+    """``foreground 0.4``; a text in brackets, since it has spaces."""
+    return f"{words_of(name)} ({value})" if isinstance(value, str) else f"{words_of(name)} {value:g}"
 
 
 def words_of(name: str) -> str:

@@ -91,6 +91,7 @@ def prediction_bytes(
     patch_bytes: int,
     itemsize: int,
     channels: int,
+    prepared_bytes: int = 0,
 ) -> dict[str, int]:
     """Peak bytes of one task of ``predict``, and of ``merge`` where there is one, beyond an idle worker.
 
@@ -98,11 +99,11 @@ def prediction_bytes(
     image and of the working grid. ``extent_vox``, ``map_vox`` and ``shell_vox`` are a block's extent, core and shell,
     and ``hand_over`` is whether blocks share voxels (`bigcp3d.pure.predict.patch_blocks`). The network needs
     ``patch_bytes`` for the patches that it computes at a time. An image voxel has ``itemsize`` bytes, and each of the
-    ``channels`` is resampled by itself.
+    ``channels`` is resampled by itself. Filters before the network need ``prepared_bytes`` at their peak.
     """
     # the image as read and resampled; maps, twice more where a shard is written
     more = 4 * layer_vox * channels if channels > 1 else 0
-    both = (itemsize + 12) * read_vox + 8 * layer_vox + more + 12 * map_vox
+    both = max((itemsize + 12) * read_vox, prepared_bytes) + 8 * layer_vox + more + 12 * map_vox
     # the plan does not know who has a GPU, so the larger of two: sums and activations on a CPU; beside a GPU, where a
     # layer is read ahead, the layer before it, and the sums that are handed over
     handed = 16 * (shell_vox + extent_vox - map_vox)

@@ -8,7 +8,7 @@ goes on without a second estimate, kept maps are found at once, and finished lab
 from __future__ import annotations
 
 from contextlib import suppress
-from dataclasses import replace
+from dataclasses import asdict, replace
 from typing import Any
 
 from pydantic import ValidationError
@@ -16,6 +16,7 @@ from pydantic import ValidationError
 from bigcp3d.edge.image.image import open_image
 from bigcp3d.edge.image.metadata import own_part
 from bigcp3d.edge.image.open_node import read_attributes
+from bigcp3d.edge.image.preparation import parse_preparation
 from bigcp3d.edge.labels.check_target import check_target
 from bigcp3d.errors import InputError
 from bigcp3d.schedule.planning.few_planes import warn_of_few_planes
@@ -63,6 +64,7 @@ def _sketch(request: Request) -> Plan:
 
 def _question(request: Request, sketch: Plan) -> dict[str, Any]:
     """All that the estimate follows from, but for the machine."""
+    prepared = [asdict(each) for each in parse_preparation(request.prepare)]
     return {
         "source": sketch.sections(["source"])["source"]["image"],
         "channels": list(sketch.source.channels),
@@ -72,6 +74,7 @@ def _question(request: Request, sketch: Plan) -> dict[str, Any]:
         "diameter": request.diameter_um or request.diameter_vox,
         "level": request.level,
         "version": sketch.version,
+        **({"prepare": prepared} if prepared else {}),
     }
 
 

@@ -46,13 +46,14 @@ class Suited:
     estimate: Estimate | None
 
 
-@takes(Request, only=("source", "model", "channel", "scale_um"))
+@takes(Request, only=("source", "model", "channel", "scale_um", "prepare"))
 def estimate_diameter(
     source: str | Path,
     *,
     model: str | None = Request.model,
     channel: int | str | Sequence[int | str] | None = Request.channel,
     scale_um: tuple[float, float, float] | None = Request.scale_um,
+    prepare: str | None = Request.prepare,
     on_event: Callable[[DiameterTrial], None] | None = None,
 ) -> Estimate:
     """Estimate the diameter of cells in the first time point: the model's flow fits the cells that it finds best.
@@ -74,7 +75,7 @@ def estimate_diameter(
     InputError, ModelError
         If the image or the model cannot be used, no cells are found, or no model is clearly better.
     """
-    request = with_image(Request(source, model=model, channel=channel, scale_um=scale_um))
+    request = with_image(Request(source, model=model, channel=channel, scale_um=scale_um, prepare=prepare))
     warn_of_few_planes(open_image(request.source), request.model)
     suited = find_suited(request, on_event=on_event)
     if suited.estimate is None:
@@ -128,6 +129,7 @@ def _estimate(request: Request, time: int, on_event: Callable[[DiameterTrial], N
             channels=channels,
             time=time,
             scale_um=request.scale_um,
+            prepare=request.prepare,
             threads=default_workers(),
             on_event=on_event,
         )
@@ -136,7 +138,8 @@ def _estimate(request: Request, time: int, on_event: Callable[[DiameterTrial], N
 def _try_given(request: Request, time: int) -> DiameterTrial:
     """The cells that the model finds at the diameter that was given."""
     with _model(request) as (card, channels, find):
-        sample = work.open_sample(request.source, card, channels=channels, time=time, scale_um=request.scale_um)
+        what = {"channels": channels, "time": time, "scale_um": request.scale_um, "prepare": request.prepare}
+        sample = work.open_sample(request.source, card, **what)  # type: ignore[arg-type]
         return work.try_factors(sample, find, choose_grids(sample.image, request, card).image_factors)
 
 

@@ -61,7 +61,7 @@ class Sweep:
     """
 
     request: Request
-    settings: tuple[dict[str, float], ...]
+    settings: tuple[dict[str, float | str], ...]
     plans: tuple[Plan, ...]
     groups: tuple[tuple[int, ...], ...]
     truth: ImageInfo | None
@@ -154,7 +154,7 @@ class Sweep:
 @takes(Request)
 def plan_sweep(
     source: str | Path,
-    values: Mapping[str, Sequence[float]],
+    values: Mapping[str, Sequence[float | str]],
     *,
     truth: str | Path | None = None,
     truth_name: str = "truth",
@@ -166,8 +166,9 @@ def plan_sweep(
     Parameters
     ----------
     values : mapping
-        Values to try, by name (``diameter_um``, ``foreground``, ``radius_vox``, ``closing_vox`` or a filter).
-        Combinations come in the order of `bigcp3d.schedule.planning.request.SWEPT`; the last name varies fastest.
+        Values to try, by name (``prepare``, ``diameter_um``, ``foreground``, ``radius_vox``, ``closing_vox`` or a
+        filter). Combinations come in the order of `bigcp3d.schedule.planning.request.SWEPT`; the last name varies
+        fastest.
     truth : str or Path, optional
         Name of the labels of the image that hold the truth. Or another image or labels group with the truth.
     truth_name : str, default "truth"
@@ -209,7 +210,7 @@ def plan_sweep(
     return sweep
 
 
-def _combine(values: Mapping[str, Sequence[float]]) -> list[dict[str, float]]:
+def _combine(values: Mapping[str, Sequence[float | str]]) -> list[dict[str, float | str]]:
     """All combinations of values; refuses unknown names, names without a value, and too many combinations."""
     unknown = [name for name in values if name not in SWEPT]
     empty = [name for name, tried in values.items() if not len(tried)]

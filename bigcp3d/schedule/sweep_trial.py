@@ -43,7 +43,7 @@ class Trial:
         With a truth: `bigcp3d.pure.score.metrics` in the region, where pieces of cells at its border count as cells.
     """
 
-    settings: dict[str, float]
+    settings: dict[str, float | str]
     labels: NDArray[np.uint32]
     cells: int
     removed: dict[str, int]
@@ -78,7 +78,7 @@ class RegionObjects:
         """Squared flow error of each object."""
         return self.found.squares(self.plan.prediction.representation, self.plan.prediction.scale_vox)
 
-    def try_filters(self, plan: Plan, settings: dict[str, float], truth: NDArray[Any] | None) -> Trial:
+    def try_filters(self, plan: Plan, settings: dict[str, float | str], truth: NDArray[Any] | None) -> Trial:
         """Filter the objects, number those that are kept, and compare them with the truth."""
         sums, squares = self.sums, self.squares if plan.checks_flow else None
         keep, removed = keep_objects(sums, plan.filters, squares, among=sums.image_vox > 0)

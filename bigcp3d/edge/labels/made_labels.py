@@ -28,6 +28,7 @@ class MadeLabels:
     made: str | None
     version: str | None
     updates: int
+    prepare: str | None = None
 
     def __str__(self) -> str:
         """``412 cells, model nuclei, diameter 15 um, made 2026-11-29 04:10 UTC by bigcp3d 0.1.0``."""
@@ -40,6 +41,7 @@ class MadeLabels:
             "" if self.cells is None else f"{self.cells:,} cell{'' if self.cells == 1 else 's'}",
             "" if self.model is None else f"model {self.model}",
             "" if self.diameter is None else f"diameter {self.diameter}",
+            "" if self.prepare is None else f"prepared by {self.prepare}",
             f"made{when} by bigcp3d {self.version}",
             f"updated {self.updates} time{'' if self.updates == 1 else 's'} since" if self.updates else "",
         ]
@@ -62,4 +64,5 @@ def read_made(path: Place) -> MadeLabels:
         made=made.get("made"),
         version=made.get("version"),
         updates=len(updates),
+        prepare=asked.get("prepare"),
     )

@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 log = logging.getLogger(__name__)
 
 
-@o.with_options(o.choose_settings(Request, only=("source", "model", "channel", "scale_um")))
+@o.with_options(o.choose_settings(Request, only=("source", "model", "channel", "scale_um", "prepare")))
 def estimate_diameter(arguments: o.Arguments, verbose: o.Verbose = False, quiet: o.Quiet = False) -> None:
     """Estimate the cell diameter of IN.zarr, on a few crops of it.
 

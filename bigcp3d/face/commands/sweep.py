@@ -92,7 +92,7 @@ def sweep(
     for file in (table, picture):
         check_file(file, overwrite=overwrite)
     said = {name: arguments.pop(name) for name in SWEPT}
-    values = {name: _read_numbers(name, text) for name, text in said.items() if text is not None}
+    values = {name: _read_values(name, text) for name, text in said.items() if text is not None}
     arguments["source"] = image_of(Request(arguments["source"], scale_um=arguments["scale_um"]), quiet)
     with watching(quiet) as observer:
         planned = plan_sweep(**arguments, values=values, truth=truth, truth_name=truth_name, on_event=observer)
@@ -112,6 +112,13 @@ def sweep(
     typer.echo(f"{table}, {picture}")
     if truth is not None:
         typer.echo(f"best, for the whole volume: {_command_of_best(planned, rows[0])}")
+
+
+def _read_values(name: str, text: str) -> Sequence[float | str]:
+    """Values with commas between them, without repetitions."""
+    if TYPES[name] is str:
+        return list(dict.fromkeys(" ".join(part.split()) for part in text.split(",")))
+    return _read_numbers(name, text)
 
 
 def _read_numbers(name: str, text: str) -> list[float]:
@@ -147,14 +154,14 @@ def _watching_each_prediction(quiet: bool) -> Iterator[Observer]:
 
 def _describe(planned: Sweep, rows: Sequence[Row], names: Sequence[str], same: Columns, most: int = 10) -> str:
     """The first trials, one per line, and what is the same in all of them."""
-    from bigcp3d.face.sweep_rows import describe_result, describe_settings, words_of
+    from bigcp3d.face.sweep_rows import describe_result, describe_settings, describe_value
 
     lines = [f"{len(rows)} trials in a region of {' x '.join(map(str, planned.region.shape))} voxels"]
     for row in rows[:most]:
         result = describe_result(row.trial) if row.same_as is None else f"the same labels as trial {row.same_as}"
         lines.append(f"  {row.number}: " + ": ".join(filter(None, [describe_settings(row, names), result])))
     lines += [f"  and {len(rows) - most} more"] if len(rows) > most else []
-    told = [f"{words_of(name)} {value:g}" for name, value in same.items() if isinstance(value, int | float)]
+    told = [describe_value(name, value) for name, value in same.items() if isinstance(value, int | float | str)]
     return "\n".join(lines + ([f"the same in all: {', '.join(told)}"] if told else []))
 
 

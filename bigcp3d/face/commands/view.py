@@ -50,6 +50,9 @@ PrintUrl = Annotated[
     ),
 ]
 SETTINGS = [replace(s, option=replace(s.option, panel="")) for s in o.choose_settings(Request, only=["scale_um"])]
+PREPARED = (
+    "Also show the image filtered as segment --prepare does it, such as 'background:30um median:3px'; hidden at first."
+)
 
 
 @o.with_options(SETTINGS)
@@ -71,6 +74,7 @@ def view(
     maps: Annotated[
         bool, o.option("--maps", text="Also show the predicted foreground and flow (kept by segment --keep-maps).")
     ] = False,
+    prepare: Annotated[str | None, o.option("--prepare", metavar="'NAME:SIZE ...'", text=PREPARED)] = None,
     work_dir: Annotated[
         Path | None,
         o.option("--work-dir", metavar="DIR", text="Folder of these maps. Default: where the run kept them."),
@@ -88,10 +92,12 @@ def view(
     """
     set_up_logging(verbose, quiet)
     scale = arguments["scale_um"]
-    if napari and (maps or work_dir is not None or scale is not None or port is not None or print_url or no_browser):
+    if napari and (
+        maps or prepare or work_dir is not None or scale is not None or port is not None or print_url or no_browser
+    ):
         raise InputError(
-            "--napari opens a window; leave out the options of the browser: --maps, --work-dir, --scale, --port, "
-            "--print-url, --no-browser"
+            "--napari opens a window; leave out the options of the browser: --maps, --prepare, --work-dir, --scale, "
+            "--port, --print-url, --no-browser"
         )
     if napari and not has_screen():
         raise InputError("napari needs a display, and there is none; use the browser: --print-url shows its address")
@@ -112,6 +118,10 @@ def view(
         from bigcp3d.face.view.maps_layers import with_maps
 
         scene = with_maps(scene, work_dir)
+    if prepare is not None:
+        from bigcp3d.face.view.prepared_layers import with_prepared
+
+        scene = with_prepared(scene, prepare, scale)
     with suppress(KeyboardInterrupt), serving(scene, port) as served:
         typer.echo(served.url)
         if print_url:

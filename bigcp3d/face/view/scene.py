@@ -170,9 +170,14 @@ def _channels(info: ImageInfo, taken: set[str]) -> list[Channel]:
     return channels
 
 
+def sampled_level(info: ImageInfo) -> int:
+    """The coarsest level that has enough voxels to show which intensities there are."""
+    sizes = [math.prod(level.shape) for level in info.levels]
+    return max((i for i, size in enumerate(sizes) if size >= ENOUGH_VOX), default=0)
+
+
 def contrast(info: ImageInfo, channel: int) -> tuple[float, float]:
     """The contrast of at most 2 million voxels of a coarse level at the first time point."""
-    sizes = [math.prod(level.shape) for level in info.levels]
-    level = max((i for i, size in enumerate(sizes) if size >= ENOUGH_VOX), default=0)
+    level = sampled_level(info)
     boxes = sample_boxes(info.levels[level].shape)
     return find_contrast([read_box(info, level, box, channel=channel) for box in boxes])

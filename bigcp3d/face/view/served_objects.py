@@ -13,6 +13,7 @@ import stat
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Protocol
 
 from bigcp3d.edge.image.image import ImageInfo
 from bigcp3d.edge.image.transforms import describe_levels
@@ -67,6 +68,16 @@ class StoredObjects:
             return None
 
 
+class Objects(Protocol):
+    """Objects by their key; `StoredObjects`, or others that are computed."""
+
+    def size(self, key: str) -> int | None:
+        """Bytes of an object; None where there is none."""
+
+    def read(self, key: str, start: int, stop: int) -> bytes:
+        """Bytes ``start`` to ``stop`` of an object for which `size` gave a number."""
+
+
 @dataclass(frozen=True)
 class ServedGroup:
     """The objects of one image or labels group, from one place or several.
@@ -75,7 +86,7 @@ class ServedGroup:
     ``instead`` holds objects that replace stored ones.
     """
 
-    places: Mapping[str, StoredObjects]
+    places: Mapping[str, Objects]
     instead: Mapping[str, bytes] = field(default_factory=dict)
 
     def size(self, key: str) -> int | None:
@@ -92,7 +103,7 @@ class ServedGroup:
         found = self._find(key)
         return b"" if found is None else found[0].read(found[1], start, stop)
 
-    def _find(self, key: str) -> tuple[StoredObjects, str] | None:
+    def _find(self, key: str) -> tuple[Objects, str] | None:
         """The place of a key, and the key there; of several prefixes the longest counts."""
         longest = max((prefix for prefix in self.places if key.startswith(prefix)), key=len, default=None)
         return None if longest is None else (self.places[longest], key[len(longest) :])

@@ -19,17 +19,27 @@ from bigcp3d.pure.boxes import Box, Vec3, vec3
 SAMPLE_VOX = 2**21
 """Most voxels in a sample."""
 
+GROWN_SAMPLE_VOX = 2**25
+"""Most voxels that are read for a sample with margins, where `FEWEST_BOXES` do not need more."""
+
+FEWEST_BOXES = 12
+
 SAMPLE_BOX: Vec3 = (16, 32, 32)
 """Boxes of a sample, where it is not the whole volume."""
 
 
-def sample_boxes(shape: Vec3) -> tuple[Box, ...]:
-    """The sample of a volume: all of it, or disjoint boxes of at most `SAMPLE_VOX` voxels, spread evenly."""
+def sample_boxes(shape: Vec3, margin: Vec3 = (0, 0, 0)) -> tuple[Box, ...]:
+    """The sample of a volume: all of it, or disjoint boxes of at most `SAMPLE_VOX` voxels, spread evenly.
+
+    Where ``margin`` voxels around each box must be read as well, there are fewer boxes: about as many as make
+    `GROWN_SAMPLE_VOX` voxels with their margins, but `FEWEST_BOXES` where the volume has room for them.
+    """
     if math.prod(shape) <= SAMPLE_VOX:
         return (Box.of_shape(shape),)
     side = vec3(min(s, b) for s, b in zip(shape, SAMPLE_BOX, strict=True))
     most = vec3(s // b for s, b in zip(shape, side, strict=True))
-    budget = SAMPLE_VOX // math.prod(side)
+    grown = math.prod(min(s, b + 2 * m) for s, b, m in zip(shape, side, margin, strict=True))
+    budget = min(SAMPLE_VOX // math.prod(side), max(FEWEST_BOXES, GROWN_SAMPLE_VOX // grown))
     counts = [1, 1, 1]
     while True:  # one box more on the axis with the widest gaps
         gaps = [s / n if n < m else 0.0 for s, n, m in zip(shape, counts, most, strict=True)]
@@ -71,6 +81,17 @@ def estimate_range(
     return low, high, values.size - finite.size
 
 
+def scale_intensity(array: NDArray[np.generic], low: float, high: float, *, bad: float) -> NDArray[np.float32]:
+    """Intensities as float32 with ``low`` at 0 and ``high`` at 1; NaN and both infinities become ``bad``."""
+    values = array.astype(np.float32)
+    finite = None if array.dtype.kind in "iu" else np.isfinite(values)
+    values -= np.float32(low)
+    values *= np.float32(1.0 / (high - low))
+    if finite is not None:
+        values[~finite] = bad
+    return values
+
+
 def normalise_intensity(
     array: NDArray[np.generic], low: float, high: float, clip: tuple[float, float]
 ) -> NDArray[np.float32]:
@@ -78,11 +99,5 @@ def normalise_intensity(
 
     NaN and both infinities become the lowest value.
     """
-    values = array.astype(np.float32)
-    bad = None if array.dtype.kind in "iu" else ~np.isfinite(values)
-    values -= np.float32(low)
-    values *= np.float32(1.0 / (high - low))
-    np.clip(values, clip[0], clip[1], out=values)
-    if bad is not None:
-        values[bad] = clip[0]
-    return values
+    values = scale_intensity(array, low, high, bad=clip[0])
+    return np.clip(values, clip[0], clip[1], out=values)

@@ -8,6 +8,7 @@ import math
 from bigcp3d.edge.image.given_maps import check_place_of_maps, default_min_foreground, open_maps
 from bigcp3d.edge.image.image import ImageInfo, open_image
 from bigcp3d.edge.image.level_geometry import placed
+from bigcp3d.edge.image.preparation import steps_of, warn_of_idle_steps
 from bigcp3d.edge.labels.label_plan import CHUNK, plan_labels
 from bigcp3d.edge.models.model_card import ModelCard
 from bigcp3d.edge.models.model_families import model_hash
@@ -69,7 +70,7 @@ def make_plan(request: Request, guess: Guess | None = None) -> Plan:
     plan = Plan(
         source=Source(image=dataclasses.replace(image, label_names=()), level=grids.level, channels=channels),
         sampling=Sampling(factors=grids.factors, shape=grids.shape),
-        prediction=_prediction(request, card, grids.shape),
+        prediction=_prediction(request, image, card, grids),
         given=given,
         where=_where(request, image, grids),
         tracking=_tracking(request, radius),
@@ -139,12 +140,14 @@ def _where(request: Request, image: ImageInfo, grids: Grids) -> Where:
     return where.model_copy(update={"mask": mask, "mask_level": level, "mask_factors": factors})
 
 
-def _prediction(request: Request, card: ModelCard, shape: Vec3) -> Prediction:
+def _prediction(request: Request, image: ImageInfo, card: ModelCard, grids: Grids) -> Prediction:
     predicts = request.maps is None
+    steps = steps_of(request.prepare, image, grids.level, request.scale_um)
+    warn_of_idle_steps(steps, image, grids.level)
     return Prediction(
         model_hash=model_hash(str(request.model)) if predicts else None,
         card=card if predicts else None,
-        patch=choose_patch(shape, card.patch, card.margin, card.stride),
+        patch=choose_patch(grids.shape, card.patch, card.margin, card.stride),
         margin=card.margin,
         low_percentile=card.low_percentile,
         high_percentile=card.high_percentile,
@@ -152,6 +155,7 @@ def _prediction(request: Request, card: ModelCard, shape: Vec3) -> Prediction:
         precision=choose_precision(request, card) if predicts else "float32",
         representation=card.representation,
         scale_vox=card.scale_vox,
+        prepare=steps,
     )
 
 

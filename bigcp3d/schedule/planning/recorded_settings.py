@@ -28,7 +28,7 @@ INSTEAD_OF = {
     "diameter_um": ("diameter_vox",),
     "diameter_vox": ("diameter_um",),
     "model": ("maps", "precision"),
-    "maps": ("precision",),
+    "maps": ("precision", "prepare"),
 }
 """Settings of the labels that do not count where the user says another."""
 

@@ -34,7 +34,7 @@ AS_IS = "as-is"
 """In place of a diameter: the image is not resampled."""
 
 SWEPT = (
-    "diameter_um", "diameter_vox", "foreground", "radius_vox", "closing_vox", "min_volume", "max_volume",
+    "prepare", "diameter_um", "diameter_vox", "foreground", "radius_vox", "closing_vox", "min_volume", "max_volume",
     "min_foreground", "max_elongation", "max_flow_error",
 )  # fmt: skip
 """Settings that a sweep can vary. Those on which most depends come first: maps, then objects, then filters."""
@@ -70,6 +70,12 @@ class Request:
     order (see: bigcp3d models). Default: the channels with the model's names; for a model of one channel, the first."""
     level: Annotated[int | None, Option(IMAGE, "N")] = None
     """Resolution to read; 0 is the finest. Default: with a diameter, the coarsest that is fine enough; else 0."""
+    prepare: Annotated[str | None, Option(IMAGE, "'NAME:SIZE ...'")] = None
+    """Filter the image before the network sees it: 'background:30um median:3px', one filter after the other.
+    background:SIZE subtracts all that is wider than SIZE; contrast:SIZE divides by the local deviation; clahe:SIZE
+    equalises intensities in tiles; gaussian:SIGMA and median:SIZE smooth. A size is in micrometres (um may be left
+    out), or with px in voxels of level 0 along its finest axis. none: the image as it is, which is the default.
+    Measured intensities are those of the image as it is."""
     roi: Annotated[Roi | None, Option(IMAGE, "Z0:Z1,Y0:Y1,X0:X1")] = None
     """Label this region only: 0:64,100:228,: in voxels of level 0; with um at the end, micrometres. Cells inside it are
     the same voxel by voxel as in a run on the whole volume; only their numbers differ."""
@@ -179,6 +185,11 @@ class Request:
             raise InputError(f"min_volume {self.min_volume} is above max_volume {self.max_volume}; swap them")
         if self.closing_vox is not None and not 0 <= self.closing_vox <= LARGEST_CLOSING:
             raise InputError(f"closing is {self.closing_vox}; it must be 0 to {LARGEST_CLOSING} working voxels")
+        if self.prepare is not None:
+            from bigcp3d.edge.image.preparation import parse_preparation
+
+            if parse_preparation(self.prepare) and self.maps is not None:
+                raise InputError(f"maps are {self.maps}, so no network sees the image; leave out --prepare, or --maps")
         if self.start == "image" and self.maps is not None:
             raise InputError(f"maps are {self.maps}, and the start is {self.start}; leave one of the two out")
         if self.executor == "serial" and (self.scheduler or self.workers or self.cluster != "local"):

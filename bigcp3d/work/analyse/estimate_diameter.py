@@ -17,20 +17,25 @@ import math
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
+from functools import lru_cache
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
 from bigcp3d.edge.image.image import ImageInfo, open_image
 from bigcp3d.edge.image.level_geometry import level_ratio, nearest_level
+from bigcp3d.edge.image.preparation import steps_of
 from bigcp3d.edge.image.voxels import check_time, read_box
 from bigcp3d.edge.models.model_card import ModelCard
 from bigcp3d.errors import InputError
 from bigcp3d.pure.boxes import Box, Vec3, vec3
 from bigcp3d.pure.cells.plausibility import FEW_CELLS
 from bigcp3d.pure.grid import Factors, resample, working_shape
-from bigcp3d.pure.predict.normalise import estimate_range, normalise_intensity, sample_boxes
+from bigcp3d.pure.predict.normalise import estimate_range, normalise_intensity, sample_boxes, scale_intensity
+from bigcp3d.pure.prepare.prepare_box import prepare_box
+from bigcp3d.pure.prepare.steps import Step, margin_of
 from bigcp3d.work.analyse.crop_cells import CropCells
 
 CROP: Vec3 = (48, 80, 80)
@@ -149,16 +154,18 @@ def estimate_diameter(
     channels: tuple[int, ...] = (0,),
     time: int = 0,
     scale_um: tuple[float, float, float] | None = None,
+    prepare: str | None = None,
     threads: int = 1,
     on_event: Callable[[DiameterTrial], None] | None = None,
 ) -> Estimate:
     """Estimate the diameter of the cells of an image; a `NoCellsError` if none are found at any diameter.
 
     ``find`` is the network with this ``card`` (`bigcp3d.work.analyse.crop_cells.find_cells`). ``scale_um`` is for level
-    0, where the image has none or a wrong one. ``threads`` do not change the result. ``on_event`` gets each diameter
+    0, where the image has none or a wrong one. ``prepare`` are filters before the network. ``threads`` do not change
+    the result. ``on_event`` gets each diameter
     that was tried.
     """
-    sample = open_sample(source, card, channels=channels, time=time, scale_um=scale_um)
+    sample = open_sample(source, card, channels=channels, time=time, scale_um=scale_um, prepare=prepare)
     trials = list[DiameterTrial]()
     with ThreadPoolExecutor(threads) as pool:
 
@@ -237,6 +244,7 @@ def open_sample(
     channels: tuple[int, ...] = (0,),
     time: int = 0,
     scale_um: tuple[float, float, float] | None = None,
+    prepare: str | None = None,
 ) -> Sample:
     """Open an image, and find the intensities that become 0 and 1 for a model."""
     image = open_image(source)
@@ -246,12 +254,15 @@ def open_sample(
     for channel in channels:
         values = [read_box(image, 0, box, channel=channel, time=time) for box in boxes]
         limits.append(estimate_range(values, card.low_percentile, card.high_percentile)[:2])
-    return Sample(image, scale or (1.0, 1.0, 1.0), scale is not None, card, channels, tuple(limits), time)
+    return Sample(image, scale or (1.0, 1.0, 1.0), scale is not None, card, channels, tuple(limits), time, prepare)
 
 
 @dataclass(frozen=True)
 class Sample:
-    """The image, and all that is needed to try a diameter on it; ``limits`` are the intensities that become 0 and 1."""
+    """The image, and all that is needed to try a diameter on it; ``limits`` are the intensities that become 0 and 1.
+
+    With a preparation, its filters see these as 0 and 1, and each level has limits of its prepared voxels besides.
+    """
 
     image: ImageInfo
     scale: tuple[float, float, float]
@@ -260,6 +271,7 @@ class Sample:
     channels: tuple[int, ...]
     limits: tuple[tuple[float, float], ...]
     time: int
+    prepare: str | None = None
 
     def ladder(self) -> Iterator[float]:
         """Diameters to try, from large to small.
@@ -290,11 +302,36 @@ class Sample:
 
     def _read(self, level: int, box: Box, factors: Factors) -> NDArray[np.float32]:
         shape, layers = working_shape(box.shape, factors), []
-        for channel, (low, high) in zip(self.channels, self.limits, strict=True):
-            raw = read_box(self.image, level, box, channel=channel, time=self.time)
-            values = normalise_intensity(raw, low, high, self.card.clip)
+        for number, channel in enumerate(self.channels):
+            if self.steps(level):
+                raw, limits = self.read_prepared(level, box, number), _prepared_limits(self, level, number)
+            else:
+                raw, limits = read_box(self.image, level, box, channel=channel, time=self.time), self.limits[number]
+            values = normalise_intensity(raw, *limits, self.card.clip)
             layers.append(resample(values, Box.of_shape(box.shape), Box.of_shape(shape), factors, box.shape))
         return np.stack(layers)
+
+    def steps(self, level: int) -> tuple[Step, ...]:
+        """The filters before the network, on a level."""
+        return steps_of(self.prepare, self.image, level, self.scale if self.scale_known else None)
+
+    def read_prepared(self, level: int, box: Box, number: int) -> NDArray[Any]:
+        """A box of one of the channels after the filters."""
+
+        def read(grown: Box) -> NDArray[np.float32]:
+            raw = read_box(self.image, level, grown, channel=self.channels[number], time=self.time)
+            return scale_intensity(raw, *self.limits[number], bad=0.0)
+
+        return prepare_box(read, box, self.image.levels[level].shape, self.steps(level))
+
+
+@lru_cache(maxsize=64)
+def _prepared_limits(sample: Sample, level: int, number: int) -> tuple[float, float]:
+    """The prepared intensities of a level that become 0 and 1, for one of the channels."""
+    shape = sample.image.levels[level].shape
+    boxes = sample_boxes(shape, margin_of(sample.steps(level), shape))
+    values = [sample.read_prepared(level, box, number) for box in boxes]
+    return estimate_range(values, sample.card.low_percentile, sample.card.high_percentile)[:2]
 
 
 def crop_box(shape: Vec3, factors: Factors, centre: tuple[float, float, float]) -> Box:

@@ -16,6 +16,8 @@ from bigcp3d.edge.image.voxels import missing_chunks, stored_chunk
 from bigcp3d.errors import InputError
 from bigcp3d.pure.boxes import BlockGrid, Box, Vec3, vec3
 from bigcp3d.pure.predict.normalise import estimate_range, sample_boxes
+from bigcp3d.pure.prepare.steps import margin_of
+from bigcp3d.work.passes.read_prepared import read_prepared
 from bigcp3d.work.run.kept_maps import check_sample
 from bigcp3d.work.run.run import Run
 from bigcp3d.work.run.unreadable_input import read_image
@@ -25,7 +27,7 @@ LOST = "lost"
 
 
 def normalise(run: Run, time: int, index: Vec3) -> dict[str, Any]:
-    """Percentiles of each channel from a fixed sample of its voxels."""
+    """Percentiles of each channel from a fixed sample of its voxels, and of its prepared voxels."""
     plan, whole, ranges, known = run.plan, hashlib.sha256(), [], list[str]()
     for channel in plan.source.channels:
         sample, digest, chunks = _sample(run, time, channel)
@@ -37,8 +39,30 @@ def normalise(run: Run, time: int, index: Vec3) -> dict[str, Any]:
         known += chunks
     check_sample(plan, time, whole.hexdigest())
     low, high, nonfinite = zip(*ranges, strict=True)
+    prepared = [
+        _prepared_range(run, time, channel, one[:2])
+        for channel, one in zip(plan.source.channels, ranges, strict=True)
+        if plan.prepares
+    ]
     said = {"sample": whole.hexdigest(), "sample_chunks": known}
-    return {"low": low, "high": high, "sample_nonfinite": sum(nonfinite), **said}
+    return {"low": low, "high": high, "prepared": prepared, "sample_nonfinite": sum(nonfinite), **said}
+
+
+def _prepared_range(run: Run, time: int, channel: int, limits: tuple[float, float]) -> tuple[float, float]:
+    """Percentiles of a channel's prepared voxels, without those of lost chunks."""
+    plan, sample = run.plan, []
+    for box in sample_boxes(plan.image_shape, margin_of(plan.prediction.prepare, plan.image_shape)):
+        there = np.ones(box.shape, bool)
+        values, lost = read_prepared(run, time, channel, box, limits)
+        for chunk in lost:
+            there[chunk.intersect(box).slices(box.start)] = False
+        sample.append(values[there])
+    try:
+        return estimate_range(sample, plan.prediction.low_percentile, plan.prediction.high_percentile)[:2]
+    except InputError as error:
+        raise InputError(
+            f"{plan.source.image.path}, channel {channel}, time point {time}, prepared: {error}; or leave out --prepare"
+        ) from error
 
 
 def check_same_image(run: Run, time: int, record: dict[str, Any]) -> None:

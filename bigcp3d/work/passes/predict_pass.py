@@ -21,6 +21,7 @@ from bigcp3d.pure.grid import image_box, resample
 from bigcp3d.pure.predict.normalise import normalise_intensity
 from bigcp3d.pure.predict.patches import finish_maps
 from bigcp3d.work.passes.mask import needed_patches
+from bigcp3d.work.passes.read_prepared import read_prepared
 from bigcp3d.work.run.run import Run
 from bigcp3d.work.run.unreadable_input import read_image
 
@@ -29,10 +30,15 @@ Counts = dict[str, Any]
 
 def intensity_range(run: Run, time: int, number: int) -> tuple[float, float]:
     """The intensities that become 0 and 1 in one of the plan's channels, as `normalise` found them."""
+    record = _normalised(run, time)
+    return record["low"][number], record["high"][number]
+
+
+def _normalised(run: Run, time: int) -> dict[str, Any]:
     record = run.dir.read_once("normalise", time)
     if record is None:
         raise RuntimeError(f"no record of the normalise pass in {run.dir.records(time)}")
-    return record["low"][number], record["high"][number]
+    return record
 
 
 def read_channel(
@@ -52,14 +58,26 @@ def read_channel(
     return resample(image, region, box, plan.sampling.factors, plan.image_shape), raw, region
 
 
+def _read_for_network(run: Run, time: int, box: Box, number: int) -> NDArray[np.float32]:
+    """One of the plan's channels on a box of the working grid, prepared and normalised."""
+    plan, clip = run.plan, run.plan.prediction.clip
+    if not plan.prepares:
+        return read_channel(run, time, box, clip, number)[0]
+    region = image_box(box, plan.sampling.factors, plan.image_shape)
+    limits, (low, high) = intensity_range(run, time, number), _normalised(run, time)["prepared"][number]
+    prepared, _ = read_prepared(run, time, plan.source.channels[number], region, limits)
+    image = normalise_intensity(prepared, low, high, clip)
+    return resample(image, region, box, plan.sampling.factors, plan.image_shape)
+
+
 def read_channels(run: Run, time: int, box: Box) -> NDArray[np.float32]:
     """All of the plan's channels, in their order, as the network sees them: (c, z, y, x)."""
-    clip, number = run.plan.prediction.clip, len(run.plan.source.channels)
+    number = len(run.plan.source.channels)
     if number == 1:
-        return read_channel(run, time, box, clip)[0][None]
+        return _read_for_network(run, time, box, 0)[None]
     image = np.empty((number, *box.shape), np.float32)
     for i in range(number):
-        image[i] = read_channel(run, time, box, clip, i)[0]
+        image[i] = _read_for_network(run, time, box, i)
     return image
 
 

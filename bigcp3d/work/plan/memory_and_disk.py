@@ -13,6 +13,7 @@ from bigcp3d.pure.boxes import BlockGrid, Box, Vec3, vec3
 from bigcp3d.pure.grid import image_box
 from bigcp3d.pure.label.voting_box import voting_box
 from bigcp3d.pure.predict.normalise import sample_boxes
+from bigcp3d.pure.prepare.steps import margin_of
 from bigcp3d.work.plan.plan import Plan
 
 READ_IMAGE = ("normalise", "predict", "track")
@@ -40,6 +41,7 @@ def task_bytes(plan: Plan) -> dict[str, int]:
         sample_vox=sum(box.size for box in sample_boxes(plan.image_shape)),
         maps_itemsize=plan.given.itemsize,
     )
+    sampled = sample_boxes(plan.image_shape, margin_of(plan.prediction.prepare, plan.image_shape))
     if plan.predicts:
         passes |= memory.prediction_bytes(
             read_vox=max(read.size for read in reads),
@@ -53,9 +55,18 @@ def task_bytes(plan: Plan) -> dict[str, int]:
             else 0,
             itemsize=np.dtype(image.dtype).itemsize,
             channels=len(plan.source.channels),
+            prepared_bytes=max(_prepared_bytes(plan, read) for read in reads),
         )
+        passes["normalise"] = max(passes["normalise"], *(_prepared_bytes(plan, box) for box in sampled))
     remembered = REMEMBERED_BYTES if is_address(image.path) else 0
     return {name: need + (remembered if name in READ_IMAGE else 0) for name, need in passes.items()}
+
+
+def _prepared_bytes(plan: Plan, box: Box) -> int:
+    """Peak bytes of the filters before the network where they fill a box of the image; 0 without filters."""
+    steps = plan.prediction.prepare
+    grown = box.grow(margin_of(steps, plan.image_shape)).clip(plan.image_shape)
+    return grown.size * max((step.bytes_per_vox for step in steps), default=0)
 
 
 def worker_bytes(plan: Plan, threads: int = 1) -> int:

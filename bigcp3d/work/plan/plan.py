@@ -28,6 +28,7 @@ from bigcp3d.pure.group.filters import Filters
 from bigcp3d.pure.label.voting_box import votes
 from bigcp3d.pure.predict.patch_blocks import PatchBlocks
 from bigcp3d.pure.predict.patches import PatchGrid
+from bigcp3d.pure.prepare.steps import Step
 from bigcp3d.work.plan.scope import Scope
 
 PLAN_FILE = "plan.json"
@@ -35,7 +36,7 @@ PLAN_FILE = "plan.json"
 MAPS = ("source", "sampling", "prediction", "version")
 """Sections that decide the maps of a time point, where all of it is predicted and no chunk was lost."""
 
-ASKED_OF_MAPS = ("diameter", "scale", "model", "channel", "level", "precision")
+ASKED_OF_MAPS = ("diameter", "scale", "model", "channel", "level", "prepare", "precision")
 """Settings of `Asked` from which these sections follow."""
 
 RESULT = ("source", "sampling", "prediction", "given", "where", "tracking", "grouping", "filters", "output")
@@ -70,7 +71,10 @@ class Sampling(Section):
 
 
 class Prediction(Section):
-    """How maps are predicted, and what flow means; ``model_hash`` (sha256) and ``card`` are None for given maps."""
+    """How maps are predicted, and what flow means; ``model_hash`` (sha256) and ``card`` are None for given maps.
+
+    ``prepare`` are the filters that the image goes through before the network; sizes are in voxels of its level.
+    """
 
     model_hash: str | None
     card: ModelCard | None
@@ -82,6 +86,7 @@ class Prediction(Section):
     precision: str
     representation: str
     scale_vox: float
+    prepare: tuple[Step, ...] = ()
 
 
 class Given(Section):
@@ -281,6 +286,11 @@ class Plan(Section):
     def predicts(self) -> bool:
         """Whether the ``predict`` pass runs."""
         return self.given.maps is None
+
+    @property
+    def prepares(self) -> bool:
+        """Whether the image goes through filters before a network of this run sees it."""
+        return self.predicts and bool(self.prediction.prepare)
 
     @property
     def reuses_maps(self) -> bool:

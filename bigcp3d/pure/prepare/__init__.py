@@ -1,0 +1,1 @@
+"""Preparation of images before the network: filters, and how far they see."""
