@@ -31,22 +31,17 @@ SIGNS: dict[str, tuple[int, ...]] = {
 }
 """Columns, and in which directions a value is doubtful."""
 
-LEAST_SPREAD = {
-    "volume": 0.05,
-    "elongation": 0.02,
-    "fill": 0.01,
-    "foreground": 0.01,
-    "lost": 0.02,
-    "shared surface": 0.02,
-    "flow_error": 0.01,
-}
+SHAPE = ("volume", "elongation", "fill")
+"""Columns that a border of the volume changes."""
+
+LEAST_SPREAD = {"volume": 0.05, "elongation": 0.02, "lost": 0.02, "shared surface": 0.02}
 
 
 def doubts(columns: Mapping[str, NDArray[np.float64]], cut: NDArray[np.bool_]) -> tuple[NDArray[np.float64], list[str]]:
     """How doubtful each cell is, shape (n,), and in which column it is so most.
 
     ``columns`` have shape (n,); volume and elongation are compared by their logarithm; NaN counts as ordinary. Cells
-    that the volume's border ``cut``, bool (n,), are not doubtful for being small, and do not say what is usual.
+    that the volume's border ``cut``, bool (n,), are not doubtful for their shape, and do not say what is usual.
     """
     names, scores = [], []
     for name, signs in SIGNS.items():
@@ -55,12 +50,12 @@ def doubts(columns: Mapping[str, NDArray[np.float64]], cut: NDArray[np.bool_]) -
         values = np.log(np.maximum(columns[name], 1e-9)) if name in ("volume", "elongation") else columns[name]
         usual = values[~cut & np.isfinite(values)] if (~cut & np.isfinite(values)).sum() >= 5 else values
         middle = np.nanmedian(usual)
-        spread = max(ROBUST * float(np.nanmedian(np.abs(usual - middle))), LEAST_SPREAD[name])
+        spread = max(ROBUST * float(np.nanmedian(np.abs(usual - middle))), LEAST_SPREAD.get(name, 0.01))
         for sign in signs:
             score = sign * (values - middle) / spread
             score = np.where(np.isfinite(score), score, 0.0)
             names.append(f"{'large' if sign > 0 else 'small'} {name}")
-            scores.append(np.where(cut, 0.0, score) if (name, sign) == ("volume", -1) else score)
+            scores.append(np.where(cut, 0.0, score) if name in SHAPE and (name, sign) != ("volume", 1) else score)
     if not scores:
         return np.zeros(len(cut)), [""] * len(cut)
     table = np.stack(scores)
@@ -68,7 +63,7 @@ def doubts(columns: Mapping[str, NDArray[np.float64]], cut: NDArray[np.bool_]) -
 
 
 def largest_contacts(cells: CellSums) -> NDArray[np.float64]:
-    """Share of each cell's voxel faces that its closest neighbour has too, shape (n,); high for parts of a cell."""
+    """Share of the voxel faces of each cell that one neighbour has too, shape (n,); high for parts of a cell."""
     face = [k for k, step in enumerate(HALF_NEIGHBOURS) if np.abs(step).sum() == 1]
     faces, most = 2 * cells.exits[:, face].sum(axis=1), np.zeros(len(cells.ids), np.int64)
     for side in (cells.contacts.pred, cells.contacts.truth):

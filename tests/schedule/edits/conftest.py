@@ -78,9 +78,8 @@ class Store:
                 assert np.array_equal(table[name].astype(float), column.astype(float), equal_nan=True), name
 
 
-@pytest.fixture(scope="session")
-def ball_store(tmp_path_factory) -> Path:
-    path = tmp_path_factory.mktemp("balls") / "balls.zarr"
+def make_balls(path: Path) -> None:
+    """An image of noise, labels of balls and a table."""
     values = np.random.default_rng(0).integers(0, 200, SHAPE).astype(np.uint16)
     write_image(path, values)
     group = zarr.open_group(path, mode="r+")
@@ -93,6 +92,12 @@ def ball_store(tmp_path_factory) -> Path:
     group.attrs["ome"] = said
     write_labels(path, ball_labels())
     bigcp3d.measure(path, output="zarr")
+
+
+@pytest.fixture(scope="session")
+def ball_store(tmp_path_factory) -> Path:
+    path = tmp_path_factory.mktemp("balls") / "balls.zarr"
+    make_balls(path)
     return path
 
 
