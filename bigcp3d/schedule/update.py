@@ -33,6 +33,7 @@ from bigcp3d.errors import InputError, LossError, TargetError
 from bigcp3d.option import settings_of, takes
 from bigcp3d.pure.boxes import Box, vec3
 from bigcp3d.pure.replacement import Replacement
+from bigcp3d.schedule.complete_request import complete_request
 from bigcp3d.schedule.measure import warn_of_old_table
 from bigcp3d.schedule.planning.asked import with_unit
 from bigcp3d.schedule.planning.make_plan import make_plan
@@ -40,7 +41,7 @@ from bigcp3d.schedule.planning.recorded_settings import UpdateSettings, find_set
 from bigcp3d.schedule.planning.region import find_region, find_times
 from bigcp3d.schedule.planning.request import Request, UpdateRequest, decides_labels
 from bigcp3d.schedule.running.events import Noted, Observer
-from bigcp3d.schedule.running.lock import find_locks, hold_locks
+from bigcp3d.schedule.running.lock import find_locks, hold_locks, refuse_if_held
 from bigcp3d.schedule.segment import segment
 from bigcp3d.schedule.update_files import KeptRegion, UpdateFiles
 from bigcp3d.work.plan.plan import Plan
@@ -129,28 +130,39 @@ def update(source: str | Path, *, on_event: Observer | None = None, **arguments:
     observe: Observer = on_event or (lambda event: None)
     image = open_image(source)
     target = open_target(image, request.output, request.name)
-    work = _prepare(request, said, image, target)
+    work = _prepare(request, said, image, target, observe)
     with hold_locks(find_locks(work.files.home, target)):
         work.files.begin(_asked(work), identify(target))
-        for line in [] if request.edited else [*work.settings.notes, *_notes_on_earlier(work)]:
+        for line in [] if request.edited else _notes_on_earlier(work):
             observe(Noted(line))
         return _update(work, observe)
 
 
-def _prepare(request: UpdateRequest, said: dict[str, Any], image: ImageInfo, target: LabelTarget) -> _Work:
-    """Everything that needs no voxels, with its checks. Writes nothing."""
+def _prepare(
+    request: UpdateRequest, said: dict[str, Any], image: ImageInfo, target: LabelTarget, observe: Observer
+) -> _Work:
+    """The plan, with every check. A model and a diameter that nobody knows are estimated. Writes nothing."""
     rest = {name: getattr(request, name) for name, each in settings_of(Request).items() if not decides_labels(each)}
     if request.edited:  # then the labels may be anybody's, and a correction may be at any time point
         recorded = own_part(read_attributes(target.path)).get("arguments") or {}
         settings = UpdateSettings({"scale_um": recorded.get("scale_um"), **said}, {}, [])
     else:
         settings = find_settings(image, target, said)
+    for line in settings.notes:
+        observe(Noted(line))
     arguments, files = {**rest, **settings.arguments}, UpdateFiles(target)
     whole = Box.of_shape(image.levels[0].shape)
     wanted = find_region(request.roi, image, settings.arguments.get("scale_um")) or whole
     times = find_times(settings.arguments.get("time"), image)
     place = {"roi": tuple(zip(wanted.start, wanted.stop, strict=True)), "work_dir": files.home}
-    plan = None if request.edited else make_plan(Request(**{**arguments, **place}))
+    if request.edited:
+        return _Work(request, target, files, wanted, times, settings, arguments, None)
+    locks = find_locks(files.home, target)
+    complete, guess = complete_request(Request(**{**arguments, **place}), observe, lambda _: refuse_if_held(locks))
+    if guess is not None:
+        found = {name: getattr(complete, name) for name in ("model", "diameter_um", "diameter_vox")}
+        settings, arguments = settings.with_more(found), {**arguments, **found}
+    plan = make_plan(complete)
     return _Work(request, target, files, wanted, times, settings, arguments, plan)
 
 
