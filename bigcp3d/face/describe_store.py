@@ -168,7 +168,7 @@ def check_chunks(path: str | Path, *, quiet: bool) -> None:
                 torn += 1
                 typer.echo(f"torn: {fault}")
     if torn:
-        raise InputError(f"{path}: {torn} piece(s) cannot be read; copy or write the store again")
+        raise InputError(f"{path}: {count(torn, 'piece')} cannot be read; copy or write the store again")
     typer.echo("every chunk can be read")
 
 

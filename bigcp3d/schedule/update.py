@@ -32,6 +32,7 @@ from bigcp3d.edge.workdir.tables import read_table, write_table
 from bigcp3d.errors import InputError, LossError, TargetError
 from bigcp3d.option import settings_of, takes
 from bigcp3d.pure.boxes import Box, vec3
+from bigcp3d.pure.plural import count
 from bigcp3d.pure.replacement import Replacement
 from bigcp3d.schedule.complete_request import complete_request
 from bigcp3d.schedule.measure import warn_of_old_table
@@ -213,8 +214,8 @@ def _refuse_loss(request: UpdateRequest, done: Updated) -> None:
     """Refuse an update after which most cells have no successor, unless the user wants it."""
     if done.gone > done.kept and not request.yes:
         raise LossError(
-            f"{done.labels}: {done.gone} of the {done.gone + done.kept} cells inside the region would be gone, and "
-            f"{done.came} would be there; nothing was changed. Give other settings, or --yes to go on"
+            f"{done.labels}: {done.gone} of the {count(done.gone + done.kept, 'cell')} inside the region would be "
+            f"gone, and {done.came} would be there; nothing was changed. Give other settings, or --yes to go on"
         )
 
 

@@ -21,6 +21,7 @@ from bigcp3d.edge.stores.remote import Remote
 from bigcp3d.edge.workdir.lock_file import LOCK
 from bigcp3d.edge.workdir.records import read_record, write_record
 from bigcp3d.errors import InputError, TargetError
+from bigcp3d.pure.plural import count
 from bigcp3d.schedule.running.disk_space import check_space, warn_of_space
 from bigcp3d.schedule.running.events import Summary
 from bigcp3d.work.plan.plan import PLAN_FILE, Plan, read_plan
@@ -138,8 +139,8 @@ def _refuse_what_was_given_up(plan: Plan) -> None:
     """Refuse to resume a run that has skipped chunks with one that may not skip any."""
     if plan.storage.on_error == "fail" and (lost := read_lost(WorkDir.of(plan), plan)):
         raise TargetError(
-            f"{plan.storage.work_dir} holds an unfinished run that has given up {len(lost)} chunks ({lost[0]}); "
-            "continue with --on-error skip, or remove that directory to begin again"
+            f"{plan.storage.work_dir} holds an unfinished run that has given up {count(len(lost), 'chunk')} "
+            f"({lost[0]}); continue with --on-error skip, or remove that directory to begin again"
         )
 
 

@@ -14,6 +14,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from bigcp3d.pure.cells.plausibility import FEW_CELLS
+from bigcp3d.pure.plural import count
 from bigcp3d.work.analyse.estimate_diameter import SOUND_ERROR, DiameterTrial
 
 LEAST_FILL, LEAST_FOREGROUND = 0.8, 0.85
@@ -56,7 +57,7 @@ class Fit:
         if not self.cells:
             return "no cells"
         return (
-            f"{self.cells} cells, flow error {self.flow_error:.2f}, mean foreground {self.foreground:.2f}, "
+            f"{count(self.cells, 'cell')}, flow error {self.flow_error:.2f}, mean foreground {self.foreground:.2f}, "
             f"compactness {self.fill:.2f}"
         )
 

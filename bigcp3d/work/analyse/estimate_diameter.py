@@ -30,6 +30,7 @@ from bigcp3d.errors import InputError
 from bigcp3d.pure.boxes import Box, Vec3, vec3
 from bigcp3d.pure.cells.plausibility import FEW_CELLS
 from bigcp3d.pure.grid import Factors, resample, working_shape
+from bigcp3d.pure.plural import count
 from bigcp3d.pure.predict.normalise import estimate_range, normalise_intensity, sample_boxes
 from bigcp3d.work.analyse.crop_cells import CropCells
 
@@ -218,7 +219,7 @@ def _nothing_found(sample: Sample, trials: list[DiameterTrial]) -> NoCellsError:
 def _doubts(sample: Sample, best: DiameterTrial) -> Iterator[str]:
     """Why the estimate may be wrong, in words."""
     if (number := len(best.found)) < ENOUGH_CELLS:
-        yield f"it rests on {number} cell{'s' if number != 1 else ''}"
+        yield f"it rests on {count(number, 'cell')}"
     medians = [trial.median for trial in best.each_crop if len(trial.found) >= ENOUGH_CELLS // 2]
     if len(medians) > 1 and max(medians) > DISAGREE * min(medians):
         yield f"cells of parts of the volume differ ({', '.join(f'{median:.3g}' for median in medians)})"

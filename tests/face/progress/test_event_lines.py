@@ -15,6 +15,7 @@ from bigcp3d.schedule.running.events import (
     ClusterReady,
     Estimated,
     EstimateStarted,
+    Noted,
     PassStarted,
     ReportWritten,
     RunFinished,

@@ -13,7 +13,7 @@ import pytest
 from tests.schedule.conftest import write_image
 from tests.schedule.running.test_faults import Faulty, wait_until
 
-OURS = ("runs on Dask, 2 worker(s)", "Dask cluster with 2 workers", "all ", "warning: ", "FAILED: ", "bigcp3d: ", "  ")
+OURS = ("runs on Dask, 2 workers", "Dask cluster with 2 workers", "all ", "warning: ", "FAILED: ", "bigcp3d: ", "  ")
 PASSES = ("normalise", "predict", "merge", "track", "cluster", "join", "check", "resolve", "label", "pyramid")
 
 
