@@ -15,7 +15,6 @@ from bigcp3d.schedule.running.events import (
     ClusterReady,
     Estimated,
     EstimateStarted,
-    Noted,
     PassStarted,
     ReportWritten,
     RunFinished,
