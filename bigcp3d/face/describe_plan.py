@@ -7,6 +7,7 @@ from collections.abc import Iterable, Iterator
 from bigcp3d.edge.image.preparation import describe_steps
 from bigcp3d.face.progress.way_and_time import describe_time, describe_way
 from bigcp3d.pure.memory import format_bytes
+from bigcp3d.pure.plural import count
 from bigcp3d.pure.prepare.steps import margin_of
 from bigcp3d.schedule.running.expect_time import expect_from_plan
 from bigcp3d.work.plan.memory_and_disk import disk_bytes, task_bytes, worker_bytes
@@ -34,7 +35,7 @@ def _input(plan: Plan) -> Iterator[tuple[str, str]]:
     yield (
         "image",
         f"{image.path} (OME-Zarr {image.version}), level {plan.source.level}, channel {channels}, "
-        f"{len(where.times)} time point(s), {format_size(plan.image_shape)} voxels of {image.dtype}",
+        f"{count(len(where.times), 'time point')}, {format_size(plan.image_shape)} voxels of {image.dtype}",
     )
     margin = format_size(margin_of(plan.prediction.prepare, plan.image_shape))
     kept = f", its maps kept in {given}" if plan.reuses_maps else ""
@@ -76,9 +77,8 @@ def _costs(plan: Plan) -> Iterator[tuple[str, str]]:
     tasks = ", ".join(f"{name} {format_bytes(number)}" for name, number in task_bytes(plan).items())
     yield "memory", f"{format_bytes(worker_bytes(plan))} per worker; tasks need {tasks}"
     yield "disk", "at most " + ", ".join(f"{name} {format_bytes(number)}" for name, number in disk_bytes(plan).items())
-    stored = (
-        f"{len(target.levels)} level(s), shards of {format_size(target.shard)}, chunks of {format_size(target.chunk)}"
-    )
+    stored = f"shards of {format_size(target.shard)}, chunks of {format_size(target.chunk)}"
+    stored = f"{count(len(target.levels), 'level')}, {stored}"
     yield "runs", describe_way(plan)
     yield "time", describe_time(plan, expect_from_plan(plan))
     yield "labels", f"{target.path}, {target.dtype}, {stored}"

@@ -11,6 +11,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from bigcp3d.pure.plural import count
 from bigcp3d.schedule.sweep_trial import Trial
 
 SCORES = ("mean_dice", "ap50", "precision", "recall", "f1", "true_cells")
@@ -101,7 +102,7 @@ def words_of(name: str) -> str:
 
 def describe_result(trial: Trial) -> str:
     """A trial's cells and scores, in words."""
-    found = [f"{trial.cells:,} cell{'s' if trial.cells != 1 else ''}"]
+    found = [count(trial.cells, "cell")]
     if trial.scores:
         numbers = {"Dice": trial.scores["mean_dice"], "AP50": trial.scores["ap50"]}
         found += [f"{name} {value:.3f}" for name, value in numbers.items() if value is not None]

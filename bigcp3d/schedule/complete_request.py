@@ -7,6 +7,7 @@ goes on without a second estimate, kept maps are found at once, and finished lab
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from contextlib import suppress
 from dataclasses import asdict, replace
 from typing import Any
@@ -17,7 +18,6 @@ from bigcp3d.edge.image.image import open_image
 from bigcp3d.edge.image.metadata import own_part
 from bigcp3d.edge.image.open_node import read_attributes
 from bigcp3d.edge.image.preparation import parse_preparation
-from bigcp3d.edge.labels.check_target import check_target
 from bigcp3d.errors import InputError
 from bigcp3d.schedule.planning.few_planes import warn_of_few_planes
 from bigcp3d.schedule.planning.find_kept_maps import kept_folders
@@ -32,12 +32,13 @@ GIVEN_MAPS_MODEL = "membrane"
 
 
 def complete_request(
-    request: Request, observe: Observer | None = None, *, writes: bool = True
+    request: Request, observe: Observer | None = None, check: Callable[[Plan], None] = lambda sketch: None
 ) -> tuple[Request, Guess | None]:
     """The request with a model and a diameter, and what was estimated; None where the user said both.
 
     Raises an `InputError` where the image answers neither clearly, and every error of a plan first. With ``maps`` the
-    image is taken as it is: no network runs. ``writes``: labels are in the way if they are there already.
+    image is taken as it is: no network runs. ``check`` is called before a long estimate, with a plan whose model and
+    diameter mean nothing, and raises what the caller would refuse afterwards.
     """
     request.check()
     if request.maps is not None:
@@ -49,8 +50,7 @@ def complete_request(
     question = _question(request, sketch)
     guess = _answered(sketch, question, request)
     if guess is None:
-        if writes:
-            _refuse_labels_in_the_way(sketch, request)
+        check(sketch)
         guess = _estimate(request, sketch, question, observe or (lambda event: None))
     return _filled(request, guess), guess
 
@@ -89,13 +89,6 @@ def _answered(sketch: Plan, question: dict[str, Any], request: Request) -> Guess
         with suppress(InputError, ValidationError):
             guesses.append(Guess.model_validate(own_part(read_attributes(str(target.path))).get("estimated")))
     return next((guess for guess in guesses if guess is not None and guess.question == question), None)
-
-
-def _refuse_labels_in_the_way(sketch: Plan, request: Request) -> None:
-    """Raise a `TargetError` before a long estimate that would end with it."""
-    work = WorkDir.of(sketch)
-    begun = work.plan.exists() and not work.finished.exists()  # by a run that may have begun to write its labels
-    check_target(sketch.output.target, overwrite=request.overwrite or begun)
 
 
 def _estimate(request: Request, sketch: Plan, question: dict[str, Any], observe: Observer) -> Guess:

@@ -14,6 +14,7 @@ from bigcp3d.edge.models.model_families import load_card
 from bigcp3d.edge.models.model_files import shipped_models
 from bigcp3d.errors import InputError
 from bigcp3d.option import takes
+from bigcp3d.pure.cells.plausibility import Found, doubt
 from bigcp3d.schedule.clusters.this_machine import default_workers, device_here
 from bigcp3d.schedule.planning.channels import choose_channels
 from bigcp3d.schedule.planning.few_planes import warn_of_few_planes
@@ -22,7 +23,7 @@ from bigcp3d.schedule.planning.grids import choose_grids
 from bigcp3d.schedule.planning.make_plan import choose_precision
 from bigcp3d.schedule.planning.request import Request
 from bigcp3d.work.analyse import estimate_diameter as work
-from bigcp3d.work.analyse.choose_model import Fit, choose_model
+from bigcp3d.work.analyse.choose_model import choose_model
 from bigcp3d.work.analyse.crop_cells import find_cells
 from bigcp3d.work.analyse.estimate_diameter import DiameterTrial, Estimate, FindCells, NoCellsError
 
@@ -93,29 +94,29 @@ def find_suited(request: Request, *, time: int = 0, on_event: Callable[[Diameter
         estimate = _estimate(request, time, on_event)
         _refuse_implausible(request, estimate)
         return Suited(str(request.model), "", estimate)
-    estimates, fits = dict[str, Estimate](), dict[str, Fit]()
+    estimates, looks = dict[str, Estimate](), dict[str, Found]()
     for name in shipped_models():
         named = replace(request, model=name)
         if request.has_diameter:
-            fits[name] = Fit.of(_try_given(named, time))
+            looks[name] = _try_given(named, time).look
             continue
         try:
             estimates[name] = _estimate(named, time, on_event)
-            fits[name] = Fit.of(estimates[name].best)
+            looks[name] = estimates[name].best.look
         except NoCellsError:
-            fits[name] = Fit.nothing()
-    taken = choose_model(fits)
+            looks[name] = Found(1.0, 0, 0, 0, 0)
+    taken = choose_model(looks)
     if taken is None:
-        raise InputError(_describe_doubt(request, estimates, fits))
-    return Suited(taken, "; ".join(f"{name}: {fit}" for name, fit in fits.items()), estimates.get(taken))
+        raise InputError(_describe_doubt(request, estimates, looks))
+    return Suited(taken, "; ".join(f"{name}: {look}" for name, look in looks.items()), estimates.get(taken))
 
 
 def _refuse_implausible(request: Request, estimate: Estimate) -> None:
     """Raise an `InputError` for cells that are none. What other families predict of them is not known well enough."""
-    fit = Fit.of(estimate.best)
-    if load_card(str(request.model)).is_own and not fit.is_plausible:
+    look = estimate.best.look
+    if load_card(str(request.model)).is_own and doubt(look)[0]:
         raise InputError(
-            f"{request.source}: model {request.model} finds no plausible cells of any diameter (at best {fit}); look "
+            f"{request.source}: model {request.model} finds no plausible cells of any diameter (at best {look}); look "
             "at the channel in a viewer, check --channel and --model, or give --diameter"
         )
 
@@ -159,12 +160,12 @@ def _model(request: Request) -> Iterator[tuple[ModelCard, tuple[int, ...], FindC
         torch.set_num_threads(threads)
 
 
-def _describe_doubt(request: Request, estimates: dict[str, Estimate], fits: dict[str, Fit]) -> str:
+def _describe_doubt(request: Request, estimates: dict[str, Estimate], looks: dict[str, Found]) -> str:
     """That no model is clearly better, what each found, and the commands that name one."""
     lines = ["it is not clear which model suits this stain; give --model and --diameter. On a few crops they found:"]
-    for name, fit in fits.items():
+    for name, look in looks.items():
         diameter = ""
         if (found := estimates.get(name)) is not None:
             diameter = f" {'--diameter' if found.in_um else '--diameter-voxels'} {found.diameter:.3g}"
-        lines.append(f"  {fit}: --model {name}{diameter}")
+        lines.append(f"  {look}: --model {name}{diameter}")
     return f"{request.source}: " + "\n".join([*lines, "Look at the channel in a viewer, and check --channel"])

@@ -13,8 +13,8 @@ from bigcp3d.schedule.planning.find_image import with_known_image
 from bigcp3d.schedule.planning.make_plan import check_memory, make_plan
 from bigcp3d.schedule.planning.request import Request
 from bigcp3d.schedule.running.events import Observer
-from bigcp3d.schedule.running.lock import refuse_if_held
-from bigcp3d.schedule.running.start import check_start, read_ended
+from bigcp3d.schedule.running.lock import locks_of, refuse_if_held
+from bigcp3d.schedule.running.start import check_places, check_start, read_ended
 from bigcp3d.work.plan.plan import Plan
 
 
@@ -48,11 +48,17 @@ def plan_segmentation(source: str | Path, *, on_event: Observer | None = None, *
 
 def plan_and_check(request: Request, observe: Observer | None) -> Plan:
     """Make the plan, and every check that needs no voxels. What the user left open is estimated."""
-    plan = make_plan(*complete_request(request, observe))
+
+    def check_early(sketch: Plan) -> None:
+        refuse_if_held(locks_of(sketch))
+        check_run_table(sketch, request)
+        check_places(sketch, overwrite=request.overwrite)
+
+    plan = make_plan(*complete_request(request, observe, check_early))
     warn_of_few_working_planes(plan)
     if request.scheduler is None:
         check_memory(plan, request.machines.limit_bytes)
-    refuse_if_held(plan)
+    refuse_if_held(locks_of(plan))
     if read_ended(plan) is None:
         check_run_table(plan, request)
     check_start(plan, overwrite=request.overwrite)

@@ -198,7 +198,14 @@ def plan_sweep(
         if asked:
             raise InputError(f"a sweep takes no {name}; leave it out, and give a region (--roi)")
     swept = {"diameter_um", "diameter_vox"} & set(values)
-    base = complete_request(replace(base, diameter_um=AS_IS) if swept else base, on_event, writes=False)[0]
+
+    def check_early(sketch: Plan) -> None:
+        for one in settings:
+            replace(base, **{"diameter_um": None, **one}).check()  # type: ignore[arg-type]
+        _refuse_times(sketch)
+        _open_truth(base, sketch, truth, truth_name)
+
+    base = complete_request(replace(base, diameter_um=AS_IS) if swept else base, on_event, check_early)[0]
     base = replace(base, diameter_um=None) if "diameter_vox" in swept else base
     later = replace(base, start="auto" if base.maps else "image")  # of a group, one plan predicts or finds kept maps
     plans = [make_plan(replace(later, **one)) for one in settings]  # type: ignore[arg-type]
@@ -248,10 +255,14 @@ def _open_truth(base: Request, plan: Plan, truth: str | Path | None, name: str) 
     return found
 
 
+def _refuse_times(plan: Plan) -> None:
+    if (times := len(plan.where.times)) > 1:
+        raise InputError(f"{times} time points were asked for; a sweep takes one: give one (--time)")
+
+
 def _check(sweep: Sweep) -> None:
     """Refuse several time points, and a region that does not fit in memory."""
-    if (times := len(sweep.plan.where.times)) > 1:
-        raise InputError(f"{times} time points were asked for; a sweep takes one: give one (--time)")
+    _refuse_times(sweep.plan)
     per_map, per_label = BYTES_PER_VOX
     needed = max(
         worker_bytes(plan) + per_map * plan.scope.mapped.size + per_label * sweep.region.size

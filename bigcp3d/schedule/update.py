@@ -33,7 +33,9 @@ from bigcp3d.edge.workdir.tables import read_table, write_table
 from bigcp3d.errors import InputError, LossError, TargetError
 from bigcp3d.option import settings_of, takes
 from bigcp3d.pure.boxes import Box, vec3
+from bigcp3d.pure.plural import count
 from bigcp3d.pure.replacement import Replacement
+from bigcp3d.schedule.complete_request import complete_request
 from bigcp3d.schedule.measure import warn_of_old_table
 from bigcp3d.schedule.planning.asked import with_unit
 from bigcp3d.schedule.planning.make_plan import make_plan
@@ -41,7 +43,7 @@ from bigcp3d.schedule.planning.recorded_settings import UpdateSettings, find_set
 from bigcp3d.schedule.planning.region import find_region, find_times
 from bigcp3d.schedule.planning.request import Request, UpdateRequest, decides_labels
 from bigcp3d.schedule.running.events import Noted, Observer
-from bigcp3d.schedule.running.lock import find_locks, hold_locks
+from bigcp3d.schedule.running.lock import find_locks, hold_locks, refuse_if_held
 from bigcp3d.schedule.segment import segment
 from bigcp3d.schedule.update_files import UpdateFiles
 from bigcp3d.work.change_labels import change_labels, settle
@@ -131,30 +133,41 @@ def update(source: str | Path, *, on_event: Observer | None = None, **arguments:
     observe: Observer = on_event or (lambda event: None)
     image = open_image(source)
     target = open_target(image, request.output, request.name)
-    work = _prepare(request, said, image, target)
+    work = _prepare(request, said, image, target, observe)
     with hold_locks(find_locks(work.files.home, target)):
         if (stopped := settle(target, EditLog(target.path))) is not None:
             observe(Noted(f"the {stopped.kind} that was stopped while it changed labels was put right first"))
         work.files.begin(_asked(work), identify(target))
-        for line in [] if request.edited else [*work.settings.notes, *_notes_on_earlier(work)]:
+        for line in [] if request.edited else _notes_on_earlier(work):
             observe(Noted(line))
         return _update(work, observe)
 
 
-def _prepare(request: UpdateRequest, said: dict[str, Any], image: ImageInfo, target: LabelTarget) -> _Work:
-    """Everything that needs no voxels, with its checks. Writes nothing."""
+def _prepare(
+    request: UpdateRequest, said: dict[str, Any], image: ImageInfo, target: LabelTarget, observe: Observer
+) -> _Work:
+    """The plan, with every check. A model and a diameter that nobody knows are estimated. Writes nothing."""
     rest = {name: getattr(request, name) for name, each in settings_of(Request).items() if not decides_labels(each)}
     if request.edited:  # then the labels may be anybody's, and a correction may be at any time point
         recorded = own_part(read_attributes(target.path)).get("arguments") or {}
         settings = UpdateSettings({"scale_um": recorded.get("scale_um"), **said}, {}, [])
     else:
         settings = find_settings(image, target, said)
+    for line in settings.notes:
+        observe(Noted(line))
     arguments, files = {**rest, **settings.arguments}, UpdateFiles(target)
     whole = Box.of_shape(image.levels[0].shape)
     wanted = find_region(request.roi, image, settings.arguments.get("scale_um")) or whole
     times = find_times(settings.arguments.get("time"), image)
     place = {"roi": tuple(zip(wanted.start, wanted.stop, strict=True)), "work_dir": files.home}
-    plan = None if request.edited else make_plan(Request(**{**arguments, **place}))
+    if request.edited:
+        return _Work(request, target, files, wanted, times, settings, arguments, None)
+    locks = find_locks(files.home, target)
+    complete, guess = complete_request(Request(**{**arguments, **place}), observe, lambda _: refuse_if_held(locks))
+    if guess is not None:
+        found = {name: getattr(complete, name) for name in ("model", "diameter_um", "diameter_vox")}
+        settings, arguments = settings.with_more(found), {**arguments, **found}
+    plan = make_plan(complete)
     return _Work(request, target, files, wanted, times, settings, arguments, plan)
 
 
@@ -215,8 +228,8 @@ def _refuse_loss(request: UpdateRequest, done: Updated) -> None:
     """Refuse an update after which most cells have no successor, unless the user wants it."""
     if done.gone > done.kept and not request.yes:
         raise LossError(
-            f"{done.labels}: {done.gone} of the {done.gone + done.kept} cells inside the region would be gone, and "
-            f"{done.came} would be there; nothing was changed. Give other settings, or --yes to go on"
+            f"{done.labels}: {done.gone} of the {count(done.gone + done.kept, 'cell')} inside the region would be "
+            f"gone, and {done.came} would be there; nothing was changed. Give other settings, or --yes to go on"
         )
 
 

@@ -140,11 +140,25 @@ def test_other_words_are_no_diameter(nuclei):
         bigcp3d.plan_segmentation(nuclei, diameter_um="as-is", diameter_vox=3.0)
 
 
-def test_other_errors_come_before_a_long_estimate(nuclei, counted):
-    for wrong in ({"roi": "0:4,0:4"}, {"channel": 5}, {"time": 9}, {"output": nuclei / "zarr.json"}):
+def test_other_errors_come_before_a_long_estimate(nuclei, tmp_path, counted):
+    (tmp_path / "cells.csv").touch()
+    (tmp_path / "taken").mkdir()
+    (tmp_path / "taken" / "file").touch()
+    many = {
+        "roi": "0:4,0:4", "channel": 5, "time": 9, "output": nuclei / "zarr.json", "table": tmp_path / "cells.csv",
+        "work_dir": tmp_path / "taken", "cluster_config": tmp_path / "none.yaml", "name": "a/b", "tls": tmp_path,
+    }  # fmt: skip
+    for name, value in [*many.items(), ("table", "cells.txt"), ("work_dir", tmp_path / "cells.csv" / "work")]:
         with pytest.raises((InputError, TargetError)):
-            bigcp3d.plan_segmentation(nuclei, **wrong)
-    assert not counted
+            bigcp3d.plan_segmentation(nuclei, **{name: value})
+        assert not counted, name
+
+
+def test_errors_of_a_sweep_come_before_a_long_estimate(nuclei, counted):
+    for values, more in (({"foreground": [1.5]}, {}), ({"foreground": [0.5]}, {"truth": "nobody"})):
+        with pytest.raises(InputError):
+            bigcp3d.plan_sweep(nuclei, values, **more)
+        assert not counted
 
 
 @pytest.fixture(scope="module")

@@ -12,7 +12,9 @@ import zarr
 import bigcp3d
 from bigcp3d.edge.image.new_image import create_image
 from bigcp3d.errors import InputError, ModelError
-from bigcp3d.schedule.running.events import Noted
+from bigcp3d.schedule import estimate
+from bigcp3d.schedule.running.events import Estimated, Noted
+from bigcp3d.work.analyse.estimate_diameter import Estimate
 from tests.schedule.conftest import read_labels, save_random_model, tissue_values, write_image
 
 SHAPE = (20, 40, 40)
@@ -135,16 +137,24 @@ def test_the_settings_of_an_earlier_update_do_not_count_and_this_is_said(inside)
     assert np.array_equal(read_labels("image.zarr", "cells") > 0, before > 0)
 
 
-def test_labels_that_do_not_say_their_settings_need_them(inside):
+def test_labels_that_do_not_say_their_settings_need_them_or_they_are_estimated(inside, monkeypatch):
     labelled()
     edit_attributes(lambda said: said.pop("arguments"))
     with pytest.raises(
-        InputError, match=r"an earlier bigcp3d made them \(.*foreground 0.6.*give --model and --diameter"
+        InputError, match=r"an earlier bigcp3d made these labels \(.*foreground 0.6.*give --model and --diameter"
     ):
         bigcp3d.update("image.zarr", roi=ROI, **RUN)
     edit_attributes(lambda said: said.clear())
-    with pytest.raises(InputError, match="bigcp3d did not make them; give --model and --diameter"):
-        bigcp3d.update("image.zarr", roi=ROI, model="model.safetensors", **RUN)
+    suited = estimate.Suited("model.safetensors", "it fits", Estimate(2.52, 2.0, 3.0, 31, True, (), None, ()))
+    monkeypatch.setattr(estimate, "find_suited", lambda *_, **__: suited)
+    events = []
+    estimated = bigcp3d.update("image.zarr", roi=ROI, dry_run=True, min_volume=2, on_event=events.append, **RUN)
+    assert [event.message for event in events if isinstance(event, Noted)] == [
+        "bigcp3d did not make these labels, so what you do not say is as in a new run"
+    ]
+    assert [event.guess.model for event in events if isinstance(event, Estimated)] == ["model.safetensors"]
+    said = {"model": "model.safetensors", "diameter_um": 2.52, "min_volume": 2}
+    assert bigcp3d.update("image.zarr", roi=ROI, dry_run=True, **said, **RUN) == estimated
     settings = {"model": "model.safetensors", "diameter_vox": 5.0, "foreground": 0.6, "min_volume": 2}
     assert bigcp3d.update("image.zarr", roi=ROI, dry_run=True, **settings, **RUN).came > 2
 

@@ -10,6 +10,7 @@ import typer
 
 from bigcp3d.face import options as o
 from bigcp3d.face.exit_codes import set_up_logging
+from bigcp3d.pure.plural import count
 from bigcp3d.schedule.planning.request import Request
 from bigcp3d.work.convert.settings import ConvertSettings
 
@@ -44,7 +45,7 @@ def describe_converted(image: ImageInfo) -> str:
     words = [f"{format_size(first.shape)} voxels (z y x) of {format_size(first.scale_um or (1, 1, 1))} um"]
     words += [f"{image.times} time points"] if image.times > 1 else []
     words += [f"{image.channels} channels ({', '.join(image.channel_names)})"] if image.channels > 1 else []
-    words += [image.dtype, f"axes {','.join(image.axes)}", f"{len(image.levels)} level(s)", format_bytes(size)]
+    words += [image.dtype, f"axes {','.join(image.axes)}", count(len(image.levels), "level"), format_bytes(size)]
     return f"{image.path}: {', '.join(words)}"
 
 

@@ -10,6 +10,7 @@ import typer
 from bigcp3d.face import options as o
 from bigcp3d.face.commands.convert import image_of
 from bigcp3d.face.exit_codes import set_up_logging
+from bigcp3d.pure.plural import count
 from bigcp3d.schedule.planning.request import Request
 
 if TYPE_CHECKING:
@@ -43,7 +44,7 @@ def _tell(trial: DiameterTrial) -> None:
 def describe_estimate(found: Estimate, source: str) -> str:
     """The estimate, its spread, its doubts, and the command that uses it."""
     unit, option = ("micrometres", "--diameter") if found.in_um else ("voxels", "--diameter-voxels")
-    spread = f"10 to 90 % of {found.cells} cells: {found.low:.3g} to {found.high:.3g}"
+    spread = f"10 to 90 % of {count(found.cells, 'cell')}: {found.low:.3g} to {found.high:.3g}"
     lines = [f"about {found.diameter:.3g} {unit} ({spread})", *(f"doubtful: {doubt}" for doubt in found.doubts)]
     if found.chosen:
         lines.append(f"model {found.model}: {found.chosen}")

@@ -25,6 +25,7 @@ from bigcp3d.face.pictures.planes_picture import draw, read_planes
 from bigcp3d.face.progress.progress import describe_summary, watching
 from bigcp3d.face.report.write import ReportWriter
 from bigcp3d.pure.boxes import Box, Vec3
+from bigcp3d.pure.plural import count
 from bigcp3d.pure.tissue.tissue_settings import Tissue
 from bigcp3d.schedule.plan_segmentation import plan_segmentation
 from bigcp3d.schedule.segment import segment
@@ -108,8 +109,8 @@ def run_demo(demo: Demo, *, quiet: bool, say: Callable[[str], None]) -> Evaluati
     (demo.folder / MARKER).write_text(json.dumps(evaluation.as_json(), indent=2) + "\n")
     picture = demo.folder / "picture.png"
     planes = read_planes(open_image(demo.tissue), open_labels(demo.tissue, NAME), open_labels(demo.tissue, "truth"))
-    title = f"bigcp3d demo: {summary.cells} cells, {summary.blocks} blocks, {demo.workers} workers"
-    draw(planes, picture, f"{title}; {describe_scores(evaluation)}")
+    title = ", ".join([count(summary.cells, "cell"), count(summary.blocks, "block"), count(demo.workers, "worker")])
+    draw(planes, picture, f"bigcp3d demo: {title}; {describe_scores(evaluation)}")
     if demo.check:
         say(check_against_serial(demo))
     say(f"picture: {picture}")

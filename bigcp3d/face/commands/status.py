@@ -11,6 +11,7 @@ import typer
 
 from bigcp3d.face import options as o
 from bigcp3d.face.exit_codes import set_up_logging
+from bigcp3d.pure.plural import count
 
 if TYPE_CHECKING:
     from bigcp3d.face.progress.pace import Pace
@@ -68,7 +69,7 @@ def describe_status(found: RunStatus) -> str:
     ]
     for name, pace in paces(found).items():
         detail = pace.describe() if found.state == "running" else ""
-        lines.append(f"  {name:<9} {pace.done}/{pace.total} blocks" + (f", {detail}" if detail else ""))
+        lines.append(f"  {name:<9} {pace.done}/{count(pace.total, 'block')}" + (f", {detail}" if detail else ""))
     lines += [f"  failed: {line}" for line in found.failed[:20]]
     if len(found.failed) > 20:
         lines.append(f"  and {len(found.failed) - 20} more failed")

@@ -19,6 +19,7 @@ from bigcp3d.face.commands.convert import image_of
 from bigcp3d.face.exit_codes import set_up_logging
 from bigcp3d.face.paste import segment_command
 from bigcp3d.option import Setting, settings_of
+from bigcp3d.pure.plural import count
 from bigcp3d.schedule.planning.request import SWEPT, Request
 
 if TYPE_CHECKING:
@@ -156,7 +157,7 @@ def _describe(planned: Sweep, rows: Sequence[Row], names: Sequence[str], same: C
     """The first trials, one per line, and what is the same in all of them."""
     from bigcp3d.face.sweep_rows import describe_result, describe_settings, describe_value
 
-    lines = [f"{len(rows)} trials in a region of {' x '.join(map(str, planned.region.shape))} voxels"]
+    lines = [f"{count(len(rows), 'trial')} in a region of {' x '.join(map(str, planned.region.shape))} voxels"]
     for row in rows[:most]:
         result = describe_result(row.trial) if row.same_as is None else f"the same labels as trial {row.same_as}"
         lines.append(f"  {row.number}: " + ": ".join(filter(None, [describe_settings(row, names), result])))

@@ -11,6 +11,7 @@ import typer
 from bigcp3d.errors import InputError, LossError
 from bigcp3d.face import options as o
 from bigcp3d.face.exit_codes import set_up_logging
+from bigcp3d.pure.plural import count
 from bigcp3d.schedule.planning.request import RUN, UpdateRequest
 
 if TYPE_CHECKING:
@@ -69,8 +70,9 @@ def describe_updated(done: Updated, arguments: o.Arguments) -> str:
         done_words = "nothing was changed (--dry-run)" if arguments["dry_run"] else "are made again"
         return f"{done.labels}: the coarser levels of the region {done_words}"
     words = (
-        f"{done.labels}: {done.came} cells found in the region, {done.kept} of them instead of an earlier cell and "
-        f"{done.same} of these unchanged; {done.gone} earlier cells gone, {done.stayed} at its border left as they were"
+        f"{done.labels}: {count(done.came, 'cell')} found in the region, {done.kept} of them instead of an earlier "
+        f"cell and {done.same} of these unchanged; {count(done.gone, 'earlier cell')} gone, {done.stayed} at its "
+        "border left as they were"
     )
     if arguments["dry_run"]:
         return f"{words}. Nothing was changed; the same command without --dry-run goes on from here"

@@ -19,6 +19,7 @@ progress    pass, blocks_done, blocks, voxels_done, voxels, voxels_per_second, s
             run_fraction (0 to 1, never less than before), run_seconds_left (null while unknown);
             at most one a second and pass, and one when it is complete
 failed      pass, t, block, error: a block failed after its retries
+note        message: what the user should know and that is no reason for a warning
 warning     message, kind: what is odd about the cells ("crooked flow", "size", ...), "" for any other warning
 report      path: the report was written
 finished    cells, labels, removed (by filter), unassigned_vox, foreground_vox, nonfinite_vox, blocks, voxels, seconds,
@@ -49,6 +50,7 @@ from bigcp3d.schedule.running.events import (
     Estimated,
     EstimateStarted,
     Event,
+    Noted,
     PassStarted,
     ReportWritten,
     RunFinished,
@@ -121,6 +123,8 @@ class EventLines:
                 self.write("failed", **{"pass": name}, t=when, block=index, error=error)
             case Warned(message, kind):
                 self.write("warning", message=message, kind=kind)
+            case Noted(message):
+                self.write("note", message=message)
             case ReportWritten(path):
                 self.write("report", path=path)
             case RunFinished(summary):

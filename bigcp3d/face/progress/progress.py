@@ -118,14 +118,14 @@ class Watcher:
     def _start(self, name: str, tasks: int, voxels: int = 0) -> None:
         self.paces.setdefault(name, Pace(tasks, voxels, self.workers))
         if self.bars is not None and name not in self._tasks:
-            self._tasks[name] = self.bars.add_task(name, total=1.0, blocks=f"0/{tasks} blocks", pace="")
+            self._tasks[name] = self.bars.add_task(name, total=1.0, blocks=f"0/{count(tasks, 'block')}", pace="")
 
     def _advance(self, event: BlockDone) -> None:
         now = self.clock()
         self._start(event.name, event.total)
         pace = self.paces[event.name]
         pace.count(event, now)
-        blocks = f"{pace.done}/{pace.total} blocks"
+        blocks = f"{pace.done}/{count(pace.total, 'block')}"
         if self.bars is not None:
             self.bars.update(self._tasks[event.name], completed=pace.fraction, blocks=blocks, pace=pace.describe())
             self._show_run()

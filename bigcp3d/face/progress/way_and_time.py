@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 
 from bigcp3d.face.progress.pace import format_time
+from bigcp3d.pure.plural import count
 from bigcp3d.work.plan.expected_time import wall_seconds
 from bigcp3d.work.plan.plan import Plan
 
@@ -15,7 +16,7 @@ def describe_way(plan: Plan) -> str:
     if running.executor == "serial":
         threads = f", the network on {running.threads} threads" if running.threads > 1 else ""
         return f"in this process{threads} (--workers N starts worker processes)"
-    workers = "the workers that it has" if running.workers is None else f"{running.workers} worker(s)"
+    workers = "the workers that it has" if running.workers is None else count(running.workers, "worker")
     return f"on Dask, {workers}"
 
 

@@ -11,7 +11,8 @@ settings.
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator, Mapping
+from collections import Counter
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -20,11 +21,15 @@ from numpy.typing import NDArray
 
 from bigcp3d.pure.boxes import Vec3
 from bigcp3d.pure.group.objects import ellipsoid_fill
+from bigcp3d.pure.plural import count
 from bigcp3d.pure.track.sinks import Sums
 from bigcp3d.pure.track.units import UNIT
 
 FEW_CELLS = 5
-"""If fewer cells are whole, those that the border cuts count as well."""
+"""If fewer cells are whole, those that the border cuts count as well. Fewer in all say nothing about a model."""
+
+OF_THE_MODEL = ("no cells", "crooked flow", "ragged cells", "weak foreground")
+"""Oddities that speak against the model, whatever diameter it was told."""
 
 
 @dataclass(frozen=True)
@@ -92,6 +97,33 @@ class Found:
         """Volume of a ball of the expected diameter."""
         return math.pi / 6 * self.diameter_vox**3
 
+    def __str__(self) -> str:
+        if not self.cells:
+            return "no cells"
+        return (
+            f"{count(self.cells, 'cell')}, path error {self.path_error:.2f}, mean foreground {self.foreground:.2f}, "
+            f"compactness {self.fill:.2f}"
+        )
+
+    @classmethod
+    def join(cls, parts: Sequence[Found]) -> Found:
+        """What was found in several crops. Of medians it takes the mean, each cell counting once."""
+        added = ("volume_vox", "foreground_vox", "assigned_vox", "path_squares", "cells", "whole", "removed_vox")
+        total: dict[str, Any] = {name: sum(getattr(part, name) for part in parts) for name in (*added, "labelled_vox")}
+        cells, labelled = max(1, total["cells"]), max(1, total["labelled_vox"])
+        removed = Counter[str]()
+        for part in parts:
+            removed.update(part.removed)
+        total |= {
+            "diameter_vox": parts[0].diameter_vox,
+            "removed": dict(removed),
+            "largest_vox": max(part.largest_vox for part in parts),
+            "median_vox": sum(part.cells * part.median_vox for part in parts) / cells,
+            "fill": sum(part.cells * part.fill for part in parts) / cells,
+            "foreground": sum(part.labelled_vox * part.foreground for part in parts) / labelled,
+        }
+        return cls(**total)
+
 
 def measure_cells(sums: Sums, keep: NDArray[np.bool_], removed: Mapping[str, int], shape: Vec3) -> dict[str, Any]:
     """The fields of `Found` from ``cells`` on, ready for JSON: of n objects of which ``keep``, bool (n,), are cells.
@@ -145,11 +177,12 @@ def find_oddities(found: Found) -> list[Finding]:
 
 
 def doubt(found: Found) -> tuple[int, float]:
-    """How implausible the cells are: of two results, the one with the smaller value is more plausible.
+    """How much the cells speak against the model: of two models, the one with the smaller value is more plausible.
 
-    The number of odd things, then the path error.
+    The number of odd things, too few cells among them, then the path error.
     """
-    return len(find_oddities(found)), found.path_error
+    odd = [kind for kind, _ in _oddities(found) if kind in OF_THE_MODEL]
+    return len(odd) + (found.cells < FEW_CELLS), found.path_error
 
 
 def _oddities(found: Found) -> Iterator[tuple[str, str]]:
@@ -175,7 +208,7 @@ def _oddities(found: Found) -> Iterator[tuple[str, str]]:
         )
     objects = found.cells + sum(found.removed.values())
     if objects - found.cells > MOST_REMOVED * objects:
-        why = ", ".join(f"{count:,} {name}" for name, count in found.removed.items() if count)
+        why = ", ".join(f"{number:,} {name}" for name, number in found.removed.items() if number)
         yield (
             "removed",
             f"the filters removed {1 - found.cells / objects:.0%} of {objects:,} candidates ({why}): try another "

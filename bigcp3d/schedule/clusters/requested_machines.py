@@ -10,6 +10,7 @@ from pathlib import Path
 from bigcp3d.errors import InputError
 from bigcp3d.schedule.clusters.config import KINDS, ClusterConfig, SshConfig, read_config
 from bigcp3d.schedule.clusters.this_machine import default_workers, memory_per_worker
+from bigcp3d.schedule.clusters.tls import find_files
 
 ADDRESS = re.compile(r"\w+://\S+|[^\s:/]+:\d+")
 """The address of a scheduler. Dask would take other words for a host name, and wait."""
@@ -66,6 +67,8 @@ class Machines:
             raise InputError(f"--cluster-config {self.cluster_config} was given without --cluster; give both")
         if self.cluster != "local" and self.memory_limit is not None:
             raise InputError(f"--memory-limit is for workers of this machine; write memory into {self.cluster_config}")
+        if self.tls is not None:
+            find_files(self.tls)
         _ = self.size, self.limit_bytes
 
     @cached_property

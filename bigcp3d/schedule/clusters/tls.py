@@ -8,21 +8,20 @@ from __future__ import annotations
 
 import ssl
 from pathlib import Path
-from typing import Any
-
-from distributed import Security
+from typing import TYPE_CHECKING, Any
 
 from bigcp3d.errors import InputError
+
+if TYPE_CHECKING:
+    from distributed import Security
 
 FILES = {"ca_file": "ca.pem", "cert": "cert.pem", "key": "key.pem"}
 OURS = ("cert", "key")
 ROLES = ("client", "scheduler", "worker")
 
 
-def load_security(folder: str | Path | None) -> Security | None:
-    """Dask's settings for TLS; None without a folder. Raises an `InputError` for missing or wrong files."""
-    if folder is None:
-        return None
+def find_files(folder: str | Path) -> dict[str, Path]:
+    """The three files of a folder. Raises an `InputError` for missing or wrong ones. Imports no Dask."""
     paths = {what: Path(folder).expanduser().resolve() / name for what, name in FILES.items()}
     missing = [str(path) for path in paths.values() if not path.is_file()]
     if missing:
@@ -35,6 +34,16 @@ def load_security(folder: str | Path | None) -> Security | None:
         context.load_cert_chain(paths["cert"], paths["key"])
     except (ssl.SSLError, OSError) as error:
         raise InputError(f"the TLS files in {folder} cannot be used: {error}") from error
+    return paths
+
+
+def load_security(folder: str | Path | None) -> Security | None:
+    """Dask's settings for TLS; None without a folder. Errors as `find_files`."""
+    if folder is None:
+        return None
+    from distributed import Security
+
+    paths = find_files(folder)
     ours = {f"tls_{role}_{what}": str(paths[what]) for role in ROLES for what in OURS}
     return Security(require_encryption=True, tls_ca_file=str(paths["ca_file"]), **ours)
 

@@ -9,6 +9,7 @@ from bigcp3d.edge.image.voxels import check_channel
 from bigcp3d.edge.models.model_card import ModelCard
 from bigcp3d.edge.models.model_families import load_card
 from bigcp3d.errors import InputError
+from bigcp3d.pure.plural import count
 from bigcp3d.schedule.planning.request import Request
 
 log = logging.getLogger(__name__)
@@ -32,8 +33,8 @@ def choose_channels(image: ImageInfo, request: Request) -> tuple[ModelCard, tupl
         named = f" ({', '.join(card.channel_names)})" if card.channel_names else ""
         choice = ", or ".join([f"0 to {image.channels - 1}", *filter(None, [", ".join(image.channel_names)])])
         raise InputError(
-            f"model {request.model} takes {card.channels} input channel(s){named}, and {len(channels)} were given; "
-            f"give --channel once for each, in this order; {image.path} has {choice}"
+            f"model {request.model} takes {count(card.channels, 'input channel')}{named}, and {len(channels)} were "
+            f"given; give --channel once for each, in this order; {image.path} has {choice}"
         )
     if card.channel_names and set(wanted) == set(card.channel_names) and list(wanted) != list(card.channel_names):
         names = ", ".join(card.channel_names)

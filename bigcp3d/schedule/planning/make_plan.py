@@ -17,6 +17,7 @@ from bigcp3d.errors import InputError
 from bigcp3d.pure.boxes import Vec3, vec3
 from bigcp3d.pure.group.filters import Filters
 from bigcp3d.pure.memory import format_bytes
+from bigcp3d.pure.plural import count
 from bigcp3d.pure.predict.patches import choose_patch
 from bigcp3d.pure.track.radius import closing_radius, path_reach, path_steps, smallest_volume
 from bigcp3d.pure.track.units import MAX_REACH
@@ -205,7 +206,7 @@ def check_memory(plan: Plan, limit_bytes: int, threads: int = 1) -> None:
         passes = task_bytes(plan)
         worst = max(passes, key=lambda name: passes[name])
         raise InputError(
-            f"a worker of {format_bytes(limit_bytes)} and {threads} thread(s) is too small for blocks of "
+            f"a worker of {format_bytes(limit_bytes)} and {count(threads, 'thread')} is too small for blocks of "
             f"{plan.execution.block}: pass {worst} needs {format_bytes(worker_bytes(plan, threads))}; give a smaller "
             "--block, fewer threads or --workers, or a larger --memory-limit (memory in the file of --cluster-config)"
         )

@@ -46,19 +46,24 @@ class UpdateSettings:
     changed: dict[str, Any]
     notes: list[str]
 
+    def with_more(self, found: Mapping[str, Any]) -> UpdateSettings:
+        """The same with settings that were estimated, which the labels do not record."""
+        known = {name: value for name, value in found.items() if value is not None}
+        return UpdateSettings({**self.arguments, **known}, {**self.changed, **known}, self.notes)
+
 
 def find_settings(image: ImageInfo, target: LabelTarget, said: Mapping[str, Any]) -> UpdateSettings:
     """The settings of the labels ``target``, with those that the user said in their place.
 
-    Raises an `InputError` if labels do not record their settings and the user does not say them, or if the recorded
-    ones now mean something else; a `ModelError` if the recorded model is gone or has changed.
+    Of labels by another program, the model and the diameter stay open if the user does not say them. Raises an
+    `InputError` if labels of an earlier bigcp3d do not record them, or if recorded settings now mean something else; a
+    `ModelError` if the recorded model is gone or has changed.
     """
     made = own_part(read_attributes(target.path))
     recorded: dict[str, Any] | None = made.get("arguments")
     said = {name: as_argument(name, value) for name, value in said.items()}
     if recorded is None:
-        _check_that_all_is_said(target, made, said)
-        return UpdateSettings(_as_python(said), said, [])
+        return UpdateSettings(_tuples(said), said, _settings_unknown(target, made, said))
     if made.get("model_sha256"):
         recorded = {**recorded, "precision": made["parameters"]["precision"]}
         recorded = _check_model(target, made["model_sha256"], recorded, said)
@@ -90,22 +95,30 @@ def _plain(name: str, value: Any) -> Any:
 
 
 def _as_python(arguments: Mapping[str, Any]) -> dict[str, Any]:
-    """Settings as arguments. Without a diameter the image is taken as it is, since nothing may be estimated now."""
+    """Recorded settings as arguments. Without a diameter, the image was taken as it is."""
     if not {"diameter_um", "diameter_vox"} & set(arguments):
         arguments = {**arguments, "diameter_um": AS_IS}
+    return _tuples(arguments)
+
+
+def _tuples(arguments: Mapping[str, Any]) -> dict[str, Any]:
     return {name: tuple(value) if isinstance(value, list) else value for name, value in arguments.items()}
 
 
-def _check_that_all_is_said(target: LabelTarget, made: Mapping[str, Any], said: Mapping[str, Any]) -> None:
-    """Refuse labels whose settings nobody knows."""
+def _settings_unknown(target: LabelTarget, made: Mapping[str, Any], said: Mapping[str, Any]) -> list[str]:
+    """A line about labels of another program: what is not said is estimated, as a run does.
+
+    Refuses labels of an earlier bigcp3d, which record their settings in words only: an estimate may contradict them.
+    """
     if ("model" in said or "maps" in said) and ("diameter_um" in said or "diameter_vox" in said):
-        return
+        return []
+    if not made:
+        return ["bigcp3d did not make these labels, so what you do not say is as in a new run"]
     asked = made.get("asked") or {}
     words = ", ".join(f"{name} {value}" for name, value in asked.items() if name != "command")
-    who = f"an earlier bigcp3d made them ({words})" if made else "bigcp3d did not make them"
     raise InputError(
-        f"{target.path}: these labels do not say the exact settings they were made with: {who}; give --model and "
-        "--diameter (as-is: not resampled), and all other settings that shall not be the defaults"
+        f"{target.path}: an earlier bigcp3d made these labels ({words}), and they do not record the exact settings; "
+        "give --model and --diameter (as-is: not resampled), and all other settings that shall not be the defaults"
     )
 
 

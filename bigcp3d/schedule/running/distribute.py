@@ -32,8 +32,8 @@ RETRIES = 2
 Final = InputError | FullDiskError
 """Errors that every further try would raise again. A task sends them back as its answer, so that Dask does not try."""
 
-Answer = Counts | Final
-"""What a task sends back."""
+Answer = Counts | Final | None
+"""What a task sends back; None where a task that it needs has failed."""
 
 REGISTRATIONS = 4
 """How often the run is put on the workers, if one of them leaves meanwhile."""
@@ -63,10 +63,9 @@ class RunPlugin(WorkerPlugin):
 
 
 def perform_on_worker(plugin: str, key: Key, needs: list[Answer]) -> Answer:
-    """Run one task on this worker, unless one of its ``needs`` has failed; then its error is the answer."""
-    for answer in needs:
-        if isinstance(answer, Final):
-            return answer
+    """Run one task on this worker, unless one of its ``needs`` has failed."""
+    if any(answer is None or isinstance(answer, Final) for answer in needs):
+        return None
     name, time, index = key
     held: Any = get_worker().plugins[plugin]
     try:
@@ -149,7 +148,7 @@ def execute_on_dask(
         for key, answer in _fetch(client, finished):
             if isinstance(answer, BaseException):
                 errors[key] = answer
-            else:
+            elif answer is not None:
                 on_done(by_key[key], answer)
         failed |= {by_key[key].key: error for key, error in errors.items()}
         for key, error in errors.items():

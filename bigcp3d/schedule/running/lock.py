@@ -102,9 +102,9 @@ def find_locks(work_dir: str | Path, target: LabelTarget) -> list[LockFile]:
     return [LockFile(folder) for folder in dict.fromkeys(folder.absolute() for folder in folders)]
 
 
-def refuse_if_held(plan: Plan) -> None:
-    """Raise a `TargetError` if another run lives. Writes nothing."""
-    for lock in locks_of(plan):
+def refuse_if_held(locks: list[LockFile]) -> None:
+    """Raise a `TargetError` if another run that holds one of these locks lives. Writes nothing."""
+    for lock in locks:
         found = describe_holder(lock)
         if found is not None and found[1]:
             raise _held(lock, found[0])

@@ -74,7 +74,8 @@ class RunLog:
             write_record(
                 self.work.failures(time), f"{name}{level}", block, {"pass": name, "index": index, "error": text}
             )
-        self.observe(BlockFailed(name, time, index, text))
+        if not (_ends_alone(name, error) and len(self.plan.where.times) == 1):
+            self.observe(BlockFailed(name, time, index, text))
 
     def summary(self, seconds: float) -> Summary:
         """The counts of the run. Sends warnings first."""
@@ -139,11 +140,16 @@ def describe_times(oddities: Mapping[int, list[Finding]]) -> Iterator[Finding]:
         yield Finding(kind, f"{where}{finding.text}{more}")
 
 
+def _ends_alone(name: str, error: BaseException) -> bool:
+    """Whether the error of a pass says all that the user needs, so that the run ends with it."""
+    return name == "normalise" and isinstance(error, BigCP3DError)
+
+
 def block_error(failures: Failures, plan: Plan) -> BigCP3DError:
     """The error for failed tasks: the task's own if it says what to do, else a list of blocks."""
     if len(failures) == 1:
-        (error,) = failures.values()
-        if isinstance(error, BigCP3DError) and next(iter(failures))[0] == "normalise":
+        (((name, *_), error),) = failures.items()
+        if isinstance(error, BigCP3DError) and _ends_alone(name, error):
             return error
     lines = [f"  {name} of block {index}, time {time}: {error!r}" for (name, time, index), error in failures.items()]
     more = [f"  and {len(lines) - 20} more"] if len(lines) > 20 else []

@@ -21,6 +21,7 @@ from bigcp3d.edge.stores.remote import Remote
 from bigcp3d.edge.workdir.lock_file import LOCK
 from bigcp3d.edge.workdir.records import read_record, write_record
 from bigcp3d.errors import InputError, TargetError
+from bigcp3d.pure.plural import count
 from bigcp3d.schedule.running.disk_space import check_space, warn_of_space
 from bigcp3d.schedule.running.events import Summary
 from bigcp3d.work.plan.plan import PLAN_FILE, Plan, read_plan
@@ -64,13 +65,11 @@ def find_state(plan: Plan) -> State:
 
 def check_start(plan: Plan, *, overwrite: bool) -> bool:
     """Whether this plan was begun before. Refuses a work directory or a target of another run."""
-    root, state = Path(plan.storage.work_dir), find_state(plan)
+    state = find_state(plan)
     if state is State.ENDED:
         return True
-    check_folder(root, cure="give another --work-dir")
+    _check_work_dir(plan, state)
     _refuse_maps_that_would_go(plan)
-    if state is State.FOREIGN:
-        raise TargetError(f"work directory {root} is not empty and not bigcp3d's; give another --work-dir")
     taken = state is State.OTHER or (state is State.KEPT and not _starts_here(plan))
     if taken and not overwrite:
         raise _refusal(plan, state)
@@ -81,6 +80,21 @@ def check_start(plan: Plan, *, overwrite: bool) -> bool:
     check_target(plan.output.target, overwrite=overwrite or began)
     check_space(plan, resumed=resumed)
     return resumed
+
+
+def check_places(plan: Plan, *, overwrite: bool) -> None:
+    """Refuse what `check_start` would refuse of any plan with these places, whatever its model and diameter."""
+    state, work = find_state(plan), WorkDir.of(plan)
+    _check_work_dir(plan, state)
+    begun = work.plan.exists() and not work.finished.exists()  # by a run that may have begun to write its labels
+    check_target(plan.output.target, overwrite=overwrite or begun)
+
+
+def _check_work_dir(plan: Plan, state: State) -> None:
+    root = Path(plan.storage.work_dir)
+    check_folder(root, cure="give another --work-dir")
+    if state is State.FOREIGN:
+        raise TargetError(f"work directory {root} is not empty and not bigcp3d's; give another --work-dir")
 
 
 def warn_of_disks(plan: Plan) -> list[str]:
@@ -125,8 +139,8 @@ def _refuse_what_was_given_up(plan: Plan) -> None:
     """Refuse to resume a run that has skipped chunks with one that may not skip any."""
     if plan.storage.on_error == "fail" and (lost := read_lost(WorkDir.of(plan), plan)):
         raise TargetError(
-            f"{plan.storage.work_dir} holds an unfinished run that has given up {len(lost)} chunks ({lost[0]}); "
-            "continue with --on-error skip, or remove that directory to begin again"
+            f"{plan.storage.work_dir} holds an unfinished run that has given up {count(len(lost), 'chunk')} "
+            f"({lost[0]}); continue with --on-error skip, or remove that directory to begin again"
         )
 
 

@@ -20,6 +20,7 @@ from bigcp3d.edge.stores.places import Place, place
 from bigcp3d.edge.workdir.lock_file import LockFile
 from bigcp3d.edge.workdir.records import list_passes, read_records
 from bigcp3d.errors import InputError
+from bigcp3d.pure.plural import count
 from bigcp3d.schedule.planning.find_kept_maps import default_work_dir
 from bigcp3d.schedule.running.lock import describe_holder
 from bigcp3d.schedule.running.tasks import count_passes, label_tasks, object_tasks
@@ -160,8 +161,8 @@ def describe_leftovers(store: str | Path) -> Iterator[str]:
             continue
         blocks = len(plan.grid) * len(plan.where.times)
         records = Counter(path.parent.name for path in sorted(work.root.glob("t*/records/*/*.json")))
-        done = ", ".join(f"{pass_name} {count}" for pass_name, count in records.items()) or "nothing"
-        said = f"unfinished run of labels {name!r}, {blocks} block(s); recorded: {done}"
+        done = ", ".join(f"{pass_name} {number}" for pass_name, number in records.items()) or "nothing"
+        said = f"unfinished run of labels {name!r}, {count(blocks, 'block')}; recorded: {done}"
         yield f"{work.root}: {said}; the command that began it carries on"
 
 

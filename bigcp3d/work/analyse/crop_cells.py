@@ -12,10 +12,10 @@ from numpy.typing import NDArray
 
 from bigcp3d.edge.models.model_card import ModelCard
 from bigcp3d.pure.boxes import Box, vec3
-from bigcp3d.pure.cells.plausibility import FEW_CELLS
+from bigcp3d.pure.cells.plausibility import FEW_CELLS, Found
 from bigcp3d.pure.group.filters import Filters
-from bigcp3d.pure.group.objects import ellipsoid_fill, flow_errors, keep_objects, mean_foreground
-from bigcp3d.pure.in_memory import Limits, find_objects
+from bigcp3d.pure.group.objects import flow_errors, keep_objects
+from bigcp3d.pure.in_memory import Limits, find_in, find_objects
 from bigcp3d.pure.predict.patches import PatchGrid, choose_patch
 from bigcp3d.pure.track.radius import closing_radius, path_reach, path_steps, smallest_volume
 from bigcp3d.pure.track.units import UNIT
@@ -26,15 +26,12 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True, eq=False)
 class CropCells:
-    """Cells found in one crop, or in several: one number a cell, (n,) each; volumes are in working voxels."""
+    """Cells found in a crop, or in several: one number a cell, (n,) each; volumes are in working voxels."""
 
     volume: NDArray[np.int64]
     whole: NDArray[np.bool_]
     """False where the crop's border cuts the cell."""
     flow_error: NDArray[np.float64]
-    foreground: NDArray[np.float64]
-    fill: NDArray[np.float64]
-    """Volume over that of the ellipsoid with equal moments; about 0.9 for a compact cell."""
 
     def __len__(self) -> int:
         return len(self.volume)
@@ -59,10 +56,10 @@ class CropCells:
         return cls(**{name: np.concatenate([getattr(part, name) for part in parts]) for name in columns})
 
 
-def find_cells(image: NDArray[np.float32], network: nn.Module, card: ModelCard) -> CropCells:
-    """The cells in a normalised crop (c, z, y, x) on the working grid, in the dtype of the network.
+def find_cells(image: NDArray[np.float32], network: nn.Module, card: ModelCard) -> tuple[CropCells, Found]:
+    """The cells in a normalised crop (c, z, y, x) on the working grid, and the numbers that say how plausible they are.
 
-    The model's defaults decide which objects are cells.
+    The network computes in its own dtype. The model's defaults decide which objects are cells.
     """
     from bigcp3d.pure.predict.run_network import fix_arithmetic, sum_patches  # imports torch
 
@@ -80,4 +77,5 @@ def find_cells(image: NDArray[np.float32], network: nn.Module, card: ModelCard) 
     keep, _ = keep_objects(sums, filters)
     kept = sums.take(np.flatnonzero(keep))
     whole = ~np.any((kept.low == 0) | (kept.high == np.array(shape)), axis=1)
-    return CropCells(kept.count, whole, errors[keep], mean_foreground(kept), ellipsoid_fill(kept))
+    found = find_in(objects, filters, representation=card.representation, scale_vox=card.scale_vox)
+    return CropCells(kept.count, whole, errors[keep]), found

@@ -14,9 +14,9 @@ side, each on one thread, so the numbers do not depend on the machine's cores.
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import lru_cache
 from pathlib import Path
 from typing import Any
@@ -31,8 +31,9 @@ from bigcp3d.edge.image.voxels import check_time, read_box
 from bigcp3d.edge.models.model_card import ModelCard
 from bigcp3d.errors import InputError
 from bigcp3d.pure.boxes import Box, Vec3, vec3
-from bigcp3d.pure.cells.plausibility import FEW_CELLS
+from bigcp3d.pure.cells.plausibility import FEW_CELLS, Found
 from bigcp3d.pure.grid import Factors, resample, working_shape
+from bigcp3d.pure.plural import count
 from bigcp3d.pure.predict.normalise import estimate_range, normalise_intensity, sample_boxes, scale_intensity
 from bigcp3d.pure.prepare.prepare_box import prepare_box
 from bigcp3d.pure.prepare.steps import Step, margin_of
@@ -77,7 +78,7 @@ SOUND_ERROR = 0.45
 AT_ONCE = 2
 """Diameters that are tried at once."""
 
-FindCells = Callable[[NDArray[np.float32]], CropCells]
+FindCells = Callable[[NDArray[np.float32]], tuple[CropCells, Found]]
 """Finds the cells of a normalised crop on the working grid, (c, z, y, x)."""
 
 
@@ -89,6 +90,14 @@ class DiameterTrial:
     crops: tuple[CropCells, ...]
     unit_vox: float
     """The unit's length of a working voxel."""
+    look: Found
+    """What says how plausible the cells are."""
+
+    @classmethod
+    def of(cls, told: float, crops: Iterable[tuple[CropCells, Found]], unit_vox: float) -> DiameterTrial:
+        """From what was found in each crop."""
+        cells, looks = zip(*crops, strict=True)
+        return cls(told, cells, unit_vox, Found.join(looks))
 
     @property
     def cells(self) -> CropCells:
@@ -119,7 +128,7 @@ class DiameterTrial:
     @property
     def each_crop(self) -> tuple[DiameterTrial, ...]:
         """The same for each crop alone."""
-        return tuple(DiameterTrial(self.told, (crop,), self.unit_vox) for crop in self.crops)
+        return tuple(replace(self, crops=(crop,)) for crop in self.crops)
 
 
 @dataclass(frozen=True, eq=False)
@@ -172,7 +181,7 @@ def estimate_diameter(
         def attempt(diameters: list[float]) -> None:
             asked = [pool.map(find, sample.crops(sample.factors(told))) for told in diameters]
             for told, crops in zip(diameters, asked, strict=True):
-                trials.append(DiameterTrial(told, tuple(crops), told / card.diameter_vox))
+                trials.append(DiameterTrial.of(told, crops, told / card.diameter_vox))
                 if on_event is not None:
                     on_event(trials[-1])
 
@@ -194,7 +203,7 @@ def estimate_diameter(
 def try_factors(sample: Sample, find: FindCells, image_factors: Factors) -> DiameterTrial:
     """The cells that are found where a working voxel is so many voxels of level 0."""
     working = math.prod(f * s for f, s in zip(image_factors, sample.scale, strict=True)) ** (1 / 3)
-    return DiameterTrial(working * sample.card.diameter_vox, tuple(map(find, sample.crops(image_factors))), working)
+    return DiameterTrial.of(working * sample.card.diameter_vox, map(find, sample.crops(image_factors)), working)
 
 
 def _best(trials: list[DiameterTrial]) -> DiameterTrial:
@@ -225,7 +234,7 @@ def _nothing_found(sample: Sample, trials: list[DiameterTrial]) -> NoCellsError:
 def _doubts(sample: Sample, best: DiameterTrial) -> Iterator[str]:
     """Why the estimate may be wrong, in words."""
     if (number := len(best.found)) < ENOUGH_CELLS:
-        yield f"it rests on {number} cell{'s' if number != 1 else ''}"
+        yield f"it rests on {count(number, 'cell')}"
     medians = [trial.median for trial in best.each_crop if len(trial.found) >= ENOUGH_CELLS // 2]
     if len(medians) > 1 and max(medians) > DISAGREE * min(medians):
         yield f"cells of parts of the volume differ ({', '.join(f'{median:.3g}' for median in medians)})"

@@ -21,6 +21,7 @@ from bigcp3d.edge.labels.truth import open_truth
 from bigcp3d.errors import InputError
 from bigcp3d.option import takes
 from bigcp3d.pure.boxes import BlockGrid, Vec3
+from bigcp3d.pure.plural import count
 from bigcp3d.pure.score.bounding_boxes import CellBoxes, cross_seams, find_boxes, look_up_boxes, merge_boxes
 from bigcp3d.pure.score.matching import Contingency, Mask, group_by_true_cell, number_cells
 from bigcp3d.pure.score.metrics import CellScores, Number, Scores, list_cells, score_groups
@@ -204,8 +205,8 @@ def check_alike(found: ImageInfo, true: ImageInfo) -> None:
     first, second = found.levels[0], true.levels[0]
     if (first.shape, found.times) != (second.shape, true.times):
         raise InputError(
-            f"{found.path} has the shape {first.shape} (z, y, x) and {found.times} time point(s), but {true.path} has "
-            f"{second.shape} and {true.times}; compare labels of the same image at the same resolution"
+            f"{found.path} has the shape {first.shape} (z, y, x) and {count(found.times, 'time point')}, but "
+            f"{true.path} has {second.shape} and {true.times}; compare labels of the same image at the same resolution"
         )
     check_same_grid(found, true)
 

@@ -25,6 +25,7 @@ from bigcp3d.pure.boxes import BlockGrid, Box, Vec3, vec3
 from bigcp3d.pure.cells.cell_sums import CellSums, merge_cell_sums, sum_cells
 from bigcp3d.pure.cells.cell_table import Channel, Columns, tabulate_cells
 from bigcp3d.pure.group.objects import centroids
+from bigcp3d.pure.plural import count
 from bigcp3d.pure.predict.normalise import estimate_range, sample_boxes
 from bigcp3d.pure.score.overlaps import Ids, merge_gradually
 
@@ -89,8 +90,8 @@ def plan_measurement(
     level = None if found is None else matching_level(labels, found)
     if found is not None and level is None:
         text = (
-            f"{labels.path} has {labels.levels[0].shape} voxels (z, y, x) and {labels.times} time point(s); no level "
-            f"of {found.path} has as many"
+            f"{labels.path} has {labels.levels[0].shape} voxels (z, y, x) and {count(labels.times, 'time point')}; no "
+            f"level of {found.path} has as many"
         )
         if image is not None or channels:
             raise InputError(f"{text}; give the image of these labels")

@@ -26,6 +26,7 @@ from bigcp3d.pure.boxes import BlockGrid, Box, Vec3
 from bigcp3d.pure.grid import Factors, image_copies
 from bigcp3d.pure.group.filters import Filters
 from bigcp3d.pure.label.voting_box import votes
+from bigcp3d.pure.plural import count
 from bigcp3d.pure.predict.patch_blocks import PatchBlocks
 from bigcp3d.pure.predict.patches import PatchGrid
 from bigcp3d.pure.prepare.steps import Step
@@ -210,7 +211,7 @@ class Guess(Section):
     def __str__(self) -> str:
         """``diameter 8.1 um (76 cells, 80 % between 6.9 and 9.3), model nuclei (...)``."""
         unit = "um" if self.in_um else "voxels"
-        spread = f"({self.cells} cells, 80 % between {self.low:g} and {self.high:g})"
+        spread = f"({count(self.cells, 'cell')}, 80 % between {self.low:g} and {self.high:g})"
         diameter = "" if self.diameter is None else f"diameter {self.diameter:g} {unit} {spread}"
         return ", ".join(filter(None, [diameter, self.chosen and f"model {self.model} ({self.chosen})"]))
 

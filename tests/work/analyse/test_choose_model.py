@@ -2,20 +2,26 @@
 
 from __future__ import annotations
 
-import math
+from dataclasses import replace
 
 import pytest
 
-from bigcp3d.work.analyse.choose_model import Fit, choose_model
+from bigcp3d.pure.cells.plausibility import Found, doubt
+from bigcp3d.pure.track.units import UNIT
+from bigcp3d.work.analyse.choose_model import choose_model
 
-GOOD = Fit(cells=40, flow_error=0.2, fill=0.93, foreground=0.95)
-"""As a model that knows the stain."""
-
-WRONG = Fit(cells=60, flow_error=0.9, fill=0.75, foreground=0.9)
+NOTHING = Found(20.0, 1000, 0, 0, 0)
 
 
-def change(fit, **more):
-    return Fit(**{**vars(fit), **more})
+def found(path_error, cells=40, fill=0.93, foreground=0.95):
+    """What a model finds in 100,000 foreground voxels."""
+    squares, voxels = round(path_error * UNIT**2 * 100_000), 100_000
+    size = {"median_vox": 1500.0, "labelled_vox": voxels, "largest_vox": 4000}  # small: the diameter told was too large
+    return Found(20.0, 200_000, voxels, voxels, squares, cells, 30, {}, 0, **size, fill=fill, foreground=foreground)
+
+
+GOOD, WRONG = found(0.15), found(0.7, cells=60)
+"""As of a model that knows the stain, and of one that does not."""
 
 
 @pytest.mark.parametrize(
@@ -23,15 +29,15 @@ def change(fit, **more):
     [
         (GOOD, WRONG, "membrane"),
         (WRONG, GOOD, "nuclei"),
-        (Fit.nothing(), GOOD, "nuclei"),
-        (change(GOOD, flow_error=0.28), GOOD, None),
+        (NOTHING, GOOD, "nuclei"),
+        (found(0.21), GOOD, None),
         (GOOD, GOOD, None),
         (WRONG, WRONG, None),
-        (Fit.nothing(), Fit.nothing(), None),
-        (WRONG, change(GOOD, foreground=0.76), None),
-        (WRONG, change(GOOD, cells=4), None),
-        (WRONG, change(GOOD, fill=0.7), None),
-        (change(WRONG, flow_error=0.1), GOOD, None),
+        (NOTHING, NOTHING, None),
+        (WRONG, found(0.15, foreground=0.76), None),
+        (WRONG, found(0.15, cells=4), None),
+        (WRONG, found(0.15, fill=0.7), None),
+        (found(0.1, cells=60, fill=0.7), GOOD, None),
     ],
 )
 def test_the_one_that_fits_is_taken_or_none(membrane, nuclei, taken):
@@ -39,6 +45,15 @@ def test_the_one_that_fits_is_taken_or_none(membrane, nuclei, taken):
 
 
 def test_nothing_is_never_plausible():
-    assert not Fit.nothing().is_plausible
-    assert math.isinf(Fit.nothing().flow_error)
-    assert str(Fit.nothing()) == "no cells"
+    assert doubt(NOTHING)[0] > 0
+    assert str(NOTHING) == "no cells"
+
+
+def test_what_is_found_in_several_crops_adds_up():
+    other = replace(found(0.45, cells=10, fill=0.83), largest_vox=9000, removed={"too small": 3})
+    both = Found.join([GOOD, other, NOTHING])
+    assert (both.cells, both.largest_vox, both.removed) == (50, 9000, {"too small": 3})
+    assert both.path_error == pytest.approx(0.3)
+    assert both.fill == pytest.approx(0.91)
+    assert both.foreground == pytest.approx(0.95)
+    assert Found.join([GOOD]) == GOOD

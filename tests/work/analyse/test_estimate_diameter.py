@@ -17,6 +17,7 @@ from bigcp3d.errors import InputError
 from bigcp3d.face.cli import app
 from bigcp3d.pure.boxes import Box
 from bigcp3d.pure.cells.cell_sums import sum_cells
+from bigcp3d.pure.cells.plausibility import Found
 from bigcp3d.pure.tissue.tissue_settings import Tissue
 from bigcp3d.work.analyse.crop_cells import CropCells
 from bigcp3d.work.analyse.estimate_diameter import CENTRES, crop_box, estimate_diameter, open_sample
@@ -48,7 +49,7 @@ def found_cells(labels, *, scatter=0.0):
     whole = ~np.any((sums.low == 0) | (sums.high == np.array(labels.shape)), axis=1)
     diameters = np.cbrt(6 / np.pi * sums.count)
     error = 0.1 + scatter + np.abs(np.log(1.4 * diameters / CARD.diameter_vox))
-    return CropCells(sums.count, whole, error, np.full(len(error), 0.93), np.full(len(error), 0.95))
+    return CropCells(sums.count, whole, error), Found(CARD.diameter_vox, labels.size, 0, 0, 0)
 
 
 def bright_pieces(crop):
