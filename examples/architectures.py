@@ -19,7 +19,8 @@ from types import SimpleNamespace
 
 import numpy as np
 import torch
-from evaluate_shipped_models import HARD, leave_whole
+from benchmark_models import WALLS
+from benchmark_models import score as score_cells
 from torch import Tensor, nn
 from torch.nn import functional
 
@@ -27,8 +28,6 @@ from bigcp3d import label_maps
 from bigcp3d.pure.boxes import Box
 from bigcp3d.pure.predict.network import HalfUNet3D, UNet3D
 from bigcp3d.pure.predict.normalise import estimate_range, normalise_intensity
-from bigcp3d.pure.score.metrics import score_overlaps
-from bigcp3d.pure.score.overlaps import count_overlaps
 from bigcp3d.pure.tissue.tissue import render
 from bigcp3d.work.train.batches import Batch, Recipe
 from bigcp3d.work.train.optimise import compute_loss
@@ -136,7 +135,7 @@ def score(network: nn.Module) -> tuple[float, float]:
     """Mean Dice and AP at 0.5 over the whole cells of two hard tissues."""
     numbers = []
     for seed in (2001, 2002):
-        tissue = replace(HARD, shape=(64, 128, 128), seed=seed)
+        tissue = replace(WALLS, shape=(64, 128, 128), seed=seed)
         counts, truth = render(tissue, Box.of_shape(tissue.shape))
         low, high, _ = estimate_range([counts], 1.0, 99.0)
         image = torch.from_numpy(normalise_intensity(counts, low, high, CARD.clip))[None, None]
@@ -144,7 +143,7 @@ def score(network: nn.Module) -> tuple[float, float]:
             maps = np.rint(network(image)[0].numpy() * 127).astype(np.int8)
         maps[0] = np.maximum(maps[0], 0)
         labels = label_maps(maps, CARD.diameter_vox / 2)
-        found = score_overlaps(count_overlaps(*leave_whole(labels, truth)))
+        found = score_cells(labels, truth)[1]["uncut_"].numbers
         numbers.append((found["mean_dice"], found["ap50"]))
     dice, ap = np.mean(numbers, axis=0)
     return float(dice), float(ap)

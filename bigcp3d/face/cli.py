@@ -11,7 +11,6 @@ from typing import Annotated, Literal, get_args
 
 import typer
 
-from bigcp3d.errors import InputError
 from bigcp3d.face import options as o
 from bigcp3d.face.commands.all_images import AllImages, for_each_image
 from bigcp3d.face.commands.convert import convert, describe_source
@@ -22,6 +21,7 @@ from bigcp3d.face.commands.export import export
 from bigcp3d.face.commands.link import link
 from bigcp3d.face.commands.manual import manual
 from bigcp3d.face.commands.measure import measure
+from bigcp3d.face.commands.models import models
 from bigcp3d.face.commands.report import report
 from bigcp3d.face.commands.review import review
 from bigcp3d.face.commands.segment import segment
@@ -173,37 +173,13 @@ def _describe(source: str, *, check: bool, quiet: bool) -> None:
         check_store(source, quiet=quiet)
 
 
-def models(
-    name: Annotated[
-        str | None,
-        typer.Argument(
-            metavar="NAME",
-            help="A model that comes with bigcp3d, a .safetensors file, or cellpose:NAME|PATH. Default: all that come "
-            "with it.",
-        ),
-    ] = None,
-    verbose: o.Verbose = False,
-) -> None:
-    """Show the models that come with bigcp3d: what each expects and was trained on. For one model also its scores."""
-    set_up_logging(verbose, quiet=False)
-    from bigcp3d.edge.models.model_families import find_model, load_card
-    from bigcp3d.edge.models.model_files import shipped_models
-    from bigcp3d.face.describe_store import describe_model
-
-    chosen = shipped_models() if name is None else {name: find_model(name)}
-    if not chosen:
-        raise InputError("no model comes with this installation; train one with 'bigcp3d train', or reinstall bigcp3d")
-    typer.echo("\n\n".join(describe_model(key, path, load_card(key)) for key, path in chosen.items()))
-    for scores in (path.with_suffix(".md") for path in chosen.values() if name is not None):
-        if scores.is_file():
-            typer.echo("\n" + scores.read_text(encoding="utf-8").rstrip())
-
-
 for each in (
     *(convert, segment, update, edit, review, sweep, demo, simulate, train, evaluate, status, view, measure),
-    *(link, estimate_diameter, report, export, info, models, manual),
+    *(link, estimate_diameter, report, export, info),
 ):
     app.command()(each)
+app.add_typer(models, name="models")
+app.command()(manual)
 
 
 def main() -> None:

@@ -6,6 +6,7 @@ Nothing is unpickled, so a model from a stranger runs no code. The card is JSON 
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from importlib.metadata import entry_points
 from importlib.resources import files
 from pathlib import Path
@@ -20,7 +21,7 @@ from bigcp3d.edge.stores.atomic_files import write_atomically
 from bigcp3d.errors import ModelError
 
 if TYPE_CHECKING:
-    from torch import nn
+    from torch import Tensor, nn
 
 KEY = "bigcp3d"
 
@@ -96,13 +97,18 @@ def read_network(name: str, device: str) -> nn.Module:
 
 def save_model(path: str | Path, network: nn.Module, card: ModelCard) -> None:
     """Write weights and card; the file is complete or absent."""
-    from safetensors.torch import save
-
-    weights = {name: tensor.detach().cpu().contiguous() for name, tensor in network.state_dict().items()}
     try:
-        content = save(weights, metadata={KEY: card.model_dump_json()})
+        content = pack_model(network.state_dict(), card)
         write_atomically(path, lambda file: file.write(content))
     except (OSError, SafetensorError) as error:
         raise ModelError(
             f"{path}: the model cannot be written ({error}); check the space and the permissions, or give another path"
         ) from error
+
+
+def pack_model(weights: Mapping[str, Tensor], card: ModelCard) -> bytes:
+    """The content of a model file."""
+    from safetensors.torch import save
+
+    tensors = {name: tensor.detach().cpu().contiguous() for name, tensor in weights.items()}
+    return save(tensors, metadata={KEY: card.model_dump_json()})
