@@ -24,7 +24,7 @@ from bigcp3d.schedule.planning.request import Request
 from bigcp3d.schedule.running.events import BlockDone, PassStarted, Summary
 
 COMMANDS = tuple(typer.main.get_command(app).commands)
-HEAVY = ("torch", "dask", "distributed", "zarr", "numba", "scipy", "skimage", "matplotlib", "numpy")
+HEAVY = ("torch", "dask", "distributed", "zarr", "ome_zarr", "numba", "scipy", "skimage", "matplotlib", "numpy")
 SUMMARY = Summary(
     labels="in.zarr/labels/cells", name="cells", cells=12, removed={"too small": 3, "too long": 0}, unassigned_vox=5,
     foreground_vox=1000, nonfinite_vox=0, blocks=8, voxels=2_000_000, seconds=4.0, pass_seconds={},
