@@ -50,7 +50,10 @@ def split_at_seeds(cell: Mask, seeds: NDArray[np.int32], spacing: Sequence[float
 
 @compiled
 def _flood(depth, parts):  # type: ignore[no-untyped-def]  # pragma: no cover
-    """Grow parts through voxels of ``depth`` above 0, the deepest first; of equal ones that which was reached first."""
+    """Grow parts through voxels of ``depth`` above 0, the deepest first; of equal ones that reached first.
+
+    Seeds come before all, wherever they lie.
+    """
     heap = [(0.0, np.int64(0), np.int64(0), np.int64(0), np.int64(0))]
     heap.pop()
     turn = np.int64(0)
@@ -58,7 +61,7 @@ def _flood(depth, parts):  # type: ignore[no-untyped-def]  # pragma: no cover
         for y in range(1, parts.shape[1] - 1):
             for x in range(1, parts.shape[2] - 1):
                 if parts[z, y, x] > 0:
-                    heapq.heappush(heap, (-depth[z, y, x], turn, np.int64(z), np.int64(y), np.int64(x)))
+                    heapq.heappush(heap, (-np.inf, turn, np.int64(z), np.int64(y), np.int64(x)))
                     turn += 1
     while len(heap) > 0:
         _, _, a, b, c = heapq.heappop(heap)

@@ -16,6 +16,7 @@ from bigcp3d.errors import InputError
 from bigcp3d.face.cli import app
 from bigcp3d.pure.boxes import Box
 from bigcp3d.pure.cells.doubt import doubts, error_rate, random_order
+from bigcp3d.pure.label.split_cell import deepest_voxel
 from bigcp3d.pure.tissue.tissue import render
 from bigcp3d.pure.tissue.tissue_settings import Tissue
 from bigcp3d.schedule.edits.review import decide, sample_error
@@ -103,9 +104,8 @@ def correct(path, truth, errors):
         if kind == "fused":
             seeds = []
             for one in (cell, other):
-                at = np.argwhere(truth[boxes[one - 1]] == one)
-                middle = at[np.linalg.norm(at - at.mean(axis=0), axis=1).argmin()]
-                seeds.append(middle + [s.start for s in boxes[one - 1]])
+                middle = deepest_voxel(truth[boxes[one - 1]] == one)
+                seeds.append(np.add(middle, [s.start for s in boxes[one - 1]]))
             edits.split(cell, seeds=seeds)
         elif kind == "split":
             edits.merge(cell, other)
