@@ -9,9 +9,8 @@ from __future__ import annotations
 from dataclasses import dataclass
 from pathlib import Path
 
-from bigcp3d.edge.image.image import open_image
 from bigcp3d.edge.labels.label_plan import LabelTarget
-from bigcp3d.edge.labels.labels_to_update import identify, note_update, open_target, updates_of
+from bigcp3d.edge.labels.labels_to_update import find_target, identify, note_update, updates_of
 from bigcp3d.errors import InputError, LossError, TargetError
 from bigcp3d.schedule.measure import warn_of_old_table
 from bigcp3d.schedule.running.events import Observer
@@ -87,8 +86,7 @@ def undo_update(
     >>> bigcp3d.undo_update("tissue.zarr").changed
     True
     """
-    image = open_image(source)
-    target = open_target(image, output, name)
+    target = find_target(source, output, name)
     files = UpdateFiles(target)
     with hold_locks(find_locks(files.home, target)):
         files.finish_ended()
