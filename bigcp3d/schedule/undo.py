@@ -8,8 +8,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from pathlib import Path
 
-from bigcp3d.edge.image.image import open_image
-from bigcp3d.edge.labels.labels_to_update import open_target
+from bigcp3d.edge.labels.labels_to_update import find_target
 from bigcp3d.errors import InputError
 from bigcp3d.schedule.edits.correction import Corrector
 from bigcp3d.schedule.measure import warn_of_old_table
@@ -87,7 +86,7 @@ def undo_update(
     >>> bigcp3d.undo_update("tissue.zarr").changed
     True
     """
-    target = open_target(open_image(source), output, name)
+    target = find_target(source, output, name)
     files, labels = UpdateFiles(target), Corrector(str(target.path), "")
     with hold_locks(find_locks(files.home, target)):
         files.finish_ended()

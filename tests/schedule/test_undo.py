@@ -112,6 +112,14 @@ def test_an_update_of_labels_that_another_tool_wrote_is_undone(store, random_mod
     assert same(voxels(store), before)
 
 
+def test_an_update_is_undone_though_its_image_is_gone(store):
+    before = voxels(store)
+    bigcp3d.update(store, **OTHER)
+    shutil.rmtree(store / "0")
+    bigcp3d.undo_update(store)
+    assert same(voxels(store), before)
+
+
 def test_ids_of_an_update_that_was_undone_are_not_given_again(store):
     bigcp3d.update(store, **OTHER)
     first = np.unique(voxels(store)[0])

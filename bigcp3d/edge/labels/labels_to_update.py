@@ -27,18 +27,32 @@ from bigcp3d.pure.boxes import vec3
 def open_target(image: ImageInfo, output: str | Path | None, name: str) -> LabelTarget:
     """The existing labels ``name`` of an image, in its own store or in ``output``, with their own chunks and shards.
 
-    `InputError` where there are none; `TargetError` where they have another shape than the image, or their levels are
-    stored in chunks of different sizes.
+    `InputError` where there are none; `TargetError` where they have another shape than the image, or as `find_target`.
     """
     group = image.path if output is None else str(place(output))
     labels = open_labels(group, name)
-    if labels.path != f"{group}/labels/{name}" or labels.levels[0].shape != image.levels[0].shape:
+    if labels.levels[0].shape != image.levels[0].shape:
         raise TargetError(
             f"{labels.path}: these labels have {labels.levels[0].shape} voxels, but the image {image.levels[0].shape}; "
             f"give --output and --name as for segment: {group}/labels must hold labels of the image's shape"
         )
     check_same_grid(labels, image, belong=same_place(group, image.path))
-    return replace(target_of(labels), image_path=image.path)
+    return find_target(image.path, output, name)
+
+
+def find_target(image: str | Path, output: str | Path | None, name: str) -> LabelTarget:
+    """The same without opening the image, which may be gone or have changed.
+
+    `TargetError` where the labels lie elsewhere, or their levels are stored in chunks of different sizes.
+    """
+    source = str(place(image))
+    group = source if output is None else str(place(output))
+    labels = open_labels(group, name)
+    if labels.path != f"{group}/labels/{name}":
+        raise TargetError(
+            f"{labels.path}: these labels do not lie in {group}/labels; give --output and --name as for segment"
+        )
+    return replace(target_of(labels), image_path=source, group=group)
 
 
 def target_of(labels: ImageInfo) -> LabelTarget:

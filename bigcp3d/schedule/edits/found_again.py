@@ -54,7 +54,7 @@ class _Region:
         """Labels of the region for each value of a setting."""
         given = {each: value for each, value in self.arguments.items() if each != name}
         for trial in plan_sweep(self.image, {name: values}, **given).run():
-            yield trial.settings[name], trial.labels
+            yield float(trial.settings[name]), trial.labels
 
 
 def find_parts(
