@@ -8,7 +8,7 @@ reflected.
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
@@ -33,7 +33,7 @@ def apply_steps(image: Array, box: Box, shape: Vec3, steps: Sequence[Step]) -> A
     return image
 
 
-def _apply(image: Array, box: Box, shape: Vec3, step: Step) -> Array:
+def _apply(image: Array, box: Box, shape: Vec3, step: Step) -> Any:
     from dask_image.ndfilters import maximum_filter, median_filter, minimum_filter
 
     if step.name == CLAHE:
@@ -55,7 +55,7 @@ def _apply(image: Array, box: Box, shape: Vec3, step: Step) -> Array:
     return median_filter(image, size=window)
 
 
-def _blur(image: Array, sigma: tuple[float, float, float], radius: Vec3) -> Array:
+def _blur(image: Array, sigma: tuple[float, float, float], radius: Vec3) -> Any:
     """Gaussians that end at a radius, one axis after the other."""
     from dask_image.ndfilters import gaussian_filter
 
