@@ -114,7 +114,7 @@ def test_convert_says_what_it_lacks(tmp_path):
     for options, message in (
         ((), "give --axes with a letter for each"),
         (("--axes", "czyx"), "give --scale Z Y X in micrometres"),
-        (("--axes", "czyx", "--scale", "1", "1", "1", "--format", "0.9"), "use '0.5' or '0.4'"),
+        (("--axes", "czyx", "--scale", "1", "1", "1", "--format", "0.9"), "use '0.4' or '0.5' or '0.6'"),
         (("--axes", "czyx", "--scale", "1", "1", "1", "--channels", "a,b"), "give 3 different names"),
     ):
         done = run("convert", tmp_path / "a.tif", tmp_path / "a.zarr", *options)
