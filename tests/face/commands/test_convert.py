@@ -81,6 +81,31 @@ def test_the_table_of_the_run_never_replaces_a_file_that_nobody_named(stack, tmp
     assert table.read_text().startswith("label,")
 
 
+@pytest.mark.slow
+def test_segment_needs_no_option_but_the_channel(tmp_path):
+    """Model and diameter are estimated: 45 s."""
+    shape = (30, 96, 112)
+    nuclei, membrane = (
+        render(Tissue(shape, 16.0, stain, seed=2, scale=(2.0, 1.0, 1.0)), Box.of_shape(shape))[0]
+        for stain in ("nuclei", "membrane")
+    )
+    said = {"axes": "ZCYX", "spacing": 1.0, "unit": "micron"}
+    stack, store = tmp_path / "stack.tif", tmp_path / "stack.zarr"
+    tifffile.imwrite(stack, np.stack([membrane, nuclei], axis=1), imagej=True, resolution=(2, 2), metadata=said)
+    done = run("convert", stack, store)
+    assert done.exit_code == 0, done.output
+    done = run("segment", store, "--channel", "1")
+    assert done.exit_code == 0, done.output
+    assert "model nuclei" in done.stderr
+    labels = open_labels(store, "cells")
+    assert labels.levels[0].scale_um == (1.0, 0.5, 0.5)
+    rows = list(csv.DictReader((tmp_path / "stack.cells.csv").read_text().splitlines()))
+    assert len(rows) == read_box(labels, 0, Box.of_shape(shape)).max() > 20
+    inside = [float(row["equivalent_diameter_um"]) for row in rows if row["touches_border"] == "0"]
+    assert 6 < np.median(inside) < 10
+    assert (tmp_path / "stack.cells.report.html").stat().st_size > 10_000
+
+
 def test_segment_converts_beside_the_file_and_goes_on(stack, tmp_path):
     stack = link(stack, tmp_path)
     first = run("segment", stack, *NUCLEI, "--no-report")
