@@ -8,7 +8,9 @@ from pathlib import Path
 from bigcp3d.edge.cell_tables.cell_files import check_cell_file
 from bigcp3d.edge.cell_tables.label_table import check_label_table
 from bigcp3d.edge.labels.label_plan import LabelTarget
-from bigcp3d.edge.stores.places import Place, place
+from bigcp3d.edge.stores.beside_store import beside_store
+from bigcp3d.edge.stores.places import Place, is_address, place
+from bigcp3d.errors import TargetError
 from bigcp3d.schedule.planning.request import Request
 from bigcp3d.work.plan.plan import Plan
 from bigcp3d.work.run.work_dir import WorkDir
@@ -16,13 +18,16 @@ from bigcp3d.work.run.work_dir import WorkDir
 IN_STORE = "zarr"
 """Means a table inside the store instead of a file."""
 
+BESIDE = "csv"
+"""Means the file STORE.NAME.csv beside the store, the default of the command line."""
+
 TABLE = "table"
 """Record that a run has begun to write its table, so that it may replace the table."""
 
 
 def in_file(output: str | Path | None) -> bool:
-    """Whether a table goes into a file of its own."""
-    return output is not None and str(output) != IN_STORE
+    """Whether a table goes into a file that the user named."""
+    return output is not None and str(output) not in (IN_STORE, BESIDE)
 
 
 def check_output(output: str | Path, in_store: Callable[[], Place], *, overwrite: bool) -> None:
@@ -38,9 +43,29 @@ def table_of(target: LabelTarget) -> Place:
     return place(target.group) / "tables" / target.name
 
 
+def file_beside(target: LabelTarget) -> Path:
+    """The file of the table of labels on this machine that goes beside their store."""
+    return beside_store(target.group, f".{target.name}.csv")
+
+
+def table_output(target: LabelTarget, table: str | Path) -> str | Path:
+    """Where the table of a run goes: a file, or `IN_STORE`."""
+    if str(table) != BESIDE:
+        return table
+    if is_address(target.group):
+        raise TargetError(f"{target.group}: a table cannot go beside an address; give --table FILE.csv, or zarr")
+    return file_beside(target)
+
+
 def check_run_table(plan: Plan, request: Request) -> None:
     """Refuse a table that the run cannot write at its end, or that exists and is not of this run."""
     if request.table is not None:
         said = WorkDir.of(plan).read_once(TABLE)
-        overwrite = request.overwrite or (said is not None and said["output"] == str(request.table))
-        check_output(request.table, lambda: table_of(plan.output.target), overwrite=overwrite)
+        output = table_output(plan.output.target, request.table)
+        overwrite = request.overwrite or (said is not None and said["output"] == str(output))
+        if str(request.table) == BESIDE and Path(output).is_file() and not overwrite:
+            raise TargetError(
+                f"{output}: this file exists already, and the table of the cells would go there; move it away, give "
+                "--overwrite to replace it, --table FILE.csv to write another file, or --table none to write no table"
+            )
+        check_output(output, lambda: table_of(plan.output.target), overwrite=overwrite)

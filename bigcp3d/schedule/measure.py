@@ -7,6 +7,7 @@ Only the table is held in memory, never the volume.
 from __future__ import annotations
 
 import itertools
+import shlex
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -18,14 +19,14 @@ from bigcp3d.edge.cell_tables.cell_files import write_cell_file
 from bigcp3d.edge.cell_tables.label_table import table_path, write_label_table
 from bigcp3d.edge.labels.edit_log import EditLog
 from bigcp3d.edge.labels.label_plan import LabelTarget
-from bigcp3d.edge.stores.places import Place, place
+from bigcp3d.edge.stores.places import Place, is_address, place
 from bigcp3d.edge.workdir.records import write_record
 from bigcp3d.edge.workdir.tables import read_table
 from bigcp3d.errors import InputError
 from bigcp3d.option import takes
 from bigcp3d.pure.cells.cell_sums import CellSums
 from bigcp3d.pure.cells.cell_table import Columns
-from bigcp3d.schedule.check_table import IN_STORE, TABLE, check_output, table_of
+from bigcp3d.schedule.check_table import BESIDE, IN_STORE, TABLE, check_output, file_beside, table_of, table_output
 from bigcp3d.schedule.clusters.requested_machines import Machines
 from bigcp3d.schedule.edits.correction import settle_labels
 from bigcp3d.schedule.over_blocks import Compute, over_blocks
@@ -37,6 +38,9 @@ from bigcp3d.work.analyse.blocks_read import BlocksRead
 from bigcp3d.work.analyse.measure import Measurement, measure_block, plan_measurement, warn_of_unknown
 from bigcp3d.work.plan.plan import Plan
 from bigcp3d.work.run.work_dir import ONCE, WorkDir
+
+MOST_BESIDE = 1_000_000
+"""Cells of the largest table that is written without being named: about 300 bytes of memory and of disk each."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -183,24 +187,37 @@ def recorded_columns(columns: Columns, file: Path) -> Columns:
     return found
 
 
-def measure_run(plan: Plan, request: Request, observe: Observer) -> None:
-    """Measure the finished labels of a run, if the user asked for a table, on its machines."""
-    if request.table is not None:
-        write_record(WorkDir.of(plan).records(), TABLE, ONCE, {"output": str(request.table)})
+def measure_run(plan: Plan, request: Request, cells: int, observe: Observer) -> str | None:
+    """Measure the finished labels of a run, if the user wants a table, on its machines. Returns the table's place."""
+    target, written = plan.output.target, None
+    if str(request.table) == BESIDE and cells > MOST_BESIDE:
+        command = _command(target, file_beside(target))
+        observe(Warned(f"no table is written of {cells:,} cells, to save time and memory; to write one: {command}"))
+    elif request.table is not None:
+        output = table_output(target, request.table)
+        write_record(WorkDir.of(plan).records(), TABLE, ONCE, {"output": str(output)})
         asked = MeasureRequest(
-            str(plan.output.target.path),
-            plan.output.target.name,
-            output=request.table,
+            str(target.path),
+            target.name,
+            output=output,
             image=plan.source.image.path,
             work_dir=plan.storage.work_dir,
             overwrite=True,  # checked before the run
         )
         measure_on(None if request.executor == "serial" else request.machines, asked)
-    else:
-        warn_of_old_table(plan.output.target, observe)
+        written = str(table_of(target) if str(output) == IN_STORE else output)
+    warn_of_old_table(target, observe, written)
+    return written
 
 
-def warn_of_old_table(target: LabelTarget, observe: Observer) -> None:
-    """Warn of a table in the store that describes earlier labels of this name."""
-    if (old := table_of(target)).exists():
+def warn_of_old_table(target: LabelTarget, observe: Observer, written: str | None = None) -> None:
+    """Warn of a table in the store, or beside it, that describes earlier labels of this name, if not just written."""
+    if (old := table_of(target)).exists() and str(old) != written:
         observe(Warned(f"{old} describes earlier labels; renew it: bigcp3d measure {target.path} --overwrite"))
+    if not is_address(target.group) and (file := file_beside(target)).exists() and str(file) != written:
+        observe(Warned(f"{file} describes earlier labels; renew it: {_command(target, file)} --overwrite"))
+
+
+def _command(target: LabelTarget, file: Path) -> str:
+    """The command that writes the table of labels to a file."""
+    return f"bigcp3d measure {shlex.quote(str(target.path))} --output {shlex.quote(str(file))}"

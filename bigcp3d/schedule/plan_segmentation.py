@@ -51,15 +51,15 @@ def plan_and_check(request: Request, observe: Observer | None) -> Plan:
 
     def check_early(sketch: Plan) -> None:
         refuse_if_held(locks_of(sketch))
-        check_run_table(sketch, request)
         check_places(sketch, overwrite=request.overwrite)
+        check_run_table(sketch, request)
 
     plan = make_plan(*complete_request(request, observe, check_early))
     warn_of_few_working_planes(plan)
     if request.scheduler is None:
         check_memory(plan, request.machines.limit_bytes)
     refuse_if_held(locks_of(plan))
+    check_start(plan, overwrite=request.overwrite)
     if read_ended(plan) is None:
         check_run_table(plan, request)
-    check_start(plan, overwrite=request.overwrite)
     return plan

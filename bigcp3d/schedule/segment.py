@@ -118,7 +118,7 @@ def _segment(plan: Plan, request: Request, log: RunLog, held: Hold, begin: float
     summary = log.summary(clock.perf_counter() - begin)
     held.check()
     finish_labels(run.target, attributes=_provenance(plan, request, summary))
-    measure_run(plan, request, log.observe)
+    summary = replace(summary, table=measure_run(plan, request, summary.cells, log.observe))
     log.observe(LabelsReady(plan, summary))
     write_ended(plan, summary)
     return _end(plan, summary, log)

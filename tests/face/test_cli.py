@@ -191,7 +191,22 @@ def test_segment_leaves_every_default_to_the_library(run, library):
     assert run(app, ["segment", "in.zarr", "--dry-run"]).exit_code == 0
     given = library.calls[0][1]
     del given["on_event"]
-    assert given == {field.name: field.default for field in dataclasses.fields(Request) if field.name != "source"}
+    defaults = {field.name: field.default for field in dataclasses.fields(Request) if field.name != "source"}
+    assert given == {**defaults, "table": "csv"}
+
+
+@pytest.mark.parametrize(
+    ("words", "table"),
+    [
+        (["s3://bucket/in.zarr"], None),
+        (["in.zarr", "--output", "s3://bucket/out.zarr"], None),
+        (["in.zarr", "--table", "none"], None),
+        (["in.zarr", "--table", "a.parquet"], "a.parquet"),
+    ],
+)
+def test_stores_on_this_machine_get_a_table_unless_the_user_wants_none(run, library, words, table):
+    assert run(app, ["segment", *words, "--dry-run"]).exit_code == 0
+    assert library.calls[0][1]["table"] == table
 
 
 def test_a_channel_may_be_named(run, library):

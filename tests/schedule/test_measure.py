@@ -14,7 +14,7 @@ import bigcp3d
 from bigcp3d.errors import InputError, TargetError
 from bigcp3d.pure.boxes import Box
 from bigcp3d.pure.tissue.tissue_settings import Tissue
-from bigcp3d.schedule.running.events import LabelsReady
+from bigcp3d.schedule.running.events import LabelsReady, Warned
 from bigcp3d.work.analyse.measure import choose_block, measure_block, plan_measurement
 from bigcp3d.work.simulate import simulate
 from tests.schedule.conftest import read_labels, write_image
@@ -188,3 +188,24 @@ def test_labels_without_a_voxel_size_are_measured_with_that_of_the_image(store, 
         del level["coordinateTransformations"]
     group.attrs["ome"] = ome
     assert np.array_equal(bigcp3d.measure(copy, "truth").columns["volume_um3"], right)
+
+
+def test_very_many_cells_get_no_table_beside_the_store(tissue_store, random_model, tmp_path, monkeypatch):
+    file, told = tmp_path / "out.cells.csv", []
+    settings = {"model": random_model, "executor": "serial", "diameter_um": "as-is", "min_volume": 2}
+    settings |= {"output": tmp_path / "out.zarr", "on_event": told.append, "overwrite": True}
+
+    def warnings_of(table):
+        told.clear()
+        assert bigcp3d.segment(tissue_store, table=table, **settings).table == (str(file) if file.exists() else None)
+        return " ".join(event.message for event in told if isinstance(event, Warned))
+
+    with monkeypatch.context() as patch:
+        patch.setattr("bigcp3d.schedule.measure.MOST_BESIDE", 1)
+        assert f"--output {file}" in warnings_of("csv")
+        assert not file.exists()
+    assert "cells.csv" not in warnings_of("csv")
+    assert file.exists()
+    told.clear()
+    assert bigcp3d.segment(tissue_store, **settings).table is None
+    assert f"{file} describes earlier labels" in " ".join(e.message for e in told if isinstance(e, Warned))

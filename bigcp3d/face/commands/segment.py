@@ -35,6 +35,7 @@ def segment(
     run, give the same command again.
     """
     set_up_logging(verbose, quiet)
+    arguments["table"] = chosen_table(arguments)
 
     def run(arguments: o.Arguments) -> None:
         if dry_run:
@@ -46,6 +47,16 @@ def segment(
         segment_all(arguments, run, quiet=quiet, dry_run=dry_run)
     else:
         run(arguments)
+
+
+def chosen_table(arguments: o.Arguments) -> str | None:
+    """The table that the user wants: without a word the file beside the store, if all stores are on this machine."""
+    from bigcp3d.edge.stores.places import is_address
+    from bigcp3d.schedule.check_table import BESIDE
+
+    stores = [arguments["source"], arguments["output"] or ""]
+    default = None if any(map(is_address, stores)) else BESIDE
+    return {None: default, "none": None}.get(arguments["table"], arguments["table"])
 
 
 def segment_all(arguments: o.Arguments, run: Callable[[o.Arguments], None], *, quiet: bool, dry_run: bool) -> None:
@@ -95,6 +106,8 @@ def _segment(arguments: o.Arguments, *, quiet: bool, json: bool, no_report: bool
         summary = run(**arguments, on_event=observer if no_report else writer)
     if not json:
         typer.echo(describe_summary(summary))
+        if summary.table is not None:
+            typer.echo(f"table: {summary.table}")
         if writer.path is not None:
             typer.echo(f"report: {writer.path}")
     for piece in summary.lost:

@@ -24,7 +24,7 @@ warning     message, kind: what is odd about the cells ("crooked flow", "size", 
 report      path: the report was written
 finished    cells, labels, removed (by filter), unassigned_vox, foreground_vox, nonfinite_vox, blocks, voxels, seconds,
             pass_seconds (over all workers), lost, missing_chunks, oddities (as in the warnings), found (for each time
-            point, the numbers from which the oddities follow)
+            point, the numbers from which the oddities follow), table (its place, or null)
 error       kind, message, exit_code: an error, a bug or Ctrl-C ended the run; the last line
 ==========  ==========================================================================================================
 """
@@ -64,7 +64,7 @@ from bigcp3d.work.plan.expected_time import wall_seconds
 EVERY_S = 1.0
 SUMMARY_FIELDS = (
     "cells", "labels", "removed", "unassigned_vox", "foreground_vox", "nonfinite_vox", "blocks", "voxels", "seconds",
-    "pass_seconds", "lost", "missing_chunks", "oddities", "found",
+    "pass_seconds", "lost", "missing_chunks", "oddities", "found", "table",
 )  # fmt: skip
 
 

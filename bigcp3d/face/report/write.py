@@ -7,8 +7,8 @@ from pathlib import Path
 
 from bigcp3d.edge.image.image import open_labels
 from bigcp3d.edge.stores.atomic_files import write_atomically
+from bigcp3d.edge.stores.beside_store import beside_store
 from bigcp3d.edge.stores.places import is_address, place
-from bigcp3d.edge.stores.zarr_write import is_group
 from bigcp3d.errors import TargetError
 from bigcp3d.face.report.facts import gather
 from bigcp3d.face.report.page import GENERATOR, render
@@ -79,13 +79,7 @@ def path_of(where: str) -> Path:
         spot = place(where)
         work = default_work_dir(str(spot.parent.parent), spot.name)
         return work.parent.parent / f"{work.parent.name.removesuffix('.bigcp3d')}.{spot.name}.report.html"
-    labels = Path(where)
-    words, folder = [labels.name], labels.parent
-    while is_group(folder):
-        if folder.name != "labels":
-            words.insert(0, folder.name.removesuffix(".zarr"))
-        folder = folder.parent
-    return folder / f"{'.'.join(words)}.report.html"
+    return beside_store(where, ".report.html")
 
 
 def _check_place(path: Path) -> None:

@@ -97,9 +97,10 @@ class Request:
     keep_maps: Annotated[bool, Option(RESULT, asked=False)] = False
     """Keep the predicted maps in WORK_DIR (4 bytes a voxel). The same command with another threshold, radius, filter or
     --name then finds them and does not predict again."""
-    table: Annotated[str | Path | None, Option(RESULT, "FILE|zarr", asked=False)] = None
-    """Also measure the cells, one row each: FILE.csv, FILE.parquet, or zarr for a table inside the store (see: bigcp3d
-    measure)."""
+    table: Annotated[str | Path | None, Option(RESULT, "FILE|csv|zarr", asked=False)] = None
+    """Also measure the cells, one row each (see: bigcp3d measure): FILE.csv, FILE.parquet, csv for STORE.NAME.csv
+    beside the store, or zarr for a table inside the store. Default: in Python no table. On the command line csv for
+    stores on this machine; none writes no table."""
     min_volume: Annotated[float | None, Option(CELLS, "VOX")] = None
     """Smallest cell, in voxels of the image. 0 keeps all. Default: 1/40 of a ball of the expected diameter."""
     max_volume: Annotated[float | None, Option(CELLS, "VOX")] = None

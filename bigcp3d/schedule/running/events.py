@@ -154,6 +154,8 @@ class Summary:
         The numbers that were looked at, for each time point: the fields of `bigcp3d.pure.cells.plausibility.Found`.
     tasks : list of TaskSpent
         Time, worker and memory of each task, including those of earlier runs.
+    table : str or None
+        Place of the table of cells, if one was written.
     """
 
     labels: str
@@ -172,6 +174,7 @@ class Summary:
     oddities: list[str] = field(default_factory=list)
     found: list[dict[str, Any]] = field(default_factory=list, repr=False)
     tasks: list[TaskSpent] = field(default_factory=list, repr=False)
+    table: str | None = None
 
 
 @dataclass(frozen=True)

@@ -99,6 +99,7 @@ class RunLog:
             oddities=[oddity.text for oddity in oddities],
             found=[asdict(each) for each in found.values()],
             tasks=read_spent(self.work, times),
+            table=None,
             **{name: self.totals[name] for name in TOTALS},
         )
 

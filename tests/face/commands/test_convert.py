@@ -46,10 +46,11 @@ def test_three_commands_lead_to_labels_a_table_and_a_picture(stack, tmp_path):
     assert done.exit_code == 0, done.output
     assert done.stdout.startswith(f"{store}: 20 x 48 x 56 voxels (z y x) of 1 x 0.5 x 0.5 um, 2 channels (channel 0, ")
     assert "warning: voxels are 2 times as long" in " ".join(done.stderr.split())
-    done = run("segment", store, *NUCLEI, "--table", tmp_path / "cells.csv")
+    done = run("segment", store, *NUCLEI)
     assert done.exit_code == 0, done.output
     assert open_labels(store, "cells").levels[0].scale_um == (1.0, 0.5, 0.5)
-    assert len(list(csv.DictReader((tmp_path / "cells.csv").read_text().splitlines()))) > 3
+    assert f"table: {tmp_path}/stack.cells.csv\n" in done.stdout
+    assert len(list(csv.DictReader((tmp_path / "stack.cells.csv").read_text().splitlines()))) > 3
     done = run("info", store)
     assert "labels/cells" in done.stdout
     assert (tmp_path / "stack.cells.report.html").stat().st_size > 10_000
@@ -58,6 +59,51 @@ def test_three_commands_lead_to_labels_a_table_and_a_picture(stack, tmp_path):
     assert done.stdout.strip() == f"{tmp_path}/cells.tif: 20 x 48 x 56 voxels (z y x) of 1 x 0.5 x 0.5 um, uint16"
     labels = read_box(open_labels(store, "cells"), 0, Box.of_shape(SHAPE))
     np.testing.assert_array_equal(tifffile.imread(tmp_path / "cells.tif"), labels)
+
+
+def test_the_table_of_the_run_never_replaces_a_file_that_nobody_named(stack, tmp_path):
+    store, table = tmp_path / "stack.zarr", tmp_path / "stack.cells.csv"
+    run("convert", link(stack, tmp_path), store)
+    command = ("segment", store, *NUCLEI, "--no-report")
+    table.write_text("mine")
+    done = run(*command)
+    assert done.exit_code == 3, done.output
+    for words in (f"{table}: this file exists already", "--overwrite", "--table FILE.csv", "--table none"):
+        assert words in " ".join(done.stderr.split())
+    assert not (store / "labels").exists()
+    done = run(*command, "--table", "none")
+    assert done.exit_code == 0, done.output
+    assert table.read_text() == "mine"
+    assert "table:" not in done.stdout
+    assert "labels/cells" in run(*command).stderr  # the labels are told before their table
+    done = run(*command, "--overwrite")
+    assert done.exit_code == 0, done.output
+    assert table.read_text().startswith("label,")
+
+
+@pytest.mark.slow
+def test_segment_needs_no_option_but_the_channel(tmp_path):
+    """Model and diameter are estimated: 45 s."""
+    shape = (30, 96, 112)
+    nuclei, membrane = (
+        render(Tissue(shape, 16.0, stain, seed=2, scale=(2.0, 1.0, 1.0)), Box.of_shape(shape))[0]
+        for stain in ("nuclei", "membrane")
+    )
+    said = {"axes": "ZCYX", "spacing": 1.0, "unit": "micron"}
+    stack, store = tmp_path / "stack.tif", tmp_path / "stack.zarr"
+    tifffile.imwrite(stack, np.stack([membrane, nuclei], axis=1), imagej=True, resolution=(2, 2), metadata=said)
+    done = run("convert", stack, store)
+    assert done.exit_code == 0, done.output
+    done = run("segment", store, "--channel", "1")
+    assert done.exit_code == 0, done.output
+    assert "model nuclei" in done.stderr
+    labels = open_labels(store, "cells")
+    assert labels.levels[0].scale_um == (1.0, 0.5, 0.5)
+    rows = list(csv.DictReader((tmp_path / "stack.cells.csv").read_text().splitlines()))
+    assert len(rows) == read_box(labels, 0, Box.of_shape(shape)).max() > 20
+    inside = [float(row["equivalent_diameter_um"]) for row in rows if row["touches_border"] == "0"]
+    assert 6 < np.median(inside) < 10
+    assert (tmp_path / "stack.cells.report.html").stat().st_size > 10_000
 
 
 def test_segment_converts_beside_the_file_and_goes_on(stack, tmp_path):
