@@ -15,7 +15,7 @@ import zarr
 from bigcp3d.edge.image.chunk_sizes import chunk_sides, is_regular
 from bigcp3d.edge.image.image import ImageInfo, Level, open_image, open_labels
 from bigcp3d.edge.image.metadata import own_part
-from bigcp3d.edge.image.open_node import read_attributes
+from bigcp3d.edge.image.open_node import metadata_file, read_attributes
 from bigcp3d.edge.models.model_card import ModelCard
 from bigcp3d.edge.models.model_families import load_card
 from bigcp3d.edge.models.model_files import shipped_models
@@ -80,7 +80,7 @@ def _describe_labels(image: ImageInfo) -> Iterator[str]:
         elif shapes != others:
             yield f"warning: labels/{name} do not have the image's levels; viewers may show them shifted or coarse"
     inside = (root / "labels").iterdir() if (root / "labels").exists() else ()
-    unlisted = {path.name for path in inside if path.is_dir()} - set(image.label_names)
+    unlisted = {path.name for path in inside if metadata_file(path)} - set(image.label_names)
     for name in sorted(unlisted):
         yield f"warning: labels/{name} is not in the list of labels: unfinished, or left by a run that was stopped"
 
@@ -119,7 +119,8 @@ def describe_default_run(image: ImageInfo) -> list[str]:
 
 
 def _describe_level(image: ImageInfo, level: Level) -> str:
-    array = zarr.open_array(zarr_store(f"{image.path}/{level.path}"), mode="r")
+    store = zarr_store(f"{image.path}/{level.path}")
+    array = zarr.open_array(store, mode="r", zarr_format=3 if image.zarr_format == 3 else 2)
     stored = f"chunks {format_size(chunk_sides(array))}" if is_regular(array) else "chunks of different sizes"
     stored += f" in shards {format_size(array.shards)}" if array.shards else ""
     scale = f"voxel {format_size(level.scale_um)} um" if level.scale_um else "no scale"

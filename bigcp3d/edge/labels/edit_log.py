@@ -31,6 +31,7 @@ from numpy.typing import NDArray
 
 from bigcp3d.edge.stores.atomic_files import sync_file, write_atomically
 from bigcp3d.edge.stores.places import Place
+from bigcp3d.edge.stores.remote import Remote
 from bigcp3d.edge.stores.zarr_write import plain_json, writing
 from bigcp3d.edge.workdir.tables import DAMAGED
 from bigcp3d.errors import InputError
@@ -112,10 +113,11 @@ class EditLog:
     def __init__(self, labels: Place) -> None:
         self.folder = labels / FOLDER
         self.path, self._pending = self.folder / LOG, self.folder / "pending.json"
+        self._on_web = isinstance(labels, Remote) and labels.read_only  # where nobody can have corrected anything
 
     def changes(self) -> list[Change]:
-        """All changes, oldest first. A last line that was not written to its end does not count."""
-        return read_log(self.path)
+        """All changes, oldest first; none on a web server. A last line that was cut short does not count."""
+        return [] if self._on_web else read_log(self.path)
 
     def active(self) -> list[Change]:
         """The changes that were not taken back."""
@@ -125,6 +127,8 @@ class EditLog:
 
     def pending(self) -> Change | None:
         """The change that is being made, or was stopped."""
+        if self._on_web:
+            return None
         try:
             said = json.loads(self._pending.read_bytes())
         except FileNotFoundError:

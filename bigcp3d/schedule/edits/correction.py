@@ -222,7 +222,7 @@ def settle_labels(store: str | Path, name: str) -> None:
     """
     try:
         labels = open_labels(store, name)
-        if labels.path.startswith("http") or EditLog(place(labels.path)).pending() is None:
+        if EditLog(place(labels.path)).pending() is None:
             return
         Corrector(labels.path, "").settle()
     except InputError as error:

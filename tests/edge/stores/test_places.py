@@ -13,7 +13,9 @@ import pytest
 import zarr
 
 from bigcp3d.edge.image.image import open_image, open_labels
+from bigcp3d.edge.image.metadata_faults import group_faults
 from bigcp3d.edge.image.voxels import missing_chunks, read_box
+from bigcp3d.edge.labels.edit_log import EditLog
 from bigcp3d.edge.labels.label_plan import plan_labels
 from bigcp3d.edge.labels.labels import create_labels, finish_labels, write_label_box
 from bigcp3d.edge.stores import connections
@@ -265,6 +267,8 @@ def test_a_web_server_with_faults_is_read_all_the_same(stores, tmp_path, version
         assert np.array_equal(read_box(image, 0, box), np.asarray(zarr.open_array(path / "0", mode="r")[...]))
         assert image.label_names == ("cells",)
         assert not (place(host) / "image.zarr" / "tables").exists()
+        assert EditLog(place(host) / "image.zarr" / "labels" / "cells").changes() == []
+        assert not any("tables" in told for told in group_faults(image))
         with pytest.raises(InputError, match=r"there is nothing|access was denied, which some servers also answer"):
             open_image(f"{host}/none.zarr")
         if fault.get("absent") in (400, 200):  # empty labels are not stored
