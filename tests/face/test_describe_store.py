@@ -132,7 +132,7 @@ def test_labels_runs_and_the_plan_are_told(segmented):
     )
     assert "warning: labels/stopped is not in the list" in text
     assert re.search(r"in.bigcp3d/cells: kept maps of labels 'cells'", text)
-    assert re.search(r"in.bigcp3d/more: unfinished run of labels 'more', 1 block\(s\); recorded: normalise 1;", text)
+    assert re.search(r"in.bigcp3d/more: unfinished run of labels 'more', 1 block; recorded: normalise 1;", text)
     assert re.search(r"model membrane: looks for cells of \d+ voxels \(\d+ x \d+ x \d+ um\)", text)
     assert re.search(r"bigcp3d segment --diameter as-is: blocks +\d of", text)
 
