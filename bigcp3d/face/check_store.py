@@ -67,7 +67,7 @@ def _troubles(torn: int, lost: int, unreadable: int) -> Iterator[str]:
     if lost:
         yield f"{count(lost, 'file')} cannot be found by the metadata"
     if torn:
-        yield f"{torn} piece(s) cannot be read"
+        yield f"{count(torn, 'piece')} cannot be read"
 
 
 def _count(info: ImageInfo) -> int:

@@ -19,6 +19,7 @@ from bigcp3d.edge.image.open_node import find_group, metadata_file, open_node, r
 from bigcp3d.edge.image.transforms import UNITS_UM
 from bigcp3d.edge.stores.places import place
 from bigcp3d.errors import InputError
+from bigcp3d.pure.plural import count
 
 WINDOW = ("start", "end", "min", "max")
 
@@ -98,7 +99,8 @@ def _omero(image: ImageInfo, omero: Any) -> Iterator[str]:
         yield "omero has no list of channels"
         return
     if len(channels) != image.channels:
-        yield f"omero describes {len(channels)} channel(s), and the image has {image.channels}; its names are not used"
+        described = count(len(channels), "channel")
+        yield f"omero describes {described}, and the image has {image.channels}; its names are not used"
     names = [str(channel["label"]) for channel in channels if channel.get("label")]
     for name in sorted({name for name in names if names.count(name) > 1}):
         yield f"{names.count(name)} channels are called {name!r}; choose one by its number, as --channel '#0'"
@@ -165,7 +167,7 @@ def label_faults(labels: ImageInfo, image: ImageInfo) -> Iterator[str]:
         if len(set(map(str, values))) < len(values):
             yield "image-label.colors has a label-value twice"
     if len(labels.levels) != len(image.levels) and labels.path != image.path:
-        yield f"there are {len(labels.levels)} level(s), and {len(image.levels)} of the image"
+        yield f"{count(len(labels.levels), 'level')} of the labels, and {len(image.levels)} of the image"
     if np.dtype(labels.dtype).kind not in "iu":
         yield f"the dtype is {labels.dtype}, and ids are integers"
 

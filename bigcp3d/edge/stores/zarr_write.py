@@ -94,7 +94,7 @@ def _write_box(
 ) -> None:
     values = values.astype(values.dtype.newbyteorder("="), copy=False)
     if values.shape != box.shape or values.dtype != array.dtype.newbyteorder("="):
-        raise ValueError(f"{path}: {values.dtype} of shape {values.shape} for {array.dtype} in {box}")
+        raise ValueError(f"{path}: {values.dtype} of shape {values.shape} for {array.dtype} of shape {box.shape}")
     shape, unit = vec3(array.shape[-3:]), vec3((array.shards or array.chunks)[-3:])
     index: tuple[int | slice, ...] = (*lead, *box.slices())
     with writing(path):

@@ -40,6 +40,7 @@ def replay_edits(edits: Edits, log_file: str | Path) -> list[tuple[Change, Chang
 
     Examples
     --------
+    >>> import shutil
     >>> copy = shutil.copytree("tissue.zarr", "again.zarr")
     >>> edits = bigcp3d.edit("tissue.zarr")
     >>> edits.delete(4).kind

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Iterator
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -79,8 +80,9 @@ def find_updates(path: str | Path) -> list[str]:
         store, homes = spot, sorted(default_work_dir(str(spot), "x").parent.glob("*.update"))
     changing = dict[str, Change]()
     for name in {*(home.name.removesuffix(".update") for home in homes), *_labels_in(store)}:
-        if (change := EditLog(store / "labels" / name).pending()) is not None:
-            changing[name] = change
+        with suppress(InputError):  # a server that does not answer just now; the run is known without it
+            if (change := EditLog(store / "labels" / name).pending()) is not None:
+                changing[name] = change
     for home in homes:
         name = home.name.removesuffix(".update")
         update = name in changing and changing[name].kind == "update"

@@ -193,5 +193,7 @@ def test_a_scene_is_told_with_its_images(stores, tmp_path):
     ]
     scene = zarr.open_group(tmp_path / "scene.zarr", mode="a", zarr_format=3)
     scene.attrs["ome"] = {"version": "0.6rc0", "scene": {"coordinateTransformations": steps}}
-    with pytest.raises(InputError, match=r"a scene, which .*; give one of them: .*tile_0, .*tile_1$"):
+    with pytest.raises(
+        InputError, match=r"a scene, which .*; give one of them: .*tile_0, .*tile_1. For all of them: --all-images"
+    ):
         open_image(tmp_path / "scene.zarr")

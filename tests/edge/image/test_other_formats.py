@@ -24,7 +24,6 @@ FILES = {
     "a.ims": ("an Imaris file", CONVERT),
     "a.h5": ("an HDF5 file", CONVERT),
     "a.oib": ("an Olympus file", r"save it as OME-TIFF, or convert it: bioformats2raw .*/a\.oib .*/a\.zarr"),
-    "a.zarr.zip": ("a zip archive", "unzip"),
     "stack": ("a TIFF file", CONVERT),  # known from its first bytes
 }
 

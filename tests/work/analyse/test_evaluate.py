@@ -139,7 +139,7 @@ def test_what_cannot_be_compared_is_refused_before_a_voxel_is_read(monkeypatch, 
     whole = stores[1]
     with pytest.raises(InputError, match=r"\(20, 30, 39\).*\(20, 30, 40\)"):
         evaluate(write_labels(tmp_path / "p", cells(0)[..., :39]), whole)
-    with pytest.raises(InputError, match=r"2 time point\(s\), but .* and 1;"):
+    with pytest.raises(InputError, match=r"2 time points, but .* and 1;"):
         evaluate(write_labels(tmp_path / "two", np.stack([cells(0)] * 2)), whole)
     with pytest.raises(InputError):
         evaluate(tmp_path / "absent", whole)
