@@ -138,7 +138,7 @@ def find_faults(image: ImageInfo) -> Iterator[str]:
         z, y, x = finest.scale_um
         yield (
             f"voxels are {max(finest.scale_um) / min(finest.scale_um):.3g} times as long on one axis as on another "
-            f"({z:.3g} x {y:.3g} x {x:.3g} um); give --diameter, which resamples to cells that are round in voxels"
+            f"({z:.3g} x {y:.3g} x {x:.3g} um); segment resamples them for the model, except with --diameter as-is"
         )
     if image.times > 1:
         yield f"there are {image.times} time points; each is segmented alone, and no cell is followed over time"

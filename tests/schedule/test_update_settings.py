@@ -157,6 +157,10 @@ def test_labels_that_do_not_say_their_settings_need_them_or_they_are_estimated(i
     assert bigcp3d.update("image.zarr", roi=ROI, dry_run=True, **said, **RUN) == estimated
     settings = {"model": "model.safetensors", "diameter_vox": 5.0, "foreground": 0.6, "min_volume": 2}
     assert bigcp3d.update("image.zarr", roi=ROI, dry_run=True, **settings, **RUN).came > 2
+    edit_attributes(lambda said: said.update(updates=[]))  # as after a first update of another tool's labels
+    events.clear()
+    assert bigcp3d.update("image.zarr", roi=ROI, dry_run=True, min_volume=2, on_event=events.append, **RUN) == estimated
+    assert "these labels do not say how they were made" in events[0].message
 
 
 def test_a_model_that_is_gone_or_has_changed_is_told_before_any_work(inside):

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shlex
 import sys
 from collections.abc import Callable
 from typing import TYPE_CHECKING, Annotated, TypeVar
@@ -76,7 +77,10 @@ def describe_updated(done: Updated, arguments: o.Arguments) -> str:
     )
     if arguments["dry_run"]:
         return f"{words}. Nothing was changed; the same command without --dry-run goes on from here"
-    return f"{words}. To take it back: bigcp3d update {arguments['source']} --undo"
+    which = [("--output", arguments["output"], None), ("--name", arguments["name"], UpdateRequest.name)]
+    words_of = [word for flag, value, default in which if value != default for word in (flag, str(value))]
+    back = shlex.join(["bigcp3d", "update", str(arguments["source"]), *words_of, "--undo"])
+    return f"{words}. To take it back: {back}"
 
 
 def describe_undone(done: Undone) -> str:

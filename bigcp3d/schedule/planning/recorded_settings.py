@@ -106,15 +106,16 @@ def _tuples(arguments: Mapping[str, Any]) -> dict[str, Any]:
 
 
 def _settings_unknown(target: LabelTarget, made: Mapping[str, Any], said: Mapping[str, Any]) -> list[str]:
-    """A line about labels of another program: what is not said is estimated, as a run does.
+    """A line about labels that say nothing of a run, as those of other programs: what is not said is estimated.
 
     Refuses labels of an earlier bigcp3d, which record their settings in words only: an estimate may contradict them.
     """
     if ("model" in said or "maps" in said) and ("diameter_um" in said or "diameter_vox" in said):
         return []
-    if not made:
-        return ["bigcp3d did not make these labels, so what you do not say is as in a new run"]
-    asked = made.get("asked") or {}
+    asked = made.get("asked")
+    if not asked:
+        maker = "these labels do not say how they were made" if made else "bigcp3d did not make these labels"
+        return [f"{maker}, so what you do not say is as in a new run"]
     words = ", ".join(f"{name} {value}" for name, value in asked.items() if name != "command")
     raise InputError(
         f"{target.path}: an earlier bigcp3d made these labels ({words}), and they do not record the exact settings; "

@@ -83,7 +83,7 @@ def test_the_table_of_the_run_never_replaces_a_file_that_nobody_named(stack, tmp
 
 @pytest.mark.slow
 def test_segment_needs_no_option_but_the_channel(tmp_path):
-    """Model and diameter are estimated: 45 s."""
+    """Model and diameter are estimated: half a minute of work."""
     shape = (30, 96, 112)
     nuclei, membrane = (
         render(Tissue(shape, 16.0, stain, seed=2, scale=(2.0, 1.0, 1.0)), Box.of_shape(shape))[0]

@@ -10,10 +10,12 @@ from typer.testing import CliRunner
 from bigcp3d.errors import LossError
 from bigcp3d.face.cli import app
 from bigcp3d.face.commands import update as command
+from bigcp3d.face.commands.update import describe_updated
 from bigcp3d.option import settings_of
 from bigcp3d.schedule import undo, update
 from bigcp3d.schedule.planning.request import Request, UpdateRequest, decides_labels
 from bigcp3d.schedule.undo import Undone
+from bigcp3d.schedule.update import Updated
 
 DONE = SimpleNamespace(labels="a.zarr/labels/cells", came=3, kept=2, same=1, gone=2, stayed=4)
 LABELS = "a.zarr/labels/cells"
@@ -123,3 +125,15 @@ def test_the_help_says_that_settings_are_those_of_the_labels():
     assert "half the model" not in each["radius_vox"].option.help
     assert "Labels of the others stay as they are" in each["time"].option.help
     assert each["name"].default == "cells"
+
+
+@pytest.mark.parametrize(
+    ("given", "words"),
+    [
+        ({"output": None, "name": "cells"}, "a.zarr"),
+        ({"output": "b c.zarr", "name": "nuclei"}, "a.zarr --output 'b c.zarr' --name nuclei"),
+    ],
+)
+def test_the_command_that_takes_an_update_back_names_the_same_labels(given, words):
+    told = describe_updated(Updated("labels"), {"source": "a.zarr", "edited": False, "dry_run": False, **given})
+    assert told.endswith(f"To take it back: bigcp3d update {words} --undo")

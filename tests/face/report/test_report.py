@@ -341,7 +341,8 @@ def test_segment_writes_a_report_and_names_it_unless_told_not_to(tissue_store, r
     with_it = CliRunner().invoke(app, [*command, "--output", str(tmp_path / "a.zarr")])
     assert with_it.exit_code == 0, with_it.output
     assert f"report: {tmp_path / 'a.cells.report.html'}" in with_it.stdout
-    without = CliRunner().invoke(app, [*command, "--output", str(tmp_path / "b.zarr"), "--no-report", "--quiet"])
+    quiet = ("--no-report", "--table", "none", "--quiet")
+    without = CliRunner().invoke(app, [*command, "--output", str(tmp_path / "b.zarr"), *quiet])
     assert without.exit_code == 0, without.output
     assert "report:" not in without.stdout
-    assert {path.name for path in tmp_path.iterdir()} == {"a.zarr", "a.cells.report.html", "b.zarr"}
+    assert {path.name for path in tmp_path.iterdir()} == {"a.zarr", "a.cells.csv", "a.cells.report.html", "b.zarr"}
