@@ -59,7 +59,7 @@ def test_intensities_of_any_dtype_are_measured(store, dtype, tmp_path):
     rng = np.random.default_rng(1)
     values = rng.normal(100, 20, SHAPE).clip(0, 200)
     values = (values / 7 if dtype == "float32" else values * 1e6 if dtype == "uint32" else values).astype(dtype)
-    write_image(tmp_path / "image.zarr", values)
+    write_image(tmp_path / "image.zarr", values, scale_um=SCALE)
     settings = {"image": tmp_path / "image.zarr"}
     table = bigcp3d.measure(store, "truth", **settings).columns
     expected = regionprops_table(labels, values, ("intensity_mean", "intensity_std"))

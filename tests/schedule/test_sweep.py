@@ -163,7 +163,7 @@ def test_scores_are_those_of_evaluate_and_the_best_is_the_truth_itself(store, ra
 def test_what_cannot_be_swept_is_refused_before_anything_is_predicted(store, random_model, movie_store, monkeypatch):
     monkeypatch.setitem(passes.PASSES, "predict", lambda *_: pytest.fail("predicted"))
     model = {"model": random_model, "diameter_um": "as-is"}
-    with pytest.raises(InputError, match="cannot try block; give values of some of diameter_um"):
+    with pytest.raises(InputError, match="cannot try block; give values of some of prepare, diameter_um"):
         plan_sweep(store, {"block": [1]}, **model)
     with pytest.raises(InputError, match="cannot try foreground"):
         plan_sweep(store, {"foreground": []}, **model)

@@ -90,7 +90,7 @@ def test_a_folder_inside_an_archive_is_named(store):
     with zipfile.ZipFile(path, "w", zipfile.ZIP_DEFLATED) as opened:
         for file in store.rglob("*"):
             opened.write(file, f"a.zarr/{file.relative_to(store)}")
-    with pytest.raises(InputError, match=rf"folder of zarr stores; give one of {path}/a.zarr$"):
+    with pytest.raises(InputError, match=rf"folder of zarr stores; give one of {path}/a.zarr"):
         open_image(path)
     assert open_image(path / "a.zarr").levels == open_image(store).levels
 

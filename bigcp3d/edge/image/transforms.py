@@ -9,6 +9,7 @@ from __future__ import annotations
 import logging
 import math
 import sys
+import warnings
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
@@ -151,8 +152,10 @@ def describe_levels(
     ome-zarr makes and checks it, in a group in memory: into a store it writes in two steps, and who reads between them
     finds a part. Its 0.18 does not know 0.6, so 0.6 is made of 0.5 here.
     """
-    from ome_zarr.format import format_from_version  # here, since it takes 1.5 s
-    from ome_zarr.writer import write_multiscales_metadata
+    with warnings.catch_warnings():  # it warns of its own deprecated parts when it is imported
+        warnings.simplefilter("ignore", DeprecationWarning)
+        from ome_zarr.format import format_from_version  # here, since it takes 1.5 s
+        from ome_zarr.writer import write_multiscales_metadata
 
     def each(kind: str, values: Sequence[float], rest: float) -> dict[str, Any]:
         numbers = dict(zip(SPACE, values, strict=True))

@@ -53,13 +53,13 @@ def test_a_memory_limit_also_holds_in_this_process(planned):
         planned(memory_limit="300MiB")
 
 
-def test_the_default_run_of_a_small_volume_imports_no_dask(tissue_store, random_model, tmp_path):
+def test_the_default_run_of_a_small_volume_starts_no_cluster(tissue_store, random_model, tmp_path):
     code = f"""
 import sys, bigcp3d
 if __name__ == "__main__":
     more = {{"diameter_um": "as-is", "min_volume": 2, "output": {str(tmp_path / "o.zarr")!r}}}
     bigcp3d.segment({tissue_store!r}, model={random_model!r}, **more)
-    print([name for name in ("torch", "dask", "distributed") if name in sys.modules])
+    print([name for name in ("torch", "distributed") if name in sys.modules])
 """
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     assert done.stdout.splitlines()[-1] == "['torch']"
