@@ -38,17 +38,19 @@ def test_the_preparation_matters(whole):
     assert not np.array_equal(prepared, plain)
 
 
-@pytest.mark.parametrize("block", [(17, 30, 26), (5, 40, 48)], ids=str)
+@pytest.mark.parametrize("block", [(17, 30, 26), pytest.param((5, 40, 48), marks=pytest.mark.slow)], ids=str)
 def test_labels_do_not_depend_on_the_block(whole, tissue_store, random_model, block, tmp_path):
     labels = Case(tissue_store, random_model, tmp_path, block=block, prepare=PREPARE).segment()
     assert np.array_equal(labels, whole[0])
 
 
+@pytest.mark.slow
 def test_labels_do_not_depend_on_workers(whole, tissue_store, random_model, tmp_path):
     dask = {"executor": "dask", "workers": 2, "memory_limit": "4GiB", "prepare": PREPARE}
     assert np.array_equal(Case(tissue_store, random_model, tmp_path, **dask).segment(), whole[0])
 
 
+@pytest.mark.slow
 def test_labels_do_not_depend_on_the_block_on_a_working_grid(tissue_store, random_model, tmp_path):
     case = Case(tissue_store, random_model, tmp_path, prepare=PREPARE, diameter_um=3.0)
     assert np.array_equal(case.segment(block=(13, 30, 17)), case.whole())
@@ -64,6 +66,7 @@ def test_nan_is_the_low_percentile_for_every_block(random_model, tmp_path):
     assert labels.max() > 20
 
 
+@pytest.mark.slow
 def test_cells_of_a_region_are_those_of_the_whole_volume(whole, tissue_store, random_model, tmp_path):
     case = Case(tissue_store, random_model, tmp_path, prepare=PREPARE, block=(20, 31, 40))
     part = case.segment(roi="4:30,22:58,6:40")
