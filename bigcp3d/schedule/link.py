@@ -22,7 +22,7 @@ from bigcp3d.edge.labels.label_plan import LabelTarget, check_name
 from bigcp3d.edge.lineage.geff_file import check_lineage, write_lineage
 from bigcp3d.errors import InputError
 from bigcp3d.option import takes
-from bigcp3d.pure.lineage.links import Links, PlacedCells, link_cells
+from bigcp3d.pure.lineage.links import Links, PlacedCells, link_cells, shared_voxels
 from bigcp3d.pure.lineage.tracks import number_tracks
 from bigcp3d.pure.score.overlaps import Overlaps, add_overlaps
 from bigcp3d.schedule.check_table import check_output
@@ -142,10 +142,14 @@ def _write(
         write_track_labels(labels, target, ids, tracks, overwrite=request.overwrite)
     if request.table is not None:
         cells.write(request.table)
+    found = [np.empty(0, np.int64)]
+    for (one, other), joined, both in zip(pairwise(placed), links, shared, strict=True):
+        if len(joined):  # scipy gives no array where no pair is asked for
+            found.append(np.asarray(shared_voxels(one, other, both)[joined[:, 0], joined[:, 1]]))
     nodes = {"t": columns["time"], **dict(zip("zyx", _centres(cells).T, strict=True))}
     nodes |= {name: columns[name] for name in ("label", "track", "volume_vox")}
     about = {"version": __version__, "diameter": diameter, "max_distance": reach, "divisions": not request.no_divisions}
-    write_lineage(path, labels, nodes, edges, {"shared_vox": _shared(placed, links, shared)}, about)
+    write_lineage(path, labels, nodes, edges, {"shared_vox": np.concatenate(found)}, about)
     return Lineage(cells, edges, len(tracks), tracks.divisions, path)
 
 
@@ -179,13 +183,3 @@ def _as_rows(placed: list[PlacedCells], links: list[Links]) -> NDArray[np.int64]
     """Links as rows of the table of all time points."""
     begin = np.cumsum([0, *(len(one) for one in placed)])
     return np.concatenate([joined + begin[t : t + 2] for t, joined in enumerate(links)])
-
-
-def _shared(placed: list[PlacedCells], links: list[Links], shared: list[Overlaps]) -> NDArray[np.int64]:
-    """The voxels that both cells of each link have, in the order of the links."""
-    found = []
-    for (one, other), joined, both in zip(pairwise(placed), links, shared, strict=True):
-        known = dict(zip(zip(both.pred.tolist(), both.truth.tolist(), strict=True), both.count.tolist(), strict=True))
-        pairs = zip(one.ids[joined[:, 0]].tolist(), other.ids[joined[:, 1]].tolist(), strict=True)
-        found.append(np.asarray([known.get(pair, 0) for pair in pairs], np.int64))
-    return np.concatenate(found)

@@ -21,7 +21,7 @@ from typing import Any
 
 import numpy as np
 
-from bigcp3d.edge.labels.edit_log import Change, EditLog, KeptBox
+from bigcp3d.edge.labels.edit_log import Change, EditLog
 from bigcp3d.edge.labels.label_plan import LabelTarget
 from bigcp3d.edge.labels.labels import read_label_box, write_label_part
 from bigcp3d.edge.labels.labels_to_update import forget_update, note_update, updates_of
@@ -42,12 +42,14 @@ def change_labels(
 ) -> None:
     """Make a change: ``write`` writes level 0, inside the box ``wanted`` of the time points only."""
     times, boxes = list(times), changed_boxes(target, wanted)
-    log.keep(change.number, _read(target, boxes, times), notes, added)
+    parts = [(time, level, part) for time in times for level, part in parts_of(target, boxes)]
+    kept = ((time, level, part, read_label_box(target, level, part, time=time)) for time, level, part in parts)
+    log.keep(change.number, kept, notes, added)
     log.begin(change)
     write()
     for time in times:
         renew_pyramid(target, boxes, time=time)
-    log.commit(replace(change, after=hash_boxes(target, log.boxes(change.number))))
+    log.commit(replace(change, after=hash_boxes(target, parts)))
     log.end()
 
 
@@ -106,12 +108,6 @@ def parts_of(target: LabelTarget, boxes: Sequence[Box]) -> Iterator[tuple[int, B
         grid = BlockGrid(target.levels[level].shape, target.shard)
         for index in grid.touching(box):
             yield level, grid.core(index).intersect(box)
-
-
-def _read(target: LabelTarget, boxes: Sequence[Box], times: Iterable[int]) -> Iterator[KeptBox]:
-    for time in times:
-        for level, part in parts_of(target, boxes):
-            yield time, level, part, read_label_box(target, level, part, time=time)
 
 
 def hash_boxes(target: LabelTarget, boxes: Iterable[tuple[int, int, Box]]) -> str:

@@ -16,7 +16,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from bigcp3d.pure.lineage.links import PlacedCells, link_cells
-from bigcp3d.pure.score.overlaps import Overlaps, count_overlaps
+from bigcp3d.pure.score.overlaps import Overlaps, between_cells, count_overlaps
 from tests.moving_tissue import DIAMETER, MovingTissue, edge_f1, move_tissue
 
 Method = Callable[[MovingTissue], list[NDArray[np.int64]]]
@@ -33,9 +33,7 @@ def place(labels: NDArray[np.uint32]) -> PlacedCells:
 
 def share(one: NDArray[np.uint32], other: NDArray[np.uint32]) -> Overlaps:
     """Overlaps without background."""
-    found = count_overlaps(one, other)
-    both = (found.pred > 0) & (found.truth > 0)
-    return Overlaps(found.pred[both], found.truth[both], found.count[both])
+    return between_cells(count_overlaps(one, other))
 
 
 def ours(tissue: MovingTissue) -> list[NDArray[np.int64]]:

@@ -87,6 +87,12 @@ def test_tracks_are_written_as_labels_and_columns(store, tmp_path):
     assert open_image(store).label_names == ("cells", "tracks")
 
 
+def test_cells_without_links_are_tracks_of_their_own(store):
+    lineage = bigcp3d.link(store, max_distance_um=1e-6)
+    assert lineage.edges.shape == (0, 2)
+    assert lineage.tracks == len(lineage.cells)
+
+
 def test_bad_requests_are_refused_before_any_work(store, tmp_path):
     bigcp3d.link(store)
     with pytest.raises(TargetError, match="exists already"):

@@ -72,14 +72,15 @@ def link_cells(
     moved, links = before.centre, np.empty((0, 2), np.int64)
     if not len(before) or not len(after):
         return links
-    fraction = _shared_fraction(before, after, shared)
+    common = shared_voxels(before, after, shared)
     for number in range(ROUNDS):
         far = reach * FIRST_REACH if number == 0 else reach
         near = KDTree(moved).sparse_distance_matrix(KDTree(after.centre), far, output_type="coo_matrix")
         parent, daughter, distance = _sorted(near.row, near.col, near.data)
         if not len(distance):
             return links[:0]
-        cost = (distance / diameter) ** 2 + OVERLAP * (1 - np.asarray(fraction[parent, daughter]))
+        smaller = np.minimum(before.voxels[parent], after.voxels[daughter])
+        cost = (distance / diameter) ** 2 + OVERLAP * (1 - np.asarray(common[parent, daughter]) / smaller)
         found = _cheapest(parent, daughter, cost, len(before), len(after), divisions)
         if number and np.array_equal(found, links):
             break
@@ -96,11 +97,10 @@ def _sorted(
     return parent[order].astype(np.int64), daughter[order].astype(np.int64), distance[order]
 
 
-def _shared_fraction(before: PlacedCells, after: PlacedCells, shared: Overlaps) -> csr_array:
-    """Shared voxels of each pair, as part of the smaller cell."""
+def shared_voxels(before: PlacedCells, after: PlacedCells, shared: Overlaps) -> csr_array:
+    """Voxels that two cells share, int64, shape (rows before, rows after); without background in ``shared``."""
     row, col = np.searchsorted(before.ids, shared.pred), np.searchsorted(after.ids, shared.truth)
-    part = shared.count / np.minimum(before.voxels[row], after.voxels[col])
-    return coo_array((part, (row, col)), shape=(len(before), len(after))).tocsr()
+    return coo_array((shared.count, (row, col)), shape=(len(before), len(after))).tocsr()
 
 
 def _local_motion(before: NDArray[np.float64], after: NDArray[np.float64], links: Links) -> NDArray[np.float64] | float:

@@ -73,6 +73,12 @@ def count_overlaps(pred: NDArray[np.integer], truth: NDArray[np.integer]) -> Ove
     return merge_overlaps([Overlaps(found[known], true[known], count[known])])
 
 
+def between_cells(overlaps: Overlaps) -> Overlaps:
+    """The table without background on either side."""
+    both = (overlaps.pred > 0) & (overlaps.truth > 0)
+    return Overlaps(overlaps.pred[both], overlaps.truth[both], overlaps.count[both])
+
+
 def count_unknown(pred: NDArray[np.integer], truth: NDArray[np.integer]) -> Overlaps:
     """The voxels of each found label that were not annotated (negative true ids), with 0 as the true label."""
     unknown = truth < 0

@@ -7,7 +7,7 @@ import pytest
 
 from bigcp3d.pure.lineage.links import APPEAR, DIVISION, OVERLAP, PlacedCells, link_cells
 from bigcp3d.pure.lineage.tracks import number_tracks
-from bigcp3d.pure.score.overlaps import Overlaps, count_overlaps
+from bigcp3d.pure.score.overlaps import Overlaps, between_cells, count_overlaps
 from tests.moving_tissue import DIAMETER, edge_f1, move_tissue
 
 pytest.importorskip("ortools", reason="bigcp3d[lineage] is not installed")
@@ -29,9 +29,7 @@ def at(*centres, voxels=100) -> PlacedCells:
 
 
 def shared(one, other) -> Overlaps:
-    found = count_overlaps(one, other)
-    both = (found.pred > 0) & (found.truth > 0)
-    return Overlaps(found.pred[both], found.truth[both], found.count[both])
+    return between_cells(count_overlaps(one, other))
 
 
 @pytest.mark.parametrize(("motion", "least"), [(0.1, 0.98), (0.5, 0.95)])
