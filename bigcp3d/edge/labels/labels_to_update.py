@@ -29,15 +29,14 @@ def open_target(image: ImageInfo, output: str | Path | None, name: str) -> Label
 
     `InputError` where there are none; `TargetError` where they have another shape than the image, or as `find_target`.
     """
-    group = image.path if output is None else str(place(output))
-    labels = open_labels(group, name)
+    labels, group = _open(image.path, output, name)
     if labels.levels[0].shape != image.levels[0].shape:
         raise TargetError(
             f"{labels.path}: these labels have {labels.levels[0].shape} voxels, but the image {image.levels[0].shape}; "
             f"give --output and --name as for segment: {group}/labels must hold labels of the image's shape"
         )
     check_same_grid(labels, image, belong=same_place(group, image.path))
-    return find_target(image.path, output, name)
+    return _in_place(labels, group, name, image.path)
 
 
 def find_target(image: str | Path, output: str | Path | None, name: str) -> LabelTarget:
@@ -45,9 +44,18 @@ def find_target(image: str | Path, output: str | Path | None, name: str) -> Labe
 
     `TargetError` where the labels lie elsewhere, or their levels are stored in chunks of different sizes.
     """
-    source = str(place(image))
-    group = source if output is None else str(place(output))
-    labels = open_labels(group, name)
+    labels, group = _open(image, output, name)
+    return _in_place(labels, group, name, str(place(image)))
+
+
+def _open(image: str | Path, output: str | Path | None, name: str) -> tuple[ImageInfo, str]:
+    """The labels, and the group that should hold them."""
+    group = str(place(image if output is None else output))
+    return open_labels(group, name), group
+
+
+def _in_place(labels: ImageInfo, group: str, name: str, source: str) -> LabelTarget:
+    """Labels of the image ``source`` as they are stored; they must be ``labels/<name>`` of the group."""
     if labels.path != f"{group}/labels/{name}":
         raise TargetError(
             f"{labels.path}: these labels do not lie in {group}/labels; give --output and --name as for segment"

@@ -17,7 +17,7 @@ from numpy.typing import NDArray
 from bigcp3d.edge.labels.edit_log import Change
 from bigcp3d.edge.labels.labels import read_label_box
 from bigcp3d.errors import InputError
-from bigcp3d.pure.boxes import Box, Vec3, vec3
+from bigcp3d.pure.boxes import Box, vec3
 from bigcp3d.pure.cells.cell_table import Columns
 from bigcp3d.pure.label.split_cell import split_along, split_at_seeds, split_into
 from bigcp3d.schedule.edits.correction import Corrector, Labels
@@ -28,28 +28,11 @@ from bigcp3d.work.renumber import plan_new_ids, renumber_labels
 
 
 class Edits(Corrector):
-    """Corrections of some labels. Each method makes one change, and returns its line of the log.
+    """Corrections of some labels, as `edit` opens them. Each method makes one change, and returns its line of the log.
 
-    Parameters
-    ----------
-    store : str or Path
-        An image with labels, a labels group, or one labels image.
-    name : str, default "cells"
-        Name of the labels.
-    image : str or Path, optional
-        The image of the labels, where they do not name one that may be opened.
-
-    Raises
-    ------
-    InputError
-        If there are no such labels.
-    TargetError
-        If labels cannot be changed where they are, or somebody else is changing them.
-
-    Notes
-    -----
-    Ids of cells that are gone are not given again. A correction that was stopped is taken back, and an undo that was
-    stopped is finished, by whatever command next changes or reads the labels.
+    `TargetError` if somebody else is changing the labels. Ids of cells that are gone are not given again. A correction
+    that was stopped is taken back, and an undo that was stopped is finished, by whatever command next changes or reads
+    the labels.
     """
 
     def merge(self, *ids: int, time: int = 0) -> Change:
@@ -208,7 +191,7 @@ class Edits(Corrector):
         where = vec3(at)
         with self._held():
             if cells is None:
-                cells, where = self._grow_seed(where, time)
+                cells, where = grow_seed(self.labels, self.target, self.image, where, time)
                 given: dict[str, Any] = {"seed": list(vec3(at)), "start": list(where)}
             else:
                 given = {"at": list(where)}
@@ -334,9 +317,6 @@ class Edits(Corrector):
             if numbered.max() > 1:
                 return numbered, closing
         raise InputError(f"cell {cell} does not fall into parts with any smaller closing; give --parts or --seeds")
-
-    def _grow_seed(self, seed: Vec3, time: int) -> tuple[Labels, Vec3]:
-        return grow_seed(self.labels, self.target, self.image, seed, time)
 
 
 def edit(store: str | Path, name: str = "cells", *, image: str | Path | None = None) -> Edits:

@@ -49,11 +49,6 @@ def as_argument(name: str, value: Any) -> Any:
     return str(value) if isinstance(value, Path) else plain_json(value)
 
 
-def describe_setting(name: str, value: Any) -> str:
-    """``diameter 6 um``."""
-    return "{} {}".format(*with_unit(name, value))
-
-
 def with_unit(name: str, value: Any) -> tuple[str, Any]:
     """``("diameter", "6 um")`` for ``("diameter_um", 6.0)``."""
     for ending, unit in UNITS.items():
