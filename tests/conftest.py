@@ -43,12 +43,19 @@ def any_dashboard_port() -> Iterator[None]:
 
 @pytest.fixture(autouse=True)
 def log_as_it_was() -> Iterator[None]:
-    """Commands set up the package's log for their process; the next test finds it as if there had been none."""
-    logger = logging.getLogger("bigcp3d")
-    level, handlers, propagate = logger.level, [*logger.handlers], logger.propagate
+    """Commands set up the package's log for their process; each test finds it as if there had been none.
+
+    So it is restored before a test too: a fixture of a whole module may have run a command.
+    """
+    _restore_log()
     yield
-    logger.setLevel(level)
-    logger.handlers[:], logger.propagate = handlers, propagate
+    _restore_log()
+
+
+def _restore_log() -> None:
+    logger = logging.getLogger("bigcp3d")
+    logger.setLevel(logging.NOTSET)
+    logger.handlers[:], logger.propagate = [], True
 
 
 @pytest.fixture(scope="session")

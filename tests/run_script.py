@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import io
-import logging
 import runpy
 import sys
 from contextlib import redirect_stderr, redirect_stdout
@@ -15,7 +14,6 @@ from unittest.mock import patch
 def run_script(script: Path, *arguments: object) -> CompletedProcess[str]:
     """Exit code, output and errors; warnings are errors, as in all tests."""
     words, out, errors, code = [str(script), *map(str, arguments)], io.StringIO(), io.StringIO(), 0
-    logs = [(log, log.level, [*log.handlers], log.propagate) for log in map(logging.getLogger, ("", "bigcp3d"))]
     with (
         patch.object(sys, "argv", words),
         patch.object(sys, "path", [str(script.parent), *sys.path]),
@@ -28,8 +26,4 @@ def run_script(script: Path, *arguments: object) -> CompletedProcess[str]:
             code = end.code if isinstance(end.code, int) else 0 if end.code is None else 1
             if isinstance(end.code, str):
                 errors.write(f"{end.code}\n")
-        finally:
-            for log, level, handlers, propagate in logs:  # as a process of its own would leave them
-                log.setLevel(level)
-                log.handlers[:], log.propagate = handlers, propagate
     return CompletedProcess(words, code, out.getvalue(), errors.getvalue())

@@ -15,7 +15,7 @@ import zarr
 from bigcp3d.edge.image.chunk_sizes import chunk_sides, is_regular
 from bigcp3d.edge.image.image import ImageInfo, Level, open_image, open_labels
 from bigcp3d.edge.image.metadata import own_part
-from bigcp3d.edge.image.open_node import metadata_file, read_attributes
+from bigcp3d.edge.image.open_node import find_group, read_attributes
 from bigcp3d.edge.models.model_card import ModelCard
 from bigcp3d.edge.models.model_families import load_card
 from bigcp3d.edge.models.model_files import shipped_models
@@ -79,8 +79,8 @@ def _describe_labels(image: ImageInfo) -> Iterator[str]:
             yield f"warning: labels/{name} have the shape of no level of the image, which are {sizes}"
         elif shapes != others:
             yield f"warning: labels/{name} do not have the image's levels; viewers may show them shifted or coarse"
-    inside = (root / "labels").iterdir() if (root / "labels").exists() else ()
-    unlisted = {path.name for path in inside if metadata_file(path)} - set(image.label_names)
+    inside = () if find_group(str(root / "labels")) is None else (root / "labels").iterdir()
+    unlisted = {path.name for path in inside if path.is_dir()} - set(image.label_names)
     for name in sorted(unlisted):
         yield f"warning: labels/{name} is not in the list of labels: unfinished, or left by a run that was stopped"
 
