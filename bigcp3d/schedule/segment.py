@@ -26,6 +26,7 @@ from bigcp3d.schedule.planning.find_image import with_image
 from bigcp3d.schedule.planning.make_plan import check_memory
 from bigcp3d.schedule.planning.request import Request
 from bigcp3d.schedule.running.events import (
+    BlockGoesOn,
     ClusterReady,
     LabelsReady,
     Observer,
@@ -154,6 +155,7 @@ def _executor(plan: Plan, run: Run, request: Request, observe: Observer) -> Iter
     """The serial executor, or Dask, and what measures a patch; on Dask the memory of the workers is checked."""
     if request.executor == "serial":
         run.log.open()
+        run.go_on = lambda *what: observe(BlockGoesOn(*what))
         try:
             with _threads_of_torch_kept(plan):
                 yield partial(execute_serially, run), partial(measure_here, run)
@@ -216,7 +218,7 @@ def _provenance(plan: Plan, request: Request, summary: Summary) -> dict[str, Any
         "bigcp3d": {
             "id": (work.read_once("create") or {}).get("id"),
             "version": plan.version,
-            "made": datetime.now(UTC).isoformat(timespec="seconds"),
+            "made": datetime.now(UTC).isoformat(timespec="milliseconds"),
             "model": card and card["name"],
             "model_sha256": model_hash,
             "model_card": card,

@@ -88,6 +88,18 @@ def test_every_field_is_segmented_and_measured_and_one_that_fails_is_told_at_the
     assert other.exit_code == 3
     assert "3 of 3 images failed" in other.stderr
 
+    table = (plate / FIELDS[1] / "labels/cells/zarr.json").read_bytes()
+    broken.write_text(text.replace('"path": "0"', '"path": "gone"'))
+    again = run(*command, "--overwrite")
+    assert "are there already" not in again.stderr
+    assert (plate / FIELDS[0] / "labels/cells/zarr.json").read_bytes() != made
+    broken.write_text(text)
+    again = run(*command, "--overwrite")
+    assert again.exit_code == 0, again.output
+    assert again.stderr.count("are there already") == 2, "those that the stopped command has replaced"
+    assert (plate / FIELDS[1] / "labels/cells/zarr.json").read_bytes() != table
+    assert not list(plate.parent.glob("*.bigcp3d"))
+
     done = run("measure", plate, "--all-images", "--output", tmp_path / "measured.csv")
     assert done.exit_code == 0, done.output
     assert rows_of(tmp_path / "measured.csv") == rows_of(tmp_path / "all.csv")
