@@ -101,6 +101,8 @@ def _explain_path(path: Place) -> str:
         kind, cure = "a file", "copy it to a local disk and convert it there"
         if path.name in METADATA:
             cure = f"give {path.parent}"
+        elif isinstance(path, Remote) and path.name.lower().endswith((".ozx", ".zip")):
+            kind, cure = "a zip archive", "copy it to a local disk (from another archive: unpack it) and give its path"
         elif isinstance(path, Path):
             _, kind, cure = recognise(path)
         return f"{path}: this is {kind}, not an OME-Zarr folder; {cure}"
@@ -111,7 +113,7 @@ def _explain_path(path: Place) -> str:
         if isinstance(path, Path) and (known := recognise(path))[1]:
             return f"{path}: this is {known[1]}, not an OME-Zarr folder; {known[2]}"
         children: Iterator[Place] = islice(path.iterdir(), None if isinstance(path, Path) else REQUESTS)
-        inside = sorted(str(child) for child in children if metadata_file(child) is not None)
+        inside = sorted(str(child) for child in children if _is_store(child))
     except PermissionError:
         return f"{path}: this folder cannot be read; check the permissions"
     if inside:
@@ -160,8 +162,8 @@ def find_images(path: str | Place) -> list[str]:
     `InputError` where there is none.
     """
     spot = place(path)
-    if isinstance(spot, Path) and spot.is_dir() and metadata_file(spot) is None:
-        stores = [child for child in sorted(spot.iterdir()) if child.is_dir() and metadata_file(child) is not None]
+    if metadata_file(spot) is None and spot.is_dir():
+        stores = [child for child in sorted(spot.iterdir(), key=str) if _is_store(child)]
         found = [image for store in stores for image in _images_of(store)]
     else:
         found = _images_of(spot)
@@ -180,6 +182,14 @@ def _images_of(spot: Place) -> list[str]:
         return [str(spot)]
     inside = (name for name in _images_inside(str(spot), group) if "labels" not in name.split("/"))
     return [f"{spot}/{name}" for name in inside]
+
+
+def _is_store(child: Place) -> bool:
+    """Whether something in a folder is a zarr node, or a zip archive of one."""
+    try:
+        return metadata_file(place(str(child))) is not None
+    except InputError:  # a damaged archive
+        return False
 
 
 def _is_bioformats2raw(group: zarr.Group) -> bool:
