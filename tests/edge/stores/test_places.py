@@ -250,8 +250,8 @@ def test_a_web_server_is_read_and_never_written(stores, tmp_path):
     forget_connections()
 
 
-ODD_SERVERS = [{"head": 405}, {"head": 403}, {"head": 501}, {"absent": 403}, {"absent": 400}, {"absent": 200}, {"absent": 410},
-               {"ranges": False}, {"ranges": False, "head": 405, "absent": 403}]  # fmt: skip
+ODD_SERVERS = [{"head": 405}, {"head": 403}, {"head": 501}, {"absent": 403}, {"absent": 400}, {"absent": 200},
+               {"absent": 410}, {"ranges": False}, {"ranges": False, "head": 405, "absent": 403}]  # fmt: skip
 
 
 @pytest.mark.parametrize("fault", ODD_SERVERS, ids=str)
