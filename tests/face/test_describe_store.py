@@ -155,7 +155,7 @@ def test_the_check_tells_metadata_missing_chunks_and_files_that_are_not_found(se
     chunk.rename(chunk.with_name("0.0"))
     done = run.invoke(app, ["info", str(segmented), "--check"])
     assert done.exit_code == 2
-    assert "labels/cells/0: 0 of 1 shard stored; the 1 others are read as the fill value" in done.stdout
+    assert "labels/cells/0: 0 of 1 shard stored; 1 not stored, read as the fill value" in done.stdout
     assert "files, such as" not in done.stdout
     assert re.search(r"lost: .*labels/cells/0: 1 file, such as 'c/0/0/0.0'", done.stdout)
     assert "1 file cannot be found by the metadata" in done.stderr
