@@ -6,6 +6,7 @@ Users often give a TIFF, an array inside a store, a plate, or the folder above. 
 from __future__ import annotations
 
 import itertools
+import logging
 import os
 from collections.abc import Iterator, Mapping
 from itertools import islice
@@ -23,6 +24,8 @@ from bigcp3d.edge.stores.connections import METADATA, describe_error, is_remote_
 from bigcp3d.edge.stores.places import Place, is_address, place, zarr_store
 from bigcp3d.edge.stores.remote import Remote
 from bigcp3d.errors import InputError
+
+log = logging.getLogger(__name__)
 
 Node = zarr.Group | zarr.Array[Any]
 
@@ -201,12 +204,15 @@ def _series(where: str) -> Iterator[str]:
     """Names of the images of a bioformats2raw collection: those in its list of series, else 0, 1, 2 and so on."""
     extra = find_group(f"{where}/OME")
     listed = None if extra is None else ome_part(extra.attrs.asdict()).get("series")
-    names = map(str, listed if isinstance(listed, list) else itertools.count())
-    for name in names:
+    missing = []
+    for name in map(str, listed if isinstance(listed, list) else itertools.count()):
         if stays_inside(name) and _is_image(f"{where}/{name}"):
             yield name
         elif not isinstance(listed, list):
             return
+        else:
+            missing.append(name)
+    _tell_missing(where, missing)
 
 
 def _images_inside(where: str, group: zarr.Group) -> Iterator[str]:
@@ -215,13 +221,9 @@ def _images_inside(where: str, group: zarr.Group) -> Iterator[str]:
     if _is_bioformats2raw(group) and "plate" not in ome and (series := list(_series(where))):
         yield from series
         return
-    for well in _named(ome, "plate", "wells"):
-        below = find_group(f"{where}/{well.get('path')}")
-        if below is not None:
-            yield from (f"{well.get('path')}/{image}" for image in _images_inside(f"{where}/{well.get('path')}", below))
-    for image in _named(ome, "well", "images"):
-        if find_group(f"{where}/{image.get('path')}") is not None:
-            yield str(image.get("path"))
+    for well, group in _there(where, _named(ome, "plate", "wells")):
+        yield from (f"{well}/{image}" for image in _images_inside(f"{where}/{well}", group))
+    yield from (image for image, _ in _there(where, _named(ome, "well", "images")))
     scene = ome.get("scene")
     listed = scene.get("coordinateTransformations") if isinstance(scene, Mapping) else None
     steps = [step for step in (listed if isinstance(listed, list) else []) if isinstance(step, Mapping)]
@@ -238,6 +240,23 @@ def _images_inside(where: str, group: zarr.Group) -> Iterator[str]:
         elif inside != "." and _is_image(folder):
             names.clear()
             yield inside
+
+
+def _there(where: str, entries: list[Json]) -> Iterator[tuple[str, zarr.Group]]:
+    """Paths and groups of wells or images, one by one."""
+    missing = []
+    for path in (str(entry["path"]) for entry in entries):
+        group = find_group(f"{where}/{path}")
+        if group is None:
+            missing.append(path)
+        else:
+            yield path, group
+    _tell_missing(where, missing)
+
+
+def _tell_missing(where: str, names: list[str]) -> None:
+    if names:
+        log.warning("%s: it names %s, where there is no image; left out", where, _some(names))
 
 
 def _named(ome: Json, key: str, entries: str) -> list[Json]:
