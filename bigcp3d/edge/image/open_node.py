@@ -195,6 +195,11 @@ def _is_store(child: Place) -> bool:
         return False
 
 
+def is_collection(group: zarr.Group) -> bool:
+    """Whether a group is a plate, a well or a bioformats2raw collection."""
+    return _is_bioformats2raw(group) or any(kind in ome_part(group.attrs.asdict()) for kind in ("plate", "well"))
+
+
 def _is_bioformats2raw(group: zarr.Group) -> bool:
     attributes = group.attrs.asdict()
     return "bioformats2raw.layout" in ome_part(attributes) or "bioformats2raw.layout" in attributes

@@ -50,6 +50,8 @@ def test_an_address_keeps_its_parts_and_survives_a_path():
     assert (spot.name, str(spot.parent)) == ("c.zarr", "s3://bucket/a b")
     assert [str(p) for p in spot.parents] == ["s3://bucket/a b", "s3://bucket"]
     assert str(place("HTTPS://host:8080/a%20b")) == "https://host:8080/a b"
+    odd = place("https://host/a%23b%3Fc%2520d.zarr")
+    assert odd == Remote("https://host", "a#b?c%20d.zarr") == place(str(odd)), "plans hold its text"
 
 
 @pytest.mark.parametrize(
