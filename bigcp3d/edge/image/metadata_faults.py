@@ -63,7 +63,7 @@ def _axes(image: ImageInfo, multiscale: Json) -> Iterator[str]:
         name = str(entry.get("name", "")) if isinstance(entry, Mapping) else str(entry)
         if not isinstance(entry, Mapping) or entry.get("type") is None:
             yield f"axis {name!r} has no type"
-        elif AXIS_TYPES.get(name) == "space" and entry.get("unit") is not None and entry["unit"] not in UNITS_UM:
+        elif AXIS_TYPES.get(name) == "space" and entry.get("unit") is not None and str(entry["unit"]) not in UNITS_UM:
             yield f"axis {name!r} has the unit {entry['unit']!r}, which is not a length in the specification's words"
     if image.version == "0.5":
         for level in image.levels:
