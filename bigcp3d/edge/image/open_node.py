@@ -166,7 +166,8 @@ def find_images(path: str | Place) -> list[str]:
     """
     spot = place(path)
     if metadata_file(spot) is None and spot.is_dir():
-        stores = [child for child in sorted(spot.iterdir(), key=str) if _is_store(child)]
+        children: Iterator[Place] = spot.iterdir()
+        stores = [child for child in sorted(children, key=str) if _is_store(child)]
         found = [image for store in stores for image in _images_of(store)]
     else:
         found = _images_of(spot)
