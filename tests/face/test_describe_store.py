@@ -172,3 +172,13 @@ def test_the_check_tells_ids_below_0(segmented):
     assert "labels/old: some are below 0; they mean not annotated" in said
     assert "labels/old: there is no image-label" in said
     assert "labels/old: the version is not stated in ome" in said
+
+
+def test_a_warning_is_told_once(tmp_path):
+    path = tmp_path / "a.zarr"
+    group = zarr.create_group(path, zarr_format=2)
+    for level, n in (("0", 4), ("1", 8)):
+        group.create_array(level, data=np.ones((1, 1, 4, n, n), np.uint8), chunks=(1, 1, 4, n, n))
+    group.attrs["multiscales"] = [{"version": "0.1", "datasets": [{"path": "0"}, {"path": "1"}]}]
+    told = CliRunner().invoke(app, ["info", str(path), "--check"]).stderr
+    assert " ".join(told.split()).count("not in order") == 1
