@@ -5,6 +5,7 @@ from __future__ import annotations
 import csv
 import json
 import shutil
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -58,6 +59,16 @@ def test_the_images_of_a_plate_a_well_a_collection_and_a_folder_are_found_in_the
     assert len(find_images(tmp_path)) == len(FIELDS) + 2
     with pytest.raises(InputError, match="give"):
         find_images(zarr.create_group(tmp_path / "empty.zarr").store_path.store.root)
+
+
+def test_images_that_are_named_and_are_not_there_are_told(plate, tmp_path, caplog):
+    find_images(plate)
+    assert not caplog.text
+    copy = Path(shutil.copytree(plate, tmp_path / "copy.zarr"))
+    (copy / "A").rename(copy / "a")  # as on a disk that knows no case
+    found = find_images(copy)
+    assert found == [f"{copy}/{field}" for field in FIELDS if not field.startswith("A")]
+    assert f"{copy}: it names A/1" in caplog.text
 
 
 def test_every_field_is_segmented_and_measured_and_one_that_fails_is_told_at_the_end(plate, random_model, tmp_path):
