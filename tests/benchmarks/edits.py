@@ -2,22 +2,18 @@
 
 Cells are cubes of 10 voxels. Each correction is timed as a user calls it from Python, with its lock, its log and its
 files synced; beside it, the time of reading the shards that its cells lie in, which it cannot do without.
-``--kills N`` instead kills a process that corrects a small volume N times at random moments, and checks after each that
-labels, pyramid, table and log agree.
+Kills at random moments are a test (`tests/schedule/edits/test_kills.py`).
 """
 
 from __future__ import annotations
 
 import argparse
-import os
 import random
 import shutil
-import signal
 import statistics
 import sys
 import tempfile
 import time
-import traceback
 from pathlib import Path
 
 import numpy as np
@@ -91,73 +87,15 @@ def measure(folder: Path, cells: int, shard: int, rounds: int) -> None:
     print(f"the table with all of it: {clock(lambda: edits.table()):.1f} s")
 
 
-def kill_rounds(folder: Path, rounds: int) -> int:
-    """Kill corrections at random moments; how many left something wrong."""
-    from tests.schedule.edits import conftest
-
-    path, rng, wrong, stopped = folder / "balls.zarr", random.Random(1), 0, 0
-    conftest.make_balls(path)
-    store = conftest.Store(path)
-    store.check()
-    first = store.levels()
-    longest = 0.5
-    for _ in range(rounds):
-        pid = os.fork()
-        if not pid:
-            try:
-                edits = bigcp3d.edit(path)
-                ids = [int(i) for i in np.unique(store.levels()[0]) if i]
-                done = [change for change in edits.log() if change.kind != "undo"]
-                kind = rng.choice(["merge", "split", "delete", "add", "undo"])
-                if kind == "undo" and done:
-                    edits.undo()
-                elif kind == "merge" and len(ids) > 2:
-                    edits.merge(*rng.sample(ids, 2))
-                elif kind == "split" and ids:
-                    edits.split(rng.choice(ids), parts=2)
-                elif kind == "delete" and len(ids) > 3:
-                    edits.delete(rng.choice(ids))
-                else:
-                    edits.add(np.ones((4, 4, 4), bool), at=[rng.randrange(n - 4) for n in conftest.SHAPE])
-            except ValueError:
-                pass
-            except BaseException:
-                traceback.print_exc()
-                os._exit(1)
-            os._exit(0)
-        time.sleep(rng.uniform(0, longest))
-        os.kill(pid, signal.SIGKILL)
-        os.waitpid(pid, 0)
-        rng.random()
-        try:
-            stopped += bigcp3d.edit(path).settle() is not None
-            store.check()
-        except Exception:
-            traceback.print_exc()
-            wrong += 1
-    edits = bigcp3d.edit(path)
-    left = len([change for change in edits.changes.active() if change.kind != "ids"])
-    if left:
-        edits.undo(left)
-    same = all(np.array_equal(a, b) for a, b in zip(first, store.levels(), strict=True))
-    lines = len(edits.log())
-    print(f"{rounds} kills, {stopped} in the middle of a change, {lines} lines of the log, {wrong} times wrong; "
-          f"after an undo of all, the first labels: {same}")  # fmt: skip
-    return wrong + (not same)
-
-
 def main() -> int:
-    """Measure, or kill."""
+    """Measure."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--cells", type=int, default=100, help="cells on each axis")
     parser.add_argument("--shard", type=int, default=256)
     parser.add_argument("--rounds", type=int, default=10)
-    parser.add_argument("--kills", type=int, default=0)
     asked = parser.parse_args()
     folder = Path(tempfile.mkdtemp(prefix="edits_"))
     try:
-        if asked.kills:
-            return kill_rounds(folder, asked.kills)
         measure(folder, asked.cells, asked.shard, asked.rounds)
         return 0
     finally:
