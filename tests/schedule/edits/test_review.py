@@ -3,7 +3,11 @@
 from __future__ import annotations
 
 import json
+import os
+import select
 import shutil
+import sys
+from concurrent.futures import ThreadPoolExecutor
 
 import numpy as np
 import pytest
@@ -162,7 +166,60 @@ def test_the_command_lists_and_decides(small, tmp_path):
     assert run(app, ["review", path, "--decide", str(first["id"]), "wrong", "--sample"]).exit_code == 0
     assert "100.0% of the cells are wrong" in run(app, ["review", path, "--rate"]).stdout
     assert f"cell {first['id']} at" not in run(app, ["review", path, "--list", "3"]).stdout
-    assert run(app, ["review", path]).exit_code == 2, "there is no terminal"
+    refused = run(app, ["review", path])
+    assert refused.exit_code == 2
+    assert "there is no terminal to ask in" in refused.stderr
+
+
+ANSWERS = {"g": "good", "u": "undo", "w": "wrong", "?": "no such key", " ": "skip", "d": "delete", "q": "end"}
+
+
+def check_answers(path, said):
+    """What keys `ANSWERS`, in their order, wrote into the log and to the screen."""
+    lines = bigcp3d.edit(path).log()
+    assert [line.given.get("decision") or line.kind for line in lines] == ["good", "undo", "wrong", "skip", "delete"]
+    queue = [lines[0].cells[0]["id"], lines[3].cells[0]["id"], lines[4].cells[0]["id"]]
+    assert lines[2].cells[0]["id"] == queue[0], "the one that was taken back is asked again"
+    assert len({*queue}) == 3
+    assert f"bigcp3d view {path} --at " in said
+    assert f"to correct it: bigcp3d edit {path} delete {queue[2]}" in said
+    assert "deviations" in said
+    assert "3 decisions written" in said
+
+
+def test_keys_come_from_a_pipe_where_there_is_no_terminal(store):
+    done = CliRunner().invoke(app, ["review", str(store.path)], input="".join(ANSWERS), catch_exceptions=False)
+    assert done.exit_code == 0
+    check_answers(store.path, done.stdout)
+
+
+def test_one_key_decides_in_a_terminal(store, monkeypatch):
+    termios, pty = pytest.importorskip("termios"), pytest.importorskip("pty")
+    ours, theirs = pty.openpty()
+    said, keys = bytearray(), iter(ANSWERS)
+
+    def type_keys():
+        """A key for each question, once the terminal gives keys one by one."""
+        asked = 1
+        while b"written" not in said:
+            if select.select([ours], [], [], 0.002)[0]:
+                said.extend(os.read(ours, 4096))
+            raw = not termios.tcgetattr(theirs)[3] & termios.ICANON
+            if raw and said.count(b"bigcp3d view") == asked:
+                os.write(ours, next(keys).encode())
+                asked += 1
+
+    with open(theirs, closefd=False) as stdin, open(theirs, "w", closefd=False) as stdout:
+        monkeypatch.setattr(sys, "stdin", stdin)
+        monkeypatch.setattr(sys, "stdout", stdout)
+        with ThreadPoolExecutor(1) as pool:
+            typing = pool.submit(type_keys)
+            app(["review", str(store.path)], standalone_mode=False)
+            stdout.flush()
+            typing.result(60)
+    os.close(ours)
+    os.close(theirs)
+    check_answers(store.path, said.decode().replace("\r\n", "\n"))
 
 
 def test_a_cell_is_doubtful_in_the_column_in_which_it_lies_out():

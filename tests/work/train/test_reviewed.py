@@ -14,13 +14,13 @@ from bigcp3d.edge.image.image import open_labels
 from bigcp3d.edge.labels.edit_log import Change
 from bigcp3d.errors import InputError
 from bigcp3d.pure.boxes import BlockGrid, Box
-from bigcp3d.pure.tissue.tissue_settings import Tissue
-from bigcp3d.work.simulate import simulate
 from bigcp3d.work.train.reviewed import find_reviewed, follow_review
 from bigcp3d.work.train.settings import TrainSettings
 from bigcp3d.work.train.train import train
 from bigcp3d.work.train.train_checks import make_card
 from bigcp3d.work.train.training_data import open_training_data
+from tests.schedule.conftest import write_image
+from tests.schedule.edits.conftest import write_labels
 from tests.work.train.test_train import SMALL
 
 SHAPE = (24, 64, 64)
@@ -28,12 +28,17 @@ SHAPE = (24, 64, 64)
 
 @pytest.fixture(scope="module")
 def reviewed(tmp_path_factory) -> tuple[Path, dict[str, list[int]], np.ndarray]:
-    """Simulated nuclei, of which some were reviewed; which ones, and the labels before."""
-    path = tmp_path_factory.mktemp("reviewed") / "nuclei.zarr"
-    simulate(path, Tissue(SHAPE, 9.0, "nuclei", seed=3, noise=0.05, empty=0.0))
-    first = np.asarray(zarr.open_array(path / "labels" / "truth" / "0", mode="r")[...])
-    boxes = ndimage.find_objects(first)
-    near = [k + 1 for k, box in enumerate(boxes) if box and max(box[1].stop, box[2].stop) < 40]
+    """Bright balls, of which some were reviewed; which ones, and the labels before."""
+    path, rng = tmp_path_factory.mktemp("reviewed") / "balls.zarr", np.random.default_rng(0)
+    first = np.zeros(SHAPE, np.uint32)
+    places = [(z, y, x) for z in (6, 17) for y in range(7, 64, 10) for x in range(7, 64, 10)]
+    grid = np.indices(SHAPE)
+    for cell, place in enumerate(places, start=1):
+        middle = np.add(place, rng.integers(-1, 2, 3))[:, None, None, None]
+        first[(((grid - middle) ** 2).sum(axis=0) <= rng.integers(16, 30)) & (first == 0)] = cell
+    write_image(path, (100 * (first > 0) + rng.integers(0, 60, SHAPE)).astype(np.uint16))
+    write_labels(path, first, shard=32, name="truth")
+    near = [cell for cell, place in enumerate(places, start=1) if max(place[1:]) < 40]
     good, wrong, gone, left = near[:6], near[6], near[7], near[8:]
     edits = bigcp3d.edit(path, "truth")
     for cell in good:
