@@ -34,7 +34,7 @@ SIDE = 10
 
 
 def make(path: Path, cells: int, shard: int, drawn: int) -> None:
-    """Labels of ``cells`` cubes on each axis, with a pyramid and a table; voxels of the first ``drawn`` on each axis."""
+    """Labels of ``cells`` cubes on each axis, with a pyramid and a table; the first ``drawn`` have voxels."""
     side, pieces = cells * SIDE, {"chunk": (64,) * 3, "shard": (shard,) * 3}
     image = create_image(path, (side,) * 3, "uint8", scale_um=(1.0, 1.0, 1.0), factors=[(2, 2, 2), (2, 2, 2)], **pieces)
     target = plan_labels(image, None, "cells", shard=(shard,) * 3)
@@ -59,10 +59,15 @@ def make(path: Path, cells: int, shard: int, drawn: int) -> None:
     )
 
 
-def clock(call, now=time.perf_counter) -> float:  # type: ignore[no-untyped-def]
-    start = now()
+def clock(call) -> float:  # type: ignore[no-untyped-def]
+    return clock_both(call)[0]
+
+
+def clock_both(call) -> tuple[float, float]:  # type: ignore[no-untyped-def]
+    """Seconds, and seconds of the processor."""
+    start, busy = time.perf_counter(), time.process_time()
     call()
-    return now() - start
+    return time.perf_counter() - start, time.process_time() - busy
 
 
 def measure(folder: Path, cells: int, shard: int, rounds: int, drawn: int) -> None:
@@ -84,7 +89,7 @@ def measure(folder: Path, cells: int, shard: int, rounds: int, drawn: int) -> No
         "delete": lambda: edits.delete(next(taken)),
         "undo": lambda: edits.undo(),
     }.items():
-        times = [(clock(call), clock(call, time.process_time)) for _ in range(rounds)]
+        times = [clock_both(call) for _ in range(rounds)]
         real, busy = (statistics.median(column) for column in zip(*times, strict=True))
         longest = max(real for real, _ in times)
         print(f"{name}: {real:.2f} s (median), {longest:.2f} s (longest of {rounds}); processor {busy:.2f} s (median)")

@@ -114,7 +114,7 @@ def _find_rows(observed: Any, ids: NDArray[np.int64], time: int) -> tuple[NDArra
 
     Mostly the ids are 1..n in their order, so id n is first looked for in row n - 1. Else all ids are read.
     """
-    label, times = observed["label"], observed["time"] if "time" in observed else None
+    label, times = observed["label"], observed.get("time")
     guess = (ids - 1)[(ids >= 1) & (ids <= label.shape[0])]
     if times is None and len(guess) == len(ids) and np.array_equal(label.oindex[guess], ids):
         return guess, ids
