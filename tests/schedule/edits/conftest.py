@@ -77,10 +77,8 @@ class Store:
                 assert np.array_equal(table[name].astype(float), column.astype(float), equal_nan=True), name
 
 
-def make_balls(path: Path) -> None:
-    """An image of noise, labels of balls and a table."""
-    values = np.random.default_rng(0).integers(0, 200, SHAPE).astype(np.uint16)
-    write_image(path, values)
+def add_levels(path: Path, values: np.ndarray) -> None:
+    """Two coarser levels of an image that has one."""
     group = zarr.open_group(path, mode="r+")
     said = group.attrs["ome"]
     for level in (1, 2):
@@ -89,6 +87,13 @@ def make_balls(path: Path) -> None:
         scale = [{"type": "scale", "scale": [float(side)] * 3}]
         said["multiscales"][0]["datasets"].append({"path": str(level), "coordinateTransformations": scale})
     group.attrs["ome"] = said
+
+
+def make_balls(path: Path) -> None:
+    """An image of noise, labels of balls and a table."""
+    values = np.random.default_rng(0).integers(0, 200, SHAPE).astype(np.uint16)
+    write_image(path, values)
+    add_levels(path, values)
     write_labels(path, ball_labels())
     bigcp3d.measure(path, output="zarr")
 
