@@ -1,17 +1,18 @@
 """Of reviewed labels, a training learns the cells that were decided good or corrected, and nothing else."""
 
 import shutil
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
 import pytest
 import zarr
-from safetensors.numpy import load_file
 from scipy import ndimage
 
 import bigcp3d
 from bigcp3d.edge.image.image import open_labels
 from bigcp3d.edge.labels.edit_log import Change
+from bigcp3d.edge.models.model_families import load_card
 from bigcp3d.errors import InputError
 from bigcp3d.pure.boxes import BlockGrid, Box
 from bigcp3d.work.train.reviewed import find_reviewed, follow_review
@@ -74,14 +75,17 @@ def test_known_are_reviewed_cells_their_surroundings_and_deleted_cells(reviewed)
         assert np.array_equal(truth[block.slices(seen.start)], expected[block.slices()])
 
 
+def opened(folder, **volumes):
+    """The source of a training, and what is held out."""
+    small = {name: value for name, value in SMALL.items() if name not in ("batch", "every", "learning_rate")}
+    settings = TrainSettings(output=folder / "m.safetensors", min_cell_vox=5, **volumes, **small)
+    data = open_training_data(settings, make_card(settings, (0,)), (0,))
+    return data.kinds[0][0][1], [source for _, source in data.held_out]
+
+
 def test_samples_lie_around_reviewed_cells_and_show_no_others(reviewed, tmp_path):
     path, cells, _ = reviewed
-    small = {name: value for name, value in SMALL.items() if name not in ("batch", "every", "learning_rate")}
-    settings = TrainSettings(
-        from_edits=[f"{path}::truth"], output=tmp_path / "m.safetensors", min_cell_vox=5, holdout_x=0.3, **small
-    )
-    data = open_training_data(settings, make_card(settings, (0,)), (0,))
-    (_, source), (_, held) = data.kinds[0][0], data.held_out[0]
+    source, (held,) = opened(tmp_path, from_edits=[f"{path}::truth"], holdout_x=0.3)
     assert {*source.cells.ids.tolist()} <= {*cells["good"]}
     assert source.part.stop[2] == held.part.start[2]
     rng = np.random.default_rng(0)
@@ -91,7 +95,7 @@ def test_samples_lie_around_reviewed_cells_and_show_no_others(reviewed, tmp_path
         assert not sample.labels[~sample.known].any()
 
 
-def test_labels_that_were_not_reviewed_change_no_bit_of_the_model(reviewed, tmp_path):
+def test_labels_that_were_not_reviewed_change_no_voxel_of_a_sample(reviewed, tmp_path):
     path, cells, first = reviewed
     other = tmp_path / "other.zarr"
     shutil.copytree(path, other)
@@ -101,22 +105,23 @@ def test_labels_that_were_not_reviewed_change_no_bit_of_the_model(reviewed, tmp_
     array[...] = labels
     assert away.mean() > 0.1
 
-    def edited(store):
-        return {"volumes": [], "from_edits": [f"{store}::truth"]}
+    def same(option):
+        one, two = (opened(tmp_path, **{option: [f"{store}::truth"]})[0] for store in (path, other))
+        two = replace(two, factors=one.factors)
+        pairs = [[source.draw(np.random.default_rng(seed), (16, 24, 24)) for source in (one, two)] for seed in range(6)]
+        return all(
+            np.array_equal(getattr(a, name), getattr(b, name))
+            for a, b in pairs
+            for name in ("image", "labels", "known")
+        )
 
-    def plain(store):
-        return {"volumes": [f"{store}::truth"]}
+    assert same("from_edits")
+    assert not same("volumes"), "the control"
 
-    def run(store, name, how):
-        model = train(output=tmp_path / name, min_cell_vox=5, steps=2, precision="float32", **how(store), **SMALL)
-        return load_file(model)
 
-    def same(how):
-        one, two = (run(store, f"{how.__name__}{k}.safetensors", how) for k, store in enumerate((path, other)))
-        return all(np.array_equal(one[name], two[name]) for name in one)
-
-    assert same(edited)
-    assert not same(plain), "the control"
+def test_a_model_is_trained_from_reviewed_labels(reviewed, tmp_path):
+    done = train([], tmp_path / "m.safetensors", from_edits=[f"{reviewed[0]}::truth"], min_cell_vox=5, steps=1, **SMALL)
+    assert load_card(done).training == f"{reviewed[0]}::truth"
 
 
 def test_where_nothing_was_reviewed_nothing_is_learned(reviewed, tmp_path):
