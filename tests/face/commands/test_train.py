@@ -20,7 +20,8 @@ from bigcp3d.work.train.settings import TrainSettings
 ALL = (
     "train a.zarr b.zarr::cells --output m.safetensors --labels-name t --channel 1 --channel DAPI --diameter 9 "
     "--painted p.zarr --from-edits e.zarr --validation v --simulate nuclei --start membrane --holdout-x 0.2 "
-    "--min-cell 9 --name n --description d --representation heat --diameter-voxels 20 --tanh-scale 5 --architecture half --features 8 "
+    "--min-cell 9 --name n "
+    "--description d --representation heat --diameter-voxels 20 --tanh-scale 5 --architecture half --features 8 "
     "--depth 3 --steps 7 --patch 16 32 32 --batch 1 --learning-rate 0.01 --seed 4 --every 5 --keep last --patience 3 "
     "--workers 2 --balance 0.5 --cache c --cache-gb 3 --repeat 4 --samples-only "
     "--device cpu --precision float32 --resume --overwrite"
