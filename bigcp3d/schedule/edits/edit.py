@@ -309,6 +309,14 @@ class Edits(Corrector):
             self.changes.commit(change)
             return change
 
+    def withdraw(self, decision: Change) -> None:
+        """Take a decision back, whatever came after it; nothing happens where somebody has done so already."""
+        if decision.kind != "decision":
+            raise InputError(f"change {decision.number} is no decision ({decision.kind}); take it back with undo")
+        with self._held():
+            if any(change.number == decision.number for change in self.changes.active()):
+                self.take_back(decision, yes=True)
+
     def _find_parts(
         self, mask: NDArray[np.bool_], box: Box, time: int, spacing: Sequence[float], cell: int
     ) -> tuple[NDArray[np.int32], float]:
