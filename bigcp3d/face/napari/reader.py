@@ -34,8 +34,9 @@ def read_store(path: str) -> list[LayerData]:
 
     Returns
     -------
-    list of (levels, dict, str)
-        Levels are Dask arrays (t, z, y, x) or (z, y, x), the finest first; scales and places are in micrometres.
+    list of (data, dict, str)
+        Data are Dask arrays (t, z, y, x) or (z, y, x), or a list of them, the finest level first; scales and places
+        are in micrometres.
 
     Raises
     ------
@@ -62,7 +63,7 @@ def _maps_layers(found: FoundMaps, name: str, image: ImageInfo) -> list[LayerDat
         shown: dict[str, Any] = {"name": f"{name}: {layer}", "visible": False, "colormap": colour}
         shown |= {"contrast_limits": (-found.full if channel else 0.0, found.full), "blending": "additive"}
         placed = placed_at(found.level, found.where, time="t" in image.axes)
-        layers.append(([maps[..., channel, :, :, :]], {**placed, **shown}, "image"))
+        layers.append((maps[..., channel, :, :, :], {**placed, **shown}, "image"))
     return layers
 
 

@@ -66,12 +66,11 @@ def layers_of(scene: Scene) -> list[LayerData]:
         for channel in images.channels:
             shown = {"name": channel.name, "visible": channel.visible, "colormap": channel.colour}
             limits = {"contrast_limits": (channel.low, channel.high), "blending": "additive"}
-            layers.append(
-                (lazy_levels(images.info, channel.index), {**_placed(images.info), **shown, **limits}, "image")
-            )
+            data = lazy_data(images.info, channel.index)
+            layers.append((data, {**_placed(images.info), **shown, **limits}, "image"))
     for labels in scene.labels:
         shown = {"name": labels.name, "visible": labels.visible}
-        layers.append((lazy_levels(labels.info), {**_placed(labels.info), **shown}, "labels"))
+        layers.append((lazy_data(labels.info), {**_placed(labels.info), **shown}, "labels"))
     return layers
 
 
@@ -85,10 +84,11 @@ def look_at(viewer: Any, info: ImageInfo, voxel: Sequence[float]) -> None:
     viewer.camera.center = tuple(place)
 
 
-def lazy_levels(info: ImageInfo, channel: int = 0) -> list[Any]:
-    """All levels of a channel, lazy, finest first: (t, z, y, x) where there is an axis t, else (z, y, x).
+def lazy_data(info: ImageInfo, channel: int = 0) -> Any:
+    """The levels of a channel, finest first, or the only one: lazy, (t, z, y, x) where there is an axis t, else zyx.
 
-    Each call gives arrays of new names: napari remembers chunks by name, and would show voxels before a correction.
+    napari takes no list of one level for labels. Each call gives arrays of new names: napari remembers chunks by name,
+    and would show voxels before a correction.
     """
     import dask.array as da
 
@@ -96,12 +96,14 @@ def lazy_levels(info: ImageInfo, channel: int = 0) -> list[Any]:
     stored = [name for name in info.axes if name != "c"]
     order = [stored.index(name) for name in ("t", "z", "y", "x") if name in stored]
     arrays = (da.from_zarr(open_level(info, level), name=False) for level in range(len(info.levels)))
-    return [array[info.index(channel, every, [every] * 3)].transpose(order) for array in arrays]
+    levels = [array[info.index(channel, every, [every] * 3)].transpose(order) for array in arrays]
+    return levels if len(levels) > 1 else levels[0]
 
 
 def _placed(info: ImageInfo) -> dict[str, Any]:
     """Scale and translation of the finest level in micrometres, names and units of the axes, and the group's path."""
-    return placed_at(info.levels[0], str(info.path), time="t" in info.axes)
+    placed = placed_at(info.levels[0], str(info.path), time="t" in info.axes)
+    return {**placed, "multiscale": len(info.levels) > 1}
 
 
 def placed_at(level: Level, path: str, *, time: bool) -> dict[str, Any]:
@@ -112,6 +114,5 @@ def placed_at(level: Level, path: str, *, time: bool) -> dict[str, Any]:
         "translate": (*(0.0 for _ in lead), *level.translation_um),
         "axis_labels": (*lead, "z", "y", "x"),
         "units": (*("pixel" for _ in lead), *(["micrometer" if level.scale_um else "pixel"] * 3)),
-        "multiscale": True,
         "metadata": {"bigcp3d": path},
     }

@@ -60,7 +60,7 @@ def test_maps_of_labels_are_hidden_layers_over_the_image(store):
     viewer = opened(store)
     maps = viewer.layers[3:]
     assert [layer.name for layer in maps] == MAPS
-    assert np.array_equal([layer.data[0] for layer in maps], ball_maps())
+    assert np.array_equal([layer.data for layer in maps], ball_maps())
     assert not any(layer.visible for layer in maps)
     assert all(np.allclose(layer.extent.world, viewer.layers[0].extent.world) for layer in maps)
 
@@ -93,7 +93,7 @@ def test_a_store_of_a_thousand_million_voxels_opens_without_being_read(tmp_path,
 
     monkeypatch.setattr(zarr.storage.LocalStore, "get", counted)
     viewer = opened(path)
-    assert np.prod(viewer.layers["cells"].data[0].shape) > 10**9
+    assert np.prod(viewer.layers["cells"].data.shape) > 10**9
     for axis, voxel in enumerate((500, 500, 500)):
         viewer.dims.set_point(axis, voxel * viewer.layers["cells"].scale[axis])
     assert viewer.layers["cells"].get_value((500.0, 250.0, 250.0), world=True)[1] == 5
