@@ -19,7 +19,9 @@ def labels_layer(viewer: Any) -> Any:
 
     `InputError` where the plugin opened none.
     """
-    found = [layer for layer in viewer.layers if type(layer).__name__ == "Labels" and MARK in layer.metadata]
+    from napari.layers import Labels
+
+    found = [layer for layer in viewer.layers if isinstance(layer, Labels) and MARK in layer.metadata]
     chosen = [layer for layer in found if layer in viewer.layers.selection]
     visible = [layer for layer in found if layer.visible]
     if not found:
@@ -29,8 +31,10 @@ def labels_layer(viewer: Any) -> Any:
 
 def image_layer(viewer: Any) -> Any:
     """The first layer of an image of a store; `InputError` where the plugin opened none."""
+    from napari.layers import Image
+
     for layer in viewer.layers:
-        if type(layer).__name__ == "Image" and MARK in layer.metadata:
+        if isinstance(layer, Image) and MARK in layer.metadata:
             return layer
     raise InputError("no image of a store is open; open one: File, Open Folder, NAME.zarr with bigcp3d")
 

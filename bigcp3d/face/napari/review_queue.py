@@ -13,14 +13,14 @@ from bigcp3d.schedule.edits.review import Doubt, decide, review, sample_error
 
 KEYS = {"G": "good", "W": "wrong", "M": "merge", "S": "split", "D": "delete", "K": "skip"}
 UNDO = "U"
-"""Letters that napari's own labels have no meaning for, but M: these keys count while the store's labels are chosen."""
-NEAR = 6.0
-"""The view is this many times as wide as the cell."""
+"""These keys count while the store's labels are the chosen layer. Only M means something else there: a new label."""
+NEAR, PIXELS = 6.0, 600
+"""About so many times as wide as the cell is the view, and so many pixels."""
 
 
-def read_queue(layer: Any, *, sample: bool = False, most: int = 100, time: int = 0) -> list[Doubt]:
-    """The most doubtful cells of the labels of a layer, or a random sample. Reads all labels (`bigcp3d.review`)."""
-    return review(layer.metadata[MARK], "", most=most, sample=sample, time=time)
+def read_queue(path: str, *, sample: bool = False, most: int = 100, time: int = 0) -> list[Doubt]:
+    """The most doubtful cells of a labels group, or a random sample. Reads all labels (`bigcp3d.review`)."""
+    return review(path, "", most=most, sample=sample, time=time)
 
 
 class ReviewQueue:
@@ -67,7 +67,7 @@ class ReviewQueue:
             look_at(self.viewer, self.edits.labels, self.entry.voxel)
             self.layer.selected_label = self.entry.id
             across = self.entry.volume_vox ** (1 / 3) * min(self.layer.scale[-3:])
-            self.viewer.camera.zoom = min(self.viewer.canvas_size) / max(NEAR * across, 1e-6)
+            self.viewer.camera.zoom = PIXELS / (NEAR * across)
         self.viewer.status = self.text
 
     def decide(self, decision: str) -> None:

@@ -24,7 +24,7 @@ from magicgui.widgets import (
 from bigcp3d.errors import BigCP3DError, InputError
 from bigcp3d.face.commands.edit import describe_change
 from bigcp3d.face.napari.corrections import Corrections
-from bigcp3d.face.napari.layers import box_in_view, image_layer, labels_layer, time_in_view
+from bigcp3d.face.napari.layers import MARK, box_in_view, image_layer, labels_layer, time_in_view
 from bigcp3d.face.napari.preview import Preview, Settings
 from bigcp3d.face.napari.review_queue import KEYS, UNDO, ReviewQueue, read_queue
 from bigcp3d.pure.boxes import Box, vec3
@@ -84,8 +84,8 @@ class _Panel(Container[Any]):
 class CorrectPanel(_Panel):
     """Opens the region in the middle of the view for napari's brush, and writes what was painted into the store."""
 
-    def __init__(self, viewer: Any) -> None:
-        super().__init__(viewer)
+    def __init__(self, napari_viewer: Any) -> None:
+        super().__init__(napari_viewer)
         self.region_sides = self.sides()
         self.open: Corrections | None = None
         buttons = {
@@ -135,21 +135,21 @@ class CorrectPanel(_Panel):
 class ReviewPanel(_Panel):
     """Shows one doubtful cell after the other, and writes a decision about each."""
 
-    def __init__(self, viewer: Any) -> None:
-        super().__init__(viewer)
+    def __init__(self, napari_viewer: Any) -> None:
+        super().__init__(napari_viewer)
         self.queue: ReviewQueue | None = None
         self.most = SpinBox(value=100, min=1, max=100_000, label="cells")
         self.sample = CheckBox(value=False, text="a random sample, for the error rate")
         decisions = [self.button(f"{word} ({key})", partial(self.decide, word)) for key, word in KEYS.items()]
         undo = self.button(f"undo ({UNDO})", self.undo)
         self.extend([self.most, self.sample, self.button("Start the review", self.start), *decisions, undo, self.said])
-        viewer.events.status.connect(self._follow)
+        self.viewer.events.status.connect(self._follow)
 
     def start(self) -> None:
         """Read the queue, and show its first entry."""
         layer = labels_layer(self.viewer)
         time = time_in_view(self.viewer, layer)
-        read = partial(read_queue, layer, sample=self.sample.value, most=self.most.value, time=time)
+        read = partial(read_queue, layer.metadata[MARK], sample=self.sample.value, most=self.most.value, time=time)
 
         def show(queue: list[Doubt]) -> None:
             if self.queue is not None:
@@ -180,8 +180,8 @@ class ReviewPanel(_Panel):
 class PreviewPanel(_Panel):
     """Sliders for the settings of a segmentation, tried on the region in the middle of the view."""
 
-    def __init__(self, viewer: Any) -> None:
-        super().__init__(viewer)
+    def __init__(self, napari_viewer: Any) -> None:
+        super().__init__(napari_viewer)
         self.preview: Preview | None = None
         self.box: Box | None = None
         self.region_sides = self.sides()
@@ -198,7 +198,7 @@ class PreviewPanel(_Panel):
     def begin(self) -> None:
         """Choose the region, and take the settings of the labels that are shown, if bigcp3d made them."""
         image = image_layer(self.viewer)
-        if self.preview is None or self.preview.image is not image:
+        if self.preview is None or self.preview.image != image:
             try:
                 labels = labels_layer(self.viewer)
             except InputError:
