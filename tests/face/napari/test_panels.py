@@ -15,14 +15,21 @@ except Exception as error:  # qtpy raises its own errors, and a missing library 
 pytestmark = pytest.mark.filterwarnings("ignore")
 
 
-@pytest.fixture
-def window(store):
+@pytest.fixture(scope="module")
+def only_window():
     import napari
 
-    viewer = napari.Viewer(show=False)
-    viewer.open(str(store.path), plugin="bigcp3d")
+    viewer = napari.Viewer(show=False)  # one: a second one in a process makes Qt abort it
     yield viewer
     viewer.close()
+
+
+@pytest.fixture
+def window(only_window, store):
+    only_window.layers.clear()
+    only_window.open(str(store.path), plugin="bigcp3d")
+    yield only_window
+    only_window.window.remove_dock_widget("all")
 
 
 def opened(viewer, name):
