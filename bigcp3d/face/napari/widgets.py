@@ -25,7 +25,7 @@ from bigcp3d.errors import BigCP3DError, InputError
 from bigcp3d.face.commands.edit import describe_change
 from bigcp3d.face.napari.corrections import Corrections
 from bigcp3d.face.napari.layers import MARK, box_in_view, image_layer, labels_layer, time_in_view
-from bigcp3d.face.napari.preview import Preview, Settings
+from bigcp3d.face.napari.preview import FIELDS, Preview, Settings
 from bigcp3d.face.napari.review_queue import KEYS, UNDO, ReviewQueue, read_queue
 from bigcp3d.pure.boxes import Box, vec3
 from bigcp3d.schedule.edits.review import Doubt
@@ -189,11 +189,14 @@ class PreviewPanel(_Panel):
         self.foreground = FloatSlider(value=0.5, min=0.0, max=1.0, step=0.01, tracking=False, label="threshold")
         self.closing = Slider(value=4, min=0, max=21, tracking=False, label="closing (voxels)")
         self.model = ComboBox(choices=MODELS, label="model")
-        self.sliders = (self.diameter, self.foreground, self.closing, self.model)
-        for slider in self.sliders:
-            slider.changed.connect(lambda _: self.guarded(self.find))
+        controls = (self.diameter, self.foreground, self.closing, self.model)
+        self.sliders: dict[str, Any] = dict(zip(FIELDS, controls, strict=True))
+        self.moved = set[str]()
+        for name, slider in self.sliders.items():
+            slider.tooltip = "until you move it, the setting of the labels that are shown counts"
+            slider.changed.connect(lambda _, name=name: self._move(name))
         begin = self.button("Preview the region in view", self.begin)
-        self.extend([*self.region_sides, begin, *self.sliders, self.said])
+        self.extend([*self.region_sides, begin, *controls, self.said])
 
     def begin(self) -> None:
         """Choose the region, and take the settings of the labels that are shown, if bigcp3d made them."""
@@ -209,8 +212,9 @@ class PreviewPanel(_Panel):
         self.find()
 
     def settings(self) -> Settings:
-        """What the sliders say."""
-        return Settings(self.diameter.value, self.foreground.value, self.closing.value, self.model.value)
+        """What the sliders say; those that were not moved, what the labels were made with."""
+        start = vars(self.preview.start if self.preview is not None else Settings())
+        return Settings(**{name: self.sliders[name].value if name in self.moved else start[name] for name in FIELDS})
 
     def find(self) -> None:
         """Find the cells of the region in a thread, and show them; nothing before a region was chosen."""
@@ -224,10 +228,14 @@ class PreviewPanel(_Panel):
 
         self.aside(partial(preview.find, box, self.settings(), time=time), show, "looking for cells")
 
+    def _move(self, name: str) -> None:
+        self.moved.add(name)
+        self.guarded(self.find)
+
     def _show_settings(self, start: Settings) -> None:
         if isinstance(start.model, str):
             self.model.choices = tuple(dict.fromkeys([start.model, *MODELS]))
-        for slider, value in zip(self.sliders, vars(start).values(), strict=True):
-            if value is not None and not (slider is self.diameter and isinstance(value, str)):
-                with slider.changed.blocked():
-                    slider.value = value
+        for name, value in vars(start).items():
+            if name not in self.moved and value is not None and not (name == "diameter_um" and isinstance(value, str)):
+                with self.sliders[name].changed.blocked():
+                    self.sliders[name].value = value
