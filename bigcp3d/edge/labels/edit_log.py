@@ -55,7 +55,7 @@ class Change:
     number : int
         1 for the first change. An undo has a number too.
     kind : str
-        "merge", "split", "delete", "add", "renumber", "update", "undo", "decision" or "ids".
+        "merge", "split", "delete", "add", "paint", "renumber", "update", "undo", "decision" or "ids".
     who, when : str
         User and machine; UTC, ISO 8601.
     time : int
