@@ -51,8 +51,9 @@ def cluster(folder: Path, workers: int, threads: int) -> Iterator[tuple[str, psu
     dask, at = [sys.executable, "-m", "dask"], ["--host", "127.0.0.1", "--no-dashboard"]
     started = [subprocess.Popen([*dask, "scheduler", *at, "--port", "0", "--scheduler-file", file], **quiet)]
     try:
-        worker = ["worker", *at, "--scheduler-file", file, "--nworkers", str(workers), "--nthreads", str(threads)]
-        started.append(subprocess.Popen([*dask, *worker, "--memory-limit", "0", "--local-directory", folder], **quiet))
+        worker = ["worker", *at, "--scheduler-file", file, "--no-nanny", "--nthreads", str(threads)]
+        worker += ["--memory-limit", "0", "--local-directory", folder]
+        started += [subprocess.Popen([*dask, *worker], **quiet) for _ in range(workers)]
         yield str(file), psutil.Process(started[0].pid)
     finally:
         for process in reversed(started):

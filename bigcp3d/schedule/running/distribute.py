@@ -40,6 +40,9 @@ Answer = Counts | Final
 MOST_OPEN = 20_000
 """How many tasks the scheduler may know. A fraction of them can run, so this is enough for thousands of workers."""
 
+PAUSE_S, MANY_SENT = 0.1, 2_000
+"""The pause after a batch of results while this many tasks are sent: fewer messages, and no worker waits for tasks."""
+
 REGISTRATIONS = 4
 """How often the run is put on the workers, if one of them leaves meanwhile."""
 
@@ -165,6 +168,8 @@ def execute_on_dask(
             for future in finished:
                 future.release()
             send()
+            if len(sent) > MANY_SENT:
+                time.sleep(PAUSE_S)
         _refuse_lost_scheduler(client)
     return failed
 

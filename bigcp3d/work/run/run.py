@@ -40,7 +40,7 @@ class Run:
         self.dir = WorkDir.of(plan)
         self.log = TaskLog(self.dir.logs)
         self.done: set[tuple[str, int, Vec3]] = set()
-        """Tasks whose records were seen; a record never goes."""
+        """Tasks whose records were seen, some of them; a record never goes."""
 
     @cached_property
     def inputs(self) -> Inputs:
