@@ -43,8 +43,6 @@ PASS_ORDER = (
 )
 """Tasks of later passes run first, so that intermediate files are soon used and removed."""
 
-NOWHERE = Box(ONCE, ONCE)
-
 MAP_PASSES = PASS_ORDER[:3]
 """Passes that make the maps."""
 
@@ -65,18 +63,19 @@ class Task:
 
 @dataclass(frozen=True)
 class Pass:
-    """A pass at one time point, or one level of the pyramid.
+    """A pass at one time point, or one level of the pyramid: a task for each block of ``grid`` that meets ``part``.
 
-    It has a task for each block of ``grid`` that meets ``part``; without a grid it is one task that fills no voxels.
-    ``needs`` gives the keys that the task of a block waits for: tasks of earlier passes.
+    ``needs`` gives the keys that the task of a block waits for: tasks of earlier passes. If the pass ``fills`` no
+    voxels, its blocks are only numbers.
     """
 
     name: str
     time: int
     needs: Callable[[Vec3], Iterable[Key]]
-    grid: BlockGrid | None = None
-    part: Box = NOWHERE
+    grid: BlockGrid
+    part: Box
     level: tuple[int, ...] = ()
+    fills: bool = True
 
     def key(self, index: Vec3) -> Key:
         """The key of the task of a block."""
@@ -84,22 +83,24 @@ class Pass:
 
     def every_key(self) -> Iterator[Key]:
         """The keys of all tasks, in raster order."""
-        return map(self.key, [ONCE] if self.grid is None else self.grid.visit(self.part))
+        return map(self.key, self.grid.visit(self.part))
 
     def tasks(self) -> Iterator[Task]:
         """All tasks, in raster order."""
-        if self.grid is None:
-            yield Task(self.key(ONCE), tuple(self.needs(ONCE)), 0)
-            return
         for index in self.grid.visit(self.part):
-            yield Task(self.key(index), tuple(self.needs(index)), self.grid.core(index).size)
+            voxels = self.grid.core(index).size if self.fills else 0
+            yield Task(self.key(index), tuple(self.needs(index)), voxels)
 
     def count(self) -> tuple[int, int]:
         """The number of tasks, and of the voxels that they fill."""
-        if self.grid is None:
-            return 1, 0
         covered = self.grid.covered(self.part)
-        return len(BlockGrid(covered.shape, self.grid.block)), covered.size
+        return len(BlockGrid(covered.shape, self.grid.block)), covered.size if self.fills else 0
+
+
+def _numbered(name: str, time: int, needs: Callable[[Vec3], Iterable[Key]], number: int = 1) -> Pass:
+    """A pass of so many tasks that belong to no block. The first has the index `ONCE`."""
+    shape = (number, 1, 1)
+    return Pass(name, time, needs, BlockGrid(shape, (1, 1, 1)), Box.of_shape(shape), fills=False)
 
 
 def object_tasks(plan: Plan) -> Iterator[Task]:
@@ -124,7 +125,7 @@ def label_passes(plan: Plan) -> list[list[Pass]]:
 
 
 def _map_passes(plan: Plan, time: int) -> Iterator[Pass]:
-    yield Pass("normalise", time, lambda _: ())
+    yield _numbered("normalise", time, lambda _: ())
     if plan.given.maps is not None:
         return
     blocks, mapped = plan.patch_blocks, plan.scope.mapped
@@ -151,16 +152,22 @@ def _block_passes(plan: Plan, inputs: Inputs, time: int) -> Iterator[Pass]:
         return [("track", time, other) for other in inputs.of("cluster", index).get("sinks", ())] or (first,)
 
     yield Pass("track", time, maps_of, grid, scope.tracked)
-    last = [Pass("cluster", time, sinks_of, grid, scope.clustered)]
-    yield from last
+    clustered = Pass("cluster", time, sinks_of, grid, scope.clustered)
+    yield clustered
+    yield from _cell_passes(plan, time, clustered)
+
+
+def _cell_passes(plan: Plan, time: int, clustered: Pass) -> Iterator[Pass]:
+    """From components to cells and ids."""
+    last = [clustered]
     if plan.joins_first:
-        clustered, join = last, Pass("join", time, lambda _: _keys(clustered))
+        join = _numbered("join", time, lambda _: clustered.every_key())
         yield join
-        checks = [Pass("check", time, lambda _: join.every_key(), grid, scope.tracked)]
-        votes = [Pass("vote", time, lambda _: join.every_key(), plan.label_grid(0), scope.wanted)]
+        checks = [Pass("check", time, lambda _: join.every_key(), plan.grid, plan.scope.tracked)]
+        votes = [Pass("vote", time, lambda _: join.every_key(), plan.label_grid(0), plan.scope.wanted)]
         last = [*(checks if plan.checks_flow else ()), *(votes if plan.votes else ())]
         yield from last
-    yield Pass("resolve", time, lambda _: _keys(last))
+    yield _numbered("resolve", time, lambda _: _keys(last))
 
 
 def _keys(passes: Iterable[Pass]) -> Iterator[Key]:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
+from distributed import Client, LocalCluster
 
 from bigcp3d.schedule.running import distribute
 from bigcp3d.schedule.running.open_tasks import OpenTasks
@@ -65,18 +66,36 @@ def test_many_can_run_though_few_are_open(tasks):
     assert widest >= 40 // 5
 
 
-def test_the_scheduler_knows_few_tasks_and_labels_are_the_same(
-    tissue_store, random_model, two_workers, tmp_path, monkeypatch
-):
-    from distributed import Client
+def test_the_scheduler_knows_few_tasks_and_gets_each_after_its_needs(tasks, any_dashboard_port, monkeypatch):
+    """On workers that are threads of this process, with tasks that only say that they ran, and one that fails."""
+    needs, began, ended, known, failed = {task.key: task.needs for task in tasks}, [], set(), [], []
+    bad = next(task.key for task in tasks if task.key[0] == "check")
 
+    def perform(run, *key):
+        assert ended.issuperset(needs[key])
+        began.append(key)
+        if key == bad:
+            raise ZeroDivisionError
+        return {"voxels": 0}
+
+    def done(task, counts):
+        ended.add(task.key)
+        known.append(len(cluster.scheduler.tasks))
+
+    monkeypatch.setattr(distribute, "perform", perform)
     monkeypatch.setattr(distribute, "MOST_OPEN", 6)
-    case, known = Case(tissue_store, random_model, tmp_path), []
-    with Client(two_workers["scheduler"], set_as_default=False) as client:
-
-        def look(event):
-            known.append(client.run_on_scheduler(lambda dask_scheduler: len(dask_scheduler.tasks)))
-
-        labels = case.segment(on_event=look, **two_workers)
+    monkeypatch.setattr(distribute.RunPlugin, "setup", lambda plugin, worker: setattr(plugin, "run", None))
+    monkeypatch.setattr(distribute.RunPlugin, "teardown", lambda plugin, worker: None)
+    objects = [task for task in tasks if task.key[0] != "label"]
+    with (
+        LocalCluster(n_workers=2, threads_per_worker=1, processes=False, dashboard_address=":0") as cluster,
+        Client(cluster, set_as_default=False) as client,
+    ):
+        client.register_plugin(distribute.RunPlugin("", "run", False), name="run")
+        failures = distribute.execute_on_dask(client, "run", False, objects, done, lambda *found: failed.append(found))
     assert 2 <= max(known) <= 2 * 6
-    assert np.array_equal(labels, case.whole())
+    assert list(failures) == [bad] == [task.key for task, _ in failed]
+    assert began.count(bad) == 1 + distribute.RETRIES
+    waiting = {task.key for task in objects if bad in task.needs}
+    assert set(began) == {task.key for task in objects} - waiting
+    assert len(ended) == len(objects) - len(waiting) - 1
