@@ -14,7 +14,7 @@ import sys
 import tempfile
 import threading
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from unittest.mock import patch
@@ -25,7 +25,7 @@ from distributed import Client, Scheduler
 import bigcp3d
 from bigcp3d.edge.image.new_image import create_image
 from bigcp3d.schedule.running import distribute
-from bigcp3d.schedule.running.tasks import label_tasks, object_tasks
+from bigcp3d.schedule.running.tasks import Pass, count_passes, in_order, label_passes, object_passes
 from bigcp3d.work.plan.plan import Plan
 from tests.benchmarks.report import Row, show, write_json
 
@@ -125,20 +125,17 @@ def make_plan(folder: Path, blocks: int, model: str) -> Plan:
 def measure(folder: Path, blocks: int, model: str, workers: int, threads: int, task_s: float) -> dict[str, list[Row]]:
     """Run both phases; a table for each."""
     plan, tables = make_plan(folder, blocks, model), {}
-    phases: tuple[tuple[str, Callable[[Plan], Iterator[object]]], ...] = (
-        ("objects", object_tasks),
-        ("labels", label_tasks),
-    )
+    phases: dict[str, list[list[Pass]]] = {"objects": object_passes(plan), "labels": label_passes(plan)}
     with cluster(folder, workers, threads) as (file, process), Client(scheduler_file=file) as client:
         client.wait_for_workers(workers)
         client.run(sleep_instead, task_s)
         with distribute.run_on_workers(client, plan) as (plugin, gpus):
-            for phase, make in phases:
-                total = sum(1 for _ in make(plan))
+            for phase, passes in phases.items():
+                total = sum(number for number, _ in count_passes(passes).values())
                 began = time.perf_counter()
                 with Watch(client, process, total, len(plan.grid), threads * workers) as watch:
                     failed = distribute.execute_on_dask(
-                        client, plugin, gpus, make(plan), watch.task_done, lambda *_: None
+                        client, plugin, gpus, in_order(passes), watch.task_done, lambda *_: None
                     )  # type: ignore[arg-type]
                 assert not failed
                 assert watch.done == total
