@@ -24,7 +24,7 @@ from bigcp3d.errors import InputError
 from bigcp3d.pure.plural import count
 from bigcp3d.schedule.planning.find_kept_maps import default_work_dir
 from bigcp3d.schedule.running.lock import describe_holder
-from bigcp3d.schedule.running.tasks import count_passes, label_tasks, object_tasks
+from bigcp3d.schedule.running.tasks import count_passes, label_passes, object_passes
 from bigcp3d.work.plan.plan import PLAN_FILE, Plan, read_plan
 from bigcp3d.work.run.task_costs import TaskSpent, read_spent
 from bigcp3d.work.run.work_dir import WorkDir, find_work_dirs
@@ -137,7 +137,7 @@ def read_status(work_dir: Path) -> RunStatus:
     work = WorkDir(work_dir)  # the plan may name it by another path
     holder, lives = describe_holder(lock) or ("", False)
     held = lock.read()
-    counts = count_passes([*object_tasks(plan), *label_tasks(plan)])
+    counts = count_passes([*object_passes(plan), *label_passes(plan)])
     done = read_spent(work, plan.where.times)
     return RunStatus(
         work_dir=str(work_dir),

@@ -41,7 +41,7 @@ class Run:
         self.dir = WorkDir.of(plan)
         self.log = TaskLog(self.dir.logs)
         self.done: set[tuple[str, int, Vec3]] = set()
-        """Tasks whose records were seen; a record never goes."""
+        """Tasks whose records were seen, some of them; a record never goes."""
         self.go_on: Callable[[str, int, float], None] = lambda name, voxels, share: None
         """Hears of a pass, the voxels of the block that it works on, and the share of it that is done."""
 
