@@ -96,6 +96,6 @@ def test_a_store_of_a_thousand_million_voxels_opens_without_being_read(tmp_path,
     assert np.prod(viewer.layers["cells"].data.shape) > 10**9
     for axis, voxel in enumerate((500, 500, 500)):
         viewer.dims.set_point(axis, voxel * viewer.layers["cells"].scale[axis])
-    assert viewer.layers["cells"].get_value((500.0, 250.0, 250.0), world=True)[1] == 5
+    assert viewer.layers["cells"].get_value((500.0, 250.0, 250.0), world=True) == 5
     assert 0 < len(read["image"]) < chunks["image"] / 2, "a sample for the contrast and a few planes"
     assert 0 < len(read["labels"]) < chunks["labels"] / 4, "a few planes"
