@@ -35,7 +35,7 @@ from bigcp3d.schedule.running.events import Observer, RunPlanned
 from bigcp3d.schedule.running.run_log import RunLog
 from bigcp3d.schedule.running.serial import execute_serially
 from bigcp3d.schedule.running.start import prepare
-from bigcp3d.schedule.running.tasks import object_tasks
+from bigcp3d.schedule.running.tasks import MAP_PASSES, in_order, object_passes
 from bigcp3d.schedule.sweep_trial import RegionObjects, Trial, limits_of
 from bigcp3d.work.analyse.evaluate import check_alike
 from bigcp3d.work.analyse.measure import warn_of_unknown
@@ -159,9 +159,9 @@ class Sweep:
             run, log = Run(plan), RunLog(observe, plan)
             observe(RunPlanned(plan))
             prepare(plan, resumed=False, overwrite=False)
-            tasks = [task for task in object_tasks(plan) if task.key[0] in ("normalise", "predict", "merge")]
-            log.start(tasks)
-            failures = execute_serially(run, tasks, log.add, log.fail)
+            until_maps = [[each for each in passes if each.name in MAP_PASSES] for passes in object_passes(plan)]
+            log.start(until_maps)
+            failures = execute_serially(run, in_order(until_maps), log.add, log.fail)
             for error in failures.values():
                 if isinstance(error, BigCP3DError):
                     raise error

@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 from bigcp3d.errors import InputError
-from bigcp3d.face.commands.review import describe_doubt
+from bigcp3d.face.ask_decisions import describe_doubt
 from bigcp3d.face.napari.layers import MARK, time_in_view
 from bigcp3d.face.view.napari_view import look_at
 from bigcp3d.schedule.edits.edit import Edits

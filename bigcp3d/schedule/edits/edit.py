@@ -364,6 +364,14 @@ class Edits(Corrector):
             self.changes.commit(change)
             return change
 
+    def withdraw(self, decision: Change) -> None:
+        """Take a decision back, whatever came after it; nothing happens where somebody has done so already."""
+        if decision.kind != "decision":
+            raise InputError(f"change {decision.number} is no decision ({decision.kind}); take it back with undo")
+        with self._held():
+            if any(change.number == decision.number for change in self.changes.active()):
+                self.take_back(decision, yes=True)
+
     def _box_at(self, start: Vec3, shape: Sequence[int]) -> Box:
         box = Box(start, vec3(np.add(start, shape)))
         if box.clip(self.labels.levels[0].shape) != box:
