@@ -230,6 +230,7 @@ def test_the_viewer_has_its_picture_taken(chromium, quick_start, tmp_path):
     assert 0.05 < coloured < 0.9
 
 
+@pytest.mark.slow
 @pytest.mark.skipif(not shutil.which("chromium"), reason="no chromium on this machine (apt-get install chromium)")
 def test_the_dashboard_of_a_run_is_photographed(tmp_path):
     pytest.importorskip("playwright.sync_api")

@@ -226,6 +226,7 @@ def test_a_worker_that_is_frozen_and_comes_back_does_no_harm(faulty, whole, give
     assert np.array_equal(read_labels(faulty.folder / "out.zarr", "cells"), whole)
 
 
+@pytest.mark.slow
 def test_a_worker_over_its_memory_limit_is_replaced_and_the_run_ends_well(faulty, whole):
     code, said = faulty.run("--workers", "2", "--memory-limit", "1300MiB", faults="hog track")
     assert code == 0, said
