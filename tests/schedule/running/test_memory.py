@@ -118,7 +118,9 @@ def sums_on_a_device(monkeypatch):
     monkeypatch.setattr(predict, "sum_patches", partial(predict.sum_patches, on_device=True, ahead=True))
 
 
-@pytest.mark.parametrize("where", ["cpu", "beside a gpu", "cpu, two channels"])
+@pytest.mark.parametrize(
+    "where", ["beside a gpu", *(pytest.param(w, marks=pytest.mark.slow) for w in ("cpu", "cpu, two channels"))]
+)
 def test_arrays_of_predict_and_merge_stay_under_the_plan(
     tmp_path, random_model, two_channel_model, monkeypatch, request, where
 ):
