@@ -22,7 +22,7 @@ from bigcp3d.pure.group.stitch import join_components, seam_pairs
 from bigcp3d.pure.in_memory import label_maps
 from bigcp3d.pure.track.sinks import Sums
 from tests.benchmarks.cases import make_case
-from tests.benchmarks.report import Row, show, spend, write_json
+from tests.benchmarks.report import Row, spend, tell
 from tests.benchmarks.through_zarr import run
 
 
@@ -113,9 +113,7 @@ def main(arguments: list[str] | None = None) -> dict[str, list[Row]]:
             tables["resolve, by component"] = resolve(tuple(asked.components))
     finally:
         shutil.rmtree(folder)
-    for title, rows in tables.items():
-        print(show(title, rows))
-    write_json(asked.json, tables)
+    tell(tables, asked.json)
     return tables
 
 
