@@ -7,6 +7,8 @@ serial executor runs the list from start to end; Dask gets the same list. Which 
     normalise -> predict -> [merge ->] track -> cluster -> [join -> check, vote ->] resolve   phase "objects"
     label -> pyramid                                                                         phase "labels"
 
+In a large run, ``stitch`` comes before `join`, and ``gather`` and ``filter`` before `resolve`
+(`bigcp3d.work.passes.resolve`).
 The label arrays are made between the phases, because their dtype follows from the number of cells.
 """
 
@@ -19,7 +21,7 @@ from heapq import heappop, heappush
 from bigcp3d.pure.boxes import Vec3
 from bigcp3d.pure.label.pooling_box import pool_read_box
 from bigcp3d.work.plan.plan import Plan
-from bigcp3d.work.plan.task_inputs import Inputs
+from bigcp3d.work.plan.task_inputs import Inputs, blocks_of, neighbours
 from bigcp3d.work.run.work_dir import ONCE
 
 Key = tuple[str, int, tuple[int, ...]]
@@ -31,9 +33,12 @@ PASS_ORDER = (
     "merge",
     "track",
     "cluster",
+    "stitch",
     "join",
     "check",
     "vote",
+    "gather",
+    "filter",
     "resolve",
     "label",
     "pyramid",
@@ -86,16 +91,32 @@ def _block_tasks(plan: Plan, inputs: Inputs, time: int) -> Iterator[Task]:
     for index in clustered:
         needs = tuple(("track", time, other) for other in inputs.of("cluster", index).get("sinks", ()))
         yield Task(("cluster", time, index), needs or (("normalise", time, ONCE),), grid.core(index).size)
+    yield from _once_tasks(plan, time, clustered)
+
+
+def _once_tasks(plan: Plan, time: int, clustered: Sequence[Vec3]) -> Iterator[Task]:
+    """From components to ids: tasks that run once, and what comes between them."""
     last: tuple[Key, ...] = tuple(("cluster", time, index) for index in clustered)
-    if plan.joins_first:
+    if plan.stitches:
+        for index in clustered:
+            near = tuple(("cluster", time, other) for other in neighbours(plan, index))
+            yield Task(("stitch", time, index), near, plan.grid.core(index).size)
+        last = tuple(("stitch", time, index) for index in clustered)
+    if plan.joins_first or plan.stitches:
         joined = ("join", time, ONCE)
         yield Task(joined, last, 0)
-        labels = plan.label_grid(0)
-        checks = [("check", grid, index) for index in (tracked if plan.checks_flow else ())]
-        votes = [("vote", labels, index) for index in (labels.touching(scope.wanted) if plan.votes else ())]
-        more = [Task((name, time, index), (joined,), blocks.core(index).size) for name, blocks, index in checks + votes]
+        more = []
+        for name in ("check", "vote"):
+            grid, blocks = blocks_of(plan, name)
+            more += [Task((name, time, index), (joined,), grid.core(index).size) for index in blocks]
         yield from more
-        last = tuple(task.key for task in more)
+        last = tuple(task.key for task in more) or (joined,)
+    if plan.stitches:
+        gathered = ("gather", time, ONCE)
+        yield Task(gathered, last, 0)
+        filters = [Task(("filter", time, (part, 0, 0)), (gathered,), 0) for part in range(plan.id_ranges.number)]
+        yield from filters
+        last = tuple(task.key for task in filters)
     yield Task(("resolve", time, ONCE), last, 0)
 
 

@@ -1,0 +1,69 @@
+"""A run of several ranges of first voxels gives what a run of one range gives, bit for bit.
+
+Real runs have that many objects only in volumes of more than a billion voxels, so ranges are made short here.
+"""
+
+from __future__ import annotations
+
+import math
+
+import numpy as np
+import pytest
+
+import bigcp3d
+from bigcp3d.edge.workdir.tables import read_table
+from bigcp3d.errors import BlockError
+from bigcp3d.schedule.running.tasks import object_tasks
+from bigcp3d.work.passes import passes
+from bigcp3d.work.plan import id_ranges
+from bigcp3d.work.run.work_dir import WorkDir
+from tests.schedule.conftest import ERROR, Case, read_labels
+
+LARGE = ("stitch", "gather", "filter")
+"""Passes of large runs alone."""
+
+
+@pytest.fixture
+def short_ranges(monkeypatch):
+    """Ranges of 20 balls."""
+    monkeypatch.setattr(id_ranges, "CELLS", 20)
+
+
+def cells_of(case: Case, **more) -> tuple[np.ndarray, dict, bigcp3d.Summary]:
+    """Labels, the table of cells, and the summary of a run that keeps both."""
+    settings = {**case.settings, "output": case.folder / "out.zarr", "work_dir": case.work, "keep_maps": True, **more}
+    summary = bigcp3d.segment(case.store, **settings)
+    tables = [read_table(file) for file in WorkDir(case.work).all_objects(0)]
+    columns = {name: np.concatenate([table[name] for table in tables]) for name in tables[0]}
+    return read_labels(case.folder / "out.zarr", "cells"), columns, summary
+
+
+@pytest.mark.parametrize(
+    ("block", "more"),
+    [
+        ((17, 30, 26), ERROR),
+        ((13, 31, 23), {}),
+        ((5, 40, 9), ERROR),  # thinner than cells: objects of three blocks and more
+        ((9, 64, 64), {"diameter_um": 3.0, "max_flow_error": 2.0}),  # votes
+        ((13, 31, 23), {"roi": "5:30,8:50,10:45"}),
+        ((13, 31, 23), {"closing_vox": 0} if False else {"foreground": 0.1}),
+    ],
+    ids=["flow error", "plain", "thin blocks", "votes", "region", "much foreground"],
+)
+def test_labels_table_and_counts_are_those_of_one_range(tissue_store, random_model, tmp_path, monkeypatch, block, more):
+    settings = {"min_volume": 2, "max_elongation": 20.0, **more}
+    small = Case(tissue_store, random_model, tmp_path / "small", **settings, )
+    labels, columns, summary = cells_of(small, block=(999, 999, 999))
+    assert not small.plan().stitches
+    monkeypatch.setattr(id_ranges, "CELLS", 20)
+    large = Case(tissue_store, random_model, tmp_path / "large", **{**settings, "block": block})
+    plan = large.plan()
+    assert plan.id_ranges.number > 2
+    assert {task.key[0] for task in object_tasks(plan)}.issuperset(LARGE)
+    found, rows, counted = cells_of(large)
+    assert labels.max() > 20
+    assert np.array_equal(found, labels)
+    assert rows.keys() == columns.keys()
+    assert all(np.array_equal(rows[name], columns[name]) for name in columns)
+    assert (counted.cells, counted.removed, counted.found) == (summary.cells, summary.removed, summary.found)
+    assert any(counted.removed.values())
