@@ -5,14 +5,11 @@ Real runs have that many objects only in volumes of more than a billion voxels, 
 
 from __future__ import annotations
 
-import math
-
 import numpy as np
 import pytest
 
 import bigcp3d
 from bigcp3d.edge.workdir.tables import read_table
-from bigcp3d.errors import BlockError
 from bigcp3d.schedule.running.tasks import object_tasks
 from bigcp3d.work.passes import passes
 from bigcp3d.work.plan import id_ranges
@@ -46,15 +43,15 @@ def cells_of(case: Case, **more) -> tuple[np.ndarray, dict, bigcp3d.Summary]:
         ((5, 40, 9), ERROR),  # thinner than cells: objects of three blocks and more
         ((9, 64, 64), {"diameter_um": 3.0, "max_flow_error": 2.0}),  # votes
         ((13, 31, 23), {"roi": "5:30,8:50,10:45"}),
-        ((13, 31, 23), {"closing_vox": 0} if False else {"foreground": 0.1}),
+        ((13, 31, 23), {"foreground": 0.1}),
     ],
     ids=["flow error", "plain", "thin blocks", "votes", "region", "much foreground"],
 )
 def test_labels_table_and_counts_are_those_of_one_range(tissue_store, random_model, tmp_path, monkeypatch, block, more):
     settings = {"min_volume": 2, "max_elongation": 20.0, **more}
-    small = Case(tissue_store, random_model, tmp_path / "small", **settings, )
-    labels, columns, summary = cells_of(small, block=(999, 999, 999))
+    small = Case(tissue_store, random_model, tmp_path / "small", **{**settings, "block": (999, 999, 999)})
     assert not small.plan().stitches
+    labels, columns, summary = cells_of(small)
     monkeypatch.setattr(id_ranges, "CELLS", 20)
     large = Case(tissue_store, random_model, tmp_path / "large", **{**settings, "block": block})
     plan = large.plan()

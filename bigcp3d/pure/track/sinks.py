@@ -75,7 +75,7 @@ class Sums:
         columns = self.arrays()
         out = np.empty((len(self), ROW), np.int64)
         for name, where in _COLUMNS.items():
-            out[:, where] = columns[name].reshape(len(self), -1)
+            out[:, where] = columns[name].reshape(len(self), where.stop - where.start)
         return out
 
     @classmethod
