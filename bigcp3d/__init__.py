@@ -26,6 +26,7 @@ if TYPE_CHECKING:
     from bigcp3d.schedule.edits.replay import replay_edits
     from bigcp3d.schedule.edits.review import Doubt, review
     from bigcp3d.schedule.estimate import estimate_diameter
+    from bigcp3d.schedule.evaluate import evaluate
     from bigcp3d.schedule.export import export
     from bigcp3d.schedule.link import Lineage, link
     from bigcp3d.schedule.measure import MeasuredCells, measure
@@ -38,7 +39,7 @@ if TYPE_CHECKING:
     from bigcp3d.schedule.undo import Undone, undo_update
     from bigcp3d.schedule.update import Updated, update
     from bigcp3d.work.analyse.estimate_diameter import Estimate
-    from bigcp3d.work.analyse.evaluate import Evaluation, evaluate
+    from bigcp3d.work.analyse.evaluate import Evaluation
     from bigcp3d.work.convert.convert import convert
     from bigcp3d.work.plan.plan import Plan
     from bigcp3d.work.simulate import simulate
@@ -110,7 +111,7 @@ _HOMES = {
     "link": "bigcp3d.schedule.link",
     "measure": "bigcp3d.schedule.measure",
     "MeasuredCells": "bigcp3d.schedule.measure",
-    "evaluate": "bigcp3d.work.analyse.evaluate",
+    "evaluate": "bigcp3d.schedule.evaluate",
     "Evaluation": "bigcp3d.work.analyse.evaluate",
     "plan_sweep": "bigcp3d.schedule.sweep",
     "Sweep": "bigcp3d.schedule.sweep",

@@ -80,7 +80,8 @@ def _count(info: ImageInfo) -> int:
             typer.echo(f"chunks: {where}: a web server lists no files, so they are not counted")
             continue
         text = f"{found.stored} of {count(found.expected, found.pieces[:-1])} stored"
-        text += f"; the {found.missing} others are read as the fill value" if found.missing else ""
+        text += f"; {found.missing:,} not stored, read as the fill value" if found.missing else ""
+        text += f"; {count(found.dead, 'link')} to what is not there" if found.dead else ""
         typer.echo(f"chunks: {where}: {text}")
         if found.others:
             lost += found.others

@@ -77,6 +77,20 @@ def _say(message: str) -> None:
     typer.echo(f"bigcp3d: {message}", err=True)
 
 
+class _Once(logging.Filter):
+    """Lets a warning through once, though several steps of a command open the same store."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.told: set[str] = set()
+
+    def filter(self, record: logging.LogRecord) -> bool:
+        """Whether the text was not told yet."""
+        text, before = record.getMessage(), len(self.told)
+        self.told.add(text)
+        return record.levelno < logging.WARNING or len(self.told) > before
+
+
 def set_up_logging(verbose: bool, quiet: bool, usual: int = logging.WARNING) -> None:
     """Show the library's log on stderr: from level ``usual`` on, all if ``verbose``, only errors if ``quiet``."""
     from rich.console import Console
@@ -84,5 +98,7 @@ def set_up_logging(verbose: bool, quiet: bool, usual: int = logging.WARNING) -> 
 
     for handler in [h for h in logger.handlers if isinstance(h, RichHandler)]:
         logger.removeHandler(handler)
-    logger.addHandler(RichHandler(console=Console(stderr=True), show_time=verbose, show_path=verbose))
+    handler = RichHandler(console=Console(stderr=True), show_time=verbose, show_path=verbose)
+    handler.addFilter(_Once())
+    logger.addHandler(handler)
     logger.setLevel(logging.DEBUG if verbose else logging.ERROR if quiet else usual)

@@ -80,6 +80,7 @@ def _columns(row: Row) -> Columns:
         "foreground_vox": trial.foreground_vox,
         "unassigned_vox": trial.unassigned_vox,
         **{name: trial.scores[name] for name in SCORES if trial.scores},
+        "odd": ", ".join(trial.odd),
         "same_labels_as": row.same_as,
     }
 
@@ -106,4 +107,4 @@ def describe_result(trial: Trial) -> str:
     if trial.scores:
         numbers = {"Dice": trial.scores["mean_dice"], "AP50": trial.scores["ap50"]}
         found += [f"{name} {value:.3f}" for name, value in numbers.items() if value is not None]
-    return ", ".join(found)
+    return ", ".join(found) + (f"; odd: {', '.join(trial.odd)}" if trial.odd else "")

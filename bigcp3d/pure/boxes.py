@@ -114,8 +114,21 @@ class BlockGrid:
 
     def touching(self, box: Box) -> list[Vec3]:
         """Indices, in raster order, of the blocks whose cores meet ``box``."""
+        return list(self.visit(box))
+
+    def visit(self, box: Box) -> Iterator[Vec3]:
+        """The same, one by one."""
         box = box.clip(self.shape)
         if box.empty:
-            return []
+            return iter(())
         ranges = (range(a // b, -(-c // b)) for a, c, b in zip(box.start, box.stop, self.block, strict=True))
-        return [vec3(i) for i in itertools.product(*ranges)]
+        return itertools.product(*ranges)  # type: ignore[return-value]
+
+    def covered(self, box: Box) -> Box:
+        """The box of all blocks whose cores meet ``box``."""
+        box = box.clip(self.shape)
+        if box.empty:
+            return Box((0, 0, 0), (0, 0, 0))
+        start = vec3(a // b * b for a, b in zip(box.start, self.block, strict=True))
+        stop = vec3(-(-c // b) * b for c, b in zip(box.stop, self.block, strict=True))
+        return Box(start, stop).clip(self.shape)

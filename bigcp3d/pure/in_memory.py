@@ -9,7 +9,7 @@ objects, so trying other filters costs almost nothing.
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from typing import TypeVar
@@ -135,13 +135,15 @@ def find_objects(
     return Objects(maps, region, box, shape, limits, offsets, components)
 
 
-def find_in(objects: Objects, filters: Filters, *, representation: str, scale_vox: float) -> Found:
-    """What a run with these filters finds, for the check of plausibility (`bigcp3d.pure.cells.plausibility`).
+def find_in(
+    objects: Objects, keep: NDArray[np.bool_], removed: Mapping[str, int], *, representation: str, scale_vox: float
+) -> Found:
+    """What is found, for the check of plausibility (`bigcp3d.pure.cells.plausibility`).
 
-    ``representation`` and ``scale_vox`` say what flow means, as in a model's card.
+    ``keep`` and ``removed`` come from `keep_objects`; ``representation`` and ``scale_vox`` say what flow means, as in a
+    model's card.
     """
     sums, limits = objects.components.sums, objects.limits
-    keep, removed = keep_objects(sums, filters)
     flow = objects.maps[(slice(1, None), *objects.box.slices(objects.region.start))]
     return Found(
         diameter_vox=expected_diameter(limits.reach),

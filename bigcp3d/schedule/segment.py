@@ -7,7 +7,7 @@ then the work directory holds what is done, and the same command continues from 
 from __future__ import annotations
 
 import time as clock
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import asdict, replace
 from datetime import UTC, datetime
@@ -26,6 +26,7 @@ from bigcp3d.schedule.planning.find_image import with_image
 from bigcp3d.schedule.planning.make_plan import check_memory
 from bigcp3d.schedule.planning.request import Request
 from bigcp3d.schedule.running.events import (
+    BlockGoesOn,
     ClusterReady,
     LabelsReady,
     Observer,
@@ -39,7 +40,7 @@ from bigcp3d.schedule.running.lock import Hold, hold
 from bigcp3d.schedule.running.run_log import RunLog, block_error
 from bigcp3d.schedule.running.serial import Execute, execute_serially
 from bigcp3d.schedule.running.start import check_start, clean_up, prepare, read_ended, warn_of_disks, write_ended
-from bigcp3d.schedule.running.tasks import Task, label_tasks, object_tasks
+from bigcp3d.schedule.running.tasks import Pass, Task, in_order, label_passes, object_passes
 from bigcp3d.work.passes.passes import Counts
 from bigcp3d.work.plan.memory_and_disk import worker_bytes
 from bigcp3d.work.plan.plan import RESULT, Plan
@@ -107,14 +108,14 @@ def _segment(plan: Plan, request: Request, log: RunLog, held: Hold, begin: float
         if worth_measuring(plan, resumed=resumed) and (patch_seconds := measure()) is not None:
             log.observe(measured_time(plan, patch_seconds))
         try:
-            _run_phase(execute, object_tasks(plan), log, held)
+            _run_phase(execute, object_passes(plan), log, held)
         except InputError:  # an error in the voxels; with one time point, nothing was computed before it
             if not resumed and len(plan.where.times) == 1:
                 clean_up(plan, finished=False)
             raise
         held.check()
         _create_labels(plan, run, overwrite=request.overwrite)
-        _run_phase(execute, label_tasks(plan), log, held)
+        _run_phase(execute, label_passes(plan), log, held)
     summary = log.summary(clock.perf_counter() - begin)
     held.check()
     finish_labels(run.target, attributes=_provenance(plan, request, summary))
@@ -130,7 +131,7 @@ def _end(plan: Plan, summary: Summary, log: RunLog) -> Summary:
     return summary
 
 
-def _run_phase(execute: Execute, tasks: Iterable[Task], log: RunLog, held: Hold) -> None:
+def _run_phase(execute: Execute, passes: list[list[Pass]], log: RunLog, held: Hold) -> None:
     """Run one phase. Raises at its end if a task failed, or at once if the lock was lost or a disk is full."""
 
     def done(task: Task, counts: Counts) -> None:
@@ -142,9 +143,8 @@ def _run_phase(execute: Execute, tasks: Iterable[Task], log: RunLog, held: Hold)
             raise FullDiskError(f"{error}; finished blocks are kept, and the same command carries on from there")
         log.fail(task, error)
 
-    listed = list(tasks)
-    log.start(listed)
-    failures = execute(listed, done, failed)
+    log.start(passes)
+    failures = execute(in_order(passes), done, failed)
     if failures:
         raise block_error(failures, log.plan)
 
@@ -154,6 +154,7 @@ def _executor(plan: Plan, run: Run, request: Request, observe: Observer) -> Iter
     """The serial executor, or Dask, and what measures a patch; on Dask the memory of the workers is checked."""
     if request.executor == "serial":
         run.log.open()
+        run.go_on = lambda *what: observe(BlockGoesOn(*what))
         try:
             with _threads_of_torch_kept(plan):
                 yield partial(execute_serially, run), partial(measure_here, run)
@@ -216,7 +217,7 @@ def _provenance(plan: Plan, request: Request, summary: Summary) -> dict[str, Any
         "bigcp3d": {
             "id": (work.read_once("create") or {}).get("id"),
             "version": plan.version,
-            "made": datetime.now(UTC).isoformat(timespec="seconds"),
+            "made": datetime.now(UTC).isoformat(timespec="milliseconds"),
             "model": card and card["name"],
             "model_sha256": model_hash,
             "model_card": card,

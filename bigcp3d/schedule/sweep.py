@@ -35,7 +35,7 @@ from bigcp3d.schedule.running.events import Observer, RunPlanned
 from bigcp3d.schedule.running.run_log import RunLog
 from bigcp3d.schedule.running.serial import execute_serially
 from bigcp3d.schedule.running.start import prepare
-from bigcp3d.schedule.running.tasks import object_tasks
+from bigcp3d.schedule.running.tasks import MAP_PASSES, in_order, object_passes
 from bigcp3d.schedule.sweep_trial import RegionObjects, Trial, limits_of
 from bigcp3d.work.analyse.evaluate import check_alike
 from bigcp3d.work.analyse.measure import warn_of_unknown
@@ -50,6 +50,10 @@ MOST_TRIALS = 1000
 
 BYTES_PER_VOX = (20, 16)
 """For a predicted voxel (maps, offsets, scratch arrays), and for a voxel of the region (labels, truth, overlaps)."""
+
+
+KnownMaps = dict[str, tuple[NDArray[np.int8], Box]]
+"""Maps of a box, by all that they depend on."""
 
 
 @dataclass(frozen=True)
@@ -82,7 +86,12 @@ class Sweep:
         return self.plan.where.times[0]
 
     def run(
-        self, *, on_event: Observer | None = None, scratch: str | Path | None = None, threads: int = 1
+        self,
+        *,
+        on_event: Observer | None = None,
+        scratch: str | Path | None = None,
+        threads: int = 1,
+        known: KnownMaps | None = None,
     ) -> Iterator[Trial]:
         """Predict, then try one combination after the other. Each diameter is predicted once.
 
@@ -94,6 +103,8 @@ class Sweep:
             An existing folder for the maps of the region, which are removed at the end. Default: that of the system.
         threads : int
             Threads that track and group.
+        known : dict, optional
+            Maps of earlier sweeps. What they hold is not predicted again; what is predicted is put there.
 
         Yields
         ------
@@ -110,7 +121,7 @@ class Sweep:
             truth = read_box(self.truth, 0, self.region, time=self.time if self.truth.times > 1 else 0)
             warn_of_unknown(self.truth.path, int(np.count_nonzero(truth < 0)))
         for group in self.groups:
-            yield from self._try_group(group, on_event or (lambda event: None), scratch, threads, truth)
+            yield from self._try_group(group, on_event or (lambda event: None), scratch, threads, truth, known)
 
     def _try_group(
         self,
@@ -119,9 +130,16 @@ class Sweep:
         scratch: str | Path | None,
         threads: int,
         truth: NDArray[Any] | None,
+        known: KnownMaps | None,
     ) -> Iterator[Trial]:
         """The trials that share maps, in the order of their numbers."""
-        maps, mapped = self._read_maps(self.plans[group[0]], observe, scratch)
+        first = self.plans[group[0]]
+        key = json.dumps([first.sections(MAPS), self.time])
+        maps, mapped = (known or {}).get(key) or self._read_maps(first, observe, scratch)
+        if mapped.intersect(first.scope.mapped) != first.scope.mapped:
+            maps, mapped = self._read_maps(first, observe, scratch)
+        if known is not None:
+            known[key] = maps, mapped
         for _, alike in itertools.groupby(sorted(group), key=lambda number: limits_of(self.plans[number])):
             numbers = list(alike)
             objects = RegionObjects(self.plans[numbers[0]], maps, mapped, threads)
@@ -141,9 +159,9 @@ class Sweep:
             run, log = Run(plan), RunLog(observe, plan)
             observe(RunPlanned(plan))
             prepare(plan, resumed=False, overwrite=False)
-            tasks = [task for task in object_tasks(plan) if task.key[0] in ("normalise", "predict", "merge")]
-            log.start(tasks)
-            failures = execute_serially(run, tasks, log.add, log.fail)
+            until_maps = [[each for each in passes if each.name in MAP_PASSES] for passes in object_passes(plan)]
+            log.start(until_maps)
+            failures = execute_serially(run, in_order(until_maps), log.add, log.fail)
             for error in failures.values():
                 if isinstance(error, BigCP3DError):
                     raise error

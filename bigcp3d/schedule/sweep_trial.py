@@ -11,9 +11,10 @@ import numpy as np
 from numpy.typing import NDArray
 
 from bigcp3d.pure.boxes import Box
+from bigcp3d.pure.cells.plausibility import find_oddities
 from bigcp3d.pure.grid import spread_labels
 from bigcp3d.pure.group.objects import dense_ids, keep_objects
-from bigcp3d.pure.in_memory import Limits, find_objects
+from bigcp3d.pure.in_memory import Limits, find_in, find_objects
 from bigcp3d.pure.label.vote import vote_labels
 from bigcp3d.pure.label.voting_box import voting_box
 from bigcp3d.pure.score.metrics import Number, score_overlaps
@@ -41,6 +42,9 @@ class Trial:
         Working voxels of the region and its surroundings that are foreground; those of them that reached no cell.
     scores : dict or None
         With a truth: `bigcp3d.pure.score.metrics` in the region, where pieces of cells at its border count as cells.
+    odd : tuple of str
+        What is odd about the cells of the region and its surroundings (`bigcp3d.pure.cells.plausibility`), in a word or
+        two each.
     """
 
     settings: dict[str, float | str]
@@ -51,6 +55,7 @@ class Trial:
     foreground_vox: int
     unassigned_vox: int
     scores: dict[str, Number] | None
+    odd: tuple[str, ...] = ()
 
 
 def limits_of(plan: Plan) -> Limits:
@@ -84,7 +89,8 @@ class RegionObjects:
         keep, removed = keep_objects(sums, plan.filters, squares, among=sums.image_vox > 0)
         ids = np.zeros(len(sums) + 1, np.uint32)
         ids[self.numbers] = dense_ids(sums, keep)
-        labels = ids[self.numbered]
+        labels, flow = ids[self.numbered], plan.prediction
+        look = find_in(self.found, keep, removed, representation=flow.representation, scale_vox=flow.scale_vox)
         return Trial(
             settings=settings,
             labels=labels,
@@ -96,4 +102,5 @@ class RegionObjects:
             scores=None
             if truth is None
             else score_overlaps(count_overlaps(labels, truth), unknown=count_unknown(labels, truth)),
+            odd=tuple(oddity.kind for oddity in find_oddities(look)),
         )

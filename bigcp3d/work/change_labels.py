@@ -64,6 +64,7 @@ def settle(target: LabelTarget, log: EditLog) -> Change | None:
     """Put right what was stopped; the change that was taken back or finished, None where there was none."""
     stopped = log.pending()
     if stopped is None:
+        log.drop(len(log.changes()) + 1)  # voxels kept for a change that was stopped before it began
         return None
     committed = any(change.number == stopped.number for change in log.changes())
     if not committed and stopped.of is not None:

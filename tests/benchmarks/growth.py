@@ -2,7 +2,6 @@
 
 - blocks: the passes of a run through Zarr, on 1 to 64 blocks of one size;
 - cells: the mask step on one block with 10 to 10,000 cells;
-- scheduler: the real graph of a large run on a local Dask cluster, with tasks that do nothing;
 - resolve: joining, summing, filtering and numbering of synthetic components.
 """
 
@@ -10,29 +9,18 @@ from __future__ import annotations
 
 import argparse
 import shutil
-import subprocess
-import sys
 import tempfile
-import time
-from collections.abc import Iterator
-from contextlib import contextmanager
 from pathlib import Path
 
 import numpy as np
-import psutil
-from distributed import Client, Scheduler
 from numpy.typing import NDArray
 
-import bigcp3d
-from bigcp3d.edge.image.new_image import create_image
 from bigcp3d.pure.boxes import Vec3
 from bigcp3d.pure.group.filters import Filters
 from bigcp3d.pure.group.objects import dense_ids, keep_objects
 from bigcp3d.pure.group.stitch import join_components, seam_pairs
 from bigcp3d.pure.in_memory import label_maps
 from bigcp3d.pure.track.sinks import Sums
-from bigcp3d.schedule.running import distribute
-from bigcp3d.schedule.running.tasks import label_tasks, object_tasks
 from tests.benchmarks.cases import make_case
 from tests.benchmarks.report import Row, show, spend, write_json
 from tests.benchmarks.through_zarr import run
@@ -78,74 +66,6 @@ def cells(counts: tuple[int, ...], shape: Vec3 = (128, 256, 256)) -> list[Row]:
     return rows
 
 
-def do_nothing() -> None:
-    """From now on tasks of this worker return at once."""
-    distribute.perform = lambda *_: {"voxels": 0}  # type: ignore[assignment]
-
-
-@contextmanager
-def cluster(folder: Path) -> Iterator[str]:
-    """A scheduler and a worker, processes of their own as on a cluster; the scheduler's address file."""
-    file, quiet = folder / "scheduler.json", {"stdout": subprocess.DEVNULL, "stderr": subprocess.DEVNULL}
-    dask, at = [sys.executable, "-m", "dask"], ["--host", "127.0.0.1", "--no-dashboard"]
-    started = [subprocess.Popen([*dask, "scheduler", *at, "--port", "0", "--scheduler-file", file], **quiet)]
-    try:
-        worker = ["worker", *at, "--scheduler-file", file, "--nthreads", "2", "--memory-limit", "0"]
-        started.append(subprocess.Popen([*dask, *worker, "--local-directory", folder], **quiet))
-        yield str(file)
-    finally:
-        for process in reversed(started):
-            process.terminate()
-            process.wait()
-
-
-def scheduler_used(dask_scheduler: Scheduler) -> tuple[float, float]:
-    """CPU seconds and MiB of the scheduler."""
-    return time.process_time(), psutil.Process().memory_info().rss / 2**20
-
-
-def scheduler(folder: Path, shape: Vec3, block: Vec3, model: str) -> list[Row]:
-    """CPU milliseconds of scheduler and client by block for the graph of a run whose tasks do nothing."""
-    create_image(folder / "large.zarr", shape, "uint16", scale_um=(1, 1, 1), chunk=block, shard=block)
-    plan = bigcp3d.plan_segmentation(
-        folder / "large.zarr", model=model, block=block, executor="serial", diameter_um="as-is"
-    )
-    number, rows = len(plan.grid), []
-    with cluster(folder) as file, Client(scheduler_file=file) as client:
-        client.wait_for_workers(1)
-        client.run(do_nothing)
-        with distribute.run_on_workers(client, plan) as (plugin, gpus):
-            for phase, make in (("objects", object_tasks), ("labels", label_tasks)):
-                tasks, made = spend(lambda make=make: list(make(plan)))  # type: ignore[misc]
-                before = client.run_on_scheduler(scheduler_used)[0]
-                failed, spent = spend(
-                    lambda tasks=tasks: distribute.execute_on_dask(
-                        client, plugin, gpus, tasks, lambda *_: None, lambda *_: None
-                    )  # type: ignore[misc]
-                )
-                assert not failed
-                after, memory = client.run_on_scheduler(scheduler_used)
-                seconds = {
-                    "scheduler": after - before,
-                    "client": spent["cpu_s"],
-                    "listing": made["cpu_s"],
-                    "wall": spent["wall_s"],
-                }
-                each = {f"{who}, ms/block": value / number * 1e3 for who, value in seconds.items()}
-                needs = sum(len(task.needs) for task in tasks)
-                rows.append(
-                    {
-                        "phase": phase,
-                        "blocks": number,
-                        "tasks": len(tasks),
-                        "needs": needs,
-                        **each,
-                        "scheduler, MiB": memory,
-                    }
-                )
-    return rows
-
-
 def synthetic(n: int) -> tuple[Sums, NDArray[np.int64], Vec3]:
     """Sums of ``n`` components on a lattice, and a face voxel of each, a tenth of which touch the next."""
     rng, per, step = np.random.default_rng(0), int(np.ceil(n ** (1 / 3))), 20
@@ -180,7 +100,6 @@ def main(arguments: list[str] | None = None) -> dict[str, list[Row]]:
     parser.add_argument("--blocks", type=int, nargs="*", default=(1, 8, 64))
     parser.add_argument("--cells", type=int, nargs="*", default=(10, 100, 1000, 10_000))
     parser.add_argument("--components", type=int, nargs="*", default=(10**4, 10**5, 10**6, 10**7))
-    parser.add_argument("--scheduler-shape", type=int, nargs="*", default=(1024, 1024, 1024))
     parser.add_argument("--json", type=Path, default=None)
     asked = parser.parse_args(arguments)
     folder = Path(tempfile.mkdtemp(prefix="growth_"))
@@ -190,8 +109,6 @@ def main(arguments: list[str] | None = None) -> dict[str, list[Row]]:
             tables["blocks of 128 x 128 x 128, through zarr, one thread"] = blocks(folder, tuple(asked.blocks))
         if asked.cells:
             tables["cells in a block of 128 x 256 x 256, in memory, one thread"] = cells(tuple(asked.cells))
-        if asked.scheduler_shape:
-            tables["scheduler"] = scheduler(folder, tuple(asked.scheduler_shape), (128, 128, 128), "nuclei")
         if asked.components:
             tables["resolve, by component"] = resolve(tuple(asked.components))
     finally:

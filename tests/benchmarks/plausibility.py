@@ -212,9 +212,9 @@ def measure(crop: Crop, maps: NDArray[np.int8]) -> dict[str, Any]:
     limits = Limits(64, path_steps(radius), path_reach(radius), closing_radius(radius))
     objects = find_objects(maps, box, box, shape, limits)
     filters = Filters(min_volume_vox=smallest_volume(radius), min_foreground=card.min_foreground or None)
-    found = find_in(objects, filters, representation=card.representation, scale_vox=card.scale_vox)
     sums = objects.components.sums
-    keep = keep_objects(sums, filters)[0]
+    keep, removed = keep_objects(sums, filters)
+    found = find_in(objects, keep, removed, representation=card.representation, scale_vox=card.scale_vox)
     row: dict[str, Any] = {"found": found}
     if crop.volume.truth is not None:
         labels = objects.label(box, dense_ids(sums, keep))

@@ -155,7 +155,7 @@ def test_the_check_tells_metadata_missing_chunks_and_files_that_are_not_found(se
     chunk.rename(chunk.with_name("0.0"))
     done = run.invoke(app, ["info", str(segmented), "--check"])
     assert done.exit_code == 2
-    assert "labels/cells/0: 0 of 1 shard stored; the 1 others are read as the fill value" in done.stdout
+    assert "labels/cells/0: 0 of 1 shard stored; 1 not stored, read as the fill value" in done.stdout
     assert "files, such as" not in done.stdout
     assert re.search(r"lost: .*labels/cells/0: 1 file, such as 'c/0/0/0.0'", done.stdout)
     assert "1 file cannot be found by the metadata" in done.stderr
@@ -172,3 +172,13 @@ def test_the_check_tells_ids_below_0(segmented):
     assert "labels/old: some are below 0; they mean not annotated" in said
     assert "labels/old: there is no image-label" in said
     assert "labels/old: the version is not stated in ome" in said
+
+
+def test_a_warning_is_told_once(tmp_path):
+    path = tmp_path / "a.zarr"
+    group = zarr.create_group(path, zarr_format=2)
+    for level, n in (("0", 4), ("1", 8)):
+        group.create_array(level, data=np.ones((1, 1, 4, n, n), np.uint8), chunks=(1, 1, 4, n, n))
+    group.attrs["multiscales"] = [{"version": "0.1", "datasets": [{"path": "0"}, {"path": "1"}]}]
+    told = CliRunner().invoke(app, ["info", str(path), "--check"]).stderr
+    assert " ".join(told.split()).count("not in order") == 1

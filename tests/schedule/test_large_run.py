@@ -20,12 +20,6 @@ LARGE = ("stitch", "gather", "filter")
 """Passes of large runs alone."""
 
 
-@pytest.fixture
-def short_ranges(monkeypatch):
-    """Ranges of 20 balls."""
-    monkeypatch.setattr(id_ranges, "CELLS", 20)
-
-
 def cells_of(case: Case, **more) -> tuple[np.ndarray, dict, bigcp3d.Summary]:
     """Labels, the table of cells, and the summary of a run that keeps both."""
     settings = {**case.settings, "output": case.folder / "out.zarr", "work_dir": case.work, "keep_maps": True, **more}
@@ -38,14 +32,13 @@ def cells_of(case: Case, **more) -> tuple[np.ndarray, dict, bigcp3d.Summary]:
 @pytest.mark.parametrize(
     ("block", "more"),
     [
-        ((17, 30, 26), ERROR),
-        ((13, 31, 23), {}),
-        ((5, 40, 9), ERROR),  # thinner than cells: objects of three blocks and more
+        ((7, 40, 13), ERROR),  # thinner than cells: objects of three blocks and more
         ((9, 64, 64), {"diameter_um": 3.0, "max_flow_error": 2.0}),  # votes
         ((13, 31, 23), {"roi": "5:30,8:50,10:45"}),
-        ((13, 31, 23), {"foreground": 0.1}),
+        pytest.param((13, 31, 23), {"foreground": 0.1}, marks=pytest.mark.slow),
+        pytest.param((17, 30, 26), {}, marks=pytest.mark.slow),
     ],
-    ids=["flow error", "plain", "thin blocks", "votes", "region", "much foreground"],
+    ids=["thin blocks, flow error", "votes", "region", "much foreground", "plain"],
 )
 def test_labels_table_and_counts_are_those_of_one_range(tissue_store, random_model, tmp_path, monkeypatch, block, more):
     settings = {"min_volume": 2, "max_elongation": 20.0, **more}
@@ -64,3 +57,29 @@ def test_labels_table_and_counts_are_those_of_one_range(tissue_store, random_mod
     assert all(np.array_equal(rows[name], columns[name]) for name in columns)
     assert (counted.cells, counted.removed, counted.found) == (summary.cells, summary.removed, summary.found)
     assert any(counted.removed.values())
+
+
+@pytest.mark.parametrize("where", ["stitch", "join", "filter", "resolve"])
+def test_a_large_run_that_stops_is_carried_on(tissue_store, random_model, tmp_path, monkeypatch, where):
+    """It stops in the second task of a pass, or after what a pass of one task has written, before its record."""
+    case = Case(tissue_store, random_model, tmp_path)
+    expected = case.whole()
+    monkeypatch.setattr(id_ranges, "CELLS", 40)
+    began, task = [], passes.PASSES[where]
+
+    def stop(*arguments):
+        began.append(arguments[2])
+        counts = task(*arguments)
+        if len(began) == 2 or where in ("join", "resolve"):
+            raise KeyboardInterrupt
+        return counts
+
+    with monkeypatch.context() as patch:
+        patch.setitem(passes.PASSES, where, stop)
+        with pytest.raises(KeyboardInterrupt):
+            case.segment()
+    again = []
+    monkeypatch.setitem(passes.PASSES, where, lambda *task_: [again.append(task_[2]), task(*task_)][1])
+    assert np.array_equal(case.segment(), expected)
+    assert set(again).isdisjoint(began[:-1]), "what was recorded is not done again"
+    assert began[-1] in again

@@ -16,6 +16,7 @@ from bigcp3d.edge.labels.label_plan import plan_labels
 from bigcp3d.edge.labels.labels import create_labels, finish_labels, write_label_box
 from bigcp3d.errors import InputError, TargetError
 from bigcp3d.pure.boxes import Box
+from bigcp3d.work import track_labels
 from bigcp3d.work.analyse import measure
 from tests.moving_tissue import edge_f1, move_tissue
 from tests.schedule.conftest import read_labels
@@ -58,11 +59,14 @@ def test_the_lineage_can_be_read_again(store):
     assert lineage.divisions > 2
 
 
-def test_blocks_and_workers_change_no_link(store, monkeypatch):
-    whole = bigcp3d.link(store)
+def test_blocks_and_workers_change_no_link_and_no_label_of_a_track(store, monkeypatch):
+    whole = bigcp3d.link(store, track_labels="tracks")
+    tracks = read_labels(store, "tracks")
     for block, workers in (((11, 40, 23), None), ((20, 20, 50), 1)):
         monkeypatch.setattr(measure, "choose_block", lambda chunk, shape, block=block: block)
-        again = bigcp3d.link(store, overwrite=True, workers=workers, memory_limit="2GiB")
+        monkeypatch.setattr(track_labels, "SHARD", (16, 32, 32 * (2 + bool(workers))))
+        again = bigcp3d.link(store, track_labels="tracks", overwrite=True, workers=workers, memory_limit="2GiB")
+        assert np.array_equal(read_labels(store, "tracks"), tracks)
         assert len(again.cells.what.grid) > 4
         assert np.array_equal(again.edges, whole.edges)
         assert np.array_equal(again.cells.columns["track"], whole.cells.columns["track"])

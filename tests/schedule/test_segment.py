@@ -309,6 +309,7 @@ def test_a_constant_volume_is_refused_and_leaves_nothing_behind(tmp_path, random
         ({"model": "no-such-model"}, ModelError, "no-such-model"),
         ({"precision": "float16"}, InputError, "bfloat16"),
         ({"maps": "nowhere.zarr"}, InputError, "int8"),
+        ({"maps": "nowhere.zarr", "precision": "bfloat16"}, InputError, "leave out --precision"),
     ],
 )
 def test_bad_arguments_are_refused_before_anything_is_written(store, random_model, arguments, error, message):

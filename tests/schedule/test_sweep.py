@@ -13,6 +13,7 @@ import zarr
 import bigcp3d
 from bigcp3d.edge.image.image import open_image
 from bigcp3d.errors import InputError
+from bigcp3d.pure.cells.plausibility import Found, find_oddities
 from bigcp3d.pure.predict import run_network as predict
 from bigcp3d.pure.tissue.tissue_settings import Tissue
 from bigcp3d.schedule.sweep import plan_sweep
@@ -61,6 +62,7 @@ def test_labels_are_those_of_segment_in_the_region(store, random_model, tmp_path
         assert np.array_equal(trial.labels, labels[BOX])
         assert trial.cells == summary.cells == len(trial.volumes) == trial.labels.max()
         assert trial.removed == {name: summary.removed.get(name, 0) for name in trial.removed}
+        assert trial.odd == tuple(oddity.kind for oddity in find_oddities(Found(**summary.found[0])))
         assert (trial.foreground_vox, trial.unassigned_vox) == (summary.foreground_vox, summary.unassigned_vox)
         seen.add(trial.labels.tobytes())
     assert len(seen) == len(trials), "the control: every setting matters"

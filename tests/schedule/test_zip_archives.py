@@ -10,12 +10,14 @@ from typer.testing import CliRunner
 
 import bigcp3d
 from bigcp3d.edge.image.image import open_image, open_labels
+from bigcp3d.edge.image.open_node import find_images
 from bigcp3d.edge.image.voxels import read_box
 from bigcp3d.edge.stores.places import is_address, place
 from bigcp3d.errors import InputError, TargetError
 from bigcp3d.face.cli import app
 from bigcp3d.pure.boxes import Box
 from bigcp3d.pure.tissue.tissue_settings import Tissue
+from tests.object_stores import files_of, serving
 
 RUN = {"model": "membrane", "diameter_um": "as-is", "executor": "serial"}
 
@@ -93,6 +95,23 @@ def test_a_folder_inside_an_archive_is_named(store):
     with pytest.raises(InputError, match=rf"folder of zarr stores; give one of {path}/a.zarr"):
         open_image(path)
     assert open_image(path / "a.zarr").levels == open_image(store).levels
+
+
+def test_archives_in_folders_and_in_archives_are_found_or_told(store, archive):
+    folder = store.with_name("copies.zip")
+    folder.mkdir()
+    copy = archive.rename(folder / "a.OZX")
+    assert open_image(copy).levels == open_image(store).levels
+    with pytest.raises(InputError, match=rf"folder of zarr stores; give one of {copy}"):
+        open_image(folder)
+    assert find_images(folder) == [str(copy)]
+    outer = store.with_name("outer.zip")
+    with zipfile.ZipFile(outer, "w") as opened:
+        opened.write(copy, "inner.ozx")
+    with pytest.raises(InputError, match=r"this is a zip archive, .* unpack it"):
+        open_image(outer / "inner.ozx")
+    with serving(files_of(folder)) as host, pytest.raises(InputError, match="copy it to a local disk"):
+        open_image(f"{host}/a.OZX")
 
 
 def test_archives_that_cannot_be_used_are_refused(store, archive):

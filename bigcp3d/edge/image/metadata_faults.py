@@ -5,6 +5,7 @@ bigcp3d reads most of it all the same; other programs may not. Only metadata are
 
 from __future__ import annotations
 
+import os
 import re
 from collections.abc import Iterator, Mapping, Sequence
 from itertools import pairwise
@@ -62,7 +63,7 @@ def _axes(image: ImageInfo, multiscale: Json) -> Iterator[str]:
         name = str(entry.get("name", "")) if isinstance(entry, Mapping) else str(entry)
         if not isinstance(entry, Mapping) or entry.get("type") is None:
             yield f"axis {name!r} has no type"
-        elif AXIS_TYPES.get(name) == "space" and entry.get("unit") is not None and entry["unit"] not in UNITS_UM:
+        elif AXIS_TYPES.get(name) == "space" and entry.get("unit") is not None and str(entry["unit"]) not in UNITS_UM:
             yield f"axis {name!r} has the unit {entry['unit']!r}, which is not a length in the specification's words"
     if image.version == "0.5":
         for level in image.levels:
@@ -126,7 +127,7 @@ def group_faults(image: ImageInfo) -> Iterator[str]:
         except InputError:  # some servers deny access to what is not there
             continue
         if not there:
-            if place(spot).exists():
+            if place(spot).exists() or os.path.lexists(spot):
                 yield f"{kind} has no zarr metadata, so it is not a group"
             continue
         try:
@@ -138,6 +139,8 @@ def group_faults(image: ImageInfo) -> Iterator[str]:
             yield f"{kind} is a zarr array, not a group, so nothing can be written into it; move it away"
         elif node.metadata.zarr_format != image.zarr_format:
             yield f"{kind} is of zarr {node.metadata.zarr_format}, and the image of zarr {image.zarr_format}"
+        elif kind == "labels" and first_multiscale(node.attrs.asdict(), spot) is not None:
+            yield "labels is an image itself, not a group of labels, so no labels can be written into it"
         elif kind == "labels":
             yield from _label_list(image, node)
 

@@ -6,6 +6,7 @@ Users often give a TIFF, an array inside a store, a plate, or the folder above. 
 from __future__ import annotations
 
 import itertools
+import logging
 import os
 from collections.abc import Iterator, Mapping
 from itertools import islice
@@ -23,6 +24,8 @@ from bigcp3d.edge.stores.connections import METADATA, describe_error, is_remote_
 from bigcp3d.edge.stores.places import Place, is_address, place, zarr_store
 from bigcp3d.edge.stores.remote import Remote
 from bigcp3d.errors import InputError
+
+log = logging.getLogger(__name__)
 
 Node = zarr.Group | zarr.Array[Any]
 
@@ -101,6 +104,8 @@ def _explain_path(path: Place) -> str:
         kind, cure = "a file", "copy it to a local disk and convert it there"
         if path.name in METADATA:
             cure = f"give {path.parent}"
+        elif isinstance(path, Remote) and path.name.lower().endswith((".ozx", ".zip")):
+            kind, cure = "a zip archive", "copy it to a local disk (from another archive: unpack it) and give its path"
         elif isinstance(path, Path):
             _, kind, cure = recognise(path)
         return f"{path}: this is {kind}, not an OME-Zarr folder; {cure}"
@@ -111,7 +116,7 @@ def _explain_path(path: Place) -> str:
         if isinstance(path, Path) and (known := recognise(path))[1]:
             return f"{path}: this is {known[1]}, not an OME-Zarr folder; {known[2]}"
         children: Iterator[Place] = islice(path.iterdir(), None if isinstance(path, Path) else REQUESTS)
-        inside = sorted(str(child) for child in children if metadata_file(child) is not None)
+        inside = sorted(str(child) for child in children if _is_store(child))
     except PermissionError:
         return f"{path}: this folder cannot be read; check the permissions"
     if inside:
@@ -160,8 +165,9 @@ def find_images(path: str | Place) -> list[str]:
     `InputError` where there is none.
     """
     spot = place(path)
-    if isinstance(spot, Path) and spot.is_dir() and metadata_file(spot) is None:
-        stores = [child for child in sorted(spot.iterdir()) if child.is_dir() and metadata_file(child) is not None]
+    if metadata_file(spot) is None and spot.is_dir():
+        children: Iterator[Place] = spot.iterdir()
+        stores = [child for child in sorted(children, key=str) if _is_store(child)]
         found = [image for store in stores for image in _images_of(store)]
     else:
         found = _images_of(spot)
@@ -182,6 +188,19 @@ def _images_of(spot: Place) -> list[str]:
     return [f"{spot}/{name}" for name in inside]
 
 
+def _is_store(child: Place) -> bool:
+    """Whether something in a folder is a zarr node, or a zip archive of one."""
+    try:
+        return metadata_file(place(str(child))) is not None
+    except InputError:  # a damaged archive
+        return False
+
+
+def is_collection(group: zarr.Group) -> bool:
+    """Whether a group is a plate, a well or a bioformats2raw collection."""
+    return _is_bioformats2raw(group) or any(kind in ome_part(group.attrs.asdict()) for kind in ("plate", "well"))
+
+
 def _is_bioformats2raw(group: zarr.Group) -> bool:
     attributes = group.attrs.asdict()
     return "bioformats2raw.layout" in ome_part(attributes) or "bioformats2raw.layout" in attributes
@@ -191,12 +210,15 @@ def _series(where: str) -> Iterator[str]:
     """Names of the images of a bioformats2raw collection: those in its list of series, else 0, 1, 2 and so on."""
     extra = find_group(f"{where}/OME")
     listed = None if extra is None else ome_part(extra.attrs.asdict()).get("series")
-    names = map(str, listed if isinstance(listed, list) else itertools.count())
-    for name in names:
+    missing = []
+    for name in map(str, listed if isinstance(listed, list) else itertools.count()):
         if stays_inside(name) and _is_image(f"{where}/{name}"):
             yield name
         elif not isinstance(listed, list):
             return
+        else:
+            missing.append(name)
+    _tell_missing(where, missing)
 
 
 def _images_inside(where: str, group: zarr.Group) -> Iterator[str]:
@@ -205,13 +227,9 @@ def _images_inside(where: str, group: zarr.Group) -> Iterator[str]:
     if _is_bioformats2raw(group) and "plate" not in ome and (series := list(_series(where))):
         yield from series
         return
-    for well in _named(ome, "plate", "wells"):
-        below = find_group(f"{where}/{well.get('path')}")
-        if below is not None:
-            yield from (f"{well.get('path')}/{image}" for image in _images_inside(f"{where}/{well.get('path')}", below))
-    for image in _named(ome, "well", "images"):
-        if find_group(f"{where}/{image.get('path')}") is not None:
-            yield str(image.get("path"))
+    for well, group in _there(where, _named(ome, "plate", "wells")):
+        yield from (f"{well}/{image}" for image in _images_inside(f"{where}/{well}", group))
+    yield from (image for image, _ in _there(where, _named(ome, "well", "images")))
     scene = ome.get("scene")
     listed = scene.get("coordinateTransformations") if isinstance(scene, Mapping) else None
     steps = [step for step in (listed if isinstance(listed, list) else []) if isinstance(step, Mapping)]
@@ -228,6 +246,23 @@ def _images_inside(where: str, group: zarr.Group) -> Iterator[str]:
         elif inside != "." and _is_image(folder):
             names.clear()
             yield inside
+
+
+def _there(where: str, entries: list[Json]) -> Iterator[tuple[str, zarr.Group]]:
+    """Paths and groups of wells or images, one by one."""
+    missing = []
+    for path in (str(entry["path"]) for entry in entries):
+        group = find_group(f"{where}/{path}")
+        if group is None:
+            missing.append(path)
+        else:
+            yield path, group
+    _tell_missing(where, missing)
+
+
+def _tell_missing(where: str, names: list[str]) -> None:
+    if names:
+        log.warning("%s: it names %s, where there is no image; left out", where, _some(names))
 
 
 def _named(ome: Json, key: str, entries: str) -> list[Json]:

@@ -23,10 +23,15 @@ Float3 = tuple[float, float, float]
 Placed = tuple[str, Float3, Float3]
 """Path, scale and translation of a level, (z, y, x), in the units of the axes."""
 
+_TENS = {"yocto": -24, "zepto": -21, "atto": -18, "femto": -15, "pico": -12, "nano": -9, "micro": -6, "milli": -3}
+_TENS |= {"centi": -2, "deci": -1, "": 0, "hecto": 2, "kilo": 3, "mega": 6, "giga": 9, "tera": 12, "peta": 15}
+_TENS |= {"exa": 18, "zetta": 21, "yotta": 24}
 UNITS_UM = {
-    **{"angstrom": 1e-4, "picometer": 1e-6, "nanometer": 1e-3, "micrometer": 1.0, "millimeter": 1e3},
-    **{"centimeter": 1e4, "decimeter": 1e5, "meter": 1e6, "inch": 25400.0},
+    **{f"{prefix}meter": float(f"1e{power + 6}") for prefix, power in _TENS.items()},
+    **{"angstrom": 1e-4, "inch": 25400.0, "foot": 304800.0, "yard": 914400.0, "mile": 1609344e3},
+    "parsec": 3.0856775814913674e22,
 }
+"""All units of length of the specification, in micrometres."""
 SHORT_UNITS = {
     **{"pm": "picometer", "nm": "nanometer", "mm": "millimeter", "cm": "centimeter", "dm": "decimeter", "m": "meter"},
     **dict.fromkeys(("um", "µm", "μm", "micron"), "micrometer"),

@@ -54,6 +54,8 @@ def check_group(path: Place, zarr_format: int) -> zarr.Group | None:
 
     Readers of one format do not see what lies in a group of the other.
     """
+    if isinstance(path, Path) and path.is_symlink() and not path.exists():
+        raise TargetError(f"{path}: this is a link to {path.readlink()}, which is not there; give another --output")
     if not path.exists() or (path.is_dir() and not any(True for _ in path.iterdir())):
         return None
     try:
@@ -76,6 +78,8 @@ def _check_store(target: LabelTarget) -> None:
     if node is None:
         return
     labels = check_group(group / "labels", target.zarr_format)
+    if labels is not None and first_multiscale(labels.attrs.asdict(), str(group / "labels")) is not None:
+        raise TargetError(f"{group / 'labels'}: this is an image itself, not a group of labels; give another --output")
     listed = None if labels is None else ome_part(labels.attrs.asdict()).get("labels")
     if listed is not None and not isinstance(listed, list):
         raise TargetError(f"{group / 'labels'}: its list of labels is {listed!r}, not a list of names; correct it")

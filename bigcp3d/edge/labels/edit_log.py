@@ -55,7 +55,7 @@ class Change:
     number : int
         1 for the first change. An undo has a number too.
     kind : str
-        "merge", "split", "delete", "add", "renumber", "update", "undo", "decision" or "ids".
+        "merge", "split", "delete", "add", "paint", "renumber", "update", "undo", "decision" or "ids".
     who, when : str
         User and machine; UTC, ISO 8601.
     time : int
@@ -114,10 +114,19 @@ class EditLog:
         self.folder = labels / FOLDER
         self.path, self._pending = self.folder / LOG, self.folder / "pending.json"
         self._on_web = isinstance(labels, Remote) and labels.read_only  # where nobody can have corrected anything
+        self._seen, self._changes = b"", list[Change]()
 
     def changes(self) -> list[Change]:
-        """All changes, oldest first; none on a web server. A last line that was cut short does not count."""
-        return [] if self._on_web else read_log(self.path)
+        """All changes, oldest first; none on a web server. A last line that was cut short does not count.
+
+        Lines that were read before are not taken apart again.
+        """
+        lines = b"" if self._on_web else _whole_lines(self.path)
+        if not lines.startswith(self._seen):  # other labels took the place of these
+            self._seen, self._changes = b"", []
+        self._changes += _read_lines(lines[len(self._seen) :], self.path, len(self._changes))
+        self._seen = lines
+        return list(self._changes)
 
     def active(self) -> list[Change]:
         """The changes that were not taken back."""
@@ -252,12 +261,21 @@ def _write_member(archive: zipfile.ZipFile, name: str, array: NDArray[Any]) -> N
 
 def read_log(path: Place) -> list[Change]:
     """The changes of a log file; none where there is no file, `InputError` where a line cannot be understood."""
+    return _read_lines(_whole_lines(path), path, 0)
+
+
+def _whole_lines(path: Place) -> bytes:
     try:
-        lines = path.read_bytes().split(b"\n")[:-1]
+        content = path.read_bytes()
     except FileNotFoundError:
-        return []
+        return b""
+    return content[: content.rfind(b"\n") + 1]
+
+
+def _read_lines(lines: bytes, path: Place, before: int) -> list[Change]:
+    """The changes of lines of a log, of which so many stand before them."""
     changes = []
-    for row, line in enumerate(lines, start=1):
+    for row, line in enumerate(lines.split(b"\n")[:-1], start=before + 1):
         try:
             changes.append(Change(**json.loads(line)))
         except (ValueError, TypeError) as error:

@@ -26,7 +26,8 @@ PACKAGES = {
 FAMILIES = {"imagecodecs": "imagecodecs", "any_numcodecs": "zarr-any-numcodecs", "omfiles": "omfiles"}
 """Packages of all codecs whose names begin so."""
 
-UNKNOWN = re.compile(r"(?:codec not available|Unknown codec): '*([^']+)")
+UNKNOWN = re.compile(r"(?:codec not available:|Unknown codec:|implementation for codec) '*([^']+)")
+"""In the words of numcodecs, of zarr 3.1 and of zarr 3.4."""
 
 
 class MissingCodecError(ValueError):

@@ -99,8 +99,8 @@ def is_page(answer: Any) -> bool:
 
 
 def is_bad_request(error: BaseException) -> bool:
-    """Whether a server answered 400, as some do for what they do not have."""
-    return "400 Bad Request" in str(error)
+    """Whether a server answered 400 or 410, as some do for what they do not have."""
+    return any(answer in str(error) for answer in ("400 Bad Request", "410 Gone"))
 
 
 def is_denied(error: BaseException) -> bool:

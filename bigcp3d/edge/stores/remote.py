@@ -7,10 +7,12 @@ completely or not at all. A web server can only be read, and cannot be listed.
 from __future__ import annotations
 
 import json
+import re
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import suppress
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
+from urllib.parse import quote
 
 from bigcp3d.edge.stores.connections import METADATA, connect, is_bad_request, is_page, reaching
 from bigcp3d.errors import InputError, TargetError
@@ -32,7 +34,8 @@ class Remote:
     key: str
 
     def __str__(self) -> str:
-        return f"{self.root}/{self.key}" if self.key else self.root
+        key = re.sub("[%#?]", lambda sign: quote(sign[0]), self.key) if self.root.startswith("http") else self.key
+        return f"{self.root}/{key}" if key else self.root
 
     def __truediv__(self, inside: str) -> Remote:
         return replace(self, key=f"{self.key}/{inside}".strip("/"))

@@ -1,7 +1,7 @@
 """Reads zarr stores from web servers as they are.
 
 Some know no HEAD requests, so everything is asked for with GET. Some know no ranges, so whole objects are read and cut.
-Some answer 400 or 403, or send a web page with status 200, where there is nothing.
+Some answer 400, 403 or 410, or send a web page with status 200, where there is nothing.
 """
 
 from __future__ import annotations

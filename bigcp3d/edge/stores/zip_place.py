@@ -19,7 +19,7 @@ from bigcp3d.errors import InputError
 if TYPE_CHECKING:
     from zarr.storage import StorePath
 
-ARCHIVE = re.compile(r"^(.*?\.(?:ozx|zip))(?:/(.*))?$", re.DOTALL | re.IGNORECASE)
+ENDING = re.compile(r"\.(?:ozx|zip)(?=/|\Z)", re.IGNORECASE)
 
 
 def in_archive(path: str) -> tuple[str, str] | None:
@@ -28,8 +28,8 @@ def in_archive(path: str) -> tuple[str, str] | None:
     >>> in_archive("/data/embryo.zarr/0") is None
     True
     """
-    found = ARCHIVE.match(path)
-    return (found[1], (found[2] or "").strip("/")) if found and os.path.isfile(found[1]) else None
+    ends = [found.end() for found in ENDING.finditer(path)]  # a folder may be called so too
+    return next(((path[:end], path[end:].strip("/")) for end in ends if os.path.isfile(path[:end])), None)
 
 
 class ZipPlace(Remote):

@@ -97,16 +97,9 @@ def evaluate(
 
 
 def _evaluate(arguments: o.Arguments, quiet: bool) -> Evaluation:
-    from bigcp3d.edge.image.image import open_labels
     from bigcp3d.face.progress.block_bar import block_bar
-    from bigcp3d.schedule.edits.correction import settle_labels
-    from bigcp3d.work.analyse.evaluate import evaluate as run
-    from bigcp3d.work.convert.beside import convert_labels_beside
+    from bigcp3d.schedule.evaluate import evaluate as run
 
-    settle_labels(arguments["pred"], arguments["pred_name"])
-    scale = open_labels(arguments["pred"], arguments["pred_name"]).levels[0].scale_um
-    arguments = {**arguments, "truth": convert_labels_beside(arguments["truth"], scale)}
-    settle_labels(arguments["truth"], arguments["truth_name"])
     with block_bar("comparing", quiet) as move_bar:
         return run(**arguments, on_event=move_bar)
 

@@ -3,21 +3,17 @@
 from __future__ import annotations
 
 import json
-import shlex
-import sys
 from typing import TYPE_CHECKING, Annotated
 
 import typer
 
 from bigcp3d.errors import InputError
 from bigcp3d.face import options as o
+from bigcp3d.face.ask_decisions import Commands, ask, describe_doubt, read_keys
 from bigcp3d.face.exit_codes import set_up_logging
 
 if TYPE_CHECKING:
     from bigcp3d.schedule.edits.edit import Edits
-    from bigcp3d.schedule.edits.review import Doubt
-
-KEYS = {"g": "good", "w": "wrong", "m": "merge", "s": "split", "d": "delete", " ": "skip"}
 
 
 def review(
@@ -51,8 +47,8 @@ def review(
 
     Doubtful are cells that differ most from the others in volume, shape or predicted foreground, and, with kept maps,
     foreground without a label. Keys: g good, w wrong, m merge, s split, d delete, space skip, u takes the last decision
-    back, q ends. A decision changes no voxel (`bigcp3d edit` does). With `--sample`, the share of wrong cells in the
-    whole volume follows, with its 95 % interval; the report shows it.
+    back, q ends; without a terminal, they are read from a pipe. A decision changes no voxel (`bigcp3d edit` does). With
+    `--sample`, the share of wrong cells in the whole volume follows, with its 95 % interval; the report shows it.
     """
     set_up_logging(verbose, quiet)
     from bigcp3d.schedule.edits.edit import Edits
@@ -69,48 +65,14 @@ def review(
     if words:
         raise InputError(f"{words[0]!r} was given without --decide; leave it out")
     if not rate:
+        keys = read_keys() if show is None else None
         queue = run(store, name, most=show or 100_000, sample=sample, time=time, maps=maps)
-        if show is None and not (sys.stdin.isatty() and sys.stdout.isatty()):
-            raise InputError("there is no terminal to ask in; give --list N, or --decide ID DECISION")
-        if show is None:
-            _ask(edits, queue, time)
+        if keys is not None:
+            ask(edits, queue, keys, Commands(store, name, time))
         else:
             for entry in queue:
                 typer.echo(json.dumps(entry.as_json()) if as_json else describe_doubt(entry))
     _tell_rate(edits, needed=rate)
-
-
-def describe_doubt(entry: Doubt) -> str:
-    """An entry in a line."""
-    what = f"cell {entry.id}" if entry.id else "no cell"
-    how = (
-        "random sample" if entry.sample else entry.why if not entry.id else f"{entry.why}, {entry.doubt:.1f} deviations"
-    )
-    return f"{what} at {','.join(map(str, entry.voxel))}: {entry.volume_vox:,} voxels; {how}"
-
-
-def _ask(edits: Edits, queue: list[Doubt], time: int) -> None:
-    """Show one entry after the other, and read a key for each."""
-    import click
-
-    from bigcp3d.schedule.edits.review import decide
-
-    place = 0
-    while place < len(queue):
-        entry = queue[place]
-        at = ",".join(map(str, entry.voxel))
-        typer.echo(f"{describe_doubt(entry)}\n  {shlex.join(['bigcp3d', 'view', str(edits.target.path), '--at', at])}")
-        typer.echo("  g good, w wrong, m merge, s split, d delete, space skip, u undo, q end: ", nl=False)
-        key = click.getchar()
-        typer.echo(KEYS.get(key, {"u": "undo", "q": "end"}.get(key, "?")))
-        if key in ("q", "\x03", "\x04"):
-            return
-        if key == "u" and place:
-            edits.undo()
-            place -= 1
-        elif key in KEYS:
-            decide(edits, entry.id or entry.voxel, KEYS[key], sample=entry.sample, time=time)
-            place += 1
 
 
 def _tell_rate(edits: Edits, *, needed: bool) -> None:

@@ -27,9 +27,10 @@ from bigcp3d.face.report.write import ReportWriter
 from bigcp3d.pure.boxes import Box, Vec3
 from bigcp3d.pure.plural import count
 from bigcp3d.pure.tissue.tissue_settings import Tissue
+from bigcp3d.schedule.evaluate import evaluate
 from bigcp3d.schedule.plan_segmentation import plan_segmentation
 from bigcp3d.schedule.segment import segment
-from bigcp3d.work.analyse.evaluate import Evaluation, evaluate
+from bigcp3d.work.analyse.evaluate import Evaluation
 from bigcp3d.work.simulate import simulate
 
 MARKER = "demo.json"

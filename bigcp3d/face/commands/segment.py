@@ -62,10 +62,11 @@ def chosen_table(arguments: o.Arguments) -> str | None:
 def segment_all(arguments: o.Arguments, run: Callable[[o.Arguments], None], *, quiet: bool, dry_run: bool) -> None:
     """Segment every image; then measure all cells into one table, if the user wants one.
 
-    An image whose labels are there already, made with the same settings, is not segmented again.
+    An image whose labels are there already, made with the same settings, is not segmented again. With --overwrite, that
+    goes for labels that the same command made before it was stopped.
     """
     from bigcp3d.schedule.check_table import check_output, in_file
-    from bigcp3d.schedule.segmented_before import segmented_before
+    from bigcp3d.schedule.segmented_before import replacing_all, segmented_before
 
     table = arguments["table"]
     single = {"mask": "--mask", "maps": "--maps", "work_dir": "--work-dir"}
@@ -77,14 +78,16 @@ def segment_all(arguments: o.Arguments, run: Callable[[o.Arguments], None], *, q
 
     def each(image: str, name: str) -> None:
         own = {**arguments, "source": image, "output": one_of_many(arguments["output"], name)}
-        if segmented_before(Request(**own)):
+        if segmented_before(Request(**own), since):
             typer.echo(f"{image}: labels {arguments['name']} are there already, made with these settings", err=True)
         else:
             run(own)
         done[name or image] = own["output"] or image
 
+    remember = arguments["overwrite"] and not dry_run
     try:
-        for_each_image(arguments["source"], quiet, each)
+        with replacing_all(Request(**arguments)) if remember else nullcontext("") as since:
+            for_each_image(arguments["source"], quiet, each)
     finally:
         if in_file(table) and done and not dry_run:
             from bigcp3d.schedule.measure import measure

@@ -76,10 +76,11 @@ def sweep(
     """Try many diameters, thresholds, radii and filters on a region. The network predicts once for each diameter.
 
     Writes a row of a table and a picture for each trial, but no labels. What is the same in all trials is left out, and
-    trials with the same labels are drawn once. Each trial finds what `bigcp3d segment --roi` would find with its
-    settings: cells inside the region are those of a run on the whole volume; cells that its border cuts may differ.
-    With `--truth` the trials are sorted by the mean of Dice and AP in the region, and the command of the best is
-    printed. Pieces of cells at its border count as cells there, so use these scores only to compare trials.
+    trials with the same labels are drawn once. A trial whose cells look odd is marked, as a run would warn of them.
+    Each trial finds what `bigcp3d segment --roi` would find with its settings: cells inside the region are those of a
+    run on the whole volume; cells that its border cuts may differ. With `--truth` the trials are sorted by the mean of
+    Dice and AP in the region, and the command of the best is printed. Pieces of cells at its border count as cells
+    there, so use these scores only to compare trials.
     """
     set_up_logging(verbose, quiet)
     from bigcp3d.edge.stores.check_writable import check_file
@@ -162,7 +163,11 @@ def _describe(planned: Sweep, rows: Sequence[Row], names: Sequence[str], same: C
         result = describe_result(row.trial) if row.same_as is None else f"the same labels as trial {row.same_as}"
         lines.append(f"  {row.number}: " + ": ".join(filter(None, [describe_settings(row, names), result])))
     lines += [f"  and {len(rows) - most} more"] if len(rows) > most else []
-    told = [describe_value(name, value) for name, value in same.items() if isinstance(value, int | float | str)]
+    told = [
+        describe_value(name, value)
+        for name, value in same.items()
+        if isinstance(value, int | float | str) and value != ""
+    ]
     return "\n".join(lines + ([f"the same in all: {', '.join(told)}"] if told else []))
 
 

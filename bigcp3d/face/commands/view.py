@@ -88,7 +88,8 @@ def view(
 ) -> None:
     """Look at an image and its labels in a browser, with Neuroglancer. No internet connection is needed.
 
-    Double-click a cell to pick it; its id is the one in the table of cells. Nothing is written. Ctrl-C ends the viewer.
+    Double-click a cell to pick it; its id is the one in the table of cells. The commands that correct the picked cells
+    are printed here, and stand at the bottom of the page. Nothing is written. Ctrl-C ends the viewer.
     """
     set_up_logging(verbose, quiet)
     scale = arguments["scale_um"]
@@ -122,7 +123,7 @@ def view(
         from bigcp3d.face.view.prepared_layers import with_prepared
 
         scene = with_prepared(scene, prepare, scale)
-    with suppress(KeyboardInterrupt), serving(scene, port) as served:
+    with suppress(KeyboardInterrupt), serving(scene, port, say=typer.echo) as served:
         typer.echo(served.url)
         if print_url:
             typer.echo(f"on your own machine: {ssh_command(served.ports)}\nthen open the address above there")

@@ -35,8 +35,8 @@ class Pace:
     """The progress and speed of one pass.
 
     ``total`` and ``done`` count blocks, with those of earlier runs; ``total_vox`` and ``done_vox`` count their voxels
-    (0 for a pass that runs once). This run did ``measured`` blocks with ``voxels`` voxels in ``seconds`` of its
-    workers, from ``began`` to ``latest`` on the caller's clock.
+    (0 for a pass that runs once), and ``part_vox`` those that are done of a block under way. This run did ``measured``
+    blocks with ``voxels`` voxels in ``seconds`` of its workers, from ``began`` to ``latest`` on the caller's clock.
     """
 
     total: int
@@ -44,6 +44,7 @@ class Pace:
     workers: int = 1
     done: int = 0
     done_vox: int = 0
+    part_vox: float = 0.0
     voxels: int = 0
     measured: int = 0
     seconds: float = 0.0
@@ -54,6 +55,7 @@ class Pace:
         """Count one finished block."""
         self.done, self.total = max(self.done, event.done), event.total
         self.done_vox += event.voxels
+        self.part_vox = 0.0
         if event.seconds > 0:
             self.voxels += event.voxels
             self.measured += 1
@@ -64,7 +66,7 @@ class Pace:
     @property
     def fraction(self) -> float:
         """How much of the pass is done, 0 to 1, by voxels where it has any."""
-        done, total = (self.done_vox, self.total_vox) if self.total_vox else (self.done, self.total)
+        done, total = (self.done_vox + self.part_vox, self.total_vox) if self.total_vox else (self.done, self.total)
         return 1.0 if self.done >= self.total else min(done / max(total, 1), 1.0)
 
     @property

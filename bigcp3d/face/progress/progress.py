@@ -24,6 +24,7 @@ from bigcp3d.pure.plural import count
 from bigcp3d.schedule.running.events import (
     BlockDone,
     BlockFailed,
+    BlockGoesOn,
     ClusterReady,
     Estimated,
     EstimateStarted,
@@ -88,6 +89,8 @@ class Watcher:
                 self._start(name, tasks, voxels)
             case BlockDone():
                 self._advance(event)
+            case BlockGoesOn(name, voxels, share):
+                self._go_on(name, voxels * share)
             case BlockFailed(name, when, index, error):
                 self._print(f"FAILED: {name} of block {index}, time {when}: {error}")
             case Warned(message):
@@ -121,18 +124,27 @@ class Watcher:
             self._tasks[name] = self.bars.add_task(name, total=1.0, blocks=f"0/{count(tasks, 'block')}", pace="")
 
     def _advance(self, event: BlockDone) -> None:
-        now = self.clock()
         self._start(event.name, event.total)
-        pace = self.paces[event.name]
-        pace.count(event, now)
+        self.paces[event.name].count(event, self.clock())
+        self._show_pass(event.name)
+
+    def _go_on(self, name: str, voxels: float) -> None:
+        """Show voxels of a block that is under way."""
+        if name in self.paces:
+            self.paces[name].part_vox = voxels
+            self._said.setdefault(name, self.clock())  # no line as the block begins
+            self._show_pass(name)
+
+    def _show_pass(self, name: str) -> None:
+        now, pace = self.clock(), self.paces[name]
         blocks = f"{pace.done}/{count(pace.total, 'block')}"
         if self.bars is not None:
-            self.bars.update(self._tasks[event.name], completed=pace.fraction, blocks=blocks, pace=pace.describe())
+            self.bars.update(self._tasks[name], completed=pace.fraction, blocks=blocks, pace=pace.describe())
             self._show_run()
-        elif pace.done == pace.total or now - self._said.get(event.name, float("-inf")) >= LINE_EVERY_S:
-            self._said[event.name] = now
+        elif pace.done == pace.total or now - self._said.get(name, float("-inf")) >= LINE_EVERY_S:
+            self._said[name] = now
             whole = "" if self.run is None else f"; all passes {self.run.describe()}"
-            self._print(", ".join(filter(None, [f"{event.name} {blocks}", pace.describe()])) + whole)
+            self._print(", ".join(filter(None, [f"{name} {blocks}", pace.describe()])) + whole)
 
 
 def describe_guess(guess: Guess) -> Iterator[str]:

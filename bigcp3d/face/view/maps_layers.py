@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Mapping
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -43,8 +43,27 @@ def with_maps(scene: Scene, work_dir: str | Path | None = None) -> Scene:
     return replace(scene, images=(*scene.images, *added))
 
 
+@dataclass(frozen=True)
+class FoundMaps:
+    """The arrays of maps by time point, where they were found, and the working grid as a level of the image."""
+
+    where: str
+    arrays: Mapping[int, zarr.Array[Any]]
+    level: Level
+
+    @property
+    def full(self) -> float:
+        """The value that stands for 1."""
+        return 127.0 if next(iter(self.arrays.values())).dtype.name == "int8" else 1.0
+
+
 def maps_of(labels: Labels, image: ImageInfo, work_dir: str | Path | None = None) -> Images:
-    """The maps that labels were made from, of which only the foreground is visible at the start.
+    """The layers of the maps that labels were made from; only the foreground is visible at the start (`find_maps`)."""
+    return _images(find_maps(labels, image, work_dir), labels.name, image.times)
+
+
+def find_maps(labels: Labels, image: ImageInfo, work_dir: str | Path | None = None) -> FoundMaps:
+    """The maps that labels were made from.
 
     ``work_dir`` is where they were kept, if not in the default place; `InputError` where there are none.
     """
@@ -70,11 +89,12 @@ def maps_of(labels: Labels, image: ImageInfo, work_dir: str | Path | None = None
         ) from error
     level = image.levels[min(int(settings["level"]), len(image.levels) - 1)]
     grid = place_level("0", vec3(settings["shape"]), level, float3(settings["factors"]))
-    return _images(where, arrays, labels.name, grid, image.times)
+    return FoundMaps(where, arrays, grid)
 
 
-def _images(where: str, arrays: Mapping[int, zarr.Array[Any]], name: str, level: Level, times: int) -> Images:
+def _images(found: FoundMaps, name: str, times: int) -> Images:
     """One group of all time points, and its four layers."""
+    where, arrays, level, full = found.where, found.arrays, found.level, found.full
     first = next(iter(arrays.values()))
     dtype = first.dtype.name
     one_each = first.ndim == 4 and times > 1
@@ -95,7 +115,6 @@ def _images(where: str, arrays: Mapping[int, zarr.Array[Any]], name: str, level:
     if one_each:
         instead[f"{level.path}/zarr.json"] = json.dumps(_with_time(first, times)).encode()
         places = {f"{level.path}/c/{time}/": StoredObjects(_folder(array) / "c") for time, array in arrays.items()}
-    full = 127.0 if dtype == "int8" else 1.0
     channels = [
         Channel(f"{name}: {layer}", i, colour, -full if i else 0.0, full, visible=i == 0)
         for i, (layer, colour) in enumerate(LAYERS)

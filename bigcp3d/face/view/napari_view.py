@@ -8,14 +8,16 @@ group two folders above labels that are opened.
 from __future__ import annotations
 
 import warnings
+from collections.abc import Sequence
 from types import ModuleType
 from typing import Any
 
-from bigcp3d.edge.image.image import ImageInfo
+from bigcp3d.edge.image.image import ImageInfo, Level
 from bigcp3d.edge.image.voxels import open_level
 from bigcp3d.errors import InputError
 from bigcp3d.face.view.scene import Scene
 
+LayerData = tuple[Any, dict[str, Any], str]
 INSTALL = "install it: pip install 'napari[all]'"
 
 
@@ -46,42 +48,71 @@ def open_in_napari(scene: Scene) -> None:
 
 def add_layers(viewer: Any, scene: Scene) -> None:
     """Add all layers of a scene to a viewer, or to a ``ViewerModel``, which needs no window."""
+    for levels, shown, kind in layers_of(scene):
+        getattr(viewer, f"add_{kind}")(levels, **shown)
+    if viewer.dims.ndim > 3:
+        viewer.dims.set_point(0, scene.time)
+    if scene.at is not None:
+        look_at(viewer, scene.groups[0].info, scene.at)
+
+
+def layers_of(scene: Scene) -> list[LayerData]:
+    """The layers of a scene as a reader of napari gives them: the levels, how they are shown, and the kind of layer.
+
+    Each layer says in its metadata, under "bigcp3d", the path of its image or labels group.
+    """
+    layers: list[LayerData] = []
     for images in scene.images:
         for channel in images.channels:
             shown = {"name": channel.name, "visible": channel.visible, "colormap": channel.colour}
             limits = {"contrast_limits": (channel.low, channel.high), "blending": "additive"}
-            viewer.add_image(_levels(images.info, channel.index), **_placed(images.info), **shown, **limits)
+            data = lazy_data(images.info, channel.index)
+            layers.append((data, {**_placed(images.info), **shown, **limits}, "image"))
     for labels in scene.labels:
-        viewer.add_labels(_levels(labels.info), **_placed(labels.info), name=labels.name, visible=labels.visible)
-    if viewer.dims.ndim > 3:
-        viewer.dims.set_point(0, scene.time)
-    if scene.at is not None:
-        level = scene.groups[0].info.levels[0]
-        scale, shift = level.scale_um or (1.0, 1.0, 1.0), level.translation_um
-        place = [v * s + t for v, s, t in zip(scene.at, scale, shift, strict=True)]
-        for axis, where in enumerate(place, viewer.dims.ndim - 3):
-            viewer.dims.set_point(axis, where)
-        viewer.camera.center = tuple(place)
+        shown = {"name": labels.name, "visible": labels.visible}
+        layers.append((lazy_data(labels.info), {**_placed(labels.info), **shown}, "labels"))
+    return layers
 
 
-def _levels(info: ImageInfo, channel: int = 0) -> list[Any]:
-    """All levels of a channel, lazy, finest first: (t, z, y, x) where there is an axis t, else (z, y, x)."""
+def look_at(viewer: Any, info: ImageInfo, voxel: Sequence[float]) -> None:
+    """Move the view to a voxel (z, y, x) of level 0."""
+    level = info.levels[0]
+    scale, shift = level.scale_um or (1.0, 1.0, 1.0), level.translation_um
+    place = [v * s + t for v, s, t in zip(voxel, scale, shift, strict=True)]
+    for axis, where in enumerate(place, viewer.dims.ndim - 3):
+        viewer.dims.set_point(axis, where)
+    viewer.camera.center = tuple(place)
+
+
+def lazy_data(info: ImageInfo, channel: int = 0) -> Any:
+    """The levels of a channel, finest first, or the only one: lazy, (t, z, y, x) where there is an axis t, else zyx.
+
+    napari takes no list of one level for labels. Each call gives arrays of new names: napari remembers chunks by name,
+    and would show voxels before a correction.
+    """
     import dask.array as da
 
     every: Any = slice(None)
     stored = [name for name in info.axes if name != "c"]
     order = [stored.index(name) for name in ("t", "z", "y", "x") if name in stored]
-    arrays = (da.from_zarr(open_level(info, level)) for level in range(len(info.levels)))
-    return [array[info.index(channel, every, [every] * 3)].transpose(order) for array in arrays]
+    arrays = (da.from_zarr(open_level(info, level), name=False) for level in range(len(info.levels)))
+    levels = [array[info.index(channel, every, [every] * 3)].transpose(order) for array in arrays]
+    return levels if len(levels) > 1 else levels[0]
 
 
 def _placed(info: ImageInfo) -> dict[str, Any]:
-    """Scale and translation of the finest level in micrometres, and names and units of the axes."""
-    level, lead = info.levels[0], ("t",) if "t" in info.axes else ()
+    """Scale and translation of the finest level in micrometres, names and units of the axes, and the group's path."""
+    placed = placed_at(info.levels[0], str(info.path), time="t" in info.axes)
+    return {**placed, "multiscale": len(info.levels) > 1}
+
+
+def placed_at(level: Level, path: str, *, time: bool) -> dict[str, Any]:
+    """How napari places a layer whose finest level is ``level``; ``time`` says whether it has an axis t."""
+    lead = ("t",) if time else ()
     return {
         "scale": (*(1.0 for _ in lead), *(level.scale_um or (1.0, 1.0, 1.0))),
         "translate": (*(0.0 for _ in lead), *level.translation_um),
         "axis_labels": (*lead, "z", "y", "x"),
         "units": (*("pixel" for _ in lead), *(["micrometer" if level.scale_um else "pixel"] * 3)),
-        "multiscale": True,
+        "metadata": {"bigcp3d": path},
     }

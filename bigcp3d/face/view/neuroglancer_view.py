@@ -7,7 +7,7 @@ Neuroglancer's Python package sends the viewer. Nothing comes from another machi
 from __future__ import annotations
 
 import importlib
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from types import ModuleType
@@ -16,6 +16,7 @@ from urllib.parse import urlsplit
 
 from bigcp3d.errors import InputError
 from bigcp3d.face.view.neuroglancer_state import describe_state, only_shown
+from bigcp3d.face.view.picked_cells import follow_picks
 from bigcp3d.face.view.scene import Scene
 from bigcp3d.face.view.store_server import HOST, StoreServer
 
@@ -41,9 +42,12 @@ def need_neuroglancer() -> ModuleType:
 
 
 @contextmanager
-def serving(scene: Scene, port: int | None = None) -> Iterator[Served]:
+def serving(
+    scene: Scene, port: int | None = None, *, say: Callable[[str], None] = lambda words: None
+) -> Iterator[Served]:
     """Serve a scene while the block runs, at ``port`` and the next port, or at free ports.
 
+    ``say`` gets the commands that correct the cells picked in the browser, which the viewer shows as well.
     `InputError` where Neuroglancer is not installed or a port cannot be used.
     """
     neuroglancer = need_neuroglancer()
@@ -59,6 +63,7 @@ def serving(scene: Scene, port: int | None = None) -> Iterator[Served]:
         try:
             urls = {path: f"{voxels.url}{name}/" for path, name in names.items()}
             viewer.set_state(neuroglancer.ViewerState(describe_state(scene, urls)))
+            follow_picks(viewer, scene, say)
             url = viewer.get_viewer_url()
             yield Served(url, (urlsplit(url).port or 0, voxels.server_port), viewer)
         finally:

@@ -82,10 +82,6 @@ class PatchBlocks:
             rest = Box(_with(rest.start, axis, inner.start[axis]), _with(rest.stop, axis, inner.stop[axis]))
         return slabs
 
-    def filling(self, box: Box) -> list[Vec3]:
-        """The blocks whose patches fill voxels of a box, in raster order."""
-        return self.grid.touching(box.grow(self.patches.margin))
-
     def meeting(self, index: Vec3) -> list[Vec3]:
         """The blocks whose voxels a block fills, itself included, in raster order; these also fill its own."""
         return self.grid.touching(self.extent(index))

@@ -17,7 +17,7 @@ from numpy.typing import NDArray
 from bigcp3d.edge.labels.edit_log import Change
 from bigcp3d.edge.labels.labels import read_label_box
 from bigcp3d.errors import InputError
-from bigcp3d.pure.boxes import Box, vec3
+from bigcp3d.pure.boxes import Box, Vec3, vec3
 from bigcp3d.pure.cells.cell_table import Columns
 from bigcp3d.pure.label.split_cell import split_along, split_at_seeds, split_into
 from bigcp3d.schedule.edits.correction import Corrector, Labels
@@ -198,9 +198,7 @@ class Edits(Corrector):
             cells = np.asarray(cells)
             if cells.ndim != 3 or cells.dtype.kind not in "iub" or not (cells > 0).any():
                 raise InputError(f"{cells.dtype} of shape {cells.shape} was given; give 3D integers (z, y, x) above 0")
-            box = Box(where, vec3(np.add(where, cells.shape)))
-            if box.clip(self.labels.levels[0].shape) != box:
-                raise InputError(f"the cells in {box.start} to {box.stop} reach beyond {self.labels.levels[0].shape}")
+            box = self._box_at(where, cells.shape)
             free = (cells > 0) & (read_label_box(self.target, 0, box, time=time) == 0)
             if not free.any():
                 raise InputError(f"all voxels in {box.start} to {box.stop} belong to cells; delete these first")
@@ -213,6 +211,63 @@ class Edits(Corrector):
                 return after
 
             return self._correct("add", given, [], time, put, boxes={0: box}, added=np.where(free, cells, 0))
+
+    def paint(
+        self, labels: NDArray[np.signedinteger[Any]], *, at: Sequence[int], new: Sequence[int] = (), time: int = 0
+    ) -> Change:
+        """Set the voxels of a box, as a brush does: cells grow, shrink, come and go.
+
+        Parameters
+        ----------
+        labels : ndarray of signed integers, shape (z, y, x)
+            What each voxel becomes: the id of a cell that is there, 0 for background, -1 to stay as it is.
+        at : (z, y, x)
+            The voxel of level 0 where the array begins.
+        new : sequence of int
+            Numbers in ``labels`` that are no ids: each becomes a cell with a new id.
+        time : int, default 0
+            The time point.
+
+        Returns
+        -------
+        Change
+
+        Raises
+        ------
+        InputError
+            If nothing would change, an id does not exist, or the array reaches beyond the volume.
+
+        Examples
+        --------
+        >>> brush = np.ones((2, 3, 3), int)
+        >>> bigcp3d.edit("tissue.zarr").paint(brush, at=(0, 0, 0), new=[1]).kind
+        'paint'
+        """
+        labels, where = np.asarray(labels), vec3(at)
+        if labels.ndim != 3 or labels.dtype.kind != "i":
+            raise InputError(f"{labels.dtype} of shape {labels.shape} was given; give 3D signed integers (z, y, x)")
+        box = self._box_at(where, labels.shape)
+        with self._held():
+            before = read_label_box(self.target, 0, box, time=time).astype(np.int64)
+            fresh = (labels > 0) & np.isin(labels, list(new))
+            differ = (labels >= 0) & (fresh | (labels != before))
+            painted = labels[differ & ~fresh]
+            ids = [int(cell) for cell in np.union1d(before[differ], painted) if cell]
+            boxes = {**self._boxes(ids, time), 0: box} if ids else {0: box}
+            numbers = np.unique(labels[fresh])
+            after_of = dict(zip(numbers.tolist(), self._new_ids(len(numbers)), strict=True)) if len(numbers) else {}
+            result = np.where(differ, labels, before)
+            for number, cell in after_of.items():
+                result[fresh & (labels == number)] = cell
+
+            def put(inner: Labels, around: Box) -> Labels:
+                after = inner.copy()
+                after[box.slices(around.start)][differ] = result[differ].astype(inner.dtype)
+                return after
+
+            given = {"at": list(where), "new": list(after_of)}
+            kept = np.where(differ, labels, -1)
+            return self._correct("paint", given, ids, time, put, boxes=boxes, added=kept)
 
     def renumber(self) -> Change:
         """Give all cells the ids 1..n in the order of their first voxels, as a fresh segmentation has them.
@@ -308,6 +363,20 @@ class Edits(Corrector):
             change = self._next("decision", {"id": cell, "decision": decision, **given}, cells, time)
             self.changes.commit(change)
             return change
+
+    def withdraw(self, decision: Change) -> None:
+        """Take a decision back, whatever came after it; nothing happens where somebody has done so already."""
+        if decision.kind != "decision":
+            raise InputError(f"change {decision.number} is no decision ({decision.kind}); take it back with undo")
+        with self._held():
+            if any(change.number == decision.number for change in self.changes.active()):
+                self.take_back(decision, yes=True)
+
+    def _box_at(self, start: Vec3, shape: Sequence[int]) -> Box:
+        box = Box(start, vec3(np.add(start, shape)))
+        if box.clip(self.labels.levels[0].shape) != box:
+            raise InputError(f"the cells in {box.start} to {box.stop} reach beyond {self.labels.levels[0].shape}")
+        return box
 
     def _find_parts(
         self, mask: NDArray[np.bool_], box: Box, time: int, spacing: Sequence[float], cell: int

@@ -73,7 +73,8 @@ def current_table(labels: ImageInfo, changes: EditLog) -> Columns:
     path = table_path(labels)
     said = said_of_table(path)
     if said is None:
-        raise InputError(f"{path}: there is no table; make one: bigcp3d measure {labels.path}")
+        found, more = ("a table of another program is", " --overwrite") if path.exists() else ("no table is", "")
+        raise InputError(f"{path}: {found} there; make one: bigcp3d measure {labels.path}{more}")
     columns, _ = read_label_table(path)
     kinds = {line.number: line.kind for line in changes.changes()}
     steps = [

@@ -5,6 +5,9 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any
 
+import numpy as np
+from numpy.typing import NDArray
+
 from bigcp3d.edge.labels.edit_log import Change, EditLog, read_log
 from bigcp3d.edge.labels.labels import read_label_box
 from bigcp3d.edge.stores.places import place, same_place
@@ -82,12 +85,27 @@ def _make_again(edits: Edits, other: EditLog, change: Change) -> Change:
     if change.kind == "add":
         start = vec3(given["at"] if "at" in given else given["start"])
         return edits.add(other.added(change.number), at=start, time=time)
+    if change.kind == "paint":
+        labels, new = _painted_again(other.added(change.number), change, ids)
+        return edits.paint(labels, at=given["at"], new=new, time=time)
     if change.kind == "decision":
         more = {name: value for name, value in given.items() if name not in ("id", "decision")}
         return edits.decide(ids[0] if ids else 0, given["decision"], time=time, **more)
     if change.kind == "renumber":
         return edits.renumber()
     raise InputError(f"a change of the kind {change.kind} cannot be made again; repeat its command")
+
+
+def _painted_again(
+    painted: NDArray[np.integer[Any]], change: Change, ids: list[int]
+) -> tuple[NDArray[np.int64], list[int]]:
+    """The voxels of a brush with the ids of here, and the numbers of new cells, which are no ids of here."""
+    first, said = max([0, *ids]) + 1, change.given.get("new", [])
+    new = list(range(first, first + len(said)))
+    labels = painted.astype(np.int64)
+    for old, number in [*zip((cell["id"] for cell in change.cells), ids, strict=True), *zip(said, new, strict=True)]:
+        labels[painted == old] = number
+    return labels, new
 
 
 def _find_again(edits: Edits, cell: dict[str, Any], time: int) -> int:

@@ -191,6 +191,11 @@ class Request:
 
             if parse_preparation(self.prepare) and self.maps is not None:
                 raise InputError(f"maps are {self.maps}, so no network sees the image; leave out --prepare, or --maps")
+        if self.precision != "auto" and self.maps is not None:
+            raise InputError(
+                f"maps are {self.maps}, so no network computes and precision {self.precision} would have no effect; "
+                "leave out --precision, or --maps"
+            )
         if self.start == "image" and self.maps is not None:
             raise InputError(f"maps are {self.maps}, and the start is {self.start}; leave one of the two out")
         if self.executor == "serial" and (self.scheduler or self.workers or self.cluster != "local"):

@@ -16,7 +16,7 @@ from pathlib import Path
 from bigcp3d.edge.stores.check_writable import nearest_there
 from bigcp3d.errors import TargetError
 from bigcp3d.pure.memory import format_bytes
-from bigcp3d.schedule.running.tasks import count_passes, label_tasks, object_tasks
+from bigcp3d.schedule.running.tasks import count_passes, label_passes, object_passes
 from bigcp3d.work.plan.memory_and_disk import disk_bytes
 from bigcp3d.work.plan.plan import Plan
 from bigcp3d.work.run.work_dir import WorkDir
@@ -64,7 +64,7 @@ def _share_left(plan: Plan, what: str) -> float:
     """The share of the tasks that write something and are not recorded as done."""
     maps = "merge" if plan.patch_blocks.hand_over else "predict"
     name = {"maps": maps, "parts": "predict", "offsets": "track", "labels": "label"}[what]
-    number, _ = count_passes(label_tasks(plan) if what == "labels" else object_tasks(plan)).get(name, (0, 0))
+    number, _ = count_passes(label_passes(plan) if what == "labels" else object_passes(plan)).get(name, (0, 0))
     work = WorkDir.of(plan)
     done = sum(1 for time in plan.where.times for _ in (work.records(time) / name).glob("*.json"))
     return max(number - done, 0) / max(number, 1)

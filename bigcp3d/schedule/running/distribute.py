@@ -1,17 +1,18 @@
 """The Dask executor: runs the tasks on a cluster.
 
 A worker plugin brings the plan to every worker, also to those that join later, and loads the network there once. A task
-is sent as a key and a few integers, and returns a few numbers. If workers offer the resource ``GPU``, prediction asks
-for one. A worker that offers two, with two threads, predicts one block while it writes another.
+is sent once all that it waits for has ended, as a key and a few integers, and returns a few numbers. If workers offer
+the resource ``GPU``, prediction asks for one. A worker that offers two, with two threads, predicts one block while it
+writes another.
 """
 
 from __future__ import annotations
 
+import itertools
 import logging
 import secrets
 import threading
 import time
-from collections import defaultdict
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager, suppress
 from typing import Any
@@ -20,6 +21,7 @@ from distributed import CancelledError, Client, Future, KilledWorker, Worker, Wo
 from distributed.comm.core import CommClosedError
 
 from bigcp3d.errors import BlockError, FullDiskError, InputError
+from bigcp3d.schedule.running.open_tasks import OpenTasks
 from bigcp3d.schedule.running.serial import Done, Failed, Failures
 from bigcp3d.schedule.running.tasks import Key, Task
 from bigcp3d.work.passes.passes import Counts, perform
@@ -32,8 +34,14 @@ RETRIES = 2
 Final = InputError | FullDiskError
 """Errors that every further try would raise again. A task sends them back as its answer, so that Dask does not try."""
 
-Answer = Counts | Final | None
-"""What a task sends back; None where a task that it needs has failed."""
+Answer = Counts | Final
+"""What a task sends back."""
+
+MOST_OPEN = 20_000
+"""How many tasks the scheduler may know. A fraction of them can run, so this is enough for thousands of workers."""
+
+PAUSE_S, MANY_SENT = 0.1, 2_000
+"""The pause after a batch of results while this many tasks are sent: fewer messages, and no worker waits for tasks."""
 
 REGISTRATIONS = 4
 """How often the run is put on the workers, if one of them leaves meanwhile."""
@@ -62,10 +70,8 @@ class RunPlugin(WorkerPlugin):
         self.run.log.close()
 
 
-def perform_on_worker(plugin: str, key: Key, needs: list[Answer]) -> Answer:
-    """Run one task on this worker, unless one of its ``needs`` has failed."""
-    if any(answer is None or isinstance(answer, Final) for answer in needs):
-        return None
+def perform_on_worker(plugin: str, key: Key) -> Answer:
+    """Run one task on this worker."""
     name, time, index = key
     held: Any = get_worker().plugins[plugin]
     try:
@@ -121,59 +127,67 @@ def _put_on_workers(client: Client, plugin: RunPlugin, name: str) -> None:
 def execute_on_dask(
     client: Client, plugin: str, gpus: bool, tasks: Iterable[Task], on_done: Done, on_failed: Failed
 ) -> Failures:
-    """Submit every task, report each as it finishes, and return the errors of the tasks that failed themselves.
+    """Run the tasks, report each as it finishes, and return the errors of the tasks that failed themselves.
 
-    Tasks are submitted pass by pass and results are fetched in batches, so that one message serves many tasks.
+    Dask gets the tasks that can run, and forgets them as they end; it knows `MOST_OPEN` at most. They are submitted,
+    and their results fetched, in batches, so that one message serves many tasks.
     """
     run_id = plugin.rpartition("-")[2]
-    futures: dict[Key, Future[Answer]] = {}
-    by_key: dict[str, Task] = {}
-    for batch in _by_pass(tasks):
-        keys = [key_of(task, run_id) for task in batch]
-        by_key |= zip(keys, batch, strict=True)
-        submitted = client.map(
-            perform_on_worker,
-            [plugin] * len(batch),
-            [task.key for task in batch],
-            [[futures[need] for need in task.needs] for task in batch],
-            key=keys,
-            priority=batch[0].priority,
-            retries=RETRIES,
-            resources=resources_of(batch[0].key[0], gpus),
-        )
-        futures |= zip((task.key for task in batch), submitted, strict=True)
+    waiting = OpenTasks(tasks, MOST_OPEN)
     failed: Failures = {}
-    for finished in _batches(client, list(futures.values())):
-        errors: dict[str, BaseException] = {}
-        for key, answer in _fetch(client, finished):
-            if isinstance(answer, BaseException):
-                errors[key] = answer
-            elif answer is not None:
-                on_done(by_key[key], answer)
-        failed |= {by_key[key].key: error for key, error in errors.items()}
-        for key, error in errors.items():
-            if not any(need in failed or futures[need].status in NOT_DONE for need in by_key[key].needs):
-                on_failed(by_key[key], error)
-    waited = {task.key: task.needs for task in by_key.values()}
-    return {key: error for key, error in failed.items() if failed.keys().isdisjoint(waited[key])}
+    with _finishing(client) as finishing:
+        sent: dict[str, Task] = {}
+
+        def send() -> None:
+            for batch in _by_pass(waiting.take()):
+                keys = [key_of(task, run_id) for task in batch]
+                sent.update(zip(keys, batch, strict=True))
+                finishing.update(
+                    client.map(
+                        perform_on_worker,
+                        [plugin] * len(batch),
+                        [task.key for task in batch],
+                        key=keys,
+                        priority=batch[0].priority,
+                        retries=RETRIES,
+                        resources=resources_of(batch[0].key[0], gpus),
+                    )
+                )
+
+        send()
+        for finished in finishing.batches():
+            _refuse_lost_scheduler(client)
+            for key, answer in _fetch(client, list(finished)):
+                task = sent.pop(key)
+                if isinstance(answer, BaseException):
+                    failed[task.key] = answer
+                    on_failed(task, answer)
+                else:
+                    on_done(task, answer)
+                waiting.end(task.key, failed=task.key in failed)
+            for future in finished:
+                future.release()
+            send()
+            if len(sent) > MANY_SENT:
+                time.sleep(PAUSE_S)
+        _refuse_lost_scheduler(client)
+    return failed
 
 
-def _batches(client: Client, futures: list[Future[Answer]]) -> Iterator[list[Any]]:
-    """Futures as they finish. Dask would wait for ever if its scheduler is lost, so a thread watches for that."""
-    waiting, over = as_completed(futures, loop=client.loop), threading.Event()
+@contextmanager
+def _finishing(client: Client) -> Iterator[Any]:
+    """Gives futures as they finish. Dask would wait for ever if its scheduler is lost, so a thread watches for that."""
+    finishing, over = as_completed(loop=client.loop), threading.Event()
 
     def watch() -> None:
         while not over.wait(0.5):
             if client.status != "running":
-                waiting.clear()  # ends the loop below
+                finishing.clear()  # ends the loop over its batches
 
     watcher = threading.Thread(target=watch, name="bigcp3d-scheduler", daemon=True)
     watcher.start()
     try:
-        for batch in waiting.batches():
-            _refuse_lost_scheduler(client)
-            yield list(batch)
-        _refuse_lost_scheduler(client)
+        yield finishing
     finally:
         over.set()
         watcher.join()
@@ -228,9 +242,6 @@ def _explain(error: BaseException | None) -> BaseException | None:
 
 
 def _by_pass(tasks: Iterable[Task]) -> list[list[Task]]:
-    """Tasks grouped by pass, and by level in the pyramid. Groups that others wait for come first."""
-    batches: dict[tuple[str, int], list[Task]] = defaultdict(list)
-    for task in tasks:
-        name, _, index = task.key
-        batches[name, index[0] if name == "pyramid" else 0].append(task)
-    return [batch for _, batch in sorted(batches.items(), key=lambda item: (item[1][0].priority, item[0][1]))]
+    """Tasks grouped by pass, the latest first."""
+    ordered = sorted(tasks, key=lambda task: -task.priority)
+    return [list(batch) for _, batch in itertools.groupby(ordered, key=lambda task: task.key[0])]

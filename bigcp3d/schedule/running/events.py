@@ -2,8 +2,9 @@
 
 They arrive one at a time, in the process that called `segment`: ``EstimateStarted`` and ``Estimated`` if the user left
 the diameter or the model open, ``RunPlanned``, on Dask ``ClusterReady``, for longer runs ``TimeExpected``, then for
-each pass ``PassStarted`` and its ``BlockDone`` or ``BlockFailed``, then ``LabelsReady`` and ``RunFinished``. ``Warned``
-and ``Noted`` may come at any time. On Dask the passes overlap. No label depends on an observer.
+each pass ``PassStarted`` and its ``BlockDone`` (in one process ``BlockGoesOn`` before it) or ``BlockFailed``, then
+``LabelsReady`` and ``RunFinished``. ``Warned`` and ``Noted`` may come at any time. On Dask the passes overlap. No label
+depends on an observer.
 """
 
 from __future__ import annotations
@@ -92,6 +93,18 @@ class BlockDone(Event):
     time: int = 0
     worker: str = ""
     gpu_peak_bytes: int = 0
+
+
+@dataclass(frozen=True)
+class BlockGoesOn(Event):
+    """A share (0 to 1) of the block that a pass works on is done. Only runs in one process send it.
+
+    A run of one block would else stand still until it is nearly over.
+    """
+
+    name: str
+    voxels: int
+    share: float
 
 
 @dataclass(frozen=True)

@@ -17,7 +17,7 @@ from bigcp3d.pure.plural import count
 from bigcp3d.pure.track.radius import expected_diameter
 from bigcp3d.schedule.running.events import BlockDone, BlockFailed, Observer, PassStarted, Summary, Warned
 from bigcp3d.schedule.running.serial import Failures
-from bigcp3d.schedule.running.tasks import Task, count_passes
+from bigcp3d.schedule.running.tasks import Pass, Task, count_passes
 from bigcp3d.work.passes.passes import Counts
 from bigcp3d.work.plan.plan import Plan
 from bigcp3d.work.run.task_costs import read_spent
@@ -44,9 +44,9 @@ class RunLog:
         self.flow: dict[int, Counter[str]] = defaultdict(Counter)
         self.cells: dict[int, dict[str, Any]] = {}
 
-    def start(self, tasks: list[Task]) -> None:
+    def start(self, passes: list[list[Pass]]) -> None:
         """Begin a phase."""
-        for name, (number, voxels) in count_passes(tasks).items():
+        for name, (number, voxels) in count_passes(passes).items():
             self.all[name] += number
             self.observe(PassStarted(name, number, voxels))
 

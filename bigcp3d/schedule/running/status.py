@@ -14,7 +14,7 @@ from pathlib import Path
 import zarr
 
 from bigcp3d.edge.image.image import label_names
-from bigcp3d.edge.image.open_node import open_node
+from bigcp3d.edge.image.open_node import explain_folder, is_collection, open_node
 from bigcp3d.edge.labels.edit_log import Change, EditLog
 from bigcp3d.edge.labels.made_labels import MadeLabels, read_made
 from bigcp3d.edge.stores.places import Place, place
@@ -24,7 +24,7 @@ from bigcp3d.errors import InputError
 from bigcp3d.pure.plural import count
 from bigcp3d.schedule.planning.find_kept_maps import default_work_dir
 from bigcp3d.schedule.running.lock import describe_holder
-from bigcp3d.schedule.running.tasks import count_passes, label_tasks, object_tasks
+from bigcp3d.schedule.running.tasks import count_passes, label_passes, object_passes
 from bigcp3d.work.plan.plan import PLAN_FILE, Plan, read_plan
 from bigcp3d.work.run.task_costs import TaskSpent, read_spent
 from bigcp3d.work.run.work_dir import WorkDir, find_work_dirs
@@ -114,7 +114,7 @@ def _labels_in(store: Place) -> list[str]:
 
 def find_finished(path: str | Path) -> list[MadeLabels]:
     """The finished labels of a store, or those at a path. Raises an `InputError` if there are none."""
-    spot = place(path)
+    spot, group = place(path), None
     try:
         group = open_node(str(spot))
         names = [] if isinstance(group, zarr.Array) else label_names(str(spot), group)
@@ -122,6 +122,8 @@ def find_finished(path: str | Path) -> list[MadeLabels]:
     except InputError:
         made = []
     if not (made := [one for one in made if one.finished and one.is_labels]):
+        if isinstance(group, zarr.Group) and is_collection(group):
+            raise InputError(explain_folder(str(spot), group))
         raise InputError(
             f"{spot}: found no run and no finished labels; give a work directory, the path of the labels, or their "
             "store. A run with --work-dir is only found by that directory until it has ended"
@@ -135,7 +137,7 @@ def read_status(work_dir: Path) -> RunStatus:
     work = WorkDir(work_dir)  # the plan may name it by another path
     holder, lives = describe_holder(lock) or ("", False)
     held = lock.read()
-    counts = count_passes([*object_tasks(plan), *label_tasks(plan)])
+    counts = count_passes([*object_passes(plan), *label_passes(plan)])
     done = read_spent(work, plan.where.times)
     return RunStatus(
         work_dir=str(work_dir),

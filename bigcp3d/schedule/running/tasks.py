@@ -8,20 +8,23 @@ serial executor runs the list from start to end; Dask gets the same list. Which 
     label -> pyramid                                                                         phase "labels"
 
 In a large run, ``stitch`` comes before `join`, and ``gather`` and ``filter`` before `resolve`
-(`bigcp3d.work.passes.resolve`).
-The label arrays are made between the phases, because their dtype follows from the number of cells.
+(`bigcp3d.work.passes.resolve`). The label arrays are made between the phases, because their dtype follows from the
+number of cells.
+
+Tasks are made one by one, since a large run has millions. The tasks of a pass come in raster order. Before each task
+come those tasks of earlier passes that it needs, so intermediate files are soon used and removed.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Sequence
+import itertools
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
-from heapq import heappop, heappush
 
-from bigcp3d.pure.boxes import Vec3
-from bigcp3d.pure.label.pooling_box import pool_read_box
+from bigcp3d.pure.boxes import BlockGrid, Box, Vec3
+from bigcp3d.pure.label.pooling_box import pool_read_box, pool_touched_box
 from bigcp3d.work.plan.plan import Plan
-from bigcp3d.work.plan.task_inputs import Inputs, blocks_of, neighbours
+from bigcp3d.work.plan.task_inputs import Inputs, neighbours
 from bigcp3d.work.run.work_dir import ONCE
 
 Key = tuple[str, int, tuple[int, ...]]
@@ -45,6 +48,9 @@ PASS_ORDER = (
 )
 """Tasks of later passes run first, so that intermediate files are soon used and removed."""
 
+MAP_PASSES = PASS_ORDER[:3]
+"""Passes that make the maps."""
+
 
 @dataclass(frozen=True)
 class Task:
@@ -60,110 +66,190 @@ class Task:
         return PASS_ORDER.index(self.key[0])
 
 
+@dataclass(frozen=True)
+class Pass:
+    """A pass at one time point, or one level of the pyramid: a task for each block of ``grid`` that meets ``part``.
+
+    ``needs`` gives the keys that the task of a block waits for: tasks of earlier passes. If the pass ``fills`` no
+    voxels, its blocks are only numbers.
+    """
+
+    name: str
+    time: int
+    needs: Callable[[Vec3], Iterable[Key]]
+    grid: BlockGrid
+    part: Box
+    level: tuple[int, ...] = ()
+    fills: bool = True
+
+    def key(self, index: Vec3) -> Key:
+        """The key of the task of a block."""
+        return self.name, self.time, (*self.level, *index)
+
+    def every_key(self) -> Iterator[Key]:
+        """The keys of all tasks, in raster order."""
+        return map(self.key, self.grid.visit(self.part))
+
+    def tasks(self) -> Iterator[Task]:
+        """All tasks, in raster order."""
+        for index in self.grid.visit(self.part):
+            voxels = self.grid.core(index).size if self.fills else 0
+            yield Task(self.key(index), tuple(self.needs(index)), voxels)
+
+    def count(self) -> tuple[int, int]:
+        """The number of tasks, and of the voxels that they fill."""
+        covered = self.grid.covered(self.part)
+        return len(BlockGrid(covered.shape, self.grid.block)), covered.size if self.fills else 0
+
+
+def _numbered(name: str, time: int, needs: Callable[[Vec3], Iterable[Key]], number: int = 1) -> Pass:
+    """A pass of so many tasks that belong to no block. The first has the index `ONCE`."""
+    shape = (number, 1, 1)
+    return Pass(name, time, needs, BlockGrid(shape, (1, 1, 1)), Box.of_shape(shape), fills=False)
+
+
 def object_tasks(plan: Plan) -> Iterator[Task]:
     """Tasks from the image to the object table and ids, for every time point."""
-    inputs = Inputs(plan)
-    for time in plan.where.times:
-        yield from _latest_first([*_map_tasks(plan, time), *_block_tasks(plan, inputs, time)])
-
-
-def _map_tasks(plan: Plan, time: int) -> Iterator[Task]:
-    yield Task(("normalise", time, ONCE), (), 0)
-    if plan.given.maps is not None:
-        return
-    blocks, mapped = plan.patch_blocks, plan.scope.mapped
-    predicted = blocks.filling(mapped)
-    for index in predicted:
-        yield Task(("predict", time, index), (("normalise", time, ONCE),), blocks.grid.core(index).size)
-    there = set(predicted)
-    for index in blocks.grid.touching(mapped) if blocks.hand_over else ():
-        givers = tuple(("predict", time, giver) for giver in blocks.meeting(index) if giver in there)
-        yield Task(("merge", time, index), givers, blocks.grid.core(index).size)
-
-
-def _block_tasks(plan: Plan, inputs: Inputs, time: int) -> Iterator[Task]:
-    grid, scope = plan.grid, plan.scope
-    tracked, clustered = grid.touching(scope.tracked), grid.touching(scope.clustered)
-    maps_pass = "merge" if plan.patch_blocks.hand_over else "predict"
-    for index in tracked:
-        needs = tuple((maps_pass, time, other) for other in inputs.of("track", index).get("maps", ()))
-        yield Task(("track", time, index), needs or (("normalise", time, ONCE),), grid.core(index).size)
-    for index in clustered:
-        needs = tuple(("track", time, other) for other in inputs.of("cluster", index).get("sinks", ()))
-        yield Task(("cluster", time, index), needs or (("normalise", time, ONCE),), grid.core(index).size)
-    yield from _once_tasks(plan, time, clustered)
-
-
-def _once_tasks(plan: Plan, time: int, clustered: Sequence[Vec3]) -> Iterator[Task]:
-    """From components to ids: tasks that run once, and what comes between them."""
-    last: tuple[Key, ...] = tuple(("cluster", time, index) for index in clustered)
-    if plan.stitches:
-        for index in clustered:
-            near = tuple(("cluster", time, other) for other in neighbours(plan, index))
-            yield Task(("stitch", time, index), near, plan.grid.core(index).size)
-        last = tuple(("stitch", time, index) for index in clustered)
-    if plan.joins_first or plan.stitches:
-        joined = ("join", time, ONCE)
-        yield Task(joined, last, 0)
-        more = []
-        for name in ("check", "vote"):
-            grid, blocks = blocks_of(plan, name)
-            more += [Task((name, time, index), (joined,), grid.core(index).size) for index in blocks]
-        yield from more
-        last = tuple(task.key for task in more) or (joined,)
-    if plan.stitches:
-        gathered = ("gather", time, ONCE)
-        yield Task(gathered, last, 0)
-        filters = [Task(("filter", time, (part, 0, 0)), (gathered,), 0) for part in range(plan.id_ranges.number)]
-        yield from filters
-        last = tuple(task.key for task in filters)
-    yield Task(("resolve", time, ONCE), last, 0)
-
-
-def _latest_first(tasks: Sequence[Task]) -> Iterator[Task]:
-    """Order tasks as Dask does: of those that can run, first one of the latest pass."""
-    waits = [len(task.needs) for task in tasks]
-    followers: dict[Key, list[int]] = {}
-    for number, task in enumerate(tasks):
-        for need in task.needs:
-            followers.setdefault(need, []).append(number)
-    ready = [(-task.priority, number) for number, task in enumerate(tasks) if not task.needs]
-    while ready:
-        _, number = heappop(ready)
-        yield tasks[number]
-        for follower in followers.get(tasks[number].key, ()):
-            waits[follower] -= 1
-            if not waits[follower]:
-                heappush(ready, (-tasks[follower].priority, follower))
+    return in_order(object_passes(plan))
 
 
 def label_tasks(plan: Plan) -> Iterator[Task]:
     """Tasks from ids to labels and their pyramid, for every time point, after the object phase."""
-    target = plan.output.target
-    for time in plan.where.times:
-        written = set(plan.label_grid(0).touching(plan.scope.wanted))
-        for index in sorted(written):
-            yield Task(("label", time, index), (), plan.label_grid(0).core(index).size)
-        for level in range(1, len(target.levels)):
-            grid, below = plan.label_grid(level), plan.label_grid(level - 1)
-            finer, written = written, set()
-            for index in grid:
-                core = grid.core(index)
-                read = pool_read_box(core, target.factors[level], target.levels[level - 1].shape)
-                needs = tuple(_label_key(level - 1, time, other) for other in below.touching(read) if other in finer)
-                if needs:
-                    written.add(index)
-                    yield Task(_label_key(level, time, index), needs, core.size)
+    return in_order(label_passes(plan))
 
 
-def count_passes(tasks: Iterable[Task]) -> dict[str, tuple[int, int]]:
-    """The number of tasks of each pass, and of their voxels."""
+def object_passes(plan: Plan) -> list[list[Pass]]:
+    """The passes from the image to the object table and ids, in order, for each time point."""
+    inputs = Inputs(plan)
+    return [[*_map_passes(plan, time), *_block_passes(plan, inputs, time)] for time in plan.where.times]
+
+
+def label_passes(plan: Plan) -> list[list[Pass]]:
+    """The passes from ids to labels and their pyramid, in order, for each time point."""
+    return [list(_pyramid_passes(plan, time)) for time in plan.where.times]
+
+
+def _map_passes(plan: Plan, time: int) -> Iterator[Pass]:
+    yield _numbered("normalise", time, lambda _: ())
+    if plan.given.maps is not None:
+        return
+    blocks, mapped = plan.patch_blocks, plan.scope.mapped
+    grid, first = blocks.grid, ("normalise", time, ONCE)
+    predict = Pass("predict", time, lambda _: (first,), grid, mapped.grow(plan.patches.margin))
+    yield predict
+    if blocks.hand_over:
+        there = grid.covered(predict.part)
+
+        def givers(index: Vec3) -> Iterable[Key]:
+            return map(predict.key, grid.visit(blocks.extent(index).intersect(there)))
+
+        yield Pass("merge", time, givers, grid, mapped)
+
+
+def _block_passes(plan: Plan, inputs: Inputs, time: int) -> Iterator[Pass]:
+    grid, scope = plan.grid, plan.scope
+    maps_pass, first = "merge" if plan.patch_blocks.hand_over else "predict", ("normalise", time, ONCE)
+
+    def maps_of(index: Vec3) -> Iterable[Key]:
+        return [(maps_pass, time, other) for other in inputs.of("track", index).get("maps", ())] or (first,)
+
+    def sinks_of(index: Vec3) -> Iterable[Key]:
+        return [("track", time, other) for other in inputs.of("cluster", index).get("sinks", ())] or (first,)
+
+    yield Pass("track", time, maps_of, grid, scope.tracked)
+    clustered = Pass("cluster", time, sinks_of, grid, scope.clustered)
+    yield clustered
+    yield from _cell_passes(plan, time, clustered)
+
+
+def _cell_passes(plan: Plan, time: int, clustered: Pass) -> Iterator[Pass]:
+    """From components to cells and ids."""
+    last = [clustered]
+    if plan.stitches:
+        last = [Pass("stitch", time, lambda i: map(clustered.key, neighbours(plan, i)), clustered.grid, clustered.part)]
+        yield from last
+    if plan.joins_first or plan.stitches:
+        whole = last  # a lambda sees the last value of a name, so each has its own
+        join = _numbered("join", time, lambda _: _keys(whole))
+        yield join
+        checks = [Pass("check", time, lambda _: join.every_key(), plan.grid, plan.scope.tracked)]
+        votes = [Pass("vote", time, lambda _: join.every_key(), plan.label_grid(0), plan.scope.wanted)]
+        more = [*(checks if plan.checks_flow else ()), *(votes if plan.votes else ())]
+        yield from more
+        last = more or [join]
+    if plan.stitches:
+        summed = last
+        gather = _numbered("gather", time, lambda _: _keys(summed))
+        yield gather
+        last = [_numbered("filter", time, lambda _: gather.every_key(), plan.id_ranges.number)]
+        yield from last
+    yield _numbered("resolve", time, lambda _: _keys(last))
+
+
+def _keys(passes: Iterable[Pass]) -> Iterator[Key]:
+    return (key for each in passes for key in each.every_key())
+
+
+def _pyramid_passes(plan: Plan, time: int) -> Iterator[Pass]:
+    below = Pass("label", time, lambda _: (), plan.label_grid(0), plan.scope.wanted)
+    yield below
+    for level in range(1, len(plan.output.target.levels)):
+        below = _level(plan, level, below)
+        yield below
+
+
+def _level(plan: Plan, level: int, below: Pass) -> Pass:
+    """A coarser level of the pyramid: the blocks that are made from blocks of the level below."""
+    target, grid, finer = plan.output.target, plan.label_grid(level), plan.label_grid(level - 1)
+    there, factors = finer.covered(below.part), target.factors[level]
+
+    def needs(index: Vec3) -> Iterable[Key]:
+        read = pool_read_box(grid.core(index), factors, finer.shape)
+        return map(below.key, finer.visit(read.intersect(there)))
+
+    return Pass("pyramid", below.time, needs, grid, pool_touched_box(there, factors, grid.shape, finer.shape), (level,))
+
+
+def in_order(times: Iterable[Sequence[Pass]]) -> Iterator[Task]:
+    """The tasks of some passes, one time point after the other; each task follows those that it waits for."""
+    return itertools.chain.from_iterable(map(_Order, times))
+
+
+class _Order:
+    """Orders the tasks of a time point: before each task come, of earlier passes, those that it needs and no more.
+
+    Each pass comes in raster order. So the place that a pass has reached says which of its tasks were given, and
+    nothing else is kept.
+    """
+
+    def __init__(self, passes: Sequence[Pass]) -> None:
+        self.names = [(each.name, each.level) for each in passes]
+        self.coming = {name: each.tasks() for name, each in zip(self.names, passes, strict=True)}
+        self.left = {name: each.count()[0] for name, each in zip(self.names, passes, strict=True)}
+        self.reached: dict[tuple[str, tuple[int, ...]], tuple[int, ...]] = dict.fromkeys(self.names, ())
+
+    def __iter__(self) -> Iterator[Task]:
+        """The last pass to its end, with what it needs; then what is left of the passes before it."""
+        for name in reversed(self.names):
+            while self.left[name]:
+                yield from self._next(name)
+
+    def _next(self, name: tuple[str, tuple[int, ...]]) -> Iterator[Task]:
+        """The next task of a pass, after those that it needs."""
+        task = next(self.coming[name])
+        for need, _, index in task.needs:
+            earlier = need, index[:-3]
+            while self.reached[earlier] < index:
+                yield from self._next(earlier)
+        self.left[name] -= 1
+        self.reached[name] = task.key[2]
+        yield task
+
+
+def count_passes(times: Iterable[Iterable[Pass]]) -> dict[str, tuple[int, int]]:
+    """The number of tasks of each pass, and of their voxels, over all time points and levels."""
     counts: dict[str, tuple[int, int]] = {}
-    for task in tasks:
-        number, voxels = counts.get(task.key[0], (0, 0))
-        counts[task.key[0]] = number + 1, voxels + task.voxels
+    for each in itertools.chain.from_iterable(times):
+        (number, voxels), (more, filled) = counts.get(each.name, (0, 0)), each.count()
+        counts[each.name] = number + more, voxels + filled
     return counts
-
-
-def _label_key(level: int, time: int, index: Vec3) -> Key:
-    return ("pyramid", time, (level, *index)) if level else ("label", time, index)

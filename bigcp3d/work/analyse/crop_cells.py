@@ -74,8 +74,8 @@ def find_cells(image: NDArray[np.float32], network: nn.Module, card: ModelCard) 
     sums = objects.components.sums
     errors = flow_errors(objects.squares(card.representation, card.scale_vox), sums)
     filters = Filters(min_volume_vox=smallest_volume(radius), min_foreground=card.min_foreground or None)
-    keep, _ = keep_objects(sums, filters)
+    keep, removed = keep_objects(sums, filters)
     kept = sums.take(np.flatnonzero(keep))
     whole = ~np.any((kept.low == 0) | (kept.high == np.array(shape)), axis=1)
-    found = find_in(objects, filters, representation=card.representation, scale_vox=card.scale_vox)
+    found = find_in(objects, keep, removed, representation=card.representation, scale_vox=card.scale_vox)
     return CropCells(kept.count, whole, errors[keep]), found

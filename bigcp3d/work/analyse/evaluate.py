@@ -8,7 +8,6 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, fields
-from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -19,7 +18,6 @@ from bigcp3d.edge.image.same_grid import check_same_grid
 from bigcp3d.edge.image.voxels import read_box
 from bigcp3d.edge.labels.truth import open_truth
 from bigcp3d.errors import InputError
-from bigcp3d.option import takes
 from bigcp3d.pure.boxes import BlockGrid, Vec3
 from bigcp3d.pure.plural import count
 from bigcp3d.pure.score.bounding_boxes import CellBoxes, cross_seams, find_boxes, look_up_boxes, merge_boxes
@@ -144,42 +142,10 @@ class _Table:
         )
 
 
-@takes(EvaluateSettings)
-def evaluate(
-    pred: str | Path,
-    truth: str | Path,
-    *,
-    on_event: Callable[[BlocksRead], None] | None = None,
-    **arguments: Any,
-) -> Evaluation:
-    """Compare labels with the truth; needs memory for one block and about 1 KB a cell.
-
-    Parameters
-    ----------
-    **arguments
-    on_event : callable, optional
-        Called after each block with how many of how many are done.
-
-    Returns
-    -------
-    evaluation : Evaluation
-        A mapping from the names of numbers (`bigcp3d.pure.score.metrics`) to their values, with the list of cells.
-        Cells of several time points count together.
-
-    Raises
-    ------
-    InputError
-        There are no such labels, their shapes, times or voxel sizes differ, or a block has no size.
-
-    Examples
-    --------
-    >>> scores = bigcp3d.evaluate("tissue.zarr", "tissue.zarr", pred_name="cells", truth_name="truth")
-    >>> scores["mean_dice"] > 0.7
-    True
-    """
-    settings = EvaluateSettings(pred, truth, **arguments)
+def compare_labels(settings: EvaluateSettings, on_event: Callable[[BlocksRead], None] | None = None) -> Evaluation:
+    """Compare labels with the truth, both OME-Zarr; ``on_event`` hears of each block (`bigcp3d.evaluate`)."""
     settings.check()
-    found, true = open_labels(pred, settings.pred_name), open_truth(truth, settings.truth_name)
+    found, true = open_labels(settings.pred, settings.pred_name), open_truth(settings.truth, settings.truth_name)
     check_alike(found, true)
     done = 0
     grid = BlockGrid(true.levels[0].shape, BLOCK)

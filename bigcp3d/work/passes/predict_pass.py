@@ -7,8 +7,8 @@ maps; then the files are removed. If there is one block, `predict` writes the ma
 
 from __future__ import annotations
 
+import itertools
 import math
-from functools import partial
 from typing import Any
 
 import numpy as np
@@ -89,7 +89,12 @@ def predict(run: Run, time: int, index: Vec3) -> Counts:
     blocks, patches = run.plan.patch_blocks, run.plan.patches
     core, extent, scope = blocks.grid.core(index), blocks.extent(index), run.plan.scope
     layers = needed_patches(run, time, blocks.layers(index, scope.mapped))
-    read = partial(read_channels, run, time)
+    begun = itertools.count()
+
+    def read(box: Box) -> NDArray[np.float32]:  # of one layer after the other
+        run.go_on("predict", core.size, min(1.0, next(begun) / len(layers)))
+        return read_channels(run, time, box)
+
     total = sum_patches(read, layers, extent, patches, run.network, batch=run.batch, threads=run.plan.running.threads)
     if blocks.hand_over:
         for other in blocks.meeting(index):

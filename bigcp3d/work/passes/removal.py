@@ -21,6 +21,9 @@ from bigcp3d.edge.workdir.records import read_record
 from bigcp3d.pure.boxes import Vec3
 from bigcp3d.work.run.run import Run
 
+MOST_REMEMBERED = 100_000
+"""Records that a worker remembers to have seen (20 MB). Then it forgets them all, and reads again what it needs."""
+
 
 def remove_unneeded(run: Run, name: str, time: int, index: Vec3) -> None:
     """Remove files that a recorded task has read and no other task will read."""
@@ -39,5 +42,7 @@ def _is_done(run: Run, time: int, name: str, index: Vec3) -> bool:
     """Whether a task has a whole record."""
     key = (name, time, index)
     if key not in run.done and read_record(run.dir.records(time), name, index) is not None:
+        if len(run.done) >= MOST_REMEMBERED:
+            run.done.clear()
         run.done.add(key)
     return key in run.done

@@ -7,6 +7,7 @@ all that the task wrote is there. Without one the task runs again, and writes th
 from __future__ import annotations
 
 import dataclasses
+from collections.abc import Callable
 from functools import cached_property, lru_cache
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, cast
@@ -40,7 +41,9 @@ class Run:
         self.dir = WorkDir.of(plan)
         self.log = TaskLog(self.dir.logs)
         self.done: set[tuple[str, int, Vec3]] = set()
-        """Tasks whose records were seen; a record never goes."""
+        """Tasks whose records were seen, some of them; a record never goes."""
+        self.go_on: Callable[[str, int, float], None] = lambda name, voxels, share: None
+        """Hears of a pass, the voxels of the block that it works on, and the share of it that is done."""
 
     @cached_property
     def inputs(self) -> Inputs:

@@ -27,7 +27,7 @@ Options = dict[str, Any]
 def options_of(settings: TrainSettings) -> Options:
     """All options that a checkpoint keeps, as JSON; local paths from the root, so that any folder can go on."""
     options = {each.name: getattr(settings, each.name) for each in fields(settings) if each.name not in FORGOTTEN}
-    for name in ("volumes", "painted", "validation"):
+    for name in ("volumes", "painted", "from_edits", "validation"):
         options[name] = [_from_root(path) for path in options[name]]
     for name, value in options.items():
         if isinstance(value, Mapping):  # of volumes
@@ -57,7 +57,7 @@ def take_up(output: str | Path, given: Mapping[str, Any]) -> tuple[TrainSettings
         return TrainSettings(output=output, **given), None
     if not path.exists():
         settings = TrainSettings(output=output, **given)
-        if not (settings.volumes or settings.painted or settings.simulate):
+        if not (settings.volumes or settings.painted or settings.from_edits or settings.simulate):
             raise InputError(f"{path}: there is no checkpoint to go on from; correct --output, or give the volumes")
         return settings, None
     checkpoint = load_checkpoint(path)

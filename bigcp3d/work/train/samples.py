@@ -32,6 +32,7 @@ from bigcp3d.pure.tissue.looks.paint_nuclei import paint_nuclei
 from bigcp3d.pure.tissue.tissue import render
 from bigcp3d.pure.tissue.tissue_random import random_tissue
 from bigcp3d.work.analyse.measure import Cells, measure_cells, measure_diameter
+from bigcp3d.work.train.reviewed import MARGIN, Reviewed
 
 log = logging.getLogger(__name__)
 
@@ -76,7 +77,7 @@ class VolumeSource:
     Only ``part`` of it is read. Samples number the ``cells`` from 1. Voxels of other ids are neither cell nor
     background: those of cells that are too small, and those that were not annotated (negative ids). ``factors`` are
     image voxels per voxel of the model's grid. ``ranges`` are, for each of the ``channels``, the intensities that
-    become 0 and 1.
+    become 0 and 1. Of ``reviewed`` labels only those cells and what is near them is known.
     """
 
     image: ImageInfo | None
@@ -89,9 +90,13 @@ class VolumeSource:
     channels: tuple[int, ...] = ()
     jitter: bool = True
     stain: str = "membrane"
+    reviewed: Reviewed | None = None
 
     def draw(self, rng: np.random.Generator, shape: Vec3) -> Sample:
-        """A sample around a random cell, or four times in ten anywhere; with jitter of its size, turned and bent."""
+        """A sample around a random cell, or four times in ten anywhere; with jitter of its size, turned and bent.
+
+        Samples of reviewed labels are always around a reviewed cell, or where one was deleted.
+        """
         share = draw_share(rng) if self.image is None and self.stain == "nuclei" else 1.0
         if not self.jitter:
             image, labels, known = self._cut_out(rng, shape, 1 / share)
@@ -120,8 +125,8 @@ class VolumeSource:
         """Image (if there is one), labels and what is known, of a window; cells are ``zoom`` times as large."""
         factors: Factors = tuple(f / zoom for f in self.factors)  # type: ignore[assignment]
         grid = working_shape(self.part.shape, factors)
-        if len(self.cells.ids) and rng.random() < 0.6:
-            cell = self.cells.centre[rng.integers(len(self.cells.ids))] - np.array(self.part.start)
+        if len(places := self._places()) and (self.reviewed or rng.random() < 0.6):
+            cell = places[rng.integers(len(places))] - np.array(self.part.start)
             middle = cell / np.array(factors) + rng.uniform(-0.25, 0.25, 3) * np.array(shape)
         else:
             middle = rng.uniform(0, 1, 3) * np.array(grid)
@@ -136,6 +141,12 @@ class VolumeSource:
         labels[unknown] = 0
         image = None if self.image is None else self._read_image(self.image, region, factors, taken)
         return image, np.where(known, labels[taken], 0).astype(np.int32), known & ~unknown[taken]
+
+    def _places(self) -> NDArray[np.float64]:
+        """Centres of cells, and of those that were deleted, (n, 3)."""
+        removed = () if self.reviewed is None else self.reviewed.removed
+        inside = [box for box, _ in removed if not box.intersect(self.part).empty]
+        return np.concatenate([self.cells.centre, *(np.add(box.start, box.stop)[None] / 2 for box in inside)])
 
     def _read_image(
         self, info: ImageInfo, region: Box, factors: Factors, taken: tuple[NDArray[np.intp], ...]
@@ -153,12 +164,23 @@ class VolumeSource:
         """Labels at the voxels nearest to those of a region of the model's grid; -1 where nothing is known."""
         inverse: Factors = tuple(1 / f for f in factors)  # type: ignore[assignment]
         box = working_box(region, inverse, self.part.shape)
-        ids, place = np.unique(read_box(self.labels, 0, box.shift(self.part.start)), return_inverse=True)
+        where, shape = box.shift(self.part.start), self.labels.levels[0].shape
+        if self.reviewed is None:
+            found = self._read_numbers(where)
+        else:
+            margin = vec3(max(1, round(MARGIN * self.look.diameter_vox * f)) for f in self.factors)
+            seen = where.grow(margin).clip(shape)
+            found = self.reviewed.hide(self._read_numbers(seen), seen, margin)[where.slices(seen.start)]
+        return spread_labels(found, box, region, inverse, self.part.shape)
+
+    def _read_numbers(self, box: Box) -> NDArray[np.int32]:
+        """The numbers of the cells in a box of the labels, 0 for background, -1 for other ids."""
+        ids, place = np.unique(read_box(self.labels, 0, box), return_inverse=True)
         known, order = known_ids(ids).astype(np.uint64), np.argsort(self.cells.ids)
         row = np.searchsorted(self.cells.ids, known, sorter=order)
         number = np.where(np.isin(known, self.cells.ids), np.append(order, 0)[row] + 1, -1)
         number[ids == 0] = 0
-        return spread_labels(number.astype(np.int32)[place].reshape(box.shape), box, region, inverse, self.part.shape)
+        return number.astype(np.int32)[place].reshape(box.shape)
 
 
 def _place(middle: float, length: int, size: int) -> int:
@@ -178,6 +200,7 @@ def open_source(
     min_cell_vox: int,
     channels: Sequence[int | str] = (0,),
     stain: str = "membrane",
+    reviewed: Reviewed | None = None,
 ) -> VolumeSource:
     """Measure a volume's cells and intensities, and make a source of ``part`` of it.
 
@@ -194,6 +217,8 @@ def open_source(
     scale = (image or labels).levels[0].scale_um or (1.0, 1.0, 1.0)
     cells = measure_cells(labels, part)
     large = cells.count >= min_cell_vox
+    if reviewed is not None:
+        large &= np.isin(cells.ids, reviewed.ids)
     kept = Cells(cells.ids[large], cells.count[large], cells.centre[large], cells.cut[large])
     diameter = measure_diameter(kept, scale, labels.path) if diameter_um is None else diameter_um
     factors: Factors = tuple(diameter / s / look.diameter_vox for s in scale)  # type: ignore[assignment]
@@ -209,7 +234,9 @@ def open_source(
             sample = [read_box(image, 0, box, channel=channel) for box in sample_boxes(shape)]
             ranges.append(estimate_range(sample, look.low_percentile, look.high_percentile)[:2])
     log.info("%s: %d cells of %.1f um, factors %s", labels.path, len(kept.ids), diameter, np.round(factors, 2))
-    return VolumeSource(image, labels, part, factors, look, kept, tuple(ranges), tuple(chosen), stain=stain)
+    return VolumeSource(
+        image, labels, part, factors, look, kept, tuple(ranges), tuple(chosen), stain=stain, reviewed=reviewed
+    )
 
 
 def _paint(

@@ -38,6 +38,10 @@ class TrainSettings:
     volumes, as given, to diameters. Default: measured in each, from its whole cells."""
     painted: Annotated[Sequence[str | Path], Option(DATA, "IN.zarr", many=True)] = ()
     """Labels to paint membranes around, or nuclei into with --simulate nuclei. May be repeated."""
+    from_edits: Annotated[Sequence[str | Path], Option(DATA, "IN.zarr", many=True)] = ()
+    """An image with labels that were reviewed (bigcp3d review, bigcp3d edit): PATH, or PATH::LABELS (default: cells).
+    Only cells that were decided good or that a correction made are learned, the background near them, and what was
+    deleted. May be repeated."""
     simulate: Annotated[Literal["membrane", "nuclei"] | None, Option(DATA)] = None
     """Mix in simulated tissue. With it, volumes may be left out."""
     shares: Annotated[tuple[float, float, float, float], Option(flag="")] = (0.5, 0.2, 0.25, 0.05)
@@ -127,8 +131,10 @@ class TrainSettings:
     def check(self) -> None:
         """Refuse values that no volume could make right."""
         check_choices(self)
-        if not (self.volumes or self.painted or self.simulate):
-            raise InputError("there is nothing to learn from; give volumes with labels, --painted, or --simulate")
+        if not (self.volumes or self.painted or self.simulate or self.from_edits):
+            raise InputError(
+                "there is nothing to learn from; give volumes with labels, --from-edits, --painted, or --simulate"
+            )
         if not all(0 <= share < 1 for share in self.holdouts):
             raise InputError(f"holdout_x is {self.holdout_x}; give the share of x to keep back, 0 to below 1")
         if self.samples_only and self.cache is None:

@@ -155,7 +155,8 @@ def make_card(settings: TrainSettings, channels: Sequence[int | str]) -> ModelCa
         card = ModelCard(
             **form,
             name=settings.name or Path(settings.output).stem,
-            training=settings.description or ", ".join(map(str, [*settings.volumes, *settings.painted])),
+            training=settings.description
+            or ", ".join(map(str, [*settings.volumes, *settings.from_edits, *settings.painted])),
             date=date.today().isoformat(),
             bigcp3d_version=__version__,
             command=" ".join(sys.argv),

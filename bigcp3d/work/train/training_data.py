@@ -9,9 +9,10 @@ from pathlib import Path
 from bigcp3d.edge.image.image import ImageInfo, open_image, open_labels
 from bigcp3d.edge.labels.truth import is_truth_elsewhere, open_truth
 from bigcp3d.edge.models.model_card import ModelCard
-from bigcp3d.pure.boxes import Box, Vec3
+from bigcp3d.pure.boxes import Box
 from bigcp3d.pure.plural import count
 from bigcp3d.work.convert.beside import convert_labels_beside
+from bigcp3d.work.train.reviewed import find_reviewed
 from bigcp3d.work.train.samples import Look, NoiseSource, Source, TissueSource, VolumeSource, open_source
 from bigcp3d.work.train.settings import TrainSettings
 
@@ -40,36 +41,46 @@ def open_training_data(settings: TrainSettings, card: ModelCard, channels: Seque
     known = dict[tuple[str, bool], float]()  # a held-out part has too few whole cells to measure their diameter
 
     def open_parts(
-        volumes: Sequence[str | Path], *, all_of: bool = False, paint: bool = False, held_out: bool = False
+        volumes: Sequence[str | Path],
+        *,
+        all_of: bool = False,
+        paint: bool = False,
+        held_out: bool = False,
+        reviewed: bool = False,
     ) -> list[tuple[str, VolumeSource]]:
         found = []
         for volume in volumes:
             holdout_x = 0.0 if all_of else _find_holdout(settings, volume)
             if held_out and not holdout_x:
                 continue
-            path, labels_name = split_name(volume, settings.labels_name)
+            path, labels_name = split_name(volume, "cells" if reviewed else settings.labels_name)
             labels = _open_labels(path, labels_name)
+            review = find_reviewed(labels) if reviewed else None
+            whole = Box.of_shape(labels.levels[0].shape) if review is None else review.part
             source = open_source(
                 None if paint else open_image(path),
                 labels,
                 look,
-                part=part_of(labels.levels[0].shape, holdout_x, held_out=held_out),
+                part=part_of(whole, holdout_x, held_out=held_out),
                 diameter_um=known[str(volume), paint] if held_out else _find_diameter(settings, volume),
                 min_cell_vox=settings.min_cell_vox,
                 channels=channels,
                 stain=simulate or "membrane",
+                reviewed=review,
             )
             known.setdefault((str(volume), paint), diameter_of(source)[0])
             found.append((str(volume), source))
         return found
 
     volumes, painted = open_parts(settings.volumes), open_parts(settings.painted, paint=True)
+    volumes += open_parts(settings.from_edits, reviewed=True)
     validation, tissue = open_parts(settings.validation, all_of=True), list[Named]()
     noise = NoiseSource(look, len(channels))
     named = {"volumes": volumes, "painted": painted, "validation": validation}
     held_out: list[Named] = [*validation]
     held_out += open_parts(settings.volumes, held_out=True)
     held_out += open_parts(settings.painted, paint=True, held_out=True)
+    held_out += open_parts(settings.from_edits, held_out=True, reviewed=True)
     if simulate:
         tissue.append((f"simulated {simulate}", TissueSource(simulate, look)))
     described = {what: [_describe(*pair) for pair in pairs] for what, pairs in named.items()}
@@ -95,7 +106,7 @@ def _find_diameter(settings: TrainSettings, volume: str | Path) -> float | None:
     given = settings.diameter_um
     if isinstance(given, Mapping):
         return given.get(str(volume))
-    return given if volume in settings.volumes else None
+    return given if volume in (*settings.volumes, *settings.from_edits) else None
 
 
 def _find_holdout(settings: TrainSettings, volume: str | Path) -> float:
@@ -110,14 +121,16 @@ def split_name(volume: str | Path, default: str) -> tuple[str, str]:
     return path, name or default
 
 
-def part_of(shape: Vec3, holdout_x: float, *, held_out: bool) -> Box:
+def part_of(whole: Box, holdout_x: float, *, held_out: bool) -> Box:
     """The part of a volume that is trained on, or the part that is held out: the last share ``holdout_x`` of x."""
-    cut = max(1, shape[2] - round(holdout_x * shape[2]))
-    return Box((0, 0, cut), shape) if held_out else Box((0, 0, 0), (shape[0], shape[1], cut))
+    (z, y, x), (end_z, end_y, end_x) = whole.start, whole.stop
+    cut = x + max(1, end_x - x - round(holdout_x * (end_x - x)))
+    return Box((z, y, cut), whole.stop) if held_out else Box(whole.start, (end_z, end_y, cut))
 
 
 def _describe(name: str, source: VolumeSource) -> str:
     return (
         f"{Path(name).name}: {count(len(source.cells.ids), 'cell')} in {source.part.start} to {source.part.stop}, "
         f"factors {tuple(round(f, 6) for f in source.factors)}, values {source.ranges}"
+        + (f", reviewed: {source.reviewed}" if source.reviewed else "")
     )

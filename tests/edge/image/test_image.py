@@ -97,6 +97,7 @@ def test_missing_chunks_are_the_fill_value(stores):
     [
         *[("nanometer", 1e-3), ("millimeter", 1e3), ("micrometer", 1), ("angstrom", 1e-4), ("um", 1), ("µm", 1)],
         *[("Micrometre", 1), ("microns", 1), ("nm", 1e-3), ("nanometers", 1e-3), (None, 1)],
+        *[("kilometer", 1e9), ("femtometer", 1e-9), ("yard", 914400), ("foot", 304800), ("inch", 25400)],
     ],
 )
 def test_units_become_micrometres(stores, unit, factor):

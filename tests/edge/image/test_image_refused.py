@@ -9,6 +9,7 @@ import numpy as np
 import pytest
 import zarr
 
+from bigcp3d.edge.image.count_chunks import count_chunks
 from bigcp3d.edge.image.image import open_image, open_labels
 from bigcp3d.edge.image.voxels import check_channel, check_level, check_time, read_box
 from bigcp3d.errors import InputError
@@ -156,6 +157,8 @@ def test_a_chunk_that_is_a_link_to_nowhere_cannot_be_read(stores, version, fill)
     chunk.symlink_to("/nowhere/.git/annex/objects/x")
     with pytest.raises(InputError, match=r"is a link to /nowhere/.git/annex/objects/x, which is not there"):
         read_box(open_image(path), 0, box)
+    counts = count_chunks(open_image(path), 0)
+    assert (counts.dead, counts.missing, counts.stored) == (1, 0, counts.expected - 1)
 
 
 def test_a_group_where_a_level_should_be_is_refused(stores):

@@ -35,6 +35,7 @@ def test_nothing_is_said_of_a_sound_store(stores, version):
         ({"axes": "xyz"}, "the axes are x,y,z; the specification orders them z,y,x"),
         ({"edit": first(lambda m: m["axes"][0].pop("type"))}, "axis 'z' has no type"),
         ({"unit": "um"}, "axis 'z' has the unit 'um', which is not a length in the specification's words"),
+        ({"unit": ["um"]}, "axis 'z' has the unit ['um'], which is not a length"),
         ({"scale": None}, "level '0' is placed by nothing, not by a scale"),
         ({"levels": 2, "edit": first(lambda m: m["datasets"].reverse())}, "in the order 1, 0; the specification has"),
         (

@@ -4,6 +4,7 @@ import json
 import logging
 import os
 import pickle
+import shutil
 import warnings
 from pathlib import Path
 
@@ -12,6 +13,7 @@ import pytest
 import zarr
 
 from bigcp3d.edge.image.image import open_image, open_labels
+from bigcp3d.edge.image.metadata_faults import group_faults
 from bigcp3d.edge.image.voxels import read_box
 from bigcp3d.edge.labels.check_target import check_target
 from bigcp3d.edge.labels.label_plan import plan_labels
@@ -188,7 +190,9 @@ def test_other_labels_and_keys_stay_in_the_list(stores, version, caplog):
     ("kind", "message"),
     [("array", "labels: this is a zarr . array, and a zarr . group is needed"),
      ("other format", "labels: this is a zarr . group, and a zarr . group is needed"),
-     ("odd list", "its list of labels is 'cells', not a list of names")],
+     ("odd list", "its list of labels is 'cells', not a list of names"),
+     ("image", "labels: this is an image itself, not a group of labels"),
+     ("link", "labels: this is a link to .*nowhere, which is not there")],
 )  # fmt: skip
 @pytest.mark.parametrize("version", ["0.4", "0.5"])
 def test_a_labels_group_that_cannot_take_them_is_refused_and_stays(stores, version, kind, message):
@@ -196,6 +200,10 @@ def test_a_labels_group_that_cannot_take_them_is_refused_and_stays(stores, versi
     own, other = (2, 3) if version == "0.4" else (3, 2)
     if kind == "array":
         zarr.create_array(path / "labels", shape=(2, 2), dtype="u1", zarr_format=own)
+    elif kind == "image":
+        shutil.copytree(path, path / "labels")
+    elif kind == "link":
+        (path / "labels").symlink_to(path / "nowhere")
     else:
         group = zarr.create_group(path / "labels", zarr_format=other if kind == "other format" else own)
         group.attrs["labels"] = "cells" if kind == "odd list" else ["old"]
@@ -204,6 +212,7 @@ def test_a_labels_group_that_cannot_take_them_is_refused_and_stays(stores, versi
     with pytest.raises(TargetError, match=message):
         check_target(target, overwrite=True)
     assert {file: file.read_bytes() for file in path.rglob("*") if file.is_file()} == before
+    assert any("labels" in fault for fault in group_faults(open_image(path)))
 
 
 def test_a_list_without_a_version_gets_one(stores):

@@ -5,6 +5,7 @@ from __future__ import annotations
 import csv
 import json
 import shutil
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -60,6 +61,16 @@ def test_the_images_of_a_plate_a_well_a_collection_and_a_folder_are_found_in_the
         find_images(zarr.create_group(tmp_path / "empty.zarr").store_path.store.root)
 
 
+def test_images_that_are_named_and_are_not_there_are_told(plate, tmp_path, caplog):
+    find_images(plate)
+    assert not caplog.text
+    copy = Path(shutil.copytree(plate, tmp_path / "copy.zarr"))
+    (copy / "A").rename(copy / "a")  # as on a disk that knows no case
+    found = find_images(copy)
+    assert found == [f"{copy}/{field}" for field in FIELDS if not field.startswith("A")]
+    assert f"{copy}: it names A/1" in caplog.text
+
+
 def test_every_field_is_segmented_and_measured_and_one_that_fails_is_told_at_the_end(plate, random_model, tmp_path):
     broken = plate / FIELDS[1] / "zarr.json"
     text = broken.read_text()
@@ -87,6 +98,18 @@ def test_every_field_is_segmented_and_measured_and_one_that_fails_is_told_at_the
     other = run(*command[:-1], 50, "--table", tmp_path / "other.csv")  # other settings are not taken for the same
     assert other.exit_code == 3
     assert "3 of 3 images failed" in other.stderr
+
+    table = (plate / FIELDS[1] / "labels/cells/zarr.json").read_bytes()
+    broken.write_text(text.replace('"path": "0"', '"path": "gone"'))
+    again = run(*command, "--overwrite")
+    assert "are there already" not in again.stderr
+    assert (plate / FIELDS[0] / "labels/cells/zarr.json").read_bytes() != made
+    broken.write_text(text)
+    again = run(*command, "--overwrite")
+    assert again.exit_code == 0, again.output
+    assert again.stderr.count("are there already") == 2, "those that the stopped command has replaced"
+    assert (plate / FIELDS[1] / "labels/cells/zarr.json").read_bytes() != table
+    assert not list(plate.parent.glob("*.bigcp3d"))
 
     done = run("measure", plate, "--all-images", "--output", tmp_path / "measured.csv")
     assert done.exit_code == 0, done.output

@@ -15,7 +15,7 @@ from typer.testing import CliRunner
 
 from bigcp3d.face.cli import app
 from bigcp3d.face.pictures.evaluate_picture import box_stats, draw_evaluation, median_by_volume, write_numbers
-from bigcp3d.work.analyse.evaluate import evaluate
+from bigcp3d.schedule.evaluate import evaluate
 from tests.work.conftest import _write_labels as write_labels
 
 

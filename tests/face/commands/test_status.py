@@ -7,6 +7,7 @@ import re
 from pathlib import Path
 
 import pytest
+import zarr
 from typer.testing import CliRunner
 
 import bigcp3d
@@ -115,6 +116,9 @@ def test_where_there_is_no_run_the_message_says_what_is_needed(tmp_path):
     done = CliRunner().invoke(app, ["status", str(tmp_path)])
     assert done.exit_code == 2
     assert "give a work directory" in done.stderr
+    zarr.create_group(tmp_path / "plate.zarr").attrs["ome"] = {"version": "0.5", "plate": {"wells": []}}
+    done = CliRunner().invoke(app, ["status", str(tmp_path / "plate.zarr")])
+    assert "this is a high-content screening plate" in done.stderr
 
 
 def test_a_run_on_an_address_is_found_where_it_works(case, monkeypatch, tmp_path):

@@ -19,7 +19,8 @@ from bigcp3d.work.train.settings import TrainSettings
 
 ALL = (
     "train a.zarr b.zarr::cells --output m.safetensors --labels-name t --channel 1 --channel DAPI --diameter 9 "
-    "--painted p.zarr --validation v --simulate nuclei --start membrane --holdout-x 0.2 --min-cell 9 --name n "
+    "--painted p.zarr --from-edits e.zarr --validation v --simulate nuclei --start membrane --holdout-x 0.2 "
+    "--min-cell 9 --name n "
     "--description d --representation heat --diameter-voxels 20 --tanh-scale 5 --architecture half --features 8 "
     "--depth 3 --steps 7 --patch 16 32 32 --batch 1 --learning-rate 0.01 --seed 4 --every 5 --keep last --patience 3 "
     "--workers 2 --balance 0.5 --cache c --cache-gb 3 --repeat 4 --samples-only "
@@ -51,7 +52,8 @@ def test_every_option_reaches_the_library(run, monkeypatch, tmp_path):
     draws(options.pop("on_event"), tmp_path)
     assert options == {
         "volumes": ("a.zarr", "b.zarr::cells"), "output": "m.safetensors",
-        "painted": ("p.zarr",), "validation": ("v",), "holdout_x": 0.2, "labels_name": "t", "simulate": "nuclei",
+        "painted": ("p.zarr",), "from_edits": ("e.zarr",),
+        "validation": ("v",), "holdout_x": 0.2, "labels_name": "t", "simulate": "nuclei",
         "channel": ("1", "DAPI"),
         "diameter_um": 9.0, "start": "membrane", "name": "n", "description": "d",
         "representation": "heat", "diameter_vox": 20.0, "tanh_scale_vox": 5.0, "architecture": "half", "features": 8,

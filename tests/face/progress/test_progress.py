@@ -11,7 +11,7 @@ from rich.console import Console
 
 from bigcp3d.face.progress.pace import Pace, format_count, format_time
 from bigcp3d.face.progress.progress import Watcher, watching
-from bigcp3d.schedule.running.events import BlockDone, BlockFailed, ClusterReady, PassStarted, Warned
+from bigcp3d.schedule.running.events import BlockDone, BlockFailed, BlockGoesOn, ClusterReady, PassStarted, Warned
 
 
 class Clock:
@@ -205,3 +205,18 @@ def test_counts_have_three_digits(value, text):
 )
 def test_durations_read_like_a_clock(seconds, text):
     assert format_time(seconds) == text
+
+
+def test_a_pass_of_one_block_moves_while_the_block_is_worked_on():
+    console, clock = Console(file=io.StringIO()), Clock()
+    watcher = Watcher(console, clock=clock)
+    watcher(PassStarted("predict", 1, 1000))
+    shares = []
+    for clock.now, share in ((0, 0.0), (3, 0.25), (6, 0.75)):
+        watcher(BlockGoesOn("predict", 1000, share))
+        shares.append(watcher.paces["predict"].fraction)
+    assert shares == [0, 0.25, 0.75]
+    assert console.file.getvalue() == "predict 0/1 block\n", "a line every five seconds, none at once"
+    watcher(block(1, total=1))
+    assert watcher.paces["predict"].fraction == 1
+    assert watcher.paces["predict"].done_vox == 1000, "what was done of the block does not count twice"

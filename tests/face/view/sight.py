@@ -14,6 +14,7 @@ from neuroglancer.segment_colors import hex_string_from_segment_id
 from bigcp3d.face.view.neuroglancer_view import serving
 
 PATIENCE_S = 60
+CLICKS = 5
 PIXELS = 4
 """Of a voxel, on a side."""
 
@@ -77,16 +78,17 @@ class Sight:
         panel = self.page.locator(".neuroglancer-rendered-data-panel").bounding_box()
         (_, ny, nx), middle = self.level.shape, (panel["x"] + panel["width"] / 2, panel["y"] + panel["height"] / 2)
         at = (middle[0] + PIXELS * (x - (nx - 1) / 2), middle[1] + PIXELS * (y - (ny - 1) / 2))
-        self.page.mouse.move(*at)
-        self.page.wait_for_timeout(500)
-        self.page.mouse.dblclick(*at)
-        for _ in range(20 * PATIENCE_S):
-            layers = self.served.viewer.state.to_json()["layers"]
-            picked = {int(number) for layer in layers for number in layer.get("segments", ())}
-            if picked:
-                break
-            self.page.wait_for_timeout(50)
-        return picked
+        for _ in range(CLICKS):  # a click that meets a busy page is lost
+            self.page.mouse.move(*at)
+            self.page.wait_for_timeout(500)
+            self.page.mouse.dblclick(*at)
+            for _ in range(20 * PATIENCE_S // CLICKS):
+                layers = self.served.viewer.state.to_json()["layers"]
+                picked = {int(number) for layer in layers for number in layer.get("segments", ())}
+                if picked:
+                    return picked
+                self.page.wait_for_timeout(50)
+        return set()
 
     def _shot(self):
         """One picture, when all that it shows has arrived."""

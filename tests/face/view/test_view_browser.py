@@ -20,7 +20,7 @@ from tests.face.balls import SCALE, ball_maps, make_store, voxels
 from tests.schedule.conftest import read_labels
 
 pytest.importorskip("neuroglancer", reason="neuroglancer is not installed")
-from tests.face.view.sight import far_voxels, seeing, wrong_voxels
+from tests.face.view.sight import PATIENCE_S, far_voxels, seeing, wrong_voxels
 
 PLANES = (3, 10)
 
@@ -58,6 +58,8 @@ def test_every_label_has_the_colour_of_its_id_over_its_image(chromium, store):
                 assert wrong_voxels(seen, np.roll(labels, 1, axis)[z]) > 100
         y, x = (int(i) for i in np.argwhere(labels[z] > 0)[7])
         assert sight.pick(y, x) == {labels[z, y, x]}
+        command = f"bigcp3d edit {store / 'labels' / 'cells'} split {labels[z, y, x]}"
+        sight.page.get_by_text(command).wait_for(timeout=1000 * PATIENCE_S)
 
 
 def test_labels_whose_metadata_are_a_voxel_off_are_seen_to_be_off(chromium, store, tmp_path):

@@ -178,3 +178,13 @@ def test_replayed_changes_make_the_same_labels(store, ball_store, tmp_path):
     assert "there is no cell at" in done[-1][1]
     assert np.array_equal(store.levels()[0], other.levels()[0])
     other.check()
+
+
+def test_a_table_of_another_program_is_told_and_labels_are_corrected_all_the_same(store):
+    attributes = store.path / "tables/cells/zarr.json"
+    attributes.write_text(attributes.read_text().replace('"bigcp3d"', '"others"'))
+    edits = bigcp3d.edit(store.path)
+    edits.delete(1)
+    assert not (store.levels()[0] == 1).any()
+    with pytest.raises(InputError, match=r"a table of another program is there; make one: .* --overwrite"):
+        edits.table()

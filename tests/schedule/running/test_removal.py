@@ -12,7 +12,7 @@ from bigcp3d.pure.boxes import Box
 from bigcp3d.schedule import segment as segment_module
 from bigcp3d.schedule.running.events import BlockDone
 from bigcp3d.schedule.running.start import prepare
-from bigcp3d.schedule.running.tasks import label_tasks, object_tasks
+from bigcp3d.schedule.running.tasks import count_passes, label_passes, label_tasks, object_passes, object_tasks
 from bigcp3d.work.passes import passes
 from bigcp3d.work.plan.task_inputs import Inputs
 from bigcp3d.work.run import run as run_module
@@ -97,12 +97,15 @@ def test_tasks_read_what_the_geometry_says_and_nothing_else(case, monkeypatch):
     case.segment()
 
 
-def test_every_task_follows_what_it_waits_for(case):
-    seen = set()
-    for task in [*object_tasks(case.plan()), *label_tasks(case.plan())]:
+def test_every_task_follows_what_it_waits_for_and_is_counted(case):
+    plan, seen, counted = case.plan(), set(), {}
+    for task in [*object_tasks(plan), *label_tasks(plan)]:
         assert seen.issuperset(task.needs)
         assert task.key not in seen
         seen.add(task.key)
+        number, voxels = counted.get(task.key[0], (0, 0))
+        counted[task.key[0]] = number + 1, voxels + task.voxels
+    assert count_passes([*object_passes(plan), *label_passes(plan)]) == counted
 
 
 @pytest.mark.parametrize("case", ["thin blocks on another grid"], indirect=True)

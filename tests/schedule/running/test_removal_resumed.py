@@ -112,6 +112,7 @@ def test_a_record_damaged_after_its_input_went_fails_loudly(tissue_store, random
 def test_two_readers_that_finish_at_once_both_remove(tissue_store, random_model, tmp_path, monkeypatch):
     case = Case(tissue_store, random_model, tmp_path)
     stop_before_labels(case, monkeypatch, remove=False)
+    monkeypatch.setattr(removal, "MOST_REMEMBERED", 2)  # workers forget records that they have seen
     assert left(case.work)["maps"] == left(case.work)["sinks"] == 8
     keys = [task.key for task in object_tasks(case.plan()) if task.key[0] in ("track", "cluster")]
     with ThreadPoolExecutor(8) as pool:

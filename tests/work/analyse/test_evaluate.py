@@ -8,8 +8,8 @@ import pytest
 from bigcp3d.errors import InputError
 from bigcp3d.pure.score.metrics import score_overlaps
 from bigcp3d.pure.score.overlaps import count_overlaps
+from bigcp3d.schedule.evaluate import evaluate
 from bigcp3d.work.analyse import evaluate as module
-from bigcp3d.work.analyse.evaluate import evaluate
 from tests.pure.score.reference_scores import dense_at_seam, dense_cells, dense_scores
 
 

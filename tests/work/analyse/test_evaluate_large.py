@@ -18,7 +18,7 @@ TABLE_BYTES = 1500  # a cell, for all tables while they are merged and scored
 
 RUN = """
 import json, sys, time
-from bigcp3d.work.analyse.evaluate import evaluate
+from bigcp3d.schedule.evaluate import evaluate
 
 def peak_bytes():  # ru_maxrss would start from the parent's
     return 1024 * int(next(line.split()[1] for line in open("/proc/self/status") if line.startswith("VmHWM")))

@@ -308,7 +308,8 @@ def test_a_held_out_part_has_the_diameter_of_its_volume(store, tmp_path):
 
 
 def test_the_held_out_part_is_the_rest():
-    kept, held = part_of((4, 5, 100), 0.3, held_out=False), part_of((4, 5, 100), 0.3, held_out=True)
+    whole = Box.of_shape((4, 5, 100))
+    kept, held = part_of(whole, 0.3, held_out=False), part_of(whole, 0.3, held_out=True)
     assert (kept.stop, held.start) == ((4, 5, 70), (0, 0, 70))
     assert kept.size + held.size == 2000
 

@@ -1,0 +1,82 @@
+"""Which layers of a viewer are a store's, and which voxels its view shows."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+
+from bigcp3d.edge.image.image import ImageInfo, open_image
+from bigcp3d.errors import InputError
+from bigcp3d.pure.boxes import Box, Vec3, vec3
+
+MARK = "bigcp3d"
+"""In a layer's metadata: the path of its image or labels group."""
+
+
+def labels_layer(viewer: Any) -> Any:
+    """The layer of labels of a store: the chosen one, else the topmost that is visible.
+
+    `InputError` where the plugin opened none.
+    """
+    from napari.layers import Labels
+
+    found = [layer for layer in viewer.layers if isinstance(layer, Labels) and MARK in layer.metadata]
+    chosen = [layer for layer in found if layer in viewer.layers.selection]
+    visible = [layer for layer in found if layer.visible]
+    if not found:
+        raise InputError("no labels of a store are open; open one: File, Open Folder, NAME.zarr with bigcp3d")
+    return (chosen or visible or found)[-1]
+
+
+def image_layer(viewer: Any) -> Any:
+    """The first layer of an image of a store; `InputError` where the plugin opened none."""
+    from napari.layers import Image
+
+    for layer in viewer.layers:
+        if isinstance(layer, Image) and MARK in layer.metadata:
+            return layer
+    raise InputError("no image of a store is open; open one: File, Open Folder, NAME.zarr with bigcp3d")
+
+
+def info_of(layer: Any) -> ImageInfo:
+    """The metadata of the image or labels group of a layer."""
+    return open_image(layer.metadata[MARK])
+
+
+def voxel_in_view(viewer: Any, layer: Any) -> Vec3:
+    """The voxel (z, y, x) of the layer's level 0 in the middle of the view, which may lie outside the volume."""
+    shown = viewer.dims.displayed
+    place = list(viewer.dims.point)
+    for axis, centre in zip(range(viewer.dims.ndim - 3, viewer.dims.ndim), viewer.camera.center, strict=True):
+        if axis in shown:
+            place[axis] = centre
+    voxel = (np.array(place[-3:]) - layer.translate[-3:]) / layer.scale[-3:]
+    return vec3(np.rint(voxel).astype(int))
+
+
+def time_in_view(viewer: Any, layer: Any) -> int:
+    """The time point that the view shows; 0 for a layer without time points."""
+    return round(float(viewer.dims.point[-4])) if layer.ndim > 3 else 0
+
+
+def box_in_view(viewer: Any, layer: Any, sides: Vec3) -> Box:
+    """A box of these sides (z, y, x) in the middle of the view, inside the volume; `InputError` where it is empty."""
+    shape = info_of(layer).levels[0].shape
+    middle = voxel_in_view(viewer, layer)
+    start = vec3(m - side // 2 for m, side in zip(middle, sides, strict=True))
+    box = Box(start, vec3(np.add(start, sides))).clip(shape)
+    if box.empty:
+        raise InputError(f"the middle of the view, voxel {middle}, lies outside of the volume of {shape}; move it")
+    return box
+
+
+def placed_like(layer: Any, box: Box) -> dict[str, Any]:
+    """How a layer (z, y, x) that holds a box of level 0 is placed over its layer."""
+    scale = layer.scale[-3:]
+    return {
+        "scale": tuple(scale),
+        "translate": tuple(layer.translate[-3:] + np.array(box.start) * scale),
+        "units": tuple(layer.units[-3:]),
+        "axis_labels": tuple(layer.axis_labels[-3:]),
+    }

@@ -1,0 +1,101 @@
+"""The review of cells in napari: one doubtful cell after the other, each with a key."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from bigcp3d.errors import InputError
+from bigcp3d.face.ask_decisions import describe_doubt
+from bigcp3d.face.napari.layers import MARK, time_in_view
+from bigcp3d.face.view.napari_view import look_at
+from bigcp3d.schedule.edits.edit import Edits
+from bigcp3d.schedule.edits.review import Doubt, decide, review, sample_error
+
+KEYS = {"G": "good", "W": "wrong", "M": "merge", "S": "split", "D": "delete", "K": "skip"}
+UNDO = "U"
+"""These keys count while the store's labels are the chosen layer. Only M means something else there: a new label."""
+NEAR, PIXELS = 6.0, 600
+"""About so many times as wide as the cell is the view, and so many pixels."""
+
+
+def read_queue(path: str, *, sample: bool = False, most: int = 100, time: int = 0) -> list[Doubt]:
+    """The most doubtful cells of a labels group, or a random sample. Reads all labels (`bigcp3d.review`)."""
+    return review(path, "", most=most, sample=sample, time=time)
+
+
+class ReviewQueue:
+    """The queue of some labels, and the decisions made in this session.
+
+    Parameters
+    ----------
+    viewer : napari.Viewer or ViewerModel
+        Is moved to each cell.
+    layer : napari.layers.Labels
+        The labels of a store. The keys count while this layer is the chosen one.
+    queue : list of Doubt
+        The entries, as `read_queue` gives them.
+    """
+
+    def __init__(self, viewer: Any, layer: Any, queue: list[Doubt]) -> None:
+        self.viewer, self.layer, self.queue = viewer, layer, queue
+        self.edits = Edits(layer.metadata[MARK], "")
+        self.time = time_in_view(viewer, layer)
+        self.place = 0
+        self._made: list[int] = []
+        for key, decision in KEYS.items():
+            layer.bind_key(key, lambda _, decision=decision: self.decide(decision), overwrite=True)
+        layer.bind_key(UNDO, lambda _: self.undo(), overwrite=True)
+        self.show()
+
+    @property
+    def entry(self) -> Doubt | None:
+        """The entry that is shown; None at the end of the queue."""
+        return self.queue[self.place] if self.place < len(self.queue) else None
+
+    @property
+    def text(self) -> str:
+        """What is shown, in words, and how many are left; at the end, the error rate of a random sample."""
+        if self.entry is not None:
+            return f"{self.place + 1} of {len(self.queue)}: {describe_doubt(self.entry)}"
+        rate = sample_error(self.edits.target.path)
+        return "the queue is at its end" + (f"; {rate}" if rate else "")
+
+    def show(self) -> None:
+        """Move the view to the entry, and choose its cell."""
+        self.viewer.layers.selection.active = self.layer
+        if self.entry is not None:
+            look_at(self.viewer, self.edits.labels, self.entry.voxel)
+            self.layer.selected_label = self.entry.id
+            across = self.entry.volume_vox ** (1 / 3) * min(self.layer.scale[-3:])
+            self.viewer.camera.zoom = PIXELS / (NEAR * across)
+        self.viewer.status = self.text
+
+    def decide(self, decision: str) -> None:
+        """Write a decision about the entry into the log, and go to the next one; nothing at the end of the queue."""
+        if self.entry is None:
+            self.viewer.status = self.text
+            return
+        what, sample = self.entry.id or self.entry.voxel, self.entry.sample
+        self._made.append(decide(self.edits, what, decision, sample=sample, time=self.time).number)
+        self.place += 1
+        self.show()
+
+    def undo(self) -> None:
+        """Take back the last decision of this session, and go back to its cell.
+
+        `InputError` where there is none, or something else was changed after it.
+        """
+        if not self._made:
+            raise InputError("no decision was made in this session that could be taken back")
+        last = [change.number for change in self.edits.changes.active() if change.kind != "ids"][-1:]
+        if last != self._made[-1:]:
+            raise InputError("the labels were changed after this decision; take that back first")
+        self.edits.undo()
+        self._made.pop()
+        self.place -= 1
+        self.show()
+
+    def close(self) -> None:
+        """Give the keys back."""
+        for key in (*KEYS, UNDO):
+            self.layer.bind_key(key, None, overwrite=True)

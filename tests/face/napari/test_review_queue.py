@@ -1,0 +1,56 @@
+"""Keys decide about one doubtful cell after the other, and the view goes to each."""
+
+import numpy as np
+import pytest
+
+import bigcp3d
+from bigcp3d.errors import InputError
+from bigcp3d.schedule.edits.review import decisions
+
+pytestmark = pytest.mark.filterwarnings("ignore")
+
+
+def test_keys_decide_about_cells_in_the_order_of_doubt_and_can_be_taken_back(store, viewer):
+    from bigcp3d.face.napari.review_queue import ReviewQueue, read_queue
+
+    layer, expected = viewer.layers["cells"], bigcp3d.review(store.path)
+    queue = ReviewQueue(viewer, layer, read_queue(layer.metadata["bigcp3d"]))
+    assert queue.queue == expected
+
+    def press(letter):
+        next(act for key, act in layer.keymap.items() if str(key) == letter)(layer)
+
+    for number, letter in enumerate("GWKD"):
+        entry = queue.entry
+        assert entry == expected[number]
+        assert layer.selected_label == entry.id
+        assert np.allclose(viewer.camera.center, layer.data_to_world(entry.voxel))
+        assert np.allclose(viewer.dims.point, layer.data_to_world(entry.voxel))
+        press(letter)
+    changes = bigcp3d.edit(store.path).changes
+    made = [(change.given["id"], change.given["decision"]) for change in decisions(changes)]
+    words = ["good", "wrong", "skip", "delete"]
+    assert made == [(entry.id, word) for entry, word in zip(expected, words, strict=False)]
+    press("U")
+    press("U")
+    assert queue.entry == expected[2]
+    assert len(decisions(changes)) == 2
+    queue.close()
+    assert not layer.keymap
+
+
+def test_the_end_and_an_undo_of_nothing_are_told(store, viewer):
+    from bigcp3d.face.napari.review_queue import ReviewQueue, read_queue
+
+    layer = viewer.layers["cells"]
+    queue = ReviewQueue(viewer, layer, read_queue(layer.metadata["bigcp3d"], sample=True, most=1))
+    with pytest.raises(InputError, match="no decision was made"):
+        queue.undo()
+    queue.decide("good")
+    assert queue.text.startswith("the queue is at its end; ")
+    assert viewer.status == queue.text
+    queue.decide("good")
+    assert len(bigcp3d.edit(store.path).log()) == 1
+    bigcp3d.edit(store.path).delete(3)
+    with pytest.raises(InputError, match="changed after this decision"):
+        queue.undo()
