@@ -70,7 +70,9 @@ def make_components(grid: BlockGrid, index: Vec3) -> Components:
     sums.foreground[:] = 100 * sums.count
     sums.coordinates[:], sums.low[:], sums.high[:] = low * sums.count[:, None], low, high
     sums.products[:, :3] = low * low * sums.count[:, None] + 20 * sums.count[:, None]
-    sums.products[:, 3:] = np.stack([low[:, a] * low[:, b] for a, b in ((0, 1), (0, 2), (1, 2))], 1) * sums.count[:, None]
+    sums.products[:, 3:] = (
+        np.stack([low[:, a] * low[:, b] for a, b in ((0, 1), (0, 2), (1, 2))], 1) * sums.count[:, None]
+    )
     sums.first[:] = np.ravel_multi_index(tuple(low.T), grid.shape)
     voxel, owner = face_voxels(low, high, start, stop)
     none = np.empty((0, 3), np.int32)
@@ -110,7 +112,9 @@ def make_run(folder: Path, side: int, cells: int) -> Any:
     plan.stitches = plan.id_ranges.number > 1
 
     def read(kind: str, at: int, index: Vec3) -> dict[str, Any]:
-        return make_components(grid, index).arrays() if kind == "components" else read_table(work.table(kind, at, index))
+        return (
+            make_components(grid, index).arrays() if kind == "components" else read_table(work.table(kind, at, index))
+        )
 
     def array(name: str, at: int) -> Any:
         return zarr.open_array(work.array(name, at), mode="r")
@@ -212,7 +216,9 @@ def check(run: Any, cells: int) -> None:
         assert np.all(np.diff(first, prepend=last) > 0)
         last, seen = int(first[-1]) if len(first) else last, seen + len(first)
     large = sum(
-        int(np.count_nonzero(lattice(np.array([z, 0, 0]), np.array([z + 1, cells, cells]))[1] >= FILTERS.min_volume_vox))
+        int(
+            np.count_nonzero(lattice(np.array([z, 0, 0]), np.array([z + 1, cells, cells]))[1] >= FILTERS.min_volume_vox)
+        )
         for z in range(cells)
     )
     print(f"{seen:,} cells; {large:,} objects are large enough before the rounding of parts", flush=True)
