@@ -85,6 +85,7 @@ def test_tuning_predicts_once_and_scores_each_try(quick_start):
     assert read_box(best, 0, Box.of_shape((16, 64, 64))).max() == cells["0.5", "50"]
 
 
+@pytest.mark.slow
 def test_a_cluster_that_the_script_starts_gives_the_same_labels_and_ends(quick_start, tmp_path):
     path, _ = quick_start
     mark = str(tmp_path)  # in the command lines of scheduler and workers, whose folder lies here
@@ -177,6 +178,7 @@ def test_flows_of_cellpose_become_labels(tmp_path):
     assert len(np.unique(labels[:12, :12, :12])) == 2
 
 
+@pytest.mark.slow
 def test_a_family_of_models_from_another_package_segments(tmp_path):
     """In a process of its own, that finds the family as an installed package's: by its entry point."""
     site = tmp_path / "site"
@@ -230,6 +232,7 @@ def test_the_viewer_has_its_picture_taken(chromium, quick_start, tmp_path):
     assert 0.05 < coloured < 0.9
 
 
+@pytest.mark.slow
 @pytest.mark.skipif(not shutil.which("chromium"), reason="no chromium on this machine (apt-get install chromium)")
 def test_the_dashboard_of_a_run_is_photographed(tmp_path):
     pytest.importorskip("playwright.sync_api")

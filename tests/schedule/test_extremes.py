@@ -34,6 +34,7 @@ def segment_maps(folder, maps, *, block, on_event=None, **more):
     return read_labels(folder / "image.zarr", "cells"), summary
 
 
+@pytest.mark.slow
 def test_an_axis_of_more_than_65535_voxels_works(tmp_path):
     maps, expected = rods(7001, side=7, spacing=10)
     assert maps.shape[-1] > 65535

@@ -35,13 +35,13 @@ def store(tmp_path, tissue_store) -> Path:
 @pytest.mark.parametrize(
     ("values", "more"),
     [
-        ({**VALUES, "foreground": [0.4]}, {}),
+        pytest.param({**VALUES, "foreground": [0.4]}, {}, marks=pytest.mark.slow),
         ({"foreground": [0.4, 0.6], "min_volume": [2], "max_flow_error": [0.6, 1.5]}, {}),
         (
             {"radius_vox": [2.5], "min_volume": [9], "max_elongation": [2.0, 9.0]},
             {"diameter_um": 3.0},
         ),
-        ({"radius_vox": [4.0], "closing_vox": [0, 1, 4], "min_volume": [2]}, {}),
+        pytest.param({"radius_vox": [4.0], "closing_vox": [0, 1, 4], "min_volume": [2]}, {}, marks=pytest.mark.slow),
     ],
     ids=["volumes", "flow errors", "another grid", "closings"],
 )

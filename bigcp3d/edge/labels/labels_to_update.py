@@ -75,7 +75,7 @@ def target_of(labels: ImageInfo) -> LabelTarget:
     pieces = [vec3((array.shards or array.chunks)[-3:]) for array in arrays]
     chunk, shard = vec3(arrays[0].chunks[-3:]), pieces[0]
     for level, piece in zip(labels.levels, pieces, strict=True):
-        if piece != tuple(min(a, b) for a, b in zip(shard, level.shape, strict=True)) and piece != shard:
+        if any(p not in (s, min(s, n)) for p, s, n in zip(piece, shard, level.shape, strict=True)):
             raise TargetError(
                 f"{labels.path}: its levels are stored in pieces of {shard} and {piece} voxels (z, y, x); write the "
                 "labels again with one chunk size at all levels"

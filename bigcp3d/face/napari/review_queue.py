@@ -14,8 +14,8 @@ from bigcp3d.schedule.edits.review import Doubt, decide, review, sample_error
 KEYS = {"G": "good", "W": "wrong", "M": "merge", "S": "split", "D": "delete", "K": "skip"}
 UNDO = "U"
 """These keys count while the store's labels are the chosen layer. Only M means something else there: a new label."""
-NEAR, PIXELS = 6.0, 600
-"""About so many times as wide as the cell is the view, and so many pixels."""
+NEAR, PIXELS = 15.0, 600
+"""The view is about this many times as wide as a ball of the cell's volume, and this many pixels."""
 
 
 def read_queue(path: str, *, sample: bool = False, most: int = 100, time: int = 0) -> list[Doubt]:

@@ -43,7 +43,7 @@ class _Panel(Container[Any]):
         self.viewer = viewer
         self.said = Label(value="")
         self.said.native.setWordWrap(True)
-        self.workers: list[Any] = []
+        self.busy: Any = None  # the newest worker, until it ends
 
     def button(self, text: str, action: Callable[[], Any]) -> PushButton:
         button = PushButton(text=text)
@@ -62,15 +62,17 @@ class _Panel(Container[Any]):
         from napari.qt.threading import create_worker
 
         def finish(result: Any) -> None:
-            if self.workers[-1] is worker:
+            if self.busy is worker:
+                self.busy = None
                 self.guarded(lambda: done(result))
 
         def fail(error: Exception) -> None:
-            self.said.value = str(error) if isinstance(error, BigCP3DError) else f"{type(error).__name__}: {error}"
+            if self.busy is worker:
+                self.busy = None
+                self.said.value = str(error) if isinstance(error, BigCP3DError) else f"{type(error).__name__}: {error}"
 
         self.said.value = words
-        worker = create_worker(work, _connect={"returned": finish, "errored": fail}, _start_thread=False)
-        self.workers = [*(old for old in self.workers if old.is_running), worker]
+        self.busy = worker = create_worker(work, _connect={"returned": finish, "errored": fail}, _start_thread=False)
         worker.start()
 
     def sides(self) -> list[SpinBox]:

@@ -18,6 +18,7 @@ from bigcp3d.edge.image.voxels import read_box
 from bigcp3d.edge.labels.check_target import check_target
 from bigcp3d.edge.labels.label_plan import plan_labels
 from bigcp3d.edge.labels.labels import create_labels, finish_labels, read_label_box, write_label_box
+from bigcp3d.edge.labels.labels_to_update import target_of
 from bigcp3d.errors import InputError, TargetError
 from bigcp3d.pure.boxes import BlockGrid, Box
 from bigcp3d.pure.label.pooling import pool_labels
@@ -307,6 +308,17 @@ def test_parts_of_shards_are_not_written(stores, version, start, stop):
         write_label_box(target, 0, box, np.ones(box.shape, "uint32"))
     border = Box((10, 14, 18), SHAPE)
     write_label_box(target, 0, border, np.ones(border.shape, "uint32"))
+
+
+def test_labels_whose_coarse_levels_are_one_chunk_on_one_axis_alone_can_be_updated(stores):
+    path = stores.image("0.5", "zyx", shape=(12, 80, 300), levels=2)
+    target = plan_labels(open_image(path), None, "cells", shard=(64, 512, 512))
+    create_labels(target, overwrite=False)
+    finish_labels(target, attributes={})
+    shards = [zarr.open_array(path / f"labels/cells/{level}", mode="r").shards for level in (0, 1)]
+    assert shards == [(12, 80, 300), (12, 40, 300)], "the case"
+    again = target_of(open_labels(path, "cells"))
+    assert (again.chunk, again.shard) == (target.chunk, target.shard)
 
 
 def test_other_dtypes_and_shapes_are_not_written(stores):

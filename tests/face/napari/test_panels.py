@@ -39,10 +39,9 @@ def opened(viewer, name):
 def wait(panel):
     """Until the panel's work in a thread is done and shown."""
     until = time.monotonic() + 120
-    while any(worker.is_running for worker in panel.workers) and time.monotonic() < until:
+    while panel.busy is not None and time.monotonic() < until:
         QApplication.processEvents()
         time.sleep(0.01)
-    QApplication.processEvents()
 
 
 def press(panel, text):
@@ -92,6 +91,7 @@ def test_sliders_show_what_would_be_found(tissue_store, random_model, window):
         side.value = value
     press(panel, "Preview the region in view")
     wait(panel)
+    assert "cells in" in panel.said.value
     first = window.layers["preview"].data.copy()
     assert first.any()
     panel.foreground.value = 0.9

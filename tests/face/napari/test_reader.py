@@ -73,7 +73,7 @@ def test_what_is_no_ome_zarr_is_left_to_others(tmp_path):
 
 
 def test_a_store_of_a_thousand_million_voxels_opens_without_being_read(tmp_path, monkeypatch):
-    shape, path = (1000, 1024, 1024), tmp_path / "large.zarr"
+    shape, path = (4096, 512, 512), tmp_path / "large.zarr"
     image = create_image(path, shape, "uint16", scale_um=(1.0, 0.5, 0.5), chunk=(64, 64, 64), shard=(64, 64, 64))
     spot = Box((448, 448, 448), (512, 512, 512))
     write_image_box(image, spot, np.full(spot.shape, 7, "u2"))
@@ -81,7 +81,7 @@ def test_a_store_of_a_thousand_million_voxels_opens_without_being_read(tmp_path,
     create_labels(target, overwrite=True)
     write_label_part(target, 0, Box((480, 480, 480), (512, 512, 512)), np.full((32, 32, 32), 5, "u4"))
     finish_labels(target, attributes={})
-    chunks = {"image": 16 * 16 * 16, "labels": 16 * 16 * 16}
+    chunks = {"image": 64 * 8 * 8, "labels": 64 * 8 * 8}
     read = {"image": set(), "labels": set()}
     get = zarr.storage.LocalStore.get
 
@@ -94,8 +94,7 @@ def test_a_store_of_a_thousand_million_voxels_opens_without_being_read(tmp_path,
     monkeypatch.setattr(zarr.storage.LocalStore, "get", counted)
     viewer = opened(path)
     assert np.prod(viewer.layers["cells"].data.shape) > 10**9
-    for axis, voxel in enumerate((500, 500, 500)):
-        viewer.dims.set_point(axis, voxel * viewer.layers["cells"].scale[axis])
-    assert viewer.layers["cells"].get_value((500.0, 250.0, 250.0), world=True)[1] == 5
+    viewer.dims.set_point(0, 500.0)
+    assert viewer.layers["cells"].get_value((500.0, 250.0, 250.0), world=True) == 5
     assert 0 < len(read["image"]) < chunks["image"] / 2, "a sample for the contrast and a few planes"
     assert 0 < len(read["labels"]) < chunks["labels"] / 4, "a few planes"

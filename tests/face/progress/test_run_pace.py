@@ -72,7 +72,10 @@ def test_blocks_of_an_earlier_run_count_as_done_and_not_as_quick():
     assert run.seconds_left == pytest.approx(30)
 
 
-@pytest.fixture(params=[{}, {"max_flow_error": 2.0, "diameter_um": 2.0}], ids=["plain", "all passes"])
+ALL_PASSES = pytest.param({"max_flow_error": 2.0, "diameter_um": 2.0}, marks=pytest.mark.slow)
+
+
+@pytest.fixture(params=[{}, ALL_PASSES], ids=["plain", "all passes"])
 def events(request, tissue_store, random_model, tmp_path):
     """All events of a real run."""
     seen, settings = [], {"model": random_model, "block": (17, 30, 26), "executor": "serial", "diameter_um": "as-is"}

@@ -1,7 +1,7 @@
 """Cells that are picked in the browser are told as the commands that correct them."""
 
+import copy
 import shlex
-import time
 
 import pytest
 from typer.testing import CliRunner
@@ -22,10 +22,9 @@ def test_commands_for_picked_cells_are_said_and_shown_and_can_be_run(store):
     with serving(make_scene(store.path), say=said.append) as served:
 
         def pick(*cells):
-            state = served.viewer.state.to_json()
+            state = copy.deepcopy(served.viewer.state.to_json())  # which would be changed in place, unseen
             state["layers"][-1]["segments"] = [str(cell) for cell in cells]
             served.viewer.set_state(neuroglancer.ViewerState(state))
-            time.sleep(0.2)
             return served.viewer.config_state.state.status_messages.get(STATUS, "")
 
         shown = pick(3)

@@ -89,9 +89,9 @@ def test_axes_in_another_order_come_as_t_z_y_x(tmp_path):
     array, viewer = zarr.open_array(path / "0", mode="r")[...], ViewerModel()
     zarr.create_array(path / "0", data=array.T, chunks=(13, 12, 7, 1, 1), overwrite=True)
     add_layers(viewer, make_scene(path))
-    assert [layer.data[0].shape for layer in viewer.layers] == [(2, 12, 20, 22)] * 3
+    assert [layer.data.shape for layer in viewer.layers] == [(2, 12, 20, 22)] * 3
     for channel, layer in enumerate(viewer.layers):
-        assert np.array_equal(layer.data[0], array[channel])
+        assert np.array_equal(layer.data, array[channel])
         assert tuple(layer.scale) == (1.0, 2.0, 0.5, 0.25)
 
 

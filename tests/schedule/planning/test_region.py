@@ -66,7 +66,7 @@ def test_a_region_beyond_the_volume_is_cut_with_a_warning(tissue_store, random_m
     assert "at z 5:100, x 10:60; it is cut to 5:34,8:50,10:51 (--roi)" in record.message
 
 
-@pytest.mark.parametrize("diameter_um", ["as-is", 3.0])
+@pytest.mark.parametrize("diameter_um", [pytest.param("as-is", marks=pytest.mark.slow), 3.0])
 def test_a_region_does_not_depend_on_the_block(tissue_store, random_model, tmp_path, diameter_um):
     settings = {**ERROR, "roi": REGIONS[0], "diameter_um": diameter_um}
     case = Case(tissue_store, random_model, tmp_path, **settings)
@@ -145,7 +145,7 @@ def mask_store(tmp_path_factory):
     return folder, fine > 0
 
 
-@pytest.mark.parametrize("name", ["fine", "coarse"])
+@pytest.mark.parametrize("name", ["fine", pytest.param("coarse", marks=pytest.mark.slow)])
 def test_a_mask_gives_the_labels_of_maps_without_foreground_outside_it(
     tissue_store, random_model, mask_store, tmp_path, name
 ):

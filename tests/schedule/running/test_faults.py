@@ -162,9 +162,8 @@ def test_workers_that_take_long_to_come_back_are_waited_for(faulty, whole):
     assert np.array_equal(read_labels(faulty.folder / "out.zarr", "cells"), whole)
 
 
-@pytest.mark.parametrize(
-    "fault", ["kill-all cluster", *(pytest.param(f"kill-client {p}", marks=pytest.mark.slow) for p in PASSES[1:])]
-)
+@pytest.mark.slow
+@pytest.mark.parametrize("fault", ["kill-all cluster", *(f"kill-client {p}" for p in PASSES[1:])])
 def test_a_killed_client_or_all_at_once_is_carried_on(faulty, whole, fault):
     code, _ = faulty.run(faults=fault)
     assert code == -signal.SIGKILL
@@ -226,6 +225,7 @@ def test_a_worker_that_is_frozen_and_comes_back_does_no_harm(faulty, whole, give
     assert np.array_equal(read_labels(faulty.folder / "out.zarr", "cells"), whole)
 
 
+@pytest.mark.slow
 def test_a_worker_over_its_memory_limit_is_replaced_and_the_run_ends_well(faulty, whole):
     code, said = faulty.run("--workers", "2", "--memory-limit", "1300MiB", faults="hog track")
     assert code == 0, said

@@ -88,6 +88,7 @@ def measure(image: Path, workers: int, memory_limit: str, **settings):
     return plan, summary, max(*peaks.values(), *(task.peak_bytes for task in summary.tasks))
 
 
+@pytest.mark.slow
 @pytest.mark.skipif(not Path("/proc/self/status").exists(), reason="peaks are read from Linux's /proc")
 def test_memory_stays_under_the_plan_and_does_not_grow_with_blocks(tmp_path, random_model):
     small = run(tmp_path / "8", (2, 2, 2), random_model, side=64)
@@ -117,7 +118,9 @@ def sums_on_a_device(monkeypatch):
     monkeypatch.setattr(predict, "sum_patches", partial(predict.sum_patches, on_device=True, ahead=True))
 
 
-@pytest.mark.parametrize("where", ["cpu", "beside a gpu", "cpu, two channels"])
+@pytest.mark.parametrize(
+    "where", ["beside a gpu", *(pytest.param(w, marks=pytest.mark.slow) for w in ("cpu", "cpu, two channels"))]
+)
 def test_arrays_of_predict_and_merge_stay_under_the_plan(
     tmp_path, random_model, two_channel_model, monkeypatch, request, where
 ):

@@ -185,7 +185,7 @@ def test_a_bucket_that_cannot_be_written_is_refused_before_any_work(
         bigcp3d.segment(f"{s3}/image.zarr", **CUT, model=random_model, output="s3://no-such-bucket-here/out.zarr")
 
 
-@pytest.mark.parametrize(("version", "remembered"), [("0.4", True), ("0.5", True), ("0.5", False)])
+@pytest.mark.parametrize(("version", "remembered"), [("0.5", True), ("0.5", False)])
 def test_no_chunk_is_read_twice_by_one_task(s3, s3_server, version, remembered, random_model, tmp_path, monkeypatch):
     """Two layers of patches a block, in chunks that fit neither; and the control, in which nothing is remembered."""
     from bigcp3d.edge.stores import read_cache as memory

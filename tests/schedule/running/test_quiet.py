@@ -32,7 +32,8 @@ def test_a_worker_that_is_lost_and_an_error_that_passes_are_not_shown(faulty):
     assert not faulty.work.exists()
 
 
-@pytest.mark.parametrize("times", [pytest.param(1, marks=pytest.mark.slow), 2])
+@pytest.mark.slow
+@pytest.mark.parametrize("times", [1, 2])
 def test_ctrl_c_of_a_terminal_which_all_processes_get_leaves_one_line(faulty, times):
     process = faulty.start("--workers", "2", faults="hang predict")
     wait_until((faulty.faults / "hang predict").exists)
@@ -67,6 +68,7 @@ def test_a_bug_in_a_task_is_tried_three_times_and_its_traceback_is_in_the_log(fa
     assert "Compute Failed" in logged(faulty.work)
 
 
+@pytest.mark.slow
 def test_a_disk_that_fills_up_is_one_line(faulty, small_disk):
     disk, enlarge = small_disk
     faulty.work = disk / "work"

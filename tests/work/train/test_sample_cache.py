@@ -81,6 +81,7 @@ def test_each_sample_is_shown_as_often_as_asked_in_another_order_each_time(recip
     assert np.allclose(np.sort(first[0].ravel()), np.sort(second[0].ravel()))
 
 
+@pytest.mark.slow
 def test_workers_show_the_same_when_samples_are_repeated(recipe, tmp_path):
     often = dataclasses.replace(recipe, repeat=3)
     alone = list(make_batches(often, range(2, 9), 0, SampleCache(tmp_path / "a", 1.0)))

@@ -56,7 +56,9 @@ def losses(path):
         return [{k: float(v) for k, v in row.items()} for row in csv.DictReader(file)]
 
 
-@pytest.mark.parametrize(("representation", "painted"), [("tanh", False), ("heat", True)])
+@pytest.mark.parametrize(
+    ("representation", "painted"), [("tanh", False), pytest.param("heat", True, marks=pytest.mark.slow)]
+)
 def test_training_lowers_the_losses_on_what_was_held_out(store, tmp_path, representation, painted):
     small = {**SMALL, "every": 20, "precision": "float32"}
     out = train(

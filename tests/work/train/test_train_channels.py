@@ -59,6 +59,7 @@ def one_thread():
     torch.set_num_threads(threads)
 
 
+@pytest.mark.slow
 def test_a_network_of_two_channels_is_trained_and_used(store, tmp_path):
     out = train([store], tmp_path / "m.safetensors", channel=("membrane", "nuclei"), steps=6, holdout_x=0.4, **SMALL)
     card = load_card(out)
