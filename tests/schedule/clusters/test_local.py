@@ -80,6 +80,7 @@ def test_gpus_are_named_as_the_environment_names_them(monkeypatch, environment, 
     assert this_machine.visible_gpus() == expected
 
 
+@pytest.mark.slow
 def test_workers_that_come_and_go_change_no_label(whole, tissue_store, random_model, tmp_path, monkeypatch):
     """One worker more and one fewer, again and again, while the run goes."""
     counts, clusters, over = set(), [], []

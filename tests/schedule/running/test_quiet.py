@@ -59,6 +59,7 @@ def test_an_error_of_input_is_tried_once_and_told_without_traceback(tissue_store
     assert faulty.begun() == 1
 
 
+@pytest.mark.slow
 def test_a_bug_in_a_task_is_tried_three_times_and_its_traceback_is_in_the_log(faulty):
     code, said = faulty.run("--workers", "1", faults="always bug resolve")
     assert code == 4, said
