@@ -46,8 +46,7 @@ def stitch(run: Run, time: int, index: Vec3) -> dict[str, Any]:
     if (left := faces.take(np.flatnonzero(~whole))).component.size:
         write_table(run.dir.table("left", time, index), **left.arrays())
     write_table(run.dir.table("stitched", time, index), first=first, **({"centre": centre} if plan.checks_flow else {}))
-    ranges = np.unique(plan.id_ranges.find(own.first))
-    return {"components": len(sums), "left": int(left.component.size), "ranges": ranges.tolist()}
+    return {"components": len(sums), "left": int(left.component.size), "ranges": plan.id_ranges.runs(own.first)}
 
 
 def join(run: Run, time: int, index: Vec3) -> dict[str, Any]:

@@ -171,11 +171,6 @@ def _by_first_voxel(first: NDArray[np.int64]) -> NDArray[np.int64]:
     return first + 1
 
 
-def _ranges(run: Run, first: NDArray[np.int64]) -> list[int]:
-    """The ranges of some first voxels, for `bigcp3d.work.passes.resolve.gather`."""
-    return [int(part) for part in np.unique(run.plan.id_ranges.find(first))]
-
-
 def check(run: Run, time: int, index: Vec3) -> Counts:
     """Squared flow error of each object, over the voxels of one block."""
     plan, core = run.plan, run.plan.grid.core(index).intersect(run.plan.scope.tracked)
@@ -193,7 +188,7 @@ def check(run: Run, time: int, index: Vec3) -> Counts:
         scale_vox=plan.prediction.scale_vox,
     )
     write_table(run.dir.table("flow_errors", time, index), object=present, squares=squares)
-    return {"voxels": core.size, "ranges": _ranges(run, present)}
+    return {"voxels": core.size, "ranges": plan.id_ranges.runs(present)}
 
 
 def _vote_objects(run: Run, time: int, box: Box) -> NDArray[np.unsignedinteger[Any]]:
@@ -210,7 +205,7 @@ def vote(run: Run, time: int, index: Vec3) -> Counts:
     won, count = np.unique(_vote_objects(run, time, core), return_counts=True)
     present = won[won > 0].astype(np.int64) - 1
     write_table(run.dir.table("votes", time, index), object=present, count=count[won > 0])
-    return {"voxels": core.size, "ranges": _ranges(run, present)}
+    return {"voxels": core.size, "ranges": run.plan.id_ranges.runs(present)}
 
 
 def label(run: Run, time: int, index: Vec3) -> Counts:

@@ -6,7 +6,7 @@ task sees the components of all blocks::
 
     stitch, a block   finds the objects that are whole among its neighbours, and writes the totals of its own
     join, once        joins the components that are left: those of objects that span three blocks
-    gather, once      lists for each range of first voxels the blocks whose tables have objects in it
+    gather, once      lists in which ranges of first voxels the tables of each block have objects
     filter, a range   adds up, filters, writes the cells of the range in the order of their first voxels
     resolve, once     counts the cells of the ranges before each, from which ids follow
 
@@ -42,15 +42,15 @@ SORTED = ("whole_cells", "cut_cells")
 
 
 def gather(run: Run, time: int, index: Vec3) -> dict[str, Any]:
-    """For each range, which blocks have objects in it: int64 (n, 2), range and raster number of the block, sorted."""
+    """Write which blocks have objects in which ranges: int64 (n, 3), first and last of a run of ranges, block number."""
     for name in TABLES:
         grid, blocks = blocks_of(run.plan, name)
         found = [
-            (part, int(np.ravel_multi_index(block, grid.counts)))
+            (*ranges, int(np.ravel_multi_index(block, grid.counts)))
             for block in blocks
-            for part in _record(run, time, name, block)["ranges"]
+            for ranges in _record(run, time, name, block)["ranges"]
         ]
-        write_rows(run.dir.rows("gathered", time, name), np.array(sorted(found), np.int64).reshape(-1, 2))
+        write_rows(run.dir.rows("gathered", time, name), np.array(found, np.int64).reshape(-1, 3))
     return {}
 
 
@@ -156,8 +156,7 @@ def _blocks_with(run: Run, time: int, name: str, part: int) -> Iterator[Vec3]:
         yield from blocks
         return
     found = open_rows(run.dir.rows("gathered", time, name))
-    begin, end = np.searchsorted(found[:, 0], [part, part + 1])
-    for number in found[begin:end, 1]:
+    for number in found[(found[:, 0] <= part) & (part <= found[:, 1]), 2]:
         yield vec3(np.unravel_index(int(number), grid.counts))
 
 

@@ -46,3 +46,9 @@ class IdRanges:
     def find(self, first: NDArray[np.int64]) -> NDArray[np.int64]:
         """The range of each first voxel, or ``number`` for an object without voxels."""
         return np.minimum((first - self.start) // self.size, self.number)
+
+    def runs(self, first: NDArray[np.int64]) -> list[tuple[int, int]]:
+        """The ranges of some first voxels as runs, first and last range of each: (3, 4) and (7, 7) for 3, 4 and 7."""
+        parts = np.unique(self.find(first))
+        runs = np.split(parts, np.flatnonzero(np.diff(parts) > 1) + 1)
+        return [(int(run[0]), int(run[-1])) for run in runs if len(run)]

@@ -14,7 +14,7 @@
     t0/sums.npy                  sums of the objects that `join` has joined, by first voxel
     t0/bases, joined, centre     zarr: the components that `join` has seen: how many in earlier blocks, first voxel and
                                  centre of the object of each
-    t0/gathered/                 npy: which blocks have objects in which range of first voxels
+    t0/gathered/                 npy: which blocks have objects in which ranges of first voxels
     t0/objects.npz, objects.1.npz, ...           the table of the cells that were kept, by range
     t0/first/, whole_cells/, cut_cells/          npy: their first voxels and sorted sizes, by range
     t0/id_bases                  zarr: cells before each range
