@@ -42,7 +42,7 @@ SORTED = ("whole_cells", "cut_cells")
 
 
 def gather(run: Run, time: int, index: Vec3) -> dict[str, Any]:
-    """Write which blocks have objects in which ranges: int64 (n, 3), first and last of a run of ranges, block number."""
+    """Write which blocks have objects in which ranges: int64 (n, 3), first and last of a run of ranges, and block."""
     for name in TABLES:
         grid, blocks = blocks_of(run.plan, name)
         found = [
