@@ -86,9 +86,12 @@ class _Once(logging.Filter):
 
     def filter(self, record: logging.LogRecord) -> bool:
         """Whether the text was not told yet."""
-        text, before = record.getMessage(), len(self.told)
+        if record.levelno < logging.WARNING:
+            return True
+        text = record.getMessage()
+        new = text not in self.told
         self.told.add(text)
-        return record.levelno < logging.WARNING or len(self.told) > before
+        return new
 
 
 def set_up_logging(verbose: bool, quiet: bool, usual: int = logging.WARNING) -> None:

@@ -135,9 +135,10 @@ class Sweep:
         """The trials that share maps, in the order of their numbers."""
         first = self.plans[group[0]]
         key = json.dumps([first.sections(MAPS), self.time])
-        maps, mapped = (known or {}).get(key) or self._read_maps(first, observe, scratch)
-        if mapped.intersect(first.scope.mapped) != first.scope.mapped:
-            maps, mapped = self._read_maps(first, observe, scratch)
+        found = None if known is None else known.get(key)
+        if found is None or found[1].intersect(first.scope.mapped) != first.scope.mapped:
+            found = self._read_maps(first, observe, scratch)
+        maps, mapped = found
         if known is not None:
             known[key] = maps, mapped
         for _, alike in itertools.groupby(sorted(group), key=lambda number: limits_of(self.plans[number])):

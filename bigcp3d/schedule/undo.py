@@ -96,7 +96,7 @@ def undo_update(
             changed = stopped is not None and stopped.kind == "update"
             edited = stopped is not None and bool(stopped.given.get("edited"))
             return Undone(str(target.path), unfinished=True, changed=changed, edited=edited)
-        done = [change for change in labels.changes.active() if change.kind != "ids"]
+        done = labels.changes.undoable()
         if not done or done[-1].kind != "update":
             last = f"; the last change is a {done[-1].kind}, so take changes back with: edit STORE undo" if done else ""
             raise InputError(f"{target.path}: found no update to undo{last}")

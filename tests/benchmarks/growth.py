@@ -17,7 +17,7 @@ from bigcp3d.pure.boxes import Vec3
 from bigcp3d.pure.group.filters import Filters
 from bigcp3d.pure.in_memory import label_maps
 from tests.benchmarks.cases import make_case
-from tests.benchmarks.report import Row, show, spend, write_json
+from tests.benchmarks.report import Row, spend, tell
 from tests.benchmarks.through_zarr import run
 
 
@@ -77,9 +77,7 @@ def main(arguments: list[str] | None = None) -> dict[str, list[Row]]:
             tables["cells in a block of 128 x 256 x 256, in memory, one thread"] = cells(tuple(asked.cells))
     finally:
         shutil.rmtree(folder)
-    for title, rows in tables.items():
-        print(show(title, rows))
-    write_json(asked.json, tables)
+    tell(tables, asked.json)
     return tables
 
 

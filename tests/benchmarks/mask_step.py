@@ -29,7 +29,7 @@ from bigcp3d.pure.score.overlaps import count_overlaps
 from bigcp3d.pure.track.sinks import Sinks, collect_sinks
 from bigcp3d.pure.track.tracking import track
 from tests.benchmarks.cases import RADIUS, make_case
-from tests.benchmarks.report import Row, peak_bytes, show, spend, write_json
+from tests.benchmarks.report import Row, peak_bytes, spend, tell
 
 REACH, STEPS, CLOSING = math.ceil(3 * RADIUS), math.ceil(10 * RADIUS), int(RADIUS) // 2
 CRUMB = round(0.05 * 4 / 3 * math.pi * RADIUS**3)
@@ -222,9 +222,7 @@ def main(arguments: list[str] | None = None) -> dict[str, list[Row]]:
         tables["merging blocks"] = merging(label_maps(maps, RADIUS), sinks)
     shares = f"{asked.stain}, {asked.form}, {truth.shape}, {(maps[0] >= 64).mean():.0%} foreground"
     print(f"{shares}, {len(sinks.voxel):,} sinks\n")
-    for title, rows in tables.items():
-        print(show(title, rows))
-    write_json(asked.json, tables)
+    tell(tables, asked.json)
     return tables
 
 

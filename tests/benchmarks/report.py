@@ -56,3 +56,10 @@ def write_json(path: Path | None, tables: dict[str, list[Row]]) -> None:
     """All tables in one file, where one is asked for."""
     if path is not None:
         path.write_text(json.dumps(tables, indent=1, default=float) + "\n")
+
+
+def tell(tables: dict[str, list[Row]], path: Path | None) -> None:
+    """Print all tables, and write them into a file where one is asked for."""
+    for title, rows in tables.items():
+        print(show(title, rows))
+    write_json(path, tables)

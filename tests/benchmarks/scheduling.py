@@ -27,7 +27,7 @@ from bigcp3d.edge.image.new_image import create_image
 from bigcp3d.schedule.running import distribute
 from bigcp3d.schedule.running.tasks import Pass, count_passes, in_order, label_passes, object_passes
 from bigcp3d.work.plan.plan import Plan
-from tests.benchmarks.report import Row, show, write_json
+from tests.benchmarks.report import Row, tell
 
 BLOCK = 128
 
@@ -164,9 +164,7 @@ def main(arguments: list[str] | None = None) -> dict[str, list[Row]]:
             tables |= measure(folder, blocks, asked.model, asked.workers, asked.threads, asked.task_ms / 1e3)
     finally:
         shutil.rmtree(folder)
-    for title, rows in tables.items():
-        print(show(title, rows))
-    write_json(asked.json, tables)
+    tell(tables, asked.json)
     return tables
 
 

@@ -24,7 +24,7 @@ from bigcp3d.pure.boxes import BlockGrid, Box, Vec3, vec3
 from bigcp3d.pure.tissue.tissue import render
 from bigcp3d.pure.tissue.tissue_settings import Tissue
 from bigcp3d.work.run.task_costs import TaskSpent
-from tests.benchmarks.report import Row, show, write_json
+from tests.benchmarks.report import Row, tell
 
 TILE = 96
 
@@ -111,9 +111,7 @@ def main(arguments: list[str] | None = None) -> dict[str, list[Row]]:
         ],
         "peaks of tasks": [row for name in ("predict", "track", "label") for row in by_worker(summary.tasks, name)],
     }
-    for title, rows in tables.items():
-        print(show(title, rows))
-    write_json(asked.json, tables)
+    tell(tables, asked.json)
     return tables
 
 

@@ -134,6 +134,10 @@ class EditLog:
         undone = {change.of for change in changes}
         return [change for change in changes if change.kind != "undo" and change.number not in undone]
 
+    def undoable(self) -> list[Change]:
+        """The changes that an undo takes back: the active ones, without lines that only say which ids were used."""
+        return [change for change in self.active() if change.kind != "ids"]
+
     def pending(self) -> Change | None:
         """The change that is being made, or was stopped."""
         if self._on_web:
@@ -257,6 +261,12 @@ class EditLog:
 def _write_member(archive: zipfile.ZipFile, name: str, array: NDArray[Any]) -> None:
     with archive.open(name, "w", force_zip64=True) as member:
         np.lib.format.write_array(member, np.ascontiguousarray(array), allow_pickle=False)
+
+
+def cell_box(cell: Mapping[str, Any]) -> Box:
+    """The box of a cell of a change, which has one."""
+    start, stop = cell["box"]
+    return Box(vec3(start), vec3(stop))
 
 
 def read_log(path: Place) -> list[Change]:

@@ -91,7 +91,7 @@ class Corrections:
         if not self.written:
             raise InputError("nothing was written from this region that could be taken back")
         ours = [change.number for change in self.written[-1]]
-        last = [change.number for change in self.edits.changes.active() if change.kind != "ids"][-len(ours) :]
+        last = [change.number for change in self.edits.changes.undoable()[-len(ours) :]]
         if last != ours:
             raise InputError("other changes came after it; take these back first: bigcp3d edit STORE undo")
         taken = self.edits.undo(len(ours))

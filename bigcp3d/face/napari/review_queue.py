@@ -5,13 +5,14 @@ from __future__ import annotations
 from typing import Any
 
 from bigcp3d.errors import InputError
+from bigcp3d.face.ask_decisions import KEYS as TERMINAL_KEYS
 from bigcp3d.face.ask_decisions import describe_doubt
 from bigcp3d.face.napari.layers import MARK, time_in_view
 from bigcp3d.face.view.napari_view import look_at
 from bigcp3d.schedule.edits.edit import Edits
 from bigcp3d.schedule.edits.review import Doubt, decide, review, sample_error
 
-KEYS = {"G": "good", "W": "wrong", "M": "merge", "S": "split", "D": "delete", "K": "skip"}
+KEYS = {"K" if key == " " else key.upper(): decision for key, decision in TERMINAL_KEYS.items()}
 UNDO = "U"
 """These keys count while the store's labels are the chosen layer. Only M means something else there: a new label."""
 NEAR, PIXELS = 15.0, 600
@@ -87,7 +88,7 @@ class ReviewQueue:
         """
         if not self._made:
             raise InputError("no decision was made in this session that could be taken back")
-        last = [change.number for change in self.edits.changes.active() if change.kind != "ids"][-1:]
+        last = [change.number for change in self.edits.changes.undoable()[-1:]]
         if last != self._made[-1:]:
             raise InputError("the labels were changed after this decision; take that back first")
         self.edits.undo()

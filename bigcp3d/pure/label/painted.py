@@ -61,19 +61,20 @@ def find_painted(before: Labels, after: Labels, open_faces: NDArray[np.bool_]) -
     differ = before != after
     at_face = {int(cell) for plane in _planes(before, open_faces) for cell in np.unique(plane)}
     pairs = np.unique(np.stack([before[differ], after[differ]]), axis=1).T.tolist()
-    became = dict[int, set[int]]()
+    became, onto = dict[int, set[int]](), dict[int, set[int]]()
     for old, new in pairs:
         became.setdefault(old, set()).add(new)
+        onto.setdefault(new, set()).add(old)
     stay = set(np.unique(before[~differ]).tolist())
     known = set(np.unique(before).tolist()) - {0}
-    whole = {old: new.copy().pop() for old, new in became.items() if old and old not in stay and len(new) == 1}
-    whole = {old: new for old, new in whole.items() if old not in at_face}
+    to_one = {old: next(iter(new)) for old, new in became.items() if len(new) == 1}
+    not_whole = {0, *stay, *at_face}
+    whole = {old: new for old, new in to_one.items() if old not in not_whole}
     deleted = tuple(sorted(old for old, new in whole.items() if new == 0))
     merged = dict[int, tuple[int, ...]]()
     for old, new in sorted(whole.items()):
         if new in known & stay:
             merged[new] = (*merged.get(new, ()), old)
-    onto = {new: {old for old, other in pairs if other == new} for _, new in pairs}
     fresh = sorted(set(onto) - known - {0})
     alone = [new for new in fresh if onto[new] == {0}]
     added = np.where(differ & np.isin(after, alone), after, 0)

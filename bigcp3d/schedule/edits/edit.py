@@ -124,11 +124,7 @@ class Edits(Corrector):
             ids[sizes.argmax() + 1] = cell
             ids[others] = self._new_ids(len(others))
 
-            def cut(inner: Labels, around: Box) -> Labels:
-                after = inner.copy()
-                after[box.slices(around.start)][mask] = ids[numbered[mask]].astype(inner.dtype)
-                return after
-
+            cut = partial(_put, box, mask, ids[numbered[mask]])
             return self._correct("split", given, [cell], time, cut, boxes={cell: box})
 
     def delete(self, *ids: int, time: int = 0) -> Change:
@@ -204,12 +200,7 @@ class Edits(Corrector):
                 raise InputError(f"all voxels in {box.start} to {box.stop} belong to cells; delete these first")
             numbers, row = np.unique(cells[free], return_inverse=True)
             ids = np.array(self._new_ids(len(numbers)), np.uint64)
-
-            def put(inner: Labels, around: Box) -> Labels:
-                after = inner.copy()
-                after[box.slices(around.start)][free] = ids[row].astype(inner.dtype)
-                return after
-
+            put = partial(_put, box, free, ids[row])
             return self._correct("add", given, [], time, put, boxes={0: box}, added=np.where(free, cells, 0))
 
     def paint(
@@ -259,14 +250,8 @@ class Edits(Corrector):
             result = np.where(differ, labels, before)
             for number, cell in after_of.items():
                 result[fresh & (labels == number)] = cell
-
-            def put(inner: Labels, around: Box) -> Labels:
-                after = inner.copy()
-                after[box.slices(around.start)][differ] = result[differ].astype(inner.dtype)
-                return after
-
             given = {"at": list(where), "new": list(after_of)}
-            kept = np.where(differ, labels, -1)
+            put, kept = partial(_put, box, differ, result[differ]), np.where(differ, labels, -1)
             return self._correct("paint", given, ids, time, put, boxes=boxes, added=kept)
 
     def renumber(self) -> Change:
@@ -324,7 +309,7 @@ class Edits(Corrector):
         ['renumber']
         """
         with self._held():
-            there = [change for change in self.changes.active() if change.kind != "ids"]
+            there = self.changes.undoable()
             if not 1 <= steps <= len(there):
                 raise InputError(f"{steps} steps back were asked for, and there are {len(there)} changes to take back")
             taken = there[::-1][:steps]
@@ -416,6 +401,13 @@ def edit(store: str | Path, name: str = "cells", *, image: str | Path | None = N
     ('merge', 1)
     """
     return Edits(store, name, image=image)
+
+
+def _put(box: Box, where: NDArray[np.bool_], ids: NDArray[np.integer[Any]], inner: Labels, around: Box) -> Labels:
+    """The labels of the box ``around``, with new ids at some voxels of ``box``, which lies inside it."""
+    after = inner.copy()
+    after[box.slices(around.start)][where] = ids.astype(inner.dtype)
+    return after
 
 
 def _without(labels: Labels, ids: Sequence[int]) -> Labels:

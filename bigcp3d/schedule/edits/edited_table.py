@@ -22,9 +22,9 @@ from bigcp3d.edge.cell_tables.label_table import (
     write_label_table,
 )
 from bigcp3d.edge.image.image import ImageInfo
-from bigcp3d.edge.labels.edit_log import Change, EditLog
+from bigcp3d.edge.labels.edit_log import Change, EditLog, cell_box
 from bigcp3d.errors import InputError
-from bigcp3d.pure.boxes import Box, vec3
+from bigcp3d.pure.boxes import Box
 from bigcp3d.pure.cells.cell_table import Columns
 from bigcp3d.work.analyse.edited_rows import RowStep, follow_changes, note_rows
 from bigcp3d.work.analyse.measure import plan_measurement
@@ -37,7 +37,7 @@ def known_boxes(labels: ImageInfo, changes: EditLog, ids: Sequence[int], time: i
     for change in changes.active():
         for cell in change.made:
             if change.time == time and cell["id"] in ids and cell["box"]:
-                boxes[cell["id"]] = Box(vec3(cell["box"][0]), vec3(cell["box"][1]))
+                boxes[cell["id"]] = cell_box(cell)
     return boxes
 
 

@@ -108,16 +108,6 @@ def _numbered(name: str, time: int, needs: Callable[[Vec3], Iterable[Key]], numb
     return Pass(name, time, needs, BlockGrid(shape, (1, 1, 1)), Box.of_shape(shape), fills=False)
 
 
-def object_tasks(plan: Plan) -> Iterator[Task]:
-    """Tasks from the image to the object table and ids, for every time point."""
-    return in_order(object_passes(plan))
-
-
-def label_tasks(plan: Plan) -> Iterator[Task]:
-    """Tasks from ids to labels and their pyramid, for every time point, after the object phase."""
-    return in_order(label_passes(plan))
-
-
 def object_passes(plan: Plan) -> list[list[Pass]]:
     """The passes from the image to the object table and ids, in order, for each time point."""
     inputs = Inputs(plan)

@@ -57,7 +57,7 @@ def take_up(output: str | Path, given: Mapping[str, Any]) -> tuple[TrainSettings
         return TrainSettings(output=output, **given), None
     if not path.exists():
         settings = TrainSettings(output=output, **given)
-        if not (settings.volumes or settings.painted or settings.from_edits or settings.simulate):
+        if not settings.has_data:
             raise InputError(f"{path}: there is no checkpoint to go on from; correct --output, or give the volumes")
         return settings, None
     checkpoint = load_checkpoint(path)

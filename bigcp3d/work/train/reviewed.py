@@ -22,7 +22,7 @@ from numpy.typing import NDArray
 from scipy import ndimage
 
 from bigcp3d.edge.image.image import ImageInfo
-from bigcp3d.edge.labels.edit_log import Change, EditLog
+from bigcp3d.edge.labels.edit_log import Change, EditLog, cell_box
 from bigcp3d.edge.stores.places import place
 from bigcp3d.errors import InputError
 from bigcp3d.pure.boxes import Box, Vec3, vec3
@@ -99,22 +99,15 @@ def follow_review(active: Iterable[Change]) -> tuple[dict[int, Box], list[Change
         elif change.kind == "update":
             roi = Box(*(vec3(end) for end in zip(*change.given["roi"], strict=True)))
             cells = {cell: box for cell, box in cells.items() if box.intersect(roi).empty}
-            deleted = [d for d in deleted if all(_box(cell).intersect(roi).empty for cell in d.cells)]
+            deleted = [d for d in deleted if all(cell_box(cell).intersect(roi).empty for cell in d.cells)]
         elif change.time == 0:
             good = change.kind == "decision" and change.given["decision"] == "good"
-            if change.kind in ("merge", "split", "delete", "add") or change.given.get("decision") not in (
-                "good",
-                "skip",
-            ):
+            if change.given.get("decision") not in ("good", "skip"):  # no other change has decisions
                 for cell in change.cells:
                     cells.pop(cell["id"], None)
-            cells |= {cell["id"]: _box(cell) for cell in (change.cells if good else change.made)}
+            cells |= {cell["id"]: cell_box(cell) for cell in (change.cells if good else change.made)}
             deleted += [change] if change.kind == "delete" else []
     return cells, deleted
-
-
-def _box(cell: dict[str, list[list[int]]]) -> Box:
-    return Box(vec3(cell["box"][0]), vec3(cell["box"][1]))
 
 
 def _read_removed(changes: EditLog, change: Change) -> list[Removed]:

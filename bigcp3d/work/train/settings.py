@@ -128,10 +128,15 @@ class TrainSettings:
         given = self.holdout_x
         return tuple(given.values()) if isinstance(given, Mapping) else (given,)
 
+    @property
+    def has_data(self) -> bool:
+        """Whether there is anything to learn from."""
+        return bool(self.volumes or self.from_edits or self.painted or self.simulate)
+
     def check(self) -> None:
         """Refuse values that no volume could make right."""
         check_choices(self)
-        if not (self.volumes or self.painted or self.simulate or self.from_edits):
+        if not self.has_data:
             raise InputError(
                 "there is nothing to learn from; give volumes with labels, --from-edits, --painted, or --simulate"
             )

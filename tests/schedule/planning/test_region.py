@@ -11,7 +11,7 @@ import zarr
 
 import bigcp3d
 from bigcp3d.errors import InputError
-from bigcp3d.schedule.running.tasks import label_tasks, object_tasks
+from bigcp3d.schedule.running.tasks import in_order, label_passes, object_passes
 from tests.schedule.conftest import CUT, ERROR, KINDS, SHAPE, Case, left, write_image
 
 REGIONS = ["5:30,8:50,10:45", "0:34,20:60,0:20", "12:13,:,:", "0:17,30:60,26:51"]
@@ -113,8 +113,8 @@ def test_a_region_too_narrow_for_what_its_cells_need_would_be_seen(random_model,
 def test_a_region_computes_only_the_patches_that_it_needs(tissue_store, random_model, tmp_path):
     case = Case(tissue_store, random_model, tmp_path, radius_vox=1.0)
     plan = case.plan(roi="0:6,0:6,0:6")
-    names = [task.key[0] for task in [*object_tasks(plan), *label_tasks(plan)]]
-    everything = [task.key[0] for task in [*object_tasks(case.plan()), *label_tasks(case.plan())]]
+    names = [task.key[0] for task in [*in_order(object_passes(plan)), *in_order(label_passes(plan))]]
+    everything = [task.key[0] for task in [*in_order(object_passes(case.plan())), *in_order(label_passes(case.plan()))]]
     assert names.count("predict") < everything.count("predict")
     assert names.count("label") == 1 < everything.count("label")
 

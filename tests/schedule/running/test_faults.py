@@ -26,7 +26,7 @@ from zarr.storage import LocalStore
 import bigcp3d
 from bigcp3d.errors import BigCP3DError, FullDiskError
 from bigcp3d.schedule.running.events import BlockDone
-from bigcp3d.schedule.running.tasks import label_tasks, object_tasks
+from bigcp3d.schedule.running.tasks import in_order, label_passes, object_passes
 from bigcp3d.work.run import unreadable_input as lost
 from tests.schedule.conftest import ERROR, SHAPE, Case, read_labels
 
@@ -87,7 +87,7 @@ class Faulty(Case):
         before, events = self.begun(), []
         labels = self.segment(on_event=events.append)
         now = sum(isinstance(event, BlockDone) and event.seconds > 0 for event in events)
-        tasks = [task for make in (object_tasks, label_tasks) for task in make(self.plan())]
+        tasks = [task for make in (object_passes, label_passes) for task in in_order(make(self.plan()))]
         assert now < len(tasks), "something was done before"
         assert 0 <= before + now - len(tasks) <= in_flight
         return labels
@@ -132,7 +132,7 @@ def test_what_happens_to_workers_costs_the_tasks_that_they_were_at_and_is_not_sh
     assert others(said) == []
     assert all((faulty.faults / fault).exists() for fault in faults)
     assert np.array_equal(read_labels(faulty.folder / "out.zarr", "cells"), whole)
-    tasks = [task for make in (object_tasks, label_tasks) for task in make(faulty.plan())]
+    tasks = [task for make in (object_passes, label_passes) for task in in_order(make(faulty.plan()))]
     assert 0 < faulty.begun() - len(tasks) <= len(faults) * WORKERS
     assert not faulty.work.exists()
 
@@ -143,7 +143,7 @@ def test_a_worker_killed_in_each_pass_costs_the_task_that_it_was_at(faulty, whol
     assert code == 0, said
     assert all((faulty.faults / f"kill {name}").exists() for name in PASSES)
     assert np.array_equal(read_labels(faulty.folder / "out.zarr", "cells"), whole)
-    tasks = [task for make in (object_tasks, label_tasks) for task in make(faulty.plan())]
+    tasks = [task for make in (object_passes, label_passes) for task in in_order(make(faulty.plan()))]
     assert faulty.begun() - len(tasks) <= len(PASSES) * WORKERS
 
 

@@ -24,7 +24,7 @@ from bigcp3d.pure.predict import run_network as predict
 from bigcp3d.pure.predict.patch_sums import DeviceSums
 from bigcp3d.pure.tissue.tissue_settings import Tissue
 from bigcp3d.schedule.running.start import prepare
-from bigcp3d.schedule.running.tasks import object_tasks
+from bigcp3d.schedule.running.tasks import in_order, object_passes
 from bigcp3d.work.passes.passes import perform
 from bigcp3d.work.plan.memory_and_disk import task_bytes, worker_bytes
 from bigcp3d.work.run.run import Run
@@ -144,7 +144,7 @@ def test_arrays_of_predict_and_merge_stay_under_the_plan(
     monkeypatch.setattr(predict, "run_network", lambda network, patches: said[None])
     prepare(plan, resumed=False, overwrite=False)
     peaks = {}
-    for task in object_tasks(plan):
+    for task in in_order(object_passes(plan)):
         name, time, index = task.key
         if name not in ("normalise", "predict", "merge"):
             continue

@@ -9,7 +9,7 @@ from distributed import Client, LocalCluster
 from bigcp3d.schedule.running import distribute
 from bigcp3d.schedule.running.open_tasks import OpenTasks
 from bigcp3d.schedule.running.serial import execute_serially
-from bigcp3d.schedule.running.tasks import Task, label_tasks, object_tasks
+from bigcp3d.schedule.running.tasks import Task, in_order, label_passes, object_passes
 from tests.schedule.conftest import ERROR, Case
 
 MANY = ("normalise", "predict", "merge", "track", "cluster")
@@ -18,7 +18,7 @@ MANY = ("normalise", "predict", "merge", "track", "cluster")
 @pytest.fixture
 def tasks(tissue_store, random_model, tmp_path) -> list[Task]:
     plan = Case(tissue_store, random_model, tmp_path, **{**ERROR, "block": (9, 20, 20)}).plan()
-    return [*object_tasks(plan), *label_tasks(plan)]
+    return [*in_order(object_passes(plan)), *in_order(label_passes(plan))]
 
 
 def run_in_any_order(tasks: list[Task], most: int, seed: int, failing: set) -> tuple[list, int]:

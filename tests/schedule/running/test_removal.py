@@ -12,7 +12,7 @@ from bigcp3d.pure.boxes import Box
 from bigcp3d.schedule import segment as segment_module
 from bigcp3d.schedule.running.events import BlockDone
 from bigcp3d.schedule.running.start import prepare
-from bigcp3d.schedule.running.tasks import count_passes, label_passes, label_tasks, object_passes, object_tasks
+from bigcp3d.schedule.running.tasks import count_passes, in_order, label_passes, object_passes
 from bigcp3d.work.passes import passes
 from bigcp3d.work.plan.task_inputs import Inputs
 from bigcp3d.work.run import run as run_module
@@ -99,7 +99,7 @@ def test_tasks_read_what_the_geometry_says_and_nothing_else(case, monkeypatch):
 
 def test_every_task_follows_what_it_waits_for_and_is_counted(case):
     plan, seen, counted = case.plan(), set(), {}
-    for task in [*object_tasks(plan), *label_tasks(plan)]:
+    for task in [*in_order(object_passes(plan)), *in_order(label_passes(plan))]:
         assert seen.issuperset(task.needs)
         assert task.key not in seen
         seen.add(task.key)

@@ -12,7 +12,7 @@ import pytest
 from bigcp3d.errors import BlockError, TargetError
 from bigcp3d.schedule import segment as segment_module
 from bigcp3d.schedule.running.start import prepare
-from bigcp3d.schedule.running.tasks import object_tasks
+from bigcp3d.schedule.running.tasks import in_order, object_passes
 from bigcp3d.work.passes import passes, removal
 from bigcp3d.work.run.run import Run
 from bigcp3d.work.run.work_dir import WorkDir
@@ -114,7 +114,7 @@ def test_two_readers_that_finish_at_once_both_remove(tissue_store, random_model,
     stop_before_labels(case, monkeypatch, remove=False)
     monkeypatch.setattr(removal, "MOST_REMEMBERED", 2)  # workers forget records that they have seen
     assert left(case.work)["maps"] == left(case.work)["sinks"] == 8
-    keys = [task.key for task in object_tasks(case.plan()) if task.key[0] in ("track", "cluster")]
+    keys = [task.key for task in in_order(object_passes(case.plan())) if task.key[0] in ("track", "cluster")]
     with ThreadPoolExecutor(8) as pool:
         list(pool.map(lambda key: removal.remove_unneeded(Run(case.plan()), *key), keys * 3))
     assert left(case.work)["maps"] == left(case.work)["sinks"] == 0

@@ -13,7 +13,7 @@ import pytest
 import bigcp3d
 from bigcp3d.edge.workdir.records import read_record, write_record
 from bigcp3d.errors import BlockError
-from bigcp3d.schedule.running.tasks import label_tasks, object_tasks
+from bigcp3d.schedule.running.tasks import in_order, label_passes, object_passes
 from bigcp3d.work.passes import passes
 from bigcp3d.work.run.run import Run
 from bigcp3d.work.run.task_costs import Meter, TaskSpent, read_spent
@@ -26,7 +26,7 @@ def test_every_task_is_a_row_of_the_summary(tissue_store, random_model, tmp_path
     plan, before = case.plan(), time.time()
     summary = bigcp3d.segment(tissue_store, **case.settings, output=tmp_path / "out.zarr", work_dir=case.work)
     rows = summary.tasks
-    keys = [task.key for tasks in (object_tasks(plan), label_tasks(plan)) for task in tasks]
+    keys = [task.key for tasks in (in_order(object_passes(plan)), in_order(label_passes(plan))) for task in tasks]
     assert Counter((row.name, row.time, row.index) for row in rows) == Counter(keys)
     assert all(row.worker == f"{socket.gethostname()}:{os.getpid()}" for row in rows)
     assert [row.began for row in rows] == sorted(row.began for row in rows)
