@@ -10,7 +10,7 @@ import pytest
 
 import bigcp3d
 from bigcp3d.edge.workdir.tables import read_table
-from bigcp3d.schedule.running.tasks import object_tasks
+from bigcp3d.schedule.running.tasks import in_order, object_passes
 from bigcp3d.work.passes import passes
 from bigcp3d.work.plan import id_ranges
 from bigcp3d.work.run.work_dir import WorkDir
@@ -32,13 +32,14 @@ def cells_of(case: Case, **more) -> tuple[np.ndarray, dict, bigcp3d.Summary]:
 @pytest.mark.parametrize(
     ("block", "more"),
     [
-        ((7, 40, 13), ERROR),  # thinner than cells: objects of three blocks and more
-        ((9, 64, 64), {"diameter_um": 3.0, "max_flow_error": 2.0}),  # votes
-        ((13, 31, 23), {"roi": "5:30,8:50,10:45"}),
+        # thinner than cells: objects of three blocks and more
+        pytest.param((7, 40, 13), ERROR, marks=pytest.mark.slow),
+        pytest.param((9, 64, 64), {"diameter_um": 3.0, "max_flow_error": 2.0}, marks=pytest.mark.slow),  # votes
+        pytest.param((13, 31, 23), {"roi": "5:30,8:50,10:45"}, marks=pytest.mark.slow),
         pytest.param((13, 31, 23), {"foreground": 0.1}, marks=pytest.mark.slow),
-        pytest.param((17, 30, 26), {}, marks=pytest.mark.slow),
+        ((17, 30, 26), ERROR),
     ],
-    ids=["thin blocks, flow error", "votes", "region", "much foreground", "plain"],
+    ids=["thin blocks, flow error", "votes", "region", "much foreground", "flow error"],
 )
 def test_labels_table_and_counts_are_those_of_one_range(tissue_store, random_model, tmp_path, monkeypatch, block, more):
     settings = {"min_volume": 2, "max_elongation": 20.0, **more}
@@ -49,7 +50,7 @@ def test_labels_table_and_counts_are_those_of_one_range(tissue_store, random_mod
     large = Case(tissue_store, random_model, tmp_path / "large", **{**settings, "block": block})
     plan = large.plan()
     assert plan.id_ranges.number > 2
-    assert {task.key[0] for task in object_tasks(plan)}.issuperset(LARGE)
+    assert {task.key[0] for task in in_order(object_passes(plan))}.issuperset(LARGE)
     found, rows, counted = cells_of(large)
     assert labels.max() > 20
     assert np.array_equal(found, labels)
@@ -59,7 +60,9 @@ def test_labels_table_and_counts_are_those_of_one_range(tissue_store, random_mod
     assert any(counted.removed.values())
 
 
-@pytest.mark.parametrize("where", ["stitch", "join", "filter", "resolve"])
+@pytest.mark.parametrize(
+    "where", ["stitch", *(pytest.param(where, marks=pytest.mark.slow) for where in ("join", "filter", "resolve"))]
+)
 def test_a_large_run_that_stops_is_carried_on(tissue_store, random_model, tmp_path, monkeypatch, where):
     """It stops in the second task of a pass, or after what a pass of one task has written, before its record."""
     case = Case(tissue_store, random_model, tmp_path)
