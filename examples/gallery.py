@@ -34,7 +34,7 @@ VOLUMES = {
         {"model": "membrane", "scale_um": (6.0, 1.0, 1.0), "diameter_um": 60.0},
     ),
 }
-PAGE = 900  # pixels across
+PAGE = 1350  # pixels across
 FRAMES = 30
 LIGHT = np.array((-0.35, -0.45, 0.82))
 
@@ -57,9 +57,9 @@ def main() -> None:
         scale = settings.get("scale_um") or image.levels[0].scale_um or (1.0, 1.0, 1.0)
         print(f"{name}: {summary.cells} cells")
         cubes = as_cubes(voxels, scale)
-        draw(planes, scale, render(cubes, 0.0), arguments.out / f"{name}.png")
+        draw(planes, scale, render(cubes, 30.0), arguments.out / f"{name}.png")
         if name == "blastocyst":
-            turn(cubes, arguments.out / "turning.webp")
+            turn(as_cubes(voxels, scale, 130), arguments.out / "turning.webp")
 
 
 def draw(planes, scale, rendered, target: Path) -> None:
@@ -82,7 +82,7 @@ def draw(planes, scale, rendered, target: Path) -> None:
         picture.convert("RGB").quantize(256).save(target, optimize=True)
 
 
-def as_cubes(labels, scale, longest: int = 170):
+def as_cubes(labels, scale, longest: int = 260):
     """Labels on cubic voxels, at most ``longest`` along an axis."""
     size = np.array(labels.shape) * scale
     step = size.max() / longest

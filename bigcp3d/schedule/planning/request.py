@@ -143,7 +143,7 @@ class Request:
     """Where to start a cluster: local (this machine), slurm, lsf, pbs or ssh. All but local need --cluster-config.
     deploy/README.md says which to choose."""
     cluster_config: Annotated[str | Path | None, Option(MACHINE, "FILE.yaml", asked=False)] = None
-    """Description of the cluster: memory of a worker, queue, hosts. Examples: deploy/*.yaml."""
+    """Description of the cluster: memory of a worker, queue, hosts. The documentation (Clusters) has examples."""
     tls: Annotated[str | Path | None, Option(MACHINE, "DIR", asked=False)] = None
     """Encrypt Dask's connections and refuse others. DIR holds ca.pem, cert.pem and key.pem."""
     work_dir: Annotated[str | Path | None, Option(MACHINE, "DIR", asked=False)] = None
