@@ -1,4 +1,4 @@
-"""The documentation site. Build it: ``sphinx-build -W docs site`` (see CONTRIBUTING or .ci/run).
+"""The documentation site. Build it: ``pip install --group docs``, then ``sphinx-build -W docs site``.
 
 Sphinx with MyST and the PyData theme is what napari, scikit-image, Dask, anndata and SpatialData use. autodoc imports
 the package, and bigcp3d makes a part of its docstrings when it is imported (`bigcp3d.option.takes`).

@@ -1,6 +1,6 @@
 """Runs the code of a page of documentation, as a reader would who copies it block by block.
 
-A page is Markdown. Its ``bash`` and ``python`` blocks run in order in one folder. Comments that no reader sees say more:
+A page is Markdown. Its ``bash`` and ``python`` blocks run in order in one folder. Hidden comments say more:
 
     <!-- first          commands that run before the next block, such as those that make its data
     bigcp3d simulate embryo.zarr
@@ -30,7 +30,10 @@ REASONS = {
     *("installs packages", "takes minutes", "shown by tests of its own"),
 }
 LANGUAGES = {"bash", "python", "text", "yaml", "json"}
-PIECE = re.compile(r"^<!-- (?P<note>.+?)-->$|^ *(?P<fence>```+)(?P<language>[^\n]*)\n(?P<code>.*?)^ *(?P=fence)$", re.M | re.S)
+PIECE = re.compile(
+    r"^<!-- (?P<note>.+?)-->$|^ *(?P<fence>```+)(?P<language>[^\n]*)\n(?P<code>.*?)^ *(?P=fence)$",
+    re.MULTILINE | re.DOTALL,
+)
 SHELL = re.compile(r"[|&;<>$`*]")
 
 
@@ -47,7 +50,7 @@ class Block:
 
 def read_blocks(text: str) -> Iterator[Block]:
     """The blocks of a page in order; a ``ValueError`` names what is not understood."""
-    note, first = "", ""
+    note = ""
     for piece in PIECE.finditer(text):
         line = text.count("\n", 0, piece.start()) + 1
         if piece["note"]:

@@ -39,4 +39,6 @@ def test_a_block_that_fails_and_a_note_that_is_unknown_are_told(tmp_path, monkey
         list(read_blocks("<!-- not run: is hard -->\n```bash\nls\n```\n"))
     with pytest.raises(ValueError, match="line 2: the language is ''"):
         list(read_blocks("\n```\nls\n```\n"))
-    assert not [block for block in read_blocks("<!-- not run: needs a GPU -->\n```bash\nls\n```\n") if not block.not_run]
+    assert not [
+        block for block in read_blocks("<!-- not run: needs a GPU -->\n```bash\nls\n```\n") if not block.not_run
+    ]

@@ -71,16 +71,18 @@ def halo() -> None:
         for column in range(3):
             mine = row == column == 1
             axis.add_patch(
-                Rectangle((column * 10, row * 10), 10, 10, facecolor="#d0ebff" if mine else "white", edgecolor="#495057")
+                Rectangle(
+                    (column * 10, row * 10), 10, 10, facecolor="#d0ebff" if mine else "white", edgecolor="#495057"
+                )
             )
-    axis.add_patch(Rectangle((6, 6), 18, 18, fill=False, edgecolor="#1971c2", linestyle="--", linewidth=1.8))
+    axis.add_patch(Rectangle((4, 4), 22, 22, fill=False, edgecolor="#1971c2", linestyle="--", linewidth=1.8))
     centre = np.array((21.2, 15.5))
     axis.add_patch(Circle(centre, 3.9, facecolor="#ffe8cc", edgecolor="#e8590c", alpha=0.9))
     for start in ((18.2, 14.2), (19.0, 17.6), (24.2, 17.4), (23.4, 12.8), (18.6, 15.8)):
         axis.add_patch(FancyArrowPatch(start, centre, arrowstyle="->", mutation_scale=9, color="#495057"))
     axis.scatter(*centre, color="#e03131", s=40, zorder=4)
     axis.text(11, 11.6, "this block", fontsize=10, color="#1864ab")
-    axis.text(6.2, 24.6, "what it reads", fontsize=10, color="#1971c2")
+    axis.text(4.5, 5.4, "what it reads", fontsize=10, color="#1971c2")
     axis.annotate("end point of the cell", centre, (22.5, 25.6), fontsize=10, arrowprops={"arrowstyle": "-"})
     axis.set_xlim(-0.5, 31)
     axis.set_ylim(30.5, -0.5)
@@ -105,15 +107,21 @@ def passes() -> None:
         left = place * 3.3
         axis.add_patch(
             FancyBboxPatch(
-                (left, 0), 2.5, 1.6, boxstyle="round,pad=0.1",
-                facecolor="#ffe8cc" if once else "#d0ebff", edgecolor="#495057",
+                (left, 0),
+                2.5,
+                1.6,
+                boxstyle="round,pad=0.1",
+                facecolor="#ffe8cc" if once else "#d0ebff",
+                edgecolor="#495057",
             )  # fmt: skip
         )
         axis.text(left + 1.25, 1.25, name, ha="center", va="center", fontsize=10.5, weight="bold")
         axis.text(left + 1.25, 0.5, text, ha="center", va="center", fontsize=9.5)
         if place:
             axis.add_patch(
-                FancyArrowPatch((left - 0.68, 0.8), (left - 0.12, 0.8), arrowstyle="-|>", mutation_scale=12, color="#495057")
+                FancyArrowPatch(
+                    (left - 0.68, 0.8), (left - 0.12, 0.8), arrowstyle="-|>", mutation_scale=12, color="#495057"
+                )
             )
     axis.text(0, -0.55, "blue: on each block, on many workers        orange: once for the whole volume", fontsize=9.5)
     axis.set_xlim(-0.2, 19.3)
