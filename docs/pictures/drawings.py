@@ -113,7 +113,7 @@ def passes() -> None:
                 boxstyle="round,pad=0.1",
                 facecolor="#ffe8cc" if once else "#d0ebff",
                 edgecolor="#495057",
-            )  # fmt: skip
+            )
         )
         axis.text(left + 1.25, 1.25, name, ha="center", va="center", fontsize=10.5, weight="bold")
         axis.text(left + 1.25, 0.5, text, ha="center", va="center", fontsize=9.5)

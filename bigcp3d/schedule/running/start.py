@@ -196,7 +196,8 @@ def clean_up(plan: Plan, *, finished: bool = True) -> None:
         _empty(work.root)
         return
     work.finished.touch()
-    _remove_all_but(work, "maps", "objects.npz", "records")
+    tables = {path.name for time in plan.where.times for path in work.all_objects(time)}
+    _remove_all_but(work, "maps", "records", *tables)
     shutil.rmtree(work.root / ENDED, ignore_errors=True)
 
 
