@@ -6,8 +6,6 @@ errors to stderr. Exit codes: `bigcp3d.face.exit_codes`.
 
 from __future__ import annotations
 
-import io
-import sys
 from pathlib import Path
 from typing import Annotated, Literal, get_args
 
@@ -186,9 +184,6 @@ app.command()(manual)
 
 def main() -> None:
     """Run the command line; the entry point of the installed ``bigcp3d``."""
-    for stream in (sys.stdout, sys.stderr):  # Windows writes to a file or a pipe in a code page that lacks many letters
-        if isinstance(stream, io.TextIOWrapper):
-            stream.reconfigure(errors="backslashreplace")
     app(prog_name="bigcp3d")
 
 
