@@ -26,8 +26,8 @@ from typer.testing import CliRunner
 from bigcp3d.face.cli import app
 
 REASONS = {
-    *("needs a cluster", "needs a GPU", "needs a bucket", "needs a browser", "needs a window", "needs Cellpose", "needs a container"),
-    *("installs packages", "takes minutes", "shown by tests of its own"),
+    *("needs a cluster", "needs a GPU", "needs a bucket", "needs a browser", "needs a window", "needs Cellpose"),
+    *("needs a container", "installs packages", "takes minutes", "shown by tests of its own"),
 }
 LANGUAGES = {"bash", "python", "text", "yaml", "json"}
 PIECE = re.compile(

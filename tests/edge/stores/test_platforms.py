@@ -200,6 +200,7 @@ def test_labels_whose_name_differs_by_capital_letters_are_refused_where_that_is_
         check_target(SimpleNamespace(path=tmp_path / "labels" / "cells"), overwrite=True)
 
 
+@pytest.mark.slow
 def test_a_run_on_simulated_windows_ends_and_leaves_nothing(windows, monkeypatch, tmp_path):
     """Nothing in a run opens a folder, or needs a module that Windows lacks."""
 
