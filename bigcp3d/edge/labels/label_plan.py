@@ -63,10 +63,10 @@ def plan_labels(
     if dtype not in LABEL_DTYPES:
         raise ValueError(f"labels of {dtype}; allowed are {' and '.join(LABEL_DTYPES)}")
     check_name(name)
-    if output is None and is_address(image.path) and not image.path.startswith("s3:"):
+    if output is None and is_read_only(image.path):
         raise InputError(
-            f"{image.path}: this image is on a web server or in a zip archive, where no labels can be written; give "
-            "--output, a local path or s3://"
+            f"{image.path}: this image is on a web server or in a zip archive, where no labels can be written; segment "
+            "it into another store (--output: a local path or s3://), or copy it there first"
         )
     chunk, shard = chunk_and_shard(shard, image.levels[level].shape)
     cumulated = cumulated_factors(image)
@@ -91,6 +91,11 @@ def plan_labels(
         units=image.units,
         axes=("t", "z", "y", "x") if "t" in image.axes else ("z", "y", "x"),
     )
+
+
+def is_read_only(path: str | Place) -> bool:
+    """Whether nothing can be written below a path: it is on a web server or in a zip archive."""
+    return is_address(path) and not str(path).startswith("s3:")
 
 
 def check_name(name: str) -> None:
