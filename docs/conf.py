@@ -24,14 +24,13 @@ version = release = bigcp3d.__version__
 extensions = ["myst_parser", "sphinx.ext.autodoc", "sphinx.ext.napoleon", "sphinx_copybutton", "sphinx_design"]
 myst_enable_extensions = ["colon_fence"]
 myst_heading_anchors = 3
-# Links of pages that are kept elsewhere in the repository and shown here, to files that are no pages.
-suppress_warnings = ["myst.xref_missing"]
 autodoc_typehints = "none"  # the docstrings say them, with shapes and units
 autodoc_member_order = "bysource"
 napoleon_numpy_docstring = True
 napoleon_google_docstring = False
 maximum_signature_line_length = 100
 default_role = "code"
+smartquotes = False  # they make a dash of the two hyphens of an option
 copybutton_prompt_text = "$ "
 exclude_patterns = ["_build"]
 
@@ -41,6 +40,7 @@ html_static_path = ["_static"]
 html_css_files = ["bigcp3d.css"]
 html_show_sourcelink = False
 html_show_sphinx = False
+html_sidebars = {"index": [], "gallery": []}
 html_theme_options = {
     "show_prev_next": False,
     "secondary_sidebar_items": ["page-toc"],
@@ -62,6 +62,17 @@ def write_commands() -> None:
         target = folder / f"{name}.md"
         if not target.exists() or target.read_text() != page:
             target.write_text(page)
+
+
+def shorten_signature(app, what, name, thing, options, signature, returned):
+    """A signature of dozens of settings is cut: the list below it has them all."""
+    if signature and signature.count(",") > 12:
+        signature = ", ".join(signature.split(", ")[:4]) + ", ...)"
+    return signature, returned
+
+
+def setup(app):
+    app.connect("autodoc-process-signature", shorten_signature)
 
 
 write_commands()

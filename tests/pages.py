@@ -27,7 +27,7 @@ from bigcp3d.face.cli import app
 
 REASONS = {
     *("needs a cluster", "needs a GPU", "needs a bucket", "needs a browser", "needs a window", "needs Cellpose"),
-    *("installs packages", "takes minutes", "shown by tests of its own"),
+    *("needs a container", "installs packages", "takes minutes", "shown by tests of its own"),
 }
 LANGUAGES = {"bash", "python", "text", "yaml", "json"}
 PIECE = re.compile(

@@ -7,7 +7,8 @@ import pytest
 from tests.pages import read_blocks, run_page
 
 ROOT = Path(__file__).resolve().parents[1]
-PAGES = [ROOT / "README.md", *sorted(p for p in (ROOT / "docs").rglob("*.md") if p.parent.name != "commands")]
+SHOWN = [ROOT / "README.md", ROOT / "deploy" / "README.md", ROOT / "examples" / "napari.md"]  # the site shows them too
+PAGES = [*SHOWN, *sorted(p for p in (ROOT / "docs").rglob("*.md") if p.parent.name != "commands")]
 WITH_CODE = [page for page in PAGES if any(not block.not_run for block in read_blocks(page.read_text()))]
 SLOW = [page for page in WITH_CODE if any(block.slow for block in read_blocks(page.read_text()))]
 

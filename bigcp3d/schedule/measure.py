@@ -7,7 +7,6 @@ Only the table is held in memory, never the volume.
 from __future__ import annotations
 
 import itertools
-import shlex
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -20,6 +19,7 @@ from bigcp3d.edge.cell_tables.label_table import table_path, write_label_table
 from bigcp3d.edge.labels.edit_log import EditLog
 from bigcp3d.edge.labels.label_plan import LabelTarget
 from bigcp3d.edge.stores.places import Place, is_address, place
+from bigcp3d.edge.stores.platforms import join_words
 from bigcp3d.edge.workdir.records import write_record
 from bigcp3d.edge.workdir.tables import read_table
 from bigcp3d.errors import InputError
@@ -221,4 +221,4 @@ def warn_of_old_table(target: LabelTarget, observe: Observer, written: str | Non
 
 def _command(target: LabelTarget, file: Path) -> str:
     """The command that writes the table of labels to a file."""
-    return f"bigcp3d measure {shlex.quote(str(target.path))} --output {shlex.quote(str(file))}"
+    return f"bigcp3d measure {join_words([str(target.path)])} --output {join_words([str(file)])}"

@@ -83,7 +83,7 @@ def halo() -> None:
     axis.scatter(*centre, color="#e03131", s=40, zorder=4)
     axis.text(11, 11.6, "this block", fontsize=10, color="#1864ab")
     axis.text(4.5, 5.4, "what it reads", fontsize=10, color="#1971c2")
-    axis.annotate("end point of the cell", centre, (22.5, 25.6), fontsize=10, arrowprops={"arrowstyle": "-"})
+    axis.annotate("end point of the cell", centre, (15.5, 28.6), fontsize=10, arrowprops={"arrowstyle": "-"})
     axis.set_xlim(-0.5, 31)
     axis.set_ylim(30.5, -0.5)
     axis.set_aspect("equal")

@@ -13,6 +13,7 @@ from dataclasses import dataclass
 from bigcp3d.edge.image.image import ImageInfo, Level
 from bigcp3d.edge.image.level_geometry import cumulated_factors, place_level
 from bigcp3d.edge.image.transforms import Float3, float3
+from bigcp3d.edge.stores import platforms
 from bigcp3d.edge.stores.places import Place, is_address, place
 from bigcp3d.errors import InputError
 from bigcp3d.pure.boxes import Vec3, vec3
@@ -103,6 +104,11 @@ def check_name(name: str) -> None:
         raise InputError(
             f"{name!r} cannot name labels; give a --name of 1 to 200 bytes without / and \\, that starts neither with "
             "a dot nor with __, and is not zarr.json"
+        )
+    if platforms.WINDOWS and platforms.RESERVED.search(name):
+        raise InputError(
+            f'{name!r} cannot name a folder on Windows; give a --name without < > : " | ? * and a dot at the end, '
+            "that is not con, prn, aux, nul, com1 or lpt1"
         )
 
 
