@@ -14,6 +14,7 @@ import pytest
 import zarr
 from PIL import Image
 
+import bigcp3d
 from bigcp3d.edge.image.image import open_labels
 from bigcp3d.edge.image.new_image import create_image, write_image_box
 from bigcp3d.edge.image.voxels import read_box
@@ -48,32 +49,24 @@ def run_here(name, *arguments):
 
 
 @pytest.fixture(scope="module")
-def quick_start(tmp_path_factory):
-    """What quick_start.py wrote, and its output."""
-    folder = tmp_path_factory.mktemp("quick_start")
-    return folder / "tissue.zarr", run_example("quick_start.py", folder, "--shape", 16, 64, 64)
+def tissue(tmp_path_factory):
+    """A simulated tissue with its truth and found cells."""
+    path, scale = tmp_path_factory.mktemp("tissue") / "tissue.zarr", (1.0, 0.5, 0.5)
+    cells = bigcp3d.Tissue(shape=(16, 64, 64), diameter_vox=24.0, stain="membrane", seed=1, scale=scale)
+    bigcp3d.simulate(path, cells, scale_um=scale)
+    bigcp3d.segment(path, model="membrane", diameter_um=12.0, executor="serial")
+    return path
 
 
-def test_the_quick_start_plans_segments_and_evaluates(quick_start):
-    path, text = quick_start
-    labels = open_labels(path, "cells")
-    ids = np.unique(read_box(labels, 0, Box.of_shape((16, 64, 64))))
-    assert f"{ids.max()} cells in" in text
-    assert "memory " in text
-    assert "dice" in text.lower()
-
-
-def test_the_results_can_be_read_without_bigcp3d(quick_start):
-    path, _ = quick_start
-    labels = read_box(open_labels(path, "cells"), 0, Box.of_shape((16, 64, 64)))
-    text = run_example("read_results.py", path)
+def test_the_results_can_be_read_without_bigcp3d(tissue):
+    labels = read_box(open_labels(tissue, "cells"), 0, Box.of_shape((16, 64, 64)))
+    text = run_example("read_results.py", tissue)
     assert f"{labels.max()} cells, {np.count_nonzero(labels == 0)} voxels of background" in text
     assert f"model: {load_card('membrane').name}\n" in text
 
 
-def test_tuning_predicts_once_and_scores_each_try(quick_start):
-    path, _ = quick_start
-    text = run_here("tuning.py", path, 12, "truth")
+def test_tuning_predicts_once_and_scores_each_try(tissue):
+    text = run_here("tuning.py", tissue, 12, "truth")
     assert "predicted once" in text
     tries = re.findall(r"^try_(\S+)_(\d+): (\d+) cells.*mean Dice (\S+), AP", text, re.MULTILINE)
     assert [(foreground, smallest) for foreground, smallest, *_ in tries] == [
@@ -81,20 +74,19 @@ def test_tuning_predicts_once_and_scores_each_try(quick_start):
     ]
     cells = {(foreground, smallest): int(count) for foreground, smallest, count, _ in tries}
     assert all(cells[f, "200"] <= cells[f, "50"] for f in ("0.3", "0.5", "0.7"))  # a larger least volume removes more
-    best = open_labels(path, "try_0.5_50")
+    best = open_labels(tissue, "try_0.5_50")
     assert read_box(best, 0, Box.of_shape((16, 64, 64))).max() == cells["0.5", "50"]
 
 
 @pytest.mark.slow
-def test_a_cluster_that_the_script_starts_gives_the_same_labels_and_ends(quick_start, tmp_path):
-    path, _ = quick_start
+def test_a_cluster_that_the_script_starts_gives_the_same_labels_and_ends(tissue, tmp_path):
     mark = str(tmp_path)  # in the command lines of scheduler and workers, whose folder lies here
     done = start_example(
-        "cluster_run.sh", path, "--diameter", 12, "--block", 16, 32, 32, "--name", "on_cluster", TMPDIR=mark
+        "cluster_run.sh", tissue, "--diameter", 12, "--block", 16, 32, 32, "--name", "on_cluster", TMPDIR=mark
     )
     assert done.returncode == 0, done.stderr
     assert "Dask cluster with" in done.stderr
-    ours, theirs = (read_box(open_labels(path, n), 0, Box.of_shape((16, 64, 64))) for n in ("cells", "on_cluster"))
+    ours, theirs = (read_box(open_labels(tissue, n), 0, Box.of_shape((16, 64, 64))) for n in ("cells", "on_cluster"))
     assert np.array_equal(ours, theirs)
     assert [p for p in psutil.process_iter(["cmdline"]) if mark in " ".join(p.info["cmdline"] or ())] == []
 
@@ -108,21 +100,21 @@ def test_the_cluster_script_says_how_it_is_used():
 
 
 @pytest.mark.parametrize("suffix", ["csv", "parquet"])
-def test_the_table_of_cells_becomes_a_data_frame(quick_start, tmp_path, suffix):
-    path, _ = quick_start
-    count = read_box(open_labels(path, "cells"), 0, Box.of_shape((16, 64, 64))).max()
-    text = run_here("results_in_pandas.py", path, tmp_path / f"cells.{suffix}")
+def test_the_table_of_cells_becomes_a_data_frame(tissue, tmp_path, suffix):
+    count = read_box(open_labels(tissue, "cells"), 0, Box.of_shape((16, 64, 64))).max()
+    text = run_here("results_in_pandas.py", tissue, tmp_path / f"cells.{suffix}")
     assert f"{count} cells; columns: volume_vox, " in text
     assert "brightness" in text
 
 
-def test_without_napari_its_example_says_what_to_install(quick_start, tmp_path):
+def test_without_napari_its_example_says_what_to_install(tissue, tmp_path):
     (tmp_path / "napari.py").write_text("raise ModuleNotFoundError(\"No module named 'napari'\")")
-    done = start_example("results_in_napari.py", quick_start[0], PYTHONPATH=_before_others(tmp_path))
+    done = start_example("results_in_napari.py", tissue, PYTHONPATH=_before_others(tmp_path))
     assert done.returncode == 1
     assert "No module named 'napari'\ninstall what is missing: pip install 'napari[all]'" in done.stderr
 
 
+@pytest.mark.slow
 def test_a_few_steps_of_training_leave_a_model_its_curve_and_scores_of_both_models(tmp_path):
     text = run_here("train_on_own_labels.py", tmp_path, "--steps", 4, "--patch", 32, 32, 32)
     assert load_card(tmp_path / "mine.safetensors").name == "mine"
@@ -132,6 +124,7 @@ def test_a_few_steps_of_training_leave_a_model_its_curve_and_scores_of_both_mode
     assert all(0.1 < float(score) < 1 for score in scores.values())
 
 
+@pytest.mark.slow
 def test_the_notebook_runs_and_is_kept_without_outputs():
     nbclient = pytest.importorskip("nbclient")
     notebook = pytest.importorskip("nbformat").read(EXAMPLES / "walkthrough.ipynb", as_version=4)
@@ -222,9 +215,9 @@ def test_a_family_of_models_from_another_package_segments(tmp_path):
         assert said in " ".join(refused.stderr.split())
 
 
-def test_the_viewer_has_its_picture_taken(chromium, quick_start, tmp_path):
+def test_the_viewer_has_its_picture_taken(chromium, tissue, tmp_path):
     """Of cells in colours, and not of a black or an empty page."""
-    text = run_example("viewer_pictures.py", quick_start[0], "--out", tmp_path)
+    text = run_example("viewer_pictures.py", tissue, "--out", tmp_path)
     assert "image and labels" in text
     pixels = np.asarray(Image.open(tmp_path / "view.jpg")).astype(int)
     assert pixels.shape == (800, 1280, 3)

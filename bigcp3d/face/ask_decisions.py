@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import shlex
 import sys
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
@@ -10,6 +9,7 @@ from typing import TYPE_CHECKING
 
 import typer
 
+from bigcp3d.edge.stores.platforms import join_words
 from bigcp3d.errors import InputError
 from bigcp3d.pure.plural import count
 
@@ -48,7 +48,7 @@ class Commands:
     def _join(self, *words: str) -> str:
         name = () if self.name == "cells" else ("--name", self.name)
         time = () if not self.time else ("--time", str(self.time))
-        return shlex.join(("bigcp3d", *words, *name, *time))
+        return join_words(("bigcp3d", *words, *name, *time))
 
 
 def describe_doubt(entry: Doubt) -> str:

@@ -26,9 +26,7 @@ def option(*names: str, text: str, panel: str | None = None, metavar: str = "", 
 DryRun = Annotated[bool, option("--dry-run", panel=RUN, text="Check everything, print the plan, and write nothing.")]
 Verbose = Annotated[bool, option("--verbose", "-v", panel=RUN, text="Log everything, and show tracebacks.")]
 Quiet = Annotated[bool, option("--quiet", "-q", panel=RUN, text="Show no progress and no warnings.")]
-Json = Annotated[
-    bool, option("--json", panel=RUN, text="Print events as JSON lines, for pipelines (see README, *Watching a run*).")
-]
+Json = Annotated[bool, option("--json", panel=RUN, text="Print events as JSON lines, for pipelines.")]
 NoReport = Annotated[
     bool,
     option(

@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-import shlex
 from collections.abc import Iterable, Iterator
 from dataclasses import fields
 from typing import Any
 
+from bigcp3d.edge.stores.platforms import join_words
 from bigcp3d.option import Setting, settings_of
 from bigcp3d.schedule.planning.request import Request
 
@@ -25,7 +25,7 @@ def segment_command(request: Request, *, without: Iterable[str] = ()) -> str:
 
 def paste(command: str, settings: Iterable[tuple[Setting, Any]]) -> str:
     """A command with the values of some settings."""
-    return shlex.join(["bigcp3d", command, *(word for pair in settings for word in _words(*pair))])
+    return join_words(["bigcp3d", command, *(word for pair in settings for word in _words(*pair))])
 
 
 def _words(each: Setting, value: Any) -> Iterator[str]:

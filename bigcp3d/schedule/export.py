@@ -200,11 +200,12 @@ def _dtype_of_ids(largest: int, path: Path) -> str:
     """The smallest type that holds all ids, and that the format has."""
     if largest < 2**16:
         return "uint16"
+    if largest >= 2**32:
+        raise InputError(
+            f"{path}: the ids go up to {largest:,}, and TIFF holds up to {2**32 - 1:,}; number the cells anew, from 1 "
+            "on: bigcp3d edit STORE renumber"
+        )
     if is_ome(path):
-        if largest >= 2**32:
-            raise InputError(
-                f"{path}: the ids go up to {largest:,}, and OME-TIFF holds up to {2**32 - 1:,}; give --roi"
-            )
         return "uint32"
     if largest > EXACT_FLOAT32:
         raise InputError(

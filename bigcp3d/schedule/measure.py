@@ -7,8 +7,7 @@ Only the table is held in memory, never the volume.
 from __future__ import annotations
 
 import itertools
-import shlex
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -20,6 +19,7 @@ from bigcp3d.edge.cell_tables.label_table import table_path, write_label_table
 from bigcp3d.edge.labels.edit_log import EditLog
 from bigcp3d.edge.labels.label_plan import LabelTarget
 from bigcp3d.edge.stores.places import Place, is_address, place
+from bigcp3d.edge.stores.platforms import join_words
 from bigcp3d.edge.workdir.records import write_record
 from bigcp3d.edge.workdir.tables import read_table
 from bigcp3d.errors import InputError
@@ -37,7 +37,7 @@ from bigcp3d.version import __version__
 from bigcp3d.work.analyse.blocks_read import BlocksRead
 from bigcp3d.work.analyse.measure import Measurement, measure_block, plan_measurement, warn_of_unknown
 from bigcp3d.work.plan.plan import Plan
-from bigcp3d.work.run.work_dir import ONCE, WorkDir
+from bigcp3d.work.run.work_dir import OBJECTS, ONCE, WorkDir
 
 MOST_BESIDE = 1_000_000
 """Cells of the largest table that is written without being named: about 300 bytes of memory and of disk each."""
@@ -119,7 +119,7 @@ def measure_on(
         request.store, request.name, image=request.image, channel=request.channel, block=request.block
     )
     settle_labels(what.labels.path, "")
-    if request.work_dir is not None and not any(Path(request.work_dir).glob("t*/objects.npz")):
+    if request.work_dir is not None and not any(Path(request.work_dir).glob(f"t*/{OBJECTS}")):
         raise InputError(
             f"{request.work_dir}: found no cells of a run; give the work directory of a 'bigcp3d segment --keep-maps', "
             "or leave --work-dir out"
@@ -159,7 +159,7 @@ def _tabulate(what: Measurement, merged: list[CellSums], work_dir: str | Path | 
     for time, cells in enumerate(merged):
         columns = what.tabulate(cells)
         if work_dir is not None:
-            columns |= recorded_columns(columns, Path(work_dir) / f"t{time}" / "objects.npz")
+            columns |= recorded_columns(columns, WorkDir(work_dir).all_objects(time))
         if what.labels.times > 1:
             columns = {"time": np.full(len(columns["label"]), time), **columns}
         tables.append(columns)
@@ -167,14 +167,15 @@ def _tabulate(what: Measurement, merged: list[CellSums], work_dir: str | Path | 
     return {name: np.concatenate([columns[name] for columns in tables]) for name in shared}
 
 
-def recorded_columns(columns: Columns, file: Path) -> Columns:
-    """Mean predicted foreground and flow error of cells, from the file of the run that made them.
+def recorded_columns(columns: Columns, files: Sequence[Path]) -> Columns:
+    """Mean predicted foreground and flow error of cells, from the files of the run that made them.
 
     NaN for cells whose volume has changed since the run. No columns if this holds for most cells.
     """
-    if not file.exists():
+    if not files:
         return {}
-    known = read_table(file)
+    wanted, tables = ("count", "image_vox", "mean_foreground", "flow_error"), [read_table(file) for file in files]
+    known = {name: np.concatenate([t[name] for t in tables]) for name in wanted if name in tables[0]}
     row = columns["label"].astype(np.int64) - 1
     same = row < len(known["count"])
     same[same] = known["image_vox"][row[same]] == columns["volume_vox"][same]
@@ -220,4 +221,4 @@ def warn_of_old_table(target: LabelTarget, observe: Observer, written: str | Non
 
 def _command(target: LabelTarget, file: Path) -> str:
     """The command that writes the table of labels to a file."""
-    return f"bigcp3d measure {shlex.quote(str(target.path))} --output {shlex.quote(str(file))}"
+    return f"bigcp3d measure {join_words([str(target.path)])} --output {join_words([str(file)])}"

@@ -38,7 +38,7 @@ def replacing_all(request: Request) -> Iterator[str]:
     note, asked = work.with_name(f"{work.name}.replacing.json"), _plain(what_was_asked(request).arguments)
     began = {"since": datetime.now(UTC).isoformat(timespec="milliseconds"), "arguments": asked}
     with suppress(OSError, ValueError):
-        noted = json.loads(note.read_text())
+        noted = json.loads(note.read_text(encoding="utf-8"))
         began = noted if noted["arguments"] == asked else began
     write_json(note, began)
     yield began["since"]

@@ -21,8 +21,9 @@ from numpy.typing import NDArray
 from bigcp3d.edge.image.image import ImageInfo, open_labels
 from bigcp3d.edge.image.level_geometry import placed
 from bigcp3d.edge.image.voxels import read_box
+from bigcp3d.edge.labels.label_plan import is_read_only
 from bigcp3d.edge.labels.truth import open_truth
-from bigcp3d.edge.stores.places import is_address
+from bigcp3d.edge.stores.places import is_address, place
 from bigcp3d.errors import BigCP3DError, BlockError, InputError
 from bigcp3d.option import takes
 from bigcp3d.pure.boxes import Box
@@ -216,6 +217,8 @@ def plan_sweep(
     for name, asked in refused.items():
         if asked:
             raise InputError(f"a sweep takes no {name}; leave it out, and give a region (--roi)")
+    if base.output is None and is_read_only(base.source):
+        base = replace(base, output=f"{place(base.source).name}-cells.zarr")  # planned, and never written
     swept = {"diameter_um", "diameter_vox"} & set(values)
 
     def check_early(sketch: Plan) -> None:

@@ -22,6 +22,7 @@ from pathlib import Path
 from typing import Any
 
 from bigcp3d.edge.labels.label_plan import LabelTarget
+from bigcp3d.edge.stores import platforms
 from bigcp3d.edge.stores.atomic_files import write_json
 from bigcp3d.edge.workdir.lock_file import LOCK
 from bigcp3d.errors import TargetError
@@ -71,7 +72,7 @@ class UpdateFiles:
 
     def end(self) -> None:
         """The update has ended: remove all files of it."""
-        self.asked.replace(self.ended)
+        platforms.patiently(self.asked.replace, self.ended)
         self._clear()
 
     def give_up(self) -> None:

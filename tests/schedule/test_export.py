@@ -15,6 +15,7 @@ from bigcp3d.edge.stores.zarr_write import edit_attributes
 from bigcp3d.errors import InputError, TargetError
 from bigcp3d.pure.boxes import Box
 from bigcp3d.pure.mean_pool import pool_means
+from bigcp3d.schedule.edits.edit import edit
 from bigcp3d.schedule.export import export
 from bigcp3d.work.convert.convert import convert
 
@@ -25,13 +26,14 @@ def write_store(path, *, largest=300, times=1, channels=1, dtype="uint16"):
     """An image and labels of random voxels: the store, the image (t, c, z, y, x) and the labels (t, z, y, x)."""
     rng = np.random.default_rng(0)
     values = rng.integers(0, 200, (times, channels, *SHAPE)).astype(dtype)
-    ids = rng.integers(0, largest + 1, (times, *SHAPE)).astype("uint32")
+    kind = "uint32" if largest < 2**32 else "uint64"
+    ids = rng.integers(0, largest + 1, (times, *SHAPE)).astype(kind)
     ids[0, 0, 0, 0] = largest
     shape = {"chunk": (8, 16, 16), "shard": (8, 16, 16)}
     image = create_image(
         path, SHAPE, dtype, scale_um=SCALE, times=times, channels=channels, factors=[(1, 2, 2)], **shape
     )
-    target = plan_labels(image, None, "cells", shard=SHAPE)
+    target = plan_labels(image, None, "cells", dtype=kind, shard=SHAPE)
     create_labels(target, overwrite=False)
     whole, half = Box.of_shape(SHAPE), Box.of_shape(image.levels[1].shape)
     for t in range(times):
@@ -100,6 +102,15 @@ def test_ids_that_float32_does_not_hold_are_refused_for_imagej(tmp_path):
     assert not (tmp_path / "a.tif").exists()
     export(store, tmp_path / "a.ome.tif")
     np.testing.assert_array_equal(tifffile.imread(tmp_path / "a.ome.tif"), ids[0])
+
+
+@pytest.mark.parametrize("name", ["a.tif", "a.ome.tif"])
+def test_ids_that_no_tiff_holds_are_refused_with_a_cure_that_helps(tmp_path, name):
+    store, _, _ = write_store(tmp_path / "a.zarr", largest=2**32)
+    with pytest.raises(InputError, match=r"TIFF holds up to 4,294,967,295.*bigcp3d edit STORE renumber"):
+        export(store, tmp_path / name)
+    edit(store).renumber()
+    assert export(store, tmp_path / name).dtype == "uint16"
 
 
 def test_a_region_a_level_a_time_and_a_channel(tmp_path):

@@ -11,6 +11,8 @@ import zarr
 from skimage.measure import regionprops_table
 
 import bigcp3d
+from bigcp3d.edge.image.new_image import create_image, write_image_box
+from bigcp3d.edge.stores.zarr_write import edit_attributes
 from bigcp3d.errors import InputError, TargetError
 from bigcp3d.pure.boxes import Box
 from bigcp3d.pure.tissue.tissue_settings import Tissue
@@ -102,6 +104,20 @@ def test_what_a_run_knew_counts_only_for_cells_that_are_as_it_left_them(tissue_s
     array[:] = values
     changed = bigcp3d.measure(out, work_dir=work).columns
     assert 0 < np.isnan(changed["foreground"]).sum() < len(changed["label"]) / 2
+
+
+def test_channels_of_one_name_have_columns_of_their_own(store, tmp_path):
+    values = np.random.default_rng(4).integers(0, 99, (2, *SHAPE), dtype=np.uint8)
+    image = create_image(tmp_path / "two.zarr", SHAPE, "uint8", scale_um=SCALE, channels=2, chunk=SHAPE, shard=SHAPE)
+    omero = {"channels": [{"label": "a"}, {"label": "a"}]}
+    edit_attributes(tmp_path / "two.zarr", 3, lambda old: {"ome": {**old["ome"], "omero": omero}})
+    for channel in range(2):
+        write_image_box(image, Box.of_shape(SHAPE), values[channel], channel=channel)
+    table = bigcp3d.measure(store, "truth", image=tmp_path / "two.zarr").columns
+    truth = read_labels(store, "truth")
+    for channel in range(2):
+        means = [values[channel][truth == label].mean() for label in table["label"]]
+        assert np.allclose(table[f"mean_a#{channel}"], means)
 
 
 def test_what_cannot_be_written_or_measured_is_refused_first(store, tmp_path):

@@ -19,6 +19,7 @@ from bigcp3d.pure.tissue.tissue_settings import Tissue
 from bigcp3d.schedule.sweep import plan_sweep
 from bigcp3d.work.passes import passes
 from bigcp3d.work.simulate import simulate
+from tests.object_stores import files_of, forget_connections, serving
 from tests.schedule.conftest import CUT, SHAPE, read_labels
 
 ROI = "4:30,22:58,6:40"
@@ -91,6 +92,15 @@ def test_each_diameter_is_predicted_once_and_its_labels_are_those_of_segment(
         bigcp3d.segment(store, output=output, model=random_model, roi=ROI, executor="serial", **trial.settings)
         assert np.array_equal(trial.labels, read_labels(output, "cells")[BOX])
     assert len({trial.labels.tobytes() for trial in trials}) == len(trials), "the control: every setting matters"
+
+
+def test_an_image_on_a_web_server_can_be_swept(store, random_model):
+    settings = {"model": random_model, "roi": "4:12,30:40,6:16", "diameter_um": "as-is"}
+    with serving(files_of(store.parent)) as host:
+        remote = plan_sweep(f"{host}/image.zarr", {"foreground": [0.4]}, **settings).run()
+        local = plan_sweep(store, {"foreground": [0.4]}, **settings).run()
+        assert [trial.labels.tobytes() for trial in remote] == [trial.labels.tobytes() for trial in local]
+    forget_connections()
 
 
 def test_the_truth_may_lie_in_another_store_of_the_same_grid(store, random_model, tmp_path):

@@ -45,7 +45,7 @@ def open_n5(path: Path, dataset: str | None) -> Source:
 
 def _attributes(file: Path) -> dict[str, Any]:
     with suppress(OSError, ValueError):
-        content = json.loads(file.read_text())
+        content = json.loads(file.read_text(encoding="utf-8"))
         return content if isinstance(content, dict) else {}
     return {}
 

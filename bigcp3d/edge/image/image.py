@@ -29,7 +29,7 @@ from bigcp3d.edge.image.metadata import (
     read_version,
     stays_inside,
 )
-from bigcp3d.edge.image.open_node import explain_folder, find_group, metadata_file, open_node
+from bigcp3d.edge.image.open_node import explain_folder, find_group, find_node, metadata_file, open_node
 from bigcp3d.edge.image.transforms import Float3, read_transform, read_units
 from bigcp3d.edge.stores.codecs import check_codecs, describe_missing_codec, register_installed
 from bigcp3d.edge.stores.connections import describe_error, shown_cause
@@ -116,6 +116,11 @@ def open_labels(path: str | Place, name: str) -> ImageInfo:
         return check_labels(_describe(group, where))
     if not names and "image-label" not in ome_part(attributes) and first_multiscale(attributes, where) is None:
         raise InputError(explain_folder(where, group))
+    if name and isinstance(find_node(inside := f"{where}/labels/{name}"), zarr.Array):
+        raise InputError(
+            f"{inside}: this is an array without the metadata of OME-Zarr; as a truth it can be given by this path, "
+            "and for the rest write it into an OME-Zarr group"
+        )
     raise InputError(
         f"{where}: there are no labels {name!r}; use one of these: {', '.join(names) or 'none'}, or give the path of a "
         "labels group"

@@ -61,13 +61,17 @@ def open_node(where: str) -> Node:
         ) from shown_cause(error)
 
 
-def find_group(where: str) -> zarr.Group | None:
-    """The zarr group at a path, or None; found even where consolidated metadata above do not list it."""
+def find_node(where: str) -> Node | None:
+    """The zarr group or array at a path, or None; found even where consolidated metadata above do not list it."""
     try:
-        node = open_node(where)
+        return open_node(where)
     except InputError:
         return None
-    return node if isinstance(node, zarr.Group) else None
+
+
+def find_group(where: str) -> zarr.Group | None:
+    """The zarr group at a path, or None."""
+    return node if isinstance(node := find_node(where), zarr.Group) else None
 
 
 def read_attributes(where: str | Place) -> dict[str, Any]:

@@ -5,8 +5,9 @@
 
 from __future__ import annotations
 
-import shlex
 from pathlib import Path
+
+from bigcp3d.edge.stores.platforms import join_words
 
 TIFF, PLANES, HDF5, IMARIS, N5, MICROSCOPE = "tiff", "planes", "hdf5", "imaris", "n5", "microscope"
 """Kinds that ``bigcp3d convert`` reads."""
@@ -59,7 +60,7 @@ def store_beside(path: Path) -> Path:
 
 
 def _convert(path: Path) -> str:
-    source, target = shlex.quote(str(path)), shlex.quote(str(store_beside(path)))
+    source, target = join_words([str(path)]), join_words([str(store_beside(path))])
     if store_beside(path).exists():
         return f"give {target}, which lies beside it, or convert it: bigcp3d convert {source} OUT.zarr"
     return f"convert it: bigcp3d convert {source} {target}"
@@ -70,7 +71,7 @@ def _recognise_file(path: Path) -> tuple[str | None, str, str]:
     if suffix in SUFFIXES:
         kind, words = SUFFIXES[suffix]
         return kind, words, _convert(path)
-    source, target = shlex.quote(str(path)), shlex.quote(str(store_beside(path)))
+    source, target = join_words([str(path)]), join_words([str(store_beside(path))])
     if suffix in (".zip", ".ozx"):
         return None, "a zip archive", f"unpack it: unzip {source} -d {target}"
     if suffix in UNREAD:

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import os
 import shutil
+import unicodedata
 from dataclasses import replace
 from pathlib import Path
 
@@ -27,6 +29,7 @@ def check_target(target: LabelTarget, *, overwrite: bool, need_bytes: int = 0) -
     """
     _check_store(target)
     path = target.path
+    _check_letters(path)
     if path.exists() and not overwrite:
         raise TargetError(
             f"{path}: there are labels of that name already: {read_made(path)}. Give --overwrite to replace them, or "
@@ -36,6 +39,22 @@ def check_target(target: LabelTarget, *, overwrite: bool, need_bytes: int = 0) -
         for folder in (path.parent, path):  # permission for a bucket is checked when a run begins
             check_folder(folder, path, cure="give another --output")
         check_space(path, need_bytes)
+
+
+def _check_letters(path: Place) -> None:
+    """Refuse a name that this file system takes for another one: ``Cells`` for ``cells`` on Windows and macOS."""
+    if isinstance(path, Path) and path.exists():
+        names = os.listdir(path.parent)
+        same = [name for name in names if _fold(name) == _fold(path.name)]
+        if path.name not in names and same:
+            raise TargetError(
+                f"{path}: this disk takes {same[0]!r} and {path.name!r} for one name, and there are labels "
+                f"{same[0]!r}; give that --name, or another"
+            )
+
+
+def _fold(name: str) -> str:
+    return unicodedata.normalize("NFC", name).casefold()
 
 
 def check_space(path: Path, need_bytes: int) -> None:

@@ -29,6 +29,7 @@ from typing import Any, BinaryIO
 import numpy as np
 from numpy.typing import NDArray
 
+from bigcp3d.edge.stores import platforms
 from bigcp3d.edge.stores.atomic_files import sync_file, write_atomically
 from bigcp3d.edge.stores.places import Place
 from bigcp3d.edge.stores.remote import Remote
@@ -166,7 +167,7 @@ class EditLog:
                 file.truncate(file.read().rfind(b"\n") + 1)  # a line that was cut short
                 file.write(line)
                 file.flush()
-                os.fsync(file.fileno())
+                platforms.sync(file.fileno())
             sync_file(self.path)
 
     def end(self) -> None:

@@ -13,6 +13,7 @@ from dataclasses import dataclass
 from bigcp3d.edge.image.image import ImageInfo, Level
 from bigcp3d.edge.image.level_geometry import cumulated_factors, place_level
 from bigcp3d.edge.image.transforms import Float3, float3
+from bigcp3d.edge.stores import platforms
 from bigcp3d.edge.stores.places import Place, is_address, place
 from bigcp3d.errors import InputError
 from bigcp3d.pure.boxes import Vec3, vec3
@@ -62,10 +63,10 @@ def plan_labels(
     if dtype not in LABEL_DTYPES:
         raise ValueError(f"labels of {dtype}; allowed are {' and '.join(LABEL_DTYPES)}")
     check_name(name)
-    if output is None and is_address(image.path) and not image.path.startswith("s3:"):
+    if output is None and is_read_only(image.path):
         raise InputError(
-            f"{image.path}: this image is on a web server or in a zip archive, where no labels can be written; give "
-            "--output, a local path or s3://"
+            f"{image.path}: this image is on a web server or in a zip archive, where no labels can be written; segment "
+            "it into another store (--output: a local path or s3://), or copy it there first"
         )
     chunk, shard = chunk_and_shard(shard, image.levels[level].shape)
     cumulated = cumulated_factors(image)
@@ -92,12 +93,22 @@ def plan_labels(
     )
 
 
+def is_read_only(path: str | Place) -> bool:
+    """Whether nothing can be written below a path: it is on a web server or in a zip archive."""
+    return is_address(path) and not str(path).startswith("s3:")
+
+
 def check_name(name: str) -> None:
     """Refuse names that point out of the store, are hidden, or clash with zarr's own files."""
     if not name or len(name.encode()) > 200 or BAD_NAME.search(name):
         raise InputError(
             f"{name!r} cannot name labels; give a --name of 1 to 200 bytes without / and \\, that starts neither with "
             "a dot nor with __, and is not zarr.json"
+        )
+    if platforms.WINDOWS and platforms.RESERVED.search(name):
+        raise InputError(
+            f'{name!r} cannot name a folder on Windows; give a --name without < > : " | ? * and a dot at the end, '
+            "that is not con, prn, aux, nul, com1 or lpt1"
         )
 
 

@@ -31,7 +31,7 @@ class MadeLabels:
     prepare: str | None = None
 
     def __str__(self) -> str:
-        """``412 cells, model nuclei, diameter 15 um, made 2026-11-29 04:10 UTC by bigcp3d 0.1.0``."""
+        """``412 cells, model nuclei, diameter 15 um, made 2026-11-29 04:10 UTC by bigcp3d 0.2.0``."""
         if not self.finished:
             return "begun by a run that has not ended"
         if self.version is None:

@@ -95,8 +95,8 @@ model.safetensors`, do all of that for volumes of any size. bigcp3d runs no code
 
 ## Validation
 
-`bioimageio test rdf.yaml` compares the output for `test_input.npy` with `test_output.npy`. How good the cells are,
-`examples/benchmark_models.py` of bigcp3d measures on annotated volumes.
+`bioimageio test rdf.yaml` compares the output for `test_input.npy` with `test_output.npy`. `bigcp3d evaluate` measures
+how good the cells are on annotated volumes.
 
 ## Training
 

@@ -34,7 +34,10 @@ if TYPE_CHECKING:
     Weights = dict[str, Tensor]
 
 PREFIX = "cellpose:"
-INSTALL = "pip install 'bigcp3d[cellpose]' (README, Cellpose's networks, says more)"
+INSTALL = (
+    "first pip install torch torchvision, both in one command (without a GPU add --index-url "
+    "https://download.pytorch.org/whl/cpu); then pip install 'bigcp3d[cellpose]'"
+)
 TORCH_INDEX = "https://download.pytorch.org/whl"
 
 PATCH, SAM_SIDE = 192, 256
@@ -252,7 +255,7 @@ def _open(name: str) -> _WeightFile:
     raise ModelError(
         f"{path}: its {len(weights)} tensors ({', '.join(list(weights)[:3])}, ...) are of another network than the "
         "residual U-Net of Cellpose 1 to 3 (2D, with flows and a probability) and Cellpose-SAM; run it with its own "
-        "tool and give its maps: --maps, see examples/maps_from_cellpose.py"
+        "tool and give its maps: --maps, whose form 'bigcp3d segment --help' states"
     )
 
 

@@ -1,13 +1,22 @@
-"""Writes files atomically: a file is complete or absent, even after a power cut."""
+"""Writes files atomically: a file is complete or absent, even after a power cut.
+
+Windows and macOS need other calls than Linux: see `bigcp3d.edge.stores.platforms`.
+"""
 
 from __future__ import annotations
 
+import errno
 import json
 import os
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any, BinaryIO
 from uuid import uuid4
+
+from bigcp3d.edge.stores import platforms
+
+NO_HARD_LINKS = (errno.EPERM, errno.EINVAL, errno.ENOSYS, errno.ENOTSUP, errno.EOPNOTSUPP)
+"""What file systems without hard links answer: exFAT, FAT, some network shares."""
 
 
 def write_atomically(path: str | Path, write: Callable[[BinaryIO], object]) -> None:
@@ -17,10 +26,8 @@ def write_atomically(path: str | Path, write: Callable[[BinaryIO], object]) -> N
     temporary = path.parent / f".{path.name}.{uuid4().hex}.tmp"
     try:
         with open(temporary, "xb") as file:
-            write(file)
-            file.flush()
-            os.fsync(file.fileno())
-        os.replace(temporary, path)
+            _fill(file, write)
+        platforms.patiently(os.replace, temporary, path)
     finally:
         temporary.unlink(missing_ok=True)
 
@@ -39,19 +46,39 @@ def create_atomically(path: str | Path, write: Callable[[BinaryIO], object]) -> 
         os.link(own, path)
     except FileExistsError:
         return False
+    except OSError as error:
+        if error.errno not in NO_HARD_LINKS:
+            raise
+        return _create(path, write)
     finally:
         own.unlink(missing_ok=True)
     return True
 
 
+def _create(path: Path, write: Callable[[BinaryIO], object]) -> bool:
+    """The same without hard links. For a moment, others may see the file incomplete."""
+    try:
+        with open(path, "xb") as file:
+            _fill(file, write)
+    except FileExistsError:
+        return False
+    return True
+
+
+def _fill(file: BinaryIO, write: Callable[[BinaryIO], object]) -> None:
+    write(file)
+    file.flush()
+    platforms.sync(file.fileno())
+
+
 def sync_file(path: str | Path) -> None:
     """Wait until a file and its entry in the folder would survive a power cut; a missing file is skipped."""
-    for name in (path, Path(path).parent):
+    for name, flags in platforms.to_sync(path):
         try:
-            handle = os.open(name, os.O_RDONLY)
+            handle = os.open(name, flags)
         except FileNotFoundError:  # zarr writes no file for a chunk of zeros
             continue
         try:
-            os.fsync(handle)
+            platforms.sync(handle)
         finally:
             os.close(handle)

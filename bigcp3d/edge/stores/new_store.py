@@ -8,6 +8,7 @@ from __future__ import annotations
 import shutil
 from pathlib import Path
 
+from bigcp3d.edge.stores import platforms
 from bigcp3d.edge.stores.check_writable import check_folder
 from bigcp3d.errors import TargetError
 
@@ -32,7 +33,7 @@ def put_in_place(finished: Path, where: Path) -> None:
     """Move a finished store to its place, where there may be an older one."""
     try:
         if where.exists():
-            shutil.rmtree(where)
-        finished.rename(where)
+            platforms.patiently(shutil.rmtree, where)
+        platforms.patiently(finished.rename, where)
     except OSError as error:
         raise TargetError(f"{where}: cannot be replaced by the finished image ({error}); free the path") from error

@@ -205,4 +205,7 @@ class Remote:
 
     def _refuse_read_only(self) -> None:
         if self.read_only:
-            raise InputError(f"{self}: a web server can only be read from; give --output, a local path or s3://")
+            raise InputError(
+                f"{self}: a web server can only be read from; give --output, a local path or s3://, or copy the store "
+                "there first"
+            )

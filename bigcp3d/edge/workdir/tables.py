@@ -1,4 +1,4 @@
-"""Writes and reads tables: named arrays in one uncompressed npz file without pickles.
+"""Writes and reads tables: named arrays in one uncompressed npz file without pickles. Rows are one npy file.
 
 A killed worker leaves the old file or the new one; the checksums of the zip find later damage by a disk.
 """
@@ -32,6 +32,22 @@ def write_table(path: str | Path, **arrays: ArrayLike) -> None:
     write_atomically(path, write)
 
 
+def write_rows(path: str | Path, rows: NDArray[Any]) -> None:
+    """Write one array to an npy file, which is replaced in one step."""
+    write_atomically(path, lambda file: np.lib.format.write_array(file, rows, allow_pickle=False))
+
+
+def open_rows(path: str | Path) -> NDArray[Any]:
+    """The array of a file that `write_rows` wrote, read where it is used; `InputError` where the file is damaged."""
+    try:
+        rows: NDArray[Any] = np.load(path, mmap_mode="r", allow_pickle=False)
+    except FileNotFoundError:
+        raise
+    except DAMAGED as error:
+        raise _damaged(path, error) from error
+    return rows
+
+
 def read_table(path: str | Path) -> dict[str, NDArray[Any]]:
     """The arrays of a file that `write_table` wrote; `InputError` where it is damaged."""
     try:
@@ -40,7 +56,11 @@ def read_table(path: str | Path) -> dict[str, NDArray[Any]]:
     except FileNotFoundError:
         raise
     except DAMAGED as error:
-        raise InputError(
-            f"{path}: this table was damaged after it was written ({error}); begin again with another --work-dir, or "
-            "remove this one"
-        ) from error
+        raise _damaged(path, error) from error
+
+
+def _damaged(path: str | Path, error: Exception) -> InputError:
+    return InputError(
+        f"{path}: this table was damaged after it was written ({error}); begin again with another --work-dir, or "
+        "remove this one"
+    )

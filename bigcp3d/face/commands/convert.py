@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-import shlex
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 import typer
 
+from bigcp3d.edge.stores.platforms import join_words
 from bigcp3d.face import options as o
 from bigcp3d.face.exit_codes import set_up_logging
 from bigcp3d.pure.plural import count
@@ -71,7 +71,7 @@ def describe_source(path: str | Path) -> str:
             f"voxel size in um: {scale or 'not in the file; give --scale'}",
             f"channels: {', '.join(source.channel_names) or 'without names'}",
             *(f"warning: {note}" for note in source.notes),
-            f"to convert it: bigcp3d convert {shlex.quote(str(path))}",
+            f"to convert it: bigcp3d convert {join_words([str(path)])}",
         ]
     return "\n  ".join(lines)
 

@@ -7,7 +7,6 @@ demo's. Only such a folder is cleared for the next demo, and only of files that 
 from __future__ import annotations
 
 import json
-import shlex
 import shutil
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -19,6 +18,7 @@ import numpy as np
 from bigcp3d.edge.image.image import open_image, open_labels
 from bigcp3d.edge.image.voxels import read_box
 from bigcp3d.edge.stores.check_writable import check_folder
+from bigcp3d.edge.stores.platforms import join_words
 from bigcp3d.edge.stores.zarr_write import writing
 from bigcp3d.errors import BlockError, TargetError
 from bigcp3d.face.pictures.planes_picture import draw, read_planes
@@ -86,7 +86,7 @@ def prepare_folder(folder: Path) -> None:
         )
     for path in inside:
         shutil.rmtree(path) if path.is_dir() else path.unlink()
-    (folder / MARKER).write_text("{}\n")
+    (folder / MARKER).write_text("{}\n", encoding="utf-8")
 
 
 def run_demo(demo: Demo, *, quiet: bool, say: Callable[[str], None]) -> Evaluation:
@@ -107,7 +107,7 @@ def run_demo(demo: Demo, *, quiet: bool, say: Callable[[str], None]) -> Evaluati
     say(describe_summary(summary))
 
     evaluation = evaluate(demo.tissue, demo.tissue, pred_name=NAME, truth_name="truth", whole_cells=True)
-    (demo.folder / MARKER).write_text(json.dumps(evaluation.as_json(), indent=2) + "\n")
+    (demo.folder / MARKER).write_text(json.dumps(evaluation.as_json(), indent=2) + "\n", encoding="utf-8")
     picture = demo.folder / "picture.png"
     planes = read_planes(open_image(demo.tissue), open_labels(demo.tissue, NAME), open_labels(demo.tissue, "truth"))
     title = ", ".join([count(summary.cells, "cell"), count(summary.blocks, "block"), count(demo.workers, "worker")])
@@ -117,7 +117,7 @@ def run_demo(demo: Demo, *, quiet: bool, say: Callable[[str], None]) -> Evaluati
     say(f"picture: {picture}")
     if report.path is not None:
         say(f"report: {report.path}")
-    say(f"look at it: {shlex.join(['bigcp3d', 'view', str(demo.tissue)])}")
+    say(f"look at it: {join_words(['bigcp3d', 'view', str(demo.tissue)])}")
     say(describe_scores(evaluation))
     return evaluation
 

@@ -20,7 +20,7 @@ from bigcp3d.face.exit_codes import set_up_logging
 from bigcp3d.face.paste import segment_command
 from bigcp3d.option import Setting, settings_of
 from bigcp3d.pure.plural import count
-from bigcp3d.schedule.planning.request import SWEPT, Request
+from bigcp3d.schedule.planning.request import AS_IS, SWEPT, Request
 
 if TYPE_CHECKING:
     from bigcp3d.face.sweep_rows import Columns, Row
@@ -118,9 +118,12 @@ def sweep(
 
 def _read_values(name: str, text: str) -> Sequence[float | str]:
     """Values with commas between them, without repetitions."""
+    parts = dict.fromkeys(" ".join(part.split()) for part in text.split(","))
     if TYPES[name] is str:
-        return list(dict.fromkeys(" ".join(part.split()) for part in text.split(",")))
-    return _read_numbers(name, text)
+        return list(parts)
+    as_is = [AS_IS] if name == "diameter_um" and AS_IS in parts else []
+    numbers = ",".join(part for part in parts if part not in as_is)
+    return [*_read_numbers(name, numbers), *as_is] if numbers or not as_is else as_is
 
 
 def _read_numbers(name: str, text: str) -> list[float]:

@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-import shlex
 import sys
 from collections.abc import Callable
 from typing import TYPE_CHECKING, Annotated, TypeVar
 
 import typer
 
+from bigcp3d.edge.stores.platforms import join_words
 from bigcp3d.errors import InputError, LossError
 from bigcp3d.face import options as o
 from bigcp3d.face.exit_codes import set_up_logging
@@ -79,7 +79,7 @@ def describe_updated(done: Updated, arguments: o.Arguments) -> str:
         return f"{words}. Nothing was changed; the same command without --dry-run goes on from here"
     which = [("--output", arguments["output"], None), ("--name", arguments["name"], UpdateRequest.name)]
     words_of = [word for flag, value, default in which if value != default for word in (flag, str(value))]
-    back = shlex.join(["bigcp3d", "update", str(arguments["source"]), *words_of, "--undo"])
+    back = join_words(["bigcp3d", "update", str(arguments["source"]), *words_of, "--undo"])
     return f"{words}. To take it back: {back}"
 
 

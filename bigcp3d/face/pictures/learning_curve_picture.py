@@ -30,7 +30,7 @@ SCORES = {
 
 def read_curve(table: Path) -> list[dict[str, float]]:
     """The rows of a learning curve as `bigcp3d.train` writes it."""
-    with table.open(newline="") as file:
+    with table.open(newline="", encoding="utf-8") as file:
         return [{name: float(value) for name, value in row.items() if value} for row in csv.DictReader(file)]
 
 

@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-import shlex
 from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
 
 from bigcp3d.edge.stores.places import is_address
+from bigcp3d.edge.stores.platforms import join_words
 from bigcp3d.face.report.facts import Facts
 from bigcp3d.face.report.pictures import draw_view
 from bigcp3d.face.report.views import AXES, View, cell_planes, contrast_of, middle_planes, round_length
@@ -89,7 +89,7 @@ def view_command(facts: Facts, voxel: Sequence[int], time: int) -> str:
     words = ["bigcp3d", "view", labels.path, "--at", ",".join(map(str, at))]
     if image is not None and is_address(image.path) and not labels.path.startswith(f"{image.path}/"):
         words += ["--image", image.path]
-    return shlex.join(words + (["--time", str(time)] if len(facts.times) > 1 else []))
+    return join_words(words + (["--time", str(time)] if len(facts.times) > 1 else []))
 
 
 def describe_volume(facts: Facts, voxels: int) -> str:

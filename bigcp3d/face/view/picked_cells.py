@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-import shlex
 from collections.abc import Callable
 from typing import Any
 
+from bigcp3d.edge.stores.platforms import join_words
 from bigcp3d.face.view.scene import Scene
 
 STATUS = "bigcp3d"
@@ -17,7 +17,7 @@ def commands_for(path: str, cells: list[int]) -> list[str]:
     """The commands that correct picked cells of a labels group: delete or split one, merge or delete several."""
     ids = [str(cell) for cell in cells]
     actions = ("split", "delete") if len(ids) == 1 else ("merge", "delete")
-    return [shlex.join(["bigcp3d", "edit", path, action, *ids]) for action in actions]
+    return [join_words(["bigcp3d", "edit", path, action, *ids]) for action in actions]
 
 
 def follow_picks(viewer: Any, scene: Scene, say: Callable[[str], None]) -> None:

@@ -12,7 +12,7 @@ from __future__ import annotations
 
 import math
 from collections import Counter
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -20,6 +20,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from bigcp3d.pure.boxes import Vec3
+from bigcp3d.pure.cells.median import median_of_sorted
 from bigcp3d.pure.group.objects import ellipsoid_fill
 from bigcp3d.pure.plural import count
 from bigcp3d.pure.track.sinks import Sums
@@ -125,28 +126,68 @@ class Found:
         return cls(**total)
 
 
-def measure_cells(sums: Sums, keep: NDArray[np.bool_], removed: Mapping[str, int], shape: Vec3) -> dict[str, Any]:
-    """The fields of `Found` from ``cells`` on, ready for JSON: of n objects of which ``keep``, bool (n,), are cells.
+@dataclass(frozen=True, eq=False)
+class CellCounts:
+    """Some of the objects of a time point, as `sum_up_cells` needs them; whole numbers are ready for JSON.
 
-    ``removed`` are the numbers of `bigcp3d.pure.group.objects.keep_objects`; ``shape`` (z, y, x) is that of the volume,
-    whose border may cut cells.
+    ``sorted`` has two arrays, of the cells that the volume's border cuts not and of those that it does: float64 (2, n),
+    volumes and `ellipsoid_fill`, each sorted.
     """
+
+    totals: dict[str, int]
+    sorted: tuple[NDArray[np.float64], NDArray[np.float64]]
+
+
+def count_cells(sums: Sums, keep: NDArray[np.bool_], shape: Vec3) -> CellCounts:
+    """Count n objects, of which ``keep``, bool (n,), are cells, in a volume of ``shape`` (z, y, x)."""
     cells = sums.take(keep)
-    labelled = int(cells.count.sum())
-    rest = {"removed": dict(removed), "removed_vox": int(sums.count.sum()) - labelled}
-    if not len(cells):
-        return rest
-    inside = ~np.any((cells.low == 0) | (cells.high == np.array(shape)), axis=1)
-    typical = cells.take(inside) if inside.sum() >= FEW_CELLS else cells
-    return rest | {
+    whole = ~np.any((cells.low == 0) | (cells.high == np.array(shape)), axis=1)
+    columns = np.stack([cells.count.astype(np.float64), ellipsoid_fill(cells)])
+    totals = {
+        "objects_vox": int(sums.count.sum()),
         "cells": len(cells),
-        "whole": int(inside.sum()),
-        "labelled_vox": labelled,
-        "largest_vox": int(cells.count.max()),
-        "median_vox": float(np.median(typical.count)),
-        "fill": float(np.median(ellipsoid_fill(typical))),
-        "foreground": int(cells.foreground.sum()) / max(1, labelled) / UNIT,
+        "whole": int(whole.sum()),
+        "labelled_vox": int(cells.count.sum()),
+        "largest_vox": int(cells.count.max(initial=0)),
+        "foreground": int(cells.foreground.sum()),
     }
+    return CellCounts(totals, (np.sort(columns[:, whole]), np.sort(columns[:, ~whole])))
+
+
+def sum_up_cells(
+    totals: Sequence[Mapping[str, int]],
+    sorted_cells: Callable[[int], Iterator[NDArray[np.float64]]],
+    removed: Mapping[str, int],
+) -> dict[str, Any]:
+    """The fields of `Found` from ``cells`` on, ready for JSON, from the `CellCounts` of all parts.
+
+    ``sorted_cells(0)`` gives the arrays of whole cells and ``sorted_cells(1)`` those of cut cells, each time anew.
+    ``removed`` are the numbers of `bigcp3d.pure.group.objects.keep_objects`.
+    """
+    labelled, cells, whole = (sum(part[name] for part in totals) for name in ("labelled_vox", "cells", "whole"))
+    rest = {"removed": dict(removed), "removed_vox": sum(part["objects_vox"] for part in totals) - labelled}
+    if not cells:
+        return rest
+    kinds = (0,) if whole >= FEW_CELLS else (0, 1)
+
+    def column(row: int) -> Iterator[NDArray[np.float64]]:
+        return (array[row] for kind in kinds for array in sorted_cells(kind))
+
+    return rest | {
+        "cells": cells,
+        "whole": whole,
+        "labelled_vox": labelled,
+        "largest_vox": max(part["largest_vox"] for part in totals),
+        "median_vox": median_of_sorted(lambda: column(0)),
+        "fill": median_of_sorted(lambda: column(1)),
+        "foreground": sum(part["foreground"] for part in totals) / max(1, labelled) / UNIT,
+    }
+
+
+def measure_cells(sums: Sums, keep: NDArray[np.bool_], removed: Mapping[str, int], shape: Vec3) -> dict[str, Any]:
+    """The fields of `Found` from ``cells`` on of n objects, all in one part (`count_cells`, `sum_up_cells`)."""
+    counts = count_cells(sums, keep, shape)
+    return sum_up_cells([counts.totals], lambda kind: iter([counts.sorted[kind]]), removed)
 
 
 MOST_PATH_ERROR = 0.3

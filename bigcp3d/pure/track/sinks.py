@@ -70,6 +70,20 @@ class Sums:
         """Columns as `arrays` gave them; other keys are ignored."""
         return cls(**{field.name: arrays[field.name] for field in fields(cls)})
 
+    def rows(self) -> NDArray[np.int64]:
+        """The columns side by side, shape (n, `ROW`): a file of them can be read in parts."""
+        columns = self.arrays()
+        out = np.empty((len(self), ROW), np.int64)
+        for name, where in _COLUMNS.items():
+            out[:, where] = columns[name].reshape(len(self), where.stop - where.start)
+        return out
+
+    @classmethod
+    def from_rows(cls, rows: NDArray[np.int64]) -> Sums:
+        """Columns of what `rows` gave."""
+        columns = {name: np.ascontiguousarray(rows[:, where]) for name, where in _COLUMNS.items()}
+        return cls(**{name: column if column.shape[1] > 1 else column[:, 0] for name, column in columns.items()})
+
     def take(self, rows: NDArray[np.int64] | NDArray[np.bool_]) -> Sums:
         """Some rows."""
         return Sums(**{name: column[rows] for name, column in self.arrays().items()})
@@ -89,6 +103,24 @@ class Sums:
         if not parts:
             return cls.empty(0)
         return cls(**{f.name: np.concatenate([getattr(p, f.name) for p in parts]) for f in fields(cls)})
+
+
+def _columns() -> dict[str, slice]:
+    """Where `Sums.rows` has each column."""
+    where, begin = {}, 0
+    for name, column in Sums.empty(1).arrays().items():
+        where[name] = slice(begin, begin + column.size)
+        begin += column.size
+    return where
+
+
+_COLUMNS = _columns()
+
+ROW = max(where.stop for where in _COLUMNS.values())
+"""Numbers of a row of `Sums.rows`."""
+
+FIRST = _COLUMNS["first"].start
+"""Which of them is the lowest raster index."""
 
 
 @dataclass(frozen=True, eq=False)

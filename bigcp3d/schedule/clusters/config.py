@@ -94,6 +94,8 @@ class SshConfig(Workers):
 
 ClusterConfig = QueueConfig | SshConfig
 GPU_SECTIONS: Mapping[type[Form], type[Form]] = {QueueConfig: QueueGpu, SshConfig: SshGpu}
+SHORTEST = {"memory": "8GiB", "interface": "ib0", "hosts": "[node1, node2]"}
+"""Values of the required keys, as an example."""
 FORMS: Mapping[str, type[ClusterConfig]] = {**dict.fromkeys(QUEUES, QueueConfig), "ssh": SshConfig}
 
 
@@ -101,9 +103,9 @@ def read_config(kind: str, path: str | Path | None) -> ClusterConfig:
     """Read the file of a kind of cluster; raises an `InputError` if it is missing or wrong."""
     form = FORMS[kind]
     if path is None:
-        keys = ", ".join(name for name, field in form.model_fields.items() if field.is_required())
+        needed = [f"{key}: {SHORTEST[key]}" for key, field in form.model_fields.items() if field.is_required()]
         raise InputError(
-            f"cluster {kind} needs --cluster-config FILE.yaml; required: {keys}; example: deploy/{kind}.yaml"
+            f"cluster {kind} needs --cluster-config FILE.yaml; its shortest form: {'; '.join(needed)} (each on a line)"
         )
     try:
         content = yaml.safe_load(Path(path).read_bytes())

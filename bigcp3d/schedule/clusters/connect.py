@@ -79,7 +79,7 @@ def _start(machines: Machines, gpu_threads: int, security: Security | None, logs
     except RuntimeError as error:  # each worker runs the user's script, which would start another run
         raise InputError(
             f"no worker process started ({error}); a script that calls bigcp3d needs the line "
-            '`if __name__ == "__main__":` before what it does (examples/quick_start.py), or executor="serial"'
+            '`if __name__ == "__main__":` before what it does, or executor="serial"'
         ) from error
 
 

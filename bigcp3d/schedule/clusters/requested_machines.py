@@ -57,7 +57,7 @@ class Machines:
         if self.cluster not in KINDS:
             raise InputError(
                 f"cluster is {self.cluster!r}; known are {', '.join(KINDS)}; on anything else (Kubernetes, say) start "
-                "a Dask cluster yourself and give its address with --scheduler (see deploy/README.md)"
+                "a Dask cluster yourself and give its address: --scheduler tcp://HOST:8786"
             )
         if self.scheduler is not None and (self.cluster != "local" or self.cluster_config is not None):
             raise InputError(

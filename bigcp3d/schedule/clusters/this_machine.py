@@ -76,7 +76,7 @@ def _has_bfloat16() -> bool | None:
     if platform.machine() not in ("x86_64", "AMD64"):
         return False
     try:
-        flags = re.search(r"^flags\s*:(.*)$", Path("/proc/cpuinfo").read_text(), re.MULTILINE)
+        flags = re.search(r"^flags\s*:(.*)$", Path("/proc/cpuinfo").read_text(encoding="utf-8"), re.MULTILINE)
     except OSError:
         return None
     if flags is None:

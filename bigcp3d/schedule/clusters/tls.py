@@ -26,8 +26,8 @@ def find_files(folder: str | Path) -> dict[str, Path]:
     missing = [str(path) for path in paths.values() if not path.is_file()]
     if missing:
         raise InputError(
-            f"TLS needs {', '.join(FILES.values())} in one folder; missing: {', '.join(missing)}; deploy/README.md "
-            "says how to make them"
+            f"TLS needs {', '.join(FILES.values())} in one folder; missing: {', '.join(missing)}; make "
+            "them with openssl (the certificate of an authority, and a certificate and key that it signed)"
         )
     try:
         context = ssl.create_default_context(cafile=str(paths["ca_file"]))

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import shlex
 import sys
 from contextlib import suppress
 from pathlib import Path
@@ -10,6 +9,7 @@ from typing import Any
 
 from bigcp3d.edge.models.model_families import find_model
 from bigcp3d.edge.stores.places import place
+from bigcp3d.edge.stores.platforms import join_words
 from bigcp3d.edge.stores.zarr_write import plain_json
 from bigcp3d.errors import ModelError
 from bigcp3d.option import settings_of
@@ -62,5 +62,5 @@ def _command_line() -> str:
     """The command line of this process, if it is that of bigcp3d."""
     program = Path(sys.argv[0])
     if program.stem == "bigcp3d" or program.parts[-2:] == ("bigcp3d", "__main__.py"):
-        return shlex.join(["bigcp3d", *sys.argv[1:]])
+        return join_words(["bigcp3d", *sys.argv[1:]])
     return "from Python"

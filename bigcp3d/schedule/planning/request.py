@@ -141,9 +141,9 @@ class Request:
     scheduler: Scheduler = None
     cluster: Annotated[str, Option(MACHINE, "KIND", asked=False)] = "local"
     """Where to start a cluster: local (this machine), slurm, lsf, pbs or ssh. All but local need --cluster-config.
-    deploy/README.md says which to choose."""
+    On Kubernetes and other systems, start a Dask cluster yourself and give --scheduler."""
     cluster_config: Annotated[str | Path | None, Option(MACHINE, "FILE.yaml", asked=False)] = None
-    """Description of the cluster: memory of a worker, queue, hosts. Examples: deploy/*.yaml."""
+    """Description of the cluster: memory of a worker, queue, hosts. Without the file, the message shows an example."""
     tls: Annotated[str | Path | None, Option(MACHINE, "DIR", asked=False)] = None
     """Encrypt Dask's connections and refuse others. DIR holds ca.pem, cert.pem and key.pem."""
     work_dir: Annotated[str | Path | None, Option(MACHINE, "DIR", asked=False)] = None

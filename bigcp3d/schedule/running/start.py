@@ -7,6 +7,7 @@ that starts from kept maps may use their directory; the maps always stay.
 
 from __future__ import annotations
 
+import os
 import shutil
 from dataclasses import asdict
 from enum import Enum
@@ -15,6 +16,7 @@ from pathlib import Path
 from bigcp3d.edge.image.metadata import own_part
 from bigcp3d.edge.image.open_node import open_node
 from bigcp3d.edge.labels.check_target import check_target
+from bigcp3d.edge.stores import platforms
 from bigcp3d.edge.stores.check_writable import check_folder
 from bigcp3d.edge.stores.places import is_address, place, same_place
 from bigcp3d.edge.stores.remote import Remote
@@ -177,8 +179,8 @@ def prepare(plan: Plan, *, resumed: bool, overwrite: bool) -> None:
         work.root.mkdir(parents=True, exist_ok=True)
         shutil.rmtree(work.root / ENDED, ignore_errors=True)  # from a run with other settings
         temporary = work.root / PLAN_PART
-        temporary.write_text(plan.model_dump_json(indent=1))
-        temporary.replace(work.plan)
+        temporary.write_text(plan.model_dump_json(indent=1), encoding="utf-8")
+        platforms.patiently(temporary.replace, work.plan)
         work.finished.unlink(missing_ok=True)
         for time in plan.where.times:
             shutil.rmtree(work.failures(time), ignore_errors=True)  # they are tried again
@@ -196,7 +198,8 @@ def clean_up(plan: Plan, *, finished: bool = True) -> None:
         _empty(work.root)
         return
     work.finished.touch()
-    _remove_all_but(work, "maps", "objects.npz", "records")
+    tables = {path.name for time in plan.where.times for path in work.all_objects(time)}
+    _remove_all_but(work, "maps", "records", *tables)
     shutil.rmtree(work.root / ENDED, ignore_errors=True)
 
 
@@ -214,10 +217,10 @@ def _empty(root: Path) -> None:
     for records in [*root.glob("t*/records"), root / "records"]:
         if records.exists():
             shutil.rmtree(gone := records.with_name("records.gone"), ignore_errors=True)
-            records.replace(gone)
+            platforms.patiently(records.replace, gone)
     last = ("logs", PLAN_FILE, ENDED)
     for child in sorted(_contents(root), key=lambda child: last.index(child.name) if child.name in last else -1):
-        shutil.rmtree(child) if child.is_dir() else child.unlink()
+        platforms.patiently(shutil.rmtree if child.is_dir() else os.unlink, child)
 
 
 def write_ended(plan: Plan, summary: Summary) -> None:
@@ -239,4 +242,4 @@ def _remove_all_but(work: WorkDir, *kept: str) -> None:
     inside = [child for folder in work.root.glob("t*/") for child in folder.iterdir()]
     for child in [*inside, work.records(), work.records().with_name("records.gone"), work.logs]:
         if child.name not in kept and child.exists():
-            shutil.rmtree(child) if child.is_dir() else child.unlink()
+            platforms.patiently(shutil.rmtree if child.is_dir() else os.unlink, child)

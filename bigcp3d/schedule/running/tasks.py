@@ -7,7 +7,9 @@ serial executor runs the list from start to end; Dask gets the same list. Which 
     normalise -> predict -> [merge ->] track -> cluster -> [join -> check, vote ->] resolve   phase "objects"
     label -> pyramid                                                                         phase "labels"
 
-The label arrays are made between the phases, because their dtype follows from the number of cells.
+In a large run, ``stitch`` comes before `join`, and ``gather`` and ``filter`` before `resolve`
+(`bigcp3d.work.passes.resolve`). The label arrays are made between the phases, because their dtype follows from the
+number of cells.
 
 Tasks are made one by one, since a large run has millions. The tasks of a pass come in raster order. Before each task
 come those tasks of earlier passes that it needs, so intermediate files are soon used and removed.
@@ -22,7 +24,7 @@ from dataclasses import dataclass
 from bigcp3d.pure.boxes import BlockGrid, Box, Vec3
 from bigcp3d.pure.label.pooling_box import pool_read_box, pool_touched_box
 from bigcp3d.work.plan.plan import Plan
-from bigcp3d.work.plan.task_inputs import Inputs
+from bigcp3d.work.plan.task_inputs import Inputs, neighbours
 from bigcp3d.work.run.work_dir import ONCE
 
 Key = tuple[str, int, tuple[int, ...]]
@@ -34,9 +36,12 @@ PASS_ORDER = (
     "merge",
     "track",
     "cluster",
+    "stitch",
     "join",
     "check",
     "vote",
+    "gather",
+    "filter",
     "resolve",
     "label",
     "pyramid",
@@ -150,12 +155,23 @@ def _block_passes(plan: Plan, inputs: Inputs, time: int) -> Iterator[Pass]:
 def _cell_passes(plan: Plan, time: int, clustered: Pass) -> Iterator[Pass]:
     """From components to cells and ids."""
     last = [clustered]
-    if plan.joins_first:
-        join = _numbered("join", time, lambda _: clustered.every_key())
+    if plan.stitches:
+        last = [Pass("stitch", time, lambda i: map(clustered.key, neighbours(plan, i)), clustered.grid, clustered.part)]
+        yield from last
+    if plan.joins_first or plan.stitches:
+        whole = last  # a lambda sees the last value of a name, so each has its own
+        join = _numbered("join", time, lambda _: _keys(whole))
         yield join
         checks = [Pass("check", time, lambda _: join.every_key(), plan.grid, plan.scope.tracked)]
         votes = [Pass("vote", time, lambda _: join.every_key(), plan.label_grid(0), plan.scope.wanted)]
-        last = [*(checks if plan.checks_flow else ()), *(votes if plan.votes else ())]
+        more = [*(checks if plan.checks_flow else ()), *(votes if plan.votes else ())]
+        yield from more
+        last = more or [join]
+    if plan.stitches:
+        summed = last
+        gather = _numbered("gather", time, lambda _: _keys(summed))
+        yield gather
+        last = [_numbered("filter", time, lambda _: gather.every_key(), plan.id_ranges.number)]
         yield from last
     yield _numbered("resolve", time, lambda _: _keys(last))
 

@@ -6,6 +6,7 @@ millions of cells take little memory. Labels alone are measured block by block.
 
 from __future__ import annotations
 
+import itertools
 import zipfile
 from collections.abc import Iterator, Sequence
 from pathlib import Path
@@ -43,7 +44,8 @@ def cells_of_run(plan: Plan, rows: int = ROWS) -> Iterator[CellRows]:
         voxel = [s * f for s, f in zip(scale, plan.output.label_factors, strict=True)]
     for time in plan.where.times:
         done = 0
-        for part in _read_sums(WorkDir.of(plan).objects(time), rows):
+        files = WorkDir.of(plan).all_objects(time)
+        for part in itertools.chain.from_iterable(_read_sums(file, rows) for file in files):
             low = np.stack([edges[a][part.low[:, a]] for a in range(3)], axis=1)
             high = np.stack([edges[a][part.high[:, a]] for a in range(3)], axis=1)
             ids = np.arange(done + 1, done + len(part) + 1)

@@ -17,7 +17,7 @@ import logging
 import os
 import shutil
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any
 
@@ -30,6 +30,7 @@ from bigcp3d.edge.image.new_image import create_image, write_image_box
 from bigcp3d.edge.image.other_formats import store_beside
 from bigcp3d.edge.image.voxels import read_box
 from bigcp3d.edge.labels.check_target import check_space
+from bigcp3d.edge.stores import platforms
 from bigcp3d.edge.stores.atomic_files import write_json
 from bigcp3d.edge.stores.new_store import check_new_store, partial_of, put_in_place
 from bigcp3d.edge.stores.places import place, refuse_address
@@ -111,7 +112,7 @@ def convert(
                 raise InputError(f"{file}: it has changed while it was read; convert it again")
             _describe(image, volume, asked["source"])
             put_in_place(partial / "image", where)
-            shutil.rmtree(partial)
+            shutil.rmtree(partial, ignore_errors=True)
     log.info("%s: converted to %s", file, where)
     return open_image(where)
 
@@ -160,18 +161,20 @@ def _alone(where: Path) -> Iterator[Path]:
         partial.mkdir(parents=True, exist_ok=True)
         lock = os.open(partial / "lock", os.O_RDWR | os.O_CREAT, 0o666)
     try:
-        import fcntl
-
-        fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
-    except BlockingIOError as error:
-        os.close(lock)
-        raise TargetError(f"{where}: another conversion writes it; wait for its end, or give another path") from error
-    except (OSError, ImportError):  # Windows
+        alone = platforms.try_lock(lock)
+    except OSError:
         log.info("%s: there are no locks on this file system", partial)
+        alone = True
     try:
+        if not alone:
+            raise TargetError(f"{where}: another conversion writes it; wait for its end, or give another path")
         yield partial
     finally:
         os.close(lock)
+    if platforms.WINDOWS:  # which does not remove the lock while it is open, nor one that another conversion opened
+        with suppress(OSError):
+            (partial / "lock").unlink()
+            partial.rmdir()
 
 
 def _begin_or_resume(partial: Path, asked: dict[str, Any], volume: Volume, name: str) -> ImageInfo:

@@ -8,6 +8,7 @@ the same bytes.
 from __future__ import annotations
 
 from collections.abc import Callable
+from functools import partial
 from typing import Any
 
 import numpy as np
@@ -22,6 +23,7 @@ from bigcp3d.pure.boxes import Box, Vec3, vec3
 from bigcp3d.pure.grid import spread_labels
 from bigcp3d.pure.group.cluster import Components, cluster_block
 from bigcp3d.pure.group.objects import squared_flow_error
+from bigcp3d.pure.group.whole_objects import Faces
 from bigcp3d.pure.label.labelling import label_box
 from bigcp3d.pure.label.pooling import pool_labels
 from bigcp3d.pure.label.pooling_box import pool_read_box
@@ -31,11 +33,12 @@ from bigcp3d.pure.track.choose_tracker import choose_tracker
 from bigcp3d.pure.track.path_error import path_squares
 from bigcp3d.pure.track.sinks import INTENSITY_UNIT, Sinks, Sums, collect_sinks
 from bigcp3d.pure.track.units import UNASSIGNED
+from bigcp3d.work.passes.join import first_voxels, join, stitch
 from bigcp3d.work.passes.mask import read_mask
 from bigcp3d.work.passes.normalise_pass import check_same_image, count_missing, count_nonfinite, normalise
 from bigcp3d.work.passes.predict_pass import merge, predict, read_channel
 from bigcp3d.work.passes.removal import remove_unneeded
-from bigcp3d.work.passes.resolve import join, read_bases, resolve
+from bigcp3d.work.passes.resolve import filter_range, find_ids, gather, resolve
 from bigcp3d.work.run.run import Run
 from bigcp3d.work.run.unreadable_input import lost_voxels, read_image, read_maps
 
@@ -130,57 +133,69 @@ def cluster(run: Run, time: int, index: Vec3) -> Counts:
     sinks = _sinks_near(run, time, core.grow(2 * plan.grouping.closing_vox))
     components = cluster_block(sinks, core, plan.shape, radius=plan.grouping.closing_vox)
     write_table(run.dir.table("components", time, index), **components.arrays())
+    if plan.stitches:
+        write_table(run.dir.table("faces", time, index), **Faces.of(components).arrays())
     return {"voxels": core.size, "components": len(components)}
 
 
 def _label_working(
-    run: Run, time: int, box: Box, vector: str, add: int, dtype: str
-) -> NDArray[np.unsignedinteger[Any]]:
-    """Number of each voxel of a working box: the entry of ``vector`` for its component, plus ``add``."""
-    plan, numbers = run.plan, run.array(vector, time)
+    run: Run, time: int, box: Box, number: Callable[[NDArray[np.int64]], NDArray[np.int64]], dtype: str
+) -> tuple[NDArray[np.unsignedinteger[Any]], NDArray[np.int64], NDArray[np.float64]]:
+    """Number of each voxel of a working box: what ``number`` gives for the first voxel of the object that it ends in.
+
+    Also the first voxels of the objects of all components near, and their centres where the run checks flow.
+    """
+    plan = run.plan
     blocks = plan.grid.touching(box.grow(plan.tracking.reach))
-    bases = read_bases(run, time, blocks)
-    voxels, found = [np.empty((0, 3), np.int32)], [np.empty(0, np.int64)]
-    for index in blocks:
-        components = Components.from_arrays(run.read_table("components", time, index))
-        mine = np.asarray(numbers[bases[index] : bases[index] + len(components)], np.int64)
-        voxels.append(components.sink_voxel)
-        found.append(mine[components.sink_component - 1] + add)
-    return label_box(
+    tables = [Components.from_arrays(run.read_table("components", time, index)) for index in blocks]
+    known = first_voxels(run, time, blocks, [len(components) for components in tables])
+    first = np.concatenate([np.empty(0, np.int64), *(each for each, _ in known)])
+    centre = np.concatenate([np.empty((0, 3)), *(each for _, each in known if each is not None)])
+    bases = np.cumsum([0, *map(len, tables)])[:-1]
+    voxels = [np.empty((0, 3), np.int32), *(components.sink_voxel for components in tables)]
+    rows = [c.sink_component.astype(np.int64) - 1 + base for c, base in zip(tables, bases, strict=True)]
+    labels = label_box(
         run.read("offsets", time, box),
         box,
         plan.shape,
         sink_voxel=np.concatenate(voxels),
-        sink_id=np.concatenate(found),
+        sink_id=number(first)[np.concatenate([np.empty(0, np.int64), *rows])],
         reach=plan.tracking.reach,
         dtype=dtype,
     )
+    return labels, first, centre
+
+
+def _by_first_voxel(first: NDArray[np.int64]) -> NDArray[np.int64]:
+    """Numbers of objects from 1 before they have ids: in the order of first voxels, by which a tied vote is decided."""
+    return first + 1
 
 
 def check(run: Run, time: int, index: Vec3) -> Counts:
     """Squared flow error of each object, over the voxels of one block."""
     plan, core = run.plan, run.plan.grid.core(index).intersect(run.plan.scope.tracked)
-    objects = _label_working(run, time, core, "object", 1, "uint64")
+    objects, first, centre = _label_working(run, time, core, _by_first_voxel, "uint64")
     flow = read_maps(run, time, core)[1:]
     at = np.nonzero(objects)
     present, local = np.unique(objects[at].astype(np.int64) - 1, return_inverse=True)
+    known, row = np.unique(first, return_index=True)
     squares = squared_flow_error(
         flow.reshape(3, -1)[:, np.flatnonzero(objects)],
         local,
-        np.asarray(run.array("centre", time).oindex[present], np.float64).reshape(-1, 3),
+        centre[row[np.searchsorted(known, present)]],
         np.stack(at, axis=1) + np.asarray(core.start),
         representation=plan.prediction.representation,
         scale_vox=plan.prediction.scale_vox,
     )
     write_table(run.dir.table("flow_errors", time, index), object=present, squares=squares)
-    return {"voxels": core.size}
+    return {"voxels": core.size, "ranges": plan.id_ranges.runs(present)}
 
 
 def _vote_objects(run: Run, time: int, box: Box) -> NDArray[np.unsignedinteger[Any]]:
-    """Number, plus one, of the object that wins each voxel of a box of the label image, before any filter."""
+    """First voxel, plus one, of the object that wins each voxel of a box of the label image, before any filter."""
     plan = run.plan
     region = voting_box(box, plan.output.label_factors, plan.shape)
-    objects = _label_working(run, time, region, "object", 1, "uint64")
+    objects, _, _ = _label_working(run, time, region, _by_first_voxel, "uint64")
     return vote_labels(objects, region, box, plan.output.label_factors, plan.shape)
 
 
@@ -188,8 +203,9 @@ def vote(run: Run, time: int, index: Vec3) -> Counts:
     """How many voxels of the label image each object wins, where working voxels are finer; none removes the object."""
     core = run.plan.label_grid(0).core(index).intersect(run.plan.scope.wanted)
     won, count = np.unique(_vote_objects(run, time, core), return_counts=True)
-    write_table(run.dir.table("votes", time, index), object=won[won > 0].astype(np.int64) - 1, count=count[won > 0])
-    return {"voxels": core.size}
+    present = won[won > 0].astype(np.int64) - 1
+    write_table(run.dir.table("votes", time, index), object=present, count=count[won > 0])
+    return {"voxels": core.size, "ranges": run.plan.id_ranges.runs(present)}
 
 
 def label(run: Run, time: int, index: Vec3) -> Counts:
@@ -201,11 +217,11 @@ def label(run: Run, time: int, index: Vec3) -> Counts:
     if plan.votes:
         present, local = np.unique(_vote_objects(run, time, wanted), return_inverse=True)
         ids = np.zeros(len(present), target.dtype)  # 0 for background
-        ids[present > 0] = run.array("object_ids", time).oindex[present[present > 0].astype(np.int64) - 1]
+        ids[present > 0] = find_ids(run, time, present[present > 0].astype(np.int64) - 1)
         labels[wanted.slices(core.start)] = ids[local].reshape(wanted.shape)
     else:
         region = voting_box(wanted, plan.output.label_factors, plan.shape)
-        found = _label_working(run, time, region, "ids", 0, target.dtype)
+        found, _, _ = _label_working(run, time, region, partial(find_ids, run, time), target.dtype)
         labels[wanted.slices(core.start)] = spread_labels(found, region, wanted, plan.output.label_factors, plan.shape)
     write_label_box(target, 0, core, labels, time=time)
     return {"voxels": core.size}
@@ -227,9 +243,12 @@ PASSES: dict[str, Callable[[Run, int, Vec3], Counts]] = {
     "merge": merge,
     "track": track,
     "cluster": cluster,
+    "stitch": stitch,
     "join": join,
     "check": check,
     "vote": vote,
+    "gather": gather,
+    "filter": filter_range,
     "resolve": resolve,
     "label": label,
 }

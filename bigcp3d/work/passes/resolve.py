@@ -1,115 +1,170 @@
-"""The passes that see all blocks: `join` makes objects of components, `resolve` filters them and gives ids.
+"""From components to cells: objects are joined over blocks, filtered, and numbered by their first voxels.
 
-They read the components of all blocks (a few numbers each, never voxels), and write the id of every component into one
-array, of which ``label`` tasks read slices. If ``check`` or ``vote`` need whole objects, `join` runs before them and
-`resolve` after them; else `resolve` does both.
+A run of one range of first voxels (`bigcp3d.work.plan.id_ranges`) does all of it in one task, `resolve`, or in `join`
+and `resolve` if ``check`` or ``vote`` need whole objects before the filters. A larger run splits the work, so that no
+task sees the components of all blocks::
+
+    stitch, a block   finds the objects that are whole among its neighbours, and writes the totals of its own
+    join, once        joins the components that are left: those of objects that span three blocks
+    gather, once      lists in which ranges of first voxels the tables of each block have objects
+    filter, a range   adds up, filters, writes the cells of the range in the order of their first voxels
+    resolve, once     counts the cells of the ranges before each, from which ids follow
+
+All sums are whole numbers, so it does not matter in which order they are added.
 """
 
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Iterable, Sequence
+from collections import Counter
+from collections.abc import Iterator
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
-from bigcp3d.edge.workdir.tables import read_table, write_table
-from bigcp3d.pure.boxes import Vec3
-from bigcp3d.pure.cells.plausibility import measure_cells
-from bigcp3d.pure.group.cluster import Components
-from bigcp3d.pure.group.objects import (
-    centroids,
-    dense_ids,
-    elongations,
-    flow_errors,
-    keep_objects,
-    mean_foreground,
-)
-from bigcp3d.pure.group.stitch import join_components, seam_pairs
-from bigcp3d.pure.track.sinks import Sums
+from bigcp3d.edge.workdir.records import read_record
+from bigcp3d.edge.workdir.tables import open_rows, write_rows, write_table
+from bigcp3d.pure.boxes import Vec3, vec3
+from bigcp3d.pure.cells.plausibility import CellCounts, count_cells, sum_up_cells
+from bigcp3d.pure.group.objects import centroids, elongations, flow_errors, keep_objects, mean_foreground
+from bigcp3d.pure.track.sinks import FIRST, ROW, Sums
+from bigcp3d.work.passes.join import join
+from bigcp3d.work.plan.task_inputs import blocks_of
 from bigcp3d.work.run.run import Run
+from bigcp3d.work.run.work_dir import ONCE
+
+TABLES = {"stitch": "whole", "check": "flow_errors", "vote": "votes"}
+"""Passes whose tables have objects of several ranges, and the tables. Their records name the ranges."""
+
+SORTED = ("whole_cells", "cut_cells")
+"""Files of the sorted arrays of `CellCounts`."""
 
 
-def join(run: Run, time: int, index: Vec3) -> dict[str, Any]:
-    """Join components at the seams; write the object of each component, and the sums and centres of objects.
-
-    Objects are numbered by their first voxels in raster order, not by blocks, since a tied vote is decided by number.
-    """
-    grid = run.plan.grid
-    base, bases = 0, []
-    sums, voxels, owners = [], [np.empty((0, 3), np.int32)], [np.empty(0, np.int64)]
-    there = set(grid.touching(run.plan.scope.clustered))
-    for block in grid:
-        bases.append(base)
-        if block not in there:
-            continue
-        components = Components.from_arrays(run.read_table("components", time, block))
-        sums.append(components.sums)
-        voxels.append(components.face_voxel)
-        owners.append(components.face_component.astype(np.int64) - 1 + base)
-        base += len(components)
-    pairs = seam_pairs(np.concatenate(voxels).astype(np.int64), np.concatenate(owners), run.plan.shape)
-    objects, n = join_components(pairs, base)
-    total = Sums.concatenate(sums).group(objects, n)
-    number = dense_ids(total, np.ones(n, bool)) - 1
-    objects, total = number[objects], total.take(np.argsort(number))
-    write_table(run.dir.sums(time), **total.arrays())
-    run.dir.write_vector("bases", time, np.asarray(bases, np.int64))
-    run.dir.write_vector("object", time, objects)
-    run.dir.write_vector("centre", time, centroids(total))
-    return {"components": base, "objects": n}
+def gather(run: Run, time: int, index: Vec3) -> dict[str, Any]:
+    """Write which blocks have objects in which ranges: int64 (n, 3), first and last of a run of ranges, and block."""
+    for name in TABLES:
+        grid, blocks = blocks_of(run.plan, name)
+        found = [
+            (*ranges, int(np.ravel_multi_index(block, grid.counts)))
+            for block in blocks
+            for ranges in _record(run, time, name, block)["ranges"]
+        ]
+        write_rows(run.dir.rows("gathered", time, name), np.array(found, np.int64).reshape(-1, 3))
+    return {}
 
 
-def read_bases(run: Run, time: int, blocks: Sequence[Vec3]) -> dict[Vec3, int]:
-    """Number of the first component of some blocks that lie near each other."""
-    rows = np.ravel_multi_index(tuple(np.reshape(blocks, (-1, 3)).T), run.plan.grid.counts)
-    first = int(rows.min(initial=0))
-    base = np.asarray(run.array("bases", time)[first : int(rows.max(initial=0)) + 1], np.int64)
-    return dict(zip(blocks, base[rows - first].tolist(), strict=True))
-
-
-def resolve(run: Run, time: int, index: Vec3) -> dict[str, Any]:
-    """Filter objects, give ids, and write the id of each component and the object table."""
-    plan = run.plan
-    if not plan.joins_first:
-        join(run, time, index)
-    sums = Sums.from_arrays(read_table(run.dir.sums(time)))
-    if plan.votes:
-        blocks = plan.label_grid(0).touching(plan.scope.wanted)
-        sums = dataclasses.replace(sums, image_vox=_add_up(run, time, "votes", "count", blocks, len(sums)))
+def filter_range(run: Run, time: int, index: Vec3) -> dict[str, Any]:
+    """Filter the objects of one range; write its cells, and what `resolve` needs of them."""
+    plan, part = run.plan, index[0]
+    bounds = plan.id_ranges.bounds(part)
+    rows = [np.empty((0, ROW), np.int64), _rows_between(run.dir.sums(time), *bounds)]
+    if plan.stitches:
+        blocks = _blocks_with(run, time, "stitch", part)
+        rows += [_rows_between(run.dir.rows("whole", time, block), *bounds) for block in blocks]
+    all_rows = np.concatenate(rows)
+    sums = Sums.from_rows(all_rows[np.argsort(all_rows[:, FIRST])])
+    del rows, all_rows
     squares = None
+    if plan.votes:
+        sums = dataclasses.replace(sums, image_vox=_add_up(run, time, "vote", "count", part, sums.first))
     if plan.checks_flow:
-        blocks = plan.grid.touching(plan.scope.tracked)
-        squares = _add_up(run, time, "flow_errors", "squares", blocks, len(sums))
+        squares = _add_up(run, time, "check", "squares", part, sums.first)
     seen = sums.image_vox > 0
     keep, removed = keep_objects(sums, plan.filters, squares, among=None if plan.where.roi is None else seen)
     if (keep & ~seen).any():  # thinner than a voxel of a coarser label image
         removed["between the image's voxels"] = int(np.count_nonzero(keep & ~seen))
         keep &= seen
-    ids = dense_ids(sums, keep)
-    objects = np.asarray(run.array("object", time)[:], np.int64)
-    run.dir.write_vector("ids", time, ids[objects] if len(ids) else ids)
-    if plan.votes:
-        run.dir.write_vector("object_ids", time, ids)
-    found = measure_cells(sums.take(seen), keep[seen], removed, plan.shape)
-    order = np.flatnonzero(keep)[np.argsort(ids[keep])]
-    sums = sums.take(order)
+    counts = count_cells(sums.take(seen), keep[seen], plan.shape)
+    _write_cells(run, time, part, sums.take(keep), None if squares is None else squares[keep], counts)
+    return {"removed_here": removed, "totals": counts.totals}
+
+
+def _write_cells(
+    run: Run, time: int, part: int, cells: Sums, squares: NDArray[np.int64] | None, counts: CellCounts
+) -> None:
+    """Write the cells of a range: their table, their first voxels, and their sizes in order."""
     write_table(
-        run.dir.objects(time),  # exact sums, and what derives from them
-        centroid=centroids(sums),
-        elongation=elongations(sums),
-        mean_foreground=mean_foreground(sums),
-        **({} if squares is None else {"flow_error": flow_errors(squares[order], sums)}),
-        **sums.arrays(),
+        run.dir.objects(time, part),  # exact sums, and what derives from them
+        centroid=centroids(cells),
+        elongation=elongations(cells),
+        mean_foreground=mean_foreground(cells),
+        **({} if squares is None else {"flow_error": flow_errors(squares, cells)}),
+        **cells.arrays(),
     )
-    return {"cells": int(keep.sum()), "removed": removed, "found": found}
+    write_rows(run.dir.rows("first", time, part), cells.first)
+    for name, columns in zip(SORTED, counts.sorted, strict=True):
+        write_rows(run.dir.rows(name, time, part), columns)
 
 
-def _add_up(run: Run, time: int, kind: str, column: str, blocks: Iterable[Vec3], n: int) -> NDArray[np.int64]:
-    """A column of the tables of all blocks, added up for each object."""
-    total = np.zeros(n, np.int64)
-    for block in blocks:
-        part = run.read_table(kind, time, block)
-        np.add.at(total, part["object"], part[column])
+def resolve(run: Run, time: int, index: Vec3) -> dict[str, Any]:
+    """Give ids: the number of cells before each range. Returns what was found."""
+    plan = run.plan
+    if plan.stitches:
+        parts = [_record(run, time, "filter", vec3((part, 0, 0))) for part in range(plan.id_ranges.number)]
+    else:
+        if not plan.joins_first:
+            join(run, time, ONCE)
+        parts = [filter_range(run, time, ONCE)]
+    totals, removed = [part["totals"] for part in parts], Counter[str]()
+    for part in parts:
+        removed.update(part["removed_here"])
+    cells = np.cumsum([0, *(part["cells"] for part in totals)])
+    run.dir.write_vector("id_bases", time, cells[:-1])
+
+    def sorted_cells(kind: int) -> Iterator[NDArray[np.float64]]:
+        return (open_rows(run.dir.rows(SORTED[kind], time, part)) for part in range(len(parts)))
+
+    found = sum_up_cells(totals, sorted_cells, removed)
+    return {"cells": int(cells[-1]), "removed": dict(removed), "found": found}
+
+
+def find_ids(run: Run, time: int, first: NDArray[np.int64]) -> NDArray[np.int64]:
+    """Ids of objects by their first voxels; 0 for those that were removed."""
+    ids, bases = np.zeros(len(first), np.int64), np.asarray(run.array("id_bases", time)[:], np.int64)
+    ranges = run.plan.id_ranges.find(first)
+    for part in np.unique(ranges):
+        if part == run.plan.id_ranges.number:  # without voxels
+            continue
+        known, rows = open_rows(run.dir.rows("first", time, int(part))), np.flatnonzero(ranges == part)
+        at = np.searchsorted(known, first[rows])
+        hit = at < len(known)
+        hit[hit] = known[at[hit]] == first[rows[hit]]
+        ids[rows[hit]] = bases[part] + at[hit] + 1
+    return ids
+
+
+def _record(run: Run, time: int, name: str, index: Vec3) -> dict[str, Any]:
+    """What a task that is done has counted."""
+    found = read_record(run.dir.records(time), name, index)
+    if found is None:
+        raise FileNotFoundError(f"{run.dir.records(time)}: the record of {name} {index} is gone; run the command again")
+    return found
+
+
+def _rows_between(path: Any, low: int, high: int) -> NDArray[np.int64]:
+    """Rows of a file, sorted by first voxel, whose first voxel is at least ``low`` and less than ``high``."""
+    rows = open_rows(path)
+    begin, end = np.searchsorted(rows[:, FIRST], [low, high])
+    return np.asarray(rows[begin:end])
+
+
+def _blocks_with(run: Run, time: int, name: str, part: int) -> Iterator[Vec3]:
+    """Blocks of a pass whose tables have objects in a range."""
+    grid, blocks = blocks_of(run.plan, name)
+    if not run.plan.stitches:
+        yield from blocks
+        return
+    found = open_rows(run.dir.rows("gathered", time, name))
+    for number in found[(found[:, 0] <= part) & (part <= found[:, 1]), 2]:
+        yield vec3(np.unravel_index(int(number), grid.counts))
+
+
+def _add_up(run: Run, time: int, name: str, column: str, part: int, first: NDArray[np.int64]) -> NDArray[np.int64]:
+    """A column of the tables of a pass, added up for each object of a range; ``first`` are theirs, sorted."""
+    total = np.zeros(len(first), np.int64)
+    for block in _blocks_with(run, time, name, part):
+        table = run.read_table(TABLES[name], time, block)
+        known = np.isin(table["object"], first)
+        np.add.at(total, np.searchsorted(first, table["object"][known]), table[column][known])
     return total

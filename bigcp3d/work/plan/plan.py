@@ -30,6 +30,8 @@ from bigcp3d.pure.plural import count
 from bigcp3d.pure.predict.patch_blocks import PatchBlocks
 from bigcp3d.pure.predict.patches import PatchGrid
 from bigcp3d.pure.prepare.steps import Step
+from bigcp3d.pure.track.radius import expected_diameter
+from bigcp3d.work.plan.id_ranges import IdRanges
 from bigcp3d.work.plan.scope import Scope
 
 PLAN_FILE = "plan.json"
@@ -312,6 +314,16 @@ class Plan(Section):
     def joins_first(self) -> bool:
         """Whether the ``join`` pass runs before passes that need whole objects."""
         return self.checks_flow or self.votes
+
+    @cached_property
+    def id_ranges(self) -> IdRanges:
+        """Ranges of first voxels in which objects are filtered and numbered; one in most runs."""
+        return IdRanges.of(self.scope.tracked, self.shape, expected_diameter(self.tracking.reach))
+
+    @property
+    def stitches(self) -> bool:
+        """Whether each block joins its objects with its neighbours, since one task should not see all components."""
+        return self.id_ranges.number > 1
 
     def sections(self, names: Iterable[str]) -> dict[str, Any]:
         """Some sections, ready for JSON."""

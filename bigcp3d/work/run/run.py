@@ -140,7 +140,7 @@ class Run:
         )
 
     def read_table(self, kind: str, time: int, index: Vec3) -> dict[str, NDArray[Any]]:
-        """One block's table of sinks, components, flow errors or votes."""
+        """One block's table (`WorkDir.table`)."""
         try:
             return read_table(self.dir.table(kind, time, index))
         except FileNotFoundError:

@@ -16,6 +16,7 @@ from dataclasses import dataclass
 from types import TracebackType
 from typing import Any, Self
 
+from bigcp3d.edge.stores import platforms
 from bigcp3d.edge.workdir.records import list_passes, read_records
 from bigcp3d.pure.boxes import Vec3
 from bigcp3d.work.run.work_dir import WorkDir
@@ -76,20 +77,15 @@ def _cuda() -> Any:
 
 def _forget_peak() -> None:
     """Let Linux measure the peak of this process anew."""
-    with suppress(OSError), open("/proc/self/clear_refs", "w") as file:
+    with suppress(OSError), open("/proc/self/clear_refs", "w", encoding="ascii") as file:
         file.write("5")
 
 
 def _peak_bytes() -> int:
     """Peak resident size of this process, from Linux's own figure where there is one."""
-    with suppress(OSError, StopIteration), open("/proc/self/status") as status:
+    with suppress(OSError, StopIteration), open("/proc/self/status", encoding="utf-8") as status:
         return 1024 * int(next(line for line in status if line.startswith("VmHWM")).split()[1])
-    try:
-        import resource
-    except ImportError:  # Windows
-        return 0
-    most = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
-    return int(most) * (1 if sys.platform == "darwin" else 1024)
+    return platforms.peak_bytes()
 
 
 def read_spent(work: WorkDir, times: Iterable[int]) -> list[TaskSpent]:

@@ -8,10 +8,16 @@
     t0/parts/<block>/            sums of patches from other blocks, for this block; removed once merged
     t0/offsets                   zarr int8 (3, z, y, x), one shard a block
     t0/sinks/, components/, flow_errors/, votes/    one table a block
-    t0/sums.npz                  sums of each object
-    t0/bases, object, centre, ids, object_ids    zarr: first component of each block, component to object, object to
-                                 centre, component to id, object to id
-    t0/objects.npz               the table of the cells that were kept
+    t0/faces/, stitched/, left/  tables of the blocks of a large run: components on the faces; the object of each
+                                 component; components that no neighbour knows whole
+    t0/whole/                    npy: sums of the objects that a block has written, by first voxel
+    t0/sums.npy                  sums of the objects that `join` has joined, by first voxel
+    t0/bases, joined, centre     zarr: the components that `join` has seen: how many in earlier blocks, first voxel and
+                                 centre of the object of each
+    t0/gathered/                 npy: which blocks have objects in which ranges of first voxels
+    t0/objects.npz, objects.1.npz, ...           the table of the cells that were kept, by range
+    t0/first/, whole_cells/, cut_cells/          npy: their first voxels and sorted sizes, by range
+    t0/id_bases                  zarr: cells before each range
     t0/failures/                 tasks that failed
     logs/                        one file a worker
     ended/                       a record: the labels are finished, and the rest may be removed
@@ -20,6 +26,7 @@
 
 from __future__ import annotations
 
+import itertools
 from collections.abc import Iterator
 from contextlib import suppress
 from pathlib import Path
@@ -38,6 +45,9 @@ from bigcp3d.work.plan.plan import PLAN_FILE, Plan
 VECTOR_CHUNK = 2**16
 ARRAYS = ("maps", "offsets")
 """Intermediates that are shards of an array; the others are tables."""
+
+OBJECTS = "objects.npz"
+"""The table of the cells that were kept; of more than one range, the first."""
 
 ALL_SHARDS = "all_shards_are_written"
 """Attribute of arrays in which also shards of nothing but fill are written."""
@@ -77,19 +87,28 @@ class WorkDir:
         return self.folder(time) / "failures"
 
     def sums(self, time: int) -> Path:
-        """Table of the sums of all objects."""
-        return self.folder(time) / "sums.npz"
+        """Rows of the sums of the objects that `join` has joined."""
+        return self.folder(time) / "sums.npy"
 
-    def objects(self, time: int) -> Path:
-        """Table of the cells that were kept."""
-        return self.folder(time) / "objects.npz"
+    def objects(self, time: int, part: int = 0) -> Path:
+        """Table of the cells of one range that were kept."""
+        return self.folder(time) / (f"objects.{part}.npz" if part else OBJECTS)
+
+    def all_objects(self, time: int) -> list[Path]:
+        """The tables that are there of the cells that were kept, in the order of ids."""
+        parts = itertools.takewhile(Path.exists, (self.objects(time, part) for part in itertools.count()))
+        return list(parts)
+
+    def rows(self, kind: str, time: int, name: Vec3 | int | str) -> Path:
+        """File of rows of a block, of a range, or of a pass."""
+        return self.folder(time) / kind / f"{_name(name) if isinstance(name, tuple) else name}.npy"
 
     def array(self, name: str, time: int) -> Path:
         """The array ``maps`` or ``offsets``, or a vector."""
         return self.folder(time) / name
 
     def table(self, kind: str, time: int, index: Vec3) -> Path:
-        """File of one block's sinks, components, flow errors or votes."""
+        """File of one block's table: sinks, components, flow errors, votes and others."""
         return self.folder(time) / kind / f"{_name(index)}.npz"
 
     def intermediate(self, kind: str, time: int, index: Vec3) -> Path:

@@ -22,6 +22,7 @@ from bigcp3d.errors import InputError
 from bigcp3d.pure.boxes import Box, Vec3, vec3
 from bigcp3d.pure.grid import Factors, image_box, resample, spread_labels, working_box, working_shape
 from bigcp3d.pure.learn.augment import Sample, pure_noise
+from bigcp3d.pure.plural import count
 from bigcp3d.pure.predict.normalise import estimate_range, normalise_intensity, sample_boxes
 from bigcp3d.pure.predict.patches import reflected
 from bigcp3d.pure.score.overlaps import known_ids
@@ -219,6 +220,11 @@ def open_source(
     large = cells.count >= min_cell_vox
     if reviewed is not None:
         large &= np.isin(cells.ids, reviewed.ids)
+    if len(cells.ids) and cells.count.max() < min_cell_vox:
+        raise InputError(
+            f"{labels.path}: its largest cell has {count(int(cells.count.max()), 'voxel')}, and only cells of "
+            f"{min_cell_vox} or more are learned from; give a smaller --min-cell-vox"
+        )
     kept = Cells(cells.ids[large], cells.count[large], cells.centre[large], cells.cut[large])
     diameter = measure_diameter(kept, scale, labels.path) if diameter_um is None else diameter_um
     factors: Factors = tuple(diameter / s / look.diameter_vox for s in scale)  # type: ignore[assignment]

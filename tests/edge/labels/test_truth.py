@@ -31,6 +31,16 @@ def test_an_image_that_cannot_be_ids_or_has_labels_is_not(stores):
     assert open_truth(path, "cells").path.endswith("labels/cells")
 
 
+def test_an_array_among_the_labels_is_named_and_the_image_is_not_taken_for_it(stores):
+    path = stores.image("0.4", dtype="int32")
+    labels = zarr.create_group(path / "labels", zarr_format=2)
+    labels.attrs["labels"] = ["truth"]
+    zarr.create_array(path / "labels" / "truth", data=np.ones(SHAPE, "u2"), chunks=SHAPE, zarr_format=2)
+    with pytest.raises(InputError, match=r"labels/truth: this is an array .* as a truth it can be given by this path"):
+        open_truth(path, "truth")
+    assert open_truth(path / "labels" / "truth", "truth").dtype == "uint16"
+
+
 @pytest.mark.parametrize("zarr_format", [2, 3])
 @pytest.mark.parametrize("axes", [None, "xyz"])
 def test_a_plain_array_is_read_with_its_own_axes(tmp_path, zarr_format, axes):

@@ -12,6 +12,7 @@ from matplotlib.image import imread
 from typer.testing import CliRunner
 
 from bigcp3d.face.cli import app
+from bigcp3d.face.commands.sweep import _read_values
 from bigcp3d.face.pictures.sweep_picture import MOST_TILES
 from bigcp3d.pure.tissue.tissue_settings import Tissue
 from bigcp3d.work.simulate import simulate
@@ -106,9 +107,15 @@ def test_trials_without_truth_stay_in_their_order_and_a_few_are_drawn(store, tmp
     assert "and 18 more" in done.stdout
 
 
+def test_a_diameter_may_be_as_is():
+    assert _read_values("diameter_um", "as-is, 6,6") == [6.0, "as-is"]
+    assert _read_values("diameter_um", "as-is") == ["as-is"]
+
+
 @pytest.mark.parametrize(
     ("words", "code", "message"),
     [
+        (["--diameter", "as-it"], 2, "diameter_um is 'as-it'; write numbers"),
         (["--foreground", "0.3;0.5"], 2, "foreground is '0.3;0.5'; write numbers with commas"),
         (["--radius", "5,99"], 2, "42 is the largest"),
         (["--closing", "2,2.5"], 2, "write whole numbers with commas between them"),

@@ -151,6 +151,11 @@ def test_what_cannot_be_learned_from_is_refused(store, tmp_path, write_labels):
         open_source(None, empty, LOOK, part=Box.of_shape((5, 6, 7)), diameter_um=None, min_cell_vox=0)
     with pytest.raises(InputError, match=r"\(5, 6, 7\).*\(30, 70, 60\)"):
         open_source(open_image(store), empty, LOOK, part=Box.of_shape((5, 6, 7)), diameter_um=None, min_cell_vox=0)
+    small = np.zeros((5, 6, 7), np.uint8)
+    small[1:3, 2:4, 3] = 9
+    small = open_labels(write_labels(tmp_path / "s", small), "")
+    with pytest.raises(InputError, match="its largest cell has 4 voxels, and only cells of 5 or more"):
+        open_source(None, small, LOOK, part=Box.of_shape((5, 6, 7)), diameter_um=None, min_cell_vox=5)
 
 
 @pytest.mark.parametrize("stain", ["membrane", "nuclei"])

@@ -1,0 +1,54 @@
+"""Messages and help never name files that the installed package lacks."""
+
+from __future__ import annotations
+
+import ast
+import re
+from pathlib import Path
+
+import pytest
+
+import bigcp3d
+
+PACKAGE = Path(bigcp3d.__file__).parent
+ONLY_IN_THE_CLONE = re.compile(r"\b(examples|deploy|docs|tests)/|\b(README|DESIGN|CHANGELOG|CONTRIBUTING)\b|\.ci/")
+WRITTEN_THERE = ("edge/models/bioimageio_package.py",)  # writes a README into its own package
+
+
+def find_named_files(source: str) -> list[str]:
+    """The texts of a module that name such files: messages, and help below the fields of options.
+
+    Docstrings of modules and functions are for readers of the code.
+    """
+    tree = ast.parse(source)
+    described = (ast.Module, ast.FunctionDef, ast.AsyncFunctionDef)
+    docstrings = {id(node.body[0].value) for node in ast.walk(tree) if isinstance(node, described) and _is_text(node)}
+    docstrings |= {id(node.value) for node in tree.body if isinstance(node, ast.Expr)}  # below a module's constants
+    texts = (node for node in ast.walk(tree) if isinstance(node, ast.Constant) and id(node) not in docstrings)
+    return [node.value for node in texts if isinstance(node.value, str) and ONLY_IN_THE_CLONE.search(node.value)]
+
+
+def _is_text(node: ast.Module | ast.FunctionDef | ast.AsyncFunctionDef) -> bool:
+    return bool(node.body) and isinstance(node.body[0], ast.Expr)
+
+
+@pytest.mark.parametrize("layer", ["pure", "edge", "work", "schedule", "face"])
+def test_no_message_names_a_file_that_only_the_clone_has(layer):
+    found = {
+        path.relative_to(PACKAGE).as_posix(): named
+        for path in sorted((PACKAGE / layer).rglob("*.py"))
+        if (named := find_named_files(path.read_text(encoding="utf-8")))
+    }
+    assert {name: texts for name, texts in found.items() if name not in WRITTEN_THERE} == {}
+
+
+def test_forms_of_the_report_and_the_plugin_name_none():
+    forms = [*PACKAGE.rglob("*.j2"), *PACKAGE.rglob("napari.yaml")]
+    assert forms
+    assert [str(path) for path in forms if ONLY_IN_THE_CLONE.search(path.read_text(encoding="utf-8"))] == []
+
+
+@pytest.mark.parametrize("text", ["see examples/x.py", "(README, Models)", "deploy/*.yaml", "docs/how-to"])
+def test_a_name_is_found(text):
+    module = f'"""examples/x.py"""\ndef f():\n    """Like README."""\n    raise ValueError("{text}")\n'
+    assert find_named_files(module) == [text]
