@@ -181,7 +181,9 @@ def test_a_doubt_shows_what_both_models_found(noise, monkeypatch):
         bigcp3d.plan_segmentation(noise)
 
 
-def test_the_dry_run_and_json_tell_the_estimate(nuclei, tmp_path):
+def test_the_dry_run_and_json_tell_the_estimate(nuclei, tmp_path, monkeypatch):
+    suited = estimate.find_suited(Request(nuclei, model="nuclei"))
+    monkeypatch.setattr(estimate, "find_suited", lambda *_, **__: suited)
     command = ["segment", str(nuclei), "--model", "nuclei", "--output", str(tmp_path / "out.zarr"), "--dry-run"]
     done = CliRunner().invoke(app, command)
     assert done.exit_code == 0, done.output

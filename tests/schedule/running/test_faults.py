@@ -121,7 +121,7 @@ def others(said: str) -> list[str]:
 
 
 def test_what_happens_to_workers_costs_the_tasks_that_they_were_at_and_is_not_shown(faulty, whole):
-    """The only one is killed, a new one is long in coming, and has an error that passes.
+    """The only one is killed; the next is long in coming, and meets an error that passes.
 
     Dask gives a lost worker up after a time, and with the last one the run would wait for ever.
     """
