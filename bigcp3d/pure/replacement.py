@@ -53,6 +53,7 @@ def plan_replacement(inside: Overlaps, old_outside: Ids, new_outside: Ids, next_
 
     ``inside`` are the overlaps in the region: new labels as ``pred``, old ones as ``truth``. ``old_outside`` and
     ``new_outside`` are ids with voxels outside the region. ``next_id`` is the smallest id that was never used.
+    `OverflowError` where a new id would be above 2^64 - 1.
     """
     old_ids, old_row, old_vox = sum_by_label(inside.truth, inside.count)
     new_ids, new_row, new_vox = sum_by_label(inside.pred, inside.count)
@@ -70,7 +71,8 @@ def plan_replacement(inside: Overlaps, old_outside: Ids, new_outside: Ids, next_
     ids = np.zeros(len(new_ids), np.uint64)
     ids[new_row[heir]] = inside.truth[heir]
     fresh = comes & (ids == 0)
-    ids[fresh] = np.uint64(next_id) + np.arange(int(fresh.sum()), dtype=np.uint64)
+    number = int(fresh.sum())
+    ids[fresh] = np.fromiter(range(next_id, next_id + number), np.uint64, number)
     return Replacement(
         staying=old_ids[stays],
         found=new_ids[comes],

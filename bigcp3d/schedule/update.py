@@ -24,13 +24,13 @@ from bigcp3d.edge.labels.label_plan import LabelTarget
 from bigcp3d.edge.labels.labels_to_update import (
     identify,
     largest_noted,
-    largest_possible,
     note_update,
     open_target,
+    refuse_ids_above,
     updates_of,
 )
 from bigcp3d.edge.workdir.tables import read_table, write_table
-from bigcp3d.errors import InputError, LossError, TargetError
+from bigcp3d.errors import InputError, LossError
 from bigcp3d.option import settings_of, takes
 from bigcp3d.pure.boxes import Box, vec3
 from bigcp3d.pure.plural import count
@@ -267,13 +267,13 @@ def _decide(work: _Work, observe: Observer) -> None:
         + max(find_largest_id(target), largest_noted(target), *(c.largest_id for c in EditLog(target.path).changes())),
     )
     for time in work.times:
-        made = compare_region(target, found, work.wanted, around, next_id=next_id, time=time)
+        try:
+            made = compare_region(target, found, work.wanted, around, next_id=next_id, time=time)
+        except OverflowError:
+            refuse_ids_above(target, 2**64)
+            raise
         next_id = max([next_id, *(int(i) + 1 for i in made.ids)])
-        if next_id - 1 > largest_possible(target):
-            raise TargetError(
-                f"{target.path}: {target.dtype} holds ids up to {largest_possible(target)}, and new ids go up "
-                f"to {next_id - 1}; convert the labels to a larger integer type"
-            )
+        refuse_ids_above(target, next_id - 1)
         write_table(files.decision(time), largest=next_id - 1, **asdict(made))
 
 

@@ -88,6 +88,15 @@ def test_nothing_changes_outside_and_a_second_time_changes_nothing(old, new):
     assert not np.isin(replacement.ids, replacement.staying).any()
 
 
+def test_ids_may_reach_the_end_and_never_begin_again_at_0():
+    old, new = row((0, 20)), row((0, 4), (1, 2), (2, 2), (0, 12))
+    assert list(plan(old, new, 2**64 - 2)[0].ids) == [2**64 - 2, 2**64 - 1]
+    for next_id in (2**64 - 1, 2**64):
+        with pytest.raises(OverflowError):
+            plan(old, new, next_id)
+    assert plan(new, new, 2**64)[0].same == 2, "without new cells there is nothing to number"
+
+
 @pytest.mark.parametrize("dtype", [np.uint32, np.uint64])
 def test_labels_keep_their_dtype(dtype):
     replacement, _ = plan(row((0, 4), (7, 5), (0, 11)), row((0, 4), (1, 5), (0, 11)))

@@ -172,7 +172,7 @@ def case(request, tissue_store, movie_store, random_model, tmp_path) -> Case:
     store, settings = {
         "plain": (tissue_store, {}),
         "flow error": (tissue_store, ERROR),
-        "thin blocks on another grid": (tissue_store, {**ERROR, "diameter_um": 3.0, "block": (30, 40, 5)}),
+        "thin blocks on another grid": (tissue_store, {**ERROR, "diameter_um": 3.0, "block": (60, 40, 5)}),
         "two time points": (movie_store, {**ERROR, "block": (20, 20, 20)}),
     }[request.param]
     return Case(store, random_model, tmp_path, **settings)

@@ -19,7 +19,7 @@ from bigcp3d.pure.tissue.tissue_settings import Tissue
 from bigcp3d.schedule import estimate
 from bigcp3d.schedule.complete_request import complete_request
 from bigcp3d.schedule.planning.request import Request
-from bigcp3d.schedule.running.events import Estimated, EstimateStarted
+from bigcp3d.schedule.running.events import BlockDone, Estimated, EstimateStarted
 from bigcp3d.work.analyse.estimate_diameter import Estimate, NoCellsError
 from tests.schedule.conftest import read_labels
 
@@ -49,9 +49,22 @@ def counted(monkeypatch):
 
 
 def test_nothing_said_model_and_diameter_are_found_and_recorded(nuclei, tmp_path, counted):
-    events = []
+    events, resumed = [], []
     out = tmp_path / "out.zarr"
-    bigcp3d.segment(nuclei, output=out, keep_maps=True, on_event=events.append, **SERIAL)
+
+    def stop(event):
+        events.append(event)
+        if isinstance(event, BlockDone) and event.name == "track":
+            raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        bigcp3d.segment(nuclei, output=out, keep_maps=True, on_event=stop, **SERIAL)
+    bigcp3d.segment(nuclei, output=out, keep_maps=True, on_event=resumed.append, **SERIAL)
+    assert len(counted) == 1, "a stopped run goes on with its estimate"
+    assert not any(isinstance(event, EstimateStarted) for event in resumed)
+    predicted = [event for event in resumed if isinstance(event, BlockDone) and event.name == "predict"]
+    assert predicted
+    assert all(event.seconds == 0 for event in predicted), "it was resumed"
     started, told, planned = events[:3]
     assert started == EstimateStarted("the model and the diameter")
     assert isinstance(told, Estimated)
@@ -76,24 +89,6 @@ def test_nothing_said_model_and_diameter_are_found_and_recorded(nuclei, tmp_path
     with pytest.raises(TargetError, match="there are labels of that name already"):
         bigcp3d.segment(nuclei, output=out, **SERIAL)
     assert len(counted) == 1, "finished labels hold the answer"
-
-
-def test_a_stopped_run_goes_on_with_its_estimate(nuclei, tmp_path, counted):
-    settings = {"output": tmp_path / "out.zarr", "work_dir": tmp_path / "work", "model": "nuclei", **SERIAL}
-
-    def stop(event):
-        if type(event).__name__ == "BlockDone" and event.name == "track":
-            raise KeyboardInterrupt
-
-    with pytest.raises(KeyboardInterrupt):
-        bigcp3d.segment(nuclei, on_event=stop, **settings)
-    events = []
-    bigcp3d.segment(nuclei, on_event=events.append, **settings)
-    assert len(counted) == 1
-    assert not any(isinstance(event, EstimateStarted) for event in events)
-    predicted = [event for event in events if getattr(event, "name", "") == "predict" and hasattr(event, "seconds")]
-    assert predicted
-    assert all(event.seconds == 0 for event in predicted), "it was resumed"
 
 
 @pytest.mark.parametrize(

@@ -78,7 +78,7 @@ def test_labels_do_not_depend_on_the_block_on_a_working_grid(tissue_store, rando
     assert expected.shape == SHAPE
     assert np.array_equal(np.unique(expected), np.arange(counted.cells + 1)), "ids are dense where labels are coarser"
     assert expected.max() > 0
-    for i, block in enumerate([(13, 30, 17), (9, 64, 64)]):
+    for i, block in enumerate([(29, 30, 17), (9, 64, 64)]):
         labels, summary = labels_of(
             tissue_store, random_model, tmp_path / f"{i}.zarr", diameter_um=diameter_um, block=block
         )
@@ -118,11 +118,10 @@ def test_tied_votes_of_working_voxels_do_not_depend_on_the_block(tissue_store, r
     "more", [{}, {"diameter_um": 3.0}, {"roi": "5:30,8:50,10:45"}], ids=["plain", "votes", "region"]
 )
 def test_what_is_odd_about_the_cells_does_not_depend_on_the_block(tissue_store, random_model, more, tmp_path):
-    one, *others = (
+    one, other = (
         labels_of(tissue_store, random_model, tmp_path / f"{i}.zarr", block=block, **more)[1]
-        for i, block in enumerate([WHOLE, (17, 30, 26), (13, 31, 23)][: 2 if more else 3])
+        for i, block in enumerate([WHOLE, (20, 30, 26)])
     )
     assert one.found[0]["path_squares"] > 0
     assert one.oddities
-    for other in others:
-        assert (other.found, other.oddities) == (one.found, one.oddities)
+    assert (other.found, other.oddities) == (one.found, one.oddities)

@@ -25,7 +25,7 @@ def both(tmp_path, random_model):
         native = voxels.astype(voxels.dtype.newbyteorder("="))
         store = tmp_path / "image.zarr"
         write_image(store, native, scale_um=scale_um) if voxels.ndim == 3 else write_channels(store, native, scale_um)
-        more = {"block": (17, 30, 26), "executor": "serial", "output": tmp_path / "o.zarr"}
+        more = {"block": (60, 30, 51), "executor": "serial", "output": tmp_path / "o.zarr"}
         if mask is not None:
             write_image(tmp_path / "mask.zarr", mask.astype("uint8"), scale_um=scale_um)
             more["mask"] = tmp_path / "mask.zarr"

@@ -19,7 +19,7 @@ from tests.schedule.conftest import CUT, tissue_values, write_image
 
 SHAPE = (20, 40, 40)
 ROI = "2:18,4:36,4:36"
-RUN = {"block": (20, 20, 20), "executor": "serial"}
+RUN = {"block": (20, 40, 20), "executor": "serial"}
 OTHER = {"roi": ROI, "foreground": 0.62, "yes": True, **RUN}
 
 

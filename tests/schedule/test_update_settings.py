@@ -19,7 +19,7 @@ from tests.schedule.conftest import read_labels, save_random_model, tissue_value
 
 SHAPE = (20, 40, 40)
 ROI = "2:18,4:36,4:36"
-RUN = {"block": (20, 20, 20), "executor": "serial"}
+RUN = {"block": (30, 22, 45), "executor": "serial"}  # two blocks, also on finer grids
 
 
 def with_defaults(settings):

@@ -127,6 +127,11 @@ def forget_update(target: LabelTarget, number: int) -> None:
         edit_group(target.path, target.zarr_format, {"bigcp3d": {**said, "updates": updates}})
 
 
-def largest_possible(target: LabelTarget) -> int:
-    """The largest id that the labels' dtype holds."""
-    return int(np.iinfo(target.dtype).max)
+def refuse_ids_above(target: LabelTarget, last: int) -> None:
+    """`TargetError` if the labels' dtype does not hold the last new id."""
+    largest = int(np.iinfo(target.dtype).max)
+    if last > largest:
+        raise TargetError(
+            f"{target.path}: {target.dtype} holds ids up to {largest}, and the new ones go up to {last}; convert the "
+            "labels to a larger integer type, or give the cells smaller ids in labels of another name"
+        )

@@ -84,7 +84,9 @@ class ZipPlace(Remote):
             return file.read(stop - start)
 
     def _refuse_read_only(self) -> None:
-        raise InputError(f"{self}: nothing can be written into a zip archive; give --output, a local path or s3://")
+        raise InputError(
+            f"{self}: nothing can be written into a zip archive; give --output, a local path or s3://, or unpack it"
+        )
 
 
 def _stamp(path: str) -> tuple[int, int]:

@@ -75,6 +75,9 @@ def view(
         bool, o.option("--maps", text="Also show the predicted foreground and flow (kept by segment --keep-maps).")
     ] = False,
     prepare: Annotated[str | None, o.option("--prepare", metavar="'NAME:SIZE ...'", text=PREPARED)] = None,
+    meshes: Annotated[
+        bool, o.option("--meshes", text="Also show picked cells as surfaces in the 3D panel, at the time of --time.")
+    ] = False,
     work_dir: Annotated[
         Path | None,
         o.option("--work-dir", metavar="DIR", text="Folder of these maps. Default: where the run kept them."),
@@ -94,11 +97,18 @@ def view(
     set_up_logging(verbose, quiet)
     scale = arguments["scale_um"]
     if napari and (
-        maps or prepare or work_dir is not None or scale is not None or port is not None or print_url or no_browser
+        maps
+        or meshes
+        or prepare
+        or work_dir is not None
+        or scale is not None
+        or port is not None
+        or print_url
+        or no_browser
     ):
         raise InputError(
-            "--napari opens a window; leave out the options of the browser: --maps, --prepare, --work-dir, --scale, "
-            "--port, --print-url, --no-browser"
+            "--napari opens a window; leave out the options of the browser: --maps, --meshes, --prepare, --work-dir, "
+            "--scale, --port, --print-url, --no-browser"
         )
     if napari and not has_screen():
         raise InputError("napari needs a display, and there is none; use the browser: --print-url shows its address")
@@ -123,6 +133,10 @@ def view(
         from bigcp3d.face.view.prepared_layers import with_prepared
 
         scene = with_prepared(scene, prepare, scale)
+    if meshes:
+        from bigcp3d.face.view.cell_meshes import with_meshes
+
+        scene = with_meshes(scene)
     with suppress(KeyboardInterrupt), serving(scene, port, say=typer.echo) as served:
         typer.echo(served.url)
         if print_url:

@@ -14,7 +14,7 @@ import numpy as np
 
 from bigcp3d.edge.image.image import ImageInfo
 from bigcp3d.errors import InputError
-from bigcp3d.face.view.scene import Channel, Scene
+from bigcp3d.face.view.scene import Channel, Labels, Scene
 
 Json = dict[str, Any]
 
@@ -30,6 +30,8 @@ LABEL_ALPHA = 0.4
 OTHERS_ALPHA = 0.1
 """How opaque the other cells are once some are picked."""
 METRES_PER_UM = 1e-6
+MESHES = "-meshes"
+"""What the address of labels has at its end where the surfaces of their cells are."""
 SHOWN_DTYPES = ("uint8", "uint16", "uint32", "uint64", "int8", "int16", "int32", "float32")
 """Dtypes of images that Neuroglancer shows. It gives no error for others: int64 looks wrong, float64 stays empty."""
 
@@ -58,7 +60,7 @@ def describe_state(scene: Scene, urls: Mapping[str, str]) -> Json:
             {
                 "type": "segmentation",
                 "name": labels.name,
-                "source": _source(labels.info, urls[labels.info.path]),
+                "source": _label_sources(labels, urls[labels.info.path]),
                 "visible": labels.visible,
                 "selectedAlpha": LABEL_ALPHA,
                 "notSelectedAlpha": OTHERS_ALPHA,
@@ -89,6 +91,11 @@ def describe_state(scene: Scene, urls: Mapping[str, str]) -> Json:
 
 def _source(info: ImageInfo, url: str) -> str:
     return f"{url}|zarr{info.zarr_format}:"
+
+
+def _label_sources(labels: Labels, url: str) -> list[str]:
+    voxels = _source(labels.info, url)
+    return [voxels] if labels.meshes is None else [voxels, f"{url.rstrip('/')}{MESHES}/|neuroglancer-precomputed:"]
 
 
 def _image_layer(channel: Channel, info: ImageInfo, url: str) -> Json:

@@ -15,7 +15,7 @@ from typing import Any
 from urllib.parse import urlsplit
 
 from bigcp3d.errors import InputError
-from bigcp3d.face.view.neuroglancer_state import describe_state, only_shown
+from bigcp3d.face.view.neuroglancer_state import MESHES, describe_state, only_shown
 from bigcp3d.face.view.picked_cells import follow_picks
 from bigcp3d.face.view.scene import Scene
 from bigcp3d.face.view.store_server import HOST, StoreServer
@@ -54,6 +54,7 @@ def serving(
     scene = only_shown(scene)
     names = {group.info.path: str(number) for number, group in enumerate(scene.groups)}
     groups = {names[group.info.path]: group.served for group in scene.groups}
+    groups |= {names[each.info.path] + MESHES: each.meshes for each in scene.labels if each.meshes is not None}
     with StoreServer(groups, 0 if port is None else port + 1) as voxels:
         neuroglancer.set_server_bind_address(HOST, port or 0)
         try:

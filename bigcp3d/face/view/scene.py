@@ -64,6 +64,8 @@ class Labels:
     info: ImageInfo
     visible: bool
     served: ServedGroup
+    meshes: ServedGroup | None = None
+    """Surfaces of the cells, if they are asked for (`bigcp3d.face.view.cell_meshes`)."""
 
 
 @dataclass(frozen=True)

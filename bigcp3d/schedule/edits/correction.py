@@ -21,7 +21,7 @@ from bigcp3d.edge.image.level_geometry import with_told_scale
 from bigcp3d.edge.labels.edit_log import Change, EditLog, who_and_when
 from bigcp3d.edge.labels.label_plan import LabelTarget
 from bigcp3d.edge.labels.labels import read_label_box
-from bigcp3d.edge.labels.labels_to_update import largest_noted, largest_possible, target_of
+from bigcp3d.edge.labels.labels_to_update import largest_noted, refuse_ids_above, target_of
 from bigcp3d.edge.stores.places import place
 from bigcp3d.errors import InputError, LossError, TargetError
 from bigcp3d.pure.boxes import Box, vec3
@@ -190,11 +190,7 @@ class Corrector:
 
     def _new_ids(self, count: int) -> list[int]:
         first = self._largest(scan=True) + 1
-        if first + count - 1 > largest_possible(self.target):
-            raise TargetError(
-                f"{self.target.path}: {self.target.dtype} holds ids up to {largest_possible(self.target)}, and the new "
-                f"ones go up to {first + count - 1}; convert the labels to a larger integer type"
-            )
+        refuse_ids_above(self.target, first + count - 1)
         return list(range(first, first + count))
 
     def take_back(self, change: Change, *, yes: bool) -> None:

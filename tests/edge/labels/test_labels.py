@@ -18,7 +18,7 @@ from bigcp3d.edge.image.voxels import read_box
 from bigcp3d.edge.labels.check_target import check_target
 from bigcp3d.edge.labels.label_plan import plan_labels
 from bigcp3d.edge.labels.labels import create_labels, finish_labels, read_label_box, write_label_box
-from bigcp3d.edge.labels.labels_to_update import target_of
+from bigcp3d.edge.labels.labels_to_update import refuse_ids_above, target_of
 from bigcp3d.errors import InputError, TargetError
 from bigcp3d.pure.boxes import BlockGrid, Box
 from bigcp3d.pure.label.pooling import pool_labels
@@ -472,3 +472,10 @@ def test_nothing_is_printed(stores, capfd, caplog):
             plan_labels(open_image(stores.image()), Path(stores.folder) / "out.zarr", "cells", shard=(64, 64, 64))
         )
     assert capfd.readouterr() == ("", "")
+
+
+def test_ids_that_the_dtype_does_not_hold_are_refused(stores):
+    target = plan_labels(open_image(stores.image()), None, "cells", shard=(64, 64, 64))
+    refuse_ids_above(target, 2**32 - 1)
+    with pytest.raises(TargetError, match="uint32 holds ids up to 4294967295, and the new ones go up to 4294967296"):
+        refuse_ids_above(target, 2**32)

@@ -78,7 +78,7 @@ def test_labels_of_two_channels_do_not_depend_on_the_block_on_a_working_grid(sto
     expected = labels_of(store, two_channel_model, tmp_path / "whole.zarr", **settings)
     assert expected.max() > 10
     assert np.array_equal(
-        labels_of(store, two_channel_model, tmp_path / "out.zarr", block=(13, 30, 17), **settings), expected
+        labels_of(store, two_channel_model, tmp_path / "out.zarr", block=(29, 30, 26), **settings), expected
     )
 
 

@@ -65,9 +65,9 @@ if __name__ == "__main__":
     assert done.stdout.splitlines()[-1] == "['torch']"
 
 
-def test_labels_of_the_default_way_and_of_dask_are_equal(tissue_store, random_model, tmp_path):
+def test_labels_of_the_default_way_and_of_dask_are_equal(tissue_store, random_model, two_workers, tmp_path):
     seen, found = [], []
-    for number, more in enumerate(({}, {"workers": 1, "block": (17, 30, 26)})):
+    for number, more in enumerate(({}, {**two_workers, "block": (17, 30, 26)})):
         output = tmp_path / f"{number}.zarr"
         bigcp3d.segment(
             tissue_store,

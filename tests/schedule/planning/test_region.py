@@ -273,7 +273,7 @@ def test_labels_of_a_region_survive_a_stop(tissue_store, random_model, tmp_path,
 
 
 def test_maps_of_the_whole_volume_serve_a_region_and_not_the_other_way_round(tissue_store, random_model, tmp_path):
-    case = Case(tissue_store, random_model, tmp_path)
+    case = Case(tissue_store, random_model, tmp_path, block=(34, 30, 51))
     expected = case.segment("anew.zarr", roi=REGIONS[0], work_dir=tmp_path / "anew")
     case.segment("kept.zarr", keep_maps=True, work_dir=tmp_path / "kept")
     found = case.segment("from.zarr", roi=REGIONS[0], maps=tmp_path / "kept", work_dir=tmp_path / "w", radius_vox=2.5)
@@ -287,7 +287,7 @@ def test_maps_of_the_whole_volume_serve_a_region_and_not_the_other_way_round(tis
 
 
 def test_maps_of_a_mask_serve_that_mask_alone(tissue_store, random_model, mask_store, tmp_path):
-    case = Case(tissue_store, random_model, tmp_path)
+    case = Case(tissue_store, random_model, tmp_path, block=(34, 30, 51))
     fine, coarse = (mask_store[0] / f"{name}.zarr" for name in ("fine", "coarse"))
     expected = case.segment("kept.zarr", mask=fine, keep_maps=True, work_dir=tmp_path / "kept", radius_vox=2.5)
     again = {"maps": tmp_path / "kept", "radius_vox": 2.5}

@@ -91,7 +91,7 @@ def test_a_damaged_chunk_fails_its_blocks_by_name_and_all_else_is_finished(small
 
 @pytest.mark.parametrize(
     "settings",
-    [pytest.param({}, marks=pytest.mark.slow), {"diameter_um": 3.0, "block": (30, 40, 5), "max_flow_error": 2.0}],
+    [pytest.param({}, marks=pytest.mark.slow), {"diameter_um": 3.0, "block": (60, 40, 5), "max_flow_error": 2.0}],
 )
 def test_skipped_chunks_are_background_and_the_rest_does_not_depend_on_blocks(case, two_workers, settings):
     whole = case.segment("without.zarr", **{**settings, **WHOLE})

@@ -21,9 +21,11 @@ from bigcp3d.errors import InputError, TargetError
 from bigcp3d.pure.boxes import Box
 from bigcp3d.pure.tissue.tissue_settings import Tissue
 from tests.object_stores import KEY, SECRET, Proxy, copy_store, files_of, forget_connections, serving
-from tests.schedule.conftest import CUT, tissue_values, write_image
+from tests.schedule import conftest
+from tests.schedule.conftest import tissue_values, write_image
 
 SHAPE = (30, 44, 40)
+CUT = {**conftest.CUT, "block": (17, 44, 26)}
 
 
 @pytest.fixture(scope="module")
@@ -66,7 +68,7 @@ def test_labels_in_a_bucket_are_those_of_the_local_run(s3, version, values, loca
     monkeypatch.chdir(tmp_path)
     source = f"{s3}/lab/image.zarr"
     write_image(source, values, version=version)
-    workers = {**CUT, "executor": "dask", "workers": 2} if version == "0.5" else CUT
+    workers = {**CUT, "executor": "dask", "workers": 1} if version == "0.5" else CUT
     summary = bigcp3d.segment(source, **workers, model=random_model)
     assert summary.labels == f"{source}/labels/cells"
     assert np.array_equal(labels_of(source), local)

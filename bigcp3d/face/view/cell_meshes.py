@@ -1,0 +1,107 @@
+"""Makes the surfaces of picked cells, when the browser asks for them. Nothing is written.
+
+Neuroglancer reads a mesh of one cell from two objects of its "legacy" format: ``ID:0`` names the parts, and ``ID`` is
+the only part: the number of corners (uint32), corners x, y, z (float32, nanometres), and triangles (uint32).
+"""
+
+from __future__ import annotations
+
+import json
+import logging
+import re
+from collections.abc import Callable
+from dataclasses import dataclass, replace
+from functools import lru_cache, partial
+
+import numpy as np
+
+from bigcp3d.edge.image.image import ImageInfo
+from bigcp3d.edge.labels.edit_log import EditLog
+from bigcp3d.edge.labels.label_plan import LabelTarget
+from bigcp3d.edge.labels.labels import read_label_box
+from bigcp3d.edge.labels.labels_to_update import target_of
+from bigcp3d.edge.stores.places import is_address
+from bigcp3d.errors import InputError
+from bigcp3d.face.view.scene import Labels, Scene
+from bigcp3d.face.view.served_objects import ServedGroup
+from bigcp3d.pure.boxes import Box, vec3
+from bigcp3d.pure.cells.surface_mesh import mesh_surface
+from bigcp3d.schedule.edits.edited_table import known_boxes
+from bigcp3d.work.find_cells import find_boxes
+
+MOST_VOX = 2**21
+"""A cell whose box has more voxels is meshed from a coarser level."""
+NM = 1000.0
+"""Nanometres per micrometre."""
+
+log = logging.getLogger(__name__)
+
+
+def with_meshes(scene: Scene) -> Scene:
+    """The scene with surfaces of the cells of its visible labels, at its time point; `InputError` without labels."""
+    if not any(labels.visible for labels in scene.labels):
+        raise InputError(f"{scene.title}: there are no labels whose cells could be shown; leave out --meshes")
+    return replace(
+        scene, labels=tuple(_with_meshes(labels, scene.time) if labels.visible else labels for labels in scene.labels)
+    )
+
+
+def _with_meshes(labels: Labels, time: int) -> Labels:
+    if is_address(labels.info.path):
+        raise InputError(f"{labels.info.path}: surfaces are made of labels on this machine; leave out --meshes")
+    files = MeshFiles(partial(mesh_bytes, labels.info, target_of(labels.info), time))
+    info = json.dumps({"@type": "neuroglancer_legacy_mesh"}).encode()
+    return replace(labels, meshes=ServedGroup({"": files}, {"info": info}))
+
+
+def mesh_bytes(labels: ImageInfo, target: LabelTarget, time: int, cell: int) -> bytes | None:
+    """The part ``ID`` of a cell; None where no voxel has this id."""
+    known = known_boxes(labels, EditLog(target.path), [cell], time)
+    try:
+        box = find_boxes(target, [cell], known, time=time)[cell]
+    except InputError as error:
+        log.warning("%s", error)
+        return None
+    level, factors = 0, np.ones(3, np.int64)
+    while box.size > MOST_VOX * factors.prod() and level + 1 < len(target.levels):
+        level += 1
+        factors *= np.asarray(target.factors[level], np.int64)
+    around = Box(vec3(np.array(box.start) // factors), vec3(-(-np.array(box.stop) // factors)))
+    mask = read_label_box(target, level, around.clip(target.levels[level].shape), time=time) == cell
+    corners, triangles = mesh_surface(mask, around.start)
+    place = labels.levels[level]
+    at_nm = NM * (np.asarray(place.translation_um) + corners * np.asarray(place.scale_um or (1.0, 1.0, 1.0)))
+    return b"".join(
+        [
+            np.uint32(len(corners)).astype("<u4").tobytes(),
+            at_nm[:, ::-1].astype("<f4").tobytes(),
+            triangles.astype("<u4").tobytes(),
+        ]
+    )
+
+
+@dataclass(frozen=True)
+class MeshFiles:
+    """The objects of all cells, by their key; ``mesh`` gives the part of a cell."""
+
+    mesh: Callable[[int], bytes | None]
+
+    def size(self, key: str) -> int | None:
+        """Bytes of an object; None where there is none."""
+        found = self._find(key)
+        return None if found is None else len(found)
+
+    def read(self, key: str, start: int, stop: int) -> bytes:
+        """Bytes ``start`` to ``stop`` of an object."""
+        return (self._find(key) or b"")[start:stop]
+
+    def _find(self, key: str) -> bytes | None:
+        match = re.fullmatch(r"([1-9]\d{0,19})(:0)?", key)
+        if match is None:
+            return None
+        return json.dumps({"fragments": [match[1]]}).encode() if match[2] else _mesh(self, int(match[1]))
+
+
+@lru_cache(maxsize=64)
+def _mesh(files: MeshFiles, cell: int) -> bytes | None:
+    return files.mesh(cell)
