@@ -1,4 +1,4 @@
-"""Score models on all annotated volumes at hand: the numbers of the README and of the model cards.
+"""Score models on all annotated volumes at hand: the numbers of docs/explanation/accuracy.md and of the model cards.
 
     python examples/benchmark_models.py nuclei membrane --data ../shared/data --out scores
     python examples/benchmark_models.py mine.safetensors cellpose:cpsam --kind nuclei --only 'nuclei_other/*'

@@ -1,9 +1,9 @@
-"""Pictures of `bigcp3d view`, taken in a browser without a screen: those in README.md, or of your own store.
+"""Pictures of `bigcp3d view`, taken in a browser without a screen: those in the documentation, or of your own store.
 
     python examples/viewer_pictures.py [STORE.zarr] [--out DIR] [--scale Z Y X] [--at Z Y X] [--maps] [--work-dir DIR]
 
 Without a store it simulates a tissue and segments it. Needs chromium (Debian: apt-get install chromium) and playwright.
-README's pictures are of the mouse blastocyst of IDR (idr0062, image 6001240, CC BY 4.0), segmented by
+The pictures of the documentation are of the mouse blastocyst of IDR (idr0062, image 6001240, CC BY 4.0), segmented by
 
     bigcp3d segment blastocyst.zarr --model nuclei --channel 1 --scale 0.5 0.36 0.36 --diameter 12 --keep-maps
     python examples/viewer_pictures.py blastocyst.zarr --scale 0.5 0.36 0.36 --maps --out examples/pictures

@@ -1,9 +1,11 @@
 """The code of README.md and of the documentation site runs as it stands, on small data."""
 
+import re
 from pathlib import Path
 
 import pytest
 
+import bigcp3d
 from tests.pages import read_blocks, run_page
 
 ROOT = Path(__file__).resolve().parents[1]
@@ -43,3 +45,9 @@ def test_a_block_that_fails_and_a_note_that_is_unknown_are_told(tmp_path, monkey
     assert not [
         block for block in read_blocks("<!-- not run: needs a GPU -->\n```bash\nls\n```\n") if not block.not_run
     ]
+
+
+def test_the_python_reference_has_every_public_name():
+    text = (ROOT / "docs" / "reference" / "python.md").read_text()
+    errors = {name for name in bigcp3d.__all__ if name.endswith("Error")}
+    assert set(re.findall(r":: bigcp3d\.(\w+)", text)) == {*bigcp3d.__all__} - errors - {"__version__"}
