@@ -30,7 +30,7 @@ class CellRows:
     """n cells, one row each; shapes are (n,) unless stated, unknown values are NaN."""
 
     time: NDArray[np.int64]
-    ids: NDArray[np.int64]
+    ids: NDArray[np.uint64]
     volume: NDArray[np.int64]
     """Voxels of the label image."""
     low: NDArray[np.int64]
@@ -177,5 +177,5 @@ def _best(best: CellRows, rows: CellRows, score: Callable[[CellRows], NDArray[np
 
 
 def _no_rows() -> CellRows:
-    none, flat = np.empty(0, np.int64), np.empty(0)
-    return CellRows(none, none, none, none.reshape(0, 3), none.reshape(0, 3), flat, flat, flat, np.empty(0, bool))
+    none, flat, box = np.empty(0, np.int64), np.empty(0), np.empty((0, 3), np.int64)
+    return CellRows(none, np.empty(0, np.uint64), none, box, box, flat, flat, flat, np.empty(0, bool))

@@ -48,7 +48,7 @@ def cells_of_run(plan: Plan, rows: int = ROWS) -> Iterator[CellRows]:
         for part in itertools.chain.from_iterable(_read_sums(file, rows) for file in files):
             low = np.stack([edges[a][part.low[:, a]] for a in range(3)], axis=1)
             high = np.stack([edges[a][part.high[:, a]] for a in range(3)], axis=1)
-            ids = np.arange(done + 1, done + len(part) + 1)
+            ids = np.arange(done + 1, done + len(part) + 1, dtype=np.uint64)
             done += len(part)
             yield _rows(time, ids, part, part.image_vox, low, high, voxel, mean_foreground(part), wanted)
 
@@ -65,13 +65,13 @@ def measured_cells(labels: ImageInfo, time: int, wanted: Box | None = None) -> t
     level = labels.levels[0]
     voxel, place = level.scale_um or (1.0, 1.0, 1.0), wanted or Box.of_shape(level.shape)
     cells = what.merge(measure_block(what, time, index) for index in what.grid)
-    sums, ids, unknown = cells.sums, cells.ids.astype(np.int64), np.full(len(cells.ids), np.nan)
-    return _rows(time, ids, sums, sums.count, sums.low, sums.high, voxel, unknown, place), cells
+    sums, unknown = cells.sums, np.full(len(cells.ids), np.nan)
+    return _rows(time, cells.ids, sums, sums.count, sums.low, sums.high, voxel, unknown, place), cells
 
 
 def _rows(
     time: int,
-    ids: NDArray[np.int64],
+    ids: NDArray[np.uint64],
     sums: Sums,
     volume: NDArray[np.int64],
     low: NDArray[np.int64],

@@ -16,6 +16,8 @@ from scipy import ndimage
 from typer.testing import CliRunner
 
 import bigcp3d
+from bigcp3d.edge.labels.label_plan import plan_labels
+from bigcp3d.edge.labels.labels import create_labels, finish_labels, write_label_box
 from bigcp3d.errors import InputError
 from bigcp3d.face.cli import app
 from bigcp3d.pure.boxes import Box
@@ -186,6 +188,17 @@ def check_answers(path, said):
     assert f"to correct it: bigcp3d edit {path} delete {queue[2]}" in said
     assert "deviations" in said
     assert "3 decisions written" in said
+
+
+def test_ids_up_to_the_end_are_shown_as_they_are(tmp_path):
+    ids = np.zeros((6, 8, 16), np.uint64)
+    ids[1:5, 2:6, 2:6], ids[1:5, 2:6, 8:12] = 2**64 - 1, 3
+    image = write_image(tmp_path / "image.zarr", ids.astype(np.uint8))
+    target = plan_labels(image, None, "cells", dtype="uint64", shard=(64, 64, 64))
+    create_labels(target, overwrite=False)
+    write_label_box(target, 0, Box.of_shape(ids.shape), ids)
+    finish_labels(target, attributes={})
+    assert sorted(doubt.id for doubt in bigcp3d.review(tmp_path / "image.zarr")) == [3, 2**64 - 1]
 
 
 def test_keys_come_from_a_pipe_where_there_is_no_terminal(store):
