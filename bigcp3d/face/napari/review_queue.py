@@ -5,6 +5,9 @@ from __future__ import annotations
 from typing import Any
 
 from bigcp3d.edge.labels.edit_log import Change
+from bigcp3d.edge.labels.made_labels import read_made
+from bigcp3d.edge.stores.places import place
+from bigcp3d.edge.stores.platforms import join_words
 from bigcp3d.errors import InputError
 from bigcp3d.face.ask_decisions import KEYS as TERMINAL_KEYS
 from bigcp3d.face.ask_decisions import describe_doubt
@@ -23,6 +26,16 @@ NEAR, PIXELS = 15.0, 600
 def read_queue(path: str, *, sample: bool = False, most: int = 100, time: int = 0) -> list[Doubt]:
     """The most doubtful cells of a labels group, or a random sample. Reads all labels (`bigcp3d.review`)."""
     return review(path, "", most=most, sample=sample, time=time)
+
+
+def training_command(path: str) -> str:
+    """The command that trains on what was decided and corrected in a labels group, from the model that made it."""
+    store, _, name = path.rpartition("/labels/")
+    model = read_made(place(path)).model
+    start = [] if model is None else ["--start", model]
+    return join_words(
+        ["bigcp3d", "train", "--from-edits", f"{store}::{name}", *start, "--output", f"{name}.safetensors"]
+    )
 
 
 class ReviewQueue:
