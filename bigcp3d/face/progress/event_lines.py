@@ -1,4 +1,4 @@
-"""Writes events for pipelines: with ``--json``, one JSON object a line and nothing else on stdout.
+"""Writes events for pipelines: with ``--json``, stdout gets one JSON object on each line, and nothing else.
 
 Every line has ``event`` and ``time`` (UTC, ISO 8601). Fields may be added in later versions; none is renamed.
 
