@@ -36,7 +36,7 @@ def test_the_precision_without_torch_is_the_one_that_torch_gives():
     ],
 )
 def test_linux_says_whether_there_are_instructions_for_bfloat16(monkeypatch, cpuinfo, release, machine, known):
-    def read_text(path):
+    def read_text(path, encoding=None):
         if cpuinfo is None:
             raise FileNotFoundError(path)
         return cpuinfo
