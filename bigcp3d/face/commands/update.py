@@ -28,7 +28,7 @@ Undo = Annotated[
     o.option(
         "--undo",
         panel=RUN,
-        text="Bring back the region as it was before the last update; an update that was not finished is given up.",
+        text="Restore the region as it was before the last update. An update that did not finish is discarded.",
     ),
 ]
 T = TypeVar("T")
@@ -40,8 +40,8 @@ def update(arguments: o.Arguments, undo: Undo = False, verbose: o.Verbose = Fals
 
     Cells inside the region are found again and replace those that were there. Cells that its border cuts, and all cells
     outside, stay as they are. All settings are those of the labels; give only those that should differ. A cell that
-    shares more than half of its voxels with an earlier one keeps its id. If more than half of the cells inside would be
-    gone, the command asks first.
+    shares more than half of its voxels with an earlier one keeps its id. If more than half of the cells inside would
+    disappear, the command asks first.
     """
     set_up_logging(verbose, quiet)
     from bigcp3d.face.progress.progress import watching
