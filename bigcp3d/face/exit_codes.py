@@ -32,8 +32,8 @@ INTERRUPTED = 130
 BUG = 1
 CARRIES_ON = {
     "convert": "; what is written is kept, and the same command carries on from there",
-    "segment": "; finished blocks are kept, and the same command carries on from there",
-    "update": "; finished blocks are kept, and the same command carries on from there",
+    "segment": "; Finished blocks are kept, and the same command continues from there",
+    "update": "; Finished blocks are kept, and the same command continues from there",
     "train": "; --resume goes on from the last checkpoint",
 }
 """What Ctrl-C says of commands that can be carried on. All others begin again."""

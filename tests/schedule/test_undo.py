@@ -271,7 +271,9 @@ def test_an_undo_after_a_correction_by_hand_says_what_it_cannot_know(store):
 def test_a_region_that_would_lose_most_cells_needs_a_yes_and_is_not_segmented_twice(store):
     before, events = voxels(store), []
     losing = {"roi": ROI, "min_volume": 400, **RUN}
-    with pytest.raises(LossError, match=r"of the \d+ cells inside the region would be gone, and \d+ would be there"):
+    with pytest.raises(
+        LossError, match=r"of the \d+ cells inside the region would disappear, and \d+ new ones would appear"
+    ):
         bigcp3d.update(store, **losing)
     assert same(voxels(store), before)
     assert updates(store) == []

@@ -126,7 +126,7 @@ def find_finished(path: str | Path) -> list[MadeLabels]:
             raise InputError(explain_folder(str(spot), group))
         raise InputError(
             f"{spot}: found no run and no finished labels; give a work directory, the path of the labels, or their "
-            "store. A run with --work-dir is only found by that directory until it has ended"
+            "store. A run that was started with --work-dir and has not ended is found only by that directory"
         )
     return made
 
