@@ -161,7 +161,7 @@ def _tell_of_table(edits: Edits, store: str, action: str) -> None:
     if action != "log" and (behind := changes_behind(edits.labels, EditLog(edits.target.path))):
         more = "" if edits.target.name == "cells" else f" --name {edits.target.name}"
         typer.echo(
-            f"the table is {count(behind, 'change')} behind; to write it again: bigcp3d edit {store} table{more}",
+            f"the table lacks the last {count(behind, 'change')}; to write it again: bigcp3d edit {store} table{more}",
             err=True,
         )
 

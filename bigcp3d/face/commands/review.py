@@ -93,7 +93,10 @@ def _tell_rate(edits: Edits, *, needed: bool) -> None:
 
     found = sample_error(edits.target.path)
     if found is not None or needed:
-        typer.echo(str(found) if found else "nothing of the random sample was decided yet (--sample)", err=not needed)
+        typer.echo(
+            str(found) if found else "no cell of the random sample was decided yet; see the sample with --sample",
+            err=not needed,
+        )
 
 
 def _entry(word: str) -> int | tuple[int, ...]:

@@ -64,7 +64,7 @@ def paces(found: RunStatus) -> dict[str, Pace]:
 def describe_status(found: RunStatus) -> str:
     """A run in a few lines."""
     who = f": {found.holder}" if found.holder else ""
-    carry = "; the same command carries on" if found.state == "stopped" else ""
+    carry = "; the same command continues it" if found.state == "stopped" else ""
     lines = [
         f"{found.labels}: {found.state}{who if found.state == 'running' else carry}",
         f"  work in {found.work_dir}",

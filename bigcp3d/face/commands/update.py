@@ -86,8 +86,8 @@ def describe_updated(done: Updated, arguments: o.Arguments) -> str:
 def describe_undone(done: Undone) -> str:
     """An undo in a line."""
     if done.unfinished and not done.changed:
-        return f"{done.labels}: the unfinished update is given up; it had changed nothing"
-    what = "the unfinished update is given up, and" if done.unfinished else "the last update is undone, and"
+        return f"{done.labels}: the unfinished update is discarded; it had changed nothing"
+    what = "the unfinished update is discarded, and" if done.unfinished else "the last update is undone, and"
     if done.edited:
         return (
             f"{done.labels}: {what} the coarser levels are as before it. Level 0 stays as it was corrected by hand: "

@@ -276,6 +276,6 @@ class UpdateRequest(Request):
             raise InputError("give --roi: the region to update, such as 0:64,100:228,: in voxels of level 0")
         if self.labels_level or self.table is not None:
             raise InputError(
-                "an update takes no labels_level and no table; leave them out, and run 'measure' afterwards"
+                "an update takes no labels_level and no table; leave them out, and run 'bigcp3d measure' afterwards"
             )
         super().check()

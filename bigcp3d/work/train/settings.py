@@ -149,11 +149,16 @@ class TrainSettings:
                 "there is nothing to learn from; give volumes with labels, --from-edits, --painted, or --simulate"
             )
         if not all(0 <= share < 1 for share in self.holdouts):
-            raise InputError(f"holdout_x is {self.holdout_x}; give the share of x to keep back, 0 to below 1")
+            raise InputError(
+                f"holdout_x is {self.holdout_x}; give a number from 0 to below 1, the share of each "
+                "volume to keep for validation"
+            )
         if self.samples_only and self.cache is None:
-            raise InputError("samples are to be made, but there is no place for them; give a folder (--cache)")
+            raise InputError("--samples-only needs a folder in which to keep the samples; give --cache DIR")
         if self.repeat > 1 and self.cache is None:
-            raise InputError(f"repeat is {self.repeat}, but samples are not kept; give a folder for them (--cache)")
+            raise InputError(
+                f"repeat is {self.repeat}, which needs a folder in which to keep the samples; give --cache DIR"
+            )
         if not self.cache_gb >= 0:
             raise InputError(f"cache_gb is {self.cache_gb}; give 0 or more")
         if not 0 <= self.balance <= 1:

@@ -56,7 +56,7 @@ BAD = {
     "no datasets": ({"edit": multiscale(lambda m: m.update(datasets=[]))}, r"datasets are \[\], not a list of objects"),
     "dataset without a path": (
         {"edit": multiscale(lambda m: m["datasets"][0].pop("path"))},
-        r"not a list of objects with a path",
+        r"a list of objects with a path is needed",
     ),
     "missing level": (
         {"edit": multiscale(lambda m: m["datasets"].__setitem__(0, {"path": "9"}))},

@@ -99,8 +99,8 @@ def test_a_person_is_asked(monkeypatch, answer, code, asked):
     ("undone", "words"),
     [
         (Undone(LABELS, False, True, False), "the last update is undone, and its region is as before it"),
-        (Undone(LABELS, True, True, False), "the unfinished update is given up, and its region is as before it"),
-        (Undone(LABELS, True, False, False), "the unfinished update is given up; it had changed nothing"),
+        (Undone(LABELS, True, True, False), "the unfinished update is discarded, and its region is as before it"),
+        (Undone(LABELS, True, False, False), "the unfinished update is discarded; it had changed nothing"),
         (Undone(LABELS, False, True, True), "Level 0 stays as it was corrected by hand"),
     ],
 )

@@ -198,7 +198,7 @@ def test_a_killed_scheduler_is_told_in_a_line_and_the_run_carried_on(faulty, who
         code, said = faulty.run("--scheduler", address, **impatient)
     assert code == 4, said
     assert f"the Dask scheduler {address} was lost" in said
-    assert "the same command carries on" in said
+    assert "the same command continues" in said
     assert "Traceback" not in said
     assert np.array_equal(faulty.finish(in_flight=WORKERS), whole)
 
@@ -258,7 +258,7 @@ def test_ctrl_c_ends_with_130_in_a_line_and_leaves_nothing_running(faulty, whole
     _, said = process.communicate(timeout=120)
     watcher.join()
     assert process.returncode == 130, said
-    assert "interrupted; Finished blocks are kept, and the same command continues" in said
+    assert "interrupted; finished blocks are kept, and the same command continues" in said
     assert "Traceback" not in said
     wait_until(lambda: not any(child.is_running() for child in group), 20)
     assert np.array_equal(faulty.finish(in_flight=WORKERS), whole)

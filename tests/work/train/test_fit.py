@@ -267,7 +267,7 @@ def test_a_training_that_was_stopped_at_once_is_no_obstacle(store, whole, tmp_pa
 def test_a_damaged_checkpoint_is_refused_and_runs_no_code(store, tmp_path, content):
     out = tmp_path / "m.safetensors"
     out.with_suffix(".checkpoint.pt").write_bytes(content)
-    with pytest.raises(InputError, match="no checkpoint that can be used"):
+    with pytest.raises(InputError, match="this checkpoint cannot be used"):
         train([store], out, resume=True, **SMALL)
     assert out.with_suffix(".checkpoint.pt").read_bytes() == content
 
