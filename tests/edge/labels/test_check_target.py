@@ -114,6 +114,6 @@ def test_an_image_with_other_levels_is_refused(stores, contents):
 def test_making_labels_checks_the_same(stores, contents, overwrite):
     target = plan(stores, stores.image("0.4", name="other.zarr"))
     before = contents()
-    with pytest.raises(TargetError, match="this is a zarr 2 group"):
+    with pytest.raises(TargetError, match="this is a zarr group of version 2"):
         create_labels(target, overwrite=overwrite)
     assert contents() == before
