@@ -1,4 +1,4 @@
-"""The error family: every message says what was found, what is allowed, and the cure.
+"""The error family: every message says what was found, what is allowed, and what to do.
 
 Each error is also a builtin error, so that callers who know nothing of bigcp3d can catch it, and
 carries the exit code with which the command line ends.
@@ -34,7 +34,7 @@ class FullDiskError(TargetError):
 
 
 class LossError(TargetError):
-    """Something good may be lost: cells of an update's region, or changes by hand. ``yes`` goes on all the same."""
+    """Something good may be lost: cells of an update's region, or changes by hand. ``yes`` continues."""
 
 
 class BlockError(BigCP3DError, RuntimeError):

@@ -27,7 +27,7 @@ import numpy as np
 import psutil
 import zarr
 from numpy.typing import NDArray
-from zarr.codecs import ZstdCodec
+from zarr.codecs import BloscCodec, ZstdCodec
 
 import bigcp3d
 from bigcp3d.edge.image.new_image import create_image, write_image_box
@@ -85,7 +85,8 @@ def make(folder: Path, tiles: Vec3) -> None:
 def write_truth(path: Path, truth: NDArray[np.uint32], tiles: Vec3) -> None:
     """The cells of all tiles, with ids of their own; cells that meet at a border of tiles stay apart."""
     shape = tuple(SIDE * count for count in tiles)
-    array = zarr.create_array(path, shape=shape, shards=TILE.shape, chunks=(64,) * 3, dtype="uint32")
+    quick = BloscCodec(cname="lz4", clevel=1)
+    array = zarr.create_array(path, shape=shape, shards=TILE.shape, chunks=(64,) * 3, dtype="uint32", compressors=quick)
     cells = int(truth.max())
     for number, at in enumerate(product(*map(range, tiles))):
         where = tuple(slice(SIDE * k, SIDE * (k + 1)) for k in at)

@@ -7,8 +7,8 @@
     <group>/tables/cells        AnnData: X (cells x features), obs (label, region, touches_border), var (names)
 
 OME-Zarr has no tables yet. The group is an AnnData store with the attributes of a feature table of the Fractal/ngio
-specification 1; ``uns/spatialdata_attrs`` tells SpatialData which labels the rows describe. The name is listed last, so
-ngio does not find an unfinished table.
+specification 1; ``uns/spatialdata_attrs`` tells SpatialData which labels the rows describe. The name is added to the
+list last, so ngio does not find an unfinished table.
 """
 
 from __future__ import annotations

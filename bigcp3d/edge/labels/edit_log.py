@@ -2,8 +2,8 @@
 
 ::
 
-    <labels>/edits/log.jsonl       one line a change, oldest first; lines are only added
-    <labels>/edits/<number>.zip    the voxels that a change may have changed, as they were: one box a file in it
+    <labels>/edits/log.jsonl       one line for each change, oldest first; lines are only added
+    <labels>/edits/<number>.zip    the old voxels of a change: each file in it holds one box
     <labels>/edits/pending.json    the change that is being made, as its line will be
 
 Invariant: a change counts from the moment when its line is in the log. Before a voxel changes, the zip file and then

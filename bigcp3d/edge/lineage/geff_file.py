@@ -5,7 +5,8 @@
     <group>/labels/cells
     <group>/tracks/cells.geff     nodes: a cell at a time point; edges: a cell and what became of it
 
-GEFF has no fixed place. `related_objects` of its metadata name the labels that the nodes stand for.
+The GEFF format does not say where in a store it belongs. `related_objects` in its metadata names the labels to which
+the nodes belong.
 """
 
 from __future__ import annotations

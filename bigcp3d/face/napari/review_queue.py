@@ -4,6 +4,10 @@ from __future__ import annotations
 
 from typing import Any
 
+from bigcp3d.edge.labels.edit_log import Change
+from bigcp3d.edge.labels.made_labels import read_made
+from bigcp3d.edge.stores.places import place
+from bigcp3d.edge.stores.platforms import join_words
 from bigcp3d.errors import InputError
 from bigcp3d.face.ask_decisions import KEYS as TERMINAL_KEYS
 from bigcp3d.face.ask_decisions import describe_doubt
@@ -24,6 +28,16 @@ def read_queue(path: str, *, sample: bool = False, most: int = 100, time: int = 
     return review(path, "", most=most, sample=sample, time=time)
 
 
+def training_command(path: str) -> str:
+    """The command that trains on what was decided and corrected in a labels group, from the model that made it."""
+    store, _, name = path.rpartition("/labels/")
+    model = read_made(place(path)).model
+    start = [] if model is None else ["--start", model]
+    return join_words(
+        ["bigcp3d", "train", "--from-edits", f"{store}::{name}", *start, "--output", f"{name}.safetensors"]
+    )
+
+
 class ReviewQueue:
     """The queue of some labels, and the decisions made in this session.
 
@@ -42,7 +56,7 @@ class ReviewQueue:
         self.edits = Edits(layer.metadata[MARK], "")
         self.time = time_in_view(viewer, layer)
         self.place = 0
-        self._made: list[int] = []
+        self._made: list[Change] = []
         for key, decision in KEYS.items():
             layer.bind_key(key, lambda _, decision=decision: self.decide(decision), overwrite=True)
         layer.bind_key(UNDO, lambda _: self.undo(), overwrite=True)
@@ -77,22 +91,15 @@ class ReviewQueue:
             self.viewer.status = self.text
             return
         what, sample = self.entry.id or self.entry.voxel, self.entry.sample
-        self._made.append(decide(self.edits, what, decision, sample=sample, time=self.time).number)
+        self._made.append(decide(self.edits, what, decision, sample=sample, time=self.time))
         self.place += 1
         self.show()
 
     def undo(self) -> None:
-        """Take back the last decision of this session, and go back to its cell.
-
-        `InputError` where there is none, or something else was changed after it.
-        """
+        """Take back the last decision of this session, and go back to its cell; `InputError` where there is none."""
         if not self._made:
             raise InputError("no decision was made in this session that could be taken back")
-        last = [change.number for change in self.edits.changes.undoable()[-1:]]
-        if last != self._made[-1:]:
-            raise InputError("the labels were changed after this decision; take that back first")
-        self.edits.undo()
-        self._made.pop()
+        self.edits.withdraw(self._made.pop())
         self.place -= 1
         self.show()
 

@@ -26,7 +26,7 @@ from bigcp3d.face.commands.edit import describe_change
 from bigcp3d.face.napari.corrections import Corrections
 from bigcp3d.face.napari.layers import MARK, box_in_view, image_layer, labels_layer, time_in_view
 from bigcp3d.face.napari.preview import FIELDS, Preview, Settings
-from bigcp3d.face.napari.review_queue import KEYS, UNDO, ReviewQueue, read_queue
+from bigcp3d.face.napari.review_queue import KEYS, UNDO, ReviewQueue, read_queue, training_command
 from bigcp3d.pure.boxes import Box, vec3
 from bigcp3d.schedule.edits.review import Doubt
 
@@ -144,7 +144,9 @@ class ReviewPanel(_Panel):
         self.sample = CheckBox(value=False, text="a random sample, for the error rate")
         decisions = [self.button(f"{word} ({key})", partial(self.decide, word)) for key, word in KEYS.items()]
         undo = self.button(f"undo ({UNDO})", self.undo)
-        self.extend([self.most, self.sample, self.button("Start the review", self.start), *decisions, undo, self.said])
+        train = self.button("Copy the command that trains on this", self.copy_training)
+        start = self.button("Start the review", self.start)
+        self.extend([self.most, self.sample, start, *decisions, undo, train, self.said])
         self.viewer.events.status.connect(self._follow)
 
     def start(self) -> None:
@@ -168,6 +170,14 @@ class ReviewPanel(_Panel):
     def undo(self) -> None:
         """Take back the last decision."""
         self._started().undo()
+
+    def copy_training(self) -> None:
+        """Show the command for a terminal, as training takes hours, and put it on the clipboard."""
+        from qtpy.QtWidgets import QApplication
+
+        command = training_command(str(labels_layer(self.viewer).metadata[MARK]))
+        QApplication.clipboard().setText(command)
+        self.said.value = f"copied, for a terminal: {command}"
 
     def _started(self) -> ReviewQueue:
         if self.queue is None:

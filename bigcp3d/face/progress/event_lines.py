@@ -1,15 +1,15 @@
-"""Writes events for pipelines: with ``--json``, one JSON object a line and nothing else on stdout.
+"""Writes events for pipelines: with ``--json``, stdout gets one JSON object on each line, and nothing else.
 
 Every line has ``event`` and ``time`` (UTC, ISO 8601). Fields may be added in later versions; none is renamed.
 
 ==========  ==========================================================================================================
 event       other fields
 ==========  ==========================================================================================================
-estimating  what: "the diameter", "the model" or both are estimated on a few crops, as the user did not say them
-estimated   model, chosen (why; "" where the user named it), diameter (null where the user said it), in_um (else in
+estimating  what: "the diameter", "the model" or both are estimated on a few crops, because the user left them out
+estimated   model, chosen (why; "" if the user gave it), diameter (null if the user gave it), in_um (false: in
             voxels), low, high (80 % of the cells lie between), cells, doubts
 planned     version, image, labels, work_dir, shape, block (z, y, x, working voxels), blocks, voxels (of the image),
-            executor (serial or dask), workers (null where not known), seconds (wall time of the run, roughly, from the
+            executor (serial or dask), workers (null if not known), seconds (wall time of the run, roughly, from the
             speed of this processor; null while unknown), estimated
             (as in the event of that name, or null)
 cluster     workers, dashboard (address, "" where there is none)
@@ -19,12 +19,12 @@ progress    pass, blocks_done, blocks, voxels_done, voxels, voxels_per_second, s
             run_fraction (0 to 1, never less than before), run_seconds_left (null while unknown);
             at most one a second and pass, and one when it is complete
 failed      pass, t, block, error: a block failed after its retries
-note        message: what the user should know and that is no reason for a warning
+note        message: something that the user should know, but no warning
 warning     message, kind: what is odd about the cells ("crooked flow", "size", ...), "" for any other warning
 report      path: the report was written
 finished    cells, labels, removed (by filter), unassigned_vox, foreground_vox, nonfinite_vox, blocks, voxels, seconds,
             pass_seconds (over all workers), lost, missing_chunks, oddities (as in the warnings), found (for each time
-            point, the numbers from which the oddities follow), table (its place, or null)
+            point, the numbers that gave the oddities), table (where it is, or null)
 error       kind, message, exit_code: an error, a bug or Ctrl-C ended the run; the last line
 ==========  ==========================================================================================================
 """

@@ -2,15 +2,15 @@
 
 ::
 
-    plan.json                    the plan; a run with another one refuses to start here
-    records/, t0/records/        what was done, for the run and for each time point
-    t0/maps                      zarr int8 (4, z, y, x), one shard a block of patches
+    plan.json                    the plan; a run with another plan does not start here
+    records/, t0/records/        one file for each task that is done, for the run and for each time point
+    t0/maps                      zarr int8 (4, z, y, x), one shard for each block of patches
     t0/parts/<block>/            sums of patches from other blocks, for this block; removed once merged
-    t0/offsets                   zarr int8 (3, z, y, x), one shard a block
-    t0/sinks/, components/, flow_errors/, votes/    one table a block
+    t0/offsets                   zarr int8 (3, z, y, x), one shard for each block
+    t0/sinks/, components/, flow_errors/, votes/    one table for each block
     t0/faces/, stitched/, left/  tables of the blocks of a large run: components on the faces; the object of each
                                  component; components that no neighbour knows whole
-    t0/whole/                    npy: sums of the objects that a block has written, by first voxel
+    t0/whole/                    npy: sums of the objects that a block wrote, sorted by first voxel
     t0/sums.npy                  sums of the objects that `join` has joined, by first voxel
     t0/bases, joined, centre     zarr: the components that `join` has seen: how many in earlier blocks, first voxel and
                                  centre of the object of each
@@ -19,7 +19,7 @@
     t0/first/, whole_cells/, cut_cells/          npy: their first voxels and sorted sizes, by range
     t0/id_bases                  zarr: cells before each range
     t0/failures/                 tasks that failed
-    logs/                        one file a worker
+    logs/                        one file for each worker
     ended/                       a record: the labels are finished, and the rest may be removed
     finished, kept/              this run has finished, and others may use its maps
 """

@@ -70,6 +70,9 @@ def test_a_region_is_opened_painted_written_and_taken_back(store, window):
 
 def test_the_review_follows_its_buttons(store, window):
     panel, expected = opened(window, "Review cells"), bigcp3d.review(store.path)
+    press(panel, "Copy the command that trains on this")
+    assert "bigcp3d train --from-edits" in panel.said.value
+    assert QApplication.clipboard().text() in panel.said.value
     press(panel, "good (G)")
     assert panel.said.value == "start the review first"
     press(panel, "Start the review")

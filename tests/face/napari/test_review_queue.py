@@ -39,6 +39,16 @@ def test_keys_decide_about_cells_in_the_order_of_doubt_and_can_be_taken_back(sto
     assert not layer.keymap
 
 
+def test_the_command_that_trains_on_decisions_names_the_labels_and_their_model(store, monkeypatch):
+    from bigcp3d.face.napari import review_queue
+
+    command = review_queue.training_command(f"{store.path}/labels/cells")
+    assert command == f"bigcp3d train --from-edits {store.path}::cells --output cells.safetensors"
+    made = type("Made", (), {"model": "nuclei"})
+    monkeypatch.setattr(review_queue, "read_made", lambda path: made)
+    assert "::cells --start nuclei --output" in review_queue.training_command(f"{store.path}/labels/cells")
+
+
 def test_the_end_and_an_undo_of_nothing_are_told(store, viewer):
     from bigcp3d.face.napari.review_queue import ReviewQueue, read_queue
 
@@ -51,6 +61,8 @@ def test_the_end_and_an_undo_of_nothing_are_told(store, viewer):
     assert viewer.status == queue.text
     queue.decide("good")
     assert len(bigcp3d.edit(store.path).log()) == 1
-    bigcp3d.edit(store.path).delete(3)
-    with pytest.raises(InputError, match="changed after this decision"):
-        queue.undo()
+    edits = bigcp3d.edit(store.path)
+    edits.delete(3)
+    queue.undo()
+    assert [change.kind for change in edits.changes.active()] == ["delete"]  # which stays
+    assert queue.entry is not None
