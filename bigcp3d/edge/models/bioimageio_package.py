@@ -138,7 +138,7 @@ def write_package(model: str, folder: str | Path) -> Path:
         write_atomically(folder / RDF, lambda file: file.write(rdf))
     except OSError as error:
         raise TargetError(
-            f"{folder}: the package cannot be written ({error}); check the space and the rights"
+            f"{folder}: the package cannot be written ({error}); check the free space and the permissions"
         ) from error
     return folder / RDF
 

@@ -87,7 +87,7 @@ def edit(
     edits, words = Edits(store, name, image=image), what or []
     if action == "table":
         if words:
-            raise InputError("table takes no further words")
+            raise InputError("`edit STORE table` takes no ids; leave them out")
         typer.echo(f"{edits.target.path}: {count(len(edits.table(write=True)['label']), 'row')} in its table")
         return
     if action == "settle":

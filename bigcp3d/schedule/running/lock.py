@@ -136,7 +136,9 @@ def hold_locks(locks: list[LockFile]) -> Iterator[Hold]:
             except TargetError as error:
                 if not isinstance(error.__cause__, OSError):
                     raise
-                log.warning("%s cannot be written, so another run that writes these labels would not be noticed", lock)
+                log.warning(
+                    "%s cannot be written, so a second run on these labels would not be noticed; start none", lock
+                )
                 others.remove(lock)
             else:
                 taken.callback(lock.remove)

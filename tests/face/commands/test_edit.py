@@ -64,7 +64,7 @@ def test_every_action_says_what_it_did(store, tmp_path):
         (("add",), "or one --seed"),
         (("undo", 4), "there are 0 changes"),
         (("replay", "nothing.jsonl"), "there is no log"),
-        (("table", 1), "no further words"),
+        (("table", 1), "takes no ids"),
     ],
 )
 def test_what_cannot_be_understood_is_refused(store, words, told):

@@ -142,7 +142,7 @@ def test_a_place_beside_the_labels_that_cannot_be_written_is_told_and_no_obstacl
 
     monkeypatch.setattr(LockFile, "create", refuse)
     assert case.segment().any()
-    assert "another run that writes these labels would not be noticed" in caplog.text
+    assert "a second run on these labels would not be noticed" in caplog.text
 
 
 def test_a_work_directory_that_cannot_be_written_is_refused(case, tmp_path):
