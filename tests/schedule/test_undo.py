@@ -250,7 +250,7 @@ def test_changes_by_hand_since_the_update_are_not_lost_without_a_yes(store):
     level = zarr.open_array(store / "labels" / "cells" / "0", mode="r+")
     level[0, 0, 0, 0] = 4321  # outside the region
     level[1, 5, 10:12, 10:12] = 4321
-    with pytest.raises(LossError, match="another program has changed the voxels"):
+    with pytest.raises(LossError, match="another program has changed voxels"):
         bigcp3d.undo_update(store)
     bigcp3d.undo_update(store, yes=True)
     assert voxels(store)[0][0, 0, 0, 0] == 4321, "voxels outside the region stay"

@@ -65,7 +65,7 @@ def edit(
     image: o.ImageOfLabels = None,
     yes: Annotated[
         bool,
-        o.option("--yes", text="undo: take the changes back even if another program has changed these voxels since."),
+        o.option("--yes", text="undo: take the changes back even if another program has changed their voxels since."),
     ] = False,
     as_json: Annotated[bool, o.option("--json", text="Print each change as a line of JSON.")] = False,
     verbose: o.Verbose = False,

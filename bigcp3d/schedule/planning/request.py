@@ -134,8 +134,9 @@ class Request:
     """Start from these maps (foreground and flow of each voxel) and run no network: the work directory of a run with
     --keep-maps, or maps of another tool in zarr or OME-Zarr. Whether the maps belong to the image is not checked. Their
     shape is (4, Z, Y, X) or (T, 4, Z, Y, X). The four are the foreground, 0 to 1, and the flow along z, y and x in
-    voxels per step. The flow must point to the cell's centre; reverse the sign of flows that point away. Values are
-    floats, which are cut to -1..1, or int8, which hold 127 times the value. NaN is an error. Give --radius with it."""
+    voxels per step. The flow must point towards the cell's centre; store the negative of flows that point away. Values
+    are floats, which are cut to -1..1, or int8, which hold 127 times the value. NaN is an error. Give --radius with
+    it."""
     start: Annotated[Literal["auto", "maps", "image"], Option(METHOD, flag="--from")] = "auto"
     """Whether to use maps that an earlier run on this image kept (--keep-maps). auto: use them if this run would
     predict the same maps; otherwise predict. maps: use them, or stop and list which settings differ. image: always

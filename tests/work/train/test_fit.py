@@ -152,7 +152,7 @@ def test_a_checkpoint_that_cannot_be_written_leaves_the_one_before(store, tmp_pa
     ("changed", "message"),
     [
         ({"learning_rate": 2e-2}, r"learning_rate: 0\.01 then, 0\.02 now"),
-        ({"steps": 5}, "steps is 5, but .* has done 6 already"),
+        ({"steps": 5}, "steps is 5, but .* has already done 6"),
         ({"patch": (16, 24, 32)}, "patch: "),
         ({"features": 8}, "features: 4 then, 8 now"),
         ({"holdout_x": 0.3}, "holdout_x: .*volumes: "),
