@@ -65,7 +65,7 @@ def test_a_second_run_is_refused_while_the_first_lives_and_takes_over_when_it_is
             time.sleep(0.01)
         events = []
         labels = case.segment(on_event=events.append)
-    assert f"took over from a run that is dead: process {process.pid}" in caplog.text
+    assert f"an earlier run is dead, and this one takes its place: process {process.pid}" in caplog.text
     assert not [e for e in events if isinstance(e, BlockDone) and e.name == "predict" and e.seconds > 0]
     assert np.array_equal(labels, case.whole())
     assert np.array_equal(beside, labels), "a run on other labels runs beside it"
