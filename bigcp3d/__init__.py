@@ -1,7 +1,7 @@
 """Segment every cell of a 3D microscopy volume that does not fit in memory.
 
-The labels are those of the whole volume, bit for bit, whatever the blocks, the workers or the order of the work.
-``import bigcp3d`` loads nothing heavy: each name below is imported when it is first used.
+It cuts the volume into blocks. The labels are exactly those that one block of the whole volume would give, whatever the
+number of workers. ``import bigcp3d`` loads nothing heavy: each name below is imported when it is first used.
 """
 
 from __future__ import annotations

@@ -2,10 +2,10 @@
 
     python examples/architectures.py --minutes 6 --out architectures.csv
 
-Every network is trained on the same simulated membranes for the same processor minutes (sample making not counted),
-one thread, with the same optimiser, and then segments two tissues of other seeds. Printed: size, work, speed of
-inference on one thread in float32 and (where the processor has it) bfloat16, steps that fitted, and mean Dice and AP
-at IoU 0.5 over the cells that the border leaves whole.
+Every network is trained on the same simulated membranes, with the same optimiser, on one thread, for the same processor
+minutes. The time for making samples is not counted. Then it segments two tissues of other seeds. The table has size,
+work, and speed of inference on one thread, in float32 and (if the processor has it) bfloat16. It has the number of
+training steps, and mean Dice and AP at IoU 0.5 over the cells that the border does not cut.
 """
 
 import argparse

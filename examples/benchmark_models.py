@@ -3,21 +3,21 @@
     python examples/benchmark_models.py nuclei membrane --data ../shared/data --out scores
     python examples/benchmark_models.py mine.safetensors cellpose:cpsam --kind nuclei --only 'nuclei_other/*'
 
-A model is a shipped name, a file, or the model of another family. Nothing is downloaded, and nothing is trained: the
-model meets each volume as it is. Volumes are the OME-Zarr images below ``--data`` that have labels named ``truth``, in
+A model is a shipped name, a file, or the model of another family. Nothing is downloaded, and nothing is trained.
+Volumes are the OME-Zarr images below ``--data`` that have labels named ``truth``, in
 folders whose names begin with the kind of the model, and simulated tissues of seeds that no training uses. Each is
 segmented twice: with the diameter of its true cells, and with the diameter that bigcp3d estimates. Simulated tissues of
 other cell sizes are segmented as they are, so the model is not told the size.
 
-Of a large volume a piece of `MOST` voxels is scored, unless you say ``--whole``. The labels of a piece are those of the
-whole volume. Of a volume that the shipped models partly learned from, only the part that was held out is scored.
-Volumes that they learned from wholly are marked "learned from"; for other models this says nothing.
+In a large volume only a piece of `MOST` voxels is scored, unless you give ``--whole``. The labels of a piece are those
+of the whole volume. If the shipped models learned from a part of a volume, only the rest is scored. If they learned
+from all of it, it is marked "learned from"; for other models this mark means nothing.
 
 Written to ``--out``: ``scores.csv`` (a row a volume), ``table.md`` (volumes of one kind pooled), for each model a
 picture of each volume, and ``worst.jpg``: the pieces of real volumes with the lowest mean Dice.
 
 True cells of less than `SMALLEST` voxels are ignored. AP at an IoU is TP / (TP + FP + FN) of one-to-one matches. Dice
-is that of a true cell with the found cell that shares most voxels with it. Intervals hold 95 % of 1,000 samples of the
+compares a true cell with the found cell that shares most voxels with it. Intervals hold 95 % of 1,000 samples of the
 cells, drawn with replacement. "Uncut" are the cells that do not touch the border of what is scored.
 """
 

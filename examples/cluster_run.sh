@@ -1,13 +1,13 @@
 #!/usr/bin/env bash
-# A run on a Dask cluster that you start yourself; here all of it is on this machine, on loopback.
+# A run on a Dask cluster that you start yourself. Here the whole cluster is on this machine (127.0.0.1).
 #
 #     bash examples/cluster_run.sh IMAGE.zarr --diameter 8 [more options of bigcp3d segment]
 #
-# On several machines: start the scheduler on one of them, with its address in place of 127.0.0.1, and workers on all,
-# with the same bigcp3d and a file system that all see at the same paths. Whoever reaches the scheduler can run any code
-# as you: a private network, or --tls (bigcp3d segment --help).
+# On several machines: start the scheduler on one of them, with its address in place of 127.0.0.1. Start workers on all
+# of them. All need the same bigcp3d, and a file system that all see at the same paths. Whoever reaches the scheduler
+# can run any code as you, so use a private network, or --tls (bigcp3d segment --help).
 #
-# On SLURM, LSF, PBS or SSH bigcp3d starts scheduler and workers, and ends them, by itself:
+# On SLURM, LSF, PBS or SSH, bigcp3d starts and ends scheduler and workers by itself:
 #
 #     bigcp3d segment IMAGE.zarr --diameter 8 --cluster slurm --cluster-config deploy/slurm.yaml --workers 64
 set -euo pipefail

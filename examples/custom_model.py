@@ -1,7 +1,8 @@
 """A model family of your own: bright round cells by their smoothed brightness, as ``--model bright:DIAMETER``.
 
-There is nothing to train. A Gaussian smooths each patch; where it is bright is foreground, and its slope points to the
-middle of a cell. A real family reads the weights of a trained network instead; the three functions stay.
+There is nothing to train. A Gaussian smooths each patch. Bright voxels are foreground, and the slope of the brightness
+points to the middle of a cell. A real family reads the weights of a trained network instead; its three functions have
+the same names.
 
 To install it, put this file into a package of yours with these lines in its pyproject.toml, and `pip install` that::
 

@@ -1,4 +1,4 @@
-"""Flows that Cellpose predicted elsewhere to maps, and the maps to labels that are exact at any size.
+"""Turn flows that Cellpose predicted elsewhere into maps, and the maps into labels, at any size.
 
     python examples/maps_from_cellpose.py IMAGE.zarr DP.npy CELLPROB.npy MAPS.zarr RADIUS
 
@@ -7,9 +7,9 @@ DP (3, Z, Y, X) and CELLPROB (Z, Y, X) are what Cellpose 3 or 4 returns, both on
     masks, flows, styles = model.eval(image, do_3D=True, z_axis=0, compute_masks=False)
     np.save("DP.npy", flows[1]); np.save("CELLPROB.npy", flows[2])
 
-RADIUS is the expected radius of a cell in voxels. For another tool, change ``to_maps``: foreground 0..1; flow z, y, x
-in voxels per step, towards the cell's centre (the negative of flows that point away). Where Cellpose can run on the
-volume piece by piece, ``bigcp3d segment --model cellpose:NAME`` does all of this by itself.
+RADIUS is the expected radius of a cell in voxels. For another tool, change ``to_maps``. It returns the foreground,
+0 to 1, and the flow z, y, x in voxels per step. The flow must point to the cell's centre: reverse the sign of flows
+that point away. If Cellpose is installed, ``bigcp3d segment --model cellpose:NAME`` does all of this by itself.
 """
 
 import sys

@@ -1,8 +1,8 @@
-"""What lies in the labels that bigcp3d wrote: how they were made, and the volume of every cell, in little memory.
+"""Read labels that bigcp3d wrote: how they were made, and the volume of every cell, in little memory.
 
     python examples/read_results.py IMAGE.zarr [NAME]
 
-Needs nothing of bigcp3d: labels are plain OME-Zarr, for any tool. To compute with Dask:
+bigcp3d need not be installed: labels are plain OME-Zarr, which any tool can read. To compute with Dask:
 ``dask.array.from_zarr(f"{path}/labels/{name}/0")``. More numbers of each cell: results_in_pandas.py; to look at them:
 results_in_napari.py.
 """

@@ -2,8 +2,8 @@
 
     python examples/results_in_napari.py IMAGE.zarr [LABELS]
 
-Needs ``pip install 'napari[all]' napari-ome-zarr pandas``; says so where they are missing. To look without colours and
-numbers, ``bigcp3d view IMAGE.zarr --napari`` is enough, and ``bigcp3d view IMAGE.zarr`` needs a browser alone.
+Needs ``pip install 'napari[all]' napari-ome-zarr pandas``. To look without these colours and numbers, use
+``bigcp3d view IMAGE.zarr --napari``, or ``bigcp3d view IMAGE.zarr``, which needs only a browser.
 """
 
 import sys

@@ -1,9 +1,10 @@
-"""The cells of a segmentation as a data frame: what is in the table, and questions that it answers in a line.
+"""The cells of a segmentation as a data frame: its columns, and questions that take one line each.
 
     python examples/results_in_pandas.py IMAGE.zarr cells.csv [LABELS]        (or cells.parquet; pip install pandas)
 
-The table is made once, as ``bigcp3d measure IMAGE.zarr --output cells.csv`` does. It has a row a cell, so it fits in
-memory where the volume does not; for 10^8 cells take Parquet (pip install pyarrow), and polars or dask.dataframe.
+The table is made once, as ``bigcp3d measure IMAGE.zarr --output cells.csv`` does. It has one row for each cell, so it
+fits in memory even if the volume does not. For 10^8 cells use Parquet (pip install pyarrow) with polars or
+dask.dataframe.
 """
 
 import sys
@@ -21,7 +22,7 @@ def main(image: str, table: str, labels: str = "cells") -> None:
     cells = cells.set_index("label")  # the id: the value of the cell's voxels
     print(f"{len(cells)} cells; columns: {', '.join(cells.columns)}\n")
 
-    # A cell that the volume's border cuts is smaller than it was: leave it out of all that is about size or shape.
+    # A cell that the volume's border cuts is smaller than it was: leave it out of all statistics of size or shape.
     whole = cells[~cells["touches_border"].astype(bool)]
     print(f"{len(whole)} are whole. Their size, shape, and neighbours:")
     print(whole[["volume_um3", "elongation", "neighbours"]].describe().loc[["mean", "std", "min", "50%", "max"]], "\n")

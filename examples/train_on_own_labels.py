@@ -2,17 +2,17 @@
 
     python examples/train_on_own_labels.py [DIR] [--steps 100] [--patch 48 48 48]
 
-Simulated volumes stand in for yours. With your own, leave step 1 out: any OME-Zarr image with labels will do, as
-``PATH::LABELS``. The same from the shell: ``bigcp3d train TRAIN.zarr --start membrane --output mine.safetensors
---steps 100 --holdout-x 0.25``. 100 steps are a minute or two on one core, and took mean Dice from 0.33 to 0.48, AP at
-IoU 0.5 from 0.06 to 0.49; 12 show only that it runs.
+Simulated volumes stand in for yours. With your own volumes, leave step 1 out; any OME-Zarr image with labels will do,
+as ``PATH::LABELS``. The same from the shell: ``bigcp3d train TRAIN.zarr --start membrane --output mine.safetensors
+--steps 100 --holdout-x 0.25``. 100 steps take a minute or two on one core. They raised mean Dice from 0.33 to 0.48, and
+AP at IoU 0.5 from 0.06 to 0.49. 12 steps show only that the script runs.
 
 How to judge it
-    ``mine.losses.png`` (and .csv) has two halves. Losses that still fall at the right end ask for more --steps. Scores
-    (Dice and AP of cells in what --holdout-x kept back) should rise and then level off; where they fall while the
-    training loss falls on, the network learns your volumes by heart: label more of them, or stop earlier. The kept
-    model is the best of these, so its score there flatters it. What counts is step 4: a volume it never saw, against
-    the model that you began with.
+    ``mine.losses.png`` (and .csv) has two halves. If the losses still fall at the right end, give more --steps. The
+    scores are Dice and AP of cells in the part that --holdout-x kept for validation. They should rise and then level
+    off. If they fall while the training loss still falls, the network learns your volumes by heart: label more of them,
+    or stop earlier. The model with the best scores is kept, so its scores there are too good. What counts is step 4,
+    which compares it with the model that you began with, on a volume that neither has learned from.
 """
 
 import argparse

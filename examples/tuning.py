@@ -1,10 +1,10 @@
-"""Choose thresholds and filters on one prediction: the network runs once, each try after it takes a fraction of that.
+"""Choose thresholds and filters: the network runs once, and each try after it takes a fraction of the time.
 
     python examples/tuning.py IMAGE.zarr DIAMETER_UM [TRUTH]
 
-TRUTH is the name of labels in IMAGE.zarr that are right, if you have any: even ten cells in a corner tell more than a
-look. Without it, compare the tries in ``bigcp3d view IMAGE.zarr --name try_0.3_50``. A large volume is tuned on a
-piece, whose cells are those of the whole volume; this tries all combinations there, writes no labels, and draws each:
+TRUTH is the name of true labels in IMAGE.zarr, if you have any. Even ten cells in a corner tell more than a look at the
+labels. Without it, compare the tries in ``bigcp3d view IMAGE.zarr --name try_0.3_50``. Tune a large volume on a region.
+This command tries all combinations there and draws each; it writes no labels:
 
     bigcp3d sweep IMAGE.zarr --diameter 8 --roi 0:64,0:256,0:256 --foreground 0.3,0.5,0.7 --min-volume 50,200
 """
@@ -15,7 +15,7 @@ from itertools import product
 import bigcp3d
 
 FOREGROUND = (0.3, 0.5, 0.7)  # how sure the network must be of a voxel: lower gives larger and more cells
-MIN_VOLUME = (50, 200)  # voxels of the image: crumbs below it go
+MIN_VOLUME = (50, 200)  # voxels of the image; smaller cells are removed
 
 
 def main(image: str, diameter_um: float, truth: str | None = None) -> None:

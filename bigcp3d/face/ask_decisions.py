@@ -65,7 +65,8 @@ def read_keys() -> Iterator[str]:
     given = "" if sys.stdin.isatty() else sys.stdin.read().replace("\n", "").replace("\r", "")
     if not given:
         raise InputError(
-            "there is no terminal to ask in; give --list N, --decide ID DECISION, or keys through a pipe: "
+            "there is no terminal in which to ask; give --list N, --decide ID DECISION, or send the keys through a "
+            "pipe: "
             "printf 'gwq' | bigcp3d review STORE"
         )
     return iter(given)
@@ -93,7 +94,7 @@ def ask(edits: Edits, queue: Sequence[Doubt], keys: Iterator[str], commands: Com
         key = next(keys, "q")
         if key == "u" and done:
             edits.withdraw(done.pop())
-            typer.echo("undo: the decision before is taken back")
+            typer.echo("undo: the previous decision is taken back")
         elif key in KEYS:
             done.append(decide(edits, entry.id or entry.voxel, KEYS[key], sample=entry.sample, time=commands.time))
             typer.echo(KEYS[key])

@@ -25,7 +25,7 @@ from bigcp3d.work.analyse.blocks_read import BlocksRead
 def check_store(path: str | Path, *, quiet: bool) -> None:
     """Tell what differs from the specification, count chunks, and read them all.
 
-    `InputError` at the end if labels or chunks cannot be read, or files lie where the metadata do not lead to.
+    `InputError` at the end if labels or chunks cannot be read, or files lie which the metadata do not name.
     """
     image = open_image(path)
     labels, unreadable = [], 0
@@ -54,7 +54,7 @@ def check_store(path: str | Path, *, quiet: bool) -> None:
                 torn += 1
                 typer.echo(f"torn: {fault}")
     for where in sorted(negative):
-        typer.echo(f"ids: {where}: some are below 0; they mean not annotated, and are left out")
+        typer.echo(f"ids: {where}: some ids are below 0; they count as not annotated, and are left out")
     if not (torn or lost or unreadable):
         typer.echo("every chunk can be read")
         return
@@ -86,7 +86,7 @@ def _count(info: ImageInfo) -> int:
         if found.others:
             lost += found.others
             typer.echo(
-                f"lost: {where}: {count(found.others, 'file')}, such as {found.example!r}, where the metadata do not "
-                "lead to"
+                f"lost: {where}: {count(found.others, 'file')}, such as {found.example!r}, which the metadata do not "
+                "name"
             )
     return lost

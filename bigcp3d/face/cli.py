@@ -59,7 +59,8 @@ def root(
 ) -> None:
     """Segment every cell of a 3D microscopy volume that does not fit in memory.
 
-    The labels are those of the whole volume, bit for bit, whatever the blocks, the workers or the order of the work.
+    It cuts the volume into blocks. The labels are exactly those that one block of the whole volume would give, whatever
+    the number of workers.
     """
 
 
@@ -109,18 +110,20 @@ def simulate(
         o.option(
             "--like",
             metavar="IN.zarr",
-            text="An image of the same voxel size, without labels, whose brightness, noise, blur and fading are taken.",
+            text="An image to imitate: its brightness, noise, blur and fading are used. It needs the same voxel size, "
+            "and no labels.",
         ),
     ] = None,
     channel: Annotated[
-        str, o.option("--channel", metavar="N|NAME", text="Channel of --like, from 0, or its name.")
+        str,
+        o.option("--channel", metavar="N|NAME", text="Channel of the --like image: its number, from 0, or its name."),
     ] = "0",
     seed: o.Seed = 0,
     format: Annotated[Literal["0.4", "0.5", "0.6"], o.option("--format", text="Version of OME-Zarr.")] = "0.5",
     overwrite: Annotated[bool, o.option("--overwrite", text="Replace a store that is there.")] = False,
     verbose: o.Verbose = False,
 ) -> None:
-    """Write a simulated tissue, an image and `labels/truth`, chunk by chunk: any size in little memory."""
+    """Write a simulated tissue: an image and its true labels, `labels/truth`. Memory does not grow with the size."""
     set_up_logging(verbose, quiet=False)
     from bigcp3d.pure.tissue.tissue_settings import Tissue
     from bigcp3d.work.simulate import simulate as run
@@ -136,19 +139,20 @@ def info(
         bool,
         o.option(
             "--check",
-            text="Compare the metadata with the specification, count the chunks, and read all of image and labels.",
+            text="Compare the metadata with the OME-Zarr specification, count the chunks, and read the whole image and "
+            "all labels.",
         ),
     ] = False,
     all_images: AllImages = False,
     verbose: o.Verbose = False,
     quiet: o.Quiet = False,
 ) -> None:
-    """Describe a store: what it holds, what a segmentation would do with it, and what is wrong with it.
+    """Describe a store: what it holds, how it would be segmented, and what is wrong with it.
 
-    Shows version, axes, levels, scales, chunks and channels; labels, tables, unfinished runs and kept maps; and blocks,
-    memory and disk of a segmentation. With `--check`, the exit code is 2 if labels or a chunk cannot be read, or a file
-    has a name that the metadata do not lead to. For a file of another format, this shows what `bigcp3d convert` would
-    read.
+    Shows version, axes, levels, scales, chunks and channels. Shows labels, tables, unfinished runs and kept maps. Shows
+    blocks, memory and disk that a segmentation would take. With `--check`, the exit code is 2 if labels or a chunk
+    cannot be read, or if the store holds files that its metadata do not name. For a file of another format, it shows
+    what `bigcp3d convert` would read.
     """
     set_up_logging(verbose, quiet)
     if all_images:

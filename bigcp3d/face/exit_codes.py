@@ -31,9 +31,9 @@ from bigcp3d.errors import BigCP3DError, FullDiskError
 INTERRUPTED = 130
 BUG = 1
 CARRIES_ON = {
-    "convert": "; what is written is kept, and the same command carries on from there",
-    "segment": "; finished blocks are kept, and the same command carries on from there",
-    "update": "; finished blocks are kept, and the same command carries on from there",
+    "convert": "; what was written is kept, and the same command continues from there",
+    "segment": "; finished blocks are kept, and the same command continues from there",
+    "update": "; finished blocks are kept, and the same command continues from there",
     "train": "; --resume goes on from the last checkpoint",
 }
 """What Ctrl-C says of commands that can be carried on. All others begin again."""

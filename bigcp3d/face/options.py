@@ -32,8 +32,8 @@ NoReport = Annotated[
     option(
         "--no-report",
         panel=RESULT,
-        text="Write no report. Default: a page with slices, cells and times, STORE.NAME.report.html beside the store; "
-        "for an address BUCKET-STORE.NAME.report.html in the current folder.",
+        text="Write no report. Default: a web page with slices, cells and times is written to STORE.NAME.report.html "
+        "beside the store; for a store at an address, to BUCKET-STORE.NAME.report.html in the current folder.",
     ),
 ]
 ImageOfLabels = Annotated[
@@ -41,8 +41,8 @@ ImageOfLabels = Annotated[
     option(
         "--image",
         metavar="IMAGE.zarr",
-        text="The image of the labels. Default: the image that the labels name. If that is an address, it is opened "
-        "only where the labels lie below it.",
+        text="The image of the labels. Default: the image that the labels name. An image on another server is opened "
+        "only if you give it here.",
     ),
 ]
 Seed = Annotated[int, option("--seed", metavar="N", text="The same seed gives the same tissue, voxel by voxel.")]

@@ -140,7 +140,7 @@ def _run_phase(execute: Execute, passes: list[list[Pass]], log: RunLog, held: Ho
 
     def failed(task: Task, error: BaseException) -> None:
         if isinstance(error, FullDiskError):
-            raise FullDiskError(f"{error}; finished blocks are kept, and the same command carries on from there")
+            raise FullDiskError(f"{error}. Finished blocks are kept, and the same command continues from there")
         log.fail(task, error)
 
     log.start(passes)

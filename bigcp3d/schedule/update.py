@@ -228,8 +228,9 @@ def _refuse_loss(request: UpdateRequest, done: Updated) -> None:
     """Refuse an update after which most cells have no successor, unless the user wants it."""
     if done.gone > done.kept and not request.yes:
         raise LossError(
-            f"{done.labels}: {done.gone} of the {count(done.gone + done.kept, 'cell')} inside the region would be "
-            f"gone, and {done.came} would be there; nothing was changed. Give other settings, or --yes to go on"
+            f"{done.labels}: {done.gone} of the {count(done.gone + done.kept, 'cell')} inside the region would "
+            f"disappear, and {done.came} new ones would appear; nothing was changed. Give other settings, or --yes to "
+            "apply the update"
         )
 
 

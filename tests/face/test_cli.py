@@ -284,7 +284,7 @@ def test_ctrl_c_ends_with_130_and_says_how_to_carry_on(run, library):
     library.segment = interrupt
     done = run(app, ["segment", "in.zarr"])
     assert done.exit_code == 130
-    assert "the same command carries on" in done.stderr
+    assert "the same command continues" in done.stderr
 
 
 def test_ctrl_c_promises_to_carry_on_only_where_that_is_so(run, monkeypatch):

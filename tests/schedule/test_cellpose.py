@@ -141,7 +141,7 @@ def test_a_worker_refuses_a_file_that_is_not_the_planned_one(tissue_store, fake_
         tissue_store, model=f"cellpose:{fake_weights}", diameter_um="as-is", output=tmp_path / "o.zarr"
     )
     write_weights(fake_weights, seed=4)
-    with pytest.raises(ModelError, match="another file than the one that the run was planned with"):
+    with pytest.raises(ModelError, match="this file differs from the one with which the run was planned"):
         _ = Run(plan).network
 
 

@@ -128,7 +128,7 @@ def read_maps(array: zarr.Array[Any], time: int, box: Box) -> NDArray[np.int8]:
         return np.ascontiguousarray(np.concatenate([np.maximum(values[:1], 0), values[1:]]))
     reason = refuse_reason(values)
     if reason is not None:
-        raise InputError(f"{array.store_path}: found, in box {box.start} to {box.stop} (z, y, x), {reason}")
+        raise InputError(f"{array.store_path}: these maps hold, in box {box.start} to {box.stop} (z, y, x), {reason}")
     return quantise_maps(values)
 
 

@@ -203,7 +203,8 @@ def _open_levels(group: zarr.Group, multiscale: Mapping[str, Any], where: str) -
     usable = isinstance(datasets, list) and all(isinstance(d, Mapping) and "path" in d for d in datasets)
     if not datasets or not usable:
         raise InputError(
-            f"{where}: its datasets are {datasets!r}, not a list of objects with a path; write the image again"
+            f"{where}: its datasets are {datasets!r}, and a list of objects with a path is needed; correct the "
+            "metadata, or write the image again"
         )
     arrays: dict[str, Array] = {}
     packed: dict[str, str] = {}

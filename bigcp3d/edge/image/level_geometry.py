@@ -75,7 +75,8 @@ def cumulated_factors(image: ImageInfo) -> list[Float3]:
         stated = _stated(first, level)
         if stated is not None and not _covers(first, level, stated):
             log.warning(
-                "%s: level %s states %s voxels of level 0 per voxel, its shape says %s; labels follow the shape",
+                "%s: by its scale, level %s has %s voxels of level 0 per voxel, but by its shape %s; the labels follow "
+                "the shape",
                 *(image.path, level.path, stated, guess),
             )
             stated = None

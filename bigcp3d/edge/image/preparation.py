@@ -84,8 +84,8 @@ def warn_of_idle_steps(steps: tuple[Step, ...], image: ImageInfo, level: int) ->
     for step in steps:
         if not step.changes(image.levels[level].shape):
             log.warning(
-                "prepare: %s changes nothing, since its window is one voxel of level %d (%.2g voxels were asked for); "
-                "give a larger size",
+                "prepare: %s changes nothing, because its window is only one voxel of level %d (%.2g voxels were "
+                "given); give a larger size",
                 *(step.name, level, max(step.size)),
             )
 

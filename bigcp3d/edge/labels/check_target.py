@@ -84,8 +84,8 @@ def check_group(path: Place, zarr_format: int) -> zarr.Group | None:
     if isinstance(node, zarr.Array) or node.metadata.zarr_format != zarr_format:
         kind = "array" if isinstance(node, zarr.Array) else "group"
         raise TargetError(
-            f"{path}: this is a zarr {node.metadata.zarr_format} {kind}, and a zarr {zarr_format} group is needed; "
-            "give another --output"
+            f"{path}: this is a zarr {kind} of version {node.metadata.zarr_format}, and a group of version "
+            f"{zarr_format} is needed; give another --output"
         )
     return node
 

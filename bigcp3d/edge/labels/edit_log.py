@@ -237,7 +237,10 @@ class EditLog:
             with self._open(number) as archive, archive.open(ADDED) as member:
                 return np.lib.format.read_array(member, allow_pickle=False)
         except DAMAGED as error:
-            raise InputError(f"{self._zip(number)}: the cells that were added cannot be read ({error})") from error
+            raise InputError(
+                f"{self._zip(number)}: the cells that were added cannot be read ({error}); if you have a copy of this "
+                "file, put it back"
+            ) from error
 
     def drop(self, number: int) -> None:
         """Forget the voxels of a change that did not take place."""
@@ -290,5 +293,8 @@ def _read_lines(lines: bytes, path: Place, before: int) -> list[Change]:
         try:
             changes.append(Change(**json.loads(line)))
         except (ValueError, TypeError) as error:
-            raise InputError(f"{path}, line {row}: this is no line of a log of changes ({error})") from error
+            raise InputError(
+                f"{path}, line {row}: this is not a line of a log of changes ({error}); give the log.jsonl that "
+                "bigcp3d wrote"
+            ) from error
     return changes

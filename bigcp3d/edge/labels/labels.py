@@ -86,7 +86,7 @@ def read_label_box(target: LabelTarget, level: int, box: Box, *, time: int = 0) 
     except Exception as error:
         raise InputError(
             f"{path}: labels cannot be read in box {box.start} to {box.stop}, time {time}: {describe_error(error)}; "
-            "run again with --overwrite"
+            "segment again with --overwrite, or put back a copy of the labels"
         ) from shown_cause(error)
 
 

@@ -33,7 +33,10 @@ def lineage_path(labels: ImageInfo) -> Place:
     """Path of the lineage of ``labels/<name>``: ``tracks/<name>.geff``."""
     path = place(labels.path)
     if path.parent.name != "labels":
-        raise InputError(f"{path}: these labels lie outside a labels group, so their store has no place for a lineage")
+        raise InputError(
+            f"{path}: these labels lie outside a labels group, so their store has no place for a lineage; "
+            "move them to STORE/labels/NAME"
+        )
     return path.parent.parent / "tracks" / f"{path.name}.geff"
 
 

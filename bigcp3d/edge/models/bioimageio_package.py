@@ -113,7 +113,10 @@ def write_package(model: str, folder: str | Path) -> Path:
     """
     card, folder = load_card(model), Path(folder)
     if not card.is_own:
-        raise ModelError(f"{model}: only models of bigcp3d can be exported; this is one of {card.architecture!r}")
+        raise ModelError(
+            f"{model}: this is a model of {card.architecture!r}, and only models of bigcp3d can be "
+            "exported; export it with the program that made it"
+        )
     if folder.exists() and (not folder.is_dir() or any(folder.iterdir())):
         raise TargetError(f"{folder} exists already; use a new or an empty folder")
     from safetensors.torch import load_file
@@ -135,7 +138,7 @@ def write_package(model: str, folder: str | Path) -> Path:
         write_atomically(folder / RDF, lambda file: file.write(rdf))
     except OSError as error:
         raise TargetError(
-            f"{folder}: the package cannot be written ({error}); check the space and the rights"
+            f"{folder}: the package cannot be written ({error}); check the free space and the permissions"
         ) from error
     return folder / RDF
 
@@ -332,12 +335,17 @@ def _to_torch(weights: Mapping[str, Tensor]) -> bytes:
 def _read_file(package: Path, name: str) -> bytes:
     """A file of a package, by a name without folders."""
     if Path(name).name != name:
-        raise ModelError(f"{package}: its {RDF} names a file outside the package, {name!r}; get another package")
+        raise ModelError(
+            f"{package}: its {RDF} names a file outside the package, {name!r}, which is not read; get another package"
+        )
     try:
         if zipfile.is_zipfile(package):
             with zipfile.ZipFile(package) as archive:
                 if archive.getinfo(name).file_size > LARGEST_ENTRY:
-                    raise ModelError(f"{package}: {name} is larger than {LARGEST_ENTRY} bytes")
+                    raise ModelError(
+                        f"{package}: {name} is larger than {LARGEST_ENTRY} bytes, which is the most that "
+                        "is read; use a package that `bigcp3d models export` wrote"
+                    )
                 return archive.read(name)
         folder = package if package.is_dir() else package.parent
         return (folder / name).read_bytes()

@@ -102,7 +102,8 @@ def save_model(path: str | Path, network: nn.Module, card: ModelCard) -> None:
         write_atomically(path, lambda file: file.write(content))
     except (OSError, SafetensorError) as error:
         raise ModelError(
-            f"{path}: the model cannot be written ({error}); check the space and the permissions, or give another path"
+            f"{path}: the model cannot be written ({error}); check the free space and the permissions, or give another "
+            "path"
         ) from error
 
 

@@ -26,7 +26,9 @@ def check_new_store(where: Path, *, overwrite: bool) -> None:
     if not overwrite:
         raise TargetError(f"{where} exists already; give another path, or --overwrite")
     if not any((where / name).is_file() for name in ("zarr.json", ".zgroup")):
-        raise TargetError(f"{where} exists and is no zarr group, and only zarr groups are replaced; give another path")
+        raise TargetError(
+            f"{where} exists and is not a zarr group, and only zarr groups can be replaced; give another path"
+        )
 
 
 def put_in_place(finished: Path, where: Path) -> None:
@@ -36,4 +38,7 @@ def put_in_place(finished: Path, where: Path) -> None:
             platforms.patiently(shutil.rmtree, where)
         platforms.patiently(finished.rename, where)
     except OSError as error:
-        raise TargetError(f"{where}: cannot be replaced by the finished image ({error}); free the path") from error
+        raise TargetError(
+            f"{where}: cannot be replaced by the finished image ({error}); move away what lies at this path, and "
+            "repeat the command"
+        ) from error

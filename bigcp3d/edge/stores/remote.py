@@ -201,7 +201,10 @@ class Remote:
                         raise
                     self._quick.put(self.key, new)
                 return
-        raise TargetError(f"{self}: others keep changing this file ({EDITS} tries); run the same command again")
+        raise TargetError(
+            f"{self}: other programs changed this file during each of {EDITS} tries to write it; run the "
+            "same command again"
+        )
 
     def _refuse_read_only(self) -> None:
         if self.read_only:

@@ -25,16 +25,22 @@ Seeds = Annotated[
         "--seed",
         panel=WHAT,
         metavar="Z,Y,X",
-        text="split: a voxel of level 0 in each part; repeat the option. add: a voxel of the cell that was missed; it "
-        "is found again with lower foreground thresholds, quickly from kept maps.",
+        text="split: a voxel of level 0 in each part; repeat the option. add: a voxel of a missed cell, which is then "
+        "looked for with lower foreground thresholds. Kept maps make this quick.",
     ),
 ]
 Parts = Annotated[
-    int | None, o.option("--parts", panel=WHAT, metavar="N", text="split: cut into so many parts where it is narrow.")
+    int | None,
+    o.option("--parts", panel=WHAT, metavar="N", text="split: cut the cell into this many parts, where it is narrow."),
 ]
 At = Annotated[
     str | None,
-    o.option("--at", panel=WHAT, metavar="Z,Y,X", text="add: voxel of level 0 where the array begins."),
+    o.option(
+        "--at",
+        panel=WHAT,
+        metavar="Z,Y,X",
+        text="add: the voxel of level 0 at which the array of the .npy file begins.",
+    ),
 ]
 Time = Annotated[int, o.option("--time", panel=WHAT, metavar="N", text="Time point.")]
 Name = Annotated[str, o.option("--name", panel=WHAT, metavar="NAME", text="Name of the labels: labels/NAME.")]
@@ -47,8 +53,8 @@ def edit(
         list[str] | None,
         typer.Argument(
             metavar="ID...",
-            help="merge: two ids or more; the first stays. split: one id. delete: ids. add: a .npy file of labels. "
-            "undo: how many changes (1). replay: the log.jsonl of other labels.",
+            help="merge: two or more ids; the first stays. split: one id. delete: one or more ids. add: a .npy file of "
+            "labels. undo: the number of changes to take back (default 1). replay: the log.jsonl of other labels.",
         ),
     ] = None,
     seed: Seeds = None,
@@ -58,17 +64,19 @@ def edit(
     name: Name = "cells",
     image: o.ImageOfLabels = None,
     yes: Annotated[
-        bool, o.option("--yes", text="undo: go on even if another program has changed the voxels since.")
+        bool,
+        o.option("--yes", text="undo: take the changes back even if another program has changed their voxels since."),
     ] = False,
     as_json: Annotated[bool, o.option("--json", text="Print each change as a line of JSON.")] = False,
     verbose: o.Verbose = False,
     quiet: o.Quiet = False,
 ) -> None:
-    """Correct single cells of labels in place: merge, split, delete, add, renumber; and take corrections back.
+    """Correct single cells of labels in place: merge, split, delete, add or renumber them, and take corrections back.
 
-    Only the chunks that the cells touch are read and written, at all levels (a shard is written as a whole). Each
-    change is a line of the log in labels/NAME/edits, and can be taken back; ids are not used again. `split` without
-    options finds the cell again with smaller and smaller closings. `table` brings the table in the store up to date.
+    All resolution levels are corrected. Only the chunks that the cells touch are read, and only their shards written.
+    Each change is recorded in labels/NAME/edits. `undo` takes changes back, `log` lists them, and `replay` makes the
+    changes of another log again. An id is never used twice. `split` without options tries smaller and smaller values of
+    --closing. `table` updates the table in the store. `settle` completes or takes back a change that was interrupted.
     """
     set_up_logging(verbose, quiet)
     from bigcp3d.schedule.edits.edit import Edits
@@ -79,7 +87,7 @@ def edit(
     edits, words = Edits(store, name, image=image), what or []
     if action == "table":
         if words:
-            raise InputError("table takes no further words")
+            raise InputError("`edit STORE table` takes no ids; leave them out")
         typer.echo(f"{edits.target.path}: {count(len(edits.table(write=True)['label']), 'row')} in its table")
         return
     if action == "settle":
@@ -153,7 +161,7 @@ def _tell_of_table(edits: Edits, store: str, action: str) -> None:
     if action != "log" and (behind := changes_behind(edits.labels, EditLog(edits.target.path))):
         more = "" if edits.target.name == "cells" else f" --name {edits.target.name}"
         typer.echo(
-            f"the table is {count(behind, 'change')} behind; to write it again: bigcp3d edit {store} table{more}",
+            f"the table lacks the last {count(behind, 'change')}; to write it again: bigcp3d edit {store} table{more}",
             err=True,
         )
 

@@ -53,7 +53,12 @@ def evaluate(
     ] = None,
     picture: Annotated[
         Path | None,
-        o.option("--picture", panel=FILES, metavar="FILE.png", text="Plots of Dice, AP, and Dice against volume."),
+        o.option(
+            "--picture",
+            panel=FILES,
+            metavar="FILE.png",
+            text="Draw Dice, AP, and Dice over cell volume into this picture.",
+        ),
     ] = None,
     overwrite: Annotated[bool, o.option("--overwrite", panel=FILES, text="Replace files that are there.")] = False,
     all_images: AllImages = False,
@@ -62,8 +67,9 @@ def evaluate(
 ) -> None:
     """Compare labels with the truth, block by block, whatever their size.
 
-    Dice is that of each true cell with the found cell that shares most voxels with it (0 if none does). AP is
-    TP / (TP + FP + FN) of one-to-one matches. Memory grows with the number of cells, not of voxels.
+    Each true cell is compared with the found cell that shares most voxels with it; their Dice score is 0 if no cell
+    does. AP is TP / (TP + FP + FN): matched cells, over matched, false and missed cells together. A cell matches at
+    most one other. Memory grows with the number of cells, not with the number of voxels.
     """
     set_up_logging(verbose, quiet)
     from bigcp3d.edge.stores.check_writable import check_file

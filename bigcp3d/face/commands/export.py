@@ -13,7 +13,8 @@ from bigcp3d.schedule.planning.export_request import ExportRequest
 def export(arguments: o.Arguments, verbose: o.Verbose = False, quiet: o.Quiet = False) -> None:
     """Write labels or the image of STORE as a TIFF file (OME-TIFF, or a hyperstack for ImageJ), or STORE as one `.ozx`.
 
-    The voxel size goes with it, and a region or a coarser level can be chosen. Memory does not grow with the file.
+    The voxel size is written too. You can choose a region or a coarser level. Memory does not grow with the size of the
+    file.
     """
     set_up_logging(verbose, quiet)
     from bigcp3d.face.describe_plan import format_size

@@ -19,8 +19,9 @@ if TYPE_CHECKING:
 def link(arguments: o.Arguments, verbose: o.Verbose = False, quiet: o.Quiet = False) -> None:
     """Join the cells of neighbouring time points into tracks.
 
-    Writes the lineage as GEFF, STORE/tracks/NAME.geff. A link follows from how far a cell is from where the cells near
-    it move, and from the voxels that both have. The blocks change no link. Needs bigcp3d[lineage].
+    Writes the lineage as GEFF, STORE/tracks/NAME.geff. For each cell, the motion of the cells near it says where to
+    expect it at the next time point. A link depends on the distance from there, and on the voxels that both cells
+    share. Links do not depend on the blocks. Needs `pip install 'bigcp3d[lineage]'`.
     """
     set_up_logging(verbose, quiet)
     from bigcp3d.face.progress.block_bar import block_bar

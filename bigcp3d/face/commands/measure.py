@@ -30,7 +30,8 @@ def measure(
     """Measure every cell of labels, and write a table with one row for each cell.
 
     Columns: volume, centroid, bounding box, surface, principal axes, elongation, neighbours, border, mean and spread of
-    each channel. The blocks change no number. Memory grows with the number of cells, not of voxels.
+    each channel. The numbers do not depend on the blocks. Memory grows with the number of cells, not with the number of
+    voxels.
     """
     set_up_logging(verbose, quiet)
     if all_images:

@@ -46,7 +46,7 @@ def show(
     ] = None,
     verbose: o.Verbose = False,
 ) -> None:
-    """Show the models that come with bigcp3d: what each expects and was trained on. For one model also its scores."""
+    """Show the models that come with bigcp3d: their images and training data. For one model, also its scores."""
     set_up_logging(verbose, quiet=False)
     from bigcp3d.edge.models.model_families import find_model, load_card
     from bigcp3d.edge.models.model_files import shipped_models
@@ -54,7 +54,7 @@ def show(
 
     chosen = shipped_models() if name is None else {name: find_model(name)}
     if not chosen:
-        raise InputError("no model comes with this installation; train one with 'bigcp3d train', or reinstall bigcp3d")
+        raise InputError("this installation holds no model; reinstall bigcp3d, or train a model with 'bigcp3d train'")
     typer.echo("\n\n".join(describe_model(key, path, load_card(key)) for key, path in chosen.items()))
     for scores in (path.with_suffix(".md") for path in chosen.values() if name is not None):
         if scores.is_file():
@@ -71,7 +71,7 @@ def export_model(
     ],
     verbose: o.Verbose = False,
 ) -> None:
-    """Write a model as a package of the BioImage.IO model zoo, which bioimageio.core can run."""
+    """Write a model as a package for the BioImage.IO model zoo, which `bioimageio.core` can run."""
     set_up_logging(verbose, quiet=False)
     from bigcp3d.edge.models.bioimageio_package import write_package
 
@@ -88,7 +88,7 @@ def import_model(
     output: Annotated[Path, typer.Option("--output", metavar="FILE", help="The model, as MODEL.safetensors.")],
     verbose: o.Verbose = False,
 ) -> None:
-    """Write the model of a BioImage.IO package as a file for --model. No code of the package is run."""
+    """Write the model in a BioImage.IO package as a file for --model. No code from the package is run."""
     set_up_logging(verbose, quiet=False)
     from bigcp3d.edge.models.bioimageio_package import read_package
     from bigcp3d.face.describe_store import describe_model

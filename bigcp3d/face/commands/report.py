@@ -28,8 +28,8 @@ def report(
 ) -> None:
     """Write the report of labels as one HTML file: slices, cells, volumes, time and memory.
 
-    `segment` writes one at the end of each run. This command makes it again from the labels, which it reads once, block
-    by block. It also works for labels of other tools, without times and parameters.
+    `segment` writes one at the end of each run. This command makes the report again from the labels. It also works for
+    labels of other tools; their report lacks times and settings.
     """
     set_up_logging(verbose, quiet=False)
     from bigcp3d.face.report.write import write_report

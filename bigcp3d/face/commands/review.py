@@ -23,19 +23,31 @@ def review(
         typer.Argument(metavar="DECISION", help="With --decide: good, wrong, merge, split, delete or skip."),
     ] = None,
     show: Annotated[
-        int | None, o.option("--list", metavar="N", text="Print so many entries of the queue, and ask nothing.")
+        int | None, o.option("--list", metavar="N", text="Print the first N entries of the queue, and ask nothing.")
     ] = None,
     cell: Annotated[
         str | None,
-        o.option("--decide", metavar="ID|Z,Y,X", text="Write a decision about a cell, or the voxel of a missed one."),
+        o.option(
+            "--decide",
+            metavar="ID|Z,Y,X",
+            text="Record the decision about this cell, or about a missed cell at this voxel.",
+        ),
     ] = None,
     sample: Annotated[
-        bool, o.option("--sample", text="A random sample instead of the most doubtful cells: it gives the error rate.")
+        bool,
+        o.option(
+            "--sample",
+            text="Show a random sample of the cells instead of the most doubtful ones. It gives the error rate.",
+        ),
     ] = False,
     rate: Annotated[bool, o.option("--rate", text="Print the error rate that the random sample gives so far.")] = False,
     maps: Annotated[
         str | None,
-        o.option("--maps", metavar="DIR", text="The maps of the labels. Default: those that the run kept, if it did."),
+        o.option(
+            "--maps",
+            metavar="DIR",
+            text="Folder with the maps from which the labels were made. Default: the maps that the run kept, if any.",
+        ),
     ] = None,
     time: Annotated[int, o.option("--time", metavar="N", text="Time point.")] = 0,
     name: Annotated[str, o.option("--name", metavar="NAME", text="Name of the labels: labels/NAME.")] = "cells",
@@ -43,12 +55,13 @@ def review(
     verbose: o.Verbose = False,
     quiet: o.Quiet = False,
 ) -> None:
-    """Look at the most doubtful cells first, decide about each, and learn how good the rest is.
+    """Look at doubtful cells and decide about each, or look at a random sample to learn the error rate.
 
-    Doubtful are cells that differ most from the others in volume, shape or predicted foreground, and, with kept maps,
-    foreground without a label. Keys: g good, w wrong, m merge, s split, d delete, space skip, u takes the last decision
-    back, q ends; without a terminal, they are read from a pipe. A decision changes no voxel (`bigcp3d edit` does). With
-    `--sample`, the share of wrong cells in the whole volume follows, with its 95 % interval; the report shows it.
+    The most doubtful cells differ most from the others in volume, shape or predicted foreground. With kept maps,
+    foreground without a label is shown too. Keys: g good, w wrong, m merge, s split, d delete, space skip, u take back
+    the last decision, q end. Without a terminal, the keys are read from a pipe. A decision changes no voxel; `bigcp3d
+    edit` does. With `--sample`, the decisions give the share of wrong cells in the whole volume with its 95 % interval,
+    which the report also shows.
     """
     set_up_logging(verbose, quiet)
     from bigcp3d.schedule.edits.edit import Edits
@@ -80,7 +93,10 @@ def _tell_rate(edits: Edits, *, needed: bool) -> None:
 
     found = sample_error(edits.target.path)
     if found is not None or needed:
-        typer.echo(str(found) if found else "nothing of the random sample was decided yet (--sample)", err=not needed)
+        typer.echo(
+            str(found) if found else "no cell of the random sample was decided yet; see the sample with --sample",
+            err=not needed,
+        )
 
 
 def _entry(word: str) -> int | tuple[int, ...]:

@@ -29,10 +29,10 @@ def segment(
     no_report: o.NoReport = False,
     all_images: AllImages = False,
 ) -> None:
-    """Segment every cell of IN.zarr into OME-Zarr labels. Other formats are converted beside the file first, once.
+    """Segment every cell of IN.zarr into OME-Zarr labels. Other formats are first converted to OME-Zarr, once.
 
-    The labels are those of the whole volume, bit for bit, whatever the blocks and workers. To carry on an interrupted
-    run, give the same command again.
+    The volume is cut into blocks, and the labels are exactly those that one block of the whole volume would give. To
+    continue an interrupted run, give the same command again.
     """
     set_up_logging(verbose, quiet)
     arguments["table"] = chosen_table(arguments)

@@ -21,14 +21,16 @@ if TYPE_CHECKING:
 def status(
     run: Annotated[
         Path,
-        typer.Argument(metavar="RUN", help="A work directory, the path of its labels, or the store for its labels."),
+        typer.Argument(
+            metavar="RUN", help="The work directory of the run, the path of its labels, or the store that holds them."
+        ),
     ],
     json: Annotated[bool, o.option("--json", text="Print one JSON object for each run.")] = False,
     verbose: o.Verbose = False,
 ) -> None:
     """Show how far a run is: blocks done, speed, time left, failed blocks, and whether it still runs.
 
-    Of a run that has ended, show what its labels are. It only reads, so it never disturbs the run.
+    For a run that has ended, it describes the labels. This command only reads, so it never disturbs the run.
     """
     set_up_logging(verbose, quiet=False)
     from bigcp3d.schedule.running.status import find_finished, find_runs, find_updates, read_status
@@ -62,7 +64,7 @@ def paces(found: RunStatus) -> dict[str, Pace]:
 def describe_status(found: RunStatus) -> str:
     """A run in a few lines."""
     who = f": {found.holder}" if found.holder else ""
-    carry = "; the same command carries on" if found.state == "stopped" else ""
+    carry = "; the same command continues it" if found.state == "stopped" else ""
     lines = [
         f"{found.labels}: {found.state}{who if found.state == 'running' else carry}",
         f"  work in {found.work_dir}",

@@ -57,8 +57,8 @@ def sweep(
             "--truth",
             panel=RESULT,
             metavar="NAME|TRUTH.zarr",
-            text="True labels: their name in the image, or another image or labels group of the same grid. Adds "
-            "scores, sorts the trials, and names the best.",
+            text="True labels: their name in the image, or another image or labels group with the same voxels. Scores "
+            "are added, the trials are sorted by them, and the best is named.",
         ),
     ] = None,
     truth_name: Annotated[
@@ -75,12 +75,12 @@ def sweep(
 ) -> None:
     """Try many diameters, thresholds, radii and filters on a region. The network predicts once for each diameter.
 
-    Writes a row of a table and a picture for each trial, but no labels. What is the same in all trials is left out, and
-    trials with the same labels are drawn once. A trial whose cells look odd is marked, as a run would warn of them.
-    Each trial finds what `bigcp3d segment --roi` would find with its settings: cells inside the region are those of a
-    run on the whole volume; cells that its border cuts may differ. With `--truth` the trials are sorted by the mean of
-    Dice and AP in the region, and the command of the best is printed. Pieces of cells at its border count as cells
-    there, so use these scores only to compare trials.
+    Each trial gets a row in a table and a picture. No labels are written. Columns that are equal in all trials are left
+    out, and trials with the same labels are drawn once. A trial with implausible cells is marked. Each trial finds what
+    `bigcp3d segment --roi` finds with its settings. Cells inside the region are those of a run on the whole volume.
+    Cells at the region's border may differ. With `--truth` the trials are sorted by the mean of Dice and AP in the
+    region, and the command of the best trial is printed. Pieces of cells at the region's border count as cells, so use
+    these scores only to compare trials.
     """
     set_up_logging(verbose, quiet)
     from bigcp3d.edge.stores.check_writable import check_file

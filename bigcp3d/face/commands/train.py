@@ -26,11 +26,11 @@ ALIKE = 1.1
 def train(arguments: o.Arguments, context: typer.Context, verbose: o.Verbose = False, quiet: o.Quiet = False) -> None:
     """Train a model from OME-Zarr images with labels.
 
-    Writes the model, and beside it the learning curve (.losses.csv, .losses.png) and a checkpoint (.checkpoint.pt).
-    The default size takes an hour or more on two CPU cores. The held-out data (`--validation`, `--holdout-x`) choose
-    the model that is kept, so its scores there are too good: test it on other volumes with `bigcp3d evaluate`. With
-    `--start`, row 0 of the curve is the score of the model to start from. `bigcp3d train --output MODEL --resume` goes
-    on with a training that was stopped.
+    Writes the model, and beside it the learning curve (.losses.csv, .losses.png) and a checkpoint (.checkpoint.pt). The
+    default settings take an hour or more on two CPU cores. The model that scores best on the held-out data
+    (`--validation`, `--holdout-x`) is kept, so its scores there are too good. Test it on other volumes with `bigcp3d
+    evaluate`. With `--start`, row 0 of the learning curve is the score of the model to start from. `bigcp3d train
+    --output MODEL --resume` continues a training that was stopped.
     """
     set_up_logging(verbose, quiet, usual=logging.INFO)
     from bigcp3d.face.pictures.learning_curve_picture import picture_of, try_to_draw

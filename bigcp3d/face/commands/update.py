@@ -28,7 +28,7 @@ Undo = Annotated[
     o.option(
         "--undo",
         panel=RUN,
-        text="Bring back the region as it was before the last update; an update that was not finished is given up.",
+        text="Restore the region as it was before the last update. An update that did not finish is discarded.",
     ),
 ]
 T = TypeVar("T")
@@ -40,8 +40,8 @@ def update(arguments: o.Arguments, undo: Undo = False, verbose: o.Verbose = Fals
 
     Cells inside the region are found again and replace those that were there. Cells that its border cuts, and all cells
     outside, stay as they are. All settings are those of the labels; give only those that should differ. A cell that
-    shares more than half of its voxels with an earlier one keeps its id. If more than half of the cells inside would be
-    gone, the command asks first.
+    shares more than half of its voxels with an earlier one keeps its id. If more than half of the cells inside would
+    disappear, the command asks first.
     """
     set_up_logging(verbose, quiet)
     from bigcp3d.face.progress.progress import watching
@@ -86,8 +86,8 @@ def describe_updated(done: Updated, arguments: o.Arguments) -> str:
 def describe_undone(done: Undone) -> str:
     """An undo in a line."""
     if done.unfinished and not done.changed:
-        return f"{done.labels}: the unfinished update is given up; it had changed nothing"
-    what = "the unfinished update is given up, and" if done.unfinished else "the last update is undone, and"
+        return f"{done.labels}: the unfinished update is discarded; it had changed nothing"
+    what = "the unfinished update is discarded, and" if done.unfinished else "the last update is undone, and"
     if done.edited:
         return (
             f"{done.labels}: {what} the coarser levels are as before it. Level 0 stays as it was corrected by hand: "

@@ -46,12 +46,14 @@ PrintUrl = Annotated[
     bool,
     o.option(
         "--print-url",
-        text="For a remote machine: open nothing, and print the address and the ssh command that leads to it.",
+        text="For a viewer on a remote machine: open no browser. Print the address, and the ssh command that makes it "
+        "reachable from your machine.",
     ),
 ]
 SETTINGS = [replace(s, option=replace(s.option, panel="")) for s in o.choose_settings(Request, only=["scale_um"])]
 PREPARED = (
-    "Also show the image filtered as segment --prepare does it, such as 'background:30um median:3px'; hidden at first."
+    "Also show the filtered image, as segment --prepare filters it: 'background:30um median:3px'. It is hidden at "
+    "first."
 )
 
 
@@ -66,8 +68,8 @@ def view(
         o.option(
             "--at",
             metavar="Z,Y,X",
-            text="Begin at this position: 24,100,80 in voxels of level 0; with um at its end, micrometres. Default: "
-            "the middle of the volume.",
+            text="Begin at this position, such as 24,100,80 in voxels of level 0. With um at the end, the numbers are "
+            "micrometres. Default: the middle of the volume.",
         ),
     ] = None,
     time: Annotated[int, o.option("--time", metavar="N", text="Begin at this time point, from 0.")] = 0,
@@ -76,11 +78,16 @@ def view(
     ] = False,
     prepare: Annotated[str | None, o.option("--prepare", metavar="'NAME:SIZE ...'", text=PREPARED)] = None,
     meshes: Annotated[
-        bool, o.option("--meshes", text="Also show picked cells as surfaces in the 3D panel, at the time of --time.")
+        bool,
+        o.option("--meshes", text="Also show picked cells as surfaces in the 3D panel, at the time point of --time."),
     ] = False,
     work_dir: Annotated[
         Path | None,
-        o.option("--work-dir", metavar="DIR", text="Folder of these maps. Default: where the run kept them."),
+        o.option(
+            "--work-dir",
+            metavar="DIR",
+            text="Work directory with the maps for --maps. Default: where the run kept them.",
+        ),
     ] = None,
     napari: Annotated[bool, o.option("--napari", text="Open napari instead of a browser (needs napari).")] = False,
     port: Port = None,
@@ -91,8 +98,8 @@ def view(
 ) -> None:
     """Look at an image and its labels in a browser, with Neuroglancer. No internet connection is needed.
 
-    Double-click a cell to pick it; its id is the one in the table of cells. The commands that correct the picked cells
-    are printed here, and stand at the bottom of the page. Nothing is written. Ctrl-C ends the viewer.
+    Double-click a cell to pick it. Its id is that in the table of cells. For picked cells, the terminal and the bottom
+    of the page show the commands that correct them. The viewer changes no file. Ctrl-C ends it.
     """
     set_up_logging(verbose, quiet)
     scale = arguments["scale_um"]

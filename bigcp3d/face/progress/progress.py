@@ -201,7 +201,7 @@ def describe_summary(summary: Summary) -> str:
     words = [f"{count(summary.cells, 'cell')} in {summary.labels}"]
     words += [f"{number:,} removed ({name})" for name, number in summary.removed.items() if number]
     if summary.oddities:
-        words.append(f"the cells look ODD in {count(len(summary.oddities), 'way')} (see the warnings, or the report)")
+        words.append(f"the cells look ODD in {count(len(summary.oddities), 'way')}: see the warnings, or the report")
     if summary.unassigned_vox:
         words.append(f"{summary.unassigned_vox / max(1, summary.foreground_vox):.2%} of the foreground unassigned")
     if summary.nonfinite_vox:

@@ -106,9 +106,9 @@ def _figures(facts: Facts) -> Iterator[tuple[str, str, str]]:
 
 def _warnings(facts: Facts) -> Iterator[str]:
     if not facts.run:
-        yield "These labels do not say that bigcp3d made them, so filters, time and parameters are unknown."
+        yield "These labels have no record of bigcp3d, so filters, time and parameters are unknown."
     if (bad := int(facts.run.get("nonfinite_vox") or 0)) > 0:
-        yield f"NaN or infinite in the image: {count(bad, 'voxel')}, counted as the lowest intensity."
+        yield f"In the image, {count(bad, 'voxel')} are NaN or infinite. They were read as the lowest intensity."
     if facts.run.get("scale_um"):
         yield "Micrometres are computed from the voxel size that was given (--scale), not from what the store says."
     if facts.source.image is None:
@@ -135,7 +135,7 @@ def _volumes(facts: Facts) -> dict[str, str]:
     plot = plot_volumes(digest.edges * factor, digest.counts, digest.median["volume"] * factor, unit)
     return {
         "volumes": Markup(plot),
-        "volumes_text": f"Volumes of {count(digest.cells, 'cell')}, with those that the border cuts. "
+        "volumes_text": f"Volumes of {count(digest.cells, 'cell')}; cells that the border cuts are included. "
         f"Smallest: {small}. Largest: {large}.",
     }
 
@@ -155,9 +155,9 @@ def _unassigned(facts: Facts) -> str:
         return ""
     lost, reach = int(facts.run.get("unassigned_vox") or 0), facts.parameters.get("reach")
     return (
-        f"Of {foreground:,} foreground voxels of the working grid, {lost:,} ({lost / foreground:.2%}) have no cell, "
-        f"because their paths end more than {reach} voxels away. A large share means that cells are larger than "
-        "expected: give a larger --diameter or --radius."
+        f"The model marked {foreground:,} voxels of the working grid (the resampled image) as foreground. {lost:,} of "
+        f"them ({lost / foreground:.2%}) belong to no cell, because the flow leads them more than {reach} "
+        "voxels away. A large share means that cells are larger than expected: give a larger --diameter or --radius."
     )
 
 
@@ -165,9 +165,9 @@ def _galleries(facts: Facts) -> Iterator[tuple[str, str, list[dict[str, Any]]]]:
     """Title, text and cells of each gallery."""
     digest = facts.digest
     how = (
-        "Each cell is shown in three slices, across z, y and x, where it is largest. Its outline is cyan; those of "
-        "its neighbours are yellow. Each cell has its own scale and contrast; the scale bar is that of all three. "
-        "The command below a cell opens the viewer there."
+        "Each cell is shown in three slices, across z, y and x, where it is largest. Its outline is cyan; the outlines "
+        "of its neighbours are yellow. Each cell has its own scale and contrast. One scale bar holds for its three "
+        "slices. The command below a cell opens the viewer at this cell."
     )
     if digest.cells:
         yield "Largest cells", how, cell_cards(facts, digest.largest)
@@ -175,9 +175,10 @@ def _galleries(facts: Facts) -> Iterator[tuple[str, str, list[dict[str, Any]]]]:
         yield "Smallest cells", small, cell_cards(facts, digest.smallest)
     if len(digest.oddest):
         odd = (
-            "Look here first for errors. Of all cells that no border cuts, these differ most from the others, in "
-            "robust standard deviations: they are long, fill badly the ellipsoid with the same moments (two cells in "
-            "one, branches, holes), or have a low mean predicted foreground."
+            "Look here first for errors. These cells differ most from the others, in robust standard deviations. They "
+            "are long, or irregular (two cells in one, branches, holes), or the model is unsure of them. A cell is "
+            "irregular if it fills little of the ellipsoid with the same moments. Cells that a border cuts are left "
+            "out."
         )
         yield "Oddest cells", odd, cell_cards(facts, digest.oddest, digest.why)
 

@@ -228,12 +228,13 @@ def doubt(found: Found) -> tuple[int, float]:
 
 def _oddities(found: Found) -> Iterator[tuple[str, str]]:
     if not found.cells:
-        yield "no cells", "no cells were found: check --channel, try another --model, or another --diameter"
+        yield "no cells", "no cells were found: check --channel, or try another --model or --diameter"
     if found.assigned_vox and found.path_error > MOST_PATH_ERROR:
         yield (
             "crooked flow",
-            f"the paths to the cells' centres are crooked (path error {found.path_error:.2f}, at most "
-            f"{MOST_PATH_ERROR:g} is usual), so the model may not know this stain: try another --model or --channel",
+            "the predicted flow does not lead straight to the centres of the cells (path error "
+            f"{found.path_error:.2f}; usual is at most {MOST_PATH_ERROR:g}). The model may not know this stain: try "
+            "another --model or --channel",
         )
     if found.cells and not SIZES[0] <= found.size <= SIZES[1]:
         yield (
@@ -244,8 +245,8 @@ def _oddities(found: Found) -> Iterator[tuple[str, str]]:
     if (balls := found.largest_vox / found.ball_vox) > MOST_BALLS:
         yield (
             "largest cell",
-            f"the largest cell has {balls:.3g} times the volume of a ball of the expected diameter, so cells may have "
-            "merged: try a larger --diameter, or another --model",
+            f"the largest cell has {balls:.3g} times the volume of a ball of the expected diameter. Several cells may "
+            "be fused in it: try a larger --diameter, or another --model",
         )
     objects = found.cells + sum(found.removed.values())
     if objects - found.cells > MOST_REMOVED * objects:
@@ -258,20 +259,20 @@ def _oddities(found: Found) -> Iterator[tuple[str, str]]:
     if found.cells and found.fill < LEAST_FILL:
         yield (
             "ragged cells",
-            f"the typical cell is ragged: it fills {found.fill:.0%} of its ellipsoid, and a compact cell 90 %: try "
-            "another --model or a larger --diameter",
+            f"the typical cell has a ragged shape: it fills {found.fill:.0%} of its ellipsoid, while a compact cell "
+            "fills about 90 %. Try another --model or a larger --diameter",
         )
     if found.cells and found.foreground < LEAST_FOREGROUND:
         yield (
             "weak foreground",
-            f"the model is unsure of the cells (mean foreground {found.foreground:.2f}, at least "
-            f"{LEAST_FOREGROUND:g} is usual): try another --model, --channel or --diameter",
+            f"the model is unsure of the cells (mean foreground {found.foreground:.2f}; usual is at least "
+            f"{LEAST_FOREGROUND:g}). Try another --model, --channel or --diameter",
         )
     lost = found.foreground_vox - found.assigned_vox
     if lost > MOST_UNASSIGNED * found.foreground_vox:
         yield (
             "unassigned",
-            f"{lost:,} of {found.foreground_vox:,} foreground voxels stay unlabelled, as their paths are longer than "
-            f"{1.5 * found.diameter_vox:.0f} voxels: cells may be larger than expected; give a larger --diameter or "
-            "--radius",
+            f"{lost:,} of {found.foreground_vox:,} foreground voxels stay without a label, as the flow leads them more "
+            f"than {1.5 * found.diameter_vox:.0f} voxels away. Cells may be larger than expected: give "
+            "a larger --diameter or --radius",
         )

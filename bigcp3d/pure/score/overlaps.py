@@ -66,7 +66,10 @@ def count_overlaps(pred: NDArray[np.integer], truth: NDArray[np.integer]) -> Ove
     voxels: about 0.1 s for 4 million voxels of tissue.
     """
     if pred.shape != truth.shape:
-        raise ValueError(f"labels of shapes {pred.shape} and {truth.shape} cannot be compared voxel by voxel")
+        raise ValueError(
+            f"labels of shapes {pred.shape} and {truth.shape} cannot be compared voxel by voxel; give "
+            "labels of one shape"
+        )
     starts = run_starts(pred, truth)
     count, known = np.diff(starts, append=pred.size), np.ravel(truth)[starts] >= 0
     found, true = (np.ravel(known_ids(array))[starts].astype(np.uint64) for array in (pred, truth))

@@ -110,9 +110,11 @@ def read_config(kind: str, path: str | Path | None) -> ClusterConfig:
     try:
         content = yaml.safe_load(Path(path).read_bytes())
     except OSError as error:
-        raise InputError(f"cannot read the cluster's file {path}: {error.strerror or error}") from error
+        raise InputError(
+            f"the file of --cluster-config, {path}, cannot be read: {error.strerror or error}; check its path"
+        ) from error
     except yaml.YAMLError as error:
-        raise InputError(f"{path} is no YAML: {' '.join(str(error).split())}") from error
+        raise InputError(f"{path} is not valid YAML: {' '.join(str(error).split())}; correct it") from error
     if not isinstance(content, dict):
         raise InputError(f"{path} holds {type(content).__name__}; a cluster's file has one `key: value` a line")
     try:

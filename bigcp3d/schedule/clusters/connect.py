@@ -96,7 +96,7 @@ def _client_of(address: str, security: Security | None) -> Client:
         raise InputError(
             f"no Dask scheduler answers at {address!r}; give the address that `dask scheduler` prints, such as "
             "tcp://host:8786, or leave --scheduler out for a cluster on this machine"
-            + ("; does it know the authority in ca.pem?" if security else "")
+            + ("; also check that ca.pem is of the authority that signed its certificate" if security else "")
         ) from error
 
 

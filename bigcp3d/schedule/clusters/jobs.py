@@ -56,7 +56,9 @@ def start_jobs(kind: str, config: QueueConfig, size: Size, security: Security | 
             if job.status == Status.created:  # Dask asserts that no job is left in this state
                 job.status = Status.failed
         cluster.close()
-        raise InputError(f"the queue took no job: {' '.join(str(error).split())}") from error
+        raise InputError(
+            f"the queue refused the job: {' '.join(str(error).split())}; correct the file of --cluster-config"
+        ) from error
     keep(cluster, config, size)
     return cluster
 

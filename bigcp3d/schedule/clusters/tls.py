@@ -33,7 +33,9 @@ def find_files(folder: str | Path) -> dict[str, Path]:
         context = ssl.create_default_context(cafile=str(paths["ca_file"]))
         context.load_cert_chain(paths["cert"], paths["key"])
     except (ssl.SSLError, OSError) as error:
-        raise InputError(f"the TLS files in {folder} cannot be used: {error}") from error
+        raise InputError(
+            f"the TLS files in {folder} cannot be used: {error}; make them again, or give another --tls folder"
+        ) from error
     return paths
 
 

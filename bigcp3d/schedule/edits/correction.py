@@ -146,7 +146,10 @@ class Corrector:
         shape = self.labels.levels[0].shape
         core = box.grow(1).clip(shape)
         if core.size > LARGEST_BOX:
-            raise InputError(f"the cells lie in a box of {core.size:,} voxels, and {LARGEST_BOX:,} are the most")
+            raise InputError(
+                f"the cells lie in a box of {core.size:,} voxels, and {LARGEST_BOX:,} are the most; "
+                "change fewer cells at once, or cells nearer to each other"
+            )
         seen = core.grow(1).clip(shape)
         before = (a - b + 1 for a, b in zip(seen.start, core.start, strict=True))
         after = (b - a + 1 for a, b in zip(seen.stop, core.stop, strict=True))
@@ -201,8 +204,9 @@ class Corrector:
             return
         if not yes and not is_as_after(self.target, self.changes, change):
             raise LossError(
-                f"{self.target.path}: another program has changed the voxels of change {change.number} ({change.kind}) "
-                "since; nothing was brought back. --yes brings them back all the same, and those changes are lost"
+                f"{self.target.path}: another program has changed voxels of change {change.number} ({change.kind}) "
+                "since. Nothing was taken back. With --yes they are taken back all the same, and what the other "
+                "program wrote is lost"
             )
         take_back(self.target, self.changes, undo)
 

@@ -311,7 +311,9 @@ class Edits(Corrector):
         with self._held():
             there = self.changes.undoable()
             if not 1 <= steps <= len(there):
-                raise InputError(f"{steps} steps back were asked for, and there are {len(there)} changes to take back")
+                raise InputError(
+                    f"{steps} changes were to be taken back, and there are only {len(there)}; give a smaller number"
+                )
             taken = there[::-1][:steps]
             for change in taken:
                 self.take_back(change, yes=yes)
@@ -360,7 +362,10 @@ class Edits(Corrector):
     def _box_at(self, start: Vec3, shape: Sequence[int]) -> Box:
         box = Box(start, vec3(np.add(start, shape)))
         if box.clip(self.labels.levels[0].shape) != box:
-            raise InputError(f"the cells in {box.start} to {box.stop} reach beyond {self.labels.levels[0].shape}")
+            raise InputError(
+                f"the cells in {box.start} to {box.stop} reach beyond the volume of "
+                f"{self.labels.levels[0].shape} voxels (z, y, x); give another place with --at"
+            )
         return box
 
     def _find_parts(

@@ -73,7 +73,9 @@ def grow_seed(
     """The cell at a voxel, with the first threshold at which there is one, and where its array begins."""
     shape = labels.levels[0].shape
     if not all(0 <= s < n for s, n in zip(seed, shape, strict=True)):
-        raise InputError(f"the seed {seed} lies outside of the volume of {shape}")
+        raise InputError(
+            f"the seed {seed} lies outside of the volume of {shape} voxels (z, y, x); give a voxel inside it"
+        )
     at = Box(seed, vec3(s + 1 for s in seed))
     first = _Region(labels, target, image, at, time).plan()
     reach = vec3(max(2, round(first.tracking.reach * f)) for f in first.output.label_factors)
@@ -84,4 +86,7 @@ def grow_seed(
         cell = found[vec3(np.subtract(seed, box.start))]
         if cell:
             return (found == cell).astype(np.uint8), box.start
-    raise InputError(f"no cell was found at {seed}, also not with a foreground threshold of {values[-1]:.2g}")
+    raise InputError(
+        f"no cell was found at {seed}, not even with a foreground threshold of {values[-1]:.2g}; give a "
+        "voxel nearer to the cell's centre, or add the cell as an array of labels"
+    )

@@ -87,7 +87,7 @@ def review(
     time : int, default 0
         The time point.
     maps : str or Path, optional
-        The maps of the labels. Default: those that the run kept, if it did.
+        Folder with the maps from which the labels were made. Default: the maps that the run kept, if any.
 
     Returns
     -------

@@ -32,7 +32,8 @@ class ExportRequest:
     level: Annotated[int, Option(WHAT, "N")] = 0
     """Resolution; 0 is the finest."""
     roi: Annotated[Roi | None, Option(WHAT, "Z0:Z1,Y0:Y1,X0:X1")] = None
-    """This region only: in voxels of level 0, or, with um at the end, in micrometres."""
+    """Export this region only, such as 0:64,100:228,: (z, y, x) in voxels of level 0. With um at the end, the numbers
+    are micrometres."""
     scale_um: Annotated[tuple[float, float, float] | None, Option(WHAT, "Z Y X")] = None
     """Voxel size of level 0 in micrometres, if that in the store is missing or wrong."""
     time: Annotated[str | int | None, Option(WHAT, metavar="A:B")] = None

@@ -26,8 +26,8 @@ def warn_of_few_planes(image: ImageInfo, model: str | None) -> None:
     """Warn of an image of one or two planes, if the model is one of ours, or none was chosen yet."""
     if has_few_planes(image.levels[0].shape) and not (model or "").startswith("cellpose:"):
         log.warning(
-            "%s: it has only %s on axis %s, and the model is 3D: it knows cells that reach over many planes, and may "
-            "find few here or none. %s",
+            "%s: the image has only %s on axis %s. The model is 3D and knows cells that reach over many planes, so it "
+            "may find few cells here or none. %s",
             *(image.path, _planes(image.levels[0].shape), _axis(image.levels[0].shape), OTHERWISE),
         )
 
@@ -38,8 +38,8 @@ def warn_of_few_working_planes(plan: Plan) -> None:
     thin = has_few_planes(plan.shape) and not has_few_planes(image.levels[0].shape)
     if thin and card is not None and card.is_own:
         log.warning(
-            "%s: resampled to the model's cells it has only %s on axis %s, and the model is 3D: it may find few cells "
-            "or none. Check --diameter and --scale: %s voxels (z, y, x) become %s. %s",
+            "%s: after resampling, the image has only %s on axis %s. The model is 3D, so it may find few cells or "
+            "none. Check --diameter and --scale: %s voxels (z, y, x) become %s. %s",
             *(image.path, _planes(plan.shape), _axis(plan.shape), image.levels[0].shape, plan.shape, OTHERWISE),
         )
 

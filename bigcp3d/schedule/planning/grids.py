@@ -93,7 +93,10 @@ def _base_factors(image: ImageInfo, request: Request, card: ModelCard) -> Factor
     scale = request.scale_um or image.levels[0].scale_um
     if request.diameter_vox is not None:
         if scale is None:
-            log.warning("%s does not say its voxel size; voxels are taken as cubes, or give --scale", image.path)
+            log.warning(
+                "%s does not say its voxel size, so voxels are taken as cubes; if they are not, give --scale",
+                image.path,
+            )
         scale = scale or (1.0, 1.0, 1.0)
         diameter = request.diameter_vox * min(scale)
     elif scale is None:

@@ -28,15 +28,15 @@ class MeasureRequest:
     channel: Annotated[int | str | Sequence[int | str] | None, Option(WHAT, "N", many=True)] = None
     """Number of the channel, from 0, or its name. May be repeated. Default: all."""
     work_dir: Annotated[str | Path | None, Option(WHAT, "DIR")] = None
-    """Work directory of a run with --keep-maps. Adds the mean predicted foreground of each cell, and the flow error if
-    that run computed it."""
+    """Work directory of a run with --keep-maps. Adds the mean foreground of each cell, and its flow error if that run
+    computed it."""
     output: Annotated[str | Path | None, Option(TABLE, "FILE|zarr")] = None
     """FILE.csv, FILE.parquet, or zarr: AnnData in STORE/tables/NAME, for ngio, anndata and SpatialData (needs
     bigcp3d[anndata])."""
     overwrite: Annotated[bool, Option(TABLE)] = False
     """Replace an existing table."""
     workers: Annotated[int | None, Option(MACHINE, "N")] = None
-    """Worker processes. Default: all is done in this process."""
+    """Number of worker processes. Default: everything runs in this process."""
     memory_limit: MemoryLimit = None
     scheduler: Scheduler = None
     block: Annotated[Vec3 | None, Option(flag="")] = None

@@ -119,7 +119,7 @@ def _settings_unknown(target: LabelTarget, made: Mapping[str, Any], said: Mappin
     words = ", ".join(f"{name} {value}" for name, value in asked.items() if name != "command")
     raise InputError(
         f"{target.path}: an earlier bigcp3d made these labels ({words}), and they do not record the exact settings; "
-        "give --model and --diameter (as-is: not resampled), and all other settings that shall not be the defaults"
+        "give --model and --diameter (as-is: not resampled), and each other setting that differs from its default"
     )
 
 
@@ -135,14 +135,14 @@ def _check_model(target: LabelTarget, sha256: str, recorded: dict[str, Any], sai
         now = model_hash(model)
     except ModelError as error:
         raise ModelError(
-            f"{target.path}: the labels were made with the model {model}, which cannot be read ({error}); give --model "
-            "with its path of now, or another model"
+            f"{target.path}: the labels were made with the model {model}, which cannot be read ({error}); give the "
+            "path where it is now with --model, or another model"
         ) from error
     if now != sha256:
         raise ModelError(
             f"{target.path}: the labels were made with the model {model}, whose file has changed since (sha256 "
-            f"{sha256[:12]} then, {now[:12]} now); give the earlier file with --model PATH, or say --model {model} to "
-            "take the one of now"
+            f"{sha256[:12]} then, {now[:12]} now); give the earlier file with --model PATH, or give --model {model} to "
+            "use the changed file"
         )
     return recorded
 
@@ -158,7 +158,7 @@ def _check_meaning(
     ours = [name for name in then if name in now and name not in PLACES and not (name == "times" and "time" in said)]
     if differing := name_differences({name: then[name] for name in ours}, {name: now[name] for name in ours}):
         raise InputError(
-            f"{target.path}: the settings of these labels now mean something else ({'; '.join(differing)}): the image "
-            f"has changed, or bigcp3d ({made.get('version')} then, {__version__} now); say --model and all other "
-            "settings to take them as they are now"
+            f"{target.path}: the settings with which these labels were made now mean something else "
+            f"({'; '.join(differing)}): the image has changed, or bigcp3d (version {made.get('version')} then, "
+            f"{__version__} now); give --model and all other settings anew"
         )

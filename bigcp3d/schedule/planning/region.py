@@ -57,7 +57,8 @@ def find_region(roi: str | Ends | None, image: ImageInfo, scale_um: Float3 | Non
     box = Box(vec3(start), vec3(stop))
     if box.empty:
         raise InputError(
-            f"{image.path}: found the region {roi!r}, which holds no voxel of {level.shape} (z, y, x); {ROI_FORM}"
+            f"{image.path}: the region {roi!r} holds no voxel of the volume, which has {level.shape} (z, y, x); "
+            f"{ROI_FORM}"
         )
     if beyond:
         cut = ",".join(f"{a}:{b}" for a, b in zip(box.start, box.stop, strict=True))
@@ -95,7 +96,7 @@ def find_times(times: str | int | None, image: ImageInfo) -> tuple[int, ...]:
         return (check_time(image, int(found[1])),)
     chosen = range(image.times)[int(found[1]) if found[1] else None : int(found[3]) if found[3] else None]
     if not chosen:
-        raise InputError(f"{image.path}: found time points {times!r}, which holds none; {form}")
+        raise InputError(f"{image.path}: --time {times!r} holds no time point; {form}")
     return tuple(chosen)
 
 
@@ -106,10 +107,10 @@ def open_mask(path: str | Path, image: ImageInfo, label_factors: Factors) -> tup
     """
     mask = open_image(path)
     if mask.channels != 1:
-        raise InputError(f"{mask.path}: found a mask of {mask.channels} channels; give a mask of one channel")
+        raise InputError(f"{mask.path}: this mask has {mask.channels} channels; give a mask of one channel")
     if mask.times not in (1, image.times):
         raise InputError(
-            f"{mask.path}: found a mask of {mask.times} time points for an image of {image.times}; allowed are 1 and "
+            f"{mask.path}: this mask has {mask.times} time points, and the image {image.times}; give a mask of 1 or "
             f"{image.times}"
         )
     check_same_start(mask, image)

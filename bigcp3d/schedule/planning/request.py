@@ -42,7 +42,10 @@ SWEPT = (
 Roi = str | Sequence[tuple[float | None, float | None]]
 MEMORY = "Memory of one worker, such as 4GiB. Default: this machine's memory, divided among the workers."
 MemoryLimit = Annotated[str | int | None, Option(MACHINE, "SIZE", asked=False, help=MEMORY)]
-ADDRESS = "Running Dask scheduler (tcp://host:8786); its workers need the same files. Default: a cluster is started."
+ADDRESS = (
+    "Address of a Dask scheduler that already runs, such as tcp://host:8786. Its workers must see the same "
+    "files. Default: bigcp3d starts a cluster itself."
+)
 Scheduler = Annotated[str | None, Option(MACHINE, "ADDRESS", asked=False, help=ADDRESS)]
 
 
@@ -57,8 +60,8 @@ class Request:
     knows. as-is: the image is not resampled. Default: estimated on a few crops (see: bigcp3d estimate-diameter); with
     --maps, as-is."""
     diameter_vox: Annotated[float | None, Option(IMAGE, "VOX", "--diameter-voxels")] = None
-    """The same in voxels of level 0, along its finest axis. The other axes follow from the scale. Without a scale,
-    voxels are taken as cubes."""
+    """Expected cell diameter in voxels of level 0 (the full resolution), along the axis with the smallest voxel size.
+    The other axes follow from the scale. Without a scale, voxels count as cubes."""
     scale_um: Annotated[tuple[float, float, float] | None, Option(IMAGE, "Z Y X")] = None
     """Voxel size of level 0 in micrometres, if that in the store is missing or wrong. Default: that of the store."""
     model: Annotated[str | None, Option(IMAGE, "NAME|PATH")] = None
@@ -69,97 +72,108 @@ class Request:
     """Number of the channel, from 0, or its name. Give it several times for a model of several channels, in the model's
     order (see: bigcp3d models). Default: the channels with the model's names; for a model of one channel, the first."""
     level: Annotated[int | None, Option(IMAGE, "N")] = None
-    """Resolution to read; 0 is the finest. Default: with a diameter, the coarsest that is fine enough; else 0."""
+    """Resolution level of the image to read; 0 is the finest. Default: with a diameter, the coarsest level that is fine
+    enough; otherwise 0."""
     prepare: Annotated[str | None, Option(IMAGE, "'NAME:SIZE ...'")] = None
-    """Filter the image before the network sees it: 'background:30um median:3px', one filter after the other.
-    background:SIZE subtracts all that is wider than SIZE; contrast:SIZE divides by the local deviation; clahe:SIZE
-    equalises intensities in tiles; gaussian:SIGMA and median:SIZE smooth. A size is in micrometres (um may be left
-    out), or with px in voxels of level 0 along its finest axis. none: the image as it is, which is the default.
-    Measured intensities are those of the image as it is."""
+    """Filters for the image before the network sees it, in their order: 'background:30um median:3px'. background:SIZE
+    subtracts what is wider than SIZE. contrast:SIZE divides by the local standard deviation. clahe:SIZE equalises
+    intensities in tiles. gaussian:SIGMA and median:SIZE smooth. Sizes are in micrometres; um may be left out. With px,
+    sizes are in voxels of level 0, along the axis with the smallest voxel size. none (the default): no filter.
+    Intensities are always measured on the unfiltered image."""
     roi: Annotated[Roi | None, Option(IMAGE, "Z0:Z1,Y0:Y1,X0:X1")] = None
-    """Label this region only: 0:64,100:228,: in voxels of level 0; with um at the end, micrometres. Cells inside it are
-    the same voxel by voxel as in a run on the whole volume; only their numbers differ."""
+    """Label this region only, such as 0:64,100:228,: (z, y, x) in voxels of level 0. With um at the end, the numbers
+    are micrometres. A colon alone means the whole axis. Cells inside the region are the same, voxel by voxel, as in a
+    run on the whole volume; only their ids differ."""
     mask: Annotated[str | Path | None, Option(IMAGE, "MASK.zarr")] = None
     """Look for cells only where this OME-Zarr image or labels group is above 0. It must cover the same volume, at any
     resolution."""
     time: Annotated[str | int | None, Option(IMAGE, metavar="A:B")] = None
-    """Time points: 5, or 3:10 for 3 to 9. Labels of the others stay empty. Default: all."""
+    """Time points: 5, or 3:10 for 3 to 9. Labels of other time points stay empty. Default: all."""
     output: Annotated[str | Path | None, Option(RESULT, "OUT.zarr", asked=False)] = None
-    """Another store for the labels: a path or s3://BUCKET/PATH. It refers to the image. Default: the labels are written
-    into the image."""
+    """Store to write the labels into: a path or s3://BUCKET/PATH. The labels record which image they belong to.
+    Default: the labels are written into the image's store."""
     labels_level: Annotated[int, Option(RESULT, "N")] = 0
-    """Resolution of the labels; 0 is the finest of the image. Coarser labels take less space."""
+    """Resolution level of the labels; 0 is the finest of the image. Labels of a higher level are coarser and take less
+    space."""
     name: Annotated[str, Option(RESULT, asked=False)] = "cells"
     """Name of the labels: labels/NAME."""
     overwrite: Annotated[bool, Option(RESULT, asked=False)] = False
-    """Replace labels of this name and their table. Discard an unfinished run with other settings; one with the same
-    settings is continued."""
+    """Replace labels of this name and their table. An unfinished run with other settings is discarded. An unfinished
+    run with the same settings continues."""
     keep_maps: Annotated[bool, Option(RESULT, asked=False)] = False
-    """Keep the predicted maps in WORK_DIR (4 bytes a voxel). The same command with another threshold, radius, filter or
-    --name then finds them and does not predict again."""
+    """Keep the predicted maps in the work directory: the foreground and the flow of each voxel, 4 bytes in all. A later
+    run with another threshold, radius, filter or --name then uses them and does not predict again."""
     table: Annotated[str | Path | None, Option(RESULT, "FILE|csv|zarr", asked=False)] = None
-    """Also measure the cells, one row each (see: bigcp3d measure): FILE.csv, FILE.parquet, csv for STORE.NAME.csv
-    beside the store, or zarr for a table inside the store. Default: in Python no table. On the command line csv for
-    stores on this machine; none writes no table."""
+    """Also measure the cells and write a table with one row for each (see: bigcp3d measure). FILE.csv or FILE.parquet:
+    this file. csv: STORE.NAME.csv beside the store. zarr: a table inside the store. none: no table. Default: on the
+    command line csv for stores on this machine; in Python no table."""
     min_volume: Annotated[float | None, Option(CELLS, "VOX")] = None
-    """Smallest cell, in voxels of the image. 0 keeps all. Default: 1/40 of a ball of the expected diameter."""
+    """Volume of the smallest cell that is kept, in voxels of the image. 0 keeps all cells. Default: 1/40 of the volume
+    of a ball of the expected diameter."""
     max_volume: Annotated[float | None, Option(CELLS, "VOX")] = None
-    """Largest cell, in voxels of the image."""
+    """Volume of the largest cell that is kept, in voxels of the image."""
     min_foreground: Annotated[float | None, Option(CELLS, "0..1")] = None
-    """Lowest mean predicted foreground of a cell, which says how sure the network is. 0 keeps all. Default: the
-    model's."""
+    """Lowest mean foreground of a cell. The foreground says how sure the network is that a voxel belongs to a cell. 0
+    keeps all cells. Default: the value that the model states."""
     max_elongation: Annotated[float | None, Option(CELLS, "RATIO")] = None
-    """Largest ratio of the longest to the shortest principal axis. A ball has 1."""
+    """Highest elongation of a cell: its longest principal axis divided by its shortest. A ball has 1."""
     max_flow_error: Annotated[float | None, Option(CELLS, "E")] = None
-    """Largest mean squared difference between the predicted flow and the flow of the found cell, in (voxels per step)
-    squared: 0 to about 4. Needs one more pass."""
+    """Highest flow error of a cell. It compares the flow that the network predicted with the flow that a cell of this
+    shape has: the mean squared difference, in (voxels per step) squared, from 0 to about 4. Takes one more pass over
+    the volume."""
     foreground: Annotated[float, Option(METHOD, "0..1")] = 0.5
     """Voxels with a predicted foreground above this belong to cells."""
     radius_vox: Annotated[float | None, Option(METHOD, "VOX")] = None
-    """Expected cell radius in working voxels. Steps, longest path (3 radii) and closing follow from it. Default: half
-    the model's diameter."""
+    """Expected cell radius in working voxels, which are the voxels of the resampled image. It sets how far a voxel
+    follows the flow (3 radii at most), in how many steps, and the default of --closing. Default: half the diameter that
+    the model knows."""
     closing_vox: Annotated[int | None, Option(METHOD, "VOX")] = None
-    """Paths that end less than about twice this apart form one cell; in working voxels, 0 to 21. Default: half the
-    radius."""
+    """Each voxel follows the flow to an end point near the centre of its cell. End points less than about twice this
+    distance apart form one cell. In working voxels, 0 to 21. Default: half the radius."""
     maps: Annotated[str | Path | None, Option(METHOD, "MAPS.zarr")] = None
-    """Start from these maps, without a check of what they were predicted from: a WORK_DIR with kept maps, or maps of
-    another tool in zarr or OME-Zarr. Their shape is (4, Z, Y, X) or (T, 4, Z, Y, X): foreground 0..1, then flow z, y, x
-    in voxels per step towards the cell's centre (store the negative of flows that point away). Values are floats, which
-    are cut to -1..1, or int8, which are 127 times the value; NaN is refused. Give --radius with it."""
+    """Start from these maps (foreground and flow of each voxel) and run no network: the work directory of a run with
+    --keep-maps, or maps of another tool in zarr or OME-Zarr. Whether the maps belong to the image is not checked. Their
+    shape is (4, Z, Y, X) or (T, 4, Z, Y, X). The four are the foreground, 0 to 1, and the flow along z, y and x in
+    voxels per step. The flow must point towards the cell's centre; store the negative of flows that point away. Values
+    are floats, which are cut to -1..1, or int8, which hold 127 times the value. NaN is an error. Give --radius with
+    it."""
     start: Annotated[Literal["auto", "maps", "image"], Option(METHOD, flag="--from")] = "auto"
-    """auto: start from maps that an earlier run on this image kept (--keep-maps), if this run would predict the same;
-    else predict. maps: stop if there are no such maps, and list what differs. image: predict."""
+    """Whether to use maps that an earlier run on this image kept (--keep-maps). auto: use them if this run would
+    predict the same maps; otherwise predict. maps: use them, or stop and list which settings differ. image: always
+    predict."""
     precision: Annotated[Literal["auto", "float32", "bfloat16"], Option(METHOD)] = "auto"
-    """Number format in which the network computes. auto: bfloat16 if this machine has instructions for it, 2 to 4 times
-    as fast. It changes the maps a little. A run is continued in the precision in which it began."""
+    """Number format in which the network computes. bfloat16 changes the maps a little, and is 2 to 4 times as fast
+    where the processor has instructions for it. auto: bfloat16 on such processors, otherwise float32. A resumed run
+    keeps the precision in which it began."""
     block: Annotated[Vec3 | None, Option(MACHINE, "Z Y X")] = None
-    """Block in working voxels. Default: chosen from the volume and the memory limit."""
+    """Size of a block in working voxels. Default: chosen from the volume and the memory limit."""
     workers: Annotated[int | str | None, Option(MACHINE, "N|MIN:MAX", asked=False)] = None
-    """Worker processes of the cluster that is started; with MIN:MAX, as many as there is work for. Default: one for
-    each core of this machine."""
+    """Number of worker processes. MIN:MAX: as many as there is work for, within these limits. Default: one for each
+    core of this machine."""
     memory_limit: MemoryLimit = None
     scheduler: Scheduler = None
     cluster: Annotated[str, Option(MACHINE, "KIND", asked=False)] = "local"
-    """Where to start a cluster: local (this machine), slurm, lsf, pbs or ssh. All but local need --cluster-config.
-    On Kubernetes and other systems, start a Dask cluster yourself and give --scheduler."""
+    """Where to start the workers: local (this machine), slurm, lsf, pbs or ssh. All but local need --cluster-config. On
+    Kubernetes and other systems, start a Dask cluster yourself and give --scheduler."""
     cluster_config: Annotated[str | Path | None, Option(MACHINE, "FILE.yaml", asked=False)] = None
-    """Description of the cluster: memory of a worker, queue, hosts. Without the file, the message shows an example."""
+    """File that describes the cluster: memory of a worker, queue, hosts. Run once with --cluster and without this
+    option to see an example."""
     tls: Annotated[str | Path | None, Option(MACHINE, "DIR", asked=False)] = None
-    """Encrypt Dask's connections and refuse others. DIR holds ca.pem, cert.pem and key.pem."""
+    """Encrypt the connections of Dask, and refuse unencrypted ones. DIR holds ca.pem, cert.pem and key.pem."""
     work_dir: Annotated[str | Path | None, Option(MACHINE, "DIR", asked=False)] = None
     """Folder for intermediate arrays and finished blocks, on a file system that all workers share. Default:
     IN.bigcp3d/NAME beside the store; for s3:// targets BUCKET-IN.bigcp3d/NAME in the current directory."""
     executor: Annotated[
         Literal["auto", "serial", "dask"], Option(MACHINE, flag="--serial", switch="serial", asked=False)
     ] = "auto"
-    """Run in one process without Dask. This is the reference: Dask gives the same labels. Default: a volume of up to 16
-    million working voxels runs in one process, unless --workers, --cluster or --scheduler is given; others on Dask."""
+    """Run in one process, without Dask. The labels are the same as with Dask. Default: volumes of up to 16 million
+    working voxels run in one process, unless --workers, --cluster or --scheduler is given; larger ones run on Dask."""
     on_error: Annotated[Literal["fail", "skip"], Option(RUN, asked=False)] = "fail"
-    """What to do if a chunk of the input cannot be read. fail: its block fails, and blocks that do not need it are
-    finished. skip: the chunk becomes background (label 0) and is listed."""
+    """What to do if a chunk of the input cannot be read. fail: the run ends with an error after it has finished all
+    blocks that do not need the chunk. skip: the chunk becomes background (label 0), and is listed at the end."""
     missing_chunks: Annotated[Literal["fill", "fail"], Option(RUN)] = "fill"
-    """What to do about chunks of the image that are not in the store. fill: take the fill value, as Zarr defines, and
-    count them. fail: treat them as unreadable, for images that must be complete."""
+    """What to do about chunks of the image that are not in the store. fill: read the fill value there, as the Zarr
+    format says, and report their number. fail: treat them as unreadable, as for an image that must be complete."""
 
     def check(self) -> None:
         """Refuse values that are wrong for every image."""
@@ -238,18 +252,21 @@ class UpdateRequest(Request):
     roi: Annotated[Roi | None, Option(IMAGE, "Z0:Z1,Y0:Y1,X0:X1")] = None
     """The region, in voxels of level 0, or with um at the end in micrometres."""
     edited: Annotated[bool, Option(RESULT, asked=False)] = False
-    """Level 0 of the region was corrected by hand: do not segment, only compute its coarser levels again."""
+    """Do not segment. The region was corrected by hand at level 0; compute its coarser levels again."""
     dry_run: Annotated[bool, Option(RUN, asked=False)] = False
-    """Segment the region and show the numbers, but change no label. The same command without it is then quick."""
+    """Segment the region and show the numbers, but change no label. The same command without --dry-run is quick
+    afterwards."""
     yes: Annotated[bool, Option(RUN, asked=False)] = False
-    """Go on without a question, even if more than half of the region's cells would be gone."""
+    """Do not ask, even if more than half of the region's cells would disappear."""
 
     @staticmethod
     def adjust(each: Setting) -> Setting:
         """A setting as an update takes it: by default, that of the labels."""
         if not decides_labels(each):
             return each
-        text = each.option.help.replace("Labels of the others stay empty.", "Labels of the others stay as they are.")
+        text = each.option.help.replace(
+            "Labels of other time points stay empty.", "Labels of other time points stay as they are."
+        )
         text = re.sub(r"Default: [^.]*(\.\d[^.]*)*\.", "", text)
         words = f"{text.strip()} Default: as the labels were made."
         return replace(each, default=None, option=replace(each.option, help=words))
@@ -260,6 +277,6 @@ class UpdateRequest(Request):
             raise InputError("give --roi: the region to update, such as 0:64,100:228,: in voxels of level 0")
         if self.labels_level or self.table is not None:
             raise InputError(
-                "an update takes no labels_level and no table; leave them out, and run 'measure' afterwards"
+                "an update takes no labels_level and no table; leave them out, and run 'bigcp3d measure' afterwards"
             )
         super().check()

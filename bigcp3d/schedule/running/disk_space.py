@@ -86,5 +86,5 @@ def warn_of_space(plan: Plan, *, resumed: bool) -> Iterator[str]:
         if disk.free_bytes < disk.need_bytes:
             yield (
                 f"{disk}, and up to {format_bytes(disk.need_bytes)} will be written there (mostly a half to a tenth of "
-                "it, since it is compressed). If the disk fills up, the run stops, and the same command carries on"
+                "it, since it is compressed). If the disk fills up, the run stops, and the same command continues it"
             )

@@ -225,8 +225,8 @@ def _refuse_lost_scheduler(client: Client, *, seen: bool = False) -> None:
         )  # it would log each failed attempt to connect
         address = client._start_arg if isinstance(client._start_arg, str) else "of this run"
         raise BlockError(
-            f"the Dask scheduler {address} was lost; what is done is kept, and the same command carries on from there; "
-            "if you started scheduler and workers yourself, start them again first"
+            f"the connection to the Dask scheduler {address} was lost. Finished blocks are kept, and the same command "
+            "continues from there. If you started scheduler and workers yourself, start them again first"
         )
 
 
@@ -235,9 +235,9 @@ def _explain(error: BaseException | None) -> BaseException | None:
     if not isinstance(error, KilledWorker):
         return error
     return RuntimeError(
-        f"the worker that ran it was lost {error.allowed_failures + 1} times (last {error.last_worker.address}), most "
-        "often because it needed too much memory: give a smaller --block, a larger --memory-limit, or fewer --workers; "
-        "the logs in the work directory say what each worker was doing"
+        f"the worker that ran it was lost {error.allowed_failures + 1} times (last {error.last_worker.address}). The "
+        "usual cause is too little memory: give a smaller --block, a larger --memory-limit, or fewer --workers. The "
+        "logs in the work directory say what each worker was doing"
     )
 
 

@@ -50,8 +50,8 @@ class Hold:
         """Raise a `TargetError` if another run has taken over."""
         if self._lost.is_set():
             raise TargetError(
-                f"{self.locks[0]}: another run has taken over, because this one gave no sign of life for over "
-                f"{STALE_S:g} s; wait until the other run has ended (bigcp3d status)"
+                f"{self.locks[0]}: another run has taken the place of this one, which gave no sign of life for more "
+                f"than {STALE_S:g} s; wait until the other run has ended (bigcp3d status)"
             )
 
     def release(self) -> None:
@@ -136,7 +136,9 @@ def hold_locks(locks: list[LockFile]) -> Iterator[Hold]:
             except TargetError as error:
                 if not isinstance(error.__cause__, OSError):
                     raise
-                log.warning("%s cannot be written, so another run that writes these labels would not be noticed", lock)
+                log.warning(
+                    "%s cannot be written, so a second run on these labels would not be noticed; start none", lock
+                )
                 others.remove(lock)
             else:
                 taken.callback(lock.remove)
@@ -161,7 +163,7 @@ def _take(lock: LockFile, holder: Holder) -> None:
             continue
         words = _refuse_living(lock)
         if _take_over(lock, found[0], holder):
-            log.warning("took over from a run that is dead: %s", words)
+            log.warning("an earlier run is dead, and this one takes its place: %s", words)
             return
     raise _held(lock, "several runs in turn")
 
@@ -175,7 +177,7 @@ def _refuse_living(lock: LockFile) -> str:
         raise _held(lock, found[0])
     before = lock.read()
     if before is not None and (before[0] is None or before[0].machine != _machine()):
-        log.warning("%s is held by %s: watching for %g s whether that run lives", lock, found[0], STALE_S)
+        log.warning("%s is held by %s: waiting %g s to see whether that run still works", lock, found[0], STALE_S)
         until = clock.monotonic() + STALE_S
         while clock.monotonic() < until:
             clock.sleep(min(1.0, STALE_S / 4))
@@ -205,7 +207,8 @@ def _take_over(lock: LockFile, dead: Holder | None, holder: Holder) -> bool:
 
 def _held(lock: LockFile, who: str) -> TargetError:
     return TargetError(
-        f"another run is at work: {who}; it holds {lock}. Wait for it (bigcp3d status), stop it, or give another --name"
+        f"another run is at work: {who}; it holds {lock}. Wait until it has ended (bigcp3d status), stop it, or give "
+        "another --name"
     )
 
 

@@ -155,8 +155,8 @@ def block_error(failures: Failures, plan: Plan) -> BigCP3DError:
     lines = [f"  {name} of block {index}, time {time}: {error!r}" for (name, time, index), error in failures.items()]
     more = [f"  and {len(lines) - 20} more"] if len(lines) > 20 else []
     raised = BlockError(
-        f"{len(failures)} of the blocks failed after retries; what is done is kept in {plan.storage.work_dir}, and the "
-        "same command carries on from there:\n" + "\n".join(lines[:20] + more)
+        f"{len(failures)} of the blocks failed, also when tried again. Finished blocks are kept in "
+        f"{plan.storage.work_dir}, and the same command continues from there:\n" + "\n".join(lines[:20] + more)
     )
     raised.__cause__ = next(iter(failures.values()))
     return raised

@@ -96,7 +96,10 @@ def _check_work_dir(plan: Plan, state: State) -> None:
     root = Path(plan.storage.work_dir)
     check_folder(root, cure="give another --work-dir")
     if state is State.FOREIGN:
-        raise TargetError(f"work directory {root} is not empty and not bigcp3d's; give another --work-dir")
+        raise TargetError(
+            f"{root} holds files that bigcp3d did not write, so it cannot be the work directory; give "
+            "another --work-dir"
+        )
 
 
 def warn_of_disks(plan: Plan) -> list[str]:
@@ -111,11 +114,11 @@ def _refusal(plan: Plan, state: State) -> TargetError:
     try:
         differing = _differences(plan, read_plan(root))
     except InputError as error:
-        return TargetError(f"{error}; another --name or --work-dir leaves it as it is")
+        return TargetError(f"{error}. Or give another --name or --work-dir, which leaves that run as it is")
     why = f" with other settings ({'; '.join(differing)})" if differing else ""
     return TargetError(
-        f"{root} holds {state.value}{why}; repeat the command that began it to carry on, give another --name or "
-        "--work-dir, or --overwrite to discard it"
+        f"{root} holds {state.value}{why}; to continue it, repeat the command that began it; to discard it, give "
+        "--overwrite; to keep it, give another --name or --work-dir"
     )
 
 
@@ -132,8 +135,8 @@ def _refuse_maps_that_would_go(plan: Plan) -> None:
         return
     if Path(plan.storage.work_dir).resolve() in Path(maps).resolve().parents:
         raise TargetError(
-            f"the maps {maps} lie in the work directory of this run, {plan.storage.work_dir}, which is emptied when it "
-            "begins; give another --name or --work-dir, or leave --maps out, as kept maps are found without it"
+            f"the maps {maps} lie in the work directory of this run, {plan.storage.work_dir}, which is emptied at the "
+            "start; give another --name or --work-dir, or leave --maps out: kept maps are found without it"
         )
 
 
@@ -141,8 +144,9 @@ def _refuse_what_was_given_up(plan: Plan) -> None:
     """Refuse to resume a run that has skipped chunks with one that may not skip any."""
     if plan.storage.on_error == "fail" and (lost := read_lost(WorkDir.of(plan), plan)):
         raise TargetError(
-            f"{plan.storage.work_dir} holds an unfinished run that has given up {count(len(lost), 'chunk')} "
-            f"({lost[0]}); continue with --on-error skip, or remove that directory to begin again"
+            f"{plan.storage.work_dir} holds an unfinished run that could not read {count(len(lost), 'chunk')} "
+            f"({lost[0]}) and made them background; continue it with --on-error skip, or remove that directory to "
+            "begin again"
         )
 
 
@@ -156,8 +160,8 @@ def _refuse_labels_of_others(plan: Plan) -> None:
     if not said or said.get("id") != made.get("id"):
         found = "labels of another run" if path.exists() else "nothing"
         raise TargetError(
-            f"{path}: found {found} in the place of the labels that the unfinished run in {plan.storage.work_dir} had "
-            "begun to write; remove that directory, or give another --name"
+            f"{path}: there is {found}, but the unfinished run in {plan.storage.work_dir} had begun to write labels "
+            "here; remove that directory to begin again, or give another --name"
         )
 
 

@@ -87,7 +87,7 @@ def find_updates(path: str | Path) -> list[str]:
         name = home.name.removesuffix(".update")
         update = name in changing and changing[name].kind == "update"
         if (home / "asked.json").exists() and (update or not (home / "decided").exists()):
-            cure = "the same command carries on, and 'bigcp3d update --undo' gives it up"
+            cure = "the same command continues it, and 'bigcp3d update --undo' discards it"
             lines.append(f"labels {name!r}: an update {_state(LockFile(home))}; {cure}")
             changing.pop(name, None)
     for name, change in sorted(changing.items()):
@@ -126,7 +126,7 @@ def find_finished(path: str | Path) -> list[MadeLabels]:
             raise InputError(explain_folder(str(spot), group))
         raise InputError(
             f"{spot}: found no run and no finished labels; give a work directory, the path of the labels, or their "
-            "store. A run with --work-dir is only found by that directory until it has ended"
+            "store. A run that was started with --work-dir and has not ended is found only by that directory"
         )
     return made
 
@@ -167,7 +167,7 @@ def describe_leftovers(store: str | Path) -> Iterator[str]:
         records = Counter(path.parent.name for path in sorted(work.root.glob("t*/records/*/*.json")))
         done = ", ".join(f"{pass_name} {number}" for pass_name, number in records.items()) or "nothing"
         said = f"unfinished run of labels {name!r}, {count(blocks, 'block')}; recorded: {done}"
-        yield f"{work.root}: {said}; the command that began it carries on"
+        yield f"{work.root}: {said}; to continue it, repeat the command that began it"
 
 
 def _failures(work: WorkDir, plan: Plan, done: set[tuple[str, int, tuple[int, ...]]]) -> Iterator[str]:

@@ -19,19 +19,20 @@ class EvaluateSettings:
     pred: Annotated[str | Path, Option(metavar="PRED.zarr", positional=True)]
     """Image or labels group with the labels found."""
     truth: Annotated[str | Path, Option(metavar="TRUTH.zarr", positional=True)]
-    """Image or labels group with the true labels; or an image, a zarr array or a TIFF whose voxels are the ids."""
+    """Image or labels group with the true labels. An image, a zarr array or a TIFF file whose voxels are ids will also
+    do."""
     pred_name: Annotated[str, Option(WHAT)] = "cells"
     """Name of the labels found."""
     truth_name: Annotated[str, Option(WHAT)] = "truth"
     """Name of the true labels."""
     min_cell_vox: Annotated[int, Option(WHAT, "VOX", "--min-cell-vox")] = 0
-    """True cells below this size are ignored: they are neither needed nor counted wrong."""
+    """True cells smaller than this are ignored: finding them or missing them does not change the scores."""
     blocks: Annotated[tuple[float, float, float] | None, Option(WHAT, "Z Y X")] = None
-    """Score cells that this block grid cuts apart from the others; in voxels of the labels. For a run with --diameter:
-    the working block times its factor, which may be a fraction."""
+    """Give separate scores for cells that lie on the borders of blocks of this size, in voxels of the labels. For a run
+    with --diameter: the block size in working voxels times the resampling factor; fractions are allowed."""
 
     whole_cells: Annotated[bool, Option(WHAT)] = False
-    """Also score the cells that the border of the volume does not cut, apart from the others."""
+    """Also give separate scores for cells that the border of the volume does not cut."""
 
     def check(self) -> None:
         """Refuse values that no labels could make right."""

@@ -209,6 +209,10 @@ def measure_diameter(cells: Cells, scale: Sequence[float], name: str) -> float:
         raise InputError(f"{name}: no voxel is labelled, and training needs cells; check the labels' name")
     whole = ~cells.cut
     if (n := whole.sum()) < 5:
-        log.warning("%s: only %d cells are whole, so cut cells decide the diameter too; give --diameter", name, n)
+        log.warning(
+            "%s: only %d cells are whole, so cells that the border cuts were measured too; give --diameter",
+            name,
+            n,
+        )
         whole[:] = True
     return float(np.median((6 / np.pi * cells.count[whole] * np.prod(scale)) ** (1 / 3)))

@@ -126,7 +126,9 @@ def _check_target(where: Path, volume: Volume, *, overwrite: bool) -> None:
     check_new_store(where, overwrite=overwrite)
     for inside in ("labels", "tables"):
         if (where / inside).is_dir() and any(child.is_dir() for child in (where / inside).iterdir()):
-            raise TargetError(f"{where}: it holds {inside}, which would be lost; give another path, or move it away")
+            raise TargetError(
+                f"{where}: it holds {inside}, which would be lost; give another path, or move the store away"
+            )
     check_space(where, volume.nbytes // 10)  # what is written even if it compresses well
     free = shutil.disk_usage(where.parent if where.parent.exists() else Path.cwd()).free
     if free < volume.nbytes:

@@ -25,8 +25,8 @@ class ConvertSettings:
     scale_um: Annotated[tuple[float, float, float] | None, Option(WHAT, "Z Y X")] = None
     """Voxel size in micrometres, if that in the file is missing or wrong. Default: that of the file."""
     axes: Annotated[str | None, Option(WHAT, "tczyx")] = None
-    """What each axis of the file is, in its order: t, c, z, y, x, or s for colours, such as zcyx. Default: as the file
-    says."""
+    """One letter for each axis of the file, in the file's order: t (time), c (channel), z, y, x, or s (the colours of
+    RGB). Example: zcyx. Default: as the file says."""
     channels: Annotated[str | Sequence[str] | None, Option(WHAT, "NAME,NAME")] = None
     """Names of the channels. Default: those in the file."""
     series: Annotated[str | int | None, Option(WHAT, "N|NAME")] = None
@@ -34,10 +34,10 @@ class ConvertSettings:
     dataset: Annotated[str | None, Option(WHAT, "PATH")] = None
     """Which dataset of an HDF5 file or an N5 container."""
     format: Annotated[Literal["0.4", "0.5", "0.6"], Option(RESULT)] = "0.5"
-    """Version of OME-Zarr. 0.4 is for older programs, and has many more files; few programs read 0.6 yet. Labels of an
-    image have its version."""
+    """Version of OME-Zarr. 0.4 suits older programs, and makes many more files. Few programs read 0.6 yet. Labels take
+    the version of their image."""
     overwrite: Annotated[bool, Option(RESULT)] = False
-    """Replace the store, once the new one is complete. A store with labels or tables is never replaced."""
+    """Replace an existing store as soon as the new one is complete. A store with labels or tables is never replaced."""
 
     def check(self) -> None:
         """Raise an `InputError` for a word that is not allowed."""

@@ -63,8 +63,8 @@ class Run:
             raise ValueError("this run takes its maps from a store and has no model")
         if model_hash(model) != planned:
             raise ModelError(
-                f"{model}: this is another file than the one that the run was planned with (sha256 {planned}); copy "
-                "that one to every worker, or start again"
+                f"{model}: this file differs from the one with which the run was planned (sha256 {planned}); copy that "
+                "file to every worker, or start again"
             )
         fix_arithmetic()
         network, _ = load_network(model, "cuda" if torch.cuda.is_available() else "cpu")
@@ -76,8 +76,8 @@ class Run:
         first = claim_record(self.dir.records(), "device", ONCE, {"device": device})["device"]
         if first != device:
             raise ModelError(
-                f"a worker would predict on {device}, but this run began on {first}, and their last bits differ; let "
-                'only workers of one kind predict (dask worker --resources "GPU=1"), or start again'
+                f"a worker would predict on {device}, but this run began on {first}, whose results differ slightly; "
+                'let only workers of one kind predict (dask worker --resources "GPU=1"), or start again'
             )
 
     @cached_property

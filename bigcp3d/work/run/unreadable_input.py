@@ -146,7 +146,7 @@ class _Input(ABC):
         cause = error.__cause__ or error
         said = {"start": core.start, "stop": core.stop, "error": f"{type(cause).__name__}: {cause}"}
         claim_record(self.run.dir.records(), self.label, index, said)
-        log.warning("%s: chunk %s is given up: %s", self.label, index, error)
+        log.warning("%s: chunk %s cannot be read and becomes background: %s", self.label, index, error)
 
 
 class _Image(_Input):

@@ -78,8 +78,8 @@ def load_checkpoint(path: Path) -> Checkpoint:
         return Checkpoint(content["step"], options, settings, machine, rows, content["state"], content["best"])
     except (OSError, RuntimeError, ValueError, KeyError, TypeError, EOFError, pickle.UnpicklingError) as error:
         raise InputError(
-            f"{path}: no checkpoint that can be used: it is damaged, or of another version of bigcp3d "
-            f"({' '.join(str(error).split())[:200]}); train without resuming, and with overwriting"
+            f"{path}: this checkpoint cannot be used: it is damaged, or from another version of bigcp3d "
+            f"({' '.join(str(error).split())[:200]}); train again without resume and with overwrite"
         ) from error
 
 
@@ -88,8 +88,11 @@ def check_alike(path: Path, checkpoint: Checkpoint, settings: dict[str, Any], st
     differing = name_differences(checkpoint.settings, plain_json(settings))
     if differing:
         raise InputError(
-            f"{path}: the checkpoint is of a training with other settings ({'; '.join(differing)}); give the same "
-            "settings or none, or train without resuming, and with overwriting"
+            f"{path}: the checkpoint is of a training with other settings ({'; '.join(differing)}); resume with the "
+            "same settings or with none, or train again without resume and with overwrite"
         )
     if steps < checkpoint.step:
-        raise InputError(f"steps is {steps}, but {path} has done {checkpoint.step} already; give more steps, or none")
+        raise InputError(
+            f"steps is {steps}, but the training in {path} has already done {checkpoint.step}; give more "
+            "steps, or leave steps out"
+        )

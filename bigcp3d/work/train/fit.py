@@ -150,7 +150,7 @@ class Training:
         """Go back to the checkpoint."""
         check_alike(self.checkpoint, checkpoint, self.identity, self.settings.steps)
         for difference in name_differences(checkpoint.machine, self.machine):
-            log.warning("the training goes on, but its last bits may differ: %s", difference)
+            log.warning("the training continues, but its results may differ slightly: %s", difference)
         self.parts.restore(checkpoint.state)
         self.rows, self.best, self.done = checkpoint.rows, checkpoint.best, checkpoint.step
 

@@ -94,7 +94,10 @@ def follow_review(active: Iterable[Change]) -> tuple[dict[int, Box], list[Change
     for change in active:
         if change.kind == "renumber":
             if cells:
-                log.warning("cells that were reviewed before `renumber` do not count; undo it, or review again")
+                log.warning(
+                    "cells that were reviewed before `renumber` do not count; undo the renumbering, or review "
+                    "them again"
+                )
             cells, deleted = {}, []
         elif change.kind == "update":
             roi = Box(*(vec3(end) for end in zip(*change.given["roi"], strict=True)))

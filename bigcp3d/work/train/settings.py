@@ -29,50 +29,55 @@ class TrainSettings:
     output: Annotated[str | Path, Option(MODEL, "MODEL.safetensors")]
     """The model file to write; the learning curve and a checkpoint lie beside it."""
     labels_name: Annotated[str, Option(DATA)] = "truth"
-    """Labels to learn, where a volume does not name its own."""
+    """Name of the labels to learn from, in volumes given without ::LABELS."""
     channel: Annotated[int | str | Sequence[int | str] | None, Option(DATA, "N|NAME", many=True)] = None
-    """Channel of the volumes, from 0, or its name. Of several the model takes all, in this order; nothing is painted or
-    simulated then. Default: the first, or those that the model of --start names."""
+    """Channel of the volumes: its number, from 0, or its name. If several are given, the model takes all of them, in
+    this order; --painted and --simulate are then not allowed. Default: the first channel, or those that the model of
+    --start names."""
     diameter_um: Annotated[float | Mapping[str, float] | None, Option(DATA, "UM")] = None
-    """Cell diameter in all volumes; painted ones, and those for validation, are measured. In Python also a mapping from
-    volumes, as given, to diameters. Default: measured in each, from its whole cells."""
+    """Cell diameter in the volumes to learn from. It is always measured in volumes of --painted and --validation. In
+    Python also a mapping from volumes, as given, to diameters. Default: measured in each volume, from its whole
+    cells."""
     painted: Annotated[Sequence[str | Path], Option(DATA, "IN.zarr", many=True)] = ()
-    """Labels to paint membranes around, or nuclei into with --simulate nuclei. May be repeated."""
+    """Labels from which training images are painted: membranes around the cells, or nuclei inside them with --simulate
+    nuclei. May be repeated."""
     from_edits: Annotated[Sequence[str | Path], Option(DATA, "IN.zarr", many=True)] = ()
     """An image with labels that were reviewed (bigcp3d review, bigcp3d edit): PATH, or PATH::LABELS (default: cells).
-    Only cells that were decided good or that a correction made are learned, the background near them, and what was
-    deleted. May be repeated."""
+    Learned from are cells that were decided good or made by a correction, the background near them, and places where a
+    cell was deleted. May be repeated."""
     simulate: Annotated[Literal["membrane", "nuclei"] | None, Option(DATA)] = None
     """Mix in simulated tissue. With it, volumes may be left out."""
     shares: Annotated[tuple[float, float, float, float], Option(flag="")] = (0.5, 0.2, 0.25, 0.05)
     """How often a sample comes from the volumes, the painted ones, simulated tissue and noise. Kinds that are not
     given do not count."""
     validation: Annotated[Sequence[str | Path], Option(DATA, "IN.zarr", many=True)] = ()
-    """A volume for validation, from which nothing is learned. May be repeated."""
+    """A volume for validation only; nothing is learned from it. May be repeated."""
     holdout_x: Annotated[float | Mapping[str, float], Option(DATA, "0..1")] = 0.0
-    """Share of each volume, at the end of x, to hold out: 0 to below 1. In Python also a mapping from volumes, as
-    given, to shares; others are not held out."""
+    """Share of each volume that is kept for validation, cut off at the end of x: 0 to below 1. In Python also a mapping
+    from volumes, as given, to shares; from volumes that it lacks nothing is kept."""
     min_cell_vox: Annotated[int, Option(DATA, "VOX")] = 50
-    """Labels below this many voxels are not learned."""
+    """Cells with fewer voxels than this are not learned from."""
     start: Annotated[str | Path | None, Option(MODEL, "NAME|PATH")] = None
-    """Train on from a model (see: bigcp3d models): a few volumes of yours and a few hundred steps adapt it.
-    Settings below that are left out are as in that model."""
+    """Start from this model (see: bigcp3d models) and adapt it; a few volumes of yours and a few hundred steps are
+    enough. Settings of the network that you leave out are those of this model."""
     name: Annotated[str | None, Option(MODEL)] = None
     """Name of the model. Default: the file's name."""
     description: Annotated[str, Option(MODEL)] = ""
     """Training data and licences, for the card."""
     representation: Annotated[Literal["tanh", "heat"] | None, Option(MODEL)] = None
-    """What the flow is (bigcp3d/pure/learn/targets.py). Default: tanh."""
+    """How the flow that the network learns is computed from the labels. tanh: from the offset to the cell's centre.
+    heat: from simulated heat diffusion, as in Cellpose. Default: tanh."""
     diameter_vox: Annotated[float | None, Option(MODEL, "VOX", "--diameter-voxels")] = None
-    """Cell diameter that the network knows. Default: 16."""
+    """Cell diameter that the network learns, in working voxels. Volumes are resampled to it. Default: 16."""
     tanh_scale_vox: Annotated[float | None, Option(MODEL, "VOX")] = None
     """Scale s of the tanh. Default: a fifth of the diameter."""
     architecture: Annotated[Literal["eschweiler", "half"] | None, Option(MODEL)] = None
-    """The published 3D U-Net (default), or a faster one at half the resolution inside."""
+    """eschweiler: the published 3D U-Net of Eschweiler et al. half: a faster one that computes at half the resolution.
+    Default: eschweiler."""
     features: Annotated[int | None, Option(MODEL)] = None
-    """Features of the first level; they double below. Default: 16."""
+    """Feature channels of the first level; each further level has twice as many. Default: 16."""
     depth: Annotated[int | None, Option(MODEL)] = None
-    """Levels of the network. Default: 4."""
+    """Number of resolution levels in the network. Default: 4."""
     percentiles: Annotated[tuple[float, float] | None, Option(flag="")] = None
     """Percentiles of the intensities that become 0 and 1."""
     prediction_patch: Annotated[Vec3 | None, Option(flag="")] = None
@@ -80,45 +85,48 @@ class TrainSettings:
     margin: Annotated[int | None, Option(flag="")] = None
     """Voxels at the border of such a patch whose prediction is not used."""
     balance: Annotated[float, Option(WORK, "0..1")] = 0.0
-    """How much small cells and slivers at a border count in the loss: from 0, by their voxels, to 1, as whole cells.
-    0.5 is a good choice where the smallest labels are cells."""
+    """How much small cells, and thin pieces of cells at a border, count in the loss. 0: as much as their number of
+    voxels. 1: as much as a large cell. 0.5 is a good choice if even the smallest labels are cells."""
     steps: Annotated[int, Option(WORK)] = 2000
     """Optimisation steps."""
     patch: Annotated[Vec3, Option(WORK, "Z Y X")] = (48, 64, 64)
-    """Training patch in working voxels: multiples of 2 to the number of levels. Where Y and X are equal, samples are
-    turned by 90 degrees too."""
+    """Size of a training patch in working voxels, in multiples of 2 to the power of --depth. If Y and X are equal,
+    samples are also turned by 90 degrees."""
     batch: Annotated[int, Option(WORK)] = 2
-    """Patches in a step."""
+    """Number of patches in each step."""
     learning_rate: Annotated[float, Option(WORK)] = 1e-3
-    """Learning rate of RAdam at the start."""
+    """Learning rate at the start (the optimiser is RAdam)."""
     seed: Annotated[int, Option(WORK)] = 0
-    """Seed of patches and weights."""
+    """Seed of the random choices: patches, and weights at the start. The same seed gives the same training."""
     every: Annotated[int, Option(WORK)] = 250
-    """Steps between validations. Each segments pieces of what is held out, adds a row to the learning curve and writes
-    a checkpoint."""
+    """Number of steps between validations. A validation segments pieces of the held-out data, adds a row to the
+    learning curve and writes a checkpoint."""
     keep: Annotated[Literal["best", "last"], Option(WORK)] = "best"
-    """The model of the best validation (mean of the cells' Dice and AP at IoU 0.5), or of the last step. Where nothing
-    is held out, the last. Scores on the data that chose the model are too good: measure on others."""
+    """best: keep the model with the best validation (mean of Dice and of AP at IoU 0.5). last: keep the model of the
+    last step, which also happens if no data are held out. Scores on the data that chose the model are too good: measure
+    on other data."""
     patience: Annotated[int, Option(WORK)] = 0
-    """End after so many validations without a gain. 0: never."""
+    """Stop after this many validations in a row without a better score. 0: never stop early."""
     workers: Annotated[int, Option(WORK, "N")] = 0
-    """Processes that make samples ahead. 0: none. No sample depends on it."""
+    """Number of processes that make samples in advance. 0: none. The samples do not depend on it."""
     cache: Annotated[str | Path | None, Option(WORK, "DIR")] = None
-    """Folder for samples on disk, about 0.5 MB each. Those of the same settings are found there, whoever made them."""
+    """Folder in which samples are kept, about 0.5 MB each. Another training with the same settings uses them again."""
     cache_gb: Annotated[float, Option(WORK, "GB", "--cache-gb")] = 20.0
-    """Most of the disk for samples that were shown; the oldest are removed."""
+    """Largest size of the samples in --cache that were used already. The oldest are removed."""
     repeat: Annotated[int, Option(WORK, "N")] = 1
-    """How often each sample is shown, turned otherwise each time. Above 1 it needs --cache; 4 saves most of the time
-    that samples cost."""
+    """How often each sample is used, turned differently each time. Values above 1 need --cache. 4 saves most of the
+    time for making samples."""
     samples_only: Annotated[bool, Option(WORK)] = False
     """Fill the cache with the samples of all steps, and do not train."""
     device: Annotated[str | None, Option(WORK, "cpu|cuda")] = None
-    """Default: cuda where there is one."""
+    """Where to train: on the processor or on an NVIDIA GPU. Default: cuda if there is one."""
     precision: Annotated[Literal["auto", "float32", "bfloat16"], Option(WORK)] = "auto"
-    """Precision of the activations; weights are float32. auto: bfloat16 where the processor has instructions for it."""
+    """Number format of the activations; weights are always float32. auto: bfloat16 if the processor has instructions
+    for it."""
     resume: Annotated[bool, Option(WORK)] = False
-    """Go on from the checkpoint beside the model, bit for bit, with its options: only --output is needed. More --steps
-    continue a training that has ended. Options that would change the steps that were done are refused."""
+    """Continue from the checkpoint beside the model, with its options: only --output is needed. The result is the same,
+    bit for bit, as without the stop. A larger --steps continues a training that has ended. Options that would change
+    steps already done are an error."""
     overwrite: Annotated[bool, Option(WORK)] = False
     """Replace an existing model, and discard its checkpoint."""
 
@@ -141,11 +149,16 @@ class TrainSettings:
                 "there is nothing to learn from; give volumes with labels, --from-edits, --painted, or --simulate"
             )
         if not all(0 <= share < 1 for share in self.holdouts):
-            raise InputError(f"holdout_x is {self.holdout_x}; give the share of x to keep back, 0 to below 1")
+            raise InputError(
+                f"holdout_x is {self.holdout_x}; give a number from 0 to below 1, the share of each "
+                "volume to keep for validation"
+            )
         if self.samples_only and self.cache is None:
-            raise InputError("samples are to be made, but there is no place for them; give a folder (--cache)")
+            raise InputError("--samples-only needs a folder in which to keep the samples; give --cache DIR")
         if self.repeat > 1 and self.cache is None:
-            raise InputError(f"repeat is {self.repeat}, but samples are not kept; give a folder for them (--cache)")
+            raise InputError(
+                f"repeat is {self.repeat}, which needs a folder in which to keep the samples; give --cache DIR"
+            )
         if not self.cache_gb >= 0:
             raise InputError(f"cache_gb is {self.cache_gb}; give 0 or more")
         if not 0 <= self.balance <= 1:

@@ -53,10 +53,10 @@ BAD = {
         {"edit": lambda ome: ome.update(version="1.7")},
         r"version '1.7'; 0.1 to 0.6 can be read: convert",
     ),
-    "no datasets": ({"edit": multiscale(lambda m: m.update(datasets=[]))}, r"datasets are \[\], not a list of objects"),
+    "no datasets": ({"edit": multiscale(lambda m: m.update(datasets=[]))}, r"datasets are \[\], and a list of objects"),
     "dataset without a path": (
         {"edit": multiscale(lambda m: m["datasets"][0].pop("path"))},
-        r"not a list of objects with a path",
+        r"a list of objects with a path is needed",
     ),
     "missing level": (
         {"edit": multiscale(lambda m: m["datasets"].__setitem__(0, {"path": "9"}))},

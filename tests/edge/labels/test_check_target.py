@@ -91,13 +91,15 @@ def test_an_empty_folder_becomes_the_store(stores):
 
 def test_a_store_of_the_other_zarr_version_is_refused(stores, contents):
     other = stores.image("0.4", name="other.zarr")
-    refused(plan(stores, other), contents, "this is a zarr 2 group, and a zarr 3 group is needed")
+    refused(plan(stores, other), contents, "this is a zarr group of version 2, and a group of version 3 is needed")
 
 
 def test_an_array_in_place_of_the_store_is_refused(stores, contents):
     zarr.create_array(stores.folder / "array.zarr", shape=(2,), dtype="u1")
     refused(
-        plan(stores, stores.folder / "array.zarr"), contents, "this is a zarr 3 array, and a zarr 3 group is needed"
+        plan(stores, stores.folder / "array.zarr"),
+        contents,
+        "this is a zarr array of version 3, and a group of version 3 is needed",
     )
 
 
@@ -112,6 +114,6 @@ def test_an_image_with_other_levels_is_refused(stores, contents):
 def test_making_labels_checks_the_same(stores, contents, overwrite):
     target = plan(stores, stores.image("0.4", name="other.zarr"))
     before = contents()
-    with pytest.raises(TargetError, match="this is a zarr 2 group"):
+    with pytest.raises(TargetError, match="this is a zarr group of version 2"):
         create_labels(target, overwrite=overwrite)
     assert contents() == before

@@ -62,9 +62,9 @@ def test_every_action_says_what_it_did(store, tmp_path):
         (("merge", 1, 2, "--seed", "1,2,3"), "merge takes no --seed"),
         (("add", "nothing.npy", "--at", "0,0,0"), "no .npy file"),
         (("add",), "or one --seed"),
-        (("undo", 4), "there are 0 changes"),
+        (("undo", 4), "there are only 0"),
         (("replay", "nothing.jsonl"), "there is no log"),
-        (("table", 1), "no further words"),
+        (("table", 1), "takes no ids"),
     ],
 )
 def test_what_cannot_be_understood_is_refused(store, words, told):

@@ -56,7 +56,7 @@ def test_a_stopped_run_tells_its_counts_and_its_failures_and_is_not_touched(case
     stop_in_track(case, monkeypatch)
     before = files(case.folder)
     said = ask(case.work)
-    assert "labels/cells: stopped; the same command carries on" in said
+    assert "labels/cells: stopped; the same command continues it" in said
     assert "predict   8/8 blocks\n" in said
     assert "track     7/8 blocks\n" in said
     assert "label     0/8 blocks\n" in said
@@ -160,6 +160,6 @@ def test_an_update_that_was_stopped_is_told_with_both_ways_on(case, monkeypatch)
         with pytest.raises(KeyboardInterrupt):
             bigcp3d.update(case.store, **settings)
     said = ask(store)
-    assert said.startswith("labels 'cells': an update was stopped; the same command carries on, and")
+    assert said.startswith("labels 'cells': an update was stopped; the same command continues it, and")
     bigcp3d.undo_update(case.store, output=store)
     assert "finished; " in ask(store)

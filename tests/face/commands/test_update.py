@@ -68,7 +68,7 @@ def losing(calls):
     def lose(**given):
         calls.append(given["yes"])
         if not given["yes"]:
-            raise LossError("29 of the 29 cells would be gone")
+            raise LossError("29 of the 29 cells would disappear")
         return DONE
 
     return lose
@@ -79,7 +79,7 @@ def test_without_a_terminal_a_loss_is_an_error(monkeypatch):
     monkeypatch.setattr(update, "update", losing(calls))
     done = run("--roi 0:4,0:4,0:4")
     assert done.exit_code == 3
-    assert "29 of the 29 cells would be gone" in done.stderr
+    assert "29 of the 29 cells would disappear" in done.stderr
     assert calls == [False]
     assert run("--roi 0:4,0:4,0:4 --yes").exit_code == 0
 
@@ -91,7 +91,7 @@ def test_a_person_is_asked(monkeypatch, answer, code, asked):
     monkeypatch.setattr(command, "_is_a_person_there", lambda: True)
     done = CliRunner().invoke(app, ["update", "a.zarr", "--roi", "0:4,0:4,0:4"], input=f"{answer}\n")
     assert done.exit_code == code, done.output
-    assert "29 of the 29 cells would be gone" in done.stderr
+    assert "29 of the 29 cells would disappear" in done.stderr
     assert calls == asked
 
 
@@ -99,8 +99,8 @@ def test_a_person_is_asked(monkeypatch, answer, code, asked):
     ("undone", "words"),
     [
         (Undone(LABELS, False, True, False), "the last update is undone, and its region is as before it"),
-        (Undone(LABELS, True, True, False), "the unfinished update is given up, and its region is as before it"),
-        (Undone(LABELS, True, False, False), "the unfinished update is given up; it had changed nothing"),
+        (Undone(LABELS, True, True, False), "the unfinished update is discarded, and its region is as before it"),
+        (Undone(LABELS, True, False, False), "the unfinished update is discarded; it had changed nothing"),
         (Undone(LABELS, False, True, True), "Level 0 stays as it was corrected by hand"),
     ],
 )
@@ -122,8 +122,8 @@ def test_undo_takes_no_region():
 def test_the_help_says_that_settings_are_those_of_the_labels():
     each = settings_of(UpdateRequest)
     assert each["foreground"].option.help.endswith("Default: as the labels were made.")
-    assert "half the model" not in each["radius_vox"].option.help
-    assert "Labels of the others stay as they are" in each["time"].option.help
+    assert "half the diameter" not in each["radius_vox"].option.help
+    assert "Labels of other time points stay as they are" in each["time"].option.help
     assert each["name"].default == "cells"
 
 

@@ -225,7 +225,7 @@ def test_labels_of_another_tool_get_what_can_be_known(run, tmp_path):
     other.attrs["ome"] = {"multiscales": [multiscale], "version": "0.5", "image-label": {}}
     other.create_array("0", data=read_labels(run[0], "cells"), chunks=(17, 30, 26))
     text = write_report(tmp_path / "other.zarr", "").read_text()
-    assert "do not say that bigcp3d made them" in text
+    assert "have no record of bigcp3d" in text
     assert "cannot be read, so outlines are shown alone" in text
     assert outlines_fit(Page(text), read_labels(run[0], "cells"))
 

@@ -39,8 +39,8 @@ def written(tmp_path):
         (SLURM + "queue: 'a; rm -rf b'\n", ["'queue'"]),
         (SLURM + "directives: ['--gres=gpu:1\n\n  rm -rf b']\n", ["'directives'"]),
         ("- memory\n", ["holds list"]),
-        ("memory: [\n", ["is no YAML"]),
-        ("memory: !!python/object/apply:os.system ['touch run']\n", ["is no YAML"]),
+        ("memory: [\n", ["is not valid YAML"]),
+        ("memory: !!python/object/apply:os.system ['touch run']\n", ["is not valid YAML"]),
     ],
     ids=str,
 )
@@ -81,7 +81,10 @@ def test_other_workers_are_refused(asked):
         ({"cluster": "kubernetes"}, r"known are .*; on anything else .* --scheduler tcp://HOST:8786"),
         ({"cluster": "slurm", "scheduler": "tcp://127.0.0.1:1"}, "--scheduler and --cluster were both given"),
         ({"cluster_config": "a.yaml"}, "without --cluster"),
-        ({"cluster": "slurm", "cluster_config": "none.yaml", "workers": 1}, "cannot read the cluster's file none.yaml"),
+        (
+            {"cluster": "slurm", "cluster_config": "none.yaml", "workers": 1},
+            "the file of --cluster-config, none.yaml, cannot be read",
+        ),
         ({"cluster": "slurm", "cluster_config": DEPLOY / "slurm.yaml"}, "cluster slurm needs --workers"),
         ({"cluster": "slurm", "cluster_config": DEPLOY / "slurm.yaml", "workers": "1:4"}, "workers with GPUs"),
         ({"cluster": "ssh", "cluster_config": DEPLOY / "ssh.yaml", "workers": 2}, "has workers_per_host"),

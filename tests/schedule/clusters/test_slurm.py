@@ -80,7 +80,7 @@ def test_labels_of_a_slurm_run_are_those_of_the_serial_run(whole, config, tissue
 
 
 def test_a_job_that_the_queue_refuses_is_told(config, tissue_store, random_model, tmp_path):
-    with pytest.raises(InputError, match=r"the queue took no job: .*invalid partition"):
+    with pytest.raises(InputError, match=r"the queue refused the job: .*invalid partition"):
         bigcp3d.segment(
             tissue_store,
             model=random_model,

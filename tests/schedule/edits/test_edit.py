@@ -99,7 +99,7 @@ def test_an_undo_of_everything_gives_back_all_levels_and_the_table(store):
     assert [change.kind for change in edits.undo(3)] == ["delete", "split", "merge"]
     assert same(store.levels(), first)
     assert all(np.array_equal(table[name], column) for name, column in store.table().items())
-    with pytest.raises(InputError, match="there are 0 changes"):
+    with pytest.raises(InputError, match="there are only 0"):
         edits.undo()
     assert [change.kind for change in edits.log() if change.kind != "ids"][-5:] == ["undo"] * 5
 

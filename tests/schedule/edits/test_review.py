@@ -171,7 +171,7 @@ def test_the_command_lists_and_decides(small, tmp_path):
     assert f"cell {first['id']} at" not in run(app, ["review", path, "--list", "3"]).stdout
     refused = run(app, ["review", path])
     assert refused.exit_code == 2
-    assert "there is no terminal to ask in" in refused.stderr
+    assert "there is no terminal in which to ask" in refused.stderr
 
 
 ANSWERS = {"g": "good", "u": "undo", "w": "wrong", "?": "no such key", " ": "skip", "d": "delete", "q": "end"}

@@ -12,9 +12,9 @@ from tests.schedule.conftest import write_image
 @pytest.mark.parametrize(
     ("shape", "scale", "diameter", "said"),
     [
-        ((1, 40, 40), (1.0, 1.0, 1.0), "as-is", "it has only 1 plane on axis z"),
-        ((2, 40, 40), (1.0, 1.0, 1.0), 5.0, "it has only 2 planes on axis z"),
-        ((6, 40, 40), (1.0, 1.0, 1.0), 15.0, "resampled to the model's cells it has only 2 planes on axis z"),
+        ((1, 40, 40), (1.0, 1.0, 1.0), "as-is", "the image has only 1 plane on axis z"),
+        ((2, 40, 40), (1.0, 1.0, 1.0), 5.0, "the image has only 2 planes on axis z"),
+        ((6, 40, 40), (1.0, 1.0, 1.0), 15.0, "after resampling, the image has only 2 planes on axis z"),
         ((6, 40, 40), (1.0, 1.0, 1.0), 5.0, None),
         ((40, 40, 2), (1.0, 1.0, 1.0), 5.0, "on axis x"),
     ],
@@ -22,7 +22,7 @@ from tests.schedule.conftest import write_image
 def test_few_planes_are_told(tmp_path, random_model, caplog, shape, scale, diameter, said):
     image = write_image(tmp_path / "flat.zarr", np.ones(shape, np.uint8), scale_um=scale)
     bigcp3d.plan_segmentation(image.path, model=random_model, diameter_um=diameter, executor="serial")
-    told = [text for text in caplog.messages if "the model is 3D" in text]
+    told = [text for text in caplog.messages if "The model is 3D" in text]
     assert len(told) == (said is not None)
     assert all(said in text and "--model cellpose:cpsam" in text for text in told)
 

@@ -198,7 +198,7 @@ def test_a_killed_scheduler_is_told_in_a_line_and_the_run_carried_on(faulty, who
         code, said = faulty.run("--scheduler", address, **impatient)
     assert code == 4, said
     assert f"the Dask scheduler {address} was lost" in said
-    assert "the same command carries on" in said
+    assert "the same command continues" in said
     assert "Traceback" not in said
     assert np.array_equal(faulty.finish(in_flight=WORKERS), whole)
 
@@ -258,7 +258,7 @@ def test_ctrl_c_ends_with_130_in_a_line_and_leaves_nothing_running(faulty, whole
     _, said = process.communicate(timeout=120)
     watcher.join()
     assert process.returncode == 130, said
-    assert "interrupted; finished blocks are kept, and the same command carries on" in said
+    assert "interrupted; finished blocks are kept, and the same command continues" in said
     assert "Traceback" not in said
     wait_until(lambda: not any(child.is_running() for child in group), 20)
     assert np.array_equal(faulty.finish(in_flight=WORKERS), whole)
@@ -267,7 +267,7 @@ def test_ctrl_c_ends_with_130_in_a_line_and_leaves_nothing_running(faulty, whole
 def test_a_disk_that_fills_ends_the_run_and_is_carried_on_with_space(faulty, whole, small_disk):
     disk, enlarge = small_disk
     faulty.work = disk / "work"
-    with pytest.raises(FullDiskError, match=r"No space left.*finished blocks are kept") as failed:
+    with pytest.raises(FullDiskError, match=r"No space left.*Finished blocks are kept") as failed:
         faulty.segment()
     assert failed.value.exit_code == 3
     done = sorted(faulty.work.glob("t0/records/*/*.json"))

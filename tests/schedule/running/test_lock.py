@@ -65,7 +65,7 @@ def test_a_second_run_is_refused_while_the_first_lives_and_takes_over_when_it_is
             time.sleep(0.01)
         events = []
         labels = case.segment(on_event=events.append)
-    assert f"took over from a run that is dead: process {process.pid}" in caplog.text
+    assert f"an earlier run is dead, and this one takes its place: process {process.pid}" in caplog.text
     assert not [e for e in events if isinstance(e, BlockDone) and e.name == "predict" and e.seconds > 0]
     assert np.array_equal(labels, case.whole())
     assert np.array_equal(beside, labels), "a run on other labels runs beside it"
@@ -127,7 +127,7 @@ def test_a_run_whose_lock_was_taken_over_ends(case, monkeypatch):
         return track(run, time_point, index)
 
     monkeypatch.setitem(passes.PASSES, "track", lose)
-    with pytest.raises(TargetError, match="another run has taken over"):
+    with pytest.raises(TargetError, match="another run has taken the place of this one"):
         case.segment()
     assert LockFile(case.work).read()[0] == taken[0]  # the other's lock stays
 
@@ -142,7 +142,7 @@ def test_a_place_beside_the_labels_that_cannot_be_written_is_told_and_no_obstacl
 
     monkeypatch.setattr(LockFile, "create", refuse)
     assert case.segment().any()
-    assert "another run that writes these labels would not be noticed" in caplog.text
+    assert "a second run on these labels would not be noticed" in caplog.text
 
 
 def test_a_work_directory_that_cannot_be_written_is_refused(case, tmp_path):

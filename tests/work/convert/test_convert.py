@@ -183,7 +183,7 @@ def test_nothing_is_overwritten(tmp_path):
     with pytest.raises(TargetError, match="it holds labels, which would be lost"):
         convert(tmp_path / "a.tif", tmp_path / "a.zarr", overwrite=True)
     (tmp_path / "other").mkdir()
-    with pytest.raises(TargetError, match="is no zarr group, and only zarr groups are replaced"):
+    with pytest.raises(TargetError, match="is not a zarr group, and only zarr groups can be replaced"):
         convert(tmp_path / "a.tif", tmp_path / "other", overwrite=True)
     with pytest.raises(InputError, match="must be a local path"):
         convert(tmp_path / "a.tif", "s3://bucket/a.zarr")

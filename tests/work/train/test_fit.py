@@ -152,7 +152,7 @@ def test_a_checkpoint_that_cannot_be_written_leaves_the_one_before(store, tmp_pa
     ("changed", "message"),
     [
         ({"learning_rate": 2e-2}, r"learning_rate: 0\.01 then, 0\.02 now"),
-        ({"steps": 5}, "steps is 5, but .* has done 6 already"),
+        ({"steps": 5}, "steps is 5, but .* has already done 6"),
         ({"patch": (16, 24, 32)}, "patch: "),
         ({"features": 8}, "features: 4 then, 8 now"),
         ({"holdout_x": 0.3}, "holdout_x: .*volumes: "),
@@ -267,7 +267,7 @@ def test_a_training_that_was_stopped_at_once_is_no_obstacle(store, whole, tmp_pa
 def test_a_damaged_checkpoint_is_refused_and_runs_no_code(store, tmp_path, content):
     out = tmp_path / "m.safetensors"
     out.with_suffix(".checkpoint.pt").write_bytes(content)
-    with pytest.raises(InputError, match="no checkpoint that can be used"):
+    with pytest.raises(InputError, match="this checkpoint cannot be used"):
         train([store], out, resume=True, **SMALL)
     assert out.with_suffix(".checkpoint.pt").read_bytes() == content
 
