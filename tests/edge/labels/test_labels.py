@@ -189,8 +189,8 @@ def test_other_labels_and_keys_stay_in_the_list(stores, version, caplog):
 
 @pytest.mark.parametrize(
     ("kind", "message"),
-    [("array", "labels: this is a zarr . array, and a zarr . group is needed"),
-     ("other format", "labels: this is a zarr . group, and a zarr . group is needed"),
+    [("array", "labels: this is a zarr array of version ., and a group of version . is needed"),
+     ("other format", "labels: this is a zarr group of version ., and a group of version . is needed"),
      ("odd list", "its list of labels is 'cells', not a list of names"),
      ("image", "labels: this is an image itself, not a group of labels"),
      ("link", "labels: this is a link to .*nowhere, which is not there")],

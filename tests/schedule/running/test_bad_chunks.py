@@ -121,7 +121,7 @@ def test_a_run_that_failed_is_carried_on_with_skip_and_not_back(small_sample, ca
         patch.setitem(passes.PASSES, "cluster", lambda *_: 1 / 0)
         with pytest.raises(BlockError):
             case.segment(on_error="skip")
-    with pytest.raises(TargetError, match=r"given up 1 chunk \(image, channel 0, time 0, voxels \(17, 30, 17\)"):
+    with pytest.raises(TargetError, match=r"could not read 1 chunk \(image, channel 0, time 0, voxels \(17, 30, 17\)"):
         case.segment()
     assert np.array_equal(case.segment(on_error="skip"), case.segment("one.zarr", on_error="skip", **WHOLE))
 
