@@ -185,7 +185,7 @@ def test_a_run_does_not_write_into_labels_that_another_has_made_since(store, ran
     monkeypatch.setitem(passes.PASSES, "label", label)
     bigcp3d.segment(store, work_dir=tmp_path / "other", overwrite=True, foreground=0.3, **settings)
     before = read_labels(store, "cells")
-    with pytest.raises(TargetError, match="there is labels of another run"):
+    with pytest.raises(TargetError, match="labels of another run are here"):
         bigcp3d.segment(store, work_dir=tmp_path / "one", **settings)
     assert np.array_equal(read_labels(store, "cells"), before)
 

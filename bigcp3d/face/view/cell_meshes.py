@@ -16,18 +16,14 @@ from functools import lru_cache, partial
 import numpy as np
 
 from bigcp3d.edge.image.image import ImageInfo
-from bigcp3d.edge.labels.edit_log import EditLog
-from bigcp3d.edge.labels.label_plan import LabelTarget
 from bigcp3d.edge.labels.labels import read_label_box
-from bigcp3d.edge.labels.labels_to_update import target_of
 from bigcp3d.edge.stores.places import is_address
 from bigcp3d.errors import InputError
 from bigcp3d.face.view.scene import Labels, Scene
 from bigcp3d.face.view.served_objects import ServedGroup
-from bigcp3d.pure.boxes import Box, vec3
 from bigcp3d.pure.cells.surface_mesh import mesh_surface
-from bigcp3d.schedule.edits.edited_table import known_boxes
-from bigcp3d.work.find_cells import find_boxes
+from bigcp3d.schedule.edits.correction import Corrector
+from bigcp3d.work.change_labels import changed_boxes
 
 MOST_VOX = 2**21
 """A cell whose box has more voxels is meshed from a coarser level."""
@@ -49,26 +45,21 @@ def with_meshes(scene: Scene) -> Scene:
 def _with_meshes(labels: Labels, time: int) -> Labels:
     if is_address(labels.info.path):
         raise InputError(f"{labels.info.path}: surfaces are made of labels on this machine; leave out --meshes")
-    files = MeshFiles(partial(mesh_bytes, labels.info, target_of(labels.info), time))
+    files = MeshFiles(partial(mesh_bytes, labels.info, Corrector(labels.info.path, ""), time))
     info = json.dumps({"@type": "neuroglancer_legacy_mesh"}).encode()
     return replace(labels, meshes=ServedGroup({"": files}, {"info": info}))
 
 
-def mesh_bytes(labels: ImageInfo, target: LabelTarget, time: int, cell: int) -> bytes | None:
+def mesh_bytes(labels: ImageInfo, found: Corrector, time: int, cell: int) -> bytes | None:
     """The part ``ID`` of a cell; None where no voxel has this id."""
-    known = known_boxes(labels, EditLog(target.path), [cell], time)
     try:
-        box = find_boxes(target, [cell], known, time=time)[cell]
+        boxes = changed_boxes(found.target, found.boxes([cell], time)[cell])
     except InputError as error:
         log.warning("%s", error)
         return None
-    level, factors = 0, np.ones(3, np.int64)
-    while box.size > MOST_VOX * factors.prod() and level + 1 < len(target.levels):
-        level += 1
-        factors *= np.asarray(target.factors[level], np.int64)
-    around = Box(vec3(np.array(box.start) // factors), vec3(-(-np.array(box.stop) // factors)))
-    mask = read_label_box(target, level, around.clip(target.levels[level].shape), time=time) == cell
-    corners, triangles = mesh_surface(mask, around.start)
+    level = next((level for level, box in enumerate(boxes) if box.size <= MOST_VOX), len(boxes) - 1)
+    mask = read_label_box(found.target, level, boxes[level], time=time) == cell
+    corners, triangles = mesh_surface(mask, boxes[level].start)
     place = labels.levels[level]
     at_nm = NM * (np.asarray(place.translation_um) + corners * np.asarray(place.scale_um or (1.0, 1.0, 1.0)))
     return b"".join(

@@ -97,7 +97,8 @@ class Corrector:
                 log.warning("%s: the %s that was stopped is %s", self.target.path, stopped.kind, what)
             yield stopped
 
-    def _boxes(self, ids: Sequence[int], time: int) -> dict[int, Box]:
+    def boxes(self, ids: Sequence[int], time: int) -> dict[int, Box]:
+        """The box of each cell at level 0; `InputError` for an id or a time point that is not there."""
         if bad := [cell for cell in ids if cell < 1]:
             raise InputError(f"cell {bad[0]} was given; ids are 1 and more")
         if not 0 <= time < self.labels.times:
@@ -117,7 +118,7 @@ class Corrector:
         added: NDArray[Any] | None = None,
     ) -> Change:
         """Make one change: ``alter`` gives the labels of the box after it."""
-        boxes = self._boxes(ids, time) if boxes is None else boxes
+        boxes = self.boxes(ids, time) if boxes is None else boxes
         around = self._read_around(union(list(boxes.values())), time)
         before = around.inner
         after = alter(before) if kind in ("merge", "delete") else alter(before, around.box)

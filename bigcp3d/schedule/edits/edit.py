@@ -108,7 +108,7 @@ class Edits(Corrector):
         given: dict[str, Any] = {"id": cell}
         given |= {"parts": parts} if parts else {"seeds": [list(map(int, s)) for s in seeds]} if len(seeds) else {}
         with self._held():
-            box = self._boxes([cell], time)[cell]
+            box = self.boxes([cell], time)[cell]
             mask = read_label_box(self.target, 0, box, time=time) == cell
             if parts is not None:
                 numbered = split_into(mask, parts, spacing)
@@ -244,7 +244,7 @@ class Edits(Corrector):
             differ = (labels >= 0) & (fresh | (labels != before))
             painted = labels[differ & ~fresh]
             ids = [int(cell) for cell in np.union1d(before[differ], painted) if cell]
-            boxes = {**self._boxes(ids, time), 0: box} if ids else {0: box}
+            boxes = {**self.boxes(ids, time), 0: box} if ids else {0: box}
             numbers = np.unique(labels[fresh])
             after_of = dict(zip(numbers.tolist(), self._new_ids(len(numbers)), strict=True)) if len(numbers) else {}
             result = np.where(differ, labels, before)
@@ -346,7 +346,7 @@ class Edits(Corrector):
     def decide(self, cell: int, decision: str, *, time: int = 0, **given: Any) -> Change:
         """Write a decision about a cell into the log; no voxel changes. `bigcp3d.schedule.review` has the words."""
         with self._held():
-            cells = self._describe([cell], self._boxes([cell], time), time) if cell else []
+            cells = self._describe([cell], self.boxes([cell], time), time) if cell else []
             change = self._next("decision", {"id": cell, "decision": decision, **given}, cells, time)
             self.changes.commit(change)
             return change

@@ -158,9 +158,9 @@ def _refuse_labels_of_others(plan: Plan) -> None:
     path = plan.output.target.path
     said = own_part(open_node(str(path)).attrs.asdict()) if path.exists() else {}
     if not said or said.get("id") != made.get("id"):
-        found = "labels of another run" if path.exists() else "nothing"
+        found = "labels of another run are here" if path.exists() else "nothing is here"
         raise TargetError(
-            f"{path}: there is {found}, but the unfinished run in {plan.storage.work_dir} had begun to write labels "
+            f"{path}: {found}, but the unfinished run in {plan.storage.work_dir} had begun to write labels "
             "here; remove that directory to begin again, or give another --name"
         )
 
@@ -224,7 +224,7 @@ def _empty(root: Path) -> None:
             platforms.patiently(records.replace, gone)
     last = ("logs", PLAN_FILE, ENDED)
     for child in sorted(_contents(root), key=lambda child: last.index(child.name) if child.name in last else -1):
-        platforms.patiently(shutil.rmtree if child.is_dir() else os.unlink, child)
+        _remove(child)
 
 
 def write_ended(plan: Plan, summary: Summary) -> None:
@@ -246,4 +246,8 @@ def _remove_all_but(work: WorkDir, *kept: str) -> None:
     inside = [child for folder in work.root.glob("t*/") for child in folder.iterdir()]
     for child in [*inside, work.records(), work.records().with_name("records.gone"), work.logs]:
         if child.name not in kept and child.exists():
-            platforms.patiently(shutil.rmtree if child.is_dir() else os.unlink, child)
+            _remove(child)
+
+
+def _remove(path: Path) -> None:
+    platforms.patiently(shutil.rmtree if path.is_dir() else os.unlink, path)

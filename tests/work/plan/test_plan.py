@@ -81,7 +81,9 @@ def test_what_was_said_is_kept_with_its_units_and_decides_nothing(plan, monkeypa
 def test_a_refusal_names_what_was_asked_and_derived_numbers_only_where_nothing_else_differs(plan, tmp_path):
     then = plan(diameter_um=6.0)
     prepare(then, resumed=False, overwrite=False)
-    with pytest.raises(TargetError, match=r"other settings \(diameter 6 um then, 9 um now\); to continue it, repeat the command"):
+    with pytest.raises(
+        TargetError, match=r"other settings \(diameter 6 um then, 9 um now\); to continue it, repeat the command"
+    ):
         plan(diameter_um=9.0)
     derived = then.model_copy(update={"tracking": then.tracking.model_copy(update={"reach": 3})})
     assert derived.differences(then) == [f"tracking.reach: {then.tracking.reach} then, 3 now"]
