@@ -17,26 +17,25 @@ import math
 import os
 import subprocess
 import sys
-import threading
 import time
+from contextlib import suppress
 from itertools import product
 from pathlib import Path
 from typing import Any
 
 import numpy as np
-import psutil
 import zarr
 from numpy.typing import NDArray
 from zarr.codecs import BloscCodec, ZstdCodec
 
 import bigcp3d
 from bigcp3d.edge.image.new_image import create_image, write_image_box
-from bigcp3d.pure.boxes import Box, Vec3
+from bigcp3d.pure.boxes import Box, Vec3, vec3
 from bigcp3d.pure.mean_pool import pool_means
 from bigcp3d.work.run.task_costs import TaskSpent
 from tests.benchmarks.cases import RADIUS, make_case
 from tests.benchmarks.report import Row, tell, write_json
-from tests.benchmarks.soak import compare
+from tests.benchmarks.soak import Sampler, compare
 from tests.benchmarks.through_zarr import disk_bytes
 
 SIDE = 128
@@ -63,11 +62,9 @@ def make(folder: Path, tiles: Vec3) -> None:
     pieces: dict[str, Vec3] = {"chunk": (64,) * 3, "shard": TILE.shape}
     image = create_image(folder / "image.zarr", shape, "uint16", scale_um=(1.0, 1.0, 1.0), factors=factors, **pieces)
     values: NDArray[Any] = maps[0].astype(np.uint16) * 5
-    for level, counts in enumerate(
-        [tiles, *(tuple(count // 2**k for count in tiles) for k in (1, 2))][: len(image.levels)]
-    ):
-        write_image_box(image, TILE, np.tile(values, (2**level,) * 3), level=level)
-        repeat_shards(folder / "image.zarr" / image.levels[level].path, counts)
+    for number, level in enumerate(image.levels):
+        write_image_box(image, TILE, np.tile(values, (2**number,) * 3), level=number)
+        repeat_shards(folder / "image.zarr" / level.path, vec3(side // SIDE for side in level.shape))
         values = pool_means(values, (2, 2, 2))
     given = zarr.create_array(
         folder / "maps",
@@ -93,32 +90,20 @@ def write_truth(path: Path, truth: NDArray[np.uint32], tiles: Vec3) -> None:
         array[where] = np.where(truth > 0, truth + np.uint32(number * cells), 0)
 
 
-class Watch(threading.Thread):
-    """Looks at the resident size of this process and of those that it started, and at the room that files take."""
+class Watch(Sampler):
+    """Looks at the room that the files of the run take too, at every minute."""
 
     def __init__(self, folder: Path) -> None:
-        super().__init__(daemon=True)
-        self.sizes: dict[str, list[int]] = {}
-        self.disk = 0
-        self.over = threading.Event()
-        self._folder = folder
+        super().__init__()
+        self.disk, self._folder, self._looked = 0, folder, 0.0
 
-    def run(self) -> None:
-        """Until it is over."""
-        for second in range(10**9):
-            if self.over.wait(1.0):
-                return
-            for process in (own := psutil.Process(), *own.children(recursive=True)):
-                try:
-                    name = f"{process.name()} {process.pid}{', scheduler' if process == own else ''}"
-                    self.sizes.setdefault(name, []).append(process.memory_info().rss)
-                except psutil.Error:
-                    continue
-            if second % 60 == 0:
-                try:
-                    self.disk = max(self.disk, sum(disk_bytes(path) for path in self._folder.glob("labels*")))
-                except FileNotFoundError:  # the run has just removed it
-                    continue
+    def look(self) -> None:
+        """Note all sizes of now."""
+        super().look()
+        if time.monotonic() - self._looked > 60:
+            self._looked = time.monotonic()
+            with suppress(FileNotFoundError):  # the run has just removed it
+                self.disk = max(self.disk, sum(disk_bytes(path) for path in self._folder.glob("labels*")))
 
 
 def renumber(labels: NDArray[Any]) -> NDArray[np.int64]:
@@ -195,8 +180,7 @@ def segment(folder: Path, tiles: Vec3, settings: dict[str, Any]) -> dict[str, li
         "most files, GB": watch.disk / 1e9,
         "labels, GB": disk_bytes(folder / "labels.zarr") / 1e9,
     }
-    sizes = [compare(name, sizes) for name, sizes in watch.sizes.items() if len(sizes) > 40]
-    return {"run": [run], "resident size, this time": sizes, "peaks of tasks": peaks(summary.tasks)}
+    return {"run": [run], "resident size, this time": watch.rows(), "peaks of tasks": peaks(summary.tasks)}
 
 
 def main(arguments: list[str] | None = None) -> dict[str, list[Row]]:

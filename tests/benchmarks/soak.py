@@ -11,7 +11,6 @@ import argparse
 import shutil
 import tempfile
 import threading
-import time
 from collections import defaultdict
 from pathlib import Path
 
@@ -40,22 +39,31 @@ def write_tissue(path: Path, shape: Vec3) -> None:
 
 
 class Sampler(threading.Thread):
-    """Looks at the resident size of this process's workers."""
+    """Looks at the resident size, in bytes, of this process and of all that it started, at every second."""
 
     def __init__(self) -> None:
         super().__init__(daemon=True)
-        self.seen: dict[int, list[tuple[float, int]]] = defaultdict(list)
+        self.seen: dict[int, list[int]] = defaultdict(list)
         self.over = threading.Event()
 
     def run(self) -> None:
         """Until it is over."""
         while not self.over.wait(1.0):
-            for child in psutil.Process().children():
-                try:
-                    if "spawn_main" in " ".join(child.cmdline()):
-                        self.seen[child.pid].append((time.time(), child.memory_info().rss))
-                except psutil.Error:
-                    continue
+            self.look()
+
+    def look(self) -> None:
+        """Note all sizes of now."""
+        own = psutil.Process()
+        for process in (own, *own.children(recursive=True)):
+            try:
+                self.seen[process.pid].append(process.memory_info().rss)
+            except psutil.Error:
+                continue
+
+    def rows(self) -> list[Row]:
+        """A row for each process that lived for a while. This one holds the scheduler."""
+        names = {psutil.Process().pid: "this process"}
+        return [compare(names.get(pid, f"process {pid}"), seen) for pid, seen in self.seen.items() if len(seen) > 40]
 
 
 def compare(name: str, values: list[int]) -> Row:
@@ -106,9 +114,7 @@ def main(arguments: list[str] | None = None) -> dict[str, list[Row]]:
     told = {"blocks": summary.blocks, "tasks": len(summary.tasks), "cells": summary.cells, "s": summary.seconds}
     tables: dict[str, list[Row]] = {
         "run": [told],
-        "resident size": [
-            compare(f"worker {pid}", [size for _, size in seen]) for pid, seen in sampler.seen.items() if len(seen) > 40
-        ],
+        "resident size": sampler.rows(),
         "peaks of tasks": [row for name in ("predict", "track", "label") for row in by_worker(summary.tasks, name)],
     }
     tell(tables, asked.json)
