@@ -41,7 +41,7 @@ def find_file(name: str) -> Path:
         cure = f"use a .safetensors file or one of {', '.join([*shipped, *others])}"
         if version_with(name):
             cure = f"Cellpose has a model of that name: --model cellpose:{name}"
-        raise ModelError(f"{name}: this is {'a folder' if path.is_dir() else 'no such file'}; {cure}")
+        raise ModelError(f"{name}: {'this is a folder' if path.is_dir() else 'there is no such file'}; {cure}")
     return path
 
 

@@ -33,7 +33,7 @@ def test_a_model_without_a_prefix_is_ours(monkeypatch, tmp_path):
     odd = tmp_path / "a:b.safetensors"
     odd.write_bytes(b"")
     assert find_model(odd) == odd
-    with pytest.raises(ModelError, match=r"other:x: this is no such file; use a .safetensors file or one of membrane"):
+    with pytest.raises(ModelError, match=r"other:x: there is no such file; use a .safetensors file or one of membrane"):
         load_card("other:x")
 
 
