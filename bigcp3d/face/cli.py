@@ -59,8 +59,8 @@ def root(
 ) -> None:
     """Segment every cell of a 3D microscopy volume that does not fit in memory.
 
-    It cuts the volume into blocks. The labels are exactly those that one block of the whole volume would give, whatever
-    the number of workers.
+    bigcp3d cuts the volume into blocks. The labels are exactly those that one block of the whole volume would give,
+    whatever the number of workers.
     """
 
 
@@ -110,8 +110,8 @@ def simulate(
         o.option(
             "--like",
             metavar="IN.zarr",
-            text="An image to imitate: its brightness, noise, blur and fading are used. It needs the same voxel size, "
-            "and no labels.",
+            text="An image to imitate: its brightness, noise, blur and fading are used. It must have the same voxel "
+            "size. It needs no labels.",
         ),
     ] = None,
     channel: Annotated[
@@ -120,7 +120,7 @@ def simulate(
     ] = "0",
     seed: o.Seed = 0,
     format: Annotated[Literal["0.4", "0.5", "0.6"], o.option("--format", text="Version of OME-Zarr.")] = "0.5",
-    overwrite: Annotated[bool, o.option("--overwrite", text="Replace a store that is there.")] = False,
+    overwrite: Annotated[bool, o.option("--overwrite", text="Replace an existing store.")] = False,
     verbose: o.Verbose = False,
 ) -> None:
     """Write a simulated tissue: an image and its true labels, `labels/truth`. Memory does not grow with the size."""

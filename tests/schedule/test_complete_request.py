@@ -131,7 +131,7 @@ def test_with_maps_no_network_runs(tmp_path, counted):
 def test_other_words_are_no_diameter(nuclei):
     with pytest.raises(InputError, match="use a number of micrometres, or 'as-is'"):
         bigcp3d.plan_segmentation(nuclei, diameter_um="small")
-    with pytest.raises(InputError, match="a diameter was given twice"):
+    with pytest.raises(InputError, match="--diameter and --diameter-voxels were both given"):
         bigcp3d.plan_segmentation(nuclei, diameter_um="as-is", diameter_vox=3.0)
 
 

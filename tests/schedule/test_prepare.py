@@ -130,7 +130,7 @@ def test_an_estimate_looks_at_the_prepared_image(tissue_store, random_model):
 
 
 def test_maps_that_are_given_are_not_prepared(tissue_store):
-    with pytest.raises(InputError, match="no network sees the image; leave out --prepare, or --maps"):
+    with pytest.raises(InputError, match="--prepare and --maps were both given"):
         bigcp3d.plan_segmentation(tissue_store, maps="maps.zarr", prepare="gaussian:1")
     with pytest.raises(InputError, match="there is no filter 'sharpen'"):
         bigcp3d.plan_segmentation(tissue_store, prepare="sharpen:1")

@@ -31,11 +31,11 @@ def check_cell_file(path: str | Path, *, overwrite: bool) -> None:
     path = Path(path)
     suffix = path.suffix.lower()
     if suffix not in SUFFIXES:
-        raise InputError(f"{path}: found '{path.suffix}'; allowed are {' and '.join(SUFFIXES)}; rename it")
+        raise InputError(f"{path}: the name ends in '{path.suffix}'; use {' or '.join(SUFFIXES)}")
     if suffix == ".parquet" and importlib.util.find_spec("pyarrow") is None:
         raise InputError(
-            f"{path}: Parquet is written by pyarrow, which is not installed; pip install 'bigcp3d[parquet]', "
-            "or give a name that ends in .csv"
+            f"{path}: Parquet needs the package pyarrow, which is not installed; install it: pip install "
+            f"'bigcp3d[parquet]', or give a name that ends in .csv"
         )
     check_file(path, overwrite=overwrite)
 

@@ -23,7 +23,7 @@ def open_source(
     refuse_address(path, "a file to convert", "copy it to a local folder")
     path = Path(path).expanduser().absolute()
     if not path.exists():
-        raise InputError(f"{path}: there is nothing; give a file or a folder of planes")
+        raise InputError(f"{path}: there is nothing at this path; give a file or a folder of planes")
     if metadata_file(path):
         raise InputError(f"{path}: this is a zarr store already; bigcp3d info {path} describes it")
     kind, words, advice = recognise(path)

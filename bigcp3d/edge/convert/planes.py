@@ -117,7 +117,7 @@ def _read_numbers(folder: Path, files: Sequence[Path], axes: str | None) -> tupl
     if present != list(itertools.product(*(values[i] for i in varying))):
         raise InputError(
             f"{folder}: {math.prod(counts)} planes are expected from the numbers in the names ({files[0].name} to "
-            f"{files[-1].name}), and {len(files)} are there; add the missing ones, or take the others out"
+            f"{files[-1].name}), but there are {len(files)}; add the missing ones, or take the others out"
         )
     if len(varying) == 1 and not (axes and len(axes) > 3):
         return "z", counts

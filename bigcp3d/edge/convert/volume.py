@@ -110,7 +110,7 @@ def _settle_axes(source: Source, wanted: str | None) -> tuple[str, list[str]]:
         notes.append(f"axes {','.join(axes)}: the file does not say that its planes lie along z; --axes corrects it")
     if UNKNOWN in axes or not {"y", "x"} <= set(axes) or max(Counter(axes).values()) > 1:
         raise InputError(
-            f"{source.path}: it has {len(axes)} axes ({sizes}), and does not say what each is; give --axes with a "
+            f"{source.path}: it has {len(axes)} axes ({sizes}), but does not name them; give --axes with a "
             "letter for each: t, c, z, y, x, such as zcyx"
         )
     if "z" not in axes and (set(axes) & set("tcs")):
@@ -118,7 +118,7 @@ def _settle_axes(source: Source, wanted: str | None) -> tuple[str, list[str]]:
         raise InputError(
             f"{source.path}: its axes are {stands} ({sizes}), without z, and cells are segmented in 3D; if one of them "
             f"is z, say so: --axes {'z'.join(axes.split('t' if 't' in axes else 'c' if 'c' in axes else 's'))}; if "
-            f"each plane stands for itself, give --axes {stands.replace(',', '')}"
+            f"the planes are not a stack, give --axes {stands.replace(',', '')}"
         )
     if "z" not in axes:
         notes.append("this is a single plane, and becomes a volume of one plane")

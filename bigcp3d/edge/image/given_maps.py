@@ -81,8 +81,8 @@ def open_maps(path: str | Place, shape: Vec3, times: int, time: int = 0) -> zarr
         raise InputError(f"{path}: these maps are {array.dtype}; convert them to {needed}")
     if array.shape != (times, 4, *shape) and (array.shape != (4, *shape) or times != 1):
         raise InputError(
-            f"{path}: these maps have the shape {array.shape}; needed is {needed}; maps lie on the working grid, which "
-            "is the image's own grid without --diameter; --level chooses another resolution"
+            f"{path}: these maps have the shape {array.shape}; use {needed}. Maps have the shape of the resampled "
+            f"image; without --diameter this is the image's own. --level chooses another resolution"
         )
     return array
 
@@ -97,15 +97,15 @@ def _open(path: str | Place, needed: str) -> zarr.Array[Any]:
         if (missing := describe_missing_codec(error)) is not None:
             raise InputError(f"{path}: {missing}") from error
         raise InputError(
-            f"{path}: no zarr array can be opened ({type(error).__name__}); needed is {needed}; check the path"
+            f"{path}: no zarr array can be opened ({type(error).__name__}); check the path, and give {needed}"
         ) from error
     if isinstance(node, zarr.Array):
         return node
     image = open_image(path)
     if image.axes not in (("c", "z", "y", "x"), ("t", "c", "z", "y", "x")):
         raise InputError(
-            f"{path}: this is an OME-Zarr image with axes {','.join(image.axes)}; write it again with axes c,z,y,x or "
-            f"t,c,z,y,x; needed is {needed}"
+            f"{path}: this is an OME-Zarr image with axes {','.join(image.axes)}; write it again with axes c,z,y,x "
+            f"or t,c,z,y,x, as {needed}"
         )
     return zarr.open_array(zarr_store(f"{image.path}/{image.levels[0].path}"), mode="r")
 

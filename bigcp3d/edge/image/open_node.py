@@ -101,9 +101,9 @@ def metadata_file(spot: Place) -> str | None:
 def _explain_path(path: Place) -> str:
     """Why a path without zarr metadata is not a zarr node, and what to give instead."""
     if isinstance(path, Path) and (nearest := nearest_there(path)) != path:
-        return f"{path}: there is nothing (the path exists up to {nearest}); give an OME-Zarr group"
+        return f"{path}: there is nothing at this path (it exists up to {nearest}); give an OME-Zarr group"
     if isinstance(path, Remote) and not path.exists():
-        return f"{path}: there is nothing; give an OME-Zarr group"
+        return f"{path}: there is nothing at this path; give an OME-Zarr group"
     if path.is_file():
         kind, cure = "a file", "copy it to a local disk and convert it there"
         if path.name in METADATA:

@@ -109,7 +109,7 @@ def _check_store(target: LabelTarget) -> None:
     allowed = [level.shape for level in target.levels]
     if found != allowed:
         raise TargetError(
-            f"{group}: this is an image with levels of {found}, but those of the source are {allowed}; give another "
-            "--output"
+            f"{group}: this is another image: its levels have the shapes {found}, and those of the source are "
+            f"{allowed}; give another --output"
         )
     check_same_grid(other, replace(other, path=target.image_path, levels=target.levels, units=target.units))

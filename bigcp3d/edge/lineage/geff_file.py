@@ -48,7 +48,10 @@ def check_lineage(labels: ImageInfo, *, overwrite: bool) -> Path:
         )
     path = lineage_path(labels)
     if not isinstance(path, Path):
-        raise InputError(f"{path}: a lineage is written to a local store; copy the labels, link them and copy it back")
+        raise InputError(
+            f"{path}: a lineage can only be written to a local store; copy the labels to this machine, "
+            f"link them, and copy the lineage back"
+        )
     if path.exists() or path.parent.exists():
         check_new_store(path, overwrite=overwrite)
     return path

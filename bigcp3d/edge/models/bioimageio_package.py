@@ -74,20 +74,20 @@ A 3D U-Net of bigcp3d. It predicts a foreground and a flow towards the centre of
 Percentile {low:g} of the intensities becomes 0 and percentile {high:g} becomes 1; take them from the whole volume
 rather than from each tile. Values are cut at {clip[0]:g} and {clip[1]:g}. Sides are multiples of {stride}.
 
-## Output, and how the flows are to be followed
+## Output, and how to follow the flows
 
 Four channels: `foreground` (-1 to 1; below 0 counts as 0), and `flow_z`, `flow_y`, `flow_x` (-1 to 1), which is {flow}
 
 1. A voxel with a foreground of at least 0.5 belongs to a cell.
 2. Each of them walks along the flow, in voxels, in {steps} steps at most: p becomes p + flow(p), with the flow of the
-   nearest voxel. Foreground is not asked for on the way. A path ends at most {reach} voxels from its start on each
+   nearest voxel. The foreground along the path does not matter. A path ends at most {reach} voxels from its start on each
    axis.
 3. The voxels where paths end are closed with a ball of radius {closing} voxels. Connected components (26 neighbours) of
    the result are the cells. All voxels whose paths end in one component are one cell.
 4. Cells smaller than 1/40 of a ball of the diameter are removed{filter}.
 
 `bigcp3d models import THIS_FOLDER --output model.safetensors`, and then `bigcp3d segment IMAGE.zarr --model
-model.safetensors`, do all of that for volumes of any size. bigcp3d runs no code of this package.
+model.safetensors`, do all this for volumes of any size. bigcp3d runs no code of this package.
 
 ## Training data and their licences
 
@@ -166,7 +166,9 @@ def read_package(package: str | Path, target: str | Path) -> ModelCard:
         ) from error
     content = _read_file(package, name)
     if hashlib.sha256(content).hexdigest() != expected:
-        raise ModelError(f"{package}: {name} is not the file that {RDF} describes (sha256 differs); get it again")
+        raise ModelError(
+            f"{package}: {name} differs from the file that {RDF} describes (other sha256); get the package again"
+        )
     try:
         tensors: Any = torch.load(io.BytesIO(content), map_location="cpu", weights_only=True)
         packed = pack_model(tensors, card)

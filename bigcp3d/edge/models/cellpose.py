@@ -129,7 +129,7 @@ def _import_cure() -> str:
         _, _, build = torch.__version__.partition("+")
         index = f" --index-url {TORCH_INDEX}/{build}" if build else ""
         return (
-            f"the cause is torchvision, which is missing or not made for torch {torch.__version__}. Install both from "
+            f"the cause is torchvision, which is missing or does not fit torch {torch.__version__}. Install both from "
             f"one index: pip install --force-reinstall torch torchvision{index}"
         )
     return f"install it again: pip install --force-reinstall --no-deps cellpose. New installation: {INSTALL}"
@@ -162,7 +162,7 @@ def read_card(name: str) -> ModelCard:
         clip=(-1.0, 100.0),  # Cellpose does not clip; NaN becomes the lower bound
         precision="auto" if sam else "float32",  # the U-Net was made for float32, with sums over a batch norm
         memory=memory,
-        training="Cellpose's or its user's own; see where the weights come from",
+        training="the licence of Cellpose, or of whoever trained it; see where the weights come from",
         date="unknown",
         bigcp3d_version="none",
         command=f"Cellpose {_installed_version(PREFIX + name)}, {path.name}",

@@ -30,4 +30,4 @@ def full_disk_is_told(path: Path) -> Iterator[None]:
 def full_disk_error(path: Path, error: OSError) -> FullDiskError:
     """The error for a full disk, with the space that is left."""
     free = format_bytes(shutil.disk_usage(nearest_there(path)).free)
-    return FullDiskError(f"{path}: cannot be written: {error.strerror}; free space on its disk ({free} are free now)")
+    return FullDiskError(f"{path}: cannot be written: {error.strerror}; make space on its disk ({free} are free now)")

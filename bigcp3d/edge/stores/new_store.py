@@ -39,6 +39,6 @@ def put_in_place(finished: Path, where: Path) -> None:
         platforms.patiently(finished.rename, where)
     except OSError as error:
         raise TargetError(
-            f"{where}: cannot be replaced by the finished image ({error}); move away what lies at this path, and "
-            "repeat the command"
+            f"{where}: the finished image cannot take this place ({error}); move away what lies there, and repeat "
+            f"the command"
         ) from error

@@ -57,7 +57,7 @@ def _files(store: Place) -> Iterator[str]:
     files = files_below(store)
     if files is None:
         raise InputError(
-            f"{store}: a web server lists no files, so the store cannot be copied into a zip archive; "
+            f"{store}: a web server does not list its files, so the store cannot be copied into a zip archive; "
             "download the store first"
         )
     return (name for name in files if not any(part.startswith(".") for part in name.split("/")))

@@ -60,7 +60,7 @@ def evaluate(
             text="Draw Dice, AP, and Dice over cell volume into this picture.",
         ),
     ] = None,
-    overwrite: Annotated[bool, o.option("--overwrite", panel=FILES, text="Replace files that are there.")] = False,
+    overwrite: Annotated[bool, o.option("--overwrite", panel=FILES, text="Replace existing files.")] = False,
     all_images: AllImages = False,
     verbose: o.Verbose = False,
     quiet: o.Quiet = False,
@@ -68,8 +68,8 @@ def evaluate(
     """Compare labels with the truth, block by block, whatever their size.
 
     Each true cell is compared with the found cell that shares most voxels with it; their Dice score is 0 if no cell
-    does. AP is TP / (TP + FP + FN): matched cells, over matched, false and missed cells together. A cell matches at
-    most one other. Memory grows with the number of cells, not with the number of voxels.
+    does. AP is TP / (TP + FP + FN): the matched cells, divided by the sum of matched, false and missed cells. A cell
+    matches at most one other. Memory grows with the number of cells, not with the number of voxels.
     """
     set_up_logging(verbose, quiet)
     from bigcp3d.edge.stores.check_writable import check_file

@@ -39,4 +39,4 @@ class ExportRequest:
     time: Annotated[str | int | None, Option(WHAT, metavar="A:B")] = None
     """Time points: 5, or 3:10 for 3 to 9. Default: all."""
     overwrite: Annotated[bool, Option(FILE)] = False
-    """Replace a file that is there."""
+    """Replace an existing file."""

@@ -22,7 +22,8 @@ class LinkRequest:
     name: Annotated[str, Option(WHAT)] = "cells"
     """Name of the labels: labels/NAME. Any tool may have written them."""
     max_distance_um: Annotated[float | None, Option(WHAT, "UM")] = None
-    """Largest distance of a cell from where the motion of its neighbours would take it, in micrometres (in voxels if
+    """The motion of its neighbours predicts where a cell goes. This is the largest distance from that place at which it
+    is still the same cell, in micrometres (in voxels if
     the image has no scale). Default: the median diameter of the cells."""
     no_divisions: Annotated[bool, Option(WHAT)] = False
     """Allow no divisions: each cell has at most one successor."""
@@ -30,7 +31,7 @@ class LinkRequest:
     """Also write a table of the cells with the columns track and parent_track: FILE.csv, FILE.parquet, or zarr for one
     inside the store (as bigcp3d measure does)."""
     track_labels: Annotated[str | None, Option(RESULT, "NAME")] = None
-    """Also write labels/NAME, in which each cell has the number of its track as its id at all time points."""
+    """Also write labels/NAME, in which the id of a cell is the number of its track, the same at all time points."""
     overwrite: Annotated[bool, Option(RESULT)] = False
     """Replace an existing lineage, table and labels/NAME."""
     workers: Annotated[int | None, Option(MACHINE, "N")] = None

@@ -40,4 +40,4 @@ class MeasureRequest:
     memory_limit: MemoryLimit = None
     scheduler: Scheduler = None
     block: Annotated[Vec3 | None, Option(flag="")] = None
-    """Voxels that are read at a time. It changes no number. Default: chosen."""
+    """Size of the blocks that are read, in voxels. The numbers do not depend on it. Default: chosen automatically."""

@@ -101,12 +101,12 @@ class Request:
     """Replace labels of this name and their table. An unfinished run with other settings is discarded. An unfinished
     run with the same settings continues."""
     keep_maps: Annotated[bool, Option(RESULT, asked=False)] = False
-    """Keep the predicted maps in the work directory: the foreground and the flow of each voxel, 4 bytes in all. A later
-    run with another threshold, radius, filter or --name then uses them and does not predict again."""
+    """Keep the predicted maps in the work directory: the foreground and the flow of each voxel, which take 4 bytes a
+    voxel. A later run with another threshold, radius, filter or --name then uses them and does not predict again."""
     table: Annotated[str | Path | None, Option(RESULT, "FILE|csv|zarr", asked=False)] = None
     """Also measure the cells and write a table with one row for each (see: bigcp3d measure). FILE.csv or FILE.parquet:
-    this file. csv: STORE.NAME.csv beside the store. zarr: a table inside the store. none: no table. Default: on the
-    command line csv for stores on this machine; in Python no table."""
+    write this file. csv: write STORE.NAME.csv beside the store. zarr: a table inside the store. none: no table.
+    Default: on the command line csv for stores on this machine; in Python no table."""
     min_volume: Annotated[float | None, Option(CELLS, "VOX")] = None
     """Volume of the smallest cell that is kept, in voxels of the image. 0 keeps all cells. Default: 1/40 of the volume
     of a ball of the expected diameter."""
@@ -146,7 +146,8 @@ class Request:
     where the processor has instructions for it. auto: bfloat16 on such processors, otherwise float32. A resumed run
     keeps the precision in which it began."""
     block: Annotated[Vec3 | None, Option(MACHINE, "Z Y X")] = None
-    """Size of a block in working voxels. Default: chosen from the volume and the memory limit."""
+    """Size of a block in working voxels (voxels of the resampled image). Default: chosen from the volume and the memory
+    limit."""
     workers: Annotated[int | str | None, Option(MACHINE, "N|MIN:MAX", asked=False)] = None
     """Number of worker processes. MIN:MAX: as many as there is work for, within these limits. Default: one for each
     core of this machine."""
@@ -173,7 +174,7 @@ class Request:
     blocks that do not need the chunk. skip: the chunk becomes background (label 0), and is listed at the end."""
     missing_chunks: Annotated[Literal["fill", "fail"], Option(RUN)] = "fill"
     """What to do about chunks of the image that are not in the store. fill: read the fill value there, as the Zarr
-    format says, and report their number. fail: treat them as unreadable, as for an image that must be complete."""
+    format says, and report their number. fail: treat them as unreadable; use this if no chunk may be missing."""
 
     def check(self) -> None:
         """Refuse values that are wrong for every image."""
@@ -184,28 +185,31 @@ class Request:
         for name in ("diameter_um", "diameter_vox", "radius_vox", "max_volume", "max_elongation", "max_flow_error"):
             value = getattr(self, name)
             if value not in (None, AS_IS) and not (math.isfinite(value) and value > 0):
-                raise InputError(f"{flags[name]} is {value}; it must be a positive number")
+                raise InputError(f"{flags[name]} is {value}; use a positive number")
         if self.diameter_um is not None and self.diameter_vox is not None:
-            raise InputError("a diameter was given twice (--diameter, --diameter-voxels); leave one out")
+            raise InputError("--diameter and --diameter-voxels were both given; leave one out")
         for name in ("scale_um", "block"):
             triple = getattr(self, name)
             if triple is not None and not all(math.isfinite(v) and v > 0 for v in triple):
-                raise InputError(f"{flags[name]} is {triple}; it must be three positive numbers, in the order z y x")
+                raise InputError(f"{flags[name]} is {triple}; use three positive numbers, in the order z y x")
         for name in ("foreground", "min_foreground"):
             share = getattr(self, name)
             if share is not None and not 0 <= share <= 1:
-                raise InputError(f"{flags[name]} is {share}; it must lie between 0 and 1")
+                raise InputError(f"{flags[name]} is {share}; use a number from 0 to 1")
         if self.min_volume is not None and self.min_volume < 0:
-            raise InputError(f"--min-volume is {self.min_volume}; it must be 0 or more voxels")
+            raise InputError(f"--min-volume is {self.min_volume}; use 0 or more voxels")
         if self.max_volume is not None and (self.min_volume or 0) > self.max_volume:
             raise InputError(f"--min-volume {self.min_volume:g} is above --max-volume {self.max_volume:g}; swap them")
         if self.closing_vox is not None and not 0 <= self.closing_vox <= LARGEST_CLOSING:
-            raise InputError(f"--closing is {self.closing_vox}; it must be 0 to {LARGEST_CLOSING} working voxels")
+            raise InputError(f"--closing is {self.closing_vox}; use 0 to {LARGEST_CLOSING} working voxels")
         if self.prepare is not None:
             from bigcp3d.edge.image.preparation import parse_preparation
 
             if parse_preparation(self.prepare) and self.maps is not None:
-                raise InputError(f"maps are {self.maps}, so no network sees the image; leave out --prepare, or --maps")
+                raise InputError(
+                    "--prepare and --maps were both given, but a run from maps has no network for "
+                    "which to prepare the image; leave one out"
+                )
         if self.precision != "auto" and self.maps is not None:
             raise InputError(
                 f"maps are {self.maps}, so no network computes and precision {self.precision} would have no effect; "

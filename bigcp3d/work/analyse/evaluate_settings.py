@@ -26,7 +26,7 @@ class EvaluateSettings:
     truth_name: Annotated[str, Option(WHAT)] = "truth"
     """Name of the true labels."""
     min_cell_vox: Annotated[int, Option(WHAT, "VOX", "--min-cell-vox")] = 0
-    """True cells smaller than this are ignored: finding them or missing them does not change the scores."""
+    """True cells of fewer voxels are ignored: finding them or missing them does not change the scores."""
     blocks: Annotated[tuple[float, float, float] | None, Option(WHAT, "Z Y X")] = None
     """Give separate scores for cells that lie on the borders of blocks of this size, in voxels of the labels. For a run
     with --diameter: the block size in working voxels times the resampling factor; fractions are allowed."""

@@ -43,8 +43,8 @@ class TrainSettings:
     nuclei. May be repeated."""
     from_edits: Annotated[Sequence[str | Path], Option(DATA, "IN.zarr", many=True)] = ()
     """An image with labels that were reviewed (bigcp3d review, bigcp3d edit): PATH, or PATH::LABELS (default: cells).
-    Learned from are cells that were decided good or made by a correction, the background near them, and places where a
-    cell was deleted. May be repeated."""
+    Training uses the cells that you decided to be good or that a correction made, the background near them, and
+    places where you deleted a cell. May be repeated."""
     simulate: Annotated[Literal["membrane", "nuclei"] | None, Option(DATA)] = None
     """Mix in simulated tissue. With it, volumes may be left out."""
     shares: Annotated[tuple[float, float, float, float], Option(flag="")] = (0.5, 0.2, 0.25, 0.05)
@@ -54,9 +54,10 @@ class TrainSettings:
     """A volume for validation only; nothing is learned from it. May be repeated."""
     holdout_x: Annotated[float | Mapping[str, float], Option(DATA, "0..1")] = 0.0
     """Share of each volume that is kept for validation, cut off at the end of x: 0 to below 1. In Python also a mapping
-    from volumes, as given, to shares; from volumes that it lacks nothing is kept."""
+    from volumes, as given, to shares; volumes that are not in the mapping
+    are used for training only."""
     min_cell_vox: Annotated[int, Option(DATA, "VOX")] = 50
-    """Cells with fewer voxels than this are not learned from."""
+    """Smaller cells, in voxels, are left out: they count neither as cells nor as background."""
     start: Annotated[str | Path | None, Option(MODEL, "NAME|PATH")] = None
     """Start from this model (see: bigcp3d models) and adapt it; a few volumes of yours and a few hundred steps are
     enough. Settings of the network that you leave out are those of this model."""
@@ -70,7 +71,8 @@ class TrainSettings:
     diameter_vox: Annotated[float | None, Option(MODEL, "VOX", "--diameter-voxels")] = None
     """Cell diameter that the network learns, in working voxels. Volumes are resampled to it. Default: 16."""
     tanh_scale_vox: Annotated[float | None, Option(MODEL, "VOX")] = None
-    """Scale s of the tanh. Default: a fifth of the diameter."""
+    """Distance from the cell's centre along an axis, at which the flow of `tanh` is 0.76 of its largest, in working
+    voxels. Default: a fifth of the diameter."""
     architecture: Annotated[Literal["eschweiler", "half"] | None, Option(MODEL)] = None
     """eschweiler: the published 3D U-Net of Eschweiler et al. half: a faster one that computes at half the resolution.
     Default: eschweiler."""
@@ -81,9 +83,9 @@ class TrainSettings:
     percentiles: Annotated[tuple[float, float] | None, Option(flag="")] = None
     """Percentiles of the intensities that become 0 and 1."""
     prediction_patch: Annotated[Vec3 | None, Option(flag="")] = None
-    """Patch in which the model predicts later, in working voxels."""
+    """Size of the patches in which the trained model predicts, in working voxels."""
     margin: Annotated[int | None, Option(flag="")] = None
-    """Voxels at the border of such a patch whose prediction is not used."""
+    """Width of the border of such a patch in voxels. Predictions in it are not used."""
     balance: Annotated[float, Option(WORK, "0..1")] = 0.0
     """How much small cells, and thin pieces of cells at a border, count in the loss. 0: as much as their number of
     voxels. 1: as much as a large cell. 0.5 is a good choice if even the smallest labels are cells."""
@@ -112,7 +114,7 @@ class TrainSettings:
     cache: Annotated[str | Path | None, Option(WORK, "DIR")] = None
     """Folder in which samples are kept, about 0.5 MB each. Another training with the same settings uses them again."""
     cache_gb: Annotated[float, Option(WORK, "GB", "--cache-gb")] = 20.0
-    """Largest size of the samples in --cache that were used already. The oldest are removed."""
+    """Used samples in --cache may take this many gigabytes. Then the oldest are removed."""
     repeat: Annotated[int, Option(WORK, "N")] = 1
     """How often each sample is used, turned differently each time. Values above 1 need --cache. 4 saves most of the
     time for making samples."""
@@ -157,17 +159,17 @@ class TrainSettings:
             raise InputError("--samples-only needs a folder in which to keep the samples; give --cache DIR")
         if self.repeat > 1 and self.cache is None:
             raise InputError(
-                f"repeat is {self.repeat}, which needs a folder in which to keep the samples; give --cache DIR"
+                f"repeat is {self.repeat}, but samples can only be used again if they are kept; give --cache DIR"
             )
         if not self.cache_gb >= 0:
             raise InputError(f"cache_gb is {self.cache_gb}; give 0 or more")
         if not 0 <= self.balance <= 1:
-            raise InputError(f"balance is {self.balance}; give 0 to 1, 0.5 to let small cells count more")
+            raise InputError(f"balance is {self.balance}; give 0 to 1; with 0.5 small cells count more")
         for name, least in {"steps": 1, "every": 1, "batch": 1, "repeat": 1, "patience": 0, "workers": 0}.items():
             if getattr(self, name) < least:
                 raise InputError(f"{name} is {getattr(self, name)}; give {least} or more")
         if not (math.isfinite(self.learning_rate) and self.learning_rate > 0):
-            raise InputError(f"learning_rate is {self.learning_rate}; give a number above 0, 1e-3 for a start")
+            raise InputError(f"learning_rate is {self.learning_rate}; give a number above 0, such as 1e-3")
         if len(self.shares) != 4 or min(self.shares) < 0 or max(self.shares) <= 0:
             raise InputError(f"shares are {self.shares}; give four numbers of 0 or more, at least one of them above 0")
         if self.patience and not (self.validation or max(self.holdouts) or self.simulate):

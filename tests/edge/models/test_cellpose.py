@@ -81,7 +81,7 @@ def test_a_torchvision_of_another_build_says_where_both_come_from(folder, monkey
     monkeypatch.delitem(sys.modules, "cellpose.models")
     monkeypatch.delattr(sys.modules["cellpose"], "models")
     monkeypatch.setattr("bigcp3d.edge.models.cellpose.import_module", broken)
-    with pytest.raises(ModelError, match=r"not made for torch .*pip install --force-reinstall torch torchvision"):
+    with pytest.raises(ModelError, match=r"does not fit torch .*pip install --force-reinstall torch torchvision"):
         find_model("cellpose:cyto3")
 
 

@@ -216,7 +216,7 @@ def test_maps_whose_record_is_damaged_are_not_taken(store, random_model):
 
 
 def test_a_closing_that_paths_cannot_have_is_refused(store, random_model):
-    with pytest.raises(InputError, match="closing is 22; it must be 0 to 21"):
+    with pytest.raises(InputError, match="closing is 22; use 0 to 21"):
         bigcp3d.plan_segmentation(store, closing_vox=22, model=random_model, **CUT)
 
 

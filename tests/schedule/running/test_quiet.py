@@ -77,7 +77,7 @@ def test_a_disk_that_fills_up_is_one_line(faulty, small_disk):
     assert code == 3, said
     assert others(said) == []
     assert "FAILED" not in said
-    assert "work: cannot be written: No space left on device; free space on its disk" in said
+    assert "work: cannot be written: No space left on device; make space on its disk" in said
     assert "Finished blocks are kept, and the same command continues" in said
     enlarge()
     assert faulty.segment().any()
