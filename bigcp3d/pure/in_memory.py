@@ -217,12 +217,12 @@ def _check(maps: NDArray[np.int8], radius_vox: float, filters: Filters | None) -
     """Shape of the volume, and how far paths reach; refuses unusable arguments."""
     if maps.dtype != np.int8 or maps.ndim != 4 or maps.shape[0] != 4:
         raise InputError(
-            f"maps are {maps.dtype} of shape {maps.shape}; needed is int8 of shape (4, z, y, x): foreground and flow "
+            f"maps are {maps.dtype} of shape {maps.shape}; give int8 of shape (4, z, y, x): foreground and flow "
             "z, y, x, each times 127 and rounded"
         )
     if not 0 < radius_vox <= MAX_REACH / 3:
         raise InputError(
-            f"radius is {radius_vox:g} voxels; allowed is up to {MAX_REACH // 3}, since paths are stored in int8: "
+            f"radius is {radius_vox:g} voxels; use at most {MAX_REACH // 3}, because paths are stored in int8: "
             "predict the maps on a coarser grid"
         )
     if filters is not None and filters.max_flow_error is not None:

@@ -107,7 +107,7 @@ def export(
     path = Path(output).expanduser()
     if path.suffix.lower() not in (*SUFFIXES, ARCHIVE):
         raise InputError(
-            f"{path}: a TIFF file or a zip archive is written; give a name that ends in .ome.tif, .tif or {ARCHIVE}"
+            f"{path}: export writes a TIFF file or a zip archive; give a name that ends in .ome.tif, .tif or {ARCHIVE}"
         )
     check_file(output, overwrite=request.overwrite)
     if path.suffix.lower() == ARCHIVE:
@@ -202,8 +202,8 @@ def _dtype_of_ids(largest: int, path: Path) -> str:
         return "uint16"
     if largest >= 2**32:
         raise InputError(
-            f"{path}: the ids go up to {largest:,}, and TIFF holds up to {2**32 - 1:,}; number the cells anew, from 1 "
-            "on: bigcp3d edit STORE renumber"
+            f"{path}: the ids go up to {largest:,}, and TIFF holds up to {2**32 - 1:,}; renumber the cells from 1: "
+            "bigcp3d edit STORE renumber"
         )
     if is_ome(path):
         return "uint32"

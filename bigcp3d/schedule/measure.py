@@ -121,8 +121,8 @@ def measure_on(
     settle_labels(what.labels.path, "")
     if request.work_dir is not None and not any(Path(request.work_dir).glob(f"t*/{OBJECTS}")):
         raise InputError(
-            f"{request.work_dir}: found no cells of a run; give the work directory of a 'bigcp3d segment --keep-maps', "
-            "or leave --work-dir out"
+            f"{request.work_dir}: there are no cells of a run in this folder; give the work directory of a 'bigcp3d "
+            "segment --keep-maps', or leave --work-dir out"
         )
     if request.output is not None:
         check_output(request.output, lambda: table_path(what.labels), overwrite=request.overwrite)

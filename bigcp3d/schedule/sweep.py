@@ -248,7 +248,9 @@ def _combine(values: Mapping[str, Sequence[float | str]]) -> list[dict[str, floa
     values = {name: values[name] for name in SWEPT if name in values}
     combined = list(itertools.product(*values.values()))
     if len(combined) > MOST_TRIALS:
-        raise InputError(f"{len(combined)} combinations were asked for; {MOST_TRIALS} are allowed: give fewer values")
+        raise InputError(
+            f"the values make {len(combined)} combinations; at most {MOST_TRIALS} are allowed: give fewer values"
+        )
     return [dict(zip(values, combination, strict=True)) for combination in combined]
 
 
@@ -279,7 +281,7 @@ def _open_truth(base: Request, plan: Plan, truth: str | Path | None, name: str) 
 
 def _refuse_times(plan: Plan) -> None:
     if (times := len(plan.where.times)) > 1:
-        raise InputError(f"{times} time points were asked for; a sweep takes one: give one (--time)")
+        raise InputError(f"a sweep takes one time point, but there are {times}; give one with --time")
 
 
 def _check(sweep: Sweep) -> None:
@@ -294,5 +296,5 @@ def _check(sweep: Sweep) -> None:
     if needed > limit:
         raise InputError(
             f"a region of {sweep.region.shape} voxels (z, y, x) and its surroundings need {format_bytes(needed)} of "
-            f"memory, and {format_bytes(limit)} are there; give a smaller --roi"
+            f"memory, but the limit is {format_bytes(limit)}; give a smaller --roi"
         )

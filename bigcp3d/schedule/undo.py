@@ -98,8 +98,8 @@ def undo_update(
             return Undone(str(target.path), unfinished=True, changed=changed, edited=edited)
         done = labels.changes.undoable()
         if not done or done[-1].kind != "update":
-            last = f"; the last change is a {done[-1].kind}, so take changes back with: edit STORE undo" if done else ""
-            raise InputError(f"{target.path}: found no update to undo{last}")
+            last = f"; the last change is a {done[-1].kind}; to undo it: bigcp3d edit STORE undo" if done else ""
+            raise InputError(f"{target.path}: there is no update to undo{last}")
         labels.take_back(done[-1], yes=yes)
         warn_of_old_table(target, on_event or (lambda event: None))
     return Undone(str(target.path), unfinished=False, changed=True, edited=bool(done[-1].given.get("edited")))

@@ -186,7 +186,7 @@ def _notes_on_earlier(work: _Work) -> list[str]:
             continue
         differ = {name: value for name, value in said.items() if value != work.settings.arguments.get(name)}
         words = ", ".join("{} {}".format(*with_unit(name, value)) for name, value in differ.items())
-        return [f"an earlier update here had {words}; it does not count unless you give it again"] if words else []
+        return [f"an earlier update here had {words}; to use this again, give it again"] if words else []
     return []
 
 

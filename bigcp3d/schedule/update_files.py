@@ -61,7 +61,7 @@ class UpdateFiles:
                 ]
                 raise TargetError(
                     f"{self.home} holds an unfinished update with other settings ({'; '.join(changed)}); repeat the "
-                    "command that began it, so that the labels become complete, or give it up: --undo"
+                    "command that began it, which completes the labels, or discard it with --undo"
                 )
         write_json(self.asked, now)
 

@@ -43,8 +43,8 @@ def find_boxes(target: LabelTarget, ids: Sequence[int], known: Mapping[int, Box]
                 left.remove(cell)
     if left:
         raise InputError(
-            f"{target.path}: found no cell {', '.join(map(str, left))} (time point {time}); it may have been merged or "
-            "deleted ('bigcp3d edit STORE log' shows how)"
+            f"{target.path}: there is no cell {', '.join(map(str, left))} (time point {time}); it may have been "
+            "merged or deleted ('bigcp3d edit STORE log' shows how)"
         )
     return {cell: boxes[cell] for cell in ids}
 

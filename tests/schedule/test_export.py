@@ -141,7 +141,7 @@ def test_a_voxel_size_can_be_given(tmp_path):
 @pytest.mark.parametrize(
     ("options", "name", "message"),
     [
-        ({}, "a.png", "a TIFF file or a zip archive is written; give a name that ends in"),
+        ({}, "a.png", "export writes a TIFF file or a zip archive; give a name that ends in"),
         ({"name": "nothing"}, "a.tif", "no labels 'nothing'"),
         ({"channel": 0}, "a.tif", "labels have no channels"),
         ({"what": "image", "channel": 7}, "a.tif", "there is no channel 7"),

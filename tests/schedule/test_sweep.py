@@ -190,7 +190,7 @@ def test_what_cannot_be_swept_is_refused_before_anything_is_predicted(store, ran
         plan_sweep(store, VALUES, truth="truth", **model)
     with pytest.raises(InputError, match="2 time points"):
         plan_sweep(movie_store, VALUES, time="0:2", **model)
-    with pytest.raises(InputError, match="are there; give a smaller --roi"):
+    with pytest.raises(InputError, match="give a smaller --roi"):
         plan_sweep(store, VALUES, memory_limit="100MiB", **model)
     for name, asked in {"mask": store, "labels_level": 1, "on_error": "skip"}.items():
         with pytest.raises(InputError, match=f"takes no {name}"):
@@ -204,5 +204,5 @@ def test_kept_maps_of_an_image_that_was_changed_since_are_refused(store, random_
     bigcp3d.segment(store, keep_maps=True, model=random_model, **CUT)
     image = zarr.open_group(store, mode="r+")["0"]
     image[...] = np.asarray(image[...])[:, ::-1]
-    with pytest.raises(InputError, match="found other voxels"):
+    with pytest.raises(InputError, match="have changed since"):
         list(plan_sweep(store, {"foreground": [0.5]}, roi=ROI, model=random_model, diameter_um="as-is").run())

@@ -96,7 +96,7 @@ def test_an_update_is_undone_at_all_levels_and_time_points(store):
     assert same(voxels(store), before)
     assert [entry["undone"] for entry in updates(store)] == [True]
     assert left(store) == []
-    with pytest.raises(InputError, match="found no update to undo"):
+    with pytest.raises(InputError, match="there is no update to undo"):
         bigcp3d.undo_update(store)
 
 
@@ -147,7 +147,7 @@ def test_an_undo_that_was_stopped_is_finished_by_the_next_change(store, monkeypa
     place, name, more = UNDO_POINTS[point]
     stopped_at(monkeypatch, place, name, lambda: bigcp3d.undo_update(store), **more)
     assert same(voxels(store), before) == (point in ("attributes", "attributes written", "line")), "the control"
-    with pytest.raises(InputError, match="found no update to undo"):
+    with pytest.raises(InputError, match="there is no update to undo"):
         bigcp3d.undo_update(store)
     assert same(voxels(store), before)
     assert [entry["undone"] for entry in updates(store)] == [True]
@@ -190,7 +190,7 @@ def test_an_update_that_was_stopped_can_be_given_up(store, monkeypatch, point):
     place, name, more = UPDATE_POINTS[point]
     stopped_at(monkeypatch, place, name, lambda: bigcp3d.update(store, **OTHER), **more)
     if point in ("segmentation", "comparison"):  # once it is decided, nothing but time is lost
-        with pytest.raises(TargetError, match=r"foreground: 0.62 then, 0.7 now\); repeat .* or give it up: --undo"):
+        with pytest.raises(TargetError, match=r"foreground: 0.62 then, 0.7 now\); repeat .* or discard it with --undo"):
             bigcp3d.update(store, **{**OTHER, "foreground": 0.7})
     undone = bigcp3d.undo_update(store)
     assert (undone.unfinished, undone.changed) == (True, point not in ("segmentation", "comparison", "kept"))
@@ -227,7 +227,7 @@ def test_labels_that_were_replaced_since_are_not_changed_by_an_undo(store, rando
     bigcp3d.update(store, **OTHER)
     bigcp3d.segment(store, model=random_model, overwrite=True, **CUT)
     before = voxels(store)
-    with pytest.raises(InputError, match="found no update to undo"):
+    with pytest.raises(InputError, match="there is no update to undo"):
         bigcp3d.undo_update(store)
     assert same(voxels(store), before)
 

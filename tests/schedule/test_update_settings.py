@@ -132,7 +132,7 @@ def test_the_settings_of_an_earlier_update_do_not_count_and_this_is_said(inside)
     notes = []
     bigcp3d.update("image.zarr", roi=ROI, yes=True, on_event=notes.append, **RUN)
     assert [note.message for note in notes if isinstance(note, Noted)] == [
-        "an earlier update here had foreground 0.5; it does not count unless you give it again"
+        "an earlier update here had foreground 0.5; to use this again, give it again"
     ]
     assert np.array_equal(read_labels("image.zarr", "cells") > 0, before > 0)
 
@@ -150,7 +150,7 @@ def test_labels_that_do_not_say_their_settings_need_them_or_they_are_estimated(i
     events = []
     estimated = bigcp3d.update("image.zarr", roi=ROI, dry_run=True, min_volume=2, on_event=events.append, **RUN)
     assert [event.message for event in events if isinstance(event, Noted)] == [
-        "bigcp3d did not make these labels, so what you do not say is as in a new run"
+        "bigcp3d did not make these labels, so settings that you do not give are those of a new run"
     ]
     assert [event.guess.model for event in events if isinstance(event, Estimated)] == ["model.safetensors"]
     said = {"model": "model.safetensors", "diameter_um": 2.52, "min_volume": 2}

@@ -35,7 +35,7 @@ def check_cell_file(path: str | Path, *, overwrite: bool) -> None:
     if suffix == ".parquet" and importlib.util.find_spec("pyarrow") is None:
         raise InputError(
             f"{path}: Parquet needs the package pyarrow, which is not installed; install it: pip install "
-            f"'bigcp3d[parquet]', or give a name that ends in .csv"
+            "'bigcp3d[parquet]', or give a name that ends in .csv"
         )
     check_file(path, overwrite=overwrite)
 

@@ -36,8 +36,8 @@ def open_imaris(path: Path) -> Source:
     except (KeyError, AttributeError, ValueError) as error:
         file.close()
         raise InputError(
-            f"{path}: this file does not have the layout of Imaris 5.5 ({error}); save it anew with Imaris, or convert "
-            "one dataset of it: rename it to .h5 and give --dataset"
+            f"{path}: this file does not have the layout of Imaris 5.5 ({error}); save it again with Imaris, or "
+            "convert one dataset of it: rename it to .h5 and give --dataset"
         ) from error
 
     def read(part: Part) -> NDArray[Any]:

@@ -47,7 +47,7 @@ def choose_part(path: Path, option: str, names: Sequence[str], wanted: str | int
     """
     listed = "; ".join(shown[:20]) + (f"; and {len(shown) - 20} more" if len(shown) > 20 else "")
     if not names:
-        raise InputError(f"{path}: this file holds no volume; give a file with an image of numbers")
+        raise InputError(f"{path}: this file holds no volume of numbers; give another file")
     if wanted is None:
         if len(names) == 1:
             return 0

@@ -33,6 +33,6 @@ def check_chunk_names(array: zarr.Array[Any], folder: Path) -> None:
             other = entry.name if CHUNK_NAME.fullmatch(entry.name) else other
     if other is not None:
         raise InputError(
-            f"{folder}: its chunks have names as {other!r}, but by its metadata the first is {key!r}, so none is "
-            "found; correct the separator in .zarray (dimension_separator) or zarr.json (chunk_key_encoding)"
+            f"{folder}: its chunks have names like {other!r}, but the metadata say that the first is {key!r}, so "
+            "none is found; correct the separator in .zarray (dimension_separator) or zarr.json (chunk_key_encoding)"
         )

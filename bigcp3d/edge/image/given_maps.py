@@ -82,7 +82,7 @@ def open_maps(path: str | Place, shape: Vec3, times: int, time: int = 0) -> zarr
     if array.shape != (times, 4, *shape) and (array.shape != (4, *shape) or times != 1):
         raise InputError(
             f"{path}: these maps have the shape {array.shape}; use {needed}. Maps have the shape of the resampled "
-            f"image; without --diameter this is the image's own. --level chooses another resolution"
+            "image; without --diameter this is the image's own. --level chooses another resolution"
         )
     return array
 

@@ -44,7 +44,7 @@ def _parse_word(word: str) -> Filter:
     name = word.partition(":")[0] if found is None else found[1]
     if name not in FILTERS:
         raise InputError(
-            f"prepare: there is no filter {name!r}; use one or several of {', '.join(FILTERS)} with their sizes, such "
+            f"prepare: there is no filter {name!r}; use one or more of {', '.join(FILTERS)}, each with a size, such "
             'as "background:30um gaussian:1um", or none'
         )
     if found is None or (found[2] is None and name != CLAHE) or (found[2] and not float(found[2]) > 0):

@@ -48,8 +48,8 @@ def _check_letters(path: Place) -> None:
         same = [name for name in names if _fold(name) == _fold(path.name)]
         if path.name not in names and same:
             raise TargetError(
-                f"{path}: this disk takes {same[0]!r} and {path.name!r} for one name, and there are labels "
-                f"{same[0]!r}; give that --name, or another"
+                f"{path}: this disk does not tell the names {same[0]!r} and {path.name!r} apart, and labels "
+                f"{same[0]!r} exist; use that --name, or another"
             )
 
 

@@ -50,7 +50,7 @@ def check_lineage(labels: ImageInfo, *, overwrite: bool) -> Path:
     if not isinstance(path, Path):
         raise InputError(
             f"{path}: a lineage can only be written to a local store; copy the labels to this machine, "
-            f"link them, and copy the lineage back"
+            "link them, and copy the lineage back"
         )
     if path.exists() or path.parent.exists():
         check_new_store(path, overwrite=overwrite)

@@ -80,8 +80,8 @@ Four channels: `foreground` (-1 to 1; below 0 counts as 0), and `flow_z`, `flow_
 
 1. A voxel with a foreground of at least 0.5 belongs to a cell.
 2. Each of them walks along the flow, in voxels, in {steps} steps at most: p becomes p + flow(p), with the flow of the
-   nearest voxel. The foreground along the path does not matter. A path ends at most {reach} voxels from its start on each
-   axis.
+   nearest voxel. The foreground along the path does not matter. A path ends at most {reach} voxels from its start on
+   each axis.
 3. The voxels where paths end are closed with a ball of radius {closing} voxels. Connected components (26 neighbours) of
    the result are the cells. All voxels whose paths end in one component are one cell.
 4. Cells smaller than 1/40 of a ball of the diameter are removed{filter}.

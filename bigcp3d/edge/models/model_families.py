@@ -85,7 +85,7 @@ def _find_family(model: str | Path) -> tuple[ModelFamily, str]:
     if len(found) != 1:
         packages = ", ".join(entry.dist.name for entry in found if entry.dist) or "none"
         raise ModelError(
-            f"{model}: one installed package must offer the model family {prefix!r}; these do: {packages}; "
+            f"{model}: exactly one installed package must offer the model family {prefix!r}, but these do: {packages}; "
             "reinstall bigcp3d, or uninstall the others"
         )
     try:

@@ -71,8 +71,9 @@ def read_card(name: str) -> ModelCard:
         ) from error
     if not card.is_own:
         raise ModelError(
-            f"{path}: its card is of a network {card.architecture!r}, and safetensors files hold those of bigcp3d "
-            f"({', '.join(OWN_ARCHITECTURES)}); use the file of that family (Cellpose's own: --model cellpose:PATH)"
+            f"{path}: its card names the network {card.architecture!r}, but safetensors files hold the networks of "
+            f"bigcp3d only ({', '.join(OWN_ARCHITECTURES)}); use the file of that model family (Cellpose's own: "
+            "--model cellpose:PATH)"
         )
     return card
 

@@ -40,5 +40,5 @@ def put_in_place(finished: Path, where: Path) -> None:
     except OSError as error:
         raise TargetError(
             f"{where}: the finished image cannot take this place ({error}); move away what lies there, and repeat "
-            f"the command"
+            "the command"
         ) from error

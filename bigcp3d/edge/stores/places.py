@@ -71,9 +71,9 @@ def place(where: str | Path | Remote) -> Place:
     host, _, key = rest.partition("/")
     if not HOST[scheme].match(host) or "?" in key or "#" in key:
         raise InputError(
-            f"{scheme}://: the address lacks a {'bucket' if scheme == 's3' else 'host'}, or has credentials, a query "
-            f"or a fragment, which would be written into the labels; use {scheme}://NAME/PATH, and give credentials "
-            "in the environment (AWS_ACCESS_KEY_ID, AWS_PROFILE, ...); public data need none"
+            f"{scheme}://: the address lacks a {'bucket' if scheme == 's3' else 'host'}, or contains credentials, a "
+            f"query or a fragment, which must not be written into the labels; use {scheme}://NAME/PATH, and give "
+            "credentials in the environment (AWS_ACCESS_KEY_ID, AWS_PROFILE, ...); public data need none"
         )
     key = key if scheme == "s3" else unquote(key)
     parts = [part for part in key.split("/") if part]

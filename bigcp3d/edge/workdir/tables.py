@@ -61,6 +61,6 @@ def read_table(path: str | Path) -> dict[str, NDArray[Any]]:
 
 def _damaged(path: str | Path, error: Exception) -> InputError:
     return InputError(
-        f"{path}: this table was damaged after it was written ({error}); begin again with another --work-dir, or "
+        f"{path}: this table was damaged after it was written ({error}); start again with another --work-dir, or "
         "remove this one"
     )

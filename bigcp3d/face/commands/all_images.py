@@ -66,7 +66,8 @@ def refuse_single(what: Sequence[str]) -> None:
     """Refuse options that mean one image."""
     if what:
         raise InputError(
-            f"{', '.join(what)}: this is of one image, and --all-images takes many; run the command image by image"
+            f"{', '.join(what)}: this means one image, but --all-images takes many; leave one out, or run the "
+            "command image by image"
         )
 
 

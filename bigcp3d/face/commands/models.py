@@ -54,7 +54,7 @@ def show(
 
     chosen = shipped_models() if name is None else {name: find_model(name)}
     if not chosen:
-        raise InputError("this installation holds no model; reinstall bigcp3d, or train a model with 'bigcp3d train'")
+        raise InputError("no model is installed with bigcp3d; reinstall it, or train a model with 'bigcp3d train'")
     typer.echo("\n\n".join(describe_model(key, path, load_card(key)) for key, path in chosen.items()))
     for scores in (path.with_suffix(".md") for path in chosen.values() if name is not None):
         if scores.is_file():

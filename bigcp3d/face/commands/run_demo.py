@@ -81,8 +81,8 @@ def prepare_folder(folder: Path) -> None:
     foreign = [path.name for path in inside if not (own and path.name in WRITTEN)]
     if foreign:
         raise TargetError(
-            f"{folder} holds files that no demo wrote: {', '.join(foreign[:5])}; the demo clears its folder: give an "
-            "empty one, bigcp3d demo DIR"
+            f"{folder} holds files that no demo wrote: {', '.join(foreign[:5])}; the demo deletes what is in its "
+            "folder, so give an empty one: bigcp3d demo DIR"
         )
     for path in inside:
         shutil.rmtree(path) if path.is_dir() else path.unlink()

@@ -78,10 +78,10 @@ def sweep(
 
     Each trial gets a row in a table and a picture. No labels are written. Columns that are equal in all trials are left
     out, and trials with the same labels are drawn once. A trial with implausible cells is marked. Each trial finds what
-    `bigcp3d segment --roi` finds with its settings. Cells inside the region are those of a run on the whole volume.
-    Cells at the region's border may differ. With `--truth` the trials are sorted by the mean of Dice and AP in the
-    region, and the command of the best trial is printed. Pieces of cells at the region's border count as cells, so use
-    these scores only to compare trials.
+    `bigcp3d segment --roi` finds with the same settings. Cells inside the region are those of a run on the whole
+    volume. Cells at the region's border may differ. With `--truth` the trials are sorted by the mean of Dice and AP in
+    the region, and the command of the best trial is printed. Pieces of cells at the region's border count as cells, so
+    use these scores only to compare trials.
     """
     set_up_logging(verbose, quiet)
     from bigcp3d.edge.stores.check_writable import check_file

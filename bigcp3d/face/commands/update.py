@@ -50,7 +50,9 @@ def update(arguments: o.Arguments, undo: Undo = False, verbose: o.Verbose = Fals
     from bigcp3d.schedule.update import update as run
 
     if undo and arguments["roi"] is not None:
-        raise InputError("--undo brings back the whole region of the last update; leave --roi out")
+        raise InputError(
+            "--undo and --roi were both given, but --undo restores the whole region of the last update; leave --roi out"
+        )
 
     def work(**more: bool) -> Undone | Updated:
         with watching(quiet) as observer:
@@ -68,15 +70,15 @@ def update(arguments: o.Arguments, undo: Undo = False, verbose: o.Verbose = Fals
 def describe_updated(done: Updated, arguments: o.Arguments) -> str:
     """An update, or a dry run of one, in a line."""
     if arguments["edited"]:
-        done_words = "nothing was changed (--dry-run)" if arguments["dry_run"] else "are made again"
+        done_words = "nothing was changed (--dry-run)" if arguments["dry_run"] else "are computed again"
         return f"{done.labels}: the coarser levels of the region {done_words}"
     words = (
-        f"{done.labels}: {count(done.came, 'cell')} found in the region, {done.kept} of them instead of an earlier "
-        f"cell and {done.same} of these unchanged; {count(done.gone, 'earlier cell')} gone, {done.stayed} at its "
-        "border left as they were"
+        f"{done.labels}: {count(done.came, 'cell')} found in the region: {done.kept} keep the id of an earlier cell, "
+        f"and {done.same} of these are unchanged; {count(done.gone, 'earlier cell')} gone; {done.stayed} at the "
+        "border of the region not touched"
     )
     if arguments["dry_run"]:
-        return f"{words}. Nothing was changed; the same command without --dry-run goes on from here"
+        return f"{words}. Nothing was changed. To apply it, give the same command without --dry-run"
     which = [("--output", arguments["output"], None), ("--name", arguments["name"], UpdateRequest.name)]
     words_of = [word for flag, value, default in which if value != default for word in (flag, str(value))]
     back = join_words(["bigcp3d", "update", str(arguments["source"]), *words_of, "--undo"])
@@ -90,8 +92,8 @@ def describe_undone(done: Undone) -> str:
     what = "the unfinished update is discarded, and" if done.unfinished else "the last update is undone, and"
     if done.edited:
         return (
-            f"{done.labels}: {what} the coarser levels are as before it. Level 0 stays as it was corrected by hand: "
-            "nobody kept what was there before"
+            f"{done.labels}: {what} the coarser levels are as before it. Level 0 keeps the corrections by hand: what "
+            "was there before is not stored"
         )
     return f"{done.labels}: {what} its region is as before it, at all levels and time points"
 

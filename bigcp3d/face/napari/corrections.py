@@ -43,7 +43,9 @@ class Corrections:
 
     def __init__(self, viewer: Any, layer: Any, box: Box) -> None:
         if box.size > MOST_VOX:
-            raise InputError(f"the region has {box.size:,} voxels, and {MOST_VOX:,} are the most; choose a smaller one")
+            raise InputError(
+                f"the region has {box.size:,} voxels, but at most {MOST_VOX:,} are allowed; choose a smaller region"
+            )
         self.viewer, self.store_layer, self.box = viewer, layer, box
         self.edits = Edits(layer.metadata[MARK], "")
         self.time = time_in_view(viewer, layer)
@@ -72,11 +74,11 @@ class Corrections:
         ends = zip(self.box.start, self.box.stop, volume, strict=True)
         painted = find_painted(self.before, after, np.array([(a > 0, b < n) for a, b, n in ends]))
         if painted.nothing:
-            raise InputError("nothing was painted in the region")
+            raise InputError("nothing in the region was changed; paint or erase first")
         if not np.array_equal(self._read(), self.before):
             raise InputError(
-                f"{self.edits.target.path}: somebody else has changed the labels in this region since it was opened; "
-                "nothing was written: open the region again and repeat the correction"
+                f"{self.edits.target.path}: another program has changed the labels in this region since you opened "
+                "it, so nothing was written; open the region again and repeat the correction"
             )
         changes: list[Change] = []
         self.written.append(changes)
@@ -89,7 +91,7 @@ class Corrections:
     def undo(self) -> list[Change]:
         """Take back what the last `write` wrote; `InputError` where there is nothing, or others came after it."""
         if not self.written:
-            raise InputError("nothing was written from this region that could be taken back")
+            raise InputError("nothing was written from this region, so there is nothing to undo")
         ours = [change.number for change in self.written[-1]]
         last = [change.number for change in self.edits.changes.undoable()[-len(ours) :]]
         if last != ours:

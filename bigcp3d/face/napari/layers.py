@@ -25,7 +25,7 @@ def labels_layer(viewer: Any) -> Any:
     chosen = [layer for layer in found if layer in viewer.layers.selection]
     visible = [layer for layer in found if layer.visible]
     if not found:
-        raise InputError("no labels of a store are open; open one: File, Open Folder, NAME.zarr with bigcp3d")
+        raise InputError("no labels from a store are open; open a store: File, Open Folder, NAME.zarr with bigcp3d")
     return (chosen or visible or found)[-1]
 
 
@@ -36,7 +36,7 @@ def image_layer(viewer: Any) -> Any:
     for layer in viewer.layers:
         if isinstance(layer, Image) and MARK in layer.metadata:
             return layer
-    raise InputError("no image of a store is open; open one: File, Open Folder, NAME.zarr with bigcp3d")
+    raise InputError("no image from a store is open; open a store: File, Open Folder, NAME.zarr with bigcp3d")
 
 
 def info_of(layer: Any) -> ImageInfo:
@@ -67,7 +67,9 @@ def box_in_view(viewer: Any, layer: Any, sides: Vec3) -> Box:
     start = vec3(m - side // 2 for m, side in zip(middle, sides, strict=True))
     box = Box(start, vec3(np.add(start, sides))).clip(shape)
     if box.empty:
-        raise InputError(f"the middle of the view, voxel {middle}, lies outside of the volume of {shape}; move it")
+        raise InputError(
+            f"the middle of the view, voxel {middle}, lies outside the volume of {shape} voxels; move the view"
+        )
     return box
 
 

@@ -98,7 +98,7 @@ class ReviewQueue:
     def undo(self) -> None:
         """Take back the last decision of this session, and go back to its cell; `InputError` where there is none."""
         if not self._made:
-            raise InputError("no decision was made in this session that could be taken back")
+            raise InputError("no decision was made in this session, so there is nothing to undo")
         self.edits.withdraw(self._made.pop())
         self.place -= 1
         self.show()

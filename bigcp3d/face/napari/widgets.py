@@ -205,7 +205,7 @@ class PreviewPanel(_Panel):
         self.sliders: dict[str, Any] = dict(zip(FIELDS, controls, strict=True))
         self.moved = set[str]()
         for name, slider in self.sliders.items():
-            slider.tooltip = "until you move it, the setting of the labels that are shown counts"
+            slider.tooltip = "until you move it, the preview uses the setting of the labels that are shown"
             slider.changed.connect(lambda _, name=name: self._move(name))
         begin = self.button("Preview the region in view", self.begin)
         self.extend([*self.region_sides, begin, *controls, self.said])

@@ -91,7 +91,7 @@ def _check_place(path: Path) -> None:
     except OSError as error:
         raise TargetError(f"{path}: cannot be read: {error.strerror or error}; give another --output") from error
     if f'name="generator" content="{GENERATOR} '.encode() not in head:
-        raise TargetError(f"{path} is there already and is no report; move it away, or give another --output")
+        raise TargetError(f"{path} exists already and is not a report; move it away, or give another --output")
 
 
 class ReportWriter:

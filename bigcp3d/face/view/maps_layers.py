@@ -36,7 +36,8 @@ def with_maps(scene: Scene, work_dir: str | Path | None = None) -> Scene:
     """The scene with the maps of its visible labels; `InputError` where there are none."""
     if not scene.images or not any(labels.visible for labels in scene.labels):
         raise InputError(
-            f"{scene.title}: maps are shown over an image with labels, and one of the two is missing; leave out --maps"
+            f"{scene.title}: maps are shown over an image with labels, but the image or the labels are missing; "
+            "leave out --maps"
         )
     image = scene.images[0].info
     added = tuple(maps_of(labels, image, work_dir) for labels in scene.labels if labels.visible)
@@ -76,7 +77,8 @@ def find_maps(labels: Labels, image: ImageInfo, work_dir: str | Path | None = No
     said = settings.get("maps")
     if work_dir is None and is_address(str(said)):  # labels may come from strangers: no address of theirs is opened
         raise InputError(
-            f"{path}: its maps are said to lie at {said}; bigcp3d opens no address unasked: give it as --work-dir"
+            f"{path}: the labels say that their maps are at {said}; bigcp3d opens an address only if you give it: "
+            f"use --work-dir {said}"
         )
     where = str(work_dir or said or default_work_dir(str(path.parent.parent), labels.name))
     times = [int(time) for time in settings.get("times") or range(image.times)]
@@ -84,8 +86,8 @@ def find_maps(labels: Labels, image: ImageInfo, work_dir: str | Path | None = No
         arrays = {time: open_maps(where, vec3(settings["shape"]), image.times, time) for time in times}
     except InputError as error:
         raise InputError(
-            f"{where}: no maps of the labels {labels.name!r} are here ({error}); 'bigcp3d segment --keep-maps' keeps "
-            "them; if that command had a --work-dir, give it here as well"
+            f"{where}: there are no maps of the labels {labels.name!r} here ({error}); make them with 'bigcp3d "
+            "segment --keep-maps'; if that command had a --work-dir, give the same one here"
         ) from error
     level = image.levels[min(int(settings["level"]), len(image.levels) - 1)]
     grid = place_level("0", vec3(settings["shape"]), level, float3(settings["factors"]))

@@ -48,7 +48,7 @@ def only_shown(scene: Scene) -> Scene:
             shown = ", ".join(SHOWN_DTYPES)
             log.warning("%s: not shown, found %s; the browser shows %s", *(group.info.path, group.info.dtype, shown))
     if not images and not scene.labels:
-        raise InputError(f"{scene.title}: found an image of a dtype that the browser does not show; try --napari")
+        raise InputError(f"{scene.title}: the browser cannot show an image of this dtype; use --napari")
     return replace(scene, images=tuple(images))
 
 

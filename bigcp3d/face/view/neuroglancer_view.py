@@ -36,8 +36,8 @@ def need_neuroglancer() -> ModuleType:
         return importlib.import_module("neuroglancer")
     except ImportError as error:
         raise InputError(
-            f"the viewer in the browser needs the package neuroglancer, which is not installed ({error}); "
-            "pip install 'bigcp3d[view]' (in a clone: pip install '.[view]'), or give --napari"
+            f"the viewer in the browser needs the package neuroglancer, which is not installed ({error}); install "
+            "it: pip install 'bigcp3d[view]' (in a clone: pip install '.[view]'), or give --napari"
         ) from error
 
 

@@ -122,17 +122,17 @@ class Tissue:
 
     def __post_init__(self) -> None:
         if self.stain not in ("membrane", "nuclei"):
-            raise InputError(f"stain is {self.stain!r}; allowed are 'membrane' and 'nuclei': give one of them.")
+            raise InputError(f"stain is {self.stain!r}; use 'membrane' or 'nuclei'")
         if len(self.shape) != 3 or not all(isinstance(n, int | np.integer) and n > 0 for n in self.shape):
-            raise InputError(f"shape is {self.shape}; a tissue has three positive whole numbers (z, y, x): give these.")
+            raise InputError(f"shape is {self.shape}; give three positive whole numbers (z, y, x)")
         for field in fields(self):
             if field.name in RANGES:
                 self._check(field.name)
         sites = math.prod(self.lattice[1])
         if sites >= 2**32:
             raise InputError(
-                f"shape {self.shape} with cells of {self.diameter_vox} voxels has {sites:,} lattice sites; "
-                f"uint32 labels allow {2**32 - 1:,}: make the volume smaller or the cells larger."
+                f"shape {self.shape} with cells of {self.diameter_vox} voxels has {sites:,} places for cells, but "
+                f"uint32 labels allow {2**32 - 1:,}; make the volume smaller or the cells larger"
             )
 
     def _check(self, name: str) -> None:
@@ -142,7 +142,7 @@ class Tissue:
         if len(numbers) not in (1, 3) or not all(
             isinstance(n, int | float | np.number) and low <= n <= high for n in numbers
         ):
-            raise InputError(f"{name} is {value}; allowed is {low:g} to {high:g} (per axis): choose a value in it.")
+            raise InputError(f"{name} is {value}; use a value from {low:g} to {high:g} (on each axis)")
 
     @property
     def diameter(self) -> Float3:

@@ -79,7 +79,7 @@ def _start(machines: Machines, gpu_threads: int, security: Security | None, logs
     except RuntimeError as error:  # each worker runs the user's script, which would start another run
         raise InputError(
             f"no worker process started ({error}); a script that calls bigcp3d needs the line "
-            '`if __name__ == "__main__":` before what it does, or executor="serial"'
+            '`if __name__ == "__main__":`, or give executor="serial"'
         ) from error
 
 
@@ -96,7 +96,7 @@ def _client_of(address: str, security: Security | None) -> Client:
         raise InputError(
             f"no Dask scheduler answers at {address!r}; give the address that `dask scheduler` prints, such as "
             "tcp://host:8786, or leave --scheduler out for a cluster on this machine"
-            + ("; also check that ca.pem is of the authority that signed its certificate" if security else "")
+            + ("; also check that ca.pem belongs to the authority that signed its certificate" if security else "")
         ) from error
 
 

@@ -70,8 +70,8 @@ def _check_interface(interface: str) -> None:
     known = sorted(psutil.net_if_addrs())
     if interface not in known:
         raise InputError(
-            f"this machine has no interface {interface!r}, only {', '.join(known)}; give the one that the nodes reach "
-            "as scheduler_interface (or as interface, if it has the same name on the nodes)"
+            f"this machine has no interface {interface!r}, only {', '.join(known)}; set scheduler_interface to the "
+            "one that the nodes can reach (or interface, if it has the same name on the nodes)"
         )
 
 

@@ -36,7 +36,7 @@ def parse_size(asked: int | str) -> Size:
         least, most = int(parts[0]), int(parts[-1])
         if 1 <= least <= most:
             return Size(least, most)
-    raise InputError(f"workers is {asked!r}; it must be a positive number such as 4, or MIN:MAX such as 1:8")
+    raise InputError(f"workers is {asked!r}; use a positive number such as 4, or MIN:MAX such as 1:8")
 
 
 @dataclass(frozen=True)
@@ -56,8 +56,8 @@ class Machines:
             raise InputError(f"scheduler is {self.scheduler!r}; give its address, such as tcp://host:8786")
         if self.cluster not in KINDS:
             raise InputError(
-                f"cluster is {self.cluster!r}; known are {', '.join(KINDS)}; on anything else (Kubernetes, say) start "
-                "a Dask cluster yourself and give its address: --scheduler tcp://HOST:8786"
+                f"cluster is {self.cluster!r}; use one of {', '.join(KINDS)}; elsewhere, such as on Kubernetes, "
+                "start a Dask cluster yourself and give its address: --scheduler tcp://HOST:8786"
             )
         if self.scheduler is not None and (self.cluster != "local" or self.cluster_config is not None):
             raise InputError(
@@ -81,7 +81,10 @@ class Machines:
         """Workers of a cluster that is started, without those of section ``gpu`` of its file."""
         if isinstance(self.config, SshConfig):
             if self.workers is not None:
-                raise InputError(f"--workers is {self.workers}; over SSH, {self.cluster_config} has workers_per_host")
+                raise InputError(
+                    f"--workers is {self.workers}; over SSH, the number is set by workers_per_host in "
+                    f"{self.cluster_config}; leave --workers out"
+                )
             return parse_size(len(self.config.hosts) * self.config.workers_per_host)
         if self.workers is not None:
             size = parse_size(self.workers)
@@ -91,8 +94,8 @@ class Machines:
             raise InputError(f"cluster {self.cluster} needs --workers N, or MIN:MAX for as many as there is work for")
         if self.promises_gpus and size.adaptive:
             raise InputError(
-                f"--workers {self.workers} is adaptive, but {self.cluster_config} has workers with GPUs, which would "
-                "be stopped while they wait; give one number"
+                f"--workers {self.workers} is a range, but {self.cluster_config} has workers with GPUs, which a "
+                "range would stop while they wait; give one number"
             )
         return size
 

@@ -114,8 +114,8 @@ def require(module: str, kind: str) -> None:
     """Raise an `InputError` if a package is not installed, with the command that installs it."""
     if importlib.util.find_spec(module) is None:
         raise InputError(
-            f"cluster {kind} needs the package {module.replace('_', '-')}, which is not installed; "
-            f"pip install 'bigcp3d[{EXTRA_OF[module]}]'"
+            f"cluster {kind} needs the package {module.replace('_', '-')}, which is not installed; install it: pip "
+            f"install 'bigcp3d[{EXTRA_OF[module]}]'"
         )
 
 

@@ -40,8 +40,8 @@ def choose_channels(image: ImageInfo, request: Request) -> tuple[ModelCard, tupl
         named = f" ({', '.join(card.channel_names)})" if card.channel_names else ""
         choice = ", or ".join([f"0 to {image.channels - 1}", *filter(None, [", ".join(image.channel_names)])])
         raise InputError(
-            f"model {request.model} takes {count(card.channels, 'input channel')}{named}, and {len(channels)} were "
-            f"given; give --channel once for each, in this order; {image.path} has {choice}"
+            f"model {request.model} takes {count(card.channels, 'input channel')}{named}, but {len(channels)} were "
+            f"given; give --channel once for each, in this order. {image.path} has {choice}"
         )
     if card.channel_names and set(wanted) == set(card.channel_names) and list(wanted) != list(card.channel_names):
         names = ", ".join(card.channel_names)

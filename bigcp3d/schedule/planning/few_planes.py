@@ -12,7 +12,7 @@ from bigcp3d.work.plan.plan import Plan
 FEW = 2
 """Planes that are too few for a network that looks at all three axes."""
 
-OTHERWISE = "For planes use a 2D model, which Cellpose's are: --model cellpose:cpsam, or Cellpose itself"
+OTHERWISE = "For planes, use a 2D model such as Cellpose's: --model cellpose:cpsam, or Cellpose itself"
 
 log = logging.getLogger(__name__)
 

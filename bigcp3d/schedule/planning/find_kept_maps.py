@@ -55,9 +55,9 @@ def reuse_kept(plan: Plan, request: Request) -> Plan:
     if request.start == "maps" and not fitting:
         found_text = "\n  ".join(others) or f"no kept maps near {plan.storage.work_dir}"
         raise InputError(
-            "there are no kept maps that this run would predict itself (--from maps). Found:\n"
-            f"  {found_text}\nGive the settings that they were predicted with, or --maps DIR to use them anyway, or "
-            "leave --from out (--keep-maps keeps maps)"
+            "--from maps was given, but no kept maps fit the settings of this run. Found:\n"
+            f"  {found_text}\nGive the settings with which they were predicted, or --maps DIR to use them anyway, or "
+            "leave --from out (to keep maps, give --keep-maps)"
         )
     begun = [other for other in fitting if unfinished is not None and other.key == unfinished.key]
     return [*begun, *fitting, plan][0]
@@ -69,9 +69,7 @@ def _why_not(plan: Plan, folder: Path, device: str | None) -> list[str]:
         kept = read_kept(folder)
     except InputError as error:
         return [str(error).removeprefix(f"{folder}: ")]
-    return (
-        ["its record is damaged, so it is not known what it keeps"] if kept is None else kept.differences(plan, device)
-    )
+    return ["its record is damaged, so its settings are unknown"] if kept is None else kept.differences(plan, device)
 
 
 def kept_folders(plan: Plan) -> Iterator[Path]:

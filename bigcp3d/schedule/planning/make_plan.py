@@ -110,8 +110,8 @@ def _tracking(request: Request, radius: float) -> Tracking:
     reach = path_reach(radius)
     if reach > MAX_REACH:
         raise InputError(
-            f"radius is {radius:g} working voxels; {MAX_REACH / 3:.0f} is the largest, as paths are stored in int8; "
-            "give --diameter, which chooses a coarser working grid"
+            f"radius is {radius:g} working voxels; use at most {MAX_REACH / 3:.0f}, because paths are stored in "
+            "int8; to segment larger cells, give --diameter, which shrinks the image first"
         )
     return Tracking(foreground=max(1, round(request.foreground * 127)), steps=path_steps(radius), reach=reach)
 
@@ -189,7 +189,7 @@ def _refuse_partial(plan: Plan) -> None:
     kept = None if maps is None or is_address(maps) else read_kept(maps)
     if kept is not None and not kept.holds(plan):
         raise InputError(
-            f"{maps}: these maps were kept by a run of a region or a mask and hold nothing outside it; give the same "
+            f"{maps}: these maps come from a run with --roi or --mask and hold nothing outside it; give the same "
             "--roi and --mask and no larger --radius, or leave --maps out"
         )
 
@@ -207,6 +207,7 @@ def check_memory(plan: Plan, limit_bytes: int, threads: int = 1) -> None:
         worst = max(passes, key=lambda name: passes[name])
         raise InputError(
             f"a worker of {format_bytes(limit_bytes)} and {count(threads, 'thread')} is too small for blocks of "
-            f"{plan.execution.block}: pass {worst} needs {format_bytes(worker_bytes(plan, threads))}; give a smaller "
-            "--block, fewer threads or --workers, or a larger --memory-limit (memory in the file of --cluster-config)"
+            f"{plan.execution.block}: the pass '{worst}' needs {format_bytes(worker_bytes(plan, threads))}; give a "
+            "smaller --block, fewer threads or --workers, or a larger --memory-limit (memory in the file of "
+            "--cluster-config)"
         )

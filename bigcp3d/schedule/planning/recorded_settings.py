@@ -115,7 +115,7 @@ def _settings_unknown(target: LabelTarget, made: Mapping[str, Any], said: Mappin
     asked = made.get("asked")
     if not asked:
         maker = "these labels do not say how they were made" if made else "bigcp3d did not make these labels"
-        return [f"{maker}, so what you do not say is as in a new run"]
+        return [f"{maker}, so settings that you do not give are those of a new run"]
     words = ", ".join(f"{name} {value}" for name, value in asked.items() if name != "command")
     raise InputError(
         f"{target.path}: an earlier bigcp3d made these labels ({words}), and they do not record the exact settings; "
@@ -159,6 +159,6 @@ def _check_meaning(
     if differing := name_differences({name: then[name] for name in ours}, {name: now[name] for name in ours}):
         raise InputError(
             f"{target.path}: the settings with which these labels were made now mean something else "
-            f"({'; '.join(differing)}): the image has changed, or bigcp3d (version {made.get('version')} then, "
-            f"{__version__} now); give --model and all other settings anew"
+            f"({'; '.join(differing)}): the image has changed, or the version of bigcp3d ({made.get('version')} then, "
+            f"{__version__} now); give --model and all other settings again"
         )

@@ -21,7 +21,7 @@ Ends = Sequence[tuple[float | None, float | None]]
 
 log = logging.getLogger(__name__)
 
-ROI_FORM = "write Z0:Z1,Y0:Y1,X0:X1 in voxels of level 0, such as 0:64,100:228,:, with um at its end for micrometres"
+ROI_FORM = "write Z0:Z1,Y0:Y1,X0:X1 in voxels of level 0, such as 0:64,100:228,:, or with um at the end for micrometres"
 
 
 def find_region(roi: str | Ends | None, image: ImageInfo, scale_um: Float3 | None = None) -> Box | None:
@@ -35,7 +35,7 @@ def find_region(roi: str | Ends | None, image: ImageInfo, scale_um: Float3 | Non
         return None
     ends, micrometres = _parse(roi) if isinstance(roi, str) else (list(roi), False)
     if len(ends) != 3 or any(len(pair) != 2 for pair in ends):
-        raise InputError(f"found the region {roi!r}; {ROI_FORM}")
+        raise InputError(f"the region {roi!r} was given; {ROI_FORM}")
     level = (image if scale_um is None else placed(image, scale_um)).levels[0]
     if micrometres and level.scale_um is None:
         raise InputError(
@@ -78,7 +78,7 @@ def _parse(text: str) -> tuple[list[tuple[float | None, float | None]], bool]:
     for part in body.split(","):
         found = re.fullmatch(rf"\s*({number})?\s*:\s*({number})?\s*", part)
         if found is None:
-            raise InputError(f"found the region {text!r}; {ROI_FORM}")
+            raise InputError(f"the region {text!r} was given; {ROI_FORM}")
         low, high = (None if end is None else float(end) for end in found.groups())
         ends.append((low, high))
     return ends, unit is not None
@@ -89,9 +89,9 @@ def find_times(times: str | int | None, image: ImageInfo) -> tuple[int, ...]:
     if times is None:
         return tuple(range(image.times))
     found = re.fullmatch(r"\s*(\d+)?\s*(:)?\s*(\d+)?\s*", str(times))
-    form = f"allowed are 0 to {image.times - 1}: write 5, 3:10 (3 to 9), 3: or :10"
+    form = f"use 0 to {image.times - 1}: 5, 3:10 (3 to 9), 3: or :10"
     if found is None or (found[2] is None and (found[1] is None or found[3] is not None)):
-        raise InputError(f"{image.path}: found time points {times!r}; {form}")
+        raise InputError(f"{image.path}: time points {times!r} were given; {form}")
     if found[2] is None:
         return (check_time(image, int(found[1])),)
     chosen = range(image.times)[int(found[1]) if found[1] else None : int(found[3]) if found[3] else None]
@@ -124,9 +124,9 @@ def open_mask(path: str | Path, image: ImageInfo, label_factors: Factors) -> tup
         covered = tuple(m * r for m, r in zip(level.shape, ratio, strict=True))
         if any(abs(c - b) > 1.01 * max(r, 1) for c, b, r in zip(covered, base.shape, ratio, strict=True)):
             raise InputError(
-                f"{mask.path}: found a mask that covers {tuple(round(c, 1) for c in covered)} voxels (z, y, x) of an "
-                f"image of {base.shape}; it must cover the same volume: cut or pad the mask, or correct its scale (the "
-                f"mask's voxels are {level.scale_um} um, the image's {base.scale_um})"
+                f"{mask.path}: this mask covers {tuple(round(c, 1) for c in covered)} voxels (z, y, x), but the "
+                f"image has {base.shape}; the two must cover the same volume: cut or pad the mask, or correct its "
+                f"scale (the mask's voxels are {level.scale_um} um, the image's {base.scale_um})"
             )
         choices.append(tuple(f / r for f, r in zip(label_factors, ratio, strict=True)))  # type: ignore[arg-type]
     fine = [number for number, factors in enumerate(choices) if min(factors) >= 1 - 1e-9]

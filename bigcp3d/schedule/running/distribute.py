@@ -235,9 +235,9 @@ def _explain(error: BaseException | None) -> BaseException | None:
     if not isinstance(error, KilledWorker):
         return error
     return RuntimeError(
-        f"the worker that ran it was lost {error.allowed_failures + 1} times (last {error.last_worker.address}). The "
-        "usual cause is too little memory: give a smaller --block, a larger --memory-limit, or fewer --workers. The "
-        "logs in the work directory say what each worker was doing"
+        f"workers were lost {error.allowed_failures + 1} times while they ran it (last {error.last_worker.address}). "
+        "The usual cause is too little memory: give a smaller --block, a larger --memory-limit, or fewer --workers. "
+        "The logs in the work directory say what each worker was doing"
     )
 
 

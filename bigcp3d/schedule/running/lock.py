@@ -50,7 +50,7 @@ class Hold:
         """Raise a `TargetError` if another run has taken over."""
         if self._lost.is_set():
             raise TargetError(
-                f"{self.locks[0]}: another run has taken the place of this one, which gave no sign of life for more "
+                f"{self.locks[0]}: another run has replaced this one, because this one gave no sign of life for more "
                 f"than {STALE_S:g} s; wait until the other run has ended (bigcp3d status)"
             )
 
@@ -207,7 +207,7 @@ def _take_over(lock: LockFile, dead: Holder | None, holder: Holder) -> bool:
 
 def _held(lock: LockFile, who: str) -> TargetError:
     return TargetError(
-        f"another run is at work: {who}; it holds {lock}. Wait until it has ended (bigcp3d status), stop it, or give "
+        f"another run is working: {who}; it holds {lock}. Wait until it ends (see: bigcp3d status), stop it, or give "
         "another --name"
     )
 

@@ -140,7 +140,7 @@ def describe_times(oddities: Mapping[int, list[Finding]]) -> Iterator[Finding]:
     for kind, (time, finding) in first.items():
         number = sum(kind in [other.kind for other in findings] for findings in oddities.values())
         where = f"time point {time}: " if len(oddities) > 1 else ""
-        more = f" (and so at {count(number - 1, 'more time point')})" if number > 1 else ""
+        more = f" (the same at {count(number - 1, 'more time point')})" if number > 1 else ""
         yield Finding(kind, f"{where}{finding.text}{more}")
 
 
@@ -158,7 +158,7 @@ def block_error(failures: Failures, plan: Plan) -> BigCP3DError:
     lines = [f"  {name} of block {index}, time {time}: {error!r}" for (name, time, index), error in failures.items()]
     more = [f"  and {len(lines) - 20} more"] if len(lines) > 20 else []
     raised = BlockError(
-        f"{len(failures)} of the blocks failed, also when tried again. Finished blocks are kept in "
+        f"{len(failures)} of the blocks failed, and failed again when repeated. Finished blocks are kept in "
         f"{plan.storage.work_dir}, and the same command continues from there:\n" + "\n".join(lines[:20] + more)
     )
     raised.__cause__ = next(iter(failures.values()))

@@ -114,7 +114,7 @@ def _refusal(plan: Plan, state: State) -> TargetError:
     try:
         differing = _differences(plan, read_plan(root))
     except InputError as error:
-        return TargetError(f"{error}. Or give another --name or --work-dir, which leaves that run as it is")
+        return TargetError(f"{error}. Or give another --name or --work-dir, which do not touch that run")
     why = f" with other settings ({'; '.join(differing)})" if differing else ""
     return TargetError(
         f"{root} holds {state.value}{why}; to continue it, repeat the command that began it; to discard it, give "
@@ -125,7 +125,7 @@ def _refusal(plan: Plan, state: State) -> TargetError:
 def _differences(plan: Plan, then: Plan) -> list[str]:
     """Why a run with the plan ``then`` cannot be resumed with this one; empty if it can."""
     lost = plan.storage.keep_maps and not then.storage.keep_maps
-    return plan.differences(then) + (["--keep-maps now, but some may be gone"] if lost else [])
+    return plan.differences(then) + (["--keep-maps was added, but some maps may be deleted already"] if lost else [])
 
 
 def _refuse_maps_that_would_go(plan: Plan) -> None:
@@ -145,8 +145,8 @@ def _refuse_what_was_given_up(plan: Plan) -> None:
     if plan.storage.on_error == "fail" and (lost := read_lost(WorkDir.of(plan), plan)):
         raise TargetError(
             f"{plan.storage.work_dir} holds an unfinished run that could not read {count(len(lost), 'chunk')} "
-            f"({lost[0]}) and made them background; continue it with --on-error skip, or remove that directory to "
-            "begin again"
+            f"({lost[0]}) and labelled them background; continue it with --on-error skip, or remove that directory "
+            "to start again"
         )
 
 
@@ -160,8 +160,8 @@ def _refuse_labels_of_others(plan: Plan) -> None:
     if not said or said.get("id") != made.get("id"):
         found = "labels of another run are here" if path.exists() else "nothing is here"
         raise TargetError(
-            f"{path}: {found}, but the unfinished run in {plan.storage.work_dir} had begun to write labels "
-            "here; remove that directory to begin again, or give another --name"
+            f"{path}: {found}, but the unfinished run in {plan.storage.work_dir} has begun to write labels here; "
+            "remove that directory to begin again, or give another --name"
         )
 
 

@@ -92,7 +92,7 @@ def find_updates(path: str | Path) -> list[str]:
             changing.pop(name, None)
     for name, change in sorted(changing.items()):
         state = _state(LockFile(default_work_dir(str(store), name)))
-        cure = "" if state == STILL else "; 'bigcp3d edit STORE settle' puts the labels right, as does any change"
+        cure = "" if state == STILL else "; 'bigcp3d edit STORE settle' repairs the labels, and so does any change"
         lines.append(f"labels {name!r}: {change.kind} {state}{cure}")
     return lines
 
@@ -125,8 +125,9 @@ def find_finished(path: str | Path) -> list[MadeLabels]:
         if isinstance(group, zarr.Group) and is_collection(group):
             raise InputError(explain_folder(str(spot), group))
         raise InputError(
-            f"{spot}: found no run and no finished labels; give a work directory, the path of the labels, or their "
-            "store. A run that was started with --work-dir and has not ended is found only by that directory"
+            f"{spot}: there is no run and there are no finished labels here; give a work directory, the path of the "
+            "labels, or their store. A run that was started with --work-dir and has not ended is found only by that "
+            "directory"
         )
     return made
 

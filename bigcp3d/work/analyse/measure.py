@@ -206,7 +206,7 @@ def measure_cells(labels: ImageInfo, box: Box, *, time: int = 0) -> Cells:
 def measure_diameter(cells: Cells, scale: Sequence[float], name: str) -> float:
     """Median diameter, as a ball, of the whole cells (of all, if under five are whole), in units of ``scale``."""
     if len(cells.ids) == 0:
-        raise InputError(f"{name}: no voxel is labelled, and training needs cells; check the labels' name")
+        raise InputError(f"{name}: these labels are empty, but training needs cells; check the name of the labels")
     whole = ~cells.cut
     if (n := whole.sum()) < 5:
         log.warning(

@@ -38,8 +38,9 @@ def find_converted(source: str | Path) -> tuple[str | Path, bool]:
         return beside, True
     if not _made_from(beside, spot):
         raise InputError(
-            f"{spot}: it is no OME-Zarr folder, and {beside} was not converted from it as it is now; give {beside} "
-            f"itself, or convert the file to another place: bigcp3d convert {spot} OUT.zarr"
+            f"{spot}: this is not an OME-Zarr folder. {beside} exists, but was converted from another file or an "
+            f"earlier version of this one; give {beside} itself, or convert the file to another place: bigcp3d "
+            f"convert {spot} OUT.zarr"
         )
     return beside, False
 

@@ -109,7 +109,7 @@ def convert(
             image = _begin_or_resume(partial, asked, volume, where.stem)
             _fill(image, volume, vec3(asked["shard"]), partial / "records", on_event or (lambda event: None))
             if stamp(file) != before:
-                raise InputError(f"{file}: it has changed while it was read; convert it again")
+                raise InputError(f"{file}: it changed while it was read; convert it again")
             _describe(image, volume, asked["source"])
             put_in_place(partial / "image", where)
             shutil.rmtree(partial, ignore_errors=True)
@@ -127,7 +127,7 @@ def _check_target(where: Path, volume: Volume, *, overwrite: bool) -> None:
     for inside in ("labels", "tables"):
         if (where / inside).is_dir() and any(child.is_dir() for child in (where / inside).iterdir()):
             raise TargetError(
-                f"{where}: it holds {inside}, which would be lost; give another path, or move the store away"
+                f"{where}: it holds {inside}, which --overwrite would delete; give another path, or move the store away"
             )
     check_space(where, volume.nbytes // 10)  # what is written even if it compresses well
     free = shutil.disk_usage(where.parent if where.parent.exists() else Path.cwd()).free
@@ -169,7 +169,7 @@ def _alone(where: Path) -> Iterator[Path]:
         alone = True
     try:
         if not alone:
-            raise TargetError(f"{where}: another conversion writes it; wait for its end, or give another path")
+            raise TargetError(f"{where}: another conversion is writing here; wait until it ends, or give another path")
         yield partial
     finally:
         os.close(lock)

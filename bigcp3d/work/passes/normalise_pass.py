@@ -81,8 +81,8 @@ def check_same_image(run: Run, time: int, record: dict[str, Any]) -> None:
     same = len(now) == len(then) and all(chunk in (LOST, before) for chunk, before in zip(now, then, strict=True))
     if not now or not same:
         raise InputError(
-            f"{run.plan.source.image.path}: found other voxels (time point {time}) than those that this run began "
-            f"with; put the same image back, or remove {run.dir.root} to begin anew"
+            f"{run.plan.source.image.path}: the voxels (time point {time}) have changed since this run began; "
+            f"restore the image, or remove {run.dir.root} to start again"
         )
 
 

@@ -359,7 +359,8 @@ def read_plan(work_dir: str | Path) -> Plan:
         except (ValueError, KeyError, TypeError):
             raise InputError(f"{path}: the plan is damaged; {cure}") from error
         raise InputError(
-            f"{path}: the plan was written by another version of bigcp3d ({version}); finish the run with it, or {cure}"
+            f"{path}: the plan was written by another version of bigcp3d ({version}); finish the run with that "
+            f"version, or {cure}"
         ) from error
 
 

@@ -105,8 +105,8 @@ def read_kept(folder: str | Path) -> Kept | None:
     except ValidationError:
         pass
     raise InputError(
-        f"{folder}: another version of bigcp3d kept these maps, which this one does not understand; remove the folder, "
-        "or predict anew (--from image; --overwrite where it is the work directory)"
+        f"{folder}: another version of bigcp3d kept these maps, and this version cannot read them; remove the "
+        "folder, or predict again (--from image; --overwrite where it is the work directory)"
     )
 
 
@@ -130,6 +130,6 @@ def check_sample(plan: Plan, time: int, sample: str) -> None:
     kept = read_kept(plan.given.maps) if plan.given.maps is not None and plan.reuses_maps else None
     if kept is not None and kept.samples[time] != sample:
         raise InputError(
-            f"{plan.source.image.path}: found other voxels (time point {time}) than those from which the maps in "
-            f"{plan.given.maps} were predicted; predict anew (--from image)"
+            f"{plan.source.image.path}: the voxels (time point {time}) have changed since the maps in "
+            f"{plan.given.maps} were predicted; predict again (--from image)"
         )

@@ -158,7 +158,7 @@ class _Image(_Input):
         where = {"channel": self.channel, "time": self.time}
         if self.plan.execution.missing_chunks == "fail" and (missing := missing_chunks(image, level, box, **where)):
             raise InputError(
-                f"{image.path}: found no chunk in the store for voxels {missing[0].start} to {missing[0].stop} "
+                f"{image.path}: the store has no chunk for voxels {missing[0].start} to {missing[0].stop} "
                 f"(z, y, x), channel {self.channel}, time {self.time}, and {len(missing) - 1} more of this block; add "
                 "them, or leave out --missing-chunks fail"
             )

@@ -235,7 +235,7 @@ def _make_ahead(
     except BrokenProcessPool as error:
         raise BigCP3DError(
             f"one of the {workers} workers that make samples has died. Each needs memory for the cells of all volumes "
-            'and a few samples, and a script that trains needs `if __name__ == "__main__":`. Give fewer workers '
+            'and a few samples. In a script, put the training below `if __name__ == "__main__":`. Give fewer workers '
             "(0: none) and resume from the checkpoint"
         ) from error
     finally:

@@ -58,8 +58,8 @@ def save_checkpoint(path: Path, checkpoint: Checkpoint) -> None:
         write_atomically(path, lambda file: torch.save(content, file))
     except (OSError, RuntimeError) as error:  # torch turns a full disk into a RuntimeError
         raise TargetError(
-            f"{path}: the checkpoint cannot be written ({error}); the one before it is kept: make room on the disk, or "
-            "make the folder writable, and resume"
+            f"{path}: the checkpoint cannot be written ({error}); the one before it is kept. Make space on the disk, "
+            "or make the folder writable, and resume"
         ) from error
 
 
@@ -79,7 +79,7 @@ def load_checkpoint(path: Path) -> Checkpoint:
     except (OSError, RuntimeError, ValueError, KeyError, TypeError, EOFError, pickle.UnpicklingError) as error:
         raise InputError(
             f"{path}: this checkpoint cannot be used: it is damaged, or from another version of bigcp3d "
-            f"({' '.join(str(error).split())[:200]}); train again without resume and with overwrite"
+            f"({' '.join(str(error).split())[:200]}); train again with overwrite in place of resume"
         ) from error
 
 
@@ -89,7 +89,7 @@ def check_alike(path: Path, checkpoint: Checkpoint, settings: dict[str, Any], st
     if differing:
         raise InputError(
             f"{path}: the checkpoint is of a training with other settings ({'; '.join(differing)}); resume with the "
-            "same settings or with none, or train again without resume and with overwrite"
+            "same settings or with none, or train again with overwrite in place of resume"
         )
     if steps < checkpoint.step:
         raise InputError(

@@ -58,7 +58,9 @@ def take_up(output: str | Path, given: Mapping[str, Any]) -> tuple[TrainSettings
     if not path.exists():
         settings = TrainSettings(output=output, **given)
         if not settings.has_data:
-            raise InputError(f"{path}: there is no checkpoint to go on from; correct --output, or give the volumes")
+            raise InputError(
+                f"{path}: there is no checkpoint from which to resume; correct --output, or give the volumes"
+            )
         return settings, None
     checkpoint = load_checkpoint(path)
     before = {name: _as_tuple(value) for name, value in checkpoint.options.items()}

@@ -80,8 +80,8 @@ def find_reviewed(labels: ImageInfo) -> Reviewed:
     cells, deleted = follow_review(changes.active())
     if not cells:
         raise InputError(
-            f"{labels.path}: no cell was decided good or corrected, so nothing is known to be true; review some first: "
-            f"bigcp3d review {labels.path}"
+            f"{labels.path}: no cell was decided good or corrected, so there is nothing to learn from; review some "
+            f"cells first: bigcp3d review {labels.path}"
         )
     removed = [found for change in deleted for found in _read_removed(changes, change)]
     around = union([*cells.values(), *(box for box, _ in removed)]).grow(CONTEXT).clip(labels.levels[0].shape)

@@ -78,7 +78,7 @@ class SampleCache:
             write_atomically(self.path(number), lambda file: file.write(packed))
         except OSError as error:
             raise TargetError(
-                f"{self.path(number)}: the sample cannot be written ({error}); make room on the disk, or give a "
+                f"{self.path(number)}: the sample cannot be written ({error}); make space on the disk, or give a "
                 "smaller --cache-gb, and resume"
             ) from error
 
@@ -104,5 +104,5 @@ def open_cache(root: Path, most_gb: float, depends_on: dict[str, Any]) -> Sample
     try:
         write_atomically(folder / "samples.json", lambda file: file.write(text.encode()))
     except OSError as error:
-        raise TargetError(f"{root}: no cache can be made here ({error}); give another folder (--cache)") from error
+        raise TargetError(f"{root}: samples cannot be kept here ({error}); give another folder: --cache DIR") from error
     return SampleCache(folder, most_gb)

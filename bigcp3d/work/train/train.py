@@ -120,7 +120,10 @@ def _weigh(settings: TrainSettings, data: TrainingData) -> tuple[tuple[float, So
     """Each source with its weight: the share of its kind, divided among those of that kind."""
     kinds = list(zip(settings.shares, data.kinds, strict=True))
     if not any(share > 0 and kind for share, kind in kinds[:-1]):
-        raise InputError(f"shares are {settings.shares}, which leave nothing with cells to learn from; give others")
+        raise InputError(
+            f"shares are {settings.shares}, but no sample with cells is left to learn from; give a "
+            "share above 0 to volumes, painted volumes or simulated tissue"
+        )
     return tuple((share / len(kind), source) for share, kind in kinds for _, source in kind if share > 0)
 
 

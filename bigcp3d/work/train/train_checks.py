@@ -43,7 +43,9 @@ def check_target(target: Path, *, resume: bool, overwrite: bool) -> None:
     if target.is_dir():
         raise TargetError(f"{target} is a folder; a model is one file: give its path, such as {target}/my.safetensors")
     if target.suffix != ".safetensors":
-        raise TargetError(f"{target}: a model is a .safetensors file: give such a name, {target.name}.safetensors say")
+        raise TargetError(
+            f"{target}: a model is a .safetensors file: give such a name, for example {target.name}.safetensors"
+        )
     curve, kept = target.with_suffix(".losses.csv"), checkpoint_of(target)
     if not (overwrite or resume):
         began = ((target, target.exists()), (kept, _has_steps(kept)), (curve, _has_rows(curve)))
@@ -88,8 +90,8 @@ def avoid_wrong_gradients(device: Device, card: ModelCard, patch: Vec3, precisio
     cure = f"a patch of more than {2 * card.stride} voxels in z can be trained in bfloat16"
     if precision == "bfloat16":
         raise InputError(
-            f"patch is {patch}, which the network sees two voxels deep, and gradients of that are wrong in bfloat16 on "
-            f"a processor: leave the precision out (float32), or make it deeper: {cure}"
+            f"patch is {patch}, which the network shrinks to two voxels in z. On a processor, training in bfloat16 "
+            f"goes wrong there: leave the precision out (float32), or make the patch deeper: {cure}"
         )
     log.warning("patch %s is shallow, so training is in float32; %s, which is faster", patch, cure)
     return replace(device, bfloat16=False)
@@ -113,7 +115,7 @@ def choose_channels(settings: TrainSettings) -> tuple[int | str, ...]:
     if len(chosen) > 1 and (settings.painted or settings.simulate):
         kind = "painted" if settings.painted else "simulated"
         text = f"{len(chosen)} channels were given, but {kind} tissue shows one stain"
-        raise InputError(f"{text}; leave that out, or train with one channel")
+        raise InputError(f"{text}; leave the {kind} tissue out, or train with one channel")
     return chosen
 
 
@@ -148,8 +150,8 @@ def make_card(settings: TrainSettings, channels: Sequence[int | str]) -> ModelCa
     for name in ("architecture", "features", "depth", "channels"):
         if start is not None and form[name] != before[name]:
             raise InputError(
-                f"{name} is {form[name]}, but the network to start from, {start}, has {before[name]}: leave it out, "
-                "or start from random weights"
+                f"{name} is {form[name]}, but the network to start from, {start}, has {before[name]}: leave {name} "
+                "out, or start from random weights"
             )
     try:
         card = ModelCard(
@@ -163,7 +165,7 @@ def make_card(settings: TrainSettings, channels: Sequence[int | str]) -> ModelCa
         )
     except ValidationError as error:
         wrong = (f"{'.'.join(map(str, e['loc'])) or 'card'} {e['input']!r}: {e['msg']}" for e in error.errors())
-        raise InputError(f"the model cannot be as asked ({'; '.join(wrong)}): change these values") from error
+        raise InputError(f"these values do not fit together ({'; '.join(wrong)}): change them") from error
     _check_sizes(card, settings.patch)
     return card
 
@@ -172,8 +174,8 @@ def _check_sizes(card: ModelCard, patch: Vec3) -> None:
     """Refuse a diameter whose paths are too long to be stored, and patches that the network cannot halve."""
     if card.diameter_vox > 2 * MAX_REACH / 3:
         raise InputError(
-            f"diameter_vox is {card.diameter_vox:g}; the most is {2 * MAX_REACH // 3}, since paths of three radii are "
-            "stored in int8: give a smaller one; images are resampled to it"
+            f"diameter_vox is {card.diameter_vox:g}; use at most {2 * MAX_REACH // 3}, because paths of three radii "
+            "are stored in int8. Images are resampled to this diameter"
         )
     if any(side < card.stride or side % card.stride for side in patch):
         raise InputError(f"patch is {patch}; use multiples of {card.stride}")

@@ -140,7 +140,7 @@ def test_chunks_that_the_metadata_do_not_lead_to_are_told(stores, version, separ
     else:
         metadata["chunk_key_encoding"]["configuration"]["separator"] = said
     file.write_text(json.dumps(metadata))
-    with pytest.raises(InputError, match=r"chunks have names as .*but by its metadata.* correct the separator"):
+    with pytest.raises(InputError, match=r"chunks have names like .*but the metadata say .* correct the separator"):
         open_image(path)
 
 

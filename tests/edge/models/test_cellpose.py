@@ -186,7 +186,7 @@ def test_a_card_of_cellpose_in_a_safetensors_file_is_refused(tmp_path):
         training="", date="", bigcp3d_version="", command="",
     )  # fmt: skip
     save_model(tmp_path / "x.safetensors", CPnet([1, 4], 3, 3), card)
-    with pytest.raises(ModelError, match="use the file of that family"):
+    with pytest.raises(ModelError, match="use the file of that model family"):
         load_network(tmp_path / "x.safetensors")
 
 

@@ -73,7 +73,7 @@ def changed(**fields):
         (changed(representation="distance"), "representation"),
         (changed(features=3), "even number"),
         (changed(architecture="another"), "is not known for the network"),
-        (changed(architecture="another", memory={"fixed": 0, "per_voxel": 1}), "use the file of that family"),
+        (changed(architecture="another", memory={"fixed": 0, "per_voxel": 1}), "use the file of that model family"),
         (changed(patch=[15, 16, 16]), "multiples of 2"),
         (changed(patch=[8, 16, 16]), "4 x margin"),
         (changed(low_percentile=99.9), "lower number first"),

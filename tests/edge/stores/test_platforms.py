@@ -196,7 +196,7 @@ def test_labels_whose_name_differs_by_capital_letters_are_refused_where_that_is_
     (tmp_path / "labels" / "cells").symlink_to("Cells")  # so both names lead to one folder
     monkeypatch.setattr(module.os, "listdir", lambda folder: ["Cells"])
     monkeypatch.setattr(module, "_check_store", lambda target: None)
-    with pytest.raises(TargetError, match="one name, and there are labels 'Cells'"):
+    with pytest.raises(TargetError, match="apart, and labels 'Cells' exist"):
         check_target(SimpleNamespace(path=tmp_path / "labels" / "cells"), overwrite=True)
 
 

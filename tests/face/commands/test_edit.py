@@ -80,7 +80,7 @@ def test_a_change_that_was_stopped_is_told_by_status(store, monkeypatch):
         patch.setattr(EditLog, "commit", lambda *_: (_ for _ in ()).throw(KeyboardInterrupt))
         run(store.path, "delete", 1)
     assert find_updates(store.path) == [
-        "labels 'cells': delete was stopped; 'bigcp3d edit STORE settle' puts the labels right, as does any change"
+        "labels 'cells': delete was stopped; 'bigcp3d edit STORE settle' repairs the labels, and so does any change"
     ]
     assert "put right: delete of 1" in run(store.path, "settle").stdout
     assert find_updates(store.path) == []

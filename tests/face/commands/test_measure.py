@@ -66,4 +66,4 @@ def test_a_name_that_leads_out_of_the_store_is_refused(store, tmp_path):
 def test_a_folder_without_what_a_run_knew_is_refused(store, tmp_path):
     done = run(store, "--name", "truth", "--work-dir", tmp_path, "--output", tmp_path / "cells.csv")
     assert done.exit_code == 2
-    assert "found no cells of a run" in done.stderr
+    assert "there are no cells of a run" in done.stderr

@@ -128,7 +128,7 @@ def test_a_run_on_an_address_is_found_where_it_works(case, monkeypatch, tmp_path
         assert "stopped" in ask(where)
     other = CliRunner().invoke(app, ["status", "s3://bucket/other.zarr"])
     assert other.exit_code == 2
-    assert "s3://bucket/other.zarr: found no run and no finished labels" in other.stderr
+    assert "s3://bucket/other.zarr: there is no run and there are no finished labels here" in other.stderr
 
 
 def test_a_finished_store_says_what_its_labels_are(case):

@@ -40,9 +40,7 @@ def test_every_option_is_an_argument_of_the_library_and_what_is_not_said_is_none
     monkeypatch.setattr(update, "update", lambda **given: calls.append(given) or DONE)
     done = run(f"--roi 0:4,0:4,0:4 {options}")
     assert done.exit_code == 0, done.output
-    words = (
-        "3 cells found in the region, 2 of them instead of an earlier cell and 1 of these unchanged; 2 earlier cells"
-    )
+    words = "3 cells found in the region: 2 keep the id of an earlier cell, and 1 of these are unchanged; 2 earlier"
     assert words in done.output
     (given,) = calls
     del given["on_event"]
@@ -101,7 +99,7 @@ def test_a_person_is_asked(monkeypatch, answer, code, asked):
         (Undone(LABELS, False, True, False), "the last update is undone, and its region is as before it"),
         (Undone(LABELS, True, True, False), "the unfinished update is discarded, and its region is as before it"),
         (Undone(LABELS, True, False, False), "the unfinished update is discarded; it had changed nothing"),
-        (Undone(LABELS, False, True, True), "Level 0 stays as it was corrected by hand"),
+        (Undone(LABELS, False, True, True), "Level 0 keeps the corrections by hand"),
     ],
 )
 def test_undo_says_what_it_brought_back(monkeypatch, undone, words):

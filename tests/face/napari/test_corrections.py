@@ -64,7 +64,7 @@ def test_a_region_lies_where_its_voxels_are_and_changes_nothing_else(store, view
 def test_corrections_of_somebody_else_are_not_painted_over(store, viewer, corrections):
     bigcp3d.edit(store.path).delete(5)
     corrections.layer.fill((5, 8, 40), 0)
-    with pytest.raises(InputError, match="somebody else has changed"):
+    with pytest.raises(InputError, match="another program has changed"):
         corrections.write()
     assert [change.kind for change in bigcp3d.edit(store.path).log()] == ["delete"]
     with pytest.raises(InputError, match="nothing was written"):
@@ -72,6 +72,6 @@ def test_corrections_of_somebody_else_are_not_painted_over(store, viewer, correc
 
 
 def test_nothing_painted_is_nothing_written(store, viewer, corrections):
-    with pytest.raises(InputError, match="nothing was painted"):
+    with pytest.raises(InputError, match="nothing in the region was changed"):
         corrections.write()
     assert not bigcp3d.edit(store.path).log()

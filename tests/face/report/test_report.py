@@ -275,7 +275,7 @@ def test_a_report_that_fails_leaves_the_run_finished_and_says_so(
 def test_a_file_that_is_no_report_is_not_replaced_and_a_report_is(run, tmp_path):
     target = tmp_path / "mine.html"
     target.write_text("<html>my thesis</html>")
-    with pytest.raises(TargetError, match="is no report"):
+    with pytest.raises(TargetError, match="is not a report"):
         write_report(run[0], "cells", output=target)
     assert target.read_text() == "<html>my thesis</html>"
     write_report(run[0], "cells", output=tmp_path / "r.html")

@@ -169,7 +169,7 @@ def test_maps_that_are_not_there_are_asked_for_with_the_cure(stores):
         with_maps(make_scene(image))
     elsewhere = {**settings, "maps": "s3://of-a-stranger/maps"}
     zarr.open_group(path, mode="r+").attrs["bigcp3d"] = {"parameters": elsewhere}
-    with pytest.raises(InputError, match=r"s3://of-a-stranger/maps; bigcp3d opens no address unasked: give"):
+    with pytest.raises(InputError, match=r"s3://of-a-stranger/maps; bigcp3d opens an address only if you give it: use"):
         with_maps(make_scene(image))
 
 

@@ -249,15 +249,15 @@ def test_membrane_tissues_have_long_cells_now_and_then_and_nuclei_never() -> Non
 @pytest.mark.parametrize(
     ("change", "words"),
     [
-        ({"stain": "walls"}, "'membrane' and 'nuclei'"),
+        ({"stain": "walls"}, "'membrane' or 'nuclei'"),
         ({"shape": (10, 10)}, "three positive"),
         ({"shape": (10, 0, 10)}, "three positive"),
-        ({"diameter_vox": 1.0}, "diameter_vox is 1.0; allowed is 4 to 2000"),
+        ({"diameter_vox": 1.0}, "diameter_vox is 1.0; use a value from 4 to 2000"),
         ({"diameter_vox": (9.0, float("nan"), 9.0)}, "diameter_vox"),
         ({"scale": (0.0, 1.0, 1.0)}, "scale"),
         ({"seed": -1}, "seed is -1"),
         ({"noise": "loud"}, "noise is loud"),
-        ({"jitter": 0.6}, "jitter is 0.6; allowed is 0 to 0.4"),
+        ({"jitter": 0.6}, "jitter is 0.6; use a value from 0 to 0.4"),
         ({"shape": (100_000, 100_000, 100_000), "diameter_vox": 10.0}, "uint32 labels allow 4,294,967,295"),
     ],
 )

@@ -70,15 +70,15 @@ def test_workers_are_a_number_or_two(asked, size):
 
 @pytest.mark.parametrize("asked", [0, -1, "0:4", "4:1", "1:2:3", "many", "", ":", 1.5])
 def test_other_workers_are_refused(asked):
-    with pytest.raises(InputError, match=r"workers is .*; it must be a positive number"):
+    with pytest.raises(InputError, match=r"workers is .*; use a positive number"):
         parse_size(asked)
 
 
 @pytest.mark.parametrize(
     ("settings", "words"),
     [
-        ({"cluster": "slrum"}, "known are local, slurm, lsf, pbs, ssh;"),
-        ({"cluster": "kubernetes"}, r"known are .*; on anything else .* --scheduler tcp://HOST:8786"),
+        ({"cluster": "slrum"}, "use one of local, slurm, lsf, pbs, ssh;"),
+        ({"cluster": "kubernetes"}, r"use one of .*; elsewhere, .* --scheduler tcp://HOST:8786"),
         ({"cluster": "slurm", "scheduler": "tcp://127.0.0.1:1"}, "--scheduler and --cluster were both given"),
         ({"cluster_config": "a.yaml"}, "without --cluster"),
         (
@@ -87,7 +87,10 @@ def test_other_workers_are_refused(asked):
         ),
         ({"cluster": "slurm", "cluster_config": DEPLOY / "slurm.yaml"}, "cluster slurm needs --workers"),
         ({"cluster": "slurm", "cluster_config": DEPLOY / "slurm.yaml", "workers": "1:4"}, "workers with GPUs"),
-        ({"cluster": "ssh", "cluster_config": DEPLOY / "ssh.yaml", "workers": 2}, "has workers_per_host"),
+        (
+            {"cluster": "ssh", "cluster_config": DEPLOY / "ssh.yaml", "workers": 2},
+            "set by workers_per_host",
+        ),
         (
             {"cluster": "pbs", "cluster_config": DEPLOY / "pbs.yaml", "workers": 2, "memory_limit": "4GiB"},
             "write memory",

@@ -137,7 +137,7 @@ def test_what_cannot_be_done_changes_nothing(store):
     edits, first = bigcp3d.edit(store.path), store.levels()
     for call, words in (
         (lambda: edits.merge(1), "two or more"),
-        (lambda: edits.merge(1, 6), "found no cell 6"),
+        (lambda: edits.merge(1, 6), "there is no cell 6"),
         (lambda: edits.delete(), "no cell was given"),
         (lambda: edits.split(1, parts=1), "give 2 or more"),
         (lambda: edits.split(1, seeds=[(0, 0, 0), (6, 10, 10)]), "lies outside of cell 1"),

@@ -61,7 +61,7 @@ def test_a_brush_of_nothing_or_of_a_cell_that_is_not_there_is_refused(store):
     for painted, at, words in [
         (np.full((2, 2, 2), -1), (0, 0, 0), "nothing would change"),
         (np.zeros((2, 2, 2), int), (0, 0, 0), "nothing would change"),
-        (np.full((2, 2, 2), 6), (0, 0, 0), "found no cell 6"),
+        (np.full((2, 2, 2), 6), (0, 0, 0), "there is no cell 6"),
         (np.ones((2, 2, 2), int), (19, 0, 0), "reach beyond"),
         (np.ones((2, 2, 2), "u4"), (0, 0, 0), "signed integers"),
     ]:

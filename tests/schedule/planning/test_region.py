@@ -224,7 +224,7 @@ def test_a_region_on_workers_of_dask(tissue_store, random_model, mask_store, two
         ({"roi": "30:5,8:50,10:45"}, "holds no voxel"),
         ({"roi": "100:130,8:50,10:45"}, "holds no voxel"),
         ({"time": "7"}, "time point 7"),
-        ({"time": "3:x"}, "allowed are 0 to 0"),
+        ({"time": "3:x"}, "use 0 to 0"),
         ({"time": "4:9"}, "holds no time point"),
         ({"mask": "/nowhere.zarr"}, "nowhere"),
     ],

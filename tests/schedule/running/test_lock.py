@@ -56,7 +56,7 @@ def test_a_second_run_is_refused_while_the_first_lives_and_takes_over_when_it_is
     with living_run(case) as process:
         before = {path: path.read_bytes() for path in case.folder.rglob("*") if path.is_file()}
         for more in ({}, {"overwrite": True}, {"foreground": 0.7}, {"work_dir": case.folder / "elsewhere"}):
-            with pytest.raises(TargetError, match=f"another run is at work: process {process.pid} on .* since 20"):
+            with pytest.raises(TargetError, match=f"another run is working: process {process.pid} on .* since 20"):
                 case.segment(**more)
         assert {path: path.read_bytes() for path in case.folder.rglob("*") if path.is_file()} == before
         beside = case.segment("other.zarr", work_dir=case.folder / "other")
@@ -127,7 +127,7 @@ def test_a_run_whose_lock_was_taken_over_ends(case, monkeypatch):
         return track(run, time_point, index)
 
     monkeypatch.setitem(passes.PASSES, "track", lose)
-    with pytest.raises(TargetError, match="another run has taken the place of this one"):
+    with pytest.raises(TargetError, match="another run has replaced this one"):
         case.segment()
     assert LockFile(case.work).read()[0] == taken[0]  # the other's lock stays
 

@@ -171,6 +171,6 @@ def test_maps_are_not_kept_by_a_run_that_may_have_removed_some(tissue_store, ran
         patch.setitem(passes.PASSES, "cluster", lambda *key: 1 / 0)
         with pytest.raises(BlockError):
             case.segment()
-    with pytest.raises(TargetError, match="--keep-maps now, but some may be gone"):
+    with pytest.raises(TargetError, match="--keep-maps was added, but some maps may be deleted"):
         case.segment(keep_maps=True)
     assert np.array_equal(case.segment(), case.whole())

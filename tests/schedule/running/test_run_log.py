@@ -15,6 +15,6 @@ def test_one_time_point_is_not_named():
 def test_each_kind_is_said_for_its_first_time_point_with_the_number_of_others():
     found = list(describe_times({0: [], 1: [SMALL], 2: [Finding("size", "other"), CROOKED], 3: [SMALL]}))
     assert [finding.text for finding in found] == [
-        "time point 1: the cells are small (and so at 2 more time points)",
+        "time point 1: the cells are small (the same at 2 more time points)",
         "time point 2: the paths are crooked",
     ]

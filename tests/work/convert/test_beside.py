@@ -51,7 +51,10 @@ def test_a_store_of_another_file_is_refused(stack, change):
         beside.mkdir()
     else:
         stack = stack.rename(stack.with_suffix(".TIFF"))
-    with pytest.raises(InputError, match=r"was not converted from it as it is now; give .*a.zarr itself, or convert"):
+    with pytest.raises(
+        InputError,
+        match=r"earlier version of this one; give .*a.zarr itself, or convert",
+    ):
         convert_beside(stack)
 
 

@@ -164,7 +164,7 @@ def test_other_settings_or_another_file_begin_anew(tmp_path, monkeypatch, caplog
 
 def test_a_file_that_changes_meanwhile_is_noticed(tmp_path):
     write_hyperstack(tmp_path / "a.tif")
-    with pytest.raises(InputError, match="it has changed while it was read; convert it again"):
+    with pytest.raises(InputError, match="it changed while it was read; convert it again"):
         convert(tmp_path / "a.tif", on_event=lambda event: os.utime(tmp_path / "a.tif", (1, 1)))
     assert not (tmp_path / "a.zarr").exists()
 
@@ -180,7 +180,7 @@ def test_nothing_is_overwritten(tmp_path):
     assert tree(tmp_path / "a.zarr") == before, "the old one stays until the new one is complete"
     assert convert(tmp_path / "a.tif", tmp_path / "a.zarr", overwrite=True).levels[0].scale_um == SCALE
     (tmp_path / "a.zarr" / "labels" / "cells").mkdir(parents=True)
-    with pytest.raises(TargetError, match="it holds labels, which would be lost"):
+    with pytest.raises(TargetError, match="it holds labels, which --overwrite would delete"):
         convert(tmp_path / "a.tif", tmp_path / "a.zarr", overwrite=True)
     (tmp_path / "other").mkdir()
     with pytest.raises(TargetError, match="is not a zarr group, and only zarr groups can be replaced"):
@@ -193,7 +193,7 @@ def test_two_conversions_to_one_place_do_not_mix(tmp_path):
     write_hyperstack(tmp_path / "a.tif")
 
     def again(event):
-        with pytest.raises(TargetError, match="another conversion writes it"):
+        with pytest.raises(TargetError, match="another conversion is writing here"):
             convert(tmp_path / "a.tif", tmp_path / "a.zarr")
 
     convert(tmp_path / "a.tif", tmp_path / "a.zarr", on_event=again)

@@ -195,7 +195,7 @@ def test_a_resumed_training_remembers_its_options_and_tells_the_changed_ones(
     assert [row["step"] for row in rows(out)] == ["3", "6"]
     with pytest.raises(AssertionError):
         assert_same(whole, out)  # the control: the diameter that was given is remembered too
-    with pytest.raises(InputError, match="there is no checkpoint to go on from"):
+    with pytest.raises(InputError, match="there is no checkpoint from which to resume"):
         train([], tmp_path / "other.safetensors", resume=True)
 
 

@@ -147,14 +147,14 @@ def test_what_was_not_annotated_is_neither_cell_nor_background(tmp_path, write_l
 
 def test_what_cannot_be_learned_from_is_refused(store, tmp_path, write_labels):
     empty = open_labels(write_labels(tmp_path / "e", np.zeros((5, 6, 7), np.uint8)), "")
-    with pytest.raises(InputError, match="no voxel is labelled"):
+    with pytest.raises(InputError, match="these labels are empty"):
         open_source(None, empty, LOOK, part=Box.of_shape((5, 6, 7)), diameter_um=None, min_cell_vox=0)
     with pytest.raises(InputError, match=r"\(5, 6, 7\).*\(30, 70, 60\)"):
         open_source(open_image(store), empty, LOOK, part=Box.of_shape((5, 6, 7)), diameter_um=None, min_cell_vox=0)
     small = np.zeros((5, 6, 7), np.uint8)
     small[1:3, 2:4, 3] = 9
     small = open_labels(write_labels(tmp_path / "s", small), "")
-    with pytest.raises(InputError, match="its largest cell has 4 voxels, and only cells of 5 or more"):
+    with pytest.raises(InputError, match="its largest cell has 4 voxels, but training uses only cells of 5 or more"):
         open_source(None, small, LOOK, part=Box.of_shape((5, 6, 7)), diameter_um=None, min_cell_vox=5)
 
 

@@ -104,7 +104,7 @@ def test_an_existing_model_is_replaced_only_when_asked(store, tmp_path):
         ({"holdout_x": 1.0}, "holdout_x"),
         ({"steps": 0}, "steps"),
         ({"diameter_vox": -3.0}, "diameter_vox"),
-        ({"diameter_vox": 90.0}, "diameter_vox is 90; the most is 84"),
+        ({"diameter_vox": 90.0}, "diameter_vox is 90; use at most 84"),
         ({"features": 5}, "features"),
         ({"prediction_patch": (16, 16, 16)}, "4 x margin"),
         ({"labels_name": "absent"}, "absent"),
@@ -333,7 +333,7 @@ def test_patches_that_the_network_sees_two_voxels_deep_are_not_trained_in_bfloat
     for z in (card.stride, 2 * card.stride):
         assert not avoid_wrong_gradients(fast, card, (z, 64, 64), "auto").bfloat16
         assert "float32" in caplog.text
-        with pytest.raises(InputError, match="two voxels deep"):
+        with pytest.raises(InputError, match="two voxels in z"):
             avoid_wrong_gradients(fast, card, (z, 64, 64), "bfloat16")
         on_gpu = dataclasses.replace(fast, kind="cuda")
         assert avoid_wrong_gradients(on_gpu, card, (z, 64, 64), "bfloat16") is on_gpu
