@@ -4,7 +4,7 @@
 
 Every network is trained on the same simulated membranes, with the same optimiser, on one thread, for the same processor
 minutes. The time for making samples is not counted. Then it segments two tissues of other seeds. The table has size,
-work, and speed of inference on one thread, in float32 and (if the processor has it) bfloat16. It has the number of
+work, and speed of inference on one thread, in float32 and (if the processor has it) bfloat16. It also has the number of
 training steps, and mean Dice and AP at IoU 0.5 over the cells that the border does not cut.
 """
 

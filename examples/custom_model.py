@@ -1,4 +1,4 @@
-"""A model family of your own: bright round cells by their smoothed brightness, as ``--model bright:DIAMETER``.
+"""A model family of your own, which finds bright round cells by their smoothed brightness: ``--model bright:DIAMETER``.
 
 There is nothing to train. A Gaussian smooths each patch. Bright voxels are foreground, and the slope of the brightness
 points to the middle of a cell. A real family reads the weights of a trained network instead; its three functions have

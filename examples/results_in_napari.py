@@ -1,4 +1,4 @@
-"""Image and labels in napari, each cell coloured by its volume, its numbers shown under the pointer.
+"""Image and labels in napari, each cell coloured by its volume; the pointer shows its numbers.
 
     python examples/results_in_napari.py IMAGE.zarr [LABELS]
 

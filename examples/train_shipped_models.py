@@ -3,15 +3,16 @@
     python examples/train_shipped_models.py nuclei --data ../shared/data --out training/nuclei/nuclei.safetensors
     python examples/train_shipped_models.py membrane --data ../shared/data --out training/membrane/membrane.safetensors
 
-The same command goes on where it stopped. Needs the volumes of ../shared/data (sources and licences: its README). Held
-out: nuclei, the embryos emb01 and emb09 (all their time points), and every volume of other microscopes; membrane, the
-last third of x of the ovule, of its shapes and of the root. The flower's cells are shapes to paint on, all of them.
+The same command continues a training that was stopped. Needs the volumes of ../shared/data (sources and licences: its
+README). For nuclei, these are held out: the embryos emb01 and emb09 (all time points), and every volume of other
+microscopes. For membrane: the last third of x of the ovule, of its shapes and of the root. All cells of the flower
+serve only as shapes that are painted.
 
-A training is a list of stages, each twice as long as the one before, each from the network of the one before, with new
-samples. The learning rate falls to 0 in each, so that the network at the end of any stage can be shipped. Stages,
-learning curves and checkpoints lie beside ``--out``, and samples below ``--cache``. The last network is kept, not the
-best on what was held out, which is for scores alone. Weights are written in float16, which halves the file; they are
-used in float32.
+A training is a list of stages. Each stage is twice as long as the one before. It begins with the network of the stage
+before, and with new samples. The learning rate falls to 0 in each, so the network at the end of any stage can be
+shipped. Stages, learning curves and checkpoints lie beside ``--out``, and samples below ``--cache``. The last network
+is kept, not the one with the best scores: the held-out data are for scores only. Weights are written in float16, which
+halves the file; they are used in float32.
 """
 
 import argparse

@@ -3,9 +3,9 @@
     python examples/which_preparation.py --data ../shared/data --out preparations
 
 Each volume is segmented without a preparation and with each of `PREPARATIONS`, whose sizes are in cell diameters. All
-else is the same. One row a volume and preparation goes to ``OUT/MODEL.csv``, and the mean over volumes to the terminal.
-The volumes: two mouse embryos that were held out, a monolayer, the last thirds of x of the ovule and the root (the rest
-was trained on), and simulated tissue in which the light fades with depth to a twentieth.
+else is the same. ``OUT/MODEL.csv`` gets one row for each volume and preparation, and the terminal shows the mean over
+volumes. The volumes: two mouse embryos that were held out, a monolayer, the last thirds of x of the ovule and the root
+(the rest was trained on), and simulated tissue in which the light fades with depth to a twentieth.
 """
 
 import argparse

@@ -27,7 +27,7 @@ SCALE_TOLERANCE = 0.01
 HALF = 0.505
 """Voxels by which two first voxels may lie apart: a half, and rounding."""
 
-PAIRED = "they are paired voxel by voxel, from the first voxel of each on"
+PAIRED = "bigcp3d pairs their voxels one by one, beginning with the first of each"
 """What is done with two arrays whose places do not agree."""
 
 ORIGIN = (0.0, 0.0, 0.0)

@@ -89,7 +89,7 @@ def _edit_list(target: LabelTarget, edit: Callable[[list[Any]], list[Any]]) -> N
         names = edit(list(ome.get("labels") or []))
         dangling = [str(name) for name in names if name != target.name and not is_group(path / str(name))]
         if dangling:
-            log.warning("%s: the list names %s, which are not there", path, ", ".join(dangling))
+            log.warning("%s: the list names %s, but there are no such labels", path, ", ".join(dangling))
         if target.zarr_format == 2 and "ome" not in attributes:
             return {**attributes, "labels": names}
         return {**attributes, "ome": {"version": target.version, **ome, "labels": names}}

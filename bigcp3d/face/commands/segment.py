@@ -79,7 +79,7 @@ def segment_all(arguments: o.Arguments, run: Callable[[o.Arguments], None], *, q
     def each(image: str, name: str) -> None:
         own = {**arguments, "source": image, "output": one_of_many(arguments["output"], name)}
         if segmented_before(Request(**own), since):
-            typer.echo(f"{image}: labels {arguments['name']} are there already, made with these settings", err=True)
+            typer.echo(f"{image}: labels {arguments['name']} exist already, made with these settings", err=True)
         else:
             run(own)
         done[name or image] = own["output"] or image

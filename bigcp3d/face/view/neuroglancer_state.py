@@ -46,7 +46,10 @@ def only_shown(scene: Scene) -> Scene:
             images.append(group)
         else:
             shown = ", ".join(SHOWN_DTYPES)
-            log.warning("%s: not shown, found %s; the browser shows %s", *(group.info.path, group.info.dtype, shown))
+            log.warning(
+                "%s is not shown, because its dtype is %s; the browser shows %s",
+                *(group.info.path, group.info.dtype, shown),
+            )
     if not images and not scene.labels:
         raise InputError(f"{scene.title}: the browser cannot show an image of this dtype; use --napari")
     return replace(scene, images=tuple(images))

@@ -159,8 +159,8 @@ class Training:
         row = {"step": self.done, **dict(zip(LOSSES, np.mean(losses, axis=0).tolist(), strict=True))}
         if not math.isfinite(row["foreground"] + row["flow"]):
             raise BigCP3DError(
-                f"the loss became infinite or NaN at step {self.done}; the checkpoint before it is kept. Give a learning rate "
-                f"below {self.settings.learning_rate:g}, and resume"
+                f"the loss became infinite or NaN at step {self.done}; the checkpoint before it is kept. Give a "
+                f"learning rate below {self.settings.learning_rate:g}, and resume"
             )
         return self._add_row(row)
 

@@ -98,7 +98,7 @@ def train(
     cache = None if settings.cache is None else open_cache(Path(settings.cache), settings.cache_gb, _decide(identity))
     if settings.samples_only and cache is not None:
         made = fill_cache(recipe, range(settings.steps), settings.workers, cache)
-        log.info("%s: the samples of %d steps are there, %d in all", cache.folder, settings.steps, made)
+        log.info("%s: the samples of %d steps are ready, %d in all", cache.folder, settings.steps, made)
         return cache.folder
     plain = replace(recipe, seed=settings.seed + 1, batch=1, augment=False)
     checks = [

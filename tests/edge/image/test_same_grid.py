@@ -48,7 +48,7 @@ def test_another_grid_is_refused_or_told_of_labels_that_belong_to_the_image(capl
     with pytest.raises(InputError, match=said):
         check_same_grid(other, IMAGE)
     check_same_grid(other, IMAGE, belong=True)
-    assert "paired voxel by voxel" in caplog.text
+    assert "pairs their voxels one by one" in caplog.text
 
 
 @pytest.mark.parametrize(
