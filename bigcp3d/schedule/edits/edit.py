@@ -271,7 +271,7 @@ class Edits(Corrector):
         """
         times = range(self.labels.times)
         with self._held():
-            self._largest(scan=True)
+            self._largest()
             plans = {time: plan_new_ids(self.labels, time) for time in times}
             change = self._next("renumber", {}, [], 0)
             whole = Box.of_shape(self.labels.levels[0].shape)
