@@ -103,10 +103,11 @@ def renew_table(labels: ImageInfo, changes: EditLog) -> Columns:
 def file_without_changes(target: LabelTarget) -> Path | None:
     """The table beside the store (`file_beside`), if it is older than the last change."""
     log = EditLog(target.path).path
-    file = file_beside(target) if isinstance(log, Path) else None
-    if file is None or not (file.is_file() and log.is_file()):
+    if not isinstance(log, Path):
         return None
-    return file if file.stat().st_mtime < log.stat().st_mtime else None
+    file = file_beside(target)
+    old = file.is_file() and log.is_file() and file.stat().st_mtime < log.stat().st_mtime
+    return file if old else None
 
 
 def _later(said: Mapping[str, Any], lines: Sequence[Change]) -> list[Change]:
