@@ -90,6 +90,8 @@ def link(
     """
     request = LinkRequest(store, name, **arguments)
     labels = open_labels(request.store, request.name)
+    if labels.times < 2:
+        raise InputError(f"{labels.path}: these labels have one time point; linking needs two or more")
     settle_labels(labels.path, "")
     path = check_lineage(labels, overwrite=request.overwrite)
     target = _check(labels, request)
@@ -105,8 +107,6 @@ def link(
 
 def _check(labels: ImageInfo, request: LinkRequest) -> LabelTarget | None:
     """Refuse what cannot be linked or written; the plan of the labels of tracks, if they are asked for."""
-    if labels.times < 2:
-        raise InputError(f"{labels.path}: these labels have one time point; linking needs two or more")
     if request.max_distance_um is not None and not request.max_distance_um > 0:
         raise InputError(f"--max-distance {request.max_distance_um}; give a number above 0")
     if request.table is not None:

@@ -23,7 +23,6 @@ from bigcp3d.edge.labels.edit_log import Change, EditLog, who_and_when
 from bigcp3d.edge.labels.label_plan import LabelTarget
 from bigcp3d.edge.labels.labels_to_update import (
     identify,
-    largest_noted,
     note_update,
     open_target,
     refuse_ids_above,
@@ -48,7 +47,7 @@ from bigcp3d.schedule.segment import segment
 from bigcp3d.schedule.update_files import UpdateFiles
 from bigcp3d.work.change_labels import change_labels, settle
 from bigcp3d.work.plan.plan import Plan
-from bigcp3d.work.update_labels import compare_region, find_largest_id, replace_region
+from bigcp3d.work.update_labels import compare_region, find_largest_id, largest_used, replace_region
 
 
 @dataclass(frozen=True)
@@ -262,11 +261,9 @@ def _decide(work: _Work, observe: Observer) -> None:
         ends = tuple(zip(around.start, around.stop, strict=True))
         place = {"output": files.found, "name": "found", "work_dir": files.run, "roi": ends, "overwrite": False}
         segment(**{**work.arguments, **place}, on_event=observe)
-    found, next_id = (
-        open_labels(files.found, "found"),
-        1
-        + max(find_largest_id(target), largest_noted(target), *(c.largest_id for c in EditLog(target.path).changes())),
-    )
+    found = open_labels(files.found, "found")
+    used = largest_used(target, EditLog(target.path).changes())
+    next_id = 1 + max(used, find_largest_id(target))  # another program may have painted new ids
     for time in work.times:
         try:
             made = compare_region(target, found, work.wanted, around, next_id=next_id, time=time)

@@ -159,18 +159,21 @@ def _fill(image: ImageInfo, tissue: Tissue, shard: Vec3, threads: int) -> None:
     create_labels(target, overwrite=False)
     grid = BlockGrid(tissue.shape, target.shard)
 
-    def write(index: Vec3) -> None:
+    def write(index: Vec3) -> int:
         box = grid.core(index)
         voxels, labels = render(tissue, box)
         write_image_box(image, box, voxels)
         write_label_box(target, 0, box, labels)
+        return int(labels.max())
 
+    largest = 0
     with ThreadPoolExecutor(threads) as pool:
         try:
-            for n, _ in enumerate(pool.map(write, grid), start=1):
+            for n, found in enumerate(pool.map(write, grid), start=1):
+                largest = max(largest, found)
                 log.debug("%s: %d of %d shards written", image.path, n, len(grid))
         except BaseException:
             pool.shutdown(cancel_futures=True)
             raise
-    provenance = {"version": __version__, "command": "simulate", "tissue": asdict(tissue)}
+    provenance = {"version": __version__, "command": "simulate", "tissue": asdict(tissue), "largest_id": largest}
     finish_labels(target, attributes={"bigcp3d": provenance})

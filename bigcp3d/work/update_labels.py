@@ -2,17 +2,22 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+import logging
+from collections.abc import Iterator, Sequence
 
 import numpy as np
 
 from bigcp3d.edge.image.image import ImageInfo
 from bigcp3d.edge.image.voxels import read_box
+from bigcp3d.edge.labels.edit_log import Change
 from bigcp3d.edge.labels.label_plan import LabelTarget
 from bigcp3d.edge.labels.labels import read_label_box, write_label_box
+from bigcp3d.edge.labels.labels_to_update import largest_noted
 from bigcp3d.pure.boxes import BlockGrid, Box
 from bigcp3d.pure.replacement import Replacement, plan_replacement
 from bigcp3d.pure.score.overlaps import Ids, Overlaps, add_overlaps, count_overlaps, known_ids
+
+log = logging.getLogger(__name__)
 
 
 def _grid(target: LabelTarget, level: int) -> BlockGrid:
@@ -49,6 +54,15 @@ def compare_region(
 
     table = add_overlaps(tables())
     return plan_replacement(table, ids("old"), ids("new"), next_id)
+
+
+def largest_used(target: LabelTarget, changes: Sequence[Change]) -> int:
+    """The largest id that any cell ever had. All labels are read if neither they nor their log of changes state it."""
+    noted = largest_noted(target)
+    if noted is None and not any(change.kind == "ids" for change in changes):
+        log.warning("%s: all labels are read once, because they do not say which ids are in use", target.path)
+        noted = find_largest_id(target)
+    return max([noted or 0, *(change.largest_id for change in changes)])
 
 
 def find_largest_id(target: LabelTarget) -> int:

@@ -47,7 +47,7 @@ def make(path: Path, cells: int, shard: int, drawn: int) -> None:
         gap = (z[:, None, None] % SIDE == 0) | (y[:, None] % SIDE == 0)
         write_label_box(target, 0, core, np.where(gap, 0, ids).astype(target.dtype))
     renew_pyramid(target, changed_boxes(target, wanted))
-    finish_labels(target, attributes={})
+    finish_labels(target, attributes={"bigcp3d": {"cells": cells**3}})  # as a run notes it
     ids = np.arange(1, cells**3 + 1)
     at = np.stack(np.unravel_index(ids - 1, (cells,) * 3), axis=1) * SIDE
     columns: dict[str, np.ndarray] = {"label": ids.astype(np.uint64), "volume_vox": np.full(len(ids), 810)}
@@ -77,16 +77,23 @@ def measure(folder: Path, cells: int, shard: int, rounds: int, drawn: int) -> No
     print(f"made in {made_s:.0f} s: {cells**3:,} cells, {(cells * SIDE) ** 3:,} voxels; {drawn**3:,} cells are drawn")
     edits, rng = bigcp3d.edit(path), random.Random(0)
     target = target_of(open_labels(path, "cells"))
-    inner = [rng.sample(range(1, drawn - 1), 3) for _ in range(6 * rounds)]
+    inner = [rng.sample(range(1, drawn - 1), 3) for _ in range(8 * rounds)]
     taken = iter(dict.fromkeys((z * cells + y) * cells + x // 2 * 2 + 1 for z, y, x in inner))
-    print(f"the first new id, for which all labels are read: {clock(lambda: edits.split(next(taken), parts=2)):.1f} s")
+    real, busy = clock_both(lambda: edits.split(next(taken), parts=2))
+    print(f"the first correction, with imports, gives the first new id: {real:.2f} s; processor {busy:.2f} s")
     grid = BlockGrid(target.levels[0].shape, target.shard)
     reading = [clock(lambda index=index: read_label_box(target, 0, grid.core(index))) for index in [*grid][:3]]
     print(f"reading one shard of {target.shard}: {statistics.median(reading):.2f} s")
+    gaps, cell = [next(taken) for _ in range(rounds)], np.ones((SIDE - 1,) * 3, "uint8")
+    for gap in gaps:
+        edits.delete(gap)
+    places = (np.unravel_index(gap - 1, (cells,) * 3) for gap in gaps)
+    free = iter([[int(p) * SIDE + 1 for p in place] for place in places])
     for name, call in {
         "merge": lambda: edits.merge(a := next(taken), a + 1),
         "split": lambda: edits.split(next(taken), parts=2),
         "delete": lambda: edits.delete(next(taken)),
+        "add": lambda: edits.add(cell, at=next(free)),
         "undo": lambda: edits.undo(),
     }.items():
         times = [clock_both(call) for _ in range(rounds)]

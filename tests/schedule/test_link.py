@@ -14,6 +14,7 @@ from bigcp3d.edge.image.image import open_image
 from bigcp3d.edge.image.new_image import create_image
 from bigcp3d.edge.labels.label_plan import plan_labels
 from bigcp3d.edge.labels.labels import create_labels, finish_labels, write_label_box
+from bigcp3d.edge.lineage import geff_file
 from bigcp3d.errors import InputError, TargetError
 from bigcp3d.pure.boxes import Box
 from bigcp3d.work import track_labels
@@ -97,7 +98,7 @@ def test_cells_without_links_are_tracks_of_their_own(store):
     assert lineage.tracks == len(lineage.cells)
 
 
-def test_bad_requests_are_refused_before_any_work(store, tmp_path):
+def test_bad_requests_are_refused_before_any_work(store, tmp_path, monkeypatch):
     bigcp3d.link(store)
     with pytest.raises(TargetError, match="exists already"):
         bigcp3d.link(store)
@@ -106,6 +107,9 @@ def test_bad_requests_are_refused_before_any_work(store, tmp_path):
     with pytest.raises(InputError, match="above 0"):
         bigcp3d.link(store, overwrite=True, max_distance_um=0.0)
     bigcp3d.simulate(tmp_path / "one.zarr", bigcp3d.Tissue((16, 16, 16), 9.0, "nuclei"))
+    monkeypatch.setattr(geff_file, "NEEDED", ("no_such_package",))
+    with pytest.raises(InputError, match="a lineage needs"):
+        bigcp3d.link(store, overwrite=True)
     with pytest.raises(InputError, match="one time point"):
         bigcp3d.link(tmp_path / "one.zarr", "truth")
 

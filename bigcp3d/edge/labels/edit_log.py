@@ -136,8 +136,8 @@ class EditLog:
         return [change for change in changes if change.kind != "undo" and change.number not in undone]
 
     def undoable(self) -> list[Change]:
-        """The changes that an undo takes back: the active ones, without lines that only say which ids were used."""
-        return [change for change in self.active() if change.kind != "ids"]
+        """The changes that an undo takes back: the active ones that changed voxels, so no decisions of a review."""
+        return [change for change in self.active() if change.has_voxels]
 
     def pending(self) -> Change | None:
         """The change that is being made, or was stopped."""

@@ -98,11 +98,14 @@ def identify(target: LabelTarget) -> str:
     return hashlib.sha256(json.dumps(plain_json(said), sort_keys=True).encode()).hexdigest()
 
 
-def largest_noted(target: LabelTarget) -> int:
-    """The largest id ever given, as the labels state it, even if its cell is gone; 0 where they state none."""
+def largest_noted(target: LabelTarget) -> int | None:
+    """The largest id ever given, as the labels state it, even if its cell is gone; None where they state none.
+
+    Labels of a run have the ids 1 to the number of its cells. Other programs state nothing.
+    """
     made = own_part(read_attributes(target.path))
-    noted = [entry.get("largest_id") for entry in updates_of(target)]
-    return max([0, *(number for number in [made.get("cells"), *noted] if isinstance(number, int))])
+    noted = [made.get("cells"), made.get("largest_id"), *(entry.get("largest_id") for entry in updates_of(target))]
+    return max((number for number in noted if isinstance(number, int)), default=None)
 
 
 def updates_of(target: LabelTarget) -> list[dict[str, Any]]:

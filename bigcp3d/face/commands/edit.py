@@ -8,9 +8,11 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from bigcp3d.edge.stores.platforms import join_words
 from bigcp3d.errors import InputError
 from bigcp3d.face import options as o
 from bigcp3d.face.exit_codes import set_up_logging
+from bigcp3d.face.taken_labels import tell_labels
 from bigcp3d.pure.plural import count
 
 if TYPE_CHECKING:
@@ -54,7 +56,7 @@ def edit(
         typer.Argument(
             metavar="ID...",
             help="merge: two or more ids; the first stays. split: one id. delete: one or more ids. add: a .npy file of "
-            "labels. undo: the number of changes to take back (default 1). replay: the log.jsonl of other labels.",
+            "labels. undo: the number of corrections to take back (default 1). replay: the log.jsonl of other labels.",
         ),
     ] = None,
     seed: Seeds = None,
@@ -74,9 +76,10 @@ def edit(
     """Correct single cells of labels in place: merge, split, delete, add or renumber them, and take corrections back.
 
     All resolution levels are corrected. Only the chunks that the cells touch are read, and only their shards written.
-    Each change is recorded in labels/NAME/edits. `undo` takes changes back, `log` lists them, and `replay` makes the
-    changes of another log again. An id is never used twice. `split` without options tries smaller and smaller values of
-    --closing. `table` updates the table in the store. `settle` completes or takes back a change that was interrupted.
+    Each change is recorded in labels/NAME/edits. `undo` takes corrections back, but not decisions of `bigcp3d review`.
+    `log` lists all changes, and `replay` makes the changes of another log again. An id is never used twice. `split`
+    without options tries smaller and smaller values of --closing. `table` updates the table in the store. `settle`
+    completes or takes back a change that was interrupted.
     """
     set_up_logging(verbose, quiet)
     from bigcp3d.schedule.edits.edit import Edits
@@ -85,6 +88,7 @@ def edit(
     if action not in ACTIONS:
         raise InputError(f"{action!r} was given; use one of {', '.join(ACTIONS)}")
     edits, words = Edits(store, name, image=image), what or []
+    tell_labels(store, name, quiet=quiet)
     if action == "table":
         if words:
             raise InputError("`edit STORE table` takes no ids; leave them out")
@@ -145,7 +149,8 @@ def describe_change(change: Change) -> str:
     word = f"{change.given['decision']} (decision)" if change.kind == "decision" else change.kind
     old = {cell["id"] for cell in change.cells}
     new = ", ".join(str(cell["id"]) for cell in change.made if cell["id"] not in old)
-    return f"{word}{of}" + (f"; new: {new}" if new else "")
+    apart = ", which do not touch" if change.given.get("apart") else ""
+    return f"{word}{of}{apart}" + (f"; new: {new}" if new else "")
 
 
 def _tell(change: Change, action: str) -> str:
@@ -156,14 +161,19 @@ def _tell(change: Change, action: str) -> str:
 
 def _tell_of_table(edits: Edits, store: str, action: str) -> None:
     from bigcp3d.edge.labels.edit_log import EditLog
-    from bigcp3d.schedule.edits.edited_table import changes_behind
+    from bigcp3d.schedule.edits.edited_table import changes_behind, file_without_changes
 
-    if action != "log" and (behind := changes_behind(edits.labels, EditLog(edits.target.path))):
-        more = "" if edits.target.name == "cells" else f" --name {edits.target.name}"
+    if action == "log":
+        return
+    more = "" if edits.target.name == "cells" else f" --name {edits.target.name}"
+    if behind := changes_behind(edits.labels, EditLog(edits.target.path)):
         typer.echo(
             f"the table lacks the last {count(behind, 'change')}; to write it again: bigcp3d edit {store} table{more}",
             err=True,
         )
+    if file := file_without_changes(edits.target):
+        again = join_words(["bigcp3d", "measure", str(edits.target.path), "--output", str(file), "--overwrite"])
+        typer.echo(f"{file} lacks the changes since it was written; to write it again: {again}", err=True)
 
 
 def _only_one(words: list[str], action: str, what: str) -> str:

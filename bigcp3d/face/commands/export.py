@@ -6,6 +6,7 @@ import typer
 
 from bigcp3d.face import options as o
 from bigcp3d.face.exit_codes import set_up_logging
+from bigcp3d.face.taken_labels import tell_labels
 from bigcp3d.schedule.planning.export_request import ExportRequest
 
 
@@ -21,6 +22,8 @@ def export(arguments: o.Arguments, verbose: o.Verbose = False, quiet: o.Quiet = 
     from bigcp3d.face.progress.block_bar import block_bar
     from bigcp3d.schedule.export import export as run
 
+    if arguments["what"] == "labels":
+        tell_labels(arguments["store"], arguments["name"], quiet=quiet)
     with block_bar("exporting", quiet) as move_bar:
         done = run(**arguments, on_event=move_bar)
     times, channels, *shape = done.shape

@@ -8,6 +8,7 @@ import typer
 
 from bigcp3d.face import options as o
 from bigcp3d.face.exit_codes import set_up_logging
+from bigcp3d.face.taken_labels import tell_labels
 from bigcp3d.pure.plural import count
 from bigcp3d.schedule.planning.link_request import LinkRequest
 
@@ -27,6 +28,7 @@ def link(arguments: o.Arguments, verbose: o.Verbose = False, quiet: o.Quiet = Fa
     from bigcp3d.face.progress.block_bar import block_bar
     from bigcp3d.schedule.link import link as run
 
+    tell_labels(arguments["store"], arguments["name"], quiet=quiet)
     with block_bar("reading the labels", quiet) as move_bar:
         lineage = run(**arguments, on_event=move_bar)
     typer.echo(describe_lineage(lineage))

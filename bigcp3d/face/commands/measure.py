@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import importlib.util
 from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -11,16 +12,19 @@ import typer
 from bigcp3d.face import options as o
 from bigcp3d.face.commands.all_images import AllImages, for_each_image, refuse_single, write_one_table
 from bigcp3d.face.exit_codes import set_up_logging
+from bigcp3d.face.taken_labels import tell_labels
 from bigcp3d.pure.plural import count
 from bigcp3d.schedule.planning.measure_request import MeasureRequest
 
 if TYPE_CHECKING:
     from bigcp3d.schedule.measure import MeasuredCells
 
+DEFAULT = "Default: zarr if anndata is installed, else STORE.NAME.csv beside the store."
+"""What the command does; the Python function writes no table by default."""
 SETTINGS = [
-    replace(each, default="zarr") if each.name == "output" else each for each in o.choose_settings(MeasureRequest)
+    replace(each, option=replace(each.option, help=f"{each.option.help} {DEFAULT}")) if each.name == "output" else each
+    for each in o.choose_settings(MeasureRequest)
 ]
-"""By default, the command writes a table into the store, and the Python function writes none."""
 
 
 @o.with_options(SETTINGS)
@@ -37,6 +41,8 @@ def measure(
     if all_images:
         measure_all(arguments, quiet)
         return
+    tell_labels(arguments["store"], arguments["name"], quiet=quiet)
+    arguments = {**arguments, "output": arguments["output"] or default_output(arguments)}
     typer.echo(describe_cells(_measure(arguments, quiet), arguments["output"]))
 
 
@@ -50,9 +56,11 @@ def measure_all(arguments: o.Arguments, quiet: bool) -> None:
         check_output(output, lambda: Path(output), overwrite=arguments["overwrite"])
 
     def run(image: str, name: str) -> None:
-        own = {"store": image, "output": None if in_file(output) else output}
-        cells = _measure({**arguments, **own}, quiet)
-        typer.echo(describe_cells(cells, output if not in_file(output) else image))
+        own = {**arguments, "store": image, "output": None}
+        if not in_file(output):
+            own["output"] = output or default_output(own)
+        cells = _measure(own, quiet)
+        typer.echo(describe_cells(cells, own["output"] or image))
         if in_file(output):
             tables[name or image] = cells
 
@@ -61,6 +69,19 @@ def measure_all(arguments: o.Arguments, quiet: bool) -> None:
     finally:
         if tables:
             typer.echo(write_one_table(tables, output))
+
+
+def default_output(arguments: o.Arguments) -> str:
+    """Where the table goes if the user does not say: into the store, or beside it if anndata is not installed."""
+    from bigcp3d.edge.image.image import open_labels
+    from bigcp3d.edge.stores.beside_store import beside_store
+    from bigcp3d.edge.stores.places import is_address
+    from bigcp3d.schedule.check_table import IN_STORE
+
+    labels = open_labels(arguments["store"], arguments["name"])
+    if importlib.util.find_spec("anndata") is not None or is_address(labels.path):
+        return IN_STORE
+    return str(beside_store(labels.path, ".csv"))
 
 
 def _measure(arguments: o.Arguments, quiet: bool) -> MeasuredCells:

@@ -9,6 +9,7 @@ import typer
 
 from bigcp3d.face import options as o
 from bigcp3d.face.exit_codes import set_up_logging
+from bigcp3d.face.taken_labels import tell_labels
 
 
 def report(
@@ -34,4 +35,5 @@ def report(
     set_up_logging(verbose, quiet=False)
     from bigcp3d.face.report.write import write_report
 
+    tell_labels(store, name)
     typer.echo(f"report: {write_report(store, name, output=output, image=image)}")

@@ -10,7 +10,9 @@ import typer
 from bigcp3d.errors import InputError
 from bigcp3d.face import options as o
 from bigcp3d.face.ask_decisions import Commands, ask, describe_doubt, read_keys
+from bigcp3d.face.commands.edit import describe_change
 from bigcp3d.face.exit_codes import set_up_logging
+from bigcp3d.face.taken_labels import tell_labels
 
 if TYPE_CHECKING:
     from bigcp3d.schedule.edits.edit import Edits
@@ -40,6 +42,7 @@ def review(
             text="Show a random sample of the cells instead of the most doubtful ones. It gives the error rate.",
         ),
     ] = False,
+    undo: Annotated[bool, o.option("--undo", text="Take back the last decision.")] = False,
     rate: Annotated[bool, o.option("--rate", text="Print the error rate that the random sample gives so far.")] = False,
     maps: Annotated[
         str | None,
@@ -65,10 +68,11 @@ def review(
     """
     set_up_logging(verbose, quiet)
     from bigcp3d.schedule.edits.edit import Edits
-    from bigcp3d.schedule.edits.review import decide
+    from bigcp3d.schedule.edits.review import decide, take_back_last
     from bigcp3d.schedule.edits.review import review as run
 
     edits = Edits(store, name)
+    tell_labels(store, name, quiet=quiet)
     if cell is not None:
         if not words or len(words) != 1:
             raise InputError("--decide takes a cell and one decision: --decide 12 good")
@@ -77,6 +81,10 @@ def review(
         return
     if words:
         raise InputError(f"{words[0]!r} was given without --decide; leave it out")
+    if undo:
+        last = take_back_last(edits)
+        typer.echo(f"{edits.target.path}: taken back: {describe_change(last)}")
+        return
     if not rate:
         keys = read_keys() if show is None else None
         queue = run(store, name, most=show or 100_000, sample=sample, time=time, maps=maps)

@@ -32,8 +32,8 @@ Names = Annotated[
     o.option(
         "--name",
         metavar="NAME",
-        text="Labels to show; may be given several times. Default: those finished last. All others are hidden at "
-        "first.",
+        text="Labels to show; may be given several times. Default: cells, as for the other commands; if there are "
+        "none, those finished last. All others are hidden at first.",
     ),
 ]
 Port = Annotated[
@@ -104,17 +104,10 @@ def view(
     set_up_logging(verbose, quiet)
     scale = arguments["scale_um"]
     if napari and (
-        maps
-        or meshes
-        or prepare
-        or work_dir is not None
-        or scale is not None
-        or port is not None
-        or print_url
-        or no_browser
+        maps or meshes or work_dir is not None or scale is not None or port is not None or print_url or no_browser
     ):
         raise InputError(
-            "--napari opens a window; leave out the options of the browser: --maps, --meshes, --prepare, --work-dir, "
+            "--napari opens a window; leave out the options of the browser: --maps, --meshes, --work-dir, "
             "--scale, --port, --print-url, --no-browser"
         )
     if napari and not has_screen():
@@ -129,6 +122,13 @@ def view(
     for name in names or open_image(store).label_names:
         settle_labels(store, name)
     scene = make_scene(store, names or (), image=image, scale_um=scale, at=at, time=time)
+    if hidden := [labels.name for labels in scene.labels if not labels.visible]:
+        shown = ", ".join(labels.name for labels in scene.labels if labels.visible)
+        typer.echo(f"shown: the labels {shown}; hidden at first: {', '.join(hidden)} (--name NAME shows others)")
+    if prepare is not None:
+        from bigcp3d.face.view.prepared_layers import with_prepared
+
+        scene = with_prepared(scene, prepare, scale)
     if napari:
         open_in_napari(scene)
         return
@@ -136,10 +136,6 @@ def view(
         from bigcp3d.face.view.maps_layers import with_maps
 
         scene = with_maps(scene, work_dir)
-    if prepare is not None:
-        from bigcp3d.face.view.prepared_layers import with_prepared
-
-        scene = with_prepared(scene, prepare, scale)
     if meshes:
         from bigcp3d.face.view.cell_meshes import with_meshes
 

@@ -45,7 +45,8 @@ def with_meshes(scene: Scene) -> Scene:
 def _with_meshes(labels: Labels, time: int) -> Labels:
     if is_address(labels.info.path):
         raise InputError(f"{labels.info.path}: surfaces are made of labels on this machine; leave out --meshes")
-    files = MeshFiles(partial(mesh_bytes, labels.info, Corrector(labels.info.path, ""), time))
+    found = Corrector(labels.info.path, "")
+    files = MeshFiles(partial(mesh_bytes, labels.info, found, time), lambda: len(found.log()))
     info = json.dumps({"@type": "neuroglancer_legacy_mesh"}).encode()
     return replace(labels, meshes=ServedGroup({"": files}, {"info": info}))
 
@@ -73,9 +74,13 @@ def mesh_bytes(labels: ImageInfo, found: Corrector, time: int, cell: int) -> byt
 
 @dataclass(frozen=True)
 class MeshFiles:
-    """The objects of all cells, by their key; ``mesh`` gives the part of a cell."""
+    """The objects of all cells, by their key.
+
+    ``mesh`` gives the part of a cell. ``changes`` counts the changes of the labels: after each, surfaces are made anew.
+    """
 
     mesh: Callable[[int], bytes | None]
+    changes: Callable[[], int] = lambda: 0
 
     def size(self, key: str) -> int | None:
         """Bytes of an object; None where there is none."""
@@ -90,9 +95,12 @@ class MeshFiles:
         match = re.fullmatch(r"([1-9]\d{0,19})(:0)?", key)
         if match is None:
             return None
-        return json.dumps({"fragments": [match[1]]}).encode() if match[2] else _mesh(self, int(match[1]))
+        if match[2]:
+            return json.dumps({"fragments": [match[1]]}).encode()
+        return _mesh(self, int(match[1]), self.changes())
 
 
 @lru_cache(maxsize=64)
-def _mesh(files: MeshFiles, cell: int) -> bytes | None:
+def _mesh(files: MeshFiles, cell: int, changes: int) -> bytes | None:
+    """The part of a cell after so many changes of the labels."""
     return files.mesh(cell)

@@ -12,12 +12,18 @@ from collections.abc import Sequence
 from types import ModuleType
 from typing import Any
 
+import numpy as np
+from numpy.typing import NDArray
+
 from bigcp3d.edge.image.image import ImageInfo, Level
 from bigcp3d.edge.image.voxels import open_level
 from bigcp3d.errors import InputError
-from bigcp3d.face.view.scene import Scene
+from bigcp3d.face.view.scene import Images, Scene
+from bigcp3d.pure.boxes import Box, vec3
 
 LayerData = tuple[Any, dict[str, Any], str]
+COMPUTED = 64
+"""Sides of the pieces that are computed at a time."""
 INSTALL = "install it: pip install 'napari[all]'"
 
 
@@ -66,7 +72,7 @@ def layers_of(scene: Scene) -> list[LayerData]:
         for channel in images.channels:
             shown = {"name": channel.name, "visible": channel.visible, "colormap": channel.colour}
             limits = {"contrast_limits": (channel.low, channel.high), "blending": "additive"}
-            data = lazy_data(images.info, channel.index)
+            data = computed_data(images, channel.index) if images.compute else lazy_data(images.info, channel.index)
             layers.append((data, {**_placed(images.info), **shown, **limits}, "image"))
     for labels in scene.labels:
         shown = {"name": labels.name, "visible": labels.visible}
@@ -97,6 +103,28 @@ def lazy_data(info: ImageInfo, channel: int = 0) -> Any:
     order = [stored.index(name) for name in ("t", "z", "y", "x") if name in stored]
     arrays = (da.from_zarr(open_level(info, level), name=False) for level in range(len(info.levels)))
     levels = [array[info.index(channel, every, [every] * 3)].transpose(order) for array in arrays]
+    return levels if len(levels) > 1 else levels[0]
+
+
+def computed_data(images: Images, channel: int) -> Any:
+    """The same for voxels that are computed when they are looked at."""
+    import dask.array as da
+
+    times, compute = "t" in images.info.axes, images.compute
+    assert compute is not None
+
+    def block(level: int, block_info: Any = None) -> NDArray[np.float32]:
+        spans = block_info[None]["array-location"]
+        box = Box(*(vec3(span[k] for span in spans[-3:]) for k in (0, 1)))
+        return compute(level, box, channel, spans[0][0] if times else 0).reshape(block_info[None]["chunk-shape"])
+
+    levels = []
+    for level in images.info.levels:
+        shape, chunk = ((images.info.times,), (1,)) if times else ((), ())
+        pieces = da.core.normalize_chunks((*chunk, *[COMPUTED] * 3), (*shape, *level.shape))
+        levels.append(
+            da.map_blocks(block, int(level.path), chunks=pieces, dtype="float32", meta=np.empty(0, "float32"))
+        )
     return levels if len(levels) > 1 else levels[0]
 
 

@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import json
 import re
-from collections.abc import Callable
 from dataclasses import dataclass, replace
 from functools import lru_cache, partial
 
@@ -20,7 +19,7 @@ from bigcp3d.edge.image.preparation import parse_preparation, steps_of
 from bigcp3d.edge.image.voxels import read_box
 from bigcp3d.errors import InputError
 from bigcp3d.face.pictures.plane_drawing import find_contrast
-from bigcp3d.face.view.scene import Images, Scene, sampled_level
+from bigcp3d.face.view.scene import Images, Prepare, Scene, sampled_level
 from bigcp3d.face.view.served_objects import ServedGroup, group_metadata_of
 from bigcp3d.pure.boxes import BlockGrid, Box, Vec3
 from bigcp3d.pure.predict.normalise import estimate_range, sample_boxes, scale_intensity
@@ -34,8 +33,6 @@ PERCENTILES = (1.0, 99.8)
 """The intensities that filters see as 0 and 1; models have about the same."""
 
 Limits = tuple[float, float]
-Prepare = Callable[[int, Box, int, int], NDArray[np.float32]]
-"""Prepared voxels of a level, a box, a channel and a time point."""
 
 
 def with_prepared(scene: Scene, text: str, scale_um: tuple[float, float, float] | None = None) -> Scene:
@@ -69,7 +66,7 @@ def with_prepared(scene: Scene, text: str, scale_um: tuple[float, float, float] 
         levels=tuple(replace(info.levels[level], path=str(level)) for level in kept),
     )
     served = ServedGroup({"": PreparedChunks(shown, prepare)}, {**group_metadata_of(shown), **_arrays(shown)})
-    return replace(scene, images=(*scene.images, Images(shown, tuple(channels), served)))
+    return replace(scene, images=(*scene.images, Images(shown, tuple(channels), served, prepare)))
 
 
 def _margin(info: ImageInfo, text: str, scale_um: tuple[float, float, float] | None, level: int) -> Vec3:

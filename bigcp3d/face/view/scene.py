@@ -7,8 +7,11 @@ from __future__ import annotations
 
 import math
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
+
+import numpy as np
+from numpy.typing import NDArray
 
 from bigcp3d.edge.image.image import ImageInfo
 from bigcp3d.edge.image.level_geometry import placed
@@ -20,6 +23,7 @@ from bigcp3d.edge.stores.places import Place, place
 from bigcp3d.errors import InputError
 from bigcp3d.face.pictures.plane_drawing import find_contrast
 from bigcp3d.face.view.served_objects import ServedGroup, serve_group
+from bigcp3d.pure.boxes import Box
 from bigcp3d.pure.predict.normalise import sample_boxes
 
 ENOUGH_VOX = 64**3
@@ -30,6 +34,10 @@ DRAWN = "each is drawn where it says"
 """What a viewer does with labels and an image that say different places."""
 SHOWN_CHANNELS = 3
 """Channels that are visible at the start."""
+
+
+Prepare = Callable[[int, Box, int, int], NDArray[np.float32]]
+"""Voxels of a level, a box, a channel and a time point."""
 
 
 @dataclass(frozen=True)
@@ -54,6 +62,8 @@ class Images:
     info: ImageInfo
     channels: tuple[Channel, ...]
     served: ServedGroup
+    compute: Prepare | None = None
+    """Computes the voxels, if they are not stored (`bigcp3d.face.view.prepared_layers`)."""
 
 
 @dataclass(frozen=True)
@@ -98,16 +108,17 @@ def make_scene(
 ) -> Scene:
     """The scene of an image, a store of labels, or a labels group; `InputError` where there is nothing to show.
 
-    Labels of these ``names`` are visible at the start, by default those finished last. ``image`` is the image of labels
-    that name none, or one at an address that is not opened unasked. ``at`` is where the view begins: "Z,Y,X" in voxels
-    of level 0, or in micrometres with "um" at its end.
+    Labels of these ``names`` are visible at the start, by default those that other commands take too: "cells", or those
+    finished last where there are none. ``image`` is the image of labels that name none, or one at an address that is
+    not opened unasked. ``at`` is where the view begins: "Z,Y,X" in voxels of level 0, or in micrometres with "um" at
+    its end.
     """
     found = open_image_and_labels(path, image)
     for name in names:
         if name not in found.labels:
             there = ", ".join(found.labels) or "none"
             raise InputError(f"{path}: found no labels {name!r}; there are: {there}; give one of these with --name")
-    shown = set(names or list(found.labels)[-1:])
+    shown = set(names or (["cells"] if "cells" in found.labels else list(found.labels)[-1:]))
     shown_image, infos = _place(found.image, found.labels, scale_um)
     labels = tuple(Labels(name, info, name in shown, serve_group(info)) for name, info in infos.items())
     images = []

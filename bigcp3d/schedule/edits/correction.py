@@ -21,7 +21,7 @@ from bigcp3d.edge.image.level_geometry import with_told_scale
 from bigcp3d.edge.labels.edit_log import Change, EditLog, who_and_when
 from bigcp3d.edge.labels.label_plan import LabelTarget
 from bigcp3d.edge.labels.labels import read_label_box
-from bigcp3d.edge.labels.labels_to_update import largest_noted, refuse_ids_above, target_of
+from bigcp3d.edge.labels.labels_to_update import refuse_ids_above, target_of
 from bigcp3d.edge.stores.places import place
 from bigcp3d.errors import InputError, LossError, TargetError
 from bigcp3d.pure.boxes import Box, vec3
@@ -31,7 +31,7 @@ from bigcp3d.schedule.planning.find_kept_maps import default_work_dir
 from bigcp3d.schedule.running.lock import find_locks, hold_locks
 from bigcp3d.work.change_labels import change_labels, is_as_after, parts_of, settle, take_back, write_changed
 from bigcp3d.work.find_cells import box_of, find_boxes, union
-from bigcp3d.work.update_labels import find_largest_id
+from bigcp3d.work.update_labels import largest_used
 
 log = logging.getLogger(__name__)
 
@@ -181,19 +181,16 @@ class Corrector:
         who, when = who_and_when()
         return Change(len(changes) + 1, kind, who, when, time, given, cells, made, of, largest_id=max(used))
 
-    def _largest(self, *, scan: bool) -> int:
-        """The largest id that was ever used. All labels are read for it once."""
+    def _largest(self) -> int:
+        """The largest id that was ever used. The first line about it in the log is of the kind "ids"."""
         changes = self.changes.changes()
-        if scan and not any(change.kind == "ids" for change in changes):
-            log.info("%s: reading all ids once, so that none is given twice", self.target.path)
-            largest = max(find_largest_id(self.target), largest_noted(self.target))
-            change = self._next("ids", {}, [], 0)
-            self.changes.commit(replace(change, largest_id=max(largest, change.largest_id)))
-            changes = self.changes.changes()
-        return max([0, *(change.largest_id for change in changes)])
+        largest = largest_used(self.target, changes)
+        if not any(change.kind == "ids" for change in changes):
+            self.changes.commit(replace(self._next("ids", {}, [], 0), largest_id=largest))
+        return largest
 
     def _new_ids(self, count: int) -> list[int]:
-        first = self._largest(scan=True) + 1
+        first = self._largest() + 1
         refuse_ids_above(self.target, first + count - 1)
         return list(range(first, first + count))
 

@@ -20,6 +20,7 @@ from bigcp3d.errors import InputError
 from bigcp3d.pure.boxes import Box, Vec3, vec3
 from bigcp3d.pure.cells.cell_table import Columns
 from bigcp3d.pure.label.split_cell import split_along, split_at_seeds, split_into
+from bigcp3d.pure.label.touching import all_touch
 from bigcp3d.schedule.edits.correction import Corrector, Labels
 from bigcp3d.schedule.edits.edited_table import current_table, renew_table
 from bigcp3d.schedule.edits.found_again import find_parts, grow_seed
@@ -41,7 +42,7 @@ class Edits(Corrector):
         Parameters
         ----------
         *ids : int
-            Two cells or more, wherever they lie.
+            Two cells or more. They may lie apart; ``given`` of the change then has ``apart``.
         time : int, default 0
             The time point.
 
@@ -62,11 +63,15 @@ class Edits(Corrector):
         if len(set(ids)) < 2:
             raise InputError(f"{len(set(ids))} cell was given to merge; give two or more different ids")
 
+        given: dict[str, Any] = {"ids": list(ids)}
+
         def join(inner: Labels) -> Labels:
+            if not all_touch(inner, ids):
+                given["apart"] = True
             return np.where(np.isin(inner, ids[1:]), ids[0], inner).astype(inner.dtype)
 
         with self._held():
-            return self._correct("merge", {"ids": list(ids)}, ids, time, join, stays=ids[:1])
+            return self._correct("merge", given, ids, time, join, stays=ids[:1])
 
     def split(
         self, cell: int, *, parts: int | None = None, seeds: Sequence[Sequence[int]] = (), time: int = 0
@@ -271,7 +276,7 @@ class Edits(Corrector):
         """
         times = range(self.labels.times)
         with self._held():
-            self._largest(scan=True)
+            self._largest()
             plans = {time: plan_new_ids(self.labels, time) for time in times}
             change = self._next("renumber", {}, [], 0)
             whole = Box.of_shape(self.labels.levels[0].shape)
@@ -282,10 +287,12 @@ class Edits(Corrector):
     def undo(self, steps: int = 1, *, yes: bool = False) -> list[Change]:
         """Take the last changes back, the last one first, at all levels.
 
+        Decisions of a review change no voxel, and stay (`withdraw` takes one back).
+
         Parameters
         ----------
         steps : int, default 1
-            How many; those that were taken back already do not count.
+            How many; those that were taken back already do not count, and neither do decisions.
         yes : bool, default False
             Go on even if another program has changed the voxels of a change since.
 
@@ -312,7 +319,8 @@ class Edits(Corrector):
             there = self.changes.undoable()
             if not 1 <= steps <= len(there):
                 raise InputError(
-                    f"{steps} changes were to be taken back, and there are only {len(there)}; give a smaller number"
+                    f"{steps} corrections were to be taken back, and there are only {len(there)}; give a smaller "
+                    "number. (Decisions of a review do not count; bigcp3d review STORE --undo takes the last one back.)"
                 )
             taken = there[::-1][:steps]
             for change in taken:

@@ -23,9 +23,11 @@ from bigcp3d.edge.cell_tables.label_table import (
 )
 from bigcp3d.edge.image.image import ImageInfo
 from bigcp3d.edge.labels.edit_log import Change, EditLog, cell_box
+from bigcp3d.edge.labels.label_plan import LabelTarget
 from bigcp3d.errors import InputError
 from bigcp3d.pure.boxes import Box
 from bigcp3d.pure.cells.cell_table import Columns
+from bigcp3d.schedule.check_table import file_beside
 from bigcp3d.work.analyse.edited_rows import RowStep, follow_changes, note_rows
 from bigcp3d.work.analyse.measure import plan_measurement
 
@@ -98,6 +100,17 @@ def renew_table(labels: ImageInfo, changes: EditLog) -> Columns:
     return columns
 
 
+def file_without_changes(target: LabelTarget) -> Path | None:
+    """The table beside the store (`file_beside`), if it is older than the last change."""
+    log = EditLog(target.path).path
+    if not isinstance(log, Path):
+        return None
+    file = file_beside(target)
+    old = file.is_file() and log.is_file() and file.stat().st_mtime < log.stat().st_mtime
+    return file if old else None
+
+
 def _later(said: Mapping[str, Any], lines: Sequence[Change]) -> list[Change]:
     """The changes of cells that a table does not know."""
-    return [line for line in lines[int(said.get("changes") or 0) :] if line.kind not in ("decision", "ids")]
+    no_cell = {line.number for line in lines if line.kind in ("decision", "ids")}
+    return [line for line in lines[int(said.get("changes") or 0) :] if not no_cell & {line.number, line.of}]

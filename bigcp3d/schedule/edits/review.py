@@ -141,6 +141,15 @@ def decide(edits: Edits, entry: int | Sequence[int], decision: str, *, sample: b
     return edits.decide(0, decision, time=time, voxel=list(entry))
 
 
+def take_back_last(edits: Edits) -> Change:
+    """Take the last decision back, whatever corrections came after it; `InputError` where there is none."""
+    there = [change for change in edits.changes.active() if change.kind == "decision"]
+    if not there:
+        raise InputError(f"{edits.target.path}: there is no decision to take back")
+    edits.withdraw(there[-1])
+    return there[-1]
+
+
 def decisions(changes: EditLog, time: int | None = None) -> list[Change]:
     """The decisions that count, oldest first: the last one about each cell."""
     last = dict[str, Change]()

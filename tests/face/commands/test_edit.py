@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import shlex
 import shutil
 
 import numpy as np
@@ -11,7 +12,7 @@ from typer.testing import CliRunner
 
 from bigcp3d.face.cli import app
 from bigcp3d.schedule.running.status import find_updates
-from tests.schedule.edits.conftest import Store, make_balls
+from tests.schedule.edits.conftest import Store, ball_labels, make_balls, write_labels
 
 
 @pytest.fixture(scope="module")
@@ -49,6 +50,21 @@ def test_every_action_says_what_it_did(store, tmp_path):
     assert "6 rows in its table" in run(path, "table").stdout
     assert "nothing was stopped" in run(path, "settle").stdout
     assert "behind" not in run(path, "log").stderr
+
+
+def test_it_tells_which_labels_it_took_and_that_a_table_beside_the_store_is_old(store):
+    assert "are taken" not in run(store.path, "log").stderr
+    write_labels(store.path, ball_labels(), name="best")
+    file = store.path.parent / "balls.cells.csv"
+    CliRunner().invoke(app, ["measure", str(store.path), "--output", str(file)])
+    done = run(store.path, "delete", 3)
+    assert "the labels cells are taken; --name takes others: best" in done.stderr
+    words = shlex.split(done.stderr[done.stderr.index("bigcp3d measure") :])
+    assert (words[0], words[-1]) == ("bigcp3d", "--overwrite")
+    assert str(file) not in run(store.path, "delete", 4, "--name", "best").stderr
+    assert CliRunner().invoke(app, words[1:]).exit_code == 0
+    assert str(file) not in run(store.path, "log").stderr
+    assert len(file.read_text().splitlines()) == 6
 
 
 @pytest.mark.parametrize(

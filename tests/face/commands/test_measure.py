@@ -34,17 +34,20 @@ def test_a_table_is_written_where_it_was_asked_for_and_said_in_a_line(store, tmp
     assert (store / "tables" / "truth").is_dir()
 
 
-def test_without_anndata_the_default_names_both_cures_and_measures_nothing(store, monkeypatch):
+def test_without_anndata_the_table_is_a_file_beside_the_store_unless_one_in_the_store_is_asked_for(store, monkeypatch):
     find, tables = importlib.util.find_spec, store / "tables"
     monkeypatch.setattr(importlib.util, "find_spec", lambda name: None if name == "anndata" else find(name))
-    monkeypatch.setattr("bigcp3d.schedule.measure.measure_block", None)  # a call would raise a TypeError
-    before = sorted(store.rglob("*"))
     done = run(store, "--name", "truth")
+    assert done.exit_code == 0, done.output
+    file = store.parent / f"{store.stem}.truth.csv"
+    assert done.stdout.startswith(f"{file}: ")
+    assert "volume_um3" in file.read_text()
+    monkeypatch.setattr("bigcp3d.schedule.measure.measure_block", None)  # a call would raise a TypeError
+    done = run(store, "--name", "truth", "--output", "zarr")
     assert (done.exit_code, done.stdout) == (2, "")
     assert f"{tables}/truth: a table in the store needs the package anndata" in done.stderr
     assert 'pip install "bigcp3d[anndata]"' in done.stderr
     assert "--output cells.csv" in done.stderr
-    assert sorted(store.rglob("*")) == before
 
 
 def test_what_is_there_already_stays_and_the_exit_code_says_so(store, tmp_path):

@@ -1,10 +1,12 @@
 """``view --meshes``: what the browser reads of the surface of a cell."""
 
 import json
+import shutil
 
 import numpy as np
 import pytest
 
+import bigcp3d
 from bigcp3d.edge.image.new_image import create_image
 from bigcp3d.edge.labels.label_plan import plan_labels
 from bigcp3d.edge.labels.labels import create_labels, finish_labels, write_label_box
@@ -59,6 +61,19 @@ def test_the_surface_of_a_cell_lies_where_the_cell_lies(store, monkeypatch, most
 def test_other_keys_and_cells_have_nothing(store):
     (labels,) = with_meshes(make_scene(store)).labels
     assert [read(labels.meshes, key) for key in ("8", "0", "7:1", "../zarr.json", "7/0", "")] == [None] * 6
+
+
+def test_after_a_correction_the_surface_is_made_anew(store, tmp_path):
+    shutil.copytree(store, tmp_path / "image.zarr")
+    (labels,) = with_meshes(make_scene(tmp_path / "image.zarr")).labels
+    before = read(labels.meshes, str(CELL))
+    edits = bigcp3d.edit(tmp_path / "image.zarr")
+    edits.split(CELL, parts=2)
+    assert read(labels.meshes, str(CELL)) != before
+    edits.delete(CELL)
+    assert read(labels.meshes, str(CELL)) is None
+    edits.undo(2)
+    assert read(labels.meshes, str(CELL)) == before
 
 
 def test_the_viewer_is_told_where_the_surfaces_are(store):

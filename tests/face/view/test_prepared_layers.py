@@ -64,3 +64,17 @@ def test_the_layer_is_hidden_at_first_and_named(store):
 def test_what_is_no_filter_is_refused(store, text):
     with pytest.raises(InputError, match=r"--prepare|there is no filter|has no size"):
         with_prepared(make_scene(store), text)
+
+
+@pytest.mark.filterwarnings("ignore")
+def test_napari_shows_the_same_voxels(store):
+    pytest.importorskip("napari", reason="napari is not installed")
+    from bigcp3d.face.view.napari_view import layers_of
+
+    scene = with_prepared(make_scene(store), "gaussian:1um")
+    (_, shown, _), (prepared, placed, kind) = layers_of(scene)
+    served = scene.images[1].served.read("0/c/0/0/1/1", 0, 4 * 64**3)
+    chunk = np.frombuffer(served, "<f4").reshape(64, 64, 64)
+    assert np.array_equal(np.asarray(prepared[:, 64:, 64:]), chunk[:40, :6, :26])
+    assert (kind, placed["visible"], placed["name"]) == ("image", False, "image, gaussian:1um")
+    assert placed["scale"] == shown["scale"]

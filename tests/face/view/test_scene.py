@@ -28,7 +28,7 @@ def state_of(scene):
     return describe_state(scene, {group.info.path: f"http://x/{i}/" for i, group in enumerate(scene.groups)})
 
 
-def test_one_layer_a_channel_and_one_a_labels_group_of_which_the_last_is_visible(stores):
+def test_one_layer_a_channel_and_one_a_labels_group_of_which_one_is_visible(stores):
     image = stores.image("0.5", "tczyx", scale=(2.0, 0.5, 0.25))
     for name in ("a", "b"):
         write_labels(image, name=name)
@@ -46,6 +46,10 @@ def test_one_layer_a_channel_and_one_a_labels_group_of_which_the_last_is_visible
     json.dumps(state)
     with pytest.raises(InputError, match=r"no labels 'c'; there are: a, b; give one of these"):
         make_scene(image, ["a", "c"])
+    for name in ("cells", "d"):
+        write_labels(image, name=name)
+    shown = {layer["name"]: layer["visible"] for layer in state_of(make_scene(image))["layers"][3:]}
+    assert shown == {"a": False, "b": False, "cells": True, "d": False}, "the labels that all commands take"
 
 
 def test_the_view_begins_where_the_user_says(stores):

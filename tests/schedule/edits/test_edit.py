@@ -8,8 +8,11 @@ import pytest
 import bigcp3d
 from bigcp3d.edge.labels.edit_log import EditLog
 from bigcp3d.errors import InputError
+from bigcp3d.face.commands.edit import describe_change
 from bigcp3d.schedule.edits.edited_table import changes_behind
-from tests.schedule.edits.conftest import ball_labels
+from bigcp3d.schedule.edits.review import decisions, take_back_last
+from bigcp3d.work import update_labels
+from tests.schedule.edits.conftest import ball_labels, write_labels
 
 
 def same(one, other):
@@ -23,6 +26,41 @@ def test_merged_cells_have_the_first_id(store):
     assert np.array_equal(store.levels()[0], expected)
     assert [cell["id"] for cell in change.cells] == [2, 1]
     store.check()
+
+
+def test_cells_that_do_not_touch_are_merged_and_the_log_says_so(store):
+    edits = bigcp3d.edit(store.path)
+    assert describe_change(edits.merge(3, 4)) == "merge of 3, 4, which do not touch"
+    assert describe_change(edits.merge(1, 2)) == "merge of 1, 2"
+
+
+@pytest.mark.parametrize("noted", [{"cells": 30}, {"largest_id": 30}])
+def test_labels_are_not_read_for_a_new_id_where_they_note_the_largest(store, monkeypatch, noted, caplog):
+    seen = []
+    monkeypatch.setattr(update_labels, "find_largest_id", lambda target: seen.append(target) or 7)
+    write_labels(store.path, ball_labels(), bigcp3d=noted)
+    edits = bigcp3d.edit(store.path)
+    made = [edits.split(cell, parts=2).made[-1]["id"] for cell in (3, 4)]
+    assert (made, seen, caplog.text) == ([31, 32], [], "")
+    write_labels(store.path, ball_labels())
+    edits = bigcp3d.edit(store.path)
+    made = [edits.split(cell, parts=2).made[-1]["id"] for cell in (3, 4)]
+    assert (made, len(seen)) == ([8, 9], 1)
+    assert "all labels are read once" in caplog.text
+
+
+def test_undo_takes_corrections_back_and_leaves_decisions(store):
+    first, edits = store.levels(), bigcp3d.edit(store.path)
+    edits.delete(3)
+    edits.decide(4, "good")
+    edits.delete(5)
+    edits.decide(1, "wrong")
+    assert [change.kind for change in edits.undo(2)] == ["delete", "delete"]
+    assert same(first, store.levels())
+    with pytest.raises(InputError, match="there are only 0"):
+        edits.undo()
+    assert take_back_last(edits).cells[0]["id"] == 1
+    assert [change.cells[0]["id"] for change in decisions(edits.changes)] == [4]
 
 
 def test_a_cell_is_split_into_parts_and_the_largest_keeps_the_id(store):
@@ -111,8 +149,10 @@ def test_a_table_that_was_written_again_needs_no_rows_of_changes(store):
     assert changes_behind(edits.labels, EditLog(edits.target.path)) == 1
     edits.table(write=True)
     assert changes_behind(edits.labels, EditLog(edits.target.path)) == 0
-    edits.undo(2)
-    assert changes_behind(edits.labels, EditLog(edits.target.path)) == 2, "those that take back"
+    take_back_last(edits)
+    assert changes_behind(edits.labels, EditLog(edits.target.path)) == 0, "a decision changes no row"
+    edits.undo()
+    assert changes_behind(edits.labels, EditLog(edits.target.path)) == 1, "the one that takes back"
     store.check()
     edits.renumber()
     with pytest.raises(InputError, match="measure again"):

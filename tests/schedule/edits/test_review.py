@@ -25,7 +25,7 @@ from bigcp3d.pure.cells.doubt import doubts, error_rate, random_order
 from bigcp3d.pure.label.split_cell import deepest_voxel
 from bigcp3d.pure.tissue.tissue import render
 from bigcp3d.pure.tissue.tissue_settings import Tissue
-from bigcp3d.schedule.edits.review import decide, sample_error
+from bigcp3d.schedule.edits.review import decide, sample_error, take_back_last
 from tests.schedule.conftest import write_image
 from tests.schedule.edits.conftest import Store, add_levels, write_labels
 
@@ -154,7 +154,8 @@ def test_decisions_leave_the_queue_and_give_an_error_rate(small, tmp_path):
     assert rate.low < 2 / 7 < rate.high
     assert "wrong cells" in bigcp3d.write_report(path).read_text()
     assert not {entry.id for entry in first} & {entry.id for entry in bigcp3d.review(path, most=8, sample=True)}
-    edits.undo(3)
+    for _ in range(3):
+        take_back_last(edits)
     assert str(sample_error(edits.target.path)).startswith("16.7% of the cells are wrong (95 % interval 3.0% to 56.4%")
     with pytest.raises(InputError, match="use one of good"):
         decide(edits, 1, "fine")
@@ -169,6 +170,9 @@ def test_the_command_lists_and_decides(small, tmp_path):
     assert run(app, ["review", path, "--decide", str(first["id"]), "wrong", "--sample"]).exit_code == 0
     assert "100.0% of the cells are wrong" in run(app, ["review", path, "--rate"]).stdout
     assert f"cell {first['id']} at" not in run(app, ["review", path, "--list", "3"]).stdout
+    assert "wrong (decision)" in run(app, ["review", path, "--undo"]).stdout
+    assert f"cell {first['id']} at" in run(app, ["review", path, "--list", "3"]).stdout
+    assert "no decision to take back" in run(app, ["review", path, "--undo"]).stderr
     refused = run(app, ["review", path])
     assert refused.exit_code == 2
     assert "there is no terminal in which to ask" in refused.stderr
