@@ -19,6 +19,7 @@ from bigcp3d.edge.labels.labels import read_label_box
 from bigcp3d.errors import InputError
 from bigcp3d.pure.boxes import Box, Vec3, vec3
 from bigcp3d.pure.cells.cell_table import Columns
+from bigcp3d.pure.label.painted import as_painted
 from bigcp3d.pure.label.split_cell import split_along, split_at_seeds, split_into
 from bigcp3d.schedule.edits.correction import Corrector, Labels
 from bigcp3d.schedule.edits.edited_table import current_table, renew_table
@@ -239,7 +240,7 @@ class Edits(Corrector):
             raise InputError(f"{labels.dtype} of shape {labels.shape} was given; give 3D signed integers (z, y, x)")
         box = self._box_at(where, labels.shape)
         with self._held():
-            before = read_label_box(self.target, 0, box, time=time).astype(np.int64)
+            before = as_painted(read_label_box(self.target, 0, box, time=time))
             fresh = (labels > 0) & np.isin(labels, list(new))
             differ = (labels >= 0) & (fresh | (labels != before))
             painted = labels[differ & ~fresh]
