@@ -187,7 +187,8 @@ def _channel_names(attributes: Mapping[str, Any], channels: int) -> tuple[str, .
     entries = omero.get("channels") if isinstance(omero, Mapping) else None
     if not isinstance(entries, list):  # names are optional, so bad ones are no reason to refuse an image
         return ()
-    names = tuple(str(e.get("label") or i) for i, e in enumerate(entries) if isinstance(e, Mapping))
+    labels = [e.get("label") for e in entries if isinstance(e, Mapping)]
+    names = tuple(str(i if label in (None, "") else label) for i, label in enumerate(labels))
     return names if len(names) == channels else ()
 
 

@@ -248,11 +248,11 @@ class Edits(Corrector):
             boxes = {**self.boxes(ids, time), 0: box} if ids else {0: box}
             numbers = np.unique(labels[fresh])
             after_of = dict(zip(numbers.tolist(), self._new_ids(len(numbers)), strict=True)) if len(numbers) else {}
-            result = np.where(differ, labels, before)
+            result = labels[differ].astype(np.uint64)
             for number, cell in after_of.items():
-                result[fresh & (labels == number)] = cell
+                result[labels[differ] == number] = cell
             given = {"at": list(where), "new": list(after_of)}
-            put, kept = partial(_put, box, differ, result[differ]), np.where(differ, labels, -1)
+            put, kept = partial(_put, box, differ, result), np.where(differ, labels, -1)
             return self._correct("paint", given, ids, time, put, boxes=boxes, added=kept)
 
     def renumber(self) -> Change:
