@@ -171,7 +171,7 @@ def odd_server(
                 super().do_GET() if ranges else SimpleHTTPRequestHandler.do_GET(self)
             elif absent == 200:
                 self.send_response(200)
-                self.send_header("Content-Type", "text/html; charset=utf-8")
+                self.send_header("Content-Type", "Text/HTML; charset=UTF-8")
                 self.send_header("Content-Length", "15")
                 self.end_headers()
                 self.wfile.write(b"<!doctype html>")

@@ -144,28 +144,47 @@ def test_what_was_not_annotated_is_segmented_inside_and_stays_outside(store, ran
     check_pyramid(store)
 
 
-@pytest.mark.parametrize("axes", ["czyx", "tczyx"])
-def test_labels_with_a_channel_axis_of_length_1_are_updated_like_those_without(store, random_model, axes):
-    """As the specification allows and other tools write; the image has the axis t alone where the labels have it."""
-    plain = levels_of(store)
-    group, lead = zarr.open_group(store / "labels" / "cells", mode="r+"), (1,) * (len(axes) - 3)
+@pytest.mark.parametrize("axes", ["tczyx", "yczx"])
+def test_labels_with_other_axes_are_updated_and_corrected_like_those_without(store, random_model, axes):
+    """A channel axis of length 1, and z, y, x in any order, as other tools write them."""
+    plain, added = levels_of(store), [name for name in axes if name in "tc"]
+    names = [*added, *"zyx"]
+    order = [names.index(name) for name in axes]
+    group = zarr.open_group(store / "labels" / "cells", mode="r+")
     ome = group.attrs["ome"]
-    kinds = [{"name": name, "type": {"t": "time", "c": "channel"}[name]} for name in axes[:-3]]
-    ome["multiscales"][0]["axes"] = [*kinds, *ome["multiscales"][0]["axes"]]
+    known = {axis["name"]: axis for axis in ome["multiscales"][0]["axes"]}
+    known |= {"t": {"name": "t", "type": "time"}, "c": {"name": "c", "type": "channel"}}
+    ome["multiscales"][0]["axes"] = [known[name] for name in axes]
+
+    def turned(each, fill):
+        each = [*[fill] * len(added), *each]
+        return [each[place] for place in order]
+
+    def read():
+        back = [level.transpose(np.argsort(order)) for level in levels_of(store)]
+        return [level.reshape(before.shape) for level, before in zip(back, plain, strict=True)]
+
     for level, dataset in enumerate(ome["multiscales"][0]["datasets"]):
         for step in dataset["coordinateTransformations"]:
-            step[step["type"]] = [*(float(step["type"] == "scale") for _ in lead), *step[step["type"]]]
+            step[step["type"]] = turned(step[step["type"]], float(step["type"] == "scale"))
         old = group[str(level)]
-        stored = {"chunks": (*lead, *old.chunks), "shards": (*lead, *old.shards), "dimension_names": tuple(axes)}
-        group.create_array(str(level), data=plain[level][(None,) * len(lead)], overwrite=True, **stored)
+        stored = {"chunks": turned(old.chunks, 1), "shards": turned(old.shards, 1), "dimension_names": list(axes)}
+        values = plain[level][(None,) * len(added)].transpose(order)
+        group.create_array(str(level), data=values, overwrite=True, **stored)
     group.attrs["ome"] = ome
     bigcp3d.update(store, roi=ROI, edited=True)
-    assert all(np.array_equal(a.reshape(b.shape), b) for a, b in zip(levels_of(store), plain, strict=True))
+    assert all(map(np.array_equal, read(), plain))
     bigcp3d.update(store, roi=ROI, model=random_model, yes=True, foreground=0.8, **SETTINGS)
-    changed = [level.reshape(before.shape) for level, before in zip(levels_of(store), plain, strict=True)]
+    changed = read()
     assert not np.array_equal(changed[0][INSIDE], plain[0][INSIDE])
     assert bigcp3d.undo_update(store).changed
-    assert all(np.array_equal(a.reshape(b.shape), b) for a, b in zip(levels_of(store), plain, strict=True))
+    assert all(map(np.array_equal, read(), plain))
+    cell = int(plain[0].max())
+    edits = bigcp3d.edit(store)
+    edits.delete(cell)
+    assert np.array_equal(read()[0], np.where(plain[0] == cell, 0, plain[0]))
+    edits.undo()
+    assert all(map(np.array_equal, read(), plain))
 
 
 def test_ids_that_come_were_never_used(store, random_model):

@@ -98,24 +98,24 @@ def said_of_table(path: Place) -> dict[str, Any] | None:
 
 
 def boxes_in_table(path: Place, ids: Sequence[int], time: int) -> dict[int, Box]:
-    """The boxes of some cells, as a table knows them; only their rows are read."""
+    """The boxes of some cells (ids from 1), as a table knows them; only their rows are read."""
     group = _open_table(path)
     names = [str(name) for name in group["var/_index"][...]]
     wanted = [f"box_{axis}_{end}_vox" for end in ("start", "stop") for axis in "zyx"]
     if not {*wanted} <= set(names):
         return {}
-    rows, found = _find_rows(group["obs"], np.unique(np.asarray(ids, np.int64)), time)
+    rows, found = _find_rows(group["obs"], np.unique(np.asarray(ids, np.uint64)), time)
     ends = np.asarray(group["X"].oindex[rows, [names.index(name) for name in wanted]])
     return {int(cell): Box(vec3(row[:3]), vec3(row[3:])) for cell, row in zip(found, ends, strict=True)}
 
 
-def _find_rows(observed: Any, ids: NDArray[np.int64], time: int) -> tuple[NDArray[np.intp], NDArray[np.int64]]:
+def _find_rows(observed: Any, ids: NDArray[np.uint64], time: int) -> tuple[NDArray[np.intp], NDArray[Any]]:
     """Rows of some cells, ascending ids, and the ids that were found.
 
     Mostly the ids are 1..n in their order, so id n is first looked for in row n - 1. Else all ids are read.
     """
     label, times = observed["label"], observed.get("time")
-    guess = (ids - 1)[(ids >= 1) & (ids <= label.shape[0])]
+    guess = (ids[ids <= label.shape[0]] - 1).astype(np.intp)
     if times is None and len(guess) == len(ids) and np.array_equal(label.oindex[guess], ids):
         return guess, ids
     all_ids = np.asarray(label[...])
@@ -123,7 +123,7 @@ def _find_rows(observed: Any, ids: NDArray[np.int64], time: int) -> tuple[NDArra
     if times is not None:
         here &= np.asarray(times[...]) == time
     rows = np.flatnonzero(here)
-    return rows, all_ids[rows].astype(np.int64)
+    return rows, all_ids[rows]
 
 
 def _open_table(path: Place) -> Any:

@@ -15,8 +15,9 @@ import logging
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from bigcp3d.edge.image.metadata import SPACE, Json
+from bigcp3d.edge.image.metadata import Json
 from bigcp3d.edge.image.transforms import unit_word
+from bigcp3d.edge.stores.axis_order import SPACE
 from bigcp3d.errors import InputError
 
 Placing = list[tuple[int, float, float]]

@@ -21,7 +21,6 @@ from bigcp3d.edge.image.chunk_names import check_chunk_names
 from bigcp3d.edge.image.chunk_sizes import unread_chunks
 from bigcp3d.edge.image.coordinate_systems import in_one_system
 from bigcp3d.edge.image.metadata import (
-    SPACE,
     check_lists,
     first_multiscale,
     ome_part,
@@ -31,11 +30,12 @@ from bigcp3d.edge.image.metadata import (
 )
 from bigcp3d.edge.image.open_node import explain_folder, find_group, find_node, metadata_file, open_node
 from bigcp3d.edge.image.transforms import Float3, read_transform, read_units
+from bigcp3d.edge.stores.axis_order import index_of, spatial
 from bigcp3d.edge.stores.codecs import check_codecs, describe_missing_codec, register_installed
 from bigcp3d.edge.stores.connections import describe_error, shown_cause
 from bigcp3d.edge.stores.places import Place, place, zarr_store
 from bigcp3d.errors import InputError
-from bigcp3d.pure.boxes import Vec3, vec3
+from bigcp3d.pure.boxes import Vec3
 
 Array = zarr.Array[Any]
 T = TypeVar("T")
@@ -77,13 +77,7 @@ class ImageInfo:
 
     def index(self, channel: int, time: int, zyx: Sequence[T]) -> tuple[T | int, ...]:
         """What is given for the axes, in the order in which the arrays have them."""
-        named: dict[str, T | int] = {"t": time, "c": channel, **dict(zip(SPACE, zyx, strict=True))}
-        return tuple(named[name] for name in self.axes)
-
-
-def spatial(axes: Sequence[str], each: Sequence[int]) -> Vec3:
-    """Of one number for each axis, those of z, y and x."""
-    return vec3(each[axes.index(name)] for name in SPACE)
+        return index_of(self.axes, channel, time, zyx)
 
 
 def open_image(path: str | Place) -> ImageInfo:
@@ -193,7 +187,8 @@ def _channel_names(attributes: Mapping[str, Any], channels: int) -> tuple[str, .
     entries = omero.get("channels") if isinstance(omero, Mapping) else None
     if not isinstance(entries, list):  # names are optional, so bad ones are no reason to refuse an image
         return ()
-    names = tuple(str(e.get("label") or i) for i, e in enumerate(entries) if isinstance(e, Mapping))
+    labels = [e.get("label") for e in entries if isinstance(e, Mapping)]
+    names = tuple(str(i if label in (None, "") else label) for i, label in enumerate(labels))
     return names if len(names) == channels else ()
 
 

@@ -12,6 +12,7 @@ import re
 from collections.abc import Mapping, Sequence
 from typing import Any
 
+from bigcp3d.edge.stores.axis_order import SPACE
 from bigcp3d.errors import InputError
 
 Json = Mapping[str, Any]
@@ -19,7 +20,6 @@ Json = Mapping[str, Any]
 VERSION = re.compile(r"\d+\.\d+")
 VERSIONS = ("0.1", "0.2", "0.3", "0.4", "0.5", "0.6")
 AXES = ("t", "c", "z", "y", "x")
-SPACE = ("z", "y", "x")
 AXIS_TYPES = {"t": "time", "c": "channel", "z": "space", "y": "space", "x": "space"}
 
 log = logging.getLogger(__name__)

@@ -79,6 +79,5 @@ def write_image_box(
     With ``sync``, what was written would survive a power cut.
     """
     path = place(image.path) / image.levels[check_level(image, level)].path
-    at = {"t": check_time(image, time), "c": check_channel(image, channel)}
-    lead = tuple(at[name] for name in image.axes if name in at)
-    write_whole(path, image.zarr_format, lead, box, np.asarray(array), sync=sync)
+    at = {"time": check_time(image, time), "channel": check_channel(image, channel)}
+    write_whole(path, image.zarr_format, image.axes, box, np.asarray(array), sync=sync, **at)

@@ -16,7 +16,8 @@ from typing import Any
 import zarr
 from zarr.storage import MemoryStore
 
-from bigcp3d.edge.image.metadata import AXES, SPACE, Json, axis_name, first_multiscale
+from bigcp3d.edge.image.metadata import AXES, Json, axis_name, first_multiscale
+from bigcp3d.edge.stores.axis_order import SPACE
 from bigcp3d.errors import InputError
 
 Float3 = tuple[float, float, float]

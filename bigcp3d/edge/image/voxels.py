@@ -15,7 +15,7 @@ from zarr.core.sync import sync
 
 from bigcp3d.edge.image.chunk_sizes import chunk_sides, is_regular
 from bigcp3d.edge.image.image import ImageInfo
-from bigcp3d.edge.image.metadata import SPACE
+from bigcp3d.edge.stores.axis_order import piece_index, to_zyx
 from bigcp3d.edge.stores.connections import describe_error, shown_cause
 from bigcp3d.edge.stores.places import is_address, place, zarr_store
 from bigcp3d.edge.stores.remote import Remote
@@ -79,9 +79,7 @@ def read_box(image: ImageInfo, level: int, box: Box, *, channel: int = 0, time: 
     try:
         array = open_level(image, level, remember=True)
         index: Any = image.index(channel, time, box.slices())
-        voxels = np.asarray(array[index])
-        stored = [name for name in image.axes if name in SPACE]
-        voxels = np.ascontiguousarray(voxels.transpose([stored.index(name) for name in SPACE]))
+        voxels = np.ascontiguousarray(to_zyx(image.axes, np.asarray(array[index])))
         _refuse_lost_chunks(image, level, array, box, voxels, channel, time)
     except MemoryError:
         raise
@@ -119,9 +117,8 @@ class _StoredPieces:
 
     def key(self, index: Vec3) -> str:
         """The name of one of them in the array's folder."""
-        sides = dict(zip(self.image.axes, self._sides, strict=True))
-        own = (self.channel // sides.get("c", 1), self.time // sides.get("t", 1))
-        return self.array.metadata.encode_chunk_key(self.image.index(*own, index))
+        piece = piece_index(self.image.axes, self._sides, self.channel, self.time, index)
+        return self.array.metadata.encode_chunk_key(piece)
 
 
 def _refuse_lost_chunks(

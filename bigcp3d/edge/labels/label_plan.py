@@ -40,16 +40,16 @@ class LabelTarget:
     chunk: Vec3  # stored pieces, at every level
     shard: Vec3  # unit of writing, at every level
     units: tuple[str | None, ...] = (None, None, None)  # of z, y, x in the image's words, also for the labels' scales
-    axes: tuple[str, ...] = ("z", "y", "x")  # of the arrays; ours have no c, others' labels may have one of length 1
+    axes: tuple[str, ...] = (
+        "z",
+        "y",
+        "x",
+    )  # of the arrays, in their order; ours are t, z, y, x or z, y, x
 
     @property
     def path(self) -> Place:
         """Folder of the labels group."""
         return place(self.group) / "labels" / self.name
-
-    def lead(self, time: int) -> tuple[int, ...]:
-        """Indices of a time point on the axes before z."""
-        return tuple(time if name == "t" else 0 for name in self.axes[:-3])
 
 
 def plan_labels(

@@ -23,6 +23,7 @@ from bigcp3d.edge.image.transforms import Placed, describe_levels, float3, units
 from bigcp3d.edge.labels.check_target import check_target
 from bigcp3d.edge.labels.label_list import enter_label, image_label, show_at_root, versioned, withdraw_label
 from bigcp3d.edge.labels.label_plan import LabelTarget
+from bigcp3d.edge.stores.axis_order import index_of, to_zyx
 from bigcp3d.edge.stores.connections import describe_error, shown_cause
 from bigcp3d.edge.stores.places import place, remove, zarr_store
 from bigcp3d.edge.stores.zarr_write import (
@@ -68,21 +69,21 @@ def write_label_box(target: LabelTarget, level: int, box: Box, array: NDArray[An
     On every axis the box goes from a multiple of ``target.shard`` to another, or to the end. Ids have ``target.dtype``.
     """
     path = target.path / target.levels[level].path
-    write_whole(path, target.zarr_format, target.lead(time), box, array, sync=True)
+    write_whole(path, target.zarr_format, target.axes, box, array, time=time, sync=True)
 
 
 def write_label_part(target: LabelTarget, level: int, box: Box, array: NDArray[Any], *, time: int = 0) -> None:
     """Write any box of a level; only who holds the lock of the labels may do so (`write_part`)."""
-    write_part(target.path / target.levels[level].path, target.zarr_format, target.lead(time), box, array)
+    write_part(target.path / target.levels[level].path, target.zarr_format, target.axes, box, array, time=time)
 
 
 def read_label_box(target: LabelTarget, level: int, box: Box, *, time: int = 0) -> NDArray[Any]:
     """Read a box of labels that are being written; `InputError` where a chunk is damaged."""
     path = target.path / target.levels[level].path
-    index: tuple[int | slice, ...] = (*target.lead(time), *box.slices())
+    index: Any = index_of(target.axes, 0, time, box.slices())
     try:
         array = zarr.open_array(zarr_store(path), mode="r", zarr_format=target.zarr_format)  # type: ignore[arg-type]
-        return np.asarray(array[index], target.dtype)
+        return np.ascontiguousarray(to_zyx(target.axes, np.asarray(array[index], target.dtype)))
     except Exception as error:
         raise InputError(
             f"{path}: labels cannot be read in box {box.start} to {box.stop}, time {time}: {describe_error(error)}; "

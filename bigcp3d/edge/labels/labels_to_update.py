@@ -21,7 +21,6 @@ from bigcp3d.edge.labels.label_plan import LabelTarget, plan_labels
 from bigcp3d.edge.stores.places import place, same_place
 from bigcp3d.edge.stores.zarr_write import edit_group, plain_json
 from bigcp3d.errors import TargetError
-from bigcp3d.pure.boxes import vec3
 
 
 def open_target(image: ImageInfo, output: str | Path | None, name: str) -> LabelTarget:
@@ -64,16 +63,12 @@ def _in_place(labels: ImageInfo, group: str, name: str, source: str) -> LabelTar
 
 
 def target_of(labels: ImageInfo) -> LabelTarget:
-    """Existing labels as they are stored; `TargetError` where axes or levels are stored in an unusual way."""
-    if labels.axes[-3:] != ("z", "y", "x"):
-        raise TargetError(
-            f"{labels.path}: its axes are {','.join(labels.axes)}; write the labels again with z,y,x last"
-        )
+    """Existing labels as they are stored; `TargetError` where levels are stored in an unusual way."""
     arrays = [open_level(labels, level) for level in range(len(labels.levels))]
     if not all(map(is_regular, arrays)):
         raise TargetError(f"{labels.path}: its chunks differ in size; write the labels again with one chunk size")
-    pieces = [vec3((array.shards or array.chunks)[-3:]) for array in arrays]
-    chunk, shard = vec3(arrays[0].chunks[-3:]), pieces[0]
+    pieces = [labels.spatial(array.shards or array.chunks) for array in arrays]
+    chunk, shard = labels.spatial(arrays[0].chunks), pieces[0]
     for level, piece in zip(labels.levels, pieces, strict=True):
         if any(p not in (s, min(s, n)) for p, s, n in zip(piece, shard, level.shape, strict=True)):
             raise TargetError(

@@ -16,9 +16,10 @@ from typing import Any
 import zarr
 
 from bigcp3d.edge.image.chunk_names import check_chunk_names
-from bigcp3d.edge.image.image import ImageInfo, Level, check_labels, label_names, open_image, open_labels, spatial
+from bigcp3d.edge.image.image import ImageInfo, Level, check_labels, label_names, open_image, open_labels
 from bigcp3d.edge.image.metadata import first_multiscale, ome_part, read_axes
 from bigcp3d.edge.image.open_node import find_node, open_node
+from bigcp3d.edge.stores.axis_order import spatial
 from bigcp3d.edge.stores.codecs import MissingCodecError, check_codecs
 from bigcp3d.edge.stores.places import Place, is_address, place
 from bigcp3d.errors import InputError

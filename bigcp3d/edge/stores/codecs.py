@@ -1,4 +1,8 @@
-"""Says which package has a codec that is not installed, and registers those of imagecodecs where it is installed."""
+"""Says which package has a codec that is not installed, and registers those of imagecodecs where it is installed.
+
+Blosc gets a check: numcodecs reads beyond the end of a chunk that was cut off, and then gives wrong voxels without an
+error (https://github.com/zarr-developers/numcodecs/issues/228).
+"""
 
 from __future__ import annotations
 
@@ -6,11 +10,17 @@ import importlib
 import importlib.util
 import re
 from collections.abc import Iterator, Mapping
+from functools import cached_property
 from typing import Any
 
 import numcodecs
 import zarr
+from zarr.codecs import BloscCodec
 from zarr.core.metadata import ArrayV3Metadata
+from zarr.registry import fully_qualified_name, register_codec
+
+BLOSC_HEADER = 16
+"""Bytes; the last four are the length of the whole chunk."""
 
 WRAPPED = "numcodecs."
 """Start of the names that codecs of numcodecs have in zarr 3."""
@@ -34,8 +44,33 @@ class MissingCodecError(ValueError):
     """A codec of an array is not installed."""
 
 
+class CheckedBlosc(numcodecs.Blosc):  # type: ignore[misc]
+    """Blosc that refuses chunks shorter than their header says."""
+
+    codec_id = "blosc"
+
+    def decode(self, buf: Any, out: Any = None) -> Any:
+        """Unpack a chunk; `ValueError` where it was cut off."""
+        packed = numcodecs.compat.ensure_contiguous_ndarray(buf).view("u1")
+        said = int.from_bytes(packed[12:16].tobytes(), "little")
+        if not BLOSC_HEADER <= said <= len(packed):
+            raise ValueError(f"the chunk has {len(packed)} bytes, and its header says {said}")
+        return super().decode(buf, out)
+
+
+class CheckedBloscCodec(BloscCodec):
+    """The same for zarr 3."""
+
+    @cached_property
+    def _blosc_codec(self) -> Any:
+        return numcodecs.get_codec(super()._blosc_codec.get_config())
+
+
 def register_installed() -> None:
-    """Let zarr find the codecs of imagecodecs, which do not register themselves."""
+    """Let zarr find `CheckedBlosc` and the codecs of imagecodecs, which do not register themselves."""
+    numcodecs.register_codec(CheckedBlosc)
+    register_codec("blosc", CheckedBloscCodec)
+    zarr.config.set({"codecs.blosc": fully_qualified_name(CheckedBloscCodec)})
     if importlib.util.find_spec("imagecodecs") is not None:
         importlib.import_module("imagecodecs.numcodecs").register_codecs(verbose=False)
 

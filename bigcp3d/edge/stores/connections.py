@@ -95,7 +95,7 @@ def is_remote_error(error: BaseException) -> bool:
 
 def is_page(answer: Any) -> bool:
     """Whether obstore's answer to a GET is a web page, which some servers send for whatever they do not have."""
-    return str(answer.attributes.get("Content-Type", "")).startswith("text/html")
+    return str(answer.attributes.get("Content-Type", "")).lower().startswith(("text/html", "application/xhtml"))
 
 
 def is_bad_request(error: BaseException) -> bool:
@@ -137,6 +137,8 @@ def describe_error(error: BaseException, where: object = "") -> str:
         return f"the server does not answer ({first}); check the network, and {check}"
     if "Received non-partial response" in text:
         return "the file is empty, or the server cannot send parts of files, which shards need"
+    if "Content-Length" in text:
+        return "the server does not say how long its files are (Content-Length); copy the store to a local disk"
     return (
         f"the server answered with an error{said} ({first}); {check}, run the same command again, or ask whoever runs "
         "the server"

@@ -20,12 +20,13 @@ from numpy.typing import NDArray
 from zarr.codecs import ZstdCodec
 
 from bigcp3d.edge.stores.atomic_files import sync_file
+from bigcp3d.edge.stores.axis_order import from_zyx, index_of, piece_index, spatial
 from bigcp3d.edge.stores.connections import describe_error, is_remote_error
 from bigcp3d.edge.stores.full_disk import FULL, full_disk_error
 from bigcp3d.edge.stores.places import Place, zarr_store
 from bigcp3d.edge.stores.remote import Remote
 from bigcp3d.errors import BigCP3DError, TargetError
-from bigcp3d.pure.boxes import BlockGrid, Box, Vec3, vec3
+from bigcp3d.pure.boxes import BlockGrid, Box, Vec3
 
 ZSTD_LEVEL = 3
 BLOSC_ZSTD: dict[str, Any] = {"id": "blosc", "cname": "zstd", "clevel": ZSTD_LEVEL, "shuffle": 1, "blocksize": 0}
@@ -59,30 +60,41 @@ def make_array(
 
 
 def write_whole(
-    array_path: Place, zarr_format: int, lead: tuple[int, ...], box: Box, values: NDArray[Any], *, sync: bool = False
+    array_path: Place,
+    zarr_format: int,
+    axes: Sequence[str],
+    box: Box,
+    values: NDArray[Any],
+    *,
+    channel: int = 0,
+    time: int = 0,
+    sync: bool = False,
 ) -> None:
-    """Write a box of whole shards (chunks in zarr 2); `TargetError` where the disk is full or the store unwritable.
+    """Write a box (z, y, x) of whole shards (chunks in zarr 2); `TargetError` for a full disk or an unwritable store.
 
     `ValueError` where the box is not made of whole shards, or the values do not have its shape and the array's dtype.
     With ``sync``, what was written would survive a power cut.
     """
     array = _open_to_write(array_path, zarr_format)
-    shape, unit = vec3(array.shape[-3:]), vec3((array.shards or array.chunks)[-3:])
+    shape, unit = spatial(axes, array.shape), spatial(axes, array.shards or array.chunks)
     whole = all(
         a % u == 0 and (b == s or b % u == 0) and 0 <= a < b <= s
         for a, b, u, s in zip(box.start, box.stop, unit, shape, strict=True)
     )
     if not whole:
         raise ValueError(f"{array_path}: box {box.start} to {box.stop} of shape {shape} is not made of whole {unit}")
-    _write_box(array_path, array, lead, box, values, sync=sync)
+    _write_box(array_path, array, axes, box, values, channel=channel, time=time, sync=sync)
 
 
-def write_part(array_path: Place, zarr_format: int, lead: tuple[int, ...], box: Box, values: NDArray[Any]) -> None:
-    """Write any box so that it would survive a power cut; errors as `write_whole`.
+def write_part(
+    array_path: Place, zarr_format: int, axes: Sequence[str], box: Box, values: NDArray[Any], *, time: int = 0
+) -> None:
+    """Write any box (z, y, x) so that it would survive a power cut; errors as `write_whole`.
 
     Shards that the box meets are read and written again, so nobody else may write to them meanwhile.
     """
-    _write_box(array_path, _open_to_write(array_path, zarr_format), lead, box, values, sync=True)
+    array = _open_to_write(array_path, zarr_format)
+    _write_box(array_path, array, axes, box, values, channel=0, time=time, sync=True)
 
 
 def _open_to_write(path: Place, zarr_format: int) -> zarr.Array[Any]:
@@ -90,18 +102,27 @@ def _open_to_write(path: Place, zarr_format: int) -> zarr.Array[Any]:
 
 
 def _write_box(
-    path: Place, array: zarr.Array[Any], lead: tuple[int, ...], box: Box, values: NDArray[Any], *, sync: bool
+    path: Place,
+    array: zarr.Array[Any],
+    axes: Sequence[str],
+    box: Box,
+    values: NDArray[Any],
+    *,
+    channel: int,
+    time: int,
+    sync: bool,
 ) -> None:
     values = values.astype(values.dtype.newbyteorder("="), copy=False)
     if values.shape != box.shape or values.dtype != array.dtype.newbyteorder("="):
         raise ValueError(f"{path}: {values.dtype} of shape {values.shape} for {array.dtype} of shape {box.shape}")
-    shape, unit = vec3(array.shape[-3:]), vec3((array.shards or array.chunks)[-3:])
-    index: tuple[int | slice, ...] = (*lead, *box.slices())
+    index: Any = index_of(axes, channel, time, box.slices())
     with writing(path):
-        array[index] = np.ascontiguousarray(values)
+        array[index] = np.ascontiguousarray(from_zyx(axes, values))
         if sync and isinstance(path, Path):  # an object store does so by itself
-            for piece in BlockGrid(shape, unit).touching(box):
-                sync_file(path / array.metadata.encode_chunk_key((*lead, *piece)))
+            sides = array.shards or array.chunks
+            for piece in BlockGrid(spatial(axes, array.shape), spatial(axes, sides)).touching(box):
+                key = array.metadata.encode_chunk_key(piece_index(axes, sides, channel, time, piece))
+                sync_file(path / key)
 
 
 @contextmanager

@@ -11,6 +11,8 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from bigcp3d.errors import InputError
+
 Labels = NDArray[np.integer[Any]]
 
 
@@ -57,7 +59,7 @@ def find_painted(before: Labels, after: Labels, open_faces: NDArray[np.bool_]) -
     open_faces : ndarray of bool, shape (3, 2)
         Whether the volume goes on beyond the first and the last plane of each axis.
     """
-    before, after = before.astype(np.int64), after.astype(np.int64)
+    before, after = as_painted(before), as_painted(after)
     differ = before != after
     at_face = {int(cell) for plane in _planes(before, open_faces) for cell in np.unique(plane)}
     pairs = np.unique(np.stack([before[differ], after[differ]]), axis=1).T.tolist()
@@ -82,6 +84,16 @@ def find_painted(before: Labels, after: Labels, open_faces: NDArray[np.bool_]) -
     rest = np.where(differ & ~np.isin(before, gone) & (added == 0), after, -1)
     cut = tuple(sorted((set(became) | set(onto)) & known & at_face))
     return Painted(deleted, merged, added, rest, tuple(new for new in fresh if new not in alone), cut)
+
+
+def as_painted(labels: Labels) -> NDArray[np.int64]:
+    """Labels as signed integers; `InputError` for ids that these do not hold."""
+    if labels.size and labels.max() > (largest := np.iinfo(np.int64).max):
+        raise InputError(
+            f"cell {labels.max()} cannot be painted, because its id is above {largest}; give all cells new ids first: "
+            "bigcp3d edit STORE renumber"
+        )
+    return labels.astype(np.int64)
 
 
 def _planes(labels: Labels, open_faces: NDArray[np.bool_]) -> list[Labels]:

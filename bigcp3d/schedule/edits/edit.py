@@ -19,6 +19,7 @@ from bigcp3d.edge.labels.labels import read_label_box
 from bigcp3d.errors import InputError
 from bigcp3d.pure.boxes import Box, Vec3, vec3
 from bigcp3d.pure.cells.cell_table import Columns
+from bigcp3d.pure.label.painted import as_painted
 from bigcp3d.pure.label.split_cell import split_along, split_at_seeds, split_into
 from bigcp3d.pure.label.touching import all_touch
 from bigcp3d.schedule.edits.correction import Corrector, Labels
@@ -244,7 +245,7 @@ class Edits(Corrector):
             raise InputError(f"{labels.dtype} of shape {labels.shape} was given; give 3D signed integers (z, y, x)")
         box = self._box_at(where, labels.shape)
         with self._held():
-            before = read_label_box(self.target, 0, box, time=time).astype(np.int64)
+            before = as_painted(read_label_box(self.target, 0, box, time=time))
             fresh = (labels > 0) & np.isin(labels, list(new))
             differ = (labels >= 0) & (fresh | (labels != before))
             painted = labels[differ & ~fresh]
@@ -252,11 +253,11 @@ class Edits(Corrector):
             boxes = {**self.boxes(ids, time), 0: box} if ids else {0: box}
             numbers = np.unique(labels[fresh])
             after_of = dict(zip(numbers.tolist(), self._new_ids(len(numbers)), strict=True)) if len(numbers) else {}
-            result = np.where(differ, labels, before)
+            result = labels[differ].astype(np.uint64)
             for number, cell in after_of.items():
-                result[fresh & (labels == number)] = cell
+                result[labels[differ] == number] = cell
             given = {"at": list(where), "new": list(after_of)}
-            put, kept = partial(_put, box, differ, result[differ]), np.where(differ, labels, -1)
+            put, kept = partial(_put, box, differ, result), np.where(differ, labels, -1)
             return self._correct("paint", given, ids, time, put, boxes=boxes, added=kept)
 
     def renumber(self) -> Change:

@@ -63,7 +63,7 @@ def read_cells(labels: ImageInfo, maps: str | Path | None, said: Mapping[str, An
         core = grid.core(index)
         ids, bright = read_box(labels, 0, core, time=time), _foreground(array, core, whole, shape, time)
         at = ids > 0
-        row = np.searchsorted(cells.ids, ids[at].astype(np.int64))
+        row = np.searchsorted(cells.ids, ids[at].astype(cells.ids.dtype))
         total += np.bincount(row, bright[at], len(cells)).astype(np.int64)
         below += np.bincount(row, bright[at] < threshold + HIGHER * UNIT, len(cells)).astype(np.int64)
         missing += _missing(~at & (bright >= threshold), core, least)

@@ -186,6 +186,10 @@ def test_channel_names_come_from_omero(stores):
     twice = open_image(stores.image(axes="czyx", edit=name("DAPI", "DAPI", "GFP"), name="twice.zarr"))
     with pytest.raises(InputError, match="'DAPI' may mean channel 0 or 1"):
         check_channel(twice, "DAPI")
+    numbers = open_image(stores.image(axes="czyx", edit=name(488, 0, None), name="numbers.zarr"))
+    assert numbers.channel_names == ("488", "0", "2")
+    with pytest.raises(InputError, match="'0' may mean channel 0 or 1"):
+        check_channel(numbers, "0")
 
 
 def no_type(ome):

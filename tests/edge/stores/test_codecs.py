@@ -2,7 +2,10 @@
 
 import json
 
+import numcodecs
+import numpy as np
 import pytest
+import zarr
 
 from bigcp3d.edge.image.given_maps import open_maps
 from bigcp3d.edge.image.image import open_image
@@ -79,3 +82,24 @@ def test_the_finest_level_is_needed_and_a_coarser_one_is_not(stores, caplog):
 
 def test_control_codecs_that_are_there_are_read(stores):
     assert open_image(stores.image("0.5", shards=(14, 24, 26))).levels[0].shape == (12, 20, 22)
+
+
+@pytest.mark.parametrize("zarr_format", [2, 3])
+@pytest.mark.parametrize("left", [-1, 20, 16, 10])
+def test_a_chunk_of_blosc_that_was_cut_off_is_an_error(tmp_path, zarr_format, left):
+    """numcodecs reads beyond the end of such a chunk."""
+    values = np.random.default_rng(0).integers(0, 200, (6, 8, 9)).astype(np.uint8)
+    blosc = numcodecs.Blosc("lz4") if zarr_format == 2 else zarr.codecs.BloscCodec(cname="lz4")
+    zarr.create_array(tmp_path, data=values, chunks=values.shape, zarr_format=zarr_format, compressors=blosc)
+    chunk = tmp_path / ("0.0.0" if zarr_format == 2 else "c/0/0/0")
+    whole = chunk.read_bytes()
+
+    def read(content):
+        chunk.write_bytes(content)
+        return zarr.open_array(tmp_path, mode="r")[...]
+
+    for rest in (b"", b"more"):
+        np.testing.assert_array_equal(read(whole + rest), values)
+    for content in (whole[:left], bytes(len(whole))):
+        with pytest.raises(ValueError, match=f"the chunk has {len(content)} bytes, and its header says"):
+            read(content)

@@ -279,6 +279,24 @@ def test_a_web_server_with_faults_is_read_all_the_same(stores, tmp_path, version
     forget_connections()
 
 
+def test_a_web_server_that_does_not_state_lengths_is_told(stores, tmp_path):
+    """It sends files in pieces (Transfer-Encoding: chunked), which obstore does not read."""
+
+    class Pieces(files_of(tmp_path)):
+        def do_GET(self):
+            self.send_response(200)
+            self.send_header("Transfer-Encoding", "chunked")
+            self.end_headers()
+            self.wfile.write(b"2\r\n{}\r\n0\r\n\r\n")
+
+    with (
+        serving(Pieces) as host,
+        pytest.raises(InputError, match=r"does not say how long its files are .*; copy the store to a local disk$"),
+    ):
+        open_image(f"{host}/image.zarr")
+    forget_connections()
+
+
 def test_missing_libraries_are_named_with_the_command(monkeypatch):
     monkeypatch.setitem(sys.modules, "obstore.store", None)
     forget_connections()

@@ -43,7 +43,7 @@ def ball_labels() -> np.ndarray:
 def write_labels(path: Path, labels: np.ndarray, *, shard: int = 16, name: str = "cells", **attributes) -> None:
     """Labels with their pyramid beside an image of two levels."""
     image = open_image(path)
-    target = plan_labels(image, None, name, shard=(shard,) * 3)
+    target = plan_labels(image, None, name, dtype=labels.dtype.name, shard=(shard,) * 3)
     create_labels(target, overwrite=True)
     write_label_part(target, 0, Box.of_shape(labels.shape), labels)
     renew_pyramid(target, [Box.of_shape(level.shape) for level in target.levels])
@@ -89,12 +89,12 @@ def add_levels(path: Path, values: np.ndarray) -> None:
     group.attrs["ome"] = said
 
 
-def make_balls(path: Path) -> None:
+def make_balls(path: Path, labels: np.ndarray | None = None) -> None:
     """An image of noise, labels of balls and a table."""
     values = np.random.default_rng(0).integers(0, 200, SHAPE).astype(np.uint16)
     write_image(path, values)
     add_levels(path, values)
-    write_labels(path, ball_labels())
+    write_labels(path, ball_labels() if labels is None else labels)
     bigcp3d.measure(path, output="zarr")
 
 

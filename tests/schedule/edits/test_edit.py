@@ -6,13 +6,14 @@ import numpy as np
 import pytest
 
 import bigcp3d
+from bigcp3d.edge.cell_tables.label_table import said_of_table
 from bigcp3d.edge.labels.edit_log import EditLog
 from bigcp3d.errors import InputError
 from bigcp3d.face.commands.edit import describe_change
 from bigcp3d.schedule.edits.edited_table import changes_behind
 from bigcp3d.schedule.edits.review import decisions, take_back_last
 from bigcp3d.work import update_labels
-from tests.schedule.edits.conftest import ball_labels, write_labels
+from tests.schedule.edits.conftest import Store, ball_labels, make_balls, write_labels
 
 
 def same(one, other):
@@ -228,3 +229,29 @@ def test_a_table_of_another_program_is_told_and_labels_are_corrected_all_the_sam
     assert not (store.levels()[0] == 1).any()
     with pytest.raises(InputError, match=r"a table of another program is there; make one: .* --overwrite"):
         edits.table()
+
+
+def test_ids_up_to_the_largest_are_corrected_with_a_table_in_the_store(tmp_path):
+    """Ids from hashes. 2^63 + 1 and 2^63 are one number as floating point, and negative as int64."""
+    first, second, third, last = 2**63 + 1, 2**63, 5, 2**64 - 4
+    labels = ball_labels().astype(np.uint64)
+    for small, large in ((1, first), (2, second), (3, third), (4, last), (5, 2**63 + 2), (7, 9)):
+        labels[ball_labels() == small] = large
+    make_balls(tmp_path / "image.zarr", labels)
+    store = Store(tmp_path / "image.zarr")
+    assert said_of_table(store.path / "tables" / "cells") is not None
+    edits = bigcp3d.edit(store.path)
+    edits.merge(second, first)
+    assert np.array_equal(store.levels()[0], np.where(labels == first, second, labels))
+    edits.undo()
+    edits.split(last, seeds=[(12, 30, 31), (12, 30, 41)])
+    assert np.array_equal(np.isin(store.levels()[0], (last, last + 1)), labels == last)
+    edits.undo()
+    assert np.array_equal(store.levels()[0], labels)
+    brush = np.full((4, 4, 4), third)
+    with pytest.raises(InputError, match=f"cell {first} cannot be painted, because its id is above .*renumber"):
+        edits.paint(brush, at=(6, 10, 8))
+    store.check()
+    edits.renumber()
+    edits.paint(brush, at=(6, 10, 8), new=[third])
+    assert (store.levels()[0][6:10, 10:14, 8:12] == last + 2).all()
