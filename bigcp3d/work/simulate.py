@@ -129,7 +129,7 @@ def read_middle(path: str | Path, channel: int | str = 0) -> NDArray[np.generic]
     image = open_image(path)
     shape = image.levels[0].shape
     if min(shape) < 8:
-        raise InputError(f"{path} has {shape} voxels (z, y, x); to measure how it looks, give one of 8 or more a side")
+        raise InputError(f"{path} has {shape} voxels (z, y, x); give an image of at least 8 voxels along each axis")
     size = vec3(min(n, m) for n, m in zip(shape, MIDDLE, strict=True))
     start = vec3((n - m) // 2 for n, m in zip(shape, size, strict=True))
     return read_box(image, 0, Box.of_shape(size).shift(start), channel=check_channel(image, channel))

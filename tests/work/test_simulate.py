@@ -177,6 +177,6 @@ def test_a_tissue_takes_the_look_of_an_image(tmp_path: Path) -> None:
     attributes = json.loads((tmp_path / "alike.zarr" / "labels" / "truth" / "zarr.json").read_text())["attributes"]
     assert attributes["bigcp3d"]["tissue"]["signal"] > 4000
     simulate(tmp_path / "thin.zarr", Tissue((4, 48, 48), 10.0, "nuclei"))
-    with pytest.raises(InputError, match="8 or more"):
+    with pytest.raises(InputError, match="at least 8 voxels"):
         simulate(tmp_path / "x.zarr", plain, like=tmp_path / "thin.zarr")
     assert not (tmp_path / "x.zarr").exists()

@@ -112,8 +112,8 @@ def open_labels(path: str | Place, name: str) -> ImageInfo:
         raise InputError(explain_folder(where, group))
     if name and isinstance(find_node(inside := f"{where}/labels/{name}"), zarr.Array):
         raise InputError(
-            f"{inside}: this is an array without the metadata of OME-Zarr; as a truth it can be given by this path, "
-            "and for the rest write it into an OME-Zarr group"
+            f"{inside}: this array has no OME-Zarr metadata, so it can only serve as true labels, given by this "
+            "path; for other uses write it into an OME-Zarr group"
         )
     raise InputError(
         f"{where}: there are no labels {name!r}; use one of these: {', '.join(names) or 'none'}, or give the path of a "
@@ -259,12 +259,12 @@ def _levels_that_fit(arrays: dict[str, Array], axes: Sequence[str], where: str) 
 def _misfit(array: Array, finer: Array, axes: Sequence[str]) -> str | None:
     """Why a level does not go with the finer one before it; None if it does."""
     if array.dtype.newbyteorder("=") != finer.dtype.newbyteorder("=") or array.ndim != finer.ndim:
-        return f"it has {array.ndim} dimensions of {array.dtype}, and the one before {finer.ndim} of {finer.dtype}"
+        return f"it has {array.ndim} dimensions of {array.dtype}, but the finer level has {finer.ndim} of {finer.dtype}"
     for name, length, finest in zip(axes, array.shape, finer.shape, strict=True):
         if length == 0:
             return f"there are no voxels on axis {name}"
         if length > finest or (name in "tc" and length != finest):
-            return f"it has {length} on axis {name}, and the one before {finest}"
+            return f"it has {length} on axis {name}, but the finer level has {finest}"
     return None
 
 

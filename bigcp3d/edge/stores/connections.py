@@ -125,7 +125,7 @@ def describe_error(error: BaseException, where: object = "") -> str:
     on_web = str(where).startswith("http")
     check = "check the address" if on_web else "check AWS_ENDPOINT_URL where one is used"
     if on_web and is_denied(error):
-        return "access was denied, which some servers also answer where there is nothing; check the address"
+        return "access was denied; some servers also say this if there is nothing at the address, so check it"
     if is_denied(error):
         return (
             f"access was denied{said}; give credentials that may do this: AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY, "

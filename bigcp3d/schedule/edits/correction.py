@@ -100,7 +100,7 @@ class Corrector:
     def boxes(self, ids: Sequence[int], time: int) -> dict[int, Box]:
         """The box of each cell at level 0; `InputError` for an id or a time point that is not there."""
         if bad := [cell for cell in ids if cell < 1]:
-            raise InputError(f"cell {bad[0]} was given; ids are 1 and more")
+            raise InputError(f"cell {bad[0]} was given; use an id from 1")
         if not 0 <= time < self.labels.times:
             raise InputError(f"time point {time} was given; use one of 0 to {self.labels.times - 1}")
         return find_boxes(self.target, ids, known_boxes(self.labels, self.changes, ids, time), time=time)
@@ -148,8 +148,8 @@ class Corrector:
         core = box.grow(1).clip(shape)
         if core.size > LARGEST_BOX:
             raise InputError(
-                f"the cells lie in a box of {core.size:,} voxels, and {LARGEST_BOX:,} are the most; "
-                "change fewer cells at once, or cells nearer to each other"
+                f"the cells lie in a box of {core.size:,} voxels, but at most {LARGEST_BOX:,} are allowed; change "
+                "fewer cells at once, or cells nearer to each other"
             )
         seen = core.grow(1).clip(shape)
         before = (a - b + 1 for a, b in zip(seen.start, core.start, strict=True))

@@ -320,8 +320,9 @@ class Edits(Corrector):
             there = self.changes.undoable()
             if not 1 <= steps <= len(there):
                 raise InputError(
-                    f"{steps} corrections were to be taken back, and there are only {len(there)}; give a smaller "
-                    "number. (Decisions of a review do not count; bigcp3d review STORE --undo takes the last one back.)"
+                    f"{steps} corrections were to be taken back, but there are only {len(there)}; give a smaller "
+                    "number. (Decisions of a review do not count; bigcp3d review STORE --undo takes the last one "
+                    "back.)"
                 )
             taken = there[::-1][:steps]
             for change in taken:

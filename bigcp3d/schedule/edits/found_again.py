@@ -37,8 +37,8 @@ class _Region:
         found = source_image(labels, image)
         if found is None or found.levels[0].shape != labels.levels[0].shape:
             raise InputError(
-                f"{labels.path}: this needs the image of these labels, of their shape, which is not there; give "
-                "--image, or say how to cut: --parts or --seeds (add: a label array)"
+                f"{labels.path}: this needs the image of these labels, in their shape, but there is none; give "
+                "--image. Or do without it: split takes --parts or --seed, add takes an array of labels"
             )
         settings = find_settings(found, target, {}).arguments
         self.arguments: dict[str, Any] = {name: value for name, value in settings.items() if name not in FILTERS}

@@ -57,7 +57,7 @@ def replay_edits(edits: Edits, log_file: str | Path) -> list[tuple[Change, Chang
         raise InputError(f"{path}: there is no log; give the file edits/log.jsonl in a folder of labels")
     other = EditLog(path.parent.parent)
     if same_place(other.folder, EditLog(edits.target.path).folder):
-        raise InputError(f"{path}: this is the log of the same labels; give that of others")
+        raise InputError(f"{path}: this is the log of these labels themselves; give the log of other labels")
     undone = {change.of for change in read_log(path)}
     done: list[tuple[Change, Change | str]] = []
     for change in read_log(path):
@@ -74,7 +74,7 @@ def _make_again(edits: Edits, other: EditLog, change: Change) -> Change:
     given, time = change.given, change.time
     ids = [_find_again(edits, cell, time) for cell in change.cells]
     if len(set(ids)) < len(ids):
-        raise InputError(f"its {len(ids)} cells are {len(set(ids))} here")
+        raise InputError(f"it concerns {len(ids)} cells, but some of them are one cell in these labels")
     if change.kind == "merge":
         return edits.merge(*ids, time=time)
     if change.kind == "delete":
@@ -93,7 +93,7 @@ def _make_again(edits: Edits, other: EditLog, change: Change) -> Change:
         return edits.decide(ids[0] if ids else 0, given["decision"], time=time, **more)
     if change.kind == "renumber":
         return edits.renumber()
-    raise InputError(f"a change of the kind {change.kind} cannot be made again; repeat its command")
+    raise InputError(f"a change of the kind {change.kind} cannot be replayed; repeat its command")
 
 
 def _painted_again(
@@ -113,14 +113,14 @@ def _find_again(edits: Edits, cell: dict[str, Any], time: int) -> int:
     point = vec3(cell["point"])
     at = Box(point, vec3(p + 1 for p in point))
     if at.clip(edits.target.levels[0].shape) != at:
-        raise InputError(f"the voxel {point} of its cell {cell['id']} lies outside of this volume")
+        raise InputError(f"the voxel {point} of its cell {cell['id']} lies outside this volume")
     found = int(read_label_box(edits.target, 0, at, time=time)[0, 0, 0])
     if not found:
         raise InputError(f"there is no cell at {point}, where its cell {cell['id']} was")
     volume = edits.volume(found, time=time, near=at)
     if not VOLUMES[0] * cell["volume_vox"] <= volume <= VOLUMES[1] * cell["volume_vox"]:
         raise InputError(
-            f"the cell at {point} has {volume} voxels, and its cell {cell['id']} had {cell['volume_vox']}, so it is "
-            "another one"
+            f"the cell at {point} has {volume} voxels, but its cell {cell['id']} had {cell['volume_vox']}, so it is "
+            "a different cell"
         )
     return found

@@ -130,13 +130,14 @@ class Run:
         if (path := _missing_shard(array, box)) is None:
             return values
         if given:
-            raise InputError(f"{path}: found no such shard of kept maps; predict anew (--from image)")
+            raise InputError(f"{path}: this part of the kept maps is missing; predict again (--from image)")
         raise self._is_gone(path)
 
     def _is_gone(self, path: Path) -> FileNotFoundError:
         return FileNotFoundError(
-            f"{path} is gone; it is removed when all tasks that read it are recorded. Run the same command again. If "
-            f"this returns, the disk has lost it or a record: remove {self.dir.root} and start again"
+            f"{path} is missing. bigcp3d removes it only after the last task that reads it. Run the same command "
+            f"again. If the error returns, the disk has lost this file or a record: remove {self.dir.root} and start "
+            "again"
         )
 
     def read_table(self, kind: str, time: int, index: Vec3) -> dict[str, NDArray[Any]]:

@@ -101,11 +101,11 @@ def test_images_without_multiscales_are_refused(stores):
 @pytest.mark.parametrize(
     ("dtype", "shape", "words"),
     [
-        ("uint8", (3, 12, 10, 11), "it has 4 dimensions of uint8, and the one before 4 of uint16"),
-        ("uint16", (12, 10), "it has 2 dimensions of uint16, and the one before 4 of uint16"),
-        ("uint16", (2, 12, 10, 11), "it has 2 on axis c, and the one before 3"),
+        ("uint8", (3, 12, 10, 11), "it has 4 dimensions of uint8, but the finer level has 4 of uint16"),
+        ("uint16", (12, 10), "it has 2 dimensions of uint16, but the finer level has 4 of uint16"),
+        ("uint16", (2, 12, 10, 11), "it has 2 on axis c, but the finer level has 3"),
         ("uint16", (3, 12, 0, 11), "there are no voxels on axis y"),
-        ("uint16", (3, 13, 10, 11), "it has 13 on axis z, and the one before 12"),
+        ("uint16", (3, 13, 10, 11), "it has 13 on axis z, but the finer level has 12"),
         (None, None, "there is no readable array at level path '1'"),
     ],
 )

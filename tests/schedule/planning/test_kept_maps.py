@@ -253,5 +253,5 @@ def test_a_shard_of_kept_maps_that_is_gone_is_never_read_as_background(store, ra
     settings = {"model": random_model, **CUT}
     bigcp3d.segment(store, keep_maps=True, **settings)
     next(path for path in sorted((store.parent / "image.bigcp3d").rglob("maps/c/0/*/*/*"))).unlink()
-    with pytest.raises(BlockError, match="found no such shard of kept maps; predict anew"):
+    with pytest.raises(BlockError, match="this part of the kept maps is missing; predict again"):
         bigcp3d.segment(store, name="more", **settings)
