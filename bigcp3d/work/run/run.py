@@ -135,7 +135,7 @@ class Run:
 
     def _is_gone(self, path: Path) -> FileNotFoundError:
         return FileNotFoundError(
-            f"{path} is missing. bigcp3d removes it only after the last task that reads it. Run the same command "
+            f"{path} is gone. bigcp3d removes it only after the last task that reads it. Run the same command "
             f"again. If the error returns, the disk has lost this file or a record: remove {self.dir.root} and start "
             "again"
         )

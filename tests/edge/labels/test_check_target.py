@@ -106,7 +106,9 @@ def test_an_array_in_place_of_the_store_is_refused(stores, contents):
 def test_an_image_with_other_levels_is_refused(stores, contents):
     other = stores.image(name="other.zarr", shape=(12, 20, 24))
     refused(
-        plan(stores, other), contents, r"levels of \[\(12, 20, 24\)\], but those of the source are \[\(12, 20, 22\)\]"
+        plan(stores, other),
+        contents,
+        r"its levels have the shapes \[\(12, 20, 24\)\], and those of the source are \[\(12, 20, 22\)\]",
     )
 
 

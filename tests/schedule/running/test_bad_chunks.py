@@ -212,7 +212,7 @@ def test_missing_chunks_are_the_fill_value_and_counted_or_refused(small_sample, 
     filled = read_labels(case.folder / "f.zarr", "cells")
     assert not np.array_equal(filled, expected)
     assert np.array_equal(filled, case.segment("one.zarr", **WHOLE))
-    with pytest.raises(BlockError, match=r"no chunk in the store for voxels \(17, 30, 17\).*--missing-chunks fail"):
+    with pytest.raises(BlockError, match=r"the store has no chunk for voxels \(17, 30, 17\).*--missing-chunks fail"):
         case.segment("strict.zarr", missing_chunks="fail")
     skipped = case.segment("strict.zarr", missing_chunks="fail", on_error="skip")
     assert not skipped[chunk_box()].any()
