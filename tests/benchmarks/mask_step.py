@@ -26,12 +26,13 @@ from bigcp3d.pure.in_memory import label_maps
 from bigcp3d.pure.label.labelling import label_box
 from bigcp3d.pure.score.metrics import score_overlaps
 from bigcp3d.pure.score.overlaps import count_overlaps
+from bigcp3d.pure.track.radius import closing_radius
 from bigcp3d.pure.track.sinks import Sinks, collect_sinks
 from bigcp3d.pure.track.tracking import track
 from tests.benchmarks.cases import RADIUS, make_case
 from tests.benchmarks.report import Row, peak_bytes, spend, tell
 
-REACH, STEPS, CLOSING = math.ceil(3 * RADIUS), math.ceil(10 * RADIUS), int(RADIUS) // 2
+REACH, STEPS, CLOSING = math.ceil(3 * RADIUS), math.ceil(10 * RADIUS), closing_radius(RADIUS)
 CRUMB = round(0.05 * 4 / 3 * math.pi * RADIUS**3)
 
 

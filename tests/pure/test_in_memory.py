@@ -24,7 +24,7 @@ def cells() -> Maps:
 def chain(filters: Filters) -> Chain:
     """The passes with what a run derives from the radius."""
     steps, reach = max(50, math.ceil(10 * RADIUS)), math.ceil(3 * RADIUS)
-    return Chain(steps=steps, reach=reach, radius=int(RADIUS) // 2, filters=filters)
+    return Chain(steps=steps, reach=reach, radius=1, filters=filters)
 
 
 @pytest.mark.parametrize("threads", [1, 3])
@@ -46,6 +46,14 @@ def test_tiles_do_not_matter(monkeypatch: pytest.MonkeyPatch) -> None:
     assert labels.max() > 10
     monkeypatch.setattr(whole, "tile_shape", lambda reach: (11, 23, 9))
     assert np.array_equal(label_maps(cells(), RADIUS), labels)
+
+
+def test_touching_cells_much_smaller_than_expected_stay_apart(monkeypatch: pytest.MonkeyPatch) -> None:
+    way = 2.5 - np.indices((18, 18, 18)) % 6  # 27 cubes of 6 voxels, with perfect maps
+    maps = np.concatenate([np.full((1, 18, 18, 18), 127), np.rint(127 * np.tanh(way / 4))]).astype(np.int8)
+    assert label_maps(maps, 10, filters=Filters()).max() == 27
+    monkeypatch.setattr(whole, "closing_radius", lambda radius: 5)
+    assert label_maps(maps, 10, filters=Filters()).max() == 1, "control: a ball of half the radius joins all"
 
 
 def test_an_empty_volume_has_no_labels() -> None:

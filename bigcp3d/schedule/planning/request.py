@@ -129,7 +129,7 @@ class Request:
     the model knows."""
     closing_vox: Annotated[int | None, Option(METHOD, "VOX")] = None
     """Each voxel follows the flow to an end point near the centre of its cell. End points less than about twice this
-    distance apart form one cell. In working voxels, 0 to 21. Default: half the radius."""
+    distance apart form one cell. In working voxels, 0 to 21. Default: a quarter of the radius."""
     maps: Annotated[str | Path | None, Option(METHOD, "MAPS.zarr")] = None
     """Start from these maps (foreground and flow of each voxel) and run no network: the work directory of a run with
     --keep-maps, or maps of another tool in zarr or OME-Zarr. Whether the maps belong to the image is not checked. Their

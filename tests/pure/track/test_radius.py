@@ -11,7 +11,7 @@ from bigcp3d.pure.track.radius import closing_radius, path_reach, path_steps, sm
 
 @pytest.mark.parametrize(
     ("radius", "reach", "steps", "closing"),
-    [(1.0, 3, 50, 0), (2.1, 7, 50, 1), (4.0, 12, 50, 2), (5.05, 16, 51, 2), (6.0, 18, 60, 3), (11.9, 36, 119, 5)],
+    [(1.0, 3, 50, 0), (2.1, 7, 50, 1), (4.0, 12, 50, 1), (5.95, 18, 60, 1), (6.0, 18, 60, 2), (11.9, 36, 119, 3)],
 )
 def test_paths_and_closing_follow_from_the_radius(radius: float, reach: int, steps: int, closing: int) -> None:
     assert path_reach(radius) == reach
