@@ -68,7 +68,7 @@ def torch_engines(model: str, patch: Tensor) -> dict[str, Callable[[], Answer]]:
         import torch._inductor.config as settings
 
         settings.freezing, settings.compile_threads = True, 1
-        compiled: Answer = torch.compile(fewer())
+        compiled: Answer = torch.compile(_exportable(model))
         compiled(patch)
         return compiled
 

@@ -25,7 +25,8 @@ from bigcp3d.pure.predict.network import HalfUNet3D, Up
 
 def need_fewer_operations(network: nn.Module) -> None:
     """Change a float32 `HalfUNet3D` on a processor, in place, for prediction. Other networks stay as they are."""
-    if not isinstance(network, HalfUNet3D) or not torch.backends.mkldnn.is_available():
+    with_onednn = bool(torch.backends.mkldnn.is_available())  # type: ignore[no-untyped-call]
+    if not isinstance(network, HalfUNet3D) or not with_onednn:
         return
     network.up = nn.ModuleList(_SplitUp(up) if isinstance(up, Up) else up for up in network.up)
     for name, module in list(network.named_modules()):
@@ -60,10 +61,10 @@ class _Convolution(nn.Module):
     def __init__(self, plain: nn.Conv3d) -> None:
         super().__init__()
         self.weight, self.bias, self.stride = plain.weight, plain.bias, plain.stride
-        self.padding, self.dilation, self.groups = plain.padding, plain.dilation, plain.groups
+        self.padding, self.dilation, self.groups = [*map(int, plain.padding)], plain.dilation, plain.groups
 
     def forward(self, x: Tensor) -> Tensor:
-        answer: Tensor = torch.mkldnn_convolution(  # type: ignore[attr-defined]
+        answer: Tensor = torch.mkldnn_convolution(
             x, self.weight, self.bias, self.padding, self.stride, self.dilation, self.groups
         )
         return answer

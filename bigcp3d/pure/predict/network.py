@@ -104,8 +104,10 @@ class Up(nn.Sequential):
     def forward(self, coarse: Tensor, fine: Tensor) -> Tensor:  # type: ignore[override]
         """(n, a, z, y, x) and (n, b, 2z, 2y, 2x) to (n, b, 2z, 2y, 2x)."""
         doubled = functional.interpolate(coarse, scale_factor=2.0, mode="nearest")
-        answer: Tensor = super().forward(torch.cat([doubled, fine], dim=1))
-        return answer
+        x = torch.cat([doubled, fine], dim=1)
+        for layer in self:
+            x = layer(x)
+        return x
 
 
 class HalfUNet3D(nn.Module):
