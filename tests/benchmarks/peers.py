@@ -96,7 +96,7 @@ def ours(maps: NDArray[np.int8], folder: Path) -> Row:
     bigcp3d.simulate(where, bigcp3d.Tissue(shape=maps.shape[1:], seed=0))
     stored = zarr.create_array(folder / "maps.zarr", shape=maps.shape, chunks=(4, *BLOCK), dtype=maps.dtype)
     stored[:] = maps
-    settings: dict[str, Any] = {"diameter_um": "as-is", "radius_vox": RADIUS, "block": BLOCK, "workers": 0}
+    settings: dict[str, Any] = {"diameter_um": "as-is", "radius_vox": RADIUS, "block": BLOCK, "executor": "serial"}
     begun, cpu = time.perf_counter(), time.process_time()
     bigcp3d.segment(where, model="nuclei", maps=folder / "maps.zarr", **settings)
     spent = {"wall_s": time.perf_counter() - begun, "cpu_s": time.process_time() - cpu}
