@@ -151,10 +151,11 @@ def _model(request: Request) -> Iterator[tuple[ModelCard, tuple[int, ...], FindC
     import torch
 
     from bigcp3d.edge.models.model_families import load_network
+    from bigcp3d.pure.predict.run_network import to_precision
 
     precision, threads = choose_precision(request, card), torch.get_num_threads()
     try:
-        network = load_network(str(request.model), device_here())[0].to(getattr(torch, precision))
+        network = to_precision(load_network(str(request.model), device_here())[0], precision)
         yield card, channels, partial(find_cells, network=network, card=card)
     finally:
         torch.set_num_threads(threads)

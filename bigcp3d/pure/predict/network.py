@@ -98,6 +98,18 @@ def _pair(inputs: int, outputs: int, norm: bool) -> nn.Sequential:
     return nn.Sequential(*layers)
 
 
+class Up(nn.Sequential):
+    """Two convolutions of a pair of levels: the coarse one at twice its resolution, and the fine one."""
+
+    def forward(self, coarse: Tensor, fine: Tensor) -> Tensor:  # type: ignore[override]
+        """(n, a, z, y, x) and (n, b, 2z, 2y, 2x) to (n, b, 2z, 2y, 2x)."""
+        doubled = functional.interpolate(coarse, scale_factor=2.0, mode="nearest")
+        x = torch.cat([doubled, fine], dim=1)
+        for layer in self:
+            x = layer(x)
+        return x
+
+
 class HalfUNet3D(nn.Module):
     """A 3D U-Net at half the image's resolution, otherwise like `UNet3D`.
 
@@ -113,7 +125,8 @@ class HalfUNet3D(nn.Module):
         self.down = nn.ModuleList(
             _pair(a, b, norm=b > features) for a, b in zip([features, *widths], widths, strict=False)
         )
-        self.up = nn.ModuleList(_pair(a + b, b, norm=True) for a, b in zip(widths[:0:-1], widths[-2::-1], strict=True))
+        pairs = zip(widths[:0:-1], widths[-2::-1], strict=True)
+        self.up = nn.ModuleList(Up(*_pair(a + b, b, norm=True)) for a, b in pairs)
         self.head = nn.ConvTranspose3d(features, 4, 4, stride=2, padding=1)
 
     def forward(self, x: Tensor) -> Tensor:
@@ -127,8 +140,7 @@ class HalfUNet3D(nn.Module):
             skips.append(x)
         x = skips.pop()
         for up in self.up:
-            x = functional.interpolate(x, scale_factor=2.0, mode="nearest")
-            x = up(torch.cat([x, skips.pop()], dim=1))
+            x = up(x, skips.pop())
         return torch.tanh(self.head(x))
 
 

@@ -22,6 +22,7 @@ from numpy.typing import NDArray
 from torch import Tensor, nn
 
 from bigcp3d.pure.boxes import Box, Vec3
+from bigcp3d.pure.predict.fewer_operations import need_fewer_operations
 from bigcp3d.pure.predict.patch_sums import DeviceSums, HostSums
 from bigcp3d.pure.predict.patches import PatchGrid, reflected
 from bigcp3d.pure.predict.read_ahead import read_each
@@ -36,6 +37,16 @@ def take_patch(image: Tensor, region: Box, window: Box, grid: PatchGrid) -> Tens
         index = torch.from_numpy(reflected(window.start[axis], window.stop[axis], grid.shape[axis]))
         image = image.index_select(1 + axis, (index - region.start[axis]).to(image.device, non_blocking=True))
     return image
+
+
+def to_precision(network: nn.Module, precision: str) -> nn.Module:
+    """A network that was loaded for prediction, in ``"float32"`` or ``"bfloat16"``; changes it in place.
+
+    On a processor in float32, it computes the same with fewer operations.
+    """
+    if precision == "float32" and next(network.parameters()).device.type == "cpu":
+        need_fewer_operations(network)
+    return network.to(getattr(torch, precision))
 
 
 def run_network(network: nn.Module, patches: Tensor) -> Tensor:

@@ -24,7 +24,7 @@ ONCE_SECONDS = {"normalise": 0.3, "join": 0.1, "resolve": 0.1}
 START_SECONDS = {"serial": 4.0, "dask": 12.0}
 """Imports, and the start of worker processes."""
 
-SPEED = {"float32": 0.6, "bfloat16": 1.6}
+SPEED = {"float32": 0.9, "bfloat16": 1.6}
 """Operations of the network in a second, for each operation of a product of small float32 matrices."""
 
 

@@ -56,7 +56,7 @@ class Run:
         import torch
 
         from bigcp3d.edge.models.model_families import load_network, model_hash
-        from bigcp3d.pure.predict.run_network import fix_arithmetic
+        from bigcp3d.pure.predict.run_network import fix_arithmetic, to_precision
 
         model, planned = self.plan.storage.model, self.plan.prediction.model_hash
         if model is None:
@@ -68,7 +68,7 @@ class Run:
             )
         fix_arithmetic()
         network, _ = load_network(model, "cuda" if torch.cuda.is_available() else "cpu")
-        return network.to(getattr(torch, self.plan.prediction.precision))
+        return to_precision(network, self.plan.prediction.precision)
 
     def claim_device(self) -> None:
         """Refuse to predict on another kind of device than the one on which the run began: the last bits differ."""
