@@ -25,6 +25,9 @@ KINDS = {"imagej": "an ImageJ hyperstack", "ome": "an OME-TIFF", "lsm": "a Zeiss
 LOST_PAGES = re.compile("page offset|corrupted|reshape")
 """What tifffile logs where it gives fewer pages than the file should have."""
 
+OBJECT = re.compile(r"^<[^>]*> ")
+"""The Python object at the start of tifffile's messages."""
+
 
 def open_tiff(path: Path, series: str | int | None) -> Source:
     """One series of a TIFF file; `InputError` where the file is damaged, or needs a codec that is not installed."""
@@ -35,7 +38,7 @@ def open_tiff(path: Path, series: str | int | None) -> Source:
         except Exception as error:  # tifffile raises many kinds for damaged files
             raise InputError(f"{path}: this TIFF file cannot be read: {error}; write it again") from error
     try:
-        lost = next((text for text in said if LOST_PAGES.search(text)), None)
+        lost = next((OBJECT.sub("", text) for text in said if LOST_PAGES.search(text)), None)
         if lost is not None:  # the stack would only be thinner
             raise InputError(f"{path}: this TIFF file is damaged or cut off ({lost}); copy or write it again")
         names = [each.name or str(i) for i, each in enumerate(found)]

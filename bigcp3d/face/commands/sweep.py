@@ -33,13 +33,14 @@ SHARED = ("scale_um", "model", "channel", "level", "maps", "start", "precision",
 
 
 def _several(each: Setting) -> Setting:
-    """A setting that takes several values, with commas between them."""
-    option = replace(each.option, panel=TRIED, metavar=f"{each.option.metavar},...")
-    return replace(each, type=str, default=None if each.default is None else str(each.default), option=option)
+    """A setting that takes several values, with commas between them or each with its own flag."""
+    option = replace(each.option, panel=TRIED, metavar=f"{each.option.metavar},...", many=True)
+    return replace(each, default=None if each.default is None else (str(each.default),), option=option)
 
 
 TIME = settings_of(Request)["time"]
 TYPES = {name: settings_of(Request)[name].members[0] for name in SWEPT}
+FLAGS = {name: settings_of(Request)[name].flag for name in SWEPT}
 SETTINGS = [
     *o.choose_settings(Request, only=("source", "roi")),
     *map(_several, o.choose_settings(Request, only=SWEPT)),
@@ -94,7 +95,7 @@ def sweep(
     for file in (table, picture):
         check_file(file, overwrite=overwrite)
     said = {name: arguments.pop(name) for name in SWEPT}
-    values = {name: _read_values(name, text) for name, text in said.items() if text is not None}
+    values = {name: _read_values(name, ",".join(texts)) for name, texts in said.items() if texts is not None}
     arguments["source"] = image_of(Request(arguments["source"], scale_um=arguments["scale_um"]), quiet)
     with watching(quiet) as observer:
         planned = plan_sweep(**arguments, values=values, truth=truth, truth_name=truth_name, on_event=observer)
@@ -112,7 +113,9 @@ def sweep(
         draw_trials(planned, rows, [*columns[0]], picture)
     typer.echo(_describe(planned, rows, [*columns[0]], same))
     typer.echo(f"{table}, {picture}")
-    if truth is not None:
+    if truth is None:
+        typer.echo("the trials are in the order of their settings; look at the picture, or give --truth to rank them")
+    else:
         typer.echo(f"best, for the whole volume: {_command_of_best(planned, rows[0])}")
 
 
@@ -131,10 +134,10 @@ def _read_numbers(name: str, text: str) -> list[float]:
     try:
         numbers = [float(part) for part in text.split(",")]
     except ValueError as error:
-        raise InputError(f"{name} is {text!r}; write numbers with commas between them: 0.3,0.5,0.7") from error
+        raise InputError(f"{FLAGS[name]} is {text!r}; write numbers with commas between them: 0.3,0.5,0.7") from error
     whole = TYPES[name] is int
     if whole and not all(number.is_integer() for number in numbers):
-        raise InputError(f"{name} is {text!r}; write whole numbers with commas between them: 2,4,6")
+        raise InputError(f"{FLAGS[name]} is {text!r}; write whole numbers with commas between them: 2,4,6")
     return list(dict.fromkeys(int(number) if whole else number for number in numbers))
 
 

@@ -66,6 +66,8 @@ class Found:
         Median of volume over that of the ellipsoid with equal moments, of the same cells; 0.9 for compact cells.
     foreground : float
         Mean predicted foreground over the voxels of all cells, 0 to 1.
+    diameter_um : float, optional
+        The same in micrometres; None where it is not known.
     """
 
     diameter_vox: float
@@ -82,6 +84,7 @@ class Found:
     median_vox: float = 0.0
     fill: float = 0.0
     foreground: float = 0.0
+    diameter_um: float | None = None
 
     @property
     def path_error(self) -> float:
@@ -237,11 +240,10 @@ def _oddities(found: Found) -> Iterator[tuple[str, str]]:
             "another --model or --channel",
         )
     if found.cells and not SIZES[0] <= found.size <= SIZES[1]:
-        yield (
-            "size",
-            f"the typical cell has {found.size:.2f} times the expected diameter: try a --diameter that is "
-            f"{found.size:.2f} times as large as now",
-        )
+        other = f"that is {found.size:.2f} times as large as now"
+        if found.diameter_um is not None:
+            other = f"of about {found.size * found.diameter_um:.2g} um"
+        yield "size", f"the typical cell has {found.size:.2f} times the expected diameter: try a --diameter {other}"
     if (balls := found.largest_vox / found.ball_vox) > MOST_BALLS:
         yield (
             "largest cell",

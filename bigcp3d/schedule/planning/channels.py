@@ -24,6 +24,13 @@ def choose_channels(image: ImageInfo, request: Request) -> tuple[ModelCard, tupl
     card = card.model_copy(update={"channels": card.channels + more})
     if not wanted and card.channels == 1:
         wanted = [0]
+        if image.channels > 1:
+            names = f" ({', '.join(image.channel_names)})" if image.channel_names else ""
+            log.warning(
+                "the image has %d channels%s; the first is taken; to take another, give --channel",
+                image.channels,
+                names,
+            )
     elif not wanted and set(card.channel_names) <= set(image.channel_names):
         wanted = list(card.channel_names)
     channels = tuple(check_channel(image, channel) for channel in wanted)

@@ -25,6 +25,9 @@ from bigcp3d.schedule.planning.request import AS_IS, Request
 
 FACTOR_RANGE = (1 / 16, 16.0)
 
+FEW_VOXELS = 5.0
+"""A user is warned of cells that are fewer voxels wide (mean of the axes)."""
+
 log = logging.getLogger(__name__)
 
 
@@ -67,6 +70,7 @@ def choose_grids(image: ImageInfo, request: Request, card: ModelCard) -> Grids:
     image_factors: Factors = base or (1.0, 1.0, 1.0)
     factors = _per_voxel(image_factors, level_ratio(image, level))
     _check_range(image, factors, level)
+    _warn_of_small_cells(image_factors, card)
     return Grids(
         level=level,
         labels_level=request.labels_level,
@@ -107,6 +111,18 @@ def _base_factors(image: ImageInfo, request: Request, card: ModelCard) -> Factor
     else:
         diameter = float(request.diameter_um or 0.0)
     return tuple(diameter / card.diameter_vox / s for s in scale)  # type: ignore[return-value]
+
+
+def _warn_of_small_cells(factors: Factors, card: ModelCard) -> None:
+    """Warn if the cells would have so few voxels that their diameter is more likely wrong."""
+    diameter = card.diameter_vox * math.cbrt(math.prod(factors))
+    if diameter < FEW_VOXELS:
+        log.warning(
+            "with this --diameter, a cell is about %.2g voxels wide, and the network computes %.0f times as many "
+            "voxels as the image has; check --diameter and --scale, both in micrometres",
+            diameter,
+            1 / math.prod(factors),
+        )
 
 
 def _check_range(image: ImageInfo, factors: Factors, level: int) -> None:

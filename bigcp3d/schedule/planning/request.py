@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Literal
 
 from bigcp3d.errors import InputError
-from bigcp3d.option import Option, Setting, check_choices
+from bigcp3d.option import Option, Setting, check_choices, settings_of
 from bigcp3d.pure.boxes import Vec3
 
 if TYPE_CHECKING:
@@ -178,28 +178,29 @@ class Request:
     def check(self) -> None:
         """Refuse values that are wrong for every image."""
         check_choices(self)
+        flags = {name: each.flag for name, each in settings_of(type(self)).items()}
         if isinstance(self.diameter_um, str) and self.diameter_um != AS_IS:
-            raise InputError(f"diameter_um is {self.diameter_um!r}; use a number of micrometres, or {AS_IS!r}")
+            raise InputError(f"--diameter is {self.diameter_um!r}; use a number of micrometres, or {AS_IS!r}")
         for name in ("diameter_um", "diameter_vox", "radius_vox", "max_volume", "max_elongation", "max_flow_error"):
             value = getattr(self, name)
             if value not in (None, AS_IS) and not (math.isfinite(value) and value > 0):
-                raise InputError(f"{name} is {value}; it must be a positive number")
+                raise InputError(f"{flags[name]} is {value}; it must be a positive number")
         if self.diameter_um is not None and self.diameter_vox is not None:
-            raise InputError("a diameter was given twice (diameter_um, diameter_vox); leave one out")
+            raise InputError("a diameter was given twice (--diameter, --diameter-voxels); leave one out")
         for name in ("scale_um", "block"):
             triple = getattr(self, name)
             if triple is not None and not all(math.isfinite(v) and v > 0 for v in triple):
-                raise InputError(f"{name} is {triple}; it must be three positive numbers, in the order z y x")
+                raise InputError(f"{flags[name]} is {triple}; it must be three positive numbers, in the order z y x")
         for name in ("foreground", "min_foreground"):
             share = getattr(self, name)
             if share is not None and not 0 <= share <= 1:
-                raise InputError(f"{name} is {share}; it must lie between 0 and 1")
+                raise InputError(f"{flags[name]} is {share}; it must lie between 0 and 1")
         if self.min_volume is not None and self.min_volume < 0:
-            raise InputError(f"min_volume is {self.min_volume}; it must be 0 or more voxels")
+            raise InputError(f"--min-volume is {self.min_volume}; it must be 0 or more voxels")
         if self.max_volume is not None and (self.min_volume or 0) > self.max_volume:
-            raise InputError(f"min_volume {self.min_volume} is above max_volume {self.max_volume}; swap them")
+            raise InputError(f"--min-volume {self.min_volume:g} is above --max-volume {self.max_volume:g}; swap them")
         if self.closing_vox is not None and not 0 <= self.closing_vox <= LARGEST_CLOSING:
-            raise InputError(f"closing is {self.closing_vox}; it must be 0 to {LARGEST_CLOSING} working voxels")
+            raise InputError(f"--closing is {self.closing_vox}; it must be 0 to {LARGEST_CLOSING} working voxels")
         if self.prepare is not None:
             from bigcp3d.edge.image.preparation import parse_preparation
 

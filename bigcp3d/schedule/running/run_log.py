@@ -118,8 +118,11 @@ class RunLog:
     def _found(self, time: int) -> Found:
         """What was found at a time point."""
         flow, plan = self.flow[time], self.plan
+        asked = plan.asked.arguments
+        diameter = None if "radius_vox" in asked else asked.get("diameter_um")
         return Found(
             diameter_vox=expected_diameter(plan.tracking.reach),
+            diameter_um=diameter if isinstance(diameter, int | float) else None,
             volume_vox=round(plan.scope.wanted.size / math.prod(plan.output.label_factors)),
             foreground_vox=flow["foreground_vox"],
             assigned_vox=flow["foreground_vox"] - flow["unassigned_vox"],

@@ -243,5 +243,5 @@ def test_a_file_that_was_cut_off_is_refused(tmp_path, more, share):
         file.write(stack, photometric="minisblack", **more)
     content = (tmp_path / "a.tif").read_bytes()
     (tmp_path / "a.tif").write_bytes(content[: int(share * len(content))])
-    with pytest.raises(InputError, match="cut off"):
+    with pytest.raises(InputError, match=r"^[^<]*cut off[^<]*$"):  # and no Python object
         open_source(tmp_path / "a.tif").__enter__()

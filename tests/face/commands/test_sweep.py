@@ -105,6 +105,13 @@ def test_trials_without_truth_stay_in_their_order_and_a_few_are_drawn(store, tmp
     assert done.exit_code == 0, done.output
     assert [float(row["min_volume"]) for row in rows_of(tmp_path / "o")] == list(range(MOST_TILES + 4, 0, -1))
     assert "and 18 more" in done.stdout
+    assert "in the order of their settings" in done.stdout
+
+
+def test_values_may_stand_in_one_option_or_in_several(store, tmp_path):
+    words = ("--foreground", "0.3,0.4", "--foreground", "0.5", "--roi", ":,0:20,0:24", "--output", tmp_path / "o")
+    assert run(store, "--model", "nuclei", *words).exit_code == 0
+    assert [float(row["foreground"]) for row in rows_of(tmp_path / "o")] == [0.3, 0.4, 0.5]
 
 
 def test_a_diameter_may_be_as_is():
@@ -115,8 +122,8 @@ def test_a_diameter_may_be_as_is():
 @pytest.mark.parametrize(
     ("words", "code", "message"),
     [
-        (["--diameter", "as-it"], 2, "diameter_um is 'as-it'; write numbers"),
-        (["--foreground", "0.3;0.5"], 2, "foreground is '0.3;0.5'; write numbers with commas"),
+        (["--diameter", "as-it"], 2, "--diameter is 'as-it'; write numbers"),
+        (["--foreground", "0.3;0.5"], 2, "--foreground is '0.3;0.5'; write numbers with commas"),
         (["--radius", "5,99"], 2, "42 is the largest"),
         (["--closing", "2,2.5"], 2, "write whole numbers with commas between them"),
         (["--diameter", "8", "--diameter-voxels", "9"], 2, "leave one out"),

@@ -53,6 +53,7 @@ def test_nothing_is_odd_about_usual_cells() -> None:
     [
         ({"path_squares": 3 * USUAL.path_squares}, "crooked flow", r"path error 0\.45.*--model"),
         ({"median_vox": 4000 / 8}, "size", r"0\.49 times the expected diameter.*--diameter that is 0\.49 times"),
+        ({"median_vox": 4000 / 8, "diameter_um": 8}, "size", r"try a --diameter of about 3\.9 um"),
         ({"median_vox": 4000 * 8}, "size", r"1\.97 times"),
         ({"largest_vox": 80_000}, "largest cell", r"19\.1 times the volume of a ball.*larger --diameter"),
         ({"removed": {"too small": 30, "too long": 0}}, "removed", r"71% of 42 candidates \(30 too small\)"),

@@ -145,6 +145,13 @@ def test_channels_that_cannot_be_are_refused_before_anything_is_written(
     assert "given in another order" in caplog.text
 
 
+def test_the_channel_that_is_taken_is_told_if_none_is_named(store, random_model, caplog):
+    bigcp3d.plan_segmentation(store, model=random_model, diameter_um="as-is", channel=1)
+    assert "channels" not in caplog.text  # control
+    assert bigcp3d.plan_segmentation(store, model=random_model, diameter_um="as-is").source.channels == (0,)
+    assert "the image has 3 channels (DAPI, nuclei, membrane); the first is taken" in caplog.text
+
+
 def test_a_card_names_as_many_channels_as_the_network_has(two_channel_model):
     card = load_card(two_channel_model)
     with pytest.raises(ValueError, match="2 channels, but 1 names"):

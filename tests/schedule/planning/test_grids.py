@@ -142,6 +142,13 @@ def test_a_diameter_that_asks_too_much_of_every_level_is_refused(pyramid, random
         plan(pyramid, random_model, diameter_um=200.0)
 
 
+@pytest.mark.parametrize(("diameter", "said"), [(3.0, "about 3.8 voxels wide, and"), (4.0, "")])
+def test_cells_of_few_voxels_are_told(pyramid, random_model, caplog, diameter, said):
+    plan(pyramid, random_model, diameter_um=diameter)
+    assert said in caplog.text
+    assert bool(caplog.messages) == bool(said)
+
+
 def test_levels_that_are_not_there_are_refused(pyramid, random_model):
     for word in ("level", "labels_level"):
         with pytest.raises(InputError, match=r"there is no level 3 .* use one of 0 to 2"):
