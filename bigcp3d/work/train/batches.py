@@ -142,9 +142,11 @@ def make_sample(
     """
     margin = math.ceil(card.diameter_vox)
     sample = source.draw(rng, vec3(p + 2 * margin for p in patch))
-    if augment:
-        sample = cut_border(turn(sample, rng), rng)
     inner = (slice(margin, margin + patch[0]), slice(margin, margin + patch[1]), slice(margin, margin + patch[2]))
+    if augment:
+        turned = turn(sample, rng)
+        cut = cut_border(turned, rng)
+        sample = cut if cut.known[inner].any() else turned  # all reviewed cells may lie beyond the border
     if card.representation == "tanh":
         flow = tanh_flow(sample.labels, card.scale_vox, inner)
     else:

@@ -14,6 +14,7 @@ from bigcp3d.pure.boxes import Box
 from bigcp3d.pure.learn.augment import Sample
 from bigcp3d.pure.tissue.tissue_settings import Tissue
 from bigcp3d.work.simulate import simulate
+from bigcp3d.work.train import batches
 from bigcp3d.work.train.batches import Recipe, make_batches, make_sample
 from bigcp3d.work.train.samples import Look, NoiseSource, open_source
 
@@ -95,3 +96,13 @@ def test_a_cell_that_the_patch_cuts_weighs_as_the_whole_of_it():
     ball, whole = np.pi / 6 * 12**3, 2 * 2 * 24
     assert np.unique(weights[target[0] > 0]) == pytest.approx((ball / whole) ** 0.5)
     assert np.unique(weights[target[0] == 0]) == 1
+
+
+@pytest.mark.parametrize("known", [True, False])
+def test_a_border_is_not_cut_where_it_would_hide_all_that_is_known(monkeypatch, known):
+    def cut(sample, rng):
+        return sample._replace(known=np.full_like(sample.known, known))
+
+    monkeypatch.setattr(batches, "cut_border", cut)
+    _, _, weights = make_sample(Bar(Look(12.0)), np.random.default_rng(0), (8, 8, 8), CARD)
+    assert weights.all()
