@@ -54,3 +54,7 @@ def test_rectilinear_chunks_are_read_or_refused_in_one_sentence(store):
     assert missing_chunks(image, 0, box) == []
     found = count_chunks(image, 0)
     assert (found.stored, found.expected, found.others) == (5, 6, 0)
+    file = path / "0" / "zarr.json"
+    file.write_text(json.dumps(json.loads(file.read_text()) | {"codecs": [{"name": "bytes"}]}))
+    with pytest.raises(InputError, match=r"no readable array at level path '0' \(The `endian` configuration"):
+        open_image(path)
