@@ -40,11 +40,7 @@ class LabelTarget:
     chunk: Vec3  # stored pieces, at every level
     shard: Vec3  # unit of writing, at every level
     units: tuple[str | None, ...] = (None, None, None)  # of z, y, x in the image's words, also for the labels' scales
-    axes: tuple[str, ...] = (
-        "z",
-        "y",
-        "x",
-    )  # of the arrays, in their order; ours are t, z, y, x or z, y, x
+    axes: tuple[str, ...] = ("z", "y", "x")  # of the arrays, in their order; ours may have t before z
 
     @property
     def path(self) -> Place:
