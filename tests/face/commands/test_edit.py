@@ -98,5 +98,5 @@ def test_a_change_that_was_stopped_is_told_by_status(store, monkeypatch):
     assert find_updates(store.path) == [
         "labels 'cells': delete was stopped; 'bigcp3d edit STORE settle' repairs the labels, and so does any change"
     ]
-    assert "put right: delete of 1" in run(store.path, "settle").stdout
+    assert "repaired: delete of 1" in run(store.path, "settle").stdout
     assert find_updates(store.path) == []
