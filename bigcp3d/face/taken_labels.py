@@ -7,7 +7,6 @@ from pathlib import Path
 
 import typer
 
-from bigcp3d.edge.image.image import open_image
 from bigcp3d.errors import InputError
 
 DEFAULT = "cells"
@@ -18,6 +17,8 @@ def tell_labels(store: str | Path, name: str, *, quiet: bool = False) -> None:
     """Say that the labels "cells" are taken, and which others there are. Says nothing about a wrong store."""
     if quiet or name != DEFAULT:
         return
+    from bigcp3d.edge.image.image import open_image
+
     with suppress(InputError):
         names = open_image(store).label_names
         if name in names and len(names) > 1:

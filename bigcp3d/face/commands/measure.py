@@ -78,10 +78,9 @@ def default_output(arguments: o.Arguments) -> str:
     from bigcp3d.edge.stores.places import is_address
     from bigcp3d.schedule.check_table import IN_STORE
 
-    labels = open_labels(arguments["store"], arguments["name"])
-    if importlib.util.find_spec("anndata") is not None or is_address(labels.path):
+    if importlib.util.find_spec("anndata") is not None or is_address(arguments["store"]):
         return IN_STORE
-    return str(beside_store(labels.path, ".csv"))
+    return str(beside_store(open_labels(arguments["store"], arguments["name"]).path, ".csv"))
 
 
 def _measure(arguments: o.Arguments, quiet: bool) -> MeasuredCells:
