@@ -10,6 +10,7 @@ import numpy as np
 import pytest
 
 import bigcp3d
+from bigcp3d.schedule.clusters.this_machine import precision_here
 from tests.schedule.conftest import SHAPE, read_labels
 
 BLOCKS = [(64, 64, 64), (17, 30, 26), (13, 31, 23), (34, 9, 40), (5, 40, 48), (21, 60, 11), (200, 300, 400)]
@@ -55,6 +56,16 @@ def test_labels_of_the_shipped_model_do_not_depend_on_the_block(whole, tissue_st
     labels, summary = labels_of(tissue_store, "nuclei", tmp_path / "out.zarr", block=(34, 9, 26))
     assert summary.blocks == 14
     assert np.array_equal(labels, whole["shipped"])
+
+
+@pytest.mark.skipif(precision_here() == "float32", reason="the test above ran in float32")
+def test_labels_of_the_shipped_model_in_float32_do_not_depend_on_the_block(tissue_store, tmp_path):
+    one, other = (
+        labels_of(tissue_store, "nuclei", tmp_path / f"{block[0]}.zarr", block=block, precision="float32")[0]
+        for block in (WHOLE, (34, 9, 26))
+    )
+    assert one.max() > 8
+    assert np.array_equal(one, other)
 
 
 @pytest.mark.parametrize("name", ["random", "shipped"])
