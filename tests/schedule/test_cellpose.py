@@ -111,7 +111,7 @@ def test_memory_is_planned_for_the_planes(tissue_store, monkeypatch, tmp_path):
         plan = bigcp3d.plan_segmentation(tissue_store, model=f"cellpose:{path}", **asked)
         needs.append(task_bytes(plan)["predict"])
     assert needs[1] > needs[0] + 4 * SHAPE[1] * SHAPE[2] * 56 * 70
-    with pytest.raises(bigcp3d.errors.InputError, match="pass predict needs"):
+    with pytest.raises(bigcp3d.errors.InputError, match="the pass 'predict' needs"):
         bigcp3d.plan_segmentation(tissue_store, model=f"cellpose:{path}", workers=1, memory_limit="530MiB", **asked)
 
 

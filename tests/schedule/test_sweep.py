@@ -188,7 +188,7 @@ def test_what_cannot_be_swept_is_refused_before_anything_is_predicted(store, ran
         plan_sweep(store, {"foreground": np.linspace(0.1, 0.9, 30), "min_volume": range(40)}, **model)
     with pytest.raises(InputError, match="there are no labels 'truth'"):
         plan_sweep(store, VALUES, truth="truth", **model)
-    with pytest.raises(InputError, match="2 time points"):
+    with pytest.raises(InputError, match="one time point, but there are 2"):
         plan_sweep(movie_store, VALUES, time="0:2", **model)
     with pytest.raises(InputError, match="give a smaller --roi"):
         plan_sweep(store, VALUES, memory_limit="100MiB", **model)

@@ -39,7 +39,7 @@ def test_time_points_are_told_apart(tmp_path):
     for time in range(2):
         assert np.array_equal(read_maps(array, time, Box.of_shape(SHAPE)), expected[time])
     assert open_maps(write(tmp_path / "one.zarr", expected[:1]), SHAPE, times=1).ndim == 5
-    with pytest.raises(InputError, match=r"shape \(4, 6, 9, 7\); needed .* shape \(2, 4, 6, 9, 7\)"):
+    with pytest.raises(InputError, match=r"shape \(4, 6, 9, 7\); use .* shape \(2, 4, 6, 9, 7\)"):
         open_maps(write(tmp_path / "four.zarr", expected[0]), SHAPE, times=2)
 
 
@@ -81,7 +81,7 @@ def test_other_dtypes_are_refused(tmp_path, dtype):
 @pytest.mark.parametrize("shape", [SHAPE, (3, *SHAPE), (4, 6, 9, 8), (*SHAPE, 4), (2, 4, *SHAPE)])
 def test_other_shapes_are_refused(tmp_path, shape):
     path = write(tmp_path / "m.zarr", np.zeros(shape, np.int8))
-    with pytest.raises(InputError, match=r"needed .*\(4, 6, 9, 7\).*working grid.*--diameter") as caught:
+    with pytest.raises(InputError, match=r"use .*\(4, 6, 9, 7\).*resampled image.*--diameter") as caught:
         open_maps(path, SHAPE, times=1)
     assert str(shape) in str(caught.value)
 

@@ -402,7 +402,7 @@ def test_a_full_disk_is_told_while_writing(stores, monkeypatch):
         raise OSError(28, "No space left on device")
 
     monkeypatch.setattr(zarr.Array, "__setitem__", full)
-    with pytest.raises(TargetError, match="cells/0: cannot be written: No space left on device; free space"):
+    with pytest.raises(TargetError, match="cells/0: cannot be written: No space left on device; make space"):
         write_label_box(target, 0, Box.of_shape(SHAPE), some_labels())
 
 

@@ -59,7 +59,7 @@ def test_a_truncated_table_is_an_error_that_names_the_file(tmp_path, share):
     write_table(path, **ARRAYS)
     content = path.read_bytes()
     path.write_bytes(content[: int(share * len(content))])
-    with pytest.raises(InputError, match=r"t.npz: this table was damaged .* begin again"):
+    with pytest.raises(InputError, match=r"t.npz: this table was damaged .* start again"):
         read_table(path)
 
 

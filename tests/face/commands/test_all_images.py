@@ -92,7 +92,7 @@ def test_every_field_is_segmented_and_measured_and_one_that_fails_is_told_at_the
     made = (plate / FIELDS[0] / "labels/cells/zarr.json").read_bytes()
     done = run(*command, "--table", tmp_path / "all.csv")
     assert done.exit_code == 0, done.output
-    assert done.stderr.count("are there already") == 2
+    assert done.stderr.count("exist already") == 2
     assert (plate / FIELDS[0] / "labels/cells/zarr.json").read_bytes() == made
     assert {row["image"] for row in rows_of(tmp_path / "all.csv")} == {*FIELDS}
     other = run(*command[:-1], 50, "--table", tmp_path / "other.csv")  # other settings are not taken for the same
@@ -102,12 +102,12 @@ def test_every_field_is_segmented_and_measured_and_one_that_fails_is_told_at_the
     table = (plate / FIELDS[1] / "labels/cells/zarr.json").read_bytes()
     broken.write_text(text.replace('"path": "0"', '"path": "gone"'))
     again = run(*command, "--overwrite")
-    assert "are there already" not in again.stderr
+    assert "exist already" not in again.stderr
     assert (plate / FIELDS[0] / "labels/cells/zarr.json").read_bytes() != made
     broken.write_text(text)
     again = run(*command, "--overwrite")
     assert again.exit_code == 0, again.output
-    assert again.stderr.count("are there already") == 2, "those that the stopped command has replaced"
+    assert again.stderr.count("exist already") == 2, "those that the stopped command has replaced"
     assert (plate / FIELDS[1] / "labels/cells/zarr.json").read_bytes() != table
     assert not list(plate.parent.glob("*.bigcp3d"))
 

@@ -45,7 +45,7 @@ def test_three_commands_lead_to_labels_a_table_and_a_picture(stack, tmp_path):
     done = run("convert", stack, store)
     assert done.exit_code == 0, done.output
     assert done.stdout.startswith(f"{store}: 20 x 48 x 56 voxels (z y x) of 1 x 0.5 x 0.5 um, 2 channels (channel 0, ")
-    assert "warning: voxels are 2 times as long" in " ".join(done.stderr.split())
+    assert "warning" not in done.stderr
     done = run("segment", store, *NUCLEI)
     assert done.exit_code == 0, done.output
     assert open_labels(store, "cells").levels[0].scale_um == (1.0, 0.5, 0.5)

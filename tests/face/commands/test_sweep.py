@@ -124,7 +124,7 @@ def test_a_diameter_may_be_as_is():
     [
         (["--diameter", "as-it"], 2, "--diameter is 'as-it'; write numbers"),
         (["--foreground", "0.3;0.5"], 2, "--foreground is '0.3;0.5'; write numbers with commas"),
-        (["--radius", "5,99"], 2, "42 is the largest"),
+        (["--radius", "5,99"], 2, "use at most 42"),
         (["--closing", "2,2.5"], 2, "write whole numbers with commas between them"),
         (["--diameter", "8", "--diameter-voxels", "9"], 2, "leave one out"),
         (["--roi", "90:99,:,:"], 2, "holds no voxel"),

@@ -61,4 +61,4 @@ def test_what_cannot_be_written_after_all_is_one_line_too(store, tmp_path, monke
     )
     done = CliRunner().invoke(app, [*words, *more])
     assert done.exit_code == 3, done.exception
-    assert "cells.csv: cannot be written: No space left on device; free space" in done.stderr
+    assert "cells.csv: cannot be written: No space left on device; make space" in done.stderr

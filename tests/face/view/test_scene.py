@@ -122,7 +122,7 @@ def test_images_of_a_dtype_that_the_browser_lacks_are_named_and_left_out(stores,
         only_shown(make_scene(image))
     write_labels(image)
     assert [layer["name"] for layer in state_of(only_shown(make_scene(image)))["layers"]] == ["cells"]
-    assert f"found {dtype}" in caplog.text
+    assert f"its dtype is {dtype}" in caplog.text
 
 
 @pytest.mark.parametrize(
@@ -169,7 +169,7 @@ def test_maps_that_are_not_there_are_asked_for_with_the_cure(stores):
         with_maps(make_scene(image))
     settings = {"factors": [1, 1, 1], "level": 0, "shape": [12, 20, 22], "maps": None}
     zarr.open_group(path, mode="r+").attrs["bigcp3d"] = {"parameters": settings}
-    with pytest.raises(InputError, match=r"image\.bigcp3d/cells: no maps .*--keep-maps.*--work-dir"):
+    with pytest.raises(InputError, match=r"image\.bigcp3d/cells: there are no maps .*--keep-maps.*--work-dir"):
         with_maps(make_scene(image))
     elsewhere = {**settings, "maps": "s3://of-a-stranger/maps"}
     zarr.open_group(path, mode="r+").attrs["bigcp3d"] = {"parameters": elsewhere}

@@ -130,11 +130,11 @@ def test_channels_that_cannot_be_are_refused_before_anything_is_written(
 ):
     plan = bigcp3d.plan_segmentation
     more = {"output": tmp_path / "out.zarr", "diameter_um": "as-is"}
-    with pytest.raises(InputError, match=r"takes 2 input channel.* \(membrane, nuclei\), and 1 were given"):
+    with pytest.raises(InputError, match=r"takes 2 input channel.* \(membrane, nuclei\), but 1 were given"):
         plan(store, model=two_channel_model, channel="nuclei", **more)
     with pytest.raises(InputError, match=r"takes 1 input channel.*2 were given"):
         plan(store, model=random_model, channel=(0, 1), **more)
-    with pytest.raises(InputError, match=r"takes 2 input channel.* \(membrane, nuclei\), and 0 were given"):
+    with pytest.raises(InputError, match=r"takes 2 input channel.* \(membrane, nuclei\), but 0 were given"):
         plan(tissue_store, model=two_channel_model, **more)
     with pytest.raises(InputError, match="'actin'; use one of 0 to 2, or a name: 0 DAPI, 1 nuclei, 2 membrane"):
         plan(store, model=two_channel_model, channel=("membrane", "actin"), **more)

@@ -76,7 +76,7 @@ def test_the_form_and_the_sign_are_in_the_help():
 @pytest.mark.parametrize(
     ("values", "message"),
     [
-        (np.zeros((4, 34, 60, 50), np.int8), r"shape \(4, 34, 60, 50\); needed .*\(4, 34, 60, 51\)"),
+        (np.zeros((4, 34, 60, 50), np.int8), r"shape \(4, 34, 60, 50\); use .*\(4, 34, 60, 51\)"),
         (np.zeros((3, *SHAPE), np.float32), r"shape \(3, 34, 60, 51\)"),
         (np.zeros((4, *SHAPE), np.uint16), "these maps are uint16"),
     ],
