@@ -262,8 +262,7 @@ def _decide(work: _Work, observe: Observer) -> None:
         place = {"output": files.found, "name": "found", "work_dir": files.run, "roi": ends, "overwrite": False}
         segment(**{**work.arguments, **place}, on_event=observe)
     found = open_labels(files.found, "found")
-    used = largest_used(target, EditLog(target.path).changes())
-    next_id = 1 + max(used, find_largest_id(target))  # another program may have painted new ids
+    next_id = 1 + largest_used(target, EditLog(target.path).changes(), read=True)  # others may have painted new ids
     for time in work.times:
         try:
             made = compare_region(target, found, work.wanted, around, next_id=next_id, time=time)

@@ -56,13 +56,16 @@ def compare_region(
     return plan_replacement(table, ids("old"), ids("new"), next_id)
 
 
-def largest_used(target: LabelTarget, changes: Sequence[Change]) -> int:
-    """The largest id that any cell ever had. All labels are read if neither they nor their log of changes state it."""
+def largest_used(target: LabelTarget, changes: Sequence[Change], *, read: bool = False) -> int:
+    """The largest id that any cell ever had.
+
+    All labels are read if neither they nor their log of changes state it, or always with ``read``.
+    """
     noted = largest_noted(target)
-    if noted is None and not any(change.kind == "ids" for change in changes):
+    if not read and noted is None and not any(change.kind == "ids" for change in changes):
         log.warning("%s: all labels are read once, because they do not say which ids are in use", target.path)
-        noted = find_largest_id(target)
-    return max([noted or 0, *(change.largest_id for change in changes)])
+        read = True
+    return max([find_largest_id(target) if read else 0, noted or 0, *(change.largest_id for change in changes)])
 
 
 def find_largest_id(target: LabelTarget) -> int:
