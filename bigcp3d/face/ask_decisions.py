@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 
 import typer
 
+from bigcp3d.edge.labels.default_name import DEFAULT_NAME
 from bigcp3d.edge.stores.platforms import join_words
 from bigcp3d.errors import InputError
 from bigcp3d.pure.plural import count
@@ -27,7 +28,7 @@ class Commands:
     """The commands to paste for an entry of the queue."""
 
     store: str
-    name: str = "cells"
+    name: str = DEFAULT_NAME
     time: int = 0
 
     def view(self, entry: Doubt) -> str:
@@ -46,7 +47,7 @@ class Commands:
         return None if words is None else self._join("edit", self.store, *words)
 
     def _join(self, *words: str) -> str:
-        name = () if self.name == "cells" else ("--name", self.name)
+        name = () if self.name == DEFAULT_NAME else ("--name", self.name)
         time = () if not self.time else ("--time", str(self.time))
         return join_words(("bigcp3d", *words, *name, *time))
 

@@ -45,6 +45,7 @@ ImageOfLabels = Annotated[
         "only if you give it here.",
     ),
 ]
+LabelsName = Annotated[str, option("--name", metavar="NAME", text="Name of the labels: labels/NAME.")]
 Seed = Annotated[int, option("--seed", metavar="N", text="The same seed gives the same tissue, voxel by voxel.")]
 Stain = Literal["membrane", "nuclei"]
 

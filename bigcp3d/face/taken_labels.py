@@ -7,15 +7,13 @@ from pathlib import Path
 
 import typer
 
+from bigcp3d.edge.labels.default_name import DEFAULT_NAME
 from bigcp3d.errors import InputError
-
-DEFAULT = "cells"
-"""The labels that every command takes without ``--name``."""
 
 
 def tell_labels(store: str | Path, name: str, *, quiet: bool = False) -> None:
     """Say that the labels "cells" are taken, and which others there are. Says nothing about a wrong store."""
-    if quiet or name != DEFAULT:
+    if quiet or name != DEFAULT_NAME:
         return
     from bigcp3d.edge.image.image import open_image
 

@@ -8,6 +8,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from pathlib import Path
 
+from bigcp3d.edge.labels.default_name import DEFAULT_NAME
 from bigcp3d.edge.labels.labels_to_update import find_target
 from bigcp3d.errors import InputError
 from bigcp3d.schedule.edits.correction import Corrector
@@ -45,7 +46,7 @@ def undo_update(
     source: str | Path,
     *,
     output: str | Path | None = None,
-    name: str = "cells",
+    name: str = DEFAULT_NAME,
     yes: bool = False,
     on_event: Observer | None = None,
 ) -> Undone:

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from bigcp3d.edge.labels.default_name import DEFAULT_NAME
 from bigcp3d.edge.stores.platforms import join_words
 from bigcp3d.errors import InputError
 from bigcp3d.face import options as o
@@ -63,7 +64,7 @@ def edit(
     parts: Parts = None,
     at: At = None,
     time: Time = 0,
-    name: Name = "cells",
+    name: Name = DEFAULT_NAME,
     image: o.ImageOfLabels = None,
     yes: Annotated[
         bool,
@@ -165,7 +166,7 @@ def _tell_of_table(edits: Edits, store: str, action: str) -> None:
 
     if action == "log":
         return
-    more = "" if edits.target.name == "cells" else f" --name {edits.target.name}"
+    more = "" if edits.target.name == DEFAULT_NAME else f" --name {edits.target.name}"
     if behind := changes_behind(edits.labels, EditLog(edits.target.path)):
         typer.echo(
             f"the table lacks the last {count(behind, 'change')}; to write it again: bigcp3d edit {store} table{more}",

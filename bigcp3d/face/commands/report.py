@@ -7,6 +7,7 @@ from typing import Annotated
 
 import typer
 
+from bigcp3d.edge.labels.default_name import DEFAULT_NAME
 from bigcp3d.face import options as o
 from bigcp3d.face.exit_codes import set_up_logging
 from bigcp3d.face.taken_labels import tell_labels
@@ -14,7 +15,7 @@ from bigcp3d.face.taken_labels import tell_labels
 
 def report(
     store: Annotated[str, typer.Argument(metavar="STORE.zarr", help="Image with labels, or a store of labels.")],
-    name: Annotated[str, o.option("--name", metavar="NAME", text="Name of the labels: labels/NAME.")] = "cells",
+    name: o.LabelsName = DEFAULT_NAME,
     output: Annotated[
         Path | None,
         o.option(

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from bigcp3d.edge.labels.default_name import DEFAULT_NAME
 from bigcp3d.errors import InputError
 from bigcp3d.face import options as o
 from bigcp3d.face.ask_decisions import Commands, ask, describe_doubt, read_keys
@@ -53,7 +54,7 @@ def review(
         ),
     ] = None,
     time: Annotated[int, o.option("--time", metavar="N", text="Time point.")] = 0,
-    name: Annotated[str, o.option("--name", metavar="NAME", text="Name of the labels: labels/NAME.")] = "cells",
+    name: o.LabelsName = DEFAULT_NAME,
     as_json: Annotated[bool, o.option("--json", text="Print a line of JSON for each entry.")] = False,
     verbose: o.Verbose = False,
     quiet: o.Quiet = False,

@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
+from bigcp3d.edge.labels.default_name import DEFAULT_NAME
 from bigcp3d.errors import InputError
 from bigcp3d.face import options as o
 from bigcp3d.face.commands.convert import image_of
@@ -184,7 +185,7 @@ def _command_of_best(planned: Sweep, best: Row) -> str:
 
     request, source = planned.request, place(planned.request.source)
     taken = open_image(request.source).label_names
-    names = itertools.chain(["cells", "best"], (f"best-{number}" for number in itertools.count(2)))
+    names = itertools.chain([DEFAULT_NAME, "best"], (f"best-{number}" for number in itertools.count(2)))
     target: dict[str, Any] = {"name": next(name for name in names if name not in taken)}
     if is_address(source) or not os.access(str(source), os.W_OK):
         target = {"output": f"{source.name.removesuffix('.zarr')}-cells.zarr"}

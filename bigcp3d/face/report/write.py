@@ -6,6 +6,7 @@ import logging
 from pathlib import Path
 
 from bigcp3d.edge.image.image import open_labels
+from bigcp3d.edge.labels.default_name import DEFAULT_NAME
 from bigcp3d.edge.stores.atomic_files import write_atomically
 from bigcp3d.edge.stores.beside_store import beside_store
 from bigcp3d.edge.stores.places import is_address, place
@@ -24,7 +25,7 @@ log = logging.getLogger(__name__)
 
 def write_report(
     store: str | Path,
-    name: str = "cells",
+    name: str = DEFAULT_NAME,
     *,
     output: str | Path | None = None,
     image: str | None = None,

@@ -18,6 +18,7 @@ from bigcp3d.edge.image.level_geometry import placed
 from bigcp3d.edge.image.same_grid import at_level, check_same_grid, find_level, with_place_of
 from bigcp3d.edge.image.transforms import Float3, float3
 from bigcp3d.edge.image.voxels import check_time, read_box
+from bigcp3d.edge.labels.default_name import DEFAULT_NAME
 from bigcp3d.edge.labels.image_and_labels import open_image_and_labels
 from bigcp3d.edge.stores.places import Place, place
 from bigcp3d.errors import InputError
@@ -118,7 +119,7 @@ def make_scene(
         if name not in found.labels:
             there = ", ".join(found.labels) or "none"
             raise InputError(f"{path}: found no labels {name!r}; there are: {there}; give one of these with --name")
-    shown = set(names or (["cells"] if "cells" in found.labels else list(found.labels)[-1:]))
+    shown = set(names or ([DEFAULT_NAME] if DEFAULT_NAME in found.labels else list(found.labels)[-1:]))
     shown_image, infos = _place(found.image, found.labels, scale_um)
     labels = tuple(Labels(name, info, name in shown, serve_group(info)) for name, info in infos.items())
     images = []

@@ -18,6 +18,7 @@ from numpy.typing import NDArray
 
 from bigcp3d.edge.image.image import ImageInfo, open_labels
 from bigcp3d.edge.image.level_geometry import with_told_scale
+from bigcp3d.edge.labels.default_name import DEFAULT_NAME
 from bigcp3d.edge.labels.edit_log import Change, EditLog, who_and_when
 from bigcp3d.edge.labels.label_plan import LabelTarget
 from bigcp3d.edge.labels.labels import read_label_box
@@ -63,7 +64,7 @@ class _Around:
 class Corrector:
     """Some labels, their log, and the steps that all corrections share."""
 
-    def __init__(self, store: str | Path, name: str = "cells", *, image: str | Path | None = None) -> None:
+    def __init__(self, store: str | Path, name: str = DEFAULT_NAME, *, image: str | Path | None = None) -> None:
         self.labels: ImageInfo = with_told_scale(open_labels(store, name))
         self.target: LabelTarget = target_of(self.labels)
         self.image = image

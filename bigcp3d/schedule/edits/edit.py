@@ -14,6 +14,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from bigcp3d.edge.labels.default_name import DEFAULT_NAME
 from bigcp3d.edge.labels.edit_log import Change
 from bigcp3d.edge.labels.labels import read_label_box
 from bigcp3d.errors import InputError
@@ -385,10 +386,10 @@ class Edits(Corrector):
             numbered = split_along(mask, found, spacing, least=0.1)
             if numbered.max() > 1:
                 return numbered, closing
-        raise InputError(f"cell {cell} does not fall into parts with any smaller closing; give --parts or --seeds")
+        raise InputError(f"cell {cell} does not fall into parts with any smaller closing; give --parts or --seed")
 
 
-def edit(store: str | Path, name: str = "cells", *, image: str | Path | None = None) -> Edits:
+def edit(store: str | Path, name: str = DEFAULT_NAME, *, image: str | Path | None = None) -> Edits:
     """Open labels to correct single cells: merge, split, delete, add, renumber, undo.
 
     Parameters

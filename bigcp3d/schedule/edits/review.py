@@ -18,9 +18,11 @@ from bigcp3d.edge.cell_tables.label_table import said_of_table, table_path
 from bigcp3d.edge.image.given_maps import KEPT
 from bigcp3d.edge.image.metadata import own_part
 from bigcp3d.edge.image.open_node import read_attributes
+from bigcp3d.edge.labels.default_name import DEFAULT_NAME
 from bigcp3d.edge.labels.edit_log import Change, EditLog
 from bigcp3d.edge.stores.places import Place
 from bigcp3d.errors import InputError
+from bigcp3d.pure.boxes import vec3
 from bigcp3d.pure.cells.doubt import ErrorRate, doubts, error_rate, random_order
 from bigcp3d.schedule.edits.edit import Edits
 from bigcp3d.schedule.edits.edited_table import current_table
@@ -65,7 +67,7 @@ class Doubt:
 
 def review(
     store: str | Path,
-    name: str = "cells",
+    name: str = DEFAULT_NAME,
     *,
     most: int = 100,
     sample: bool = False,
@@ -118,7 +120,7 @@ def review(
     middle = (rows.low + rows.high) // 2
     decided = {str(change.given.get("id") or change.given.get("voxel")) for change in decisions(edits.changes, time)}
     cells = [
-        Doubt(int(rows.ids[k]), _voxel(middle[k]), int(rows.volume[k]), float(score[k]), why[k], sample)
+        Doubt(int(rows.ids[k]), vec3(middle[k]), int(rows.volume[k]), float(score[k]), why[k], sample)
         for k in (random_order(rows.ids) if sample else np.argsort(-score, kind="stable"))
         if str(int(rows.ids[k])) not in decided
     ][:most]
@@ -174,11 +176,6 @@ def _alternate(missing: list[Doubt], cells: list[Doubt]) -> list[Doubt]:
         if left and k % 2:
             queue.append(left.pop(0))
     return queue + left
-
-
-def _voxel(values: Any) -> tuple[int, int, int]:
-    z, y, x = (int(v) for v in values)
-    return z, y, x
 
 
 def _kept_maps(edits: Edits, said: dict[str, Any]) -> Path | None:

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Annotated, Literal
 
+from bigcp3d.edge.labels.default_name import DEFAULT_NAME
 from bigcp3d.option import Option
 from bigcp3d.schedule.planning.request import Roi
 
@@ -25,7 +26,7 @@ class ExportRequest:
     archive of the whole store."""
     what: Annotated[Literal["labels", "image"], Option(WHAT)] = "labels"
     """The labels, or the image itself."""
-    name: Annotated[str, Option(WHAT)] = "cells"
+    name: Annotated[str, Option(WHAT)] = DEFAULT_NAME
     """Name of the labels: labels/NAME."""
     channel: Annotated[int | str | Sequence[int | str] | None, Option(WHAT, "N|NAME", many=True)] = None
     """Channel of the image, from 0, or its name. May be repeated. Default: all."""

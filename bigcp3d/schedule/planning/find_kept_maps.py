@@ -12,6 +12,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 from bigcp3d.edge.image.given_maps import KEPT
+from bigcp3d.edge.labels.default_name import DEFAULT_NAME
 from bigcp3d.edge.stores.places import place
 from bigcp3d.errors import InputError
 from bigcp3d.schedule.clusters.this_machine import device_here
@@ -75,7 +76,7 @@ def _why_not(plan: Plan, folder: Path, device: str | None) -> list[str]:
 def kept_folders(plan: Plan) -> Iterator[Path]:
     """Folders with kept maps: first this run's own, then others by name."""
     own = Path(plan.storage.work_dir)
-    homes = {own.parent, default_work_dir(plan.source.image.path, "cells").parent}
+    homes = {own.parent, default_work_dir(plan.source.image.path, DEFAULT_NAME).parent}
     seen = [child for home in sorted(homes) if home.is_dir() for child in sorted(home.iterdir())]
     for folder in dict.fromkeys([own, *seen]):
         if (folder / KEPT).is_dir():

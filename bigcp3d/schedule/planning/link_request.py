@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Annotated
 
+from bigcp3d.edge.labels.default_name import DEFAULT_NAME
 from bigcp3d.option import Option
 from bigcp3d.schedule.planning.request import MACHINE, MemoryLimit, Scheduler
 
@@ -19,7 +20,7 @@ class LinkRequest:
 
     store: Annotated[str | Path, Option(metavar="STORE", positional=True)]
     """OME-Zarr image with labels of several time points, or one labels image."""
-    name: Annotated[str, Option(WHAT)] = "cells"
+    name: Annotated[str, Option(WHAT)] = DEFAULT_NAME
     """Name of the labels: labels/NAME. Any tool may have written them."""
     max_distance_um: Annotated[float | None, Option(WHAT, "UM")] = None
     """The motion of its neighbours predicts where a cell goes. This is the largest distance from that place at which it

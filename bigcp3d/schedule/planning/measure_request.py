@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Annotated
 
+from bigcp3d.edge.labels.default_name import DEFAULT_NAME
 from bigcp3d.option import Option
 from bigcp3d.pure.boxes import Vec3
 from bigcp3d.schedule.planning.request import MACHINE, MemoryLimit, Scheduler
@@ -21,7 +22,7 @@ class MeasureRequest:
 
     store: Annotated[str | Path, Option(metavar="STORE", positional=True)]
     """OME-Zarr image with labels, a labels group, or one labels image."""
-    name: Annotated[str, Option(WHAT)] = "cells"
+    name: Annotated[str, Option(WHAT)] = DEFAULT_NAME
     """Name of the labels: labels/NAME. Any tool may have written them."""
     image: Annotated[str | Path | None, Option(WHAT, "IN.zarr")] = None
     """Image whose intensities are measured. Default: the image that the labels belong to."""

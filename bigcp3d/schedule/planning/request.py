@@ -13,6 +13,7 @@ from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Literal
 
+from bigcp3d.edge.labels.default_name import DEFAULT_NAME
 from bigcp3d.errors import InputError
 from bigcp3d.option import Option, Setting, check_choices, settings_of
 from bigcp3d.pure.boxes import Vec3
@@ -95,7 +96,7 @@ class Request:
     labels_level: Annotated[int, Option(RESULT, "N")] = 0
     """Resolution level of the labels; 0 is the finest of the image. Labels of a higher level are coarser and take less
     space."""
-    name: Annotated[str, Option(RESULT, asked=False)] = "cells"
+    name: Annotated[str, Option(RESULT, asked=False)] = DEFAULT_NAME
     """Name of the labels: labels/NAME."""
     overwrite: Annotated[bool, Option(RESULT, asked=False)] = False
     """Replace labels of this name and their table. An unfinished run with other settings is discarded. An unfinished

@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Annotated
 
+from bigcp3d.edge.labels.default_name import DEFAULT_NAME
 from bigcp3d.errors import InputError
 from bigcp3d.option import Option
 
@@ -21,7 +22,7 @@ class EvaluateSettings:
     truth: Annotated[str | Path, Option(metavar="TRUTH.zarr", positional=True)]
     """Image or labels group with the true labels. An image, a zarr array or a TIFF file whose voxels are ids will also
     do."""
-    pred_name: Annotated[str, Option(WHAT)] = "cells"
+    pred_name: Annotated[str, Option(WHAT)] = DEFAULT_NAME
     """Name of the labels found."""
     truth_name: Annotated[str, Option(WHAT)] = "truth"
     """Name of the true labels."""

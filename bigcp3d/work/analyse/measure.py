@@ -19,6 +19,7 @@ from bigcp3d.edge.image.image import ImageInfo, open_image, open_labels
 from bigcp3d.edge.image.level_geometry import with_told_scale
 from bigcp3d.edge.image.same_grid import at_level, check_same_grid, with_place_of
 from bigcp3d.edge.image.voxels import check_channel, read_box, stored_chunk
+from bigcp3d.edge.labels.default_name import DEFAULT_NAME
 from bigcp3d.edge.labels.image_and_labels import matching_level, source_image
 from bigcp3d.errors import InputError
 from bigcp3d.pure.boxes import BlockGrid, Box, Vec3, vec3
@@ -72,7 +73,7 @@ class Measurement:
 
 def plan_measurement(
     store: str | Path,
-    name: str = "cells",
+    name: str = DEFAULT_NAME,
     *,
     image: str | Path | None = None,
     channel: int | str | Sequence[int | str] | None = None,

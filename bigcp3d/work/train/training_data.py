@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from bigcp3d.edge.image.image import ImageInfo, open_image, open_labels
+from bigcp3d.edge.labels.default_name import DEFAULT_NAME
 from bigcp3d.edge.labels.truth import is_truth_elsewhere, open_truth
 from bigcp3d.edge.models.model_card import ModelCard
 from bigcp3d.pure.boxes import Box
@@ -53,7 +54,7 @@ def open_training_data(settings: TrainSettings, card: ModelCard, channels: Seque
             holdout_x = 0.0 if all_of else _find_holdout(settings, volume)
             if held_out and not holdout_x:
                 continue
-            path, labels_name = split_name(volume, "cells" if reviewed else settings.labels_name)
+            path, labels_name = split_name(volume, DEFAULT_NAME if reviewed else settings.labels_name)
             labels = _open_labels(path, labels_name)
             review = find_reviewed(labels) if reviewed else None
             whole = Box.of_shape(labels.levels[0].shape) if review is None else review.part
