@@ -24,6 +24,7 @@ from torch import Tensor, nn
 from bigcp3d.edge.models.model_card import ModelCard
 from bigcp3d.edge.models.model_families import load_network
 from bigcp3d.pure.boxes import Box, Vec3
+from bigcp3d.pure.predict.fewer_operations import Convolution
 from bigcp3d.pure.predict.normalise import estimate_range, normalise_intensity
 from bigcp3d.pure.predict.patches import choose_patch
 from bigcp3d.pure.predict.run_network import fix_arithmetic, run_network, to_precision
@@ -126,7 +127,7 @@ def _exportable(model: str) -> nn.Module:
     """The network with fewer operations, in convolutions that exporters know."""
     network = to_precision(load_network(model)[0], "float32")
     for name, module in list(network.named_modules()):
-        if type(module).__name__ == "_Convolution":
+        if isinstance(module, Convolution):
             out, inside, *sides = module.weight.shape
             known = nn.Conv3d(inside, out, sides, module.stride, module.padding, bias=module.bias is not None)
             known.load_state_dict(module.state_dict())

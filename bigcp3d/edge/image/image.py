@@ -271,9 +271,8 @@ def _misfit(array: Array, finer: Array, axes: Sequence[str]) -> str | None:
 def _check_finest(path: str, array: Array, axes: Sequence[str], where: str) -> None:
     """Refuse dtypes that are not numbers, and axes of length 0."""
     if array.dtype.kind not in "iuf":
-        raise InputError(
-            f"{where}/{path}: its dtype is {array.dtype}; convert it to integers or floating point numbers"
-        )
+        numbers = "integers" if array.dtype.kind == "b" else "integers or floating point numbers"
+        raise InputError(f"{where}/{path}: its dtype is {array.dtype}; convert it to {numbers}")
     for name, length in zip(axes, array.shape, strict=True):
         if length == 0:
             raise InputError(

@@ -121,8 +121,7 @@ def read_axes(
     if any(name not in axes for name in SPACE):
         missing = ", ".join(name for name in SPACE if name not in axes)
         raise InputError(
-            f"{where}: its axes are {text}, without {missing}; give a 3D volume, with axes z,y,x and t and c before "
-            "them where there are any"
+            f"{where}: its axes are {text}, without {missing}; give a 3D volume: z, y and x are needed, t and c are not"
         )
     if len(set(axes)) != len(axes):
         raise InputError(f"{where}: its axes are {text}, with one of them twice; correct the axes in the metadata")

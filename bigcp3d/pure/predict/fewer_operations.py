@@ -32,7 +32,7 @@ def need_fewer_operations(network: nn.Module) -> None:
     for name, module in list(network.named_modules()):
         if type(module) is nn.Conv3d:
             parent, _, last = name.rpartition(".")
-            setattr(network.get_submodule(parent), last, _Convolution(module))
+            setattr(network.get_submodule(parent), last, Convolution(module))
 
 
 class _SplitUp(nn.Module):
@@ -55,7 +55,7 @@ class _SplitUp(nn.Module):
         return answer
 
 
-class _Convolution(nn.Module):
+class Convolution(nn.Module):
     """A convolution that oneDNN computes at any size; for small ones, torch takes a way that is half as fast."""
 
     def __init__(self, plain: nn.Conv3d) -> None:

@@ -144,7 +144,6 @@ class _Table:
 
 def compare_labels(settings: EvaluateSettings, on_event: Callable[[BlocksRead], None] | None = None) -> Evaluation:
     """Compare labels with the truth, both OME-Zarr; ``on_event`` hears of each block (`bigcp3d.evaluate`)."""
-    settings.check()
     found, true = open_labels(settings.pred, settings.pred_name), open_truth(settings.truth, settings.truth_name)
     check_alike(found, true)
     done = 0

@@ -48,7 +48,7 @@ BAD = {
     ),
     "no voxels": ({"shape": (12, 0, 22)}, r"no voxels on axis y \(shape \(12, 0, 22\)\); write the image again"),
     "complex": ({"dtype": "complex64"}, r"dtype is complex64; convert it to integers or floating point numbers"),
-    "boolean": ({"dtype": "bool"}, r"dtype is bool; convert it to integers or floating point"),
+    "boolean": ({"dtype": "bool"}, r"dtype is bool; convert it to integers$"),
     "unknown version": (
         {"edit": lambda ome: ome.update(version="1.7")},
         r"version '1.7'; 0.1 to 0.6 can be read: convert",
