@@ -22,6 +22,8 @@ INSTALL = "pip install 'bigcp3d[s3]'"
 
 METADATA = ("zarr.json", ".zgroup", ".zarray", ".zattrs")
 """Files whose presence shows that a folder exists, on a server that cannot be listed."""
+PACKED = ("gzip", "deflate", "br", "zstd")
+"""Content encodings that change the bytes of a file."""
 AMAZON = re.compile(r"https://s3[\w.-]*\.amazonaws\.com(\.cn)?")
 """The endpoint that boto3 gives where none is named."""
 
@@ -98,6 +100,16 @@ def is_page(answer: Any) -> bool:
     return str(answer.attributes.get("Content-Type", "")).lower().startswith(("text/html", "application/xhtml"))
 
 
+def refuse_packed(answer: Any, where: object) -> None:
+    """`InputError` if a web server answers a GET with a packed file. It should not, since nobody asked for it."""
+    encoding = str(answer.attributes.get("Content-Encoding", "")).lower()
+    if encoding in PACKED:
+        raise InputError(
+            f"{where}: the server sends its files packed (Content-Encoding: {encoding}), and they are not unpacked "
+            "here; copy the store to a local disk"
+        )
+
+
 def is_bad_request(error: BaseException) -> bool:
     """Whether a server answered 400 or 410, as some do for what they do not have."""
     return any(answer in str(error) for answer in ("400 Bad Request", "410 Gone"))
@@ -138,7 +150,10 @@ def describe_error(error: BaseException, where: object = "") -> str:
     if "Received non-partial response" in text:
         return "the file is empty, or the server cannot send parts of files, which shards need"
     if "Content-Length" in text:
-        return "the server does not say how long its files are (Content-Length); copy the store to a local disk"
+        return (
+            "the server sends nothing (204), or does not say how long its files are (Content-Length); check the "
+            "address, or copy the store to a local disk"
+        )
     return (
         f"the server answered with an error{said} ({first}); {check}, run the same command again, or ask whoever runs "
         "the server"

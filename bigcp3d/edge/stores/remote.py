@@ -14,7 +14,7 @@ from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
 from urllib.parse import quote
 
-from bigcp3d.edge.stores.connections import METADATA, connect, is_bad_request, is_page, reaching
+from bigcp3d.edge.stores.connections import METADATA, connect, is_bad_request, is_page, reaching, refuse_packed
 from bigcp3d.errors import InputError, TargetError
 
 if TYPE_CHECKING:
@@ -136,6 +136,7 @@ class Remote:
                 if not self.read_only:
                     return int(self._quick.head(self.key)["size"])
                 answer = self._quick.get(self.key)
+                refuse_packed(answer, self)
                 return None if is_page(answer) else int(answer.meta["size"])
             except FileNotFoundError:
                 return None

@@ -12,7 +12,7 @@ from zarr.abc.store import ByteRequest, OffsetByteRequest, RangeByteRequest, Suf
 from zarr.core.buffer import Buffer, BufferPrototype
 from zarr.storage import ObjectStore
 
-from bigcp3d.edge.stores.connections import METADATA, is_bad_request, is_denied, is_page
+from bigcp3d.edge.stores.connections import METADATA, is_bad_request, is_denied, is_page, refuse_packed
 
 
 class WebStore(ObjectStore[Any]):
@@ -26,7 +26,10 @@ class WebStore(ObjectStore[Any]):
         try:
             options: Any = None if byte_range is None else {"range": _in_words(byte_range)[0]}
             answer = await get_async(self.store, key, options=options)
-            return None if is_page(answer) else prototype.buffer.from_bytes(bytes(await answer.bytes_async()))
+            if is_page(answer):
+                return None
+            refuse_packed(answer, key)
+            return prototype.buffer.from_bytes(bytes(await answer.bytes_async()))
         except FileNotFoundError:
             return None
         except NotSupportedError:

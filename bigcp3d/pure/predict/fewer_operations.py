@@ -64,6 +64,7 @@ class Convolution(nn.Module):
         self.padding, self.dilation, self.groups = [*map(int, plain.padding)], plain.dilation, plain.groups
 
     def forward(self, x: Tensor) -> Tensor:
+        """Convolve a patch, or a batch of them."""
         answer: Tensor = torch.mkldnn_convolution(
             x, self.weight, self.bias, self.padding, self.stride, self.dilation, self.groups
         )

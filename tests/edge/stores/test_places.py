@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gzip
 import pickle
 import sys
 import threading
@@ -291,9 +292,49 @@ def test_a_web_server_that_does_not_state_lengths_is_told(stores, tmp_path):
 
     with (
         serving(Pieces) as host,
-        pytest.raises(InputError, match=r"does not say how long its files are .*; copy the store to a local disk$"),
+        pytest.raises(InputError, match=r"does not say how long its files are .*, or copy the store to a local disk$"),
     ):
         open_image(f"{host}/image.zarr")
+    forget_connections()
+
+
+def test_a_web_server_that_sends_nothing_is_told(tmp_path):
+    class Empty(files_of(tmp_path)):
+        def do_GET(self):
+            self.send_response(204)
+            self.end_headers()
+
+    with serving(Empty) as host, pytest.raises(InputError, match=r"the server sends nothing \(204\), or .*check the"):
+        open_image(f"{host}/image.zarr")
+    forget_connections()
+
+
+def test_a_web_server_that_packs_metadata_or_chunks_is_told(stores, tmp_path):
+    path = stores.image("0.5")
+
+    class Packing(files_of(tmp_path)):
+        packed = "zarr.json"
+
+        def do_GET(self):
+            file = Path(self.translate_path(self.path))
+            if not file.is_file() or (file.name == "zarr.json") != (self.packed == "zarr.json"):
+                super().do_GET()
+                return
+            content = gzip.compress(file.read_bytes())
+            self.send_response(200)
+            self.send_header("Content-Encoding", "gzip")
+            self.send_header("Content-Length", str(len(content)))
+            self.end_headers()
+            self.wfile.write(content)
+
+    told = r"the server sends its files packed \(Content-Encoding: gzip\)"
+    with serving(Packing) as host:
+        with pytest.raises(InputError, match=f"image.zarr/zarr.json: {told}.*copy the store to a local disk$"):
+            open_image(f"{host}/{path.name}")
+        Packing.packed = "chunks"
+        image = open_image(f"{host}/{path.name}")
+        with pytest.raises(InputError, match=told):
+            read_box(image, 0, Box.of_shape((12, 20, 22)))
     forget_connections()
 
 
