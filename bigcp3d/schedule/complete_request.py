@@ -24,7 +24,8 @@ from bigcp3d.schedule.planning.find_kept_maps import kept_folders
 from bigcp3d.schedule.planning.make_plan import make_plan
 from bigcp3d.schedule.planning.request import AS_IS, Request
 from bigcp3d.schedule.running.events import Estimated, EstimateStarted, Observer
-from bigcp3d.work.plan.plan import Guess, Plan, read_plan
+from bigcp3d.work.plan.plan import Plan, read_plan
+from bigcp3d.work.plan.sections import Guess
 from bigcp3d.work.run.work_dir import WorkDir
 
 GIVEN_MAPS_MODEL = "membrane"

@@ -42,7 +42,7 @@ from bigcp3d.schedule.running.expect_time import expect_from_plan
 from bigcp3d.work.plan.plan import Plan
 
 if TYPE_CHECKING:
-    from bigcp3d.work.plan.plan import Guess
+    from bigcp3d.work.plan.sections import Guess
 
 LINE_EVERY_S = 5.0
 

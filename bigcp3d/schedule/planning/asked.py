@@ -14,7 +14,7 @@ from bigcp3d.edge.stores.zarr_write import plain_json
 from bigcp3d.errors import ModelError
 from bigcp3d.option import settings_of
 from bigcp3d.schedule.planning.request import Request, decides_labels
-from bigcp3d.work.plan.plan import Asked
+from bigcp3d.work.plan.sections import Asked
 
 UNITS = {"_um": "um", "_vox": "voxels"}
 

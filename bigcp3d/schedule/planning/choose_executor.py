@@ -11,7 +11,8 @@ from dataclasses import replace
 from bigcp3d.schedule.clusters.this_machine import default_workers, device_here
 from bigcp3d.schedule.planning.request import Request
 from bigcp3d.work.plan.memory_and_disk import worker_bytes
-from bigcp3d.work.plan.plan import Plan, Running
+from bigcp3d.work.plan.plan import Plan
+from bigcp3d.work.plan.sections import Running
 
 SMALL_VOX = 2**24
 """Up to so many working voxels, of all time points together, are segmented in this process unless the user asks for

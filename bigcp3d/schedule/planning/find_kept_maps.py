@@ -17,7 +17,8 @@ from bigcp3d.edge.stores.places import place
 from bigcp3d.errors import InputError
 from bigcp3d.schedule.clusters.this_machine import device_here
 from bigcp3d.schedule.planning.request import Request
-from bigcp3d.work.plan.plan import Given, Plan, read_plan
+from bigcp3d.work.plan.plan import Plan, read_plan
+from bigcp3d.work.plan.sections import Given
 from bigcp3d.work.run.kept_maps import read_kept
 from bigcp3d.work.run.work_dir import WorkDir
 

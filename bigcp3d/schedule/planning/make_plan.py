@@ -31,13 +31,13 @@ from bigcp3d.schedule.planning.region import find_region, find_times, open_mask
 from bigcp3d.schedule.planning.request import Request
 from bigcp3d.version import __version__
 from bigcp3d.work.plan.memory_and_disk import task_bytes, worker_bytes
-from bigcp3d.work.plan.plan import (
+from bigcp3d.work.plan.plan import Plan
+from bigcp3d.work.plan.sections import (
     Execution,
     Given,
     Grouping,
     Guess,
     Output,
-    Plan,
     Prediction,
     Sampling,
     Source,

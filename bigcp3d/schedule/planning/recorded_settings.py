@@ -22,7 +22,8 @@ from bigcp3d.schedule.planning.asked import as_argument, with_unit
 from bigcp3d.schedule.planning.make_plan import make_plan
 from bigcp3d.schedule.planning.request import AS_IS, Request
 from bigcp3d.version import __version__
-from bigcp3d.work.plan.plan import RESULT, name_differences
+from bigcp3d.work.plan.name_differences import name_differences
+from bigcp3d.work.plan.plan import RESULT
 
 INSTEAD_OF = {
     "diameter_um": ("diameter_vox",),

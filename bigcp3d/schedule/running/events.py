@@ -16,7 +16,8 @@ from typing import TYPE_CHECKING, Any
 from bigcp3d.work.run.task_costs import TaskSpent
 
 if TYPE_CHECKING:
-    from bigcp3d.work.plan.plan import Guess, Plan
+    from bigcp3d.work.plan.plan import Plan
+    from bigcp3d.work.plan.sections import Guess
 
 
 class Event:

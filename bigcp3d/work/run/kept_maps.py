@@ -22,7 +22,9 @@ from bigcp3d.edge.image.given_maps import KEPT
 from bigcp3d.edge.workdir.records import read_record, write_record
 from bigcp3d.errors import InputError
 from bigcp3d.pure.boxes import Box, Vec3, vec3
-from bigcp3d.work.plan.plan import ASKED_OF_MAPS, MAPS, Asked, Plan, Section, name_differences
+from bigcp3d.work.plan.name_differences import name_differences
+from bigcp3d.work.plan.plan import ASKED_OF_MAPS, MAPS, Plan
+from bigcp3d.work.plan.sections import Asked, Section
 from bigcp3d.work.run.unreadable_input import read_lost
 from bigcp3d.work.run.work_dir import ONCE, WorkDir
 

@@ -11,7 +11,8 @@ from typing import Any
 
 from bigcp3d.pure.boxes import Vec3
 from bigcp3d.work.plan.memory_and_disk import worker_bytes
-from bigcp3d.work.plan.plan import Plan, Section
+from bigcp3d.work.plan.plan import Plan
+from bigcp3d.work.plan.sections import Section
 from bigcp3d.work.run.task_costs import TaskSpent
 
 BINS = 60

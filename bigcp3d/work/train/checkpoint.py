@@ -18,7 +18,7 @@ from torch import Tensor
 from bigcp3d.edge.stores.atomic_files import write_atomically
 from bigcp3d.edge.stores.zarr_write import plain_json
 from bigcp3d.errors import InputError, TargetError
-from bigcp3d.work.plan.plan import name_differences
+from bigcp3d.work.plan.name_differences import name_differences
 
 FORMAT = 6
 """Rises with each change of the file, of the settings in it, or of the samples that a seed gives."""

@@ -26,7 +26,7 @@ from torch import Tensor, nn
 
 from bigcp3d.edge.models.model_families import load_network
 from bigcp3d.errors import BigCP3DError
-from bigcp3d.work.plan.plan import name_differences
+from bigcp3d.work.plan.name_differences import name_differences
 from bigcp3d.work.train.batches import Batch, Recipe, make_batches
 from bigcp3d.work.train.checkpoint import Checkpoint, Row, check_alike, checkpoint_of, save_checkpoint
 from bigcp3d.work.train.learning_curve import find_best, stale, write_curve

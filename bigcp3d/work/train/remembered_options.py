@@ -12,7 +12,7 @@ from typing import Any
 from bigcp3d.edge.stores.places import is_address
 from bigcp3d.edge.stores.zarr_write import plain_json
 from bigcp3d.errors import InputError
-from bigcp3d.work.plan.plan import name_differences
+from bigcp3d.work.plan.name_differences import name_differences
 from bigcp3d.work.train.checkpoint import Checkpoint, checkpoint_of, load_checkpoint
 from bigcp3d.work.train.settings import TrainSettings
 

@@ -23,7 +23,7 @@ from bigcp3d.schedule.running.events import (
     TimeExpected,
     Warned,
 )
-from bigcp3d.work.plan.plan import Guess
+from bigcp3d.work.plan.sections import Guess
 
 SUMMARY = Summary("a.zarr/labels/cells", "cells", 3, {"too small": 1}, 5, 100, 0, 2, 2000, 4.0, {"predict": 3.0})
 

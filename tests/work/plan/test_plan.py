@@ -14,7 +14,8 @@ from bigcp3d.edge.workdir.records import write_record
 from bigcp3d.errors import InputError, TargetError
 from bigcp3d.schedule.running.start import State, find_state, prepare
 from bigcp3d.work.plan import plan as plan_module
-from bigcp3d.work.plan.plan import MAPS, RESULT, RESUMED, Plan, Section, read_plan
+from bigcp3d.work.plan.plan import MAPS, RESULT, RESUMED, Plan, read_plan
+from bigcp3d.work.plan.sections import Section
 from bigcp3d.work.run.kept_maps import read_kept
 from tests.schedule.conftest import CUT, save_random_model, write_image
 
