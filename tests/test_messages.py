@@ -12,7 +12,7 @@ import bigcp3d
 
 PACKAGE = Path(bigcp3d.__file__).parent
 ONLY_IN_THE_CLONE = re.compile(r"\b(examples|deploy|docs|tests)/|\b(README|DESIGN|CHANGELOG|CONTRIBUTING)\b|\.ci/")
-WRITTEN_THERE = ("edge/models/bioimageio_package.py",)  # writes a README into its own package
+WRITTEN_THERE = ("edge/models/bioimageio_package.py", "edge/models/bioimageio_description.py")  # write a README
 
 
 def find_named_files(source: str) -> list[str]:
