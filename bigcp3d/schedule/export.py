@@ -112,6 +112,11 @@ def export(
     check_file(output, overwrite=request.overwrite)
     if path.suffix.lower() == ARCHIVE:
         return _export_archive(request, path, on_event)
+    return _export_tiff(request, path, on_event)
+
+
+def _export_tiff(request: ExportRequest, path: Path, on_event: Callable[[BlocksRead], None] | None) -> Exported:
+    """Write a part of an image or labels into a TIFF file."""
     part = _choose_part(request)
     slabs = list(part.slabs())
     passes = 2 if request.what == "labels" else 1

@@ -11,7 +11,7 @@ import webbrowser
 from contextlib import suppress
 from dataclasses import replace
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
@@ -19,6 +19,9 @@ from bigcp3d.errors import InputError
 from bigcp3d.face import options as o
 from bigcp3d.face.exit_codes import set_up_logging
 from bigcp3d.schedule.planning.request import Request
+
+if TYPE_CHECKING:
+    from bigcp3d.face.view.scene import Scene
 
 Store = Annotated[
     str,
@@ -50,11 +53,37 @@ PrintUrl = Annotated[
         "reachable from your machine.",
     ),
 ]
+At = Annotated[
+    str | None,
+    o.option(
+        "--at",
+        metavar="Z,Y,X",
+        text="Begin at this position, such as 24,100,80 in voxels of level 0. With um at the end, the numbers are "
+        "micrometres. Default: the middle of the volume.",
+    ),
+]
+Maps = Annotated[
+    bool, o.option("--maps", text="Also show the predicted foreground and flow (kept by segment --keep-maps).")
+]
+Prepare = Annotated[
+    str | None,
+    o.option(
+        "--prepare",
+        metavar="'NAME:SIZE ...'",
+        text="Also show the filtered image, as segment --prepare filters it: 'background:30um median:3px'. It is "
+        "hidden at first.",
+    ),
+]
+Meshes = Annotated[
+    bool, o.option("--meshes", text="Also show picked cells as surfaces in the 3D panel, at the time point of --time.")
+]
+WorkDir = Annotated[
+    Path | None,
+    o.option(
+        "--work-dir", metavar="DIR", text="Work directory with the maps for --maps. Default: where the run kept them."
+    ),
+]
 SETTINGS = [replace(s, option=replace(s.option, panel="")) for s in o.choose_settings(Request, only=["scale_um"])]
-PREPARED = (
-    "Also show the filtered image, as segment --prepare filters it: 'background:30um median:3px'. It is hidden at "
-    "first."
-)
 
 
 @o.with_options(SETTINGS)
@@ -63,32 +92,12 @@ def view(
     store: Store,
     names: Names = None,
     image: o.ImageOfLabels = None,
-    at: Annotated[
-        str | None,
-        o.option(
-            "--at",
-            metavar="Z,Y,X",
-            text="Begin at this position, such as 24,100,80 in voxels of level 0. With um at the end, the numbers are "
-            "micrometres. Default: the middle of the volume.",
-        ),
-    ] = None,
+    at: At = None,
     time: Annotated[int, o.option("--time", metavar="N", text="Begin at this time point, from 0.")] = 0,
-    maps: Annotated[
-        bool, o.option("--maps", text="Also show the predicted foreground and flow (kept by segment --keep-maps).")
-    ] = False,
-    prepare: Annotated[str | None, o.option("--prepare", metavar="'NAME:SIZE ...'", text=PREPARED)] = None,
-    meshes: Annotated[
-        bool,
-        o.option("--meshes", text="Also show picked cells as surfaces in the 3D panel, at the time point of --time."),
-    ] = False,
-    work_dir: Annotated[
-        Path | None,
-        o.option(
-            "--work-dir",
-            metavar="DIR",
-            text="Work directory with the maps for --maps. Default: where the run kept them.",
-        ),
-    ] = None,
+    maps: Maps = False,
+    prepare: Prepare = None,
+    meshes: Meshes = False,
+    work_dir: WorkDir = None,
     napari: Annotated[bool, o.option("--napari", text="Open napari instead of a browser (needs napari).")] = False,
     port: Port = None,
     print_url: PrintUrl = False,
@@ -103,9 +112,8 @@ def view(
     """
     set_up_logging(verbose, quiet)
     scale = arguments["scale_um"]
-    if napari and (
-        maps or meshes or work_dir is not None or scale is not None or port is not None or print_url or no_browser
-    ):
+    of_browser = (maps, meshes, work_dir is not None, scale is not None, port is not None, print_url, no_browser)
+    if napari and any(of_browser):
         raise InputError(
             "--napari opens a window; leave out the options of the browser: --maps, --meshes, --work-dir, "
             "--scale, --port, --print-url, --no-browser"
@@ -114,7 +122,7 @@ def view(
         raise InputError("napari needs a display, and there is none; use the browser: --print-url shows its address")
     from bigcp3d.edge.image.image import open_image
     from bigcp3d.face.view.napari_view import need_napari, open_in_napari
-    from bigcp3d.face.view.neuroglancer_view import need_neuroglancer, serving
+    from bigcp3d.face.view.neuroglancer_view import need_neuroglancer
     from bigcp3d.face.view.scene import make_scene
     from bigcp3d.schedule.edits.correction import settle_labels
 
@@ -122,9 +130,7 @@ def view(
     for name in names or open_image(store).label_names:
         settle_labels(store, name)
     scene = make_scene(store, names or (), image=image, scale_um=scale, at=at, time=time)
-    if hidden := [labels.name for labels in scene.labels if not labels.visible]:
-        shown = ", ".join(labels.name for labels in scene.labels if labels.visible)
-        typer.echo(f"shown: the labels {shown}; hidden at first: {', '.join(hidden)} (--name NAME shows others)")
+    _tell_hidden(scene)
     if prepare is not None:
         from bigcp3d.face.view.prepared_layers import with_prepared
 
@@ -140,6 +146,19 @@ def view(
         from bigcp3d.face.view.cell_meshes import with_meshes
 
         scene = with_meshes(scene)
+    _serve(scene, port, print_url=print_url, no_browser=no_browser)
+
+
+def _tell_hidden(scene: Scene) -> None:
+    if hidden := [labels.name for labels in scene.labels if not labels.visible]:
+        shown = ", ".join(labels.name for labels in scene.labels if labels.visible)
+        typer.echo(f"shown: the labels {shown}; hidden at first: {', '.join(hidden)} (--name NAME shows others)")
+
+
+def _serve(scene: Scene, port: int | None, *, print_url: bool, no_browser: bool) -> None:
+    """Show a scene in a browser until Ctrl-C."""
+    from bigcp3d.face.view.neuroglancer_view import serving
+
     with suppress(KeyboardInterrupt), serving(scene, port, say=typer.echo) as served:
         typer.echo(served.url)
         if print_url:
