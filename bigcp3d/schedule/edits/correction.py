@@ -70,10 +70,6 @@ class Corrector:
         self.image = image
         self.changes = EditLog(self.target.path)
 
-    def log(self) -> list[Change]:
-        """All changes, oldest first; undone ones too."""
-        return self.changes.changes()
-
     def volume(self, cell: int, *, time: int = 0, near: Box | None = None) -> int:
         """Voxels of a cell; ``near`` is a box that holds some of them, where it is known."""
         known = {} if near is None else {cell: near}
