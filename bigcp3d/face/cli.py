@@ -7,10 +7,11 @@ errors to stderr. Exit codes: `bigcp3d.face.exit_codes`.
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Annotated, Literal, get_args
+from typing import Annotated, get_args
 
 import typer
 
+from bigcp3d.edge.image.metadata import WrittenVersion
 from bigcp3d.face import options as o
 from bigcp3d.face.commands.all_images import AllImages, for_each_image
 from bigcp3d.face.commands.convert import convert, describe_source
@@ -31,9 +32,10 @@ from bigcp3d.face.commands.train import train
 from bigcp3d.face.commands.update import update
 from bigcp3d.face.commands.view import view
 from bigcp3d.face.exit_codes import CommandGroup, set_up_logging
+from bigcp3d.pure.choices import Stain
 from bigcp3d.version import __version__
 
-STAINS = "|".join(get_args(o.Stain))
+STAINS = "|".join(get_args(Stain))
 
 app = typer.Typer(
     cls=CommandGroup,
@@ -75,7 +77,7 @@ def demo(
         tuple[int, int, int], o.option("--shape", metavar="Z Y X", text="Size of the simulated tissue in voxels.")
     ] = (64, 176, 176),
     stain: Annotated[
-        o.Stain, o.option("--stain", metavar=STAINS, text="What is stained, and which model is used.")
+        Stain, o.option("--stain", metavar=STAINS, text="What is stained, and which model is used.")
     ] = "membrane",
     workers: Annotated[int, o.option("--workers", metavar="N", text="Worker processes.")] = 2,
     seed: o.Seed = 0,
@@ -101,7 +103,7 @@ def simulate(
     diameter_voxels: Annotated[
         float, o.option("--diameter-voxels", metavar="VOX", text="Mean cell diameter, in voxels of the finest axis.")
     ] = 24.0,
-    stain: Annotated[o.Stain, o.option("--stain", metavar=STAINS, text="What is stained.")] = "membrane",
+    stain: Annotated[Stain, o.option("--stain", metavar=STAINS, text="What is stained.")] = "membrane",
     scale: Annotated[
         tuple[float, float, float], o.option("--scale", metavar="Z Y X", text="Voxel size in micrometres.")
     ] = (1.0, 1.0, 1.0),
@@ -119,7 +121,7 @@ def simulate(
         o.option("--channel", metavar="N|NAME", text="Channel of the --like image: its number, from 0, or its name."),
     ] = "0",
     seed: o.Seed = 0,
-    format: Annotated[Literal["0.4", "0.5", "0.6"], o.option("--format", text="Version of OME-Zarr.")] = "0.5",
+    format: Annotated[WrittenVersion, o.option("--format", text="Version of OME-Zarr.")] = "0.5",
     overwrite: Annotated[bool, o.option("--overwrite", text="Replace an existing store.")] = False,
     verbose: o.Verbose = False,
 ) -> None:

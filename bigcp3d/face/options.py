@@ -7,7 +7,7 @@ from collections.abc import Callable, Iterable
 from contextlib import suppress
 from dataclasses import MISSING
 from functools import wraps
-from typing import Annotated, Any, Literal, get_origin, get_type_hints
+from typing import Annotated, Any, get_origin, get_type_hints
 
 import typer
 
@@ -47,7 +47,6 @@ ImageOfLabels = Annotated[
 ]
 LabelsName = Annotated[str, option("--name", metavar="NAME", text="Name of the labels: labels/NAME.")]
 Seed = Annotated[int, option("--seed", metavar="N", text="The same seed gives the same tissue, voxel by voxel.")]
-Stain = Literal["membrane", "nuclei"]
 
 
 def choose_settings(owner: type, *, only: Iterable[str] = (), without: Iterable[str] = ()) -> list[Setting]:

@@ -21,7 +21,7 @@ from bigcp3d.schedule.planning.few_planes import warn_of_few_planes
 from bigcp3d.schedule.planning.find_image import with_image
 from bigcp3d.schedule.planning.grids import choose_grids
 from bigcp3d.schedule.planning.make_plan import choose_precision
-from bigcp3d.schedule.planning.request import Request
+from bigcp3d.schedule.planning.request import ESTIMATED_FROM, Request
 from bigcp3d.work.analyse import estimate_diameter as work
 from bigcp3d.work.analyse.choose_model import choose_model
 from bigcp3d.work.analyse.crop_cells import find_cells
@@ -47,7 +47,7 @@ class Suited:
     estimate: Estimate | None
 
 
-@takes(Request, only=("source", "model", "channel", "scale_um", "prepare"))
+@takes(Request, only=ESTIMATED_FROM)
 def estimate_diameter(
     source: str | Path,
     *,

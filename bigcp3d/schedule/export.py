@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import logging
 import math
 from collections.abc import Callable, Iterator, Sequence
@@ -120,13 +121,13 @@ def _export_tiff(request: ExportRequest, path: Path, on_event: Callable[[BlocksR
     part = _choose_part(request)
     slabs = list(part.slabs())
     passes = 2 if request.what == "labels" else 1
-    count = iter(range(1, 10**12))
+    number = itertools.count(1)
     total = passes * len(slabs) * len(part.times) * len(part.channels)
 
     def read(slab: Box, time: int, channel: int) -> NDArray[Any]:
         voxels = part.read(slab, time, channel)
         if on_event is not None:
-            on_event(BlocksRead(next(count), total))
+            on_event(BlocksRead(next(number), total))
         return voxels
 
     if request.what == "labels":

@@ -14,12 +14,12 @@ import shutil
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import asdict
 from pathlib import Path
-from typing import Literal
 
 import numpy as np
 from numpy.typing import NDArray
 
 from bigcp3d.edge.image.image import ImageInfo, open_image
+from bigcp3d.edge.image.metadata import WrittenVersion
 from bigcp3d.edge.image.new_image import create_image, write_image_box
 from bigcp3d.edge.image.voxels import check_channel, read_box
 from bigcp3d.edge.labels.check_target import check_target
@@ -54,7 +54,7 @@ def simulate(
     overwrite: bool = False,
     like: str | Path | None = None,
     channel: int | str = 0,
-    version: Literal["0.4", "0.5", "0.6"] = "0.5",
+    version: WrittenVersion = "0.5",
 ) -> ImageInfo:
     """Write a tissue as an OME-Zarr image with ``labels/truth``, about 2 bytes a voxel.
 

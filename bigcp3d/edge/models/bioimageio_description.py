@@ -9,10 +9,10 @@ from datetime import UTC, datetime
 from typing import Any
 
 from bigcp3d.edge.models.model_card import ModelCard
+from bigcp3d.edge.models.model_files import KEY
 from bigcp3d.version import __version__
 
 WEIGHTS, SOURCE = "weights.pt", "network.py"
-KEY = "bigcp3d"
 AUTHORS = [{"name": "The bigcp3d developers"}]
 LICENCE = "BSD-3-Clause"
 CLASSES = {"eschweiler": "UNet3D", "half": "HalfUNet3D"}

@@ -30,7 +30,6 @@ import yaml
 from pydantic import ValidationError
 
 from bigcp3d.edge.models.bioimageio_description import (
-    KEY,
     SOURCE,
     WEIGHTS,
     describe_model,
@@ -39,7 +38,7 @@ from bigcp3d.edge.models.bioimageio_description import (
 )
 from bigcp3d.edge.models.model_card import ModelCard
 from bigcp3d.edge.models.model_families import load_card
-from bigcp3d.edge.models.model_files import find_file, pack_model, read_network
+from bigcp3d.edge.models.model_files import KEY, find_file, pack_model, read_network
 from bigcp3d.edge.stores.atomic_files import write_atomically
 from bigcp3d.errors import ModelError, TargetError
 

@@ -3,16 +3,16 @@
 from __future__ import annotations
 
 import math
-from typing import Literal
+from typing import get_args
 
 from pydantic import BaseModel, ConfigDict, Field, model_validator
 
 from bigcp3d.pure.boxes import Vec3
+from bigcp3d.pure.choices import Architecture, Precision, Representation
 from bigcp3d.pure.memory import network_bytes
 
-OWN_ARCHITECTURES = ("eschweiler", "half")
+OWN_ARCHITECTURES = get_args(Architecture)
 """Networks of `bigcp3d.pure.predict.network`, which ``bigcp3d train`` trains."""
-
 
 OPERATIONS = {"eschweiler": (164e3, 16), "half": (74e3, 32)}
 """Floating point operations for each voxel of a patch, with so many features."""
@@ -39,7 +39,7 @@ class ModelCard(BaseModel):
     model_config = ConfigDict(frozen=True, extra="forbid")
 
     name: str
-    representation: Literal["tanh", "heat"]  # form of the flow (`bigcp3d.pure.learn.targets`)
+    representation: Representation
     scale_vox: float = Field(gt=0)  # s of the tanh; no meaning for heat
     diameter_vox: float = Field(gt=0)  # of the cells in its training data
     architecture: str = "eschweiler"  # one of OWN_ARCHITECTURES, or a name of another family
@@ -55,7 +55,7 @@ class ModelCard(BaseModel):
     clip: tuple[float, float]
     # the next two are defaults for the user's settings
     min_foreground: float = Field(default=0.0, ge=0, le=1)  # least mean foreground of a cell; 0 keeps all
-    precision: Literal["auto", "float32", "bfloat16"] = "auto"  # auto: bfloat16 on a machine that is fast in it
+    precision: Precision = "auto"
     memory: PatchMemory | None = None  # None for our networks, where it follows from the features
     training: str  # training data, with their licences
     date: str  # when, with what, and how it was trained

@@ -19,12 +19,11 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Protocol
 
 from bigcp3d.edge.models.model_card import ModelCard
+from bigcp3d.edge.models.model_files import GROUP, KEY
 from bigcp3d.errors import ModelError
 
 if TYPE_CHECKING:  # torch takes seconds to import, and a card does not need it
     from torch import nn
-
-GROUP, OWN = "bigcp3d.models", "bigcp3d"
 
 
 class ModelFamily(Protocol):
@@ -80,8 +79,8 @@ def _find_family(model: str | Path) -> tuple[ModelFamily, str]:
     prefix, colon, name = str(model).partition(":")
     found = _offers(entry_points, prefix) if colon else ()
     if not found:
-        prefix, name = OWN, str(model)
-        found = _offers(entry_points, OWN)
+        prefix, name = KEY, str(model)
+        found = _offers(entry_points, KEY)
     if len(found) != 1:
         packages = ", ".join(entry.dist.name for entry in found if entry.dist) or "none"
         raise ModelError(

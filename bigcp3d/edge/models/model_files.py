@@ -24,6 +24,9 @@ if TYPE_CHECKING:
     from torch import Tensor, nn
 
 KEY = "bigcp3d"
+"""Key of the card in a file, and the name of this family."""
+GROUP = "bigcp3d.models"
+"""Entry points of model families."""
 
 
 def shipped_models() -> dict[str, Path]:
@@ -37,7 +40,7 @@ def find_file(name: str) -> Path:
     shipped = shipped_models()
     path = shipped.get(name, Path(name).expanduser())
     if not path.is_file():
-        others = (f"{entry.name}:NAME" for entry in entry_points(group="bigcp3d.models") if entry.name != KEY)
+        others = (f"{entry.name}:NAME" for entry in entry_points(group=GROUP) if entry.name != KEY)
         cure = f"use a .safetensors file or one of {', '.join([*shipped, *others])}"
         if version_with(name):
             cure = f"Cellpose has a model of that name: --model cellpose:{name}"

@@ -11,7 +11,7 @@ from bigcp3d.face import options as o
 from bigcp3d.face.commands.convert import image_of
 from bigcp3d.face.exit_codes import set_up_logging
 from bigcp3d.pure.plural import count
-from bigcp3d.schedule.planning.request import Request
+from bigcp3d.schedule.planning.request import ESTIMATED_FROM, Request
 
 if TYPE_CHECKING:
     from bigcp3d.work.analyse.estimate_diameter import DiameterTrial, Estimate
@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 log = logging.getLogger(__name__)
 
 
-@o.with_options(o.choose_settings(Request, only=("source", "model", "channel", "scale_um", "prepare")))
+@o.with_options(o.choose_settings(Request, only=ESTIMATED_FROM))
 def estimate_diameter(arguments: o.Arguments, verbose: o.Verbose = False, quiet: o.Quiet = False) -> None:
     """Estimate the cell diameter of IN.zarr, on a few crops of it.
 

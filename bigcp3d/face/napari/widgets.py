@@ -21,6 +21,7 @@ from magicgui.widgets import (
     SpinBox,
 )
 
+from bigcp3d.edge.models.model_files import shipped_models
 from bigcp3d.errors import BigCP3DError, InputError
 from bigcp3d.face.commands.edit import describe_change
 from bigcp3d.face.napari.corrections import Corrections
@@ -32,7 +33,7 @@ from bigcp3d.schedule.edits.review import Doubt
 
 SIDES = (32, 128, 128)
 """Of a region at the start, in voxels (z, y, x)."""
-MODELS = ("membrane", "nuclei")
+MODELS = tuple(shipped_models())
 
 
 class _Panel(Container[Any]):

@@ -8,9 +8,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from bigcp3d.pure.boxes import Box, vec3
-
-PERCENTILES = (1.0, 99.8)
-"""Intensities at these percentiles are shown black and white."""
+from bigcp3d.work.convert.omero import PERCENTILES
 
 
 def plane_of(box: Box, axis: int, at: int | None = None) -> Box:

@@ -26,11 +26,12 @@ from bigcp3d.face.pictures.plane_drawing import find_contrast
 from bigcp3d.face.view.served_objects import ServedGroup, serve_group
 from bigcp3d.pure.boxes import Box
 from bigcp3d.pure.predict.normalise import sample_boxes
+from bigcp3d.work.convert import omero
 
 ENOUGH_VOX = 64**3
 """Contrast is taken from the coarsest level that has at least this many voxels."""
-COLOURS = ("#00ff00", "#ff00ff", "#00ffff", "#ffff00", "#ff0000", "#0000ff")
-"""Colours of several channels. Colour-blind people can tell the first two apart."""
+COLOURS = tuple(f"#{colour}".lower() for colour in omero.COLOURS)
+"""Colours of several channels."""
 DRAWN = "each is drawn where it says"
 """What a viewer does with labels and an image that say different places."""
 SHOWN_CHANNELS = 3

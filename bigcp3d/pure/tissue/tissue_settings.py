@@ -9,12 +9,14 @@ from __future__ import annotations
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass, fields
+from typing import get_args
 
 import numpy as np
 from numpy.typing import NDArray
 
 from bigcp3d.errors import InputError
 from bigcp3d.pure.boxes import Box, Vec3, vec3
+from bigcp3d.pure.choices import Stain
 from bigcp3d.pure.tissue.tissue_nearest_cell import REACH
 
 Float3 = tuple[float, float, float]
@@ -121,7 +123,7 @@ class Tissue:
     rim: float = 0.0
 
     def __post_init__(self) -> None:
-        if self.stain not in ("membrane", "nuclei"):
+        if self.stain not in get_args(Stain):
             raise InputError(f"stain is {self.stain!r}; use 'membrane' or 'nuclei'")
         if len(self.shape) != 3 or not all(isinstance(n, int | np.integer) and n > 0 for n in self.shape):
             raise InputError(f"shape is {self.shape}; give three positive whole numbers (z, y, x)")

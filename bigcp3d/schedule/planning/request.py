@@ -17,6 +17,7 @@ from bigcp3d.edge.labels.default_name import DEFAULT_NAME
 from bigcp3d.errors import InputError
 from bigcp3d.option import Option, Setting, check_choices, settings_of
 from bigcp3d.pure.boxes import Vec3
+from bigcp3d.pure.choices import Precision
 
 if TYPE_CHECKING:
     from bigcp3d.schedule.clusters.requested_machines import Machines
@@ -39,6 +40,9 @@ SWEPT = (
     "min_foreground", "max_elongation", "max_flow_error",
 )  # fmt: skip
 """Settings that a sweep can vary. Those on which most depends come first: maps, then objects, then filters."""
+
+ESTIMATED_FROM = ("source", "model", "channel", "scale_um", "prepare")
+"""Settings that an estimate of the diameter takes."""
 
 Roi = str | Sequence[tuple[float | None, float | None]]
 MEMORY = "Memory of one worker, such as 4GiB. Default: this machine's memory, divided among the workers."
@@ -142,7 +146,7 @@ class Request:
     """Whether to use maps that an earlier run on this image kept (--keep-maps). auto: use them if this run would
     predict the same maps; otherwise predict. maps: use them, or stop and list which settings differ. image: always
     predict."""
-    precision: Annotated[Literal["auto", "float32", "bfloat16"], Option(METHOD)] = "auto"
+    precision: Annotated[Precision, Option(METHOD)] = "auto"
     """Number format in which the network computes. bfloat16 changes the maps a little, and is 2 to 4 times as fast
     where the processor has instructions for it. auto: bfloat16 on such processors, otherwise float32. A resumed run
     keeps the precision in which it began."""

@@ -12,7 +12,7 @@ from bigcp3d.edge.image.voxels import read_box
 from bigcp3d.pure.boxes import Box
 
 COLOURS = ("00FF00", "FF00FF", "00FFFF", "FFFF00", "FF0000", "0000FF")
-"""Colours of the channels of an image with several."""
+"""Colours of the channels of an image with several. Colour-blind people can tell the first two apart."""
 
 PERCENTILES = (1.0, 99.8)
 """Intensities that viewers show black and white, on the coarsest level of the first time point."""

@@ -5,8 +5,9 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Annotated, Literal
+from typing import Annotated
 
+from bigcp3d.edge.image.metadata import WrittenVersion
 from bigcp3d.option import Option, check_choices
 
 WHAT = "What is read"
@@ -33,7 +34,7 @@ class ConvertSettings:
     """Which image of a file with several (TIFF, CZI, LIF, ND2): its number, from 0, or its name."""
     dataset: Annotated[str | None, Option(WHAT, "PATH")] = None
     """Which dataset of an HDF5 file or an N5 container."""
-    format: Annotated[Literal["0.4", "0.5", "0.6"], Option(RESULT)] = "0.5"
+    format: Annotated[WrittenVersion, Option(RESULT)] = "0.5"
     """Version of OME-Zarr. 0.4 suits older programs, and makes many more files. Few programs read 0.6 yet. Labels take
     the version of their image."""
     overwrite: Annotated[bool, Option(RESULT)] = False

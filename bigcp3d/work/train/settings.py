@@ -14,6 +14,7 @@ from typing import Annotated, Literal
 from bigcp3d.errors import InputError
 from bigcp3d.option import Option, check_choices
 from bigcp3d.pure.boxes import Vec3
+from bigcp3d.pure.choices import Architecture, Precision, Representation, Stain
 
 DATA = "What to learn from"
 MODEL = "The model"
@@ -45,7 +46,7 @@ class TrainSettings:
     """An image with labels that were reviewed (bigcp3d review, bigcp3d edit): PATH, or PATH::LABELS (default: cells).
     Training uses the cells that you decided to be good or that a correction made, the background near them, and
     places where you deleted a cell. May be repeated."""
-    simulate: Annotated[Literal["membrane", "nuclei"] | None, Option(DATA)] = None
+    simulate: Annotated[Stain | None, Option(DATA)] = None
     """Mix in simulated tissue. With it, volumes may be left out."""
     shares: Annotated[tuple[float, float, float, float], Option(flag="")] = (0.5, 0.2, 0.25, 0.05)
     """How often a sample comes from the volumes, the painted ones, simulated tissue and noise. Kinds that are not
@@ -65,7 +66,7 @@ class TrainSettings:
     """Name of the model. Default: the file's name."""
     description: Annotated[str, Option(MODEL)] = ""
     """Training data and licences, for the card."""
-    representation: Annotated[Literal["tanh", "heat"] | None, Option(MODEL)] = None
+    representation: Annotated[Representation | None, Option(MODEL)] = None
     """How the flow that the network learns is computed from the labels. tanh: from the offset to the cell's centre.
     heat: from simulated heat diffusion, as in Cellpose. Default: tanh."""
     diameter_vox: Annotated[float | None, Option(MODEL, "VOX", "--diameter-voxels")] = None
@@ -73,7 +74,7 @@ class TrainSettings:
     tanh_scale_vox: Annotated[float | None, Option(MODEL, "VOX")] = None
     """Distance from the cell's centre along an axis, at which the flow of `tanh` is 0.76 of its largest, in working
     voxels. Default: a fifth of the diameter."""
-    architecture: Annotated[Literal["eschweiler", "half"] | None, Option(MODEL)] = None
+    architecture: Annotated[Architecture | None, Option(MODEL)] = None
     """eschweiler: the published 3D U-Net of Eschweiler et al. half: a faster one that computes at half the resolution.
     Default: eschweiler."""
     features: Annotated[int | None, Option(MODEL)] = None
@@ -122,7 +123,7 @@ class TrainSettings:
     """Fill the cache with the samples of all steps, and do not train."""
     device: Annotated[str | None, Option(WORK, "cpu|cuda")] = None
     """Where to train: on the processor or on an NVIDIA GPU. Default: cuda if there is one."""
-    precision: Annotated[Literal["auto", "float32", "bfloat16"], Option(WORK)] = "auto"
+    precision: Annotated[Precision, Option(WORK)] = "auto"
     """Number format of the activations; weights are always float32. auto: bfloat16 if the processor has instructions
     for it."""
     resume: Annotated[bool, Option(WORK)] = False
