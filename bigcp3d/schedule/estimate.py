@@ -25,6 +25,7 @@ from bigcp3d.schedule.planning.request import ESTIMATED_FROM, Request
 from bigcp3d.work.analyse import estimate_diameter as work
 from bigcp3d.work.analyse.choose_model import choose_model
 from bigcp3d.work.analyse.crop_cells import find_cells
+from bigcp3d.work.analyse.diameter_sample import open_sample
 from bigcp3d.work.analyse.estimate_diameter import DiameterTrial, Estimate, FindCells, NoCellsError
 
 
@@ -140,7 +141,7 @@ def _try_given(request: Request, time: int) -> DiameterTrial:
     """The cells that the model finds at the diameter that was given."""
     with _model(request) as (card, channels, find):
         what = {"channels": channels, "time": time, "scale_um": request.scale_um, "prepare": request.prepare}
-        sample = work.open_sample(request.source, card, **what)  # type: ignore[arg-type]
+        sample = open_sample(request.source, card, **what)  # type: ignore[arg-type]
         return work.try_factors(sample, find, choose_grids(sample.image, request, card).image_factors)
 
 

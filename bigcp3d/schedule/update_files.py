@@ -30,15 +30,19 @@ from bigcp3d.schedule.planning.find_kept_maps import default_work_dir
 
 log = logging.getLogger(__name__)
 
+SUFFIX = ".update"
+"""Of the folder of an update, after the name of the labels."""
+ASKED, DECIDED = "asked.json", "decided"
+
 
 class UpdateFiles:
     """Paths of an update of some labels, and the steps from one state to the next."""
 
     def __init__(self, target: LabelTarget) -> None:
-        self.home = default_work_dir(target.group, f"{target.name}.update")
+        self.home = default_work_dir(target.group, f"{target.name}{SUFFIX}")
         self.run = self.home.with_name(f"{target.name}.update-run")
         self.found = self.home / "found.zarr"
-        self.asked, self.ended, self.decided = (self.home / name for name in ("asked.json", "ended.json", "decided"))
+        self.asked, self.ended, self.decided = (self.home / name for name in (ASKED, "ended.json", DECIDED))
 
     def decision(self, time: int) -> Path:
         """The table that says which cells change."""

@@ -16,7 +16,7 @@ from bigcp3d.pure.boxes import Box
 from bigcp3d.pure.predict.normalise import estimate_range, normalise_intensity, scale_intensity
 from bigcp3d.pure.prepare.prepare_box import prepare_box
 from bigcp3d.schedule.sweep import plan_sweep
-from bigcp3d.work.analyse.estimate_diameter import open_sample
+from bigcp3d.work.analyse.diameter_sample import open_sample
 from tests.schedule.conftest import CUT, SHAPE, Case, read_labels, tissue_values, write_image
 
 PREPARE = "median:3px background:6px clahe:12px contrast:9px gaussian:0.4um"

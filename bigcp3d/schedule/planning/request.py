@@ -184,6 +184,11 @@ class Request:
     def check(self) -> None:
         """Refuse values that are wrong for every image."""
         check_choices(self)
+        self._check_numbers()
+        self._check_combinations()
+        self.machines.check()
+
+    def _check_numbers(self) -> None:
         flags = {name: each.flag for name, each in settings_of(type(self)).items()}
         if isinstance(self.diameter_um, str) and self.diameter_um != AS_IS:
             raise InputError(f"--diameter is {self.diameter_um!r}; use a number of micrometres, or {AS_IS!r}")
@@ -191,8 +196,6 @@ class Request:
             value = getattr(self, name)
             if value not in (None, AS_IS) and not (math.isfinite(value) and value > 0):
                 raise InputError(f"{flags[name]} is {value}; use a positive number")
-        if self.diameter_um is not None and self.diameter_vox is not None:
-            raise InputError("--diameter and --diameter-voxels were both given; leave one out")
         for name in ("scale_um", "block"):
             triple = getattr(self, name)
             if triple is not None and not all(math.isfinite(v) and v > 0 for v in triple):
@@ -207,6 +210,10 @@ class Request:
             raise InputError(f"--min-volume {self.min_volume:g} is above --max-volume {self.max_volume:g}; swap them")
         if self.closing_vox is not None and not 0 <= self.closing_vox <= LARGEST_CLOSING:
             raise InputError(f"--closing is {self.closing_vox}; use 0 to {LARGEST_CLOSING} working voxels")
+
+    def _check_combinations(self) -> None:
+        if self.diameter_um is not None and self.diameter_vox is not None:
+            raise InputError("--diameter and --diameter-voxels were both given; leave one out")
         if self.prepare is not None:
             from bigcp3d.edge.image.preparation import parse_preparation
 
@@ -226,7 +233,6 @@ class Request:
             raise InputError(
                 "--serial runs in one process; leave out --serial, or --scheduler, --cluster and --workers"
             )
-        self.machines.check()
 
     @property
     def has_diameter(self) -> bool:

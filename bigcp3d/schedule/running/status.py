@@ -25,9 +25,12 @@ from bigcp3d.pure.plural import count
 from bigcp3d.schedule.planning.find_kept_maps import default_work_dir
 from bigcp3d.schedule.running.lock import describe_holder
 from bigcp3d.schedule.running.tasks import count_passes, label_passes, object_passes
+from bigcp3d.schedule.update_files import ASKED, DECIDED, SUFFIX
 from bigcp3d.work.plan.plan import PLAN_FILE, Plan, read_plan
 from bigcp3d.work.run.task_costs import TaskSpent, read_spent
 from bigcp3d.work.run.work_dir import WorkDir, find_work_dirs
+
+STILL = "still runs"
 
 
 @dataclass(frozen=True)
@@ -75,18 +78,18 @@ def find_updates(path: str | Path) -> list[str]:
     """A line for each update, correction or undo of labels that was begun and has not ended."""
     spot, lines = place(path), []
     if spot.parent.name == "labels":
-        store, homes = spot.parent.parent, [default_work_dir(str(spot.parent.parent), f"{spot.name}.update")]
+        store, homes = spot.parent.parent, [default_work_dir(str(spot.parent.parent), f"{spot.name}{SUFFIX}")]
     else:
-        store, homes = spot, sorted(default_work_dir(str(spot), "x").parent.glob("*.update"))
+        store, homes = spot, sorted(default_work_dir(str(spot), "x").parent.glob(f"*{SUFFIX}"))
     changing = dict[str, Change]()
-    for name in {*(home.name.removesuffix(".update") for home in homes), *_labels_in(store)}:
+    for name in {*(home.name.removesuffix(SUFFIX) for home in homes), *_labels_in(store)}:
         with suppress(InputError):  # a server that does not answer just now; the run is known without it
             if (change := EditLog(store / "labels" / name).pending()) is not None:
                 changing[name] = change
     for home in homes:
-        name = home.name.removesuffix(".update")
+        name = home.name.removesuffix(SUFFIX)
         update = name in changing and changing[name].kind == "update"
-        if (home / "asked.json").exists() and (update or not (home / "decided").exists()):
+        if (home / ASKED).exists() and (update or not (home / DECIDED).exists()):
             cure = "the same command continues it, and 'bigcp3d update --undo' discards it"
             lines.append(f"labels {name!r}: an update {_state(LockFile(home))}; {cure}")
             changing.pop(name, None)
@@ -95,9 +98,6 @@ def find_updates(path: str | Path) -> list[str]:
         cure = "" if state == STILL else "; 'bigcp3d edit STORE settle' repairs the labels, and so does any change"
         lines.append(f"labels {name!r}: {change.kind} {state}{cure}")
     return lines
-
-
-STILL = "still runs"
 
 
 def _state(lock: LockFile) -> str:

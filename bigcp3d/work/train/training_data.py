@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 
 from bigcp3d.edge.image.image import ImageInfo, open_image, open_labels
@@ -14,8 +14,9 @@ from bigcp3d.pure.boxes import Box
 from bigcp3d.pure.plural import count
 from bigcp3d.work.convert.beside import convert_labels_beside
 from bigcp3d.work.train.reviewed import find_reviewed
-from bigcp3d.work.train.samples import Look, NoiseSource, Source, TissueSource, VolumeSource, open_source
+from bigcp3d.work.train.samples import Look, NoiseSource, Source, TissueSource
 from bigcp3d.work.train.settings import TrainSettings
+from bigcp3d.work.train.volume_source import VolumeSource, open_source
 
 Named = tuple[str, Source]
 
@@ -37,11 +38,34 @@ class TrainingData:
 def open_training_data(settings: TrainSettings, card: ModelCard, channels: Sequence[int | str]) -> TrainingData:
     """Open and measure all volumes."""
     look = Look(card.diameter_vox, card.low_percentile, card.high_percentile, card.clip)
-    simulate = settings.simulate
+    parts, simulate = _Parts(settings, look, channels), settings.simulate
+    volumes, painted = parts.open(settings.volumes), parts.open(settings.painted, paint=True)
+    volumes += parts.open(settings.from_edits, reviewed=True)
+    validation, tissue = parts.open(settings.validation, all_of=True), list[Named]()
+    noise = NoiseSource(look, len(channels))
+    named = {"volumes": volumes, "painted": painted, "validation": validation}
+    held_out: list[Named] = [*validation]
+    held_out += parts.open(settings.volumes, held_out=True)
+    held_out += parts.open(settings.painted, paint=True, held_out=True)
+    held_out += parts.open(settings.from_edits, held_out=True, reviewed=True)
+    if simulate:
+        tissue.append((f"simulated {simulate}", TissueSource(simulate, look)))
+    described = {what: [_describe(*pair) for pair in pairs] for what, pairs in named.items()}
+    diameters = {name: diameter_of(source) for name, source in (*volumes, *painted)}
+    return TrainingData((volumes, painted, tissue, [("noise", noise)]), [*held_out, *tissue], described, diameters)
 
-    known = dict[tuple[str, bool], float]()  # a held-out part has too few whole cells to measure their diameter
 
-    def open_parts(
+@dataclass(frozen=True)
+class _Parts:
+    """Opens parts of volumes. It keeps their diameters, since a held-out part has too few whole cells to measure it."""
+
+    settings: TrainSettings
+    look: Look
+    channels: Sequence[int | str]
+    diameters: dict[tuple[str, bool], float] = field(default_factory=dict)
+
+    def open(
+        self,
         volumes: Sequence[str | Path],
         *,
         all_of: bool = False,
@@ -49,7 +73,8 @@ def open_training_data(settings: TrainSettings, card: ModelCard, channels: Seque
         held_out: bool = False,
         reviewed: bool = False,
     ) -> list[tuple[str, VolumeSource]]:
-        found = []
+        """The part of each volume that is trained on, or that is held out, with its name."""
+        found, settings = [], self.settings
         for volume in volumes:
             holdout_x = 0.0 if all_of else _find_holdout(settings, volume)
             if held_out and not holdout_x:
@@ -58,35 +83,21 @@ def open_training_data(settings: TrainSettings, card: ModelCard, channels: Seque
             labels = _open_labels(path, labels_name)
             review = find_reviewed(labels) if reviewed else None
             whole = Box.of_shape(labels.levels[0].shape) if review is None else review.part
+            known = self.diameters[str(volume), paint] if held_out else _find_diameter(settings, volume)
             source = open_source(
                 None if paint else open_image(path),
                 labels,
-                look,
+                self.look,
                 part=part_of(whole, holdout_x, held_out=held_out),
-                diameter_um=known[str(volume), paint] if held_out else _find_diameter(settings, volume),
+                diameter_um=known,
                 min_cell_vox=settings.min_cell_vox,
-                channels=channels,
-                stain=simulate or "membrane",
+                channels=self.channels,
+                stain=settings.simulate or "membrane",
                 reviewed=review,
             )
-            known.setdefault((str(volume), paint), diameter_of(source)[0])
+            self.diameters.setdefault((str(volume), paint), diameter_of(source)[0])
             found.append((str(volume), source))
         return found
-
-    volumes, painted = open_parts(settings.volumes), open_parts(settings.painted, paint=True)
-    volumes += open_parts(settings.from_edits, reviewed=True)
-    validation, tissue = open_parts(settings.validation, all_of=True), list[Named]()
-    noise = NoiseSource(look, len(channels))
-    named = {"volumes": volumes, "painted": painted, "validation": validation}
-    held_out: list[Named] = [*validation]
-    held_out += open_parts(settings.volumes, held_out=True)
-    held_out += open_parts(settings.painted, paint=True, held_out=True)
-    held_out += open_parts(settings.from_edits, held_out=True, reviewed=True)
-    if simulate:
-        tissue.append((f"simulated {simulate}", TissueSource(simulate, look)))
-    described = {what: [_describe(*pair) for pair in pairs] for what, pairs in named.items()}
-    diameters = {name: diameter_of(source) for name, source in (*volumes, *painted)}
-    return TrainingData((volumes, painted, tissue, [("noise", noise)]), [*held_out, *tissue], described, diameters)
 
 
 def _open_labels(path: str, name: str) -> ImageInfo:

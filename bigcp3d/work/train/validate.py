@@ -26,7 +26,8 @@ from bigcp3d.pure.predict.run_network import sum_patches
 from bigcp3d.pure.score.metrics import score_overlaps
 from bigcp3d.pure.score.overlaps import count_overlaps
 from bigcp3d.pure.track.radius import smallest_volume
-from bigcp3d.work.train.samples import Source, VolumeSource
+from bigcp3d.work.train.samples import Source
+from bigcp3d.work.train.volume_source import VolumeSource
 
 log = logging.getLogger(__name__)
 

@@ -20,7 +20,8 @@ from bigcp3d.pure.cells.cell_sums import sum_cells
 from bigcp3d.pure.cells.plausibility import Found
 from bigcp3d.pure.tissue.tissue_settings import Tissue
 from bigcp3d.work.analyse.crop_cells import CropCells
-from bigcp3d.work.analyse.estimate_diameter import CENTRES, crop_box, estimate_diameter, open_sample
+from bigcp3d.work.analyse.diameter_sample import CENTRES, crop_box, open_sample
+from bigcp3d.work.analyse.estimate_diameter import estimate_diameter
 from bigcp3d.work.simulate import simulate
 
 DIAMETER_UM = 9.0

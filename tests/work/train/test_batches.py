@@ -16,7 +16,8 @@ from bigcp3d.pure.tissue.tissue_settings import Tissue
 from bigcp3d.work.simulate import simulate
 from bigcp3d.work.train import batches
 from bigcp3d.work.train.batches import Recipe, make_batches, make_sample
-from bigcp3d.work.train.samples import Look, NoiseSource, open_source
+from bigcp3d.work.train.samples import Look, NoiseSource
+from bigcp3d.work.train.volume_source import open_source
 
 CARD = SimpleNamespace(diameter_vox=8.0, scale_vox=1.6, representation="tanh", clip=(-0.5, 2.5))
 

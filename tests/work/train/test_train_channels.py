@@ -22,8 +22,9 @@ from bigcp3d.pure.tissue.tissue import render
 from bigcp3d.pure.tissue.tissue_settings import Tissue
 from bigcp3d.work.simulate import simulate
 from bigcp3d.work.train.batches import make_sample
-from bigcp3d.work.train.samples import Look, NoiseSource, open_source
+from bigcp3d.work.train.samples import Look, NoiseSource
 from bigcp3d.work.train.train import train
+from bigcp3d.work.train.volume_source import open_source
 
 SHAPE = (24, 48, 48)
 SMALL = {

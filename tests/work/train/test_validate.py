@@ -17,8 +17,9 @@ from bigcp3d.pure.predict.normalise import estimate_range, normalise_intensity, 
 from bigcp3d.pure.tissue.tissue_settings import Tissue
 from bigcp3d.work.simulate import simulate
 from bigcp3d.work.train import validate
-from bigcp3d.work.train.samples import Look, NoiseSource, open_source
+from bigcp3d.work.train.samples import Look, NoiseSource
 from bigcp3d.work.train.validate import Region, draw_regions, region_shape, score_regions, segment_array, smallest_cell
+from bigcp3d.work.train.volume_source import open_source
 
 SHAPE = (34, 60, 51)
 CARD = ModelCard(
