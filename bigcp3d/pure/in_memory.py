@@ -131,7 +131,7 @@ def find_objects(
     grid = BlockGrid(box.shape, tile_shape(limits.reach))
     sinks = Sinks.concatenate(_each(follow, [grid.core(index) for index in grid], threads))
     around = box.grow(limits.reach + limits.radius).clip(shape)
-    components = cluster_block(sinks, around, shape, radius=limits.radius)
+    components = cluster_block(sinks, around, radius=limits.radius)
     return Objects(maps, region, box, shape, limits, offsets, components)
 
 

@@ -51,7 +51,7 @@ def passes(maps: NDArray[np.int8]) -> tuple[list[Row], Sinks]:
     chain: dict[str, Callable[[], Any]] = {
         "track": lambda: track(maps, whole, whole, shape, foreground=64, steps=STEPS, reach=REACH),
         "sinks": lambda: collect_sinks(found["track"], whole, shape, foreground=maps[0], intensity=None, reach=REACH),
-        "cluster": lambda: cluster_block(found["sinks"], whole, shape, radius=CLOSING),
+        "cluster": lambda: cluster_block(found["sinks"], whole, radius=CLOSING),
         "label": lambda: label_box(
             found["track"],
             whole,
@@ -170,7 +170,7 @@ def merging(labels: NDArray[np.uint32], sinks: Sinks, cut: Vec3 = (2, 4, 4)) -> 
     """Joining what blocks found: sinks that touch at seams, against labels that touch (Cellpose's merge step)."""
     shape: Vec3 = labels.shape  # type: ignore[assignment]
     grid = BlockGrid(shape, vec3(-(-s // c) for s, c in zip(shape, cut, strict=True)))
-    parts = [cluster_block(sinks, grid.core(index), shape, radius=CLOSING) for index in grid]
+    parts = [cluster_block(sinks, grid.core(index), radius=CLOSING) for index in grid]
     bases = np.cumsum([0, *map(len, parts)])
 
     def ours() -> int:

@@ -64,7 +64,7 @@ class Chain:
             near = grid.core(index).grow(2 * self.radius - self.short)
             around = grid.touching(near.grow(self.reach))
             some = Sinks.concatenate([sinks[i] for i in around]).within(near)
-            parts[index] = cluster_block(some, grid.core(index), shape, radius=self.radius)
+            parts[index] = cluster_block(some, grid.core(index), radius=self.radius)
         base = dict(zip(parts, np.cumsum([0, *map(len, parts.values())]), strict=False))
         number = sum(map(len, parts.values()))
         face = [p.face_component.astype(np.int64) - 1 + base[i] for i, p in parts.items()]

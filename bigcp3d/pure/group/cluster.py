@@ -13,7 +13,7 @@ import cc3d
 import numpy as np
 from numpy.typing import NDArray
 
-from bigcp3d.pure.boxes import Box, Vec3
+from bigcp3d.pure.boxes import Box
 from bigcp3d.pure.group.closing import close_sinks
 from bigcp3d.pure.track.sinks import Sinks, Sums
 
@@ -66,7 +66,7 @@ def _on_faces(labels: NDArray[np.unsignedinteger], core: Box) -> tuple[NDArray[n
     return np.concatenate(voxels).astype(np.int32), np.concatenate(found).astype(np.int32)
 
 
-def cluster_block(sinks: Sinks, core: Box, shape: Vec3, *, radius: int) -> Components:
+def cluster_block(sinks: Sinks, core: Box, *, radius: int) -> Components:
     """Group the sinks of the block ``core`` into components.
 
     ``sinks`` are all (parts of) sinks within ``core`` grown by ``2 * radius``, from all blocks; ``radius`` is that of

@@ -80,11 +80,11 @@ class Corrector:
         """Put right a change that was stopped; None where there is none."""
         if self.changes.pending() is None:
             return None
-        with self._held(quiet=True) as stopped:
+        with self._held() as stopped:
             return stopped
 
     @contextmanager
-    def _held(self, *, quiet: bool = False) -> Iterator[Change | None]:
+    def _held(self) -> Iterator[Change | None]:
         """Hold the lock of the labels, and first put right what was stopped."""
         work = default_work_dir(self.target.group, self.target.name)
         with hold_locks(find_locks(work, self.target)):

@@ -131,7 +131,7 @@ def cluster(run: Run, time: int, index: Vec3) -> Counts:
     """Sinks to components."""
     plan, core = run.plan, run.plan.grid.core(index)
     sinks = _sinks_near(run, time, core.grow(2 * plan.grouping.closing_vox))
-    components = cluster_block(sinks, core, plan.shape, radius=plan.grouping.closing_vox)
+    components = cluster_block(sinks, core, radius=plan.grouping.closing_vox)
     write_table(run.dir.table("components", time, index), **components.arrays())
     if plan.stitches:
         write_table(run.dir.table("faces", time, index), **Faces.of(components).arrays())

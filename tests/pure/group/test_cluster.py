@@ -125,10 +125,7 @@ def clustered(mask: NDArray[np.bool_], block: Vec3, radius: int) -> tuple[list[C
     """Components of all blocks; an array of the volume with the object of each sink, -1 elsewhere; objects' sums."""
     shape: Vec3 = mask.shape  # type: ignore[assignment]
     grid = BlockGrid(shape, block)
-    parts = [
-        cluster_block(unit_sinks(mask).within(c.grow(2 * radius)), c, shape, radius=radius)
-        for c in map(grid.core, grid)
-    ]
+    parts = [cluster_block(unit_sinks(mask).within(c.grow(2 * radius)), c, radius=radius) for c in map(grid.core, grid)]
     base = np.cumsum([0, *map(len, parts)])
     face = np.concatenate([p.face_component - 1 + b for p, b in zip(parts, base, strict=False)]).astype(np.int64)
     pairs = seam_pairs(np.concatenate([p.face_voxel for p in parts]).astype(np.int64), face, shape)
@@ -168,7 +165,7 @@ def test_face_voxels_are_all_closed_voxels_on_the_border_planes(shape: Vec3, see
     core = Box((2, 5, 3), tuple(s + o for s, o in zip(shape, (2, 5, 3), strict=True)))  # type: ignore[arg-type]
     sinks = unit_sinks(mask)
     moved = Sinks(sinks.voxel + np.array(core.start, np.int32), sinks.sums)
-    got = cluster_block(moved, core, (20, 20, 20), radius=1)
+    got = cluster_block(moved, core, radius=1)
     closed = closed_by_skimage(mask, 1)
     faces = [v for v in np.argwhere(closed).tolist() if any(c in (0, s - 1) for c, s in zip(v, shape, strict=True))]
     found = got.face_voxel - np.array(core.start)
@@ -180,7 +177,7 @@ def test_face_voxels_are_all_closed_voxels_on_the_border_planes(shape: Vec3, see
 @pytest.mark.parametrize("shape", [(2, 3, 4), (3, 2, 4), (4, 3, 2), (2, 2, 2), (1, 2, 3), (1, 1, 1)])
 def test_face_voxels_of_thin_blocks_are_listed_once(shape: Vec3) -> None:
     mask = np.ones(shape, bool)
-    found = cluster_block(unit_sinks(mask), Box.of_shape(shape), shape, radius=0).face_voxel.tolist()
+    found = cluster_block(unit_sinks(mask), Box.of_shape(shape), radius=0).face_voxel.tolist()
     inner = np.zeros(shape, bool)
     inner[1:-1, 1:-1, 1:-1] = True
     assert sorted(found) == np.argwhere(~inner).tolist()
@@ -192,7 +189,7 @@ def test_a_block_without_sinks_of_its_own_still_has_its_closed_voxels() -> None:
     mask[1:4, 1:4, 1:4] = True
     mask[2, 2, 2] = False
     core = Box((2, 2, 2), (3, 3, 3))
-    got = cluster_block(unit_sinks(mask), core, (5, 5, 5), radius=1)
+    got = cluster_block(unit_sinks(mask), core, radius=1)
     assert len(got) == 1
     assert got.sums.count.tolist() == [0]
     assert got.face_voxel.tolist() == [[2, 2, 2]]
@@ -205,7 +202,7 @@ def test_a_block_far_from_all_sinks_is_empty() -> None:
     far = unit_sinks(sparse((9, 9, 9), 0, 0.0))
     far = Sinks(far.voxel + np.int32(20), far.sums)
     for sinks in (nothing, far):
-        got = cluster_block(sinks, core, (40, 40, 40), radius=2)
+        got = cluster_block(sinks, core, radius=2)
         assert len(got) == len(got.sink_voxel) == len(got.face_voxel) == 0
 
 
@@ -213,8 +210,8 @@ def test_parts_of_one_sink_from_several_blocks_count_together_once() -> None:
     mask = sparse((6, 6, 6), 4, 0.05)
     sinks = unit_sinks(mask)
     core = Box.of_shape((6, 6, 6))
-    once = cluster_block(sinks, core, core.shape, radius=2)
-    twice = cluster_block(Sinks.concatenate([sinks, sinks]), core, core.shape, radius=2)
+    once = cluster_block(sinks, core, radius=2)
+    twice = cluster_block(Sinks.concatenate([sinks, sinks]), core, radius=2)
     assert np.array_equal(once.sink_voxel, twice.sink_voxel)
     assert np.array_equal(once.sink_component, twice.sink_component)
     assert np.array_equal(2 * once.sums.count, twice.sums.count)
@@ -222,7 +219,7 @@ def test_parts_of_one_sink_from_several_blocks_count_together_once() -> None:
 
 def test_columns_survive_being_stored_by_name() -> None:
     mask = sparse((6, 6, 6), 4, 0.1)
-    got = cluster_block(unit_sinks(mask), Box.of_shape((6, 6, 6)), (6, 6, 6), radius=1)
+    got = cluster_block(unit_sinks(mask), Box.of_shape((6, 6, 6)), radius=1)
     again = Components.from_arrays({name: a.astype(np.int64) for name, a in got.arrays().items()})
     for name, column in got.arrays().items():
         assert np.array_equal(column, again.arrays()[name])

@@ -70,7 +70,7 @@ def run_of(folder: Path, sinks: Sinks, block: Vec3, ranges: int, radius: int, fi
     )
     for index in grid:
         core = grid.core(index)
-        components = cluster_block(sinks.within(core.grow(2 * radius)), core, SHAPE, radius=radius)
+        components = cluster_block(sinks.within(core.grow(2 * radius)), core, radius=radius)
         write_table(work.table("components", 0, index), **components.arrays())
         write_table(work.table("faces", 0, index), **Faces.of(components).arrays())
     return run
