@@ -214,11 +214,12 @@ def measure_run(plan: Plan, request: Request, cells: int, observe: Observer) -> 
 def warn_of_old_table(target: LabelTarget, observe: Observer, written: str | None = None) -> None:
     """Warn of a table in the store, or beside it, that describes earlier labels of this name, if not just written."""
     if (old := table_of(target)).exists() and str(old) != written:
-        observe(Warned(f"{old} describes earlier labels; renew it: bigcp3d measure {target.path} --overwrite"))
+        observe(Warned(f"{old} describes earlier labels; renew it: {_command(target)} --overwrite"))
     if not is_address(target.group) and (file := file_beside(target)).exists() and str(file) != written:
         observe(Warned(f"{file} describes earlier labels; renew it: {_command(target, file)} --overwrite"))
 
 
-def _command(target: LabelTarget, file: Path) -> str:
-    """The command that writes the table of labels to a file."""
-    return f"bigcp3d measure {join_words([str(target.path)])} --output {join_words([str(file)])}"
+def _command(target: LabelTarget, file: Path | None = None) -> str:
+    """The command that writes the table of labels to a file, or where it is by default."""
+    output = [] if file is None else ["--output", str(file)]
+    return join_words(["bigcp3d", "measure", str(target.path), *output])

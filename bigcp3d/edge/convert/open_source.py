@@ -12,6 +12,7 @@ from bigcp3d.edge.convert.source import Source
 from bigcp3d.edge.image.open_node import metadata_file
 from bigcp3d.edge.image.other_formats import HDF5, IMARIS, MICROSCOPE, N5, PLANES, READABLE, TIFF, planes_in, recognise
 from bigcp3d.edge.stores.places import refuse_address
+from bigcp3d.edge.stores.platforms import join_words
 from bigcp3d.errors import InputError
 
 
@@ -25,7 +26,8 @@ def open_source(
     if not path.exists():
         raise InputError(f"{path}: there is nothing at this path; give a file or a folder of planes")
     if metadata_file(path):
-        raise InputError(f"{path}: this is a zarr store already; bigcp3d info {path} describes it")
+        command = join_words(["bigcp3d", "info", str(path)])
+        raise InputError(f"{path}: this is a zarr store already; {command} describes it")
     kind, words, advice = recognise(path)
     if kind is None:
         cure = advice or f"give a file or a folder of one of these formats: {READABLE}"

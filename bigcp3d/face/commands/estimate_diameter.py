@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 
 import typer
 
+from bigcp3d.edge.stores.platforms import join_words
 from bigcp3d.face import options as o
 from bigcp3d.face.commands.convert import image_of
 from bigcp3d.face.exit_codes import set_up_logging
@@ -49,4 +50,5 @@ def describe_estimate(found: Estimate, source: str) -> str:
     lines = [f"about {found.diameter:.3g} {unit} ({spread})", *(f"doubtful: {doubt}" for doubt in found.doubts)]
     if found.chosen:
         lines.append(f"model {found.model}: {found.chosen}")
-    return "\n".join([*lines, f"bigcp3d segment {source} --model {found.model} {option} {found.diameter:.3g}"])
+    command = ["bigcp3d", "segment", source, "--model", found.model, option, f"{found.diameter:.3g}"]
+    return "\n".join([*lines, join_words(command)])

@@ -64,7 +64,8 @@ def update(arguments: o.Arguments, undo: Undo = False, verbose: o.Verbose = Fals
     done = _ask_before_loss(work)
     typer.echo(describe_undone(done) if isinstance(done, Undone) else describe_updated(done, arguments))
     if not arguments["dry_run"] and (report := path_of(str(done.labels))).exists():
-        typer.echo(f"{report} shows the earlier labels; to renew it: bigcp3d report {done.labels}", err=True)
+        again = join_words(["bigcp3d", "report", str(done.labels)])
+        typer.echo(f"{report} shows the earlier labels; to renew it: {again}", err=True)
 
 
 def describe_updated(done: Updated, arguments: o.Arguments) -> str:

@@ -24,6 +24,7 @@ from bigcp3d.edge.cell_tables.label_table import (
 from bigcp3d.edge.image.image import ImageInfo
 from bigcp3d.edge.labels.edit_log import Change, EditLog, cell_box
 from bigcp3d.edge.labels.label_plan import LabelTarget
+from bigcp3d.edge.stores.platforms import join_words
 from bigcp3d.errors import InputError
 from bigcp3d.pure.boxes import Box
 from bigcp3d.pure.cells.cell_table import Columns
@@ -75,8 +76,9 @@ def current_table(labels: ImageInfo, changes: EditLog) -> Columns:
     path = table_path(labels)
     said = said_of_table(path)
     if said is None:
-        found, more = ("a table of another program is", " --overwrite") if path.exists() else ("no table is", "")
-        raise InputError(f"{path}: {found} there; make one: bigcp3d measure {labels.path}{more}")
+        found, more = ("a table of another program is", ["--overwrite"]) if path.exists() else ("no table is", [])
+        command = join_words(["bigcp3d", "measure", labels.path, *more])
+        raise InputError(f"{path}: {found} there; make one: {command}")
     columns, _ = read_label_table(path)
     kinds = {line.number: line.kind for line in changes.changes()}
     steps = [

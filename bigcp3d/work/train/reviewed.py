@@ -24,6 +24,7 @@ from scipy import ndimage
 from bigcp3d.edge.image.image import ImageInfo
 from bigcp3d.edge.labels.edit_log import Change, EditLog, cell_box
 from bigcp3d.edge.stores.places import place
+from bigcp3d.edge.stores.platforms import join_words
 from bigcp3d.errors import InputError
 from bigcp3d.pure.boxes import Box, Vec3, vec3
 from bigcp3d.work.find_cells import box_of, union
@@ -81,7 +82,7 @@ def find_reviewed(labels: ImageInfo) -> Reviewed:
     if not cells:
         raise InputError(
             f"{labels.path}: no cell was decided good or corrected, so there is nothing to learn from; review some "
-            f"cells first: bigcp3d review {labels.path}"
+            f"cells first: {join_words(['bigcp3d', 'review', labels.path])}"
         )
     removed = [found for change in deleted for found in _read_removed(changes, change)]
     around = union([*cells.values(), *(box for box, _ in removed)]).grow(CONTEXT).clip(labels.levels[0].shape)

@@ -107,9 +107,9 @@ def test_a_store_written_into_the_folder_is_no_change_of_it(tmp_path):
 
 
 def test_a_store_is_not_converted(tmp_path):
-    write_planes(tmp_path / "planes", [f"{z}.tif" for z in range(12)])
-    image = convert(tmp_path / "planes", scale_um=(2, 1, 1))
-    with pytest.raises(InputError, match="this is a zarr store already"):
+    write_planes(tmp_path / "my planes", [f"{z}.tif" for z in range(12)])
+    image = convert(tmp_path / "my planes", scale_um=(2, 1, 1))
+    with pytest.raises(InputError, match=r"this is a zarr store already; bigcp3d info '.*/my planes\.zarr' describes"):
         open_source(image.path).__enter__()
-    with pytest.raises(InputError, match=r"give .*/planes\.zarr, which lies beside it, or convert it"):
-        open_image(tmp_path / "planes")
+    with pytest.raises(InputError, match=r"give '.*/my planes\.zarr', which lies beside it, or convert it"):
+        open_image(tmp_path / "my planes")

@@ -125,10 +125,10 @@ def test_a_model_is_trained_from_reviewed_labels(reviewed, tmp_path):
 
 
 def test_where_nothing_was_reviewed_nothing_is_learned(reviewed, tmp_path):
-    shutil.copytree(reviewed[0], tmp_path / "new.zarr")
-    shutil.rmtree(tmp_path / "new.zarr/labels/truth/edits")
-    with pytest.raises(InputError, match="no cell was decided good or corrected"):
-        find_reviewed(open_labels(tmp_path / "new.zarr", "truth"))
+    shutil.copytree(reviewed[0], tmp_path / "my image.zarr")
+    shutil.rmtree(tmp_path / "my image.zarr/labels/truth/edits")
+    with pytest.raises(InputError, match=r"no cell was decided good or corrected.*: bigcp3d review '.*/labels/truth'$"):
+        find_reviewed(open_labels(tmp_path / "my image.zarr", "truth"))
 
 
 def box(*ends):
