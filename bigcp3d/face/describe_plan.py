@@ -9,6 +9,7 @@ from bigcp3d.face.progress.way_and_time import describe_time, describe_way
 from bigcp3d.pure.memory import format_bytes
 from bigcp3d.pure.plural import count
 from bigcp3d.pure.prepare.steps import margin_of
+from bigcp3d.pure.track.units import UNIT
 from bigcp3d.schedule.running.expect_time import expect_from_plan
 from bigcp3d.work.plan.memory_and_disk import disk_bytes, task_bytes, worker_bytes
 from bigcp3d.work.plan.plan import Plan
@@ -68,7 +69,7 @@ def _work(plan: Plan) -> Iterator[tuple[str, str]]:
     yield (
         "tracking",
         f"{tracking.steps} steps, reach {tracking.reach}, closing radius {closing}, "
-        f"foreground at {tracking.foreground / 127:.2f}",
+        f"foreground at {tracking.foreground / UNIT:.2f}",
     )
 
 

@@ -26,6 +26,7 @@ from bigcp3d.errors import InputError
 from bigcp3d.face.view.scene import Channel, Images, Labels, Scene
 from bigcp3d.face.view.served_objects import ServedGroup, StoredObjects, group_metadata_of
 from bigcp3d.pure.boxes import vec3
+from bigcp3d.pure.track.units import UNIT
 from bigcp3d.schedule.planning.find_kept_maps import default_work_dir
 
 LAYERS = (("foreground", "#ffffff"), ("flow z", "#ff0000"), ("flow y", "#00ff00"), ("flow x", "#0000ff"))
@@ -55,7 +56,7 @@ class FoundMaps:
     @property
     def full(self) -> float:
         """The value that stands for 1."""
-        return 127.0 if next(iter(self.arrays.values())).dtype.name == "int8" else 1.0
+        return float(UNIT) if next(iter(self.arrays.values())).dtype.name == "int8" else 1.0
 
 
 def maps_of(labels: Labels, image: ImageInfo, work_dir: str | Path | None = None) -> Images:

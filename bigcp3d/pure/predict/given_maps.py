@@ -11,7 +11,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from bigcp3d.pure.predict.patches import SUB
+from bigcp3d.pure.predict.patches import ONE, SUB
 
 
 def quantise_maps(values: NDArray[np.floating[Any]]) -> NDArray[np.int8]:
@@ -22,7 +22,7 @@ def quantise_maps(values: NDArray[np.floating[Any]]) -> NDArray[np.int8]:
     """
     maps = np.empty(values.shape, np.int8)
     for z in range(values.shape[1]):
-        fine = np.rint(np.clip(values[:, z].astype(np.float32), -1, 1) * np.float32(127 * SUB)).astype(np.int32)
+        fine = np.rint(np.clip(values[:, z].astype(np.float32), -1, 1) * np.float32(ONE)).astype(np.int32)
         maps[:, z] = np.sign(fine) * ((2 * np.abs(fine) + SUB) // (2 * SUB))
     np.maximum(maps[0], 0, out=maps[0])
     return maps

@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from bigcp3d.pure.boxes import Box
-from bigcp3d.pure.predict.patches import SUB, PatchGrid, axis_totals, axis_weights, finish_maps, merge_patch
+from bigcp3d.pure.predict.patches import ONE, SUB, PatchGrid, axis_totals, axis_weights, finish_maps, merge_patch
 
 
 class HostSums:
@@ -50,7 +50,7 @@ class DeviceSums:
         common = self.box.intersect(window)
         inside = common.slices(window.start)
         part = prediction[(slice(None), *inside)]
-        quantised = (part.clamp(-1, 1) * (127 * SUB)).round().int()
+        quantised = (part.clamp(-1, 1) * ONE).round().int()
         z, y, x = (weights[side] for weights, side in zip(self.weights, inside, strict=True))
         quantised *= z[:, None, None]
         quantised *= y[:, None]

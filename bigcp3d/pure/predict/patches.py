@@ -22,12 +22,16 @@ import numpy as np
 from numpy.typing import NDArray
 
 from bigcp3d.pure.boxes import BlockGrid, Box, Vec3, vec3
+from bigcp3d.pure.track.units import UNIT
 
 WEIGHT_UNIT = 64
 """Weight of a patch's middle, per axis."""
 
 SUB = 32
-"""Predictions are summed in units of 1 / (127 * SUB)."""
+"""Parts of the stored unit in which predictions are summed."""
+
+ONE = UNIT * SUB
+"""A prediction of 1, as it is summed."""
 
 
 @dataclass(frozen=True)
@@ -122,7 +126,7 @@ def merge_patch(total: NDArray[np.int32], box: Box, window: Box, prediction: NDA
     """
     common = box.intersect(window)
     part = prediction[(slice(None), *common.slices(window.start))]
-    quantised = np.rint(np.clip(part, -1, 1) * np.float32(127 * SUB)).astype(np.int32)
+    quantised = np.rint(np.clip(part, -1, 1) * np.float32(ONE)).astype(np.int32)
     for axis in range(3):
         weights = axis_weights(window.shape[axis], margin)[common.slices(window.start)[axis]].astype(np.int32)
         quantised *= weights.reshape(tuple(-1 if a == axis else 1 for a in (-1, 0, 1, 2)))

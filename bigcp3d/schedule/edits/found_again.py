@@ -18,6 +18,7 @@ from bigcp3d.edge.labels.image_and_labels import source_image
 from bigcp3d.edge.labels.label_plan import LabelTarget
 from bigcp3d.errors import InputError
 from bigcp3d.pure.boxes import Box, Vec3, vec3
+from bigcp3d.pure.track.units import UNIT
 from bigcp3d.schedule.planning.make_plan import make_plan
 from bigcp3d.schedule.planning.recorded_settings import find_settings
 from bigcp3d.schedule.planning.request import Request
@@ -80,7 +81,7 @@ def grow_seed(
     first = _Region(labels, target, image, at, time).plan()
     reach = vec3(max(2, round(first.tracking.reach * f)) for f in first.output.label_factors)
     box = at.grow(reach).clip(shape)
-    threshold = first.tracking.foreground / 127
+    threshold = first.tracking.foreground / UNIT
     values = [threshold, *(threshold * share for share in LOWER)]
     for _, found in _Region(labels, target, image, box, time).sweep("foreground", values):
         cell = found[vec3(np.subtract(seed, box.start))]

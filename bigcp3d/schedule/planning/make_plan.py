@@ -20,7 +20,7 @@ from bigcp3d.pure.memory import format_bytes
 from bigcp3d.pure.plural import count
 from bigcp3d.pure.predict.patches import choose_patch
 from bigcp3d.pure.track.radius import closing_radius, path_reach, path_steps, smallest_volume
-from bigcp3d.pure.track.units import MAX_REACH
+from bigcp3d.pure.track.units import MAX_REACH, UNIT
 from bigcp3d.schedule.clusters.this_machine import precision_here
 from bigcp3d.schedule.planning.asked import what_was_asked
 from bigcp3d.schedule.planning.channels import choose_channels
@@ -113,7 +113,7 @@ def _tracking(request: Request, radius: float) -> Tracking:
             f"radius is {radius:g} working voxels; use at most {MAX_REACH / 3:.0f}, because paths are stored in "
             "int8; to segment larger cells, give --diameter, which shrinks the image first"
         )
-    return Tracking(foreground=max(1, round(request.foreground * 127)), steps=path_steps(radius), reach=reach)
+    return Tracking(foreground=max(1, round(request.foreground * UNIT)), steps=path_steps(radius), reach=reach)
 
 
 def _filters(request: Request, grids: Grids, radius: float, min_foreground: float) -> Filters:

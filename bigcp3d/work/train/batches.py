@@ -31,6 +31,7 @@ from bigcp3d.errors import BigCP3DError
 from bigcp3d.pure.boxes import Vec3, vec3
 from bigcp3d.pure.learn.augment import cut_border, degrade, turn
 from bigcp3d.pure.learn.targets import heat_flow, size_weights, tanh_flow
+from bigcp3d.pure.track.units import UNIT
 from bigcp3d.work.train.sample_cache import BLOCK, Made, SampleCache
 from bigcp3d.work.train.samples import Source
 
@@ -79,7 +80,7 @@ class Recipe:
         shares = np.array([weight for weight, _ in self.sources])
         source = self.sources[rng.choice(len(self.sources), p=shares / shares.sum())][1]
         image, target, weights = make_sample(source, rng, self.patch, self.card, self.balance, augment=self.augment)
-        return Made(image.astype(np.float16), np.rint(target * 127).astype(np.int8), weights.astype(np.float16))
+        return Made(image.astype(np.float16), np.rint(target * UNIT).astype(np.int8), weights.astype(np.float16))
 
     def samples_of(self, step: int) -> list[Shown]:
         """What the step shows, from 0."""
@@ -98,7 +99,7 @@ class Recipe:
     def show(self, shown: Shown, made: Made) -> tuple[Float32, Float32, Float32]:
         """Image, target and weights in float32; turned otherwise each time."""
         image, target, weights = (part.astype(np.float32) for part in made)
-        target /= np.float32(127)
+        target /= np.float32(UNIT)
         if shown.times == 0:
             return image, target, weights
         return turn_targets(image, target, weights, np.random.default_rng([self.seed, shown.number, shown.times, TURN]))
