@@ -46,7 +46,7 @@ def _with_meshes(labels: Labels, time: int) -> Labels:
     if is_address(labels.info.path):
         raise InputError(f"{labels.info.path}: surfaces are made of labels on this machine; leave out --meshes")
     found = Corrector(labels.info.path, "")
-    files = MeshFiles(partial(mesh_bytes, labels.info, found, time), lambda: len(found.log()))
+    files = MeshFiles(partial(mesh_bytes, labels.info, found, time), lambda: len(found.changes.changes()))
     info = json.dumps({"@type": "neuroglancer_legacy_mesh"}).encode()
     return replace(labels, meshes=ServedGroup({"": files}, {"info": info}))
 
