@@ -19,7 +19,7 @@ from numpy.typing import NDArray
 
 from bigcp3d.errors import InputError
 from bigcp3d.pure.boxes import BlockGrid, Box, Vec3, vec3
-from bigcp3d.pure.cells.plausibility import Found, measure_cells
+from bigcp3d.pure.cells.found import Found, measure_cells
 from bigcp3d.pure.group.cluster import Components, cluster_block
 from bigcp3d.pure.group.filters import Filters
 from bigcp3d.pure.group.objects import centroids, dense_ids, keep_objects, squared_flow_error
@@ -70,7 +70,7 @@ class Objects:
         sums, total = self.components.sums, np.zeros(len(self.components), np.int64)
         grid = BlockGrid(self.box.shape, tile_shape(self.limits.reach))
         for tile in (grid.core(index) for index in grid):
-            core = _moved(tile, self.box.start)
+            core = tile.shift(self.box.start)
             objects = self.label(core, np.arange(1, len(sums) + 1))
             at = np.nonzero(objects)
             present, local = np.unique(objects[at].astype(np.int64) - 1, return_inverse=True)
@@ -116,7 +116,7 @@ def find_objects(
     how = {"foreground": limits.foreground, "steps": limits.steps, "reach": limits.reach}
 
     def follow(tile: Box) -> Sinks:
-        core = _moved(tile, box.start)
+        core = tile.shift(box.start)
         found = track(maps, region, core, shape, **how)
         offsets[(slice(None), *tile.slices())] = found
         return collect_sinks(
@@ -207,10 +207,6 @@ def label_maps(
     grid = BlockGrid(shape, tile_shape(reach))
     _each(fill, [grid.core(index) for index in grid], threads)
     return labels
-
-
-def _moved(box: Box, by: Vec3) -> Box:
-    return Box(vec3(np.add(box.start, by)), vec3(np.add(box.stop, by)))
 
 
 def _check(maps: NDArray[np.int8], radius_vox: float, filters: Filters | None) -> tuple[Vec3, int]:

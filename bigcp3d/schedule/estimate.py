@@ -14,7 +14,8 @@ from bigcp3d.edge.models.model_families import load_card
 from bigcp3d.edge.models.model_files import shipped_models
 from bigcp3d.errors import InputError
 from bigcp3d.option import takes
-from bigcp3d.pure.cells.plausibility import Found, doubt
+from bigcp3d.pure.cells.found import Found
+from bigcp3d.pure.cells.plausibility import doubt
 from bigcp3d.schedule.clusters.this_machine import default_workers, device_here
 from bigcp3d.schedule.planning.channels import choose_channels
 from bigcp3d.schedule.planning.few_planes import warn_of_few_planes

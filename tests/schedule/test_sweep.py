@@ -13,7 +13,8 @@ import zarr
 import bigcp3d
 from bigcp3d.edge.image.image import open_image
 from bigcp3d.errors import InputError
-from bigcp3d.pure.cells.plausibility import Found, find_oddities
+from bigcp3d.pure.cells.found import Found
+from bigcp3d.pure.cells.plausibility import find_oddities
 from bigcp3d.pure.predict import run_network as predict
 from bigcp3d.pure.tissue.tissue_settings import Tissue
 from bigcp3d.schedule.sweep import plan_sweep

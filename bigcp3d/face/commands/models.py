@@ -8,6 +8,7 @@ from typing import Annotated, Any
 import typer
 from typer.core import TyperGroup
 
+from bigcp3d.edge.stores.platforms import join_words
 from bigcp3d.errors import InputError
 from bigcp3d.face import options as o
 from bigcp3d.face.exit_codes import set_up_logging
@@ -76,7 +77,8 @@ def export_model(
     from bigcp3d.edge.models.bioimageio_package import write_package
 
     written = write_package(name, bioimageio)
-    typer.echo(f"{written}\nto check it: pip install 'bigcp3d[bioimageio]', then bioimageio test {written}")
+    command = join_words(["bioimageio", "test", str(written)])
+    typer.echo(f"{written}\nto check it: pip install 'bigcp3d[bioimageio]', then {command}")
 
 
 @models.command("import")

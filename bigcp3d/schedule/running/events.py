@@ -165,7 +165,7 @@ class Summary:
     oddities : list of str
         What is odd about the cells, with what to try (`bigcp3d.pure.cells.plausibility`); empty where nothing is.
     found : list of dict
-        The numbers that were looked at, for each time point: the fields of `bigcp3d.pure.cells.plausibility.Found`.
+        The numbers that were looked at, for each time point: the fields of `bigcp3d.pure.cells.found.Found`.
     tasks : list of TaskSpent
         Time, worker and memory of each task, including those of earlier runs.
     table : str or None

@@ -12,7 +12,8 @@ from typing import Any
 from bigcp3d.edge.workdir.records import write_record
 from bigcp3d.errors import BigCP3DError, BlockError
 from bigcp3d.pure.boxes import Box, vec3
-from bigcp3d.pure.cells.plausibility import Finding, Found, find_oddities
+from bigcp3d.pure.cells.found import Found
+from bigcp3d.pure.cells.plausibility import Finding, find_oddities
 from bigcp3d.pure.plural import count
 from bigcp3d.pure.track.radius import expected_diameter
 from bigcp3d.schedule.running.events import BlockDone, BlockFailed, Observer, PassStarted, Summary, Warned

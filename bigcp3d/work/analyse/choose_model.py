@@ -9,7 +9,8 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 
-from bigcp3d.pure.cells.plausibility import FEW_CELLS, Found, doubt
+from bigcp3d.pure.cells.found import FEW_CELLS, Found
+from bigcp3d.pure.cells.plausibility import doubt
 
 CLEARLY = 1.5
 """The path error of the model that is not taken, over that of the one that is, must be at least this."""

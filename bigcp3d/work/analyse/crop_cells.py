@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 
 from bigcp3d.edge.models.model_card import ModelCard
 from bigcp3d.pure.boxes import Box, vec3
-from bigcp3d.pure.cells.plausibility import FEW_CELLS, Found
+from bigcp3d.pure.cells.found import FEW_CELLS, Found
 from bigcp3d.pure.group.filters import Filters
 from bigcp3d.pure.group.objects import flow_errors, keep_objects
 from bigcp3d.pure.in_memory import Limits, find_in, find_objects

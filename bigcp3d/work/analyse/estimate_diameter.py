@@ -24,7 +24,7 @@ from numpy.typing import NDArray
 
 from bigcp3d.edge.models.model_card import ModelCard
 from bigcp3d.errors import InputError
-from bigcp3d.pure.cells.plausibility import FEW_CELLS, Found
+from bigcp3d.pure.cells.found import FEW_CELLS, Found
 from bigcp3d.pure.grid import Factors
 from bigcp3d.pure.plural import count
 from bigcp3d.work.analyse.crop_cells import CropCells

@@ -26,7 +26,7 @@ from numpy.typing import NDArray
 from bigcp3d.edge.workdir.records import read_record
 from bigcp3d.edge.workdir.tables import open_rows, write_rows, write_table
 from bigcp3d.pure.boxes import Vec3, vec3
-from bigcp3d.pure.cells.plausibility import CellCounts, count_cells, sum_up_cells
+from bigcp3d.pure.cells.found import CellCounts, count_cells, sum_up_cells
 from bigcp3d.pure.group.objects import centroids, elongations, flow_errors, keep_objects, mean_foreground
 from bigcp3d.pure.track.sinks import FIRST, ROW, Sums
 from bigcp3d.work.passes.join import join

@@ -12,7 +12,8 @@ import numpy as np
 import pytest
 
 from bigcp3d.pure.boxes import Box
-from bigcp3d.pure.cells.plausibility import OF_THE_MODEL, Found, doubt, find_oddities
+from bigcp3d.pure.cells.found import Found
+from bigcp3d.pure.cells.plausibility import OF_THE_MODEL, doubt, find_oddities
 from bigcp3d.pure.plural import count
 from bigcp3d.pure.tissue.tissue import render
 from bigcp3d.pure.tissue.tissue_settings import Tissue

@@ -6,7 +6,8 @@ from dataclasses import replace
 
 import pytest
 
-from bigcp3d.pure.cells.plausibility import Found, doubt
+from bigcp3d.pure.cells.found import Found
+from bigcp3d.pure.cells.plausibility import doubt
 from bigcp3d.pure.track.units import UNIT
 from bigcp3d.work.analyse.choose_model import choose_model
 

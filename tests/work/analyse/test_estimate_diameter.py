@@ -17,7 +17,7 @@ from bigcp3d.errors import InputError
 from bigcp3d.face.cli import app
 from bigcp3d.pure.boxes import Box
 from bigcp3d.pure.cells.cell_sums import sum_cells
-from bigcp3d.pure.cells.plausibility import Found
+from bigcp3d.pure.cells.found import Found
 from bigcp3d.pure.tissue.tissue_settings import Tissue
 from bigcp3d.work.analyse.crop_cells import CropCells
 from bigcp3d.work.analyse.diameter_sample import CENTRES, crop_box, open_sample
