@@ -11,7 +11,6 @@ from typing import Annotated, get_args
 
 import typer
 
-from bigcp3d.edge.image.metadata import WrittenVersion
 from bigcp3d.face import options as o
 from bigcp3d.face.commands.all_images import AllImages, for_each_image
 from bigcp3d.face.commands.convert import convert, describe_source
@@ -32,7 +31,7 @@ from bigcp3d.face.commands.train import train
 from bigcp3d.face.commands.update import update
 from bigcp3d.face.commands.view import view
 from bigcp3d.face.exit_codes import CommandGroup, set_up_logging
-from bigcp3d.pure.choices import Stain
+from bigcp3d.pure.choices import Stain, WrittenVersion
 from bigcp3d.version import __version__
 
 STAINS = "|".join(get_args(Stain))

@@ -1,4 +1,4 @@
-"""The words among which options, model cards and simulated tissue choose. Imports nothing heavy."""
+"""The words among which options, model cards and simulated tissue choose. Imports nothing heavy, as help needs them."""
 
 from __future__ import annotations
 
@@ -15,3 +15,6 @@ Representation = Literal["tanh", "heat"]
 
 Precision = Literal["auto", "float32", "bfloat16"]
 """Of the network. With "auto" it is bfloat16 on a machine that is fast in it."""
+
+WrittenVersion = Literal["0.4", "0.5", "0.6"]
+"""Versions of OME-Zarr that images are written in."""

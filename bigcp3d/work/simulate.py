@@ -19,7 +19,6 @@ import numpy as np
 from numpy.typing import NDArray
 
 from bigcp3d.edge.image.image import ImageInfo, open_image
-from bigcp3d.edge.image.metadata import WrittenVersion
 from bigcp3d.edge.image.new_image import create_image, write_image_box
 from bigcp3d.edge.image.voxels import check_channel, read_box
 from bigcp3d.edge.labels.check_target import check_target
@@ -29,6 +28,7 @@ from bigcp3d.edge.stores.new_store import check_new_store, partial_of, put_in_pl
 from bigcp3d.edge.stores.places import refuse_address
 from bigcp3d.errors import InputError
 from bigcp3d.pure.boxes import BlockGrid, Box, Vec3, vec3
+from bigcp3d.pure.choices import WrittenVersion
 from bigcp3d.pure.tissue.match_look import match_look
 from bigcp3d.pure.tissue.tissue import render
 from bigcp3d.pure.tissue.tissue_settings import Tissue

@@ -10,7 +10,7 @@ from __future__ import annotations
 import logging
 import re
 from collections.abc import Mapping, Sequence
-from typing import Any, Literal
+from typing import Any
 
 from bigcp3d.edge.stores.axis_order import SPACE
 from bigcp3d.errors import InputError
@@ -19,7 +19,6 @@ Json = Mapping[str, Any]
 
 VERSION = re.compile(r"\d+\.\d+")
 VERSIONS = ("0.1", "0.2", "0.3", "0.4", "0.5", "0.6")
-WrittenVersion = Literal["0.4", "0.5", "0.6"]
 AXES = ("t", "c", "z", "y", "x")
 AXIS_TYPES = {"t": "time", "c": "channel", "z": "space", "y": "space", "x": "space"}
 

@@ -7,8 +7,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Annotated
 
-from bigcp3d.edge.image.metadata import WrittenVersion
 from bigcp3d.option import Option, check_choices
+from bigcp3d.pure.choices import WrittenVersion
 
 WHAT = "What is read"
 RESULT = "What is written"
