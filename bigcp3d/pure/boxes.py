@@ -80,6 +80,11 @@ class Box:
         """The part that lies in a volume of ``shape``."""
         return self.intersect(Box.of_shape(shape))
 
+    def margins(self, inner: Box) -> list[tuple[int, int]]:
+        """Voxels before and after a box that lies in this one, per axis, as `numpy.pad` takes them."""
+        ends = zip(self.start, inner.start, inner.stop, self.stop, strict=True)
+        return [(b - a, d - c) for a, b, c, d in ends]
+
     def slices(self, origin: Vec3 = (0, 0, 0)) -> tuple[slice, slice, slice]:
         """Slices into an array whose first voxel lies at ``origin``."""
         z, y, x = (slice(a - o, b - o) for a, b, o in zip(self.start, self.stop, origin, strict=True))

@@ -90,3 +90,15 @@ def test_slices_count_from_the_origin(box: Box, origin: Vec3) -> None:
     seen = np.zeros(region.shape, bool)
     seen[box.slices(origin)] = True
     assert {vec3(v) for v in np.argwhere(seen) + origin} == voxels(box)
+
+
+@quick
+@given(sides, boxes)
+def test_an_array_padded_by_the_margins_fills_the_outer_box(shape: Vec3, other: Box) -> None:
+    outer = Box.of_shape(shape)
+    inner = outer.intersect(other)
+    if inner.empty:
+        return
+    filled = np.zeros(shape, int)
+    filled[inner.slices()] = 1
+    assert np.array_equal(np.pad(np.ones(inner.shape, int), outer.margins(inner)), filled)

@@ -148,10 +148,9 @@ class Corrector:
                 f"the cells lie in a box of {core.size:,} voxels, but at most {LARGEST_BOX:,} are allowed; change "
                 "fewer cells at once, or cells nearer to each other"
             )
-        seen = core.grow(1).clip(shape)
-        before = (a - b + 1 for a, b in zip(seen.start, core.start, strict=True))
-        after = (b - a + 1 for a, b in zip(seen.stop, core.stop, strict=True))
-        labels = np.pad(read_label_box(self.target, 0, seen, time=time), list(zip(before, after, strict=True)))
+        around = core.grow(1)
+        seen = around.clip(shape)
+        labels = np.pad(read_label_box(self.target, 0, seen, time=time), around.margins(seen))
         return _Around(core, labels)
 
     def _describe(self, ids: Sequence[int], boxes: dict[int, Box], time: int) -> list[dict[str, Any]]:

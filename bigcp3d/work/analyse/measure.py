@@ -162,10 +162,9 @@ def whole_numbers(values: NDArray[np.generic], channel: Channel) -> NDArray[np.i
 
 def _read_around(labels: ImageInfo, core: Box, whole: Box, time: int = 0) -> NDArray[np.integer]:
     """Labels of a box and one voxel around it, 0 beyond ``whole``."""
-    seen = core.grow(1).intersect(whole)
-    before = (a - b + 1 for a, b in zip(seen.start, core.start, strict=True))
-    after = (b - a + 1 for a, b in zip(seen.stop, core.stop, strict=True))
-    return np.pad(read_box(labels, 0, seen, time=time), list(zip(before, after, strict=True)))
+    around = core.grow(1)
+    seen = around.intersect(whole)
+    return np.pad(read_box(labels, 0, seen, time=time), around.margins(seen))
 
 
 @dataclass(frozen=True)
