@@ -16,6 +16,9 @@ from numpy.typing import NDArray
 
 from bigcp3d.errors import InputError
 
+LETTERS = "tczyxs"
+"""Axes: time, channel, z, y, x, and samples of a colour."""
+
 UNKNOWN = "?"
 """Stands for an axis that the file does not name."""
 

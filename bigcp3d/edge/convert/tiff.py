@@ -15,11 +15,10 @@ import tifffile
 import zarr
 from numpy.typing import NDArray
 
-from bigcp3d.edge.convert.source import UNKNOWN, Part, Source, choose_part, stated_lengths
+from bigcp3d.edge.convert.source import LETTERS, UNKNOWN, Part, Source, choose_part, stated_lengths
 from bigcp3d.edge.image.transforms import unit_um
 from bigcp3d.errors import InputError
 
-LETTERS = "tczyxs"
 KINDS = {"imagej": "an ImageJ hyperstack", "ome": "an OME-TIFF", "lsm": "a Zeiss LSM file"}
 
 LOST_PAGES = re.compile("page offset|corrupted|reshape")

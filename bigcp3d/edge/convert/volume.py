@@ -15,7 +15,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from bigcp3d.edge.convert.source import UNKNOWN, Source
+from bigcp3d.edge.convert.source import LETTERS, UNKNOWN, Source
 from bigcp3d.edge.image.transforms import Float3, float3
 from bigcp3d.errors import InputError
 from bigcp3d.pure.boxes import Box, Vec3, vec3
@@ -97,7 +97,7 @@ def _settle_axes(source: Source, wanted: str | None) -> tuple[str, list[str]]:
     sizes = " x ".join(map(str, source.shape))
     if wanted is not None:
         letters = "".join(letter for letter in wanted.lower() if letter not in ", ")
-        allowed = len(letters) == len(source.axes) and set(letters) <= set("tczyxs") and {"y", "x"} <= set(letters)
+        allowed = len(letters) == len(source.axes) and set(letters) <= set(LETTERS) and {"y", "x"} <= set(letters)
         if not allowed or max(Counter(letters).values()) > 1:
             raise InputError(
                 f"{source.path}: --axes is {wanted!r} for {len(source.axes)} axes ({sizes}); give each axis once, in "

@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from bigcp3d.edge.convert.source import UNKNOWN, Part, Source, choose_part, stated_lengths
+from bigcp3d.edge.convert.source import LETTERS, UNKNOWN, Part, Source, choose_part, stated_lengths
 from bigcp3d.errors import InputError
 
 
@@ -35,7 +35,7 @@ def open_with_bioio(path: Path, kind: str, series: str | int | None) -> Source:
         ) from error
     shown = [f"{i} ({name})" for i, name in enumerate(scenes)]
     image.set_scene(scenes[choose_part(path, "--series", scenes, series, shown)])
-    axes = "".join(a if a in "tczyxs" else UNKNOWN for a in image.dims.order.lower())
+    axes = "".join(a if a in LETTERS else UNKNOWN for a in image.dims.order.lower())
     data = image.dask_data
     sizes = image.physical_pixel_sizes
 
