@@ -19,6 +19,7 @@ from bigcp3d.edge.convert.source import LETTERS, UNKNOWN, Source
 from bigcp3d.edge.image.transforms import Float3, float3
 from bigcp3d.errors import InputError
 from bigcp3d.pure.boxes import Box, Vec3, vec3
+from bigcp3d.pure.plural import count
 
 COLOURS = ("red", "green", "blue", "alpha")
 DTYPES = {"bool": "uint8", "float16": "float32"}
@@ -78,16 +79,16 @@ def name_volume(
     dtype = DTYPES.get(kind.newbyteorder("=").name, kind.newbyteorder("=").name)
     if dtype != kind.newbyteorder("=").name:
         notes.append(f"{kind.name} is stored as {dtype}")
-    count = sizes.get("c", 1) * sizes.get("s", 1)
+    number = sizes.get("c", 1) * sizes.get("s", 1)
     return Volume(
         source=source,
         axes=found,
         times=sizes.get("t", 1),
-        channels=count,
+        channels=number,
         shape=vec3(sizes.get(name, 1) for name in "zyx"),
         dtype=dtype,
         scale_um=_settle_scale(source, scale_um),
-        channel_names=_settle_names(source, channels, sizes, count),
+        channel_names=_settle_names(source, channels, sizes, number),
         notes=(*source.notes, *notes),
     )
 
@@ -143,19 +144,19 @@ def _settle_scale(source: Source, wanted: Sequence[float] | None) -> Float3:
 
 
 def _settle_names(
-    source: Source, wanted: str | Sequence[str] | None, sizes: dict[str, int], count: int
+    source: Source, wanted: str | Sequence[str] | None, sizes: dict[str, int], number: int
 ) -> tuple[str, ...]:
     """Names of the channels; empty where none are known."""
     if wanted is not None:
         names = tuple(name.strip() for name in (wanted.split(",") if isinstance(wanted, str) else wanted))
-        if len(names) != count or not all(names) or len(set(names)) != count:
+        if len(names) != number or not all(names) or len(set(names)) != number:
             raise InputError(
-                f"{source.path}: --channels gives {len(names)} name(s) for {count} channel(s); give {count} different "
-                "names, with commas between them"
+                f"{source.path}: --channels gives {count(len(names), 'name')} for {count(number, 'channel')}; give "
+                f"{number} different names, with commas between them"
             )
         return names
     samples = sizes.get("s", 1)
     if samples > 1:
         names = COLOURS[:samples] if samples <= 4 else tuple(map(str, range(samples)))
-        return names if count == samples else tuple(f"{c} {name}" for c in range(count // samples) for name in names)
-    return source.channel_names if len(source.channel_names) == count else ()
+        return names if number == samples else tuple(f"{c} {name}" for c in range(number // samples) for name in names)
+    return source.channel_names if len(source.channel_names) == number else ()

@@ -8,6 +8,7 @@ from typing import Any
 from bigcp3d.edge.image.metadata import first_multiscale, ome_part, own_part
 from bigcp3d.edge.image.open_node import read_attributes
 from bigcp3d.edge.stores.places import Place
+from bigcp3d.pure.plural import count
 
 
 @dataclass(frozen=True)
@@ -38,12 +39,12 @@ class MadeLabels:
             return "not made by bigcp3d"
         when = "" if self.made is None else f" {self.made[:16].replace('T', ' ')} UTC"
         words = [
-            "" if self.cells is None else f"{self.cells:,} cell{'' if self.cells == 1 else 's'}",
+            "" if self.cells is None else count(self.cells, "cell"),
             "" if self.model is None else f"model {self.model}",
             "" if self.diameter is None else f"diameter {self.diameter}",
             "" if self.prepare is None else f"prepared by {self.prepare}",
             f"made{when} by bigcp3d {self.version}",
-            f"updated {self.updates} time{'' if self.updates == 1 else 's'} since" if self.updates else "",
+            f"updated {count(self.updates, 'time')} since" if self.updates else "",
         ]
         return ", ".join(filter(None, words))
 

@@ -10,6 +10,7 @@ from bigcp3d.edge.labels.default_name import DEFAULT_NAME
 from bigcp3d.edge.stores.atomic_files import write_atomically
 from bigcp3d.edge.stores.beside_store import beside_store
 from bigcp3d.edge.stores.places import is_address, place
+from bigcp3d.edge.stores.platforms import join_words
 from bigcp3d.errors import TargetError
 from bigcp3d.face.report.facts import gather
 from bigcp3d.face.report.page import GENERATOR, render
@@ -119,10 +120,10 @@ class ReportWriter:
                 target.group, target.name, image=plan.source.image.path, parts=lambda: cells_of_run(plan)
             )
         except Exception as error:
+            again = join_words(["bigcp3d", "report", target.group, "--name", target.name])
             log.warning(
-                "the labels are finished, but their report could not be written: %s: %s; "
-                "try again with: bigcp3d report %s --name %s",
-                *(type(error).__name__, error, target.group, target.name),
+                "the labels are finished, but their report could not be written: %s: %s; try again with: %s",
+                *(type(error).__name__, error, again),
             )
             log.debug("the report failed", exc_info=True)
         else:
