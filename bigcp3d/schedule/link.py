@@ -26,10 +26,9 @@ from bigcp3d.pure.lineage.links import Links, PlacedCells, link_cells, shared_vo
 from bigcp3d.pure.lineage.tracks import number_tracks
 from bigcp3d.pure.score.overlaps import Overlaps, add_overlaps
 from bigcp3d.schedule.check_table import check_output
-from bigcp3d.schedule.clusters.requested_machines import Machines
 from bigcp3d.schedule.edits.correction import settle_labels
 from bigcp3d.schedule.measure import MeasuredCells, measure_with
-from bigcp3d.schedule.over_blocks import over_blocks
+from bigcp3d.schedule.over_blocks import machines_of, over_blocks
 from bigcp3d.schedule.planning.link_request import LinkRequest
 from bigcp3d.version import __version__
 from bigcp3d.work.analyse.blocks_read import BlocksRead
@@ -96,10 +95,7 @@ def link(
     path = check_lineage(labels, overwrite=request.overwrite)
     target = _check(labels, request)
     what = plan_measurement(request.store, request.name, channel=None if request.table else ())
-    machines = None
-    if (request.workers, request.scheduler) != (None, None):
-        machines = Machines(request.scheduler, workers=request.workers, memory_limit=request.memory_limit)
-    with over_blocks(what, machines) as compute:
+    with over_blocks(what, machines_of(request)) as compute:
         cells = measure_with(compute, what, on_event=on_event)
         shared = [add_overlaps(compute(share_voxels, time)) for time in range(what.labels.times - 1)]
     return _write(request, path, target, cells, shared)

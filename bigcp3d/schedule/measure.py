@@ -29,7 +29,7 @@ from bigcp3d.pure.cells.cell_table import Columns
 from bigcp3d.schedule.check_table import BESIDE, IN_STORE, TABLE, check_output, file_beside, table_of, table_output
 from bigcp3d.schedule.clusters.requested_machines import Machines
 from bigcp3d.schedule.edits.correction import settle_labels
-from bigcp3d.schedule.over_blocks import Compute, over_blocks
+from bigcp3d.schedule.over_blocks import Compute, machines_of, over_blocks
 from bigcp3d.schedule.planning.measure_request import MeasureRequest
 from bigcp3d.schedule.planning.request import Request
 from bigcp3d.schedule.running.events import Observer, Warned
@@ -105,10 +105,7 @@ def measure(
     True
     """
     request = MeasureRequest(store, name, **arguments)
-    machines = None
-    if (request.workers, request.scheduler) != (None, None):
-        machines = Machines(request.scheduler, workers=request.workers, memory_limit=request.memory_limit)
-    return measure_on(machines, request, on_event)
+    return measure_on(machines_of(request), request, on_event)
 
 
 def measure_on(

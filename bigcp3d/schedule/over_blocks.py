@@ -8,6 +8,8 @@ from typing import Protocol, TypeVar
 
 from bigcp3d.pure.boxes import Vec3
 from bigcp3d.schedule.clusters.requested_machines import Machines
+from bigcp3d.schedule.planning.link_request import LinkRequest
+from bigcp3d.schedule.planning.measure_request import MeasureRequest
 from bigcp3d.work.analyse.measure import Measurement
 
 T = TypeVar("T")
@@ -18,6 +20,13 @@ class Compute(Protocol):
 
     def __call__(self, function: Callable[[Measurement, int, Vec3], T], time: int, /) -> Iterator[T]:
         """Apply it."""
+
+
+def machines_of(request: MeasureRequest | LinkRequest) -> Machines | None:
+    """Where the blocks are computed; None for this process."""
+    if request.workers is None and request.scheduler is None:
+        return None
+    return Machines(request.scheduler, workers=request.workers, memory_limit=request.memory_limit)
 
 
 @contextmanager

@@ -24,8 +24,8 @@ class LinkRequest:
     """Name of the labels: labels/NAME. Any tool may have written them."""
     max_distance_um: Annotated[float | None, Option(WHAT, "UM")] = None
     """The motion of its neighbours predicts where a cell goes. This is the largest distance from that place at which it
-    is still the same cell, in micrometres (in voxels if
-    the image has no scale). Default: the median diameter of the cells."""
+    is still the same cell, in micrometres (in voxels if the image has no scale). Default: the median diameter of the
+    cells."""
     no_divisions: Annotated[bool, Option(WHAT)] = False
     """Allow no divisions: each cell has at most one successor."""
     table: Annotated[str | Path | None, Option(RESULT, "FILE|zarr")] = None

@@ -25,8 +25,6 @@ from bigcp3d.work.passes.read_prepared import read_prepared
 from bigcp3d.work.run.run import Run
 from bigcp3d.work.run.unreadable_input import read_image
 
-Counts = dict[str, Any]
-
 
 def intensity_range(run: Run, time: int, number: int) -> tuple[float, float]:
     """The intensities that become 0 and 1 in one of the plan's channels, as `normalise` found them."""
@@ -81,7 +79,7 @@ def read_channels(run: Run, time: int, box: Box) -> NDArray[np.float32]:
     return image
 
 
-def predict(run: Run, time: int, index: Vec3) -> Counts:
+def predict(run: Run, time: int, index: Vec3) -> dict[str, Any]:
     """Image to the sums of a block's patches, or to maps where nothing is handed over."""
     from bigcp3d.pure.predict.run_network import sum_patches  # torch is not needed by the other passes
 
@@ -108,7 +106,7 @@ def predict(run: Run, time: int, index: Vec3) -> Counts:
     return {"voxels": core.size, "patches": sum(map(len, layers))}
 
 
-def merge(run: Run, time: int, index: Vec3) -> Counts:
+def merge(run: Run, time: int, index: Vec3) -> dict[str, Any]:
     """A block's own sums and those that were handed over, to maps."""
     blocks, patches = run.plan.patch_blocks, run.plan.patches
     core, shell = blocks.grid.core(index), blocks.shell(index)
