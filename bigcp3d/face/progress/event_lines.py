@@ -60,6 +60,7 @@ from bigcp3d.schedule.running.events import (
 )
 from bigcp3d.schedule.running.expect_time import expect_from_plan
 from bigcp3d.work.plan.expected_time import wall_seconds
+from bigcp3d.work.plan.plan import Plan
 
 EVERY_S = 1.0
 SUMMARY_FIELDS = (
@@ -87,24 +88,7 @@ class EventLines:
             case Estimated(guess):
                 self.write("estimated", **guess.answer)
             case RunPlanned(plan):
-                expected = expect_from_plan(plan)
-                self.run = RunPace(expected, self.paces, plan.running.workers or 1)
-                known = not plan.predicts or "predict" in expected
-                self.write(
-                    "planned",
-                    version=plan.version,
-                    image=plan.source.image.path,
-                    labels=str(plan.output.target.path),
-                    work_dir=plan.storage.work_dir,
-                    shape=plan.shape,
-                    block=plan.execution.block,
-                    blocks=len(plan.grid),
-                    voxels=math.prod(plan.image_shape) * len(plan.where.times),
-                    executor=plan.running.executor,
-                    workers=plan.running.workers,
-                    seconds=wall_seconds(plan, expected) if known else None,
-                    estimated=plan.guess and plan.guess.answer,
-                )
+                self._begin(plan)
             case ClusterReady(dashboard, workers):
                 self.workers = workers
                 if self.run is not None:
@@ -140,6 +124,26 @@ class EventLines:
         """Write what ended the run: an error, a bug or Ctrl-C."""
         message = "interrupted" if isinstance(error, KeyboardInterrupt) else str(error)
         self.write("error", kind=type(error).__name__, message=message, exit_code=exit_code_of(error))
+
+    def _begin(self, plan: Plan) -> None:
+        expected = expect_from_plan(plan)
+        self.run = RunPace(expected, self.paces, plan.running.workers or 1)
+        known = not plan.predicts or "predict" in expected
+        self.write(
+            "planned",
+            version=plan.version,
+            image=plan.source.image.path,
+            labels=str(plan.output.target.path),
+            work_dir=plan.storage.work_dir,
+            shape=plan.shape,
+            block=plan.execution.block,
+            blocks=len(plan.grid),
+            voxels=math.prod(plan.image_shape) * len(plan.where.times),
+            executor=plan.running.executor,
+            workers=plan.running.workers,
+            seconds=wall_seconds(plan, expected) if known else None,
+            estimated=plan.guess and plan.guess.answer,
+        )
 
     def _advance(self, event: BlockDone) -> None:
         now, name = self.clock(), event.name

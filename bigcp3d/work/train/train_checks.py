@@ -126,6 +126,26 @@ def _is_name(channel: int | str) -> bool:
 
 def make_card(settings: TrainSettings, channels: Sequence[int | str]) -> ModelCard:
     """The card of the model: what the user leaves out is as in the card of ``start``, or else as in `STANDARD`."""
+    form = _form(settings, channels)
+    try:
+        card = ModelCard(
+            **form,
+            name=settings.name or Path(settings.output).stem,
+            training=settings.description
+            or ", ".join(map(str, [*settings.volumes, *settings.from_edits, *settings.painted])),
+            date=date.today().isoformat(),
+            bigcp3d_version=__version__,
+            command=" ".join(sys.argv),
+        )
+    except ValidationError as error:
+        wrong = (f"{'.'.join(map(str, e['loc'])) or 'card'} {e['input']!r}: {e['msg']}" for e in error.errors())
+        raise InputError(f"these values do not fit together ({'; '.join(wrong)}): change them") from error
+    _check_sizes(card, settings.patch)
+    return card
+
+
+def _form(settings: TrainSettings, channels: Sequence[int | str]) -> dict[str, Any]:
+    """The fields of a card that decide the network and what it sees. Refuses another network than that of ``start``."""
     start = settings.start
     low, high = settings.percentiles or (None, None)
     asked = {
@@ -153,21 +173,7 @@ def make_card(settings: TrainSettings, channels: Sequence[int | str]) -> ModelCa
                 f"{name} is {form[name]}, but the network to start from, {start}, has {before[name]}: leave {name} "
                 "out, or start from random weights"
             )
-    try:
-        card = ModelCard(
-            **form,
-            name=settings.name or Path(settings.output).stem,
-            training=settings.description
-            or ", ".join(map(str, [*settings.volumes, *settings.from_edits, *settings.painted])),
-            date=date.today().isoformat(),
-            bigcp3d_version=__version__,
-            command=" ".join(sys.argv),
-        )
-    except ValidationError as error:
-        wrong = (f"{'.'.join(map(str, e['loc'])) or 'card'} {e['input']!r}: {e['msg']}" for e in error.errors())
-        raise InputError(f"these values do not fit together ({'; '.join(wrong)}): change them") from error
-    _check_sizes(card, settings.patch)
-    return card
+    return form
 
 
 def _check_sizes(card: ModelCard, patch: Vec3) -> None:
