@@ -16,17 +16,13 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
-from bigcp3d.edge.image.image import ImageInfo, open_image, open_labels
-from bigcp3d.edge.image.metadata import own_part
-from bigcp3d.edge.image.open_node import read_attributes
+from bigcp3d.edge.image.image import open_image, open_labels
 from bigcp3d.edge.labels.edit_log import Change, EditLog, who_and_when
-from bigcp3d.edge.labels.label_plan import LabelTarget
 from bigcp3d.edge.labels.labels_to_update import (
     identify,
     note_update,
     open_target,
     refuse_ids_above,
-    updates_of,
 )
 from bigcp3d.edge.workdir.tables import read_table, write_table
 from bigcp3d.errors import InputError, LossError
@@ -34,17 +30,12 @@ from bigcp3d.option import settings_of, takes
 from bigcp3d.pure.boxes import Box, vec3
 from bigcp3d.pure.plural import count
 from bigcp3d.pure.replacement import Replacement
-from bigcp3d.schedule.complete_request import complete_request
 from bigcp3d.schedule.measure import warn_of_old_table
-from bigcp3d.schedule.planning.asked import with_unit
-from bigcp3d.schedule.planning.make_plan import make_plan
-from bigcp3d.schedule.planning.recorded_settings import UpdateSettings, find_settings
-from bigcp3d.schedule.planning.region import find_region, find_times
+from bigcp3d.schedule.plan_update import UpdateWork, notes_on_earlier, plan_update, settings_of_update
 from bigcp3d.schedule.planning.request import Request, UpdateRequest, decides_labels
 from bigcp3d.schedule.running.events import Noted, Observer
-from bigcp3d.schedule.running.lock import find_locks, hold_locks, refuse_if_held
+from bigcp3d.schedule.running.lock import find_locks, hold_locks
 from bigcp3d.schedule.segment import segment
-from bigcp3d.schedule.update_files import UpdateFiles
 from bigcp3d.work.change_labels import change_labels, settle
 from bigcp3d.work.plan.plan import Plan
 from bigcp3d.work.update_labels import compare_region, find_largest_id, largest_used, replace_region
@@ -70,22 +61,6 @@ class Updated:
     kept: int = 0
     same: int = 0
     stayed: int = 0
-
-
-@dataclass(frozen=True)
-class _Work:
-    """One update: what was asked, with the settings of the labels filled in."""
-
-    request: UpdateRequest
-    target: LabelTarget
-    files: UpdateFiles
-    wanted: Box
-    times: tuple[int, ...]
-    settings: UpdateSettings
-    arguments: dict[str, Any]
-    """Arguments of the segmentation, without those that say where it works."""
-    plan: Plan | None
-    """The plan of the segmentation; None after a correction by hand."""
 
 
 @takes(UpdateRequest)
@@ -132,64 +107,17 @@ def update(source: str | Path, *, on_event: Observer | None = None, **arguments:
     observe: Observer = on_event or (lambda event: None)
     image = open_image(source)
     target = open_target(image, request.output, request.name)
-    work = _prepare(request, said, image, target, observe)
+    work = plan_update(request, said, image, target, observe)
     with hold_locks(find_locks(work.files.home, target)):
         if (stopped := settle(target, EditLog(target.path))) is not None:
             observe(Noted(f"the {stopped.kind} that was stopped while it changed labels was put right first"))
-        work.files.begin(_asked(work), identify(target))
-        for line in [] if request.edited else _notes_on_earlier(work):
+        work.files.begin(settings_of_update(work), identify(target))
+        for line in [] if request.edited else notes_on_earlier(work):
             observe(Noted(line))
         return _update(work, observe)
 
 
-def _prepare(
-    request: UpdateRequest, said: dict[str, Any], image: ImageInfo, target: LabelTarget, observe: Observer
-) -> _Work:
-    """The plan, with every check. A model and a diameter that nobody knows are estimated. Writes nothing."""
-    rest = {name: getattr(request, name) for name, each in settings_of(Request).items() if not decides_labels(each)}
-    if request.edited:  # then the labels may be anybody's, and a correction may be at any time point
-        recorded = own_part(read_attributes(target.path)).get("arguments") or {}
-        settings = UpdateSettings({"scale_um": recorded.get("scale_um"), **said}, {}, [])
-    else:
-        settings = find_settings(image, target, said)
-    for line in settings.notes:
-        observe(Noted(line))
-    arguments, files = {**rest, **settings.arguments}, UpdateFiles(target)
-    whole = Box.of_shape(image.levels[0].shape)
-    wanted = find_region(request.roi, image, settings.arguments.get("scale_um")) or whole
-    times = find_times(settings.arguments.get("time"), image)
-    place = {"roi": tuple(zip(wanted.start, wanted.stop, strict=True)), "work_dir": files.home}
-    if request.edited:
-        return _Work(request, target, files, wanted, times, settings, arguments, None)
-    locks = find_locks(files.home, target)
-    complete, guess = complete_request(Request(**{**arguments, **place}), observe, lambda _: refuse_if_held(locks))
-    if guess is not None:
-        found = {name: getattr(complete, name) for name in ("model", "diameter_um", "diameter_vox")}
-        settings, arguments = settings.with_more(found), {**arguments, **found}
-    plan = make_plan(complete)
-    return _Work(request, target, files, wanted, times, settings, arguments, plan)
-
-
-def _asked(work: _Work) -> dict[str, Any]:
-    """What must be equal where an update is resumed."""
-    place = {"roi": [work.wanted.start, work.wanted.stop], "times": work.times, "edited": work.request.edited}
-    return {**({} if work.request.edited else work.settings.arguments), **place}
-
-
-def _notes_on_earlier(work: _Work) -> list[str]:
-    """A line if an earlier update of this region had other settings, which this one does not take over."""
-    for entry in reversed(updates_of(work.target)):
-        said, roi = entry.get("said") or {}, entry.get("roi") or ()
-        box = Box(vec3(a for a, _ in roi), vec3(b for _, b in roi)) if len(roi) == 3 else Box((0, 0, 0), (0, 0, 0))
-        if entry.get("undone") or entry.get("edited") or box.intersect(work.wanted).empty:
-            continue
-        differ = {name: value for name, value in said.items() if value != work.settings.arguments.get(name)}
-        words = ", ".join("{} {}".format(*with_unit(name, value)) for name, value in differ.items())
-        return [f"an earlier update here had {words}; to use this again, give it again"] if words else []
-    return []
-
-
-def _update(work: _Work, observe: Observer) -> Updated:
+def _update(work: UpdateWork, observe: Observer) -> Updated:
     """Work out what changes, then change it."""
     request, target, files = work.request, work.target, work.files
     _decide(work, observe)
@@ -210,7 +138,7 @@ def _update(work: _Work, observe: Observer) -> Updated:
     return done
 
 
-def _as_change(work: _Work) -> Change:
+def _as_change(work: UpdateWork) -> Change:
     """The update as a line of the log of changes."""
     changes, largest = EditLog(work.target.path).changes(), [0]
     largest += [int(read_table(path)["largest"]) for path in work.files.home.glob("*.npz")]
@@ -233,7 +161,7 @@ def _refuse_loss(request: UpdateRequest, done: Updated) -> None:
         )
 
 
-def _describe(work: _Work, change: Change, done: Updated) -> dict[str, Any]:
+def _describe(work: UpdateWork, change: Change, done: Updated) -> dict[str, Any]:
     """The entry about an update in the labels' attributes."""
     entry: dict[str, Any] = {
         "id": change.number,
@@ -249,7 +177,7 @@ def _describe(work: _Work, change: Change, done: Updated) -> dict[str, Any]:
     return entry | {"largest_id": change.largest_id}
 
 
-def _decide(work: _Work, observe: Observer) -> None:
+def _decide(work: UpdateWork, observe: Observer) -> None:
     """Segment the region and its surroundings, and write down which cells change.
 
     Until voxels change, this is decided again each time, since somebody may edit the labels meanwhile.
@@ -274,14 +202,14 @@ def _decide(work: _Work, observe: Observer) -> None:
         write_table(files.decision(time), largest=next_id - 1, **asdict(made))
 
 
-def _read_decisions(work: _Work) -> dict[int, Replacement]:
+def _read_decisions(work: UpdateWork) -> dict[int, Replacement]:
     """What was decided for each time point; nothing after a correction by hand."""
     tables = {time: read_table(work.files.decision(time)) for time in work.times if work.plan is not None}
     counts = {time: {name: int(table[name]) for name in ("gone", "kept", "same")} for time, table in tables.items()}
     return {time: Replacement(t["staying"], t["found"], t["ids"], **counts[time]) for time, t in tables.items()}
 
 
-def _count(work: _Work) -> Updated:
+def _count(work: UpdateWork) -> Updated:
     """The cells of all time points."""
     total = Counter[str]()
     for made in _read_decisions(work).values():
@@ -289,7 +217,7 @@ def _count(work: _Work) -> Updated:
     return Updated(str(work.target.path), **total)
 
 
-def _replace(work: _Work) -> None:
+def _replace(work: UpdateWork) -> None:
     """Write the voxels of the cells that change at level 0; may be repeated."""
     for time, made in _read_decisions(work).items():
         replace_region(work.target, open_labels(work.files.found, "found"), work.wanted, made, time=time)
