@@ -18,7 +18,7 @@ from bigcp3d.pure.boxes import Box
 from bigcp3d.pure.tissue.tissue_settings import Tissue
 from bigcp3d.work.analyse import measure
 from bigcp3d.work.simulate import simulate
-from bigcp3d.work.train import samples
+from bigcp3d.work.train import volume_source
 from bigcp3d.work.train.batches import Recipe
 from bigcp3d.work.train.fit import Trained, Validated
 from bigcp3d.work.train.optimise import ON_PATCHES, Device, compute_loss
@@ -243,11 +243,11 @@ def test_a_large_volume_is_read_in_pieces(tmp_path, monkeypatch):
         reads.append(values.nbytes)
         return values
 
-    monkeypatch.setattr(samples, "read_box", read)
+    monkeypatch.setattr(volume_source, "read_box", read)
     monkeypatch.setattr(measure, "read_box", read)
     monkeypatch.setattr(measure, "BLOCK_VOX", 2**21)  # as the volume is small for a test's sake
     labels = open_labels(tmp_path / "big.zarr", "truth")
-    source = samples.open_source(
+    source = volume_source.open_source(
         open_image(tmp_path / "big.zarr"), labels, Look(8.0), part=Box.of_shape(shape), diameter_um=None, min_cell_vox=5
     )
     volume = 3 * int(np.prod(shape))
@@ -304,7 +304,7 @@ def test_a_held_out_part_has_the_diameter_of_its_volume(store, tmp_path):
     assert held.part.start[2] == drawn.part.start[2] == own.part.stop[2] == 36
     assert held.factors == pytest.approx(own.factors, rel=1e-12)
     assert drawn.factors == pytest.approx(painted.factors, rel=1e-12)
-    alone = samples.open_source(None, held.labels, held.look, part=held.part, diameter_um=None, min_cell_vox=5)
+    alone = volume_source.open_source(None, held.labels, held.look, part=held.part, diameter_um=None, min_cell_vox=5)
     assert abs(alone.factors[0] / own.factors[0] - 1) > 0.02, "the control: its few whole cells are others"
     assert data.diameters == {str(store): (pytest.approx(own.factors[0] * own.look.diameter_vox), True)}
 
