@@ -135,7 +135,7 @@ def update(source: str | Path, *, on_event: Observer | None = None, **arguments:
     work = _prepare(request, said, image, target, observe)
     with hold_locks(find_locks(work.files.home, target)):
         if (stopped := settle(target, EditLog(target.path))) is not None:
-            observe(Noted(f"the {stopped.kind} that was stopped while it changed labels was put right first"))
+            observe(Noted(f"an earlier {stopped.kind} was stopped half-way; it was completed or taken back first"))
         work.files.begin(_asked(work), identify(target))
         for line in [] if request.edited else _notes_on_earlier(work):
             observe(Noted(line))
@@ -185,7 +185,7 @@ def _notes_on_earlier(work: _Work) -> list[str]:
             continue
         differ = {name: value for name, value in said.items() if value != work.settings.arguments.get(name)}
         words = ", ".join("{} {}".format(*with_unit(name, value)) for name, value in differ.items())
-        return [f"an earlier update here had {words}; to use this again, give it again"] if words else []
+        return [f"an earlier update of this region had {words}, which this update does not use; to use it, give it again"] if words else []
     return []
 
 

@@ -30,7 +30,7 @@ ENOUGH_VOX = 64**3
 """Contrast is taken from the coarsest level that has at least this many voxels."""
 COLOURS = ("#00ff00", "#ff00ff", "#00ffff", "#ffff00", "#ff0000", "#0000ff")
 """Colours of several channels. Colour-blind people can tell the first two apart."""
-DRAWN = "each is drawn where it says"
+DRAWN = "each is drawn at the place that it states"
 """What a viewer does with labels and an image that say different places."""
 SHOWN_CHANNELS = 3
 """Channels that are visible at the start."""
