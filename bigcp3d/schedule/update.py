@@ -59,9 +59,9 @@ class Updated:
     labels : str
         Path of the labels group.
     came, gone, kept, same, stayed : int
-        Cells found inside the region; earlier cells there without a successor; cells of ``came`` that are successors
-        of an earlier cell and keep its id; those of them that have exactly its voxels; and cells that were not changed,
-        because the region's border cuts them or their successors.
+        Numbers of cells. ``came``: found inside the region. ``gone``: earlier cells there without a successor.
+        ``kept``: cells of ``came`` that keep the id of an earlier cell. ``same``: cells of ``kept`` with the same
+        voxels as before. ``stayed``: not changed, because the region's border cuts them or their successors.
     """
 
     labels: str

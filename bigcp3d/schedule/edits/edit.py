@@ -32,9 +32,9 @@ from bigcp3d.work.renumber import plan_new_ids, renumber_labels
 class Edits(Corrector):
     """Corrections of some labels, as `edit` opens them. Each method makes one change, and returns its line of the log.
 
-    `TargetError` if somebody else is changing the labels. Ids of cells that are gone are not given again. A correction
-    that was stopped is taken back, and an undo that was stopped is finished, by whatever command next changes or reads
-    the labels.
+    `TargetError` if somebody else is changing the labels. Ids of cells that are gone are not given again. The next
+    command that changes or reads the labels takes back a correction that was stopped, and finishes an undo that was
+    stopped.
     """
 
     def merge(self, *ids: int, time: int = 0) -> Change:
@@ -263,8 +263,7 @@ class Edits(Corrector):
     def renumber(self) -> Change:
         """Give all cells the ids 1..n in the order of their first voxels, as a fresh segmentation has them.
 
-        All labels are read and written, and all voxels are kept. Ids that were used before come again here, and only
-        here.
+        All labels are read and written, and all voxels are kept. This is the only change that uses old ids again.
 
         Returns
         -------
@@ -354,7 +353,7 @@ class Edits(Corrector):
             return renew_table(self.labels, self.changes)
 
     def decide(self, cell: int, decision: str, *, time: int = 0, **given: Any) -> Change:
-        """Write a decision about a cell into the log; no voxel changes. `bigcp3d.schedule.review` has the words."""
+        """Write a decision about a cell into the log; no voxel changes. The words: `bigcp3d.schedule.edits.review`."""
         with self._held():
             cells = self._describe([cell], self.boxes([cell], time), time) if cell else []
             change = self._next("decision", {"id": cell, "decision": decision, **given}, cells, time)
@@ -362,7 +361,7 @@ class Edits(Corrector):
             return change
 
     def withdraw(self, decision: Change) -> None:
-        """Take a decision back, whatever came after it; nothing happens where somebody has done so already."""
+        """Take a decision back, even if other changes followed. If it was taken back already, nothing happens."""
         if decision.kind != "decision":
             raise InputError(f"change {decision.number} is no decision ({decision.kind}); take it back with undo")
         with self._held():
