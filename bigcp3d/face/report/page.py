@@ -175,9 +175,9 @@ def _galleries(facts: Facts) -> Iterator[tuple[str, str, list[dict[str, Any]]]]:
         yield "Smallest cells", small, cell_cards(facts, digest.smallest)
     if len(digest.oddest):
         odd = (
-            "Look here first for errors. These cells differ most from the others. They are long, or irregular (two cells "
-            "in one, branches, holes), or the model is unsure of them. A cell is irregular if it fills little of the "
-            "ellipsoid that fits it. Cells that a border cuts are left out."
+            "Look here first for errors. These cells differ most from the others. They are long, or irregular (two "
+            "cells in one, branches, holes), or the model is unsure of them. A cell is irregular if it fills little of "
+            "the ellipsoid that fits it. Cells that a border cuts are left out."
         )
         yield "Oddest cells", odd, cell_cards(facts, digest.oddest, digest.why)
 
