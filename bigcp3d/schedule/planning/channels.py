@@ -24,7 +24,7 @@ def choose_channels(image: ImageInfo, request: Request) -> tuple[ModelCard, tupl
     card = card.model_copy(update={"channels": card.channels + more})
     if not wanted and card.channels == 1:
         wanted = [0]
-        if image.channels > 1:
+        if image.channels > 1 and request.maps is None:
             names = f" ({', '.join(image.channel_names)})" if image.channel_names else ""
             log.warning(
                 "the image has %d channels%s; the first is taken; to take another, give --channel",

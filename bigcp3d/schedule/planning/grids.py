@@ -118,8 +118,8 @@ def _warn_of_small_cells(factors: Factors, card: ModelCard) -> None:
     diameter = card.diameter_vox * math.cbrt(math.prod(factors))
     if diameter < FEW_VOXELS:
         log.warning(
-            "with this --diameter, a cell is about %.2g voxels wide, and the network computes %.0f times as many "
-            "voxels as the image has; check --diameter and --scale, both in micrometres",
+            "with this --diameter, a cell is about %.2g voxels wide, and is resampled to %.0f times as many voxels; "
+            "check --diameter and --scale, both in micrometres",
             diameter,
             1 / math.prod(factors),
         )

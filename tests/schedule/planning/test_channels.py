@@ -20,6 +20,8 @@ from bigcp3d.errors import InputError, ModelError
 from bigcp3d.pure.boxes import Box
 from bigcp3d.pure.predict.normalise import normalise_intensity
 from bigcp3d.pure.predict.run_network import mend_border
+from bigcp3d.schedule.planning.channels import choose_channels
+from bigcp3d.schedule.planning.request import Request
 from tests.fake_cellpose import install, write_weights
 from tests.schedule.conftest import SHAPE, read_labels, tissue_values
 
@@ -147,7 +149,8 @@ def test_channels_that_cannot_be_are_refused_before_anything_is_written(
 
 def test_the_channel_that_is_taken_is_told_if_none_is_named(store, random_model, caplog):
     bigcp3d.plan_segmentation(store, model=random_model, diameter_um="as-is", channel=1)
-    assert "channels" not in caplog.text  # control
+    choose_channels(open_image(store), Request(source=store, model=random_model, maps="maps.zarr"))
+    assert "channels" not in caplog.text  # control; and given maps have no channel to take
     assert bigcp3d.plan_segmentation(store, model=random_model, diameter_um="as-is").source.channels == (0,)
     assert "the image has 3 channels (DAPI, nuclei, membrane); the first is taken" in caplog.text
 
