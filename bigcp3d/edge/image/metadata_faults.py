@@ -78,7 +78,7 @@ def _levels(image: ImageInfo, multiscale: Json) -> Iterator[str]:
     stated = [str(dataset["path"]) for dataset in multiscale.get("datasets") or [] if isinstance(dataset, Mapping)]
     used = [level.path for level in image.levels]
     if unused := [path for path in stated if path not in used]:
-        yield f"level(s) {', '.join(unused)} are named, and are missing or do not go with the finest"
+        yield f"level(s) {', '.join(unused)} are named, and are missing or do not fit the finest"
     if [path for path in stated if path in used] != used:
         yield f"the levels are in the order {', '.join(stated)}; the specification has the finest first"
     for fine, coarse in pairwise(image.levels):
@@ -90,7 +90,7 @@ def _levels(image: ImageInfo, multiscale: Json) -> Iterator[str]:
             kinds = [step.get("type") for step in steps if isinstance(step, Mapping)]
             if kinds not in (["scale"], ["scale", "translation"]):
                 found = ", ".join(map(str, kinds)) or "nothing"
-                yield f"level {dataset.get('path')!r} is placed by {found}, not by a scale and at most one translation"
+                yield f"level {dataset.get('path')!r} has {found} in place of a scale and at most one translation"
 
 
 def _omero(image: ImageInfo, omero: Any) -> Iterator[str]:

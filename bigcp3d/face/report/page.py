@@ -96,7 +96,7 @@ def _figures(facts: Facts) -> Iterator[tuple[str, str, str]]:
     yield "labelled", f"{share:.1%}", f"of {format_count(size, 'voxel')}s"
     if (foreground := int(facts.run.get("foreground_vox") or 0)) > 0:
         lost = int(facts.run.get("unassigned_vox") or 0)
-        yield "foreground unassigned", f"{lost / foreground:.2%}", f"{lost:,} working voxels"
+        yield "foreground without a cell", f"{lost / foreground:.2%}", f"{lost:,} working voxels"
     if effort is not None:
         speed = format_count(size * len(facts.times) / max(effort.seconds, 1e-9), "voxel/s")
         yield "wall time", format_time(effort.seconds), speed
