@@ -1,7 +1,7 @@
-"""Segment every cell of a 3D microscopy volume that does not fit in memory.
+"""Segment every cell of a 3D microscopy image, even if it does not fit in memory.
 
-It cuts the volume into blocks. The labels are exactly those that one block of the whole volume would give, whatever the
-number of workers. ``import bigcp3d`` loads nothing heavy: each name below is imported when it is first used.
+It cuts the volume into blocks. The labels are exactly those of the volume computed in one piece, whatever the number of
+workers. ``import bigcp3d`` loads nothing heavy: each name below is imported when it is first used.
 """
 
 from __future__ import annotations

@@ -58,10 +58,10 @@ def root(
         bool, o.option("--version", text="Show the version.", callback=_show_version, is_eager=True)
     ] = False,
 ) -> None:
-    """Segment every cell of a 3D microscopy volume that does not fit in memory.
+    """Segment every cell of a 3D microscopy image, even if it does not fit in memory.
 
-    bigcp3d cuts the volume into blocks. The labels are exactly those that one block of the whole volume would give,
-    whatever the number of workers.
+    bigcp3d cuts the volume into blocks. The labels are exactly those of the volume computed in one piece, whatever the
+    number of workers.
     """
 
 
@@ -120,7 +120,9 @@ def simulate(
         o.option("--channel", metavar="N|NAME", text="Channel of the --like image: its number, from 0, or its name."),
     ] = "0",
     seed: o.Seed = 0,
-    format: Annotated[WrittenVersion, o.option("--format", text="Version of OME-Zarr.")] = "0.5",
+    format: Annotated[
+        WrittenVersion, o.option("--format", metavar="|".join(get_args(WrittenVersion)), text="Version of OME-Zarr.")
+    ] = "0.5",
     overwrite: Annotated[bool, o.option("--overwrite", text="Replace an existing store.")] = False,
     verbose: o.Verbose = False,
 ) -> None:

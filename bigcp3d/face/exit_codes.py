@@ -34,7 +34,7 @@ CARRIES_ON = {
     "convert": "; what was written is kept, and the same command continues from there",
     "segment": "; finished blocks are kept, and the same command continues from there",
     "update": "; finished blocks are kept, and the same command continues from there",
-    "train": "; --resume goes on from the last checkpoint",
+    "train": "; --resume continues from the last checkpoint",
 }
 """What Ctrl-C says of commands that can be carried on. All others begin again."""
 logger = logging.getLogger("bigcp3d")

@@ -59,7 +59,7 @@ def estimate_diameter(
     prepare: str | None = Request.prepare,
     on_event: Callable[[DiameterTrial], None] | None = None,
 ) -> Estimate:
-    """Estimate the diameter of cells in the first time point: the model's flow fits the cells that it finds best.
+    """Estimate the diameter of cells in the first time point: the one at which the model's flow fits its cells best.
 
     Parameters
     ----------

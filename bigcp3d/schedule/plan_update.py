@@ -83,5 +83,6 @@ def notes_on_earlier(work: UpdateWork) -> list[str]:
             continue
         differ = {name: value for name, value in said.items() if value != work.settings.arguments.get(name)}
         words = ", ".join("{} {}".format(*with_unit(name, value)) for name, value in differ.items())
-        return [f"an earlier update here had {words}; to use this again, give it again"] if words else []
+        cure = "which this update does not use; to use it, give it again"
+        return [f"an earlier update of this region had {words}, {cure}"] if words else []
     return []

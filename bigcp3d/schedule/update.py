@@ -50,9 +50,9 @@ class Updated:
     labels : str
         Path of the labels group.
     came, gone, kept, same, stayed : int
-        Cells found inside the region; earlier cells there without a successor; cells of ``came`` that are successors
-        of an earlier cell and keep its id; those of them that have exactly its voxels; and cells that were not changed,
-        because the region's border cuts them or their successors.
+        Numbers of cells. ``came``: found inside the region. ``gone``: earlier cells there without a successor.
+        ``kept``: cells of ``came`` that keep the id of an earlier cell. ``same``: cells of ``kept`` with the same
+        voxels as before. ``stayed``: not changed, because the region's border cuts them or their successors.
     """
 
     labels: str
@@ -110,7 +110,7 @@ def update(source: str | Path, *, on_event: Observer | None = None, **arguments:
     work = plan_update(request, said, image, target, observe)
     with hold_locks(find_locks(work.files.home, target)):
         if (stopped := settle(target, EditLog(target.path))) is not None:
-            observe(Noted(f"the {stopped.kind} that was stopped while it changed labels was put right first"))
+            observe(Noted(f"an earlier {stopped.kind} was stopped half-way; it was completed or taken back first"))
         work.files.begin(settings_of_update(work), identify(target))
         for line in [] if request.edited else notes_on_earlier(work):
             observe(Noted(line))

@@ -218,7 +218,7 @@ def test_a_run_reports_on_stderr_and_sums_up_in_one_line_on_stdout(run, library)
     done = run(app, ["segment", "in.zarr", "--serial"])
     assert library.calls[0][1]["executor"] == "serial"
     assert done.stdout.splitlines() == [
-        "12 cells in in.zarr/labels/cells; 3 removed (too small); 0.50% of the foreground unassigned; "
+        "12 cells in in.zarr/labels/cells; 3 removed (too small); 0.50% of the foreground without a cell; "
         "2 Mvoxel in 8 blocks took 0:04 (500 kvoxel/s)"
     ]
     assert "predict 2/2 blocks" in done.stderr

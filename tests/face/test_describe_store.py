@@ -170,7 +170,7 @@ def test_the_check_tells_ids_below_0(segmented):
     group.attrs["ome"] = {"multiscales": [{"axes": axes, "datasets": [{"path": "0"}]}]}
     said = CliRunner().invoke(app, ["info", str(segmented), "--check"]).stdout
     assert "labels/old: some ids are below 0; they count as not annotated" in said
-    assert "labels/old: there is no image-label" in said
+    assert "labels/old: image-label is missing" in said
     assert "labels/old: the version is not stated in ome" in said
 
 

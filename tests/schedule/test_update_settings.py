@@ -132,7 +132,7 @@ def test_the_settings_of_an_earlier_update_do_not_count_and_this_is_said(inside)
     notes = []
     bigcp3d.update("image.zarr", roi=ROI, yes=True, on_event=notes.append, **RUN)
     assert [note.message for note in notes if isinstance(note, Noted)] == [
-        "an earlier update here had foreground 0.5; to use this again, give it again"
+        "an earlier update of this region had foreground 0.5, which this update does not use; to use it, give it again"
     ]
     assert np.array_equal(read_labels("image.zarr", "cells") > 0, before > 0)
 

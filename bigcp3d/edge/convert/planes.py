@@ -39,7 +39,7 @@ def open_planes(folder: Path, axes: str | None) -> Source:
     first = _open(files[0])
     if len(first.shape) != 2 and first.axes != "yxs":
         raise InputError(
-            f"{files[0]}: this file has shape {first.shape}, and a folder is read as one plane a file; convert each "
+            f"{files[0]}: this file has shape {first.shape}, but each file of a folder must be one plane; convert each "
             "stack by itself: bigcp3d convert FILE OUT.zarr"
         )
     for file in files[1:]:

@@ -108,7 +108,7 @@ def _settle_axes(source: Source, wanted: str | None) -> tuple[str, list[str]]:
     axes, notes = source.axes, []
     if axes.count(UNKNOWN) == 1 and "z" not in axes and {"y", "x"} <= set(axes):
         axes = axes.replace(UNKNOWN, "z")
-        notes.append(f"axes {','.join(axes)}: the file does not say that its planes lie along z; --axes corrects it")
+        notes.append(f"axes {','.join(axes)}: the file does not say that its planes lie along z; if not, give --axes")
     if UNKNOWN in axes or not {"y", "x"} <= set(axes) or max(Counter(axes).values()) > 1:
         raise InputError(
             f"{source.path}: it has {len(axes)} axes ({sizes}), but does not name them; give --axes with a "

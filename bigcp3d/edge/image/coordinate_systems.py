@@ -41,7 +41,7 @@ def in_one_system(multiscale: Json, where: str) -> Json:
     datasets = multiscale.get("datasets")
     if not usable or not isinstance(datasets, list) or not all(isinstance(d, Mapping) for d in datasets):
         raise InputError(
-            f"{where}: its coordinateSystems are {systems!r}; correct the metadata: each has a list of axes"
+            f"{where}: its coordinateSystems are {systems!r}; correct the metadata: each needs a list of axes"
         )
     system = _intrinsic(systems, datasets, where)
     entries, further = _with_units(system, systems, multiscale.get("coordinateTransformations"), where)

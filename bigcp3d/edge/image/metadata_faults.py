@@ -46,7 +46,7 @@ def _versions(image: ImageInfo, attributes: Json, multiscale: Json) -> Iterator[
     if new != (image.zarr_format == 3):
         yield f"OME-Zarr {image.version} in zarr {image.zarr_format}; it belongs in zarr {3 if new else 2}"
     if new != nested:
-        yield f"the keys stand {'below' if nested else 'outside of'} 'ome', where {image.version} does not have them"
+        yield f"the keys are {'below' if nested else 'outside of'} 'ome', which OME-Zarr {image.version} does not allow"
 
 
 def _axes(image: ImageInfo, multiscale: Json) -> Iterator[str]:
@@ -78,7 +78,7 @@ def _levels(image: ImageInfo, multiscale: Json) -> Iterator[str]:
     stated = [str(dataset["path"]) for dataset in multiscale.get("datasets") or [] if isinstance(dataset, Mapping)]
     used = [level.path for level in image.levels]
     if unused := [path for path in stated if path not in used]:
-        yield f"level(s) {', '.join(unused)} are named, and are missing or do not go with the finest"
+        yield f"level(s) {', '.join(unused)} are named, and are missing or do not fit the finest"
     if [path for path in stated if path in used] != used:
         yield f"the levels are in the order {', '.join(stated)}; the specification has the finest first"
     for fine, coarse in pairwise(image.levels):
@@ -90,7 +90,7 @@ def _levels(image: ImageInfo, multiscale: Json) -> Iterator[str]:
             kinds = [step.get("type") for step in steps if isinstance(step, Mapping)]
             if kinds not in (["scale"], ["scale", "translation"]):
                 found = ", ".join(map(str, kinds)) or "nothing"
-                yield f"level {dataset.get('path')!r} is placed by {found}, not by a scale and at most one translation"
+                yield f"level {dataset.get('path')!r} has {found} in place of a scale and at most one translation"
 
 
 def _omero(image: ImageInfo, omero: Any) -> Iterator[str]:
@@ -111,7 +111,7 @@ def _omero(image: ImageInfo, omero: Any) -> Iterator[str]:
             yield f"channel {number} is called {label!r}, the number of another one; use --channel '#{number}'"
         colour, window = channel.get("color"), channel.get("window")
         if colour is not None and not re.fullmatch(r"[0-9A-Fa-f]{6}", str(colour)):
-            yield f"omero: channel {number} has the color {colour!r}; six hexadecimal digits are wanted"
+            yield f"omero: channel {number} has the color {colour!r}; six hexadecimal digits are needed"
         if window is not None:
             missing = [key for key in WINDOW if not isinstance(window, Mapping) or key not in window]
             if missing:
@@ -168,7 +168,7 @@ def label_faults(labels: ImageInfo, image: ImageInfo) -> Iterator[str]:
     """What is wrong with one labels group, beside `metadata_faults`."""
     entry = ome_part(read_attributes(labels.path)).get("image-label")
     if not isinstance(entry, Mapping):
-        yield "there is no image-label, by which programs know labels from images"
+        yield "image-label is missing, so other programs cannot tell that these are labels"
     elif colours := entry.get("colors"):
         values = [colour.get("label-value") for colour in colours if isinstance(colour, Mapping)]
         if len(set(map(str, values))) < len(values):

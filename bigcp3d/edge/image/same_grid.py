@@ -54,7 +54,7 @@ def check_same_grid(one: ImageInfo, other: ImageInfo, *, belong: bool = False, t
                 f"{text}, more than {SCALE_TOLERANCE:.0%} apart: give arrays of one grid, or correct the wrong scale"
             )
         unit = "" if all(stated) else ", and one states no unit"
-        log.warning("%s%s; %s (or correct the wrong scale)", text, unit, taken)
+        log.warning("%s%s; %s. If this is wrong, correct the scale", text, unit, taken)
     else:
         check_same_start(one, other, belong=belong, taken=taken)
 
@@ -74,7 +74,7 @@ def check_same_start(one: ImageInfo, other: ImageInfo, *, belong: bool = False, 
         "translations)"
     )
     if belong or ORIGIN in starts or not all((*one.units, *other.units)):
-        log.warning("%s; %s (or correct the wrong translation)", text, taken)
+        log.warning("%s; %s. If this is wrong, correct the translation", text, taken)
         return
     raise InputError(
         f"{text}, more than half a voxel away: give arrays of the same place, or correct the wrong translation"

@@ -32,7 +32,7 @@ def open_target(image: ImageInfo, output: str | Path | None, name: str) -> Label
     if labels.levels[0].shape != image.levels[0].shape:
         raise TargetError(
             f"{labels.path}: these labels have {labels.levels[0].shape} voxels, but the image has "
-            f"{image.levels[0].shape}; give the same --output and --name as to segment: {group}/labels must hold "
+            f"{image.levels[0].shape}; give the --output and --name that segment got: {group}/labels must hold "
             "labels of the image's shape"
         )
     check_same_grid(labels, image, belong=same_place(group, image.path))
@@ -58,7 +58,7 @@ def _in_place(labels: ImageInfo, group: str, name: str, source: str) -> LabelTar
     """Labels of the image ``source`` as they are stored; they must be ``labels/<name>`` of the group."""
     if labels.path != f"{group}/labels/{name}":
         raise TargetError(
-            f"{labels.path}: these labels do not lie in {group}/labels; give the same --output and --name as to segment"
+            f"{labels.path}: these labels do not lie in {group}/labels; give the --output and --name that segment got"
         )
     return replace(target_of(labels), image_path=source, group=group)
 

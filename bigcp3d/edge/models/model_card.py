@@ -89,7 +89,7 @@ class ModelCard(BaseModel):
     @model_validator(mode="after")
     def _fits(self) -> ModelCard:
         if self.is_own and (self.depth < 2 or self.features < 2 or self.features % 2):
-            raise ValueError(f"features {self.features} and depth {self.depth}: use an even number and 2 or more")
+            raise ValueError(f"features {self.features}, depth {self.depth}: use an even number, and depth 2 or more")
         if not self.is_own and self.memory is None:
             raise ValueError(f"memory is missing, and is not known for the network {self.architecture!r}")
         if any(side % self.stride or side < max(4 * self.margin, 1) for side in self.patch):

@@ -24,10 +24,9 @@ log = logging.getLogger(__name__)
 def estimate_diameter(arguments: o.Arguments, verbose: o.Verbose = False, quiet: o.Quiet = False) -> None:
     """Estimate the cell diameter of IN.zarr, on a few crops of it.
 
-    Several diameters are tried. The model's cells are taken from the one at which the predicted flow fits them best,
-    and their median diameter is the estimate. This takes some seconds for a volume of any size. Without --model,
-    membrane and nuclei are tried, and the better one is named. The estimate is a first guess: check the result in a
-    viewer.
+    Several diameters are tried. At one of them the predicted flow fits the cells best. The median diameter of the cells
+    found there is the estimate. This takes some seconds for a volume of any size. Without --model, membrane and nuclei
+    are tried, and the better one is named. The estimate is a first guess: check the result in a viewer.
     """
     set_up_logging(verbose, quiet)
     from bigcp3d.schedule.estimate import estimate_diameter as run

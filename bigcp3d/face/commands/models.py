@@ -30,7 +30,7 @@ class ShowByDefault(TyperGroup):
 models = typer.Typer(
     cls=ShowByDefault,
     rich_markup_mode="markdown",
-    help="Show models, or exchange them with other programs. `bigcp3d models` shows those that come with it; "
+    help="Show models, or exchange them with other programs. `bigcp3d models` shows those that come with bigcp3d; "
     "`bigcp3d models NAME` shows one, with its scores.",
 )
 
@@ -90,7 +90,7 @@ def import_model(
     output: Annotated[Path, typer.Option("--output", metavar="FILE", help="The model, as MODEL.safetensors.")],
     verbose: o.Verbose = False,
 ) -> None:
-    """Write the model in a BioImage.IO package as a file for --model. No code from the package is run."""
+    """Make a file for --model from a BioImage.IO package. No code from the package is run."""
     set_up_logging(verbose, quiet=False)
     from bigcp3d.edge.models.bioimageio_package import read_package
     from bigcp3d.face.describe_store import describe_model

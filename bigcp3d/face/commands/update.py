@@ -36,7 +36,7 @@ T = TypeVar("T")
 
 @o.with_options(o.choose_settings(UpdateRequest, without=ONLY_OF_SEGMENT))
 def update(arguments: o.Arguments, undo: Undo = False, verbose: o.Verbose = False, quiet: o.Quiet = False) -> None:
-    """Segment a region of existing labels again, with other settings or after a correction by hand.
+    """Segment a region of existing labels again, with other settings. Or complete a correction by hand (--edited).
 
     Cells inside the region are found again and replace those that were there. Cells that its border cuts, and all cells
     outside, stay as they are. All settings are those of the labels; give only those that should differ. A cell that

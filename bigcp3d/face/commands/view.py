@@ -42,7 +42,7 @@ Names = Annotated[
 Port = Annotated[
     int | None,
     o.option(
-        "--port", metavar="N", min=1, max=65534, text="Port of the viewer; voxels use N + 1. Default: free ports."
+        "--port", metavar="N", min=1, max=65534, text="Port of the page; its data use port N + 1. Default: free ports."
     ),
 ]
 PrintUrl = Annotated[

@@ -203,7 +203,7 @@ def describe_summary(summary: Summary) -> str:
     if summary.oddities:
         words.append(f"the cells look ODD in {count(len(summary.oddities), 'way')}: see the warnings, or the report")
     if summary.unassigned_vox:
-        words.append(f"{summary.unassigned_vox / max(1, summary.foreground_vox):.2%} of the foreground unassigned")
+        words.append(f"{summary.unassigned_vox / max(1, summary.foreground_vox):.2%} of the foreground without a cell")
     if summary.nonfinite_vox:
         words.append(f"{count(summary.nonfinite_vox, 'NaN or infinite voxel')} taken as the lowest intensity")
     speed = format_count(summary.voxels / max(summary.seconds, 1e-9), "voxel/s")

@@ -96,7 +96,7 @@ def _figures(facts: Facts) -> Iterator[tuple[str, str, str]]:
     yield "labelled", f"{share:.1%}", f"of {format_count(size, 'voxel')}s"
     if (foreground := int(facts.run.get("foreground_vox") or 0)) > 0:
         lost = int(facts.run.get("unassigned_vox") or 0)
-        yield "foreground unassigned", f"{lost / foreground:.2%}", f"{lost:,} working voxels"
+        yield "foreground without a cell", f"{lost / foreground:.2%}", f"{lost:,} working voxels"
     if effort is not None:
         speed = format_count(size * len(facts.times) / max(effort.seconds, 1e-9), "voxel/s")
         yield "wall time", format_time(effort.seconds), speed
@@ -175,10 +175,9 @@ def _galleries(facts: Facts) -> Iterator[tuple[str, str, list[dict[str, Any]]]]:
         yield "Smallest cells", small, cell_cards(facts, digest.smallest)
     if len(digest.oddest):
         odd = (
-            "Look here first for errors. These cells differ most from the others, in robust standard deviations. They "
-            "are long, or irregular (two cells in one, branches, holes), or the model is unsure of them. A cell is "
-            "irregular if it fills little of the ellipsoid with the same moments. Cells that a border cuts are left "
-            "out."
+            "Look here first for errors. These cells differ most from the others. They are long, or irregular (two "
+            "cells in one, branches, holes), or the model is unsure of them. A cell is irregular if it fills little of "
+            "the ellipsoid that fits it. Cells that a border cuts are left out."
         )
         yield "Oddest cells", odd, cell_cards(facts, digest.oddest, digest.why)
 
@@ -195,7 +194,7 @@ def _effort(effort: RunEffort) -> dict[str, Any]:
         for p in effort.passes
     ]
     return {
-        "effort_text": f"All tasks took {format_time(used)} in sum, on {workers:,} worker process"
+        "effort_text": f"All tasks together took {format_time(used)}, on {workers:,} worker process"
         f"{'es' if workers != 1 else ''}. The call that finished the run took {format_time(effort.seconds)}. Peak "
         "memory is the most that a worker process held during a task of the pass, including the network and all "
         f"libraries; {format_bytes(effort.planned_bytes)} were planned.",

@@ -56,7 +56,7 @@ def write_report(
     InputError
         There are no such labels, or they cannot be read.
     TargetError
-        The file cannot be written, or there is one that is no report.
+        The file cannot be written, or exists already and is not a report.
     """
     settle_labels(store, name)
     labels = open_labels(store, name)

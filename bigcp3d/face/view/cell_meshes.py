@@ -44,7 +44,7 @@ def with_meshes(scene: Scene) -> Scene:
 
 def _with_meshes(labels: Labels, time: int) -> Labels:
     if is_address(labels.info.path):
-        raise InputError(f"{labels.info.path}: surfaces are made of labels on this machine; leave out --meshes")
+        raise InputError(f"{labels.info.path}: surfaces can only be made of labels on this machine; leave out --meshes")
     found = Corrector(labels.info.path, "")
     files = MeshFiles(partial(mesh_bytes, labels.info, found, time), lambda: len(found.changes.changes()))
     info = json.dumps({"@type": "neuroglancer_legacy_mesh"}).encode()

@@ -32,7 +32,7 @@ ENOUGH_VOX = 64**3
 """Contrast is taken from the coarsest level that has at least this many voxels."""
 COLOURS = tuple(f"#{colour}".lower() for colour in omero.COLOURS)
 """Colours of several channels."""
-DRAWN = "each is drawn where it says"
+DRAWN = "each is drawn at the place that it states"
 """What a viewer does with labels and an image that say different places."""
 SHOWN_CHANNELS = 3
 """Channels that are visible at the start."""

@@ -40,7 +40,7 @@ def refuse_reason(values: NDArray[np.floating[Any]]) -> str | None:
     low, high = float(values[0].min(initial=0)), float(values[0].max(initial=0))
     if low < -1.01 or high > 1.01:
         return (
-            f"a foreground from {low:.3g} to {high:.3g}; it lies between 0 and 1: take the sigmoid of logits, and "
+            f"a foreground from {low:.3g} to {high:.3g}; it must lie between 0 and 1: take the sigmoid of logits, or "
             "divide int8 maps by 127"
         )
     return None

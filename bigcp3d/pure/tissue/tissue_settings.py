@@ -68,7 +68,8 @@ class Tissue:
         Mean diameter of a cell (membrane) or a nucleus (nuclei) in voxels: one number for the axis with the finest
         ``scale``, from which the others follow, or three.
     stain : "membrane" or "nuclei"
-        Bright walls between cells that fill space, whose labels are the cells; or bright nuclei, whose labels they are.
+        "membrane": bright walls between cells that fill space; labels are cells. "nuclei": bright nuclei, which have
+        the labels.
     seed : int
         Seed of all random numbers.
     scale : tuple of float

@@ -222,4 +222,4 @@ def settle_labels(store: str | Path, name: str) -> None:
     except InputError as error:
         log.debug("not settled: %s", error)
     except TargetError as error:
-        log.warning("%s: a change of these labels is not complete, so it may be seen in part: %s", store, error)
+        log.warning("%s: a change of these labels is not complete, so they may show a part of it: %s", store, error)

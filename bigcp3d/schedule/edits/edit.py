@@ -32,9 +32,9 @@ from bigcp3d.work.renumber import plan_new_ids, renumber_labels
 class Edits(History):
     """Corrections of some labels, as `edit` opens them. Each method makes one change, and returns its line of the log.
 
-    `TargetError` if somebody else is changing the labels. Ids of cells that are gone are not given again. A correction
-    that was stopped is taken back, and an undo that was stopped is finished, by whatever command next changes or reads
-    the labels.
+    `TargetError` if somebody else is changing the labels. Ids of cells that are gone are not given again. The next
+    command that changes or reads the labels takes back a correction that was stopped, and finishes an undo that was
+    stopped.
     """
 
     def merge(self, *ids: int, time: int = 0) -> Change:
@@ -263,8 +263,7 @@ class Edits(History):
     def renumber(self) -> Change:
         """Give all cells the ids 1..n in the order of their first voxels, as a fresh segmentation has them.
 
-        All labels are read and written, and all voxels are kept. Ids that were used before come again here, and only
-        here.
+        All labels are read and written, and all voxels are kept. This is the only change that uses old ids again.
 
         Returns
         -------

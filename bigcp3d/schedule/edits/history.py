@@ -87,7 +87,7 @@ class History(Corrector):
             return renew_table(self.labels, self.changes)
 
     def decide(self, cell: int, decision: str, *, time: int = 0, **given: Any) -> Change:
-        """Write a decision about a cell into the log; no voxel changes. `bigcp3d.schedule.review` has the words."""
+        """Write a decision about a cell into the log; no voxel changes. The words: `bigcp3d.schedule.edits.review`."""
         with self._held():
             cells = self._describe([cell], self.boxes([cell], time), time) if cell else []
             change = self._next("decision", {"id": cell, "decision": decision, **given}, cells, time)
@@ -95,7 +95,7 @@ class History(Corrector):
             return change
 
     def withdraw(self, decision: Change) -> None:
-        """Take a decision back, whatever came after it; nothing happens where somebody has done so already."""
+        """Take a decision back, even if other changes followed. If it was taken back already, nothing happens."""
         if decision.kind != "decision":
             raise InputError(f"change {decision.number} is no decision ({decision.kind}); take it back with undo")
         with self._held():

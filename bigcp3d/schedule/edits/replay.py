@@ -20,7 +20,7 @@ VOLUMES = (0.5, 2.0)
 
 
 def replay_edits(edits: Edits, log_file: str | Path) -> list[tuple[Change, Change | str]]:
-    """Make the changes of another log again, on labels that were made anew.
+    """Repeat the changes of another log, on new labels of the same image.
 
     A cell is found by the voxel deep inside that the log notes; it must have between half and twice its volume.
 

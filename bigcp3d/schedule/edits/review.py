@@ -48,7 +48,7 @@ class Doubt:
     doubt : float
         Robust standard deviations from what is usual; infinite for foreground without a label.
     why : str
-        In what: "large volume", "small fill", ..., "missing".
+        The reason: "large volume", "small fill", ..., "missing".
     sample : bool
         Whether the entry is of the random sample.
     """

@@ -81,10 +81,10 @@ class Request:
     enough; otherwise 0."""
     prepare: Annotated[str | None, Option(IMAGE, "'NAME:SIZE ...'")] = None
     """Filters for the image before the network sees it, in their order: 'background:30um median:3px'. background:SIZE
-    subtracts what is wider than SIZE. contrast:SIZE divides by the local standard deviation. clahe:SIZE equalises
-    intensities in tiles. gaussian:SIGMA and median:SIZE smooth. Sizes are in micrometres; um may be left out. With px,
-    sizes are in voxels of level 0, along the axis with the smallest voxel size. none (the default): no filter.
-    Intensities are always measured on the unfiltered image."""
+    subtracts what is wider than SIZE. contrast:SIZE subtracts the local mean and divides by the local deviation.
+    clahe:SIZE equalises intensities in tiles. gaussian:SIGMA and median:SIZE smooth. Sizes are in micrometres; um may
+    be left out. With px, sizes are in voxels of level 0, along the axis with the smallest voxel size. none (the
+    default): no filter. Intensities are always measured on the unfiltered image."""
     roi: Annotated[Roi | None, Option(IMAGE, "Z0:Z1,Y0:Y1,X0:X1")] = None
     """Label this region only, such as 0:64,100:228,: (z, y, x) in voxels of level 0. With um at the end, the numbers
     are micrometres. A colon alone means the whole axis. Cells inside the region are the same, voxel by voxel, as in a

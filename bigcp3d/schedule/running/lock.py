@@ -83,7 +83,7 @@ def describe_holder(lock: LockFile) -> tuple[str, bool] | None:
     age = clock.time() - sign
     ago = f"last sign of life {age:.0f} s ago"
     if holder is None:
-        return f"an unreadable holder, {ago}", abs(age) <= STALE_S
+        return f"an unknown process (the lock file cannot be read), {ago}", abs(age) <= STALE_S
     since = clock.strftime("%Y-%m-%d %H:%M:%S", clock.localtime(holder.since))
     words = f"process {holder.pid} on {holder.host} since {since}"
     if holder.machine == _machine():
@@ -137,7 +137,7 @@ def hold_locks(locks: list[LockFile]) -> Iterator[Hold]:
                 if not isinstance(error.__cause__, OSError):
                     raise
                 log.warning(
-                    "%s cannot be written, so a second run on these labels would not be noticed; start none", lock
+                    "%s cannot be written, so a second run on these labels would not be noticed; do not start one", lock
                 )
                 others.remove(lock)
             else:

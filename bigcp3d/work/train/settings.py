@@ -37,8 +37,7 @@ class TrainSettings:
     --start names."""
     diameter_um: Annotated[float | Mapping[str, float] | None, Option(DATA, "UM")] = None
     """Cell diameter in the volumes to learn from. It is always measured in volumes of --painted and --validation. In
-    Python also a mapping from volumes, as given, to diameters. Default: measured in each volume, from its whole
-    cells."""
+    Python also a dictionary of diameters by volume. Default: measured in each volume, from its whole cells."""
     painted: Annotated[Sequence[str | Path], Option(DATA, "IN.zarr", many=True)] = ()
     """Labels from which training images are painted: membranes around the cells, or nuclei inside them with --simulate
     nuclei. May be repeated."""
@@ -54,11 +53,10 @@ class TrainSettings:
     validation: Annotated[Sequence[str | Path], Option(DATA, "IN.zarr", many=True)] = ()
     """A volume for validation only; nothing is learned from it. May be repeated."""
     holdout_x: Annotated[float | Mapping[str, float], Option(DATA, "0..1")] = 0.0
-    """Share of each volume that is kept for validation, cut off at the end of x: 0 to below 1. In Python also a mapping
-    from volumes, as given, to shares; volumes that are not in the mapping
-    are used for training only."""
+    """Share of each volume that is kept for validation, cut off at the end of x: 0 to below 1. In Python also a
+    dictionary of shares by volume; volumes that are not in it are used for training only."""
     min_cell_vox: Annotated[int, Option(DATA, "VOX")] = 50
-    """Smaller cells, in voxels, are left out: they count neither as cells nor as background."""
+    """Cells of fewer voxels are left out: they count neither as cells nor as background."""
     start: Annotated[str | Path | None, Option(MODEL, "NAME|PATH")] = None
     """Start from this model (see: bigcp3d models) and adapt it; a few volumes of yours and a few hundred steps are
     enough. Settings of the network that you leave out are those of this model."""

@@ -53,9 +53,9 @@ def train(
 ) -> Path:
     """Train a network and write it with its card; beside it the learning curve (CSV) and a checkpoint.
 
-    With ``resume``, what is left out is as in the checkpoint (``volumes`` may be empty then), and values that would
-    change the steps that were done are refused. What is left out of ``representation`` to ``margin`` is as in the card
-    of ``start``, and without it as in `bigcp3d.work.train.train_checks.STANDARD`.
+    With ``resume``, arguments that are not given are those of the checkpoint (``volumes`` too), and values that would
+    change steps already done are an error. Settings of the network that are not given (``representation`` to
+    ``margin``) are those of ``start``, or else `bigcp3d.work.train.train_checks.STANDARD`.
 
     Parameters
     ----------

@@ -96,7 +96,7 @@ def test_planes_of_another_size_or_type_are_refused(tmp_path, odd):
 def test_a_folder_of_stacks_is_refused(tmp_path):
     (tmp_path / "stacks").mkdir()
     tifffile.imwrite(tmp_path / "stacks" / "a.tif", STACK, photometric="minisblack")
-    with pytest.raises(InputError, match="one plane a file; convert each stack by itself"):
+    with pytest.raises(InputError, match="must be one plane; convert each stack by itself"):
         open_source(tmp_path / "stacks").__enter__()
 
 

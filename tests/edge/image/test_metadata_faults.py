@@ -36,11 +36,11 @@ def test_nothing_is_said_of_a_sound_store(stores, version):
         ({"edit": first(lambda m: m["axes"][0].pop("type"))}, "axis 'z' has no type"),
         ({"unit": "um"}, "axis 'z' has the unit 'um', which is not a length in the specification's words"),
         ({"unit": ["um"]}, "axis 'z' has the unit ['um'], which is not a length"),
-        ({"scale": None}, "level '0' is placed by nothing, not by a scale"),
+        ({"scale": None}, "level '0' has nothing in place of a scale"),
         ({"levels": 2, "edit": first(lambda m: m["datasets"].reverse())}, "in the order 1, 0; the specification has"),
         (
             {"levels": 2, "edit": first(lambda m: m["datasets"].insert(1, {"path": "gone"}))},
-            "level(s) gone are named, and are missing or do not go with the finest",
+            "level(s) gone are named, and are missing or do not fit the finest",
         ),
         ({"axes": "czyx", "edit": omero({}, {})}, "omero describes 2 channels, and the image has 3"),
         ({"axes": "czyx", "edit": omero({"label": "a"}, {"label": "a"}, {})}, "2 channels are called 'a'"),

@@ -184,7 +184,7 @@ def test_numbers_equal_those_counted_on_all_voxels(run, page):
     assert [row for row in ("predict", "track", "cluster", "label") if row not in page.words] == []
     assert page.words.count("Look closer.") == len(summary.oddities) > 0, "the random model gives odd cells"
     assert all(f"{oddity[1:]}." in " ".join(page.words) for oddity in summary.oddities)
-    assert page.number("foreground unassigned") == f"{summary.unassigned_vox / summary.foreground_vox:.2%}"
+    assert page.number("foreground without a cell") == f"{summary.unassigned_vox / summary.foreground_vox:.2%}"
 
 
 def test_the_page_needs_nothing_else(page):
