@@ -141,7 +141,7 @@ def _update(work: UpdateWork, observe: Observer) -> Updated:
 def _as_change(work: UpdateWork) -> Change:
     """The update as a line of the log of changes."""
     changes, largest = EditLog(work.target.path).changes(), [0]
-    largest += [int(read_table(path)["largest"]) for path in work.files.home.glob("*.npz")]
+    largest += [int(read_table(path)["largest"]) for path in work.files.home.glob("*.table")]
     if work.request.edited:  # somebody may have painted new ids
         largest.append(find_largest_id(work.target))
     who, when = who_and_when()

@@ -6,7 +6,7 @@
                                   decided        what changes is known; other settings may begin anew
                                   ended.json     the update has ended, and the folder must be emptied
                                   found.zarr     the region, segmented again
-                                  <time>.npz     which cells stay, come and go
+                                  <time>.table     which cells stay, come and go
                                   lock.json
     <store>.bigcp3d/<name>.update-run            work directory of the run that segments the region
 
@@ -46,7 +46,7 @@ class UpdateFiles:
 
     def decision(self, time: int) -> Path:
         """The table that says which cells change."""
-        return self.home / f"{time}.npz"
+        return self.home / f"{time}.table"
 
     def begin(self, asked: dict[str, Any], labels: str) -> None:
         """Write down the settings and the labels. Refuses an unfinished update that this one would disturb."""

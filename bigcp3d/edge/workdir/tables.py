@@ -1,6 +1,7 @@
-"""Writes and reads tables: named arrays in one uncompressed npz file without pickles. Rows are one npy file.
+"""Writes and reads tables: named arrays in the format of safetensors, after a checksum. Rows are one npy file.
 
-A killed worker leaves the old file or the new one; the checksums of the zip find later damage by a disk.
+A killed worker leaves the old file or the new one; the checksum finds later damage by a disk. A block of a small volume
+reads two dozen tables, and an npz file takes ten times as long to read.
 """
 
 from __future__ import annotations
@@ -8,28 +9,27 @@ from __future__ import annotations
 import zipfile
 import zlib
 from pathlib import Path
-from typing import Any, BinaryIO
+from typing import Any
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
+from safetensors import SafetensorError
+from safetensors.numpy import load, save
 
 from bigcp3d.edge.stores.atomic_files import write_atomically
 from bigcp3d.errors import InputError
 
-DAMAGED = (zipfile.BadZipFile, zlib.error, ValueError, OSError, EOFError, TypeError, AttributeError, KeyError)
-"""What numpy and zipfile raise for a damaged file."""
+DAMAGED = (
+    *(zipfile.BadZipFile, zlib.error, SafetensorError),
+    *(ValueError, OSError, EOFError, TypeError, AttributeError, KeyError),
+)
+"""What numpy, zipfile and safetensors raise for a damaged file."""
 
 
 def write_table(path: str | Path, **arrays: ArrayLike) -> None:
-    """Write named arrays to a file, which is replaced in one step."""
-
-    def write(file: BinaryIO) -> None:
-        with zipfile.ZipFile(file, "w", zipfile.ZIP_STORED) as archive:
-            for name, array in arrays.items():
-                with archive.open(f"{name}.npy", "w", force_zip64=True) as member:
-                    np.lib.format.write_array(member, np.asarray(array), allow_pickle=False)
-
-    write_atomically(path, write)
+    """Write named arrays of numbers to a file, which is replaced in one step."""
+    content = save({name: np.asarray(array, order="C") for name, array in arrays.items()})
+    write_atomically(path, lambda file: file.writelines((_checksum(content), content)))
 
 
 def write_rows(path: str | Path, rows: NDArray[Any]) -> None:
@@ -51,12 +51,19 @@ def open_rows(path: str | Path) -> NDArray[Any]:
 def read_table(path: str | Path) -> dict[str, NDArray[Any]]:
     """The arrays of a file that `write_table` wrote; `InputError` where it is damaged."""
     try:
-        with open(path, "rb") as file, np.load(file, allow_pickle=False) as archive:
-            return {name: archive[name] for name in archive.files}
+        with open(path, "rb") as file:
+            checksum, content = file.read(4), file.read()
+        if checksum != _checksum(content):
+            raise ValueError("its checksum is another")
+        return load(content)
     except FileNotFoundError:
         raise
     except DAMAGED as error:
         raise _damaged(path, error) from error
+
+
+def _checksum(content: bytes) -> bytes:
+    return zlib.crc32(content).to_bytes(4, "little")
 
 
 def _damaged(path: str | Path, error: Exception) -> InputError:

@@ -1,21 +1,18 @@
 """The cells of a report as rows: read from the table of a run that has just ended, or measured in labels.
 
-A run's table is in its work directory until that is removed. It is read a million rows at a time, so hundreds of
+A run's tables are in its work directory until that is removed. They are read one range of ids at a time, so hundreds of
 millions of cells take little memory. Labels alone are measured block by block.
 """
 
 from __future__ import annotations
 
-import itertools
-import zipfile
 from collections.abc import Iterator, Sequence
-from pathlib import Path
-from typing import BinaryIO, cast
 
 import numpy as np
 from numpy.typing import NDArray
 
 from bigcp3d.edge.image.image import ImageInfo
+from bigcp3d.edge.workdir.tables import read_table
 from bigcp3d.pure.boxes import Box
 from bigcp3d.pure.cells.cell_summary import CellRows
 from bigcp3d.pure.cells.cell_sums import CellSums
@@ -26,11 +23,9 @@ from bigcp3d.work.analyse.measure import measure_block, plan_measurement
 from bigcp3d.work.plan.plan import Plan
 from bigcp3d.work.run.work_dir import WorkDir
 
-ROWS = 2**20
 
-
-def cells_of_run(plan: Plan, rows: int = ROWS) -> Iterator[CellRows]:
-    """The kept cells of a run whose work directory is still there, ``rows`` at a time.
+def cells_of_run(plan: Plan) -> Iterator[CellRows]:
+    """The kept cells of a run whose work directory is still there, one range of ids at a time.
 
     Where the labels have another grid than the working grid, boxes may be wrong by a voxel.
     """
@@ -42,10 +37,12 @@ def cells_of_run(plan: Plan, rows: int = ROWS) -> Iterator[CellRows]:
     if plan.sampling.factors == (1.0, 1.0, 1.0):
         scale = plan.output.target.levels[0].scale_um or (1.0, 1.0, 1.0)
         voxel = [s * f for s, f in zip(scale, plan.output.label_factors, strict=True)]
+    names = list(Sums.empty(0).arrays())
     for time in plan.where.times:
         done = 0
-        files = WorkDir.of(plan).all_objects(time)
-        for part in itertools.chain.from_iterable(_read_sums(file, rows) for file in files):
+        for file in WorkDir.of(plan).all_objects(time):
+            table = read_table(file)
+            part = Sums(**{name: table[name] for name in names})
             low = np.stack([edges[a][part.low[:, a]] for a in range(3)], axis=1)
             high = np.stack([edges[a][part.high[:, a]] for a in range(3)], axis=1)
             ids = np.arange(done + 1, done + len(part) + 1, dtype=np.uint64)
@@ -100,29 +97,3 @@ def _elongations(sums: Sums, voxel: Sequence[float]) -> NDArray[np.float64]:
     eigen = np.linalg.eigvalsh(covariances(sums) * np.outer(voxel, voxel))
     ratios: NDArray[np.float64] = np.sqrt(eigen[:, 2] / np.maximum(eigen[:, 0], 1e-12))
     return ratios
-
-
-def _read_sums(path: Path, rows: int) -> Iterator[Sums]:
-    """A table of sums, some rows at a time; no whole column is in memory."""
-    names = list(Sums.empty(0).arrays())
-    with zipfile.ZipFile(path) as archive:
-        members = [archive.open(f"{name}.npy") for name in names]
-        heads = [_read_head(cast(BinaryIO, member)) for member in members]
-        left = heads[0][0][0]
-        while left > 0:
-            n = min(rows, left)
-            columns = {}
-            for name, member, (shape, dtype) in zip(names, members, heads, strict=True):
-                count = n * int(np.prod(shape[1:], dtype=np.int64))
-                columns[name] = np.frombuffer(member.read(count * dtype.itemsize), dtype).reshape(n, *shape[1:])
-            left -= n
-            yield Sums(**columns)
-
-
-def _read_head(member: BinaryIO) -> tuple[tuple[int, ...], np.dtype[np.int64]]:
-    """Shape and dtype of an array in C order."""
-    np.lib.format.read_magic(member)
-    shape, fortran, dtype = np.lib.format.read_array_header_1_0(member)
-    if fortran:
-        raise ValueError("a column is in Fortran order, which bigcp3d.edge.workdir.tables does not write")
-    return shape, dtype

@@ -15,7 +15,7 @@
     t0/bases, joined, centre     zarr: the components that `join` has seen: how many in earlier blocks, first voxel and
                                  centre of the object of each
     t0/gathered/                 npy: which blocks have objects in which ranges of first voxels
-    t0/objects.npz, objects.1.npz, ...           the table of the cells that were kept, by range
+    t0/objects.table, objects.1.table, ...           the table of the cells that were kept, by range
     t0/first/, whole_cells/, cut_cells/          npy: their first voxels and sorted sizes, by range
     t0/id_bases                  zarr: cells before each range
     t0/failures/                 tasks that failed
@@ -46,7 +46,7 @@ VECTOR_CHUNK = 2**16
 ARRAYS = ("maps", "offsets")
 """Intermediates that are shards of an array; the others are tables."""
 
-OBJECTS = "objects.npz"
+OBJECTS = "objects.table"
 """The table of the cells that were kept; of more than one range, the first."""
 
 ALL_SHARDS = "all_shards_are_written"
@@ -92,7 +92,7 @@ class WorkDir:
 
     def objects(self, time: int, part: int = 0) -> Path:
         """Table of the cells of one range that were kept."""
-        return self.folder(time) / (f"objects.{part}.npz" if part else OBJECTS)
+        return self.folder(time) / (f"objects.{part}.table" if part else OBJECTS)
 
     def all_objects(self, time: int) -> list[Path]:
         """The tables that are there of the cells that were kept, in the order of ids."""
@@ -109,7 +109,7 @@ class WorkDir:
 
     def table(self, kind: str, time: int, index: Vec3) -> Path:
         """File of one block's table: sinks, components, flow errors, votes and others."""
-        return self.folder(time) / kind / f"{_name(index)}.npz"
+        return self.folder(time) / kind / f"{_name(index)}.table"
 
     def intermediate(self, kind: str, time: int, index: Vec3) -> Path:
         """File of one block's maps, offsets, sinks or components."""
@@ -123,7 +123,7 @@ class WorkDir:
 
     def part(self, time: int, giver: Vec3, taker: Vec3) -> Path:
         """File of the sums that one block of patches has for another, or for itself, until they are merged."""
-        return self.parts(time, taker) / f"{_name(giver)}.npz"
+        return self.parts(time, taker) / f"{_name(giver)}.table"
 
     def create_arrays(self, plan: Plan) -> None:
         """Make the empty arrays of all time points, unless they are there."""

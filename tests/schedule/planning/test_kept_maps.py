@@ -65,7 +65,7 @@ def test_a_run_of_the_same_name_starts_from_the_maps_in_its_own_directory(store,
     for foreground in (0.3, 0.5):
         bigcp3d.segment(store, foreground=foreground, overwrite=True, **settings)
         assert all(path.read_bytes() == content for path, content in maps.items())
-        assert sorted(p.name for p in (work / "t0").iterdir()) == ["maps", "objects.npz", "records"]
+        assert sorted(p.name for p in (work / "t0").iterdir()) == ["maps", "objects.table", "records"]
         assert np.array_equal(read_labels(store, "cells"), before) == (foreground == 0.5)
     assert not predicted
     bigcp3d.segment(store, start="image", overwrite=True, **settings)

@@ -35,7 +35,7 @@ def removed(kind: str, files: int):
     seen: set = set()
 
     def enough(work):
-        there = {path for path in work.glob(f"t0/{kind}/**/*") if path.suffix in ("", ".npz") and path.is_file()}
+        there = {path for path in work.glob(f"t0/{kind}/**/*") if path.suffix in ("", ".table") and path.is_file()}
         seen.update(there)
         return len(seen - there) >= files
 

@@ -102,7 +102,7 @@ def test_a_part_that_is_lost_is_computed_again(
     whole_maps, tissue_store, random_model, tmp_path, monkeypatch, calls, damage
 ):
     folder = interrupted(tissue_store, random_model, tmp_path, monkeypatch, "merge", lambda index: index == (0, 1, 1))
-    part = folder / "parts" / "0.1.1" / "0.0.1.npz"
+    part = folder / "parts" / "0.1.1" / "0.0.1.table"
     if damage == "gone":
         part.unlink()
     else:

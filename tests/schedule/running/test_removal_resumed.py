@@ -74,11 +74,11 @@ def test_another_executor_carries_on_after_removals(tissue_store, random_model, 
     case = Case(tissue_store, random_model, tmp_path, block=(12, 20, 17))
     plan = case.plan()
     prepare(plan, resumed=False, overwrite=False)
-    (case.work / "t0" / "sinks" / "2.2.2.npz").mkdir(parents=True)
+    (case.work / "t0" / "sinks" / "2.2.2.table").mkdir(parents=True)
     with pytest.raises(BlockError, match=r"track of block \(2, 2, 2\)"):
         case.segment(**(two_workers if first == "dask" else {}))
     assert 0 < left(case.work)["maps"] < len(plan.patch_blocks.grid) / 2
-    (case.work / "t0" / "sinks" / "2.2.2.npz").rmdir()
+    (case.work / "t0" / "sinks" / "2.2.2.table").rmdir()
     assert np.array_equal(case.segment(**(two_workers if first == "serial" else {})), case.whole())
 
 

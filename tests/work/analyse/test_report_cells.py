@@ -9,17 +9,19 @@ from bigcp3d.edge.image.image import open_labels
 from bigcp3d.pure.cells.cell_summary import CellRows
 from bigcp3d.schedule.running.events import LabelsReady
 from bigcp3d.work.analyse.report_cells import cells_of_labels, cells_of_run
+from bigcp3d.work.plan import id_ranges
 from tests.schedule.conftest import random_model, read_labels, tissue_store  # noqa: F401
 
 
 @pytest.mark.parametrize("more", [{}, {"diameter_um": 4.0}, {"roi": "3:30,8:51,5:44"}], ids=str)
-def test_table_and_labels_and_all_voxels_agree(tissue_store, random_model, tmp_path, more):  # noqa: F811
+def test_table_and_labels_and_all_voxels_agree(tissue_store, random_model, tmp_path, monkeypatch, more):  # noqa: F811
+    monkeypatch.setattr(id_ranges, "CELLS", 100 if "diameter_um" in more else 20)  # several tables
     kept = {}
 
     def keep(event):
         if isinstance(event, LabelsReady):
-            kept["rows"] = CellRows.concatenate(list(cells_of_run(event.plan, rows=3)))
-            kept["wanted"] = event.plan.scope.wanted
+            kept["rows"] = CellRows.concatenate(list(cells_of_run(event.plan)))
+            kept["wanted"], kept["ranges"] = event.plan.scope.wanted, event.plan.id_ranges.number
 
     settings = {
         "model": random_model,
@@ -30,6 +32,7 @@ def test_table_and_labels_and_all_voxels_agree(tissue_store, random_model, tmp_p
     }
     bigcp3d.segment(tissue_store, on_event=keep, min_volume=4, **{**settings, **more})
     rows, wanted = kept["rows"], kept["wanted"]
+    assert kept["ranges"] > 1
     labels = open_labels(tmp_path / "o.zarr", "cells")
     (again,) = cells_of_labels(labels, wanted)
     dense = read_labels(tmp_path / "o.zarr", "cells")
