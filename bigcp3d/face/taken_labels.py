@@ -12,7 +12,7 @@ from bigcp3d.errors import InputError
 
 
 def tell_labels(store: str | Path, name: str, *, quiet: bool = False) -> None:
-    """Say that the labels "cells" are taken, and which others there are. Says nothing about a wrong store."""
+    """Say that the labels "cells" are used, and which others there are. Says nothing about a wrong store."""
     if quiet or name != DEFAULT_NAME:
         return
     from bigcp3d.edge.image.image import open_image
@@ -21,4 +21,4 @@ def tell_labels(store: str | Path, name: str, *, quiet: bool = False) -> None:
         names = open_image(store).label_names
         if name in names and len(names) > 1:
             others = ", ".join(other for other in names if other != name)
-            typer.echo(f"the labels {name} are taken; --name takes others: {others}", err=True)
+            typer.echo(f"using the labels {name!r}; for others ({others}), give --name", err=True)

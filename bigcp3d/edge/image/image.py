@@ -106,7 +106,11 @@ def open_labels(path: str | Place, name: str) -> ImageInfo:
         if node is not None and first_multiscale(node.attrs.asdict(), where) is not None:
             return check_labels(_describe(node, f"{where}/{inside}"))
     attributes = group.attrs.asdict()
-    if not names and "image-label" in ome_part(attributes) and first_multiscale(attributes, where) is not None:
+    if (
+        not (names and name)
+        and "image-label" in ome_part(attributes)
+        and first_multiscale(attributes, where) is not None
+    ):
         return check_labels(_describe(group, where))
     if not names and "image-label" not in ome_part(attributes) and first_multiscale(attributes, where) is None:
         raise InputError(explain_folder(where, group))

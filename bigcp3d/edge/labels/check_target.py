@@ -14,18 +14,21 @@ from bigcp3d.edge.image.image import open_image
 from bigcp3d.edge.image.metadata import first_multiscale, ome_part
 from bigcp3d.edge.image.open_node import open_node
 from bigcp3d.edge.image.same_grid import check_same_grid
+from bigcp3d.edge.labels.edit_log import EditLog
 from bigcp3d.edge.labels.label_plan import LabelTarget
 from bigcp3d.edge.labels.made_labels import read_made
 from bigcp3d.edge.stores.check_writable import check_folder, nearest_there
 from bigcp3d.edge.stores.places import Place, place, same_place
 from bigcp3d.errors import InputError, TargetError
 from bigcp3d.pure.memory import format_bytes
+from bigcp3d.pure.plural import count
 
 
 def check_target(target: LabelTarget, *, overwrite: bool, need_bytes: int = 0) -> None:
     """Raise `TargetError` for a target that cannot take the labels; nothing is written.
 
-    ``overwrite`` allows labels of the same name; ``need_bytes`` is an estimate of what will be written.
+    ``overwrite`` allows labels of the same name, unless somebody has corrected them; ``need_bytes`` is an estimate of
+    what will be written.
     """
     _check_store(target)
     path = target.path
@@ -35,10 +38,25 @@ def check_target(target: LabelTarget, *, overwrite: bool, need_bytes: int = 0) -
             f"{path}: there are labels of that name already: {read_made(path)}. Give --overwrite to replace them, or "
             "another --name to add labels beside them"
         )
+    if path.exists():
+        _refuse_corrected(path)
     if isinstance(path, Path):
         for folder in (path.parent, path):  # permission for a bucket is checked when a run begins
             check_folder(folder, path, cure="give another --output")
         check_space(path, need_bytes)
+
+
+def _refuse_corrected(path: Place) -> None:
+    """Refuse to replace what somebody has done by hand: corrections, and decisions of a review."""
+    changes = [change for change in EditLog(path).active() if change.kind not in ("update", "ids")]
+    if changes:
+        decisions = sum(change.kind == "decision" for change in changes)
+        numbers = {"correction": len(changes) - decisions, "review decision": decisions}
+        lost = " and ".join(count(number, word) for word, number in numbers.items() if number)
+        raise TargetError(
+            f"{path}: these labels hold {lost}, which --overwrite would delete; give another --name (bigcp3d edit "
+            "replay repeats corrections there), or delete the labels yourself"
+        )
 
 
 def _check_letters(path: Place) -> None:

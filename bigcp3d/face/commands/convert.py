@@ -72,7 +72,7 @@ def describe_source(path: str | Path) -> str:
             f"voxel size in um: {scale or 'not in the file; give --scale'}",
             f"channels: {', '.join(source.channel_names) or 'without names'}",
             *(f"warning: {note}" for note in source.notes),
-            f"to convert it: bigcp3d convert {join_words([str(path)])}",
+            f"to convert it: bigcp3d convert {join_words([str(path)])}{'' if scale else ' --scale Z Y X'}",
         ]
     return "\n  ".join(lines)
 

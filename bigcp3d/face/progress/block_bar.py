@@ -13,8 +13,8 @@ from bigcp3d.work.analyse.blocks_read import BlocksRead
 
 @contextmanager
 def block_bar(what: str, quiet: bool) -> Iterator[Callable[[BlocksRead], None]]:
-    """Show a bar while the block runs. Yields an observer that moves it."""
+    """Show a bar from the first event on. Yields an observer that moves it."""
     console = Console(stderr=True)
     with Progress(console=console, transient=True, disable=quiet or not console.is_terminal) as bar:
-        task = bar.add_task(what, total=None)
-        yield lambda event: bar.update(task, completed=event.done, total=event.total)
+        task = bar.add_task(what, total=None, visible=False)
+        yield lambda event: bar.update(task, completed=event.done, total=event.total, visible=True)

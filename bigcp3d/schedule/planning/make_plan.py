@@ -8,6 +8,8 @@ import math
 from bigcp3d.edge.image.given_maps import check_place_of_maps, default_min_foreground, open_maps
 from bigcp3d.edge.image.image import ImageInfo, open_image
 from bigcp3d.edge.image.level_geometry import placed
+from bigcp3d.edge.image.metadata import ome_part
+from bigcp3d.edge.image.open_node import read_attributes
 from bigcp3d.edge.image.preparation import steps_of, warn_of_idle_steps
 from bigcp3d.edge.labels.label_plan import CHUNK, plan_labels
 from bigcp3d.edge.models.model_card import ModelCard
@@ -62,6 +64,7 @@ def make_plan(request: Request, guess: Guess | None = None) -> Plan:
     request.check()
     refuse_address(request.work_dir, "--work-dir", "on a cluster, a folder of a file system that all workers share")
     image = open_image(request.source)
+    _refuse_labels(image)
     card, channels = choose_channels(image, request)
     grids = choose_grids(image, request, card)
     given, min_foreground = _given_maps(request, grids, image)
@@ -94,6 +97,12 @@ def make_plan(request: Request, guess: Guess | None = None) -> Plan:
         plan = _choose_block(plan, request, image, grids)
     _refuse_partial(plan)
     return plan_running(reuse_kept(plan, request), request)
+
+
+def _refuse_labels(image: ImageInfo) -> None:
+    if "image-label" in ome_part(read_attributes(image.path)):
+        owner, _, name = image.path.rpartition("/labels/")
+        raise InputError(f"{image.path}: these are labels, not an image; give the image{f', {owner}' if name else ''}")
 
 
 def _given_maps(request: Request, grids: Grids, image: ImageInfo) -> tuple[Given, float | None]:

@@ -103,8 +103,8 @@ class Request:
     name: Annotated[str, Option(RESULT, asked=False)] = DEFAULT_NAME
     """Name of the labels: labels/NAME."""
     overwrite: Annotated[bool, Option(RESULT, asked=False)] = False
-    """Replace labels of this name and their table. An unfinished run with other settings is discarded. An unfinished
-    run with the same settings continues."""
+    """Replace labels of this name and their table, unless somebody has corrected them. An unfinished run with other
+    settings is discarded. An unfinished run with the same settings continues."""
     keep_maps: Annotated[bool, Option(RESULT, asked=False)] = False
     """Keep the predicted maps in the work directory: the foreground and the flow of each voxel, which take 4 bytes a
     voxel. A later run with another threshold, radius, filter or --name then uses them and does not predict again."""

@@ -141,6 +141,8 @@ def test_errors_of_a_conversion_are_events_too(tmp_path):
     event = json.loads(done.stdout)
     assert (event["event"], event["exit_code"]) == ("error", 2)
     assert "give --scale Z Y X in micrometres" in event["message"]
+    said = run("info", tmp_path / "a.tif").stdout
+    assert said.endswith(f"to convert it: bigcp3d convert {tmp_path / 'a.tif'} --scale Z Y X\n")
 
 
 def test_info_shows_what_would_be_read(stack, tmp_path):

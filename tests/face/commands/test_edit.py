@@ -53,12 +53,12 @@ def test_every_action_says_what_it_did(store, tmp_path):
 
 
 def test_it_tells_which_labels_it_took_and_that_a_table_beside_the_store_is_old(store):
-    assert "are taken" not in run(store.path, "log").stderr
+    assert "using the labels" not in run(store.path, "log").stderr
     write_labels(store.path, ball_labels(), name="best")
     file = store.path.parent / "balls.cells.csv"
     CliRunner().invoke(app, ["measure", str(store.path), "--output", str(file)])
     done = run(store.path, "delete", 3)
-    assert "the labels cells are taken; --name takes others: best" in done.stderr
+    assert "using the labels 'cells'; for others (best), give --name" in done.stderr
     words = shlex.split(done.stderr[done.stderr.index("bigcp3d measure") :])
     assert (words[0], words[-1]) == ("bigcp3d", "--overwrite")
     assert str(file) not in run(store.path, "delete", 4, "--name", "best").stderr

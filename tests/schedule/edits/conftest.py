@@ -43,6 +43,7 @@ def ball_labels() -> np.ndarray:
 def write_labels(path: Path, labels: np.ndarray, *, shard: int = 16, name: str = "cells", **attributes) -> None:
     """Labels with their pyramid beside an image of two levels."""
     image = open_image(path)
+    shutil.rmtree(path / "labels" / name, ignore_errors=True)
     target = plan_labels(image, None, name, dtype=labels.dtype.name, shard=(shard,) * 3)
     create_labels(target, overwrite=True)
     write_label_part(target, 0, Box.of_shape(labels.shape), labels)

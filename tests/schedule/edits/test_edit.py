@@ -4,16 +4,18 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
+import zarr
 
 import bigcp3d
 from bigcp3d.edge.cell_tables.label_table import said_of_table
+from bigcp3d.edge.image.image import open_labels
 from bigcp3d.edge.labels.edit_log import EditLog
-from bigcp3d.errors import InputError
+from bigcp3d.errors import InputError, TargetError
 from bigcp3d.face.commands.edit import describe_change
 from bigcp3d.schedule.edits.edited_table import changes_behind
 from bigcp3d.schedule.edits.review import decisions, take_back_last
 from bigcp3d.work import update_labels
-from tests.schedule.edits.conftest import Store, ball_labels, make_balls, write_labels
+from tests.schedule.edits.conftest import SHAPE, Store, ball_labels, make_balls, write_labels
 
 
 def same(one, other):
@@ -62,6 +64,29 @@ def test_undo_takes_corrections_back_and_leaves_decisions(store):
         edits.undo()
     assert take_back_last(edits).cells[0]["id"] == 1
     assert [change.cells[0]["id"] for change in decisions(edits.changes)] == [4]
+
+
+def test_labels_that_somebody_corrected_are_not_replaced(store, random_model):
+    again = {"model": random_model, "diameter_um": "as-is", "overwrite": True}
+    edits = bigcp3d.edit(store.path)
+    edits.merge(1, 2)
+    edits.decide(3, "good")
+    with pytest.raises(TargetError, match=r"hold 1 correction and 1 review decision, which --overwrite would delete"):
+        bigcp3d.plan_segmentation(store.path, **again)
+    edits.undo()
+    with pytest.raises(TargetError, match="hold 1 review decision, which"):
+        bigcp3d.plan_segmentation(store.path, **again)
+    bigcp3d.plan_segmentation(store.path, name="more", **again)
+    take_back_last(edits)
+    bigcp3d.plan_segmentation(store.path, **again)  # the control
+
+
+def test_labels_are_no_image_and_are_found_by_their_path_whatever_lies_in_them(store, random_model):
+    labels = store.path / "labels" / "cells"
+    with pytest.raises(InputError, match=r"these are labels, not an image; give the image, .*balls\.zarr$"):
+        bigcp3d.plan_segmentation(labels, model=random_model, diameter_um="as-is")
+    zarr.open_group(labels, mode="r+").create_group("labels").attrs["ome"] = {"version": "0.5", "labels": ["cells"]}
+    assert open_labels(labels, "").levels[0].shape == SHAPE
 
 
 def test_a_cell_is_split_into_parts_and_the_largest_keeps_the_id(store):
