@@ -149,6 +149,16 @@ def test_cells_of_few_voxels_are_told(pyramid, random_model, caplog, diameter, s
     assert bool(caplog.messages) == bool(said)
 
 
+@pytest.mark.parametrize(
+    ("scale", "said"),
+    [((4.0, 1.0, 1.0), "um (z, y, x), but --scale takes them for 4, 1, 1 um"), (None, "")],
+)
+def test_a_scale_that_is_not_that_of_the_image_is_told(pyramid, random_model, caplog, scale, said):
+    plan(pyramid, random_model, diameter_um=8.0, scale_um=scale or tuple(1.005 * size for size in SCALE))
+    assert said in caplog.text
+    assert len(caplog.messages) == bool(said)
+
+
 def test_levels_that_are_not_there_are_refused(pyramid, random_model):
     for word in ("level", "labels_level"):
         with pytest.raises(InputError, match=r"there is no level 3 .* use one of 0 to 2"):
