@@ -110,8 +110,9 @@ def edit(
         changes, wrong = edits.undo(_numbers(words)[0] if words else 1, yes=yes), []
     else:
         changes, wrong = [_correct(edits, action, words, seed or [], parts, at, time)], []
+    undone = {change.of: change.number for change in changes}
     for change in changes:
-        typer.echo(json.dumps(change.as_line()) if as_json else _tell(change, action))
+        typer.echo(json.dumps(change.as_line()) if as_json else _tell(change, action, undone.get(change.number)))
     for line in wrong:
         typer.echo(f"not replayed: {line}", err=True)
     _tell_of_table(edits, store, action)
@@ -144,7 +145,7 @@ def _correct(
 def describe_change(change: Change) -> str:
     """A change in words: ``merge of 3, 7``."""
     if change.kind == "ids":
-        return f"ids up to {change.largest_id} were in use"
+        return f"ids up to {change.largest_id} were in use, new ones begin after them"
     ids = ", ".join(str(cell["id"]) for cell in change.cells)
     of = f" of {ids}" if ids else f" of change {change.of}" if change.of else ""
     word = f"{change.given['decision']} (decision)" if change.kind == "decision" else change.kind
@@ -154,10 +155,11 @@ def describe_change(change: Change) -> str:
     return f"{word}{of}{apart}" + (f"; new: {new}" if new else "")
 
 
-def _tell(change: Change, action: str) -> str:
+def _tell(change: Change, action: str, undone: int | None) -> str:
     words = {"undo": "taken back: "}.get(action, "")
     when = f" ({change.when[:16].replace('T', ' ')} UTC, {change.who})" if action == "log" else ""
-    return f"{words}change {change.number}: {describe_change(change)}{when}"
+    back = f"; taken back by change {undone}" if undone else ""
+    return f"{words}change {change.number}: {describe_change(change)}{back}{when}"
 
 
 def _tell_of_table(edits: Edits, store: str, action: str) -> None:

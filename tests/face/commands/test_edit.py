@@ -45,6 +45,7 @@ def test_every_action_says_what_it_did(store, tmp_path):
     assert [line.split(" ")[2].strip(";") for line in log] == ["merge", "ids", "split", "split", "delete", "add"]
     done = run(path, "undo", 5)
     assert done.stdout.count("taken back: ") == 5
+    assert run(path, "log").stdout.count("; taken back by change ") == 5
     assert "bigcp3d edit" in done.stderr
     assert all(np.array_equal(a, b) for a, b in zip(first, store.levels(), strict=True))
     assert "6 rows in its table" in run(path, "table").stdout
