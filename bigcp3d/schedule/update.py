@@ -24,7 +24,7 @@ from bigcp3d.edge.labels.labels_to_update import (
     open_target,
     refuse_ids_above,
 )
-from bigcp3d.edge.workdir.tables import read_table, write_table
+from bigcp3d.edge.workdir.tables import SUFFIX, read_table, write_table
 from bigcp3d.errors import InputError, LossError
 from bigcp3d.option import settings_of, takes
 from bigcp3d.pure.boxes import Box, vec3
@@ -141,7 +141,7 @@ def _update(work: UpdateWork, observe: Observer) -> Updated:
 def _as_change(work: UpdateWork) -> Change:
     """The update as a line of the log of changes."""
     changes, largest = EditLog(work.target.path).changes(), [0]
-    largest += [int(read_table(path)["largest"]) for path in work.files.home.glob("*.table")]
+    largest += [int(read_table(path)["largest"]) for path in work.files.home.glob(f"*{SUFFIX}")]
     if work.request.edited:  # somebody may have painted new ids
         largest.append(find_largest_id(work.target))
     who, when = who_and_when()

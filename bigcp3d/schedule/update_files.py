@@ -6,7 +6,7 @@
                                   decided        what changes is known; other settings may begin anew
                                   ended.json     the update has ended, and the folder must be emptied
                                   found.zarr     the region, segmented again
-                                  <time>.table     which cells stay, come and go
+                                  <time>.table   which cells stay, come and go
                                   lock.json
     <store>.bigcp3d/<name>.update-run            work directory of the run that segments the region
 
@@ -24,6 +24,7 @@ from typing import Any
 from bigcp3d.edge.labels.label_plan import LabelTarget
 from bigcp3d.edge.stores import platforms
 from bigcp3d.edge.stores.atomic_files import write_json
+from bigcp3d.edge.workdir import tables
 from bigcp3d.edge.workdir.lock_file import LOCK
 from bigcp3d.errors import TargetError
 from bigcp3d.schedule.planning.find_kept_maps import default_work_dir
@@ -46,7 +47,7 @@ class UpdateFiles:
 
     def decision(self, time: int) -> Path:
         """The table that says which cells change."""
-        return self.home / f"{time}.table"
+        return self.home / f"{time}{tables.SUFFIX}"
 
     def begin(self, asked: dict[str, Any], labels: str) -> None:
         """Write down the settings and the labels. Refuses an unfinished update that this one would disturb."""

@@ -23,6 +23,7 @@ from bigcp3d.edge.image.coordinate_systems import in_one_system
 from bigcp3d.edge.image.metadata import (
     check_lists,
     first_multiscale,
+    is_labels,
     ome_part,
     read_axes,
     read_version,
@@ -106,13 +107,9 @@ def open_labels(path: str | Place, name: str) -> ImageInfo:
         if node is not None and first_multiscale(node.attrs.asdict(), where) is not None:
             return check_labels(_describe(node, f"{where}/{inside}"))
     attributes = group.attrs.asdict()
-    if (
-        not (names and name)
-        and "image-label" in ome_part(attributes)
-        and first_multiscale(attributes, where) is not None
-    ):
+    if not (names and name) and is_labels(attributes) and first_multiscale(attributes, where) is not None:
         return check_labels(_describe(group, where))
-    if not names and "image-label" not in ome_part(attributes) and first_multiscale(attributes, where) is None:
+    if not names and not is_labels(attributes) and first_multiscale(attributes, where) is None:
         raise InputError(explain_folder(where, group))
     if name and isinstance(find_node(inside := f"{where}/labels/{name}"), zarr.Array):
         raise InputError(

@@ -31,6 +31,11 @@ def ome_part(attributes: Json) -> Json:
     return part if isinstance(part, Mapping) else attributes
 
 
+def is_labels(attributes: Json) -> bool:
+    """Whether a group's attributes say that its voxels are labels, not an image."""
+    return "image-label" in ome_part(attributes)
+
+
 def own_part(attributes: Json) -> dict[str, Any]:
     """The attributes in which labels say how bigcp3d made them; empty for other labels."""
     part = attributes.get("bigcp3d")

@@ -46,7 +46,7 @@ def check_same_grid(one: ImageInfo, other: ImageInfo, *, belong: bool = False, t
         _tell_missing_size(one, other)
         return
     stated = [bool(a and b) for a, b in zip(one.units, other.units, strict=True)]
-    differ = [abs(a - b) > SCALE_TOLERANCE * max(a, b) for a, b in zip(first, second, strict=True)]
+    differ = differing_sizes(first, second)
     if any(differ):
         text = f"{one.path} has voxels of {_numbers(first)} um (z, y, x), but {other.path} has {_numbers(second)}"
         if not belong and any(a and b for a, b in zip(differ, stated, strict=True)):
@@ -57,6 +57,11 @@ def check_same_grid(one: ImageInfo, other: ImageInfo, *, belong: bool = False, t
         log.warning("%s%s; %s. If this is wrong, correct the scale", text, unit, taken)
     else:
         check_same_start(one, other, belong=belong, taken=taken)
+
+
+def differing_sizes(first: Float3, second: Float3) -> list[bool]:
+    """For each axis, whether two voxel sizes differ by more than rounding."""
+    return [abs(a - b) > SCALE_TOLERANCE * max(a, b) for a, b in zip(first, second, strict=True)]
 
 
 def check_same_start(one: ImageInfo, other: ImageInfo, *, belong: bool = False, taken: str = PAIRED) -> None:

@@ -33,12 +33,12 @@ def check_target(target: LabelTarget, *, overwrite: bool, need_bytes: int = 0) -
     _check_store(target)
     path = target.path
     _check_letters(path)
-    if path.exists() and not overwrite:
-        raise TargetError(
-            f"{path}: there are labels of that name already: {read_made(path)}. Give --overwrite to replace them, or "
-            "another --name to add labels beside them"
-        )
     if path.exists():
+        if not overwrite:
+            raise TargetError(
+                f"{path}: there are labels of that name already: {read_made(path)}. Give --overwrite to replace them, "
+                "or another --name to add labels beside them"
+            )
         _refuse_corrected(path)
     if isinstance(path, Path):
         for folder in (path.parent, path):  # permission for a bucket is checked when a run begins

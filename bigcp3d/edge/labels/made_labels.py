@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Any
 
-from bigcp3d.edge.image.metadata import first_multiscale, ome_part, own_part
+from bigcp3d.edge.image.metadata import first_multiscale, is_labels, own_part
 from bigcp3d.edge.image.open_node import read_attributes
 from bigcp3d.edge.stores.places import Place
 from bigcp3d.pure.plural import count
@@ -57,7 +57,7 @@ def read_made(path: Place) -> MadeLabels:
     updates = [one for one in made.get("updates") or [] if isinstance(one, dict) and not one.get("undone")]
     return MadeLabels(
         labels=str(path),
-        is_labels="image-label" in ome_part(said),
+        is_labels=is_labels(said),
         finished=first_multiscale(said, str(path)) is not None,
         cells=made.get("cells"),
         model=made.get("model"),

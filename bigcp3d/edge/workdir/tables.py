@@ -19,6 +19,9 @@ from safetensors.numpy import load, save
 from bigcp3d.edge.stores.atomic_files import write_atomically
 from bigcp3d.errors import InputError
 
+SUFFIX = ".table"
+"""Of the files that `write_table` writes."""
+
 DAMAGED = (
     *(zipfile.BadZipFile, zlib.error, SafetensorError),
     *(ValueError, OSError, EOFError, TypeError, AttributeError, KeyError),
@@ -54,7 +57,7 @@ def read_table(path: str | Path) -> dict[str, NDArray[Any]]:
         with open(path, "rb") as file:
             checksum, content = file.read(4), file.read()
         if checksum != _checksum(content):
-            raise ValueError("its checksum is another")
+            raise ValueError("its checksum does not match")
         return load(content)
     except FileNotFoundError:
         raise

@@ -110,7 +110,7 @@ def edit(
         changes, wrong = edits.undo(_numbers(words)[0] if words else 1, yes=yes), []
     else:
         changes, wrong = [_correct(edits, action, words, seed or [], parts, at, time)], []
-    undone = {change.of: change.number for change in changes}
+    undone = {change.of: change.number for change in changes if change.of}
     for change in changes:
         typer.echo(json.dumps(change.as_line()) if as_json else _tell(change, action, undone.get(change.number)))
     for line in wrong:

@@ -16,7 +16,7 @@ from dataclasses import dataclass
 
 from bigcp3d.edge.image.image import ImageInfo
 from bigcp3d.edge.image.level_geometry import level_ratio, nearest_level
-from bigcp3d.edge.image.same_grid import SCALE_TOLERANCE
+from bigcp3d.edge.image.same_grid import differing_sizes
 from bigcp3d.edge.image.voxels import check_level
 from bigcp3d.edge.models.model_card import ModelCard
 from bigcp3d.errors import InputError
@@ -97,7 +97,7 @@ def _base_factors(image: ImageInfo, request: Request, card: ModelCard) -> Factor
         return None
     stated = image.levels[0].scale_um
     scale = request.scale_um or stated
-    if scale and stated and any(abs(a - b) > SCALE_TOLERANCE * max(a, b) for a, b in zip(scale, stated, strict=True)):
+    if scale and stated and any(differing_sizes(scale, stated)):
         words = [", ".join(f"{size:.4g}" for size in sizes) for sizes in (stated, scale)]
         log.warning("%s states voxels of %s um (z, y, x), but --scale takes them for %s um", image.path, *words)
     if request.diameter_vox is not None:

@@ -8,7 +8,7 @@ import math
 from bigcp3d.edge.image.given_maps import check_place_of_maps, default_min_foreground, open_maps
 from bigcp3d.edge.image.image import ImageInfo, open_image
 from bigcp3d.edge.image.level_geometry import placed
-from bigcp3d.edge.image.metadata import ome_part
+from bigcp3d.edge.image.metadata import is_labels
 from bigcp3d.edge.image.open_node import read_attributes
 from bigcp3d.edge.image.preparation import steps_of, warn_of_idle_steps
 from bigcp3d.edge.labels.label_plan import CHUNK, plan_labels
@@ -100,7 +100,7 @@ def make_plan(request: Request, guess: Guess | None = None) -> Plan:
 
 
 def _refuse_labels(image: ImageInfo) -> None:
-    if "image-label" in ome_part(read_attributes(image.path)):
+    if is_labels(read_attributes(image.path)):
         owner, _, name = image.path.rpartition("/labels/")
         raise InputError(f"{image.path}: these are labels, not an image; give the image{f', {owner}' if name else ''}")
 

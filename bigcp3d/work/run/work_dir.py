@@ -15,7 +15,7 @@
     t0/bases, joined, centre     zarr: the components that `join` has seen: how many in earlier blocks, first voxel and
                                  centre of the object of each
     t0/gathered/                 npy: which blocks have objects in which ranges of first voxels
-    t0/objects.table, objects.1.table, ...           the table of the cells that were kept, by range
+    t0/objects.table, objects.1.table, ...       the table of the cells that were kept, by range
     t0/first/, whole_cells/, cut_cells/          npy: their first voxels and sorted sizes, by range
     t0/id_bases                  zarr: cells before each range
     t0/failures/                 tasks that failed
@@ -38,6 +38,7 @@ from zarr.codecs import ZstdCodec
 
 from bigcp3d.edge.image.given_maps import MIN_FOREGROUND
 from bigcp3d.edge.workdir.records import read_record
+from bigcp3d.edge.workdir.tables import SUFFIX
 from bigcp3d.pure.boxes import Vec3
 from bigcp3d.pure.track.units import UNASSIGNED
 from bigcp3d.work.plan.plan import PLAN_FILE, Plan
@@ -46,7 +47,7 @@ VECTOR_CHUNK = 2**16
 ARRAYS = ("maps", "offsets")
 """Intermediates that are shards of an array; the others are tables."""
 
-OBJECTS = "objects.table"
+OBJECTS = f"objects{SUFFIX}"
 """The table of the cells that were kept; of more than one range, the first."""
 
 ALL_SHARDS = "all_shards_are_written"
@@ -92,7 +93,7 @@ class WorkDir:
 
     def objects(self, time: int, part: int = 0) -> Path:
         """Table of the cells of one range that were kept."""
-        return self.folder(time) / (f"objects.{part}.table" if part else OBJECTS)
+        return self.folder(time) / (f"objects.{part}{SUFFIX}" if part else OBJECTS)
 
     def all_objects(self, time: int) -> list[Path]:
         """The tables that are there of the cells that were kept, in the order of ids."""
@@ -109,7 +110,7 @@ class WorkDir:
 
     def table(self, kind: str, time: int, index: Vec3) -> Path:
         """File of one block's table: sinks, components, flow errors, votes and others."""
-        return self.folder(time) / kind / f"{_name(index)}.table"
+        return self.folder(time) / kind / f"{_name(index)}{SUFFIX}"
 
     def intermediate(self, kind: str, time: int, index: Vec3) -> Path:
         """File of one block's maps, offsets, sinks or components."""
@@ -123,7 +124,7 @@ class WorkDir:
 
     def part(self, time: int, giver: Vec3, taker: Vec3) -> Path:
         """File of the sums that one block of patches has for another, or for itself, until they are merged."""
-        return self.parts(time, taker) / f"{_name(giver)}.table"
+        return self.parts(time, taker) / f"{_name(giver)}{SUFFIX}"
 
     def create_arrays(self, plan: Plan) -> None:
         """Make the empty arrays of all time points, unless they are there."""
