@@ -109,6 +109,15 @@ def tissue_store(tmp_path_factory) -> str:
     return str(path)
 
 
+@pytest.fixture(scope="session")
+def tissue_maps(tissue_store, random_model, tmp_path_factory) -> Path:
+    """Work directory of a run that kept its maps of the tissue: for facts that are not about the network. Read only."""
+    work = tmp_path_factory.mktemp("maps") / "work"
+    settings = {**CUT, "output": work.parent / "out.zarr", "work_dir": work, "keep_maps": True}
+    bigcp3d.segment(tissue_store, model=random_model, **settings)
+    return work
+
+
 def left(work: Path) -> Counter[str]:
     """Files of each kind, over all time points."""
     return Counter(

@@ -31,8 +31,20 @@ SERIAL = {"executor": "serial", "diameter_um": "as-is", "block": (17, 30, 26), "
 @pytest.fixture
 def store(tmp_path, tissue_store) -> Path:
     """A copy of the tissue that a test may write to."""
-    shutil.copytree(tissue_store, tmp_path / "image.zarr")
-    return tmp_path / "image.zarr"
+    return shutil.copytree(tissue_store, tmp_path / "image.zarr")
+
+
+@pytest.fixture(scope="module")
+def finished(tissue_store, random_model, tmp_path_factory) -> tuple[Path, bigcp3d.Summary, list]:
+    """A copy of the tissue with its labels, to be read only; and the summary and events of their run."""
+    store, events = shutil.copytree(tissue_store, tmp_path_factory.mktemp("finished") / "image.zarr"), []
+    return store, bigcp3d.segment(store, model=random_model, on_event=events.append, **SERIAL), events
+
+
+@pytest.fixture
+def from_maps(tissue_maps, random_model) -> dict:
+    """Settings of a run that needs no network, for facts about all that follows."""
+    return {**SERIAL, "model": random_model, "maps": tissue_maps}
 
 
 def everything(folder: Path) -> dict[str, bytes]:
@@ -40,8 +52,8 @@ def everything(folder: Path) -> dict[str, bytes]:
     return {str(p.relative_to(folder)): p.read_bytes() for p in sorted(folder.rglob("*")) if p.is_file()}
 
 
-def test_labels_are_registered_with_provenance_and_the_work_directory_goes(store, random_model):
-    summary = bigcp3d.segment(store, model=random_model, **SERIAL)
+def test_labels_are_registered_with_provenance_and_the_work_directory_goes(finished):
+    store, summary, _ = finished
     image = open_image(store)
     assert image.label_names == ("cells",)
     labels = open_labels(store, "cells")
@@ -57,26 +69,25 @@ def test_labels_are_registered_with_provenance_and_the_work_directory_goes(store
     assert sorted(p.name for p in store.parent.iterdir()) == ["image.zarr"]
 
 
-def test_what_is_written_validates(store, random_model):
+def test_what_is_written_validates(finished):
     import ome_zarr_models
     import yaozarrs
 
-    bigcp3d.segment(store, model=random_model, **SERIAL)
+    store = finished[0]
     image = ome_zarr_models.open_ome_zarr(zarr.open_group(store, mode="r"))
     assert image.labels is not None
     yaozarrs.validate_zarr_store(store)
 
 
-def test_output_goes_to_another_store_and_the_source_stays_untouched(store, random_model, tmp_path):
+def test_output_goes_to_another_store_and_the_source_stays_untouched(store, from_maps, tmp_path):
     before = everything(store)
-    bigcp3d.segment(store, model=random_model, output=tmp_path / "out.zarr", name="nuclei", **SERIAL)
+    bigcp3d.segment(store, output=tmp_path / "out.zarr", name="nuclei", **from_maps)
     assert everything(store) == before
     assert read_labels(tmp_path / "out.zarr", "nuclei").max() > 0
 
 
-def test_events_tell_of_every_pass_and_block(store, random_model):
-    events = []
-    bigcp3d.segment(store, model=random_model, on_event=events.append, **SERIAL)
+def test_events_tell_of_every_pass_and_block(finished):
+    events = finished[2]
     assert isinstance(events[0], RunPlanned)
     started = {e.name: e.tasks for e in events if isinstance(e, PassStarted)}
     assert started == {"normalise": 1, "predict": 8, "merge": 8, "track": 8, "cluster": 8, "resolve": 1, "label": 8}
@@ -85,18 +96,17 @@ def test_events_tell_of_every_pass_and_block(store, random_model):
     assert [e.done for e in done if e.name == "track"] == list(range(1, 9))
 
 
-def test_existing_labels_are_refused_and_kept_unless_overwrite(store, random_model):
-    bigcp3d.segment(store, model=random_model, **SERIAL)
+def test_existing_labels_are_refused_and_kept_unless_overwrite(finished, from_maps, tmp_path):
+    store = shutil.copytree(finished[0], tmp_path / "image.zarr")
     before = everything(store)
     with pytest.raises(TargetError, match="overwrite"):
-        bigcp3d.segment(store, model=random_model, **SERIAL)
+        bigcp3d.segment(store, **from_maps)
     assert everything(store) == before
-    bigcp3d.segment(store, model=random_model, overwrite=True, foreground=0.7, **SERIAL)
+    bigcp3d.segment(store, overwrite=True, foreground=0.7, **from_maps)
     assert everything(store) != before
 
 
-def test_a_failed_block_is_named_and_the_same_command_carries_on(store, random_model, monkeypatch, tmp_path):
-    bigcp3d.segment(store, model=random_model, output=tmp_path / "whole.zarr", **SERIAL)
+def test_a_failed_block_is_named_and_the_same_command_carries_on(store, finished, random_model, monkeypatch):
     track = passes.PASSES["track"]
 
     def fail(run, time, index):
@@ -118,10 +128,10 @@ def test_a_failed_block_is_named_and_the_same_command_carries_on(store, random_m
     bigcp3d.segment(store, model=random_model, **SERIAL)
     assert computed.count("predict") == 0
     assert computed.count("track") == 1
-    assert np.array_equal(read_labels(store, "cells"), read_labels(tmp_path / "whole.zarr", "cells"))
+    assert np.array_equal(read_labels(store, "cells"), read_labels(finished[0], "cells"))
 
 
-def test_a_full_disk_loses_nothing_that_was_there(store, random_model, monkeypatch):
+def test_a_full_disk_loses_nothing_that_was_there(store, from_maps, monkeypatch):
     before = everything(store)
 
     def full(*args, **kwargs):
@@ -129,50 +139,41 @@ def test_a_full_disk_loses_nothing_that_was_there(store, random_model, monkeypat
 
     monkeypatch.setattr(passes, "write_table", full)
     with pytest.raises(FullDiskError, match="No space left on device"):
-        bigcp3d.segment(store, model=random_model, **SERIAL)
+        bigcp3d.segment(store, **from_maps)
     assert everything(store) == before
     monkeypatch.undo()
-    assert bigcp3d.segment(store, model=random_model, **SERIAL).cells > 0
+    assert bigcp3d.segment(store, **from_maps).cells > 0
 
 
-def test_other_settings_are_refused_while_a_run_is_unfinished(store, random_model, monkeypatch):
+def test_other_settings_are_refused_while_a_run_is_unfinished(store, from_maps, monkeypatch):
     monkeypatch.setitem(passes.PASSES, "cluster", lambda *a: 1 / 0)
     with pytest.raises(BlockError):
-        bigcp3d.segment(store, model=random_model, **SERIAL)
+        bigcp3d.segment(store, **from_maps)
     monkeypatch.undo()
     with pytest.raises(TargetError, match=r"with other settings \(foreground not given then, 0.7 now\)"):
-        bigcp3d.segment(store, model=random_model, foreground=0.7, **SERIAL)
-    assert bigcp3d.segment(store, model=random_model, foreground=0.7, overwrite=True, **SERIAL).cells >= 0
+        bigcp3d.segment(store, foreground=0.7, **from_maps)
+    assert bigcp3d.segment(store, foreground=0.7, overwrite=True, **from_maps).cells >= 0
 
 
-@pytest.mark.parametrize("stage", ["label", "write", "finish"])
-def test_a_run_stopped_among_the_labels_carries_on(tmp_path, random_model, monkeypatch, stage):
-    from bigcp3d.pure.boxes import Box
-
-    values = tissue_values()
-    write_image(tmp_path / "image.zarr", values)
-    expected = bigcp3d.segment(tmp_path / "image.zarr", model=random_model, name="whole", **SERIAL)
-    target = {"label": passes.PASSES, "write": passes.__dict__, "finish": segment_module.__dict__}[stage]
-    name = {"label": "label", "write": "write_label_box", "finish": "finish_labels"}[stage]
+def test_a_run_stopped_among_the_labels_carries_on(store, finished, from_maps, monkeypatch):
+    """It is stopped three times: before a block of labels, while it writes one, and after the last."""
 
     def stop(*args, **kwargs):
         raise KeyboardInterrupt
 
-    with monkeypatch.context() as patch:
-        patch.setitem(target, name, stop)
-        with pytest.raises(KeyboardInterrupt):
-            bigcp3d.segment(tmp_path / "image.zarr", model=random_model, **SERIAL)
-    assert "cells" not in open_image(tmp_path / "image.zarr").label_names
-    assert bigcp3d.segment(tmp_path / "image.zarr", model=random_model, **SERIAL).cells == expected.cells
-    assert np.array_equal(read_labels(tmp_path / "image.zarr", "cells"), read_labels(tmp_path / "image.zarr", "whole"))
-    assert Box.of_shape(values.shape).size == read_labels(tmp_path / "image.zarr", "cells").size
+    writing = [(passes.PASSES, "label"), (passes.__dict__, "write_label_box")]
+    for where, name in [*writing, (segment_module.__dict__, "finish_labels")]:
+        with monkeypatch.context() as patch:
+            patch.setitem(where, name, stop)
+            with pytest.raises(KeyboardInterrupt):
+                bigcp3d.segment(store, **from_maps)
+        assert "cells" not in open_image(store).label_names
+    assert bigcp3d.segment(store, **from_maps).cells == finished[1].cells
+    assert np.array_equal(read_labels(store, "cells"), read_labels(finished[0], "cells"))
 
 
-def test_a_run_does_not_write_into_labels_that_another_has_made_since(store, random_model, monkeypatch, tmp_path):
-    settings, label = (
-        {"model": random_model, "block": (17, 30, 26), "executor": "serial", "diameter_um": "as-is"},
-        passes.PASSES["label"],
-    )
+def test_a_run_does_not_write_into_labels_that_another_has_made_since(store, from_maps, monkeypatch, tmp_path):
+    label = passes.PASSES["label"]
 
     def stop(run, time, index):
         if index == (1, 1, 1):
@@ -181,22 +182,21 @@ def test_a_run_does_not_write_into_labels_that_another_has_made_since(store, ran
 
     monkeypatch.setitem(passes.PASSES, "label", stop)
     with pytest.raises(KeyboardInterrupt):
-        bigcp3d.segment(store, work_dir=tmp_path / "one", **settings)
+        bigcp3d.segment(store, work_dir=tmp_path / "one", **from_maps)
     monkeypatch.setitem(passes.PASSES, "label", label)
-    bigcp3d.segment(store, work_dir=tmp_path / "other", overwrite=True, foreground=0.3, **settings)
+    bigcp3d.segment(store, work_dir=tmp_path / "other", overwrite=True, foreground=0.3, **from_maps)
     before = read_labels(store, "cells")
     with pytest.raises(TargetError, match="labels of another run are here"):
-        bigcp3d.segment(store, work_dir=tmp_path / "one", **settings)
+        bigcp3d.segment(store, work_dir=tmp_path / "one", **from_maps)
     assert np.array_equal(read_labels(store, "cells"), before)
 
 
-def test_kept_maps_give_the_same_labels_without_the_network(store, random_model, tmp_path):
-    bigcp3d.segment(store, model=random_model, keep_maps=True, work_dir=tmp_path / "work", **SERIAL)
-    maps = tmp_path / "work" / "t0" / "maps"
-    assert zarr.open_array(maps, mode="r").shape[0] == 4
-    assert not (tmp_path / "work" / "t0" / "offsets").exists()
-    bigcp3d.segment(store, model=random_model, maps=maps, name="again", **SERIAL)
-    assert np.array_equal(read_labels(store, "again"), read_labels(store, "cells"))
+def test_kept_maps_give_the_same_labels_without_the_network(finished, tissue_maps, from_maps, tmp_path):
+    assert zarr.open_array(tissue_maps / "t0" / "maps", mode="r").shape[0] == 4
+    assert not (tissue_maps / "t0" / "offsets").exists()
+    maps = shutil.copytree(tissue_maps / "t0" / "maps", tmp_path / "maps.zarr")
+    bigcp3d.segment(finished[0], output=tmp_path / "again.zarr", **{**from_maps, "maps": maps})
+    assert np.array_equal(read_labels(tmp_path / "again.zarr", "cells"), read_labels(finished[0], "cells"))
     assert maps.exists()
 
 
@@ -204,29 +204,29 @@ def test_a_model_says_how_sure_of_a_cell_it_must_be_and_so_do_the_maps_that_it_l
     network, card = load_network(random_model)
     sure = tmp_path / "sure.safetensors"
     save_model(sure, network, card.model_copy(update={"min_foreground": 0.9}))
-    kept = tmp_path / "work" / "t0" / "maps"
-    summary = bigcp3d.segment(store, model=sure, keep_maps=True, work_dir=tmp_path / "work", **SERIAL)
+    whole = {**SERIAL, "block": (34, 60, 51)}
+    summary = bigcp3d.segment(store, model=sure, keep_maps=True, work_dir=tmp_path / "work", **whole)
     assert summary.removed["weak foreground"] > 0
-    bigcp3d.segment(store, model=random_model, maps=kept, name="again", **SERIAL)
+    again = {**whole, "model": random_model, "maps": tmp_path / "work" / "t0" / "maps"}
+    bigcp3d.segment(store, name="again", **again)
     assert np.array_equal(read_labels(store, "again"), read_labels(store, "cells"))
-    lenient = bigcp3d.segment(store, model=random_model, maps=kept, name="all", min_foreground=0.0, **SERIAL)
+    lenient = bigcp3d.segment(store, name="all", min_foreground=0.0, **again)
     assert lenient.cells == summary.cells + summary.removed["weak foreground"]
 
 
-def test_maps_are_not_removed_by_the_run_that_is_given_them(store, random_model, tmp_path):
-    work = tmp_path / "work"
-    bigcp3d.segment(store, model=random_model, keep_maps=True, work_dir=work, **SERIAL)
+def test_maps_are_not_removed_by_the_run_that_is_given_them(store, tissue_maps, from_maps, tmp_path):
+    work = shutil.copytree(tissue_maps, tmp_path / "work")
     before = everything(work)
     again = {"maps": work / "t0" / "maps", "foreground": 0.4, "work_dir": work, "overwrite": True}
     with pytest.raises(TargetError, match="lie in the work directory"):
-        bigcp3d.segment(store, model=random_model, **again, **SERIAL)
+        bigcp3d.segment(store, **{**from_maps, **again})
     assert everything(work) == before
 
 
-def test_an_emptied_shard_is_never_read_as_background(store, random_model, tmp_path):
+def test_an_emptied_shard_is_never_read_as_background(store, tissue_maps, random_model, tmp_path):
     settings = {"model": random_model, "keep_maps": True, "work_dir": tmp_path / "work", **SERIAL}
     run = Run(bigcp3d.plan_segmentation(store, **settings))
-    bigcp3d.segment(store, **settings)
+    shutil.copytree(tissue_maps, tmp_path / "work")
     block = run.plan.intermediate_grid("maps").core((0, 0, 0))
     assert run.read("maps", 0, block).any()
     run.dir.intermediate("maps", 0, (0, 0, 0)).write_bytes(b"")
@@ -248,7 +248,7 @@ def test_a_vector_that_is_written_again_is_never_seen_empty(store, random_model,
 
 
 def test_a_run_is_predicted_on_one_kind_of_device(store, random_model, tmp_path, monkeypatch):
-    settings = {"model": random_model, "work_dir": tmp_path / "work", **SERIAL}
+    settings = {**SERIAL, "model": random_model, "work_dir": tmp_path / "work", "block": (34, 60, 26)}
     with monkeypatch.context() as patch:
         patch.setitem(passes.PASSES, "track", lambda *_: 1 / 0)
         with pytest.raises(BlockError):
@@ -271,14 +271,10 @@ def test_a_blank_time_point_costs_nothing_of_the_others(movie_store, random_mode
 
 
 def test_nan_and_infinities_count_as_the_lowest_intensity_and_are_reported(tmp_path, random_model):
-    values = tissue_values().astype(np.float32)
-    spoiled = values.copy()
+    spoiled = tissue_values().astype(np.float32)
     spoiled[3, 5, 7], spoiled[17, 29:31, 26] = np.nan, np.inf
-    values[~np.isfinite(spoiled)] = values.min()
-    write_image(tmp_path / "clean.zarr", values)
     write_image(tmp_path / "spoiled.zarr", spoiled)
     events = []
-    bigcp3d.segment(tmp_path / "clean.zarr", model=random_model, **SERIAL)
     summary = bigcp3d.segment(tmp_path / "spoiled.zarr", model=random_model, on_event=events.append, **SERIAL)
     assert summary.nonfinite_vox == 3
     assert any("NaN or infinite in 3 voxels" in e.message for e in events if isinstance(e, Warned))
@@ -321,37 +317,28 @@ def test_bad_arguments_are_refused_before_anything_is_written(store, random_mode
 
 
 def test_a_diameter_needs_a_scale(tmp_path, random_model):
-    values = tissue_values()
+    values, settings = tissue_values((20, 40, 40)), {**SERIAL, "model": random_model, "diameter_um": 4.0}
     group = zarr.create_group(tmp_path / "old.zarr", zarr_format=2)
     group.create_array("0", data=values[None, None], chunks=(1, 1, 20, 20, 20))
     group.attrs["multiscales"] = [{"version": "0.1", "datasets": [{"path": "0"}]}]
     with pytest.raises(InputError, match="--scale"):
-        bigcp3d.segment(tmp_path / "old.zarr", model=random_model, **{**SERIAL, "diameter_um": 4.0})
-    summary = bigcp3d.segment(
-        tmp_path / "old.zarr", model=random_model, scale_um=(1.0, 0.8, 0.8), **{**SERIAL, "diameter_um": 4.0}
-    )
+        bigcp3d.segment(tmp_path / "old.zarr", **settings)
+    summary = bigcp3d.segment(tmp_path / "old.zarr", scale_um=(1.0, 0.8, 0.8), **settings)
     assert summary.cells > 0
     assert open_labels(tmp_path / "old.zarr", "cells").levels[0].shape == values.shape
 
 
-def test_every_time_point_gets_its_own_labels(tmp_path, random_model):
-    values = tissue_values((20, 40, 40))
-    other = values[:, ::-1].copy()
-    group = zarr.create_group(tmp_path / "movie.zarr", zarr_format=2)
-    array = group.create_array("0", shape=(2, 1, *values.shape), dtype="uint16", chunks=(1, 1, 20, 20, 20))
-    array[0, 0], array[1, 0] = values, other
-    group.attrs["multiscales"] = [{"version": "0.1", "datasets": [{"path": "0"}]}]
-    bigcp3d.segment(
-        tmp_path / "movie.zarr", model=random_model, executor="serial", diameter_um="as-is", block=(20, 20, 20)
-    )
+def test_every_time_point_gets_its_own_labels(movie_store, random_model, tmp_path):
+    settings = {"model": random_model, "executor": "serial", "diameter_um": "as-is"}
+    bigcp3d.segment(movie_store, output=tmp_path / "movie.zarr", block=(20, 40, 20), **settings)
     labels = read_labels(tmp_path / "movie.zarr", "cells")
-    assert labels.shape == (2, *values.shape)
-    write_image(tmp_path / "second.zarr", other)
-    bigcp3d.segment(tmp_path / "second.zarr", model=random_model, executor="serial", diameter_um="as-is")
+    assert labels.shape == (2, 20, 40, 40)
+    write_image(tmp_path / "second.zarr", np.asarray(zarr.open_array(f"{movie_store}/0", mode="r")[1, 0]))
+    bigcp3d.segment(tmp_path / "second.zarr", **settings)
     assert np.array_equal(labels[1], read_labels(tmp_path / "second.zarr", "cells"))
 
 
-def test_the_label_pyramid_lies_on_the_images_and_does_not_depend_on_blocks(tmp_path, random_model):
+def test_the_label_pyramid_lies_on_the_images_and_does_not_depend_on_blocks(tmp_path, from_maps):
     from bigcp3d.pure.boxes import Box
     from bigcp3d.pure.label.pooling import pool_labels
 
@@ -364,16 +351,8 @@ def test_the_label_pyramid_lies_on_the_images_and_does_not_depend_on_blocks(tmp_
         datasets.append({"path": str(level), "coordinateTransformations": [scale]})
     axes = [{"name": name, "type": "space", "unit": "micrometer"} for name in "zyx"]
     group.attrs["multiscales"] = [{"version": "0.4", "axes": axes, "datasets": datasets}]
-    for name, block in (("whole", (99, 99, 99)), ("blocks", (17, 16, 20))):
-        bigcp3d.segment(
-            tmp_path / "image.zarr",
-            model=random_model,
-            diameter_um="as-is",
-            name=name,
-            block=block,
-            executor="serial",
-            min_volume=2,
-        )
+    for name, block in (("whole", (99, 99, 99)), ("blocks", (17, 30, 20))):
+        bigcp3d.segment(tmp_path / "image.zarr", name=name, **{**from_maps, "block": block})
     image, labels = open_image(tmp_path / "image.zarr"), open_labels(tmp_path / "image.zarr", "blocks")
     finer = None
     for level, (ours, its) in enumerate(zip(labels.levels, image.levels, strict=True)):
