@@ -21,7 +21,7 @@ from tests.schedule.conftest import read_labels, tissue_values, write_image
 
 ROI = "4:30,22:52,8:44"
 INSIDE = (slice(4, 30), slice(22, 52), slice(8, 44))
-SETTINGS = {"block": (34, 30, 26), "min_volume": 2, "executor": "serial", "diameter_um": "as-is"}
+SETTINGS = {"block": (34, 60, 26), "min_volume": 2, "executor": "serial", "diameter_um": "as-is"}
 
 
 def add_levels(path):
@@ -47,11 +47,17 @@ def labelled(random_model, tmp_path_factory):
     return path
 
 
+@pytest.fixture(scope="module")
+def updated(labelled, random_model, tmp_path_factory):
+    """A copy of it that was updated with another threshold, to be read only; and what the update told."""
+    path = shutil.copytree(labelled.parent, tmp_path_factory.mktemp("updated") / "copy") / "image.zarr"
+    return path, bigcp3d.update(path, roi=ROI, model=random_model, foreground=0.7, **SETTINGS)
+
+
 @pytest.fixture
 def store(labelled, tmp_path):
-    """A copy of it, with its kept maps."""
-    shutil.copytree(labelled.parent, tmp_path / "copy")
-    return tmp_path / "copy" / "image.zarr"
+    """A copy of the labels, with their kept maps."""
+    return shutil.copytree(labelled.parent, tmp_path / "copy") / "image.zarr"
 
 
 def levels_of(store, name="cells"):
@@ -86,9 +92,8 @@ def test_the_same_settings_change_nothing(store, random_model):
         assert np.array_equal(old, new)
 
 
-def test_other_settings_change_the_cells_inside_and_nothing_else(store, random_model, tmp_path):
-    before = read_labels(store, "cells")
-    done = bigcp3d.update(store, roi=ROI, model=random_model, foreground=0.7, **SETTINGS)
+def test_other_settings_change_the_cells_inside_and_nothing_else(labelled, updated, random_model, tmp_path):
+    before, (store, done) = read_labels(labelled, "cells"), updated
     after = read_labels(store, "cells")
     assert done.came > 10
     assert done.stayed > 0
@@ -187,10 +192,8 @@ def test_labels_with_other_axes_are_updated_and_corrected_like_those_without(sto
     assert all(map(np.array_equal, read(), plain))
 
 
-def test_ids_that_come_were_never_used(store, random_model):
-    before = read_labels(store, "cells")
-    bigcp3d.update(store, roi=ROI, model=random_model, foreground=0.7, **SETTINGS)
-    after = read_labels(store, "cells")
+def test_ids_that_come_were_never_used(labelled, updated):
+    before, after = (read_labels(path, "cells") for path in (labelled, updated[0]))
     new = np.setdiff1d(np.unique(after), np.unique(before))
     assert len(new) > 0
     assert new.min() > before.max()
@@ -223,11 +226,8 @@ def test_a_correction_by_hand_reaches_the_coarser_levels(store, random_model):
 
 
 @pytest.mark.parametrize("stop_in", ["compare_region", "replace_region", "renew_pyramid"])
-def test_an_update_that_was_stopped_is_carried_on(store, random_model, tmp_path, monkeypatch, stop_in):
-    shutil.copytree(store.parent, tmp_path / "other")
-    other = tmp_path / "other" / "image.zarr"
+def test_an_update_that_was_stopped_is_carried_on(store, updated, random_model, monkeypatch, stop_in):
     arguments = {"roi": ROI, "model": random_model, "foreground": 0.7, **SETTINGS}
-    bigcp3d.update(other, **arguments)
     home = change_labels if stop_in == "renew_pyramid" else module
     real = getattr(home, stop_in)
 
@@ -245,7 +245,7 @@ def test_an_update_that_was_stopped_is_carried_on(store, random_model, tmp_path,
         with pytest.raises(TargetError, match=r"foreground: 0.7 then, 0.6 now"):
             bigcp3d.update(store, **{**arguments, "foreground": 0.6})
     bigcp3d.update(store, **arguments)
-    for mine, theirs in zip(levels_of(store), levels_of(other), strict=True):
+    for mine, theirs in zip(levels_of(store), levels_of(updated[0]), strict=True):
         assert np.array_equal(mine, theirs)
     assert not (store.parent / "image.bigcp3d" / "cells.update").exists()
 
