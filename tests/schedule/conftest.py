@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shutil
 from collections import Counter
 from collections.abc import Iterator
 from pathlib import Path
@@ -116,6 +117,12 @@ def tissue_maps(tissue_store, random_model, tmp_path_factory) -> Path:
     settings = {**CUT, "output": work.parent / "out.zarr", "work_dir": work, "keep_maps": True}
     bigcp3d.segment(tissue_store, model=random_model, **settings)
     return work
+
+
+def put_back(copy: Path, place: Path) -> Path:
+    """Put the copy of a store and all beside it in its place again. Maps are kept for the image in this place only."""
+    shutil.rmtree(place.parent, ignore_errors=True)
+    return shutil.copytree(copy.parent, place.parent) / place.name
 
 
 def left(work: Path) -> Counter[str]:

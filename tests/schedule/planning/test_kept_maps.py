@@ -17,15 +17,28 @@ from bigcp3d.edge.workdir.records import list_records
 from bigcp3d.errors import BlockError, InputError, TargetError
 from bigcp3d.work.passes import passes
 from tests.schedule import conftest
-from tests.schedule.conftest import read_labels
+from tests.schedule.conftest import put_back, read_labels
 
 CUT = {**conftest.CUT, "block": (34, 30, 51)}
 
 
 @pytest.fixture
 def store(tmp_path, tissue_store) -> Path:
-    shutil.copytree(tissue_store, tmp_path / "image.zarr")
-    return tmp_path / "image.zarr"
+    return shutil.copytree(tissue_store, tmp_path / "image.zarr")
+
+
+@pytest.fixture(scope="module")
+def labelled(tissue_store, random_model, tmp_path_factory) -> tuple[Path, Path]:
+    """The tissue with labels, whose run kept its maps: a copy, and its place."""
+    place = shutil.copytree(tissue_store, tmp_path_factory.mktemp("labelled") / "folder" / "image.zarr")
+    bigcp3d.segment(place, model=random_model, keep_maps=True, **CUT)
+    return shutil.copytree(place.parent, place.parent.with_name("copy")) / place.name, place
+
+
+@pytest.fixture
+def kept(labelled) -> Path:
+    """Labels with their kept maps, which a test may change."""
+    return put_back(*labelled)
 
 
 @pytest.fixture
@@ -36,71 +49,68 @@ def predicted(monkeypatch) -> list:
     return calls
 
 
-@pytest.mark.parametrize("later", [{"foreground": 0.4, "max_flow_error": 1.0}, {"radius_vox": 4.0, "min_volume": 30}])
-def test_labels_from_kept_maps_are_those_from_the_image(store, random_model, predicted, later):
-    settings = {"model": random_model, **CUT}
-    bigcp3d.segment(store, keep_maps=True, **settings)
-    assert predicted
-    predicted.clear()
-    bigcp3d.segment(store, name="anew", start="image", **{**settings, **later, "block": (99, 99, 99)})
+@pytest.mark.parametrize(
+    "later",
+    [
+        {"foreground": 0.4, "closing_vox": 0, "max_flow_error": 1.0},
+        {"radius_vox": 4.0, "closing_vox": 4, "min_volume": 30},
+    ],
+)
+def test_labels_and_counts_from_kept_maps_are_those_from_the_image(kept, random_model, predicted, later):
+    settings = {"model": random_model, **CUT, **later}
+    anew = bigcp3d.segment(kept, name="anew", start="image", **{**settings, "block": (99, 99, 99)})
     assert predicted, "the control: from the image all is predicted"
     predicted.clear()
-    for block in ((20, 31, 40),):
-        name, again = f"cut{block[0]}", {**settings, **later, "block": block}
-        assert bigcp3d.plan_segmentation(store, name=name, **again).reuses_maps
-        bigcp3d.segment(store, name=name, **again)
-        assert np.array_equal(read_labels(store, name), read_labels(store, "anew"))
+    settings["block"] = (20, 31, 40)
+    assert bigcp3d.plan_segmentation(kept, name="cut", **settings).reuses_maps
+    summary = bigcp3d.segment(kept, name="cut", **settings)
     assert not predicted
-    assert not np.array_equal(read_labels(store, name), read_labels(store, "cells")), "the settings matter"
+    assert (summary.cells, summary.removed) == (anew.cells, anew.removed)
+    assert (summary.foreground_vox, summary.unassigned_vox) == (anew.foreground_vox, anew.unassigned_vox)
+    assert np.array_equal(read_labels(kept, "cut"), read_labels(kept, "anew"))
+    assert not np.array_equal(read_labels(kept, "cut"), read_labels(kept, "cells")), "the settings matter"
 
 
-def test_a_run_of_the_same_name_starts_from_the_maps_in_its_own_directory(store, random_model, predicted):
+def test_a_run_of_the_same_name_starts_from_the_maps_in_its_own_directory(kept, random_model, predicted):
     settings = {"model": random_model, **CUT}
-    bigcp3d.segment(store, keep_maps=True, **settings)
-    work, before = store.parent / "image.bigcp3d" / "cells", read_labels(store, "cells")
+    work, before = kept.parent / "image.bigcp3d" / "cells", read_labels(kept, "cells")
     maps = {path: path.read_bytes() for path in (work / "t0" / "maps").rglob("*") if path.is_file()}
-    predicted.clear()
     with pytest.raises(TargetError, match="overwrite"):
-        bigcp3d.segment(store, foreground=0.3, **settings)
+        bigcp3d.segment(kept, foreground=0.3, **settings)
     for foreground in (0.3, 0.5):
-        bigcp3d.segment(store, foreground=foreground, overwrite=True, **settings)
+        bigcp3d.segment(kept, foreground=foreground, overwrite=True, **settings)
         assert all(path.read_bytes() == content for path, content in maps.items())
         assert sorted(p.name for p in (work / "t0").iterdir()) == ["maps", "objects.table", "records"]
-        assert np.array_equal(read_labels(store, "cells"), before) == (foreground == 0.5)
+        assert np.array_equal(read_labels(kept, "cells"), before) == (foreground == 0.5)
     assert not predicted
-    bigcp3d.segment(store, start="image", overwrite=True, **settings)
+    bigcp3d.segment(kept, start="image", overwrite=True, **settings)
     assert predicted
     assert not work.exists(), "asked to begin from the image, and to keep nothing"
 
 
-@pytest.mark.parametrize("where", ["cluster", "resolve", "label"])
-def test_a_run_that_stops_in_the_directory_of_its_maps_is_carried_on(
-    store, random_model, predicted, monkeypatch, where
-):
-    settings = {"model": random_model, **CUT}
-    bigcp3d.segment(store, keep_maps=True, **settings)
-    bigcp3d.segment(store, name="whole", foreground=0.3, **settings)
-    predicted.clear()
+def test_a_run_that_stops_in_the_directory_of_its_maps_is_carried_on(kept, random_model, predicted, monkeypatch):
+    """It is stopped three times."""
+    settings, tracked, track = {"model": random_model, **CUT}, [], passes.PASSES["track"]
+    bigcp3d.segment(kept, name="whole", foreground=0.3, **settings)
     again = {**settings, "foreground": 0.3, "overwrite": True}
 
     def stop(*_):
         raise KeyboardInterrupt
 
-    with monkeypatch.context() as patch:
-        patch.setitem(passes.PASSES, where, stop)
-        with pytest.raises(KeyboardInterrupt):
-            bigcp3d.segment(store, **again)
-    work = store.parent / "image.bigcp3d" / "cells"
-    done = list_records(work / "t0" / "records", "track")
-    assert done
-    assert not (work / "finished").exists()
-    tracked, track = [], passes.PASSES["track"]
     monkeypatch.setitem(passes.PASSES, "track", lambda *task: [tracked.append(task[2]), track(*task)][1])
-    bigcp3d.segment(store, **again)
-    assert not set(tracked) & set(done)
+    for where in ("cluster", "resolve", "label"):
+        with monkeypatch.context() as patch:
+            patch.setitem(passes.PASSES, where, stop)
+            with pytest.raises(KeyboardInterrupt):
+                bigcp3d.segment(kept, **again)
+        work = kept.parent / "image.bigcp3d" / "cells"
+        assert list_records(work / "t0" / "records", "track")
+        assert not (work / "finished").exists()
+    bigcp3d.segment(kept, **again)
+    assert len(tracked) == len(set(tracked)) == 2
     assert not predicted
-    assert np.array_equal(read_labels(store, "cells"), read_labels(store, "whole"))
-    assert bigcp3d.plan_segmentation(store, name="more", **settings).reuses_maps, "the maps are still there"
+    assert np.array_equal(read_labels(kept, "cells"), read_labels(kept, "whole"))
+    assert bigcp3d.plan_segmentation(kept, name="more", **settings).reuses_maps, "the maps are still there"
 
 
 def test_maps_of_other_settings_are_not_taken_and_what_differs_is_named(store, random_model, tmp_path, caplog):
@@ -140,18 +150,17 @@ def test_maps_of_other_settings_are_not_taken_and_what_differs_is_named(store, r
         bigcp3d.plan_segmentation(store, start="maps", precision="float32", **settings)
 
 
-def test_maps_of_an_image_that_has_changed_are_refused_before_anything_is_written(store, random_model):
+def test_maps_of_an_image_that_has_changed_are_refused_before_anything_is_written(kept, random_model):
     settings = {"model": random_model, **CUT}
-    bigcp3d.segment(store, keep_maps=True, **settings)
-    array = zarr.open_array(f"{store}/0", mode="r+")
+    array = zarr.open_array(f"{kept}/0", mode="r+")
     array[3, 4, 5] = array[3, 4, 5] + 1
-    kept = store.parent / "image.bigcp3d" / "cells" / "t0" / "maps" / "zarr.json"
+    maps = kept.parent / "image.bigcp3d" / "cells" / "t0" / "maps" / "zarr.json"
     for more in ({"name": "more"}, {"overwrite": True}):
         with pytest.raises(InputError, match=r"have changed since the maps .*--from image"):
-            bigcp3d.segment(store, foreground=0.4, **more, **settings)
-        assert kept.exists()
-    assert not (store.parent / "image.bigcp3d" / "more").exists()
-    bigcp3d.segment(store, name="more", start="image", **settings)
+            bigcp3d.segment(kept, foreground=0.4, **more, **settings)
+        assert maps.exists()
+    assert not (kept.parent / "image.bigcp3d" / "more").exists()
+    bigcp3d.segment(kept, name="more", start="image", **settings)
 
 
 def test_an_unfinished_run_that_predicts_is_carried_on_though_maps_are_kept_elsewhere(store, random_model, monkeypatch):
@@ -173,7 +182,7 @@ def test_an_unfinished_run_that_predicts_is_carried_on_though_maps_are_kept_else
 def test_kept_maps_of_a_time_series_are_found_and_may_be_given(movie_store, random_model, tmp_path, predicted):
     shutil.copytree(movie_store, tmp_path / "movie.zarr")
     store, work = tmp_path / "movie.zarr", tmp_path / "work"
-    settings = {"model": random_model, **CUT, "block": (20, 20, 20)}
+    settings = {"model": random_model, **CUT, "block": (20, 40, 20)}
     bigcp3d.segment(store, keep_maps=True, work_dir=work, **settings)
     predicted.clear()
     bigcp3d.segment(store, name="given", maps=work, work_dir=tmp_path / "given", **settings)
@@ -188,31 +197,13 @@ def test_kept_maps_of_a_time_series_are_found_and_may_be_given(movie_store, rand
         bigcp3d.plan_segmentation(store, name="less", maps=work, **settings)
 
 
-@pytest.mark.parametrize("later", [{"closing_vox": 0, "max_flow_error": 1.0}, {"closing_vox": 4, "min_volume": 30}])
-def test_labels_from_kept_maps_with_other_filters_are_those_from_the_image(store, random_model, predicted, later):
+def test_maps_whose_record_is_damaged_are_not_taken(kept, random_model):
     settings = {"model": random_model, **CUT}
-    bigcp3d.segment(store, keep_maps=True, **settings)
-    anew = bigcp3d.segment(store, name="anew", start="image", **{**settings, **later, "block": (99, 99, 99)})
-    assert predicted.pop()
-    predicted.clear()
-    for block in ((20, 31, 40),):
-        name = f"cut{block[0]}"
-        summary = bigcp3d.segment(store, name=name, **{**settings, **later, "block": block})
-        assert (summary.cells, summary.removed) == (anew.cells, anew.removed)
-        assert (summary.foreground_vox, summary.unassigned_vox) == (anew.foreground_vox, anew.unassigned_vox)
-        assert np.array_equal(read_labels(store, name), read_labels(store, "anew"))
-    assert not predicted
-    assert not np.array_equal(read_labels(store, name), read_labels(store, "cells")), "the settings matter"
-
-
-def test_maps_whose_record_is_damaged_are_not_taken(store, random_model):
-    settings = {"model": random_model, **CUT}
-    bigcp3d.segment(store, keep_maps=True, **settings)
-    record = store.parent / "image.bigcp3d" / "cells" / "kept" / "0.0.0.json"
+    record = kept.parent / "image.bigcp3d" / "cells" / "kept" / "0.0.0.json"
     record.write_bytes(record.read_bytes()[:-9])
-    assert bigcp3d.plan_segmentation(store, name="more", **settings).predicts
+    assert bigcp3d.plan_segmentation(kept, name="more", **settings).predicts
     with pytest.raises(InputError, match="its record is damaged"):
-        bigcp3d.plan_segmentation(store, name="more", start="maps", **settings)
+        bigcp3d.plan_segmentation(kept, name="more", start="maps", **settings)
 
 
 def test_a_closing_that_paths_cannot_have_is_refused(store, random_model):
@@ -220,15 +211,14 @@ def test_a_closing_that_paths_cannot_have_is_refused(store, random_model):
         bigcp3d.plan_segmentation(store, closing_vox=22, model=random_model, **CUT)
 
 
-def test_maps_that_another_image_has_replaced_are_not_taken(store, random_model):
+def test_maps_that_another_image_has_replaced_are_not_taken(kept, random_model):
     settings = {"model": random_model, **CUT}
-    bigcp3d.segment(store, keep_maps=True, **settings)
-    assert bigcp3d.plan_segmentation(store, name="new", **settings).given.maps, "the control"
-    image = zarr.open_group(store, mode="r+")["0"]
+    assert bigcp3d.plan_segmentation(kept, name="new", **settings).given.maps, "the control"
+    image = zarr.open_group(kept, mode="r+")["0"]
     image[...] = np.asarray(image[...])[:, ::-1]
-    bigcp3d.segment(store, keep_maps=True, overwrite=True, start="image", **settings)
-    bigcp3d.segment(store, name="new", **settings)
-    assert np.array_equal(read_labels(store, "new"), read_labels(store, "cells"))
+    bigcp3d.segment(kept, keep_maps=True, overwrite=True, start="image", **settings)
+    bigcp3d.segment(kept, name="new", **settings)
+    assert np.array_equal(read_labels(kept, "new"), read_labels(kept, "cells"))
 
 
 def test_missing_chunks_are_counted_where_maps_were_kept(store, random_model):
@@ -249,9 +239,8 @@ def test_maps_of_a_region_are_not_background_elsewhere(store, random_model, tmp_
             bigcp3d.segment(store, name="more", **{**again, **more})
 
 
-def test_a_shard_of_kept_maps_that_is_gone_is_never_read_as_background(store, random_model):
+def test_a_shard_of_kept_maps_that_is_gone_is_never_read_as_background(kept, random_model):
     settings = {"model": random_model, **CUT}
-    bigcp3d.segment(store, keep_maps=True, **settings)
-    next(path for path in sorted((store.parent / "image.bigcp3d").rglob("maps/c/0/*/*/*"))).unlink()
+    next(path for path in sorted((kept.parent / "image.bigcp3d").rglob("maps/c/0/*/*/*"))).unlink()
     with pytest.raises(BlockError, match="this part of the kept maps is missing; predict again"):
-        bigcp3d.segment(store, name="more", **settings)
+        bigcp3d.segment(kept, name="more", **settings)
