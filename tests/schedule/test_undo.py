@@ -15,7 +15,7 @@ from bigcp3d.schedule import update
 from bigcp3d.schedule.running.events import PassStarted
 from bigcp3d.schedule.update_files import UpdateFiles
 from bigcp3d.work import change_labels, update_labels
-from tests.schedule.conftest import tissue_values, write_image
+from tests.schedule.conftest import put_back, tissue_values, write_image
 
 SHAPE = (20, 40, 40)
 ROI = "2:18,4:36,4:36"
@@ -24,9 +24,15 @@ OTHER = {"roi": ROI, "foreground": 0.62, "yes": True, **RUN}
 
 
 @pytest.fixture(scope="module")
-def labelled(random_model, tmp_path_factory):
-    """Labels of two time points and two levels. The coarser one was painted by another program."""
-    path = tmp_path_factory.mktemp("movie") / "image.zarr"
+def place(tmp_path_factory):
+    """Where a test changes labels."""
+    return tmp_path_factory.mktemp("movie") / "place" / "image.zarr"
+
+
+@pytest.fixture(scope="module")
+def labelled(random_model, place):
+    """Labels of two time points and two levels, with kept maps. The coarser level was painted by another program."""
+    path = place
     values = np.stack([tissue_values(SHAPE), tissue_values(SHAPE)[:, ::-1]])
     group = zarr.create_group(path, zarr_format=3)
     for level, data in (("0", values), ("1", values[:, ::2, ::2, ::2])):
@@ -39,27 +45,26 @@ def labelled(random_model, tmp_path_factory):
     bigcp3d.segment(path, model=random_model, keep_maps=True, min_volume=2, diameter_um="as-is", **RUN)
     coarse = zarr.open_array(path / "labels" / "cells" / "1", mode="r+")
     coarse[...] = np.asarray(coarse[...]) + 1
-    return path
+    return shutil.copytree(path.parent, path.parent.with_name("labelled")) / path.name
 
 
 @pytest.fixture(scope="module")
-def updated(labelled, tmp_path_factory):
+def updated(labelled, place):
     """A copy of it after an update, to be read only."""
-    path = shutil.copytree(labelled.parent, tmp_path_factory.mktemp("updated") / "copy") / "image.zarr"
-    bigcp3d.update(path, **OTHER)
-    return path
+    bigcp3d.update(put_back(labelled, place), **OTHER)
+    return shutil.copytree(place.parent, place.parent.with_name("updated")) / place.name
 
 
 @pytest.fixture
-def store(labelled, tmp_path):
-    """A copy of the labels, with their kept maps."""
-    return shutil.copytree(labelled.parent, tmp_path / "copy") / "image.zarr"
+def store(labelled, place):
+    """The labels, in their place."""
+    return put_back(labelled, place)
 
 
 @pytest.fixture
-def done(updated, tmp_path):
-    """A copy of the updated labels."""
-    return shutil.copytree(updated.parent, tmp_path / "done") / "image.zarr"
+def done(updated, place):
+    """The updated labels, in their place."""
+    return put_back(updated, place)
 
 
 def voxels(store):
@@ -233,7 +238,7 @@ def test_an_update_that_was_stopped_while_it_cleaned_up_can_be_undone(store, mon
 
 def replace(store, model):
     """Other labels of the same name."""
-    bigcp3d.segment(store, model=model, overwrite=True, min_volume=2, diameter_um="as-is", **RUN)
+    bigcp3d.segment(store, model=model, overwrite=True, start="image", min_volume=2, diameter_um="as-is", **RUN)
 
 
 def test_labels_that_were_replaced_since_are_not_changed_by_an_undo(done, random_model):

@@ -17,7 +17,7 @@ from bigcp3d.pure.label.pooling import pool_labels
 from bigcp3d.pure.label.pooling_box import pool_read_box
 from bigcp3d.schedule import update as module
 from bigcp3d.work import change_labels
-from tests.schedule.conftest import read_labels, tissue_values, write_image
+from tests.schedule.conftest import put_back, read_labels, tissue_values, write_image
 
 ROI = "4:30,22:52,8:44"
 INSIDE = (slice(4, 30), slice(22, 52), slice(8, 44))
@@ -38,26 +38,31 @@ def add_levels(path):
 
 
 @pytest.fixture(scope="module")
-def labelled(random_model, tmp_path_factory):
-    """An image with a pyramid and labels of a random network."""
-    path = tmp_path_factory.mktemp("labelled") / "image.zarr"
-    write_image(path, tissue_values(), scale_um=(1.0, 0.5, 0.5))
-    add_levels(path)
-    bigcp3d.segment(path, model=random_model, keep_maps=True, **SETTINGS)
-    return path
+def place(tmp_path_factory):
+    """Where a test changes labels."""
+    return tmp_path_factory.mktemp("labelled") / "place" / "image.zarr"
 
 
 @pytest.fixture(scope="module")
-def updated(labelled, random_model, tmp_path_factory):
+def labelled(random_model, place):
+    """An image with a pyramid and labels of a random network, with kept maps."""
+    write_image(place, tissue_values(), scale_um=(1.0, 0.5, 0.5))
+    add_levels(place)
+    bigcp3d.segment(place, model=random_model, keep_maps=True, **SETTINGS)
+    return shutil.copytree(place.parent, place.parent.with_name("labelled")) / place.name
+
+
+@pytest.fixture(scope="module")
+def updated(labelled, random_model, place):
     """A copy of it that was updated with another threshold, to be read only; and what the update told."""
-    path = shutil.copytree(labelled.parent, tmp_path_factory.mktemp("updated") / "copy") / "image.zarr"
-    return path, bigcp3d.update(path, roi=ROI, model=random_model, foreground=0.7, **SETTINGS)
+    told = bigcp3d.update(put_back(labelled, place), roi=ROI, model=random_model, foreground=0.7, **SETTINGS)
+    return shutil.copytree(place.parent, place.parent.with_name("updated")) / place.name, told
 
 
 @pytest.fixture
-def store(labelled, tmp_path):
-    """A copy of the labels, with their kept maps."""
-    return shutil.copytree(labelled.parent, tmp_path / "copy") / "image.zarr"
+def store(labelled, place):
+    """The labels, in their place."""
+    return put_back(labelled, place)
 
 
 def levels_of(store, name="cells"):
