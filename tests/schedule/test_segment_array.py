@@ -10,8 +10,10 @@ import bigcp3d
 from bigcp3d.errors import InputError
 from bigcp3d.schedule.running.events import LabelsReady, RunPlanned
 from bigcp3d.schedule.segment_array import OWN, TAKEN
-from tests.schedule.conftest import SHAPE, read_labels, tissue_values, write_image
+from tests.schedule.conftest import read_labels, tissue_values, write_image
 
+SHAPE = (20, 40, 40)
+VALUES = tissue_values(SHAPE)
 FILTERS = {"min_volume": 20, "max_volume": 900, "max_elongation": 6.0, "max_flow_error": 2.0, "min_foreground": 0.6}
 
 
@@ -25,7 +27,7 @@ def both(tmp_path, random_model):
         native = voxels.astype(voxels.dtype.newbyteorder("="))
         store = tmp_path / "image.zarr"
         write_image(store, native, scale_um=scale_um) if voxels.ndim == 3 else write_channels(store, native, scale_um)
-        more = {"block": (60, 30, 51), "executor": "serial", "output": tmp_path / "o.zarr"}
+        more = {"block": (60, 20, 51), "executor": "serial", "output": tmp_path / "o.zarr"}
         if mask is not None:
             write_image(tmp_path / "mask.zarr", mask.astype("uint8"), scale_um=scale_um)
             more["mask"] = tmp_path / "mask.zarr"
@@ -57,65 +59,65 @@ def assert_same(inside, stored):
 
 @pytest.mark.parametrize("dtype", ["uint8", "int16", ">u2", "float32", "float64"])
 def test_every_dtype(both, dtype):
-    values = tissue_values().astype(np.float64)
+    values = VALUES.astype(np.float64)
     values = values / values.max() * (200 if dtype == "uint8" else 1 if "float" in dtype else 3000)
     assert_same(*both(values.astype(dtype)))
 
 
-def test_voxels_that_are_not_cubes_and_a_diameter(both):
-    inside, stored = both(tissue_values(), scale_um=(1.0, 0.5, 0.5), diameter_um=3.0)
+def test_voxels_that_are_not_cubes_and_a_diameter(both, random_model):
+    settings = {"diameter_um": 3.0, "min_volume": 2, "model": random_model}
+    inside, stored = both(VALUES, scale_um=(1.0, 0.5, 0.5), **settings)
     assert_same(inside, stored)
-    other = bigcp3d.segment_array(tissue_values(), scale_um=(0.5, 0.5, 0.5), diameter_um=3.0, model="nuclei")
+    other = bigcp3d.segment_array(VALUES, scale_um=(0.5, 0.5, 0.5), **settings)
     assert not np.array_equal(inside, other)  # the control
 
 
 @pytest.mark.parametrize("settings", [FILTERS, {"foreground": 0.3, "closing_vox": 1}, {"precision": "float32"}])
 def test_settings_and_filters(both, settings):
-    assert_same(*both(tissue_values(), **settings))
+    assert_same(*both(VALUES, **settings))
 
 
 def test_a_region(both):
-    inside, stored = both(tissue_values(), roi="4:30,20:60,5:45")
+    inside, stored = both(VALUES, roi="4:16,10:40,5:35")
     assert_same(inside, stored)
     assert not inside[:4].any()
 
 
 def test_a_mask_is_an_array_too(both):
     mask = np.zeros(SHAPE, bool)
-    mask[5:25, 30:, 10:] = True
-    inside, stored = both(tissue_values(), mask=mask)
+    mask[5:15, 15:, 10:] = True
+    inside, stored = both(VALUES, mask=mask)
     assert_same(inside, stored)
     assert not inside[~mask].any()
 
 
 def test_channels(both, two_channel_model):
-    image = np.stack([tissue_values(seed=3), tissue_values(seed=4)])
+    image = np.stack([tissue_values(SHAPE, seed=3), tissue_values(SHAPE, seed=4)])
     assert_same(*both(image, model=two_channel_model, channel=(1, 0)))
 
 
 def test_one_channel_of_several(both):
-    image = np.stack([tissue_values(seed=3), tissue_values(seed=4)])
+    image = np.stack([tissue_values(SHAPE, seed=3), tissue_values(SHAPE, seed=4)])
     inside, stored = both(image, channel=1)
     assert_same(inside, stored)
 
 
-@pytest.mark.parametrize("chunks", [(34, 60, 51), (7, 60, 20), ((5, 20, 9), 30, 51)])
+@pytest.mark.parametrize("chunks", [(20, 40, 40), (7, 40, 18), ((5, 9, 6), 20, 40)])
 def test_dask_arrays_in_any_chunks_each_computed_once(both, chunks):
-    values, computed = tissue_values(), []
+    computed = []
 
     def look(block, block_info=None):
         if block_info:
             computed.append(block_info[0]["chunk-location"])
         return block
 
-    image = da.from_array(values, chunks=chunks).map_blocks(look, dtype=values.dtype, meta=values[:0, :0, :0])
-    assert_same(*both(values, given=image))
+    image = da.from_array(VALUES, chunks=chunks).map_blocks(look, dtype=VALUES.dtype, meta=VALUES[:0, :0, :0])
+    assert_same(*both(VALUES, given=image))
     assert sorted(computed) == sorted(np.ndindex(image.numblocks))
 
 
 def test_what_can_be_sliced_like_an_array(both, tmp_path):
-    values = tissue_values()
-    assert_same(*both(values, given=zarr.create_array(tmp_path / "bare", data=values, chunks=(20, 20, 20))))
+    assert_same(*both(VALUES, given=zarr.create_array(tmp_path / "bare", data=VALUES, chunks=(20, 20, 20))))
 
 
 def test_nothing_is_left_and_torch_keeps_its_threads(random_model, tmp_path, monkeypatch):
@@ -124,7 +126,7 @@ def test_nothing_is_left_and_torch_keeps_its_threads(random_model, tmp_path, mon
     before = torch.get_num_threads()
     torch.set_num_threads(3)
     try:
-        bigcp3d.segment_array(tissue_values(), model=random_model, diameter_um="as-is", on_event=seen.append)
+        bigcp3d.segment_array(VALUES, model=random_model, diameter_um="as-is", on_event=seen.append)
         assert torch.get_num_threads() == 3
     finally:
         torch.set_num_threads(before)

@@ -58,23 +58,24 @@ def inside(folder, tmp_path, monkeypatch):
 
 
 CASES = {
-    "model and threshold": ({"model": "other.safetensors", "foreground": 0.4}, {"model": "model.safetensors"}),
-    "channel": ({"channel": (1,)}, {"channel": 0}),
-    "diameter and scale": ({"diameter_um": 3.3, "scale_um": (0.9, 0.7, 0.7)}, {"diameter_um": 2.5}),
-    "diameter in voxels": ({"diameter_vox": 6.7}, {"diameter_um": 2.5}),
-    "level": ({"level": 1}, {"level": 0}),
-    "mask": ({"mask": "mask.zarr", "min_volume": 3.5}, {"min_volume": 30}),
-    "radius, closing and filters": (
-        {"radius_vox": 1.7, "closing_vox": 1, "max_elongation": 6.0, "max_flow_error": 3.0, "min_foreground": 0.0},
-        {"closing_vox": 4},
+    "model, threshold and channel": (
+        {"model": "other.safetensors", "foreground": 0.4, "channel": (1,)},
+        {"model": "model.safetensors", "channel": 0},
     ),
+    "diameter and scale": ({"diameter_um": 3.3, "scale_um": (0.9, 0.7, 0.7)}, {"diameter_um": 2.5}),
+    "diameter in voxels, radius, closing and filters": (
+        {"diameter_vox": 6.7, "radius_vox": 1.7, "closing_vox": 1, "max_elongation": 6.0, "max_flow_error": 3.0}
+        | {"min_foreground": 0.0},
+        {"closing_vox": 4, "diameter_um": 2.5},
+    ),
+    "level and mask": ({"level": 1, "mask": "mask.zarr", "min_volume": 3.5}, {"level": 0, "min_volume": 30}),
 }
 
 
 @pytest.mark.parametrize("name", CASES)
 def test_without_settings_no_cell_changes(inside, name):
     settings, others = CASES[name]
-    bigcp3d.segment("image.zarr", **with_defaults(settings))
+    bigcp3d.segment("image.zarr", keep_maps=True, **with_defaults(settings))
     before = read_labels("image.zarr", "cells")
     notes = []
     done = bigcp3d.update("image.zarr", roi=ROI, on_event=notes.append, **RUN)
@@ -89,7 +90,7 @@ def test_without_settings_no_cell_changes(inside, name):
 
 def labelled(**more):
     """Labels in the current folder, with a threshold of 0.6, and their attributes."""
-    bigcp3d.segment("image.zarr", **with_defaults({"foreground": 0.6, **more}))
+    bigcp3d.segment("image.zarr", **with_defaults({"foreground": 0.6, "keep_maps": True, **more}))
     return attributes()
 
 
@@ -164,7 +165,7 @@ def test_labels_that_do_not_say_their_settings_need_them_or_they_are_estimated(i
 
 
 def test_a_model_that_is_gone_or_has_changed_is_told_before_any_work(inside):
-    labelled()
+    labelled(keep_maps=False)
     (inside / "model.safetensors").rename(inside / "moved.safetensors")
     with pytest.raises(ModelError, match=r"labels were made with the model .*/model.safetensors, which cannot be read"):
         bigcp3d.update("image.zarr", roi=ROI, **RUN)
