@@ -36,8 +36,17 @@ def voxels_of(labels: np.ndarray) -> set[frozenset[int]]:
     return {frozenset(np.flatnonzero(labels == i).tolist()) for i in np.unique(labels)}
 
 
-@pytest.mark.parametrize("region", REGIONS)
-@pytest.mark.parametrize("more", [{}, ERROR], ids=["plain", "flow error"])
+@pytest.mark.parametrize(
+    ("region", "more"),
+    [
+        (REGIONS[0], ERROR),
+        (REGIONS[1], {}),
+        (REGIONS[2], ERROR),
+        (REGIONS[3], {}),
+        *(pytest.param(region, {}, marks=pytest.mark.slow) for region in REGIONS[::2]),
+        *(pytest.param(region, ERROR, marks=pytest.mark.slow) for region in REGIONS[1::2]),
+    ],
+)
 def test_cells_inside_a_region_are_those_of_the_whole_volume(tissue_store, random_model, tmp_path, region, more):
     case = Case(tissue_store, random_model, tmp_path, **more)
     whole, box = case.whole(), box_of(region)
@@ -66,15 +75,21 @@ def test_a_region_beyond_the_volume_is_cut_with_a_warning(tissue_store, random_m
     assert "at z 5:100, x 10:60; it is cut to 5:34,8:50,10:51 (--roi)" in record.message
 
 
-@pytest.mark.parametrize("diameter_um", [pytest.param("as-is", marks=pytest.mark.slow), 3.0])
-def test_a_region_does_not_depend_on_the_block(tissue_store, random_model, tmp_path, diameter_um):
-    settings = {**ERROR, "roi": REGIONS[0], "diameter_um": diameter_um}
-    case = Case(tissue_store, random_model, tmp_path, **settings)
+@pytest.mark.parametrize(
+    ("diameter_um", "block"),
+    [
+        (3.0, (29, 60, 21)),
+        *(
+            pytest.param(*each, marks=pytest.mark.slow)
+            for each in [(3.0, (17, 30, 26)), *(("as-is", b) for b in [(17, 30, 26), (9, 13, 51), (34, 60, 5)])]
+        ),
+    ],
+)
+def test_a_region_does_not_depend_on_the_block(tissue_store, random_model, tmp_path, diameter_um, block):
+    case = Case(tissue_store, random_model, tmp_path, **ERROR, roi=REGIONS[0], diameter_um=diameter_um)
     expected = case.whole()
     assert expected.max() > 20
-    blocks = [(17, 30, 26), (34, 60, 9)] if diameter_um == 3.0 else [(17, 30, 26), (9, 13, 51), (34, 60, 5)]
-    for i, block in enumerate(blocks):
-        assert np.array_equal(case.segment(f"{i}.zarr", block=block, work_dir=tmp_path / f"w{i}"), expected)
+    assert np.array_equal(case.segment(block=block), expected)
 
 
 def drift(network, patches):
@@ -122,7 +137,7 @@ def test_a_region_computes_only_the_patches_that_it_needs(tissue_store, random_m
 def test_intermediates_of_a_region_go_too(tissue_store, random_model, tmp_path, monkeypatch):
     from bigcp3d.schedule import segment as module
 
-    case = Case(tissue_store, random_model, tmp_path, **ERROR)
+    case = Case(tissue_store, random_model, tmp_path, **ERROR, block=(34, 30, 26))
     seen = []
     real = module.clean_up
     monkeypatch.setattr(module, "clean_up", lambda plan, **kw: (seen.append(left(case.work)), real(plan, **kw)))
@@ -145,9 +160,16 @@ def mask_store(tmp_path_factory):
     return folder, fine > 0
 
 
-@pytest.mark.parametrize("name", ["fine", pytest.param("coarse", marks=pytest.mark.slow)])
+@pytest.mark.parametrize(
+    ("name", "block"),
+    [
+        ("fine", (17, 30, 26)),
+        pytest.param("fine", (13, 31, 23), marks=pytest.mark.slow),
+        pytest.param("coarse", (34, 60, 51), marks=pytest.mark.slow),
+    ],
+)
 def test_a_mask_gives_the_labels_of_maps_without_foreground_outside_it(
-    tissue_store, random_model, mask_store, tmp_path, name
+    tissue_store, random_model, mask_store, tmp_path, name, block
 ):
     folder, inside_mask = mask_store
     case = Case(tissue_store, random_model, tmp_path, **ERROR, block=(34, 60, 51))
@@ -158,9 +180,7 @@ def test_a_mask_gives_the_labels_of_maps_without_foreground_outside_it(
     expected = case.segment("given.zarr", maps=tmp_path / "masked.zarr", work_dir=tmp_path / "given", radius_vox=2.5)
     assert expected.max() > 20
     assert expected.max() < case.whole().max()
-    for i, block in enumerate([(34, 60, 51), (17, 30, 26), (13, 31, 23)]):
-        found = case.segment(f"{i}.zarr", mask=folder / f"{name}.zarr", block=block, work_dir=tmp_path / f"w{i}")
-        assert np.array_equal(found, expected)
+    assert np.array_equal(case.segment(mask=folder / f"{name}.zarr", block=block), expected)
 
 
 def test_patches_far_from_the_mask_are_not_computed(tissue_store, random_model, tmp_path, monkeypatch):
@@ -172,7 +192,7 @@ def test_patches_far_from_the_mask_are_not_computed(tissue_store, random_model, 
     counts = []
     real = predict.run_network
     monkeypatch.setattr(predict, "run_network", lambda net, patches: (counts.append(1), real(net, patches))[1])
-    case = Case(tissue_store, random_model, tmp_path, radius_vox=1.0)
+    case = Case(tissue_store, random_model, tmp_path, radius_vox=1.0, block=(34, 60, 51))
     case.segment()
     everything = len(counts)
     case.segment("corner_out.zarr", mask=tmp_path / "corner.zarr", work_dir=tmp_path / "w")
@@ -184,7 +204,7 @@ def test_empty_space_is_predicted_once(random_model, tmp_path, monkeypatch):
     from bigcp3d.pure.predict import run_network as predict
     from tests.schedule.conftest import tissue_values
 
-    values = tissue_values((40, 100, 100))
+    values = tissue_values((20, 100, 100))
     values[:, 40:] = 0
     values[:, :, 60:] = 0
     write_image(tmp_path / "mosaic.zarr", values)
@@ -200,9 +220,17 @@ def test_empty_space_is_predicted_once(random_model, tmp_path, monkeypatch):
     assert found.max() > 20
 
 
-@pytest.mark.parametrize(("time", "present"), [("1", [1]), ("0:1", [0]), (":", [0, 1]), ("1:", [1])])
+@pytest.mark.parametrize(
+    ("time", "present"),
+    [
+        ("1", [1]),
+        ("0:1", [0]),
+        pytest.param(":", [0, 1], marks=pytest.mark.slow),
+        pytest.param("1:", [1], marks=pytest.mark.slow),
+    ],
+)
 def test_a_subset_of_time_points_gives_their_labels_alone(movie_store, random_model, tmp_path, time, present):
-    case = Case(movie_store, random_model, tmp_path, block=(20, 20, 20))
+    case = Case(movie_store, random_model, tmp_path, block=(20, 40, 20))
     whole, found = case.whole(), case.segment(time=time)
     for t in range(2):
         assert np.array_equal(found[t], whole[t] if t in present else np.zeros_like(whole[t]))
@@ -272,14 +300,13 @@ def test_labels_of_a_region_survive_a_stop(tissue_store, random_model, tmp_path,
     assert np.array_equal(case.segment(), expected)
 
 
-def test_maps_of_the_whole_volume_serve_a_region_and_not_the_other_way_round(tissue_store, random_model, tmp_path):
-    case = Case(tissue_store, random_model, tmp_path, block=(34, 30, 51))
-    expected = case.segment("anew.zarr", roi=REGIONS[0], work_dir=tmp_path / "anew")
-    case.segment("kept.zarr", keep_maps=True, work_dir=tmp_path / "kept")
-    found = case.segment("from.zarr", roi=REGIONS[0], maps=tmp_path / "kept", work_dir=tmp_path / "w", radius_vox=2.5)
+def test_maps_of_the_whole_volume_serve_a_region_and_not_the_other_way_round(
+    tissue_store, tissue_maps, random_model, tmp_path
+):
+    case, part = Case(tissue_store, random_model, tmp_path, block=(34, 30, 51)), tmp_path / "part.bigcp3d"
+    expected = case.segment("part.zarr", roi=REGIONS[0], keep_maps=True, work_dir=part / "cells")
+    found = case.segment("from.zarr", roi=REGIONS[0], maps=tissue_maps, work_dir=tmp_path / "w", radius_vox=2.5)
     assert np.array_equal(found, expected)
-    part = tmp_path / "part.bigcp3d"
-    case.segment("part.zarr", roi=REGIONS[0], keep_maps=True, work_dir=part / "cells")
     with pytest.raises(InputError, match="in a region or a mask only"):
         case.plan(start="maps", work_dir=part / "other")
     found = case.segment("f.zarr", roi=REGIONS[0], maps=part / "cells", work_dir=tmp_path / "v", radius_vox=2.5)
@@ -287,7 +314,7 @@ def test_maps_of_the_whole_volume_serve_a_region_and_not_the_other_way_round(tis
 
 
 def test_maps_of_a_mask_serve_that_mask_alone(tissue_store, random_model, mask_store, tmp_path):
-    case = Case(tissue_store, random_model, tmp_path, block=(34, 30, 51))
+    case = Case(tissue_store, random_model, tmp_path, block=(34, 60, 51))
     fine, coarse = (mask_store[0] / f"{name}.zarr" for name in ("fine", "coarse"))
     expected = case.segment("kept.zarr", mask=fine, keep_maps=True, work_dir=tmp_path / "kept", radius_vox=2.5)
     again = {"maps": tmp_path / "kept", "radius_vox": 2.5}
