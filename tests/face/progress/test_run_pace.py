@@ -75,13 +75,12 @@ def test_blocks_of_an_earlier_run_count_as_done_and_not_as_quick():
 ALL_PASSES = pytest.param({"max_flow_error": 2.0, "diameter_um": 2.0}, marks=pytest.mark.slow)
 
 
-@pytest.fixture(params=[{}, ALL_PASSES], ids=["plain", "all passes"])
-def events(request, tissue_store, random_model, tmp_path):
+@pytest.fixture(scope="module", params=[{}, ALL_PASSES], ids=["plain", "all passes"])
+def events(request, tissue_store, random_model, tmp_path_factory):
     """All events of a real run."""
     seen, settings = [], {"model": random_model, "block": (17, 30, 26), "executor": "serial", "diameter_um": "as-is"}
-    bigcp3d.segment(
-        tissue_store, output=tmp_path / "o.zarr", min_volume=2, on_event=seen.append, **{**settings, **request.param}
-    )
+    output = tmp_path_factory.mktemp("run") / "o.zarr"
+    bigcp3d.segment(tissue_store, output=output, min_volume=2, on_event=seen.append, **{**settings, **request.param})
     return seen
 
 
