@@ -63,9 +63,9 @@ def test_labels_table_and_counts_are_those_of_one_range(tissue_store, random_mod
 @pytest.mark.parametrize(
     "where", ["stitch", *(pytest.param(where, marks=pytest.mark.slow) for where in ("join", "filter", "resolve"))]
 )
-def test_a_large_run_that_stops_is_carried_on(tissue_store, random_model, tmp_path, monkeypatch, where):
+def test_a_large_run_that_stops_is_carried_on(tissue_store, tissue_maps, random_model, tmp_path, monkeypatch, where):
     """It stops in the second task of a pass, or after what a pass of one task has written, before its record."""
-    case = Case(tissue_store, random_model, tmp_path)
+    case = Case(tissue_store, random_model, tmp_path, maps=tissue_maps)
     expected = case.whole()
     monkeypatch.setattr(id_ranges, "CELLS", 40)
     began, task = [], passes.PASSES[where]

@@ -73,12 +73,20 @@ class Page(HTMLParser):
 
 @pytest.fixture(scope="module")
 def run(tissue_store, random_model, tmp_path_factory):
-    """A run in blocks: its store, summary and report."""
+    """A run in blocks: its store, summary and report. Its maps are in ``work`` beside the store."""
     folder, writer = tmp_path_factory.mktemp("run"), ReportWriter()
-    settings = {"model": random_model, "block": (17, 30, 26), "executor": "serial", "diameter_um": "as-is"}
+    settings = {"model": random_model, "block": (34, 30, 26), "executor": "serial", "diameter_um": "as-is"}
     store = folder / "out.zarr"
-    summary = bigcp3d.segment(tissue_store, output=store, min_volume=10, on_event=writer, **settings)
+    settings |= {"output": store, "min_volume": 10, "keep_maps": True, "work_dir": folder / "work"}
+    summary = bigcp3d.segment(tissue_store, on_event=writer, **settings)
     return store, summary, writer.path
+
+
+@pytest.fixture
+def from_maps(run, random_model, tmp_path) -> dict:
+    """Settings of another run, which needs no network."""
+    maps = run[0].parent / "work"
+    return {"model": random_model, "maps": maps, "executor": "serial", "min_volume": 10, "output": tmp_path / "o.zarr"}
 
 
 @pytest.fixture(scope="module")
@@ -230,12 +238,9 @@ def test_labels_of_another_tool_get_what_can_be_known(run, tmp_path):
     assert outlines_fit(Page(text), read_labels(run[0], "cells"))
 
 
-def test_micrometres_follow_the_scale_that_was_given(tissue_store, random_model, tmp_path):
-    writer, settings = (
-        ReportWriter(),
-        {"model": random_model, "executor": "serial", "diameter_um": "as-is", "output": tmp_path / "o.zarr"},
-    )
-    bigcp3d.segment(tissue_store, on_event=writer, scale_um=(2.0, 1.5, 1.0), min_volume=10, **settings)
+def test_micrometres_follow_the_scale_that_was_given(tissue_store, from_maps, tmp_path):
+    writer = ReportWriter()
+    bigcp3d.segment(tissue_store, on_event=writer, scale_um=(2.0, 1.5, 1.0), **from_maps)
     _, volumes = np.unique(read_labels(tmp_path / "o.zarr", "cells"), return_counts=True)
     page = Page(writer.path.read_text())
     assert page.number("median volume") == f"{np.median(volumes[1:]) * 3:.3g} µm³"  # the store says 0.25
@@ -243,29 +248,21 @@ def test_micrometres_follow_the_scale_that_was_given(tissue_store, random_model,
     assert "not from what the store says" in page.text
 
 
-def test_no_cells_are_a_report_too(tissue_store, random_model, tmp_path):
+def test_no_cells_are_a_report_too(tissue_store, from_maps):
     writer = ReportWriter()
-    settings = {
-        "model": random_model,
-        "executor": "serial",
-        "diameter_um": "as-is",
-        "output": tmp_path / "o.zarr",
-        "min_volume": 10**6,
-    }
-    assert bigcp3d.segment(tissue_store, on_event=writer, **settings).cells == 0
+    assert bigcp3d.segment(tissue_store, on_event=writer, **{**from_maps, "min_volume": 10**6}).cells == 0
     assert "There are no cells." in writer.path.read_text()
 
 
 def test_a_report_that_fails_leaves_the_run_finished_and_says_so(
-    tissue_store, random_model, tmp_path, monkeypatch, caplog
+    tissue_store, from_maps, tmp_path, monkeypatch, caplog
 ):
     def fail(*args, **more):
         raise RuntimeError("no ink")
 
     monkeypatch.setattr(write, "write_report", fail)
-    settings = {"model": random_model, "executor": "serial", "diameter_um": "as-is", "output": tmp_path / "o.zarr"}
     with caplog.at_level(logging.WARNING, "bigcp3d"):
-        summary = bigcp3d.segment(tissue_store, on_event=ReportWriter(), min_volume=10, **settings)
+        summary = bigcp3d.segment(tissue_store, on_event=ReportWriter(), **from_maps)
     assert "no ink" in caplog.text
     assert open_labels(tmp_path / "o.zarr", "cells").levels[0].shape == (34, 60, 51)
     assert read_labels(tmp_path / "o.zarr", "cells").max() == summary.cells
@@ -326,18 +323,8 @@ def test_a_report_stays_small_and_reads_little_of_any_volume(huge, monkeypatch):
     assert sum(read) <= 2 * (3 * views.PLANE_SIDE**2 + 30 * views.CROP_SIDE**3)  # image and labels
 
 
-def test_segment_writes_a_report_and_names_it_unless_told_not_to(tissue_store, random_model, tmp_path):
-    command = [
-        "segment",
-        tissue_store,
-        "--model",
-        random_model,
-        "--diameter",
-        "as-is",
-        "--serial",
-        "--min-volume",
-        "10",
-    ]
+def test_segment_writes_a_report_and_names_it_unless_told_not_to(run, tissue_store, tmp_path):
+    command = ["segment", tissue_store, "--maps", str(run[0].parent / "work"), "--serial", "--min-volume", "10"]
     with_it = CliRunner().invoke(app, [*command, "--output", str(tmp_path / "a.zarr")])
     assert with_it.exit_code == 0, with_it.output
     assert f"report: {tmp_path / 'a.cells.report.html'}" in with_it.stdout
