@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -24,7 +25,7 @@ from bigcp3d.work.analyse.estimate_diameter import Estimate, NoCellsError
 from tests.schedule.conftest import read_labels
 
 DIAMETER_UM = 7.0
-SERIAL = {"executor": "serial", "block": (32, 32, 32)}
+SERIAL = {"executor": "serial", "block": (32, 72, 40)}
 
 
 @pytest.fixture(scope="module")
@@ -35,14 +36,20 @@ def nuclei(tmp_path_factory):
     return path
 
 
-@pytest.fixture
-def counted(monkeypatch):
-    """Counts the estimates."""
-    calls, real = [], estimate.find_suited
+@pytest.fixture(scope="module")
+def suited(nuclei):
+    """The model and the diameter that suit them, estimated once."""
+    return estimate.find_suited(Request(nuclei))
 
-    def count(request, **more):
+
+@pytest.fixture
+def counted(suited, monkeypatch):
+    """Counts the estimates."""
+    calls = []
+
+    def count(request, **_):
         calls.append(request)
-        return real(request, **more)
+        return suited
 
     monkeypatch.setattr(estimate, "find_suited", count)
     return calls
@@ -159,7 +166,7 @@ def test_errors_of_a_sweep_come_before_a_long_estimate(nuclei, counted):
 @pytest.fixture(scope="module")
 def noise(tmp_path_factory):
     """An image without cells."""
-    path, shape = tmp_path_factory.mktemp("noise") / "in.zarr", (24, 48, 48)
+    path, shape = tmp_path_factory.mktemp("noise") / "in.zarr", (20, 32, 32)
     image = create_image(path, shape, "uint16", scale_um=(1.0, 1.0, 1.0), chunk=shape, shard=shape)
     values = np.random.default_rng(0).normal(300, 60, shape)
     write_image_box(image, Box.of_shape(shape), values.astype(np.uint16))
@@ -181,9 +188,8 @@ def test_a_doubt_shows_what_both_models_found(noise, monkeypatch):
         bigcp3d.plan_segmentation(noise)
 
 
-def test_the_dry_run_and_json_tell_the_estimate(nuclei, tmp_path, monkeypatch):
-    suited = estimate.find_suited(Request(nuclei, model="nuclei"))
-    monkeypatch.setattr(estimate, "find_suited", lambda *_, **__: suited)
+def test_the_dry_run_and_json_tell_the_estimate(nuclei, suited, tmp_path, monkeypatch):
+    monkeypatch.setattr(estimate, "find_suited", lambda *_, **__: replace(suited, chosen=""))
     command = ["segment", str(nuclei), "--model", "nuclei", "--output", str(tmp_path / "out.zarr"), "--dry-run"]
     done = CliRunner().invoke(app, command)
     assert done.exit_code == 0, done.output

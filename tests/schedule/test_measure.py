@@ -36,12 +36,12 @@ def same(one, other) -> bool:
     return list(one) == list(other) and all(np.array_equal(one[n], other[n], equal_nan=True) for n in one)
 
 
-def test_tables_do_not_depend_on_blocks_or_workers(store):
+def test_tables_do_not_depend_on_blocks_or_workers(store, two_workers):
     whole = bigcp3d.measure(store, "truth", block=SHAPE).columns
     assert len(whole["label"]) > 40
     told: list[tuple[int, int]] = []
     more = {"on_event": lambda event: told.append((event.done, event.total))}
-    for settings in ({"block": (7, 44, 9), **more}, {"block": (10, 13, 38), "workers": 1, "memory_limit": "2GiB"}):
+    for settings in ({"block": (7, 44, 9), **more}, {"block": (10, 13, 38), "scheduler": two_workers["scheduler"]}):
         assert same(bigcp3d.measure(store, "truth", **settings).columns, whole), settings
     assert told[-1] == (20, 20)
     assert same(bigcp3d.measure(store, "truth").columns, whole)
@@ -79,7 +79,7 @@ def test_every_time_point_has_its_rows(movie_store, random_model, tmp_path):
         "output": tmp_path / "out.zarr",
         "min_volume": 2,
     }
-    bigcp3d.segment(movie_store, block=(20, 20, 20), table=tmp_path / "cells.csv", max_flow_error=2.0, **settings)
+    bigcp3d.segment(movie_store, block=(20, 40, 20), table=tmp_path / "cells.csv", max_flow_error=2.0, **settings)
     table = bigcp3d.measure(tmp_path / "out.zarr").columns
     labels = read_labels(tmp_path / "out.zarr", "cells")
     assert np.bincount(table["time"]).tolist() == [len(np.unique(t)) - 1 for t in labels]
@@ -144,23 +144,17 @@ def test_blocks_are_whole_chunks_and_no_larger_than_memory_wants(chunk):
     assert 2**22 <= Box.of_shape(block).size <= 2**24
 
 
-def test_micrometres_are_those_that_the_user_gave(tissue_store, random_model, tmp_path):
-    settings = {
-        "model": random_model,
-        "min_volume": 10,
-        "executor": "serial",
-        "diameter_um": "as-is",
-        "scale_um": (2.0, 1.5, 1.0),
-    }
+def test_micrometres_are_those_that_the_user_gave(tissue_store, tissue_maps, random_model, tmp_path):
+    settings = {"model": random_model, "maps": tissue_maps, "executor": "serial", "scale_um": (2.0, 1.5, 1.0)}
     bigcp3d.segment(tissue_store, output=tmp_path / "told.zarr", **settings)
     columns = bigcp3d.measure(tmp_path / "told.zarr").columns
     assert len(columns["label"]) > 10
     np.testing.assert_allclose(columns["volume_um3"], 3.0 * columns["volume_vox"])
 
 
-def test_a_table_in_the_store_is_not_replaced_unasked_by_a_run(tissue_store, random_model, tmp_path):
+def test_a_table_in_the_store_is_not_replaced_unasked_by_a_run(tissue_store, tissue_maps, random_model, tmp_path):
     out = tmp_path / "out.zarr"
-    settings = {"model": random_model, "executor": "serial", "diameter_um": "as-is", "min_volume": 2, "table": "zarr"}
+    settings = {"model": random_model, "maps": tissue_maps, "executor": "serial", "min_volume": 2, "table": "zarr"}
     bigcp3d.segment(tissue_store, output=out, **settings)
     (out / "tables" / "cells").rename(out / "tables" / "other")  # another tool's, say, of labels that are yet to come
     before = {path: path.read_bytes() for path in (out / "tables" / "other").rglob("*") if path.is_file()}
@@ -172,17 +166,12 @@ def test_a_table_in_the_store_is_not_replaced_unasked_by_a_run(tissue_store, ran
 
 
 @pytest.mark.parametrize("table", ["cells.csv", "zarr"])
-def test_a_run_that_was_stopped_after_its_table_is_carried_on(tissue_store, random_model, tmp_path, monkeypatch, table):
+def test_a_run_that_was_stopped_after_its_table_is_carried_on(
+    tissue_store, tissue_maps, random_model, tmp_path, monkeypatch, table
+):
     monkeypatch.chdir(tmp_path)
     out = tmp_path / "out.zarr"
-    settings = {
-        "model": random_model,
-        "executor": "serial",
-        "diameter_um": "as-is",
-        "min_volume": 2,
-        "table": table,
-        "output": out,
-    }
+    settings = {"model": random_model, "maps": tissue_maps, "executor": "serial", "table": table, "output": out}
 
     def stop(event):
         if isinstance(event, LabelsReady):
@@ -206,9 +195,9 @@ def test_labels_without_a_voxel_size_are_measured_with_that_of_the_image(store, 
     assert np.array_equal(bigcp3d.measure(copy, "truth").columns["volume_um3"], right)
 
 
-def test_very_many_cells_get_no_table_beside_the_store(tissue_store, random_model, tmp_path, monkeypatch):
+def test_very_many_cells_get_no_table_beside_the_store(tissue_store, tissue_maps, random_model, tmp_path, monkeypatch):
     file, told = tmp_path / "out.cells.csv", []
-    settings = {"model": random_model, "executor": "serial", "diameter_um": "as-is", "min_volume": 2}
+    settings = {"model": random_model, "maps": tissue_maps, "executor": "serial", "min_volume": 2}
     settings |= {"output": tmp_path / "out.zarr", "on_event": told.append, "overwrite": True}
 
     def warnings_of(table):
