@@ -14,7 +14,7 @@ from bigcp3d.work.run.run import Run
 from tests.fake_cellpose import CPnet, install, write_weights
 from tests.schedule.conftest import SHAPE, read_labels
 
-BLOCKS = [(17, 30, 26), (34, 9, 40), (13, 31, 23)]
+BLOCKS = [(17, 60, 26), (34, 20, 51)]
 WHOLE = (1000, 1000, 1000)
 
 

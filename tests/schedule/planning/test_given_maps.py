@@ -27,7 +27,7 @@ def image(tmp_path):
 
 
 def run(image, maps, output, **more):
-    settings = {"executor": "serial", "radius_vox": 5.0, "min_volume": 10, "block": (17, 30, 26), **more}
+    settings = {"executor": "serial", "radius_vox": 5.0, "min_volume": 10, "block": (34, 60, 26), **more}
     summary = bigcp3d.segment(image, maps=maps, output=output, **settings)
     return read_labels(output, "cells"), summary
 
