@@ -78,23 +78,22 @@ def help_of(*command):
     )
 
 
-def test_help_of_every_command_loads_nothing_heavy():
-    every = "\n".join([help_of(), *(help_of(command) for command in COMMANDS)])
-    assert loaded_after(every) == "[]"
-
-
-def test_importing_the_package_loads_nothing_heavy_and_using_it_does():
-    assert loaded_after("import bigcp3d; dir(bigcp3d); bigcp3d.__version__") == "[]"
+def test_importing_the_package_and_its_help_load_nothing_heavy_and_using_it_does():
+    every = [
+        "import bigcp3d; dir(bigcp3d); bigcp3d.__version__",
+        help_of(),
+        *(help_of(command) for command in COMMANDS),
+    ]
+    assert loaded_after("\n".join(every)) == "[]"
     assert "numpy" in loaded_after("import bigcp3d.pure.group.objects")  # the control: the look at sys.modules sees
 
 
-@pytest.mark.parametrize("words", [["segment", "--dry-run"], ["info"]])
-def test_planning_and_describing_load_nothing_that_computes(words, tissue_store, random_model):
-    said = ["--model", random_model, "--diameter", "as-is"]
-    command = [words[0], str(tissue_store), *words[1:], *(said if words[0] == "segment" else [])]
+def test_planning_and_describing_load_nothing_that_computes(tissue_store, random_model):
+    plan = ["segment", str(tissue_store), "--dry-run", "--model", random_model, "--diameter", "as-is"]
     code = (
         "from typer.testing import CliRunner\nfrom bigcp3d.face.cli import app\n"
-        f"done = CliRunner().invoke(app, {command!r})\nassert done.exit_code == 0, done.output"
+        f"for command in ({plan!r}, ['info', {str(tissue_store)!r}]):\n"
+        "    done = CliRunner().invoke(app, command)\n    assert done.exit_code == 0, done.output"
     )
     assert loaded_after(code) == "['zarr', 'numpy']"
 

@@ -22,7 +22,7 @@ from bigcp3d.pure.track.units import UNASSIGNED
 from tests.devices import on_devices
 from tests.pure.track.test_tracking import both_ways, noise, path_along, seeds, stored, swirl
 
-quick = settings(deadline=None, max_examples=25)
+quick = settings(deadline=None, max_examples=12)
 on_cpu = partial(track_on_device, device="cpu")
 
 
