@@ -70,7 +70,7 @@ def test_a_table_lies_beside_the_labels_as_anndata_ngio_and_spatialdata_read_it(
     assert opened.uns["spatialdata_attrs"] == {"region": "cells", "region_key": "region", "instance_key": "label"}
 
 
-@pytest.mark.parametrize("version", ["0.4", "0.5"])
+@pytest.mark.parametrize("version", [pytest.param("0.4", marks=pytest.mark.slow), "0.5"])
 def test_a_table_can_be_written_into_a_bucket(stores, version, s3):
     local = labels_in(stores, version)
     spot = place(f"{s3}/embryo.zarr")

@@ -24,7 +24,7 @@ with warnings.catch_warnings():
 pytestmark = pytest.mark.filterwarnings("ignore")
 
 
-@pytest.fixture(scope="module", params=["0.4", "0.5"])
+@pytest.fixture(scope="module", params=[pytest.param("0.4", marks=pytest.mark.slow), "0.5"])
 def store(request, tmp_path_factory):
     return make_store(tmp_path_factory.mktemp("napari"), request.param)
 

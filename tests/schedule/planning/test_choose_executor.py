@@ -67,7 +67,7 @@ if __name__ == "__main__":
 
 def test_labels_of_the_default_way_and_of_dask_are_equal(tissue_store, random_model, two_workers, tmp_path):
     seen, found = [], []
-    for number, more in enumerate(({}, {**two_workers, "block": (17, 30, 26)})):
+    for number, more in enumerate(({}, {**two_workers, "block": (34, 60, 26)})):
         output = tmp_path / f"{number}.zarr"
         bigcp3d.segment(
             tissue_store,
