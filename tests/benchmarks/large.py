@@ -1,7 +1,8 @@
-"""Maps to labels in a volume of any size, whose cells are known: ``python -m tests.benchmarks.large FOLDER``.
+"""A volume of any size, whose cells are known, to labels: ``python -m tests.benchmarks.large FOLDER``.
 
-One tile of 128 x 128 x 128 voxels is repeated; ``--tiles 20 20 20`` makes 16.8 Gvoxel. Files of the image and the maps
-are hard links to those of one tile, so they take no room. The same command carries on a run that was stopped. It tells:
+Maps are given, or a network predicts them (``--model nuclei``). One tile of 128 x 128 x 128 voxels is repeated;
+``--tiles 20 20 20`` makes 16.8 Gvoxel. A network sees all tiles in equal patches. Files of the image and the maps are
+hard links to those of one tile, so they take no room. The same command carries on a run that was stopped. It tells:
 
 - memory: the largest process at any second, and peaks of the tasks from the first tenth of them to the last;
 - disk: the most that the run held at any minute;
@@ -33,14 +34,19 @@ from bigcp3d.edge.image.new_image import create_image, write_image_box
 from bigcp3d.pure.boxes import Box, Vec3, vec3
 from bigcp3d.pure.mean_pool import pool_means
 from bigcp3d.work.run.task_costs import TaskSpent
-from tests.benchmarks.cases import RADIUS, make_case
+from tests.benchmarks.cases import RADIUS, make_case, make_image
 from tests.benchmarks.report import Row, tell, write_json
 from tests.benchmarks.soak import Sampler, compare
 from tests.benchmarks.through_zarr import disk_bytes
 
 SIDE = 128
 TILE = Box.of_shape((SIDE,) * 3)
-SETTINGS: dict[str, Any] = {"diameter_um": "as-is", "radius_vox": RADIUS}
+
+
+def settings(folder: Path, model: str | None) -> dict[str, Any]:
+    """What to segment, and with what."""
+    given = {"maps": folder / "maps", "radius_vox": RADIUS} if model is None else {"model": model}
+    return {"image": folder / "image.zarr", "output": folder / "labels.zarr", "diameter_um": "as-is", **given}
 
 
 def repeat_shards(array: Path, tiles: Vec3, first: tuple[str, ...] = ()) -> None:
@@ -54,29 +60,38 @@ def repeat_shards(array: Path, tiles: Vec3, first: tuple[str, ...] = ()) -> None
                 os.link(origin, folder / str(x))
 
 
-def make(folder: Path, tiles: Vec3) -> None:
-    """An image with maps and truth; levels of the image where whole tiles fill their shards."""
-    maps, truth = make_case((SIDE,) * 3)
+def make(folder: Path, tiles: Vec3, model: str | None) -> None:
+    """An image with truth, and maps if no model is named; levels of the image where whole tiles fill their shards."""
     shape = tuple(SIDE * count for count in tiles)
     factors = [(2, 2, 2)] * 2 if all(count % 4 == 0 for count in tiles) else []
     pieces: dict[str, Vec3] = {"chunk": (64,) * 3, "shard": TILE.shape}
     image = create_image(folder / "image.zarr", shape, "uint16", scale_um=(1.0, 1.0, 1.0), factors=factors, **pieces)
-    values: NDArray[Any] = maps[0].astype(np.uint16) * 5
+    values: NDArray[Any]
+    if model is None:
+        maps, truth = make_case(TILE.shape)
+        write_maps(folder / "maps", maps, tiles)
+        values = maps[0].astype(np.uint16) * 5
+    else:
+        values, truth = make_image(TILE.shape, stain=model)
     for number, level in enumerate(image.levels):
         write_image_box(image, TILE, np.tile(values, (2**number,) * 3), level=number)
         repeat_shards(folder / "image.zarr" / level.path, vec3(side // SIDE for side in level.shape))
         values = pool_means(values, (2, 2, 2))
+    write_truth(folder / "truth", truth, tiles)
+
+
+def write_maps(path: Path, maps: NDArray[np.int8], tiles: Vec3) -> None:
+    """The maps of all tiles."""
     given = zarr.create_array(
-        folder / "maps",
-        shape=(4, *shape),
+        path,
+        shape=(4, *(SIDE * count for count in tiles)),
         shards=(4, *TILE.shape),
         chunks=(4, 64, 64, 64),
         dtype="int8",
         compressors=ZstdCodec(level=1),
     )
     given[:, :SIDE, :SIDE, :SIDE] = maps
-    repeat_shards(folder / "maps", tiles, ("0",))
-    write_truth(folder / "truth", truth, tiles)
+    repeat_shards(path, tiles, ("0",))
 
 
 def write_truth(path: Path, truth: NDArray[np.uint32], tiles: Vec3) -> None:
@@ -115,14 +130,12 @@ def renumber(labels: NDArray[Any]) -> NDArray[np.int64]:
     return ranks[where].reshape(labels.shape)
 
 
-def count_equal(folder: Path, tiles: Vec3, number: int) -> Row:
+def count_equal(folder: Path, tiles: Vec3, number: int, model: str | None) -> Row:
     """How many tiles inside the volume have the cells of the middle of 3 x 3 x 3 tiles."""
     small = folder / "small"
     if not small.exists():
-        make(small, (3, 3, 3))
-        bigcp3d.segment(
-            small / "image.zarr", maps=small / "maps", output=small / "labels.zarr", block=(3 * SIDE,) * 3, **SETTINGS
-        )
+        make(small, (3, 3, 3), model)
+        bigcp3d.segment(**settings(small, model), block=(3 * SIDE,) * 3)
 
     def tile(store: Path, at: Vec3) -> NDArray[np.int64]:
         array = zarr.open_array(store / "labels" / "cells" / "0", mode="r")
@@ -165,11 +178,11 @@ def after(folder: Path) -> list[Row]:
     return rows
 
 
-def segment(folder: Path, tiles: Vec3, settings: dict[str, Any]) -> dict[str, list[Row]]:
+def segment(folder: Path, tiles: Vec3, asked: dict[str, Any]) -> dict[str, list[Row]]:
     """The run, or the rest of it."""
     watch = Watch(folder)
     watch.start()
-    summary = bigcp3d.segment(folder / "image.zarr", maps=folder / "maps", output=folder / "labels.zarr", **settings)
+    summary = bigcp3d.segment(**asked)
     watch.over.set()
     run: Row = {
         "Gvoxel": math.prod(tiles) * SIDE**3 / 1e9,
@@ -188,6 +201,7 @@ def main(arguments: list[str] | None = None) -> dict[str, list[Row]]:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("folder", type=Path, help="on a disk with hard links; it is made, or carried on with")
     parser.add_argument("--tiles", type=int, nargs=3, default=(4, 4, 4), help="tiles along z, y and x")
+    parser.add_argument("--model", choices=("nuclei", "membrane"), default=None, help="default: maps are given")
     parser.add_argument("--block", type=int, nargs=3, default=None, help="default: what the memory allows")
     parser.add_argument("--workers", type=int, default=2)
     parser.add_argument("--memory", default="2GiB", help="of a worker")
@@ -197,15 +211,15 @@ def main(arguments: list[str] | None = None) -> dict[str, list[Row]]:
     folder, tiles = asked.folder, tuple(asked.tiles)
     if not (folder / "made").exists():
         folder.mkdir(parents=True)
-        make(folder, tiles)
+        make(folder, tiles, asked.model)
         (folder / "made").touch()
-    settings = {**SETTINGS, "workers": asked.workers, "memory_limit": asked.memory}
+    given = {**settings(folder, asked.model), "workers": asked.workers, "memory_limit": asked.memory}
     if asked.block is not None:
-        settings["block"] = tuple(asked.block)
+        given["block"] = tuple(asked.block)
     done = folder / "run.json"
-    tables: dict[str, list[Row]] = json.loads(done.read_text()) if done.exists() else segment(folder, tiles, settings)
+    tables: dict[str, list[Row]] = json.loads(done.read_text()) if done.exists() else segment(folder, tiles, given)
     write_json(done, tables)
-    tables |= {"cells": [count_equal(folder, tiles, asked.sample)], "next": after(folder)}
+    tables |= {"cells": [count_equal(folder, tiles, asked.sample, asked.model)], "next": after(folder)}
     tell(tables, asked.json)
     return tables
 
