@@ -128,7 +128,7 @@ class Request:
     this shape. 0 is perfect; about 4 is the largest possible value (the mean squared difference). Takes one more pass
     over the volume."""
     foreground: Annotated[float, Option(METHOD, "0..1")] = 0.5
-    """Voxels with a predicted foreground above this belong to cells."""
+    """Voxels with a predicted foreground of at least this belong to cells."""
     radius_vox: Annotated[float | None, Option(METHOD, "VOX")] = None
     """Expected cell radius in working voxels, which are the voxels of the resampled image. It sets how far a voxel
     follows the flow (3 radii at most), in how many steps, and the default of --closing. Default: half the diameter that
