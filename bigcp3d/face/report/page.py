@@ -25,8 +25,8 @@ GENERATOR = "bigcp3d"
 """Marks a file as a report: only reports are replaced."""
 
 LIMITS = {
-    "too small": ("min_volume_vox", "at least {:,.6g} working voxels"),
-    "too large": ("max_volume_vox", "at most {:,.6g} working voxels"),
+    "too small": ("min_volume_vox", "at least {:,.1f} working voxels"),
+    "too large": ("max_volume_vox", "at most {:,.1f} working voxels"),
     "weak foreground": ("min_foreground", "mean foreground at least {:.3g}"),
     "too long": ("max_elongation", "at most {:.3g} times as long as wide"),
     "flow error": ("max_flow_error", "at most {:.3g} (voxels per step)²"),
@@ -195,7 +195,7 @@ def _effort(effort: RunEffort) -> dict[str, Any]:
     ]
     return {
         "effort_text": f"All tasks together took {format_time(used)}, on {workers:,} worker process"
-        f"{'es' if workers != 1 else ''}. The call that finished the run took {format_time(effort.seconds)}. Peak "
+        f"{'es' if workers != 1 else ''}. The last command of this run took {format_time(effort.seconds)}. Peak "
         "memory is the most that a worker process held during a task of the pass, including the network and all "
         f"libraries; {format_bytes(effort.planned_bytes)} were planned.",
         "gpus": any(w.gpu_peak_bytes for w in effort.workers),

@@ -79,6 +79,7 @@ def test_what_is_the_same_in_all_trials_is_left_out_and_equal_labels_are_drawn_o
     assert "foreground 0.5" in same
     assert any(each.startswith("cells ") for each in same)
     assert "true cells" in done.stdout
+    assert "the region holds only" in " ".join(done.stderr.split())
     one, other = imread(tmp_path / "o" / "sweep.png").shape[1], 1000
     assert one < other, "two columns: the truth and one tile"
 
