@@ -72,7 +72,8 @@ def pass_bytes(
         "label": (3 + label_itemsize) * math.prod(label_working)
         + label_itemsize * _grown(label_working, reach)
         + 3 * label_itemsize * math.prod(label_block),
-        "pyramid": (9 + 2) * label_itemsize * math.prod(label_block),
+        # a shard of the level below, as stored, as decoded and as read; the coarser labels, twice more to be written
+        "pyramid": 6 * label_itemsize * math.prod(label_block),
     }
     if votes:  # offsets, numbers of objects; ids of the sinks around; what wins, and sorted to be counted
         working = math.prod(label_working)

@@ -1,4 +1,4 @@
-"""Numbers of things in words."""
+"""Numbers in words."""
 
 from __future__ import annotations
 
@@ -10,3 +10,12 @@ def count(number: int, noun: str) -> str:
     ('1 cell', '2,345 cells')
     """
     return f"{number:,} {noun}{'' if number == 1 else 's'}"
+
+
+def describe_indices(number: int) -> str:
+    """The indices of so many things: "0", "0 to 2".
+
+    >>> describe_indices(1), describe_indices(3)
+    ('0', '0 to 2')
+    """
+    return "0" if number == 1 else f"0 to {number - 1}"

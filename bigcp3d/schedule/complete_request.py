@@ -23,7 +23,7 @@ from bigcp3d.schedule.planning.few_planes import warn_of_few_planes
 from bigcp3d.schedule.planning.find_kept_maps import kept_folders
 from bigcp3d.schedule.planning.make_plan import make_plan
 from bigcp3d.schedule.planning.request import AS_IS, Request
-from bigcp3d.schedule.running.events import Estimated, EstimateStarted, Observer
+from bigcp3d.schedule.running.events import Estimated, EstimateStarted, Noted, Observer
 from bigcp3d.work.plan.plan import Plan, read_plan
 from bigcp3d.work.plan.sections import Guess
 from bigcp3d.work.run.work_dir import WorkDir
@@ -98,7 +98,7 @@ def _estimate(request: Request, sketch: Plan, question: dict[str, Any], observe:
 
     missing = {"model": request.model is None, "diameter": not request.has_diameter}
     observe(EstimateStarted(" and ".join(f"the {name}" for name, open_ in missing.items() if open_)))
-    suited = find_suited(request, time=sketch.where.times[0])
+    suited = find_suited(request, time=sketch.where.times[0], on_event=lambda trial: observe(Noted(str(trial))))
     numbers: dict[str, Any] = {"diameter": None, "low": 0.0, "high": 0.0, "cells": 0, "in_um": True}
     if (found := suited.estimate) is not None:
         numbers = {name: float(f"{getattr(found, name):.3g}") for name in ("diameter", "low", "high")}

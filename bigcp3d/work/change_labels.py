@@ -21,13 +21,13 @@ from typing import Any
 
 import numpy as np
 
+from bigcp3d.edge.labels.coarser_level import make_coarser
 from bigcp3d.edge.labels.edit_log import Change, EditLog
 from bigcp3d.edge.labels.label_plan import LabelTarget
 from bigcp3d.edge.labels.labels import read_label_box, write_label_part
 from bigcp3d.edge.labels.labels_to_update import forget_update, note_update, updates_of
 from bigcp3d.pure.boxes import BlockGrid, Box
-from bigcp3d.pure.label.pooling import pool_labels
-from bigcp3d.pure.label.pooling_box import pool_read_box, pool_touched_box
+from bigcp3d.pure.label.pooling_box import pool_touched_box
 
 
 def change_labels(
@@ -91,10 +91,7 @@ def renew_pyramid(target: LabelTarget, boxes: Sequence[Box], *, time: int = 0) -
     """Make the coarser levels again in their boxes (`changed_boxes`)."""
     for level, part in parts_of(target, boxes):
         if level:
-            factors = target.factors[level]
-            below = pool_read_box(part, factors, target.levels[level - 1].shape)
-            finer = read_label_box(target, level - 1, below, time=time)
-            write_changed(target, level, part, pool_labels(finer, below, part, factors), time=time)
+            write_changed(target, level, part, make_coarser(target, level, part, time=time), time=time)
 
 
 def write_changed(target: LabelTarget, level: int, box: Box, labels: np.ndarray[Any, Any], *, time: int) -> None:

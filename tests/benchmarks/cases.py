@@ -33,12 +33,18 @@ def noisy_maps(truth: NDArray[np.uint32], flow: NDArray[np.float32], noise: floa
     return maps
 
 
+def make_image(
+    shape: Vec3, stain: str = "nuclei", diameter: float = 24.0, seed: int = 0
+) -> tuple[NDArray[np.uint16], NDArray[np.uint32]]:
+    """Image and truth. 128 x 256 x 256 voxels hold about 350 nuclei, a fifth of the volume."""
+    nuclei = {"spacing": 1.2, "empty": 0.27} if stain == "nuclei" else {}
+    return render(Tissue(shape=shape, stain=stain, diameter_vox=diameter, seed=seed, **nuclei), Box.of_shape(shape))
+
+
 def make_case(
     shape: Vec3, stain: str = "nuclei", form: str = "tanh", noise: float = 0.3, diameter: float = 24.0, seed: int = 0
 ) -> tuple[NDArray[np.int8], NDArray[np.uint32]]:
-    """Maps and truth. 128 x 256 x 256 voxels hold about 350 nuclei, a fifth of the volume."""
-    nuclei = {"spacing": 1.2, "empty": 0.27} if stain == "nuclei" else {}
-    tissue = Tissue(shape=shape, stain=stain, diameter_vox=diameter, seed=seed, **nuclei)
-    _, truth = render(tissue, Box.of_shape(shape))
+    """Maps and truth."""
+    _, truth = make_image(shape, stain, diameter, seed)
     flow = tanh_flow(truth, diameter / 4) if form == "tanh" else heat_flow(truth)
     return noisy_maps(truth, flow, noise, seed), truth

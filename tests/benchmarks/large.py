@@ -1,7 +1,9 @@
-"""Maps to labels in a volume of any size, whose cells are known: ``python -m tests.benchmarks.large FOLDER``.
+"""A volume of any size, whose cells are known, to labels: ``python -m tests.benchmarks.large FOLDER``.
 
-One tile of 128 x 128 x 128 voxels is repeated; ``--tiles 20 20 20`` makes 16.8 Gvoxel. Files of the image and the maps
-are hard links to those of one tile, so they take no room. The same command carries on a run that was stopped. It tells:
+Maps are given, or a network predicts them (``--model nuclei``). One tile of 128 x 128 x 128 voxels is repeated;
+``--tiles 20 20 20`` makes 16.8 Gvoxel. With a network a tile has two patches a side (144 voxels), so that all tiles are
+predicted alike. Files of the image and the maps are hard links to those of one tile, so they take no room. The same
+command carries on a run that was stopped. It tells:
 
 - memory: the largest process at any second, and peaks of the tasks from the first tenth of them to the last;
 - disk: the most that the run held at any minute;
@@ -21,7 +23,7 @@ import time
 from contextlib import suppress
 from itertools import product
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 import zarr
@@ -33,14 +35,39 @@ from bigcp3d.edge.image.new_image import create_image, write_image_box
 from bigcp3d.pure.boxes import Box, Vec3, vec3
 from bigcp3d.pure.mean_pool import pool_means
 from bigcp3d.work.run.task_costs import TaskSpent
-from tests.benchmarks.cases import RADIUS, make_case
+from tests.benchmarks.cases import RADIUS, make_case, make_image
 from tests.benchmarks.report import Row, tell, write_json
 from tests.benchmarks.soak import Sampler, compare
 from tests.benchmarks.through_zarr import disk_bytes
 
-SIDE = 128
-TILE = Box.of_shape((SIDE,) * 3)
-SETTINGS: dict[str, Any] = {"diameter_um": "as-is", "radius_vox": RADIUS}
+
+class Volume(NamedTuple):
+    """What is made in a folder."""
+
+    folder: Path
+    tiles: Vec3
+    model: str | None
+
+    @property
+    def side(self) -> int:
+        """Of a tile, in voxels."""
+        return 128 if self.model is None else 144
+
+    @property
+    def shape(self) -> Vec3:
+        """Of the whole."""
+        return vec3(self.side * count for count in self.tiles)
+
+    @property
+    def settings(self) -> dict[str, Any]:
+        """What to segment, and with what."""
+        image, labels = self.folder / "image.zarr", self.folder / "labels.zarr"
+        known = {"maps": self.folder / "maps", "radius_vox": RADIUS} if self.model is None else {"model": self.model}
+        return {"source": image, "output": labels, "diameter_um": "as-is", **known}
+
+    def tile(self, at: Vec3) -> tuple[slice, ...]:
+        """Where a tile is."""
+        return tuple(slice(self.side * k, self.side * (k + 1)) for k in at)
 
 
 def repeat_shards(array: Path, tiles: Vec3, first: tuple[str, ...] = ()) -> None:
@@ -54,40 +81,53 @@ def repeat_shards(array: Path, tiles: Vec3, first: tuple[str, ...] = ()) -> None
                 os.link(origin, folder / str(x))
 
 
-def make(folder: Path, tiles: Vec3) -> None:
-    """An image with maps and truth; levels of the image where whole tiles fill their shards."""
-    maps, truth = make_case((SIDE,) * 3)
-    shape = tuple(SIDE * count for count in tiles)
-    factors = [(2, 2, 2)] * 2 if all(count % 4 == 0 for count in tiles) else []
-    pieces: dict[str, Vec3] = {"chunk": (64,) * 3, "shard": TILE.shape}
-    image = create_image(folder / "image.zarr", shape, "uint16", scale_um=(1.0, 1.0, 1.0), factors=factors, **pieces)
-    values: NDArray[Any] = maps[0].astype(np.uint16) * 5
+def make(volume: Volume) -> None:
+    """An image with truth, and maps if no model is named; levels of the image where whole tiles fill their shards."""
+    tile, path = Box.of_shape((volume.side,) * 3), volume.folder / "image.zarr"
+    factors = [(2, 2, 2)] * 2 if all(count % 4 == 0 for count in volume.tiles) else []
+    pieces: dict[str, Any] = {"chunk": (volume.side // 2,) * 3, "shard": tile.shape}
+    image = create_image(path, volume.shape, "uint16", scale_um=(1.0, 1.0, 1.0), factors=factors, **pieces)
+    values: NDArray[Any]
+    if volume.model is None:
+        maps, truth = make_case(tile.shape)
+        write_maps(volume, maps)
+        values = maps[0].astype(np.uint16) * 5
+    else:
+        values, truth = make_image(tile.shape, stain=volume.model)
     for number, level in enumerate(image.levels):
-        write_image_box(image, TILE, np.tile(values, (2**number,) * 3), level=number)
-        repeat_shards(folder / "image.zarr" / level.path, vec3(side // SIDE for side in level.shape))
+        write_image_box(image, tile, np.tile(values, (2**number,) * 3), level=number)
+        repeat_shards(path / level.path, vec3(size // volume.side for size in level.shape))
         values = pool_means(values, (2, 2, 2))
+    write_truth(volume, truth)
+
+
+def write_maps(volume: Volume, maps: NDArray[np.int8]) -> None:
+    """The maps of all tiles."""
     given = zarr.create_array(
-        folder / "maps",
-        shape=(4, *shape),
-        shards=(4, *TILE.shape),
-        chunks=(4, 64, 64, 64),
+        volume.folder / "maps",
+        shape=(4, *volume.shape),
+        shards=maps.shape,
+        chunks=(4, *(side // 2 for side in maps.shape[1:])),
         dtype="int8",
         compressors=ZstdCodec(level=1),
     )
-    given[:, :SIDE, :SIDE, :SIDE] = maps
-    repeat_shards(folder / "maps", tiles, ("0",))
-    write_truth(folder / "truth", truth, tiles)
+    given[(slice(None), *volume.tile((0, 0, 0)))] = maps
+    repeat_shards(volume.folder / "maps", volume.tiles, ("0",))
 
 
-def write_truth(path: Path, truth: NDArray[np.uint32], tiles: Vec3) -> None:
+def write_truth(volume: Volume, truth: NDArray[np.uint32]) -> None:
     """The cells of all tiles, with ids of their own; cells that meet at a border of tiles stay apart."""
-    shape = tuple(SIDE * count for count in tiles)
-    quick = BloscCodec(cname="lz4", clevel=1)
-    array = zarr.create_array(path, shape=shape, shards=TILE.shape, chunks=(64,) * 3, dtype="uint32", compressors=quick)
+    array = zarr.create_array(
+        volume.folder / "truth",
+        shape=volume.shape,
+        shards=truth.shape,
+        chunks=tuple(side // 2 for side in truth.shape),
+        dtype="uint32",
+        compressors=BloscCodec(cname="lz4", clevel=1),
+    )
     cells = int(truth.max())
-    for number, at in enumerate(product(*map(range, tiles))):
-        where = tuple(slice(SIDE * k, SIDE * (k + 1)) for k in at)
-        array[where] = np.where(truth > 0, truth + np.uint32(number * cells), 0)
+    for number, at in enumerate(product(*map(range, volume.tiles))):
+        array[volume.tile(vec3(at))] = np.where(truth > 0, truth + np.uint32(number * cells), 0)
 
 
 class Watch(Sampler):
@@ -115,23 +155,21 @@ def renumber(labels: NDArray[Any]) -> NDArray[np.int64]:
     return ranks[where].reshape(labels.shape)
 
 
-def count_equal(folder: Path, tiles: Vec3, number: int) -> Row:
+def count_equal(volume: Volume, number: int) -> Row:
     """How many tiles inside the volume have the cells of the middle of 3 x 3 x 3 tiles."""
-    small = folder / "small"
-    if not small.exists():
-        make(small, (3, 3, 3))
-        bigcp3d.segment(
-            small / "image.zarr", maps=small / "maps", output=small / "labels.zarr", block=(3 * SIDE,) * 3, **SETTINGS
-        )
+    small = Volume(volume.folder / "small", (3, 3, 3), volume.model)
+    if not small.folder.exists():
+        make(small)
+        bigcp3d.segment(**small.settings, block=small.shape)
 
-    def tile(store: Path, at: Vec3) -> NDArray[np.int64]:
-        array = zarr.open_array(store / "labels" / "cells" / "0", mode="r")
-        return renumber(np.asarray(array[tuple(slice(SIDE * k, SIDE * (k + 1)) for k in at)]))
+    def cells(of: Volume, at: Vec3) -> NDArray[np.int64]:
+        array = zarr.open_array(of.folder / "labels.zarr" / "labels" / "cells" / "0", mode="r")
+        return renumber(np.asarray(array[of.tile(at)]))
 
-    expected = tile(small / "labels.zarr", (1, 1, 1))
+    expected = cells(small, (1, 1, 1))
     rng = np.random.default_rng(0)
-    places = [tuple(int(rng.integers(1, count - 1)) for count in tiles) for _ in range(number)]
-    equal = sum(np.array_equal(tile(folder / "labels.zarr", at), expected) for at in places)  # type: ignore[arg-type]
+    places = [vec3(rng.integers(1, count - 1) for count in volume.tiles) for _ in range(number)]
+    equal = sum(np.array_equal(cells(volume, at), expected) for at in places)
     return {"tiles": number, "equal": equal, "cells in a tile": int(expected.max())}
 
 
@@ -165,20 +203,20 @@ def after(folder: Path) -> list[Row]:
     return rows
 
 
-def segment(folder: Path, tiles: Vec3, settings: dict[str, Any]) -> dict[str, list[Row]]:
+def segment(volume: Volume, **more: Any) -> dict[str, list[Row]]:
     """The run, or the rest of it."""
-    watch = Watch(folder)
+    watch = Watch(volume.folder)
     watch.start()
-    summary = bigcp3d.segment(folder / "image.zarr", maps=folder / "maps", output=folder / "labels.zarr", **settings)
+    summary = bigcp3d.segment(**volume.settings, **more)
     watch.over.set()
     run: Row = {
-        "Gvoxel": math.prod(tiles) * SIDE**3 / 1e9,
+        "Gvoxel": math.prod(volume.shape) / 1e9,
         "blocks": summary.blocks,
         "cells": summary.cells,
         "s, this time": summary.seconds,
         "task s": sum(summary.pass_seconds.values()),
         "most files, GB": watch.disk / 1e9,
-        "labels, GB": disk_bytes(folder / "labels.zarr") / 1e9,
+        "labels, GB": disk_bytes(volume.folder / "labels.zarr") / 1e9,
     }
     return {"run": [run], "resident size, this time": watch.rows(), "peaks of tasks": peaks(summary.tasks)}
 
@@ -187,25 +225,28 @@ def main(arguments: list[str] | None = None) -> dict[str, list[Row]]:
     """Run, or carry on; print, and write JSON where asked."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("folder", type=Path, help="on a disk with hard links; it is made, or carried on with")
-    parser.add_argument("--tiles", type=int, nargs=3, default=(4, 4, 4), help="tiles along z, y and x")
+    parser.add_argument("--tiles", type=int, nargs=3, default=(4, 4, 4), help="tiles along z, y and x, at least 3")
+    parser.add_argument("--model", choices=("nuclei", "membrane"), default=None, help="default: maps are given")
     parser.add_argument("--block", type=int, nargs=3, default=None, help="default: what the memory allows")
     parser.add_argument("--workers", type=int, default=2)
     parser.add_argument("--memory", default="2GiB", help="of a worker")
     parser.add_argument("--sample", type=int, default=20, help="tiles that are looked at")
     parser.add_argument("--json", type=Path, default=None)
     asked = parser.parse_args(arguments)
-    folder, tiles = asked.folder, tuple(asked.tiles)
-    if not (folder / "made").exists():
-        folder.mkdir(parents=True)
-        make(folder, tiles)
-        (folder / "made").touch()
-    settings = {**SETTINGS, "workers": asked.workers, "memory_limit": asked.memory}
+    if min(asked.tiles) < 3:
+        parser.error("no tile lies inside the volume; make it at least 3 tiles wide")
+    volume = Volume(asked.folder, vec3(asked.tiles), asked.model)
+    if not (volume.folder / "made").exists():
+        volume.folder.mkdir(parents=True)
+        make(volume)
+        (volume.folder / "made").touch()
+    more: dict[str, Any] = {"workers": asked.workers, "memory_limit": asked.memory}
     if asked.block is not None:
-        settings["block"] = tuple(asked.block)
-    done = folder / "run.json"
-    tables: dict[str, list[Row]] = json.loads(done.read_text()) if done.exists() else segment(folder, tiles, settings)
+        more["block"] = vec3(asked.block)
+    done = volume.folder / "run.json"
+    tables: dict[str, list[Row]] = json.loads(done.read_text()) if done.exists() else segment(volume, **more)
     write_json(done, tables)
-    tables |= {"cells": [count_equal(folder, tiles, asked.sample)], "next": after(folder)}
+    tables |= {"cells": [count_equal(volume, asked.sample)], "next": after(volume.folder)}
     tell(tables, asked.json)
     return tables
 

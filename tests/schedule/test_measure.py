@@ -109,7 +109,7 @@ def test_what_a_run_knew_counts_only_for_cells_that_are_as_it_left_them(tissue_s
 def test_channels_of_one_name_have_columns_of_their_own(store, tmp_path):
     values = np.random.default_rng(4).integers(0, 99, (2, *SHAPE), dtype=np.uint8)
     image = create_image(tmp_path / "two.zarr", SHAPE, "uint8", scale_um=SCALE, channels=2, chunk=SHAPE, shard=SHAPE)
-    omero = {"channels": [{"label": "a"}, {"label": "a"}]}
+    omero = {"channels": [{"label": "a b"}, {"label": "a b"}]}
     edit_attributes(tmp_path / "two.zarr", 3, lambda old: {"ome": {**old["ome"], "omero": omero}})
     for channel in range(2):
         write_image_box(image, Box.of_shape(SHAPE), values[channel], channel=channel)
@@ -117,7 +117,7 @@ def test_channels_of_one_name_have_columns_of_their_own(store, tmp_path):
     truth = read_labels(store, "truth")
     for channel in range(2):
         means = [values[channel][truth == label].mean() for label in table["label"]]
-        assert np.allclose(table[f"mean_a#{channel}"], means)
+        assert np.allclose(table[f"mean_a_b#{channel}"], means)
 
 
 def test_what_cannot_be_written_or_measured_is_refused_first(store, tmp_path):

@@ -21,6 +21,7 @@ from bigcp3d.edge.stores.places import is_address, place, zarr_store
 from bigcp3d.edge.stores.remote import Remote
 from bigcp3d.errors import InputError
 from bigcp3d.pure.boxes import BlockGrid, Box, Vec3
+from bigcp3d.pure.plural import describe_indices
 
 
 def check_level(image: ImageInfo, level: int) -> int:
@@ -50,7 +51,7 @@ def check_channel(image: ImageInfo, channel: int | str) -> int:
     names = ", ".join(f"{index} {name}" for index, name in enumerate(image.channel_names)) or "none is named"
     if not meant:
         raise InputError(
-            f"{image.path}: there is no channel {channel!r}; use one of 0 to {image.channels - 1}, or a name: {names}"
+            f"{image.path}: there is no channel {channel!r}; use {describe_indices(image.channels)}, or a name: {names}"
         )
     numbers = " or ".join(map(str, sorted(meant)))
     raise InputError(
@@ -62,7 +63,7 @@ def check_channel(image: ImageInfo, channel: int | str) -> int:
 def _in_range(image: ImageInfo, what: str, number: int, count: int) -> int:
     if not 0 <= number < count:
         raise InputError(
-            f"{image.path}: there is no {what} {number} (axes {','.join(image.axes)}); use one of 0 to {count - 1}"
+            f"{image.path}: there is no {what} {number} (axes {','.join(image.axes)}); use {describe_indices(count)}"
         )
     return number
 

@@ -25,10 +25,10 @@ def estimate_diameter(arguments: o.Arguments, verbose: o.Verbose = False, quiet:
     """Estimate the cell diameter of IN.zarr, on a few crops of it.
 
     Several diameters are tried. At one of them the predicted flow fits the cells best. The median diameter of the cells
-    found there is the estimate. This takes some seconds for a volume of any size. Without --model, membrane and nuclei
-    are tried, and the better one is named. The estimate is a first guess: check the result in a viewer.
+    found there is the estimate. This takes about a minute, however large the volume is. Without --model, membrane and
+    nuclei are tried, and the better one is named. The estimate is a first guess: check the result in a viewer.
     """
-    set_up_logging(verbose, quiet)
+    set_up_logging(verbose, quiet, usual=logging.INFO)
     from bigcp3d.schedule.estimate import estimate_diameter as run
 
     arguments["source"] = image_of(Request(**arguments), quiet)
@@ -37,9 +37,8 @@ def estimate_diameter(arguments: o.Arguments, verbose: o.Verbose = False, quiet:
 
 
 def _tell(trial: DiameterTrial) -> None:
-    """Log one diameter that was tried, for ``--verbose``."""
-    text = "tried diameter %.3g, found %.3g (median of %d cells), flow error %.2f"
-    log.debug(text, trial.told, trial.median, len(trial.found), trial.flow_error)
+    """Log one diameter that was tried."""
+    log.info("%s, flow error %.2f", trial, trial.flow_error)
 
 
 def describe_estimate(found: Estimate, source: str) -> str:

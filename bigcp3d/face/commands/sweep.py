@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import csv
 import itertools
+import logging
 import os
 from collections.abc import Iterator, Sequence
 from contextlib import ExitStack, contextmanager
@@ -27,6 +28,11 @@ if TYPE_CHECKING:
     from bigcp3d.face.sweep_rows import Columns, Row
     from bigcp3d.schedule.running.events import Observer
     from bigcp3d.schedule.sweep import Sweep
+
+log = logging.getLogger(__name__)
+
+FEW_TRUE_CELLS = 20
+"""With fewer of them, small differences between scores may be chance."""
 
 TRIED = "What is tried (one value or several: 0.3,0.5,0.7)"
 RESULT = "What is written"
@@ -117,6 +123,11 @@ def sweep(
     if truth is None:
         typer.echo("the trials are in the order of their settings; look at the picture, or give --truth to rank them")
     else:
+        if (number := int((rows[0].trial.scores or {}).get("true_cells") or 0)) < FEW_TRUE_CELLS:
+            log.warning(
+                "the region holds only %s: small differences between the scores may be chance; give a larger --roi",
+                count(number, "true cell"),
+            )
         typer.echo(f"best, for the whole volume: {_command_of_best(planned, rows[0])}")
 
 

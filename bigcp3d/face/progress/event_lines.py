@@ -138,7 +138,7 @@ class EventLines:
             shape=plan.shape,
             block=plan.execution.block,
             blocks=len(plan.grid),
-            voxels=math.prod(plan.image_shape) * len(plan.where.times),
+            voxels=plan.scope.wanted.size * len(plan.where.times),
             executor=plan.running.executor,
             workers=plan.running.workers,
             seconds=wall_seconds(plan, expected) if known else None,

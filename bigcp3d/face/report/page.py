@@ -25,8 +25,8 @@ GENERATOR = "bigcp3d"
 """Marks a file as a report: only reports are replaced."""
 
 LIMITS = {
-    "too small": ("min_volume_vox", "at least {:,.6g} working voxels"),
-    "too large": ("max_volume_vox", "at most {:,.6g} working voxels"),
+    "too small": ("min_volume_vox", "at least {:,.1f} working voxels"),
+    "too large": ("max_volume_vox", "at most {:,.1f} working voxels"),
     "weak foreground": ("min_foreground", "mean foreground at least {:.3g}"),
     "too long": ("max_elongation", "at most {:.3g} times as long as wide"),
     "flow error": ("max_flow_error", "at most {:.3g} (voxels per step)²"),

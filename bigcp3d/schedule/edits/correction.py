@@ -27,6 +27,7 @@ from bigcp3d.edge.stores.places import place
 from bigcp3d.errors import InputError, LossError, TargetError
 from bigcp3d.pure.boxes import Box, vec3
 from bigcp3d.pure.label.split_cell import deepest_voxel
+from bigcp3d.pure.plural import describe_indices
 from bigcp3d.schedule.edits.edited_table import known_boxes, notes_for_table
 from bigcp3d.schedule.planning.find_kept_maps import default_work_dir
 from bigcp3d.schedule.running.lock import find_locks, hold_locks
@@ -99,7 +100,7 @@ class Corrector:
         if bad := [cell for cell in ids if cell < 1]:
             raise InputError(f"cell {bad[0]} was given; use an id from 1")
         if not 0 <= time < self.labels.times:
-            raise InputError(f"time point {time} was given; use one of 0 to {self.labels.times - 1}")
+            raise InputError(f"time point {time} was given; use {describe_indices(self.labels.times)}")
         return find_boxes(self.target, ids, known_boxes(self.labels, self.changes, ids, time), time=time)
 
     def _correct(

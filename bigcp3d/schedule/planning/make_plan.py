@@ -211,12 +211,13 @@ def choose_precision(request: Request, card: ModelCard) -> str:
 
 def check_memory(plan: Plan, limit_bytes: int, threads: int = 1) -> None:
     """Raise an `InputError` for a plan whose tasks do not fit into a worker's memory."""
-    if worker_bytes(plan, threads) > limit_bytes:
+    needed = worker_bytes(plan, threads)
+    if needed > limit_bytes:
         passes = task_bytes(plan)
         worst = max(passes, key=lambda name: passes[name])
         raise InputError(
             f"a worker of {format_bytes(limit_bytes)} and {count(threads, 'thread')} is too small for blocks of "
-            f"{plan.execution.block}: the pass '{worst}' needs {format_bytes(worker_bytes(plan, threads))}; give a "
-            "smaller --block, fewer threads or --workers, or a larger --memory-limit (memory in the file of "
-            "--cluster-config)"
+            f"{plan.execution.block}: the pass '{worst}' needs {format_bytes(needed)}, which is "
+            f"{format_bytes(needed - limit_bytes)} more; give a smaller --block, fewer threads or --workers, or a "
+            "larger --memory-limit (memory in the file of --cluster-config)"
         )

@@ -11,7 +11,7 @@ from typing import Any
 
 from bigcp3d.edge.workdir.records import write_record
 from bigcp3d.errors import BigCP3DError, BlockError
-from bigcp3d.pure.boxes import Box, vec3
+from bigcp3d.pure.boxes import vec3
 from bigcp3d.pure.cells.found import Found
 from bigcp3d.pure.cells.plausibility import Finding, find_oddities
 from bigcp3d.pure.plural import count
@@ -93,7 +93,7 @@ class RunLog:
             name=plan.output.target.name,
             removed=dict(self.removed),
             blocks=len(plan.grid.touching(plan.scope.tracked)) * len(times),
-            voxels=(plan.where.roi or Box.of_shape(plan.image_shape)).size * len(times),
+            voxels=plan.scope.wanted.size * len(times),
             seconds=seconds,
             pass_seconds=dict(self.seconds),
             lost=lost,

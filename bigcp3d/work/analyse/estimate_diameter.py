@@ -69,6 +69,10 @@ class DiameterTrial:
     look: Found
     """What says how plausible the cells are."""
 
+    def __str__(self) -> str:
+        """What was told and found."""
+        return f"tried diameter {self.told:.3g}: {count(len(self.found), 'cell')}, median {self.median:.3g}"
+
     @classmethod
     def of(cls, told: float, crops: Iterable[tuple[CropCells, Found]], unit_vox: float) -> DiameterTrial:
         """From what was found in each crop."""

@@ -127,8 +127,9 @@ def choose_block(chunk: Vec3, shape: Vec3) -> Vec3:
 
 def _as_numbers(image: ImageInfo, level: int, index: int) -> Channel:
     """How a channel becomes whole numbers: as it is, or in units of about 2^-14 of a sample's range (a power of 2)."""
-    name = image.channel_names[index] if image.channel_names else f"channel{index}"
-    name = f"{name}#{index}" if image.channel_names.count(name) > 1 else name
+    names = ["_".join(name.split()) for name in image.channel_names]  # columns without spaces
+    name = names[index] if names else f"channel{index}"
+    name = f"{name}#{index}" if names.count(name) > 1 else name
     if np.dtype(image.dtype).kind in "iu" and np.dtype(image.dtype).itemsize <= 2:
         return Channel(name)
     sample = [read_box(image, level, box, channel=index) for box in sample_boxes(image.levels[level].shape)]

@@ -14,7 +14,8 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from bigcp3d.edge.labels.labels import read_label_box, write_label_box
+from bigcp3d.edge.labels.coarser_level import make_coarser
+from bigcp3d.edge.labels.labels import write_label_box
 from bigcp3d.edge.stores.full_disk import full_disk_is_told
 from bigcp3d.edge.stores.read_cache import remembering
 from bigcp3d.edge.workdir.records import read_record, write_record
@@ -25,8 +26,6 @@ from bigcp3d.pure.group.cluster import Components, cluster_block
 from bigcp3d.pure.group.objects import squared_flow_error
 from bigcp3d.pure.group.whole_objects import Faces
 from bigcp3d.pure.label.labelling import label_box
-from bigcp3d.pure.label.pooling import pool_labels
-from bigcp3d.pure.label.pooling_box import pool_read_box
 from bigcp3d.pure.label.vote import vote_labels
 from bigcp3d.pure.label.voting_box import voting_box
 from bigcp3d.pure.track.choose_tracker import choose_tracker
@@ -231,9 +230,7 @@ def pyramid(run: Run, time: int, level: int, index: Vec3) -> Counts:
     """One block of a coarser level, from the level below."""
     target = run.target
     core = run.plan.label_grid(level).core(index)
-    below = pool_read_box(core, target.factors[level], target.levels[level - 1].shape)
-    finer = read_label_box(target, level - 1, below, time=time)
-    write_label_box(target, level, core, pool_labels(finer, below, core, target.factors[level]), time=time)
+    write_label_box(target, level, core, make_coarser(target, level, core, time=time), time=time)
     return {"voxels": core.size}
 
 

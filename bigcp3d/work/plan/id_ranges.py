@@ -20,7 +20,10 @@ from numpy.typing import NDArray
 from bigcp3d.pure.boxes import Box, Vec3
 
 CELLS = 2**19
-"""Balls of the expected diameter that would fill a range. A task takes about 1 kB of memory for each object."""
+"""Balls of the expected diameter that would fill a range."""
+
+CELL_BYTES = 1024
+"""Memory of the task of a range for each of these. An object takes half of it: a range may hold twice as many."""
 
 
 @dataclass(frozen=True)

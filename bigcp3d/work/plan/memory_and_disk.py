@@ -14,6 +14,7 @@ from bigcp3d.pure.grid import image_box
 from bigcp3d.pure.label.voting_box import voting_box
 from bigcp3d.pure.predict.normalise import sample_boxes
 from bigcp3d.pure.prepare.steps import margin_of
+from bigcp3d.work.plan import id_ranges
 from bigcp3d.work.plan.plan import Plan
 
 READ_IMAGE = ("normalise", "predict", "track")
@@ -41,6 +42,8 @@ def task_bytes(plan: Plan) -> dict[str, int]:
         sample_vox=sum(box.size for box in sample_boxes(plan.image_shape)),
         maps_itemsize=plan.given.itemsize,
     )
+    if plan.stitches:
+        passes["filter"] = id_ranges.CELL_BYTES * id_ranges.CELLS
     sampled = sample_boxes(plan.image_shape, margin_of(plan.prediction.prepare, plan.image_shape))
     if plan.predicts:
         passes |= memory.prediction_bytes(

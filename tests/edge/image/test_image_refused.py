@@ -290,12 +290,12 @@ def test_labels_of_many_channels_are_refused(stores):
 @pytest.mark.parametrize(
     ("check", "number", "message"),
     [
-        (check_channel, 3, r"there is no channel 3 \(axes t,c,z,y,x\); use one of 0 to 2"),
-        (check_channel, -1, "there is no channel -1 .* use one of 0 to 2"),
-        (check_channel, "7", "there is no channel '7'; use one of 0 to 2"),
-        (check_channel, "DAPI", r"there is no channel 'DAPI'; use one of 0 to 2, or a name: none is named"),
-        (check_level, 1, "there is no level 1 .* use one of 0 to 0"),
-        (check_time, 2, "there is no time point 2 .* use one of 0 to 1"),
+        (check_channel, 3, r"there is no channel 3 \(axes t,c,z,y,x\); use 0 to 2"),
+        (check_channel, -1, "there is no channel -1 .* use 0 to 2"),
+        (check_channel, "7", "there is no channel '7'; use 0 to 2"),
+        (check_channel, "DAPI", r"there is no channel 'DAPI'; use 0 to 2, or a name: none is named"),
+        (check_level, 1, "there is no level 1 .* use 0"),
+        (check_time, 2, "there is no time point 2 .* use 0 to 1"),
     ],
 )
 def test_what_the_image_has_not_is_refused(stores, check, number, message):

@@ -74,6 +74,7 @@ def test_what_is_the_same_in_all_trials_is_left_out_and_equal_labels_are_drawn_o
     assert "2: min volume 3, max elongation 50: the same labels as trial 1" in done.stdout
     assert "the same in all: foreground 0.5, cells " in done.stdout
     assert "true cells" in done.stdout
+    assert "the region holds only" in " ".join(done.stderr.split())
     one, other = imread(tmp_path / "o" / "sweep.png").shape[1], 1000
     assert one < other, "two columns: the truth and one tile"
 

@@ -10,6 +10,7 @@ import bigcp3d
 from bigcp3d.errors import InputError
 from bigcp3d.schedule.planning import choose_executor
 from bigcp3d.schedule.running.events import ClusterReady, RunPlanned
+from bigcp3d.work.plan import id_ranges
 from tests.schedule.conftest import read_labels
 
 
@@ -51,6 +52,14 @@ def test_the_network_gets_all_cores_that_patches_and_memory_allow(planned, monke
 def test_a_memory_limit_also_holds_in_this_process(planned):
     with pytest.raises(InputError, match="too small for blocks"):
         planned(memory_limit="300MiB")
+
+
+def test_a_worker_that_is_too_small_for_the_objects_of_a_large_run_is_refused(planned, monkeypatch):
+    monkeypatch.setattr(id_ranges, "CELLS", 20)
+    assert planned(memory_limit="1GiB"), "the control"
+    monkeypatch.setattr(id_ranges, "CELL_BYTES", 2**26)
+    with pytest.raises(InputError, match=r"the pass 'filter' needs .* which is .* more"):
+        planned(memory_limit="1GiB")
 
 
 def test_the_default_run_of_a_small_volume_starts_no_cluster(tissue_store, random_model, tmp_path):

