@@ -1,7 +1,8 @@
 """Segment every cell of a 3D microscopy image, even if it does not fit in memory.
 
-It cuts the volume into blocks. The labels are exactly those of the volume computed in one piece, whatever the number of
-workers. ``import bigcp3d`` loads nothing heavy: each name below is imported when it is first used.
+It cuts the volume into blocks. The labels are the same, voxel for voxel, as from a run on the whole volume in one
+piece. The number of workers does not change them either. ``import bigcp3d`` loads nothing heavy: each name below is
+imported when it is first used.
 """
 
 from __future__ import annotations

@@ -34,7 +34,7 @@ class FullDiskError(TargetError):
 
 
 class LossError(TargetError):
-    """Something good may be lost: cells of an update's region, or changes by hand. ``yes`` continues."""
+    """An update or an undo would lose many cells, or changes by hand. With ``yes`` it goes on all the same."""
 
 
 class BlockError(BigCP3DError, RuntimeError):

@@ -146,7 +146,7 @@ def test_labels_outside_the_store_are_as_good_as_not_there(tmp_path):
 )
 def test_a_name_of_labels_that_would_leave_the_store_is_refused(tmp_path, name):
     image(tmp_path / "image.zarr", "0", [])
-    with pytest.raises(InputError, match="cannot name labels"):
+    with pytest.raises(InputError, match="cannot be the name of labels"):
         bigcp3d.segment(tmp_path / "image.zarr", name=name, model="membrane", diameter_um="as-is", executor="serial")
 
 

@@ -65,7 +65,7 @@ def _troubles(torn: int, lost: int, unreadable: int) -> Iterator[str]:
     if unreadable:
         yield f"{count(unreadable, 'labels group')} cannot be read"
     if lost:
-        yield f"{count(lost, 'file')} cannot be found by the metadata"
+        yield f"the metadata do not name {count(lost, 'file')}"
     if torn:
         yield f"{count(torn, 'piece')} cannot be read"
 

@@ -60,8 +60,8 @@ def root(
 ) -> None:
     """Segment every cell of a 3D microscopy image, even if it does not fit in memory.
 
-    bigcp3d cuts the volume into blocks. The labels are exactly those of the volume computed in one piece, whatever the
-    number of workers.
+    bigcp3d cuts the volume into blocks. The labels are the same, voxel for voxel, as from a run on the whole volume in
+    one piece. The number of worker processes does not change them either.
     """
 
 

@@ -77,7 +77,7 @@ def _describe_labels(image: ImageInfo) -> Iterator[str]:
         shapes, others = ([level.shape for level in info.levels] for info in (labels, image))
         if shapes[0] not in others:
             sizes = ", ".join(map(format_size, others))
-            yield f"warning: labels/{name} have the shape of no level of the image, which are {sizes}"
+            yield f"warning: labels/{name} do not have the shape of a level of the image ({sizes})"
         elif shapes != others:
             yield f"warning: labels/{name} do not have the image's levels; viewers may show them shifted or coarse"
     inside = () if find_group(str(root / "labels")) is None else (root / "labels").iterdir()

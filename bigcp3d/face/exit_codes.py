@@ -10,8 +10,8 @@ code    meaning
 1       a bug: an error of another kind, with its traceback
 2       the command line, the image or a parameter cannot be used; nothing was written
 3       the place to write to exists already, cannot be written, or is full
-4       some blocks failed; the rest is kept, and the same command carries on
-130     interrupted (Ctrl-C); the same command carries on `segment`, `update` and `convert`
+4       some blocks failed; the rest is kept, and the same command continues the run
+130     interrupted (Ctrl-C); the same command continues `segment`, `update` and `convert`
 ======  ================================================
 """
 

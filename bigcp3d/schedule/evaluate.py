@@ -32,7 +32,7 @@ def evaluate(
     ----------
     **arguments
     on_event : callable, optional
-        Called after each block with how many of how many are done.
+        Receives the number of finished blocks and of all blocks, after each block.
 
     Returns
     -------

@@ -104,7 +104,7 @@ def link(
 def _check(labels: ImageInfo, request: LinkRequest) -> LabelTarget | None:
     """Refuse what cannot be linked or written; the plan of the labels of tracks, if they are asked for."""
     if request.max_distance_um is not None and not request.max_distance_um > 0:
-        raise InputError(f"--max-distance {request.max_distance_um}; give a number above 0")
+        raise InputError(f"--max-distance is {request.max_distance_um}; give a number above 0")
     if request.table is not None:
         check_output(request.table, lambda: table_path(labels), overwrite=request.overwrite)
     if request.track_labels is None:

@@ -20,7 +20,7 @@ from bigcp3d.work.plan.plan import Plan
 
 @takes(Request)
 def plan_segmentation(source: str | Path, *, on_event: Observer | None = None, **arguments: Any) -> Plan:
-    """Plan a segmentation without running it: blocks, halos, memory and disk are in `Plan.describe`.
+    """Plan a segmentation without running it. `describe_plan` shows its blocks, halos, memory and disk space.
 
     Parameters
     ----------

@@ -129,9 +129,10 @@ def write_report(folder: Path, split: Split, summaries: list[dict[str, Any]]) ->
     notes = [f"- {TITLES[n['experiment']]}, {n['fold']}: {n['note']}" for n in summaries if n.get("note")]
     lines += ["## Notes", "", *notes, ""] if notes else []
     lines += [
-        "Dice of each true cell with the found cell that shares most voxels with it, 0 where none does. Boxes: "
-        "quartiles and median; whiskers: 5th and 95th percentile; diamond: mean. Large: of at least a quarter of a "
-        "ball of the expected diameter, so that what a border leaves of a cell counts where it can be seen.",
+        "Dice compares each true cell with the found cell that shares most voxels with it; it is 0 if no cell does. "
+        'Boxes show the quartiles and the median, whiskers the 5th and the 95th percentile, diamonds the mean. "Large '
+        'ones" leaves out the small pieces that a border cuts off: cells below a quarter of a ball of the expected '
+        'diameter. "Our reconstruction" means that bigcp3d computed the cells, from the output of the same network.',
         "",
         "![Dice per cell](dice.png)",
         "",

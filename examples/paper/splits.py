@@ -113,9 +113,9 @@ def membrane(data: Path) -> Split:
         Fold(held.name, (*(v for v in volumes if v != held), *painted), (held,)) for held in volumes
     )  # fmt: skip
     note = (
-        "Leave-one-volume-out. Each fold trains on the other real volume (a quarter of the samples) and on membranes "
-        "painted around the cells of ovule_shapes. Those are an ovule's cells too, so only the fold that holds out the "
-        "root tests an organ never seen. Nearly all true cells are cut by the volumes' borders."
+        "Each of the two real volumes is held out once: the networks learn from the other one (a quarter of the "
+        "samples), and from membranes painted around the cells of ovule_shapes. These cells are from an ovule too. So "
+        "only the fold that holds out the root tests a new organ. The borders of the volumes cut nearly all true cells."
     )
     return Split("membrane", "real membranes", 20.0, (1.0, 99.0), folds, note)
 
@@ -127,7 +127,7 @@ def nuclei(data: Path) -> Split:
     held = ("emb01", "emb09")
     train = tuple(v for v in volumes if not v.name.startswith(held))
     test = tuple(v for v in volumes if v.name.startswith(held))
-    note = "Embryos emb01 and emb09 are held out whole. Labels under 50 voxels are noise of the annotation."
+    note = "Two whole embryos, emb01 and emb09, are held out. Labels under 50 voxels are errors of the annotation."
     return Split("nuclei", "nuclei of mouse embryos", 14.0, (1.0, 99.5), (Fold("embryos", train, test),), note)
 
 
@@ -135,7 +135,10 @@ def simulated(data: Path) -> Split:
     """Simulated tissue held out by seed."""
     train = tuple(Simulation(f"tissue{s}", replace(HARD, seed=s)) for s in range(6))
     test = tuple(Simulation(f"tissue{s}", replace(HARD, seed=s)) for s in (100, 101))
-    note = "Simulated membranes, held out by seed, with noise and blur at least those of the real root volume."
+    note = (
+        "Simulated membranes. The tissues for the test were simulated with other seeds. They have at least the noise "
+        "and blur of the real root."
+    )
     return Split("simulated", "simulated membranes", 20.0, (1.0, 99.0), (Fold("seeds", train, test),), note)
 
 

@@ -158,7 +158,7 @@ def test_the_check_tells_metadata_missing_chunks_and_files_that_are_not_found(se
     assert "labels/cells/0: 0 of 1 shard stored; 1 not stored, read as the fill value" in done.stdout
     assert "files, such as" not in done.stdout
     assert re.search(r"lost: .*labels/cells/0: 1 file, such as 'c/0/0/0.0'", done.stdout)
-    assert "1 file cannot be found by the metadata" in done.stderr
+    assert "the metadata do not name 1 file" in done.stderr
 
 
 def test_the_check_tells_ids_below_0(segmented):

@@ -117,9 +117,9 @@ def _settle_axes(source: Source, wanted: str | None) -> tuple[str, list[str]]:
     if "z" not in axes and (set(axes) & set("tcs")):
         stands = ",".join(axes)
         raise InputError(
-            f"{source.path}: its axes are {stands} ({sizes}), without z, and cells are segmented in 3D; if one of them "
-            f"is z, say so: --axes {'z'.join(axes.split('t' if 't' in axes else 'c' if 'c' in axes else 's'))}; if "
-            f"the planes are not a stack, give --axes {stands.replace(',', '')}"
+            f"{source.path}: its axes are {stands} ({sizes}), without z, but cells are segmented in 3D. If one of "
+            f"them is z, give --axes {'z'.join(axes.split('t' if 't' in axes else 'c' if 'c' in axes else 's'))}. If "
+            f"each plane is an image of its own, give --axes {stands.replace(',', '')}"
         )
     if "z" not in axes:
         notes.append("this is a single plane, and becomes a volume of one plane")

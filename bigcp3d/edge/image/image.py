@@ -97,7 +97,9 @@ def open_labels(path: str | Place, name: str) -> ImageInfo:
     """
     where = str(place(path))
     if not stays_inside(name):
-        raise InputError(f"{where}: the labels name {name!r} points out of the store; give the labels' own path")
+        raise InputError(
+            f"{where}: the labels name {name!r} points out of the store to other files; give the labels' own path"
+        )
     group = open_node(where)
     if isinstance(group, zarr.Array):
         raise InputError(explain_folder(where, group))

@@ -75,8 +75,8 @@ def cumulated_factors(image: ImageInfo) -> list[Float3]:
         stated = _stated(first, level)
         if stated is not None and not _covers(first, level, stated):
             log.warning(
-                "%s: the scale of level %s means %s voxels of level 0 per voxel, but its shape means %s; the labels "
-                "follow the shape",
+                "%s: by its scale, one voxel of level %s covers %s voxels of level 0 (z, y, x), but by its shape %s; "
+                "the labels follow the shape",
                 *(image.path, level.path, stated, guess),
             )
             stated = None

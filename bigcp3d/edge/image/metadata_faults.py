@@ -78,7 +78,7 @@ def _levels(image: ImageInfo, multiscale: Json) -> Iterator[str]:
     stated = [str(dataset["path"]) for dataset in multiscale.get("datasets") or [] if isinstance(dataset, Mapping)]
     used = [level.path for level in image.levels]
     if unused := [path for path in stated if path not in used]:
-        yield f"level(s) {', '.join(unused)} are named, and are missing or do not fit the finest"
+        yield f"the metadata name level(s) {', '.join(unused)}, but these are missing or do not fit the finest level"
     if [path for path in stated if path in used] != used:
         yield f"the levels are in the order {', '.join(stated)}; the specification has the finest first"
     for fine, coarse in pairwise(image.levels):
@@ -101,7 +101,7 @@ def _omero(image: ImageInfo, omero: Any) -> Iterator[str]:
         return
     if len(channels) != image.channels:
         described = count(len(channels), "channel")
-        yield f"omero describes {described}, and the image has {image.channels}; its names are not used"
+        yield f"omero describes {described}, but the image has {image.channels}; the names in omero are not used"
     names = [str(channel["label"]) for channel in channels if channel.get("label")]
     for name in sorted({name for name in names if names.count(name) > 1}):
         yield f"{names.count(name)} channels are called {name!r}; choose one by its number, as --channel '#0'"

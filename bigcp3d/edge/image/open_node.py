@@ -266,7 +266,7 @@ def _there(where: str, entries: list[Json]) -> Iterator[tuple[str, zarr.Group]]:
 
 def _tell_missing(where: str, names: list[str]) -> None:
     if names:
-        log.warning("%s: it names %s, but there is no image; this is left out", where, _some(names))
+        log.warning("%s: it names %s, but there is no image at that place; it is left out", where, _some(names))
 
 
 def _named(ome: Json, key: str, entries: str) -> list[Json]:

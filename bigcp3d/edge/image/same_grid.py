@@ -51,7 +51,8 @@ def check_same_grid(one: ImageInfo, other: ImageInfo, *, belong: bool = False, t
         text = f"{one.path} has voxels of {_numbers(first)} um (z, y, x), but {other.path} has {_numbers(second)}"
         if not belong and any(a and b for a, b in zip(differ, stated, strict=True)):
             raise InputError(
-                f"{text}, more than {SCALE_TOLERANCE:.0%} apart: give arrays of one grid, or correct the wrong scale"
+                f"{text}, more than {SCALE_TOLERANCE:.0%} apart; give two files with the same voxel size, or "
+                "correct the wrong scale"
             )
         unit = "" if all(stated) else ", and one states no unit"
         log.warning("%s%s; %s. If this is wrong, correct the scale", text, unit, taken)
@@ -82,7 +83,7 @@ def check_same_start(one: ImageInfo, other: ImageInfo, *, belong: bool = False, 
         log.warning("%s; %s. If this is wrong, correct the translation", text, taken)
         return
     raise InputError(
-        f"{text}, more than half a voxel away: give arrays of the same place, or correct the wrong translation"
+        f"{text}, more than half a voxel away; give two files of the same place, or correct the wrong translation"
     )
 
 

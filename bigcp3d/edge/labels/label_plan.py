@@ -98,13 +98,13 @@ def check_name(name: str) -> None:
     """Refuse names that point out of the store, are hidden, or clash with zarr's own files."""
     if not name or len(name.encode()) > 200 or BAD_NAME.search(name):
         raise InputError(
-            f"{name!r} cannot name labels; give a --name of 1 to 200 bytes without / and \\, that starts neither with "
-            "a dot nor with __, and is not zarr.json"
+            f"{name!r} cannot be the name of labels; give a --name of 1 to 200 bytes, without / and \\. It must not "
+            "start with a dot or with __, not start or end with a space, and not be zarr.json"
         )
     if platforms.WINDOWS and platforms.RESERVED.search(name):
         raise InputError(
-            f'{name!r} cannot name a folder on Windows; give a --name without < > : " | ? * and a dot at the end, '
-            "that is not con, prn, aux, nul, com1 or lpt1"
+            f'{name!r} cannot be the name of a folder on Windows; give a --name without < > : " | ? * and without '
+            "a dot at the end. It must not be con, prn, aux, nul, com1 or lpt1"
         )
 
 

@@ -131,6 +131,6 @@ def refuse_ids_above(target: LabelTarget, last: int) -> None:
     largest = int(np.iinfo(target.dtype).max)
     if last > largest:
         raise TargetError(
-            f"{target.path}: {target.dtype} holds ids up to {largest}, and the new ones go up to {last}; convert the "
-            "labels to a larger integer type, or give the cells smaller ids in labels of another name"
+            f"{target.path}: {target.dtype} holds ids up to {largest}, and the new ones go up to {last}; write the "
+            "labels again with a larger integer type, or with smaller ids"
         )

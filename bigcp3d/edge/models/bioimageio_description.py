@@ -151,7 +151,7 @@ def write_readme(card: ModelCard) -> str:
 
     radius = card.diameter_vox / 2
     tanh = (
-        f"the tanh of the way to the cell's centre on each axis, over {card.scale_vox:g} voxels, so that it is short "
+        f"tanh(d / {card.scale_vox:g}) on each axis, where d is the way to the cell's centre in voxels. So it is short "
         "near the centre."
     )
     return README.format(

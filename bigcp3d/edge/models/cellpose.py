@@ -92,7 +92,7 @@ def _fetch(name: str, version: str, models: Any) -> Path:
     except Exception as error:
         raise ModelError(
             f"{PREFIX}{name}: Cellpose {version} could not fetch its weights ({type(error).__name__}: {error}). On a "
-            f'machine with a network and Cellpose: python -c "from cellpose import models; '
+            f'computer with internet and Cellpose, run: python -c "from cellpose import models; '
             f"print(models.{function}('{name}'))\". Copy the file that it prints into {models.MODEL_DIR} here, or give "
             "its path: --model cellpose:PATH"
         ) from error

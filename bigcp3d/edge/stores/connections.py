@@ -133,9 +133,9 @@ def describe_error(error: BaseException, where: object = "") -> str:
     code = re.search(r"<Code>(\w+)</Code>", text)
     said = f" ({code[1]})" if code else ""
     if "NoSuchBucket" in text:
-        return "there is no such bucket; check its name, and AWS_ENDPOINT_URL where the store is not Amazon's"
+        return "there is no such bucket; check its name; if the bucket is not Amazon's, check AWS_ENDPOINT_URL too"
     on_web = str(where).startswith("http")
-    check = "check the address" if on_web else "check AWS_ENDPOINT_URL where one is used"
+    check = "check the address" if on_web else "check AWS_ENDPOINT_URL, if you have set it"
     if on_web and is_denied(error):
         return "access was denied; some servers also say this if there is nothing at the address, so check it"
     if is_denied(error):

@@ -87,7 +87,12 @@ def import_model(
         Path,
         typer.Argument(metavar="DIR|ZIP", help="A package that 'bigcp3d models export' wrote, as a folder or zipped."),
     ],
-    output: Annotated[Path, typer.Option("--output", metavar="FILE", help="The model, as MODEL.safetensors.")],
+    output: Annotated[
+        Path,
+        typer.Option(
+            "--output", metavar="FILE", help="The model file to write, with a name that ends in .safetensors."
+        ),
+    ],
     verbose: o.Verbose = False,
 ) -> None:
     """Make a file for --model from a BioImage.IO package. No code from the package is run."""

@@ -31,8 +31,8 @@ def segment(
 ) -> None:
     """Segment every cell of IN.zarr into OME-Zarr labels. Other formats are first converted to OME-Zarr, once.
 
-    The volume is cut into blocks, and the labels are exactly those of the volume computed in one piece. To continue an
-    interrupted run, give the same command again.
+    The volume is cut into blocks. The labels are the same, voxel for voxel, as from a run on the whole volume in one
+    piece. To continue an interrupted run, give the same command again.
     """
     set_up_logging(verbose, quiet)
     arguments["table"] = chosen_table(arguments)

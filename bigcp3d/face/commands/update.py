@@ -36,7 +36,7 @@ T = TypeVar("T")
 
 @o.with_options(o.choose_settings(UpdateRequest, without=ONLY_OF_SEGMENT))
 def update(arguments: o.Arguments, undo: Undo = False, verbose: o.Verbose = False, quiet: o.Quiet = False) -> None:
-    """Segment a region of existing labels again, with other settings. Or complete a correction by hand (--edited).
+    """Segment a region of existing labels again, with other settings. With --edited: only renew its coarser levels.
 
     Cells inside the region are found again and replace those that were there. Cells that its border cuts, and all cells
     outside, stay as they are. All settings are those of the labels; give only those that should differ. A cell that
@@ -93,8 +93,8 @@ def describe_undone(done: Undone) -> str:
     what = "the unfinished update is discarded, and" if done.unfinished else "the last update is undone, and"
     if done.edited:
         return (
-            f"{done.labels}: {what} the coarser levels are as before it. Level 0 keeps the corrections by hand: what "
-            "was there before is not stored"
+            f"{done.labels}: {what} the coarser levels are as before it. Level 0 keeps the voxels that the other "
+            "program changed, because the earlier ones are not stored"
         )
     return f"{done.labels}: {what} its region is as before it, at all levels and time points"
 

@@ -35,8 +35,8 @@ Names = Annotated[
     o.option(
         "--name",
         metavar="NAME",
-        text="Labels to show; may be given several times. Default: cells, as for the other commands; if there are "
-        "none, those finished last. All others are hidden at first.",
+        text="Labels to show; may be given several times. Default: cells, as for the other commands; if no "
+        "labels have this name, those that were finished last. All others are hidden at first.",
     ),
 ]
 Port = Annotated[

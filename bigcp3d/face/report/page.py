@@ -195,7 +195,7 @@ def _effort(effort: RunEffort) -> dict[str, Any]:
     ]
     return {
         "effort_text": f"All tasks together took {format_time(used)}, on {workers:,} worker process"
-        f"{'es' if workers != 1 else ''}. The call that finished the run took {format_time(effort.seconds)}. Peak "
+        f"{'es' if workers != 1 else ''}. The last command of this run took {format_time(effort.seconds)}. Peak "
         "memory is the most that a worker process held during a task of the pass, including the network and all "
         f"libraries; {format_bytes(effort.planned_bytes)} were planned.",
         "gpus": any(w.gpu_peak_bytes for w in effort.workers),

@@ -16,7 +16,7 @@ BACKGROUND, CLAHE, CONTRAST, GAUSSIAN, MEDIAN = "background", "clahe", "contrast
 FILTERS = {
     BACKGROUND: "subtracts all that is wider than SIZE",
     CLAHE: "contrast-limited adaptive histogram equalisation in tiles of SIZE",
-    CONTRAST: "subtracts the local mean and divides by the local deviation, in a window of SIZE",
+    CONTRAST: "subtracts the mean of a window of SIZE, and divides by the standard deviation in it",
     GAUSSIAN: "blurs; SIZE is sigma",
     MEDIAN: "median in a window of SIZE, which takes away single bright voxels",
 }

@@ -169,7 +169,7 @@ class Edits(History):
         ----------
         cells : ndarray of integers, shape (z, y, x), optional
             Each number above 0 becomes a cell with a new id. Without it, the cell at the voxel ``at`` is found again
-            from the kept maps, with a lower and lower foreground threshold.
+            from the kept maps, with lower and lower foreground thresholds.
         at : (z, y, x)
             The voxel of level 0 where the array begins, or a voxel of the cell.
         time : int, default 0

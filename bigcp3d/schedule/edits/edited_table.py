@@ -89,8 +89,8 @@ def current_table(labels: ImageInfo, changes: EditLog) -> Columns:
     followed = follow_changes(columns, steps)
     if followed is None:
         raise InputError(
-            f"{path}: all labels were changed since, or changed while there was no table; measure again: bigcp3d "
-            f"measure {labels.path} --overwrite"
+            f"{path}: this table is too old to be brought up to date (all labels were changed since, or there "
+            f"was no table during a change); measure again: bigcp3d measure {labels.path} --overwrite"
         )
     return followed
 

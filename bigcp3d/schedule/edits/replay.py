@@ -22,7 +22,8 @@ VOLUMES = (0.5, 2.0)
 def replay_edits(edits: Edits, log_file: str | Path) -> list[tuple[Change, Change | str]]:
     """Repeat the changes of another log, on new labels of the same image.
 
-    A cell is found by the voxel deep inside that the log notes; it must have between half and twice its volume.
+    The log notes a voxel deep inside each cell. The cell at this voxel in the new labels is taken for the same cell if
+    it has between half and twice the earlier volume.
 
     Parameters
     ----------

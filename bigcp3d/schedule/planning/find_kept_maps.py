@@ -53,7 +53,7 @@ def reuse_kept(plan: Plan, request: Request) -> Plan:
             storage = plan.storage.model_copy(update={"keep_maps": False})
             fitting.append(plan.model_copy(update={"given": Given(maps=str(folder)), "storage": storage}))
     for other in others:
-        log.info("not used: %s (--maps DIR uses maps anyway)", other)
+        log.info("kept maps are not used: %s (to use them anyway, give --maps DIR)", other)
     if request.start == "maps" and not fitting:
         found_text = "\n  ".join(others) or f"no kept maps near {plan.storage.work_dir}"
         raise InputError(

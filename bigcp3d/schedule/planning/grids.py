@@ -135,8 +135,8 @@ def _check_range(image: ImageInfo, factors: Factors, level: int) -> None:
     for axis, factor in zip("zyx", factors, strict=True):
         if not FACTOR_RANGE[0] <= factor <= FACTOR_RANGE[1]:
             raise InputError(
-                f"{image.path}: the diameter needs {factor:.3g} voxels of level {level} per working voxel (of the "
-                f"resampled image) on axis {axis}; allowed are {FACTOR_RANGE[0]:g} to {FACTOR_RANGE[1]:g}. The scale "
+                f"{image.path}: with this diameter, one voxel of the resampled image would cover {factor:.3g} voxels "
+                f"of level {level} on axis {axis}; allowed are {FACTOR_RANGE[0]:g} to {FACTOR_RANGE[1]:g}. The scale "
                 f"of level 0 is {image.levels[0].scale_um} um (z, y, x): check --diameter and --scale, both in "
                 "micrometres"
             )

@@ -23,9 +23,9 @@ class LinkRequest:
     name: Annotated[str, Option(WHAT)] = DEFAULT_NAME
     """Name of the labels: labels/NAME. Any tool may have written them."""
     max_distance_um: Annotated[float | None, Option(WHAT, "UM")] = None
-    """The motion of its neighbours predicts where a cell goes. This is the largest distance from that place at which it
-    is still the same cell, in micrometres (in voxels if the image has no scale). Default: the median diameter of the
-    cells."""
+    """Largest distance of a link, in micrometres (in voxels if the image has no scale). It is measured from the place
+    where the motion of the neighbours says that the cell goes. Cells that are farther away are not linked. Default: the
+    median diameter of the cells."""
     no_divisions: Annotated[bool, Option(WHAT)] = False
     """Allow no divisions: each cell has at most one successor."""
     table: Annotated[str | Path | None, Option(RESULT, "FILE|zarr")] = None

@@ -81,10 +81,10 @@ class Request:
     enough; otherwise 0."""
     prepare: Annotated[str | None, Option(IMAGE, "'NAME:SIZE ...'")] = None
     """Filters for the image before the network sees it, in their order: 'background:30um median:3px'. background:SIZE
-    subtracts what is wider than SIZE. contrast:SIZE subtracts the local mean and divides by the local deviation.
-    clahe:SIZE equalises intensities in tiles. gaussian:SIGMA and median:SIZE smooth. Sizes are in micrometres; um may
-    be left out. With px, sizes are in voxels of level 0, along the axis with the smallest voxel size. none (the
-    default): no filter. Intensities are always measured on the unfiltered image."""
+    subtracts what is wider than SIZE. contrast:SIZE subtracts the mean of a window of SIZE, and divides by the standard
+    deviation in it. clahe:SIZE equalises intensities in tiles. gaussian:SIGMA and median:SIZE smooth. Sizes are in
+    micrometres; um may be left out. With px, sizes are in voxels of level 0, along the axis with the smallest voxel
+    size. none (the default): no filter. Intensities are always measured on the unfiltered image."""
     roi: Annotated[Roi | None, Option(IMAGE, "Z0:Z1,Y0:Y1,X0:X1")] = None
     """Label this region only, such as 0:64,100:228,: (z, y, x) in voxels of level 0. With um at the end, the numbers
     are micrometres. A colon alone means the whole axis. Cells inside the region are the same, voxel by voxel, as in a
@@ -111,7 +111,8 @@ class Request:
     table: Annotated[str | Path | None, Option(RESULT, "FILE|csv|zarr", asked=False)] = None
     """Also measure the cells and write a table with one row for each (see: bigcp3d measure). FILE.csv or FILE.parquet:
     write this file. csv: write STORE.NAME.csv beside the store. zarr: a table inside the store. none: no table.
-    Default: on the command line csv for stores on this machine; in Python no table."""
+    Default: on the command line csv for stores on this machine; in Python no table. csv writes no table of more than a
+    million cells."""
     min_volume: Annotated[float | None, Option(CELLS, "VOX")] = None
     """Volume of the smallest cell that is kept, in voxels of the image. 0 keeps all cells. Default: 1/40 of the volume
     of a ball of the expected diameter."""
@@ -123,11 +124,11 @@ class Request:
     max_elongation: Annotated[float | None, Option(CELLS, "RATIO")] = None
     """Highest elongation of a cell: its longest principal axis divided by its shortest. A ball has 1."""
     max_flow_error: Annotated[float | None, Option(CELLS, "E")] = None
-    """Highest flow error of a cell. It compares the flow that the network predicted with the flow that a cell of this
-    shape has: the mean squared difference, in (voxels per step) squared, from 0 to about 4. Takes one more pass over
-    the volume."""
+    """Highest flow error of a cell: how far the flow that the network predicted is from the flow of an ideal cell of
+    this shape. 0 is perfect; about 4 is the largest possible value (the mean squared difference). Takes one more pass
+    over the volume."""
     foreground: Annotated[float, Option(METHOD, "0..1")] = 0.5
-    """Voxels with a predicted foreground above this belong to cells."""
+    """Voxels with a predicted foreground of at least this belong to cells."""
     radius_vox: Annotated[float | None, Option(METHOD, "VOX")] = None
     """Expected cell radius in working voxels, which are the voxels of the resampled image. It sets how far a voxel
     follows the flow (3 radii at most), in how many steps, and the default of --closing. Default: half the diameter that
@@ -228,7 +229,7 @@ class Request:
                 "leave out --precision, or --maps"
             )
         if self.start == "image" and self.maps is not None:
-            raise InputError(f"maps are {self.maps}, and the start is {self.start}; leave one of the two out")
+            raise InputError(f"--maps {self.maps} and --from {self.start} were both given; leave one out")
         if self.executor == "serial" and (self.scheduler or self.workers or self.cluster != "local"):
             raise InputError(
                 "--serial runs in one process; leave out --serial, or --scheduler, --cluster and --workers"
@@ -268,7 +269,8 @@ class UpdateRequest(Request):
     roi: Annotated[Roi | None, Option(IMAGE, "Z0:Z1,Y0:Y1,X0:X1")] = None
     """The region, in voxels of level 0, or with um at the end in micrometres."""
     edited: Annotated[bool, Option(RESULT, asked=False)] = False
-    """Do not segment. The region was corrected by hand at level 0; compute its coarser levels again."""
+    """Do not segment. Give this after another program has changed voxels of level 0 in the region: the coarser levels
+    (the smaller copies of the labels) are computed again there."""
     dry_run: Annotated[bool, Option(RUN, asked=False)] = False
     """Segment the region and show the numbers, but change no label. The same command without --dry-run is quick
     afterwards."""

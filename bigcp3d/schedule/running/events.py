@@ -151,7 +151,8 @@ class Summary:
     removed : dict of str to int
         Removed objects, by filter.
     unassigned_vox, foreground_vox, nonfinite_vox : int
-        Voxels of the working grid whose path is too long; that are foreground; that are NaN or infinite in the image.
+        Numbers of voxels. The first two count voxels of the working grid: foreground without a cell, because the path
+        is too long, and all foreground. The third counts voxels of the image that are NaN or infinite.
     blocks, voxels : int
         Blocks of the working grid; voxels of the image.
     seconds : float

@@ -162,7 +162,7 @@ def describe_leftovers(store: str | Path) -> Iterator[str]:
             yield str(error)
             continue
         if work.finished.exists():
-            yield f"{work.root}: kept maps of labels {name!r}; a run that would predict the same uses them"
+            yield f"{work.root}: kept maps of labels {name!r}; a run that would predict the same maps uses them"
             continue
         blocks = len(plan.grid) * len(plan.where.times)
         records = Counter(path.parent.name for path in sorted(work.root.glob("t*/records/*/*.json")))

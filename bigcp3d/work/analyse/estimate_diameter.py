@@ -213,13 +213,13 @@ def _nothing_found(sample: Sample, trials: list[DiameterTrial]) -> NoCellsError:
 def _doubts(sample: Sample, best: DiameterTrial) -> Iterator[str]:
     """Why the estimate may be wrong, in words."""
     if (number := len(best.found)) < ENOUGH_CELLS:
-        yield f"it rests on {count(number, 'cell')}"
+        yield f"it comes from only {count(number, 'cell')}"
     medians = [trial.median for trial in best.each_crop if len(trial.found) >= ENOUGH_CELLS // 2]
     if len(medians) > 1 and max(medians) > DISAGREE * min(medians):
-        yield f"cells of parts of the volume differ ({', '.join(f'{median:.3g}' for median in medians)})"
+        yield f"cells of parts of the volume differ in size ({', '.join(f'{median:.3g}' for median in medians)})"
     if best.flow_error > SOUND_ERROR:
         yield f"the predicted flow hardly fits the cells (error {best.flow_error:.2f}, of up to {SOUND_ERROR:g})"
     if best.is_cut:
         yield "the borders of the crops cut nearly all cells"
     if (voxels := best.median / min(sample.scale)) < DOUBTFUL_VOX:
-        yield f"pieces of {voxels:.2g} voxels may be noise"
+        yield f"what was found is only {voxels:.2g} voxels wide, and may be noise"

@@ -165,7 +165,9 @@ def _alone(where: Path) -> Iterator[Path]:
     try:
         alone = platforms.try_lock(lock)
     except OSError:
-        log.info("%s: there are no locks on this file system", partial)
+        log.info(
+            "%s: this file system has no locks, so a second conversion to this place would not be noticed", partial
+        )
         alone = True
     try:
         if not alone:

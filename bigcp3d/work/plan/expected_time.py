@@ -14,7 +14,8 @@ from bigcp3d.pure.boxes import Box
 from bigcp3d.work.plan.plan import Plan
 
 SECONDS_PER_VOX = {
-    "merge": 40e-9, "track": 130e-9, "cluster": 15e-9, "check": 100e-9, "vote": 60e-9, "label": 30e-9, "pyramid": 130e-9,
+    "merge": 40e-9, "track": 130e-9, "cluster": 15e-9, "check": 100e-9,
+    "vote": 60e-9, "label": 30e-9, "pyramid": 130e-9,
 }  # fmt: skip
 """Seconds of one core for each voxel of a pass; two cores of an AMD EPYC."""
 

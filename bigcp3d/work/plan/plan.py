@@ -62,7 +62,7 @@ RESUMED = (*RESULT, "execution", "version")
 
 
 class Plan(Section):
-    """A run."""
+    """All that decides a run: image, model, settings, blocks and memory."""
 
     source: Source
     sampling: Sampling

@@ -108,7 +108,7 @@ def read_kept(folder: str | Path) -> Kept | None:
         pass
     raise InputError(
         f"{folder}: another version of bigcp3d kept these maps, and this version cannot read them; remove the "
-        "folder, or predict again (--from image; --overwrite where it is the work directory)"
+        "folder, or predict again (--from image; also --overwrite, if it is the work directory of this run)"
     )
 
 

@@ -36,8 +36,8 @@ class TrainSettings:
     this order; --painted and --simulate are then not allowed. Default: the first channel, or those that the model of
     --start names."""
     diameter_um: Annotated[float | Mapping[str, float] | None, Option(DATA, "UM")] = None
-    """Cell diameter in the volumes to learn from. It is always measured in volumes of --painted and --validation. In
-    Python also a dictionary of diameters by volume. Default: measured in each volume, from its whole cells."""
+    """Cell diameter in the volumes to learn from. In Python also a dictionary of diameters by volume. Default: measured
+    in each volume, from its whole cells. In volumes of --painted and --validation it is always measured."""
     painted: Annotated[Sequence[str | Path], Option(DATA, "IN.zarr", many=True)] = ()
     """Labels from which training images are painted: membranes around the cells, or nuclei inside them with --simulate
     nuclei. May be repeated."""
@@ -70,8 +70,8 @@ class TrainSettings:
     diameter_vox: Annotated[float | None, Option(MODEL, "VOX", "--diameter-voxels")] = None
     """Cell diameter that the network learns, in working voxels. Volumes are resampled to it. Default: 16."""
     tanh_scale_vox: Annotated[float | None, Option(MODEL, "VOX")] = None
-    """Distance from the cell's centre along an axis, at which the flow of `tanh` is 0.76 of its largest, in working
-    voxels. Default: a fifth of the diameter."""
+    """For --representation tanh, in working voxels: at this distance from the cell's centre along an axis, the flow has
+    0.76 of its largest value. Nearer to the centre it is weaker. Default: a fifth of the diameter."""
     architecture: Annotated[Architecture | None, Option(MODEL)] = None
     """eschweiler: the published 3D U-Net of Eschweiler et al. half: a faster one that computes at half the resolution.
     Default: eschweiler."""
@@ -84,12 +84,14 @@ class TrainSettings:
     prediction_patch: Annotated[Vec3 | None, Option(flag="")] = None
     """Size of the patches in which the trained model predicts, in working voxels."""
     margin: Annotated[int | None, Option(flag="")] = None
-    """Width of the border of such a patch in voxels. Predictions in it are not used."""
+    """Width of the border of such a patch in voxels. Patches overlap by twice this width, and predictions count less
+    the nearer they are to the border."""
     balance: Annotated[float, Option(WORK, "0..1")] = 0.0
-    """How much small cells, and thin pieces of cells at a border, count in the loss. 0: as much as their number of
-    voxels. 1: as much as a large cell. 0.5 is a good choice if even the smallest labels are cells."""
+    """How much the training cares for small cells, and for thin pieces of cells at a border. 0: each voxel counts the
+    same. 1: each cell counts the same (but a voxel of a small cell at most 8 times as much as other voxels). 0.5 is a
+    good choice if even the smallest labels are cells."""
     steps: Annotated[int, Option(WORK)] = 2000
-    """Optimisation steps."""
+    """Number of training steps."""
     patch: Annotated[Vec3, Option(WORK, "Z Y X")] = (48, 64, 64)
     """Size of a training patch in working voxels, in multiples of 2 to the power of --depth. If Y and X are equal,
     samples are also turned by 90 degrees."""
@@ -113,7 +115,7 @@ class TrainSettings:
     cache: Annotated[str | Path | None, Option(WORK, "DIR")] = None
     """Folder in which samples are kept, about 0.5 MB each. Another training with the same settings uses them again."""
     cache_gb: Annotated[float, Option(WORK, "GB", "--cache-gb")] = 20.0
-    """Used samples in --cache may take this many gigabytes. Then the oldest are removed."""
+    """Used samples in --cache may take this many gigabytes. If they take more, the oldest are removed."""
     repeat: Annotated[int, Option(WORK, "N")] = 1
     """How often each sample is used, turned differently each time. Values above 1 need --cache. 4 saves most of the
     time for making samples."""

@@ -199,7 +199,7 @@ def test_planes_along_time_or_channels_are_asked_about(tmp_path, axes):
     stack = stack_of(axes)
     tifffile.imwrite(tmp_path / "a.tif", stack, imagej=True, metadata={"axes": axes})
     with open_source(tmp_path / "a.tif") as source:
-        with pytest.raises(InputError, match=r"without z.*if one of them is z, say so: --axes zyx; if the planes"):
+        with pytest.raises(InputError, match=r"without z.*If one of them is z, give --axes zyx. If each plane"):
             name_volume(source, scale_um=(1, 1, 1))
         volume = name_volume(source, scale_um=(1, 1, 1), axes="zyx")
         np.testing.assert_array_equal(read_all(volume)[0, 0], stack)

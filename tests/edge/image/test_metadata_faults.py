@@ -40,9 +40,9 @@ def test_nothing_is_said_of_a_sound_store(stores, version):
         ({"levels": 2, "edit": first(lambda m: m["datasets"].reverse())}, "in the order 1, 0; the specification has"),
         (
             {"levels": 2, "edit": first(lambda m: m["datasets"].insert(1, {"path": "gone"}))},
-            "level(s) gone are named, and are missing or do not fit the finest",
+            "the metadata name level(s) gone, but these are missing or do not fit the finest level",
         ),
-        ({"axes": "czyx", "edit": omero({}, {})}, "omero describes 2 channels, and the image has 3"),
+        ({"axes": "czyx", "edit": omero({}, {})}, "omero describes 2 channels, but the image has 3"),
         ({"axes": "czyx", "edit": omero({"label": "a"}, {"label": "a"}, {})}, "2 channels are called 'a'"),
         ({"axes": "czyx", "edit": omero({"label": "1"}, {}, {})}, "channel 0 is called '1', the number of another"),
         ({"edit": omero({"color": "red"})}, "channel 0 has the color 'red'; six hexadecimal digits"),

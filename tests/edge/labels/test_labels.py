@@ -378,7 +378,7 @@ def test_consolidated_stores_are_consolidated_again(stores, version):
     ],
 )
 def test_names_that_would_leave_the_store_or_hide_are_refused(stores, name):
-    with pytest.raises(InputError, match=r"cannot name labels; give a --name of 1 to 200 bytes"):
+    with pytest.raises(InputError, match=r"cannot be the name of labels; give a --name of 1 to 200 bytes"):
         plan_labels(open_image(stores.image()), None, name, shard=(64, 64, 64))
 
 

@@ -184,7 +184,7 @@ def test_commands_to_paste_have_the_quotes_of_the_shell(monkeypatch):
 def test_names_that_windows_cannot_have_are_refused_there_alone(monkeypatch, name):
     check_name(name)
     monkeypatch.setattr(platforms, "WINDOWS", True)
-    with pytest.raises(InputError, match="cannot name a folder on Windows"):
+    with pytest.raises(InputError, match="cannot be the name of a folder on Windows"):
         check_name(name)
     check_name("console")
 

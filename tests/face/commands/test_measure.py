@@ -62,7 +62,7 @@ def test_a_name_that_leads_out_of_the_store_is_refused(store, tmp_path):
     simulate(other, Tissue((8, 20, 20), 10.0, "nuclei"))
     done = run(store, "--name", f"../../../{tmp_path.name}/other.zarr/labels/truth")
     assert done.exit_code == 2
-    assert "points out of the store" in done.stderr
+    assert "points out of the store to other files" in done.stderr
     assert not (other / "tables").exists()
 
 

@@ -99,7 +99,7 @@ def test_a_person_is_asked(monkeypatch, answer, code, asked):
         (Undone(LABELS, False, True, False), "the last update is undone, and its region is as before it"),
         (Undone(LABELS, True, True, False), "the unfinished update is discarded, and its region is as before it"),
         (Undone(LABELS, True, False, False), "the unfinished update is discarded; it had changed nothing"),
-        (Undone(LABELS, False, True, True), "Level 0 keeps the corrections by hand"),
+        (Undone(LABELS, False, True, True), "Level 0 keeps the voxels that the other program changed"),
     ],
 )
 def test_undo_says_what_it_brought_back(monkeypatch, undone, words):

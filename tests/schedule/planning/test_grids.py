@@ -138,7 +138,7 @@ def test_a_region_is_given_in_voxels_of_level_0_whatever_the_labels_level(pyrami
 
 def test_a_diameter_that_asks_too_much_of_every_level_is_refused(pyramid, random_model):
     assert plan(pyramid, random_model, diameter_um=100.0).sampling.factors == (5.0, 10.0, 10.0)
-    with pytest.raises(InputError, match="20 voxels of level 2 per working voxel"):
+    with pytest.raises(InputError, match="would cover 20 voxels of level 2"):
         plan(pyramid, random_model, diameter_um=200.0)
 
 
