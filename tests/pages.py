@@ -34,7 +34,9 @@ PIECE = re.compile(
     r"^<!-- (?P<note>.+?)-->$|^ *(?P<fence>```+)(?P<language>[^\n]*)\n(?P<code>.*?)^ *(?P=fence)$",
     re.MULTILINE | re.DOTALL,
 )
-SHELL = re.compile(r"[|&;<>$`*]")
+IN_PROCESS = re.compile(
+    r"(?:printf '(?P<keys>\w*)' \| )?(?P<command>bigcp3d(?: [^|&;<>$`*]*)?)(?:> (?P<file>[\w.]+))?(?: #.*)?"
+)
 
 
 @dataclass(frozen=True)
@@ -109,10 +111,12 @@ def _commands(code: str) -> list[str]:
 
 def _run(command: str, place: str) -> None:
     """One command: of bigcp3d in this process, which saves the seconds of an import; others by bash."""
-    words = shlex.split(command, comments=True)
-    if words[0] == "bigcp3d" and not SHELL.search(command.partition(" #")[0].replace("'#", "")):
-        done = CliRunner().invoke(app, words[1:], prog_name="bigcp3d")
+    if ours := IN_PROCESS.fullmatch(command):
+        words = shlex.split(ours["command"], comments=True)
+        done = CliRunner().invoke(app, words[1:], input=ours["keys"], prog_name="bigcp3d")
         assert done.exit_code == 0, f"{place}: {command}\n{done.output}\n{done.exception!r}"
+        if ours["file"]:
+            Path(ours["file"]).write_text(done.stdout)
         return
     path = os.pathsep.join([str(Path(sys.executable).parent), os.environ["PATH"]])
     shell = subprocess.run(

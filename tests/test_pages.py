@@ -4,8 +4,10 @@ import re
 from pathlib import Path
 
 import pytest
+import torch
 
 import bigcp3d
+from bigcp3d.pure.predict import run_network
 from tests.pages import read_blocks, run_page
 
 ROOT = Path(__file__).resolve().parents[1]
@@ -17,6 +19,26 @@ SLOW = [page for page in WITH_CODE if any(block.slow for block in read_blocks(pa
 
 def name_of(page):
     return str(page.relative_to(ROOT))
+
+
+@pytest.fixture(scope="module")
+def answers() -> dict[tuple[bytes, bytes], torch.Tensor]:
+    """What networks answered to patches."""
+    return {}
+
+
+@pytest.fixture(autouse=True)
+def each_patch_is_computed_once(answers, monkeypatch):
+    """Most pages segment the same tissue with the same model."""
+    compute = run_network.run_network
+
+    def remember(network, patches):
+        key = next(network.parameters()).detach().float().numpy().tobytes(), patches.numpy().tobytes()
+        if key not in answers:
+            answers[key] = compute(network, patches)
+        return answers[key].clone()
+
+    monkeypatch.setattr(run_network, "run_network", remember)
 
 
 @pytest.mark.parametrize("page", WITH_CODE, ids=name_of)

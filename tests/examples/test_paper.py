@@ -20,24 +20,19 @@ pytestmark = pytest.mark.timeout(900)  # seconds each on a free core, and a mach
 SPREAD = {"p5_dice": 5, "q1_dice": 25, "median_dice": 50, "q3_dice": 75, "p95_dice": 95}
 
 
-def run_example(name, *arguments, warnings="error"):
-    """Run a script as a user would; its exit code, output and errors."""
-    environment = {**os.environ, "PYTHONWARNINGS": warnings, "OMP_NUM_THREADS": "1"}
-    command = [sys.executable, str(PAPER / name), "--quick", *map(str, arguments)]
-    return subprocess.run(command, capture_output=True, text=True, check=False, env=environment)
-
-
 def run_here(name, *arguments):
-    """The same in this process, where no import is done twice."""
+    """Run a script in this process, where no import is done twice."""
     done = run_script(PAPER / name, "--quick", *arguments)
     assert done.returncode == 0, done.stderr
     return done.stdout
 
 
-def run_well(name, *arguments, **options):
-    done = run_example(name, *arguments, **options)
+def run_well(name, *arguments):
+    """Run a script as a user would."""
+    environment = {**os.environ, "PYTHONWARNINGS": "default", "OMP_NUM_THREADS": "1"}
+    command = [sys.executable, str(PAPER / name), "--quick", *map(str, arguments)]
+    done = subprocess.run(command, capture_output=True, text=True, check=False, env=environment)
     assert done.returncode == 0, done.stderr
-    return done.stdout
 
 
 @pytest.fixture(autouse=True)
@@ -137,7 +132,7 @@ def test_what_is_done_is_not_done_again_and_other_settings_are_refused(out):
     run_here("exp4.py", "--out", out.parent)
     assert (out / "tiny" / "exp4" / "cells.csv").read_text() == before
     assert model.stat().st_mtime_ns == made
-    refused = run_example("exp4.py", "--out", out.parent, "--seed", 7)
+    refused = run_script(PAPER / "exp4.py", "--quick", "--out", out.parent, "--seed", 7)
     assert refused.returncode == InputError.exit_code
     assert "seed: 0, now 7" in refused.stderr
     assert "Traceback" not in refused.stderr
@@ -218,9 +213,9 @@ def test_a_split_without_its_volumes_is_refused(tmp_path):
 
 @pytest.mark.skipif(importlib.util.find_spec("cellpose") is None, reason="Exp1 and Exp2 need bigcp3d[cellpose]")
 def test_cellpose_is_trained_and_its_file_serves_as_pretrained_weights(tmp_path):
-    run_well("exp2.py", "--out", tmp_path, warnings="default")
+    run_well("exp2.py", "--out", tmp_path)
     weights = tmp_path / "quick" / "tiny" / "exp2" / "model.cellpose"
-    run_well("exp1.py", "--out", tmp_path, "--weights", weights, warnings="default")
+    run_well("exp1.py", "--out", tmp_path, "--weights", weights)
     run_well("report.py", "--out", tmp_path)
     summary = {row["experiment"]: row for row in read_table(tmp_path / "quick" / "summary.csv")}
     assert not summary["exp2"]["missing"]

@@ -143,13 +143,17 @@ def movie_store(tmp_path_factory) -> str:
     return str(path)
 
 
-@pytest.fixture(scope="session")
+@pytest.fixture(scope="module")
 def two_workers(any_dashboard_port) -> Iterator[dict[str, str]]:
-    """Settings of a run on two worker processes, which all tests share that do not ask how workers start or end."""
+    """Settings of a run on two worker processes, for tests that do not ask how workers start or end.
+
+    They end with the module: a cluster that does nothing takes a tenth of a processor.
+    """
     from bigcp3d.schedule.clusters.local import LocalWorkers
     from bigcp3d.schedule.clusters.requested_machines import Size
+    from tests.processes import quick_workers
 
-    with LocalWorkers(Size(2, 2), 4 * 2**30, [], 1, None) as cluster:
+    with quick_workers(), LocalWorkers(Size(2, 2), 4 * 2**30, [], 1, None) as cluster:
         yield {"executor": "dask", "scheduler": cluster.scheduler_address}
 
 

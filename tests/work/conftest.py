@@ -1,10 +1,12 @@
-"""Labels on disk, with metadata written by hand."""
+"""Labels on disk, with metadata written by hand; and workers that start at once."""
 
 from pathlib import Path
 
 import numpy as np
 import pytest
 import zarr
+
+from tests.processes import PROCESSES
 
 
 def _write_labels(path: Path, labels: np.ndarray) -> Path:
@@ -24,3 +26,9 @@ def _write_labels(path: Path, labels: np.ndarray) -> Path:
 def write_labels():
     """Function that writes an array as a labels group and returns its path."""
     return _write_labels
+
+
+@pytest.fixture
+def quick_processes(monkeypatch):
+    """Processes that make samples are forks of one that has imported everything."""
+    monkeypatch.setattr("multiprocessing.get_context", lambda method: PROCESSES)

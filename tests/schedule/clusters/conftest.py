@@ -15,7 +15,7 @@ import psutil
 import pytest
 
 import bigcp3d
-from tests.schedule.conftest import read_labels
+from tests.schedule.conftest import Case
 
 ROOT = Path(bigcp3d.__file__).parents[1]
 CUT = {"block": (17, 30, 26), "min_volume": 2, "diameter_um": "as-is"}
@@ -62,10 +62,7 @@ def listening(processes: Iterable[psutil.Process]) -> set[tuple[str, int]]:
 @pytest.fixture(scope="session")
 def whole(tissue_store, random_model, tmp_path_factory):
     """Labels of the serial run over one block that holds the volume."""
-    output = tmp_path_factory.mktemp("whole") / "out.zarr"
-    settings = {"block": (99, 99, 99), "min_volume": 2, "executor": "serial", "diameter_um": "as-is"}
-    bigcp3d.segment(tissue_store, model=random_model, output=output, **settings)
-    labels = read_labels(output, "cells")
+    labels = Case(tissue_store, random_model, tmp_path_factory.mktemp("whole")).whole()
     assert labels.max() > 100
     return labels
 

@@ -23,6 +23,7 @@ from bigcp3d.errors import InputError
 from bigcp3d.schedule.clusters.connect import _wait_for_one, connect
 from bigcp3d.schedule.clusters.requested_machines import Machines
 from bigcp3d.schedule.clusters.tls import load_security
+from tests.processes import quick_workers
 from tests.schedule.clusters.conftest import CUT, listening, running
 from tests.schedule.conftest import read_labels
 
@@ -46,7 +47,7 @@ def start(stack: ExitStack, *more: str) -> str:
 
 
 def join(stack: ExitStack, address: str, *more: str) -> None:
-    """A worker of it, with a nanny."""
+    """A worker of it, with a nanny unless ``more`` says otherwise."""
     words = ["worker", address, "--host", "127.0.0.1", "--nthreads", "1", "--memory-limit", "4GiB", *PRIVATE]
     stack.enter_context(running(dask(*words, *more), stderr=subprocess.DEVNULL))
 
@@ -93,7 +94,7 @@ def mixed(authority):
     with ExitStack() as stack:
         address = start(stack, *tls_words(ours))
         join(stack, address, *tls_words(ours), "--name", "gpu", "--resources", "GPU=1")
-        join(stack, address, *tls_words(ours), "--name", "cpu")
+        join(stack, address, *tls_words(ours), "--name", "cpu", "--no-nanny")
         with Client(address, set_as_default=False, security=load_security(ours)) as client:
             client.wait_for_workers(2, timeout=60)
         yield address
@@ -114,7 +115,7 @@ def test_on_a_mixed_cluster_over_tls_one_worker_predicts_and_the_labels_are_the_
 
 def test_clusters_listen_on_loopback_alone(mixed):
     """One started by a run, and one started as deploy/README.md says."""
-    with connect(Machines(workers=1)) as client:
+    with quick_workers(), connect(Machines(workers=1)) as client:
         me = psutil.Process()
         family = [me, *me.children(recursive=True)]
         # scheduler and workers of ``mixed``; where setproctitle is installed they rename themselves, and workers do too
@@ -135,7 +136,7 @@ def test_strangers_are_refused(mixed, authority, tissue_store, random_model, tmp
 
 
 def test_a_local_cluster_speaks_tls_where_it_is_asked_to(authority):
-    with connect(Machines(workers=1, tls=authority[0])) as client:
+    with quick_workers(), connect(Machines(workers=1, tls=authority[0])) as client:
         assert client.scheduler.address.startswith("tls://127.0.0.1:")
         assert next(iter(client.run(lambda: 7))).startswith("tls://127.0.0.1:")
         with pytest.raises(OSError, match=STRANGER):

@@ -19,6 +19,7 @@ from bigcp3d.errors import InputError
 from bigcp3d.schedule.clusters import connect, this_machine
 from bigcp3d.schedule.clusters.local import LocalWorkers
 from bigcp3d.schedule.clusters.requested_machines import Machines, Size
+from tests.processes import quick_workers
 from tests.schedule.clusters.conftest import CUT
 from tests.schedule.conftest import read_labels
 
@@ -43,6 +44,7 @@ def test_where_no_worker_comes_up_the_line_that_scripts_need_is_named(monkeypatc
 
 def test_a_gpu_has_one_worker_that_sees_it_alone_and_the_others_see_none():
     with (
+        quick_workers(),
         LocalWorkers(Size(2, 2), LIMIT, ["GPU-5"], 2, None) as cluster,
         Client(cluster, set_as_default=False) as client,
     ):
@@ -128,7 +130,8 @@ def test_an_adaptive_cluster_gives_the_same_labels(whole, tissue_store, random_m
         "memory_limit": "4GiB",
         "diameter_um": "as-is",
     }
-    bigcp3d.segment(tissue_store, **{**CUT, **settings})
+    with quick_workers():
+        bigcp3d.segment(tissue_store, **{**CUT, **settings})
     assert np.array_equal(read_labels(tmp_path / "out.zarr", "cells"), whole)
 
 

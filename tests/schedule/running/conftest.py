@@ -1,10 +1,21 @@
-"""A disk that is small, for runs that fill it."""
+"""Maps for runs that need not predict them, and a disk that is small, for runs that fill it."""
 
 from __future__ import annotations
 
 import subprocess
+from pathlib import Path
 
 import pytest
+
+from tests.schedule.conftest import Case
+
+
+@pytest.fixture(scope="session")
+def kept_maps(tissue_store, random_model, tmp_path_factory) -> Path:
+    """Maps that a run kept, in blocks of `CUT`; never to be changed."""
+    case = Case(tissue_store, random_model, tmp_path_factory.mktemp("kept"))
+    case.segment(keep_maps=True)
+    return case.work / "t0" / "maps"
 
 
 @pytest.fixture

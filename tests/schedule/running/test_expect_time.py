@@ -6,12 +6,12 @@ import bigcp3d
 from bigcp3d.schedule.running import expect_time
 from bigcp3d.schedule.running.events import ClusterReady, PassStarted, TimeExpected
 from bigcp3d.work.plan.expected_time import count_patches, expect_seconds, guess_patch_seconds, wall_seconds
-from tests.schedule.conftest import CUT
+from tests.schedule.conftest import CUT, SHAPE
 
 
 @pytest.fixture
 def settings(tissue_store, random_model, tmp_path):
-    return {"source": tissue_store, "model": random_model, "output": tmp_path / "o.zarr", **CUT}
+    return {"source": tissue_store, "model": random_model, "output": tmp_path / "o.zarr", **CUT, "block": SHAPE}
 
 
 @pytest.mark.parametrize("where", ["in this process", "on Dask"])

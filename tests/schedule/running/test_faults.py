@@ -7,7 +7,6 @@ finished are not computed again: over both runs at most those begin once more th
 from __future__ import annotations
 
 import errno
-import json
 import os
 import random
 import signal
@@ -18,43 +17,46 @@ import time
 from contextlib import contextmanager, suppress
 from pathlib import Path
 
+import dask.config
 import numpy as np
 import psutil
 import pytest
+from distributed import LocalCluster
+from typer.testing import CliRunner
 from zarr.storage import LocalStore
 
 import bigcp3d
 from bigcp3d.errors import BigCP3DError, FullDiskError
+from bigcp3d.face.cli import app
 from bigcp3d.schedule.running.events import BlockDone
 from bigcp3d.schedule.running.tasks import in_order, label_passes, object_passes
 from bigcp3d.work.run import unreadable_input as lost
+from tests.processes import PROCESSES, quick_workers
 from tests.schedule.conftest import ERROR, SHAPE, Case, read_labels
 
 OURS = ("runs on Dask, ", "Dask cluster with ", "all ", "warning: ", "FAILED: ", "bigcp3d: ", "  ")
 PASSES = ("normalise", "predict", "merge", "track", "cluster", "join", "check", "resolve", "label")
 WORKERS = 2
+PRELOAD = {"distributed.worker.preload": ["tests.schedule.running.faulty"]}
 
 
 class Faulty(Case):
     """A run from the command line, on workers that have faults."""
 
-    def __init__(self, store: str, model: str, folder: Path) -> None:
-        super().__init__(store, model, folder, **ERROR, block=(17, 30, 26))
+    def __init__(self, store: str, model: str, folder: Path, **more) -> None:
+        super().__init__(store, model, folder, **ERROR, **more)
         self.faults = folder / "faults"
         self.faults.mkdir()
 
+    def words(self, *options: str) -> list[str]:
+        """The command line."""
+        words = ["segment", self.store, "--model", self.settings["model"], "--diameter", "as-is", "--no-report"]
+        words += ["--output", str(self.folder / "out.zarr"), "--work-dir", str(self.work)]
+        words += ["--block", "17", "30", "26", "--min-volume", "2", "--max-flow-error", "2", *options]
+        return words + (["--maps", str(self.settings["maps"])] if "maps" in self.settings else [])
+
     def start(self, *options: str, faults: str = "", **environment: str) -> subprocess.Popen[str]:
-        command = [sys.executable, "-m", "bigcp3d.face.cli", "segment", self.store, "--model", self.settings["model"]]
-        command += [
-            "--diameter",
-            "as-is",
-            "--output",
-            str(self.folder / "out.zarr"),
-            "--work-dir",
-            str(self.work),
-            "--no-report",
-        ]
-        command += ["--block", "17", "30", "26", "--min-volume", "2", "--max-flow-error", "2", *options]
+        command = [sys.executable, "-m", "bigcp3d.face.cli", *self.words(*options)]
         preload = {
             "DASK_DISTRIBUTED__WORKER__PRELOAD": "['tests.schedule.running.faulty']",
             "PYTHONPATH": str(Path(__file__).resolve().parents[3]),
@@ -78,6 +80,13 @@ class Faulty(Case):
         process = self.start(*(options or ("--workers", str(WORKERS))), **more)
         _, said = process.communicate(timeout=240)
         return process.returncode, said
+
+    def run_here(self, *, faults: str = "", **config: object) -> tuple[int, str]:
+        """The same in this process and on one worker, both of which start at once."""
+        environment = {"distributed.nanny.environ": {"FAULTS": faults, "FAULT_FOLDER": str(self.faults)}}
+        with quick_workers(), dask.config.set({**PRELOAD, **environment, **config}):
+            done = CliRunner().invoke(app, self.words("--workers", "1"), prog_name="bigcp3d")
+        return done.exit_code, done.stderr
 
     def begun(self) -> int:
         return len((self.faults / "begun").read_text().splitlines())
@@ -104,7 +113,14 @@ def whole(tissue_store, random_model, tmp_path_factory) -> np.ndarray:
 
 @pytest.fixture
 def faulty(tissue_store, random_model, tmp_path) -> Faulty:
+    """With all passes."""
     return Faulty(tissue_store, random_model, tmp_path)
+
+
+@pytest.fixture
+def given(tissue_store, random_model, kept_maps, tmp_path) -> Faulty:
+    """With the passes that follow the network, on maps that are given."""
+    return Faulty(tissue_store, random_model, tmp_path, maps=kept_maps)
 
 
 def wait_until(condition, seconds: float = 120.0) -> None:
@@ -120,21 +136,21 @@ def others(said: str) -> list[str]:
     return [line for line in said.splitlines() if not line.startswith((*OURS, *pace))]
 
 
-def test_what_happens_to_workers_costs_the_tasks_that_they_were_at_and_is_not_shown(faulty, whole):
+def test_what_happens_to_workers_costs_the_tasks_that_they_were_at_and_is_not_shown(given, whole, capfd):
     """The only one is killed; the next is long in coming, and meets an error that passes.
 
     Dask gives a lost worker up after a time, and with the last one the run would wait for ever.
     """
     faults = ["kill cluster", "ioerror resolve"]
-    impatient = {"DASK_DISTRIBUTED__DEPLOY__LOST_WORKER_TIMEOUT": "1ms"}
-    code, said = faulty.run("--workers", "1", faults=",".join(faults), **impatient)
+    impatient = {"distributed.deploy.lost-worker-timeout": "1ms"}
+    code, said = given.run_here(faults=",".join(faults), **impatient)
     assert code == 0, said
-    assert others(said) == []
-    assert all((faulty.faults / fault).exists() for fault in faults)
-    assert np.array_equal(read_labels(faulty.folder / "out.zarr", "cells"), whole)
-    tasks = [task for make in (object_passes, label_passes) for task in in_order(make(faulty.plan()))]
-    assert 0 < faulty.begun() - len(tasks) <= len(faults) * WORKERS
-    assert not faulty.work.exists()
+    assert others(said) == others(capfd.readouterr().err) == []
+    assert all((given.faults / fault).exists() for fault in faults)
+    assert np.array_equal(read_labels(given.folder / "out.zarr", "cells"), whole)
+    tasks = [task for make in (object_passes, label_passes) for task in in_order(make(given.plan()))]
+    assert 0 < given.begun() - len(tasks) <= len(faults) * WORKERS
+    assert not given.work.exists()
 
 
 @pytest.mark.slow
@@ -164,43 +180,38 @@ def test_a_killed_client_or_all_at_once_is_carried_on(faulty, whole, fault):
     assert np.array_equal(faulty.finish(in_flight=WORKERS), whole)
 
 
+def be_a_cluster(faulty: Faulty, faults: str) -> None:
+    """A scheduler and a worker on loopback, in a process of their own."""
+    os.environ |= {"FAULTS": faults, "FAULT_FOLDER": str(faulty.faults)}
+    where = {"host": "127.0.0.1", "protocol": "tcp://", "dashboard_address": None, "processes": False}
+    with dask.config.set(PRELOAD), LocalCluster(n_workers=1, threads_per_worker=1, **where) as cluster:
+        (faulty.faults / "scheduler").write_text(str(os.getpid()))
+        (faulty.faults / "address").write_text(cluster.scheduler_address)
+        time.sleep(600)
+
+
 @contextmanager
 def cluster(faulty: Faulty, faults: str):
-    """A scheduler and two workers on loopback; the scheduler's address."""
-    dask, at = [sys.executable, "-m", "dask"], ["--host", "127.0.0.1", "--no-dashboard"]
-    file = faulty.folder / "scheduler.json"
-    environment = {
-        **os.environ,
-        "DASK_DISTRIBUTED__WORKER__PRELOAD": "['tests.schedule.running.faulty']",
-        "PYTHONPATH": str(Path(__file__).resolve().parents[3]),
-        "FAULTS": faults,
-        "FAULT_FOLDER": str(faulty.faults),
-    }
-    quiet = {"stdout": subprocess.DEVNULL, "stderr": subprocess.DEVNULL, "env": environment}
-    started = [subprocess.Popen([*dask, "scheduler", *at, "--port", "0", "--scheduler-file", str(file)], **quiet)]
+    """The address of such a cluster."""
+    process, address = PROCESSES.Process(target=be_a_cluster, args=(faulty, faults)), faulty.faults / "address"
+    process.start()
     try:
-        (faulty.faults / "scheduler").write_text(str(started[0].pid))
-        worker = ["worker", *at, "--scheduler-file", str(file), "--nworkers", "2", "--nthreads", "1"]
-        started.append(subprocess.Popen([*dask, *worker, "--death-timeout", "60"], cwd=faulty.folder, **quiet))
-        wait_until(lambda: file.exists() and "address" in file.read_text())
-        yield json.loads(file.read_text())["address"]
+        wait_until(lambda: address.exists() and address.read_text())
+        yield address.read_text()
     finally:
-        for process in started:
-            for child in psutil.Process(process.pid).children(recursive=True) if process.poll() is None else []:
-                child.kill()
-            process.kill()
-            process.wait()
+        process.kill()
+        process.join()
 
 
-def test_a_killed_scheduler_is_told_in_a_line_and_the_run_carried_on(faulty, whole):
-    with cluster(faulty, "kill-scheduler track") as address:
+def test_a_killed_scheduler_is_told_in_a_line_and_the_run_carried_on(given, whole):
+    with cluster(given, "kill-scheduler track") as address:
         impatient = {"DASK_DISTRIBUTED__COMM__TIMEOUTS__CONNECT": "5s"}
-        code, said = faulty.run("--scheduler", address, **impatient)
+        code, said = given.run("--scheduler", address, **impatient)
     assert code == 4, said
     assert f"the Dask scheduler {address} was lost" in said
     assert "the same command continues" in said
     assert "Traceback" not in said
-    assert np.array_equal(faulty.finish(in_flight=WORKERS), whole)
+    assert np.array_equal(given.finish(in_flight=WORKERS), whole)
 
 
 @pytest.mark.slow
@@ -238,8 +249,8 @@ def test_a_task_that_always_needs_too_much_memory_fails_by_name_with_the_cure(fa
     assert np.array_equal(faulty.finish(in_flight=4), whole)
 
 
-def test_ctrl_c_ends_with_130_in_a_line_and_leaves_nothing_running(faulty, whole):
-    process = faulty.start("--workers", "1", faults="interrupt track")
+def test_ctrl_c_ends_with_130_in_a_line_and_leaves_nothing_running(given, whole):
+    process = given.start("--workers", "1", faults="interrupt track")
     group = []
 
     def watch():
@@ -259,9 +270,9 @@ def test_ctrl_c_ends_with_130_in_a_line_and_leaves_nothing_running(faulty, whole
     watcher.join()
     assert process.returncode == 130, said
     assert "interrupted; finished blocks are kept, and the same command continues" in said
-    assert "Traceback" not in said
+    assert others(said) == []
     wait_until(lambda: not any(child.is_running() for child in group), 20)
-    assert np.array_equal(faulty.finish(in_flight=WORKERS), whole)
+    assert np.array_equal(given.finish(in_flight=WORKERS), whole)
 
 
 def test_a_disk_that_fills_ends_the_run_and_is_carried_on_with_space(faulty, whole, small_disk):
@@ -304,7 +315,7 @@ def test_a_store_that_errs_now_and_then_and_is_slow_costs_time_alone(faulty, who
     assert np.array_equal(labels, whole)
 
 
-def test_reading_the_image_is_tried_again_before_a_block_fails(faulty, whole, monkeypatch):
+def test_reading_the_image_is_tried_again_before_a_block_fails(given, whole, monkeypatch):
     read, calls = lost.read_box, []
 
     def flaky(*arguments, **more):
@@ -314,5 +325,5 @@ def test_reading_the_image_is_tried_again_before_a_block_fails(faulty, whole, mo
         return read(*arguments, **more)
 
     monkeypatch.setattr(lost, "read_box", flaky)
-    assert np.array_equal(faulty.segment(), whole)
+    assert np.array_equal(given.segment(), whole)
     assert whole.shape == SHAPE

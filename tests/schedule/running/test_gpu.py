@@ -51,7 +51,7 @@ def tracked(monkeypatch) -> list[str]:
     return seen
 
 
-@pytest.mark.parametrize("block", [(17, 30, 26), (5, 40, 48), SHAPE], ids=str)
+@pytest.mark.parametrize("block", [(17, 30, 26), pytest.param((5, 40, 48), marks=pytest.mark.slow), SHAPE], ids=str)
 def test_labels_of_a_run_on_the_device_are_those_of_the_cpu(
     expected, tissue_store, random_model, tracked, tmp_path, block
 ):

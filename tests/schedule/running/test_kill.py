@@ -2,9 +2,8 @@
 
 from __future__ import annotations
 
+import os
 import signal
-import subprocess
-import sys
 import time
 from collections import Counter
 
@@ -12,17 +11,41 @@ import numpy as np
 import pytest
 
 import bigcp3d
+from bigcp3d.schedule import segment as segment_module
 from bigcp3d.schedule.running.events import BlockDone
+from tests.processes import PROCESSES
 from tests.schedule.conftest import Case, read_labels
 
 BLOCK = (12, 30, 26)
-SCRIPT = """
-import sys
-import bigcp3d
-store, model, output, work = sys.argv[1:]
-more = {"executor": "serial", "diameter_um": "as-is", "block": (12, 30, 26), "min_volume": 2}
-bigcp3d.segment(store, model=model, output=output, work_dir=work, **more)
-"""
+
+
+def die_amid_clean_up(after: int, *settings) -> None:
+    """A run that is killed when it has removed so many files of its work directory."""
+    clean_up, unlink, removed = segment_module.clean_up, os.unlink, []
+
+    def count(*where, **more):
+        removed.append(where)
+        if len(removed) == after:
+            os.kill(os.getpid(), signal.SIGKILL)
+        return unlink(*where, **more)
+
+    def count_removed(*run, **more):
+        os.unlink = count
+        return clean_up(*run, **more)
+
+    segment_module.clean_up = count_removed
+    segment(*settings)
+
+
+def segment(store, settings, **more):
+    """The run that all of these are."""
+    return bigcp3d.segment(store, **settings, **more)
+
+
+@pytest.fixture
+def settings(random_model, tmp_path) -> dict[str, object]:
+    same = {"model": random_model, "executor": "serial", "diameter_um": "as-is", "block": BLOCK, "min_volume": 2}
+    return {**same, "output": tmp_path / "out.zarr", "work_dir": tmp_path / "work"}
 
 
 def recorded(tasks: int):
@@ -51,53 +74,37 @@ IN_CI = ("31 records", "2 offsets gone")
 
 
 @pytest.mark.parametrize("moment", [pytest.param(m, marks=() if m in IN_CI else pytest.mark.slow) for m in MOMENTS])
-def test_a_killed_run_is_carried_on(tissue_store, random_model, tmp_path, moment):
-    settings = {"model": random_model, "executor": "serial", "diameter_um": "as-is", "block": BLOCK, "min_volume": 2}
-    whole = Case(tissue_store, random_model, tmp_path).whole()
-    work, output = tmp_path / "work", tmp_path / "out.zarr"
-    process = subprocess.Popen(
-        [sys.executable, "-c", SCRIPT, tissue_store, random_model, str(output), str(work)], stderr=subprocess.DEVNULL
-    )
-    while process.poll() is None and not MOMENTS[moment](work):
-        time.sleep(0.002)
-    process.send_signal(signal.SIGKILL)
-    assert process.wait() == -signal.SIGKILL, "the run was over before it was killed; the control of this test"
+def test_a_killed_run_is_carried_on(tissue_store, random_model, settings, tmp_path, moment):
+    whole, work = Case(tissue_store, random_model, tmp_path).whole(), settings["work_dir"]
+    process = PROCESSES.Process(target=segment, args=(tissue_store, settings))
+    process.start()
+    while process.is_alive() and not MOMENTS[moment](work):
+        time.sleep(0.01)
+    process.kill()
+    process.join()
+    assert process.exitcode == -signal.SIGKILL, "the run was over before it was killed; the control of this test"
     done = Counter(path.parent.name for path in work.glob("t0/records/*/*.json"))
 
     events = []
-    bigcp3d.segment(tissue_store, output=output, work_dir=work, on_event=events.append, **settings)
+    segment(tissue_store, settings, on_event=events.append)
     repeated = Counter(e.name for e in events if isinstance(e, BlockDone) and e.seconds > 0)
     for name, tasks in {"predict": 8, "merge": 8, "track": 12, "cluster": 12}.items():
         assert repeated[name] == tasks - done[name]
-    assert np.array_equal(read_labels(output, "cells"), whole)
+    assert np.array_equal(read_labels(settings["output"], "cells"), whole)
     assert not work.exists()
 
 
 @pytest.mark.parametrize("after", [pytest.param(1, marks=pytest.mark.slow), 60])
-def test_a_run_that_is_killed_while_it_cleans_up_has_ended(tissue_store, random_model, tmp_path, after):
+def test_a_run_that_is_killed_while_it_cleans_up_has_ended(tissue_store, settings, after):
     """The same call again finds finished labels, removes what is left, and says what the run did."""
-    output, work = tmp_path / "out.zarr", tmp_path / "work"
-    killed = SCRIPT.replace(
-        "import bigcp3d\n",
-        "import bigcp3d, os, pathlib, shutil, signal\n"
-        "from bigcp3d.schedule.running import start\n"
-        "removed, unlink, end = [], os.unlink, start.clean_up\n"
-        "def counting(*a, **k):\n"
-        f"    removed.append(1) or len(removed) < {after} or os.kill(os.getpid(), signal.SIGKILL)\n"
-        "    return unlink(*a, **k)\n"
-        "def patched(*a, **k):\n"
-        "    os.unlink = counting\n"
-        "    return end(*a, **k)\n"
-        "import bigcp3d.schedule.segment as module; module.clean_up = patched\n",
-    )
-    process = subprocess.run([sys.executable, "-c", killed, tissue_store, random_model, str(output), str(work)])
-    assert process.returncode == -signal.SIGKILL
-    labels = read_labels(output, "cells")
-    settings = {"model": random_model, "executor": "serial", "diameter_um": "as-is", "block": BLOCK, "min_volume": 2}
-    events = []
-    summary = bigcp3d.segment(tissue_store, output=output, work_dir=work, on_event=events.append, **settings)
+    process = PROCESSES.Process(target=die_amid_clean_up, args=(after, tissue_store, settings))
+    process.start()
+    process.join()
+    assert process.exitcode == -signal.SIGKILL
+    labels, events = read_labels(settings["output"], "cells"), []
+    summary = segment(tissue_store, settings, on_event=events.append)
     assert not [e for e in events if isinstance(e, BlockDone)]
     assert summary.cells == labels.max()
     assert {row.name for row in summary.tasks} >= {"predict", "label"}
-    assert np.array_equal(labels, read_labels(output, "cells"))
-    assert not work.exists()
+    assert np.array_equal(labels, read_labels(settings["output"], "cells"))
+    assert not settings["work_dir"].exists()

@@ -29,7 +29,7 @@ OTHER_HOST = {"host": "node7", "machine": "node7 boot pid"}
 
 @pytest.fixture
 def case(tissue_store, random_model, tmp_path) -> Case:
-    return Case(tissue_store, random_model, tmp_path)
+    return Case(tissue_store, random_model, tmp_path, block=(34, 60, 26))
 
 
 @contextmanager

@@ -39,14 +39,26 @@ def labels_of(store: str | Path, name: str = "cells") -> np.ndarray:
 
 
 @pytest.fixture(scope="module")
-def local(values, random_model, tmp_path_factory) -> np.ndarray:
-    """Labels of a local image, in one block."""
+def local_image(values, random_model, tmp_path_factory) -> Path:
+    """A local image, its labels, and its maps in the work directory `work`, all in one block."""
     path = tmp_path_factory.mktemp("local") / "image.zarr"
     write_image(path, values)
-    bigcp3d.segment(path, **{**CUT, "block": (99, 99, 99), "model": random_model})
-    labels = labels_of(path)
+    whole = {**CUT, "block": (99, 99, 99), "work_dir": path.parent / "work"}
+    bigcp3d.segment(path, **whole, model=random_model, keep_maps=True)
+    return path
+
+
+@pytest.fixture(scope="module")
+def local(local_image) -> np.ndarray:
+    """Labels of a local image, in one block."""
+    labels = labels_of(local_image)
     assert labels.max() > 20
     return labels
+
+
+@pytest.fixture(scope="module")
+def local_maps(local_image) -> Path:
+    return local_image.parent / "work" / "t0" / "maps"
 
 
 def keep_store(address: str, folder: Path) -> Path:
@@ -64,7 +76,9 @@ def walk(spot):
 
 
 @pytest.mark.parametrize("version", ["0.4", "0.5"])
-def test_labels_in_a_bucket_are_those_of_the_local_run(s3, version, values, local, random_model, tmp_path, monkeypatch):
+def test_labels_in_a_bucket_are_those_of_the_local_run(
+    s3, version, values, local, local_maps, random_model, tmp_path, monkeypatch
+):
     monkeypatch.chdir(tmp_path)
     source = f"{s3}/lab/image.zarr"
     write_image(source, values, version=version)
@@ -77,7 +91,8 @@ def test_labels_in_a_bucket_are_those_of_the_local_run(s3, version, values, loca
     assert [spot.name for spot in place(s3).iterdir()] == ["lab"]
     with pytest.raises(TargetError, match="there are labels of that name"):
         bigcp3d.segment(source, **CUT, model=random_model)
-    bigcp3d.segment(source, **{**CUT, "block": (30, 20, 40)}, model=random_model, overwrite=True)
+    other = {**CUT, "block": (30, 20, 40), "maps": local_maps}
+    bigcp3d.segment(source, **other, model=random_model, overwrite=True)
     assert np.array_equal(labels_of(source), local)
     folder = keep_store(source, tmp_path / "kept" / "image.zarr")
     open_ome_zarr(str(folder))
@@ -124,13 +139,10 @@ def counting(function, name, done):
     return counted
 
 
-def test_labels_go_to_another_bucket_and_maps_come_from_one(s3, values, local, random_model, tmp_path):
-    write_image(tmp_path / "image.zarr", values)
-    work = tmp_path / "work"
-    bigcp3d.segment(tmp_path / "image.zarr", **CUT, model=random_model, keep_maps=True, work_dir=work)
-    copy_store(work / "t0" / "maps", place(s3) / "maps")
+def test_labels_go_to_another_bucket_and_maps_come_from_one(s3, local_image, local, local_maps, random_model, tmp_path):
+    copy_store(local_maps, place(s3) / "maps")
     summary = bigcp3d.segment(
-        tmp_path / "image.zarr",
+        local_image,
         **CUT,
         model=random_model,
         maps=f"{s3}/maps",
@@ -139,7 +151,7 @@ def test_labels_go_to_another_bucket_and_maps_come_from_one(s3, values, local, r
     )
     assert summary.labels == f"{s3}/out.zarr/labels/cells"
     assert np.array_equal(labels_of(f"{s3}/out.zarr"), local)
-    assert bigcp3d.evaluate(f"{s3}/out.zarr", tmp_path / "image.zarr", truth_name="cells")["mean_dice"] == 1
+    assert bigcp3d.evaluate(f"{s3}/out.zarr", local_image, truth_name="cells")["mean_dice"] == 1
 
 
 def test_a_web_server_is_read_and_labels_go_elsewhere(values, local, random_model, tmp_path):

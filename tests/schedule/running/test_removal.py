@@ -14,6 +14,7 @@ from bigcp3d.schedule.running.events import BlockDone
 from bigcp3d.schedule.running.start import prepare
 from bigcp3d.schedule.running.tasks import count_passes, in_order, label_passes, object_passes
 from bigcp3d.work.passes import passes
+from bigcp3d.work.plan.plan import Plan
 from bigcp3d.work.plan.task_inputs import Inputs
 from bigcp3d.work.run import run as run_module
 from bigcp3d.work.run.run import Run
@@ -30,8 +31,11 @@ def long_store(tmp_path_factory) -> str:
     return str(path)
 
 
-@pytest.mark.parametrize("keep", [False, True])
-def test_maps_and_sinks_are_gone_when_labels_begin_and_all_when_they_are_written(case, monkeypatch, keep):
+THIN = pytest.mark.parametrize("case", ["thin blocks on another grid"], indirect=True)
+
+
+def count_left(case: Case, monkeypatch) -> dict[str, Counter[str]]:
+    """Files that are left when labels begin, and when they are written; filled by a run."""
     seen = {}
     for moment, name in (("objects", "_create_labels"), ("labels", "finish_labels")):
         function = getattr(segment_module, name)
@@ -41,8 +45,11 @@ def test_maps_and_sinks_are_gone_when_labels_begin_and_all_when_they_are_written
             return function(*args, **more)
 
         monkeypatch.setattr(segment_module, name, spy)
-    plan = case.plan()
-    case.segment(keep_maps=keep)
+    return seen
+
+
+def check_left(case: Case, plan: Plan, seen: dict[str, Counter[str]], *, keep: bool) -> None:
+    """Maps and sinks are gone when labels begin, and all when they are written."""
     times = len(plan.where.times)
     maps, blocks = len(plan.patch_blocks.grid) * times * keep, len(plan.grid) * times
     gone = {"maps": maps, "sinks": 0, "offsets": 0, "components": 0}
@@ -51,7 +58,18 @@ def test_maps_and_sinks_are_gone_when_labels_begin_and_all_when_they_are_written
     assert left(case.work)["maps"] == maps
 
 
-@pytest.mark.parametrize("settings", [{}, {"keep_maps": True}, ERROR], ids=["plain", "keep maps", "flow error"])
+@THIN
+def test_maps_stay_that_are_to_be_kept(case, monkeypatch):
+    plan, seen = case.plan(), count_left(case, monkeypatch)
+    case.segment(keep_maps=True)
+    check_left(case, plan, seen, keep=True)
+
+
+@pytest.mark.parametrize(
+    "settings",
+    [{}, pytest.param({"keep_maps": True}, marks=pytest.mark.slow), ERROR],
+    ids=["plain", "keep maps", "flow error"],
+)
 def test_a_long_volume_never_holds_all_its_maps_unless_they_are_needed(long_store, random_model, tmp_path, settings):
     case = Case(long_store, random_model, tmp_path, block=LONG_BLOCK, **settings)
     peak: Counter[str] = Counter()
@@ -69,7 +87,7 @@ def test_a_long_volume_never_holds_all_its_maps_unless_they_are_needed(long_stor
     assert np.array_equal(labels, case.whole())
 
 
-def test_tasks_read_what_the_geometry_says_and_nothing_else(case, monkeypatch):
+def test_tasks_read_what_the_geometry_says_and_what_nobody_reads_is_gone(case, monkeypatch):
     found: dict[str, set] = {}
     read, read_table, perform = Run.read, Run.read_table, passes.PASSES.copy()
 
@@ -94,7 +112,9 @@ def test_tasks_read_what_the_geometry_says_and_nothing_else(case, monkeypatch):
     monkeypatch.setattr(Run, "read_table", spy_table)
     for name in ("track", "cluster", "check", "label"):
         monkeypatch.setitem(passes.PASSES, name, spy(name))
+    plan, seen = case.plan(), count_left(case, monkeypatch)
     case.segment()
+    check_left(case, plan, seen, keep=False)
 
 
 def test_every_task_follows_what_it_waits_for_and_is_counted(case):
@@ -108,7 +128,7 @@ def test_every_task_follows_what_it_waits_for_and_is_counted(case):
     assert count_passes([*object_passes(plan), *label_passes(plan)]) == counted
 
 
-@pytest.mark.parametrize("case", ["thin blocks on another grid"], indirect=True)
+@THIN
 @pytest.mark.parametrize(("kind", "name"), [("maps", "track"), ("sinks", "cluster"), ("offsets", "label")])
 def test_control_a_reader_that_is_left_out_fails_loudly(case, monkeypatch, kind, name):
     readers = Inputs.readers
@@ -163,11 +183,8 @@ def test_a_shard_of_fill_is_written_and_one_that_goes_while_it_is_read_is_notice
         monkeypatch.undo()
 
 
-def test_given_maps_are_never_touched(tissue_store, random_model, tmp_path):
-    case = Case(tissue_store, random_model, tmp_path)
-    labels = case.segment(keep_maps=True)
-    maps = case.work / "t0" / "maps"
-    before = {path: path.read_bytes() for path in maps.rglob("*") if path.is_file()}
-    again = case.segment("again.zarr", maps=maps, work_dir=tmp_path / "again", **ERROR)
-    assert {path: path.read_bytes() for path in maps.rglob("*") if path.is_file()} == before
-    assert again.shape == labels.shape
+def test_given_maps_are_never_touched(tissue_store, random_model, kept_maps, tmp_path):
+    before = {path: path.read_bytes() for path in kept_maps.rglob("*") if path.is_file()}
+    labels = Case(tissue_store, random_model, tmp_path, maps=kept_maps, **ERROR).segment()
+    assert {path: path.read_bytes() for path in kept_maps.rglob("*") if path.is_file()} == before
+    assert labels.any()

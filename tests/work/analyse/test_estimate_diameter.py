@@ -143,7 +143,7 @@ def test_where_no_cell_is_found_it_says_so(tmp_path):
 
 
 def test_the_command_says_what_to_type_next(tmp_path):
-    simulate(tmp_path / "a.zarr", Tissue((32, 72, 72), 14.0, "nuclei", seed=1), scale_um=(0.5, 0.5, 0.5))
+    simulate(tmp_path / "a.zarr", Tissue((24, 56, 56), 14.0, "nuclei", seed=1), scale_um=(0.5, 0.5, 0.5))
     done = CliRunner().invoke(app, ["estimate-diameter", str(tmp_path / "a.zarr"), "--model", "nuclei"])
     assert done.exit_code == 0, done.output
     guess = re.search(r"about ([\d.]+) micrometres \(10 to 90 % of \d+ cells: [\d.]+ to [\d.]+\)", done.stdout)

@@ -4,8 +4,7 @@ import json
 import logging
 import os
 import shutil
-import subprocess
-import sys
+import signal
 import tracemalloc
 
 import numpy as np
@@ -24,6 +23,7 @@ from bigcp3d.pure.boxes import Box
 from bigcp3d.pure.mean_pool import choose_factors, pool_means
 from bigcp3d.work.convert.convert import convert
 from bigcp3d.work.convert.pieces import SIDE, choose_block, choose_chunk_and_shard, list_pieces
+from tests.processes import PROCESSES
 
 SCALE = (1.0, 0.5, 0.5)
 
@@ -132,16 +132,17 @@ def test_a_stopped_conversion_goes_on_and_equals_one_that_was_not(tmp_path, monk
     assert sum(box.size for _, _, box in read) == 20 * 2 * 150 * 170, "every voxel was read once"
 
 
+def convert_until_killed(source, target):
+    convert(source, target, on_event=lambda event: event.done == 3 and os.kill(os.getpid(), signal.SIGKILL))
+
+
 def test_a_killed_process_leaves_nothing_that_looks_finished(tmp_path):
     write_hyperstack(tmp_path / "a.tif")
     convert(tmp_path / "a.tif", tmp_path / "whole" / "a.zarr")
-    code = (
-        "import os, signal, sys, bigcp3d.work.convert.convert as c\n"
-        "kill = lambda e: os.kill(os.getpid(), signal.SIGKILL) if e.done == 3 else None\n"
-        "c.convert(sys.argv[1], sys.argv[2], on_event=kill)"
-    )
-    command = [sys.executable, "-c", code, str(tmp_path / "a.tif"), str(tmp_path / "a.zarr")]
-    assert subprocess.run(command, check=False, env=os.environ).returncode == -9
+    process = PROCESSES.Process(target=convert_until_killed, args=(tmp_path / "a.tif", tmp_path / "a.zarr"))
+    process.start()
+    process.join()
+    assert process.exitcode == -signal.SIGKILL
     assert not (tmp_path / "a.zarr").exists()
     convert(tmp_path / "a.tif", tmp_path / "a.zarr")
     assert tree(tmp_path / "a.zarr") == tree(tmp_path / "whole" / "a.zarr")

@@ -100,7 +100,7 @@ def cells_of(run: SimpleNamespace) -> tuple[dict, dict[str, np.ndarray], dict[tu
 @given(
     st.sampled_from(["none", "few", "many", "walls", "full"]),
     st.integers(0, 2**16),
-    st.tuples(st.integers(2, 9), st.integers(5, 14), st.integers(4, 12)),
+    st.tuples(st.integers(3, 9), st.integers(5, 14), st.integers(5, 12)),
     st.integers(2, 9),
     st.integers(0, 1),
     st.sampled_from([Filters(), Filters(min_volume_vox=25, min_foreground=0.4)]),

@@ -50,7 +50,7 @@ def test_workers_give_the_same_batches_in_the_same_order(tmp_path):
     assert not np.array_equal(alone[0][0], alone[1][0])
 
 
-def test_a_worker_that_dies_is_reported():
+def test_a_worker_that_dies_is_reported(quick_processes):
     fatal = Recipe(((1.0, Fatal(Look(8.0))),), 0, 1, (16, 16, 16), CARD)
     with pytest.raises(BigCP3DError, match="1 workers"), closing(make_batches(fatal, range(3), 1)) as ahead:
         next(ahead)

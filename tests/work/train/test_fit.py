@@ -1,9 +1,8 @@
 """A training that stops, however it stops, goes on bit for bit; the best model is kept; patience ends it."""
 
 import csv
+import os
 import signal
-import subprocess
-import sys
 
 import numpy as np
 import pytest
@@ -17,10 +16,11 @@ from bigcp3d.work.train import batches, checkpoint, fit
 from bigcp3d.work.train.checkpoint import checkpoint_of, load_checkpoint
 from bigcp3d.work.train.learning_curve import find_best, stale, write_curve
 from bigcp3d.work.train.train import train
+from tests.processes import PROCESSES
 
 SMALL = {
     "features": 4, "depth": 2, "patch": (16, 24, 24), "batch": 1, "diameter_vox": 8.0, "prediction_patch": (32, 32, 32),
-    "margin": 8, "every": 3, "learning_rate": 1e-2, "steps": 6, "holdout_x": 0.4, "min_cell_vox": 5,
+    "margin": 4, "every": 3, "learning_rate": 1e-2, "steps": 6, "holdout_x": 0.4, "min_cell_vox": 5,
     "keep": "last",
 }  # fmt: skip
 
@@ -94,25 +94,25 @@ def test_control_a_run_with_another_seed_ends_elsewhere(store, whole, tmp_path):
         assert_same(whole, other)
 
 
+def train_until_killed(store, out):
+    torch.set_num_threads(1)
+    save = fit.save_checkpoint
+
+    def save_and_die(path, checkpoint):
+        save(path, checkpoint)
+        if checkpoint.step:
+            os.kill(os.getpid(), signal.SIGKILL)  # the checkpoint is new, the learning curve still old
+
+    fit.save_checkpoint = save_and_die
+    train([store], out, **SMALL)
+
+
 def test_a_killed_run_ends_like_one_that_was_not(store, whole, tmp_path):
     out = tmp_path / "m.safetensors"
-    script = f"""
-import os, signal
-import torch
-from bigcp3d.work.train import batches
-from bigcp3d.work.train import fit
-from bigcp3d.work.train.train import train
-torch.set_num_threads(1)
-save = fit.save_checkpoint
-def save_and_die(path, checkpoint):
-    save(path, checkpoint)
-    if checkpoint.step:
-        os.kill(os.getpid(), signal.SIGKILL)  # the checkpoint is new, the learning curve still old
-fit.save_checkpoint = save_and_die
-train([{str(store)!r}], {str(out)!r}, **{SMALL!r})
-"""
-    done = subprocess.run([sys.executable, "-c", script], capture_output=True, check=False)
-    assert done.returncode == -signal.SIGKILL, done.stderr.decode()
+    process = PROCESSES.Process(target=train_until_killed, args=(store, out))
+    process.start()
+    process.join()
+    assert process.exitcode == -signal.SIGKILL
     assert rows(out) == []
     train([store], out, resume=True, **SMALL)
     assert_same(whole, out)
@@ -168,7 +168,7 @@ def test_a_checkpoint_of_other_settings_is_refused_by_their_names(store, whole, 
     assert list(tmp_path.iterdir()) == [saved]
 
 
-def test_what_does_not_change_the_steps_may_change(store, whole, tmp_path):
+def test_what_does_not_change_the_steps_may_change(store, whole, tmp_path, quick_processes):
     out = tmp_path / "m.safetensors"
     out.with_suffix(".checkpoint.pt").write_bytes(whole.with_suffix(".checkpoint.pt").read_bytes())
     train([store], out, resume=True, name="other", description="d", patience=5, workers=1, **SMALL)
@@ -289,7 +289,7 @@ def test_a_checkpoint_is_not_overwritten_unasked(store, tmp_path):
     out.with_suffix(".checkpoint.pt").write_bytes(b"precious")
     with pytest.raises(TargetError, match=r"checkpoint\.pt exists"):
         train([store], out, **SMALL)
-    train([store], out, overwrite=True, **SMALL)
+    train([store], out, overwrite=True, **{**SMALL, "steps": 1})
     assert out.exists()
 
 

@@ -11,6 +11,7 @@ import pytest
 from bigcp3d.errors import InputError
 from bigcp3d.pure.boxes import Vec3
 from bigcp3d.pure.learn.augment import Sample
+from bigcp3d.work.train import validate
 from bigcp3d.work.train.batches import Recipe, Shown, fill_cache, make_batches, turn_targets
 from bigcp3d.work.train.sample_cache import SampleCache, open_cache
 from bigcp3d.work.train.samples import Look, NoiseSource
@@ -49,7 +50,7 @@ def test_batches_from_disk_are_those_that_are_made(recipe, tmp_path, monkeypatch
     assert same(next(iter(make_batches(recipe, [3], 0, cache))), plain[3])
 
 
-def test_workers_fill_a_cache_that_another_training_reads(recipe, tmp_path, monkeypatch):
+def test_workers_fill_a_cache_that_another_training_reads(recipe, tmp_path, quick_processes, monkeypatch):
     cache, plain = SampleCache(tmp_path, 1.0), list(make_batches(recipe, range(4), 0))
     assert fill_cache(recipe, range(4), 2, cache) == 8
     monkeypatch.setattr(Recipe, "make_sample", None)
@@ -123,11 +124,12 @@ def test_other_settings_have_other_folders(tmp_path):
 
 SMALL = {
     "simulate": "nuclei", "features": 4, "depth": 2, "patch": (16, 16, 16), "batch": 1, "diameter_vox": 8.0,
-    "prediction_patch": (32, 32, 32), "margin": 8, "every": 2, "steps": 4,
+    "prediction_patch": (32, 32, 32), "margin": 4, "every": 2, "steps": 4,
 }  # fmt: skip
 
 
-def test_a_cache_made_ahead_serves_a_training_and_its_log_says_what_waiting_took(tmp_path, caplog):
+def test_a_cache_made_ahead_serves_a_training_and_its_log_says_what_waiting_took(tmp_path, caplog, monkeypatch):
+    monkeypatch.setattr(validate, "MOST_OF_ONE", 1)
     ahead = train([], tmp_path / "x.safetensors", cache=tmp_path / "c", samples_only=True, **SMALL)
     made = {path: path.stat().st_mtime_ns for path in ahead.glob("*/*.zst")}
     assert len(made) == 4

@@ -31,7 +31,7 @@ from bigcp3d.work.train.validate import ON_REGIONS
 
 SMALL = {
     "features": 4, "depth": 2, "patch": (16, 24, 24), "batch": 1, "diameter_vox": 8.0, "prediction_patch": (32, 32, 32),
-    "margin": 8, "every": 5, "learning_rate": 1e-2,
+    "margin": 4, "every": 5, "learning_rate": 1e-2,
 }  # fmt: skip
 
 
@@ -106,7 +106,7 @@ def test_an_existing_model_is_replaced_only_when_asked(store, tmp_path):
         ({"diameter_vox": -3.0}, "diameter_vox"),
         ({"diameter_vox": 90.0}, "diameter_vox is 90; use at most 84"),
         ({"features": 5}, "features"),
-        ({"prediction_patch": (16, 16, 16)}, "4 x margin"),
+        ({"prediction_patch": (8, 8, 8)}, "4 x margin"),
         ({"labels_name": "absent"}, "absent"),
     ],
 )

@@ -29,7 +29,7 @@ from bigcp3d.work.train.volume_source import open_source
 SHAPE = (24, 48, 48)
 SMALL = {
     "features": 4, "depth": 2, "patch": (16, 24, 24), "batch": 2, "diameter_vox": 12.0,
-    "prediction_patch": (32, 32, 32), "margin": 8, "every": 3, "learning_rate": 1e-2, "min_cell_vox": 5,
+    "prediction_patch": (32, 32, 32), "margin": 4, "every": 3, "learning_rate": 1e-2, "min_cell_vox": 5,
     "precision": "float32",
 }  # fmt: skip
 
