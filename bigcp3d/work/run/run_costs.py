@@ -7,6 +7,7 @@ import platform
 from collections import defaultdict
 from collections.abc import Iterable, Sequence
 from contextlib import suppress
+from functools import cache
 from typing import Any
 
 from bigcp3d.pure.boxes import Vec3
@@ -122,6 +123,7 @@ def _busy(rows: Sequence[TaskSpent], began: float, width: float) -> tuple[float,
     return tuple(round(value, 3) for value in busy)
 
 
+@cache
 def _versions() -> dict[str, str]:
     """Of Python, the packages that compute, and the system."""
     found = {"Python": platform.python_version()}
