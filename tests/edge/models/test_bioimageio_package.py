@@ -76,7 +76,7 @@ def test_the_package_says_how_to_get_cells_who_made_it_and_what_it_learned_from(
     assert (package / "network.py").read_text() == Path(network.__file__).read_text()
     text = (package / "README.md").read_text()
     assert "some tissue (its licence, CeCILL-C)" in text
-    assert "over 2 voxels" in text
+    assert "tanh(d / 2)" in text
     assert re.search(r"in 50 steps at most.*at most 15 voxels.*radius 1\D", text, re.DOTALL)
     assert "mean foreground below 0.5" in text
     assert not re.findall(r"\{|None", text)
