@@ -67,7 +67,7 @@ def test_the_form_and_the_sign_are_in_the_help():
 
     from bigcp3d.face.cli import app
 
-    text = " ".join(CliRunner().invoke(app, ["segment", "--help"], env={"COLUMNS": "400"}).output.split())
+    text = " ".join(CliRunner().invoke(app, ["segment", "--help"], env={"COLUMNS": "1000"}).output.split())
     for words in ("towards the cell's centre", "voxels per step", "(4, Z, Y, X)", "negative"):
         assert words in text
     assert "towards the cell's centre" in " ".join(bigcp3d.segment.__doc__.split())
