@@ -68,16 +68,19 @@ class DiameterTrial:
     """The unit's length of a working voxel."""
     look: Found
     """What says how plausible the cells are."""
+    model: str
+    """Name of the model."""
 
     def __str__(self) -> str:
         """What was told and found."""
-        return f"tried diameter {self.told:.3g}: {count(len(self.found), 'cell')}, median {self.median:.3g}"
+        found = f"{count(len(self.found), 'cell')}, median {self.median:.3g}"
+        return f"tried {self.model} at diameter {self.told:.3g}: {found}"
 
     @classmethod
-    def of(cls, told: float, crops: Iterable[tuple[CropCells, Found]], unit_vox: float) -> DiameterTrial:
+    def of(cls, told: float, crops: Iterable[tuple[CropCells, Found]], unit_vox: float, model: str) -> DiameterTrial:
         """From what was found in each crop."""
         cells, looks = zip(*crops, strict=True)
-        return cls(told, cells, unit_vox, Found.join(looks))
+        return cls(told, cells, unit_vox, Found.join(looks), model)
 
     @property
     def cells(self) -> CropCells:
@@ -160,7 +163,7 @@ def estimate_diameter(
         def attempt(diameters: list[float]) -> None:
             asked = [pool.map(find, sample.crops(sample.factors(told))) for told in diameters]
             for told, crops in zip(diameters, asked, strict=True):
-                trials.append(DiameterTrial.of(told, crops, told / card.diameter_vox))
+                trials.append(DiameterTrial.of(told, crops, told / card.diameter_vox, card.name))
                 if on_event is not None:
                     on_event(trials[-1])
 
@@ -182,7 +185,8 @@ def estimate_diameter(
 def try_factors(sample: Sample, find: FindCells, image_factors: Factors) -> DiameterTrial:
     """The cells that are found where a working voxel is so many voxels of level 0."""
     working = math.prod(f * s for f, s in zip(image_factors, sample.scale, strict=True)) ** (1 / 3)
-    return DiameterTrial.of(working * sample.card.diameter_vox, map(find, sample.crops(image_factors)), working)
+    told, crops = working * sample.card.diameter_vox, map(find, sample.crops(image_factors))
+    return DiameterTrial.of(told, crops, working, sample.card.name)
 
 
 def _best(trials: list[DiameterTrial]) -> DiameterTrial:
