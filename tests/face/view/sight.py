@@ -74,11 +74,12 @@ class Sight:
         """Ids that are picked after a double click on a voxel of the plane that was looked at last."""
         with self.served.viewer.config_state.txn() as config:
             config.show_ui_controls, config.show_panel_borders, config.viewer_size = True, True, None
-        self.page.wait_for_timeout(500)
-        panel = self.page.locator(".neuroglancer-rendered-data-panel").bounding_box()
-        (_, ny, nx), middle = self.level.shape, (panel["x"] + panel["width"] / 2, panel["y"] + panel["height"] / 2)
-        at = (middle[0] + PIXELS * (x - (nx - 1) / 2), middle[1] + PIXELS * (y - (ny - 1) / 2))
-        for _ in range(CLICKS):  # a click that meets a busy page is lost
+        _, ny, nx = self.level.shape
+        for _ in range(CLICKS):  # a click that meets a busy page is lost, and the panel may still move
+            self.page.wait_for_timeout(500)
+            panel = self.page.locator(".neuroglancer-rendered-data-panel").bounding_box()
+            middle = panel["x"] + panel["width"] / 2, panel["y"] + panel["height"] / 2
+            at = (middle[0] + PIXELS * (x - (nx - 1) / 2), middle[1] + PIXELS * (y - (ny - 1) / 2))
             self.page.mouse.move(*at)
             self.page.wait_for_timeout(500)
             self.page.mouse.dblclick(*at)
