@@ -8,7 +8,7 @@ event       other fields
 estimating  what: "the diameter", "the model" or both are estimated on a few crops, because the user left them out
 estimated   model, chosen (why; "" if the user gave it), diameter (null if the user gave it), in_um (false: in
             voxels), low, high (80 % of the cells lie between), cells, doubts
-planned     version, image, labels, work_dir, shape, block (z, y, x, working voxels), blocks, voxels (of the image),
+planned     version, image, labels, work_dir, shape, block (z, y, x, working voxels), blocks, voxels (to label),
             executor (serial or dask), workers (null if not known), seconds (wall time of the run, roughly, from the
             speed of this processor; null while unknown), estimated
             (as in the event of that name, or null)
@@ -138,7 +138,7 @@ class EventLines:
             shape=plan.shape,
             block=plan.execution.block,
             blocks=len(plan.grid),
-            voxels=plan.scope.wanted.size * len(plan.where.times),
+            voxels=plan.voxels,
             executor=plan.running.executor,
             workers=plan.running.workers,
             seconds=wall_seconds(plan, expected) if known else None,

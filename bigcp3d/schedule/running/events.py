@@ -154,7 +154,7 @@ class Summary:
         Numbers of voxels. The first two count voxels of the working grid: foreground without a cell, because the path
         is too long, and all foreground. The third counts voxels of the image that are NaN or infinite.
     blocks, voxels : int
-        Blocks of the working grid; voxels of the image.
+        Blocks of the working grid; voxels that get labels, over all time points.
     seconds : float
         Wall time.
     pass_seconds : dict of str to float

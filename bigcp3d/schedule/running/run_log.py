@@ -93,7 +93,7 @@ class RunLog:
             name=plan.output.target.name,
             removed=dict(self.removed),
             blocks=len(plan.grid.touching(plan.scope.tracked)) * len(times),
-            voxels=plan.scope.wanted.size * len(times),
+            voxels=plan.voxels,
             seconds=seconds,
             pass_seconds=dict(self.seconds),
             lost=lost,

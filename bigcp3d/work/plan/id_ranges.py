@@ -23,7 +23,7 @@ CELLS = 2**19
 """Balls of the expected diameter that would fill a range."""
 
 CELL_BYTES = 1024
-"""Memory of the task of a range for each of these. An object takes half of it: a range may hold twice as many."""
+"""Memory that the task of a range may take, for each of these. It suffices for twice as many objects."""
 
 
 @dataclass(frozen=True)

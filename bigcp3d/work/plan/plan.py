@@ -109,6 +109,11 @@ class Plan(Section):
         return Scope.of(wanted, self.output.label_factors, self.shape, reach=reach, closing=closing)
 
     @property
+    def voxels(self) -> int:
+        """Voxels that get labels, over all time points."""
+        return self.scope.wanted.size * len(self.where.times)
+
+    @property
     def image_shape(self) -> Vec3:
         """Shape of the level that is read."""
         return self.source.image.levels[self.source.level].shape
