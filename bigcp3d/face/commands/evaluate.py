@@ -48,6 +48,15 @@ def evaluate(
     csv_file: Annotated[
         Path | None, o.option("--csv", panel=FILES, metavar="FILE", text="One row for each true cell.")
     ] = None,
+    false_csv: Annotated[
+        Path | None,
+        o.option(
+            "--false-csv",
+            panel=FILES,
+            metavar="FILE",
+            text="One row for each found cell that matches no true cell at an IoU of 0.5.",
+        ),
+    ] = None,
     json_file: Annotated[
         Path | None, o.option("--json", panel=FILES, metavar="FILE", text="All numbers, at IoU 0.1 to 0.9.")
     ] = None,
@@ -74,7 +83,8 @@ def evaluate(
     set_up_logging(verbose, quiet)
     from bigcp3d.edge.stores.check_writable import check_file
 
-    for file in (csv_file, json_file, picture):
+    files = {"--csv": csv_file, "--false-csv": false_csv, "--picture": picture}
+    for file in (*files.values(), json_file):
         if file is not None:
             check_file(file, overwrite=overwrite)
     if picture is not None and picture.suffix.lower() not in PICTURES:
@@ -82,7 +92,7 @@ def evaluate(
             f"--picture {picture}: no pictures of type '{picture.suffix}' can be written; use {', '.join(PICTURES)}"
         )
     if all_images:
-        refuse_single([flag for flag, file in (("--csv", csv_file), ("--picture", picture)) if file is not None])
+        refuse_single([flag for flag, file in files.items() if file is not None])
         _evaluate_all(arguments, json_file, quiet)
         return
     from bigcp3d.edge.cell_tables.cell_files import write_cell_list
@@ -90,9 +100,10 @@ def evaluate(
 
     done = _evaluate(arguments, quiet)
     show(done)
-    if csv_file is not None:
-        with writing(csv_file):
-            write_cell_list(csv_file, done.columns())
+    for file, columns in ((csv_file, done.columns()), (false_csv, done.false_cells)):
+        if file is not None:
+            with writing(file):
+                write_cell_list(file, columns)
     if json_file is not None:
         _write_json(json_file, done.as_json())
     if picture is not None:

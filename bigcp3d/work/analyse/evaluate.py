@@ -21,7 +21,7 @@ from bigcp3d.errors import InputError
 from bigcp3d.pure.boxes import BlockGrid, Vec3
 from bigcp3d.pure.plural import count
 from bigcp3d.pure.score.bounding_boxes import CellBoxes, cross_seams, find_boxes, look_up_boxes, merge_boxes
-from bigcp3d.pure.score.matching import Contingency, Mask, group_by_true_cell, number_cells
+from bigcp3d.pure.score.matching import Contingency, Mask, group_by_true_cell, match_one_to_one, number_cells
 from bigcp3d.pure.score.metrics import CellScores, Number, Scores, list_cells, score_groups
 from bigcp3d.pure.score.overlaps import (
     Overlaps,
@@ -51,6 +51,9 @@ class Evaluation(Mapping[str, Number]):
         One row a true cell.
     start, stop : ndarray of int64, shape (n, 3)
         Half-open boxes around the true cells, (z, y, x).
+    false_cells : dict of ndarray, each of shape (k,)
+        The found cells that match no true cell at an IoU of 0.5, by column: ``time``, ``cell``, ``cell_vox``, and
+        half-open boxes as ``z0`` to ``x1``.
     blocks : tuple of float, optional
         The block grid, where one was given.
     at_seam : ndarray of bool, shape (n,), optional
@@ -65,6 +68,7 @@ class Evaluation(Mapping[str, Number]):
     cells: CellScores
     start: NDArray[np.int64]
     stop: NDArray[np.int64]
+    false_cells: dict[str, NDArray[Any]]
     blocks: tuple[float, float, float] | None = None
     at_seam: NDArray[np.bool_] | None = None
     seam: Scores | None = None
@@ -104,8 +108,7 @@ class Evaluation(Mapping[str, Number]):
         columns: dict[str, NDArray[Any]] = {field.name: getattr(self.cells, field.name) for field in fields(CellScores)}
         if self.at_seam is not None:
             columns["at_seam"] = self.at_seam
-        corners = (("0", self.start), ("1", self.stop))
-        return columns | {axis + end: box[:, k] for end, box in corners for k, axis in enumerate("zyx")}
+        return columns | _name_corners(self.start, self.stop)
 
     def as_json(self) -> dict[str, Any]:
         """All numbers, ready for `json.dumps`: those of all cells, and the same for each group that was asked for."""
@@ -182,6 +185,7 @@ def _score(times: list[_Table], settings: EvaluateSettings, shape: Vec3) -> Eval
     start, stop = look_up_boxes(table.true_ids[1:], table.true_time[1:], [time.true for time in times])
     cells, blocks = list_cells(table), settings.blocks
     boxes = look_up_boxes(table.found_ids[1:], table.found_time[1:], [time.found for time in times])
+    false_cells = _list_false_cells(table, *boxes)
     at_seam, groups = None, list[tuple[Mask, Mask] | None]([None])
     if settings.whole_cells:
         groups += _split(table, _at_border(start, stop, shape), _at_border(*boxes, shape))[1:]
@@ -191,7 +195,19 @@ def _score(times: list[_Table], settings: EvaluateSettings, shape: Vec3) -> Eval
     scores = iter(score_groups(table, cells, groups))
     whole, inside = next(scores), next(scores) if settings.whole_cells else None
     seam, elsewhere = (None, None) if blocks is None else scores
-    return Evaluation(whole, cells, start, stop, blocks, at_seam, seam, elsewhere, inside)
+    return Evaluation(whole, cells, start, stop, false_cells, blocks, at_seam, seam, elsewhere, inside)
+
+
+def _list_false_cells(table: Contingency, start: NDArray[np.int64], stop: NDArray[np.int64]) -> dict[str, NDArray[Any]]:
+    """Found cells without a match at an IoU of 0.5; ``start`` and ``stop`` are the boxes of all found cells."""
+    false = ~match_one_to_one(table, 5)[1][1:]
+    cells = {"time": table.found_time[1:], "cell": table.found_ids[1:], "cell_vox": table.found_vox[1:]}
+    return {name: column[false] for name, column in (cells | _name_corners(start, stop)).items()}
+
+
+def _name_corners(start: NDArray[np.int64], stop: NDArray[np.int64]) -> dict[str, NDArray[np.int64]]:
+    """Half-open boxes, shape (n, 3), as the columns ``z0`` to ``x1``."""
+    return {axis + end: box[:, k] for end, box in (("0", start), ("1", stop)) for k, axis in enumerate("zyx")}
 
 
 def _split(table: Contingency, true: Mask, found: Mask) -> list[tuple[Mask, Mask]]:

@@ -41,8 +41,8 @@ def stores(tmp_path_factory):
 
 
 def test_the_table_and_the_files_hold_the_numbers_of_the_library(run, stores, tmp_path):
-    files = [tmp_path / name for name in ("cells.csv", "n.json", "p.png")]
-    words = zip(("--csv", "--json", "--picture"), files, strict=True)
+    files = [tmp_path / name for name in ("cells.csv", "n.json", "p.png", "false.csv")]
+    words = zip(("--csv", "--json", "--picture", "--false-csv"), files, strict=True)
     done = run(*stores, "--blocks", 16, 32, 12, "--min-cell-vox", 5, *(word for pair in words for word in pair))
     assert done.exit_code == 0, done.output
     expected = evaluate(*stores, blocks=(16, 32, 12), min_cell_vox=5)
@@ -53,6 +53,8 @@ def test_the_table_and_the_files_hold_the_numbers_of_the_library(run, stores, tm
     assert [int(row["at_seam"]) for row in rows] == expected.at_seam.astype(int).tolist()
     assert 0.5 < np.mean([float(row["dice"]) for row in rows]) < 1
     assert files[2].read_bytes().startswith(b"\x89PNG")
+    false = list(csv.DictReader(files[3].read_text().splitlines()))
+    assert [int(row["cell"]) for row in false] == expected.false_cells["cell"].tolist() != []
     table = {line.strip().split("  ")[0]: line.split()[-3:] for line in done.stdout.splitlines()}
     for words, key in (("Dice, mean", "mean_dice"), ("AP at IoU 0.5", "ap50"), ("SEG", "seg")):
         assert table[words] == [f"{scores.numbers[key]:.3f}" for scores in expected.groups.values()]

@@ -72,6 +72,24 @@ def test_cells_at_seams_are_scored_apart(stores, pair, blocks):
     assert [row["iou"] for row in numbers["by_iou"]] == [k / 10 for k in range(1, 10)]
 
 
+def test_the_false_cells_are_listed(stores, pair):
+    numbers = evaluate(*stores)
+    false = numbers.false_cells
+    pred, truth = pair
+    matched = [
+        any(2 * np.count_nonzero((pred == p) & (truth == t)) > np.count_nonzero((pred == p) | (truth == t))
+            for t in np.unique(truth[(pred == p) & (truth > 0)]))
+        for p in np.unique(pred[pred > 0])
+    ]  # fmt: skip
+    assert len(false["cell"]) == numbers["fp"] > 0
+    assert false["cell"].tolist() == np.unique(pred[pred > 0])[~np.array(matched)].tolist()
+    for row in zip(*false.values(), strict=True):
+        time, cell, voxels, z0, y0, x0, z1, y1, x1 = (int(number) for number in row)
+        assert time == 0
+        assert np.count_nonzero(pred == cell) == voxels == np.count_nonzero(pred[z0:z1, y0:y1, x0:x1] == cell)
+    assert len(evaluate(stores[1], stores[1]).false_cells["cell"]) == 0
+
+
 @pytest.mark.parametrize("blocks", [None, (10, 15, 20)])
 def test_whole_cells_are_scored_apart_from_those_that_the_border_cuts(tmp_path, write_labels, stores, pair, blocks):
     found = evaluate(*stores, whole_cells=True, blocks=blocks)
