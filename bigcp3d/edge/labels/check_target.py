@@ -48,7 +48,7 @@ def check_target(target: LabelTarget, *, overwrite: bool, need_bytes: int = 0) -
 
 def _refuse_corrected(path: Place) -> None:
     """Refuse to replace what somebody has done by hand: corrections, and decisions of a review."""
-    changes = [change for change in EditLog(path).active() if change.kind not in ("update", "ids")]
+    changes = EditLog(path).by_hand()
     if changes:
         decisions = sum(change.kind == "decision" for change in changes)
         numbers = {"correction": len(changes) - decisions, "review decision": decisions}

@@ -135,6 +135,10 @@ class EditLog:
         undone = {change.of for change in changes}
         return [change for change in changes if change.kind != "undo" and change.number not in undone]
 
+    def by_hand(self) -> list[Change]:
+        """What somebody did: the active corrections and decisions of a review."""
+        return [change for change in self.active() if change.kind not in ("update", "ids")]
+
     def undoable(self) -> list[Change]:
         """The changes that an undo takes back: the active ones that changed voxels, so no decisions of a review."""
         return [change for change in self.active() if change.has_voxels]

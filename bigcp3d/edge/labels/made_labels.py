@@ -7,6 +7,7 @@ from typing import Any
 
 from bigcp3d.edge.image.metadata import first_multiscale, is_labels, own_part
 from bigcp3d.edge.image.open_node import read_attributes
+from bigcp3d.edge.labels.edit_log import EditLog
 from bigcp3d.edge.stores.places import Place
 from bigcp3d.pure.plural import count
 
@@ -15,9 +16,9 @@ from bigcp3d.pure.plural import count
 class MadeLabels:
     """Labels that are there. What their attributes do not say is None.
 
-    ``made`` is when they were finished (UTC, ISO 8601), ``cells`` the number then. ``updates`` counts those that came
-    after and were not undone. ``finished`` is False for labels that a run has begun to write. ``is_labels`` is False
-    for an image.
+    ``made`` is when they were finished (UTC, ISO 8601), ``cells`` the number then. What came after and was not undone:
+    ``updates``, and ``changes`` by hand (corrections and decisions of a review). ``finished`` is False for labels that
+    a run has begun to write. ``is_labels`` is False for an image.
     """
 
     labels: str
@@ -29,22 +30,22 @@ class MadeLabels:
     made: str | None
     version: str | None
     updates: int
+    changes: int
     prepare: str | None = None
 
     def __str__(self) -> str:
         """``412 cells, model nuclei, diameter 15 um, made 2026-11-29 04:10 UTC by bigcp3d 0.2.0``."""
         if not self.finished:
             return "begun by a run that has not ended"
-        if self.version is None:
-            return "not made by bigcp3d"
         when = "" if self.made is None else f" {self.made[:16].replace('T', ' ')} UTC"
         words = [
             "" if self.cells is None else count(self.cells, "cell"),
             "" if self.model is None else f"model {self.model}",
             "" if self.diameter is None else f"diameter {self.diameter}",
             "" if self.prepare is None else f"prepared by {self.prepare}",
-            f"made{when} by bigcp3d {self.version}",
+            "not made by bigcp3d" if self.version is None else f"made{when} by bigcp3d {self.version}",
             f"updated {count(self.updates, 'time')} since" if self.updates else "",
+            f"changed by hand {count(self.changes, 'time')} since" if self.changes else "",
         ]
         return ", ".join(filter(None, words))
 
@@ -65,5 +66,6 @@ def read_made(path: Place) -> MadeLabels:
         made=made.get("made"),
         version=made.get("version"),
         updates=len(updates),
+        changes=len(EditLog(path).by_hand()),
         prepare=asked.get("prepare"),
     )

@@ -73,6 +73,8 @@ def test_labels_that_somebody_corrected_are_not_replaced(store, random_model):
     edits.decide(3, "good")
     with pytest.raises(TargetError, match=r"hold 1 correction and 1 review decision, which --overwrite would delete"):
         bigcp3d.plan_segmentation(store.path, **again)
+    with pytest.raises(TargetError, match=r"already: .*changed by hand 2 times since\. Give"):
+        bigcp3d.plan_segmentation(store.path, **again | {"overwrite": False})
     edits.undo()
     with pytest.raises(TargetError, match="hold 1 review decision, which"):
         bigcp3d.plan_segmentation(store.path, **again)
