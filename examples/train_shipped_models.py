@@ -1,4 +1,4 @@
-"""Train the shipped models, or go on with a training that was stopped.
+"""Train the shipped models on, or begin anew.
 
     python examples/train_shipped_models.py nuclei --data ../shared/data --out training/nuclei/nuclei.safetensors
     python examples/train_shipped_models.py membrane --data ../shared/data --out training/membrane/membrane.safetensors
@@ -8,16 +8,15 @@ README). For nuclei, these are held out: the embryos emb01 and emb09 (all time p
 microscopes. For membrane: the last third of x of the ovule, of its shapes and of the root. All cells of the flower
 serve only as shapes that are painted.
 
-A training is a list of stages. Each stage is twice as long as the one before. It begins with the network of the stage
-before, and with new samples. The learning rate falls to 0 in each, so the network at the end of any stage can be
-shipped. Stages, learning curves and checkpoints lie beside ``--out``, and samples below ``--cache``. The last network
-is kept, not the one with the best scores: the held-out data are for scores only. Weights are written in float16, which
-halves the file; they are used in float32.
+A training is a list of stages. The first begins with ``--start``, or with random weights. Each of the others begins
+with the network of the stage before. Each has new samples. The learning rate falls to 0 in each, so the network at the
+end of any stage can be shipped. Stages, learning curves and checkpoints lie beside ``--out``, and samples below
+``--cache``. The last network is kept, not the one with the best scores: the held-out data are for scores only. Weights
+are written in float16, which halves the file; they are used in float32.
 """
 
 import argparse
 import logging
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -38,21 +37,11 @@ TRAINED_ON = {
     "the first two thirds of x",
 }
 NETWORK = {"architecture": "half", "features": 32, "depth": 3}
+"""Layout of a network that begins anew."""
 BATCHES = {"patch": (64, 64, 64), "batch": 2, "repeat": 4}
 
 MIN_FOREGROUND = {"nuclei": 0.0, "membrane": 0.88}
 """Dark hollows between cells look like cells without light; the network calls them cells with less than full voice."""
-
-
-@dataclass(frozen=True)
-class Stage:
-    """A part of a training; each goes on from the network of the one before. The seed is its number."""
-
-    steps: int
-    lr: float
-
-
-STAGES = (Stage(6_000, 2e-3), Stage(12_000, 2e-3), Stage(24_000, 1.5e-3), Stage(48_000, 1e-3), Stage(96_000, 1e-3))
 
 
 def train_nuclei(data: Path, out: Path, **options: Any) -> None:
@@ -105,8 +94,9 @@ def main() -> None:
     parser.add_argument("--out", type=Path, required=True)
     parser.add_argument("--cache", type=Path, help="folder for samples; default: beside --out")
     parser.add_argument("--cache-gb", type=float, default=2.0, help="most of the disk for samples that were shown")
-    parser.add_argument("--stages", type=int, default=len(STAGES), help="the first so many")
-    parser.add_argument("--shorter", type=int, default=1, help="each stage so many times shorter, for a try")
+    parser.add_argument("--start", help="the model to go on from, a name or a file; default: random weights")
+    parser.add_argument("--steps", type=int, nargs="+", default=[6_000, 12_000, 24_000], help="of each stage")
+    parser.add_argument("--lr", type=float, default=1e-3, help="learning rate at the start of each stage")
     parser.add_argument("--threads", type=int, default=1, help="more only where the processor is idle")
     parser.add_argument("--workers", type=int, default=0, help="processes that make samples ahead")
     parser.add_argument("--every", type=int, default=500)
@@ -114,30 +104,30 @@ def main() -> None:
     logging.basicConfig(level=logging.INFO, format="%(asctime)s %(message)s")
     torch.set_num_threads(arguments.threads)
     learn = train_nuclei if arguments.model == "nuclei" else train_membrane
-    start: Path | None = None
-    for number, stage in enumerate(STAGES[: arguments.stages], 1):
+    start = arguments.start
+    for number, steps in enumerate(arguments.steps, 1):
         out = arguments.out.with_suffix(f".stage{number}.safetensors")
         if not out.exists():
-            logging.info("stage %d of %d: %s", number, arguments.stages, stage)
+            logging.info("stage %d: %d steps", number, steps)
             learn(
                 arguments.data,
                 out,
                 start=start,
                 seed=number,
                 name=arguments.model,
-                steps=max(1, stage.steps // arguments.shorter),
-                learning_rate=stage.lr,
+                steps=steps,
+                learning_rate=arguments.lr,
                 every=arguments.every,
                 keep="last",
                 cache=arguments.cache or arguments.out.parent / "cache",
                 cache_gb=arguments.cache_gb,
                 workers=arguments.workers,
                 resume=True,
-                **NETWORK,
+                **({} if start else NETWORK),
                 **BATCHES,
             )
         ship(out, arguments.out, arguments.model)
-        start = out
+        start = str(out)
 
 
 def ship(stage: Path, out: Path, model: str) -> None:
