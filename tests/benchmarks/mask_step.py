@@ -21,7 +21,7 @@ from bigcp3d.pure.boxes import BlockGrid, Box, Vec3, vec3
 from bigcp3d.pure.group.closing import close_sinks
 from bigcp3d.pure.group.cluster import cluster_block
 from bigcp3d.pure.group.filters import Filters
-from bigcp3d.pure.group.stitch import join_components, seam_pairs
+from bigcp3d.pure.group.seams import join_components, seam_pairs
 from bigcp3d.pure.in_memory import label_maps
 from bigcp3d.pure.label.labelling import label_box
 from bigcp3d.pure.score.metrics import score_overlaps

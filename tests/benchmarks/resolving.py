@@ -22,7 +22,6 @@ from types import SimpleNamespace
 from typing import Any
 
 import numpy as np
-import zarr
 from numpy.typing import NDArray
 
 from bigcp3d.edge.workdir.records import write_record
@@ -116,10 +115,7 @@ def make_run(folder: Path, side: int, cells: int) -> Any:
             make_components(grid, index).arrays() if kind == "components" else read_table(work.table(kind, at, index))
         )
 
-    def array(name: str, at: int) -> Any:
-        return zarr.open_array(work.array(name, at), mode="r")
-
-    return SimpleNamespace(plan=plan, dir=work, read_table=read, array=array)
+    return SimpleNamespace(plan=plan, dir=work, read_table=read)
 
 
 def faces(run: Any, at: int, index: Vec3) -> dict[str, Any]:
@@ -208,7 +204,7 @@ def measure(folder: Path, side: int, cells: int, processes: int) -> list[Row]:
 
 def check(run: Any, cells: int) -> None:
     """Refuse ids that are not those of all objects in the order of their first voxels."""
-    base = np.asarray(run.array("id_bases", 0)[:])
+    base = open_rows(run.dir.vector("id_bases", 0))
     last, seen = -1, 0
     for part in range(run.plan.id_ranges.number):
         first = open_rows(run.dir.rows("first", 0, part))

@@ -22,7 +22,7 @@ from bigcp3d.pure.group import stitch
 from bigcp3d.pure.group.cluster import cluster_block
 from bigcp3d.pure.group.filters import Filters
 from bigcp3d.pure.group.objects import dense_ids, keep_objects
-from bigcp3d.pure.group.stitch import join_components, seam_pairs
+from bigcp3d.pure.group.seams import join_components, seam_pairs
 from bigcp3d.pure.label.labelling import label_box
 from bigcp3d.pure.track.sinks import Sinks, Sums, collect_sinks
 from bigcp3d.pure.track.tracking import track

@@ -234,19 +234,6 @@ def test_an_emptied_shard_is_never_read_as_background(store, tissue_maps, random
         run.read("maps", 0, block)
 
 
-def test_a_vector_that_is_written_again_is_never_seen_empty(store, random_model, tmp_path):
-    run = Run(bigcp3d.plan_segmentation(store, model=random_model, work_dir=tmp_path / "work", **SERIAL))
-    ids = np.arange(1, 200_000)
-    run.dir.write_vector("ids", 0, ids)
-    files = {path: path.stat().st_ino for path in (tmp_path / "work" / "t0" / "ids" / "c").iterdir()}
-    open_handle = run.array("ids", 0)
-    run.dir.write_vector("ids", 0, ids)
-    assert np.array_equal(open_handle[:], ids)
-    assert set((tmp_path / "work" / "t0" / "ids" / "c").iterdir()) == set(files)
-    run.dir.write_vector("ids", 0, ids[:5])
-    assert np.array_equal(Run(run.plan).array("ids", 0)[:], ids[:5])
-
-
 def test_a_run_is_predicted_on_one_kind_of_device(store, random_model, tmp_path, monkeypatch):
     settings = {**SERIAL, "model": random_model, "work_dir": tmp_path / "work", "block": (34, 60, 26)}
     with monkeypatch.context() as patch:

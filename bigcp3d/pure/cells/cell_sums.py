@@ -20,7 +20,7 @@ from numpy.typing import NDArray
 
 from bigcp3d.pure.boxes import Vec3
 from bigcp3d.pure.compiled import compiled
-from bigcp3d.pure.group.stitch import HALF_NEIGHBOURS
+from bigcp3d.pure.group.seams import HALF_NEIGHBOURS
 from bigcp3d.pure.score.overlaps import Ids, Overlaps, merge_overlaps, run_starts
 from bigcp3d.pure.track.sinks import Sums
 

@@ -18,7 +18,7 @@ from scipy import stats
 
 from bigcp3d.pure.cells.cell_summary import ROBUST
 from bigcp3d.pure.cells.cell_sums import CellSums
-from bigcp3d.pure.group.stitch import HALF_NEIGHBOURS
+from bigcp3d.pure.group.seams import HALF_NEIGHBOURS
 
 SIGNS: dict[str, tuple[int, ...]] = {
     "volume": (1, -1),

@@ -17,7 +17,7 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy.spatial import SphericalVoronoi
 
-from bigcp3d.pure.group.stitch import HALF_NEIGHBOURS
+from bigcp3d.pure.group.seams import HALF_NEIGHBOURS
 
 
 def direction_weights(scale: Sequence[float]) -> NDArray[np.float64]:

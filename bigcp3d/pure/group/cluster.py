@@ -29,7 +29,7 @@ class Components:
     sink_component: NDArray[np.int32]
     """Shape (n,): the component of each, numbered from 1 in the block."""
     face_voxel: NDArray[np.int32]
-    """Shape (f, 3): closed voxels on the core's border planes, from which `stitch` joins blocks."""
+    """Shape (f, 3): closed voxels on the core's border planes, from which blocks are joined."""
     face_component: NDArray[np.int32]
     """Shape (f,)."""
     sums: Sums
@@ -70,7 +70,7 @@ def cluster_block(sinks: Sinks, core: Box, *, radius: int) -> Components:
     """Group the sinks of the block ``core`` into components.
 
     ``sinks`` are all (parts of) sinks within ``core`` grown by ``2 * radius``, from all blocks; ``radius`` is that of
-    the closing, in voxels. Exact under blocking once `bigcp3d.pure.group.stitch` has joined the components at the
+    the closing, in voxels. Exact under blocking once `bigcp3d.pure.group.seams` has joined the components at the
     seams. Memory: about 6 bytes a voxel of the core.
     """
     if len(sinks.voxel) == 0:

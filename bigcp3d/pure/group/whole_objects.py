@@ -25,7 +25,7 @@ from numpy.typing import NDArray
 
 from bigcp3d.pure.boxes import BlockGrid, Vec3
 from bigcp3d.pure.group.cluster import Components
-from bigcp3d.pure.group.stitch import join_components, seam_pairs
+from bigcp3d.pure.group.seams import join_components, seam_pairs
 from bigcp3d.pure.track.sinks import Sums
 
 

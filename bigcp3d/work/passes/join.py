@@ -13,11 +13,11 @@ import numpy as np
 from numpy.typing import NDArray
 
 from bigcp3d.edge.workdir.records import read_record
-from bigcp3d.edge.workdir.tables import write_rows, write_table
+from bigcp3d.edge.workdir.tables import open_rows, write_rows, write_table
 from bigcp3d.pure.boxes import Vec3
 from bigcp3d.pure.group.cluster import Components
 from bigcp3d.pure.group.objects import centroids
-from bigcp3d.pure.group.stitch import join_components, seam_pairs
+from bigcp3d.pure.group.seams import join_components, seam_pairs
 from bigcp3d.pure.group.whole_objects import Faces, join_near
 from bigcp3d.pure.track.sinks import Sums
 from bigcp3d.work.plan.task_inputs import neighbours
@@ -67,11 +67,11 @@ def join(run: Run, time: int, index: Vec3) -> dict[str, Any]:
     objects, n = join_components(pairs, base)
     total = Sums.concatenate(sums).group(objects, n)
     there_is = total.take(total.count > 0)
-    write_rows(run.dir.sums(time), there_is.take(np.argsort(there_is.first)).rows())
-    run.dir.write_vector("bases", time, np.asarray(bases, np.int64))
-    run.dir.write_vector("joined", time, total.first[objects])
+    write_rows(run.dir.vector("sums", time), there_is.take(np.argsort(there_is.first)).rows())
+    write_rows(run.dir.vector("bases", time), np.asarray(bases, np.int64))
+    write_rows(run.dir.vector("joined", time), total.first[objects])
     if plan.checks_flow:
-        run.dir.write_vector("centre", time, centroids(total)[objects])
+        write_rows(run.dir.vector("centre", time), centroids(total)[objects])
     return {"components": base, "objects": n}
 
 
@@ -100,9 +100,9 @@ def first_voxels(
             first, centre = table["first"], table.get("centre")
         left = np.flatnonzero(first == LEFT)
         rows = slice(bases[block], bases[block] + len(left))
-        first[left] = run.array("joined", time)[rows]
+        first[left] = open_rows(run.dir.vector("joined", time))[rows]
         if centre is not None:
-            centre[left] = np.asarray(run.array("centre", time)[rows]).reshape(-1, 3)
+            centre[left] = open_rows(run.dir.vector("centre", time))[rows]
         found.append((first, centre))
     return found
 
@@ -111,5 +111,5 @@ def _read_bases(run: Run, time: int, blocks: Sequence[Vec3]) -> dict[Vec3, int]:
     """How many components of earlier blocks were left, for some blocks that lie near each other."""
     rows = np.ravel_multi_index(tuple(np.reshape(blocks, (-1, 3)).T), run.plan.grid.counts)
     first = int(rows.min(initial=0))
-    base = np.asarray(run.array("bases", time)[first : int(rows.max(initial=0)) + 1], np.int64)
+    base = open_rows(run.dir.vector("bases", time))[first : int(rows.max(initial=0)) + 1]
     return dict(zip(blocks, base[rows - first].tolist(), strict=True))

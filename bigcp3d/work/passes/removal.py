@@ -9,7 +9,7 @@ safe:
   whole, so such a worker fails and writes nothing.
 - A task that is killed between its record and the removal leaves files behind. They go with the work directory.
 
-Vectors and sums of objects stay until then: they are small, and zarr reads a missing chunk of a vector as zeros.
+The rows of a whole time point stay until then: they are small.
 """
 
 from __future__ import annotations

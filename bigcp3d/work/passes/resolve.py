@@ -59,7 +59,7 @@ def filter_range(run: Run, time: int, index: Vec3) -> dict[str, Any]:
     """Filter the objects of one range; write its cells, and what `resolve` needs of them."""
     plan, part = run.plan, index[0]
     bounds = plan.id_ranges.bounds(part)
-    rows = [np.empty((0, ROW), np.int64), _rows_between(run.dir.sums(time), *bounds)]
+    rows = [np.empty((0, ROW), np.int64), _rows_between(run.dir.vector("sums", time), *bounds)]
     if plan.stitches:
         blocks = _blocks_with(run, time, "stitch", part)
         rows += [_rows_between(run.dir.rows("whole", time, block), *bounds) for block in blocks]
@@ -111,7 +111,7 @@ def resolve(run: Run, time: int, index: Vec3) -> dict[str, Any]:
     for part in parts:
         removed.update(part["removed_here"])
     cells = np.cumsum([0, *(part["cells"] for part in totals)])
-    run.dir.write_vector("id_bases", time, cells[:-1])
+    write_rows(run.dir.vector("id_bases", time), cells[:-1])
 
     opened = lru_cache(maxsize=1024)(open_rows)  # the median looks at all of them 64 times
 
@@ -124,7 +124,7 @@ def resolve(run: Run, time: int, index: Vec3) -> dict[str, Any]:
 
 def find_ids(run: Run, time: int, first: NDArray[np.int64]) -> NDArray[np.int64]:
     """Ids of objects by their first voxels; 0 for those that were removed."""
-    ids, bases = np.zeros(len(first), np.int64), np.asarray(run.array("id_bases", time)[:], np.int64)
+    ids, bases = np.zeros(len(first), np.int64), open_rows(run.dir.vector("id_bases", time))
     ranges = run.plan.id_ranges.find(first)
     for part in np.unique(ranges):
         if part == run.plan.id_ranges.number:  # without voxels

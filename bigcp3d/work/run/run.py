@@ -27,7 +27,7 @@ from bigcp3d.pure.boxes import BlockGrid, Box, Vec3, vec3
 from bigcp3d.work.plan.plan import Plan
 from bigcp3d.work.plan.task_inputs import Inputs
 from bigcp3d.work.run.task_log import TaskLog
-from bigcp3d.work.run.work_dir import ALL_SHARDS, ARRAYS, ONCE, WorkDir
+from bigcp3d.work.run.work_dir import ALL_SHARDS, ONCE, WorkDir
 
 if TYPE_CHECKING:
     import torch
@@ -42,6 +42,7 @@ class Run:
         self.log = TaskLog(self.dir.logs)
         self.done: set[tuple[str, int, Vec3]] = set()
         """Tasks whose records were seen, some of them; a record never goes."""
+        self.array = lru_cache(maxsize=8)(self._open_array)
         self.go_on: Callable[[str, int, float], None] = lambda name, voxels, share: None
         """Hears of a pass, the voxels of the block that it works on, and the share of it that is done."""
 
@@ -110,12 +111,11 @@ class Run:
         """Whether intermediates stay after the last task that reads them."""
         return kind == "maps" and self.plan.storage.keep_maps
 
-    @lru_cache(maxsize=8)  # noqa: B019 - a Run lives as long as its worker
-    def array(self, name: str, time: int) -> zarr.Array[Any]:
-        """The zarr array ``maps`` or ``offsets``, or a vector that `WorkDir.write_vector` wrote."""
+    def _open_array(self, name: str, time: int) -> zarr.Array[Any]:
+        """The zarr array ``maps`` or ``offsets``."""
         if name == "maps" and self.plan.given.maps is not None:
             return open_maps(self.plan.given.maps, self.plan.shape, self.plan.source.image.times, time)
-        config = {"write_empty_chunks": name in ARRAYS}  # `zarr.open_array` does not take it
+        config = {"write_empty_chunks": True}  # `zarr.open_array` does not take it
         return cast("zarr.Array[Any]", zarr.open(self.dir.array(name, time), mode="r+", zarr_format=3, config=config))
 
     def read(self, name: str, time: int, box: Box) -> NDArray[np.int8]:

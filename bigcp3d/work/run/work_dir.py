@@ -12,12 +12,12 @@
                                  component; components that no neighbour knows whole
     t0/whole/                    npy: sums of the objects that a block wrote, sorted by first voxel
     t0/sums.npy                  sums of the objects that `join` has joined, by first voxel
-    t0/bases, joined, centre     zarr: the components that `join` has seen: how many in earlier blocks, first voxel and
-                                 centre of the object of each
+    t0/bases.npy, joined.npy, centre.npy         the components that `join` has seen: how many in earlier blocks, first
+                                 voxel and centre of the object of each
     t0/gathered/                 npy: which blocks have objects in which ranges of first voxels
     t0/objects.table, objects.1.table, ...       the table of the cells that were kept, by range
     t0/first/, whole_cells/, cut_cells/          npy: their first voxels and sorted sizes, by range
-    t0/id_bases                  zarr: cells before each range
+    t0/id_bases.npy              cells before each range
     t0/failures/                 tasks that failed
     logs/                        one file for each worker
     ended/                       a record: the labels are finished, and the rest may be removed
@@ -28,12 +28,10 @@ from __future__ import annotations
 
 import itertools
 from collections.abc import Iterator
-from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
 import zarr
-from numpy.typing import NDArray
 from zarr.codecs import ZstdCodec
 
 from bigcp3d.edge.image.given_maps import MIN_FOREGROUND
@@ -43,7 +41,6 @@ from bigcp3d.pure.boxes import Vec3
 from bigcp3d.pure.track.units import UNASSIGNED
 from bigcp3d.work.plan.plan import PLAN_FILE, Plan
 
-VECTOR_CHUNK = 2**16
 ARRAYS = ("maps", "offsets")
 """Intermediates that are shards of an array; the others are tables."""
 
@@ -87,9 +84,9 @@ class WorkDir:
         """Folder of the failed tasks, for `bigcp3d.schedule.running.status`."""
         return self.folder(time) / "failures"
 
-    def sums(self, time: int) -> Path:
-        """Rows of the sums of the objects that `join` has joined."""
-        return self.folder(time) / "sums.npy"
+    def vector(self, name: str, time: int) -> Path:
+        """File of rows of a whole time point: ``sums``, ``bases``, ``joined``, ``centre`` or ``id_bases``."""
+        return self.folder(time) / f"{name}.npy"
 
     def objects(self, time: int, part: int = 0) -> Path:
         """Table of the cells of one range that were kept."""
@@ -105,7 +102,7 @@ class WorkDir:
         return self.folder(time) / kind / f"{_name(name) if isinstance(name, tuple) else name}.npy"
 
     def array(self, name: str, time: int) -> Path:
-        """The array ``maps`` or ``offsets``, or a vector."""
+        """The array ``maps`` or ``offsets``."""
         return self.folder(time) / name
 
     def table(self, kind: str, time: int, index: Vec3) -> Path:
@@ -150,21 +147,6 @@ class WorkDir:
                 attributes={ALL_SHARDS: True, **said},
                 zarr_format=3,
             )
-
-    def write_vector(self, name: str, time: int, values: NDArray[Any]) -> None:
-        """Write rows that tasks will read in pieces.
-
-        An earlier try has written the same values. They are replaced chunk by chunk, since others may be reading them.
-        """
-        rows, path, kind = max(len(values), 1), self.array(name, time), values.dtype
-        shape, chunks = (rows, *values.shape[1:]), (min(rows, VECTOR_CHUNK), *values.shape[1:])
-        array: zarr.Array[Any] | None = None
-        with suppress(FileNotFoundError):
-            array = zarr.open_array(path, mode="r+", zarr_format=3)
-        if array is None or (array.shape, array.chunks, array.dtype) != (shape, chunks, kind):
-            array = zarr.create_array(path, shape=shape, chunks=chunks, dtype=kind, zarr_format=3, overwrite=True)
-        if len(values):
-            array[:] = values
 
 
 def find_work_dirs(home: Path) -> Iterator[WorkDir]:

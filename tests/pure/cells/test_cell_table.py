@@ -13,7 +13,7 @@ from bigcp3d.pure.boxes import BlockGrid, Box
 from bigcp3d.pure.cells.cell_sums import CellSums, merge_cell_sums, sum_cells
 from bigcp3d.pure.cells.cell_table import Channel, tabulate_cells
 from bigcp3d.pure.cells.surface import direction_weights, surfaces
-from bigcp3d.pure.group.stitch import HALF_NEIGHBOURS
+from bigcp3d.pure.group.seams import HALF_NEIGHBOURS
 from bigcp3d.pure.tissue.tissue import render
 from bigcp3d.pure.tissue.tissue_settings import Tissue
 

@@ -14,7 +14,7 @@ from skimage.morphology import ball, closing
 from bigcp3d.pure.boxes import BlockGrid, Box, Vec3
 from bigcp3d.pure.group.closing import close_sinks
 from bigcp3d.pure.group.cluster import Components, cluster_block
-from bigcp3d.pure.group.stitch import join_components, seam_pairs
+from bigcp3d.pure.group.seams import join_components, seam_pairs
 from bigcp3d.pure.track.sinks import Sinks, Sums
 
 quick = settings(deadline=None, max_examples=40)
@@ -138,7 +138,7 @@ def clustered(mask: NDArray[np.bool_], block: Vec3, radius: int) -> tuple[list[C
 
 @quick
 @given(sides, blocks, seeds, st.integers(0, 3), st.sampled_from([0.03, 0.1, 0.3]))
-def test_stitched_components_are_those_of_scikit_image_on_the_whole_closed_mask(
+def test_seamsed_components_are_those_of_scikit_image_on_the_whole_closed_mask(
     shape: Vec3, block: Vec3, seed: int, radius: int, density: float
 ) -> None:
     mask = sparse(shape, seed, density)

@@ -7,7 +7,6 @@ from tempfile import TemporaryDirectory
 from types import SimpleNamespace
 
 import numpy as np
-import zarr
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
@@ -66,7 +65,6 @@ def run_of(folder: Path, sinks: Sinks, block: Vec3, ranges: int, radius: int, fi
         plan=plan,
         dir=work,
         read_table=lambda kind, time, index: read_table(work.table(kind, time, index)),
-        array=lambda name, time: zarr.open_array(work.array(name, time), mode="r"),
     )
     for index in grid:
         core = grid.core(index)

@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 
 from bigcp3d.pure.boxes import Vec3
 from bigcp3d.pure.group import stitch
-from bigcp3d.pure.group.stitch import join_components, seam_pairs
+from bigcp3d.pure.group.seams import join_components, seam_pairs
 
 quick = settings(deadline=None, max_examples=40)
 sides = st.tuples(*[st.integers(1, 6)] * 3)
