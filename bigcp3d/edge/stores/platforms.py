@@ -12,8 +12,8 @@ import shlex
 import subprocess
 import sys
 import time as clock
-from collections.abc import Callable, Iterable
-from contextlib import suppress
+from collections.abc import Callable, Iterable, Iterator
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any, TypeVar
 
@@ -72,6 +72,21 @@ def try_lock(handle: int) -> bool:
         msvcrt.locking(handle, msvcrt.LK_NBLCK, 1)
         return True
     return False
+
+
+@contextmanager
+def folder_locked(path: Path) -> Iterator[None]:
+    """Hold a lock on a folder, and wait for it; without a lock where a system or a file system has none."""
+    if (fcntl := _module("fcntl")) is None:  # Windows
+        yield
+        return
+    handle = os.open(path, os.O_RDONLY)
+    try:
+        with suppress(OSError):
+            fcntl.flock(handle, fcntl.LOCK_EX)
+        yield
+    finally:
+        os.close(handle)
 
 
 def peak_bytes() -> int:

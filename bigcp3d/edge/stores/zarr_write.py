@@ -19,6 +19,7 @@ import zarr
 from numpy.typing import NDArray
 from zarr.codecs import ZstdCodec
 
+from bigcp3d.edge.stores import platforms
 from bigcp3d.edge.stores.atomic_files import sync_file
 from bigcp3d.edge.stores.axis_order import from_zyx, index_of, piece_index, spatial
 from bigcp3d.edge.stores.connections import describe_error, is_remote_error
@@ -159,16 +160,25 @@ def edit_attributes(
 ) -> zarr.Group:
     """Replace the attributes of a group by what ``edit`` makes of them; a missing group is made.
 
-    In an object store ``edit`` may run several times, so that changes by others are not lost (`Remote.edit_json`).
+    Changes by others at the same time are not lost. In an object store ``edit`` may run several times for that
+    (`Remote.edit_json`).
     """
     if isinstance(path, Remote):
         _edit_remote(path, zarr_format, edit)
-    group = zarr.open_group(zarr_store(path), mode="a", zarr_format=zarr_format, use_consolidated=False)  # type: ignore[arg-type]
-    old = group.attrs.asdict()
-    new = plain_json(edit(old))
-    if new != old and not isinstance(path, Remote):
-        group.attrs.put(new)
+        return _open_group(path, zarr_format)
+    path.mkdir(parents=True, exist_ok=True)
+    with platforms.folder_locked(path):
+        group = _open_group(path, zarr_format)
+        old = group.attrs.asdict()
+        new = plain_json(edit(old))
+        if new != old:
+            group.attrs.put(new)
+            sync_file(path / ("zarr.json" if zarr_format == 3 else ".zattrs"))
     return group
+
+
+def _open_group(path: Place, zarr_format: int) -> zarr.Group:
+    return zarr.open_group(zarr_store(path), mode="a", zarr_format=zarr_format, use_consolidated=False)  # type: ignore[arg-type]
 
 
 def _edit_remote(path: Remote, zarr_format: int, edit: Callable[[Mapping[str, Any]], Mapping[str, Any]]) -> None:
