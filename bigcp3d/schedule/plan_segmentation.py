@@ -14,7 +14,7 @@ from bigcp3d.schedule.planning.make_plan import check_memory, make_plan
 from bigcp3d.schedule.planning.request import Request
 from bigcp3d.schedule.running.events import Observer
 from bigcp3d.schedule.running.lock import locks_of, refuse_if_held
-from bigcp3d.schedule.running.start import check_places, check_start, read_ended
+from bigcp3d.schedule.running.start import check_places, check_start, has_ended, read_ended
 from bigcp3d.work.plan.plan import Plan
 
 
@@ -51,8 +51,9 @@ def plan_and_check(request: Request, observe: Observer | None) -> Plan:
 
     def check_early(sketch: Plan) -> None:
         refuse_if_held(locks_of(sketch))
-        check_places(sketch, overwrite=request.overwrite)
-        check_run_table(sketch, request)
+        if not has_ended(sketch):
+            check_places(sketch, overwrite=request.overwrite)
+            check_run_table(sketch, request)
 
     plan = make_plan(*complete_request(request, observe, check_early))
     warn_of_few_working_planes(plan)
@@ -60,6 +61,6 @@ def plan_and_check(request: Request, observe: Observer | None) -> Plan:
         check_memory(plan, request.machines.limit_bytes)
     refuse_if_held(locks_of(plan))
     check_start(plan, overwrite=request.overwrite)
-    if read_ended(plan) is None:
+    if (ended := read_ended(plan)) is None or not ended.told:
         check_run_table(plan, request)
     return plan

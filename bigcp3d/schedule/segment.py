@@ -39,7 +39,17 @@ from bigcp3d.schedule.running.expect_time import measure_here, measure_on_dask, 
 from bigcp3d.schedule.running.lock import Hold, hold
 from bigcp3d.schedule.running.run_log import RunLog, block_error
 from bigcp3d.schedule.running.serial import Execute, execute_serially
-from bigcp3d.schedule.running.start import check_start, clean_up, prepare, read_ended, warn_of_disks, write_ended
+from bigcp3d.schedule.running.start import (
+    Ended,
+    check_start,
+    clean_up,
+    created_here,
+    prepare,
+    read_ended,
+    refuse_labels_of_others,
+    warn_of_disks,
+    write_ended,
+)
 from bigcp3d.schedule.running.tasks import Pass, Task, in_order, label_passes, object_passes
 from bigcp3d.work.passes.passes import Counts
 from bigcp3d.work.plan.memory_and_disk import worker_bytes
@@ -74,9 +84,10 @@ def segment(source: str | Path, *, on_event: Observer | None = None, **arguments
     Raises
     ------
     InputError, ModelError, TargetError
-        Before any work starts.
+        Before any work starts, if something is wrong with the settings, the image, the model or the place to write to.
+        During the run, if the voxels of a small image cannot be read, if a disk is full, or if another run took over.
     BlockError
-        If blocks failed after their retries. What is done is kept, and the same call continues.
+        If blocks failed. What is done is kept, and the same call continues.
 
     Examples
     --------
@@ -102,7 +113,7 @@ def _segment(plan: Plan, request: Request, log: RunLog, held: Hold, begin: float
     run = Run(plan)
     resumed = check_start(plan, overwrite=request.overwrite)  # again: another run may have ended meanwhile
     if (ended := read_ended(plan)) is not None:
-        return _end(plan, ended, log)
+        return _end(plan, request, ended, log)
     with _executor(plan, run, request, log.observe) as (execute, measure):
         prepare(plan, resumed=resumed, overwrite=request.overwrite)
         if worth_measuring(plan, resumed=resumed) and (patch_seconds := measure()) is not None:
@@ -111,22 +122,28 @@ def _segment(plan: Plan, request: Request, log: RunLog, held: Hold, begin: float
             _run_phase(execute, object_passes(plan), log, held)
         except InputError:  # an error in the voxels; with one time point, nothing was computed before it
             if not resumed and len(plan.where.times) == 1:
-                clean_up(plan, finished=False)
+                clean_up(plan, keep_maps=False)
             raise
         held.check()
         _create_labels(plan, run, overwrite=request.overwrite)
         _run_phase(execute, label_passes(plan), log, held)
     summary = log.summary(clock.perf_counter() - begin)
     held.check()
+    refuse_labels_of_others(plan)
     finish_labels(run.target, attributes=_provenance(plan, request, summary))
-    summary = replace(summary, table=measure_run(plan, request, summary.cells, log.observe))
-    log.observe(LabelsReady(plan, summary))
-    write_ended(plan, summary)
-    return _end(plan, summary, log)
+    ended = Ended(summary, told=False, keep_maps=plan.storage.keep_maps)
+    write_ended(plan, ended)  # from here on, others may change the labels
+    return _end(plan, request, ended, log)
 
 
-def _end(plan: Plan, summary: Summary, log: RunLog) -> Summary:
-    clean_up(plan)
+def _end(plan: Plan, request: Request, ended: Ended, log: RunLog) -> Summary:
+    """Do what is not done yet of that which follows the labels: the table, the report, the removal of files."""
+    summary = ended.summary
+    if not ended.told:
+        summary = replace(summary, table=measure_run(plan, request, summary.cells, log.observe))
+        log.observe(LabelsReady(plan, summary))
+        write_ended(plan, replace(ended, summary=summary, told=True))
+    clean_up(plan, keep_maps=ended.keep_maps)
     log.observe(RunFinished(summary))
     return summary
 
@@ -198,9 +215,9 @@ def _create_labels(plan: Plan, run: Run, *, overwrite: bool) -> None:
     resolved = [work.read_once("resolve", time) for time in plan.where.times]
     most = max(record["cells"] for record in resolved if record is not None)
     dtype = "uint32" if most <= UINT32_MAX else "uint64"
-    began = work.read_once("creating") is not None
-    write_record(work.records(), "creating", ONCE, {"dtype": dtype})
-    made = {"id": uuid4().hex}
+    began = created_here(plan)
+    made = {"id": (work.read_once("creating") or {"id": uuid4().hex})["id"]}
+    write_record(work.records(), "creating", ONCE, {"dtype": dtype, **made})
     create_labels(run.target_as(dtype), overwrite=overwrite or began, attributes={"bigcp3d": made})
     write_record(work.records(), "create", ONCE, {"dtype": dtype, **made})
 

@@ -26,6 +26,7 @@ from uuid import uuid4
 import psutil
 
 from bigcp3d.edge.labels.label_plan import LabelTarget
+from bigcp3d.edge.stores.places import is_address
 from bigcp3d.edge.workdir.lock_file import Holder, LockFile
 from bigcp3d.errors import TargetError
 from bigcp3d.schedule.planning.find_kept_maps import default_work_dir
@@ -50,8 +51,9 @@ class Hold:
         """Raise a `TargetError` if another run has taken over."""
         if self._lost.is_set():
             raise TargetError(
-                f"{self.locks[0]}: another run has replaced this one, because this one gave no sign of life for more "
-                f"than {STALE_S:g} s; wait until the other run has ended (bigcp3d status)"
+                f"{self.locks[0]}: this run has lost its lock: another run has replaced it, because it gave no sign of "
+                f"life for more than {STALE_S:g} s, or somebody removed the file. Wait until no other run works here "
+                "(bigcp3d status), and repeat the command"
             )
 
     def release(self) -> None:
@@ -98,7 +100,8 @@ def locks_of(plan: Plan) -> list[LockFile]:
 
 def find_locks(work_dir: str | Path, target: LabelTarget) -> list[LockFile]:
     """The locks of a work directory and of the labels that are written."""
-    folders = [Path(work_dir), default_work_dir(target.group, target.name)]
+    group = target.group if is_address(target.group) else os.path.realpath(target.group)
+    folders = [Path(work_dir), default_work_dir(group, target.name)]
     return [LockFile(folder) for folder in dict.fromkeys(folder.absolute() for folder in folders)]
 
 

@@ -9,12 +9,13 @@ from __future__ import annotations
 
 import os
 import shutil
-from dataclasses import asdict
+from dataclasses import asdict, dataclass
 from enum import Enum
 from pathlib import Path
+from typing import Any
 
 from bigcp3d.edge.image.metadata import own_part
-from bigcp3d.edge.image.open_node import open_node
+from bigcp3d.edge.image.open_node import read_attributes
 from bigcp3d.edge.labels.check_target import check_target
 from bigcp3d.edge.stores import platforms
 from bigcp3d.edge.stores.check_writable import check_folder
@@ -36,6 +37,19 @@ ENDED = "ended"
 PLAN_PART = f"{PLAN_FILE}.part"
 
 
+@dataclass(frozen=True)
+class Ended:
+    """How far a run is that has finished its labels.
+
+    ``told`` is whether their table and report are written too, so that only files must be removed. ``keep_maps`` is
+    whether the run has kept all maps.
+    """
+
+    summary: Summary
+    told: bool
+    keep_maps: bool
+
+
 class State(Enum):
     """What a plan finds in its work directory."""
 
@@ -44,7 +58,7 @@ class State(Enum):
     OTHER = "an unfinished run"
     KEPT = "kept maps of a finished run"
     RESUMABLE = "an unfinished run with this plan"
-    ENDED = "a run with this plan that has finished its labels, and was stopped while it cleaned up"
+    ENDED = "a run with this plan that has finished its labels, and was stopped before it had cleaned up"
 
 
 def find_state(plan: Plan) -> State:
@@ -77,8 +91,8 @@ def check_start(plan: Plan, *, overwrite: bool) -> bool:
         raise _refusal(plan, state)
     if resumed := state is State.RESUMABLE:
         _refuse_what_was_given_up(plan)
-        _refuse_labels_of_others(plan)
-    began = resumed and WorkDir.of(plan).read_once("creating") is not None
+        refuse_labels_of_others(plan)
+    began = resumed and created_here(plan)
     check_target(plan.output.target, overwrite=overwrite or began)
     check_space(plan, resumed=resumed)
     return resumed
@@ -112,12 +126,14 @@ def _refusal(plan: Plan, state: State) -> TargetError:
     """The error for a work directory that holds another run."""
     root = plan.storage.work_dir
     try:
-        differing = _differences(plan, read_plan(root))
+        then = read_plan(root)
     except InputError as error:
         return TargetError(f"{error}. Or give another --name or --work-dir, which do not touch that run")
+    differing, block = _differences(plan, then), then.execution.block
     why = f" with other settings ({'; '.join(differing)})" if differing else ""
+    same = "" if block == plan.execution.block else f", with --block {' '.join(map(str, block))} on another machine"
     return TargetError(
-        f"{root} holds {state.value}{why}; to continue it, repeat the command that began it; to discard it, give "
+        f"{root} holds {state.value}{why}; to continue it, repeat the command that began it{same}; to discard it, give "
         "--overwrite; to keep it, give another --name or --work-dir"
     )
 
@@ -150,19 +166,32 @@ def _refuse_what_was_given_up(plan: Plan) -> None:
         )
 
 
-def _refuse_labels_of_others(plan: Plan) -> None:
+def refuse_labels_of_others(plan: Plan) -> None:
     """Refuse to write into labels that another run, with another work directory, has put in place of this one's."""
     made = WorkDir.of(plan).read_once("create")
     if made is None:
         return
     path = plan.output.target.path
-    said = own_part(open_node(str(path)).attrs.asdict()) if path.exists() else {}
-    if not said or said.get("id") != made.get("id"):
+    if own_part(_said(plan) or {}).get("id") != made["id"]:
         found = "labels of another run are here" if path.exists() else "nothing is here"
         raise TargetError(
             f"{path}: {found}, but the unfinished run in {plan.storage.work_dir} has begun to write labels here; "
             "remove that directory to begin again, or give another --name"
         )
+
+
+def created_here(plan: Plan) -> bool:
+    """Whether what lies in place of the labels is what this run has begun to make there, if anything."""
+    made, said = WorkDir.of(plan).read_once("creating"), _said(plan)
+    return made is not None and (not said or own_part(said).get("id") == made["id"])
+
+
+def _said(plan: Plan) -> dict[str, Any] | None:
+    """The attributes of the labels that are there; None where there are none."""
+    try:
+        return dict(read_attributes(plan.output.target.path))
+    except InputError:
+        return None
 
 
 def _starts_here(plan: Plan) -> bool:
@@ -193,10 +222,10 @@ def prepare(plan: Plan, *, resumed: bool, overwrite: bool) -> None:
         raise TargetError(f"cannot write to work directory {work.root}: {error}; give another --work-dir") from error
 
 
-def clean_up(plan: Plan, *, finished: bool = True) -> None:
-    """Empty the work directory, except kept maps of this run, if it has finished, or of an earlier one."""
+def clean_up(plan: Plan, *, keep_maps: bool) -> None:
+    """Empty the work directory, except kept maps: those of this run, if it keeps them, or of an earlier one."""
     work = WorkDir.of(plan)
-    if finished and plan.storage.keep_maps:
+    if keep_maps:
         write_kept(plan)
     if read_kept(work.root) is None:
         _empty(work.root)
@@ -227,18 +256,31 @@ def _empty(root: Path) -> None:
         _remove(child)
 
 
-def write_ended(plan: Plan, summary: Summary) -> None:
-    """Record that the labels are finished and only the work directory must be cleaned up."""
-    write_record(plan.storage.work_dir, ENDED, ONCE, {"key": plan.key, "summary": asdict(summary)})
+def write_ended(plan: Plan, ended: Ended) -> None:
+    """Record how far a run is that has finished its labels."""
+    labels = own_part(_said(plan) or {}).get("id")
+    write_record(plan.storage.work_dir, ENDED, ONCE, {"key": plan.key, "labels": labels, **asdict(ended)})
 
 
-def read_ended(plan: Plan) -> Summary | None:
-    """The summary of a run with this plan that was killed while it cleaned up; else None."""
-    record = read_record(plan.storage.work_dir, ENDED, ONCE)
-    if record is None or record["key"] != plan.key or not plan.output.target.path.exists():
+def read_ended(plan: Plan) -> Ended | None:
+    """How far a run with this plan is that has finished the labels which are there; else None."""
+    record = _ended_record(plan)
+    if record is None or record["key"] != plan.key:
         return None
-    tasks = [TaskSpent(**{**task, "index": tuple(task["index"])}) for task in record["summary"].pop("tasks")]
-    return Summary(**record["summary"], tasks=tasks)
+    summary = record["summary"]
+    tasks = [TaskSpent(**{**task, "index": tuple(task["index"])}) for task in summary.pop("tasks")]
+    return Ended(Summary(**summary, tasks=tasks), told=record["told"], keep_maps=record["keep_maps"])
+
+
+def has_ended(plan: Plan) -> bool:
+    """Whether a run in this place has finished the labels which are there, whatever its plan."""
+    return _ended_record(plan) is not None
+
+
+def _ended_record(plan: Plan) -> dict[str, Any] | None:
+    """The record of such a run."""
+    record = read_record(plan.storage.work_dir, ENDED, ONCE)
+    return record if record is not None and record["labels"] == own_part(_said(plan) or {}).get("id") else None
 
 
 def _remove_all_but(work: WorkDir, *kept: str) -> None:

@@ -127,7 +127,7 @@ def test_a_run_whose_lock_was_taken_over_ends(case, monkeypatch):
         return track(run, time_point, index)
 
     monkeypatch.setitem(passes.PASSES, "track", lose)
-    with pytest.raises(TargetError, match="another run has replaced this one"):
+    with pytest.raises(TargetError, match="this run has lost its lock"):
         case.segment()
     assert LockFile(case.work).read()[0] == taken[0]  # the other's lock stays
 
