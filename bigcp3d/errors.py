@@ -14,7 +14,7 @@ class BigCP3DError(Exception):
 
 
 class InputError(BigCP3DError, ValueError):
-    """The image, a parameter, or their combination cannot be used. Nothing was written."""
+    """The image, a parameter, or their combination cannot be used."""
 
     exit_code = 2
 
@@ -38,6 +38,6 @@ class LossError(TargetError):
 
 
 class BlockError(BigCP3DError, RuntimeError):
-    """Some blocks failed after their retries; what was finished is kept."""
+    """Some blocks failed; what was finished is kept."""
 
     exit_code = 4

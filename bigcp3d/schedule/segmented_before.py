@@ -10,12 +10,12 @@ import json
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from datetime import UTC, datetime
-from typing import Any
 
 from bigcp3d.edge.image.metadata import first_multiscale, own_part
 from bigcp3d.edge.image.open_node import read_attributes
 from bigcp3d.edge.stores.atomic_files import write_json
 from bigcp3d.edge.stores.places import place
+from bigcp3d.edge.stores.zarr_write import plain_json
 from bigcp3d.errors import InputError
 from bigcp3d.schedule.planning.asked import what_was_asked
 from bigcp3d.schedule.planning.find_kept_maps import default_work_dir
@@ -35,7 +35,7 @@ def replacing_all(request: Request) -> Iterator[str]:
     It is that of an earlier command with the same settings, if that one was stopped or an image failed.
     """
     work = default_work_dir(str(request.output or request.source), request.name)
-    note, asked = work.with_name(f"{work.name}.replacing.json"), _plain(what_was_asked(request).arguments)
+    note, asked = work.with_name(f"{work.name}.replacing.json"), plain_json(what_was_asked(request).arguments)
     began = {"since": datetime.now(UTC).isoformat(timespec="milliseconds"), "arguments": asked}
     with suppress(OSError, ValueError):
         noted = json.loads(note.read_text(encoding="utf-8"))
@@ -64,13 +64,8 @@ def segmented_before(request: Request, since: str = "") -> bool:
     if (request.overwrite and not replaced) or recorded is None or first_multiscale(attributes, str(where)) is None:
         return False
     asked = what_was_asked(request)
-    if any(settings.get(name) != _plain(asked.settings.get(name)) for name in PLACE):
+    if any(settings.get(name) != plain_json(asked.settings.get(name)) for name in PLACE):
         return False
-    given = {name: value for name, value in _plain(asked.arguments).items() if value is not None}
+    given = {name: value for name, value in plain_json(asked.arguments).items() if value is not None}
     left_open = set(ESTIMATED) - set(given)
     return given == {name: value for name, value in recorded.items() if name not in left_open and value is not None}
-
-
-def _plain(value: Any) -> Any:
-    """A value as it comes back from JSON."""
-    return json.loads(json.dumps(value))

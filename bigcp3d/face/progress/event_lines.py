@@ -18,7 +18,7 @@ pass        pass, blocks, voxels: a pass begins
 progress    pass, blocks_done, blocks, voxels_done, voxels, voxels_per_second, seconds_left (both null while unknown),
             run_fraction (0 to 1, never less than before), run_seconds_left (null while unknown);
             at most one a second and pass, and one when it is complete
-failed      pass, t, block, error: a block failed after its retries
+failed      pass, t, block, error: a block failed
 note        message: something that the user should know, but no warning
 warning     message, kind: what is odd about the cells ("crooked flow", "size", ...), "" for any other warning
 report      path: the report was written

@@ -1,7 +1,8 @@
 """Finds maps that a finished run kept and that this run would predict itself.
 
 The default place of runs on this image and the folder of this run's work directory are searched. All settings that
-decide maps must be equal (`bigcp3d.work.run.kept_maps`), so no label depends on what is found.
+decide maps must be equal (`bigcp3d.work.run.kept_maps`), so no label depends on what is found. The kind of device is
+one of them, but it is known only of workers on this machine.
 """
 
 from __future__ import annotations
@@ -12,8 +13,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 from bigcp3d.edge.image.given_maps import KEPT
-from bigcp3d.edge.labels.default_name import DEFAULT_NAME
-from bigcp3d.edge.stores.places import place
+from bigcp3d.edge.stores.places import Place, place
 from bigcp3d.errors import InputError
 from bigcp3d.schedule.clusters.this_machine import device_here
 from bigcp3d.schedule.planning.request import Request
@@ -25,13 +25,18 @@ from bigcp3d.work.run.work_dir import WorkDir
 log = logging.getLogger(__name__)
 
 
-def default_work_dir(group: str, name: str) -> Path:
-    """Default work directory: beside the store that gets the labels, or in the current directory for an address."""
+def home_of_runs(group: str | Place) -> Path:
+    """Folder of the work directories of a store: beside it, or in the current directory for an address."""
     store = place(group)
     if isinstance(store, Path):
-        return store.parent / f"{store.name.removesuffix('.zarr')}.bigcp3d" / name
+        return store.parent / f"{store.name.removesuffix('.zarr')}.bigcp3d"
     address = str(store).partition("://")[2].removesuffix(".zarr")
-    return Path.cwd() / f"{re.sub(r'[^A-Za-z0-9._-]', '-', address)}.bigcp3d" / name
+    return Path.cwd() / f"{re.sub(r'[^A-Za-z0-9._-]', '-', address)}.bigcp3d"
+
+
+def default_work_dir(group: str | Place, name: str) -> Path:
+    """Default work directory of a run whose labels go into a store."""
+    return home_of_runs(group) / name
 
 
 def reuse_kept(plan: Plan, request: Request) -> Plan:
@@ -44,7 +49,7 @@ def reuse_kept(plan: Plan, request: Request) -> Plan:
     unfinished = _read_unfinished(WorkDir.of(plan))
     if request.start == "auto" and unfinished is not None and unfinished.key == plan.key:
         return plan
-    device = device_here() if request.scheduler is None else None
+    device = device_here() if request.scheduler is None and request.cluster == "local" else None
     fitting, others = [], []
     for folder in kept_folders(plan):
         if differing := _why_not(plan, folder, device):
@@ -77,7 +82,7 @@ def _why_not(plan: Plan, folder: Path, device: str | None) -> list[str]:
 def kept_folders(plan: Plan) -> Iterator[Path]:
     """Folders with kept maps: first this run's own, then others by name."""
     own = Path(plan.storage.work_dir)
-    homes = {own.parent, default_work_dir(plan.source.image.path, DEFAULT_NAME).parent}
+    homes = {own.parent, home_of_runs(plan.source.image.path)}
     seen = [child for home in sorted(homes) if home.is_dir() for child in sorted(home.iterdir())]
     for folder in dict.fromkeys([own, *seen]):
         if (folder / KEPT).is_dir():

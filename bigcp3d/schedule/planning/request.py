@@ -149,8 +149,8 @@ class Request:
     predict."""
     precision: Annotated[Precision, Option(METHOD)] = "auto"
     """Number format in which the network computes. bfloat16 changes the maps a little, and is 2 to 4 times as fast
-    where the processor has instructions for it. auto: bfloat16 on such processors, otherwise float32. A resumed run
-    keeps the precision in which it began."""
+    where the processor has instructions for it. auto: bfloat16 on such processors, otherwise float32. A run
+    continues only in the precision in which it began."""
     block: Annotated[Vec3 | None, Option(MACHINE, "Z Y X")] = None
     """Size of a block in working voxels (voxels of the resampled image). Default: chosen from the volume and the memory
     limit."""

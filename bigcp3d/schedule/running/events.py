@@ -1,10 +1,10 @@
 """Events that a run sends to its observer (``on_event``), and the summary at its end.
 
 They arrive one at a time, in the process that called `segment`: ``EstimateStarted`` and ``Estimated`` if the user left
-the diameter or the model open, ``RunPlanned``, on Dask ``ClusterReady``, for longer runs ``TimeExpected``, then for
-each pass ``PassStarted`` and its ``BlockDone`` (in one process ``BlockGoesOn`` before it) or ``BlockFailed``, then
-``LabelsReady`` and ``RunFinished``. ``Warned`` and ``Noted`` may come at any time. On Dask the passes overlap. No label
-depends on an observer.
+the diameter or the model open, ``RunPlanned``, on Dask ``ClusterReady``, for longer runs ``TimeExpected``. Then for
+each of the two phases (cells, labels): ``PassStarted`` of all its passes, and ``BlockDone`` (in one process
+``BlockGoesOn`` before it) or ``BlockFailed`` of their blocks, where passes alternate. Then ``LabelsReady`` and
+``RunFinished``. ``Warned`` and ``Noted`` may come at any time. No label depends on an observer.
 """
 
 from __future__ import annotations
@@ -110,7 +110,7 @@ class BlockGoesOn(Event):
 
 @dataclass(frozen=True)
 class BlockFailed(Event):
-    """A block failed after its retries. Blocks that wait for it send no event."""
+    """A block failed: on Dask, after it was tried again if that could help. Blocks that wait for it send no event."""
 
     name: str
     time: int

@@ -67,7 +67,7 @@ class RunLog:
         self.observe(BlockDone(name, index, task.voxels, counts["seconds"], self.done[name], self.all[name], **ran))
 
     def fail(self, task: Task, error: BaseException) -> None:
-        """Record a task that failed after its retries."""
+        """Record a task that failed."""
         name, time, index = task.key
         level, block = (index[0], vec3(index[1:])) if name == "pyramid" else ("", vec3(index))
         text = f"{type(error).__name__}: {error}"
@@ -159,7 +159,7 @@ def block_error(failures: Failures, plan: Plan) -> BigCP3DError:
     lines = [f"  {name} of block {index}, time {time}: {error!r}" for (name, time, index), error in failures.items()]
     more = [f"  and {len(lines) - 20} more"] if len(lines) > 20 else []
     raised = BlockError(
-        f"{len(failures)} of the blocks failed, and failed again when repeated. Finished blocks are kept in "
+        f"{count(len(failures), 'block')} failed. Finished blocks are kept in "
         f"{plan.storage.work_dir}, and the same command continues from there:\n" + "\n".join(lines[:20] + more)
     )
     raised.__cause__ = next(iter(failures.values()))

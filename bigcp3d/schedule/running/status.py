@@ -22,7 +22,7 @@ from bigcp3d.edge.workdir.lock_file import LockFile
 from bigcp3d.edge.workdir.records import list_passes, read_records
 from bigcp3d.errors import InputError
 from bigcp3d.pure.plural import count
-from bigcp3d.schedule.planning.find_kept_maps import default_work_dir
+from bigcp3d.schedule.planning.find_kept_maps import default_work_dir, home_of_runs
 from bigcp3d.schedule.running.lock import describe_holder
 from bigcp3d.schedule.running.tasks import count_passes, label_passes, object_passes
 from bigcp3d.schedule.update_files import ASKED, DECIDED, SUFFIX
@@ -71,7 +71,7 @@ def find_runs(path: str | Path) -> list[Path]:
         default = default_work_dir(str(spot.parent.parent), spot.name)
         if (default / PLAN_FILE).is_file():
             return [default]
-    return [work.root for work in find_work_dirs(default_work_dir(str(spot), "x").parent)]
+    return [work.root for work in find_work_dirs(home_of_runs(spot))]
 
 
 def find_updates(path: str | Path) -> list[str]:
@@ -80,7 +80,7 @@ def find_updates(path: str | Path) -> list[str]:
     if spot.parent.name == "labels":
         store, homes = spot.parent.parent, [default_work_dir(str(spot.parent.parent), f"{spot.name}{SUFFIX}")]
     else:
-        store, homes = spot, sorted(default_work_dir(str(spot), "x").parent.glob(f"*{SUFFIX}"))
+        store, homes = spot, sorted(home_of_runs(spot).glob(f"*{SUFFIX}"))
     changing = dict[str, Change]()
     for name in {*(home.name.removesuffix(SUFFIX) for home in homes), *_labels_in(store)}:
         with suppress(InputError):  # a server that does not answer just now; the run is known without it
@@ -154,7 +154,7 @@ def read_status(work_dir: Path) -> RunStatus:
 
 def describe_leftovers(store: str | Path) -> Iterator[str]:
     """One line for each work directory of a run on a store, in the default place."""
-    for work in find_work_dirs(default_work_dir(str(store), "x").parent):
+    for work in find_work_dirs(home_of_runs(store)):
         name = work.root.name
         try:
             plan = read_plan(work.root)

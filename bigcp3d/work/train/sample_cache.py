@@ -15,6 +15,7 @@ import hashlib
 import json
 import logging
 import shutil
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -84,17 +85,22 @@ class SampleCache:
 
     def prune(self, block: int) -> None:
         """Remove the oldest blocks before ``block`` while they take more than ``most_gb``."""
-        sizes = {
-            folder: sum(file.stat().st_size for file in folder.glob("*.zst"))
-            for folder in sorted(self.folder.glob("[0-9]*"))
-            if int(folder.name) < block
-        }
+        sizes = {folder: _size(folder) for folder in sorted(self.folder.glob("[0-9]*")) if int(folder.name) < block}
         for folder, size in list(sizes.items()):
             if sum(sizes.values()) <= self.most_gb * 1e9:
                 return
             shutil.rmtree(folder, ignore_errors=True)
             del sizes[folder]
             log.info("%s: removed, %.1f GB", folder, size / 1e9)
+
+
+def _size(folder: Path) -> int:
+    """Bytes of the samples in a folder, some of which another training may remove meanwhile."""
+    size = 0
+    for file in folder.glob("*.zst"):
+        with suppress(FileNotFoundError):
+            size += file.stat().st_size
+    return size
 
 
 def open_cache(root: Path, most_gb: float, depends_on: dict[str, Any]) -> SampleCache:
