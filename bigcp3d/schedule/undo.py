@@ -90,8 +90,11 @@ def undo_update(
     target = find_target(source, output, name)
     files, labels = UpdateFiles(target), Corrector(str(target.path), "")
     with hold_locks(find_locks(files.home, target)):
-        files.finish_ended()
+        pending = labels.changes.pending()
         stopped = settle(target, labels.changes)
+        if files.asked.exists() and pending is not None and stopped is None:  # an update that counts already
+            files.end()
+        files.finish_ended()
         if files.asked.exists():
             files.give_up()
             changed = stopped is not None and stopped.kind == "update"

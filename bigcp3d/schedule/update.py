@@ -109,9 +109,16 @@ def update(source: str | Path, *, on_event: Observer | None = None, **arguments:
     target = open_target(image, request.output, request.name)
     work = plan_update(request, said, image, target, observe)
     with hold_locks(find_locks(work.files.home, target)):
-        if (stopped := settle(target, EditLog(target.path))) is not None:
+        log = EditLog(target.path)
+        pending, asked = log.pending(), (settings_of_update(work), identify(target))
+        if (stopped := settle(target, log)) is not None:
             observe(Noted(f"an earlier {stopped.kind} was stopped half-way; it was completed or taken back first"))
-        work.files.begin(settings_of_update(work), identify(target))
+        elif pending is not None and work.files.asked.exists():  # an update that was stopped when it was complete
+            done = _count(work) if work.files.was_asked(*asked) else None
+            work.files.end()
+            if done is not None:
+                return done
+        work.files.begin(*asked)
         for line in [] if request.edited else notes_on_earlier(work):
             observe(Noted(line))
         return _update(work, observe)
@@ -132,9 +139,8 @@ def _update(work: UpdateWork, observe: Observer) -> Updated:
         _replace(work)
         note_update(target, _describe(work, change, done))
 
-    change_labels(target, EditLog(target.path), change, work.wanted, work.times, write)
+    change_labels(target, EditLog(target.path), change, work.wanted, work.times, write, counted=files.end)
     warn_of_old_table(target, observe)
-    files.end()
     return done
 
 

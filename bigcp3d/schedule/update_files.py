@@ -52,7 +52,7 @@ class UpdateFiles:
     def begin(self, asked: dict[str, Any], labels: str) -> None:
         """Write down the settings and the labels. Refuses an unfinished update that this one would disturb."""
         self.finish_ended()
-        now = json.loads(json.dumps({**asked, "labels": labels}, default=str))
+        now = _as_json(asked, labels)
         if self.asked.exists():
             then = json.loads(self.asked.read_bytes())
             if then["labels"] != labels:
@@ -69,6 +69,10 @@ class UpdateFiles:
                     "command that began it, which completes the labels, or discard it with --undo"
                 )
         write_json(self.asked, now)
+
+    def was_asked(self, asked: dict[str, Any], labels: str) -> bool:
+        """Whether the update that lies here has these settings and labels."""
+        return bool(json.loads(self.asked.read_bytes()) == _as_json(asked, labels))
 
     def finish_ended(self) -> None:
         """Finish the cleaning of an update that has ended, and was stopped while it cleaned up."""
@@ -90,3 +94,7 @@ class UpdateFiles:
         leftovers = [path for path in self.home.iterdir() if path != self.ended and not path.name.startswith(LOCK)]
         for leftover in [*leftovers, self.ended]:
             shutil.rmtree(leftover) if leftover.is_dir() else leftover.unlink()
+
+
+def _as_json(asked: dict[str, Any], labels: str) -> Any:
+    return json.loads(json.dumps({**asked, "labels": labels}, default=str))

@@ -39,8 +39,12 @@ def change_labels(
     write: Callable[[], None],
     notes: Mapping[str, Any] | None = None,
     added: np.ndarray[Any, Any] | None = None,
+    counted: Callable[[], None] = lambda: None,
 ) -> None:
-    """Make a change: ``write`` writes level 0, inside the box ``wanted`` of the time points only."""
+    """Make a change: ``write`` writes level 0, inside the box ``wanted`` of the time points only.
+
+    ``counted`` is called when the change counts, and before it ends.
+    """
     times, boxes = list(times), changed_boxes(target, wanted)
     parts = [(time, level, part) for time in times for level, part in parts_of(target, boxes)]
     kept = ((time, level, part, read_label_box(target, level, part, time=time)) for time, level, part in parts)
@@ -50,18 +54,27 @@ def change_labels(
     for time in times:
         renew_pyramid(target, boxes, time=time)
     log.commit(replace(change, after=hash_boxes(target, parts)))
+    counted()
     log.end()
 
 
 def take_back(target: LabelTarget, log: EditLog, undo: Change) -> None:
-    """Make an undo: the voxels before the change ``undo.of`` come back at all levels."""
+    """Make an undo: the voxels before the change ``undo.of`` come back at all levels.
+
+    `InputError` where they cannot be read; then nothing is changed.
+    """
+    assert undo.of is not None
+    log.boxes(undo.of)
     log.begin(undo)
     _finish_undo(target, log, undo)
     log.end()
 
 
 def settle(target: LabelTarget, log: EditLog) -> Change | None:
-    """Put right what was stopped; the change that was taken back or finished, None where there was none."""
+    """Put right what was stopped; the change that was taken back, or the undo that was finished.
+
+    None where there was none, or where it was stopped when it was complete, so that it stays.
+    """
     stopped = log.pending()
     if stopped is None:
         log.drop(len(log.changes()) + 1)  # voxels kept for a change that was stopped before it began
@@ -73,7 +86,9 @@ def settle(target: LabelTarget, log: EditLog) -> Change | None:
         _bring_back(target, log, stopped.number)
         forget_update(target, stopped.number)  # so that the same command gives the same ids again
     log.end()
-    if not committed and stopped.of is None:
+    if committed:
+        return None
+    if stopped.of is None:
         log.drop(stopped.number)
     return stopped
 

@@ -191,6 +191,7 @@ UPDATE_POINTS = {
     "coarser levels": (change_labels, "renew_pyramid", {"done": True}),
     "attributes": (update, "note_update", {"done": True}),
 }
+"""Before the line in the log; after it, the update counts."""
 
 
 SLOW = ("segmentation", "begun", "voxels")
@@ -212,6 +213,24 @@ def test_an_update_that_was_stopped_can_be_given_up(labelled, updated, done, mon
     assert left(done) == []
     bigcp3d.undo_update(done)  # the update before is still known
     assert same(voxels(done), voxels(labelled))
+
+
+@pytest.mark.parametrize("again", ["undo", "update"])
+def test_an_update_that_was_stopped_when_it_counts_is_complete(done, updated, monkeypatch, again):
+    settings = {**OTHER, "foreground": 0.4}
+    stopped_at(monkeypatch, EditLog, "commit", lambda: bigcp3d.update(done, **settings), done=True)
+    lines = len(EditLog(done / "labels/cells").changes())
+    after = voxels(done)
+    assert not same(after, voxels(updated))
+    if again == "update":
+        bigcp3d.update(done, **settings)
+        assert len(EditLog(done / "labels/cells").changes()) == lines, "it is not done twice"
+        assert same(voxels(done), after)
+        assert left(done) == []
+    undone = bigcp3d.undo_update(done)
+    assert (undone.unfinished, undone.changed) == (False, True)
+    assert same(voxels(done), voxels(updated))
+    assert left(done) == []
 
 
 def test_giving_up_that_was_stopped_goes_on_in_either_direction(store, monkeypatch, tmp_path):

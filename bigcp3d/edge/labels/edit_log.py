@@ -202,6 +202,7 @@ class EditLog:
         if isinstance(spot, Path):
             with writing(spot):
                 write_atomically(spot, write)
+                sync_file(spot)
         else:
             content = io.BytesIO()
             write(content)
@@ -262,6 +263,7 @@ class EditLog:
         if isinstance(spot, Path):
             with writing(spot):
                 write_atomically(spot, lambda file: file.write(content))
+                sync_file(spot)
         else:
             spot.write_bytes(content)
 

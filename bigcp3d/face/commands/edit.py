@@ -97,7 +97,7 @@ def edit(
         return
     if action == "settle":
         stopped = edits.settle()
-        done_words = "no change was interrupted" if stopped is None else f"repaired: {describe_change(stopped)}"
+        done_words = "nothing had to be repaired" if stopped is None else f"repaired: {describe_change(stopped)}"
         typer.echo(f"{edits.target.path}: {done_words}")
         return
     if action == "log":

@@ -9,6 +9,8 @@ import cc3d
 import numpy as np
 from numpy.typing import NDArray
 
+from bigcp3d.pure.label.mask_of import mask_of
+
 
 def all_touch(labels: NDArray[np.integer[Any]], ids: Sequence[int]) -> bool:
     """Whether some cells hang together, each touching at least one other.
@@ -25,7 +27,7 @@ def all_touch(labels: NDArray[np.integer[Any]], ids: Sequence[int]) -> bool:
     bool
         Voxels touch if they share a face, an edge or a corner.
     """
-    mask = np.isin(labels, ids)
+    mask = mask_of(labels, ids)
     pieces = cc3d.connected_components(mask, connectivity=26)
     pairs = set(zip(labels[mask].tolist(), pieces[mask].tolist(), strict=True))
     reached, before = {ids[0]}, set[int]()

@@ -217,10 +217,12 @@ def settle_labels(store: str | Path, name: str) -> None:
     """
     try:
         labels = open_labels(store, name)
-        if EditLog(place(labels.path)).pending() is None:
-            return
-        Corrector(labels.path, "").settle()
+        pending = EditLog(place(labels.path)).pending()
     except InputError as error:
         log.debug("not settled: %s", error)
-    except TargetError as error:
+        return
+    try:
+        if pending is not None:
+            Corrector(labels.path, "").settle()
+    except (InputError, TargetError) as error:
         log.warning("%s: a change of these labels is not complete, so they may show a part of it: %s", store, error)

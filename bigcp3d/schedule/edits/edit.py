@@ -19,6 +19,7 @@ from bigcp3d.edge.labels.edit_log import Change
 from bigcp3d.edge.labels.labels import read_label_box
 from bigcp3d.errors import InputError
 from bigcp3d.pure.boxes import Box, Vec3, vec3
+from bigcp3d.pure.label.mask_of import mask_of
 from bigcp3d.pure.label.painted import as_painted
 from bigcp3d.pure.label.split_cell import split_along, split_at_seeds, split_into
 from bigcp3d.pure.label.touching import all_touch
@@ -69,7 +70,7 @@ class Edits(History):
         def join(inner: Labels) -> Labels:
             if not all_touch(inner, ids):
                 given["apart"] = True
-            return np.where(np.isin(inner, ids[1:]), ids[0], inner).astype(inner.dtype)
+            return np.where(mask_of(inner, ids[1:]), ids[0], inner).astype(inner.dtype)
 
         with self._held():
             return self._correct("merge", given, ids, time, join, stays=ids[:1])
@@ -249,7 +250,7 @@ class Edits(History):
             fresh = (labels > 0) & np.isin(labels, list(new))
             differ = (labels >= 0) & (fresh | (labels != before))
             painted = labels[differ & ~fresh]
-            ids = [int(cell) for cell in np.union1d(before[differ], painted) if cell]
+            ids = [int(cell) for cell in np.union1d(before[differ], painted) if cell > 0]
             boxes = {**self.boxes(ids, time), 0: box} if ids else {0: box}
             numbers = np.unique(labels[fresh])
             after_of = dict(zip(numbers.tolist(), self._new_ids(len(numbers)), strict=True)) if len(numbers) else {}
@@ -341,7 +342,7 @@ def _put(box: Box, where: NDArray[np.bool_], ids: NDArray[np.integer[Any]], inne
 
 
 def _without(labels: Labels, ids: Sequence[int]) -> Labels:
-    return np.where(np.isin(labels, ids), 0, labels).astype(labels.dtype)
+    return np.where(mask_of(labels, ids), 0, labels).astype(labels.dtype)
 
 
 def _mark(mask: NDArray[np.bool_], seeds: Sequence[Sequence[int]], box: Box, cell: int) -> NDArray[np.int32]:

@@ -24,6 +24,7 @@ from bigcp3d.edge.cell_tables.label_table import (
 from bigcp3d.edge.image.image import ImageInfo
 from bigcp3d.edge.labels.edit_log import Change, EditLog, cell_box
 from bigcp3d.edge.labels.label_plan import LabelTarget
+from bigcp3d.edge.stores.places import is_address
 from bigcp3d.edge.stores.platforms import join_words
 from bigcp3d.errors import InputError
 from bigcp3d.pure.boxes import Box
@@ -58,7 +59,10 @@ def notes_for_table(
     if said is None:
         return {}
     channels: tuple[str, ...] | None = None if said.get("image") else ()
-    what = plan_measurement(labels.path, "", image=image or said.get("image"), channel=channels)
+    measured = said.get("image")
+    if image is None and measured and (is_address(measured) or Path(measured).exists()):  # else the store was moved
+        image = measured
+    what = plan_measurement(labels.path, "", image=image, channel=channels)
     return note_rows(what, box, before, after, changed, time)
 
 

@@ -19,10 +19,10 @@ from bigcp3d.edge.image.given_maps import KEPT
 from bigcp3d.edge.image.metadata import own_part
 from bigcp3d.edge.image.open_node import read_attributes
 from bigcp3d.edge.labels.default_name import DEFAULT_NAME
-from bigcp3d.edge.labels.edit_log import Change, EditLog
+from bigcp3d.edge.labels.edit_log import Change, EditLog, cell_box
 from bigcp3d.edge.stores.places import Place
 from bigcp3d.errors import InputError
-from bigcp3d.pure.boxes import vec3
+from bigcp3d.pure.boxes import Box, vec3
 from bigcp3d.pure.cells.doubt import ErrorRate, doubts, error_rate, random_order
 from bigcp3d.schedule.edits.edit import Edits
 from bigcp3d.schedule.edits.edited_table import current_table
@@ -153,12 +153,26 @@ def take_back_last(edits: Edits) -> Change:
 
 
 def decisions(changes: EditLog, time: int | None = None) -> list[Change]:
-    """The decisions that count, oldest first: the last one about each cell."""
+    """The decisions that count, oldest first: the last one about each cell.
+
+    Those about cells count no more after all ids were changed (`renumber`), or after an update of a region that their
+    cells met.
+    """
     last = dict[str, Change]()
     for change in changes.active():
-        if change.kind == "decision" and time in (None, change.time):
+        if change.kind in ("renumber", "update"):
+            last = {key: made for key, made in last.items() if not made.cells or not _reaches(change, made)}
+        elif change.kind == "decision" and time in (None, change.time):
             last[f"{change.time} {change.given.get('id') or change.given.get('voxel')}"] = change
     return list(last.values())
+
+
+def _reaches(change: Change, made: Change) -> bool:
+    """Whether a renumbering or an update may have changed the cell of a decision."""
+    if change.kind == "renumber":
+        return True
+    region = Box(*(vec3(end) for end in zip(*change.given["roi"], strict=True)))
+    return made.time in change.given["times"] and not cell_box(made.cells[0]).intersect(region).empty
 
 
 def sample_error(labels: Place) -> ErrorRate | None:

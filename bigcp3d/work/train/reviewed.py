@@ -27,6 +27,7 @@ from bigcp3d.edge.stores.places import place
 from bigcp3d.edge.stores.platforms import join_words
 from bigcp3d.errors import InputError
 from bigcp3d.pure.boxes import Box, Vec3, vec3
+from bigcp3d.pure.label.mask_of import mask_of
 from bigcp3d.work.find_cells import box_of, union
 
 log = logging.getLogger(__name__)
@@ -118,7 +119,7 @@ def _read_removed(changes: EditLog, change: Change) -> list[Removed]:
     """The voxels of deleted cells, from those that were kept."""
     found = []
     for time, level, box, voxels in changes.kept(change.number):
-        gone = np.isin(voxels, [cell["id"] for cell in change.cells])
+        gone = mask_of(voxels, (cell["id"] for cell in change.cells))
         if level == 0 and time == 0 and (where := box_of(gone, box.start)) is not None:
             found.append((where, gone[where.slices(box.start)]))
     return found

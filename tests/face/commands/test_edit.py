@@ -49,7 +49,7 @@ def test_every_action_says_what_it_did(store, tmp_path):
     assert "bigcp3d edit" in done.stderr
     assert all(np.array_equal(a, b) for a, b in zip(first, store.levels(), strict=True))
     assert "6 rows in its table" in run(path, "table").stdout
-    assert "no change was interrupted" in run(path, "settle").stdout
+    assert "nothing had to be repaired" in run(path, "settle").stdout
     assert "behind" not in run(path, "log").stderr
 
 

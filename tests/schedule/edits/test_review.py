@@ -25,7 +25,7 @@ from bigcp3d.pure.cells.doubt import doubts, error_rate, random_order
 from bigcp3d.pure.label.split_cell import deepest_voxel
 from bigcp3d.pure.tissue.tissue import render
 from bigcp3d.pure.tissue.tissue_settings import Tissue
-from bigcp3d.schedule.edits.review import decide, sample_error, take_back_last
+from bigcp3d.schedule.edits.review import decide, decisions, sample_error, take_back_last
 from tests.schedule.conftest import write_image
 from tests.schedule.edits.conftest import Store, add_levels, write_labels
 
@@ -159,6 +159,18 @@ def test_decisions_leave_the_queue_and_give_an_error_rate(small, tmp_path):
     assert str(sample_error(edits.target.path)).startswith("16.7% of the cells are wrong (95 % interval 3.0% to 56.4%")
     with pytest.raises(InputError, match="use one of good"):
         decide(edits, 1, "fine")
+
+
+def test_decisions_about_cells_that_were_renumbered_count_no_more(store):
+    edits = bigcp3d.edit(store.path)
+    decide(edits, 4, "good", sample=True)
+    decide(edits, (1, 2, 3), "wrong")
+    edits.delete(1)
+    edits.renumber()
+    left = decisions(edits.changes)
+    assert [change.given.get("voxel") for change in left] == [[1, 2, 3]]
+    decide(edits, 4, "wrong", sample=True)
+    assert len(decisions(edits.changes)) == 2
 
 
 def test_the_command_lists_and_decides(small, tmp_path):

@@ -13,7 +13,7 @@ from bigcp3d.edge.labels import labels as label_files
 from bigcp3d.edge.labels.edit_log import EditLog
 from bigcp3d.edge.stores import atomic_files
 from bigcp3d.edge.workdir.lock_file import LockFile
-from bigcp3d.errors import TargetError
+from bigcp3d.errors import InputError, TargetError
 from bigcp3d.schedule.planning.find_kept_maps import default_work_dir
 from bigcp3d.schedule.running.lock import hold_locks
 from tests.schedule.edits.conftest import Store
@@ -55,6 +55,29 @@ def stopped_at(monkeypatch, number: int):
 
 def same(one, other):
     return all(np.array_equal(a, b) for a, b in zip(one, other, strict=True))
+
+
+def test_a_change_that_was_stopped_when_it_counts_stays_and_is_not_called_taken_back(store, monkeypatch, caplog):
+    real = EditLog.end
+    with monkeypatch.context() as patch, suppress(Stopped):
+        patch.setattr(EditLog, "end", lambda log: (_ for _ in ()).throw(Stopped))
+        bigcp3d.edit(store.path).delete(3)
+    assert EditLog.end is real
+    assert bigcp3d.edit(store.path).settle() is None
+    assert "taken back" not in caplog.text
+    assert not (store.levels()[0] == 3).any()
+    assert [change.kind for change in bigcp3d.edit(store.path).log()][-1] == "delete"
+
+
+def test_an_undo_whose_voxels_are_lost_changes_nothing(store):
+    edits = bigcp3d.edit(store.path)
+    change = edits.delete(3)
+    (store.path / f"labels/cells/edits/{change.number}.zip").write_bytes(b"damaged")
+    with pytest.raises(InputError, match="cannot be read"):
+        edits.undo(yes=True)
+    assert edits.settle() is None
+    edits.delete(4)
+    assert not (store.levels()[0] == 4).any()
 
 
 CHANGES = {
