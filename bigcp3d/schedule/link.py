@@ -20,6 +20,7 @@ from bigcp3d.edge.image.image import ImageInfo, open_labels
 from bigcp3d.edge.labels.check_target import check_target
 from bigcp3d.edge.labels.label_plan import LabelTarget, check_name
 from bigcp3d.edge.lineage.geff_file import check_lineage, write_lineage
+from bigcp3d.edge.stores.places import same_place
 from bigcp3d.errors import InputError
 from bigcp3d.option import takes
 from bigcp3d.pure.lineage.links import Links, PlacedCells, link_cells, shared_voxels
@@ -110,9 +111,9 @@ def _check(labels: ImageInfo, request: LinkRequest) -> LabelTarget | None:
     if request.track_labels is None:
         return None
     check_name(request.track_labels)
-    if request.track_labels == request.name:
-        raise InputError(f"--track-labels {request.name}: these are the labels to link; give another name")
     target = plan_track_labels(labels, request.track_labels)
+    if same_place(str(target.path), labels.path):
+        raise InputError(f"--track-labels {request.track_labels}: these are the labels to link; give another name")
     check_target(target, overwrite=request.overwrite)
     return target
 

@@ -104,6 +104,8 @@ def test_bad_requests_are_refused_before_any_work(store, tmp_path, monkeypatch):
         bigcp3d.link(store)
     with pytest.raises(InputError, match="give another name"):
         bigcp3d.link(store, overwrite=True, track_labels="cells")
+    with pytest.raises(InputError, match="these are the labels to link"):
+        bigcp3d.link(store / "labels/cells", "other", overwrite=True, track_labels="cells")
     with pytest.raises(InputError, match="above 0"):
         bigcp3d.link(store, overwrite=True, max_distance_um=0.0)
     bigcp3d.simulate(tmp_path / "one.zarr", bigcp3d.Tissue((16, 16, 16), 9.0, "nuclei"))

@@ -14,6 +14,7 @@ list last, so ngio does not find an unfinished table.
 from __future__ import annotations
 
 import importlib.util
+import os
 from collections.abc import Mapping, Sequence
 from typing import Any
 
@@ -24,7 +25,9 @@ from bigcp3d.edge.image.image import ImageInfo
 from bigcp3d.edge.image.metadata import ome_part
 from bigcp3d.edge.image.open_node import find_group
 from bigcp3d.edge.labels.check_target import check_group
+from bigcp3d.edge.stores import platforms
 from bigcp3d.edge.stores.places import Place, place, remove
+from bigcp3d.edge.stores.remote import Remote
 from bigcp3d.edge.stores.zarr_write import edit_attributes, edit_group, keeping_consolidated, writing
 from bigcp3d.errors import InputError, TargetError
 from bigcp3d.pure.boxes import Box, vec3
@@ -66,13 +69,17 @@ def write_label_table(labels: ImageInfo, columns: Mapping[str, NDArray[Any]], ab
 
     with writing(path), keeping_consolidated(path.parent.parent):
         tables = edit_group(path.parent, labels.zarr_format, {})
-        remove(path)
+        new = path if isinstance(path, Remote) else path.with_name(f".{path.name}.partial")
+        remove(new)
         # explicit, since anndata warns that its default for shards will change
-        write_elem(tables, path.name, _as_anndata(columns, path.name), dataset_kwargs={"shards": None})
+        write_elem(tables, new.name, _as_anndata(columns, path.name), dataset_kwargs={"shards": None})
         ngio = {"type": "feature_table", "table_version": "1", "backend": "anndata"}
         rows = {"region": {"path": f"../labels/{path.name}"}, "instance_key": "label"}
         index = {"index_key": "label", "index_type": "int"}
-        edit_group(path, labels.zarr_format, {**ngio, **rows, **index, "bigcp3d": dict(about)})
+        edit_group(new, labels.zarr_format, {**ngio, **rows, **index, "bigcp3d": dict(about)})
+        if not isinstance(path, Remote):  # where there is an old table, it stays until the new one is complete
+            remove(path)
+            platforms.patiently(os.replace, new, path)
         edit_attributes(path.parent, labels.zarr_format, lambda old: _with_table(old, path.name))
     return path
 

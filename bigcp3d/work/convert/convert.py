@@ -111,6 +111,7 @@ def convert(
             if stamp(file) != before:
                 raise InputError(f"{file}: it changed while it was read; convert it again")
             _describe(image, volume, asked["source"])
+            _check_replaced(where, overwrite=settings.overwrite)  # again: it may hold labels by now
             put_in_place(partial / "image", where)
             shutil.rmtree(partial, ignore_errors=True)
     log.info("%s: converted to %s", file, where)
@@ -121,14 +122,19 @@ def _absolute(path: str | Path) -> Path:
     return Path(os.path.abspath(os.path.expanduser(path)))
 
 
-def _check_target(where: Path, volume: Volume, *, overwrite: bool) -> None:
-    """Refuse a target that must not be replaced, and a disk that is too small. Warn where the disk may be."""
+def _check_replaced(where: Path, *, overwrite: bool) -> None:
+    """Refuse to replace a store without ``overwrite``, and one that holds labels or tables at all."""
     check_new_store(where, overwrite=overwrite)
     for inside in ("labels", "tables"):
         if (where / inside).is_dir() and any(child.is_dir() for child in (where / inside).iterdir()):
             raise TargetError(
                 f"{where}: it holds {inside}, which --overwrite would delete; give another path, or move the store away"
             )
+
+
+def _check_target(where: Path, volume: Volume, *, overwrite: bool) -> None:
+    """Refuse a target that must not be replaced, and a disk that is too small. Warn where the disk may be."""
+    _check_replaced(where, overwrite=overwrite)
     check_space(where, volume.nbytes // 10)  # what is written even if it compresses well
     free = shutil.disk_usage(where.parent if where.parent.exists() else Path.cwd()).free
     if free < volume.nbytes:

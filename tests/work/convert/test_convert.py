@@ -181,6 +181,14 @@ def test_nothing_is_overwritten(tmp_path):
     assert tree(tmp_path / "a.zarr") == before, "the old one stays until the new one is complete"
     assert convert(tmp_path / "a.tif", tmp_path / "a.zarr", overwrite=True).levels[0].scale_um == SCALE
     (tmp_path / "a.zarr" / "labels" / "cells").mkdir(parents=True)
+    shutil.rmtree(tmp_path / "a.zarr" / "labels")
+
+    def label(event):
+        (tmp_path / "a.zarr" / "labels" / "cells").mkdir(parents=True, exist_ok=True)
+
+    with pytest.raises(TargetError, match="it holds labels, which --overwrite would delete"):
+        convert(tmp_path / "a.tif", tmp_path / "a.zarr", overwrite=True, on_event=label)
+    assert (tmp_path / "a.zarr" / "labels" / "cells").exists(), "labels that were made meanwhile stay"
     with pytest.raises(TargetError, match="it holds labels, which --overwrite would delete"):
         convert(tmp_path / "a.tif", tmp_path / "a.zarr", overwrite=True)
     (tmp_path / "other").mkdir()
