@@ -26,6 +26,7 @@ from bigcp3d.edge.stores.write_zip import write_zip
 from bigcp3d.errors import InputError
 from bigcp3d.option import check_choices, takes
 from bigcp3d.pure.boxes import Box, vec3
+from bigcp3d.pure.score.overlaps import known_ids
 from bigcp3d.schedule.edits.correction import settle_labels
 from bigcp3d.schedule.planning.export_request import ExportRequest
 from bigcp3d.schedule.planning.region import find_region, find_times
@@ -126,6 +127,8 @@ def _export_tiff(request: ExportRequest, path: Path, on_event: Callable[[BlocksR
 
     def read(slab: Box, time: int, channel: int) -> NDArray[Any]:
         voxels = part.read(slab, time, channel)
+        if request.what == "labels":
+            voxels = known_ids(voxels)
         if on_event is not None:
             on_event(BlocksRead(next(number), total))
         return voxels
@@ -166,6 +169,8 @@ def _export_archive(request: ExportRequest, path: Path, on_event: Callable[[Bloc
             f"{info.path}: it is OME-Zarr {info.version} (zarr {info.zarr_format}), and {ARCHIVE} holds zarr 3; write "
             "the image as 0.5 first"
         )
+    for name in info.label_names:
+        settle_labels(info.path, name)
     stated = ome_part(read_attributes(info.path)).get("version")
     tell = on_event or (lambda _: None)
     write_zip(place(info.path), path, str(stated or info.version), lambda *counts: tell(BlocksRead(*counts)))

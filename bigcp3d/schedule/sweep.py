@@ -29,6 +29,7 @@ from bigcp3d.option import takes
 from bigcp3d.pure.boxes import Box
 from bigcp3d.pure.memory import format_bytes
 from bigcp3d.schedule.complete_request import complete_request
+from bigcp3d.schedule.edits.correction import settle_labels
 from bigcp3d.schedule.planning.find_image import with_known_image
 from bigcp3d.schedule.planning.make_plan import make_plan
 from bigcp3d.schedule.planning.request import AS_IS, SWEPT, Request
@@ -267,6 +268,7 @@ def _open_truth(base: Request, plan: Plan, truth: str | Path | None, name: str) 
     if truth is None:
         return None
     image, scale = plan.source.image, base.scale_um
+    settle_labels(image.path, str(truth))
     try:
         found = open_labels(image.path, str(truth))
     except InputError as error:

@@ -6,6 +6,7 @@ import tracemalloc
 import numpy as np
 import pytest
 import tifffile
+import zarr
 
 from bigcp3d.edge.image.image import open_image
 from bigcp3d.edge.image.new_image import create_image, write_image_box
@@ -43,6 +44,17 @@ def write_store(path, *, largest=300, times=1, channels=1, dtype="uint16"):
         write_label_box(target, 0, whole, ids[t], time=t)
     finish_labels(target, attributes={})
     return path, values, ids
+
+
+def test_voxels_that_were_not_annotated_are_background(tmp_path):
+    ids = np.random.default_rng(1).integers(-1, 9, SHAPE).astype("int32")
+    group = zarr.open_group(tmp_path / "a.zarr", mode="w")
+    group.create_array("0", data=ids, dimension_names=("z", "y", "x"))
+    axes = [{"name": name, "type": "space", "unit": "micrometer"} for name in "zyx"]
+    levels = [{"path": "0", "coordinateTransformations": [{"type": "scale", "scale": SCALE}]}]
+    group.attrs["ome"] = {"version": "0.5", "image-label": {}, "multiscales": [{"axes": axes, "datasets": levels}]}
+    export(tmp_path / "a.zarr", tmp_path / "a.ome.tif")
+    assert np.array_equal(tifffile.imread(tmp_path / "a.ome.tif").reshape(SHAPE), np.maximum(ids, 0))
 
 
 def read_imagej(path):

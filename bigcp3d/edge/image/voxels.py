@@ -146,7 +146,8 @@ def _refuse_lost_chunks(
 
 
 def _holds_only(fill: Any, voxels: NDArray[Any]) -> bool:
-    """Whether all voxels are the fill value. The first voxel nearly always tells."""
+    """Whether all voxels are the fill value (zarr 2 may have none; then 0). The first voxel nearly always tells."""
+    fill = 0 if fill is None else fill
     if fill != fill:  # NaN
         return bool(np.isnan(voxels.flat[0]) and np.isnan(voxels).all())
     return bool(voxels.flat[0] == fill and np.all(voxels == fill))

@@ -8,8 +8,12 @@ from pathlib import Path
 
 from bigcp3d.edge.image.image import ImageInfo, open_image, open_labels
 from bigcp3d.edge.labels.default_name import DEFAULT_NAME
+from bigcp3d.edge.labels.edit_log import EditLog
 from bigcp3d.edge.labels.truth import is_truth_elsewhere, open_truth
 from bigcp3d.edge.models.model_card import ModelCard
+from bigcp3d.edge.stores.places import place
+from bigcp3d.edge.stores.platforms import join_words
+from bigcp3d.errors import InputError
 from bigcp3d.pure.boxes import Box
 from bigcp3d.pure.plural import count
 from bigcp3d.work.convert.beside import convert_labels_beside
@@ -103,7 +107,11 @@ class _Parts:
 def _open_labels(path: str, name: str) -> ImageInfo:
     """The labels of a volume by name, or those of another store by its path."""
     if not is_truth_elsewhere(name):
-        return open_labels(path, name)
+        labels = open_labels(path, name)
+        if EditLog(place(labels.path)).pending() is not None:
+            settle = join_words(["bigcp3d", "edit", path, "settle", "--name", name])
+            raise InputError(f"{labels.path}: a change of these labels was stopped; put it right first: {settle}")
+        return labels
     return open_truth(convert_labels_beside(name, open_image(path).levels[0].scale_um), name)
 
 
@@ -136,7 +144,7 @@ def split_name(volume: str | Path, default: str) -> tuple[str, str]:
 def part_of(whole: Box, holdout_x: float, *, held_out: bool) -> Box:
     """The part of a volume that is trained on, or the part that is held out: the last share ``holdout_x`` of x."""
     (z, y, x), (end_z, end_y, end_x) = whole.start, whole.stop
-    cut = x + max(1, end_x - x - round(holdout_x * (end_x - x)))
+    cut = min(x + max(1, end_x - x - round(holdout_x * (end_x - x))), end_x - 1) if holdout_x else end_x
     return Box((z, y, cut), whole.stop) if held_out else Box(whole.start, (end_z, end_y, cut))
 
 

@@ -314,6 +314,9 @@ def test_the_held_out_part_is_the_rest():
     kept, held = part_of(whole, 0.3, held_out=False), part_of(whole, 0.3, held_out=True)
     assert (kept.stop, held.start) == ((4, 5, 70), (0, 0, 70))
     assert kept.size + held.size == 2000
+    kept, held = part_of(whole, 0.001, held_out=False), part_of(whole, 0.001, held_out=True)
+    assert (kept.stop, held.start) == ((4, 5, 99), (0, 0, 99)), "at least one column"
+    assert part_of(whole, 0.0, held_out=False) == whole
 
 
 def gradient_of_weights(depth, dtype):
