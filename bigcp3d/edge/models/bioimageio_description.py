@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import hashlib
 import re
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import Any
 
@@ -12,9 +13,18 @@ from bigcp3d.edge.models.model_card import ModelCard
 from bigcp3d.edge.models.model_files import KEY
 from bigcp3d.version import __version__
 
+
+@dataclass(frozen=True)
+class Origin:
+    """Who made a model, and the licence of its weights (its SPDX name)."""
+
+    authors: Sequence[str]
+    licence: str
+
+
 WEIGHTS, SOURCE = "weights.pt", "network.py"
-AUTHORS = [{"name": "The bigcp3d developers"}]
-LICENCE = "BSD-3-Clause"
+SHIPPED_BY = Origin(("The bigcp3d developers",), "BSD-3-Clause")
+"""Of the models that come with bigcp3d."""
 CLASSES = {"eschweiler": "UNet3D", "half": "HalfUNet3D"}
 """Classes of `bigcp3d.pure.predict.network`, by architecture."""
 OUTPUTS = ["foreground", "flow_z", "flow_y", "flow_x"]
@@ -67,11 +77,11 @@ how good the cells are on annotated volumes.
 
 Trained: {date}. Command: `{command}`.
 
-Licence of the weights and the source: {licence}.
+Licence of the weights: {licence}. Licence of `network.py`, which belongs to bigcp3d: BSD-3-Clause.
 """
 
 
-def describe_model(card: ModelCard, files: Mapping[str, bytes]) -> dict[str, Any]:
+def describe_model(card: ModelCard, files: Mapping[str, bytes], origin: Origin) -> dict[str, Any]:
     """The content of rdf.yaml; ``files`` are the others of the package, by name."""
     import torch
 
@@ -91,9 +101,9 @@ def describe_model(card: ModelCard, files: Mapping[str, bytes]) -> dict[str, Any
         "description": f"3D cells from foreground and flows; {card.diameter_vox:g} voxels a cell. {card.training}"[
             :1024
         ],
-        "authors": AUTHORS,
+        "authors": [{"name": name} for name in origin.authors],
         "cite": CITE,
-        "license": LICENCE,
+        "license": origin.licence,
         "documentation": at("README.md"),
         "tags": ["3d", "instance-segmentation", "unet", "fluorescence-light-microscopy", "pytorch", "cellpose"],
         "timestamp": datetime.now(UTC).isoformat(),
@@ -145,7 +155,7 @@ def _describe_maps(card: ModelCard) -> dict[str, Any]:
     }
 
 
-def write_readme(card: ModelCard) -> str:
+def write_readme(card: ModelCard, licence: str) -> str:
     """The README of a package: what the network needs, and how to get cells from its output."""
     from bigcp3d.pure.track.radius import closing_radius, path_reach, path_steps
 
@@ -171,7 +181,7 @@ def write_readme(card: ModelCard) -> str:
         training=card.training,
         date=card.date,
         command=card.command,
-        licence=LICENCE,
+        licence=licence,
     )
 
 

@@ -21,7 +21,7 @@ from __future__ import annotations
 import hashlib
 import io
 import zipfile
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -30,17 +30,19 @@ import yaml
 from pydantic import ValidationError
 
 from bigcp3d.edge.models.bioimageio_description import (
+    SHIPPED_BY,
     SOURCE,
     WEIGHTS,
+    Origin,
     describe_model,
     smallest_side,
     write_readme,
 )
 from bigcp3d.edge.models.model_card import ModelCard
 from bigcp3d.edge.models.model_families import load_card
-from bigcp3d.edge.models.model_files import KEY, find_file, pack_model, read_network
+from bigcp3d.edge.models.model_files import KEY, find_file, pack_model, read_network, shipped_models
 from bigcp3d.edge.stores.atomic_files import write_atomically
-from bigcp3d.errors import ModelError, TargetError
+from bigcp3d.errors import InputError, ModelError, TargetError
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -52,10 +54,11 @@ LARGEST_ENTRY = 2**30
 """Bytes of a file of a package that is read, at most."""
 
 
-def write_package(model: str, folder: str | Path) -> Path:
+def write_package(model: str, folder: str | Path, *, authors: Sequence[str] = (), licence: str | None = None) -> Path:
     """Write a model of bigcp3d as a package for bioimageio.core; returns its rdf.yaml, which is written last.
 
-    ``folder`` must be new or empty. Raises `ModelError` for a model of another family, and `TargetError`.
+    ``folder`` must be new or empty. ``authors`` and ``licence`` (its SPDX name) are known of models that come with
+    bigcp3d; for others give both. Raises `ModelError` for a model of another family, `InputError` and `TargetError`.
     """
     card, folder = load_card(model), Path(folder)
     if not card.is_own:
@@ -63,6 +66,13 @@ def write_package(model: str, folder: str | Path) -> Path:
             f"{model}: this is a model of {card.architecture!r}, and only models of bigcp3d can be "
             "exported; export it with the program that made it"
         )
+    shipped = model in shipped_models()
+    if not shipped and not (authors and licence):
+        raise InputError(
+            f"{model}: say who made this model and under which licence others may use it, for example --author 'Ada "
+            "Lovelace' --licence CC-BY-4.0"
+        )
+    origin = Origin(authors or SHIPPED_BY.authors, licence or SHIPPED_BY.licence)
     if folder.exists() and (not folder.is_dir() or any(folder.iterdir())):
         raise TargetError(f"{folder} exists already; use a new or an empty folder")
     from safetensors.torch import load_file
@@ -75,12 +85,12 @@ def write_package(model: str, folder: str | Path) -> Path:
         SOURCE: Path(source.__file__).read_bytes(),
         "test_input.npy": _to_npy(image),
         "test_output.npy": _to_npy(maps),
-        "README.md": write_readme(card).encode(),
+        "README.md": write_readme(card, origin.licence).encode(),
     }
     try:
         for name, content in files.items():
             write_atomically(folder / name, lambda file, content=content: file.write(content))  # type: ignore[misc]
-        rdf = yaml.safe_dump(describe_model(card, files), sort_keys=False, allow_unicode=True).encode()
+        rdf = yaml.safe_dump(describe_model(card, files, origin), sort_keys=False, allow_unicode=True).encode()
         write_atomically(folder / RDF, lambda file: file.write(rdf))
     except OSError as error:
         raise TargetError(

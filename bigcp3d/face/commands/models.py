@@ -70,13 +70,21 @@ def export_model(
     bioimageio: Annotated[
         Path, typer.Option("--bioimageio", metavar="DIR", help="Folder for the package; new, or empty.")
     ],
+    author: Annotated[
+        list[str] | None,
+        typer.Option("--author", metavar="NAME", help="Who made the model, if it does not come with bigcp3d; repeat."),
+    ] = None,
+    licence: Annotated[
+        str | None,
+        typer.Option("--licence", metavar="SPDX", help="Licence of its weights, such as CC-BY-4.0 or BSD-3-Clause."),
+    ] = None,
     verbose: o.Verbose = False,
 ) -> None:
     """Write a model as a package for the BioImage.IO model zoo, which `bioimageio.core` can run."""
     set_up_logging(verbose, quiet=False)
     from bigcp3d.edge.models.bioimageio_package import write_package
 
-    written = write_package(name, bioimageio)
+    written = write_package(name, bioimageio, authors=author or (), licence=licence)
     command = join_words(["bioimageio", "test", str(written)])
     typer.echo(f"{written}\nto check it: pip install 'bigcp3d[bioimageio]', then {command}")
 

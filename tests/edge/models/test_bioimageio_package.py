@@ -16,7 +16,7 @@ from bigcp3d.edge.models import bioimageio_package
 from bigcp3d.edge.models.bioimageio_package import read_package, write_package
 from bigcp3d.edge.models.model_card import ModelCard
 from bigcp3d.edge.models.model_files import save_model
-from bigcp3d.errors import ModelError, TargetError
+from bigcp3d.errors import InputError, ModelError, TargetError
 from bigcp3d.pure.predict import network
 
 CARD = ModelCard(
@@ -25,6 +25,9 @@ CARD = ModelCard(
     low_percentile=1.0, high_percentile=99.5, clip=(-0.5, 2.5), min_foreground=0.5,
     training="some tissue (its licence, CeCILL-C)", date="2026-01-01", bigcp3d_version="0", command="pytest",
 )  # fmt: skip
+
+
+MADE = {"authors": ["Ada Lovelace"], "licence": "CC-BY-4.0"}
 
 
 @pytest.fixture
@@ -38,7 +41,7 @@ def model(tmp_path, monkeypatch):
 
 @pytest.fixture
 def package(model, tmp_path):
-    return write_package(str(model), tmp_path / "package").parent
+    return write_package(str(model), tmp_path / "package", **MADE).parent
 
 
 def change(package, **values):
@@ -70,8 +73,8 @@ def test_a_model_comes_back_byte_for_byte_and_the_source_in_the_package_does_not
 
 def test_the_package_says_how_to_get_cells_who_made_it_and_what_it_learned_from(package):
     rdf = yaml.safe_load((package / "rdf.yaml").read_text())
-    assert rdf["authors"] == [{"name": "The bigcp3d developers"}]
-    assert rdf["license"] == "BSD-3-Clause"
+    assert rdf["authors"] == [{"name": "Ada Lovelace"}]
+    assert rdf["license"] == "CC-BY-4.0"
     assert "CeCILL-C" in rdf["description"]
     assert (package / "network.py").read_text() == Path(network.__file__).read_text()
     text = (package / "README.md").read_text()
@@ -93,9 +96,18 @@ def test_bioimageio_core_validates_the_package_and_gives_the_same_output(package
     assert maps.std() > 0
 
 
+def test_authors_and_licence_of_a_model_of_ones_own_must_be_said(model, package, tmp_path):
+    assert "Licence of the weights: CC-BY-4.0" in (package / "README.md").read_text()
+    with pytest.raises(InputError, match="say who made this model and under which licence"):
+        write_package(str(model), tmp_path / "other", authors=["Ada Lovelace"])
+    assert not (tmp_path / "other").exists()
+    rdf = yaml.safe_load(write_package("nuclei", tmp_path / "shipped").read_text())
+    assert (rdf["authors"], rdf["license"]) == ([{"name": "The bigcp3d developers"}], "BSD-3-Clause")
+
+
 def test_a_package_is_not_written_over_anything(model, package, tmp_path):
     with pytest.raises(TargetError, match="exists already"):
-        write_package(str(model), package)
+        write_package(str(model), package, **MADE)
     with pytest.raises(TargetError, match="exists already"):
         read_package(package, model)
 
