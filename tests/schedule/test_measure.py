@@ -71,6 +71,17 @@ def test_intensities_of_any_dtype_are_measured(store, dtype, tmp_path):
     assert same(bigcp3d.measure(store, "truth", block=(5, 50, 11), **settings).columns, table)
 
 
+def test_bright_cells_in_a_large_dark_image_keep_their_intensity(store, tmp_path):
+    labels = np.asarray(zarr.open_array(store / "labels" / "truth" / "0")[:])
+    values = np.random.default_rng(3).normal(0, 1e-3, SHAPE).astype(np.float32)
+    chosen = min(np.unique(labels[labels > 0]), key=lambda cell: np.count_nonzero(labels == cell))
+    assert np.mean(labels == chosen) < 0.01
+    values[labels == chosen] = 1.0
+    write_image(tmp_path / "image.zarr", values, scale_um=SCALE)
+    table = bigcp3d.measure(store, "truth", image=tmp_path / "image.zarr").columns
+    assert table["mean_channel0"][table["label"] == chosen] == pytest.approx(1.0, rel=1e-4)
+
+
 def test_every_time_point_has_its_rows(movie_store, random_model, tmp_path):
     settings = {
         "model": random_model,

@@ -137,7 +137,10 @@ def _as_numbers(image: ImageInfo, level: int, index: int) -> Channel:
         low, high, _ = estimate_range(sample, 1.0, 99.0)
     except InputError:  # no value, or only one
         return Channel(name, zero=float(np.nan_to_num(sample[0].flat[0], posinf=0.0, neginf=0.0)))
-    unit = 2.0 ** math.ceil(math.log2((high - low) / 2**14))
+    values = np.concatenate([part.ravel() for part in sample]).astype(np.float64)
+    values = values[np.isfinite(values)]
+    widest = (values.max() - values.min()) / (LARGEST_NUMBER / 2)  # a few bright cells may lie far above the range
+    unit = 2.0 ** math.ceil(math.log2(max((high - low) / 2**14, widest)))
     return Channel(name, zero=unit * round(low / unit), unit=unit)
 
 

@@ -89,9 +89,10 @@ class TissueSource:
 
     def _render(self, rng: np.random.Generator, shape: Vec3, diameter: float) -> Sample:
         """A simulated image, normalised by a range that is estimated from a few boxes of the tissue."""
-        tissue = random_tissue(rng, self.shape, self.stain, diameter)
-        counts, found = render(tissue, self._place(rng, shape))
-        sample = [counts, *(render(tissue, self._place(rng, (16, 40, 40)))[0] for _ in range(8))]
+        tissue = random_tissue(rng, self._whole(shape), self.stain, diameter)
+        counts, found = render(tissue, _place_in(tissue.shape, rng, shape))
+        piece = vec3(map(min, tissue.shape, (16, 40, 40)))
+        sample = [counts, *(render(tissue, _place_in(tissue.shape, rng, piece))[0] for _ in range(8))]
         low, high, _ = estimate_range(sample, self.look.low_percentile, self.look.high_percentile)
         image, labels = normalise_intensity(counts, low, high, self.look.clip), found.astype(np.int32)
         return Sample(add_background_light(image, labels, rng, self.look.clip)[None], labels, np.ones(shape, bool))
@@ -119,13 +120,18 @@ class TissueSource:
         """Cells of the simulator, or cells of mixed sizes."""
         if rng.random() < 0.5:
             return draw_cells(rng, shape, diameter)
-        tissue = random_tissue(rng, self.shape, "membrane", diameter)
-        return render(tissue, self._place(rng, shape))[1].astype(np.int32)
+        tissue = random_tissue(rng, self._whole(shape), "membrane", diameter)
+        return render(tissue, _place_in(tissue.shape, rng, shape))[1].astype(np.int32)
 
-    def _place(self, rng: np.random.Generator, shape: Vec3) -> Box:
-        """A box of ``shape`` somewhere in the tissue."""
-        start = vec3(rng.integers(0, max(1, s - n + 1)) for s, n in zip(self.shape, shape, strict=True))
-        return Box.of_shape(shape).shift(start)
+    def _whole(self, shape: Vec3) -> Vec3:
+        """Shape of a tissue that holds samples of ``shape``."""
+        return vec3(map(max, self.shape, shape))
+
+
+def _place_in(whole: Vec3, rng: np.random.Generator, shape: Vec3) -> Box:
+    """A box of ``shape`` somewhere in a tissue."""
+    start = vec3(rng.integers(0, s - n + 1) for s, n in zip(whole, shape, strict=True))
+    return Box.of_shape(shape).shift(start)
 
 
 @dataclass(frozen=True)

@@ -162,7 +162,7 @@ def _form(settings: TrainSettings, channels: Sequence[int | str]) -> dict[str, A
         "low_percentile": low,
         "high_percentile": high,
     }
-    before = STANDARD if start is None else load_card(start).model_dump(include=set(STANDARD))
+    before = STANDARD if start is None else load_card(start).model_dump(include={*STANDARD, "min_foreground"})
     form = {**before, **{name: value for name, value in asked.items() if value is not None}}
     form["scale_vox"] = form["scale_vox"] or form["diameter_vox"] / 5
     if form["architecture"] not in OWN_ARCHITECTURES:

@@ -169,6 +169,13 @@ def test_simulated_samples_hold_cells_and_follow_from_the_seed(stain):
     assert all(sample.known.all() for sample in samples)
 
 
+@pytest.mark.parametrize("stain", ["membrane", "nuclei"])
+def test_a_sample_may_be_larger_than_the_usual_tissue(stain):
+    source = TissueSource(stain, LOOK, (16, 24, 24))
+    for seed in range(6):
+        assert source.draw(np.random.default_rng(seed), (24, 32, 24)).labels.shape == (24, 32, 24)
+
+
 def test_noise_holds_nothing():
     sample = NoiseSource(LOOK).draw(np.random.default_rng(0), (16, 24, 24))
     assert not sample.labels.any()
