@@ -87,9 +87,7 @@ def replace_region(
         part = core.intersect(wanted)
         labels = read_label_box(target, 0, core, time=time)
         inside = part.slices(core.start)
-        before = labels[inside]
-        merged = replacement.apply(known_ids(before), read_box(found, 0, part, time=time))
-        merged = np.where((before < 0) & (merged == 0), before, merged)  # "not annotated" stays, where no cell is found
-        if not np.array_equal(merged, before):
+        merged = replacement.apply(known_ids(labels[inside]), read_box(found, 0, part, time=time))
+        if not np.array_equal(merged, labels[inside]):
             labels[inside] = merged
             write_label_box(target, 0, core, labels, time=time)
