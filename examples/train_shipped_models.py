@@ -126,14 +126,16 @@ def main() -> None:
                 **({} if start else NETWORK),
                 **BATCHES,
             )
-        ship(out, arguments.out, arguments.model)
+        asked = ["--start", arguments.start] if arguments.start else []
+        asked += ["--steps", *map(str, arguments.steps[:number]), "--lr", f"{arguments.lr:g}"]
+        ship(out, arguments.out, arguments.model, " ".join(asked))
         start = str(out)
 
 
-def ship(stage: Path, out: Path, model: str) -> None:
+def ship(stage: Path, out: Path, model: str, asked: str) -> None:
     """Write the network of a stage as the model."""
     network, card = load_network(stage)
-    command = f"examples/train_shipped_models.py {model} --data ../shared/data --out {out.name}"
+    command = f"examples/train_shipped_models.py {model} --data ../shared/data --out {out.name} {asked}"
     changed = {"command": command, "min_foreground": MIN_FOREGROUND[model]}
     save_model(out, network.half(), card.model_copy(update=changed))
 
