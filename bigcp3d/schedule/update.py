@@ -108,8 +108,8 @@ def update(source: str | Path, *, on_event: Observer | None = None, **arguments:
     image = open_image(source)
     target = open_target(image, request.output, request.name)
     work = plan_update(request, said, image, target, observe)
-    with hold_locks(find_locks(work.files.home, target)):
-        log = EditLog(target.path)
+    log = EditLog(target.path)
+    with hold_locks(find_locks(work.files.home, target)) as held, log.confirmed_by(held.confirm):
         pending, asked = log.pending(), (settings_of_update(work), identify(target))
         if (stopped := settle(target, log)) is not None:
             observe(Noted(f"an earlier {stopped.kind} was stopped half-way; it was completed or taken back first"))
@@ -121,10 +121,10 @@ def update(source: str | Path, *, on_event: Observer | None = None, **arguments:
         work.files.begin(*asked)
         for line in [] if request.edited else notes_on_earlier(work):
             observe(Noted(line))
-        return _update(work, observe)
+        return _update(work, observe, log)
 
 
-def _update(work: UpdateWork, observe: Observer) -> Updated:
+def _update(work: UpdateWork, observe: Observer, log: EditLog) -> Updated:
     """Work out what changes, then change it."""
     request, target, files = work.request, work.target, work.files
     _decide(work, observe)
@@ -139,7 +139,7 @@ def _update(work: UpdateWork, observe: Observer) -> Updated:
         _replace(work)
         note_update(target, _describe(work, change, done))
 
-    change_labels(target, EditLog(target.path), change, work.wanted, work.times, write, counted=files.end)
+    change_labels(target, log, change, work.wanted, work.times, write, counted=files.end)
     warn_of_old_table(target, observe)
     return done
 

@@ -20,7 +20,8 @@ import os
 import re
 import socket
 import zipfile
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import asdict, dataclass, field
 from datetime import UTC, datetime
 from pathlib import Path
@@ -116,6 +117,7 @@ class EditLog:
         self.path, self._pending = self.folder / LOG, self.folder / "pending.json"
         self._on_web = isinstance(labels, Remote) and labels.read_only  # where nobody can have corrected anything
         self._seen, self._changes = b"", list[Change]()
+        self.confirm: Callable[[], None] = lambda: None
 
     def changes(self) -> list[Change]:
         """All changes, oldest first; none on a web server. A last line that was cut short does not count.
@@ -153,12 +155,23 @@ class EditLog:
             return None
         return Change(**said) if said else None
 
+    @contextmanager
+    def confirmed_by(self, confirm: Callable[[], None]) -> Iterator[None]:
+        """Call this before a change begins, and before it counts; it raises where the lock of the labels was lost."""
+        self.confirm, before = confirm, self.confirm
+        try:
+            yield
+        finally:
+            self.confirm = before
+
     def begin(self, change: Change) -> None:
         """Say that a change begins. What it needs to be taken back is there."""
+        self.confirm()
         self._write(self._pending, json.dumps(change.as_line()).encode())
 
     def commit(self, change: Change) -> None:
         """Add the line of a change. From now on it counts."""
+        self.confirm()
         line = json.dumps(change.as_line()).encode() + b"\n"
         if not isinstance(self.path, Path):
             old = b"".join(json.dumps(each.as_line()).encode() + b"\n" for each in self.changes())

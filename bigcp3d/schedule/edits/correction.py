@@ -88,7 +88,7 @@ class Corrector:
     def _held(self) -> Iterator[Change | None]:
         """Hold the lock of the labels, and first put right what was stopped."""
         work = default_work_dir(self.target.group, self.target.name)
-        with hold_locks(find_locks(work, self.target)):
+        with hold_locks(find_locks(work, self.target)) as held, self.changes.confirmed_by(held.confirm):
             stopped = settle(self.target, self.changes)
             if stopped is not None:
                 what = "finished" if stopped.of is not None else "taken back"

@@ -7,8 +7,9 @@ lives, and takes over from a dead one:
 - From another machine or container, only signs of life are seen, one every 15 seconds. If the last one is at most a
   minute old, the holder lives. Else the lock is watched for a minute, because the clocks may differ.
 
-A holder that sleeps for longer may lose its lock to another machine. It notices this and ends at the next task. The
-labels stay correct, because tasks of equal settings write equal bytes. Changes must be seen within a minute.
+A holder that sleeps for longer may lose its lock to another machine. It notices this and ends: a run at the next task,
+a change of labels before it begins and before it counts. Labels of a run stay correct, because tasks of equal settings
+write equal bytes. Changes must be seen within a minute.
 """
 
 from __future__ import annotations
@@ -56,6 +57,11 @@ class Hold:
                 "(bigcp3d status), and repeat the command"
             )
 
+    def confirm(self) -> None:
+        """Like `check`, after a look at the locks now: this process may have slept."""
+        self._look()
+        self.check()
+
     def release(self) -> None:
         """Remove the locks that are still ours."""
         self._ended.set()
@@ -67,13 +73,17 @@ class Hold:
 
     def _live(self) -> None:
         while not self._ended.wait(SIGN_EVERY_S):
-            for lock in self.locks:
-                with suppress(OSError):  # the file system does not answer; the next sign may succeed
-                    found = lock.read()
-                    if found is None or found[0] != self.holder:
-                        self._lost.set()
-                    else:
-                        lock.touch()
+            self._look()
+
+    def _look(self) -> None:
+        """Give a sign of life, or notice that a lock is lost."""
+        for lock in self.locks:
+            with suppress(OSError):  # the file system does not answer; the next sign may succeed
+                found = lock.read()
+                if found is None or found[0] != self.holder:
+                    self._lost.set()
+                else:
+                    lock.touch()
 
 
 def describe_holder(lock: LockFile) -> tuple[str, bool] | None:

@@ -16,6 +16,7 @@ from bigcp3d.edge.workdir.lock_file import LockFile
 from bigcp3d.errors import InputError, TargetError
 from bigcp3d.schedule.planning.find_kept_maps import default_work_dir
 from bigcp3d.schedule.running.lock import hold_locks
+from bigcp3d.work import change_labels
 from tests.schedule.edits.conftest import Store
 
 STEPS = ((atomic_files.os, "replace"), (label_files, "write_part"), (EditLog, "commit"), (EditLog, "end"))
@@ -67,6 +68,23 @@ def test_a_change_that_was_stopped_when_it_counts_stays_and_is_not_called_taken_
     assert "taken back" not in caplog.text
     assert not (store.levels()[0] == 3).any()
     assert [change.kind for change in bigcp3d.edit(store.path).log()][-1] == "delete"
+
+
+def test_a_correction_that_has_lost_its_lock_does_not_count(store, monkeypatch):
+    before, lock = store.levels(), LockFile(default_work_dir(str(store.path), "cells"))
+    renew = change_labels.renew_pyramid
+
+    def lose(*args, **more):
+        lock.remove()
+        renew(*args, **more)
+
+    with monkeypatch.context() as patch:
+        patch.setattr(change_labels, "renew_pyramid", lose)
+        with pytest.raises(TargetError, match="this run has lost its lock"):
+            bigcp3d.edit(store.path).delete(3)
+    assert not same(store.levels(), before)
+    assert bigcp3d.edit(store.path).settle().kind == "delete"
+    assert same(store.levels(), before)
 
 
 def test_an_undo_whose_voxels_are_lost_changes_nothing(store):
