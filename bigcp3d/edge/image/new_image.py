@@ -80,4 +80,4 @@ def write_image_box(
     """
     path = place(image.path) / image.levels[check_level(image, level)].path
     at = {"time": check_time(image, time), "channel": check_channel(image, channel)}
-    write_whole(path, image.zarr_format, image.axes, box, np.asarray(array), sync=sync, **at)
+    write_whole(path, image.zarr_format, image.axes, box, np.asarray(array), sync=sync, keep_empty=True, **at)

@@ -2,7 +2,7 @@
 
 Invariant: a run writes whole shards (chunks in zarr 2), since two writers of one shard would lose each other's data.
 Only corrections write parts of shards. They hold the lock of the labels.
-Shards that are all zero are not stored.
+Shards of labels that are all zero are not stored. Those of images are, so that a lost one is noticed.
 """
 
 from __future__ import annotations
@@ -12,7 +12,7 @@ import warnings
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 import numpy as np
 import zarr
@@ -70,13 +70,15 @@ def write_whole(
     channel: int = 0,
     time: int = 0,
     sync: bool = False,
+    keep_empty: bool = False,
 ) -> None:
     """Write a box (z, y, x) of whole shards (chunks in zarr 2); `TargetError` for a full disk or an unwritable store.
 
     `ValueError` where the box is not made of whole shards, or the values do not have its shape and the array's dtype.
-    With ``sync``, what was written would survive a power cut.
+    With ``sync``, what was written would survive a power cut. With ``keep_empty``, pieces of nothing but the fill value
+    are stored too.
     """
-    array = _open_to_write(array_path, zarr_format)
+    array = _open_to_write(array_path, zarr_format, keep_empty=keep_empty)
     shape, unit = spatial(axes, array.shape), spatial(axes, array.shards or array.chunks)
     whole = all(
         a % u == 0 and (b == s or b % u == 0) and 0 <= a < b <= s
@@ -98,8 +100,9 @@ def write_part(
     _write_box(array_path, array, axes, box, values, channel=0, time=time, sync=True)
 
 
-def _open_to_write(path: Place, zarr_format: int) -> zarr.Array[Any]:
-    return zarr.open_array(zarr_store(path), mode="r+", zarr_format=zarr_format)  # type: ignore[arg-type]
+def _open_to_write(path: Place, zarr_format: int, *, keep_empty: bool = False) -> zarr.Array[Any]:
+    config = {"write_empty_chunks": keep_empty}  # `zarr.open_array` does not take it
+    return cast("zarr.Array[Any]", zarr.open(zarr_store(path), mode="r+", zarr_format=zarr_format, config=config))  # type: ignore[arg-type]
 
 
 def _write_box(

@@ -6,7 +6,7 @@ import zarr
 
 from bigcp3d.edge.image.image import open_image
 from bigcp3d.edge.image.new_image import create_image, write_image_box
-from bigcp3d.edge.image.voxels import read_box
+from bigcp3d.edge.image.voxels import missing_chunks, read_box
 from bigcp3d.errors import TargetError
 from bigcp3d.pure.boxes import BlockGrid, Box
 
@@ -65,3 +65,14 @@ def test_nothing_is_replaced(tmp_path):
     with pytest.raises(TargetError, match="this path exists already; give another path, or delete it"):
         create_image(tmp_path / "a.zarr", SHAPE, "uint8", scale_um=None, chunk=(4, 4, 4), shard=(8, 8, 8))
     assert [p.name for p in (tmp_path / "a.zarr").iterdir()] == ["precious"]
+
+
+@pytest.mark.parametrize("version", ["0.4", "0.5"])
+def test_pieces_of_nothing_but_0_are_stored_so_that_a_lost_one_is_noticed(tmp_path, version):
+    image = create_image(tmp_path / "a.zarr", (8, 8, 16), "uint8", chunk=(4, 4, 4), shard=(8, 8, 8), version=version)
+    whole = Box.of_shape((8, 8, 16))
+    write_image_box(image, whole, np.zeros((8, 8, 16), np.uint8))
+    assert missing_chunks(image, 0, whole) == []
+    files = sorted(path for path in (tmp_path / "a.zarr/0").rglob("*") if path.is_file() and path.name[0].isdigit())
+    files[0].unlink()
+    assert len(missing_chunks(image, 0, whole)) == 1
