@@ -87,8 +87,8 @@ def _oddities(found: Found) -> Iterator[tuple[str, str]]:
         why = ", ".join(f"{number:,} {name}" for name, number in found.removed.items() if number)
         yield (
             "removed",
-            f"the filters removed {1 - found.cells / objects:.0%} of {objects:,} candidates ({why}): try another "
-            "--model, --channel or --diameter",
+            f"the filters removed {1 - found.cells / objects:.0%} of {objects:,} candidates ({why}). If you "
+            "did not want this, try another --model, --channel or --diameter",
         )
     if found.cells and found.fill < LEAST_FILL:
         yield (
