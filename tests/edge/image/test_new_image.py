@@ -69,7 +69,8 @@ def test_nothing_is_replaced(tmp_path):
 
 @pytest.mark.parametrize("version", ["0.4", "0.5"])
 def test_pieces_of_nothing_but_0_are_stored_so_that_a_lost_one_is_noticed(tmp_path, version):
-    image = create_image(tmp_path / "a.zarr", (8, 8, 16), "uint8", chunk=(4, 4, 4), shard=(8, 8, 8), version=version)
+    sides = {"chunk": (4, 4, 4), "shard": (8, 8, 8)}
+    image = create_image(tmp_path / "a.zarr", (8, 8, 16), "uint8", scale_um=None, version=version, **sides)
     whole = Box.of_shape((8, 8, 16))
     write_image_box(image, whole, np.zeros((8, 8, 16), np.uint8))
     assert missing_chunks(image, 0, whole) == []
