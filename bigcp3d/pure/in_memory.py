@@ -124,7 +124,6 @@ def find_objects(
             core,
             shape,
             foreground=maps[0][core.slices(region.start)],
-            intensity=None,
             reach=limits.reach,
         )
 

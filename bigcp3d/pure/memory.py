@@ -62,9 +62,9 @@ def pass_bytes(
     tables = TABLE_BYTES_PER_VOX * core
     table = {
         "normalise": SAMPLE_BYTES_PER_VOX * sample_vox,
-        # maps, as stored where they are floats, and their interleaved copy; offsets; slots of sinks; the image as read,
-        # resampled, quantised
-        "track": (12 + given) * halo + (3 + itemsize + 16) * core + tables,
+        # maps, as stored where they are floats, and their interleaved copy; offsets; slots of sinks; masks; the image,
+        # if it may hold NaN
+        "track": (12 + given) * halo + (3 + itemsize + 4) * core + tables,
         # painted and eroded masks; labels and two masks for the faces
         "cluster": 2 * _grown(block, radius) + 12 * core + 4 * tables,
         "check": 12 * halo + 64 * core // 4,

@@ -50,7 +50,7 @@ def passes(maps: NDArray[np.int8]) -> tuple[list[Row], Sinks]:
     whole, found = Box.of_shape(shape), {}
     chain: dict[str, Callable[[], Any]] = {
         "track": lambda: track(maps, whole, whole, shape, foreground=64, steps=STEPS, reach=REACH),
-        "sinks": lambda: collect_sinks(found["track"], whole, shape, foreground=maps[0], intensity=None, reach=REACH),
+        "sinks": lambda: collect_sinks(found["track"], whole, shape, foreground=maps[0], reach=REACH),
         "cluster": lambda: cluster_block(found["sinks"], whole, radius=CLOSING),
         "label": lambda: label_box(
             found["track"],

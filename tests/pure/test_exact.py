@@ -18,7 +18,7 @@ from skimage.measure import label
 from skimage.morphology import ball, closing
 
 from bigcp3d.pure.boxes import BlockGrid, Box, Vec3, vec3
-from bigcp3d.pure.group import stitch
+from bigcp3d.pure.group import seams
 from bigcp3d.pure.group.cluster import cluster_block
 from bigcp3d.pure.group.filters import Filters
 from bigcp3d.pure.group.objects import dense_ids, keep_objects
@@ -57,9 +57,8 @@ class Chain:
             seen = maps[(slice(None), *region.slices())].copy()
             found = track(seen, region, core, shape, foreground=64, steps=self.steps, reach=self.reach)
             own = maps[(0, *core.slices())]
-            light = own.astype(np.int32) * 3
             offsets[index] = found
-            sinks[index] = collect_sinks(found, core, shape, foreground=own, intensity=light, reach=self.reach)
+            sinks[index] = collect_sinks(found, core, shape, foreground=own, reach=self.reach)
         for index in grid:
             near = grid.core(index).grow(2 * self.radius - self.short)
             around = grid.touching(near.grow(self.reach))
@@ -239,7 +238,7 @@ def test_control_stitching_without_diagonal_neighbours_changes_labels(monkeypatc
     whole = chain.whole(maps)
     assert whole.max() == 1
     assert np.array_equal(chain.run(maps, (1, 1, 1)), whole)
-    monkeypatch.setattr(stitch, "HALF_NEIGHBOURS", ((0, 0, 1), (0, 1, 0), (1, 0, 0)))
+    monkeypatch.setattr(seams, "HALF_NEIGHBOURS", ((0, 0, 1), (0, 1, 0), (1, 0, 0)))
     assert chain.run(maps, (1, 1, 1)).max() == 2
 
 

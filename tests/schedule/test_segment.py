@@ -22,6 +22,7 @@ from bigcp3d.schedule import segment as segment_module
 from bigcp3d.schedule.running.events import BlockDone, PassStarted, RunPlanned, Warned
 from bigcp3d.work.passes import passes
 from bigcp3d.work.plan.memory_and_disk import task_bytes
+from bigcp3d.work.run import unreadable_input
 from bigcp3d.work.run.run import Run
 from tests.schedule.conftest import read_labels, tissue_values, write_image
 
@@ -255,6 +256,25 @@ def test_a_blank_time_point_costs_nothing_of_the_others(movie_store, random_mode
     with pytest.raises(InputError):
         bigcp3d.segment(tmp_path / "movie.zarr", model=random_model, work_dir=tmp_path / "work", **SERIAL)
     assert list((tmp_path / "work" / "t0" / "records" / "cluster").iterdir())
+
+
+def test_tracking_reads_no_image_of_integers(store, random_model, tmp_path, monkeypatch):
+    """So an image in a bucket is fetched once."""
+    track, read, inside = passes.PASSES["track"], unreadable_input.read_box, []
+
+    def watched(*task):
+        inside.append(task)
+        counts = track(*task)
+        inside.pop()
+        return counts
+
+    def counted(*args, **more):
+        assert not inside
+        return read(*args, **more)
+
+    monkeypatch.setitem(passes.PASSES, "track", watched)
+    monkeypatch.setattr(unreadable_input, "read_box", counted)
+    assert bigcp3d.segment(store, model=random_model, work_dir=tmp_path / "work", output=tmp_path / "o.zarr", **SERIAL)
 
 
 def test_nan_and_infinities_count_as_the_lowest_intensity_and_are_reported(tmp_path, random_model):

@@ -2,7 +2,7 @@
 
 There are about a thousand times fewer sinks than voxels. All sums are integers, so they do not depend on the order of
 adding. Several blocks may reach a sink: each writes its part, and whoever needs the sink adds the parts. So volume,
-centroid, axes, bounding box, foreground and intensity of a whole cell are known before a label is written.
+centroid, axes, bounding box and foreground of a whole cell are known before a label is written.
 """
 
 from __future__ import annotations
@@ -20,10 +20,6 @@ from bigcp3d.pure.track.units import UNASSIGNED
 PRODUCTS = ((0, 0), (1, 1), (2, 2), (0, 1), (0, 2), (1, 2))
 """Pairs of axes, in the order in which `Sums.products` holds them."""
 
-INTENSITY_UNIT = 4096
-"""Intensities are summed as whole numbers of 1/4096 of the volume's percentile range."""
-
-
 Copies = tuple[NDArray[np.int64], NDArray[np.int64], NDArray[np.int64]]
 """How many voxels of the label image take their label from each voxel of a box, by axis."""
 
@@ -36,8 +32,6 @@ class Sums:
     """Voxels."""
     foreground: NDArray[np.int64]
     """Stored foreground (times 127)."""
-    intensity: NDArray[np.int64]
-    """Intensity in units of 1/4096 (`INTENSITY_UNIT`)."""
     first: NDArray[np.int64]
     """Lowest raster index of a voxel."""
     coordinates: NDArray[np.int64]
@@ -168,7 +162,7 @@ def _number(offsets, start, slot):  # type: ignore[no-untyped-def]
 
 
 @compiled
-def _add_voxels(offsets, start, slot, core_start, shape, foreground, intensity, copies, rows):  # type: ignore[no-untyped-def]
+def _add_voxels(offsets, start, slot, core_start, shape, foreground, copies, rows):  # type: ignore[no-untyped-def]
     """Add every assigned voxel of the core to the row (`_ROW`) of its sink; ``copies`` has an array for each axis."""
     _, nz, ny, nx = offsets.shape
     at = np.empty(3, np.int64)
@@ -193,7 +187,6 @@ def _add_voxels(offsets, start, slot, core_start, shape, foreground, intensity, 
                 sink.count += 1
                 sink.image_vox += copies[0][z] * copies[1][y] * copies[2][x]
                 sink.foreground += foreground[z, y, x]
-                sink.intensity += intensity[z, y, x]
                 for a in range(3):
                     sink.coordinates[a] += at[a]
                     sink.products[a] += at[a] * at[a]
@@ -210,28 +203,24 @@ def collect_sinks(
     shape: Vec3,
     *,
     foreground: NDArray[np.int8],
-    intensity: NDArray[np.int32] | None,
     reach: int,
     copies: Copies | None = None,
 ) -> Sinks:
     """Find the sinks of a block, in raster order of their voxels, and sum over the voxels that end in each.
 
     ``offsets`` are those of ``core``, as `bigcp3d.pure.track.tracking.track` returns them; ``reach`` is the largest
-    one. ``foreground`` is the stored foreground of the core, ``intensity`` its intensity in units of 1/4096
-    (`INTENSITY_UNIT`); None: 0 everywhere. ``copies`` are numbers of voxels of the label image that take their label
-    from each voxel of the core, by axis (`bigcp3d.pure.grid.image_copies`); default one. Memory: 4 bytes a voxel of the
-    core grown by ``reach``.
+    one. ``foreground`` is the stored foreground of the core. ``copies`` are numbers of voxels of the label image that
+    take their label from each voxel of the core, by axis (`bigcp3d.pure.grid.image_copies`); default one. Memory: 4
+    bytes a voxel of the core grown by ``reach``.
     """
     grown = core.grow(reach).clip(shape)
     slot = np.full(grown.shape, -1, np.int32)
     start = tuple(a - b for a, b in zip(core.start, grown.start, strict=True))
     n = _number(offsets, start, slot)
     rows = np.zeros(n, _ROW)
-    if intensity is None:
-        intensity = np.broadcast_to(np.zeros(1, np.int32), core.shape)
     if copies is None:
         copies = np.ones(core.shape[0], np.int64), np.ones(core.shape[1], np.int64), np.ones(core.shape[2], np.int64)
-    _add_voxels(offsets, start, slot, core.start, shape, foreground, intensity, copies, rows)
+    _add_voxels(offsets, start, slot, core.start, shape, foreground, copies, rows)
     voxel = rows["voxel"].astype(np.int32)
     order = np.lexsort((voxel[:, 2], voxel[:, 1], voxel[:, 0]))
     return Sinks(voxel[order], Sums(**{field.name: rows[field.name][order] for field in fields(Sums)}))

@@ -117,16 +117,13 @@ def _own_voxels(run: Run, core: Box) -> Box:
     )
 
 
-def count_nonfinite(run: Run, time: int, core: Box, raw: NDArray[Any], read: Box) -> int:
-    """NaN and infinities among the image voxels that belong to this block.
-
-    ``raw`` is the first channel in the box ``read``; the others are read here.
-    """
-    own = _own_voxels(run, core).intersect(read)
-    if not np.issubdtype(raw.dtype, np.floating) or own.empty:
+def count_nonfinite(run: Run, time: int, core: Box) -> int:
+    """NaN and infinities among the image voxels that belong to this block."""
+    source, own = run.plan.source, _own_voxels(run, core)
+    if np.dtype(source.image.dtype).kind != "f" or own.empty:
         return 0
-    others = [read_image(run, time, other, own)[0] for other in run.plan.source.channels[1:]]
-    return sum(int(np.count_nonzero(~np.isfinite(part))) for part in (raw[own.slices(read.start)], *others))
+    parts = (read_image(run, time, channel, own)[0] for channel in source.channels)
+    return sum(int(np.count_nonzero(~np.isfinite(part))) for part in parts)
 
 
 def count_missing(run: Run, time: int, core: Box) -> int:

@@ -21,7 +21,7 @@ from bigcp3d.edge.stores.read_cache import remembering
 from bigcp3d.edge.workdir.records import read_record, write_record
 from bigcp3d.edge.workdir.tables import write_table
 from bigcp3d.pure.boxes import Box, Vec3, vec3
-from bigcp3d.pure.grid import spread_labels
+from bigcp3d.pure.grid import image_box, spread_labels
 from bigcp3d.pure.group.cluster import Components, cluster_block
 from bigcp3d.pure.group.objects import squared_flow_error
 from bigcp3d.pure.group.whole_objects import Faces
@@ -30,12 +30,12 @@ from bigcp3d.pure.label.vote import vote_labels
 from bigcp3d.pure.label.voting_box import voting_box
 from bigcp3d.pure.track.choose_tracker import choose_tracker
 from bigcp3d.pure.track.path_error import path_squares
-from bigcp3d.pure.track.sinks import INTENSITY_UNIT, Sinks, Sums, collect_sinks
+from bigcp3d.pure.track.sinks import Sinks, Sums, collect_sinks
 from bigcp3d.pure.track.units import UNASSIGNED
 from bigcp3d.work.passes.join import first_voxels, join, stitch
 from bigcp3d.work.passes.mask import read_mask
 from bigcp3d.work.passes.normalise_pass import check_same_image, count_missing, count_nonfinite, normalise
-from bigcp3d.work.passes.predict_pass import merge, predict, read_channel
+from bigcp3d.work.passes.predict_pass import merge, predict
 from bigcp3d.work.passes.removal import remove_unneeded
 from bigcp3d.work.passes.resolve import filter_range, find_ids, gather, resolve
 from bigcp3d.work.run.run import Run
@@ -69,9 +69,9 @@ def track(run: Run, time: int, index: Vec3) -> Counts:
     core = block.intersect(plan.scope.tracked)
     region = core.grow(plan.tracking.reach).clip(plan.shape)
     maps = read_maps(run, time, region)
-    image, raw, read = read_channel(run, time, core, (-1e5, 1e5))
-    if not plan.predicts and plan.storage.on_error == "skip":  # no network reads the other channels
-        for channel in plan.source.channels[1:]:
+    if not plan.predicts and plan.storage.on_error == "skip":  # no network reads the image and notes what is lost
+        read = image_box(core, plan.sampling.factors, plan.image_shape)
+        for channel in plan.source.channels:
             read_image(run, time, channel, read)
     allowed = read_mask(run, time, core)
     for box in lost_voxels(run, time, core):
@@ -79,13 +79,11 @@ def track(run: Run, time: int, index: Vec3) -> Counts:
     foreground = np.where(allowed, maps[0][core.slices(region.start)], np.int8(0))
     maps[0][core.slices(region.start)] = foreground
     offsets = choose_tracker(run.device)(maps, region, core, plan.shape, **plan.tracking.model_dump())
-    intensity = np.rint(image * np.float32(INTENSITY_UNIT)).astype(np.int32)
     sinks = collect_sinks(
         offsets,
         core,
         plan.shape,
         foreground=foreground,
-        intensity=intensity,
         reach=plan.tracking.reach,
         copies=plan.label_copies(core),
     )
@@ -102,7 +100,7 @@ def track(run: Run, time: int, index: Vec3) -> Counts:
             representation=plan.prediction.representation,
             scale_vox=plan.prediction.scale_vox,
         ),
-        "nonfinite_vox": count_nonfinite(run, time, core, raw, read),
+        "nonfinite_vox": count_nonfinite(run, time, core),
         "missing_chunks": count_missing(run, time, core),
         "sinks": len(sinks.voxel),
     }

@@ -39,32 +39,22 @@ def _normalised(run: Run, time: int) -> dict[str, Any]:
     return record
 
 
-def read_channel(
-    run: Run, time: int, box: Box, clip: tuple[float, float], number: int = 0
-) -> tuple[NDArray[np.float32], NDArray[Any], Box]:
-    """One of the plan's channels on a box of the working grid, normalised; and the image as read, with its box.
+def _read_channel(run: Run, time: int, box: Box, number: int) -> NDArray[np.float32]:
+    """One of the plan's channels on a box of the working grid, prepared and normalised.
 
-    In both, lost chunks of the image have the low percentile.
+    Lost chunks of the image have the low percentile.
     """
-    plan = run.plan
-    region = image_box(box, plan.sampling.factors, plan.image_shape)
-    raw, lost = read_image(run, time, plan.source.channels[number], region)
-    low, high = intensity_range(run, time, number)
-    for chunk in lost:
-        raw[chunk.intersect(region).slices(region.start)] = math.floor(low) if raw.dtype.kind in "iu" else low
-    image = normalise_intensity(raw, low, high, clip)
-    return resample(image, region, box, plan.sampling.factors, plan.image_shape), raw, region
-
-
-def _read_for_network(run: Run, time: int, box: Box, number: int) -> NDArray[np.float32]:
-    """One of the plan's channels on a box of the working grid, prepared and normalised."""
     plan, clip = run.plan, run.plan.prediction.clip
-    if not plan.prepares:
-        return read_channel(run, time, box, clip, number)[0]
-    region = image_box(box, plan.sampling.factors, plan.image_shape)
-    limits, (low, high) = intensity_range(run, time, number), _normalised(run, time)["prepared"][number]
-    prepared, _ = read_prepared(run, time, plan.source.channels[number], region, limits)
-    image = normalise_intensity(prepared, low, high, clip)
+    region, channel = image_box(box, plan.sampling.factors, plan.image_shape), plan.source.channels[number]
+    low, high = limits = intensity_range(run, time, number)
+    if plan.prepares:
+        voxels, _ = read_prepared(run, time, channel, region, limits)
+        low, high = _normalised(run, time)["prepared"][number]
+    else:
+        voxels, lost = read_image(run, time, channel, region)
+        for chunk in lost:
+            voxels[chunk.intersect(region).slices(region.start)] = math.floor(low) if voxels.dtype.kind in "iu" else low
+    image = normalise_intensity(voxels, low, high, clip)
     return resample(image, region, box, plan.sampling.factors, plan.image_shape)
 
 
@@ -72,10 +62,10 @@ def read_channels(run: Run, time: int, box: Box) -> NDArray[np.float32]:
     """All of the plan's channels, in their order, as the network sees them: (c, z, y, x)."""
     number = len(run.plan.source.channels)
     if number == 1:
-        return _read_for_network(run, time, box, 0)[None]
+        return _read_channel(run, time, box, 0)[None]
     image = np.empty((number, *box.shape), np.float32)
     for i in range(number):
-        image[i] = _read_for_network(run, time, box, i)
+        image[i] = _read_channel(run, time, box, i)
     return image
 
 

@@ -24,7 +24,7 @@ class Section(BaseModel):
 class Source(Section):
     """The image, the level that is read, and the channels, in the order in which the network takes them.
 
-    The intensity of the first channel is measured. The image has no ``label_names`` here, since a run changes them.
+    The image has no ``label_names`` here, since a run changes them.
     """
 
     image: ImageInfo

@@ -21,18 +21,17 @@ from bigcp3d.pure.group.objects import (
     mean_foreground,
     squared_flow_error,
 )
-from bigcp3d.pure.track.sinks import INTENSITY_UNIT, PRODUCTS, Sums
+from bigcp3d.pure.track.sinks import PRODUCTS, Sums
 
 quick = settings(deadline=None, max_examples=30)
 seeds = st.integers(0, 2**32 - 1)
 
 
 def sums_of(voxel: NDArray[np.int64], group: NDArray[np.int64], n: int) -> Sums:
-    """Sums over voxels by object, the plain way; a voxel's intensity is its z, its foreground 100."""
+    """Sums over voxels by object, the plain way; a voxel's foreground is 100."""
     columns = {
         "count": np.ones(len(voxel), np.int64),
         "foreground": np.full(len(voxel), 100),
-        "intensity": voxel[:, 0] * INTENSITY_UNIT,
         "first": (voxel * [10**12, 10**6, 1]).sum(axis=1),
         "coordinates": voxel,
         "products": np.stack([voxel[:, a] * voxel[:, b] for a, b in PRODUCTS], axis=1),
@@ -105,12 +104,10 @@ def test_ellipsoid_fill_is_one_for_a_ball_and_less_for_a_box_and_for_two_cells_i
     assert len(ellipsoid_fill(Sums.empty(0))) == 0
 
 
-def test_mean_foreground_and_intensity_are_means_over_voxels() -> None:
+def test_mean_foreground_is_the_mean_over_voxels() -> None:
     voxel, group, n = blobs(4)
     sums = sums_of(voxel, group, n)
     assert np.allclose(mean_foreground(sums), 100 / 127)
-    means = [voxel[group == i, 0].mean() for i in range(n)]
-    assert np.allclose(sums.intensity / sums.count / INTENSITY_UNIT, means)
 
 
 def test_objects_without_voxels_give_numbers_and_are_never_kept() -> None:
@@ -154,12 +151,11 @@ def test_limits_are_inclusive() -> None:
         assert not keep_objects(sums, Filters(**{name: beyond}), squares)[0].any()
 
 
-def test_a_single_voxel_has_its_own_place_extent_foreground_intensity_and_error() -> None:
+def test_a_single_voxel_has_its_own_place_extent_foreground_and_error() -> None:
     sums = sums_of(np.array([[3, 70, 500]]), np.zeros(1, int), 1)
     assert centroids(sums).tolist() == [[3, 70, 500]]
     assert np.array_equal(covariances(sums)[0], np.eye(3) / 12)
     assert mean_foreground(sums)[0] == 100 / 127
-    assert sums.intensity[0] == 3 * INTENSITY_UNIT
     assert flow_errors(np.array([127**2]), sums)[0] == 1
     assert ellipsoid_fill(sums)[0] == pytest.approx(12**1.5 / (4 / 3 * np.pi * 5**1.5), rel=1e-9)  # that of any box
     assert keep_objects(sums, Filters())[0].all()

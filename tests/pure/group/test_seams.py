@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 from numpy.typing import NDArray
 
 from bigcp3d.pure.boxes import Vec3
-from bigcp3d.pure.group import stitch
+from bigcp3d.pure.group import seams
 from bigcp3d.pure.group.seams import join_components, seam_pairs
 
 quick = settings(deadline=None, max_examples=40)
@@ -55,7 +55,7 @@ def test_every_one_of_the_26_neighbours_joins(way: Vec3) -> None:
 
 def test_control_without_diagonals_pairs_are_missed(monkeypatch: pytest.MonkeyPatch) -> None:
     voxel, component = scene((6, 6, 6), 0)
-    monkeypatch.setattr(stitch, "HALF_NEIGHBOURS", ((0, 0, 1), (0, 1, 0), (1, 0, 0)))
+    monkeypatch.setattr(seams, "HALF_NEIGHBOURS", ((0, 0, 1), (0, 1, 0), (1, 0, 0)))
     assert unordered(seam_pairs(voxel, component, (6, 6, 6))) < touching_pairs(voxel, component)
 
 

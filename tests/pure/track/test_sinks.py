@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 from skimage.measure import regionprops
 
 from bigcp3d.pure.boxes import BlockGrid, Box, Vec3
-from bigcp3d.pure.track.sinks import INTENSITY_UNIT, PRODUCTS, Sinks, Sums, collect_sinks
+from bigcp3d.pure.track.sinks import PRODUCTS, Sinks, Sums, collect_sinks
 from bigcp3d.pure.track.units import UNASSIGNED
 
 quick = settings(deadline=None, max_examples=25)
@@ -19,25 +19,25 @@ seeds = st.integers(0, 2**32 - 1)
 REACH = 4
 
 
-def scene(shape: Vec3, seed: int) -> tuple[NDArray[np.int8], NDArray[np.int8], NDArray[np.int32]]:
-    """Random offsets to few sinks (some voxels unassigned), foreground and intensity."""
+def scene(shape: Vec3, seed: int) -> tuple[NDArray[np.int8], NDArray[np.int8]]:
+    """Random offsets to few sinks (some voxels unassigned), and foreground."""
     rng = np.random.default_rng(seed)
     at = np.indices(shape)
     most = np.asarray(shape)[:, None, None, None] - 1
     ends = np.clip(3 * (at // 3) + rng.integers(-1, 2, at.shape), 0, most)
     offsets = (ends - at).astype(np.int8)
     offsets[:, rng.random(shape) < 0.2] = UNASSIGNED
-    return offsets, rng.integers(0, 128, shape).astype(np.int8), rng.integers(-9000, 9000, shape).astype(np.int32)
+    return offsets, rng.integers(0, 128, shape).astype(np.int8)
 
 
 def collect(shape: Vec3, block: Vec3, seed: int) -> list[Sinks]:
-    offsets, foreground, intensity = scene(shape, seed)
+    offsets, foreground = scene(shape, seed)
     grid = BlockGrid(shape, block)
     parts = []
     for core in map(grid.core, grid):
         cut = core.slices()
         own = (offsets[(slice(None), *cut)], core, shape)
-        parts.append(collect_sinks(*own, foreground=foreground[cut], intensity=intensity[cut], reach=REACH))
+        parts.append(collect_sinks(*own, foreground=foreground[cut], reach=REACH))
     return parts
 
 
@@ -56,7 +56,7 @@ def assert_equal(a: Sums, b: Sums) -> None:
 @quick
 @given(sides, seeds)
 def test_sums_are_those_of_numpy_over_the_whole_volume(shape: Vec3, seed: int) -> None:
-    offsets, foreground, intensity = scene(shape, seed)
+    offsets, foreground = scene(shape, seed)
     (sinks,) = collect(shape, shape, seed)
     start = np.argwhere(offsets[0] != UNASSIGNED)
     end = start + offsets[(slice(None), *start.T)].T
@@ -66,7 +66,6 @@ def test_sums_are_those_of_numpy_over_the_whole_volume(shape: Vec3, seed: int) -
         s = sinks.sums.take(np.array([i]))
         assert s.count[0] == len(mine)
         assert s.foreground[0] == foreground[tuple(mine.T)].sum(dtype=int)
-        assert s.intensity[0] == intensity[tuple(mine.T)].sum(dtype=int)
         assert s.first[0] == np.ravel_multi_index(tuple(mine.T), shape).min()
         assert s.coordinates[0].tolist() == mine.sum(axis=0).tolist()
         assert s.products[0].tolist() == [int((mine[:, a] * mine[:, b]).sum()) for a, b in PRODUCTS]
@@ -76,7 +75,7 @@ def test_sums_are_those_of_numpy_over_the_whole_volume(shape: Vec3, seed: int) -
 
 def test_centroid_and_box_are_those_of_scikit_image() -> None:
     shape: Vec3 = (9, 10, 11)
-    offsets, _, _ = scene(shape, 5)
+    offsets, _ = scene(shape, 5)
     (sinks,) = collect(shape, shape, 5)
     labels = np.zeros(shape, int)
     start = np.argwhere(offsets[0] != UNASSIGNED)
@@ -131,16 +130,16 @@ def test_no_voxels_give_no_sinks(parts: list[Sinks]) -> None:
     offsets = np.full((3, 2, 3, 4), UNASSIGNED, np.int8)
     core = Box.of_shape((2, 3, 4))
     zeros = np.zeros(core.shape, np.int8)
-    found = collect_sinks(offsets, core, core.shape, foreground=zeros, intensity=zeros.astype(np.int32), reach=1)
+    found = collect_sinks(offsets, core, core.shape, foreground=zeros, reach=1)
     assert len(found.voxel) == len(found.sums) == 0
 
 
 def test_image_voxels_are_products_of_the_copies_along_each_axis() -> None:
     shape: Vec3 = (5, 6, 7)
-    offsets, foreground, intensity = scene(shape, 8)
+    offsets, foreground = scene(shape, 8)
     copies = tuple(np.arange(side) + 2 * axis + 2 for axis, side in enumerate(shape))
     whole = Box.of_shape(shape)
-    rest = {"foreground": foreground, "intensity": intensity, "reach": REACH}
+    rest = {"foreground": foreground, "reach": REACH}
     sums = collect_sinks(offsets, whole, shape, copies=copies, **rest).sums  # type: ignore[arg-type]
     assigned = offsets[0] != UNASSIGNED
     assert sums.image_vox.sum() == np.einsum("i,j,k->ijk", *copies)[assigned].sum()
@@ -149,26 +148,9 @@ def test_image_voxels_are_products_of_the_copies_along_each_axis() -> None:
     assert sums.count.sum() == assigned.sum()
 
 
-def test_without_an_image_every_intensity_is_zero() -> None:
-    shape: Vec3 = (4, 5, 6)
-    offsets, foreground, intensity = scene(shape, 9)
-    found, other = (
-        collect_sinks(offsets, Box.of_shape(shape), shape, foreground=foreground, intensity=values, reach=REACH)
-        for values in (None, intensity)
-    )
-    assert not found.sums.intensity.any()
-    assert other.sums.intensity.any()
-    assert np.array_equal(found.sums.foreground, other.sums.foreground)
-
-
-def test_the_unit_of_stored_intensities_is_fixed() -> None:
-    """Sums of runs that go on after an update are read in the unit in which they were written."""
-    assert INTENSITY_UNIT == 4096
-
-
 def test_a_sink_outside_its_block_keeps_its_place_in_the_volume() -> None:
     core, shape = Box((4, 4, 4), (5, 5, 6)), (9, 9, 9)
     offsets = np.array([[-4, 4], [-4, 4], [-4, 3]], np.int8).reshape(3, 1, 1, 2)
     ones = np.ones(core.shape, np.int8)
-    sinks = collect_sinks(offsets, core, shape, foreground=ones, intensity=ones.astype(np.int32), reach=REACH)
+    sinks = collect_sinks(offsets, core, shape, foreground=ones, reach=REACH)
     assert sinks.voxel.tolist() == [[0, 0, 0], [8, 8, 8]]
