@@ -21,6 +21,7 @@ from numpy.typing import NDArray
 from bigcp3d.edge.image.image import ImageInfo, open_labels
 from bigcp3d.edge.image.level_geometry import placed
 from bigcp3d.edge.image.voxels import read_box
+from bigcp3d.edge.labels.edit_log import refuse_half_changed
 from bigcp3d.edge.labels.label_plan import is_read_only
 from bigcp3d.edge.labels.truth import open_truth
 from bigcp3d.edge.stores.places import is_address, place
@@ -29,7 +30,6 @@ from bigcp3d.option import takes
 from bigcp3d.pure.boxes import Box
 from bigcp3d.pure.memory import format_bytes
 from bigcp3d.schedule.complete_request import complete_request
-from bigcp3d.schedule.edits.correction import settle_labels
 from bigcp3d.schedule.planning.find_image import with_known_image
 from bigcp3d.schedule.planning.make_plan import make_plan
 from bigcp3d.schedule.planning.request import AS_IS, SWEPT, Request
@@ -268,13 +268,13 @@ def _open_truth(base: Request, plan: Plan, truth: str | Path | None, name: str) 
     if truth is None:
         return None
     image, scale = plan.source.image, base.scale_um
-    settle_labels(image.path, str(truth))
     try:
         found = open_labels(image.path, str(truth))
     except InputError as error:
         if not (is_address(truth) or os.path.exists(os.path.expanduser(truth))):
             raise InputError(f"{error}; for a truth in another store give the path of that store") from error
         found = open_truth(convert_labels_beside(truth, image.levels[0].scale_um), name)
+    refuse_half_changed(found)
     same_times = replace(found, times=image.times) if found.times == 1 else found
     pair = (image, same_times) if scale is None else (placed(image, scale), placed(same_times, scale))
     check_alike(*pair)  # --scale corrects both

@@ -30,9 +30,11 @@ from typing import Any, BinaryIO
 import numpy as np
 from numpy.typing import NDArray
 
+from bigcp3d.edge.image.image import ImageInfo
 from bigcp3d.edge.stores import platforms
 from bigcp3d.edge.stores.atomic_files import sync_file, write_atomically
-from bigcp3d.edge.stores.places import Place
+from bigcp3d.edge.stores.places import Place, place
+from bigcp3d.edge.stores.platforms import join_words
 from bigcp3d.edge.stores.remote import Remote
 from bigcp3d.edge.stores.zarr_write import plain_json, writing
 from bigcp3d.edge.workdir.tables import DAMAGED
@@ -317,3 +319,10 @@ def _read_lines(lines: bytes, path: Place, before: int) -> list[Change]:
                 "bigcp3d wrote"
             ) from error
     return changes
+
+
+def refuse_half_changed(labels: ImageInfo) -> None:
+    """`InputError` where a change of labels was stopped, for those who read voxels and hold no lock."""
+    if EditLog(place(labels.path)).pending() is not None:
+        settle = join_words(["bigcp3d", "edit", labels.path, "settle"])
+        raise InputError(f"{labels.path}: a change of these labels was stopped; put it right first: {settle}")

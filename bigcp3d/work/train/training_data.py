@@ -8,12 +8,9 @@ from pathlib import Path
 
 from bigcp3d.edge.image.image import ImageInfo, open_image, open_labels
 from bigcp3d.edge.labels.default_name import DEFAULT_NAME
-from bigcp3d.edge.labels.edit_log import EditLog
+from bigcp3d.edge.labels.edit_log import refuse_half_changed
 from bigcp3d.edge.labels.truth import is_truth_elsewhere, open_truth
 from bigcp3d.edge.models.model_card import ModelCard
-from bigcp3d.edge.stores.places import place
-from bigcp3d.edge.stores.platforms import join_words
-from bigcp3d.errors import InputError
 from bigcp3d.pure.boxes import Box
 from bigcp3d.pure.plural import count
 from bigcp3d.work.convert.beside import convert_labels_beside
@@ -108,9 +105,7 @@ def _open_labels(path: str, name: str) -> ImageInfo:
     """The labels of a volume by name, or those of another store by its path."""
     if not is_truth_elsewhere(name):
         labels = open_labels(path, name)
-        if EditLog(place(labels.path)).pending() is not None:
-            settle = join_words(["bigcp3d", "edit", path, "settle", "--name", name])
-            raise InputError(f"{labels.path}: a change of these labels was stopped; put it right first: {settle}")
+        refuse_half_changed(labels)
         return labels
     return open_truth(convert_labels_beside(name, open_image(path).levels[0].scale_um), name)
 
