@@ -21,6 +21,7 @@ from bigcp3d.edge.stores import platforms
 from bigcp3d.edge.stores.check_writable import check_folder
 from bigcp3d.edge.stores.places import is_address, place, same_place
 from bigcp3d.edge.stores.remote import Remote
+from bigcp3d.edge.stores.zarr_write import is_group
 from bigcp3d.edge.workdir.lock_file import LOCK
 from bigcp3d.edge.workdir.records import read_record, write_record
 from bigcp3d.errors import InputError, TargetError
@@ -188,10 +189,8 @@ def created_here(plan: Plan) -> bool:
 
 def _said(plan: Plan) -> dict[str, Any] | None:
     """The attributes of the labels that are there; None where there are none."""
-    try:
-        return dict(read_attributes(plan.output.target.path))
-    except InputError:
-        return None
+    path = plan.output.target.path
+    return dict(read_attributes(path)) if is_group(path) else None
 
 
 def _starts_here(plan: Plan) -> bool:
