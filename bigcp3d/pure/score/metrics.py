@@ -66,6 +66,8 @@ class Scores:
     """``iou``, ``ap``, ``precision``, ``recall``, ``f1``, ``tp``, ``fp``, ``fn`` at each threshold."""
     dice: NDArray[np.float64]
     """Dice of each true cell of the group, float64, in the order of `CellScores`."""
+    false: Mask
+    """Which found cells belong to the group and match no true cell at IoU 0.5, bool (F,)."""
 
 
 def score_overlaps(overlaps: Overlaps, *, min_truth_vox: int = 0, unknown: Overlaps | None = None) -> dict[str, Number]:
@@ -109,8 +111,8 @@ def score_groups(table: Contingency, cells: CellScores, groups: Sequence[tuple[M
         for group in groups
     ]
     by_iou: list[list[dict[str, Number]]] = [[] for _ in chosen]
-    for tenths in IOU_TENTHS:
-        matched, taken = match_one_to_one(table, tenths)
+    matches = {tenths: match_one_to_one(table, tenths) for tenths in IOU_TENTHS}
+    for tenths, (matched, taken) in matches.items():
         for (true, found), rows in zip(chosen, by_iou, strict=True):
             tp = int(np.count_nonzero((true & matched)[1:]))
             fp, fn = int(np.count_nonzero((found & ~taken)[1:])), int(np.count_nonzero((true & ~matched)[1:]))
@@ -131,7 +133,7 @@ def score_groups(table: Contingency, cells: CellScores, groups: Sequence[tuple[M
             "found_cells": int(np.count_nonzero(found[1:])),
             **{key: half[key] for key in ("tp", "fp", "fn")},
         }
-        scores.append(Scores(numbers, tuple(rows), dice))
+        scores.append(Scores(numbers, tuple(rows), dice, (found & ~matches[5][1])[1:]))
     return scores
 
 

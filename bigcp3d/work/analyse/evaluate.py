@@ -21,7 +21,7 @@ from bigcp3d.errors import InputError
 from bigcp3d.pure.boxes import BlockGrid, Vec3
 from bigcp3d.pure.plural import count
 from bigcp3d.pure.score.bounding_boxes import CellBoxes, cross_seams, find_boxes, look_up_boxes, merge_boxes
-from bigcp3d.pure.score.matching import Contingency, Mask, group_by_true_cell, match_one_to_one, number_cells
+from bigcp3d.pure.score.matching import Contingency, Mask, group_by_true_cell, number_cells
 from bigcp3d.pure.score.metrics import CellScores, Number, Scores, list_cells, score_groups
 from bigcp3d.pure.score.overlaps import (
     Overlaps,
@@ -185,7 +185,6 @@ def _score(times: list[_Table], settings: EvaluateSettings, shape: Vec3) -> Eval
     start, stop = look_up_boxes(table.true_ids[1:], table.true_time[1:], [time.true for time in times])
     cells, blocks = list_cells(table), settings.blocks
     boxes = look_up_boxes(table.found_ids[1:], table.found_time[1:], [time.found for time in times])
-    false_cells = _list_false_cells(table, *boxes)
     at_seam, groups = None, list[tuple[Mask, Mask] | None]([None])
     if settings.whole_cells:
         groups += _split(table, _at_border(start, stop, shape), _at_border(*boxes, shape))[1:]
@@ -195,14 +194,9 @@ def _score(times: list[_Table], settings: EvaluateSettings, shape: Vec3) -> Eval
     scores = iter(score_groups(table, cells, groups))
     whole, inside = next(scores), next(scores) if settings.whole_cells else None
     seam, elsewhere = (None, None) if blocks is None else scores
+    found = {"time": table.found_time[1:], "cell": table.found_ids[1:], "cell_vox": table.found_vox[1:]}
+    false_cells = {name: column[whole.false] for name, column in (found | _name_corners(*boxes)).items()}
     return Evaluation(whole, cells, start, stop, false_cells, blocks, at_seam, seam, elsewhere, inside)
-
-
-def _list_false_cells(table: Contingency, start: NDArray[np.int64], stop: NDArray[np.int64]) -> dict[str, NDArray[Any]]:
-    """Found cells without a match at an IoU of 0.5; ``start`` and ``stop`` are the boxes of all found cells."""
-    false = ~match_one_to_one(table, 5)[1][1:]
-    cells = {"time": table.found_time[1:], "cell": table.found_ids[1:], "cell_vox": table.found_vox[1:]}
-    return {name: column[false] for name, column in (cells | _name_corners(start, stop)).items()}
 
 
 def _name_corners(start: NDArray[np.int64], stop: NDArray[np.int64]) -> dict[str, NDArray[np.int64]]:
