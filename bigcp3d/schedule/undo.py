@@ -90,9 +90,9 @@ def undo_update(
     target = find_target(source, output, name)
     files, labels = UpdateFiles(target), Corrector(str(target.path), "")
     with hold_locks(find_locks(files.home, target)) as held, labels.changes.confirmed_by(held.confirm):
-        pending = labels.changes.pending()
+        complete = files.is_complete(labels.changes)
         stopped = settle(target, labels.changes)
-        if files.asked.exists() and pending is not None and stopped is None:  # an update that counts already
+        if complete:
             files.end()
         files.finish_ended()
         if files.asked.exists():

@@ -110,10 +110,10 @@ def update(source: str | Path, *, on_event: Observer | None = None, **arguments:
     work = plan_update(request, said, image, target, observe)
     log = EditLog(target.path)
     with hold_locks(find_locks(work.files.home, target)) as held, log.confirmed_by(held.confirm):
-        pending, asked = log.pending(), (settings_of_update(work), identify(target))
+        complete, asked = work.files.is_complete(log), (settings_of_update(work), identify(target))
         if (stopped := settle(target, log)) is not None:
             observe(Noted(f"an earlier {stopped.kind} was stopped half-way; it was completed or taken back first"))
-        elif pending is not None and work.files.asked.exists():  # an update that was stopped when it was complete
+        if complete:
             done = _count(work) if work.files.was_asked(*asked) else None
             work.files.end()
             if done is not None:

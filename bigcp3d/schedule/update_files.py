@@ -21,6 +21,7 @@ import shutil
 from pathlib import Path
 from typing import Any
 
+from bigcp3d.edge.labels.edit_log import EditLog
 from bigcp3d.edge.labels.label_plan import LabelTarget
 from bigcp3d.edge.stores import platforms
 from bigcp3d.edge.stores.atomic_files import write_json
@@ -73,6 +74,11 @@ class UpdateFiles:
     def was_asked(self, asked: dict[str, Any], labels: str) -> bool:
         """Whether the update that lies here has these settings and labels."""
         return bool(json.loads(self.asked.read_bytes()) == _as_json(asked, labels))
+
+    def is_complete(self, log: EditLog) -> bool:
+        """Whether the update that lies here was stopped when its change of the labels counted already."""
+        pending = log.pending()
+        return self.asked.exists() and pending is not None and pending.kind == "update" and log.counts(pending)
 
     def finish_ended(self) -> None:
         """Finish the cleaning of an update that has ended, and was stopped while it cleaned up."""

@@ -79,7 +79,7 @@ def settle(target: LabelTarget, log: EditLog) -> Change | None:
     if stopped is None:
         log.drop(len(log.changes()) + 1)  # voxels kept for a change that was stopped before it began
         return None
-    committed = any(change.number == stopped.number for change in log.changes())
+    committed = log.counts(stopped)
     if not committed and stopped.of is not None:
         _finish_undo(target, log, stopped)
     elif not committed:

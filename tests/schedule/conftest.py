@@ -196,3 +196,21 @@ def case(request, tissue_store, movie_store, random_model, tmp_path) -> Case:
         "two time points": (movie_store, {**ERROR, "block": (20, 20, 20)}),
     }[request.param]
     return Case(store, random_model, tmp_path, **settings)
+
+
+def stopped_at(monkeypatch, place, name, action, *, call=1, done=False):
+    """Run something that is stopped at a call of a function, before or after the function has done its work."""
+    real, calls = getattr(place, name), []
+
+    def stop(*args, **more):
+        calls.append(1)
+        if len(calls) < call:
+            return real(*args, **more)
+        if done:
+            real(*args, **more)
+        raise KeyboardInterrupt
+
+    with monkeypatch.context() as patch:
+        patch.setattr(place, name, stop)
+        with pytest.raises(KeyboardInterrupt):
+            action()

@@ -15,7 +15,7 @@ from bigcp3d.schedule import update
 from bigcp3d.schedule.running.events import PassStarted
 from bigcp3d.schedule.update_files import UpdateFiles
 from bigcp3d.work import change_labels, update_labels
-from tests.schedule.conftest import put_back, tissue_values, write_image
+from tests.schedule.conftest import put_back, stopped_at, tissue_values, write_image
 
 SHAPE = (20, 40, 40)
 ROI = "2:18,4:36,4:36"
@@ -83,24 +83,6 @@ def updates(store):
 def left(store):
     """What is left of updates."""
     return sorted(path.name for path in (store.parent / "image.bigcp3d").iterdir() if path.name != "cells")
-
-
-def stopped_at(monkeypatch, place, name, action, *, call=1, done=False):
-    """Run something that is stopped at a call of a function, before or after the function has done its work."""
-    real, calls = getattr(place, name), []
-
-    def stop(*args, **more):
-        calls.append(1)
-        if len(calls) < call:
-            return real(*args, **more)
-        if done:
-            real(*args, **more)
-        raise KeyboardInterrupt
-
-    with monkeypatch.context() as patch:
-        patch.setattr(place, name, stop)
-        with pytest.raises(KeyboardInterrupt):
-            action()
 
 
 def test_an_update_is_undone_at_all_levels_and_time_points(store):
@@ -231,6 +213,16 @@ def test_an_update_that_was_stopped_when_it_counts_is_complete(done, updated, mo
     assert (undone.unfinished, undone.changed) == (False, True)
     assert same(voxels(done), voxels(updated))
     assert left(done) == []
+
+
+def test_a_correction_that_was_stopped_when_it_counts_is_no_complete_update(done, updated, monkeypatch):
+    stopped_at(monkeypatch, update, "segment", lambda: bigcp3d.update(done, **OTHER, foreground=0.4))
+    cell = int(voxels(done)[0][0].max())
+    stopped_at(monkeypatch, EditLog, "end", lambda: bigcp3d.edit(done).delete(cell))
+    undone = bigcp3d.undo_update(done)
+    assert (undone.unfinished, undone.changed) == (True, False)
+    assert left(done) == []
+    assert not (voxels(done)[0][0] == cell).any(), "the correction stays"
 
 
 def test_giving_up_that_was_stopped_goes_on_in_either_direction(store, monkeypatch, tmp_path):

@@ -17,7 +17,7 @@ from bigcp3d.pure.label.pooling import pool_labels
 from bigcp3d.pure.label.pooling_box import pool_read_box
 from bigcp3d.schedule import update as module
 from bigcp3d.work import change_labels
-from tests.schedule.conftest import put_back, read_labels, tissue_values, write_image
+from tests.schedule.conftest import put_back, read_labels, stopped_at, tissue_values, write_image
 
 ROI = "4:30,22:52,8:44"
 INSIDE = (slice(4, 30), slice(22, 52), slice(8, 44))
@@ -260,21 +260,9 @@ def test_labels_that_are_not_there_are_refused(store, random_model):
         bigcp3d.update(store, roi=ROI, name="nothing", model=random_model, **SETTINGS)
 
 
-def stopped(monkeypatch, place, name, action):
-    """Run something that is stopped where it calls a function."""
-
-    def stop(*_, **__):
-        raise KeyboardInterrupt
-
-    with monkeypatch.context() as patch:
-        patch.setattr(place, name, stop)
-        with pytest.raises(KeyboardInterrupt):
-            action()
-
-
 def test_a_correction_first_takes_back_an_update_that_was_stopped(store, random_model, monkeypatch):
     arguments, before = {"roi": ROI, "model": random_model, "foreground": 0.7, **SETTINGS}, levels_of(store)
-    stopped(monkeypatch, change_labels, "renew_pyramid", lambda: bigcp3d.update(store, **arguments))
+    stopped_at(monkeypatch, change_labels, "renew_pyramid", lambda: bigcp3d.update(store, **arguments))
     bigcp3d.update(store, edited=True, **arguments)
     assert all(np.array_equal(mine, old) for mine, old in zip(levels_of(store), before, strict=True))
     bigcp3d.update(store, **arguments)
@@ -286,7 +274,7 @@ def test_an_unfinished_update_is_not_carried_on_in_labels_that_were_made_since(
     store, random_model, monkeypatch, tmp_path
 ):
     arguments = {"roi": ROI, "model": random_model, "foreground": 0.7, "yes": True, **SETTINGS}
-    stopped(monkeypatch, module, "replace_region", lambda: bigcp3d.update(store, **arguments))
+    stopped_at(monkeypatch, module, "replace_region", lambda: bigcp3d.update(store, **arguments))
     bigcp3d.segment(store, model=random_model, overwrite=True, **{**SETTINGS, "foreground": 0.4})
     shutil.copytree(store, tmp_path / "fresh.zarr")
     bigcp3d.update(store, **arguments)

@@ -157,9 +157,13 @@ class EditLog:
             return None
         return Change(**said) if said else None
 
+    def counts(self, change: Change) -> bool:
+        """Whether the log has the line of a change."""
+        return any(line.number == change.number for line in self.changes())
+
     @contextmanager
     def confirmed_by(self, confirm: Callable[[], None]) -> Iterator[None]:
-        """Call this before a change begins, and before it counts; it raises where the lock of the labels was lost."""
+        """Call ``confirm`` before a change begins, and before it counts. It raises if the labels' lock was lost."""
         self.confirm, before = confirm, self.confirm
         try:
             yield
@@ -292,6 +296,11 @@ def cell_box(cell: Mapping[str, Any]) -> Box:
     """The box of a cell of a change, which has one."""
     start, stop = cell["box"]
     return Box(vec3(start), vec3(stop))
+
+
+def updated_region(update: Change) -> Box:
+    """The box of an update."""
+    return Box(*(vec3(end) for end in zip(*update.given["roi"], strict=True)))
 
 
 def read_log(path: Place) -> list[Change]:

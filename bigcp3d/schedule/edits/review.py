@@ -19,10 +19,10 @@ from bigcp3d.edge.image.given_maps import KEPT
 from bigcp3d.edge.image.metadata import own_part
 from bigcp3d.edge.image.open_node import read_attributes
 from bigcp3d.edge.labels.default_name import DEFAULT_NAME
-from bigcp3d.edge.labels.edit_log import Change, EditLog, cell_box
+from bigcp3d.edge.labels.edit_log import Change, EditLog, cell_box, updated_region
 from bigcp3d.edge.stores.places import Place
 from bigcp3d.errors import InputError
-from bigcp3d.pure.boxes import Box, vec3
+from bigcp3d.pure.boxes import vec3
 from bigcp3d.pure.cells.doubt import ErrorRate, doubts, error_rate, random_order
 from bigcp3d.schedule.edits.edit import Edits
 from bigcp3d.schedule.edits.edited_table import current_table
@@ -171,8 +171,8 @@ def _reaches(change: Change, made: Change) -> bool:
     """Whether a renumbering or an update may have changed the cell of a decision."""
     if change.kind == "renumber":
         return True
-    region = Box(*(vec3(end) for end in zip(*change.given["roi"], strict=True)))
-    return made.time in change.given["times"] and not cell_box(made.cells[0]).intersect(region).empty
+    reached = cell_box(made.cells[0]).intersect(updated_region(change))
+    return made.time in change.given["times"] and not reached.empty
 
 
 def sample_error(labels: Place) -> ErrorRate | None:

@@ -22,11 +22,11 @@ from numpy.typing import NDArray
 from scipy import ndimage
 
 from bigcp3d.edge.image.image import ImageInfo
-from bigcp3d.edge.labels.edit_log import Change, EditLog, cell_box
+from bigcp3d.edge.labels.edit_log import Change, EditLog, cell_box, updated_region
 from bigcp3d.edge.stores.places import place
 from bigcp3d.edge.stores.platforms import join_words
 from bigcp3d.errors import InputError
-from bigcp3d.pure.boxes import Box, Vec3, vec3
+from bigcp3d.pure.boxes import Box, Vec3
 from bigcp3d.pure.label.mask_of import mask_of
 from bigcp3d.work.find_cells import box_of, union
 
@@ -102,7 +102,7 @@ def follow_review(active: Iterable[Change]) -> tuple[dict[int, Box], list[Change
                 )
             cells, deleted = {}, []
         elif change.kind == "update":
-            roi = Box(*(vec3(end) for end in zip(*change.given["roi"], strict=True)))
+            roi = updated_region(change)
             cells = {cell: box for cell, box in cells.items() if box.intersect(roi).empty}
             deleted = [d for d in deleted if all(cell_box(cell).intersect(roi).empty for cell in d.cells)]
         elif change.time == 0:

@@ -19,13 +19,9 @@ from bigcp3d.schedule import segment as segment_module
 from bigcp3d.schedule.running.events import BlockDone, LabelsReady
 from bigcp3d.work.run.run import Run
 from bigcp3d.work.run.work_dir import ONCE, WorkDir
-from tests.schedule.conftest import read_labels
+from tests.schedule.conftest import read_labels, stopped_at
 
 SETTINGS = {"executor": "serial", "diameter_um": "as-is", "block": (12, 30, 26), "min_volume": 2}
-
-
-class Stopped(Exception):
-    """Stands for a kill."""
 
 
 @pytest.fixture
@@ -35,14 +31,7 @@ def settings(random_model, tmp_path):
 
 def stop_in(name, monkeypatch, store, settings):
     """Run until a function of the module that runs a segmentation is called."""
-
-    def stop(*_, **__):
-        raise Stopped
-
-    with monkeypatch.context() as patch:
-        patch.setattr(segment_module, name, stop)
-        with pytest.raises(Stopped):
-            bigcp3d.segment(store, **settings)
+    stopped_at(monkeypatch, segment_module, name, lambda: bigcp3d.segment(store, **settings))
 
 
 @pytest.mark.parametrize("keep_maps", [False, True])
