@@ -78,7 +78,7 @@ def write_whole(
     With ``sync``, what was written would survive a power cut. With ``keep_empty``, pieces of nothing but the fill value
     are stored too.
     """
-    array = _open_to_write(array_path, zarr_format, keep_empty=keep_empty)
+    array = open_to_write(array_path, zarr_format, keep_empty=keep_empty)
     shape, unit = spatial(axes, array.shape), spatial(axes, array.shards or array.chunks)
     whole = all(
         a % u == 0 and (b == s or b % u == 0) and 0 <= a < b <= s
@@ -96,11 +96,12 @@ def write_part(
 
     Shards that the box meets are read and written again, so nobody else may write to them meanwhile.
     """
-    array = _open_to_write(array_path, zarr_format)
+    array = open_to_write(array_path, zarr_format)
     _write_box(array_path, array, axes, box, values, channel=0, time=time, sync=True)
 
 
-def _open_to_write(path: Place, zarr_format: int, *, keep_empty: bool = False) -> zarr.Array[Any]:
+def open_to_write(path: Place, zarr_format: int, *, keep_empty: bool = False) -> zarr.Array[Any]:
+    """Open an array; with ``keep_empty``, pieces of nothing but the fill value that are written are stored too."""
     config = {"write_empty_chunks": keep_empty}  # `zarr.open_array` does not take it
     return cast("zarr.Array[Any]", zarr.open(zarr_store(path), mode="r+", zarr_format=zarr_format, config=config))  # type: ignore[arg-type]
 

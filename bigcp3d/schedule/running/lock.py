@@ -7,9 +7,9 @@ lives, and takes over from a dead one:
 - From another machine or container, only signs of life are seen, one every 15 seconds. If the last one is at most a
   minute old, the holder lives. Else the lock is watched for a minute, because the clocks may differ.
 
-A holder that sleeps for longer may lose its lock to another machine. It notices this and ends: a run at the next task,
-a change of labels before it begins and before it counts. Labels of a run stay correct, because tasks of equal settings
-write equal bytes. Changes must be seen within a minute.
+A holder that sleeps for longer may lose its lock to another machine. A run notices this at its next task, and ends. Its
+labels stay correct, because tasks of equal settings write equal bytes. A change of labels looks at its lock before it
+begins, and before it counts. What one machine writes must be seen by others within a minute.
 """
 
 from __future__ import annotations

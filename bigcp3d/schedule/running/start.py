@@ -132,7 +132,7 @@ def _refusal(plan: Plan, state: State) -> TargetError:
         return TargetError(f"{error}. Or give another --name or --work-dir, which do not touch that run")
     differing, block = _differences(plan, then), then.execution.block
     why = f" with other settings ({'; '.join(differing)})" if differing else ""
-    same = "" if block == plan.execution.block else f", with --block {' '.join(map(str, block))} on another machine"
+    same = "" if block == plan.execution.block else f" (on another machine: with --block {' '.join(map(str, block))})"
     return TargetError(
         f"{root} holds {state.value}{why}; to continue it, repeat the command that began it{same}; to discard it, give "
         "--overwrite; to keep it, give another --name or --work-dir"
@@ -173,7 +173,7 @@ def refuse_labels_of_others(plan: Plan) -> None:
     if made is None:
         return
     path = plan.output.target.path
-    if own_part(_said(plan) or {}).get("id") != made["id"]:
+    if _id_of_labels(plan) != made["id"]:
         found = "labels of another run are here" if path.exists() else "nothing is here"
         raise TargetError(
             f"{path}: {found}, but the unfinished run in {plan.storage.work_dir} has begun to write labels here; "
@@ -183,14 +183,19 @@ def refuse_labels_of_others(plan: Plan) -> None:
 
 def created_here(plan: Plan) -> bool:
     """Whether what lies in place of the labels is what this run has begun to make there, if anything."""
-    made, said = WorkDir.of(plan).read_once("creating"), _said(plan)
-    return made is not None and (not said or own_part(said).get("id") == made["id"])
+    made = WorkDir.of(plan).read_once("creating")
+    return made is not None and (not _attributes(plan) or _id_of_labels(plan) == made["id"])
 
 
-def _said(plan: Plan) -> dict[str, Any] | None:
-    """The attributes of the labels that are there; None where there are none."""
+def _id_of_labels(plan: Plan) -> str | None:
+    """What the run has written that made the labels which are there; None where no run of bigcp3d did."""
+    return own_part(_attributes(plan)).get("id")
+
+
+def _attributes(plan: Plan) -> dict[str, Any]:
+    """The attributes of the labels that are there; empty where there are none."""
     path = plan.output.target.path
-    return dict(read_attributes(path)) if is_group(path) else None
+    return dict(read_attributes(path)) if is_group(path) else {}
 
 
 def _starts_here(plan: Plan) -> bool:
@@ -257,8 +262,8 @@ def _empty(root: Path) -> None:
 
 def write_ended(plan: Plan, ended: Ended) -> None:
     """Record how far a run is that has finished its labels."""
-    labels = own_part(_said(plan) or {}).get("id")
-    write_record(plan.storage.work_dir, ENDED, ONCE, {"key": plan.key, "labels": labels, **asdict(ended)})
+    more = {"key": plan.key, "labels": _id_of_labels(plan)}
+    write_record(plan.storage.work_dir, ENDED, ONCE, {**more, **asdict(ended)})
 
 
 def read_ended(plan: Plan) -> Ended | None:
@@ -277,9 +282,9 @@ def has_ended(plan: Plan) -> bool:
 
 
 def _ended_record(plan: Plan) -> dict[str, Any] | None:
-    """The record of such a run."""
+    """The record of a run in this place that has finished the labels which are there, whatever its plan."""
     record = read_record(plan.storage.work_dir, ENDED, ONCE)
-    return record if record is not None and record["labels"] == own_part(_said(plan) or {}).get("id") else None
+    return record if record is not None and record["labels"] == _id_of_labels(plan) else None
 
 
 def _remove_all_but(work: WorkDir, *kept: str) -> None:

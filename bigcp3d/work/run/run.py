@@ -10,7 +10,7 @@ import dataclasses
 from collections.abc import Callable
 from functools import cached_property, lru_cache
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, cast
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import zarr
@@ -20,6 +20,7 @@ from zarr.storage import LocalStore
 from bigcp3d.edge.image.given_maps import open_maps, read_maps
 from bigcp3d.edge.labels.label_plan import LabelTarget
 from bigcp3d.edge.stores.atomic_files import sync_file
+from bigcp3d.edge.stores.zarr_write import open_to_write
 from bigcp3d.edge.workdir.records import claim_record
 from bigcp3d.edge.workdir.tables import read_table
 from bigcp3d.errors import InputError, ModelError
@@ -115,8 +116,7 @@ class Run:
         """The zarr array ``maps`` or ``offsets``."""
         if name == "maps" and self.plan.given.maps is not None:
             return open_maps(self.plan.given.maps, self.plan.shape, self.plan.source.image.times, time)
-        config = {"write_empty_chunks": True}  # `zarr.open_array` does not take it
-        return cast("zarr.Array[Any]", zarr.open(self.dir.array(name, time), mode="r+", zarr_format=3, config=config))
+        return open_to_write(self.dir.array(name, time), 3, keep_empty=True)
 
     def read(self, name: str, time: int, box: Box) -> NDArray[np.int8]:
         """A box of ``maps`` or ``offsets``, all channels; given maps may have another dtype in their store.
