@@ -216,7 +216,7 @@ def test_an_update_that_was_stopped_when_it_counts_is_complete(done, updated, mo
 
 
 def test_a_correction_that_was_stopped_when_it_counts_is_no_complete_update(done, updated, monkeypatch):
-    stopped_at(monkeypatch, update, "segment", lambda: bigcp3d.update(done, **OTHER, foreground=0.4))
+    stopped_at(monkeypatch, update, "segment", lambda: bigcp3d.update(done, **{**OTHER, "foreground": 0.4}))
     cell = int(voxels(done)[0][0].max())
     stopped_at(monkeypatch, EditLog, "end", lambda: bigcp3d.edit(done).delete(cell))
     undone = bigcp3d.undo_update(done)
