@@ -86,7 +86,7 @@ class RegionObjects:
     def try_filters(self, plan: Plan, settings: dict[str, float | str], truth: NDArray[Any] | None) -> Trial:
         """Filter the objects, number those that are kept, and compare them with the truth."""
         sums, squares = self.sums, self.squares if plan.checks_flow else None
-        keep, removed = keep_objects(sums, plan.filters, squares, among=sums.image_vox > 0)
+        keep, removed = keep_objects(sums, plan.filters, squares, voxel=plan.voxel, among=sums.image_vox > 0)
         ids = np.zeros(len(sums) + 1, np.uint32)
         ids[self.numbers] = dense_ids(sums, keep)
         labels, flow = ids[self.numbered], plan.prediction

@@ -22,8 +22,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from bigcp3d.edge.image.image import ImageInfo
-from bigcp3d.edge.image.metadata import ome_part
-from bigcp3d.edge.image.open_node import find_group
+from bigcp3d.edge.image.metadata import ome_part, own_part
+from bigcp3d.edge.image.open_node import find_group, read_attributes
 from bigcp3d.edge.labels.check_target import check_group
 from bigcp3d.edge.stores import platforms
 from bigcp3d.edge.stores.places import Place, place, remove
@@ -76,7 +76,9 @@ def write_label_table(labels: ImageInfo, columns: Mapping[str, NDArray[Any]], ab
         ngio = {"type": "feature_table", "table_version": "1", "backend": "anndata"}
         rows = {"region": {"path": f"../labels/{path.name}"}, "instance_key": "label"}
         index = {"index_key": "label", "index_type": "int"}
-        edit_group(new, labels.zarr_format, {**ngio, **rows, **index, "bigcp3d": dict(about)})
+        edit_group(
+            new, labels.zarr_format, {**ngio, **rows, **index, "bigcp3d": {**about, "labels_id": _id_of(labels)}}
+        )
         if not isinstance(path, Remote):  # where there is an old table, it stays until the new one is complete
             remove(path)
             platforms.patiently(os.replace, new, path)
@@ -96,12 +98,19 @@ def read_label_table(path: Place) -> tuple[dict[str, NDArray[Any]], dict[str, An
     return {**first, **features, **observed}, dict(group.attrs.get("bigcp3d") or {})
 
 
-def said_of_table(path: Place) -> dict[str, Any] | None:
-    """What a table of ours says about itself; None where there is none."""
-    if not path.exists():
+def said_of_table(labels: ImageInfo) -> dict[str, Any] | None:
+    """What our table of labels says about itself; None where there is none, or one of earlier labels of this name."""
+    path = table_path(labels)
+    said = _open_table(path).attrs.get("bigcp3d") if path.exists() else None
+    if not isinstance(said, Mapping) or said.get("labels_id", own := _id_of(labels)) != own:
         return None
-    said = _open_table(path).attrs.get("bigcp3d")
-    return dict(said) if isinstance(said, Mapping) else None
+    return dict(said)
+
+
+def _id_of(labels: ImageInfo) -> str | None:
+    """What tells labels that bigcp3d made from earlier ones of the same name."""
+    found: str | None = own_part(read_attributes(labels.path)).get("id")
+    return found
 
 
 def boxes_in_table(path: Place, ids: Sequence[int], time: int) -> dict[int, Box]:

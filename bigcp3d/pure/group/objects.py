@@ -6,6 +6,8 @@ raster order of each object's first voxel.
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 import numpy as np
 from numpy.typing import NDArray
 
@@ -36,9 +38,12 @@ def covariances(sums: Sums) -> NDArray[np.float64]:
     return matrix
 
 
-def elongations(sums: Sums) -> NDArray[np.float64]:
-    """Longest over shortest principal axis of each object, shape (n,); 1 for a ball or a cube."""
-    eigen = np.linalg.eigvalsh(covariances(sums)) if len(sums) else np.empty((0, 3))
+def elongations(sums: Sums, voxel: Sequence[float] = (1.0, 1.0, 1.0)) -> NDArray[np.float64]:
+    """Longest over shortest principal axis of each object, shape (n,); 1 for a ball or a cube.
+
+    ``voxel`` is the size of a voxel (z, y, x), in any unit.
+    """
+    eigen = np.linalg.eigvalsh(covariances(sums) * np.outer(voxel, voxel)) if len(sums) else np.empty((0, 3))
     return np.sqrt(eigen[:, 2] / np.maximum(eigen[:, 0], 1e-12))
 
 
@@ -66,12 +71,14 @@ def keep_objects(
     filters: Filters,
     squares: NDArray[np.int64] | None = None,
     *,
+    voxel: Sequence[float] = (1.0, 1.0, 1.0),
     among: NDArray[np.bool_] | None = None,
 ) -> tuple[NDArray[np.bool_], dict[str, int]]:
     """Which of n objects pass the filters, bool (n,), and how many each filter removed.
 
     An object counts for the first filter that it fails. ``squares``, int64 (n,), are the sums of `squared_flow_error`,
-    needed where ``max_flow_error`` is set. Objects that are not ``among`` are not kept, and no filter counts them.
+    needed where ``max_flow_error`` is set. ``voxel`` is for `elongations`. Objects that are not ``among`` are not kept,
+    and no filter counts them.
     """
     tests: list[tuple[str, NDArray[np.bool_]]] = []
     if filters.min_volume_vox is not None:
@@ -81,7 +88,7 @@ def keep_objects(
     if filters.min_foreground is not None:
         tests.append(("weak foreground", mean_foreground(sums) >= filters.min_foreground))
     if filters.max_elongation is not None:
-        tests.append(("too long", elongations(sums) <= filters.max_elongation))
+        tests.append(("too long", elongations(sums, voxel) <= filters.max_elongation))
     if filters.max_flow_error is not None:
         if squares is None:
             raise ValueError("the flow-error filter needs the sums of the check pass")

@@ -36,8 +36,7 @@ from bigcp3d.work.analyse.measure import plan_measurement
 
 def known_boxes(labels: ImageInfo, changes: EditLog, ids: Sequence[int], time: int) -> dict[int, Box]:
     """Boxes of some cells from the table in the store and from the log, as far as these know them."""
-    path = table_path(labels)
-    boxes = {} if said_of_table(path) is None else boxes_in_table(path, ids, time)
+    boxes = {} if said_of_table(labels) is None else boxes_in_table(table_path(labels), ids, time)
     for change in changes.active():
         for cell in change.made:
             if change.time == time and cell["id"] in ids and cell["box"]:
@@ -55,7 +54,7 @@ def notes_for_table(
     time: int,
 ) -> dict[str, Any]:
     """The notes of a correction for the table in the store; nothing where there is no table."""
-    said = said_of_table(table_path(labels))
+    said = said_of_table(labels)
     if said is None:
         return {}
     channels: tuple[str, ...] | None = None if said.get("image") else ()
@@ -68,7 +67,7 @@ def notes_for_table(
 
 def changes_behind(labels: ImageInfo, changes: EditLog) -> int:
     """Lines of the log that the table in the store does not know yet; 0 without a table."""
-    said = said_of_table(table_path(labels))
+    said = said_of_table(labels)
     return 0 if said is None else len(_later(said, changes.changes()))
 
 
@@ -78,9 +77,13 @@ def current_table(labels: ImageInfo, changes: EditLog) -> Columns:
     `InputError` without a table, or where a change noted no rows, so that the labels must be measured again.
     """
     path = table_path(labels)
-    said = said_of_table(path)
+    said = said_of_table(labels)
     if said is None:
-        found, more = ("a table of another program is", ["--overwrite"]) if path.exists() else ("no table is", [])
+        found, more = (
+            ("a table of other labels or of another program is", ["--overwrite"])
+            if path.exists()
+            else ("no table is", [])
+        )
         command = join_words(["bigcp3d", "measure", labels.path, *more])
         raise InputError(f"{path}: {found} there; make one: {command}")
     columns, _ = read_label_table(path)
@@ -101,7 +104,7 @@ def current_table(labels: ImageInfo, changes: EditLog) -> Columns:
 
 def renew_table(labels: ImageInfo, changes: EditLog) -> Columns:
     """Write the table in the store as it is now (`current_table`)."""
-    columns, said = current_table(labels, changes), said_of_table(table_path(labels)) or {}
+    columns, said = current_table(labels, changes), said_of_table(labels) or {}
     write_label_table(labels, columns, {**said, "changes": len(changes.changes())})
     return columns
 

@@ -14,7 +14,7 @@ from typing import Any
 
 import numpy as np
 
-from bigcp3d.edge.cell_tables.label_table import said_of_table, table_path
+from bigcp3d.edge.cell_tables.label_table import said_of_table
 from bigcp3d.edge.image.given_maps import KEPT
 from bigcp3d.edge.image.metadata import own_part
 from bigcp3d.edge.image.open_node import read_attributes
@@ -200,7 +200,7 @@ def _kept_maps(edits: Edits, said: dict[str, Any]) -> Path | None:
 
 def _flow_errors(edits: Edits, ids: Any) -> dict[str, Any]:
     """The flow error of each cell, where the table in the store has it."""
-    if said_of_table(table_path(edits.labels)) is None:
+    if said_of_table(edits.labels) is None:
         return {}
     try:
         columns = current_table(edits.labels, edits.changes)

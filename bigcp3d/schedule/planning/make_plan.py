@@ -29,7 +29,7 @@ from bigcp3d.schedule.planning.channels import choose_channels
 from bigcp3d.schedule.planning.choose_executor import choose_executor, plan_running
 from bigcp3d.schedule.planning.find_kept_maps import default_work_dir, reuse_kept
 from bigcp3d.schedule.planning.grids import Grids, choose_grids
-from bigcp3d.schedule.planning.region import find_region, find_times, open_mask
+from bigcp3d.schedule.planning.region import find_region, find_times, hash_mask, open_mask
 from bigcp3d.schedule.planning.request import Request
 from bigcp3d.version import __version__
 from bigcp3d.work.plan.memory_and_disk import task_bytes, worker_bytes
@@ -147,7 +147,8 @@ def _where(request: Request, image: ImageInfo, grids: Grids) -> Where:
     if request.mask is None:
         return where
     mask, level, factors = open_mask(request.mask, image, grids.image_factors)
-    return where.model_copy(update={"mask": mask, "mask_level": level, "mask_factors": factors})
+    voxels = hash_mask(mask, level, where.times)
+    return where.model_copy(update={"mask": mask, "mask_level": level, "mask_factors": factors, "mask_voxels": voxels})
 
 
 def _prediction(request: Request, image: ImageInfo, card: ModelCard, grids: Grids) -> Prediction:

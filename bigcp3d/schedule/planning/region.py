@@ -2,20 +2,24 @@
 
 from __future__ import annotations
 
+import hashlib
 import logging
 import math
 import re
 from collections.abc import Sequence
 from pathlib import Path
 
+import numpy as np
+
 from bigcp3d.edge.image.image import ImageInfo, open_image
 from bigcp3d.edge.image.level_geometry import placed
 from bigcp3d.edge.image.same_grid import check_same_start
 from bigcp3d.edge.image.transforms import Float3
-from bigcp3d.edge.image.voxels import check_time
+from bigcp3d.edge.image.voxels import check_time, read_box
 from bigcp3d.errors import InputError
 from bigcp3d.pure.boxes import Box, vec3
 from bigcp3d.pure.grid import Factors
+from bigcp3d.pure.predict.normalise import sample_boxes
 
 Ends = Sequence[tuple[float | None, float | None]]
 
@@ -132,3 +136,12 @@ def open_mask(path: str | Path, image: ImageInfo, label_factors: Factors) -> tup
     fine = [number for number, factors in enumerate(choices) if min(factors) >= 1 - 1e-9]
     number = max(fine, default=0)
     return mask, number, choices[number]
+
+
+def hash_mask(mask: ImageInfo, level: int, times: tuple[int, ...]) -> str:
+    """The sha256 of a sample of a mask's voxels, at the first and the last of the time points."""
+    whole = hashlib.sha256()
+    for time in dict.fromkeys((times[0], times[-1])) if mask.times > 1 else (0,):
+        for box in sample_boxes(mask.levels[level].shape):
+            whole.update(np.ascontiguousarray(read_box(mask, level, box, time=time) > 0).tobytes())
+    return whole.hexdigest()

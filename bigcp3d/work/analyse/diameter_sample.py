@@ -47,22 +47,19 @@ def open_sample(
     scale_um: tuple[float, float, float] | None = None,
     prepare: str | None = None,
 ) -> Sample:
-    """Open an image, and find the intensities that become 0 and 1 for a model."""
+    """Open an image, and refuse a time point that it does not have."""
     image = open_image(source)
     check_time(image, time)
     scale = scale_um or image.levels[0].scale_um
-    boxes, limits = sample_boxes(image.levels[0].shape), []
-    for channel in channels:
-        values = [read_box(image, 0, box, channel=channel, time=time) for box in boxes]
-        limits.append(estimate_range(values, card.low_percentile, card.high_percentile)[:2])
-    return Sample(image, scale or (1.0, 1.0, 1.0), scale is not None, card, channels, tuple(limits), time, prepare)
+    return Sample(image, scale or (1.0, 1.0, 1.0), scale is not None, card, channels, time, prepare)
 
 
 @dataclass(frozen=True)
 class Sample:
-    """The image, and all that is needed to try a diameter on it; ``limits`` are the intensities that become 0 and 1.
+    """The image, and all that is needed to try a diameter on it.
 
-    With a preparation, its filters see these as 0 and 1, and each level has limits of its prepared voxels besides.
+    The intensities that become 0 and 1 are those of the level that is read. With a preparation, its filters see these
+    as 0 and 1, and the level has limits of its prepared voxels besides.
     """
 
     image: ImageInfo
@@ -70,7 +67,6 @@ class Sample:
     scale_known: bool
     card: ModelCard
     channels: tuple[int, ...]
-    limits: tuple[tuple[float, float], ...]
     time: int
     prepare: str | None = None
 
@@ -103,11 +99,11 @@ class Sample:
 
     def _read(self, level: int, box: Box, factors: Factors) -> NDArray[np.float32]:
         shape, layers = working_shape(box.shape, factors), []
-        for number, channel in enumerate(self.channels):
+        for number in range(len(self.channels)):
             if self.steps(level):
                 raw, limits = self.read_prepared(level, box, number), _prepared_limits(self, level, number)
             else:
-                raw, limits = read_box(self.image, level, box, channel=channel, time=self.time), self.limits[number]
+                raw, limits = self.read_raw(level, box, number), _limits(self, level, number)
             values = normalise_intensity(raw, *limits, self.card.clip)
             layers.append(resample(values, Box.of_shape(box.shape), Box.of_shape(shape), factors, box.shape))
         return np.stack(layers)
@@ -116,14 +112,24 @@ class Sample:
         """The filters before the network, on a level."""
         return steps_of(self.prepare, self.image, level, self.scale if self.scale_known else None)
 
+    def read_raw(self, level: int, box: Box, number: int) -> NDArray[Any]:
+        """A box of one of the channels as it is stored."""
+        return read_box(self.image, level, box, channel=self.channels[number], time=self.time)
+
     def read_prepared(self, level: int, box: Box, number: int) -> NDArray[Any]:
         """A box of one of the channels after the filters."""
 
         def read(grown: Box) -> NDArray[np.float32]:
-            raw = read_box(self.image, level, grown, channel=self.channels[number], time=self.time)
-            return scale_intensity(raw, *self.limits[number], bad=0.0)
+            return scale_intensity(self.read_raw(level, grown, number), *_limits(self, level, number), bad=0.0)
 
         return prepare_box(read, box, self.image.levels[level].shape, self.steps(level))
+
+
+@lru_cache(maxsize=64)
+def _limits(sample: Sample, level: int, number: int) -> tuple[float, float]:
+    """The intensities of a level that become 0 and 1, for one of the channels."""
+    values = [sample.read_raw(level, box, number) for box in sample_boxes(sample.image.levels[level].shape)]
+    return estimate_range(values, sample.card.low_percentile, sample.card.high_percentile)[:2]
 
 
 @lru_cache(maxsize=64)

@@ -17,7 +17,7 @@ from bigcp3d.pure.boxes import Box
 from bigcp3d.pure.cells.cell_summary import CellRows
 from bigcp3d.pure.cells.cell_sums import CellSums
 from bigcp3d.pure.grid import nearest_working
-from bigcp3d.pure.group.objects import covariances, ellipsoid_fill, elongations, mean_foreground
+from bigcp3d.pure.group.objects import ellipsoid_fill, elongations, mean_foreground
 from bigcp3d.pure.track.sinks import Sums
 from bigcp3d.work.analyse.measure import measure_block, plan_measurement
 from bigcp3d.work.plan.plan import Plan
@@ -33,10 +33,6 @@ def cells_of_run(plan: Plan) -> Iterator[CellRows]:
     edges = []  # label voxel at which each working voxel begins, by axis
     for shape, factor, size in zip(label_shape, plan.output.label_factors, plan.shape, strict=True):
         edges.append(np.searchsorted(nearest_working(0, shape, factor, size), np.arange(size + 1)))
-    voxel = [1.0, 1.0, 1.0]  # with a diameter the working grid has cubic voxels, whatever the store says
-    if plan.sampling.factors == (1.0, 1.0, 1.0):
-        scale = plan.output.target.levels[0].scale_um or (1.0, 1.0, 1.0)
-        voxel = [s * f for s, f in zip(scale, plan.output.label_factors, strict=True)]
     names = list(Sums.empty(0).arrays())
     for time in plan.where.times:
         done = 0
@@ -47,7 +43,7 @@ def cells_of_run(plan: Plan) -> Iterator[CellRows]:
             high = np.stack([edges[a][part.high[:, a]] for a in range(3)], axis=1)
             ids = np.arange(done + 1, done + len(part) + 1, dtype=np.uint64)
             done += len(part)
-            yield _rows(time, ids, part, part.image_vox, low, high, voxel, mean_foreground(part), wanted)
+            yield _rows(time, ids, part, part.image_vox, low, high, plan.voxel, mean_foreground(part), wanted)
 
 
 def cells_of_labels(labels: ImageInfo, wanted: Box | None = None) -> Iterator[CellRows]:
@@ -83,17 +79,8 @@ def _rows(
         volume=volume,
         low=np.maximum(low, wanted.start),
         high=np.minimum(high, wanted.stop),
-        elongation=_elongations(sums, voxel),
+        elongation=elongations(sums, voxel),
         fill=ellipsoid_fill(sums),
         foreground=foreground,
         border=np.any((low <= wanted.start) | (high >= wanted.stop), axis=1),
     )
-
-
-def _elongations(sums: Sums, voxel: Sequence[float]) -> NDArray[np.float64]:
-    """Longest over shortest axis in true proportions; ``voxel`` is the size of a voxel of the sums' grid."""
-    if len(set(voxel)) == 1 or not len(sums):
-        return elongations(sums)
-    eigen = np.linalg.eigvalsh(covariances(sums) * np.outer(voxel, voxel))
-    ratios: NDArray[np.float64] = np.sqrt(eigen[:, 2] / np.maximum(eigen[:, 0], 1e-12))
-    return ratios

@@ -28,7 +28,7 @@ from bigcp3d.edge.workdir.records import read_record
 from bigcp3d.edge.workdir.tables import open_rows, write_rows, write_table
 from bigcp3d.pure.boxes import Vec3, vec3
 from bigcp3d.pure.cells.found import CellCounts, count_cells, sum_up_cells
-from bigcp3d.pure.group.objects import centroids, elongations, flow_errors, keep_objects, mean_foreground
+from bigcp3d.pure.group.objects import flow_errors, keep_objects, mean_foreground
 from bigcp3d.pure.track.sinks import FIRST, ROW, Sums
 from bigcp3d.work.passes.join import join
 from bigcp3d.work.plan.task_inputs import blocks_of
@@ -72,7 +72,8 @@ def filter_range(run: Run, time: int, index: Vec3) -> dict[str, Any]:
     if plan.checks_flow:
         squares = _add_up(run, time, "check", "squares", part, sums.first)
     seen = sums.image_vox > 0
-    keep, removed = keep_objects(sums, plan.filters, squares, among=None if plan.where.roi is None else seen)
+    among = None if plan.where.roi is None else seen
+    keep, removed = keep_objects(sums, plan.filters, squares, voxel=plan.voxel, among=among)
     if (keep & ~seen).any():  # thinner than a voxel of a coarser label image
         removed["between the image's voxels"] = int(np.count_nonzero(keep & ~seen))
         keep &= seen
@@ -87,8 +88,6 @@ def _write_cells(
     """Write the cells of a range: their table, their first voxels, and their sizes in order."""
     write_table(
         run.dir.objects(time, part),  # exact sums, and what derives from them
-        centroid=centroids(cells),
-        elongation=elongations(cells),
         mean_foreground=mean_foreground(cells),
         **({} if squares is None else {"flow_error": flow_errors(squares, cells)}),
         **cells.arrays(),

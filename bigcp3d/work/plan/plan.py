@@ -178,6 +178,18 @@ class Plan(Section):
         return self.model_dump(mode="json", include=set(names))
 
     @property
+    def voxel(self) -> tuple[float, float, float]:
+        """Size of a working voxel, in an unknown unit: its proportions.
+
+        With a diameter it is a cube, whatever the store says.
+        """
+        if self.sampling.factors != (1.0, 1.0, 1.0):
+            return (1.0, 1.0, 1.0)
+        z, y, x = self.output.target.levels[0].scale_um or (1.0, 1.0, 1.0)
+        a, b, c = self.output.label_factors
+        return (z * a, y * b, x * c)
+
+    @property
     def key(self) -> str:
         """Sha256 of the sections `RESUMED`."""
         return hashlib.sha256(json.dumps(self.sections(RESUMED), sort_keys=True).encode()).hexdigest()

@@ -68,7 +68,8 @@ class Given(Section):
 class Where(Section):
     """Time points, the region in voxels of the label image (None: all), and a mask, above 0 where cells may be.
 
-    ``mask_factors`` are voxels of the mask's ``mask_level`` per working voxel.
+    ``mask_factors`` are voxels of the mask's ``mask_level`` per working voxel. ``mask_voxels`` stands for what the mask
+    holds: the sha256 of a sample of its voxels, at the first and the last time point.
     """
 
     times: tuple[int, ...]
@@ -76,6 +77,7 @@ class Where(Section):
     mask: ImageInfo | None = None
     mask_level: int = 0
     mask_factors: Factors = (1.0, 1.0, 1.0)
+    mask_voxels: str = ""
 
 
 class Tracking(Section):

@@ -43,7 +43,7 @@ class KeptPart(Section):
         where, mapped = plan.where, plan.scope.mapped
         if where.roi is None and where.mask is None:
             return None
-        mask = None if where.mask is None else f"{where.mask.path}, level {where.mask_level}"
+        mask = None if where.mask is None else f"{where.mask.path}, level {where.mask_level}, {where.mask_voxels}"
         return cls(start=vec3(mapped.start), stop=vec3(mapped.stop), mask=mask, reach=plan.tracking.reach)
 
     def holds(self, plan: Plan) -> bool:

@@ -90,6 +90,16 @@ def test_elongation_knows_balls_rods_sheets_and_single_voxels() -> None:
     assert len(elongations(Sums.empty(0))) == 0
 
 
+def test_elongation_and_its_filter_know_the_size_of_voxels() -> None:
+    """A rod of 10 planes of 2 um is 20 um long, and a tower of 4 voxels may be a ball."""
+    shapes = [(10, 1, 1), (2, 8, 8)]
+    voxel = np.concatenate([np.argwhere(np.ones(s)) + 50 * i for i, s in enumerate(shapes)])
+    sums = sums_of(voxel, np.repeat(np.arange(2), [10, 128]), 2)
+    assert np.allclose(elongations(sums, (2.0, 0.5, 0.5)), [40, 1])
+    assert keep_objects(sums, Filters(max_elongation=3), voxel=(2.0, 0.5, 0.5))[0].tolist() == [False, True]
+    assert keep_objects(sums, Filters(max_elongation=3))[0].tolist() == [False, False], "cubes"
+
+
 def test_ellipsoid_fill_is_one_for_a_ball_and_less_for_a_box_and_for_two_cells_in_one() -> None:
     grid = np.argwhere(np.ones((31, 31, 31))) - 15
     ball = grid[(grid**2).sum(axis=1) <= 15**2]

@@ -17,6 +17,8 @@ from bigcp3d.schedule.edits.review import decisions, take_back_last
 from bigcp3d.work import update_labels
 from tests.schedule.edits.conftest import SHAPE, Store, ball_labels, make_balls, write_labels
 
+TABLE_OF_OTHERS = r"a table of other labels or of another program is there; make one: .* --overwrite"
+
 
 def same(one, other):
     return all(np.array_equal(a, b) for a, b in zip(one, other, strict=True))
@@ -254,8 +256,22 @@ def test_a_table_of_another_program_is_told_and_labels_are_corrected_all_the_sam
     edits = bigcp3d.edit(store.path)
     edits.delete(1)
     assert not (store.levels()[0] == 1).any()
-    with pytest.raises(InputError, match=r"a table of another program is there; make one: .* --overwrite"):
+    with pytest.raises(InputError, match=TABLE_OF_OTHERS):
         edits.table()
+
+
+def test_a_table_of_earlier_labels_is_not_carried_on(store):
+    write_labels(store.path, ball_labels(), bigcp3d={"id": "first"})
+    bigcp3d.measure(store.path, output="zarr", overwrite=True)
+    bigcp3d.edit(store.path).delete(1)
+    assert 1 not in store.table()["label"]
+    write_labels(store.path, ball_labels() % 4, bigcp3d={"id": "second"})
+    edits = bigcp3d.edit(store.path)
+    with pytest.raises(InputError, match=TABLE_OF_OTHERS):
+        edits.table()
+    edits.delete(1)
+    bigcp3d.measure(store.path, output="zarr", overwrite=True)
+    assert store.table()["label"].tolist() == [2, 3]
 
 
 def test_ids_up_to_the_largest_are_corrected_with_a_table_in_the_store(tmp_path):
@@ -266,7 +282,7 @@ def test_ids_up_to_the_largest_are_corrected_with_a_table_in_the_store(tmp_path)
         labels[ball_labels() == small] = large
     make_balls(tmp_path / "image.zarr", labels)
     store = Store(tmp_path / "image.zarr")
-    assert said_of_table(store.path / "tables" / "cells") is not None
+    assert said_of_table(open_labels(store.path, "cells")) is not None
     edits = bigcp3d.edit(store.path)
     edits.merge(second, first)
     assert np.array_equal(store.levels()[0], np.where(labels == first, second, labels))

@@ -11,7 +11,7 @@ import bigcp3d
 from bigcp3d.edge.image.image import open_labels
 from bigcp3d.errors import InputError
 from bigcp3d.schedule.sweep import plan_sweep
-from tests.schedule.conftest import SHAPE, read_labels, tissue_values
+from tests.schedule.conftest import SHAPE, Case, read_labels, tissue_values
 
 SCALE = (2.0, 0.5, 0.5)
 
@@ -163,3 +163,10 @@ def test_levels_that_are_not_there_are_refused(pyramid, random_model):
     for word in ("level", "labels_level"):
         with pytest.raises(InputError, match=r"there is no level 3 .* use 0 to 2"):
             plan(pyramid, random_model, **{word: 3})
+
+
+def test_a_working_voxel_has_the_proportions_of_the_image_or_is_a_cube(tissue_store, random_model, tmp_path):
+    """The filter on elongation counts in them."""
+    case = Case(tissue_store, random_model, tmp_path)
+    assert case.plan().voxel == (1.0, 0.5, 0.5)
+    assert case.plan(diameter_um=4.0).voxel == (1.0, 1.0, 1.0)

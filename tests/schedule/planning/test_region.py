@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import itertools
+import shutil
 
 import numpy as np
 import pytest
@@ -10,6 +11,7 @@ import torch
 import zarr
 
 import bigcp3d
+from bigcp3d.edge.image.image import open_image
 from bigcp3d.errors import InputError
 from bigcp3d.schedule.running.tasks import in_order, label_passes, object_passes
 from tests.schedule.conftest import CUT, ERROR, KINDS, SHAPE, Case, left, write_image
@@ -322,6 +324,21 @@ def test_maps_of_a_mask_serve_that_mask_alone(tissue_store, random_model, mask_s
     for more in ({}, {"mask": coarse}, {"mask": fine, "radius_vox": 3.5}):
         with pytest.raises(InputError, match="hold nothing outside it"):
             case.plan(work_dir=tmp_path / "b", **{**again, **more})
+
+
+def test_a_mask_that_was_changed_is_another_mask(tissue_store, random_model, mask_store, tmp_path):
+    """A run that was begun with the old one is not carried on, and its kept maps do not serve the new one."""
+    case, mask = Case(tissue_store, random_model, tmp_path, block=(34, 60, 51)), tmp_path / "mask.zarr"
+    shutil.copytree(mask_store[0] / "fine.zarr", mask)
+    case.segment("kept.zarr", mask=mask, keep_maps=True, work_dir=tmp_path / "kept", radius_vox=2.5)
+    begun = case.plan(mask=mask)
+    finest = open_image(mask).levels[0].path
+    changed = np.asarray(zarr.open_group(mask)[finest][...])
+    changed[..., 1:] = changed[..., :-1].copy()
+    zarr.open_group(mask)[finest][...] = changed
+    assert "where.mask_voxels" in " ".join(case.plan(mask=mask).differences(begun))
+    with pytest.raises(InputError, match="hold nothing outside it"):
+        case.plan(mask=mask, maps=tmp_path / "kept", work_dir=tmp_path / "a", radius_vox=2.5)
 
 
 @pytest.mark.parametrize("slab", [1, 700, 2**22])
