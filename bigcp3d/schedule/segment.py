@@ -250,6 +250,7 @@ def _provenance(plan: Plan, request: Request, summary: Summary) -> dict[str, Any
             "unassigned_vox": summary.unassigned_vox,
             "foreground_vox": summary.foreground_vox,
             "nonfinite_vox": summary.nonfinite_vox,
+            "processors": summary.processors,
             "run": sum_up_effort(summary.tasks, plan, summary.seconds).model_dump(mode="json"),
             "oddities": summary.oddities,
             "found": summary.found,

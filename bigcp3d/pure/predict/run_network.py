@@ -10,6 +10,7 @@ read meanwhile.
 
 from __future__ import annotations
 
+import platform
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
@@ -178,6 +179,14 @@ def fast_precision(device: str) -> str:
         return "bfloat16" if torch.cuda.get_device_capability() >= (8, 0) else "float32"
     tests = (getattr(torch.cpu, name, None) for name in ("_is_avx512_bf16_supported", "_is_amx_tile_supported"))
     return "bfloat16" if any(bool(test()) for test in tests if test is not None) else "float32"
+
+
+def processor_kind(device: str) -> str:
+    """The kind of processor or GPU behind a device ("cpu" or "cuda"): others may round the last bits differently."""
+    if device == "cuda":
+        return torch.cuda.get_device_name()
+    amx = getattr(torch.cpu, "_is_amx_tile_supported", None)
+    return f"{platform.machine()} {torch.backends.cpu.get_cpu_capability()}{' AMX' if amx and amx() else ''}"
 
 
 def fix_arithmetic() -> None:

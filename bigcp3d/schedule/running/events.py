@@ -163,6 +163,9 @@ class Summary:
         Chunks of the input that could not be read and became background (``on_error="skip"``).
     missing_chunks : int
         Chunks of the image that are not in the store and were read as the fill value.
+    processors : list of str
+        Kinds of processors or GPUs that predicted; empty where maps were given. The promise of equal labels holds for
+        one kind.
     oddities : list of str
         What is odd about the cells, with what to try (`bigcp3d.pure.cells.plausibility`); empty where nothing is.
     found : list of dict
@@ -186,6 +189,7 @@ class Summary:
     pass_seconds: dict[str, float]
     lost: list[str] = field(default_factory=list)
     missing_chunks: int = 0
+    processors: list[str] = field(default_factory=list)
     oddities: list[str] = field(default_factory=list)
     found: list[dict[str, Any]] = field(default_factory=list, repr=False)
     tasks: list[TaskSpent] = field(default_factory=list, repr=False)

@@ -42,6 +42,7 @@ class RunLog:
         self.seconds: Counter[str] = Counter()
         self.done: Counter[str] = Counter()
         self.all: Counter[str] = Counter()
+        self.processors: set[str] = set()
         self.flow: dict[int, Counter[str]] = defaultdict(Counter)
         self.cells: dict[int, dict[str, Any]] = {}
 
@@ -59,6 +60,8 @@ class RunLog:
         for key in TOTALS:
             self.totals[key] += counts.get(key, 0)
         self.removed.update(counts.get("removed", {}))
+        if processor := counts.get("processor"):
+            self.processors.add(processor)
         if name == "track":
             self.flow[time].update({key: counts[key] for key in FLOW})
         if name == "resolve":
@@ -97,6 +100,7 @@ class RunLog:
             seconds=seconds,
             pass_seconds=dict(self.seconds),
             lost=lost,
+            processors=sorted(self.processors),
             oddities=[oddity.text for oddity in oddities],
             found=[asdict(each) for each in found.values()],
             tasks=read_spent(self.work, times),
@@ -112,6 +116,12 @@ class RunLog:
             yield (
                 f"missing from the store of the image: {count(totals['missing_chunks'], 'chunk')}, read as the fill "
                 "value, as Zarr defines; if none should be missing, the image is incomplete (--missing-chunks fail)"
+            )
+        if len(self.processors) > 1:
+            yield (
+                f"blocks were predicted on different kinds of processors ({', '.join(sorted(self.processors))}), whose "
+                "results may differ in the last bits. So another run may give slightly other labels: use workers of "
+                "one kind"
             )
         if lost:
             yield f"{count(len(lost), 'chunk')} could not be read, now background: {'; '.join(lost[:5])}"

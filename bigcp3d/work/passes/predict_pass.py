@@ -93,7 +93,7 @@ def predict(run: Run, time: int, index: Vec3) -> dict[str, Any]:
         write_table(run.dir.part(time, index, index), maps=total.maps(inner), **sums)
     else:
         run.write("maps", time, core, total.maps(core))
-    return {"voxels": core.size, "patches": sum(map(len, layers))}
+    return {"voxels": core.size, "patches": sum(map(len, layers)), "processor": run.processor}
 
 
 def merge(run: Run, time: int, index: Vec3) -> dict[str, Any]:

@@ -83,6 +83,13 @@ class Run:
             )
 
     @cached_property
+    def processor(self) -> str:
+        """The kind of processor or GPU that predicts on this worker."""
+        from bigcp3d.pure.predict.run_network import processor_kind
+
+        return processor_kind(self.device)
+
+    @cached_property
     def batch(self) -> int:
         """Patches that go through the network together on this worker."""
         from bigcp3d.pure.predict.batch_check import largest_batch, safe_batch
