@@ -1,6 +1,27 @@
-"""Make the columns of a table of cells from sums, in voxels and in micrometres.
+"""The columns of a table of cells, made from sums, in voxels and in micrometres.
 
-Every column follows from one cell's integer sums, so it does not depend on blocks. Names end in their unit.
+Every column follows from one cell's integer sums, so it does not depend on blocks. Names end in their unit. Columns for
+z have twins for y and x:
+
+==========================================  =======================================================================
+``label``                                   number of the cell
+``volume_vox``, ``volume_um3``              volume
+``centroid_z_vox``, ``centroid_z_um``       centre
+``box_z_start_vox``, ``box_z_start_um``     first voxel of the box around the cell; position of its face
+``box_z_stop_vox``, ``box_z_stop_um``       first voxel after the box; position of its face
+``surface_um2``                             surface (`bigcp3d.pure.cells.surface`)
+``equivalent_diameter_um``                  diameter of the ball of equal volume
+``axis_major_um``                           length of the longest axis of the ellipsoid with equal second moments
+``axis_middle_um``, ``axis_minor_um``       length of its middle and of its shortest axis
+``elongation``                              longest axis over shortest; here voxels count as boxes, so that flat cells
+                                            have a thickness
+``touches_border``                          whether the cell touches the border of the image
+``neighbours``                              number of cells with which it shares voxel faces
+``mean_CHANNEL``, ``std_CHANNEL``           mean and standard deviation of each channel
+==========================================  =======================================================================
+
+Without a voxel size there are no columns in micrometres. Then surface, diameter and axes are in voxels:
+``surface_vox2``, ``equivalent_diameter_vox``, ``axis_major_vox`` and so on.
 """
 
 from __future__ import annotations
@@ -41,16 +62,11 @@ def tabulate_cells(
 ) -> Columns:
     """Tabulate the cells of a volume of ``shape``: columns by name, shape (n,), in the order of ids.
 
-    ``channels`` has one entry for each column of ``cells.light``. ``scale_um`` is the size of a voxel, (z, y, x);
-    without it there are no columns in micrometres, and surface and axes are in voxels. ``translation_um`` is the
-    position of the centre of the first voxel.
+    ``channels`` has one entry for each column of ``cells.light``. ``scale_um`` is the size of a voxel, (z, y, x).
+    ``translation_um`` is the position of the centre of the first voxel.
 
-    The columns are label, volume, centroid, box (half open; its faces in micrometres), surface
-    (`bigcp3d.pure.cells.surface`), diameter of the ball of equal volume, lengths of the axes of the ellipsoid with
-    equal second moments, elongation (longest over shortest axis, with voxels as boxes so that flat cells have a
-    thickness), whether the cell touches the volume's border, number of cells with which it shares voxel faces, and mean
-    and standard deviation of each channel. They equal `skimage.measure.regionprops_table` with ``spacing``, where that
-    has the column.
+    The head of this module explains the columns. They equal `skimage.measure.regionprops_table` with ``spacing``, where
+    that has the column.
     """
     sums = cells.sums
     centre, count = centroids(sums), sums.count

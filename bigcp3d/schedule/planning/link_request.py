@@ -24,7 +24,7 @@ class LinkRequest:
     """Name of the labels: labels/NAME. Any tool may have written them."""
     max_distance_um: Annotated[float | None, Option(WHAT, "UM")] = None
     """Largest distance of a link, in micrometres (in voxels if the image has no scale). It is measured from the place
-    where the motion of the neighbours says that the cell goes. Cells that are farther away are not linked. Default: the
+    where the cell is expected. Cells that are farther away are not linked. Default: the
     median diameter of the cells."""
     no_divisions: Annotated[bool, Option(WHAT)] = False
     """Allow no divisions: each cell has at most one successor."""

@@ -29,8 +29,9 @@ class EvaluateSettings:
     min_cell_vox: Annotated[int, Option(WHAT, "VOX", "--min-cell-vox")] = 0
     """True cells of fewer voxels are ignored: finding them or missing them does not change the scores."""
     blocks: Annotated[tuple[float, float, float] | None, Option(WHAT, "Z Y X")] = None
-    """Give separate scores for cells that lie on the borders of blocks of this size, in voxels of the labels. For a run
-    with --diameter: the block size in working voxels times the resampling factor; fractions are allowed."""
+    """Give separate scores for cells that lie on the borders of blocks of this size, in voxels of the labels. If the
+    run resized the image, multiply each side of the block by "image voxels per working voxel", which --dry-run prints.
+    Fractions are allowed."""
 
     whole_cells: Annotated[bool, Option(WHAT)] = False
     """Also give separate scores for cells that the border of the volume does not cut."""

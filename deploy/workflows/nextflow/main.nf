@@ -4,8 +4,8 @@
 //   BIGCP3D_SEGMENT(channel.of([[id: 'embryo'], file('embryo.zarr')]))
 //
 // Options of bigcp3d: ext.args in the configuration (see nextflow.config beside this file).
-// Nextflow gives each try a new folder. So that a run that was killed goes on where it stopped, set params.bigcp3d_state
-// to a folder that all machines see: labels and work directory then lie there, and the task links to them.
+// Nextflow gives each try a new folder. To continue a run that was killed, set params.bigcp3d_state to a folder that all
+// machines see: labels and work directory then lie there, and the task links to them.
 
 process BIGCP3D_SEGMENT {
     tag "${meta.id}"

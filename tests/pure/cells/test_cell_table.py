@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import re
+
 import numpy as np
 import pytest
 from hypothesis import given, settings
@@ -10,6 +12,7 @@ from scipy import ndimage
 from skimage.measure import regionprops_table
 
 from bigcp3d.pure.boxes import BlockGrid, Box
+from bigcp3d.pure.cells import cell_table
 from bigcp3d.pure.cells.cell_sums import CellSums, merge_cell_sums, sum_cells
 from bigcp3d.pure.cells.cell_table import Channel, tabulate_cells
 from bigcp3d.pure.cells.surface import direction_weights, surfaces
@@ -148,6 +151,15 @@ def test_where_there_is_no_scale_all_is_in_voxels(tissue):
     columns = tabulate_cells(measure(labels, light, SHAPE), SHAPE, CHANNELS)
     assert not [name for name in columns if name.endswith(("_um", "_um2", "_um3"))]
     assert {"surface_vox2", "axis_minor_vox", "equivalent_diameter_vox"} < set(columns)
+
+
+def test_the_docstring_names_each_column(tissue):
+    light, labels = tissue
+    columns = tabulate_cells(measure(labels, light, SHAPE), SHAPE, CHANNELS, scale_um=SCALE)
+    of_z = {re.sub(r"^(centroid|box)_[yx]_", r"\1_z_", name) for name in columns}
+    table = cell_table.__doc__[: cell_table.__doc__.index("Without a voxel size")]
+    named = set(re.findall(r"``(\w+)``", table))
+    assert of_z == {name.replace("CHANNEL", channel.name) for name in named for channel in CHANNELS}
 
 
 def test_labels_without_a_cell_give_a_table_without_a_row():
