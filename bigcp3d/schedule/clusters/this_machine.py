@@ -1,4 +1,4 @@
-"""What this machine has: cores, memory, GPUs, packages and commands. Imports no Dask."""
+"""What this machine has: cores, memory, GPUs, packages and commands. Imports Dask only to count cores and memory."""
 
 from __future__ import annotations
 
@@ -30,16 +30,17 @@ fifth to a third in ten minutes (`tests.benchmarks.soak`).
 
 
 def default_workers() -> int:
-    """One worker for each core that this process may use."""
-    affinity = getattr(os, "sched_getaffinity", None)
-    return len(affinity(0)) if affinity else (os.cpu_count() or 1)
+    """One worker for each core that this process may use, in a container too."""
+    from dask.system import cpu_count
+
+    return cpu_count()
 
 
 def memory_per_worker(workers: int) -> int:
-    """An equal share of 90 % of the machine's memory. The rest is for the client."""
-    import psutil
+    """An equal share of 90 % of the memory that the machine, or its container, has. The rest is for the client."""
+    from distributed.system import memory_limit
 
-    return int(0.9 * psutil.virtual_memory().total / workers)
+    return int(0.9 * memory_limit() / workers)
 
 
 def device_here() -> str:

@@ -116,6 +116,15 @@ def test_a_table_is_replaced_only_if_asked(stores):
     assert zarr.open_group(path)["obs/label"].shape == (1,)
 
 
+def test_a_store_that_cannot_be_written_to_is_refused_before_any_work(stores, monkeypatch):
+    labels = labels_in(stores, "0.5")
+    monkeypatch.setattr("os.access", lambda *_, **__: False)
+    with pytest.raises(TargetError, match=r"is not a folder with write permission; give a file: TABLE\.csv"):
+        check_label_table(table_path(labels), overwrite=False)
+    with pytest.raises(InputError, match="a web server can only be read from"):
+        check_label_table(place("http://127.0.0.1:1/embryo.zarr/tables/cells"), overwrite=True)
+
+
 def test_labels_that_lie_in_no_labels_group_have_no_place_for_a_table(stores):
     path = stores.image("0.5", edit=lambda ome: ome.update({"image-label": {}}))
     with pytest.raises(InputError, match=r"--output TABLE\.csv"):
