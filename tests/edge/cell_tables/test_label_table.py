@@ -60,7 +60,7 @@ def test_a_table_lies_beside_the_labels_as_anndata_ngio_and_spatialdata_read_it(
     assert list(table["obs/region/categories"][:]) == ["cells"]
     assert table["uns/spatialdata_attrs/instance_key"][()] == "label"
     assert {"layers", "obsm", "obsp", "varm", "varp"} < set(table.group_keys())
-    assert table.attrs["bigcp3d"] == {"version": "1"}
+    assert table.attrs["bigcp3d"] == {"version": "1", "labels_id": None}
     opened = anndata.io.read_zarr(path)
     np.testing.assert_array_equal(opened.X, table["X"][:])
     assert list(opened.obs_names) == ["3", "7"]
