@@ -1,4 +1,4 @@
-"""What this machine has: cores, memory, GPUs, packages and commands. Imports Dask only to count cores and memory."""
+"""What this machine has: cores, memory, GPUs, packages and commands. Imports Dask only to count cores."""
 
 from __future__ import annotations
 
@@ -38,9 +38,18 @@ def default_workers() -> int:
 
 def memory_per_worker(workers: int) -> int:
     """An equal share of 90 % of the memory that the machine, or its container, has. The rest is for the client."""
-    from distributed.system import memory_limit
+    return int(0.9 * _memory_here() / workers)
 
-    return int(0.9 * memory_limit() / workers)
+
+def _memory_here() -> int:
+    """Memory of the machine, or what its container allows; distributed knows it too, but its import is slow."""
+    import psutil
+
+    limits = [int(psutil.virtual_memory().total)]
+    for path in ("/sys/fs/cgroup/memory.max", "/sys/fs/cgroup/memory/memory.limit_in_bytes"):  # cgroups 2 and 1
+        with suppress(OSError, ValueError), open(path, encoding="ascii") as file:
+            limits.append(int(file.read()))
+    return min(limits)
 
 
 def device_here() -> str:
