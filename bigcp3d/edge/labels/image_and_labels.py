@@ -15,7 +15,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 
 from bigcp3d.edge.image.image import ImageInfo, open_image, open_labels
-from bigcp3d.edge.image.metadata import ome_part
+from bigcp3d.edge.image.metadata import is_labels, ome_part
 from bigcp3d.edge.image.open_node import read_attributes
 from bigcp3d.edge.image.same_grid import find_level
 from bigcp3d.edge.stores.places import Place, follow, place, same_place
@@ -44,7 +44,7 @@ def open_image_and_labels(path: str | Place, image: str | Place | None = None) -
             labels[name] = open_labels(path, name)
         except InputError as error:
             log.warning("not shown: %s", error)
-    if "image-label" not in ome_part(read_attributes(info.path)):
+    if not is_labels(read_attributes(info.path)):
         return ImageAndLabels(info, labels)
     source = source_image(info, image)
     if source is None:
@@ -65,7 +65,7 @@ def source_image(labels: ImageInfo, image: str | Place | None = None) -> ImageIn
         log.warning("%s: the image %s on another server is not opened; give --image to read it", labels.path, found)
         return None
     try:
-        if "image-label" in ome_part(read_attributes(found)):  # the root of a store of labels, not an image
+        if is_labels(read_attributes(found)):  # the root of a store of labels, not an image
             return None
         return open_image(found)
     except InputError as error:

@@ -24,6 +24,9 @@ SAMPLE = 2**20
 ROBUST = 1.4826
 """Standard deviation of a normal distribution over its median absolute deviation."""
 
+SHOWN = 10
+"""Cells of each kind: the largest, the smallest and the oddest."""
+
 
 @dataclass(frozen=True, eq=False)
 class CellRows:
@@ -108,8 +111,8 @@ def _odd_value(rows: CellRows, name: str) -> NDArray[np.float64]:
     return np.log(values) if name == "elongation" else values
 
 
-def summarise_cells(parts: Parts, *, keep: int = 10) -> CellSummary:
-    """Summarise all cells, with ``keep`` cells of each kind; of equal ones the earlier are chosen."""
+def summarise_cells(parts: Parts) -> CellSummary:
+    """Summarise all cells, with `SHOWN` cells of each kind; of equal ones the earlier are chosen."""
     cells = voxels = border = 0
     least, most, sample, step = np.iinfo(np.int64).max, 1, [_no_rows()], 1
     for rows in parts():
@@ -131,9 +134,9 @@ def summarise_cells(parts: Parts, *, keep: int = 10) -> CellSummary:
     for rows in parts():
         counts += np.histogram(rows.volume, edges)[0]
         inner = rows.take(~rows.border)
-        tops[0] = _best(tops[0], rows, lambda r: r.volume.astype(np.float64), keep)
-        tops[1] = _best(tops[1], rows, lambda r: -r.volume.astype(np.float64), keep)
-        tops[2] = _best(tops[2], inner, lambda r: _oddness(r, typical).max(axis=0), keep)
+        tops[0] = _best(tops[0], rows, lambda r: r.volume.astype(np.float64))
+        tops[1] = _best(tops[1], rows, lambda r: -r.volume.astype(np.float64))
+        tops[2] = _best(tops[2], inner, lambda r: _oddness(r, typical).max(axis=0))
     why = _oddness(tops[2], typical).argmax(axis=0).tolist() if typical else []
     median = {name: _median(getattr(seen, name)) for name in ("volume", "elongation", "fill", "foreground")}
     largest, smallest, oddest = tops
@@ -171,9 +174,9 @@ def _oddness(rows: CellRows, typical: Sequence[Typical]) -> NDArray[np.float64]:
     return np.stack([t.oddness(rows) for t in typical])
 
 
-def _best(best: CellRows, rows: CellRows, score: Callable[[CellRows], NDArray[np.float64]], keep: int) -> CellRows:
+def _best(best: CellRows, rows: CellRows, score: Callable[[CellRows], NDArray[np.float64]]) -> CellRows:
     both = CellRows.concatenate([best, rows])
-    return both.take(np.argsort(-score(both), kind="stable")[:keep])
+    return both.take(np.argsort(-score(both), kind="stable")[:SHOWN])
 
 
 def _no_rows() -> CellRows:
