@@ -4,6 +4,7 @@ import logging
 import os
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 from uuid import uuid4
 
 import pytest
@@ -39,6 +40,29 @@ def any_dashboard_port() -> Iterator[None]:
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr("bigcp3d.schedule.clusters.local._dashboard_port", lambda: 0)
         yield
+
+
+@pytest.fixture(scope="module")
+def answers() -> dict[tuple[bytes, ...], Any]:
+    """What networks answered to patches, in the tests of a module."""
+    return {}
+
+
+@pytest.fixture
+def each_patch_is_computed_once(answers: dict[tuple[bytes, ...], Any], monkeypatch: pytest.MonkeyPatch) -> None:
+    """Runs in this process take the network's answer to a patch that an earlier test has shown it already."""
+    from bigcp3d.pure.predict import run_network
+
+    compute = run_network.run_network
+
+    def remember(network: Any, patches: Any) -> Any:
+        weights = [each.detach() for each in network.parameters()]
+        key = (str(weights[0].dtype).encode(), *(w.float().numpy().tobytes() for w in (*weights, patches)))
+        if key not in answers:
+            answers[key] = compute(network, patches)
+        return answers[key].clone()
+
+    monkeypatch.setattr(run_network, "run_network", remember)
 
 
 @pytest.fixture(autouse=True)

@@ -4,10 +4,8 @@ import re
 from pathlib import Path
 
 import pytest
-import torch
 
 import bigcp3d
-from bigcp3d.pure.predict import run_network
 from tests.pages import read_blocks, run_page
 
 ROOT = Path(__file__).resolve().parents[1]
@@ -21,24 +19,7 @@ def name_of(page):
     return str(page.relative_to(ROOT))
 
 
-@pytest.fixture(scope="module")
-def answers() -> dict[tuple[bytes, bytes], torch.Tensor]:
-    """What networks answered to patches."""
-    return {}
-
-
-@pytest.fixture(autouse=True)
-def each_patch_is_computed_once(answers, monkeypatch):
-    """Most pages segment the same tissue with the same model."""
-    compute = run_network.run_network
-
-    def remember(network, patches):
-        key = next(network.parameters()).detach().float().numpy().tobytes(), patches.numpy().tobytes()
-        if key not in answers:
-            answers[key] = compute(network, patches)
-        return answers[key].clone()
-
-    monkeypatch.setattr(run_network, "run_network", remember)
+pytestmark = pytest.mark.usefixtures("each_patch_is_computed_once")
 
 
 @pytest.mark.parametrize("page", WITH_CODE, ids=name_of)

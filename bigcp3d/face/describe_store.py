@@ -21,6 +21,7 @@ from bigcp3d.edge.models.model_card import ModelCard
 from bigcp3d.edge.models.model_families import load_card
 from bigcp3d.edge.models.model_files import shipped_models
 from bigcp3d.edge.stores.places import place, zarr_store
+from bigcp3d.edge.stores.platforms import join_words
 from bigcp3d.errors import BigCP3DError
 from bigcp3d.face.describe_plan import describe_plan, format_size
 from bigcp3d.face.progress.pace import format_count
@@ -110,7 +111,7 @@ def describe_default_run(image: ImageInfo) -> list[str]:
             f"model {name}: looks for cells of {card.diameter_vox:g} voxels{size}; for other sizes give --diameter"
         )
     lines.append("without --model and --diameter, bigcp3d segment estimates both on a few crops")
-    lines.append(f"to see the estimate: bigcp3d estimate-diameter {image.path}")
+    lines.append(f"to see the estimate: {join_words(['bigcp3d', 'estimate-diameter', image.path])}")
     try:
         plan = plan_segmentation(image.path, model=models[0], diameter_um=AS_IS, precision="float32", overwrite=True)
     except BigCP3DError as error:

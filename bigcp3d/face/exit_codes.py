@@ -3,16 +3,17 @@
 An error of bigcp3d is one message on stderr; ``--verbose`` adds its traceback. All other errors are bugs, and always
 show their traceback.
 
-======  ================================================
+======  =========================================================================================================
 code    meaning
-======  ================================================
+======  =========================================================================================================
 0       done
 1       a bug: an error of another kind, with its traceback
-2       the command line, the image or a parameter cannot be used; nothing was written
-3       the place to write to exists already, cannot be written, or is full
+2       the command line, the image or a parameter cannot be used; most such errors come before anything is written
+3       the place to write to exists already, cannot be written, is full, or is in use by another command; or an update
+        or an undo was refused because it would lose cells or corrections
 4       some blocks failed; the rest is kept, and the same command continues the run
-130     interrupted (Ctrl-C); the same command continues `segment`, `update` and `convert`
-======  ================================================
+130     interrupted (Ctrl-C); the same command continues `segment`, `update` and `convert`; `train` needs `--resume`
+======  =========================================================================================================
 """
 
 from __future__ import annotations

@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import fields
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from bigcp3d.edge.stores.platforms import join_words
 from bigcp3d.option import Setting, settings_of
 from bigcp3d.schedule.planning.request import Request
+
+if TYPE_CHECKING:
+    from bigcp3d.edge.image.image import ImageInfo
 
 
 def segment_command(request: Request, *, without: Iterable[str] = ()) -> str:
@@ -21,6 +24,32 @@ def segment_command(request: Request, *, without: Iterable[str] = ()) -> str:
         if each.name not in left_out and value is not None and (named or value != each.default):
             chosen.append((each, value))
     return paste("segment", chosen)
+
+
+def view_command(labels: ImageInfo, image: ImageInfo | None, voxel: Sequence[int], time: int) -> str:
+    """The ``bigcp3d view`` that begins at a voxel of the labels; ``image`` is their image, if they have one."""
+    fine = labels.levels[0].shape
+    shape = fine if image is None else image.levels[0].shape  # the viewer counts in voxels of the image
+    at = [(2 * v + 1) * n // (2 * f) for v, n, f in zip(voxel, shape, fine, strict=True)]
+    return _about_labels("view", labels, image, ["--at", join_numbers(at)], time)
+
+
+def edit_command(labels: ImageInfo, image: ImageInfo | None, words: Iterable[object], time: int) -> str:
+    """The ``bigcp3d edit`` that corrects the labels at a time point; ``words`` say how: ``["delete", 7]``."""
+    return _about_labels("edit", labels, image, words, time)
+
+
+def join_numbers(voxel: Iterable[int]) -> str:
+    """A voxel as options take it."""
+    return ",".join(map(str, voxel))
+
+
+def _about_labels(command: str, labels: ImageInfo, image: ImageInfo | None, words: Iterable[object], time: int) -> str:
+    from bigcp3d.edge.labels.image_and_labels import needs_no_name
+
+    named = [] if image is None or needs_no_name(labels, image) else ["--image", image.path]
+    when = ["--time", time] if time else []
+    return join_words(map(str, ["bigcp3d", command, labels.path, *words, *named, *when]))
 
 
 def paste(command: str, settings: Iterable[tuple[Setting, Any]]) -> str:

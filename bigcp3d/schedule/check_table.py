@@ -10,6 +10,7 @@ from bigcp3d.edge.cell_tables.label_table import check_label_table
 from bigcp3d.edge.labels.label_plan import LabelTarget
 from bigcp3d.edge.stores.beside_store import beside_store
 from bigcp3d.edge.stores.places import Place, is_address, place
+from bigcp3d.edge.stores.remote import Remote
 from bigcp3d.errors import TargetError
 from bigcp3d.schedule.planning.request import Request
 from bigcp3d.work.plan.plan import Plan
@@ -30,10 +31,16 @@ def in_file(output: str | Path | None) -> bool:
     return output is not None and str(output) not in (IN_STORE, BESIDE)
 
 
-def check_output(output: str | Path, in_store: Callable[[], Place], *, overwrite: bool) -> None:
-    """Refuse a table that cannot be written, before anything is measured. ``in_store`` gives its place in the store."""
+def check_output(output: str | Path, in_store: Callable[[], Place], *, overwrite: bool, may_write: bool = True) -> None:
+    """Refuse a table that cannot be written, before anything is measured. ``in_store`` gives its place in the store.
+
+    If ``may_write``, an object is written to a bucket and removed again, since nothing else shows the permission.
+    """
     if str(output) == IN_STORE:
-        check_label_table(in_store(), overwrite=overwrite)
+        path = in_store()
+        check_label_table(path, overwrite=overwrite)
+        if may_write and isinstance(path, Remote):
+            path.parent.check_writable()
     else:
         check_cell_file(output, overwrite=overwrite)
 
@@ -68,4 +75,4 @@ def check_run_table(plan: Plan, request: Request) -> None:
                 f"{output}: this file exists already, and the table of the cells would go there; move it away, give "
                 "--overwrite to replace it, --table FILE.csv to write another file, or --table none to write no table"
             )
-        check_output(output, lambda: table_of(plan.output.target), overwrite=overwrite)
+        check_output(output, lambda: table_of(plan.output.target), overwrite=overwrite, may_write=False)

@@ -85,13 +85,14 @@ def update(source: str | Path, *, on_event: Observer | None = None, **arguments:
     InputError, ModelError, TargetError
         Before anything is changed.
     LossError
-        If more than half of the cells that lie inside the region would be gone without a successor: none of the new
-        cells shares more than half with them. Nothing is changed. The same call with ``yes`` is then quick.
+        If more than half of the cells that lie inside the region would be gone without a successor: no new cell keeps
+        their id. Nothing is changed. The same call with ``yes`` is then quick.
 
     Notes
     -----
-    A cell that shares more than half with an earlier one keeps its id. Others get ids that were never used; all labels
-    are read once to find them. Ids are then no longer consecutive, nor in raster order.
+    A cell keeps the id of an earlier one if their IoU is above 0.5 (the voxels that both have, divided by those that
+    either has). Others get new ids; all labels are read once to find them. Ids are then no longer consecutive, nor in
+    raster order.
 
     Examples
     --------

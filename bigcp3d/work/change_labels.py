@@ -26,7 +26,7 @@ from bigcp3d.edge.labels.edit_log import Change, EditLog
 from bigcp3d.edge.labels.label_plan import LabelTarget
 from bigcp3d.edge.labels.labels import read_label_box, write_label_part
 from bigcp3d.edge.labels.labels_to_update import forget_update, note_update, updates_of
-from bigcp3d.pure.boxes import BlockGrid, Box
+from bigcp3d.pure.boxes import Box
 from bigcp3d.pure.label.pooling_box import pool_touched_box
 
 
@@ -118,7 +118,7 @@ def write_changed(target: LabelTarget, level: int, box: Box, labels: np.ndarray[
 def parts_of(target: LabelTarget, boxes: Sequence[Box]) -> Iterator[tuple[int, Box]]:
     """The parts of a box at each level that lie in one shard: the level, and the part."""
     for level, box in enumerate(boxes):
-        grid = BlockGrid(target.levels[level].shape, target.shard)
+        grid = target.grid(level)
         for index in grid.touching(box):
             yield level, grid.core(index).intersect(box)
 

@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 from bigcp3d.edge.labels.label_plan import LabelTarget
 from bigcp3d.edge.labels.labels import read_label_box
 from bigcp3d.errors import InputError
-from bigcp3d.pure.boxes import BlockGrid, Box, vec3
+from bigcp3d.pure.boxes import Box, vec3
 from bigcp3d.pure.label.pooling_box import pool_read_box
 
 MARGIN = 2
@@ -90,7 +90,7 @@ def _grow_to_cell(target: LabelTarget, cell: int, hint: Box, time: int) -> Box |
 def _look_through(target: LabelTarget, ids: Sequence[int], level: int, time: int) -> dict[int, Box]:
     """The boxes that some cells have on a level; those that it does not show are left out."""
     found: dict[int, Box] = {}
-    grid = BlockGrid(target.levels[level].shape, target.shard)
+    grid = target.grid(level)
     for index in grid if ids else ():
         core = grid.core(index)
         labels = read_label_box(target, level, core, time=time)

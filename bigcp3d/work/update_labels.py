@@ -13,16 +13,11 @@ from bigcp3d.edge.labels.edit_log import Change
 from bigcp3d.edge.labels.label_plan import LabelTarget
 from bigcp3d.edge.labels.labels import read_label_box, write_label_box
 from bigcp3d.edge.labels.labels_to_update import largest_noted
-from bigcp3d.pure.boxes import BlockGrid, Box
+from bigcp3d.pure.boxes import Box
 from bigcp3d.pure.replacement import Replacement, plan_replacement
 from bigcp3d.pure.score.overlaps import Ids, Overlaps, add_overlaps, count_overlaps, known_ids
 
 log = logging.getLogger(__name__)
-
-
-def _grid(target: LabelTarget, level: int) -> BlockGrid:
-    """Pieces in which a level is written."""
-    return BlockGrid(target.levels[level].shape, target.shard)
 
 
 def compare_region(
@@ -39,7 +34,7 @@ def compare_region(
         return np.array(sorted(outside[name] - {0}), np.uint64)
 
     def tables() -> Iterator[Overlaps]:
-        grid = _grid(target, 0)
+        grid = target.grid(0)
         for index in grid.touching(around):
             box = grid.core(index).intersect(around)
             old, new = known_ids(read_label_box(target, 0, box, time=time)), read_box(found, 0, box, time=time)
@@ -70,7 +65,7 @@ def largest_used(target: LabelTarget, changes: Sequence[Change], *, read: bool =
 
 def find_largest_id(target: LabelTarget) -> int:
     """The largest id of all time points; reads all of level 0."""
-    grid, most = _grid(target, 0), 0
+    grid, most = target.grid(0), 0
     for time in range(target.times or 1):
         for index in grid:
             most = max(most, int(read_label_box(target, 0, grid.core(index), time=time).max()))
@@ -81,7 +76,7 @@ def replace_region(
     target: LabelTarget, found: ImageInfo, wanted: Box, replacement: Replacement, *, time: int = 0
 ) -> None:
     """Write the new labels into the region at level 0; a second time changes nothing."""
-    grid = _grid(target, 0)
+    grid = target.grid(0)
     for index in grid.touching(wanted):
         core = grid.core(index)
         part = core.intersect(wanted)

@@ -47,6 +47,12 @@ def test_each_fault_is_named_with_its_cure(changes, words):
     assert words in fault
 
 
+def test_the_command_that_estimates_the_diameter_can_be_pasted(tmp_path):
+    bigcp3d.simulate(tmp_path / "my cells.zarr", Tissue((8, 20, 20), 10.0, "nuclei"))
+    text = describe_image(tmp_path / "my cells.zarr", plan=True)
+    assert f"to see the estimate: bigcp3d estimate-diameter '{tmp_path}/my cells.zarr'" in text
+
+
 @pytest.fixture
 def store(tmp_path):
     """An OME-Zarr 0.4 image of two channels, made with zarr alone."""

@@ -1,5 +1,7 @@
 """Compiled functions are kept on disk, and work where nothing can be written."""
 
+from pathlib import Path
+
 import numba
 import numpy as np
 import pytest
@@ -26,3 +28,8 @@ def test_a_function_is_compiled_where_no_folder_can_be_written(monkeypatch):
     with pytest.raises(RuntimeError, match="no locator"):  # the control: numba's own answer
         module.njit(cache=True)(double)
     assert compiled(double)(np.float32(2.5)) == 5.0
+
+
+def test_all_functions_are_compiled_in_this_way():
+    files = Path(module.__file__).parents[1].rglob("*.py")
+    assert [path.name for path in files if "njit" in path.read_text(encoding="utf-8")] == ["compiled.py"]

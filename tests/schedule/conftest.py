@@ -29,6 +29,17 @@ CUT = {"block": (17, 30, 26), "min_volume": 2, "executor": "serial", "diameter_u
 ERROR = {"max_flow_error": 2.0}
 
 
+NETWORK_RUNS = ("test_exact", "test_gpu", "test_cellpose")
+"""Modules whose tests ask the network itself each time."""
+
+
+@pytest.fixture(autouse=True)
+def remembered_patches(request: pytest.FixtureRequest) -> None:
+    """Most tests segment the same images with the same random network."""
+    if request.module.__name__.rpartition(".")[2] not in NETWORK_RUNS:
+        request.getfixturevalue("each_patch_is_computed_once")
+
+
 def write_image(path: Path, values: np.ndarray, *, scale_um=(1.0, 1.0, 1.0), **more) -> ImageInfo:
     """A small OME-Zarr image of the values, in chunks that fit no block."""
     side = tuple(min(s, 24) for s in values.shape)

@@ -21,6 +21,7 @@ from bigcp3d.schedule import estimate
 from bigcp3d.schedule.complete_request import complete_request
 from bigcp3d.schedule.planning.request import Request
 from bigcp3d.schedule.running.events import BlockDone, Estimated, EstimateStarted
+from bigcp3d.work.analyse import diameter_sample
 from bigcp3d.work.analyse.estimate_diameter import Estimate, NoCellsError
 from tests.schedule.conftest import read_labels
 
@@ -38,8 +39,10 @@ def nuclei(tmp_path_factory):
 
 @pytest.fixture(scope="module")
 def suited(nuclei):
-    """The model and the diameter that suit them, estimated once."""
-    return estimate.find_suited(Request(nuclei))
+    """The model and the diameter that suit them, estimated once; small diameters, which take longest, are not tried."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(diameter_sample, "SMALLEST_VOX", 8.0)
+        return estimate.find_suited(Request(nuclei))
 
 
 @pytest.fixture

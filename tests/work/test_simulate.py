@@ -116,7 +116,7 @@ def test_a_simulation_that_fails_leaves_nothing_and_keeps_what_was_there(tmp_pat
 
 MEASURE = """
 import sys
-from bigcp3d.pure.tissue.tissue import Tissue
+from bigcp3d.pure.tissue.tissue_settings import Tissue
 from bigcp3d.work.simulate import simulate
 
 def peak():  # of this process; ru_maxrss would start from the parent's

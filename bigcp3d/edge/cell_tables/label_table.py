@@ -26,6 +26,7 @@ from bigcp3d.edge.image.metadata import ome_part, own_part
 from bigcp3d.edge.image.open_node import find_group, read_attributes
 from bigcp3d.edge.labels.check_target import check_group
 from bigcp3d.edge.stores import platforms
+from bigcp3d.edge.stores.check_writable import check_folder
 from bigcp3d.edge.stores.places import Place, place, remove
 from bigcp3d.edge.stores.remote import Remote
 from bigcp3d.edge.stores.zarr_write import edit_attributes, edit_group, keeping_consolidated, writing
@@ -45,7 +46,10 @@ def table_path(labels: ImageInfo) -> Place:
 
 
 def check_label_table(path: Place, *, overwrite: bool) -> None:
-    """Raise `InputError` where anndata is missing, `TargetError` for a table that may not be replaced."""
+    """Refuse a table that cannot be written or may not be replaced.
+
+    `InputError` where anndata is missing or nothing can ever be written, otherwise `TargetError`.
+    """
     if importlib.util.find_spec("anndata") is None:
         raise InputError(
             f"{path}: a table in the store needs the package anndata, which is not installed; install it: "
@@ -55,6 +59,10 @@ def check_label_table(path: Place, *, overwrite: bool) -> None:
         check_group(path.parent, store.metadata.zarr_format)
     if not overwrite and path.exists():
         raise TargetError(f"{path}: there is a table already; give --overwrite to replace it, or a file: TABLE.csv")
+    if isinstance(path, Remote):
+        path.refuse_read_only()
+    else:
+        check_folder(path.parent, path, cure="give a file: TABLE.csv")
 
 
 def write_label_table(labels: ImageInfo, columns: Mapping[str, NDArray[Any]], about: Mapping[str, Any]) -> Place:

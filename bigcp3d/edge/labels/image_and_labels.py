@@ -15,10 +15,10 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 
 from bigcp3d.edge.image.image import ImageInfo, open_image, open_labels
-from bigcp3d.edge.image.metadata import ome_part
+from bigcp3d.edge.image.metadata import is_labels, ome_part
 from bigcp3d.edge.image.open_node import read_attributes
 from bigcp3d.edge.image.same_grid import find_level
-from bigcp3d.edge.stores.places import Place, follow, place
+from bigcp3d.edge.stores.places import Place, follow, place, same_place
 from bigcp3d.edge.stores.remote import Remote
 from bigcp3d.errors import InputError
 
@@ -44,7 +44,7 @@ def open_image_and_labels(path: str | Place, image: str | Place | None = None) -
             labels[name] = open_labels(path, name)
         except InputError as error:
             log.warning("not shown: %s", error)
-    if "image-label" not in ome_part(read_attributes(info.path)):
+    if not is_labels(read_attributes(info.path)):
         return ImageAndLabels(info, labels)
     source = source_image(info, image)
     if source is None:
@@ -60,20 +60,37 @@ def source_image(labels: ImageInfo, image: str | Place | None = None) -> ImageIn
     """
     if image is not None:
         return open_image(image)
-    entry = ome_part(read_attributes(labels.path)).get("image-label")
-    source = entry.get("source") if isinstance(entry, dict) else None
-    named = source.get("image") if isinstance(source, dict) else None
-    found, own = follow(labels.path, str(named or "../../")), place(labels.path)
-    if isinstance(found, Remote) and not (isinstance(own, Remote) and own.root == found.root):
-        log.warning("%s: the image %s on another server is not opened; give --image to read it", own, found)
+    found = _named_image(labels)
+    if _elsewhere(labels, found):
+        log.warning("%s: the image %s on another server is not opened; give --image to read it", labels.path, found)
         return None
     try:
-        if "image-label" in ome_part(read_attributes(found)):  # the root of a store of labels, not an image
+        if is_labels(read_attributes(found)):  # the root of a store of labels, not an image
             return None
         return open_image(found)
     except InputError as error:
         log.info("%s: its image cannot be read: %s", labels.path, error)
         return None
+
+
+def needs_no_name(labels: ImageInfo, image: ImageInfo) -> bool:
+    """Whether `source_image` opens this image of some labels if the user names none."""
+    named = _named_image(labels)
+    return same_place(named, image.path) and not _elsewhere(labels, named)
+
+
+def _named_image(labels: ImageInfo) -> Place:
+    """Where the image lies that labels name, or that holds them."""
+    entry = ome_part(read_attributes(labels.path)).get("image-label")
+    source = entry.get("source") if isinstance(entry, dict) else None
+    named = source.get("image") if isinstance(source, dict) else None
+    return follow(labels.path, str(named or "../../"))
+
+
+def _elsewhere(labels: ImageInfo, image: Place) -> bool:
+    """Whether an image lies on another server than its labels."""
+    own = place(labels.path)
+    return isinstance(image, Remote) and not (isinstance(own, Remote) and own.root == image.root)
 
 
 def matching_level(labels: ImageInfo, image: ImageInfo) -> int | None:

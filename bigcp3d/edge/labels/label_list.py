@@ -11,7 +11,7 @@ import logging
 from collections.abc import Callable, Mapping
 from typing import Any
 
-from bigcp3d.edge.image.metadata import first_multiscale, ome_part
+from bigcp3d.edge.image.metadata import first_multiscale, is_labels, ome_part
 from bigcp3d.edge.labels.label_plan import LabelTarget
 from bigcp3d.edge.stores.places import Place, path_between, place, same_place
 from bigcp3d.edge.stores.zarr_write import edit_attributes, is_group
@@ -57,7 +57,7 @@ def shown_at_root(attributes: Mapping[str, Any]) -> str | None:
     """Name of the labels that a root shows; None where it has an image of its own or nothing."""
     multiscale = first_multiscale(attributes, "root") or {}
     parts = str((multiscale.get("datasets") or [{}])[0].get("path", "")).split("/")
-    return parts[1] if "image-label" in ome_part(attributes) and len(parts) == 3 and parts[0] == "labels" else None
+    return parts[1] if is_labels(attributes) and len(parts) == 3 and parts[0] == "labels" else None
 
 
 def image_label(target: LabelTarget, group: Place) -> dict[str, Any]:

@@ -15,7 +15,7 @@ from bigcp3d.edge.image.level_geometry import cumulated_factors, place_level
 from bigcp3d.edge.stores import platforms
 from bigcp3d.edge.stores.places import Place, is_address, place
 from bigcp3d.errors import InputError
-from bigcp3d.pure.boxes import Float3, Vec3, float3, vec3
+from bigcp3d.pure.boxes import BlockGrid, Float3, Vec3, float3, vec3
 
 LABEL_DTYPES = ("uint32", "uint64")
 CHUNK = 64
@@ -45,6 +45,10 @@ class LabelTarget:
     def path(self) -> Place:
         """Folder of the labels group."""
         return place(self.group) / "labels" / self.name
+
+    def grid(self, level: int) -> BlockGrid:
+        """The shards of a level."""
+        return BlockGrid(self.levels[level].shape, self.shard)
 
 
 def plan_labels(

@@ -17,7 +17,7 @@ import zarr
 
 from bigcp3d.edge.image.chunk_names import check_chunk_names
 from bigcp3d.edge.image.image import ImageInfo, Level, check_labels, label_names, open_image, open_labels
-from bigcp3d.edge.image.metadata import first_multiscale, ome_part, read_axes
+from bigcp3d.edge.image.metadata import first_multiscale, is_labels, read_axes
 from bigcp3d.edge.image.open_node import find_node, open_node
 from bigcp3d.edge.stores.axis_order import spatial
 from bigcp3d.edge.stores.codecs import MissingCodecError, check_codecs
@@ -41,7 +41,7 @@ def open_truth(path: str | Place, name: str) -> ImageInfo:
             raise InputError(f"{where}: {error}") from error
         return check_labels(_describe_array(node, where))
     attributes = node.attrs.asdict()
-    plain = first_multiscale(attributes, where) is not None and "image-label" not in ome_part(attributes)
+    plain = first_multiscale(attributes, where) is not None and not is_labels(attributes)
     if not plain or label_names(where, node) or find_node(f"{where}/labels/{name}") is not None:
         return open_labels(path, name)
     image = open_image(path)

@@ -145,7 +145,8 @@ def _try_network(model: str, card: ModelCard) -> tuple[np.ndarray[Any, Any], np.
 
     from bigcp3d.pure.boxes import Box
     from bigcp3d.pure.predict.normalise import estimate_range, normalise_intensity
-    from bigcp3d.pure.tissue.tissue import Tissue, render
+    from bigcp3d.pure.tissue.tissue import render
+    from bigcp3d.pure.tissue.tissue_settings import Tissue
 
     side = smallest_side(card) + card.stride * -(-max(0, SIDE - smallest_side(card)) // card.stride)
     stain = "nuclei" if "nuclei" in card.name else "membrane"

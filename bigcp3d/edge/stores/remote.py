@@ -157,13 +157,13 @@ class Remote:
 
     def write_bytes(self, content: bytes) -> None:
         """Write or replace an object."""
-        self._refuse_read_only()
+        self.refuse_read_only()
         with reaching(self, TargetError):
             self._quick.put(self.key, content)
 
     def remove(self) -> None:
         """Remove all objects below it."""
-        self._refuse_read_only()
+        self.refuse_read_only()
         with reaching(self, TargetError):
             for found in self._quick.list(f"{self.key}/"):
                 self._quick.delete([meta["path"] for meta in found])
@@ -183,7 +183,7 @@ class Remote:
         """
         from obstore.exceptions import AlreadyExistsError, PreconditionError
 
-        self._refuse_read_only()
+        self.refuse_read_only()
         for _ in range(EDITS):
             with reaching(self, TargetError):
                 mode: Any = "create"
@@ -207,7 +207,8 @@ class Remote:
             "same command again"
         )
 
-    def _refuse_read_only(self) -> None:
+    def refuse_read_only(self) -> None:
+        """Raise an `InputError` where nothing can ever be written."""
         if self.read_only:
             raise InputError(
                 f"{self}: a web server can only be read from; give --output, a local path or s3://, or copy the store "

@@ -83,7 +83,8 @@ class ZipPlace(Remote):
             file.seek(start)
             return file.read(stop - start)
 
-    def _refuse_read_only(self) -> None:
+    def refuse_read_only(self) -> None:
+        """Raise an `InputError`."""
         raise InputError(
             f"{self}: nothing can be written into a zip archive; give --output, a local path or s3://, or unpack it"
         )

@@ -5,6 +5,7 @@ An image that fails does not stop the others; it is told at the end, and the com
 
 from __future__ import annotations
 
+import os
 from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -31,10 +32,13 @@ IMAGE = "image"
 """Name of the column that says which image a row belongs to."""
 
 
-def for_each_image(source: Any, quiet: bool, run: Callable[[str, str], None]) -> None:
-    """Call ``run`` with each image below a path, and with its name there ("" for the path itself).
+def for_each_image(
+    source: Any, quiet: bool, run: Callable[[str, str], None], then: Callable[[], None] = lambda: None
+) -> None:
+    """Call ``run`` with each image below a path, and with its name there ("" for the path itself); at last ``then``.
 
-    Raises the kind of the first error at the end, with all that failed.
+    Raises the kind of the first error at the end, with all that failed. An error of another kind (a bug, Ctrl-C) ends
+    it at once.
     """
     from bigcp3d.edge.image.open_node import find_images
     from bigcp3d.edge.stores.places import place
@@ -45,16 +49,26 @@ def for_each_image(source: Any, quiet: bool, run: Callable[[str, str], None]) ->
         if not quiet:
             typer.echo(f"image {number} of {len(images)}: {image}", err=True)
         try:
-            run(image, image[len(root) :].strip("/"))
+            run(image, image[len(root) :].replace(os.sep, "/").strip("/"))
         except BigCP3DError as error:
-            typer.echo(f"bigcp3d: {type(error).__name__}: {error}", err=True)
+            _tell(error)
             failed[image] = error
+    try:
+        then()
+    except BigCP3DError as error:
+        if not failed:
+            raise
+        _tell(error)
     if failed:
         first = next(iter(failed.values()))
         raise type(first)(
             f"{len(failed)} of {len(images)} images failed; the others are done, and the same command tries these "
             f"again: {', '.join(failed)}"
         )
+
+
+def _tell(error: BigCP3DError) -> None:
+    typer.echo(f"bigcp3d: {type(error).__name__}: {error}", err=True)
 
 
 def one_of_many(output: Any, name: str) -> Any:

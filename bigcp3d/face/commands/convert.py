@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -16,6 +17,8 @@ from bigcp3d.work.convert.settings import ConvertSettings
 
 if TYPE_CHECKING:
     from bigcp3d.edge.image.image import ImageInfo
+
+log = logging.getLogger(__name__)
 
 
 @o.with_options(o.choose_settings(ConvertSettings))
@@ -51,11 +54,11 @@ def describe_converted(image: ImageInfo) -> str:
 
 
 def warn_of_faults(image: ImageInfo) -> None:
-    """Show what `bigcp3d info` would warn of."""
+    """Log what `bigcp3d info` would warn of."""
     from bigcp3d.face.describe_store import find_faults
 
     for fault in find_faults(image):
-        typer.echo(f"warning: {fault}", err=True)
+        log.warning("%s", fault)
 
 
 def describe_source(path: str | Path) -> str:

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import json
+import sys
+from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -20,7 +22,31 @@ if TYPE_CHECKING:
     from bigcp3d.edge.labels.edit_log import Change
     from bigcp3d.schedule.edits.edit import Edits
 
-ACTIONS = ("merge", "split", "delete", "add", "renumber", "undo", "replay", "log", "table", "settle")
+MANY = sys.maxsize
+
+
+@dataclass(frozen=True)
+class Takes:
+    """What an action takes: how many words, what they mean, and which options that not all actions have."""
+
+    least: int
+    most: int
+    words: str
+    options: tuple[str, ...] = ()
+
+
+ACTIONS = {
+    "merge": Takes(2, MANY, "two or more ids", ("--time", "--json")),
+    "split": Takes(1, 1, "one id", ("--seed", "--parts", "--time", "--json")),
+    "delete": Takes(1, MANY, "one or more ids", ("--time", "--json")),
+    "add": Takes(0, 1, "a .npy file with --at, or --seed alone", ("--seed", "--at", "--time", "--json")),
+    "renumber": Takes(0, 0, "no ids", ("--json",)),
+    "undo": Takes(0, 1, "one number, or none", ("--yes", "--json")),
+    "replay": Takes(1, 1, "the log.jsonl of other labels", ("--json",)),
+    "log": Takes(0, 0, "no ids", ("--json",)),
+    "table": Takes(0, 0, "no ids"),
+    "settle": Takes(0, 0, "no ids"),
+}
 WHAT = "What is changed"
 Seeds = Annotated[
     list[str] | None,
@@ -78,21 +104,21 @@ def edit(
 
     All resolution levels are corrected. Only the chunks that the cells touch are read, and only their shards written.
     Each change is recorded in labels/NAME/edits. `undo` takes corrections back, but not decisions of `bigcp3d review`.
-    `log` lists all changes, and `replay` makes the changes of another log again. An id is never used twice. `split`
-    without options tries smaller and smaller values of --closing. `table` updates the table in the store. `settle`
-    completes or takes back a change that was interrupted.
+    `log` lists all changes, and `replay` makes the changes of another log again. The id of a cell that is gone is not
+    given again, except by `renumber`, which numbers all cells from 1. `split` without options tries smaller and smaller
+    values of --closing. `table` updates the table in the store. `settle` completes or takes back a change that was
+    interrupted.
     """
     set_up_logging(verbose, quiet)
     from bigcp3d.schedule.edits.edit import Edits
     from bigcp3d.schedule.edits.replay import replay_edits
 
-    if action not in ACTIONS:
-        raise InputError(f"{action!r} was given; use one of {', '.join(ACTIONS)}")
-    edits, words = Edits(store, name, image=image), what or []
+    words, seeds = what or [], seed or []
+    options = {"--seed": bool(seeds), "--parts": parts is not None, "--at": at is not None, "--time": time != 0}
+    _check(action, words, {**options, "--yes": yes, "--json": as_json})
+    edits = Edits(store, name, image=image)
     tell_labels(store, name, quiet=quiet)
     if action == "table":
-        if words:
-            raise InputError("`edit STORE table` takes no ids; leave them out")
         typer.echo(f"{edits.target.path}: {count(len(edits.table(write=True)['label']), 'row')} in its table")
         return
     if action == "settle":
@@ -103,13 +129,13 @@ def edit(
     if action == "log":
         changes, wrong = edits.log(), []
     elif action == "replay":
-        done = replay_edits(edits, _only_one(words, "replay", "the log.jsonl of other labels"))
+        done = replay_edits(edits, words[0])
         changes = [new for _, new in done if not isinstance(new, str)]
         wrong = [f"change {old.number}, {describe_change(old)}: {new}" for old, new in done if isinstance(new, str)]
     elif action == "undo":
         changes, wrong = edits.undo(_numbers(words)[0] if words else 1, yes=yes), []
     else:
-        changes, wrong = [_correct(edits, action, words, seed or [], parts, at, time)], []
+        changes, wrong = [_correct(edits, action, words, seeds, parts, at, time)], []
     undone = {change.of: change.number for change in changes if change.of}
     for change in changes:
         typer.echo(json.dumps(change.as_line()) if as_json else _tell(change, action, undone.get(change.number)))
@@ -118,28 +144,35 @@ def edit(
     _tell_of_table(edits, store, action)
 
 
+def _check(action: str, words: list[str], options: dict[str, bool]) -> None:
+    """Refuse words and options that an action does not take; ``options`` says which were given."""
+    if action not in ACTIONS:
+        raise InputError(f"{action!r} was given; use one of {', '.join(ACTIONS)}")
+    takes = ACTIONS[action]
+    if not takes.least <= len(words) <= takes.most:
+        raise InputError(f"{action} takes {takes.words}; given: {' '.join(words) or 'nothing'}")
+    if wrong := [option for option, given in options.items() if given and option not in takes.options]:
+        raise InputError(f"{action} takes no {' and no '.join(wrong)}; leave it out")
+
+
 def _correct(
     edits: Edits, action: str, words: list[str], seeds: list[str], parts: int | None, at: str | None, time: int
 ) -> Change:
     """Make one change."""
-    if (parts is not None and action != "split") or (at is not None and action != "add"):
-        raise InputError(f"{action} takes no --{'parts' if parts is not None else 'at'}; leave it out")
-    if seeds and action not in ("split", "add"):
-        raise InputError(f"{action} takes no --seed; leave it out")
     places = [_voxel(word) for word in seeds]
     if action == "merge":
         return edits.merge(*_numbers(words), time=time)
     if action == "delete":
         return edits.delete(*_numbers(words), time=time)
     if action == "split":
-        return edits.split(int(_numbers([_only_one(words, "split", "an id")])[0]), parts=parts, seeds=places, time=time)
+        return edits.split(_numbers(words)[0], parts=parts, seeds=places, time=time)
     if action == "renumber":
         return edits.renumber()
     if len(places) == 1 and not words and at is None:
         return edits.add(at=places[0], time=time)
-    if at is None or places:
+    if at is None or places or not words:
         raise InputError("add takes a .npy file and --at Z,Y,X, or one --seed Z,Y,X")
-    return edits.add(_read_array(_only_one(words, "add", "a .npy file")), at=_voxel(at), time=time)
+    return edits.add(_read_array(words[0]), at=_voxel(at), time=time)
 
 
 def describe_change(change: Change) -> str:
@@ -175,12 +208,6 @@ def _tell_of_table(edits: Edits, store: str, action: str) -> None:
     if file := file_without_changes(edits.target):
         again = join_words(["bigcp3d", "measure", str(edits.target.path), "--output", str(file), "--overwrite"])
         typer.echo(f"{file} lacks the changes since it was written; to write it again: {again}", err=True)
-
-
-def _only_one(words: list[str], action: str, what: str) -> str:
-    if len(words) != 1:
-        raise InputError(f"{action} takes {what}; {len(words)} were given")
-    return words[0]
 
 
 def _numbers(words: list[str]) -> list[int]:

@@ -26,7 +26,8 @@ def estimate_diameter(arguments: o.Arguments, verbose: o.Verbose = False, quiet:
 
     Several diameters are tried. At one of them the predicted flow fits the cells best. The median diameter of the cells
     found there is the estimate. This takes about a minute, however large the volume is. Without --model, membrane and
-    nuclei are tried, and the better one is named. The estimate is a first guess: check the result in a viewer.
+    nuclei are tried. If one of them is clearly better, it is named; otherwise the command stops and lists both. The
+    estimate is a first guess: check the result in a viewer.
     """
     set_up_logging(verbose, quiet, usual=logging.INFO)
     from bigcp3d.schedule.estimate import estimate_diameter as run

@@ -131,11 +131,11 @@ def _evaluate_all(arguments: o.Arguments, json_file: Path | None, quiet: bool) -
         typer.echo(image)
         show(done)
 
-    try:
-        for_each_image(arguments["pred"], quiet, run)
-    finally:
+    def write() -> None:
         if json_file is not None and numbers:
             _write_json(json_file, numbers)
+
+    for_each_image(arguments["pred"], quiet, run, then=write)
 
 
 def _write_json(path: Path, numbers: dict[str, Any]) -> None:

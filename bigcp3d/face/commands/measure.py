@@ -19,7 +19,10 @@ from bigcp3d.schedule.planning.measure_request import MeasureRequest
 if TYPE_CHECKING:
     from bigcp3d.schedule.measure import MeasuredCells
 
-DEFAULT = "Default: zarr if anndata is installed, else STORE.NAME.csv beside the store."
+DEFAULT = (
+    "Default: zarr if anndata is installed and the store is no web server and no archive; else STORE.NAME.csv beside "
+    "the store, or in the current folder for an address or an archive."
+)
 """What the command does; the Python function writes no table by default."""
 SETTINGS = [
     replace(each, option=replace(each.option, help=f"{each.option.help} {DEFAULT}")) if each.name == "output" else each
@@ -64,23 +67,26 @@ def measure_all(arguments: o.Arguments, quiet: bool) -> None:
         if in_file(output):
             tables[name or image] = cells
 
-    try:
-        for_each_image(arguments["store"], quiet, run)
-    finally:
+    def write() -> None:
         if tables:
             typer.echo(write_one_table(tables, output))
 
+    for_each_image(arguments["store"], quiet, run, then=write)
+
 
 def default_output(arguments: o.Arguments) -> str:
-    """Where the table goes if the user does not say: into the store, or beside it if anndata is not installed."""
+    """Where the table goes if the user does not say: into the store, or into a file if that is not possible."""
     from bigcp3d.edge.image.image import open_labels
-    from bigcp3d.edge.stores.beside_store import beside_store
-    from bigcp3d.edge.stores.places import is_address
+    from bigcp3d.edge.stores.places import place
+    from bigcp3d.edge.stores.remote import Remote
     from bigcp3d.schedule.check_table import IN_STORE
+    from bigcp3d.schedule.planning.file_of_labels import file_of_labels
 
-    if importlib.util.find_spec("anndata") is not None or is_address(arguments["store"]):
+    labels = open_labels(arguments["store"], arguments["name"]).path
+    spot = place(labels)
+    if importlib.util.find_spec("anndata") is not None and not (isinstance(spot, Remote) and spot.read_only):
         return IN_STORE
-    return str(beside_store(open_labels(arguments["store"], arguments["name"]).path, ".csv"))
+    return str(file_of_labels(labels, ".csv"))
 
 
 def _measure(arguments: o.Arguments, quiet: bool) -> MeasuredCells:

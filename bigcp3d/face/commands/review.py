@@ -10,7 +10,7 @@ import typer
 from bigcp3d.edge.labels.default_name import DEFAULT_NAME
 from bigcp3d.errors import InputError
 from bigcp3d.face import options as o
-from bigcp3d.face.ask_decisions import Commands, ask, describe_doubt, read_keys
+from bigcp3d.face.ask_decisions import ask, describe_doubt, read_keys
 from bigcp3d.face.commands.edit import describe_change
 from bigcp3d.face.exit_codes import set_up_logging
 from bigcp3d.face.taken_labels import tell_labels
@@ -26,7 +26,8 @@ def review(
         typer.Argument(metavar="DECISION", help="With --decide: good, wrong, merge, split, delete or skip."),
     ] = None,
     show: Annotated[
-        int | None, o.option("--list", metavar="N", text="Print the first N entries of the queue, and ask nothing.")
+        int | None,
+        o.option("--list", metavar="N", min=1, text="Print the first N entries of the queue, and ask nothing."),
     ] = None,
     cell: Annotated[
         str | None,
@@ -55,6 +56,7 @@ def review(
     ] = None,
     time: Annotated[int, o.option("--time", metavar="N", text="Time point.")] = 0,
     name: o.LabelsName = DEFAULT_NAME,
+    image: o.ImageOfLabels = None,
     as_json: Annotated[bool, o.option("--json", text="Print a line of JSON for each entry.")] = False,
     verbose: o.Verbose = False,
     quiet: o.Quiet = False,
@@ -72,7 +74,7 @@ def review(
     from bigcp3d.schedule.edits.review import decide, take_back_last
     from bigcp3d.schedule.edits.review import review as run
 
-    edits = Edits(store, name)
+    edits = Edits(store, name, image=image)
     tell_labels(store, name, quiet=quiet)
     if cell is not None:
         if not words or len(words) != 1:
@@ -90,7 +92,7 @@ def review(
         keys = read_keys() if show is None else None
         queue = run(store, name, most=show or 100_000, sample=sample, time=time, maps=maps)
         if keys is not None:
-            ask(edits, queue, keys, Commands(store, name, time))
+            ask(edits, queue, keys, time)
         else:
             for entry in queue:
                 typer.echo(json.dumps(entry.as_json()) if as_json else describe_doubt(entry))

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, nullcontext
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import typer
 
@@ -16,6 +16,7 @@ from bigcp3d.face.exit_codes import set_up_logging
 from bigcp3d.schedule.planning.request import Request
 
 if TYPE_CHECKING:
+    from bigcp3d.schedule.measure import MeasuredCells
     from bigcp3d.schedule.running.events import Observer
 
 
@@ -44,7 +45,7 @@ def segment(
             _segment(arguments, quiet=quiet, json=json, no_report=no_report)
 
     if all_images:
-        segment_all(arguments, run, quiet=quiet, dry_run=dry_run)
+        segment_all(arguments, run, quiet=quiet, dry_run=dry_run, json=json)
     else:
         run(arguments)
 
@@ -59,7 +60,9 @@ def chosen_table(arguments: o.Arguments) -> str | None:
     return {None: default, "none": None}.get(arguments["table"], arguments["table"])
 
 
-def segment_all(arguments: o.Arguments, run: Callable[[o.Arguments], None], *, quiet: bool, dry_run: bool) -> None:
+def segment_all(
+    arguments: o.Arguments, run: Callable[[o.Arguments], None], *, quiet: bool, dry_run: bool, json: bool
+) -> None:
     """Segment every image; then measure all cells into one table, if the user wants one.
 
     An image whose labels are there already, made with the same settings, is not segmented again. With --overwrite, that
@@ -74,7 +77,7 @@ def segment_all(arguments: o.Arguments, run: Callable[[o.Arguments], None], *, q
     if in_file(table):
         check_output(table, lambda: Path(table), overwrite=arguments["overwrite"])
         arguments = {**arguments, "table": None}
-    done = dict[str, Any]()
+    done = dict[str, str]()
 
     def each(image: str, name: str) -> None:
         own = {**arguments, "source": image, "output": one_of_many(arguments["output"], name)}
@@ -84,16 +87,22 @@ def segment_all(arguments: o.Arguments, run: Callable[[o.Arguments], None], *, q
             run(own)
         done[name or image] = own["output"] or image
 
-    remember = arguments["overwrite"] and not dry_run
-    try:
-        with replacing_all(Request(**arguments)) if remember else nullcontext("") as since:
-            for_each_image(arguments["source"], quiet, each)
-    finally:
+    def write() -> None:
         if in_file(table) and done and not dry_run:
-            from bigcp3d.schedule.measure import measure
+            cells = {name: _measure(Request(**arguments), store) for name, store in done.items()}
+            typer.echo(write_one_table(cells, str(table)), err=json)
 
-            cells = {name: measure(store, arguments["name"]) for name, store in done.items()}
-            typer.echo(write_one_table(cells, str(table)))
+    remember = arguments["overwrite"] and not dry_run
+    with replacing_all(Request(**arguments)) if remember else nullcontext("") as since:
+        for_each_image(arguments["source"], quiet, each, then=write)
+
+
+def _measure(request: Request, store: str) -> MeasuredCells:
+    """Measure labels on the machines that the user asked for, or else in this process."""
+    from bigcp3d.schedule.measure import measure_on
+    from bigcp3d.schedule.planning.measure_request import MeasureRequest
+
+    return measure_on(request.machines if request.asks_for_workers else None, MeasureRequest(store, request.name))
 
 
 def _segment(arguments: o.Arguments, *, quiet: bool, json: bool, no_report: bool) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import csv
+import io
 import itertools
 import logging
 import os
@@ -91,11 +92,13 @@ def sweep(
     use these scores only to compare trials.
     """
     set_up_logging(verbose, quiet)
+    from bigcp3d.edge.stores.atomic_files import write_atomically
     from bigcp3d.edge.stores.check_writable import check_file
     from bigcp3d.edge.stores.zarr_write import writing
     from bigcp3d.face.pictures.sweep_picture import draw_trials
     from bigcp3d.face.progress.progress import watching
     from bigcp3d.face.sweep_rows import rank, row_of, tabulate
+    from bigcp3d.schedule.clusters.this_machine import default_workers
     from bigcp3d.schedule.sweep import plan_sweep
 
     table, picture = output / "sweep.csv", output / "sweep.png"
@@ -109,14 +112,11 @@ def sweep(
     with writing(output):
         output.mkdir(parents=True, exist_ok=True)
     with _watching_each_prediction(quiet) as observer:
-        trials = planned.run(on_event=observer, scratch=output, threads=os.cpu_count() or 1)
+        trials = planned.run(on_event=observer, scratch=output, threads=default_workers())
         rows = rank(map(row_of, trials))
     columns, same = tabulate(rows)
     with writing(output):
-        with table.open("w", newline="") as stream:
-            writer = csv.DictWriter(stream, list(columns[0]))
-            writer.writeheader()
-            writer.writerows(columns)
+        write_atomically(table, lambda file: file.write(_as_csv(columns)))
         draw_trials(planned, rows, [*columns[0]], picture)
     typer.echo(_describe(planned, rows, [*columns[0]], same))
     typer.echo(f"{table}, {picture}")
@@ -129,6 +129,15 @@ def sweep(
                 count(number, "true cell"),
             )
         typer.echo(f"best, for the whole volume: {_command_of_best(planned, rows[0])}")
+
+
+def _as_csv(rows: Sequence[Columns]) -> bytes:
+    """Rows with the same columns as CSV, in UTF-8."""
+    text = io.StringIO(newline="")
+    writer = csv.DictWriter(text, list(rows[0]), lineterminator="\n")
+    writer.writeheader()
+    writer.writerows(rows)
+    return text.getvalue().encode()
 
 
 def _read_values(name: str, text: str) -> Sequence[float | str]:

@@ -33,15 +33,19 @@ Undo = Annotated[
 ]
 T = TypeVar("T")
 
+SETTINGS = o.choose_settings(UpdateRequest, without=ONLY_OF_SEGMENT)
+OF_UNDO = ("source", "output", "name", "yes")
+"""What `--undo` takes: which labels, and whether to go on after changes since."""
 
-@o.with_options(o.choose_settings(UpdateRequest, without=ONLY_OF_SEGMENT))
+
+@o.with_options(SETTINGS)
 def update(arguments: o.Arguments, undo: Undo = False, verbose: o.Verbose = False, quiet: o.Quiet = False) -> None:
     """Segment a region of existing labels again, with other settings. With --edited: only renew its coarser levels.
 
     Cells inside the region are found again and replace those that were there. Cells that its border cuts, and all cells
-    outside, stay as they are. All settings are those of the labels; give only those that should differ. A cell that
-    shares more than half of its voxels with an earlier one keeps its id. If more than half of the cells inside would
-    disappear, the command asks first.
+    outside, stay as they are. All settings are those of the labels; give only those that should differ. A cell
+    keeps the id of an earlier one if their IoU is above 0.5 (the voxels that both have, divided by those that either
+    has). If more than half of the cells inside would disappear, the command asks first.
     """
     set_up_logging(verbose, quiet)
     from bigcp3d.face.progress.progress import watching
@@ -49,16 +53,14 @@ def update(arguments: o.Arguments, undo: Undo = False, verbose: o.Verbose = Fals
     from bigcp3d.schedule.undo import Undone, undo_update
     from bigcp3d.schedule.update import update as run
 
-    if undo and arguments["roi"] is not None:
-        raise InputError(
-            "--undo and --roi were both given, but --undo restores the whole region of the last update; leave --roi out"
-        )
+    if undo:
+        _refuse_with_undo(arguments)
 
     def work(**more: bool) -> Undone | Updated:
         with watching(quiet) as observer:
             if not undo:
                 return run(**{**arguments, **more}, on_event=observer)
-            where = {name: arguments[name] for name in ("source", "output", "name", "yes")}
+            where = {name: arguments[name] for name in OF_UNDO}
             return undo_update(**{**where, **more}, on_event=observer)
 
     done = _ask_before_loss(work)
@@ -66,6 +68,16 @@ def update(arguments: o.Arguments, undo: Undo = False, verbose: o.Verbose = Fals
     if not arguments["dry_run"] and (report := path_of(str(done.labels))).exists():
         again = join_words(["bigcp3d", "report", str(done.labels)])
         typer.echo(f"{report} shows the earlier labels; to renew it: {again}", err=True)
+
+
+def _refuse_with_undo(arguments: o.Arguments) -> None:
+    """Refuse what an undo would not follow."""
+    given = [each.flag for each in SETTINGS if each.name not in OF_UNDO and arguments[each.name] != each.default]
+    if given:
+        raise InputError(
+            f"--undo was given with {', '.join(given)}, but it restores the whole region of the last update at once; "
+            f"leave out {', '.join(given)}. It takes only --output, --name and --yes"
+        )
 
 
 def describe_updated(done: Updated, arguments: o.Arguments) -> str:

@@ -108,7 +108,8 @@ def view(
     """Look at an image and its labels in a browser, with Neuroglancer. No internet connection is needed.
 
     Double-click a cell to pick it. Its id is that in the table of cells. For picked cells, the terminal and the bottom
-    of the page show the commands that correct them. The viewer changes no file. Ctrl-C ends it.
+    of the page show the commands that correct them. At the start, a change of the labels that was interrupted is
+    completed or taken back. The viewer writes nothing else. Ctrl-C ends it.
     """
     set_up_logging(verbose, quiet)
     scale = arguments["scale_um"]

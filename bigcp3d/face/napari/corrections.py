@@ -7,6 +7,7 @@ of kind "paint" for all other voxels.
 
 from __future__ import annotations
 
+from contextlib import suppress
 from typing import Any
 
 import numpy as np
@@ -14,9 +15,9 @@ from numpy.typing import NDArray
 
 from bigcp3d.edge.labels.edit_log import Change
 from bigcp3d.edge.labels.labels import read_label_box
-from bigcp3d.errors import InputError
-from bigcp3d.face.napari.layers import MARK, info_of, placed_like, time_in_view
-from bigcp3d.face.view.napari_view import lazy_data
+from bigcp3d.errors import BigCP3DError, InputError
+from bigcp3d.face.napari.layers import info_of, placed_like, time_in_view
+from bigcp3d.face.view.napari_view import MARK, lazy_data
 from bigcp3d.pure.boxes import Box, Vec3
 from bigcp3d.pure.label.painted import Painted, find_painted
 from bigcp3d.schedule.edits.edit import Edits
@@ -67,7 +68,8 @@ class Corrections:
         """Write what was painted into the store: the changes in the log, and what was painted.
 
         `InputError` where nothing was painted, or somebody else changed the region since it was opened; nothing is
-        written then, and what was painted stays in the layer.
+        written then. Whatever stops the writing, what was painted stays in the layer, and `undo` takes back what was
+        written up to there.
         """
         after = np.asarray(self.layer.data)
         volume = self.edits.labels.levels[0].shape
@@ -81,24 +83,31 @@ class Corrections:
                 "it, so nothing was written; open the region again and repeat the correction"
             )
         changes: list[Change] = []
-        self.written.append(changes)
         try:
             self._make(painted, changes)
         finally:
-            self.show_stored()
+            if changes:
+                self.written.append(changes)
+            self._read_again()
+        self.layer.data = self.before.copy()
         return changes, painted
 
     def undo(self) -> list[Change]:
-        """Take back what the last `write` wrote; `InputError` where there is nothing, or others came after it."""
+        """Take back what the last `write` wrote, and keep what was painted since.
+
+        `InputError` where there is nothing, or other changes came after it.
+        """
         if not self.written:
             raise InputError("nothing was written from this region, so there is nothing to undo")
         ours = [change.number for change in self.written[-1]]
         last = [change.number for change in self.edits.changes.undoable()[-len(ours) :]]
         if last != ours:
             raise InputError("other changes came after it; take these back first: bigcp3d edit STORE undo")
+        unwritten = self.layer.data != self.before
         taken = self.edits.undo(len(ours))
         self.written.pop()
-        self.show_stored()
+        self._read_again()
+        self.layer.data = np.where(unwritten, self.layer.data, self.before)
         return taken
 
     def close(self) -> None:
@@ -107,10 +116,11 @@ class Corrections:
         if self.layer in self.viewer.layers:
             self.viewer.layers.remove(self.layer)
 
-    def show_stored(self) -> None:
-        """Show what the store holds now, in the region and everywhere else."""
+    def _read_again(self) -> None:
+        """Take the store as it is now as the state before painting, and show it outside of the region."""
+        with suppress(BigCP3DError):  # a change that was stopped is put right by whoever changes the labels next
+            self.edits.settle()
         self.before = self._read()
-        self.layer.data = self.before.copy()
         refresh(self.store_layer)
 
     def _make(self, painted: Painted, changes: list[Change]) -> None:

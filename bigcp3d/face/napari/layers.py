@@ -8,20 +8,20 @@ import numpy as np
 
 from bigcp3d.edge.image.image import ImageInfo, open_image
 from bigcp3d.errors import InputError
+from bigcp3d.face.view.napari_view import IMAGE, MARK
 from bigcp3d.pure.boxes import Box, Vec3, vec3
 
-MARK = "bigcp3d"
-"""In a layer's metadata: the path of its image or labels group."""
 
-
-def labels_layer(viewer: Any) -> Any:
+def labels_layer(viewer: Any, image: Any = None) -> Any:
     """The layer of labels of a store: the chosen one, else the topmost that is visible.
 
-    `InputError` where the plugin opened none.
+    With ``image``, labels that are shown with this image only. `InputError` where there are none.
     """
     from napari.layers import Labels
 
     found = [layer for layer in viewer.layers if isinstance(layer, Labels) and MARK in layer.metadata]
+    if image is not None:
+        found = [layer for layer in found if layer.metadata[IMAGE] == image.metadata[MARK]]
     chosen = [layer for layer in found if layer in viewer.layers.selection]
     visible = [layer for layer in found if layer.visible]
     if not found:
@@ -30,13 +30,24 @@ def labels_layer(viewer: Any) -> Any:
 
 
 def image_layer(viewer: Any) -> Any:
-    """The first layer of an image of a store; `InputError` where the plugin opened none."""
-    from napari.layers import Image
+    """The image of the chosen layer, else that of the topmost visible labels, else the first one.
 
-    for layer in viewer.layers:
-        if isinstance(layer, Image) and MARK in layer.metadata:
-            return layer
-    raise InputError("no image from a store is open; open a store: File, Open Folder, NAME.zarr with bigcp3d")
+    `InputError` where there is none.
+    """
+    from napari.layers import Image, Labels
+
+    marked = [layer for layer in viewer.layers if MARK in layer.metadata]
+    images = [layer for layer in marked if isinstance(layer, Image)]
+    chosen = [layer for layer in marked if layer in viewer.layers.selection]
+    visible = [layer for layer in marked if isinstance(layer, Labels) and layer.visible]
+    for layer in (chosen or visible or images[:1])[-1:]:
+        for image in images:
+            if image.metadata[MARK] == layer.metadata[IMAGE]:
+                return image
+    raise InputError(
+        "no image from a store is open for this layer; choose another layer, or open a store: File, Open Folder, "
+        "NAME.zarr with bigcp3d"
+    )
 
 
 def info_of(layer: Any) -> ImageInfo:

@@ -13,6 +13,7 @@ from numpy.typing import NDArray
 
 from bigcp3d.edge.labels.labels_to_update import target_of
 from bigcp3d.face.napari.layers import info_of, placed_like, time_in_view
+from bigcp3d.face.view.napari_view import MARK
 from bigcp3d.pure.boxes import Box
 from bigcp3d.schedule.planning.recorded_settings import find_settings
 from bigcp3d.schedule.sweep import KnownMaps, plan_sweep
@@ -32,6 +33,11 @@ class Settings:
     model: str | None = None
 
 
+def paths_of(image: Any, labels: Any | None) -> tuple[str, str | None]:
+    """The paths of the image and the labels of a preview."""
+    return image.metadata[MARK], None if labels is None else labels.metadata[MARK]
+
+
 class Preview:
     """Labels of regions of an image, found with changing settings.
 
@@ -45,6 +51,7 @@ class Preview:
 
     def __init__(self, image: Any, labels: Any | None = None) -> None:
         self.image, self.info = image, info_of(image)
+        self.paths = paths_of(image, labels)
         self._known: KnownMaps = {}
         self._target = None
         self.start = Settings()
@@ -68,10 +75,12 @@ class Preview:
         return next(plan_sweep(self.info.path, values, **arguments).run(known=self._known)).labels
 
     def show(self, viewer: Any, box: Box, labels: NDArray[np.uint32]) -> None:
-        """Show labels of a box in the layer "preview"."""
+        """Show labels of a box in the layer "preview". The layers that are chosen stay so."""
         if NAME in viewer.layers:
             viewer.layers.remove(NAME)
+        chosen = set(viewer.layers.selection)
         viewer.add_labels(labels, name=NAME, opacity=0.5, **placed_like(self.image, box))
+        viewer.layers.selection = chosen
 
     def time(self, viewer: Any) -> int:
         """The time point that is looked at."""

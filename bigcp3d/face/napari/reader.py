@@ -62,7 +62,7 @@ def _maps_layers(found: FoundMaps, name: str, image: ImageInfo) -> list[LayerDat
     for channel, (layer, colour) in enumerate(LAYERS):
         shown: dict[str, Any] = {"name": f"{name}: {layer}", "visible": False, "colormap": colour}
         shown |= {"contrast_limits": (-found.full if channel else 0.0, found.full), "blending": "additive"}
-        placed = placed_at(found.level, found.where, time="t" in image.axes)
+        placed = placed_at(found.level, time="t" in image.axes)
         layers.append((maps[..., channel, :, :, :], {**placed, **shown}, "image"))
     return layers
 

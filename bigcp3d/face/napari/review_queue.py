@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import Any
 
 from bigcp3d.edge.labels.edit_log import Change
@@ -11,8 +12,7 @@ from bigcp3d.edge.stores.platforms import join_words
 from bigcp3d.errors import InputError
 from bigcp3d.face.ask_decisions import KEYS as TERMINAL_KEYS
 from bigcp3d.face.ask_decisions import describe_doubt
-from bigcp3d.face.napari.layers import MARK, time_in_view
-from bigcp3d.face.view.napari_view import look_at
+from bigcp3d.face.view.napari_view import MARK, look_at
 from bigcp3d.schedule.edits.edit import Edits
 from bigcp3d.schedule.edits.review import Doubt, decide, review, sample_error
 
@@ -49,13 +49,25 @@ class ReviewQueue:
         The labels of a store. The keys count while this layer is the chosen one.
     queue : list of Doubt
         The entries, as `read_queue` gives them.
+    time : int, default 0
+        The time point of the entries.
+    tell : callable, optional
+        Gets the words about each entry when it is shown; ``text`` holds the last ones.
     """
 
-    def __init__(self, viewer: Any, layer: Any, queue: list[Doubt]) -> None:
-        self.viewer, self.layer, self.queue = viewer, layer, queue
+    def __init__(
+        self,
+        viewer: Any,
+        layer: Any,
+        queue: list[Doubt],
+        *,
+        time: int = 0,
+        tell: Callable[[str], None] = lambda words: None,
+    ) -> None:
+        self.viewer, self.layer, self.queue, self.time = viewer, layer, queue, time
         self.edits = Edits(layer.metadata[MARK], "")
-        self.time = time_in_view(viewer, layer)
         self.place = 0
+        self._tell = tell
         self._made: list[Change] = []
         for key, decision in KEYS.items():
             layer.bind_key(key, lambda _, decision=decision: self.decide(decision), overwrite=True)
@@ -67,8 +79,7 @@ class ReviewQueue:
         """The entry that is shown; None at the end of the queue."""
         return self.queue[self.place] if self.place < len(self.queue) else None
 
-    @property
-    def text(self) -> str:
+    def _describe(self) -> str:
         """What is shown, in words, and how many are left; at the end, the error rate of a random sample."""
         if self.entry is not None:
             return f"{self.place + 1} of {len(self.queue)}: {describe_doubt(self.entry)}"
@@ -76,19 +87,22 @@ class ReviewQueue:
         return "the queue is at its end" + (f"; {rate}" if rate else "")
 
     def show(self) -> None:
-        """Move the view to the entry, and choose its cell."""
+        """Move the view to the entry, choose its cell, and say what it is."""
         self.viewer.layers.selection.active = self.layer
         if self.entry is not None:
-            look_at(self.viewer, self.edits.labels, self.entry.voxel)
+            look_at(self.viewer, self.layer, self.entry.voxel)
+            if self.layer.ndim > 3:
+                self.viewer.dims.set_point(self.viewer.dims.ndim - 4, self.time)
             self.layer.selected_label = self.entry.id
             across = self.entry.volume_vox ** (1 / 3) * min(self.layer.scale[-3:])
             self.viewer.camera.zoom = PIXELS / (NEAR * across)
-        self.viewer.status = self.text
+        self.text = self.viewer.status = self._describe()
+        self._tell(self.text)
 
     def decide(self, decision: str) -> None:
         """Write a decision about the entry into the log, and go to the next one; nothing at the end of the queue."""
         if self.entry is None:
-            self.viewer.status = self.text
+            self.show()
             return
         what, sample = self.entry.id or self.entry.voxel, self.entry.sample
         self._made.append(decide(self.edits, what, decision, sample=sample, time=self.time))

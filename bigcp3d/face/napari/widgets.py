@@ -6,6 +6,7 @@ What reads or predicts for long runs beside the window, in a thread.
 from __future__ import annotations
 
 from collections.abc import Callable
+from contextlib import suppress
 from functools import partial
 from typing import Any
 
@@ -25,9 +26,10 @@ from bigcp3d.edge.models.model_files import shipped_models
 from bigcp3d.errors import BigCP3DError, InputError
 from bigcp3d.face.commands.edit import describe_change
 from bigcp3d.face.napari.corrections import Corrections
-from bigcp3d.face.napari.layers import MARK, box_in_view, image_layer, labels_layer, time_in_view
-from bigcp3d.face.napari.preview import FIELDS, Preview, Settings
+from bigcp3d.face.napari.layers import box_in_view, image_layer, labels_layer, time_in_view
+from bigcp3d.face.napari.preview import FIELDS, Preview, Settings, paths_of
 from bigcp3d.face.napari.review_queue import KEYS, UNDO, ReviewQueue, read_queue, training_command
+from bigcp3d.face.view.napari_view import MARK
 from bigcp3d.pure.boxes import Box, vec3
 from bigcp3d.schedule.edits.review import Doubt
 
@@ -148,7 +150,6 @@ class ReviewPanel(_Panel):
         train = self.button("Copy the command that trains on this", self.copy_training)
         start = self.button("Start the review", self.start)
         self.extend([self.most, self.sample, start, *decisions, undo, train, self.said])
-        self.viewer.events.status.connect(self._follow)
 
     def start(self) -> None:
         """Read the queue, and show its first entry."""
@@ -159,8 +160,7 @@ class ReviewPanel(_Panel):
         def show(queue: list[Doubt]) -> None:
             if self.queue is not None:
                 self.queue.close()
-            self.queue = ReviewQueue(self.viewer, layer, queue)
-            self.said.value = self.queue.text
+            self.queue = ReviewQueue(self.viewer, layer, queue, time=time, tell=self._tell)
 
         self.aside(read, show, "reading all labels to find the doubtful cells")
 
@@ -185,9 +185,8 @@ class ReviewPanel(_Panel):
             raise InputError("start the review first")
         return self.queue
 
-    def _follow(self, event: Any = None) -> None:
-        if self.queue is not None:
-            self.said.value = self.queue.text
+    def _tell(self, words: str) -> None:
+        self.said.value = words
 
 
 class PreviewPanel(_Panel):
@@ -213,12 +212,10 @@ class PreviewPanel(_Panel):
 
     def begin(self) -> None:
         """Choose the region, and take the settings of the labels that are shown, if bigcp3d made them."""
-        image = image_layer(self.viewer)
-        if self.preview is None or self.preview.image != image:
-            try:
-                labels = labels_layer(self.viewer)
-            except InputError:
-                labels = None
+        image, labels = image_layer(self.viewer), None
+        with suppress(InputError):
+            labels = labels_layer(self.viewer, image)
+        if self.preview is None or self.preview.paths != paths_of(image, labels):
             self.preview = Preview(image, labels)
             self._show_settings(self.preview.start)
         self.box = box_in_view(self.viewer, image, vec3(side.value for side in self.region_sides))

@@ -7,6 +7,7 @@ import logging
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from bigcp3d.edge.stores.atomic_files import write_atomically
 from bigcp3d.work.train.learning_curve import find_best
 
 if TYPE_CHECKING:
@@ -56,7 +57,7 @@ def draw_curve(table: Path, target: Path) -> None:
         axes[1].axvline(rows[best]["step"], color="0.6", linestyle=":", zorder=0)
         axes[1].set_title(f"best at step {rows[best]['step']:.0f}", fontsize=9, loc="right")
     axes[-1].set_xlabel("step")
-    figure.savefig(target, dpi=110)
+    write_atomically(target, lambda file: figure.savefig(file, dpi=110, format="png"))
 
 
 def _plot(axes: Axes, rows: list[dict[str, float]], names: dict[str, str], title: str) -> None:

@@ -25,6 +25,7 @@ from numpy.typing import NDArray
 
 from bigcp3d.edge.image.image import ImageInfo
 from bigcp3d.edge.image.voxels import read_box
+from bigcp3d.edge.stores.atomic_files import write_atomically
 from bigcp3d.face.pictures.plane_drawing import find_contrast, outline_segments, plane_of, to_grey
 from bigcp3d.pure.boxes import Box
 
@@ -148,4 +149,4 @@ def draw_rows(rows: list[list[Tile]], aspects: Sequence[float], target: Path, ti
                 tile.show(axes, aspect)
                 axes.set_title(tile.title, fontsize=8)
     figure.suptitle(title, fontsize=10)
-    figure.savefig(target, dpi=DPI)
+    write_atomically(target, lambda file: figure.savefig(file, dpi=DPI, format="png"))

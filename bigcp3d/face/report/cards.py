@@ -7,8 +7,7 @@ from typing import Any
 
 import numpy as np
 
-from bigcp3d.edge.stores.places import is_address
-from bigcp3d.edge.stores.platforms import join_words
+from bigcp3d.face.paste import view_command
 from bigcp3d.face.report.facts import Facts
 from bigcp3d.face.report.pictures import draw_view
 from bigcp3d.face.report.views import AXES, View, cell_planes, contrast_of, middle_planes, round_length
@@ -67,7 +66,8 @@ def _cell_card(facts: Facts, rows: CellRows, row: int, why: str | None) -> dict[
         lines.append(WHY_ODD[why].format(value=float(getattr(rows, why)[row]), median=facts.digest.median[why]))
     elif rows.border[row]:
         lines.append("cut by the border of the volume")
-    return {"title": title, "lines": lines, "views": cards, "command": view_command(facts, voxel, time)}
+    command = view_command(facts.source.labels, facts.source.image, voxel, time)
+    return {"title": title, "lines": lines, "views": cards, "command": command}
 
 
 def describe_position(facts: Facts, voxel: Sequence[int]) -> str:
@@ -78,18 +78,6 @@ def describe_position(facts: Facts, voxel: Sequence[int]) -> str:
         return words
     places = zip(voxel, level.scale_um, level.translation_um, strict=True)
     return f"{words} ({', '.join(f'{v * s + t:.1f}' for v, s, t in places)} µm)"
-
-
-def view_command(facts: Facts, voxel: Sequence[int], time: int) -> str:
-    """The command that opens the viewer at a voxel of the labels."""
-    labels, image = facts.source.labels, facts.source.image
-    fine = labels.levels[0].shape
-    shape = fine if image is None else image.levels[0].shape  # the viewer counts in voxels of the image
-    at = [(2 * v + 1) * n // (2 * f) for v, n, f in zip(voxel, shape, fine, strict=True)]
-    words = ["bigcp3d", "view", labels.path, "--at", ",".join(map(str, at))]
-    if image is not None and is_address(image.path) and not labels.path.startswith(f"{image.path}/"):
-        words += ["--image", image.path]
-    return join_words(words + (["--time", str(time)] if len(facts.times) > 1 else []))
 
 
 def describe_volume(facts: Facts, voxels: int) -> str:

@@ -22,15 +22,17 @@ from bigcp3d.work.run.run_costs import RunEffort, effort_of
 
 @dataclass(frozen=True, eq=False)
 class Facts:
-    """What a report shows: slices of one ``time``, and cells of all ``times`` that were segmented.
+    """What a report shows: slices of one ``time``, and cells of all ``times``.
 
-    ``run`` is what the attributes of the labels say about their run; empty where bigcp3d did not make them.
+    ``run`` is what the attributes of the labels say about their run; empty where bigcp3d did not make them. The run
+    labelled ``run_vox`` voxels. Somebody may have added cells elsewhere since.
     """
 
     source: Source
     time: int
     times: tuple[int, ...]
     run: Mapping[str, Any]
+    run_vox: int
     digest: CellSummary
     effort: RunEffort | None
 
@@ -48,22 +50,29 @@ class Facts:
 
 
 def gather(store: str | Path, name: str, parts: Parts | None = None, image: str | None = None) -> Facts:
-    """Gather all facts. The arguments are those of `bigcp3d.face.report.write.write_report`."""
+    """Gather all facts. The arguments are those of `bigcp3d.face.report.write.write_report`.
+
+    Cells that come from a run lie in its region and its time points. Others may lie anywhere.
+    """
     labels = with_told_scale(open_labels(store, name))
     run = own_part(read_attributes(labels.path))
     parameters = run.get("parameters") or {}
     times = tuple(parameters.get("times") or range(labels.times))
-    roi = parameters.get("roi")
-    wanted = Box(vec3(roi["start"]), vec3(roi["stop"])) if roi else Box.of_shape(labels.levels[0].shape)
+    whole, roi = Box.of_shape(labels.levels[0].shape), parameters.get("roi")
+    wanted = Box(vec3(roi["start"]), vec3(roi["stop"])) if roi else whole
+    run_vox, shown = wanted.size * len(times), times
     if parts is None:
-        rows = list(cells_of_labels(labels, wanted))
+        rows = list(cells_of_labels(labels))
         parts = partial(iter, rows)
+        times, wanted = tuple(range(labels.times)), whole
+        shown = tuple(time for time in times if len(rows[time])) or times
     channels = parameters.get("channels") or [0]
     return Facts(
         source=Source(labels, source_image(labels, image), int(channels[0]), wanted),
-        time=times[len(times) // 2],
+        time=shown[len(shown) // 2],
         times=times,
         run=run,
+        run_vox=run_vox,
         digest=summarise_cells(parts),
         effort=effort_of(run),
     )

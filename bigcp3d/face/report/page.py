@@ -98,7 +98,7 @@ def _figures(facts: Facts) -> Iterator[tuple[str, str, str]]:
         lost = int(facts.run.get("unassigned_vox") or 0)
         yield "foreground without a cell", f"{lost / foreground:.2%}", f"{lost:,} working voxels"
     if effort is not None:
-        speed = format_count(size * len(facts.times) / max(effort.seconds, 1e-9), "voxel/s")
+        speed = format_count(facts.run_vox / max(effort.seconds, 1e-9), "voxel/s")
         yield "wall time", format_time(effort.seconds), speed
         if peak := max((p.peak_bytes for p in effort.passes), default=0):
             yield "memory of a worker", format_bytes(peak), f"peak; planned {format_bytes(effort.planned_bytes)}"

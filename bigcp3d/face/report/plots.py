@@ -141,7 +141,7 @@ def plot_workers(effort: RunEffort) -> str:
         down = [f"{x:.1f},{plot.y(value):.1f}" for k, value in enumerate(below) for x in edges[k : k + 2]]
         points = " ".join([*up, *reversed(down)])
         plot.marks.append(
-            f'<polygon fill="{colour_of(one.name)}" points="{points}"><title>{one.name}</title></polygon>'
+            f'<polygon fill="{colour_of(one.name)}" points="{points}"><title>{escape(one.name)}</title></polygon>'
         )
         below = above
     return plot.svg()

@@ -59,7 +59,7 @@ class View:
 class Source:
     """Labels and their image.
 
-    ``wanted`` is the box of level 0 that was segmented.
+    ``wanted`` is the box of level 0 that is shown.
     """
 
     labels: ImageInfo

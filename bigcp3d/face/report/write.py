@@ -8,15 +8,13 @@ from pathlib import Path
 from bigcp3d.edge.image.image import open_labels
 from bigcp3d.edge.labels.default_name import DEFAULT_NAME
 from bigcp3d.edge.stores.atomic_files import write_bytes
-from bigcp3d.edge.stores.beside_store import beside_store
-from bigcp3d.edge.stores.places import is_address, place
 from bigcp3d.edge.stores.platforms import join_words
 from bigcp3d.errors import TargetError
 from bigcp3d.face.report.facts import gather
 from bigcp3d.face.report.page import GENERATOR, render
 from bigcp3d.pure.cells.cell_summary import Parts
 from bigcp3d.schedule.edits.correction import settle_labels
-from bigcp3d.schedule.planning.find_kept_maps import default_work_dir
+from bigcp3d.schedule.planning.file_of_labels import file_of_labels
 from bigcp3d.schedule.running.events import Event, LabelsReady, Observer, ReportWritten
 from bigcp3d.work.analyse.report_cells import cells_of_run
 from bigcp3d.work.plan.plan import Plan
@@ -71,17 +69,8 @@ def write_report(
 
 
 def path_of(where: str) -> Path:
-    """Where the report of a labels group goes: beside the outermost store, never inside one.
-
-    ``/data/embryo.zarr/labels/cells`` gives ``/data/embryo.cells.report.html``, and a well of a plate
-    ``/data/plate.A.1.0.cells.report.html``. The report of an address goes into the current folder. Its name is made of
-    the whole address, as that of the work directory is, so that two stores of the same name do not share a report.
-    """
-    if is_address(where):
-        spot = place(where)
-        work = default_work_dir(str(spot.parent.parent), spot.name)
-        return work.parent.parent / f"{work.parent.name.removesuffix('.bigcp3d')}.{spot.name}.report.html"
-    return beside_store(where, ".report.html")
+    """Where the report of a labels group goes (`bigcp3d.schedule.planning.file_of_labels`)."""
+    return file_of_labels(where, ".report.html")
 
 
 def _check_place(path: Path) -> None:

@@ -22,6 +22,8 @@ from bigcp3d.face.view.scene import Images, Scene
 from bigcp3d.pure.boxes import Box, vec3
 
 LayerData = tuple[Any, dict[str, Any], str]
+MARK, IMAGE = "bigcp3d", "bigcp3d image"
+"""In a layer's metadata: the path of its image or labels group, and that of the image it is shown with, if any."""
 COMPUTED = 64
 """Sides of the pieces that are computed at a time."""
 INSTALL = "install it: pip install 'napari[all]'"
@@ -54,37 +56,38 @@ def open_in_napari(scene: Scene) -> None:
 
 def add_layers(viewer: Any, scene: Scene) -> None:
     """Add all layers of a scene to a viewer, or to a ``ViewerModel``, which needs no window."""
-    for levels, shown, kind in layers_of(scene):
-        getattr(viewer, f"add_{kind}")(levels, **shown)
+    added = [getattr(viewer, f"add_{kind}")(levels, **shown) for levels, shown, kind in layers_of(scene)]
     if viewer.dims.ndim > 3:
         viewer.dims.set_point(0, scene.time)
     if scene.at is not None:
-        look_at(viewer, scene.groups[0].info, scene.at)
+        look_at(viewer, added[0], scene.at)
 
 
 def layers_of(scene: Scene) -> list[LayerData]:
     """The layers of a scene as a reader of napari gives them: the levels, how they are shown, and the kind of layer.
 
-    Each layer says in its metadata, under "bigcp3d", the path of its image or labels group.
+    Layers of stored voxels say in their metadata the path of their image or labels group (`MARK`), and that of the
+    image that they are shown with (`IMAGE`).
     """
+    image = scene.images[0].info.path if scene.images else None
     layers: list[LayerData] = []
     for images in scene.images:
         for channel in images.channels:
             shown = {"name": channel.name, "visible": channel.visible, "colormap": channel.colour}
             limits = {"contrast_limits": (channel.low, channel.high), "blending": "additive"}
             data = computed_data(images, channel.index) if images.compute else lazy_data(images.info, channel.index)
-            layers.append((data, {**_placed(images.info), **shown, **limits}, "image"))
+            marked = {} if images.compute else _marked(images.info, image)
+            layers.append((data, {**_placed(images.info), **marked, **shown, **limits}, "image"))
     for labels in scene.labels:
         shown = {"name": labels.name, "visible": labels.visible}
-        layers.append((lazy_data(labels.info), {**_placed(labels.info), **shown}, "labels"))
+        placed = {**_placed(labels.info), **_marked(labels.info, image)}
+        layers.append((lazy_data(labels.info), {**placed, **shown}, "labels"))
     return layers
 
 
-def look_at(viewer: Any, info: ImageInfo, voxel: Sequence[float]) -> None:
-    """Move the view to a voxel (z, y, x) of level 0."""
-    level = info.levels[0]
-    scale, shift = level.scale_um or (1.0, 1.0, 1.0), level.translation_um
-    place = [v * s + t for v, s, t in zip(voxel, scale, shift, strict=True)]
+def look_at(viewer: Any, layer: Any, voxel: Sequence[float]) -> None:
+    """Move the view to a voxel (z, y, x) of a layer's level 0."""
+    place = np.array(voxel) * layer.scale[-3:] + layer.translate[-3:]
     for axis, where in enumerate(place, viewer.dims.ndim - 3):
         viewer.dims.set_point(axis, where)
     viewer.camera.center = tuple(place)
@@ -129,12 +132,15 @@ def computed_data(images: Images, channel: int) -> Any:
 
 
 def _placed(info: ImageInfo) -> dict[str, Any]:
-    """Scale and translation of the finest level in micrometres, names and units of the axes, and the group's path."""
-    placed = placed_at(info.levels[0], str(info.path), time="t" in info.axes)
-    return {**placed, "multiscale": len(info.levels) > 1}
+    """Scale and translation of the finest level in micrometres, and names and units of the axes."""
+    return {**placed_at(info.levels[0], time="t" in info.axes), "multiscale": len(info.levels) > 1}
 
 
-def placed_at(level: Level, path: str, *, time: bool) -> dict[str, Any]:
+def _marked(info: ImageInfo, image: str | None) -> dict[str, Any]:
+    return {"metadata": {MARK: info.path, IMAGE: image}}
+
+
+def placed_at(level: Level, *, time: bool) -> dict[str, Any]:
     """How napari places a layer whose finest level is ``level``; ``time`` says whether it has an axis t."""
     lead = ("t",) if time else ()
     return {
@@ -142,5 +148,4 @@ def placed_at(level: Level, path: str, *, time: bool) -> dict[str, Any]:
         "translate": (*(0.0 for _ in lead), *level.translation_um),
         "axis_labels": (*lead, "z", "y", "x"),
         "units": (*("pixel" for _ in lead), *(["micrometer" if level.scale_um else "pixel"] * 3)),
-        "metadata": {"bigcp3d": path},
     }

@@ -26,6 +26,9 @@ ODD = {"elongation": 1, "fill": -1, "foreground": -1}
 SAMPLE = 2**20
 """Cells, evenly spread, from which typical values are found if there are more."""
 
+SHOWN = 10
+"""Cells of each kind: the largest, the smallest and the oddest."""
+
 
 @dataclass(frozen=True, eq=False)
 class CellRows:
@@ -89,8 +92,8 @@ class CellSummary:
     """For each of the oddest, the column in which it is odd."""
 
 
-def summarise_cells(parts: Parts, *, keep: int = 10) -> CellSummary:
-    """Summarise all cells, with ``keep`` cells of each kind; of equal ones the earlier are chosen."""
+def summarise_cells(parts: Parts) -> CellSummary:
+    """Summarise all cells, with `SHOWN` cells of each kind; of equal ones the earlier are chosen."""
     cells = voxels = border = 0
     least, most, sample, step = np.iinfo(np.int64).max, 1, [_no_rows()], 1
     for rows in parts():
@@ -109,9 +112,9 @@ def summarise_cells(parts: Parts, *, keep: int = 10) -> CellSummary:
     for rows in parts():
         counts += np.histogram(rows.volume, edges)[0]
         inner = rows.take(~rows.border)
-        tops[0] = _best(tops[0], rows, lambda r: r.volume.astype(np.float64), keep)
-        tops[1] = _best(tops[1], rows, lambda r: -r.volume.astype(np.float64), keep)
-        tops[2] = _best(tops[2], inner, lambda r: _oddness(r, typical).max(axis=0), keep)
+        tops[0] = _best(tops[0], rows, lambda r: r.volume.astype(np.float64))
+        tops[1] = _best(tops[1], rows, lambda r: -r.volume.astype(np.float64))
+        tops[2] = _best(tops[2], inner, lambda r: _oddness(r, typical).max(axis=0))
     why = _oddness(tops[2], typical).argmax(axis=0).tolist() if typical else []
     median = {name: _median(getattr(seen, name)) for name in ("volume", "elongation", "fill", "foreground")}
     largest, smallest, oddest = tops
@@ -140,9 +143,9 @@ def _oddness(rows: CellRows, typical: Sequence[Typical]) -> NDArray[np.float64]:
     return np.stack([ODD[t.name] * t.deviations(getattr(rows, t.name)) for t in typical])
 
 
-def _best(best: CellRows, rows: CellRows, score: Callable[[CellRows], NDArray[np.float64]], keep: int) -> CellRows:
+def _best(best: CellRows, rows: CellRows, score: Callable[[CellRows], NDArray[np.float64]]) -> CellRows:
     both = CellRows.concatenate([best, rows])
-    return both.take(np.argsort(-score(both), kind="stable")[:keep])
+    return both.take(np.argsort(-score(both), kind="stable")[:SHOWN])
 
 
 def _no_rows() -> CellRows:

@@ -88,10 +88,10 @@ def ring(image: Float32, kept: float) -> Float32:
     return np.asarray(np.fft.irfft2(spectrum, image.shape[1:], axes=(1, 2)), np.float32)
 
 
-def deconvolve_look(image: Float32, sigma_vox: float, strength: float, floor: float = 0.0) -> Float32:
-    """As deconvolved: edges overshoot, and what falls below ``floor`` is cut off."""
+def deconvolve_look(image: Float32, sigma_vox: float, strength: float) -> Float32:
+    """As deconvolved: edges overshoot, and what falls below 0 is cut off."""
     sharp = image + np.float32(strength) * (image - blur(image, (sigma_vox,) * 3))
-    cut: Float32 = np.maximum(sharp, np.float32(floor))
+    cut: Float32 = np.maximum(sharp, np.float32(0))
     return cut
 
 

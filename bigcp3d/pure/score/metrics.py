@@ -28,12 +28,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from bigcp3d.pure.score.matching import IOU_TENTHS, Contingency, Mask, find_partners, match_one_to_one, number_cells
-from bigcp3d.pure.score.overlaps import Ids, Overlaps, add_overlaps, count_overlaps, ignore_cells, merge_overlaps
-
-__all__ = [
-    "CellScores", "Ids", "Number", "Overlaps", "Scores", "add_overlaps", "count_overlaps", "ignore_cells",
-    "list_cells", "score_groups", "score_overlaps",
-]  # fmt: skip
+from bigcp3d.pure.score.overlaps import Ids, Overlaps, ignore_cells, merge_overlaps
 
 Number = float | int | None
 

@@ -11,10 +11,10 @@ import math
 from typing import NamedTuple
 
 import numpy as np
-from numba import njit
 from numpy.typing import NDArray
 
 from bigcp3d.pure.boxes import Vec3, vec3
+from bigcp3d.pure.compiled import compiled
 from bigcp3d.pure.learn.targets import dense_labels, label_centroids
 from bigcp3d.pure.tissue.position_hashes import join, noise_row
 
@@ -65,7 +65,7 @@ def draw_warp(rng: np.random.Generator, shape: Vec3, diameter_vox: float, *, fre
     return Warp(matrix, int(rng.integers(2**62)), float(rng.uniform(1.2, 3.0) * diameter_vox), bend, shape)
 
 
-@njit(nogil=True, cache=True)
+@compiled
 def _warp(source, out, matrix, key, wavelength, strength, linear):  # type: ignore[no-untyped-def]
     """Fill ``out`` from ``source``, nearest voxel or linear; beyond its border the outermost voxels count."""
     shape, size = source.shape, out.shape
@@ -116,7 +116,7 @@ def warp_array(source: NDArray[np.generic], warp: Warp, *, linear: bool = False)
     return out
 
 
-@njit(nogil=True, cache=True)
+@compiled
 def smooth_noise(shape, key, wavelength):  # type: ignore[no-untyped-def]
     """Smooth noise in [-1, 1], float32 (z, y, x); ``wavelength`` in voxels per axis."""
     out = np.empty(shape, np.float32)
@@ -134,7 +134,7 @@ def draw_noise(rng: np.random.Generator, shape: Vec3, wavelength_vox: float) -> 
     return np.asarray(smooth_noise(shape, key, np.full(3, max(float(wavelength_vox), 1.0))), np.float32)
 
 
-@njit(nogil=True, cache=True)
+@compiled
 def _divide(dense, centre, normal, offset, chosen, shift):  # type: ignore[no-untyped-def]
     """Rename the voxels of chosen cells that lie beyond a plane."""
     for z, y, x in np.ndindex(dense.shape):

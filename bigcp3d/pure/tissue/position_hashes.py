@@ -10,11 +10,12 @@ from __future__ import annotations
 import math
 
 import numpy as np
-from numba import njit
 from numpy.typing import NDArray
 
+from bigcp3d.pure.compiled import compiled, inlined
 
-@njit(nogil=True, cache=True, inline="always")
+
+@inlined
 def mix(value):  # type: ignore[no-untyped-def]
     """One step of splitmix64 (Steele, Lea and Flood 2014): a bijection of uint64 that scatters all its bits."""
     value = value + np.uint64(0x9E3779B97F4A7C15)
@@ -23,25 +24,25 @@ def mix(value):  # type: ignore[no-untyped-def]
     return value ^ (value >> np.uint64(31))
 
 
-@njit(nogil=True, cache=True, inline="always")
+@inlined
 def join(key, index):  # type: ignore[no-untyped-def]
     """Key of the ``index``-th (any int64) thing under ``key`` (uint64)."""
     return mix(key ^ mix(np.uint64(index)))
 
 
-@njit(nogil=True, cache=True, inline="always")
+@inlined
 def signed(key):  # type: ignore[no-untyped-def]
     """The key as a number in [-1, 1), uniform."""
     return np.float64(np.int64(key >> np.uint64(11))) * 2.0**-52 - 1.0
 
 
-@njit(nogil=True, cache=True, inline="always")
+@inlined
 def ease(t):  # type: ignore[no-untyped-def]
     """Smoothstep: from 0 to 1 without a kink at either end."""
     return t * t * (3.0 - 2.0 * t)
 
 
-@njit(nogil=True, cache=True)
+@compiled
 def noise_at(key, z, y, x):  # type: ignore[no-untyped-def]
     """Smooth noise in [-1, 1] at a point: hashed values at whole coordinates (nodes), interpolated between them."""
     kz, ky, kx = math.floor(z), math.floor(y), math.floor(x)
@@ -57,7 +58,7 @@ def noise_at(key, z, y, x):  # type: ignore[no-untyped-def]
     return total
 
 
-@njit(nogil=True, cache=True)
+@compiled
 def noise_row(key, z, y, first, wavelength, nodes, row):  # type: ignore[no-untyped-def]
     """Fill ``row`` with the noise along x: voxel ``i`` lies at ``(first + i + 0.5) / wavelength``; z and y in nodes.
 
@@ -82,7 +83,7 @@ def noise_row(key, z, y, first, wavelength, nodes, row):  # type: ignore[no-unty
         row[i] = a + ease(x - node) * (nodes[node - base + 1] - a)
 
 
-@njit(nogil=True, cache=True, inline="always")
+@inlined
 def bell(key):  # type: ignore[no-untyped-def]
     """The key as a nearly normal number of mean 0 and variance 1: the sum of its four 16-bit digits, scaled."""
     low = np.uint64(0xFFFF)
@@ -98,7 +99,7 @@ def gaussian_taps(sigma: float) -> NDArray[np.float32]:
     return np.asarray(taps / taps.sum(), np.float32)
 
 
-@njit(nogil=True, cache=True)
+@compiled
 def _blur_z(array, taps):  # type: ignore[no-untyped-def]
     """Weighted sum of planes; the result is shorter by ``len(taps) - 1``."""
     out = np.zeros((array.shape[0] - taps.size + 1, array.shape[1], array.shape[2]), np.float32)
@@ -110,7 +111,7 @@ def _blur_z(array, taps):  # type: ignore[no-untyped-def]
     return out
 
 
-@njit(nogil=True, cache=True)
+@compiled
 def _blur_y(array, taps):  # type: ignore[no-untyped-def]
     """Weighted sum of rows; the result is shorter by ``len(taps) - 1``."""
     out = np.zeros((array.shape[0], array.shape[1] - taps.size + 1, array.shape[2]), np.float32)
@@ -122,7 +123,7 @@ def _blur_y(array, taps):  # type: ignore[no-untyped-def]
     return out
 
 
-@njit(nogil=True, cache=True)
+@compiled
 def _blur_x(array, taps):  # type: ignore[no-untyped-def]
     """Weighted sum along rows; the result is shorter by ``len(taps) - 1``."""
     out = np.zeros((array.shape[0], array.shape[1], array.shape[2] - taps.size + 1), np.float32)

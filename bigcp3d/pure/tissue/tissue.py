@@ -23,10 +23,7 @@ from bigcp3d.pure.tissue.position_hashes import blur_valid, gaussian_taps
 from bigcp3d.pure.tissue.tissue_cells import Cells, empty_noise, make_cells
 from bigcp3d.pure.tissue.tissue_light import GRAIN_SITES, expose, stain_membranes, stain_nuclei
 from bigcp3d.pure.tissue.tissue_nearest_cell import find_nearest_cells, list_candidates
-from bigcp3d.pure.tissue.tissue_random import random_tissue
 from bigcp3d.pure.tissue.tissue_settings import Tissue, three
-
-__all__ = ["Tissue", "random_tissue", "render"]
 
 
 @lru_cache(maxsize=64)

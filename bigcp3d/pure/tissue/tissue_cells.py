@@ -12,9 +12,9 @@ import math
 from typing import NamedTuple
 
 import numpy as np
-from numba import njit
 from numpy.typing import NDArray
 
+from bigcp3d.pure.compiled import compiled
 from bigcp3d.pure.tissue.position_hashes import join, mix, noise_at, signed
 
 LIMIT = 1.0
@@ -44,7 +44,7 @@ class Cells(NamedTuple):
     """Lattice index of the first site."""
 
 
-@njit(nogil=True, cache=True)
+@compiled
 def _set_form(form, key, axes):  # type: ignore[no-untyped-def]
     """Write R' diag(axes) R for a rotation R drawn from ``key`` (a normalised quaternion)."""
     a, b, c, d = signed(join(key, 0)), signed(join(key, 1)), signed(join(key, 2)), signed(join(key, 3))
@@ -67,7 +67,7 @@ def _set_form(form, key, axes):  # type: ignore[no-untyped-def]
         form[5] += w * y * x
 
 
-@njit(nogil=True, cache=True)
+@compiled
 def _fill_cells(cells, key, jitter, radius, variation, elongation, threshold):  # type: ignore[no-untyped-def]
     """Draw the properties of every cell from its lattice index; ``radius`` 0 means cells that fill space."""
     axes = np.empty(3)
@@ -115,7 +115,7 @@ def make_cells(
     return cells
 
 
-@njit(nogil=True, cache=True)
+@compiled
 def empty_noise(key, points):  # type: ignore[no-untyped-def]
     """Smooth noise that decides on empty regions, at points in sites, float64 (n, 3)."""
     out = np.empty(points.shape[0])

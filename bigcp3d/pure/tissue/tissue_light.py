@@ -9,8 +9,8 @@ from __future__ import annotations
 import math
 
 import numpy as np
-from numba import njit
 
+from bigcp3d.pure.compiled import compiled
 from bigcp3d.pure.tissue.position_hashes import bell, join, noise_row, signed
 
 UNEVEN_SITES = 2.5
@@ -22,7 +22,7 @@ GRAIN_SITES = 0.22
 UNEVEN, GRAIN, CAMERA, PAIR, CELL = 101, 102, 103, 104, 105
 
 
-@njit(nogil=True, cache=True)
+@compiled
 def stain_membranes(nearest, keys, start, pitch, key, face, inside, staining, uneven):  # type: ignore[no-untyped-def]
     """Light from cells with stained membranes, float32, one voxel shorter on every side than ``nearest``.
 
@@ -57,7 +57,7 @@ def stain_membranes(nearest, keys, start, pitch, key, face, inside, staining, un
     return out
 
 
-@njit(nogil=True, cache=True)
+@compiled
 def stain_nuclei(  # type: ignore[no-untyped-def]
     nearest, distance, keys, start, pitch, grain_vox, key, rim, texture, staining, uneven
 ):
@@ -87,7 +87,7 @@ def stain_nuclei(  # type: ignore[no-untyped-def]
     return out
 
 
-@njit(nogil=True, cache=True)
+@compiled
 def expose(light, fade, start, key, signal, background, noise):  # type: ignore[no-untyped-def]
     """Camera counts, uint16, from blurred light (1: full stain), which fades by the factor ``fade`` of each plane.
 

@@ -11,8 +11,8 @@ from __future__ import annotations
 import math
 
 import numpy as np
-from numba import njit
 
+from bigcp3d.pure.compiled import compiled, inlined
 from bigcp3d.pure.tissue.position_hashes import join, noise_row
 from bigcp3d.pure.tissue.tissue_cells import LIMIT
 
@@ -21,7 +21,7 @@ WARP_SITES = 1.6
 """Wavelength of the displacement, in sites."""
 
 
-@njit(nogil=True, cache=True, inline="always")
+@inlined
 def _distance(seed, form, bias, z, y, x):  # type: ignore[no-untyped-def]
     """Distance of a point from one cell."""
     dz, dy, dx = z - seed[0], y - seed[1], x - seed[2]
@@ -29,7 +29,7 @@ def _distance(seed, form, bias, z, y, x):  # type: ignore[no-untyped-def]
     return square + 2.0 * (form[3] * dz * dy + form[4] * dz * dx + form[5] * dy * dx) - bias
 
 
-@njit(nogil=True, cache=True)
+@compiled
 def list_candidates(cells, fineness):  # type: ignore[no-untyped-def]
     """For each bin of 1 / fineness sites: the cells that can be nearest there, and closer than `LIMIT`.
 
@@ -75,7 +75,7 @@ def list_candidates(cells, fineness):  # type: ignore[no-untyped-def]
     return first, candidates[:used]
 
 
-@njit(nogil=True, cache=True)
+@compiled
 def find_nearest_cells(  # type: ignore[no-untyped-def]
     cells, first, candidates, fineness, start, pitch, warp, key, nearest, distance
 ):

@@ -7,9 +7,9 @@ crooked. The sum is of whole numbers over voxels, so it does not depend on block
 from __future__ import annotations
 
 import numpy as np
-from numba import njit
 from numpy.typing import NDArray
 
+from bigcp3d.pure.compiled import compiled
 from bigcp3d.pure.track.units import UNASSIGNED, UNIT
 
 
@@ -27,7 +27,7 @@ def path_squares(flow: NDArray[np.int8], offsets: NDArray[np.int8], *, represent
     return int(_add_squares(flow, offsets, straight))
 
 
-@njit(nogil=True, cache=True)
+@compiled
 def _add_squares(flow, offsets, straight):  # type: ignore[no-untyped-def]
     """Add up; ``straight`` has the flow for an offset of -128 to 127."""
     total = np.int64(0)

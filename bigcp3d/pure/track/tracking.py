@@ -27,10 +27,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from bigcp3d.pure.boxes import BlockGrid, Box, Vec3, vec3
-from bigcp3d.pure.track.tracking_numba import PAUSE, STILL, follow_tile
-from bigcp3d.pure.track.units import MAX_REACH, UNASSIGNED, UNIT
-
-__all__ = ["MAX_REACH", "PAUSE", "STILL", "UNASSIGNED", "UNIT", "check_reach", "tile_shape", "track"]
+from bigcp3d.pure.track.tracking_numba import follow_tile
+from bigcp3d.pure.track.units import MAX_REACH, UNASSIGNED
 
 
 def tile_shape(reach: int) -> Vec3:

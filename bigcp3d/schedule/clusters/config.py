@@ -1,6 +1,6 @@
 """Reads and checks the YAML file of ``--cluster-config``, before anything starts.
 
-Only plain values are read (``yaml.safe_load``), so a file cannot run code. Memory and threads are those of one worker.
+Only plain values are read (``yaml.SafeLoader``), so a file cannot run code. Memory and threads are those of one worker.
 A job asks its queue for the sum over its workers.
 """
 
@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Annotated, Literal
+from typing import Annotated, ClassVar
 
 import yaml
 from pydantic import BaseModel, ByteSize, ConfigDict, Field, PositiveInt, ValidationError
@@ -22,6 +22,15 @@ Line = Annotated[str, Field(pattern=r"^[^\n\r]*$")]
 Lines = tuple[Line, ...]
 Word = Annotated[str, Field(pattern=r"^[^\s;&|<>`$'\"\\]+$")]
 """Part of a command line on another machine, so characters that mean something to a shell are refused."""
+
+
+class _AsWritten(yaml.SafeLoader):  # type: ignore[misc]  # yaml has no types
+    """Reads numbers as the text that stands in the file. YAML would make 43200 of ``walltime: 12:00:00``."""
+
+    yaml_implicit_resolvers: ClassVar = {
+        sign: [(tag, form) for tag, form in forms if tag.endswith((":null", ":merge"))]
+        for sign, forms in yaml.SafeLoader.yaml_implicit_resolvers.items()
+    }
 
 
 class Form(BaseModel):
@@ -39,7 +48,7 @@ class Workers(Form):
 class GpuWorkers(Workers):
     """Workers with one GPU each. With two threads, one predicts a block while the other writes one."""
 
-    threads: Literal[1, 2] = 1
+    threads: Annotated[int, Field(ge=1, le=2)] = 1
 
 
 class QueueGpu(GpuWorkers):
@@ -108,7 +117,7 @@ def read_config(kind: str, path: str | Path | None) -> ClusterConfig:
             f"cluster {kind} needs --cluster-config FILE.yaml; its shortest form: {'; '.join(needed)} (each on a line)"
         )
     try:
-        content = yaml.safe_load(Path(path).read_bytes())
+        content = yaml.load(Path(path).read_bytes(), _AsWritten)
     except OSError as error:
         raise InputError(
             f"the file of --cluster-config, {path}, cannot be read: {error.strerror or error}; check its path"

@@ -1,4 +1,4 @@
-"""What this machine has: cores, memory, GPUs, packages and commands. Imports no Dask."""
+"""What this machine has: cores, memory, GPUs, packages and commands. Imports Dask only to count cores."""
 
 from __future__ import annotations
 
@@ -30,16 +30,26 @@ fifth to a third in ten minutes (`tests.benchmarks.soak`).
 
 
 def default_workers() -> int:
-    """One worker for each core that this process may use."""
-    affinity = getattr(os, "sched_getaffinity", None)
-    return len(affinity(0)) if affinity else (os.cpu_count() or 1)
+    """One worker for each core that this process may use, in a container too."""
+    from dask.system import cpu_count
+
+    return cpu_count()
 
 
 def memory_per_worker(workers: int) -> int:
-    """An equal share of 90 % of the machine's memory. The rest is for the client."""
+    """An equal share of 90 % of the memory that the machine, or its container, has. The rest is for the client."""
+    return int(0.9 * _memory_here() / workers)
+
+
+def _memory_here() -> int:
+    """Memory of the machine, or what its container allows; distributed knows it too, but its import is slow."""
     import psutil
 
-    return int(0.9 * psutil.virtual_memory().total / workers)
+    limits = [int(psutil.virtual_memory().total)]
+    for path in ("/sys/fs/cgroup/memory.max", "/sys/fs/cgroup/memory/memory.limit_in_bytes"):  # cgroups 2 and 1
+        with suppress(OSError, ValueError), open(path, encoding="ascii") as file:
+            limits.append(int(file.read()))
+    return min(limits)
 
 
 def device_here() -> str:

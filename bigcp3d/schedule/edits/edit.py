@@ -33,9 +33,9 @@ from bigcp3d.work.renumber import plan_new_ids, renumber_labels
 class Edits(History):
     """Corrections of some labels, as `edit` opens them. Each method makes one change, and returns its line of the log.
 
-    `TargetError` if somebody else is changing the labels. Ids of cells that are gone are not given again. The next
-    command that changes or reads the labels takes back a correction that was stopped, and finishes an undo that was
-    stopped.
+    `TargetError` if somebody else is changing the labels. Ids of cells that are gone are not given again, except by
+    `renumber`. The next command that changes or reads the labels takes back a correction that was stopped, and finishes
+    an undo that was stopped.
     """
 
     def merge(self, *ids: int, time: int = 0) -> Change:

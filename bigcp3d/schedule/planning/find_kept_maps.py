@@ -26,11 +26,11 @@ log = logging.getLogger(__name__)
 
 
 def home_of_runs(group: str | Place) -> Path:
-    """Folder of the work directories of a store: beside it, or in the current directory for an address."""
+    """Folder of the work directories of a store: beside it, or in the current directory for an address or archive."""
     store = place(group)
     if isinstance(store, Path):
         return store.parent / f"{store.name.removesuffix('.zarr')}.bigcp3d"
-    address = str(store).partition("://")[2].removesuffix(".zarr")
+    address = str(store).rpartition("://")[2].strip("/").removesuffix(".zarr")
     return Path.cwd() / f"{re.sub(r'[^A-Za-z0-9._-]', '-', address)}.bigcp3d"
 
 

@@ -45,7 +45,10 @@ ESTIMATED_FROM = ("source", "model", "channel", "scale_um", "prepare")
 """Settings that an estimate of the diameter takes."""
 
 Roi = str | Sequence[tuple[float | None, float | None]]
-MEMORY = "Memory of one worker, such as 4GiB. Default: this machine's memory, divided among the workers."
+MEMORY = (
+    "Memory of one worker, such as 4GiB. Default: the memory of this machine, or of its container, divided among the "
+    "workers."
+)
 MemoryLimit = Annotated[str | int | None, Option(MACHINE, "SIZE", asked=False, help=MEMORY)]
 ADDRESS = (
     "Address of a Dask scheduler that already runs, such as tcp://host:8786. Its workers must see the same "
@@ -72,7 +75,8 @@ class Request:
     model: Annotated[str | None, Option(IMAGE, "NAME|PATH")] = None
     """membrane, nuclei, or a .safetensors file (see: bigcp3d models). cellpose:cpsam or cellpose:PATH for a Cellpose
     model, which runs on xy, xz and yz planes. Default: membrane and nuclei are tried on a few crops, and the one whose
-    cells are more plausible is taken; with --maps, membrane."""
+    cells are clearly more plausible is taken; if neither is clearly better, the command stops and lists both; a
+    run from maps takes membrane."""
     channel: Annotated[int | str | Sequence[int | str] | None, Option(IMAGE, "N|NAME", many=True)] = None
     """Number of the channel, from 0, or its name. Give it several times for a model of several channels, in the model's
     order (see: bigcp3d models). Default: the channels with the model's names; for a model of one channel, the first."""
@@ -156,7 +160,8 @@ class Request:
     limit."""
     workers: Annotated[int | str | None, Option(MACHINE, "N|MIN:MAX", asked=False)] = None
     """Number of worker processes. MIN:MAX: as many as there is work for, within these limits. Default: one for each
-    core of this machine."""
+    core that this machine, or its container, has. SLURM, LSF and PBS need this option. SSH does not take it, because
+    the file of --cluster-config sets the number."""
     memory_limit: MemoryLimit = None
     scheduler: Scheduler = None
     cluster: Annotated[str, Option(MACHINE, "KIND", asked=False)] = "local"
@@ -169,7 +174,8 @@ class Request:
     """Encrypt the connections of Dask, and refuse unencrypted ones. DIR holds ca.pem, cert.pem and key.pem."""
     work_dir: Annotated[str | Path | None, Option(MACHINE, "DIR", asked=False)] = None
     """Folder for intermediate arrays and finished blocks, on a file system that all workers share. Default:
-    IN.bigcp3d/NAME beside the store; for s3:// targets BUCKET-IN.bigcp3d/NAME in the current directory."""
+    STORE.bigcp3d/NAME beside the store that gets the labels; for s3:// targets BUCKET-STORE.bigcp3d/NAME in the current
+    directory."""
     executor: Annotated[
         Literal["auto", "serial", "dask"], Option(MACHINE, flag="--serial", switch="serial", asked=False)
     ] = "auto"

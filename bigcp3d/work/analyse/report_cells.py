@@ -46,17 +46,17 @@ def cells_of_run(plan: Plan) -> Iterator[CellRows]:
             yield _rows(time, ids, part, part.image_vox, low, high, plan.voxel, mean_foreground(part), wanted)
 
 
-def cells_of_labels(labels: ImageInfo, wanted: Box | None = None) -> Iterator[CellRows]:
-    """The cells of labels, by time point, measured block by block; ``wanted`` is the box that a run has labelled."""
+def cells_of_labels(labels: ImageInfo) -> Iterator[CellRows]:
+    """The cells of labels, by time point, measured block by block."""
     for time in range(labels.times):
-        yield measured_cells(labels, time, wanted)[0]
+        yield measured_cells(labels, time)[0]
 
 
-def measured_cells(labels: ImageInfo, time: int, wanted: Box | None = None) -> tuple[CellRows, CellSums]:
+def measured_cells(labels: ImageInfo, time: int) -> tuple[CellRows, CellSums]:
     """The cells of a time point as rows, and the sums that they follow from."""
     what = plan_measurement(labels.path, "", channel=())
     level = labels.levels[0]
-    voxel, place = level.scale_um or (1.0, 1.0, 1.0), wanted or Box.of_shape(level.shape)
+    voxel, place = level.scale_um or (1.0, 1.0, 1.0), Box.of_shape(level.shape)
     cells = what.merge(measure_block(what, time, index) for index in what.grid)
     sums, unknown = cells.sums, np.full(len(cells.ids), np.nan)
     return _rows(time, cells.ids, sums, sums.count, sums.low, sums.high, voxel, unknown, place), cells

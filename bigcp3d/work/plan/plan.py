@@ -124,7 +124,7 @@ class Plan(Section):
 
     def label_grid(self, level: int) -> BlockGrid:
         """Blocks of one level of the label image; each is one shard."""
-        return BlockGrid(self.output.target.levels[level].shape, self.output.target.shard)
+        return self.output.target.grid(level)
 
     def label_copies(self, box: Box) -> tuple[NDArray[np.int64], NDArray[np.int64], NDArray[np.int64]]:
         """By axis, how many wanted voxels of the label image take their label from each voxel of a working box."""

@@ -60,7 +60,7 @@ def test_a_table_lies_beside_the_labels_as_anndata_ngio_and_spatialdata_read_it(
     assert list(table["obs/region/categories"][:]) == ["cells"]
     assert table["uns/spatialdata_attrs/instance_key"][()] == "label"
     assert {"layers", "obsm", "obsp", "varm", "varp"} < set(table.group_keys())
-    assert table.attrs["bigcp3d"] == {"version": "1"}
+    assert table.attrs["bigcp3d"] == {"version": "1", "labels_id": None}
     opened = anndata.io.read_zarr(path)
     np.testing.assert_array_equal(opened.X, table["X"][:])
     assert list(opened.obs_names) == ["3", "7"]
@@ -114,6 +114,15 @@ def test_a_table_is_replaced_only_if_asked(stores):
         check_label_table(path, overwrite=False)
     path = write_label_table(labels, {name: column[:1] for name, column in COLUMNS.items()}, {})
     assert zarr.open_group(path)["obs/label"].shape == (1,)
+
+
+def test_a_store_that_cannot_be_written_to_is_refused_before_any_work(stores, monkeypatch):
+    labels = labels_in(stores, "0.5")
+    monkeypatch.setattr("os.access", lambda *_, **__: False)
+    with pytest.raises(TargetError, match=r"is not a folder with write permission; give a file: TABLE\.csv"):
+        check_label_table(table_path(labels), overwrite=False)
+    with pytest.raises(InputError, match="a web server can only be read from"):
+        check_label_table(place("http://127.0.0.1:1/embryo.zarr/tables/cells"), overwrite=True)
 
 
 def test_labels_that_lie_in_no_labels_group_have_no_place_for_a_table(stores):

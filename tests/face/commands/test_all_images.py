@@ -13,8 +13,9 @@ import zarr
 from typer.testing import CliRunner
 
 from bigcp3d.edge.image.open_node import find_images
-from bigcp3d.errors import InputError
+from bigcp3d.errors import InputError, TargetError
 from bigcp3d.face.cli import app
+from bigcp3d.schedule.measure import measure_on
 from tests.schedule.conftest import read_labels, tissue_values, write_image
 
 FIELDS = ("A/1/0", "A/1/1", "B/2/0")
@@ -121,6 +122,71 @@ def test_every_field_is_segmented_and_measured_and_one_that_fails_is_told_at_the
     done = run("info", plate, "--all-images")
     assert done.exit_code == 0
     assert all(f"{plate}/{field}\n" in done.stdout for field in FIELDS)
+
+
+@pytest.fixture
+def labelled(plate, monkeypatch):
+    """A plate whose fields hold labels; to segment one only calls a function of the test."""
+    for field in FIELDS:
+        labels = zarr.create_group(plate / field / "labels")
+        labels.attrs["ome"] = {"version": "0.5", "labels": ["cells"]}
+        values = np.zeros(SHAPE, np.uint32)
+        values[2:9, 3:9, 4:9] = 1
+        write_image(plate / field / "labels/cells", values)
+
+    def segment_with(work):
+        monkeypatch.setattr("bigcp3d.face.commands.segment._segment", lambda arguments, **_: work(arguments["source"]))
+        return ("segment", plate, "--all-images", "--model", "nuclei", "--no-report")
+
+    return segment_with
+
+
+@pytest.mark.parametrize("error", [KeyboardInterrupt(), RuntimeError("a bug")])
+def test_after_a_bug_or_ctrl_c_nothing_is_measured(labelled, tmp_path, monkeypatch, error):
+    def stop_at_the_second(image):
+        if image.endswith(FIELDS[1]):
+            raise error
+
+    monkeypatch.setattr("bigcp3d.schedule.measure.measure_on", None)  # a call would raise a TypeError
+    done = run(*labelled(stop_at_the_second), "--table", tmp_path / "cells.csv")
+    assert done.exit_code == (130 if isinstance(error, KeyboardInterrupt) else 1)
+    assert "NoneType" not in str(done.exception)
+    assert not (tmp_path / "cells.csv").exists()
+
+
+def test_all_are_measured_on_the_machines_that_were_asked_for(labelled, tmp_path, monkeypatch):
+    machines = []
+
+    def spy(asked, request):
+        machines.append(asked and asked.workers)
+        return measure_on(None, request)
+
+    monkeypatch.setattr("bigcp3d.schedule.measure.measure_on", spy)
+    done = run(*labelled(lambda image: None), "--table", tmp_path / "cells.csv", "--workers", 2, "--json")
+    assert done.exit_code == 0, done.output
+    assert machines == ["2", "2", "2"]
+    assert done.stdout == "", "with --json only lines of JSON go there"
+    assert "cells.csv: 3 cells of 3 images" in done.stderr
+    done = run(*labelled(lambda image: None), "--table", tmp_path / "more.csv", "--serial")
+    assert machines[3:] == [None, None, None]
+    assert "more.csv: 3 cells of 3 images" in done.stdout
+
+
+def test_an_error_of_the_table_hides_none_of_an_image(labelled, tmp_path, monkeypatch):
+    def fail(image):
+        if image.endswith(FIELDS[1]):
+            raise InputError("this image is damaged")
+
+    def refuse(*_):
+        raise TargetError("this table cannot be written")
+
+    monkeypatch.setattr("bigcp3d.face.commands.segment.write_one_table", refuse)
+    done = run(*labelled(fail), "--table", tmp_path / "cells.csv")
+    assert done.exit_code == 2
+    assert "this table cannot be written" in done.stderr
+    assert "1 of 3 images failed" in done.stderr.rstrip().splitlines()[-1]
+    done = run(*labelled(lambda image: None), "--table", tmp_path / "cells.csv")
+    assert done.exit_code == 3
 
 
 def test_what_is_of_one_image_is_refused_before_any_work(plate, tmp_path):

@@ -40,12 +40,18 @@ def link(stack, folder):
     return folder / "stack.tif"
 
 
+def test_faults_of_a_converted_image_are_warnings_which_quiet_leaves_out(stack, tmp_path):
+    words = ("convert", stack, "--scale", "10", "0.5", "0.5")
+    assert "times as long on one axis" in " ".join(run(*words, tmp_path / "a.zarr").stderr.split())
+    assert run(*words, tmp_path / "b.zarr", "--quiet").stderr == ""
+
+
 def test_three_commands_lead_to_labels_a_table_and_a_picture(stack, tmp_path):
     stack, store = link(stack, tmp_path), tmp_path / "stack.zarr"
     done = run("convert", stack, store)
     assert done.exit_code == 0, done.output
     assert done.stdout.startswith(f"{store}: 20 x 48 x 56 voxels (z y x) of 1 x 0.5 x 0.5 um, 2 channels (channel 0, ")
-    assert "warning" not in done.stderr
+    assert "WARNING" not in done.stderr
     done = run("segment", store, *NUCLEI)
     assert done.exit_code == 0, done.output
     assert open_labels(store, "cells").levels[0].scale_um == (1.0, 0.5, 0.5)

@@ -73,7 +73,16 @@ def test_it_tells_which_labels_it_took_and_that_a_table_beside_the_store_is_old(
     [
         (("paint", 1), "use one of merge"),
         (("merge", "one", 2), "give whole numbers"),
-        (("split", 1, 2), "split takes an id; 2 were given"),
+        (("split", 1, 2), "split takes one id; given: 1 2"),
+        (("merge", 1), "merge takes two or more ids; given: 1"),
+        (("delete",), "delete takes one or more ids; given: nothing"),
+        (("renumber", 12), "renumber takes no ids; given: 12"),
+        (("log", 1), "log takes no ids"),
+        (("settle", 1), "settle takes no ids"),
+        (("settle", "--json"), "settle takes no --json"),
+        (("undo", 1, 2), "undo takes one number, or none; given: 1 2"),
+        (("undo", "--time", 1), "undo takes no --time"),
+        (("renumber", "--parts", 2, "--yes"), "renumber takes no --parts and no --yes"),
         (("split", 1, "--seed", "1,2"), "Z,Y,X"),
         (("delete", 1, "--parts", 2), "delete takes no --parts"),
         (("merge", 1, 2, "--seed", "1,2,3"), "merge takes no --seed"),
@@ -86,6 +95,7 @@ def test_it_tells_which_labels_it_took_and_that_a_table_beside_the_store_is_old(
 )
 def test_what_cannot_be_understood_is_refused(store, words, told):
     done = run(store.path, *words)
+    assert store.path.joinpath("labels/cells/edits").exists() is False
     assert done.exit_code == 2
     assert told in done.stderr
 

@@ -8,6 +8,7 @@ import importlib.util
 import pytest
 from typer.testing import CliRunner
 
+import bigcp3d
 from bigcp3d.face.cli import app
 from bigcp3d.pure.tissue.tissue_settings import Tissue
 from bigcp3d.work.simulate import simulate
@@ -48,6 +49,29 @@ def test_without_anndata_the_table_is_a_file_beside_the_store_unless_one_in_the_
     assert f"{tables}/truth: a table in the store needs the package anndata" in done.stderr
     assert 'pip install "bigcp3d[anndata]"' in done.stderr
     assert "--output cells.csv" in done.stderr
+
+
+def test_without_permission_a_table_in_the_store_is_refused_before_anything_is_measured(store, monkeypatch):
+    monkeypatch.setattr("bigcp3d.schedule.measure.measure_block", None)  # a call would raise a TypeError
+    monkeypatch.setattr("os.access", lambda *_, **__: False)
+    done = run(store, "--name", "truth", "--output", "zarr", "--overwrite")
+    assert (done.exit_code, done.stdout) == (3, "")
+    assert "give a file: TABLE.csv" in done.stderr
+
+
+def test_the_table_of_an_archive_goes_into_the_current_folder(store, tmp_path, monkeypatch):
+    bigcp3d.export(store, tmp_path / "a.ozx")
+    (tmp_path / "here").mkdir()
+    monkeypatch.chdir(tmp_path / "here")
+    done = run(tmp_path / "a.ozx", "--name", "truth")
+    assert done.exit_code == 0, done.output
+    (file,) = (tmp_path / "here").iterdir()
+    assert file.name == f"{str(tmp_path).strip('/').replace('/', '-')}-a.ozx.truth.csv"
+    assert done.stdout.startswith(f"{file}: ")
+    monkeypatch.setattr("bigcp3d.schedule.measure.measure_block", None)  # a call would raise a TypeError
+    done = run(tmp_path / "a.ozx", "--name", "truth", "--output", "zarr")
+    assert (done.exit_code, done.stdout) == (2, "")
+    assert "nothing can be written into a zip archive" in done.stderr
 
 
 def test_what_is_there_already_stays_and_the_exit_code_says_so(store, tmp_path):

@@ -12,7 +12,7 @@ from matplotlib.image import imread
 from typer.testing import CliRunner
 
 from bigcp3d.face.cli import app
-from bigcp3d.face.commands.sweep import _read_values
+from bigcp3d.face.commands.sweep import _as_csv, _read_values
 from bigcp3d.face.pictures.sweep_picture import MOST_TILES
 from bigcp3d.pure.tissue.tissue_settings import Tissue
 from bigcp3d.work.simulate import simulate
@@ -143,3 +143,7 @@ def test_bad_input_is_refused_and_nothing_written(store, tmp_path, words, code, 
     assert done.exit_code == code
     assert message in " ".join(done.output.split())
     assert not (tmp_path / "out").exists()
+
+
+def test_the_table_is_in_utf_8():
+    assert _as_csv([{"trial": 1, "prepare": "µ"}]) == "trial,prepare\n1,µ\n".encode()

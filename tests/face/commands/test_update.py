@@ -111,10 +111,20 @@ def test_undo_says_what_it_brought_back(monkeypatch, undone, words):
     assert (calls[0]["source"], calls[0]["name"], calls[0]["yes"]) == ("a.zarr", "nuclei", False)
 
 
-def test_undo_takes_no_region():
-    done = run("--undo --roi 0:4,0:4,0:4")
+@pytest.mark.parametrize(
+    ("options", "told"),
+    [
+        ("--roi 0:4,0:4,0:4", "--roi"),
+        ("--dry-run", "--dry-run"),
+        ("--yes --foreground 0.4 --serial --channel 1", "--channel, --foreground, --serial"),
+    ],
+)
+def test_undo_refuses_what_it_would_not_follow(monkeypatch, options, told):
+    monkeypatch.setattr(undo, "undo_update", lambda **given: Undone(LABELS, False, True, False))
+    assert run("--undo --yes --output b.zarr --name nuclei").exit_code == 0
+    done = run(f"--undo {options}")
     assert done.exit_code == 2
-    assert "leave --roi out" in done.stderr
+    assert f"leave out {told}. It takes only --output, --name and --yes" in done.stderr
 
 
 def test_the_help_says_that_settings_are_those_of_the_labels():

@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 import bigcp3d
-from bigcp3d.errors import InputError
+from bigcp3d.errors import InputError, TargetError
 from bigcp3d.pure.boxes import Box
 from tests.schedule.edits.conftest import SHAPE, ball_labels
 
@@ -69,6 +69,49 @@ def test_corrections_of_somebody_else_are_not_painted_over(store, viewer, correc
     assert [change.kind for change in bigcp3d.edit(store.path).log()] == ["delete"]
     with pytest.raises(InputError, match="nothing was written"):
         corrections.undo()
+
+
+def refuse(*args, **more):
+    raise TargetError("somebody else is changing the labels")
+
+
+def test_a_write_that_is_refused_keeps_what_was_painted(store, viewer, corrections, monkeypatch):
+    corrections.layer.fill((5, 8, 40), 0)
+    painted = np.asarray(corrections.layer.data).copy()
+    with monkeypatch.context() as patch:
+        patch.setattr(corrections.edits, "delete", refuse)
+        with pytest.raises(TargetError, match="somebody else"):
+            corrections.write()
+    assert np.array_equal(corrections.layer.data, painted)
+    assert corrections.unwritten
+    with pytest.raises(InputError, match="nothing was written"):
+        corrections.undo()
+    assert [change.kind for change in corrections.write()[0]] == ["delete"]
+    assert np.array_equal(store.levels()[0], painted)
+
+
+def test_a_write_that_stops_half_way_goes_on_with_the_rest_and_can_be_taken_back(
+    store, viewer, corrections, monkeypatch
+):
+    first, layer = store.levels()[0], corrections.layer
+    layer.contiguous = False
+    layer.fill((5, 8, 40), 0)
+    layer.fill((14, 14, 34), 4)
+    painted = np.asarray(layer.data).copy()
+    with monkeypatch.context() as patch:
+        patch.setattr(corrections.edits, "merge", refuse)
+        with pytest.raises(TargetError):
+            corrections.write()
+    assert np.array_equal(layer.data, painted)
+    assert np.array_equal(corrections.before, np.where(first == 5, 0, first)), "the deletion is in the store"
+    assert np.array_equal(viewer.layers["cells"].data[0], corrections.before)
+    assert [change.kind for change in corrections.write()[0]] == ["merge"]
+    assert np.array_equal(store.levels()[0], painted)
+    layer.fill((10, 30, 12), 0)
+    corrections.undo()
+    corrections.undo()
+    assert np.array_equal(store.levels()[0], first)
+    assert np.array_equal(layer.data, np.where(first == 3, 0, first)), "what was painted since is kept"
 
 
 def test_nothing_painted_is_nothing_written(store, viewer, corrections):

@@ -1,5 +1,6 @@
 """The panels in a real window: buttons and sliders do what their names say. Skipped without a window system (Qt)."""
 
+import shutil
 import time
 
 import numpy as np
@@ -82,6 +83,20 @@ def test_the_review_follows_its_buttons(store, window):
     assert panel.said.value.startswith(f"2 of {len(expected)}: cell {expected[1].id}")
     press(panel, "undo (U)")
     assert panel.said.value.startswith("1 of")
+    press(panel, "undo (U)")
+    window.status = "the mouse moved"
+    assert panel.said.value.startswith("no decision was made"), "an error stays until something else is done"
+
+
+def test_a_preview_is_of_the_labels_that_are_chosen(store, window, tmp_path, monkeypatch):
+    shutil.copytree(store.path, tmp_path / "other.zarr")
+    window.open(str(tmp_path / "other.zarr"), plugin="bigcp3d")
+    panel = opened(window, "Preview settings on a region")
+    monkeypatch.setattr(type(panel), "find", lambda self: None)
+    for layer, path in ((window.layers[1], store.path), (window.layers[-1], tmp_path / "other.zarr")):
+        window.layers.selection.active = layer
+        press(panel, "Preview the region in view")
+        assert panel.preview.paths == (str(path), f"{path}/labels/cells")
 
 
 def test_sliders_show_what_would_be_found(tissue_store, random_model, window):

@@ -48,6 +48,28 @@ def test_cells_of_a_region_are_those_of_the_whole_run_and_maps_are_predicted_onc
         whole = read_labels(store, name)[REGION.slices()]
         assert len(inner_cells(found)) > 3
         assert inner_cells(found) == inner_cells(whole), name
+    viewer.layers.selection.active = viewer.layers["cells"]
     preview.show(viewer, REGION, cells)
+    assert viewer.layers.selection.active is viewer.layers["cells"]
     layer = viewer.layers["preview"]
     assert np.allclose(layer.data_to_world((0, 0, 0)), viewer.layers["cells"].data_to_world(REGION.start))
+
+
+def test_the_chosen_layer_says_which_image_and_labels_are_previewed(store, viewer, tmp_path):
+    from bigcp3d.face.napari.layers import image_layer, labels_layer
+    from bigcp3d.face.napari.reader import read_store
+
+    shutil.copytree(store.path, tmp_path / "other.zarr")
+    for data, shown, kind in read_store(str(tmp_path / "other.zarr")):
+        getattr(viewer, f"add_{kind}")(data, **shown)
+    image, cells, other_image, other_cells = viewer.layers
+    pairs = {image: (image, cells), cells: (image, cells)}
+    pairs |= {other_image: (other_image, other_cells), other_cells: (other_image, other_cells)}
+    for chosen, expected in pairs.items():
+        viewer.layers.selection.active = chosen
+        assert (found := image_layer(viewer)) is expected[0]
+        assert labels_layer(viewer, found) is expected[1]
+    viewer.layers.selection.clear()
+    assert image_layer(viewer) is other_image, "that of the topmost labels"
+    other_cells.visible = False
+    assert image_layer(viewer) is image

@@ -63,6 +63,7 @@ def test_maps_of_labels_are_hidden_layers_over_the_image(store):
     assert np.array_equal([layer.data for layer in maps], ball_maps())
     assert not any(layer.visible for layer in maps)
     assert all(np.allclose(layer.extent.world, viewer.layers[0].extent.world) for layer in maps)
+    assert not any("bigcp3d" in layer.metadata for layer in maps), "they are no image of a store"
 
 
 def test_what_is_no_ome_zarr_is_left_to_others(tmp_path):

@@ -94,3 +94,18 @@ def test_the_picture_is_written(tmp_path, with_truth):
     planes = [Plane("z = 0", 2.0, rng.random((8, 12)), labels, labels if with_truth else None)] * 3
     draw(planes, tmp_path / "p.png", "title")
     assert (tmp_path / "p.png").read_bytes().startswith(b"\x89PNG")
+
+
+def test_a_picture_replaces_another_only_when_it_is_complete(tmp_path, monkeypatch):
+    def fail(figure, file, **more):
+        file.write(b"half of it")
+        raise OSError(28, "No space left on device")
+
+    target = tmp_path / "planes.png"
+    target.write_bytes(b"the earlier one")
+    monkeypatch.setattr("matplotlib.figure.Figure.savefig", fail)
+    plane = Plane("z = 0", 1.0, np.zeros((4, 5)), np.ones((4, 5), int))
+    with pytest.raises(OSError, match="No space left"):
+        draw([plane], target)
+    assert target.read_bytes() == b"the earlier one"
+    assert [file.name for file in tmp_path.iterdir()] == ["planes.png"]

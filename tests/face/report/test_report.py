@@ -5,9 +5,11 @@ from __future__ import annotations
 import base64
 import html
 import io
+import json
 import logging
 import re
 import shlex
+import shutil
 from dataclasses import dataclass, field
 from html.parser import HTMLParser
 from pathlib import Path
@@ -246,6 +248,38 @@ def test_micrometres_follow_the_scale_that_was_given(tissue_store, from_maps, tm
     assert page.number("median volume") == f"{np.median(volumes[1:]) * 3:.3g} µm³"  # the store says 0.25
     assert "voxel 2 × 1.5 × 1 µm" in page.text
     assert "not from what the store says" in page.text
+
+
+def test_cells_that_were_added_outside_the_region_of_the_run_are_shown_too(tissue_store, from_maps, tmp_path):
+    writer = ReportWriter()
+    bigcp3d.segment(tissue_store, on_event=writer, roi="0:12,0:60,0:51", **from_maps)
+    of_run = Page(writer.path.read_text())
+    before = read_labels(tmp_path / "o.zarr", "cells")
+    assert of_run.number("labelled") == f"{np.count_nonzero(before) / before[:12].size:.1%}"
+    bigcp3d.edit(tmp_path / "o.zarr").add(np.ones((16, 40, 40), np.uint8), at=(15, 10, 5))
+    page = Page(write_report(tmp_path / "o.zarr", "cells").read_text())
+    labels = read_labels(tmp_path / "o.zarr", "cells")
+    assert page.number("labelled") == f"{np.count_nonzero(labels) / labels.size:.1%}"
+    speed = page.words.index("wall time") + 2
+    assert page.words[speed] == of_run.words[of_run.words.index("wall time") + 2], "that of the run"
+    assert outlines_fit(page, labels)
+    inside = np.unique(labels[1:-1, 1:-1, 1:-1])
+    border = len(set(np.unique(labels)) - {0}) - sum(
+        not np.isin(label, np.concatenate([np.moveaxis(labels, a, 0)[[0, -1]].ravel() for a in range(3)]))
+        for label in inside[inside > 0]
+    )
+    assert page.words[page.words.index("cells") + 2] == f"{border} touch the border"
+
+
+def test_the_record_of_labels_cannot_put_tags_into_the_page(run, tmp_path):
+    store = Path(shutil.copytree(run[0], tmp_path / "foreign.zarr"))
+    file = store / "labels/cells/zarr.json"
+    said = json.loads(file.read_text())
+    said["attributes"]["bigcp3d"]["run"]["passes"][0]["name"] = "</title><script>alert(1)</script>"
+    file.write_text(json.dumps(said))
+    page = Page(write_report(store, "cells").read_text())
+    assert "script" not in page.tags
+    assert "&lt;script&gt;" in page.text
 
 
 def test_no_cells_are_a_report_too(tissue_store, from_maps):

@@ -35,7 +35,7 @@ def written(tmp_path):
         ("interface: lo\n", ["'memory' is missing"]),
         ("memory: 4GiB\n", ["'interface' is missing"]),
         ("memory: much\ninterface: lo\n", ["'memory' is 'much'"]),
-        (SLURM + "workers_per_job: 0\n", ["'workers_per_job' is 0"]),
+        (SLURM + "workers_per_job: 0\n", ["'workers_per_job' is '0'"]),
         (SLURM + "queue: 'a; rm -rf b'\n", ["'queue'"]),
         (SLURM + "directives: ['--gres=gpu:1\n\n  rm -rf b']\n", ["'directives'"]),
         ("- memory\n", ["holds list"]),
@@ -50,6 +50,15 @@ def test_a_wrong_file_is_refused_with_what_is_known(written, text, words, tmp_pa
         read_config("slurm", written(text))
     assert all(word in str(raised.value) for word in words), raised.value
     assert not Path("run").exists()
+
+
+def test_numbers_are_what_stands_in_the_file(written):
+    text = "memory: 8589934592\ninterface: lo\naccount: 0123\nwalltime: 12:00:00\nworkers_per_job: 2\nqueue:\n"
+    found = read_config("slurm", written(text + "gpu:\n  workers: 1\n  memory: 1GiB\n  threads: 2\n"))
+    assert (found.walltime, found.account, found.queue) == ("12:00:00", "0123", None)  # YAML 1.1 reads 43200 and 83
+    assert (found.memory, found.workers_per_job, found.gpu.threads) == (8 * 2**30, 2, 2)
+    with pytest.raises(InputError, match=r"'gpu.threads' is '3': Input should be less than or equal to 2"):
+        read_config("slurm", written(SLURM + "gpu:\n  workers: 1\n  memory: 1GiB\n  threads: 3\n"))
 
 
 @pytest.mark.parametrize("kind", forms.FORMS)

@@ -12,6 +12,7 @@ import zarr
 
 import bigcp3d
 from bigcp3d.edge.image.image import open_image, open_labels
+from bigcp3d.edge.image.new_image import create_image
 from bigcp3d.edge.labels.label_plan import plan_labels
 from bigcp3d.edge.labels.labels import create_labels, finish_labels, write_label_part
 from bigcp3d.edge.labels.labels_to_update import target_of
@@ -49,6 +50,17 @@ def write_labels(path: Path, labels: np.ndarray, *, shard: int = 16, name: str =
     write_label_part(target, 0, Box.of_shape(labels.shape), labels)
     renew_pyramid(target, [Box.of_shape(level.shape) for level in target.levels])
     finish_labels(target, attributes=attributes)
+
+
+def write_moving_balls(path: Path, *, times: int = 2) -> None:
+    """Balls that move by a voxel at each time point, over an image of zeros."""
+    image = create_image(path, SHAPE, "uint8", scale_um=(1.0,) * 3, times=times, chunk=SHAPE, shard=SHAPE)
+    target = plan_labels(image, None, "cells", shard=(16, 16, 16))
+    create_labels(target, overwrite=True)
+    for time in range(times):
+        write_label_part(target, 0, Box.of_shape(SHAPE), np.roll(ball_labels(), time, axis=2), time=time)
+        renew_pyramid(target, [Box.of_shape(level.shape) for level in target.levels], time=time)
+    finish_labels(target, attributes={})
 
 
 @dataclass

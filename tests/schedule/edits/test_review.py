@@ -185,6 +185,7 @@ def test_the_command_lists_and_decides(small, tmp_path):
     assert "wrong (decision)" in run(app, ["review", path, "--undo"]).stdout
     assert f"cell {first['id']} at" in run(app, ["review", path, "--list", "3"]).stdout
     assert "no decision to take back" in run(app, ["review", path, "--undo"]).stderr
+    assert all(run(app, ["review", path, "--list", number]).exit_code == 2 for number in ("0", "-3"))
     refused = run(app, ["review", path])
     assert refused.exit_code == 2
     assert "there is no terminal in which to ask" in refused.stderr
@@ -200,8 +201,8 @@ def check_answers(path, said):
     queue = [lines[0].cells[0]["id"], lines[3].cells[0]["id"], lines[4].cells[0]["id"]]
     assert lines[2].cells[0]["id"] == queue[0], "the one that was taken back is asked again"
     assert len({*queue}) == 3
-    assert f"bigcp3d view {path} --at " in said
-    assert f"to correct it: bigcp3d edit {path} delete {queue[2]}" in said
+    assert f"bigcp3d view {path}/labels/cells --at " in said
+    assert f"to correct it: bigcp3d edit {path}/labels/cells delete {queue[2]}" in said
     assert "deviations" in said
     assert "3 decisions written" in said
 

@@ -7,15 +7,11 @@ from pathlib import Path
 
 import pytest
 
-from tests.schedule.conftest import Case
-
 
 @pytest.fixture(scope="session")
-def kept_maps(tissue_store, random_model, tmp_path_factory) -> Path:
+def kept_maps(tissue_maps) -> Path:
     """Maps that a run kept, in blocks of `CUT`; never to be changed."""
-    case = Case(tissue_store, random_model, tmp_path_factory.mktemp("kept"))
-    case.segment(keep_maps=True)
-    return case.work / "t0" / "maps"
+    return tissue_maps / "t0" / "maps"
 
 
 @pytest.fixture

@@ -1,4 +1,4 @@
-"""A few random rounds of killing and carrying on; hundreds are run by hand (`tests.benchmarks.kill_rounds`)."""
+"""Random rounds of killing and carrying on; hundreds are run by hand (`tests.benchmarks.kill_rounds`)."""
 
 from __future__ import annotations
 
@@ -10,11 +10,10 @@ from pathlib import Path
 
 import pytest
 
-SLOW = [pytest.param(*each, marks=pytest.mark.slow) for each in (("serial", 10), ("dask", 3))]
 
-
+@pytest.mark.slow
 @pytest.mark.skipif(not hasattr(os, "fork"), reason="rounds are forked")
-@pytest.mark.parametrize(("executor", "rounds"), [("serial", 2), *SLOW])
+@pytest.mark.parametrize(("executor", "rounds"), [("serial", 10), ("dask", 3)])
 def test_runs_that_are_killed_at_random_and_carried_on_give_the_same_labels(executor, rounds):
     """Nothing that was finished is computed again: at most what was in flight, which the script counts."""
     root = Path(__file__).resolve().parents[3]

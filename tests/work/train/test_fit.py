@@ -32,18 +32,9 @@ def store(tmp_path_factory):
     return path
 
 
-@pytest.fixture(autouse=True)
-def one_thread():
-    threads = torch.get_num_threads()
-    torch.set_num_threads(1)
-    yield
-    torch.set_num_threads(threads)
-
-
 @pytest.fixture(scope="module")
 def whole(store, tmp_path_factory):
     """Six steps in one go."""
-    torch.set_num_threads(1)
     return train([store], tmp_path_factory.mktemp("whole") / "m.safetensors", **SMALL)
 
 

@@ -52,14 +52,6 @@ def store(tmp_path_factory) -> Path:
     return folder / "two.zarr"
 
 
-@pytest.fixture(autouse=True)
-def one_thread():
-    threads = torch.get_num_threads()
-    torch.set_num_threads(1)
-    yield
-    torch.set_num_threads(threads)
-
-
 @pytest.mark.slow
 def test_a_network_of_two_channels_is_trained_and_used(store, tmp_path):
     out = train([store], tmp_path / "m.safetensors", channel=("membrane", "nuclei"), steps=6, holdout_x=0.4, **SMALL)

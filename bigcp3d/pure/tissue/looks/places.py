@@ -9,10 +9,10 @@ from __future__ import annotations
 from typing import NamedTuple
 
 import numpy as np
-from numba import njit
 from numpy.typing import NDArray
 
 from bigcp3d.pure.boxes import Vec3
+from bigcp3d.pure.compiled import compiled
 from bigcp3d.pure.tissue.deform import draw_noise
 
 Floats = NDArray[np.float64]
@@ -32,7 +32,7 @@ class Places(NamedTuple):
     """Shape (n, 3), unit length: up from the sheet, out of the ball; anywhere where there is neither."""
 
 
-@njit(nogil=True, cache=True)
+@compiled
 def _keep_apart(centre, radius, spacing, side, bins):  # type: ignore[no-untyped-def]
     """Which candidates stay, in their order: those at least ``spacing`` times the sum of radii from all before."""
     head = np.full(bins, -1, np.int64)

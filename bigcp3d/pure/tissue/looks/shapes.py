@@ -9,10 +9,10 @@ from __future__ import annotations
 from typing import NamedTuple
 
 import numpy as np
-from numba import njit
 from numpy.typing import NDArray
 
 from bigcp3d.pure.boxes import Vec3, vec3
+from bigcp3d.pure.compiled import compiled
 from bigcp3d.pure.learn.targets import label_centroids
 from bigcp3d.pure.tissue.deform import draw_noise
 from bigcp3d.pure.tissue.looks.places import Places
@@ -47,7 +47,7 @@ class Ellipsoids(NamedTuple):
     """Shape (n,): brightness."""
 
 
-@njit(nogil=True, cache=True)
+@compiled
 def _fill(labels, depth, centre, form, extent, dents, bend, limit, owner):  # type: ignore[no-untyped-def]
     """Give each voxel to the object of smallest depth below ``limit``; ``owner`` 0 is free for all objects."""
     shape = labels.shape
@@ -168,7 +168,7 @@ def nuclei_in_cells(
     return grow(rng, vec3(cells.shape), bodies, mean, dents=dents, bend=0.0, owner=owner)
 
 
-@njit(nogil=True, cache=True)
+@compiled
 def _moments(cells, centre, number):  # type: ignore[no-untyped-def]
     """Second moments of the voxels of each cell about its centre, (n, 3, 3); one fifth of a ball's squared radius."""
     total = np.zeros((number, 3, 3))

@@ -1,0 +1,24 @@
+"""Where a file about labels goes if the user does not say: a report, or a table."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from bigcp3d.edge.stores.beside_store import beside_store
+from bigcp3d.edge.stores.places import is_address, place
+from bigcp3d.schedule.planning.find_kept_maps import home_of_runs
+
+
+def file_of_labels(where: str, ending: str) -> Path:
+    """The file about a labels group: beside the outermost store, never inside one.
+
+    ``/data/embryo.zarr/labels/cells`` and ``.csv`` give ``/data/embryo.cells.csv``, and a well of a plate
+    ``/data/plate.A.1.0.cells.csv``. The file about an address, or about an archive, goes into the current folder. Its
+    name is made of the whole address, as that of the work directory is, so that two stores of the same name do not
+    share a file.
+    """
+    if not is_address(where):
+        return beside_store(where, ending)
+    spot = place(where)
+    home = home_of_runs(spot.parent.parent)
+    return home.with_name(f"{home.name.removesuffix('.bigcp3d')}.{spot.name}{ending}")
