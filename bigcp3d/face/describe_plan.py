@@ -10,7 +10,7 @@ from bigcp3d.pure.memory import format_bytes
 from bigcp3d.pure.plural import count
 from bigcp3d.pure.prepare.steps import margin_of
 from bigcp3d.pure.track.units import UNIT
-from bigcp3d.schedule.running.expect_time import expect_from_plan
+from bigcp3d.schedule.running.expected_time import expect_from_plan
 from bigcp3d.work.plan.memory_and_disk import disk_bytes, task_bytes, worker_bytes
 from bigcp3d.work.plan.plan import Plan
 

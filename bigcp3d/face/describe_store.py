@@ -14,6 +14,7 @@ import zarr
 
 from bigcp3d.edge.image.chunk_sizes import chunk_sides, is_regular
 from bigcp3d.edge.image.image import ImageInfo, Level, open_image, open_labels
+from bigcp3d.edge.image.level_geometry import covers, stated_ratio
 from bigcp3d.edge.image.metadata import own_part
 from bigcp3d.edge.image.open_node import find_group, read_attributes
 from bigcp3d.edge.models.model_card import ModelCard
@@ -147,16 +148,9 @@ def find_faults(image: ImageInfo) -> Iterator[str]:
     if image.dtype not in COMMON_DTYPES:
         yield f"unusual dtype {image.dtype}"
     for lower, upper in zip(image.levels, image.levels[1:], strict=False):
-        if lower.scale_um and upper.scale_um and not _scales_agree(lower, upper):
+        ratio = stated_ratio(lower, upper)
+        if ratio is not None and not covers(lower, upper, ratio):
             yield f"scale and shape disagree between levels {lower.path!r} and {upper.path!r}"
-
-
-def _scales_agree(lower: Level, upper: Level) -> bool:
-    """Whether two levels span about the same space: within a voxel of the coarser one."""
-    if lower.scale_um is None or upper.scale_um is None:
-        return True
-    pairs = zip(lower.shape, lower.scale_um, upper.shape, upper.scale_um, strict=True)
-    return all(abs(n * a - m * b) <= 1.01 * b for n, a, m, b in pairs)
 
 
 def describe_model(name: str, path: Path, card: ModelCard) -> str:

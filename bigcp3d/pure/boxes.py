@@ -16,15 +16,27 @@ Everything is integer arithmetic on tuples, without arrays.
 from __future__ import annotations
 
 import itertools
-from collections.abc import Iterator
+import math
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
+from typing import SupportsFloat, SupportsInt
 
 Vec3 = tuple[int, int, int]
+Float3 = tuple[float, float, float]
+
+EDGE = 1e-6
+"""Share of a voxel that rounding errors of a factor may add to a box."""
 
 
-def vec3(values: object) -> Vec3:
-    """Three integers as a tuple; accepts any sequence of length three."""
-    z, y, x = (int(v) for v in values)  # type: ignore[attr-defined]
+def vec3(values: Iterable[SupportsInt]) -> Vec3:
+    """Three integers as a tuple."""
+    z, y, x = (int(v) for v in values)
+    return z, y, x
+
+
+def float3(values: Iterable[SupportsFloat]) -> Float3:
+    """Three floats as a tuple."""
+    z, y, x = (float(v) for v in values)
     return z, y, x
 
 
@@ -68,6 +80,13 @@ class Box:
     def shift(self, by: Vec3) -> Box:
         """The box so many voxels further along each axis."""
         return self.grow(vec3(-n for n in by), by)
+
+    def scaled(self, factors: Float3) -> Box:
+        """The box on another grid, outwards to whole voxels; ``factors`` are voxels there per voxel here."""
+        return Box(
+            vec3(math.floor(a * f + EDGE) for a, f in zip(self.start, factors, strict=True)),
+            vec3(math.ceil(b * f - EDGE) for b, f in zip(self.stop, factors, strict=True)),
+        )
 
     def intersect(self, other: Box) -> Box:
         """The common box; empty (stop <= start on an axis) where there is none."""
@@ -128,6 +147,10 @@ class BlockGrid:
             return iter(())
         ranges = (range(a // b, -(-c // b)) for a, c, b in zip(box.start, box.stop, self.block, strict=True))
         return itertools.product(*ranges)  # type: ignore[return-value]
+
+    def count_touching(self, box: Box) -> int:
+        """The number of these blocks, without visiting them."""
+        return len(BlockGrid(self.covered(box).shape, self.block))
 
     def covered(self, box: Box) -> Box:
         """The box of all blocks whose cores meet ``box``."""

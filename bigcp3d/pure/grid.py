@@ -14,9 +14,11 @@ from typing import TypeVar
 import numpy as np
 from numpy.typing import NDArray
 
-from bigcp3d.pure.boxes import Box, Vec3, vec3
+from bigcp3d.pure.boxes import Box, Float3, Vec3, vec3
 
-Factors = tuple[float, float, float]
+Factors = Float3
+"""Voxels of one grid per voxel of another, by axis."""
+
 Id = TypeVar("Id", bound=np.integer)
 
 

@@ -25,7 +25,7 @@ from bigcp3d.edge.stores.places import place
 from bigcp3d.edge.stores.write_zip import write_zip
 from bigcp3d.errors import InputError
 from bigcp3d.option import check_choices, takes
-from bigcp3d.pure.boxes import Box, vec3
+from bigcp3d.pure.boxes import Box, float3
 from bigcp3d.pure.score.overlaps import known_ids
 from bigcp3d.schedule.edits.correction import settle_labels
 from bigcp3d.schedule.planning.export_request import ExportRequest
@@ -200,10 +200,7 @@ def _choose_part(request: ExportRequest) -> _Part:
     region = find_region(request.roi, info)
     box = Box.of_shape(shape)
     if region is not None:
-        factors = cumulated_factors(info)[level]
-        start = (math.floor(a / f) for a, f in zip(region.start, factors, strict=True))
-        stop = (math.ceil(b / f) for b, f in zip(region.stop, factors, strict=True))
-        box = Box(vec3(start), vec3(stop)).clip(shape)
+        box = region.scaled(float3(1 / f for f in cumulated_factors(info)[level])).clip(shape)
     return _Part(info, level, box, find_times(request.time, info), tuple(channels))
 
 

@@ -35,7 +35,7 @@ from bigcp3d.schedule.running.events import (
     Summary,
     Warned,
 )
-from bigcp3d.schedule.running.expect_time import measure_here, measure_on_dask, measured_time, worth_measuring
+from bigcp3d.schedule.running.expected_time import measure_here, measure_on_dask, measured_time, worth_measuring
 from bigcp3d.schedule.running.lock import Hold, hold
 from bigcp3d.schedule.running.run_log import RunLog, block_error
 from bigcp3d.schedule.running.serial import Execute, execute_serially

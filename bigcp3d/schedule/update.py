@@ -10,7 +10,6 @@ The same command resumes an update that was stopped. If the labels were replaced
 
 from __future__ import annotations
 
-import math
 from collections import Counter
 from dataclasses import asdict, dataclass
 from pathlib import Path
@@ -27,7 +26,7 @@ from bigcp3d.edge.labels.labels_to_update import (
 from bigcp3d.edge.workdir.tables import SUFFIX, read_table, write_table
 from bigcp3d.errors import InputError, LossError
 from bigcp3d.option import settings_of, takes
-from bigcp3d.pure.boxes import Box, vec3
+from bigcp3d.pure.boxes import Box
 from bigcp3d.pure.plural import count
 from bigcp3d.pure.replacement import Replacement
 from bigcp3d.schedule.measure import warn_of_old_table
@@ -241,7 +240,4 @@ def _is_there(store: Path) -> bool:
 
 def _label_box(plan: Plan) -> Box:
     """The box of the label image that covers all that is tracked for the region."""
-    tracked, size = plan.scope.tracked, plan.output.target.levels[0].shape
-    start = vec3(math.floor(a * f) for a, f in zip(tracked.start, plan.output.label_factors, strict=True))
-    stop = vec3(math.ceil(b * f) for b, f in zip(tracked.stop, plan.output.label_factors, strict=True))
-    return Box(start, stop).clip(size)
+    return plan.scope.tracked.scaled(plan.output.label_factors).clip(plan.output.target.levels[0].shape)

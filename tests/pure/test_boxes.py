@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import itertools
+import math
+from fractions import Fraction
 
 import numpy as np
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from bigcp3d.pure.boxes import BlockGrid, Box, Vec3, vec3
+from bigcp3d.pure.boxes import BlockGrid, Box, Vec3, float3, vec3
 
 sides = st.tuples(*[st.integers(1, 9)] * 3)
 corners = st.tuples(*[st.integers(-6, 14)] * 3)
@@ -78,6 +80,28 @@ def test_a_grown_core_holds_the_chebyshev_neighbourhood(shape: Vec3, block: Vec3
         assert core.grow(low, high).start == min(ends)
         assert core.grow(low, high).shape == vec3(s + low + high for s in core.shape)
         assert core.grow((low, high, 0)) == core.grow((low, high, 0), (low, high, 0))
+
+
+@quick
+@given(boxes, st.tuples(*[st.integers(1, 60)] * 3), st.tuples(*[st.integers(1, 60)] * 3))
+def test_a_scaled_box_is_the_smallest_that_holds_the_box(box: Box, counts: Vec3, sides: Vec3) -> None:
+    scaled = box.scaled(float3(Fraction(n, m) for n, m in zip(counts, sides, strict=True)))
+    for axis, (n, m) in enumerate(zip(counts, sides, strict=True)):
+        assert scaled.start[axis] == math.floor(Fraction(box.start[axis] * n, m))
+        assert scaled.stop[axis] == math.ceil(Fraction(box.stop[axis] * n, m))
+
+
+def test_rounded_factors_add_no_voxel_to_a_scaled_box() -> None:
+    box = Box((49, 49, 6), (98, 98, 12))
+    assert math.floor(49 * (1 / 49)) == 0  # the control: the plain product rounds down
+    assert box.scaled((1 / 49, 1 / 49, 0.1 / 0.3)) == Box((1, 1, 2), (2, 2, 4))
+
+
+@quick
+@given(sides, sides, boxes)
+def test_touching_blocks_are_counted(shape: Vec3, block: Vec3, box: Box) -> None:
+    grid = BlockGrid(shape, block)
+    assert grid.count_touching(box) == len(grid.touching(box))
 
 
 @quick

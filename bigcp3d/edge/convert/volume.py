@@ -16,9 +16,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from bigcp3d.edge.convert.source import LETTERS, UNKNOWN, Source
-from bigcp3d.edge.image.transforms import Float3, float3
 from bigcp3d.errors import InputError
-from bigcp3d.pure.boxes import Box, Vec3, vec3
+from bigcp3d.pure.boxes import Box, Float3, Vec3, float3, vec3
 from bigcp3d.pure.plural import count
 
 COLOURS = ("red", "green", "blue", "alpha")

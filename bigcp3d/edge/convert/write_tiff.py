@@ -10,9 +10,9 @@ import numpy as np
 import tifffile
 from numpy.typing import NDArray
 
-from bigcp3d.edge.image.transforms import Float3
 from bigcp3d.edge.stores.atomic_files import write_atomically
 from bigcp3d.edge.stores.zarr_write import writing
+from bigcp3d.pure.boxes import Float3
 
 IMAGEJ_DTYPES = ("uint8", "uint16", "float32")
 """What ImageJ can hold; the other types would be refused or misread."""

@@ -30,13 +30,13 @@ from bigcp3d.edge.image.metadata import (
     stays_inside,
 )
 from bigcp3d.edge.image.open_node import explain_folder, find_group, find_node, metadata_file, open_node
-from bigcp3d.edge.image.transforms import Float3, read_transform, read_units
+from bigcp3d.edge.image.transforms import read_transform, read_units
 from bigcp3d.edge.stores.axis_order import index_of, spatial
 from bigcp3d.edge.stores.codecs import check_codecs, describe_missing_codec, register_installed
 from bigcp3d.edge.stores.connections import describe_error, shown_cause
 from bigcp3d.edge.stores.places import Place, place, zarr_store
 from bigcp3d.errors import InputError
-from bigcp3d.pure.boxes import Vec3
+from bigcp3d.pure.boxes import Float3, Vec3
 
 Array = zarr.Array[Any]
 T = TypeVar("T")

@@ -11,8 +11,7 @@ import numpy as np
 from bigcp3d.edge.image.image import ImageInfo, Level
 from bigcp3d.edge.image.metadata import own_part
 from bigcp3d.edge.image.open_node import read_attributes
-from bigcp3d.edge.image.transforms import Float3, float3
-from bigcp3d.pure.boxes import Vec3
+from bigcp3d.pure.boxes import Float3, Vec3, float3
 from bigcp3d.pure.grid import Factors
 
 log = logging.getLogger(__name__)
@@ -22,15 +21,19 @@ ROUNDING = 1e-3
 
 
 def level_ratio(image: ImageInfo, level: int) -> Factors:
-    """Level-0 voxels per voxel of a level: from the scales where both are known, else lengths by lengths.
+    """Level-0 voxels per voxel of a level (`ratio_of`).
 
     What is read follows this; labels follow `cumulated_factors`, which corrects scales and rounds.
     """
-    base, here = image.levels[0], image.levels[level]
-    return _stated(base, here) or float3(b / h for b, h in zip(base.shape, here.shape, strict=True))
+    return ratio_of(image.levels[0], image.levels[level])
 
 
-def _stated(first: Level, level: Level) -> Float3 | None:
+def ratio_of(first: Level, level: Level) -> Float3:
+    """Voxels of a level per voxel of another: from the scales where both are known, else lengths by lengths."""
+    return stated_ratio(first, level) or float3(b / h for b, h in zip(first.shape, level.shape, strict=True))
+
+
+def stated_ratio(first: Level, level: Level) -> Float3 | None:
     """Voxels of the first level per voxel of another, by their scales; None where one is unknown."""
     if first.scale_um is None or level.scale_um is None:
         return None
@@ -46,12 +49,12 @@ def nearest_level(image: ImageInfo, image_factors: Factors) -> int:
     for number, level in enumerate(image.levels):
         ratio = level_ratio(image, number)
         fine = all(f / r >= 1 - ROUNDING for f, r in zip(image_factors, ratio, strict=True))
-        if fine and _covers(image.levels[0], level, ratio):
+        if fine and covers(image.levels[0], level, ratio):
             usable.append(number)
     return min(usable, key=lambda number: math.prod(image.levels[number].shape))
 
 
-def _covers(first: Level, level: Level, factors: Factors) -> bool:
+def covers(first: Level, level: Level, factors: Factors) -> bool:
     """Whether a level, enlarged by these factors, has the size of the first, to within one of its own voxels."""
     sides = zip(first.shape, level.shape, factors, strict=True)
     return all(abs(n - m * r) <= 1.01 * max(r, 1) for n, m, r in sides)
@@ -72,8 +75,8 @@ def cumulated_factors(image: ImageInfo) -> list[Float3]:
     factors = []
     for level in image.levels:
         guess = float3(_ratio(n, m) for n, m in zip(first.shape, level.shape, strict=True))
-        stated = _stated(first, level)
-        if stated is not None and not _covers(first, level, stated):
+        stated = stated_ratio(first, level)
+        if stated is not None and not covers(first, level, stated):
             log.warning(
                 "%s: by its scale, one voxel of level %s covers %s voxels of level 0 (z, y, x), but by its shape %s; "
                 "the labels follow the shape",

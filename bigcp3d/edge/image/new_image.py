@@ -11,12 +11,12 @@ from numpy.typing import NDArray
 
 from bigcp3d.edge.image.image import ImageInfo, Level, open_image
 from bigcp3d.edge.image.level_geometry import place_level
-from bigcp3d.edge.image.transforms import Float3, describe_levels, float3
+from bigcp3d.edge.image.transforms import describe_levels
 from bigcp3d.edge.image.voxels import check_channel, check_level, check_time
 from bigcp3d.edge.stores.places import Place, place
 from bigcp3d.edge.stores.zarr_write import edit_group, make_array, write_whole, writing
 from bigcp3d.errors import TargetError
-from bigcp3d.pure.boxes import Box, Vec3
+from bigcp3d.pure.boxes import Box, Float3, Vec3, float3
 from bigcp3d.pure.mean_pool import pooled_shape, total_factors
 
 

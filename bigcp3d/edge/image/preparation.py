@@ -8,8 +8,8 @@ from dataclasses import dataclass
 
 from bigcp3d.edge.image.image import ImageInfo
 from bigcp3d.edge.image.level_geometry import level_ratio
-from bigcp3d.edge.image.transforms import Float3, float3
 from bigcp3d.errors import InputError
+from bigcp3d.pure.boxes import Float3, float3
 from bigcp3d.pure.prepare.steps import CLAHE, FILTERS, Step
 
 NOTHING = "none"

@@ -17,9 +17,8 @@ from dataclasses import replace
 
 from bigcp3d.edge.image.image import ImageInfo
 from bigcp3d.edge.image.level_geometry import placed
-from bigcp3d.edge.image.transforms import Float3, float3
 from bigcp3d.errors import InputError
-from bigcp3d.pure.boxes import Vec3
+from bigcp3d.pure.boxes import Float3, Vec3, float3
 
 SCALE_TOLERANCE = 0.01
 """Relative difference of voxel sizes that counts as rounding."""

@@ -19,8 +19,8 @@ from zarr.storage import MemoryStore
 from bigcp3d.edge.image.metadata import AXES, Json, axis_name, first_multiscale
 from bigcp3d.edge.stores.axis_order import SPACE
 from bigcp3d.errors import InputError
+from bigcp3d.pure.boxes import Float3, float3
 
-Float3 = tuple[float, float, float]
 Placed = tuple[str, Float3, Float3]
 """Path, scale and translation of a level, (z, y, x), in the units of the axes."""
 
@@ -43,12 +43,6 @@ INTRINSIC = "physical"
 """Name of the coordinate system of what we write in 0.6."""
 
 log = logging.getLogger(__name__)
-
-
-def float3(values: Iterable[float]) -> Float3:
-    """Three floats as a tuple."""
-    z, y, x = (float(v) for v in values)
-    return z, y, x
 
 
 def read_units(multiscale: Json, where: str) -> tuple[str | None, ...] | None:

@@ -32,7 +32,7 @@ from numpy.typing import NDArray
 
 from bigcp3d.edge.image.image import ImageInfo
 from bigcp3d.edge.stores import platforms
-from bigcp3d.edge.stores.atomic_files import sync_file, write_atomically
+from bigcp3d.edge.stores.atomic_files import sync_file, write_atomically, write_bytes
 from bigcp3d.edge.stores.places import Place, place
 from bigcp3d.edge.stores.platforms import join_words
 from bigcp3d.edge.stores.remote import Remote
@@ -281,7 +281,7 @@ class EditLog:
     def _write(self, spot: Place, content: bytes) -> None:
         if isinstance(spot, Path):
             with writing(spot):
-                write_atomically(spot, lambda file: file.write(content))
+                write_bytes(spot, content)
                 sync_file(spot)
         else:
             spot.write_bytes(content)

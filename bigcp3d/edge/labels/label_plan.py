@@ -12,11 +12,10 @@ from dataclasses import dataclass
 
 from bigcp3d.edge.image.image import ImageInfo, Level
 from bigcp3d.edge.image.level_geometry import cumulated_factors, place_level
-from bigcp3d.edge.image.transforms import Float3, float3
 from bigcp3d.edge.stores import platforms
 from bigcp3d.edge.stores.places import Place, is_address, place
 from bigcp3d.errors import InputError
-from bigcp3d.pure.boxes import BlockGrid, Vec3, vec3
+from bigcp3d.pure.boxes import BlockGrid, Float3, Vec3, float3, vec3
 
 LABEL_DTYPES = ("uint32", "uint64")
 CHUNK = 64

@@ -19,7 +19,7 @@ import numpy as np
 import zarr
 from numpy.typing import NDArray
 
-from bigcp3d.edge.image.transforms import Placed, describe_levels, float3, units_um
+from bigcp3d.edge.image.transforms import Placed, describe_levels, units_um
 from bigcp3d.edge.labels.check_target import check_target
 from bigcp3d.edge.labels.label_list import enter_label, image_label, show_at_root, versioned, withdraw_label
 from bigcp3d.edge.labels.label_plan import LabelTarget
@@ -36,7 +36,7 @@ from bigcp3d.edge.stores.zarr_write import (
     writing,
 )
 from bigcp3d.errors import InputError
-from bigcp3d.pure.boxes import Box
+from bigcp3d.pure.boxes import Box, float3
 from bigcp3d.version import __version__
 
 

@@ -41,7 +41,7 @@ from bigcp3d.edge.models.bioimageio_description import (
 from bigcp3d.edge.models.model_card import ModelCard
 from bigcp3d.edge.models.model_families import load_card
 from bigcp3d.edge.models.model_files import KEY, find_file, pack_model, read_network, shipped_models
-from bigcp3d.edge.stores.atomic_files import write_atomically
+from bigcp3d.edge.stores.atomic_files import write_bytes
 from bigcp3d.errors import InputError, ModelError, TargetError
 
 if TYPE_CHECKING:
@@ -89,9 +89,9 @@ def write_package(model: str, folder: str | Path, *, authors: Sequence[str] = ()
     }
     try:
         for name, content in files.items():
-            write_atomically(folder / name, lambda file, content=content: file.write(content))  # type: ignore[misc]
+            write_bytes(folder / name, content)
         rdf = yaml.safe_dump(describe_model(card, files, origin), sort_keys=False, allow_unicode=True).encode()
-        write_atomically(folder / RDF, lambda file: file.write(rdf))
+        write_bytes(folder / RDF, rdf)
     except OSError as error:
         raise TargetError(
             f"{folder}: the package cannot be written ({error}); check the free space and the permissions"
@@ -130,7 +130,7 @@ def read_package(package: str | Path, target: str | Path) -> ModelCard:
         packed = pack_model(tensors, card)
     except Exception as error:  # torch raises whatever the bytes lead it to
         raise ModelError(f"{package}: {name} holds no table of weights ({type(error).__name__}: {error})") from error
-    write_atomically(target, lambda file: file.write(packed))
+    write_bytes(target, packed)
     try:
         read_network(str(target), "cpu")
     except ModelError:

@@ -17,7 +17,7 @@ from safetensors import SafetensorError, safe_open
 
 from bigcp3d.edge.models.cellpose_names import version_with
 from bigcp3d.edge.models.model_card import OWN_ARCHITECTURES, ModelCard
-from bigcp3d.edge.stores.atomic_files import write_atomically
+from bigcp3d.edge.stores.atomic_files import write_bytes
 from bigcp3d.errors import ModelError
 
 if TYPE_CHECKING:
@@ -103,7 +103,7 @@ def save_model(path: str | Path, network: nn.Module, card: ModelCard) -> None:
     """Write weights and card; the file is complete or absent."""
     try:
         content = pack_model(network.state_dict(), card)
-        write_atomically(path, lambda file: file.write(content))
+        write_bytes(path, content)
     except (OSError, SafetensorError) as error:
         raise ModelError(
             f"{path}: the model cannot be written ({error}); check the free space and the permissions, or give another "

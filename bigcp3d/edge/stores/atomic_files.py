@@ -32,9 +32,14 @@ def write_atomically(path: str | Path, write: Callable[[BinaryIO], object]) -> N
         temporary.unlink(missing_ok=True)
 
 
+def write_bytes(path: str | Path, content: bytes) -> None:
+    """Write a file of these bytes atomically, and make its folder."""
+    write_atomically(path, lambda file: file.write(content))
+
+
 def write_json(path: str | Path, content: Any) -> None:
     """Write a JSON file atomically."""
-    write_atomically(path, lambda file: file.write(json.dumps(content).encode()))
+    write_bytes(path, json.dumps(content).encode())
 
 
 def create_atomically(path: str | Path, write: Callable[[BinaryIO], object]) -> bool:

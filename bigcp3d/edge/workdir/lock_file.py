@@ -15,7 +15,7 @@ from contextlib import suppress
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
-from bigcp3d.edge.stores.atomic_files import create_atomically, write_atomically
+from bigcp3d.edge.stores.atomic_files import create_atomically, write_bytes
 
 LOCK = "lock.json"
 
@@ -57,7 +57,7 @@ class LockFile:
 
     def replace(self, holder: Holder) -> None:
         """Replace the holder."""
-        write_atomically(self.path, lambda file: file.write(_encode(holder)))
+        write_bytes(self.path, _encode(holder))
 
     def touch(self) -> None:
         """Give a sign of life; this works on a full disk."""

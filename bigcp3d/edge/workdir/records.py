@@ -17,7 +17,7 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
-from bigcp3d.edge.stores.atomic_files import create_atomically, write_atomically
+from bigcp3d.edge.stores.atomic_files import create_atomically, write_bytes
 from bigcp3d.edge.stores.zarr_write import plain_json
 from bigcp3d.pure.boxes import Vec3, vec3
 
@@ -44,7 +44,7 @@ def write_record(
 ) -> None:
     """Write the record of a task that is done."""
     content = _encode(data, spent)
-    write_atomically(_path(folder, pass_name, index), lambda file: file.write(content))
+    write_bytes(_path(folder, pass_name, index), content)
 
 
 def claim_record(folder: str | Path, pass_name: str, index: Vec3, data: dict[str, Any]) -> dict[str, Any]:
@@ -86,7 +86,8 @@ def list_records(folder: str | Path, pass_name: str) -> list[Vec3]:
 def read_records(folder: str | Path, pass_name: str) -> Iterator[tuple[Vec3, dict[str, Any], dict[str, Any]]]:
     """Blocks of a pass with an undamaged record, in raster order, each with its data and spent."""
     names = (path.stem.split(".") for path in (Path(folder) / pass_name).glob("*.json"))
-    for index in sorted(vec3(name) for name in names if len(name) == 3 and all(part.isdecimal() for part in name)):
+    numbers = (map(int, name) for name in names if len(name) == 3 and all(part.isdecimal() for part in name))
+    for index in sorted(map(vec3, numbers)):
         found = read_whole_record(folder, pass_name, index)
         if found is not None:
             yield index, *found

@@ -58,8 +58,7 @@ from bigcp3d.schedule.running.events import (
     TimeExpected,
     Warned,
 )
-from bigcp3d.schedule.running.expect_time import expect_from_plan
-from bigcp3d.work.plan.expected_time import wall_seconds
+from bigcp3d.schedule.running.expected_time import expect_from_plan, wall_seconds
 from bigcp3d.work.plan.plan import Plan
 
 EVERY_S = 1.0

@@ -38,7 +38,7 @@ from bigcp3d.schedule.running.events import (
     TimeExpected,
     Warned,
 )
-from bigcp3d.schedule.running.expect_time import expect_from_plan
+from bigcp3d.schedule.running.expected_time import expect_from_plan
 from bigcp3d.work.plan.plan import Plan
 
 if TYPE_CHECKING:

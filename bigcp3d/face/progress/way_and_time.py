@@ -6,7 +6,7 @@ from collections.abc import Mapping
 
 from bigcp3d.face.progress.pace import format_time
 from bigcp3d.pure.plural import count
-from bigcp3d.work.plan.expected_time import wall_seconds
+from bigcp3d.schedule.running.expected_time import wall_seconds
 from bigcp3d.work.plan.plan import Plan
 
 

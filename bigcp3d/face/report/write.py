@@ -7,7 +7,7 @@ from pathlib import Path
 
 from bigcp3d.edge.image.image import open_labels
 from bigcp3d.edge.labels.default_name import DEFAULT_NAME
-from bigcp3d.edge.stores.atomic_files import write_atomically
+from bigcp3d.edge.stores.atomic_files import write_bytes
 from bigcp3d.edge.stores.platforms import join_words
 from bigcp3d.errors import TargetError
 from bigcp3d.face.report.facts import gather
@@ -62,7 +62,7 @@ def write_report(
     _check_place(path)
     text = render(gather(store, name, parts, image)).encode()
     try:
-        write_atomically(path, lambda file: file.write(text))
+        write_bytes(path, text)
     except OSError as error:
         raise TargetError(f"{path}: cannot be written: {error.strerror or error}; give another --output") from error
     return path

@@ -20,12 +20,11 @@ from bigcp3d.edge.image.image import ImageInfo, Level, open_image
 from bigcp3d.edge.image.level_geometry import place_level
 from bigcp3d.edge.image.metadata import own_part
 from bigcp3d.edge.image.open_node import open_node, read_attributes
-from bigcp3d.edge.image.transforms import float3
 from bigcp3d.edge.stores.places import is_address, place
 from bigcp3d.errors import InputError
 from bigcp3d.face.view.scene import Channel, Images, Labels, Scene
 from bigcp3d.face.view.served_objects import ServedGroup, StoredObjects, group_metadata_of
-from bigcp3d.pure.boxes import vec3
+from bigcp3d.pure.boxes import float3, vec3
 from bigcp3d.pure.track.units import UNIT
 from bigcp3d.schedule.planning.find_kept_maps import default_work_dir
 

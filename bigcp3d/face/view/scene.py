@@ -16,7 +16,6 @@ from numpy.typing import NDArray
 from bigcp3d.edge.image.image import ImageInfo
 from bigcp3d.edge.image.level_geometry import placed
 from bigcp3d.edge.image.same_grid import at_level, check_same_grid, find_level, with_place_of
-from bigcp3d.edge.image.transforms import Float3, float3
 from bigcp3d.edge.image.voxels import check_time, read_box
 from bigcp3d.edge.labels.default_name import DEFAULT_NAME
 from bigcp3d.edge.labels.image_and_labels import open_image_and_labels
@@ -24,7 +23,7 @@ from bigcp3d.edge.stores.places import Place, place
 from bigcp3d.errors import InputError
 from bigcp3d.face.pictures.plane_drawing import find_contrast
 from bigcp3d.face.view.served_objects import ServedGroup, serve_group
-from bigcp3d.pure.boxes import Box
+from bigcp3d.pure.boxes import Box, Float3, float3
 from bigcp3d.pure.predict.normalise import sample_boxes
 from bigcp3d.work.convert import omero
 

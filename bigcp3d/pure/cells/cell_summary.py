@@ -3,7 +3,7 @@
 Cells come as rows, part by part, and are read twice, so memory holds one part and the summary. The first reading finds
 ranges and typical values, the second counts and chooses.
 
-A cell is *odd* if it differs from the others, in robust standard deviations: it is much longer than wide, fills its
+A cell is *odd* if it differs from the others (`bigcp3d.pure.cells.typical`): it is much longer than wide, fills its
 ellipsoid badly (two cells in one, branches, hollows), or has a weak predicted foreground.
 """
 
@@ -15,14 +15,16 @@ from dataclasses import dataclass, fields
 import numpy as np
 from numpy.typing import NDArray
 
+from bigcp3d.pure.cells.typical import Typical
+
 BINS = 32
 """Bars of the histogram, equally wide in the logarithm of the volume."""
 
+ODD = {"elongation": 1, "fill": -1, "foreground": -1}
+"""Columns, and whether high (1) or low (-1) values are odd."""
+
 SAMPLE = 2**20
 """Cells, evenly spread, from which typical values are found if there are more."""
-
-ROBUST = 1.4826
-"""Standard deviation of a normal distribution over its median absolute deviation."""
 
 SHOWN = 10
 """Cells of each kind: the largest, the smallest and the oddest."""
@@ -90,27 +92,6 @@ class CellSummary:
     """For each of the oddest, the column in which it is odd."""
 
 
-@dataclass(frozen=True)
-class Typical:
-    """Median and robust standard deviation of a column; high values are odd for ``sign`` 1, low ones for -1."""
-
-    name: str
-    sign: int
-    median: float
-    spread: float
-
-    def oddness(self, rows: CellRows) -> NDArray[np.float64]:
-        """How far each row lies out, in standard deviations; NaN counts as ordinary."""
-        values = (_odd_value(rows, self.name) - self.median) / self.spread * self.sign
-        return np.where(np.isfinite(values), values, 0.0)
-
-
-def _odd_value(rows: CellRows, name: str) -> NDArray[np.float64]:
-    """A column, or its logarithm if it is a ratio."""
-    values: NDArray[np.float64] = getattr(rows, name)
-    return np.log(values) if name == "elongation" else values
-
-
 def summarise_cells(parts: Parts) -> CellSummary:
     """Summarise all cells, with `SHOWN` cells of each kind; of equal ones the earlier are chosen."""
     cells = voxels = border = 0
@@ -126,10 +107,7 @@ def summarise_cells(parts: Parts) -> CellSummary:
         return CellSummary(0, 0, 0, {}, np.ones(BINS + 1), np.zeros(BINS, np.int64), none, none, none, ())
     edges = histogram_edges(least, most)
     seen = CellRows.concatenate(sample)
-    whole = seen.take(~seen.border) if not seen.border.all() else seen
-    typical = [
-        t for name, sign in (("elongation", 1), ("fill", -1), ("foreground", -1)) if (t := _typical(whole, name, sign))
-    ]
+    typical = [t for name in ODD if (t := Typical.of(name, getattr(seen, name), seen.border))]
     counts, tops = np.zeros(BINS, np.int64), [_no_rows()] * 3
     for rows in parts():
         counts += np.histogram(rows.volume, edges)[0]
@@ -158,20 +136,11 @@ def _median(values: NDArray[np.generic]) -> float:
     return float(np.median(finite)) if len(finite) else float("nan")
 
 
-def _typical(rows: CellRows, name: str, sign: int) -> Typical | None:
-    values = _odd_value(rows, name)
-    values = values[np.isfinite(values)]
-    if len(values) < 2:
-        return None
-    middle = float(np.median(values))
-    return Typical(name, sign, middle, max(ROBUST * float(np.median(np.abs(values - middle))), 0.01))
-
-
 def _oddness(rows: CellRows, typical: Sequence[Typical]) -> NDArray[np.float64]:
     """Oddness by column and row; one column of zeros where nothing is typical."""
     if not typical:
         return np.zeros((1, len(rows)))
-    return np.stack([t.oddness(rows) for t in typical])
+    return np.stack([ODD[t.name] * t.deviations(getattr(rows, t.name)) for t in typical])
 
 
 def _best(best: CellRows, rows: CellRows, score: Callable[[CellRows], NDArray[np.float64]]) -> CellRows:

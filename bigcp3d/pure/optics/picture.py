@@ -5,6 +5,7 @@ from __future__ import annotations
 import numpy as np
 from numpy.typing import NDArray
 
+from bigcp3d.pure.boxes import Float3, float3
 from bigcp3d.pure.optics import camera
 from bigcp3d.pure.optics import light as optics
 
@@ -16,18 +17,18 @@ def log_uniform(rng: np.random.Generator, low: float, high: float) -> float:
     return float(np.exp(rng.uniform(np.log(low), np.log(high))))
 
 
-def draw_blur(rng: np.random.Generator, diameter_vox: float) -> tuple[float, float, float]:
+def draw_blur(rng: np.random.Generator, diameter_vox: float) -> Float3:
     """Sigma of a point spread function: a fiftieth to an eighth of a cell, 1 to 4 times as much along z."""
     sigma = max(0.3, diameter_vox * (0.015 + 0.1 * float(rng.random()) ** 1.5))
     return sigma * float(rng.choice([rng.uniform(1.0, 2.2), rng.uniform(2.0, 4.0)], p=(0.75, 0.25))), sigma, sigma
 
 
-def draw_optics(image: Float32, rng: np.random.Generator, sigma: tuple[float, float, float]) -> Float32:
+def draw_optics(image: Float32, rng: np.random.Generator, sigma: Float3) -> Float32:
     """Blur of ``sigma`` voxels (in some images more of it with depth), haze, fading, shadows."""
     below = bool(rng.random() < 0.5)
     if rng.random() < 0.25:
-        deep = tuple(s * rng.uniform(1.2, 3.0) for s in sigma)
-        image = optics.blur_with_depth(image, sigma, deep, from_below=below)  # type: ignore[arg-type]
+        deep = float3(s * rng.uniform(1.2, 3.0) for s in sigma)
+        image = optics.blur_with_depth(image, sigma, deep, from_below=below)
     else:
         image = optics.blur(image, sigma)
     if rng.random() < 0.15:
@@ -66,9 +67,7 @@ def normalise_at_random(image: Float32, rng: np.random.Generator, clip: tuple[fl
     return normal
 
 
-def draw_picture(
-    image: Float32, rng: np.random.Generator, sigma: tuple[float, float, float], clip: tuple[float, float]
-) -> Float32:
+def draw_picture(image: Float32, rng: np.random.Generator, sigma: Float3, clip: tuple[float, float]) -> Float32:
     """An image (z, y, x) of sharp light (full stain at 1), blurred by ``sigma`` voxels, normalised, cut to ``clip``."""
     image = draw_camera(draw_optics(image, rng, sigma), rng)
     return normalise_at_random(image, rng, clip)

@@ -12,9 +12,9 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from bigcp3d.pure.boxes import Box, Vec3
+from bigcp3d.pure.boxes import Box, Vec3, float3
 from bigcp3d.pure.prepare.equalise import equalise
-from bigcp3d.pure.prepare.steps import BACKGROUND, CLAHE, CONTRAST, GAUSSIAN, SMOOTHED, Step, float3
+from bigcp3d.pure.prepare.steps import BACKGROUND, CLAHE, CONTRAST, GAUSSIAN, SMOOTHED, Step
 
 if TYPE_CHECKING:
     from dask.array import Array

@@ -9,7 +9,7 @@ import math
 from collections.abc import Iterable
 from dataclasses import dataclass
 
-from bigcp3d.pure.boxes import Vec3, vec3
+from bigcp3d.pure.boxes import Float3, Vec3, vec3
 
 BACKGROUND, CLAHE, CONTRAST, GAUSSIAN, MEDIAN = "background", "clahe", "contrast", "gaussian", "median"
 
@@ -30,18 +30,12 @@ SMOOTHED = 16
 """A background is that of a blurred image; sigma is this part of its size."""
 
 
-def float3(values: Iterable[float]) -> tuple[float, float, float]:
-    """Three numbers as a tuple."""
-    z, y, x = values
-    return z, y, x
-
-
 @dataclass(frozen=True)
 class Step:
     """One filter and its size (z, y, x) in voxels of the level that is read."""
 
     name: str
-    size: tuple[float, float, float]
+    size: Float3
 
     def radius(self, shape: Vec3) -> Vec3:
         """Voxels on each side of a voxel that one window of the filter covers, in a volume of ``shape``.

@@ -8,8 +8,8 @@ from __future__ import annotations
 
 import numpy as np
 
-from bigcp3d.pure.boxes import Vec3
-from bigcp3d.pure.tissue.tissue_settings import Float3, Tissue, mean_diameter, three
+from bigcp3d.pure.boxes import Float3, Vec3
+from bigcp3d.pure.tissue.tissue_settings import Tissue, mean_diameter, three
 
 LONG = 0.3
 """Share of the membrane tissues with long or flat cells, as in roots and epithelia: up to four to one."""

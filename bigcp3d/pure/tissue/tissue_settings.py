@@ -15,11 +15,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from bigcp3d.errors import InputError
-from bigcp3d.pure.boxes import Box, Vec3, vec3
+from bigcp3d.pure.boxes import Box, Float3, Vec3, float3, vec3
 from bigcp3d.pure.choices import Stain
 from bigcp3d.pure.tissue.tissue_nearest_cell import REACH
-
-Float3 = tuple[float, float, float]
 
 RANGES = {
     "seed": (0, 2**64 - 1),
@@ -45,8 +43,7 @@ RANGES = {
 
 def three(value: float | Sequence[float] | NDArray[np.float64]) -> Float3:
     """The same number for each axis, or the three given."""
-    z, y, x = (value,) * 3 if isinstance(value, int | float) else value
-    return float(z), float(y), float(x)
+    return float3((value,) * 3 if isinstance(value, int | float) else value)
 
 
 def mean_diameter(diameter_vox: float | Float3, scale: Float3) -> Float3:

@@ -23,7 +23,7 @@ from bigcp3d.edge.labels.edit_log import Change, EditLog, cell_box, updated_regi
 from bigcp3d.edge.stores.places import Place
 from bigcp3d.errors import InputError
 from bigcp3d.pure.boxes import vec3
-from bigcp3d.pure.cells.doubt import ErrorRate, doubts, error_rate, random_order
+from bigcp3d.pure.cells.review_order import ErrorRate, doubts, error_rate, random_order
 from bigcp3d.schedule.edits.edit import Edits
 from bigcp3d.schedule.edits.edited_table import current_table
 from bigcp3d.schedule.planning.find_kept_maps import default_work_dir

@@ -20,7 +20,7 @@ from bigcp3d.edge.image.same_grid import differing_sizes
 from bigcp3d.edge.image.voxels import check_level
 from bigcp3d.edge.models.model_card import ModelCard
 from bigcp3d.errors import InputError
-from bigcp3d.pure.boxes import Box, Vec3, vec3
+from bigcp3d.pure.boxes import Box, Vec3, float3
 from bigcp3d.pure.grid import Factors, working_shape
 from bigcp3d.schedule.planning.request import AS_IS, Request
 
@@ -51,11 +51,7 @@ class Grids:
         if roi is None or self.labels_level == 0:
             return roi
         ratio = level_ratio(image, self.labels_level)
-        grown = Box(
-            vec3(math.floor(a / r) for a, r in zip(roi.start, ratio, strict=True)),
-            vec3(math.ceil(b / r) for b, r in zip(roi.stop, ratio, strict=True)),
-        )
-        return grown.clip(image.levels[self.labels_level].shape)
+        return roi.scaled(float3(1 / r for r in ratio)).clip(image.levels[self.labels_level].shape)
 
 
 def choose_grids(image: ImageInfo, request: Request, card: ModelCard) -> Grids:
@@ -85,7 +81,7 @@ def choose_grids(image: ImageInfo, request: Request, card: ModelCard) -> Grids:
 def _per_voxel(image_factors: Factors, ratio: Factors) -> Factors:
     """Factors counted in the voxels of a level; those of 1 are freed from rounding errors."""
     factors = tuple(f / r for f, r in zip(image_factors, ratio, strict=True))
-    return tuple(1.0 if abs(f - 1) < 1e-9 else f for f in factors)  # type: ignore[return-value]
+    return float3(1.0 if abs(f - 1) < 1e-9 else f for f in factors)
 
 
 def _base_factors(image: ImageInfo, request: Request, card: ModelCard) -> Factors | None:
@@ -115,7 +111,7 @@ def _base_factors(image: ImageInfo, request: Request, card: ModelCard) -> Factor
         )
     else:
         diameter = float(request.diameter_um or 0.0)
-    return tuple(diameter / card.diameter_vox / s for s in scale)  # type: ignore[return-value]
+    return float3(diameter / card.diameter_vox / s for s in scale)
 
 
 def _warn_of_small_cells(factors: Factors, card: ModelCard) -> None:

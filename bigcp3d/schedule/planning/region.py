@@ -12,12 +12,11 @@ from pathlib import Path
 import numpy as np
 
 from bigcp3d.edge.image.image import ImageInfo, open_image
-from bigcp3d.edge.image.level_geometry import placed
+from bigcp3d.edge.image.level_geometry import covers, placed, ratio_of
 from bigcp3d.edge.image.same_grid import check_same_start
-from bigcp3d.edge.image.transforms import Float3
 from bigcp3d.edge.image.voxels import check_time, read_box
 from bigcp3d.errors import InputError
-from bigcp3d.pure.boxes import Box, vec3
+from bigcp3d.pure.boxes import Box, Float3, float3, vec3
 from bigcp3d.pure.grid import Factors
 from bigcp3d.pure.predict.normalise import sample_boxes
 
@@ -121,18 +120,15 @@ def open_mask(path: str | Path, image: ImageInfo, label_factors: Factors) -> tup
     base = image.levels[0]
     choices: list[Factors] = []
     for level in mask.levels:
-        if base.scale_um is not None and level.scale_um is not None:
-            ratio = tuple(m / b for m, b in zip(level.scale_um, base.scale_um, strict=True))
-        else:
-            ratio = tuple(b / m for b, m in zip(base.shape, level.shape, strict=True))
-        covered = tuple(m * r for m, r in zip(level.shape, ratio, strict=True))
-        if any(abs(c - b) > 1.01 * max(r, 1) for c, b, r in zip(covered, base.shape, ratio, strict=True)):
+        ratio = ratio_of(base, level)
+        if not covers(base, level, ratio):
+            covered = tuple(round(m * r, 1) for m, r in zip(level.shape, ratio, strict=True))
             raise InputError(
-                f"{mask.path}: this mask covers {tuple(round(c, 1) for c in covered)} voxels (z, y, x), but the "
+                f"{mask.path}: this mask covers {covered} voxels (z, y, x), but the "
                 f"image has {base.shape}; the two must cover the same volume: cut or pad the mask, or correct its "
                 f"scale (the mask's voxels are {level.scale_um} um, the image's {base.scale_um})"
             )
-        choices.append(tuple(f / r for f, r in zip(label_factors, ratio, strict=True)))  # type: ignore[arg-type]
+        choices.append(float3(f / r for f, r in zip(label_factors, ratio, strict=True)))
     fine = [number for number, factors in enumerate(choices) if min(factors) >= 1 - 1e-9]
     number = max(fine, default=0)
     return mask, number, choices[number]

@@ -80,7 +80,7 @@ class PassStarted(Event):
 class BlockDone(Event):
     """One block of one pass is finished.
 
-    ``index`` is (z, y, x), with the level in front for ``pyramid``; ``voxels`` are those of the block without halo.
+    ``index`` is (z, y, x), with the level in front for ``pyramid``; ``voxels`` are those that it had to fill.
     ``seconds`` is the time on the ``worker`` (``host:pid``): 0 and empty if an earlier run has done it. ``done`` of
     ``total`` blocks of the pass are finished. ``gpu_peak_bytes`` is the most memory used on the worker's GPU.
     """

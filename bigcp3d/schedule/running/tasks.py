@@ -22,7 +22,8 @@ from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 
 from bigcp3d.pure.boxes import BlockGrid, Box, Vec3
-from bigcp3d.pure.label.pooling_box import pool_read_box, pool_touched_box
+from bigcp3d.pure.label.pooling_box import pool_read_box
+from bigcp3d.work.plan.pass_blocks import ON_BLOCKS, part_of
 from bigcp3d.work.plan.plan import Plan
 from bigcp3d.work.plan.task_inputs import Inputs, neighbours
 from bigcp3d.work.run.work_dir import ONCE
@@ -70,8 +71,8 @@ class Task:
 class Pass:
     """A pass at one time point, or one level of the pyramid: a task for each block of ``grid`` that meets ``part``.
 
-    ``needs`` gives the keys that the task of a block waits for: tasks of earlier passes. If the pass ``fills`` no
-    voxels, its blocks are only numbers.
+    ``needs`` gives the keys that the task of a block waits for: tasks of earlier passes. A pass that is not
+    `ON_BLOCKS` fills no voxels, and its blocks are only numbers.
     """
 
     name: str
@@ -80,7 +81,6 @@ class Pass:
     grid: BlockGrid
     part: Box
     level: tuple[int, ...] = ()
-    fills: bool = True
 
     def key(self, index: Vec3) -> Key:
         """The key of the task of a block."""
@@ -93,19 +93,26 @@ class Pass:
     def tasks(self) -> Iterator[Task]:
         """All tasks, in raster order."""
         for index in self.grid.visit(self.part):
-            voxels = self.grid.core(index).size if self.fills else 0
-            yield Task(self.key(index), tuple(self.needs(index)), voxels)
+            yield Task(self.key(index), tuple(self.needs(index)), self._voxels(self.grid.core(index)))
 
     def count(self) -> tuple[int, int]:
         """The number of tasks, and of the voxels that they fill."""
-        covered = self.grid.covered(self.part)
-        return len(BlockGrid(covered.shape, self.grid.block)), covered.size if self.fills else 0
+        return self.grid.count_touching(self.part), self._voxels(Box.of_shape(self.grid.shape))
+
+    def _voxels(self, box: Box) -> int:
+        """The voxels of a box that the pass fills."""
+        return box.intersect(self.part).size if self.name in ON_BLOCKS else 0
+
+
+def _on_blocks(plan: Plan, name: str, time: int, needs: Callable[[Vec3], Iterable[Key]]) -> Pass:
+    """A pass on blocks of the volume."""
+    return Pass(name, time, needs, *part_of(plan, name))
 
 
 def _numbered(name: str, time: int, needs: Callable[[Vec3], Iterable[Key]], number: int = 1) -> Pass:
     """A pass of so many tasks that belong to no block. The first has the index `ONCE`."""
     shape = (number, 1, 1)
-    return Pass(name, time, needs, BlockGrid(shape, (1, 1, 1)), Box.of_shape(shape), fills=False)
+    return Pass(name, time, needs, BlockGrid(shape, (1, 1, 1)), Box.of_shape(shape))
 
 
 def object_passes(plan: Plan) -> list[list[Pass]]:
@@ -123,21 +130,20 @@ def _map_passes(plan: Plan, time: int) -> Iterator[Pass]:
     yield _numbered("normalise", time, lambda _: ())
     if plan.given.maps is not None:
         return
-    blocks, mapped = plan.patch_blocks, plan.scope.mapped
-    grid, first = blocks.grid, ("normalise", time, ONCE)
-    predict = Pass("predict", time, lambda _: (first,), grid, mapped.grow(plan.patches.margin))
+    blocks, first = plan.patch_blocks, ("normalise", time, ONCE)
+    predict = _on_blocks(plan, "predict", time, lambda _: (first,))
     yield predict
     if blocks.hand_over:
+        grid = predict.grid
         there = grid.covered(predict.part)
 
         def givers(index: Vec3) -> Iterable[Key]:
             return map(predict.key, grid.visit(blocks.extent(index).intersect(there)))
 
-        yield Pass("merge", time, givers, grid, mapped)
+        yield _on_blocks(plan, "merge", time, givers)
 
 
 def _block_passes(plan: Plan, inputs: Inputs, time: int) -> Iterator[Pass]:
-    grid, scope = plan.grid, plan.scope
     maps_pass, first = "merge" if plan.patch_blocks.hand_over else "predict", ("normalise", time, ONCE)
 
     def maps_of(index: Vec3) -> Iterable[Key]:
@@ -146,8 +152,8 @@ def _block_passes(plan: Plan, inputs: Inputs, time: int) -> Iterator[Pass]:
     def sinks_of(index: Vec3) -> Iterable[Key]:
         return [("track", time, other) for other in inputs.of("cluster", index).get("sinks", ())] or (first,)
 
-    yield Pass("track", time, maps_of, grid, scope.tracked)
-    clustered = Pass("cluster", time, sinks_of, grid, scope.clustered)
+    yield _on_blocks(plan, "track", time, maps_of)
+    clustered = _on_blocks(plan, "cluster", time, sinks_of)
     yield clustered
     yield from _cell_passes(plan, time, clustered)
 
@@ -156,15 +162,14 @@ def _cell_passes(plan: Plan, time: int, clustered: Pass) -> Iterator[Pass]:
     """From components to cells and ids."""
     last = [clustered]
     if plan.stitches:
-        last = [Pass("stitch", time, lambda i: map(clustered.key, neighbours(plan, i)), clustered.grid, clustered.part)]
+        last = [_on_blocks(plan, "stitch", time, lambda index: map(clustered.key, neighbours(plan, index)))]
         yield from last
     if plan.joins_first or plan.stitches:
         whole = last  # a lambda sees the last value of a name, so each has its own
         join = _numbered("join", time, lambda _: _keys(whole))
         yield join
-        checks = [Pass("check", time, lambda _: join.every_key(), plan.grid, plan.scope.tracked)]
-        votes = [Pass("vote", time, lambda _: join.every_key(), plan.label_grid(0), plan.scope.wanted)]
-        more = [*(checks if plan.checks_flow else ()), *(votes if plan.votes else ())]
+        names = [*(["check"] if plan.checks_flow else ()), *(["vote"] if plan.votes else ())]
+        more = [_on_blocks(plan, name, time, lambda _: join.every_key()) for name in names]
         yield from more
         last = more or [join]
     if plan.stitches:
@@ -181,7 +186,7 @@ def _keys(passes: Iterable[Pass]) -> Iterator[Key]:
 
 
 def _pyramid_passes(plan: Plan, time: int) -> Iterator[Pass]:
-    below = Pass("label", time, lambda _: (), plan.label_grid(0), plan.scope.wanted)
+    below = _on_blocks(plan, "label", time, lambda _: ())
     yield below
     for level in range(1, len(plan.output.target.levels)):
         below = _level(plan, level, below)
@@ -190,14 +195,14 @@ def _pyramid_passes(plan: Plan, time: int) -> Iterator[Pass]:
 
 def _level(plan: Plan, level: int, below: Pass) -> Pass:
     """A coarser level of the pyramid: the blocks that are made from blocks of the level below."""
-    target, grid, finer = plan.output.target, plan.label_grid(level), plan.label_grid(level - 1)
-    there, factors = finer.covered(below.part), target.factors[level]
+    grid, part = part_of(plan, "pyramid", level)
+    finer, there, factors = below.grid, below.grid.covered(below.part), plan.output.target.factors[level]
 
     def needs(index: Vec3) -> Iterable[Key]:
         read = pool_read_box(grid.core(index), factors, finer.shape)
         return map(below.key, finer.visit(read.intersect(there)))
 
-    return Pass("pyramid", below.time, needs, grid, pool_touched_box(there, factors, grid.shape, finer.shape), (level,))
+    return Pass("pyramid", below.time, needs, grid, part, (level,))
 
 
 def in_order(times: Iterable[Sequence[Pass]]) -> Iterator[Task]:

@@ -16,7 +16,7 @@ from bigcp3d.edge.image.level_geometry import level_ratio, nearest_level
 from bigcp3d.edge.image.preparation import steps_of
 from bigcp3d.edge.image.voxels import check_time, read_box
 from bigcp3d.edge.models.model_card import ModelCard
-from bigcp3d.pure.boxes import Box, Vec3, vec3
+from bigcp3d.pure.boxes import Box, Vec3, float3, vec3
 from bigcp3d.pure.grid import Factors, resample, working_shape
 from bigcp3d.pure.predict.normalise import estimate_range, normalise_intensity, sample_boxes, scale_intensity
 from bigcp3d.pure.prepare.prepare_box import prepare_box
@@ -87,13 +87,13 @@ class Sample:
 
     def factors(self, told: float) -> Factors:
         """Voxels of level 0 per working voxel, at which cells of a diameter have the one that the model knows."""
-        return tuple(told / self.card.diameter_vox / s for s in self.scale)  # type: ignore[return-value]
+        return float3(told / self.card.diameter_vox / s for s in self.scale)
 
     def crops(self, image_factors: Factors) -> list[NDArray[np.float32]]:
         """Normalised crops (c, z, y, x) on the working grid of so many voxels of level 0; they do not overlap."""
         level = nearest_level(self.image, image_factors)
         ratio = level_ratio(self.image, level)
-        factors: Factors = tuple(f / r for f, r in zip(image_factors, ratio, strict=True))  # type: ignore[assignment]
+        factors = float3(f / r for f, r in zip(image_factors, ratio, strict=True))
         boxes = dict.fromkeys(crop_box(self.image.levels[level].shape, factors, centre) for centre in CENTRES)
         return [self._read(level, box, factors) for box in boxes]
 

@@ -17,7 +17,7 @@ from bigcp3d.edge.image.image import ImageInfo
 from bigcp3d.edge.image.voxels import read_box
 from bigcp3d.pure.boxes import BlockGrid, Box, Vec3, vec3
 from bigcp3d.pure.cells.cell_summary import CellRows
-from bigcp3d.pure.cells.doubt import largest_contacts
+from bigcp3d.pure.cells.review_order import largest_contacts
 from bigcp3d.pure.grid import nearest_working
 from bigcp3d.pure.track.units import UNIT
 from bigcp3d.work.analyse.measure import plan_measurement

@@ -15,9 +15,9 @@ from bigcp3d.edge.convert.open_source import open_source, stamp
 from bigcp3d.edge.image.metadata import own_part
 from bigcp3d.edge.image.open_node import metadata_file, read_attributes
 from bigcp3d.edge.image.other_formats import recognise, store_beside
-from bigcp3d.edge.image.transforms import Float3
 from bigcp3d.edge.stores.places import place
 from bigcp3d.errors import InputError
+from bigcp3d.pure.boxes import Float3
 from bigcp3d.work.analyse.blocks_read import BlocksRead
 from bigcp3d.work.convert.convert import convert
 

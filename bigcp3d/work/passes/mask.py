@@ -10,8 +10,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from bigcp3d.edge.image.voxels import read_box
-from bigcp3d.pure.boxes import Box, Vec3
-from bigcp3d.pure.grid import Factors, spread_labels, working_box
+from bigcp3d.pure.boxes import Box, Vec3, float3
+from bigcp3d.pure.grid import spread_labels, working_box
 from bigcp3d.work.run.run import Run
 
 SLAB_VOX = 2**22
@@ -26,7 +26,7 @@ def read_mask(run: Run, time: int, box: Box) -> NDArray[np.bool_]:
     inside = np.ones(box.shape, bool)
     if mask is None or box.empty:
         return inside
-    inverse: Factors = tuple(1 / f for f in run.plan.where.mask_factors)  # type: ignore[assignment]
+    inverse = float3(1 / f for f in run.plan.where.mask_factors)
     size = mask.levels[level].shape
     planes = max(1, SLAB_VOX * box.shape[0] // working_box(box, inverse, size).size)
     for first in range(box.start[0], box.stop[0], planes):

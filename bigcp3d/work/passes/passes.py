@@ -38,6 +38,7 @@ from bigcp3d.work.passes.normalise_pass import check_same_image, count_missing, 
 from bigcp3d.work.passes.predict_pass import merge, predict
 from bigcp3d.work.passes.removal import remove_unneeded
 from bigcp3d.work.passes.resolve import filter_range, find_ids, gather, resolve
+from bigcp3d.work.plan.pass_blocks import filled_voxels
 from bigcp3d.work.run.run import Run
 from bigcp3d.work.run.unreadable_input import lost_voxels, read_image, read_maps
 
@@ -58,6 +59,7 @@ def perform(run: Run, name: str, time: int, index: Vec3) -> Counts:
     with full_disk_is_told(run.dir.root):
         with run.log.task(name, time, index) as meter, remembering():
             counts = pyramid(run, time, level, block) if name == "pyramid" else PASSES[name](run, time, block)
+        counts["voxels"] = filled_voxels(run.plan, name, block, level)
         write_record(folder, label, block, counts, meter.spent())
         remove_unneeded(run, name, time, block)
     return {**counts, **{name: meter.spent()[name] for name in ("seconds", "worker", "gpu_peak_bytes")}}
@@ -91,7 +93,6 @@ def track(run: Run, time: int, index: Vec3) -> Counts:
     write_table(run.dir.table("sinks", time, index), voxel=sinks.voxel, **sinks.sums.arrays())
     inside = int(np.count_nonzero(foreground >= plan.tracking.foreground))
     return {
-        "voxels": core.size,
         "foreground_vox": inside,
         "unassigned_vox": inside - int(sinks.sums.count.sum()),
         "path_squares": path_squares(
@@ -132,7 +133,7 @@ def cluster(run: Run, time: int, index: Vec3) -> Counts:
     write_table(run.dir.table("components", time, index), **components.arrays())
     if plan.stitches:
         write_table(run.dir.table("faces", time, index), **Faces.of(components).arrays())
-    return {"voxels": core.size, "components": len(components)}
+    return {"components": len(components)}
 
 
 def _label_working(
@@ -185,7 +186,7 @@ def check(run: Run, time: int, index: Vec3) -> Counts:
         scale_vox=plan.prediction.scale_vox,
     )
     write_table(run.dir.table("flow_errors", time, index), object=present, squares=squares)
-    return {"voxels": core.size, "ranges": plan.id_ranges.runs(present)}
+    return {"ranges": plan.id_ranges.runs(present)}
 
 
 def _vote_objects(run: Run, time: int, box: Box) -> NDArray[np.unsignedinteger[Any]]:
@@ -202,7 +203,7 @@ def vote(run: Run, time: int, index: Vec3) -> Counts:
     won, count = np.unique(_vote_objects(run, time, core), return_counts=True)
     present = won[won > 0].astype(np.int64) - 1
     write_table(run.dir.table("votes", time, index), object=present, count=count[won > 0])
-    return {"voxels": core.size, "ranges": run.plan.id_ranges.runs(present)}
+    return {"ranges": run.plan.id_ranges.runs(present)}
 
 
 def label(run: Run, time: int, index: Vec3) -> Counts:
@@ -221,7 +222,7 @@ def label(run: Run, time: int, index: Vec3) -> Counts:
         found, _, _ = _label_working(run, time, region, partial(find_ids, run, time), target.dtype)
         labels[wanted.slices(core.start)] = spread_labels(found, region, wanted, plan.output.label_factors, plan.shape)
     write_label_box(target, 0, core, labels, time=time)
-    return {"voxels": core.size}
+    return {}
 
 
 def pyramid(run: Run, time: int, level: int, index: Vec3) -> Counts:
@@ -229,7 +230,7 @@ def pyramid(run: Run, time: int, level: int, index: Vec3) -> Counts:
     target = run.target
     core = run.plan.label_grid(level).core(index)
     write_label_box(target, level, core, make_coarser(target, level, core, time=time), time=time)
-    return {"voxels": core.size}
+    return {}
 
 
 PASSES: dict[str, Callable[[Run, int, Vec3], Counts]] = {

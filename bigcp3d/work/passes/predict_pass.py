@@ -22,6 +22,7 @@ from bigcp3d.pure.predict.normalise import normalise_intensity
 from bigcp3d.pure.predict.patches import finish_maps
 from bigcp3d.work.passes.mask import needed_patches
 from bigcp3d.work.passes.read_prepared import read_prepared
+from bigcp3d.work.plan.pass_blocks import filled_voxels
 from bigcp3d.work.run.run import Run
 from bigcp3d.work.run.unreadable_input import read_image
 
@@ -77,10 +78,10 @@ def predict(run: Run, time: int, index: Vec3) -> dict[str, Any]:
     blocks, patches = run.plan.patch_blocks, run.plan.patches
     core, extent, scope = blocks.grid.core(index), blocks.extent(index), run.plan.scope
     layers = needed_patches(run, time, blocks.layers(index, scope.mapped))
-    begun = itertools.count()
+    begun, voxels = itertools.count(), filled_voxels(run.plan, "predict", index)
 
     def read(box: Box) -> NDArray[np.float32]:  # of one layer after the other
-        run.go_on("predict", core.size, min(1.0, next(begun) / len(layers)))
+        run.go_on("predict", voxels, min(1.0, next(begun) / len(layers)))
         return read_channels(run, time, box)
 
     total = sum_patches(read, layers, extent, patches, run.network, batch=run.batch, threads=run.plan.running.threads)
@@ -93,7 +94,7 @@ def predict(run: Run, time: int, index: Vec3) -> dict[str, Any]:
         write_table(run.dir.part(time, index, index), maps=total.maps(inner), **sums)
     else:
         run.write("maps", time, core, total.maps(core))
-    return {"voxels": core.size, "patches": sum(map(len, layers)), "processor": run.processor}
+    return {"patches": sum(map(len, layers)), "processor": run.processor}
 
 
 def merge(run: Run, time: int, index: Vec3) -> dict[str, Any]:
@@ -116,7 +117,7 @@ def merge(run: Run, time: int, index: Vec3) -> dict[str, Any]:
     for i, slab in enumerate(shell):
         maps[(slice(None), *slab.slices(core.start))] = finish_maps(own.pop(f"sums{i}"), slab, patches)
     run.write("maps", time, core, maps)
-    return {"voxels": core.size}
+    return {}
 
 
 def _read_part(run: Run, time: int, giver: Vec3, taker: Vec3) -> dict[str, NDArray[Any]]:

@@ -31,7 +31,7 @@ from bigcp3d.pure.cells.found import CellCounts, count_cells, sum_up_cells
 from bigcp3d.pure.group.objects import flow_errors, keep_objects, mean_foreground
 from bigcp3d.pure.track.sinks import FIRST, ROW, Sums
 from bigcp3d.work.passes.join import join
-from bigcp3d.work.plan.task_inputs import blocks_of
+from bigcp3d.work.plan.pass_blocks import part_of
 from bigcp3d.work.run.run import Run
 from bigcp3d.work.run.work_dir import ONCE
 
@@ -44,11 +44,12 @@ SORTED = ("whole_cells", "cut_cells")
 
 def gather(run: Run, time: int, index: Vec3) -> dict[str, Any]:
     """Write which blocks have objects in which ranges: int64 (n, 3), first and last of a run of ranges, and block."""
-    for name in TABLES:
-        grid, blocks = blocks_of(run.plan, name)
+    runs = {"stitch": True, "check": run.plan.checks_flow, "vote": run.plan.votes}
+    for name in (name for name in TABLES if runs[name]):
+        grid, part = part_of(run.plan, name)
         found = [
             (*ranges, int(np.ravel_multi_index(block, grid.counts)))
-            for block in blocks
+            for block in grid.visit(part)
             for ranges in _record(run, time, name, block)["ranges"]
         ]
         write_rows(run.dir.rows("gathered", time, name), np.array(found, np.int64).reshape(-1, 3))
@@ -153,9 +154,9 @@ def _rows_between(path: Any, low: int, high: int) -> NDArray[np.int64]:
 
 def _blocks_with(run: Run, time: int, name: str, part: int) -> Iterator[Vec3]:
     """Blocks of a pass whose tables have objects in a range."""
-    grid, blocks = blocks_of(run.plan, name)
+    grid, whole = part_of(run.plan, name)
     if not run.plan.stitches:
-        yield from blocks
+        yield from grid.visit(whole)
         return
     found = open_rows(run.dir.rows("gathered", time, name))
     for number in found[(found[:, 0] <= part) & (part <= found[:, 1]), 2]:

@@ -20,18 +20,11 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
-from bigcp3d.pure.boxes import BlockGrid, Box, Vec3, vec3
+from bigcp3d.pure.boxes import Box, Vec3, vec3
 from bigcp3d.pure.label.voting_box import voting_box
 from bigcp3d.pure.neighbours import Neighbours
+from bigcp3d.work.plan.pass_blocks import part_of
 from bigcp3d.work.plan.plan import Plan
-
-
-def blocks_of(plan: Plan, name: str) -> tuple[BlockGrid, list[Vec3]]:
-    """The grid of a pass, and the blocks on which it has tasks."""
-    scope, grid = plan.scope, plan.label_grid(0) if name == "vote" else plan.grid
-    runs = {"stitch": plan.stitches, "check": plan.checks_flow, "vote": plan.votes}.get(name, True)
-    box = {"vote": scope.wanted, "check": scope.tracked}.get(name, scope.clustered)
-    return grid, grid.touching(box) if runs else []
 
 
 def neighbours(plan: Plan, index: Vec3) -> list[Vec3]:
@@ -61,8 +54,7 @@ class Inputs:
         plan, scope = self.plan, self.plan.scope
         there = {"maps": scope.mapped, "components": scope.clustered}.get(kind, scope.tracked)
         on_image = name in ("vote", "label")
-        own = {"cluster": scope.clustered}.get(name, scope.wanted if on_image else scope.tracked)
-        tasks = plan.label_grid(0) if on_image else plan.grid
+        tasks, own = part_of(plan, name)
 
         def seen(index: Vec3) -> Box:
             part = tasks.core(index).intersect(own)

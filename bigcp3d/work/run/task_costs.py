@@ -26,8 +26,8 @@ from bigcp3d.work.run.work_dir import WorkDir
 class TaskSpent:
     """One finished task.
 
-    ``name``, ``time`` and ``index`` are its key (`bigcp3d.schedule.running.tasks.Key`); ``voxels`` are those of the
-    block's core. ``began`` is in seconds since 1970 on the clock of ``worker`` (``host:pid``). ``peak_bytes`` is the
+    ``name``, ``time`` and ``index`` are its key (`bigcp3d.schedule.running.tasks.Key`); ``voxels`` are those
+    that it fills. ``began`` is in seconds since 1970 on the clock of ``worker`` (``host:pid``). ``peak_bytes`` is the
     largest resident size of the worker while the task ran (outside Linux: since the worker started), and
     ``gpu_peak_bytes`` the most memory that torch held on the GPU. Both are 0 where they are not known.
     """

@@ -7,7 +7,7 @@ import io
 from collections.abc import Sequence
 from pathlib import Path
 
-from bigcp3d.edge.stores.atomic_files import write_atomically
+from bigcp3d.edge.stores.atomic_files import write_bytes
 from bigcp3d.work.train.checkpoint import Row
 
 
@@ -17,7 +17,7 @@ def write_curve(table: Path, rows: Sequence[Row], columns: Sequence[str]) -> Non
     writer = csv.DictWriter(text, columns)
     writer.writeheader()
     writer.writerows(rows)
-    write_atomically(table, lambda file: file.write(text.getvalue().encode()))
+    write_bytes(table, text.getvalue().encode())
 
 
 def score(row: Row) -> float | None:

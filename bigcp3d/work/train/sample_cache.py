@@ -26,7 +26,7 @@ from numpy.typing import NDArray
 from safetensors import SafetensorError
 from safetensors.numpy import load, save
 
-from bigcp3d.edge.stores.atomic_files import write_atomically
+from bigcp3d.edge.stores.atomic_files import write_bytes
 from bigcp3d.errors import TargetError
 
 log = logging.getLogger(__name__)
@@ -76,7 +76,7 @@ class SampleCache:
         """Keep a sample; `TargetError` where that fails."""
         packed = compress(save(made._asdict()), 1)
         try:
-            write_atomically(self.path(number), lambda file: file.write(packed))
+            write_bytes(self.path(number), packed)
         except OSError as error:
             raise TargetError(
                 f"{self.path(number)}: the sample cannot be written ({error}); make space on the disk, or give a "
@@ -108,7 +108,7 @@ def open_cache(root: Path, most_gb: float, depends_on: dict[str, Any]) -> Sample
     text = json.dumps({"format": FORMAT, **depends_on}, sort_keys=True, indent=1)
     folder = root / hashlib.sha256(text.encode()).hexdigest()[:16]
     try:
-        write_atomically(folder / "samples.json", lambda file: file.write(text.encode()))
+        write_bytes(folder / "samples.json", text.encode())
     except OSError as error:
         raise TargetError(f"{root}: samples cannot be kept here ({error}); give another folder: --cache DIR") from error
     return SampleCache(folder, most_gb)

@@ -13,7 +13,7 @@ from bigcp3d.edge.image.image import ImageInfo
 from bigcp3d.edge.image.same_grid import check_same_grid
 from bigcp3d.edge.image.voxels import check_channel, read_box
 from bigcp3d.errors import InputError
-from bigcp3d.pure.boxes import Box, Vec3, vec3
+from bigcp3d.pure.boxes import Box, Vec3, float3, vec3
 from bigcp3d.pure.grid import Factors, image_box, resample, spread_labels, working_box, working_shape
 from bigcp3d.pure.learn.augment import Sample
 from bigcp3d.pure.plural import count
@@ -85,7 +85,7 @@ class VolumeSource:
         self, rng: np.random.Generator, shape: Vec3, zoom: float
     ) -> tuple[NDArray[np.float32] | None, NDArray[np.int32], NDArray[np.bool_]]:
         """Image (if there is one), labels and what is known, of a window; cells are ``zoom`` times as large."""
-        factors: Factors = tuple(f / zoom for f in self.factors)  # type: ignore[assignment]
+        factors = float3(f / zoom for f in self.factors)
         grid = working_shape(self.part.shape, factors)
         if len(places := self._places()) and (self.reviewed or rng.random() < 0.6):
             cell = places[rng.integers(len(places))] - np.array(self.part.start)
@@ -124,7 +124,7 @@ class VolumeSource:
 
     def _read_labels(self, region: Box, factors: Factors) -> NDArray[np.int32]:
         """Labels at the voxels nearest to those of a region of the model's grid; -1 where nothing is known."""
-        inverse: Factors = tuple(1 / f for f in factors)  # type: ignore[assignment]
+        inverse = float3(1 / f for f in factors)
         box = working_box(region, inverse, self.part.shape)
         where, shape = box.shift(self.part.start), self.labels.levels[0].shape
         if self.reviewed is None:
@@ -188,7 +188,7 @@ def open_source(
         )
     kept = Cells(cells.ids[large], cells.count[large], cells.centre[large], cells.cut[large])
     diameter = measure_diameter(kept, scale, labels.path) if diameter_um is None else diameter_um
-    factors: Factors = tuple(diameter / s / look.diameter_vox for s in scale)  # type: ignore[assignment]
+    factors = float3(diameter / s / look.diameter_vox for s in scale)
     if min(grid := working_shape(shape, factors)) <= FEW_PLANES:
         log.warning(
             "%s: on the model's grid it has %s voxels (z, y, x), and the network is 3D: give volumes of more planes",

@@ -7,6 +7,7 @@ import pytest
 
 import bigcp3d.pure.cells.cell_summary as cell_summary
 from bigcp3d.pure.cells.cell_summary import CellRows, summarise_cells
+from bigcp3d.pure.cells.review_order import doubts
 from bigcp3d.pure.group.objects import ellipsoid_fill
 from bigcp3d.pure.track.sinks import Sums
 
@@ -59,6 +60,18 @@ def test_the_odd_cell_is_the_oddest_and_says_why():
     assert set(found.oddest.ids[:3].tolist()) == {18, 43, 100}
     rows.border[17] = True  # the control: a cell that the border cuts is no odd cell, however long it looks
     assert 18 not in summarise_cells(in_parts(rows)).oddest.ids
+
+
+def test_the_report_and_the_review_order_odd_cells_alike():
+    alike = {"elongation": np.full(40, 1.2), "fill": np.full(40, 0.9), "foreground": np.full(40, 0.95)}
+    rows = make_rows(40, border=np.zeros(40, bool), **alike)
+    rows.elongation[17], rows.fill[22], rows.foreground[9] = 1.2 * np.exp(0.05), 0.86, 0.92
+    score, why = doubts({name: getattr(rows, name) for name in alike}, rows.border)
+    order = np.argsort(-score, kind="stable")[:3]
+    found = summarise_cells(in_parts(rows, 20))
+    assert order.tolist() == [22, 9, 17]
+    assert found.oddest.ids[:3].tolist() == rows.ids[order].tolist()
+    assert [f"small {found.why[0]}", f"small {found.why[1]}", f"large {found.why[2]}"] == [why[k] for k in order]
 
 
 def test_typical_values_of_very_many_cells_come_from_an_even_choice(monkeypatch):

@@ -21,7 +21,7 @@ from bigcp3d.edge.labels.labels import create_labels, finish_labels, write_label
 from bigcp3d.errors import InputError
 from bigcp3d.face.cli import app
 from bigcp3d.pure.boxes import Box
-from bigcp3d.pure.cells.doubt import doubts, error_rate, random_order
+from bigcp3d.pure.cells.review_order import doubts, error_rate, random_order
 from bigcp3d.pure.label.split_cell import deepest_voxel
 from bigcp3d.pure.tissue.tissue import render
 from bigcp3d.pure.tissue.tissue_settings import Tissue

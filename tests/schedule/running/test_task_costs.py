@@ -13,12 +13,13 @@ import pytest
 import bigcp3d
 from bigcp3d.edge.workdir.records import read_record, write_record
 from bigcp3d.errors import BlockError
-from bigcp3d.schedule.running.tasks import in_order, label_passes, object_passes
+from bigcp3d.schedule.running.events import BlockDone, PassStarted
+from bigcp3d.schedule.running.tasks import count_passes, in_order, label_passes, object_passes
 from bigcp3d.work.passes import passes
 from bigcp3d.work.run.run import Run
 from bigcp3d.work.run.task_costs import Meter, TaskSpent, read_spent
 from bigcp3d.work.run.work_dir import WorkDir
-from tests.schedule.conftest import Case
+from tests.schedule.conftest import ERROR, Case
 
 
 def test_every_task_is_a_row_of_the_summary(tissue_store, random_model, tmp_path):
@@ -34,6 +35,23 @@ def test_every_task_is_a_row_of_the_summary(tissue_store, random_model, tmp_path
     assert sum(row.voxels for row in rows if row.name == "track") == np.prod(plan.shape)
     assert {row.name for row in rows if row.peak_bytes == 0} == set()
     assert not case.work.exists()
+
+
+def test_the_tasks_of_a_region_fill_as_many_voxels_as_were_planned(tissue_store, random_model, tmp_path):
+    case = Case(tissue_store, random_model, tmp_path, **ERROR, roi="0:9,40:60,:")
+    plan, seen = case.plan(), []
+    rows = bigcp3d.segment(
+        tissue_store, **case.settings, output=tmp_path / "out.zarr", work_dir=case.work, on_event=seen.append
+    ).tasks
+    counts = count_passes([*object_passes(plan), *label_passes(plan)])
+    told = {event.name: event.voxels for event in seen if isinstance(event, PassStarted)}
+    done = Counter[str]()
+    for event in seen:
+        if isinstance(event, BlockDone):
+            done[event.name] += event.voxels
+    assert {name: voxels for name, (_, voxels) in counts.items()} == told == dict(done)
+    assert told == {name: sum(row.voxels for row in rows if row.name == name) for name in told}
+    assert told["label"] == plan.voxels == 9 * 20 * 51
 
 
 def test_rows_of_an_earlier_run_stay_as_they_were(tissue_store, random_model, tmp_path, monkeypatch):

@@ -1,10 +1,10 @@
 """The order in which cells should be looked at: the most doubtful first; and an error rate from a random sample.
 
-A cell is doubtful if it lies far out among all cells, in robust standard deviations, as in the report
-(`bigcp3d.pure.cells.cell_summary`): it is long, fills its ellipsoid badly or has a weak foreground. Its volume counts
-in both directions, since two cells in one are large and parts of one are small. Parts of one also share much of their
-surface. With maps, the share of the voxels that a higher threshold would lose counts too, and the flow error where it
-is known. All follows from sums over whole cells.
+A cell is doubtful if it lies far out among all cells (`bigcp3d.pure.cells.typical`). As in the report, it is long,
+fills its ellipsoid badly or has a weak foreground. Here its volume counts too, in both directions, since two cells in
+one are large and parts of one are small. Parts of one also share much of their surface. With maps, the share of the
+voxels that a higher threshold would lose counts too, and the flow error where it is known. All follows from sums over
+whole cells.
 """
 
 from __future__ import annotations
@@ -16,8 +16,8 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy import stats
 
-from bigcp3d.pure.cells.cell_summary import ROBUST
 from bigcp3d.pure.cells.cell_sums import CellSums
+from bigcp3d.pure.cells.typical import Typical
 from bigcp3d.pure.group.seams import HALF_NEIGHBOURS
 
 SIGNS: dict[str, tuple[int, ...]] = {
@@ -34,26 +34,21 @@ SIGNS: dict[str, tuple[int, ...]] = {
 SHAPE = ("volume", "elongation", "fill")
 """Columns that a border of the volume changes."""
 
-LEAST_SPREAD = {"volume": 0.05, "elongation": 0.02, "lost": 0.02, "shared surface": 0.02}
-
 
 def doubts(columns: Mapping[str, NDArray[np.float64]], cut: NDArray[np.bool_]) -> tuple[NDArray[np.float64], list[str]]:
     """How doubtful each cell is, shape (n,), and in which column it is so most.
 
-    ``columns`` have shape (n,); volume and elongation are compared by their logarithm; NaN counts as ordinary. Cells
-    that the volume's border ``cut``, bool (n,), are not doubtful for their shape, and do not say what is usual.
+    ``columns`` have shape (n,); NaN counts as usual. Cells that the volume's border ``cut``, bool (n,), are not
+    doubtful for their shape.
     """
     names, scores = [], []
     for name, signs in SIGNS.items():
-        if name not in columns or not np.isfinite(columns[name]).any():
+        typical = Typical.of(name, columns[name], cut) if name in columns else None
+        if typical is None:
             continue
-        values = np.log(np.maximum(columns[name], 1e-9)) if name in ("volume", "elongation") else columns[name]
-        usual = values[~cut & np.isfinite(values)] if (~cut & np.isfinite(values)).sum() >= 5 else values
-        middle = np.nanmedian(usual)
-        spread = max(ROBUST * float(np.nanmedian(np.abs(usual - middle))), LEAST_SPREAD.get(name, 0.01))
+        out = typical.deviations(columns[name])
         for sign in signs:
-            score = sign * (values - middle) / spread
-            score = np.where(np.isfinite(score), score, 0.0)
+            score = sign * out
             names.append(f"{'large' if sign > 0 else 'small'} {name}")
             scores.append(np.where(cut, 0.0, score) if name in SHAPE and (name, sign) != ("volume", 1) else score)
     if not scores:

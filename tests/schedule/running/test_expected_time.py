@@ -3,9 +3,12 @@
 import pytest
 
 import bigcp3d
-from bigcp3d.schedule.running import expect_time
+from bigcp3d.edge.image.new_image import create_image
+from bigcp3d.schedule.running import expected_time
 from bigcp3d.schedule.running.events import ClusterReady, PassStarted, TimeExpected
-from bigcp3d.work.plan.expected_time import count_patches, expect_seconds, guess_patch_seconds, wall_seconds
+from bigcp3d.schedule.running.expected_time import expect_seconds, guess_patch_seconds, wall_seconds
+from bigcp3d.schedule.running.tasks import count_passes, label_passes, object_passes
+from bigcp3d.work.plan.pass_blocks import count_patches
 from tests.schedule.conftest import CUT, SHAPE
 
 
@@ -16,7 +19,7 @@ def settings(tissue_store, random_model, tmp_path):
 
 @pytest.mark.parametrize("where", ["in this process", "on Dask"])
 def test_a_run_of_many_patches_measures_one_as_it_begins(settings, where, two_workers, monkeypatch):
-    monkeypatch.setattr(expect_time, "LEAST_PATCHES", 1)
+    monkeypatch.setattr(expected_time, "LEAST_PATCHES", 1)
     seen = []
     bigcp3d.segment(**{**settings, **(two_workers if where == "on Dask" else {})}, on_event=seen.append)
     kinds = [type(event) for event in seen]
@@ -38,10 +41,10 @@ def test_short_and_resumed_runs_measure_nothing(settings, monkeypatch):
     bigcp3d.segment(**settings, on_event=seen.append)
     assert not any(isinstance(event, TimeExpected) for event in seen)
     plan = seen[0].plan
-    assert not expect_time.worth_measuring(plan, resumed=False)
-    monkeypatch.setattr(expect_time, "LEAST_PATCHES", 1)
-    assert expect_time.worth_measuring(plan, resumed=False)  # the control
-    assert not expect_time.worth_measuring(plan, resumed=True)
+    assert not expected_time.worth_measuring(plan, resumed=False)
+    monkeypatch.setattr(expected_time, "LEAST_PATCHES", 1)
+    assert expected_time.worth_measuring(plan, resumed=False)  # the control
+    assert not expected_time.worth_measuring(plan, resumed=True)
 
 
 def test_a_measurement_that_fails_does_not_end_the_run(settings, monkeypatch):
@@ -50,7 +53,7 @@ def test_a_measurement_that_fails_does_not_end_the_run(settings, monkeypatch):
     def fail(run):
         raise RuntimeError("no patch today")
 
-    monkeypatch.setattr(expect_time, "LEAST_PATCHES", 1)
+    monkeypatch.setattr(expected_time, "LEAST_PATCHES", 1)
     monkeypatch.setattr(measure_patch, "measure_patch", fail)
     seen = []
     assert bigcp3d.segment(**settings, on_event=seen.append).cells > 0
@@ -71,6 +74,37 @@ def test_the_expectation_follows_patches_threads_workers_and_region(settings):
     assert "predict" not in expect_seconds(two, None)
     slow, quick = guess_patch_seconds(two, 1e9), guess_patch_seconds(two, 2e9)
     assert slow == pytest.approx(2 * quick)
+
+
+@pytest.mark.parametrize("flow_error", [None, 2.0])
+def test_a_region_takes_its_share_of_the_time_of_a_large_volume(settings, tmp_path, flow_error):
+    create_image(
+        tmp_path / "large.zarr",
+        (2000, 2000, 2000),
+        "uint8",
+        chunk=(64,) * 3,
+        shard=(256,) * 3,
+        scale_um=None,
+        factors=((2, 2, 2),),
+    )
+    large = {**settings, "source": tmp_path / "large.zarr", "block": (256, 256, 256), "max_flow_error": flow_error}
+    whole, part = (bigcp3d.plan_segmentation(**{**large, "roi": roi}) for roi in (None, "900:964,900:964,900:964"))
+    seconds, share = expect_seconds(whole, 1.0), expect_seconds(part, 1.0)
+    for plan, passes in ((whole, seconds), (part, share)):
+        assert set(passes) == set(count_passes([*object_passes(plan), *label_passes(plan)]))
+        assert min(passes.values()) > 0
+    assert {"stitch", "join", "gather", "filter"} <= set(seconds)
+    assert not {"stitch", "gather", "filter"} & set(share)
+    for name in ("predict", "merge", "track", "label", "pyramid"):
+        assert share[name] < seconds[name] / 100
+    assert share["track"] == pytest.approx(seconds["track"] * part.scope.tracked.size / 2000**3)
+
+
+def test_the_patches_of_a_region_are_those_that_its_blocks_compute(settings):
+    plan = bigcp3d.plan_segmentation(**{**settings, "block": CUT["block"], "roi": "0:8,0:8,0:8"})
+    blocks = plan.patch_blocks
+    computed = [layer for index in blocks.grid for layer in blocks.layers(index, plan.scope.mapped)]
+    assert count_patches(plan) == sum(map(len, computed))
 
 
 def test_the_time_of_a_network_of_another_family_is_not_guessed(settings):
