@@ -58,7 +58,7 @@ def train_nuclei(data: Path, out: Path, **options: Any) -> None:
         validation=[v for v in volumes if v.name.startswith(held_out)],
         painted=[data / "membrane" / f"{name}.zarr" for name in SHAPES],
         simulate="nuclei",
-        shares=(0.4, 0.15, 0.4, 0.05),
+        shares=(0.28, 0.17, 0.5, 0.05),
         balance=0.3,
         diameter_vox=14.0,
         tanh_scale_vox=2.8,
