@@ -18,7 +18,7 @@ from bigcp3d.errors import InputError
 
 @contextmanager
 def open_source(
-    path: str | Path, *, series: str | int | None = None, dataset: str | None = None, axes: str | None = None
+    path: str | Path, *, series: str | int | None = None, dataset: str | None = None
 ) -> Iterator[Source]:
     """Open a volume of another format; `InputError` where it is none that can be converted, or cannot be read."""
     refuse_address(path, "a file to convert", "copy it to a local folder")
@@ -36,16 +36,14 @@ def open_source(
         raise InputError(f"{path}: this is {words}, and only HDF5 and N5 have a --dataset; leave it out")
     if series is not None and kind not in (TIFF, MICROSCOPE):
         raise InputError(f"{path}: this is {words}, which has no --series; leave it out")
-    source = _open(kind, path, words, series=series, dataset=dataset, axes=axes)
+    source = _open(kind, path, words, series=series, dataset=dataset)
     try:
         yield source
     finally:
         source.close()
 
 
-def _open(
-    kind: str, path: Path, words: str, *, series: str | int | None, dataset: str | None, axes: str | None
-) -> Source:
+def _open(kind: str, path: Path, words: str, *, series: str | int | None, dataset: str | None) -> Source:
     """The reader is imported when a file needs it."""
     if kind == TIFF:
         from bigcp3d.edge.convert.tiff import open_tiff
@@ -54,7 +52,7 @@ def _open(
     if kind == PLANES:
         from bigcp3d.edge.convert.planes import open_planes
 
-        return open_planes(path, axes)
+        return open_planes(path)
     if kind == IMARIS:
         from bigcp3d.edge.convert.imaris import open_imaris
 

@@ -98,7 +98,7 @@ def convert(
     file = _absolute(settings.source)
     where = store_beside(file) if settings.output is None else _absolute(settings.output)
     chosen: dict[str, Any] = {"series": settings.series, "dataset": settings.dataset}
-    with open_source(settings.source, axes=settings.axes, **chosen) as opened:
+    with open_source(settings.source, **chosen) as opened:
         volume = name_volume(opened, axes=settings.axes, scale_um=settings.scale_um, channels=settings.channels)
         _check_target(where, volume, overwrite=settings.overwrite)
         for note in volume.notes:
