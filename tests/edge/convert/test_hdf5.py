@@ -69,6 +69,32 @@ def test_files_without_a_volume_or_damaged_are_refused(tmp_path):
         open_source(tmp_path / "b.h5").__enter__()
 
 
+UNKNOWN_FILTER = {"compression": 40000, "allow_unknown_filter": True}
+"""A number for tests: no package has this filter."""
+
+NO_FILTER = r"packed with the HDF5 filter 40000 .* package is missing; install it: pip install 'bigcp3d\[codecs\]'"
+
+
+def test_a_dataset_with_an_unknown_filter_is_refused(tmp_path):
+    with h5py.File(tmp_path / "a.h5", "w") as file:
+        file.create_dataset("raw", STACK.shape, STACK.dtype, chunks=(4, 4, 4), **UNKNOWN_FILTER)
+        file.create_dataset("plain", data=STACK, chunks=(4, 4, 4), compression="lzf", shuffle=True)
+    with pytest.raises(InputError, match=f"a.h5: /raw is {NO_FILTER}"):
+        open_source(tmp_path / "a.h5", dataset="raw").__enter__()
+    with open_source(tmp_path / "a.h5", dataset="plain") as source:
+        np.testing.assert_array_equal(read_all(name_volume(source, scale_um=(1, 1, 1)))[0, 0], STACK)
+
+
+@pytest.mark.parametrize("name", ["LZ4", "Blosc", "Zstd"])
+def test_filters_of_hdf5plugin_are_read(tmp_path, name):
+    """By hand where hdf5plugin is installed."""
+    hdf5plugin = pytest.importorskip("hdf5plugin")
+    with h5py.File(tmp_path / "a.h5", "w") as file:
+        file.create_dataset("raw", data=STACK, chunks=(4, 4, 4), compression=getattr(hdf5plugin, name)())
+    with open_source(tmp_path / "a.h5") as source:
+        np.testing.assert_array_equal(read_all(name_volume(source, scale_um=(1, 1, 1)))[0, 0], STACK)
+
+
 def write_imaris(path, values):
     """Values (t, c, z, y, x) in the layout of Imaris 5.5, padded to whole chunks as Imaris does."""
 
@@ -104,6 +130,12 @@ def test_imaris(tmp_path):
         file["other"] = STACK
     with pytest.raises(InputError, match="does not have the layout of Imaris"):
         open_source(tmp_path / "b.ims").__enter__()
+    first = "DataSet/ResolutionLevel 0/TimePoint 0/Channel 0/Data"
+    with h5py.File(tmp_path / "a.ims", "r+") as file:
+        del file[first]
+        file.create_dataset(first, (8, 16, 16), "uint16", chunks=(8, 8, 8), **UNKNOWN_FILTER)
+    with pytest.raises(InputError, match=f"{first} is {NO_FILTER}"):
+        open_source(tmp_path / "a.ims").__enter__()
 
 
 def test_n5(tmp_path):
