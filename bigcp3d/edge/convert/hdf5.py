@@ -74,6 +74,7 @@ def _describe(path: Path, file: h5py.File, node: h5py.Dataset) -> Source:
         read=read,
         rows=node.chunks[at] if node.chunks else 1,
         scale_um=stated_lengths(dict(zip("zyx", size, strict=True))) if len(size) == 3 else {},
+        dataset=node.name.strip("/"),
         close=file.close,
     )
 
