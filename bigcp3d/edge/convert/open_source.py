@@ -18,9 +18,7 @@ from bigcp3d.errors import InputError
 
 
 @contextmanager
-def open_source(
-    path: str | Path, *, series: str | int | None = None, dataset: str | None = None
-) -> Iterator[Source]:
+def open_source(path: str | Path, *, series: str | int | None = None, dataset: str | None = None) -> Iterator[Source]:
     """Open a volume of another format; `InputError` where it is none that can be converted, or cannot be read."""
     refuse_address(path, "a file to convert", "copy it to a local folder")
     path = Path(path).expanduser().absolute()
