@@ -31,11 +31,25 @@ def open_hdf5(path: Path, dataset: str | None) -> Source:
 
 
 def open_file(path: Path) -> h5py.File:
-    """The file, for reading."""
+    """The file, for reading. Where hdf5plugin is installed, its filters are known from now on."""
+    with suppress(ImportError):
+        import hdf5plugin  # noqa: F401
     try:
         return h5py.File(path, "r")
     except OSError as error:
         raise InputError(f"{path}: this HDF5 file cannot be read: {error}; write it again") from error
+
+
+def check_filters(path: Path, node: h5py.Dataset) -> None:
+    """Refuse a dataset that was packed with a filter which is missing here."""
+    properties = node.id.get_create_plist()
+    for code, _, _, name in map(properties.get_filter, range(properties.get_nfilters())):
+        if not h5py.h5z.filter_avail(code):
+            words = name.decode("utf-8", "replace").split(";")[0] or "without a name"
+            raise InputError(
+                f"{path}: {node.name} is packed with the HDF5 filter {code} ({words}), for which a package is missing; "
+                "install it: pip install 'bigcp3d[codecs]', or save the file with gzip or without compression"
+            )
 
 
 def _is_volume(node: Any) -> bool:
@@ -43,6 +57,7 @@ def _is_volume(node: Any) -> bool:
 
 
 def _describe(path: Path, file: h5py.File, node: h5py.Dataset) -> Source:
+    check_filters(path, node)
     axes = _read_axes(node)
     size = np.ravel(node.attrs.get("element_size_um", ()))  # PlantSeg: z, y, x
 
@@ -59,6 +74,7 @@ def _describe(path: Path, file: h5py.File, node: h5py.Dataset) -> Source:
         read=read,
         rows=node.chunks[at] if node.chunks else 1,
         scale_um=stated_lengths(dict(zip("zyx", size, strict=True))) if len(size) == 3 else {},
+        dataset=node.name.strip("/"),
         close=file.close,
     )
 

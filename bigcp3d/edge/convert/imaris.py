@@ -16,7 +16,7 @@ import h5py
 import numpy as np
 from numpy.typing import NDArray
 
-from bigcp3d.edge.convert.hdf5 import open_file
+from bigcp3d.edge.convert.hdf5 import check_filters, open_file
 from bigcp3d.edge.convert.source import Part, Source, stated_lengths
 from bigcp3d.edge.image.transforms import unit_um
 from bigcp3d.errors import InputError
@@ -26,6 +26,14 @@ def open_imaris(path: Path) -> Source:
     """All time points and channels; `InputError` where the file does not have the layout of Imaris."""
     file = open_file(path)
     try:
+        return _describe(path, file)
+    except BaseException:
+        file.close()
+        raise
+
+
+def _describe(path: Path, file: h5py.File) -> Source:
+    try:
         levels, info = file["DataSet/ResolutionLevel 0"], file["DataSetInfo"]
         times, channels = len(levels), len(levels["TimePoint 0"])
         first = levels["TimePoint 0/Channel 0/Data"]
@@ -34,11 +42,11 @@ def open_imaris(path: Path) -> Source:
         names = [_text(info[f"Channel {c}"], "Name") if f"Channel {c}" in info else "" for c in range(channels)]
         scale = _read_scale(image, shape)
     except (KeyError, AttributeError, ValueError) as error:
-        file.close()
         raise InputError(
             f"{path}: this file does not have the layout of Imaris 5.5 ({error}); save it again with Imaris, or "
             "convert one dataset of it: rename it to .h5 and give --dataset"
         ) from error
+    check_filters(path, first)
 
     def read(part: Part) -> NDArray[Any]:
         inside = part[2:]

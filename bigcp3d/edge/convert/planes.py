@@ -30,11 +30,8 @@ WORDS = {
 """Words before a number in a file's name, and the axis that the number counts."""
 
 
-def open_planes(folder: Path, axes: str | None) -> Source:
-    """A folder of planes of one size; `InputError` where they differ, or it is unclear what the numbers count.
-
-    ``axes`` are those that the user gives, if any, to say what the numbers in the names count.
-    """
+def open_planes(folder: Path) -> Source:
+    """A folder of planes of one size; `InputError` where they differ, or one is missing."""
     files = sorted(planes_in(folder), key=lambda file: (_split(file.name)[1], file.name))  # 10 follows 9
     first = _open(files[0])
     if len(first.shape) != 2 and first.axes != "yxs":
@@ -49,7 +46,7 @@ def open_planes(folder: Path, axes: str | None) -> Source:
                 f"{file}: this plane is {found.dtype} of shape {found.shape}, but {files[0].name} is {first.dtype} of "
                 f"{first.shape}; put only planes of one stack into the folder"
             )
-    letters, counts = _read_numbers(folder, files, axes)
+    letters, counts = _read_numbers(folder, files)
     table = np.arange(len(files)).reshape(counts)
 
     def read(part: Part) -> NDArray[Any]:
@@ -77,11 +74,19 @@ def _open(file: Path) -> Source:
         return source
     with Image.open(file) as picture:
         samples = len(picture.getbands())
+        if samples > 1 and _png_bits(file) == 16:  # Pillow would give the high byte alone
+            raise InputError(f"{file}: this PNG file has colours of 16 bits, which cannot be read; save it as TIFF")
         shape = (picture.height, picture.width)
         dtype = np.dtype("uint16" if picture.mode.startswith("I") else "bool" if picture.mode == "1" else "uint8")
     if samples > 1:
         return Source(file, "a PNG file", "yxs", (*shape, samples), dtype, lambda part: _read_plane(file)[part])
     return Source(file, "a PNG file", "yx", shape, dtype, lambda part: _read_plane(file)[part])
+
+
+def _png_bits(file: Path) -> int:
+    """Bits of a sample, as the header says."""
+    with open(file, "rb") as stream:
+        return stream.read(25)[24]
 
 
 def _read_plane(file: Path) -> NDArray[Any]:
@@ -98,7 +103,7 @@ def _split(name: str) -> tuple[list[str], list[int]]:
     return parts[0::2], [int(part) for part in parts[1::2]]
 
 
-def _read_numbers(folder: Path, files: Sequence[Path], axes: str | None) -> tuple[str, tuple[int, ...]]:
+def _read_numbers(folder: Path, files: Sequence[Path]) -> tuple[str, tuple[int, ...]]:
     """What the numbers in the names count, a letter each, and how many there are of each."""
     split = [_split(file.name) for file in files]
     words = split[0][0]
@@ -119,7 +124,21 @@ def _read_numbers(folder: Path, files: Sequence[Path], axes: str | None) -> tupl
             f"{folder}: {math.prod(counts)} planes are expected from the numbers in the names ({files[0].name} to "
             f"{files[-1].name}), but there are {len(files)}; add the missing ones, or take the others out"
         )
-    if len(varying) == 1 and not (axes and len(axes) > 3):
-        return "z", counts
     letters = "".join(WORDS.get(re.split(r"[^A-Za-z]+", words[i].rstrip("_- ."))[-1].lower(), UNKNOWN) for i in varying)
+    for letter, i in zip(letters, varying, strict=True):
+        if letter != "c":  # the numbers of channels may be wavelengths
+            _check_steps(folder, values[i])
     return letters, counts
+
+
+def _check_steps(folder: Path, numbers: Sequence[int]) -> None:
+    """Refuse numbers that do not rise in equal steps: planes are missing, and the stack would only be thinner."""
+    step = min(high - low for low, high in itertools.pairwise(numbers))
+    gaps = (n for low, high in itertools.pairwise(numbers) for n in range(low + step, high, step))
+    missing = list(map(str, itertools.islice(gaps, 11)))
+    if missing:
+        listed = ", ".join(missing[:10]) + (" and others" if len(missing) > 10 else "")
+        raise InputError(
+            f"{folder}: the numbers in the names of the planes go from {numbers[0]} to {numbers[-1]} without {listed}; "
+            "add the missing planes, or rename the files so that their numbers rise in equal steps"
+        )

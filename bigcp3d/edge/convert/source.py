@@ -40,6 +40,7 @@ class Source:
     scale_um: Mapping[str, float] = field(default_factory=dict)  # of z, y, x; only those that the file states
     channel_names: tuple[str, ...] = ()
     notes: tuple[str, ...] = ()  # what the user should know
+    dataset: str | None = None  # which one is read, of a file or folder that holds several
     close: Callable[[], None] = lambda: None
 
 

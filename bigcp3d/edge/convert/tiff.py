@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import logging
 import re
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
@@ -33,17 +33,18 @@ def open_tiff(path: Path, series: str | int | None) -> Source:
     with _heard() as said:
         try:
             tiff = tifffile.TiffFile(path)
-            found = list(tiff.series)
+            everything = list(enumerate(tiff.series))
         except Exception as error:  # tifffile raises many kinds for damaged files
             raise InputError(f"{path}: this TIFF file cannot be read: {error}; write it again") from error
     try:
         lost = next((OBJECT.sub("", text) for text in said if LOST_PAGES.search(text)), None)
         if lost is not None:  # the stack would only be thinner
             raise InputError(f"{path}: this TIFF file is damaged or cut off ({lost}); copy or write it again")
-        names = [each.name or str(i) for i, each in enumerate(found)]
-        shown = [f"{i} ({n}, {each.axes} {each.shape})" for i, (n, each) in enumerate(zip(names, found, strict=True))]
-        number = choose_part(path, "--series", names, series, shown)
-        return _describe(path, tiff, found[number], number)
+        found = [each for each in everything if not each[1].keyframe.is_reduced] or everything  # LSM has thumbnails
+        names = [each.name or str(i) for i, (_, each) in enumerate(found)]
+        shown = [f"{i} ({name}, {found[i][1].axes} {found[i][1].shape})" for i, name in enumerate(names)]
+        number, chosen = found[choose_part(path, "--series", names, series, shown)]
+        return _describe(path, tiff, chosen, number)
     except BaseException:
         tiff.close()
         raise
@@ -77,7 +78,7 @@ def _describe(path: Path, tiff: tifffile.TiffFile, series: tifffile.TiffPageSeri
     scale: Mapping[str, float | None] = {}
     channels: tuple[str, ...] = ()
     if series.kind == "ome" and tiff.ome_metadata:
-        scale, channels = _read_ome(tiff.ome_metadata, number)
+        scale, channels = _read_ome(tiff.ome_metadata, tiff.series, number)
     elif series.kind == "lsm" and tiff.lsm_metadata:
         scale = {a: tiff.lsm_metadata.get(f"VoxelSize{a.upper()}", 0) * 1e6 for a in "zyx"}
         channels = tuple(map(str, tiff.lsm_metadata.get("ChannelColors", {}).get("ColorNames") or ()))
@@ -135,17 +136,18 @@ def _reader(series: tifffile.TiffPageSeries) -> tuple[Any, int]:
 
 
 def _read_resolution(metadata: Mapping[str, Any], page: Any) -> dict[str, float | None]:
-    """Voxel size as ImageJ writes it: ``unit`` and ``spacing`` in the description, pixels a unit in the tags."""
-    unit = unit_um(str(metadata.get("unit") or metadata.get("Unit") or ""))
-    if unit is None:
-        return {}
-    sizes: dict[str, float | None] = {}
-    for name, tag in (("y", page.tags.get("YResolution")), ("x", page.tags.get("XResolution"))):
-        pixels, units = tag.value if tag is not None else (0, 1)
-        sizes[name] = unit * units / pixels if pixels else None
+    """Voxel size as ImageJ writes it: units and ``spacing`` in the description, pixels a unit in the tags.
+
+    ``unit`` is that of all axes, unless ``yunit`` or ``zunit`` says another.
+    """
+    common = metadata.get("unit") or metadata.get("Unit") or ""
+    units = {axis: unit_um(str(metadata.get(f"{axis}unit") or common)) for axis in "zyx"}
     spacing = metadata.get("spacing")
-    sizes["z"] = abs(spacing) * unit if isinstance(spacing, int | float) else None
-    return sizes
+    sizes = {"z": abs(spacing) if isinstance(spacing, int | float) else None}
+    for axis, tag in (("y", page.tags.get("YResolution")), ("x", page.tags.get("XResolution"))):
+        pixels, length = tag.value if tag is not None else (0, 1)
+        sizes[axis] = length / pixels if pixels else None
+    return {axis: size * um for axis, size in sizes.items() if size is not None and (um := units[axis]) is not None}
 
 
 def _names_in_labels(labels: Any, channels: int, axes: str) -> tuple[str, ...]:
@@ -158,12 +160,40 @@ def _names_in_labels(labels: Any, channels: int, axes: str) -> tuple[str, ...]:
     return tuple(str(texts.pop()) for texts in names)
 
 
-def _read_ome(text: str, number: int) -> tuple[dict[str, float | None], tuple[str, ...]]:
-    """Voxel size and channel names of an image in OME-XML."""
+def _read_ome(
+    text: str, series: Sequence[tifffile.TiffPageSeries], number: int
+) -> tuple[Mapping[str, float | None], tuple[str, ...]]:
+    """Voxel size and channel names of a series in OME-XML; nothing where it is not clear which image it is.
+
+    tifffile leaves out images without planes here, as in one file of a set. Then the name and the sizes tell the image.
+    Several may have the same, so they must also state the same.
+    """
     try:
-        pixels = ElementTree.fromstring(text).findall("{*}Image")[number].find("{*}Pixels")
-    except (ElementTree.ParseError, IndexError):
+        images = ElementTree.fromstring(text).findall("{*}Image")
+    except ElementTree.ParseError:
         return {}, ()
+    if len(images) == len(series):
+        images = [images[number]]
+    else:
+        images = [image for image in images if _is_of(image, series[number])]
+    stated = [_read_pixels(image.find("{*}Pixels")) for image in images]
+    return stated[0] if stated and all(each == stated[0] for each in stated) else ({}, ())
+
+
+def _is_of(image: ElementTree.Element, series: tifffile.TiffPageSeries) -> bool:
+    """Whether an image in OME-XML has the name and the sizes of a series."""
+    pixels = image.find("{*}Pixels")
+    sizes = dict(zip(series.get_axes(False), series.get_shape(False), strict=True))
+    sizes["C"] = sizes.get("C", 1) * sizes.pop("S", 1)  # OME counts the samples of colours as channels
+    return (
+        pixels is not None
+        and (image.get("Name") or "") == series.name
+        and all(pixels.get(f"Size{axis}") == str(size) for axis, size in sizes.items())
+    )
+
+
+def _read_pixels(pixels: ElementTree.Element | None) -> tuple[Mapping[str, float | None], tuple[str, ...]]:
+    """Voxel size and channel names of an image in OME-XML."""
     if pixels is None:
         return {}, ()
     scale: dict[str, float | None] = {}

@@ -34,7 +34,7 @@ def open_with_bioio(path: Path, kind: str, series: str | int | None) -> Source:
             "for it (pip install 'bigcp3d[bioio]' brings those for CZI, LIF and ND2), or save the file as OME-TIFF"
         ) from error
     shown = [f"{i} ({name})" for i, name in enumerate(scenes)]
-    image.set_scene(scenes[choose_part(path, "--series", scenes, series, shown)])
+    image.set_scene(choose_part(path, "--series", scenes, series, shown))  # by its number: names may be equal
     axes = "".join(a if a in LETTERS else UNKNOWN for a in image.dims.order.lower())
     data = image.dask_data
     sizes = image.physical_pixel_sizes

@@ -84,5 +84,10 @@ def _made_from(store: Path, file: Path) -> bool:
         source: Any = own_part(read_attributes(store)).get("source")
     except InputError:
         return False
-    now = stamp(file)
-    return isinstance(source, dict) and {name: source.get(name) for name in now} == now
+    if not isinstance(source, dict):
+        return False
+    try:
+        now = stamp(file, source.get("dataset"))
+    except OSError:  # the dataset is gone
+        return False
+    return {name: source.get(name) for name in now} == now

@@ -97,18 +97,18 @@ def convert(
     refuse_address(settings.output, "the place of a conversion", "convert into a local folder and copy that")
     file = _absolute(settings.source)
     where = store_beside(file) if settings.output is None else _absolute(settings.output)
-    chosen: dict[str, Any] = {"series": settings.series, "dataset": settings.dataset}
-    with open_source(settings.source, axes=settings.axes, **chosen) as opened:
+    with open_source(settings.source, series=settings.series, dataset=settings.dataset) as opened:
         volume = name_volume(opened, axes=settings.axes, scale_um=settings.scale_um, channels=settings.channels)
         _check_target(where, volume, overwrite=settings.overwrite)
         for note in volume.notes:
             log.warning("%s: %s", opened.path, note)
-        before = stamp(file)
-        asked = plain_json({"version": __version__, "source": {**before, **chosen}, **_layout(volume, settings.format)})
+        before = stamp(file, opened.dataset)
+        read = {**before, "series": settings.series, "dataset": opened.dataset}
+        asked = plain_json({"version": __version__, "source": read, **_layout(volume, settings.format)})
         with _alone(where) as partial:
             image = _begin_or_resume(partial, asked, volume, where.stem)
             _fill(image, volume, vec3(asked["shard"]), partial / "records", on_event or (lambda event: None))
-            if stamp(file) != before:
+            if stamp(file, opened.dataset) != before:
                 raise InputError(f"{file}: it changed while it was read; convert it again")
             _describe(image, volume, asked["source"])
             _check_replaced(where, overwrite=settings.overwrite)  # again: it may hold labels by now

@@ -21,7 +21,7 @@ BUDGET_BYTES = 2**27
 """Largest size of a piece."""
 
 SIDE = 128
-"""Wanted side of a shard in voxels."""
+"""Wanted side of a shard in voxels, where the budget allows a cube."""
 
 
 @dataclass(frozen=True)
@@ -41,13 +41,17 @@ class Piece:
 
 
 def choose_chunk_and_shard(shape: Vec3, itemsize: int, rows: int, budget: int) -> tuple[Vec3, Vec3]:
-    """Chunk and shard of the image. Shards are thinner along z where a band of ``SIDE`` planes is beyond the budget."""
+    """Chunk and shard of the image.
+
+    Shards are thinner along z where a band of ``SIDE`` planes is beyond the budget. Then they are as much longer along
+    x, which a piece spans anyway. So they do not become small and many.
+    """
     depth = SIDE
     _, height, width = shape
     band = min(height, -(-rows // SIDE) * SIDE)
     while depth > 1 and min(depth, shape[0]) * band * width * itemsize > budget:
         depth //= 2
-    return chunk_and_shard((depth, SIDE, SIDE), shape)
+    return chunk_and_shard((depth, SIDE, SIDE * SIDE // depth), shape)
 
 
 def choose_block(shape: Vec3, shard: Vec3, itemsize: int, rows: int, budget: int) -> Vec3:

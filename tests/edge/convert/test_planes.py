@@ -1,5 +1,8 @@
 """Folders of planes: the order of numbers, several numbers in a name, and planes that do not belong together."""
 
+import struct
+import zlib
+
 import numpy as np
 import pytest
 import tifffile
@@ -71,6 +74,72 @@ def test_numbers_without_known_words_are_asked_about(tmp_path):
             name_volume(source, scale_um=(1, 1, 1))
         volume = name_volume(source, scale_um=(1, 1, 1), axes="zcyx")
         np.testing.assert_array_equal(read_all(volume)[0].transpose(1, 0, 2, 3).reshape(STACK.shape), STACK)
+
+
+@pytest.mark.parametrize(("name", "axes"), [("t{:03}.tif", "tyx"), ("cell_c{}.tif", "cyx"), ("a_time-{}.png", "tyx")])
+def test_a_single_number_of_times_or_channels_is_no_stack(tmp_path, name, axes):
+    write_planes(tmp_path / "planes", [name.format(i) for i in range(12)])
+    with open_source(tmp_path / "planes") as source:
+        with pytest.raises(InputError, match=r"without z.*If one of them is z, give --axes zyx"):
+            name_volume(source, scale_um=(1, 1, 1))
+        np.testing.assert_array_equal(read_all(name_volume(source, scale_um=(1, 1, 1), axes="zyx"))[0, 0], STACK)
+        assert name_volume(source, scale_um=(1, 1, 1), axes=axes).shape == (1, 8, 10)
+
+
+@pytest.mark.parametrize(("name", "told"), [("z{}.tif", False), ("{}.tif", True), ("embryo{}.tif", True)])
+def test_a_single_number_without_a_known_word_is_taken_for_z_with_a_note(tmp_path, name, told):
+    write_planes(tmp_path / "planes", [name.format(z) for z in range(12)])
+    with open_source(tmp_path / "planes") as source:
+        notes = name_volume(source, scale_um=(1, 1, 1)).notes
+        assert any("does not say that its planes lie along z" in note for note in notes) == told
+
+
+@pytest.mark.parametrize(
+    ("numbers", "missing"),
+    [((0, 1, 2, 4, 5), "0 to 5 without 3;"), ((0, 10, 40, 50), "without 20, 30;"), ((1, 2, 10**15), "12 and others;")],
+)
+@pytest.mark.parametrize("name", ["z{}.tif", "{:03}.tif", "t{}.tif"])
+def test_a_lost_plane_is_named(tmp_path, numbers, missing, name):
+    write_planes(tmp_path / "planes", [name.format(z) for z in numbers], STACK[: len(numbers)])
+    with pytest.raises(InputError, match=missing):
+        open_source(tmp_path / "planes").__enter__()
+
+
+def test_numbers_may_rise_in_larger_steps_and_channels_in_any(tmp_path):
+    names = [f"ch{c}_z{z}.tif" for c in (405, 488, 561) for z in (0, 10, 20, 30)]
+    write_planes(tmp_path / "planes", names)
+    with open_source(tmp_path / "planes") as source:
+        volume = name_volume(source, scale_um=(1, 1, 1))
+        np.testing.assert_array_equal(read_all(volume)[0], STACK.reshape(3, 4, 8, 10))
+
+
+def write_png(path, plane, colour_type):
+    """A PNG file of 16 bits a sample, which Pillow cannot write; the type is 2 for colours, 4 for grey with alpha."""
+    height, width = plane.shape[:2]
+    rows = b"".join(b"\0" + row.astype(">u2").tobytes() for row in plane)
+    chunks = {b"IHDR": struct.pack(">IIBBBBB", width, height, 16, colour_type, 0, 0, 0), b"IDAT": zlib.compress(rows)}
+    with open(path, "wb") as file:
+        file.write(b"\x89PNG\r\n\x1a\n")
+        for name, content in {**chunks, b"IEND": b""}.items():
+            file.write(struct.pack(">I", len(content)) + name + content)
+            file.write(struct.pack(">I", zlib.crc32(name + content)))
+
+
+@pytest.mark.parametrize(("samples", "colour_type"), [(3, 2), (2, 4)])
+def test_colours_of_16_bits_in_png_are_refused(tmp_path, samples, colour_type):
+    (tmp_path / "planes").mkdir()
+    for z in range(2):
+        write_png(tmp_path / "planes" / f"z{z}.png", np.repeat(STACK[z, :, :, None], samples, 2), colour_type)
+    with pytest.raises(InputError, match=r"z0.png: this PNG file has colours of 16 bits.*save it as TIFF"):
+        open_source(tmp_path / "planes").__enter__()
+
+
+def test_colours_of_8_bits_in_png_are_read(tmp_path):
+    colours = np.random.default_rng(1).integers(0, 255, (4, 8, 10, 3)).astype("uint8")
+    write_planes(tmp_path / "planes", [f"z{z}.png" for z in range(4)], colours)
+    with open_source(tmp_path / "planes") as source:
+        found = read_all(name_volume(source, scale_um=(1, 1, 1)))[0]
+        np.testing.assert_array_equal(found, np.moveaxis(colours, 3, 0))
 
 
 @pytest.mark.parametrize(

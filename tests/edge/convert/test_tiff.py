@@ -57,6 +57,22 @@ def test_units_of_imagej_become_micrometres(tmp_path, unit, um):
         assert name_volume(source).scale_um == pytest.approx((2 * um, 0.5 * um, 0.5 * um))
 
 
+@pytest.mark.parametrize(
+    ("units", "sizes"),
+    [
+        ({"unit": "mm", "zunit": "um"}, {"z": 2.0, "y": 500.0, "x": 500.0}),
+        ({"unit": "um", "yunit": "nm"}, {"z": 2.0, "y": 5e-4, "x": 0.5}),
+        ({"unit": "um", "zunit": "sec"}, {"y": 0.5, "x": 0.5}),
+        ({"unit": "pixel", "zunit": "um"}, {"z": 2.0}),
+    ],
+)
+def test_axes_of_imagej_may_have_their_own_units(tmp_path, units, sizes):
+    said = {"axes": "ZYX", "spacing": 2.0, **units}
+    tifffile.imwrite(tmp_path / "a.tif", stack_of("ZYX"), imagej=True, resolution=(2, 2), metadata=said)
+    with open_source(tmp_path / "a.tif") as source:
+        assert source.scale_um == pytest.approx(sizes)
+
+
 @pytest.mark.parametrize("unit", ["pixel", None])
 def test_a_size_in_pixels_is_no_voxel_size(tmp_path, unit):
     said = {"axes": "ZYX", "spacing": 1.0, **({"unit": unit} if unit else {})}
@@ -121,6 +137,69 @@ def test_one_of_several_series_is_chosen(tmp_path):
             volume = name_volume(source)
             assert volume.scale_um == (2.0, 2.0, 2.0)
             np.testing.assert_array_equal(read_all(volume)[0, 0], stack_of("ZYX") + 2)
+
+
+def write_positions(folder, positions):
+    """A set of OME-TIFF files, one for each position, whose OME-XML describes all: name, shape, voxel size, channel."""
+    folder.mkdir()
+    files = "".join(
+        f'<Image ID="Image:{i}" Name="{name}"><Pixels ID="Pixels:{i}" DimensionOrder="XYZCT" Type="uint16" SizeX="{x}" '
+        f'SizeY="{y}" SizeZ="{z}" SizeC="1" SizeT="1" PhysicalSizeX="{size}" PhysicalSizeY="{size}" '
+        f'PhysicalSizeZ="{size}"><Channel ID="Channel:{i}:0" Name="{channel}" SamplesPerPixel="1"/><TiffData IFD="0" '
+        f'PlaneCount="{z}"><UUID FileName="{i}.ome.tif">urn:uuid:{i}</UUID></TiffData></Pixels></Image>'
+        for i, (name, (z, y, x), size, channel) in enumerate(positions)
+    )
+    for i, (_, shape, _, _) in enumerate(positions):
+        space = 'xmlns="http://www.openmicroscopy.org/Schemas/OME/2016-06"'
+        text = f'<?xml version="1.0"?><OME {space} UUID="urn:uuid:{i}">{files}</OME>'
+        stack = np.full(shape, i, "uint16")
+        tifffile.imwrite(folder / f"{i}.ome.tif", stack, description=text, metadata=None, photometric="minisblack")
+
+
+SMALL, LARGE = (3, 8, 10), (4, 8, 10)
+
+
+@pytest.mark.parametrize(
+    ("positions", "sizes", "names"),
+    [
+        ([("a", SMALL, 1.0, "DAPI"), ("b", SMALL, 2.0, "GFP")], {2.0}, ("GFP",)),
+        ([("a", SMALL, 1.0, "DAPI"), ("a", LARGE, 2.0, "GFP")], {2.0}, ("GFP",)),
+        ([("a", SMALL, 1.0, "DAPI"), ("a", SMALL, 2.0, "GFP")], set(), ()),
+        ([("a", SMALL, 2.0, "GFP"), ("a", SMALL, 2.0, "GFP")], {2.0}, ("GFP",)),
+    ],
+)
+def test_one_file_of_a_set_has_its_own_voxel_size_or_none(tmp_path, positions, sizes, names):
+    write_positions(tmp_path / "set", positions)
+    for series in (0, 1):
+        with open_source(tmp_path / "set" / "1.ome.tif", series=series) as source:
+            _, shape, size, channel = positions[series]
+            assert (source.shape, set(source.scale_um.values())) == (shape, {size})
+            assert source.channel_names == (channel,)
+    alone = (tmp_path / "set" / "1.ome.tif").rename(tmp_path / "1.ome.tif")
+    with open_source(alone) as source:
+        assert source.kind == "an OME-TIFF"
+        assert (source.shape, set(source.scale_um.values())) == (positions[1][1], sizes)
+        assert source.channel_names == names
+        assert (source.read((slice(0, 1),) * 3) == 1).all()
+
+
+def test_an_lsm_file_with_thumbnails_is_one_volume(tmp_path):
+    stack = stack_of("ZYX")
+    about = np.zeros(1, tifffile.TIFF.CZ_LSMINFO)
+    said = {"MagicNumber": 67127628, "StructureSize": about.nbytes, "DataType": 1, "DimensionChannels": 1}
+    said |= {"DimensionX": 10, "DimensionY": 8, "DimensionZ": 4, "DimensionTime": 1}
+    said |= {"VoxelSizeX": 5e-7, "VoxelSizeY": 5e-7, "VoxelSizeZ": 2e-6}
+    for name, value in said.items():
+        about[name] = value
+    with tifffile.TiffWriter(tmp_path / "a.lsm", byteorder="<") as file:
+        for z, plane in enumerate(stack):
+            tags = [(34412, 1, about.nbytes, about.tobytes(), True)] if z == 0 else []
+            file.write(plane, photometric="minisblack", metadata=None, extratags=tags)
+            file.write(plane[::2, ::2], photometric="minisblack", metadata=None, subfiletype=1)
+    with open_source(tmp_path / "a.lsm") as source:
+        volume = name_volume(source)
+        assert (source.kind, volume.scale_um) == ("a Zeiss LSM file", (2.0, 0.5, 0.5))
+        np.testing.assert_array_equal(read_all(volume)[0, 0], stack)
 
 
 @pytest.mark.parametrize(

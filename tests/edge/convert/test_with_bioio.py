@@ -27,21 +27,22 @@ class StandIn:
     """What bioio.BioImage shows of a file with two scenes; the second has voxels."""
 
     opened: ClassVar = []
+    names: ClassVar = ("overview", "stack")
 
     def __init__(self, path, reader=None, **more):
         StandIn.opened.append(more)
         if path.read_bytes() != b"good":
             raise ValueError("no plugin supports this image")
-        self.reader, self.scenes, self._scene = Reader(path, **more), ("overview", "stack"), None
+        self.reader, self.scenes, self._scene = Reader(path, **more), StandIn.names, 0
         self.dims = SimpleNamespace(order="TCZYX")
         self.channel_names, self.physical_pixel_sizes = ["DAPI", "GFP"], Sizes(1.5, 0.5, None)
 
     def set_scene(self, scene):
-        self._scene = scene
+        self._scene = self.scenes.index(scene) if isinstance(scene, str) else scene
 
     @property
     def dask_data(self):
-        return stack_of("TCZYX") + (0 if self._scene == "stack" else 1)
+        return stack_of("TCZYX") + (0 if self._scene == 1 else 1)
 
 
 @pytest.fixture
@@ -66,6 +67,17 @@ def test_a_scene_is_read_plane_by_plane(tmp_path, stand_in, suffix):
         assert volume.channel_names == ("DAPI", "GFP")
         np.testing.assert_array_equal(read_all(volume), expected("TCZYX"))
     assert StandIn.opened[-1] == {"chunk_dims": ["Y", "X"]}, "not whole stacks at a time"
+
+
+def test_scenes_of_one_name_are_told_apart_by_their_number(tmp_path, stand_in, monkeypatch):
+    monkeypatch.setattr(StandIn, "names", ("stack", "stack"))
+    (tmp_path / "a.lif").write_bytes(b"good")
+    with pytest.raises(InputError, match=r"give one with --series: 0 \(stack\); 1 \(stack\)"):
+        open_source(tmp_path / "a.lif").__enter__()
+    for series in (0, 1):
+        with open_source(tmp_path / "a.lif", series=series) as source:
+            found = read_all(name_volume(source, scale_um=(1.5, 0.5, 0.5)))
+            np.testing.assert_array_equal(found, expected("TCZYX") + 1 - series)
 
 
 def test_what_no_plugin_reads_is_refused(tmp_path, stand_in):

@@ -58,6 +58,20 @@ def test_a_store_of_another_file_is_refused(stack, change):
         convert_beside(stack)
 
 
+def test_another_dataset_of_the_file_may_change(tmp_path):
+    tensorstore = pytest.importorskip("tensorstore")
+    for name in ("raw", "other"):
+        metadata = {"dataType": "uint16", "dimensions": [4, 5, 6], "blockSize": [4, 4, 4]}
+        spec = {"driver": "n5", "kvstore": f"file://{tmp_path}/a.n5/{name}"}
+        tensorstore.open({**spec, "metadata": {**metadata, "compression": {"type": "raw"}}}, create=True).result()
+    convert(tmp_path / "a.n5", dataset="/raw", scale_um=(1, 1, 1))
+    os.utime(tmp_path / "a.n5" / "other" / "attributes.json", (1, 1))
+    assert find_converted(tmp_path / "a.n5") == (tmp_path / "a.n5.zarr", False)
+    shutil.rmtree(tmp_path / "a.n5" / "raw")
+    with pytest.raises(InputError, match="earlier version of this one"):
+        find_converted(tmp_path / "a.n5")
+
+
 def test_stores_addresses_and_unknown_files_stay_as_they_are(stack, tmp_path):
     store = convert_beside(stack)
     (tmp_path / "notes.txt").write_text("x")

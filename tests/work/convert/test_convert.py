@@ -261,7 +261,25 @@ def test_pieces_fit_the_budget_and_are_whole_shards(shape, rows):
     assert 2 * np.prod(cut) <= budget
     assert cut[1] >= rows
     assert cut[2] == shape[2]
-    assert max(shard) <= SIDE
+    assert max(shard[:2]) <= SIDE
+    assert np.prod(shard) >= SIDE**3 or shard[2] >= shape[2], "no small shards"
+
+
+def test_wide_planes_of_one_strip_do_not_become_millions_of_shards():
+    shape = (2000, 10_000, 10_000)
+    chunk, shard = choose_chunk_and_shard(shape, 2, 10_000, module.BUDGET_BYTES)
+    assert (chunk, shard) == ((1, 64, 64), (1, 128, 10_048))
+    assert np.prod([-(-n // s) for n, s in zip(shape, shard, strict=True)]) == 158_000
+    assert choose_block(shape, shard, 2, 10_000, module.BUDGET_BYTES)[1] >= 10_000, "each plane is decoded once"
+
+
+def test_a_volume_with_long_shards_is_converted_as_any_other(tmp_path, monkeypatch):
+    monkeypatch.setattr(module, "BUDGET_BYTES", 2**18)
+    stack = np.random.default_rng(0).integers(0, 60000, (9, 150, 400)).astype("uint16")
+    tifffile.imwrite(tmp_path / "a.tif", stack, photometric="minisblack", compression="zlib", rowsperstrip=150)
+    image = convert(tmp_path / "a.tif", scale_um=SCALE)
+    assert zarr.open_array(tmp_path / "a.zarr" / "0", mode="r").shards == (2, 128, 406)
+    np.testing.assert_array_equal(read_box(image, 0, Box.of_shape(stack.shape)), stack)
 
 
 def test_pieces_cover_each_level_once(tmp_path):
