@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import csv
 import json
+import warnings
 
 import numpy as np
 import pytest
@@ -58,6 +59,16 @@ def test_the_lineage_can_be_read_again(store):
     links = [lineage.edges[columns["time"][lineage.edges[:, 0]] == t] - begin[t : t + 2] for t in range(2)]
     assert edge_f1(links, TISSUE) > 0.9
     assert lineage.divisions > 2
+
+
+def test_a_consolidated_store_lists_its_lineage(store):
+    with warnings.catch_warnings():
+        warnings.filterwarnings("ignore", message="Consolidated metadata")
+        zarr.consolidate_metadata(store)
+    bigcp3d.link(store, max_distance_um=30.0)
+    group = zarr.open_group(store, mode="r")
+    assert group.metadata.consolidated_metadata is not None
+    assert "tracks/cells.geff/nodes/ids" in group
 
 
 def test_blocks_and_workers_change_no_link_and_no_label_of_a_track(store, monkeypatch):
