@@ -20,7 +20,7 @@ from bigcp3d.pure.boxes import Box
 from bigcp3d.pure.predict.normalise import sample_boxes
 from bigcp3d.pure.tissue.tissue_settings import Tissue
 from bigcp3d.schedule.running.events import LabelsReady, Warned
-from bigcp3d.work.analyse.measure import choose_block, measure_block, plan_measurement
+from bigcp3d.work.analyse.measure import measure_block, plan_measurement
 from bigcp3d.work.simulate import simulate
 from tests.schedule.conftest import read_labels, write_image
 
@@ -183,14 +183,6 @@ def test_what_cannot_be_written_or_measured_is_refused_first(store, tmp_path):
         bigcp3d.measure(store, "truth", image=tmp_path / "other.zarr")
     with pytest.raises(InputError, match=r"the name ends in .\.txt.; use"):
         bigcp3d.segment(store, table="cells.txt", model="membrane", executor="serial", diameter_um="as-is")
-
-
-@pytest.mark.parametrize("chunk", [(64, 64, 64), (1, 2048, 2048), (300, 7, 9)])
-def test_blocks_are_whole_chunks_and_no_larger_than_memory_wants(chunk):
-    shape = (500, 3000, 4000)
-    block = choose_block(chunk, shape)
-    assert all(b % c == 0 or b == s for b, c, s in zip(block, chunk, shape, strict=True))
-    assert 2**22 <= Box.of_shape(block).size <= 2**24
 
 
 def test_micrometres_are_those_that_the_user_gave(tissue_store, tissue_maps, random_model, tmp_path):

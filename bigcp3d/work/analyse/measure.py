@@ -7,7 +7,6 @@ Sums of blocks add up, so no number depends on the blocks, and memory holds one 
 from __future__ import annotations
 
 import logging
-import math
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -22,7 +21,7 @@ from bigcp3d.edge.image.voxels import check_channel, read_box, stored_chunk
 from bigcp3d.edge.labels.default_name import DEFAULT_NAME
 from bigcp3d.edge.labels.image_and_labels import matching_level, source_image
 from bigcp3d.errors import InputError
-from bigcp3d.pure.boxes import BlockGrid, Box, Vec3, vec3
+from bigcp3d.pure.boxes import BlockGrid, Box, Vec3, block_of_chunks
 from bigcp3d.pure.cells.cell_sums import CellSums, merge_cell_sums, sum_cells
 from bigcp3d.pure.cells.cell_table import Channel, Columns, tabulate_cells
 from bigcp3d.pure.group.objects import centroids
@@ -30,7 +29,7 @@ from bigcp3d.pure.plural import count
 from bigcp3d.pure.score.overlaps import Ids, merge_gradually
 
 BLOCK_VOX = 2**24
-"""Voxels of a block, about; a worker holds 15 to 20 bytes for each."""
+"""Most voxels of a block; a worker holds 15 to 20 bytes for each."""
 
 log = logging.getLogger(__name__)
 
@@ -40,7 +39,8 @@ class Measurement:
     """What is measured; it is sent to workers.
 
     ``level`` of the image has the shape of the labels; ``image`` is None where no intensities are measured.
-    ``indices`` are the numbers of ``channels`` in the image. A block is whole chunks of the labels.
+    ``indices`` are the numbers of ``channels`` in the image. A block is whole chunks of the labels,
+    if these are not too large.
     """
 
     labels: ImageInfo
@@ -103,7 +103,7 @@ def plan_measurement(
     if found is not None and level is not None:
         check_same_grid(stored, at_level(found, level), belong=image is None)
         labels = labels if labels.levels[0].scale_um else with_place_of(labels, found)
-    block = block or choose_block(stored_chunk(labels, 0), labels.levels[0].shape)
+    block = block or block_of_chunks(stored_chunk(labels, 0), labels.levels[0].shape, BLOCK_VOX)
     if found is None or level is None:
         if channels:
             raise InputError(f"{labels.path}: there is no image whose channels could be measured; give --image")
@@ -112,20 +112,6 @@ def plan_measurement(
     indices = tuple(check_channel(found, channel) for channel in wanted)
     chosen = tuple(Channel(_name_of(found, index), found.dtype) for index in indices)
     return Measurement(labels, found if indices else None, level, indices, chosen, block)
-
-
-def choose_block(chunk: Vec3, shape: Vec3) -> Vec3:
-    """About `BLOCK_VOX` voxels of whole chunks, as near to a cube as these allow."""
-    block = [min(c, s) for c, s in zip(chunk, shape, strict=True)]
-    while True:
-        open_axes = [a for a in range(3) if block[a] < shape[a]]
-        if not open_axes:
-            return vec3(block)
-        axis = min(open_axes, key=lambda a: block[a])
-        wider = [min(2 * b, s) if a == axis else b for a, (b, s) in enumerate(zip(block, shape, strict=True))]
-        if math.prod(wider) > BLOCK_VOX:
-            return vec3(block)
-        block = wider
 
 
 def _name_of(image: ImageInfo, index: int) -> str:
@@ -171,7 +157,7 @@ def warn_of_unknown(path: str, voxels: int) -> None:
 
 def measure_cells(labels: ImageInfo, box: Box, *, time: int = 0) -> Cells:
     """Measure the cells in a box of a label image, block by block; the box counts as the whole volume."""
-    grid = BlockGrid(box.shape, choose_block(stored_chunk(labels, 0), box.shape))
+    grid = BlockGrid(box.shape, block_of_chunks(stored_chunk(labels, 0), box.shape, BLOCK_VOX))
     shape = labels.levels[0].shape
 
     def read(index: Vec3) -> CellSums:
