@@ -160,3 +160,24 @@ class BlockGrid:
         start = vec3(a // b * b for a, b in zip(box.start, self.block, strict=True))
         stop = vec3(-(-c // b) * b for c, b in zip(box.stop, self.block, strict=True))
         return Box(start, stop).clip(self.shape)
+
+
+def block_of_chunks(chunk: Vec3, shape: Vec3, most: int) -> Vec3:
+    """Sides of a block of whole chunks, as near to a cube as these allow, with at most ``most`` voxels.
+
+    If a chunk has more voxels, the block is a half of it, a quarter, and so on.
+
+    >>> block_of_chunks((1, 1024, 1024), (64, 4096, 4096), 2**22)
+    (4, 1024, 1024)
+    """
+    block = [min(c, s) for c, s in zip(chunk, shape, strict=True)]
+    while math.prod(block) > most:
+        axis = max(range(3), key=lambda a: block[a])
+        block[axis] = -(-block[axis] // 2)
+    while open_axes := [a for a in range(3) if block[a] < shape[a]]:
+        axis = min(open_axes, key=lambda a: block[a])
+        wider = [min(2 * b, s) if a == axis else b for a, (b, s) in enumerate(zip(block, shape, strict=True))]
+        if math.prod(wider) > most:
+            break
+        block = wider
+    return vec3(block)

@@ -9,22 +9,26 @@ import numpy as np
 from numpy.typing import NDArray
 
 from bigcp3d.edge.image.image import ImageInfo
-from bigcp3d.edge.image.voxels import read_box
+from bigcp3d.edge.image.voxels import read_box, stored_chunk
 from bigcp3d.edge.labels.label_plan import LabelTarget, plan_labels
 from bigcp3d.edge.labels.labels import create_labels, finish_labels, write_label_box
 from bigcp3d.edge.stores.places import place
-from bigcp3d.pure.boxes import BlockGrid
+from bigcp3d.pure.boxes import BlockGrid, block_of_chunks
 from bigcp3d.pure.lineage.tracks import Tracks
 from bigcp3d.version import __version__
 
-SHARD = (128, 256, 256)
-"""Voxels that are written at a time."""
+SHARD_VOX = 2**23
+"""Most voxels that are written at a time, about."""
 
 
 def plan_track_labels(labels: ImageInfo, name: str) -> LabelTarget:
-    """Plan ``labels/<name>`` beside some labels, with their levels; nothing is read or written."""
+    """Plan ``labels/<name>`` beside some labels, with their levels; no voxel is read and nothing is written.
+
+    A shard is whole chunks of the labels, so that each chunk is decoded once.
+    """
     group = str(place(labels.path).parent.parent)
-    return replace(plan_labels(labels, group, name, shard=SHARD), image_path=group)
+    shard = block_of_chunks(stored_chunk(labels, 0), labels.levels[0].shape, SHARD_VOX)
+    return replace(plan_labels(labels, group, name, shard=shard), image_path=group)
 
 
 def write_track_labels(

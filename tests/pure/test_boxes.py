@@ -7,10 +7,11 @@ import math
 from fractions import Fraction
 
 import numpy as np
+import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from bigcp3d.pure.boxes import BlockGrid, Box, Vec3, float3, vec3
+from bigcp3d.pure.boxes import BlockGrid, Box, Vec3, block_of_chunks, float3, vec3
 
 sides = st.tuples(*[st.integers(1, 9)] * 3)
 corners = st.tuples(*[st.integers(-6, 14)] * 3)
@@ -126,3 +127,16 @@ def test_an_array_padded_by_the_margins_fills_the_outer_box(shape: Vec3, other: 
     filled = np.zeros(shape, int)
     filled[inner.slices()] = 1
     assert np.array_equal(np.pad(np.ones(inner.shape, int), outer.margins(inner)), filled)
+
+
+@pytest.mark.parametrize("chunk", [(64, 64, 64), (1, 2048, 2048), (300, 7, 9)])
+def test_blocks_are_whole_chunks_and_no_larger_than_memory_wants(chunk):
+    shape = (500, 3000, 4000)
+    block = block_of_chunks(chunk, shape, 2**24)
+    assert all(b % c == 0 or b == s for b, c, s in zip(block, chunk, shape, strict=True))
+    assert 2**22 <= Box.of_shape(block).size <= 2**24
+
+
+@pytest.mark.parametrize("chunk", [(500, 3000, 4000), (1, 8192, 8192), (900, 1024, 1024)])
+def test_a_chunk_that_is_too_large_is_read_in_parts(chunk):
+    assert 2**22 <= Box.of_shape(block_of_chunks(chunk, (900, 9000, 9000), 2**24)).size <= 2**24

@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import csv
 import json
+import warnings
 
 import numpy as np
 import pytest
 import zarr
 
 import bigcp3d
+from bigcp3d.edge.image import voxels
 from bigcp3d.edge.image.image import open_image
 from bigcp3d.edge.image.new_image import create_image
 from bigcp3d.edge.labels.label_plan import plan_labels
@@ -60,17 +62,48 @@ def test_the_lineage_can_be_read_again(store):
     assert lineage.divisions > 2
 
 
+def test_a_consolidated_store_lists_its_lineage(store):
+    with warnings.catch_warnings():
+        warnings.filterwarnings("ignore", message="Consolidated metadata")
+        zarr.consolidate_metadata(store)
+    bigcp3d.link(store, max_distance_um=30.0)
+    group = zarr.open_group(store, mode="r")
+    assert group.metadata.consolidated_metadata is not None
+    assert "tracks/cells.geff/nodes/ids" in group
+
+
 def test_blocks_and_workers_change_no_link_and_no_label_of_a_track(store, monkeypatch):
     whole = bigcp3d.link(store, track_labels="tracks")
     tracks = read_labels(store, "tracks")
     for block, workers in (((11, 40, 23), None), ((20, 20, 50), 1)):
-        monkeypatch.setattr(measure, "choose_block", lambda chunk, shape, block=block: block)
-        monkeypatch.setattr(track_labels, "SHARD", (16, 32, 32 * (2 + bool(workers))))
+        shard = (16, 32, 32 * (2 + bool(workers)))
+        monkeypatch.setattr(measure, "block_of_chunks", lambda *_, block=block: block)
+        monkeypatch.setattr(track_labels, "block_of_chunks", lambda *_, shard=shard: shard)
         again = bigcp3d.link(store, track_labels="tracks", overwrite=True, workers=workers, memory_limit="2GiB")
         assert np.array_equal(read_labels(store, "tracks"), tracks)
         assert len(again.cells.what.grid) > 4
         assert np.array_equal(again.edges, whole.edges)
         assert np.array_equal(again.cells.columns["track"], whole.cells.columns["track"])
+
+
+def test_each_chunk_is_read_once_for_labels_of_tracks(store, monkeypatch):
+    array = zarr.open_array(store / "labels" / "cells" / "0")
+    values, attributes, names = array[:], array.attrs.asdict(), array.metadata.dimension_names
+    planes = zarr.create_array(
+        store / "labels" / "cells" / "0", shape=values.shape, dtype=values.dtype, chunks=(1, 1, *values.shape[2:]),
+        dimension_names=names, attributes=attributes, overwrite=True,
+    )  # fmt: skip
+    planes[:] = values
+    read = []
+
+    def read_box(labels, level, box, *, time):
+        read.extend((time, z) for z in range(box.start[0], box.stop[0]) if level == 0)
+        return voxels.read_box(labels, level, box, time=time)
+
+    monkeypatch.setattr(track_labels, "read_box", read_box)
+    monkeypatch.setattr(track_labels, "SHARD_VOX", 4 * values[0, 0].size)
+    bigcp3d.link(store, track_labels="tracks")
+    assert len(read) == len(set(read)) == values.shape[0] * values.shape[1]
 
 
 def test_tracks_are_written_as_labels_and_columns(store, tmp_path):

@@ -22,7 +22,7 @@ from numpy.typing import NDArray
 from bigcp3d.edge.image.image import ImageInfo
 from bigcp3d.edge.stores.new_store import check_new_store, partial_of, put_in_place
 from bigcp3d.edge.stores.places import Place, place, remove
-from bigcp3d.edge.stores.zarr_write import edit_group, is_group
+from bigcp3d.edge.stores.zarr_write import edit_group, is_group, keeping_consolidated, writing
 from bigcp3d.errors import InputError
 
 NEEDED = ("geff", "ortools")
@@ -84,17 +84,18 @@ def write_lineage(
         related_objects=[{"type": "labels", "path": f"../../labels/{place(labels.path).name}", "label_prop": "label"}],
         extra={"bigcp3d": dict(about)},
     )
-    if not is_group(path.parent):
-        edit_group(path.parent, labels.zarr_format, {})
-    partial = partial_of(path)
-    remove(partial)
-    write_arrays(
-        str(partial),
-        np.arange(len(nodes["t"]), dtype=np.uint64),
-        {name: {"values": values, "missing": None} for name, values in nodes.items()},
-        edges.astype(np.uint64),
-        {name: {"values": values, "missing": None} for name, values in edge_columns.items()},
-        metadata,
-        zarr_format=3 if labels.zarr_format == 3 else 2,
-    )
-    put_in_place(partial, path)
+    with writing(path), keeping_consolidated(path.parent.parent):
+        if not is_group(path.parent):
+            edit_group(path.parent, labels.zarr_format, {})
+        partial = partial_of(path)
+        remove(partial)
+        write_arrays(
+            str(partial),
+            np.arange(len(nodes["t"]), dtype=np.uint64),
+            {name: {"values": values, "missing": None} for name, values in nodes.items()},
+            edges.astype(np.uint64),
+            {name: {"values": values, "missing": None} for name, values in edge_columns.items()},
+            metadata,
+            zarr_format=3 if labels.zarr_format == 3 else 2,
+        )
+        put_in_place(partial, path)

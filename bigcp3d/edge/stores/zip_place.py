@@ -23,11 +23,12 @@ ENDING = re.compile(r"\.(?:ozx|zip)(?=/|\Z)", re.IGNORECASE)
 
 
 def in_archive(path: str) -> tuple[str, str] | None:
-    """The archive and the path inside it, of a local path; None where no part of the path is an archive.
+    """The archive and the path inside it, with / on each system; None where no part of the path is an archive.
 
     >>> in_archive("/data/embryo.zarr/0") is None
     True
     """
+    path = path.replace(os.sep, "/")
     ends = [found.end() for found in ENDING.finditer(path)]  # a folder may be called so too
     return next(((path[:end], path[end:].strip("/")) for end in ends if os.path.isfile(path[:end])), None)
 

@@ -19,6 +19,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from bigcp3d.pure.boxes import Vec3
+from bigcp3d.pure.cells.light_sums import sum_light
 from bigcp3d.pure.compiled import compiled
 from bigcp3d.pure.group.seams import HALF_NEIGHBOURS
 from bigcp3d.pure.score.overlaps import Ids, Overlaps, merge_overlaps, run_starts
@@ -35,9 +36,8 @@ class CellSums:
     exits: NDArray[np.int64]
     """Shape (n, 13): voxels of the cell whose neighbour in a direction (`HALF_NEIGHBOURS`) is outside the cell."""
     light: NDArray[np.int64]
-    """Shape (n, c): sums of whole-number intensities, by channel."""
-    squares: NDArray[np.int64]
-    """Shape (n, c): sums of their squares."""
+    """Shape (n, d): sums of intensities and of their squares, the digits of each channel after those of the last
+    (`bigcp3d.pure.cells.light_sums`)."""
     contacts: Overlaps
     """Pairs of cells that share voxel faces (6-neighbours), the smaller id first, and the number of these faces."""
     unknown_vox: int = 0
@@ -47,12 +47,12 @@ class CellSums:
         return len(self.ids) + len(self.contacts)
 
 
-def sum_cells(labels: NDArray[np.integer], start: Vec3, shape: Vec3, light: Sequence[NDArray[np.integer]]) -> CellSums:
+def sum_cells(labels: NDArray[np.integer], start: Vec3, shape: Vec3, light: Sequence[NDArray[np.generic]]) -> CellSums:
     """Sum over the cells of one block; ``contacts`` may also name cells of the halo.
 
     ``labels`` (z + 2, y + 2, x + 2) are the ids of the core and one voxel around it, 0 beyond the volume. The core
-    begins at ``start`` in a volume of ``shape``. ``light`` has the core's intensities as whole numbers, (z, y, x) for
-    each channel. Memory: 4 bytes a voxel beside the input.
+    begins at ``start`` in a volume of ``shape``. ``light`` has the core's intensities, (z, y, x) for each channel.
+    Memory: 4 bytes a voxel beside the input, and 4 more for floats.
     """
     begin = run_starts(labels)
     ids, row = np.unique(np.ravel(labels)[begin], return_inverse=True)
@@ -62,21 +62,19 @@ def sum_cells(labels: NDArray[np.integer], start: Vec3, shape: Vec3, light: Sequ
     rows = np.repeat(number, np.diff(begin, append=labels.size)).reshape(labels.shape)
     n = len(ids) - first
     sums, exits = Sums.empty(n), np.zeros((n, len(HALF_NEIGHBOURS)), np.int64)
-    bright, squares = np.zeros((2, n, len(light)), np.int64)
     _add_runs(rows, start, shape, sums.count, sums.coordinates, sums.products, sums.low, sums.high, sums.first)
-    for channel, values in enumerate(light):
-        _add_light(rows, values, bright[:, channel], squares[:, channel])
+    bright = np.concatenate([np.empty((n, 0), np.int64), *(sum_light(rows, values, n) for values in light)], axis=1)
     pairs = _find_contacts(rows, n, exits)
     kept, names = np.flatnonzero(sums.count), ids[first:].astype(np.uint64)
     one, other = names[pairs[:, 0] - 1], names[pairs[:, 1] - 1]
     touching = merge_overlaps([Overlaps(np.minimum(one, other), np.maximum(one, other), pairs[:, 2])])
-    return CellSums(names[kept], sums.take(kept), exits[kept], bright[kept], squares[kept], touching, unknown)
+    return CellSums(names[kept], sums.take(kept), exits[kept], bright[kept], touching, unknown)
 
 
-def merge_cell_sums(parts: Sequence[CellSums], channels: int) -> CellSums:
-    """The sums of a volume, or a part of it, from those of disjoint blocks."""
+def merge_cell_sums(parts: Sequence[CellSums], digits: int) -> CellSums:
+    """The sums of a volume, or a part of it, from those of disjoint blocks; ``light`` has so many digits."""
     ids, group = np.unique(np.concatenate([np.empty(0, np.uint64), *(p.ids for p in parts)]), return_inverse=True)
-    wide = {"exits": len(HALF_NEIGHBOURS), "light": channels, "squares": channels}
+    wide = {"exits": len(HALF_NEIGHBOURS), "light": digits}
     added = {}
     for name, columns in wide.items():
         total = np.zeros((len(ids), columns), np.int64)
@@ -122,19 +120,6 @@ def _add_runs(rows, start, shape, count, coordinates, products, low, high, first
                 low[i, 1], high[i, 1] = min(low[i, 1], gy), max(high[i, 1], gy + 1)
                 low[i, 2], high[i, 2] = min(low[i, 2], low_x), max(high[i, 2], high_x)
                 first[i] = min(first[i], (gz * shape[1] + gy) * shape[2] + low_x)
-
-
-@compiled
-def _add_light(rows, values, light, squares):  # type: ignore[no-untyped-def]
-    """Add the intensities of the core's cells, and their squares."""
-    for z in range(values.shape[0]):
-        for y in range(values.shape[1]):
-            for x in range(values.shape[2]):
-                own = rows[z + 1, y + 1, x + 1]
-                if own > 0:
-                    value = np.int64(values[z, y, x])
-                    light[own - 1] += value
-                    squares[own - 1] += value * value
 
 
 def _find_contacts(rows: NDArray[np.int32], n: int, exits: NDArray[np.int64]) -> NDArray[np.int64]:

@@ -17,7 +17,8 @@ z have twins for y and x:
                                             have a thickness
 ``touches_border``                          whether the cell touches the border of the image
 ``neighbours``                              number of cells with which it shares voxel faces
-``mean_CHANNEL``, ``std_CHANNEL``           mean and standard deviation of each channel
+``mean_CHANNEL``, ``std_CHANNEL``           mean and standard deviation of each channel; NaN and
+                                            infinities count as 0
 ==========================================  =======================================================================
 
 Without a voxel size there are no columns in micrometres. Then surface, diameter and axes are in voxels:
@@ -34,6 +35,7 @@ from numpy.typing import NDArray
 
 from bigcp3d.pure.boxes import Vec3
 from bigcp3d.pure.cells.cell_sums import CellSums
+from bigcp3d.pure.cells.light_sums import Digits, digits_of, mean_and_deviation
 from bigcp3d.pure.cells.surface import surfaces
 from bigcp3d.pure.group.objects import centroids, covariances
 
@@ -45,11 +47,15 @@ INT64_MAX = float(np.iinfo(np.int64).max)
 
 @dataclass(frozen=True)
 class Channel:
-    """A channel, whose intensities are ``zero + unit * number`` for whole numbers."""
+    """The name and the type of a channel."""
 
     name: str
-    zero: float = 0.0
-    unit: float = 1.0
+    dtype: str
+
+    @property
+    def digits(self) -> Digits:
+        """The digits of its sums."""
+        return digits_of(self.dtype)
 
 
 def tabulate_cells(
@@ -62,7 +68,7 @@ def tabulate_cells(
 ) -> Columns:
     """Tabulate the cells of a volume of ``shape``: columns by name, shape (n,), in the order of ids.
 
-    ``channels`` has one entry for each column of ``cells.light``. ``scale_um`` is the size of a voxel, (z, y, x).
+    ``channels`` are those whose digits are in ``cells.light``. ``scale_um`` is the size of a voxel, (z, y, x).
     ``translation_um`` is the position of the centre of the first voxel.
 
     The head of this module explains the columns. They equal `skimage.measure.regionprops_table` with ``spacing``, where
@@ -86,11 +92,13 @@ def tabulate_cells(
     columns["touches_border"] = np.any((sums.low == 0) | (sums.high == np.asarray(shape)), axis=1)
     ends = np.concatenate([cells.contacts.pred, cells.contacts.truth])
     columns["neighbours"] = np.bincount(np.searchsorted(cells.ids, ends), minlength=len(count)).astype(np.int64)
-    for k, channel in enumerate(channels):
-        mean = cells.light[:, k] / np.maximum(count, 1)
-        variance = cells.squares[:, k] / np.maximum(count, 1) - mean**2
-        columns[f"mean_{channel.name}"] = channel.zero + channel.unit * mean
-        columns[f"std_{channel.name}"] = channel.unit * np.sqrt(np.maximum(variance, 0))
+    begin = 0
+    for channel in channels:
+        found = cells.light[:, begin : begin + len(channel.digits)]
+        columns[f"mean_{channel.name}"], columns[f"std_{channel.name}"] = mean_and_deviation(
+            found, count, channel.digits
+        )
+        begin += len(channel.digits)
     return columns
 
 

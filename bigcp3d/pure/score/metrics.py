@@ -12,7 +12,8 @@ Every score follows from integers that do not depend on blocks, added in one ord
                        of the Cell Tracking Challenge (Maska et al. 2014).
 ``adapted_rand_error`` 1 - F of pairs of voxels (Arganda-Carreras et al. 2015); ``voi_split`` = H(found | truth) and
 ``voi_split``,         ``voi_merge`` = H(truth | found), in bits (Meila 2007). Of the voxels of true cells alone, where
-``voi_merge``          found background is one more region: scikit-image with ``ignore_labels=(0,)``.
+``voi_merge``          found background is one more region at each time point: scikit-image with
+                       ``ignore_labels=(0,)``.
 ``foreground_dice``    Of "in a cell" as a mask.
 =====================  ==============================================================================================
 
@@ -155,12 +156,15 @@ def _spread(dice: NDArray[np.float64]) -> dict[str, Number]:
 def _compare_partitions(pairs: Contingency) -> dict[str, Number]:
     """Adapted Rand error and variation of information over the voxels of true cells."""
     inside = pairs.true > 0
+    true_row, found_row = pairs.true[inside], pairs.found[inside]
+    background = len(pairs.found_vox) + pairs.true_time[true_row]  # a row for each time point
+    found_row = np.where(found_row > 0, found_row, background)
     count = pairs.count[inside].astype(np.float64)
     total = float(count.sum())
     if not total:
         return {"adapted_rand_error": None, "voi_split": None, "voi_merge": None}
     sums = []
-    for row in (pairs.true[inside], pairs.found[inside]):
+    for row in (true_row, found_row):
         voxels = np.zeros(int(row.max()) + 1)
         np.add.at(voxels, row, count)  # whole numbers, exact below 2 ** 53
         sums.append((voxels, voxels[row]))

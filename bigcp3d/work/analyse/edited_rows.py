@@ -16,12 +16,11 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from bigcp3d.edge.image.voxels import read_box
 from bigcp3d.pure.boxes import Box
 from bigcp3d.pure.cells.cell_sums import CellSums, sum_cells
 from bigcp3d.pure.cells.cell_table import Columns
 from bigcp3d.pure.score.overlaps import Overlaps
-from bigcp3d.work.analyse.measure import Measurement, whole_numbers
+from bigcp3d.work.analyse.measure import Measurement
 
 Rows = dict[str, list[Any]]
 """Columns as JSON holds them."""
@@ -40,10 +39,7 @@ def note_rows(
     ``before`` and ``after`` are the labels of ``box`` and one voxel around it, 0 beyond the volume. All voxels of the
     cells ``changed``, before and after, lie in the box and at least one voxel inside its faces, or at the volume's.
     """
-    light = []
-    if what.image is not None:
-        for number, channel in zip(what.indices, what.channels, strict=True):
-            light.append(whole_numbers(read_box(what.image, what.level, box, channel=number, time=time), channel))
+    light = what.read_light(box, time)
     noted: dict[str, Any] = {"time": time}
     shift: Counter[int] = Counter()
     for name, labels, sign in (("before", before, -1), ("after", after, 1)):

@@ -15,10 +15,10 @@ from numpy.typing import NDArray
 
 from bigcp3d.edge.image.image import ImageInfo, open_labels
 from bigcp3d.edge.image.same_grid import check_same_grid
-from bigcp3d.edge.image.voxels import read_box
+from bigcp3d.edge.image.voxels import read_box, stored_chunk
 from bigcp3d.edge.labels.truth import open_truth
 from bigcp3d.errors import InputError
-from bigcp3d.pure.boxes import BlockGrid, Vec3
+from bigcp3d.pure.boxes import BlockGrid, Vec3, block_of_chunks, vec3
 from bigcp3d.pure.plural import count
 from bigcp3d.pure.score.bounding_boxes import CellBoxes, cross_seams, find_boxes, look_up_boxes, merge_boxes
 from bigcp3d.pure.score.matching import Contingency, Mask, group_by_true_cell, number_cells
@@ -35,8 +35,8 @@ from bigcp3d.work.analyse.blocks_read import BlocksRead
 from bigcp3d.work.analyse.evaluate_settings import EvaluateSettings
 from bigcp3d.work.analyse.measure import warn_of_unknown
 
-BLOCK: Vec3 = (64, 256, 256)
-"""Voxels that are compared at a time."""
+BLOCK_VOX = 2**23
+"""Most voxels that are compared at a time; 20 to 40 bytes of memory are needed for each."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -150,7 +150,8 @@ def compare_labels(settings: EvaluateSettings, on_event: Callable[[BlocksRead], 
     found, true = open_labels(settings.pred, settings.pred_name), open_truth(settings.truth, settings.truth_name)
     check_alike(found, true)
     done = 0
-    grid = BlockGrid(true.levels[0].shape, BLOCK)
+    chunk = vec3(map(max, stored_chunk(found, 0), stored_chunk(true, 0)))
+    grid = BlockGrid(true.levels[0].shape, block_of_chunks(chunk, true.levels[0].shape, BLOCK_VOX))
 
     def read(time: int) -> Iterator[_Table]:
         nonlocal done

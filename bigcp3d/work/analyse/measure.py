@@ -7,7 +7,6 @@ Sums of blocks add up, so no number depends on the blocks, and memory holds one 
 from __future__ import annotations
 
 import logging
-import math
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -22,19 +21,15 @@ from bigcp3d.edge.image.voxels import check_channel, read_box, stored_chunk
 from bigcp3d.edge.labels.default_name import DEFAULT_NAME
 from bigcp3d.edge.labels.image_and_labels import matching_level, source_image
 from bigcp3d.errors import InputError
-from bigcp3d.pure.boxes import BlockGrid, Box, Vec3, vec3
+from bigcp3d.pure.boxes import BlockGrid, Box, Vec3, block_of_chunks
 from bigcp3d.pure.cells.cell_sums import CellSums, merge_cell_sums, sum_cells
 from bigcp3d.pure.cells.cell_table import Channel, Columns, tabulate_cells
 from bigcp3d.pure.group.objects import centroids
 from bigcp3d.pure.plural import count
-from bigcp3d.pure.predict.normalise import estimate_range, sample_boxes
 from bigcp3d.pure.score.overlaps import Ids, merge_gradually
 
 BLOCK_VOX = 2**24
-"""Voxels of a block, about; a worker holds 15 to 20 bytes for each."""
-
-LARGEST_NUMBER = 2**20
-"""Intensities that were rounded to whole numbers are cut at 64 times the volume's range on either side."""
+"""Most voxels of a block; a worker holds 15 to 20 bytes for each."""
 
 log = logging.getLogger(__name__)
 
@@ -44,7 +39,8 @@ class Measurement:
     """What is measured; it is sent to workers.
 
     ``level`` of the image has the shape of the labels; ``image`` is None where no intensities are measured.
-    ``channels`` say how the image's channels ``indices`` become whole numbers. A block is whole chunks of the labels.
+    ``indices`` are the numbers of ``channels`` in the image. A block is whole chunks of the labels,
+    if these are not too large.
     """
 
     labels: ImageInfo
@@ -61,7 +57,14 @@ class Measurement:
 
     def merge(self, parts: Iterable[CellSums]) -> CellSums:
         """Add up blocks as they come; holds little more than the sum."""
-        return merge_gradually(parts, lambda tables: merge_cell_sums(tables, len(self.channels)))
+        digits = sum(len(channel.digits) for channel in self.channels)
+        return merge_gradually(parts, lambda tables: merge_cell_sums(tables, digits))
+
+    def read_light(self, box: Box, time: int) -> list[NDArray[np.generic]]:
+        """The intensities of a box, for each channel."""
+        if self.image is None:
+            return []
+        return [read_box(self.image, self.level, box, channel=index, time=time) for index in self.indices]
 
     def tabulate(self, cells: CellSums) -> Columns:
         """The table of a time point."""
@@ -100,68 +103,30 @@ def plan_measurement(
     if found is not None and level is not None:
         check_same_grid(stored, at_level(found, level), belong=image is None)
         labels = labels if labels.levels[0].scale_um else with_place_of(labels, found)
-    block = block or choose_block(stored_chunk(labels, 0), labels.levels[0].shape)
+    block = block or block_of_chunks(stored_chunk(labels, 0), labels.levels[0].shape, BLOCK_VOX)
     if found is None or level is None:
         if channels:
             raise InputError(f"{labels.path}: there is no image whose channels could be measured; give --image")
         return Measurement(labels, None, 0, (), (), block)
     wanted = range(found.channels) if channels is None else channels
     indices = tuple(check_channel(found, channel) for channel in wanted)
-    chosen = tuple(_as_numbers(found, level, index) for index in indices)
+    chosen = tuple(Channel(_name_of(found, index), found.dtype) for index in indices)
     return Measurement(labels, found if indices else None, level, indices, chosen, block)
 
 
-def choose_block(chunk: Vec3, shape: Vec3) -> Vec3:
-    """About `BLOCK_VOX` voxels of whole chunks, as near to a cube as these allow."""
-    block = [min(c, s) for c, s in zip(chunk, shape, strict=True)]
-    while True:
-        open_axes = [a for a in range(3) if block[a] < shape[a]]
-        if not open_axes:
-            return vec3(block)
-        axis = min(open_axes, key=lambda a: block[a])
-        wider = [min(2 * b, s) if a == axis else b for a, (b, s) in enumerate(zip(block, shape, strict=True))]
-        if math.prod(wider) > BLOCK_VOX:
-            return vec3(block)
-        block = wider
-
-
-def _as_numbers(image: ImageInfo, level: int, index: int) -> Channel:
-    """How a channel becomes whole numbers: as it is, or in units of about 2^-14 of a sample's range (a power of 2)."""
-    names = ["_".join(name.split()) for name in image.channel_names]  # columns without spaces
+def _name_of(image: ImageInfo, index: int) -> str:
+    """How the columns of a channel call it; without spaces, and with its number if another channel has this name."""
+    names = ["_".join(name.split()) for name in image.channel_names]
     name = names[index] if names else f"channel{index}"
-    name = f"{name}#{index}" if names.count(name) > 1 else name
-    if np.dtype(image.dtype).kind in "iu" and np.dtype(image.dtype).itemsize <= 2:
-        return Channel(name)
-    sample = [read_box(image, level, box, channel=index) for box in sample_boxes(image.levels[level].shape)]
-    try:
-        low, high, _ = estimate_range(sample, 1.0, 99.0)
-    except InputError:  # no value, or only one
-        return Channel(name, zero=float(np.nan_to_num(sample[0].flat[0], posinf=0.0, neginf=0.0)))
-    values = np.concatenate([part.ravel() for part in sample]).astype(np.float64)
-    values = values[np.isfinite(values)]
-    widest = (values.max() - values.min()) / (LARGEST_NUMBER / 2)  # a few bright cells may lie far above the range
-    unit = 2.0 ** math.ceil(math.log2(max((high - low) / 2**14, widest)))
-    return Channel(name, zero=unit * round(low / unit), unit=unit)
+    return f"{name}#{index}" if names.count(name) > 1 else name
 
 
 def measure_block(what: Measurement, time: int, index: Vec3) -> CellSums:
     """Sums of one block."""
     core = what.grid.core(index)
-    shape, light = what.labels.levels[0].shape, []
-    if what.image is not None:
-        for number, channel in zip(what.indices, what.channels, strict=True):
-            light.append(whole_numbers(read_box(what.image, what.level, core, channel=number, time=time), channel))
-    return sum_cells(_read_around(what.labels, core, Box.of_shape(shape), time), core.start, shape, light)
-
-
-def whole_numbers(values: NDArray[np.generic], channel: Channel) -> NDArray[np.integer]:
-    """Intensities in a channel's units; NaN and infinities count as its zero."""
-    if values.dtype.kind in "iu" and values.dtype.itemsize <= 2:
-        return values  # type: ignore[return-value]
-    numbers = (values.astype(np.float64) - channel.zero) / channel.unit
-    numbers[~np.isfinite(numbers)] = 0
-    rounded: NDArray[np.int32] = np.rint(numbers.clip(-LARGEST_NUMBER, LARGEST_NUMBER)).astype(np.int32)
-    return rounded
+    shape = what.labels.levels[0].shape
+    around = _read_around(what.labels, core, Box.of_shape(shape), time)
+    return sum_cells(around, core.start, shape, what.read_light(core, time))
 
 
 def _read_around(labels: ImageInfo, core: Box, whole: Box, time: int = 0) -> NDArray[np.integer]:
@@ -192,7 +157,7 @@ def warn_of_unknown(path: str, voxels: int) -> None:
 
 def measure_cells(labels: ImageInfo, box: Box, *, time: int = 0) -> Cells:
     """Measure the cells in a box of a label image, block by block; the box counts as the whole volume."""
-    grid = BlockGrid(box.shape, choose_block(stored_chunk(labels, 0), box.shape))
+    grid = BlockGrid(box.shape, block_of_chunks(stored_chunk(labels, 0), box.shape, BLOCK_VOX))
     shape = labels.levels[0].shape
 
     def read(index: Vec3) -> CellSums:

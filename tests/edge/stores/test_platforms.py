@@ -8,6 +8,7 @@ import errno
 import os
 import shutil
 import sys
+import zipfile
 from pathlib import Path
 from types import SimpleNamespace
 
@@ -18,6 +19,7 @@ from bigcp3d.edge.labels.check_target import check_target
 from bigcp3d.edge.labels.label_plan import check_name
 from bigcp3d.edge.stores import platforms
 from bigcp3d.edge.stores.atomic_files import create_atomically, sync_file, write_atomically
+from bigcp3d.edge.stores.zip_place import ZipPlace, in_archive
 from bigcp3d.errors import InputError, TargetError
 
 SYSTEM_OPEN, SYSTEM_REPLACE, SYSTEM_FSYNC = os.open, os.replace, os.fsync
@@ -178,6 +180,17 @@ def test_commands_to_paste_have_the_quotes_of_the_shell(monkeypatch):
     assert platforms.join_words(words) == r"bigcp3d view 'C:\my data\a.zarr'"
     monkeypatch.setattr(platforms, "WINDOWS", True)
     assert platforms.join_words(words) == r'bigcp3d view "C:\my data\a.zarr"'
+
+
+def test_a_path_into_an_archive_may_have_backslashes_on_windows(monkeypatch, tmp_path):
+    archive = tmp_path / "a.ozx"
+    with zipfile.ZipFile(archive, "w") as opened:
+        opened.writestr("labels/cells/zarr.json", "{}")
+    path = str(archive / "labels" / "cells").replace("/", "\\")
+    assert in_archive(path) is None, "elsewhere, a name may have a backslash"
+    monkeypatch.setattr(os, "sep", "\\")
+    assert in_archive(path) == (str(archive), "labels/cells")
+    assert (ZipPlace(*in_archive(path)) / "zarr.json").read_bytes() == b"{}"
 
 
 @pytest.mark.parametrize("name", ["con", "NUL", "aux.v2", "a:b", "what?", "cells."])

@@ -141,6 +141,14 @@ def test_time_points_have_cells_of_their_own():
     assert score_groups(table, cells, [None])[0].numbers["recall"] == 0.5
 
 
+def test_frames_that_repeat_have_the_scores_of_one(pair):
+    one = count_overlaps(*pair)
+    table = number_cells([one] * 100)
+    numbers, expected = score_groups(table, list_cells(table), [None])[0].numbers, score_overlaps(one)
+    names = ("mean_dice", "ap50", "seg", "adapted_rand_error", "voi_split", "voi_merge", "foreground_dice")
+    assert [numbers[name] for name in names] == pytest.approx([expected[name] for name in names])
+
+
 def test_perfect_labels_score_one_whatever_their_names():
     truth = blobs(1)
     numbers = score_overlaps(count_overlaps(truth * 3, truth))

@@ -4,8 +4,11 @@ import json
 
 import numpy as np
 import pytest
+import zarr
 
+from bigcp3d.edge.image import voxels
 from bigcp3d.errors import InputError
+from bigcp3d.pure.boxes import BlockGrid
 from bigcp3d.pure.score.metrics import score_overlaps
 from bigcp3d.pure.score.overlaps import count_overlaps
 from bigcp3d.schedule.evaluate import evaluate
@@ -37,7 +40,7 @@ def stores(tmp_path_factory, write_labels, pair):
 
 @pytest.mark.parametrize("block", [(64, 256, 256), (7, 11, 13), (1, 30, 3)])
 def test_the_numbers_are_those_of_the_whole_arrays(monkeypatch, stores, pair, block):
-    monkeypatch.setattr(module, "BLOCK", block)
+    monkeypatch.setattr(module, "block_of_chunks", lambda *_: block)
     numbers = evaluate(*stores)
     assert dict(numbers) == score_overlaps(count_overlaps(*pair))
     assert dict(numbers) == pytest.approx(dense_scores(*pair))
@@ -48,7 +51,7 @@ def test_the_numbers_are_those_of_the_whole_arrays(monkeypatch, stores, pair, bl
 @pytest.mark.parametrize("block", [(7, 11, 13), (20, 5, 40), (3, 30, 3)])
 def test_nothing_depends_on_the_parts_that_are_read(monkeypatch, stores, block):
     whole = evaluate(*stores, blocks=(10, 9, 8), min_cell_vox=100)
-    monkeypatch.setattr(module, "BLOCK", block)
+    monkeypatch.setattr(module, "block_of_chunks", lambda *_: block)
     parts = evaluate(*stores, blocks=(10, 9, 8), min_cell_vox=100)
     assert parts.as_json() == whole.as_json()
     for name, column in whole.columns().items():
@@ -146,10 +149,30 @@ def test_small_true_cells_can_be_left_out(tmp_path, write_labels):
 
 
 def test_progress_counts_every_block(monkeypatch, stores):
-    monkeypatch.setattr(module, "BLOCK", (10, 30, 20))
+    monkeypatch.setattr(module, "block_of_chunks", lambda *_: (10, 30, 20))
     told = []
     evaluate(*stores, on_event=lambda event: told.append((event.done, event.total)))
     assert told == [(1, 4), (2, 4), (3, 4), (4, 4)]
+
+
+def test_each_chunk_is_read_once(monkeypatch, tmp_path, write_labels):
+    chunks, read = {"p": (1, 40, 40), "t": (4, 20, 20)}, {"p": 0, "t": 0}
+    for name, chunk in chunks.items():
+        write_labels(tmp_path / name, labels := cells(2, (12, 40, 40)))
+        array = zarr.create_array(
+            tmp_path / name / "0", shape=labels.shape, dtype=labels.dtype, chunks=chunk, overwrite=True
+        )
+        array[...] = labels
+
+    def read_box(info, level, box, *, time):
+        name = info.path[-1]
+        read[name] += BlockGrid(labels.shape, chunks[name]).count_touching(box)
+        return voxels.read_box(info, level, box, time=time)
+
+    monkeypatch.setattr(module, "read_box", read_box)
+    monkeypatch.setattr(module, "BLOCK_VOX", 4 * 40 * 40)
+    assert evaluate(tmp_path / "p", tmp_path / "t")["mean_dice"] == 1
+    assert read == {"p": 12, "t": 12}
 
 
 def test_what_cannot_be_compared_is_refused_before_a_voxel_is_read(monkeypatch, tmp_path, write_labels, stores):
