@@ -29,10 +29,10 @@ from bigcp3d.pure.boxes import Box, vec3
 from bigcp3d.pure.label.split_cell import deepest_voxel
 from bigcp3d.pure.plural import describe_indices
 from bigcp3d.schedule.edits.edited_table import known_boxes, notes_for_table
-from bigcp3d.schedule.planning.find_kept_maps import default_work_dir
 from bigcp3d.schedule.running.lock import find_locks, hold_locks
 from bigcp3d.work.change_labels import change_labels, is_as_after, parts_of, settle, take_back, write_changed
 from bigcp3d.work.find_cells import box_of, find_boxes, union
+from bigcp3d.work.run.work_dir import default_work_dir
 from bigcp3d.work.update_labels import largest_used
 
 log = logging.getLogger(__name__)
