@@ -19,7 +19,7 @@ from numpy.typing import NDArray
 
 from bigcp3d.errors import InputError
 from bigcp3d.pure.boxes import BlockGrid, Box, Vec3, vec3
-from bigcp3d.pure.cells.found import Found, measure_cells
+from bigcp3d.pure.cells.found import Found, sum_up_one_part
 from bigcp3d.pure.group.cluster import Components, cluster_block
 from bigcp3d.pure.group.filters import Filters
 from bigcp3d.pure.group.objects import centroids, dense_ids, keep_objects, squared_flow_error
@@ -150,7 +150,7 @@ def find_in(
         foreground_vox=objects.foreground_vox,
         assigned_vox=int(sums.count.sum()),
         path_squares=path_squares(flow, objects.offsets, representation=representation, scale_vox=scale_vox),
-        **measure_cells(sums, keep, removed, objects.shape),
+        **sum_up_one_part(sums, keep, removed, objects.shape),
     )
 
 

@@ -18,8 +18,8 @@ from bigcp3d.edge.stores.places import place
 from bigcp3d.edge.stores.zarr_write import plain_json
 from bigcp3d.errors import InputError
 from bigcp3d.schedule.planning.asked import what_was_asked
-from bigcp3d.schedule.planning.find_kept_maps import default_work_dir
 from bigcp3d.schedule.planning.request import Request
+from bigcp3d.work.run.work_dir import default_work_dir
 
 ESTIMATED = ("model", "diameter_um")
 """Settings that are in the record though nobody gave them, because they were estimated."""

@@ -39,7 +39,7 @@ from bigcp3d.schedule.running.serial import execute_serially
 from bigcp3d.schedule.running.start import prepare
 from bigcp3d.schedule.running.tasks import MAP_PASSES, in_order, object_passes
 from bigcp3d.schedule.sweep_trial import RegionObjects, Trial, limits_of
-from bigcp3d.work.analyse.evaluate import check_alike
+from bigcp3d.work.analyse.evaluate import check_same_image
 from bigcp3d.work.analyse.measure import warn_of_unknown
 from bigcp3d.work.convert.beside import convert_labels_beside
 from bigcp3d.work.passes.normalise_pass import normalise
@@ -277,7 +277,7 @@ def _open_truth(base: Request, plan: Plan, truth: str | Path | None, name: str) 
     refuse_half_changed(found)
     same_times = replace(found, times=image.times) if found.times == 1 else found
     pair = (image, same_times) if scale is None else (placed(image, scale), placed(same_times, scale))
-    check_alike(*pair)  # --scale corrects both
+    check_same_image(*pair)  # --scale corrects both
     return found
 
 

@@ -28,7 +28,7 @@ from bigcp3d.edge.stores.atomic_files import write_json
 from bigcp3d.edge.workdir import tables
 from bigcp3d.edge.workdir.lock_file import LOCK
 from bigcp3d.errors import TargetError
-from bigcp3d.schedule.planning.find_kept_maps import default_work_dir
+from bigcp3d.work.run.work_dir import default_work_dir
 
 log = logging.getLogger(__name__)
 

@@ -22,7 +22,7 @@ MARGIN = 2
 """Voxels of the level on which a cell was found, by which its box grows."""
 
 
-def find_boxes(target: LabelTarget, ids: Sequence[int], known: Mapping[int, Box], *, time: int = 0) -> dict[int, Box]:
+def boxes_of(target: LabelTarget, ids: Sequence[int], known: Mapping[int, Box], *, time: int = 0) -> dict[int, Box]:
     """The box of each cell at level 0; `InputError` for ids that no voxel has.
 
     ``known`` are boxes from a table, in which the cells are looked for first.

@@ -1,1 +1,1 @@
-"""The commands, one per module; `demo`, `simulate`, `info` and `models` are in `bigcp3d.face.cli`."""
+"""The commands, one per module."""

@@ -26,7 +26,7 @@ from bigcp3d.face.view.scene import Channel, Images, Labels, Scene
 from bigcp3d.face.view.served_objects import ServedGroup, StoredObjects, group_metadata_of
 from bigcp3d.pure.boxes import float3, vec3
 from bigcp3d.pure.track.units import UNIT
-from bigcp3d.schedule.planning.find_kept_maps import default_work_dir
+from bigcp3d.work.run.work_dir import default_work_dir
 
 LAYERS = (("foreground", "#ffffff"), ("flow z", "#ff0000"), ("flow y", "#00ff00"), ("flow x", "#0000ff"))
 """The channels of maps and their colours. The three flows, each from -1 to 1, add up to one colour for a direction."""

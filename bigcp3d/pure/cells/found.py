@@ -172,7 +172,7 @@ def sum_up_cells(
     }
 
 
-def measure_cells(sums: Sums, keep: NDArray[np.bool_], removed: Mapping[str, int], shape: Vec3) -> dict[str, Any]:
+def sum_up_one_part(sums: Sums, keep: NDArray[np.bool_], removed: Mapping[str, int], shape: Vec3) -> dict[str, Any]:
     """The fields of `Found` from ``cells`` on of n objects, all in one part (`count_cells`, `sum_up_cells`)."""
     counts = count_cells(sums, keep, shape)
     return sum_up_cells([counts.totals], lambda kind: iter([counts.sorted[kind]]), removed)

@@ -29,10 +29,10 @@ from bigcp3d.pure.boxes import Box, vec3
 from bigcp3d.pure.label.split_cell import deepest_voxel
 from bigcp3d.pure.plural import describe_indices
 from bigcp3d.schedule.edits.edited_table import known_boxes, notes_for_table
-from bigcp3d.schedule.planning.find_kept_maps import default_work_dir
 from bigcp3d.schedule.running.lock import find_locks, hold_locks
 from bigcp3d.work.change_labels import change_labels, is_as_after, parts_of, settle, take_back, write_changed
-from bigcp3d.work.find_cells import box_of, find_boxes, union
+from bigcp3d.work.find_cells import box_of, boxes_of, union
+from bigcp3d.work.run.work_dir import default_work_dir
 from bigcp3d.work.update_labels import largest_used
 
 log = logging.getLogger(__name__)
@@ -74,7 +74,7 @@ class Corrector:
     def volume(self, cell: int, *, time: int = 0, near: Box | None = None) -> int:
         """Voxels of a cell; ``near`` is a box that holds some of them, where it is known."""
         known = {} if near is None else {cell: near}
-        box = find_boxes(self.target, [cell], known, time=time)[cell]
+        box = boxes_of(self.target, [cell], known, time=time)[cell]
         return int(np.count_nonzero(read_label_box(self.target, 0, box, time=time) == cell))
 
     def settle(self) -> Change | None:
@@ -101,7 +101,7 @@ class Corrector:
             raise InputError(f"cell {bad[0]} was given; use an id from 1")
         if not 0 <= time < self.labels.times:
             raise InputError(f"time point {time} was given; use {describe_indices(self.labels.times)}")
-        return find_boxes(self.target, ids, known_boxes(self.labels, self.changes, ids, time), time=time)
+        return boxes_of(self.target, ids, known_boxes(self.labels, self.changes, ids, time), time=time)
 
     def _correct(
         self,

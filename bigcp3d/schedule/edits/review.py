@@ -26,8 +26,8 @@ from bigcp3d.pure.boxes import vec3
 from bigcp3d.pure.cells.review_order import ErrorRate, doubts, error_rate, random_order
 from bigcp3d.schedule.edits.edit import Edits
 from bigcp3d.schedule.edits.edited_table import current_table
-from bigcp3d.schedule.planning.find_kept_maps import default_work_dir
 from bigcp3d.work.analyse.doubtful_cells import read_cells
+from bigcp3d.work.run.work_dir import default_work_dir
 
 DECISIONS = ("good", "wrong", "merge", "split", "delete", "skip")
 WRONG = ("wrong", "merge", "split", "delete")

@@ -6,7 +6,7 @@ from pathlib import Path
 
 from bigcp3d.edge.stores.beside_store import beside_store
 from bigcp3d.edge.stores.places import is_address, place
-from bigcp3d.schedule.planning.find_kept_maps import home_of_runs
+from bigcp3d.work.run.work_dir import home_of_runs
 
 
 def file_of_labels(where: str, ending: str) -> Path:

@@ -8,35 +8,19 @@ one of them, but it is known only of workers on this machine.
 from __future__ import annotations
 
 import logging
-import re
 from collections.abc import Iterator
 from pathlib import Path
 
 from bigcp3d.edge.image.given_maps import KEPT
-from bigcp3d.edge.stores.places import Place, place
 from bigcp3d.errors import InputError
 from bigcp3d.schedule.clusters.this_machine import device_here
 from bigcp3d.schedule.planning.request import Request
 from bigcp3d.work.plan.plan import Plan, read_plan
 from bigcp3d.work.plan.sections import Given
 from bigcp3d.work.run.kept_maps import read_kept
-from bigcp3d.work.run.work_dir import WorkDir
+from bigcp3d.work.run.work_dir import WorkDir, home_of_runs
 
 log = logging.getLogger(__name__)
-
-
-def home_of_runs(group: str | Place) -> Path:
-    """Folder of the work directories of a store: beside it, or in the current directory for an address or archive."""
-    store = place(group)
-    if isinstance(store, Path):
-        return store.parent / f"{store.name.removesuffix('.zarr')}.bigcp3d"
-    address = str(store).rpartition("://")[2].strip("/").removesuffix(".zarr")
-    return Path.cwd() / f"{re.sub(r'[^A-Za-z0-9._-]', '-', address)}.bigcp3d"
-
-
-def default_work_dir(group: str | Place, name: str) -> Path:
-    """Default work directory of a run whose labels go into a store."""
-    return home_of_runs(group) / name
 
 
 def reuse_kept(plan: Plan, request: Request) -> Plan:

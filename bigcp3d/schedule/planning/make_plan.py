@@ -27,7 +27,7 @@ from bigcp3d.schedule.clusters.this_machine import precision_here
 from bigcp3d.schedule.planning.asked import what_was_asked
 from bigcp3d.schedule.planning.channels import choose_channels
 from bigcp3d.schedule.planning.choose_executor import choose_executor, plan_running
-from bigcp3d.schedule.planning.find_kept_maps import default_work_dir, reuse_kept
+from bigcp3d.schedule.planning.find_kept_maps import reuse_kept
 from bigcp3d.schedule.planning.grids import Grids, choose_grids
 from bigcp3d.schedule.planning.region import find_region, find_times, hash_mask, open_mask
 from bigcp3d.schedule.planning.request import Request
@@ -48,6 +48,7 @@ from bigcp3d.work.plan.sections import (
     Where,
 )
 from bigcp3d.work.run.kept_maps import read_kept
+from bigcp3d.work.run.work_dir import default_work_dir
 
 LARGEST_BLOCK = 512
 SMALLEST_BLOCK = 64

@@ -30,8 +30,8 @@ from bigcp3d.edge.labels.label_plan import LabelTarget
 from bigcp3d.edge.stores.places import is_address
 from bigcp3d.edge.workdir.lock_file import Holder, LockFile
 from bigcp3d.errors import TargetError
-from bigcp3d.schedule.planning.find_kept_maps import default_work_dir
 from bigcp3d.work.plan.plan import Plan
+from bigcp3d.work.run.work_dir import default_work_dir
 
 log = logging.getLogger(__name__)
 

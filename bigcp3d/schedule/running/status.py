@@ -22,13 +22,12 @@ from bigcp3d.edge.workdir.lock_file import LockFile
 from bigcp3d.edge.workdir.records import list_passes, read_records
 from bigcp3d.errors import InputError
 from bigcp3d.pure.plural import count
-from bigcp3d.schedule.planning.find_kept_maps import default_work_dir, home_of_runs
 from bigcp3d.schedule.running.lock import describe_holder
 from bigcp3d.schedule.running.tasks import count_passes, label_passes, object_passes
 from bigcp3d.schedule.update_files import ASKED, DECIDED, SUFFIX
 from bigcp3d.work.plan.plan import PLAN_FILE, Plan, read_plan
 from bigcp3d.work.run.task_costs import TaskSpent, read_spent
-from bigcp3d.work.run.work_dir import WorkDir, find_work_dirs
+from bigcp3d.work.run.work_dir import WorkDir, default_work_dir, find_work_dirs, home_of_runs
 
 STILL = "still runs"
 

@@ -46,16 +46,16 @@ def open_sample(
     time: int = 0,
     scale_um: tuple[float, float, float] | None = None,
     prepare: str | None = None,
-) -> Sample:
+) -> DiameterSample:
     """Open an image, and refuse a time point that it does not have."""
     image = open_image(source)
     check_time(image, time)
     scale = scale_um or image.levels[0].scale_um
-    return Sample(image, scale or (1.0, 1.0, 1.0), scale is not None, card, channels, time, prepare)
+    return DiameterSample(image, scale or (1.0, 1.0, 1.0), scale is not None, card, channels, time, prepare)
 
 
 @dataclass(frozen=True)
-class Sample:
+class DiameterSample:
     """The image, and all that is needed to try a diameter on it.
 
     The intensities that become 0 and 1 are those of the level that is read. With a preparation, its filters see these
@@ -126,14 +126,14 @@ class Sample:
 
 
 @lru_cache(maxsize=64)
-def _limits(sample: Sample, level: int, number: int) -> tuple[float, float]:
+def _limits(sample: DiameterSample, level: int, number: int) -> tuple[float, float]:
     """The intensities of a level that become 0 and 1, for one of the channels."""
     values = [sample.read_raw(level, box, number) for box in sample_boxes(sample.image.levels[level].shape)]
     return estimate_range(values, sample.card.low_percentile, sample.card.high_percentile)[:2]
 
 
 @lru_cache(maxsize=64)
-def _prepared_limits(sample: Sample, level: int, number: int) -> tuple[float, float]:
+def _prepared_limits(sample: DiameterSample, level: int, number: int) -> tuple[float, float]:
     """The prepared intensities of a level that become 0 and 1, for one of the channels."""
     shape = sample.image.levels[level].shape
     boxes = sample_boxes(shape, margin_of(sample.steps(level), shape))

@@ -28,7 +28,7 @@ from bigcp3d.pure.cells.found import FEW_CELLS, Found
 from bigcp3d.pure.grid import Factors
 from bigcp3d.pure.plural import count
 from bigcp3d.work.analyse.crop_cells import CropCells
-from bigcp3d.work.analyse.diameter_sample import Sample, open_sample
+from bigcp3d.work.analyse.diameter_sample import DiameterSample, open_sample
 
 ENOUGH_CELLS = 20
 """Fewer cells are a doubt, and do not end the search."""
@@ -182,7 +182,7 @@ def estimate_diameter(
     return Estimate(middle, low, high, len(best.found), sample.scale_known, doubts, best, tuple(trials))
 
 
-def try_factors(sample: Sample, find: FindCells, image_factors: Factors) -> DiameterTrial:
+def try_factors(sample: DiameterSample, find: FindCells, image_factors: Factors) -> DiameterTrial:
     """The cells that are found where a working voxel is so many voxels of level 0."""
     working = math.prod(f * s for f, s in zip(image_factors, sample.scale, strict=True)) ** (1 / 3)
     told, crops = working * sample.card.diameter_vox, map(find, sample.crops(image_factors))
@@ -206,7 +206,7 @@ class NoCellsError(InputError):
     """A model finds no cells of any diameter."""
 
 
-def _nothing_found(sample: Sample, trials: list[DiameterTrial]) -> NoCellsError:
+def _nothing_found(sample: DiameterSample, trials: list[DiameterTrial]) -> NoCellsError:
     tried = ", ".join(f"{trial.told:.3g}" for trial in trials) or "none"
     return NoCellsError(
         f"{sample.image.path}: model {sample.card.name} finds no cells of any diameter (tried {tried}); look at the "
@@ -214,7 +214,7 @@ def _nothing_found(sample: Sample, trials: list[DiameterTrial]) -> NoCellsError:
     )
 
 
-def _doubts(sample: Sample, best: DiameterTrial) -> Iterator[str]:
+def _doubts(sample: DiameterSample, best: DiameterTrial) -> Iterator[str]:
     """Why the estimate may be wrong, in words."""
     if (number := len(best.found)) < ENOUGH_CELLS:
         yield f"it comes from only {count(number, 'cell')}"

@@ -148,7 +148,7 @@ class _Table:
 def compare_labels(settings: EvaluateSettings, on_event: Callable[[BlocksRead], None] | None = None) -> Evaluation:
     """Compare labels with the truth, both OME-Zarr; ``on_event`` hears of each block (`bigcp3d.evaluate`)."""
     found, true = open_labels(settings.pred, settings.pred_name), open_truth(settings.truth, settings.truth_name)
-    check_alike(found, true)
+    check_same_image(found, true)
     done = 0
     chunk = vec3(map(max, stored_chunk(found, 0), stored_chunk(true, 0)))
     grid = BlockGrid(true.levels[0].shape, block_of_chunks(chunk, true.levels[0].shape, BLOCK_VOX))
@@ -169,7 +169,7 @@ def compare_labels(settings: EvaluateSettings, on_event: Callable[[BlocksRead], 
     return _score(tables, settings, true.levels[0].shape)
 
 
-def check_alike(found: ImageInfo, true: ImageInfo) -> None:
+def check_same_image(found: ImageInfo, true: ImageInfo) -> None:
     """Refuse labels that differ in shape, time points, voxel size or place; warn of what is taken."""
     first, second = found.levels[0], true.levels[0]
     if (first.shape, found.times) != (second.shape, true.times):

@@ -1,4 +1,4 @@
-"""The layout of a work directory: where each file is, and how the arrays are made.
+"""The layout of a work directory: where it is by default, where each file is, and how the arrays are made.
 
 ::
 
@@ -27,6 +27,7 @@
 from __future__ import annotations
 
 import itertools
+import re
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -35,6 +36,7 @@ import zarr
 from zarr.codecs import ZstdCodec
 
 from bigcp3d.edge.image.given_maps import MIN_FOREGROUND
+from bigcp3d.edge.stores.places import Place, place
 from bigcp3d.edge.workdir.records import read_record
 from bigcp3d.edge.workdir.tables import SUFFIX
 from bigcp3d.pure.boxes import Vec3
@@ -52,6 +54,20 @@ ALL_SHARDS = "all_shards_are_written"
 
 ONCE: Vec3 = (0, 0, 0)
 """Index of a pass that runs once."""
+
+
+def home_of_runs(group: str | Place) -> Path:
+    """Folder of the work directories of a store: beside it, or in the current directory for an address or archive."""
+    store = place(group)
+    if isinstance(store, Path):
+        return store.parent / f"{store.name.removesuffix('.zarr')}.bigcp3d"
+    address = str(store).rpartition("://")[2].strip("/").removesuffix(".zarr")
+    return Path.cwd() / f"{re.sub(r'[^A-Za-z0-9._-]', '-', address)}.bigcp3d"
+
+
+def default_work_dir(group: str | Place, name: str) -> Path:
+    """Default work directory of a run whose labels go into a store."""
+    return home_of_runs(group) / name
 
 
 class WorkDir:

@@ -26,7 +26,7 @@ from bigcp3d.work.train.samples import Source
 from bigcp3d.work.train.settings import TrainSettings
 from bigcp3d.work.train.train_checks import (
     avoid_wrong_gradients,
-    check_target,
+    check_model_path,
     choose_channels,
     choose_device,
     make_card,
@@ -82,7 +82,7 @@ def train(
     over the labels measures the cells, and then each sample reads what it shows.
     """
     target = Path(output)
-    check_target(target, resume=arguments.get("resume", False), overwrite=arguments.get("overwrite", False))
+    check_model_path(target, resume=arguments.get("resume", False), overwrite=arguments.get("overwrite", False))
     settings, checkpoint = take_up(output, {**arguments, **({"volumes": volumes} if volumes else {})})
     settings.check()
     channels = choose_channels(settings)

@@ -37,7 +37,7 @@ STANDARD: dict[str, Any] = {
 """The form of a model by default; ``scale_vox`` None is a fifth of the diameter."""
 
 
-def check_target(target: Path, *, resume: bool, overwrite: bool) -> None:
+def check_model_path(target: Path, *, resume: bool, overwrite: bool) -> None:
     """Refuse to overwrite a model, a learning curve or a checkpoint, unless the user asked for it."""
     refuse_address(target, "the model's file", "write it there and copy it")
     if target.is_dir():

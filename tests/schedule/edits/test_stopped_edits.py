@@ -14,9 +14,9 @@ from bigcp3d.edge.labels.edit_log import EditLog
 from bigcp3d.edge.stores import atomic_files
 from bigcp3d.edge.workdir.lock_file import LockFile
 from bigcp3d.errors import InputError, TargetError
-from bigcp3d.schedule.planning.find_kept_maps import default_work_dir
 from bigcp3d.schedule.running.lock import hold_locks
 from bigcp3d.work import change_labels
+from bigcp3d.work.run.work_dir import default_work_dir
 from tests.schedule.edits.conftest import Store
 
 STEPS = ((atomic_files.os, "replace"), (label_files, "write_part"), (EditLog, "commit"), (EditLog, "end"))
