@@ -13,10 +13,6 @@ with the network of the stage before. Each has new samples. The learning rate fa
 end of any stage can be shipped. Stages, learning curves and checkpoints lie beside ``--out``, and samples below
 ``--cache``. The last network is kept, not the one with the best scores: the held-out data are for scores only. Weights
 are written in float16, which halves the file; they are used in float32.
-
-A network that goes on with other samples forgets some of what it knew. With ``--mix 0.6`` the shipped weights are 0.4
-of those of ``--start`` and 0.6 of the trained ones, which keeps most of both (Wortsman et al. 2022, "Robust fine-tuning
-of zero-shot models").
 """
 
 import argparse
@@ -58,7 +54,7 @@ def train_nuclei(data: Path, out: Path, **options: Any) -> None:
         validation=[v for v in volumes if v.name.startswith(held_out)],
         painted=[data / "membrane" / f"{name}.zarr" for name in SHAPES],
         simulate="nuclei",
-        shares=(0.28, 0.17, 0.5, 0.05),
+        shares=(0.4, 0.15, 0.4, 0.05),
         balance=0.3,
         diameter_vox=14.0,
         tanh_scale_vox=2.8,
@@ -101,9 +97,6 @@ def main() -> None:
     parser.add_argument("--start", help="the model to go on from, a name or a file; default: random weights")
     parser.add_argument("--steps", type=int, nargs="+", default=[6_000, 12_000, 24_000], help="of each stage")
     parser.add_argument("--lr", type=float, default=1e-3, help="learning rate at the start of each stage")
-    parser.add_argument(
-        "--mix", type=float, default=1, metavar="0..1", help="share of the trained weights; needs --start"
-    )
     parser.add_argument("--threads", type=int, default=1, help="more only where the processor is idle")
     parser.add_argument("--workers", type=int, default=0, help="processes that make samples ahead")
     parser.add_argument("--every", type=int, default=500)
@@ -135,18 +128,13 @@ def main() -> None:
             )
         asked = ["--start", arguments.start] if arguments.start else []
         asked += ["--steps", *map(str, arguments.steps[:number]), "--lr", f"{arguments.lr:g}"]
-        asked += ["--mix", f"{arguments.mix:g}"] if arguments.start else []
-        ship(out, arguments.out, arguments.model, " ".join(asked), arguments.start, arguments.mix)
+        ship(out, arguments.out, arguments.model, " ".join(asked))
         start = str(out)
 
 
-def ship(stage: Path, out: Path, model: str, asked: str, begun: str | None = None, share: float = 1.0) -> None:
-    """Write the network of a stage as the model; with ``begun``, only a ``share`` of its weights, the rest of that."""
+def ship(stage: Path, out: Path, model: str, asked: str) -> None:
+    """Write the network of a stage as the model."""
     network, card = load_network(stage)
-    if begun is not None and share < 1:
-        before = load_network(begun)[0].state_dict()
-        mean = {name: torch.lerp(before[name], weights, share) for name, weights in network.state_dict().items()}
-        network.load_state_dict(mean)
     command = f"examples/train_shipped_models.py {model} --data ../shared/data --out {out.name} {asked}"
     changed = {"command": command, "min_foreground": MIN_FOREGROUND[model]}
     save_model(out, network.half(), card.model_copy(update=changed))

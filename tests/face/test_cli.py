@@ -291,7 +291,7 @@ def test_ctrl_c_promises_to_carry_on_only_where_that_is_so(run, monkeypatch):
         raise KeyboardInterrupt
 
     monkeypatch.setattr("bigcp3d.schedule.measure.measure", interrupt)
-    done = run(app, ["measure", "in.zarr"])
+    done = run(app, ["measure", "in.zarr", "--output", "cells.csv"])
     assert (done.exit_code, done.stdout) == (130, "")
     assert "bigcp3d: interrupted\n" in done.stderr
 
