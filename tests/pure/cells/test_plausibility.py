@@ -106,7 +106,11 @@ def test_right_settings_pass_and_wrong_ones_do_not(stain: str, other: str, diame
     assert "crooked flow" in kinds(wrong["found"])
     assert doubt(right["found"]) < doubt(wrong["found"])
     assert "size" in kinds(find(stain, 2.5 * diameter)["found"])
-    assert kinds(find(stain, diameter, inverted=True)["found"])
+    inverted = find(stain, diameter, inverted=True)
+    if stain == "nuclei":
+        assert inverted["ap50"] > 0.6, "dark nuclei are found too"
+    else:
+        assert kinds(inverted["found"])
 
 
 def test_noise_does_not_pass() -> None:

@@ -19,6 +19,7 @@ from bigcp3d.pure.boxes import Box
 from bigcp3d.pure.cells.cell_sums import sum_cells
 from bigcp3d.pure.cells.found import Found
 from bigcp3d.pure.tissue.tissue_settings import Tissue
+from bigcp3d.work.analyse import diameter_sample
 from bigcp3d.work.analyse.crop_cells import CropCells
 from bigcp3d.work.analyse.diameter_sample import CENTRES, crop_box, open_sample
 from bigcp3d.work.analyse.estimate_diameter import estimate_diameter
@@ -142,8 +143,9 @@ def test_where_no_cell_is_found_it_says_so(tmp_path):
         estimate_diameter(path, CARD, lambda crop: found_cells(np.zeros(crop.shape[1:], np.uint32)))
 
 
-def test_the_command_says_what_to_type_next(tmp_path):
-    simulate(tmp_path / "a.zarr", Tissue((24, 56, 56), 14.0, "nuclei", seed=1), scale_um=(0.5, 0.5, 0.5))
+def test_the_command_says_what_to_type_next(tmp_path, monkeypatch):
+    monkeypatch.setattr(diameter_sample, "SMALLEST_VOX", 8.0)  # smaller diameters take longest
+    simulate(tmp_path / "a.zarr", Tissue((32, 72, 72), 14.0, "nuclei", seed=1), scale_um=(0.5, 0.5, 0.5))
     done = CliRunner().invoke(app, ["estimate-diameter", str(tmp_path / "a.zarr"), "--model", "nuclei"])
     assert done.exit_code == 0, done.output
     guess = re.search(r"about ([\d.]+) micrometres \(10 to 90 % of \d+ cells: [\d.]+ to [\d.]+\)", done.stdout)
