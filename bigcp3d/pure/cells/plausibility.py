@@ -32,7 +32,7 @@ MOST_REMOVED = 0.5
 LEAST_FILL = 0.75
 """Median volume of the cells over that of their ellipsoid."""
 
-LEAST_FOREGROUND = 0.87
+LEAST_FOREGROUND = 0.91
 """Mean predicted foreground of the cells."""
 
 MOST_UNASSIGNED = 0.01
