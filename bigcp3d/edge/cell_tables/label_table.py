@@ -55,14 +55,14 @@ def check_label_table(path: Place, *, overwrite: bool) -> None:
             f"{path}: a table in the store needs the package anndata, which is not installed; install it: "
             'pip install "bigcp3d[anndata]", or write a file: --output cells.csv (bigcp3d segment: --table cells.csv)'
         )
-    if (store := find_group(str(path.parent.parent))) is not None:
-        check_group(path.parent, store.metadata.zarr_format)
-    if not overwrite and path.exists():
-        raise TargetError(f"{path}: there is a table already; give --overwrite to replace it, or a file: TABLE.csv")
     if isinstance(path, Remote):
         path.refuse_read_only()
     else:
         check_folder(path.parent, path, cure="give a file: TABLE.csv")
+    if (store := find_group(str(path.parent.parent))) is not None:
+        check_group(path.parent, store.metadata.zarr_format)
+    if not overwrite and path.exists():
+        raise TargetError(f"{path}: there is a table already; give --overwrite to replace it, or a file: TABLE.csv")
 
 
 def write_label_table(labels: ImageInfo, columns: Mapping[str, NDArray[Any]], about: Mapping[str, Any]) -> Place:

@@ -117,7 +117,7 @@ def read_config(kind: str, path: str | Path | None) -> ClusterConfig:
             f"cluster {kind} needs --cluster-config FILE.yaml; its shortest form: {'; '.join(needed)} (each on a line)"
         )
     try:
-        content = yaml.load(Path(path).read_bytes(), _AsWritten)
+        content = _AsWritten(Path(path).read_bytes()).get_single_data()
     except OSError as error:
         raise InputError(
             f"the file of --cluster-config, {path}, cannot be read: {error.strerror or error}; check its path"

@@ -16,11 +16,11 @@ ON_BLOCKS = ("predict", "merge", "track", "cluster", "stitch", "check", "vote", 
 
 def part_of(plan: Plan, name: str, level: int = 0) -> tuple[BlockGrid, Box]:
     """The grid of a pass in `ON_BLOCKS`, and the box that it fills; ``level`` is that of ``pyramid``."""
-    scope, blocks = plan.scope, plan.patch_blocks
+    scope = plan.scope
     if name == "predict":
-        return blocks.grid, scope.mapped.grow(plan.patches.margin).clip(plan.shape)
+        return plan.patch_blocks.grid, scope.mapped.grow(plan.patches.margin).clip(plan.shape)
     if name == "merge":
-        return blocks.grid, scope.mapped
+        return plan.patch_blocks.grid, scope.mapped
     if name in ("vote", "label"):
         return plan.label_grid(0), scope.wanted
     if name == "pyramid":

@@ -45,6 +45,7 @@ def tracked(monkeypatch) -> list[str]:
         return on_device(*where, device="cpu", chunk=10_000, **limits)
 
     monkeypatch.setattr(Run, "device", "cuda")
+    monkeypatch.setattr(Run, "processor", "a GPU")
     monkeypatch.setattr(steady, "MOST", 1)  # what a CPU computes in batches may differ in the last bit
     monkeypatch.setattr(tracking_torch, "track_on_device", track)
     monkeypatch.setattr(predict, "sum_patches", partial(predict.sum_patches, on_device=True, ahead=True))

@@ -58,6 +58,7 @@ def run_of(folder: Path, sinks: Sinks, block: Vec3, ranges: int, radius: int, fi
         checks_flow=False,
         joins_first=False,
         where=SimpleNamespace(roi=None),
+        voxel=(1.0, 1.0, 1.0),
         label_grid=lambda level: grid,
     )
     work = WorkDir(folder)
