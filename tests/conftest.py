@@ -1,5 +1,6 @@
 """What all tests share: the real volumes beside the checkout, where there are any."""
 
+import hashlib
 import logging
 import os
 from collections.abc import Iterator
@@ -43,13 +44,13 @@ def any_dashboard_port() -> Iterator[None]:
 
 
 @pytest.fixture(scope="module")
-def answers() -> dict[tuple[bytes, ...], Any]:
+def answers() -> dict[bytes, Any]:
     """What networks answered to patches, in the tests of a module."""
     return {}
 
 
 @pytest.fixture
-def each_patch_is_computed_once(answers: dict[tuple[bytes, ...], Any], monkeypatch: pytest.MonkeyPatch) -> None:
+def each_patch_is_computed_once(answers: dict[bytes, Any], monkeypatch: pytest.MonkeyPatch) -> None:
     """Runs in this process take the network's answer to a patch that an earlier test has shown it already."""
     from bigcp3d.pure.predict import run_network
 
@@ -57,7 +58,10 @@ def each_patch_is_computed_once(answers: dict[tuple[bytes, ...], Any], monkeypat
 
     def remember(network: Any, patches: Any) -> Any:
         weights = [each.detach() for each in network.parameters()]
-        key = (str(weights[0].dtype).encode(), *(w.float().numpy().tobytes() for w in (*weights, patches)))
+        seen = hashlib.sha256(str(weights[0].dtype).encode())
+        for each in (*weights, patches):
+            seen.update(each.float().numpy().tobytes())
+        key = seen.digest()
         if key not in answers:
             answers[key] = compute(network, patches)
         return answers[key].clone()
