@@ -67,7 +67,10 @@ def test_a_block_that_is_lost_would_be_seen(store, monkeypatch):
     assert not same(bigcp3d.measure(store, "truth", block=(7, 44, 9)).columns, whole)
 
 
-@pytest.mark.parametrize("dtype", ["float32", "uint8", "int16", "uint32"])
+SLOW = [pytest.param(dtype, marks=pytest.mark.slow) for dtype in ("uint8", "uint32")]
+
+
+@pytest.mark.parametrize("dtype", ["float32", "int16", *SLOW])
 def test_intensities_of_any_dtype_are_measured(store, dtype, tmp_path):
     labels = np.asarray(zarr.open_array(store / "labels" / "truth" / "0")[:])
     rng = np.random.default_rng(1)

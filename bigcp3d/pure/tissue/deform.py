@@ -75,9 +75,8 @@ def _warp(source, out, matrix, key, wavelength, strength, linear):  # type: igno
         for y in range(size[1]):
             if strength > 0:
                 for a in range(3):
-                    noise_row(
-                        join(key, a), (z + 0.5) / wavelength, (y + 0.5) / wavelength, 0, wavelength, nodes, rows[a]
-                    )
+                    at_z, at_y = (z + 0.5) / wavelength, (y + 0.5) / wavelength
+                    noise_row(join(key, a), at_z, at_y, np.int64(0), wavelength, nodes, rows[a])
             for x in range(size[2]):
                 for a in range(3):
                     q[a] = (
@@ -123,7 +122,8 @@ def smooth_noise(shape, key, wavelength):  # type: ignore[no-untyped-def]
     nodes, row = np.empty(np.int64(shape[2] / wavelength[2]) + 4), np.empty(shape[2])
     for z in range(shape[0]):
         for y in range(shape[1]):
-            noise_row(key, (z + 0.5) / wavelength[0], (y + 0.5) / wavelength[1], 0, wavelength[2], nodes, row)
+            at_z, at_y = (z + 0.5) / wavelength[0], (y + 0.5) / wavelength[1]
+            noise_row(key, at_z, at_y, np.int64(0), wavelength[2], nodes, row)
             out[z, y] = row
     return out
 

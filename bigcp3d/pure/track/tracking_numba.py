@@ -196,7 +196,7 @@ def follow_tile(  # type: ignore[no-untyped-def]
     _pack(maps, start, shape, words)
     strides = shape[1] * shape[2], shape[2]
     paths, home, lowest = np.empty(ROWS, np.int32), np.empty(PATHS, np.int64), np.empty(PATHS, np.int64)
-    count = 0
+    count = np.int64(0)  # not 0, for which numba would compile all that it is given to once more
     for cz in range(first[0], stop[0]):
         for cy in range(first[1], stop[1]):
             for cx in range(first[2], stop[2]):
@@ -215,5 +215,5 @@ def follow_tile(  # type: ignore[no-untyped-def]
                 count += 1
                 if count == PATHS:
                     _follow(words, paths, home, lowest, count, steps, reach, strides, flat)
-                    count = 0
+                    count = np.int64(0)
     _follow(words, paths, home, lowest, count, steps, reach, strides, flat)

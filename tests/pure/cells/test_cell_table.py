@@ -43,7 +43,7 @@ def measure(labels, light, block, halo: int = 1) -> CellSums:
         seen[core.grow(halo).clip(labels.shape).slices()] = labels[core.grow(halo).clip(labels.shape).slices()]
         around = np.pad(seen, 1)[core.slices()[0].start : core.stop[0] + 2]
         around = around[:, core.start[1] : core.stop[1] + 2, core.start[2] : core.stop[2] + 2]
-        parts.append(sum_cells(around, core.start, labels.shape, [channel[core.slices()] for channel in light]))
+        parts.append(sum_cells(around, core.start, labels.shape, [channel[core.slices()].copy() for channel in light]))
     half = len(parts) // 2
     digits = sum(len(digits_of(channel.dtype)) for channel in light)
     return merge_cell_sums([merge_cell_sums(p, digits) for p in (parts[half:], parts[:half])], digits)

@@ -54,7 +54,7 @@ def test_votes_follow_the_rule_and_no_block(shape, factors, block, seed):
         box = grid.core(index)
         region = voting_box(box, factors, working)
         assert region.clip(working) == region
-        part = vote_labels(labels[region.slices()], region, box, factors, working)
+        part = vote_labels(labels[region.slices()].copy(), region, box, factors, working)
         assert np.array_equal(part, whole[box.slices()])
 
 
@@ -72,20 +72,20 @@ def test_what_votes_on_nothing_is_nothing():
 def test_where_no_axis_is_finer_the_nearest_voxel_decides():
     shape, factors = (7, 9, 8), (1.0, 2.5, 1.5)
     working = working_shape(shape, factors)
-    labels = np.random.default_rng(0).integers(0, 9, working).astype(np.uint16)
+    labels = np.random.default_rng(0).integers(0, 9, working).astype(np.uint32)
     box = Box.of_shape(shape)
     assert not votes(factors)
     assert voting_box(box, factors, working) == working_box(box, factors, working)
     region = working_box(box, factors, working)
     nearest = spread_labels(labels[region.slices()], region, box, factors, working)
-    assert np.array_equal(vote_labels(labels[region.slices()], region, box, factors, working), nearest)
+    assert np.array_equal(vote_labels(labels[region.slices()].copy(), region, box, factors, working), nearest)
 
 
 @pytest.mark.parametrize("f", [0.25, 0.5])
 def test_a_ball_stays_where_it_is_which_the_nearest_voxel_would_move(f):
     size = round(24 / f)
     at = (np.indices((size,) * 3) + 0.5) * f - 12  # in image voxels
-    ball = ((at**2).sum(axis=0) < 64).astype(np.uint8)
+    ball = ((at**2).sum(axis=0) < 64).astype(np.uint64)
     factors = (f, f, f)
     image = Box.of_shape((24, 24, 24))
     region = working_box(image, factors, ball.shape)

@@ -149,7 +149,7 @@ def test_blocks_that_read_their_reach_find_what_the_whole_volume_finds(
     for index in grid:
         core = grid.core(index)
         region = core.grow(reach).clip(shape)
-        part = maps[(slice(None), *region.slices())]
+        part = maps[(slice(None), *region.slices())].copy()  # for a view, numba would compile it all again
         offsets = track(part, region, core, shape, foreground=30, steps=50, reach=reach)
         assert np.array_equal(offsets, whole[(slice(None), *core.slices())])
 
@@ -203,7 +203,7 @@ def test_several_tiles_of_a_core_anywhere_in_its_region_are_the_plain_euler_loop
     maps[0, np.random.default_rng(1).random(shape) < 0.997] = 0
     for corner in (core.start, (35, 68, 72), tuple(s - 1 for s in core.stop)):
         maps[(0, *(slice(c - 1, c + 2) for c in corner))] = 127
-    part = maps[(slice(None), *region.slices())]
+    part = maps[(slice(None), *region.slices())].copy()
     offsets = track(part, region, core, shape, foreground=64, steps=25, reach=reach)
     walked = np.argwhere(maps[0] >= 64)
     walked = walked[((walked >= core.start) & (walked < core.stop)).all(axis=1)]
@@ -251,10 +251,17 @@ def test_paths_stop_at_the_volume_s_border_and_not_at_a_block_s() -> None:
     maps[3] = 100
     shape: Vec3 = (1, 1, 9)
     core, region = Box((0, 0, 2), (1, 1, 4)), Box((0, 0, 0), (1, 1, 8))
-    inside = track(maps[..., :8], region, core, shape, foreground=64, steps=60, reach=4)
+    inside = track(maps[..., :8].copy(), region, core, shape, foreground=64, steps=60, reach=4)
     assert (inside == UNASSIGNED).all()
     assert (track_all(maps, reach=8)[2, 0, 0] == np.arange(9)[::-1]).all()
-    assert (track_all(maps[..., :4], reach=4)[2, 0, 0, 2:] == [1, 0]).all()  # control: a volume that ends there
+    assert (track_all(maps[..., :4].copy(), reach=4)[2, 0, 0, 2:] == [1, 0]).all()  # control: a volume that ends there
+
+
+@pytest.mark.slow
+def test_a_view_of_maps_is_tracked_like_a_copy() -> None:
+    """Numba compiles all of it once more for a view."""
+    maps = noise((4, 5, 12), 5)
+    assert np.array_equal(track_all(maps[..., 2:9], reach=4), track_all(maps[..., 2:9].copy(), reach=4))
 
 
 def test_background_and_weak_foreground_stay_unassigned() -> None:

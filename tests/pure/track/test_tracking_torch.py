@@ -30,7 +30,7 @@ def both(
     maps: NDArray[np.int8], region: Box, core: Box, shape: Vec3, device: str = "cpu", chunk: int = 50, **limits: int
 ) -> tuple[NDArray[np.int8], NDArray[np.int8]]:
     """Offsets found by the device, a few paths at a time, and by the CPU."""
-    part = maps[(slice(None), *region.slices())]
+    part = maps[(slice(None), *region.slices())].copy()
     found = track_on_device(part, region, core, shape, device=device, chunk=chunk, **limits)
     return found, track(part, region, core, shape, **limits)
 
@@ -133,10 +133,11 @@ def test_a_worker_without_a_gpu_tracks_on_the_cpu_and_loads_no_torch() -> None:
     assert chosen.func is track_on_device
     assert chosen.keywords == {"device": "cuda"}
     code = (
-        "import sys, bigcp3d.work.passes.passes as p; p.choose_tracker('cpu'); early = 'torch' in sys.modules;"
-        "p.choose_tracker('cuda'); sys.exit(early or 'torch' not in sys.modules)"
+        "import sys, bigcp3d.work.passes.passes as p; p.choose_tracker('cpu'); assert 'torch' not in sys.modules;"
+        "sys.modules['torch'] = None; p.choose_tracker('cuda')"  # the control: now it is imported
     )
-    subprocess.run([sys.executable, "-c", code], check=True)
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=False)
+    assert "import of torch halted" in done.stderr
 
 
 @pytest.mark.parametrize("function", [on_cpu, track], ids=["device", "cpu"])
