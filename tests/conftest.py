@@ -1,5 +1,6 @@
 """What all tests share: the real volumes beside the checkout, where there are any."""
 
+import gc
 import hashlib
 import logging
 import os
@@ -16,7 +17,20 @@ from tests.object_stores import ENVIRONMENT, forget_connections, make_bucket, mo
 if "PYTEST_XDIST_WORKER" in os.environ:  # beside other tests; threads that wait for each other take time from them
     os.environ.setdefault("OMP_NUM_THREADS", "1")
 
+MOST_ANSWER_BYTES = 200 * 2**20
+"""As much of the networks' answers is remembered in a process."""
+
 SHARED = Path(__file__).resolve().parents[2] / "shared" / "data"
+
+
+def pytest_collection() -> None:
+    """What is imported and collected stays to the end, so looking for garbage among it takes time for nothing."""
+    gc.disable()
+
+
+def pytest_collection_finish() -> None:
+    gc.freeze()
+    gc.enable()
 
 
 @pytest.fixture(scope="session")
@@ -43,14 +57,14 @@ def any_dashboard_port() -> Iterator[None]:
         yield
 
 
-@pytest.fixture(scope="module")
+@pytest.fixture(scope="session")
 def answers() -> dict[bytes, Any]:
-    """What networks answered to patches, in the tests of a module."""
+    """What networks answered to patches."""
     return {}
 
 
-@pytest.fixture
-def each_patch_is_computed_once(answers: dict[bytes, Any], monkeypatch: pytest.MonkeyPatch) -> None:
+@pytest.fixture(scope="module")
+def each_patch_is_computed_once(answers: dict[bytes, Any]) -> Iterator[None]:
     """Runs in this process take the network's answer to a patch that an earlier test has shown it already."""
     from bigcp3d.pure.predict import run_network
 
@@ -64,9 +78,13 @@ def each_patch_is_computed_once(answers: dict[bytes, Any], monkeypatch: pytest.M
         key = seen.digest()
         if key not in answers:
             answers[key] = compute(network, patches)
+            while len(answers) > 1 and sum(answer.nbytes for answer in answers.values()) > MOST_ANSWER_BYTES:
+                del answers[next(iter(answers))]
         return answers[key].clone()
 
-    monkeypatch.setattr(run_network, "run_network", remember)
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(run_network, "run_network", remember)
+        yield
 
 
 @pytest.fixture(autouse=True)

@@ -1,5 +1,5 @@
 """Runs on small volumes, as in `tests.schedule`."""
 
-from tests.schedule.conftest import movie_store, random_model, tissue_store
+from tests.schedule.conftest import movie_store, random_model, remembered_patches, tissue_store
 
-__all__ = ["movie_store", "random_model", "tissue_store"]
+__all__ = ["movie_store", "random_model", "remembered_patches", "tissue_store"]

@@ -33,7 +33,7 @@ NETWORK_RUNS = ("test_exact", "test_gpu", "test_cellpose")
 """Modules whose tests ask the network itself each time."""
 
 
-@pytest.fixture(autouse=True)
+@pytest.fixture(scope="module", autouse=True)
 def remembered_patches(request: pytest.FixtureRequest) -> None:
     """Most tests segment the same images with the same random network."""
     if request.module.__name__.rpartition(".")[2] not in NETWORK_RUNS:
@@ -203,7 +203,7 @@ def case(request, tissue_store, movie_store, random_model, tmp_path) -> Case:
     store, settings = {
         "plain": (tissue_store, {}),
         "flow error": (tissue_store, ERROR),
-        "thin blocks on another grid": (tissue_store, {**ERROR, "diameter_um": 3.0, "block": (60, 40, 5)}),
+        "thin blocks on another grid": (tissue_store, {**ERROR, "diameter_um": 3.0, "block": (60, 40, 9)}),
         "two time points": (movie_store, {**ERROR, "block": (20, 20, 20)}),
     }[request.param]
     return Case(store, random_model, tmp_path, **settings)
