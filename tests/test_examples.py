@@ -23,6 +23,7 @@ from bigcp3d.pure.boxes import Box
 from tests.run_script import run_script
 
 EXAMPLES = Path(__file__).resolve().parents[1] / "examples"
+pytestmark = pytest.mark.usefixtures("each_patch_is_computed_once")
 
 
 def start_example(name, *arguments, **environment):
@@ -60,7 +61,7 @@ def tissue(tmp_path_factory):
 
 def test_the_results_can_be_read_without_bigcp3d(tissue):
     labels = read_box(open_labels(tissue, "cells"), 0, Box.of_shape((16, 64, 64)))
-    text = run_example("read_results.py", tissue)
+    text = run_here("read_results.py", tissue)
     assert f"{labels.max()} cells, {np.count_nonzero(labels == 0)} voxels of background" in text
     assert f"model: {load_card('membrane').name}\n" in text
 
@@ -215,9 +216,12 @@ def test_a_family_of_models_from_another_package_segments(tmp_path):
         assert said in " ".join(refused.stderr.split())
 
 
-def test_the_viewer_has_its_picture_taken(chromium, tissue, tmp_path):
+@pytest.mark.skipif(not shutil.which("chromium"), reason="no chromium on this machine (apt-get install chromium)")
+def test_the_viewer_has_its_picture_taken(tissue, tmp_path):
     """Of cells in colours, and not of a black or an empty page."""
-    text = run_example("viewer_pictures.py", tissue, "--out", tmp_path)
+    pytest.importorskip("playwright.sync_api", reason="playwright is not installed")
+    pytest.importorskip("neuroglancer", reason="neuroglancer is not installed")
+    text = run_here("viewer_pictures.py", tissue, "--out", tmp_path)
     assert "image and labels" in text
     pixels = np.asarray(Image.open(tmp_path / "view.jpg")).astype(int)
     assert pixels.shape == (800, 1280, 3)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import csv
 import json
+import shutil
 import warnings
 
 import numpy as np
@@ -22,23 +23,28 @@ from bigcp3d.pure.boxes import Box
 from bigcp3d.work import track_labels
 from bigcp3d.work.analyse import measure
 from tests.moving_tissue import edge_f1, move_tissue
+from tests.processes import quick_workers
 from tests.schedule.conftest import read_labels
 
 geff = pytest.importorskip("geff", reason="bigcp3d[lineage] is not installed")
 pytest.importorskip("ortools", reason="bigcp3d[lineage] is not installed")
-TISSUE = move_tissue(60, 3, 0.3, seed=2, dividing=0.1)
 SCALE = (2.0, 0.5, 0.5)
 
 
-@pytest.fixture
-def store(tmp_path):
-    """Labels of three time points with two levels; ids are far from 1..n."""
-    shape = TISSUE.labels[0].shape
-    path, pieces = tmp_path / "movie.zarr", {"chunk": shape, "shard": shape}
+@pytest.fixture(scope="module")
+def tissue():
+    return move_tissue(60, 3, 0.3, seed=2, dividing=0.1)
+
+
+@pytest.fixture(scope="module")
+def written(tissue, tmp_path_factory):
+    """Labels of three time points with two levels; ids are far from 1..n. Read only."""
+    shape = tissue.labels[0].shape
+    path, pieces = tmp_path_factory.mktemp("movie") / "movie.zarr", {"chunk": shape, "shard": shape}
     create_image(path, shape, "uint8", scale_um=SCALE, times=3, factors=[(1, 2, 2)], **pieces)
     target = plan_labels(open_image(path), None, "cells", shard=(64, 64, 64))
     create_labels(target, overwrite=False)
-    for time, labels in enumerate(TISSUE.labels):
+    for time, labels in enumerate(tissue.labels):
         ids = np.where(labels > 0, labels * 7 + 1000, 0).astype(np.uint32)
         write_label_box(target, 0, Box.of_shape(shape), ids, time=time)
         write_label_box(target, 1, Box.of_shape(target.levels[1].shape), ids[:, ::2, ::2], time=time)
@@ -46,11 +52,17 @@ def store(tmp_path):
     return path
 
 
-def test_the_lineage_can_be_read_again(store):
+@pytest.fixture
+def store(written, tmp_path):
+    """A copy of them."""
+    return shutil.copytree(written, tmp_path / "movie.zarr")
+
+
+def test_the_lineage_can_be_read_again(store, tissue):
     lineage = bigcp3d.link(store, max_distance_um=30.0)
     columns = lineage.cells.columns
     graph, about = geff.read(lineage.path, backend="networkx")
-    assert graph.number_of_nodes() == len(columns["label"]) == sum(len(np.unique(one)) - 1 for one in TISSUE.labels)
+    assert graph.number_of_nodes() == len(columns["label"]) == sum(len(np.unique(one)) - 1 for one in tissue.labels)
     assert sorted(graph.edges) == sorted(map(tuple, lineage.edges.tolist()))
     assert about.axes[1].unit == "micrometer"
     assert about.related_objects[0].path == "../../labels/cells"
@@ -58,7 +70,7 @@ def test_the_lineage_can_be_read_again(store):
     assert [node["label"], node["z"]] == [columns["label"][5], columns["centroid_z_um"][5]]
     begin = np.searchsorted(columns["time"], [0, 1, 2])
     links = [lineage.edges[columns["time"][lineage.edges[:, 0]] == t] - begin[t : t + 2] for t in range(2)]
-    assert edge_f1(links, TISSUE) > 0.9
+    assert edge_f1(links, tissue) > 0.9
     assert lineage.divisions > 2
 
 
@@ -79,7 +91,8 @@ def test_blocks_and_workers_change_no_link_and_no_label_of_a_track(store, monkey
         shard = (16, 32, 32 * (2 + bool(workers)))
         monkeypatch.setattr(measure, "block_of_chunks", lambda *_, block=block: block)
         monkeypatch.setattr(track_labels, "block_of_chunks", lambda *_, shard=shard: shard)
-        again = bigcp3d.link(store, track_labels="tracks", overwrite=True, workers=workers, memory_limit="2GiB")
+        with quick_workers():
+            again = bigcp3d.link(store, track_labels="tracks", overwrite=True, workers=workers, memory_limit="2GiB")
         assert np.array_equal(read_labels(store, "tracks"), tracks)
         assert len(again.cells.what.grid) > 4
         assert np.array_equal(again.edges, whole.edges)

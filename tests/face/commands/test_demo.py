@@ -8,13 +8,15 @@ from typer.testing import CliRunner
 from bigcp3d.errors import BlockError, TargetError
 from bigcp3d.face.cli import app
 from bigcp3d.face.commands.run_demo import MARKER, Demo, check_against_serial, prepare_folder, quarter
+from tests.processes import quick_workers
 
 
 @pytest.fixture(scope="module")
 def demo(tmp_path_factory):
     """A demo that ran, its folder and its output."""
     folder = tmp_path_factory.mktemp("demo")
-    done = CliRunner().invoke(app, ["demo", str(folder), "--shape", "32", "64", "64", "--workers", "1", "--check"])
+    with quick_workers():
+        done = CliRunner().invoke(app, ["demo", str(folder), "--shape", "32", "64", "64", "--workers", "1", "--check"])
     assert done.exit_code == 0, done.output
     return folder, done
 

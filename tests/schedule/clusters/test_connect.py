@@ -47,9 +47,9 @@ def start(stack: ExitStack, *more: str) -> str:
 
 
 def join(stack: ExitStack, address: str, *more: str) -> None:
-    """A worker of it, with a nanny unless ``more`` says otherwise."""
-    words = ["worker", address, "--host", "127.0.0.1", "--nthreads", "1", "--memory-limit", "4GiB", *PRIVATE]
-    stack.enter_context(running(dask(*words, *more), stderr=subprocess.DEVNULL))
+    """A worker of it, which starts sooner without a nanny."""
+    words = ["worker", address, "--host", "127.0.0.1", "--nthreads", "1", "--memory-limit", "4GiB", "--no-nanny"]
+    stack.enter_context(running(dask(*words, *PRIVATE, *more), stderr=subprocess.DEVNULL))
 
 
 @pytest.fixture(scope="module")
@@ -94,7 +94,7 @@ def mixed(authority):
     with ExitStack() as stack:
         address = start(stack, *tls_words(ours))
         join(stack, address, *tls_words(ours), "--name", "gpu", "--resources", "GPU=1")
-        join(stack, address, *tls_words(ours), "--name", "cpu", "--no-nanny")
+        join(stack, address, *tls_words(ours), "--name", "cpu")
         with Client(address, set_as_default=False, security=load_security(ours)) as client:
             client.wait_for_workers(2, timeout=60)
         yield address

@@ -1,15 +1,15 @@
-"""Processes that correct labels until they are killed: ``python -m tests.schedule.edits.victims STORE``.
+"""Processes that correct labels until they are killed.
 
-Each line of the input is the seed of one victim. A victim is a fork of this process, which has imported everything, and
-its first line of the output is its process number. Then it makes random corrections, and prints a line before each.
+`start_victims` runs in a process that has imported everything. For each seed that comes over its connection it forks a
+victim. The victim first sends its process number. Then it makes random corrections, and sends a line before each.
 """
 
 from __future__ import annotations
 
 import os
 import random
-import sys
 import traceback
+from multiprocessing.connection import Connection
 from pathlib import Path
 
 import numpy as np
@@ -23,12 +23,12 @@ from tests.schedule.edits.conftest import SHAPE, Store
 KINDS = ("merge", "split", "delete", "add", "undo")
 
 
-def correct_at_random(store: Store, rng: random.Random) -> None:
+def correct_at_random(store: Store, rng: random.Random, told: Connection) -> None:
     """One correction; `InputError` where these cells cannot be corrected so."""
     edits = bigcp3d.edit(store.path)
     cells = [int(cell) for cell in np.unique(store.levels()[0]) if cell]
     kind = "add" if len(cells) < 4 else rng.choice(KINDS)
-    print(kind, flush=True)
+    told.send(kind)
     if kind == "merge":
         edits.merge(*rng.sample(cells, 2))
     elif kind == "split":
@@ -41,29 +41,28 @@ def correct_at_random(store: Store, rng: random.Random) -> None:
         edits.undo()
 
 
-def be_a_victim(store: Store, seed: int) -> None:
-    """Correct until killed; ends by itself only after an error, which is printed."""
-    print(os.getpid(), flush=True)
+def be_a_victim(store: Store, seed: int, told: Connection) -> None:
+    """Correct until killed; ends by itself only after an error, which is sent."""
+    told.send(str(os.getpid()))
     rng = random.Random(seed)
     while True:
         try:
-            correct_at_random(store, rng)
+            correct_at_random(store, rng, told)
         except InputError:
             continue
         except BaseException:
-            print("error", traceback.format_exc().replace("\n", " | "), flush=True)
+            told.send(f"error {traceback.format_exc()}")
             os._exit(1)
 
 
-def main() -> None:
-    """Fork one victim after the other."""
-    for line in sys.stdin:
+def start_victims(path: Path, connection: Connection) -> None:
+    """Fork one victim after the other, each when the one before is dead."""
+    os.setsid()
+    connection.send("begun")
+    while True:
+        seed = connection.recv()
         pid = os.fork()
         if not pid:
-            be_a_victim(Store(Path(sys.argv[1])), int(line))
+            be_a_victim(Store(path), seed, connection)
         os.waitpid(pid, 0)
-        print("dead", flush=True)
-
-
-if __name__ == "__main__":
-    main()
+        connection.send("dead")

@@ -81,11 +81,11 @@ class Faulty(Case):
         _, said = process.communicate(timeout=240)
         return process.returncode, said
 
-    def run_here(self, *, faults: str = "", **config: object) -> tuple[int, str]:
+    def run_here(self, *options: str, faults: str = "", **config: object) -> tuple[int, str]:
         """The same in this process and on one worker, both of which start at once."""
         environment = {"distributed.nanny.environ": {"FAULTS": faults, "FAULT_FOLDER": str(self.faults)}}
         with quick_workers(), dask.config.set({**PRELOAD, **environment, **config}):
-            done = CliRunner().invoke(app, self.words("--workers", "1"), prog_name="bigcp3d")
+            done = CliRunner().invoke(app, self.words(*(options or ("--workers", "1"))), prog_name="bigcp3d")
         return done.exit_code, done.stderr
 
     def begun(self) -> int:
@@ -205,8 +205,7 @@ def cluster(faulty: Faulty, faults: str):
 
 def test_a_killed_scheduler_is_told_in_a_line_and_the_run_carried_on(given, whole):
     with cluster(given, "kill-scheduler track") as address:
-        impatient = {"DASK_DISTRIBUTED__COMM__TIMEOUTS__CONNECT": "5s"}
-        code, said = given.run("--scheduler", address, **impatient)
+        code, said = given.run_here("--scheduler", address, **{"distributed.comm.timeouts.connect": "5s"})
     assert code == 4, said
     assert f"the Dask scheduler {address} was lost" in said
     assert "the same command continues" in said

@@ -39,7 +39,9 @@ def recipe(tmp_path, patch=(16, 24, 24)):
     return Recipe(((0.6, volume), (0.4, NoiseSource(Look(8.0)))), 7, 2, patch, CARD)
 
 
-def test_workers_give_the_same_batches_in_the_same_order(tmp_path):
+@pytest.mark.parametrize("start", ["quick_processes", pytest.param("tmp_path", marks=pytest.mark.slow, id="new")])
+def test_workers_give_the_same_batches_in_the_same_order(tmp_path, request, start):
+    request.getfixturevalue(start)
     ours = recipe(tmp_path)
     alone = list(make_batches(ours, range(5), 0))
     with closing(make_batches(ours, range(5), 2)) as ahead:
