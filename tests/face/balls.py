@@ -18,7 +18,7 @@ SIDE = 12
 SCALE = (1.5, 0.5, 0.5)
 PLACE = (30.0, -4.0, 7.0)
 """Of the first voxel, on the microscope's stage."""
-SETTINGS = {"executor": "serial", "radius_vox": 5.0, "min_volume": 0, "block": (20, 24, 32)}
+SETTINGS = {"executor": "serial", "radius_vox": 5.0, "min_volume": 0, "block": SHAPE}
 
 
 def ball_maps() -> np.ndarray:

@@ -269,7 +269,7 @@ def check(store: Store, folder: Path, model: str, expected: np.ndarray) -> None:
 
 def test_a_store_is_refused_in_words_or_gives_the_labels_of_the_clean_one(random_model, expected):
     """As many examples as CI has time for, the same each time."""
-    run(12, True, random_model, expected)
+    run(8, True, random_model, expected)
 
 
 @pytest.mark.slow

@@ -133,7 +133,7 @@ kinds = st.sampled_from([smooth, noise, full, empty, still])
 Kind = Callable[[Vec3, int], Maps]
 
 
-@settings(quick, max_examples=40)
+@settings(quick, max_examples=25)
 @given(kinds, sides, blocks, seeds, st.integers(1, 7), st.integers(0, 3))
 @example(smooth, (14, 14, 14), (1, 14, 14), 1, 6, 2)
 @example(smooth, (14, 14, 14), (3, 5, 2), 2, 6, 2)

@@ -41,7 +41,7 @@ def nuclei(tmp_path_factory):
 def suited(nuclei):
     """The model and the diameter that suit them, estimated once; small diameters, which take longest, are not tried."""
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(diameter_sample, "SMALLEST_VOX", 8.0)
+        patch.setattr(diameter_sample, "SMALLEST_VOX", 10.0)
         return estimate.find_suited(Request(nuclei))
 
 
@@ -127,7 +127,7 @@ def test_only_what_is_left_open_is_estimated(nuclei, tmp_path, monkeypatch, said
         assert request.diameter_um == guess.diameter == 7.23, "three digits, as the command to paste has"
 
 
-@pytest.mark.parametrize("diameter", [7.0, "as-is"])
+@pytest.mark.parametrize("diameter", [7.0, pytest.param("as-is", marks=pytest.mark.slow)])
 def test_with_a_diameter_both_models_are_tried_at_it(nuclei, diameter):
     suited = estimate.find_suited(Request(nuclei, diameter_um=diameter))
     assert (suited.model, suited.estimate) == ("nuclei", None)

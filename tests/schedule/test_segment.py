@@ -26,7 +26,9 @@ from bigcp3d.work.run import unreadable_input
 from bigcp3d.work.run.run import Run
 from tests.schedule.conftest import read_labels, tissue_values, write_image
 
-SERIAL = {"executor": "serial", "diameter_um": "as-is", "block": (17, 30, 26), "min_volume": 2}
+SERIAL = {"executor": "serial", "diameter_um": "as-is", "block": (34, 60, 26), "min_volume": 2}
+EIGHT = {**SERIAL, "block": (17, 30, 26)}
+"""The same in eight blocks."""
 
 
 @pytest.fixture
@@ -39,7 +41,7 @@ def store(tmp_path, tissue_store) -> Path:
 def finished(tissue_store, random_model, tmp_path_factory) -> tuple[Path, bigcp3d.Summary, list]:
     """A copy of the tissue with its labels, to be read only; and the summary and events of their run."""
     store, events = shutil.copytree(tissue_store, tmp_path_factory.mktemp("finished") / "image.zarr"), []
-    return store, bigcp3d.segment(store, model=random_model, on_event=events.append, **SERIAL), events
+    return store, bigcp3d.segment(store, model=random_model, on_event=events.append, **EIGHT), events
 
 
 @pytest.fixture
@@ -117,7 +119,7 @@ def test_a_failed_block_is_named_and_the_same_command_carries_on(store, finished
 
     monkeypatch.setitem(passes.PASSES, "track", fail)
     with pytest.raises(BlockError, match=r"track of block \(1, 0, 1\).*hiccuped") as caught:
-        bigcp3d.segment(store, model=random_model, **SERIAL)
+        bigcp3d.segment(store, model=random_model, **EIGHT)
     assert caught.value.exit_code == 4
     assert open_image(store).label_names == ()
     computed = []
@@ -126,7 +128,7 @@ def test_a_failed_block_is_named_and_the_same_command_carries_on(store, finished
             passes.PASSES, name, lambda run, time, index, f=function, n=name: computed.append(n) or f(run, time, index)
         )
     monkeypatch.setitem(passes.PASSES, "track", lambda *a: computed.append("track") or track(*a))
-    bigcp3d.segment(store, model=random_model, **SERIAL)
+    bigcp3d.segment(store, model=random_model, **EIGHT)
     assert computed.count("predict") == 0
     assert computed.count("track") == 1
     assert np.array_equal(read_labels(store, "cells"), read_labels(finished[0], "cells"))
@@ -177,7 +179,7 @@ def test_a_run_does_not_write_into_labels_that_another_has_made_since(store, fro
     label = passes.PASSES["label"]
 
     def stop(run, time, index):
-        if index == (1, 1, 1):
+        if index == (0, 0, 1):
             raise KeyboardInterrupt
         return label(run, time, index)
 
@@ -225,7 +227,7 @@ def test_maps_are_not_removed_by_the_run_that_is_given_them(store, tissue_maps, 
 
 
 def test_an_emptied_shard_is_never_read_as_background(store, tissue_maps, random_model, tmp_path):
-    settings = {"model": random_model, "keep_maps": True, "work_dir": tmp_path / "work", **SERIAL}
+    settings = {"model": random_model, "keep_maps": True, "work_dir": tmp_path / "work", **EIGHT}
     run = Run(bigcp3d.plan_segmentation(store, **settings))
     shutil.copytree(tissue_maps, tmp_path / "work")
     block = run.plan.intermediate_grid("maps").core((0, 0, 0))
@@ -236,7 +238,7 @@ def test_an_emptied_shard_is_never_read_as_background(store, tissue_maps, random
 
 
 def test_a_run_is_predicted_on_one_kind_of_device(store, random_model, tmp_path, monkeypatch):
-    settings = {**SERIAL, "model": random_model, "work_dir": tmp_path / "work", "block": (34, 60, 26)}
+    settings = {**SERIAL, "model": random_model, "work_dir": tmp_path / "work"}
     with monkeypatch.context() as patch:
         patch.setitem(passes.PASSES, "track", lambda *_: 1 / 0)
         with pytest.raises(BlockError):
@@ -386,7 +388,7 @@ def test_the_memory_plan_is_of_a_whole_block_and_not_of_a_cut_one(store, random_
 
 def test_the_plan_describes_itself_and_writes_nothing(store, random_model):
     before = everything(store.parent)
-    plan = bigcp3d.plan_segmentation(store, model=random_model, **SERIAL)
+    plan = bigcp3d.plan_segmentation(store, model=random_model, **EIGHT)
     text = describe_plan(plan)
     for word in ("blocks", "halos", "patches", "memory", "disk", "8 of 17 x 30 x 26"):
         assert word in text

@@ -57,7 +57,11 @@ def assert_same(inside, stored):
     assert np.array_equal(inside, stored)
 
 
-@pytest.mark.parametrize("dtype", ["uint8", "int16", ">u2", "float32", "float64"])
+def slow(*values):
+    return [pytest.param(value, marks=pytest.mark.slow) for value in values]
+
+
+@pytest.mark.parametrize("dtype", ["uint8", ">u2", "float32", *slow("int16", "float64")])
 def test_every_dtype(both, dtype):
     values = VALUES.astype(np.float64)
     values = values / values.max() * (200 if dtype == "uint8" else 1 if "float" in dtype else 3000)
@@ -72,7 +76,7 @@ def test_voxels_that_are_not_cubes_and_a_diameter(both, random_model):
     assert not np.array_equal(inside, other)  # the control
 
 
-@pytest.mark.parametrize("settings", [FILTERS, {"foreground": 0.3, "closing_vox": 1}, {"precision": "float32"}])
+@pytest.mark.parametrize("settings", [FILTERS, {"foreground": 0.3, "closing_vox": 1}, *slow({"precision": "float32"})])
 def test_settings_and_filters(both, settings):
     assert_same(*both(VALUES, **settings))
 
@@ -102,7 +106,7 @@ def test_one_channel_of_several(both):
     assert_same(inside, stored)
 
 
-@pytest.mark.parametrize("chunks", [(20, 40, 40), (7, 40, 18), ((5, 9, 6), 20, 40)])
+@pytest.mark.parametrize("chunks", [(20, 40, 40), ((5, 9, 6), 20, 40), *slow((7, 40, 18))])
 def test_dask_arrays_in_any_chunks_each_computed_once(both, chunks):
     computed = []
 

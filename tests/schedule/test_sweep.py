@@ -163,10 +163,10 @@ def test_whole_objects_are_found_once_for_all_filters(store, random_model, monke
 
 def test_scores_are_those_of_evaluate_and_the_best_is_the_truth_itself(store, random_model, tmp_path):
     best = {"foreground": 0.4, "radius_vox": 4.0, "min_volume": 2}
-    bigcp3d.segment(store, name="truth", roi=ROI, model=random_model, keep_maps=True, **{**CUT, **best})
+    bigcp3d.segment(store, name="truth", roi=ROI, model=random_model, keep_maps=True, **{**CUT, "block": SHAPE, **best})
     trials = list(plan_sweep(store, VALUES, truth="truth", model=random_model, diameter_um="as-is", roi=ROI).run())
     for i, trial in enumerate(trials[:1]):
-        settings = {**CUT, **trial.settings}
+        settings = {**CUT, "block": SHAPE, **trial.settings}
         bigcp3d.segment(store, output=tmp_path / f"{i}.zarr", roi=ROI, model=random_model, **settings)
         scores = bigcp3d.evaluate(tmp_path / f"{i}.zarr", store, pred_name="cells", truth_name="truth")
         assert {name: trial.scores[name] for name in ("mean_dice", "ap50", "true_cells")} == {

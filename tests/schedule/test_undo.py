@@ -137,7 +137,15 @@ UNDO_POINTS = {
 }
 
 
-@pytest.mark.parametrize("point", UNDO_POINTS)
+SLOW = ("second write", "attributes", "segmentation", "kept", "begun", "voxels")
+"""Points beside others of these, so that CI leaves them out."""
+
+
+def points_of(points):
+    return [pytest.param(point, marks=[pytest.mark.slow] * (point in SLOW)) for point in points]
+
+
+@pytest.mark.parametrize("point", points_of(UNDO_POINTS))
 def test_an_undo_that_was_stopped_is_finished_by_the_next_change(labelled, done, monkeypatch, point):
     before = voxels(labelled)
     place, name, more = UNDO_POINTS[point]
@@ -176,11 +184,7 @@ UPDATE_POINTS = {
 """Before the line in the log; after it, the update counts."""
 
 
-SLOW = ("segmentation", "begun", "voxels")
-"""Points beside others of these, so that CI leaves them out."""
-
-
-@pytest.mark.parametrize("point", [pytest.param(p, marks=[pytest.mark.slow] * (p in SLOW)) for p in UPDATE_POINTS])
+@pytest.mark.parametrize("point", points_of(UPDATE_POINTS))
 def test_an_update_that_was_stopped_can_be_given_up(labelled, updated, done, monkeypatch, point):
     again = {**OTHER, "foreground": 0.4}
     place, name, more = UPDATE_POINTS[point]

@@ -154,7 +154,7 @@ def test_what_was_not_annotated_is_segmented_inside_and_stays_outside(store, ran
     check_pyramid(store)
 
 
-@pytest.mark.parametrize("axes", ["tczyx", "yczx"])
+@pytest.mark.parametrize("axes", [pytest.param("tczyx", marks=pytest.mark.slow), "yczx"])
 def test_labels_with_other_axes_are_updated_and_corrected_like_those_without(store, random_model, axes):
     """A channel axis of length 1, and z, y, x in any order, as other tools write them."""
     plain, added = levels_of(store), [name for name in axes if name in "tc"]
@@ -230,7 +230,9 @@ def test_a_correction_by_hand_reaches_the_coarser_levels(store, random_model):
     check_pyramid(store)
 
 
-@pytest.mark.parametrize("stop_in", ["compare_region", "replace_region", "renew_pyramid"])
+@pytest.mark.parametrize(
+    "stop_in", [pytest.param("compare_region", marks=pytest.mark.slow), "replace_region", "renew_pyramid"]
+)
 def test_an_update_that_was_stopped_is_carried_on(store, updated, random_model, monkeypatch, stop_in):
     arguments = {"roi": ROI, "model": random_model, "foreground": 0.7, **SETTINGS}
     home = change_labels if stop_in == "renew_pyramid" else module

@@ -70,16 +70,21 @@ def test_a_table_lies_beside_the_labels_as_anndata_ngio_and_spatialdata_read_it(
     assert opened.uns["spatialdata_attrs"] == {"region": "cells", "region_key": "region", "instance_key": "label"}
 
 
-@pytest.mark.parametrize("version", [pytest.param("0.4", marks=pytest.mark.slow), "0.5"])
-def test_a_table_can_be_written_into_a_bucket(stores, version, s3):
+SLOW_WAYS = [pytest.param(*way, marks=pytest.mark.slow) for way in [("0.4", True), ("0.4", False), ("0.5", False)]]
+
+
+@pytest.mark.parametrize(("version", "replaced"), [("0.5", True), *SLOW_WAYS])
+def test_a_table_can_be_written_into_a_bucket(stores, version, replaced, s3):
+    """Anew, or in place of one that is there."""
     local = labels_in(stores, version)
+    if replaced:
+        write_label_table(local, {name: column[:1] for name, column in COLUMNS.items()}, {})
     spot = place(f"{s3}/embryo.zarr")
     for file in stores.folder.rglob("*"):
         if file.is_file():
             (spot / file.relative_to(stores.folder).as_posix()).write_bytes(file.read_bytes())
     labels = open_labels(f"{s3}/embryo.zarr", "cells")
-    for _ in range(2):  # anew, and in place of one that is there
-        path = write_label_table(labels, COLUMNS, {})
+    path = write_label_table(labels, COLUMNS, {})
     group = zarr.open_group(zarr_store(path), mode="r")
     assert group.metadata.zarr_format == local.zarr_format
     assert anndata.io.read_elem(group).obs["label"].tolist() == [3, 7]

@@ -19,7 +19,7 @@ from bigcp3d.schedule.measure import measure_on
 from tests.schedule.conftest import read_labels, tissue_values, write_image
 
 FIELDS = ("A/1/0", "A/1/1", "B/2/0")
-SHAPE = (16, 40, 30)
+SHAPE = (12, 24, 24)
 
 
 @pytest.fixture

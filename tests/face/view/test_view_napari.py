@@ -37,7 +37,7 @@ def opened(store):
     return viewer
 
 
-def at_voxels_of(image, layer, count=4000):
+def at_voxels_of(image, layer, count=800):
     """Indices of random voxels of an image layer, and the values that another layer has at their places in space."""
     index = np.random.default_rng(0).integers(0, SHAPE, (count, 3))
     there = [np.rint(layer.world_to_data(image.data_to_world(i))).astype(int) for i in index]
@@ -46,7 +46,7 @@ def at_voxels_of(image, layer, count=4000):
 
 
 def wrong_voxels(viewer, name):
-    """Voxels, of thousands, where a label is beside a ball or a ball without one; over both channels."""
+    """Voxels, of 1,600, where a label is beside a ball or a ball without one; over both channels."""
     wrong = 0
     for channel in range(2):
         image = viewer.layers[channel]
@@ -70,7 +70,7 @@ def test_dropped_onto_napari_labels_lie_on_their_cells_and_shifted_labels_do_not
     true = array[...]
     for axis in range(3):
         array[...] = np.roll(true, 1, axis)
-        assert wrong_voxels(opened(store), names[2]) > 100, "the control: labels shifted by a voxel"
+        assert wrong_voxels(opened(store), names[2]) > 20, "the control: labels shifted by a voxel"
     array[...] = true
 
 

@@ -181,9 +181,13 @@ def test_a_layer_is_read_once_and_only_what_it_sees(image: NDArray[np.float32], 
     assert np.array_equal(sums.maps(whole), predict_all(image, grid, network))
 
 
+OTHERS = [pytest.param(torch.bfloat16, grid, marks=pytest.mark.slow) for grid in GRIDS[1:]]
+
+
 @on_devices
-@pytest.mark.parametrize("grid", GRIDS, ids=["many", "uneven", "larger than the volume"])
-@pytest.mark.parametrize("precision", [torch.float32, torch.bfloat16], ids=str)
+@pytest.mark.parametrize(
+    ("precision", "grid"), [*((torch.float32, grid) for grid in GRIDS), (torch.bfloat16, GRIDS[0]), *OTHERS]
+)
 def test_sums_on_the_device_and_on_the_host_and_reading_ahead_give_the_same_maps(
     image: NDArray[np.float32], network: torch.nn.Module, precision: torch.dtype, grid: PatchGrid, device: str
 ) -> None:

@@ -18,7 +18,7 @@ import bigcp3d
 from tests.schedule.conftest import Case
 
 ROOT = Path(bigcp3d.__file__).parents[1]
-CUT = {"block": (17, 30, 26), "min_volume": 2, "diameter_um": "as-is"}
+CUT = {"block": (34, 60, 26), "min_volume": 2, "diameter_um": "as-is"}
 
 
 def free_ports(count: int) -> list[int]:

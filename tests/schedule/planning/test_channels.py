@@ -72,6 +72,7 @@ def test_labels_of_two_channels_do_not_depend_on_the_block(whole, store, two_cha
     assert np.array_equal(labels, whole)
 
 
+@pytest.mark.slow  # `test_exact` and `test_region` show in CI that workers get the whole plan
 def test_labels_of_two_channels_do_not_depend_on_workers(whole, store, two_channel_model, two_workers, tmp_path):
     dask = {"block": (17, 30, 26), **two_workers}
     assert np.array_equal(labels_of(store, two_channel_model, tmp_path / "out.zarr", channel=(2, 1), **dask), whole)

@@ -11,7 +11,7 @@ from bigcp3d.errors import InputError
 from bigcp3d.schedule.planning import choose_executor
 from bigcp3d.schedule.running.events import ClusterReady, RunPlanned
 from bigcp3d.work.plan import id_ranges
-from tests.schedule.conftest import read_labels
+from tests.schedule.conftest import read_labels, tissue_values, write_image
 
 
 @pytest.fixture
@@ -62,18 +62,20 @@ def test_a_worker_that_is_too_small_for_the_objects_of_a_large_run_is_refused(pl
         planned(memory_limit="1GiB")
 
 
-def test_the_default_run_of_a_small_volume_starts_no_cluster(tissue_store, random_model, tmp_path):
+def test_the_default_run_of_a_small_volume_starts_no_cluster(random_model, tmp_path):
+    write_image(tmp_path / "image.zarr", tissue_values((20, 40, 40)))
     code = f"""
 import sys, bigcp3d
 if __name__ == "__main__":
     more = {{"diameter_um": "as-is", "min_volume": 2, "output": {str(tmp_path / "o.zarr")!r}}}
-    bigcp3d.segment({tissue_store!r}, model={random_model!r}, **more)
+    bigcp3d.segment({str(tmp_path / "image.zarr")!r}, model={random_model!r}, **more)
     print([name for name in ("torch", "distributed") if name in sys.modules])
 """
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     assert done.stdout.splitlines()[-1] == "['torch']"
 
 
+@pytest.mark.slow  # `test_exact` shows it in CI
 def test_labels_of_the_default_way_and_of_dask_are_equal(tissue_store, random_model, two_workers, tmp_path):
     seen, found = [], []
     for number, more in enumerate(({}, {**two_workers, "block": (34, 60, 26)})):

@@ -53,7 +53,7 @@ def predicted(monkeypatch) -> list:
     "later",
     [
         {"foreground": 0.4, "closing_vox": 0, "max_flow_error": 1.0},
-        {"radius_vox": 4.0, "closing_vox": 4, "min_volume": 30},
+        pytest.param({"radius_vox": 4.0, "closing_vox": 4, "min_volume": 30}, marks=pytest.mark.slow),
     ],
 )
 def test_labels_and_counts_from_kept_maps_are_those_from_the_image(kept, random_model, predicted, later):

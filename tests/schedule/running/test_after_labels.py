@@ -19,9 +19,9 @@ from bigcp3d.schedule import segment as segment_module
 from bigcp3d.schedule.running.events import BlockDone, LabelsReady
 from bigcp3d.work.run.run import Run
 from bigcp3d.work.run.work_dir import ONCE, WorkDir
-from tests.schedule.conftest import read_labels, stopped_at
+from tests.schedule.conftest import SHAPE, read_labels, stopped_at
 
-SETTINGS = {"executor": "serial", "diameter_um": "as-is", "block": (12, 30, 26), "min_volume": 2}
+SETTINGS = {"executor": "serial", "diameter_um": "as-is", "block": SHAPE, "min_volume": 2}
 
 
 @pytest.fixture

@@ -17,11 +17,13 @@ def settings(tissue_store, random_model, tmp_path):
     return {"source": tissue_store, "model": random_model, "output": tmp_path / "o.zarr", **CUT, "block": SHAPE}
 
 
-@pytest.mark.parametrize("where", ["in this process", "on Dask"])
-def test_a_run_of_many_patches_measures_one_as_it_begins(settings, where, two_workers, monkeypatch):
+@pytest.mark.parametrize("where", ["in this process", pytest.param("on Dask", marks=pytest.mark.slow)])
+def test_a_run_of_many_patches_measures_one_as_it_begins(settings, where, request, monkeypatch):
     monkeypatch.setattr(expected_time, "LEAST_PATCHES", 1)
     seen = []
-    bigcp3d.segment(**{**settings, **(two_workers if where == "on Dask" else {})}, on_event=seen.append)
+    bigcp3d.segment(
+        **{**settings, **(request.getfixturevalue("two_workers") if where == "on Dask" else {})}, on_event=seen.append
+    )
     kinds = [type(event) for event in seen]
     (told,) = [event for event in seen if isinstance(event, TimeExpected)]
     assert kinds.index(TimeExpected) < kinds.index(PassStarted)

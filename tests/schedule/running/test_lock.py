@@ -22,14 +22,14 @@ from bigcp3d.schedule.running import lock as lock_module
 from bigcp3d.schedule.running.events import BlockDone
 from bigcp3d.schedule.running.lock import describe_holder, hold
 from bigcp3d.work.passes import passes
-from tests.schedule.conftest import Case
+from tests.schedule.conftest import SHAPE, Case
 
 OTHER_HOST = {"host": "node7", "machine": "node7 boot pid"}
 
 
 @pytest.fixture
 def case(tissue_store, random_model, tmp_path) -> Case:
-    return Case(tissue_store, random_model, tmp_path, block=(34, 60, 26))
+    return Case(tissue_store, random_model, tmp_path, block=SHAPE)
 
 
 @contextmanager

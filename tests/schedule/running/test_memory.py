@@ -127,7 +127,7 @@ def test_arrays_of_predict_and_merge_stay_under_the_plan(
     """Blocks of 3 x 3 x 3 patches of noise, which nothing compresses; the activations, which torch holds, taken off."""
     if where == "beside a gpu":
         request.getfixturevalue("sums_on_a_device")
-    write_image(tmp_path / "image.zarr", np.random.default_rng(0).integers(0, 999, (120, 120, 120), np.uint16))
+    write_image(tmp_path / "image.zarr", np.random.default_rng(0).integers(0, 999, (60, 120, 120), np.uint16))
     settings = {
         "model": random_model,
         "block": (60, 60, 60),

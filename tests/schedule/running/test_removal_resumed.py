@@ -18,7 +18,10 @@ from bigcp3d.work.run.run import Run
 from bigcp3d.work.run.work_dir import WorkDir
 from tests.schedule.conftest import Case, left
 
+SLOW_CASES = [pytest.param(case, marks=pytest.mark.slow) for case in ("flow error", "two time points")]
 
+
+@pytest.mark.parametrize("case", ["plain", "thin blocks on another grid", *SLOW_CASES], indirect=True)
 @pytest.mark.parametrize("seed", [0, pytest.param(1, marks=pytest.mark.slow)])
 def test_a_run_that_is_stopped_around_removals_gives_the_same_labels(case, monkeypatch, seed):
     """Stopped again and again: before a task's removals, between two of them, after them."""
@@ -68,7 +71,7 @@ def test_a_run_that_is_stopped_around_removals_gives_the_same_labels(case, monke
     assert np.array_equal(labels, case.whole())
 
 
-@pytest.mark.parametrize("first", ["serial", "dask"])
+@pytest.mark.parametrize("first", [pytest.param("serial", marks=pytest.mark.slow), "dask"])
 def test_another_executor_carries_on_after_removals(tissue_store, random_model, two_workers, tmp_path, first):
     """A block fails, here and on workers: a directory stands where its table should be written."""
     case = Case(tissue_store, random_model, tmp_path, block=(34, 60, 9))

@@ -144,7 +144,7 @@ def test_where_no_cell_is_found_it_says_so(tmp_path):
 
 
 def test_the_command_says_what_to_type_next(tmp_path, monkeypatch):
-    monkeypatch.setattr(diameter_sample, "SMALLEST_VOX", 8.0)  # smaller diameters take longest
+    monkeypatch.setattr(diameter_sample, "SMALLEST_VOX", 10.0)  # smaller diameters take longest
     simulate(tmp_path / "a.zarr", Tissue((32, 72, 72), 14.0, "nuclei", seed=1), scale_um=(0.5, 0.5, 0.5))
     done = CliRunner().invoke(app, ["estimate-diameter", str(tmp_path / "a.zarr"), "--model", "nuclei"])
     assert done.exit_code == 0, done.output

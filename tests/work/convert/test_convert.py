@@ -108,7 +108,7 @@ def stop_after(count):
     return observe
 
 
-@pytest.mark.parametrize("version", ["0.4", "0.5"])
+@pytest.mark.parametrize("version", [pytest.param("0.4", marks=pytest.mark.slow), "0.5"])
 def test_a_stopped_conversion_goes_on_and_equals_one_that_was_not(tmp_path, monkeypatch, version):
     monkeypatch.setattr(module, "BUDGET_BYTES", 2**19)  # several pieces
     write_hyperstack(tmp_path / "a.tif")

@@ -95,7 +95,7 @@ def cells_of(run: SimpleNamespace) -> tuple[dict, dict[str, np.ndarray], dict[tu
     return found, columns, ids
 
 
-@settings(max_examples=6, deadline=None, derandomize=True)
+@settings(max_examples=4, deadline=None, derandomize=True)
 @given(
     st.sampled_from(["none", "few", "many", "walls", "full"]),
     st.integers(0, 2**16),

@@ -32,10 +32,36 @@ def store(tmp_path_factory):
     return path
 
 
+SCORE = fit.score_regions
+
+
+@pytest.fixture(scope="module", autouse=True)
+def constant_scores():
+    """Most of these trainings are not scored, which takes longer than their steps."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(fit, "score_regions", lambda *_: {"val_dice_cells": 0.5, "val_ap50": 0.5})
+        yield
+
+
 @pytest.fixture(scope="module")
-def whole(store, tmp_path_factory):
+def whole(store, constant_scores, tmp_path_factory):
     """Six steps in one go."""
     return train([store], tmp_path_factory.mktemp("whole") / "m.safetensors", **SMALL)
+
+
+@pytest.fixture(scope="module")
+def whole_with_scores(store, tmp_path_factory):
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(fit, "score_regions", SCORE)
+        return train([store], tmp_path_factory.mktemp("scored") / "m.safetensors", **SMALL)
+
+
+@pytest.fixture
+def scored(whole_with_scores):
+    """The same, with its scores; and the trainings of a test are scored too."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(fit, "score_regions", SCORE)
+        yield whole_with_scores
 
 
 def curve(model):
@@ -66,7 +92,8 @@ def stop_at(monkeypatch, number, error=KeyboardInterrupt):
 
 
 @pytest.mark.parametrize("stopped_at", [1, 3, 5])  # before the first checkpoint, right after it, on the way to the next
-def test_a_run_that_was_interrupted_ends_like_one_that_was_not(store, whole, tmp_path, monkeypatch, stopped_at):
+def test_a_run_that_was_interrupted_ends_like_one_that_was_not(store, request, tmp_path, monkeypatch, stopped_at):
+    whole = request.getfixturevalue("scored" if stopped_at == 3 else "whole")
     out = tmp_path / "m.safetensors"
     stop_at(monkeypatch, stopped_at)
     with pytest.raises(KeyboardInterrupt):
@@ -98,7 +125,7 @@ def train_until_killed(store, out):
     train([store], out, **SMALL)
 
 
-def test_a_killed_run_ends_like_one_that_was_not(store, whole, tmp_path):
+def test_a_killed_run_ends_like_one_that_was_not(store, scored, tmp_path):
     out = tmp_path / "m.safetensors"
     process = PROCESSES.Process(target=train_until_killed, args=(store, out))
     process.start()
@@ -106,7 +133,7 @@ def test_a_killed_run_ends_like_one_that_was_not(store, whole, tmp_path):
     assert process.exitcode == -signal.SIGKILL
     assert rows(out) == []
     train([store], out, resume=True, **SMALL)
-    assert_same(whole, out)
+    assert_same(scored, out)
 
 
 def test_a_curve_that_is_ahead_of_the_checkpoint_gets_no_row_twice(store, whole, tmp_path, monkeypatch):

@@ -222,7 +222,7 @@ def test_a_large_volume_is_read_in_pieces(tmp_path, monkeypatch):
     group.attrs["ome"] = {"version": "0.5", "multiscales": multiscales}
     group["labels"].attrs["ome"] = {"version": "0.5", "labels": ["truth"]}
     group["labels/truth"].attrs["ome"] = {"version": "0.5", "multiscales": multiscales, "image-label": {}}
-    centres = np.random.default_rng(0).integers(8, np.array(shape) - 8, (300, 3))
+    centres = np.random.default_rng(0).integers(8, np.array(shape) - 8, (100, 3))
     for number, (z, y, x) in enumerate(centres.tolist()):
         cell = (slice(z - 4, z + 4), slice(y - 4, y + 4), slice(x - 4, x + 4))
         group["labels/truth/0"][cell] = number + 1
@@ -242,7 +242,7 @@ def test_a_large_volume_is_read_in_pieces(tmp_path, monkeypatch):
         open_image(tmp_path / "big.zarr"), labels, Look(8.0), part=Box.of_shape(shape), diameter_um=None, min_cell_vox=5
     )
     volume = 3 * int(np.prod(shape))
-    assert len(source.cells.ids) > 280
+    assert len(source.cells.ids) > 93
     assert max(reads) < volume / 10  # the labels were measured block by block
     reads.clear()
     for seed in range(5):
