@@ -17,6 +17,7 @@ from bigcp3d.edge.image.chunk_sizes import chunk_sides, is_regular
 from bigcp3d.edge.image.image import ImageInfo
 from bigcp3d.edge.stores.axis_order import piece_index, to_zyx
 from bigcp3d.edge.stores.connections import describe_error, shown_cause
+from bigcp3d.edge.stores.passing_errors import is_passing
 from bigcp3d.edge.stores.places import is_address, place, zarr_store
 from bigcp3d.edge.stores.remote import Remote
 from bigcp3d.errors import InputError
@@ -82,9 +83,9 @@ def read_box(image: ImageInfo, level: int, box: Box, *, channel: int = 0, time: 
         index: Any = image.index(channel, time, box.slices())
         voxels = np.ascontiguousarray(to_zyx(image.axes, np.asarray(array[index])))
         _refuse_lost_chunks(image, level, array, box, voxels, channel, time)
-    except MemoryError:
-        raise
     except Exception as error:
+        if is_passing(error):
+            raise
         raise InputError(
             f"{where}: voxels cannot be read in box {box.start} to {box.stop} (z, y, x), channel {channel}, time "
             f"{time}: {type(error).__name__}: {describe_error(error, where)}; copy or write the image again"

@@ -18,7 +18,6 @@ from __future__ import annotations
 import dataclasses
 from collections import Counter
 from collections.abc import Iterator
-from functools import lru_cache
 from typing import Any
 
 import numpy as np
@@ -113,10 +112,8 @@ def resolve(run: Run, time: int, index: Vec3) -> dict[str, Any]:
     cells = np.cumsum([0, *(part["cells"] for part in totals)])
     write_rows(run.dir.vector("id_bases", time), cells[:-1])
 
-    opened = lru_cache(maxsize=1024)(open_rows)  # the median looks at all of them 64 times
-
     def sorted_cells(kind: int) -> Iterator[NDArray[np.float64]]:
-        return (opened(run.dir.rows(SORTED[kind], time, part)) for part in range(len(parts)))
+        return (open_rows(run.dir.rows(SORTED[kind], time, part)) for part in range(len(parts)))
 
     found = sum_up_cells(totals, sorted_cells, removed)
     return {"cells": int(cells[-1]), "removed": dict(removed), "found": found}
@@ -149,7 +146,7 @@ def _rows_between(path: Any, low: int, high: int) -> NDArray[np.int64]:
     """Rows of a file, sorted by first voxel, whose first voxel is at least ``low`` and less than ``high``."""
     rows = open_rows(path)
     begin, end = np.searchsorted(rows[:, FIRST], [low, high])
-    return np.asarray(rows[begin:end])
+    return np.array(rows[begin:end])  # a view would keep the file open
 
 
 def _blocks_with(run: Run, time: int, name: str, part: int) -> Iterator[Vec3]:

@@ -117,7 +117,7 @@ class _Input(ABC):
             return self._read_patiently(box), []
         known = set(list_records(self.run.dir.records(), self.label))
         if not known:
-            with suppress(InputError):
+            with suppress(InputError, OSError):
                 return self.read_box(box), []
         grid, lost = self.chunks(), []
         values = np.zeros((*self.stacked, *box.shape), self.plan.source.image.dtype if self.what == "image" else "int8")
@@ -137,7 +137,7 @@ class _Input(ABC):
         for _ in range(TRIES - 1):
             try:
                 return self.read_box(box)
-            except InputError as error:
+            except (InputError, OSError) as error:
                 log.info("read again: %s", error)
                 clock.sleep(PAUSE_S)
         return self.read_box(box)

@@ -5,6 +5,7 @@ What is skipped are stored chunks, so the labels are those of the whole volume w
 
 from __future__ import annotations
 
+import errno
 import shutil
 from pathlib import Path
 
@@ -20,6 +21,7 @@ from bigcp3d.schedule.running.events import BlockDone, Warned
 from bigcp3d.work.passes import normalise_pass, passes
 from bigcp3d.work.run import run as run_module
 from bigcp3d.work.run import unreadable_input as lost
+from bigcp3d.work.run.run import Run
 from tests.schedule.conftest import SHAPE, Case, read_labels, tissue_values
 
 CHUNK = (17, 15, 17)
@@ -170,11 +172,22 @@ def test_a_chunk_that_fails_now_and_then_is_read_again(case, whole, monkeypatch)
     def flaky(image, level, box, **more):
         tries.append(box)
         if len(tries) % 3 == 0:
-            raise InputError("away")
+            raise InputError("away") if len(tries) % 2 else OSError(errno.EMFILE, "Too many open files")
         return read(image, level, box, **more)
 
     monkeypatch.setattr(lost, "read_box", flaky)
     assert np.array_equal(case.segment(on_error="skip"), whole)
+
+
+def test_no_chunk_is_given_up_for_want_of_open_files(case, monkeypatch):
+    def fail(*_, **__):
+        raise OSError(errno.EMFILE, "Too many open files")
+
+    monkeypatch.setattr(zarr.Array, "__getitem__", fail)
+    run = Run(case.plan(on_error="skip"))
+    with pytest.raises(OSError, match="Too many open files"):
+        lost.read_image(run, 0, 0, BlockGrid(SHAPE, CHUNK).core((1, 2, 1)))
+    assert lost.read_lost(run.dir, run.plan) == []
 
 
 def test_given_maps_that_are_damaged_fail_or_are_background(case, kept_maps):
