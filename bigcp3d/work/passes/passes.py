@@ -19,7 +19,7 @@ from bigcp3d.edge.labels.labels import write_label_box
 from bigcp3d.edge.stores.full_disk import full_disk_is_told
 from bigcp3d.edge.stores.read_cache import remembering
 from bigcp3d.edge.workdir.records import read_record, write_record
-from bigcp3d.edge.workdir.tables import write_table
+from bigcp3d.edge.workdir.tables import write_rows, write_table
 from bigcp3d.pure.boxes import Box, Vec3, vec3
 from bigcp3d.pure.grid import image_box, spread_labels
 from bigcp3d.pure.group.cluster import Components, cluster_block
@@ -185,7 +185,7 @@ def check(run: Run, time: int, index: Vec3) -> Counts:
         representation=plan.prediction.representation,
         scale_vox=plan.prediction.scale_vox,
     )
-    write_table(run.dir.table("flow_errors", time, index), object=present, squares=squares)
+    write_rows(run.dir.rows("flow_errors", time, index), np.stack([present, squares], axis=1))
     return {"ranges": plan.id_ranges.runs(present)}
 
 
@@ -202,7 +202,7 @@ def vote(run: Run, time: int, index: Vec3) -> Counts:
     core = run.plan.label_grid(0).core(index).intersect(run.plan.scope.wanted)
     won, count = np.unique(_vote_objects(run, time, core), return_counts=True)
     present = won[won > 0].astype(np.int64) - 1
-    write_table(run.dir.table("votes", time, index), object=present, count=count[won > 0])
+    write_rows(run.dir.rows("votes", time, index), np.stack([present, count[won > 0]], axis=1))
     return {"ranges": run.plan.id_ranges.runs(present)}
 
 

@@ -6,7 +6,7 @@ task sees the components of all blocks::
 
     stitch, a block   finds the objects that are whole among its neighbours, and writes the totals of its own
     join, once        joins the components that are left: those of objects that span three blocks
-    gather, once      lists in which ranges of first voxels the tables of each block have objects
+    gather, once      lists in which ranges of first voxels the rows of each block have objects
     filter, a range   adds up, filters, writes the cells of the range in the order of their first voxels
     resolve, once     counts the cells of the ranges before each, from which ids follow
 
@@ -18,6 +18,7 @@ from __future__ import annotations
 import dataclasses
 from collections import Counter
 from collections.abc import Iterator
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -35,7 +36,10 @@ from bigcp3d.work.run.run import Run
 from bigcp3d.work.run.work_dir import ONCE
 
 TABLES = {"stitch": "whole", "check": "flow_errors", "vote": "votes"}
-"""Passes whose tables have objects of several ranges, and the tables. Their records name the ranges."""
+"""Passes whose rows have objects of several ranges, sorted by first voxel, and the rows. Their records name the ranges.
+
+Those of `stitch` are the sums of each object, those of the others its first voxel and a number: int64, shape (n, 2).
+"""
 
 SORTED = ("whole_cells", "cut_cells")
 """Files of the sorted arrays of `CellCounts`."""
@@ -68,9 +72,9 @@ def filter_range(run: Run, time: int, index: Vec3) -> dict[str, Any]:
     del rows, all_rows
     squares = None
     if plan.votes:
-        sums = dataclasses.replace(sums, image_vox=_add_up(run, time, "vote", "count", part, sums.first))
+        sums = dataclasses.replace(sums, image_vox=_add_up(run, time, "vote", part, sums.first))
     if plan.checks_flow:
-        squares = _add_up(run, time, "check", "squares", part, sums.first)
+        squares = _add_up(run, time, "check", part, sums.first)
     seen = sums.image_vox > 0
     among = None if plan.where.roi is None else seen
     keep, removed = keep_objects(sums, plan.filters, squares, voxel=plan.voxel, among=among)
@@ -142,15 +146,15 @@ def _record(run: Run, time: int, name: str, index: Vec3) -> dict[str, Any]:
     return found
 
 
-def _rows_between(path: Any, low: int, high: int) -> NDArray[np.int64]:
+def _rows_between(path: Path, low: int, high: int, column: int = FIRST) -> NDArray[np.int64]:
     """Rows of a file, sorted by first voxel, whose first voxel is at least ``low`` and less than ``high``."""
     rows = open_rows(path)
-    begin, end = np.searchsorted(rows[:, FIRST], [low, high])
+    begin, end = np.searchsorted(rows[:, column], [low, high])
     return np.array(rows[begin:end])  # a view would keep the file open
 
 
 def _blocks_with(run: Run, time: int, name: str, part: int) -> Iterator[Vec3]:
-    """Blocks of a pass whose tables have objects in a range."""
+    """Blocks of a pass whose rows have objects in a range."""
     grid, whole = part_of(run.plan, name)
     if not run.plan.stitches:
         yield from grid.visit(whole)
@@ -160,11 +164,11 @@ def _blocks_with(run: Run, time: int, name: str, part: int) -> Iterator[Vec3]:
         yield vec3(np.unravel_index(int(number), grid.counts))
 
 
-def _add_up(run: Run, time: int, name: str, column: str, part: int, first: NDArray[np.int64]) -> NDArray[np.int64]:
-    """A column of the tables of a pass, added up for each object of a range; ``first`` are theirs, sorted."""
-    total = np.zeros(len(first), np.int64)
+def _add_up(run: Run, time: int, name: str, part: int, first: NDArray[np.int64]) -> NDArray[np.int64]:
+    """What a pass has counted in all blocks, for each object of a range; ``first`` are theirs, sorted."""
+    total, bounds = np.zeros(len(first), np.int64), run.plan.id_ranges.bounds(part)
     for block in _blocks_with(run, time, name, part):
-        table = run.read_table(TABLES[name], time, block)
-        known = np.isin(table["object"], first)
-        np.add.at(total, np.searchsorted(first, table["object"][known]), table[column][known])
+        objects, counts = _rows_between(run.dir.rows(TABLES[name], time, block), *bounds, column=0).T
+        known = np.isin(objects, first)
+        np.add.at(total, np.searchsorted(first, objects[known]), counts[known])
     return total
