@@ -26,7 +26,7 @@ from bigcp3d.pure.boxes import Box, Vec3
 from bigcp3d.pure.predict.fewer_operations import need_fewer_operations
 from bigcp3d.pure.predict.patch_sums import DeviceSums, HostSums
 from bigcp3d.pure.predict.patches import PatchGrid, reflected
-from bigcp3d.pure.predict.read_ahead import read_each
+from bigcp3d.pure.read_ahead import read_each
 
 Job = tuple[list[Box], Callable[[], Tensor]]
 """Windows of a batch of patches, and what computes the network's answers to them."""
@@ -112,7 +112,7 @@ def sum_patches(
     sums = DeviceSums(box, grid, device) if (gpu if on_device is None else on_device) else HostSums(box, grid)
     layers = [layer for layer in layers if layer]
     regions = [grid.read_box(layer) for layer in layers]
-    with closing(read_each(read, regions, ahead=gpu if ahead is None else ahead)) as images:
+    with closing(read_each(read, regions, threads=int(gpu if ahead is None else ahead))) as images:
         jobs = _jobs(images, regions, layers, grid, network, batch)
         for window, answer in _answers(jobs, 1 if gpu else threads):
             mend_border(answer, window, grid.shape)

@@ -18,6 +18,7 @@ from __future__ import annotations
 import dataclasses
 from collections import Counter
 from collections.abc import Iterator
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -29,6 +30,7 @@ from bigcp3d.edge.workdir.tables import open_rows, write_rows, write_table
 from bigcp3d.pure.boxes import Vec3, vec3
 from bigcp3d.pure.cells.found import CellCounts, count_cells, sum_up_cells
 from bigcp3d.pure.group.objects import flow_errors, keep_objects, mean_foreground
+from bigcp3d.pure.read_ahead import THREADS, read_each
 from bigcp3d.pure.track.sinks import FIRST, ROW, Sums
 from bigcp3d.work.passes.join import join
 from bigcp3d.work.plan.pass_blocks import part_of
@@ -50,10 +52,12 @@ def gather(run: Run, time: int, index: Vec3) -> dict[str, Any]:
     runs = {"stitch": True, "check": run.plan.checks_flow, "vote": run.plan.votes}
     for name in (name for name in TABLES if runs[name]):
         grid, part = part_of(run.plan, name)
+        blocks = grid.touching(part)
+        records = read_each(partial(_record, run, time, name), blocks, threads=THREADS)
         found = [
             (*ranges, int(np.ravel_multi_index(block, grid.counts)))
-            for block in grid.visit(part)
-            for ranges in _record(run, time, name, block)["ranges"]
+            for block, record in zip(blocks, records, strict=True)
+            for ranges in record["ranges"]
         ]
         write_rows(run.dir.rows("gathered", time, name), np.array(found, np.int64).reshape(-1, 3))
     return {}

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import threading
 from collections.abc import Iterator
 from pathlib import Path
 from tempfile import TemporaryDirectory
@@ -145,3 +146,18 @@ def test_many_blocks_and_ranges_need_few_open_files(tmp_path, few_files, ranges)
     sinks = make_sinks("many", 3)
     found, _, _ = cells_of(run_of(tmp_path, sinks, (9, 2, 3), ranges, 0, Filters()))
     assert found["cells"] > 30
+
+
+def test_join_reads_the_tables_of_several_blocks_at_once(tmp_path):
+    run, begun, second = run_of(tmp_path, make_sinks("many", 3), (4, 5, 6), 1, 0, Filters()), [], threading.Event()
+
+    def read(kind, time, index):
+        begun.append(index)
+        if len(begun) > 1:
+            second.set()
+        assert second.wait(10), "no other table was read meanwhile"
+        return read_table(run.dir.table(kind, time, index))
+
+    run.read_table = read
+    assert join(run, 0, ONCE)["components"] > 30
+    assert sorted(begun) == list(run.plan.grid)
