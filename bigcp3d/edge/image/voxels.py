@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import operator
 import os
 from dataclasses import dataclass
 from pathlib import Path
@@ -159,13 +160,20 @@ def stored_chunk(image: ImageInfo, level: int) -> Vec3:
     return image.spatial(chunk_sides(open_level(image, level)))
 
 
-def missing_chunks(image: ImageInfo, level: int, box: Box, *, channel: int = 0, time: int = 0) -> list[Box]:
-    """Boxes (z, y, x) of the shards (or chunks) that a box needs and the store does not have."""
+def missing_chunks(
+    image: ImageInfo, level: int, box: Box, *, channel: int = 0, time: int = 0, that_begin: bool = False
+) -> list[Box]:
+    """Boxes (z, y, x) of the shards (or chunks) that a box needs and the store does not have.
+
+    With ``that_begin``, only those whose first voxel lies in the box.
+    """
     array = open_level(image, level)
     if not is_regular(array):  # their boxes are no grid; `bigcp3d info --check` counts them
         return []
     pieces = _StoredPieces(image, array, channel, time)
     grid, indices = pieces.grid, pieces.grid.touching(box)
+    if that_begin:
+        indices = [index for index in indices if all(map(operator.le, box.start, grid.core(index).start))]
     found = sync(_exist(array, [pieces.key(index) for index in indices]))
     return [grid.core(index) for index, exists in zip(indices, found, strict=True) if not exists]
 

@@ -131,9 +131,6 @@ def count_missing(run: Run, time: int, core: Box) -> int:
     plan, own = run.plan, _own_voxels(run, core)
     if own.empty:
         return 0
-    missing = [
-        vec3(box.start)
-        for channel in plan.source.channels
-        for box in missing_chunks(plan.source.image, plan.source.level, own, channel=channel, time=time)
-    ]
-    return sum(not Box(start, vec3(a + 1 for a in start)).intersect(own).empty for start in missing)
+    where: dict[str, Any] = {"time": time, "that_begin": True}
+    image, level = plan.source.image, plan.source.level
+    return sum(len(missing_chunks(image, level, own, channel=channel, **where)) for channel in plan.source.channels)
