@@ -64,6 +64,9 @@ Measure = Callable[[], float | None]
 
 UINT32_MAX = 2**32 - 1
 
+MOST_LOST = 1000
+"""Chunks that could not be read, of which the labels' attributes list so many."""
+
 
 @takes(Request)
 def segment(source: str | Path, *, on_event: Observer | None = None, **arguments: Any) -> Summary:
@@ -225,6 +228,7 @@ def _create_labels(plan: Plan, run: Run, *, overwrite: bool) -> None:
 def _provenance(plan: Plan, request: Request, summary: Summary) -> dict[str, Any]:
     """What the labels' attributes say of how they were made. ``scale_um`` is the given voxel size, at their level."""
     work, sections = WorkDir.of(plan), plan.sections(RESULT)
+    lost = read_lost(work, plan)
     filters = sections.pop("filters")
     parameters = {name: value for section in sections.values() for name, value in section.items()}
     beside = ("image", "mask", "card", "model_hash", "target")
@@ -255,6 +259,7 @@ def _provenance(plan: Plan, request: Request, summary: Summary) -> dict[str, Any
             "oddities": summary.oddities,
             "found": summary.found,
             "missing_chunks": summary.missing_chunks,
-            "lost": [asdict(piece) for piece in read_lost(work, plan)],
+            "lost": [asdict(piece) for piece in lost[:MOST_LOST]],
+            "lost_chunks": len(lost),
         }
     }

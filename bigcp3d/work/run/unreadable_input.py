@@ -25,7 +25,7 @@ from numpy.typing import NDArray
 
 from bigcp3d.edge.image.given_maps import maps_chunk
 from bigcp3d.edge.image.voxels import missing_chunks, read_box, stored_chunk
-from bigcp3d.edge.workdir.records import claim_record, list_records, read_records
+from bigcp3d.edge.workdir.records import claim_record, list_files, read_record, read_records
 from bigcp3d.errors import InputError
 from bigcp3d.pure.boxes import BlockGrid, Box, Vec3, vec3
 from bigcp3d.pure.grid import working_box
@@ -72,12 +72,17 @@ def lost_voxels(run: Run, time: int, within: Box) -> list[Box]:
 
     All voxels of the image that the box needs were read for its maps, or just now, so all losses are recorded.
     """
-    plan = run.plan
+    plan, lost = run.plan, []
     if plan.storage.on_error == "fail":
         return []
-    lost = [piece for piece in read_lost(run.dir, plan) if (piece.what, piece.time) == ("image", time)]
-    boxes = (working_box(Box(piece.start, piece.stop), plan.sampling.factors, plan.shape) for piece in lost)
-    return [box.intersect(within) for box in boxes if not box.intersect(within).empty]
+    for image in (_Image(run, time, channel) for channel in plan.source.channels):
+        files = list_files(run.dir.records(), image.label)
+        cores = map(image.chunks().core, files) if files else ()
+        for index, core in zip(files, cores, strict=True):
+            box = working_box(core, plan.sampling.factors, plan.shape).intersect(within)
+            if not box.empty and read_record(run.dir.records(), image.label, index) is not None:
+                lost.append(box)
+    return lost
 
 
 def read_lost(work: WorkDir, plan: Plan) -> list[LostPiece]:
@@ -115,7 +120,10 @@ class _Input(ABC):
         """The voxels of a box, and the chunks that are lost."""
         if self.plan.storage.on_error == "fail":
             return self._read_patiently(box), []
-        known = set(list_records(self.run.dir.records(), self.label))
+        records = self.run.dir.records()
+        files = list_files(records, self.label)
+        near = set(files).intersection(self.chunks().touching(box)) if files else ()
+        known = {index for index in near if read_record(records, self.label, index) is not None}
         if not known:
             with suppress(InputError, OSError):
                 return self.read_box(box), []

@@ -17,6 +17,7 @@ import bigcp3d
 from bigcp3d.edge.image.new_image import create_image, write_image_box
 from bigcp3d.errors import BlockError, InputError, TargetError
 from bigcp3d.pure.boxes import BlockGrid, Box
+from bigcp3d.schedule import segment
 from bigcp3d.schedule.running.events import BlockDone, Warned
 from bigcp3d.work.passes import normalise_pass, passes
 from bigcp3d.work.run import run as run_module
@@ -118,7 +119,9 @@ def test_a_damaged_chunk_fails_its_blocks_by_name_and_all_else_is_finished(small
     "settings",
     [pytest.param({}, marks=pytest.mark.slow), {"diameter_um": 3.0, "block": (60, 40, 5), "max_flow_error": 2.0}],
 )
-def test_skipped_chunks_are_background_and_the_rest_does_not_depend_on_blocks(tissue_store, case, request, settings):
+def test_skipped_chunks_are_background_and_the_rest_does_not_depend_on_blocks(
+    tissue_store, case, request, monkeypatch, settings
+):
     whole = Case(tissue_store, case.settings["model"], case.folder, **settings).whole()
     for index, damage in zip(((1, 2, 1), (0, 1, 2)), DAMAGES, strict=False):
         damage(chunk(case, index))
@@ -126,6 +129,7 @@ def test_skipped_chunks_are_background_and_the_rest_does_not_depend_on_blocks(ti
     for name, more in (("one", WHOLE), ("blocks", {} if settings else request.getfixturevalue("two_workers"))):
         events = []
         more = {**settings, **more, "on_error": "skip", "on_event": events.append}
+        monkeypatch.setattr(segment, "MOST_LOST", 1 if name == "blocks" else 1000)
         labels[name] = case.segment(f"{name}.zarr", **more)
         assert any("2 chunks could not be read" in e.message for e in events if isinstance(e, Warned))
     for index in ((1, 2, 1), (0, 1, 2)):
@@ -133,9 +137,11 @@ def test_skipped_chunks_are_background_and_the_rest_does_not_depend_on_blocks(ti
         assert whole[chunk_box(index)].any(), "the control: there were cells"
     assert labels["one"].any()
     assert np.array_equal(labels["one"], labels["blocks"])
-    said = zarr.open_group(case.folder / "one.zarr" / "labels" / "cells").attrs["bigcp3d"]["lost"]
-    assert [piece["start"] for piece in said] == [[0, 15, 34], [17, 30, 17]]
-    assert all(piece["error"] for piece in said)
+    for name, listed in {"one": 2, "blocks": 1}.items():
+        said = zarr.open_group(case.folder / f"{name}.zarr" / "labels" / "cells").attrs["bigcp3d"]
+        assert [piece["start"] for piece in said["lost"]] == [[0, 15, 34], [17, 30, 17]][:listed]
+        assert all(piece["error"] for piece in said["lost"])
+        assert said["lost_chunks"] == 2
 
 
 def test_a_run_that_failed_is_carried_on_with_skip_and_not_back(small_sample, case, monkeypatch):
@@ -177,6 +183,19 @@ def test_a_chunk_that_fails_now_and_then_is_read_again(case, whole, monkeypatch)
 
     monkeypatch.setattr(lost, "read_box", flaky)
     assert np.array_equal(case.segment(on_error="skip"), whole)
+
+
+def test_a_lost_chunk_is_no_matter_for_boxes_that_do_not_meet_it(case, monkeypatch):
+    run, near = Run(case.plan(on_error="skip")), Box((0, 0, 0), (17, 30, 34))
+    truncate(chunk(case))
+    _, gone = lost.read_image(run, 0, 0, Box.of_shape(SHAPE))
+    assert [box.slices() for box in gone] == [chunk_box()]
+    assert lost.lost_voxels(run, 0, Box.of_shape(SHAPE)) == gone
+    read, reads = lost.read_box, []
+    monkeypatch.setattr(lost, "read_box", lambda *what, **more: [reads.append(what[2]), read(*what, **more)][1])
+    monkeypatch.setattr(lost, "read_record", lambda *_: 1 / 0)
+    assert lost.read_image(run, 0, 0, near)[1] == lost.lost_voxels(run, 0, near) == []
+    assert reads == [near], "one read, and no record is opened"
 
 
 def test_no_chunk_is_given_up_for_want_of_open_files(case, monkeypatch):
