@@ -56,6 +56,7 @@ from bigcp3d.work.plan.memory_and_disk import worker_bytes
 from bigcp3d.work.plan.plan import RESULT, Plan
 from bigcp3d.work.run.run import Run
 from bigcp3d.work.run.run_costs import sum_up_effort
+from bigcp3d.work.run.task_costs import read_spent
 from bigcp3d.work.run.unreadable_input import read_lost
 from bigcp3d.work.run.work_dir import ONCE, WorkDir
 
@@ -255,7 +256,7 @@ def _provenance(plan: Plan, request: Request, summary: Summary) -> dict[str, Any
             "foreground_vox": summary.foreground_vox,
             "nonfinite_vox": summary.nonfinite_vox,
             "processors": summary.processors,
-            "run": sum_up_effort(summary.tasks, plan, summary.seconds).model_dump(mode="json"),
+            "run": sum_up_effort(read_spent(work, plan.where.times), plan, summary.seconds).model_dump(mode="json"),
             "oddities": summary.oddities,
             "found": summary.found,
             "missing_chunks": summary.missing_chunks,

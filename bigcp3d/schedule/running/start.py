@@ -9,6 +9,8 @@ from __future__ import annotations
 
 import os
 import shutil
+from collections.abc import Iterator
+from contextlib import suppress
 from dataclasses import asdict, dataclass
 from enum import Enum
 from pathlib import Path
@@ -26,11 +28,11 @@ from bigcp3d.edge.workdir.lock_file import LOCK
 from bigcp3d.edge.workdir.records import read_record, write_record
 from bigcp3d.errors import InputError, TargetError
 from bigcp3d.pure.plural import count
+from bigcp3d.pure.read_ahead import THREADS, read_each
 from bigcp3d.schedule.running.disk_space import check_space, warn_of_space
 from bigcp3d.schedule.running.events import Summary
 from bigcp3d.work.plan.plan import PLAN_FILE, Plan, read_plan
 from bigcp3d.work.run.kept_maps import read_kept, write_kept
-from bigcp3d.work.run.task_costs import TaskSpent
 from bigcp3d.work.run.unreadable_input import read_lost
 from bigcp3d.work.run.work_dir import ONCE, WorkDir
 
@@ -271,9 +273,7 @@ def read_ended(plan: Plan) -> Ended | None:
     record = _ended_record(plan)
     if record is None or record["key"] != plan.key:
         return None
-    summary = record["summary"]
-    tasks = [TaskSpent(**{**task, "index": tuple(task["index"])}) for task in summary.pop("tasks")]
-    return Ended(Summary(**summary, tasks=tasks), told=record["told"], keep_maps=record["keep_maps"])
+    return Ended(Summary(**record["summary"]), told=record["told"], keep_maps=record["keep_maps"])
 
 
 def has_ended(plan: Plan) -> bool:
@@ -296,4 +296,21 @@ def _remove_all_but(work: WorkDir, *kept: str) -> None:
 
 
 def _remove(path: Path) -> None:
-    platforms.patiently(shutil.rmtree if path.is_dir() else os.unlink, path)
+    """Remove a file, or a folder: its files in threads, then the empty folders."""
+    if not path.is_dir():
+        platforms.patiently(os.unlink, path)
+        return
+    for _ in read_each(_remove_file, _files_in(path), threads=THREADS):
+        pass
+    platforms.patiently(shutil.rmtree, path)
+
+
+def _files_in(folder: Path) -> Iterator[str]:
+    """All files in a folder, and in those below it. Links are not followed."""
+    for where, _, names in os.walk(folder) if not folder.is_symlink() else ():
+        yield from (os.path.join(where, name) for name in names)
+
+
+def _remove_file(path: str) -> None:
+    with suppress(FileNotFoundError):  # by a late worker
+        platforms.patiently(os.unlink, path)

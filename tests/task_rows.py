@@ -1,0 +1,16 @@
+"""What each task of a run took, one row each."""
+
+from __future__ import annotations
+
+from bigcp3d.schedule.running.events import Event, LabelsReady
+from bigcp3d.work.run.task_costs import TaskSpent, read_spent
+from bigcp3d.work.run.work_dir import WorkDir
+
+
+class TaskRows(list[TaskSpent]):
+    """An observer that reads the rows before the run removes its records; in the order in which tasks began."""
+
+    def __call__(self, event: Event) -> None:
+        if isinstance(event, LabelsReady):
+            rows = read_spent(WorkDir.of(event.plan), event.plan.where.times)
+            self.extend(sorted(rows, key=lambda row: row.began))
