@@ -8,9 +8,10 @@ from bigcp3d.work.run.work_dir import WorkDir
 
 
 class TaskRows(list[TaskSpent]):
-    """An observer that reads the rows before the run removes its records; in the order in which tasks began."""
+    """The rows, read before the run removes its records; in the order in which tasks began."""
 
-    def __call__(self, event: Event) -> None:
+    def look(self, event: Event) -> None:
+        """Observe the run with this."""
         if isinstance(event, LabelsReady):
             rows = read_spent(WorkDir.of(event.plan), event.plan.where.times)
             self.extend(sorted(rows, key=lambda row: row.began))

@@ -105,7 +105,7 @@ class Chain:
     def note(self, event: Event) -> None:
         """Keep when the tasks began: an attempt after the last event of labels does not learn it."""
         rows = TaskRows()
-        rows(event)
+        rows.look(event)
         if rows:
             (self.folder / "began.json").write_text(json.dumps([row.began for row in rows]))
 

@@ -209,7 +209,7 @@ def segment(volume: Volume, **more: Any) -> dict[str, list[Row]]:
     watch = Watch(volume.folder)
     watch.start()
     rows = TaskRows()
-    summary = bigcp3d.segment(**volume.settings, on_event=rows, **more)
+    summary = bigcp3d.segment(**volume.settings, on_event=rows.look, **more)
     watch.over.set()
     run: Row = {
         "Gvoxel": math.prod(volume.shape) / 1e9,

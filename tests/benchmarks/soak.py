@@ -108,7 +108,7 @@ def main(arguments: list[str] | None = None) -> dict[str, list[Row]]:
         sampler.start()
         settings = {"block": (asked.side,) * 3, "workers": 2, "memory_limit": "4GiB"}
         rows = TaskRows()
-        summary = bigcp3d.segment(folder / "image.zarr", model=asked.model, on_event=rows, **settings)
+        summary = bigcp3d.segment(folder / "image.zarr", model=asked.model, on_event=rows.look, **settings)
         sampler.over.set()
     finally:
         shutil.rmtree(folder)

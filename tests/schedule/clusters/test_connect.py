@@ -106,7 +106,7 @@ def test_on_a_mixed_cluster_over_tls_one_worker_predicts_and_the_labels_are_the_
 ):
     settings = {"model": random_model, "output": tmp_path / "out.zarr", **CUT}
     rows = TaskRows()
-    bigcp3d.segment(tissue_store, scheduler=mixed, tls=authority[0], on_event=rows, **settings)
+    bigcp3d.segment(tissue_store, scheduler=mixed, tls=authority[0], on_event=rows.look, **settings)
     assert np.array_equal(read_labels(tmp_path / "out.zarr", "cells"), whole)
     with Client(mixed, set_as_default=False, security=load_security(authority[0])) as client:
         names = {worker["name"]: address for address, worker in client.scheduler_info()["workers"].items()}

@@ -51,7 +51,7 @@ def test_labels_of_a_slurm_run_are_those_of_the_serial_run(whole, config, tissue
     file = config(gpu={"workers": 1, "memory": "3GiB"})
 
     def look(event):
-        rows(event)
+        rows.look(event)
         if isinstance(event, BlockDone) and not seen:
             ours = [p for p in psutil.process_iter(["cmdline"]) if str(tmp_path) in " ".join(p.info["cmdline"] or [])]
             seen.append((len(queued()), listening([*ours, *(child for p in ours for child in p.children())])))

@@ -29,7 +29,7 @@ def test_labels_of_a_run_over_ssh_are_those_of_the_serial_run(whole, config, tis
     settings = {"cluster": "ssh", "cluster_config": config(gpu={"hosts": ["127.0.0.1"], "memory": "3GiB"})}
     rows = TaskRows()
     output = tmp_path / "out.zarr"
-    bigcp3d.segment(tissue_store, model=random_model, output=output, on_event=rows, **settings, **CUT)
+    bigcp3d.segment(tissue_store, model=random_model, output=output, on_event=rows.look, **settings, **CUT)
     assert np.array_equal(read_labels(tmp_path / "out.zarr", "cells"), whole)
     by = defaultdict(set)
     for row in rows:

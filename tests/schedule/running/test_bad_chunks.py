@@ -14,6 +14,7 @@ import pytest
 import zarr
 
 import bigcp3d
+from bigcp3d.edge.image import voxels
 from bigcp3d.edge.image.new_image import create_image, write_image_box
 from bigcp3d.errors import BlockError, InputError, TargetError
 from bigcp3d.pure.boxes import BlockGrid, Box
@@ -248,16 +249,18 @@ def test_a_channel_that_only_kept_maps_had_seen_is_lost_in_all_blocks_alike(
     assert read_labels(store, "cells")[chunk_box()].any()
 
 
-def test_missing_chunks_are_the_fill_value_and_counted_or_refused(small_sample, small_sample_whole, case):
+def test_missing_chunks_are_the_fill_value_and_counted_or_refused(small_sample, small_sample_whole, case, monkeypatch):
     """Zarr says so, and writers leave out chunks of nothing but fill; only the user can know that none should be."""
     gone = [chunk(case), chunk(case, (0, 2, 0))]
     for path in gone:
         path.unlink()
-    events = []
+    events, asked, exist = [], [], voxels._exist
+    monkeypatch.setattr(voxels, "_exist", lambda array, keys: exist(array, [asked.append(key) or key for key in keys]))
     summary = bigcp3d.segment(
         case.store, **case.settings, output=case.folder / "f.zarr", work_dir=case.work, on_event=events.append
     )
     assert summary.missing_chunks == 2
+    assert len(asked) == len(set(asked)) == len(BlockGrid(SHAPE, CHUNK)), "no block asks for the chunks of another"
     assert any("missing from the store of the image: 2 chunks" in e.message for e in events if isinstance(e, Warned))
     filled = read_labels(case.folder / "f.zarr", "cells")
     assert not np.array_equal(filled, small_sample_whole)

@@ -85,7 +85,7 @@ def measure(image: Path, workers: int, memory_limit: str, **settings):
         Client(cluster, set_as_default=False) as client,
     ):
         rows = TaskRows()
-        summary = bigcp3d.segment(image, scheduler=cluster.scheduler_address, on_event=rows, **settings)
+        summary = bigcp3d.segment(image, scheduler=cluster.scheduler_address, on_event=rows.look, **settings)
         peaks = client.run(peak_bytes)
     return plan, summary, max(*peaks.values(), *(task.peak_bytes for task in rows))
 

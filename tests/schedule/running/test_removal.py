@@ -10,9 +10,9 @@ import pytest
 from bigcp3d.errors import BlockError
 from bigcp3d.pure.boxes import Box
 from bigcp3d.schedule import segment as segment_module
+from bigcp3d.schedule.running import start
 from bigcp3d.schedule.running.events import BlockDone
 from bigcp3d.schedule.running.start import prepare
-from bigcp3d.schedule.running import start
 from bigcp3d.schedule.running.tasks import count_passes, in_order, label_passes, object_passes
 from bigcp3d.work.passes import passes
 from bigcp3d.work.plan.plan import Plan

@@ -28,7 +28,7 @@ def test_every_task_is_a_row(tissue_store, random_model, tmp_path):
     case = Case(tissue_store, random_model, tmp_path)
     plan, before = case.plan(), time.time()
     rows, output = TaskRows(), tmp_path / "out.zarr"
-    bigcp3d.segment(tissue_store, **case.settings, output=output, work_dir=case.work, on_event=rows)
+    bigcp3d.segment(tissue_store, **case.settings, output=output, work_dir=case.work, on_event=rows.look)
     keys = [task.key for tasks in (in_order(object_passes(plan)), in_order(label_passes(plan))) for task in tasks]
     assert Counter((row.name, row.time, row.index) for row in rows) == Counter(keys)
     assert all(row.worker == f"{socket.gethostname()}:{os.getpid()}" for row in rows)
@@ -42,7 +42,7 @@ def test_every_task_is_a_row(tissue_store, random_model, tmp_path):
 def test_the_tasks_of_a_region_fill_as_many_voxels_as_were_planned(tissue_store, random_model, tmp_path):
     case = Case(tissue_store, random_model, tmp_path, **ERROR, roi="0:9,40:60,:")
     plan, seen, rows = case.plan(), [], TaskRows()
-    case.segment(on_event=lambda event: [seen.append(event), rows(event)])
+    case.segment(on_event=lambda event: [seen.append(event), rows.look(event)])
     counts = count_passes([*object_passes(plan), *label_passes(plan)])
     told = {event.name: event.voxels for event in seen if isinstance(event, PassStarted)}
     done = Counter[str]()
@@ -62,7 +62,7 @@ def test_rows_of_an_earlier_run_stay_as_they_were(tissue_store, random_model, tm
             case.segment()
     earlier, rows = list(read_spent(WorkDir(case.work), case.plan().where.times)), TaskRows()
     assert {row.name for row in earlier} == {"normalise", "predict", "merge", "track", "cluster"}
-    case.segment(on_event=rows)
+    case.segment(on_event=rows.look)
     assert set(earlier) < set(rows)
 
 
