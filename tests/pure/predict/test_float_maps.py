@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 from bigcp3d.pure.boxes import Box
-from bigcp3d.pure.predict.given_maps import quantise_maps, refuse_reason
+from bigcp3d.pure.predict.float_maps import quantise_maps, refuse_reason
 from bigcp3d.pure.predict.patches import PatchGrid, finish_merge, merge_patch
 
 SHAPE = (5, 6, 7)
