@@ -22,10 +22,10 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor, nn
 
-from bigcp3d.pure.boxes import Box, Vec3
+from bigcp3d.pure.boxes import Box, Vec3, vec3
 from bigcp3d.pure.predict.fewer_operations import need_fewer_operations
 from bigcp3d.pure.predict.patch_sums import PatchSums
-from bigcp3d.pure.predict.patches import PatchGrid, reflected
+from bigcp3d.pure.predict.patches import PatchGrid, choose_patch, reflected
 from bigcp3d.pure.predict.read_ahead import read_each
 
 Job = tuple[list[Box], Callable[[], Tensor]]
@@ -116,6 +116,19 @@ def sum_patches(
             mend_border(answer, window, grid.shape)
             sums.add(window, answer)
     return sums
+
+
+def predict_whole(
+    image: NDArray[np.float32], network: nn.Module, *, patch: Vec3, margin: int, stride: int
+) -> NDArray[np.int8]:
+    """Maps, int8 (4, z, y, x), of a normalised image (c, z, y, x) in memory, as a run predicts them for a volume.
+
+    The network computes in its own dtype; it sees patches of at most ``patch``, a multiple of ``stride``.
+    """
+    shape = vec3(image.shape[1:])
+    box, grid = Box.of_shape(shape), PatchGrid(shape, choose_patch(shape, patch, margin, stride), margin)
+    sums = sum_patches(lambda part: image[(slice(None), *part.slices())], [list(grid.cores)], box, grid, network)
+    return sums.maps(box)
 
 
 def _jobs(

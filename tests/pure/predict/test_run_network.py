@@ -194,9 +194,7 @@ def test_reading_ahead_changes_no_bit_on_any_device(
 
 
 @on_devices
-def test_sums_lie_where_the_network_does(
-    image: NDArray[np.float32], network: torch.nn.Module, device: str
-) -> None:
+def test_sums_lie_where_the_network_does(image: NDArray[np.float32], network: torch.nn.Module, device: str) -> None:
     placed, grid, whole = copy.deepcopy(network).to(device), GRIDS[0], Box.of_shape(SHAPE)
     sums = sum_patches(lambda box: image[box.slices()][None], [[(0, 0, 0)]], whole, grid, placed)
     assert sums.total.device.type == device

@@ -137,7 +137,7 @@ def sums_on_a_device(monkeypatch):
 def test_arrays_of_predict_and_merge_stay_under_the_plan(
     tmp_path, random_model, two_channel_model, monkeypatch, request, where
 ):
-    """Blocks of 3 x 3 x 3 patches of noise, which nothing compresses; the activations, which tracemalloc does not see, taken off."""
+    """Blocks of 3 x 3 x 3 patches of noise, which nothing compresses; activations are not seen and do not count."""
     request.getfixturevalue("sums_on_a_device" if where == "beside a gpu" else "sums_are_seen")
     write_image(tmp_path / "image.zarr", np.random.default_rng(0).integers(0, 999, (120, 120, 120), np.uint16))
     settings = {
