@@ -32,7 +32,7 @@ from bigcp3d.pure.score.metrics import score_overlaps
 from bigcp3d.pure.score.overlaps import count_overlaps
 from bigcp3d.pure.tissue.tissue import render
 from bigcp3d.pure.tissue.tissue_settings import Tissue
-from bigcp3d.work.train.validate import segment_array
+from bigcp3d.work.train.validate import segment_crop
 from tests.benchmarks.report import Row, tell
 
 SHAPE: Vec3 = (64, 120, 120)
@@ -183,7 +183,7 @@ def compare(model: str, volumes: int, calibration: int) -> list[Row]:
     for seed in range(volumes):
         image, truth = draw(model, seed, card)
         for name, engine in engines.items():
-            found = score_overlaps(count_overlaps(segment_array(image, engine, card), truth), min_truth_vox=SMALLEST)
+            found = score_overlaps(count_overlaps(segment_crop(image, engine, card), truth), min_truth_vox=SMALLEST)
             scores[name].append((float(found["mean_dice"] or 0), float(found["ap50"] or 0)))
     base = np.array(engines["plain network"].spent).reshape(volumes, -1).min(1)
     rows: list[Row] = []
