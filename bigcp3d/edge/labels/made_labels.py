@@ -51,11 +51,11 @@ class MadeLabels:
 
 
 def read_made(path: Place) -> MadeLabels:
-    """What the attributes of a labels group say; `InputError` where there is no group."""
+    """What the attributes and the log of a labels group say; `InputError` where there is no group."""
     said = read_attributes(path)
     made = own_part(said)
     asked: dict[str, Any] = made.get("asked") or {}
-    updates = [one for one in made.get("updates") or [] if isinstance(one, dict) and not one.get("undone")]
+    log = EditLog(path)
     return MadeLabels(
         labels=str(path),
         is_labels=is_labels(said),
@@ -65,7 +65,7 @@ def read_made(path: Place) -> MadeLabels:
         diameter=asked.get("diameter"),
         made=made.get("made"),
         version=made.get("version"),
-        updates=len(updates),
-        changes=len(EditLog(path).by_hand()),
+        updates=sum(change.kind == "update" for change in log.active()),
+        changes=len(log.by_hand()),
         prepare=asked.get("prepare"),
     )
