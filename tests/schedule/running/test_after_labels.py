@@ -89,11 +89,12 @@ def test_a_run_that_could_not_make_its_labels_does_not_replace_those_of_others(t
 
 
 def test_the_lock_of_labels_is_the_same_through_a_link(tissue_store, settings, tmp_path):
-    from bigcp3d.schedule.running.lock import hold
+    from bigcp3d.schedule.running.lock import hold_locks, locks_of
 
     (tmp_path / "link.zarr").symlink_to(tissue_store)
     request = {**settings, "output": None}
-    with hold(bigcp3d.plan_segmentation(tissue_store, **request)), pytest.raises(TargetError, match="another run"):
+    locks = locks_of(bigcp3d.plan_segmentation(tissue_store, **request))
+    with hold_locks(locks), pytest.raises(TargetError, match="another run"):
         bigcp3d.segment(tmp_path / "link.zarr", **request | {"work_dir": tmp_path / "mine"})
 
 
