@@ -139,7 +139,7 @@ def _exportable(model: str) -> nn.Module:
 def draw(stain: str, seed: int, card: ModelCard) -> tuple[NDArray[np.float32], NDArray[np.uint32]]:
     """A normalised image (1, z, y, x) and its true labels."""
     image, truth = render(replace(TISSUES[stain], seed=seed), Box.of_shape(SHAPE))
-    low, high, _ = estimate_range([image], card.low_percentile, card.high_percentile)
+    low, high = estimate_range([image], card.low_percentile, card.high_percentile)
     return normalise_intensity(image, low, high, card.clip)[None], truth
 
 

@@ -174,7 +174,7 @@ def main() -> None:
     rows: list[Row] = []
     for seed in arguments.seeds:
         image, truth, sizes = make_volume(arguments.kind, seed)
-        low, high = estimate_range([image], card.low_percentile, card.high_percentile)[:2]
+        low, high = estimate_range([image], card.low_percentile, card.high_percentile)
         seen = normalise_intensity(image, low, high, card.clip)
         one = predict(seen, network, card, 1.0)
         two = join_maps(one, predict(seen, network, card, 2.0))

@@ -189,7 +189,7 @@ class Crop:
         card, image = load_card(self.trial.model), self.volume.image.astype(np.float32)
         image = -image if self.trial.inverted else image
         sample = [image[box.slices()] for box in sample_boxes(vec3(image.shape))]
-        low, high, _ = estimate_range(sample, card.low_percentile, card.high_percentile)
+        low, high = estimate_range(sample, card.low_percentile, card.high_percentile)
         values = normalise_intensity(image[self.box.slices()], low, high, card.clip)
         shape = working_shape(self.box.shape, self.factors)
         whole = Box.of_shape(self.box.shape)

@@ -199,7 +199,7 @@ def open_source(
         chosen = [check_channel(image, channel) for channel in channels]
         for channel in chosen:
             sample = [read_box(image, 0, box, channel=channel) for box in sample_boxes(shape)]
-            ranges.append(estimate_range(sample, look.low_percentile, look.high_percentile)[:2])
+            ranges.append(estimate_range(sample, look.low_percentile, look.high_percentile))
     log.info("%s: %d cells of %.1f um, factors %s", labels.path, len(kept.ids), diameter, np.round(factors, 2))
     return VolumeSource(
         image, labels, part, factors, look, kept, tuple(ranges), tuple(chosen), stain=stain, reviewed=reviewed

@@ -62,7 +62,7 @@ def test_validation_finds_the_labels_that_segment_finds(store, model, tmp_path):
     )
     found = read_box(open_labels(tmp_path / "out.zarr", "cells"), 0, Box.of_shape(SHAPE))
     info = open_image(store)
-    low, high, _ = estimate_range([read_box(info, 0, box) for box in sample_boxes(SHAPE)], 1.0, 99.8)
+    low, high = estimate_range([read_box(info, 0, box) for box in sample_boxes(SHAPE)], 1.0, 99.8)
     image = normalise_intensity(read_box(info, 0, Box.of_shape(SHAPE)), low, high, CARD.clip)
     labels = segment_crop(image[None], load_network(model)[0], CARD)
     assert labels.max() > 10
