@@ -38,7 +38,7 @@ from bigcp3d.schedule.running.events import (
 from bigcp3d.schedule.running.expected_time import measure_here, measure_on_dask, measured_time, worth_measuring
 from bigcp3d.schedule.running.lock import Hold, hold_locks, locks_of
 from bigcp3d.schedule.running.run_log import RunLog, block_error
-from bigcp3d.schedule.running.serial import Execute, execute_serially
+from bigcp3d.schedule.running.serial import Execute, Failures, execute_serially
 from bigcp3d.schedule.running.start import (
     Ended,
     check_start,
@@ -67,6 +67,9 @@ UINT32_MAX = 2**32 - 1
 
 MOST_LOST = 1000
 """Chunks that could not be read, of which the labels' attributes list so many."""
+
+MANY_IN_A_ROW = 100
+"""After so many failures without a success between them, the cause is not in the blocks, and the run ends."""
 
 
 @takes(Request)
@@ -153,16 +156,24 @@ def _end(plan: Plan, request: Request, ended: Ended, log: RunLog) -> Summary:
 
 
 def _run_phase(execute: Execute, passes: list[list[Pass]], log: RunLog, held: Hold) -> None:
-    """Run one phase. Raises at its end if a task failed, or at once if the lock was lost or a disk is full."""
+    """Run one phase.
+
+    Raises at its end if a task failed, or at once if the lock was lost, a disk is full, or all tasks seem to fail.
+    """
+    in_a_row: Failures = {}
 
     def done(task: Task, counts: Counts) -> None:
         held.check()
+        in_a_row.clear()
         log.add(task, counts)
 
     def failed(task: Task, error: BaseException) -> None:
         if isinstance(error, FullDiskError):
             raise FullDiskError(f"{error}. Finished blocks are kept, and the same command continues from there")
         log.fail(task, error)
+        in_a_row[task.key] = error
+        if len(in_a_row) == MANY_IN_A_ROW:
+            raise block_error(in_a_row, log.plan)
 
     log.start(passes)
     failures = execute(in_order(passes), done, failed)
