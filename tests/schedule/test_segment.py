@@ -141,7 +141,7 @@ def test_a_run_ends_after_many_failures_in_a_row(store, from_maps, monkeypatch):
     monkeypatch.setattr(segment_module, "MANY_IN_A_ROW", 3)
     monkeypatch.setitem(passes.PASSES, "track", fail)
     with pytest.raises(BlockError, match="3 blocks failed"):
-        bigcp3d.segment(store, **from_maps)
+        bigcp3d.segment(store, **{**from_maps, **EIGHT})
 
 
 def test_a_full_disk_loses_nothing_that_was_there(store, from_maps, monkeypatch):

@@ -141,7 +141,7 @@ UNDO_POINTS = {
 }
 
 
-SLOW = ("second write", "attributes", "segmentation", "kept", "begun", "voxels")
+SLOW = ("second write", "segmentation", "kept", "begun", "voxels")
 """Points beside others of these, so that CI leaves them out."""
 
 
