@@ -221,6 +221,7 @@ def label(run: Run, time: int, index: Vec3) -> Counts:
         region = voting_box(wanted, plan.output.label_factors, plan.shape)
         found, _, _ = _label_working(run, time, region, partial(find_ids, run, time), target.dtype)
         labels[wanted.slices(core.start)] = spread_labels(found, region, wanted, plan.output.label_factors, plan.shape)
+    run.check_place()
     write_label_box(target, 0, core, labels, time=time)
     return {}
 
@@ -229,7 +230,9 @@ def pyramid(run: Run, time: int, level: int, index: Vec3) -> Counts:
     """One block of a coarser level, from the level below."""
     target = run.target
     core = run.plan.label_grid(level).core(index)
-    write_label_box(target, level, core, make_coarser(target, level, core, time=time), time=time)
+    labels = make_coarser(target, level, core, time=time)
+    run.check_place()
+    write_label_box(target, level, core, labels, time=time)
     return {}
 
 

@@ -19,6 +19,7 @@ from typing import Any
 from pydantic import ValidationError
 
 from bigcp3d.edge.image.given_maps import KEPT
+from bigcp3d.edge.stores import platforms
 from bigcp3d.edge.workdir.records import read_record, write_record
 from bigcp3d.errors import InputError
 from bigcp3d.pure.boxes import Box, Vec3, vec3
@@ -113,8 +114,12 @@ def read_kept(folder: str | Path) -> Kept | None:
 
 
 def write_kept(plan: Plan) -> None:
-    """Write the record of a run that has kept its maps; they are complete."""
+    """Move the maps of a run to where others find them, and write the record; they are complete."""
     work = WorkDir.of(plan)
+    for time in plan.where.times:
+        if (made := work.array("maps", time)).exists():  # else moved before this process was stopped
+            (kept_maps := work.kept_maps(time)).parent.mkdir(exist_ok=True)
+            platforms.patiently(made.replace, kept_maps)
     lost = len(read_lost(work, plan))
     kept = Kept(
         settings=plan.sections(MAPS) | ({"chunks of the image that could not be read": lost} if lost else {}),

@@ -1,7 +1,9 @@
 """A run as one worker sees it: the plan, the work directory, the log, and the network in memory.
 
 Invariant: a task writes whole shards and whole files of its own block, and then its record. So where there is a record,
-all that the task wrote is there. Without one the task runs again, and writes the same bytes.
+all that the task wrote is there. Without one the task runs again, and writes the same bytes. Intermediate files and
+records lie in a folder of this run alone. Labels do not, so a task looks whether the run is still the one that works
+here before it writes them.
 """
 
 from __future__ import annotations
@@ -23,7 +25,7 @@ from bigcp3d.edge.stores.atomic_files import sync_file
 from bigcp3d.edge.stores.zarr_write import open_to_write
 from bigcp3d.edge.workdir.records import claim_record
 from bigcp3d.edge.workdir.tables import read_table
-from bigcp3d.errors import InputError, ModelError
+from bigcp3d.errors import InputError, ModelError, TargetError
 from bigcp3d.pure.boxes import BlockGrid, Box, Vec3, vec3
 from bigcp3d.work.plan.plan import Plan
 from bigcp3d.work.plan.task_inputs import Inputs
@@ -114,6 +116,11 @@ class Run:
     def target_as(self, dtype: str) -> LabelTarget:
         """Where the labels go, with a given dtype."""
         return dataclasses.replace(self.plan.output.target, dtype=dtype)
+
+    def check_place(self) -> None:
+        """Refuse to write labels after this run was discarded or has ended: others may write them now."""
+        if self.dir.run_now() != self.dir.run:
+            raise TargetError(f"{self.dir.root}: this task belongs to a run that was discarded or has ended")
 
     def keeps(self, kind: str) -> bool:
         """Whether intermediates stay after the last task that reads them."""

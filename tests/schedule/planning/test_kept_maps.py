@@ -16,6 +16,7 @@ from bigcp3d.edge.models.model_files import save_model
 from bigcp3d.edge.workdir.records import list_records
 from bigcp3d.errors import BlockError, InputError, TargetError
 from bigcp3d.work.passes import passes
+from bigcp3d.work.run.work_dir import WorkDir
 from tests.schedule import conftest
 from tests.schedule.conftest import put_back, read_labels
 
@@ -80,7 +81,8 @@ def test_a_run_of_the_same_name_starts_from_the_maps_in_its_own_directory(kept, 
     for foreground in (0.3, 0.5):
         bigcp3d.segment(kept, foreground=foreground, overwrite=True, **settings)
         assert all(path.read_bytes() == content for path, content in maps.items())
-        assert sorted(p.name for p in (work / "t0").iterdir()) == ["maps", "objects.table", "records"]
+        assert [path.name for path in (work / "t0").iterdir()] == ["maps"]
+        assert sorted(path.name for path in work.glob("run-*/t0/*")) == ["objects.table", "records"]
         assert np.array_equal(read_labels(kept, "cells"), before) == (foreground == 0.5)
     assert not predicted
     bigcp3d.segment(kept, start="image", overwrite=True, **settings)
@@ -104,7 +106,7 @@ def test_a_run_that_stops_in_the_directory_of_its_maps_is_carried_on(kept, rando
             with pytest.raises(KeyboardInterrupt):
                 bigcp3d.segment(kept, **again)
         work = kept.parent / "image.bigcp3d" / "cells"
-        assert list_records(work / "t0" / "records", "track")
+        assert list_records(WorkDir(work).records(0), "track")
         assert not (work / "finished").exists()
     bigcp3d.segment(kept, **again)
     assert len(tracked) == len(set(tracked)) == 2
