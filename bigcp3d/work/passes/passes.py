@@ -34,7 +34,7 @@ from bigcp3d.pure.track.sinks import Sinks, Sums, collect_sinks
 from bigcp3d.pure.track.units import UNASSIGNED
 from bigcp3d.work.passes.join import first_voxels, join, stitch
 from bigcp3d.work.passes.mask import read_mask
-from bigcp3d.work.passes.normalise_pass import check_same_image, count_missing, count_nonfinite, normalise
+from bigcp3d.work.passes.normalise_pass import check_same_input, count_missing, count_nonfinite, normalise
 from bigcp3d.work.passes.predict_pass import merge, predict
 from bigcp3d.work.passes.removal import remove_unneeded
 from bigcp3d.work.passes.resolve import filter_range, find_ids, gather, resolve
@@ -54,7 +54,7 @@ def perform(run: Run, name: str, time: int, index: Vec3) -> Counts:
     done = read_record(folder, label, block)
     if done is not None:
         if name == "normalise":
-            check_same_image(run, time, done)
+            check_same_input(run, time, done)
         return {**done, "seconds": 0.0}
     with full_disk_is_told(run.dir.root):
         with run.log.task(name, time, index) as meter, remembering():

@@ -20,6 +20,7 @@ from pydantic import ValidationError
 
 from bigcp3d.edge.image.given_maps import KEPT
 from bigcp3d.edge.stores import platforms
+from bigcp3d.edge.stores.places import is_address
 from bigcp3d.edge.workdir.records import read_record, write_record
 from bigcp3d.errors import InputError
 from bigcp3d.pure.boxes import Box, Vec3, vec3
@@ -113,6 +114,12 @@ def read_kept(folder: str | Path) -> Kept | None:
     )
 
 
+def kept_of(plan: Plan) -> Kept | None:
+    """The record of the kept maps from which a run starts; None where it predicts, or was given other maps."""
+    maps = plan.given.maps
+    return None if maps is None or is_address(maps) else read_kept(maps)
+
+
 def write_kept(plan: Plan) -> None:
     """Move the maps of a run to where others find them, and write the record; they are complete."""
     work = WorkDir.of(plan)
@@ -134,7 +141,7 @@ def write_kept(plan: Plan) -> None:
 
 def check_sample(plan: Plan, time: int, sample: str) -> None:
     """Refuse maps that were predicted from other voxels; ``sample`` is the sha256 of the image's sample now."""
-    kept = read_kept(plan.given.maps) if plan.given.maps is not None and plan.reuses_maps else None
+    kept = kept_of(plan) if plan.reuses_maps else None
     if kept is not None and kept.samples[time] != sample:
         raise InputError(
             f"{plan.source.image.path}: the voxels (time point {time}) have changed since the maps in "
