@@ -71,7 +71,8 @@ def track(run: Run, time: int, index: Vec3) -> Counts:
     core = block.intersect(plan.scope.tracked)
     region = core.grow(plan.tracking.reach).clip(plan.shape)
     maps = read_maps(run, time, region)
-    if not plan.predicts and plan.storage.on_error == "skip":  # no network reads the image and notes what is lost
+    strict = plan.storage.on_error == "skip" or plan.execution.missing_chunks == "fail"
+    if not plan.predicts and strict:  # no network reads the image and notes what is lost or missing
         read = image_box(core, plan.sampling.factors, plan.image_shape)
         for channel in plan.source.channels:
             read_image(run, time, channel, read)

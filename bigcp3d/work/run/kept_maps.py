@@ -13,6 +13,7 @@ come (`Kept.samples`). A change elsewhere goes unseen.
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -21,7 +22,7 @@ from pydantic import ValidationError
 from bigcp3d.edge.image.given_maps import KEPT
 from bigcp3d.edge.stores import platforms
 from bigcp3d.edge.stores.places import is_address
-from bigcp3d.edge.workdir.records import read_record, write_record
+from bigcp3d.edge.workdir.records import read_record, read_records, write_record
 from bigcp3d.errors import InputError
 from bigcp3d.pure.boxes import Box, Vec3, vec3
 from bigcp3d.work.plan.name_differences import name_differences
@@ -29,6 +30,9 @@ from bigcp3d.work.plan.plan import ASKED_OF_MAPS, MAPS, Plan
 from bigcp3d.work.plan.sections import Asked, Section
 from bigcp3d.work.run.unreadable_input import read_lost
 from bigcp3d.work.run.work_dir import ONCE, WorkDir
+
+MISSING = "missing_chunks"
+"""Setting of `Execution` that decides the maps too, where the image lacks chunks."""
 
 
 class KeptPart(Section):
@@ -59,10 +63,11 @@ class KeptPart(Section):
 class Kept(Section):
     """What lies in a folder of kept maps.
 
-    ``settings`` are the sections `MAPS` of the plan that predicted them, ``asked`` is what its user asked for (None
-    where an earlier version did not say), and ``device`` is "cpu" or "cuda". ``samples`` has, for each time point, the
-    sha256 of the voxels from which the percentiles come. Where a run predicted only a region or near a mask, ``part``
-    says what; only runs that name the folder (--maps) start from such maps.
+    ``settings`` are the sections `MAPS` of the plan that predicted them, and what its run did where the image has no
+    chunk, if it met such places. ``asked`` is what its user asked for (None where an earlier version did not say), and
+    ``device`` is "cpu" or "cuda". ``samples`` has, for each time point, the sha256 of the voxels from which the
+    percentiles come. Where a run predicted only a region or near a mask, ``part`` says what; only runs that name the
+    folder (--maps) start from such maps.
     """
 
     settings: dict[str, Any]
@@ -78,7 +83,7 @@ class Kept(Section):
 
     def differences(self, plan: Plan, device: str | None) -> list[str]:
         """Why a plan would predict other maps on a kind of device (None: not known); empty where it would not."""
-        now = plan.sections(MAPS)
+        now = plan.sections(MAPS) | ({MISSING: plan.execution.missing_chunks} if MISSING in self.settings else {})
         found = name_differences(self.settings, now)
         said = plan.asked.differences(self.asked) if found and self.asked is not None else {}
         if asked := [line for name, line in said.items() if name in ASKED_OF_MAPS]:
@@ -120,6 +125,11 @@ def kept_of(plan: Plan) -> Kept | None:
     return None if maps is None or is_address(maps) else read_kept(maps)
 
 
+def _records(work: WorkDir, name: str, time: int) -> Iterator[dict[str, Any]]:
+    """What the tasks of a pass counted."""
+    return (data for _, data, _ in read_records(work.records(time), name))
+
+
 def write_kept(plan: Plan) -> None:
     """Move the maps of a run to where others find them, and write the record; they are complete."""
     work = WorkDir.of(plan)
@@ -127,9 +137,13 @@ def write_kept(plan: Plan) -> None:
         if (made := work.array("maps", time)).exists():  # else moved before this process was stopped
             (kept_maps := work.kept_maps(time)).parent.mkdir(exist_ok=True)
             platforms.patiently(made.replace, kept_maps)
-    lost = len(read_lost(work, plan))
+    settings = plan.sections(MAPS)
+    if lost := read_lost(work, plan):
+        settings["chunks of the image that could not be read"] = len(lost)
+    if any(data["missing_chunks"] for time in plan.where.times for data in _records(work, "track", time)):
+        settings[MISSING] = plan.execution.missing_chunks
     kept = Kept(
-        settings=plan.sections(MAPS) | ({"chunks of the image that could not be read": lost} if lost else {}),
+        settings=settings,
         asked=plan.asked,
         times=plan.where.times,
         device=(work.read_once("device") or {}).get("device", "unknown"),

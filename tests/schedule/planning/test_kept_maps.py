@@ -16,6 +16,7 @@ from bigcp3d.edge.models.model_files import save_model
 from bigcp3d.edge.workdir.records import list_records
 from bigcp3d.errors import BlockError, InputError, TargetError
 from bigcp3d.work.passes import passes
+from bigcp3d.work.run.run import Run
 from bigcp3d.work.run.work_dir import WorkDir
 from tests.schedule import conftest
 from tests.schedule.conftest import put_back, read_labels
@@ -229,6 +230,13 @@ def test_missing_chunks_are_counted_where_maps_were_kept(store, random_model):
     first = bigcp3d.segment(store, keep_maps=True, **settings)
     again = bigcp3d.segment(store, name="again", start="maps", **settings)
     assert first.missing_chunks == again.missing_chunks == 1
+    with pytest.raises(InputError, match="missing_chunks: fill then, fail now"):
+        bigcp3d.plan_segmentation(store, name="more", start="maps", missing_chunks="fail", **settings)
+    assert bigcp3d.plan_segmentation(store, name="more", missing_chunks="fail", **settings).predicts
+    maps = store.parent / "image.bigcp3d" / "cells"
+    plan = bigcp3d.plan_segmentation(store, name="more", maps=maps, missing_chunks="fail")
+    with pytest.raises(InputError, match="the store has no chunk for voxels"):
+        passes.track(Run(plan), 0, (0, 0, 0))
 
 
 def test_maps_of_a_region_are_not_background_elsewhere(store, random_model, tmp_path):
