@@ -182,11 +182,12 @@ def fast_precision(device: str) -> str:
 
 
 def processor_kind(device: str) -> str:
-    """The kind of processor or GPU behind a device ("cpu" or "cuda"): others may round the last bits differently."""
+    """The processor or GPU behind a device ("cpu" or "cuda"), and torch's version: others may round differently."""
     if device == "cuda":
-        return torch.cuda.get_device_name()
+        return f"{torch.cuda.get_device_name()}, torch {torch.__version__}"
     amx = getattr(torch.cpu, "_is_amx_tile_supported", None)
-    return f"{platform.machine()} {torch.backends.cpu.get_cpu_capability()}{' AMX' if amx and amx() else ''}"
+    kind = f"{platform.machine()} {torch.backends.cpu.get_cpu_capability()}{' AMX' if amx and amx() else ''}"
+    return f"{kind}, torch {torch.__version__}"
 
 
 def fix_arithmetic() -> None:

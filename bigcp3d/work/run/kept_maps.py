@@ -5,15 +5,15 @@
     <work_dir>/kept/0.0.0.json   written last: without it, maps in the folder may be incomplete
     <work_dir>/t0/maps           one for each time point
 
-Maps depend on the sections `bigcp3d.work.plan.plan.MAPS` of the plan and on the kind of device, not on blocks or
-thresholds. So a run in which these are equal takes the maps, and its labels are those that it would find from the
-image, bit for bit. Whether the image still holds the same voxels is checked with the sample from which the percentiles
-come (`Kept.samples`). A change elsewhere goes unseen.
+Maps depend on the sections `bigcp3d.work.plan.plan.MAPS` of the plan, on the kind of processor or GPU, and on the
+version of torch, not on blocks or thresholds. So a run in which these are equal takes the maps, and its labels are
+those that it would find from the image, bit for bit. Whether the image still holds the same voxels is checked with the
+sample from which the percentiles come (`Kept.samples`). A change elsewhere goes unseen.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -74,6 +74,7 @@ class Kept(Section):
     asked: Asked | None = None
     times: tuple[int, ...]
     device: str
+    processors: tuple[str, ...] = ()
     samples: dict[int, str]
     part: KeptPart | None = None
 
@@ -81,8 +82,11 @@ class Kept(Section):
         """Whether all maps that a plan needs are there."""
         return self.part is None or self.part.holds(plan)
 
-    def differences(self, plan: Plan, device: str | None) -> list[str]:
-        """Why a plan would predict other maps on a kind of device (None: not known); empty where it would not."""
+    def differences(self, plan: Plan, device: str | None, processor: Callable[[], str]) -> list[str]:
+        """Why a plan would predict other maps on a kind of device (None: not known); empty where it would not.
+
+        ``processor`` says the kind of that device. It takes seconds, so it is only asked where nothing else differs.
+        """
         now = plan.sections(MAPS) | ({MISSING: plan.execution.missing_chunks} if MISSING in self.settings else {})
         found = name_differences(self.settings, now)
         said = plan.asked.differences(self.asked) if found and self.asked is not None else {}
@@ -99,6 +103,8 @@ class Kept(Section):
             found.append(f"time points {', '.join(map(str, missing))} are missing")
         if device not in (None, self.device):
             found.append(f"device: {self.device} then, {device} now")
+        if not found and device is not None and self.processors not in ((), (processor(),)):
+            found.append(f"processor: {'; '.join(self.processors)} then, {processor()} now")
         return found
 
 
@@ -147,6 +153,9 @@ def write_kept(plan: Plan) -> None:
         asked=plan.asked,
         times=plan.where.times,
         device=(work.read_once("device") or {}).get("device", "unknown"),
+        processors=tuple(
+            sorted({data["processor"] for time in plan.where.times for data in _records(work, "predict", time)})
+        ),
         samples={time: (work.read_once("normalise", time) or {}).get("sample", "") for time in plan.where.times},
         part=KeptPart.of(plan),
     )

@@ -15,6 +15,7 @@ from bigcp3d.edge.models.model_families import load_network
 from bigcp3d.edge.models.model_files import save_model
 from bigcp3d.edge.workdir.records import list_records
 from bigcp3d.errors import BlockError, InputError, TargetError
+from bigcp3d.schedule.planning import find_kept_maps
 from bigcp3d.work.passes import passes
 from bigcp3d.work.run.run import Run
 from bigcp3d.work.run.work_dir import WorkDir
@@ -151,6 +152,20 @@ def test_maps_of_other_settings_are_not_taken_and_what_differs_is_named(store, r
     shutil.rmtree(kept / "kept")
     with pytest.raises(InputError, match="no kept maps near"):
         bigcp3d.plan_segmentation(store, start="maps", precision="float32", **settings)
+
+
+def test_maps_of_another_processor_are_not_taken_unless_workers_are_elsewhere(kept, random_model, monkeypatch):
+    settings = {"model": random_model, "name": "more", **CUT}
+    assert bigcp3d.plan_segmentation(kept, **settings).reuses_maps
+    (there,) = zarr.open_group(kept)["labels/cells"].attrs["bigcp3d"]["processors"]
+    monkeypatch.setattr(find_kept_maps, "processor_here", lambda: "another, torch 9")
+    assert bigcp3d.plan_segmentation(kept, **settings).predicts
+    with pytest.raises(InputError, match=r"processor: .*, torch .* then, another, torch 9 now"):
+        bigcp3d.plan_segmentation(kept, start="maps", **settings)
+    away = {**settings, "executor": "dask", "scheduler": "tcp://127.0.0.1:1"}
+    assert bigcp3d.plan_segmentation(kept, **away).reuses_maps
+    maps = kept.parent / "image.bigcp3d" / "cells"
+    assert bigcp3d.segment(kept, maps=maps, **settings).processors == [there], "labels name it"
 
 
 def test_maps_of_an_image_that_has_changed_are_refused_before_anything_is_written(kept, random_model):
