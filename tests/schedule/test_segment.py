@@ -251,6 +251,15 @@ def test_a_run_is_predicted_on_one_kind_of_device(store, random_model, tmp_path,
         bigcp3d.segment(store, **settings)
 
 
+def test_a_worker_with_another_bigcp3d_or_another_model_card_refuses(store, random_model):
+    plan = bigcp3d.plan_segmentation(store, model=random_model, **SERIAL)
+    with pytest.raises(InputError, match=r"bigcp3d 0.0.9 planned this run.*same version on every worker"):
+        passes.perform(Run(plan.model_copy(update={"version": "0.0.9"})), "normalise", 0, (0, 0, 0))
+    card = plan.prediction.card.model_copy(update={"margin": 5})
+    with pytest.raises(ModelError, match="description of this model differs"):
+        _ = Run(plan.model_copy(update={"prediction": plan.prediction.model_copy(update={"card": card})})).network
+
+
 def test_a_blank_time_point_costs_nothing_of_the_others(movie_store, random_model, tmp_path):
     shutil.copytree(movie_store, tmp_path / "movie.zarr")
     array = zarr.open_array(tmp_path / "movie.zarr" / "0", mode="r+")

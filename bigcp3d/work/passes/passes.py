@@ -48,6 +48,7 @@ Counts = dict[str, Any]
 
 def perform(run: Run, name: str, time: int, index: Vec3) -> Counts:
     """Run one task of a pass unless it is recorded as done; return what it counted, and how it ran now."""
+    run.check_version()
     level, block = (index[0], vec3(index[1:])) if name == "pyramid" else (0, index)
     folder = run.dir.records(time)
     label = f"pyramid{level}" if name == "pyramid" else name
