@@ -149,6 +149,7 @@ def _where(request: Request, image: ImageInfo, grids: Grids) -> Where:
         return where
     mask, level, factors = open_mask(request.mask, image, grids.image_factors)
     voxels = hash_mask(mask, level, where.times)
+    mask = dataclasses.replace(mask, label_names=())
     return where.model_copy(update={"mask": mask, "mask_level": level, "mask_factors": factors, "mask_voxels": voxels})
 
 

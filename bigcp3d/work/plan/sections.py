@@ -68,8 +68,9 @@ class Given(Section):
 class Where(Section):
     """Time points, the region in voxels of the label image (None: all), and a mask, above 0 where cells may be.
 
-    ``mask_factors`` are voxels of the mask's ``mask_level`` per working voxel. ``mask_voxels`` stands for what the mask
-    holds: the sha256 of a sample of its voxels, at the first and the last time point.
+    The mask has no ``label_names`` here, as the image. ``mask_factors`` are voxels of the mask's ``mask_level`` per
+    working voxel. ``mask_voxels`` stands for what the mask holds: the sha256 of a sample of its voxels, at the first
+    and the last time point.
     """
 
     times: tuple[int, ...]
