@@ -9,7 +9,7 @@ from __future__ import annotations
 import numpy as np
 
 from bigcp3d.pure.boxes import Float3, Vec3
-from bigcp3d.pure.tissue.tissue_settings import Tissue, mean_diameter, three
+from bigcp3d.pure.tissue.tissue_settings import RANGES, Tissue, mean_diameter, three
 
 LONG = 0.3
 """Share of the membrane tissues with long or flat cells, as in roots and epithelia: up to four to one."""
@@ -32,7 +32,7 @@ def random_tissue(
     long = not nuclei and rng.random() < LONG
     stretch = np.exp(np.clip(rng.normal(0.0, 0.4 if long else 0.05 if nuclei else 0.15, 3), -0.7, 0.7))
     mean = np.array(mean_diameter(diameter_vox, scale))
-    sizes = mean * stretch / stretch.prod() ** (1 / 3)
+    sizes = np.clip(mean * stretch / stretch.prod() ** (1 / 3), *RANGES["diameter_vox"])
     finest = min(scale)
     blur = min(10.0, max(0.5, float(mean.max()) * (0.02 + 0.11 * rng.random() ** 1.5)))
     blur_z = min(10.0, blur * draw(1.0, 2.2) * finest / scale[0])
