@@ -24,9 +24,9 @@ from bigcp3d.pure.predict.patches import reflected
 from bigcp3d.pure.score.overlaps import known_ids
 from bigcp3d.pure.tissue.deform import draw_warp, warp_array
 from bigcp3d.pure.tissue.looks.draw_sample import draw_share, paint_nuclei_in_cells
-from bigcp3d.work.analyse.measure import Cells, measure_cells, measure_diameter
 from bigcp3d.work.train.reviewed import MARGIN, Reviewed
 from bigcp3d.work.train.samples import Look, draw_zoom, paint_cells, vary_cells
+from bigcp3d.work.train.training_cells import TrainingCells, measure_cells, measure_diameter
 
 log = logging.getLogger(__name__)
 
@@ -50,7 +50,7 @@ class VolumeSource:
     part: Box
     factors: Factors
     look: Look
-    cells: Cells
+    cells: TrainingCells
     ranges: tuple[tuple[float, float], ...] = ()
     channels: tuple[int, ...] = ()
     jitter: bool = True
@@ -219,7 +219,7 @@ def open_source(
             f"{labels.path}: its largest cell has {count(int(cells.count.max()), 'voxel')}, but training uses only "
             f"cells of {min_cell_vox} or more; give a smaller --min-cell-vox"
         )
-    kept = Cells(cells.ids[large], cells.count[large], cells.centre[large], cells.cut[large])
+    kept = TrainingCells(cells.ids[large], cells.count[large], cells.centre[large], cells.cut[large])
     diameter = measure_diameter(kept, scale, labels.path) if diameter_um is None else diameter_um
     factors = float3(diameter / s / look.diameter_vox for s in scale)
     if image is not None:
@@ -238,7 +238,7 @@ def open_source(
         for channel in chosen:
             boxes = sample_boxes(image.levels[level].shape)
             sample = [read_box(image, level, box, channel=channel) for box in boxes]
-            ranges.append(estimate_range(sample, look.low_percentile, look.high_percentile)[:2])
+            ranges.append(estimate_range(sample, look.low_percentile, look.high_percentile))
     text = "%s: %d cells of %.1f um, level %d, factors %s"
     log.info(text, labels.path, len(kept.ids), diameter, level, np.round(factors, 2))
     return VolumeSource(
