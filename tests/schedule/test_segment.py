@@ -132,6 +132,16 @@ def test_a_failed_block_is_named_and_the_same_command_carries_on(store, finished
     assert np.array_equal(read_labels(store, "cells"), read_labels(finished[0], "cells"))
 
 
+def test_a_run_ends_after_many_failures_in_a_row(store, from_maps, monkeypatch):
+    def fail(run, time, index):
+        raise OSError("the network is down")
+
+    monkeypatch.setattr(segment_module, "MANY_IN_A_ROW", 3)
+    monkeypatch.setitem(passes.PASSES, "track", fail)
+    with pytest.raises(BlockError, match="3 blocks failed"):
+        bigcp3d.segment(store, **from_maps)
+
+
 def test_a_full_disk_loses_nothing_that_was_there(store, from_maps, monkeypatch):
     before = everything(store)
 

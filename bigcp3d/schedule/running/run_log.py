@@ -21,7 +21,6 @@ from bigcp3d.schedule.running.serial import Failures
 from bigcp3d.schedule.running.tasks import Pass, Task, count_passes
 from bigcp3d.work.passes.passes import Counts
 from bigcp3d.work.plan.plan import Plan
-from bigcp3d.work.run.task_costs import read_spent
 from bigcp3d.work.run.unreadable_input import read_lost
 from bigcp3d.work.run.work_dir import WorkDir
 
@@ -103,7 +102,6 @@ class RunLog:
             processors=sorted(self.processors),
             oddities=[oddity.text for oddity in oddities],
             found=[asdict(each) for each in found.values()],
-            tasks=read_spent(self.work, times),
             table=None,
             **{name: self.totals[name] for name in TOTALS},
         )

@@ -9,14 +9,16 @@ from __future__ import annotations
 
 import os
 import shutil
+from collections.abc import Iterator
+from contextlib import suppress
 from dataclasses import asdict, dataclass
 from enum import Enum
 from pathlib import Path
 from typing import Any
 
-from bigcp3d.edge.image.metadata import own_part
 from bigcp3d.edge.image.open_node import read_attributes
 from bigcp3d.edge.labels.check_target import check_target
+from bigcp3d.edge.labels.made_labels import labels_id
 from bigcp3d.edge.stores import platforms
 from bigcp3d.edge.stores.check_writable import check_folder
 from bigcp3d.edge.stores.places import is_address, place, same_place
@@ -26,11 +28,11 @@ from bigcp3d.edge.workdir.lock_file import LOCK
 from bigcp3d.edge.workdir.records import read_record, write_record
 from bigcp3d.errors import InputError, TargetError
 from bigcp3d.pure.plural import count
+from bigcp3d.pure.read_ahead import THREADS, read_each
 from bigcp3d.schedule.running.disk_space import check_space, warn_of_space
 from bigcp3d.schedule.running.events import Summary
 from bigcp3d.work.plan.plan import PLAN_FILE, Plan, read_plan
 from bigcp3d.work.run.kept_maps import read_kept, write_kept
-from bigcp3d.work.run.task_costs import TaskSpent
 from bigcp3d.work.run.unreadable_input import read_lost
 from bigcp3d.work.run.work_dir import ONCE, WorkDir
 
@@ -173,7 +175,7 @@ def refuse_labels_of_others(plan: Plan) -> None:
     if made is None:
         return
     path = plan.output.target.path
-    if _id_of_labels(plan) != made["id"]:
+    if labels_id(path) != made["id"]:
         found = "labels of another run are here" if path.exists() else "nothing is here"
         raise TargetError(
             f"{path}: {found}, but the unfinished run in {plan.storage.work_dir} has begun to write labels here; "
@@ -184,12 +186,7 @@ def refuse_labels_of_others(plan: Plan) -> None:
 def created_here(plan: Plan) -> bool:
     """Whether what lies in place of the labels is what this run has begun to make there, if anything."""
     made = WorkDir.of(plan).read_once("creating")
-    return made is not None and (not _attributes(plan) or _id_of_labels(plan) == made["id"])
-
-
-def _id_of_labels(plan: Plan) -> str | None:
-    """What the run has written that made the labels which are there; None where no run of bigcp3d did."""
-    return own_part(_attributes(plan)).get("id")
+    return made is not None and (not _attributes(plan) or labels_id(plan.output.target.path) == made["id"])
 
 
 def _attributes(plan: Plan) -> dict[str, Any]:
@@ -262,7 +259,7 @@ def _empty(root: Path) -> None:
 
 def write_ended(plan: Plan, ended: Ended) -> None:
     """Record how far a run is that has finished its labels."""
-    more = {"key": plan.key, "labels": _id_of_labels(plan)}
+    more = {"key": plan.key, "labels": labels_id(plan.output.target.path)}
     write_record(plan.storage.work_dir, ENDED, ONCE, {**more, **asdict(ended)})
 
 
@@ -271,9 +268,7 @@ def read_ended(plan: Plan) -> Ended | None:
     record = _ended_record(plan)
     if record is None or record["key"] != plan.key:
         return None
-    summary = record["summary"]
-    tasks = [TaskSpent(**{**task, "index": tuple(task["index"])}) for task in summary.pop("tasks")]
-    return Ended(Summary(**summary, tasks=tasks), told=record["told"], keep_maps=record["keep_maps"])
+    return Ended(Summary(**record["summary"]), told=record["told"], keep_maps=record["keep_maps"])
 
 
 def has_ended(plan: Plan) -> bool:
@@ -284,7 +279,7 @@ def has_ended(plan: Plan) -> bool:
 def _ended_record(plan: Plan) -> dict[str, Any] | None:
     """The record of a run in this place that has finished the labels which are there, whatever its plan."""
     record = read_record(plan.storage.work_dir, ENDED, ONCE)
-    return record if record is not None and record["labels"] == _id_of_labels(plan) else None
+    return record if record is not None and record["labels"] == labels_id(plan.output.target.path) else None
 
 
 def _remove_all_but(work: WorkDir, *kept: str) -> None:
@@ -296,4 +291,21 @@ def _remove_all_but(work: WorkDir, *kept: str) -> None:
 
 
 def _remove(path: Path) -> None:
-    platforms.patiently(shutil.rmtree if path.is_dir() else os.unlink, path)
+    """Remove a file, or a folder: its files in threads, then the empty folders."""
+    if not path.is_dir():
+        platforms.patiently(os.unlink, path)
+        return
+    for _ in read_each(_remove_file, _files_in(path), threads=THREADS):
+        pass
+    platforms.patiently(shutil.rmtree, path)
+
+
+def _files_in(folder: Path) -> Iterator[str]:
+    """All files in a folder, and in those below it. Links are not followed."""
+    for where, _, names in os.walk(folder) if not folder.is_symlink() else ():
+        yield from (os.path.join(where, name) for name in names)
+
+
+def _remove_file(path: str) -> None:
+    with suppress(FileNotFoundError):  # by a late worker
+        platforms.patiently(os.unlink, path)

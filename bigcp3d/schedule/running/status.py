@@ -138,7 +138,7 @@ def read_status(work_dir: Path) -> RunStatus:
     holder, lives = describe_holder(lock) or ("", False)
     held = lock.read()
     counts = count_passes([*object_passes(plan), *label_passes(plan)])
-    done = read_spent(work, plan.where.times)
+    done = sorted(read_spent(work, plan.where.times), key=lambda task: task.began)
     return RunStatus(
         work_dir=str(work_dir),
         labels=str(plan.output.target.path),

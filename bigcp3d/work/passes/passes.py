@@ -19,7 +19,7 @@ from bigcp3d.edge.labels.labels import write_label_box
 from bigcp3d.edge.stores.full_disk import full_disk_is_told
 from bigcp3d.edge.stores.read_cache import remembering
 from bigcp3d.edge.workdir.records import read_record, write_record
-from bigcp3d.edge.workdir.tables import write_table
+from bigcp3d.edge.workdir.tables import write_rows, write_table
 from bigcp3d.pure.boxes import Box, Vec3, vec3
 from bigcp3d.pure.grid import image_box, spread_labels
 from bigcp3d.pure.group.cluster import Components, cluster_block
@@ -40,7 +40,7 @@ from bigcp3d.work.passes.removal import remove_unneeded
 from bigcp3d.work.passes.resolve import filter_range, find_ids, gather, resolve
 from bigcp3d.work.plan.pass_blocks import filled_voxels
 from bigcp3d.work.run.run import Run
-from bigcp3d.work.run.unreadable_input import lost_voxels, read_image, read_maps
+from bigcp3d.work.run.unreadable_input import lost_voxels, read_image, read_maps_or_background
 
 Counts = dict[str, Any]
 """What a task returns: small numbers for the summary, by name."""
@@ -70,7 +70,7 @@ def track(run: Run, time: int, index: Vec3) -> Counts:
     plan, block = run.plan, run.plan.grid.core(index)
     core = block.intersect(plan.scope.tracked)
     region = core.grow(plan.tracking.reach).clip(plan.shape)
-    maps = read_maps(run, time, region)
+    maps = read_maps_or_background(run, time, region)
     if not plan.predicts and plan.storage.on_error == "skip":  # no network reads the image and notes what is lost
         read = image_box(core, plan.sampling.factors, plan.image_shape)
         for channel in plan.source.channels:
@@ -173,7 +173,7 @@ def check(run: Run, time: int, index: Vec3) -> Counts:
     """Squared flow error of each object, over the voxels of one block."""
     plan, core = run.plan, run.plan.grid.core(index).intersect(run.plan.scope.tracked)
     objects, first, centre = _label_working(run, time, core, _by_first_voxel, "uint64")
-    flow = read_maps(run, time, core)[1:]
+    flow = read_maps_or_background(run, time, core)[1:]
     at = np.nonzero(objects)
     present, local = np.unique(objects[at].astype(np.int64) - 1, return_inverse=True)
     known, row = np.unique(first, return_index=True)
@@ -185,7 +185,7 @@ def check(run: Run, time: int, index: Vec3) -> Counts:
         representation=plan.prediction.representation,
         scale_vox=plan.prediction.scale_vox,
     )
-    write_table(run.dir.table("flow_errors", time, index), object=present, squares=squares)
+    write_rows(run.dir.rows("flow_errors", time, index), np.stack([present, squares], axis=1))
     return {"ranges": plan.id_ranges.runs(present)}
 
 
@@ -202,7 +202,7 @@ def vote(run: Run, time: int, index: Vec3) -> Counts:
     core = run.plan.label_grid(0).core(index).intersect(run.plan.scope.wanted)
     won, count = np.unique(_vote_objects(run, time, core), return_counts=True)
     present = won[won > 0].astype(np.int64) - 1
-    write_table(run.dir.table("votes", time, index), object=present, count=count[won > 0])
+    write_rows(run.dir.rows("votes", time, index), np.stack([present, count[won > 0]], axis=1))
     return {"ranges": run.plan.id_ranges.runs(present)}
 
 

@@ -15,7 +15,7 @@ from __future__ import annotations
 
 import logging
 import time as clock
-from abc import ABC, abstractmethod
+from collections.abc import Callable
 from contextlib import suppress
 from dataclasses import dataclass
 from typing import Any
@@ -25,7 +25,7 @@ from numpy.typing import NDArray
 
 from bigcp3d.edge.image.given_maps import maps_chunk
 from bigcp3d.edge.image.voxels import missing_chunks, read_box, stored_chunk
-from bigcp3d.edge.workdir.records import claim_record, list_records, read_records
+from bigcp3d.edge.workdir.records import claim_record, list_files, read_record, read_records
 from bigcp3d.errors import InputError
 from bigcp3d.pure.boxes import BlockGrid, Box, Vec3, vec3
 from bigcp3d.pure.grid import working_box
@@ -59,12 +59,45 @@ class LostPiece:
 
 def read_image(run: Run, time: int, channel: int, box: Box) -> tuple[NDArray[Any], list[Box]]:
     """Voxels of a channel of the image, and the chunks in it that are lost; their voxels are 0."""
-    return _Image(run, time, channel).read(box)
+    return _Input(
+        run,
+        _label("image", channel, time),
+        dtype=run.plan.source.image.dtype,
+        values=(),
+        read_once=lambda part: _read_image_box(run.plan, time, channel, part),
+        chunks=lambda: _image_chunks(run.plan),
+    ).read(box)
 
 
-def read_maps(run: Run, time: int, box: Box) -> NDArray[np.int8]:
+def read_maps_or_background(run: Run, time: int, box: Box) -> NDArray[np.int8]:
     """All channels of the maps, 0 where given maps are lost."""
-    return run.read("maps", time, box) if run.plan.predicts else _GivenMaps(run, time, 0).read(box)[0]
+    if run.plan.predicts:
+        return run.read("maps", time, box)
+    return _Input(
+        run,
+        _label("maps", 0, time),
+        dtype="int8",
+        values=(4,),
+        read_once=lambda part: run.read("maps", time, part),
+        chunks=lambda: BlockGrid(run.plan.shape, maps_chunk(run.array("maps", time))),
+    ).read(box)[0]
+
+
+def _image_chunks(plan: Plan) -> BlockGrid:
+    return BlockGrid(plan.image_shape, stored_chunk(plan.source.image, plan.source.level))
+
+
+def _read_image_box(plan: Plan, time: int, channel: int, box: Box) -> NDArray[Any]:
+    """Missing chunks are an error if the user says so."""
+    image, level = plan.source.image, plan.source.level
+    where: dict[str, Any] = {"channel": channel, "time": time}
+    if plan.execution.missing_chunks == "fail" and (missing := missing_chunks(image, level, box, **where)):
+        raise InputError(
+            f"{image.path}: the store has no chunk for voxels {missing[0].start} to {missing[0].stop} "
+            f"(z, y, x), channel {channel}, time {time}, and {len(missing) - 1} more of this block; add "
+            "them, or leave out --missing-chunks fail"
+        )
+    return read_box(image, level, box, **where)
 
 
 def lost_voxels(run: Run, time: int, within: Box) -> list[Box]:
@@ -72,12 +105,18 @@ def lost_voxels(run: Run, time: int, within: Box) -> list[Box]:
 
     All voxels of the image that the box needs were read for its maps, or just now, so all losses are recorded.
     """
-    plan = run.plan
+    plan, lost = run.plan, []
     if plan.storage.on_error == "fail":
         return []
-    lost = [piece for piece in read_lost(run.dir, plan) if (piece.what, piece.time) == ("image", time)]
-    boxes = (working_box(Box(piece.start, piece.stop), plan.sampling.factors, plan.shape) for piece in lost)
-    return [box.intersect(within) for box in boxes if not box.intersect(within).empty]
+    records = run.dir.records()
+    for label in (_label("image", channel, time) for channel in plan.source.channels):
+        files = list_files(records, label)
+        cores = map(_image_chunks(plan).core, files) if files else ()
+        for index, core in zip(files, cores, strict=True):
+            box = working_box(core, plan.sampling.factors, plan.shape).intersect(within)
+            if not box.empty and read_record(records, label, index) is not None:
+                lost.append(box)
+    return lost
 
 
 def read_lost(work: WorkDir, plan: Plan) -> list[LostPiece]:
@@ -94,86 +133,55 @@ def _label(what: str, channel: int, time: int) -> str:
     return f"lost-{what}-c{channel}-t{time}"
 
 
-class _Input(ABC):
+@dataclass(frozen=True)
+class _Input:
     """A channel of the image, or given maps, at a time point: read whole, or chunk by chunk where chunks are lost."""
 
-    what: str
-    stacked: tuple[int, ...] = ()  # shape of a voxel's values
-
-    def __init__(self, run: Run, time: int, channel: int) -> None:
-        self.run, self.plan, self.time, self.channel = run, run.plan, time, channel
-        self.label = _label(self.what, channel, time)
-
-    @abstractmethod
-    def read_box(self, box: Box) -> NDArray[Any]:
-        """Voxels of a box; an `InputError` where they cannot be read."""
-
-    @abstractmethod
-    def chunks(self) -> BlockGrid: ...
+    run: Run
+    label: str
+    dtype: str
+    values: tuple[int, ...]
+    """Shape of a voxel's values."""
+    read_once: Callable[[Box], NDArray[Any]]
+    """Gives the voxels of a box; an `InputError` where they cannot be read."""
+    chunks: Callable[[], BlockGrid]
 
     def read(self, box: Box) -> tuple[NDArray[Any], list[Box]]:
         """The voxels of a box, and the chunks that are lost."""
-        if self.plan.storage.on_error == "fail":
+        if self.run.plan.storage.on_error == "fail":
             return self._read_patiently(box), []
-        known = set(list_records(self.run.dir.records(), self.label))
+        records = self.run.dir.records()
+        files = list_files(records, self.label)
+        near = set(files).intersection(self.chunks().touching(box)) if files else ()
+        known = {index for index in near if read_record(records, self.label, index) is not None}
         if not known:
-            with suppress(InputError):
-                return self.read_box(box), []
+            with suppress(InputError, OSError):
+                return self.read_once(box), []
         grid, lost = self.chunks(), []
-        values = np.zeros((*self.stacked, *box.shape), self.plan.source.image.dtype if self.what == "image" else "int8")
+        found = np.zeros((*self.values, *box.shape), self.dtype)
         for index in grid.touching(box):
             piece = grid.core(index).intersect(box)
             try:
                 if index not in known:
-                    values[(..., *piece.slices(box.start))] = self._read_patiently(piece)
+                    found[(..., *piece.slices(box.start))] = self._read_patiently(piece)
                     continue
             except InputError as error:
                 self._give_up(index, grid.core(index), error)
             lost.append(grid.core(index))
-        return values, lost
+        return found, lost
 
     def _read_patiently(self, box: Box) -> NDArray[Any]:
         """Try several times, for stores with passing errors."""
         for _ in range(TRIES - 1):
             try:
-                return self.read_box(box)
-            except InputError as error:
+                return self.read_once(box)
+            except (InputError, OSError) as error:
                 log.info("read again: %s", error)
                 clock.sleep(PAUSE_S)
-        return self.read_box(box)
+        return self.read_once(box)
 
     def _give_up(self, index: Vec3, core: Box, error: InputError) -> None:
         cause = error.__cause__ or error
         said = {"start": core.start, "stop": core.stop, "error": f"{type(cause).__name__}: {cause}"}
         claim_record(self.run.dir.records(), self.label, index, said)
         log.warning("%s: chunk %s cannot be read and becomes background: %s", self.label, index, error)
-
-
-class _Image(_Input):
-    what = "image"
-
-    def read_box(self, box: Box) -> NDArray[Any]:
-        """Missing chunks are an error if the user says so."""
-        image, level = self.plan.source.image, self.plan.source.level
-        where = {"channel": self.channel, "time": self.time}
-        if self.plan.execution.missing_chunks == "fail" and (missing := missing_chunks(image, level, box, **where)):
-            raise InputError(
-                f"{image.path}: the store has no chunk for voxels {missing[0].start} to {missing[0].stop} "
-                f"(z, y, x), channel {self.channel}, time {self.time}, and {len(missing) - 1} more of this block; add "
-                "them, or leave out --missing-chunks fail"
-            )
-        return read_box(image, level, box, **where)
-
-    def chunks(self) -> BlockGrid:
-        return BlockGrid(self.plan.image_shape, stored_chunk(self.plan.source.image, self.plan.source.level))
-
-
-class _GivenMaps(_Input):
-    what = "maps"
-    stacked = (4,)
-
-    def read_box(self, box: Box) -> NDArray[Any]:
-        return self.run.read("maps", self.time, box)
-
-    def chunks(self) -> BlockGrid:
-        return BlockGrid(self.plan.shape, maps_chunk(self.run.array("maps", self.time)))

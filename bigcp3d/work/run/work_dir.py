@@ -7,7 +7,8 @@
     t0/maps                      zarr int8 (4, z, y, x), one shard for each block of patches
     t0/parts/<block>/            sums of patches from other blocks, for this block; removed once merged
     t0/offsets                   zarr int8 (3, z, y, x), one shard for each block
-    t0/sinks/, components/, flow_errors/, votes/    one table for each block
+    t0/sinks/, components/       one table for each block
+    t0/flow_errors/, votes/      npy: what each block counted for each object, sorted by first voxel
     t0/faces/, stitched/, left/  tables of the blocks of a large run: components on the faces; the object of each
                                  component; components that no neighbour knows whole
     t0/whole/                    npy: sums of the objects that a block wrote, sorted by first voxel
@@ -122,7 +123,7 @@ class WorkDir:
         return self.folder(time) / name
 
     def table(self, kind: str, time: int, index: Vec3) -> Path:
-        """File of one block's table: sinks, components, flow errors, votes and others."""
+        """File of one block's table: sinks, components and others."""
         return self.folder(time) / kind / f"{_name(index)}{SUFFIX}"
 
     def intermediate(self, kind: str, time: int, index: Vec3) -> Path:

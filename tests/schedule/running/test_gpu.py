@@ -18,7 +18,8 @@ from bigcp3d.edge.workdir.records import list_records
 from bigcp3d.pure.predict import batch_check as steady
 from bigcp3d.pure.predict import run_network as predict
 from bigcp3d.pure.track import tracking_torch
-from bigcp3d.schedule.running.distribute import resources_of
+from bigcp3d.schedule.running.distribute import WaitingForGpus, resources_of
+from bigcp3d.schedule.running.tasks import Task
 from bigcp3d.work.passes import passes
 from bigcp3d.work.run.run import Run
 from tests.schedule.conftest import SHAPE, read_labels
@@ -48,7 +49,7 @@ def tracked(monkeypatch) -> list[str]:
     monkeypatch.setattr(Run, "processor", "a GPU")
     monkeypatch.setattr(steady, "MOST", 1)  # what a CPU computes in batches may differ in the last bit
     monkeypatch.setattr(tracking_torch, "track_on_device", track)
-    monkeypatch.setattr(predict, "sum_patches", partial(predict.sum_patches, on_device=True, ahead=True))
+    monkeypatch.setattr(predict, "sum_patches", partial(predict.sum_patches, ahead=True))
     return seen
 
 
@@ -117,3 +118,19 @@ def test_a_worker_with_two_threads_predicts_one_block_while_it_writes_another(
         bigcp3d.segment(tissue_store, model=random_model, scheduler=cluster.scheduler_address, **settings)
     assert by == ["gpu"] * len(list(list_records(tmp_path / "work" / "t0" / "records", "predict")))
     assert np.array_equal(read_labels(tmp_path / "out.zarr", "cells"), expected)
+
+
+def test_few_predictions_are_sent_ahead_to_workers_with_a_gpu():
+    class TwoGpus:
+        def scheduler_info(self, n_workers):
+            return {"workers": {"a": {"resources": {"GPU": 1}}, "b": {"resources": {"GPU": 1}}, "c": {}}}
+
+    predict = [Task(("predict", 0, (0, 0, k)), (), 1) for k in range(20)]
+    track = [Task(("track", 0, (0, 0, k)), (), 1) for k in range(20)]
+    waiting = WaitingForGpus(TwoGpus())
+    assert waiting.hold_back([track, predict], gpus=True) == [track, predict[:8]]
+    assert waiting.hold_back([], gpus=True) == []
+    for task in (*track, *predict[:3]):
+        waiting.end(task)
+    assert waiting.hold_back([], gpus=True) == [predict[8:11]]
+    assert WaitingForGpus(TwoGpus()).hold_back([track, predict], gpus=False) == [track, predict]

@@ -11,6 +11,7 @@ import pytest
 
 from bigcp3d.errors import BlockError, TargetError
 from bigcp3d.schedule import segment as segment_module
+from bigcp3d.schedule.running import start
 from bigcp3d.schedule.running.start import prepare
 from bigcp3d.schedule.running.tasks import in_order, object_passes
 from bigcp3d.work.passes import passes, removal
@@ -125,27 +126,27 @@ def test_two_readers_that_finish_at_once_both_remove(tissue_store, random_model,
 def test_a_directory_that_was_half_removed_is_begun_anew(tissue_store, random_model, tmp_path, monkeypatch):
     """A run stopped among its labels; then --overwrite with other settings, killed while it emptied the directory."""
     case = Case(tissue_store, random_model, tmp_path)
-    whole, label, rmtree = case.whole(), passes.PASSES["label"], shutil.rmtree
+    whole, label, remove = case.whole(), passes.PASSES["label"], start._remove
 
     def stop_last(run, time, index):
         if index == (1, 1, 1):
             raise KeyboardInterrupt
         return label(run, time, index)
 
-    def stop(path, **more):
+    def stop(path):
         if path.name == "t0":  # the records of the run have gone already, as they may
-            rmtree(case.work / "records", ignore_errors=True)
+            shutil.rmtree(case.work / "records", ignore_errors=True)
             (case.work / "t0" / "maps" / "zarr.json").unlink()
             (case.work / "t0" / "bases.npy").unlink()
             raise KeyboardInterrupt
-        rmtree(path, **more)
+        remove(path)
 
     with monkeypatch.context() as patch:
         patch.setitem(passes.PASSES, "label", stop_last)
         with pytest.raises(KeyboardInterrupt):
             case.segment()
     with monkeypatch.context() as patch:
-        patch.setattr(shutil, "rmtree", stop)
+        patch.setattr(start, "_remove", stop)
         with pytest.raises(KeyboardInterrupt):
             case.segment(overwrite=True, foreground=0.4)
     assert np.array_equal(case.segment(overwrite=True), whole)
