@@ -1,4 +1,4 @@
-"""The cores and the memory that a container, or a job of a queue, allows."""
+"""The cores and the memory that a container or a job of a queue allows."""
 
 import math
 
@@ -6,8 +6,7 @@ import psutil
 import pytest
 
 from bigcp3d.pure.tissue.tissue_settings import Tissue
-from bigcp3d.work import cores_and_memory
-from bigcp3d.work import simulate as simulate_module
+from bigcp3d.work import cores_and_memory, simulate
 
 MIB = 2**20
 
@@ -67,15 +66,11 @@ def test_the_least_limit_of_a_process_and_of_all_groups_above_it_counts(
         (tmp_path / "own").write_text(own + "\n")
     monkeypatch.setattr(cores_and_memory, "CONTROL_GROUPS", tmp_path / "groups")
     monkeypatch.setattr(cores_and_memory, "OWN_GROUPS", tmp_path / "own")
+    threads = []
+    monkeypatch.setattr(simulate, "_fill", lambda *given: threads.append(given[-1]))
+    simulate.simulate(tmp_path / "a.zarr", Tissue((8, 8, 8), 4.0, "nuclei"))
+    assert threads == [min(4, cores_and_memory.default_workers())]
     here = memory or psutil.virtual_memory().total
     assert cores_and_memory.memory_per_worker(2) == int(0.9 * here / 2)
     assert cores_and_memory._cores_allowed() == cores
     assert cores_and_memory.default_workers() <= max(1, math.ceil(cores) if cores < math.inf else 10**6)
-
-
-def test_a_simulation_takes_as_many_threads_as_there_are_cores(monkeypatch, tmp_path):
-    threads = []
-    monkeypatch.setattr(simulate_module, "default_workers", lambda: 3)
-    monkeypatch.setattr(simulate_module, "_fill", lambda *given: threads.append(given[-1]))
-    simulate_module.simulate(tmp_path / "a.zarr", Tissue((8, 8, 8), 4.0, "nuclei"))
-    assert threads == [3]
