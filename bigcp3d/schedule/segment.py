@@ -111,7 +111,8 @@ def segment(source: str | Path, *, on_event: Observer | None = None, **arguments
 
 def _segment(plan: Plan, request: Request, log: RunLog, held: Hold, begin: float) -> Summary:
     run = Run(plan)
-    resumed = check_start(plan, overwrite=request.overwrite)  # again: another run may have ended meanwhile
+    again = request.start == "image"
+    resumed = check_start(plan, overwrite=request.overwrite, again=again)  # another run may have ended meanwhile
     if (ended := read_ended(plan)) is not None:
         return _end(plan, request, ended, log)
     with _executor(plan, run, request, log.observe) as (execute, measure):

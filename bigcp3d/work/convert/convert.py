@@ -34,7 +34,7 @@ from bigcp3d.edge.labels.check_target import check_space
 from bigcp3d.edge.stores import platforms
 from bigcp3d.edge.stores.atomic_files import write_json
 from bigcp3d.edge.stores.new_store import partial_of, put_in_place
-from bigcp3d.edge.stores.places import place, refuse_address
+from bigcp3d.edge.stores.places import lies_in, place, refuse_address
 from bigcp3d.edge.stores.zarr_write import edit_attributes, plain_json, writing
 from bigcp3d.edge.workdir.records import read_record, write_record
 from bigcp3d.errors import BigCP3DError, InputError, TargetError
@@ -126,8 +126,7 @@ def _absolute(path: str | Path) -> Path:
 def _check_place(file: Path, where: Path, *, overwrite: bool) -> None:
     """Refuse a place that cannot take the image, and one that lies in the folder of the source or holds the source."""
     check_new_image(where, overwrite=overwrite)
-    source, target = Path(os.path.realpath(file)), Path(os.path.realpath(where))
-    if source in target.parents or target in source.parents:
+    if lies_in(file, where) or lies_in(where, file):
         raise TargetError(f"{where}: the image cannot lie in its own source, or around it ({file}); give another path")
 
 
