@@ -48,7 +48,13 @@ def simulate(
     format: Annotated[
         WrittenVersion, o.option("--format", metavar="|".join(get_args(WrittenVersion)), text="Version of OME-Zarr.")
     ] = "0.5",
-    overwrite: Annotated[bool, o.option("--overwrite", text="Replace an existing store.")] = False,
+    overwrite: Annotated[
+        bool,
+        o.option(
+            "--overwrite",
+            text="Replace an existing image. One with labels that were not simulated with it is never replaced.",
+        ),
+    ] = False,
     verbose: o.Verbose = False,
 ) -> None:
     """Write a simulated tissue: an image and its true labels, `labels/truth`. Memory does not grow with the size."""
