@@ -137,7 +137,7 @@ def score(network: nn.Module) -> tuple[float, float]:
     for seed in (2001, 2002):
         tissue = replace(WALLS, shape=(64, 128, 128), seed=seed)
         counts, truth = render(tissue, Box.of_shape(tissue.shape))
-        low, high, _ = estimate_range([counts], 1.0, 99.0)
+        low, high = estimate_range([counts], 1.0, 99.0)
         image = torch.from_numpy(normalise_intensity(counts, low, high, CARD.clip))[None, None]
         with torch.inference_mode():
             maps = np.rint(network(image)[0].numpy() * 127).astype(np.int8)

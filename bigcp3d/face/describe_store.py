@@ -15,9 +15,9 @@ import zarr
 from bigcp3d.edge.image.chunk_sizes import chunk_sides, is_regular
 from bigcp3d.edge.image.image import ImageInfo, Level, open_image, open_labels
 from bigcp3d.edge.image.level_geometry import covers, stated_ratio
-from bigcp3d.edge.image.metadata import own_part
 from bigcp3d.edge.image.odd_voxels import has_no_unit, odd_voxels
-from bigcp3d.edge.image.open_node import find_group, read_attributes
+from bigcp3d.edge.image.open_node import find_group
+from bigcp3d.edge.labels.made_labels import read_made
 from bigcp3d.edge.models.model_card import ModelCard
 from bigcp3d.edge.models.model_families import load_card
 from bigcp3d.edge.models.model_files import shipped_models
@@ -39,11 +39,8 @@ NETWORKS = {"eschweiler": "3D U-Net (Eschweiler and Stegmaier)", "half": "3D U-N
 COMMON_DTYPES = ("uint8", "uint16", "uint32", "int16", "int32", "float32", "float64")
 
 
-def describe_image(path: str | Path, *, plan: bool = False) -> str:
-    """Version, axes, channels, levels, chunks, dtype and labels of an OME-Zarr image, in lines; faults come last.
-
-    With ``plan`` also what `bigcp3d segment` would do.
-    """
+def describe_image(path: str | Path) -> str:
+    """An OME-Zarr image in lines: axes, channels, levels, labels, what `bigcp3d segment` would do, and faults."""
     from bigcp3d.schedule.running.status import describe_leftovers
 
     image = open_image(path)
@@ -60,7 +57,7 @@ def describe_image(path: str | Path, *, plan: bool = False) -> str:
     lines += [f"level {i}: {_describe_level(image, level)}" for i, level in enumerate(image.levels)]
     lines += _describe_labels(image)
     lines += describe_leftovers(image.path)
-    lines += describe_default_run(image) if plan else []
+    lines += describe_default_run(image)
     return "\n  ".join([image.path, *lines, *(f"warning: {text}" for text in find_faults(image))])
 
 
@@ -70,13 +67,13 @@ def _describe_labels(image: ImageInfo) -> Iterator[str]:
     for name in image.label_names:
         try:
             labels = open_labels(image.path, name)
+            made = read_made(place(labels.path))
         except BigCP3DError as error:
             yield f"labels/{name}: cannot be read: {error}"
             continue
-        made = _provenance(labels)
         levels = count(len(labels.levels), "level")
         table = ", a table in the store" if (root / "tables" / name).exists() else ""
-        yield f"labels/{name}: {labels.dtype}, {levels}, {format_size(labels.levels[0].shape)}{made}{table}"
+        yield f"labels/{name}: {labels.dtype}, {levels}, {format_size(labels.levels[0].shape)}, {made}{table}"
         shapes, others = ([level.shape for level in info.levels] for info in (labels, image))
         if shapes[0] not in others:
             sizes = ", ".join(map(format_size, others))
@@ -87,16 +84,6 @@ def _describe_labels(image: ImageInfo) -> Iterator[str]:
     unlisted = {path.name for path in inside if path.is_dir()} - set(image.label_names)
     for name in sorted(unlisted):
         yield f"warning: labels/{name} is not in the list of labels: unfinished, or left by a run that was stopped"
-
-
-def _provenance(labels: ImageInfo) -> str:
-    """Who made labels, if their attributes say so."""
-    made = own_part(read_attributes(labels.path))
-    if not made:
-        return ""
-    model = f", model {made['model']}" if made.get("model") else ""
-    cells = f", {count(made['cells'], 'cell')}" if isinstance(made.get("cells"), int) else ""
-    return f", by bigcp3d {made.get('version', '?')}{model}{cells}"
 
 
 def describe_default_run(image: ImageInfo) -> list[str]:

@@ -17,13 +17,13 @@ if TYPE_CHECKING:
 def segment_command(request: Request, *, without: Iterable[str] = ()) -> str:
     """The ``bigcp3d segment`` that does what a request asks, apart from the settings ``without``."""
     known, left_out = settings_of(Request), set(without)
-    chosen = []
+    words = ["bigcp3d", "segment"]
     for each in (known[field.name] for field in fields(request)):
         value = getattr(request, each.name)
         named = each.name == "model" and request.maps is None
         if each.name not in left_out and value is not None and (named or value != each.default):
-            chosen.append((each, value))
-    return paste("segment", chosen)
+            words += _words(each, value)
+    return join_words(words)
 
 
 def view_command(labels: ImageInfo, image: ImageInfo | None, voxel: Sequence[int], time: int) -> str:
@@ -50,11 +50,6 @@ def _about_labels(command: str, labels: ImageInfo, image: ImageInfo | None, word
     named = [] if image is None or needs_no_name(labels, image) else ["--image", image.path]
     when = ["--time", time] if time else []
     return join_words(map(str, ["bigcp3d", command, labels.path, *words, *named, *when]))
-
-
-def paste(command: str, settings: Iterable[tuple[Setting, Any]]) -> str:
-    """A command with the values of some settings."""
-    return join_words(["bigcp3d", command, *(word for pair in settings for word in _words(*pair))])
 
 
 def _words(each: Setting, value: Any) -> Iterator[str]:

@@ -42,6 +42,12 @@ class Limits:
     reach: int
     radius: int
 
+    @classmethod
+    def of(cls, radius_vox: float, foreground: float = 0.5) -> Limits:
+        """Defaults for cells of a radius; ``foreground`` is the threshold as a probability."""
+        threshold = max(1, round(foreground * UNIT))
+        return cls(threshold, path_steps(radius_vox), path_reach(radius_vox), closing_radius(radius_vox))
+
 
 @dataclass(frozen=True, eq=False)
 class Objects:
@@ -191,8 +197,8 @@ def label_maps(
     -----
     About 16 bytes a voxel, the maps included.
     """
-    shape, reach = _check(maps, radius_vox, filters)
-    limits = Limits(max(1, round(foreground * UNIT)), path_steps(radius_vox), reach, closing_radius(radius_vox))
+    _check(maps, radius_vox, filters)
+    shape, limits = vec3(maps.shape[1:]), Limits.of(radius_vox, foreground)
     if filters is None:
         filters = Filters(min_volume_vox=smallest_volume(radius_vox))
     whole = Box.of_shape(shape)
@@ -203,13 +209,13 @@ def label_maps(
     def fill(tile: Box) -> None:
         labels[tile.slices()] = objects.label(tile, ids)
 
-    grid = BlockGrid(shape, tile_shape(reach))
+    grid = BlockGrid(shape, tile_shape(limits.reach))
     _each(fill, [grid.core(index) for index in grid], threads)
     return labels
 
 
-def _check(maps: NDArray[np.int8], radius_vox: float, filters: Filters | None) -> tuple[Vec3, int]:
-    """Shape of the volume, and how far paths reach; refuses unusable arguments."""
+def _check(maps: NDArray[np.int8], radius_vox: float, filters: Filters | None) -> None:
+    """Refuse unusable arguments."""
     if maps.dtype != np.int8 or maps.ndim != 4 or maps.shape[0] != 4:
         raise InputError(
             f"maps are {maps.dtype} of shape {maps.shape}; give int8 of shape (4, z, y, x): foreground and flow "
@@ -222,7 +228,6 @@ def _check(maps: NDArray[np.int8], radius_vox: float, filters: Filters | None) -
         )
     if filters is not None and filters.max_flow_error is not None:
         raise InputError("a filter on the flow error needs a run: use `bigcp3d.segment(..., max_flow_error=...)`")
-    return vec3(maps.shape[1:]), path_reach(radius_vox)
 
 
 def _each(task: Callable[[Box], T], boxes: list[Box], threads: int) -> list[T]:

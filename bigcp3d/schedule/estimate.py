@@ -17,7 +17,7 @@ from bigcp3d.errors import InputError
 from bigcp3d.option import takes
 from bigcp3d.pure.cells.found import Found
 from bigcp3d.pure.cells.plausibility import doubt
-from bigcp3d.schedule.clusters.this_machine import default_workers, device_here
+from bigcp3d.schedule.clusters.this_machine import device_here
 from bigcp3d.schedule.planning.channels import choose_channels
 from bigcp3d.schedule.planning.few_planes import warn_of_few_planes
 from bigcp3d.schedule.planning.find_image import with_image
@@ -29,6 +29,7 @@ from bigcp3d.work.analyse.choose_model import choose_model
 from bigcp3d.work.analyse.crop_cells import find_cells
 from bigcp3d.work.analyse.diameter_sample import open_sample
 from bigcp3d.work.analyse.estimate_diameter import DiameterTrial, Estimate, FindCells, NoCellsError
+from bigcp3d.work.cores_and_memory import default_workers
 
 
 @dataclass(frozen=True, eq=False)

@@ -8,10 +8,10 @@ from typing import Any
 from bigcp3d.edge.image.image import ImageInfo
 from bigcp3d.edge.image.metadata import own_part
 from bigcp3d.edge.image.open_node import read_attributes
+from bigcp3d.edge.labels.edit_log import EditLog, updated_region
 from bigcp3d.edge.labels.label_plan import LabelTarget
-from bigcp3d.edge.labels.labels_to_update import updates_of
 from bigcp3d.option import settings_of
-from bigcp3d.pure.boxes import Box, vec3
+from bigcp3d.pure.boxes import Box
 from bigcp3d.schedule.complete_request import complete_request
 from bigcp3d.schedule.planning.asked import with_unit
 from bigcp3d.schedule.planning.make_plan import make_plan
@@ -74,14 +74,13 @@ def settings_of_update(work: UpdateWork) -> dict[str, Any]:
     return {**({} if work.request.edited else work.settings.arguments), **place}
 
 
-def notes_on_earlier(work: UpdateWork) -> list[str]:
+def notes_on_earlier(work: UpdateWork, log: EditLog) -> list[str]:
     """A line if an earlier update of this region had other settings, which this one does not take over."""
-    for entry in reversed(updates_of(work.target)):
-        said, roi = entry.get("said") or {}, entry.get("roi") or ()
-        box = Box(vec3(a for a, _ in roi), vec3(b for _, b in roi)) if len(roi) == 3 else Box((0, 0, 0), (0, 0, 0))
-        if entry.get("undone") or entry.get("edited") or box.intersect(work.wanted).empty:
+    for change in reversed(log.active()):
+        if change.kind != "update" or change.given["edited"] or updated_region(change).intersect(work.wanted).empty:
             continue
-        differ = {name: value for name, value in said.items() if value != work.settings.arguments.get(name)}
+        said, now = change.given["said"], work.settings.arguments
+        differ = {name: value for name, value in said.items() if value != now.get(name)}
         words = ", ".join("{} {}".format(*with_unit(name, value)) for name, value in differ.items())
         cure = "which this update does not use; to use it, give it again"
         return [f"an earlier update of this region had {words}, {cure}"] if words else []

@@ -36,7 +36,7 @@ from bigcp3d.schedule.running.events import (
     Warned,
 )
 from bigcp3d.schedule.running.expected_time import measure_here, measure_on_dask, measured_time, worth_measuring
-from bigcp3d.schedule.running.lock import Hold, hold
+from bigcp3d.schedule.running.lock import Hold, hold_locks, locks_of
 from bigcp3d.schedule.running.run_log import RunLog, block_error
 from bigcp3d.schedule.running.serial import Execute, execute_serially
 from bigcp3d.schedule.running.start import (
@@ -105,7 +105,7 @@ def segment(source: str | Path, *, on_event: Observer | None = None, **arguments
     observe(RunPlanned(plan))
     for warning in warn_of_disks(plan):
         observe(Warned(warning))
-    with hold(plan) as held:
+    with hold_locks(locks_of(plan)) as held:
         return _segment(plan, request, RunLog(observe, plan), held, begin)
 
 

@@ -52,9 +52,9 @@ def undo_update(
 ) -> Undone:
     """Bring back a region as it was before the last `update`, or give up an update that was not finished.
 
-    All voxels of the region come back, at all levels and time points, with their ids. The labels' attributes list the
-    update as undone, and ids that it gave are not given again. Repeat the call for the update before. An undo that was
-    stopped is finished by the next command that changes the labels.
+    All voxels of the region come back, at all levels and time points, with their ids. The log keeps the
+    update and its undo, and ids that it gave are not given again. Repeat the call for the update before. An undo that
+    was stopped is finished by the next command that changes the labels.
 
     Parameters
     ----------

@@ -12,17 +12,13 @@ from __future__ import annotations
 
 from collections import Counter
 from dataclasses import asdict, dataclass
+from functools import partial
 from pathlib import Path
 from typing import Any
 
 from bigcp3d.edge.image.image import open_image, open_labels
 from bigcp3d.edge.labels.edit_log import Change, EditLog, who_and_when
-from bigcp3d.edge.labels.labels_to_update import (
-    identify,
-    note_update,
-    open_target,
-    refuse_ids_above,
-)
+from bigcp3d.edge.labels.labels_to_update import identify, open_target, refuse_ids_above
 from bigcp3d.edge.workdir.tables import SUFFIX, read_table, write_table
 from bigcp3d.errors import InputError, LossError
 from bigcp3d.option import settings_of, takes
@@ -119,7 +115,7 @@ def update(source: str | Path, *, on_event: Observer | None = None, **arguments:
             if done is not None:
                 return done
         work.files.begin(*asked)
-        for line in [] if request.edited else notes_on_earlier(work):
+        for line in [] if request.edited else notes_on_earlier(work, log):
             observe(Noted(line))
         return _update(work, observe, log)
 
@@ -133,26 +129,26 @@ def _update(work: UpdateWork, observe: Observer, log: EditLog) -> Updated:
     if request.dry_run:
         return done
     _refuse_loss(request, done)
-    change = _as_change(work)
-
-    def write() -> None:
-        _replace(work)
-        note_update(target, _describe(work, change, done))
-
-    change_labels(target, log, change, work.wanted, work.times, write, counted=files.end)
+    change = _as_change(work, log, done)
+    change_labels(target, log, change, work.wanted, work.times, partial(_replace, work), counted=files.end)
     warn_of_old_table(target, observe)
     return done
 
 
-def _as_change(work: UpdateWork) -> Change:
+def _as_change(work: UpdateWork, log: EditLog, done: Updated) -> Change:
     """The update as a line of the log of changes."""
-    changes, largest = EditLog(work.target.path).changes(), [0]
+    changes, largest = log.changes(), [0]
     largest += [int(read_table(path)["largest"]) for path in work.files.home.glob(f"*{SUFFIX}")]
     if work.request.edited:  # somebody may have painted new ids
         largest.append(find_largest_id(work.target))
     who, when = who_and_when()
     given: dict[str, Any] = {"roi": [*zip(work.wanted.start, work.wanted.stop, strict=True)], "times": work.times}
     given |= {"edited": work.request.edited, "said": work.settings.changed}
+    if (plan := work.plan) is not None:
+        given |= {"foreground": plan.tracking.foreground, "closing_vox": plan.grouping.closing_vox}
+        given |= {"reach": plan.tracking.reach, "model": work.settings.arguments.get("model")}
+        given |= {"filters": asdict(plan.filters)}
+    given |= {name: number for name, number in asdict(done).items() if name != "labels"}
     most = max([*largest, *(change.largest_id for change in changes)])
     return Change(len(changes) + 1, "update", who, when, given=given, largest_id=most)
 
@@ -165,22 +161,6 @@ def _refuse_loss(request: UpdateRequest, done: Updated) -> None:
             f"disappear, and {done.came} new ones would appear; nothing was changed. Give other settings, or --yes to "
             "apply the update"
         )
-
-
-def _describe(work: UpdateWork, change: Change, done: Updated) -> dict[str, Any]:
-    """The entry about an update in the labels' attributes."""
-    entry: dict[str, Any] = {
-        "id": change.number,
-        "roi": [*zip(work.wanted.start, work.wanted.stop, strict=True)],
-        "times": work.times,
-    }
-    entry |= {"edited": work.request.edited}
-    if (plan := work.plan) is not None:
-        entry |= {"foreground": plan.tracking.foreground, "closing_vox": plan.grouping.closing_vox}
-        entry |= {"reach": plan.tracking.reach, "model": work.settings.arguments.get("model")}
-        entry |= {"filters": asdict(plan.filters), "said": work.settings.changed}
-    entry |= {name: number for name, number in asdict(done).items() if name != "labels"}
-    return entry | {"largest_id": change.largest_id}
 
 
 def _decide(work: UpdateWork, observe: Observer) -> None:

@@ -25,7 +25,6 @@ from bigcp3d.edge.labels.coarser_level import make_coarser
 from bigcp3d.edge.labels.edit_log import Change, EditLog
 from bigcp3d.edge.labels.label_plan import LabelTarget
 from bigcp3d.edge.labels.labels import read_label_box, write_label_part
-from bigcp3d.edge.labels.labels_to_update import forget_update, note_update, updates_of
 from bigcp3d.pure.boxes import Box
 from bigcp3d.pure.label.pooling_box import pool_touched_box
 
@@ -84,7 +83,6 @@ def settle(target: LabelTarget, log: EditLog) -> Change | None:
         _finish_undo(target, log, stopped)
     elif not committed:
         _bring_back(target, log, stopped.number)
-        forget_update(target, stopped.number)  # so that the same command gives the same ids again
     log.end()
     if committed:
         return None
@@ -140,9 +138,6 @@ def _finish_undo(target: LabelTarget, log: EditLog, undo: Change) -> None:
     """Write the voxels back and count the undo; may be repeated."""
     assert undo.of is not None
     _bring_back(target, log, undo.of)
-    for entry in updates_of(target):
-        if entry.get("id") == undo.of:
-            note_update(target, {**entry, "undone": True})
     log.commit(undo)
 
 

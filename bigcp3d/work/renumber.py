@@ -12,7 +12,7 @@ from bigcp3d.edge.labels.label_plan import LabelTarget
 from bigcp3d.edge.labels.labels import read_label_box
 from bigcp3d.pure.boxes import Box
 from bigcp3d.pure.score.overlaps import Ids
-from bigcp3d.work.analyse.measure import measure_cells
+from bigcp3d.work.analyse.measure import sum_box, warn_of_unknown
 from bigcp3d.work.change_labels import parts_of, write_changed
 
 
@@ -26,9 +26,11 @@ class NewIds:
 
 def plan_new_ids(labels: ImageInfo, time: int) -> NewIds:
     """The new ids of all cells of a time point; reads level 0 once."""
-    found = measure_cells(labels, Box.of_shape(labels.levels[0].shape), time=time).ids  # in the order of first voxels
-    order = np.argsort(found)
-    return NewIds(found[order], (order + 1).astype(np.uint64))
+    cells = sum_box(labels, Box.of_shape(labels.levels[0].shape), time)
+    warn_of_unknown(labels.path, cells.unknown_vox)
+    new = np.empty(len(cells.ids), np.uint64)
+    new[np.argsort(cells.sums.first)] = np.arange(1, len(new) + 1)
+    return NewIds(cells.ids, new)
 
 
 def renumber_labels(target: LabelTarget, plans: Mapping[int, NewIds]) -> None:

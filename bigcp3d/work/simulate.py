@@ -34,6 +34,7 @@ from bigcp3d.pure.tissue.match_look import match_look
 from bigcp3d.pure.tissue.tissue import render
 from bigcp3d.pure.tissue.tissue_settings import Tissue
 from bigcp3d.version import __version__
+from bigcp3d.work.cores_and_memory import default_workers
 
 log = logging.getLogger(__name__)
 
@@ -70,7 +71,7 @@ def simulate(
     chunk, shard : tuple of int, optional
         Of the image; a shard holds whole chunks. Default: at most 64 and 128 a side.
     threads : int, optional
-        Shards that are made at once. Default: the machine's cores, at most 4.
+        Shards that are made at once. Default: the cores that this process may use, at most 4.
     overwrite : bool
         Replace an image at ``output``, once the new one is complete. Labels in it that were not simulated are never
         replaced.
@@ -120,7 +121,7 @@ def simulate(
             shard=shard,
             name=where.stem,
         )
-        _fill(image, tissue, shard, threads or min(4, os.cpu_count() or 1))
+        _fill(image, tissue, shard, threads or min(4, default_workers()))
         put_in_place(partial, where)
     finally:
         shutil.rmtree(partial, ignore_errors=True)

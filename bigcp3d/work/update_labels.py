@@ -57,7 +57,7 @@ def largest_used(target: LabelTarget, changes: Sequence[Change], *, read: bool =
     All labels are read if neither they nor their log of changes state it, or always with ``read``.
     """
     noted = largest_noted(target)
-    if not read and noted is None and not any(change.kind == "ids" for change in changes):
+    if not read and noted is None and not any(change.kind in ("ids", "update") for change in changes):
         log.warning("%s: all labels are read once, because they do not say which ids are in use", target.path)
         read = True
     return max([find_largest_id(target) if read else 0, noted or 0, *(change.largest_id for change in changes)])

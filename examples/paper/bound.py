@@ -24,7 +24,7 @@ from bigcp3d.edge.image.image import open_labels
 from bigcp3d.pure.boxes import Box
 from bigcp3d.pure.grid import spread_labels
 from bigcp3d.pure.learn.targets import heat_flow, tanh_flow
-from bigcp3d.pure.predict.given_maps import quantise_maps
+from bigcp3d.pure.predict.float_maps import quantise_maps
 from bigcp3d.pure.score.metrics import score_overlaps
 from bigcp3d.pure.score.overlaps import count_overlaps
 

@@ -32,7 +32,7 @@ from bigcp3d.pure.score.metrics import score_overlaps
 from bigcp3d.pure.score.overlaps import count_overlaps
 from bigcp3d.pure.tissue.tissue import render
 from bigcp3d.pure.tissue.tissue_settings import Tissue
-from bigcp3d.work.train.validate import segment_array
+from bigcp3d.work.train.validate import segment_crop
 from tests.benchmarks.report import Row, tell
 
 SHAPE: Vec3 = (64, 120, 120)
@@ -139,7 +139,7 @@ def _exportable(model: str) -> nn.Module:
 def draw(stain: str, seed: int, card: ModelCard) -> tuple[NDArray[np.float32], NDArray[np.uint32]]:
     """A normalised image (1, z, y, x) and its true labels."""
     image, truth = render(replace(TISSUES[stain], seed=seed), Box.of_shape(SHAPE))
-    low, high, _ = estimate_range([image], card.low_percentile, card.high_percentile)
+    low, high = estimate_range([image], card.low_percentile, card.high_percentile)
     return normalise_intensity(image, low, high, card.clip)[None], truth
 
 
@@ -183,7 +183,7 @@ def compare(model: str, volumes: int, calibration: int) -> list[Row]:
     for seed in range(volumes):
         image, truth = draw(model, seed, card)
         for name, engine in engines.items():
-            found = score_overlaps(count_overlaps(segment_array(image, engine, card), truth), min_truth_vox=SMALLEST)
+            found = score_overlaps(count_overlaps(segment_crop(image, engine, card), truth), min_truth_vox=SMALLEST)
             scores[name].append((float(found["mean_dice"] or 0), float(found["ap50"] or 0)))
     base = np.array(engines["plain network"].spent).reshape(volumes, -1).min(1)
     rows: list[Row] = []

@@ -30,8 +30,7 @@ from bigcp3d.pure.grid import resample, working_shape
 from bigcp3d.pure.group.filters import Filters
 from bigcp3d.pure.in_memory import label_maps
 from bigcp3d.pure.predict.normalise import estimate_range, normalise_intensity
-from bigcp3d.pure.predict.patches import PatchGrid, choose_patch
-from bigcp3d.pure.predict.run_network import fix_arithmetic, sum_patches
+from bigcp3d.pure.predict.run_network import fix_arithmetic, predict_whole
 from bigcp3d.pure.score.matching import number_cells
 from bigcp3d.pure.score.metrics import list_cells, score_groups
 from bigcp3d.pure.score.overlaps import count_overlaps
@@ -137,10 +136,8 @@ def light(
 def predict(image: NDArray[np.float32], network: nn.Module, card: ModelCard, factor: float) -> NDArray[np.int8]:
     """Maps of a normalised image on a grid with ``factor`` image voxels a voxel."""
     shape = working_shape(vec3(image.shape), (factor,) * 3)
-    box = Box.of_shape(shape)
-    seen = resample(image, Box.of_shape(vec3(image.shape)), box, (factor,) * 3, vec3(image.shape))
-    grid = PatchGrid(shape, choose_patch(shape, card.patch, card.margin, card.stride), card.margin)
-    return sum_patches(lambda part: seen[part.slices()][None], [list(grid.cores)], box, grid, network).maps(box)
+    seen = resample(image, Box.of_shape(vec3(image.shape)), Box.of_shape(shape), (factor,) * 3, vec3(image.shape))
+    return predict_whole(seen[None], network, patch=card.patch, margin=card.margin, stride=card.stride)
 
 
 def join_maps(first: NDArray[np.int8], second: NDArray[np.int8]) -> NDArray[np.int8]:
@@ -177,7 +174,7 @@ def main() -> None:
     rows: list[Row] = []
     for seed in arguments.seeds:
         image, truth, sizes = make_volume(arguments.kind, seed)
-        low, high = estimate_range([image], card.low_percentile, card.high_percentile)[:2]
+        low, high = estimate_range([image], card.low_percentile, card.high_percentile)
         seen = normalise_intensity(image, low, high, card.clip)
         one = predict(seen, network, card, 1.0)
         two = join_maps(one, predict(seen, network, card, 2.0))

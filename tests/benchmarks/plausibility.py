@@ -29,12 +29,11 @@ from bigcp3d.pure.grid import Factors, resample, spread_labels, working_shape
 from bigcp3d.pure.group.objects import Filters, dense_ids, keep_objects
 from bigcp3d.pure.in_memory import Limits, find_in, find_objects
 from bigcp3d.pure.predict.normalise import estimate_range, normalise_intensity, sample_boxes
-from bigcp3d.pure.predict.patches import PatchGrid, choose_patch
 from bigcp3d.pure.score.metrics import score_overlaps
 from bigcp3d.pure.score.overlaps import count_overlaps
 from bigcp3d.pure.tissue.tissue import render
 from bigcp3d.pure.tissue.tissue_settings import Tissue
-from bigcp3d.pure.track.radius import closing_radius, path_reach, path_steps, smallest_volume
+from bigcp3d.pure.track.radius import smallest_volume
 
 CROP: Vec3 = (56, 96, 96)
 """Working voxels of a crop, at most."""
@@ -185,23 +184,18 @@ class Crop:
 
     def predict(self) -> NDArray[np.int8]:
         """The maps."""
-        from bigcp3d.pure.predict.run_network import sum_patches
+        from bigcp3d.pure.predict.run_network import predict_whole
 
         card, image = load_card(self.trial.model), self.volume.image.astype(np.float32)
         image = -image if self.trial.inverted else image
         sample = [image[box.slices()] for box in sample_boxes(vec3(image.shape))]
-        low, high, _ = estimate_range(sample, card.low_percentile, card.high_percentile)
+        low, high = estimate_range(sample, card.low_percentile, card.high_percentile)
         values = normalise_intensity(image[self.box.slices()], low, high, card.clip)
         shape = working_shape(self.box.shape, self.factors)
         whole = Box.of_shape(self.box.shape)
         values = resample(values, whole, Box.of_shape(shape), self.factors, self.box.shape)[None]
-        patches = PatchGrid(shape, choose_patch(shape, card.patch, card.margin, card.stride), card.margin)
-        box = Box.of_shape(shape)
-        total = sum_patches(
-            lambda part: values[(slice(None), *part.slices())], [list(patches.cores)], box, patches,
-            network(self.trial.model),
-        )  # fmt: skip
-        return total.maps(box)
+        seeing = network(self.trial.model)
+        return predict_whole(values, seeing, patch=card.patch, margin=card.margin, stride=card.stride)
 
 
 def measure(crop: Crop, maps: NDArray[np.int8]) -> dict[str, Any]:
@@ -209,8 +203,7 @@ def measure(crop: Crop, maps: NDArray[np.int8]) -> dict[str, Any]:
     card = load_card(crop.trial.model)
     shape, radius = vec3(maps.shape[1:]), card.diameter_vox / 2
     box = Box.of_shape(shape)
-    limits = Limits(64, path_steps(radius), path_reach(radius), closing_radius(radius))
-    objects = find_objects(maps, box, box, shape, limits)
+    objects = find_objects(maps, box, box, shape, Limits.of(radius))
     filters = Filters(min_volume_vox=smallest_volume(radius), min_foreground=card.min_foreground or None)
     sums = objects.components.sums
     keep, removed = keep_objects(sums, filters)

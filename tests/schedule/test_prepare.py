@@ -121,10 +121,10 @@ def test_an_estimate_looks_at_the_prepared_image(tissue_store, random_model):
     plain, sample = (open_sample(tissue_store, card, prepare=text) for text in (None, PREPARE))
     (crop,) = sample.crops((1.0, 1.0, 1.0))  # the whole volume
     raw = tissue_values()
-    values = scale_intensity(raw, *estimate_range([raw], card.low_percentile, card.high_percentile)[:2], bad=0.0)
+    values = scale_intensity(raw, *estimate_range([raw], card.low_percentile, card.high_percentile), bad=0.0)
     steps = steps_of(PREPARE, sample.image, 0)
     prepared = prepare_box(lambda box: values[box.slices()], Box.of_shape(SHAPE), SHAPE, steps)
-    limits = estimate_range([prepared], card.low_percentile, card.high_percentile)[:2]
+    limits = estimate_range([prepared], card.low_percentile, card.high_percentile)
     assert np.array_equal(crop[0], normalise_intensity(prepared, *limits, card.clip))
     assert not np.array_equal(crop, plain.crops((1.0, 1.0, 1.0))[0])
 

@@ -10,6 +10,7 @@ import zarr
 
 import bigcp3d
 from bigcp3d.edge.labels.edit_log import EditLog
+from bigcp3d.edge.labels.labels_to_update import find_target
 from bigcp3d.errors import InputError, LossError, TargetError
 from bigcp3d.schedule import update
 from bigcp3d.schedule.running.events import PassStarted
@@ -77,7 +78,9 @@ def same(one, other):
 
 
 def updates(store):
-    return zarr.open_group(store / "labels" / "cells", mode="r").attrs["bigcp3d"].get("updates", [])
+    """Of each update in the log, whether it is undone."""
+    log = EditLog(store / "labels" / "cells")
+    return [change not in log.active() for change in log.changes() if change.kind == "update"]
 
 
 def left(store):
@@ -94,20 +97,23 @@ def test_an_update_is_undone_at_all_levels_and_time_points(store):
     undone = bigcp3d.undo_update(store)
     assert (undone.changed, undone.unfinished, undone.edited) == (True, False, False)
     assert same(voxels(store), before)
-    assert [entry["undone"] for entry in updates(store)] == [True]
+    assert updates(store) == [True]
     assert left(store) == []
     with pytest.raises(InputError, match="there is no update to undo"):
         bigcp3d.undo_update(store)
 
 
-def test_an_update_of_labels_that_another_tool_wrote_is_undone(store, random_model):
-    """Only the list of updates says then that bigcp3d was there."""
+def test_an_update_of_labels_that_another_tool_wrote_is_undone(store, random_model, monkeypatch):
+    """Only the log says then that bigcp3d was there."""
     group = zarr.open_group(store / "labels" / "cells")
     attributes = {name: value for name, value in group.attrs.asdict().items() if name != "bigcp3d"}
     group.attrs.put(attributes)
     before = voxels(store)
     bigcp3d.update(store, model=random_model, diameter_um="as-is", min_volume=2, **OTHER)
     assert not same(voxels(store), before)
+    monkeypatch.delattr(update_labels, "find_largest_id")  # the log knows it, so labels are not read once more
+    changes = EditLog(store / "labels" / "cells").changes()
+    assert update_labels.largest_used(find_target(store, None, "cells"), changes) >= voxels(store)[0].max()
     bigcp3d.undo_update(store)
     assert same(voxels(store), before)
 
@@ -131,8 +137,6 @@ def test_ids_of_an_update_that_was_undone_are_not_given_again(done):
 UNDO_POINTS = {
     "first write": (change_labels, "write_label_part", {}),
     "second write": (change_labels, "write_label_part", {"call": 2}),
-    "attributes": (change_labels, "note_update", {}),
-    "attributes written": (change_labels, "note_update", {"done": True}),
     "line": (EditLog, "commit", {"done": True}),
 }
 
@@ -142,11 +146,11 @@ def test_an_undo_that_was_stopped_is_finished_by_the_next_change(labelled, done,
     before = voxels(labelled)
     place, name, more = UNDO_POINTS[point]
     stopped_at(monkeypatch, place, name, lambda: bigcp3d.undo_update(done), **more)
-    assert same(voxels(done), before) == (point in ("attributes", "attributes written", "line")), "the control"
+    assert same(voxels(done), before) == (point == "line"), "the control"
     with pytest.raises(InputError, match="there is no update to undo"):
         bigcp3d.undo_update(done)
     assert same(voxels(done), before)
-    assert [entry["undone"] for entry in updates(done)] == [True]
+    assert updates(done) == [True]
     assert left(done) == []
 
 
@@ -160,7 +164,7 @@ def test_updates_and_corrections_are_undone_in_their_order(labelled, done):
     assert [change.kind for change in edits.undo(2)] == ["delete", "update"]
     assert bigcp3d.undo_update(done).changed
     assert same(voxels(done), voxels(labelled))
-    assert [entry["undone"] for entry in updates(done)] == [True, True]
+    assert updates(done) == [True, True]
 
 
 UPDATE_POINTS = {
@@ -171,7 +175,6 @@ UPDATE_POINTS = {
     "some voxels": (update_labels, "write_label_box", {"done": True}),
     "voxels": (update, "replace_region", {"call": 2, "done": True}),
     "coarser levels": (change_labels, "renew_pyramid", {"done": True}),
-    "attributes": (update, "note_update", {"done": True}),
 }
 """Before the line in the log; after it, the update counts."""
 
@@ -191,7 +194,7 @@ def test_an_update_that_was_stopped_can_be_given_up(labelled, updated, done, mon
     undone = bigcp3d.undo_update(done)
     assert (undone.unfinished, undone.changed) == (True, point not in ("segmentation", "comparison", "kept"))
     assert same(voxels(done), voxels(updated))
-    assert [entry.get("undone") for entry in updates(done)] in ([None], [None, True])
+    assert updates(done) == [False]
     assert left(done) == []
     bigcp3d.undo_update(done)  # the update before is still known
     assert same(voxels(done), voxels(labelled))

@@ -10,7 +10,9 @@ import zarr
 
 import bigcp3d
 from bigcp3d.edge.image.image import open_image
+from bigcp3d.edge.labels.edit_log import EditLog
 from bigcp3d.edge.labels.labels_to_update import open_target
+from bigcp3d.edge.labels.made_labels import read_made
 from bigcp3d.errors import InputError, TargetError
 from bigcp3d.pure.boxes import Box
 from bigcp3d.pure.label.pooling import pool_labels
@@ -115,8 +117,10 @@ def test_other_settings_change_the_cells_inside_and_nothing_else(labelled, updat
         assert len(mother) == 1
         assert np.array_equal(there, (whole == mother[0]) & ~kept)
     check_pyramid(store)
-    said = zarr.open_group(f"{store}/labels/cells", mode="r").attrs["bigcp3d"]["updates"]
-    assert [(entry["came"], entry["roi"]) for entry in said] == [(done.came, [[4, 30], [22, 52], [8, 44]])]
+    (change,) = EditLog(store / "labels" / "cells").changes()
+    assert (change.given["came"], change.given["roi"]) == (done.came, [[4, 30], [22, 52], [8, 44]])
+    assert (change.given["said"]["foreground"], change.given["model"]) == (0.7, str(random_model))
+    assert "updated 1 time since" in str(read_made(store / "labels" / "cells"))
 
 
 def test_a_correction_by_hand_may_be_at_a_time_point_that_the_labels_do_not_have(movie_store, random_model, tmp_path):

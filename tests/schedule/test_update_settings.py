@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import shutil
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -11,6 +12,7 @@ import zarr
 
 import bigcp3d
 from bigcp3d.edge.image.new_image import create_image
+from bigcp3d.edge.labels.edit_log import EditLog
 from bigcp3d.errors import InputError, ModelError
 from bigcp3d.schedule import estimate
 from bigcp3d.schedule.running.events import Estimated, Noted
@@ -122,7 +124,8 @@ def test_what_differs_is_said_in_a_line_each(inside):
         "foreground 0.4 (the labels were made with 0.6)",
         "max_volume 5000.0 (the labels were made without one)",
     ]
-    assert set(attributes()["updates"][-1]["said"]) == {"foreground", "diameter_um", "max_volume"}
+    (change,) = EditLog(Path("image.zarr/labels/cells")).changes()
+    assert set(change.given["said"]) == {"foreground", "diameter_um", "max_volume"}
 
 
 def test_the_settings_of_an_earlier_update_do_not_count_and_this_is_said(inside):
@@ -158,7 +161,7 @@ def test_labels_that_do_not_say_their_settings_need_them_or_they_are_estimated(i
     assert bigcp3d.update("image.zarr", roi=ROI, dry_run=True, **said, **RUN) == estimated
     settings = {"model": "model.safetensors", "diameter_vox": 5.0, "foreground": 0.6, "min_volume": 2}
     assert bigcp3d.update("image.zarr", roi=ROI, dry_run=True, **settings, **RUN).came > 2
-    edit_attributes(lambda said: said.update(updates=[]))  # as after a first update of another tool's labels
+    edit_attributes(lambda said: said.update(updates=[]))  # as version 0.1.0 did after an update
     events.clear()
     assert bigcp3d.update("image.zarr", roi=ROI, dry_run=True, min_volume=2, on_event=events.append, **RUN) == estimated
     assert "these labels do not say how they were made" in events[0].message

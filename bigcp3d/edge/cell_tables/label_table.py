@@ -22,9 +22,10 @@ import numpy as np
 from numpy.typing import NDArray
 
 from bigcp3d.edge.image.image import ImageInfo
-from bigcp3d.edge.image.metadata import ome_part, own_part
-from bigcp3d.edge.image.open_node import find_group, read_attributes
+from bigcp3d.edge.image.metadata import ome_part
+from bigcp3d.edge.image.open_node import find_group
 from bigcp3d.edge.labels.check_target import check_group
+from bigcp3d.edge.labels.made_labels import labels_id
 from bigcp3d.edge.stores import platforms
 from bigcp3d.edge.stores.check_writable import check_folder
 from bigcp3d.edge.stores.places import Place, place, remove
@@ -84,9 +85,8 @@ def write_label_table(labels: ImageInfo, columns: Mapping[str, NDArray[Any]], ab
         ngio = {"type": "feature_table", "table_version": "1", "backend": "anndata"}
         rows = {"region": {"path": f"../labels/{path.name}"}, "instance_key": "label"}
         index = {"index_key": "label", "index_type": "int"}
-        edit_group(
-            new, labels.zarr_format, {**ngio, **rows, **index, "bigcp3d": {**about, "labels_id": _id_of(labels)}}
-        )
+        own = {"bigcp3d": {**about, "labels_id": labels_id(place(labels.path))}}
+        edit_group(new, labels.zarr_format, {**ngio, **rows, **index, **own})
         if not isinstance(path, Remote):  # where there is an old table, it stays until the new one is complete
             remove(path)
             platforms.patiently(os.replace, new, path)
@@ -110,15 +110,9 @@ def said_of_table(labels: ImageInfo) -> dict[str, Any] | None:
     """What our table of labels says about itself; None where there is none, or one of earlier labels of this name."""
     path = table_path(labels)
     said = _open_table(path).attrs.get("bigcp3d") if path.exists() else None
-    if not isinstance(said, Mapping) or said.get("labels_id", own := _id_of(labels)) != own:
+    if not isinstance(said, Mapping) or said.get("labels_id", own := labels_id(place(labels.path))) != own:
         return None
     return dict(said)
-
-
-def _id_of(labels: ImageInfo) -> str | None:
-    """What tells labels that bigcp3d made from earlier ones of the same name."""
-    found: str | None = own_part(read_attributes(labels.path)).get("id")
-    return found
 
 
 def boxes_in_table(path: Place, ids: Sequence[int], time: int) -> dict[int, Box]:

@@ -1,4 +1,4 @@
-"""Reads a folder of planes: one TIFF or PNG file for each, in the order of the numbers in their names.
+"""Reads a folder of planes or stacks: one TIFF or PNG file for each, in the order of the numbers in their names.
 
 Where several numbers change, as in ``t01_c0_z013.tif``, the letters before them say which axis each counts.
 """
@@ -13,7 +13,6 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-import tifffile
 from numpy.typing import NDArray
 from PIL import Image
 
@@ -21,6 +20,7 @@ from bigcp3d.edge.convert.source import UNKNOWN, Part, Source
 from bigcp3d.edge.convert.tiff import open_tiff
 from bigcp3d.edge.image.other_formats import planes_in
 from bigcp3d.errors import InputError
+from bigcp3d.pure.plural import count
 
 WORDS = {
     **dict.fromkeys(("t", "tp", "time", "frame"), "t"),
@@ -31,56 +31,72 @@ WORDS = {
 
 
 def open_planes(folder: Path) -> Source:
-    """A folder of planes of one size; `InputError` where they differ, or one is missing."""
+    """A folder of planes or stacks of one size; `InputError` where they differ, or one is missing."""
     files = sorted(planes_in(folder), key=lambda file: (_split(file.name)[1], file.name))  # 10 follows 9
-    first = _open(files[0])
-    if len(first.shape) != 2 and first.axes != "yxs":
-        raise InputError(
-            f"{files[0]}: this file has shape {first.shape}, but each file of a folder must be one plane; convert each "
-            "stack by itself: bigcp3d convert FILE OUT.zarr"
-        )
+    first = _look(files[0])
+    if first.in_several_files:
+        raise InputError(f"{files[0]}: this file also names the planes of others; give this file, not the folder")
+    what = "plane" if len(first.shape) == 2 or first.axes == "yxs" else "stack"
     for file in files[1:]:
-        found = _open(file)
+        found = _look(file)
         if (found.shape, found.dtype) != (first.shape, first.dtype):
             raise InputError(
-                f"{file}: this plane is {found.dtype} of shape {found.shape}, but {files[0].name} is {first.dtype} of "
-                f"{first.shape}; put only planes of one stack into the folder"
+                f"{file}: this {what} is {found.dtype} of shape {found.shape}, but {files[0].name} is {first.dtype} of "
+                f"{first.shape}; put only files of one image into the folder"
             )
-    letters, counts = _read_numbers(folder, files)
+    letters, counts = _read_numbers(folder, files) if what == "plane" or len(files) > 1 else ("", ())
+    if twice := set(letters) & set(first.axes) - {UNKNOWN}:
+        raise InputError(
+            f"{folder}: the names of the files count {' and '.join(sorted(twice))}, but each file has this axis too; "
+            "convert each file by itself: bigcp3d convert FILE OUT.zarr"
+        )
     table = np.arange(len(files)).reshape(counts)
 
     def read(part: Part) -> NDArray[Any]:
         chosen = table[part[: len(counts)]]
-        planes = [_read_plane(files[i])[part[len(counts) :]] for i in chosen.ravel()]
-        return np.stack(planes).reshape(*chosen.shape, *planes[0].shape)
+        found = [_read_part(files[i], part[len(counts) :]) for i in chosen.ravel()]
+        return np.stack(found).reshape(*chosen.shape, *found[0].shape)
 
     return Source(
         path=folder,
-        kind=f"a folder of {len(files)} planes",
-        axes=letters + first.axes.replace(UNKNOWN, ""),
+        kind=f"a folder of {count(len(files), what)}",
+        axes=letters + first.axes,
         shape=(*counts, *first.shape),
         dtype=first.dtype,
         read=read,
-        rows=first.shape[0],
-        scale_um={name: size for name, size in first.scale_um.items() if name in "yx"},
+        rows=first.rows,
+        scale_um={name: size for name, size in first.scale_um.items() if what == "stack" or name in "yx"},
+        channel_names=first.channel_names if "c" in first.axes else (),
     )
 
 
+def _look(file: Path) -> Source:
+    """What a file holds; it is closed again."""
+    source = _open(file)
+    source.close()
+    return source
+
+
 def _open(file: Path) -> Source:
-    """Shape and dtype of a plane; voxels are not read."""
+    """A file of the folder; its voxels are not read yet."""
     if file.suffix.lower() != ".png":
-        source = open_tiff(file, None)
-        source.close()
-        return source
+        return open_tiff(file, None)
     with Image.open(file) as picture:
         samples = len(picture.getbands())
         if samples > 1 and _png_bits(file) == 16:  # Pillow would give the high byte alone
             raise InputError(f"{file}: this PNG file has colours of 16 bits, which cannot be read; save it as TIFF")
         shape = (picture.height, picture.width)
         dtype = np.dtype("uint16" if picture.mode.startswith("I") else "bool" if picture.mode == "1" else "uint8")
-    if samples > 1:
-        return Source(file, "a PNG file", "yxs", (*shape, samples), dtype, lambda part: _read_plane(file)[part])
-    return Source(file, "a PNG file", "yx", shape, dtype, lambda part: _read_plane(file)[part])
+    colours = (samples,) if samples > 1 else ()
+    return Source(
+        path=file,
+        kind="a PNG file",
+        axes="yxs" if colours else "yx",
+        shape=(*shape, *colours),
+        dtype=dtype,
+        read=lambda part: _read_png(file)[part],
+        rows=shape[0],
+    )
 
 
 def _png_bits(file: Path) -> int:
@@ -89,9 +105,16 @@ def _png_bits(file: Path) -> int:
         return stream.read(25)[24]
 
 
-def _read_plane(file: Path) -> NDArray[Any]:
-    if file.suffix.lower() != ".png":
-        return np.asarray(tifffile.imread(file))
+def _read_part(file: Path, part: Part) -> NDArray[Any]:
+    """A part of a file, which is open only meanwhile."""
+    source = _open(file)
+    try:
+        return source.read(part)
+    finally:
+        source.close()
+
+
+def _read_png(file: Path) -> NDArray[Any]:
     with Image.open(file) as picture:
         plane = np.asarray(picture)
         return plane.astype(np.uint16) if picture.mode.startswith("I") else plane

@@ -41,6 +41,7 @@ class Source:
     channel_names: tuple[str, ...] = ()
     notes: tuple[str, ...] = ()  # what the user should know
     dataset: str | None = None  # which one is read, of a file or folder that holds several
+    in_several_files: bool = False  # the file names others that hold some of the planes
     close: Callable[[], None] = lambda: None
 
 

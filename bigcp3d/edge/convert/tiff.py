@@ -102,6 +102,7 @@ def _describe(path: Path, tiff: tifffile.TiffFile, series: tifffile.TiffPageSeri
         scale_um=stated_lengths(scale),
         channel_names=channels,
         notes=tuple(notes),
+        in_several_files=series.is_multifile,
         close=tiff.close,
     )
 

@@ -33,7 +33,7 @@ from bigcp3d.edge.workdir.records import read_record
 from bigcp3d.errors import InputError
 from bigcp3d.pure.boxes import Box, Vec3, vec3
 from bigcp3d.pure.grid import Factors
-from bigcp3d.pure.predict.given_maps import quantise_maps, refuse_reason
+from bigcp3d.pure.predict.float_maps import quantise_maps, refuse_reason
 
 DTYPES = ("int8", "float16", "float32", "float64")
 

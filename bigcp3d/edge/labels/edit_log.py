@@ -65,7 +65,7 @@ class Change:
     time : int
         The time point.
     given : dict
-        What was asked for.
+        What was asked for; of an update also its settings, and how many cells changed.
     cells : list of dict
         The cells as they were: ``id``, ``volume_vox``, ``box`` (start, stop) and ``point``, a voxel deep inside.
     made : list of dict

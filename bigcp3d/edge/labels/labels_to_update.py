@@ -4,10 +4,8 @@ from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Mapping
 from dataclasses import replace
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 
@@ -19,7 +17,7 @@ from bigcp3d.edge.image.same_grid import check_same_grid
 from bigcp3d.edge.image.voxels import open_level
 from bigcp3d.edge.labels.label_plan import LabelTarget, plan_labels
 from bigcp3d.edge.stores.places import place, same_place
-from bigcp3d.edge.stores.zarr_write import edit_group, plain_json
+from bigcp3d.edge.stores.zarr_write import plain_json
 from bigcp3d.errors import TargetError
 
 
@@ -87,43 +85,20 @@ def target_of(labels: ImageInfo) -> LabelTarget:
 
 
 def identify(target: LabelTarget) -> str:
-    """Sha256 of the labels' attributes without the list of updates; it differs when the labels were replaced."""
-    said = read_attributes(target.path)
-    made = {name: value for name, value in own_part(said).items() if name != "updates"}
-    said = {name: value for name, value in said.items() if name != "bigcp3d"} | ({"bigcp3d": made} if made else {})
-    return hashlib.sha256(json.dumps(plain_json(said), sort_keys=True).encode()).hexdigest()
+    """Sha256 of the labels' attributes; it differs when the labels were replaced."""
+    return hashlib.sha256(json.dumps(plain_json(read_attributes(target.path)), sort_keys=True).encode()).hexdigest()
 
 
 def largest_noted(target: LabelTarget) -> int | None:
     """The largest id ever given, as the labels state it, even if its cell is gone; None where they state none.
 
-    Labels of a run have the ids 1 to the number of its cells. Other programs state nothing.
+    Labels of a run have the ids 1 to the number of its cells. Other programs state nothing. bigcp3d 0.1.0 kept no log
+    of updates, and listed them here.
     """
     made = own_part(read_attributes(target.path))
-    noted = [made.get("cells"), made.get("largest_id"), *(entry.get("largest_id") for entry in updates_of(target))]
-    return max((number for number in noted if isinstance(number, int)), default=None)
-
-
-def updates_of(target: LabelTarget) -> list[dict[str, Any]]:
-    """The updates that the labels' attributes list, in their order."""
-    updates = own_part(read_attributes(target.path)).get("updates")
-    return [entry for entry in updates if isinstance(entry, dict)] if isinstance(updates, list) else []
-
-
-def note_update(target: LabelTarget, entry: Mapping[str, Any]) -> None:
-    """Add an update to the list in the labels' attributes, or replace the one with the same ``id``."""
-    before, said = updates_of(target), own_part(read_attributes(target.path))
-    there = any(one.get("id") == entry["id"] for one in before)
-    updates = [entry if one.get("id") == entry["id"] else one for one in before] + ([] if there else [entry])
-    edit_group(target.path, target.zarr_format, {"bigcp3d": {**said, "updates": updates}})
-
-
-def forget_update(target: LabelTarget, number: int) -> None:
-    """Remove an update that did not take place from the list in the labels' attributes."""
-    before, said = updates_of(target), own_part(read_attributes(target.path))
-    if any(one.get("id") == number for one in before):
-        updates = [one for one in before if one.get("id") != number]
-        edit_group(target.path, target.zarr_format, {"bigcp3d": {**said, "updates": updates}})
+    updates = made["updates"] if isinstance(made.get("updates"), list) else []
+    noted = [entry.get("largest_id") for entry in (made, *updates) if isinstance(entry, dict)]
+    return max((number for number in (made.get("cells"), *noted) if isinstance(number, int)), default=None)
 
 
 def refuse_ids_above(target: LabelTarget, last: int) -> None:

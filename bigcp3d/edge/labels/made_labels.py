@@ -3,13 +3,16 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, TypeVar
 
 from bigcp3d.edge.image.metadata import first_multiscale, is_labels, own_part
 from bigcp3d.edge.image.open_node import read_attributes
 from bigcp3d.edge.labels.edit_log import EditLog
 from bigcp3d.edge.stores.places import Place
+from bigcp3d.edge.stores.zarr_write import is_group
 from bigcp3d.pure.plural import count
+
+T = TypeVar("T")
 
 
 @dataclass(frozen=True)
@@ -51,21 +54,32 @@ class MadeLabels:
 
 
 def read_made(path: Place) -> MadeLabels:
-    """What the attributes of a labels group say; `InputError` where there is no group."""
+    """What the attributes and the log of a labels group say; `InputError` where there is no group."""
     said = read_attributes(path)
     made = own_part(said)
-    asked: dict[str, Any] = made.get("asked") or {}
-    updates = [one for one in made.get("updates") or [] if isinstance(one, dict) and not one.get("undone")]
+    asked = _of_type(dict, made.get("asked")) or {}
+    log = EditLog(path)
     return MadeLabels(
         labels=str(path),
         is_labels=is_labels(said),
         finished=first_multiscale(said, str(path)) is not None,
-        cells=made.get("cells"),
-        model=made.get("model"),
-        diameter=asked.get("diameter"),
-        made=made.get("made"),
-        version=made.get("version"),
-        updates=len(updates),
-        changes=len(EditLog(path).by_hand()),
-        prepare=asked.get("prepare"),
+        cells=_of_type(int, made.get("cells")),
+        model=_of_type(str, made.get("model")),
+        diameter=_of_type(str, asked.get("diameter")),
+        made=_of_type(str, made.get("made")),
+        version=_of_type(str, made.get("version")),
+        updates=sum(change.kind == "update" for change in log.active()),
+        changes=len(log.by_hand()),
+        prepare=_of_type(str, asked.get("prepare")),
     )
+
+
+def _of_type(kind: type[T], value: Any) -> T | None:
+    """The value, unless a stranger has put something else into the attributes."""
+    return value if isinstance(value, kind) else None
+
+
+def labels_id(path: Place) -> str | None:
+    """What tells labels that bigcp3d made from earlier ones in the same place; None where no run made labels."""
+    found: str | None = own_part(read_attributes(path)).get("id") if is_group(path) else None
+    return found

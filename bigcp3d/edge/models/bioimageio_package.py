@@ -152,7 +152,7 @@ def _try_network(model: str, card: ModelCard) -> tuple[np.ndarray[Any, Any], np.
     stain = "nuclei" if "nuclei" in card.name else "membrane"
     tissue = Tissue((side,) * 3, min(card.diameter_vox, side / 3), stain, empty=0.0)
     raw = render(tissue, Box.of_shape(tissue.shape))[0].astype(np.float32)
-    low, high, _ = estimate_range([raw], card.low_percentile, card.high_percentile)
+    low, high = estimate_range([raw], card.low_percentile, card.high_percentile)
     image = np.repeat(raw[None, None], card.channels, axis=1)
     values = torch.from_numpy(normalise_intensity(image, low, high, card.clip))
     with torch.inference_mode():

@@ -32,7 +32,7 @@ def write_zip(store: Place, target: Path, version: str, on_file: Callable[[int, 
             done = 0
             for names in (nodes, (name for name in _files(store) if not _is_metadata(name))):
                 for name in names:
-                    content = _at(store, name).read_bytes()
+                    content = (store / name).read_bytes()
                     with archive.open(zipfile.ZipInfo(name, LONG_AGO), "w", force_zip64=True) as entry:
                         entry.write(content)
                     done += 1
@@ -46,10 +46,6 @@ def write_zip(store: Place, target: Path, version: str, on_file: Callable[[int, 
 
 def _is_metadata(name: str) -> bool:
     return name.rpartition("/")[2] == METADATA
-
-
-def _at(store: Place, name: str) -> Place:
-    return store / name
 
 
 def _files(store: Place) -> Iterator[str]:

@@ -36,7 +36,9 @@ def demo(
     Needs no data and no download. Takes a minute or two on two cores.
     """
     set_up_logging(verbose, quiet)
-    from bigcp3d.face.commands.run_demo import Demo, run_demo
+    from bigcp3d.face.commands.run_demo import run_demo
 
-    plan = Demo(folder, shape=shape, stain=stain, seed=seed, workers=workers, check=check)
-    show(run_demo(plan, quiet=quiet, say=typer.echo))
+    scores = run_demo(
+        folder, shape=shape, stain=stain, seed=seed, workers=workers, check=check, quiet=quiet, say=typer.echo
+    )
+    show(scores)

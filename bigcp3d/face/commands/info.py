@@ -51,6 +51,6 @@ def _describe(source: str, *, check: bool, quiet: bool) -> None:
         typer.echo(describe_source(source))
         return
     source = str(image)
-    typer.echo(describe_image(source, plan=True))
+    typer.echo(describe_image(source))
     if check:
         check_store(source, quiet=quiet)

@@ -8,8 +8,7 @@ from __future__ import annotations
 
 import json
 import shutil
-from collections.abc import Callable
-from dataclasses import dataclass
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -34,6 +33,7 @@ from bigcp3d.work.analyse.evaluate import Evaluation
 from bigcp3d.work.simulate import simulate
 
 MARKER = "demo.json"
+IMAGE = "tissue.zarr"
 DIAMETER_VOX = 24.0
 SCALE_UM = (1.0, 0.5, 0.5)
 NAME = "cells"
@@ -44,31 +44,9 @@ WRITTEN = {
     "serial.zarr",
     "tissue.bigcp3d",
     "tissue.cells.report.html",
-    "tissue.zarr",
+    IMAGE,
     ".tissue.zarr.partial",
 }
-
-
-@dataclass(frozen=True)
-class Demo:
-    """What the demo does; see the options of ``bigcp3d demo``."""
-
-    folder: Path
-    shape: Vec3
-    stain: str
-    seed: int
-    workers: int
-    check: bool
-
-    @property
-    def tissue(self) -> Path:
-        """The simulated image, with its true labels and, in the end, the labels found."""
-        return self.folder / "tissue.zarr"
-
-    @property
-    def settings(self) -> dict[str, Any]:
-        """Arguments of `segment` that decide the result."""
-        return {"name": NAME, "model": self.stain, "diameter_um": DIAMETER_VOX * min(SCALE_UM)}
 
 
 def prepare_folder(folder: Path) -> None:
@@ -89,35 +67,46 @@ def prepare_folder(folder: Path) -> None:
     (folder / MARKER).write_text("{}\n", encoding="utf-8")
 
 
-def run_demo(demo: Demo, *, quiet: bool, say: Callable[[str], None]) -> Evaluation:
+def run_demo(
+    folder: Path,
+    *,
+    shape: Vec3,
+    stain: str,
+    seed: int,
+    workers: int,
+    check: bool,
+    quiet: bool,
+    say: Callable[[str], None],
+) -> Evaluation:
     """Simulate, segment, evaluate and draw, and compare with the serial run if asked.
 
     ``say`` takes each line of text. Returns the evaluation, whose numbers ``demo.json`` holds too. `BlockError` where a
     block failed, or where the labels differ from those of the serial run.
     """
-    prepare_folder(demo.folder)
-    tissue = Tissue(shape=demo.shape, diameter_vox=DIAMETER_VOX, stain=demo.stain, seed=demo.seed, scale=SCALE_UM)
-    simulate(demo.tissue, tissue, scale_um=SCALE_UM)
-    say(f"simulated {' x '.join(map(str, demo.shape))} voxels of {demo.stain}: {demo.tissue}")
+    prepare_folder(folder)
+    image, tissue = folder / IMAGE, Tissue(shape, diameter_vox=DIAMETER_VOX, stain=stain, seed=seed, scale=SCALE_UM)
+    simulate(image, tissue, scale_um=SCALE_UM)
+    say(f"simulated {' x '.join(map(str, shape))} voxels of {stain}: {image}")
 
-    block = quarter(plan_segmentation(demo.tissue, **demo.settings).shape)
+    settings: dict[str, Any] = {"name": NAME, "model": stain, "diameter_um": DIAMETER_VOX * min(SCALE_UM)}
+    block = quarter(plan_segmentation(image, **settings).shape)
     with watching(quiet) as observer:
         report = ReportWriter(observer)
-        summary = segment(demo.tissue, block=block, workers=demo.workers, on_event=report, **demo.settings)
+        summary = segment(image, block=block, workers=workers, on_event=report, **settings)
     say(describe_summary(summary))
 
-    evaluation = evaluate(demo.tissue, demo.tissue, pred_name=NAME, truth_name="truth", whole_cells=True)
-    (demo.folder / MARKER).write_text(json.dumps(evaluation.as_json(), indent=2) + "\n", encoding="utf-8")
-    picture = demo.folder / "picture.png"
-    planes = read_planes(open_image(demo.tissue), open_labels(demo.tissue, NAME), open_labels(demo.tissue, "truth"))
-    title = ", ".join([count(summary.cells, "cell"), count(summary.blocks, "block"), count(demo.workers, "worker")])
+    evaluation = evaluate(image, image, pred_name=NAME, truth_name="truth", whole_cells=True)
+    (folder / MARKER).write_text(json.dumps(evaluation.as_json(), indent=2) + "\n", encoding="utf-8")
+    picture = folder / "picture.png"
+    planes = read_planes(open_image(image), open_labels(image, NAME), open_labels(image, "truth"))
+    title = ", ".join([count(summary.cells, "cell"), count(summary.blocks, "block"), count(workers, "worker")])
     draw(planes, picture, f"bigcp3d demo: {title}; {describe_scores(evaluation)}")
-    if demo.check:
-        say(check_against_serial(demo))
+    if check:
+        say(check_against_serial(folder, shape, settings))
     say(f"picture: {picture}")
     if report.path is not None:
         say(f"report: {report.path}")
-    say(f"look at it: {join_words(['bigcp3d', 'view', str(demo.tissue)])}")
+    say(f"look at it: {join_words(['bigcp3d', 'view', str(image)])}")
     say(describe_scores(evaluation))
     return evaluation
 
@@ -141,16 +130,16 @@ def quarter(shape: Vec3) -> Vec3:
     return z, -(-y // 2), -(-x // 2)
 
 
-def check_against_serial(demo: Demo) -> str:
+def check_against_serial(folder: Path, shape: Vec3, settings: Mapping[str, Any]) -> str:
     """Segment once more, serially and in one block; `BlockError` where any voxel differs."""
-    other = demo.folder / "serial.zarr"
-    segment(demo.tissue, output=other, block=demo.shape, executor="serial", **demo.settings)
-    whole = Box.of_shape(demo.shape)
-    blocks, serial = (read_box(open_labels(path, NAME), 0, whole) for path in (demo.tissue, other))
+    image, other = folder / IMAGE, folder / "serial.zarr"
+    segment(image, output=other, block=shape, executor="serial", **settings)
+    whole = Box.of_shape(shape)
+    blocks, serial = (read_box(open_labels(path, NAME), 0, whole) for path in (image, other))
     differing = int(np.count_nonzero(blocks != serial))
     if differing:
         raise BlockError(
             f"{differing} of {whole.size} voxels differ between the run in blocks and the serial run; this is a bug: "
-            f"please report it with {demo.folder}"
+            f"please report it with {folder}"
         )
     return f"check: all {whole.size:,} voxels equal those of the serial run in one block"

@@ -98,8 +98,8 @@ def sweep(
     from bigcp3d.face.pictures.sweep_picture import draw_trials
     from bigcp3d.face.progress.progress import watching
     from bigcp3d.face.sweep_rows import rank, row_of, tabulate
-    from bigcp3d.schedule.clusters.this_machine import default_workers
     from bigcp3d.schedule.sweep import plan_sweep
+    from bigcp3d.work.cores_and_memory import default_workers
 
     table, picture = output / "sweep.csv", output / "sweep.png"
     for file in (table, picture):

@@ -58,7 +58,7 @@ class Plane:
 
 
 def read_planes(
-    image: ImageInfo, labels: ImageInfo, truth: ImageInfo | None = None, *, channel: int = 0, time: int = 0
+    image: ImageInfo, labels: ImageInfo, truth: ImageInfo | None = None, *, channel: int = 0
 ) -> list[Plane]:
     """Read the middle planes at level 0 of an image, its labels and, where there is one, its truth."""
     finest = image.levels[0]
@@ -71,9 +71,9 @@ def read_planes(
             Plane(
                 title=f"{'zyx'[axis]} = {box.start[axis]}",
                 aspect=scale[down] / scale[right],
-                image=read_box(image, 0, box, channel=channel, time=time).squeeze(axis),
-                labels=read_box(labels, 0, box, time=time).squeeze(axis),
-                truth=None if truth is None else read_box(truth, 0, box, time=time).squeeze(axis),
+                image=read_box(image, 0, box, channel=channel).squeeze(axis),
+                labels=read_box(labels, 0, box).squeeze(axis),
+                truth=None if truth is None else read_box(truth, 0, box).squeeze(axis),
             )
         )
     return planes

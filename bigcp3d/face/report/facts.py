@@ -8,11 +8,12 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
-from bigcp3d.edge.image.image import open_labels
+from bigcp3d.edge.image.image import ImageInfo, open_labels
 from bigcp3d.edge.image.level_geometry import with_told_scale
 from bigcp3d.edge.image.metadata import own_part
 from bigcp3d.edge.image.open_node import read_attributes
-from bigcp3d.edge.labels.image_and_labels import source_image
+from bigcp3d.edge.image.same_grid import at_level, check_same_grid
+from bigcp3d.edge.labels.image_and_labels import matching_level, source_image
 from bigcp3d.face.report.views import Source
 from bigcp3d.pure.boxes import Box, vec3
 from bigcp3d.pure.cells.cell_summary import CellSummary, Parts, summarise_cells
@@ -49,12 +50,20 @@ class Facts:
         return None if scale is None else scale[0] * scale[1] * scale[2]
 
 
+def _check_image(labels: ImageInfo, image: ImageInfo | None) -> None:
+    """Warn where image and labels are of other voxels, since the report shows one on the other."""
+    level = None if image is None else matching_level(labels, image)
+    if image is not None and level is not None:
+        check_same_grid(labels, at_level(image, level), belong=True)
+
+
 def gather(store: str | Path, name: str, parts: Parts | None = None, image: str | None = None) -> Facts:
     """Gather all facts. The arguments are those of `bigcp3d.face.report.write.write_report`.
 
     Cells that come from a run lie in its region and its time points. Others may lie anywhere.
     """
-    labels = with_told_scale(open_labels(store, name))
+    stored = open_labels(store, name)
+    labels, source = with_told_scale(stored), source_image(stored, image)
     run = own_part(read_attributes(labels.path))
     parameters = run.get("parameters") or {}
     times = tuple(parameters.get("times") or range(labels.times))
@@ -62,13 +71,14 @@ def gather(store: str | Path, name: str, parts: Parts | None = None, image: str 
     wanted = Box(vec3(roi["start"]), vec3(roi["stop"])) if roi else whole
     run_vox, shown = wanted.size * len(times), times
     if parts is None:
+        _check_image(stored, source)
         rows = list(cells_of_labels(labels))
         parts = partial(iter, rows)
         times, wanted = tuple(range(labels.times)), whole
         shown = tuple(time for time in times if len(rows[time])) or times
     channels = parameters.get("channels") or [0]
     return Facts(
-        source=Source(labels, source_image(labels, image), int(channels[0]), wanted),
+        source=Source(labels, source, int(channels[0]), wanted),
         time=shown[len(shown) // 2],
         times=times,
         run=run,

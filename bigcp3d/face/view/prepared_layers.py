@@ -43,7 +43,7 @@ def with_prepared(scene: Scene, text: str, scale_um: tuple[float, float, float] 
     info, sampled = images.info, sampled_level(images.info)
     boxes = sample_boxes(info.levels[sampled].shape)
     limits = [
-        estimate_range([read_box(info, sampled, box, channel=channel) for box in boxes], *PERCENTILES)[:2]
+        estimate_range([read_box(info, sampled, box, channel=channel) for box in boxes], *PERCENTILES)
         for channel in range(info.channels)
     ]
     prepare = partial(_prepare, info, text, scale_um, limits)

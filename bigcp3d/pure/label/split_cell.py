@@ -19,6 +19,9 @@ from bigcp3d.pure.compiled import compiled
 ROUNDS = 100
 """Most rounds in which centres of parts move; ten are usual."""
 
+LEAST = 0.1
+"""The least share of a cell that counts as a part of it."""
+
 Mask = NDArray[np.bool_]
 
 
@@ -107,13 +110,13 @@ def split_into(cell: Mask, parts: int, spacing: Sequence[float]) -> NDArray[np.i
     return split_at_seeds(cell, seeds, spacing)
 
 
-def split_along(cell: Mask, found: NDArray[np.integer], spacing: Sequence[float], *, least: float) -> NDArray[np.int32]:
+def split_along(cell: Mask, found: NDArray[np.integer], spacing: Sequence[float]) -> NDArray[np.int32]:
     """Parts of a cell along labels that were found in its place.
 
-    Labels with less than the share ``least`` of the cell do not count; their voxels go to the part that reaches them.
+    Labels with less than the share `LEAST` of the cell do not count; their voxels go to the part that reaches them.
     """
     ids, row, counts = np.unique(found[cell], return_inverse=True, return_counts=True)
-    large = (ids > 0) & (counts >= least * cell.sum())
+    large = (ids > 0) & (counts >= LEAST * cell.sum())
     numbers = np.where(large, np.cumsum(large), 0)
     seeds = np.zeros(cell.shape, np.int32)
     seeds[cell] = numbers[row]

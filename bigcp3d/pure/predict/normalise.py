@@ -57,11 +57,11 @@ def sample_boxes(shape: Vec3, margin: Vec3 = (0, 0, 0)) -> tuple[Box, ...]:
 
 def estimate_range(
     sample: Iterable[NDArray[np.generic]], low_percentile: float, high_percentile: float
-) -> tuple[float, float, int]:
+) -> tuple[float, float]:
     """Find the intensities that become 0 and 1, from the voxels of `sample_boxes` in any real dtype.
 
     Returns ``low < high``, the percentiles (0 to 100) of the finite voxels, or the lowest and highest if those are
-    equal; and the number of NaN and infinities. Raises `InputError` if there are not two different finite intensities.
+    equal. Raises `InputError` if there are not two different finite intensities.
     """
     parts = [np.asarray(part).ravel() for part in sample]
     wide = any(is_wide(part.dtype) for part in parts)
@@ -81,7 +81,7 @@ def estimate_range(
     low, high = (float(v) for v in np.percentile(finite, [low_percentile, high_percentile], overwrite_input=True))
     if not low < high:
         low, high = lowest, highest
-    return low, high, values.size - finite.size
+    return low, high
 
 
 def is_wide(dtype: np.dtype[Any]) -> bool:

@@ -1,8 +1,8 @@
-"""Weighted sums of patches, held where the network computes: in numpy, or in torch on a GPU.
+"""Weighted sums of patches, held in torch where the network computes.
 
-Invariant: sums and maps equal those of `bigcp3d.pure.predict.patches` to the bit. Predictions are rounded half to even
-in float32 before they are summed (IEEE, in torch as in numpy); all that follows is integers. From a GPU only int8 maps,
-and sums at block borders, are copied back.
+Invariant: sums and maps are the same to the bit on every device. Predictions are rounded half to even in float32 (IEEE)
+before they are summed; all that follows is integers. From a GPU only int8 maps, and sums at block borders, are copied
+back.
 """
 
 from __future__ import annotations
@@ -13,30 +13,10 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from bigcp3d.pure.boxes import Box
-from bigcp3d.pure.predict.patches import ONE, SUB, PatchGrid, axis_totals, axis_weights, finish_maps, merge_patch
+from bigcp3d.pure.predict.patches import ONE, SUB, PatchGrid, axis_totals, axis_weights
 
 
-class HostSums:
-    """Sums of ``box`` in numpy: 16 bytes a voxel."""
-
-    def __init__(self, box: Box, grid: PatchGrid) -> None:
-        self.box, self.grid = box, grid
-        self.total = np.zeros((4, *box.shape), np.int32)
-
-    def add(self, window: Box, prediction: Tensor) -> None:
-        """Add a patch's prediction, float32 (4, *window.shape) in [-1, 1]."""
-        merge_patch(self.total, self.box, window, prediction.cpu().numpy(), self.grid.margin)
-
-    def sums(self, box: Box) -> NDArray[np.int32]:
-        """Sums of a box inside, int32 (4, *box.shape); may be a view."""
-        return self.total[(slice(None), *box.slices(self.box.start))]
-
-    def maps(self, box: Box) -> NDArray[np.int8]:
-        """Maps of a box inside, int8 (4, *box.shape), where its sums are complete."""
-        return finish_maps(self.sums(box), box, self.grid)
-
-
-class DeviceSums:
+class PatchSums:
     """Sums of ``box`` in a tensor on ``device``, 16 bytes a voxel; `sums` and `maps` wait for the device."""
 
     def __init__(self, box: Box, grid: PatchGrid, device: torch.device) -> None:
@@ -64,7 +44,7 @@ class DeviceSums:
     def maps(self, box: Box) -> NDArray[np.int8]:
         """Maps of a box inside, int8 (4, *box.shape), where its sums are complete.
 
-        The same division as in `bigcp3d.pure.predict.patches.finish_merge`.
+        The same division as in `bigcp3d.pure.predict.patches.finish_merge`, which works without torch.
         """
         grid, total = self.grid, self.total[(slice(None), *box.slices(self.box.start))]
         sides = zip(grid.shape, grid.patch, box.start, box.stop, strict=True)

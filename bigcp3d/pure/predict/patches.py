@@ -119,20 +119,6 @@ def choose_patch(shape: Vec3, largest: Vec3, margin: int, stride: int) -> Vec3:
     return vec3(sides)
 
 
-def merge_patch(total: NDArray[np.int32], box: Box, window: Box, prediction: NDArray[np.float32], margin: int) -> None:
-    """Add one patch's weighted prediction to the sums of a box, in place.
-
-    ``total`` is int32 (4, z, y, x), the sums of ``box``; ``prediction`` is float32 (4, *window.shape), in [-1, 1].
-    """
-    common = box.intersect(window)
-    part = prediction[(slice(None), *common.slices(window.start))]
-    quantised = np.rint(np.clip(part, -1, 1) * np.float32(ONE)).astype(np.int32)
-    for axis in range(3):
-        weights = axis_weights(window.shape[axis], margin)[common.slices(window.start)[axis]].astype(np.int32)
-        quantised *= weights.reshape(tuple(-1 if a == axis else 1 for a in (-1, 0, 1, 2)))
-    total[(slice(None), *common.slices(box.start))] += quantised
-
-
 def finish_merge(total: NDArray[np.int32], box: Box, grid: PatchGrid) -> NDArray[np.int8]:
     """Divide the sums of a box by the weights and round to the stored int8, half away from zero.
 

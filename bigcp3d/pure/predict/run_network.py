@@ -22,10 +22,10 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor, nn
 
-from bigcp3d.pure.boxes import Box, Vec3
+from bigcp3d.pure.boxes import Box, Vec3, vec3
 from bigcp3d.pure.predict.fewer_operations import need_fewer_operations
-from bigcp3d.pure.predict.patch_sums import DeviceSums, HostSums
-from bigcp3d.pure.predict.patches import PatchGrid, reflected
+from bigcp3d.pure.predict.patch_sums import PatchSums
+from bigcp3d.pure.predict.patches import PatchGrid, choose_patch, reflected
 from bigcp3d.pure.predict.read_ahead import read_each
 
 Job = tuple[list[Box], Callable[[], Tensor]]
@@ -89,18 +89,16 @@ def sum_patches(
     network: nn.Module,
     *,
     batch: int = 1,
-    on_device: bool | None = None,
     ahead: bool | None = None,
     threads: int = 1,
-) -> HostSums | DeviceSums:
-    """Weighted sums of some patches' predictions in ``box``, equal to the bit whatever the last three arguments.
+) -> PatchSums:
+    """Weighted sums of some patches' predictions in ``box``, equal to the bit whatever the last two arguments.
 
     ``read`` gives the normalised image, float32 (c, z, y, x), in a box of the working grid. ``layers`` are the patches,
     several at a time: the box that a layer sees is read at once. ``network`` takes (batch, c, *grid.patch) and returns
     (batch, 4, *grid.patch) in [-1, 1]; ``batch`` is above 1 only if that is safe (`bigcp3d.pure.predict.batch_check`).
-    ``on_device``: torch holds the sums and finishes the maps on the network's device. ``ahead``: a thread reads the
-    next layer while this one is computed. Both are the default where the network is on a GPU. ``threads``: on a
-    processor, so many batches are computed at a time, each still on one thread.
+    ``ahead``: a thread reads the next layer while this one is computed; the default where the network is on a GPU.
+    ``threads``: on a processor, so many batches are computed at a time, each still on one thread.
 
     The answer to a patch with a single value in each channel is computed once per value. So empty space (padding, the
     outside of a stitched mosaic) costs almost nothing, and not a bit changes. Memory on the network's device: 16 bytes
@@ -109,7 +107,7 @@ def sum_patches(
     """
     device = next(network.parameters()).device
     gpu = device.type != "cpu"
-    sums = DeviceSums(box, grid, device) if (gpu if on_device is None else on_device) else HostSums(box, grid)
+    sums = PatchSums(box, grid, device)
     layers = [layer for layer in layers if layer]
     regions = [grid.read_box(layer) for layer in layers]
     with closing(read_each(read, regions, ahead=gpu if ahead is None else ahead)) as images:
@@ -118,6 +116,19 @@ def sum_patches(
             mend_border(answer, window, grid.shape)
             sums.add(window, answer)
     return sums
+
+
+def predict_whole(
+    image: NDArray[np.float32], network: nn.Module, *, patch: Vec3, margin: int, stride: int
+) -> NDArray[np.int8]:
+    """Maps, int8 (4, z, y, x), of a normalised image (c, z, y, x) in memory, as a run predicts them for a volume.
+
+    The network computes in its own dtype; it sees patches of at most ``patch``, a multiple of ``stride``.
+    """
+    shape = vec3(image.shape[1:])
+    box, grid = Box.of_shape(shape), PatchGrid(shape, choose_patch(shape, patch, margin, stride), margin)
+    sums = sum_patches(lambda part: image[(slice(None), *part.slices())], [list(grid.cores)], box, grid, network)
+    return sums.maps(box)
 
 
 def _jobs(

@@ -8,22 +8,15 @@ from __future__ import annotations
 
 import numpy as np
 
-from bigcp3d.pure.boxes import Float3, Vec3
-from bigcp3d.pure.tissue.tissue_settings import Tissue, mean_diameter, three
+from bigcp3d.pure.boxes import Vec3
+from bigcp3d.pure.tissue.tissue_settings import Tissue, three
 
 LONG = 0.3
 """Share of the membrane tissues with long or flat cells, as in roots and epithelia: up to four to one."""
 
 
-def random_tissue(
-    rng: np.random.Generator,
-    shape: Vec3,
-    stain: str,
-    diameter_vox: float | Float3,
-    *,
-    scale: Float3 = (1.0, 1.0, 1.0),
-) -> Tissue:
-    """Draw a tissue of cells of about the given diameter; ``diameter_vox`` and ``scale`` are those of `Tissue`.
+def random_tissue(rng: np.random.Generator, shape: Vec3, stain: str, diameter_vox: float) -> Tissue:
+    """Draw a tissue of cells of about the given diameter, in voxels that are as long on each axis.
 
     The axes are stretched against each other, at the same volume: a little, or as `LONG` says. The blur is a fiftieth
     to an eighth of the diameter, and up to 2.2 times as much along z.
@@ -31,17 +24,14 @@ def random_tissue(
     draw, nuclei = rng.uniform, stain == "nuclei"
     long = not nuclei and rng.random() < LONG
     stretch = np.exp(np.clip(rng.normal(0.0, 0.4 if long else 0.05 if nuclei else 0.15, 3), -0.7, 0.7))
-    mean = np.array(mean_diameter(diameter_vox, scale))
-    sizes = mean * stretch / stretch.prod() ** (1 / 3)
-    finest = min(scale)
-    blur = min(10.0, max(0.5, float(mean.max()) * (0.02 + 0.11 * rng.random() ** 1.5)))
-    blur_z = min(10.0, blur * draw(1.0, 2.2) * finest / scale[0])
+    sizes = diameter_vox * stretch / stretch.prod() ** (1 / 3)
+    blur = min(10.0, max(0.5, diameter_vox * (0.02 + 0.11 * rng.random() ** 1.5)))
+    blur_z = min(10.0, blur * draw(1.0, 2.2))
     return Tissue(
         shape=shape,
         diameter_vox=three(sizes),
         stain=stain,
         seed=int(rng.integers(2**63)),
-        scale=scale,
         blur_vox=(blur_z, blur, blur),
         noise=float(np.exp(draw(np.log(0.02), np.log(0.5 if nuclei else 0.25)))),
         attenuation=draw(0.0, 0.7),

@@ -9,8 +9,8 @@ from pathlib import Path
 
 from bigcp3d.errors import InputError
 from bigcp3d.schedule.clusters.config import KINDS, ClusterConfig, SshConfig, read_config
-from bigcp3d.schedule.clusters.this_machine import default_workers, memory_per_worker
 from bigcp3d.schedule.clusters.tls import find_files
+from bigcp3d.work.cores_and_memory import default_workers, memory_per_worker
 
 ADDRESS = re.compile(r"\w+://\S+|[^\s:/]+:\d+")
 """The address of a scheduler. Dask would take other words for a host name, and wait."""

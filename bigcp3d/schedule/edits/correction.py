@@ -109,17 +109,17 @@ class Corrector:
         given: dict[str, Any],
         ids: Sequence[int],
         time: int,
-        alter: Callable[..., Labels],
+        alter: Callable[[Labels, Box], Labels],
         *,
         stays: Sequence[int] = (),
         boxes: dict[int, Box] | None = None,
         added: NDArray[Any] | None = None,
     ) -> Change:
-        """Make one change: ``alter`` gives the labels of the box after it."""
+        """Make one change: ``alter`` gives the labels after it, from those before it and their box."""
         boxes = self.boxes(ids, time) if boxes is None else boxes
         around = self._read_around(union(list(boxes.values())), time)
         before = around.inner
-        after = alter(before) if kind in ("merge", "delete") else alter(before, around.box)
+        after = alter(before, around.box)
         differ = before != after
         wanted = box_of(differ, around.box.start)
         if wanted is None:

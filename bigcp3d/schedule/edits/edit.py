@@ -67,7 +67,7 @@ class Edits(History):
 
         given: dict[str, Any] = {"ids": list(ids)}
 
-        def join(inner: Labels) -> Labels:
+        def join(inner: Labels, around: Box) -> Labels:
             if not all_touch(inner, ids):
                 given["apart"] = True
             return np.where(mask_of(inner, ids[1:]), ids[0], inner).astype(inner.dtype)
@@ -161,7 +161,7 @@ class Edits(History):
         if not ids:
             raise InputError("no cell was given to delete; give one id or more")
         with self._held():
-            return self._correct("delete", {"ids": list(ids)}, ids, time, lambda inner: _without(inner, ids))
+            return self._correct("delete", {"ids": list(ids)}, ids, time, partial(_without, ids))
 
     def add(self, cells: NDArray[np.integer[Any]] | None = None, *, at: Sequence[int], time: int = 0) -> Change:
         """Add cells on background. Voxels of other cells stay as they are.
@@ -298,7 +298,7 @@ class Edits(History):
         self, mask: NDArray[np.bool_], box: Box, time: int, spacing: Sequence[float], cell: int
     ) -> tuple[NDArray[np.int32], float]:
         for closing, found in find_parts(self.labels, self.target, self.image, box, time):
-            numbered = split_along(mask, found, spacing, least=0.1)
+            numbered = split_along(mask, found, spacing)
             if numbered.max() > 1:
                 return numbered, closing
         raise InputError(f"cell {cell} does not fall into parts with any smaller closing; give --parts or --seed")
@@ -341,8 +341,8 @@ def _put(box: Box, where: NDArray[np.bool_], ids: NDArray[np.integer[Any]], inne
     return after
 
 
-def _without(labels: Labels, ids: Sequence[int]) -> Labels:
-    return np.where(mask_of(labels, ids), 0, labels).astype(labels.dtype)
+def _without(ids: Sequence[int], inner: Labels, around: Box) -> Labels:
+    return np.where(mask_of(inner, ids), 0, inner).astype(inner.dtype)
 
 
 def _mark(mask: NDArray[np.bool_], seeds: Sequence[Sequence[int]], box: Box, cell: int) -> NDArray[np.int32]:

@@ -8,8 +8,9 @@ from __future__ import annotations
 
 from dataclasses import replace
 
-from bigcp3d.schedule.clusters.this_machine import default_workers, device_here
+from bigcp3d.schedule.clusters.this_machine import device_here
 from bigcp3d.schedule.planning.request import Request
+from bigcp3d.work.cores_and_memory import default_workers
 from bigcp3d.work.plan.memory_and_disk import worker_bytes
 from bigcp3d.work.plan.plan import Plan
 from bigcp3d.work.plan.sections import Running

@@ -25,11 +25,7 @@ def has_few_planes(shape: Vec3) -> bool:
 def warn_of_few_planes(image: ImageInfo, model: str | None) -> None:
     """Warn of an image of one or two planes, if the model is one of ours, or none was chosen yet."""
     if has_few_planes(image.levels[0].shape) and not (model or "").startswith("cellpose:"):
-        log.warning(
-            "%s: the image has only %s on axis %s. The model is 3D and knows cells that reach over many planes, so it "
-            "may find few cells here or none. %s",
-            *(image.path, _planes(image.levels[0].shape), _axis(image.levels[0].shape), OTHERWISE),
-        )
+        _warn(image.path, image.levels[0].shape, "the image has", OTHERWISE)
 
 
 def warn_of_few_working_planes(plan: Plan) -> None:
@@ -37,16 +33,13 @@ def warn_of_few_working_planes(plan: Plan) -> None:
     card, image = plan.prediction.card, plan.source.image
     thin = has_few_planes(plan.shape) and not has_few_planes(image.levels[0].shape)
     if thin and card is not None and card.is_own:
-        log.warning(
-            "%s: after resampling, the image has only %s on axis %s. The model is 3D, so it may find few cells or "
-            "none. Check --diameter and --scale: %s voxels (z, y, x) become %s. %s",
-            *(image.path, _planes(plan.shape), _axis(plan.shape), image.levels[0].shape, plan.shape, OTHERWISE),
-        )
+        resampled = f"Check --diameter and --scale: {image.levels[0].shape} voxels (z, y, x) become {plan.shape}"
+        _warn(image.path, plan.shape, "after resampling, the image has", f"{resampled}. {OTHERWISE}")
 
 
-def _planes(shape: Vec3) -> str:
-    return count(min(shape), "plane")
-
-
-def _axis(shape: Vec3) -> str:
-    return "zyx"[shape.index(min(shape))]
+def _warn(path: str, shape: Vec3, words: str, cure: str) -> None:
+    log.warning(
+        "%s: %s only %s on axis %s. The model is 3D and knows cells that reach over many planes, so it may find few "
+        "cells here or none. %s",
+        *(path, words, count(min(shape), "plane"), "zyx"[shape.index(min(shape))], cure),
+    )

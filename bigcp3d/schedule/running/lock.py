@@ -20,7 +20,7 @@ import socket
 import threading
 import time as clock
 from collections.abc import Iterator
-from contextlib import AbstractContextManager, ExitStack, contextmanager, suppress
+from contextlib import ExitStack, contextmanager, suppress
 from pathlib import Path
 from uuid import uuid4
 
@@ -123,14 +123,9 @@ def refuse_if_held(locks: list[LockFile]) -> None:
             raise _held(lock, found[0])
 
 
-def hold(plan: Plan) -> AbstractContextManager[Hold]:
-    """Hold the locks of a run. Raises a `TargetError` if another run lives or a lock cannot be written."""
-    return hold_locks(locks_of(plan))
-
-
 @contextmanager
 def hold_locks(locks: list[LockFile]) -> Iterator[Hold]:
-    """Hold some locks, of which the first must be writable; errors as `hold`."""
+    """Hold some locks, of which the first must be writable. `TargetError` if another run lives or it is not."""
     holder = Holder(
         id=uuid4().hex,
         host=socket.gethostname(),

@@ -15,9 +15,9 @@ from enum import Enum
 from pathlib import Path
 from typing import Any
 
-from bigcp3d.edge.image.metadata import own_part
 from bigcp3d.edge.image.open_node import read_attributes
 from bigcp3d.edge.labels.check_target import check_target
+from bigcp3d.edge.labels.made_labels import labels_id
 from bigcp3d.edge.stores import platforms
 from bigcp3d.edge.stores.check_writable import check_folder
 from bigcp3d.edge.stores.places import is_address, lies_in, place, same_place
@@ -187,7 +187,7 @@ def refuse_labels_of_others(plan: Plan) -> None:
     if made is None:
         return
     path = plan.output.target.path
-    if _id_of_labels(plan) != made["id"]:
+    if labels_id(path) != made["id"]:
         found = "labels of another run are here" if path.exists() else "nothing is here"
         raise TargetError(
             f"{path}: {found}, but the unfinished run in {plan.storage.work_dir} has begun to write labels here; "
@@ -198,12 +198,7 @@ def refuse_labels_of_others(plan: Plan) -> None:
 def created_here(plan: Plan) -> bool:
     """Whether what lies in place of the labels is what this run has begun to make there, if anything."""
     made = WorkDir.of(plan).read_once("creating")
-    return made is not None and (not _attributes(plan) or _id_of_labels(plan) == made["id"])
-
-
-def _id_of_labels(plan: Plan) -> str | None:
-    """What the run has written that made the labels which are there; None where no run of bigcp3d did."""
-    return own_part(_attributes(plan)).get("id")
+    return made is not None and (not _attributes(plan) or labels_id(plan.output.target.path) == made["id"])
 
 
 def _attributes(plan: Plan) -> dict[str, Any]:
@@ -276,7 +271,7 @@ def _empty(root: Path) -> None:
 
 def write_ended(plan: Plan, ended: Ended) -> None:
     """Record how far a run is that has finished its labels."""
-    more = {"key": plan.key, "labels": _id_of_labels(plan)}
+    more = {"key": plan.key, "labels": labels_id(plan.output.target.path)}
     write_record(plan.storage.work_dir, ENDED, ONCE, {**more, **asdict(ended)})
 
 
@@ -298,7 +293,7 @@ def has_ended(plan: Plan) -> bool:
 def _ended_record(plan: Plan) -> dict[str, Any] | None:
     """The record of a run in this place that has finished the labels which are there, whatever its plan."""
     record = read_record(plan.storage.work_dir, ENDED, ONCE)
-    return record if record is not None and record["labels"] == _id_of_labels(plan) else None
+    return record if record is not None and record["labels"] == labels_id(plan.output.target.path) else None
 
 
 def _remove_all_but(work: WorkDir, *kept: str) -> None:

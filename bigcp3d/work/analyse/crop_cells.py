@@ -16,9 +16,7 @@ from bigcp3d.pure.cells.found import FEW_CELLS, Found
 from bigcp3d.pure.group.filters import Filters
 from bigcp3d.pure.group.objects import flow_errors, keep_objects
 from bigcp3d.pure.in_memory import Limits, find_in, find_objects
-from bigcp3d.pure.predict.patches import PatchGrid, choose_patch
-from bigcp3d.pure.track.radius import closing_radius, path_reach, path_steps, smallest_volume
-from bigcp3d.pure.track.units import UNIT
+from bigcp3d.pure.track.radius import smallest_volume
 
 if TYPE_CHECKING:
     from torch import nn
@@ -61,16 +59,14 @@ def find_cells(image: NDArray[np.float32], network: nn.Module, card: ModelCard) 
 
     The network computes in its own dtype. The model's defaults decide which objects are cells.
     """
-    from bigcp3d.pure.predict.run_network import fix_arithmetic, sum_patches  # imports torch
+    from bigcp3d.pure.predict.run_network import fix_arithmetic, predict_whole  # imports torch
 
     fix_arithmetic()  # in the thread that computes this crop
 
     shape, radius = vec3(image.shape[1:]), card.diameter_vox / 2
     box = Box.of_shape(shape)
-    grid = PatchGrid(shape, choose_patch(shape, card.patch, card.margin, card.stride), card.margin)
-    total = sum_patches(lambda part: image[(slice(None), *part.slices())], [list(grid.cores)], box, grid, network)
-    limits = Limits(round(UNIT / 2), path_steps(radius), path_reach(radius), closing_radius(radius))
-    objects = find_objects(total.maps(box), box, box, shape, limits)
+    maps = predict_whole(image, network, patch=card.patch, margin=card.margin, stride=card.stride)
+    objects = find_objects(maps, box, box, shape, Limits.of(radius))
     sums = objects.components.sums
     errors = flow_errors(objects.squares(card.representation, card.scale_vox), sums)
     filters = Filters(min_volume_vox=smallest_volume(radius), min_foreground=card.min_foreground or None)

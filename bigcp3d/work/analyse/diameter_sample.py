@@ -129,7 +129,7 @@ class DiameterSample:
 def _limits(sample: DiameterSample, level: int, number: int) -> tuple[float, float]:
     """The intensities of a level that become 0 and 1, for one of the channels."""
     values = [sample.read_raw(level, box, number) for box in sample_boxes(sample.image.levels[level].shape)]
-    return estimate_range(values, sample.card.low_percentile, sample.card.high_percentile)[:2]
+    return estimate_range(values, sample.card.low_percentile, sample.card.high_percentile)
 
 
 @lru_cache(maxsize=64)
@@ -138,7 +138,7 @@ def _prepared_limits(sample: DiameterSample, level: int, number: int) -> tuple[f
     shape = sample.image.levels[level].shape
     boxes = sample_boxes(shape, margin_of(sample.steps(level), shape))
     values = [sample.read_prepared(level, box, number) for box in boxes]
-    return estimate_range(values, sample.card.low_percentile, sample.card.high_percentile)[:2]
+    return estimate_range(values, sample.card.low_percentile, sample.card.high_percentile)
 
 
 def crop_box(shape: Vec3, factors: Factors, centre: tuple[float, float, float]) -> Box:

@@ -15,13 +15,13 @@ from scipy import ndimage
 from bigcp3d.edge.image.given_maps import open_maps, read_maps
 from bigcp3d.edge.image.image import ImageInfo
 from bigcp3d.edge.image.voxels import read_box
-from bigcp3d.pure.boxes import BlockGrid, Box, Vec3, vec3
+from bigcp3d.pure.boxes import Box, Vec3, vec3
 from bigcp3d.pure.cells.cell_summary import CellRows
 from bigcp3d.pure.cells.review_order import largest_contacts
 from bigcp3d.pure.grid import nearest_working
 from bigcp3d.pure.track.units import UNIT
-from bigcp3d.work.analyse.measure import plan_measurement
-from bigcp3d.work.analyse.report_cells import measured_cells
+from bigcp3d.work.analyse.measure import block_grid, sum_box
+from bigcp3d.work.analyse.report_cells import rows_of
 
 HIGHER = 0.2
 """The second threshold lies this much above the first."""
@@ -47,16 +47,17 @@ def read_cells(labels: ImageInfo, maps: str | Path | None, said: Mapping[str, An
 
     A piece of foreground that a block's border cuts counts as two.
     """
-    cells, sums = measured_cells(labels, time)
+    whole = labels.levels[0].shape
+    sums = sum_box(labels, Box.of_shape(whole), time)
+    cells = rows_of(sums, labels, time)
     shared = largest_contacts(sums)
     none = np.full(len(cells), np.nan)
     if maps is None:
         return Doubtful(cells, shared, none, none, [])
-    shape = vec3(said.get("shape") or labels.levels[0].shape)
+    shape = vec3(said.get("shape") or whole)
     array = open_maps(maps, shape, labels.times, time)
     threshold = round(float(said.get("foreground") or 0.5) * (1 if (said.get("foreground") or 0.5) > 1 else UNIT))
-    whole = labels.levels[0].shape
-    grid = BlockGrid(whole, plan_measurement(labels.path, "", channel=()).block)
+    grid = block_grid(labels, whole)
     total, below = np.zeros((2, len(cells)), np.int64)
     missing, least = [], 0.1 * float(np.median(cells.volume)) if len(cells) else 1.0
     for index in grid:

@@ -1,6 +1,7 @@
-"""Measures the cells of labels block by block: for tables of cells, and for training.
+"""Measures the cells of labels block by block.
 
 `plan_measurement` decides what is read and in which blocks; `measure_block` reads one block with one voxel around it.
+`sum_box` reads labels alone, one block after the other.
 Sums of blocks add up, so no number depends on the blocks, and memory holds one block and one row a cell.
 """
 
@@ -24,9 +25,8 @@ from bigcp3d.errors import InputError
 from bigcp3d.pure.boxes import BlockGrid, Box, Vec3, block_of_chunks
 from bigcp3d.pure.cells.cell_sums import CellSums, merge_cell_sums, sum_cells
 from bigcp3d.pure.cells.cell_table import Channel, Columns, tabulate_cells
-from bigcp3d.pure.group.objects import centroids
 from bigcp3d.pure.plural import count
-from bigcp3d.pure.score.overlaps import Ids, merge_gradually
+from bigcp3d.pure.score.overlaps import merge_gradually
 
 BLOCK_VOX = 2**24
 """Most voxels of a block; a worker holds 15 to 20 bytes for each."""
@@ -103,7 +103,7 @@ def plan_measurement(
     if found is not None and level is not None:
         check_same_grid(stored, at_level(found, level), belong=image is None)
         labels = labels if labels.levels[0].scale_um else with_place_of(labels, found)
-    block = block or block_of_chunks(stored_chunk(labels, 0), labels.levels[0].shape, BLOCK_VOX)
+    block = block or block_grid(labels, labels.levels[0].shape).block
     if found is None or level is None:
         if channels:
             raise InputError(f"{labels.path}: there is no image whose channels could be measured; give --image")
@@ -129,59 +129,27 @@ def measure_block(what: Measurement, time: int, index: Vec3) -> CellSums:
     return sum_cells(around, core.start, shape, what.read_light(core, time))
 
 
-def _read_around(labels: ImageInfo, core: Box, whole: Box, time: int = 0) -> NDArray[np.integer]:
+def _read_around(labels: ImageInfo, core: Box, whole: Box, time: int) -> NDArray[np.integer]:
     """Labels of a box and one voxel around it, 0 beyond ``whole``."""
     around = core.grow(1)
     seen = around.intersect(whole)
     return np.pad(read_box(labels, 0, seen, time=time), around.margins(seen))
 
 
-@dataclass(frozen=True)
-class Cells:
-    """Ids, voxels, centroids (n, 3) in voxels, and whether a cell touches the border, of all cells of a volume.
+def block_grid(labels: ImageInfo, shape: Vec3) -> BlockGrid:
+    """Blocks of a box with ``shape`` voxels: whole chunks of the labels, if these are not too large."""
+    return BlockGrid(shape, block_of_chunks(stored_chunk(labels, 0), shape, BLOCK_VOX))
 
-    In the order of their first voxels, so that what is drawn from them does not depend on the ids.
-    """
 
-    ids: Ids
-    count: NDArray[np.int64]
-    centre: NDArray[np.float64]
-    cut: NDArray[np.bool_]
+def sum_box(labels: ImageInfo, box: Box, time: int) -> CellSums:
+    """Sums over the cells in a box of labels, read block by block; the box counts as the whole volume."""
+    grid, shape = block_grid(labels, box.shape), labels.levels[0].shape
+    cores = (grid.core(index).shift(box.start) for index in grid)
+    parts = (sum_cells(_read_around(labels, core, box, time), core.start, shape, []) for core in cores)
+    return merge_gradually(parts, lambda tables: merge_cell_sums(tables, 0))
 
 
 def warn_of_unknown(path: str, voxels: int) -> None:
     """Say how many voxels of labels were left out, because their id is negative."""
     if voxels:
         log.warning("%s: %d voxels have a negative id, as if not annotated; they are left out", path, voxels)
-
-
-def measure_cells(labels: ImageInfo, box: Box, *, time: int = 0) -> Cells:
-    """Measure the cells in a box of a label image, block by block; the box counts as the whole volume."""
-    grid = BlockGrid(box.shape, block_of_chunks(stored_chunk(labels, 0), box.shape, BLOCK_VOX))
-    shape = labels.levels[0].shape
-
-    def read(index: Vec3) -> CellSums:
-        where = grid.core(index).shift(box.start)
-        return sum_cells(_read_around(labels, where, box, time), where.start, shape, [])
-
-    found = merge_gradually(map(read, grid), lambda parts: merge_cell_sums(parts, 0))
-    sums = found.sums
-    cut = np.any((sums.low == box.start) | (sums.high == box.stop), axis=1)
-    warn_of_unknown(labels.path, found.unknown_vox)
-    order = np.argsort(sums.first)
-    return Cells(found.ids[order], sums.count[order], centroids(sums)[order], cut[order])
-
-
-def measure_diameter(cells: Cells, scale: Sequence[float], name: str) -> float:
-    """Median diameter, as a ball, of the whole cells (of all, if under five are whole), in units of ``scale``."""
-    if len(cells.ids) == 0:
-        raise InputError(f"{name}: these labels are empty, but training needs cells; check the name of the labels")
-    whole = ~cells.cut
-    if (n := whole.sum()) < 5:
-        log.warning(
-            "%s: only %d cells are whole, so cells that the border cuts were measured too; give --diameter",
-            name,
-            n,
-        )
-        whole[:] = True
-    return float(np.median((6 / np.pi * cells.count[whole] * np.prod(scale)) ** (1 / 3)))

@@ -19,7 +19,7 @@ from bigcp3d.pure.cells.cell_sums import CellSums
 from bigcp3d.pure.grid import nearest_working
 from bigcp3d.pure.group.objects import ellipsoid_fill, elongations, mean_foreground
 from bigcp3d.pure.track.sinks import Sums
-from bigcp3d.work.analyse.measure import measure_block, plan_measurement
+from bigcp3d.work.analyse.measure import sum_box
 from bigcp3d.work.plan.plan import Plan
 from bigcp3d.work.run.work_dir import WorkDir
 
@@ -49,17 +49,15 @@ def cells_of_run(plan: Plan) -> Iterator[CellRows]:
 def cells_of_labels(labels: ImageInfo) -> Iterator[CellRows]:
     """The cells of labels, by time point, measured block by block."""
     for time in range(labels.times):
-        yield measured_cells(labels, time)[0]
+        yield rows_of(sum_box(labels, Box.of_shape(labels.levels[0].shape), time), labels, time)
 
 
-def measured_cells(labels: ImageInfo, time: int) -> tuple[CellRows, CellSums]:
-    """The cells of a time point as rows, and the sums that they follow from."""
-    what = plan_measurement(labels.path, "", channel=())
+def rows_of(cells: CellSums, labels: ImageInfo, time: int) -> CellRows:
+    """All cells of a time point of labels, from their sums."""
     level = labels.levels[0]
     voxel, place = level.scale_um or (1.0, 1.0, 1.0), Box.of_shape(level.shape)
-    cells = what.merge(measure_block(what, time, index) for index in what.grid)
     sums, unknown = cells.sums, np.full(len(cells.ids), np.nan)
-    return _rows(time, cells.ids, sums, sums.count, sums.low, sums.high, voxel, unknown, place), cells
+    return _rows(time, cells.ids, sums, sums.count, sums.low, sums.high, voxel, unknown, place)
 
 
 def _rows(

@@ -65,9 +65,7 @@ def convert_beside(
     return image
 
 
-def convert_labels_beside(
-    source: str | Path, scale_um: Float3 | None, tell: Callable[[str], None] = log.warning
-) -> str | Path:
+def convert_labels_beside(source: str | Path, scale_um: Float3 | None) -> str | Path:
     """The store of labels in a file of another format, as `convert_beside`.
 
     A voxel size that the file does not state is taken to be ``scale_um``, that of the image of the labels.
@@ -75,7 +73,7 @@ def convert_labels_beside(
     if find_converted(source)[1]:
         with open_source(source) as opened:
             scale_um = None if {*"zyx"} <= {*opened.scale_um} else scale_um
-    return convert_beside(source, scale_um=scale_um, tell=tell)
+    return convert_beside(source, scale_um=scale_um)
 
 
 def _made_from(store: Path, file: Path) -> bool:

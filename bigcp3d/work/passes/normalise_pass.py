@@ -38,14 +38,14 @@ def normalise(run: Run, time: int, index: Vec3) -> dict[str, Any]:
         whole.update(digest)
         known += chunks
     check_sample(plan, time, whole.hexdigest())
-    low, high, nonfinite = zip(*ranges, strict=True)
+    low, high = zip(*ranges, strict=True)
     prepared = [
-        _prepared_range(run, time, channel, one[:2])
+        _prepared_range(run, time, channel, one)
         for channel, one in zip(plan.source.channels, ranges, strict=True)
         if plan.prepares
     ]
     said = {"sample": whole.hexdigest(), "sample_chunks": known}
-    return {"low": low, "high": high, "prepared": prepared, "sample_nonfinite": sum(nonfinite), **said}
+    return {"low": low, "high": high, "prepared": prepared, **said}
 
 
 def _prepared_range(run: Run, time: int, channel: int, limits: tuple[float, float]) -> tuple[float, float]:
@@ -58,7 +58,7 @@ def _prepared_range(run: Run, time: int, channel: int, limits: tuple[float, floa
             there[chunk.intersect(box).slices(box.start)] = False
         sample.append(values[there])
     try:
-        return estimate_range(sample, plan.prediction.low_percentile, plan.prediction.high_percentile)[:2]
+        return estimate_range(sample, plan.prediction.low_percentile, plan.prediction.high_percentile)
     except InputError as error:
         raise InputError(
             f"{plan.source.image.path}, channel {channel}, time point {time}, prepared: {error}; or leave out --prepare"

@@ -40,7 +40,7 @@ from bigcp3d.work.passes.removal import remove_unneeded
 from bigcp3d.work.passes.resolve import filter_range, find_ids, gather, resolve
 from bigcp3d.work.plan.pass_blocks import filled_voxels
 from bigcp3d.work.run.run import Run
-from bigcp3d.work.run.unreadable_input import lost_voxels, read_image, read_maps
+from bigcp3d.work.run.unreadable_input import lost_voxels, read_image, read_maps_or_background
 
 Counts = dict[str, Any]
 """What a task returns: small numbers for the summary, by name."""
@@ -70,7 +70,7 @@ def track(run: Run, time: int, index: Vec3) -> Counts:
     plan, block = run.plan, run.plan.grid.core(index)
     core = block.intersect(plan.scope.tracked)
     region = core.grow(plan.tracking.reach).clip(plan.shape)
-    maps = read_maps(run, time, region)
+    maps = read_maps_or_background(run, time, region)
     if not plan.predicts and plan.storage.on_error == "skip":  # no network reads the image and notes what is lost
         read = image_box(core, plan.sampling.factors, plan.image_shape)
         for channel in plan.source.channels:
@@ -173,7 +173,7 @@ def check(run: Run, time: int, index: Vec3) -> Counts:
     """Squared flow error of each object, over the voxels of one block."""
     plan, core = run.plan, run.plan.grid.core(index).intersect(run.plan.scope.tracked)
     objects, first, centre = _label_working(run, time, core, _by_first_voxel, "uint64")
-    flow = read_maps(run, time, core)[1:]
+    flow = read_maps_or_background(run, time, core)[1:]
     at = np.nonzero(objects)
     present, local = np.unique(objects[at].astype(np.int64) - 1, return_inverse=True)
     known, row = np.unique(first, return_index=True)

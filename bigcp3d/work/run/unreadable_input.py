@@ -15,7 +15,7 @@ from __future__ import annotations
 
 import logging
 import time as clock
-from abc import ABC, abstractmethod
+from collections.abc import Callable
 from contextlib import suppress
 from dataclasses import dataclass
 from typing import Any
@@ -59,12 +59,42 @@ class LostPiece:
 
 def read_image(run: Run, time: int, channel: int, box: Box) -> tuple[NDArray[Any], list[Box]]:
     """Voxels of a channel of the image, and the chunks in it that are lost; their voxels are 0."""
-    return _Image(run, time, channel).read(box)
+    source, shape = run.plan.source, run.plan.image_shape
+    return _Input(
+        run,
+        _label("image", channel, time),
+        dtype=source.image.dtype,
+        values=(),
+        read_once=lambda part: _read_image_box(run.plan, time, channel, part),
+        chunks=lambda: BlockGrid(shape, stored_chunk(source.image, source.level)),
+    ).read(box)
 
 
-def read_maps(run: Run, time: int, box: Box) -> NDArray[np.int8]:
+def read_maps_or_background(run: Run, time: int, box: Box) -> NDArray[np.int8]:
     """All channels of the maps, 0 where given maps are lost."""
-    return run.read("maps", time, box) if run.plan.predicts else _GivenMaps(run, time, 0).read(box)[0]
+    if run.plan.predicts:
+        return run.read("maps", time, box)
+    return _Input(
+        run,
+        _label("maps", 0, time),
+        dtype="int8",
+        values=(4,),
+        read_once=lambda part: run.read("maps", time, part),
+        chunks=lambda: BlockGrid(run.plan.shape, maps_chunk(run.array("maps", time))),
+    ).read(box)[0]
+
+
+def _read_image_box(plan: Plan, time: int, channel: int, box: Box) -> NDArray[Any]:
+    """Missing chunks are an error if the user says so."""
+    image, level = plan.source.image, plan.source.level
+    where = {"channel": channel, "time": time}
+    if plan.execution.missing_chunks == "fail" and (missing := missing_chunks(image, level, box, **where)):
+        raise InputError(
+            f"{image.path}: the store has no chunk for voxels {missing[0].start} to {missing[0].stop} "
+            f"(z, y, x), channel {channel}, time {time}, and {len(missing) - 1} more of this block; add "
+            "them, or leave out --missing-chunks fail"
+        )
+    return read_box(image, level, box, **where)
 
 
 def lost_voxels(run: Run, time: int, within: Box) -> list[Box]:
@@ -94,86 +124,52 @@ def _label(what: str, channel: int, time: int) -> str:
     return f"lost-{what}-c{channel}-t{time}"
 
 
-class _Input(ABC):
+@dataclass(frozen=True)
+class _Input:
     """A channel of the image, or given maps, at a time point: read whole, or chunk by chunk where chunks are lost."""
 
-    what: str
-    stacked: tuple[int, ...] = ()  # shape of a voxel's values
-
-    def __init__(self, run: Run, time: int, channel: int) -> None:
-        self.run, self.plan, self.time, self.channel = run, run.plan, time, channel
-        self.label = _label(self.what, channel, time)
-
-    @abstractmethod
-    def read_box(self, box: Box) -> NDArray[Any]:
-        """Voxels of a box; an `InputError` where they cannot be read."""
-
-    @abstractmethod
-    def chunks(self) -> BlockGrid: ...
+    run: Run
+    label: str
+    dtype: str
+    values: tuple[int, ...]
+    """Shape of a voxel's values."""
+    read_once: Callable[[Box], NDArray[Any]]
+    """Gives the voxels of a box; an `InputError` where they cannot be read."""
+    chunks: Callable[[], BlockGrid]
 
     def read(self, box: Box) -> tuple[NDArray[Any], list[Box]]:
         """The voxels of a box, and the chunks that are lost."""
-        if self.plan.storage.on_error == "fail":
+        if self.run.plan.storage.on_error == "fail":
             return self._read_patiently(box), []
         known = set(list_records(self.run.dir.records(), self.label))
         if not known:
             with suppress(InputError):
-                return self.read_box(box), []
+                return self.read_once(box), []
         grid, lost = self.chunks(), []
-        values = np.zeros((*self.stacked, *box.shape), self.plan.source.image.dtype if self.what == "image" else "int8")
+        found = np.zeros((*self.values, *box.shape), self.dtype)
         for index in grid.touching(box):
             piece = grid.core(index).intersect(box)
             try:
                 if index not in known:
-                    values[(..., *piece.slices(box.start))] = self._read_patiently(piece)
+                    found[(..., *piece.slices(box.start))] = self._read_patiently(piece)
                     continue
             except InputError as error:
                 self._give_up(index, grid.core(index), error)
             lost.append(grid.core(index))
-        return values, lost
+        return found, lost
 
     def _read_patiently(self, box: Box) -> NDArray[Any]:
         """Try several times, for stores with passing errors."""
         for _ in range(TRIES - 1):
             try:
-                return self.read_box(box)
+                return self.read_once(box)
             except InputError as error:
                 log.info("read again: %s", error)
                 clock.sleep(PAUSE_S)
-        return self.read_box(box)
+        return self.read_once(box)
 
     def _give_up(self, index: Vec3, core: Box, error: InputError) -> None:
         cause = error.__cause__ or error
         said = {"start": core.start, "stop": core.stop, "error": f"{type(cause).__name__}: {cause}"}
         claim_record(self.run.dir.records(), self.label, index, said)
         log.warning("%s: chunk %s cannot be read and becomes background: %s", self.label, index, error)
-
-
-class _Image(_Input):
-    what = "image"
-
-    def read_box(self, box: Box) -> NDArray[Any]:
-        """Missing chunks are an error if the user says so."""
-        image, level = self.plan.source.image, self.plan.source.level
-        where = {"channel": self.channel, "time": self.time}
-        if self.plan.execution.missing_chunks == "fail" and (missing := missing_chunks(image, level, box, **where)):
-            raise InputError(
-                f"{image.path}: the store has no chunk for voxels {missing[0].start} to {missing[0].stop} "
-                f"(z, y, x), channel {self.channel}, time {self.time}, and {len(missing) - 1} more of this block; add "
-                "them, or leave out --missing-chunks fail"
-            )
-        return read_box(image, level, box, **where)
-
-    def chunks(self) -> BlockGrid:
-        return BlockGrid(self.plan.image_shape, stored_chunk(self.plan.source.image, self.plan.source.level))
-
-
-class _GivenMaps(_Input):
-    what = "maps"
-    stacked = (4,)
-
-    def read_box(self, box: Box) -> NDArray[Any]:
-        return self.run.read("maps", self.time, box)
-
-    def chunks(self) -> BlockGrid:
-        return BlockGrid(self.plan.shape, maps_chunk(self.run.array("maps", self.time)))

@@ -93,7 +93,7 @@ class TissueSource:
         counts, found = render(tissue, _place_in(tissue.shape, rng, shape))
         piece = vec3(map(min, tissue.shape, (16, 40, 40)))
         sample = [counts, *(render(tissue, _place_in(tissue.shape, rng, piece))[0] for _ in range(8))]
-        low, high, _ = estimate_range(sample, self.look.low_percentile, self.look.high_percentile)
+        low, high = estimate_range(sample, self.look.low_percentile, self.look.high_percentile)
         image, labels = normalise_intensity(counts, low, high, self.look.clip), found.astype(np.int32)
         return Sample(add_background_light(image, labels, rng, self.look.clip)[None], labels, np.ones(shape, bool))
 
@@ -148,7 +148,7 @@ class NoiseSource:
 
     def _draw_channel(self, rng: np.random.Generator, shape: Vec3) -> NDArray[np.float32]:
         image = pure_noise(shape, rng)
-        low, high, _ = estimate_range([image], self.look.low_percentile, self.look.high_percentile)
+        low, high = estimate_range([image], self.look.low_percentile, self.look.high_percentile)
         if rng.random() < 0.5:  # like the empty corner of a volume with cells elsewhere
             high += (high - low) * rng.uniform(1, 20)
         return normalise_intensity(image, low, high, self.look.clip)

@@ -21,8 +21,7 @@ from bigcp3d.pure.boxes import Box, Vec3, vec3
 from bigcp3d.pure.group.filters import Filters
 from bigcp3d.pure.in_memory import label_maps
 from bigcp3d.pure.learn.augment import Sample
-from bigcp3d.pure.predict.patches import PatchGrid, choose_patch
-from bigcp3d.pure.predict.run_network import sum_patches
+from bigcp3d.pure.predict.run_network import predict_whole
 from bigcp3d.pure.score.metrics import score_overlaps
 from bigcp3d.pure.score.overlaps import count_overlaps
 from bigcp3d.pure.track.radius import smallest_volume
@@ -80,11 +79,11 @@ def _draw_region(source: Source, card: ModelCard, seed: Sequence[int]) -> Sample
     """A piece with a few cells; None where there are none."""
     if isinstance(source, VolumeSource):
         source = dataclasses.replace(source, jitter=False)
-    best, most = None, 0
+    best, most, least = None, 0, smallest_volume(card.diameter_vox / 2)
     for attempt in range(TRIES):
         sample = _cut_to_volume(source.draw(np.random.default_rng([*seed, attempt]), region_shape(card)))
         voxels = np.unique(sample.labels[sample.known & (sample.labels > 0)], return_counts=True)[1]
-        cells = int(np.count_nonzero(voxels >= smallest_cell(card)))
+        cells = int(np.count_nonzero(voxels >= least))
         if cells > most:
             best, most = sample, cells
         if cells >= FEW_CELLS:
@@ -99,32 +98,25 @@ def _cut_to_volume(sample: Sample) -> Sample:
     return sample.each(lambda array: array[box.slices()].copy())
 
 
-def smallest_cell(card: ModelCard) -> float:
-    """Smallest cell that is kept, in working voxels: 1/40 of a ball of the model's diameter."""
-    return smallest_volume(card.diameter_vox / 2)
-
-
-def segment_array(image: NDArray[np.float32], network: nn.Module, card: ModelCard) -> NDArray[np.uint32]:
+def segment_crop(image: NDArray[np.float32], network: nn.Module, card: ModelCard) -> NDArray[np.uint32]:
     """Segment a normalised image (c, z, y, x) on the working grid in memory, in the dtype of the network."""
-    shape = vec3(image.shape[1:])
-    box = Box.of_shape(shape)
-    grid = PatchGrid(shape, choose_patch(shape, card.patch, card.margin, card.stride), card.margin)
-    total = sum_patches(lambda part: image[(slice(None), *part.slices())], [list(grid.cores)], box, grid, network)
-    filters = Filters(min_volume_vox=smallest_cell(card), min_foreground=card.min_foreground or None)
-    return label_maps(total.maps(box), card.diameter_vox / 2, filters=filters)
+    maps = predict_whole(image, network, patch=card.patch, margin=card.margin, stride=card.stride)
+    radius = card.diameter_vox / 2
+    filters = Filters(min_volume_vox=smallest_volume(radius), min_foreground=card.min_foreground or None)
+    return label_maps(maps, radius, filters=filters)
 
 
 def score_regions(network: nn.Module, regions: Sequence[Region], card: ModelCard) -> dict[str, float]:
     """Mean Dice of the true cells and AP at IoU 0.5, each averaged over the regions.
 
-    Pieces of cells at a region's border count as cells, except those below `smallest_cell`. Voxels whose truth is
-    unknown do not count.
+    Pieces of cells at a region's border count as cells, except those that are too small to be kept. Voxels whose
+    truth is unknown do not count.
     """
-    found = []
+    found, least = [], math.ceil(smallest_volume(card.diameter_vox / 2))
     for region in regions:
         image, labels, known = region.sample
-        overlaps = count_overlaps(segment_array(image, network, card)[known], labels[known])
-        scores = score_overlaps(overlaps, min_truth_vox=math.ceil(smallest_cell(card)))
+        overlaps = count_overlaps(segment_crop(image, network, card)[known], labels[known])
+        scores = score_overlaps(overlaps, min_truth_vox=least)
         found.append([float(scores[name] or 0) for name in ("mean_dice", "ap50")])
     dice, ap50 = np.mean(found, axis=0)
     return dict(zip(ON_REGIONS, (float(dice), float(ap50)), strict=True))

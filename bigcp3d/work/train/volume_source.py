@@ -22,9 +22,9 @@ from bigcp3d.pure.predict.patches import reflected
 from bigcp3d.pure.score.overlaps import known_ids
 from bigcp3d.pure.tissue.deform import draw_warp, warp_array
 from bigcp3d.pure.tissue.looks.draw_sample import draw_share, paint_nuclei_in_cells
-from bigcp3d.work.analyse.measure import Cells, measure_cells, measure_diameter
 from bigcp3d.work.train.reviewed import MARGIN, Reviewed
 from bigcp3d.work.train.samples import Look, draw_zoom, paint_cells, vary_cells
+from bigcp3d.work.train.training_cells import TrainingCells, measure_cells, measure_diameter
 
 log = logging.getLogger(__name__)
 
@@ -47,7 +47,7 @@ class VolumeSource:
     part: Box
     factors: Factors
     look: Look
-    cells: Cells
+    cells: TrainingCells
     ranges: tuple[tuple[float, float], ...] = ()
     channels: tuple[int, ...] = ()
     jitter: bool = True
@@ -186,7 +186,7 @@ def open_source(
             f"{labels.path}: its largest cell has {count(int(cells.count.max()), 'voxel')}, but training uses only "
             f"cells of {min_cell_vox} or more; give a smaller --min-cell-vox"
         )
-    kept = Cells(cells.ids[large], cells.count[large], cells.centre[large], cells.cut[large])
+    kept = TrainingCells(cells.ids[large], cells.count[large], cells.centre[large], cells.cut[large])
     diameter = measure_diameter(kept, scale, labels.path) if diameter_um is None else diameter_um
     factors = float3(diameter / s / look.diameter_vox for s in scale)
     if min(grid := working_shape(shape, factors)) <= FEW_PLANES:
@@ -199,7 +199,7 @@ def open_source(
         chosen = [check_channel(image, channel) for channel in channels]
         for channel in chosen:
             sample = [read_box(image, 0, box, channel=channel) for box in sample_boxes(shape)]
-            ranges.append(estimate_range(sample, look.low_percentile, look.high_percentile)[:2])
+            ranges.append(estimate_range(sample, look.low_percentile, look.high_percentile))
     log.info("%s: %d cells of %.1f um, factors %s", labels.path, len(kept.ids), diameter, np.round(factors, 2))
     return VolumeSource(
         image, labels, part, factors, look, kept, tuple(ranges), tuple(chosen), stain=stain, reviewed=reviewed

@@ -162,11 +162,35 @@ def test_planes_of_another_size_or_type_are_refused(tmp_path, odd):
         open_source(tmp_path / "planes").__enter__()
 
 
-def test_a_folder_of_stacks_is_refused(tmp_path):
-    (tmp_path / "stacks").mkdir()
-    tifffile.imwrite(tmp_path / "stacks" / "a.tif", STACK, photometric="minisblack")
-    with pytest.raises(InputError, match="must be one plane; convert each stack by itself"):
-        open_source(tmp_path / "stacks").__enter__()
+def test_stacks_are_the_time_points_or_channels_that_their_names_count(tmp_path):
+    values = STACK.reshape(2, 2, 3, 8, 10)
+    for t, c in np.ndindex(2, 2):
+        name = tmp_path / f"t{t}_ch{c}.tif"
+        said = {"unit": "um", "spacing": 1.5, "axes": "ZYX"}
+        tifffile.imwrite(name, values[t, c], imagej=True, resolution=(2, 2), metadata=said)
+    with open_source(tmp_path) as source:
+        assert (source.kind, source.axes) == ("a folder of 4 stacks", "tczyx")
+        volume = name_volume(source)
+        assert volume.scale_um == (1.5, 0.5, 0.5)
+        np.testing.assert_array_equal(read_all(volume), values)
+        box = Box((1, 2, 3), (3, 7, 9))
+        np.testing.assert_array_equal(volume.read(1, 0, box), values[1, 0][box.slices()])
+
+
+def test_a_number_in_names_of_stacks_that_could_be_anything_is_asked_for(tmp_path):
+    write_planes(tmp_path, ["fish1.tif", "fish2.tif"], STACK.reshape(2, 6, 8, 10))
+    with open_source(tmp_path) as source:
+        with pytest.raises(InputError, match="give --axes"):
+            name_volume(source, scale_um=(1, 1, 1))
+        volume = name_volume(source, axes="tzyx", scale_um=(1, 1, 1))
+        np.testing.assert_array_equal(read_all(volume)[:, 0], STACK.reshape(2, 6, 8, 10))
+
+
+def test_stacks_that_are_pieces_along_z_are_refused(tmp_path):
+    for z in range(2):
+        tifffile.imwrite(tmp_path / f"z{z}.tif", STACK[:3], photometric="minisblack", metadata={"axes": "ZYX"})
+    with pytest.raises(InputError, match="the names of the files count z, but each file has this axis too"):
+        open_source(tmp_path).__enter__()
 
 
 def test_a_store_written_into_the_folder_is_no_change_of_it(tmp_path):

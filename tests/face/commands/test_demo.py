@@ -7,7 +7,7 @@ from typer.testing import CliRunner
 
 from bigcp3d.errors import BlockError, TargetError
 from bigcp3d.face.cli import app
-from bigcp3d.face.commands.run_demo import MARKER, Demo, check_against_serial, prepare_folder, quarter
+from bigcp3d.face.commands.run_demo import MARKER, check_against_serial, prepare_folder, quarter
 
 
 @pytest.fixture(scope="module")
@@ -49,7 +49,7 @@ def test_a_voxel_that_differs_from_the_serial_run_fails_the_check(demo, monkeypa
     monkeypatch.setattr(run_demo, "segment", lambda *_, **__: None)
     monkeypatch.setattr(run_demo, "read_box", read_box)
     with pytest.raises(BlockError, match="1 of 131072 voxels differ"):
-        check_against_serial(Demo(folder, (32, 64, 64), "membrane", 0, 1, check=True))
+        check_against_serial(folder, (32, 64, 64), {})
 
 
 @pytest.mark.parametrize("marker", [True, False])

@@ -95,7 +95,7 @@ def test_a_living_run_tells_who_runs_it_and_how_fast(case, monkeypatch):
 
 def test_a_run_that_is_dead_does_not_live(case, monkeypatch):
     stop_in_track(case, monkeypatch)
-    with lock.hold(case.plan()) as held:
+    with lock.hold_locks(lock.locks_of(case.plan())) as held:
         monkeypatch.setattr(lock, "_is_running", lambda holder: False)
         LockFile(case.work).replace(held.holder)
         assert "stopped" in ask(case.work)

@@ -282,6 +282,17 @@ def test_the_record_of_labels_cannot_put_tags_into_the_page(run, tmp_path):
     assert "&lt;script&gt;" in page.text
 
 
+def test_labels_with_another_voxel_size_than_their_image_are_warned_of_once(run, tissue_store, tmp_path, caplog):
+    store = Path(shutil.copytree(run[0], tmp_path / "other.zarr"))
+    file = store / "labels/cells/zarr.json"
+    said = json.loads(file.read_text())
+    for level in said["attributes"]["ome"]["multiscales"][0]["datasets"]:
+        level["coordinateTransformations"][0]["scale"] = [9.0, 9.0, 9.0]
+    file.write_text(json.dumps(said))
+    write_report(store, "cells", image=str(tissue_store))
+    assert caplog.text.count("pairs their voxels") == 1
+
+
 def test_no_cells_are_a_report_too(tissue_store, from_maps):
     writer = ReportWriter()
     assert bigcp3d.segment(tissue_store, on_event=writer, **{**from_maps, "min_volume": 10**6}).cells == 0

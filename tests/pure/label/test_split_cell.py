@@ -51,10 +51,10 @@ def test_a_detached_piece_goes_to_the_nearest_part(balls):
 def test_small_labels_do_not_count(balls):
     cell, found = balls[0] | balls[1], np.zeros(SHAPE, np.uint32)
     found[balls[0]], found[8, 10, 24:30], found[0, 9, 11] = 7, 9, 12
-    assert set(np.unique(split_along(cell, found, (1.0,) * 3, least=0.1))) == {0, 1}
+    assert set(np.unique(split_along(cell, found, (1.0,) * 3))) == {0, 1}
     found[balls[1]] = 9
-    assert agreement(split_along(cell, found, (1.0,) * 3, least=0.1), balls) == 1.0
-    assert set(np.unique(split_along(cell, np.zeros_like(found), (1.0,) * 3, least=0.1))) == {0, 1}
+    assert agreement(split_along(cell, found, (1.0,) * 3), balls) == 1.0
+    assert set(np.unique(split_along(cell, np.zeros_like(found), (1.0,) * 3))) == {0, 1}
 
 
 def test_the_deepest_voxel_is_the_centre(balls):

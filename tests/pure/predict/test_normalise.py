@@ -44,20 +44,20 @@ def test_samples_of_large_volumes_are_spread_evenly_and_use_the_budget(shape):
 
 def test_the_range_is_that_of_percentiles_of_all_parts_together():
     parts = [np.arange(500, dtype=np.uint16), np.arange(500, 1001, dtype=np.uint16)]
-    assert estimate_range(parts, 1, 99) == (10.0, 990.0, 0)
+    assert estimate_range(parts, 1, 99) == (10.0, 990.0)
     assert estimate_range(parts[:1], 1, 99) != estimate_range(parts, 1, 99)
 
 
-def test_nan_and_infinities_are_counted_and_do_not_move_the_range():
+def test_nan_and_infinities_do_not_move_the_range():
     values = np.arange(101, dtype=np.float32)
     spoiled = np.concatenate([values, [np.nan, np.inf, -np.inf]]).astype(np.float32)
-    assert estimate_range([spoiled], 1, 99) == (1.0, 99.0, 3)
+    assert estimate_range([spoiled], 1, 99) == (1.0, 99.0)
 
 
 def test_where_percentiles_coincide_the_extremes_count():
     image = np.zeros(10000, np.uint8)
     image[7] = 9
-    assert estimate_range([image], 1, 99) == (0.0, 9.0, 0)
+    assert estimate_range([image], 1, 99) == (0.0, 9.0)
 
 
 @pytest.mark.parametrize("image", [np.full(9, 7, np.uint16), np.full(9, np.nan), np.zeros(0)])
@@ -79,8 +79,8 @@ def test_low_becomes_zero_and_high_one(dtype):
 def test_contrast_on_a_large_offset_is_not_lost(dtype):
     small = np.random.default_rng(0).integers(0, 400, (4, 30, 30))
     image = (small + 3_000_000_000).astype(dtype)
-    low, high, _ = estimate_range([image], 1, 99)
-    assert (low - 3e9, high - 3e9) == estimate_range([small.astype(np.uint16)], 1, 99)[:2]
+    low, high = estimate_range([image], 1, 99)
+    assert (low - 3e9, high - 3e9) == estimate_range([small.astype(np.uint16)], 1, 99)
     expected = (small - (low - 3e9)) / (high - low)
     np.testing.assert_allclose(normalise_intensity(image, low, high, (-9, 9)), expected, rtol=1e-6, atol=1e-6)
 

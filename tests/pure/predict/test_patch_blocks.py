@@ -6,12 +6,14 @@ import itertools
 
 import numpy as np
 import pytest
+import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from bigcp3d.pure.boxes import BlockGrid, Box, Vec3, vec3
 from bigcp3d.pure.predict.patch_blocks import PatchBlocks
-from bigcp3d.pure.predict.patches import PatchGrid, finish_maps, merge_patch
+from bigcp3d.pure.predict.patch_sums import PatchSums
+from bigcp3d.pure.predict.patches import PatchGrid, finish_maps
 
 quick = settings(deadline=None, max_examples=25)
 sides = st.tuples(*[st.integers(1, 30)] * 3)
@@ -89,12 +91,12 @@ def handed_over(blocks: PatchBlocks, seed: int, *, lose: int | None = None) -> n
     shares: dict[Vec3, list[tuple[Box, np.ndarray]]] = {index: [] for index in blocks.grid}
     for index in blocks.grid:
         extent = blocks.extent(index)
-        total = np.zeros((4, *extent.shape), np.int32)
+        sums = PatchSums(extent, grid, torch.device("cpu"))
         for patch in owned(blocks, index):
-            merge_patch(total, extent, grid.window(patch), prediction_of(grid, patch), grid.margin)
+            sums.add(grid.window(patch), torch.from_numpy(prediction_of(grid, patch)))
         for other in blocks.meeting(index):
             box = blocks.shared(index, other)
-            shares[other].append((box, total[(slice(None), *box.slices(extent.start))]))
+            shares[other].append((box, sums.sums(box)))
     if lose is not None:
         shares[(0, 0, 0)].pop(lose)
     maps = np.full((4, *grid.shape), -128, np.int8)

@@ -6,11 +6,13 @@ import itertools
 
 import numpy as np
 import pytest
+import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from numpy.typing import NDArray
 
 from bigcp3d.pure.boxes import BlockGrid, Box, Vec3, vec3
+from bigcp3d.pure.predict.patch_sums import PatchSums
 from bigcp3d.pure.predict.patches import (
     SUB,
     WEIGHT_UNIT,
@@ -19,7 +21,6 @@ from bigcp3d.pure.predict.patches import (
     axis_weights,
     choose_patch,
     finish_merge,
-    merge_patch,
     reflected,
 )
 
@@ -46,10 +47,10 @@ def predictions(grid: PatchGrid, seed: int) -> dict[Vec3, NDArray[np.float32]]:
 
 
 def merge(grid: PatchGrid, parts: dict[Vec3, NDArray[np.float32]], box: Box, order: list[Vec3]) -> NDArray[np.int8]:
-    total = np.zeros((4, *box.shape), np.int32)
+    sums = PatchSums(box, grid, torch.device("cpu"))
     for index in order:
-        merge_patch(total, box, grid.window(index), parts[index], grid.margin)
-    return finish_merge(total, box, grid)
+        sums.add(grid.window(index), torch.from_numpy(parts[index]))
+    return finish_merge(sums.sums(box), box, grid)
 
 
 def merge_all(grid: PatchGrid, parts: dict[Vec3, NDArray[np.float32]]) -> NDArray[np.int8]:
@@ -159,10 +160,10 @@ def test_the_largest_sums_fit_int32(margin: int, value: float) -> None:
     shape = (5 * core,) * 3
     grid = PatchGrid(shape, (core + 2 * margin,) * 3, margin)
     box = Box((at,) * 3, (at + 1,) * 3)
-    total = np.zeros((4, 1, 1, 1), np.int32)
-    prediction = np.broadcast_to(np.float32(value), (4, *grid.patch))
+    sums = PatchSums(box, grid, torch.device("cpu"))
     for index in touching(grid, box):
-        merge_patch(total, box, grid.window(index), prediction, margin)
+        sums.add(grid.window(index), torch.tensor(value).expand(4, *grid.patch))
+    total = sums.sums(box)
     assert (np.sign(total) == value).all()
     assert (finish_merge(total, box, grid) == int(127 * value)).all()
 

@@ -1,7 +1,5 @@
 """What this machine can do, asked without torch, which takes seconds to import."""
 
-import builtins
-import io
 import subprocess
 import sys
 
@@ -14,25 +12,6 @@ def fresh(code):
     """The last line that a fresh interpreter prints."""
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     return done.stdout.splitlines()[-1]
-
-
-@pytest.mark.skipif(sys.platform != "linux", reason="only Linux has cgroups")
-def test_a_container_has_the_cores_and_the_memory_that_its_limits_allow(monkeypatch):
-    files = {
-        "/sys/fs/cgroup/memory.max": str(2**28),
-        "/proc/self/cgroup": "0::/",
-        "/sys/fs/cgroup/cpu.max": "100000 100000",
-    }
-    real = builtins.open
-
-    def fake(path, *more, **options):
-        return io.StringIO(files[path]) if path in files else real(path, *more, **options)
-
-    monkeypatch.setattr(builtins, "open", fake)
-    assert this_machine.default_workers() == 1
-    assert this_machine.memory_per_worker(2) == int(0.9 * 2**28 / 2)
-    files["/sys/fs/cgroup/memory.max"] = "max"
-    assert this_machine.memory_per_worker(2) > 2**28
 
 
 def test_the_precision_without_torch_is_the_one_that_torch_gives():

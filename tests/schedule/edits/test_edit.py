@@ -41,7 +41,7 @@ def test_cells_that_do_not_touch_are_merged_and_the_log_says_so(store):
     assert describe_change(edits.merge(1, 2)) == "merge of 1, 2"
 
 
-@pytest.mark.parametrize("noted", [{"cells": 30}, {"largest_id": 30}])
+@pytest.mark.parametrize("noted", [{"cells": 30}, {"largest_id": 30}, {"cells": 9, "updates": [{"largest_id": 30}]}])
 def test_labels_are_not_read_for_a_new_id_where_they_note_the_largest(store, monkeypatch, noted, caplog):
     seen = []
     monkeypatch.setattr(update_labels, "find_largest_id", lambda target: seen.append(target) or 7)

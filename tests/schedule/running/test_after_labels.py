@@ -43,7 +43,7 @@ def test_a_run_that_was_stopped_at_its_table_is_ended_and_corrections_stay(
     edits = bigcp3d.edit(settings["output"])
     edits.delete(1)
     attributes = zarr.open_group(settings["output"] / "labels/cells", mode="a").attrs
-    attributes["bigcp3d"] = {**attributes["bigcp3d"], "updates": [{"id": "x"}]}  # as an update does
+    attributes["bigcp3d"] = {**attributes["bigcp3d"], "noted": "x"}  # as another program does
     corrected, events = read_labels(settings["output"], "cells"), []
     summary = bigcp3d.segment(tissue_store, **settings, on_event=events.append)
     assert not [event for event in events if isinstance(event, BlockDone)]
@@ -55,7 +55,7 @@ def test_a_run_that_was_stopped_at_its_table_is_ended_and_corrections_stay(
     assert "foreground" in rows[0]
     assert summary.cells == len(rows) + 1, "the summary tells what the run has found"
     made = zarr.open_group(settings["output"] / "labels/cells", mode="r").attrs["bigcp3d"]
-    assert made["updates"] == [{"id": "x"}]
+    assert made["noted"] == "x"
     assert (settings["work_dir"] / "kept").exists() == keep_maps
 
 
@@ -89,11 +89,12 @@ def test_a_run_that_could_not_make_its_labels_does_not_replace_those_of_others(t
 
 
 def test_the_lock_of_labels_is_the_same_through_a_link(tissue_store, settings, tmp_path):
-    from bigcp3d.schedule.running.lock import hold
+    from bigcp3d.schedule.running.lock import hold_locks, locks_of
 
     (tmp_path / "link.zarr").symlink_to(tissue_store)
     request = {**settings, "output": None}
-    with hold(bigcp3d.plan_segmentation(tissue_store, **request)), pytest.raises(TargetError, match="another run"):
+    locks = locks_of(bigcp3d.plan_segmentation(tissue_store, **request))
+    with hold_locks(locks), pytest.raises(TargetError, match="another run"):
         bigcp3d.segment(tmp_path / "link.zarr", **request | {"work_dir": tmp_path / "mine"})
 
 

@@ -48,7 +48,7 @@ def tracked(monkeypatch) -> list[str]:
     monkeypatch.setattr(Run, "processor", "a GPU")
     monkeypatch.setattr(steady, "MOST", 1)  # what a CPU computes in batches may differ in the last bit
     monkeypatch.setattr(tracking_torch, "track_on_device", track)
-    monkeypatch.setattr(predict, "sum_patches", partial(predict.sum_patches, on_device=True, ahead=True))
+    monkeypatch.setattr(predict, "sum_patches", partial(predict.sum_patches, ahead=True))
     return seen
 
 

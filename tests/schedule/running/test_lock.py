@@ -20,7 +20,7 @@ from bigcp3d.edge.workdir.lock_file import LockFile
 from bigcp3d.errors import TargetError
 from bigcp3d.schedule.running import lock as lock_module
 from bigcp3d.schedule.running.events import BlockDone
-from bigcp3d.schedule.running.lock import describe_holder, hold
+from bigcp3d.schedule.running.lock import describe_holder, hold_locks, locks_of
 from bigcp3d.work.passes import passes
 from tests.schedule.conftest import Case
 
@@ -74,7 +74,7 @@ def test_a_second_run_is_refused_while_the_first_lives_and_takes_over_when_it_is
 
 def test_of_many_that_take_over_at_once_one_succeeds(case):
     case.work.mkdir()
-    with hold(case.plan()) as held:
+    with hold_locks(locks_of(case.plan())) as held:
         dead = replace(held.holder, id="dead", pid=2**22 + 1)
     case.work.mkdir(exist_ok=True)
     LockFile(case.work).create(dead)
@@ -82,7 +82,7 @@ def test_of_many_that_take_over_at_once_one_succeeds(case):
 
     def attempt(_):
         try:
-            with hold(plan):
+            with hold_locks(locks_of(plan)):
                 holding.append(1)
                 time.sleep(0.5)
             return True
@@ -97,7 +97,7 @@ def test_of_many_that_take_over_at_once_one_succeeds(case):
 @pytest.mark.parametrize("lives", [True, False])
 def test_a_holder_elsewhere_is_watched_for_signs_of_life(case, monkeypatch, lives):
     monkeypatch.setattr(lock_module, "STALE_S", 0.6)
-    with hold(case.plan()) as held:
+    with hold_locks(locks_of(case.plan())) as held:
         elsewhere = replace(held.holder, id="elsewhere", **OTHER_HOST)
     case.work.mkdir(parents=True, exist_ok=True)
     lock = LockFile(case.work)

@@ -9,9 +9,10 @@ from bigcp3d.edge.image.image import open_labels
 from bigcp3d.pure.boxes import Box
 from bigcp3d.pure.cells.cell_summary import CellRows
 from bigcp3d.schedule.running.events import LabelsReady
+from bigcp3d.work.analyse.measure import plan_measurement
 from bigcp3d.work.analyse.report_cells import cells_of_labels, cells_of_run
 from bigcp3d.work.plan import id_ranges
-from tests.schedule.conftest import random_model, read_labels, tissue_store  # noqa: F401
+from tests.schedule.conftest import random_model, read_labels, tissue_store, write_image  # noqa: F401
 
 
 @pytest.mark.parametrize("more", [{}, {"diameter_um": 4.0}, {"roi": "3:30,8:51,5:44"}], ids=str)
@@ -55,3 +56,13 @@ def test_table_and_labels_and_all_voxels_agree(tissue_store, random_model, tmp_p
     if not more:
         assert np.allclose(rows.elongation, again.elongation)
         assert np.allclose(rows.fill, again.fill)
+
+
+def test_cells_of_labels_do_not_need_the_image(tmp_path, write_labels, caplog):
+    write_image(tmp_path / "image.zarr", np.zeros((8, 8, 8), np.uint16))
+    path = write_labels(tmp_path / "image.zarr" / "labels" / "cells", np.ones((4, 4, 4), np.uint16))
+    (rows,) = cells_of_labels(open_labels(path, ""))
+    assert rows.volume.tolist() == [64]
+    assert not caplog.messages
+    plan_measurement(path, "")  # control: there, the other shape of the image is warned of
+    assert "no intensities are measured" in caplog.text

@@ -10,11 +10,11 @@ from bigcp3d.edge.image.voxels import read_box
 from bigcp3d.errors import InputError
 from bigcp3d.pure.boxes import Box
 from bigcp3d.pure.tissue.tissue_settings import Tissue
-from bigcp3d.work.analyse.measure import measure_cells, measure_diameter
 from bigcp3d.work.simulate import simulate
 from bigcp3d.work.train.samples import Look, NoiseSource, TissueSource
 from bigcp3d.work.train.settings import TrainSettings
 from bigcp3d.work.train.train_checks import make_card
+from bigcp3d.work.train.training_cells import measure_cells, measure_diameter
 from bigcp3d.work.train.training_data import open_training_data
 from bigcp3d.work.train.volume_source import open_source
 

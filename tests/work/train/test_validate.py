@@ -18,7 +18,7 @@ from bigcp3d.pure.tissue.tissue_settings import Tissue
 from bigcp3d.work.simulate import simulate
 from bigcp3d.work.train import validate
 from bigcp3d.work.train.samples import Look, NoiseSource
-from bigcp3d.work.train.validate import Region, draw_regions, region_shape, score_regions, segment_array, smallest_cell
+from bigcp3d.work.train.validate import Region, draw_regions, region_shape, score_regions, segment_crop
 from bigcp3d.work.train.volume_source import open_source
 
 SHAPE = (34, 60, 51)
@@ -62,13 +62,13 @@ def test_validation_finds_the_labels_that_segment_finds(store, model, tmp_path):
     )
     found = read_box(open_labels(tmp_path / "out.zarr", "cells"), 0, Box.of_shape(SHAPE))
     info = open_image(store)
-    low, high, _ = estimate_range([read_box(info, 0, box) for box in sample_boxes(SHAPE)], 1.0, 99.8)
+    low, high = estimate_range([read_box(info, 0, box) for box in sample_boxes(SHAPE)], 1.0, 99.8)
     image = normalise_intensity(read_box(info, 0, Box.of_shape(SHAPE)), low, high, CARD.clip)
-    labels = segment_array(image[None], load_network(model)[0], CARD)
+    labels = segment_crop(image[None], load_network(model)[0], CARD)
     assert labels.max() > 10
     np.testing.assert_array_equal(labels, found)
     wider = CARD.model_copy(update={"diameter_vox": 12.0})
-    assert not np.array_equal(segment_array(image[None], load_network(model)[0], wider), found)
+    assert not np.array_equal(segment_crop(image[None], load_network(model)[0], wider), found)
 
 
 def test_regions_lie_in_the_held_out_part_and_are_not_bent(store):
@@ -116,7 +116,7 @@ def test_scores_are_those_of_whole_cells(monkeypatch):
     known = np.ones(truth.shape, bool)
     known[:, :, 38:] = False
     found[:, :, 38:] = 9  # nothing is known there
-    monkeypatch.setattr(validate, "segment_array", lambda *_: found)
+    monkeypatch.setattr(validate, "segment_crop", lambda *_: found)
     region = Region("a", Sample(np.zeros((1, *truth.shape), np.float32), truth, known))
     scores = score_regions(torch.nn.Identity(), [region], CARD)
     assert scores["val_dice_cells"] == pytest.approx((2 * 8 / 18 + 1 + 0) / 3)
@@ -124,10 +124,6 @@ def test_scores_are_those_of_whole_cells(monkeypatch):
     perfect = Region("b", Sample(np.zeros((1, *truth.shape), np.float32), found.astype(np.int32), known))
     both = score_regions(torch.nn.Identity(), [region, perfect], CARD)
     assert both["val_ap50"] == pytest.approx((2 / 3 + 1) / 2)
-
-
-def test_cells_below_a_fortieth_of_the_ball_do_not_count():
-    assert smallest_cell(CARD) == pytest.approx(1 / 40 * np.pi / 6 * 8**3)
 
 
 def test_a_region_holds_about_four_cells_a_side_in_whole_patches():

@@ -2,10 +2,12 @@
 
 import numpy as np
 import pytest
+import torch
 
 from bigcp3d.pure.boxes import Box
-from bigcp3d.pure.predict.given_maps import quantise_maps, refuse_reason
-from bigcp3d.pure.predict.patches import PatchGrid, finish_merge, merge_patch
+from bigcp3d.pure.predict.float_maps import quantise_maps, refuse_reason
+from bigcp3d.pure.predict.patch_sums import PatchSums
+from bigcp3d.pure.predict.patches import PatchGrid
 
 SHAPE = (5, 6, 7)
 
@@ -17,11 +19,9 @@ def values(seed=0, low=-1.3, high=1.3):
 def predicted(prediction):
     """What prediction makes of one patch that covers the volume."""
     box, grid = Box.of_shape(SHAPE), PatchGrid(SHAPE, SHAPE, 0)
-    total = np.zeros((4, *SHAPE), np.int32)
-    merge_patch(total, box, box, prediction, grid.margin)
-    maps = finish_merge(total, box, grid)
-    maps[0] = np.maximum(maps[0], 0)
-    return maps
+    sums = PatchSums(box, grid, torch.device("cpu"))
+    sums.add(box, torch.from_numpy(prediction))
+    return sums.maps(box)
 
 
 def test_they_equal_our_own_prediction():
