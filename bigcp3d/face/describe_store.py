@@ -8,6 +8,7 @@ from __future__ import annotations
 import math
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import zarr
@@ -101,7 +102,7 @@ def describe_default_run(image: ImageInfo) -> list[str]:
     lines.append("without --model and --diameter, bigcp3d segment estimates both on a few crops")
     lines.append(f"to see the estimate: {join_words(['bigcp3d', 'estimate-diameter', image.path])}")
     try:
-        choices = {"diameter_um": AS_IS, "precision": "float32", "start": "image", "overwrite": True}
+        choices: dict[str, Any] = {"diameter_um": AS_IS, "precision": "float32", "start": "image", "overwrite": True}
         plan = plan_segmentation(image.path, model=models[0], **choices)
     except BigCP3DError as error:
         return [*lines, f"bigcp3d segment --diameter {AS_IS} would stop: {error}"]

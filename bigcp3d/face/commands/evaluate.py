@@ -86,10 +86,10 @@ def evaluate(
 
     files = {"--csv": csv_file, "--false-csv": false_csv, "--picture": picture}
     written = [file for file in (*files.values(), json_file) if file is not None]
-    for k, file in enumerate(written):
-        check_file(file, overwrite=overwrite)
-        if any(same_place(str(file), str(other)) for other in written[:k]):
-            raise InputError(f"{file} was given for two results; give each result a file of its own")
+    for k, path in enumerate(written):
+        check_file(path, overwrite=overwrite)
+        if any(same_place(path, other) for other in written[:k]):
+            raise InputError(f"{path} was given for two results; give each result a file of its own")
     if picture is not None and picture.suffix.lower() not in PICTURES:
         raise InputError(
             f"--picture {picture}: no pictures of type '{picture.suffix}' can be written; use {', '.join(PICTURES)}"

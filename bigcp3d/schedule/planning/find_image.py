@@ -51,7 +51,8 @@ def with_known_image(request: Request) -> Request:
     image, missing = find_converted(request.source)
     if missing:
         request.check()
-        _, words, cure = recognise(Path(place(request.source)))
+        spot = Path(str(place(request.source)))
+        _, words, cure = recognise(spot)
         scale = f" --scale {' '.join(f'{size:.12g}' for size in request.scale_um)}" if request.scale_um else ""
-        raise InputError(f"{place(request.source)}: this is {words}, not an OME-Zarr folder; {cure}{scale}")
+        raise InputError(f"{spot}: this is {words}, not an OME-Zarr folder; {cure}{scale}")
     return replace(request, source=image, output=_beside_archive(request) or request.output)
