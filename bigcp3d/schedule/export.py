@@ -31,6 +31,7 @@ from bigcp3d.schedule.edits.correction import settle_labels
 from bigcp3d.schedule.planning.export_request import ExportRequest
 from bigcp3d.schedule.planning.region import find_region, find_times
 from bigcp3d.work.analyse.blocks_read import BlocksRead
+from bigcp3d.work.cores_and_memory import memory_per_worker
 
 log = logging.getLogger(__name__)
 
@@ -121,6 +122,7 @@ def _export_tiff(request: ExportRequest, path: Path, on_event: Callable[[BlocksR
     """Write a part of an image or labels into a TIFF file."""
     part = _choose_part(request)
     slabs = list(part.slabs())
+    _check_memory(part, slabs, path)
     passes = 2 if request.what == "labels" else 1
     number = itertools.count(1)
     total = passes * len(slabs) * len(part.times) * len(part.channels)
@@ -235,6 +237,18 @@ def _dtype_of_image(info: ImageInfo, path: Path) -> str:
             "give a name that ends in .ome.tif"
         )
     return info.dtype
+
+
+def _check_memory(part: _Part, slabs: Sequence[Box], path: Path) -> None:
+    """Refuse slabs that do not fit into memory, twice for a change of the dtype; ImageJ has the channels together."""
+    together = 1 if is_ome(path) else len(part.channels)
+    most = max(slab.size for slab in slabs) * np.dtype(part.info.dtype).itemsize * together * 2
+    here = memory_per_worker(1)
+    if most > here:
+        raise InputError(
+            f"{path}: a layer of the image's chunks needs {most / 2**30:.1f} GiB of memory, and there are "
+            f"{here / 2**30:.1f}; export a part (--roi) or a coarser level (--level)"
+        )
 
 
 def _planes(

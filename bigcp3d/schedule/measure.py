@@ -1,7 +1,7 @@
 """Makes a table of the cells of any labels, block by block, in this process or on Dask.
 
-Each block gives sums over its cells, about 300 bytes a cell. They add up to the same table for all blocks and orders.
-Only the table is held in memory, never the volume.
+Each block gives sums over its cells. They add up to the same table for all blocks and orders. Only the table is held in
+memory, never the volume: about 500 bytes a cell, and up to 1,500 while sums are added and the table is made.
 """
 
 from __future__ import annotations
@@ -40,7 +40,7 @@ from bigcp3d.work.plan.plan import Plan
 from bigcp3d.work.run.work_dir import OBJECTS, ONCE, WorkDir
 
 MOST_BESIDE = 1_000_000
-"""Cells of the largest table that is written without being named: about 300 bytes of memory and of disk each."""
+"""Cells of the largest table that is written without being named: about 1,500 bytes of memory and 300 of disk each."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -116,7 +116,7 @@ def measure_on(
         request.store, request.name, image=request.image, channel=request.channel, block=request.block
     )
     settle_labels(what.labels.path, "")
-    if request.work_dir is not None and not any(Path(request.work_dir).glob(f"t*/{OBJECTS}")):
+    if request.work_dir is not None and not any(WorkDir(request.work_dir).own.glob(f"t*/{OBJECTS}")):
         raise InputError(
             f"{request.work_dir}: there are no cells of a run in this folder; give the work directory of a 'bigcp3d "
             "segment --keep-maps', or leave --work-dir out"

@@ -38,12 +38,13 @@ from bigcp3d.schedule.running.events import (
 from bigcp3d.schedule.running.expected_time import measure_here, measure_on_dask, measured_time, worth_measuring
 from bigcp3d.schedule.running.lock import Hold, hold_locks, locks_of
 from bigcp3d.schedule.running.run_log import RunLog, block_error
-from bigcp3d.schedule.running.serial import Execute, execute_serially
+from bigcp3d.schedule.running.serial import Execute, Failures, execute_serially
 from bigcp3d.schedule.running.start import (
     Ended,
     check_start,
     clean_up,
     created_here,
+    name_run,
     prepare,
     read_ended,
     refuse_labels_of_others,
@@ -56,6 +57,7 @@ from bigcp3d.work.plan.memory_and_disk import worker_bytes
 from bigcp3d.work.plan.plan import RESULT, Plan
 from bigcp3d.work.run.run import Run
 from bigcp3d.work.run.run_costs import sum_up_effort
+from bigcp3d.work.run.task_costs import read_spent
 from bigcp3d.work.run.unreadable_input import read_lost
 from bigcp3d.work.run.work_dir import ONCE, WorkDir
 
@@ -63,6 +65,12 @@ Measure = Callable[[], float | None]
 """Gives the seconds for a patch on a worker, or None."""
 
 UINT32_MAX = 2**32 - 1
+
+MOST_LOST = 1000
+"""Chunks that could not be read, of which the labels' attributes list so many."""
+
+MANY_IN_A_ROW = 100
+"""After so many failures without a success between them, the cause is not in the blocks, and the run ends."""
 
 
 @takes(Request)
@@ -106,13 +114,14 @@ def segment(source: str | Path, *, on_event: Observer | None = None, **arguments
     for warning in warn_of_disks(plan):
         observe(Warned(warning))
     with hold_locks(locks_of(plan)) as held:
-        return _segment(plan, request, RunLog(observe, plan), held, begin)
+        return _segment(plan, request, observe, held, begin)
 
 
-def _segment(plan: Plan, request: Request, log: RunLog, held: Hold, begin: float) -> Summary:
-    run = Run(plan)
+def _segment(plan: Plan, request: Request, observe: Observer, held: Hold, begin: float) -> Summary:
     again = request.start == "image"
     resumed = check_start(plan, overwrite=request.overwrite, again=again)  # another run may have ended meanwhile
+    plan = name_run(plan, resumed=resumed)
+    run, log = Run(plan), RunLog(observe, plan)
     if (ended := read_ended(plan)) is not None:
         return _end(plan, request, ended, log)
     with _executor(plan, run, request, log.observe) as (execute, measure):
@@ -150,16 +159,24 @@ def _end(plan: Plan, request: Request, ended: Ended, log: RunLog) -> Summary:
 
 
 def _run_phase(execute: Execute, passes: list[list[Pass]], log: RunLog, held: Hold) -> None:
-    """Run one phase. Raises at its end if a task failed, or at once if the lock was lost or a disk is full."""
+    """Run one phase.
+
+    Raises at its end if a task failed, or at once if the lock was lost, a disk is full, or all tasks seem to fail.
+    """
+    in_a_row: Failures = {}
 
     def done(task: Task, counts: Counts) -> None:
         held.check()
+        in_a_row.clear()
         log.add(task, counts)
 
     def failed(task: Task, error: BaseException) -> None:
         if isinstance(error, FullDiskError):
             raise FullDiskError(f"{error}. Finished blocks are kept, and the same command continues from there")
         log.fail(task, error)
+        in_a_row[task.key] = error
+        if len(in_a_row) == MANY_IN_A_ROW:
+            raise block_error(in_a_row, log.plan)
 
     log.start(passes)
     failures = execute(in_order(passes), done, failed)
@@ -226,6 +243,7 @@ def _create_labels(plan: Plan, run: Run, *, overwrite: bool) -> None:
 def _provenance(plan: Plan, request: Request, summary: Summary) -> dict[str, Any]:
     """What the labels' attributes say of how they were made. ``scale_um`` is the given voxel size, at their level."""
     work, sections = WorkDir.of(plan), plan.sections(RESULT)
+    lost = read_lost(work, plan)
     filters = sections.pop("filters")
     parameters = {name: value for section in sections.values() for name, value in section.items()}
     beside = ("image", "mask", "card", "model_hash", "target")
@@ -252,10 +270,11 @@ def _provenance(plan: Plan, request: Request, summary: Summary) -> dict[str, Any
             "foreground_vox": summary.foreground_vox,
             "nonfinite_vox": summary.nonfinite_vox,
             "processors": summary.processors,
-            "run": sum_up_effort(summary.tasks, plan, summary.seconds).model_dump(mode="json"),
+            "run": sum_up_effort(read_spent(work, plan.where.times), plan, summary.seconds).model_dump(mode="json"),
             "oddities": summary.oddities,
             "found": summary.found,
             "missing_chunks": summary.missing_chunks,
-            "lost": [asdict(piece) for piece in read_lost(work, plan)],
+            "lost": [asdict(piece) for piece in lost[:MOST_LOST]],
+            "lost_chunks": len(lost),
         }
     }

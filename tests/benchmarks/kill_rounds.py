@@ -38,7 +38,9 @@ import bigcp3d.schedule.clusters.connect
 import bigcp3d.schedule.running.distribute
 import bigcp3d.schedule.segment
 from bigcp3d.pure.in_memory import label_maps
+from bigcp3d.schedule.running.events import Event
 from tests.schedule.conftest import read_labels, save_random_model, tissue_values, write_image
+from tests.task_rows import TaskRows
 
 WORKERS = 2
 BLOCK = (12, 30, 26)
@@ -95,9 +97,17 @@ class Chain:
     def segment(self) -> None:
         """In the forked process: the run; when it ends, its tasks go to a file."""
         started = time.time()
-        summary = bigcp3d.segment(self.store, **self.settings)
-        now = sum(task.began >= started for task in summary.tasks)
-        (self.folder / "end.json").write_text(json.dumps({"now": now, "tasks": len(summary.tasks)}))
+        bigcp3d.segment(self.store, **self.settings, on_event=self.note)
+        began = json.loads((self.folder / "began.json").read_text())
+        now = sum(each >= started for each in began)
+        (self.folder / "end.json").write_text(json.dumps({"now": now, "tasks": len(began)}))
+
+    def note(self, event: Event) -> None:
+        """Keep when the tasks began: an attempt after the last event of labels does not learn it."""
+        rows = TaskRows()
+        rows.look(event)
+        if rows:
+            (self.folder / "began.json").write_text(json.dumps([row.began for row in rows]))
 
     def records(self) -> dict[Path, bytes]:
         """Records that are there, with what they say."""

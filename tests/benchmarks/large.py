@@ -39,6 +39,7 @@ from tests.benchmarks.cases import RADIUS, make_case, make_image
 from tests.benchmarks.report import Row, tell, write_json
 from tests.benchmarks.soak import Sampler, compare
 from tests.benchmarks.through_zarr import disk_bytes
+from tests.task_rows import TaskRows
 
 
 class Volume(NamedTuple):
@@ -207,7 +208,8 @@ def segment(volume: Volume, **more: Any) -> dict[str, list[Row]]:
     """The run, or the rest of it."""
     watch = Watch(volume.folder)
     watch.start()
-    summary = bigcp3d.segment(**volume.settings, **more)
+    rows = TaskRows()
+    summary = bigcp3d.segment(**volume.settings, on_event=rows.look, **more)
     watch.over.set()
     run: Row = {
         "Gvoxel": math.prod(volume.shape) / 1e9,
@@ -218,7 +220,7 @@ def segment(volume: Volume, **more: Any) -> dict[str, list[Row]]:
         "most files, GB": watch.disk / 1e9,
         "labels, GB": disk_bytes(volume.folder / "labels.zarr") / 1e9,
     }
-    return {"run": [run], "resident size, this time": watch.rows(), "peaks of tasks": peaks(summary.tasks)}
+    return {"run": [run], "resident size, this time": watch.rows(), "peaks of tasks": peaks(rows)}
 
 
 def main(arguments: list[str] | None = None) -> dict[str, list[Row]]:

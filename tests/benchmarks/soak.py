@@ -24,6 +24,7 @@ from bigcp3d.pure.tissue.tissue import render
 from bigcp3d.pure.tissue.tissue_settings import Tissue
 from bigcp3d.work.run.task_costs import TaskSpent
 from tests.benchmarks.report import Row, tell
+from tests.task_rows import TaskRows
 
 TILE = 96
 
@@ -105,17 +106,17 @@ def main(arguments: list[str] | None = None) -> dict[str, list[Row]]:
         write_tissue(folder / "image.zarr", vec3(n * asked.side for n in asked.counts))
         sampler = Sampler()
         sampler.start()
-        summary = bigcp3d.segment(
-            folder / "image.zarr", model=asked.model, block=(asked.side,) * 3, workers=2, memory_limit="4GiB"
-        )
+        settings = {"block": (asked.side,) * 3, "workers": 2, "memory_limit": "4GiB"}
+        rows = TaskRows()
+        summary = bigcp3d.segment(folder / "image.zarr", model=asked.model, on_event=rows.look, **settings)
         sampler.over.set()
     finally:
         shutil.rmtree(folder)
-    told = {"blocks": summary.blocks, "tasks": len(summary.tasks), "cells": summary.cells, "s": summary.seconds}
+    told = {"blocks": summary.blocks, "tasks": len(rows), "cells": summary.cells, "s": summary.seconds}
     tables: dict[str, list[Row]] = {
         "run": [told],
         "resident size": sampler.rows(),
-        "peaks of tasks": [row for name in ("predict", "track", "label") for row in by_worker(summary.tasks, name)],
+        "peaks of tasks": [row for name in ("predict", "track", "label") for row in by_worker(rows, name)],
     }
     tell(tables, asked.json)
     return tables

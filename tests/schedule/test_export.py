@@ -16,6 +16,7 @@ from bigcp3d.edge.stores.zarr_write import edit_attributes
 from bigcp3d.errors import InputError, TargetError
 from bigcp3d.pure.boxes import Box
 from bigcp3d.pure.mean_pool import pool_means
+from bigcp3d.schedule import export as export_module
 from bigcp3d.schedule.edits.edit import edit
 from bigcp3d.schedule.export import export
 from bigcp3d.work.convert.convert import convert
@@ -141,6 +142,13 @@ def test_a_region_in_micrometres(tmp_path):
     store, _, ids = write_store(tmp_path / "a.zarr")
     export(store, tmp_path / "a.tif", roi="10:20,:,:5um")
     np.testing.assert_array_equal(read_imagej(tmp_path / "a.tif")[0][0, :, 0], ids[0, 5:10, :, :20])
+
+
+def test_a_layer_that_does_not_fit_into_memory_is_refused(tmp_path, monkeypatch):
+    write_store(tmp_path / "image.zarr")
+    monkeypatch.setattr(export_module, "memory_per_worker", lambda workers: 1000)
+    with pytest.raises(InputError, match=r"a layer of the image's chunks needs .* export a part"):
+        export(tmp_path / "image.zarr", tmp_path / "out.tif", what="image")
 
 
 def test_a_voxel_size_can_be_given(tmp_path):

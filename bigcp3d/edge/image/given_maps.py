@@ -28,6 +28,7 @@ from bigcp3d.edge.image.metadata import first_multiscale
 from bigcp3d.edge.image.open_node import find_group
 from bigcp3d.edge.image.same_grid import check_same_grid
 from bigcp3d.edge.stores.codecs import check_codecs, describe_missing_codec
+from bigcp3d.edge.stores.passing_errors import is_passing
 from bigcp3d.edge.stores.places import Place, is_address, place, zarr_store
 from bigcp3d.edge.workdir.records import read_record
 from bigcp3d.errors import InputError
@@ -94,6 +95,8 @@ def _open(path: str | Place, needed: str) -> zarr.Array[Any]:
         if isinstance(node, zarr.Array):
             check_codecs(node)
     except Exception as error:
+        if is_passing(error):
+            raise
         if (missing := describe_missing_codec(error)) is not None:
             raise InputError(f"{path}: {missing}") from error
         raise InputError(
@@ -117,9 +120,9 @@ def read_maps(array: zarr.Array[Any], time: int, box: Box) -> NDArray[np.int8]:
     """
     try:
         values = np.asarray(array[(time,) * (array.ndim == 5) + (slice(None), *box.slices())])
-    except MemoryError:
-        raise
     except Exception as error:
+        if is_passing(error):
+            raise
         raise InputError(
             f"{array.store_path}: maps cannot be read in box {box.start} to {box.stop} (z, y, x), time {time}: "
             f"{type(error).__name__}: {error}; copy or write them again"

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import operator
 import os
 from dataclasses import dataclass
 from pathlib import Path
@@ -17,6 +18,7 @@ from bigcp3d.edge.image.chunk_sizes import chunk_sides, is_regular
 from bigcp3d.edge.image.image import ImageInfo
 from bigcp3d.edge.stores.axis_order import piece_index, to_zyx
 from bigcp3d.edge.stores.connections import describe_error, shown_cause
+from bigcp3d.edge.stores.passing_errors import is_passing
 from bigcp3d.edge.stores.places import is_address, place, zarr_store
 from bigcp3d.edge.stores.remote import Remote
 from bigcp3d.errors import InputError
@@ -82,9 +84,9 @@ def read_box(image: ImageInfo, level: int, box: Box, *, channel: int = 0, time: 
         index: Any = image.index(channel, time, box.slices())
         voxels = np.ascontiguousarray(to_zyx(image.axes, np.asarray(array[index])))
         _refuse_lost_chunks(image, level, array, box, voxels, channel, time)
-    except MemoryError:
-        raise
     except Exception as error:
+        if is_passing(error):
+            raise
         raise InputError(
             f"{where}: voxels cannot be read in box {box.start} to {box.stop} (z, y, x), channel {channel}, time "
             f"{time}: {type(error).__name__}: {describe_error(error, where)}; copy or write the image again"
@@ -158,13 +160,20 @@ def stored_chunk(image: ImageInfo, level: int) -> Vec3:
     return image.spatial(chunk_sides(open_level(image, level)))
 
 
-def missing_chunks(image: ImageInfo, level: int, box: Box, *, channel: int = 0, time: int = 0) -> list[Box]:
-    """Boxes (z, y, x) of the shards (or chunks) that a box needs and the store does not have."""
+def missing_chunks(
+    image: ImageInfo, level: int, box: Box, *, channel: int = 0, time: int = 0, that_begin: bool = False
+) -> list[Box]:
+    """Boxes (z, y, x) of the shards (or chunks) that a box needs and the store does not have.
+
+    With ``that_begin``, only those whose first voxel lies in the box.
+    """
     array = open_level(image, level)
     if not is_regular(array):  # their boxes are no grid; `bigcp3d info --check` counts them
         return []
     pieces = _StoredPieces(image, array, channel, time)
     grid, indices = pieces.grid, pieces.grid.touching(box)
+    if that_begin:
+        indices = [index for index in indices if all(map(operator.le, box.start, grid.core(index).start))]
     found = sync(_exist(array, [pieces.key(index) for index in indices]))
     return [grid.core(index) for index, exists in zip(indices, found, strict=True) if not exists]
 

@@ -237,7 +237,7 @@ class EditLog:
                         with archive.open(name) as member:
                             voxels = np.lib.format.read_array(member, allow_pickle=False)
                         yield time, level, Box(vec3(start), vec3(np.add(start, voxels.shape))), voxels
-        except DAMAGED as error:
+        except (*DAMAGED, OSError) as error:
             raise InputError(
                 f"{self._zip(number)}: the voxels before change {number} cannot be read ({error}), so it cannot be "
                 "taken back; if you have a copy of this file, put it back"
@@ -252,7 +252,7 @@ class EditLog:
         try:
             with self._open(number) as archive:
                 return dict(json.loads(archive.read("notes.json")))
-        except DAMAGED:
+        except (*DAMAGED, OSError):
             return {}
 
     def added(self, number: int) -> NDArray[Any]:
@@ -260,7 +260,7 @@ class EditLog:
         try:
             with self._open(number) as archive, archive.open(ADDED) as member:
                 return np.lib.format.read_array(member, allow_pickle=False)
-        except DAMAGED as error:
+        except (*DAMAGED, OSError) as error:
             raise InputError(
                 f"{self._zip(number)}: the cells that were added cannot be read ({error}); if you have a copy of this "
                 "file, put it back"

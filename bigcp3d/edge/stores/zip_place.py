@@ -13,6 +13,7 @@ from collections.abc import Iterator
 from functools import lru_cache
 from typing import TYPE_CHECKING, Any
 
+from bigcp3d.edge.stores.passing_errors import is_passing
 from bigcp3d.edge.stores.remote import Remote
 from bigcp3d.errors import InputError
 
@@ -107,4 +108,6 @@ def _opened(path: str, changed_ns: int, size: int) -> tuple[Any, frozenset[str]]
             names = frozenset(name for name in archive.namelist() if not name.endswith("/"))
         return sync(ZipStore.open(path, mode="r")), names
     except (zipfile.BadZipFile, OSError) as error:
+        if is_passing(error):
+            raise
         raise InputError(f"{path}: this zip archive cannot be read: {error}; copy or write it again") from error

@@ -20,6 +20,7 @@ from typing import Any
 from bigcp3d.edge.stores.atomic_files import create_atomically, write_bytes
 from bigcp3d.edge.stores.zarr_write import plain_json
 from bigcp3d.pure.boxes import Vec3, vec3
+from bigcp3d.pure.read_ahead import THREADS, read_each
 
 log = logging.getLogger(__name__)
 
@@ -83,12 +84,18 @@ def list_records(folder: str | Path, pass_name: str) -> list[Vec3]:
     return [index for index, _, _ in read_records(folder, pass_name)]
 
 
-def read_records(folder: str | Path, pass_name: str) -> Iterator[tuple[Vec3, dict[str, Any], dict[str, Any]]]:
-    """Blocks of a pass with an undamaged record, in raster order, each with its data and spent."""
+def list_files(folder: str | Path, pass_name: str) -> list[Vec3]:
+    """Blocks of a pass with a record, damaged or not, in raster order. None is opened."""
     names = (path.stem.split(".") for path in (Path(folder) / pass_name).glob("*.json"))
     numbers = (map(int, name) for name in names if len(name) == 3 and all(part.isdecimal() for part in name))
-    for index in sorted(map(vec3, numbers)):
-        found = read_whole_record(folder, pass_name, index)
+    return sorted(map(vec3, numbers))
+
+
+def read_records(folder: str | Path, pass_name: str) -> Iterator[tuple[Vec3, dict[str, Any], dict[str, Any]]]:
+    """Blocks of a pass with an undamaged record, in raster order, each with its data and spent."""
+    files = list_files(folder, pass_name)
+    each = read_each(lambda index: read_whole_record(folder, pass_name, index), files, threads=THREADS)
+    for index, found in zip(files, each, strict=True):
         if found is not None:
             yield index, *found
 

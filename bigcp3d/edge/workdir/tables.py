@@ -24,9 +24,9 @@ SUFFIX = ".table"
 
 DAMAGED = (
     *(zipfile.BadZipFile, zlib.error, SafetensorError),
-    *(ValueError, OSError, EOFError, TypeError, AttributeError, KeyError),
+    *(ValueError, EOFError, TypeError, AttributeError, KeyError),
 )
-"""What numpy, zipfile and safetensors raise for a damaged file."""
+"""What numpy, zipfile and safetensors raise for a damaged file. An `OSError` is none: the next try may succeed."""
 
 
 def write_table(path: str | Path, **arrays: ArrayLike) -> None:
@@ -41,11 +41,12 @@ def write_rows(path: str | Path, rows: NDArray[Any]) -> None:
 
 
 def open_rows(path: str | Path) -> NDArray[Any]:
-    """The array of a file that `write_rows` wrote, read where it is used; `InputError` where the file is damaged."""
+    """The array of a file that `write_rows` wrote, read where it is used; `InputError` where the file is damaged.
+
+    The file stays open as long as the array or a view of it lives, and a process may open about a thousand.
+    """
     try:
         rows: NDArray[Any] = np.load(path, mmap_mode="r", allow_pickle=False)
-    except FileNotFoundError:
-        raise
     except DAMAGED as error:
         raise _damaged(path, error) from error
     return rows
@@ -59,8 +60,6 @@ def read_table(path: str | Path) -> dict[str, NDArray[Any]]:
         if checksum != _checksum(content):
             raise ValueError("its checksum does not match")
         return load(content)
-    except FileNotFoundError:
-        raise
     except DAMAGED as error:
         raise _damaged(path, error) from error
 

@@ -17,7 +17,7 @@ expected    seconds (wall time of the run), patch_seconds, patches: a patch was 
 pass        pass, blocks, voxels: a pass begins
 progress    pass, blocks_done, blocks, voxels_done, voxels, voxels_per_second, seconds_left (both null while unknown),
             run_fraction (0 to 1, never less than before), run_seconds_left (null while unknown);
-            at most one a second and pass, and one when it is complete
+            at most one a second and pass (in runs of hours less often), and one when it is complete
 failed      pass, t, block, error: a block failed
 note        message: something that the user should know, but no warning
 warning     message, kind: what is odd about the cells ("crooked flow", "size", ...), "" for any other warning
@@ -61,7 +61,9 @@ from bigcp3d.schedule.running.events import (
 from bigcp3d.schedule.running.expected_time import expect_from_plan, wall_seconds
 from bigcp3d.work.plan.plan import Plan
 
-EVERY_S = 1.0
+EVERY_S, EVERY_SHARE = 1.0, 0.001
+"""The least time between two lines of a pass: seconds, and share of the time since the run began."""
+
 SUMMARY_FIELDS = (
     "cells", "labels", "removed", "unassigned_vox", "foreground_vox", "nonfinite_vox", "blocks", "voxels", "seconds",
     "pass_seconds", "lost", "missing_chunks", "oddities", "found", "table",
@@ -148,7 +150,9 @@ class EventLines:
         now, name = self.clock(), event.name
         pace = self.paces.setdefault(name, Pace(event.total, workers=self.workers))
         pace.count(event, now)
-        if pace.done < pace.total and now - self._said.get(name, -math.inf) < EVERY_S:
+        began = self._said.setdefault("", now)
+        least = max(EVERY_S, EVERY_SHARE * (now - began))
+        if pace.done < pace.total and now - self._said.get(name, -math.inf) < least:
             return
         self._said[name] = now
         self.write(

@@ -7,12 +7,16 @@ from collections.abc import Callable, Iterator
 import numpy as np
 from numpy.typing import NDArray
 
+BITS = 7
+"""Bits that one look at all parts finds; 9 looks find all 63 bits of a number that is not negative."""
+
 
 def median_of_sorted(parts: Callable[[], Iterator[NDArray[np.float64]]]) -> float:
     """The number that `numpy.median` gives of all parts together; there must be one number at least.
 
     ``parts`` gives the parts each time that it is called: sorted arrays of float64, none negative or NaN. The bits of
-    such numbers, read as whole numbers, have the same order, so 64 bisections find the middle one.
+    such numbers, read as whole numbers, have the same order. So the middle one is found bit by bit, the highest first,
+    and only one part must be open at a time.
     """
     size = sum(len(part) for part in parts())
     middle = [_ranked(parts, (size - 1) // 2)]
@@ -23,12 +27,11 @@ def median_of_sorted(parts: Callable[[], Iterator[NDArray[np.float64]]]) -> floa
 
 def _ranked(parts: Callable[[], Iterator[NDArray[np.float64]]], rank: int) -> float:
     """The number with so many before it in the order of all."""
-    low, high = 0, int(np.float64(np.inf).view(np.int64))
-    while low < high:
-        guess = (low + high) // 2
-        value = np.int64(guess).view(np.float64)
-        if sum(int(np.searchsorted(part, value, side="right")) for part in parts()) > rank:
-            high = guess
-        else:
-            low = guess + 1
-    return float(np.int64(low).view(np.float64))
+    found = np.int64(0)
+    for shift in range(63 - BITS, -1, -BITS):
+        guesses = found + (np.arange(1, 2**BITS, dtype=np.int64) << shift)
+        smaller = np.zeros(len(guesses), np.int64)
+        for part in parts():
+            smaller += np.searchsorted(part, guesses.view(np.float64))
+        found += np.int64(np.searchsorted(smaller, rank, side="right")) << shift
+    return float(found.view(np.float64))

@@ -7,6 +7,7 @@ and not in the random sample.
 
 from __future__ import annotations
 
+import itertools
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
@@ -120,11 +121,12 @@ def review(
     score, why = doubts(columns, rows.border)
     middle = (rows.low + rows.high) // 2
     decided = {str(change.given.get("id") or change.given.get("voxel")) for change in decisions(edits.changes, time)}
+    order = random_order(rows.ids) if sample else np.argsort(-score, kind="stable")
+    open_ = (k for k in order if str(int(rows.ids[k])) not in decided)
     cells = [
         Doubt(int(rows.ids[k]), vec3(middle[k]), int(rows.volume[k]), float(score[k]), why[k], sample)
-        for k in (random_order(rows.ids) if sample else np.argsort(-score, kind="stable"))
-        if str(int(rows.ids[k])) not in decided
-    ][:most]
+        for k in itertools.islice(open_, most)
+    ]
     if sample:
         return cells
     missing = [Doubt(0, voxel, size, float("inf"), "missing") for voxel, size in found.missing]

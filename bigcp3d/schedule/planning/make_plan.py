@@ -47,7 +47,7 @@ from bigcp3d.work.plan.sections import (
     Tracking,
     Where,
 )
-from bigcp3d.work.run.kept_maps import read_kept
+from bigcp3d.work.run.kept_maps import kept_of
 from bigcp3d.work.run.work_dir import default_work_dir
 
 LARGEST_BLOCK = 512
@@ -150,6 +150,7 @@ def _where(request: Request, image: ImageInfo, grids: Grids) -> Where:
         return where
     mask, level, factors = open_mask(request.mask, image, grids.image_factors)
     voxels = hash_mask(mask, level, where.times)
+    mask = dataclasses.replace(mask, label_names=())
     return where.model_copy(update={"mask": mask, "mask_level": level, "mask_factors": factors, "mask_voxels": voxels})
 
 
@@ -197,12 +198,11 @@ def _choose_block(plan: Plan, request: Request, image: ImageInfo, grids: Grids) 
 
 def _refuse_partial(plan: Plan) -> None:
     """Refuse maps that a run of a region or a mask kept, if this run needs voxels that they do not hold."""
-    maps = plan.given.maps
-    kept = None if maps is None or is_address(maps) else read_kept(maps)
+    kept = kept_of(plan)
     if kept is not None and not kept.holds(plan):
         raise InputError(
-            f"{maps}: these maps come from a run with --roi or --mask and hold nothing outside it; give the same "
-            "--roi and --mask and no larger --radius, or leave --maps out"
+            f"{plan.given.maps}: these maps come from a run with --roi or --mask and hold nothing outside it; give the "
+            "same --roi and --mask and no larger --radius, or leave --maps out"
         )
 
 

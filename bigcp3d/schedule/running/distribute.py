@@ -10,9 +10,11 @@ from __future__ import annotations
 
 import itertools
 import logging
+import math
 import secrets
 import threading
 import time
+from collections import deque
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager, suppress
 from typing import Any
@@ -40,8 +42,15 @@ Answer = Counts | Final
 MOST_OPEN = 20_000
 """How many tasks the scheduler may know. A fraction of them can run, so this is enough for thousands of workers."""
 
+FEW_PER_GPU = 4
+"""How many predictions the scheduler may know for each GPU that a worker offers. Dask gives such tasks to workers at
+once, and a task that four workers lost counts as failed, even if it never ran."""
+
 PAUSE_S, MANY_SENT = 0.1, 2_000
 """The pause after a batch of results while this many tasks are sent: fewer messages, and no worker waits for tasks."""
+
+ASK_S = 5.0
+"""After this time, it is asked again how many GPUs there are."""
 
 REGISTRATIONS = 4
 """How often the run is put on the workers, if one of them leaves meanwhile."""
@@ -137,9 +146,10 @@ def execute_on_dask(
     failed: Failures = {}
     with _finishing(client) as finishing:
         sent: dict[str, Task] = {}
+        for_gpus = WaitingForGpus(client)
 
         def send() -> None:
-            for batch in _by_pass(waiting.take()):
+            for batch in for_gpus.hold_back(_by_pass(waiting.take()), gpus):
                 keys = [key_of(task, run_id) for task in batch]
                 sent.update(zip(keys, batch, strict=True))
                 finishing.update(
@@ -159,6 +169,7 @@ def execute_on_dask(
             _refuse_lost_scheduler(client)
             for key, answer in _fetch(client, list(finished)):
                 task = sent.pop(key)
+                for_gpus.end(task)
                 if isinstance(answer, BaseException):
                     failed[task.key] = answer
                     on_failed(task, answer)
@@ -172,6 +183,42 @@ def execute_on_dask(
                 time.sleep(PAUSE_S)
         _refuse_lost_scheduler(client)
     return failed
+
+
+class WaitingForGpus:
+    """Holds predictions back until a GPU will soon be free, `FEW_PER_GPU` for each."""
+
+    def __init__(self, client: Client) -> None:
+        self._client = client
+        self._held: deque[Task] = deque()
+        self._sent = 0
+        self._room, self._asked = 0, -math.inf
+
+    def hold_back(self, batches: list[list[Task]], gpus: bool) -> list[list[Task]]:
+        """The batches that are sent now."""
+        if not gpus:
+            return batches
+        others = []
+        for batch in batches:
+            if resources_of(batch[0].key[0], gpus):
+                self._held.extend(batch)
+            else:
+                others.append(batch)
+        few = [self._held.popleft() for _ in range(min(len(self._held), max(0, self._most() - self._sent)))]
+        self._sent += len(few)
+        return [*others, few] if few else others
+
+    def end(self, task: Task) -> None:
+        """Say that a task has ended."""
+        self._sent -= self._sent > 0 and resources_of(task.key[0], gpus=True) is not None
+
+    def _most(self) -> int:
+        """How many may be sent: asked again after seconds, since workers come and go."""
+        if (now := time.monotonic()) > self._asked + ASK_S:
+            workers = self._client.scheduler_info(n_workers=-1)["workers"].values()
+            places = sum(worker.get("resources", {}).get("GPU", 0) for worker in workers)
+            self._room, self._asked = max(FEW_PER_GPU, int(FEW_PER_GPU * places)), now
+        return self._room
 
 
 @contextmanager

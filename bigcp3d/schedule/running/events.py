@@ -13,8 +13,6 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
-from bigcp3d.work.run.task_costs import TaskSpent
-
 if TYPE_CHECKING:
     from bigcp3d.work.plan.plan import Plan
     from bigcp3d.work.plan.sections import Guess
@@ -164,14 +162,12 @@ class Summary:
     missing_chunks : int
         Chunks of the image that are not in the store and were read as the fill value.
     processors : list of str
-        Kinds of processors or GPUs that predicted; empty where maps were given. The promise of equal labels holds for
-        one kind.
+        Kinds of processors or GPUs that predicted, with the version of torch; those of kept maps too. Empty where maps
+        of another program were given. The promise of equal labels holds for one kind.
     oddities : list of str
         What is odd about the cells, with what to try (`bigcp3d.pure.cells.plausibility`); empty where nothing is.
     found : list of dict
         The numbers that were looked at, for each time point: the fields of `bigcp3d.pure.cells.found.Found`.
-    tasks : list of TaskSpent
-        Time, worker and memory of each task, including those of earlier runs.
     table : str or None
         Place of the table of cells, if one was written.
     """
@@ -192,7 +188,6 @@ class Summary:
     processors: list[str] = field(default_factory=list)
     oddities: list[str] = field(default_factory=list)
     found: list[dict[str, Any]] = field(default_factory=list, repr=False)
-    tasks: list[TaskSpent] = field(default_factory=list, repr=False)
     table: str | None = None
 
 

@@ -10,9 +10,12 @@ from __future__ import annotations
 
 import os
 import shutil
+from collections.abc import Iterator
+from contextlib import suppress
 from dataclasses import asdict, dataclass
 from enum import Enum
 from pathlib import Path
+from secrets import token_hex
 from typing import Any
 
 from bigcp3d.edge.image.open_node import read_attributes
@@ -27,13 +30,13 @@ from bigcp3d.edge.workdir.lock_file import LOCK
 from bigcp3d.edge.workdir.records import read_record, write_record
 from bigcp3d.errors import InputError, TargetError
 from bigcp3d.pure.plural import count
+from bigcp3d.pure.read_ahead import THREADS, read_each
 from bigcp3d.schedule.running.disk_space import check_space, warn_of_space
 from bigcp3d.schedule.running.events import Summary
 from bigcp3d.work.plan.plan import PLAN_FILE, Plan, read_plan
 from bigcp3d.work.run.kept_maps import read_kept, write_kept
-from bigcp3d.work.run.task_costs import TaskSpent
 from bigcp3d.work.run.unreadable_input import read_lost
-from bigcp3d.work.run.work_dir import ONCE, WorkDir
+from bigcp3d.work.run.work_dir import ONCE, RUN, WorkDir
 
 ENDED = "ended"
 PLAN_PART = f"{PLAN_FILE}.part"
@@ -70,8 +73,7 @@ def find_state(plan: Plan) -> State:
     if read_ended(plan) is not None:
         return State.ENDED
     if not work.plan.exists():
-        own = (ENDED, PLAN_PART)
-        foreign = work.root.is_dir() and any(child.name not in own for child in _contents(work.root))
+        foreign = work.root.is_dir() and any(not _is_left_over(child) for child in _contents(work.root))
         return State.FOREIGN if foreign else State.NEW
     try:
         then = read_plan(work.root)
@@ -212,13 +214,20 @@ def _starts_here(plan: Plan) -> bool:
     return plan.given.maps is not None and same_place(plan.given.maps, plan.storage.work_dir)
 
 
+def name_run(plan: Plan, *, resumed: bool) -> Plan:
+    """The plan with the folder of its run: that of the unfinished run, or a new one."""
+    run = WorkDir.of(plan).run if resumed else f"{RUN}{token_hex(4)}"
+    return plan.model_copy(update={"storage": plan.storage.model_copy(update={"run": run})})
+
+
 def prepare(plan: Plan, *, resumed: bool, overwrite: bool) -> None:
     """Make the work directory, or keep that of an unfinished run with this plan."""
     work, group = WorkDir.of(plan), place(plan.output.target.group)
     if isinstance(group, Remote):
         group.check_writable()
     if not resumed and _starts_here(plan):  # before the plan of the finished run is replaced
-        _remove_all_but(work, "maps")
+        for child in (*_folders_of_runs(work.root), work.logs):
+            _remove(child)
     elif not resumed and overwrite and work.plan.exists():
         _empty(work.root)
     try:
@@ -245,8 +254,20 @@ def clean_up(plan: Plan, *, keep_maps: bool) -> None:
         return
     work.finished.touch()
     tables = {path.name for time in plan.where.times for path in work.all_objects(time)}
-    _remove_all_but(work, "maps", "records", *tables)
+    others = [folder for folder in _folders_of_runs(work.root) if folder != work.own]
+    inside = [child for folder in work.own.glob("t*/") for child in folder.iterdir()]
+    for child in [*others, *(child for child in inside if child.name not in {"maps", "records", *tables}), work.logs]:
+        _remove(child)
     shutil.rmtree(work.root / ENDED, ignore_errors=True)
+
+
+def _is_left_over(path: Path) -> bool:
+    """Whether a file or folder may be there after a run, from its end or from a task that went on."""
+    return path.name in (ENDED, PLAN_PART) or path.name.startswith(RUN)
+
+
+def _folders_of_runs(root: Path) -> list[Path]:
+    return [child for child in _contents(root) if child.name.startswith(RUN)]
 
 
 def _contents(root: Path) -> list[Path]:
@@ -257,13 +278,12 @@ def _contents(root: Path) -> list[Path]:
 def _empty(root: Path) -> None:
     """Remove what is in a work directory, in an order in which a kill at any moment does no harm.
 
-    Records are removed first, each folder at once, so that no task counts as done after its files are gone. The files
-    that identify the run are removed last.
+    The folder of the run is renamed first, so that no task counts as done after its files are gone. The files that
+    identify the run are removed last.
     """
-    for records in [*root.glob("t*/records"), root / "records"]:
-        if records.exists():
-            shutil.rmtree(gone := records.with_name("records.gone"), ignore_errors=True)
-            platforms.patiently(records.replace, gone)
+    work = WorkDir(root)
+    if work.run and work.own.exists():
+        platforms.patiently(work.own.replace, root / f"{RUN}{token_hex(4)}")
     last = ("logs", PLAN_FILE, ENDED)
     for child in sorted(_contents(root), key=lambda child: last.index(child.name) if child.name in last else -1):
         _remove(child)
@@ -280,9 +300,7 @@ def read_ended(plan: Plan) -> Ended | None:
     record = _ended_record(plan)
     if record is None or record["key"] != plan.key:
         return None
-    summary = record["summary"]
-    tasks = [TaskSpent(**{**task, "index": tuple(task["index"])}) for task in summary.pop("tasks")]
-    return Ended(Summary(**summary, tasks=tasks), told=record["told"], keep_maps=record["keep_maps"])
+    return Ended(Summary(**record["summary"]), told=record["told"], keep_maps=record["keep_maps"])
 
 
 def has_ended(plan: Plan) -> bool:
@@ -296,13 +314,23 @@ def _ended_record(plan: Plan) -> dict[str, Any] | None:
     return record if record is not None and record["labels"] == labels_id(plan.output.target.path) else None
 
 
-def _remove_all_but(work: WorkDir, *kept: str) -> None:
-    """Remove what is not ``kept`` in the folders of time points, the records of the whole run, and its logs."""
-    inside = [child for folder in work.root.glob("t*/") for child in folder.iterdir()]
-    for child in [*inside, work.records(), work.records().with_name("records.gone"), work.logs]:
-        if child.name not in kept and child.exists():
-            _remove(child)
-
-
 def _remove(path: Path) -> None:
-    platforms.patiently(shutil.rmtree if path.is_dir() else os.unlink, path)
+    """Remove a file, or a folder: its files in threads, then the empty folders."""
+    if not path.is_dir():
+        if path.exists():
+            platforms.patiently(os.unlink, path)
+        return
+    for _ in read_each(_remove_file, _files_in(path), threads=THREADS):
+        pass
+    platforms.patiently(shutil.rmtree, path)
+
+
+def _files_in(folder: Path) -> Iterator[str]:
+    """All files in a folder, and in those below it. Links are not followed."""
+    for where, _, names in os.walk(folder) if not folder.is_symlink() else ():
+        yield from (os.path.join(where, name) for name in names)
+
+
+def _remove_file(path: str) -> None:
+    with suppress(FileNotFoundError):  # by a late worker
+        platforms.patiently(os.unlink, path)

@@ -64,9 +64,10 @@ def read_cells(labels: ImageInfo, maps: str | Path | None, said: Mapping[str, An
         core = grid.core(index)
         ids, bright = read_box(labels, 0, core, time=time), _foreground(array, core, whole, shape, time)
         at = ids > 0
-        row = np.searchsorted(cells.ids, ids[at].astype(cells.ids.dtype))
-        total += np.bincount(row, bright[at], len(cells)).astype(np.int64)
-        below += np.bincount(row, bright[at] < threshold + HIGHER * UNIT, len(cells)).astype(np.int64)
+        here, place = np.unique(ids[at], return_inverse=True)
+        row = np.searchsorted(cells.ids, here.astype(cells.ids.dtype))
+        total[row] += np.bincount(place, bright[at], len(here)).astype(np.int64)
+        below[row] += np.bincount(place, bright[at] < threshold + HIGHER * UNIT, len(here)).astype(np.int64)
         missing += _missing(~at & (bright >= threshold), core, least)
     return Doubtful(cells, shared, total / cells.volume / UNIT, below / cells.volume, missing)
 

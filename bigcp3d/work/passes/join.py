@@ -7,6 +7,7 @@ the first voxel of its object.
 from __future__ import annotations
 
 from collections.abc import Sequence
+from functools import partial
 from typing import Any
 
 import numpy as np
@@ -19,6 +20,7 @@ from bigcp3d.pure.group.cluster import Components
 from bigcp3d.pure.group.objects import centroids
 from bigcp3d.pure.group.seams import join_components, seam_pairs
 from bigcp3d.pure.group.whole_objects import Faces, join_near
+from bigcp3d.pure.read_ahead import THREADS, read_each
 from bigcp3d.pure.track.sinks import Sums
 from bigcp3d.work.plan.task_inputs import neighbours
 from bigcp3d.work.run.run import Run
@@ -52,23 +54,24 @@ def stitch(run: Run, time: int, index: Vec3) -> dict[str, Any]:
 def join(run: Run, time: int, index: Vec3) -> dict[str, Any]:
     """Join the components that are left; write the first voxel of the object of each, and the sums of the objects."""
     plan = run.plan
-    base, bases = 0, []
+    base, counts = 0, np.zeros(plan.grid.counts, np.int64)
     sums, voxels, owners = [], [np.empty((0, 3), np.int32)], [np.empty(0, np.int64)]
-    there = set(plan.grid.touching(plan.scope.clustered))
-    for block in plan.grid:
-        bases.append(base)
-        if block not in there or (faces := _left(run, time, block)) is None:
+    blocks = plan.grid.touching(plan.scope.clustered)
+    tables = read_each(partial(_left, run, time), blocks, threads=THREADS)
+    for block, faces in zip(blocks, tables, strict=True):
+        if faces is None:
             continue
         sums.append(faces.sums)
         voxels.append(faces.voxel)
         owners.append(faces.owner.astype(np.int64) + base)
+        counts[block] = len(faces.component)
         base += len(faces.component)
     pairs = seam_pairs(np.concatenate(voxels).astype(np.int64), np.concatenate(owners), plan.shape)
     objects, n = join_components(pairs, base)
     total = Sums.concatenate(sums).group(objects, n)
     there_is = total.take(total.count > 0)
     write_rows(run.dir.vector("sums", time), there_is.take(np.argsort(there_is.first)).rows())
-    write_rows(run.dir.vector("bases", time), np.asarray(bases, np.int64))
+    write_rows(run.dir.vector("bases", time), np.cumsum(counts) - counts.ravel())
     write_rows(run.dir.vector("joined", time), total.first[objects])
     if plan.checks_flow:
         write_rows(run.dir.vector("centre", time), centroids(total)[objects])

@@ -6,7 +6,7 @@ task sees the components of all blocks::
 
     stitch, a block   finds the objects that are whole among its neighbours, and writes the totals of its own
     join, once        joins the components that are left: those of objects that span three blocks
-    gather, once      lists in which ranges of first voxels the tables of each block have objects
+    gather, once      lists in which ranges of first voxels the rows of each block have objects
     filter, a range   adds up, filters, writes the cells of the range in the order of their first voxels
     resolve, once     counts the cells of the ranges before each, from which ids follow
 
@@ -18,7 +18,8 @@ from __future__ import annotations
 import dataclasses
 from collections import Counter
 from collections.abc import Iterator
-from functools import lru_cache
+from functools import partial
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -29,6 +30,7 @@ from bigcp3d.edge.workdir.tables import open_rows, write_rows, write_table
 from bigcp3d.pure.boxes import Vec3, vec3
 from bigcp3d.pure.cells.found import CellCounts, count_cells, sum_up_cells
 from bigcp3d.pure.group.objects import flow_errors, keep_objects, mean_foreground
+from bigcp3d.pure.read_ahead import THREADS, read_each
 from bigcp3d.pure.track.sinks import FIRST, ROW, Sums
 from bigcp3d.work.passes.join import join
 from bigcp3d.work.plan.pass_blocks import part_of
@@ -36,7 +38,10 @@ from bigcp3d.work.run.run import Run
 from bigcp3d.work.run.work_dir import ONCE
 
 TABLES = {"stitch": "whole", "check": "flow_errors", "vote": "votes"}
-"""Passes whose tables have objects of several ranges, and the tables. Their records name the ranges."""
+"""Passes whose rows have objects of several ranges, sorted by first voxel, and the rows. Their records name the ranges.
+
+Those of `stitch` are the sums of each object, those of the others its first voxel and a number: int64, shape (n, 2).
+"""
 
 SORTED = ("whole_cells", "cut_cells")
 """Files of the sorted arrays of `CellCounts`."""
@@ -47,10 +52,12 @@ def gather(run: Run, time: int, index: Vec3) -> dict[str, Any]:
     runs = {"stitch": True, "check": run.plan.checks_flow, "vote": run.plan.votes}
     for name in (name for name in TABLES if runs[name]):
         grid, part = part_of(run.plan, name)
+        blocks = grid.touching(part)
+        records = read_each(partial(_record, run, time, name), blocks, threads=THREADS)
         found = [
             (*ranges, int(np.ravel_multi_index(block, grid.counts)))
-            for block in grid.visit(part)
-            for ranges in _record(run, time, name, block)["ranges"]
+            for block, record in zip(blocks, records, strict=True)
+            for ranges in record["ranges"]
         ]
         write_rows(run.dir.rows("gathered", time, name), np.array(found, np.int64).reshape(-1, 3))
     return {}
@@ -69,9 +76,9 @@ def filter_range(run: Run, time: int, index: Vec3) -> dict[str, Any]:
     del rows, all_rows
     squares = None
     if plan.votes:
-        sums = dataclasses.replace(sums, image_vox=_add_up(run, time, "vote", "count", part, sums.first))
+        sums = dataclasses.replace(sums, image_vox=_add_up(run, time, "vote", part, sums.first))
     if plan.checks_flow:
-        squares = _add_up(run, time, "check", "squares", part, sums.first)
+        squares = _add_up(run, time, "check", part, sums.first)
     seen = sums.image_vox > 0
     among = None if plan.where.roi is None else seen
     keep, removed = keep_objects(sums, plan.filters, squares, voxel=plan.voxel, among=among)
@@ -113,10 +120,8 @@ def resolve(run: Run, time: int, index: Vec3) -> dict[str, Any]:
     cells = np.cumsum([0, *(part["cells"] for part in totals)])
     write_rows(run.dir.vector("id_bases", time), cells[:-1])
 
-    opened = lru_cache(maxsize=1024)(open_rows)  # the median looks at all of them 64 times
-
     def sorted_cells(kind: int) -> Iterator[NDArray[np.float64]]:
-        return (opened(run.dir.rows(SORTED[kind], time, part)) for part in range(len(parts)))
+        return (open_rows(run.dir.rows(SORTED[kind], time, part)) for part in range(len(parts)))
 
     found = sum_up_cells(totals, sorted_cells, removed)
     return {"cells": int(cells[-1]), "removed": dict(removed), "found": found}
@@ -145,15 +150,15 @@ def _record(run: Run, time: int, name: str, index: Vec3) -> dict[str, Any]:
     return found
 
 
-def _rows_between(path: Any, low: int, high: int) -> NDArray[np.int64]:
+def _rows_between(path: Path, low: int, high: int, column: int = FIRST) -> NDArray[np.int64]:
     """Rows of a file, sorted by first voxel, whose first voxel is at least ``low`` and less than ``high``."""
     rows = open_rows(path)
-    begin, end = np.searchsorted(rows[:, FIRST], [low, high])
-    return np.asarray(rows[begin:end])
+    begin, end = np.searchsorted(rows[:, column], [low, high])
+    return np.array(rows[begin:end])  # a view would keep the file open
 
 
 def _blocks_with(run: Run, time: int, name: str, part: int) -> Iterator[Vec3]:
-    """Blocks of a pass whose tables have objects in a range."""
+    """Blocks of a pass whose rows have objects in a range."""
     grid, whole = part_of(run.plan, name)
     if not run.plan.stitches:
         yield from grid.visit(whole)
@@ -163,11 +168,11 @@ def _blocks_with(run: Run, time: int, name: str, part: int) -> Iterator[Vec3]:
         yield vec3(np.unravel_index(int(number), grid.counts))
 
 
-def _add_up(run: Run, time: int, name: str, column: str, part: int, first: NDArray[np.int64]) -> NDArray[np.int64]:
-    """A column of the tables of a pass, added up for each object of a range; ``first`` are theirs, sorted."""
-    total = np.zeros(len(first), np.int64)
+def _add_up(run: Run, time: int, name: str, part: int, first: NDArray[np.int64]) -> NDArray[np.int64]:
+    """What a pass has counted in all blocks, for each object of a range; ``first`` are theirs, sorted."""
+    total, bounds = np.zeros(len(first), np.int64), run.plan.id_ranges.bounds(part)
     for block in _blocks_with(run, time, name, part):
-        table = run.read_table(TABLES[name], time, block)
-        known = np.isin(table["object"], first)
-        np.add.at(total, np.searchsorted(first, table["object"][known]), table[column][known])
+        objects, counts = _rows_between(run.dir.rows(TABLES[name], time, block), *bounds, column=0).T
+        known = np.isin(objects, first)
+        np.add.at(total, np.searchsorted(first, objects[known]), counts[known])
     return total

@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import importlib.metadata
 import platform
+from array import array
 from collections import defaultdict
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable
 from contextlib import suppress
+from dataclasses import dataclass, field
 from functools import cache
 from typing import Any
 
@@ -63,64 +65,91 @@ class RunEffort(Section):
     versions: dict[str, str]
 
 
-def sum_up_effort(tasks: Sequence[TaskSpent], plan: Plan, seconds: float) -> RunEffort:
-    """Sum up what all tasks of a run took."""
-    timed = [task for task in tasks if task.began > 0]
-    began = min((task.began for task in timed), default=0.0)
-    length = max((task.began + task.seconds for task in timed), default=0.0) - began
-    width = max(length / BINS, 1e-6)
-    passes = [
-        PassEffort(
-            **_totals(name, rows),
-            voxels=sum(row.voxels for row in rows),
-            longest_seconds=max(row.seconds for row in rows),
-            busy=_busy(rows, began, width),
-        )
-        for name, rows in _grouped(tasks, "name").items()
-    ]
-    workers = [WorkerEffort(**_totals(name or "unknown", rows)) for name, rows in _grouped(tasks, "worker").items()]
-    workers.sort(key=lambda worker: -worker.seconds)
+@dataclass
+class _Sums:
+    """Sums over tasks of one pass, or on one worker."""
+
+    tasks: int = 0
+    seconds: float = 0.0
+    peak_bytes: int = 0
+    gpu_peak_bytes: int = 0
+
+    def add(self, task: TaskSpent) -> None:
+        self.tasks += 1
+        self.seconds += task.seconds
+        self.peak_bytes = max(self.peak_bytes, task.peak_bytes)
+        self.gpu_peak_bytes = max(self.gpu_peak_bytes, task.gpu_peak_bytes)
+
+
+@dataclass
+class _PassSums(_Sums):
+    """The same of a pass, with when its tasks began and how long they ran, where that is known: 16 bytes a task."""
+
+    voxels: int = 0
+    longest_seconds: float = 0.0
+    began: array[float] = field(default_factory=lambda: array("d"))
+    lengths: array[float] = field(default_factory=lambda: array("d"))
+
+    def add(self, task: TaskSpent) -> None:
+        super().add(task)
+        self.voxels += task.voxels
+        self.longest_seconds = max(self.longest_seconds, task.seconds)
+        if task.began > 0:
+            self.began.append(task.began)
+            self.lengths.append(task.seconds)
+
+    @property
+    def first(self) -> float:
+        """When the first task began; 0 where that is not known."""
+        return min(self.began, default=0.0)
+
+    @property
+    def last(self) -> float:
+        """When the last task ended."""
+        return max(map(sum, zip(self.began, self.lengths, strict=True)), default=0.0)
+
+    def busy(self, began: float, width: float) -> tuple[float, ...]:
+        """Mean number of workers that ran the pass, in each piece of time."""
+        busy = [0.0] * BINS
+        for task_began, seconds in zip(self.began, self.lengths, strict=True):
+            start, stop = (task_began - began) / width, (task_began - began + seconds) / width
+            for k in range(max(0, int(start)), min(BINS, int(stop) + 1)):
+                busy[k] += max(0.0, min(stop, k + 1) - max(start, k))
+        return tuple(round(value, 3) for value in busy)
+
+
+def sum_up_effort(tasks: Iterable[TaskSpent], plan: Plan, seconds: float) -> RunEffort:
+    """Sum up what all tasks of a run took, in any order; none of them is kept."""
+    passes, on_workers = defaultdict[str, _PassSums](_PassSums), defaultdict[str, _Sums](_Sums)
+    for task in tasks:
+        passes[task.name].add(task)
+        on_workers[task.worker or "unknown"].add(task)
+    began = min((sums.first for sums in passes.values() if sums.began), default=0.0)
+    width = max((max((sums.last for sums in passes.values()), default=0.0) - began) / BINS, 1e-6)
+    workers = sorted(on_workers.items(), key=lambda worker: -worker[1].seconds)
     return RunEffort(
         began=began,
         seconds=seconds,
         bin_seconds=width,
         block=plan.execution.block,
         planned_bytes=worker_bytes(plan),
-        passes=tuple(passes),
-        workers=tuple(workers[:MOST_WORKERS]),
+        passes=tuple(
+            PassEffort(
+                **_totals(name, sums),
+                voxels=sums.voxels,
+                longest_seconds=sums.longest_seconds,
+                busy=sums.busy(began, width),
+            )
+            for name, sums in sorted(passes.items(), key=lambda each: each[1].first)
+        ),
+        workers=tuple(WorkerEffort(**_totals(name, sums)) for name, sums in workers[:MOST_WORKERS]),
         more_workers=max(0, len(workers) - MOST_WORKERS),
         versions=_versions(),
     )
 
 
-def _totals(name: str, rows: Sequence[TaskSpent]) -> dict[str, Any]:
-    return {
-        "name": name,
-        "tasks": len(rows),
-        "seconds": sum(row.seconds for row in rows),
-        "peak_bytes": max(row.peak_bytes for row in rows),
-        "gpu_peak_bytes": max(row.gpu_peak_bytes for row in rows),
-    }
-
-
-def _grouped(tasks: Iterable[TaskSpent], by: str) -> dict[str, list[TaskSpent]]:
-    """Rows by a column, in the order in which its values first come."""
-    groups: dict[str, list[TaskSpent]] = defaultdict(list)
-    for task in tasks:
-        groups[getattr(task, by)].append(task)
-    return groups
-
-
-def _busy(rows: Sequence[TaskSpent], began: float, width: float) -> tuple[float, ...]:
-    """Mean number of workers that ran a pass, in each piece of time."""
-    busy = [0.0] * BINS
-    for row in rows:
-        if row.began <= 0:
-            continue
-        start, stop = (row.began - began) / width, (row.began - began + row.seconds) / width
-        for k in range(max(0, int(start)), min(BINS, int(stop) + 1)):
-            busy[k] += max(0.0, min(stop, k + 1) - max(start, k))
-    return tuple(round(value, 3) for value in busy)
+def _totals(name: str, sums: _Sums) -> dict[str, Any]:
+    return {"name": name, **{each: getattr(sums, each) for each in _Sums.__dataclass_fields__}}
 
 
 @cache

@@ -1,7 +1,7 @@
 """What each task of a run took: when it began, how long it ran, on which worker, with how much memory.
 
 This is in a task's record, apart from what the task counted, so neither results nor resuming depend on it. Records are
-removed with the work directory, so the run's summary takes all rows from `read_spent`.
+removed with the work directory. Before, `bigcp3d.work.run.run_costs` sums them up for the labels' attributes.
 """
 
 from __future__ import annotations
@@ -10,7 +10,7 @@ import os
 import socket
 import sys
 import time as clock
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 from contextlib import suppress
 from dataclasses import dataclass
 from types import TracebackType
@@ -88,15 +88,12 @@ def _peak_bytes() -> int:
     return platforms.peak_bytes()
 
 
-def read_spent(work: WorkDir, times: Iterable[int]) -> list[TaskSpent]:
-    """Every finished task of some time points, in the order in which they began."""
-    rows = [
-        _row(label, time, *found)
-        for time in times
-        for label in list_passes(work.records(time))
-        for found in read_records(work.records(time), label)
-    ]
-    return sorted(rows, key=lambda row: row.began)
+def read_spent(work: WorkDir, times: Iterable[int]) -> Iterator[TaskSpent]:
+    """Every finished task of some time points, one by one: a large run has millions."""
+    for time in times:
+        for label in list_passes(work.records(time)):
+            for found in read_records(work.records(time), label):
+                yield _row(label, time, *found)
 
 
 def _row(label: str, time: int, block: Vec3, counts: dict[str, Any], spent: dict[str, Any]) -> TaskSpent:

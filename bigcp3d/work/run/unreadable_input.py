@@ -25,7 +25,7 @@ from numpy.typing import NDArray
 
 from bigcp3d.edge.image.given_maps import maps_chunk
 from bigcp3d.edge.image.voxels import missing_chunks, read_box, stored_chunk
-from bigcp3d.edge.workdir.records import claim_record, list_records, read_records
+from bigcp3d.edge.workdir.records import claim_record, list_files, read_record, read_records
 from bigcp3d.errors import InputError
 from bigcp3d.pure.boxes import BlockGrid, Box, Vec3, vec3
 from bigcp3d.pure.grid import working_box
@@ -59,14 +59,13 @@ class LostPiece:
 
 def read_image(run: Run, time: int, channel: int, box: Box) -> tuple[NDArray[Any], list[Box]]:
     """Voxels of a channel of the image, and the chunks in it that are lost; their voxels are 0."""
-    source, shape = run.plan.source, run.plan.image_shape
     return _Input(
         run,
         _label("image", channel, time),
-        dtype=source.image.dtype,
+        dtype=run.plan.source.image.dtype,
         values=(),
         read_once=lambda part: _read_image_box(run.plan, time, channel, part),
-        chunks=lambda: BlockGrid(shape, stored_chunk(source.image, source.level)),
+        chunks=lambda: _image_chunks(run.plan),
     ).read(box)
 
 
@@ -84,10 +83,14 @@ def read_maps_or_background(run: Run, time: int, box: Box) -> NDArray[np.int8]:
     ).read(box)[0]
 
 
+def _image_chunks(plan: Plan) -> BlockGrid:
+    return BlockGrid(plan.image_shape, stored_chunk(plan.source.image, plan.source.level))
+
+
 def _read_image_box(plan: Plan, time: int, channel: int, box: Box) -> NDArray[Any]:
     """Missing chunks are an error if the user says so."""
     image, level = plan.source.image, plan.source.level
-    where = {"channel": channel, "time": time}
+    where: dict[str, Any] = {"channel": channel, "time": time}
     if plan.execution.missing_chunks == "fail" and (missing := missing_chunks(image, level, box, **where)):
         raise InputError(
             f"{image.path}: the store has no chunk for voxels {missing[0].start} to {missing[0].stop} "
@@ -102,12 +105,18 @@ def lost_voxels(run: Run, time: int, within: Box) -> list[Box]:
 
     All voxels of the image that the box needs were read for its maps, or just now, so all losses are recorded.
     """
-    plan = run.plan
+    plan, lost = run.plan, []
     if plan.storage.on_error == "fail":
         return []
-    lost = [piece for piece in read_lost(run.dir, plan) if (piece.what, piece.time) == ("image", time)]
-    boxes = (working_box(Box(piece.start, piece.stop), plan.sampling.factors, plan.shape) for piece in lost)
-    return [box.intersect(within) for box in boxes if not box.intersect(within).empty]
+    records = run.dir.records()
+    for label in (_label("image", channel, time) for channel in plan.source.channels):
+        files = list_files(records, label)
+        cores = map(_image_chunks(plan).core, files) if files else ()
+        for index, core in zip(files, cores, strict=True):
+            box = working_box(core, plan.sampling.factors, plan.shape).intersect(within)
+            if not box.empty and read_record(records, label, index) is not None:
+                lost.append(box)
+    return lost
 
 
 def read_lost(work: WorkDir, plan: Plan) -> list[LostPiece]:
@@ -141,9 +150,12 @@ class _Input:
         """The voxels of a box, and the chunks that are lost."""
         if self.run.plan.storage.on_error == "fail":
             return self._read_patiently(box), []
-        known = set(list_records(self.run.dir.records(), self.label))
+        records = self.run.dir.records()
+        files = list_files(records, self.label)
+        near = set(files).intersection(self.chunks().touching(box)) if files else ()
+        known = {index for index in near if read_record(records, self.label, index) is not None}
         if not known:
-            with suppress(InputError):
+            with suppress(InputError, OSError):
                 return self.read_once(box), []
         grid, lost = self.chunks(), []
         found = np.zeros((*self.values, *box.shape), self.dtype)
@@ -163,7 +175,7 @@ class _Input:
         for _ in range(TRIES - 1):
             try:
                 return self.read_once(box)
-            except InputError as error:
+            except (InputError, OSError) as error:
                 log.info("read again: %s", error)
                 clock.sleep(PAUSE_S)
         return self.read_once(box)

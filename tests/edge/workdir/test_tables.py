@@ -1,12 +1,13 @@
 """A table is there whole, or not at all, or an error that names it."""
 
+import errno
 import os
 
 import numpy as np
 import pytest
 from safetensors import SafetensorError
 
-from bigcp3d.edge.workdir.tables import read_table, write_table
+from bigcp3d.edge.workdir.tables import open_rows, read_table, write_table
 from bigcp3d.errors import InputError
 
 ARRAYS = {
@@ -78,6 +79,16 @@ def test_a_flipped_byte_is_noticed(tmp_path, share):
 def test_a_missing_table_is_not_a_damaged_one(tmp_path):
     with pytest.raises(FileNotFoundError):
         read_table(tmp_path / "t.table")
+
+
+@pytest.mark.parametrize("read", [read_table, open_rows])
+def test_a_table_that_cannot_be_opened_now_is_not_a_damaged_one(tmp_path, monkeypatch, read):
+    def fail(path, *_, **__):
+        raise OSError(errno.EMFILE, "Too many open files", str(path))
+
+    monkeypatch.setattr("builtins.open", fail)
+    with pytest.raises(OSError, match="Too many open files"):
+        read(tmp_path / "t.table")
 
 
 def test_objects_are_neither_written_nor_read(tmp_path):

@@ -82,6 +82,16 @@ def test_progress_comes_once_a_second_and_when_all_is_done(lines):
     assert progress[-1]["seconds_left"] == 0
 
 
+def test_progress_of_a_run_of_hours_comes_less_often(lines):
+    observer, now, written = lines
+    observer(PassStarted("predict", 10, 10_000))
+    for done in range(1, 7):
+        observer(BlockDone("predict", (0, 0, done), 1000, 0.4, done, 10))
+        now[0] += 20_000 if done == 1 else 8
+    progress = [line for line in written() if line["event"] == "progress"]
+    assert [line["blocks_done"] for line in progress] == [1, 2, 5]
+
+
 def test_a_run_tells_its_pipeline_from_plan_to_summary(lines, tissue_store, random_model, tmp_path):
     import bigcp3d
 

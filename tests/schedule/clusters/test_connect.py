@@ -26,6 +26,7 @@ from bigcp3d.schedule.clusters.tls import load_security
 from tests.processes import quick_workers
 from tests.schedule.clusters.conftest import CUT, listening, running
 from tests.schedule.conftest import read_labels
+from tests.task_rows import TaskRows
 
 STRANGER = r"Timed out|handshake|reset by peer|does not match"
 PRIVATE = ["--dashboard-address", "127.0.0.1:0"]  # as deploy/README.md says
@@ -104,13 +105,14 @@ def test_on_a_mixed_cluster_over_tls_one_worker_predicts_and_the_labels_are_the_
     mixed, authority, whole, tissue_store, random_model, tmp_path
 ):
     settings = {"model": random_model, "output": tmp_path / "out.zarr", **CUT}
-    summary = bigcp3d.segment(tissue_store, scheduler=mixed, tls=authority[0], **settings)
+    rows = TaskRows()
+    bigcp3d.segment(tissue_store, scheduler=mixed, tls=authority[0], on_event=rows.look, **settings)
     assert np.array_equal(read_labels(tmp_path / "out.zarr", "cells"), whole)
     with Client(mixed, set_as_default=False, security=load_security(authority[0])) as client:
         names = {worker["name"]: address for address, worker in client.scheduler_info()["workers"].items()}
         pids = {name: client.run(os.getpid, workers=[address])[address] for name, address in names.items()}
     assert pids.keys() == {"gpu", "cpu"}
-    assert {row.worker.rpartition(":")[2] for row in summary.tasks if row.name == "predict"} == {str(pids["gpu"])}
+    assert {row.worker.rpartition(":")[2] for row in rows if row.name == "predict"} == {str(pids["gpu"])}
 
 
 def test_clusters_listen_on_loopback_alone(mixed):

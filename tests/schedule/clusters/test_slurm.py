@@ -17,6 +17,7 @@ from bigcp3d.errors import InputError
 from bigcp3d.schedule.running.events import BlockDone
 from tests.schedule.clusters.conftest import CUT, ROOT, listening
 from tests.schedule.conftest import read_labels
+from tests.task_rows import TaskRows
 
 
 @pytest.fixture
@@ -46,14 +47,16 @@ def queued() -> list[str]:
 def test_labels_of_a_slurm_run_are_those_of_the_serial_run(whole, config, tissue_store, random_model, tmp_path):
     """Two kinds of job: one offers a GPU and alone predicts, one does not."""
     seen: list[tuple[int, set]] = []
+    rows = TaskRows()
     file = config(gpu={"workers": 1, "memory": "3GiB"})
 
     def look(event):
+        rows.look(event)
         if isinstance(event, BlockDone) and not seen:
             ours = [p for p in psutil.process_iter(["cmdline"]) if str(tmp_path) in " ".join(p.info["cmdline"] or [])]
             seen.append((len(queued()), listening([*ours, *(child for p in ours for child in p.children())])))
 
-    summary = bigcp3d.segment(
+    bigcp3d.segment(
         tissue_store,
         model=random_model,
         output=tmp_path / "out.zarr",
@@ -69,7 +72,7 @@ def test_labels_of_a_slurm_run_are_those_of_the_serial_run(whole, config, tissue
     assert {address for address, port in addresses} == {"127.0.0.1"}, "workers listen on the interface that is given"
     assert np.array_equal(read_labels(tmp_path / "out.zarr", "cells"), whole)
     by = defaultdict(set)
-    for row in summary.tasks:
+    for row in rows:
         by[row.name].add(row.worker)
     assert len(by["predict"]) == 1
     for _ in range(50):

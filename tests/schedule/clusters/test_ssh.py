@@ -12,6 +12,7 @@ import bigcp3d
 from bigcp3d.errors import InputError
 from tests.schedule.clusters.conftest import CUT
 from tests.schedule.conftest import read_labels
+from tests.task_rows import TaskRows
 
 
 @pytest.fixture
@@ -26,10 +27,12 @@ def config(sshd, tmp_path):
 
 def test_labels_of_a_run_over_ssh_are_those_of_the_serial_run(whole, config, tissue_store, random_model, tmp_path):
     settings = {"cluster": "ssh", "cluster_config": config(gpu={"hosts": ["127.0.0.1"], "memory": "3GiB"})}
-    summary = bigcp3d.segment(tissue_store, model=random_model, output=tmp_path / "out.zarr", **settings, **CUT)
+    rows = TaskRows()
+    output = tmp_path / "out.zarr"
+    bigcp3d.segment(tissue_store, model=random_model, output=output, on_event=rows.look, **settings, **CUT)
     assert np.array_equal(read_labels(tmp_path / "out.zarr", "cells"), whole)
     by = defaultdict(set)
-    for row in summary.tasks:
+    for row in rows:
         by[row.name].add(row.worker)
     assert len(by["predict"]) == 1, "the worker that offers a GPU"
 

@@ -5,6 +5,7 @@ What is skipped are stored chunks, so the labels are those of the whole volume w
 
 from __future__ import annotations
 
+import errno
 import shutil
 from pathlib import Path
 
@@ -13,13 +14,16 @@ import pytest
 import zarr
 
 import bigcp3d
+from bigcp3d.edge.image import voxels
 from bigcp3d.edge.image.new_image import create_image, write_image_box
 from bigcp3d.errors import BlockError, InputError, TargetError
 from bigcp3d.pure.boxes import BlockGrid, Box
+from bigcp3d.schedule import segment
 from bigcp3d.schedule.running.events import BlockDone, Warned
 from bigcp3d.work.passes import normalise_pass, passes
 from bigcp3d.work.run import run as run_module
 from bigcp3d.work.run import unreadable_input as lost
+from bigcp3d.work.run.run import Run
 from tests.schedule.conftest import SHAPE, Case, read_labels, tissue_values
 
 CHUNK = (17, 15, 17)
@@ -100,7 +104,7 @@ def test_a_damaged_chunk_fails_its_blocks_by_name_and_all_else_is_finished(small
             case.segment()
         assert failed.value.exit_code == 4
         assert failed.value.__cause__ is not None
-        done = {path.stem for path in case.work.glob("t0/records/predict/*.json")}
+        done = {path.stem for path in case.work.glob("run-*/t0/records/predict/*.json")}
         assert done == {"0.0.0", "0.0.1", "1.0.0", "1.0.1"}
         last.write_bytes(good)
 
@@ -116,7 +120,9 @@ def test_a_damaged_chunk_fails_its_blocks_by_name_and_all_else_is_finished(small
     "settings",
     [pytest.param({}, marks=pytest.mark.slow), {"diameter_um": 3.0, "block": (60, 40, 5), "max_flow_error": 2.0}],
 )
-def test_skipped_chunks_are_background_and_the_rest_does_not_depend_on_blocks(tissue_store, case, request, settings):
+def test_skipped_chunks_are_background_and_the_rest_does_not_depend_on_blocks(
+    tissue_store, case, request, monkeypatch, settings
+):
     whole = Case(tissue_store, case.settings["model"], case.folder, **settings).whole()
     for index, damage in zip(((1, 2, 1), (0, 1, 2)), DAMAGES, strict=False):
         damage(chunk(case, index))
@@ -124,6 +130,7 @@ def test_skipped_chunks_are_background_and_the_rest_does_not_depend_on_blocks(ti
     for name, more in (("one", WHOLE), ("blocks", {} if settings else request.getfixturevalue("two_workers"))):
         events = []
         more = {**settings, **more, "on_error": "skip", "on_event": events.append}
+        monkeypatch.setattr(segment, "MOST_LOST", 1 if name == "blocks" else 1000)
         labels[name] = case.segment(f"{name}.zarr", **more)
         assert any("2 chunks could not be read" in e.message for e in events if isinstance(e, Warned))
     for index in ((1, 2, 1), (0, 1, 2)):
@@ -131,9 +138,11 @@ def test_skipped_chunks_are_background_and_the_rest_does_not_depend_on_blocks(ti
         assert whole[chunk_box(index)].any(), "the control: there were cells"
     assert labels["one"].any()
     assert np.array_equal(labels["one"], labels["blocks"])
-    said = zarr.open_group(case.folder / "one.zarr" / "labels" / "cells").attrs["bigcp3d"]["lost"]
-    assert [piece["start"] for piece in said] == [[0, 15, 34], [17, 30, 17]]
-    assert all(piece["error"] for piece in said)
+    for name, listed in {"one": 2, "blocks": 1}.items():
+        said = zarr.open_group(case.folder / f"{name}.zarr" / "labels" / "cells").attrs["bigcp3d"]
+        assert [piece["start"] for piece in said["lost"]] == [[0, 15, 34], [17, 30, 17]][:listed]
+        assert all(piece["error"] for piece in said["lost"])
+        assert said["lost_chunks"] == 2
 
 
 def test_a_run_that_failed_is_carried_on_with_skip_and_not_back(small_sample, case, monkeypatch):
@@ -170,11 +179,35 @@ def test_a_chunk_that_fails_now_and_then_is_read_again(case, whole, monkeypatch)
     def flaky(image, level, box, **more):
         tries.append(box)
         if len(tries) % 3 == 0:
-            raise InputError("away")
+            raise InputError("away") if len(tries) % 2 else OSError(errno.EMFILE, "Too many open files")
         return read(image, level, box, **more)
 
     monkeypatch.setattr(lost, "read_box", flaky)
     assert np.array_equal(case.segment(on_error="skip"), whole)
+
+
+def test_a_lost_chunk_is_no_matter_for_boxes_that_do_not_meet_it(case, monkeypatch):
+    run, near = Run(case.plan(on_error="skip")), Box((0, 0, 0), (17, 30, 34))
+    truncate(chunk(case))
+    _, gone = lost.read_image(run, 0, 0, Box.of_shape(SHAPE))
+    assert [box.slices() for box in gone] == [chunk_box()]
+    assert lost.lost_voxels(run, 0, Box.of_shape(SHAPE)) == gone
+    read, reads = lost.read_box, []
+    monkeypatch.setattr(lost, "read_box", lambda *what, **more: [reads.append(what[2]), read(*what, **more)][1])
+    monkeypatch.setattr(lost, "read_record", lambda *_: 1 / 0)
+    assert lost.read_image(run, 0, 0, near)[1] == lost.lost_voxels(run, 0, near) == []
+    assert reads == [near], "one read, and no record is opened"
+
+
+def test_no_chunk_is_given_up_for_want_of_open_files(case, monkeypatch):
+    def fail(*_, **__):
+        raise OSError(errno.EMFILE, "Too many open files")
+
+    monkeypatch.setattr(zarr.Array, "__getitem__", fail)
+    run = Run(case.plan(on_error="skip"))
+    with pytest.raises(OSError, match="Too many open files"):
+        lost.read_image(run, 0, 0, BlockGrid(SHAPE, CHUNK).core((1, 2, 1)))
+    assert lost.read_lost(run.dir, run.plan) == []
 
 
 def test_given_maps_that_are_damaged_fail_or_are_background(case, kept_maps):
@@ -216,16 +249,18 @@ def test_a_channel_that_only_kept_maps_had_seen_is_lost_in_all_blocks_alike(
     assert read_labels(store, "cells")[chunk_box()].any()
 
 
-def test_missing_chunks_are_the_fill_value_and_counted_or_refused(small_sample, small_sample_whole, case):
+def test_missing_chunks_are_the_fill_value_and_counted_or_refused(small_sample, small_sample_whole, case, monkeypatch):
     """Zarr says so, and writers leave out chunks of nothing but fill; only the user can know that none should be."""
     gone = [chunk(case), chunk(case, (0, 2, 0))]
     for path in gone:
         path.unlink()
-    events = []
+    events, asked, exist = [], [], voxels._exist
+    monkeypatch.setattr(voxels, "_exist", lambda array, keys: exist(array, [asked.append(key) or key for key in keys]))
     summary = bigcp3d.segment(
         case.store, **case.settings, output=case.folder / "f.zarr", work_dir=case.work, on_event=events.append
     )
     assert summary.missing_chunks == 2
+    assert len(asked) == len(set(asked)) == len(BlockGrid(SHAPE, CHUNK)), "no block asks for the chunks of another"
     assert any("missing from the store of the image: 2 chunks" in e.message for e in events if isinstance(e, Warned))
     filled = read_labels(case.folder / "f.zarr", "cells")
     assert not np.array_equal(filled, small_sample_whole)

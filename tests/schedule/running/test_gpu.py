@@ -18,9 +18,11 @@ from bigcp3d.edge.workdir.records import list_records
 from bigcp3d.pure.predict import batch_check as steady
 from bigcp3d.pure.predict import run_network as predict
 from bigcp3d.pure.track import tracking_torch
-from bigcp3d.schedule.running.distribute import resources_of
+from bigcp3d.schedule.running.distribute import WaitingForGpus, resources_of
+from bigcp3d.schedule.running.tasks import Task
 from bigcp3d.work.passes import passes
 from bigcp3d.work.run.run import Run
+from bigcp3d.work.run.work_dir import WorkDir
 from tests.schedule.conftest import SHAPE, read_labels
 
 CUT = {"block": (17, 30, 26), "min_volume": 2, "diameter_um": "as-is"}
@@ -115,5 +117,21 @@ def test_a_worker_with_two_threads_predicts_one_block_while_it_writes_another(
     settings = {**CUT, "output": tmp_path / "out.zarr", "work_dir": tmp_path / "work", "keep_maps": True}
     with SpecCluster(workers, scheduler, silence_logs=False) as cluster:
         bigcp3d.segment(tissue_store, model=random_model, scheduler=cluster.scheduler_address, **settings)
-    assert by == ["gpu"] * len(list(list_records(tmp_path / "work" / "t0" / "records", "predict")))
+    assert by == ["gpu"] * len(list(list_records(WorkDir(tmp_path / "work").records(0), "predict")))
     assert np.array_equal(read_labels(tmp_path / "out.zarr", "cells"), expected)
+
+
+def test_few_predictions_are_sent_ahead_to_workers_with_a_gpu():
+    class TwoGpus:
+        def scheduler_info(self, n_workers):
+            return {"workers": {"a": {"resources": {"GPU": 1}}, "b": {"resources": {"GPU": 1}}, "c": {}}}
+
+    predict = [Task(("predict", 0, (0, 0, k)), (), 1) for k in range(20)]
+    track = [Task(("track", 0, (0, 0, k)), (), 1) for k in range(20)]
+    waiting = WaitingForGpus(TwoGpus())
+    assert waiting.hold_back([track, predict], gpus=True) == [track, predict[:8]]
+    assert waiting.hold_back([], gpus=True) == []
+    for task in (*track, *predict[:3]):
+        waiting.end(task)
+    assert waiting.hold_back([], gpus=True) == [predict[8:11]]
+    assert WaitingForGpus(TwoGpus()).hold_back([track, predict], gpus=False) == [track, predict]

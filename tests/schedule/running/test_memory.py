@@ -30,6 +30,7 @@ from bigcp3d.work.plan.memory_and_disk import task_bytes, worker_bytes
 from bigcp3d.work.run.run import Run
 from bigcp3d.work.simulate import simulate
 from tests.schedule.conftest import write_image
+from tests.task_rows import TaskRows
 
 RADIUS = 6.0
 
@@ -83,9 +84,10 @@ def measure(image: Path, workers: int, memory_limit: str, **settings):
         ) as cluster,
         Client(cluster, set_as_default=False) as client,
     ):
-        summary = bigcp3d.segment(image, scheduler=cluster.scheduler_address, **settings)
+        rows = TaskRows()
+        summary = bigcp3d.segment(image, scheduler=cluster.scheduler_address, on_event=rows.look, **settings)
         peaks = client.run(peak_bytes)
-    return plan, summary, max(*peaks.values(), *(task.peak_bytes for task in summary.tasks))
+    return plan, summary, max(*peaks.values(), *(task.peak_bytes for task in rows))
 
 
 @pytest.mark.slow

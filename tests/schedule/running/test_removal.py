@@ -10,6 +10,7 @@ import pytest
 from bigcp3d.errors import BlockError
 from bigcp3d.pure.boxes import Box
 from bigcp3d.schedule import segment as segment_module
+from bigcp3d.schedule.running import start
 from bigcp3d.schedule.running.events import BlockDone
 from bigcp3d.schedule.running.start import prepare
 from bigcp3d.schedule.running.tasks import count_passes, in_order, label_passes, object_passes
@@ -188,3 +189,13 @@ def test_given_maps_are_never_touched(tissue_store, random_model, kept_maps, tmp
     labels = Case(tissue_store, random_model, tmp_path, maps=kept_maps, **ERROR).segment()
     assert {path: path.read_bytes() for path in kept_maps.rglob("*") if path.is_file()} == before
     assert labels.any()
+
+
+def test_what_a_link_in_the_directory_leads_to_stays(tmp_path):
+    for name in ("work", "other"):
+        (tmp_path / name / "deep").mkdir(parents=True)
+        (tmp_path / name / "deep" / "file").touch()
+    (tmp_path / "work" / "link").symlink_to(tmp_path / "other", target_is_directory=True)
+    start._remove(tmp_path / "work")
+    assert not (tmp_path / "work").exists()
+    assert (tmp_path / "other" / "deep" / "file").exists()

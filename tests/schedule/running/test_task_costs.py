@@ -1,4 +1,4 @@
-"""What a task took is in its record beside what it counted, and in the summary; results know nothing of it."""
+"""What a task took is in its record beside what it counted, and is summed up; results know nothing of it."""
 
 from __future__ import annotations
 
@@ -17,16 +17,18 @@ from bigcp3d.schedule.running.events import BlockDone, PassStarted
 from bigcp3d.schedule.running.tasks import count_passes, in_order, label_passes, object_passes
 from bigcp3d.work.passes import passes
 from bigcp3d.work.run.run import Run
+from bigcp3d.work.run.run_costs import sum_up_effort
 from bigcp3d.work.run.task_costs import Meter, TaskSpent, read_spent
 from bigcp3d.work.run.work_dir import WorkDir
 from tests.schedule.conftest import ERROR, Case
+from tests.task_rows import TaskRows
 
 
-def test_every_task_is_a_row_of_the_summary(tissue_store, random_model, tmp_path):
+def test_every_task_is_a_row(tissue_store, random_model, tmp_path):
     case = Case(tissue_store, random_model, tmp_path)
     plan, before = case.plan(), time.time()
-    summary = bigcp3d.segment(tissue_store, **case.settings, output=tmp_path / "out.zarr", work_dir=case.work)
-    rows = summary.tasks
+    rows, output = TaskRows(), tmp_path / "out.zarr"
+    bigcp3d.segment(tissue_store, **case.settings, output=output, work_dir=case.work, on_event=rows.look)
     keys = [task.key for tasks in (in_order(object_passes(plan)), in_order(label_passes(plan))) for task in tasks]
     assert Counter((row.name, row.time, row.index) for row in rows) == Counter(keys)
     assert all(row.worker == f"{socket.gethostname()}:{os.getpid()}" for row in rows)
@@ -39,10 +41,8 @@ def test_every_task_is_a_row_of_the_summary(tissue_store, random_model, tmp_path
 
 def test_the_tasks_of_a_region_fill_as_many_voxels_as_were_planned(tissue_store, random_model, tmp_path):
     case = Case(tissue_store, random_model, tmp_path, **ERROR, roi="0:9,40:60,:")
-    plan, seen = case.plan(), []
-    rows = bigcp3d.segment(
-        tissue_store, **case.settings, output=tmp_path / "out.zarr", work_dir=case.work, on_event=seen.append
-    ).tasks
+    plan, seen, rows = case.plan(), [], TaskRows()
+    case.segment(on_event=lambda event: [seen.append(event), rows.look(event)])
     counts = count_passes([*object_passes(plan), *label_passes(plan)])
     told = {event.name: event.voxels for event in seen if isinstance(event, PassStarted)}
     done = Counter[str]()
@@ -60,17 +60,34 @@ def test_rows_of_an_earlier_run_stay_as_they_were(tissue_store, random_model, tm
         patch.setitem(passes.PASSES, "resolve", lambda *_: 1 / 0)
         with pytest.raises(BlockError):
             case.segment()
-    earlier = read_spent(WorkDir(case.work), case.plan().where.times)
+    earlier, rows = list(read_spent(WorkDir(case.work), case.plan().where.times)), TaskRows()
     assert {row.name for row in earlier} == {"normalise", "predict", "merge", "track", "cluster"}
-    summary = bigcp3d.segment(tissue_store, **case.settings, output=tmp_path / "out.zarr", work_dir=case.work)
-    assert set(earlier) < set(summary.tasks)
+    case.segment(on_event=rows.look)
+    assert set(earlier) < set(rows)
+
+
+def test_the_sums_of_a_run_need_one_look_at_each_task_in_any_order(tissue_store, random_model, tmp_path):
+    plan = Case(tissue_store, random_model, tmp_path).plan()
+    tasks = [
+        TaskSpent("predict", 0, (0, 0, 0), 5, 100.0, 30.0, "a:1", 7),
+        TaskSpent("predict", 0, (0, 0, 1), 6, 130.0, 30.0, "b:1", 9),
+        TaskSpent("label", 0, (0, 0, 0), 4, 145.0, 15.0, "a:1", 8),
+        TaskSpent("resolve", 0, (0, 0, 0), 0, 0.0, 2.0, "", 0),  # as earlier versions wrote them
+    ]
+    effort = sum_up_effort(iter(tasks), plan, 60.0)
+    assert effort == sum_up_effort(reversed(tasks), plan, 60.0)
+    assert (effort.began, effort.bin_seconds) == (100.0, 1.0)
+    passes = [(each.name, each.tasks, each.voxels, each.longest_seconds, each.peak_bytes) for each in effort.passes]
+    assert passes == [("resolve", 1, 0, 2.0, 0), ("predict", 2, 11, 30.0, 9), ("label", 1, 4, 15.0, 8)]
+    assert [each.busy for each in effort.passes] == [(0.0,) * 60, (1.0,) * 60, (0.0,) * 45 + (1.0,) * 15]
+    assert [(each.name, each.seconds) for each in effort.workers] == [("a:1", 45.0), ("b:1", 30.0), ("unknown", 2.0)]
 
 
 def test_records_without_what_was_spent_are_rows_and_count(tmp_path, tissue_store, random_model):
     """As earlier versions wrote them."""
     run = Run(Case(tissue_store, random_model, tmp_path).plan())
     write_record(run.dir.records(0), "pyramid12", (0, 1, 2), {"voxels": 7, "seconds": 0.5})
-    assert read_spent(run.dir, [0]) == [TaskSpent("pyramid", 0, (12, 0, 1, 2), 7, 0.0, 0.5, "", 0)]
+    assert list(read_spent(run.dir, [0])) == [TaskSpent("pyramid", 0, (12, 0, 1, 2), 7, 0.0, 0.5, "", 0)]
 
 
 def test_what_was_spent_is_apart_from_what_was_counted_and_as_whole(tmp_path):

@@ -2,11 +2,15 @@
 
 from __future__ import annotations
 
+import os
+import threading
+from collections.abc import Iterator
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from types import SimpleNamespace
 
 import numpy as np
+import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
@@ -123,3 +127,37 @@ def test_control_small_objects_are_whole_and_large_ones_are_left(tmp_path):
     counts = [stitch(run, 0, index) for index in run.plan.grid]
     left, seen = sum(count["left"] for count in counts), sum(count["components"] for count in counts)
     assert 0 < left < seen
+
+
+@pytest.fixture
+def few_files() -> Iterator[None]:
+    """This process may open 10 files more than it has open."""
+    resource = pytest.importorskip("resource")
+    before = resource.getrlimit(resource.RLIMIT_NOFILE)
+    used = set(map(int, os.listdir("/dev/fd")))
+    free = [number for number in range(len(used) + 11) if number not in used]
+    resource.setrlimit(resource.RLIMIT_NOFILE, (free[10], before[1]))
+    yield
+    resource.setrlimit(resource.RLIMIT_NOFILE, before)
+
+
+@pytest.mark.parametrize("ranges", [2, 30])
+def test_many_blocks_and_ranges_need_few_open_files(tmp_path, few_files, ranges):
+    sinks = make_sinks("many", 3)
+    found, _, _ = cells_of(run_of(tmp_path, sinks, (9, 2, 3), ranges, 0, Filters()))
+    assert found["cells"] > 30
+
+
+def test_join_reads_the_tables_of_several_blocks_at_once(tmp_path):
+    run, begun, second = run_of(tmp_path, make_sinks("many", 3), (4, 5, 6), 1, 0, Filters()), [], threading.Event()
+
+    def read(kind, time, index):
+        begun.append(index)
+        if len(begun) > 1:
+            second.set()
+        assert second.wait(10), "no other table was read meanwhile"
+        return read_table(run.dir.table(kind, time, index))
+
+    run.read_table = read
+    assert join(run, 0, ONCE)["components"] > 30
+    assert sorted(begun) == list(run.plan.grid)
