@@ -118,7 +118,8 @@ def segment(source: str | Path, *, on_event: Observer | None = None, **arguments
 
 
 def _segment(plan: Plan, request: Request, observe: Observer, held: Hold, begin: float) -> Summary:
-    resumed = check_start(plan, overwrite=request.overwrite)  # again: another run may have ended meanwhile
+    again = request.start == "image"
+    resumed = check_start(plan, overwrite=request.overwrite, again=again)  # another run may have ended meanwhile
     plan = name_run(plan, resumed=resumed)
     run, log = Run(plan), RunLog(observe, plan)
     if (ended := read_ended(plan)) is not None:

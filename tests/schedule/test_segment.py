@@ -235,6 +235,16 @@ def test_maps_are_not_removed_by_the_run_that_is_given_them(store, tissue_maps, 
     assert everything(work) == before
 
 
+@pytest.mark.parametrize("place", [{"output": "labels.zarr"}, {"table": "cells.csv"}])
+def test_results_in_the_work_directory_are_refused_before_any_work(store, from_maps, tmp_path, place):
+    ((name, file),) = place.items()
+    (tmp_path / "link").symlink_to(tmp_path / "work")
+    work = {"work_dir": tmp_path / "link", name: tmp_path / "work" / file}
+    with pytest.raises(TargetError, match=r"lies in the work directory .*, which the run empties"):
+        bigcp3d.plan_segmentation(store, **{**from_maps, **work})
+    assert not (tmp_path / "work").exists()
+
+
 def test_an_emptied_shard_is_never_read_as_background(store, tissue_maps, random_model, tmp_path):
     settings = {"model": random_model, "keep_maps": True, "work_dir": tmp_path / "work", **SERIAL}
     run = Run(bigcp3d.plan_segmentation(store, **settings))

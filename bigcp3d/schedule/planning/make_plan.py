@@ -65,7 +65,7 @@ def make_plan(request: Request, guess: Guess | None = None) -> Plan:
     request.check()
     refuse_address(request.work_dir, "--work-dir", "on a cluster, a folder of a file system that all workers share")
     image = open_image(request.source)
-    _refuse_labels(image)
+    refuse_labels(image)
     card, channels = choose_channels(image, request)
     grids = choose_grids(image, request, card)
     given, min_foreground = _given_maps(request, grids, image)
@@ -100,10 +100,11 @@ def make_plan(request: Request, guess: Guess | None = None) -> Plan:
     return plan_running(reuse_kept(plan, request), request)
 
 
-def _refuse_labels(image: ImageInfo) -> None:
+def refuse_labels(image: ImageInfo) -> None:
+    """Raise an `InputError` for labels in place of an image."""
     if is_labels(read_attributes(image.path)):
-        owner, _, name = image.path.rpartition("/labels/")
-        raise InputError(f"{image.path}: these are labels, not an image; give the image{f', {owner}' if name else ''}")
+        owner = image.path.rpartition("/labels/")[0]
+        raise InputError(f"{image.path}: these are labels, not an image; give the image{f', {owner}' if owner else ''}")
 
 
 def _given_maps(request: Request, grids: Grids, image: ImageInfo) -> tuple[Given, float | None]:

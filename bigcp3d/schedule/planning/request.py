@@ -108,7 +108,8 @@ class Request:
     """Name of the labels: labels/NAME."""
     overwrite: Annotated[bool, Option(RESULT, asked=False)] = False
     """Replace labels of this name and their table, unless somebody has corrected them. An unfinished run with other
-    settings is discarded. An unfinished run with the same settings continues."""
+    settings is discarded. An unfinished run with the same settings continues. Kept maps in the work directory are
+    discarded only if --from image is given too."""
     keep_maps: Annotated[bool, Option(RESULT, asked=False)] = False
     """Keep the predicted maps in the work directory: the foreground and the flow of each voxel, which take 4 bytes a
     voxel. A later run with another threshold, radius, filter or --name then uses them and does not predict again."""
@@ -212,7 +213,7 @@ class Request:
             share = getattr(self, name)
             if share is not None and not 0 <= share <= 1:
                 raise InputError(f"{flags[name]} is {share}; use a number from 0 to 1")
-        if self.min_volume is not None and self.min_volume < 0:
+        if self.min_volume is not None and not (math.isfinite(self.min_volume) and self.min_volume >= 0):
             raise InputError(f"--min-volume is {self.min_volume}; use 0 or more voxels")
         if self.max_volume is not None and (self.min_volume or 0) > self.max_volume:
             raise InputError(f"--min-volume {self.min_volume:g} is above --max-volume {self.max_volume:g}; swap them")

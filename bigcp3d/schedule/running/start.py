@@ -1,8 +1,9 @@
 """Begins, resumes and ends a run in its work directory, or refuses it.
 
 A work directory belongs to one plan. It is removed, except kept maps, when the labels are finished or with
-``--overwrite``. Before that, only files that no task reads again are removed (`bigcp3d.work.passes.removal`). A run
-that starts from kept maps may use their directory; the maps always stay.
+``--overwrite``. Kept maps go only with ``--overwrite --from image``. Before that, only files that no task reads
+again are removed (`bigcp3d.work.passes.removal`). A run that starts from kept maps may use their directory; the maps
+always stay.
 """
 
 from __future__ import annotations
@@ -22,7 +23,7 @@ from bigcp3d.edge.labels.check_target import check_target
 from bigcp3d.edge.labels.made_labels import labels_id
 from bigcp3d.edge.stores import platforms
 from bigcp3d.edge.stores.check_writable import check_folder
-from bigcp3d.edge.stores.places import is_address, place, same_place
+from bigcp3d.edge.stores.places import is_address, lies_in, place, same_place
 from bigcp3d.edge.stores.remote import Remote
 from bigcp3d.edge.stores.zarr_write import is_group
 from bigcp3d.edge.workdir.lock_file import LOCK
@@ -39,6 +40,7 @@ from bigcp3d.work.run.work_dir import ONCE, RUN, WorkDir
 
 ENDED = "ended"
 PLAN_PART = f"{PLAN_FILE}.part"
+OTHER_DIR = "give another --work-dir"
 
 
 @dataclass(frozen=True)
@@ -82,15 +84,18 @@ def find_state(plan: Plan) -> State:
     return State.OTHER if _differences(plan, then) else State.RESUMABLE
 
 
-def check_start(plan: Plan, *, overwrite: bool) -> bool:
-    """Whether this plan was begun before. Refuses a work directory or a target of another run."""
+def check_start(plan: Plan, *, overwrite: bool, again: bool = False) -> bool:
+    """Whether this plan was begun before. Refuses a work directory or a target of another run.
+
+    ``overwrite`` discards an unfinished run. It discards kept maps only if the user says ``again``: predict once more.
+    """
     state = find_state(plan)
     if state is State.ENDED:
         return True
     _check_work_dir(plan, state)
     _refuse_maps_that_would_go(plan)
-    taken = state is State.OTHER or (state is State.KEPT and not _starts_here(plan))
-    if taken and not overwrite:
+    kept = state is State.KEPT and not _starts_here(plan)
+    if (state is State.OTHER and not overwrite) or (kept and not (overwrite and again)):
         raise _refusal(plan, state)
     if resumed := state is State.RESUMABLE:
         _refuse_what_was_given_up(plan)
@@ -111,12 +116,16 @@ def check_places(plan: Plan, *, overwrite: bool) -> None:
 
 def _check_work_dir(plan: Plan, state: State) -> None:
     root = Path(plan.storage.work_dir)
-    check_folder(root, cure="give another --work-dir")
+    check_folder(root, cure=OTHER_DIR)
     if state is State.FOREIGN:
         raise TargetError(
             f"{root} holds files that bigcp3d did not write, so it cannot be the work directory; give "
             "another --work-dir"
         )
+    mask = plan.where.mask
+    for spot in (plan.source.image.path, plan.output.target.path, *([] if mask is None else [mask.path])):
+        if lies_in(spot, root):
+            raise TargetError(f"{spot} lies in the work directory {root}, which the run empties; {OTHER_DIR}")
 
 
 def warn_of_disks(plan: Plan) -> list[str]:
@@ -134,6 +143,11 @@ def _refusal(plan: Plan, state: State) -> TargetError:
         return TargetError(f"{error}. Or give another --name or --work-dir, which do not touch that run")
     differing, block = _differences(plan, then), then.execution.block
     why = f" with other settings ({'; '.join(differing)})" if differing else ""
+    if state is State.KEPT:
+        return TargetError(
+            f"{root} holds {state.value}{why}; to keep them, {OTHER_DIR}, or another --name; to discard them, remove "
+            "that directory, or give --overwrite --from image"
+        )
     same = "" if block == plan.execution.block else f" (on another machine: with --block {' '.join(map(str, block))})"
     return TargetError(
         f"{root} holds {state.value}{why}; to continue it, repeat the command that began it{same}; to discard it, give "
@@ -152,7 +166,7 @@ def _refuse_maps_that_would_go(plan: Plan) -> None:
     maps = plan.given.maps
     if maps is None or is_address(maps) or _starts_here(plan):
         return
-    if Path(plan.storage.work_dir).resolve() in Path(maps).resolve().parents:
+    if lies_in(maps, plan.storage.work_dir):
         raise TargetError(
             f"the maps {maps} lie in the work directory of this run, {plan.storage.work_dir}, which is emptied at the "
             "start; give another --name or --work-dir, or leave --maps out: kept maps are found without it"

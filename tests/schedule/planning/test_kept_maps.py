@@ -86,6 +86,9 @@ def test_a_run_of_the_same_name_starts_from_the_maps_in_its_own_directory(kept, 
         assert [path.name for path in (work / "t0").iterdir()] == ["maps"]
         assert sorted(path.name for path in work.glob("run-*/t0/*")) == ["objects.table", "records"]
         assert np.array_equal(read_labels(kept, "cells"), before) == (foreground == 0.5)
+    with pytest.raises(TargetError, match=r"holds kept maps of a finished run .*--overwrite --from image"):
+        bigcp3d.segment(kept, prepare="gaussian:1px", overwrite=True, **settings)
+    assert all(path.read_bytes() == content for path, content in maps.items())
     assert not predicted
     bigcp3d.segment(kept, start="image", overwrite=True, **settings)
     assert predicted
