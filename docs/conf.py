@@ -1,5 +1,7 @@
 """The documentation site. Build it: ``pip install --group docs``, then ``sphinx-build -W docs site``.
 
+The option ``--group`` needs pip 25.1 or later. CONTRIBUTING.md has the whole commands.
+
 Sphinx with MyST and the PyData theme is what napari, scikit-image, Dask, anndata and SpatialData use. autodoc imports
 the package, and bigcp3d makes a part of its docstrings when it is imported (`bigcp3d.option.takes`).
 """

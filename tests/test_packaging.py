@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 import sys
 import tomllib
+from fnmatch import fnmatchcase
 from pathlib import Path
 
 import pytest
@@ -45,13 +46,24 @@ def test_every_file_names_the_version_of_the_package(name, pattern):
 
 def test_the_conda_recipe_asks_for_what_pyproject_asks_for():
     text = (DEPLOY / "conda" / "recipe.yaml").read_text(encoding="utf-8")
-    rows = yaml.safe_load(text)["requirements"]["run"]
+    oldest = re.search(r"python_min: \"([\d.]+)\"", text)[1]
+    rows = yaml.safe_load(text.replace("${{ python_min }}", oldest))["requirements"]["run"]
     split = (re.fullmatch(r"([\w-]+)(.*)", each).groups() for each in read_project()["dependencies"])
     wanted = {
         f"python {read_project()['requires-python']}",
         *(f"{CONDA.get(name, name)} {rest}" for name, rest in split),
     }
     assert set(rows) == wanted
+    words = re.search(r"- bigcp3d demo\b(.*)", text)[1].split()
+    typer.main.get_command(app).commands["demo"].make_context("demo", words)  # an unknown option is an error
+
+
+def test_the_wheel_takes_the_package_and_no_folder_beside_it():
+    tools = tomllib.loads((CLONE / "pyproject.toml").read_text(encoding="utf-8"))["tool"]
+    include = tools["setuptools"]["packages"]["find"]["include"]
+    names = ["bigcp3d", "bigcp3d.pure.track", "bigcp3d-env.lib", "tests"]
+    taken = [name for name in names if any(fnmatchcase(name, pattern) for pattern in include)]
+    assert taken == ["bigcp3d", "bigcp3d.pure.track"]
 
 
 @pytest.mark.parametrize("name", ["nextflow/main.nf", "snakemake/Snakefile"])
@@ -63,6 +75,20 @@ def test_workflows_use_options_that_segment_has(name):
     known = {option for parameter in segment.params for option in parameter.opts}
     assert used - known == set()
     assert {"--output", "--table", "--work-dir", "--workers", "--overwrite"} <= used
+    assert "--memory-limit" in text, "a worker gets its share of the memory that the workflow gives the task"
+
+
+def test_a_release_publishes_the_image_that_workflows_run():
+    workflows = DEPLOY / "workflows"
+    files = [CLONE / ".github/workflows/release.yml", workflows / "nextflow/main.nf", workflows / "snakemake/Snakefile"]
+    texts = [file.read_text(encoding="utf-8") for file in files]
+    assert {re.search(r"ghcr\.io/[\w/-]+:", text)[0] for text in texts} == {"ghcr.io/bigcp3d/bigcp3d:"}
+
+
+def test_torch_in_the_image_comes_from_its_own_index_alone():
+    text = (DEPLOY / "Dockerfile").read_text(encoding="utf-8")
+    assert "--extra-index-url" not in text, "with a second index, pip takes another build if one is missing"
+    assert "NUMBA_CACHE_DIR" not in text, "in a folder of all users, others could put code"
 
 
 def test_public_ci_covers_each_python_that_pyproject_names():
@@ -76,7 +102,10 @@ def test_public_ci_covers_each_python_that_pyproject_names():
 
 @pytest.mark.parametrize("path", sorted((CLONE / ".github").rglob("*.yml")), ids=lambda path: path.name)
 def test_forms_and_workflows_are_yaml(path):
-    assert isinstance(yaml.safe_load(path.read_text(encoding="utf-8")), dict)
+    content = yaml.safe_load(path.read_text(encoding="utf-8"))
+    assert isinstance(content, dict)
+    options = [row["attributes"].get("options", []) for row in content.get("body", [])]
+    assert all(isinstance(option, str) for each in options for option in each), "YAML reads a bare no as a boolean"
 
 
 def test_links_of_a_page_become_absolute_for_pypi(monkeypatch):

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Iterator
 
+from bigcp3d.edge.image.odd_voxels import has_no_unit
 from bigcp3d.edge.image.preparation import describe_steps
 from bigcp3d.face.progress.way_and_time import describe_time, describe_way
 from bigcp3d.pure.memory import format_bytes
@@ -38,6 +39,8 @@ def _input(plan: Plan) -> Iterator[tuple[str, str]]:
         f"{image.path} (OME-Zarr {image.version}), level {plan.source.level}, channel {channels}, "
         f"{count(len(where.times), 'time point')}, {format_size(plan.image_shape)} voxels of {image.dtype}",
     )
+    if has_no_unit(image) and "scale_um" not in plan.asked.arguments:
+        yield "voxels", f"{format_size(image.levels[0].scale_um or ())} um, because the store states no unit"
     margin = format_size(margin_of(plan.prediction.prepare, plan.image_shape))
     kept = f", its maps kept in {given}" if plan.reuses_maps else ""
     cells = f" ({plan.prediction.representation}, cells of {card.diameter_vox:g} voxels)" if card else ""

@@ -8,6 +8,7 @@ from __future__ import annotations
 import math
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import zarr
@@ -15,6 +16,7 @@ import zarr
 from bigcp3d.edge.image.chunk_sizes import chunk_sides, is_regular
 from bigcp3d.edge.image.image import ImageInfo, Level, open_image, open_labels
 from bigcp3d.edge.image.level_geometry import covers, stated_ratio
+from bigcp3d.edge.image.odd_voxels import has_no_unit, odd_voxels
 from bigcp3d.edge.image.open_node import find_group
 from bigcp3d.edge.labels.made_labels import read_made
 from bigcp3d.edge.models.model_card import ModelCard
@@ -100,7 +102,8 @@ def describe_default_run(image: ImageInfo) -> list[str]:
     lines.append("without --model and --diameter, bigcp3d segment estimates both on a few crops")
     lines.append(f"to see the estimate: {join_words(['bigcp3d', 'estimate-diameter', image.path])}")
     try:
-        plan = plan_segmentation(image.path, model=models[0], diameter_um=AS_IS, precision="float32", overwrite=True)
+        choices: dict[str, Any] = {"diameter_um": AS_IS, "precision": "float32", "start": "image", "overwrite": True}
+        plan = plan_segmentation(image.path, model=models[0], **choices)
     except BigCP3DError as error:
         return [*lines, f"bigcp3d segment --diameter {AS_IS} would stop: {error}"]
     wanted = ("grid", "blocks", "memory", "disk")
@@ -120,16 +123,20 @@ def _describe_level(image: ImageInfo, level: Level) -> str:
 def find_faults(image: ImageInfo) -> Iterator[str]:
     """What a user should know before a run, each with its cure, in one sentence."""
     finest = image.levels[0]
+    odd = [] if finest.scale_um is None else list(odd_voxels(finest.scale_um))
+    yield from odd
     if finest.scale_um is None:
         yield "the store does not say its voxel size; with --diameter also give --scale Z Y X (micrometres)"
     elif set(finest.scale_um) == {1.0}:
         yield "every scale is exactly 1, which often means that it was never set; check it, or give --scale Z Y X"
-    elif max(finest.scale_um) / min(finest.scale_um) >= ANISOTROPY:
+    elif not odd and max(finest.scale_um) / min(finest.scale_um) >= ANISOTROPY:
         z, y, x = finest.scale_um
         yield (
             f"voxels are {max(finest.scale_um) / min(finest.scale_um):.3g} times as long on one axis as on another "
             f"({z:.3g} x {y:.3g} x {x:.3g} um); segment resamples them for the model, except with --diameter as-is"
         )
+    if has_no_unit(image) and set(finest.scale_um or ()) != {1.0}:
+        yield "the voxel size has no unit and is taken as micrometres; if that is wrong, give --scale Z Y X"
     if image.times > 1:
         yield f"there are {image.times} time points; each is segmented alone, and no cell is followed over time"
     if image.dtype not in COMMON_DTYPES:

@@ -9,7 +9,7 @@ from bigcp3d.edge.cell_tables.cell_files import check_cell_file
 from bigcp3d.edge.cell_tables.label_table import check_label_table
 from bigcp3d.edge.labels.label_plan import LabelTarget
 from bigcp3d.edge.stores.beside_store import beside_store
-from bigcp3d.edge.stores.places import Place, is_address, place
+from bigcp3d.edge.stores.places import Place, is_address, lies_in, place
 from bigcp3d.edge.stores.remote import Remote
 from bigcp3d.errors import TargetError
 from bigcp3d.schedule.planning.request import Request
@@ -74,5 +74,10 @@ def check_run_table(plan: Plan, request: Request) -> None:
             raise TargetError(
                 f"{output}: this file exists already, and the table of the cells would go there; move it away, give "
                 "--overwrite to replace it, --table FILE.csv to write another file, or --table none to write no table"
+            )
+        if str(output) != IN_STORE and lies_in(output, plan.storage.work_dir):
+            raise TargetError(
+                f"{output}: the table lies in the work directory {plan.storage.work_dir}, which the run empties; give "
+                "another file, or another --work-dir"
             )
         check_output(output, lambda: table_of(plan.output.target), overwrite=overwrite, may_write=False)

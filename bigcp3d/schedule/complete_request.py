@@ -16,6 +16,7 @@ from pydantic import ValidationError
 
 from bigcp3d.edge.image.image import open_image
 from bigcp3d.edge.image.metadata import own_part
+from bigcp3d.edge.image.odd_voxels import warn_of_odd_voxels
 from bigcp3d.edge.image.open_node import read_attributes
 from bigcp3d.edge.image.preparation import parse_preparation
 from bigcp3d.errors import InputError
@@ -42,9 +43,11 @@ def complete_request(
     diameter mean nothing, and raises what the caller would refuse afterwards.
     """
     request.check()
+    image = open_image(request.source)
+    warn_of_odd_voxels(image, request.scale_um)
     if request.maps is not None:
         return replace(request, model=request.model or GIVEN_MAPS_MODEL), None
-    warn_of_few_planes(open_image(request.source), request.model)
+    warn_of_few_planes(image, request.model)
     if request.model is not None and request.has_diameter:
         return request, None
     sketch = _sketch(request)

@@ -9,6 +9,7 @@ from functools import partial
 from pathlib import Path
 
 from bigcp3d.edge.image.image import open_image
+from bigcp3d.edge.image.odd_voxels import warn_of_odd_voxels
 from bigcp3d.edge.models.model_card import ModelCard
 from bigcp3d.edge.models.model_families import load_card
 from bigcp3d.edge.models.model_files import shipped_models
@@ -21,7 +22,7 @@ from bigcp3d.schedule.planning.channels import choose_channels
 from bigcp3d.schedule.planning.few_planes import warn_of_few_planes
 from bigcp3d.schedule.planning.find_image import with_image
 from bigcp3d.schedule.planning.grids import choose_grids
-from bigcp3d.schedule.planning.make_plan import choose_precision
+from bigcp3d.schedule.planning.make_plan import choose_precision, refuse_labels
 from bigcp3d.schedule.planning.request import ESTIMATED_FROM, Request
 from bigcp3d.work.analyse import estimate_diameter as work
 from bigcp3d.work.analyse.choose_model import choose_model
@@ -80,7 +81,9 @@ def estimate_diameter(
         If the image or the model cannot be used, no cells are found, or no model is clearly better.
     """
     request = with_image(Request(source, model=model, channel=channel, scale_um=scale_um, prepare=prepare))
-    warn_of_few_planes(open_image(request.source), request.model)
+    image = open_image(request.source)
+    warn_of_odd_voxels(image, request.scale_um)
+    warn_of_few_planes(image, request.model)
     suited = find_suited(request, on_event=on_event)
     if suited.estimate is None:
         raise AssertionError("no diameter was given, so one was estimated")
@@ -93,6 +96,7 @@ def find_suited(request: Request, *, time: int = 0, on_event: Callable[[Diameter
     Raises an `InputError` if no cells are found, or if no model is clearly better than the other.
     """
     request.check()
+    refuse_labels(open_image(request.source))
     if request.model is not None:
         estimate = _estimate(request, time, on_event)
         _refuse_implausible(request, estimate)

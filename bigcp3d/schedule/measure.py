@@ -116,7 +116,7 @@ def measure_on(
         request.store, request.name, image=request.image, channel=request.channel, block=request.block
     )
     settle_labels(what.labels.path, "")
-    if request.work_dir is not None and not any(Path(request.work_dir).glob(f"t*/{OBJECTS}")):
+    if request.work_dir is not None and not any(WorkDir(request.work_dir).own.glob(f"t*/{OBJECTS}")):
         raise InputError(
             f"{request.work_dir}: there are no cells of a run in this folder; give the work directory of a 'bigcp3d "
             "segment --keep-maps', or leave --work-dir out"

@@ -60,7 +60,7 @@ def plan_and_check(request: Request, observe: Observer | None) -> Plan:
     if request.scheduler is None:
         check_memory(plan, request.machines.limit_bytes)
     refuse_if_held(locks_of(plan))
-    check_start(plan, overwrite=request.overwrite)
+    check_start(plan, overwrite=request.overwrite, again=request.start == "image")
     if (ended := read_ended(plan)) is None or not ended.told:
         check_run_table(plan, request)
     return plan

@@ -44,6 +44,7 @@ from bigcp3d.schedule.running.start import (
     check_start,
     clean_up,
     created_here,
+    name_run,
     prepare,
     read_ended,
     refuse_labels_of_others,
@@ -113,12 +114,14 @@ def segment(source: str | Path, *, on_event: Observer | None = None, **arguments
     for warning in warn_of_disks(plan):
         observe(Warned(warning))
     with hold_locks(locks_of(plan)) as held:
-        return _segment(plan, request, RunLog(observe, plan), held, begin)
+        return _segment(plan, request, observe, held, begin)
 
 
-def _segment(plan: Plan, request: Request, log: RunLog, held: Hold, begin: float) -> Summary:
-    run = Run(plan)
-    resumed = check_start(plan, overwrite=request.overwrite)  # again: another run may have ended meanwhile
+def _segment(plan: Plan, request: Request, observe: Observer, held: Hold, begin: float) -> Summary:
+    again = request.start == "image"
+    resumed = check_start(plan, overwrite=request.overwrite, again=again)  # another run may have ended meanwhile
+    plan = name_run(plan, resumed=resumed)
+    run, log = Run(plan), RunLog(observe, plan)
     if (ended := read_ended(plan)) is not None:
         return _end(plan, request, ended, log)
     with _executor(plan, run, request, log.observe) as (execute, measure):

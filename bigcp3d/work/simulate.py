@@ -21,12 +21,13 @@ from numpy.typing import NDArray
 from bigcp3d.edge.image.image import ImageInfo, open_image
 from bigcp3d.edge.image.new_image import create_image, write_image_box
 from bigcp3d.edge.image.voxels import check_channel, read_box
+from bigcp3d.edge.labels.check_new_image import check_new_image
 from bigcp3d.edge.labels.check_target import check_target
 from bigcp3d.edge.labels.label_plan import chunk_and_shard, plan_labels
 from bigcp3d.edge.labels.labels import create_labels, finish_labels, write_label_box
-from bigcp3d.edge.stores.new_store import check_new_store, partial_of, put_in_place
-from bigcp3d.edge.stores.places import refuse_address
-from bigcp3d.errors import InputError
+from bigcp3d.edge.stores.new_store import partial_of, put_in_place
+from bigcp3d.edge.stores.places import refuse_address, same_place
+from bigcp3d.errors import InputError, TargetError
 from bigcp3d.pure.boxes import BlockGrid, Box, Vec3, vec3
 from bigcp3d.pure.choices import WrittenVersion
 from bigcp3d.pure.tissue.match_look import match_look
@@ -72,7 +73,8 @@ def simulate(
     threads : int, optional
         Shards that are made at once. Default: the cores that this process may use, at most 4.
     overwrite : bool
-        Replace a zarr group at ``output``, once the new one is complete.
+        Replace an image at ``output``, once the new one is complete. Labels in it that were not simulated are never
+        replaced.
     like : str or Path, optional
         An OME-Zarr image, without labels, of the same voxel size. Its brightness, noise, blur and fading are measured
         in the middle of it, and set in the tissue (`bigcp3d.pure.tissue.match_look`).
@@ -102,6 +104,8 @@ def simulate(
     where = Path(os.path.abspath(os.path.expanduser(output)))
     _check(where, scale_um, overwrite)
     if like is not None:
+        if same_place(where, like):
+            raise TargetError(f"{where}: the simulation would replace the image that it imitates; give another path")
         tissue = match_look(tissue, read_middle(like, channel))
     chunk, shard = _pieces(tissue.shape, chunk, shard)
     partial = partial_of(where)
@@ -140,7 +144,7 @@ def _check(where: Path, scale_um: tuple[float, float, float], overwrite: bool) -
     """Refuse a wrong scale, and a target that must not be replaced."""
     if not all(math.isfinite(s) and s > 0 for s in scale_um):
         raise InputError(f"scale is {scale_um} um per voxel; give positive numbers (--scale)")
-    check_new_store(where, overwrite=overwrite)
+    check_new_image(where, overwrite=overwrite)
 
 
 def _pieces(shape: Vec3, chunk: Vec3 | None, shard: Vec3) -> tuple[Vec3, Vec3]:

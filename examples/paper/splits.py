@@ -26,7 +26,8 @@ class Volume:
     diameter_um : float
         Expected diameter of its cells, in units of its scale; known before segmentation, as by a user.
     crumbs_vox : int
-        Labels with fewer voxels are noise of the annotation: not trained on as cells, and background in the scores.
+        Labels with fewer voxels are noise of the annotation. Scores ignore them. Exp2 learns them as background; Exp3
+        and Exp4 learn nothing from their voxels.
     weight : int
         How often it counts among the training volumes.
     """

@@ -20,7 +20,8 @@ from bigcp3d.work.run.run import Run
 
 FINE = Level("0", (64, 128, 128), (0.7, 0.5, 0.5), (0.0, 0.0, 0.0))
 COARSE = Level("1", (64, 64, 64), (0.7, 1.0, 1.0), (0.0, 0.25, 0.25))
-SOUND = ImageInfo("in.zarr", "0.5", 3, ("c", "z", "y", "x"), (FINE, COARSE), "uint16", 2, 1, ("LaminB1", "DAPI"), ())
+CHANNELS, UNITS = ("LaminB1", "DAPI"), ("micrometer",) * 3
+SOUND = ImageInfo("in.zarr", "0.5", 3, ("c", "z", "y", "x"), (FINE, COARSE), "uint16", 2, 1, CHANNELS, (), UNITS)
 
 
 def faults(**changes):
@@ -37,6 +38,10 @@ def test_a_sound_store_has_no_fault():
     [
         ({"levels": (dataclasses.replace(FINE, scale_um=None),)}, "--scale Z Y X"),
         ({"levels": (dataclasses.replace(FINE, scale_um=(1.0, 1.0, 1.0)),)}, "exactly 1"),
+        ({"levels": (dataclasses.replace(FINE, scale_um=(0.5, 0.5, 2.0)),)}, "x voxels are 4 times y voxels"),
+        ({"levels": (dataclasses.replace(FINE, scale_um=(0.2, 0.5, 0.5)),)}, "z voxels are 0.4 times x voxels"),
+        ({"levels": (dataclasses.replace(FINE, scale_um=(90.0, 40.0, 40.0)),)}, "if the numbers are nanometres"),
+        ({"units": (None,) * 3}, "has no unit and is taken as micrometres"),
         ({"times": 5}, "5 time points"),
         ({"dtype": "int64"}, "unusual dtype int64"),
         ({"levels": (FINE, dataclasses.replace(COARSE, scale_um=(2.0, 2.0, 2.0)))}, "scale and shape disagree"),

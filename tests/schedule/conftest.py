@@ -139,7 +139,7 @@ def put_back(copy: Path, place: Path) -> Path:
 def left(work: Path) -> Counter[str]:
     """Files of each kind, over all time points."""
     return Counter(
-        {kind: sum(p.is_file() and p.name != "zarr.json" for p in work.glob(f"t*/{kind}/**/*")) for kind in KINDS}
+        {kind: sum(p.is_file() and p.name != "zarr.json" for p in work.glob(f"**/t*/{kind}/**/*")) for kind in KINDS}
     )
 
 

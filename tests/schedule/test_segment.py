@@ -15,7 +15,7 @@ import bigcp3d
 from bigcp3d.edge.image.image import open_image, open_labels
 from bigcp3d.edge.models.model_families import load_network
 from bigcp3d.edge.models.model_files import save_model
-from bigcp3d.edge.workdir.records import read_record, write_record
+from bigcp3d.edge.workdir.records import list_records, read_record, write_record
 from bigcp3d.errors import BlockError, FullDiskError, InputError, ModelError, TargetError
 from bigcp3d.face.describe_plan import describe_plan
 from bigcp3d.schedule import segment as segment_module
@@ -24,6 +24,7 @@ from bigcp3d.work.passes import passes
 from bigcp3d.work.plan.memory_and_disk import task_bytes
 from bigcp3d.work.run import unreadable_input
 from bigcp3d.work.run.run import Run
+from bigcp3d.work.run.work_dir import WorkDir
 from tests.schedule.conftest import read_labels, tissue_values, write_image
 
 SERIAL = {"executor": "serial", "diameter_um": "as-is", "block": (34, 60, 26), "min_volume": 2}
@@ -206,7 +207,7 @@ def test_a_run_does_not_write_into_labels_that_another_has_made_since(store, fro
 
 def test_kept_maps_give_the_same_labels_without_the_network(finished, tissue_maps, from_maps, tmp_path):
     assert zarr.open_array(tissue_maps / "t0" / "maps", mode="r").shape[0] == 4
-    assert not (tissue_maps / "t0" / "offsets").exists()
+    assert not list(tissue_maps.rglob("offsets"))
     maps = shutil.copytree(tissue_maps / "t0" / "maps", tmp_path / "maps.zarr")
     bigcp3d.segment(finished[0], output=tmp_path / "again.zarr", **{**from_maps, "maps": maps})
     assert np.array_equal(read_labels(tmp_path / "again.zarr", "cells"), read_labels(finished[0], "cells"))
@@ -236,6 +237,16 @@ def test_maps_are_not_removed_by_the_run_that_is_given_them(store, tissue_maps, 
     assert everything(work) == before
 
 
+@pytest.mark.parametrize("place", [{"output": "labels.zarr"}, {"table": "cells.csv"}])
+def test_results_in_the_work_directory_are_refused_before_any_work(store, from_maps, tmp_path, place):
+    ((name, file),) = place.items()
+    (tmp_path / "link").symlink_to(tmp_path / "work")
+    work = {"work_dir": tmp_path / "link", name: tmp_path / "work" / file}
+    with pytest.raises(TargetError, match=r"lies in the work directory .*, which the run empties"):
+        bigcp3d.plan_segmentation(store, **{**from_maps, **work})
+    assert not (tmp_path / "work").exists()
+
+
 def test_an_emptied_shard_is_never_read_as_background(store, tissue_maps, random_model, tmp_path):
     settings = {"model": random_model, "keep_maps": True, "work_dir": tmp_path / "work", **EIGHT}
     run = Run(bigcp3d.plan_segmentation(store, **settings))
@@ -253,12 +264,22 @@ def test_a_run_is_predicted_on_one_kind_of_device(store, random_model, tmp_path,
         patch.setitem(passes.PASSES, "track", lambda *_: 1 / 0)
         with pytest.raises(BlockError):
             bigcp3d.segment(store, **settings)
-    records = tmp_path / "work" / "records"
+    work = WorkDir(tmp_path / "work")
+    records = work.records()
     assert read_record(records, "device", (0, 0, 0)) == {"device": "cpu"}
     write_record(records, "device", (0, 0, 0), {"device": "cuda"})
-    shutil.rmtree(tmp_path / "work" / "t0" / "records" / "predict")
+    shutil.rmtree(work.records(0) / "predict")
     with pytest.raises(BlockError, match="this run began on cuda"):
         bigcp3d.segment(store, **settings)
+
+
+def test_a_worker_with_another_bigcp3d_or_another_model_card_refuses(store, random_model):
+    plan = bigcp3d.plan_segmentation(store, model=random_model, **SERIAL)
+    with pytest.raises(InputError, match=r"bigcp3d 0.0.9 planned this run.*same version on every worker"):
+        passes.perform(Run(plan.model_copy(update={"version": "0.0.9"})), "normalise", 0, (0, 0, 0))
+    card = plan.prediction.card.model_copy(update={"margin": 5})
+    with pytest.raises(ModelError, match="description of this model differs"):
+        _ = Run(plan.model_copy(update={"prediction": plan.prediction.model_copy(update={"card": card})})).network
 
 
 def test_a_blank_time_point_costs_nothing_of_the_others(movie_store, random_model, tmp_path):
@@ -267,7 +288,7 @@ def test_a_blank_time_point_costs_nothing_of_the_others(movie_store, random_mode
     array[1] = 7
     with pytest.raises(InputError):
         bigcp3d.segment(tmp_path / "movie.zarr", model=random_model, work_dir=tmp_path / "work", **SERIAL)
-    assert list((tmp_path / "work" / "t0" / "records" / "cluster").iterdir())
+    assert list_records(WorkDir(tmp_path / "work").records(0), "cluster")
 
 
 def test_tracking_reads_no_image_of_integers(store, random_model, tmp_path, monkeypatch):

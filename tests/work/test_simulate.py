@@ -96,6 +96,8 @@ def test_an_existing_store_is_replaced_only_when_asked_and_only_a_store(tmp_path
     with pytest.raises(TargetError, match="not a zarr group"):
         simulate(tmp_path / "thesis", TISSUE, overwrite=True)
     assert (tmp_path / "thesis" / "chapter1").read_text() == "years"
+    with pytest.raises(TargetError, match="would replace the image that it imitates"):
+        simulate(path, other, overwrite=True, like=path)
 
 
 def test_a_simulation_that_fails_leaves_nothing_and_keeps_what_was_there(tmp_path: Path, monkeypatch) -> None:

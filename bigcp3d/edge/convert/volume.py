@@ -65,7 +65,7 @@ def name_volume(
     channels: str | Sequence[str] | None = None,
 ) -> Volume:
     """Settle axes, voxel size and names; `InputError` where they are not known, or do not fit the file."""
-    found, notes = _settle_axes(source, axes)
+    found, notes = settle_axes(source, axes)
     sizes = dict(zip(found, source.shape, strict=True))
     if math.prod(source.shape) == 0:
         raise InputError(f"{source.path}: its shape is {source.shape}, so it has no voxels; write it again")
@@ -92,8 +92,8 @@ def name_volume(
     )
 
 
-def _settle_axes(source: Source, wanted: str | None) -> tuple[str, list[str]]:
-    """A letter for each axis of the file, and what to tell the user."""
+def settle_axes(source: Source, wanted: str | None) -> tuple[str, list[str]]:
+    """A letter for each axis of the file, and what to tell the user; `InputError` where it is not clear."""
     sizes = " x ".join(map(str, source.shape))
     if wanted is not None:
         letters = "".join(letter for letter in wanted.lower() if letter not in ", ")

@@ -11,10 +11,14 @@ import numpy as np
 from bigcp3d.edge.image.image import ImageInfo, Level
 from bigcp3d.edge.image.metadata import own_part
 from bigcp3d.edge.image.open_node import read_attributes
+from bigcp3d.errors import InputError
 from bigcp3d.pure.boxes import Float3, Vec3, float3
 from bigcp3d.pure.grid import Factors
 
 log = logging.getLogger(__name__)
+
+FACTOR_RANGE = (1 / 16, 16.0)
+"""Voxels of the level that is read, per working voxel: other factors come from a wrong diameter or scale."""
 
 ROUNDING = 1e-3
 """Tolerance, as a share of a voxel, when a level is compared with the working grid."""
@@ -52,6 +56,18 @@ def nearest_level(image: ImageInfo, image_factors: Factors) -> int:
         if fine and covers(image.levels[0], level, ratio):
             usable.append(number)
     return min(usable, key=lambda number: math.prod(image.levels[number].shape))
+
+
+def check_factors(image: ImageInfo, factors: Factors, level: int) -> None:
+    """Refuse factors (voxels of a level per working voxel) that can only come from a wrong diameter or scale."""
+    for axis, factor in zip("zyx", factors, strict=True):
+        if not FACTOR_RANGE[0] <= factor <= FACTOR_RANGE[1]:
+            raise InputError(
+                f"{image.path}: with this diameter, one voxel of the resampled image would cover {factor:.3g} voxels "
+                f"of level {level} on axis {axis}; allowed are {FACTOR_RANGE[0]:g} to {FACTOR_RANGE[1]:g}. The scale "
+                f"of level 0 is {image.levels[0].scale_um} um (z, y, x): check the diameter and the scale, both in "
+                "micrometres"
+            )
 
 
 def covers(first: Level, level: Level, factors: Factors) -> bool:

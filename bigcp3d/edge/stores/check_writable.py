@@ -5,17 +5,24 @@ from __future__ import annotations
 import os
 from pathlib import Path
 
+from bigcp3d.edge.stores.connections import METADATA
 from bigcp3d.edge.stores.places import refuse_address
 from bigcp3d.errors import TargetError
 
 
 def check_file(path: str | Path, *, overwrite: bool) -> None:
-    """Refuse a file that cannot be written: an address, a folder, an existing file, or a place without permission."""
+    """Refuse a file that cannot be written: an address, a folder, an existing file, a place without permission.
+
+    A file inside a zarr store is refused too, because other programs take it for a part of the store.
+    """
     refuse_address(path, "a file", "write it there and copy it")
     path = Path(path)
     if os.path.isdir(path):
         raise TargetError(f"{path}: this is a folder; give the name of a file")
     check_folder(path.parent, path)
+    inside = [store for store in path.absolute().parents if any(os.path.isfile(store / name) for name in METADATA)]
+    if inside:
+        raise TargetError(f"{path}: this lies inside the zarr store {inside[-1]}; give a path outside it")
     if os.path.exists(path) and not overwrite:
         raise TargetError(f"{path}: this file exists already; give --overwrite to replace it, or another name")
 

@@ -21,6 +21,8 @@ def partial_of(where: Path) -> Path:
 def check_new_store(where: Path, *, overwrite: bool) -> None:
     """Raise a `TargetError` for a target that cannot be written, or must not be replaced."""
     check_folder(where.parent, where, cure="give another path")
+    if where.is_symlink():
+        raise TargetError(f"{where}: this is a link to {where.readlink()}; give the path that it points to, or another")
     if not where.exists():
         return
     if not overwrite:

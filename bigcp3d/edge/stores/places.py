@@ -116,6 +116,13 @@ def same_place(one: str | Place, other: str | Place) -> bool:
     return os.path.realpath(a) == os.path.realpath(b) if isinstance(a, Path) and isinstance(b, Path) else a == b
 
 
+def lies_in(inner: str | Place, outer: str | Place) -> bool:
+    """Whether a place on this machine lies in a folder, with links followed."""
+    if not isinstance(place(inner), Path) or not isinstance(place(outer), Path):
+        return False
+    return Path(os.path.realpath(str(place(outer)))) in Path(os.path.realpath(str(place(inner)))).parents
+
+
 def path_between(start: str | Place, end: str | Place) -> str:
     """Path from one place to another: relative where they share a drive, a bucket or a host, else absolute."""
     a, b = place(start), place(end)

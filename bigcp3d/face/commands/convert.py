@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 import typer
 
 from bigcp3d.edge.stores.platforms import join_words
+from bigcp3d.errors import InputError
 from bigcp3d.face import options as o
 from bigcp3d.face.exit_codes import set_up_logging
 from bigcp3d.pure.plural import count
@@ -64,18 +65,23 @@ def warn_of_faults(image: ImageInfo) -> None:
 def describe_source(path: str | Path) -> str:
     """What `bigcp3d convert` would read from a file of another format, in lines."""
     from bigcp3d.edge.convert.open_source import open_source
+    from bigcp3d.edge.convert.volume import settle_axes
     from bigcp3d.face.describe_plan import format_size
 
     with open_source(path) as source:
+        try:
+            axes, notes = settle_axes(source, None)
+            hint = ""
+        except InputError as error:
+            axes, notes, hint = source.axes, [str(error).removeprefix(f"{source.path}: ")], " --axes AXES"
         scale = ", ".join(f"{axis} {source.scale_um[axis]:.4g}" for axis in "zyx" if axis in source.scale_um)
         lines = [
             f"{source.path}: {source.kind}, {format_size(source.shape)} of {source.dtype.name}",
-            f"axes {','.join(source.axes)}"
-            + (" (?: the file does not say; give --axes)" if "?" in source.axes else ""),
+            f"axes {','.join(axes)}",
             f"voxel size in um: {scale or 'not in the file; give --scale'}",
             f"channels: {', '.join(source.channel_names) or 'without names'}",
-            *(f"warning: {note}" for note in source.notes),
-            f"to convert it: bigcp3d convert {join_words([str(path)])}{'' if scale else ' --scale Z Y X'}",
+            *(f"warning: {note}" for note in (*source.notes, *notes)),
+            f"to convert it: bigcp3d convert {join_words([str(path)])}{hint}{'' if scale else ' --scale Z Y X'}",
         ]
     return "\n  ".join(lines)
 

@@ -82,11 +82,14 @@ def evaluate(
     """
     set_up_logging(verbose, quiet)
     from bigcp3d.edge.stores.check_writable import check_file
+    from bigcp3d.edge.stores.places import same_place
 
     files = {"--csv": csv_file, "--false-csv": false_csv, "--picture": picture}
-    for file in (*files.values(), json_file):
-        if file is not None:
-            check_file(file, overwrite=overwrite)
+    written = [file for file in (*files.values(), json_file) if file is not None]
+    for k, path in enumerate(written):
+        check_file(path, overwrite=overwrite)
+        if any(same_place(path, other) for other in written[:k]):
+            raise InputError(f"{path} was given for two results; give each result a file of its own")
     if picture is not None and picture.suffix.lower() not in PICTURES:
         raise InputError(
             f"--picture {picture}: no pictures of type '{picture.suffix}' can be written; use {', '.join(PICTURES)}"

@@ -7,6 +7,7 @@ from typing import Annotated, get_args
 
 import typer
 
+from bigcp3d.errors import InputError
 from bigcp3d.face import options as o
 from bigcp3d.face.exit_codes import set_up_logging
 from bigcp3d.pure.choices import Stain, WrittenVersion
@@ -36,21 +37,33 @@ def simulate(
         ),
     ] = None,
     channel: Annotated[
-        str,
-        o.option("--channel", metavar="N|NAME", text="Channel of the --like image: its number, from 0, or its name."),
-    ] = "0",
+        str | None,
+        o.option(
+            "--channel",
+            metavar="N|NAME",
+            text="Channel of the --like image: its number, from 0, or its name. Default: 0.",
+        ),
+    ] = None,
     seed: o.Seed = 0,
     format: Annotated[
         WrittenVersion, o.option("--format", metavar="|".join(get_args(WrittenVersion)), text="Version of OME-Zarr.")
     ] = "0.5",
-    overwrite: Annotated[bool, o.option("--overwrite", text="Replace an existing store.")] = False,
+    overwrite: Annotated[
+        bool,
+        o.option(
+            "--overwrite",
+            text="Replace an existing image. One with labels that were not simulated with it is never replaced.",
+        ),
+    ] = False,
     verbose: o.Verbose = False,
 ) -> None:
     """Write a simulated tissue: an image and its true labels, `labels/truth`. Memory does not grow with the size."""
     set_up_logging(verbose, quiet=False)
+    if channel is not None and like is None:
+        raise InputError("--channel was given without --like; give both: --channel chooses the channel of that image")
     from bigcp3d.pure.tissue.tissue_settings import Tissue
     from bigcp3d.work.simulate import simulate as run
 
     tissue = Tissue(shape=shape, diameter_vox=diameter_voxels, stain=stain, seed=seed, scale=scale)
-    run(target, tissue, scale_um=scale, overwrite=overwrite, like=like, channel=channel, version=format)
+    run(target, tissue, scale_um=scale, overwrite=overwrite, like=like, channel=channel or "0", version=format)
     typer.echo(f"{target}: {stain} image and labels/truth, {' x '.join(map(str, shape))} voxels, seed {seed}")

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from typing import TYPE_CHECKING, Annotated, TypeVar
 
 import typer
@@ -12,8 +12,9 @@ from bigcp3d.edge.stores.platforms import join_words
 from bigcp3d.errors import InputError, LossError
 from bigcp3d.face import options as o
 from bigcp3d.face.exit_codes import set_up_logging
+from bigcp3d.option import Setting
 from bigcp3d.pure.plural import count
-from bigcp3d.schedule.planning.request import RUN, UpdateRequest
+from bigcp3d.schedule.planning.request import RUN, UpdateRequest, decides_labels
 
 if TYPE_CHECKING:
     from bigcp3d.schedule.undo import Undone
@@ -36,6 +37,8 @@ T = TypeVar("T")
 SETTINGS = o.choose_settings(UpdateRequest, without=ONLY_OF_SEGMENT)
 OF_UNDO = ("source", "output", "name", "yes")
 """What `--undo` takes: which labels, and whether to go on after changes since."""
+OF_EDITED = ("time", "scale_um")
+"""Settings of a segmentation that `--edited` takes too: they say where the region is."""
 
 
 @o.with_options(SETTINGS)
@@ -55,6 +58,8 @@ def update(arguments: o.Arguments, undo: Undo = False, verbose: o.Verbose = Fals
 
     if undo:
         _refuse_with_undo(arguments)
+    elif arguments["edited"]:
+        _refuse_with_edited(arguments)
 
     def work(**more: bool) -> Undone | Updated:
         with watching(quiet) as observer:
@@ -70,10 +75,23 @@ def update(arguments: o.Arguments, undo: Undo = False, verbose: o.Verbose = Fals
         typer.echo(f"{report} shows the earlier labels; to renew it: {again}", err=True)
 
 
+def _given(arguments: o.Arguments, settings: Iterable[Setting]) -> list[str]:
+    """The flags of the settings that were given."""
+    return [each.flag for each in settings if arguments[each.name] != each.default]
+
+
+def _refuse_with_edited(arguments: o.Arguments) -> None:
+    """Refuse settings of a segmentation, which does not run after a correction by hand."""
+    given = _given(arguments, (each for each in SETTINGS if decides_labels(each) and each.name not in OF_EDITED))
+    if given:
+        raise InputError(
+            f"--edited was given with {', '.join(given)}, but it does not segment; leave out {', '.join(given)}"
+        )
+
+
 def _refuse_with_undo(arguments: o.Arguments) -> None:
     """Refuse what an undo would not follow."""
-    given = [each.flag for each in SETTINGS if each.name not in OF_UNDO and arguments[each.name] != each.default]
-    if given:
+    if given := _given(arguments, (each for each in SETTINGS if each.name not in OF_UNDO)):
         raise InputError(
             f"--undo was given with {', '.join(given)}, but it restores the whole region of the last update at once; "
             f"leave out {', '.join(given)}. It takes only --output, --name and --yes"

@@ -9,6 +9,7 @@ from __future__ import annotations
 import itertools
 import math
 from collections.abc import Iterable
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -62,7 +63,9 @@ def estimate_range(
     Returns ``low < high``, the percentiles (0 to 100) of the finite voxels, or the lowest and highest if those are
     equal. Raises `InputError` if there are not two different finite intensities.
     """
-    values = np.concatenate([np.asarray(part, dtype=np.float32).ravel() for part in sample])
+    parts = [np.asarray(part).ravel() for part in sample]
+    wide = any(is_wide(part.dtype) for part in parts)
+    values = np.concatenate(parts, dtype=np.float64 if wide else np.float32, casting="same_kind")
     finite = values[np.isfinite(values)]
     if finite.size == 0:
         raise InputError(
@@ -75,18 +78,30 @@ def estimate_range(
             f"all {finite.size} sampled voxels have the intensity {lowest:g}; at least two different ones are needed: "
             "check the channel (--channel) and the file"
         )
-    low, high = (float(v) for v in np.percentile(finite, [low_percentile, high_percentile]))
+    low, high = (float(v) for v in np.percentile(finite, [low_percentile, high_percentile], overwrite_input=True))
     if not low < high:
         low, high = lowest, highest
     return low, high
 
 
+def is_wide(dtype: np.dtype[Any]) -> bool:
+    """Whether float32 cannot hold all values of a dtype. Small differences on a large offset would be lost there."""
+    return dtype.itemsize > 4 or (dtype.kind in "iu" and dtype.itemsize == 4)
+
+
 def scale_intensity(array: NDArray[np.generic], low: float, high: float, *, bad: float) -> NDArray[np.float32]:
     """Intensities as float32 with ``low`` at 0 and ``high`` at 1; NaN and both infinities become ``bad``."""
-    values = array.astype(np.float32)
-    finite = None if array.dtype.kind in "iu" else np.isfinite(values)
-    values -= np.float32(low)
-    values *= np.float32(1.0 / (high - low))
+    if is_wide(array.dtype):
+        values = np.empty(array.shape, np.float32)
+        with np.errstate(over="ignore", invalid="ignore"):
+            for k in range(len(array)):  # plane by plane, to take little memory
+                values[k] = (array[k].astype(np.float64) - low) / (high - low)
+        finite = None if array.dtype.kind in "iu" else np.isfinite(values)
+    else:
+        values = array.astype(np.float32)
+        finite = None if array.dtype.kind in "iu" else np.isfinite(values)
+        values -= np.float32(low)
+        values *= np.float32(1.0 / (high - low))
     if finite is not None:
         values[~finite] = bad
     return values

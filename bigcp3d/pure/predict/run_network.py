@@ -53,10 +53,11 @@ def to_precision(network: nn.Module, precision: str) -> nn.Module:
 def run_network(network: nn.Module, patches: Tensor) -> Tensor:
     """Foreground and flow of patches (n, c, z, y, x): float32 (n, 4, z, y, x), in [-1, 1] as the tanh gives them.
 
-    The network computes in the dtype, and on the device, of its parameters; the answers stay there.
+    The network computes in the dtype, and on the device, of its parameters; the answers stay there. An autocast around
+    the call changes nothing: it would hold for this thread only.
     """
     first = next(network.parameters())
-    with torch.inference_mode():
+    with torch.inference_mode(), torch.autocast(first.device.type, enabled=False):
         answers: Tensor = network(patches.to(first.device, first.dtype))
     return answers.float()
 
@@ -193,19 +194,23 @@ def fast_precision(device: str) -> str:
 
 
 def processor_kind(device: str) -> str:
-    """The kind of processor or GPU behind a device ("cpu" or "cuda"): others may round the last bits differently."""
+    """The processor or GPU behind a device ("cpu" or "cuda"), and torch's version: others may round differently."""
     if device == "cuda":
-        return torch.cuda.get_device_name()
+        return f"{torch.cuda.get_device_name()}, torch {torch.__version__}"
     amx = getattr(torch.cpu, "_is_amx_tile_supported", None)
-    return f"{platform.machine()} {torch.backends.cpu.get_cpu_capability()}{' AMX' if amx and amx() else ''}"
+    kind = f"{platform.machine()} {torch.backends.cpu.get_cpu_capability()}{' AMX' if amx and amx() else ''}"
+    return f"{kind}, torch {torch.__version__}"
 
 
 def fix_arithmetic() -> None:
     """Make this process compute the same numbers for the same patch every time.
 
     Every operation of torch runs on one thread. cuDNN chooses deterministic kernels by shape, not by timing them, and
-    float32 is not replaced by TF32.
+    float32 is not replaced by TF32 or bfloat16.
     """
     torch.set_num_threads(1)
+    for operation in ("matmul", "conv"):
+        if (settings := getattr(torch.backends.mkldnn, operation, None)) is not None:  # since torch 2.9
+            settings.fp32_precision = "ieee"
     torch.backends.cudnn.deterministic, torch.backends.cudnn.benchmark = True, False
     torch.backends.cudnn.allow_tf32 = torch.backends.cuda.matmul.allow_tf32 = False

@@ -11,6 +11,7 @@ What counts as sharp depends on the cells too, so ``diameter_vox`` and ``stain``
 
 from __future__ import annotations
 
+import logging
 import math
 from dataclasses import replace
 from typing import NamedTuple
@@ -18,15 +19,21 @@ from typing import NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
+from bigcp3d.errors import InputError
 from bigcp3d.pure.boxes import Box, vec3
 from bigcp3d.pure.tissue.tissue import render
 from bigcp3d.pure.tissue.tissue_settings import RANGES, Tissue, three
+
+log = logging.getLogger(__name__)
 
 ROUNDS = 12
 """Renderings; noise and blur settle to a few percent in about eight."""
 
 PIECE = (48, 128, 128)
 """Largest piece of the tissue that is rendered in each round."""
+
+FEWEST_COUNTS, COUNTS = 50.0, 1000.0
+"""An image with less contrast, such as floats from 0 to 1, is scaled to so many counts."""
 
 BAND = (0.1, 0.3)
 """Frequencies that tell how sharp an image is, in cycles a voxel; above them is mostly noise."""
@@ -55,10 +62,11 @@ def measure_look(image: NDArray[np.generic]) -> Measured:
     spectra = [_power(counts / contrast, axis) for axis in range(3)]
     floor = min(float(np.median(power[frequency > 0.42])) for frequency, power in spectra)
     sharpness = []
-    for frequency, power in spectra:
+    for length, (frequency, power) in zip(counts.shape, spectra, strict=True):
         signal = np.maximum(power - floor, 1e-3 * floor + 1e-12)
-        band = (frequency >= BAND[0]) & (frequency <= BAND[1])
-        sharpness.append(float(signal[band].sum() / signal[(frequency > 0) & (frequency < BAND[0])].sum()))
+        lowest = max(BAND[0], 1.5 / length)  # so that even an axis of 8 voxels has a frequency below it
+        band = (frequency >= lowest) & (frequency <= BAND[1])
+        sharpness.append(float(signal[band].sum() / signal[(frequency > 0) & (frequency < lowest)].sum()))
     along_z, across = sharpness[0], math.sqrt(sharpness[1] * sharpness[2])
     third = max(1, len(counts) // 3)
     first, last = (max(float(np.percentile(part, 98)) - low, 1e-6) for part in (counts[:third], counts[-third:]))
@@ -80,7 +88,10 @@ def match_look(tissue: Tissue, image: NDArray[np.generic]) -> Tissue:
     """The tissue with noise, blur, fading, background and signal set so that it looks like an image (z, y, x).
 
     The image has the tissue's voxel size. Settings stay in their ranges, so that an extreme image is matched in part.
+    An image of little contrast, such as floats from 0 to 1, is scaled to `COUNTS` first. NaN and infinities count as
+    the lowest intensity. `InputError` where there is no other.
     """
+    image = _as_counts(image)
     wanted = measure_look(image)
     loss = 1 - math.exp(-wanted.fading * max(1, tissue.shape[0] - 1))
     tissue = replace(tissue, attenuation=_within("attenuation", loss))
@@ -102,6 +113,21 @@ def match_look(tissue: Tissue, image: NDArray[np.generic]) -> Tissue:
             blur_vox=(blur_z, blur, blur),
         )
     return tissue
+
+
+def _as_counts(image: NDArray[np.generic]) -> NDArray[np.float32]:
+    """The image as finite numbers with enough contrast for a camera's counts."""
+    counts = image.astype(np.float32)
+    finite = np.isfinite(counts)
+    if not finite.any():
+        raise InputError("all voxels of the image to match are NaN or infinite; give an image with intensities")
+    counts[~finite] = counts[finite].min()
+    low, high = (float(v) for v in np.percentile(counts, (2, 99)))
+    if not 0 < high - low < FEWEST_COUNTS:
+        return counts
+    log.info("intensities from %.3g to %.3g are scaled to %g counts, as whole numbers need", low, high, COUNTS)
+    dark = float(Tissue.background)
+    return (counts - np.float32(low)) * np.float32(COUNTS / (high - low)) + np.float32(dark)
 
 
 def _within(name: str, value: float) -> float:

@@ -9,7 +9,7 @@ from __future__ import annotations
 import numpy as np
 
 from bigcp3d.pure.boxes import Vec3
-from bigcp3d.pure.tissue.tissue_settings import Tissue, three
+from bigcp3d.pure.tissue.tissue_settings import RANGES, Tissue, three
 
 LONG = 0.3
 """Share of the membrane tissues with long or flat cells, as in roots and epithelia: up to four to one."""
@@ -24,7 +24,7 @@ def random_tissue(rng: np.random.Generator, shape: Vec3, stain: str, diameter_vo
     draw, nuclei = rng.uniform, stain == "nuclei"
     long = not nuclei and rng.random() < LONG
     stretch = np.exp(np.clip(rng.normal(0.0, 0.4 if long else 0.05 if nuclei else 0.15, 3), -0.7, 0.7))
-    sizes = diameter_vox * stretch / stretch.prod() ** (1 / 3)
+    sizes = np.clip(diameter_vox * stretch / stretch.prod() ** (1 / 3), *RANGES["diameter_vox"])
     blur = min(10.0, max(0.5, diameter_vox * (0.02 + 0.11 * rng.random() ** 1.5)))
     blur_z = min(10.0, blur * draw(1.0, 2.2))
     return Tissue(

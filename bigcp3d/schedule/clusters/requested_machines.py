@@ -15,6 +15,9 @@ from bigcp3d.work.cores_and_memory import default_workers, memory_per_worker
 ADDRESS = re.compile(r"\w+://\S+|[^\s:/]+:\d+")
 """The address of a scheduler. Dask would take other words for a host name, and wait."""
 
+FEWEST_BYTES = 2**20
+"""A memory limit below this lacks its unit."""
+
 
 @dataclass(frozen=True)
 class Size:
@@ -115,6 +118,9 @@ class Machines:
         from dask.utils import parse_bytes
 
         try:
-            return int(parse_bytes(self.memory_limit))
+            limit = int(parse_bytes(self.memory_limit))
         except ValueError as error:
             raise InputError(f"memory limit is {self.memory_limit!r}; write it like 4GiB or 3.5GB") from error
+        if limit < FEWEST_BYTES:
+            raise InputError(f"memory limit is {self.memory_limit!r}; give more, with a unit, like 4GiB or 3.5GB")
+        return limit

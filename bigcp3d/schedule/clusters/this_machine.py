@@ -58,6 +58,13 @@ def precision_here() -> str:
     return fast_precision(device_here())
 
 
+def processor_here() -> str:
+    """Kind of processor or GPU with which this machine predicts."""
+    from bigcp3d.pure.predict.run_network import processor_kind
+
+    return processor_kind(device_here())
+
+
 def _has_bfloat16() -> bool | None:
     """Whether the processor has instructions for bfloat16, as Linux says; None if it cannot tell."""
     if platform.machine() not in ("x86_64", "AMD64"):

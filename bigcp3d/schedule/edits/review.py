@@ -19,6 +19,7 @@ from bigcp3d.edge.cell_tables.label_table import said_of_table
 from bigcp3d.edge.image.given_maps import KEPT
 from bigcp3d.edge.image.metadata import own_part
 from bigcp3d.edge.image.open_node import read_attributes
+from bigcp3d.edge.image.voxels import check_time
 from bigcp3d.edge.labels.default_name import DEFAULT_NAME
 from bigcp3d.edge.labels.edit_log import Change, EditLog, cell_box, updated_region
 from bigcp3d.edge.stores.places import Place
@@ -141,7 +142,13 @@ def decide(edits: Edits, entry: int | Sequence[int], decision: str, *, sample: b
     if decision not in DECISIONS:
         raise InputError(f"{decision!r} was given; use one of {', '.join(DECISIONS)}")
     if isinstance(entry, int):
+        if entry < 1:
+            raise InputError(f"cell {entry} was given; use an id from 1, or the voxel of a missed cell as Z,Y,X")
         return edits.decide(entry, decision, time=time, sample=sample)
+    check_time(edits.labels, time)
+    shape = edits.labels.levels[0].shape
+    if not all(0 <= at < side for at, side in zip(entry, shape, strict=True)):
+        raise InputError(f"voxel {tuple(entry)} was given, outside the volume of {shape} voxels (z, y, x)")
     return edits.decide(0, decision, time=time, voxel=list(entry))
 
 

@@ -8,8 +8,10 @@ from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
 
+from bigcp3d.edge.image.other_formats import recognise
 from bigcp3d.edge.stores.places import place
 from bigcp3d.edge.stores.zip_place import ZipPlace
+from bigcp3d.errors import InputError
 from bigcp3d.schedule.planning.request import Request
 from bigcp3d.work.analyse.blocks_read import BlocksRead
 from bigcp3d.work.convert.beside import convert_beside, find_converted
@@ -45,6 +47,12 @@ def _beside_archive(request: Request) -> Path | None:
 
 
 def with_known_image(request: Request) -> Request:
-    """The same without converting: a file that was not converted yet stays, and opening it says what to do."""
+    """The same without converting: `InputError` with the command for a file that was not converted yet."""
     image, missing = find_converted(request.source)
-    return request if missing else replace(request, source=image, output=_beside_archive(request) or request.output)
+    if missing:
+        request.check()
+        spot = Path(str(place(request.source)))
+        _, words, cure = recognise(spot)
+        scale = f" --scale {' '.join(f'{size:.12g}' for size in request.scale_um)}" if request.scale_um else ""
+        raise InputError(f"{spot}: this is {words}, not an OME-Zarr folder; {cure}{scale}")
+    return replace(request, source=image, output=_beside_archive(request) or request.output)

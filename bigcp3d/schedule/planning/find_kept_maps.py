@@ -1,8 +1,9 @@
 """Finds maps that a finished run kept and that this run would predict itself.
 
 The default place of runs on this image and the folder of this run's work directory are searched. All settings that
-decide maps must be equal (`bigcp3d.work.run.kept_maps`), so no label depends on what is found. The kind of device is
-one of them, but it is known only of workers on this machine.
+decide maps must be equal (`bigcp3d.work.run.kept_maps`), so no label depends on what is found. The kind of processor
+and the version of torch are among them, but they are known only of workers on this machine. Of others, the labels name
+the kinds that predicted the maps.
 """
 
 from __future__ import annotations
@@ -13,7 +14,7 @@ from pathlib import Path
 
 from bigcp3d.edge.image.given_maps import KEPT
 from bigcp3d.errors import InputError
-from bigcp3d.schedule.clusters.this_machine import device_here
+from bigcp3d.schedule.clusters.this_machine import device_here, processor_here
 from bigcp3d.schedule.planning.request import Request
 from bigcp3d.work.plan.plan import Plan, read_plan
 from bigcp3d.work.plan.sections import Given
@@ -35,8 +36,9 @@ def reuse_kept(plan: Plan, request: Request) -> Plan:
         return plan
     device = device_here() if request.scheduler is None and request.cluster == "local" else None
     fitting, others = [], []
+    begun_from = None if unfinished is None else unfinished.given.maps
     for folder in kept_folders(plan):
-        if differing := _why_not(plan, folder, device):
+        if differing := _why_not(plan, folder, None if str(folder) == begun_from else device):
             others.append(f"{folder}: {'; '.join(differing)}")
         else:
             storage = plan.storage.model_copy(update={"keep_maps": False})
@@ -60,7 +62,11 @@ def _why_not(plan: Plan, folder: Path, device: str | None) -> list[str]:
         kept = read_kept(folder)
     except InputError as error:
         return [str(error).removeprefix(f"{folder}: ")]
-    return ["its record is damaged, so its settings are unknown"] if kept is None else kept.differences(plan, device)
+    return (
+        ["its record is damaged, so its settings are unknown"]
+        if kept is None
+        else kept.differences(plan, device, processor_here)
+    )
 
 
 def kept_folders(plan: Plan) -> Iterator[Path]:

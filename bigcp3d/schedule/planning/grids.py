@@ -15,7 +15,7 @@ import math
 from dataclasses import dataclass
 
 from bigcp3d.edge.image.image import ImageInfo
-from bigcp3d.edge.image.level_geometry import level_ratio, nearest_level
+from bigcp3d.edge.image.level_geometry import check_factors, level_ratio, nearest_level
 from bigcp3d.edge.image.same_grid import differing_sizes
 from bigcp3d.edge.image.voxels import check_level
 from bigcp3d.edge.models.model_card import ModelCard
@@ -23,8 +23,6 @@ from bigcp3d.errors import InputError
 from bigcp3d.pure.boxes import Box, Vec3, float3
 from bigcp3d.pure.grid import Factors, working_shape
 from bigcp3d.schedule.planning.request import AS_IS, Request
-
-FACTOR_RANGE = (1 / 16, 16.0)
 
 FEW_VOXELS = 5.0
 """A user is warned of cells that are fewer voxels wide (mean of the axes)."""
@@ -66,7 +64,7 @@ def choose_grids(image: ImageInfo, request: Request, card: ModelCard) -> Grids:
         level = 0 if base is None else nearest_level(image, base)
     image_factors: Factors = base or (1.0, 1.0, 1.0)
     factors = _per_voxel(image_factors, level_ratio(image, level))
-    _check_range(image, factors, level)
+    check_factors(image, factors, level)
     _warn_of_small_cells(image_factors, card)
     return Grids(
         level=level,
@@ -124,15 +122,3 @@ def _warn_of_small_cells(factors: Factors, card: ModelCard) -> None:
             diameter,
             1 / math.prod(factors),
         )
-
-
-def _check_range(image: ImageInfo, factors: Factors, level: int) -> None:
-    """Refuse factors that can only come from a wrong diameter or scale."""
-    for axis, factor in zip("zyx", factors, strict=True):
-        if not FACTOR_RANGE[0] <= factor <= FACTOR_RANGE[1]:
-            raise InputError(
-                f"{image.path}: with this diameter, one voxel of the resampled image would cover {factor:.3g} voxels "
-                f"of level {level} on axis {axis}; allowed are {FACTOR_RANGE[0]:g} to {FACTOR_RANGE[1]:g}. The scale "
-                f"of level 0 is {image.levels[0].scale_um} um (z, y, x): check --diameter and --scale, both in "
-                "micrometres"
-            )

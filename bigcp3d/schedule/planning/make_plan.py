@@ -47,7 +47,7 @@ from bigcp3d.work.plan.sections import (
     Tracking,
     Where,
 )
-from bigcp3d.work.run.kept_maps import read_kept
+from bigcp3d.work.run.kept_maps import kept_of
 from bigcp3d.work.run.work_dir import default_work_dir
 
 LARGEST_BLOCK = 512
@@ -65,7 +65,7 @@ def make_plan(request: Request, guess: Guess | None = None) -> Plan:
     request.check()
     refuse_address(request.work_dir, "--work-dir", "on a cluster, a folder of a file system that all workers share")
     image = open_image(request.source)
-    _refuse_labels(image)
+    refuse_labels(image)
     card, channels = choose_channels(image, request)
     grids = choose_grids(image, request, card)
     given, min_foreground = _given_maps(request, grids, image)
@@ -100,10 +100,11 @@ def make_plan(request: Request, guess: Guess | None = None) -> Plan:
     return plan_running(reuse_kept(plan, request), request)
 
 
-def _refuse_labels(image: ImageInfo) -> None:
+def refuse_labels(image: ImageInfo) -> None:
+    """Raise an `InputError` for labels in place of an image."""
     if is_labels(read_attributes(image.path)):
-        owner, _, name = image.path.rpartition("/labels/")
-        raise InputError(f"{image.path}: these are labels, not an image; give the image{f', {owner}' if name else ''}")
+        owner = image.path.rpartition("/labels/")[0]
+        raise InputError(f"{image.path}: these are labels, not an image; give the image{f', {owner}' if owner else ''}")
 
 
 def _given_maps(request: Request, grids: Grids, image: ImageInfo) -> tuple[Given, float | None]:
@@ -149,6 +150,7 @@ def _where(request: Request, image: ImageInfo, grids: Grids) -> Where:
         return where
     mask, level, factors = open_mask(request.mask, image, grids.image_factors)
     voxels = hash_mask(mask, level, where.times)
+    mask = dataclasses.replace(mask, label_names=())
     return where.model_copy(update={"mask": mask, "mask_level": level, "mask_factors": factors, "mask_voxels": voxels})
 
 
@@ -196,12 +198,11 @@ def _choose_block(plan: Plan, request: Request, image: ImageInfo, grids: Grids) 
 
 def _refuse_partial(plan: Plan) -> None:
     """Refuse maps that a run of a region or a mask kept, if this run needs voxels that they do not hold."""
-    maps = plan.given.maps
-    kept = None if maps is None or is_address(maps) else read_kept(maps)
+    kept = kept_of(plan)
     if kept is not None and not kept.holds(plan):
         raise InputError(
-            f"{maps}: these maps come from a run with --roi or --mask and hold nothing outside it; give the same "
-            "--roi and --mask and no larger --radius, or leave --maps out"
+            f"{plan.given.maps}: these maps come from a run with --roi or --mask and hold nothing outside it; give the "
+            "same --roi and --mask and no larger --radius, or leave --maps out"
         )
 
 

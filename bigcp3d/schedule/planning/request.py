@@ -46,8 +46,8 @@ ESTIMATED_FROM = ("source", "model", "channel", "scale_um", "prepare")
 
 Roi = str | Sequence[tuple[float | None, float | None]]
 MEMORY = (
-    "Memory of one worker, such as 4GiB. Default: the memory of this machine, or of its container, divided among the "
-    "workers."
+    "Memory of one worker, such as 4GiB. Default: the memory of this machine, or of its container or job in "
+    "a queue, divided among the workers."
 )
 MemoryLimit = Annotated[str | int | None, Option(MACHINE, "SIZE", asked=False, help=MEMORY)]
 ADDRESS = (
@@ -108,7 +108,8 @@ class Request:
     """Name of the labels: labels/NAME."""
     overwrite: Annotated[bool, Option(RESULT, asked=False)] = False
     """Replace labels of this name and their table, unless somebody has corrected them. An unfinished run with other
-    settings is discarded. An unfinished run with the same settings continues."""
+    settings is discarded. An unfinished run with the same settings continues. Kept maps in the work directory are
+    discarded only if --from image is given too."""
     keep_maps: Annotated[bool, Option(RESULT, asked=False)] = False
     """Keep the predicted maps in the work directory: the foreground and the flow of each voxel, which take 4 bytes a
     voxel. A later run with another threshold, radius, filter or --name then uses them and does not predict again."""
@@ -153,15 +154,16 @@ class Request:
     predict."""
     precision: Annotated[Precision, Option(METHOD)] = "auto"
     """Number format in which the network computes. bfloat16 changes the maps a little, and is 2 to 4 times as fast
-    where the processor has instructions for it. auto: bfloat16 on such processors, otherwise float32. A run
-    continues only in the precision in which it began."""
+    where the processor has instructions for it. auto: bfloat16 if the processor (or GPU) of the machine where you type
+    the command has instructions for it, otherwise float32. So on a cluster, give this option. A run continues only in
+    the precision in which it began."""
     block: Annotated[Vec3 | None, Option(MACHINE, "Z Y X")] = None
     """Size of a block in working voxels (voxels of the resampled image). Default: chosen from the volume and the memory
     limit."""
     workers: Annotated[int | str | None, Option(MACHINE, "N|MIN:MAX", asked=False)] = None
     """Number of worker processes. MIN:MAX: as many as there is work for, within these limits. Default: one for each
-    core that this machine, or its container, has. SLURM, LSF and PBS need this option. SSH does not take it, because
-    the file of --cluster-config sets the number."""
+    core of this machine, or of its container or job in a queue. SLURM, LSF and PBS need this option. SSH does not take
+    it, because the file of --cluster-config sets the number."""
     memory_limit: MemoryLimit = None
     scheduler: Scheduler = None
     cluster: Annotated[str, Option(MACHINE, "KIND", asked=False)] = "local"
@@ -211,7 +213,7 @@ class Request:
             share = getattr(self, name)
             if share is not None and not 0 <= share <= 1:
                 raise InputError(f"{flags[name]} is {share}; use a number from 0 to 1")
-        if self.min_volume is not None and self.min_volume < 0:
+        if self.min_volume is not None and not (math.isfinite(self.min_volume) and self.min_volume >= 0):
             raise InputError(f"--min-volume is {self.min_volume}; use 0 or more voxels")
         if self.max_volume is not None and (self.min_volume or 0) > self.max_volume:
             raise InputError(f"--min-volume {self.min_volume:g} is above --max-volume {self.max_volume:g}; swap them")

@@ -162,8 +162,8 @@ class Summary:
     missing_chunks : int
         Chunks of the image that are not in the store and were read as the fill value.
     processors : list of str
-        Kinds of processors or GPUs that predicted; empty where maps were given. The promise of equal labels holds for
-        one kind.
+        Kinds of processors or GPUs that predicted, with the version of torch; those of kept maps too. Empty where maps
+        of another program were given. The promise of equal labels holds for one kind.
     oddities : list of str
         What is odd about the cells, with what to try (`bigcp3d.pure.cells.plausibility`); empty where nothing is.
     found : list of dict

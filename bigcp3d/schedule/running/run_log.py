@@ -21,6 +21,7 @@ from bigcp3d.schedule.running.serial import Failures
 from bigcp3d.schedule.running.tasks import Pass, Task, count_passes
 from bigcp3d.work.passes.passes import Counts
 from bigcp3d.work.plan.plan import Plan
+from bigcp3d.work.run.kept_maps import kept_of
 from bigcp3d.work.run.unreadable_input import read_lost
 from bigcp3d.work.run.work_dir import WorkDir
 
@@ -41,7 +42,8 @@ class RunLog:
         self.seconds: Counter[str] = Counter()
         self.done: Counter[str] = Counter()
         self.all: Counter[str] = Counter()
-        self.processors: set[str] = set()
+        kept = kept_of(plan)
+        self.processors = set(() if kept is None else kept.processors)
         self.flow: dict[int, Counter[str]] = defaultdict(Counter)
         self.cells: dict[int, dict[str, Any]] = {}
 
@@ -117,7 +119,7 @@ class RunLog:
             )
         if len(self.processors) > 1:
             yield (
-                f"blocks were predicted on different kinds of processors ({', '.join(sorted(self.processors))}), whose "
+                f"blocks were predicted on different kinds of processors ({'; '.join(sorted(self.processors))}), whose "
                 "results may differ in the last bits. So another run may give slightly other labels: use workers of "
                 "one kind"
             )

@@ -1,8 +1,9 @@
 """Begins, resumes and ends a run in its work directory, or refuses it.
 
 A work directory belongs to one plan. It is removed, except kept maps, when the labels are finished or with
-``--overwrite``. Before that, only files that no task reads again are removed (`bigcp3d.work.passes.removal`). A run
-that starts from kept maps may use their directory; the maps always stay.
+``--overwrite``. Kept maps go only with ``--overwrite --from image``. Before that, only files that no task reads
+again are removed (`bigcp3d.work.passes.removal`). A run that starts from kept maps may use their directory; the maps
+always stay.
 """
 
 from __future__ import annotations
@@ -14,6 +15,7 @@ from contextlib import suppress
 from dataclasses import asdict, dataclass
 from enum import Enum
 from pathlib import Path
+from secrets import token_hex
 from typing import Any
 
 from bigcp3d.edge.image.open_node import read_attributes
@@ -21,7 +23,7 @@ from bigcp3d.edge.labels.check_target import check_target
 from bigcp3d.edge.labels.made_labels import labels_id
 from bigcp3d.edge.stores import platforms
 from bigcp3d.edge.stores.check_writable import check_folder
-from bigcp3d.edge.stores.places import is_address, place, same_place
+from bigcp3d.edge.stores.places import is_address, lies_in, place, same_place
 from bigcp3d.edge.stores.remote import Remote
 from bigcp3d.edge.stores.zarr_write import is_group
 from bigcp3d.edge.workdir.lock_file import LOCK
@@ -34,10 +36,11 @@ from bigcp3d.schedule.running.events import Summary
 from bigcp3d.work.plan.plan import PLAN_FILE, Plan, read_plan
 from bigcp3d.work.run.kept_maps import read_kept, write_kept
 from bigcp3d.work.run.unreadable_input import read_lost
-from bigcp3d.work.run.work_dir import ONCE, WorkDir
+from bigcp3d.work.run.work_dir import ONCE, RUN, WorkDir
 
 ENDED = "ended"
 PLAN_PART = f"{PLAN_FILE}.part"
+OTHER_DIR = "give another --work-dir"
 
 
 @dataclass(frozen=True)
@@ -70,8 +73,7 @@ def find_state(plan: Plan) -> State:
     if read_ended(plan) is not None:
         return State.ENDED
     if not work.plan.exists():
-        own = (ENDED, PLAN_PART)
-        foreign = work.root.is_dir() and any(child.name not in own for child in _contents(work.root))
+        foreign = work.root.is_dir() and any(not _is_left_over(child) for child in _contents(work.root))
         return State.FOREIGN if foreign else State.NEW
     try:
         then = read_plan(work.root)
@@ -82,15 +84,18 @@ def find_state(plan: Plan) -> State:
     return State.OTHER if _differences(plan, then) else State.RESUMABLE
 
 
-def check_start(plan: Plan, *, overwrite: bool) -> bool:
-    """Whether this plan was begun before. Refuses a work directory or a target of another run."""
+def check_start(plan: Plan, *, overwrite: bool, again: bool = False) -> bool:
+    """Whether this plan was begun before. Refuses a work directory or a target of another run.
+
+    ``overwrite`` discards an unfinished run. It discards kept maps only if the user says ``again``: predict once more.
+    """
     state = find_state(plan)
     if state is State.ENDED:
         return True
     _check_work_dir(plan, state)
     _refuse_maps_that_would_go(plan)
-    taken = state is State.OTHER or (state is State.KEPT and not _starts_here(plan))
-    if taken and not overwrite:
+    kept = state is State.KEPT and not _starts_here(plan)
+    if (state is State.OTHER and not overwrite) or (kept and not (overwrite and again)):
         raise _refusal(plan, state)
     if resumed := state is State.RESUMABLE:
         _refuse_what_was_given_up(plan)
@@ -111,12 +116,16 @@ def check_places(plan: Plan, *, overwrite: bool) -> None:
 
 def _check_work_dir(plan: Plan, state: State) -> None:
     root = Path(plan.storage.work_dir)
-    check_folder(root, cure="give another --work-dir")
+    check_folder(root, cure=OTHER_DIR)
     if state is State.FOREIGN:
         raise TargetError(
             f"{root} holds files that bigcp3d did not write, so it cannot be the work directory; give "
             "another --work-dir"
         )
+    mask = plan.where.mask
+    for spot in (plan.source.image.path, plan.output.target.path, *([] if mask is None else [mask.path])):
+        if lies_in(spot, root):
+            raise TargetError(f"{spot} lies in the work directory {root}, which the run empties; {OTHER_DIR}")
 
 
 def warn_of_disks(plan: Plan) -> list[str]:
@@ -134,6 +143,11 @@ def _refusal(plan: Plan, state: State) -> TargetError:
         return TargetError(f"{error}. Or give another --name or --work-dir, which do not touch that run")
     differing, block = _differences(plan, then), then.execution.block
     why = f" with other settings ({'; '.join(differing)})" if differing else ""
+    if state is State.KEPT:
+        return TargetError(
+            f"{root} holds {state.value}{why}; to keep them, {OTHER_DIR}, or another --name; to discard them, remove "
+            "that directory, or give --overwrite --from image"
+        )
     same = "" if block == plan.execution.block else f" (on another machine: with --block {' '.join(map(str, block))})"
     return TargetError(
         f"{root} holds {state.value}{why}; to continue it, repeat the command that began it{same}; to discard it, give "
@@ -152,7 +166,7 @@ def _refuse_maps_that_would_go(plan: Plan) -> None:
     maps = plan.given.maps
     if maps is None or is_address(maps) or _starts_here(plan):
         return
-    if Path(plan.storage.work_dir).resolve() in Path(maps).resolve().parents:
+    if lies_in(maps, plan.storage.work_dir):
         raise TargetError(
             f"the maps {maps} lie in the work directory of this run, {plan.storage.work_dir}, which is emptied at the "
             "start; give another --name or --work-dir, or leave --maps out: kept maps are found without it"
@@ -200,13 +214,20 @@ def _starts_here(plan: Plan) -> bool:
     return plan.given.maps is not None and same_place(plan.given.maps, plan.storage.work_dir)
 
 
+def name_run(plan: Plan, *, resumed: bool) -> Plan:
+    """The plan with the folder of its run: that of the unfinished run, or a new one."""
+    run = WorkDir.of(plan).run if resumed else f"{RUN}{token_hex(4)}"
+    return plan.model_copy(update={"storage": plan.storage.model_copy(update={"run": run})})
+
+
 def prepare(plan: Plan, *, resumed: bool, overwrite: bool) -> None:
     """Make the work directory, or keep that of an unfinished run with this plan."""
     work, group = WorkDir.of(plan), place(plan.output.target.group)
     if isinstance(group, Remote):
         group.check_writable()
     if not resumed and _starts_here(plan):  # before the plan of the finished run is replaced
-        _remove_all_but(work, "maps")
+        for child in (*_folders_of_runs(work.root), work.logs):
+            _remove(child)
     elif not resumed and overwrite and work.plan.exists():
         _empty(work.root)
     try:
@@ -233,8 +254,20 @@ def clean_up(plan: Plan, *, keep_maps: bool) -> None:
         return
     work.finished.touch()
     tables = {path.name for time in plan.where.times for path in work.all_objects(time)}
-    _remove_all_but(work, "maps", "records", *tables)
+    others = [folder for folder in _folders_of_runs(work.root) if folder != work.own]
+    inside = [child for folder in work.own.glob("t*/") for child in folder.iterdir()]
+    for child in [*others, *(child for child in inside if child.name not in {"maps", "records", *tables}), work.logs]:
+        _remove(child)
     shutil.rmtree(work.root / ENDED, ignore_errors=True)
+
+
+def _is_left_over(path: Path) -> bool:
+    """Whether a file or folder may be there after a run, from its end or from a task that went on."""
+    return path.name in (ENDED, PLAN_PART) or path.name.startswith(RUN)
+
+
+def _folders_of_runs(root: Path) -> list[Path]:
+    return [child for child in _contents(root) if child.name.startswith(RUN)]
 
 
 def _contents(root: Path) -> list[Path]:
@@ -245,13 +278,12 @@ def _contents(root: Path) -> list[Path]:
 def _empty(root: Path) -> None:
     """Remove what is in a work directory, in an order in which a kill at any moment does no harm.
 
-    Records are removed first, each folder at once, so that no task counts as done after its files are gone. The files
-    that identify the run are removed last.
+    The folder of the run is renamed first, so that no task counts as done after its files are gone. The files that
+    identify the run are removed last.
     """
-    for records in [*root.glob("t*/records"), root / "records"]:
-        if records.exists():
-            shutil.rmtree(gone := records.with_name("records.gone"), ignore_errors=True)
-            platforms.patiently(records.replace, gone)
+    work = WorkDir(root)
+    if work.run and work.own.exists():
+        platforms.patiently(work.own.replace, root / f"{RUN}{token_hex(4)}")
     last = ("logs", PLAN_FILE, ENDED)
     for child in sorted(_contents(root), key=lambda child: last.index(child.name) if child.name in last else -1):
         _remove(child)
@@ -282,18 +314,11 @@ def _ended_record(plan: Plan) -> dict[str, Any] | None:
     return record if record is not None and record["labels"] == labels_id(plan.output.target.path) else None
 
 
-def _remove_all_but(work: WorkDir, *kept: str) -> None:
-    """Remove what is not ``kept`` in the folders of time points, the records of the whole run, and its logs."""
-    inside = [child for folder in work.root.glob("t*/") for child in folder.iterdir()]
-    for child in [*inside, work.records(), work.records().with_name("records.gone"), work.logs]:
-        if child.name not in kept and child.exists():
-            _remove(child)
-
-
 def _remove(path: Path) -> None:
     """Remove a file, or a folder: its files in threads, then the empty folders."""
     if not path.is_dir():
-        platforms.patiently(os.unlink, path)
+        if path.exists():
+            platforms.patiently(os.unlink, path)
         return
     for _ in read_each(_remove_file, _files_in(path), threads=THREADS):
         pass

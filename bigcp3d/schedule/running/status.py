@@ -164,7 +164,7 @@ def describe_leftovers(store: str | Path) -> Iterator[str]:
             yield f"{work.root}: kept maps of labels {name!r}; a run that would predict the same maps uses them"
             continue
         blocks = len(plan.grid) * len(plan.where.times)
-        records = Counter(path.parent.name for path in sorted(work.root.glob("t*/records/*/*.json")))
+        records = Counter(path.parent.name for path in sorted(work.own.glob("t*/records/*/*.json")))
         done = ", ".join(f"{pass_name} {number}" for pass_name, number in records.items()) or "nothing"
         said = f"unfinished run of labels {name!r}, {count(blocks, 'block')}; recorded: {done}"
         yield f"{work.root}: {said}; to continue it, repeat the command that began it"

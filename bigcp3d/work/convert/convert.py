@@ -29,11 +29,12 @@ from bigcp3d.edge.image.image import ImageInfo, open_image
 from bigcp3d.edge.image.new_image import create_image, write_image_box
 from bigcp3d.edge.image.other_formats import store_beside
 from bigcp3d.edge.image.voxels import read_box
+from bigcp3d.edge.labels.check_new_image import check_new_image
 from bigcp3d.edge.labels.check_target import check_space
 from bigcp3d.edge.stores import platforms
 from bigcp3d.edge.stores.atomic_files import write_json
-from bigcp3d.edge.stores.new_store import check_new_store, partial_of, put_in_place
-from bigcp3d.edge.stores.places import place, refuse_address
+from bigcp3d.edge.stores.new_store import partial_of, put_in_place
+from bigcp3d.edge.stores.places import lies_in, place, refuse_address
 from bigcp3d.edge.stores.zarr_write import edit_attributes, plain_json, writing
 from bigcp3d.edge.workdir.records import read_record, write_record
 from bigcp3d.errors import BigCP3DError, InputError, TargetError
@@ -99,7 +100,7 @@ def convert(
     where = store_beside(file) if settings.output is None else _absolute(settings.output)
     with open_source(settings.source, series=settings.series, dataset=settings.dataset) as opened:
         volume = name_volume(opened, axes=settings.axes, scale_um=settings.scale_um, channels=settings.channels)
-        _check_target(where, volume, overwrite=settings.overwrite)
+        _check_target(file, where, volume, overwrite=settings.overwrite)
         for note in volume.notes:
             log.warning("%s: %s", opened.path, note)
         before = stamp(file, opened.dataset)
@@ -111,7 +112,7 @@ def convert(
             if stamp(file, opened.dataset) != before:
                 raise InputError(f"{file}: it changed while it was read; convert it again")
             _describe(image, volume, asked["source"])
-            _check_replaced(where, overwrite=settings.overwrite)  # again: it may hold labels by now
+            _check_place(file, where, overwrite=settings.overwrite)  # again: it may hold labels by now
             put_in_place(partial / "image", where)
             shutil.rmtree(partial, ignore_errors=True)
     log.info("%s: converted to %s", file, where)
@@ -122,19 +123,16 @@ def _absolute(path: str | Path) -> Path:
     return Path(os.path.abspath(os.path.expanduser(path)))
 
 
-def _check_replaced(where: Path, *, overwrite: bool) -> None:
-    """Refuse to replace a store without ``overwrite``, and one that holds labels or tables at all."""
-    check_new_store(where, overwrite=overwrite)
-    for inside in ("labels", "tables"):
-        if (where / inside).is_dir() and any(child.is_dir() for child in (where / inside).iterdir()):
-            raise TargetError(
-                f"{where}: it holds {inside}, which --overwrite would delete; give another path, or move the store away"
-            )
+def _check_place(file: Path, where: Path, *, overwrite: bool) -> None:
+    """Refuse a place that cannot take the image, and one that lies in the folder of the source or holds the source."""
+    check_new_image(where, overwrite=overwrite)
+    if lies_in(file, where) or lies_in(where, file):
+        raise TargetError(f"{where}: the image cannot lie in its own source, or around it ({file}); give another path")
 
 
-def _check_target(where: Path, volume: Volume, *, overwrite: bool) -> None:
+def _check_target(file: Path, where: Path, volume: Volume, *, overwrite: bool) -> None:
     """Refuse a target that must not be replaced, and a disk that is too small. Warn where the disk may be."""
-    _check_replaced(where, overwrite=overwrite)
+    _check_place(file, where, overwrite=overwrite)
     check_space(where, volume.nbytes // 10)  # what is written even if it compresses well
     free = shutil.disk_usage(where.parent if where.parent.exists() else Path.cwd()).free
     if free < volume.nbytes:

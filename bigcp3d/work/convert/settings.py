@@ -38,7 +38,8 @@ class ConvertSettings:
     """Version of OME-Zarr. 0.4 suits older programs, and makes many more files. Few programs read 0.6 yet. Labels take
     the version of their image."""
     overwrite: Annotated[bool, Option(RESULT)] = False
-    """Replace an existing store as soon as the new one is complete. A store with labels or tables is never replaced."""
+    """Replace an existing image as soon as the new one is complete. An image with labels or tables, a plate or another
+    store is never replaced."""
 
     def check(self) -> None:
         """Raise an `InputError` for a word that is not allowed."""

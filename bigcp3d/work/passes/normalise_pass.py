@@ -1,7 +1,8 @@
 """The pass `normalise`, and checks on the image as it is read: whether it is still the same, NaN and missing chunks.
 
 The sha256 of the sample from which the percentiles come is in the record of `normalise`. It is compared when a run is
-carried on and when kept maps are used. Changes elsewhere go unseen.
+carried on and when kept maps are used. If a run takes its maps from elsewhere, a sample of these is compared too, when
+it is carried on. Changes elsewhere go unseen.
 """
 
 from __future__ import annotations
@@ -18,7 +19,7 @@ from bigcp3d.pure.boxes import BlockGrid, Box, Vec3, vec3
 from bigcp3d.pure.predict.normalise import estimate_range, sample_boxes
 from bigcp3d.pure.prepare.steps import margin_of
 from bigcp3d.work.passes.read_prepared import read_prepared
-from bigcp3d.work.run.kept_maps import check_sample
+from bigcp3d.work.run.kept_maps import check_sample, kept_of
 from bigcp3d.work.run.run import Run
 from bigcp3d.work.run.unreadable_input import read_image
 
@@ -44,7 +45,7 @@ def normalise(run: Run, time: int, index: Vec3) -> dict[str, Any]:
         for channel, one in zip(plan.source.channels, ranges, strict=True)
         if plan.prepares
     ]
-    said = {"sample": whole.hexdigest(), "sample_chunks": known}
+    said = {"sample": whole.hexdigest(), "sample_chunks": known, "maps": _hash_maps(run, time)}
     return {"low": low, "high": high, "prepared": prepared, **said}
 
 
@@ -65,11 +66,36 @@ def _prepared_range(run: Run, time: int, channel: int, limits: tuple[float, floa
         ) from error
 
 
-def check_same_image(run: Run, time: int, record: dict[str, Any]) -> None:
-    """Refuse to carry on with another image than the one with which the run began, as far as the sample shows.
+def _hash_maps(run: Run, time: int) -> str:
+    """The sha256 of a sample of given maps, and of their record if they were kept; `LOST` where some cannot be read."""
+    mapped, kept, whole = run.plan.scope.mapped, kept_of(run.plan), hashlib.sha256()
+    if run.plan.predicts:
+        return ""
+    if kept is not None:
+        whole.update(kept.model_dump_json().encode())
+    try:
+        for box in sample_boxes(mapped.shape):
+            whole.update(run.read("maps", time, box.shift(mapped.start)).tobytes())
+    except InputError:  # `track` says so, or skips it
+        return LOST
+    return whole.hexdigest()
+
+
+def check_same_input(run: Run, time: int, record: dict[str, Any]) -> None:
+    """Refuse to carry on with another image or other maps than at the beginning, as far as the samples show.
 
     Where errors are skipped, chunks that can no longer be read are not compared.
     """
+    _check_same_image(run, time, record)
+    pair = (record.get("maps"), _hash_maps(run, time))
+    if LOST not in pair and pair[0] != pair[1]:
+        raise InputError(
+            f"{run.plan.given.maps}: these maps have changed since this run began; put the earlier ones back, or "
+            f"remove {run.dir.root} to start again"
+        )
+
+
+def _check_same_image(run: Run, time: int, record: dict[str, Any]) -> None:
     whole, now = hashlib.sha256(), list[str]()
     for channel in run.plan.source.channels:
         _, digest, chunks = _sample(run, time, channel)

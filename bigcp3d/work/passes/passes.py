@@ -34,7 +34,7 @@ from bigcp3d.pure.track.sinks import Sinks, Sums, collect_sinks
 from bigcp3d.pure.track.units import UNASSIGNED
 from bigcp3d.work.passes.join import first_voxels, join, stitch
 from bigcp3d.work.passes.mask import read_mask
-from bigcp3d.work.passes.normalise_pass import check_same_image, count_missing, count_nonfinite, normalise
+from bigcp3d.work.passes.normalise_pass import check_same_input, count_missing, count_nonfinite, normalise
 from bigcp3d.work.passes.predict_pass import merge, predict
 from bigcp3d.work.passes.removal import remove_unneeded
 from bigcp3d.work.passes.resolve import filter_range, find_ids, gather, resolve
@@ -48,13 +48,14 @@ Counts = dict[str, Any]
 
 def perform(run: Run, name: str, time: int, index: Vec3) -> Counts:
     """Run one task of a pass unless it is recorded as done; return what it counted, and how it ran now."""
+    run.check_version()
     level, block = (index[0], vec3(index[1:])) if name == "pyramid" else (0, index)
     folder = run.dir.records(time)
     label = f"pyramid{level}" if name == "pyramid" else name
     done = read_record(folder, label, block)
     if done is not None:
         if name == "normalise":
-            check_same_image(run, time, done)
+            check_same_input(run, time, done)
         return {**done, "seconds": 0.0}
     with full_disk_is_told(run.dir.root):
         with run.log.task(name, time, index) as meter, remembering():
@@ -71,7 +72,8 @@ def track(run: Run, time: int, index: Vec3) -> Counts:
     core = block.intersect(plan.scope.tracked)
     region = core.grow(plan.tracking.reach).clip(plan.shape)
     maps = read_maps_or_background(run, time, region)
-    if not plan.predicts and plan.storage.on_error == "skip":  # no network reads the image and notes what is lost
+    strict = plan.storage.on_error == "skip" or plan.execution.missing_chunks == "fail"
+    if not plan.predicts and strict:  # no network reads the image and notes what is lost or missing
         read = image_box(core, plan.sampling.factors, plan.image_shape)
         for channel in plan.source.channels:
             read_image(run, time, channel, read)
@@ -221,6 +223,7 @@ def label(run: Run, time: int, index: Vec3) -> Counts:
         region = voting_box(wanted, plan.output.label_factors, plan.shape)
         found, _, _ = _label_working(run, time, region, partial(find_ids, run, time), target.dtype)
         labels[wanted.slices(core.start)] = spread_labels(found, region, wanted, plan.output.label_factors, plan.shape)
+    run.check_place()
     write_label_box(target, 0, core, labels, time=time)
     return {}
 
@@ -229,7 +232,9 @@ def pyramid(run: Run, time: int, level: int, index: Vec3) -> Counts:
     """One block of a coarser level, from the level below."""
     target = run.target
     core = run.plan.label_grid(level).core(index)
-    write_label_box(target, level, core, make_coarser(target, level, core, time=time), time=time)
+    labels = make_coarser(target, level, core, time=time)
+    run.check_place()
+    write_label_box(target, level, core, labels, time=time)
     return {}
 
 

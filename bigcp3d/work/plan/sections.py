@@ -68,8 +68,9 @@ class Given(Section):
 class Where(Section):
     """Time points, the region in voxels of the label image (None: all), and a mask, above 0 where cells may be.
 
-    ``mask_factors`` are voxels of the mask's ``mask_level`` per working voxel. ``mask_voxels`` stands for what the mask
-    holds: the sha256 of a sample of its voxels, at the first and the last time point.
+    The mask has no ``label_names`` here, as the image. ``mask_factors`` are voxels of the mask's ``mask_level`` per
+    working voxel. ``mask_voxels`` stands for what the mask holds: the sha256 of a sample of its voxels, at the first
+    and the last time point.
     """
 
     times: tuple[int, ...]
@@ -126,10 +127,13 @@ class Running(Section):
 class Storage(Section):
     """Where intermediate results and the network's file are, whether maps are kept, and what unreadable input does.
 
-    ``on_error`` is "fail" or "skip" (`bigcp3d.work.run.unreadable_input`). It may change when a run is carried on.
+    ``run`` is the folder in ``work_dir`` to which only the tasks of this run write. It gets a new name when a run
+    begins, and keeps it when the run is carried on (`bigcp3d.schedule.running.start.name_run`). ``on_error`` is "fail"
+    or "skip" (`bigcp3d.work.run.unreadable_input`). It may change when a run is carried on.
     """
 
     work_dir: str
+    run: str = ""
     model: str | None
     keep_maps: bool = False
     on_error: str = "fail"

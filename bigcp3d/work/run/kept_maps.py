@@ -5,21 +5,24 @@
     <work_dir>/kept/0.0.0.json   written last: without it, maps in the folder may be incomplete
     <work_dir>/t0/maps           one for each time point
 
-Maps depend on the sections `bigcp3d.work.plan.plan.MAPS` of the plan and on the kind of device, not on blocks or
-thresholds. So a run in which these are equal takes the maps, and its labels are those that it would find from the
-image, bit for bit. Whether the image still holds the same voxels is checked with the sample from which the percentiles
-come (`Kept.samples`). A change elsewhere goes unseen.
+Maps depend on the sections `bigcp3d.work.plan.plan.MAPS` of the plan, on the kind of processor or GPU, and on the
+version of torch, not on blocks or thresholds. So a run in which these are equal takes the maps, and its labels are
+those that it would find from the image, bit for bit. Whether the image still holds the same voxels is checked with the
+sample from which the percentiles come (`Kept.samples`). A change elsewhere goes unseen.
 """
 
 from __future__ import annotations
 
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
 from pydantic import ValidationError
 
 from bigcp3d.edge.image.given_maps import KEPT
-from bigcp3d.edge.workdir.records import read_record, write_record
+from bigcp3d.edge.stores import platforms
+from bigcp3d.edge.stores.places import is_address
+from bigcp3d.edge.workdir.records import read_record, read_records, write_record
 from bigcp3d.errors import InputError
 from bigcp3d.pure.boxes import Box, Vec3, vec3
 from bigcp3d.work.plan.name_differences import name_differences
@@ -27,6 +30,9 @@ from bigcp3d.work.plan.plan import ASKED_OF_MAPS, MAPS, Plan
 from bigcp3d.work.plan.sections import Asked, Section
 from bigcp3d.work.run.unreadable_input import read_lost
 from bigcp3d.work.run.work_dir import ONCE, WorkDir
+
+MISSING = "missing_chunks"
+"""Setting of `Execution` that decides the maps too, where the image lacks chunks."""
 
 
 class KeptPart(Section):
@@ -57,16 +63,18 @@ class KeptPart(Section):
 class Kept(Section):
     """What lies in a folder of kept maps.
 
-    ``settings`` are the sections `MAPS` of the plan that predicted them, ``asked`` is what its user asked for (None
-    where an earlier version did not say), and ``device`` is "cpu" or "cuda". ``samples`` has, for each time point, the
-    sha256 of the voxels from which the percentiles come. Where a run predicted only a region or near a mask, ``part``
-    says what; only runs that name the folder (--maps) start from such maps.
+    ``settings`` are the sections `MAPS` of the plan that predicted them, and what its run did where the image has no
+    chunk, if it met such places. ``asked`` is what its user asked for (None where an earlier version did not say), and
+    ``device`` is "cpu" or "cuda". ``samples`` has, for each time point, the sha256 of the voxels from which the
+    percentiles come. Where a run predicted only a region or near a mask, ``part`` says what; only runs that name the
+    folder (--maps) start from such maps.
     """
 
     settings: dict[str, Any]
     asked: Asked | None = None
     times: tuple[int, ...]
     device: str
+    processors: tuple[str, ...] = ()
     samples: dict[int, str]
     part: KeptPart | None = None
 
@@ -74,9 +82,12 @@ class Kept(Section):
         """Whether all maps that a plan needs are there."""
         return self.part is None or self.part.holds(plan)
 
-    def differences(self, plan: Plan, device: str | None) -> list[str]:
-        """Why a plan would predict other maps on a kind of device (None: not known); empty where it would not."""
-        now = plan.sections(MAPS)
+    def differences(self, plan: Plan, device: str | None, processor: Callable[[], str]) -> list[str]:
+        """Why a plan would predict other maps on a kind of device (None: not known); empty where it would not.
+
+        ``processor`` says the kind of that device. It takes seconds, so it is only asked where nothing else differs.
+        """
+        now = plan.sections(MAPS) | ({MISSING: plan.execution.missing_chunks} if MISSING in self.settings else {})
         found = name_differences(self.settings, now)
         said = plan.asked.differences(self.asked) if found and self.asked is not None else {}
         if asked := [line for name, line in said.items() if name in ASKED_OF_MAPS]:
@@ -92,6 +103,8 @@ class Kept(Section):
             found.append(f"time points {', '.join(map(str, missing))} are missing")
         if device not in (None, self.device):
             found.append(f"device: {self.device} then, {device} now")
+        if not found and device is not None and self.processors not in ((), (processor(),)):
+            found.append(f"processor: {'; '.join(self.processors)} then, {processor()} now")
         return found
 
 
@@ -112,15 +125,37 @@ def read_kept(folder: str | Path) -> Kept | None:
     )
 
 
+def kept_of(plan: Plan) -> Kept | None:
+    """The record of the kept maps from which a run starts; None where it predicts, or was given other maps."""
+    maps = plan.given.maps
+    return None if maps is None or is_address(maps) else read_kept(maps)
+
+
+def _records(work: WorkDir, name: str, time: int) -> Iterator[dict[str, Any]]:
+    """What the tasks of a pass counted."""
+    return (data for _, data, _ in read_records(work.records(time), name))
+
+
 def write_kept(plan: Plan) -> None:
-    """Write the record of a run that has kept its maps; they are complete."""
+    """Move the maps of a run to where others find them, and write the record; they are complete."""
     work = WorkDir.of(plan)
-    lost = len(read_lost(work, plan))
+    for time in plan.where.times:
+        if (made := work.array("maps", time)).exists():  # else moved before this process was stopped
+            (kept_maps := work.kept_maps(time)).parent.mkdir(exist_ok=True)
+            platforms.patiently(made.replace, kept_maps)
+    settings = plan.sections(MAPS)
+    if lost := read_lost(work, plan):
+        settings["chunks of the image that could not be read"] = len(lost)
+    if any(data["missing_chunks"] for time in plan.where.times for data in _records(work, "track", time)):
+        settings[MISSING] = plan.execution.missing_chunks
     kept = Kept(
-        settings=plan.sections(MAPS) | ({"chunks of the image that could not be read": lost} if lost else {}),
+        settings=settings,
         asked=plan.asked,
         times=plan.where.times,
         device=(work.read_once("device") or {}).get("device", "unknown"),
+        processors=tuple(
+            sorted({data["processor"] for time in plan.where.times for data in _records(work, "predict", time)})
+        ),
         samples={time: (work.read_once("normalise", time) or {}).get("sample", "") for time in plan.where.times},
         part=KeptPart.of(plan),
     )
@@ -129,7 +164,7 @@ def write_kept(plan: Plan) -> None:
 
 def check_sample(plan: Plan, time: int, sample: str) -> None:
     """Refuse maps that were predicted from other voxels; ``sample`` is the sha256 of the image's sample now."""
-    kept = read_kept(plan.given.maps) if plan.given.maps is not None and plan.reuses_maps else None
+    kept = kept_of(plan) if plan.reuses_maps else None
     if kept is not None and kept.samples[time] != sample:
         raise InputError(
             f"{plan.source.image.path}: the voxels (time point {time}) have changed since the maps in "

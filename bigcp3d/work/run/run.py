@@ -1,7 +1,9 @@
 """A run as one worker sees it: the plan, the work directory, the log, and the network in memory.
 
 Invariant: a task writes whole shards and whole files of its own block, and then its record. So where there is a record,
-all that the task wrote is there. Without one the task runs again, and writes the same bytes.
+all that the task wrote is there. Without one the task runs again, and writes the same bytes. Intermediate files and
+records lie in a folder of this run alone. Labels do not, so a task looks whether the run is still the one that works
+here before it writes them.
 """
 
 from __future__ import annotations
@@ -23,8 +25,9 @@ from bigcp3d.edge.stores.atomic_files import sync_file
 from bigcp3d.edge.stores.zarr_write import open_to_write
 from bigcp3d.edge.workdir.records import claim_record
 from bigcp3d.edge.workdir.tables import read_table
-from bigcp3d.errors import InputError, ModelError
+from bigcp3d.errors import InputError, ModelError, TargetError
 from bigcp3d.pure.boxes import BlockGrid, Box, Vec3, vec3
+from bigcp3d.version import __version__
 from bigcp3d.work.plan.plan import Plan
 from bigcp3d.work.plan.task_inputs import Inputs
 from bigcp3d.work.run.task_log import TaskLog
@@ -69,8 +72,22 @@ class Run:
                 "file to every worker, or start again"
             )
         fix_arithmetic()
-        network, _ = load_network(model, "cuda" if torch.cuda.is_available() else "cpu")
+        network, card = load_network(model, "cuda" if torch.cuda.is_available() else "cpu")
+        planned_card = self.plan.prediction.card
+        if planned_card is None or card != planned_card.model_copy(update={"channels": card.channels}):
+            raise ModelError(
+                f"{model}: on this worker, the description of this model differs from that with which the run was "
+                "planned; install the same versions of bigcp3d and of the model's packages on every worker"
+            )
         return to_precision(network, self.plan.prediction.precision)
+
+    def check_version(self) -> None:
+        """Refuse to work for a run that another version of bigcp3d has planned."""
+        if self.plan.version != __version__:
+            raise InputError(
+                f"bigcp3d {self.plan.version} planned this run, but a worker has bigcp3d {__version__}; install the "
+                "same version on every worker"
+            )
 
     def claim_device(self) -> None:
         """Refuse to predict on another kind of device than the one on which the run began: the last bits differ."""
@@ -114,6 +131,11 @@ class Run:
     def target_as(self, dtype: str) -> LabelTarget:
         """Where the labels go, with a given dtype."""
         return dataclasses.replace(self.plan.output.target, dtype=dtype)
+
+    def check_place(self) -> None:
+        """Refuse to write labels after this run was discarded or has ended: others may write them now."""
+        if self.dir.run_now() != self.dir.run:
+            raise TargetError(f"{self.dir.root}: this task belongs to a run that was discarded or has ended")
 
     def keeps(self, kind: str) -> bool:
         """Whether intermediates stay after the last task that reads them."""

@@ -3,31 +3,36 @@
 ::
 
     plan.json                    the plan; a run with another plan does not start here
-    records/, t0/records/        one file for each task that is done, for the run and for each time point
-    t0/maps                      zarr int8 (4, z, y, x), one shard for each block of patches
-    t0/parts/<block>/            sums of patches from other blocks, for this block; removed once merged
-    t0/offsets                   zarr int8 (3, z, y, x), one shard for each block
-    t0/sinks/, components/       one table for each block
-    t0/flow_errors/, votes/      npy: what each block counted for each object, sorted by first voxel
-    t0/faces/, stitched/, left/  tables of the blocks of a large run: components on the faces; the object of each
+    run-<name>/                  all that the tasks of this run write; the plan says the name
+      records/, t0/records/      one file for each task that is done, for the run and for each time point
+      t0/maps                    zarr int8 (4, z, y, x), one shard for each block of patches
+      t0/parts/<block>/          sums of patches from other blocks, for this block; removed once merged
+      t0/offsets                 zarr int8 (3, z, y, x), one shard for each block
+      t0/sinks/, components/     one table for each block
+      t0/flow_errors/, votes/    npy: what each block counted for each object, sorted by first voxel
+      t0/faces/, stitched/, left/  tables of the blocks of a large run: components on the faces; the object of each
                                  component; components that no neighbour knows whole
-    t0/whole/                    npy: sums of the objects that a block wrote, sorted by first voxel
-    t0/sums.npy                  sums of the objects that `join` has joined, by first voxel
-    t0/bases.npy, joined.npy, centre.npy         the components that `join` has seen: how many in earlier blocks, first
-                                 voxel and centre of the object of each
-    t0/gathered/                 npy: which blocks have objects in which ranges of first voxels
-    t0/objects.table, objects.1.table, ...       the table of the cells that were kept, by range
-    t0/first/, whole_cells/, cut_cells/          npy: their first voxels and sorted sizes, by range
-    t0/id_bases.npy              cells before each range
-    t0/failures/                 tasks that failed
+      t0/whole/                  npy: sums of the objects that a block wrote, sorted by first voxel
+      t0/sums.npy                sums of the objects that `join` has joined, by first voxel
+      t0/bases.npy, joined.npy, centre.npy         the components that `join` has seen: how many in earlier blocks,
+                                 first voxel and centre of the object of each
+      t0/gathered/               npy: which blocks have objects in which ranges of first voxels
+      t0/objects.table, objects.1.table, ...       the table of the cells that were kept, by range
+      t0/first/, whole_cells/, cut_cells/          npy: their first voxels and sorted sizes, by range
+      t0/id_bases.npy            cells before each range
+      t0/failures/               tasks that failed
     logs/                        one file for each worker
     ended/                       a record: the labels are finished, and the rest may be removed
-    finished, kept/              this run has finished, and others may use its maps
+    finished, kept/, t0/maps     this run has finished, and others may use its maps
+
+Tasks of a run that was discarded may still run on a cluster. They write into the folder of their own run, where no
+other run looks. So no run takes their files and records for its own.
 """
 
 from __future__ import annotations
 
 import itertools
+import json
 import re
 from collections.abc import Iterator
 from pathlib import Path
@@ -53,6 +58,9 @@ OBJECTS = f"objects{SUFFIX}"
 ALL_SHARDS = "all_shards_are_written"
 """Attribute of arrays in which also shards of nothing but fill are written."""
 
+RUN = "run-"
+"""How the names of folders of runs begin."""
+
 ONCE: Vec3 = (0, 0, 0)
 """Index of a pass that runs once."""
 
@@ -72,26 +80,35 @@ def default_work_dir(group: str | Place, name: str) -> Path:
 
 
 class WorkDir:
-    """Paths in a work directory."""
+    """Paths in a work directory, and in the folder of a run: of the one that the plan there names, or of ``run``."""
 
-    def __init__(self, root: str | Path) -> None:
+    def __init__(self, root: str | Path, run: str = "") -> None:
         self.root = Path(root)
         self.plan = self.root / PLAN_FILE
+        self.run = run or self.run_now()
+        self.own = self.root / self.run
         self.logs = self.root / "logs"
         self.finished = self.root / "finished"
 
     @classmethod
     def of(cls, plan: Plan) -> WorkDir:
         """The work directory of a plan."""
-        return cls(plan.storage.work_dir)
+        return cls(plan.storage.work_dir, plan.storage.run)
+
+    def run_now(self) -> str:
+        """The folder that the plan in the work directory names now; empty where there is none."""
+        try:
+            return str(json.loads(self.plan.read_bytes())["storage"]["run"])
+        except (OSError, ValueError, KeyError, TypeError):
+            return ""
 
     def folder(self, time: int) -> Path:
         """Folder of a time point."""
-        return self.root / f"t{time}"
+        return self.own / f"t{time}"
 
     def records(self, time: int | None = None) -> Path:
         """Folder of the records of a time point, or of those of the whole run."""
-        return (self.root if time is None else self.folder(time)) / "records"
+        return (self.own if time is None else self.folder(time)) / "records"
 
     def read_once(self, name: str, time: int | None = None) -> dict[str, Any] | None:
         """The record of something that is done once, for a time point or the whole run; None where it is not done."""
@@ -121,6 +138,10 @@ class WorkDir:
     def array(self, name: str, time: int) -> Path:
         """The array ``maps`` or ``offsets``."""
         return self.folder(time) / name
+
+    def kept_maps(self, time: int) -> Path:
+        """Where the maps are after the run, if it keeps them."""
+        return self.root / f"t{time}" / "maps"
 
     def table(self, kind: str, time: int, index: Vec3) -> Path:
         """File of one block's table: sinks, components and others."""

@@ -29,7 +29,7 @@ from numpy.typing import NDArray
 from bigcp3d.edge.models.model_card import ModelCard
 from bigcp3d.errors import BigCP3DError
 from bigcp3d.pure.boxes import Vec3, vec3
-from bigcp3d.pure.learn.augment import cut_border, degrade, turn
+from bigcp3d.pure.learn.augment import Sample, cut_border, degrade, turn
 from bigcp3d.pure.learn.targets import heat_flow, size_weights, tanh_flow
 from bigcp3d.pure.track.units import UNIT
 from bigcp3d.work.train.sample_cache import BLOCK, Made, SampleCache
@@ -137,12 +137,13 @@ def make_sample(
 ) -> tuple[Float32, Float32, Float32]:
     """Image (c, z, y, x), target (4, z, y, x) and weights (z, y, x) of one patch.
 
-    The sample is larger than the patch by one cell on each side. So a cell that the patch cuts keeps the centre and the
-    size of the whole cell. The target is made after the sample was turned and cut, so its flow is right.
+    The sample is larger than the patch by one cell on each side. So a cell that the patch cuts mostly keeps the centre
+    and the size of the whole cell. Larger cells, which the sample cuts too, are not known. The target is made after the
+    sample was turned and cut, so its flow is right.
     The intensity of each channel is changed independently, since stains and cameras are independent.
     """
     margin = math.ceil(card.diameter_vox)
-    sample = source.draw(rng, vec3(p + 2 * margin for p in patch))
+    sample = hide_cut_cells(source.draw(rng, vec3(p + 2 * margin for p in patch)))
     inner = (slice(margin, margin + patch[0]), slice(margin, margin + patch[1]), slice(margin, margin + patch[2]))
     if augment:
         turned = turn(sample, rng)
@@ -158,6 +159,13 @@ def make_sample(
     target = np.concatenate([(sample.labels[inner] > 0)[None].astype(np.float32), flow])
     weights = size_weights(sample.labels, card.diameter_vox, balance, inner)
     return image, target, weights * sample.known[inner]
+
+
+def hide_cut_cells(sample: Sample) -> Sample:
+    """The sample without knowledge of the cells on its six faces: the centres of their whole cells are not known."""
+    faces = (np.take(sample.labels, end, axis).ravel() for axis in range(3) for end in (0, -1))
+    cut = np.unique(np.concatenate(list(faces)))
+    return sample._replace(known=sample.known & ~np.isin(sample.labels, cut[cut != 0]))
 
 
 def make_batches(

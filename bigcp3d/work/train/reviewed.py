@@ -28,6 +28,7 @@ from bigcp3d.edge.stores.platforms import join_words
 from bigcp3d.errors import InputError
 from bigcp3d.pure.boxes import Box, Vec3
 from bigcp3d.pure.label.mask_of import mask_of
+from bigcp3d.pure.plural import count
 from bigcp3d.work.find_cells import box_of, union
 
 log = logging.getLogger(__name__)
@@ -47,15 +48,17 @@ class Reviewed:
     """The reviewed cells of some labels, at the first time point.
 
     ``ids`` are ascending, uint64, shape (n,); ``part`` is the box around all that was reviewed and its `CONTEXT`.
+    ``last`` is the number of the last change.
     """
 
     ids: NDArray[np.uint64]
     removed: Sequence[Removed]
     part: Box
+    last: int
 
     def __str__(self) -> str:
-        """For the record of a training: it changes with each cell that is reviewed."""
-        digest = hashlib.sha256(self.ids.tobytes())
+        """For the record of a training: it changes with each cell that is reviewed, and with each correction."""
+        digest = hashlib.sha256(self.ids.tobytes() + f"{self.last}".encode())
         for box, mask in self.removed:
             digest.update(f"{box}".encode() + mask.tobytes())
         return digest.hexdigest()[:16]
@@ -79,7 +82,10 @@ class Reviewed:
 def find_reviewed(labels: ImageInfo) -> Reviewed:
     """Read the log of labels; `InputError` where no cell was decided good or corrected."""
     changes = EditLog(place(labels.path))
-    cells, deleted = follow_review(changes.active())
+    active = changes.active()
+    cells, deleted = follow_review(active)
+    if later := sum(change.time != 0 for change in active):
+        log.warning("%s: %s at later time points; only the first is learned from", labels.path, count(later, "change"))
     if not cells:
         raise InputError(
             f"{labels.path}: no cell was decided good or corrected, so there is nothing to learn from; review some "
@@ -87,7 +93,7 @@ def find_reviewed(labels: ImageInfo) -> Reviewed:
         )
     removed = [found for change in deleted for found in _read_removed(changes, change)]
     around = union([*cells.values(), *(box for box, _ in removed)]).grow(CONTEXT).clip(labels.levels[0].shape)
-    return Reviewed(np.array(sorted(cells), np.uint64), removed, around)
+    return Reviewed(np.array(sorted(cells), np.uint64), removed, around, active[-1].number)
 
 
 def follow_review(active: Iterable[Change]) -> tuple[dict[int, Box], list[Change]]:

@@ -72,14 +72,20 @@ def vary_cells(labels: NDArray[np.int32], rng: np.random.Generator, diameter_vox
 
 @dataclass(frozen=True)
 class TissueSource:
-    """Simulated tissue, a new one for each sample."""
+    """Simulated tissue, a new one for each sample.
+
+    Without ``jitter``, its cells have the model's diameter, and it looks as `bigcp3d simulate` writes it.
+    """
 
     stain: str
     look: Look
     shape: Vec3 = (160, 256, 256)
+    jitter: bool = True
 
     def draw(self, rng: np.random.Generator, shape: Vec3) -> Sample:
         """A sample of a random tissue: as `render` shows it (`RENDERED` of them), or with other shapes and looks."""
+        if not self.jitter:
+            return self._render(rng, shape, self.look.diameter_vox)
         diameter = max(float(self.look.diameter_vox * draw_zoom(rng)), min(8.0, self.look.diameter_vox))
         if rng.random() < RENDERED:
             return self._render(rng, shape, diameter)

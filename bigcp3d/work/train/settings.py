@@ -20,6 +20,13 @@ DATA = "What to learn from"
 MODEL = "The model"
 WORK = "The training"
 
+LEAST = {
+    **dict.fromkeys(("patience", "workers", "seed", "min_cell_vox", "margin"), 0),
+    **dict.fromkeys(("steps", "every", "batch", "repeat"), 1),
+    **dict.fromkeys(("features", "depth"), 2),
+}
+"""The least value of each whole number."""
+
 
 @dataclass(frozen=True, kw_only=True)
 class TrainSettings:
@@ -46,7 +53,8 @@ class TrainSettings:
     Training uses the cells that you decided to be good or that a correction made, the background near them, and
     places where you deleted a cell. May be repeated."""
     simulate: Annotated[Stain | None, Option(DATA)] = None
-    """Mix in simulated tissue. With it, volumes may be left out."""
+    """Mix in simulated tissue. With it, volumes may be left out. Then the model is validated on simulated tissue, or on
+    the volumes of --validation."""
     shares: Annotated[tuple[float, float, float, float], Option(flag="")] = (0.5, 0.2, 0.25, 0.05)
     """How often a sample comes from the volumes, the painted ones, simulated tissue and noise. Kinds that are not
     given do not count."""
@@ -144,6 +152,11 @@ class TrainSettings:
         """Whether there is anything to learn from."""
         return bool(self.volumes or self.from_edits or self.painted or self.simulate)
 
+    @property
+    def only_simulates(self) -> bool:
+        """Whether nothing but simulated tissue is learned from."""
+        return bool(self.simulate) and not (self.volumes or self.from_edits or self.painted)
+
     def check(self) -> None:
         """Refuse values that no volume could make right."""
         check_choices(self)
@@ -151,6 +164,9 @@ class TrainSettings:
             raise InputError(
                 "there is nothing to learn from; give volumes with labels, --from-edits, --painted, or --simulate"
             )
+        read = (*self.volumes, *self.from_edits, *self.painted)
+        _check_names("holdout_x", self.holdout_x, read)
+        _check_names("diameter_um", self.diameter_um, (*read, *self.validation))
         if not all(0 <= share < 1 for share in self.holdouts):
             raise InputError(
                 f"holdout_x is {self.holdout_x}; give a number from 0 to below 1, the share of each "
@@ -166,12 +182,33 @@ class TrainSettings:
             raise InputError(f"cache_gb is {self.cache_gb}; give 0 or more")
         if not 0 <= self.balance <= 1:
             raise InputError(f"balance is {self.balance}; give 0 to 1; with 0.5 small cells count more")
-        for name, least in {"steps": 1, "every": 1, "batch": 1, "repeat": 1, "patience": 0, "workers": 0}.items():
-            if getattr(self, name) < least:
-                raise InputError(f"{name} is {getattr(self, name)}; give {least} or more")
+        for name, least in LEAST.items():
+            value = getattr(self, name)
+            if value is not None and value < least:
+                raise InputError(f"{name} is {value}; give {least} or more")
+        for name in ("diameter_um", "diameter_vox", "tanh_scale_vox"):
+            given = getattr(self, name)
+            for value in given.values() if isinstance(given, Mapping) else (given,):
+                if value is not None and not (math.isfinite(value) and value > 0):
+                    raise InputError(f"{name} is {value}; give a number above 0")
         if not (math.isfinite(self.learning_rate) and self.learning_rate > 0):
             raise InputError(f"learning_rate is {self.learning_rate}; give a number above 0, such as 1e-3")
         if len(self.shares) != 4 or min(self.shares) < 0 or max(self.shares) <= 0:
             raise InputError(f"shares are {self.shares}; give four numbers of 0 or more, at least one of them above 0")
-        if self.patience and not (self.validation or max(self.holdouts) or self.simulate):
+        if self.patience and not (self.validation or any(self.holdouts) or self.only_simulates):
             raise InputError(f"patience is {self.patience}, but nothing is held out; give validation or holdout_x")
+
+
+def of_volume(given: Mapping[str, float], volume: str | Path) -> float | None:
+    """The number that a dictionary gives for a volume, whose key may be a path."""
+    return {str(key): value for key, value in given.items()}.get(str(volume))
+
+
+def _check_names(option: str, given: object, volumes: Sequence[str | Path]) -> None:
+    """Refuse a dictionary with a key that is none of the volumes."""
+    unknown = {*map(str, given)} - {*map(str, volumes)} if isinstance(given, Mapping) else set[str]()
+    if unknown:
+        raise InputError(
+            f"{option} has a number for {', '.join(sorted(unknown))}, but no such volume was given; write each key "
+            f"as the volume itself: {', '.join(map(str, volumes)) or 'there is none'}"
+        )

@@ -138,7 +138,10 @@ def make_card(settings: TrainSettings, channels: Sequence[int | str]) -> ModelCa
             command=" ".join(sys.argv),
         )
     except ValidationError as error:
-        wrong = (f"{'.'.join(map(str, e['loc'])) or 'card'} {e['input']!r}: {e['msg']}" for e in error.errors())
+        wrong = (
+            f"{'.'.join(map(str, e['loc']))} {e['input']!r}: {e['msg']}" if e["loc"] else e["msg"]
+            for e in error.errors()
+        )
         raise InputError(f"these values do not fit together ({'; '.join(wrong)}): change them") from error
     _check_sizes(card, settings.patch)
     return card
@@ -164,7 +167,8 @@ def _form(settings: TrainSettings, channels: Sequence[int | str]) -> dict[str, A
     }
     before = STANDARD if start is None else load_card(start).model_dump(include={*STANDARD, "min_foreground"})
     form = {**before, **{name: value for name, value in asked.items() if value is not None}}
-    form["scale_vox"] = form["scale_vox"] or form["diameter_vox"] / 5
+    if form["scale_vox"] is None:
+        form["scale_vox"] = form["diameter_vox"] / 5
     if form["architecture"] not in OWN_ARCHITECTURES:
         raise InputError(f"architecture is {form['architecture']!r}; use {' or '.join(OWN_ARCHITECTURES)}")
     for name in ("architecture", "features", "depth", "channels"):

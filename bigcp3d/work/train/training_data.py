@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -16,7 +17,7 @@ from bigcp3d.pure.plural import count
 from bigcp3d.work.convert.beside import convert_labels_beside
 from bigcp3d.work.train.reviewed import find_reviewed
 from bigcp3d.work.train.samples import Look, NoiseSource, Source, TissueSource
-from bigcp3d.work.train.settings import TrainSettings
+from bigcp3d.work.train.settings import TrainSettings, of_volume
 from bigcp3d.work.train.volume_source import VolumeSource, open_source
 
 Named = tuple[str, Source]
@@ -53,7 +54,9 @@ def open_training_data(settings: TrainSettings, card: ModelCard, channels: Seque
         tissue.append((f"simulated {simulate}", TissueSource(simulate, look)))
     described = {what: [_describe(*pair) for pair in pairs] for what, pairs in named.items()}
     diameters = {name: diameter_of(source) for name, source in (*volumes, *painted)}
-    return TrainingData((volumes, painted, tissue, [("noise", noise)]), [*held_out, *tissue], described, diameters)
+    if not held_out and settings.only_simulates:
+        held_out += tissue
+    return TrainingData((volumes, painted, tissue, [("noise", noise)]), held_out, described, diameters)
 
 
 @dataclass(frozen=True)
@@ -120,14 +123,14 @@ def _find_diameter(settings: TrainSettings, volume: str | Path) -> float | None:
     """The diameter that was given for a volume; a single number is for ``volumes``, not for painted ones."""
     given = settings.diameter_um
     if isinstance(given, Mapping):
-        return given.get(str(volume))
+        return of_volume(given, volume)
     return given if volume in (*settings.volumes, *settings.from_edits) else None
 
 
 def _find_holdout(settings: TrainSettings, volume: str | Path) -> float:
     """The share of x that is held out of a volume."""
     given = settings.holdout_x
-    return given.get(str(volume), 0.0) if isinstance(given, Mapping) else given
+    return of_volume(given, volume) or 0.0 if isinstance(given, Mapping) else given
 
 
 def split_name(volume: str | Path, default: str) -> tuple[str, str]:
@@ -144,8 +147,12 @@ def part_of(whole: Box, holdout_x: float, *, held_out: bool) -> Box:
 
 
 def _describe(name: str, source: VolumeSource) -> str:
+    """What is learned from a volume; other labels or reviews give another text."""
+    cells = source.cells
+    measured = b"".join(array.tobytes() for array in (cells.ids, cells.count, cells.centre))
+    digest = hashlib.sha256(measured).hexdigest()[:16]
     return (
         f"{Path(name).name}: {count(len(source.cells.ids), 'cell')} in {source.part.start} to {source.part.stop}, "
-        f"factors {tuple(round(f, 6) for f in source.factors)}, values {source.ranges}"
+        f"factors {tuple(round(f, 6) for f in source.factors)}, values {source.ranges}, labels {digest}"
         + (f", reviewed: {source.reviewed}" if source.reviewed else "")
     )

@@ -25,7 +25,7 @@ from bigcp3d.pure.predict.run_network import predict_whole
 from bigcp3d.pure.score.metrics import score_overlaps
 from bigcp3d.pure.score.overlaps import count_overlaps
 from bigcp3d.pure.track.radius import smallest_volume
-from bigcp3d.work.train.samples import Source
+from bigcp3d.work.train.samples import Source, TissueSource
 from bigcp3d.work.train.volume_source import VolumeSource
 
 log = logging.getLogger(__name__)
@@ -77,7 +77,7 @@ def draw_regions(sources: Sequence[tuple[str, Source]], card: ModelCard, seed: i
 
 def _draw_region(source: Source, card: ModelCard, seed: Sequence[int]) -> Sample | None:
     """A piece with a few cells; None where there are none."""
-    if isinstance(source, VolumeSource):
+    if isinstance(source, VolumeSource | TissueSource):
         source = dataclasses.replace(source, jitter=False)
     best, most, least = None, 0, smallest_volume(card.diameter_vox / 2)
     for attempt in range(TRIES):

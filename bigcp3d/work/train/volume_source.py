@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 
@@ -10,6 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from bigcp3d.edge.image.image import ImageInfo
+from bigcp3d.edge.image.level_geometry import ROUNDING, check_factors, level_ratio, nearest_level
 from bigcp3d.edge.image.same_grid import check_same_grid
 from bigcp3d.edge.image.voxels import check_channel, read_box
 from bigcp3d.errors import InputError
@@ -38,8 +40,9 @@ class VolumeSource:
 
     Only ``part`` of it is read. Samples number the ``cells`` from 1. Voxels of other ids are neither cell nor
     background: those of cells that are too small, and those that were not annotated (negative ids). ``factors`` are
-    image voxels per voxel of the model's grid. ``ranges`` are, for each of the ``channels``, the intensities that
-    become 0 and 1. Of ``reviewed`` labels only those cells and what is near them is known.
+    voxels of level 0 per voxel of the model's grid. ``level`` of the image is read, as in a segmentation.
+    ``ranges`` are, for each of the ``channels``, its intensities that become 0 and 1. Of ``reviewed`` labels only those
+    cells and what is near them is known.
     """
 
     image: ImageInfo | None
@@ -53,6 +56,7 @@ class VolumeSource:
     jitter: bool = True
     stain: str = "membrane"
     reviewed: Reviewed | None = None
+    level: int = 0
 
     def draw(self, rng: np.random.Generator, shape: Vec3) -> Sample:
         """A sample around a random cell, or four times in ten anywhere; with jitter of its size, turned and bent.
@@ -114,12 +118,13 @@ class VolumeSource:
         self, info: ImageInfo, region: Box, factors: Factors, taken: tuple[NDArray[np.intp], ...]
     ) -> NDArray[np.float32]:
         """The voxels ``taken`` of each channel in a region of the model's grid, whose origin is that of `part`."""
-        size, channels = self.part.shape, []
-        box = image_box(region, factors, size)
+        part, channels = part_at(info, self.level, self.part), []
+        factors = _at_level(info, self.level, factors)
+        box = image_box(region, factors, part.shape)
         for channel, limits in zip(self.channels, self.ranges, strict=True):
-            raw = read_box(info, 0, box.shift(self.part.start), channel=channel)
+            raw = read_box(info, self.level, box.shift(part.start), channel=channel)
             values = normalise_intensity(raw, *limits, self.look.clip)
-            channels.append(resample(values, box, region, factors, size)[taken])
+            channels.append(resample(values, box, region, factors, part.shape)[taken])
         return np.stack(channels)
 
     def _read_labels(self, region: Box, factors: Factors) -> NDArray[np.int32]:
@@ -152,6 +157,32 @@ def _place(middle: float, length: int, size: int) -> int:
     return min(max(start, low), high) if low <= high else (size - length) // 2
 
 
+def _at_level(image: ImageInfo, level: int, factors: Factors) -> Factors:
+    """Factors in voxels of a level, from those in voxels of level 0."""
+    return float3(f / r for f, r in zip(factors, level_ratio(image, level), strict=True))
+
+
+def part_at(image: ImageInfo, level: int, part: Box) -> Box:
+    """The voxels of a level that lie in a part of level 0; at least one on each axis."""
+    start, stop, ratio = [], [], level_ratio(image, level)
+    for a, b, r, whole, n in zip(
+        part.start, part.stop, ratio, image.levels[0].shape, image.levels[level].shape, strict=True
+    ):
+        start.append(min(math.ceil(a / r - ROUNDING), n - 1))
+        stop.append(n if b == whole else min(max(math.floor(b / r + ROUNDING), start[-1] + 1), n))
+    return Box(vec3(start), vec3(stop))
+
+
+def _begin_with_a_voxel(image: ImageInfo, level: int, part: Box) -> Box:
+    """The part, cut so that it begins with a voxel of a level: so image and labels lie on each other.
+
+    If the ratio of the levels is no whole number, they lie on each other to within a voxel of level 0.
+    """
+    first = part_at(image, level, part).start
+    start = (math.floor(a * r + ROUNDING) for a, r in zip(first, level_ratio(image, level), strict=True))
+    return Box(vec3(min(a, b - 1) for a, b in zip(start, part.stop, strict=True)), part.stop)
+
+
 def open_source(
     image: ImageInfo | None,
     labels: ImageInfo,
@@ -170,13 +201,15 @@ def open_source(
     where None is given; it is in the units of the scale, or in voxels without one. Cells below ``min_cell_vox`` are
     neither cell nor background.
     """
-    shape = labels.levels[0].shape
+    shape, level = labels.levels[0].shape, 0
     if image is not None and image.levels[0].shape != shape:
         text = f"{labels.path}: the labels have {shape} voxels (z, y, x), but the image has {image.levels[0].shape}"
         raise InputError(f"{text}; resample the labels to the image's shape")
     if image is not None:
         check_same_grid(labels, image, belong=labels.path.startswith(f"{image.path}/"))
     scale = (image or labels).levels[0].scale_um or (1.0, 1.0, 1.0)
+    if labels.times > 1:
+        log.warning("%s has %d time points; only the first is learned from", labels.path, labels.times)
     cells = measure_cells(labels, part)
     large = cells.count >= min_cell_vox
     if reviewed is not None:
@@ -189,6 +222,11 @@ def open_source(
     kept = TrainingCells(cells.ids[large], cells.count[large], cells.centre[large], cells.cut[large])
     diameter = measure_diameter(kept, scale, labels.path) if diameter_um is None else diameter_um
     factors = float3(diameter / s / look.diameter_vox for s in scale)
+    if image is not None:
+        level = nearest_level(image, factors)
+        part = _begin_with_a_voxel(image, level, part)
+    if diameter_um is not None:
+        check_factors(image or labels, _at_level(image or labels, level, factors), level)
     if min(grid := working_shape(shape, factors)) <= FEW_PLANES:
         log.warning(
             "%s: on the model's grid it has %s voxels (z, y, x), and the network is 3D: give volumes of more planes",
@@ -198,9 +236,12 @@ def open_source(
     if image is not None:
         chosen = [check_channel(image, channel) for channel in channels]
         for channel in chosen:
-            sample = [read_box(image, 0, box, channel=channel) for box in sample_boxes(shape)]
+            boxes = sample_boxes(image.levels[level].shape)
+            sample = [read_box(image, level, box, channel=channel) for box in boxes]
             ranges.append(estimate_range(sample, look.low_percentile, look.high_percentile))
-    log.info("%s: %d cells of %.1f um, factors %s", labels.path, len(kept.ids), diameter, np.round(factors, 2))
+    text = "%s: %d cells of %.1f um, level %d, factors %s"
+    log.info(text, labels.path, len(kept.ids), diameter, level, np.round(factors, 2))
     return VolumeSource(
-        image, labels, part, factors, look, kept, tuple(ranges), tuple(chosen), stain=stain, reviewed=reviewed
-    )
+        *(image, labels, part, factors, look, kept, tuple(ranges), tuple(chosen)),
+        stain=stain, reviewed=reviewed, level=level,
+    )  # fmt: skip

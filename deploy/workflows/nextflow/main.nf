@@ -5,13 +5,18 @@
 //
 // Options of bigcp3d: ext.args in the configuration (see nextflow.config beside this file).
 // Nextflow gives each try a new folder. To continue a run that was killed, set params.bigcp3d_state to a folder that all
-// machines see: labels and work directory then lie there, and the task links to them.
+// machines see: labels and work directory then lie there, and the task links to them. Make the folder first, and give its
+// whole path. Containers mount it.
 
 process BIGCP3D_SEGMENT {
     tag "${meta.id}"
     label 'process_high'
 
     container "${params.bigcp3d_container ?: 'ghcr.io/bigcp3d/bigcp3d:0.2.0'}"
+    containerOptions {
+        def mount = workflow.containerEngine in ['docker', 'podman'] ? '-v' : '-B'
+        params.bigcp3d_state ? "${mount} '${params.bigcp3d_state}:${params.bigcp3d_state}'" : ''
+    }
 
     input:
     tuple val(meta), path(image)
@@ -25,13 +30,15 @@ process BIGCP3D_SEGMENT {
     script:
     def args = task.ext.args ?: ''
     def state = params.bigcp3d_state ? "${params.bigcp3d_state}/${meta.id}" : '.'
+    def memory = task.memory ? "--memory-limit ${(task.memory.toMega() * 0.9 / task.cpus).intValue()}MiB" : '' // of a worker
     """
+    export NUMBA_CACHE_DIR="\$PWD/.numba" # in a container there may be no home folder
     mkdir -p '${state}'
     bigcp3d segment "\$(readlink -f '${image}')" \\
         --output '${state}/${meta.id}.labels.zarr' \\
         --table '${meta.id}.cells.csv' \\
         --work-dir '${state}/${meta.id}.work' \\
-        --workers ${task.cpus} \\
+        --workers ${task.cpus} ${memory} \\
         --overwrite \\
         --json \\
         ${args} > '${meta.id}.events.json'

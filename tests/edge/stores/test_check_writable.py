@@ -15,7 +15,10 @@ def test_a_file_or_a_folder_in_the_way_is_refused_and_a_free_place_is_not(tmp_pa
     (tmp_path / "taken").write_text("mine")
     check_file(tmp_path / "new" / "deep" / "cells.csv", overwrite=False)
     check_file(tmp_path / "taken", overwrite=True)
+    (tmp_path / "a.zarr").mkdir()
+    (tmp_path / "a.zarr" / "zarr.json").touch()
     for wrong, said in (
+        (tmp_path / "a.zarr" / "0" / "cells.csv", r"inside the zarr store .*a\.zarr; give a path outside it"),
         (tmp_path / "taken", "--overwrite"),
         (tmp_path / "taken" / "cells.csv", "taken is not a folder with write permission"),
         (tmp_path / "taken" / "deep" / "cells.csv", "taken is not a folder with write permission"),
@@ -25,7 +28,7 @@ def test_a_file_or_a_folder_in_the_way_is_refused_and_a_free_place_is_not(tmp_pa
             check_file(wrong, overwrite=False)
     with pytest.raises(InputError, match="address, and a file must be"):
         check_file("s3://bucket/cells.csv", overwrite=True)
-    assert [path.name for path in tmp_path.iterdir()] == ["taken"]
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["a.zarr", "taken"]
     assert (tmp_path / "taken").read_text() == "mine"
 
 

@@ -137,6 +137,8 @@ def test_wrong_options_are_refused_before_anything_is_converted(stack, tmp_path)
     stack = link(stack, tmp_path)
     assert run("segment", stack, "--diameter", "-3").exit_code == 2
     assert run("segment", stack, "--dry-run").exit_code == 2
+    told = run("segment", stack, "--dry-run", "--scale", "2", ".5", ".5").stderr
+    assert f"bigcp3d convert {stack} {tmp_path / 'stack.zarr'} --scale 2 0.5 0.5" in " ".join(told.split())
     assert [path.name for path in tmp_path.iterdir()] == ["stack.tif"]
 
 
@@ -148,7 +150,12 @@ def test_errors_of_a_conversion_are_events_too(tmp_path):
     assert (event["event"], event["exit_code"]) == ("error", 2)
     assert "give --scale Z Y X in micrometres" in event["message"]
     said = run("info", tmp_path / "a.tif").stdout
+    assert "axes z,y,x" in said
+    assert "the file does not say that its planes lie along z; if not, give --axes" in said
     assert said.endswith(f"to convert it: bigcp3d convert {tmp_path / 'a.tif'} --scale Z Y X\n")
+    tifffile.imwrite(tmp_path / "b.tif", np.zeros((3, 4, 8, 9), "uint16"), photometric="minisblack")
+    said = run("info", tmp_path / "b.tif").stdout
+    assert said.endswith(f"to convert it: bigcp3d convert {tmp_path / 'b.tif'} --axes AXES --scale Z Y X\n")
 
 
 def test_info_shows_what_would_be_read(stack, tmp_path):

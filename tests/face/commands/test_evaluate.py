@@ -89,6 +89,8 @@ def test_a_file_that_is_there_is_kept_unless_asked(run, stores, tmp_path, option
     assert run(*stores, option, file, "--overwrite").exit_code == 0
     assert file.read_bytes() != b"years of work"
     assert run(*stores, option, tmp_path, "--overwrite").exit_code == 3
+    twice = run(*stores, option, file, "--false-csv", file, "--overwrite")
+    assert (twice.exit_code, "was given for two results" in twice.stderr) == (2, True)
 
 
 def test_a_picture_of_another_kind_is_refused(run, stores, tmp_path):

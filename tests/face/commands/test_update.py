@@ -127,6 +127,14 @@ def test_undo_refuses_what_it_would_not_follow(monkeypatch, options, told):
     assert f"leave out {told}. It takes only --output, --name and --yes" in done.stderr
 
 
+def test_after_a_correction_by_hand_settings_of_a_segmentation_are_refused(monkeypatch):
+    monkeypatch.setattr(update, "update", lambda **given: Updated("labels"))
+    assert run("--roi 0:4,:,: --edited --time 0 --serial").exit_code == 0
+    done = run("--roi 0:4,:,: --edited --diameter 5 --foreground 0.4")
+    assert done.exit_code == 2
+    assert "it does not segment; leave out --diameter, --foreground" in done.stderr
+
+
 def test_the_help_says_that_settings_are_those_of_the_labels():
     each = settings_of(UpdateRequest)
     assert each["foreground"].option.help.endswith("Default: as the labels were made.")

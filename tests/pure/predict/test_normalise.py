@@ -75,6 +75,16 @@ def test_low_becomes_zero_and_high_one(dtype):
     assert image[0] == 20  # the input stays
 
 
+@pytest.mark.parametrize("dtype", [np.uint32, np.int64, np.float64])
+def test_contrast_on_a_large_offset_is_not_lost(dtype):
+    small = np.random.default_rng(0).integers(0, 400, (4, 30, 30))
+    image = (small + 3_000_000_000).astype(dtype)
+    low, high = estimate_range([image], 1, 99)
+    assert (low - 3e9, high - 3e9) == estimate_range([small.astype(np.uint16)], 1, 99)
+    expected = (small - (low - 3e9)) / (high - low)
+    np.testing.assert_allclose(normalise_intensity(image, low, high, (-9, 9)), expected, rtol=1e-6, atol=1e-6)
+
+
 def test_intensities_are_cut_and_nan_and_infinities_are_the_lowest():
     image = np.array([np.nan, np.inf, -np.inf, -1e30, 1e30, 0.5])
     normal = normalise_intensity(image, 0.0, 1.0, CLIP)

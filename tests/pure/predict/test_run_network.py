@@ -260,6 +260,8 @@ def test_the_network_computes_in_the_dtype_of_its_parameters(
     assert 0 < difference.mean() < 1  # control: it is another precision, and near
     for block in ((4, 20, 6), (6, 9, 8)):
         assert np.array_equal(predict_in(block, image, grid, half), maps)
+    with torch.autocast("cpu"):  # of the program that calls bigcp3d
+        assert np.array_equal(predict_all(image, grid, network), exact)
 
 
 def test_the_fast_precision_follows_the_processor(monkeypatch: pytest.MonkeyPatch) -> None:

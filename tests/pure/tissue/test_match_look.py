@@ -5,6 +5,7 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
+from bigcp3d.errors import InputError
 from bigcp3d.pure.boxes import Box
 from bigcp3d.pure.tissue.match_look import match_look, measure_look
 from bigcp3d.pure.tissue.tissue import render
@@ -47,6 +48,26 @@ def test_what_is_measured_moves_as_the_image_does():
     assert faded.fading > 2 * plain.fading
     assert bright.high > 2 * plain.high
     assert bright.noise == pytest.approx(plain.noise, rel=0.1)
+
+
+def test_floats_from_0_to_1_are_matched_and_voxels_that_are_no_number_count_as_dark(caplog):
+    image = image_of(replace(PLAIN, noise=0.05))
+    small = ((image - 90.0) / 1500).astype(np.float32)
+    with caplog.at_level("INFO"):
+        found = match_look(PLAIN, small)
+    assert "are scaled to 1000 counts" in caplog.text
+    assert 300 < found.signal < 5000
+    assert found.noise == pytest.approx(0.05, rel=0.5)
+    assert len(np.unique(image_of(found))) > 500
+    small[0, 0, :5], small[0, 1, :5] = np.nan, np.inf
+    assert match_look(PLAIN, small).signal == pytest.approx(found.signal, rel=0.05)
+    with pytest.raises(InputError, match="are NaN or infinite"):
+        match_look(PLAIN, np.full((8, 16, 16), np.nan))
+
+
+def test_the_smallest_image_is_measured():
+    look = measure_look(image_of(PLAIN)[:8, :16, :16])
+    assert np.isfinite(look.sharpness).all()
 
 
 def test_a_flat_image_is_matched_as_far_as_settings_allow():

@@ -235,6 +235,13 @@ def test_a_random_tissue_is_drawn_from_the_generator_alone(stain: str) -> None:
         assert image.std() > 0
 
 
+def test_long_cells_stay_large_enough_for_a_tissue() -> None:
+    for diameter in (6.0, 8.0, 16.0):
+        rng = np.random.default_rng(0)
+        sizes = [random_tissue(rng, (160, 256, 256), "membrane", diameter).diameter for _ in range(500)]
+        assert min(map(min, sizes)) >= 4.0
+
+
 def test_membrane_tissues_have_long_cells_now_and_then_and_nuclei_never() -> None:
     def ratios(stain: str) -> np.ndarray:
         drawn = [random_tissue(np.random.default_rng(seed), (24, 32, 32), stain, 20.0) for seed in range(200)]

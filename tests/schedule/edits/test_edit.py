@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import shutil
+
 import numpy as np
 import pytest
 import zarr
@@ -89,6 +91,11 @@ def test_labels_are_no_image_and_are_found_by_their_path_whatever_lies_in_them(s
     labels = store.path / "labels" / "cells"
     with pytest.raises(InputError, match=r"these are labels, not an image; give the image, .*balls\.zarr$"):
         bigcp3d.plan_segmentation(labels, model=random_model, diameter_um="as-is")
+    with pytest.raises(InputError, match="these are labels, not an image"):
+        bigcp3d.estimate_diameter(labels, model=random_model)
+    alone = shutil.copytree(labels, store.path.parent / "alone.zarr")
+    with pytest.raises(InputError, match=r"these are labels, not an image; give the image$"):
+        bigcp3d.plan_segmentation(alone, model=random_model, diameter_um="as-is")
     zarr.open_group(labels, mode="r+").create_group("labels").attrs["ome"] = {"version": "0.5", "labels": ["cells"]}
     assert open_labels(labels, "").levels[0].shape == SHAPE
 

@@ -167,6 +167,10 @@ def test_decisions_about_cells_that_were_renumbered_count_no_more(store):
     decide(edits, (1, 2, 3), "wrong")
     edits.delete(1)
     edits.renumber()
+    with pytest.raises(InputError, match="cell 0 was given; use an id from 1"):
+        decide(edits, 0, "good")
+    with pytest.raises(InputError, match="outside the volume"):
+        decide(edits, (999, 2, 3), "good")
     left = decisions(edits.changes)
     assert [change.given.get("voxel") for change in left] == [[1, 2, 3]]
     decide(edits, 4, "wrong", sample=True)

@@ -15,13 +15,13 @@ from bigcp3d.edge.image.image import open_image
 from bigcp3d.edge.image.new_image import create_image, write_image_box
 from bigcp3d.edge.models.model_families import load_card, load_network
 from bigcp3d.edge.models.model_files import save_model
-from bigcp3d.edge.workdir.records import read_record
 from bigcp3d.errors import InputError, ModelError
 from bigcp3d.pure.boxes import Box
 from bigcp3d.pure.predict.normalise import normalise_intensity
 from bigcp3d.pure.predict.run_network import mend_border
 from bigcp3d.schedule.planning.channels import choose_channels
 from bigcp3d.schedule.planning.request import Request
+from bigcp3d.work.run.work_dir import WorkDir
 from tests.fake_cellpose import install, write_weights
 from tests.schedule.conftest import SHAPE, read_labels, tissue_values
 
@@ -118,7 +118,7 @@ def test_the_network_sees_each_channel_normalised_by_its_own_percentiles(store, 
         values = zarr.open_array(f"{store}/0", mode="r")[channel]
         low, high = np.percentile(values, [card.low_percentile, card.high_percentile])
         image.append(normalise_intensity(values, float(np.float32(low)), float(np.float32(high)), card.clip))
-    record = read_record(tmp_path / "work" / "t0" / "records", "normalise", (0, 0, 0))
+    record = WorkDir(tmp_path / "work").read_once("normalise", 0)
     assert record["low"][0] > 900 > record["low"][1]
     (box,) = (plan.patches.window(index) for index in plan.patches.cores)
     around = [(-a, b - s) for a, b, s in zip(box.start, box.stop, SHAPE, strict=True)]

@@ -52,6 +52,9 @@ def test_the_network_gets_all_cores_that_patches_and_memory_allow(planned, monke
 def test_a_memory_limit_also_holds_in_this_process(planned):
     with pytest.raises(InputError, match="too small for blocks"):
         planned(memory_limit="300MiB")
+    for words in ("4", "-4GiB"):
+        with pytest.raises(InputError, match=r"memory limit is .*; give more, with a unit, like 4GiB"):
+            planned(memory_limit=words)
 
 
 def test_a_worker_that_is_too_small_for_the_objects_of_a_large_run_is_refused(planned, monkeypatch):

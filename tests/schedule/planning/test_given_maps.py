@@ -8,6 +8,7 @@ import zarr
 
 import bigcp3d
 from bigcp3d.errors import BlockError, InputError
+from bigcp3d.schedule.running.events import BlockDone
 from bigcp3d.work.plan.memory_and_disk import task_bytes
 from tests.schedule.conftest import SHAPE, read_labels, write_image
 
@@ -114,3 +115,19 @@ def test_maps_of_many_time_points_serve_one_of_them(movie_store, tmp_path):
     assert one[1].any()
     assert np.array_equal(one[1], both[1])
     assert not one[0].any()
+
+
+def test_a_run_is_not_carried_on_with_other_maps(image, tmp_path):
+    def stop(event):
+        if isinstance(event, BlockDone) and event.name == "track":
+            raise KeyboardInterrupt
+
+    again = {"maps": tmp_path / "maps", "output": tmp_path / "out.zarr", "work_dir": tmp_path / "work"}
+    array = zarr.create_array(again["maps"], data=np.rint(127 * cells()).astype(np.int8))
+    with pytest.raises(KeyboardInterrupt):
+        run(image, on_event=stop, **again)
+    kept, array[0, 5, 5, 5] = array[0, 5, 5, 5], -1  # another tool writes better maps to the same place
+    with pytest.raises(InputError, match="these maps have changed since this run began"):
+        run(image, **again)
+    array[0, 5, 5, 5] = kept
+    assert run(image, **again)[1].cells > 0

@@ -159,6 +159,11 @@ def test_a_scale_that_is_not_that_of_the_image_is_told(pyramid, random_model, ca
     assert len(caplog.messages) == bool(said)
 
 
+def test_a_scale_that_looks_swapped_is_told_once(pyramid, random_model, caplog):
+    plan(pyramid, random_model, diameter_um=8.0, scale_um=SCALE[::-1])
+    assert sum("x voxels are 4 times y voxels" in text for text in caplog.messages) == 1
+
+
 def test_levels_that_are_not_there_are_refused(pyramid, random_model):
     for word in ("level", "labels_level"):
         with pytest.raises(InputError, match=r"there is no level 3 .* use 0 to 2"):

@@ -15,7 +15,10 @@ from bigcp3d.edge.models.model_families import load_network
 from bigcp3d.edge.models.model_files import save_model
 from bigcp3d.edge.workdir.records import list_records
 from bigcp3d.errors import BlockError, InputError, TargetError
+from bigcp3d.schedule.planning import find_kept_maps
 from bigcp3d.work.passes import passes
+from bigcp3d.work.run.run import Run
+from bigcp3d.work.run.work_dir import WorkDir
 from tests.schedule import conftest
 from tests.schedule.conftest import put_back, read_labels
 
@@ -80,8 +83,12 @@ def test_a_run_of_the_same_name_starts_from_the_maps_in_its_own_directory(kept, 
     for foreground in (0.3, 0.5):
         bigcp3d.segment(kept, foreground=foreground, overwrite=True, **settings)
         assert all(path.read_bytes() == content for path, content in maps.items())
-        assert sorted(p.name for p in (work / "t0").iterdir()) == ["maps", "objects.table", "records"]
+        assert [path.name for path in (work / "t0").iterdir()] == ["maps"]
+        assert sorted(path.name for path in work.glob("run-*/t0/*")) == ["objects.table", "records"]
         assert np.array_equal(read_labels(kept, "cells"), before) == (foreground == 0.5)
+    with pytest.raises(TargetError, match=r"holds kept maps of a finished run .*--overwrite --from image"):
+        bigcp3d.segment(kept, prepare="gaussian:1px", overwrite=True, **settings)
+    assert all(path.read_bytes() == content for path, content in maps.items())
     assert not predicted
     bigcp3d.segment(kept, start="image", overwrite=True, **settings)
     assert predicted
@@ -104,7 +111,7 @@ def test_a_run_that_stops_in_the_directory_of_its_maps_is_carried_on(kept, rando
             with pytest.raises(KeyboardInterrupt):
                 bigcp3d.segment(kept, **again)
         work = kept.parent / "image.bigcp3d" / "cells"
-        assert list_records(work / "t0" / "records", "track")
+        assert list_records(WorkDir(work).records(0), "track")
         assert not (work / "finished").exists()
     bigcp3d.segment(kept, **again)
     assert len(tracked) == len(set(tracked)) == 2
@@ -148,6 +155,20 @@ def test_maps_of_other_settings_are_not_taken_and_what_differs_is_named(store, r
     shutil.rmtree(kept / "kept")
     with pytest.raises(InputError, match="no kept maps near"):
         bigcp3d.plan_segmentation(store, start="maps", precision="float32", **settings)
+
+
+def test_maps_of_another_processor_are_not_taken_unless_workers_are_elsewhere(kept, random_model, monkeypatch):
+    settings = {"model": random_model, "name": "more", **CUT}
+    assert bigcp3d.plan_segmentation(kept, **settings).reuses_maps
+    (there,) = zarr.open_group(kept)["labels/cells"].attrs["bigcp3d"]["processors"]
+    monkeypatch.setattr(find_kept_maps, "processor_here", lambda: "another, torch 9")
+    assert bigcp3d.plan_segmentation(kept, **settings).predicts
+    with pytest.raises(InputError, match=r"processor: .*, torch .* then, another, torch 9 now"):
+        bigcp3d.plan_segmentation(kept, start="maps", **settings)
+    away = {**settings, "executor": "dask", "scheduler": "tcp://127.0.0.1:1"}
+    assert bigcp3d.plan_segmentation(kept, **away).reuses_maps
+    maps = kept.parent / "image.bigcp3d" / "cells"
+    assert bigcp3d.segment(kept, maps=maps, **settings).processors == [there], "labels name it"
 
 
 def test_maps_of_an_image_that_has_changed_are_refused_before_anything_is_written(kept, random_model):
@@ -227,6 +248,13 @@ def test_missing_chunks_are_counted_where_maps_were_kept(store, random_model):
     first = bigcp3d.segment(store, keep_maps=True, **settings)
     again = bigcp3d.segment(store, name="again", start="maps", **settings)
     assert first.missing_chunks == again.missing_chunks == 1
+    with pytest.raises(InputError, match="missing_chunks: fill then, fail now"):
+        bigcp3d.plan_segmentation(store, name="more", start="maps", missing_chunks="fail", **settings)
+    assert bigcp3d.plan_segmentation(store, name="more", missing_chunks="fail", **settings).predicts
+    maps = store.parent / "image.bigcp3d" / "cells"
+    plan = bigcp3d.plan_segmentation(store, name="more", maps=maps, missing_chunks="fail")
+    with pytest.raises(InputError, match="the store has no chunk for voxels"):
+        passes.track(Run(plan), 0, (0, 0, 0))
 
 
 def test_maps_of_a_region_are_not_background_elsewhere(store, random_model, tmp_path):

@@ -61,7 +61,7 @@ def test_a_run_that_was_stopped_at_its_table_is_ended_and_corrections_stay(
 
 def test_maps_that_a_run_did_not_keep_are_not_called_kept(tissue_store, settings, monkeypatch):
     stop_in("clean_up", monkeypatch, tissue_store, settings)
-    shutil.rmtree(settings["work_dir"] / "t0/maps")  # as the removal was stopped halfway
+    shutil.rmtree(WorkDir(settings["work_dir"]).array("maps", 0))  # as the removal was stopped halfway
     bigcp3d.segment(tissue_store, **settings, keep_maps=True)
     assert not settings["work_dir"].exists()
 

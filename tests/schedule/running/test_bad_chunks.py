@@ -110,7 +110,7 @@ def test_a_damaged_chunk_fails_its_blocks_by_name_and_all_else_is_finished(small
             case.segment()
         assert failed.value.exit_code == 4
         assert failed.value.__cause__ is not None
-        done = {path.stem for path in case.work.glob("t0/records/predict/*.json")}
+        done = {path.stem for path in case.work.glob("run-*/t0/records/predict/*.json")}
         assert done == {"0.0.0", "0.0.1", "1.0.0", "1.0.1"}
         last.write_bytes(good)
 

@@ -280,7 +280,7 @@ def test_a_disk_that_fills_ends_the_run_and_is_carried_on_with_space(faulty, who
     with pytest.raises(FullDiskError, match=r"No space left.*Finished blocks are kept") as failed:
         faulty.segment()
     assert failed.value.exit_code == 3
-    done = sorted(faulty.work.glob("t0/records/*/*.json"))
+    done = sorted(faulty.work.glob("run-*/t0/records/*/*.json"))
     enlarge()
     assert np.array_equal(faulty.segment(), whole)
     assert done

@@ -22,6 +22,7 @@ from bigcp3d.schedule.running.distribute import WaitingForGpus, resources_of
 from bigcp3d.schedule.running.tasks import Task
 from bigcp3d.work.passes import passes
 from bigcp3d.work.run.run import Run
+from bigcp3d.work.run.work_dir import WorkDir
 from tests.schedule.conftest import SHAPE, read_labels
 
 CUT = {"block": (17, 30, 26), "min_volume": 2, "diameter_um": "as-is"}
@@ -116,7 +117,7 @@ def test_a_worker_with_two_threads_predicts_one_block_while_it_writes_another(
     settings = {**CUT, "output": tmp_path / "out.zarr", "work_dir": tmp_path / "work", "keep_maps": True}
     with SpecCluster(workers, scheduler, silence_logs=False) as cluster:
         bigcp3d.segment(tissue_store, model=random_model, scheduler=cluster.scheduler_address, **settings)
-    assert by == ["gpu"] * len(list(list_records(tmp_path / "work" / "t0" / "records", "predict")))
+    assert by == ["gpu"] * len(list(list_records(WorkDir(tmp_path / "work").records(0), "predict")))
     assert np.array_equal(read_labels(tmp_path / "out.zarr", "cells"), expected)
 
 

@@ -50,7 +50,7 @@ def settings(random_model, tmp_path) -> dict[str, object]:
 
 def recorded(tasks: int):
     """Whether so many tasks have their record."""
-    return lambda work: len(list(work.glob("t0/records/*/*.json"))) >= tasks
+    return lambda work: len(list(work.glob("run-*/t0/records/*/*.json"))) >= tasks
 
 
 def removed(kind: str, files: int):
@@ -58,7 +58,9 @@ def removed(kind: str, files: int):
     seen: set = set()
 
     def enough(work):
-        there = {path for path in work.glob(f"t0/{kind}/**/*") if path.suffix in ("", ".table") and path.is_file()}
+        there = {
+            path for path in work.glob(f"run-*/t0/{kind}/**/*") if path.suffix in ("", ".table") and path.is_file()
+        }
         seen.update(there)
         return len(seen - there) >= files
 
@@ -83,7 +85,7 @@ def test_a_killed_run_is_carried_on(tissue_store, random_model, settings, tmp_pa
     process.kill()
     process.join()
     assert process.exitcode == -signal.SIGKILL, "the run was over before it was killed; the control of this test"
-    done = Counter(path.parent.name for path in work.glob("t0/records/*/*.json"))
+    done = Counter(path.parent.name for path in work.glob("run-*/t0/records/*/*.json"))
 
     events = []
     segment(tissue_store, settings, on_event=events.append)

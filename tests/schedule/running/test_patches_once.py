@@ -14,6 +14,7 @@ from bigcp3d.edge.workdir.records import list_records, read_record
 from bigcp3d.errors import BlockError, TargetError
 from bigcp3d.pure.predict import run_network as pure_predict
 from bigcp3d.work.passes import passes
+from bigcp3d.work.run.work_dir import WorkDir
 from tests.schedule.conftest import SHAPE, Case
 
 BLOCKS = [(13, 31, 23), (200, 300, 400)]
@@ -52,7 +53,7 @@ def test_every_patch_is_computed_once_and_maps_are_those_of_the_volume(
 ):
     plan, maps = segment_kept(tissue_store, random_model, tmp_path, block=block)
     assert len(calls) == len(plan.patches.cores) == PATCHES
-    records = tmp_path / "work" / "t0" / "records"
+    records = WorkDir(tmp_path / "work").records(0)
     counts = [read_record(records, "predict", index)["patches"] for index in list_records(records, "predict")]
     assert len(counts) == len(plan.patch_blocks.grid)
     assert sum(counts) == PATCHES
@@ -73,7 +74,7 @@ def interrupted(tissue_store, random_model, folder: Path, monkeypatch, name: str
         patch.setitem(passes.PASSES, name, lambda run, time, i: 1 / 0 if fails(i) else function(run, time, i))
         with pytest.raises(BlockError):
             segment_kept(tissue_store, random_model, folder)
-    return folder / "work" / "t0"
+    return WorkDir(folder / "work").folder(0)
 
 
 def test_what_is_handed_over_goes_when_it_is_merged(tissue_store, random_model, tmp_path, monkeypatch, calls):

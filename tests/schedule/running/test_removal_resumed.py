@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import shutil
 from collections import Counter
 from concurrent.futures import ThreadPoolExecutor
 
@@ -12,12 +11,14 @@ import pytest
 from bigcp3d.errors import BlockError, TargetError
 from bigcp3d.schedule import segment as segment_module
 from bigcp3d.schedule.running import start
+from bigcp3d.schedule.running.events import BlockDone
 from bigcp3d.schedule.running.start import prepare
 from bigcp3d.schedule.running.tasks import in_order, object_passes
 from bigcp3d.work.passes import passes, removal
+from bigcp3d.work.plan.plan import read_plan
 from bigcp3d.work.run.run import Run
 from bigcp3d.work.run.work_dir import WorkDir
-from tests.schedule.conftest import Case, left
+from tests.schedule.conftest import Case, left, read_labels
 
 SLOW_CASES = [pytest.param(case, marks=pytest.mark.slow) for case in ("flow error", "two time points")]
 
@@ -99,7 +100,7 @@ def stop_before_labels(case: Case, monkeypatch, *, remove: bool) -> None:
 def test_what_a_task_with_a_damaged_record_reads_stays(tissue_store, random_model, tmp_path, monkeypatch):
     case = Case(tissue_store, random_model, tmp_path)
     stop_before_labels(case, monkeypatch, remove=False)
-    (case.work / "t0" / "records" / "track" / "0.1.0.json").write_text("{}")
+    (WorkDir(case.work).records(0) / "track" / "0.1.0.json").write_text("{}")
     removal.remove_unneeded(Run(case.plan()), "track", 0, (0, 0, 0))
     assert left(case.work)["maps"] == 8
     assert np.array_equal(case.segment(), case.whole())
@@ -108,7 +109,7 @@ def test_what_a_task_with_a_damaged_record_reads_stays(tissue_store, random_mode
 def test_a_record_damaged_after_its_input_went_fails_loudly(tissue_store, random_model, tmp_path, monkeypatch):
     case = Case(tissue_store, random_model, tmp_path)
     stop_before_labels(case, monkeypatch, remove=True)
-    (case.work / "t0" / "records" / "track" / "0.1.0.json").write_text("{}")
+    (WorkDir(case.work).records(0) / "track" / "0.1.0.json").write_text("{}")
     with pytest.raises(BlockError, match=r"track of block \(0, 1, 0\).*maps/c/0/\d/\d/\d is gone.*start again"):
         case.segment()
 
@@ -137,10 +138,9 @@ def test_a_directory_that_was_half_removed_is_begun_anew(tissue_store, random_mo
         return label(run, time, index)
 
     def stop(path):
-        if path.name == "t0":  # the records of the run have gone already, as they may
-            shutil.rmtree(case.work / "records", ignore_errors=True)
-            (case.work / "t0" / "maps" / "zarr.json").unlink()
-            (case.work / "t0" / "bases.npy").unlink()
+        if path.name.startswith("run-"):
+            (path / "t0" / "maps" / "zarr.json").unlink()
+            (path / "t0" / "bases.npy").unlink()
             raise KeyboardInterrupt
         remove(path)
 
@@ -179,3 +179,34 @@ def test_maps_are_not_kept_by_a_run_that_may_have_removed_some(tissue_store, ran
     with pytest.raises(TargetError, match="--keep-maps was added, but some maps may be deleted"):
         case.segment(keep_maps=True)
     assert np.array_equal(case.segment(), case.whole())
+
+
+def test_tasks_of_a_discarded_run_that_go_on_change_nothing(tissue_store, tissue_maps, tmp_path, monkeypatch):
+    """As on a cluster whose client was stopped: Dask cannot stop what runs. The next run takes the same folder."""
+    case = Case(tissue_store, "membrane", tmp_path, maps=tissue_maps, radius_vox=2.5)
+    discarded, left_over = [], []
+
+    def stop(event):
+        if isinstance(event, BlockDone) and event.name == "label":
+            discarded.append(run := Run(read_plan(case.work)))
+            assert run.array("offsets", 0).shape
+            assert run.target.dtype
+            run.check_place()
+            raise KeyboardInterrupt
+
+    def go_on(event):
+        if isinstance(event, BlockDone) and (event.name, event.done) == ("track", 1):
+            left_over.extend(passes.perform(discarded[0], "track", 0, index) for index in discarded[0].plan.grid)
+            discarded[0].dir.own.rename(tmp_path / "gone")  # control: they have written where the run began
+            assert len(list((tmp_path / "gone").glob("t0/records/track/*"))) == len(left_over)
+
+    with pytest.raises(KeyboardInterrupt):
+        case.segment(on_event=stop, foreground=0.9)
+    labels = case.segment(on_event=go_on, overwrite=True)
+    assert np.array_equal(labels, case.whole())
+    assert left_over
+    assert not case.work.exists()
+    monkeypatch.setattr(passes, "_label_working", lambda run, time, box, *_: (np.ones(box.shape, "u4"), None, None))
+    with pytest.raises(TargetError, match="was discarded or has ended"):
+        passes.label(discarded[0], 0, (0, 0, 0))
+    assert np.array_equal(read_labels(tmp_path / "out.zarr", "cells"), labels)

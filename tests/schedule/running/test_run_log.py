@@ -42,6 +42,6 @@ def test_a_run_on_different_processors_warns_and_the_labels_name_them(
     assert "processors" not in warnings()
     kinds = itertools.cycle(["x86_64 AVX2", "x86_64 AVX512"])
     monkeypatch.setattr(Run, "processor", property(lambda run: next(kinds)))
-    assert "different kinds of processors (x86_64 AVX2, x86_64 AVX512)" in warnings()
+    assert "different kinds of processors (x86_64 AVX2; x86_64 AVX512)" in warnings()
     made = zarr.open_group(tmp_path / "out.zarr/labels/cells").attrs["bigcp3d"]
     assert made["processors"] == ["x86_64 AVX2", "x86_64 AVX512"]

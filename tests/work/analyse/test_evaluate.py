@@ -75,7 +75,7 @@ def test_cells_at_seams_are_scored_apart(stores, pair, blocks):
     assert [row["iou"] for row in numbers["by_iou"]] == [k / 10 for k in range(1, 10)]
 
 
-def test_the_false_cells_are_listed(stores, pair):
+def test_the_false_cells_are_listed(stores, pair, caplog):
     numbers = evaluate(*stores)
     false = numbers.false_cells
     pred, truth = pair
@@ -91,6 +91,7 @@ def test_the_false_cells_are_listed(stores, pair):
         assert time == 0
         assert np.count_nonzero(pred == cell) == voxels == np.count_nonzero(pred[z0:z1, y0:y1, x0:x1] == cell)
     assert len(evaluate(stores[1], stores[1]).false_cells["cell"]) == 0
+    assert "these labels are compared with themselves" in caplog.text
 
 
 @pytest.mark.parametrize("blocks", [None, (10, 15, 20)])

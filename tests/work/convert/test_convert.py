@@ -196,6 +196,10 @@ def test_nothing_is_overwritten(tmp_path):
         convert(tmp_path / "a.tif", tmp_path / "other", overwrite=True)
     with pytest.raises(InputError, match="must be a local path"):
         convert(tmp_path / "a.tif", "s3://bucket/a.zarr")
+    shutil.rmtree(tmp_path / "a.zarr" / "labels")
+    shutil.copy(tmp_path / "a.tif", tmp_path / "a.zarr" / "b.tif")
+    with pytest.raises(TargetError, match="cannot lie in its own source, or around it"):
+        convert(tmp_path / "a.zarr" / "b.tif", tmp_path / "a.zarr", overwrite=True)
 
 
 def test_two_conversions_to_one_place_do_not_mix(tmp_path):

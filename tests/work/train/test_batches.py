@@ -86,10 +86,12 @@ def test_small_cells_count_as_the_balance_says(tmp_path):
 class Bar(NoiseSource):
     """A bar along x that leaves the patch, in the middle of every sample."""
 
+    half = 12
+
     def draw(self, rng, shape):
         labels = np.zeros(shape, np.int32)
         z, y, x = (n // 2 for n in shape)
-        labels[z - 1 : z + 1, y - 1 : y + 1, x - 12 : x + 12] = 5
+        labels[z - 1 : z + 1, y - 1 : y + 1, x - self.half : x + self.half] = 5
         return Sample(np.zeros((1, *shape), np.float32), labels, np.ones(shape, bool))
 
 
@@ -101,11 +103,30 @@ def test_a_cell_that_the_patch_cuts_weighs_as_the_whole_of_it():
     assert np.unique(weights[target[0] == 0]) == 1
 
 
+class LongBar(Bar):
+    """A bar from face to face of the sample: nobody knows where its middle is."""
+
+    half = 16
+
+
+@pytest.mark.parametrize("augment", [True, False])
+def test_a_cell_that_the_sample_cuts_is_not_known_but_what_is_around_it_is(augment):
+    """A volume cut by its own border is known: beyond the border lies no cell, so no cell is on the sample's face."""
+    card = SimpleNamespace(**{**vars(CARD), "diameter_vox": 12.0})
+    for seed in range(3):
+        rng = np.random.default_rng(seed)
+        _, target, weights = make_sample(LongBar(Look(12.0)), rng, (8, 8, 8), card, augment=augment)
+        assert target[0].any()
+        assert not weights[target[0] > 0].any()
+        assert weights[target[0] == 0].any()
+
+
 @pytest.mark.parametrize("known", [True, False])
 def test_a_border_is_not_cut_where_it_would_hide_all_that_is_known(monkeypatch, known):
     def cut(sample, rng):
         return sample._replace(known=np.full_like(sample.known, known))
 
     monkeypatch.setattr(batches, "cut_border", cut)
-    _, _, weights = make_sample(Bar(Look(12.0)), np.random.default_rng(0), (8, 8, 8), CARD)
+    card = SimpleNamespace(**{**vars(CARD), "diameter_vox": 12.0})
+    _, _, weights = make_sample(Bar(Look(12.0)), np.random.default_rng(0), (8, 8, 8), card)
     assert weights.all()

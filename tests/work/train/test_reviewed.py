@@ -1,5 +1,6 @@
 """Of reviewed labels, a training learns the cells that were decided good or corrected, and nothing else."""
 
+import json
 import shutil
 from dataclasses import replace
 from pathlib import Path
@@ -129,6 +130,23 @@ def test_where_nothing_was_reviewed_nothing_is_learned(reviewed, tmp_path):
     shutil.rmtree(tmp_path / "my image.zarr/labels/truth/edits")
     with pytest.raises(InputError, match=r"no cell was decided good or corrected.*: bigcp3d review '.*/labels/truth'$"):
         find_reviewed(open_labels(tmp_path / "my image.zarr", "truth"))
+
+
+def test_a_record_of_a_training_changes_with_each_change_and_later_time_points_are_told(reviewed, tmp_path, caplog):
+    copy = tmp_path / "copy.zarr"
+    shutil.copytree(reviewed[0], copy)
+    before = find_reviewed(open_labels(copy, "truth"))
+    bigcp3d.edit(copy, "truth").decide(reviewed[1]["wrong"][0], "skip")
+    after = find_reviewed(open_labels(copy, "truth"))
+    assert after.ids.tolist() == before.ids.tolist()
+    assert str(after) != str(before)
+    assert "later time points" not in caplog.text
+    log = copy / "labels/truth/edits/log.jsonl"
+    *_, last = log.read_text().splitlines()
+    line = json.loads(last)
+    log.write_text(log.read_text() + json.dumps({**line, "number": line["number"] + 1, "time": 1}) + "\n")
+    find_reviewed(open_labels(copy, "truth"))
+    assert "1 change at later time points; only the first is learned from" in caplog.text
 
 
 def box(*ends):

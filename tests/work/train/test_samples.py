@@ -1,11 +1,14 @@
 """Samples show cells of the model's diameter, with labels that fit the image, and say where nothing is known."""
 
+import shutil
 from dataclasses import replace
 
 import numpy as np
 import pytest
+import zarr
 
 from bigcp3d.edge.image.image import open_image, open_labels
+from bigcp3d.edge.image.new_image import create_image, write_image_box
 from bigcp3d.edge.image.voxels import read_box
 from bigcp3d.errors import InputError
 from bigcp3d.pure.boxes import Box
@@ -100,6 +103,37 @@ def test_a_part_is_all_that_is_seen(store):
         seen |= set(source.cells.ids[numbers[numbers > 0] - 1].tolist())
     assert seen <= set(np.unique(array).tolist())
     assert set(np.unique(read_box(open_labels(store, "truth"), 0, Box.of_shape(SHAPE))).tolist()) - seen
+
+
+def test_the_image_is_read_at_the_level_that_a_segmentation_reads(tmp_path, write_labels):
+    """Level 0 is dark, so what is seen comes from level 1, and so do the percentiles."""
+    labels = np.zeros((12, 40, 48), np.uint8)
+    for number, (z, y, x) in enumerate([(2, 4, 10), (0, 20, 12), (4, 28, 34), (2, 8, 30)]):
+        labels[z : z + 8, y : y + 8, x : x + 8] = number + 1
+    image = create_image(
+        tmp_path / "i.zarr", labels.shape, "uint16", scale_um=(1.0, 1.0, 1.0), factors=[(1, 2, 2)], chunk=(12, 40, 48),
+        shard=(12, 40, 48),
+    )  # fmt: skip
+    small = Box.of_shape((12, 20, 24))
+    write_image_box(image, small, 900 * (labels[:, ::2, ::2] > 0).astype(np.uint16), level=1)
+    truth = open_labels(write_labels(tmp_path / "l", labels), "")
+    for first, begin in ((0, 0), (5, 6)):
+        part = Box((0, 0, first), labels.shape)
+        source = open_source(image, truth, Look(4.0, 1.0, 99.0), part=part, diameter_um=8.0, min_cell_vox=0)
+        assert (source.level, source.ranges, source.part.start) == (1, ((0.0, 900.0),), (0, 0, begin))
+        sample = replace(source, jitter=False).draw(np.random.default_rng(0), (6, 20, 20))
+        assert (sample.labels > 0).any()
+        assert np.array_equal((sample.image[0] > 0.5)[sample.known], (sample.labels > 0)[sample.known])
+
+
+def test_a_diameter_that_cannot_be_is_refused_and_later_time_points_are_told(tmp_path, write_labels, store, caplog):
+    with pytest.raises(InputError, match=r"would cover 62\.5 voxels of level 0"):
+        opened(store, diameter=1000.0)
+    labels = np.zeros((2, 8, 16, 16), np.uint8)
+    labels[:, 2:6, 2:8, 2:8] = 1
+    movie = open_labels(write_labels(tmp_path / "m", labels), "")
+    open_source(None, movie, LOOK, part=Box.of_shape(labels.shape[1:]), diameter_um=None, min_cell_vox=0)
+    assert "has 2 time points; only the first is learned from" in caplog.text
 
 
 def test_crumbs_are_neither_cell_nor_background(store):
@@ -206,9 +240,28 @@ def test_only_named_volumes_are_held_out(store, tmp_path):
     other = tmp_path / "other.zarr"
     simulate(other, Tissue(SHAPE, 10.0, "nuclei", seed=4, scale=SCALE), scale_um=SCALE)
     settings = TrainSettings(
-        volumes=[store, other], painted=[other], output="m.safetensors", holdout_x={str(store): 0.5}, min_cell_vox=0
-    )
+        volumes=[store, other], painted=[other], output="m.safetensors", holdout_x={store: 0.5}, min_cell_vox=0,
+        simulate="nuclei",
+    )  # fmt: skip
     data = open_training_data(settings, make_card(settings, (0,)), (0,))
-    (volumes, painted, _, _) = data.kinds
+    (volumes, painted, tissue, _) = data.kinds
+    assert len(tissue) == 1, "simulated, but not held out"
     assert [source.part.stop[2] for _, source in (*volumes, *painted)] == [30, 60, 60]
     assert [(name, source.part.start[2]) for name, source in data.held_out] == [(str(store), 30)]
+    none, alone = (replace(settings, holdout_x=0.0, **change) for change in ({}, {"volumes": [], "painted": []}))
+    assert [len(open_training_data(each, make_card(each, (0,)), (0,)).held_out) for each in (none, alone)] == [0, 1]
+
+
+def test_a_record_of_a_training_changes_with_the_labels(store, tmp_path):
+    def described():
+        settings = TrainSettings(volumes=[tmp_path / "copy.zarr"], output="m.safetensors", diameter_um=10.0)
+        return open_training_data(settings, make_card(settings, (0,)), (0,)).described["volumes"]
+
+    shutil.copytree(store, tmp_path / "copy.zarr")
+    before = described()
+    assert described() == before
+    array = zarr.open_array(tmp_path / "copy.zarr/labels/truth/0", mode="r+")
+    labels = array[...]
+    labels[tuple(np.argwhere(labels > 0)[40])] = 0
+    array[...] = labels
+    assert described() != before

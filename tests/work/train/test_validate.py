@@ -14,10 +14,11 @@ from bigcp3d.pure.boxes import Box
 from bigcp3d.pure.learn.augment import Sample
 from bigcp3d.pure.predict.network import UNet3D
 from bigcp3d.pure.predict.normalise import estimate_range, normalise_intensity, sample_boxes
+from bigcp3d.pure.tissue.tissue_random import random_tissue
 from bigcp3d.pure.tissue.tissue_settings import Tissue
 from bigcp3d.work.simulate import simulate
-from bigcp3d.work.train import validate
-from bigcp3d.work.train.samples import Look, NoiseSource
+from bigcp3d.work.train import samples, validate
+from bigcp3d.work.train.samples import Look, NoiseSource, TissueSource
 from bigcp3d.work.train.validate import Region, draw_regions, region_shape, score_regions, segment_crop
 from bigcp3d.work.train.volume_source import open_source
 
@@ -87,6 +88,19 @@ def test_regions_lie_in_the_held_out_part_and_are_not_bent(store):
         where = find(truth, ids[region.sample.labels])  # a piece of the truth as it is
         assert region.sample.known.mean() > 0.9
         assert where is not None
+
+
+@pytest.mark.parametrize("stain", ["membrane", "nuclei"])
+def test_simulated_regions_hold_cells_of_the_models_diameter(monkeypatch, stain):
+    asked = []
+
+    def draw(rng, shape, stain, diameter):
+        asked.append(diameter)
+        return random_tissue(rng, shape, stain, diameter)
+
+    monkeypatch.setattr(samples, "random_tissue", draw)
+    draw_regions([("simulated", TissueSource(stain, Look(8.0), (48, 64, 64)))], CARD, 1)
+    assert set(asked) == {8.0}
 
 
 def find(truth, piece):
