@@ -336,7 +336,7 @@ def test_a_constant_volume_is_refused_and_leaves_nothing_behind(tmp_path, random
         ({"level": 5}, InputError, "level"),
         ({"name": "../up"}, InputError, "name"),
         ({"diameter_um": -1.0}, InputError, "diameter"),
-        ({"diameter_um": 4000.0}, InputError, "--scale"),
+        ({"diameter_um": 4000.0}, InputError, "check the diameter and the scale"),
         ({"block": (0, 8, 8)}, InputError, "block"),
         ({"foreground": 1.5}, InputError, "foreground"),
         ({"radius_vox": 60.0}, InputError, "int8"),
