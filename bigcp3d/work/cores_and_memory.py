@@ -31,7 +31,7 @@ def _memory_here() -> int:
     for group in _control_groups("memory"):
         for name in ("memory.max", "memory.limit_in_bytes"):  # of cgroups 2 and 1
             with suppress(OSError, ValueError):  # "max"
-                limits.append(int((group / name).read_text()))
+                limits.append(int((group / name).read_text(encoding="ascii")))
     return min(limits)
 
 
@@ -40,10 +40,10 @@ def _cores_allowed() -> float:
     limits = [math.inf]
     for group in _control_groups("cpu"):
         with suppress(OSError, ValueError):  # "max"
-            quota, period = (group / "cpu.max").read_text().split()
+            quota, period = (group / "cpu.max").read_text(encoding="ascii").split()
             limits.append(int(quota) / int(period))
         with suppress(OSError, ValueError):
-            quota, period = ((group / f"cpu.cfs_{name}_us").read_text() for name in ("quota", "period"))
+            quota, period = ((group / f"cpu.cfs_{name}_us").read_text(encoding="ascii") for name in ("quota", "period"))
             limits.append(int(quota) / int(period) if int(quota) > 0 else math.inf)
     return min(limits)
 

@@ -133,8 +133,8 @@ def test_with_a_diameter_both_models_are_tried_at_it(nuclei, diameter):
     assert (suited.model, suited.estimate) == ("nuclei", None)
 
 
-def test_with_maps_no_network_runs(tmp_path, counted):
-    request, guess = complete_request(Request("any.zarr", maps="maps.zarr"))
+def test_with_maps_no_network_runs(nuclei, counted):
+    request, guess = complete_request(Request(nuclei, maps="maps.zarr"))
     assert (request.model, request.has_diameter, guess, counted) == ("membrane", False, None, [])
 
 

@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+import json
 import os
+from contextlib import suppress
 from pathlib import Path
 
-from bigcp3d.edge.stores.connections import METADATA
 from bigcp3d.edge.stores.places import refuse_address
 from bigcp3d.errors import TargetError
 
@@ -20,11 +21,23 @@ def check_file(path: str | Path, *, overwrite: bool) -> None:
     if os.path.isdir(path):
         raise TargetError(f"{path}: this is a folder; give the name of a file")
     check_folder(path.parent, path)
-    inside = [store for store in path.absolute().parents if any(os.path.isfile(store / name) for name in METADATA)]
-    if inside:
+    if inside := [folder for folder in path.absolute().parents if _is_store(folder)]:
         raise TargetError(f"{path}: this lies inside the zarr store {inside[-1]}; give a path outside it")
     if os.path.exists(path) and not overwrite:
         raise TargetError(f"{path}: this file exists already; give --overwrite to replace it, or another name")
+
+
+def _is_store(folder: Path) -> bool:
+    """Whether a folder is a zarr array, or a group that says something.
+
+    napari-ome-zarr makes groups that say nothing of folders that hold stores.
+    """
+    for name in (".zarray", ".zattrs", "zarr.json"):
+        with suppress(OSError, ValueError, AttributeError):
+            said = json.loads((folder / name).read_bytes())
+            if name != "zarr.json" or said.get("node_type") == "array" or said.get("attributes"):
+                return bool(said)
+    return False
 
 
 def check_folder(folder: Path, what: Path | None = None, *, cure: str = "give another place") -> None:

@@ -11,8 +11,7 @@ from PIL import Image
 from bigcp3d.edge.convert.open_source import open_source
 from bigcp3d.edge.convert.volume import name_volume
 from bigcp3d.edge.image.image import open_image
-from bigcp3d.edge.image.voxels import read_box
-from bigcp3d.errors import InputError
+from bigcp3d.errors import InputError, TargetError
 from bigcp3d.pure.boxes import Box
 from bigcp3d.work.convert.convert import convert
 from tests.edge.convert.test_tiff import read_all
@@ -193,10 +192,11 @@ def test_stacks_that_are_pieces_along_z_are_refused(tmp_path):
         open_source(tmp_path).__enter__()
 
 
-def test_a_store_written_into_the_folder_is_no_change_of_it(tmp_path):
+def test_no_store_is_written_into_the_folder(tmp_path):
     write_planes(tmp_path / "planes", [f"{z}.tif" for z in range(12)])
-    image = convert(tmp_path / "planes", tmp_path / "planes" / "out.zarr", scale_um=(2, 1, 1))
-    np.testing.assert_array_equal(read_box(image, 0, Box.of_shape(STACK.shape)), STACK)
+    with pytest.raises(TargetError, match="cannot lie in its own source"):
+        convert(tmp_path / "planes", tmp_path / "planes" / "out.zarr", scale_um=(2, 1, 1))
+    assert len(list((tmp_path / "planes").iterdir())) == 12
 
 
 def test_a_store_is_not_converted(tmp_path):

@@ -16,7 +16,8 @@ def test_a_file_or_a_folder_in_the_way_is_refused_and_a_free_place_is_not(tmp_pa
     check_file(tmp_path / "new" / "deep" / "cells.csv", overwrite=False)
     check_file(tmp_path / "taken", overwrite=True)
     (tmp_path / "a.zarr").mkdir()
-    (tmp_path / "a.zarr" / "zarr.json").touch()
+    (tmp_path / "a.zarr" / "zarr.json").write_text('{"attributes": {"ome": {}}}')
+    (tmp_path / "zarr.json").write_text('{"attributes": {}}')  # as napari-ome-zarr leaves it beside stores
     for wrong, said in (
         (tmp_path / "a.zarr" / "0" / "cells.csv", r"inside the zarr store .*a\.zarr; give a path outside it"),
         (tmp_path / "taken", "--overwrite"),
@@ -28,7 +29,7 @@ def test_a_file_or_a_folder_in_the_way_is_refused_and_a_free_place_is_not(tmp_pa
             check_file(wrong, overwrite=False)
     with pytest.raises(InputError, match="address, and a file must be"):
         check_file("s3://bucket/cells.csv", overwrite=True)
-    assert sorted(path.name for path in tmp_path.iterdir()) == ["a.zarr", "taken"]
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["a.zarr", "taken", "zarr.json"]
     assert (tmp_path / "taken").read_text() == "mine"
 
 
