@@ -7,8 +7,7 @@ import io
 import itertools
 import logging
 import os
-from collections.abc import Iterator, Sequence
-from contextlib import ExitStack, contextmanager
+from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
@@ -27,7 +26,6 @@ from bigcp3d.schedule.planning.request import AS_IS, SWEPT, Request
 
 if TYPE_CHECKING:
     from bigcp3d.face.sweep_rows import Columns, Row
-    from bigcp3d.schedule.running.events import Observer
     from bigcp3d.schedule.sweep import Sweep
 
 log = logging.getLogger(__name__)
@@ -111,7 +109,7 @@ def sweep(
         planned = plan_sweep(**arguments, values=values, truth=truth, truth_name=truth_name, on_event=observer)
     with writing(output):
         output.mkdir(parents=True, exist_ok=True)
-    with _watching_each_prediction(quiet) as observer:
+    with watching(quiet) as observer:
         trials = planned.run(on_event=observer, scratch=output, threads=default_workers())
         rows = rank(map(row_of, trials))
     columns, same = tabulate(rows)
@@ -160,25 +158,6 @@ def _read_numbers(name: str, text: str) -> list[float]:
     if whole and not all(number.is_integer() for number in numbers):
         raise InputError(f"{FLAGS[name]} is {text!r}; write whole numbers with commas between them: 2,4,6")
     return list(dict.fromkeys(int(number) if whole else number for number in numbers))
-
-
-@contextmanager
-def _watching_each_prediction(quiet: bool) -> Iterator[Observer]:
-    """Shows each prediction with bars of its own."""
-    from bigcp3d.face.progress.progress import watching
-    from bigcp3d.schedule.running.events import Event, RunPlanned
-
-    shown: list[Observer | None] = []
-    with ExitStack() as stack:
-
-        def observe(event: Event) -> None:
-            if isinstance(event, RunPlanned):
-                stack.close()
-                shown[:] = [stack.enter_context(watching(quiet))]
-            if shown and shown[0] is not None:
-                shown[0](event)
-
-        yield observe
 
 
 def _describe(planned: Sweep, rows: Sequence[Row], names: Sequence[str], same: Columns, most: int = 10) -> str:

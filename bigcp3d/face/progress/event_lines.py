@@ -41,7 +41,6 @@ from datetime import UTC, datetime
 from typing import Any, TextIO
 
 from bigcp3d.face.exit_codes import exit_code_of
-from bigcp3d.face.progress.pace import Pace
 from bigcp3d.face.progress.run_pace import RunPace
 from bigcp3d.schedule.running.events import (
     BlockDone,
@@ -58,7 +57,7 @@ from bigcp3d.schedule.running.events import (
     TimeExpected,
     Warned,
 )
-from bigcp3d.schedule.running.expected_time import expect_from_plan, wall_seconds
+from bigcp3d.schedule.running.expected_time import wall_seconds
 from bigcp3d.work.plan.plan import Plan
 
 EVERY_S, EVERY_SHARE = 1.0, 0.001
@@ -76,13 +75,12 @@ class EventLines:
 
     stream: TextIO = field(default_factory=lambda: sys.stdout)
     clock: Callable[[], float] = time.monotonic
-    paces: dict[str, Pace] = field(default_factory=dict)
-    workers: int = 1
-    run: RunPace | None = None
+    run: RunPace = field(default_factory=lambda: RunPace(planned=False))
     _said: dict[str, float] = field(default_factory=dict)
 
     def __call__(self, event: Event) -> None:
         """Write one event."""
+        self.run.see(event, self.clock())
         match event:
             case EstimateStarted(what):
                 self.write("estimating", what=what)
@@ -91,16 +89,10 @@ class EventLines:
             case RunPlanned(plan):
                 self._begin(plan)
             case ClusterReady(dashboard, workers):
-                self.workers = workers
-                if self.run is not None:
-                    self.run.workers = workers
                 self.write("cluster", workers=workers, dashboard=dashboard)
-            case TimeExpected(seconds, passes, patch_seconds, patches):
-                if self.run is not None:
-                    self.run.expected = passes
+            case TimeExpected(seconds, _, patch_seconds, patches):
                 self.write("expected", seconds=seconds, patch_seconds=patch_seconds, patches=patches)
             case PassStarted(name, tasks, voxels):
-                self.paces[name] = Pace(tasks, voxels, self.workers)
                 self.write("pass", **{"pass": name}, blocks=tasks, voxels=voxels)
             case BlockDone():
                 self._advance(event)
@@ -127,9 +119,9 @@ class EventLines:
         self.write("error", kind=type(error).__name__, message=message, exit_code=exit_code_of(error))
 
     def _begin(self, plan: Plan) -> None:
-        expected = expect_from_plan(plan)
-        self.run = RunPace(expected, self.paces, plan.running.workers or 1)
+        expected = self.run.expected
         known = not plan.predicts or "predict" in expected
+        self._said.clear()
         self.write(
             "planned",
             version=plan.version,
@@ -148,8 +140,7 @@ class EventLines:
 
     def _advance(self, event: BlockDone) -> None:
         now, name = self.clock(), event.name
-        pace = self.paces.setdefault(name, Pace(event.total, workers=self.workers))
-        pace.count(event, now)
+        pace = self.run.paces[name]
         began = self._said.setdefault("", now)
         least = max(EVERY_S, EVERY_SHARE * (now - began))
         if pace.done < pace.total and now - self._said.get(name, -math.inf) < least:
@@ -161,6 +152,6 @@ class EventLines:
             blocks_done=pace.done,
             blocks=pace.total,
             **pace.as_json(),
-            run_fraction=None if self.run is None else self.run.advance(),
-            run_seconds_left=None if self.run is None else self.run.seconds_left,
+            run_fraction=self.run.advance() if self.run.planned else None,
+            run_seconds_left=self.run.seconds_left if self.run.planned else None,
         )

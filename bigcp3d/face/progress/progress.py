@@ -17,7 +17,7 @@ from rich.console import Console
 from rich.progress import BarColumn, Progress, TaskID, TextColumn
 from rich.text import Text
 
-from bigcp3d.face.progress.pace import Pace, format_count, format_time
+from bigcp3d.face.progress.pace import format_count, format_time
 from bigcp3d.face.progress.run_pace import RunPace
 from bigcp3d.face.progress.way_and_time import describe_time, describe_way
 from bigcp3d.pure.plural import count
@@ -38,7 +38,6 @@ from bigcp3d.schedule.running.events import (
     TimeExpected,
     Warned,
 )
-from bigcp3d.schedule.running.expected_time import expect_from_plan
 from bigcp3d.work.plan.plan import Plan
 
 if TYPE_CHECKING:
@@ -57,14 +56,13 @@ class Watcher:
     console: Console
     bars: Progress | None = None
     clock: Callable[[], float] = time.monotonic
-    paces: dict[str, Pace] = field(default_factory=dict)
-    workers: int = 1
-    run: RunPace | None = None
+    run: RunPace = field(default_factory=lambda: RunPace(planned=False))
     _tasks: dict[str, TaskID] = field(default_factory=dict)
     _said: dict[str, float] = field(default_factory=dict)
 
     def __call__(self, event: Event) -> None:
         """Show one event."""
+        self.run.see(event, self.clock())
         match event:
             case EstimateStarted(what):
                 self._print(f"estimating {what} on a few crops ...")
@@ -76,27 +74,23 @@ class Watcher:
                     self._print(f"using the maps kept in {plan.given.maps}; give --from image to predict again")
                 self._begin(plan)
             case ClusterReady(dashboard, workers):
-                self.workers = workers
-                if self.run is not None:
-                    self.run.workers = workers
                 self._print(describe_cluster(dashboard, workers))
-            case TimeExpected(seconds, passes, patch_seconds, patches):
-                if self.run is not None:
-                    self.run.expected = passes
+            case TimeExpected(seconds, _, patch_seconds, patches):
                 how = f"a patch takes {patch_seconds:.2g} s, and there are {patches:,}"
                 self._print(f"the run will take about {format_time(seconds)}: {how}")
-            case PassStarted(name, tasks, voxels):
-                self._start(name, tasks, voxels)
-            case BlockDone():
-                self._advance(event)
-            case BlockGoesOn(name, voxels, share):
-                self._go_on(name, voxels * share)
+            case PassStarted(name):
+                self._start(name)
+            case BlockDone(name):
+                self._start(name)
+                self._show_pass(name)
+            case BlockGoesOn(name) if name in self.run.paces:
+                self._said.setdefault(name, self.clock())  # no line as the block begins
+                self._show_pass(name)
             case BlockFailed(name, when, index, error):
                 self._print(f"FAILED: {name} of block {index}, time {when}: {error}")
             case Warned(message):
                 self._print(f"warning: {message}")
-            case RunFinished() if self.run is not None:
-                self.run.ended = True
+            case RunFinished():
                 self._show_run()
             case Noted(message):
                 self._print(message)
@@ -106,44 +100,32 @@ class Watcher:
 
     def _begin(self, plan: Plan) -> None:
         """Say how the run goes, and show the bar of the whole run above those of its passes."""
-        expected = expect_from_plan(plan)
-        self.run = RunPace(expected, self.paces, plan.running.workers or 1)
-        self._print(f"runs {describe_way(plan)}; time: {describe_time(plan, expected)}")
+        self._print(f"runs {describe_way(plan)}; time: {describe_time(plan, self.run.expected)}")
+        self._tasks.clear()
+        self._said.clear()
         if self.bars is not None:
             self._tasks[RUN] = self.bars.add_task(RUN, total=1.0, blocks="", pace="")
             self._show_run()
 
     def _show_run(self) -> None:
-        if self.run is not None and self.bars is not None:
+        if self.run.planned and self.bars is not None:
             share, _, left = self.run.describe().partition(", ")
             self.bars.update(self._tasks[RUN], completed=self.run.advance(), blocks=share, pace=left)
 
-    def _start(self, name: str, tasks: int, voxels: int = 0) -> None:
-        self.paces.setdefault(name, Pace(tasks, voxels, self.workers))
+    def _start(self, name: str) -> None:
         if self.bars is not None and name not in self._tasks:
-            self._tasks[name] = self.bars.add_task(name, total=1.0, blocks=f"0/{count(tasks, 'block')}", pace="")
-
-    def _advance(self, event: BlockDone) -> None:
-        self._start(event.name, event.total)
-        self.paces[event.name].count(event, self.clock())
-        self._show_pass(event.name)
-
-    def _go_on(self, name: str, voxels: float) -> None:
-        """Show voxels of a block that is under way."""
-        if name in self.paces:
-            self.paces[name].part_vox = voxels
-            self._said.setdefault(name, self.clock())  # no line as the block begins
-            self._show_pass(name)
+            blocks = count(self.run.paces[name].total, "block")
+            self._tasks[name] = self.bars.add_task(name, total=1.0, blocks=f"0/{blocks}", pace="")
 
     def _show_pass(self, name: str) -> None:
-        now, pace = self.clock(), self.paces[name]
+        now, pace = self.clock(), self.run.paces[name]
         blocks = f"{pace.done}/{count(pace.total, 'block')}"
         if self.bars is not None:
             self.bars.update(self._tasks[name], completed=pace.fraction, blocks=blocks, pace=pace.describe())
             self._show_run()
         elif pace.done == pace.total or now - self._said.get(name, float("-inf")) >= LINE_EVERY_S:
             self._said[name] = now
-            whole = "" if self.run is None else f"; all passes {self.run.describe()}"
+            whole = f"; all passes {self.run.describe()}" if self.run.planned else ""
             self._print(", ".join(filter(None, [f"{name} {blocks}", pace.describe()])) + whole)
 
 

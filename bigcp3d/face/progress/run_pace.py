@@ -9,6 +9,17 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 
 from bigcp3d.face.progress.pace import Pace, format_time
+from bigcp3d.schedule.running.events import (
+    BlockDone,
+    BlockGoesOn,
+    ClusterReady,
+    Event,
+    PassStarted,
+    RunFinished,
+    RunPlanned,
+    TimeExpected,
+)
+from bigcp3d.schedule.running.expected_time import expect_from_plan
 
 UNKNOWN = 10.0
 """Weight of a prediction whose time is not known yet, in times of all other passes."""
@@ -16,17 +27,36 @@ UNKNOWN = 10.0
 
 @dataclass
 class RunPace:
-    """The progress of a run.
+    """The progress of a run, which begins anew with each plan that it sees.
 
-    ``expected`` are the seconds that one worker needs for each pass. ``paces`` are those of the passes that have begun,
-    and are changed by whoever counts blocks.
+    ``expected`` are the seconds that one worker needs for each pass. ``paces`` are those of the passes that have begun.
     """
 
-    expected: dict[str, float]
-    paces: dict[str, Pace]
+    expected: dict[str, float] = field(default_factory=dict)
+    paces: dict[str, Pace] = field(default_factory=dict)
     workers: int = 1
+    planned: bool = True
     ended: bool = False
     _highest: float = field(default=0.0, repr=False)
+
+    def see(self, event: Event, now: float) -> None:
+        """Take account of an event; ``now`` are the seconds of a clock that never goes back."""
+        match event:
+            case RunPlanned(plan):
+                self.expected, self.paces, self.workers = expect_from_plan(plan), {}, plan.running.workers or 1
+                self.planned, self.ended, self._highest = True, False, 0.0
+            case ClusterReady(_, workers):
+                self.workers = workers
+            case TimeExpected(passes=passes):
+                self.expected = passes
+            case PassStarted(name, tasks, voxels):
+                self.paces[name] = Pace(tasks, voxels, self.workers)
+            case BlockDone():
+                self.paces.setdefault(event.name, Pace(event.total, workers=self.workers)).count(event, now)
+            case BlockGoesOn(name, voxels, share) if name in self.paces:
+                self.paces[name].part_vox = voxels * share
+            case RunFinished():
+                self.ended = True
 
     def advance(self) -> float:
         """How much of the run is done, 0 to 1."""

@@ -214,9 +214,9 @@ def test_a_pass_of_one_block_moves_while_the_block_is_worked_on():
     shares = []
     for clock.now, share in ((0, 0.0), (3, 0.25), (6, 0.75)):
         watcher(BlockGoesOn("predict", 1000, share))
-        shares.append(watcher.paces["predict"].fraction)
+        shares.append(watcher.run.paces["predict"].fraction)
     assert shares == [0, 0.25, 0.75]
     assert console.file.getvalue() == "predict 0/1 block\n", "a line every five seconds, none at once"
     watcher(block(1, total=1))
-    assert watcher.paces["predict"].fraction == 1
-    assert watcher.paces["predict"].done_vox == 1000, "what was done of the block does not count twice"
+    assert watcher.run.paces["predict"].fraction == 1
+    assert watcher.run.paces["predict"].done_vox == 1000, "what was done of the block does not count twice"

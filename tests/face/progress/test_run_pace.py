@@ -2,11 +2,14 @@
 
 import io
 import itertools
+from types import SimpleNamespace
+from typing import Any
 
 import pytest
 from rich.console import Console
 
 import bigcp3d
+from bigcp3d.face.progress import run_pace
 from bigcp3d.face.progress.event_lines import EventLines
 from bigcp3d.face.progress.pace import Pace
 from bigcp3d.face.progress.progress import Watcher, watching
@@ -134,3 +137,16 @@ def test_a_measured_patch_is_told_and_changes_the_time_left(events):
     assert "the run will take about 2:00:00: a patch takes 2.5 s, and there are 5,600" in text.getvalue()
     watcher(RunFinished(None))
     assert watcher.run.advance() == 1
+
+
+def test_a_new_plan_begins_anew(monkeypatch):
+    monkeypatch.setattr(run_pace, "expect_from_plan", lambda plan: {"predict": 10.0})
+    plan: Any = SimpleNamespace(running=SimpleNamespace(workers=2))
+    run = RunPace(planned=False)
+    for _ in range(2):
+        run.see(RunPlanned(plan), 0.0)
+        assert (run.advance(), run.workers, run.paces) == (0.0, 2, {})
+        run.see(PassStarted("predict", 1, 1000), 0.0)
+        run.see(block(1, seconds=5.0), 5.0)
+        run.see(RunFinished(None), 5.0)  # type: ignore[arg-type]
+        assert run.advance() == 1.0
