@@ -114,7 +114,7 @@ def prediction_bytes(
     return {name: int(SLACK * number) for name, number in table.items()}
 
 
-def worker_bytes(passes: Mapping[str, int]) -> int:
+def with_idle_bytes(passes: Mapping[str, int]) -> int:
     """Peak bytes of a worker that runs one task at a time."""
     return BASE_BYTES + max(passes.values())
 

@@ -118,7 +118,7 @@ def make_plan(folder: Path, blocks: int, model: str) -> Plan:
     side = round(blocks ** (1 / 3)) * BLOCK
     image, block = folder / f"{blocks}.zarr", (BLOCK,) * 3
     create_image(image, (side,) * 3, "uint16", scale_um=(1, 1, 1), chunk=block, shard=block)
-    with patch("bigcp3d.schedule.running.start.check_space"):  # nothing is written, so no disk need hold it
+    with patch("bigcp3d.schedule.running.start.check_run_space"):  # nothing is written, so no disk need hold it
         return bigcp3d.plan_segmentation(image, model=model, block=block, executor="serial", diameter_um="as-is")
 
 

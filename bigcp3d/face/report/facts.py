@@ -14,7 +14,7 @@ from bigcp3d.edge.image.metadata import own_part
 from bigcp3d.edge.image.open_node import read_attributes
 from bigcp3d.edge.image.same_grid import at_level, check_same_grid
 from bigcp3d.edge.labels.image_and_labels import matching_level, source_image
-from bigcp3d.face.report.views import Source
+from bigcp3d.face.report.views import Shown
 from bigcp3d.pure.boxes import Box, vec3
 from bigcp3d.pure.cells.cell_summary import CellSummary, Parts, summarise_cells
 from bigcp3d.work.analyse.report_cells import cells_of_labels
@@ -29,7 +29,7 @@ class Facts:
     labelled ``run_vox`` voxels. Somebody may have added cells elsewhere since.
     """
 
-    source: Source
+    source: Shown
     time: int
     times: tuple[int, ...]
     run: Mapping[str, Any]
@@ -78,7 +78,7 @@ def gather(store: str | Path, name: str, parts: Parts | None = None, image: str 
         shown = tuple(time for time in times if len(rows[time])) or times
     channels = parameters.get("channels") or [0]
     return Facts(
-        source=Source(labels, source, int(channels[0]), wanted),
+        source=Shown(labels, source, int(channels[0]), wanted),
         time=shown[len(shown) // 2],
         times=times,
         run=run,

@@ -56,7 +56,7 @@ class View:
 
 
 @dataclass(frozen=True)
-class Source:
+class Shown:
     """Labels and their image.
 
     ``wanted`` is the box of level 0 that is shown.
@@ -111,14 +111,14 @@ class Source:
         return View(axis, time, level, box, flat, labels.squeeze(axis), (voxel[down], voxel[right]), unit)
 
 
-def middle_planes(source: Source, time: int) -> Iterator[View]:
+def middle_planes(source: Shown, time: int) -> Iterator[View]:
     """Planes across z, y and x through the middle of what was labelled."""
     for axis in range(3):
         level, box = _fit(source, source.wanted, PLANE_SIDE, axis)
         yield source.view(axis, time, level, box, *source.read(level, box, time))
 
 
-def _fit(source: Source, wanted: Box, side: int, axis: int | None = None) -> tuple[int, Box]:
+def _fit(source: Shown, wanted: Box, side: int, axis: int | None = None) -> tuple[int, Box]:
     """The finest level at which a box of level 0 is at most ``side`` voxels wide, and the box there.
 
     With ``axis`` only its middle plane has to fit. Where it fits at no level, the middle of it at the coarsest level.
@@ -133,7 +133,7 @@ def _fit(source: Source, wanted: Box, side: int, axis: int | None = None) -> tup
 
 
 def cell_planes(
-    source: Source, label: int, time: int, low: Sequence[int], high: Sequence[int]
+    source: Shown, label: int, time: int, low: Sequence[int], high: Sequence[int]
 ) -> tuple[list[View], tuple[int, ...]]:
     """Three slices of a cell and its surroundings, across z, y and x, where it is largest; and a voxel inside it.
 

@@ -70,7 +70,7 @@ def _share_left(plan: Plan, what: str) -> float:
     return max(number - done, 0) / max(number, 1)
 
 
-def check_space(plan: Plan, *, resumed: bool) -> None:
+def check_run_space(plan: Plan, *, resumed: bool) -> None:
     """Raise a `TargetError` where a disk cannot hold what the run will write, however well it compresses."""
     for disk in find_needs(plan, resumed=resumed):
         if disk.free_bytes * LEAST < disk.need_bytes:

@@ -31,7 +31,7 @@ from bigcp3d.edge.workdir.records import read_record, write_record
 from bigcp3d.errors import InputError, TargetError
 from bigcp3d.pure.plural import count
 from bigcp3d.pure.read_ahead import THREADS, read_each
-from bigcp3d.schedule.running.disk_space import check_space, warn_of_space
+from bigcp3d.schedule.running.disk_space import check_run_space, warn_of_space
 from bigcp3d.schedule.running.events import Summary
 from bigcp3d.work.plan.plan import PLAN_FILE, Plan, read_plan
 from bigcp3d.work.run.kept_maps import read_kept, write_kept
@@ -102,7 +102,7 @@ def check_start(plan: Plan, *, overwrite: bool, again: bool = False) -> bool:
         refuse_labels_of_others(plan)
     began = resumed and created_here(plan)
     check_target(plan.output.target, overwrite=overwrite or began)
-    check_space(plan, resumed=resumed)
+    check_run_space(plan, resumed=resumed)
     return resumed
 
 

@@ -86,7 +86,7 @@ def check_same_input(run: Run, time: int, record: dict[str, Any]) -> None:
 
     Where errors are skipped, chunks that can no longer be read are not compared.
     """
-    _check_same_image(run, time, record)
+    _check_image_unchanged(run, time, record)
     pair = (record.get("maps"), _hash_maps(run, time))
     if LOST not in pair and pair[0] != pair[1]:
         raise InputError(
@@ -95,7 +95,7 @@ def check_same_input(run: Run, time: int, record: dict[str, Any]) -> None:
         )
 
 
-def _check_same_image(run: Run, time: int, record: dict[str, Any]) -> None:
+def _check_image_unchanged(run: Run, time: int, record: dict[str, Any]) -> None:
     whole, now = hashlib.sha256(), list[str]()
     for channel in run.plan.source.channels:
         _, digest, chunks = _sample(run, time, channel)

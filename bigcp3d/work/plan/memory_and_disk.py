@@ -74,8 +74,8 @@ def _prepared_bytes(plan: Plan, box: Box) -> int:
 
 def worker_bytes(plan: Plan, threads: int = 1) -> int:
     """Peak bytes of a worker that runs so many tasks at once."""
-    base = memory.worker_bytes({"idle": 0})
-    return base + threads * (memory.worker_bytes(task_bytes(plan)) - base)
+    base = memory.with_idle_bytes({"idle": 0})
+    return base + threads * (memory.with_idle_bytes(task_bytes(plan)) - base)
 
 
 def disk_bytes(plan: Plan) -> dict[str, int]:

@@ -18,7 +18,7 @@ from bigcp3d.work.convert.beside import convert_labels_beside
 from bigcp3d.work.train.reviewed import find_reviewed
 from bigcp3d.work.train.samples import Look, NoiseSource, Source, TissueSource
 from bigcp3d.work.train.settings import TrainSettings, of_volume
-from bigcp3d.work.train.volume_source import VolumeSource, open_source
+from bigcp3d.work.train.volume_source import VolumeSource, open_volume
 
 Named = tuple[str, Source]
 
@@ -88,7 +88,7 @@ class _Parts:
             review = find_reviewed(labels) if reviewed else None
             whole = Box.of_shape(labels.levels[0].shape) if review is None else review.part
             known = self.diameters[str(volume), paint] if held_out else _find_diameter(settings, volume)
-            source = open_source(
+            source = open_volume(
                 None if paint else open_image(path),
                 labels,
                 self.look,

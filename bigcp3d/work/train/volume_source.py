@@ -183,7 +183,7 @@ def _begin_with_a_voxel(image: ImageInfo, level: int, part: Box) -> Box:
     return Box(vec3(min(a, b - 1) for a, b in zip(start, part.stop, strict=True)), part.stop)
 
 
-def open_source(
+def open_volume(
     image: ImageInfo | None,
     labels: ImageInfo,
     look: Look,

@@ -17,7 +17,7 @@ from bigcp3d.work.simulate import simulate
 from bigcp3d.work.train import batches
 from bigcp3d.work.train.batches import Recipe, make_batches, make_sample
 from bigcp3d.work.train.samples import Look, NoiseSource
-from bigcp3d.work.train.volume_source import open_source
+from bigcp3d.work.train.volume_source import open_volume
 
 CARD = SimpleNamespace(diameter_vox=8.0, scale_vox=1.6, representation="tanh", clip=(-0.5, 2.5))
 
@@ -32,7 +32,7 @@ class Fatal(NoiseSource):
 def recipe(tmp_path, patch=(16, 24, 24)):
     path = tmp_path / "nuclei.zarr"
     simulate(path, Tissue((24, 48, 48), 8.0, "nuclei", seed=3, noise=0.05, empty=0.0))
-    volume = open_source(
+    volume = open_volume(
         open_image(path), open_labels(path, "truth"), Look(8.0), part=Box.of_shape((24, 48, 48)), diameter_um=8.0,
         min_cell_vox=5,
     )  # fmt: skip

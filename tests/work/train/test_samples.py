@@ -19,7 +19,7 @@ from bigcp3d.work.train.settings import TrainSettings
 from bigcp3d.work.train.train_checks import make_card
 from bigcp3d.work.train.training_cells import measure_cells, measure_diameter
 from bigcp3d.work.train.training_data import open_training_data
-from bigcp3d.work.train.volume_source import open_source
+from bigcp3d.work.train.volume_source import open_volume
 
 SHAPE = (30, 70, 60)
 SCALE = (2.0, 1.0, 1.0)
@@ -37,7 +37,7 @@ def store(tmp_path_factory):
 
 def opened(store, *, image=True, part=None, diameter=None, smallest=0):
     labels = open_labels(store, "truth")
-    return open_source(
+    return open_volume(
         open_image(store) if image else None, labels, LOOK, part=part or Box.of_shape(SHAPE), diameter_um=diameter,
         min_cell_vox=smallest,
     )  # fmt: skip
@@ -119,7 +119,7 @@ def test_the_image_is_read_at_the_level_that_a_segmentation_reads(tmp_path, writ
     truth = open_labels(write_labels(tmp_path / "l", labels), "")
     for first, begin in ((0, 0), (5, 6)):
         part = Box((0, 0, first), labels.shape)
-        source = open_source(image, truth, Look(4.0, 1.0, 99.0), part=part, diameter_um=8.0, min_cell_vox=0)
+        source = open_volume(image, truth, Look(4.0, 1.0, 99.0), part=part, diameter_um=8.0, min_cell_vox=0)
         assert (source.level, source.ranges, source.part.start) == (1, ((0.0, 900.0),), (0, 0, begin))
         sample = replace(source, jitter=False).draw(np.random.default_rng(0), (6, 20, 20))
         assert (sample.labels > 0).any()
@@ -132,7 +132,7 @@ def test_a_diameter_that_cannot_be_is_refused_and_later_time_points_are_told(tmp
     labels = np.zeros((2, 8, 16, 16), np.uint8)
     labels[:, 2:6, 2:8, 2:8] = 1
     movie = open_labels(write_labels(tmp_path / "m", labels), "")
-    open_source(None, movie, LOOK, part=Box.of_shape(labels.shape[1:]), diameter_um=None, min_cell_vox=0)
+    open_volume(None, movie, LOOK, part=Box.of_shape(labels.shape[1:]), diameter_um=None, min_cell_vox=0)
     assert "has 2 time points; only the first is learned from" in caplog.text
 
 
@@ -157,7 +157,7 @@ def test_samples_do_not_depend_on_the_ids(store, tmp_path, write_labels, dtype):
     ids[0], ids[2] = 0, np.iinfo(dtype).max
     write_labels(tmp_path / "sparse", ids[plain])
     one = opened(store, diameter=10.0)
-    other = open_source(
+    other = open_volume(
         open_image(store), open_labels(tmp_path / "sparse", ""), LOOK, part=one.part, diameter_um=10.0, min_cell_vox=0
     )
     for seed in range(2):
@@ -169,7 +169,7 @@ def test_what_was_not_annotated_is_neither_cell_nor_background(tmp_path, write_l
     labels = np.zeros((16, 32, 32), np.int16)
     labels[4:12, 4:12, 4:12], labels[:, 16:], labels[:, 20:] = 1, -1, -7
     path = write_labels(tmp_path / "l", labels)
-    source = open_source(
+    source = open_volume(
         None, open_labels(path, ""), Look(8.0), part=Box.of_shape(labels.shape), diameter_um=8.0, min_cell_vox=0
     )
     assert "8192 voxels have a negative id" in caplog.text
@@ -183,14 +183,14 @@ def test_what_was_not_annotated_is_neither_cell_nor_background(tmp_path, write_l
 def test_what_cannot_be_learned_from_is_refused(store, tmp_path, write_labels):
     empty = open_labels(write_labels(tmp_path / "e", np.zeros((5, 6, 7), np.uint8)), "")
     with pytest.raises(InputError, match="these labels are empty"):
-        open_source(None, empty, LOOK, part=Box.of_shape((5, 6, 7)), diameter_um=None, min_cell_vox=0)
+        open_volume(None, empty, LOOK, part=Box.of_shape((5, 6, 7)), diameter_um=None, min_cell_vox=0)
     with pytest.raises(InputError, match=r"\(5, 6, 7\).*\(30, 70, 60\)"):
-        open_source(open_image(store), empty, LOOK, part=Box.of_shape((5, 6, 7)), diameter_um=None, min_cell_vox=0)
+        open_volume(open_image(store), empty, LOOK, part=Box.of_shape((5, 6, 7)), diameter_um=None, min_cell_vox=0)
     small = np.zeros((5, 6, 7), np.uint8)
     small[1:3, 2:4, 3] = 9
     small = open_labels(write_labels(tmp_path / "s", small), "")
     with pytest.raises(InputError, match="its largest cell has 4 voxels, but training uses only cells of 5 or more"):
-        open_source(None, small, LOOK, part=Box.of_shape((5, 6, 7)), diameter_um=None, min_cell_vox=5)
+        open_volume(None, small, LOOK, part=Box.of_shape((5, 6, 7)), diameter_um=None, min_cell_vox=5)
 
 
 @pytest.mark.parametrize("stain", ["membrane", "nuclei"])
@@ -218,7 +218,7 @@ def test_noise_holds_nothing():
 
 
 def test_nuclei_are_painted_into_the_cells_of_a_volume(store):
-    source = open_source(
+    source = open_volume(
         None, open_labels(store, "truth"), LOOK, part=Box.of_shape(SHAPE), diameter_um=None, min_cell_vox=0,
         stain="nuclei",
     )  # fmt: skip

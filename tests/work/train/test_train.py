@@ -246,7 +246,7 @@ def test_a_large_volume_is_read_in_pieces(tmp_path, monkeypatch):
     monkeypatch.setattr(measure, "read_box", read)
     monkeypatch.setattr(measure, "BLOCK_VOX", 2**21)  # as the volume is small for a test's sake
     labels = open_labels(tmp_path / "big.zarr", "truth")
-    source = volume_source.open_source(
+    source = volume_source.open_volume(
         open_image(tmp_path / "big.zarr"), labels, Look(8.0), part=Box.of_shape(shape), diameter_um=None, min_cell_vox=5
     )
     volume = 3 * int(np.prod(shape))
@@ -303,7 +303,7 @@ def test_a_held_out_part_has_the_diameter_of_its_volume(store, tmp_path):
     assert held.part.start[2] == drawn.part.start[2] == own.part.stop[2] == 36
     assert held.factors == pytest.approx(own.factors, rel=1e-12)
     assert drawn.factors == pytest.approx(painted.factors, rel=1e-12)
-    alone = volume_source.open_source(None, held.labels, held.look, part=held.part, diameter_um=None, min_cell_vox=5)
+    alone = volume_source.open_volume(None, held.labels, held.look, part=held.part, diameter_um=None, min_cell_vox=5)
     assert abs(alone.factors[0] / own.factors[0] - 1) > 0.02, "the control: its few whole cells are others"
     assert data.diameters == {str(store): (pytest.approx(own.factors[0] * own.look.diameter_vox), True)}
 

@@ -24,7 +24,7 @@ from bigcp3d.work.simulate import simulate
 from bigcp3d.work.train.batches import make_sample
 from bigcp3d.work.train.samples import Look, NoiseSource
 from bigcp3d.work.train.train import train
-from bigcp3d.work.train.volume_source import open_source
+from bigcp3d.work.train.volume_source import open_volume
 
 SHAPE = (24, 48, 48)
 SMALL = {
@@ -73,7 +73,7 @@ def test_a_network_of_two_channels_is_trained_and_used(store, tmp_path):
 def test_samples_show_each_channel_where_it_is_and_in_the_order_asked(store):
     def source(*channels):
         image, labels = open_image(store), open_labels(store, "truth")
-        return open_source(
+        return open_volume(
             image, labels, Look(12.0), part=Box.of_shape(SHAPE), diameter_um=None, min_cell_vox=5, channels=channels
         )
 

@@ -20,7 +20,7 @@ from bigcp3d.work.simulate import simulate
 from bigcp3d.work.train import samples, validate
 from bigcp3d.work.train.samples import Look, NoiseSource, TissueSource
 from bigcp3d.work.train.validate import Region, draw_regions, region_shape, score_regions, segment_crop
-from bigcp3d.work.train.volume_source import open_source
+from bigcp3d.work.train.volume_source import open_volume
 
 SHAPE = (34, 60, 51)
 CARD = ModelCard(
@@ -52,7 +52,7 @@ def model(tmp_path_factory):
 
 def source(store, part=None):
     labels = open_labels(store, "truth")
-    return open_source(
+    return open_volume(
         open_image(store), labels, Look(8.0), part=part or Box.of_shape(SHAPE), diameter_um=8.0, min_cell_vox=5
     )
 
