@@ -12,8 +12,11 @@ from bigcp3d.pure.plural import count
 from bigcp3d.pure.prepare.steps import margin_of
 from bigcp3d.pure.track.units import UNIT
 from bigcp3d.schedule.running.expected_time import expect_from_plan
-from bigcp3d.work.plan.memory_and_disk import disk_bytes, task_bytes, worker_bytes
+from bigcp3d.work.plan.memory_and_disk import disk_bytes, most_files, task_bytes, worker_bytes
 from bigcp3d.work.plan.plan import Plan
+
+MANY_FILES = 100_000
+"""Shares of the disks of clusters often allow a million files."""
 
 
 def describe_plan(plan: Plan) -> str:
@@ -80,7 +83,9 @@ def _costs(plan: Plan) -> Iterator[tuple[str, str]]:
     target = plan.output.target
     tasks = ", ".join(f"{name} {format_bytes(number)}" for name, number in task_bytes(plan).items())
     yield "memory", f"{format_bytes(worker_bytes(plan))} per worker; tasks need {tasks}"
-    yield "disk", "at most " + ", ".join(f"{name} {format_bytes(number)}" for name, number in disk_bytes(plan).items())
+    disk = ", ".join(f"{name} {format_bytes(number)}" for name, number in disk_bytes(plan).items())
+    files = f"; {most_files(plan):,} files" if most_files(plan) >= MANY_FILES else ""
+    yield "disk", f"at most {disk}{files}"
     stored = f"shards of {format_size(target.shard)}, chunks of {format_size(target.chunk)}"
     stored = f"{count(len(target.levels), 'level')}, {stored}"
     yield "runs", describe_way(plan)

@@ -16,6 +16,10 @@ FULL = (errno.ENOSPC, errno.EDQUOT)
 """Codes of the errors for a full disk, and for a full share of it that belongs to the user."""
 
 
+ENOUGH = 2**30
+"""So many free bytes hold any file. If one cannot be written, there are too many, or the user's share is used up."""
+
+
 @contextmanager
 def full_disk_is_told(path: Path) -> Iterator[None]:
     """Raise a `FullDiskError` where something below ``path`` cannot be written, since its disk is full."""
@@ -29,5 +33,8 @@ def full_disk_is_told(path: Path) -> Iterator[None]:
 
 def full_disk_error(path: Path, error: OSError) -> FullDiskError:
     """The error for a full disk, with the space that is left."""
-    free = format_bytes(shutil.disk_usage(nearest_there(path)).free)
-    return FullDiskError(f"{path}: cannot be written: {error.strerror}; make space on its disk ({free} are free now)")
+    free = shutil.disk_usage(nearest_there(path)).free
+    cure = f"make space on its disk ({format_bytes(free)} are free now)"
+    if free > ENOUGH:
+        cure += ". If you may have only so many files or bytes there, ask for more, or give another --work-dir"
+    return FullDiskError(f"{path}: cannot be written: {error.strerror}; {cure}")

@@ -17,7 +17,7 @@ from bigcp3d.edge.stores.check_writable import nearest_there
 from bigcp3d.errors import TargetError
 from bigcp3d.pure.memory import format_bytes
 from bigcp3d.schedule.running.tasks import count_passes, label_passes, object_passes
-from bigcp3d.work.plan.memory_and_disk import disk_bytes
+from bigcp3d.work.plan.memory_and_disk import disk_bytes, most_files
 from bigcp3d.work.plan.plan import Plan
 from bigcp3d.work.run.work_dir import WorkDir
 
@@ -88,3 +88,16 @@ def warn_of_space(plan: Plan, *, resumed: bool) -> Iterator[str]:
                 f"{disk}, and up to {format_bytes(disk.need_bytes)} will be written there (mostly a half to a tenth of "
                 "it, since it is compressed). If the disk fills up, the run stops, and the same command continues it"
             )
+    if (files := _free_files(nearest_there(Path(plan.storage.work_dir)))) is not None and files < most_files(plan):
+        yield (
+            f"the disk of {plan.storage.work_dir} can take {files:,} more files, and the run needs up to "
+            f"{most_files(plan):,}; give a larger --block, or another --work-dir"
+        )
+
+
+def _free_files(path: Path) -> int | None:
+    """How many files a file system can still take; None where it does not say."""
+    if not hasattr(os, "statvfs"):  # Windows
+        return None
+    said = os.statvfs(path)
+    return said.f_favail if said.f_files else None

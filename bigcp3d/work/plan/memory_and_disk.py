@@ -17,6 +17,9 @@ from bigcp3d.pure.prepare.steps import margin_of
 from bigcp3d.work.plan import id_ranges
 from bigcp3d.work.plan.plan import Plan
 
+FILES_PER_BLOCK = 11
+"""Six records, and the tables and shards that stay until the end of a large run."""
+
 READ_IMAGE = ("normalise", "predict", "track")
 """Passes that read the image; from an object store they cache a little of it (`bigcp3d.edge.stores.read_cache`)."""
 
@@ -76,6 +79,11 @@ def worker_bytes(plan: Plan, threads: int = 1) -> int:
     """Peak bytes of a worker that runs so many tasks at once."""
     base = memory.with_idle_bytes({"idle": 0})
     return base + threads * (memory.with_idle_bytes(task_bytes(plan)) - base)
+
+
+def most_files(plan: Plan) -> int:
+    """Files in the work directory, at most: records and tables of each block, and its shards."""
+    return FILES_PER_BLOCK * len(plan.grid) * len(plan.where.times)
 
 
 def disk_bytes(plan: Plan) -> dict[str, int]:

@@ -67,6 +67,13 @@ def test_a_small_disk_is_warned_of_and_one_that_is_far_too_small_refused(case, f
     assert not (case.folder / "c.zarr").exists()
 
 
+def test_a_disk_that_can_take_few_files_is_warned_of(case, monkeypatch):
+    plan = case.plan()
+    for free, warns in ((11 * 8 - 1, True), (11 * 8, False), (None, False)):
+        monkeypatch.setattr(disk_space, "_free_files", lambda path, free=free: free)
+        assert any("can take 87 more files" in text for text in disk_space.warn_of_space(plan, resumed=False)) == warns
+
+
 def test_a_run_that_is_carried_on_needs_what_is_left(case, monkeypatch):
     with monkeypatch.context() as patch:
         patch.setitem(passes.PASSES, "cluster", lambda *_: 1 / 0)
