@@ -8,7 +8,6 @@ torch and the network). Tests compare measured peaks with them.
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping
 
 from bigcp3d.pure.boxes import Vec3
 
@@ -112,11 +111,6 @@ def prediction_bytes(
     if hand_over:  # own sums, those from other blocks (one file at a time); maps as kept and whole, and as a shard
         table["merge"] = handed + 16 * map_vox
     return {name: int(SLACK * number) for name, number in table.items()}
-
-
-def with_idle_bytes(passes: Mapping[str, int]) -> int:
-    """Peak bytes of a worker that runs one task at a time."""
-    return BASE_BYTES + max(passes.values())
 
 
 def format_bytes(number: int) -> str:

@@ -82,6 +82,7 @@ def estimate_diameter(
     """
     request = with_image(Request(source, model=model, channel=channel, scale_um=scale_um, prepare=prepare))
     image = open_image(request.source)
+    refuse_labels(image)
     warn_of_odd_voxels(image, request.scale_um)
     warn_of_few_planes(image, request.model)
     suited = find_suited(request, on_event=on_event)
@@ -96,7 +97,6 @@ def find_suited(request: Request, *, time: int = 0, on_event: Callable[[Diameter
     Raises an `InputError` if no cells are found, or if no model is clearly better than the other.
     """
     request.check()
-    refuse_labels(open_image(request.source))
     if request.model is not None:
         estimate = _estimate(request, time, on_event)
         _refuse_implausible(request, estimate)

@@ -132,7 +132,7 @@ def _segment(plan: Plan, request: Request, observe: Observer, held: Hold, begin:
             _run_phase(execute, object_passes(plan), log, held)
         except InputError:  # an error in the voxels; with one time point, nothing was computed before it
             if not resumed and len(plan.where.times) == 1:
-                clean_up(plan, keep_maps=False)
+                clean_up(plan)
             raise
         held.check()
         _create_labels(plan, run, overwrite=request.overwrite)
@@ -153,7 +153,7 @@ def _end(plan: Plan, request: Request, ended: Ended, log: RunLog) -> Summary:
         summary = replace(summary, table=measure_run(plan, request, summary.cells, log.observe))
         log.observe(LabelsReady(plan, summary))
         write_ended(plan, replace(ended, summary=summary, told=True))
-    clean_up(plan, keep_maps=ended.keep_maps)
+    clean_up(plan, ended)
     log.observe(RunFinished(summary))
     return summary
 

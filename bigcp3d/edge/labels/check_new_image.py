@@ -50,7 +50,9 @@ def _more_than_levels(where: Path, image: ImageInfo) -> Iterator[str]:
     levels = {level.path.split("/")[0] for level in image.levels}
     for folder in sorted(child for child in where.iterdir() if child.is_dir() and child.name not in levels):
         inside = [child for child in folder.iterdir() if child.is_dir()]
-        if folder.name not in INSIDE or not all(folder.name == "labels" and _is_simulated(child) for child in inside):
+        if folder.name == "labels":
+            inside = [child for child in inside if not _is_simulated(child)]
+        if inside or folder.name not in INSIDE:
             yield folder.name
 
 

@@ -46,6 +46,9 @@ LOG = "log.jsonl"
 ADDED = "added.npy"
 MEMBER = re.compile(r"t(\d+)/(\d+)/(\d+)\.(\d+)\.(\d+)\.npy")
 
+UNREADABLE = (*DAMAGED, OSError)
+"""What may be raised when kept voxels are read."""
+
 KeptBox = tuple[int, int, Box, NDArray[Any]]
 """Time point, level, box, and the voxels in it."""
 
@@ -237,7 +240,7 @@ class EditLog:
                         with archive.open(name) as member:
                             voxels = np.lib.format.read_array(member, allow_pickle=False)
                         yield time, level, Box(vec3(start), vec3(np.add(start, voxels.shape))), voxels
-        except (*DAMAGED, OSError) as error:
+        except UNREADABLE as error:
             raise InputError(
                 f"{self._zip(number)}: the voxels before change {number} cannot be read ({error}), so it cannot be "
                 "taken back; if you have a copy of this file, put it back"
@@ -252,7 +255,7 @@ class EditLog:
         try:
             with self._open(number) as archive:
                 return dict(json.loads(archive.read("notes.json")))
-        except (*DAMAGED, OSError):
+        except UNREADABLE:
             return {}
 
     def added(self, number: int) -> NDArray[Any]:
@@ -260,7 +263,7 @@ class EditLog:
         try:
             with self._open(number) as archive, archive.open(ADDED) as member:
                 return np.lib.format.read_array(member, allow_pickle=False)
-        except (*DAMAGED, OSError) as error:
+        except UNREADABLE as error:
             raise InputError(
                 f"{self._zip(number)}: the cells that were added cannot be read ({error}); if you have a copy of this "
                 "file, put it back"

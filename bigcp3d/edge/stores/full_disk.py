@@ -15,7 +15,6 @@ from bigcp3d.pure.memory import format_bytes
 FULL = (errno.ENOSPC, errno.EDQUOT)
 """Codes of the errors for a full disk, and for a full share of it that belongs to the user."""
 
-
 ENOUGH = 2**30
 """So many free bytes hold any file. If one cannot be written, there are too many, or the user's share is used up."""
 

@@ -75,8 +75,11 @@ class EventLines:
 
     stream: TextIO = field(default_factory=lambda: sys.stdout)
     clock: Callable[[], float] = time.monotonic
-    run: RunPace = field(default_factory=lambda: RunPace(planned=False))
+    run: RunPace = field(default_factory=RunPace)
     _said: dict[str, float] = field(default_factory=dict)
+
+    def __post_init__(self) -> None:
+        self._began = self.clock()
 
     def __call__(self, event: Event) -> None:
         """Write one event."""
@@ -122,6 +125,7 @@ class EventLines:
         expected = self.run.expected
         known = not plan.predicts or "predict" in expected
         self._said.clear()
+        self._began = self.clock()
         self.write(
             "planned",
             version=plan.version,
@@ -141,8 +145,7 @@ class EventLines:
     def _advance(self, event: BlockDone) -> None:
         now, name = self.clock(), event.name
         pace = self.run.paces[name]
-        began = self._said.setdefault("", now)
-        least = max(EVERY_S, EVERY_SHARE * (now - began))
+        least = max(EVERY_S, EVERY_SHARE * (now - self._began))
         if pace.done < pace.total and now - self._said.get(name, -math.inf) < least:
             return
         self._said[name] = now

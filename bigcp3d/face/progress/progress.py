@@ -56,7 +56,7 @@ class Watcher:
     console: Console
     bars: Progress | None = None
     clock: Callable[[], float] = time.monotonic
-    run: RunPace = field(default_factory=lambda: RunPace(planned=False))
+    run: RunPace = field(default_factory=RunPace)
     _tasks: dict[str, TaskID] = field(default_factory=dict)
     _said: dict[str, float] = field(default_factory=dict)
 

@@ -35,7 +35,7 @@ class RunPace:
     expected: dict[str, float] = field(default_factory=dict)
     paces: dict[str, Pace] = field(default_factory=dict)
     workers: int = 1
-    planned: bool = True
+    planned: bool = False
     ended: bool = False
     _highest: float = field(default=0.0, repr=False)
 

@@ -146,10 +146,10 @@ def execute_on_dask(
     failed: Failures = {}
     with _finishing(client) as finishing:
         sent: dict[str, Task] = {}
-        for_gpus = WaitingForGpus(client)
+        for_gpus = WaitingForGpus(client, gpus)
 
         def send() -> None:
-            for batch in for_gpus.hold_back(_by_pass(waiting.take()), gpus):
+            for batch in for_gpus.hold_back(_by_pass(waiting.take())):
                 keys = [key_of(task, run_id) for task in batch]
                 sent.update(zip(keys, batch, strict=True))
                 finishing.update(
@@ -186,21 +186,21 @@ def execute_on_dask(
 
 
 class WaitingForGpus:
-    """Holds predictions back until a GPU will soon be free, `FEW_PER_GPU` for each."""
+    """Holds predictions back until a GPU will soon be free, `FEW_PER_GPU` for each; without ``gpus`` it holds none."""
 
-    def __init__(self, client: Client) -> None:
-        self._client = client
+    def __init__(self, client: Client, gpus: bool) -> None:
+        self._client, self._gpus = client, gpus
         self._held: deque[Task] = deque()
         self._sent = 0
         self._room, self._asked = 0, -math.inf
 
-    def hold_back(self, batches: list[list[Task]], gpus: bool) -> list[list[Task]]:
+    def hold_back(self, batches: list[list[Task]]) -> list[list[Task]]:
         """The batches that are sent now."""
-        if not gpus:
+        if not self._gpus:
             return batches
         others = []
         for batch in batches:
-            if resources_of(batch[0].key[0], gpus):
+            if self._needs_gpu(batch[0]):
                 self._held.extend(batch)
             else:
                 others.append(batch)
@@ -210,7 +210,11 @@ class WaitingForGpus:
 
     def end(self, task: Task) -> None:
         """Say that a task has ended."""
-        self._sent -= self._sent > 0 and resources_of(task.key[0], gpus=True) is not None
+        if self._needs_gpu(task):
+            self._sent -= 1
+
+    def _needs_gpu(self, task: Task) -> bool:
+        return resources_of(task.key[0], self._gpus) is not None
 
     def _most(self) -> int:
         """How many may be sent: asked again after seconds, since workers come and go."""

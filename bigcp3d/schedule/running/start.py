@@ -244,11 +244,11 @@ def prepare(plan: Plan, *, resumed: bool, overwrite: bool) -> None:
         raise TargetError(f"cannot write to work directory {work.root}: {error}; give another --work-dir") from error
 
 
-def clean_up(plan: Plan, *, keep_maps: bool) -> None:
-    """Empty the work directory, except kept maps: those of this run, if it keeps them, or of an earlier one."""
+def clean_up(plan: Plan, ended: Ended | None = None) -> None:
+    """Empty the work directory, except kept maps: those of a run that ended and keeps them, or of an earlier one."""
     work = WorkDir.of(plan)
-    if keep_maps:
-        write_kept(plan)
+    if ended is not None and ended.keep_maps:
+        write_kept(plan, ended.summary.processors, ended.summary.missing_chunks)
     if read_kept(work.root) is None:
         _empty(work.root)
         return
@@ -317,8 +317,7 @@ def _ended_record(plan: Plan) -> dict[str, Any] | None:
 def _remove(path: Path) -> None:
     """Remove a file, or a folder: its files in threads, then the empty folders."""
     if not path.is_dir():
-        if path.exists():
-            platforms.patiently(os.unlink, path)
+        _remove_file(path)
         return
     for _ in read_each(_remove_file, _files_in(path), threads=THREADS):
         pass
@@ -331,6 +330,6 @@ def _files_in(folder: Path) -> Iterator[str]:
         yield from (os.path.join(where, name) for name in names)
 
 
-def _remove_file(path: str) -> None:
+def _remove_file(path: str | Path) -> None:
     with suppress(FileNotFoundError):  # by a late worker
         platforms.patiently(os.unlink, path)

@@ -77,8 +77,7 @@ def _prepared_bytes(plan: Plan, box: Box) -> int:
 
 def worker_bytes(plan: Plan, threads: int = 1) -> int:
     """Peak bytes of a worker that runs so many tasks at once."""
-    base = memory.with_idle_bytes({"idle": 0})
-    return base + threads * (memory.with_idle_bytes(task_bytes(plan)) - base)
+    return memory.BASE_BYTES + threads * max(task_bytes(plan).values())
 
 
 def most_files(plan: Plan) -> int:

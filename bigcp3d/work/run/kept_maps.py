@@ -13,7 +13,7 @@ sample from which the percentiles come (`Kept.samples`). A change elsewhere goes
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable
 from pathlib import Path
 from typing import Any
 
@@ -22,7 +22,7 @@ from pydantic import ValidationError
 from bigcp3d.edge.image.given_maps import KEPT
 from bigcp3d.edge.stores import platforms
 from bigcp3d.edge.stores.places import is_address
-from bigcp3d.edge.workdir.records import read_record, read_records, write_record
+from bigcp3d.edge.workdir.records import read_record, write_record
 from bigcp3d.errors import InputError
 from bigcp3d.pure.boxes import Box, Vec3, vec3
 from bigcp3d.work.plan.name_differences import name_differences
@@ -131,13 +131,11 @@ def kept_of(plan: Plan) -> Kept | None:
     return None if maps is None or is_address(maps) else read_kept(maps)
 
 
-def _records(work: WorkDir, name: str, time: int) -> Iterator[dict[str, Any]]:
-    """What the tasks of a pass counted."""
-    return (data for _, data, _ in read_records(work.records(time), name))
+def write_kept(plan: Plan, processors: Iterable[str], missing_chunks: int) -> None:
+    """Move the maps of a run to where others find them, and write the record; they are complete.
 
-
-def write_kept(plan: Plan) -> None:
-    """Move the maps of a run to where others find them, and write the record; they are complete."""
+    ``processors`` are the kinds that predicted them, and ``missing_chunks`` is how many chunks the image lacks.
+    """
     work = WorkDir.of(plan)
     for time in plan.where.times:
         if (made := work.array("maps", time)).exists():  # else moved before this process was stopped
@@ -146,16 +144,14 @@ def write_kept(plan: Plan) -> None:
     settings = plan.sections(MAPS)
     if lost := read_lost(work, plan):
         settings["chunks of the image that could not be read"] = len(lost)
-    if any(data["missing_chunks"] for time in plan.where.times for data in _records(work, "track", time)):
+    if missing_chunks:
         settings[MISSING] = plan.execution.missing_chunks
     kept = Kept(
         settings=settings,
         asked=plan.asked,
         times=plan.where.times,
         device=(work.read_once("device") or {}).get("device", "unknown"),
-        processors=tuple(
-            sorted({data["processor"] for time in plan.where.times for data in _records(work, "predict", time)})
-        ),
+        processors=tuple(processors),
         samples={time: (work.read_once("normalise", time) or {}).get("sample", "") for time in plan.where.times},
         part=KeptPart.of(plan),
     )

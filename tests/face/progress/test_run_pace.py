@@ -142,7 +142,7 @@ def test_a_measured_patch_is_told_and_changes_the_time_left(events):
 def test_a_new_plan_begins_anew(monkeypatch):
     monkeypatch.setattr(run_pace, "expect_from_plan", lambda plan: {"predict": 10.0})
     plan: Any = SimpleNamespace(running=SimpleNamespace(workers=2))
-    run = RunPace(planned=False)
+    run = RunPace()
     for _ in range(2):
         run.see(RunPlanned(plan), 0.0)
         assert (run.advance(), run.workers, run.paces) == (0.0, 2, {})

@@ -128,10 +128,10 @@ def test_few_predictions_are_sent_ahead_to_workers_with_a_gpu():
 
     predict = [Task(("predict", 0, (0, 0, k)), (), 1) for k in range(20)]
     track = [Task(("track", 0, (0, 0, k)), (), 1) for k in range(20)]
-    waiting = WaitingForGpus(TwoGpus())
-    assert waiting.hold_back([track, predict], gpus=True) == [track, predict[:8]]
-    assert waiting.hold_back([], gpus=True) == []
+    waiting = WaitingForGpus(TwoGpus(), gpus=True)
+    assert waiting.hold_back([track, predict]) == [track, predict[:8]]
+    assert waiting.hold_back([]) == []
     for task in (*track, *predict[:3]):
         waiting.end(task)
-    assert waiting.hold_back([], gpus=True) == [predict[8:11]]
-    assert WaitingForGpus(TwoGpus()).hold_back([track, predict], gpus=False) == [track, predict]
+    assert waiting.hold_back([]) == [predict[8:11]]
+    assert WaitingForGpus(TwoGpus(), gpus=False).hold_back([track, predict]) == [track, predict]
