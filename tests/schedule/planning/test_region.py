@@ -142,7 +142,7 @@ def test_intermediates_of_a_region_go_too(tissue_store, random_model, tmp_path, 
     case = Case(tissue_store, random_model, tmp_path, **ERROR, block=(34, 30, 26))
     seen = []
     real = module.clean_up
-    monkeypatch.setattr(module, "clean_up", lambda plan, **kw: (seen.append(left(case.work)), real(plan, **kw)))
+    monkeypatch.setattr(module, "clean_up", lambda *run: (seen.append(left(case.work)), real(*run)))
     case.segment(roi=REGIONS[0])
     assert [seen[0][kind] for kind in KINDS] == [0, 0, 0, 0]
 
