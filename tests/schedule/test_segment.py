@@ -15,7 +15,7 @@ import bigcp3d
 from bigcp3d.edge.image.image import open_image, open_labels
 from bigcp3d.edge.models.model_families import load_network
 from bigcp3d.edge.models.model_files import save_model
-from bigcp3d.edge.workdir.records import list_records, read_record, write_record
+from bigcp3d.edge.workdir.records import list_files, read_record, write_record
 from bigcp3d.errors import BlockError, FullDiskError, InputError, ModelError, TargetError
 from bigcp3d.face.describe_plan import describe_plan
 from bigcp3d.schedule import segment as segment_module
@@ -24,7 +24,7 @@ from bigcp3d.work.passes import passes
 from bigcp3d.work.plan.memory_and_disk import task_bytes
 from bigcp3d.work.run import unreadable_input
 from bigcp3d.work.run.run import Run
-from bigcp3d.work.run.work_dir import WorkDir
+from bigcp3d.work.run.work_dir import WorkDir, new_run
 from tests.schedule.conftest import read_labels, tissue_values, write_image
 
 SERIAL = {"executor": "serial", "diameter_um": "as-is", "block": (34, 60, 26), "min_volume": 2}
@@ -247,6 +247,28 @@ def test_results_in_the_work_directory_are_refused_before_any_work(store, from_m
     assert not (tmp_path / "work").exists()
 
 
+def test_folders_of_a_user_are_never_taken_for_those_of_a_run(store, from_maps, tmp_path):
+    (tmp_path / "work" / new_run() / "t0").mkdir(parents=True)
+    settings = {**from_maps, "work_dir": tmp_path / "work"}
+    assert bigcp3d.plan_segmentation(store, **settings), "the control: a late task of a discarded run left it"
+    for name in ("run-1", "run-20261125"):
+        (mine := tmp_path / "work" / name).mkdir()
+        with pytest.raises(TargetError, match="cannot be the work directory"):
+            bigcp3d.plan_segmentation(store, **settings)
+        mine.rmdir()
+
+
+def test_a_lack_of_open_files_does_not_look_like_the_end_of_the_run(store, from_maps, tmp_path, monkeypatch):
+    run = Run(bigcp3d.plan_segmentation(store, work_dir=tmp_path / "work", **from_maps))
+
+    def fail(path):
+        raise OSError(errno.EMFILE, "too many open files")
+
+    monkeypatch.setattr(Path, "read_bytes", fail)
+    with pytest.raises(OSError, match="too many open files"):
+        run.check_place()
+
+
 def test_an_emptied_shard_is_never_read_as_background(store, tissue_maps, random_model, tmp_path):
     settings = {"model": random_model, "keep_maps": True, "work_dir": tmp_path / "work", **EIGHT}
     run = Run(bigcp3d.plan_segmentation(store, **settings))
@@ -288,7 +310,7 @@ def test_a_blank_time_point_costs_nothing_of_the_others(movie_store, random_mode
     array[1] = 7
     with pytest.raises(InputError):
         bigcp3d.segment(tmp_path / "movie.zarr", model=random_model, work_dir=tmp_path / "work", **SERIAL)
-    assert list_records(WorkDir(tmp_path / "work").records(0), "cluster")
+    assert list_files(WorkDir(tmp_path / "work").records(0), "cluster")
 
 
 def test_tracking_reads_no_image_of_integers(store, random_model, tmp_path, monkeypatch):

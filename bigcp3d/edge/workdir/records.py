@@ -79,11 +79,6 @@ def read_whole_record(folder: str | Path, pass_name: str, index: Vec3) -> tuple[
     return None
 
 
-def list_records(folder: str | Path, pass_name: str) -> list[Vec3]:
-    """Blocks of a pass with an undamaged record, in raster order."""
-    return [index for index, _, _ in read_records(folder, pass_name)]
-
-
 def list_files(folder: str | Path, pass_name: str) -> list[Vec3]:
     """Blocks of a pass with a record, damaged or not, in raster order. None is opened."""
     names = (path.stem.split(".") for path in (Path(folder) / pass_name).glob("*.json"))

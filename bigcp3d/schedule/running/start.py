@@ -15,9 +15,9 @@ from contextlib import suppress
 from dataclasses import asdict, dataclass
 from enum import Enum
 from pathlib import Path
-from secrets import token_hex
 from typing import Any
 
+from bigcp3d.edge.image.given_maps import KEPT
 from bigcp3d.edge.image.open_node import read_attributes
 from bigcp3d.edge.labels.check_target import check_target
 from bigcp3d.edge.labels.made_labels import labels_id
@@ -36,7 +36,7 @@ from bigcp3d.schedule.running.events import Summary
 from bigcp3d.work.plan.plan import PLAN_FILE, Plan, read_plan
 from bigcp3d.work.run.kept_maps import read_kept, write_kept
 from bigcp3d.work.run.unreadable_input import read_lost
-from bigcp3d.work.run.work_dir import ONCE, RUN, WorkDir
+from bigcp3d.work.run.work_dir import ONCE, RUN, WorkDir, new_run
 
 ENDED = "ended"
 PLAN_PART = f"{PLAN_FILE}.part"
@@ -94,9 +94,10 @@ def check_start(plan: Plan, *, overwrite: bool, again: bool = False) -> bool:
         return True
     _check_work_dir(plan, state)
     _refuse_maps_that_would_go(plan)
-    kept = state is State.KEPT and not _starts_here(plan)
+    maps = state is State.KEPT or (state is State.OTHER and Path(plan.storage.work_dir, KEPT).is_dir())
+    kept = maps and not _starts_here(plan)
     if (state is State.OTHER and not overwrite) or (kept and not (overwrite and again)):
-        raise _refusal(plan, state)
+        raise _refusal(plan, state, kept)
     if resumed := state is State.RESUMABLE:
         _refuse_what_was_given_up(plan)
         refuse_labels_of_others(plan)
@@ -134,25 +135,41 @@ def warn_of_disks(plan: Plan) -> list[str]:
     return [] if state is State.ENDED else list(warn_of_space(plan, resumed=state is State.RESUMABLE))
 
 
-def _refusal(plan: Plan, state: State) -> TargetError:
-    """The error for a work directory that holds another run."""
+def _refusal(plan: Plan, state: State, kept: bool) -> TargetError:
+    """The error for a work directory that holds another run, or maps that the run would delete (``kept``)."""
     root = plan.storage.work_dir
+    if state is State.KEPT:
+        return TargetError(
+            f"{root} holds {state.value} that this run does not use ({_why_not_used(plan)}); to keep them, "
+            f"{OTHER_DIR}, or another --name; to discard them, remove that directory, or give --overwrite --from image"
+        )
     try:
         then = read_plan(root)
     except InputError as error:
-        return TargetError(f"{error}. Or give another --name or --work-dir, which do not touch that run")
+        more = " together with --from image, since kept maps lie there too" if kept else ""
+        return TargetError(f"{error}{more}. Or give another --name or --work-dir, which do not touch that run")
     differing, block = _differences(plan, then), then.execution.block
     why = f" with other settings ({'; '.join(differing)})" if differing else ""
-    if state is State.KEPT:
-        return TargetError(
-            f"{root} holds {state.value}{why}; to keep them, {OTHER_DIR}, or another --name; to discard them, remove "
-            "that directory, or give --overwrite --from image"
-        )
     same = "" if block == plan.execution.block else f" (on another machine: with --block {' '.join(map(str, block))})"
+    discard = "it and the kept maps there, give --overwrite --from image" if kept else "it, give --overwrite"
     return TargetError(
-        f"{root} holds {state.value}{why}; to continue it, repeat the command that began it{same}; to discard it, give "
-        "--overwrite; to keep it, give another --name or --work-dir"
+        f"{root} holds {state.value}{why}; to continue it, repeat the command that began it{same}; to discard "
+        f"{discard}; to keep it, give another --name or --work-dir"
     )
+
+
+def _why_not_used(plan: Plan) -> str:
+    """Why a run does not start from the maps that are kept in its work directory."""
+    if not plan.predicts:
+        return "it starts from other maps"
+    try:
+        kept = read_kept(plan.storage.work_dir)
+    except InputError:
+        kept = None
+    if kept is None:
+        return "their record cannot be read"
+    others = "another kind of processor or another version of torch predicted them, or --from image was given"
+    return "; ".join(kept.differences(plan, None, str)) or others
 
 
 def _differences(plan: Plan, then: Plan) -> list[str]:
@@ -216,7 +233,7 @@ def _starts_here(plan: Plan) -> bool:
 
 def name_run(plan: Plan, *, resumed: bool) -> Plan:
     """The plan with the folder of its run: that of the unfinished run, or a new one."""
-    run = WorkDir.of(plan).run if resumed else f"{RUN}{token_hex(4)}"
+    run = WorkDir.of(plan).run if resumed else new_run()
     return plan.model_copy(update={"storage": plan.storage.model_copy(update={"run": run})})
 
 
@@ -263,11 +280,11 @@ def clean_up(plan: Plan, ended: Ended | None = None) -> None:
 
 def _is_left_over(path: Path) -> bool:
     """Whether a file or folder may be there after a run, from its end or from a task that went on."""
-    return path.name in (ENDED, PLAN_PART) or path.name.startswith(RUN)
+    return path.name in (ENDED, PLAN_PART) or RUN.fullmatch(path.name) is not None
 
 
 def _folders_of_runs(root: Path) -> list[Path]:
-    return [child for child in _contents(root) if child.name.startswith(RUN)]
+    return [child for child in _contents(root) if RUN.fullmatch(child.name)]
 
 
 def _contents(root: Path) -> list[Path]:
@@ -283,7 +300,7 @@ def _empty(root: Path) -> None:
     """
     work = WorkDir(root)
     if work.run and work.own.exists():
-        platforms.patiently(work.own.replace, root / f"{RUN}{token_hex(4)}")
+        platforms.patiently(work.own.replace, root / new_run())
     last = ("logs", PLAN_FILE, ENDED)
     for child in sorted(_contents(root), key=lambda child: last.index(child.name) if child.name in last else -1):
         _remove(child)

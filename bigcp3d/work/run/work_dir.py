@@ -36,12 +36,14 @@ import json
 import re
 from collections.abc import Iterator
 from pathlib import Path
+from secrets import token_hex
 from typing import Any
 
 import zarr
 from zarr.codecs import ZstdCodec
 
 from bigcp3d.edge.image.given_maps import MIN_FOREGROUND
+from bigcp3d.edge.stores.passing_errors import is_passing
 from bigcp3d.edge.stores.places import Place, place
 from bigcp3d.edge.workdir.records import read_record
 from bigcp3d.edge.workdir.tables import SUFFIX
@@ -58,8 +60,8 @@ OBJECTS = f"objects{SUFFIX}"
 ALL_SHARDS = "all_shards_are_written"
 """Attribute of arrays in which also shards of nothing but fill are written."""
 
-RUN = "run-"
-"""How the names of folders of runs begin."""
+RUN = re.compile("run-[0-9a-f]{16}")
+"""Names of the folders of runs. They are so long that no folder of a user, such as run-20261125, is taken for one."""
 
 ONCE: Vec3 = (0, 0, 0)
 """Index of a pass that runs once."""
@@ -77,6 +79,11 @@ def home_of_runs(group: str | Place) -> Path:
 def default_work_dir(group: str | Place, name: str) -> Path:
     """Default work directory of a run whose labels go into a store."""
     return home_of_runs(group) / name
+
+
+def new_run() -> str:
+    """A name for the folder of a run, which no other run has."""
+    return f"run-{token_hex(8)}"
 
 
 class WorkDir:
@@ -99,7 +106,9 @@ class WorkDir:
         """The folder that the plan in the work directory names now; empty where there is none."""
         try:
             return str(json.loads(self.plan.read_bytes())["storage"]["run"])
-        except (OSError, ValueError, KeyError, TypeError):
+        except (OSError, ValueError, KeyError, TypeError) as error:
+            if is_passing(error):
+                raise
             return ""
 
     def folder(self, time: int) -> Path:

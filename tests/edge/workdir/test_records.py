@@ -6,7 +6,7 @@ from concurrent.futures import ThreadPoolExecutor
 import numpy as np
 import pytest
 
-from bigcp3d.edge.workdir.records import claim_record, list_records, read_record, write_record
+from bigcp3d.edge.workdir.records import claim_record, list_files, read_record, read_records, write_record
 
 DATA = {"voxels": np.int64(7), "seconds": 0.1 + 0.2, "removed": {"volume": 3}, "dtype": "uint32", "shape": (1, 2)}
 PLAIN = {"voxels": 7, "seconds": 0.1 + 0.2, "removed": {"volume": 3}, "dtype": "uint32", "shape": [1, 2]}
@@ -35,13 +35,13 @@ def test_a_torn_or_changed_record_is_none(tmp_path, tear, caplog):
 
 
 def test_records_are_listed_in_raster_order_without_damaged_ones(tmp_path):
-    assert list_records(tmp_path, "track") == []
+    assert list_files(tmp_path, "track") == []
     for index in ((10, 0, 0), (2, 0, 0), (2, 0, 11), (2, 0, 3)):
         write_record(tmp_path, "track", index, {})
     (tmp_path / "track" / "2.0.3.json").write_text("{")
     (tmp_path / "track" / "notes.json").write_text("{}")
     (tmp_path / "track" / ".2.0.4.json.abc.tmp").write_text("{}")
-    assert list_records(tmp_path, "track") == [(2, 0, 0), (2, 0, 11), (10, 0, 0)]
+    assert [index for index, *_ in read_records(tmp_path, "track")] == [(2, 0, 0), (2, 0, 11), (10, 0, 0)]
 
 
 def test_what_json_does_not_know_is_refused(tmp_path):

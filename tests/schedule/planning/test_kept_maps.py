@@ -13,14 +13,15 @@ import zarr
 import bigcp3d
 from bigcp3d.edge.models.model_families import load_network
 from bigcp3d.edge.models.model_files import save_model
-from bigcp3d.edge.workdir.records import list_records
+from bigcp3d.edge.workdir.records import list_files
 from bigcp3d.errors import BlockError, InputError, TargetError
+from bigcp3d.schedule import segment as segment_module
 from bigcp3d.schedule.planning import find_kept_maps
 from bigcp3d.work.passes import passes
 from bigcp3d.work.run.run import Run
 from bigcp3d.work.run.work_dir import WorkDir
 from tests.schedule import conftest
-from tests.schedule.conftest import put_back, read_labels
+from tests.schedule.conftest import put_back, read_labels, stopped_at
 
 CUT = {**conftest.CUT, "block": (34, 30, 51)}
 
@@ -111,13 +112,32 @@ def test_a_run_that_stops_in_the_directory_of_its_maps_is_carried_on(kept, rando
             with pytest.raises(KeyboardInterrupt):
                 bigcp3d.segment(kept, **again)
         work = kept.parent / "image.bigcp3d" / "cells"
-        assert list_records(WorkDir(work).records(0), "track")
+        assert list_files(WorkDir(work).records(0), "track")
         assert not (work / "finished").exists()
     bigcp3d.segment(kept, **again)
     assert len(tracked) == len(set(tracked)) == 2
     assert not predicted
     assert np.array_equal(read_labels(kept, "cells"), read_labels(kept, "whole"))
     assert bigcp3d.plan_segmentation(kept, name="more", **settings).reuses_maps, "the maps are still there"
+
+
+def test_maps_stay_when_the_unfinished_run_that_began_from_them_is_discarded(kept, random_model, monkeypatch):
+    settings, work = {"model": random_model, "overwrite": True, **CUT}, kept.parent / "image.bigcp3d" / "cells"
+    stopped_at(monkeypatch, segment_module, "_create_labels", lambda: bigcp3d.segment(kept, foreground=0.3, **settings))
+    maps = {path: path.read_bytes() for path in (work / "t0" / "maps").rglob("*") if path.is_file()}
+    other = {"prepare": "gaussian:1px", **settings}
+    plan = (work / "plan.json").read_bytes()
+    for content, said in (
+        (plan, "prepare .*discard it and the kept maps there, give --overwrite --from image"),
+        (b"{}", "give --overwrite to discard it together with --from image, since kept maps lie there too"),
+    ):
+        (work / "plan.json").write_bytes(content)
+        with pytest.raises(TargetError, match=said):
+            bigcp3d.segment(kept, **other)
+    (work / "plan.json").write_bytes(plan)
+    bigcp3d.segment(kept, foreground=0.4, **settings)
+    assert maps
+    assert all(path.read_bytes() == content for path, content in maps.items())
 
 
 def test_maps_of_other_settings_are_not_taken_and_what_differs_is_named(store, random_model, tmp_path, caplog):
@@ -163,6 +183,8 @@ def test_maps_of_another_processor_are_not_taken_unless_workers_are_elsewhere(ke
     (there,) = zarr.open_group(kept)["labels/cells"].attrs["bigcp3d"]["processors"]
     monkeypatch.setattr(find_kept_maps, "processor_here", lambda: "another, torch 9")
     assert bigcp3d.plan_segmentation(kept, **settings).predicts
+    with pytest.raises(TargetError, match=r"does not use \(another kind of processor or another version of torch"):
+        bigcp3d.segment(kept, foreground=0.3, overwrite=True, **{**settings, "name": "cells"})
     with pytest.raises(InputError, match=r"processor: .*, torch .* then, another, torch 9 now"):
         bigcp3d.plan_segmentation(kept, start="maps", **settings)
     away = {**settings, "executor": "dask", "scheduler": "tcp://127.0.0.1:1"}
