@@ -21,10 +21,15 @@ def check_file(path: str | Path, *, overwrite: bool) -> None:
     if os.path.isdir(path):
         raise TargetError(f"{path}: this is a folder; give the name of a file")
     check_folder(path.parent, path)
-    if inside := [folder for folder in path.absolute().parents if _is_store(folder)]:
-        raise TargetError(f"{path}: this lies inside the zarr store {inside[-1]}; give a path outside it")
+    if (store := store_around(path)) is not None:
+        raise TargetError(f"{path}: this lies inside the zarr store {store}; give a path outside it")
     if os.path.exists(path) and not overwrite:
         raise TargetError(f"{path}: this file exists already; give --overwrite to replace it, or another name")
+
+
+def store_around(path: Path) -> Path | None:
+    """The outermost zarr store in whose folder a path lies, which need not exist; None where there is none."""
+    return next((folder for folder in reversed(path.absolute().parents) if _is_store(folder)), None)
 
 
 def _is_store(folder: Path) -> bool:
