@@ -99,11 +99,13 @@ class Watcher:
         self.console.print(line, markup=False, highlight=False, soft_wrap=True)
 
     def _begin(self, plan: Plan) -> None:
-        """Say how the run goes, and show the bar of the whole run above those of its passes."""
+        """Say how the run goes, and show its bar above those of its passes, in place of the bars of earlier runs."""
         self._print(f"runs {describe_way(plan)}; time: {describe_time(plan, self.run.expected)}")
-        self._tasks.clear()
         self._said.clear()
         if self.bars is not None:
+            for bar in self._tasks.values():
+                self.bars.remove_task(bar)
+            self._tasks.clear()
             self._tasks[RUN] = self.bars.add_task(RUN, total=1.0, blocks="", pace="")
             self._show_run()
 

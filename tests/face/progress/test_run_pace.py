@@ -127,6 +127,15 @@ def test_the_bar_of_the_run_stands_above_those_of_the_passes(events):
     assert drawn.index("predict") < drawn.index("track") < drawn.index("label")
 
 
+def test_the_bars_of_a_run_take_the_place_of_those_of_the_run_before(events):
+    """A sweep predicts once for each diameter, and a terminal shows the upper bars only, if there are too many."""
+    with watching(console=Console(file=io.StringIO(), force_terminal=True)) as watcher:
+        for event in (*events, *events):
+            watcher(event)
+        shown = [bar.description for bar in watcher.bars.tasks]
+    assert len(shown) == len(set(shown)) > 3
+
+
 def test_a_measured_patch_is_told_and_changes_the_time_left(events):
     text = io.StringIO()
     watcher = Watcher(Console(file=text, width=200))
