@@ -81,6 +81,7 @@ def estimate_diameter(
         If the image or the model cannot be used, no cells are found, or no model is clearly better.
     """
     request = with_image(Request(source, model=model, channel=channel, scale_um=scale_um, prepare=prepare))
+    request.check()
     image = open_image(request.source)
     refuse_labels(image)
     warn_of_odd_voxels(image, request.scale_um)

@@ -109,9 +109,10 @@ def settle_axes(source: Source, wanted: str | None) -> tuple[str, list[str]]:
         axes = axes.replace(UNKNOWN, "z")
         notes.append(f"axes {','.join(axes)}: the file does not say that its planes lie along z; if not, give --axes")
     if UNKNOWN in axes or not {"y", "x"} <= set(axes) or max(Counter(axes).values()) > 1:
+        apart = "; or convert each file of the folder by itself" if "stack" in source.kind else ""
         raise InputError(
             f"{source.path}: it has {len(axes)} axes ({sizes}), but does not name them; give --axes with a "
-            "letter for each: t, c, z, y, x, such as zcyx"
+            f"letter for each: t, c, z, y, x, such as zcyx{apart}"
         )
     if "z" not in axes and (set(axes) & set("tcs")):
         stands = ",".join(axes)

@@ -147,7 +147,7 @@ def decide(edits: Edits, entry: int | Sequence[int], decision: str, *, sample: b
         return edits.decide(entry, decision, time=time, sample=sample)
     check_time(edits.labels, time)
     shape = edits.labels.levels[0].shape
-    if not all(0 <= at < side for at, side in zip(entry, shape, strict=True)):
+    if len(entry) != 3 or not all(0 <= at < side for at, side in zip(entry, shape, strict=True)):
         raise InputError(f"voxel {tuple(entry)} was given, outside the volume of {shape} voxels (z, y, x)")
     return edits.decide(0, decision, time=time, voxel=list(entry))
 

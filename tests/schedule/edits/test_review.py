@@ -169,8 +169,9 @@ def test_decisions_about_cells_that_were_renumbered_count_no_more(store):
     edits.renumber()
     with pytest.raises(InputError, match="cell 0 was given; use an id from 1"):
         decide(edits, 0, "good")
-    with pytest.raises(InputError, match="outside the volume"):
-        decide(edits, (999, 2, 3), "good")
+    for voxel in ((999, 2, 3), (1, 2)):
+        with pytest.raises(InputError, match="outside the volume"):
+            decide(edits, voxel, "good")
     left = decisions(edits.changes)
     assert [change.given.get("voxel") for change in left] == [[1, 2, 3]]
     decide(edits, 4, "wrong", sample=True)

@@ -164,6 +164,11 @@ def test_a_scale_that_looks_swapped_is_told_once(pyramid, random_model, caplog):
     assert sum("x voxels are 4 times y voxels" in text for text in caplog.messages) == 1
 
 
+def test_a_scale_of_0_is_refused_before_it_is_looked_at(pyramid, random_model):
+    with pytest.raises(InputError, match=r"--scale is \(1, 0, 1\); use three positive numbers"):
+        bigcp3d.estimate_diameter(pyramid, model=random_model, scale_um=(1, 0, 1))
+
+
 def test_levels_that_are_not_there_are_refused(pyramid, random_model):
     for word in ("level", "labels_level"):
         with pytest.raises(InputError, match=r"there is no level 3 .* use 0 to 2"):
