@@ -30,7 +30,7 @@ def status(
 ) -> None:
     """Show how far a run is: blocks done, speed, time left, failed blocks, and whether it still runs.
 
-    For a run that has ended, it describes the labels. This command only reads, so it never disturbs the run.
+    After the run has ended, this command describes the labels. It only reads, so it never disturbs the run.
     """
     set_up_logging(verbose, quiet=False)
     from bigcp3d.schedule.running.status import find_finished, find_runs, find_updates, read_status

@@ -74,9 +74,8 @@ class Request:
     """Voxel size of level 0 in micrometres, if that in the store is missing or wrong. Default: that of the store."""
     model: Annotated[str | None, Option(IMAGE, "NAME|PATH")] = None
     """membrane, nuclei, or a .safetensors file (see: bigcp3d models). cellpose:cpsam or cellpose:PATH for a Cellpose
-    model, which runs on xy, xz and yz planes. Default: membrane and nuclei are tried on a few crops, and the one whose
-    cells are clearly more plausible is taken; if neither is clearly better, the command stops and lists both; a
-    run from maps takes membrane."""
+    model, which runs on xy, xz and yz planes. Default: membrane or nuclei, whichever finds clearly more plausible cells
+    on a few crops; if neither does, the command stops and lists both; a run from maps takes membrane."""
     channel: Annotated[int | str | Sequence[int | str] | None, Option(IMAGE, "N|NAME", many=True)] = None
     """Number of the channel, from 0, or its name. Give it several times for a model of several channels, in the model's
     order (see: bigcp3d models). Default: the channels with the model's names; for a model of one channel, the first."""
@@ -129,9 +128,8 @@ class Request:
     max_elongation: Annotated[float | None, Option(CELLS, "RATIO")] = None
     """Highest elongation of a cell: its longest principal axis divided by its shortest. A ball has 1."""
     max_flow_error: Annotated[float | None, Option(CELLS, "E")] = None
-    """Highest flow error of a cell: how far the flow that the network predicted is from the flow of an ideal cell of
-    this shape. 0 is perfect; about 4 is the largest possible value (the mean squared difference). Takes one more pass
-    over the volume."""
+    """Highest flow error of a cell: the mean squared difference between the predicted flow and the flow of an ideal
+    cell of this shape. 0 is perfect; about 4 is the largest possible value. Takes one more pass over the volume."""
     foreground: Annotated[float, Option(METHOD, "0..1")] = 0.5
     """Voxels with a predicted foreground of at least this belong to cells."""
     radius_vox: Annotated[float | None, Option(METHOD, "VOX")] = None
