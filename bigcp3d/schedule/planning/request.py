@@ -6,7 +6,6 @@ Imports nothing heavy, because the command line reads the options whenever it sh
 from __future__ import annotations
 
 import math
-import re
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from functools import cached_property
@@ -285,14 +284,14 @@ class UpdateRequest(Request):
 
     @staticmethod
     def adjust(each: Setting) -> Setting:
-        """A setting as an update takes it: by default, that of the labels."""
+        """A setting as an update takes it: by default, that of the labels. In help, the default comes last."""
         if not decides_labels(each):
             return each
         text = each.option.help.replace(
             "Labels of other time points stay empty.", "Labels of other time points stay as they are."
         )
-        text = re.sub(r"Default: [^.]*(\.\d[^.]*)*\.", "", text)
-        words = f"{text.strip()} Default: as the labels were made."
+        meaning, _, _ = text.partition("Default:")
+        words = f"{meaning.strip()} Default: as the labels were made."
         return replace(each, default=None, option=replace(each.option, help=words))
 
     def check(self) -> None:
