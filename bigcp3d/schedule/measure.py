@@ -1,7 +1,7 @@
 """Makes a table of the cells of any labels, block by block, in this process or on Dask.
 
 Each block gives sums over its cells. They add up to the same table for all blocks and orders. Only the table is held in
-memory, never the volume: about 500 bytes a cell, and up to 1,500 while sums are added and the table is made.
+memory, never the volume: about 500 bytes a cell, and up to 1,100 while sums are added and the table is made.
 """
 
 from __future__ import annotations
@@ -40,7 +40,7 @@ from bigcp3d.work.plan.plan import Plan
 from bigcp3d.work.run.work_dir import OBJECTS, ONCE, WorkDir
 
 MOST_BESIDE = 1_000_000
-"""Cells of the largest table that is written without being named: about 1,500 bytes of memory and 300 of disk each."""
+"""Cells of the largest table that is written without being named: about 1,100 bytes of memory and 300 of disk each."""
 
 
 @dataclass(frozen=True, eq=False)
