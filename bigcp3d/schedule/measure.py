@@ -172,7 +172,8 @@ def recorded_columns(columns: Columns, files: Sequence[Path]) -> Columns:
     if not files:
         return {}
     wanted, tables = ("count", "image_vox", "mean_foreground", "flow_error"), [read_table(file) for file in files]
-    known = {name: np.concatenate([t[name] for t in tables]) for name in wanted if name in tables[0]}
+    by_id = np.argsort(np.concatenate([t["first"] for t in tables]))
+    known = {name: np.concatenate([t[name] for t in tables])[by_id] for name in wanted if name in tables[0]}
     row = columns["label"].astype(np.int64) - 1
     same = row < len(known["count"])
     same[same] = known["image_vox"][row[same]] == columns["volume_vox"][same]
