@@ -175,9 +175,10 @@ def _refuse_maps_that_would_go(plan: Plan) -> None:
 
 def _refuse_what_was_given_up(plan: Plan) -> None:
     """Refuse to resume a run that has skipped chunks with one that may not skip any."""
-    if plan.storage.on_error == "fail" and (lost := read_lost(WorkDir.of(plan), plan)):
+    lost_chunks, lost = read_lost(WorkDir.of(plan), plan) if plan.storage.on_error == "fail" else (0, [])
+    if lost:
         raise TargetError(
-            f"{plan.storage.work_dir} holds an unfinished run that could not read {count(len(lost), 'chunk')} "
+            f"{plan.storage.work_dir} holds an unfinished run that could not read {count(lost_chunks, 'chunk')} "
             f"({lost[0]}) and labelled them background; continue it with --on-error skip, or remove that directory "
             "to start again"
         )
@@ -248,7 +249,8 @@ def clean_up(plan: Plan, ended: Ended | None = None) -> None:
     """Empty the work directory, except kept maps: those of a run that ended and keeps them, or of an earlier one."""
     work = WorkDir.of(plan)
     if ended is not None and ended.keep_maps:
-        write_kept(plan, ended.summary.processors, ended.summary.missing_chunks)
+        summary = ended.summary
+        write_kept(plan, summary.processors, lost_chunks=summary.lost_chunks, missing_chunks=summary.missing_chunks)
     if read_kept(work.root) is None:
         _empty(work.root)
         return
