@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import errno
 import json
+import re
 import shutil
 from pathlib import Path
 
@@ -71,6 +72,13 @@ def test_labels_are_registered_with_provenance_and_the_work_directory_goes(finis
     assert said["found"] == summary.found
     assert said["cells"] == summary.cells == read_labels(store, "cells").max()
     assert sorted(p.name for p in store.parent.iterdir()) == ["image.zarr"]
+
+
+def test_the_page_on_files_has_every_key_of_the_attributes(finished):
+    text = (Path(__file__).parents[2] / "docs/reference/files.md").read_text(encoding="utf-8")
+    table = text[text.index("The attribute `bigcp3d`") : text.index("## Changes of labels")]
+    keys = [key for first in re.findall(r"^\| (`.*?) \|", table, re.MULTILINE) for key in re.findall(r"`(\w+)`", first)]
+    assert sorted(keys) == sorted(zarr.open_group(finished[0])["labels/cells"].attrs["bigcp3d"])
 
 
 def test_what_is_written_validates(finished):
