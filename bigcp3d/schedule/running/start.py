@@ -33,6 +33,7 @@ from bigcp3d.pure.plural import count
 from bigcp3d.pure.read_ahead import THREADS, read_each
 from bigcp3d.schedule.running.disk_space import check_run_space, warn_of_space
 from bigcp3d.schedule.running.events import Summary
+from bigcp3d.schedule.running.long_paths import check_paths, warn_of_paths
 from bigcp3d.work.plan.plan import PLAN_FILE, Plan, read_plan
 from bigcp3d.work.run.kept_maps import read_kept, write_kept
 from bigcp3d.work.run.unreadable_input import read_lost
@@ -103,6 +104,7 @@ def check_start(plan: Plan, *, overwrite: bool, again: bool = False) -> bool:
     began = resumed and created_here(plan)
     check_target(plan.output.target, overwrite=overwrite or began)
     check_run_space(plan, resumed=resumed)
+    check_paths(plan)
     return resumed
 
 
@@ -129,9 +131,11 @@ def _check_work_dir(plan: Plan, state: State) -> None:
 
 
 def warn_of_disks(plan: Plan) -> list[str]:
-    """A warning for each disk that the run of this plan may fill, from where it stands now."""
+    """Warnings of disks that the run of this plan may fill, from where it stands now, and of long paths."""
     state = find_state(plan)
-    return [] if state is State.ENDED else list(warn_of_space(plan, resumed=state is State.RESUMABLE))
+    if state is State.ENDED:
+        return []
+    return [*warn_of_space(plan, resumed=state is State.RESUMABLE), *warn_of_paths(plan)]
 
 
 def _refusal(plan: Plan, state: State) -> TargetError:
