@@ -277,21 +277,25 @@ TASKS: tuple[Callable[[Path], Any], ...] = (
 )
 
 
-def _spent() -> tuple[float, int]:
-    """Processor seconds, and the largest memory in bytes, of this process and those that it started."""
+def _processor_s() -> float:
+    """Of this process and those that it started."""
     each = [resource.getrusage(who) for who in (resource.RUSAGE_SELF, resource.RUSAGE_CHILDREN)]
-    return sum(one.ru_utime + one.ru_stime for one in each), 1024 * max(one.ru_maxrss for one in each)
+    return sum(one.ru_utime + one.ru_stime for one in each)
+
+
+def _memory(line: str) -> float:
+    """MiB, now (``VmRSS``) or at most so far (``VmHWM``)."""
+    return int(Path("/proc/self/status").read_text().split(f"{line}:")[1].split()[0]) / 2**10
 
 
 def main(name: str, folder: Path) -> None:
     """Run one task."""
     task = next(task for task in TASKS if task.__name__ == name)
     task(folder / "small")
-    memory = int(Path("/proc/self/statm").read_text().split()[1]) * resource.getpagesize()
-    begun, (cpu, _) = time.perf_counter(), _spent()
+    memory, begun, cpu = _memory("VmRSS"), time.perf_counter(), _processor_s()
     found = task(folder)
-    wall, (more_cpu, most) = time.perf_counter() - begun, _spent()
-    spent: dict[str, Any] = {"cpu_s": more_cpu - cpu, "wall_s": wall, "MiB": (most - memory) / 2**20}
+    spent: dict[str, Any] = {"cpu_s": _processor_s() - cpu, "wall_s": time.perf_counter() - begun}
+    spent["MiB"] = _memory("VmHWM") - memory
     if isinstance(found, dict):
         spent["scores"] = found
     else:
