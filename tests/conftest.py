@@ -4,6 +4,7 @@ import gc
 import hashlib
 import logging
 import os
+import threading
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -68,7 +69,7 @@ def each_patch_is_computed_once(answers: dict[bytes, Any]) -> Iterator[None]:
     """Runs in this process take the network's answer to a patch that an earlier test has shown it already."""
     from bigcp3d.pure.predict import run_network
 
-    compute = run_network.run_network
+    compute, lock = run_network.run_network, threading.Lock()
 
     def remember(network: Any, patches: Any) -> Any:
         weights = [each.detach() for each in network.parameters()]
@@ -76,11 +77,15 @@ def each_patch_is_computed_once(answers: dict[bytes, Any]) -> Iterator[None]:
         for each in (*weights, patches):
             seen.update(each.float().numpy().tobytes())
         key = seen.digest()
-        if key not in answers:
-            answers[key] = compute(network, patches)
-            while len(answers) > 1 and sum(answer.nbytes for answer in answers.values()) > MOST_ANSWER_BYTES:
-                del answers[next(iter(answers))]
-        return answers[key].clone()
+        with lock:  # a run computes patches in threads
+            known = answers.get(key)
+        if known is None:
+            known = compute(network, patches)
+            with lock:
+                answers[key] = known
+                while len(answers) > 1 and sum(answer.nbytes for answer in answers.values()) > MOST_ANSWER_BYTES:
+                    del answers[next(iter(answers))]
+        return known.clone()
 
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(run_network, "run_network", remember)
