@@ -77,13 +77,15 @@ def each_patch_is_computed_once(answers: dict[bytes, Any]) -> Iterator[None]:
         for each in (*weights, patches):
             seen.update(each.float().numpy().tobytes())
         key = seen.digest()
-        if (answer := answers.get(key)) is None:
-            answer = compute(network, patches)
-            with lock:  # a run may compute in several threads
-                answers[key] = answer
-                while len(answers) > 1 and sum(each.nbytes for each in answers.values()) > MOST_ANSWER_BYTES:
+        with lock:  # a run computes patches in threads
+            known = answers.get(key)
+        if known is None:
+            known = compute(network, patches)
+            with lock:
+                answers[key] = known
+                while len(answers) > 1 and sum(answer.nbytes for answer in answers.values()) > MOST_ANSWER_BYTES:
                     del answers[next(iter(answers))]
-        return answer.clone()
+        return known.clone()
 
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(run_network, "run_network", remember)

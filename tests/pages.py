@@ -27,7 +27,8 @@ from bigcp3d.face.cli import app
 
 REASONS = {
     *("needs a cluster", "needs a GPU", "needs a bucket", "needs a browser", "needs a window", "needs Cellpose"),
-    *("needs a container", "installs packages", "takes minutes", "shown by tests of its own"),
+    *("needs a container", "needs Nextflow or Snakemake", "installs packages", "takes minutes"),
+    "run by a test of its own",
 }
 LANGUAGES = {"bash", "python", "text", "yaml", "json"}
 PIECE = re.compile(

@@ -1,6 +1,7 @@
 """Imports go one way only (bigcp3d/DESIGN.md, Layers), and never in a circle, also inside a layer."""
 
 import ast
+from functools import cache
 from pathlib import Path
 
 import pytest
@@ -30,6 +31,7 @@ FORBIDDEN = {
 }
 
 
+@cache  # three tests ask it of all modules
 def imported(source: str, module: str) -> set[str]:
     """Full names of all that a module's source imports, under TYPE_CHECKING and inside functions too."""
     found = set()

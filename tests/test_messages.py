@@ -12,6 +12,8 @@ import bigcp3d
 
 PACKAGE = Path(bigcp3d.__file__).parent
 ONLY_IN_THE_CLONE = re.compile(r"\b(examples|deploy|docs|tests)/|\b(README|DESIGN|CHANGELOG|CONTRIBUTING)\b|\.ci/")
+ADDRESS = re.compile(r"https://\S+")
+ON_GITHUB = "https://github.com/bigcp3d/bigcp3d/blob/"
 WRITTEN_THERE = ("edge/models/bioimageio_package.py", "edge/models/bioimageio_description.py")  # write a README
 
 
@@ -46,6 +48,18 @@ def test_forms_of_the_report_and_the_plugin_name_none():
     forms = [*PACKAGE.rglob("*.j2"), *PACKAGE.rglob("napari.yaml")]
     assert forms
     assert [str(path) for path in forms if ONLY_IN_THE_CLONE.search(path.read_text(encoding="utf-8"))] == []
+
+
+def test_model_cards_link_only_to_addresses_that_a_file_of_the_clone_has():
+    """``bigcp3d models NAME`` prints them, so they name files of the clone by their address on GitHub only."""
+    cards = {path.name: path.read_text(encoding="utf-8") for path in (PACKAGE / "models").glob("*.md")}
+    assert cards
+    assert [name for name, text in cards.items() if ONLY_IN_THE_CLONE.search(ADDRESS.sub("", text))] == []
+    links = [link for text in cards.values() for link in re.findall(r"\]\(([^)]*)\)", text)]
+    assert [link for link in links if not link.startswith(ON_GITHUB)] == []
+    today = [link.removeprefix(f"{ON_GITHUB}main/").partition("#")[0] for link in links if f"{ON_GITHUB}main/" in link]
+    assert today
+    assert [link for link in today if not (PACKAGE.parent / link).is_file()] == []
 
 
 @pytest.mark.parametrize("text", ["see examples/x.py", "(README, Models)", "deploy/*.yaml", "docs/how-to"])

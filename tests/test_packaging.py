@@ -95,9 +95,19 @@ def test_public_ci_covers_each_python_that_pyproject_names():
     jobs = yaml.safe_load((CLONE / ".github/workflows/tests.yml").read_text(encoding="utf-8"))["jobs"]
     rows = jobs["tests"]["strategy"]["matrix"]["include"]
     named = {re.search(r"3\.\d+$", text)[0] for text in read_project()["classifiers"] if re.search(r":: 3\.\d+$", text)}
-    assert {row["python"] for row in rows if row["os"] == "ubuntu-latest"} == named
-    assert {row["libraries"] for row in rows} == {"pinned", "newest"}
-    assert all((CLONE / row["pins"]).exists() for row in rows if "pins" in row)
+    covered = {(row["python"], row["libraries"]) for row in rows if row["os"] == "ubuntu-latest"}
+    assert covered == {(python, libraries) for python in named for libraries in ("pinned", "newest")}
+    for row in rows:
+        assert ("pins" in row) == (row["libraries"] == "pinned")
+        assert (CLONE / row.get("pins", "")).exists()
+
+
+def test_pyproject_names_the_systems_on_which_public_ci_must_pass():
+    jobs = yaml.safe_load((CLONE / ".github/workflows/tests.yml").read_text(encoding="utf-8"))["jobs"]
+    rows = jobs["tests"]["strategy"]["matrix"]["include"]
+    names = {"ubuntu-latest": "POSIX :: Linux", "windows-latest": "Microsoft :: Windows", "macos-latest": "MacOS"}
+    passing = {f"Operating System :: {names[row['os']]}" for row in rows if not row.get("may-fail")}
+    assert {text for text in read_project()["classifiers"] if text.startswith("Operating System")} == passing
 
 
 @pytest.mark.parametrize("path", sorted((CLONE / ".github").rglob("*.yml")), ids=lambda path: path.name)

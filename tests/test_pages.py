@@ -6,11 +6,18 @@ from pathlib import Path
 import pytest
 
 import bigcp3d
+from bigcp3d.edge.image.image import open_image
+from bigcp3d.edge.image.new_image import create_image, write_image_box
+from bigcp3d.pure.boxes import Box
+from tests.fake_cellpose import install, write_weights
 from tests.pages import read_blocks, run_page
+from tests.schedule.conftest import tissue_values
 
 ROOT = Path(__file__).resolve().parents[1]
-SHOWN = [ROOT / "README.md", ROOT / "deploy" / "README.md", ROOT / "examples" / "napari.md"]  # the site shows them too
-PAGES = [*SHOWN, *sorted(p for p in (ROOT / "docs").rglob("*.md") if p.parent.name != "commands")]
+FOLDERS = ("bigcp3d", "deploy", "docs", "examples", "tests")
+MADE = ROOT / "docs" / "reference" / "commands"  # when the site is built
+BELOW = sorted(page for folder in FOLDERS for page in (ROOT / folder).rglob("*.md") if page.parent != MADE)
+PAGES = [*sorted(ROOT.glob("*.md")), *BELOW]
 WITH_CODE = [page for page in PAGES if any(not block.not_run for block in read_blocks(page.read_text()))]
 SLOW = [page for page in WITH_CODE if any(block.slow for block in read_blocks(page.read_text()))]
 
@@ -28,11 +35,34 @@ def test_a_page_runs(page, tmp_path, monkeypatch):
     run_page(page)
 
 
+def test_the_commands_of_cellpose_3_run_on_a_stand_in(tmp_path, monkeypatch):
+    text = (ROOT / "docs" / "tutorials" / "cellpose.md").read_text()
+    (block,) = (block for block in read_blocks(text) if block.not_run == "run by a test of its own")
+    monkeypatch.chdir(tmp_path)
+    for weights in (install(monkeypatch, tmp_path) / "cyto3", tmp_path / "my_weights"):
+        write_weights(weights)
+    values = tissue_values((8, 20, 28)).astype("float32")
+    sides = {"shape": values.shape, "chunk": values.shape, "shard": values.shape}
+    image = create_image("embryo.zarr", dtype="float32", scale_um=(1.0, 1.0, 1.0), channels=2, **sides)
+    for channel in range(2):
+        write_image_box(image, Box.of_shape(values.shape), values, channel=channel)
+    (tmp_path / "page.md").write_text(f"```bash\n{block.code}```\n")
+    assert run_page(tmp_path / "page.md") == 1
+    assert open_image("embryo.zarr").label_names == ("cyto3", "mine")
+
+
 @pytest.mark.slow
 @pytest.mark.parametrize("page", SLOW, ids=name_of)
 def test_all_of_a_page_runs(page, tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     run_page(page, slow=True)
+
+
+def test_every_page_that_the_site_includes_is_among_them():
+    include = re.compile(r"^`+\{include\} (\S+)$", re.MULTILINE)
+    included = {(page.parent / part).resolve() for page in PAGES for part in include.findall(page.read_text())}
+    assert ROOT / "tests" / "benchmarks" / "README.md" in included
+    assert included <= {*PAGES}
 
 
 def test_a_block_that_fails_and_a_note_that_is_unknown_are_told(tmp_path, monkeypatch):

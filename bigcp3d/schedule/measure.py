@@ -1,7 +1,7 @@
 """Makes a table of the cells of any labels, block by block, in this process or on Dask.
 
 Each block gives sums over its cells. They add up to the same table for all blocks and orders. Only the table is held in
-memory, never the volume: about 500 bytes a cell, and up to 1,500 while sums are added and the table is made.
+memory, never the volume: about 500 bytes a cell, and up to 1,100 while sums are added and the table is made.
 """
 
 from __future__ import annotations
@@ -40,7 +40,7 @@ from bigcp3d.work.plan.plan import Plan
 from bigcp3d.work.run.work_dir import OBJECTS, ONCE, WorkDir
 
 MOST_BESIDE = 1_000_000
-"""Cells of the largest table that is written without being named: about 1,500 bytes of memory and 300 of disk each."""
+"""Cells of the largest table that is written without being named: about 1,100 bytes of memory and 300 of disk each."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -172,7 +172,8 @@ def recorded_columns(columns: Columns, files: Sequence[Path]) -> Columns:
     if not files:
         return {}
     wanted, tables = ("count", "image_vox", "mean_foreground", "flow_error"), [read_table(file) for file in files]
-    known = {name: np.concatenate([t[name] for t in tables]) for name in wanted if name in tables[0]}
+    by_id = np.argsort(np.concatenate([t["first"] for t in tables]))
+    known = {name: np.concatenate([t[name] for t in tables])[by_id] for name in wanted if name in tables[0]}
     row = columns["label"].astype(np.int64) - 1
     same = row < len(known["count"])
     same[same] = known["image_vox"][row[same]] == columns["volume_vox"][same]

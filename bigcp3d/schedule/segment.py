@@ -7,7 +7,7 @@ then the work directory holds what is done, and the same command continues from 
 from __future__ import annotations
 
 import time as clock
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
 from dataclasses import asdict, replace
 from datetime import UTC, datetime
@@ -58,16 +58,13 @@ from bigcp3d.work.plan.plan import RESULT, Plan
 from bigcp3d.work.run.run import Run
 from bigcp3d.work.run.run_costs import sum_up_effort
 from bigcp3d.work.run.task_costs import read_spent
-from bigcp3d.work.run.unreadable_input import read_lost
+from bigcp3d.work.run.unreadable_input import LostPiece, read_lost
 from bigcp3d.work.run.work_dir import ONCE, WorkDir
 
 Measure = Callable[[], float | None]
 """Gives the seconds for a patch on a worker, or None."""
 
 UINT32_MAX = 2**32 - 1
-
-MOST_LOST = 1000
-"""Chunks that could not be read, of which the labels' attributes list so many."""
 
 MANY_IN_A_ROW = 100
 """After so many failures without a success between them, the cause is not in the blocks, and the run ends."""
@@ -137,10 +134,11 @@ def _segment(plan: Plan, request: Request, observe: Observer, held: Hold, begin:
         held.check()
         _create_labels(plan, run, overwrite=request.overwrite)
         _run_phase(execute, label_passes(plan), log, held)
-    summary = log.summary(clock.perf_counter() - begin)
+    lost_chunks, lost = read_lost(run.dir, plan)
+    summary = log.summary(clock.perf_counter() - begin, lost_chunks, lost)
     held.check()
     refuse_labels_of_others(plan)
-    finish_labels(run.target, attributes=_provenance(plan, request, summary))
+    finish_labels(run.target, attributes=_provenance(plan, request, summary, lost))
     ended = Ended(summary, told=False, keep_maps=plan.storage.keep_maps)
     write_ended(plan, ended)  # from here on, others may change the labels
     return _end(plan, request, ended, log)
@@ -240,10 +238,9 @@ def _create_labels(plan: Plan, run: Run, *, overwrite: bool) -> None:
     write_record(work.records(), "create", ONCE, {"dtype": dtype, **made})
 
 
-def _provenance(plan: Plan, request: Request, summary: Summary) -> dict[str, Any]:
+def _provenance(plan: Plan, request: Request, summary: Summary, lost: Iterable[LostPiece]) -> dict[str, Any]:
     """What the labels' attributes say of how they were made. ``scale_um`` is the given voxel size, at their level."""
     work, sections = WorkDir.of(plan), plan.sections(RESULT)
-    lost = read_lost(work, plan)
     filters = sections.pop("filters")
     parameters = {name: value for section in sections.values() for name, value in section.items()}
     beside = ("image", "mask", "card", "model_hash", "target")
@@ -274,7 +271,7 @@ def _provenance(plan: Plan, request: Request, summary: Summary) -> dict[str, Any
             "oddities": summary.oddities,
             "found": summary.found,
             "missing_chunks": summary.missing_chunks,
-            "lost": [asdict(piece) for piece in lost[:MOST_LOST]],
-            "lost_chunks": len(lost),
+            "lost": [asdict(piece) for piece in lost],
+            "lost_chunks": summary.lost_chunks,
         }
     }

@@ -86,7 +86,7 @@ def update(source: str | Path, *, on_event: Observer | None = None, **arguments:
 
     Notes
     -----
-    A cell keeps the id of an earlier one if their IoU is above 0.5 (the voxels that both have, divided by those that
+    A new cell gets the id of an old one if their IoU is above 0.5 (the voxels that both have, divided by those that
     either has). Others get new ids; all labels are read once to find them. Ids are then no longer consecutive, nor in
     raster order.
 

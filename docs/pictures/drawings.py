@@ -1,11 +1,11 @@
-"""The drawings of docs/explanation, as SVG beside this file: python docs/pictures/drawings.py."""
+"""The drawings of docs/explanation and docs/tutorials, as SVG beside this file: python docs/pictures/drawings.py."""
 
 from pathlib import Path
 
 import matplotlib
 import numpy as np
 from matplotlib.figure import Figure
-from matplotlib.patches import Circle, FancyArrowPatch, FancyBboxPatch, Rectangle
+from matplotlib.patches import Circle, FancyArrowPatch, FancyBboxPatch, Polygon, Rectangle
 
 matplotlib.rcParams["svg.hashsalt"] = "bigcp3d"  # the same file each time
 HERE = Path(__file__).resolve().parent
@@ -130,7 +130,59 @@ def passes() -> None:
     save(figure, "passes.svg")
 
 
+def learning() -> None:
+    """Three learning curves: one that helped, one that did not, one that went on for too long."""
+    step = np.linspace(0, 500, 21)
+    curves = {
+        "it helped": 0.85 - 0.4 * np.exp(-step / 120),
+        "it did not help": 0.72 - 0.12 * (1 - np.exp(-step / 150)),
+        "it went on for too long": 0.55 + 0.3 * (1 - np.exp(-step / 60)) - 0.25 * (step / 500) ** 2,
+    }
+    noise = np.random.default_rng(2).normal(0, 0.008, (len(curves), len(step)))
+    figure = Figure(figsize=(9, 2.5), layout="constrained")
+    axes = figure.subplots(1, 3, sharey=True)
+    for axis, (title, score), wobble in zip(axes, curves.items(), noise, strict=True):
+        score = np.concatenate([score[:1], (score + wobble)[1:]])
+        best = int(score.argmax())
+        axis.plot(step, score, marker=".", color="#1971c2")
+        axis.axhline(score[0], color="#868e96", linestyle="--", linewidth=1)
+        axis.scatter(step[best], score[best], color="#e03131", s=45, zorder=3)
+        axis.set_title(title, fontsize=10.5)
+        axis.set_xlabel("step")
+        axis.set_ylim(0.3, 1)
+    axes[0].set_ylabel("score, held-out part")
+    axes[0].text(490, 0.39, "dashed: the model at the start", ha="right", fontsize=8.5, color="#495057")
+    axes[0].text(490, 0.33, "red: the model that is kept", ha="right", fontsize=8.5, color="#e03131")
+    save(figure, "learning.svg")
+
+
+def planes() -> None:
+    """How a network of planes sees a volume: in three directions."""
+    figure = Figure(figsize=(9, 2.6), layout="constrained")
+    axis = figure.subplots()
+    right, back, up = np.array((2.0, 0.0)), np.array((0.8, 0.7)), np.array((0.0, 1.6))
+    ways = (("xy planes", right, back, up), ("xz planes", right, up, back), ("yz planes", back, up, right))
+    for place, (name, one, other, along) in enumerate(ways):
+        corner = np.array((place * 3.7, 0.0))
+        for share in (1.0, 0.66, 0.33, 0.0) if name == "xz planes" else (0.0, 0.33, 0.66, 1.0):
+            start = corner + share * along
+            corners = [start, start + one, start + one + other, start + other]
+            axis.add_patch(Polygon(corners, facecolor="#d0ebff", edgecolor="#1971c2", alpha=0.8))
+        axis.text(corner[0] + 1.4, -0.45, name, ha="center", fontsize=10.5)
+        if place:
+            axis.text(corner[0] - 0.45, 1.0, "+", ha="center", va="center", fontsize=18)
+    axis.add_patch(FancyArrowPatch((10.5, 1.0), (11.7, 1.0), arrowstyle="-|>", mutation_scale=14, color="#495057"))
+    axis.text(11.9, 1.0, "mean: foreground\nand flow in 3D", va="center", fontsize=10.5)
+    axis.set_xlim(-0.2, 14.6)
+    axis.set_ylim(-0.7, 2.5)
+    axis.set_aspect("equal")
+    axis.set_axis_off()
+    save(figure, "planes.svg")
+
+
 if __name__ == "__main__":
     steps()
     halo()
     passes()
+    learning()
+    planes()

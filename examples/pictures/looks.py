@@ -1,9 +1,11 @@
 """Draw what the simulator and the augmentation can do to an image: one sheet a family, one panel a function.
 
-    python examples/pictures/looks.py --out examples/pictures
+    python examples/pictures/looks.py --out examples/pictures [--data ../shared/data]
 
-Writes looks_shapes.jpg, looks_nuclei.jpg, looks_walls.jpg, looks_optics.jpg, looks_camera.jpg and looks_samples.jpg, at
-most 300 kB together. Panels show the middle plane (y, x), or where z matters the middle section (z, x).
+Writes looks_shapes.jpg, looks_nuclei.jpg, looks_walls.jpg, looks_optics.jpg, looks_camera.jpg, looks_changes.jpg and
+looks_samples.jpg, at most 400 kB together. Panels show the middle plane (y, x), or where z matters the middle section
+(z, x). With ``--data``, the folder of real volumes, it also writes simulated_like.jpg: a mouse embryo (BBBC050) beside
+what `bigcp3d simulate --like` makes of it.
 """
 
 import argparse
@@ -14,14 +16,23 @@ from types import SimpleNamespace
 import matplotlib
 import numpy as np
 
+from bigcp3d.pure.boxes import Box, Vec3
+from bigcp3d.pure.learn.augment import Sample, change_contrast, cut_border, pure_noise
 from bigcp3d.pure.learn.targets import dense_labels
 from bigcp3d.pure.optics import camera, light
+from bigcp3d.pure.optics.picture import normalise_at_random
+from bigcp3d.pure.tissue.deform import carve, divide_cells, draw_warp, warp_array
 from bigcp3d.pure.tissue.looks import stains, walls
 from bigcp3d.pure.tissue.looks.draw_sample import draw_cells, draw_nuclei
+from bigcp3d.pure.tissue.looks.paint_membranes import add_background_light
 from bigcp3d.pure.tissue.looks.paint_nuclei import draw_debris
 from bigcp3d.pure.tissue.looks.places import draw_places
 from bigcp3d.pure.tissue.looks.shapes import draw_ellipsoids, grow, nuclei_in_cells
+from bigcp3d.pure.tissue.match_look import match_look
+from bigcp3d.pure.tissue.tissue import render
 from bigcp3d.pure.tissue.tissue_light import stain_membranes
+from bigcp3d.pure.tissue.tissue_settings import Tissue
+from bigcp3d.work.simulate import read_middle
 from bigcp3d.work.train.batches import make_sample
 from bigcp3d.work.train.samples import Look, TissueSource
 
@@ -56,6 +67,17 @@ def soft(image: np.ndarray) -> np.ndarray:
     return light.blur(image, (1.0, 0.7, 0.7))
 
 
+def cubes(shape: Vec3) -> np.ndarray:
+    """Labels of cubes in rows, which show a change of the geometry."""
+    z, y, x = np.indices(shape, np.int32) // int(DIAMETER)
+    return 1 + x + 20 * y + 400 * z
+
+
+def beside(*images: np.ndarray) -> np.ndarray:
+    """The same third of several images, from left to right."""
+    return np.concatenate([image[:, :, 20:52] for image in images], axis=2)
+
+
 def shapes() -> Panels:
     """Labels."""
     cells, ids = dense_labels(draw_cells(rng(9), SHAPE, DIAMETER))
@@ -69,6 +91,12 @@ def shapes() -> Panels:
         yield name, draw_nuclei(rng(seed), SHAPE, 14.0).labels
     yield "cells of mixed sizes", cells
     yield "nuclei in these cells", nuclei_in_cells(rng(), cells, len(ids), 0.6, dents=0.2).labels
+    yield "cells divided", divide_cells(cells, rng(), 0.5, DIAMETER)
+    yield "parts of cells removed", carve(cells, rng(3), DIAMETER)
+    yield "whole cells removed", carve(cells, rng(2), DIAMETER)
+    for seed, name in ((3, "cubes, turned and bent"), (11, "others")):
+        warp = draw_warp(rng(seed), SHAPE, DIAMETER, free=True)
+        yield name, warp_array(cubes(warp.source_shape), warp)
 
 
 def nuclei() -> Panels:
@@ -83,8 +111,8 @@ def nuclei() -> Panels:
     inside = nuclei_in_cells(rng(), cells, len(ids), 0.6, dents=0.2)
     yield "cytoplasm of cells", soft(stains.stain_cytoplasm(inside.labels, cells, rng(), DIAMETER))
     yield "granules", soft(draw_debris(objects, rng(), DIAMETER))
-    dark = np.where(objects.labels > 0, np.float32(0.2), np.float32(0.8) + 0.2 * stains.draw_haze(rng(), SHAPE, 9.0))
-    yield "darker than around", soft(dark)
+    bright, around = stains.stain_chromatin(objects, rng(1), DIAMETER), 0.3 * stains.draw_haze(rng(), SHAPE, DIAMETER)
+    yield "darker than around", soft(stains.darken_nuclei(bright, around, objects.labels, rng()))
 
 
 def membranes() -> Panels:
@@ -97,10 +125,17 @@ def membranes() -> Panels:
     yield "thicker in places", soft(walls.thicken(plain, rng(4), DIAMETER))
     yield "broken", soft(walls.break_walls(plain, np.zeros_like(plain), rng(), DIAMETER))
     yield "bright insides", soft(walls.stain_interior(cells, rng(), len(ids)))
+    yield "cytoplasm", soft(walls.add_cytoplasm(plain, cells, rng(4), DIAMETER))
     yield "bright nuclei", soft(walls.add_nuclei(plain, cells, rng(5), len(ids)))
     yield "plastids", soft(walls.add_plastids(plain, cells, rng(), DIAMETER))
-    outside = np.where(np.arange(SHAPE[2]) < SHAPE[2] // 2, cells, 0)
-    yield "glowing medium", soft(walls.add_medium(paint_walls(outside), outside, rng(6), DIAMETER))
+    yield "vesicles", soft(walls.add_vesicles(plain, rng(4)))
+    half = np.where(np.arange(SHAPE[2]) < SHAPE[2] // 2, cells, 0)
+    ended = paint_walls(half)
+    base = np.where(half > 0, np.float32(0.05), np.float32(0))
+    yield "bright outer walls", soft(walls.stain_outer_walls(ended, base, half, rng(10)))
+    yield "dim outer walls", soft(walls.stain_outer_walls(ended, base, half, rng(11)))
+    yield "glowing medium", soft(walls.add_medium(ended, half, rng(6), DIAMETER))
+    yield "noisy light outside", add_background_light(soft(ended), half, rng(3), (-0.5, 2.5))
 
 
 def optics() -> Panels:
@@ -140,6 +175,29 @@ def cameras() -> Panels:
     yield "gamma", camera.apply_gamma(image, 0.4)
 
 
+def changes() -> Panels:
+    """Changes of a whole sample."""
+    objects = ellipsoids(dents=0.15)
+    image = soft(stains.stain_chromatin(objects, rng(1), DIAMETER))
+    cut = cut_border(Sample(image[None], objects.labels, np.ones(SHAPE, bool)), rng(2), 0.3)
+    yield "mirrored at borders", cut.image[0]
+    yield "labels end there", cut.labels
+    yield "image, two contrasts", beside(image, *(change_contrast(image, rng(seed)) for seed in (3, 8)))
+    ranges = (normalise_at_random(image, rng(seed), (-0.5, 2.5)) for seed in (2, 8))
+    yield "image, two ranges", beside(image, *ranges)
+    yield "noise without cells", pure_noise(SHAPE, rng(9))
+
+
+def like(path: Path) -> Panels:
+    """A real image, and a simulation with its look."""
+    image = read_middle(path)
+    tissue = Tissue(image.shape, 15.0, "nuclei", seed=2, scale=(1.75, 0.8, 0.8))
+    simulated = render(match_look(tissue, image), Box.of_shape(image.shape))[0]
+    low, high = np.percentile(image, (1, 99.8))
+    for name, counts in (("real image", image), ("simulated like it", simulated)):
+        yield name, np.clip((counts - low) / (high - low), 0, 1)
+
+
 def samples() -> Panels:
     """Whole training samples, as they are shown to the network."""
     for stain, diameter in (("nuclei", 14.0), ("membrane", 20.0)):
@@ -151,11 +209,11 @@ def samples() -> Panels:
             yield f"{stain} {seed + 1}", make_sample(source, rng(100 + seed), (64, 64, 64), card)[0][0]
 
 
-def draw(panels: Panels, out: Path, columns: int = 5) -> None:
+def draw(panels: Panels, out: Path, columns: int = 5, dpi: int = 85) -> None:
     """Draw a sheet of labelled panels."""
     found = list(panels)
     rows = -(-len(found) // columns)
-    figure, axes = pyplot.subplots(rows, columns, figsize=(1.7 * columns, 1.9 * rows), squeeze=False)
+    figure, axes = pyplot.subplots(rows, columns, figsize=(1.7 * columns, 1.9 * rows + 0.1), squeeze=False)
     colours = np.random.default_rng(1).uniform(0.2, 1, (10_000, 3))
     colours[0] = 0
     for axis in axes.flat:
@@ -169,7 +227,7 @@ def draw(panels: Panels, out: Path, columns: int = 5) -> None:
             axis.imshow(plane, cmap="gray", vmin=min(low, 0.0), vmax=max(high, 0.3), interpolation="nearest")
         axis.set_title(name, fontsize=7)
     figure.tight_layout(pad=0.3)
-    figure.savefig(out, dpi=85, pil_kwargs={"quality": 60})
+    figure.savefig(out, dpi=dpi, pil_kwargs={"quality": 60})
     pyplot.close(figure)
 
 
@@ -177,12 +235,17 @@ def main() -> None:
     """Command line."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--out", type=Path, default=Path(__file__).parent)
-    out = parser.parse_args().out
+    parser.add_argument("--data", type=Path, help="folder of real volumes")
+    arguments = parser.parse_args()
+    out = arguments.out
     sheets = {
-        "shapes": shapes, "nuclei": nuclei, "walls": membranes, "optics": optics, "camera": cameras, "samples": samples,
+        "shapes": shapes, "nuclei": nuclei, "walls": membranes, "optics": optics, "camera": cameras, "changes": changes,
+        "samples": samples,
     }  # fmt: skip
     for name, make in sheets.items():
         draw(make(), out / f"looks_{name}.jpg", 10 if name == "samples" else 5)
+    if arguments.data:
+        draw(like(arguments.data / "nuclei" / "emb01_t501.zarr"), out / "simulated_like.jpg", columns=2, dpi=170)
 
 
 if __name__ == "__main__":

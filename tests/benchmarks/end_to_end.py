@@ -92,8 +92,9 @@ def measure(folder: Path, shape: Vec3, model: str, precision: str, block: Vec3 |
     image = np.random.default_rng(0).normal(0, 1, shape).astype(np.float32)
     rows: list[dict[str, Any]] = []
     for executor, workers in (("serial", 1), ("dask", 2)):
-        settings: dict[str, Any] = {"model": model, "precision": precision, "executor": executor, "block": block}
-        settings |= {"output": folder / f"{executor}.zarr", "workers": workers if executor == "dask" else None}
+        settings: dict[str, Any] = {"model": model, "diameter_um": "as-is", "precision": precision, "block": block}
+        settings |= {"executor": executor, "output": folder / f"{executor}.zarr"}
+        settings |= {"workers": workers if executor == "dask" else None}
         plan = bigcp3d.plan_segmentation(source, **settings)
         alone: dict[str, Any] = {}
         whole: dict[str, Any] = {}

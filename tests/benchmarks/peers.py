@@ -1,9 +1,9 @@
-"""Other programs on the same arrays, each in an environment of its own: ``python -m tests.benchmarks.peers FOLDER``.
+"""Programs on the same arrays, each in an environment of its own: ``python -m tests.benchmarks.peers FOLDER``.
 
 FOLDER gets an environment for each program, which ``--install`` makes with pip. The tasks are in
-`tests.benchmarks.peer_tasks`. `equal cells` is the share of the cells of a result in one piece that the blocks give
-voxel for voxel: of the connected components (scipy), of the true cells (joining perfectly segmented tiles), and of the
-program's own labels of the whole volume (flows to labels). Programs that could not run are listed with the reason.
+`tests.benchmarks.peer_tasks`. `equal cells` compares the labels from blocks with those of the same program from the
+whole volume: the share of cells that are the same, voxel for voxel. `difference` is the largest one between the scores
+of a program and those of bigcp3d. Programs that could not run are listed with the reason.
 """
 
 from __future__ import annotations
@@ -13,38 +13,55 @@ import json
 import subprocess
 import sys
 import tempfile
-import time
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import scipy.ndimage
+import zarr
 from numpy.typing import NDArray
 
-import bigcp3d
-from bigcp3d.edge.image.image import open_labels
-from bigcp3d.edge.image.voxels import read_box
-from bigcp3d.pure.boxes import Box, Vec3
+from bigcp3d.edge.image.new_image import create_image
+from bigcp3d.pure.boxes import Vec3
 from bigcp3d.pure.in_memory import label_maps
+from bigcp3d.pure.learn.targets import tanh_flow
+from bigcp3d.pure.score.metrics import score_overlaps
 from bigcp3d.pure.score.overlaps import count_overlaps
-from tests.benchmarks.cases import RADIUS, make_case
-from tests.benchmarks.peer_tasks import BLOCK
+from tests.benchmarks.cases import make_case
+from tests.benchmarks.peer_tasks import BLOCK, DIAMETER, OVERLAP, RADIUS
 from tests.benchmarks.report import Row, tell
 
+TORCH = ["torch==2.14.1", "torchvision==0.29.1"]
 PACKAGES = {
     "dask-image": ["dask-image==2026.5.0"],
-    "bioimage-py": ["bioimage-py==0.2.2"],
+    "bioimage-py": ["bioimage-py==0.2.2", "zarr"],
     "patchworks": ["patchworks==3.3.0"],
     "ngio": ["ngio==1.1.3"],
-    "cellpose": ["cellpose==3.1.1.3", "torch==2.13.0", "dask-image", "dask-jobqueue", "distributed", "zarr"],
-    "biapy": ["biapy==3.7.1"],
+    "cellpose": ["cellpose[distributed]==4.2.1.1", *TORCH],
+    "biapy": ["biapy==3.7.1", *TORCH],
 }
 TASKS = {
-    "components": {"dask-image": ["dask_image"], "bioimage-py": ["bioimage_py"]},
-    "joining tiles": {"patchworks": ["patchworks_touch", "patchworks_iou"], "ngio": ["ngio"]},
-    "flows to labels": {"cellpose": ["cellpose", "cellpose_blocks"], "biapy": ["biapy"]},
+    "components": {
+        "dask-image": ["dask_image"],
+        "bioimage-py": ["bioimage_py"],
+        "bigcp3d": ["bigcp3d_components"],
+    },
+    "joining tiles": {
+        "patchworks": ["patchworks_touch", "patchworks_iou"],
+        "ngio": ["ngio"],
+        "bioimage-py": ["bioimage_py_stitch"],
+        "cellpose": ["cellpose_join"],
+        "biapy": ["biapy_join"],
+        "bigcp3d": ["bigcp3d_join"],
+    },
+    "flows to labels": {
+        "cellpose": ["cellpose", "cellpose_blocks"],
+        "biapy": ["biapy", "biapy_blocks"],
+        "bigcp3d": ["bigcp3d", "bigcp3d_blocks"],
+    },
+    "scores": {"bigcp3d": ["bigcp3d_scores"], "bioimage-py": ["bioimage_py_scores"]},
 }
-LIMIT_S = 1200
+LIMIT_S = 3600
 
 
 def equal_cells(found: NDArray[Any], whole: NDArray[Any]) -> float:
@@ -61,20 +78,20 @@ def equal_cells(found: NDArray[Any], whole: NDArray[Any]) -> float:
 
 def install(folder: Path, name: str) -> str | None:
     """Make the environment of a program; why that failed, or None."""
-    place = folder / name
+    place = str(folder / name)
     for command in (
-        [sys.executable, "-m", "venv", str(place)],
-        [str(place / "bin" / "python"), "-m", "pip", "install", "-q", *PACKAGES[name]],
+        [sys.executable, "-m", "venv", "--without-pip", place],
+        [sys.executable, "-m", "pip", "--python", place, "install", "-q", "--no-compile", *PACKAGES[name]],
     ):
-        done = subprocess.run(command, capture_output=True, text=True, timeout=LIMIT_S)
+        done = subprocess.run(command, capture_output=True, text=True)
         if done.returncode:
             return (done.stderr.strip().splitlines() or ["no message"])[-1]
     return None
 
 
 def run_task(folder: Path, name: str, task: str, arrays: Path) -> Row:
-    """Seconds and memory of a task, or why it could not run."""
-    python = folder / name / "bin" / "python"
+    """Seconds, memory and scores of a task, or why it could not run."""
+    python = Path(sys.executable) if name == "bigcp3d" else folder / name / "bin" / "python"
     if not python.exists():
         return {"why not": "not installed"}
     command = [str(python), str(Path(__file__).with_name("peer_tasks.py")), task, str(arrays)]
@@ -88,20 +105,18 @@ def run_task(folder: Path, name: str, task: str, arrays: Path) -> Row:
     return spent
 
 
-def ours(maps: NDArray[np.int8], folder: Path) -> Row:
-    """A run of bigcp3d from the same maps, on the same blocks, in one process with two threads."""
-    import zarr
-
-    where = folder / "ours.zarr"
-    bigcp3d.simulate(where, bigcp3d.Tissue(shape=maps.shape[1:], seed=0))
-    stored = zarr.create_array(folder / "maps.zarr", shape=maps.shape, chunks=(4, *BLOCK), dtype=maps.dtype)
-    stored[:] = maps
-    settings: dict[str, Any] = {"diameter_um": "as-is", "radius_vox": RADIUS, "block": BLOCK, "executor": "serial"}
-    begun, cpu = time.perf_counter(), time.process_time()
-    bigcp3d.segment(where, model="nuclei", maps=folder / "maps.zarr", **settings)
-    spent = {"wall_s": time.perf_counter() - begun, "cpu_s": time.process_time() - cpu}
-    found = read_box(open_labels(where, "cells"), 0, Box.of_shape(maps.shape[1:]))
-    return {**spent, "equal cells": equal_cells(found, label_maps(maps, RADIUS))}
+def prepare(folder: Path, shape: Vec3) -> tuple[NDArray[np.int8], NDArray[np.int8], NDArray[np.uint32]]:
+    """Write the arrays that the tasks read: maps, perfect maps, true cells."""
+    maps, cells = make_case(shape, diameter=DIAMETER)
+    perfect = np.rint(127 * np.stack([cells > 0, *tanh_flow(cells, DIAMETER / 4)])).astype(np.int8)
+    folder.mkdir(exist_ok=True)
+    for name, array in (("maps", maps), ("perfect", perfect), ("cells", cells)):
+        np.save(folder / f"{name}.npy", array)
+        chunks = (*array.shape[:-3], *BLOCK)
+        zarr.create_array(folder / f"{name}.zarr", shape=array.shape, chunks=chunks, dtype=array.dtype)[:] = array
+    create_image(folder / "image.zarr", shape, "int8", scale_um=None, chunk=BLOCK, shard=BLOCK)
+    zarr.open_array(folder / "image.zarr/0")[:] = maps[0]  # a run from maps reads only a sample of the image
+    return maps, perfect, cells
 
 
 def compare(folder: Path, shape: Vec3) -> dict[str, list[Row]]:
@@ -109,25 +124,34 @@ def compare(folder: Path, shape: Vec3) -> dict[str, list[Row]]:
     tables: dict[str, list[Row]] = {}
     with tempfile.TemporaryDirectory() as place:
         arrays = Path(place)
-        maps, cells = make_case(shape)
-        np.save(arrays / "maps.npy", maps)
-        np.save(arrays / "cells.npy", cells)
-        whole = {"components": scipy.ndimage.label(maps[0] >= 64)[0], "joining tiles": cells}
+        maps, perfect, cells = prepare(arrays, shape)
+        prepare(arrays / "small", (BLOCK[0], BLOCK[1], BLOCK[2] + OVERLAP))
+        whole = {
+            "components": scipy.ndimage.label(maps[0] >= 64)[0],
+            "bigcp3d_components": scipy.ndimage.label(maps[0] >= 64, np.ones((3, 3, 3)))[0],
+            "joining tiles": cells,
+            "bigcp3d_join": label_maps(perfect, RADIUS),
+        }
         for title, programs in TASKS.items():
             rows = tables.setdefault(title, [])
             for name, tasks in programs.items():
                 for task in tasks:
                     row = run_task(folder, name, task, arrays)
-                    if "why not" not in row:
+                    scores = row.pop("scores", {})
+                    if scores:
+                        row |= scores
+                        row["difference"] = max(abs(scores[key] - (rows or [scores])[0][key]) for key in scores)
+                    elif "cpu_s" in row:
                         found = np.load(arrays / f"{task}.npy")
-                        row["cells"] = len(np.unique(found)) - 1
-                        one_piece = whole.get(title)
-                        if one_piece is None:  # the first task of a program is on the whole volume
-                            one_piece = whole.setdefault(name, found)
-                        row["equal cells"] = equal_cells(found, one_piece)
+                        one_piece = whole.get(task, whole.get(title, whole.get(name)))
+                        if one_piece is None:
+                            whole[name] = found  # the first task of a program is on the whole volume
+                        else:
+                            row["equal cells"] = equal_cells(found, one_piece)
+                        quality = score_overlaps(count_overlaps(found, cells))
+                        row |= {"cells": quality["found_cells"], "AP50": quality["ap50"]}
                     rows.append({"program": task, **row})
-        ours(maps[:, :24, :48, :48], Path(tempfile.mkdtemp(dir=place)))  # imports, and compiles
-        tables["flows to labels"].append({"program": "bigcp3d, blocks", **ours(maps, arrays)})
+                    print(json.dumps(rows[-1]), flush=True)
     return tables
 
 
@@ -136,7 +160,7 @@ def main(arguments: list[str] | None = None) -> dict[str, list[Row]]:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("folder", type=Path)
     parser.add_argument("--install", action="store_true")
-    parser.add_argument("--shape", type=int, nargs=3, default=(96, 192, 192))
+    parser.add_argument("--shape", type=int, nargs=3, default=(64, 128, 128))
     parser.add_argument("--json", type=Path, default=None)
     asked = parser.parse_args(arguments)
     for name in PACKAGES if asked.install else ():

@@ -204,13 +204,9 @@ def measure(folder: Path, side: int, cells: int, processes: int) -> list[Row]:
 
 def check(run: Any, cells: int) -> None:
     """Refuse ids that are not those of all objects in the order of their first voxels."""
-    base = open_rows(run.dir.vector("id_bases", 0))
-    last, seen = -1, 0
-    for part in range(run.plan.id_ranges.number):
-        first = open_rows(run.dir.rows("first", 0, part))
-        assert base[part] == seen
-        assert np.all(np.diff(first, prepend=last) > 0)
-        last, seen = int(first[-1]) if len(first) else last, seen + len(first)
+    first = np.concatenate([open_rows(run.dir.rows("first", 0, part)) for part in range(run.plan.id_ranges.number)])
+    seen = len(first)
+    assert np.array_equal(find_ids(run, 0, np.sort(first)), np.arange(1, seen + 1))
     large = sum(
         int(
             np.count_nonzero(lattice(np.array([z, 0, 0]), np.array([z + 1, cells, cells]))[1] >= FILTERS.min_volume_vox)

@@ -75,6 +75,7 @@ def read_table(path):
         return list(csv.DictReader(file))
 
 
+@pytest.mark.slow
 def test_the_summary_is_that_of_the_cells(out):
     cells, summary = read_table(out / "cells.csv"), read_table(out / "summary.csv")
     scored = [row for row in summary if not row["missing"]]
@@ -91,6 +92,7 @@ def test_the_summary_is_that_of_the_cells(out):
             assert float(row[name]) == pytest.approx(np.percentile(dice, percent))
 
 
+@pytest.mark.slow
 def test_the_boxes_are_those_of_the_summary(out, tmp_path, monkeypatch):
     from drawing import draw_boxes
     from matplotlib.axes import Axes
@@ -108,6 +110,7 @@ def test_the_boxes_are_those_of_the_summary(out, tmp_path, monkeypatch):
         )
 
 
+@pytest.mark.slow
 def test_the_report_names_what_is_missing(out):
     text = (out / "report.md").read_text()
     assert "Exp1: pretrained 2D Cellpose, tiny: no weights were given (--weights)" in text
@@ -118,6 +121,7 @@ def test_the_report_names_what_is_missing(out):
         assert f"({name})" in text
 
 
+@pytest.mark.slow
 def test_both_3d_experiments_saw_the_same_and_cost_the_same_steps(out):
     costs = [json.loads((out / "tiny" / name / "training.json").read_text()) for name in ("exp3", "exp4")]
     assert {(cost["steps"], cost["voxels_seen"], cost["parameters"]) for cost in costs} == {
@@ -126,6 +130,7 @@ def test_both_3d_experiments_saw_the_same_and_cost_the_same_steps(out):
     assert all(cost["cpu_seconds"] > 0 and cost["seconds"] > 0 for cost in costs)
 
 
+@pytest.mark.slow
 def test_what_is_done_is_not_done_again_and_other_settings_are_refused(out):
     model = out / "tiny" / "exp4" / "model.safetensors"
     before, made = (out / "tiny" / "exp4" / "cells.csv").read_text(), model.stat().st_mtime_ns

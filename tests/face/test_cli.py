@@ -339,12 +339,13 @@ def test_options_that_commands_share_have_one_default():
 
 def test_chunks_that_were_given_up_are_listed(run, library):
     library.segment = lambda *_, **__: dataclasses.replace(
-        SUMMARY, lost=["image, time 0, voxels (0, 0, 0) to (1, 1, 1)"]
+        SUMMARY, lost=["image, time 0, voxels (0, 0, 0) to (1, 1, 1)"], lost_chunks=1001
     )
     done = run(app, ["segment", "in.zarr", "--on-error", "skip"])
     assert done.exit_code == 0
-    assert "1 chunk could NOT BE READ" in done.stdout
+    assert "1,001 chunks could NOT BE READ" in done.stdout
     assert "could not be read, and is background: image, time 0" in done.stderr
+    assert "1,000 more chunks could not be read" in done.stderr
 
 
 @pytest.mark.parametrize(

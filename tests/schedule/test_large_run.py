@@ -26,6 +26,7 @@ def cells_of(case: Case, **more) -> tuple[np.ndarray, dict, bigcp3d.Summary]:
     summary = bigcp3d.segment(case.store, **settings)
     tables = [read_table(file) for file in WorkDir(case.work).all_objects(0)]
     columns = {name: np.concatenate([table[name] for table in tables]) for name in tables[0]}
+    columns = {name: column[np.argsort(columns["first"])] for name, column in columns.items()}
     return read_labels(case.folder / "out.zarr", "cells"), columns, summary
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import errno
 import json
+import re
 import shutil
 from pathlib import Path
 
@@ -15,7 +16,7 @@ import bigcp3d
 from bigcp3d.edge.image.image import open_image, open_labels
 from bigcp3d.edge.models.model_families import load_network
 from bigcp3d.edge.models.model_files import save_model
-from bigcp3d.edge.workdir.records import list_files, read_record, write_record
+from bigcp3d.edge.workdir.records import read_record, read_records, write_record
 from bigcp3d.errors import BlockError, FullDiskError, InputError, ModelError, TargetError
 from bigcp3d.face.describe_plan import describe_plan
 from bigcp3d.schedule import segment as segment_module
@@ -71,6 +72,13 @@ def test_labels_are_registered_with_provenance_and_the_work_directory_goes(finis
     assert said["found"] == summary.found
     assert said["cells"] == summary.cells == read_labels(store, "cells").max()
     assert sorted(p.name for p in store.parent.iterdir()) == ["image.zarr"]
+
+
+def test_the_page_on_files_has_every_key_of_the_attributes(finished):
+    text = (Path(__file__).parents[2] / "docs/reference/files.md").read_text(encoding="utf-8")
+    table = text[text.index("The attribute `bigcp3d`") : text.index("## Changes of labels")]
+    keys = [key for first in re.findall(r"^\| (`.*?) \|", table, re.MULTILINE) for key in re.findall(r"`(\w+)`", first)]
+    assert sorted(keys) == sorted(zarr.open_group(finished[0])["labels/cells"].attrs["bigcp3d"])
 
 
 def test_what_is_written_validates(finished):
@@ -310,7 +318,7 @@ def test_a_blank_time_point_costs_nothing_of_the_others(movie_store, random_mode
     array[1] = 7
     with pytest.raises(InputError):
         bigcp3d.segment(tmp_path / "movie.zarr", model=random_model, work_dir=tmp_path / "work", **SERIAL)
-    assert list_files(WorkDir(tmp_path / "work").records(0), "cluster")
+    assert list(read_records(WorkDir(tmp_path / "work").records(0), "cluster"))
 
 
 def test_tracking_reads_no_image_of_integers(store, random_model, tmp_path, monkeypatch):

@@ -44,7 +44,7 @@ def open_planes(folder: Path) -> Source:
                 f"{file}: this {what} is {found.dtype} of shape {found.shape}, but {files[0].name} is {first.dtype} of "
                 f"{first.shape}; put only files of one image into the folder"
             )
-    letters, counts = _read_numbers(folder, files) if what == "plane" or len(files) > 1 else ("", ())
+    letters, counts = _read_numbers(folder, files)
     if twice := set(letters) & set(first.axes) - {UNKNOWN}:
         raise InputError(
             f"{folder}: the names of the files count {' and '.join(sorted(twice))}, but each file has this axis too; "
@@ -127,11 +127,9 @@ def _split(name: str) -> tuple[list[str], list[int]]:
 
 
 def _read_numbers(folder: Path, files: Sequence[Path]) -> tuple[str, tuple[int, ...]]:
-    """What the numbers in the names count, a letter each, and how many there are of each."""
+    """What the numbers in the names count, a letter each, and how many there are of each; nothing for one file."""
     split = [_split(file.name) for file in files]
     words = split[0][0]
-    if len(files) == 1:
-        return "z", (1,)
     if any(other != words for other, _ in split):
         other = next(file for file, (texts, _) in zip(files, split, strict=True) if texts != words)
         raise InputError(

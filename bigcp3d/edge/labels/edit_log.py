@@ -14,7 +14,6 @@ back.
 from __future__ import annotations
 
 import getpass
-import io
 import json
 import os
 import re
@@ -25,6 +24,7 @@ from contextlib import contextmanager
 from dataclasses import asdict, dataclass, field
 from datetime import UTC, datetime
 from pathlib import Path
+from tempfile import TemporaryFile
 from typing import Any, BinaryIO
 
 import numpy as np
@@ -226,9 +226,10 @@ class EditLog:
                 write_atomically(spot, write)
                 sync_file(spot)
         else:
-            content = io.BytesIO()
-            write(content)
-            spot.write_bytes(content.getvalue())
+            with TemporaryFile() as file:
+                write(file)
+                file.seek(0)
+                spot.write_bytes(file)
 
     def kept(self, number: int) -> Iterator[KeptBox]:
         """The voxels before a change, box by box; `InputError` where the file is gone or damaged."""
@@ -277,9 +278,11 @@ class EditLog:
     def _zip(self, number: int) -> Place:
         return self.folder / f"{number}.zip"
 
-    def _open(self, number: int) -> zipfile.ZipFile:
+    @contextmanager
+    def _open(self, number: int) -> Iterator[zipfile.ZipFile]:
         spot = self._zip(number)
-        return zipfile.ZipFile(spot if isinstance(spot, Path) else io.BytesIO(spot.read_bytes()))
+        with spot.open("rb") if isinstance(spot, Path) else spot.copied() as file, zipfile.ZipFile(file) as archive:
+            yield archive
 
     def _write(self, spot: Place, content: bytes) -> None:
         if isinstance(spot, Path):

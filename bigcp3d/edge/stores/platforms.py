@@ -24,6 +24,8 @@ WAITS_S = (0.05, 0.1, 0.2, 0.4, 0.8, 1.6)
 """How long Windows is given to let go of a file that a reader, an indexer or a virus scanner holds open."""
 RESERVED = re.compile(r"^(con|prn|aux|nul|com\d|lpt\d)(\..*)?$|[<>:\"|?*]|[. ]$", re.IGNORECASE)
 """Names that Windows gives to no file."""
+PATH_LIMIT = 259
+LONG_PATHS = r"SYSTEM\CurrentControlSet\Control\FileSystem"
 
 
 def _module(name: str) -> Any:
@@ -87,6 +89,17 @@ def folder_locked(path: Path) -> Iterator[None]:
         yield
     finally:
         os.close(handle)
+
+
+def path_limit() -> int | None:
+    """How many letters a path may have: 259 on Windows, unless long paths are turned on. None for no limit."""
+    if not WINDOWS:
+        return None
+    if (winreg := _module("winreg")) is not None:
+        with suppress(OSError), winreg.OpenKey(winreg.HKEY_LOCAL_MACHINE, LONG_PATHS) as key:
+            if winreg.QueryValueEx(key, "LongPathsEnabled")[0]:
+                return None
+    return PATH_LIMIT
 
 
 def peak_bytes() -> int:

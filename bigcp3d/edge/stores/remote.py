@@ -9,9 +9,10 @@ from __future__ import annotations
 import json
 import re
 from collections.abc import Callable, Iterator, Mapping
-from contextlib import suppress
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass, replace
-from typing import TYPE_CHECKING, Any
+from tempfile import TemporaryFile
+from typing import TYPE_CHECKING, Any, BinaryIO
 from urllib.parse import quote
 
 from bigcp3d.edge.stores.connections import METADATA, connect, is_bad_request, is_page, reaching, refuse_packed
@@ -129,6 +130,16 @@ class Remote:
         with reaching(self):
             return bytes(self._quick.get(self.key).bytes())
 
+    @contextmanager
+    def copied(self) -> Iterator[BinaryIO]:
+        """A temporary copy of an object on this machine, so that memory never holds all of it."""
+        with TemporaryFile() as file:
+            with reaching(self):
+                for part in self._quick.get(self.key).stream(min_chunk_size=2**20):
+                    file.write(part)
+            file.seek(0)
+            yield file
+
     def size(self) -> int | None:
         """Bytes of an object; None where there is none. Web servers are asked as `WebStore` asks them."""
         with reaching(self):
@@ -155,8 +166,8 @@ class Remote:
             except NotSupportedError:
                 return self.read_bytes()[start:stop]
 
-    def write_bytes(self, content: bytes) -> None:
-        """Write or replace an object."""
+    def write_bytes(self, content: bytes | BinaryIO) -> None:
+        """Write or replace an object; a file is read part by part."""
         self.refuse_read_only()
         with reaching(self, TargetError):
             self._quick.put(self.key, content)

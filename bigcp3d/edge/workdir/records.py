@@ -13,7 +13,10 @@ from __future__ import annotations
 import hashlib
 import json
 import logging
+import os
+import re
 from collections.abc import Iterator
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
@@ -23,6 +26,8 @@ from bigcp3d.pure.boxes import Vec3, vec3
 from bigcp3d.pure.read_ahead import THREADS, read_each
 
 log = logging.getLogger(__name__)
+
+RECORD = re.compile(r"(\d+)\.(\d+)\.(\d+)\.json")
 
 
 def _path(folder: str | Path, pass_name: str, index: Vec3) -> str:
@@ -79,20 +84,23 @@ def read_whole_record(folder: str | Path, pass_name: str, index: Vec3) -> tuple[
     return None
 
 
-def list_files(folder: str | Path, pass_name: str) -> list[Vec3]:
-    """Blocks of a pass with a record, damaged or not, in raster order. None is opened."""
-    names = (path.stem.split(".") for path in (Path(folder) / pass_name).glob("*.json"))
-    numbers = (map(int, name) for name in names if len(name) == 3 and all(part.isdecimal() for part in name))
-    return sorted(map(vec3, numbers))
-
-
 def read_records(folder: str | Path, pass_name: str) -> Iterator[tuple[Vec3, dict[str, Any], dict[str, Any]]]:
-    """Blocks of a pass with an undamaged record, in raster order, each with its data and spent."""
-    files = list_files(folder, pass_name)
-    each = read_each(lambda index: read_whole_record(folder, pass_name, index), files, threads=THREADS)
-    for index, found in zip(files, each, strict=True):
+    """Blocks of a pass with an undamaged record, in any order, each with its data and spent; none of them is kept."""
+
+    def read(index: Vec3) -> tuple[Vec3, tuple[dict[str, Any], dict[str, Any]] | None]:
+        return index, read_whole_record(folder, pass_name, index)
+
+    for index, found in read_each(read, _visit_files(Path(folder) / pass_name), threads=THREADS):
         if found is not None:
             yield index, *found
+
+
+def _visit_files(folder: Path) -> Iterator[Vec3]:
+    """Blocks with a record, damaged or not; a large run has millions."""
+    with suppress(FileNotFoundError), os.scandir(folder) as entries:
+        for entry in entries:
+            if found := RECORD.fullmatch(entry.name):
+                yield vec3(map(int, found.groups()))
 
 
 def list_passes(folder: str | Path) -> list[str]:

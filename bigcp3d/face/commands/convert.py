@@ -26,9 +26,9 @@ log = logging.getLogger(__name__)
 def convert(arguments: o.Arguments, verbose: o.Verbose = False, quiet: o.Quiet = False) -> None:
     """Convert a file or a folder of planes to an OME-Zarr image with a pyramid, in little memory.
 
-    Axes, voxel size and channel names are read from the file. If it lacks one that is needed, the command stops and
-    names the option to give. To continue an interrupted conversion, give the same command again. CZI, LIF and ND2 need
-    `pip install 'bigcp3d[bioio]'`.
+    Axes, voxel size and channel names are read from the file. If something that is needed is missing, the command stops
+    and names the option to give. To continue an interrupted conversion, give the same command again. CZI, LIF and ND2
+    need `pip install 'bigcp3d[bioio]'`.
     """
     set_up_logging(verbose, quiet)
     from bigcp3d.face.progress.block_bar import block_bar

@@ -76,8 +76,8 @@ def evaluate(
 ) -> None:
     """Compare labels with the truth, block by block, whatever their size.
 
-    Each true cell is compared with the found cell that shares most voxels with it; their Dice score is 0 if no cell
-    does. AP is TP / (TP + FP + FN): the matched cells, divided by the sum of matched, false and missed cells. A cell
+    Each true cell is compared with the found cell that shares most voxels with it; the Dice score of a missed cell is
+    0. AP is TP / (TP + FP + FN): the matched cells, divided by the sum of matched, false and missed cells. A cell
     matches at most one other. Memory grows with the number of cells, not with the number of voxels.
     """
     set_up_logging(verbose, quiet)

@@ -21,7 +21,7 @@ def link(arguments: o.Arguments, verbose: o.Verbose = False, quiet: o.Quiet = Fa
     """Join the cells of neighbouring time points into tracks.
 
     Writes the lineage as GEFF, STORE/tracks/NAME.geff. For each cell, the motion of the cells near it says where to
-    expect it at the next time point. A link depends on the distance from there, and on the voxels that both cells
+    expect it at the next time point. A link depends on the distance from this place, and on the voxels that both cells
     share. Links do not depend on the blocks. Needs `pip install 'bigcp3d[lineage]'`.
     """
     set_up_logging(verbose, quiet)

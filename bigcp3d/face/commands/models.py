@@ -42,12 +42,12 @@ def show(
         typer.Argument(
             metavar="NAME",
             help="A model that comes with bigcp3d, a .safetensors file, or cellpose:NAME|PATH. Default: all that come "
-            "with it.",
+            "with bigcp3d.",
         ),
     ] = None,
     verbose: o.Verbose = False,
 ) -> None:
-    """Show the models that come with bigcp3d: their images and training data. For one model, also its scores."""
+    """Show the models that come with bigcp3d: images that they take, and training data. For one, also its scores."""
     set_up_logging(verbose, quiet=False)
     from bigcp3d.edge.models.model_families import find_model, load_card
     from bigcp3d.edge.models.model_files import shipped_models
@@ -72,7 +72,9 @@ def export_model(
     ],
     author: Annotated[
         list[str] | None,
-        typer.Option("--author", metavar="NAME", help="Who made the model, if it does not come with bigcp3d; repeat."),
+        typer.Option(
+            "--author", metavar="NAME", help="Who made the model, if it does not come with bigcp3d. May be repeated."
+        ),
     ] = None,
     licence: Annotated[
         str | None,

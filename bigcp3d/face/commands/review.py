@@ -27,7 +27,7 @@ def review(
     ] = None,
     show: Annotated[
         int | None,
-        o.option("--list", metavar="N", min=1, text="Print the first N entries of the queue, and ask nothing."),
+        o.option("--list", metavar="N", min=1, text="Print the first N entries, and ask nothing."),
     ] = None,
     cell: Annotated[
         str | None,
@@ -63,11 +63,11 @@ def review(
 ) -> None:
     """Look at doubtful cells and decide about each, or look at a random sample to learn the error rate.
 
-    The most doubtful cells differ most from the others in volume, shape or predicted foreground. With kept maps,
-    foreground without a label is shown too. Keys: g good, w wrong, m merge, s split, d delete, space skip, u take back
-    the last decision, q end. Without a terminal, the keys are read from a pipe. A decision changes no voxel; `bigcp3d
-    edit` does. With `--sample`, the decisions give the share of wrong cells in the whole volume with its 95 % interval,
-    which the report also shows.
+    Doubtful cells differ from the others in volume, shape or predicted foreground. With kept maps, foreground without a
+    label is shown too. Keys: g good, w wrong, m merge, s split, d delete, space skip, u take back the last decision, q
+    end. Without a terminal, the keys are read from a pipe. A decision changes no voxel; `bigcp3d edit` does. With
+    `--sample`, the decisions give the share of wrong cells in the whole volume with its 95 % interval, which the report
+    also shows.
     """
     set_up_logging(verbose, quiet)
     from bigcp3d.schedule.edits.edit import Edits

@@ -13,6 +13,7 @@ from bigcp3d.face import options as o
 from bigcp3d.face.commands.all_images import AllImages, for_each_image, one_of_many, refuse_single, write_one_table
 from bigcp3d.face.commands.convert import image_of
 from bigcp3d.face.exit_codes import set_up_logging
+from bigcp3d.pure.plural import count
 from bigcp3d.schedule.planning.request import Request
 
 if TYPE_CHECKING:
@@ -124,6 +125,8 @@ def _segment(arguments: o.Arguments, *, quiet: bool, json: bool, no_report: bool
             typer.echo(f"report: {writer.path}")
     for piece in summary.lost:
         typer.echo(f"could not be read, and is background: {piece}", err=True)
+    if more := summary.lost_chunks - len(summary.lost):
+        typer.echo(f"{count(more, 'more chunk')} could not be read", err=True)
 
 
 def print_plan(arguments: o.Arguments, *, json: bool, quiet: bool) -> None:

@@ -19,7 +19,7 @@ def simulate(
         tuple[int, int, int], o.option("--shape", metavar="Z Y X", text="Size of the volume in voxels.")
     ] = (64, 256, 256),
     diameter_voxels: Annotated[
-        float, o.option("--diameter-voxels", metavar="VOX", text="Mean cell diameter, in voxels of the finest axis.")
+        float, o.option("--diameter-voxels", metavar="VOX", text="Mean cell diameter in voxels, along the finest axis.")
     ] = 24.0,
     stain: Annotated[
         Stain, o.option("--stain", metavar="|".join(get_args(Stain)), text="What is stained.")
@@ -52,7 +52,7 @@ def simulate(
         bool,
         o.option(
             "--overwrite",
-            text="Replace an existing image. One with labels that were not simulated with it is never replaced.",
+            text="Replace an existing image, unless it has labels that were not simulated with it.",
         ),
     ] = False,
     verbose: o.Verbose = False,

@@ -30,7 +30,7 @@ def status(
 ) -> None:
     """Show how far a run is: blocks done, speed, time left, failed blocks, and whether it still runs.
 
-    For a run that has ended, it describes the labels. This command only reads, so it never disturbs the run.
+    After the run has ended, this command describes the labels. It only reads, so it never disturbs the run.
     """
     set_up_logging(verbose, quiet=False)
     from bigcp3d.schedule.running.status import find_finished, find_runs, find_updates, read_status
@@ -51,13 +51,16 @@ def paces(found: RunStatus) -> dict[str, Pace]:
     from bigcp3d.face.progress.pace import Pace
     from bigcp3d.schedule.running.events import BlockDone
 
-    workers = len({task.worker for task in found.done if task.began >= found.since})
-    all_of = {each.name: Pace(each.tasks, each.voxels, max(1, workers)) for each in found.passes}
-    for task in sorted(found.done, key=lambda task: task.began + task.seconds):
-        pace = all_of[task.name]
-        seconds = task.seconds if task.began >= found.since else 0.0
+    workers, all_of = set[str](), {each.name: Pace(each.tasks, each.voxels) for each in found.passes}
+    for task in found.done:
+        pace, seconds = all_of[task.name], 0.0
+        if task.began >= found.since:
+            seconds = task.seconds
+            workers.add(task.worker)
         event = BlockDone(task.name, task.index, task.voxels, seconds, pace.done + 1, pace.total)
         pace.count(event, task.began + task.seconds)
+    for pace in all_of.values():
+        pace.workers = max(1, len(workers))
     return all_of
 
 
@@ -73,15 +76,14 @@ def describe_status(found: RunStatus) -> str:
         detail = pace.describe() if found.state == "running" else ""
         lines.append(f"  {name:<9} {pace.done}/{count(pace.total, 'block')}" + (f", {detail}" if detail else ""))
     lines += [f"  failed: {line}" for line in found.failed[:20]]
-    if len(found.failed) > 20:
-        lines.append(f"  and {len(found.failed) - 20} more failed")
+    if more := len(found.failed[20:]) + found.more_failed:
+        lines.append(f"  and {more} more failed")
     return "\n".join(lines)
 
 
 def status_fields(found: RunStatus) -> dict[str, Any]:
     """A run as JSON: speeds in voxels per second, times in seconds, null where not known."""
-    fields = asdict(found)
-    del fields["done"]
+    fields = {name: value for name, value in vars(found).items() if name != "done"}
     passes = paces(found).items()
     fields["passes"] = [{"name": name, "done": p.done, "total": p.total, **p.as_json()} for name, p in passes]
     return fields

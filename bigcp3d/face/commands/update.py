@@ -43,12 +43,12 @@ OF_EDITED = ("time", "scale_um")
 
 @o.with_options(SETTINGS)
 def update(arguments: o.Arguments, undo: Undo = False, verbose: o.Verbose = False, quiet: o.Quiet = False) -> None:
-    """Segment a region of existing labels again, with other settings. With --edited: only renew its coarser levels.
+    """Segment a region of existing labels again, with other settings. With --edited: only renew coarser levels there.
 
-    Cells inside the region are found again and replace those that were there. Cells that its border cuts, and all cells
-    outside, stay as they are. All settings are those of the labels; give only those that should differ. A cell
-    keeps the id of an earlier one if their IoU is above 0.5 (the voxels that both have, divided by those that either
-    has). If more than half of the cells inside would disappear, the command asks first.
+    Cells inside the region are found again and replace those that were there. Cells that the region's border cuts, and
+    all cells outside, stay as they are. The settings are those with which the labels were made; give only those that
+    should differ. A new cell gets the id of an old one if their IoU is above 0.5 (the voxels that both have, divided by
+    those that either has). If more than half of the cells inside would disappear, the command asks first.
     """
     set_up_logging(verbose, quiet)
     from bigcp3d.face.progress.progress import watching

@@ -23,8 +23,9 @@ note        message: something that the user should know, but no warning
 warning     message, kind: what is odd about the cells ("crooked flow", "size", ...), "" for any other warning
 report      path: the report was written
 finished    cells, labels, removed (by filter), unassigned_vox, foreground_vox, nonfinite_vox, blocks, voxels, seconds,
-            pass_seconds (over all workers), lost, missing_chunks, oddities (as in the warnings), found (for each time
-            point, the numbers that gave the oddities), table (where it is, or null)
+            pass_seconds (over all workers), lost (chunks, at most 1000), lost_chunks (how many), missing_chunks,
+            oddities (as in the warnings), found (for each time point, the numbers that gave the oddities), table
+            (where it is, or null)
 error       kind, message, exit_code: an error, a bug or Ctrl-C ended the run; the last line
 ==========  ==========================================================================================================
 """
@@ -65,7 +66,7 @@ EVERY_S, EVERY_SHARE = 1.0, 0.001
 
 SUMMARY_FIELDS = (
     "cells", "labels", "removed", "unassigned_vox", "foreground_vox", "nonfinite_vox", "blocks", "voxels", "seconds",
-    "pass_seconds", "lost", "missing_chunks", "oddities", "found", "table",
+    "pass_seconds", "lost", "lost_chunks", "missing_chunks", "oddities", "found", "table",
 )  # fmt: skip
 
 

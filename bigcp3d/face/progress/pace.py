@@ -52,7 +52,7 @@ class Pace:
     latest: float = 0.0
 
     def count(self, event: BlockDone, now: float) -> None:
-        """Count one finished block."""
+        """Count one finished block; blocks may come in any order."""
         self.done, self.total = max(self.done, event.done), event.total
         self.done_vox += event.voxels
         self.part_vox = 0.0
@@ -61,7 +61,7 @@ class Pace:
             self.measured += 1
             self.seconds += event.seconds
             self.began = min(self.began, now - event.seconds)
-            self.latest = now
+            self.latest = max(self.latest, now)
 
     @property
     def fraction(self) -> float:

@@ -195,6 +195,6 @@ def describe_summary(summary: Summary) -> str:
     words.append(f"{size} took {format_time(summary.seconds)} ({speed})")
     if summary.missing_chunks:
         words.append(f"{count(summary.missing_chunks, 'chunk')} not in the store")
-    if summary.lost:
-        words.append(f"{count(len(summary.lost), 'chunk')} could NOT BE READ, now background")
+    if summary.lost_chunks:
+        words.append(f"{count(summary.lost_chunks, 'chunk')} could NOT BE READ, now background")
     return "; ".join(words)

@@ -73,17 +73,16 @@ def sum_cells(labels: NDArray[np.integer], start: Vec3, shape: Vec3, light: Sequ
 
 def merge_cell_sums(parts: Sequence[CellSums], digits: int) -> CellSums:
     """The sums of a volume, or a part of it, from those of disjoint blocks; ``light`` has so many digits."""
-    ids, group = np.unique(np.concatenate([np.empty(0, np.uint64), *(p.ids for p in parts)]), return_inverse=True)
-    wide = {"exits": len(HALF_NEIGHBOURS), "light": digits}
-    added = {}
-    for name, columns in wide.items():
-        total = np.zeros((len(ids), columns), np.int64)
-        rows = np.concatenate([np.empty((0, columns), np.int64), *(getattr(p, name) for p in parts)])
-        np.add.at(total, group, rows)
-        added[name] = total
-    sums = Sums.concatenate([p.sums for p in parts]).group(group, len(ids))
     contacts, unknown = merge_overlaps([p.contacts for p in parts]), sum(p.unknown_vox for p in parts)
-    return CellSums(ids, sums, contacts=contacts, unknown_vox=unknown, **added)
+    ids = np.unique(np.concatenate([np.empty(0, np.uint64), *(p.ids for p in parts)]))
+    sums, exits = Sums.empty(len(ids)), np.zeros((len(ids), len(HALF_NEIGHBOURS)), np.int64)
+    light = np.zeros((len(ids), digits), np.int64)
+    for part in parts:  # one by one, since copies of all rows together would double the memory
+        rows = np.searchsorted(ids, part.ids)
+        sums.add(part.sums, rows)
+        exits[rows] += part.exits  # a part has each id once
+        light[rows] += part.light
+    return CellSums(ids, sums, exits, light, contacts, unknown)
 
 
 @compiled

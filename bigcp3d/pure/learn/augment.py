@@ -78,12 +78,12 @@ def degrade(image: Float32, rng: np.random.Generator, clip: tuple[float, float])
     ``image`` is float32 with the volume's low percentile at 0 and its high one at 1; ``clip`` is the range of results.
     """
     if rng.random() < SAME:
-        shown: Float32 = np.clip(_expose(image, rng), *clip, dtype=np.float32)
+        shown: Float32 = np.clip(change_contrast(image, rng), *clip, dtype=np.float32)
         return shown
     image = _degrade_light(image, rng)
     if rng.random() < 0.5:
         image = camera.apply_gamma(image, float(np.exp(rng.uniform(-0.5, 0.5))))
-    clipped: Float32 = np.clip(_degrade_picture(_expose(image, rng), rng), *clip, dtype=np.float32)
+    clipped: Float32 = np.clip(_degrade_picture(change_contrast(image, rng), rng), *clip, dtype=np.float32)
     return clipped
 
 
@@ -124,7 +124,7 @@ def _degrade_picture(image: Float32, rng: np.random.Generator) -> Float32:
     return image
 
 
-def _expose(image: Float32, rng: np.random.Generator) -> Float32:
+def change_contrast(image: Float32, rng: np.random.Generator) -> Float32:
     """Change contrast and offset, as another normalisation would."""
     return image * np.float32(np.exp(rng.normal(0, 0.3))) + np.float32(rng.normal(0, 0.06))
 

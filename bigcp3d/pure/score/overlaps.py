@@ -99,7 +99,9 @@ def merge_overlaps(parts: list[Overlaps]) -> Overlaps:
     truth = np.concatenate([np.empty(0, np.uint64), *(part.truth for part in parts)])
     count = np.concatenate([np.empty(0, np.int64), *(part.count for part in parts)])
     order = np.lexsort((truth, pred))
-    pred, truth, count = pred[order], truth[order], count[order]
+    pred = pred[order]  # one after the other, so that two copies of one column are in memory at most
+    truth = truth[order]
+    count = count[order]
     new = np.ones(len(order), bool)
     new[1:] = (pred[1:] != pred[:-1]) | (truth[1:] != truth[:-1])
     first = np.flatnonzero(new)
@@ -108,7 +110,7 @@ def merge_overlaps(parts: list[Overlaps]) -> Overlaps:
 
 
 def merge_gradually(parts: Iterable[Table], merge: Callable[[list[Table]], Table]) -> Table:
-    """Merge tables as they come; at most as many rows wait as are merged already (or `MERGE_ROWS`).
+    """Merge tables as they come; at most a quarter as many rows wait as are merged already (or `MERGE_ROWS`).
 
     ``merge`` makes one table from a list, which may be empty, and is associative.
     """
@@ -116,7 +118,7 @@ def merge_gradually(parts: Iterable[Table], merge: Callable[[list[Table]], Table
     for part in parts:
         waiting.append(part)
         rows += len(part)
-        if rows > max(MERGE_ROWS, len(whole)):
+        if rows > max(MERGE_ROWS, len(whole) // 4):
             whole, waiting, rows = merge([whole, *waiting]), [], 0
     return merge([whole, *waiting])
 

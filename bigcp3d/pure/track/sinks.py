@@ -85,11 +85,15 @@ class Sums:
     def group(self, group: NDArray[np.int64], n: int) -> Sums:
         """Add up rows: row i belongs to thing ``group[i]`` of ``n``."""
         total = Sums.empty(n)
-        columns = self.arrays()
-        for name, column in total.arrays().items():
+        total.add(self, group)
+        return total
+
+    def add(self, more: Sums, group: NDArray[np.int64]) -> None:
+        """Add rows in place: row i of ``more`` belongs to thing ``group[i]``."""
+        columns = more.arrays()
+        for name, column in self.arrays().items():
             combine = {"first": np.minimum, "low": np.minimum, "high": np.maximum}.get(name, np.add)
             combine.at(column, group, columns[name])
-        return total
 
     @classmethod
     def concatenate(cls, parts: Sequence[Sums]) -> Sums:

@@ -6,7 +6,6 @@ Imports nothing heavy, because the command line reads the options whenever it sh
 from __future__ import annotations
 
 import math
-import re
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from functools import cached_property
@@ -74,9 +73,8 @@ class Request:
     """Voxel size of level 0 in micrometres, if that in the store is missing or wrong. Default: that of the store."""
     model: Annotated[str | None, Option(IMAGE, "NAME|PATH")] = None
     """membrane, nuclei, or a .safetensors file (see: bigcp3d models). cellpose:cpsam or cellpose:PATH for a Cellpose
-    model, which runs on xy, xz and yz planes. Default: membrane and nuclei are tried on a few crops, and the one whose
-    cells are clearly more plausible is taken; if neither is clearly better, the command stops and lists both; a
-    run from maps takes membrane."""
+    model, which runs on xy, xz and yz planes. Default: membrane or nuclei, whichever finds clearly more plausible cells
+    on a few crops; if neither does, the command stops and lists both; a run from maps takes membrane."""
     channel: Annotated[int | str | Sequence[int | str] | None, Option(IMAGE, "N|NAME", many=True)] = None
     """Number of the channel, from 0, or its name. Give it several times for a model of several channels, in the model's
     order (see: bigcp3d models). Default: the channels with the model's names; for a model of one channel, the first."""
@@ -129,9 +127,8 @@ class Request:
     max_elongation: Annotated[float | None, Option(CELLS, "RATIO")] = None
     """Highest elongation of a cell: its longest principal axis divided by its shortest. A ball has 1."""
     max_flow_error: Annotated[float | None, Option(CELLS, "E")] = None
-    """Highest flow error of a cell: how far the flow that the network predicted is from the flow of an ideal cell of
-    this shape. 0 is perfect; about 4 is the largest possible value (the mean squared difference). Takes one more pass
-    over the volume."""
+    """Highest flow error of a cell: the mean squared difference between the predicted flow and the flow of an ideal
+    cell of this shape. 0 is perfect; about 4 is the largest possible value. Takes one more pass over the volume."""
     foreground: Annotated[float, Option(METHOD, "0..1")] = 0.5
     """Voxels with a predicted foreground of at least this belong to cells."""
     radius_vox: Annotated[float | None, Option(METHOD, "VOX")] = None
@@ -287,14 +284,14 @@ class UpdateRequest(Request):
 
     @staticmethod
     def adjust(each: Setting) -> Setting:
-        """A setting as an update takes it: by default, that of the labels."""
+        """A setting as an update takes it: by default, that of the labels. In help, the default comes last."""
         if not decides_labels(each):
             return each
         text = each.option.help.replace(
             "Labels of other time points stay empty.", "Labels of other time points stay as they are."
         )
-        text = re.sub(r"Default: [^.]*(\.\d[^.]*)*\.", "", text)
-        words = f"{text.strip()} Default: as the labels were made."
+        meaning, _, _ = text.partition("Default:")
+        words = f"{meaning.strip()} Default: as the labels were made."
         return replace(each, default=None, option=replace(each.option, help=words))
 
     def check(self) -> None:

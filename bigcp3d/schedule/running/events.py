@@ -158,7 +158,9 @@ class Summary:
     pass_seconds : dict of str to float
         Time spent in the tasks of each pass, summed over workers.
     lost : list of str
-        Chunks of the input that could not be read and became background (``on_error="skip"``).
+        Chunks of the input that could not be read and became background (``on_error="skip"``): the first 1,000.
+    lost_chunks : int
+        How many they are.
     missing_chunks : int
         Chunks of the image that are not in the store and were read as the fill value.
     processors : list of str
@@ -184,6 +186,7 @@ class Summary:
     seconds: float
     pass_seconds: dict[str, float]
     lost: list[str] = field(default_factory=list)
+    lost_chunks: int = 0
     missing_chunks: int = 0
     processors: list[str] = field(default_factory=list)
     oddities: list[str] = field(default_factory=list)

@@ -22,7 +22,7 @@ from bigcp3d.schedule.running.tasks import Pass, Task, count_passes
 from bigcp3d.work.passes.passes import Counts
 from bigcp3d.work.plan.plan import Plan
 from bigcp3d.work.run.kept_maps import kept_of
-from bigcp3d.work.run.unreadable_input import read_lost
+from bigcp3d.work.run.unreadable_input import LostPiece
 from bigcp3d.work.run.work_dir import WorkDir
 
 TOTALS = ("cells", "unassigned_vox", "foreground_vox", "nonfinite_vox", "missing_chunks")
@@ -82,11 +82,10 @@ class RunLog:
         if not (_ends_alone(name, error) and len(self.plan.where.times) == 1):
             self.observe(BlockFailed(name, time, index, text))
 
-    def summary(self, seconds: float) -> Summary:
-        """The counts of the run. Sends warnings first."""
+    def summary(self, seconds: float, lost_chunks: int, lost: list[LostPiece]) -> Summary:
+        """The counts of the run, with what could not be read (`read_lost`). Sends warnings first."""
         plan, times = self.plan, self.plan.where.times
-        lost = [str(piece) for piece in read_lost(self.work, plan)]
-        for warning in self._warnings(lost):
+        for warning in self._warnings(lost_chunks, lost):
             self.observe(Warned(warning))
         found = {time: self._found(time) for time in times}
         oddities = list(describe_times({time: find_oddities(each) for time, each in found.items()}))
@@ -96,11 +95,12 @@ class RunLog:
             labels=str(plan.output.target.path),
             name=plan.output.target.name,
             removed=dict(self.removed),
-            blocks=len(plan.grid.touching(plan.scope.tracked)) * len(times),
+            blocks=plan.grid.count_touching(plan.scope.tracked) * len(times),
             voxels=plan.voxels,
             seconds=seconds,
             pass_seconds=dict(self.seconds),
-            lost=lost,
+            lost=[str(piece) for piece in lost],
+            lost_chunks=lost_chunks,
             processors=sorted(self.processors),
             oddities=[oddity.text for oddity in oddities],
             found=[asdict(each) for each in found.values()],
@@ -108,7 +108,7 @@ class RunLog:
             **{name: self.totals[name] for name in TOTALS},
         )
 
-    def _warnings(self, lost: list[str]) -> Iterator[str]:
+    def _warnings(self, lost_chunks: int, lost: list[LostPiece]) -> Iterator[str]:
         totals = self.totals
         if totals["nonfinite_vox"]:
             yield f"NaN or infinite in {count(totals['nonfinite_vox'], 'voxel')}: read as the lowest intensity"
@@ -124,7 +124,8 @@ class RunLog:
                 "one kind"
             )
         if lost:
-            yield f"{count(len(lost), 'chunk')} could not be read, now background: {'; '.join(lost[:5])}"
+            named = "; ".join(map(str, lost[:5]))
+            yield f"{count(lost_chunks, 'chunk')} could not be read, now background: {named}"
 
     def _found(self, time: int) -> Found:
         """What was found at a time point."""

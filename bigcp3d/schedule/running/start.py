@@ -33,6 +33,7 @@ from bigcp3d.pure.plural import count
 from bigcp3d.pure.read_ahead import THREADS, read_each
 from bigcp3d.schedule.running.disk_space import check_run_space, warn_of_space
 from bigcp3d.schedule.running.events import Summary
+from bigcp3d.schedule.running.long_paths import check_paths, warn_of_paths
 from bigcp3d.work.plan.plan import PLAN_FILE, Plan, read_plan
 from bigcp3d.work.run.kept_maps import read_kept, write_kept
 from bigcp3d.work.run.unreadable_input import read_lost
@@ -104,6 +105,7 @@ def check_start(plan: Plan, *, overwrite: bool, again: bool = False) -> bool:
     began = resumed and created_here(plan)
     check_target(plan.output.target, overwrite=overwrite or began)
     check_run_space(plan, resumed=resumed)
+    check_paths(plan)
     return resumed
 
 
@@ -130,9 +132,11 @@ def _check_work_dir(plan: Plan, state: State) -> None:
 
 
 def warn_of_disks(plan: Plan) -> list[str]:
-    """A warning for each disk that the run of this plan may fill, from where it stands now."""
+    """Warnings of disks that the run of this plan may fill, from where it stands now, and of long paths."""
     state = find_state(plan)
-    return [] if state is State.ENDED else list(warn_of_space(plan, resumed=state is State.RESUMABLE))
+    if state is State.ENDED:
+        return []
+    return [*warn_of_space(plan, resumed=state is State.RESUMABLE), *warn_of_paths(plan)]
 
 
 def _refusal(plan: Plan, state: State, kept: bool) -> TargetError:
@@ -192,9 +196,10 @@ def _refuse_maps_that_would_go(plan: Plan) -> None:
 
 def _refuse_what_was_given_up(plan: Plan) -> None:
     """Refuse to resume a run that has skipped chunks with one that may not skip any."""
-    if plan.storage.on_error == "fail" and (lost := read_lost(WorkDir.of(plan), plan)):
+    lost_chunks, lost = read_lost(WorkDir.of(plan), plan) if plan.storage.on_error == "fail" else (0, [])
+    if lost:
         raise TargetError(
-            f"{plan.storage.work_dir} holds an unfinished run that could not read {count(len(lost), 'chunk')} "
+            f"{plan.storage.work_dir} holds an unfinished run that could not read {count(lost_chunks, 'chunk')} "
             f"({lost[0]}) and labelled them background; continue it with --on-error skip, or remove that directory "
             "to start again"
         )
@@ -265,7 +270,8 @@ def clean_up(plan: Plan, ended: Ended | None = None) -> None:
     """Empty the work directory, except kept maps: those of a run that ended and keeps them, or of an earlier one."""
     work = WorkDir.of(plan)
     if ended is not None and ended.keep_maps:
-        write_kept(plan, ended.summary.processors, ended.summary.missing_chunks)
+        summary = ended.summary
+        write_kept(plan, summary.processors, lost_chunks=summary.lost_chunks, missing_chunks=summary.missing_chunks)
     if read_kept(work.root) is None:
         _empty(work.root)
         return

@@ -9,6 +9,7 @@ from collections import Counter
 from collections.abc import Iterator
 from contextlib import suppress
 from dataclasses import dataclass
+from itertools import islice
 from pathlib import Path
 
 import zarr
@@ -19,7 +20,7 @@ from bigcp3d.edge.labels.edit_log import Change, EditLog
 from bigcp3d.edge.labels.made_labels import MadeLabels, read_made
 from bigcp3d.edge.stores.places import Place, place
 from bigcp3d.edge.workdir.lock_file import LockFile
-from bigcp3d.edge.workdir.records import list_passes, read_records
+from bigcp3d.edge.workdir.records import list_passes, read_record, read_records
 from bigcp3d.errors import InputError
 from bigcp3d.pure.plural import count
 from bigcp3d.schedule.running.lock import describe_holder
@@ -30,6 +31,9 @@ from bigcp3d.work.run.task_costs import TaskSpent, read_spent
 from bigcp3d.work.run.work_dir import WorkDir, default_work_dir, find_work_dirs, home_of_runs
 
 STILL = "still runs"
+
+MOST_FAILED = 1000
+"""Failed tasks that are listed, at most."""
 
 
 @dataclass(frozen=True)
@@ -47,8 +51,8 @@ class RunStatus:
 
     ``state`` is "running", "stopped" (the same command carries on) or "finished" (only kept maps are left). ``holder``
     says which process holds the lock, and ``since`` when it began, in seconds since 1970; 0 if the run is not running.
-    ``passes`` are all passes in their order. ``done`` are finished tasks in the order in which they began. ``failed``
-    are the errors of tasks that failed and are still not done.
+    ``passes`` are all passes in their order. ``done`` gives the finished tasks, in any order: one by one, and once.
+    ``failed`` are the errors of tasks that failed and are still not done, and ``more_failed`` are not listed.
     """
 
     work_dir: str
@@ -57,8 +61,9 @@ class RunStatus:
     holder: str
     since: float
     passes: list[PassTotal]
-    done: list[TaskSpent]
+    done: Iterator[TaskSpent]
     failed: list[str]
+    more_failed: int
 
 
 def find_runs(path: str | Path) -> list[Path]:
@@ -138,7 +143,8 @@ def read_status(work_dir: Path) -> RunStatus:
     holder, lives = describe_holder(lock) or ("", False)
     held = lock.read()
     counts = count_passes([*object_passes(plan), *label_passes(plan)])
-    done = sorted(read_spent(work, plan.where.times), key=lambda task: task.began)
+    failures = _failures(work, plan)
+    failed = sorted(islice(failures, MOST_FAILED))
     return RunStatus(
         work_dir=str(work_dir),
         labels=str(plan.output.target.path),
@@ -146,8 +152,9 @@ def read_status(work_dir: Path) -> RunStatus:
         holder=holder,
         since=held[0].since if lives and held is not None and held[0] is not None else 0.0,
         passes=[PassTotal(name, *count) for name, count in counts.items()],
-        done=done,
-        failed=list(_failures(work, plan, {(task.name, task.time, task.index) for task in done})),
+        done=read_spent(work, plan.where.times),
+        failed=failed,
+        more_failed=sum(1 for _ in failures),
     )
 
 
@@ -170,11 +177,10 @@ def describe_leftovers(store: str | Path) -> Iterator[str]:
         yield f"{work.root}: {said}; to continue it, repeat the command that began it"
 
 
-def _failures(work: WorkDir, plan: Plan, done: set[tuple[str, int, tuple[int, ...]]]) -> Iterator[str]:
+def _failures(work: WorkDir, plan: Plan) -> Iterator[str]:
     for time in plan.where.times:
         folder = work.failures(time)
         for label in list_passes(folder):
-            for _, data, _ in read_records(folder, label):
-                index = tuple(data["index"])
-                if (data["pass"], time, index) not in done:
-                    yield f"{data['pass']} of block {index}, time {time}: {data['error']}"
+            for block, data, _ in read_records(folder, label):
+                if read_record(work.records(time), label, block) is None:
+                    yield f"{data['pass']} of block {tuple(data['index'])}, time {time}: {data['error']}"

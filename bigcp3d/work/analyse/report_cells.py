@@ -1,6 +1,6 @@
 """The cells of a report as rows: read from the table of a run that has just ended, or measured in labels.
 
-A run's tables are in its work directory until that is removed. They are read one range of ids at a time, so hundreds of
+A run's tables are in its work directory until that is removed. They are read one after the other, so hundreds of
 millions of cells take little memory. Labels alone are measured block by block.
 """
 
@@ -20,29 +20,28 @@ from bigcp3d.pure.grid import nearest_working
 from bigcp3d.pure.group.objects import ellipsoid_fill, elongations, mean_foreground
 from bigcp3d.pure.track.sinks import Sums
 from bigcp3d.work.analyse.measure import sum_box
+from bigcp3d.work.passes.resolve import find_ids
 from bigcp3d.work.plan.plan import Plan
-from bigcp3d.work.run.work_dir import WorkDir
+from bigcp3d.work.run.run import Run
 
 
 def cells_of_run(plan: Plan) -> Iterator[CellRows]:
-    """The kept cells of a run whose work directory is still there, one range of ids at a time.
+    """The kept cells of a run whose work directory is still there, one table at a time.
 
     Where the labels have another grid than the working grid, boxes may be wrong by a voxel.
     """
-    label_shape, wanted = plan.output.target.levels[0].shape, plan.scope.wanted
+    run, label_shape, wanted = Run(plan), plan.output.target.levels[0].shape, plan.scope.wanted
     edges = []  # label voxel at which each working voxel begins, by axis
     for shape, factor, size in zip(label_shape, plan.output.label_factors, plan.shape, strict=True):
         edges.append(np.searchsorted(nearest_working(0, shape, factor, size), np.arange(size + 1)))
     names = list(Sums.empty(0).arrays())
     for time in plan.where.times:
-        done = 0
-        for file in WorkDir.of(plan).all_objects(time):
+        for file in run.dir.all_objects(time):
             table = read_table(file)
             part = Sums(**{name: table[name] for name in names})
             low = np.stack([edges[a][part.low[:, a]] for a in range(3)], axis=1)
             high = np.stack([edges[a][part.high[:, a]] for a in range(3)], axis=1)
-            ids = np.arange(done + 1, done + len(part) + 1, dtype=np.uint64)
-            done += len(part)
+            ids = find_ids(run, time, part.first).astype(np.uint64)
             yield _rows(time, ids, part, part.image_vox, low, high, plan.voxel, mean_foreground(part), wanted)
 
 

@@ -44,11 +44,15 @@ def stitch(run: Run, time: int, index: Vec3) -> dict[str, Any]:
     inside[faces.component] = False
     own = Sums.concatenate([sums.take(inside), found.sums.take(found.whole & found.first_here)])
     own = own.take(own.count > 0)
-    write_rows(run.dir.rows("whole", time, index), own.take(np.argsort(own.first)).rows())
+    write_rows(run.dir.rows("whole", time, index), own.take(plan.id_ranges.order(own.first)).rows())
     if (left := faces.take(np.flatnonzero(~whole))).component.size:
         write_table(run.dir.table("left", time, index), **left.arrays())
     write_table(run.dir.table("stitched", time, index), first=first, **({"centre": centre} if plan.checks_flow else {}))
-    return {"components": len(sums), "left": int(left.component.size), "ranges": plan.id_ranges.runs(own.first)}
+    return {
+        "components": len(sums),
+        "left": int(left.component.size),
+        "ranges": np.unique(plan.id_ranges.find(own.first)).tolist(),
+    }
 
 
 def join(run: Run, time: int, index: Vec3) -> dict[str, Any]:
@@ -56,9 +60,8 @@ def join(run: Run, time: int, index: Vec3) -> dict[str, Any]:
     plan = run.plan
     base, counts = 0, np.zeros(plan.grid.counts, np.int64)
     sums, voxels, owners = [], [np.empty((0, 3), np.int32)], [np.empty(0, np.int64)]
-    blocks = plan.grid.touching(plan.scope.clustered)
-    tables = read_each(partial(_left, run, time), blocks, threads=THREADS)
-    for block, faces in zip(blocks, tables, strict=True):
+    tables = read_each(partial(_left, run, time), plan.grid.visit(plan.scope.clustered), threads=THREADS)
+    for block, faces in zip(plan.grid.visit(plan.scope.clustered), tables, strict=True):
         if faces is None:
             continue
         sums.append(faces.sums)
@@ -70,7 +73,7 @@ def join(run: Run, time: int, index: Vec3) -> dict[str, Any]:
     objects, n = join_components(pairs, base)
     total = Sums.concatenate(sums).group(objects, n)
     there_is = total.take(total.count > 0)
-    write_rows(run.dir.vector("sums", time), there_is.take(np.argsort(there_is.first)).rows())
+    write_rows(run.dir.vector("sums", time), there_is.take(plan.id_ranges.order(there_is.first)).rows())
     write_rows(run.dir.vector("bases", time), np.cumsum(counts) - counts.ravel())
     write_rows(run.dir.vector("joined", time), total.first[objects])
     if plan.checks_flow:

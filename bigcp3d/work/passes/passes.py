@@ -187,8 +187,16 @@ def check(run: Run, time: int, index: Vec3) -> Counts:
         representation=plan.prediction.representation,
         scale_vox=plan.prediction.scale_vox,
     )
-    write_rows(run.dir.rows("flow_errors", time, index), np.stack([present, squares], axis=1))
-    return {"ranges": plan.id_ranges.runs(present)}
+    return _write_by_object(run, "flow_errors", time, index, present, squares)
+
+
+def _write_by_object(
+    run: Run, kind: str, time: int, index: Vec3, first: NDArray[np.int64], counted: NDArray[np.int64]
+) -> Counts:
+    """Write what a block has counted for each object, given by its first voxel; name the ranges of the objects."""
+    ranges = run.plan.id_ranges
+    write_rows(run.dir.rows(kind, time, index), np.stack([first, counted], axis=1)[ranges.order(first)])
+    return {"ranges": np.unique(ranges.find(first)).tolist()}
 
 
 def _vote_objects(run: Run, time: int, box: Box) -> NDArray[np.unsignedinteger[Any]]:
@@ -204,8 +212,7 @@ def vote(run: Run, time: int, index: Vec3) -> Counts:
     core = run.plan.label_grid(0).core(index).intersect(run.plan.scope.wanted)
     won, count = np.unique(_vote_objects(run, time, core), return_counts=True)
     present = won[won > 0].astype(np.int64) - 1
-    write_rows(run.dir.rows("votes", time, index), np.stack([present, count[won > 0]], axis=1))
-    return {"ranges": run.plan.id_ranges.runs(present)}
+    return _write_by_object(run, "votes", time, index, present, count[won > 0])
 
 
 def label(run: Run, time: int, index: Vec3) -> Counts:

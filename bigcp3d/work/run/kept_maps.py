@@ -28,7 +28,6 @@ from bigcp3d.pure.boxes import Box, Vec3, vec3
 from bigcp3d.work.plan.name_differences import name_differences
 from bigcp3d.work.plan.plan import ASKED_OF_MAPS, MAPS, Plan
 from bigcp3d.work.plan.sections import Asked, Section
-from bigcp3d.work.run.unreadable_input import read_lost
 from bigcp3d.work.run.work_dir import ONCE, WorkDir
 
 MISSING = "missing_chunks"
@@ -131,10 +130,11 @@ def kept_of(plan: Plan) -> Kept | None:
     return None if maps is None or is_address(maps) else read_kept(maps)
 
 
-def write_kept(plan: Plan, processors: Iterable[str], missing_chunks: int) -> None:
+def write_kept(plan: Plan, processors: Iterable[str], *, lost_chunks: int, missing_chunks: int) -> None:
     """Move the maps of a run to where others find them, and write the record; they are complete.
 
-    ``processors`` are the kinds that predicted them, and ``missing_chunks`` is how many chunks the image lacks.
+    ``processors`` are the kinds that predicted them. ``lost_chunks`` is how many chunks of the image could not be read,
+    and ``missing_chunks`` how many it lacks.
     """
     work = WorkDir.of(plan)
     for time in plan.where.times:
@@ -142,8 +142,8 @@ def write_kept(plan: Plan, processors: Iterable[str], missing_chunks: int) -> No
             (kept_maps := work.kept_maps(time)).parent.mkdir(exist_ok=True)
             platforms.patiently(made.replace, kept_maps)
     settings = plan.sections(MAPS)
-    if lost := read_lost(work, plan):
-        settings["chunks of the image that could not be read"] = len(lost)
+    if lost_chunks:
+        settings["chunks of the image that could not be read"] = lost_chunks
     if missing_chunks:
         settings[MISSING] = plan.execution.missing_chunks
     kept = Kept(

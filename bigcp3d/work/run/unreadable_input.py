@@ -13,6 +13,8 @@ A chunk that can be read only sometimes may have been read before by some tasks;
 
 from __future__ import annotations
 
+import heapq
+import itertools
 import logging
 import time as clock
 from collections.abc import Callable
@@ -25,10 +27,10 @@ from numpy.typing import NDArray
 
 from bigcp3d.edge.image.given_maps import maps_chunk
 from bigcp3d.edge.image.voxels import missing_chunks, read_box, stored_chunk
-from bigcp3d.edge.workdir.records import claim_record, list_files, read_record, read_records
+from bigcp3d.edge.workdir.records import claim_record, read_record, read_records
 from bigcp3d.errors import InputError
 from bigcp3d.pure.boxes import BlockGrid, Box, Vec3, vec3
-from bigcp3d.pure.grid import working_box
+from bigcp3d.pure.grid import image_box, working_box
 from bigcp3d.work.plan.plan import Plan
 from bigcp3d.work.run.run import Run
 from bigcp3d.work.run.work_dir import WorkDir
@@ -37,8 +39,11 @@ log = logging.getLogger(__name__)
 
 TRIES, PAUSE_S = 3, 0.05
 
+MOST_LOST = 1000
+"""Lost chunks that are listed, at most: those that come first."""
 
-@dataclass(frozen=True)
+
+@dataclass(frozen=True, order=True)
 class LostPiece:
     """A stored chunk of the "image" or of "maps" (channel 0) that was given up, and the first error.
 
@@ -105,28 +110,35 @@ def lost_voxels(run: Run, time: int, within: Box) -> list[Box]:
 
     All voxels of the image that the box needs were read for its maps, or just now, so all losses are recorded.
     """
-    plan, lost = run.plan, []
-    if plan.storage.on_error == "fail":
-        return []
-    records = run.dir.records()
-    for label in (_label("image", channel, time) for channel in plan.source.channels):
-        files = list_files(records, label)
-        cores = map(_image_chunks(plan).core, files) if files else ()
-        for index, core in zip(files, cores, strict=True):
-            box = working_box(core, plan.sampling.factors, plan.shape).intersect(within)
-            if not box.empty and read_record(records, label, index) is not None:
-                lost.append(box)
+    plan, factors, lost = run.plan, run.plan.sampling.factors, list[Box]()
+    read = image_box(within, factors, plan.image_shape)
+    for channel in plan.source.channels:
+        known = _known_lost(run, _label("image", channel, time), lambda: _image_chunks(plan), read)
+        boxes = (working_box(chunk, factors, plan.shape).intersect(within) for chunk in known.values())
+        lost += [box for box in boxes if not box.empty]
     return lost
 
 
-def read_lost(work: WorkDir, plan: Plan) -> list[LostPiece]:
-    """All chunks that a run has given up."""
-    return [
+def read_lost(work: WorkDir, plan: Plan) -> tuple[int, list[LostPiece]]:
+    """How many chunks a run has given up, and the first `MOST_LOST` of them."""
+    number = itertools.count()
+    pieces = (
         LostPiece(what, channel, time, vec3(data["start"]), vec3(data["stop"]), data["error"])
         for what, channel in [*(("image", channel) for channel in plan.source.channels), ("maps", 0)]
         for time in plan.where.times
         for _, data, _ in read_records(work.records(), _label(what, channel, time))
-    ]
+    )
+    first = heapq.nsmallest(MOST_LOST, (piece for piece, _ in zip(pieces, number, strict=False)))
+    return next(number), first
+
+
+def _known_lost(run: Run, label: str, chunks: Callable[[], BlockGrid], box: Box) -> dict[Vec3, Box]:
+    """The chunks in a box that were given up before. Only these are looked for, however many others were lost."""
+    records = run.dir.records()
+    if run.plan.storage.on_error == "fail" or not (records / label).exists():
+        return {}
+    grid = chunks()
+    return {index: grid.core(index) for index in grid.visit(box) if read_record(records, label, index) is not None}
 
 
 def _label(what: str, channel: int, time: int) -> str:
@@ -150,10 +162,7 @@ class _Input:
         """The voxels of a box, and the chunks that are lost."""
         if self.run.plan.storage.on_error == "fail":
             return self._read_patiently(box), []
-        records = self.run.dir.records()
-        files = list_files(records, self.label)
-        near = set(files).intersection(self.chunks().touching(box)) if files else ()
-        known = {index for index in near if read_record(records, self.label, index) is not None}
+        known = _known_lost(self.run, self.label, self.chunks, box)
         if not known:
             with suppress(InputError, OSError):
                 return self.read_once(box), []

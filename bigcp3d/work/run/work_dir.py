@@ -9,17 +9,17 @@
       t0/parts/<block>/          sums of patches from other blocks, for this block; removed once merged
       t0/offsets                 zarr int8 (3, z, y, x), one shard for each block
       t0/sinks/, components/     one table for each block
-      t0/flow_errors/, votes/    npy: what each block counted for each object, sorted by first voxel
+      t0/flow_errors/, votes/    npy: what each block counted for each object, by range and first voxel
       t0/faces/, stitched/, left/  tables of the blocks of a large run: components on the faces; the object of each
                                  component; components that no neighbour knows whole
-      t0/whole/                  npy: sums of the objects that a block wrote, sorted by first voxel
-      t0/sums.npy                sums of the objects that `join` has joined, by first voxel
+      t0/whole/                  npy: sums of the objects that a block wrote, by range and first voxel
+      t0/sums.npy                sums of the objects that `join` has joined, by range and first voxel
       t0/bases.npy, joined.npy, centre.npy         the components that `join` has seen: how many in earlier blocks,
                                  first voxel and centre of the object of each
-      t0/gathered/               npy: which blocks have objects in which ranges of first voxels
+      t0/gathered/               npy: which lines of blocks have objects in which ranges of first voxels
       t0/objects.table, objects.1.table, ...       the table of the cells that were kept, by range
       t0/first/, whole_cells/, cut_cells/          npy: their first voxels and sorted sizes, by range
-      t0/id_bases.npy            cells before each range
+      t0/id_bases/               npy: for each plane of each range, what makes a row of first/ an id
       t0/failures/               tasks that failed
     logs/                        one file for each worker
     ended/                       a record: the labels are finished, and the rest may be removed
@@ -128,7 +128,7 @@ class WorkDir:
         return self.folder(time) / "failures"
 
     def vector(self, name: str, time: int) -> Path:
-        """File of rows of a whole time point: ``sums``, ``bases``, ``joined``, ``centre`` or ``id_bases``."""
+        """File of rows of a whole time point: ``sums``, ``bases``, ``joined`` or ``centre``."""
         return self.folder(time) / f"{name}.npy"
 
     def objects(self, time: int, part: int = 0) -> Path:
@@ -136,7 +136,7 @@ class WorkDir:
         return self.folder(time) / (f"objects.{part}{SUFFIX}" if part else OBJECTS)
 
     def all_objects(self, time: int) -> list[Path]:
-        """The tables that are there of the cells that were kept, in the order of ids."""
+        """The tables that are there of the cells that were kept; in the order of ids if there is one."""
         parts = itertools.takewhile(Path.exists, (self.objects(time, part) for part in itertools.count()))
         return list(parts)
 

@@ -50,8 +50,8 @@ class TrainSettings:
     nuclei. May be repeated."""
     from_edits: Annotated[Sequence[str | Path], Option(DATA, "IN.zarr", many=True)] = ()
     """An image with labels that were reviewed (bigcp3d review, bigcp3d edit): PATH, or PATH::LABELS (default: cells).
-    Training uses the cells that you decided to be good or that a correction made, the background near them, and
-    places where you deleted a cell. May be repeated."""
+    Training uses the cells that you called good or that a correction made, the background near them, and places where
+    you deleted a cell. May be repeated."""
     simulate: Annotated[Stain | None, Option(DATA)] = None
     """Mix in simulated tissue. With it, volumes may be left out. Then the model is validated on simulated tissue, or on
     the volumes of --validation."""
@@ -95,9 +95,9 @@ class TrainSettings:
     """Width of the border of such a patch in voxels. Patches overlap by twice this width, and predictions count less
     the nearer they are to the border."""
     balance: Annotated[float, Option(WORK, "0..1")] = 0.0
-    """How much the training cares for small cells, and for thin pieces of cells at a border. 0: each voxel counts the
-    same. 1: each cell counts the same (but a voxel of a small cell at most 8 times as much as other voxels). 0.5 is a
-    good choice if even the smallest labels are cells."""
+    """How much small cells, and thin pieces of cells at a border, count in the training. 0: each voxel counts the same.
+    1: each cell counts the same (but a voxel of a small cell at most 8 times as much as other voxels). 0.5 is a good
+    choice if even the smallest labels are cells."""
     steps: Annotated[int, Option(WORK)] = 2000
     """Number of training steps."""
     patch: Annotated[Vec3, Option(WORK, "Z Y X")] = (48, 64, 64)

@@ -42,6 +42,16 @@ def test_planes_follow_their_numbers(tmp_path, name):
             name_volume(source)
 
 
+@pytest.mark.parametrize(("held", "told"), [(STACK[0], "a single plane"), (STACK, "along z")])
+def test_a_single_file_is_read_as_if_it_were_given_itself(tmp_path, held, told):
+    write_planes(tmp_path / "planes", ["embryo7_t2.tif"], [held])
+    with open_source(tmp_path / "planes") as source, open_source(tmp_path / "planes" / "embryo7_t2.tif") as alone:
+        assert (source.axes, source.shape) == (alone.axes, alone.shape)
+        volume = name_volume(source, scale_um=(1, 1, 1))
+        assert any(told in note for note in volume.notes)
+        np.testing.assert_array_equal(read_all(volume)[0, 0], np.atleast_3d(held.T).T)
+
+
 def test_the_distance_of_planes_is_asked_for(tmp_path):
     (tmp_path / "planes").mkdir()
     for z in range(3):

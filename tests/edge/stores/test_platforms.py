@@ -7,8 +7,10 @@ import builtins
 import errno
 import os
 import shutil
+import signal
 import sys
 import zipfile
+from contextlib import nullcontext
 from pathlib import Path
 from types import SimpleNamespace
 
@@ -21,6 +23,7 @@ from bigcp3d.edge.stores import platforms
 from bigcp3d.edge.stores.atomic_files import create_atomically, sync_file, write_atomically
 from bigcp3d.edge.stores.zip_place import ZipPlace, in_archive
 from bigcp3d.errors import InputError, TargetError
+from bigcp3d.schedule.clusters.dask_lines import without_ctrl_c
 
 SYSTEM_OPEN, SYSTEM_REPLACE, SYSTEM_FSYNC = os.open, os.replace, os.fsync
 
@@ -173,6 +176,38 @@ def test_the_peak_of_memory_is_known_on_each_system(windows, monkeypatch):
     assert platforms.peak_bytes() == 5  # macOS counts bytes
     monkeypatch.setattr(sys, "platform", "linux")
     assert platforms.peak_bytes() == 5 * 1024
+
+
+def test_windows_limits_paths_unless_long_paths_are_turned_on(monkeypatch):
+    asked, values = [], []
+
+    def query(key, name):
+        asked.append((key, name))
+        if values[-1] is None:
+            raise FileNotFoundError(name)
+        return values[-1], 4
+
+    registry = SimpleNamespace(HKEY_LOCAL_MACHINE="machine", OpenKey=lambda *key: nullcontext(key), QueryValueEx=query)
+    with_modules(monkeypatch, winreg=registry)
+    assert platforms.path_limit() is None, "Linux has no limit that matters"
+    monkeypatch.setattr(platforms, "WINDOWS", True)
+    for value, limit in ((1, None), (0, 259), (None, 259)):
+        values.append(value)
+        assert platforms.path_limit() == limit
+    key = ("machine", r"SYSTEM\CurrentControlSet\Control\FileSystem")
+    assert asked == [(key, "LongPathsEnabled")] * 3
+    with_modules(monkeypatch)
+    assert platforms.path_limit() == 259
+
+
+def test_workers_start_also_where_signals_cannot_be_held_back(monkeypatch):
+    mask = signal.pthread_sigmask
+    with without_ctrl_c():
+        assert signal.SIGINT in mask(signal.SIG_BLOCK, ())
+    assert signal.SIGINT not in mask(signal.SIG_BLOCK, ())
+    monkeypatch.delattr(signal, "pthread_sigmask")
+    with without_ctrl_c():
+        assert signal.SIGINT not in mask(signal.SIG_BLOCK, ())
 
 
 def test_commands_to_paste_have_the_quotes_of_the_shell(monkeypatch):

@@ -1,12 +1,16 @@
 """A record counts when it is whole; otherwise the task runs again."""
 
 import json
+import tracemalloc
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import closing
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
 
-from bigcp3d.edge.workdir.records import claim_record, list_files, read_record, read_records, write_record
+from bigcp3d.edge.workdir import records
+from bigcp3d.edge.workdir.records import claim_record, read_record, read_records, write_record
 
 DATA = {"voxels": np.int64(7), "seconds": 0.1 + 0.2, "removed": {"volume": 3}, "dtype": "uint32", "shape": (1, 2)}
 PLAIN = {"voxels": 7, "seconds": 0.1 + 0.2, "removed": {"volume": 3}, "dtype": "uint32", "shape": [1, 2]}
@@ -34,14 +38,25 @@ def test_a_torn_or_changed_record_is_none(tmp_path, tear, caplog):
     assert read_record(tmp_path, "track", (0, 0, 0)) == PLAIN
 
 
-def test_records_are_listed_in_raster_order_without_damaged_ones(tmp_path):
-    assert list_files(tmp_path, "track") == []
+def test_records_are_read_without_damaged_ones(tmp_path):
+    assert not list(read_records(tmp_path, "track"))
     for index in ((10, 0, 0), (2, 0, 0), (2, 0, 11), (2, 0, 3)):
         write_record(tmp_path, "track", index, {})
     (tmp_path / "track" / "2.0.3.json").write_text("{")
     (tmp_path / "track" / "notes.json").write_text("{}")
     (tmp_path / "track" / ".2.0.4.json.abc.tmp").write_text("{}")
-    assert [index for index, *_ in read_records(tmp_path, "track")] == [(2, 0, 0), (2, 0, 11), (10, 0, 0)]
+    assert sorted(index for index, *_ in read_records(tmp_path, "track")) == [(2, 0, 0), (2, 0, 11), (10, 0, 0)]
+
+
+def test_millions_of_records_are_read_one_by_one(tmp_path, monkeypatch):
+    (tmp_path / "track").mkdir()
+    entries = (SimpleNamespace(name=f"{n // 100}.0.{n % 100}.json") for n in range(20_000))
+    monkeypatch.setattr(records.os, "scandir", lambda folder: closing(entries))
+    monkeypatch.setattr(records, "read_whole_record", lambda *_: ({"voxels": 7}, {}))
+    tracemalloc.start()
+    assert sum(1 for _ in read_records(tmp_path, "track")) == 20_000
+    assert tracemalloc.get_traced_memory()[1] < 500_000
+    tracemalloc.stop()
 
 
 def test_what_json_does_not_know_is_refused(tmp_path):

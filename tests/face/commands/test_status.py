@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import json
 import re
+import tracemalloc
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -12,11 +14,16 @@ from typer.testing import CliRunner
 
 import bigcp3d
 from bigcp3d.edge.workdir.lock_file import LockFile
+from bigcp3d.edge.workdir.records import write_record
 from bigcp3d.errors import BlockError, TargetError
 from bigcp3d.face.cli import app
+from bigcp3d.face.commands.status import paces
 from bigcp3d.schedule import update
-from bigcp3d.schedule.running import lock
+from bigcp3d.schedule.running import lock, status
+from bigcp3d.schedule.running.status import read_status
 from bigcp3d.work.passes import passes
+from bigcp3d.work.run.task_costs import TaskSpent
+from bigcp3d.work.run.work_dir import WorkDir
 from tests.schedule.conftest import Case, save_random_model, tissue_values, write_image
 
 
@@ -65,6 +72,30 @@ def test_a_stopped_run_tells_its_counts_and_its_failures_and_is_not_touched(case
     assert told["state"] == "stopped"
     assert {p["name"]: (p["done"], p["total"]) for p in told["passes"]}["track"] == (1, 2)
     assert files(case.folder) == before
+
+
+def test_a_run_of_many_tasks_is_counted_as_they_are_read(case, monkeypatch):
+    stop_in_track(case, monkeypatch)
+    found = read_status(case.work)
+    # each takes half a second, on one of 4 workers; the first comes last
+    tasks = (TaskSpent("track", 0, (0, 0, n), 10, 100 + n / 8, 0.5, f"a:{n % 4}") for n in range(49_999, -1, -1))
+    tracemalloc.start()
+    pace = paces(replace(found, done=tasks))["track"]
+    assert tracemalloc.get_traced_memory()[1] < 500_000
+    tracemalloc.stop()
+    assert (pace.done, pace.workers, pace.done_vox) == (50_000, 4, 500_000)
+    assert pace.voxels_per_second == pytest.approx(500_000 / (49_999 / 8 + 0.5))
+
+
+def test_of_many_failures_some_are_named_and_all_counted(case, monkeypatch):
+    stop_in_track(case, monkeypatch)
+    monkeypatch.setattr(status, "MOST_FAILED", 3)
+    for n in range(1, 6):
+        block = {"pass": "predict", "index": (n, 0, 0), "error": "cold"}
+        write_record(WorkDir(case.work).failures(0), "predict", (n, 0, 0), block)
+    assert "and 3 more failed" in ask(case.work)
+    told = json.loads(ask(case.work, "--json"))
+    assert (len(told["failed"]), told["more_failed"]) == (3, 3)
 
 
 def test_a_run_is_found_by_its_store_and_by_its_labels(case, monkeypatch):

@@ -141,6 +141,9 @@ def test_the_help_says_that_settings_are_those_of_the_labels():
     assert "half the diameter" not in each["radius_vox"].option.help
     assert "Labels of other time points stay as they are" in each["time"].option.help
     assert each["name"].default == "cells"
+    assert all(setting.option.help.count("Default:") <= 1 for setting in each.values())
+    assert "Default: as the labels were made." in each["model"].option.help
+    assert "the command stops and lists both" not in each["model"].option.help
 
 
 @pytest.mark.parametrize(

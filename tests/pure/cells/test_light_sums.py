@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import tracemalloc
 from fractions import Fraction
 
 import numpy as np
@@ -59,3 +60,13 @@ def test_what_is_no_number_counts_as_zero():
 def test_other_types_count_as_float32(dtype):
     values = np.random.default_rng(3).uniform(0, 1000, (3, 4, 5)).astype(dtype)
     assert mean_and_deviation_of(values) == mean_and_deviation_of(values.astype(np.float32))
+
+
+def test_the_means_of_many_cells_need_little_memory():
+    cells, digits = 20_000, digits_of("uint16")
+    found = np.random.default_rng(0).integers(1, 2**31, (cells, len(digits)))
+    found[:, 1] = 0  # so that no variance is negative
+    tracemalloc.start()
+    mean_and_deviation(found, np.full(cells, 2**20), digits)
+    assert tracemalloc.get_traced_memory()[1] < 150 * cells
+    tracemalloc.stop()

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from pathlib import Path
 
 import pytest
@@ -13,7 +14,13 @@ from bigcp3d.schedule.clusters.config import QUEUES, read_config
 from bigcp3d.schedule.clusters.requested_machines import Machines, Size, parse_size
 from bigcp3d.work.plan.memory_and_disk import worker_bytes
 
-DEPLOY = Path(__file__).parents[3] / "deploy"
+CLONE = Path(__file__).parents[3]
+DEPLOY = CLONE / "deploy"
+SHOWN = [
+    pytest.param(text, id=f"{page.name} {number}")
+    for page in sorted((CLONE / "docs").rglob("*.md"))
+    for number, text in enumerate(re.findall(r"^```yaml\n(.*?)^```$", page.read_text(), re.MULTILINE | re.DOTALL))
+]
 SLURM = "memory: 4GiB\ninterface: lo\n"
 
 
@@ -67,6 +74,15 @@ def test_each_kind_says_what_it_needs_and_has_an_example(kind):
     with pytest.raises(InputError, match=needed):
         read_config(kind, None)
     assert read_config(kind, DEPLOY / f"{kind}.yaml").memory >= 2**30
+
+
+@pytest.mark.parametrize("text", SHOWN)
+def test_each_file_that_a_page_shows_can_be_used(written, text):
+    assert read_config("slurm", written(text)).memory == 8 * 2**30
+
+
+def test_pages_show_files():
+    assert len(SHOWN) >= 2
 
 
 @pytest.mark.parametrize(

@@ -5,6 +5,7 @@ No test here needs a GPU; what torch would say of some is replaced.
 
 from __future__ import annotations
 
+import asyncio
 import os
 import time
 from threading import Thread
@@ -19,6 +20,7 @@ from bigcp3d.errors import InputError
 from bigcp3d.schedule.clusters import connect, this_machine
 from bigcp3d.schedule.clusters.local import LocalWorkers
 from bigcp3d.schedule.clusters.requested_machines import Machines, Size
+from bigcp3d.schedule.clusters.restart_ended_jobs import AdaptiveWithRestarts
 from tests.processes import quick_workers
 from tests.schedule.clusters.conftest import CUT
 from tests.schedule.conftest import read_labels
@@ -133,6 +135,23 @@ def test_an_adaptive_cluster_gives_the_same_labels(whole, tissue_store, random_m
     with quick_workers():
         bigcp3d.segment(tissue_store, **{**CUT, **settings})
     assert np.array_equal(read_labels(tmp_path / "out.zarr", "cells"), whole)
+
+
+def test_a_pass_of_one_task_stops_no_worker_unless_it_takes_seconds():
+    """Dask asks once a second how many workers the open tasks need; between two passes that may be one."""
+
+    async def workers_to_close(**_):
+        return [1]
+
+    scheduler = SimpleNamespace(workers_to_close=workers_to_close)
+    names = {"plan": {0, 1}, "requested": {0, 1}, "observed": {0, 1}, "worker_spec": {}, "workers": {}}
+    adaptive = AdaptiveWithRestarts(SimpleNamespace(scheduler_comm=scheduler, **names), interval=0, minimum=1)
+
+    def advise(*targets):
+        return [asyncio.run(adaptive.recommendations(target))["status"] for target in targets]
+
+    assert advise(1, 1, 2, 1, 1, 2) == ["same"] * 6
+    assert advise(1, 1, 1) == ["same", "same", "down"]
 
 
 def test_local_workers_keep_the_memory_of_a_patch():

@@ -41,18 +41,28 @@ def test_cells_that_do_not_touch_are_merged_and_the_log_says_so(store):
     assert describe_change(edits.merge(1, 2)) == "merge of 1, 2"
 
 
+@pytest.fixture
+def new_ids(store, monkeypatch):
+    """Writes labels with notes, and splits two of them: the new ids, and how often all labels were read."""
+
+    def split(**noted):
+        seen = []
+        monkeypatch.setattr(update_labels, "find_largest_id", lambda target: seen.append(target) or 7)
+        write_labels(store.path, ball_labels(), **noted)
+        edits = bigcp3d.edit(store.path)
+        return [edits.split(cell, parts=2).made[-1]["id"] for cell in (3, 4)], len(seen)
+
+    return split
+
+
 @pytest.mark.parametrize("noted", [{"cells": 30}, {"largest_id": 30}, {"cells": 9, "updates": [{"largest_id": 30}]}])
-def test_labels_are_not_read_for_a_new_id_where_they_note_the_largest(store, monkeypatch, noted, caplog):
-    seen = []
-    monkeypatch.setattr(update_labels, "find_largest_id", lambda target: seen.append(target) or 7)
-    write_labels(store.path, ball_labels(), bigcp3d=noted)
-    edits = bigcp3d.edit(store.path)
-    made = [edits.split(cell, parts=2).made[-1]["id"] for cell in (3, 4)]
-    assert (made, seen, caplog.text) == ([31, 32], [], "")
-    write_labels(store.path, ball_labels())
-    edits = bigcp3d.edit(store.path)
-    made = [edits.split(cell, parts=2).made[-1]["id"] for cell in (3, 4)]
-    assert (made, len(seen)) == ([8, 9], 1)
+def test_labels_are_not_read_for_a_new_id_where_they_note_the_largest(new_ids, noted, caplog):
+    assert new_ids(bigcp3d=noted) == ([31, 32], 0)
+    assert caplog.text == ""
+
+
+def test_labels_that_note_no_largest_id_are_read_once(new_ids, caplog):
+    assert new_ids() == ([8, 9], 1)
     assert "all labels are read once" in caplog.text
 
 

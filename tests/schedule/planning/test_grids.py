@@ -77,6 +77,22 @@ def test_the_coarsest_level_that_is_fine_enough_is_read(pyramid, random_model, d
     assert plan(pyramid, random_model, level=1).output.label_factors == (1.0, 2.0, 2.0)
 
 
+@pytest.mark.parametrize(
+    ("diameter", "factors"),
+    [
+        (2.2, (0.22, 0.88, 0.88)),
+        (2.3, (0.25, 1.0, 1.0)),  # 8 % too fine in y and x: no reason to resample them
+        (2.9, (0.25, 1.0, 1.0)),
+        (3.1, (0.31, 1.24, 1.24)),
+        (11.0, (1.0, 4.0, 4.0)),
+    ],
+)
+def test_voxels_that_nearly_fit_stay_as_they_are(pyramid, random_model, diameter, factors):
+    chosen = plan(pyramid, random_model, diameter_um=diameter)
+    assert chosen.output.label_factors == pytest.approx(factors)
+    assert any(f == 1 for f in chosen.sampling.factors) == (factors[2] not in (0.88, 1.24))
+
+
 def test_a_sweep_reads_the_level_that_a_run_reads(pyramid, random_model, tmp_path):
     settings = {"diameter_um": 10.0, "model": random_model, "roi": "4:30,6:40,5:44"}
     sweep = plan_sweep(pyramid, {"min_volume": [2]}, **settings)

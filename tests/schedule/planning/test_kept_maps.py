@@ -13,7 +13,7 @@ import zarr
 import bigcp3d
 from bigcp3d.edge.models.model_families import load_network
 from bigcp3d.edge.models.model_files import save_model
-from bigcp3d.edge.workdir.records import list_files
+from bigcp3d.edge.workdir.records import read_records
 from bigcp3d.errors import BlockError, InputError, TargetError
 from bigcp3d.schedule import segment as segment_module
 from bigcp3d.schedule.planning import find_kept_maps
@@ -112,7 +112,7 @@ def test_a_run_that_stops_in_the_directory_of_its_maps_is_carried_on(kept, rando
             with pytest.raises(KeyboardInterrupt):
                 bigcp3d.segment(kept, **again)
         work = kept.parent / "image.bigcp3d" / "cells"
-        assert list_files(WorkDir(work).records(0), "track")
+        assert list(read_records(WorkDir(work).records(0), "track"))
         assert not (work / "finished").exists()
     bigcp3d.segment(kept, **again)
     assert len(tracked) == len(set(tracked)) == 2

@@ -8,6 +8,8 @@ from __future__ import annotations
 import errno
 import shutil
 from pathlib import Path
+from types import SimpleNamespace
+from unittest.mock import MagicMock
 
 import numpy as np
 import pytest
@@ -18,8 +20,8 @@ from bigcp3d.edge.image import voxels
 from bigcp3d.edge.image.new_image import create_image, write_image_box
 from bigcp3d.errors import BlockError, InputError, TargetError
 from bigcp3d.pure.boxes import BlockGrid, Box
-from bigcp3d.schedule import segment
-from bigcp3d.schedule.running.events import BlockDone, Warned
+from bigcp3d.pure.grid import working_box, working_shape
+from bigcp3d.schedule.running.events import BlockDone, RunFinished, Warned
 from bigcp3d.work.passes import normalise_pass, passes
 from bigcp3d.work.run import run as run_module
 from bigcp3d.work.run import unreadable_input as lost
@@ -136,9 +138,11 @@ def test_skipped_chunks_are_background_and_the_rest_does_not_depend_on_blocks(
     for name, more in (("one", WHOLE), ("blocks", {} if settings else request.getfixturevalue("two_workers"))):
         events = []
         more = {**settings, **more, "on_error": "skip", "on_event": events.append}
-        monkeypatch.setattr(segment, "MOST_LOST", 1 if name == "blocks" else 1000)
+        monkeypatch.setattr(lost, "MOST_LOST", 1 if name == "blocks" else 1000)
         labels[name] = case.segment(f"{name}.zarr", **more)
         assert any("2 chunks could not be read" in e.message for e in events if isinstance(e, Warned))
+        summary = next(e.summary for e in events if isinstance(e, RunFinished))
+        assert (summary.lost_chunks, len(summary.lost)) == (2, 1 if name == "blocks" else 2)
     for index in ((1, 2, 1), (0, 1, 2)):
         assert not labels["one"][chunk_box(index)].any()
         assert whole[chunk_box(index)].any(), "the control: there were cells"
@@ -198,11 +202,30 @@ def test_a_lost_chunk_is_no_matter_for_boxes_that_do_not_meet_it(case, monkeypat
     _, gone = lost.read_image(run, 0, 0, Box.of_shape(SHAPE))
     assert [box.slices() for box in gone] == [chunk_box()]
     assert lost.lost_voxels(run, 0, Box.of_shape(SHAPE)) == gone
-    read, reads = lost.read_box, []
+    read, reads, looks = lost.read_box, [], []
     monkeypatch.setattr(lost, "read_box", lambda *what, **more: [reads.append(what[2]), read(*what, **more)][1])
-    monkeypatch.setattr(lost, "read_record", lambda *_: 1 / 0)
-    assert lost.read_image(run, 0, 0, near)[1] == lost.lost_voxels(run, 0, near) == []
-    assert reads == [near], "one read, and no record is opened"
+    monkeypatch.setattr(lost, "read_record", lambda *what: looks.append(what[2]))
+    assert lost.read_image(run, 0, 0, near)[1] == []
+    assert reads == [near], "one read"
+    assert looks == BlockGrid(SHAPE, CHUNK).touching(near), "no record of another chunk is looked for"
+    looks.clear()
+    assert lost.lost_voxels(run, 0, near) == []
+    assert set(looks) == set(BlockGrid(SHAPE, CHUNK).touching(near.grow(1)))
+
+
+@pytest.mark.parametrize("factor", [0.37, 1.0, 1.01, 1.5, 2.7])
+def test_each_lost_chunk_that_gives_a_box_its_labels_is_found(monkeypatch, factor):
+    factors, image_shape = (factor,) * 3, (7, 9, 8)
+    shape = working_shape(image_shape, factors)
+    monkeypatch.setattr(lost, "read_record", lambda records, label, index: {})
+    run = SimpleNamespace(plan=MagicMock(shape=shape, image_shape=image_shape), dir=MagicMock())
+    run.plan.sampling.factors, run.plan.source.channels = factors, (0,)
+    for chunk in ((1, 1, 1), (3, 5, 4)):
+        chunks, blocks = BlockGrid(image_shape, chunk), BlockGrid(shape, (4, 7, 5))
+        monkeypatch.setattr(lost, "_image_chunks", lambda plan, chunks=chunks: chunks)
+        for box in map(blocks.core, blocks):
+            every = (working_box(chunks.core(index), factors, shape).intersect(box) for index in chunks)
+            assert lost.lost_voxels(run, 0, box) == [part for part in every if not part.empty]
 
 
 def test_no_chunk_is_given_up_for_want_of_open_files(case, monkeypatch):
@@ -213,7 +236,7 @@ def test_no_chunk_is_given_up_for_want_of_open_files(case, monkeypatch):
     run = Run(case.plan(on_error="skip"))
     with pytest.raises(OSError, match="Too many open files"):
         lost.read_image(run, 0, 0, BlockGrid(SHAPE, CHUNK).core((1, 2, 1)))
-    assert lost.read_lost(run.dir, run.plan) == []
+    assert lost.read_lost(run.dir, run.plan) == (0, [])
 
 
 def test_given_maps_that_are_damaged_fail_or_are_background(case, kept_maps):

@@ -74,6 +74,13 @@ def test_a_disk_that_can_take_few_files_is_warned_of(case, monkeypatch):
         assert any("can take 87 more files" in text for text in disk_space.warn_of_space(plan, resumed=False)) == warns
 
 
+def test_on_windows_nothing_is_said_of_the_number_of_files(case, free, monkeypatch):
+    free(2**60)
+    plan = case.plan()
+    monkeypatch.delattr(os, "statvfs")
+    assert list(disk_space.warn_of_space(plan, resumed=False)) == []
+
+
 def test_a_run_that_is_carried_on_needs_what_is_left(case, monkeypatch):
     with monkeypatch.context() as patch:
         patch.setitem(passes.PASSES, "cluster", lambda *_: 1 / 0)

@@ -14,7 +14,7 @@ import torch
 from distributed import Scheduler, SpecCluster, Worker, get_worker
 
 import bigcp3d
-from bigcp3d.edge.workdir.records import list_files
+from bigcp3d.edge.workdir.records import read_records
 from bigcp3d.pure.predict import batch_check as steady
 from bigcp3d.pure.predict import run_network as predict
 from bigcp3d.pure.track import tracking_torch
@@ -117,7 +117,7 @@ def test_a_worker_with_two_threads_predicts_one_block_while_it_writes_another(
     settings = {**CUT, "output": tmp_path / "out.zarr", "work_dir": tmp_path / "work", "keep_maps": True}
     with SpecCluster(workers, scheduler, silence_logs=False) as cluster:
         bigcp3d.segment(tissue_store, model=random_model, scheduler=cluster.scheduler_address, **settings)
-    assert by == ["gpu"] * len(list_files(WorkDir(tmp_path / "work").records(0), "predict"))
+    assert by == ["gpu"] * len(list(read_records(WorkDir(tmp_path / "work").records(0), "predict")))
     assert np.array_equal(read_labels(tmp_path / "out.zarr", "cells"), expected)
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import signal
+import socket
 import subprocess
 import sys
 import time
@@ -150,3 +151,18 @@ def test_a_work_directory_that_cannot_be_written_is_refused(case, tmp_path):
     with pytest.raises(TargetError, match=r"not a folder with write permission.*give another --work-dir"):
         bigcp3d.segment(case.store, **case.settings, output=tmp_path / "o.zarr", work_dir=tmp_path / "file" / "work")
     assert not Path(tmp_path / "o.zarr").exists()
+
+
+def test_without_proc_a_machine_is_known_by_its_name_and_a_dead_holder_is_still_found(case, monkeypatch):
+    def refuse(path, **more):
+        raise FileNotFoundError(str(path))
+
+    monkeypatch.setattr(lock_module.os, "readlink", refuse)
+    monkeypatch.setattr(Path, "read_text", refuse)
+    case.work.mkdir()
+    with hold_locks(locks_of(case.plan())) as held:
+        assert held.holder.machine == socket.gethostname()
+        assert describe_holder(LockFile(case.work))[1]
+    case.work.mkdir(exist_ok=True)
+    LockFile(case.work).create(replace(held.holder, pid=2**22 + 1))
+    assert not describe_holder(LockFile(case.work))[1]

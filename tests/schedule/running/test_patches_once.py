@@ -10,7 +10,7 @@ import torch
 import zarr
 
 import bigcp3d
-from bigcp3d.edge.workdir.records import list_files, read_record
+from bigcp3d.edge.workdir.records import read_record, read_records
 from bigcp3d.errors import BlockError, TargetError
 from bigcp3d.pure.predict import run_network as pure_predict
 from bigcp3d.work.passes import passes
@@ -54,10 +54,10 @@ def test_every_patch_is_computed_once_and_maps_are_those_of_the_volume(
     plan, maps = segment_kept(tissue_store, random_model, tmp_path, block=block)
     assert len(calls) == len(plan.patches.cores) == PATCHES
     records = WorkDir(tmp_path / "work").records(0)
-    counts = [read_record(records, "predict", index)["patches"] for index in list_files(records, "predict")]
+    counts = [found["patches"] for _, found, _ in read_records(records, "predict")]
     assert len(counts) == len(plan.patch_blocks.grid)
     assert sum(counts) == PATCHES
-    assert bool(list_files(records, "merge")) == (len(counts) > 1), "one block merges nothing"
+    assert bool(list(read_records(records, "merge"))) == (len(counts) > 1), "one block merges nothing"
     assert np.array_equal(maps, whole_maps)
 
 

@@ -11,11 +11,13 @@ import numpy as np
 import pytest
 
 import bigcp3d
+from bigcp3d.edge.stores import platforms
 from bigcp3d.edge.workdir.records import read_record, write_record
 from bigcp3d.errors import BlockError
 from bigcp3d.schedule.running.events import BlockDone, PassStarted
 from bigcp3d.schedule.running.tasks import count_passes, in_order, label_passes, object_passes
 from bigcp3d.work.passes import passes
+from bigcp3d.work.run import task_costs
 from bigcp3d.work.run.run import Run
 from bigcp3d.work.run.run_costs import sum_up_effort
 from bigcp3d.work.run.task_costs import Meter, TaskSpent, read_spent
@@ -105,6 +107,18 @@ def test_a_peak_is_that_of_its_own_task():
     with Meter() as small:
         pass
     assert large.peak_bytes > small.peak_bytes + 2**26
+
+
+def test_without_proc_the_peak_is_that_of_the_process(monkeypatch):
+    def refuse(path, *args, **more):
+        assert path.startswith("/proc/")
+        raise FileNotFoundError(path)
+
+    monkeypatch.setattr(task_costs, "open", refuse, raising=False)
+    monkeypatch.setattr(platforms, "peak_bytes", lambda: 123)
+    with Meter() as some:
+        pass
+    assert some.peak_bytes == 123
 
 
 def test_memory_of_a_gpu_is_what_torch_held_while_the_task_ran(monkeypatch):

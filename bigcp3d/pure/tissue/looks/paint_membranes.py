@@ -10,10 +10,8 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy import ndimage
 
-from bigcp3d.pure.boxes import vec3
 from bigcp3d.pure.learn.targets import dense_labels
-from bigcp3d.pure.optics.picture import draw_blur, draw_picture, log_uniform
-from bigcp3d.pure.tissue.deform import draw_noise
+from bigcp3d.pure.optics.picture import draw_blur, draw_picture
 from bigcp3d.pure.tissue.looks import walls
 from bigcp3d.pure.tissue.position_hashes import gaussian_taps
 from bigcp3d.pure.tissue.tissue_light import stain_membranes
@@ -58,10 +56,8 @@ def _paint_walls(
     nearest = np.pad(dense - 1, 1, mode="edge")
     light = stain_membranes(nearest, keys, np.zeros(3, np.int64), pitch, key, wall, inside, staining, uneven)
     base = np.where(dense > 0, np.float32(inside), np.float32(0))
-    if rng.random() < 0.5:  # outer walls: a cuticle, or a single membrane
-        outer = np.float32(log_uniform(rng, 0.2, 2.0))
-        surface = walls.find_borders((dense > 0).astype(np.int32))
-        light = np.where(surface, base + (light - base) * outer, light)
+    if rng.random() < 0.5:
+        light = walls.stain_outer_walls(light, base, dense, rng)
     if rng.random() < 0.35:
         light = walls.thicken(light, rng, diameter_vox)
     if rng.random() < 0.5:
@@ -74,18 +70,14 @@ def _add_contents(
     light: Float32, dense: NDArray[np.int32], number: int, rng: np.random.Generator, diameter_vox: float
 ) -> Float32:
     """Add textured cytoplasm, nuclei, plastids, vesicles, and a medium that glows."""
-    shape = vec3(dense.shape)
     if rng.random() < 0.35:
-        texture = draw_noise(rng, shape, float(rng.uniform(0.1, 0.4) * diameter_vox))
-        level = np.float32(rng.uniform(0.05, 0.35))
-        light = light + (dense > 0) * level * (np.float32(0.6) + np.float32(0.4) * texture)
+        light = walls.add_cytoplasm(light, dense, rng, diameter_vox)
     if number and rng.random() < 0.3:
         light = walls.add_nuclei(light, dense, rng, number)
     if rng.random() < 0.15:
         light = walls.add_plastids(light, dense, rng, diameter_vox)
     if rng.random() < 0.2:
-        dots = rng.random(shape, np.float32) < log_uniform(rng, 5e-5, 2e-3)
-        light = light + (dots * np.float32(rng.uniform(1, 8))).astype(np.float32)
+        light = walls.add_vesicles(light, rng)
     if rng.random() < 0.25:
         light = walls.add_medium(light, dense, rng, diameter_vox)
     filled: Float32 = light.astype(np.float32, copy=False)

@@ -13,6 +13,7 @@ from bigcp3d.pure.boxes import vec3
 from bigcp3d.pure.optics.picture import draw_blur, draw_picture
 from bigcp3d.pure.tissue.looks.shapes import Objects
 from bigcp3d.pure.tissue.looks.stains import (
+    darken_nuclei,
     draw_classes,
     draw_granules,
     draw_haze,
@@ -63,8 +64,7 @@ def paint_nuclei(
     background, inside = draw_background(objects, cells, rng, diameter_vox), objects.labels > 0
     nuclei = stain_chromatin(objects, rng, diameter_vox)
     if rng.random() < DARK:
-        level = np.float32(rng.uniform(0.5, 1.0)) + background
-        light = np.where(inside, np.float32(rng.uniform(0, 0.4)) * nuclei * level, level)
+        light = darken_nuclei(nuclei, background, objects.labels, rng)
     else:
         if inside.any():  # dim nuclei stay brighter than most of what surrounds them
             dim, bright = float(np.quantile(nuclei[inside], 0.25)), float(np.quantile(background[::3, ::3, ::3], 0.98))

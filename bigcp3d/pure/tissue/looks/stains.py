@@ -82,3 +82,9 @@ def stain_cytoplasm(
     texture = draw_noise(rng, shape, float(rng.uniform(0.1, 0.6) * diameter_vox))
     uneven: Float32 = light * (1 + np.float32(rng.uniform(0, 0.7)) * texture)
     return np.where(labels > 0, np.float32(0), uneven)
+
+
+def darken_nuclei(light: Float32, background: Float32, labels: NDArray[np.int32], rng: np.random.Generator) -> Float32:
+    """Nuclei that are darker than what surrounds them; ``light`` is theirs, ``background`` adds to the surroundings."""
+    around = np.float32(rng.uniform(0.5, 1.0)) + background
+    return np.where(labels > 0, np.float32(rng.uniform(0, 0.4)) * light * around, around)

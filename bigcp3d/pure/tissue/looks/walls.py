@@ -11,6 +11,7 @@ from numpy.typing import NDArray
 from scipy import ndimage
 
 from bigcp3d.pure.boxes import vec3
+from bigcp3d.pure.optics.picture import log_uniform
 from bigcp3d.pure.tissue.deform import draw_noise
 from bigcp3d.pure.tissue.looks.shapes import nuclei_in_cells
 from bigcp3d.pure.tissue.looks.stains import draw_granules, draw_levels
@@ -32,6 +33,16 @@ def find_borders(dense: Labels) -> NDArray[np.bool_]:
 def shrink_cells(dense: Labels) -> Labels:
     """Cells without their outermost voxels, so that each has a membrane of its own beside a dark gap."""
     return np.where(find_borders(dense), np.int32(0), dense)
+
+
+def stain_outer_walls(light: Float32, base: Float32, dense: Labels, rng: np.random.Generator) -> Float32:
+    """Walls at the outside that are brighter, as with a cuticle, or dimmer, as a single membrane.
+
+    ``base`` is the light without walls.
+    """
+    outer = np.float32(log_uniform(rng, 0.2, 2.0))
+    surface = find_borders((dense > 0).astype(np.int32))
+    return np.where(surface, base + (light - base) * outer, light)
 
 
 def thicken(light: Float32, rng: np.random.Generator, diameter_vox: float) -> Float32:
@@ -56,6 +67,19 @@ def stain_interior(dense: Labels, rng: np.random.Generator, number: int) -> Floa
     """Cells that are bright inside and have dark borders, as with a stain of the cytoplasm."""
     levels = draw_levels(rng, number, float(rng.uniform(0, 0.3)))
     return np.where(find_borders(dense), np.float32(rng.uniform(0, 0.2)), levels[dense])
+
+
+def add_cytoplasm(light: Float32, dense: Labels, rng: np.random.Generator, diameter_vox: float) -> Float32:
+    """Textured light in all cells, a twentieth to a third as bright as walls."""
+    texture = draw_noise(rng, vec3(dense.shape), float(rng.uniform(0.1, 0.4) * diameter_vox))
+    level = np.float32(rng.uniform(0.05, 0.35))
+    return light + (dense > 0) * level * (np.float32(0.6) + np.float32(0.4) * texture)
+
+
+def add_vesicles(light: Float32, rng: np.random.Generator) -> Float32:
+    """Single bright voxels anywhere, which the blur turns into dots."""
+    dots = rng.random(light.shape, np.float32) < log_uniform(rng, 5e-5, 2e-3)
+    return light + (dots * np.float32(rng.uniform(1, 8))).astype(np.float32)
 
 
 def add_plastids(light: Float32, dense: Labels, rng: np.random.Generator, diameter_vox: float) -> Float32:

@@ -142,3 +142,18 @@ def test_walls_may_be_thick_double_broken_or_dark():
     glowing = walls.add_medium(light, hollow, rng(), 24.0) - light
     assert not glowing[hollow > 0].any()
     assert glowing[hollow == 0].mean() > 0.02
+    outer = walls.find_borders((hollow > 0).astype(np.int32))
+    bright = walls.stain_outer_walls(light, np.zeros_like(light), hollow, rng(10))
+    assert np.array_equal(bright != light, outer & (light > 0))
+    assert bright[outer].sum() > 1.5 * light[outer].sum()
+    assert not (walls.add_cytoplasm(light, hollow, rng(), 24.0) - light)[hollow == 0].any()
+    dots = walls.add_vesicles(light, rng(4)) - light
+    assert dots.min() >= 0
+    assert 0 < (dots > 0).mean() < 0.002
+
+
+def test_dark_nuclei_are_darker_than_all_that_surrounds_them():
+    found = objects()
+    image = stains.darken_nuclei(np.ones(SHAPE, np.float32), stains.draw_haze(rng(), SHAPE, 9.0), found.labels, rng())
+    assert image.dtype == np.float32
+    assert image[found.labels > 0].max() < image[found.labels == 0].min()
