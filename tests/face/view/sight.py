@@ -14,7 +14,7 @@ from neuroglancer.segment_colors import hex_string_from_segment_id
 from bigcp3d.face.view.neuroglancer_view import serving
 
 PATIENCE_S = 60
-CLICKS = 5
+CLICKS = 10
 PIXELS = 4
 """Of a voxel, on a side."""
 
