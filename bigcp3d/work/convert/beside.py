@@ -17,7 +17,7 @@ from bigcp3d.edge.image.open_node import metadata_file, read_attributes
 from bigcp3d.edge.image.other_formats import recognise, store_beside
 from bigcp3d.edge.stores.places import place
 from bigcp3d.errors import InputError
-from bigcp3d.pure.boxes import Float3
+from bigcp3d.pure.boxes import Float3, float3
 from bigcp3d.work.analyse.blocks_read import BlocksRead
 from bigcp3d.work.convert.convert import convert
 
@@ -68,11 +68,15 @@ def convert_beside(
 def convert_labels_beside(source: str | Path, scale_um: Float3 | None) -> str | Path:
     """The store of labels in a file of another format, as `convert_beside`.
 
-    A voxel size that the file does not state is taken to be ``scale_um``, that of the image of the labels.
+    Where the file does not state the voxel size, that of the image of the labels is taken, ``scale_um``, and told.
     """
-    if find_converted(source)[1]:
+    if scale_um is not None and find_converted(source)[1]:
         with open_source(source) as opened:
-            scale_um = None if {*"zyx"} <= {*opened.scale_um} else scale_um
+            stated = opened.scale_um
+        if lacks := [axis for axis in "zyx" if axis not in stated]:
+            taken = "that of the image is taken"
+            log.warning("%s does not state its voxel size along %s; %s", source, ", ".join(lacks), taken)
+        scale_um = float3(stated.get(axis, size) for axis, size in zip("zyx", scale_um, strict=True))
     return convert_beside(source, scale_um=scale_um)
 
 

@@ -9,7 +9,7 @@ import tifffile
 
 from bigcp3d.edge.image.image import open_image
 from bigcp3d.errors import InputError
-from bigcp3d.work.convert.beside import convert_beside, find_converted
+from bigcp3d.work.convert.beside import convert_beside, convert_labels_beside, find_converted
 from bigcp3d.work.convert.convert import convert
 
 
@@ -36,6 +36,19 @@ def test_it_is_converted_once_and_told(stack):
 def test_a_store_that_was_converted_by_hand_is_taken(stack, version):
     convert(stack, format=version, scale_um=(3, 1, 1))
     assert open_image(convert_beside(stack)).levels[0].scale_um == (3, 1, 1)
+
+
+def test_labels_get_only_those_voxel_sizes_of_their_image_that_their_file_lacks(stack, tmp_path, caplog):
+    image = (4.0, 3.0, 3.0)
+    assert open_image(convert_labels_beside(stack, image)).levels[0].scale_um == (1.0, 0.5, 0.5)
+    assert "does not state" not in caplog.text
+    for name, more in (("flat.tif", {"unit": "um"}), ("bare.tif", {})):
+        said = {"imagej": True, "resolution": (2, 2), "metadata": {"axes": "ZYX", **more}}
+        tifffile.imwrite(tmp_path / name, np.zeros((4, 8, 9), "uint16"), **said)
+    assert open_image(convert_labels_beside(tmp_path / "flat.tif", image)).levels[0].scale_um == (4.0, 0.5, 0.5)
+    assert "flat.tif does not state its voxel size along z; that of the image is taken" in caplog.text
+    assert open_image(convert_labels_beside(tmp_path / "bare.tif", image)).levels[0].scale_um == image
+    assert "bare.tif does not state its voxel size along z, y, x; that of the image is taken" in caplog.text
 
 
 @pytest.mark.parametrize("change", ["time", "size", "foreign", "other file"])
