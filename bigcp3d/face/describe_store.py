@@ -138,7 +138,7 @@ def find_faults(image: ImageInfo) -> Iterator[str]:
     if has_no_unit(image) and set(finest.scale_um or ()) != {1.0}:
         yield "the voxel size has no unit and is taken as micrometres; if that is wrong, give --scale Z Y X"
     if image.times > 1:
-        yield f"there are {image.times} time points; each is segmented alone, and no cell is followed over time"
+        yield f"there are {image.times} time points; each is segmented alone; 'bigcp3d link' can join the cells later"
     if image.dtype not in COMMON_DTYPES:
         yield f"unusual dtype {image.dtype}"
     for lower, upper in zip(image.levels, image.levels[1:], strict=False):

@@ -171,7 +171,8 @@ def _model(request: Request) -> Iterator[tuple[ModelCard, tuple[int, ...], FindC
 
 def _describe_doubt(request: Request, estimates: dict[str, Estimate], looks: dict[str, Found]) -> str:
     """That no model is clearly better, what each found, and the commands that name one."""
-    lines = ["it is not clear which model suits this stain; give --model and --diameter. On a few crops they found:"]
+    give = "--model" if request.has_diameter else "--model and --diameter"
+    lines = [f"it is not clear which model suits this stain; give {give}. On a few crops they found:"]
     for name, look in looks.items():
         diameter = ""
         if (found := estimates.get(name)) is not None:

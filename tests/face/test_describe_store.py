@@ -42,7 +42,7 @@ def test_a_sound_store_has_no_fault():
         ({"levels": (dataclasses.replace(FINE, scale_um=(0.2, 0.5, 0.5)),)}, "z voxels are 0.4 times x voxels"),
         ({"levels": (dataclasses.replace(FINE, scale_um=(90.0, 40.0, 40.0)),)}, "if the numbers are nanometres"),
         ({"units": (None,) * 3}, "has no unit and is taken as micrometres"),
-        ({"times": 5}, "5 time points"),
+        ({"times": 5}, "5 time points; each is segmented alone; 'bigcp3d link' can join"),
         ({"dtype": "int64"}, "unusual dtype int64"),
         ({"levels": (FINE, dataclasses.replace(COARSE, scale_um=(2.0, 2.0, 2.0)))}, "scale and shape disagree"),
     ],

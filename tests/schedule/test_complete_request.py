@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from dataclasses import replace
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
@@ -189,6 +190,9 @@ def test_a_doubt_shows_what_both_models_found(noise, monkeypatch):
     monkeypatch.setattr(estimate, "_estimate", nothing)
     with pytest.raises(InputError, match=r"(?s)not clear which model.*--model membrane.*--model nuclei.*--channel"):
         bigcp3d.plan_segmentation(noise)
+    monkeypatch.setattr(estimate, "_try_given", lambda *_: SimpleNamespace(look=estimate.Found(1.0, 0, 0, 0, 0)))
+    with pytest.raises(InputError, match=r"not clear which model suits this stain; give --model\. On a few crops"):
+        bigcp3d.plan_segmentation(noise, diameter_vox=14)
 
 
 def test_the_dry_run_and_json_tell_the_estimate(nuclei, suited, tmp_path, monkeypatch):

@@ -11,10 +11,11 @@ from bigcp3d.edge.stores.places import refuse_address
 from bigcp3d.errors import TargetError
 
 
-def check_file(path: str | Path, *, overwrite: bool) -> None:
+def check_file(path: str | Path, *, overwrite: bool, instead: str = "another name") -> None:
     """Refuse a file that cannot be written: an address, a folder, an existing file, a place without permission.
 
-    A file inside a zarr store is refused too, because other programs take it for a part of the store.
+    A file inside a zarr store is refused too, because other programs take it for a part of the store. ``instead`` says
+    what to give if the file must not be replaced.
     """
     refuse_address(path, "a file", "write it there and copy it")
     path = Path(path)
@@ -24,7 +25,7 @@ def check_file(path: str | Path, *, overwrite: bool) -> None:
     if (store := store_around(path)) is not None:
         raise TargetError(f"{path}: this lies inside the zarr store {store}; give a path outside it")
     if os.path.exists(path) and not overwrite:
-        raise TargetError(f"{path}: this file exists already; give --overwrite to replace it, or another name")
+        raise TargetError(f"{path}: this file exists already; give --overwrite to replace it, or {instead}")
 
 
 def store_around(path: Path) -> Path | None:

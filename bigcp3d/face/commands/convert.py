@@ -74,14 +74,17 @@ def describe_source(path: str | Path) -> str:
             hint = ""
         except InputError as error:
             axes, notes, hint = source.axes, [str(error).removeprefix(f"{source.path}: ")], " --axes AXES"
-        scale = ", ".join(f"{axis} {source.scale_um[axis]:.4g}" for axis in "zyx" if axis in source.scale_um)
+        known = [f"{axis} {source.scale_um[axis]:.4g}" for axis in "zyx" if axis in source.scale_um]
+        if len(known) < 3:
+            known.append(f"{'the rest is ' if known else ''}not in the file; give --scale")
+            hint += " --scale Z Y X"
         lines = [
             f"{source.path}: {source.kind}, {format_size(source.shape)} of {source.dtype.name}",
             f"axes {','.join(axes)}",
-            f"voxel size in um: {scale or 'not in the file; give --scale'}",
+            f"voxel size in um: {', '.join(known)}",
             f"channels: {', '.join(source.channel_names) or 'without names'}",
             *(f"warning: {note}" for note in (*source.notes, *notes)),
-            f"to convert it: bigcp3d convert {join_words([str(path)])}{hint}{'' if scale else ' --scale Z Y X'}",
+            f"to convert it: bigcp3d convert {join_words([str(path)])}{hint}",
         ]
     return "\n  ".join(lines)
 

@@ -204,7 +204,7 @@ def _tell_of_table(edits: Edits, store: str, action: str) -> None:
     more = [] if edits.target.name == DEFAULT_NAME else ["--name", edits.target.name]
     if behind := changes_behind(edits.labels, EditLog(edits.target.path)):
         again = join_words(["bigcp3d", "edit", store, "table", *more])
-        typer.echo(f"the table lacks the last {count(behind, 'change')}; to write it again: {again}", err=True)
+        typer.echo(f"the table in the store lacks {count(behind, 'change')}; to write it again: {again}", err=True)
     if file := file_without_changes(edits.target):
         again = join_words(["bigcp3d", "measure", str(edits.target.path), "--output", str(file), "--overwrite"])
         typer.echo(f"{file} lacks the changes since it was written; to write it again: {again}", err=True)

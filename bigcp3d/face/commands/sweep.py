@@ -101,7 +101,7 @@ def sweep(
 
     table, picture = output / "sweep.csv", output / "sweep.png"
     for file in (table, picture):
-        check_file(file, overwrite=overwrite)
+        check_file(file, overwrite=overwrite, instead="another folder with --output DIR")
     said = {name: arguments.pop(name) for name in SWEPT}
     values = {name: _read_values(name, ",".join(texts)) for name, texts in said.items() if texts is not None}
     arguments["source"] = image_of(Request(arguments["source"], scale_um=arguments["scale_um"]), quiet)

@@ -156,6 +156,11 @@ def test_errors_of_a_conversion_are_events_too(tmp_path):
     tifffile.imwrite(tmp_path / "b.tif", np.zeros((3, 4, 8, 9), "uint16"), photometric="minisblack")
     said = run("info", tmp_path / "b.tif").stdout
     assert said.endswith(f"to convert it: bigcp3d convert {tmp_path / 'b.tif'} --axes AXES --scale Z Y X\n")
+    planes = {"imagej": True, "resolution": (2, 2), "metadata": {"axes": "ZYX", "unit": "um"}}  # without a spacing
+    tifffile.imwrite(tmp_path / "c.tif", np.zeros((4, 8, 9), "uint16"), **planes)
+    said = run("info", tmp_path / "c.tif").stdout
+    assert "voxel size in um: y 0.5, x 0.5, the rest is not in the file; give --scale\n" in said
+    assert said.endswith(f"to convert it: bigcp3d convert {tmp_path / 'c.tif'} --scale Z Y X\n")
 
 
 def test_info_shows_what_would_be_read(stack, tmp_path):

@@ -34,7 +34,9 @@ def run(*words):
 
 def test_every_action_says_what_it_did(store, tmp_path):
     first, path = store.levels(), store.path
-    assert run(path, "merge", 1, 2).stdout == "change 1: merge of 1, 2\n"
+    done = run(path, "merge", 1, 2)
+    assert done.stdout == "change 1: merge of 1, 2\n"
+    assert "the table in the store lacks 1 change; to write it again: bigcp3d edit" in done.stderr
     assert "split of 1; new: 8" in run(path, "split", 1, "--parts", 2).stdout
     assert "split of 4; new: 9" in run(path, "split", 4, "--seed", "12,30,31", "--seed", "12,30,41").stdout
     assert "delete of 3" in run(path, "delete", 3).stdout

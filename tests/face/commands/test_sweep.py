@@ -59,7 +59,7 @@ def test_a_table_and_a_picture_are_written_with_the_best_first(store, tmp_path):
     assert set(store.parent.rglob("*")) == before
     again = run(store, *asked, "--output", out)
     assert again.exit_code == 3
-    assert "--overwrite" in again.output
+    assert "give --overwrite to replace it, or another folder with --output DIR" in " ".join(again.output.split())
     done = run(store, *MODEL, "--output", out, "--overwrite", "--quiet")
     assert done.exit_code == 0, done.output
     assert [row["foreground"] for row in rows_of(out)] == ["0.5"], "one trial where nothing is varied"
