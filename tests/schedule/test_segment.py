@@ -259,7 +259,7 @@ def test_folders_of_a_user_are_never_taken_for_those_of_a_run(store, from_maps, 
     (tmp_path / "work" / new_run() / "t0").mkdir(parents=True)
     settings = {**from_maps, "work_dir": tmp_path / "work"}
     assert bigcp3d.plan_segmentation(store, **settings), "the control: a late task of a discarded run left it"
-    for name in ("run-1", "run-20261125"):
+    for name in ("run-1", "run-20261125", "run-baseline"):
         (mine := tmp_path / "work" / name).mkdir()
         with pytest.raises(TargetError, match="cannot be the work directory"):
             bigcp3d.plan_segmentation(store, **settings)

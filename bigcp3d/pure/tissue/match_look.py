@@ -35,6 +35,9 @@ PIECE = (48, 128, 128)
 FEWEST_COUNTS, COUNTS = 50.0, 1000.0
 """An image with less contrast, such as floats from 0 to 1, is scaled to so many counts."""
 
+FEWEST_VOXELS = 8
+"""A look is measured in at least so many voxels on each axis."""
+
 BAND = (0.1, 0.3)
 """Frequencies that tell how sharp an image is, in cycles a voxel; above them is mostly noise."""
 
@@ -95,10 +98,11 @@ def match_look(tissue: Tissue, image: NDArray[np.generic]) -> Tissue:
     wanted = measure_look(image)
     loss = 1 - math.exp(-wanted.fading * max(1, tissue.shape[0] - 1))
     tissue = replace(tissue, attenuation=_within("attenuation", loss))
-    size = vec3(min(a, b, c) for a, b, c in zip(PIECE, tissue.shape, image.shape, strict=True))
-    start = vec3((a - b) // 2 for a, b in zip(tissue.shape, size, strict=True))
+    shape = vec3(max(n, FEWEST_VOXELS) for n in tissue.shape)  # that a look can be measured in
+    size = vec3(min(sides) for sides in zip(PIECE, shape, image.shape, strict=True))
+    start = vec3((a - b) // 2 for a, b in zip(shape, size, strict=True))
     for _ in range(ROUNDS):
-        found = measure_look(render(tissue, Box.of_shape(size).shift(start))[0])
+        found = measure_look(render(replace(tissue, shape=shape), Box.of_shape(size).shift(start))[0])
         gain = (wanted.high - wanted.low) / max(found.high - found.low, 1e-6)
         signal = _within("signal", tissue.signal * gain)
         blur_z, blur = (

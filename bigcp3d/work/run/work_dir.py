@@ -36,7 +36,8 @@ import json
 import re
 from collections.abc import Iterator
 from pathlib import Path
-from secrets import token_hex
+from secrets import choice
+from string import ascii_lowercase, digits
 from typing import Any
 
 import zarr
@@ -60,8 +61,8 @@ OBJECTS = f"objects{SUFFIX}"
 ALL_SHARDS = "all_shards_are_written"
 """Attribute of arrays in which also shards of nothing but fill are written."""
 
-RUN = re.compile("run-[0-9a-f]{16}")
-"""Names of the folders of runs. They are so long that no folder of a user, such as run-20261125, is taken for one."""
+RUN = re.compile("run-([a-z][0-9]){4}")
+"""Names of the folders of runs. A folder of a user, such as run-20261125 or run-baseline, does not look like one."""
 
 ONCE: Vec3 = (0, 0, 0)
 """Index of a pass that runs once."""
@@ -83,7 +84,7 @@ def default_work_dir(group: str | Place, name: str) -> Path:
 
 def new_run() -> str:
     """A name for the folder of a run, which no other run has."""
-    return f"run-{token_hex(8)}"
+    return "run-" + "".join(choice(ascii_lowercase) + choice(digits) for _ in range(4))
 
 
 class WorkDir:

@@ -70,6 +70,13 @@ def test_the_smallest_image_is_measured():
     assert np.isfinite(look.sharpness).all()
 
 
+@pytest.mark.parametrize("planes", [1, 3])
+def test_a_tissue_of_few_planes_is_matched(planes):
+    thin, deep = (match_look(replace(PLAIN, shape=(n, 40, 40)), image_of(PLAIN)) for n in (planes, 8))
+    assert thin.shape == (planes, 40, 40)
+    assert thin.noise == pytest.approx(deep.noise, rel=0.1)
+
+
 def test_a_flat_image_is_matched_as_far_as_settings_allow():
     found = match_look(PLAIN, np.full((16, 32, 32), 7, np.uint16))
     assert found.signal == 1
