@@ -13,7 +13,7 @@ from bigcp3d.edge.stores import platforms
 from bigcp3d.errors import TargetError
 from bigcp3d.work.plan.plan import Plan
 
-IN_WORK_DIR = 123
+IN_WORK_DIR = 115
 """Letters that each run adds to its work directory: the record of its device, under the name it has first."""
 
 IN_LABELS = 51
