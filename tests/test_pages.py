@@ -80,6 +80,12 @@ def test_a_block_that_fails_and_a_note_that_is_unknown_are_told(tmp_path, monkey
     ]
 
 
+def test_a_reader_of_a_tutorial_sees_all_of_its_commands():
+    tutorials = [page for page in PAGES if page.parent.name == "tutorials"]
+    assert len(tutorials) > 8
+    assert [page.name for page in tutorials if "<!-- first" in page.read_text()] == []
+
+
 def test_the_python_reference_has_every_public_name():
     text = (ROOT / "docs" / "reference" / "python.md").read_text()
     errors = {name for name in bigcp3d.__all__ if name.endswith("Error")}
