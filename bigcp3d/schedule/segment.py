@@ -48,7 +48,7 @@ from bigcp3d.schedule.running.start import (
     prepare,
     read_ended,
     refuse_labels_of_others,
-    warn_of_disks,
+    warn_of_storage,
     write_ended,
 )
 from bigcp3d.schedule.running.tasks import Pass, Task, in_order, label_passes, object_passes
@@ -108,7 +108,7 @@ def segment(source: str | Path, *, on_event: Observer | None = None, **arguments
     plan = plan_and_check(request, observe)
     request = replace(request, executor=plan.running.executor)
     observe(RunPlanned(plan))
-    for warning in warn_of_disks(plan):
+    for warning in warn_of_storage(plan):
         observe(Warned(warning))
     with hold_locks(locks_of(plan)) as held:
         return _segment(plan, request, observe, held, begin)

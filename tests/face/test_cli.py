@@ -60,7 +60,7 @@ def library(monkeypatch):
     monkeypatch.setitem(sys.modules, "bigcp3d.schedule.segment", module)
     monkeypatch.setitem(sys.modules, "bigcp3d.schedule.plan_segmentation", module)
     monkeypatch.setattr("bigcp3d.face.describe_plan.describe_plan", str)
-    monkeypatch.setattr("bigcp3d.schedule.running.start.warn_of_disks", lambda plan: [])
+    monkeypatch.setattr("bigcp3d.schedule.running.start.warn_of_storage", lambda plan: [])
     return module
 
 

@@ -135,7 +135,7 @@ def print_plan(arguments: o.Arguments, *, json: bool, quiet: bool) -> None:
     from bigcp3d.face.progress.progress import watching
     from bigcp3d.schedule.plan_segmentation import plan_segmentation
     from bigcp3d.schedule.running.events import RunPlanned, Warned
-    from bigcp3d.schedule.running.start import warn_of_disks
+    from bigcp3d.schedule.running.start import warn_of_storage
 
     with events_as_lines() if json else watching(quiet) as tell:
         plan = plan_segmentation(**arguments, on_event=tell)
@@ -143,7 +143,7 @@ def print_plan(arguments: o.Arguments, *, json: bool, quiet: bool) -> None:
             tell(RunPlanned(plan))
         else:
             typer.echo(describe_plan(plan))
-        for warning in warn_of_disks(plan):
+        for warning in warn_of_storage(plan):
             if tell is not None:
                 tell(Warned(warning))
 

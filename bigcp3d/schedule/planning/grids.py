@@ -4,7 +4,7 @@ All three follow from the image's metadata and the user's request. None depends 
 
     level 0  ............  --roi, --min-volume and positions are counted in its voxels
     level L  . . . . . .   read: the coarsest that is no coarser than the working grid on any axis
-    working  .  .  .  .    where a cell has the model's diameter, or nearly: then it is level L on the finest axes
+    working  .  .  .  .    where a cell has the model's diameter; or nearly, if it then keeps the voxels of level L
     labels   ............  level 0, or --labels-level
 """
 
@@ -25,8 +25,8 @@ from bigcp3d.pure.grid import Factors, working_shape
 from bigcp3d.schedule.planning.request import AS_IS, Request
 
 NEARLY_AS_IS = (0.9, 1.2)
-"""Voxels per working voxel that count as one. The network does not mind, but labels lose 0.02 mean Dice at their
-borders where two grids nearly agree."""
+"""Voxels of the level that is read per working voxel, lowest and highest, that are taken as 1. Labels on two grids
+that nearly agree would lose 0.02 mean Dice at the borders of cells, more than cells of another size cost."""
 
 FEW_VOXELS = 5.0
 """A user is warned of cells that are fewer voxels wide (mean of the axes)."""
@@ -83,9 +83,9 @@ def choose_grids(image: ImageInfo, request: Request, card: ModelCard) -> Grids:
 
 
 def _use_voxels_as_they_are(image_factors: Factors, ratio: Factors) -> Factors:
-    """The same factors, scaled alike so that the voxels of the level that is read stay as they are on some axes.
+    """The factors, all scaled by one number so that one of them is 1 per voxel of the level that is read.
 
-    Those are the axes where they nearly do; if there are none, the factors stay. ``ratio`` is that of the level.
+    That is the factor nearest to 1. If it is not in `NEARLY_AS_IS`, the factors stay. ``ratio`` is that of the level.
     """
     nearest = min((f / r for f, r in zip(image_factors, ratio, strict=True)), key=lambda f: abs(math.log(f)))
     if not NEARLY_AS_IS[0] <= nearest <= NEARLY_AS_IS[1]:

@@ -131,7 +131,7 @@ def _check_work_dir(plan: Plan, state: State) -> None:
             raise TargetError(f"{spot} lies in the work directory {root}, which the run empties; {OTHER_DIR}")
 
 
-def warn_of_disks(plan: Plan) -> list[str]:
+def warn_of_storage(plan: Plan) -> list[str]:
     """Warnings of disks that the run of this plan may fill, from where it stands now, and of long paths."""
     state = find_state(plan)
     if state is State.ENDED:

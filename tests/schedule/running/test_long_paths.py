@@ -10,7 +10,7 @@ import pytest
 from bigcp3d.edge.stores import platforms
 from bigcp3d.errors import TargetError
 from bigcp3d.schedule.running.long_paths import IN_LABELS, IN_WORK_DIR, MORE
-from bigcp3d.schedule.running.start import check_start, warn_of_disks
+from bigcp3d.schedule.running.start import check_start, warn_of_storage
 from tests.schedule.conftest import Case
 
 
@@ -52,10 +52,10 @@ def test_windows_refuses_paths_that_are_too_long_and_warns_of_paths_that_may_be(
     monkeypatch.setattr(platforms, "PATH_LIMIT", limit)
     long = plan(limit + 1)
     assert not check_start(long, overwrite=False)
-    assert not [text for text in warn_of_disks(long) if "LongPathsEnabled" in text]
+    assert not [text for text in warn_of_storage(long) if "LongPathsEnabled" in text]
     monkeypatch.setattr(platforms, "WINDOWS", True)
     with pytest.raises(TargetError, match="will have 331 letters or more, and Windows takes 330; give shorter paths"):
         check_start(long, overwrite=False)
     for letters, warns in ((limit, True), (limit - MORE + 1, True), (limit - MORE, False)):
         assert not check_start(plan(letters), overwrite=False)
-        assert any("LongPathsEnabled" in text for text in warn_of_disks(plan(letters))) == warns
+        assert any("LongPathsEnabled" in text for text in warn_of_storage(plan(letters))) == warns
