@@ -78,19 +78,8 @@ def nearest_working(start: int, stop: int, factor: float, size: int) -> NDArray[
     return index.clip(0, size - 1)
 
 
-def image_copies(start: int, stop: int, factor: float, size: int, low: int, high: int) -> NDArray[np.int64]:
-    """How many image voxels of [low, high) take their label from each working voxel of [start, stop), on one axis.
-
-    ``size`` is the length of the working axis.
-    """
-    first = low if start == 0 else max(low, math.floor(start * factor) - 2)
-    last = max(first, high if stop == size else min(high, math.ceil(stop * factor) + 2))
-    taken = nearest_working(first, last, factor, size)
-    return np.bincount(taken[(taken >= start) & (taken < stop)] - start, minlength=stop - start).astype(np.int64)
-
-
 def working_box(box: Box, factors: Factors, shape: Vec3) -> Box:
-    """The box of the working grid (of ``shape``) that gives an image box its labels; empty for an empty box."""
+    """The box of the working grid (of ``shape``) in which the centres of an image box lie; empty for an empty box."""
     ends = []
     for a, b, factor, size in zip(box.start, box.stop, factors, shape, strict=True):
         taken = nearest_working(a, b, factor, size)

@@ -46,37 +46,34 @@ def pass_bytes(
     label_working: Vec3,
     label_itemsize: int,
     sample_vox: int,
-    votes: bool,
+    looking_halo: int,
 ) -> dict[str, int]:
     """Peak bytes of one task of each pass beyond an idle worker; for prediction see `prediction_bytes`.
 
     ``block`` is the core of a block on the working grid; ``reach`` and ``radius`` are those of tracking and closing.
     ``itemsize``, ``maps_itemsize`` and ``label_itemsize`` are the bytes of an image voxel, of a value of given maps and
     of a label. ``label_block`` is a block of the label image, ``label_working`` what it reads on the working grid.
-    ``sample_vox`` are the voxels of the normalisation's sample. With ``votes`` labels are coarser than the working
-    grid.
+    ``sample_vox`` are the voxels of the normalisation's sample. ``looking_halo`` is that of `bigcp3d.pure.label.
+    look_ahead`; 0 where the labels are on the working grid.
     """
     given = 4 * maps_itemsize if maps_itemsize > 1 else 0  # read whole before they become int8
-    core, halo = math.prod(block), _grown(block, reach + 1)
+    core, halo = math.prod(block), _grown(block, max(reach, looking_halo) + 1)
     tables = TABLE_BYTES_PER_VOX * core
     table = {
         "normalise": SAMPLE_BYTES_PER_VOX * sample_vox,
         # maps, as stored where they are floats, and their interleaved copy; offsets; slots of sinks; masks; the image,
-        # if it may hold NaN
-        "track": (12 + given) * halo + (3 + itemsize + 4) * core + tables,
+        # if it may hold NaN; how many voxels look at each
+        "track": (12 + given) * halo + (3 + itemsize + 8) * core + tables,
         # painted and eroded masks; labels and two masks for the faces
         "cluster": 2 * _grown(block, radius) + 12 * core + 4 * tables,
         "check": 12 * halo + 64 * core // 4,
-        # offsets, labels, ids of the sinks around, labels at the image's resolution twice
-        "label": (3 + label_itemsize) * math.prod(label_working)
+        # offsets, labels, maps and mask; ids of the sinks around; labels at the image's resolution twice
+        "label": (3 + label_itemsize + (5 + given if looking_halo else 0)) * math.prod(label_working)
         + label_itemsize * _grown(label_working, reach)
         + 3 * label_itemsize * math.prod(label_block),
         # a shard of the level below, as stored, as decoded and as read; the coarser labels, twice more to be written
         "pyramid": 6 * label_itemsize * math.prod(label_block),
     }
-    if votes:  # offsets, numbers of objects; ids of the sinks around; what wins, and sorted to be counted
-        working = math.prod(label_working)
-        table["vote"] = 11 * working + 8 * _grown(label_working, reach) + 24 * math.prod(label_block)
     return {name: int(SLACK * number) for name, number in table.items()}
 
 

@@ -12,11 +12,10 @@ from numpy.typing import NDArray
 
 from bigcp3d.pure.boxes import Box
 from bigcp3d.pure.cells.plausibility import find_oddities
-from bigcp3d.pure.grid import spread_labels
 from bigcp3d.pure.group.objects import dense_ids, keep_objects
 from bigcp3d.pure.in_memory import Limits, find_in, find_objects
-from bigcp3d.pure.label.vote import vote_labels
-from bigcp3d.pure.label.voting_box import voting_box
+from bigcp3d.pure.label.deciding_box import deciding_box
+from bigcp3d.pure.label.look_ahead import label_image_box
 from bigcp3d.pure.score.metrics import Number, score_overlaps
 from bigcp3d.pure.score.overlaps import count_overlaps, count_unknown
 from bigcp3d.work.plan.plan import Plan
@@ -73,9 +72,12 @@ class RegionObjects:
         sums = self.found.components.sums
         self.numbers = numbers = dense_ids(sums, np.ones(len(sums), bool))  # from 1, by the objects' first voxels
         wanted, factors = plan.scope.wanted, plan.output.label_factors
-        seen = voting_box(wanted, factors, plan.shape)
-        to_image = vote_labels if plan.votes else spread_labels
-        self.numbered = to_image(self.found.label(seen, numbers), seen, wanted, factors, plan.shape)
+        seen = deciding_box(wanted, factors, plan.shape)
+        self.numbered = self.found.label(seen, numbers)
+        if plan.resamples:
+            how = wanted, factors, plan.shape
+            own = maps[(slice(None), *seen.slices(mapped.start))]
+            self.numbered = label_image_box(own, self.numbered, seen, *how, foreground=plan.tracking.foreground)
         self.sums = replace(sums, image_vox=np.bincount(self.numbered.ravel(), minlength=len(sums) + 1)[numbers])
 
     @cached_property

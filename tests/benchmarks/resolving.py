@@ -102,9 +102,7 @@ def make_run(folder: Path, side: int, cells: int) -> Any:
         filters=FILTERS,
         scope=SimpleNamespace(clustered=whole, tracked=whole, wanted=whole),
         id_ranges=IdRanges.of(whole, shape, (6 / math.pi * STEP**3) ** (1 / 3)),
-        votes=False,
         checks_flow=False,
-        joins_first=False,
         where=SimpleNamespace(roi=None),
         label_grid=lambda level: grid,
     )

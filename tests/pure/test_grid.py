@@ -15,7 +15,6 @@ from bigcp3d.pure.boxes import BlockGrid, Box, Vec3, vec3
 from bigcp3d.pure.grid import (
     Factors,
     image_box,
-    image_copies,
     nearest_working,
     resample,
     spread_labels,
@@ -145,12 +144,3 @@ def test_blocks_spread_labels_like_the_volume(shape: Vec3, factors: Factors, blo
 
 def test_the_working_shape_is_rounded_and_never_zero() -> None:
     assert working_shape((10, 10, 1), (4.0, 0.3, 100.0)) == (3, 33, 1)
-
-
-@given(st.integers(1, 40), st.sampled_from([0.3, 0.457, 0.6, 1.0, 1.7, 2.0, 3.2]), st.data())
-def test_every_image_voxel_is_counted_for_the_working_voxel_that_labels_it(size: int, factor: float, data) -> None:
-    working = working_shape((size, 1, 1), (factor, 1.0, 1.0))[0]
-    start = data.draw(st.integers(0, working - 1))
-    stop = data.draw(st.integers(start + 1, working))
-    expected = np.bincount(nearest_working(0, size, factor, working), minlength=working)
-    assert np.array_equal(image_copies(start, stop, factor, working, 0, size), expected[start:stop])

@@ -133,8 +133,7 @@ def test_a_halo_that_is_too_small_would_be_seen(whole, tissue_store, random_mode
     assert not np.array_equal(labels, whole["random"][0])
 
 
-def test_tied_votes_of_working_voxels_do_not_depend_on_the_block(random_model, tmp_path):
-    """Image voxels of many fine working voxels: cells tie often, and must do so by something that no block decides."""
+def test_labels_of_many_fine_working_voxels_do_not_depend_on_the_block(random_model, tmp_path):
     write_image(tmp_path / "image.zarr", tissue_values((17, 36, 26)), scale_um=(1.0, 0.5, 0.5))
     settings = {"diameter_um": 1.25, "max_flow_error": None, "max_elongation": None, "foreground": 0.3}
     expected, _ = labels_of(tmp_path / "image.zarr", random_model, tmp_path / "whole.zarr", **settings)

@@ -35,12 +35,12 @@ def cells_of(case: Case, **more) -> tuple[np.ndarray, dict, bigcp3d.Summary]:
     [
         # thinner than cells: objects of three blocks and more
         pytest.param((7, 40, 13), ERROR, marks=pytest.mark.slow),
-        pytest.param((9, 64, 64), {"diameter_um": 3.0, "max_flow_error": 2.0}, marks=pytest.mark.slow),  # votes
+        pytest.param((9, 64, 64), {"diameter_um": 3.0, "max_flow_error": 2.0}, marks=pytest.mark.slow),
         pytest.param((13, 31, 23), {"roi": "5:30,8:50,10:45"}, marks=pytest.mark.slow),
         pytest.param((13, 31, 23), {"foreground": 0.1}, marks=pytest.mark.slow),
         ((17, 30, 26), ERROR),
     ],
-    ids=["thin blocks, flow error", "votes", "region", "much foreground", "flow error"],
+    ids=["thin blocks, flow error", "another grid", "region", "much foreground", "flow error"],
 )
 def test_labels_table_and_counts_are_those_of_one_range(tissue_store, random_model, tmp_path, monkeypatch, block, more):
     settings = {"min_volume": 2, "max_elongation": 20.0, **more}

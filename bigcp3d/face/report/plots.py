@@ -15,7 +15,7 @@ from bigcp3d.work.run.run_costs import RunEffort
 
 PASS_COLOURS = {
     "normalise": "#999999", "predict": "#4477aa", "merge": "#66aadd", "track": "#228833", "cluster": "#ccbb44",
-    "stitch": "#ddaa33", "join": "#bb8833", "check": "#aa7744", "vote": "#997766", "gather": "#cc8877",
+    "stitch": "#ddaa33", "join": "#bb8833", "check": "#aa7744", "gather": "#cc8877",
     "filter": "#dd7788", "resolve": "#ee6677", "label": "#aa3377", "pyramid": "#ee99cc",
 }  # fmt: skip
 

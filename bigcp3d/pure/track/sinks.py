@@ -20,9 +20,6 @@ from bigcp3d.pure.track.units import UNASSIGNED
 PRODUCTS = ((0, 0), (1, 1), (2, 2), (0, 1), (0, 2), (1, 2))
 """Pairs of axes, in the order in which `Sums.products` holds them."""
 
-Copies = tuple[NDArray[np.int64], NDArray[np.int64], NDArray[np.int64]]
-"""How many voxels of the label image take their label from each voxel of a box, by axis."""
-
 
 @dataclass(frozen=True, eq=False)
 class Sums:
@@ -166,8 +163,8 @@ def _number(offsets, start, slot):  # type: ignore[no-untyped-def]
 
 
 @compiled
-def _add_voxels(offsets, start, slot, core_start, shape, foreground, copies, rows):  # type: ignore[no-untyped-def]
-    """Add every assigned voxel of the core to the row (`_ROW`) of its sink; ``copies`` has an array for each axis."""
+def _add_voxels(offsets, start, slot, core_start, shape, foreground, takers, rows):  # type: ignore[no-untyped-def]
+    """Add every assigned voxel of the core to the row (`_ROW`) of its sink."""
     _, nz, ny, nx = offsets.shape
     at = np.empty(3, np.int64)
     for z in range(nz):
@@ -189,7 +186,7 @@ def _add_voxels(offsets, start, slot, core_start, shape, foreground, copies, row
                         sink.voxel[a] = at[a] + offsets[a, z, y, x]
                         sink.low[a] = at[a]
                 sink.count += 1
-                sink.image_vox += copies[0][z] * copies[1][y] * copies[2][x]
+                sink.image_vox += takers[z, y, x]
                 sink.foreground += foreground[z, y, x]
                 for a in range(3):
                     sink.coordinates[a] += at[a]
@@ -208,23 +205,21 @@ def collect_sinks(
     *,
     foreground: NDArray[np.int8],
     reach: int,
-    copies: Copies | None = None,
+    takers: NDArray[np.int32] | None = None,
 ) -> Sinks:
     """Find the sinks of a block, in raster order of their voxels, and sum over the voxels that end in each.
 
     ``offsets`` are those of ``core``, as `bigcp3d.pure.track.tracking.track` returns them; ``reach`` is the largest
-    one. ``foreground`` is the stored foreground of the core. ``copies`` are numbers of voxels of the label image that
-    take their label from each voxel of the core, by axis (`bigcp3d.pure.grid.image_copies`); default one. Memory: 4
-    bytes a voxel of the core grown by ``reach``.
+    one. ``foreground`` is the stored foreground of the core. ``takers`` is how many voxels of the label image take the
+    label of each voxel of the core; default one. Memory: 4 bytes a voxel of the core grown by ``reach``.
     """
     grown = core.grow(reach).clip(shape)
     slot = np.full(grown.shape, -1, np.int32)
     start = tuple(a - b for a, b in zip(core.start, grown.start, strict=True))
     n = _number(offsets, start, slot)
     rows = np.zeros(n, _ROW)
-    if copies is None:
-        copies = np.ones(core.shape[0], np.int64), np.ones(core.shape[1], np.int64), np.ones(core.shape[2], np.int64)
-    _add_voxels(offsets, start, slot, core.start, shape, foreground, copies, rows)
+    takers = np.ones(core.shape, np.int32) if takers is None else takers
+    _add_voxels(offsets, start, slot, core.start, shape, foreground, takers, rows)
     voxel = rows["voxel"].astype(np.int32)
     order = np.lexsort((voxel[:, 2], voxel[:, 1], voxel[:, 0]))
     return Sinks(voxel[order], Sums(**{field.name: rows[field.name][order] for field in fields(Sums)}))

@@ -24,7 +24,7 @@ if TYPE_CHECKING:
 
 SECONDS_PER_VOX = {
     "merge": 40e-9, "track": 130e-9, "cluster": 15e-9, "stitch": 10e-9, "check": 100e-9,
-    "vote": 60e-9, "label": 30e-9, "pyramid": 130e-9,
+    "label": 40e-9, "pyramid": 130e-9,
 }  # fmt: skip
 """Seconds of one core for each voxel of a pass; two cores of an AMD EPYC. `stitch`: 10 us for a cell of 1000 voxels."""
 

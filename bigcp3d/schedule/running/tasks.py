@@ -4,7 +4,7 @@ A task is a pass on a block, with the key ``(name, time, index)``. Every task fo
 serial executor runs the list from start to end; Dask gets the same list. Which blocks it reads follows from geometry
 (`bigcp3d.work.plan.task_inputs`), so blocks may be thinner than a halo::
 
-    normalise -> predict -> [merge ->] track -> cluster -> [join -> check, vote ->] resolve   phase "objects"
+    normalise -> predict -> [merge ->] track -> cluster -> [join -> check ->] resolve   phase "objects"
     label -> pyramid                                                                         phase "labels"
 
 In a large run, ``stitch`` comes before `join`, and ``gather`` and ``filter`` before `resolve`
@@ -40,7 +40,6 @@ PASS_ORDER = (
     "stitch",
     "join",
     "check",
-    "vote",
     "gather",
     "filter",
     "resolve",
@@ -164,14 +163,14 @@ def _cell_passes(plan: Plan, time: int, clustered: Pass) -> Iterator[Pass]:
     if plan.stitches:
         last = [_on_blocks(plan, "stitch", time, lambda index: map(clustered.key, neighbours(plan, index)))]
         yield from last
-    if plan.joins_first or plan.stitches:
+    if plan.checks_flow or plan.stitches:
         whole = last  # a lambda sees the last value of a name, so each has its own
         join = _numbered("join", time, lambda _: _keys(whole))
         yield join
-        names = [*(["check"] if plan.checks_flow else ()), *(["vote"] if plan.votes else ())]
-        more = [_on_blocks(plan, name, time, lambda _: join.every_key()) for name in names]
-        yield from more
-        last = more or [join]
+        last = [join]
+    if plan.checks_flow:
+        last = [_on_blocks(plan, "check", time, lambda _: join.every_key())]
+        yield from last
     if plan.stitches:
         summed = last
         gather = _numbered("gather", time, lambda _: _keys(summed))

@@ -21,13 +21,13 @@ from bigcp3d.edge.stores.read_cache import remembering
 from bigcp3d.edge.workdir.records import read_record, write_record
 from bigcp3d.edge.workdir.tables import write_rows, write_table
 from bigcp3d.pure.boxes import Box, Vec3, vec3
-from bigcp3d.pure.grid import image_box, spread_labels
+from bigcp3d.pure.grid import image_box
 from bigcp3d.pure.group.cluster import Components, cluster_block
 from bigcp3d.pure.group.objects import squared_flow_error
 from bigcp3d.pure.group.whole_objects import Faces
+from bigcp3d.pure.label.deciding_box import deciding_box, taking_box
 from bigcp3d.pure.label.labelling import label_box
-from bigcp3d.pure.label.vote import vote_labels
-from bigcp3d.pure.label.voting_box import voting_box
+from bigcp3d.pure.label.look_ahead import count_takers, label_image_box
 from bigcp3d.pure.track.choose_tracker import choose_tracker
 from bigcp3d.pure.track.path_error import path_squares
 from bigcp3d.pure.track.sinks import Sinks, Sums, collect_sinks
@@ -39,6 +39,7 @@ from bigcp3d.work.passes.predict_pass import merge, predict
 from bigcp3d.work.passes.removal import remove_unneeded
 from bigcp3d.work.passes.resolve import filter_range, find_ids, gather, resolve
 from bigcp3d.work.plan.pass_blocks import filled_voxels
+from bigcp3d.work.plan.task_inputs import tracked_halo
 from bigcp3d.work.run.run import Run
 from bigcp3d.work.run.unreadable_input import lost_voxels, read_image, read_maps_or_background
 
@@ -70,18 +71,14 @@ def track(run: Run, time: int, index: Vec3) -> Counts:
     """Maps to offsets and sinks."""
     plan, block = run.plan, run.plan.grid.core(index)
     core = block.intersect(plan.scope.tracked)
-    region = core.grow(plan.tracking.reach).clip(plan.shape)
-    maps = read_maps_or_background(run, time, region)
+    region, masked = (core.grow(by).clip(plan.shape) for by in (tracked_halo(plan), plan.looking_halo))
     strict = plan.storage.on_error == "skip" or plan.execution.missing_chunks == "fail"
     if not plan.predicts and strict:  # no network reads the image and notes what is lost or missing
-        read = image_box(core, plan.sampling.factors, plan.image_shape)
+        read = image_box(masked, plan.sampling.factors, plan.image_shape)
         for channel in plan.source.channels:
             read_image(run, time, channel, read)
-    allowed = read_mask(run, time, core)
-    for box in lost_voxels(run, time, core):
-        allowed[box.slices(core.start)] = False
-    foreground = np.where(allowed, maps[0][core.slices(region.start)], np.int8(0))
-    maps[0][core.slices(region.start)] = foreground
+    maps = _read_masked_maps(run, time, region, masked)
+    foreground = maps[0][core.slices(region.start)]
     offsets = choose_tracker(run.device)(maps, region, core, plan.shape, **plan.tracking.model_dump())
     sinks = collect_sinks(
         offsets,
@@ -89,7 +86,7 @@ def track(run: Run, time: int, index: Vec3) -> Counts:
         plan.shape,
         foreground=foreground,
         reach=plan.tracking.reach,
-        copies=plan.label_copies(core),
+        takers=_count_takers(run, maps, region, core),
     )
     run.write("offsets", time, block, _spread(offsets, core, block))
     write_table(run.dir.table("sinks", time, index), voxel=sinks.voxel, **sinks.sums.arrays())
@@ -107,6 +104,30 @@ def track(run: Run, time: int, index: Vec3) -> Counts:
         "missing_chunks": count_missing(run, time, core),
         "sinks": len(sinks.voxel),
     }
+
+
+def _read_masked_maps(run: Run, time: int, region: Box, masked: Box) -> NDArray[np.int8]:
+    """The maps of a working box; in ``masked`` without foreground outside the mask, and where the image is lost."""
+    maps, allowed = read_maps_or_background(run, time, region), read_mask(run, time, masked)
+    for lost in lost_voxels(run, time, masked):
+        allowed[lost.slices(masked.start)] = False
+    maps[0][masked.slices(region.start)][~allowed] = 0
+    return maps
+
+
+def _count_takers(run: Run, maps: NDArray[np.int8], region: Box, core: Box) -> NDArray[np.int32] | None:
+    """How many wanted voxels of the label image take the label of each voxel of a working box; None for one each."""
+    plan, factors, wanted = run.plan, run.plan.output.label_factors, run.plan.scope.wanted
+    taking = taking_box(core, factors).intersect(wanted)
+    if plan.resamples and not taking.empty:
+        threshold = plan.tracking.foreground
+        return count_takers(maps, region, core, taking, factors, plan.shape, foreground=threshold)
+    if taking == core:
+        return None
+    takers = np.zeros(core.shape, np.int32)
+    if not taking.empty:
+        takers[taking.slices(core.start)] = 1
+    return takers
 
 
 def _spread(offsets: NDArray[np.int8], core: Box, block: Box) -> NDArray[np.int8]:
@@ -166,15 +187,10 @@ def _label_working(
     return labels, first, centre
 
 
-def _by_first_voxel(first: NDArray[np.int64]) -> NDArray[np.int64]:
-    """Numbers of objects from 1 before they have ids: in the order of first voxels, by which a tied vote is decided."""
-    return first + 1
-
-
 def check(run: Run, time: int, index: Vec3) -> Counts:
     """Squared flow error of each object, over the voxels of one block."""
     plan, core = run.plan, run.plan.grid.core(index).intersect(run.plan.scope.tracked)
-    objects, first, centre = _label_working(run, time, core, _by_first_voxel, "uint64")
+    objects, first, centre = _label_working(run, time, core, lambda first: first + 1, "uint64")
     flow = read_maps_or_background(run, time, core)[1:]
     at = np.nonzero(objects)
     present, local = np.unique(objects[at].astype(np.int64) - 1, return_inverse=True)
@@ -187,32 +203,9 @@ def check(run: Run, time: int, index: Vec3) -> Counts:
         representation=plan.prediction.representation,
         scale_vox=plan.prediction.scale_vox,
     )
-    return _write_by_object(run, "flow_errors", time, index, present, squares)
-
-
-def _write_by_object(
-    run: Run, kind: str, time: int, index: Vec3, first: NDArray[np.int64], counted: NDArray[np.int64]
-) -> Counts:
-    """Write what a block has counted for each object, given by its first voxel; name the ranges of the objects."""
-    ranges = run.plan.id_ranges
-    write_rows(run.dir.rows(kind, time, index), np.stack([first, counted], axis=1)[ranges.order(first)])
-    return {"ranges": np.unique(ranges.find(first)).tolist()}
-
-
-def _vote_objects(run: Run, time: int, box: Box) -> NDArray[np.unsignedinteger[Any]]:
-    """First voxel, plus one, of the object that wins each voxel of a box of the label image, before any filter."""
-    plan = run.plan
-    region = voting_box(box, plan.output.label_factors, plan.shape)
-    objects, _, _ = _label_working(run, time, region, _by_first_voxel, "uint64")
-    return vote_labels(objects, region, box, plan.output.label_factors, plan.shape)
-
-
-def vote(run: Run, time: int, index: Vec3) -> Counts:
-    """How many voxels of the label image each object wins, where working voxels are finer; none removes the object."""
-    core = run.plan.label_grid(0).core(index).intersect(run.plan.scope.wanted)
-    won, count = np.unique(_vote_objects(run, time, core), return_counts=True)
-    present = won[won > 0].astype(np.int64) - 1
-    return _write_by_object(run, "votes", time, index, present, count[won > 0])
+    ranges, rows = plan.id_ranges, np.stack([present, squares], axis=1)
+    write_rows(run.dir.rows("flow_errors", time, index), rows[ranges.order(present)])
+    return {"ranges": np.unique(ranges.find(present)).tolist()}
 
 
 def label(run: Run, time: int, index: Vec3) -> Counts:
@@ -220,16 +213,13 @@ def label(run: Run, time: int, index: Vec3) -> Counts:
     plan, target = run.plan, run.target
     core = plan.label_grid(0).core(index)
     wanted = core.intersect(plan.scope.wanted)
-    labels = np.zeros(core.shape, target.dtype)
-    if plan.votes:
-        present, local = np.unique(_vote_objects(run, time, wanted), return_inverse=True)
-        ids = np.zeros(len(present), target.dtype)  # 0 for background
-        ids[present > 0] = find_ids(run, time, present[present > 0].astype(np.int64) - 1)
-        labels[wanted.slices(core.start)] = ids[local].reshape(wanted.shape)
-    else:
-        region = voting_box(wanted, plan.output.label_factors, plan.shape)
-        found, _, _ = _label_working(run, time, region, partial(find_ids, run, time), target.dtype)
-        labels[wanted.slices(core.start)] = spread_labels(found, region, wanted, plan.output.label_factors, plan.shape)
+    factors, labels = plan.output.label_factors, np.zeros(core.shape, target.dtype)
+    region = deciding_box(wanted, factors, plan.shape)
+    found, _, _ = _label_working(run, time, region, partial(find_ids, run, time), target.dtype)
+    if plan.resamples:
+        maps, threshold = _read_masked_maps(run, time, region, region), plan.tracking.foreground
+        found = label_image_box(maps, found, region, wanted, factors, plan.shape, foreground=threshold)
+    labels[wanted.slices(core.start)] = found
     run.check_place()
     write_label_box(target, 0, core, labels, time=time)
     return {}
@@ -254,7 +244,6 @@ PASSES: dict[str, Callable[[Run, int, Vec3], Counts]] = {
     "stitch": stitch,
     "join": join,
     "check": check,
-    "vote": vote,
     "gather": gather,
     "filter": filter_range,
     "resolve": resolve,

@@ -1,8 +1,8 @@
 """From components to cells: objects are joined over blocks, filtered, and numbered by their first voxels.
 
 A run of one range of first voxels (`bigcp3d.work.plan.id_ranges`) does all of it in one task, `resolve`, or in `join`
-and `resolve` if ``check`` or ``vote`` need whole objects before the filters. A larger run splits the work, so that no
-task sees the components of all blocks::
+and `resolve` if ``check`` needs whole objects before the filters. A larger run splits the work, so that no task sees
+the components of all blocks::
 
     stitch, a block   finds the objects that are whole among its neighbours, and writes the totals of its own
     join, once        joins the components that are left: those of objects that span three blocks
@@ -15,7 +15,6 @@ All sums are whole numbers, so it does not matter in which order they are added.
 
 from __future__ import annotations
 
-import dataclasses
 from array import array
 from bisect import bisect_left
 from collections import Counter
@@ -41,10 +40,10 @@ from bigcp3d.work.plan.pass_blocks import part_of
 from bigcp3d.work.run.run import Run
 from bigcp3d.work.run.work_dir import ONCE
 
-TABLES = {"stitch": "whole", "check": "flow_errors", "vote": "votes"}
+TABLES = {"stitch": "whole", "check": "flow_errors"}
 """Passes whose rows have objects of several ranges, in the order of `IdRanges.order`. Their records name the ranges.
 
-Those of `stitch` are the sums of each object, those of the others its first voxel and a number: int64, shape (n, 2).
+Those of `stitch` are the sums of each object, those of `check` its first voxel and a number: int64, shape (n, 2).
 """
 
 SORTED = ("whole_cells", "cut_cells")
@@ -56,7 +55,7 @@ def gather(run: Run, time: int, index: Vec3) -> dict[str, Any]:
 
     Sorted by range. Ranges are bars along x, so nearly all blocks of a line have objects in the same ranges.
     """
-    runs = {"stitch": True, "check": run.plan.checks_flow, "vote": run.plan.votes}
+    runs = {"stitch": True, "check": run.plan.checks_flow}
     for name in (name for name in TABLES if runs[name]):
         grid, part = part_of(run.plan, name)
         records = read_each(partial(_record, run, time, name), grid.visit(part), threads=THREADS)
@@ -80,14 +79,12 @@ def filter_range(run: Run, time: int, index: Vec3) -> dict[str, Any]:
     sums = Sums.from_rows(all_rows[np.argsort(all_rows[:, FIRST])])
     del rows, all_rows
     squares = None
-    if plan.votes:
-        sums = dataclasses.replace(sums, image_vox=_add_up(run, time, "vote", part, sums.first))
     if plan.checks_flow:
         squares = _add_up(run, time, "check", part, sums.first)
     seen = sums.image_vox > 0
     among = None if plan.where.roi is None else seen
     keep, removed = keep_objects(sums, plan.filters, squares, voxel=plan.voxel, among=among)
-    if (keep & ~seen).any():  # thinner than a voxel of a coarser label image
+    if (keep & ~seen).any():  # so thin that no voxel of the labels looks at them
         removed["between the image's voxels"] = int(np.count_nonzero(keep & ~seen))
         keep &= seen
     counts = count_cells(sums.take(seen), keep[seen], plan.shape)
@@ -116,7 +113,7 @@ def resolve(run: Run, time: int, index: Vec3) -> dict[str, Any]:
     if plan.stitches:
         parts = [_record(run, time, "filter", vec3((part, 0, 0))) for part in range(plan.id_ranges.number)]
     else:
-        if not plan.joins_first:
+        if not plan.checks_flow:
             join(run, time, ONCE)
         parts = [filter_range(run, time, ONCE)]
     totals, removed = [part["totals"] for part in parts], Counter[str]()

@@ -11,7 +11,7 @@ from bigcp3d.edge.stores.read_cache import REMEMBERED_BYTES
 from bigcp3d.pure import memory
 from bigcp3d.pure.boxes import BlockGrid, Box, Vec3, vec3
 from bigcp3d.pure.grid import image_box
-from bigcp3d.pure.label.voting_box import voting_box
+from bigcp3d.pure.label.deciding_box import deciding_box
 from bigcp3d.pure.predict.normalise import sample_boxes
 from bigcp3d.pure.prepare.steps import margin_of
 from bigcp3d.work.plan import id_ranges
@@ -39,9 +39,9 @@ def task_bytes(plan: Plan) -> dict[str, int]:
         reach=plan.tracking.reach,
         radius=plan.grouping.closing_vox,
         label_block=label_core.shape,
-        label_working=voting_box(label_core, plan.output.label_factors, plan.shape).shape,
-        votes=plan.votes,
-        label_itemsize=8 if plan.votes else np.dtype(target.dtype).itemsize,
+        label_working=deciding_box(label_core, plan.output.label_factors, plan.shape).shape,
+        looking_halo=plan.looking_halo,
+        label_itemsize=np.dtype(target.dtype).itemsize,
         sample_vox=sum(box.size for box in sample_boxes(plan.image_shape)),
         maps_itemsize=plan.given.itemsize,
     )

@@ -10,7 +10,7 @@ from bigcp3d.pure.boxes import BlockGrid, Box, Vec3
 from bigcp3d.pure.label.pooling_box import pool_touched_box
 from bigcp3d.work.plan.plan import Plan
 
-ON_BLOCKS = ("predict", "merge", "track", "cluster", "stitch", "check", "vote", "label", "pyramid")
+ON_BLOCKS = ("predict", "merge", "track", "cluster", "stitch", "check", "label", "pyramid")
 """Passes that have blocks."""
 
 
@@ -21,7 +21,7 @@ def part_of(plan: Plan, name: str, level: int = 0) -> tuple[BlockGrid, Box]:
         return plan.patch_blocks.grid, scope.mapped.grow(plan.patches.margin).clip(plan.shape)
     if name == "merge":
         return plan.patch_blocks.grid, scope.mapped
-    if name in ("vote", "label"):
+    if name == "label":
         return plan.label_grid(0), scope.wanted
     if name == "pyramid":
         return plan.label_grid(level), _coarser_part(plan, level)

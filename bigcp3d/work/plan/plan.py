@@ -14,15 +14,12 @@ from functools import cached_property
 from pathlib import Path
 from typing import Any
 
-import numpy as np
-from numpy.typing import NDArray
 from pydantic import ValidationError
 
 from bigcp3d.errors import InputError
 from bigcp3d.pure.boxes import BlockGrid, Box, Vec3
-from bigcp3d.pure.grid import image_copies
 from bigcp3d.pure.group.filters import Filters
-from bigcp3d.pure.label.voting_box import votes
+from bigcp3d.pure.label.deciding_box import halo, resamples
 from bigcp3d.pure.predict.patch_blocks import PatchBlocks
 from bigcp3d.pure.predict.patches import PatchGrid
 from bigcp3d.pure.track.radius import expected_diameter
@@ -126,13 +123,6 @@ class Plan(Section):
         """Blocks of one level of the label image; each is one shard."""
         return self.output.target.grid(level)
 
-    def label_copies(self, box: Box) -> tuple[NDArray[np.int64], NDArray[np.int64], NDArray[np.int64]]:
-        """By axis, how many wanted voxels of the label image take their label from each voxel of a working box."""
-        wanted = self.scope.wanted
-        axes = zip(box.start, box.stop, self.output.label_factors, self.shape, wanted.start, wanted.stop, strict=True)
-        z, y, x = (image_copies(*axis) for axis in axes)
-        return z, y, x
-
     @property
     def predicts(self) -> bool:
         """Whether the ``predict`` pass runs."""
@@ -154,14 +144,14 @@ class Plan(Section):
         return self.filters.max_flow_error is not None
 
     @property
-    def votes(self) -> bool:
-        """Whether the ``vote`` pass runs: voxels of the label image hold several working voxels."""
-        return votes(self.output.label_factors)
+    def resamples(self) -> bool:
+        """Whether the voxels of the labels are not those of the working grid."""
+        return resamples(self.output.label_factors)
 
     @property
-    def joins_first(self) -> bool:
-        """Whether the ``join`` pass runs before passes that need whole objects."""
-        return self.checks_flow or self.votes
+    def looking_halo(self) -> int:
+        """Voxels around a block whose maps decide which voxels of the label image take its labels."""
+        return halo(self.output.label_factors)
 
     @cached_property
     def id_ranges(self) -> IdRanges:

@@ -5,9 +5,9 @@ radius ``closing`` of an end point, and depends on end points within ``2 * closi
 voxels within ``reach`` of it are tracked, and tracking reads maps within ``reach``. So boxes grow from each pass to the
 one before it::
 
-    labelled    the wanted box on the working grid
+    labelled    the wanted box on the working grid, and what its voxels look at there
     tracked     labelled + 2 x reach + 3 x closing     voxels that walk; the others count as background
-    mapped      tracked + reach                        voxels whose maps are complete
+    mapped      tracked + reach                        voxels whose maps are complete (at least what `halo` asks)
     clustered   tracked + reach + closing              all closed voxels of what was tracked
 
 These boxes follow from the wanted box alone, never from blocks; if it is the whole volume, so are they.
@@ -23,7 +23,7 @@ from dataclasses import dataclass
 
 from bigcp3d.pure.boxes import Box, Vec3
 from bigcp3d.pure.grid import Factors
-from bigcp3d.pure.label.voting_box import voting_box
+from bigcp3d.pure.label.deciding_box import deciding_box, halo
 
 
 @dataclass(frozen=True)
@@ -39,12 +39,12 @@ class Scope:
     @classmethod
     def of(cls, wanted: Box, label_factors: Factors, shape: Vec3, *, reach: int, closing: int) -> Scope:
         """What labels in ``wanted`` need, on a working grid of ``shape``."""
-        labelled = voting_box(wanted, label_factors, shape)
+        labelled = deciding_box(wanted, label_factors, shape)
         tracked = labelled.grow(2 * reach + 3 * closing).clip(shape)
         return cls(
             wanted=wanted,
             labelled=labelled,
             tracked=tracked,
-            mapped=tracked.grow(reach).clip(shape),
+            mapped=tracked.grow(max(reach, halo(label_factors))).clip(shape),
             clustered=tracked.grow(reach + closing).clip(shape),
         )

@@ -3,13 +3,12 @@
 A block has up to four large intermediates, in one file each. The tasks that read them::
 
     pass      reads                of the blocks that meet
-    track     maps                 its block + reach
+    track     maps                 its block + reach, or + what decides which image voxels take its labels
     cluster   sinks                its block + reach + 2 x closing radius
     check     maps, offsets        its block
               components           its block + reach
-    vote      offsets              what its block takes of the working grid, where that is finer than the labels
-              components           the same + reach
-    label     offsets              what its block takes of the working grid
+    label     offsets              what decides its block
+              maps                 the same, where the labels are not on the working grid
               components           the same + reach
 
 For a region, tasks and what they read are cut to its boxes (`bigcp3d.work.plan.scope`). `resolve` (or `join`) reads all
@@ -21,7 +20,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 
 from bigcp3d.pure.boxes import Box, Vec3, vec3
-from bigcp3d.pure.label.voting_box import voting_box
+from bigcp3d.pure.label.deciding_box import deciding_box
 from bigcp3d.pure.neighbours import Neighbours
 from bigcp3d.work.plan.pass_blocks import part_of
 from bigcp3d.work.plan.plan import Plan
@@ -53,13 +52,12 @@ class Inputs:
     def _neighbours(self, name: str, kind: str, by: int) -> Neighbours:
         plan, scope = self.plan, self.plan.scope
         there = {"maps": scope.mapped, "components": scope.clustered}.get(kind, scope.tracked)
-        on_image = name in ("vote", "label")
         tasks, own = part_of(plan, name)
 
         def seen(index: Vec3) -> Box:
             part = tasks.core(index).intersect(own)
-            taken = voting_box(part, plan.output.label_factors, plan.shape) if on_image else part
-            return _where_any(part, taken.grow(by).intersect(there))
+            decides = deciding_box(part, plan.output.label_factors, plan.shape) if name == "label" else part
+            return _where_any(part, decides.grow(by).intersect(there))
 
         return Neighbours.of(tasks, plan.intermediate_grid(kind), seen)
 
@@ -71,16 +69,21 @@ def _where_any(part: Box, box: Box) -> Box:
     return Box(start, stop)
 
 
+def tracked_halo(plan: Plan) -> int:
+    """Voxels around a block whose maps ``track`` reads."""
+    return max(plan.tracking.reach, plan.looking_halo)
+
+
 def _halos(plan: Plan) -> dict[tuple[str, str], int]:
     """Voxels by which each pass reads beyond its block, by pass and kind of intermediate (given maps are none)."""
     halos = {
-        ("track", "maps"): plan.tracking.reach,
+        ("track", "maps"): tracked_halo(plan),
         ("cluster", "sinks"): plan.tracking.reach + 2 * plan.grouping.closing_vox,
         ("label", "offsets"): 0,
         ("label", "components"): plan.tracking.reach,
     }
     if plan.checks_flow:
         halos |= {("check", "maps"): 0, ("check", "offsets"): 0, ("check", "components"): plan.tracking.reach}
-    if plan.votes:
-        halos |= {("vote", "offsets"): 0, ("vote", "components"): plan.tracking.reach}
+    if plan.resamples:
+        halos |= {("label", "maps"): 0}
     return {key: by for key, by in halos.items() if plan.predicts or key[1] != "maps"}

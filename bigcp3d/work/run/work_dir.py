@@ -9,7 +9,7 @@
       t0/parts/<block>/          sums of patches from other blocks, for this block; removed once merged
       t0/offsets                 zarr int8 (3, z, y, x), one shard for each block
       t0/sinks/, components/     one table for each block
-      t0/flow_errors/, votes/    npy: what each block counted for each object, by range and first voxel
+      t0/flow_errors/            npy: what each block counted for each object, by range and first voxel
       t0/faces/, stitched/, left/  tables of the blocks of a large run: components on the faces; the object of each
                                  component; components that no neighbour knows whole
       t0/whole/                  npy: sums of the objects that a block wrote, by range and first voxel

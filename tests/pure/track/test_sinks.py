@@ -134,15 +134,15 @@ def test_no_voxels_give_no_sinks(parts: list[Sinks]) -> None:
     assert len(found.voxel) == len(found.sums) == 0
 
 
-def test_image_voxels_are_products_of_the_copies_along_each_axis() -> None:
+def test_a_sink_counts_the_image_voxels_that_take_the_labels_of_its_voxels() -> None:
     shape: Vec3 = (5, 6, 7)
     offsets, foreground = scene(shape, 8)
-    copies = tuple(np.arange(side) + 2 * axis + 2 for axis, side in enumerate(shape))
+    takers = np.random.default_rng(0).integers(0, 9, shape).astype(np.int32)
     whole = Box.of_shape(shape)
     rest = {"foreground": foreground, "reach": REACH}
-    sums = collect_sinks(offsets, whole, shape, copies=copies, **rest).sums  # type: ignore[arg-type]
+    sums = collect_sinks(offsets, whole, shape, takers=takers, **rest).sums  # type: ignore[arg-type]
     assigned = offsets[0] != UNASSIGNED
-    assert sums.image_vox.sum() == np.einsum("i,j,k->ijk", *copies)[assigned].sum()
+    assert sums.image_vox.sum() == takers[assigned].sum()
     default = collect_sinks(offsets, whole, shape, **rest).sums  # type: ignore[arg-type]
     assert np.array_equal(default.image_vox, default.count)
     assert sums.count.sum() == assigned.sum()

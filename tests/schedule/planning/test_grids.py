@@ -139,12 +139,12 @@ def test_labels_on_a_coarser_level_lie_where_the_image_has_it(pyramid, at_level_
         assert list(level.scale_um) == scale["scale"]
         assert list(level.translation_um) == pytest.approx(shift["translation"])
     ImageLabel.from_zarr(zarr.open_group(out / "labels" / "cells", mode="r"))
-    # working voxels are 1 x 2 x 2 of level 1, so each pair of its voxels takes what 4 x 4 of level 0 take
-    coarse, fine = read_labels(out, "cells"), expected[:, :60, :50]
-    cells = [np.unique(a[a > 0]).size for a in (coarse, fine)]
-    assert cells[0] == cells[1]
-    same = (coarse > 0) == (fine[:, 1::2, 1::2] > 0)
-    assert np.all(same)
+    coarse, fine = read_labels(out, "cells") > 0, expected[:, :60, :50] > 0
+    share = fine.reshape(34, 30, 2, 25, 2).mean(axis=(2, 4))
+    clear = (share == 0) | (share == 1)  # coarse voxels that no surface cuts
+    assert np.mean(coarse[clear] == share[clear]) > 0.97
+    moved = np.roll(share, 1, axis=1)
+    assert np.mean(coarse[clear] == moved[clear]) < 0.9, "the control"
 
 
 def test_a_region_is_given_in_voxels_of_level_0_whatever_the_labels_level(pyramid, random_model):

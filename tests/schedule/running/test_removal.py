@@ -50,13 +50,14 @@ def count_left(case: Case, monkeypatch) -> dict[str, Counter[str]]:
 
 
 def check_left(case: Case, plan: Plan, seen: dict[str, Counter[str]], *, keep: bool) -> None:
-    """Maps and sinks are gone when labels begin, and all when they are written."""
+    """Sinks are gone when labels begin, and maps that no label needs; all when labels are written."""
     times = len(plan.where.times)
-    maps, blocks = len(plan.patch_blocks.grid) * times * keep, len(plan.grid) * times
-    gone = {"maps": maps, "sinks": 0, "offsets": 0, "components": 0}
-    assert seen["objects"] == gone | {"offsets": blocks, "components": blocks}
+    maps, blocks = len(plan.patch_blocks.grid) * times, len(plan.grid) * times
+    gone = {"maps": maps * keep, "sinks": 0, "offsets": 0, "components": 0}
+    needed = maps * (keep or plan.resamples)
+    assert seen["objects"] == gone | {"maps": needed, "offsets": blocks, "components": blocks}
     assert seen["labels"] == gone
-    assert left(case.work)["maps"] == maps
+    assert left(case.work)["maps"] == maps * keep
 
 
 @THIN
@@ -139,7 +140,7 @@ def test_control_a_reader_that_is_left_out_fails_loudly(case, monkeypatch, kind,
         return [reader for reader in found[1:] if reader[0] == name] if of == kind else found
 
     monkeypatch.setattr(Inputs, "readers", fewer)
-    with pytest.raises(BlockError, match=rf"({name}|check|vote) of block[\s\S]*(is gone|No such file)"):
+    with pytest.raises(BlockError, match=rf"({name}|check) of block[\s\S]*(is gone|No such file)"):
         case.segment()
 
 
