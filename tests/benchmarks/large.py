@@ -7,7 +7,7 @@ command carries on a run that was stopped. It tells:
 
 - memory: the largest process at any second, and peaks of the tasks from the first tenth of them to the last;
 - disk: the most that the run held at any minute;
-- cells: those of some tiles inside the volume against the middle one of 3 x 3 x 3 tiles in one block;
+- cells: those of some tiles inside the volume against the middle one of a region of 3 x 3 x 3 tiles in one block;
 - time and memory of `measure`, `evaluate` (against the truth, which is written for all tiles) and `report`.
 """
 
@@ -157,20 +157,21 @@ def renumber(labels: NDArray[Any]) -> NDArray[np.int64]:
 
 
 def count_equal(volume: Volume, number: int) -> Row:
-    """How many tiles inside the volume have the cells of the middle of 3 x 3 x 3 tiles."""
-    small = Volume(volume.folder / "small", (3, 3, 3), volume.model)
-    if not small.folder.exists():
-        make(small)
-        bigcp3d.segment(**small.settings, block=small.shape)
+    """How many tiles inside the volume have the cells of the middle of 3 x 3 x 3 tiles, a region of the volume."""
+    region = volume.folder / "region.zarr"
+    if not region.exists():
+        bigcp3d.segment(
+            **{**volume.settings, "output": region}, roi=((0, 3 * volume.side),) * 3, block=(volume.side * 3,) * 3
+        )
 
-    def cells(of: Volume, at: Vec3) -> NDArray[np.int64]:
-        array = zarr.open_array(of.folder / "labels.zarr" / "labels" / "cells" / "0", mode="r")
-        return renumber(np.asarray(array[of.tile(at)]))
+    def cells(store: Path, at: Vec3) -> NDArray[np.int64]:
+        array = zarr.open_array(store / "labels" / "cells" / "0", mode="r")
+        return renumber(np.asarray(array[volume.tile(at)]))
 
-    expected = cells(small, (1, 1, 1))
+    expected = cells(region, (1, 1, 1))
     rng = np.random.default_rng(0)
     places = [vec3(rng.integers(1, count - 1) for count in volume.tiles) for _ in range(number)]
-    equal = sum(np.array_equal(cells(volume, at), expected) for at in places)
+    equal = sum(np.array_equal(cells(volume.folder / "labels.zarr", at), expected) for at in places)
     return {"tiles": number, "equal": equal, "cells in a tile": int(expected.max())}
 
 
