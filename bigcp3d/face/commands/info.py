@@ -13,7 +13,7 @@ from bigcp3d.face.exit_codes import set_up_logging
 
 
 def info(
-    source: Annotated[str, typer.Argument(metavar="IN.zarr", help="An OME-Zarr image.")],
+    source: Annotated[str, typer.Argument(metavar="IN.zarr", help="An OME-Zarr store, or a file to convert.")],
     check: Annotated[
         bool,
         o.option(
@@ -28,10 +28,10 @@ def info(
 ) -> None:
     """Describe a store: what it holds, how it would be segmented, and what is wrong with it.
 
-    Shows version, axes, levels, scales, chunks and channels. Shows labels, tables, unfinished runs and kept maps. Shows
-    blocks, memory and disk that a segmentation would take. With `--check`, the exit code is 2 if labels or a chunk
-    cannot be read, or if the store holds files that its metadata do not name. For a file of another format, it shows
-    what `bigcp3d convert` would read.
+    Shows version, axes, levels, scales, chunks and channels; then labels, tables, unfinished runs and kept maps; then
+    the blocks, memory and disk that a segmentation would take. For a file of another format, shows what `bigcp3d
+    convert` would read. With `--check`, the exit code is 2 if labels or a chunk cannot be read, or if the store holds
+    files that its metadata do not name.
     """
     set_up_logging(verbose, quiet)
     if all_images:

@@ -98,7 +98,9 @@ def view(
     prepare: Prepare = None,
     meshes: Meshes = False,
     work_dir: WorkDir = None,
-    napari: Annotated[bool, o.option("--napari", text="Open napari instead of a browser (needs napari).")] = False,
+    napari: Annotated[
+        bool, o.option("--napari", text="Open napari instead of a browser (needs bigcp3d[napari]).")
+    ] = False,
     port: Port = None,
     print_url: PrintUrl = False,
     no_browser: Annotated[bool, o.option("--no-browser", text="Print the address, and open nothing.")] = False,

@@ -10,14 +10,13 @@ estimated   model, chosen (why; "" if the user gave it), diameter (null if the u
             voxels), low, high (80 % of the cells lie between), cells, doubts
 planned     version, image, labels, work_dir, shape, block (z, y, x, working voxels), blocks, voxels (to label),
             executor (serial or dask), workers (null if not known), seconds (wall time of the run, roughly, from the
-            speed of this processor; null while unknown), estimated
-            (as in the event of that name, or null)
+            speed of this processor; null while unknown), estimated (as in the event of that name, or null)
 cluster     workers, dashboard (address, "" where there is none)
 expected    seconds (wall time of the run), patch_seconds, patches: a patch was measured, in runs of many patches
 pass        pass, blocks, voxels: a pass begins
 progress    pass, blocks_done, blocks, voxels_done, voxels, voxels_per_second, seconds_left (both null while unknown),
             run_fraction (0 to 1, never less than before), run_seconds_left (null while unknown);
-            at most one a second and pass (in runs of hours less often), and one when it is complete
+            at most one a second for each pass (in runs of hours less often), and one when it is complete
 failed      pass, t, block, error: a block failed
 note        message: something that the user should know, but no warning
 warning     message, kind: what is odd about the cells ("crooked flow", "size", ...), "" for any other warning

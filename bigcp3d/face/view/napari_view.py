@@ -26,7 +26,7 @@ MARK, IMAGE = "bigcp3d", "bigcp3d image"
 """In a layer's metadata: the path of its image or labels group, and that of the image it is shown with, if any."""
 COMPUTED = 64
 """Sides of the pieces that are computed at a time."""
-INSTALL = "install it: pip install 'napari[all]'"
+INSTALL = "install it: pip install 'bigcp3d[napari]'"
 
 
 def need_napari() -> ModuleType:

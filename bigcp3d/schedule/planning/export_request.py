@@ -29,7 +29,7 @@ class ExportRequest:
     name: Annotated[str, Option(WHAT)] = DEFAULT_NAME
     """Name of the labels: labels/NAME."""
     channel: Annotated[int | str | Sequence[int | str] | None, Option(WHAT, "N|NAME", many=True)] = None
-    """Channel of the image, from 0, or its name. May be repeated. Default: all."""
+    """Number of the channel, from 0, or its name. May be repeated. Default: all."""
     level: Annotated[int, Option(WHAT, "N")] = 0
     """Resolution; 0 is the finest."""
     roi: Annotated[Roi | None, Option(WHAT, "Z0:Z1,Y0:Y1,X0:X1")] = None

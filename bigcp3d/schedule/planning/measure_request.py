@@ -26,7 +26,7 @@ class MeasureRequest:
     """Name of the labels: labels/NAME. Any tool may have written them."""
     image: Annotated[str | Path | None, Option(WHAT, "IN.zarr")] = None
     """Image whose intensities are measured. Default: the image that the labels belong to."""
-    channel: Annotated[int | str | Sequence[int | str] | None, Option(WHAT, "N", many=True)] = None
+    channel: Annotated[int | str | Sequence[int | str] | None, Option(WHAT, "N|NAME", many=True)] = None
     """Number of the channel, from 0, or its name. May be repeated. Default: all."""
     work_dir: Annotated[str | Path | None, Option(WHAT, "DIR")] = None
     """Work directory of a run with --keep-maps. Adds the mean foreground of each cell, and its flow error if that run

@@ -52,9 +52,9 @@ class Hold:
         """Raise a `TargetError` if another run has taken over."""
         if self._lost.is_set():
             raise TargetError(
-                f"{self.locks[0]}: this run has lost its lock: another run has replaced it, because it gave no sign of "
-                f"life for more than {STALE_S:g} s, or somebody removed the file. Wait until no other run works here "
-                "(bigcp3d status), and repeat the command"
+                f"{self.locks[0]}: this run has lost its lock: another run has taken it, because this one gave no sign "
+                f"of life for more than {STALE_S:g} s, or somebody removed the file. Wait until no other run works "
+                "here (bigcp3d status), and repeat the command"
             )
 
     def confirm(self) -> None:

@@ -217,7 +217,7 @@ def open_volume(
     if len(cells.ids) and cells.count.max() < min_cell_vox:
         raise InputError(
             f"{labels.path}: its largest cell has {count(int(cells.count.max()), 'voxel')}, but training uses only "
-            f"cells of {min_cell_vox} or more; give a smaller --min-cell-vox"
+            f"cells of {min_cell_vox} or more; give a smaller --min-cell"
         )
     kept = TrainingCells(cells.ids[large], cells.count[large], cells.centre[large], cells.cut[large])
     diameter = measure_diameter(kept, scale, labels.path) if diameter_um is None else diameter_um

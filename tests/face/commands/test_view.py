@@ -84,5 +84,5 @@ def test_without_napari_one_line_says_how_to_get_it(image, monkeypatch):
     monkeypatch.setattr(view_command, "has_screen", lambda: True)
     done = run(image, "--napari")
     assert done.exit_code == 2
-    assert "pip install 'napari[all]'" in done.stderr
+    assert "pip install 'bigcp3d[napari]'" in done.stderr
     assert len(done.stderr.strip().splitlines()) == 1
