@@ -194,4 +194,5 @@ def _facts_of(card: ModelCard) -> Iterator[tuple[str, str]]:
     yield "patches", f"{format_size(card.patch)} voxels; the outer {card.margin} count less"
     yield "precision", "" if card.precision == "auto" else card.precision
     yield "trained on", card.training
-    yield "made", f"{card.date} with bigcp3d {card.bigcp3d_version}: {card.command}"
+    command = card.command.replace("../shared/data", "FOLDER")  # where the data of the shipped models lay
+    yield "made", f"{card.date} with bigcp3d {card.bigcp3d_version}: {command}"
