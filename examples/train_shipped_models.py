@@ -135,7 +135,7 @@ def main() -> None:
 def ship(stage: Path, out: Path, model: str, asked: str) -> None:
     """Write the network of a stage as the model."""
     network, card = load_network(stage)
-    command = f"examples/train_shipped_models.py {model} --data ../shared/data --out {out.name} {asked}"
+    command = f"examples/train_shipped_models.py {model} --data FOLDER --out {out.name} {asked}"
     changed = {"command": command, "min_foreground": MIN_FOREGROUND[model]}
     save_model(out, network.half(), card.model_copy(update=changed))
 

@@ -29,7 +29,7 @@ from bigcp3d.face.describe_plan import describe_plan, format_size
 from bigcp3d.face.progress.pace import format_count
 from bigcp3d.pure.memory import format_bytes
 from bigcp3d.pure.plural import count
-from bigcp3d.schedule.planning.request import AS_IS
+from bigcp3d.schedule.planning.request import AS_IS, Request
 
 ANISOTROPY = 4.0
 """Ratio of the longest to the shortest side of a voxel from which a user is warned: the mean Dice falls by 0.04
@@ -88,8 +88,14 @@ def _describe_labels(image: ImageInfo) -> Iterator[str]:
 
 
 def describe_default_run(image: ImageInfo) -> list[str]:
-    """The cell sizes that the shipped models look for, and what `bigcp3d segment` would do with the image as it is."""
-    from bigcp3d.schedule.plan_segmentation import plan_segmentation
+    """The cell sizes that the shipped models look for, and what `bigcp3d segment` would do with the image as it is.
+
+    It plans as `plan_segmentation`, but does not log odd voxels, because `find_faults` tells them.
+    """
+    from bigcp3d.schedule.plan_segmentation import check_plan
+    from bigcp3d.schedule.planning.few_planes import warn_of_few_planes
+    from bigcp3d.schedule.planning.find_image import with_known_image
+    from bigcp3d.schedule.planning.make_plan import make_plan
 
     lines, models = [], list(shipped_models())
     scale = image.levels[0].scale_um
@@ -103,7 +109,10 @@ def describe_default_run(image: ImageInfo) -> list[str]:
     lines.append(f"to see the estimate: {join_words(['bigcp3d', 'estimate-diameter', image.path])}")
     try:
         choices: dict[str, Any] = {"diameter_um": AS_IS, "precision": "float32", "start": "image", "overwrite": True}
-        plan = plan_segmentation(image.path, model=models[0], **choices)
+        request = with_known_image(Request(image.path, model=models[0], **choices))
+        warn_of_few_planes(image, request.model)
+        plan = make_plan(request)
+        check_plan(plan, request)
     except BigCP3DError as error:
         return [*lines, f"bigcp3d segment --diameter {AS_IS} would stop: {error}"]
     wanted = ("grid", "blocks", "memory", "disk")
@@ -185,4 +194,5 @@ def _facts_of(card: ModelCard) -> Iterator[tuple[str, str]]:
     yield "patches", f"{format_size(card.patch)} voxels; the outer {card.margin} count less"
     yield "precision", "" if card.precision == "auto" else card.precision
     yield "trained on", card.training
-    yield "made", f"{card.date} with bigcp3d {card.bigcp3d_version}: {card.command}"
+    command = card.command.replace("../shared/data", "FOLDER")  # where the data of the shipped models lay
+    yield "made", f"{card.date} with bigcp3d {card.bigcp3d_version}: {command}"

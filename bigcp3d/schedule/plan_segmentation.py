@@ -56,6 +56,12 @@ def plan_and_check(request: Request, observe: Observer | None) -> Plan:
             check_run_table(sketch, request)
 
     plan = make_plan(*complete_request(request, observe, check_early))
+    check_plan(plan, request)
+    return plan
+
+
+def check_plan(plan: Plan, request: Request) -> None:
+    """Every check of a plan that needs no voxels: memory, locks, places, and the table."""
     warn_of_few_working_planes(plan)
     if request.scheduler is None:
         check_memory(plan, request.machines.limit_bytes)
@@ -63,4 +69,3 @@ def plan_and_check(request: Request, observe: Observer | None) -> Plan:
     check_start(plan, overwrite=request.overwrite, again=request.start == "image")
     if (ended := read_ended(plan)) is None or not ended.told:
         check_run_table(plan, request)
-    return plan

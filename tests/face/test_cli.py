@@ -379,6 +379,7 @@ def test_a_shipped_model_is_shown_with_its_scores_and_failings(run, name):
     assert "What it fails on" in done.stdout
     assert re.search(r"\n  cells +\d+ voxels wide; with --diameter, images are resampled", done.stdout)
     assert re.search(r"\n  trained on +\S", done.stdout)
+    assert re.search(r"\n  made +.* --data FOLDER ", done.stdout), "no folder of the machine on which it was trained"
     assert not re.findall(r"\w+_vox|optional_channels|None|\(\)", done.stdout.partition("# Model card")[0])
     assert "Model card" not in run(app, ["models"]).stdout
 

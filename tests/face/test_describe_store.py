@@ -196,3 +196,10 @@ def test_a_warning_is_told_once(tmp_path):
     group.attrs["multiscales"] = [{"version": "0.1", "datasets": [{"path": "0"}, {"path": "1"}]}]
     told = CliRunner().invoke(app, ["info", str(path), "--check"]).stderr
     assert " ".join(told.split()).count("not in order") == 1
+
+
+def test_odd_voxels_are_told_once(tmp_path):
+    bigcp3d.simulate(tmp_path / "a.zarr", Tissue((8, 20, 20), 10.0, "nuclei"), scale_um=(0.5, 0.5, 2.0))
+    done = CliRunner().invoke(app, ["info", str(tmp_path / "a.zarr")])
+    assert "segment --diameter as-is: blocks" in done.stdout
+    assert " ".join((done.stdout + done.stderr).split()).count("x voxels are 4 times y voxels") == 1

@@ -16,7 +16,7 @@ from typing import Any
 import zarr
 from zarr.errors import BaseZarrError
 
-from bigcp3d.edge.image.metadata import Json, first_multiscale, ome_part, stays_inside
+from bigcp3d.edge.image.metadata import Json, first_multiscale, is_labels, ome_part, stays_inside
 from bigcp3d.edge.image.other_formats import READABLE, recognise
 from bigcp3d.edge.stores.check_writable import nearest_there
 from bigcp3d.edge.stores.codecs import describe_missing_codec
@@ -163,22 +163,34 @@ def _image_above(path: Place) -> Place | None:
     return next((parent for parent in path.parents if _is_image(str(parent))), None)
 
 
-def find_images(path: str | Place) -> list[str]:
+def find_images(path: str | Place, *, with_labels: bool = True) -> list[str]:
     """All images of a plate, a well, a bioformats2raw collection or a folder of stores; one image gives itself.
 
-    `InputError` where there is none.
+    A folder may also hold stores of labels beside images. Those of ``--output``, which name their labels, are taken
+    ``with_labels``; the others are left out with a warning. `InputError` where there is no image.
     """
     spot = place(path)
     if metadata_file(spot) is None and spot.is_dir():
         children: Iterator[Place] = spot.iterdir()
         stores = [child for child in sorted(children, key=str) if _is_store(child)]
-        found = [image for store in stores for image in _images_of(store)]
+        found = _without_labels([image for store in stores for image in _images_of(store)], with_labels)
     else:
         found = _images_of(spot)
     if not found:
         node = open_node(str(spot))
         raise InputError(explain_folder(str(spot), node))
     return found
+
+
+def _without_labels(found: list[str], with_labels: bool) -> list[str]:
+    """The images among stores, and stores that name their labels ``with_labels``; all stores where none is an image."""
+    labels = [store for store in found if is_labels(read_attributes(store))]
+    if len(labels) == len(found):
+        return found
+    left_out = [store for store in labels if not with_labels or find_group(f"{store}/labels") is None]
+    if left_out:
+        log.warning("left out, since these are labels, not images: %s", _some(left_out))
+    return [store for store in found if store not in left_out]
 
 
 def _images_of(spot: Place) -> list[str]:

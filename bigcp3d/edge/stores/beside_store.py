@@ -15,8 +15,8 @@ def beside_store(inner: str | Path, ending: str) -> Path:
     ``/data/plate.A.1.0.csv``.
     """
     inner = Path(inner).absolute()
-    words, folder = [inner.name.removesuffix(".zarr")], inner.parent
-    while is_group(folder) or store_around(folder / inner.name) is not None:
+    words, folder, store = [inner.name.removesuffix(".zarr")], inner.parent, store_around(inner)
+    while is_group(folder) or (store is not None and folder.is_relative_to(store)):
         if folder.name != "labels":
             words.insert(0, folder.name.removesuffix(".zarr"))
         folder = folder.parent

@@ -33,10 +33,16 @@ IMAGE = "image"
 
 
 def for_each_image(
-    source: Any, quiet: bool, run: Callable[[str, str], None], then: Callable[[], None] = lambda: None
+    source: Any,
+    quiet: bool,
+    run: Callable[[str, str], None],
+    then: Callable[[], None] = lambda: None,
+    *,
+    with_labels: bool = True,
 ) -> None:
     """Call ``run`` with each image below a path, and with its name there ("" for the path itself); at last ``then``.
 
+    ``with_labels`` says whether stores of ``--output`` count as images (`find_images`).
     Raises the kind of the first error at the end, with all that failed. An error of another kind (a bug, Ctrl-C) ends
     it at once.
     """
@@ -44,7 +50,7 @@ def for_each_image(
     from bigcp3d.edge.stores.places import place
 
     root, failed = str(place(source)), dict[str, BigCP3DError]()
-    images = find_images(source)
+    images = find_images(source, with_labels=with_labels)
     for number, image in enumerate(images, 1):
         if not quiet:
             typer.echo(f"image {number} of {len(images)}: {image}", err=True)

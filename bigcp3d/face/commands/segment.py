@@ -95,7 +95,7 @@ def segment_all(
 
     remember = arguments["overwrite"] and not dry_run
     with replacing_all(Request(**arguments)) if remember else nullcontext("") as since:
-        for_each_image(arguments["source"], quiet, each, then=write)
+        for_each_image(arguments["source"], quiet, each, then=write, with_labels=False)
 
 
 def _measure(request: Request, store: str) -> MeasuredCells:

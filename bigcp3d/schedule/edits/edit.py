@@ -1,7 +1,7 @@
 """Corrects single cells of finished labels in place, and takes corrections back.
 
-Each correction reads and writes the box of its cells only, at all levels. It holds the lock of the labels, first puts
-right what was stopped (`bigcp3d.work.change_labels`), then works out all that changes, and only then changes it.
+Each correction reads and writes the box of its cells only, at all levels. It holds the lock of the labels, and first
+puts right what was stopped. `bigcp3d.schedule.edits.correction` says how it is made.
 """
 
 from __future__ import annotations

@@ -10,12 +10,10 @@ from bigcp3d.work.run.work_dir import home_of_runs
 
 
 def file_of_labels(where: str, ending: str) -> Path:
-    """The file about a labels group: beside the outermost store, never inside one.
+    """The file about a labels group: `beside_store`, or for an address or an archive a file in the current folder.
 
-    ``/data/embryo.zarr/labels/cells`` and ``.csv`` give ``/data/embryo.cells.csv``, and a well of a plate
-    ``/data/plate.A.1.0.cells.csv``. The file about an address, or about an archive, goes into the current folder. Its
-    name is made of the whole address, as that of the work directory is, so that two stores of the same name do not
-    share a file.
+    The name of such a file is made of the whole address, as that of the work directory is, so that two stores of the
+    same name do not share a file.
     """
     if not is_address(where):
         return beside_store(where, ending)

@@ -53,7 +53,14 @@ def reuse_kept(plan: Plan, request: Request) -> Plan:
             "leave --from out (to keep maps, give --keep-maps)"
         )
     begun = [other for other in fitting if unfinished is not None and other.key == unfinished.key]
-    return [*begun, *fitting, plan][0]
+    taken = [*begun, *fitting, plan][0]
+    if request.keep_maps and taken.given.maps not in (None, plan.storage.work_dir):
+        log.warning(
+            "%s: no maps are kept here, because those kept in %s are used (to predict and keep them here, give "
+            "--from image)",
+            *(plan.storage.work_dir, taken.given.maps),
+        )
+    return taken
 
 
 def _why_not(plan: Plan, folder: Path, device: str | None) -> list[str]:

@@ -12,10 +12,12 @@ from pathlib import Path
 from typing import Any
 
 from bigcp3d.edge.convert.open_source import open_source, stamp
+from bigcp3d.edge.image.image import check_labels, open_image
 from bigcp3d.edge.image.metadata import own_part
 from bigcp3d.edge.image.open_node import metadata_file, read_attributes
 from bigcp3d.edge.image.other_formats import recognise, store_beside
 from bigcp3d.edge.stores.places import place
+from bigcp3d.edge.stores.zarr_write import edit_attributes
 from bigcp3d.errors import InputError
 from bigcp3d.pure.boxes import Float3, float3
 from bigcp3d.work.analyse.blocks_read import BlocksRead
@@ -68,16 +70,23 @@ def convert_beside(
 def convert_labels_beside(source: str | Path, scale_um: Float3 | None) -> str | Path:
     """The store of labels in a file of another format, as `convert_beside`.
 
-    Where the file does not state the voxel size, that of the image of the labels is taken, ``scale_um``, and told.
+    Where the file does not state the voxel size, that of the image of the labels is taken, ``scale_um``, and told. A
+    new store says that it holds labels, so that no command takes it for an image.
     """
-    if scale_um is not None and find_converted(source)[1]:
+    missing = find_converted(source)[1]
+    if scale_um is not None and missing:
         with open_source(source) as opened:
             stated = opened.scale_um
         if lacks := [axis for axis in "zyx" if axis not in stated]:
             taken = "that of the image is taken"
             log.warning("%s does not state its voxel size along %s; %s", source, ", ".join(lacks), taken)
         scale_um = float3(stated.get(axis, size) for axis, size in zip("zyx", scale_um, strict=True))
-    return convert_beside(source, scale_um=scale_um)
+    store = convert_beside(source, scale_um=scale_um)
+    if missing:
+        made = check_labels(open_image(store))
+        said = {"image-label": {"version": made.version}}
+        edit_attributes(place(store), made.zarr_format, lambda old: {**old, "ome": {**old["ome"], **said}})
+    return store
 
 
 def _made_from(store: Path, file: Path) -> bool:

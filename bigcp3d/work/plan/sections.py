@@ -160,11 +160,8 @@ class Asked(Section):
 class Guess(Section):
     """The model and the diameter that were estimated because the user did not say them.
 
-    ``question`` is what they follow from: the image, the channels, and what the user did say. A run that asks the same
-    takes this answer, without a second estimate. ``diameter`` has three digits and is None where the user gave one: in
-    micrometres where ``in_um``, else in voxels. It is the median of ``cells`` cells; 80 % lie from ``low`` to ``high``.
-    ``chosen`` says why the model was taken; it is empty where the user named one. ``doubts`` say why the diameter may
-    be wrong.
+    `bigcp3d.schedule.complete_request` says what the ``question`` is for. The rest are the fields of
+    `bigcp3d.work.analyse.estimate_diameter.Estimate`, with three digits; ``diameter`` is None where the user gave one.
     """
 
     question: dict[str, Any]

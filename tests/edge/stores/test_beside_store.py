@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import pytest
 
+from bigcp3d.edge.stores import check_writable
 from bigcp3d.edge.stores.beside_store import beside_store
 from bigcp3d.edge.stores.check_writable import check_file
 
@@ -26,3 +27,13 @@ def test_a_file_lies_outside_the_outermost_store(tmp_path, monkeypatch, groups, 
     check_file(file, overwrite=False)
     monkeypatch.chdir(tmp_path / "a" / "b")
     assert beside_store("image.zarr", ".cells.csv") == file, "the way to it does not matter"
+
+
+def test_each_folder_is_looked_at_once(tmp_path, monkeypatch):
+    (tmp_path / "zarr.json").write_text('{"node_type": "group", "attributes": {"ome": {}}}')
+    seen, is_store = [], check_writable._is_store
+    monkeypatch.setattr(check_writable, "_is_store", lambda folder: [seen.append(folder), is_store(folder)][1])
+    file = beside_store(tmp_path / "a" / "b" / "c", ".csv")
+    assert file == tmp_path.parent / f"{tmp_path.name}.a.b.c.csv"
+    assert tmp_path in seen
+    assert len(seen) == len(set(seen))

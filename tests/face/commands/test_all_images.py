@@ -62,6 +62,25 @@ def test_the_images_of_a_plate_a_well_a_collection_and_a_folder_are_found_in_the
         find_images(zarr.create_group(tmp_path / "empty.zarr").store_path.store.root)
 
 
+def test_stores_of_labels_beside_images_are_no_images(tmp_path, caplog):
+    values = np.ones((4, 8, 8), np.uint16)
+    for name, inside in (("truth.zarr", []), ("output.zarr", ["labels"])):
+        write_image(tmp_path / name, values)
+        group = zarr.open_group(tmp_path / name)
+        group.attrs["ome"] = {**group.attrs["ome"], "image-label": {"version": "0.5"}}
+        for each in inside:
+            group.create_group(each)
+    output, truth = (str(tmp_path / name) for name in ("output.zarr", "truth.zarr"))
+    assert find_images(tmp_path) == find_images(tmp_path, with_labels=False) == [output, truth], "labels alone"
+    assert not caplog.text
+    write_image(tmp_path / "image.zarr", values)
+    image = str(tmp_path / "image.zarr")
+    assert find_images(tmp_path) == [image, output]
+    assert find_images(tmp_path, with_labels=False) == [image]
+    assert f"left out, since these are labels, not images: {output}, {truth}" in caplog.text
+    assert find_images(truth) == [truth]
+
+
 def test_images_that_are_named_and_are_not_there_are_told(plate, tmp_path, caplog):
     find_images(plate)
     assert not caplog.text

@@ -2,6 +2,7 @@
 
 import io
 import itertools
+from dataclasses import replace
 from types import SimpleNamespace
 from typing import Any
 
@@ -22,6 +23,7 @@ from bigcp3d.schedule.running.events import (
     RunPlanned,
     TimeExpected,
 )
+from bigcp3d.schedule.running.expected_time import expect_seconds
 
 
 def block(done, name="predict", total=4, seconds=10.0, voxels=1000):
@@ -80,16 +82,17 @@ ALL_PASSES = pytest.param({"max_flow_error": 2.0, "diameter_um": 2.0}, marks=pyt
 
 @pytest.fixture(scope="module", params=[{}, ALL_PASSES], ids=["plain", "all passes"])
 def events(request, tissue_store, random_model, tmp_path_factory):
-    """All events of a real run."""
+    """All events of a real run; all blocks of a pass take a second together, so that no test depends on real time."""
     seen, settings = [], {"model": random_model, "block": (17, 30, 26), "executor": "serial", "diameter_um": "as-is"}
     output = tmp_path_factory.mktemp("run") / "o.zarr"
     bigcp3d.segment(tissue_store, output=output, min_volume=2, on_event=seen.append, **{**settings, **request.param})
-    return seen
+    return [replace(event, seconds=1 / event.total) if isinstance(event, BlockDone) else event for event in seen]
 
 
-def test_over_a_real_run_the_share_grows_from_0_to_1(events):
+def test_over_a_real_run_the_share_grows_from_0_to_1(events, monkeypatch):
+    monkeypatch.setattr(run_pace, "expect_from_plan", lambda plan: dict.fromkeys(expect_seconds(plan, 1.0), 1.0))
     text = io.StringIO()
-    watcher, shares = Watcher(Console(file=text, width=200)), []
+    watcher, shares = Watcher(Console(file=text, width=200), clock=itertools.count(0.0).__next__), list[float]()
     for event in events:
         watcher(event)
         shares.append(watcher.run.advance())

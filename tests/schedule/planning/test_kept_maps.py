@@ -96,6 +96,14 @@ def test_a_run_of_the_same_name_starts_from_the_maps_in_its_own_directory(kept, 
     assert not work.exists(), "asked to begin from the image, and to keep nothing"
 
 
+def test_where_maps_lie_is_told_if_they_are_not_kept_where_the_user_asked(kept, random_model, tmp_path, caplog):
+    settings, there = {"model": random_model, "keep_maps": True, **CUT}, kept.parent / "image.bigcp3d" / "cells"
+    assert bigcp3d.plan_segmentation(kept, overwrite=True, **settings).reuses_maps
+    assert not caplog.text, "the control: they lie where the run would keep them"
+    assert bigcp3d.plan_segmentation(kept, name="more", work_dir=tmp_path / "mine", **settings).reuses_maps
+    assert f"{tmp_path / 'mine'}: no maps are kept here, because those kept in {there} are used" in caplog.text
+
+
 def test_a_run_that_stops_in_the_directory_of_its_maps_is_carried_on(kept, random_model, predicted, monkeypatch):
     """It is stopped three times."""
     settings, tracked, track = {"model": random_model, **CUT}, [], passes.PASSES["track"]

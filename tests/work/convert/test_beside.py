@@ -8,6 +8,9 @@ import pytest
 import tifffile
 
 from bigcp3d.edge.image.image import open_image
+from bigcp3d.edge.image.metadata import is_labels
+from bigcp3d.edge.image.open_node import read_attributes
+from bigcp3d.edge.labels.truth import open_truth
 from bigcp3d.errors import InputError
 from bigcp3d.work.convert.beside import convert_beside, convert_labels_beside, find_converted
 from bigcp3d.work.convert.convert import convert
@@ -36,6 +39,15 @@ def test_it_is_converted_once_and_told(stack):
 def test_a_store_that_was_converted_by_hand_is_taken(stack, version):
     convert(stack, format=version, scale_um=(3, 1, 1))
     assert open_image(convert_beside(stack)).levels[0].scale_um == (3, 1, 1)
+
+
+def test_a_store_of_labels_says_so_and_an_image_does_not(stack):
+    assert not is_labels(read_attributes(convert_beside(stack)))
+    shutil.rmtree(stack.with_name("a.zarr"))
+    labels = convert_labels_beside(stack, (1.0, 0.5, 0.5))
+    assert is_labels(read_attributes(labels))
+    assert find_converted(stack) == (labels, False), "it is taken the next time"
+    assert open_truth(labels, "truth").path == str(labels)
 
 
 def test_labels_get_only_those_voxel_sizes_of_their_image_that_their_file_lacks(stack, tmp_path, caplog):
