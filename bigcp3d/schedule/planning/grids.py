@@ -24,9 +24,9 @@ from bigcp3d.pure.boxes import Box, Vec3, float3
 from bigcp3d.pure.grid import Factors, working_shape
 from bigcp3d.schedule.planning.request import AS_IS, Request
 
-NEARLY_AS_IS = (0.9, 1.2)
-"""Voxels of the level that is read per working voxel, lowest and highest, that are taken as 1. Labels on two grids
-that nearly agree would lose 0.02 mean Dice at the borders of cells, more than cells of another size cost."""
+NEARLY_AS_IS = (0.95, 1.2)
+"""Voxels of the level that is read per working voxel, lowest and highest, that are taken as 1. With a factor of 1.04 to
+1.11, resampling would lose 0.005 to 0.02 mean Dice. With 0.97, it would gain 0.003, and with 0.88 it gains 0.01."""
 
 FEW_VOXELS = 5.0
 """A user is warned of cells that are fewer voxels wide (mean of the axes)."""

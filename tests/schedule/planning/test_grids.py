@@ -80,8 +80,8 @@ def test_the_coarsest_level_that_is_fine_enough_is_read(pyramid, random_model, d
 @pytest.mark.parametrize(
     ("diameter", "factors"),
     [
-        (2.2, (0.22, 0.88, 0.88)),
-        (2.3, (0.25, 1.0, 1.0)),  # 8 % too fine in y and x: no reason to resample them
+        (2.3, (0.23, 0.92, 0.92)),
+        (2.4, (0.25, 1.0, 1.0)),  # 4 % too coarse in y and x: no reason to resample them
         (2.9, (0.25, 1.0, 1.0)),
         (3.1, (0.31, 1.24, 1.24)),
         (11.0, (1.0, 4.0, 4.0)),
@@ -90,7 +90,7 @@ def test_the_coarsest_level_that_is_fine_enough_is_read(pyramid, random_model, d
 def test_voxels_that_nearly_fit_stay_as_they_are(pyramid, random_model, diameter, factors):
     chosen = plan(pyramid, random_model, diameter_um=diameter)
     assert chosen.output.label_factors == pytest.approx(factors)
-    assert any(f == 1 for f in chosen.sampling.factors) == (factors[2] not in (0.88, 1.24))
+    assert any(f == 1 for f in chosen.sampling.factors) == (factors[2] not in (0.92, 1.24))
 
 
 def test_a_sweep_reads_the_level_that_a_run_reads(pyramid, random_model, tmp_path):
