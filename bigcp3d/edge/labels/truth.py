@@ -54,8 +54,9 @@ def open_truth(path: str | Place, name: str) -> ImageInfo:
 
 
 def is_truth_elsewhere(name: str) -> bool:
-    """Whether the name of labels is the path of another store, in which the truth lies."""
-    return is_address(name) or ("/" in name and Path(name).expanduser().exists()) or Path(name).suffix == ".zarr"
+    """Whether the name of labels is the path of another store or of a file, in which the truth lies."""
+    path = Path(name).expanduser()
+    return is_address(name) or path.suffix == ".zarr" or path.is_file() or ("/" in name and path.exists())
 
 
 def _describe_array(array: zarr.Array[Any], where: str) -> ImageInfo:

@@ -84,7 +84,7 @@ class _Parts:
             if held_out and not holdout_x:
                 continue
             path, labels_name = split_name(volume, DEFAULT_NAME if reviewed else settings.labels_name)
-            labels = _open_labels(path, labels_name)
+            labels = _open_labels(path, labels_name, settings.labels_name)
             review = find_reviewed(labels) if reviewed else None
             whole = Box.of_shape(labels.levels[0].shape) if review is None else review.part
             known = self.diameters[str(volume), paint] if held_out else _find_diameter(settings, volume)
@@ -104,13 +104,13 @@ class _Parts:
         return found
 
 
-def _open_labels(path: str, name: str) -> ImageInfo:
-    """The labels of a volume by name, or those of another store by its path."""
+def _open_labels(path: str, name: str, named_elsewhere: str) -> ImageInfo:
+    """The labels of a volume by name; or, if ``name`` is the path of another store or a file, those in it."""
     if not is_truth_elsewhere(name):
         labels = open_labels(path, name)
         refuse_half_changed(labels)
         return labels
-    return open_truth(convert_labels_beside(name, open_image(path).levels[0].scale_um), name)
+    return open_truth(convert_labels_beside(name, open_image(path).levels[0].scale_um), named_elsewhere)
 
 
 def diameter_of(source: VolumeSource) -> tuple[float, bool]:

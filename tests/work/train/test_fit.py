@@ -6,7 +6,9 @@ import signal
 
 import numpy as np
 import pytest
+import tifffile
 import torch
+import zarr
 
 from bigcp3d.edge.models.model_families import load_card, load_network
 from bigcp3d.errors import BigCP3DError, InputError, TargetError
@@ -192,6 +194,16 @@ def test_what_does_not_change_the_steps_may_change(store, whole, tmp_path, quick
     train([store], out, resume=True, name="other", description="d", patience=5, workers=1, **SMALL)
     assert_same(whole, out)
     assert load_card(out).name == "other"
+
+
+def test_labels_in_a_file_beside_the_image_teach_what_labels_in_the_store_teach(store, whole, tmp_path, monkeypatch):
+    labels = zarr.open_array(store / "labels" / "truth" / "0", mode="r")[:]
+    tifffile.imwrite(tmp_path / "labels.tif", labels.astype(np.uint16), metadata={"axes": "ZYX"})
+    monkeypatch.chdir(tmp_path)
+    for number in range(2):  # the second finds the file converted
+        out = tmp_path / f"{number}.safetensors"
+        train([f"{store}::labels.tif"], out, **SMALL)
+        assert_same(whole, out)
 
 
 def test_a_resumed_training_remembers_its_options_and_tells_the_changed_ones(
