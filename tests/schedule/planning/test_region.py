@@ -9,6 +9,7 @@ import numpy as np
 import pytest
 import torch
 import zarr
+from scipy import ndimage
 
 import bigcp3d
 from bigcp3d.edge.image.image import open_image
@@ -182,6 +183,16 @@ def test_a_mask_gives_the_labels_of_maps_without_foreground_outside_it(
     assert expected.max() > 20
     assert expected.max() < case.whole().max()
     assert np.array_equal(case.segment(mask=folder / f"{name}.zarr", block=block), expected)
+
+
+def test_labels_on_another_grid_end_at_the_mask_whatever_the_block(tissue_store, random_model, mask_store, tmp_path):
+    folder, inside_mask = mask_store
+    case = Case(tissue_store, random_model, tmp_path, diameter_um=6.0, mask=folder / "fine.zarr")
+    expected = case.whole()
+    near = ndimage.maximum_filter(inside_mask.astype(np.uint8), 5) > 0  # two voxels, as many as a working voxel has
+    assert expected[inside_mask].any()
+    assert not expected[~near].any()
+    assert np.array_equal(case.segment(block=(9, 13, 11)), expected)
 
 
 def test_patches_far_from_the_mask_are_not_computed(tissue_store, random_model, tmp_path, monkeypatch):
