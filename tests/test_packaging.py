@@ -6,11 +6,14 @@ import re
 import sys
 import tomllib
 from fnmatch import fnmatchcase
+from importlib.metadata import requires, version
 from pathlib import Path
 
 import pytest
 import typer
 import yaml
+from packaging.requirements import Requirement
+from packaging.utils import canonicalize_name
 
 from bigcp3d.face.cli import app
 from bigcp3d.version import __version__
@@ -47,13 +50,19 @@ def test_every_file_names_the_version_of_the_package(name, pattern):
 def test_the_conda_recipe_asks_for_what_pyproject_asks_for():
     text = (DEPLOY / "conda" / "recipe.yaml").read_text(encoding="utf-8")
     oldest = re.search(r"python_min: \"([\d.]+)\"", text)[1]
-    rows = yaml.safe_load(text.replace("${{ python_min }}", oldest))["requirements"]["run"]
+    recipe = yaml.safe_load(text.replace("${{ python_min }}", oldest))
+    rows = recipe["requirements"]["run"]
     split = (re.fullmatch(r"([\w-]+)(.*)", each).groups() for each in read_project()["dependencies"])
     wanted = {
         f"python {read_project()['requires-python']}",
         *(f"{CONDA.get(name, name)} {rest}" for name, rest in split),
     }
     assert set(rows) == wanted
+    builders = tomllib.loads((CLONE / "pyproject.toml").read_text(encoding="utf-8"))["build-system"]["requires"]
+    hosts = {f"python {oldest}.*", "pip", *(each.replace(">", " >", 1) for each in builders)}
+    assert set(recipe["requirements"]["host"]) == hosts
+    commands = {f"{name} = {target}" for name, target in read_project()["scripts"].items()}
+    assert set(recipe["build"]["python"]["entry_points"]) == commands
     words = re.search(r"- bigcp3d demo\b(.*)", text)[1].split()
     typer.main.get_command(app).commands["demo"].make_context("demo", words)  # an unknown option is an error
 
@@ -89,6 +98,37 @@ def test_torch_in_the_image_comes_from_its_own_index_alone():
     text = (DEPLOY / "Dockerfile").read_text(encoding="utf-8")
     assert "--extra-index-url" not in text, "with a second index, pip takes another build if one is missing"
     assert "NUMBA_CACHE_DIR" not in text, "in a folder of all users, others could put code"
+
+
+def test_an_image_that_is_built_again_has_the_same_packages():
+    text = (DEPLOY / "Dockerfile").read_text(encoding="utf-8")
+    for name in ("PIP_CONSTRAINT", "PIP_BUILD_CONSTRAINT"):  # pip 25.3 and later read the second one for what builds
+        assert f"{name}=/src/deploy/constraints.txt" in text
+    assert "PIP_NO_COMPILE" not in text, "pip reads 1 as: do compile"
+    stages = re.split(r"^FROM ", text, flags=re.MULTILINE)[1:]
+    assert all("\nARG SOURCE_DATE_EPOCH=" in stage for stage in stages), "useradd, too, writes a date"
+
+
+def test_constraints_name_all_that_the_image_installs():
+    text = (DEPLOY / "constraints.txt").read_text(encoding="utf-8")
+    pins = {canonicalize_name(name): pin for name, pin in re.findall(r"^([\w.-]+)==(\S+)$", text, re.MULTILINE)}
+    extras = read_project()["optional-dependencies"]
+    rows = [*read_project()["dependencies"], *extras["jobqueue"], *extras["ssh"]]
+    seen: set[str] = set()
+    while rows:
+        row = Requirement(rows.pop())
+        name = canonicalize_name(row.name)
+        if str(row) in seen or re.match(r"nvidia-|cuda-|triton", name):  # what torch for GPUs brings
+            continue
+        seen.add(str(row))
+        assert name in pins, f"{name} is installed too: name its version"
+        if version(name).split("+")[0] != pins[name]:  # another release may ask for other packages
+            continue
+        for each in map(Requirement, requires(name) or []):
+            oldest = {"python_version": "3.11", "python_full_version": "3.11.9"}
+            if not each.marker or any(each.marker.evaluate({**oldest, "extra": x}) for x in ("", *row.extras)):
+                rows.append(str(each).partition(";")[0])
+    assert len(seen) > 20
 
 
 def test_public_ci_covers_each_python_that_pyproject_names():

@@ -1,9 +1,11 @@
-"""The workflows in deploy/workflows run as they stand, on a small image."""
+"""The workflows in deploy/workflows run on a small image; of the one for Nextflow, the shell script runs."""
 
 from __future__ import annotations
 
 import csv
 import os
+import re
+import shutil
 import subprocess
 import sys
 from pathlib import Path
@@ -46,3 +48,49 @@ def test_the_rule_of_snakemake_writes_labels_and_a_table_once(tmp_path):
         assert len(list(csv.DictReader(file))) == labels.max()
     assert not (results / "tissue.work").exists()
     assert "Nothing to be done" in snakemake()
+
+
+@pytest.mark.skipif(shutil.which("bash") is None, reason="Nextflow runs its scripts with bash")
+@pytest.mark.parametrize("keeps_state", [False, True])
+def test_the_script_of_nextflow_makes_what_the_module_promises(tmp_path, keeps_state):
+    """A stand-in for bigcp3d writes its outputs, below folders and for an image whose names hold a blank."""
+    text = (WORKFLOWS / "nextflow" / "main.nf").read_text(encoding="utf-8")
+    state = str(tmp_path / "kept state" / "a cell") if keeps_state else "."
+    values = {
+        "meta.id": "a cell",
+        "image": "a cell.zarr",
+        "state": state,
+        "memory": "--memory-limit 900MiB",
+        "args": "",
+    }
+    values |= {"task.cpus": "2", "task.process": "BIGCP3D_SEGMENT"}
+
+    def fill(code: str) -> str:  # as Groovy fills a string: values, then escaped characters
+        filled = re.sub(r"(?<!\\)\$\{([\w.]+)\}", lambda found: values[found[1]], code)
+        return re.sub(r"\\(.)", r"\1", filled, flags=re.DOTALL)
+
+    script, promised = text[text.index("    script:") :].split('"""')[1], text[text.index("    output:") :]
+    promised = re.findall(r"path\(?\s*[\"']([^\"']+)", promised[: promised.index("    script:")])
+    program = tmp_path / "bin" / "bigcp3d"
+    program.parent.mkdir()
+    program.write_text(
+        """#!/bin/bash
+if [ "$1" = --version ]; then echo "bigcp3d 1.2.3"; exit; fi
+[ -d "$2" ] || exit 2
+while [ $# -gt 0 ]; do
+    case $1 in --output) mkdir "$2" ;; --table) : > "$2" ;; esac
+    shift
+done
+"""
+    )
+    program.chmod(0o755)
+    (tmp_path / "data" / "a cell.zarr").mkdir(parents=True)
+    task = tmp_path / "task"
+    task.mkdir()
+    (task / "a cell.zarr").symlink_to(tmp_path / "data" / "a cell.zarr")
+    environment = {**os.environ, "PATH": os.pathsep.join([str(program.parent), os.environ["PATH"]])}
+    subprocess.run(["bash", "-ue", "-c", fill(script)], cwd=task, env=environment, check=True)
+    assert len(promised) == 4
+    assert all((task / fill(name)).exists() for name in promised)
+    assert (task / "a cell.labels.zarr").is_symlink() == keeps_state
+    assert (task / "versions.yml").read_text(encoding="utf-8") == '"BIGCP3D_SEGMENT":\n    bigcp3d: 1.2.3\n'
