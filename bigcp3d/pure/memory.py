@@ -53,8 +53,8 @@ def pass_bytes(
     ``block`` is the core of a block on the working grid; ``reach`` and ``radius`` are those of tracking and closing.
     ``itemsize``, ``maps_itemsize`` and ``label_itemsize`` are the bytes of an image voxel, of a value of given maps and
     of a label. ``label_block`` is a block of the label image, ``label_working`` what it reads on the working grid.
-    ``sample_vox`` are the voxels of the normalisation's sample. ``looking_halo`` is that of `bigcp3d.pure.label.
-    look_ahead`; 0 where the labels are on the working grid.
+    ``sample_vox`` are the voxels of the normalisation's sample. ``looking_halo`` is
+    `bigcp3d.pure.label.deciding_box.halo`: 0 where the labels are on the working grid.
     """
     given = 4 * maps_itemsize if maps_itemsize > 1 else 0  # read whole before they become int8
     core, halo = math.prod(block), _grown(block, max(reach, looking_halo) + 1)

@@ -12,6 +12,7 @@ from numpy.typing import NDArray
 
 from bigcp3d.pure.boxes import Box
 from bigcp3d.pure.cells.plausibility import find_oddities
+from bigcp3d.pure.grid import spread_labels
 from bigcp3d.pure.group.objects import dense_ids, keep_objects
 from bigcp3d.pure.in_memory import Limits, find_in, find_objects
 from bigcp3d.pure.label.deciding_box import deciding_box
@@ -74,10 +75,12 @@ class RegionObjects:
         wanted, factors = plan.scope.wanted, plan.output.label_factors
         seen = deciding_box(wanted, factors, plan.shape)
         self.numbered = self.found.label(seen, numbers)
+        how = wanted, factors, plan.shape
         if plan.resamples:
-            how = wanted, factors, plan.shape
             own = maps[(slice(None), *seen.slices(mapped.start))]
             self.numbered = label_image_box(own, self.numbered, seen, *how, foreground=plan.tracking.foreground)
+        else:
+            self.numbered = spread_labels(self.numbered, seen, *how)
         self.sums = replace(sums, image_vox=np.bincount(self.numbered.ravel(), minlength=len(sums) + 1)[numbers])
 
     @cached_property

@@ -34,8 +34,8 @@ i32 = np.int32
 HALF, SHIFT = i32(ONE // 2), i32(8)
 STEPS = i32(AHEAD)
 DOWN = i32(21)
-"""Sums of flow hold 2^24 times the flow times 127. Counted in 1/256 voxel they are 2^23 times as large (128 for 127);
-they lose two bits before they are multiplied, since they would not fit."""
+"""A sum of flow is 2^24 x 127 x the flow. Shifted right by 2, times 3, shifted right by 21, it is three steps in 1/256
+voxel, where 128 counts as 127."""
 
 
 class _Axis(NamedTuple):
@@ -78,6 +78,8 @@ def _look(
 
     Voxels have none if they are background, or look at a working voxel outside of ``labelled``.
     """
+    if labelled.size >= 2**31:
+        raise ValueError(f"{labelled} has too many voxels for indices of 32 bits; use smaller blocks")
     z, y, x = (
         _axis(*axis) for axis in zip(box.start, box.stop, factors, shape, region.start, labelled.start, strict=True)
     )
@@ -120,8 +122,8 @@ def count_takers(
 ) -> NDArray[np.int32]:
     """How many voxels of an image box take the label of each voxel of ``core``, a box of the working grid.
 
-    ``region``, which ``maps`` cover, holds ``deciding_box`` of the voxels of ``box`` that may do so: ``taking_box(core,
-    ...)``. The other arguments are those of `label_image_box`.
+    ``region``, which ``maps`` cover, holds ``core`` grown by ``halo(factors)``; ``box`` need not be larger than
+    ``taking_box(core, ...)``. The other arguments are those of `label_image_box`.
     """
     counts = np.zeros(core.shape, np.int32)
     for _, plane in _look(maps, region, core, box, factors, shape, foreground):

@@ -26,7 +26,8 @@ SECONDS_PER_VOX = {
     "merge": 40e-9, "track": 130e-9, "cluster": 15e-9, "stitch": 10e-9, "check": 100e-9,
     "label": 40e-9, "pyramid": 130e-9,
 }  # fmt: skip
-"""Seconds of one core for each voxel of a pass; two cores of an AMD EPYC. `stitch`: 10 us for a cell of 1000 voxels."""
+"""Seconds of one core for each voxel of a pass; two cores of an AMD EPYC. `stitch`: 10 us for a cell of 1000 voxels.
+If the image is resampled, `track` takes 10e-9 more for each voxel of the labels, which is not counted."""
 
 SECONDS_PER_TASK = {"normalise": 0.3, "join": 0.1, "gather": 0.1, "filter": 1.2, "resolve": 0.1}
 """Seconds of one core for a task of the other passes. `resolve` grows with the cells, but stays below a few percent."""

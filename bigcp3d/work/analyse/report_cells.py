@@ -28,7 +28,7 @@ from bigcp3d.work.run.run import Run
 def cells_of_run(plan: Plan) -> Iterator[CellRows]:
     """The kept cells of a run whose work directory is still there, one table at a time.
 
-    Where the labels have another grid than the working grid, boxes may be wrong by a voxel.
+    Where the labels have another grid than the working grid, boxes may be wrong by about a working voxel.
     """
     run, label_shape, wanted = Run(plan), plan.output.target.levels[0].shape, plan.scope.wanted
     edges = []  # label voxel at which each working voxel begins, by axis

@@ -21,7 +21,7 @@ from bigcp3d.edge.stores.read_cache import remembering
 from bigcp3d.edge.workdir.records import read_record, write_record
 from bigcp3d.edge.workdir.tables import write_rows, write_table
 from bigcp3d.pure.boxes import Box, Vec3, vec3
-from bigcp3d.pure.grid import image_box
+from bigcp3d.pure.grid import image_box, nearest_working, spread_labels
 from bigcp3d.pure.group.cluster import Components, cluster_block
 from bigcp3d.pure.group.objects import squared_flow_error
 from bigcp3d.pure.group.whole_objects import Faces
@@ -118,16 +118,18 @@ def _read_masked_maps(run: Run, time: int, region: Box, masked: Box) -> NDArray[
 def _count_takers(run: Run, maps: NDArray[np.int8], region: Box, core: Box) -> NDArray[np.int32] | None:
     """How many wanted voxels of the label image take the label of each voxel of a working box; None for one each."""
     plan, factors, wanted = run.plan, run.plan.output.label_factors, run.plan.scope.wanted
-    taking = taking_box(core, factors).intersect(wanted)
-    if plan.resamples and not taking.empty:
-        threshold = plan.tracking.foreground
+    if plan.resamples:
+        taking, threshold = taking_box(core, factors, plan.shape).intersect(wanted), plan.tracking.foreground
+        if taking.empty:
+            return np.zeros(core.shape, np.int32)
         return count_takers(maps, region, core, taking, factors, plan.shape, foreground=threshold)
-    if taking == core:
+    if core.intersect(wanted) == core and wanted.clip(plan.shape) == wanted:
         return None
-    takers = np.zeros(core.shape, np.int32)
-    if not taking.empty:
-        takers[taking.slices(core.start)] = 1
-    return takers
+    z, y, x = (
+        np.bincount(nearest_working(a, b, 1.0, size), minlength=size)[part].astype(np.int32)
+        for a, b, size, part in zip(wanted.start, wanted.stop, plan.shape, core.slices(), strict=True)
+    )
+    return z[:, None, None] * y[:, None] * x
 
 
 def _spread(offsets: NDArray[np.int8], core: Box, block: Box) -> NDArray[np.int8]:
@@ -219,6 +221,8 @@ def label(run: Run, time: int, index: Vec3) -> Counts:
     if plan.resamples:
         maps, threshold = _read_masked_maps(run, time, region, region), plan.tracking.foreground
         found = label_image_box(maps, found, region, wanted, factors, plan.shape, foreground=threshold)
+    else:
+        found = spread_labels(found, region, wanted, factors, plan.shape)
     labels[wanted.slices(core.start)] = found
     run.check_place()
     write_label_box(target, 0, core, labels, time=time)

@@ -32,7 +32,7 @@ def task_bytes(plan: Plan) -> dict[str, int]:
     most = _inner(blocks.grid)
     layers = [plan.patches.read_box(layer) for layer in blocks.layers(most)]
     reads = [image_box(layer, plan.sampling.factors, plan.image_shape) for layer in layers]
-    label_core = plan.label_grid(0).core((0, 0, 0))
+    label_core = plan.label_grid(0).core(_inner(plan.label_grid(0)))
     passes = memory.pass_bytes(
         block=core.shape,
         itemsize=np.dtype(image.dtype).itemsize,

@@ -4,7 +4,8 @@ With "skip" a stored chunk that cannot be read three times in a row is lost:
 
 - In the image, the network sees the channel's low percentile in its voxels, and the sample for the percentiles leaves
   them out. In given maps, foreground and flow are 0 there.
-- Its voxels, and working voxels from which they take their label, are labelled 0, whichever channel was lost.
+- Working voxels in it are background, whichever channel was lost. Only at its border can a voxel take the label of a
+  neighbour, if the image is resampled.
 
 Invariant: whole stored chunks are lost, never blocks. So labels do not depend on blocks, workers or order, as long as
 the same chunks cannot be read. The first task that gives a chunk up writes a record, and from then on no task reads it.

@@ -63,11 +63,13 @@ def random_maps(shape, seed):
     st.tuples(*(st.integers(1, 9) for _ in range(3))),
     st.tuples(*(st.sampled_from(FACTORS) for _ in range(3))),
     st.tuples(*(st.integers(1, 4) for _ in range(3))),
+    st.tuples(*(st.integers(0, 3) for _ in range(3))),
     st.integers(1, 127),
     st.integers(0, 2**32 - 1),
 )
-def test_labels_and_counts_follow_the_rule_and_no_block(shape, factors, block, foreground, seed):
-    working = working_shape(shape, factors)
+def test_labels_and_counts_follow_the_rule_and_no_block(shape, factors, block, less, foreground, seed):
+    """Also if the image ends beyond the working grid, as where a coarse level is read that was rounded down."""
+    working = tuple(max(1, a - b) for a, b in zip(working_shape(shape, factors), less, strict=True))
     maps = random_maps(working, seed)
     labels = np.arange(1, math.prod(working) + 1, dtype=np.uint32).reshape(working)
     expected = naive(maps, labels, shape, factors, foreground)
@@ -83,7 +85,7 @@ def test_labels_and_counts_follow_the_rule_and_no_block(shape, factors, block, f
     counts = np.bincount(expected.ravel(), minlength=labels.max() + 1)[1:].reshape(working)
     for index in (grid := BlockGrid(working, block)):
         core = grid.core(index)
-        region, box = core.grow(halo(factors)).clip(working), taking_box(core, factors).clip(shape)
+        region, box = core.grow(halo(factors)).clip(working), taking_box(core, factors, working).clip(shape)
         found = count_takers(
             maps[(slice(None), *region.slices())], region, core, box, factors, working, foreground=foreground
         )
@@ -106,12 +108,20 @@ def test_where_all_is_background_there_is_no_label():
 
 def test_a_region_of_an_image_that_is_not_resampled_is_decided_by_itself():
     box = Box((3, 0, 8), (9, 5, 14))
-    assert deciding_box(box, (1.0, 1.0, 1.0), (20, 20, 20)) == box == taking_box(box, (1.0, 1.0, 1.0))
+    assert deciding_box(box, (1.0, 1.0, 1.0), (20, 20, 20)) == box
     assert halo((1.0, 1.0, 1.0)) == 0
 
 
-def test_what_decides_nothing_is_nothing():
+def test_what_decides_nothing_is_nothing_along_its_axis_alone():
+    assert deciding_box(Box((3, 0, 8), (9, 5, 4)), (0.5, 1.0, 0.5), (20, 20, 20)) == Box((4, 0, 0), (20, 8, 0))
     assert deciding_box(Box((3, 0, 8), (9, 5, 4)), (0.5, 1.0, 0.5), (20, 20, 20)).empty
+
+
+def test_a_box_that_indices_of_32_bits_cannot_count_is_refused():
+    labels = np.broadcast_to(np.uint32(0), (1300, 1300, 1300))
+    with pytest.raises(ValueError, match="smaller blocks"):
+        label_image_box(None, labels[:0], Box.of_shape((1300,) * 3), Box.of_shape((1, 1, 1)), (2.0,) * 3, (1300,) * 3,
+                        foreground=64)  # fmt: skip
 
 
 @pytest.mark.parametrize("factor", [0.25, 0.5, 0.8, 1.37, 2.0, 3.0])

@@ -147,6 +147,22 @@ def test_labels_on_a_coarser_level_lie_where_the_image_has_it(pyramid, at_level_
     assert np.mean(coarse[clear] == moved[clear]) < 0.9, "the control"
 
 
+def test_labels_that_reach_beyond_a_level_that_was_rounded_down(random_model, tmp_path):
+    """The working grid has 50 voxels along x, as level 1 has 25. The image has 51: the last takes the label before it."""
+    path = write_pyramid(tmp_path / "image.zarr", scale=(0.5, 0.5, 0.5))
+    settings = {"diameter_um": 2.5, "level": 1, "min_volume": 2}
+    chosen = plan(path, random_model, **settings)
+    assert (chosen.output.label_factors, chosen.shape) == ((1.0, 1.0, 1.0), (34, 60, 50))
+    work = tmp_path / "work"
+    bigcp3d.segment(
+        path, output=tmp_path / "out.zarr", model=random_model, executor="serial", block=(13, 17, 11), work_dir=work,
+        keep_maps=True, **settings,
+    )  # fmt: skip
+    labels = read_labels(tmp_path / "out.zarr", "cells")
+    assert labels.any()
+    assert np.array_equal(labels[:, :, 50], labels[:, :, 49])
+
+
 def test_a_region_is_given_in_voxels_of_level_0_whatever_the_labels_level(pyramid, random_model):
     chosen = plan(pyramid, random_model, diameter_um=10.0, labels_level=1, roi="0:10,11:40,8:30")
     assert (chosen.where.roi.start, chosen.where.roi.stop) == ((0, 5, 4), (10, 20, 15))

@@ -14,8 +14,10 @@ from scipy import ndimage
 import bigcp3d
 from bigcp3d.edge.image.image import open_image
 from bigcp3d.errors import InputError
+from bigcp3d.pure.label.deciding_box import deciding_box
 from bigcp3d.schedule.running.tasks import in_order, label_passes, object_passes
-from tests.schedule.conftest import CUT, ERROR, KINDS, SHAPE, Case, left, write_image
+from bigcp3d.work.plan.task_inputs import Inputs
+from tests.schedule.conftest import CUT, ERROR, KINDS, SHAPE, Case, left, tissue_values, write_image
 
 REGIONS = ["5:30,8:50,10:45", "0:34,20:60,0:20", "12:13,:,:", "0:17,30:60,26:51"]
 """Odd, at the border, one plane thick, and blocks exactly."""
@@ -61,6 +63,23 @@ def test_cells_inside_a_region_are_those_of_the_whole_volume(tissue_store, rando
     outside[box] = 0
     assert not outside.any(), "nothing is written outside the region"
     assert np.array_equal(np.unique(found), np.arange(found.max() + 1)), "ids are dense"
+
+
+def test_cells_of_a_region_far_from_the_origin_on_another_grid_are_those_of_the_whole_volume(random_model, tmp_path):
+    """The first block of each axis lies outside of the region, and the maps are removed early."""
+    write_image(tmp_path / "image.zarr", tissue_values((20, 80, 80)), scale_um=(1.0, 1.0, 1.0))
+    case = Case(str(tmp_path / "image.zarr"), random_model, tmp_path, diameter_um=7.0, block=(12, 20, 20))
+    region = "8:20,40:80,40:80"
+    plan = case.plan(roi=region)
+    inputs = Inputs(plan)
+    for index in plan.label_grid(0).touching(plan.scope.wanted):
+        part = plan.label_grid(0).core(index).intersect(plan.scope.wanted)
+        needed = deciding_box(part, plan.output.label_factors, plan.shape)
+        assert inputs.of("label", index)["maps"] == plan.intermediate_grid("maps").touching(needed)
+        assert inputs.of("label", index)["offsets"] == plan.grid.touching(needed)
+    found, expected = case.segment(roi=region), inside(case.whole(), box_of(region))
+    assert len(expected) > 3
+    assert set(expected.values()) <= voxels_of(found)
 
 
 def test_the_whole_region_changes_nothing(tissue_store, random_model, tmp_path):
