@@ -148,7 +148,7 @@ def test_labels_on_a_coarser_level_lie_where_the_image_has_it(pyramid, at_level_
 
 
 def test_labels_that_reach_beyond_a_level_that_was_rounded_down(random_model, tmp_path):
-    """The working grid has 50 voxels along x, as level 1 has 25. The image has 51: the last takes the label before it."""
+    """The working grid has 50 voxels along x, the image 51; the last one is labelled like the one before it."""
     path = write_pyramid(tmp_path / "image.zarr", scale=(0.5, 0.5, 0.5))
     settings = {"diameter_um": 2.5, "level": 1, "min_volume": 2}
     chosen = plan(path, random_model, **settings)
