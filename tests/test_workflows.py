@@ -70,6 +70,7 @@ def test_the_script_of_nextflow_makes_what_the_module_promises(tmp_path, keeps_s
         return re.sub(r"\\(.)", r"\1", filled, flags=re.DOTALL)
 
     script, promised = text[text.index("    script:") :].split('"""')[1], text[text.index("    output:") :]
+    assert not re.search(r"(?<!\\)\$(?!\{)", script), "Groovy would read this $ as its own"
     promised = re.findall(r"path\(?\s*[\"']([^\"']+)", promised[: promised.index("    script:")])
     program = tmp_path / "bin" / "bigcp3d"
     program.parent.mkdir()
