@@ -30,10 +30,11 @@ def test_a_file_lies_outside_the_outermost_store(tmp_path, monkeypatch, groups, 
 
 
 def test_each_folder_is_looked_at_once(tmp_path, monkeypatch):
-    (tmp_path / "zarr.json").write_text('{"node_type": "group", "attributes": {"ome": {}}}')
+    store = tmp_path / "plain" / "store"
+    store.mkdir(parents=True)
+    (store / "zarr.json").write_text('{"node_type": "group", "attributes": {"ome": {}}}')
     seen, is_store = [], check_writable._is_store
     monkeypatch.setattr(check_writable, "_is_store", lambda folder: [seen.append(folder), is_store(folder)][1])
-    file = beside_store(tmp_path / "a" / "b" / "c", ".csv")
-    assert file == tmp_path.parent / f"{tmp_path.name}.a.b.c.csv"
-    assert tmp_path in seen
+    assert beside_store(store / "a" / "b" / "c", ".csv") == tmp_path / "plain" / "store.a.b.c.csv"
+    assert store in seen
     assert len(seen) == len(set(seen))
