@@ -32,13 +32,23 @@ def _taps(start: int, stop: int, factor: float, size: int) -> tuple[NDArray[np.i
 
     Working voxel i is the sum over k of ``weight[i, k] * image[index[i, k]]``; the image has ``size`` voxels.
     """
-    width = max(1.0, factor)
-    position = (np.arange(start, stop) + 0.5) * factor - 0.5
+    index, weight = triangles((np.arange(start, stop) + 0.5) * factor - 0.5, max(1.0, factor), size)
+    return index, weight.astype(np.float32)
+
+
+def triangles(
+    position: NDArray[np.floating], width: float, size: int
+) -> tuple[NDArray[np.int64], NDArray[np.floating]]:
+    """Index and weight, each (n, k), of the voxels of an axis under a triangle around each of n positions.
+
+    Border voxels repeat. ``width`` is half the base of the triangle. The weights of a position add up to 1. The axis
+    has ``size`` voxels.
+    """
     number = 2 * math.ceil(width)
     index = np.floor(position)[:, None].astype(np.int64) + np.arange(1 - number // 2, 1 + number // 2)
     weight = np.maximum(0.0, 1.0 - np.abs(index - position[:, None]) / width)
     weight /= weight.sum(axis=1, keepdims=True)
-    return np.clip(index, 0, size - 1), weight.astype(np.float32)
+    return np.clip(index, 0, size - 1), weight
 
 
 def image_box(box: Box, factors: Factors, image_shape: Vec3) -> Box:

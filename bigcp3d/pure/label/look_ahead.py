@@ -15,7 +15,6 @@ add up to 1, and positions in 1/256 voxel. They follow from global indices, so b
 
 from __future__ import annotations
 
-import math
 from collections.abc import Iterator
 from typing import Any, NamedTuple
 
@@ -24,7 +23,7 @@ from numpy.typing import NDArray
 
 from bigcp3d.pure.boxes import Box, Vec3
 from bigcp3d.pure.compiled import compiled
-from bigcp3d.pure.grid import Factors
+from bigcp3d.pure.grid import Factors, triangles
 from bigcp3d.pure.label.deciding_box import AHEAD
 
 ONE = 256
@@ -54,16 +53,12 @@ class _Axis(NamedTuple):
 
 
 def _axis(start: int, stop: int, factor: float, size: int, maps_start: int, labels_start: int) -> _Axis:
-    width = max(1.0, 1 / factor)
     centre = (np.arange(start, stop) + 0.5) / factor - 0.5
-    number = 2 * math.ceil(width)
-    index = np.floor(centre)[:, None].astype(np.int64) + np.arange(1 - number // 2, 1 + number // 2)
-    share = np.maximum(0.0, 1.0 - np.abs(index - centre[:, None]) / width)
-    share /= share.sum(axis=1, keepdims=True)
+    index, share = triangles(centre, max(1.0, 1 / factor), size)
     weight = np.diff(np.rint(np.cumsum(share, axis=1) * ONE), axis=1, prepend=0)
     position = np.rint(centre * ONE).astype(np.int64) - ONE * labels_start
     return _Axis(
-        np.ascontiguousarray((index.clip(0, size - 1) - maps_start).T, np.int32),
+        np.ascontiguousarray((index - maps_start).T, np.int32),
         np.ascontiguousarray(weight.T, np.int32),
         position.astype(np.int32),
         -labels_start,

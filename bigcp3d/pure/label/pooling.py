@@ -47,7 +47,7 @@ def pool_labels(finer: NDArray[Id], below: Box, box: Box, factors: Factors) -> N
 
 
 @compiled
-def count_ids(labels, z0, z1, y0, y1, x0, x1, ids, counts):  # type: ignore[no-untyped-def]  # pragma: no cover
+def _count_ids(labels, z0, z1, y0, y1, x0, x1, ids, counts):  # type: ignore[no-untyped-def]  # pragma: no cover
     """Fill ``ids`` and ``counts`` with the ids in a window; how many ids, and how many labelled voxels.
 
     Ids of a window are few, so they are looked up in a short list.
@@ -77,7 +77,7 @@ def _pool(finer, z0, z1, y0, y1, x0, x1, coarser, largest):  # type: ignore[no-u
     for i in range(coarser.shape[0]):
         for j in range(coarser.shape[1]):
             for k in range(coarser.shape[2]):
-                found, labelled = count_ids(finer, z0[i], z1[i], y0[j], y1[j], x0[k], x1[k], ids, counts)
+                found, labelled = _count_ids(finer, z0[i], z1[i], y0[j], y1[j], x0[k], x1[k], ids, counts)
                 if 2 * labelled < (z1[i] - z0[i]) * (y1[j] - y0[j]) * (x1[k] - x0[k]):
                     continue
                 best = 0
