@@ -38,7 +38,7 @@ TRAINED_ON = {
 }
 NETWORK = {"architecture": "half", "features": 32, "depth": 3}
 """Layout of a network that begins anew."""
-BATCHES = {"patch": (64, 64, 64), "batch": 2, "repeat": 4}
+BATCHES = {"patch": (64, 64, 64), "batch": 2, "repeat": 2}
 
 MIN_FOREGROUND = {"nuclei": 0.0, "membrane": 0.88}
 """Dark hollows between cells look like cells without light; the network calls them cells with less than full voice."""

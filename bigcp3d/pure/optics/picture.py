@@ -18,8 +18,8 @@ def log_uniform(rng: np.random.Generator, low: float, high: float) -> float:
 
 
 def draw_blur(rng: np.random.Generator, diameter_vox: float) -> Float3:
-    """Sigma of a point spread function: a fiftieth to an eighth of a cell, 1 to 4 times as much along z."""
-    sigma = max(0.3, diameter_vox * (0.015 + 0.1 * float(rng.random()) ** 1.5))
+    """Sigma of a point spread function: a seventieth to a sixth of a cell, 1 to 4 times as much along z."""
+    sigma = max(0.3, diameter_vox * (0.015 + 0.15 * float(rng.random()) ** 1.5))
     return sigma * float(rng.choice([rng.uniform(1.0, 2.2), rng.uniform(2.0, 4.0)], p=(0.75, 0.25))), sigma, sigma
 
 

@@ -19,13 +19,14 @@ def random_tissue(rng: np.random.Generator, shape: Vec3, stain: str, diameter_vo
     """Draw a tissue of cells of about the given diameter, in voxels that are as long on each axis.
 
     The axes are stretched against each other, at the same volume: a little, or as `LONG` says. The blur is a fiftieth
-    to an eighth of the diameter, and up to 2.2 times as much along z.
+    to a sixth of the diameter, since optics blur small cells as much as large ones. Along z it is up to 2.2 times as
+    much.
     """
     draw, nuclei = rng.uniform, stain == "nuclei"
     long = not nuclei and rng.random() < LONG
     stretch = np.exp(np.clip(rng.normal(0.0, 0.4 if long else 0.05 if nuclei else 0.15, 3), -0.7, 0.7))
     sizes = np.clip(diameter_vox * stretch / stretch.prod() ** (1 / 3), *RANGES["diameter_vox"])
-    blur = min(10.0, max(0.5, diameter_vox * (0.02 + 0.11 * rng.random() ** 1.5)))
+    blur = min(10.0, max(0.5, diameter_vox * (0.02 + 0.16 * rng.random() ** 1.5)))
     blur_z = min(10.0, blur * draw(1.0, 2.2))
     return Tissue(
         shape=shape,

@@ -18,6 +18,7 @@ from bigcp3d.errors import InputError
 from bigcp3d.pure.boxes import Box, Vec3, float3, vec3
 from bigcp3d.pure.grid import Factors, image_box, resample, spread_labels, working_box, working_shape
 from bigcp3d.pure.learn.augment import Sample
+from bigcp3d.pure.learn.targets import dense_labels
 from bigcp3d.pure.plural import count
 from bigcp3d.pure.predict.normalise import estimate_range, normalise_intensity, sample_boxes
 from bigcp3d.pure.predict.patches import reflected
@@ -142,12 +143,12 @@ class VolumeSource:
 
     def _read_numbers(self, box: Box) -> NDArray[np.int32]:
         """The numbers of the cells in a box of the labels, 0 for background, -1 for other ids."""
-        ids, place = np.unique(read_box(self.labels, 0, box), return_inverse=True)
+        dense, ids = dense_labels(read_box(self.labels, 0, box))
         known, order = known_ids(ids).astype(np.uint64), np.argsort(self.cells.ids)
         row = np.searchsorted(self.cells.ids, known, sorter=order)
         number = np.where(np.isin(known, self.cells.ids), np.append(order, 0)[row] + 1, -1)
-        number[ids == 0] = 0
-        return number.astype(np.int32)[place].reshape(box.shape)
+        table: NDArray[np.int32] = np.append(0, number).astype(np.int32)
+        return table[dense]
 
 
 def _place(middle: float, length: int, size: int) -> int:
