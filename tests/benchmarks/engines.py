@@ -62,7 +62,7 @@ class Engine(nn.Module):
 
 
 def torch_engines(model: str, patch: Tensor) -> dict[str, Callable[[], Answer]]:
-    """Ways of torch. The first is the network as it was, the second is what a run uses."""
+    """Ways of torch. The first is the network as it was; runs use the next two."""
     plain, fewer = (lambda: load_network(model)[0]), (lambda: to_precision(load_network(model)[0], "float32"))
 
     def compiled() -> Answer:
@@ -79,6 +79,7 @@ def torch_engines(model: str, patch: Tensor) -> dict[str, Callable[[], Answer]]:
     return {
         "plain network": plain,
         "fewer operations": fewer,
+        "int8": lambda: to_precision(load_network(model)[0], "int8"),
         "plain, channels last": lambda: plain().to(memory_format=torch.channels_last_3d),
         "plain, traced and frozen": lambda: traced(plain()),
         "fewer, torch.compile": compiled,

@@ -68,10 +68,10 @@ def test_labels_of_the_shipped_model_do_not_depend_on_the_block(whole, tissue_st
     assert np.array_equal(labels, whole["shipped"][0])
 
 
-@pytest.mark.skipif(precision_here() == "float32", reason="the test above ran in float32")
-def test_labels_of_the_shipped_model_in_float32_do_not_depend_on_the_block(tissue_store, tmp_path):
+@pytest.mark.parametrize("precision", [*({"float32"} - {precision_here()}), "int8"])  # the test above ran in the other
+def test_labels_of_the_shipped_model_in_other_precisions_do_not_depend_on_the_block(tissue_store, precision, tmp_path):
     one, other = (
-        labels_of(tissue_store, "nuclei", tmp_path / f"{block[0]}.zarr", block=block, precision="float32")[0]
+        labels_of(tissue_store, "nuclei", tmp_path / f"{block[0]}.zarr", block=block, precision=precision)[0]
         for block in (WHOLE, (34, 9, 26))
     )
     assert one.max() > 8

@@ -374,6 +374,7 @@ def test_a_constant_volume_is_refused_and_leaves_nothing_behind(tmp_path, random
         ({"memory_limit": "100MiB", "executor": "dask"}, InputError, "memory"),
         ({"model": "no-such-model"}, ModelError, "no-such-model"),
         ({"precision": "float16"}, InputError, "bfloat16"),
+        ({"precision": "int8"}, InputError, "not of the architecture half; leave out --precision"),
         ({"maps": "nowhere.zarr"}, InputError, "int8"),
         ({"maps": "nowhere.zarr", "precision": "bfloat16"}, InputError, "leave out --precision"),
     ],

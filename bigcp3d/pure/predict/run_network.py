@@ -22,8 +22,11 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor, nn
 
+from bigcp3d.errors import InputError
 from bigcp3d.pure.boxes import Box, Vec3, vec3
 from bigcp3d.pure.predict.fewer_operations import need_fewer_operations
+from bigcp3d.pure.predict.int8_network import Int8HalfUNet3D
+from bigcp3d.pure.predict.network import HalfUNet3D
 from bigcp3d.pure.predict.patch_sums import PatchSums
 from bigcp3d.pure.predict.patches import PatchGrid, choose_patch, reflected
 from bigcp3d.pure.read_ahead import read_each
@@ -41,10 +44,14 @@ def take_patch(image: Tensor, region: Box, window: Box, grid: PatchGrid) -> Tens
 
 
 def to_precision(network: nn.Module, precision: str) -> nn.Module:
-    """A network that was loaded for prediction, in ``"float32"`` or ``"bfloat16"``; changes it in place.
+    """A network that was loaded for prediction, in ``"float32"``, ``"bfloat16"`` or ``"int8"``; may change it in place.
 
-    On a processor in float32, it computes the same with fewer operations.
+    On a processor in float32, it computes the same with fewer operations. `InputError` if it cannot compute in int8.
     """
+    if precision == "int8":
+        if not isinstance(network, HalfUNet3D) or next(network.parameters()).device.type != "cpu":
+            raise InputError("--precision int8 needs a model of the architecture half, and a processor, not a GPU")
+        return Int8HalfUNet3D(network)
     if precision == "float32" and next(network.parameters()).device.type == "cpu":
         need_fewer_operations(network)
     return network.to(getattr(torch, precision))

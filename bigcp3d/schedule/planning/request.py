@@ -16,7 +16,7 @@ from bigcp3d.edge.labels.default_name import DEFAULT_NAME
 from bigcp3d.errors import InputError
 from bigcp3d.option import Option, Setting, check_choices, settings_of
 from bigcp3d.pure.boxes import Vec3
-from bigcp3d.pure.choices import Precision
+from bigcp3d.pure.choices import PredictionPrecision
 
 if TYPE_CHECKING:
     from bigcp3d.schedule.clusters.requested_machines import Machines
@@ -149,11 +149,12 @@ class Request:
     """Whether to use maps that an earlier run on this image kept (--keep-maps). auto: use them if this run would
     predict the same maps; otherwise predict. maps: use them, or stop and list which settings differ. image: always
     predict."""
-    precision: Annotated[Precision, Option(METHOD)] = "auto"
+    precision: Annotated[PredictionPrecision, Option(METHOD)] = "auto"
     """Number format in which the network computes. bfloat16 changes the maps a little, and is 2 to 4 times as fast
-    where the processor has instructions for it. auto: bfloat16 if the processor (or GPU) of the machine where you type
-    the command has instructions for it, otherwise float32. So on a cluster, give this option. A run continues only in
-    the precision in which it began."""
+    where the processor has instructions for it. int8 changes them a little more, and is faster still on any processor.
+    It is not for GPUs, and only for models of the architecture half, such as those that come with bigcp3d. auto:
+    bfloat16 if the processor (or GPU) of the machine where you type the command has instructions for it, otherwise
+    float32. So on a cluster, give this option. A run continues only in the precision in which it began."""
     block: Annotated[Vec3 | None, Option(MACHINE, "Z Y X")] = None
     """Size of a block in working voxels (voxels of the resampled image). Default: chosen from the volume and the memory
     limit."""
