@@ -23,6 +23,9 @@ from bigcp3d.work.run.kept_maps import check_sample, kept_of
 from bigcp3d.work.run.run import Run
 from bigcp3d.work.run.unreadable_input import read_image
 
+READ_AROUND = vec3((48, 48, 48))
+"""Voxels around a box of a sample of maps that are read too, as maps have large chunks; so the sample has few boxes."""
+
 LOST = "lost"
 """Stands for the sha256 of a chunk that cannot be read."""
 
@@ -74,7 +77,7 @@ def _hash_maps(run: Run, time: int) -> str:
     if kept is not None:
         whole.update(kept.model_dump_json().encode())
     try:
-        for box in sample_boxes(mapped.shape):
+        for box in sample_boxes(mapped.shape, READ_AROUND):
             whole.update(run.read("maps", time, box.shift(mapped.start)).tobytes())
     except InputError:  # `track` says so, or skips it
         return LOST
