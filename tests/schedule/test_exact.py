@@ -11,6 +11,7 @@ import pytest
 
 import bigcp3d
 from bigcp3d.schedule.clusters.this_machine import precision_here
+from bigcp3d.work.plan.pass_blocks import count_patches
 from tests.schedule.conftest import SHAPE, read_labels, tissue_values, write_image
 
 BLOCKS = [(64, 64, 64), (34, 9, 40), (5, 60, 51), (21, 60, 11), (17, 30, 26), (13, 31, 23), (5, 40, 48)]
@@ -68,11 +69,14 @@ def test_labels_of_the_shipped_model_do_not_depend_on_the_block(whole, tissue_st
     assert np.array_equal(labels, whole["shipped"][0])
 
 
-@pytest.mark.parametrize("precision", [*({"float32"} - {precision_here()}), "int8"])  # the test above ran in the other
-def test_labels_of_the_shipped_model_in_other_precisions_do_not_depend_on_the_block(tissue_store, precision, tmp_path):
+@pytest.mark.parametrize("precision", sorted({"float32", "int8", precision_here()}))
+def test_labels_of_the_shipped_model_in_every_precision_do_not_depend_on_the_block(precision, tmp_path):
+    write_image(tmp_path / "image.zarr", np.tile(tissue_values(), (1, 2, 2)), scale_um=(1.0, 0.5, 0.5))
+    settings = {"model": "nuclei", "precision": precision, "diameter_um": "as-is"}
+    assert count_patches(bigcp3d.plan_segmentation(tmp_path / "image.zarr", **settings)) > 1
     one, other = (
-        labels_of(tissue_store, "nuclei", tmp_path / f"{block[0]}.zarr", block=block, precision=precision)[0]
-        for block in (WHOLE, (34, 9, 26))
+        labels_of(tmp_path / "image.zarr", output=tmp_path / f"{block[0]}.zarr", block=block, **settings)[0]
+        for block in (WHOLE, (34, 61, 26))
     )
     assert one.max() > 8
     assert np.array_equal(one, other)

@@ -73,26 +73,36 @@ class Rounded(NamedTuple):
     rest: Bytes | None
 
 
+def check_int8() -> None:
+    """Raise an `InputError` where torch has no convolutions of bytes."""
+    try:
+        zero = np.full((1, 1, 1, 4), ZERO, np.uint8)
+        _Convolution(torch.ones(4, 4, 1, 1, 1), torch.zeros(4))(Rounded(1.0, zero, None))
+    except (AttributeError, NotImplementedError, RuntimeError) as error:
+        raise InputError(
+            f"this machine cannot compute in int8 with torch {torch.__version__} ({str(error)[:100]}); give "
+            "--precision float32, and --overwrite if the run has begun"
+        ) from error
+
+
 class Int8HalfUNet3D(nn.Module):
-    """A `HalfUNet3D` for prediction; its answers are float32. `InputError` where torch has no such convolutions."""
+    """A `HalfUNet3D` for prediction on the processor; it cannot be copied. Its answers are float32.
+
+    Patches hold finite values. `InputError` where torch has no such convolutions.
+    """
 
     def __init__(self, network: HalfUNet3D) -> None:
         super().__init__()
         self.stride, self.stem = network.stride, network.stem.float()
-        channels = next(network.stem.parameters()).shape[1]
         self._head = _as_plain(network.head.float())
-        try:
-            self._down = [_layers(layers) for layers in network.down]
-            self._up = [_layers(layers) for layers in network.up]
-            self(torch.zeros(1, channels, *[self.stride] * 3))
-        except (AttributeError, NotImplementedError, RuntimeError) as error:
-            raise InputError(
-                f"this machine cannot compute in int8 with torch {torch.__version__} ({str(error)[:100]}); use "
-                "--precision float32"
-            ) from error
+        check_int8()
+        self._down = [_layers(layers) for layers in network.down]
+        self._up = [_layers(layers) for layers in network.up]
 
     def forward(self, patches: Tensor) -> Tensor:
-        """Foreground and flow: (n, channels, z, y, x) to (n, 4, z, y, x)."""
+        """Foreground and flow: (n, channels, z, y, x) to (n, 4, z, y, x); sides are multiples of ``stride``."""
+        if any(side % self.stride for side in patches.shape[2:]):
+            raise RuntimeError(f"sides {tuple(patches.shape[2:])} are no multiples of {self.stride}")
         return torch.stack([self._answer(patch) for patch in patches.float()])
 
     def _answer(self, patch: Tensor) -> Tensor:

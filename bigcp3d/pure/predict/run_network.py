@@ -46,12 +46,13 @@ def take_patch(image: Tensor, region: Box, window: Box, grid: PatchGrid) -> Tens
 def to_precision(network: nn.Module, precision: str) -> nn.Module:
     """A network that was loaded for prediction, in ``"float32"``, ``"bfloat16"`` or ``"int8"``; may change it in place.
 
-    On a processor in float32, it computes the same with fewer operations. `InputError` if it cannot compute in int8.
+    On a processor in float32, it computes the same with fewer operations. int8 is computed on the processor, even if
+    there is a GPU. `InputError` if the network or the machine cannot.
     """
     if precision == "int8":
-        if not isinstance(network, HalfUNet3D) or next(network.parameters()).device.type != "cpu":
-            raise InputError("--precision int8 needs a model of the architecture half, and a processor, not a GPU")
-        return Int8HalfUNet3D(network)
+        if not isinstance(network, HalfUNet3D):
+            raise InputError("--precision int8 needs a model of the architecture half")
+        return Int8HalfUNet3D(network.cpu())
     if precision == "float32" and next(network.parameters()).device.type == "cpu":
         need_fewer_operations(network)
     return network.to(getattr(torch, precision))

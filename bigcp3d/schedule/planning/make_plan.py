@@ -23,7 +23,7 @@ from bigcp3d.pure.plural import count
 from bigcp3d.pure.predict.patches import choose_patch
 from bigcp3d.pure.track.radius import closing_radius, path_reach, path_steps, smallest_volume
 from bigcp3d.pure.track.units import MAX_REACH, UNIT
-from bigcp3d.schedule.clusters.this_machine import device_here, precision_here
+from bigcp3d.schedule.clusters.this_machine import precision_here
 from bigcp3d.schedule.planning.asked import what_was_asked
 from bigcp3d.schedule.planning.channels import choose_channels
 from bigcp3d.schedule.planning.choose_executor import choose_executor, plan_running
@@ -209,12 +209,16 @@ def _refuse_partial(plan: Plan) -> None:
 def choose_precision(request: Request, card: ModelCard) -> str:
     """The requested precision, else that of the model's card, else bfloat16 if this machine is fast in it."""
     precision = card.precision if request.precision == "auto" else request.precision
-    if precision == "int8" and (card.architecture != "half" or device_here() != "cpu"):
-        raise InputError(
-            f"--precision int8 was given, but model {request.model} "
-            + (f"computes on a {device_here()}" if card.architecture == "half" else "is not of the architecture half")
-            + "; leave out --precision, or give float32 or bfloat16"
-        )
+    if precision == "int8":
+        if card.architecture != "half":
+            raise InputError(
+                f"--precision int8 was given, but model {request.model} is not of the architecture half; leave out "
+                "--precision, or give float32 or bfloat16"
+            )
+        if request.scheduler is None and request.cluster == "local":
+            from bigcp3d.pure.predict.int8_network import check_int8
+
+            check_int8()
     return precision_here() if precision == "auto" else precision
 
 

@@ -35,7 +35,7 @@ SECONDS_PER_TASK = {"normalise": 0.3, "join": 0.1, "gather": 0.1, "filter": 1.2,
 START_SECONDS = {"serial": 4.0, "dask": 12.0}
 """Imports, and the start of worker processes."""
 
-SPEED = {"float32": 0.9, "bfloat16": 1.6, "int8": 2.0}
+SPEED = {"float32": 0.9, "bfloat16": 1.6, "int8": 1.5}
 """Operations of the network in a second, for each operation of a product of small float32 matrices."""
 
 LEAST_PATCHES = 40

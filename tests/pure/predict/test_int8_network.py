@@ -3,6 +3,7 @@
 import os
 import subprocess
 import sys
+from concurrent.futures import ThreadPoolExecutor
 from copy import deepcopy
 
 import numpy as np
@@ -66,6 +67,19 @@ def test_an_answer_depends_on_its_patch_alone():
     together = run_network(whole, patches)
     for number in range(3):
         assert torch.equal(together[number], run_network(whole, patches[number : number + 1])[0])
+
+
+def test_threads_that_share_a_network_give_the_same_answers():
+    whole, patches = to_precision(make(), "int8"), list(patch_of(number=6).split(1))
+    alone = [run_network(whole, patch) for patch in patches]
+    with ThreadPoolExecutor(3) as threads:
+        together = list(threads.map(lambda patch: run_network(whole, patch), patches * 3))
+    assert all(torch.equal(a, b) for a, b in zip(alone * 3, together, strict=True))
+
+
+def test_sides_that_do_not_fit_are_refused():
+    with pytest.raises(RuntimeError, match=r"sides \(12, 16, 16\) are no multiples of 8"):
+        to_precision(make(), "int8")(torch.zeros(1, 1, 12, 16, 16))
 
 
 def test_two_bytes_hold_what_one_loses():
@@ -134,5 +148,5 @@ def test_where_torch_has_no_such_convolutions_the_message_says_so(monkeypatch):
         raise NotImplementedError("no kernel")
 
     monkeypatch.setattr(torch.ops.onednn, "qconv_prepack", missing)
-    with pytest.raises(InputError, match=r"cannot compute in int8 .* use --precision float32"):
+    with pytest.raises(InputError, match=r"cannot compute in int8 .* give --precision float32"):
         Int8HalfUNet3D(make())
