@@ -74,10 +74,12 @@ class Rounded(NamedTuple):
 
 
 def check_int8() -> None:
-    """Raise an `InputError` where torch has no convolutions of bytes."""
+    """Raise an `InputError` where torch has no convolutions of bytes, or others."""
     try:
-        zero = np.full((1, 1, 1, 4), ZERO, np.uint8)
-        _Convolution(torch.ones(4, 4, 1, 1, 1), torch.zeros(4))(Rounded(1.0, zero, None))
+        ones = Rounded(1.0, np.full((1, 1, 1, 4), ZERO + 1, np.uint8), None)
+        sums = _Convolution(torch.ones(4, 4, 1, 1, 1), torch.zeros(4))(ones)
+        if not np.allclose(sums, 4.0):
+            raise RuntimeError("sums are wrong")
     except (AttributeError, NotImplementedError, RuntimeError) as error:
         raise InputError(
             f"this machine cannot compute in int8 with torch {torch.__version__} ({str(error)[:100]}); give "

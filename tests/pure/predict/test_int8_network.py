@@ -143,6 +143,15 @@ def test_other_networks_are_refused():
         to_precision(UNet3D(1, 8, 3), "int8")
 
 
+def test_other_convolutions_of_another_torch_are_noticed(monkeypatch):
+    convolve = torch.ops.onednn.qconv3d_pointwise
+    monkeypatch.setattr(
+        torch.ops.onednn, "qconv3d_pointwise", lambda x, scale, zero, *more: convolve(x, 2.0, zero, *more)
+    )
+    with pytest.raises(InputError, match="sums are wrong"):
+        int8_network.check_int8()
+
+
 def test_where_torch_has_no_such_convolutions_the_message_says_so(monkeypatch):
     def missing(*_):
         raise NotImplementedError("no kernel")
