@@ -19,7 +19,6 @@ from distributed import Client, LocalCluster
 import bigcp3d
 from bigcp3d.edge.image.new_image import create_image, write_image_box
 from bigcp3d.pure.boxes import BlockGrid
-from bigcp3d.pure.memory import network_bytes
 from bigcp3d.pure.predict import run_network as predict
 from bigcp3d.pure.predict.patch_sums import PatchSums
 from bigcp3d.pure.tissue.tissue_settings import Tissue
@@ -168,7 +167,7 @@ def test_arrays_of_predict_and_merge_stay_under_the_plan(
         tracemalloc.stop()
     limits = task_bytes(plan)
     card = plan.prediction.card
-    limits["predict"] -= network_bytes(plan.prediction.patch, card.features, channels=card.channels)
+    limits["predict"] -= card.patch_bytes(plan.prediction.patch, card.channels)
     least = {"predict": 0.1 if where == "beside a gpu" else 0.25, "merge": 0.25}  # beside a GPU there are no sums
     for name, share in least.items():
         assert share * limits[name] < peaks[name] <= limits[name]
@@ -189,7 +188,7 @@ def test_a_volume_of_twice_the_memory_limit_runs_to_the_end(tmp_path, random_mod
 @pytest.mark.parametrize("shape", [(96, 128, 128), (96, 128, 256)], ids=str)
 def test_memory_with_the_network_stays_under_the_plan(tmp_path, shape):
     simulate(tmp_path / "image.zarr", Tissue(shape=shape, diameter_vox=14.0, stain="nuclei", seed=1))
-    plan, summary, peak = measure(tmp_path / "image.zarr", 2, "1700MiB", model="nuclei", block=(48, 64, 64))
+    plan, summary, peak = measure(tmp_path / "image.zarr", 2, "1100MiB", model="nuclei", block=(48, 64, 64))
     print(shape, summary, peak / 2**20, worker_bytes(plan) / 2**20)
     assert summary.cells > 50
-    assert peak <= worker_bytes(plan)
+    assert 0.4 * worker_bytes(plan) < peak <= worker_bytes(plan)
