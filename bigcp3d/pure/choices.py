@@ -17,7 +17,7 @@ Precision = Literal["auto", "float32", "bfloat16"]
 """Of the network. With "auto" it is bfloat16 on a machine that is fast in it."""
 
 PredictionPrecision = Literal["auto", "float32", "bfloat16", "int8"]
-"""The same for a network that learns nothing."""
+"""The same for a network that only predicts."""
 
 WrittenVersion = Literal["0.4", "0.5", "0.6"]
 """Versions of OME-Zarr that images are written in."""

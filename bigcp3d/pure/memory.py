@@ -30,9 +30,10 @@ def _grown(shape: Vec3, by: int) -> int:
 def network_bytes(patch: Vec3, features: int, channels: int = 1, *, architecture: str = "eschweiler") -> int:
     """One patch in one of our networks: mostly activations at its finest level and the convolutions' own copies.
 
-    Measured, in floats for each feature and voxel of the patch: 8.6 for "eschweiler", 0.6 to 1.4 for "half".
+    Measured, in floats for each feature and voxel of the patch: 8.6 for "eschweiler", 0.6 to 1.4 for "half"
+    (5.5 in bfloat16 without instructions for it, which is too slow to be used).
     """
-    floats = {"eschweiler": 9, "half": 2}[architecture] * features
+    floats = (2 if architecture == "half" else 9) * features
     return math.prod(patch) * 4 * (floats + 5 + channels) + 64 * 2**20
 
 

@@ -78,7 +78,7 @@ def whole(tissue_store, random_model, tmp_path) -> np.ndarray:
 
 def take_small_sample(patch) -> None:
     one = (BlockGrid(SHAPE, CHUNK).core((0, 1, 0)),)
-    patch.setattr(normalise_pass, "sample_boxes", lambda shape: one)
+    patch.setattr(normalise_pass, "sample_boxes", lambda shape, margin=None: one)
 
 
 @pytest.fixture
@@ -317,7 +317,7 @@ def test_another_image_in_the_same_place_is_refused(small_sample, small_sample_w
 
 def test_a_chunk_of_the_sample_may_die_between_two_starts_and_no_other_may_change(case, monkeypatch):
     boxes = (BlockGrid(SHAPE, CHUNK).core((0, 1, 0)), Box((0, 15, 20), (17, 30, 40)))  # the second has two chunks
-    monkeypatch.setattr(normalise_pass, "sample_boxes", lambda shape: boxes)
+    monkeypatch.setattr(normalise_pass, "sample_boxes", lambda shape, margin=None: boxes)
     expected = case.segment("whole.zarr", **WHOLE)
     with monkeypatch.context() as patch:
         patch.setitem(passes.PASSES, "resolve", lambda *_: 1 / 0)
