@@ -27,7 +27,7 @@ def _grown(shape: Vec3, by: int) -> int:
     return math.prod(s + 2 * by for s in shape)
 
 
-def network_bytes(patch: Vec3, features: int, channels: int = 1, *, architecture: str = "eschweiler") -> int:
+def network_bytes(patch: Vec3, features: int, channels: int, architecture: str) -> int:
     """One patch in one of our networks: mostly activations at its finest level and the convolutions' own copies.
 
     Measured, in floats for each feature and voxel of the patch: 8.6 for "eschweiler", 0.6 to 1.4 for "half"

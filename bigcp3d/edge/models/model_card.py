@@ -75,7 +75,7 @@ class ModelCard(BaseModel):
     def patch_bytes(self, patch: Vec3, channels: int) -> int:
         """Bytes that the network needs for one patch."""
         if self.memory is None:
-            return network_bytes(patch, self.features, channels, architecture=self.architecture)
+            return network_bytes(patch, self.features, channels, self.architecture)
         return self.memory.count(patch, channels)
 
     @property

@@ -23,7 +23,7 @@ from bigcp3d.work.run.kept_maps import check_sample, kept_of
 from bigcp3d.work.run.run import Run
 from bigcp3d.work.run.unreadable_input import read_image
 
-READ_AROUND = vec3((48, 48, 48))
+READ_AROUND: Vec3 = (48, 48, 48)
 """Voxels around a box of a sample of maps that are read too, as maps have large chunks; so the sample has few boxes."""
 
 LOST = "lost"
