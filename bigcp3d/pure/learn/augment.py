@@ -21,7 +21,7 @@ from bigcp3d.pure.predict.patches import reflected
 
 Float32 = NDArray[np.float32]
 
-SAME = 0.25
+SAME = 0.5
 """Share of the samples whose image keeps its quality: a network that sees degraded ones alone finds too few cells."""
 
 
@@ -48,7 +48,7 @@ def turn(sample: Sample, rng: np.random.Generator) -> Sample:
     return sample.each(lambda array: np.ascontiguousarray(array.transpose(order)[flips]))
 
 
-def cut_border(sample: Sample, rng: np.random.Generator, probability: float = 0.12) -> Sample:
+def cut_border(sample: Sample, rng: np.random.Generator, probability: float = 0.2) -> Sample:
     """Let the volume end inside the sample, with the given probability at each end of each axis.
 
     The image is reflected there. Cells end at the border, and nothing is known beyond it.
@@ -73,7 +73,7 @@ def _cut(sample: Sample, axis: int, low: int, high: int) -> Sample:
 
 
 def degrade(image: Float32, rng: np.random.Generator, clip: tuple[float, float]) -> Float32:
-    """The image (z, y, x) as another microscope would take it; one time in four only its brightness changes.
+    """The image (z, y, x) as another microscope would take it; one time in two only its brightness changes.
 
     ``image`` is float32 with the volume's low percentile at 0 and its high one at 1; ``clip`` is the range of results.
     """

@@ -19,14 +19,14 @@ def random_tissue(rng: np.random.Generator, shape: Vec3, stain: str, diameter_vo
     """Draw a tissue of cells of about the given diameter, in voxels that are as long on each axis.
 
     The axes are stretched against each other, at the same volume: a little, or as `LONG` says. The blur is a fiftieth
-    to a sixth of the diameter, since optics blur small cells as much as large ones. Along z it is up to 2.2 times as
-    much.
+    to almost a fifth of the diameter, since optics blur small cells as much as large ones. Along z it is up to 2.2
+    times as much.
     """
     draw, nuclei = rng.uniform, stain == "nuclei"
     long = not nuclei and rng.random() < LONG
     stretch = np.exp(np.clip(rng.normal(0.0, 0.4 if long else 0.05 if nuclei else 0.15, 3), -0.7, 0.7))
     sizes = np.clip(diameter_vox * stretch / stretch.prod() ** (1 / 3), *RANGES["diameter_vox"])
-    blur = min(10.0, max(0.5, diameter_vox * (0.02 + 0.16 * rng.random() ** 1.5)))
+    blur = min(10.0, max(0.5, diameter_vox * draw(0.02, 0.18)))
     blur_z = min(10.0, blur * draw(1.0, 2.2))
     return Tissue(
         shape=shape,
@@ -36,8 +36,8 @@ def random_tissue(rng: np.random.Generator, shape: Vec3, stain: str, diameter_vo
         blur_vox=(blur_z, blur, blur),
         noise=float(np.exp(draw(np.log(0.02), np.log(0.5 if nuclei else 0.25)))),
         attenuation=draw(0.0, 0.7),
-        staining=draw(0.1, 0.6),
-        uneven=draw(0.1, 0.6),
+        staining=draw(0.1, 0.7),
+        uneven=draw(0.1, 0.7),
         background=draw(0.0, 300.0),
         signal=float(np.exp(draw(np.log(100.0), np.log(4000.0)))),
         inside=draw(0.0, 0.4),
