@@ -76,7 +76,7 @@ def train_membrane(data: Path, out: Path, **options: Any) -> None:
         holdout_x=dict.fromkeys((ovule, root, shapes[-1]), 1 / 3),
         diameter_um={ovule: 6.0, root: 7.5},  # nearly all cells are cut, so that their own volumes say too little
         simulate="membrane",
-        shares=(0.14, 0.2, 0.62, 0.04),
+        shares=(0.2, 0.14, 0.62, 0.04),
         balance=0.6,
         diameter_vox=20.0,
         tanh_scale_vox=4.0,
