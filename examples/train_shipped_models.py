@@ -38,7 +38,7 @@ TRAINED_ON = {
 }
 NETWORK = {"architecture": "half", "features": 32, "depth": 3}
 """Layout of a network that begins anew."""
-BATCHES = {"patch": (64, 64, 64), "batch": 2, "repeat": 3}
+BATCHES = {"patch": (80, 80, 80), "batch": 1, "repeat": 2}
 
 MIN_FOREGROUND = {"nuclei": 0.0, "membrane": 0.88}
 """Dark hollows between cells look like cells without light; the network calls them cells with less than full voice."""
@@ -76,8 +76,8 @@ def train_membrane(data: Path, out: Path, **options: Any) -> None:
         holdout_x=dict.fromkeys((ovule, root, shapes[-1]), 1 / 3),
         diameter_um={ovule: 6.0, root: 7.5},  # nearly all cells are cut, so that their own volumes say too little
         simulate="membrane",
-        shares=(0.2, 0.14, 0.62, 0.04),
-        balance=0.6,
+        shares=(0.2, 0.2, 0.56, 0.04),
+        balance=0.5,
         diameter_vox=20.0,
         tanh_scale_vox=4.0,
         percentiles=(1.0, 99.0),

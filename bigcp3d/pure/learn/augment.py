@@ -21,7 +21,7 @@ from bigcp3d.pure.predict.patches import reflected
 
 Float32 = NDArray[np.float32]
 
-SAME = 0.7
+SAME = 0.5
 """Share of the samples whose image keeps its quality: a network that sees degraded ones alone finds too few cells."""
 
 
@@ -73,7 +73,7 @@ def _cut(sample: Sample, axis: int, low: int, high: int) -> Sample:
 
 
 def degrade(image: Float32, rng: np.random.Generator, clip: tuple[float, float]) -> Float32:
-    """The image (z, y, x) as another microscope would take it; seven times in ten only its brightness changes.
+    """The image (z, y, x) as another microscope would take it; one time in two only its brightness changes.
 
     ``image`` is float32 with the volume's low percentile at 0 and its high one at 1; ``clip`` is the range of results.
     """

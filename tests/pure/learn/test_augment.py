@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from bigcp3d.pure.learn.augment import Sample, cut_border, degrade, pure_noise, turn
+from bigcp3d.pure.learn.augment import SAME, Sample, cut_border, degrade, pure_noise, turn
 from bigcp3d.pure.optics.light import coarsen_z
 
 CLIP = (-0.5, 2.5)
@@ -80,7 +80,7 @@ def test_degraded_images_stay_within_the_clip_and_leave_their_input():
     assert np.array_equal(image, sample().image[0])
 
 
-def test_a_quarter_of_the_images_changes_in_brightness_alone():
+def test_some_images_change_in_brightness_alone():
     image = sample().image[0] / 1000
     image = (image - image.mean()) / (4 * image.std()) + 0.5  # inside the clip
 
@@ -88,4 +88,4 @@ def test_a_quarter_of_the_images_changes_in_brightness_alone():
         found = degrade(image, rng, (-9, 9))
         return np.corrcoef(found.ravel(), image.ravel())[0, 1] > 1 - 1e-6
 
-    assert 0.15 < np.mean([is_linear(rng) for rng in generators(200)]) < 0.4
+    assert abs(np.mean([is_linear(rng) for rng in generators(200)]) - SAME) < 0.12

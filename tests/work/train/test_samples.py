@@ -65,11 +65,13 @@ def test_the_diameter_is_the_median_of_whole_cells(store):
 
 
 def test_samples_have_the_models_diameter_whatever_the_voxels(store):
-    source = opened(store)
-    sample = source.draw(np.random.default_rng(0), (40, 60, 60))
-    counts = np.bincount(sample.labels.ravel())[1:]
-    whole = counts[counts > 100]
-    assert np.cbrt(6 / np.pi * np.median(whole)) == pytest.approx(8.0, rel=0.5)
+    """Each sample has another size; the typical one is the model's."""
+    source, diameters = opened(store), []
+    for seed in range(25):
+        counts = np.bincount(source.draw(np.random.default_rng(seed), (40, 60, 60)).labels.ravel())[1:]
+        diameters.append(np.cbrt(6 / np.pi * np.median(counts[counts > 20])))
+    assert np.median(diameters) == pytest.approx(8.0, rel=0.3)
+    assert max(diameters) > 1.5 * min(diameters)
 
 
 @pytest.mark.parametrize("image", [True, False])
