@@ -24,13 +24,13 @@ import bigcp3d
 from bigcp3d.pure.learn import augment
 from bigcp3d.work.train import samples
 
-ONE_SIZE = (samples, "SCALE_JITTER", ((1.0, 1.0), (1.0, 1.0)))
+ONE_SIZE = [(samples, "SCALE_JITTER", ((1.0, 1.0), (1.0, 1.0))), (samples, "MIXED", 0.0)]
 PLAIN_LOOKS = [(samples, "RENDERED", 1.0), (augment, "SAME", 1.0)]
 """Images as `bigcp3d simulate` writes them; of the camera and the optics, only the contrast varies."""
 
 NETWORKS: dict[str, tuple[bool, list[tuple[ModuleType, str, Any]]]] = {
     "all": (True, []),
-    "one_size": (True, [ONE_SIZE]),
+    "one_size": (True, ONE_SIZE),
     "no_real_shapes": (False, []),
     "no_real_shapes_plain_looks": (False, PLAIN_LOOKS),
 }

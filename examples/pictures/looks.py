@@ -80,7 +80,7 @@ def beside(*images: np.ndarray) -> np.ndarray:
 
 def shapes() -> Panels:
     """Labels."""
-    cells, ids = dense_labels(draw_cells(rng(9), SHAPE, DIAMETER))
+    cells, ids = dense_labels(draw_cells(rng(9), SHAPE, DIAMETER).labels)
     yield "ellipsoids", ellipsoids().labels
     yield "noise in all distances", ellipsoids(dents=0.3).labels
     yield "sizes over a factor of 4", ellipsoids(spread=2.0).labels
@@ -107,7 +107,7 @@ def nuclei() -> Panels:
     yield "random classes", stains.draw_classes(rng(7), SHAPE, DIAMETER)
     yield "haze", stains.draw_haze(rng(), SHAPE, DIAMETER)
     yield "halo of cytoplasm", soft(stains.stain_cytoplasm(objects.labels, None, rng(), DIAMETER))
-    cells, ids = dense_labels(draw_cells(rng(9), SHAPE, DIAMETER))
+    cells, ids = dense_labels(draw_cells(rng(9), SHAPE, DIAMETER).labels)
     inside = nuclei_in_cells(rng(), cells, len(ids), 0.6, dents=0.2)
     yield "cytoplasm of cells", soft(stains.stain_cytoplasm(inside.labels, cells, rng(), DIAMETER))
     yield "granules", soft(draw_debris(objects, rng(), DIAMETER))
@@ -117,7 +117,7 @@ def nuclei() -> Panels:
 
 def membranes() -> Panels:
     """Stained walls."""
-    cells, ids = dense_labels(draw_cells(rng(10), SHAPE, 26.0))
+    cells, ids = dense_labels(draw_cells(rng(10), SHAPE, 26.0).labels)
     plain = paint_walls(cells)
     yield "walls before the blur", plain
     yield "walls", soft(plain)

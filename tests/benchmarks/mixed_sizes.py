@@ -34,9 +34,8 @@ from bigcp3d.pure.predict.run_network import fix_arithmetic, predict_whole
 from bigcp3d.pure.score.matching import number_cells
 from bigcp3d.pure.score.metrics import list_cells, score_groups
 from bigcp3d.pure.score.overlaps import count_overlaps
-from bigcp3d.pure.tissue.position_hashes import blur_valid, gaussian_taps
-from bigcp3d.pure.tissue.tissue_light import GRAIN_SITES, expose, stain_membranes, stain_nuclei
-from bigcp3d.pure.tissue.tissue_settings import Tissue, three
+from bigcp3d.pure.tissue.tissue import expose_cells
+from bigcp3d.pure.tissue.tissue_settings import Tissue
 from bigcp3d.pure.track.radius import smallest_volume
 from tests.benchmarks.report import Row, show
 
@@ -114,23 +113,10 @@ def make_volume(kind: str, seed: int) -> tuple[NDArray[np.uint16], NDArray[np.ui
 def light(
     tissue: Tissue, nearest: NDArray[np.int32], power: NDArray[np.float32], keys: NDArray[np.uint64]
 ) -> NDArray[np.uint16]:
-    """The image of cells, as `bigcp3d.pure.tissue.tissue.render` makes it."""
-    z, y, x = (gaussian_taps(sigma) for sigma in three(tissue.blur_vox))
-    more = int(tissue.stain == "membrane")
-    halo = [len(taps) // 2 + more for taps in (z, y, x)]
-    around, start = [(h, h) for h in halo], -np.array(halo)
-    nearest, power = np.pad(nearest, around, mode="edge"), np.pad(power, around, mode="edge")
-    key, pitch, vary = np.uint64(tissue.seed), np.array(tissue.pitch), (tissue.staining, tissue.uneven)
-    if more:
-        face = np.ones(3) / float(x[len(x) // 2 : len(x) // 2 + 2].sum())
-        bright = stain_membranes(nearest, keys, start, pitch, key, face, tissue.inside, *vary)
-    else:
-        grain = np.maximum(GRAIN_SITES * np.array(tissue.diameter), 1.0)
-        bright = stain_nuclei(nearest, power, keys, start, pitch, grain, key, tissue.rim, tissue.texture, *vary)
-    fade = (1 - tissue.attenuation) ** (np.arange(SHAPE[0]) / (SHAPE[0] - 1))
-    camera = (key, tissue.signal, tissue.background, tissue.noise)
-    image: NDArray[np.uint16] = expose(blur_valid(bright, (z, y, x)), fade, np.zeros(3, int), *camera)
-    return image
+    """The image of cells, as `bigcp3d.pure.tissue.tissue.render` makes it; those at the border go on beyond it."""
+    around = [(n, n) for n in tissue.halo]
+    padded = (np.pad(array, around, mode="edge") for array in (nearest, power))
+    return expose_cells(tissue, *padded, keys, Box.of_shape(SHAPE))
 
 
 def predict(image: NDArray[np.float32], network: nn.Module, card: ModelCard, factor: float) -> NDArray[np.int8]:

@@ -103,9 +103,22 @@ def render(tissue: Tissue, box: Box) -> tuple[NDArray[np.uint16], NDArray[np.uin
     first, candidates = list_candidates(cells, fineness)
     find_nearest_cells(cells, first, candidates, fineness, start, pitch, tissue.warp, key, nearest, distance)
     labels = _name(tissue, nearest[box.slices(wide.start)], cells)
+    return expose_cells(tissue, nearest, distance, cells.key.ravel(), box), labels
+
+
+def expose_cells(
+    tissue: Tissue, nearest: NDArray[np.int32], distance: NDArray[np.float32], keys: NDArray[np.uint64], box: Box
+) -> NDArray[np.uint16]:
+    """Image (uint16) of a box of given cells, with the stain, the optics and the camera of a tissue.
+
+    ``nearest`` is the cell of each voxel of the box grown by `Tissue.halo`, -1 for none, and a row of ``keys``.
+    ``distance`` is the squared distance from its centre, in half axes; only nuclei use it.
+    """
     z, y, x = (gaussian_taps(sigma) for sigma in three(tissue.blur_vox))
-    light = _light(tissue, nearest, distance, cells.key.ravel(), start, x)
+    start = np.array(box.grow(tissue.halo).start)
+    light = _light(tissue, nearest, distance, keys, start, x)
     loss = math.log(1 - tissue.attenuation) / max(1, tissue.shape[0] - 1)
     fade = np.array([math.exp(loss * plane) for plane in range(box.start[0], box.stop[0])])
-    camera = (key, tissue.signal, tissue.background, tissue.noise)
-    return expose(blur_valid(light, (z, y, x)), fade, np.array(box.start), *camera), labels
+    camera = (np.uint64(tissue.seed), tissue.signal, tissue.background, tissue.noise)
+    image: NDArray[np.uint16] = expose(blur_valid(light, (z, y, x)), fade, np.array(box.start), *camera)
+    return image

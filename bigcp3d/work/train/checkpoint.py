@@ -20,7 +20,7 @@ from bigcp3d.edge.stores.zarr_write import plain_json
 from bigcp3d.errors import InputError, TargetError
 from bigcp3d.work.plan.name_differences import name_differences
 
-FORMAT = 8
+FORMAT = 9
 """Rises with each change of the file, of the settings in it, or of the samples that a seed gives."""
 
 Row = dict[str, float]

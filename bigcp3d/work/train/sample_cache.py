@@ -34,7 +34,7 @@ log = logging.getLogger(__name__)
 BLOCK = 1024
 """Samples that are shown again and again (`--repeat`) before the next ones are; also the files of a folder."""
 
-FORMAT = 4
+FORMAT = 5
 """Rises with each change of the samples that a seed gives."""
 
 

@@ -17,10 +17,10 @@ from bigcp3d.pure.boxes import Box, Vec3, vec3
 from bigcp3d.pure.learn.augment import Sample, pure_noise
 from bigcp3d.pure.predict.normalise import estimate_range, normalise_intensity
 from bigcp3d.pure.tissue.deform import carve, divide_cells
-from bigcp3d.pure.tissue.looks.draw_sample import draw_cells, draw_nuclei, draw_share, paint_nuclei_in_cells
+from bigcp3d.pure.tissue.looks.draw_sample import SPREADS, draw_cells, draw_nuclei, draw_share, paint_nuclei_in_cells
 from bigcp3d.pure.tissue.looks.paint_membranes import add_background_light, paint_membranes
 from bigcp3d.pure.tissue.looks.paint_nuclei import paint_nuclei
-from bigcp3d.pure.tissue.tissue import render
+from bigcp3d.pure.tissue.tissue import expose_cells, render
 from bigcp3d.pure.tissue.tissue_random import random_tissue
 
 SCALE_JITTER = ((0.4, 0.75), (0.75, 1.35), (1.35, 2.4))
@@ -30,10 +30,16 @@ samples from the first range, small cells were found better, but large ones got 
 RENDERED = 0.65
 """Share of the simulated samples that look as `bigcp3d simulate` writes them."""
 
+MIXED = 0.35
+"""Share of the simulated samples in which small cells lie beside large ones."""
 
-def draw_zoom(rng: np.random.Generator) -> float:
-    """A diameter relative to the model's, uniform in its logarithm within one of the ranges `SCALE_JITTER`."""
-    low, high = SCALE_JITTER[rng.integers(len(SCALE_JITTER))]
+
+def draw_zoom(rng: np.random.Generator, mixed: bool = False) -> float:
+    """A diameter relative to the model's, uniform in its logarithm within one of the ranges `SCALE_JITTER`.
+
+    Where a sample shows mixed sizes, this is the middle one, from the middle range.
+    """
+    low, high = SCALE_JITTER[1 if mixed else rng.integers(len(SCALE_JITTER))]
     return float(np.exp(rng.uniform(np.log(low), np.log(high))))
 
 
@@ -84,14 +90,15 @@ class TissueSource:
     jitter: bool = True
 
     def draw(self, rng: np.random.Generator, shape: Vec3) -> Sample:
-        """A sample of a random tissue: as `render` shows it (`RENDERED` of them), or with other shapes and looks."""
+        """A sample of a random tissue: as `render` shows it (`RENDERED` of them), or with other looks."""
         if not self.jitter:
             return self._render(rng, shape, self.look.diameter_vox)
-        diameter = max(float(self.look.diameter_vox * draw_zoom(rng)), min(8.0, self.look.diameter_vox))
+        mixed = bool(rng.random() < MIXED)
+        diameter = max(float(self.look.diameter_vox * draw_zoom(rng, mixed)), min(8.0, self.look.diameter_vox))
         if rng.random() < RENDERED:
-            return self._render(rng, shape, diameter)
+            return (self._render_mixed if mixed else self._render)(rng, shape, diameter)
         paint = self._paint_nuclei if self.stain == "nuclei" else self._paint_membranes
-        image, labels = paint(rng, shape, diameter)
+        image, labels = paint(rng, shape, diameter, mixed)
         return Sample(image, labels, np.ones(shape, bool))
 
     def _render(self, rng: np.random.Generator, shape: Vec3, diameter: float) -> Sample:
@@ -100,33 +107,56 @@ class TissueSource:
         counts, found = render(tissue, _place_in(tissue.shape, rng, shape))
         piece = vec3(map(min, tissue.shape, (16, 40, 40)))
         sample = [counts, *(render(tissue, _place_in(tissue.shape, rng, piece))[0] for _ in range(8))]
-        low, high = estimate_range(sample, self.look.low_percentile, self.look.high_percentile)
-        image, labels = normalise_intensity(counts, low, high, self.look.clip), found.astype(np.int32)
-        return Sample(add_background_light(image, labels, rng, self.look.clip)[None], labels, np.ones(shape, bool))
+        return self._normalise(rng, counts, found.astype(np.int32), sample)
+
+    def _render_mixed(self, rng: np.random.Generator, shape: Vec3, diameter: float) -> Sample:
+        """Small cells beside large ones, stained and lit as `render` does; the blur is that of the smallest cells."""
+        tissue = random_tissue(rng, self._whole(shape), self.stain, diameter / SPREADS[-1])
+        box = _place_in(tissue.shape, rng, shape)
+        wide = box.grow(tissue.halo)
+        draw = draw_nuclei if self.stain == "nuclei" else draw_cells
+        cells = draw(rng, wide.shape, diameter)
+        keys = rng.integers(2**63, size=len(cells.level) + 1).astype(np.uint64)
+        counts = expose_cells(tissue, cells.labels - np.int32(1), np.square(cells.depth), keys, box)
+        return self._normalise(rng, counts, cells.labels[box.slices(wide.start)], [counts])
+
+    def _normalise(
+        self,
+        rng: np.random.Generator,
+        counts: NDArray[np.uint16],
+        labels: NDArray[np.int32],
+        of: list[NDArray[np.uint16]],
+    ) -> Sample:
+        """Intensities between the percentiles of the images ``of``, sometimes with light from outside the cells."""
+        low, high = estimate_range(of, self.look.low_percentile, self.look.high_percentile)
+        image = normalise_intensity(counts, low, high, self.look.clip)
+        return Sample(
+            add_background_light(image, labels, rng, self.look.clip)[None], labels, np.ones(counts.shape, bool)
+        )
 
     def _paint_membranes(
-        self, rng: np.random.Generator, shape: Vec3, diameter: float
+        self, rng: np.random.Generator, shape: Vec3, diameter: float, mixed: bool
     ) -> tuple[NDArray[np.float32], NDArray[np.int32]]:
         """Membranes around simulated cells, of which some are divided or carved."""
-        labels = vary_cells(self._draw_cells(rng, shape, diameter), rng, diameter)
+        labels = vary_cells(self._draw_cells(rng, shape, diameter, mixed), rng, diameter)
         return paint_cells(labels, rng, self.look, diameter), labels
 
     def _paint_nuclei(
-        self, rng: np.random.Generator, shape: Vec3, diameter: float
+        self, rng: np.random.Generator, shape: Vec3, diameter: float, mixed: bool
     ) -> tuple[NDArray[np.float32], NDArray[np.int32]]:
         """Scattered nuclei, or nuclei in simulated cells."""
         if rng.random() < 0.65:
             nuclei = draw_nuclei(rng, shape, diameter)
             return paint_nuclei(nuclei, rng, diameter, self.look.clip)[None], nuclei.labels
         share = draw_share(rng)
-        cells = vary_cells(self._draw_cells(rng, shape, diameter / share), rng, diameter / share)
+        cells = vary_cells(self._draw_cells(rng, shape, diameter / share, mixed), rng, diameter / share)
         image, labels = paint_nuclei_in_cells(cells, share, rng, diameter, self.look.clip)
         return image[None], labels
 
-    def _draw_cells(self, rng: np.random.Generator, shape: Vec3, diameter: float) -> NDArray[np.int32]:
-        """Cells of the simulator, or cells of mixed sizes."""
-        if rng.random() < 0.5:
-            return draw_cells(rng, shape, diameter)
+    def _draw_cells(self, rng: np.random.Generator, shape: Vec3, diameter: float, mixed: bool) -> NDArray[np.int32]:
+        """Cells of mixed sizes, or cells of the simulator."""
+        if mixed:
+            return draw_cells(rng, shape, diameter).labels
         tissue = random_tissue(rng, self._whole(shape), "membrane", diameter)
         return render(tissue, _place_in(tissue.shape, rng, shape))[1].astype(np.int32)
 

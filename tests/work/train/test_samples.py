@@ -14,6 +14,7 @@ from bigcp3d.errors import InputError
 from bigcp3d.pure.boxes import Box
 from bigcp3d.pure.tissue.tissue_settings import Tissue
 from bigcp3d.work.simulate import simulate
+from bigcp3d.work.train import samples
 from bigcp3d.work.train.samples import Look, NoiseSource, TissueSource
 from bigcp3d.work.train.settings import TrainSettings
 from bigcp3d.work.train.train_checks import make_card
@@ -203,6 +204,25 @@ def test_simulated_samples_hold_cells_and_follow_from_the_seed(stain):
     assert not np.array_equal(samples[0].image, samples[1].image)
     assert any(sample.labels.any() for sample in samples)
     assert all(sample.known.all() for sample in samples)
+
+
+@pytest.mark.parametrize("stain", ["membrane", "nuclei"])
+@pytest.mark.parametrize("rendered", [0.0, 1.0])
+def test_a_sample_of_mixed_sizes_holds_small_beside_large_cells(monkeypatch, stain, rendered):
+    spread = []
+    for mixed in (0.0, 1.0):
+        monkeypatch.setattr(samples, "MIXED", mixed)
+        monkeypatch.setattr(samples, "RENDERED", rendered)
+        source, ratios = TissueSource(stain, LOOK, (48, 64, 64)), []
+        for seed in range(12):
+            labels = source.draw(np.random.default_rng(seed), (40, 48, 48)).labels[4:-4, 4:-4, 4:-4]
+            volumes = np.bincount(labels.ravel())[1:]
+            volumes = volumes[volumes > 20]
+            if len(volumes) > 4:
+                low, high = np.percentile(volumes, (10, 90))
+                ratios.append(high / low)
+        spread.append(np.median(ratios))
+    assert spread[1] > 1.2 * spread[0], spread
 
 
 @pytest.mark.parametrize("stain", ["membrane", "nuclei"])

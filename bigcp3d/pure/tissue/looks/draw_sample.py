@@ -14,7 +14,7 @@ from bigcp3d.pure.tissue.looks.shapes import Objects, draw_ellipsoids, grow, nuc
 Float32 = NDArray[np.float32]
 Labels = NDArray[np.int32]
 
-SPREADS = (1.15, 1.4, 2.0)
+SPREADS = (1.2, 2.0)
 """Largest size of a sample over the middle one: up to a factor of 4 from the smallest cell to the largest."""
 
 
@@ -34,7 +34,7 @@ def draw_nuclei(rng: np.random.Generator, shape: Vec3, diameter_vox: float) -> O
     return grow(rng, shape, bodies, diameter_vox, dents=dents, bend=bend)
 
 
-def draw_cells(rng: np.random.Generator, shape: Vec3, diameter_vox: float) -> Labels:
+def draw_cells(rng: np.random.Generator, shape: Vec3, diameter_vox: float) -> Objects:
     """Cells that meet, of about that diameter and of several sizes; some tissues end inside the sample."""
     spread, full = float(rng.choice(SPREADS)), bool(rng.random() < 0.5)
     places = draw_places(rng, shape, 0.85 * diameter_vox, spread=spread, spacing=0.9, full=full)
@@ -44,7 +44,7 @@ def draw_cells(rng: np.random.Generator, shape: Vec3, diameter_vox: float) -> La
     bodies = draw_ellipsoids(rng, places, along=along, spread=float(rng.uniform(0.03, 0.2)))
     limit = 2.2 if full else float(rng.uniform(1.1, 1.8))
     dents, bend = float(rng.uniform(0, 0.2)), float(rng.uniform(0, 0.2))
-    return grow(rng, shape, bodies, diameter_vox, dents=dents, bend=bend, limit=limit).labels
+    return grow(rng, shape, bodies, diameter_vox, dents=dents, bend=bend, limit=limit)
 
 
 def paint_nuclei_in_cells(

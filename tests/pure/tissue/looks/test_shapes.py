@@ -76,7 +76,7 @@ def test_mitosis_makes_plates_and_pairs_that_are_bright():
 
 
 def test_nuclei_never_leave_their_cells_and_have_the_size_that_is_asked():
-    cells = draw_cells(rng(4), (48, 64, 64), 24.0)
+    cells = draw_cells(rng(4), (48, 64, 64), 24.0).labels
     number = int(cells.max())
     large, small = (nuclei_in_cells(rng(), cells, number, share, dents=0.2, empty=0.0) for share in (0.75, 0.4))
     for found in (large, small):
@@ -88,9 +88,9 @@ def test_nuclei_never_leave_their_cells_and_have_the_size_that_is_asked():
 
 @pytest.mark.parametrize("make", [
     lambda r: draw_nuclei(r, SHAPE, 10.0).labels,
-    lambda r: draw_cells(r, SHAPE, 12.0),
+    lambda r: draw_cells(r, SHAPE, 12.0).labels,
     lambda r: paint_nuclei(draw_nuclei(r, SHAPE, 10.0), r, 10.0, CLIP),
-    lambda r: paint_nuclei_in_cells(draw_cells(r, SHAPE, 16.0), 0.6, r, 10.0, CLIP)[0],
+    lambda r: paint_nuclei_in_cells(draw_cells(r, SHAPE, 16.0).labels, 0.6, r, 10.0, CLIP)[0],
 ])  # fmt: skip
 def test_samples_follow_from_the_seed_and_vary_with_it(make):
     drawn = [make(rng(seed)) for seed in (*range(6), *range(6))]
@@ -124,7 +124,7 @@ def test_what_shines_beside_nuclei():
 
 
 def test_walls_may_be_thick_double_broken_or_dark():
-    cells = draw_cells(rng(4), (48, 64, 64), 24.0)
+    cells = draw_cells(rng(4), (48, 64, 64), 24.0).labels
     borders = walls.find_borders(cells)
     light = borders.astype(np.float32)
     assert np.array_equal(walls.shrink_cells(cells) > 0, (cells > 0) & ~borders)
