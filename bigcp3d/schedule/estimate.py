@@ -16,7 +16,7 @@ from bigcp3d.edge.models.model_files import shipped_models
 from bigcp3d.errors import InputError
 from bigcp3d.option import takes
 from bigcp3d.pure.cells.found import Found
-from bigcp3d.pure.cells.plausibility import doubt
+from bigcp3d.pure.cells.plausibility import doubt, is_hopeless
 from bigcp3d.schedule.clusters.this_machine import device_here
 from bigcp3d.schedule.planning.channels import choose_channels
 from bigcp3d.schedule.planning.few_planes import warn_of_few_planes
@@ -99,9 +99,7 @@ def find_suited(request: Request, *, time: int = 0, on_event: Callable[[Diameter
     """
     request.check()
     if request.model is not None:
-        estimate = _estimate(request, time, on_event)
-        _refuse_implausible(request, estimate)
-        return Suited(str(request.model), "", estimate)
+        return Suited(str(request.model), "", _check_look(request, _estimate(request, time, on_event)))
     estimates, looks = dict[str, Estimate](), dict[str, Found]()
     for name in shipped_models():
         named = replace(request, model=name)
@@ -119,14 +117,20 @@ def find_suited(request: Request, *, time: int = 0, on_event: Callable[[Diameter
     return Suited(taken, "; ".join(f"{name}: {look}" for name, look in looks.items()), estimates.get(taken))
 
 
-def _refuse_implausible(request: Request, estimate: Estimate) -> None:
-    """Raise an `InputError` for cells that are none. What other families predict of them is not known well enough."""
+def _check_look(request: Request, estimate: Estimate) -> Estimate:
+    """The estimate, with a doubt where its cells look odd; an `InputError` where they are surely none.
+
+    What cells of other model families look like is not known well enough.
+    """
     look = estimate.best.look
-    if load_card(str(request.model)).is_own and doubt(look)[0]:
+    if not load_card(str(request.model)).is_own or not doubt(look)[0]:
+        return estimate
+    if is_hopeless(look):
         raise InputError(
             f"{request.source}: model {request.model} finds no plausible cells of any diameter (at best {look}); look "
             "at the channel in a viewer, check --channel and --model, or give --diameter"
         )
+    return replace(estimate, doubts=(f"the model may not know this stain ({look})", *estimate.doubts))
 
 
 def _estimate(request: Request, time: int, on_event: Callable[[DiameterTrial], None] | None) -> Estimate:

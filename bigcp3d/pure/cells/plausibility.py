@@ -38,6 +38,17 @@ LEAST_FOREGROUND = 0.91
 MOST_UNASSIGNED = 0.01
 """Share of the foreground whose paths end out of reach."""
 
+HOPELESS_PATH_ERROR = 0.4
+"""Path error above which nothing that was found is a cell. Right models gave up to 0.38 in images unlike those of their
+training, and the membrane model gave 0.41 to 0.44 in noise."""
+
+HOPELESS_IF_UNSURE = 0.15
+"""The same where the foreground is weak too. Right models gave up to 0.14; the nuclei model gave 0.18 to 0.29 in
+membranes."""
+
+HOPELESS_FOREGROUND = 0.84
+"""Mean foreground below which nothing that was found is a cell: 0.86 and more in nuclei, 0.74 to 0.85 in noise."""
+
 
 @dataclass(frozen=True)
 class Finding:
@@ -50,6 +61,13 @@ class Finding:
 def find_oddities(found: Found) -> list[Finding]:
     """What is odd about the cells that were found, in the order in which it matters; empty where nothing is."""
     return [Finding(kind, text) for kind, text in _oddities(found)]
+
+
+def is_hopeless(found: Found) -> bool:
+    """Whether what was found is surely no cells. Cells that are only odd may be right, in an unusual image."""
+    most = HOPELESS_IF_UNSURE if found.foreground < LEAST_FOREGROUND else HOPELESS_PATH_ERROR
+    weak = found.foreground < HOPELESS_FOREGROUND
+    return found.cells < FEW_CELLS or found.path_error > most or weak or found.fill < LEAST_FILL
 
 
 def doubt(found: Found) -> tuple[int, float]:

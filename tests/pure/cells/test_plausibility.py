@@ -13,7 +13,7 @@ import pytest
 
 from bigcp3d.pure.boxes import Box
 from bigcp3d.pure.cells.found import Found
-from bigcp3d.pure.cells.plausibility import OF_THE_MODEL, doubt, find_oddities
+from bigcp3d.pure.cells.plausibility import OF_THE_MODEL, doubt, find_oddities, is_hopeless
 from bigcp3d.pure.plural import count
 from bigcp3d.pure.tissue.tissue import render
 from bigcp3d.pure.tissue.tissue_settings import Tissue
@@ -69,6 +69,23 @@ def test_each_oddity_has_a_sentence_with_its_number_and_what_to_try(changes, kin
     assert kinds(odd) == [kind]
     assert re.search(said, find_oddities(odd)[0].text)
     assert bool(doubt(odd)[0]) == (kind in OF_THE_MODEL)
+
+
+@pytest.mark.parametrize(
+    ("path_error", "changes", "hopeless"),
+    [
+        (0.15, {}, False),
+        (0.38, {}, False),  # membranes 5:1, blurred
+        (0.42, {}, True),  # the membrane model in noise
+        (0.12, {"foreground": 0.86}, False),  # nuclei of a mouse brain
+        (0.18, {"foreground": 0.86}, True),  # the nuclei model in membranes
+        (0.10, {"foreground": 0.80}, True),  # the nuclei model in an empty channel
+        (0.15, {"fill": 0.7}, True),
+        (0.15, {"cells": 4}, True),
+    ],
+)
+def test_odd_cells_are_not_yet_hopeless(path_error: float, changes: dict, hopeless: bool) -> None:
+    assert is_hopeless(replace(USUAL, path_squares=round(path_error * UNIT**2 * 50_000), **changes)) == hopeless
 
 
 def test_an_empty_volume_has_no_cells_and_nothing_else() -> None:
