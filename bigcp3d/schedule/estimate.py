@@ -114,7 +114,8 @@ def find_suited(request: Request, *, time: int = 0, on_event: Callable[[Diameter
     taken = choose_model(looks)
     if taken is None:
         raise InputError(_describe_doubt(request, estimates, looks))
-    return Suited(taken, "; ".join(f"{name}: {look}" for name, look in looks.items()), estimates.get(taken))
+    chosen = "; ".join(f"{name}: {look}" for name, look in looks.items())
+    return Suited(taken, chosen, _with_doubt(estimates[taken]) if taken in estimates else None)
 
 
 def _check_look(request: Request, estimate: Estimate) -> Estimate:
@@ -123,14 +124,21 @@ def _check_look(request: Request, estimate: Estimate) -> Estimate:
     What cells of other model families look like is not known well enough.
     """
     look = estimate.best.look
-    if not load_card(str(request.model)).is_own or not doubt(look)[0]:
+    if not load_card(str(request.model)).is_own:
         return estimate
     if is_hopeless(look):
         raise InputError(
             f"{request.source}: model {request.model} finds no plausible cells of any diameter (at best {look}); look "
             "at the channel in a viewer, check --channel and --model, or give --diameter"
         )
-    return replace(estimate, doubts=(f"the model may not know this stain ({look})", *estimate.doubts))
+    return _with_doubt(estimate)
+
+
+def _with_doubt(estimate: Estimate) -> Estimate:
+    """The estimate, with a doubt where its cells look odd."""
+    look = estimate.best.look
+    odd = (f"the model may not know this stain ({look})",) if doubt(look)[0] else ()
+    return replace(estimate, doubts=odd + estimate.doubts)
 
 
 def _estimate(request: Request, time: int, on_event: Callable[[DiameterTrial], None] | None) -> Estimate:

@@ -38,7 +38,10 @@ GOOD, WRONG = found(0.15), found(0.7, cells=60)
         (WRONG, found(0.15, foreground=0.76), None),
         (WRONG, found(0.15, cells=4), None),
         (WRONG, found(0.15, fill=0.7), None),
-        (found(0.1, cells=60, fill=0.7), GOOD, None),
+        (found(0.1, cells=60, fill=0.7), GOOD, "nuclei"),
+        (found(0.18), found(0.19, foreground=0.88), "membrane"),  # the nuclei model is unsure of membranes
+        (found(0.33), WRONG, "membrane"),
+        (found(0.33), found(0.12, foreground=0.88), None),
     ],
 )
 def test_the_one_that_fits_is_taken_or_none(membrane, nuclei, taken):
