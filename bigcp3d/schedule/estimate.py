@@ -123,10 +123,9 @@ def _check_look(request: Request, estimate: Estimate) -> Estimate:
 
     What cells of other model families look like is not known well enough.
     """
-    look = estimate.best.look
     if not load_card(str(request.model)).is_own:
         return estimate
-    if is_hopeless(look):
+    if is_hopeless(look := estimate.best.look):
         raise InputError(
             f"{request.source}: model {request.model} finds no plausible cells of any diameter (at best {look}); look "
             "at the channel in a viewer, check --channel and --model, or give --diameter"

@@ -16,18 +16,22 @@ from numpy.typing import NDArray
 import bigcp3d
 from bigcp3d.edge.models.model_card import ModelCard
 from bigcp3d.edge.models.model_families import load_card
+from bigcp3d.pure.boxes import vec3
+from bigcp3d.pure.cells.cell_sums import sum_cells
+from bigcp3d.pure.group.objects import centroids
 from bigcp3d.pure.score.metrics import score_overlaps
 from bigcp3d.pure.score.overlaps import count_overlaps
 from bigcp3d.work.train.samples import Look, TissueSource
+from bigcp3d.work.train.training_cells import TrainingCells, measure_diameter
 from tests.benchmarks.report import Row, show
 
 SIDE = 160
 SPACINGS = (1, 1, 2, 3, 4, 5)
 """Voxels from plane to plane."""
 SMALLEST = 50
-FEW_WHOLE = 5
+"""Voxels of a true cell, at least."""
 FIRST_SEED = 90_000
-"""No training has seeds as large as this."""
+"""Training draws from pairs of numbers, so it never shows these images."""
 
 
 def make_image(stain: str, card: ModelCard, seed: int) -> tuple[NDArray[np.uint16], NDArray[np.uint32], float]:
@@ -43,13 +47,13 @@ def make_image(stain: str, card: ModelCard, seed: int) -> tuple[NDArray[np.uint1
 
 
 def true_diameter(truth: NDArray[np.uint32], spacing: float) -> float:
-    """Of a ball of the median volume: of the cells that no border cuts, or of all if these are few."""
-    volumes = np.bincount(truth.ravel())
-    volumes[0] = 0
-    cut = np.unique(np.concatenate([truth.take((0, -1), axis).ravel() for axis in range(3)]))
-    whole = np.delete(volumes, cut)
-    whole, every = (v[v >= SMALLEST] for v in (whole, volumes))
-    return float(np.cbrt(6 / np.pi * np.median(whole if len(whole) >= FEW_WHOLE else every) * spacing))
+    """Median diameter of the true cells, measured as for a training."""
+    found = sum_cells(np.pad(truth, 1), (0, 0, 0), vec3(truth.shape), [])
+    large = np.flatnonzero(found.sums.count >= SMALLEST)
+    sums = found.sums.take(large)
+    cut = np.any((sums.low == 0) | (sums.high == np.array(truth.shape)), axis=1)
+    cells = TrainingCells(found.ids[large], sums.count, centroids(sums), cut)
+    return measure_diameter(cells, (spacing, 1.0, 1.0), "simulated")
 
 
 def score_image(model: str, stain: str, seed: int) -> Row:

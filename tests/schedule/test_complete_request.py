@@ -183,18 +183,29 @@ def test_without_cells_the_error_says_what_to_do(noise):
     assert not (noise.parent / "in.bigcp3d").exists()
 
 
-@pytest.mark.parametrize("crooked", [1.0, 3.0, 9.0])
-def test_odd_cells_of_a_named_model_are_a_doubt_and_no_cells_an_error(nuclei, suited, monkeypatch, crooked):
-    look = suited.estimate.best.look
-    odd = replace(look, path_squares=round(crooked * 0.11 / look.path_error * look.path_squares))
-    given = replace(suited.estimate, best=replace(suited.estimate.best, look=odd))
-    monkeypatch.setattr(estimate, "_estimate", lambda *_: given)
-    if crooked == 9.0:
-        with pytest.raises(InputError, match=r"no plausible cells of any diameter \(at best .*path error 0\.99"):
-            estimate.find_suited(Request(nuclei, model="nuclei"))
-        return
-    doubts = ", ".join(estimate.find_suited(Request(nuclei, model="nuclei")).estimate.doubts)
-    assert ("may not know this stain" in doubts and "path error 0.33" in doubts) == (crooked == 3.0)
+@pytest.fixture
+def find_with(nuclei, suited, monkeypatch):
+    """The estimate of a named model, if its cells had this path error."""
+
+    def find(path_error):
+        best = suited.estimate.best
+        look = replace(best.look, path_squares=round(path_error / best.look.path_error * best.look.path_squares))
+        given = replace(suited.estimate, best=replace(best, look=look))
+        monkeypatch.setattr(estimate, "_estimate", lambda *_: given)
+        return estimate.find_suited(Request(nuclei, model="nuclei")).estimate
+
+    return find
+
+
+@pytest.mark.parametrize(("path_error", "doubtful"), [(0.11, False), (0.33, True)])
+def test_odd_cells_of_a_named_model_are_a_doubt(find_with, path_error, doubtful):
+    doubts = ", ".join(find_with(path_error).doubts)
+    assert ("may not know this stain" in doubts and "path error 0.33" in doubts) == doubtful
+
+
+def test_what_is_surely_no_cells_is_an_error(find_with):
+    with pytest.raises(InputError, match=r"no plausible cells of any diameter \(at best .*path error 0\.99"):
+        find_with(0.99)
 
 
 def test_a_doubt_shows_what_both_models_found(noise, monkeypatch):
